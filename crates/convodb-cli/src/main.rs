@@ -1,0 +1,2 @@
+//! The command `convodb`.
+fn main() {}

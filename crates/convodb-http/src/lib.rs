@@ -1,0 +1,1 @@
+//! Serves a convodb store over HTTP.

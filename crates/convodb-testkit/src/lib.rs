@@ -1,0 +1,1 @@
+//! What convodb is tested with.

@@ -1,0 +1,412 @@
+//! Order-preserving, fixed-width keys: every part is big-endian, so the order of the bytes is the
+//! order of the values, part by part. Every key of an owner's data begins with the owner, and
+//! there is no way to build one without: isolation by construction.
+//!
+//! Keys reach redb through [`Stored`], which compares them as big-endian words. (An array type as
+//! key would allocate on each encode and compare byte by byte.)
+
+use std::cmp::Ordering;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use redb::TypeName;
+use uuid::Uuid;
+
+use crate::encoding::term::Term;
+use crate::model::channel::ChannelKind;
+use crate::model::id::UserId;
+use crate::model::position::Position;
+use crate::model::timestamp::Day;
+
+/// A key of one width. `decode` is the inverse of `encode`, and never panics.
+pub(crate) trait FixedKey: Copy + Debug + PartialEq + 'static {
+    /// An array of `WIDTH` bytes.
+    type Bytes: AsRef<[u8]>;
+    const WIDTH: usize;
+    /// The type's name on disk; it is part of the format.
+    const NAME: &'static str;
+
+    fn encode(&self) -> Self::Bytes;
+    fn decode(bytes: &[u8]) -> Self;
+}
+
+/// A conversation's row: `owner u32 | position u64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct RowKey {
+    pub(crate) owner: UserId,
+    pub(crate) position: Position,
+}
+
+/// Something of an owner's, by UUID: `owner u32 | uuid`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct UuidKey {
+    pub(crate) owner: UserId,
+    pub(crate) uuid: Uuid,
+}
+
+/// Something of an owner's, by number: `owner u32 | number u32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct NumberKey {
+    pub(crate) owner: UserId,
+    pub(crate) number: u32,
+}
+
+/// An index entry: `owner u32 | term u64 | position u64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct IndexKey {
+    pub(crate) owner: UserId,
+    pub(crate) term: Term,
+    pub(crate) position: Position,
+}
+
+/// A message: `owner u32 | position of the conversation u64 | number u32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MessageKey {
+    pub(crate) owner: UserId,
+    pub(crate) position: Position,
+    pub(crate) number: u32,
+}
+
+/// A counter: `owner u32 | day u32 | assistant uuid | kind u32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TotalKey {
+    pub(crate) owner: UserId,
+    pub(crate) day: Day,
+    pub(crate) assistant: Uuid,
+    pub(crate) kind: u32,
+}
+
+/// The SHA-256 of an access token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct DigestKey(pub(crate) [u8; 32]);
+
+impl FixedKey for UserId {
+    type Bytes = [u8; 4];
+    const WIDTH: usize = 4;
+    const NAME: &'static str = "convodb::UserKey";
+
+    fn encode(&self) -> [u8; 4] {
+        self.get().to_be_bytes()
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        owner_at_start(bytes)
+    }
+}
+
+impl RowKey {
+    pub(crate) const fn new(owner: UserId, position: Position) -> Self {
+        Self { owner, position }
+    }
+}
+
+impl MessageKey {
+    pub(crate) const fn new(row: RowKey, number: u32) -> Self {
+        Self { owner: row.owner, position: row.position, number }
+    }
+
+    pub(crate) const fn row(&self) -> RowKey {
+        RowKey { owner: self.owner, position: self.position }
+    }
+}
+
+impl TotalKey {
+    /// The first key of an owner's day.
+    pub(crate) const fn first(owner: UserId, day: Day) -> Self {
+        Self { owner, day, assistant: Uuid::nil(), kind: 0 }
+    }
+}
+
+/// A kind's number on disk; part of the format.
+pub(crate) const fn kind_number(kind: ChannelKind) -> u32 {
+    match kind {
+        ChannelKind::Test => 0,
+        ChannelKind::Widget => 1,
+        ChannelKind::Whatsapp => 2,
+        ChannelKind::Api => 3,
+    }
+}
+
+/// The kind of this number on disk.
+pub(crate) fn kind_of_number(number: u32) -> Option<ChannelKind> {
+    ChannelKind::ALL.into_iter().find(|kind| kind_number(*kind) == number)
+}
+
+/// Writes the parts of a key, one after the other, into `N` bytes.
+struct Parts<const N: usize> {
+    bytes: [u8; N],
+    at: usize,
+}
+
+impl<const N: usize> Parts<N> {
+    const fn new() -> Self {
+        Self { bytes: [0; N], at: 0 }
+    }
+
+    fn put<const W: usize>(mut self, part: [u8; W]) -> Self {
+        self.bytes[self.at..self.at + W].copy_from_slice(&part);
+        self.at += W;
+        self
+    }
+
+    fn owner(self, owner: UserId) -> Self {
+        self.put(owner.get().to_be_bytes())
+    }
+}
+
+/// The `W` bytes at `at`; zeros where a damaged file gives fewer.
+fn part<const W: usize>(bytes: &[u8], at: usize) -> [u8; W] {
+    bytes.get(at..).and_then(|rest| rest.first_chunk::<W>()).copied().unwrap_or([0; W])
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
+    u32::from_be_bytes(part(bytes, at))
+}
+
+fn owner_at_start(bytes: &[u8]) -> UserId {
+    UserId::new(u32_at(bytes, 0))
+}
+
+fn position_at(bytes: &[u8], at: usize) -> Position {
+    Position::from_bits(u64::from_be_bytes(part(bytes, at)))
+}
+
+impl FixedKey for RowKey {
+    type Bytes = [u8; 12];
+    const WIDTH: usize = 12;
+    const NAME: &'static str = "convodb::RowKey";
+
+    fn encode(&self) -> [u8; 12] {
+        Parts::new().owner(self.owner).put(self.position.bits().to_be_bytes()).bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self { owner: owner_at_start(bytes), position: position_at(bytes, 4) }
+    }
+}
+
+impl FixedKey for UuidKey {
+    type Bytes = [u8; 20];
+    const WIDTH: usize = 20;
+    const NAME: &'static str = "convodb::UuidKey";
+
+    fn encode(&self) -> [u8; 20] {
+        Parts::new().owner(self.owner).put(*self.uuid.as_bytes()).bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self { owner: owner_at_start(bytes), uuid: Uuid::from_bytes(part(bytes, 4)) }
+    }
+}
+
+impl FixedKey for NumberKey {
+    type Bytes = [u8; 8];
+    const WIDTH: usize = 8;
+    const NAME: &'static str = "convodb::NumberKey";
+
+    fn encode(&self) -> [u8; 8] {
+        Parts::new().owner(self.owner).put(self.number.to_be_bytes()).bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self { owner: owner_at_start(bytes), number: u32_at(bytes, 4) }
+    }
+}
+
+impl FixedKey for IndexKey {
+    type Bytes = [u8; 20];
+    const WIDTH: usize = 20;
+    const NAME: &'static str = "convodb::IndexKey";
+
+    fn encode(&self) -> [u8; 20] {
+        Parts::new()
+            .owner(self.owner)
+            .put(self.term.bits().to_be_bytes())
+            .put(self.position.bits().to_be_bytes())
+            .bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self {
+            owner: owner_at_start(bytes),
+            term: Term::from_bits(u64::from_be_bytes(part(bytes, 4))),
+            position: position_at(bytes, 12),
+        }
+    }
+}
+
+impl FixedKey for MessageKey {
+    type Bytes = [u8; 16];
+    const WIDTH: usize = 16;
+    const NAME: &'static str = "convodb::MessageKey";
+
+    fn encode(&self) -> [u8; 16] {
+        Parts::new()
+            .owner(self.owner)
+            .put(self.position.bits().to_be_bytes())
+            .put(self.number.to_be_bytes())
+            .bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self {
+            owner: owner_at_start(bytes),
+            position: position_at(bytes, 4),
+            number: u32_at(bytes, 12),
+        }
+    }
+}
+
+impl FixedKey for TotalKey {
+    type Bytes = [u8; 28];
+    const WIDTH: usize = 28;
+    const NAME: &'static str = "convodb::TotalKey";
+
+    fn encode(&self) -> [u8; 28] {
+        Parts::new()
+            .owner(self.owner)
+            .put(self.day.get().to_be_bytes())
+            .put(*self.assistant.as_bytes())
+            .put(self.kind.to_be_bytes())
+            .bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self {
+            owner: owner_at_start(bytes),
+            day: Day::new(u32_at(bytes, 4)),
+            assistant: Uuid::from_bytes(part(bytes, 8)),
+            kind: u32_at(bytes, 24),
+        }
+    }
+}
+
+impl FixedKey for DigestKey {
+    type Bytes = [u8; 32];
+    const WIDTH: usize = 32;
+    const NAME: &'static str = "convodb::DigestKey";
+
+    fn encode(&self) -> [u8; 32] {
+        self.0
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self(part(bytes, 0))
+    }
+}
+
+/// A [`FixedKey`] as a key type of redb.
+#[derive(Debug)]
+pub(crate) struct Stored<K>(PhantomData<K>);
+
+impl<K: FixedKey> redb::Value for Stored<K> {
+    type SelfType<'a> = K;
+    type AsBytes<'a> = K::Bytes;
+
+    fn fixed_width() -> Option<usize> {
+        Some(K::WIDTH)
+    }
+
+    fn from_bytes<'a>(data: &'a [u8]) -> K
+    where
+        Self: 'a,
+    {
+        K::decode(data)
+    }
+
+    fn as_bytes<'a, 'b: 'a>(value: &'a K) -> K::Bytes
+    where
+        Self: 'b,
+    {
+        value.encode()
+    }
+
+    fn type_name() -> TypeName {
+        TypeName::new(K::NAME)
+    }
+}
+
+impl<K: FixedKey> redb::Key for Stored<K> {
+    fn compare(left: &[u8], right: &[u8]) -> Ordering {
+        compare_words(left, right)
+    }
+}
+
+/// The order of two equally long byte strings, by words of eight and then of four bytes.
+#[inline]
+fn compare_words(mut left: &[u8], mut right: &[u8]) -> Ordering {
+    while let (Some((l, left_rest)), Some((r, right_rest))) =
+        (left.split_first_chunk::<8>(), right.split_first_chunk::<8>())
+    {
+        match u64::from_be_bytes(*l).cmp(&u64::from_be_bytes(*r)) {
+            Ordering::Equal => (left, right) = (left_rest, right_rest),
+            unequal => return unequal,
+        }
+    }
+    match (left.first_chunk::<4>(), right.first_chunk::<4>()) {
+        (Some(l), Some(r)) if left.len() == 4 && right.len() == 4 => {
+            u32::from_be_bytes(*l).cmp(&u32::from_be_bytes(*r))
+        }
+        _ => left.cmp(right),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use redb::Key as _;
+
+    /// Byte order is value order, words compare as bytes do, and decoding is the inverse.
+    #[track_caller]
+    fn check<K: FixedKey + Ord>(a: K, b: K) {
+        let (x, y) = (a.encode(), b.encode());
+        let (x, y) = (x.as_ref(), y.as_ref());
+        assert_eq!(x.len(), K::WIDTH);
+        assert_eq!(x.cmp(y), a.cmp(&b), "{a:?} {b:?}");
+        assert_eq!(Stored::<K>::compare(x, y), a.cmp(&b), "{a:?} {b:?}");
+        assert_eq!(K::decode(x), a);
+    }
+
+    /// Few values for each part, so that equal parts and neighbours are common.
+    fn number() -> impl Strategy<Value = u64> {
+        prop_oneof![0..4u64, any::<u64>(), Just(u64::MAX), Just(1 << 32)]
+    }
+
+    fn narrow(n: u64) -> u32 {
+        u32::try_from(n & 0xffff_ffff).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn keys_order_as_their_values(a in [number(), number(), number(), number()],
+                                      b in [number(), number(), number(), number()]) {
+            let owner = |v: &[u64; 4]| UserId::new(narrow(v[0]));
+            let position = |v: &[u64; 4]| Position::from_bits(v[1]);
+            let uuid = |v: &[u64; 4]| Uuid::from_u64_pair(v[1], v[2]);
+            let row = |v: &[u64; 4]| RowKey::new(owner(v), position(v));
+            check(row(&a), row(&b));
+            let message = |v: &[u64; 4]| MessageKey::new(row(v), narrow(v[2]));
+            check(message(&a), message(&b));
+            let index = |v: &[u64; 4]| IndexKey {
+                owner: owner(v), term: Term::from_bits(v[2]), position: position(v) };
+            check(index(&a), index(&b));
+            let id = |v: &[u64; 4]| UuidKey { owner: owner(v), uuid: uuid(v) };
+            check(id(&a), id(&b));
+            let count = |v: &[u64; 4]| NumberKey { owner: owner(v), number: narrow(v[1]) };
+            check(count(&a), count(&b));
+            let total = |v: &[u64; 4]| TotalKey {
+                owner: owner(v), day: Day::new(narrow(v[3])), assistant: uuid(v), kind: 0 };
+            check(total(&a), total(&b));
+        }
+
+        #[test]
+        fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            RowKey::decode(&bytes);
+            UuidKey::decode(&bytes);
+            IndexKey::decode(&bytes);
+            TotalKey::decode(&bytes);
+            DigestKey::decode(&bytes);
+        }
+    }
+}

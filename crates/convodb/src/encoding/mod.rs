@@ -1,0 +1,6 @@
+//! Values to bytes and back: keys whose byte order is the order of their values, terms, records.
+//! Nothing here knows a table.
+
+pub(crate) mod key;
+pub(crate) mod record;
+pub(crate) mod term;

@@ -1,0 +1,95 @@
+//! The file of a store: made so that a power cut leaves either none or a whole one, and opened so
+//! that a file that is not ours, or is newer than we are, stays as it is.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use redb::{Builder, Database, DatabaseError, ReadableDatabase};
+
+use crate::error::{Error, Result};
+use crate::storage::meta;
+
+/// Opens the store at `path`, or makes one where there is no file.
+pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Database> {
+    if !path.try_exists()? {
+        create(path)?;
+    }
+    check_untouched(path)?;
+    let database = builder(cache_bytes).open(path)?;
+    // Once more: a file that was not closed cleanly could not be looked into before its repair.
+    meta::check_format(&database.begin_read()?)?;
+    Ok(database)
+}
+
+/// A store in memory.
+pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
+    let database =
+        builder(cache_bytes).create_with_backend(redb::backends::InMemoryBackend::new())?;
+    initialize(&database)?;
+    Ok(database)
+}
+
+fn builder(cache_bytes: usize) -> Builder {
+    let mut builder = Database::builder();
+    builder.set_cache_size(cache_bytes);
+    builder
+}
+
+fn initialize(database: &Database) -> Result<()> {
+    let write = database.begin_write()?;
+    meta::initialize(&write)?;
+    write.commit().map_err(|error| Error::CommitFailed(error.to_string()))
+}
+
+/// Makes a whole store beside `path`, syncs it, and gives it the name in one step. Where another
+/// process was faster, its store is the one.
+fn create(path: &Path) -> Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let unfinished = unfinished_name(directory, path);
+    let made = (|| {
+        let database = Database::builder().create(&unfinished)?;
+        initialize(&database)?;
+        database.close()?;
+        File::open(&unfinished)?.sync_all()?;
+        match fs::hard_link(&unfinished, path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::Io(error)),
+            _ => Ok(()),
+        }
+    })();
+    let removed = fs::remove_file(&unfinished);
+    made?;
+    removed?;
+    sync_directory(directory)
+}
+
+fn unfinished_name(directory: &Path, path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    directory.join(format!(".{name}.{}.new", std::process::id()))
+}
+
+/// Makes a change of names in `directory` durable.
+fn sync_directory(directory: &Path) -> Result<()> {
+    #[cfg(unix)]
+    File::open(directory)?.sync_all()?;
+    #[cfg(not(unix))]
+    let _ = directory;
+    Ok(())
+}
+
+/// Looks into the file without changing it.
+fn check_untouched(path: &Path) -> Result<()> {
+    match Database::builder().open_read_only(path) {
+        Ok(database) => {
+            let checked = meta::check_format(&database.begin_read()?);
+            database.close()?;
+            checked
+        }
+        // It was not closed cleanly and must be repaired before anything can be read.
+        Err(DatabaseError::RepairAborted) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

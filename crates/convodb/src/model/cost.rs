@@ -1,0 +1,213 @@
+//! Money without binary rounding: a decimal text goes in and the same decimal comes out.
+
+use std::fmt;
+use std::iter::Sum;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+const NANOS_PER_DOLLAR: u64 = 1_000_000_000;
+const DECIMALS: i64 = 9;
+
+/// An amount in USD, as a whole number of billionths (nanodollars), between about
+/// -9.2 and 9.2 billion dollars.
+///
+/// Parses a decimal or JSON number and prints the shortest decimal. Digits beyond the ninth after
+/// the point, which only binary noise such as `0.30000000000000004` has, are rounded half to even.
+///
+/// ```
+/// use convodb::Cost;
+/// let cost: Cost = "0.0045".parse()?;
+/// assert_eq!(cost.nanos(), 4_500_000);
+/// assert_eq!(cost.to_string(), "0.0045");
+/// # Ok::<(), convodb::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cost(i64);
+
+impl Cost {
+    /// No cost.
+    pub const ZERO: Cost = Cost(0);
+
+    /// This many billionths of a USD.
+    #[must_use]
+    pub const fn from_nanos(nanos: i64) -> Self {
+        Self(nanos)
+    }
+
+    /// Billionths of a USD.
+    #[must_use]
+    pub const fn nanos(self) -> i64 {
+        self.0
+    }
+
+    /// The sum, or `None` where it leaves the range.
+    #[must_use]
+    pub const fn checked_add(self, other: Cost) -> Option<Cost> {
+        match self.0.checked_add(other.0) {
+            Some(nanos) => Some(Cost(nanos)),
+            None => None,
+        }
+    }
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        CostSum(i128::from(self.0)).fmt(f)
+    }
+}
+
+impl FromStr for Cost {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        parse_nanos(text).map(Self).ok_or(Error::Invalid {
+            field: "total_cost",
+            reason: "must be a decimal number of USD within 9.2 billion",
+        })
+    }
+}
+
+/// `[-] digits [. digits] [e [+-] digits]` to billionths; `None` for any other text or a value out
+/// of range. Works on digits alone, so nothing is ever a binary fraction.
+fn parse_nanos(text: &str) -> Option<i64> {
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i16>().ok()?),
+        None => (unsigned, 0),
+    };
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    if whole.is_empty() || fraction.is_empty() || mantissa.len() > 64 {
+        return None;
+    }
+    let digits = whole.bytes().chain(fraction.bytes());
+    // Digits that stand before the billionths' point once the exponent has moved it.
+    let kept = i64::try_from(whole.len()).ok()? + i64::from(exponent) + DECIMALS;
+    let mut nanos: i128 = 0;
+    let (mut first_dropped, mut rest_dropped) = (0, false);
+    let mut seen: i64 = 0;
+    for digit in digits {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        if seen < kept {
+            nanos = nanos.checked_mul(10)?.checked_add(i128::from(digit))?;
+        } else if seen == kept {
+            first_dropped = digit;
+        } else {
+            rest_dropped |= digit != 0;
+        }
+        seen += 1;
+    }
+    for _ in seen..kept {
+        if nanos == 0 {
+            break;
+        }
+        nanos = nanos.checked_mul(10)?;
+    }
+    let up = first_dropped > 5 || (first_dropped == 5 && (rest_dropped || nanos % 2 == 1));
+    let nanos = nanos + i128::from(up);
+    i64::try_from(if negative { -nanos } else { nanos }).ok()
+}
+
+/// A sum of costs, exact for any number of conversations a store can hold. Prints as [`Cost`] does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CostSum(i128);
+
+impl CostSum {
+    /// This many billionths of a USD.
+    #[must_use]
+    pub const fn from_nanos(nanos: i128) -> Self {
+        Self(nanos)
+    }
+
+    /// Billionths of a USD.
+    #[must_use]
+    pub const fn nanos(self) -> i128 {
+        self.0
+    }
+}
+
+impl Sum<Cost> for CostSum {
+    fn sum<I: Iterator<Item = Cost>>(costs: I) -> Self {
+        Self(costs.map(|cost| i128::from(cost.0)).sum())
+    }
+}
+
+impl fmt::Display for CostSum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let magnitude = self.0.unsigned_abs();
+        let dollars = magnitude / u128::from(NANOS_PER_DOLLAR);
+        let nanos = magnitude % u128::from(NANOS_PER_DOLLAR);
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        write!(f, "{dollars}")?;
+        if nanos == 0 {
+            return Ok(());
+        }
+        let mut width = 9;
+        let mut shortest = nanos;
+        while shortest.is_multiple_of(10) {
+            shortest /= 10;
+            width -= 1;
+        }
+        write!(f, ".{shortest:0width$}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(text.parse::<Cost>().unwrap().to_string(), expected, "{text}");
+    }
+
+    #[test]
+    fn decimals_come_out_as_they_went_in() {
+        for same in ["0", "1", "0.0045", "0.000000001", "9223372036.854775807", "-0.5", "120"] {
+            check(same, same);
+        }
+    }
+
+    #[test]
+    fn other_forms_of_the_same_number() {
+        check("0.10", "0.1");
+        check("5.0", "5");
+        check("5e-05", "0.00005");
+        check("1.5E3", "1500");
+        check("1e-9", "0.000000001");
+        check("0e100", "0");
+        check("-0", "0");
+        check("1e-400", "0");
+    }
+
+    #[test]
+    fn noise_beyond_the_ninth_digit_is_rounded_half_to_even() {
+        check("0.30000000000000004", "0.3");
+        check("0.0000000005", "0");
+        check("0.0000000015", "0.000000002");
+        check("0.00000000050001", "0.000000001");
+        check("0.29999999999999999", "0.3");
+        check("5e-10", "0");
+        check("9e-10", "0.000000001");
+    }
+
+    #[test]
+    fn what_is_no_amount_is_refused() {
+        for wrong in
+            ["", "-", ".5", "5.", "1,5", "NaN", "1e", "9223372036.854775808", "1e300", "+1"]
+        {
+            assert!(wrong.parse::<Cost>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sums_do_not_drift() {
+        let total: CostSum = std::iter::repeat_n(Cost::from_nanos(100_000_000), 1_000).sum();
+        assert_eq!(total.to_string(), "100");
+    }
+}

@@ -1,0 +1,107 @@
+//! The rows of a run of positions. A get is a descent; where the wanted rows lie close together, a
+//! few steps of a cursor from one to the next are cheaper. Which it is shows at once: the cursor
+//! takes at most [`MAX_STRIDE`] steps to a row, and the first row that is farther ends stepping for
+//! the page. So a page costs at most `MAX_STRIDE` steps and one descent a row, whatever the data.
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+
+use redb::{AccessGuard, Cursor, ReadableTable};
+
+use crate::encoding::key::{RowKey, Stored};
+use crate::error::Result;
+use crate::model::id::UserId;
+use crate::model::position::Position;
+use crate::query::list::Travel;
+use crate::query::scan::step;
+use crate::storage::rows::damaged;
+use crate::storage::tables::Bytes;
+
+/// The most steps to a row that are tried before a descent. A step is about an eighth of one.
+pub(crate) const MAX_STRIDE: usize = 4;
+
+type Record<'t> = AccessGuard<'t, &'static [u8]>;
+
+/// Reads the rows of positions that are given in the order of travel.
+pub(crate) struct Fetch<'t> {
+    rows: &'t Bytes<RowKey>,
+    owner: UserId,
+    travel: Travel,
+    way: Way<'t>,
+    /// How many rows were read, passed ones included.
+    pub(crate) rows_read: usize,
+}
+
+enum Way<'t> {
+    Start,
+    Stepping(Cursor<'t, Stored<RowKey>, &'static [u8]>),
+    Descending,
+}
+
+impl<'t> Fetch<'t> {
+    pub(crate) const fn new(rows: &'t Bytes<RowKey>, owner: UserId, travel: Travel) -> Self {
+        Self { rows, owner, travel, way: Way::Start, rows_read: 0 }
+    }
+
+    /// The record of the row at `position`.
+    pub(crate) fn row(&mut self, position: Position) -> Result<Record<'t>> {
+        match &mut self.way {
+            Way::Start => self.seek(position),
+            Way::Stepping(_) => match self.step_to(position)? {
+                Some(record) => Ok(record),
+                None => {
+                    self.way = Way::Descending;
+                    self.descend(position)
+                }
+            },
+            Way::Descending => self.descend(position),
+        }
+    }
+
+    fn descend(&mut self, position: Position) -> Result<Record<'t>> {
+        self.rows_read += 1;
+        let found = ReadableTable::get(self.rows, RowKey::new(self.owner, position))?;
+        found.ok_or_else(|| damaged("an index entry leads to no row"))
+    }
+
+    /// A descent that leaves a cursor behind.
+    fn seek(&mut self, position: Position) -> Result<Record<'t>> {
+        let key = RowKey::new(self.owner, position);
+        let mut cursor = match self.travel {
+            Travel::Up => self.rows.lower_bound(Bound::Included(key))?,
+            Travel::Down => self.rows.upper_bound(Bound::Included(key))?,
+        };
+        let found = step(&mut cursor, self.travel)?;
+        self.rows_read += 1;
+        self.way = Way::Stepping(cursor);
+        match found {
+            Some((found, record)) if found.value() == key => Ok(record),
+            _ => Err(damaged("an index entry leads to no row")),
+        }
+    }
+
+    /// The row at `position`, if the cursor meets it within its stride.
+    fn step_to(&mut self, position: Position) -> Result<Option<Record<'t>>> {
+        let Way::Stepping(cursor) = &mut self.way else {
+            return Ok(None);
+        };
+        for _ in 0..MAX_STRIDE {
+            let Some((key, record)) = step(cursor, self.travel)? else {
+                return Ok(None);
+            };
+            self.rows_read += 1;
+            let key = key.value();
+            let order = match self.travel {
+                Travel::Up => key.position.cmp(&position),
+                Travel::Down => position.cmp(&key.position),
+            };
+            match order {
+                _ if key.owner != self.owner => return Ok(None),
+                Ordering::Less => {}
+                Ordering::Equal => return Ok(Some(record)),
+                Ordering::Greater => return Ok(None),
+            }
+        }
+        Ok(None)
+    }
+}

@@ -1,0 +1,231 @@
+//! One page of a list: run the plan, read the rows into one buffer, set the two cursors.
+//!
+//! A page costs one descent and at most `page size + 2` steps for the list, and for a filtered
+//! list its rows (see [`crate::query::fetch`]), at any depth. It owns its bytes: one buffer, in
+//! which rows are decoded borrowed, so a page allocates a constant number of times.
+
+use std::ops::Range;
+
+use crate::encoding::key::{IndexKey, RowKey};
+use crate::encoding::term::{Fingerprinter, Shape};
+use crate::error::Result;
+use crate::model::conversation::ConversationRef;
+use crate::model::id::UserId;
+use crate::model::position::Position;
+use crate::query::check::Check;
+use crate::query::cursor::PageCursor;
+use crate::query::fetch::{self, Fetch};
+use crate::query::filter::Filter;
+use crate::query::list::{Direction, List};
+use crate::query::page_size::PageSize;
+use crate::query::plan::plan;
+use crate::query::request::Resolved;
+use crate::query::scan::{self, Stretch, Surroundings};
+use crate::storage::rows::{copy_body, read_body};
+use crate::storage::tables::ReadTables;
+
+/// What a row takes in the buffer of a page, as a first guess.
+const TYPICAL_ROW_BYTES: usize = 256;
+
+/// One page of a list, in the order of the list, read from one committed state.
+///
+/// It owns its bytes and can be kept and sent; its rows are borrowed from it.
+#[derive(Debug)]
+pub struct Page {
+    bodies: Vec<u8>,
+    rows: Vec<(Position, Range<usize>)>,
+    page_size: PageSize,
+    next: Option<PageCursor>,
+    prev: Option<PageCursor>,
+    work: Work,
+}
+
+/// What a page took to read: counts, which unlike times are the same on every machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// Entries of an index, or rows where the rows are the list.
+    pub entries: usize,
+    /// Rows read for the entries of an index, those passed on the way included.
+    pub rows: usize,
+}
+
+impl Work {
+    /// The most that any page reads, of entries and rows together, for a page size: for all
+    /// combinations of filters, depths, directions and distributions of data.
+    #[must_use]
+    pub const fn bound(page_size: PageSize) -> usize {
+        (page_size.get() + 2) + (page_size.get() + 1) * fetch::MAX_STRIDE + page_size.get()
+    }
+}
+
+impl Page {
+    /// The conversations, in the order of the list, borrowed from the page. About 50 ns each.
+    pub fn rows(&self) -> impl DoubleEndedIterator<Item = ConversationRef<'_>> + ExactSizeIterator {
+        self.rows.iter().map(|(position, body)| {
+            read_body(*position, &self.bodies[body.clone()])
+                .unwrap_or_else(|error| unreachable!("it was decoded for the page: {error}"))
+        })
+    }
+
+    /// How many conversations the page has.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Whether the page has no conversation.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The most conversations that the page could have.
+    #[must_use]
+    pub const fn page_size(&self) -> PageSize {
+        self.page_size
+    }
+
+    /// Where the list goes on after this page; `None` if and only if it ends here.
+    #[must_use]
+    pub const fn next(&self) -> Option<&PageCursor> {
+        self.next.as_ref()
+    }
+
+    /// Where the list stands before this page; `None` if and only if it begins here.
+    #[must_use]
+    pub const fn prev(&self) -> Option<&PageCursor> {
+        self.prev.as_ref()
+    }
+
+    /// What the page took to read.
+    #[must_use]
+    pub const fn work(&self) -> Work {
+        self.work
+    }
+
+    /// The positions of the rows, in the order of the list.
+    pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = Position> {
+        self.rows.iter().map(|(position, _)| *position)
+    }
+}
+
+/// Reads the page that a request asks for.
+pub(crate) fn read(
+    tables: &ReadTables,
+    fingerprinter: &Fingerprinter,
+    owner: UserId,
+    filter: &Filter,
+    resolved: &Resolved,
+) -> Result<Page> {
+    let Resolved { ref list, page_size, direction, .. } = *resolved;
+    let mut page = Page {
+        bodies: Vec::new(),
+        rows: Vec::new(),
+        page_size,
+        next: None,
+        prev: None,
+        work: Work::default(),
+    };
+    let Some(shape) = plan(list.wanted.shape(), list.kind) else {
+        return Ok(page);
+    };
+    page.bodies.reserve(page_size.get() * TYPICAL_ROW_BYTES);
+    page.rows.reserve_exact(page_size.get());
+
+    let found = match list.wanted.term(shape) {
+        None => page.fill_from_rows(tables, owner, resolved)?,
+        Some((leading, term)) => {
+            let stretch = resolved.stretch(IndexKey::of_list(owner, term));
+            let check = Check::new(list.wanted, filter, fingerprinter);
+            page.fill_from_index(tables, tables.index(leading), &stretch, check)?
+        }
+    };
+    debug_assert!(shape != Shape::EMPTY || page.work.rows == 0);
+    page.work.entries = found.entries;
+    if direction == Direction::Prev {
+        page.rows.reverse();
+    }
+    page.set_cursors(owner, resolved, found);
+    Ok(page)
+}
+
+impl Resolved {
+    fn stretch<K>(&self, any_key: K) -> Stretch<K> {
+        Stretch {
+            list: any_key,
+            span: self.list.span(),
+            gap: self.gap,
+            travel: self.list.order.travel(self.direction),
+            look_behind: !self.at_front,
+        }
+    }
+}
+
+impl Page {
+    /// The list of all conversations is the table of rows itself.
+    fn fill_from_rows(
+        &mut self,
+        tables: &ReadTables,
+        owner: UserId,
+        resolved: &Resolved,
+    ) -> Result<Surroundings> {
+        let stretch = resolved.stretch(RowKey::new(owner, resolved.gap));
+        let (bodies, rows) = (&mut self.bodies, &mut self.rows);
+        scan::scan(&tables.rows, &stretch, self.page_size.get(), |position, record| {
+            let body = copy_body(RowKey::new(owner, position), record, bodies)?;
+            read_body(position, &bodies[body.clone()])?;
+            rows.push((position, body));
+            Ok(true)
+        })
+    }
+
+    fn fill_from_index(
+        &mut self,
+        tables: &ReadTables,
+        index: &crate::storage::tables::Index,
+        stretch: &Stretch<IndexKey>,
+        mut check: Check<'_>,
+    ) -> Result<Surroundings> {
+        let owner = stretch.list.owner;
+        let (bodies, rows) = (&mut self.bodies, &mut self.rows);
+        let mut fetch = Fetch::new(&tables.rows, owner, stretch.travel);
+        let found = scan::scan(index, stretch, self.page_size.get(), |position, ()| {
+            let record = fetch.row(position)?;
+            let body = copy_body(RowKey::new(owner, position), record.value(), bodies)?;
+            let admitted = check.admits(&read_body(position, &bodies[body.clone()])?);
+            if admitted {
+                rows.push((position, body));
+            } else {
+                bodies.truncate(body.start);
+            }
+            Ok(admitted)
+        })?;
+        self.work.rows = fetch.rows_read;
+        Ok(found)
+    }
+
+    /// A side has a cursor if and only if the list has rows on it: the scan looked at both.
+    fn set_cursors(&mut self, owner: UserId, resolved: &Resolved, found: Surroundings) {
+        let Resolved { list, direction, gap, .. } = *resolved;
+        let (before, after) = match direction {
+            Direction::Next => (found.behind, found.beyond),
+            Direction::Prev => (found.beyond, found.behind),
+        };
+        let first = self.positions().next().map_or(gap, |first| list.gap_before(first));
+        let last = self.positions().next_back().map_or(gap, |last| list.gap_after(last));
+        let page_size = self.page_size;
+        let cursor = |direction, gap| PageCursor { owner, list, page_size, direction, gap };
+        self.next = after.then(|| cursor(Direction::Next, last));
+        self.prev = before.then(|| cursor(Direction::Prev, first));
+    }
+}
+
+/// A list as a page of it is asked for, from one of its ends or from a gap.
+pub(crate) fn resolved_at(
+    list: List,
+    page_size: PageSize,
+    direction: Direction,
+    gap: Position,
+) -> Resolved {
+    Resolved { list, page_size, direction, gap, at_front: true }
+}

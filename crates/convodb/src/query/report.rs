@@ -1,0 +1,154 @@
+//! Volumes and costs over days, by type and assistant, from counters: exact, and without reading a
+//! conversation. Cost: one step for each counter in the range of days, at most
+//! days x assistants x 4.
+
+use std::collections::BTreeMap;
+
+use crate::encoding::key::{TotalKey, kind_of_number};
+use crate::encoding::record::TotalV1;
+use crate::error::{Error, Result};
+use crate::model::channel::ChannelKind;
+use crate::model::cost::CostSum;
+use crate::model::id::{AssistantId, UserId};
+use crate::model::timestamp::Day;
+use crate::storage::tables::ReadTables;
+use crate::storage::totals;
+
+/// What to count, over which days, in which groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportRequest {
+    /// The first day.
+    pub from: Day,
+    /// The day after the last.
+    pub to: Day,
+    /// Only this type.
+    pub kind: Option<ChannelKind>,
+    /// Only this assistant.
+    pub assistant: Option<AssistantId>,
+    /// A group for each such period.
+    pub period: Option<Period>,
+    /// A group for each type.
+    pub by_kind: bool,
+    /// A group for each assistant.
+    pub by_assistant: bool,
+}
+
+impl ReportRequest {
+    /// All conversations begun from the day `from` to before the day `to`, in one group.
+    #[must_use]
+    pub const fn new(from: Day, to: Day) -> Self {
+        Self {
+            from,
+            to,
+            kind: None,
+            assistant: None,
+            period: None,
+            by_kind: false,
+            by_assistant: false,
+        }
+    }
+}
+
+/// A length of time that groups days.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Period {
+    /// Each day by itself.
+    Day,
+    /// From Monday to Sunday.
+    Week,
+    /// The calendar month.
+    Month,
+}
+
+/// The answer to a [`ReportRequest`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// A row for each group that has conversations, in the order period, type, assistant.
+    pub rows: Vec<ReportRow>,
+    /// All groups together.
+    pub total: Volume,
+}
+
+/// One group of a [`Report`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportRow {
+    /// The first day of the period, where periods are asked for.
+    pub period: Option<Day>,
+    /// The type, where types are asked for.
+    pub kind: Option<ChannelKind>,
+    /// The assistant, where assistants are asked for.
+    pub assistant: Option<AssistantId>,
+    /// What the group comes to.
+    pub volume: Volume,
+}
+
+/// How much of what: conversations by their day of creation, with all their messages and cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Volume {
+    /// Conversations.
+    pub conversations: u64,
+    /// Messages.
+    pub messages: u64,
+    /// Cost.
+    pub cost: CostSum,
+}
+
+type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
+
+pub(crate) fn read(tables: &ReadTables, owner: UserId, request: &ReportRequest) -> Result<Report> {
+    let mut groups: BTreeMap<Group, TotalV1> = BTreeMap::new();
+    let mut total = TotalV1::default();
+    let damaged = |what| Error::Corrupted { table: "totals.v1", what };
+    let out_of_range = || damaged("a sum leaves its range");
+    if request.from < request.to {
+        let range = TotalKey::first(owner, request.from)..TotalKey::first(owner, request.to);
+        for entry in tables.totals.range(range)? {
+            let (key, record) = entry?;
+            let key = key.value();
+            let kind =
+                kind_of_number(key.kind).ok_or_else(|| damaged("a counter has no known type"))?;
+            let assistant = AssistantId::new(key.assistant);
+            if request.kind.is_some_and(|asked| asked != kind)
+                || request.assistant.is_some_and(|asked| asked != assistant)
+            {
+                continue;
+            }
+            let group = (
+                request.period.map(|period| period.start(key.day)),
+                request.by_kind.then_some(kind),
+                request.by_assistant.then_some(assistant),
+            );
+            let counted = totals::decode(key, record.value())?;
+            groups.entry(group).or_default().add(&counted, 1).ok_or_else(out_of_range)?;
+            total.add(&counted, 1).ok_or_else(out_of_range)?;
+        }
+    }
+    let rows = groups.into_iter().map(|((period, kind, assistant), counted)| {
+        Ok(ReportRow { period, kind, assistant, volume: Volume::of(&counted)? })
+    });
+    Ok(Report { rows: rows.collect::<Result<_>>()?, total: Volume::of(&total)? })
+}
+
+impl Period {
+    fn start(self, day: Day) -> Day {
+        match self {
+            Period::Day => day,
+            Period::Week => day.week_start(),
+            Period::Month => day.month_start(),
+        }
+    }
+}
+
+impl Volume {
+    fn of(counted: &TotalV1) -> Result<Self> {
+        let count = |n: i64| {
+            let what = "a counter is negative";
+            u64::try_from(n).map_err(|_| Error::Corrupted { table: "totals.v1", what })
+        };
+        Ok(Self {
+            conversations: count(counted.conversations)?,
+            messages: count(counted.messages)?,
+            cost: CostSum::from_nanos(counted.cost_nanos),
+        })
+    }
+}

@@ -1,0 +1,275 @@
+//! One consistent view of the store.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::encoding::key::RowKey;
+use crate::error::Result;
+use crate::model::account::{Assistant, User};
+use crate::model::conversation::Conversation;
+use crate::model::id::{AssistantId, ConversationId, UserId};
+use crate::model::message::Message;
+use crate::model::text::Name;
+use crate::query::cursor::PageCursor;
+use crate::query::list::Direction;
+use crate::query::page::{self, Page};
+use crate::query::report::{self, Report, ReportRequest};
+use crate::query::request::ListRequest;
+use crate::query::rows::Walk;
+use crate::storage::verify::{self, Audit};
+use crate::storage::{accounts, messages, rows};
+use crate::view::View;
+
+/// The store as one commit left it, for as long as it is held. Cheap to make and to clone: all
+/// snapshots of one commit share it.
+///
+/// Whatever is written meanwhile, a snapshot answers the same. Holding one keeps the space of
+/// replaced rows from being used again, so hold it for a walk, not for ever.
+#[derive(Clone)]
+pub struct Snapshot {
+    view: Arc<View>,
+}
+
+impl Snapshot {
+    pub(crate) const fn new(view: Arc<View>) -> Self {
+        Self { view }
+    }
+
+    // ---- lists ---------------------------------------------------------------------------------
+
+    /// One page of the user's conversations, by any combination of filters, at any depth, for the
+    /// same cost: see [`Work::bound`](crate::Work::bound).
+    ///
+    /// ```
+    /// use convodb::{ChannelKind, Filter, ListRequest, PageSize, Store};
+    /// # use convodb::{AssistantId, Channel, Conversation, ConversationId, Timestamp};
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # for _ in 0..3 {
+    /// #     let id = ConversationId::generate(at);
+    /// #     store.insert(user, Conversation::new(id, bot, Channel::Widget, at))?;
+    /// # }
+    /// let snapshot = store.snapshot();
+    /// let request = ListRequest {
+    ///     filter: Filter { kind: Some(ChannelKind::Widget), ..Filter::default() },
+    ///     page_size: Some(PageSize::new(2)?),
+    ///     ..ListRequest::default()
+    /// };
+    /// let first = snapshot.list(user, &request)?;
+    /// assert_eq!(first.len(), 2);
+    /// let next = *first.next().expect("there is one more");
+    /// let second = snapshot.list(user, &ListRequest::at(next))?;
+    /// assert_eq!(second.len(), 1);
+    /// assert!(second.next().is_none());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::CursorConflict`](crate::Error::CursorConflict) when a filter, bound or order
+    /// beside a cursor is not the cursor's,
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) when the cursor is another user's,
+    /// or a fault of the store.
+    pub fn list(&self, user: UserId, request: &ListRequest) -> Result<Page> {
+        let View { tables, fingerprinter, .. } = &*self.view;
+        let resolved = request.resolve(user, fingerprinter)?;
+        page::read(tables, fingerprinter, user, &request.filter, &resolved)
+    }
+
+    /// All conversations of a list, from either end: the request's filter, bounds and order count,
+    /// its page size and cursor do not.
+    ///
+    /// Each end reads pages of 100 as it is asked for more.
+    ///
+    /// # Errors
+    /// As [`Snapshot::list`]; each item is a conversation or a fault of the store, after which the
+    /// iterator ends.
+    pub fn rows(
+        &self,
+        user: UserId,
+        request: &ListRequest,
+    ) -> Result<impl DoubleEndedIterator<Item = Result<Conversation>> + use<>> {
+        let whole = ListRequest { cursor: None, ..request.clone() };
+        let resolved = whole.resolve(user, &self.view.fingerprinter)?;
+        let walk = Walk::new(user, whole.filter, resolved.list);
+        Ok(Rows { snapshot: self.clone(), walk })
+    }
+
+    /// The pages of a list from where the request begins, one after the other.
+    ///
+    /// Each item is a page or the error that ended the walk, as of [`Snapshot::list`].
+    pub fn pages(
+        &self,
+        user: UserId,
+        request: ListRequest,
+    ) -> impl Iterator<Item = Result<Page>> + use<> {
+        let snapshot = self.clone();
+        let mut upcoming = Some(request);
+        std::iter::from_fn(move || {
+            let request = upcoming.take()?;
+            let page = snapshot.list(user, &request);
+            if let Ok(page) = &page {
+                upcoming = page.next().map(|next| ListRequest { cursor: Some(*next), ..request });
+            }
+            Some(page)
+        })
+    }
+
+    /// The cursor as a token for a client: at most 98 characters of `[A-Za-z0-9_-]`, from which
+    /// nothing can be read and in which nothing can be changed. About 0.3 us.
+    #[must_use]
+    pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
+        self.view.sealer.seal(cursor)
+    }
+
+    /// The cursor of a token that [`Snapshot::seal_cursor`] made for the same user.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for any other text, without a read.
+    pub fn open_cursor(&self, user: UserId, token: &str) -> Result<PageCursor> {
+        self.view.sealer.open(token, user, &self.view.fingerprinter)
+    }
+
+    // ---- single conversations and reports ------------------------------------------------------
+
+    /// The user's conversation `id`. Two descents.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn get(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
+        let found = rows::get(&self.view.tables.rows, &self.view.tables.ids, user, id)?;
+        Ok(found.map(|(_, conversation)| conversation))
+    }
+
+    /// The messages of the user's conversation `id`, in order; `None` where the user has no such
+    /// conversation. Two descents, then a step for each message.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn history(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
+        let Some(position) = rows::find(&self.view.tables.ids, user, id)? else {
+            return Ok(None);
+        };
+        let row = RowKey::new(user, position);
+        messages::history(&self.view.tables.messages, row)?.collect::<Result<_>>().map(Some)
+    }
+
+    /// Volumes and costs of the user's conversations by their day of creation, from counters.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn report(&self, user: UserId, request: &ReportRequest) -> Result<Report> {
+        report::read(&self.view.tables, user, request)
+    }
+
+    // ---- accounts ------------------------------------------------------------------------------
+
+    /// The user that an access token acts for; `None` for any text that is no valid token.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn authenticate(&self, token: &str) -> Result<Option<UserId>> {
+        accounts::user_of_token(&self.view.tables.tokens, token)
+    }
+
+    /// The user of this number.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn user(&self, id: UserId) -> Result<Option<User>> {
+        accounts::user(&self.view.tables.users, id)
+    }
+
+    /// The user of this name.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn user_by_name(&self, name: &Name) -> Result<Option<UserId>> {
+        accounts::user_of_name(&self.view.tables.user_names, name)
+    }
+
+    /// All users, by number.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn users(&self) -> Result<Vec<User>> {
+        accounts::users(&self.view.tables.users)
+    }
+
+    /// The user's assistant of this id. One descent.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn assistant(&self, user: UserId, id: AssistantId) -> Result<Option<Assistant>> {
+        accounts::assistant(&self.view.tables.assistants, user, id)
+    }
+
+    /// The user's assistant of this number in the assistants list.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn assistant_by_number(&self, user: UserId, number: u32) -> Result<Option<AssistantId>> {
+        accounts::assistant_of_number(&self.view.tables.assistant_numbers, user, number)
+    }
+
+    /// The user's assistants with a number above `after`, by number, at most `limit`.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn assistants(&self, user: UserId, after: u32, limit: usize) -> Result<Vec<Assistant>> {
+        let tables = &self.view.tables;
+        accounts::assistants_after(
+            &tables.assistants,
+            &tables.assistant_numbers,
+            user,
+            after,
+            limit,
+        )
+    }
+
+    // ---- audit ---------------------------------------------------------------------------------
+
+    /// Reads everything and reports what does not hold: damaged records, missing, extra or wrong
+    /// index entries, wrong counters, messages and ids without a row. `progress` is told how many
+    /// of how many entries are checked.
+    ///
+    /// # Errors
+    /// A fault of the store that keeps it from being read at all.
+    pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<Audit> {
+        verify::verify(&self.view.tables, &self.view.fingerprinter, progress)
+    }
+}
+
+impl fmt::Debug for Snapshot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Snapshot").finish_non_exhaustive()
+    }
+}
+
+/// What [`Snapshot::rows`] gives.
+struct Rows {
+    snapshot: Snapshot,
+    walk: Walk,
+}
+
+impl Rows {
+    fn step(&mut self, direction: Direction) -> Option<Result<Conversation>> {
+        let View { tables, fingerprinter, .. } = &*self.snapshot.view;
+        self.walk.next(tables, fingerprinter, direction)
+    }
+}
+
+impl Iterator for Rows {
+    type Item = Result<Conversation>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step(Direction::Next)
+    }
+}
+
+impl DoubleEndedIterator for Rows {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        self.step(Direction::Prev)
+    }
+}

@@ -1,0 +1,197 @@
+//! Users, assistants and access tokens. A token is never stored: only its SHA-256, which is also
+//! its key, so a look-up compares digests of 256 random bits and tells nothing of a token by time.
+
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::encoding::key::{DigestKey, NumberKey, UuidKey};
+use crate::encoding::record::{AccountV1, decode_small, encode_small};
+use crate::error::{Error, Result};
+use crate::model::account::{Assistant, User};
+use crate::model::id::{AssistantId, UserId};
+use crate::model::text::Name;
+use crate::model::timestamp::Timestamp;
+use crate::storage::rows::Records;
+use crate::storage::tables::WriteTables;
+
+/// The key of a token or of a user's name.
+pub(crate) fn digest(text: &str) -> DigestKey {
+    DigestKey(Sha256::digest(text).into())
+}
+
+/// The user of this number. One descent.
+pub(crate) fn user(users: &impl Records<UserId>, id: UserId) -> Result<Option<User>> {
+    let Some(record) = users.get(id)? else {
+        return Ok(None);
+    };
+    user_of(id, record.value()).map(Some)
+}
+
+fn user_of(id: UserId, record: &[u8]) -> Result<User> {
+    let damaged = |what| Error::Corrupted { table: "users.v1", what };
+    let account: AccountV1 = decode_small(&id, record).map_err(damaged)?;
+    Ok(User {
+        id,
+        name: stored_name(account.name, "users.v1")?,
+        created_at: Timestamp::from_millis(account.created_at)?,
+    })
+}
+
+fn stored_name(name: String, table: &'static str) -> Result<Name> {
+    Name::new(name).map_err(|_| Error::Corrupted { table, what: "a name is out of bounds" })
+}
+
+/// All users, by number.
+pub(crate) fn users(users: &impl Records<UserId>) -> Result<Vec<User>> {
+    users
+        .iter()?
+        .map(|entry| {
+            let (id, record) = entry?;
+            user_of(id.value(), record.value())
+        })
+        .collect()
+}
+
+/// The user of this name. One descent.
+pub(crate) fn user_of_name(names: &impl Records<DigestKey>, name: &Name) -> Result<Option<UserId>> {
+    let Some(stored) = names.get(digest(name.as_str()))? else {
+        return Ok(None);
+    };
+    let what = "a user's number is not 4 bytes";
+    let number = stored.value().try_into();
+    let number = number.map_err(|_| Error::Corrupted { table: "user_names.v1", what })?;
+    Ok(Some(UserId::new(u32::from_be_bytes(number))))
+}
+
+/// Puts a user, new or with a new record.
+pub(crate) fn put_user(tables: &mut WriteTables<'_>, user: &User) -> Result<()> {
+    let account = AccountV1 {
+        name: user.name.as_str().to_owned(),
+        number: 0,
+        created_at: user.created_at.millis(),
+    };
+    tables.users.put(user.id, &encode_small(&user.id, account))?;
+    tables.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes())
+}
+
+/// The owner's assistant of this id. One descent.
+pub(crate) fn assistant(
+    assistants: &impl Records<UuidKey>,
+    owner: UserId,
+    id: AssistantId,
+) -> Result<Option<Assistant>> {
+    let key = UuidKey { owner, uuid: id.uuid() };
+    let Some(record) = assistants.get(key)? else {
+        return Ok(None);
+    };
+    assistant_of(key, record.value()).map(Some)
+}
+
+fn assistant_of(key: UuidKey, record: &[u8]) -> Result<Assistant> {
+    let table = "assistants.v1";
+    let account: AccountV1 =
+        decode_small(&key, record).map_err(|what| Error::Corrupted { table, what })?;
+    Ok(Assistant {
+        id: AssistantId::new(key.uuid),
+        number: account.number,
+        name: stored_name(account.name, table)?,
+    })
+}
+
+/// The owner's assistant of this number. One descent.
+pub(crate) fn assistant_of_number(
+    numbers: &impl Records<NumberKey>,
+    owner: UserId,
+    number: u32,
+) -> Result<Option<AssistantId>> {
+    let Some(stored) = numbers.get(NumberKey { owner, number })? else {
+        return Ok(None);
+    };
+    assistant_id_of(stored.value()).map(Some)
+}
+
+fn assistant_id_of(stored: &[u8]) -> Result<AssistantId> {
+    let what = "an assistant's id is not 16 bytes";
+    let uuid = Uuid::from_slice(stored)
+        .map_err(|_| Error::Corrupted { table: "assistant_numbers.v1", what })?;
+    Ok(AssistantId::new(uuid))
+}
+
+/// The owner's assistants with a number above `after`, in order of number, at most `limit`.
+pub(crate) fn assistants_after(
+    assistants: &impl Records<UuidKey>,
+    numbers: &impl Records<NumberKey>,
+    owner: UserId,
+    after: u32,
+    limit: usize,
+) -> Result<Vec<Assistant>> {
+    let Some(first) = after.checked_add(1) else {
+        return Ok(Vec::new());
+    };
+    let range = NumberKey { owner, number: first }..=NumberKey { owner, number: u32::MAX };
+    let missing =
+        || Error::Corrupted { table: "assistant_numbers.v1", what: "a number leads nowhere" };
+    numbers
+        .range(range)?
+        .take(limit)
+        .map(|entry| {
+            let id = assistant_id_of(entry?.1.value())?;
+            assistant(assistants, owner, id)?.ok_or_else(missing)
+        })
+        .collect()
+}
+
+/// The number of the owner's newest assistant, 0 where there is none. One descent. Assistants are
+/// never deleted, so this is also how many there are.
+pub(crate) fn last_assistant_number(
+    numbers: &impl Records<NumberKey>,
+    owner: UserId,
+) -> Result<u32> {
+    let range = NumberKey { owner, number: 0 }..=NumberKey { owner, number: u32::MAX };
+    let last = numbers.range(range)?.next_back().transpose()?;
+    Ok(last.map_or(0, |(key, _)| key.value().number))
+}
+
+/// Puts an assistant, new or renamed.
+pub(crate) fn put_assistant(
+    tables: &mut WriteTables<'_>,
+    owner: UserId,
+    assistant: &Assistant,
+) -> Result<()> {
+    let key = UuidKey { owner, uuid: assistant.id.uuid() };
+    let account = AccountV1 {
+        name: assistant.name.as_str().to_owned(),
+        number: assistant.number,
+        created_at: 0,
+    };
+    tables.assistants.put(key, &encode_small(&key, account))?;
+    let number = NumberKey { owner, number: assistant.number };
+    tables.assistant_numbers.put(number, assistant.id.uuid().as_bytes())
+}
+
+/// The user of a token. One descent.
+pub(crate) fn user_of_token(
+    tokens: &impl Records<DigestKey>,
+    token: &str,
+) -> Result<Option<UserId>> {
+    let key = digest(token);
+    let Some(record) = tokens.get(key)? else {
+        return Ok(None);
+    };
+    let account: AccountV1 = decode_small(&key, record.value())
+        .map_err(|what| Error::Corrupted { table: "tokens.v1", what })?;
+    Ok(Some(UserId::new(account.number)))
+}
+
+/// Puts a token of a user.
+pub(crate) fn put_token(
+    tables: &mut WriteTables<'_>,
+    token: &str,
+    user: UserId,
+    created_at: Timestamp,
+) -> Result<()> {
+    let key = digest(token);
+    let account =
+        AccountV1 { name: String::new(), number: user.get(), created_at: created_at.millis() };
+    tables.tokens.put(key, &encode_small(&key, account))
+}

@@ -1,0 +1,60 @@
+//! The history of each conversation, clustered by owner, position and number, so that a history is
+//! one short range. Numbers begin at 1 and have no gap.
+
+use redb::AccessGuard;
+
+use crate::encoding::key::{MessageKey, RowKey};
+use crate::encoding::record;
+use crate::error::{Error, Result};
+use crate::model::message::Message;
+use crate::storage::rows::Records;
+use crate::storage::tables::WriteTables;
+
+const TABLE: &str = "messages.v1";
+
+/// The message of a record, its checksum verified.
+pub(crate) fn decode(key: MessageKey, record: &[u8]) -> Result<Message> {
+    record::open(&key, record)
+        .and_then(record::Body::message)
+        .map_err(|what| Error::Corrupted { table: TABLE, what })
+}
+
+/// The messages of a row, in order. One descent, then a step each.
+pub(crate) fn history(
+    messages: &impl Records<MessageKey>,
+    row: RowKey,
+) -> Result<impl Iterator<Item = Result<Message>>> {
+    let range = MessageKey::new(row, 0)..=MessageKey::new(row, u32::MAX);
+    Ok(messages.range(range)?.map(|entry| {
+        let (key, value) = entry?;
+        decode(key.value(), value.value())
+    }))
+}
+
+/// The number of the row's last message, 0 where it has none. One descent.
+pub(crate) fn last_number(messages: &impl Records<MessageKey>, row: RowKey) -> Result<u32> {
+    let range = MessageKey::new(row, 0)..=MessageKey::new(row, u32::MAX);
+    let last: Option<(AccessGuard<'_, _>, _)> = messages.range(range)?.next_back().transpose()?;
+    Ok(last.map_or(0, |(key, _)| key.value().number))
+}
+
+/// Puts `message` as number `number` of the row.
+pub(crate) fn put(
+    tables: &mut WriteTables<'_>,
+    row: RowKey,
+    number: u32,
+    message: &Message,
+) -> Result<()> {
+    let key = MessageKey::new(row, number);
+    let mut record = Vec::with_capacity(message.content().len() + 64);
+    record::encode_message(key, message, &mut record);
+    tables.messages.put(key, &record)
+}
+
+/// Removes all messages of a row.
+pub(crate) fn remove_all(tables: &mut WriteTables<'_>, row: RowKey) -> Result<()> {
+    for number in 1..=last_number(tables.messages.read(), row)? {
+        tables.messages.remove(MessageKey::new(row, number))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! Tables: what is on disk, and the one way each of them changes.
+
+pub(crate) mod accounts;
+pub(crate) mod index;
+pub(crate) mod messages;
+pub(crate) mod meta;
+pub(crate) mod rows;
+pub(crate) mod schema;
+pub(crate) mod tables;
+pub(crate) mod totals;
+pub(crate) mod verify;

@@ -1,0 +1,126 @@
+//! The conversations, clustered by owner and position, and their look-up by id.
+
+use std::ops::Range;
+
+use redb::{AccessGuard, ReadableTable};
+
+use crate::encoding::key::{FixedKey, RowKey, Stored, UuidKey};
+use crate::encoding::record::{self, Body, Damage};
+use crate::error::{Error, Result};
+use crate::model::conversation::{Conversation, ConversationRef};
+use crate::model::id::{ConversationId, UserId};
+use crate::model::position::Position;
+use crate::model::timestamp::Timestamp;
+use crate::storage::tables::WriteTables;
+
+const TABLE: &str = "conversations.v1";
+
+/// A table of records.
+pub(crate) trait Records<K: FixedKey>: ReadableTable<Stored<K>, &'static [u8]> {}
+impl<K: FixedKey, T: ReadableTable<Stored<K>, &'static [u8]>> Records<K> for T {}
+
+/// What is wrong with a row.
+pub(crate) fn damaged(what: Damage) -> Error {
+    Error::Corrupted { table: TABLE, what }
+}
+
+/// Where the owner's conversation `id` stands. One descent.
+pub(crate) fn find(
+    ids: &impl Records<UuidKey>,
+    owner: UserId,
+    id: ConversationId,
+) -> Result<Option<Position>> {
+    let Some(stored) = ids.get(UuidKey { owner, uuid: id.uuid() })? else {
+        return Ok(None);
+    };
+    stored_position(&stored).map(Some)
+}
+
+fn stored_position(stored: &AccessGuard<'_, &'static [u8]>) -> Result<Position> {
+    let what = "a position is not 8 bytes";
+    let bytes = stored.value().try_into();
+    let bytes = bytes.map_err(|_| Error::Corrupted { table: "conversation_ids.v1", what })?;
+    Ok(Position::from_bits(u64::from_be_bytes(bytes)))
+}
+
+/// The owner's conversation `id` and where it stands. Two descents.
+pub(crate) fn get(
+    rows: &impl Records<RowKey>,
+    ids: &impl Records<UuidKey>,
+    owner: UserId,
+    id: ConversationId,
+) -> Result<Option<(RowKey, Conversation)>> {
+    let Some(position) = find(ids, owner, id)? else {
+        return Ok(None);
+    };
+    let key = RowKey::new(owner, position);
+    let found = rows.get(key)?.ok_or_else(|| damaged("an id leads to no row"))?;
+    let conversation = decode(key, found.value())?;
+    if conversation.id != id {
+        return Err(damaged("an id leads to the row of another"));
+    }
+    Ok(Some((key, conversation.owned())))
+}
+
+/// The conversation of a row, its checksum verified.
+pub(crate) fn decode(key: RowKey, record: &[u8]) -> Result<ConversationRef<'_>> {
+    record::open(&key, record).and_then(|body| body.conversation(key.position)).map_err(damaged)
+}
+
+/// Verifies the record of row `key`, copies its body behind what `arena` holds, and tells where.
+pub(crate) fn copy_body(key: RowKey, record: &[u8], arena: &mut Vec<u8>) -> Result<Range<usize>> {
+    let body = record::open(&key, record).map_err(damaged)?;
+    let start = arena.len();
+    arena.extend_from_slice(body.bytes());
+    Ok(start..arena.len())
+}
+
+/// The conversation in a body that [`copy_body`] copied.
+pub(crate) fn read_body(position: Position, body: &[u8]) -> Result<ConversationRef<'_>> {
+    Body::reopened(body).conversation(position).map_err(damaged)
+}
+
+/// The first free position of the owner's millisecond `at`. One descent.
+pub(crate) fn free_position(
+    rows: &impl Records<RowKey>,
+    owner: UserId,
+    at: Timestamp,
+) -> Result<Position> {
+    let (first, last) = (Position::first_at(at), Position::last_at(at));
+    let taken = rows.range(RowKey::new(owner, first)..=RowKey::new(owner, last))?.next_back();
+    let Some(taken) = taken.transpose()? else {
+        return Ok(first);
+    };
+    let taken = taken.0.value().position;
+    if taken >= last {
+        return Err(Error::Invalid {
+            field: "created_at",
+            reason: "must not be shared by more than 4194304 conversations of one user",
+        });
+    }
+    Ok(taken.next())
+}
+
+/// Puts the record of a row, new or changed.
+pub(crate) fn put(
+    tables: &mut WriteTables<'_>,
+    key: RowKey,
+    conversation: &ConversationRef<'_>,
+    record: &mut Vec<u8>,
+) -> Result<()> {
+    record.clear();
+    record::encode_conversation(key, conversation, record);
+    tables.rows.put(key, record)
+}
+
+/// Puts the look-up of a new row by its id.
+pub(crate) fn put_id(tables: &mut WriteTables<'_>, key: RowKey, id: ConversationId) -> Result<()> {
+    let id = UuidKey { owner: key.owner, uuid: id.uuid() };
+    tables.ids.put(id, &key.position.bits().to_be_bytes())
+}
+
+/// Removes a row and its look-up.
+pub(crate) fn remove(tables: &mut WriteTables<'_>, key: RowKey, id: ConversationId) -> Result<()> {
+    tables.rows.remove(key)?;
+    tables.ids.remove(UuidKey { owner: key.owner, uuid: id.uuid() })
+}

@@ -1,0 +1,63 @@
+//! Every table on one page. All integers in keys are big-endian; every key of an owner's data
+//! begins with the owner's number. `docs/format.md` tells the same to other programs.
+//!
+//! | table | key | value |
+//! |---|---|---|
+//! | `conversations.v1` | owner u32, position u64 | record of a conversation |
+//! | `conversation_ids.v1` | owner u32, uuid | position u64 |
+//! | `index_type.v1`, `index_assistant.v1`, `index_sender.v1`, `index_customer.v1`, `index_external.v1` | owner u32, term u64, position u64 | none |
+//! | `messages.v1` | owner u32, position u64, number u32 | record of a message |
+//! | `totals.v1` | owner u32, day u32, assistant uuid, kind u32 | record of a counter |
+//! | `users.v1` | user u32 | record of an account |
+//! | `user_names.v1` | SHA-256 of the name | user u32 |
+//! | `assistants.v1` | owner u32, uuid | record of an account |
+//! | `assistant_numbers.v1` | owner u32, number u32 | uuid |
+//! | `tokens.v1` | SHA-256 of the token | record of an account |
+//! | `meta` | name | see [`crate::storage::meta`] |
+
+use redb::TableDefinition;
+
+use crate::encoding::key::{
+    DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey, Stored, TotalKey, UuidKey,
+};
+use crate::encoding::term::Field;
+use crate::model::id::UserId;
+
+/// The format that this version writes, and the newest that it reads.
+pub(crate) const FORMAT: u32 = 1;
+
+/// A table from a fixed-width key to bytes.
+pub(crate) type BytesTable<K> = TableDefinition<'static, Stored<K>, &'static [u8]>;
+/// A table of keys alone.
+pub(crate) type KeyTable<K> = TableDefinition<'static, Stored<K>, ()>;
+
+pub(crate) const CONVERSATIONS: BytesTable<RowKey> = table::<RowKey>("conversations.v1");
+pub(crate) const CONVERSATION_IDS: BytesTable<UuidKey> = table::<UuidKey>("conversation_ids.v1");
+pub(crate) const MESSAGES: BytesTable<MessageKey> = table::<MessageKey>("messages.v1");
+pub(crate) const TOTALS: BytesTable<TotalKey> = table::<TotalKey>("totals.v1");
+pub(crate) const USERS: BytesTable<UserId> = table::<UserId>("users.v1");
+pub(crate) const USER_NAMES: BytesTable<DigestKey> = table::<DigestKey>("user_names.v1");
+pub(crate) const ASSISTANTS: BytesTable<UuidKey> = table::<UuidKey>("assistants.v1");
+pub(crate) const ASSISTANT_NUMBERS: BytesTable<NumberKey> =
+    table::<NumberKey>("assistant_numbers.v1");
+pub(crate) const TOKENS: BytesTable<DigestKey> = table::<DigestKey>("tokens.v1");
+pub(crate) const META: TableDefinition<'static, &'static [u8], &'static [u8]> =
+    TableDefinition::new("meta");
+
+/// The index tables' names, by the number of their leading [`Field`].
+pub(crate) const INDEX_NAMES: [&str; Field::ALL.len()] = [
+    "index_type.v1",
+    "index_assistant.v1",
+    "index_sender.v1",
+    "index_customer.v1",
+    "index_external.v1",
+];
+
+/// The index table that `leading` names.
+pub(crate) const fn index(leading: Field) -> KeyTable<IndexKey> {
+    TableDefinition::new(INDEX_NAMES[leading as usize])
+}
+
+const fn table<K: FixedKey>(name: &'static str) -> BytesTable<K> {
+    TableDefinition::new(name)
+}

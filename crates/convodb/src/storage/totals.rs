@@ -1,0 +1,110 @@
+//! Counters by owner, day, assistant and type, kept in the same transaction as the rows that they
+//! count, so that volumes, trends and bills are short ranges and never a scan of conversations.
+
+use redb::{ReadableTable, WriteTransaction};
+
+use crate::encoding::key::{RowKey, TotalKey, kind_number};
+use crate::encoding::record::{TotalV1, decode_small, encode_small};
+use crate::error::{Error, Result};
+use crate::model::conversation::ConversationRef;
+use crate::storage::schema;
+
+const TABLE: &str = "totals.v1";
+
+impl TotalV1 {
+    /// What one conversation counts for.
+    pub(crate) fn of(conversation: &ConversationRef<'_>) -> Self {
+        Self {
+            conversations: 1,
+            messages: i64::from(conversation.message_count),
+            cost_nanos: i128::from(conversation.total_cost.nanos()),
+        }
+    }
+
+    /// Adds `sign` times `other`; `None` where the sum leaves the range.
+    pub(crate) fn add(&mut self, other: &TotalV1, sign: i64) -> Option<()> {
+        let conversations = other.conversations.checked_mul(sign)?;
+        let messages = other.messages.checked_mul(sign)?;
+        self.conversations = self.conversations.checked_add(conversations)?;
+        self.messages = self.messages.checked_add(messages)?;
+        self.cost_nanos = self.cost_nanos.checked_add(other.cost_nanos * i128::from(sign))?;
+        Some(())
+    }
+}
+
+/// The counter that a conversation counts in.
+pub(crate) fn key(row: RowKey, conversation: &ConversationRef<'_>) -> TotalKey {
+    TotalKey {
+        owner: row.owner,
+        day: conversation.created_at.day(),
+        assistant: conversation.assistant.uuid(),
+        kind: kind_number(conversation.channel.kind()),
+    }
+}
+
+/// The counter of a record.
+pub(crate) fn decode(key: TotalKey, record: &[u8]) -> Result<TotalV1> {
+    decode_small(&key, record).map_err(|what| Error::Corrupted { table: TABLE, what })
+}
+
+/// Changes of counters, gathered over a group of writes and applied in key order.
+#[derive(Default)]
+pub(crate) struct TotalChanges {
+    changes: Vec<(TotalKey, i64, TotalV1)>,
+}
+
+impl TotalChanges {
+    /// Gathers what takes the counters from `old` to `new`: see `IndexChanges::apply`.
+    pub(crate) fn apply(
+        &mut self,
+        row: RowKey,
+        old: Option<&ConversationRef<'_>>,
+        new: Option<&ConversationRef<'_>>,
+    ) {
+        for (conversation, sign) in [(old, -1), (new, 1)] {
+            if let Some(conversation) = conversation {
+                self.changes.push((key(row, conversation), sign, TotalV1::of(conversation)));
+            }
+        }
+    }
+
+    /// How many changes are gathered: what [`TotalChanges::truncate`] takes.
+    pub(crate) fn len(&self) -> usize {
+        self.changes.len()
+    }
+
+    /// Forgets the changes gathered since there were `len`.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        self.changes.truncate(len);
+    }
+
+    /// Applies all changes: one read and one write for each counter that changes. A counter of
+    /// nothing is removed.
+    pub(crate) fn flush(&mut self, write: &WriteTransaction) -> Result<()> {
+        self.changes.sort_by_key(|(key, ..)| *key);
+        let out_of_range = || Error::Corrupted { table: TABLE, what: "a counter leaves its range" };
+        let mut table = write.open_table(schema::TOTALS)?;
+        for changes in self.changes.chunk_by(|a, b| a.0 == b.0) {
+            let Some(&(key, ..)) = changes.first() else {
+                continue;
+            };
+            let mut delta = TotalV1::default();
+            for (_, sign, change) in changes {
+                delta.add(change, *sign).ok_or_else(out_of_range)?;
+            }
+            if delta == TotalV1::default() {
+                continue;
+            }
+            let stored = table.get(key)?.map(|record| decode(key, record.value())).transpose()?;
+            let mut total = stored.unwrap_or_default();
+            total.add(&delta, 1).ok_or_else(out_of_range)?;
+            if total == TotalV1::default() {
+                table.remove(key)?;
+            } else {
+                table.insert(key, encode_small(&key, total).as_slice())?;
+            }
+        }
+        self.changes.clear();
+        Ok(())
+    }
+}

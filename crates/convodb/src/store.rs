@@ -1,0 +1,285 @@
+//! The store: one file, one writer, any number of readers.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use data_encoding::BASE64URL_NOPAD;
+use redb::Database;
+
+use crate::bulk::BulkLoader;
+use crate::error::Result;
+use crate::file;
+use crate::model::account::{Assistant, User};
+use crate::model::conversation::Conversation;
+use crate::model::id::{AssistantId, ConversationId, UserId};
+use crate::model::message::Message;
+use crate::model::text::Name;
+use crate::model::timestamp::Timestamp;
+use crate::snapshot::Snapshot;
+use crate::storage::meta;
+use crate::transaction::Transaction;
+use crate::view::View;
+use crate::writer::{CommitMode, Durability, Ticket, Writer};
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Memory for pages of the file, in bytes; 1 GiB by default.
+    pub cache_bytes: usize,
+    /// How many writes may wait; 1024 by default. One more is refused with
+    /// [`Error::QueueFull`](crate::Error::QueueFull).
+    pub queue_depth: usize,
+    /// When a write is acknowledged: once it is on disk, by default.
+    pub durability: Durability,
+    /// Whether each commit also saves what makes opening after a crash quick; off by default.
+    /// Without it, opening after a crash reads the whole file once.
+    pub fast_recovery: bool,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            cache_bytes: 1 << 30,
+            queue_depth: 1024,
+            durability: Durability::default(),
+            fast_recovery: false,
+        }
+    }
+}
+
+/// A store of conversations. Cheap to clone and to send; all clones are the same store, which is
+/// closed when the last one is dropped.
+///
+/// Reads go through a [`Snapshot`] and never wait; writes go through one writer, which commits
+/// those that come together as one group, and return once they are durable.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    current: Arc<ArcSwap<View>>,
+    writer: Writer,
+}
+
+impl Store {
+    /// Opens the store at `path` with the default options, or makes one where there is no file.
+    ///
+    /// # Errors
+    /// [`Error::InUse`](crate::Error::InUse) when another process holds the file,
+    /// [`Error::NotAStore`](crate::Error::NotAStore) and
+    /// [`Error::NewerFormat`](crate::Error::NewerFormat), which leave it untouched, or a fault.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, &StoreOptions::default())
+    }
+
+    /// Opens the store at `path`, or makes one where there is no file.
+    ///
+    /// ```
+    /// use convodb::{Store, StoreOptions};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("store.convodb");
+    /// let options = StoreOptions { cache_bytes: 64 << 20, ..StoreOptions::default() };
+    /// let store = Store::open_with(&path, &options)?;
+    /// assert!(store.snapshot().users()?.is_empty());
+    /// store.close()?;
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
+        Self::start(file::open(path.as_ref(), options.cache_bytes)?, options)
+    }
+
+    /// A store in memory, for tests: the same engine, without a file.
+    ///
+    /// # Errors
+    /// A fault of the system: no randomness, no thread.
+    pub fn in_memory() -> Result<Self> {
+        let options = StoreOptions::default();
+        Self::start(file::in_memory(options.cache_bytes)?, &options)
+    }
+
+    fn start(database: Database, options: &StoreOptions) -> Result<Self> {
+        let current = Arc::new(ArcSwap::from_pointee(View::open(&database)?));
+        let commit =
+            CommitMode { durability: options.durability, fast_recovery: options.fast_recovery };
+        let writer = Writer::start(database, current.clone(), options.queue_depth, commit)?;
+        Ok(Self { inner: Arc::new(Inner { current, writer }) })
+    }
+
+    /// Finishes the writes that are queued and closes the file, and tells how that went. All
+    /// clones are closed with it, and snapshots no longer answer.
+    ///
+    /// # Errors
+    /// [`Error::Closed`](crate::Error::Closed) when it was closed before, or a fault that dropping
+    /// the store would have hidden.
+    pub fn close(self) -> Result<()> {
+        self.inner.writer.close()
+    }
+
+    /// The state of the last commit. About 20 ns.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(self.inner.current.load_full())
+    }
+
+    // ---- writes --------------------------------------------------------------------------------
+
+    /// Runs a write of any number of operations, all or nothing, and returns what it returned once
+    /// it is durable. It reads and changes the store alone, so what it read still holds when it
+    /// changes it.
+    ///
+    /// ```
+    /// # use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp};
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// let (one, two) = (ConversationId::generate(at), ConversationId::generate(at));
+    /// store.write(move |transaction| {
+    ///     for id in [one, two] {
+    ///         let conversation = Conversation::new(id, bot, Channel::Widget, at);
+    ///         transaction.insert(user, &conversation, &[])?;
+    ///     }
+    ///     Ok(())
+    /// })?;
+    /// assert!(store.snapshot().get(user, two)?.is_some());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What the closure returned, after all that it changed was taken back;
+    /// [`Error::QueueFull`](crate::Error::QueueFull), [`Error::Closed`](crate::Error::Closed),
+    /// [`Error::NestedWrite`](crate::Error::NestedWrite); or
+    /// [`Error::CommitFailed`](crate::Error::CommitFailed), after which it is unknown whether the
+    /// write will be there when the store was opened again.
+    ///
+    /// # Panics
+    /// When the closure panics, after its whole group was given up.
+    pub fn write<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.submit(write)?.wait()
+    }
+
+    pub(crate) fn submit<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<Ticket<T>> {
+        self.inner.writer.submit(write)
+    }
+
+    /// [`Transaction::insert`] as a write of its own, without messages.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn insert(&self, user: UserId, conversation: Conversation) -> Result<()> {
+        self.write(move |transaction| transaction.insert(user, &conversation, &[]))
+    }
+
+    /// [`Transaction::update`] as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn update(
+        &self,
+        user: UserId,
+        id: ConversationId,
+        change: impl FnOnce(&mut Conversation) + Send + 'static,
+    ) -> Result<Conversation> {
+        self.write(move |transaction| transaction.update(user, id, change))
+    }
+
+    /// [`Transaction::delete`] as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn delete(&self, user: UserId, id: ConversationId) -> Result<()> {
+        self.write(move |transaction| transaction.delete(user, id))
+    }
+
+    /// [`Transaction::append_message`] as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn append_message(
+        &self,
+        user: UserId,
+        id: ConversationId,
+        message: Message,
+    ) -> Result<u32> {
+        self.write(move |transaction| transaction.append_message(user, id, &message))
+    }
+
+    /// A bulk load with runs of about `budget_bytes` of memory; twice that is in use at most.
+    #[must_use]
+    pub fn bulk_load(&self, budget_bytes: usize) -> BulkLoader {
+        BulkLoader::new(self.clone(), budget_bytes)
+    }
+
+    // ---- accounts ------------------------------------------------------------------------------
+
+    /// [`Transaction::create_user`] as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn create_user(&self, name: Name, created_at: Timestamp) -> Result<User> {
+        self.write(move |transaction| transaction.create_user(name, created_at))
+    }
+
+    /// [`Transaction::create_assistant`] as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn create_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<Assistant> {
+        self.write(move |transaction| transaction.create_assistant(user, id, name))
+    }
+
+    /// [`Transaction::rename_assistant`] as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn rename_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
+        self.write(move |transaction| transaction.rename_assistant(user, id, name))
+    }
+
+    /// A new access token of the user's: 256 random bits as text. It cannot be shown again: only
+    /// its SHA-256 is stored.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`](crate::Error::UserNotFound), or as [`Store::write`].
+    pub fn create_token(&self, user: UserId, created_at: Timestamp) -> Result<String> {
+        let token = format!("cvdb_{}", BASE64URL_NOPAD.encode(&meta::fresh_secret()?));
+        self.write(move |transaction| {
+            transaction.put_token(user, &token, created_at)?;
+            Ok(token)
+        })
+    }
+
+    /// [`Transaction::revoke_token`] as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn revoke_token(&self, token: String) -> Result<()> {
+        self.write(move |transaction| transaction.revoke_token(&token))
+    }
+
+    /// Seals the cursors given out from now on with a new key. Those given out before stay valid.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](crate::Error::Invalid) after 254 times, or as [`Store::write`].
+    pub fn rotate_cursor_key(&self) -> Result<()> {
+        self.write(|transaction| meta::add_cursor_key(transaction.write))
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,328 @@
+//! The operations of a write. Each checks all it can before it changes anything, and all of them
+//! change rows, index entries and counters by the same `apply(old, new)`: insert is (none, new),
+//! update (old, new), delete (old, none).
+
+use redb::WriteTransaction;
+
+use crate::encoding::key::RowKey;
+use crate::encoding::term::{Fingerprinter, Fingerprints};
+use crate::error::{Error, Result};
+use crate::model::account::{Assistant, User};
+use crate::model::conversation::{Conversation, ConversationRef};
+use crate::model::id::{AssistantId, ConversationId, UserId};
+use crate::model::message::Message;
+use crate::model::text::Name;
+use crate::model::timestamp::Timestamp;
+use crate::storage::index::IndexChanges;
+use crate::storage::tables::WriteTables;
+use crate::storage::totals::TotalChanges;
+use crate::storage::{accounts, messages, meta, rows};
+
+/// A write in progress: reads what was written before it, also in the same group, and changes it.
+///
+/// Given to the closure of [`Store::write`](crate::Store::write). When the closure returns an
+/// error, all that it changed is taken back; other writes of the same group are not affected.
+pub struct Transaction<'txn> {
+    pub(crate) write: &'txn WriteTransaction,
+    pub(crate) tables: WriteTables<'txn>,
+    pub(crate) indexes: IndexChanges,
+    pub(crate) totals: TotalChanges,
+    pub(crate) fingerprinter: &'txn Fingerprinter,
+    /// A buffer for records.
+    record: Vec<u8>,
+    kept: Mark,
+}
+
+/// How far gathered changes went when the last write was kept.
+#[derive(Clone, Copy, Default)]
+struct Mark {
+    indexes: usize,
+    totals: usize,
+}
+
+impl<'txn> Transaction<'txn> {
+    pub(crate) fn open(
+        write: &'txn WriteTransaction,
+        fingerprinter: &'txn Fingerprinter,
+    ) -> Result<Self> {
+        Ok(Self {
+            write,
+            tables: WriteTables::open(write)?,
+            indexes: IndexChanges::default(),
+            totals: TotalChanges::default(),
+            fingerprinter,
+            record: Vec::new(),
+            kept: Mark::default(),
+        })
+    }
+
+    /// Keeps all that was changed so far.
+    pub(crate) fn keep(&mut self) {
+        self.tables.keep();
+        self.kept = Mark { indexes: self.indexes.len(), totals: self.totals.len() };
+    }
+
+    /// Takes back what was changed since the last [`Transaction::keep`].
+    pub(crate) fn rollback(&mut self) -> Result<()> {
+        self.indexes.truncate(self.kept.indexes);
+        self.totals.truncate(self.kept.totals);
+        self.tables.rollback()
+    }
+
+    /// Writes the gathered changes. Nothing may be changed after it.
+    pub(crate) fn flush(mut self) -> Result<()> {
+        self.indexes.flush(self.write)?;
+        self.totals.flush(self.write)
+    }
+
+    /// Takes indexes and counters of a row from `old` to `new`.
+    fn apply(
+        &mut self,
+        key: RowKey,
+        old: Option<&ConversationRef<'_>>,
+        new: Option<&ConversationRef<'_>>,
+    ) {
+        let same_entries = matches!((old, new), (Some(old), Some(new))
+            if old.assistant == new.assistant && old.channel == new.channel);
+        if !same_entries {
+            let old = old.map(|row| self.fingerprints(row));
+            let new = new.map(|row| self.fingerprints(row));
+            self.indexes.apply(key, old.as_ref(), new.as_ref());
+        }
+        self.totals.apply(key, old, new);
+    }
+
+    fn fingerprints(&self, row: &ConversationRef<'_>) -> Fingerprints {
+        self.fingerprinter.row(row.assistant, &row.channel)
+    }
+
+    // ---- conversations -------------------------------------------------------------------------
+
+    /// The user's conversation `id`. Two descents.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn get(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
+        let found = rows::get(self.tables.rows.read(), self.tables.ids.read(), user, id)?;
+        Ok(found.map(|(_, conversation)| conversation))
+    }
+
+    /// Inserts a conversation of the user's, with the messages that it has so far. Its place in
+    /// the list is after all others of the same millisecond.
+    ///
+    /// # Errors
+    /// [`Error::AssistantNotFound`] when the user has no such assistant,
+    /// [`Error::DuplicateConversation`] when the user has one with this id, [`Error::Invalid`]
+    /// when it counts fewer messages than are given, or a fault of the store.
+    pub fn insert(
+        &mut self,
+        user: UserId,
+        conversation: &Conversation,
+        history: &[Message],
+    ) -> Result<()> {
+        check_history(conversation, history)?;
+        self.require_assistant(user, conversation.assistant)?;
+        if rows::find(self.tables.ids.read(), user, conversation.id)?.is_some() {
+            return Err(Error::DuplicateConversation(conversation.id));
+        }
+        let rows = self.tables.rows.read();
+        let position = rows::free_position(rows, user, conversation.created_at)?;
+        let key = RowKey::new(user, position);
+        let new = conversation.borrowed();
+        rows::put(&mut self.tables, key, &new, &mut self.record)?;
+        rows::put_id(&mut self.tables, key, conversation.id)?;
+        for (number, message) in (1..).zip(history) {
+            messages::put(&mut self.tables, key, number, message)?;
+        }
+        self.apply(key, None, Some(&new));
+        Ok(())
+    }
+
+    /// Changes the user's conversation `id` and gives what it became. Everything may change but
+    /// its id and its time of creation.
+    ///
+    /// # Errors
+    /// [`Error::ConversationNotFound`], [`Error::AssistantNotFound`] when it is given to an
+    /// assistant that the user does not have, [`Error::Invalid`] when its id or its time of
+    /// creation changed, or a fault of the store.
+    pub fn update(
+        &mut self,
+        user: UserId,
+        id: ConversationId,
+        change: impl FnOnce(&mut Conversation),
+    ) -> Result<Conversation> {
+        let (key, old) = self.require(user, id)?;
+        let mut new = old.clone();
+        change(&mut new);
+        let fixed = |field| Err(Error::Invalid { field, reason: "must not change" });
+        if new.id != old.id {
+            return fixed("id");
+        }
+        if new.created_at != old.created_at {
+            return fixed("created_at");
+        }
+        if new.assistant != old.assistant {
+            self.require_assistant(user, new.assistant)?;
+        }
+        self.put_changed(key, &old, &new)?;
+        Ok(new)
+    }
+
+    /// Deletes the user's conversation `id` with its messages.
+    ///
+    /// # Errors
+    /// [`Error::ConversationNotFound`], or a fault of the store.
+    pub fn delete(&mut self, user: UserId, id: ConversationId) -> Result<()> {
+        let (key, old) = self.require(user, id)?;
+        rows::remove(&mut self.tables, key, id)?;
+        messages::remove_all(&mut self.tables, key)?;
+        self.apply(key, Some(&old.borrowed()), None);
+        Ok(())
+    }
+
+    /// Appends a message to the user's conversation `id`, counts it, adds its cost, moves the time
+    /// of the last change on to it, and gives how many messages the conversation now has.
+    ///
+    /// # Errors
+    /// [`Error::ConversationNotFound`], [`Error::Invalid`] when the number of messages or the
+    /// cost leaves its range, or a fault of the store.
+    pub fn append_message(
+        &mut self,
+        user: UserId,
+        id: ConversationId,
+        message: &Message,
+    ) -> Result<u32> {
+        let (key, old) = self.require(user, id)?;
+        let invalid = |field| Error::Invalid { field, reason: "would leave its range" };
+        let mut new = old.clone();
+        new.message_count = old.message_count.checked_add(1).ok_or(invalid("message_count"))?;
+        new.total_cost = old.total_cost.checked_add(message.cost()).ok_or(invalid("total_cost"))?;
+        new.updated_at = old.updated_at.max(message.created_at());
+        let last = messages::last_number(self.tables.messages.read(), key)?;
+        messages::put(&mut self.tables, key, last + 1, message)?;
+        self.put_changed(key, &old, &new)?;
+        Ok(new.message_count)
+    }
+
+    fn require(&self, user: UserId, id: ConversationId) -> Result<(RowKey, Conversation)> {
+        rows::get(self.tables.rows.read(), self.tables.ids.read(), user, id)?
+            .ok_or(Error::ConversationNotFound)
+    }
+
+    fn put_changed(&mut self, key: RowKey, old: &Conversation, new: &Conversation) -> Result<()> {
+        let (old, new) = (old.borrowed(), new.borrowed());
+        rows::put(&mut self.tables, key, &new, &mut self.record)?;
+        self.apply(key, Some(&old), Some(&new));
+        Ok(())
+    }
+
+    // ---- accounts ------------------------------------------------------------------------------
+
+    /// Creates a user.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateUser`] when another user has the name, or a fault of the store.
+    pub fn create_user(&mut self, name: Name, created_at: Timestamp) -> Result<User> {
+        if accounts::user_of_name(self.tables.user_names.read(), &name)?.is_some() {
+            return Err(Error::DuplicateUser);
+        }
+        let user = User { id: meta::take_user_number(self.write)?, name, created_at };
+        accounts::put_user(&mut self.tables, &user)?;
+        Ok(user)
+    }
+
+    /// The user of this name.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn user_by_name(&self, name: &Name) -> Result<Option<UserId>> {
+        accounts::user_of_name(self.tables.user_names.read(), name)
+    }
+
+    /// Creates an assistant of the user's.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], [`Error::DuplicateAssistant`] when the user has one with this id,
+    /// or a fault of the store.
+    pub fn create_assistant(
+        &mut self,
+        user: UserId,
+        id: AssistantId,
+        name: Name,
+    ) -> Result<Assistant> {
+        self.require_user(user)?;
+        if self.assistant(user, id)?.is_some() {
+            return Err(Error::DuplicateAssistant(id));
+        }
+        let last = accounts::last_assistant_number(self.tables.assistant_numbers.read(), user)?;
+        let number = last.checked_add(1).ok_or(Error::Invalid {
+            field: "assistant",
+            reason: "must be one of the user's first 4294967295",
+        })?;
+        let assistant = Assistant { id, number, name };
+        accounts::put_assistant(&mut self.tables, user, &assistant)?;
+        Ok(assistant)
+    }
+
+    /// Renames an assistant of the user's. Every list shows the new name at once.
+    ///
+    /// # Errors
+    /// [`Error::AssistantNotFound`], or a fault of the store.
+    pub fn rename_assistant(&mut self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
+        let assistant = self.require_assistant(user, id)?;
+        accounts::put_assistant(&mut self.tables, user, &Assistant { name, ..assistant })
+    }
+
+    /// The user's assistant of this id.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn assistant(&self, user: UserId, id: AssistantId) -> Result<Option<Assistant>> {
+        accounts::assistant(self.tables.assistants.read(), user, id)
+    }
+
+    /// Lets `token`, which the caller made from at least 256 random bits, act as the user. Only
+    /// its SHA-256 is stored.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], or a fault of the store.
+    pub(crate) fn put_token(
+        &mut self,
+        user: UserId,
+        token: &str,
+        created_at: Timestamp,
+    ) -> Result<()> {
+        self.require_user(user)?;
+        accounts::put_token(&mut self.tables, token, user, created_at)
+    }
+
+    /// Takes a token back; it is refused from the next snapshot on.
+    ///
+    /// # Errors
+    /// [`Error::TokenNotFound`], or a fault of the store.
+    pub fn revoke_token(&mut self, token: &str) -> Result<()> {
+        if accounts::user_of_token(self.tables.tokens.read(), token)?.is_none() {
+            return Err(Error::TokenNotFound);
+        }
+        self.tables.tokens.remove(accounts::digest(token))
+    }
+
+    fn require_user(&self, user: UserId) -> Result<User> {
+        accounts::user(self.tables.users.read(), user)?.ok_or(Error::UserNotFound)
+    }
+
+    fn require_assistant(&self, user: UserId, id: AssistantId) -> Result<Assistant> {
+        self.assistant(user, id)?.ok_or(Error::AssistantNotFound)
+    }
+}
+
+/// A conversation cannot have more messages than it counts; it may count more than are known here.
+pub(crate) fn check_history(conversation: &Conversation, history: &[Message]) -> Result<()> {
+    if history.len() > conversation.message_count as usize {
+        return Err(Error::Invalid {
+            field: "message_count",
+            reason: "must not be less than the number of messages given",
+        });
+    }
+    Ok(())
+}
