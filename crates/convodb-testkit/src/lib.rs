@@ -1,1 +1,5 @@
-//! What convodb is tested with.
+//! What convodb is tested and measured with: generators, the oracle, and the proofs of `tests/it`.
+
+pub mod dataset;
+pub mod oracle;
+pub mod strategies;

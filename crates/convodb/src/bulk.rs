@@ -6,7 +6,7 @@
 
 use std::ops::Bound;
 
-use redb::{CursorError, Table};
+use redb::{CursorError, ReadableTable, Table};
 
 use crate::encoding::key::{FixedKey, MessageKey, RowKey, Stored, UuidKey};
 use crate::encoding::record;
@@ -196,22 +196,27 @@ impl Transaction<'_> {
         insert_sorted(self.tables.messages.unjournaled(), messages)
     }
 
-    /// Drops the rows whose id the user has, in the store or earlier in the run.
+    /// Drops the rows whose id the user has, in the store or earlier in the run. The others keep
+    /// their order; ids are looked up in theirs.
     fn drop_present(&self, run: &mut Vec<BulkRow>) -> Result<()> {
-        run.sort_by_key(|row| (row.user, row.conversation.id));
-        run.dedup_by(|later, first| {
-            (later.user, later.conversation.id) == (first.user, first.conversation.id)
-        });
-        let mut fault = None;
-        let ids = self.tables.ids.read();
-        run.retain(|row| match rows::find(ids, row.user, row.conversation.id) {
-            Ok(found) => found.is_none(),
-            Err(error) => {
-                fault = Some(error);
-                false
-            }
-        });
-        fault.map_or(Ok(()), Err)
+        let mut by_id: Vec<(UuidKey, usize)> = run
+            .iter()
+            .enumerate()
+            .map(|(at, row)| {
+                let uuid = row.conversation.id.uuid();
+                (UuidKey { owner: row.user, uuid }, at)
+            })
+            .collect();
+        by_id.sort_unstable();
+        let mut present = vec![false; run.len()];
+        let mut before = None;
+        for (id, at) in by_id {
+            present[at] = before == Some(id) || self.tables.ids.read().get(id)?.is_some();
+            before = Some(id);
+        }
+        let mut present = present.into_iter();
+        run.retain(|_| !present.next().unwrap_or(false));
+        Ok(())
     }
 
     /// The keys of rows that are sorted by user and time of creation.

@@ -1,0 +1,135 @@
+//! A store and the oracle beside it, told the same things.
+
+use convodb::{Channel, Conversation, ConversationId, Error, Message, Store, Timestamp, UserId};
+use convodb_testkit::oracle::Oracle;
+use convodb_testkit::strategies::assistants;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+/// A store with two users, each with the same assistants, and what the oracle knows of it.
+pub(crate) struct World {
+    pub(crate) store: Store,
+    pub(crate) oracle: Oracle,
+    pub(crate) users: [UserId; 2],
+}
+
+impl World {
+    pub(crate) fn new(store: Store) -> Self {
+        let users = ["one", "two"].map(|name| {
+            let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
+            for id in assistants() {
+                store.create_assistant(user, id, "Bot".parse().unwrap()).unwrap();
+            }
+            user
+        });
+        Self { store, oracle: Oracle::default(), users }
+    }
+
+    pub(crate) fn in_memory() -> Self {
+        Self::new(Store::in_memory().unwrap())
+    }
+
+    /// `count` conversations of the first user on the widget, one second apart, oldest first.
+    pub(crate) fn with_rows(count: u64) -> Self {
+        let mut world = Self::in_memory();
+        for number in 1..=count {
+            world.insert(world.users[0], row(number));
+        }
+        world
+    }
+
+    #[track_caller]
+    pub(crate) fn insert(&mut self, user: UserId, conversation: Conversation) {
+        self.insert_with(user, conversation, Vec::new());
+    }
+
+    #[track_caller]
+    pub(crate) fn insert_with(
+        &mut self,
+        user: UserId,
+        mut conversation: Conversation,
+        history: Vec<Message>,
+    ) {
+        let known = u32::try_from(history.len()).unwrap();
+        conversation.message_count = conversation.message_count.max(known);
+        let (stored, messages) = (conversation.clone(), history.clone());
+        let inserted =
+            self.store.write(move |transaction| transaction.insert(user, &stored, &messages));
+        let id = conversation.id;
+        match (inserted, self.oracle.insert(user, conversation, history)) {
+            (Ok(()), true) => {}
+            (Err(Error::DuplicateConversation(refused)), false) => assert_eq!(refused, id),
+            (outcome, expected) => panic!("{outcome:?} where the oracle says {expected}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn delete(&mut self, user: UserId, id: ConversationId) {
+        let deleted = self.store.delete(user, id);
+        agree(&deleted, self.oracle.delete(user, id));
+    }
+
+    #[track_caller]
+    pub(crate) fn update(
+        &mut self,
+        user: UserId,
+        id: ConversationId,
+        change: impl Fn(&mut Conversation) + Send + Clone + 'static,
+    ) {
+        let updated = self.store.update(user, id, change.clone());
+        agree(&updated, self.oracle.update(user, id, change));
+    }
+
+    #[track_caller]
+    pub(crate) fn append(&mut self, user: UserId, id: ConversationId, message: Message) {
+        let appended = self.store.append_message(user, id, message.clone());
+        agree(&appended, self.oracle.append(user, id, &message));
+    }
+
+    /// Every conversation and history is the oracle's, and the audit is clean.
+    #[track_caller]
+    pub(crate) fn check_rows(&self) {
+        let snapshot = self.store.snapshot();
+        let mut count = 0;
+        for (user, conversation) in self.oracle.all() {
+            let id = conversation.id;
+            assert_eq!(snapshot.get(user, id).unwrap().as_ref(), Some(conversation));
+            let history = snapshot.history(user, id).unwrap();
+            assert_eq!(history.as_deref(), self.oracle.history(user, id));
+            count += 1;
+        }
+        let audit = snapshot.verify(|_, _| {}).unwrap();
+        assert!(audit.is_clean(), "{:?}", audit.faults);
+        assert_eq!(audit.conversations, count);
+    }
+}
+
+#[track_caller]
+fn agree<T: std::fmt::Debug>(outcome: &Result<T, Error>, expected: bool) {
+    match (outcome, expected) {
+        (Ok(_), true) | (Err(Error::ConversationNotFound), false) => {}
+        _ => panic!("{outcome:?} where the oracle says {expected}"),
+    }
+}
+
+/// The id of the n-th plain row.
+pub(crate) fn id(number: u64) -> ConversationId {
+    ConversationId::new(Uuid::from_u128(u128::from(number)))
+}
+
+/// The n-th plain row: on the widget, one second after the one before.
+pub(crate) fn row(number: u64) -> Conversation {
+    let at = Timestamp::from_millis(1_737_800_000_000 + number * 1_000).unwrap();
+    Conversation::new(id(number), assistants()[0], Channel::Widget, at)
+}
+
+/// The runner of property tests: a number of cases that the environment can raise
+/// (`PROPTEST_CASES`), failures not written to files but printed with their seed.
+pub(crate) fn cases(count: u32) -> ProptestConfig {
+    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: asked.unwrap_or(count),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
