@@ -37,6 +37,8 @@ mod query;
 mod snapshot;
 mod storage;
 mod store;
+#[cfg(test)]
+mod testing;
 mod transaction;
 mod view;
 mod writer;

@@ -12,3 +12,6 @@ pub(crate) mod report;
 pub(crate) mod request;
 pub(crate) mod rows;
 pub(crate) mod scan;
+
+#[cfg(test)]
+mod page_tests;

@@ -9,3 +9,5 @@ pub(crate) mod schema;
 pub(crate) mod tables;
 pub(crate) mod totals;
 pub(crate) mod verify;
+#[cfg(test)]
+mod verify_tests;

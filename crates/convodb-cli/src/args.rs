@@ -1,0 +1,418 @@
+//! The command line as data: every verb, flag and default, and nothing that acts on them.
+//!
+//! Each flag has an environment variable, which `--help` shows; a flag wins over its variable.
+//! Phones and tokens are taken as plain text and checked by their verb, because a parser's message
+//! would repeat what it refused.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use convodb::{AssistantId, ChannelKind, ExternalIdentifier, Name, Order, PageSize, Timestamp};
+
+/// An embedded store of conversations: serve it, import into it, list it, look after it.
+#[derive(Debug, Parser)]
+#[command(name = "convodb", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+const AFTER_HELP: &str = "\
+Each flag can also be set by the environment variable beside it; the flag wins.
+Results go to standard output, everything else to standard error.
+
+Exit status: 0 done; 1 failed; 2 wrong command line; 3 import rejected some lines.
+
+A first look: convodb serve --demo";
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    Serve(Serve),
+    Import(Import),
+    /// Create or list users
+    #[command(subcommand)]
+    User(User),
+    /// Create or revoke access tokens
+    #[command(subcommand)]
+    Token(Token),
+    /// Create, list or rename assistants
+    #[command(subcommand)]
+    Assistant(Assistant),
+    List(List),
+    Verify(Verify),
+}
+
+/// The store's file.
+#[derive(Debug, Args)]
+pub(crate) struct Db {
+    /// The store's file
+    #[arg(long, env = "CONVODB_DB", value_name = "FILE")]
+    pub(crate) db: PathBuf,
+}
+
+/// Whose data it is.
+#[derive(Debug, Args)]
+pub(crate) struct Owner {
+    /// The name of the user whose data it is
+    #[arg(long, env = "CONVODB_USER", value_name = "NAME")]
+    pub(crate) user: Name,
+}
+
+/// How a result is printed.
+#[derive(Debug, Args)]
+pub(crate) struct Json {
+    /// Print JSON on standard output, one object a line
+    #[arg(long, env = "CONVODB_JSON", value_parser = BoolishValueParser::new())]
+    pub(crate) json: bool,
+}
+
+/// Serve a store over HTTP until Ctrl-C or SIGTERM
+///
+/// With --demo, a store of about 20,000 conversations over two years is made first, in a temporary
+/// file, or in FILE if one is named, where it is kept and served again the next time. A fresh token
+/// and two curl lines to try are printed.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The store's file
+    #[arg(long, env = "CONVODB_DB", value_name = "FILE", required_unless_present = "demo")]
+    pub(crate) db: Option<PathBuf>,
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, env = "CONVODB_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: String,
+    /// The base of the URLs in answers, where a proxy stands in front; else the request's Host
+    #[arg(long, env = "CONVODB_PUBLIC_URL", value_name = "URL", value_parser = public_url)]
+    pub(crate) public_url: Option<String>,
+    /// Serve made-up conversations
+    #[arg(long, env = "CONVODB_DEMO", value_parser = BoolishValueParser::new())]
+    pub(crate) demo: bool,
+    /// The most memory for pages of the file: bytes, or with KiB, MiB, GiB
+    #[arg(long, env = "CONVODB_CACHE_BYTES", value_name = "SIZE", default_value = "1GiB")]
+    pub(crate) cache_bytes: ByteSize,
+    /// What to log to standard error: a level or filter directives, as in "info,convodb_http=debug"
+    #[arg(long, env = "CONVODB_LOG", value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+}
+
+/// Import conversations from JSON lines
+///
+/// Each line is one conversation as the list of the API shows it, with an optional array `messages`.
+/// The input is plain, gzip or zstd, told by its first bytes.
+///
+/// A conversation whose id the user already has is left as it is, so a second run changes nothing.
+/// An assistant that the user does not have is created with the id and the name of the line; one
+/// that the user has keeps its name.
+///
+/// A line that cannot be taken is written to the file of rejects, as an object of its number
+/// `line`, the `reason` and its `text`, and the import goes on. The exit status is then 3.
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    #[command(flatten)]
+    pub(crate) db: Db,
+    #[command(flatten)]
+    pub(crate) owner: Owner,
+    /// Create the user, and the store, where there is none
+    #[arg(long, env = "CONVODB_CREATE_USER", value_parser = BoolishValueParser::new())]
+    pub(crate) create_user: bool,
+    /// Where rejected lines go [default: the name of PATH with .rejects.jsonl, in this directory]
+    #[arg(long, env = "CONVODB_REJECTS", value_name = "FILE")]
+    pub(crate) rejects: Option<PathBuf>,
+    /// How much is gathered for one commit; about twice that is in memory at most
+    #[arg(long, env = "CONVODB_BATCH_BYTES", value_name = "SIZE", default_value = "64MiB")]
+    pub(crate) batch_bytes: ByteSize,
+    #[command(flatten)]
+    pub(crate) json: Json,
+    /// The file to read, or - for standard input
+    pub(crate) path: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Create a user, and the store where there is no file; prints the user's number
+    Create {
+        #[command(flatten)]
+        db: Db,
+        /// A name that no other user has
+        name: Name,
+    },
+    /// List all users
+    List {
+        #[command(flatten)]
+        db: Db,
+        #[command(flatten)]
+        json: Json,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Token {
+    /// Create an access token; prints it, once: only its hash is stored
+    Create {
+        #[command(flatten)]
+        db: Db,
+        #[command(flatten)]
+        owner: Owner,
+    },
+    /// Revoke an access token
+    Revoke {
+        #[command(flatten)]
+        db: Db,
+        /// The token, or - to read it from standard input, out of the shell's history
+        token: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Assistant {
+    /// Create an assistant; prints its id
+    Create {
+        #[command(flatten)]
+        db: Db,
+        #[command(flatten)]
+        owner: Owner,
+        /// The assistant's name
+        #[arg(value_name = "ASSISTANT")]
+        name: Name,
+    },
+    /// List the user's assistants
+    List {
+        #[command(flatten)]
+        db: Db,
+        #[command(flatten)]
+        owner: Owner,
+        #[command(flatten)]
+        json: Json,
+    },
+    /// Rename an assistant; every list shows the new name at once
+    Rename {
+        #[command(flatten)]
+        db: Db,
+        #[command(flatten)]
+        owner: Owner,
+        /// The assistant's id or number
+        #[arg(value_name = "ID")]
+        key: AssistantKey,
+        /// The new name
+        #[arg(value_name = "NEWNAME")]
+        name: Name,
+    },
+}
+
+/// List conversations, newest first
+///
+/// Filters match exactly, in any combination. With --json, each line is one conversation as the
+/// list of the API shows it, ready to be imported again; the cursors go to standard error.
+#[derive(Debug, Args)]
+pub(crate) struct List {
+    #[command(flatten)]
+    pub(crate) db: Db,
+    #[command(flatten)]
+    pub(crate) owner: Owner,
+    /// Only those of this type
+    #[arg(long = "type", env = "CONVODB_TYPE", value_parser = kind_parser())]
+    pub(crate) kind: Option<ChannelKind>,
+    /// Only those of this assistant, by id or number
+    #[arg(long, env = "CONVODB_ASSISTANT", value_name = "ID")]
+    pub(crate) assistant: Option<AssistantKey>,
+    /// Only those with this customer's phone number
+    #[arg(long, env = "CONVODB_CUSTOMER_PHONE", value_name = "PHONE", hide_env_values = true)]
+    pub(crate) customer_phone: Option<String>,
+    /// Only those over this phone number of the user's
+    #[arg(long, env = "CONVODB_SENDER_PHONE", value_name = "PHONE", hide_env_values = true)]
+    pub(crate) sender_phone: Option<String>,
+    /// Only those with this identifier of the user's own
+    #[arg(long, env = "CONVODB_EXTERNAL_IDENTIFIER", value_name = "TEXT")]
+    pub(crate) external_identifier: Option<ExternalIdentifier>,
+    /// Only those created at this time or later: a date, or RFC 3339
+    #[arg(long, env = "CONVODB_FROM", value_name = "TIME")]
+    pub(crate) from: Option<Timestamp>,
+    /// Only those created before this time: a date, or RFC 3339
+    #[arg(long, env = "CONVODB_TO", value_name = "TIME")]
+    pub(crate) to: Option<Timestamp>,
+    /// Newest (desc) or oldest (asc) first [default: desc]
+    #[arg(long, env = "CONVODB_ORDER")]
+    pub(crate) order: Option<OrderWord>,
+    /// How many a page, 1 to 100 [default: 15, or 100 with --all]
+    #[arg(long, env = "CONVODB_PER_PAGE", value_name = "N")]
+    pub(crate) per_page: Option<PageSize>,
+    /// The page at this cursor, which a page before printed; it carries the filters
+    #[arg(long, env = "CONVODB_CURSOR", value_name = "CURSOR", hide_env_values = true)]
+    pub(crate) cursor: Option<String>,
+    /// All pages, one after the other
+    #[arg(long, env = "CONVODB_ALL", value_parser = BoolishValueParser::new())]
+    pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Read everything and check that it agrees: records, indexes, counters, histories
+///
+/// The exit status is 1 when anything does not hold.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    #[command(flatten)]
+    pub(crate) db: Db,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// The two orders by the words of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OrderWord {
+    /// Newest first
+    Desc,
+    /// Oldest first
+    Asc,
+}
+
+impl From<OrderWord> for Order {
+    fn from(word: OrderWord) -> Self {
+        match word {
+            OrderWord::Desc => Order::Descending,
+            OrderWord::Asc => Order::Ascending,
+        }
+    }
+}
+
+/// An assistant as a person names one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AssistantKey {
+    /// By its UUID.
+    Id(AssistantId),
+    /// By its number in the assistants list.
+    Number(u32),
+}
+
+impl FromStr for AssistantKey {
+    type Err = convodb::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.parse() {
+            Ok(number) => Ok(AssistantKey::Number(number)),
+            Err(_) => text.parse().map(AssistantKey::Id),
+        }
+    }
+}
+
+impl fmt::Display for AssistantKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AssistantKey::Id(id) => id.fmt(f),
+            AssistantKey::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+/// A number of bytes, at least one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ByteSize(pub(crate) usize);
+
+impl FromStr for ByteSize {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
+        let (digits, unit) = units
+            .iter()
+            .find_map(|(suffix, bytes)| Some((text.strip_suffix(suffix)?, *bytes)))
+            .unwrap_or((text, 1));
+        let bytes = digits.trim_end().parse::<usize>().ok().and_then(|n| n.checked_mul(unit));
+        match bytes {
+            Some(bytes) if bytes > 0 => Ok(ByteSize(bytes)),
+            _ => Err("must be a number of bytes, or one with KiB, MiB or GiB, as in 64MiB"),
+        }
+    }
+}
+
+/// A value on the command line that only its verb could check.
+#[derive(Debug)]
+pub(crate) struct Usage(pub(crate) String);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+fn kind_parser() -> impl TypedValueParser<Value = ChannelKind> {
+    PossibleValuesParser::new(ChannelKind::ALL.map(ChannelKind::as_str))
+        .try_map(|word| word.parse::<ChannelKind>())
+}
+
+fn public_url(text: &str) -> Result<String, &'static str> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match rest.map(|rest| rest.trim_end_matches('/')) {
+        Some(host) if !host.is_empty() && !host.contains(['?', '#', ' ']) => {
+            Ok(text.trim_end_matches('/').to_owned())
+        }
+        _ => Err("must begin with http:// or https://, and have no query"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Command, CommandFactory};
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// Every flag is also an environment variable, of a name that says whose it is.
+    #[test]
+    fn every_flag_has_its_variable() {
+        fn walk(command: &Command) {
+            for flag in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                let long = flag.get_long().unwrap();
+                if ["help", "version"].contains(&long) {
+                    continue;
+                }
+                let expected = format!("CONVODB_{}", long.replace('-', "_").to_uppercase());
+                let variable = flag.get_env().unwrap_or_else(|| panic!("--{long} has none"));
+                assert_eq!(variable.to_str().unwrap(), expected);
+                assert!(flag.get_help().is_some(), "--{long} has no help");
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Cli::command());
+    }
+
+    #[test]
+    fn sizes() {
+        #[track_caller]
+        fn check(text: &str, expected: Option<usize>) {
+            assert_eq!(text.parse::<ByteSize>().ok().map(|size| size.0), expected, "{text}");
+        }
+        check("1", Some(1));
+        check("64MiB", Some(64 << 20));
+        check("2 KiB", Some(2048));
+        check("0", None);
+        check("64MB", None);
+        check("-1", None);
+        check("99999999999GiB", None);
+        check("", None);
+    }
+
+    #[test]
+    fn public_urls() {
+        assert_eq!(public_url("https://chat.example/").unwrap(), "https://chat.example");
+        assert_eq!(public_url("http://a.example/base").unwrap(), "http://a.example/base");
+        for wrong in ["", "chat.example", "ftp://a", "https://", "https:///", "http://a/?b"] {
+            assert!(public_url(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn assistants_are_named_by_id_or_number() {
+        assert_eq!("3".parse::<AssistantKey>().unwrap(), AssistantKey::Number(3));
+        let id = "a1b2c3d4-5678-40ab-8def-1234567890ab";
+        assert_eq!(id.parse::<AssistantKey>().unwrap().to_string(), id);
+        assert!("Support".parse::<AssistantKey>().is_err());
+    }
+}

@@ -1,0 +1,289 @@
+//! What went wrong, as a status and a JSON body: the one place that knows both.
+//!
+//! An error has an outer message for the client and, where the store or the server is at fault, an
+//! inner one for the log. Neither holds a token, a phone number, a name or a cursor. A handler
+//! gives its error up as an answer without a body; the envelope writes the body, because only
+//! there the path is known, and with it the shape.
+
+use std::borrow::Cow;
+use std::io;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use convodb::Error;
+
+use crate::json;
+
+/// A handler's result.
+pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
+
+/// An answer that is not what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    /// For the client.
+    message: Cow<'static, str>,
+    /// The fields of the request that are at fault, each once.
+    fields: Vec<FieldError>,
+    /// For the log.
+    cause: Option<String>,
+}
+
+/// What is wrong with one field of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FieldError {
+    field: &'static str,
+    message: String,
+}
+
+/// Which shape the error bodies of a path have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// `message`, and `errors` where fields are at fault.
+    Plain,
+    /// The same behind the reference's `status` and `error` of a single conversation.
+    Conversation,
+}
+
+impl Dialect {
+    /// The dialect of a path: that of conversations below the two places where those live.
+    pub(crate) fn of(path: &str) -> Self {
+        let below = |place: &str| {
+            path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        if below("/api/conversations") || below("/api/automate/conversations") {
+            Dialect::Conversation
+        } else {
+            Dialect::Plain
+        }
+    }
+}
+
+impl FieldError {
+    /// `The per page field must be an integer.`, from the rule `must be an integer`.
+    pub(crate) fn breaks(field: &'static str, rule: &str) -> Self {
+        Self { field, message: format!("The {} field {rule}.", spoken(field)) }
+    }
+
+    /// `The selected type is invalid.`: for a choice that is not on offer, whatever the reason, so
+    /// that what another user has and what nobody has read the same.
+    pub(crate) fn not_on_offer(field: &'static str) -> Self {
+        Self { field, message: format!("The selected {} is invalid.", spoken(field)) }
+    }
+}
+
+/// A field's name as a message speaks of it.
+fn spoken(field: &str) -> String {
+    field.replace('_', " ")
+}
+
+impl ApiError {
+    /// An error whose message is the status' own phrase.
+    pub(crate) fn of(status: StatusCode) -> Self {
+        Self::new(status, status.canonical_reason().unwrap_or("Error"))
+    }
+
+    /// The caller did not say who they are, or not so that it can be believed.
+    pub(crate) fn unauthenticated() -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthenticated.")
+    }
+
+    /// Fields of the request are at fault: all of them, in the order of their documentation.
+    pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
+        let first = fields.first().map_or("The request is invalid.", |first| &first.message);
+        let message = match fields.len().saturating_sub(1) {
+            0 => first.to_owned(),
+            1 => format!("{first} (and 1 more error)"),
+            more => format!("{first} (and {more} more errors)"),
+        };
+        Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, message) }
+    }
+
+    /// The server is at fault, for a reason that only the log is told.
+    pub(crate) fn fault(cause: impl Into<String>) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Server Error").because(cause)
+    }
+
+    fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, message: message.into(), fields: Vec::new(), cause: None }
+    }
+
+    fn because(self, cause: impl Into<String>) -> Self {
+        Self { cause: Some(cause.into()), ..self }
+    }
+
+    /// What the log is told.
+    pub(crate) fn cause(&self) -> Option<&str> {
+        self.cause.as_deref()
+    }
+
+    /// The whole answer: `headers` that came with the error, its own, and its body.
+    pub(crate) fn answer(&self, dialect: Dialect, mut headers: HeaderMap) -> Response {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        match self.status {
+            StatusCode::UNAUTHORIZED => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            StatusCode::SERVICE_UNAVAILABLE => {
+                headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        let mut response = Response::new(Body::from(self.body(dialect)));
+        *response.status_mut() = self.status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    fn body(&self, dialect: Dialect) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        out.push(b'{');
+        if dialect == Dialect::Conversation {
+            json::raw(&mut out, "\"status\":false,\"error\":");
+            json::string(&mut out, &self.message);
+            out.push(b',');
+        }
+        json::raw(&mut out, "\"message\":");
+        json::string(&mut out, &self.message);
+        for (at, FieldError { field, message }) in self.fields.iter().enumerate() {
+            json::raw(&mut out, if at == 0 { ",\"errors\":{" } else { "," });
+            json::string(&mut out, field);
+            json::raw(&mut out, ":[");
+            json::string(&mut out, message);
+            out.push(b']');
+        }
+        json::raw(&mut out, if self.fields.is_empty() { "}" } else { "}}" });
+        out
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid { field, reason } => {
+                Self::invalid(vec![FieldError::breaks(field, reason)])
+            }
+            Error::InvalidCursor => Self::invalid(vec![FieldError::not_on_offer("cursor")]),
+            Error::CursorConflict { field } => Self::invalid(vec![FieldError::breaks(
+                field,
+                "must be the one of the list that the cursor continues",
+            )]),
+            Error::ConversationNotFound => {
+                Self::new(StatusCode::NOT_FOUND, "Conversation not found")
+            }
+            Error::AssistantNotFound => Self::new(StatusCode::NOT_FOUND, "Assistant not found"),
+            Error::QueueFull | Error::Closed => {
+                Self::of(StatusCode::SERVICE_UNAVAILABLE).because(error.to_string())
+            }
+            Error::Io(ref fault) if is_disk_full(fault) => {
+                Self::of(StatusCode::INSUFFICIENT_STORAGE).because(error.to_string())
+            }
+            error => Self::fault(error.to_string()),
+        }
+    }
+}
+
+fn is_disk_full(fault: &io::Error) -> bool {
+    matches!(fault.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(error: &ApiError, dialect: Dialect, status: u16, body: &str) {
+        assert_eq!(error.status.as_u16(), status);
+        assert_eq!(String::from_utf8(error.body(dialect)).unwrap(), body);
+    }
+
+    #[test]
+    fn bodies_are_byte_for_byte_as_documented() {
+        let fields = |n: usize| {
+            let all = [
+                FieldError::not_on_offer("type"),
+                FieldError::breaks("per_page", "must be an integer"),
+                FieldError::not_on_offer("cursor"),
+            ];
+            ApiError::invalid(all.into_iter().take(n).collect())
+        };
+        check(
+            &ApiError::unauthenticated(),
+            Dialect::Plain,
+            401,
+            r#"{"message":"Unauthenticated."}"#,
+        );
+        check(
+            &fields(1),
+            Dialect::Plain,
+            422,
+            r#"{"message":"The selected type is invalid.","errors":{"type":["The selected type is invalid."]}}"#,
+        );
+        check(
+            &fields(2),
+            Dialect::Plain,
+            422,
+            r#"{"message":"The selected type is invalid. (and 1 more error)","errors":{"type":["The selected type is invalid."],"per_page":["The per page field must be an integer."]}}"#,
+        );
+        check(
+            &fields(3),
+            Dialect::Conversation,
+            422,
+            r#"{"status":false,"error":"The selected type is invalid. (and 2 more errors)","message":"The selected type is invalid. (and 2 more errors)","errors":{"type":["The selected type is invalid."],"per_page":["The per page field must be an integer."],"cursor":["The selected cursor is invalid."]}}"#,
+        );
+    }
+
+    #[test]
+    fn errors_of_the_engine_have_their_statuses() {
+        let from = ApiError::from;
+        check(
+            &from(Error::ConversationNotFound),
+            Dialect::Conversation,
+            404,
+            r#"{"status":false,"error":"Conversation not found","message":"Conversation not found"}"#,
+        );
+        check(
+            &from(Error::CursorConflict { field: "customer_phone" }),
+            Dialect::Plain,
+            422,
+            r#"{"message":"The customer phone field must be the one of the list that the cursor continues.","errors":{"customer_phone":["The customer phone field must be the one of the list that the cursor continues."]}}"#,
+        );
+        let unavailable = r#"{"message":"Service Unavailable"}"#;
+        check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);
+        check(&from(Error::Closed), Dialect::Plain, 503, unavailable);
+        check(
+            &from(Error::Io(io::Error::from(io::ErrorKind::StorageFull))),
+            Dialect::Plain,
+            507,
+            r#"{"message":"Insufficient Storage"}"#,
+        );
+    }
+
+    #[test]
+    fn a_fault_tells_the_log_and_not_the_client() {
+        let error = ApiError::from(Error::Corrupted { table: "rows.v1", what: "checksum" });
+        check(&error, Dialect::Plain, 500, r#"{"message":"Server Error"}"#);
+        assert_eq!(error.cause(), Some("damaged data in table rows.v1: checksum"));
+    }
+
+    #[test]
+    fn only_single_conversations_have_their_dialect() {
+        for path in ["/api/conversations", "/api/conversations/1", "/api/automate/conversations/1"]
+        {
+            assert_eq!(Dialect::of(path), Dialect::Conversation, "{path}");
+        }
+        for path in ["/", "/api/user/conversations", "/api/conversationsx", "/healthz"] {
+            assert_eq!(Dialect::of(path), Dialect::Plain, "{path}");
+        }
+    }
+}

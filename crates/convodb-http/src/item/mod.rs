@@ -1,0 +1,7 @@
+//! The item: one conversation as the list shows it, and as a line of an import or an export.
+
+mod read;
+mod write;
+
+pub use self::read::{Item, ItemError};
+pub use self::write::write_item;

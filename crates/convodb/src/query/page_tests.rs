@@ -1,0 +1,112 @@
+//! What a page does about tables that are not as they should be: entries of another list that
+//! share a term by chance, damaged records, entries without a row.
+
+use redb::ReadableTable;
+
+use crate::encoding::key::{IndexKey, RowKey};
+use crate::encoding::term::Field;
+use crate::error::{Error, Result};
+use crate::model::position::Position;
+use crate::query::cursor::PageCursor;
+use crate::query::filter::Filter;
+use crate::query::page::{self, Page};
+use crate::query::page_size::PageSize;
+use crate::query::request::ListRequest;
+use crate::storage::schema;
+use crate::testing::{RawStore, whatsapp_row};
+
+fn filter() -> Filter {
+    Filter { customer_phone: Some("+2".parse().unwrap()), ..Filter::default() }
+}
+
+fn list(store: &RawStore, request: &ListRequest) -> Result<Page> {
+    let resolved = request.resolve(store.user, &store.fingerprinter)?;
+    let tables = store.tables();
+    page::read(&tables, &store.fingerprinter, store.user, &request.filter, &resolved)
+}
+
+fn numbers(page: &Page) -> Vec<u128> {
+    page.rows().map(|row| row.id.uuid().as_u128()).collect()
+}
+
+fn first_page(size: u64) -> ListRequest {
+    let page_size = Some(PageSize::new(size).unwrap());
+    ListRequest { filter: filter(), page_size, ..ListRequest::default() }
+}
+
+/// Rows 1 to 6 of two customers in turn, all of them in the list of the one with the odd rows, as
+/// if the two lists' terms were the same.
+fn colliding() -> RawStore {
+    let store = RawStore::new();
+    let user = store.user;
+    store.transact(|transaction| {
+        for number in 1..=6 {
+            let customer = if number % 2 == 1 { "+2" } else { "+3" };
+            transaction.insert(user, &whatsapp_row(number, customer), &[])?;
+        }
+        Ok(())
+    });
+    let wanted = filter().fingerprints(&store.fingerprinter);
+    let (_, term) = wanted.term(wanted.shape()).unwrap();
+    store.write(|write| {
+        let rows = write.open_table(schema::CONVERSATIONS).unwrap();
+        let positions: Vec<Position> =
+            rows.iter().unwrap().map(|entry| entry.unwrap().0.value().position).collect();
+        let mut index = write.open_table(schema::index(Field::Customer)).unwrap();
+        for position in positions {
+            index.insert(IndexKey { owner: user, term, position }, ()).unwrap();
+        }
+    });
+    store
+}
+
+#[test]
+fn entries_that_collide_are_skipped_and_never_shown() {
+    let store = colliding();
+    let page = list(&store, &first_page(15)).unwrap();
+    assert_eq!(numbers(&page), [5, 3, 1]);
+    // Six entries of the list, and one look beyond it.
+    assert_eq!((page.work().entries, page.work().rows), (7, 6));
+
+    // By cursor alone, where only fingerprints are known, the same.
+    let first = list(&store, &first_page(1)).unwrap();
+    let mut seen = numbers(&first);
+    let mut next: Option<PageCursor> = first.next().copied();
+    while let Some(cursor) = next {
+        let page = list(&store, &ListRequest::at(cursor)).unwrap();
+        seen.extend(numbers(&page));
+        next = page.next().copied();
+    }
+    assert_eq!(seen, [5, 3, 1]);
+}
+
+#[test]
+fn damaged_records_are_reported_and_never_served() {
+    let store = RawStore::with_rows();
+    store.write(|write| {
+        let mut rows = write.open_table(schema::CONVERSATIONS).unwrap();
+        let (key, mut record): (RowKey, Vec<u8>) = {
+            let (key, record) = rows.iter().unwrap().nth(1).unwrap().unwrap();
+            (key.value(), record.value().to_vec())
+        };
+        record[20] ^= 4;
+        rows.insert(key, record.as_slice()).unwrap();
+    });
+    for request in [first_page(15), ListRequest::default()] {
+        let outcome = list(&store, &request);
+        assert!(matches!(outcome, Err(Error::Corrupted { table: "conversations.v1", .. })));
+    }
+    // What does not touch the damaged row is served.
+    assert_eq!(numbers(&list(&store, &first_page(1)).unwrap()), [3]);
+}
+
+#[test]
+fn an_entry_without_a_row_is_reported() {
+    let store = RawStore::with_rows();
+    store.write(|write| {
+        let mut rows = write.open_table(schema::CONVERSATIONS).unwrap();
+        let key = rows.iter().unwrap().next().unwrap().unwrap().0.value();
+        rows.remove(key).unwrap();
+    });
+    assert!(matches!(list(&store, &first_page(15)), Err(Error::Corrupted { .. })));
+}

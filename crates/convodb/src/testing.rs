@@ -1,0 +1,99 @@
+//! A store whose tables a test can reach past the engine, to plant what the engine would not write.
+
+use redb::{Database, ReadableDatabase, WriteTransaction};
+use uuid::Uuid;
+
+use crate::encoding::term::Fingerprinter;
+use crate::error::Result;
+use crate::file;
+use crate::model::channel::Channel;
+use crate::model::contact::Contact;
+use crate::model::conversation::Conversation;
+use crate::model::id::{AssistantId, ConversationId, UserId};
+use crate::model::message::{Message, Role};
+use crate::model::timestamp::Timestamp;
+use crate::storage::meta;
+use crate::storage::tables::ReadTables;
+use crate::storage::verify::{Audit, verify};
+use crate::transaction::Transaction;
+
+pub(crate) struct RawStore {
+    pub(crate) database: Database,
+    pub(crate) fingerprinter: Fingerprinter,
+    pub(crate) user: UserId,
+}
+
+pub(crate) fn assistant() -> AssistantId {
+    AssistantId::new(Uuid::from_u128(9))
+}
+
+pub(crate) fn id(number: u64) -> ConversationId {
+    ConversationId::new(Uuid::from_u128(u128::from(number)))
+}
+
+/// The n-th row, with a customer of this phone.
+pub(crate) fn whatsapp_row(number: u64, customer: &str) -> Conversation {
+    let contact = |phone: &str| Contact { name: None, phone: Some(phone.parse().unwrap()) };
+    let channel = Channel::Whatsapp { sender: contact("+1"), customer: contact(customer) };
+    let at = Timestamp::from_millis(1_737_800_000_000 + number).unwrap();
+    Conversation::new(id(number), assistant(), channel, at)
+}
+
+impl RawStore {
+    /// A store with one user and one assistant.
+    pub(crate) fn new() -> Self {
+        let database = file::in_memory(1 << 20).unwrap();
+        let secrets = meta::secrets(&database.begin_read().unwrap()).unwrap();
+        let fingerprinter = Fingerprinter::new(secrets.fingerprints);
+        let mut store = Self { database, fingerprinter, user: UserId::new(0) };
+        let user = store.transact(|transaction| {
+            let user = transaction.create_user("one".parse()?, Timestamp::MIN)?.id;
+            transaction.create_assistant(user, assistant(), "Bot".parse()?)?;
+            Ok(user)
+        });
+        store.user = user;
+        store
+    }
+
+    /// With three rows, the last of which has two messages.
+    pub(crate) fn with_rows() -> Self {
+        let store = Self::new();
+        let user = store.user;
+        store.transact(|transaction| {
+            for number in 1..=3 {
+                transaction.insert(user, &whatsapp_row(number, "+2"), &[])?;
+            }
+            for _ in 0..2 {
+                let message = Message::new(Role::User, "hi".to_owned(), Timestamp::MIN)?;
+                transaction.append_message(user, id(3), &message)?;
+            }
+            Ok(())
+        });
+        store
+    }
+
+    pub(crate) fn transact<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> Result<T>) -> T {
+        self.write(|write| {
+            let mut transaction = Transaction::open(write, &self.fingerprinter).unwrap();
+            let done = work(&mut transaction).unwrap();
+            transaction.flush().unwrap();
+            done
+        })
+    }
+
+    /// A write past the engine.
+    pub(crate) fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> T) -> T {
+        let write = self.database.begin_write().unwrap();
+        let done = work(&write);
+        write.commit().unwrap();
+        done
+    }
+
+    pub(crate) fn tables(&self) -> ReadTables {
+        ReadTables::open(&self.database.begin_read().unwrap()).unwrap()
+    }
+
+    pub(crate) fn audit(&self) -> Audit {
+        verify(&self.tables(), &self.fingerprinter, |_, _| {}).unwrap()
+    }
+}
