@@ -14,7 +14,7 @@ use uuid::Builder;
 pub(crate) const USER: &str = "demo";
 
 const CONVERSATIONS: u64 = 20_000;
-const DAYS: u64 = 730;
+const SPAN_MINUTES: u64 = 730 * 24 * 60;
 const CUSTOMERS: u64 = 4_000;
 const SEED: u64 = 0x636f_6e76_6f64_6221;
 const HOUR_MILLIS: u64 = 3_600_000;
@@ -148,18 +148,15 @@ impl Generator {
         Ok((conversation, history))
     }
 
-    /// When the numbered conversation begins: more of them towards the end and during the day.
+    /// When the numbered conversation begins: three times as many a day at the end as at the
+    /// beginning, and most of them by day.
     fn moment(&mut self, number: u64) -> convodb::Result<Timestamp> {
-        let span = DAYS * 24 * HOUR_MILLIS;
-        // The square root of a rising line: the second year has three times as many as the first.
-        let age = (CONVERSATIONS - 1 - number) * span / CONVERSATIONS;
-        let age = age - age / 3 + self.random.below(span / CONVERSATIONS);
-        let age = age + age * age / span / 2;
-        let at = self.end.millis().saturating_sub(age.min(span));
-        // Most of the night's conversations move into the day before.
+        let even = (CONVERSATIONS - 1 - number) * SPAN_MINUTES / CONVERSATIONS;
+        let minutes = (even + even * even / SPAN_MINUTES) / 2 + self.random.below(60);
+        let at = self.end.millis().saturating_sub(minutes * 60_000 + self.random.below(60_000));
         let hour = at / HOUR_MILLIS % 24;
-        let night = hour < 7 && self.random.below(5) > 0;
-        let back = if night { (7 + self.random.below(8)) * HOUR_MILLIS } else { 0 };
+        let at_night = hour < 7 && self.random.below(5) > 0;
+        let back = if at_night { (7 + self.random.below(8)) * HOUR_MILLIS } else { 0 };
         Timestamp::from_millis(at.saturating_sub(back))
     }
 

@@ -1,1 +1,4 @@
 //! Serves a convodb store over HTTP.
+mod error;
+pub mod item;
+mod json;

@@ -51,10 +51,12 @@ struct BulkRow {
     history: Vec<Message>,
 }
 
-impl BulkLoader {
-    pub(crate) fn new(store: Store, budget_bytes: usize) -> Self {
-        Self {
-            store,
+impl Store {
+    /// A bulk load with runs of about `budget_bytes` of memory; twice that is in use at most.
+    #[must_use]
+    pub fn bulk_load(&self, budget_bytes: usize) -> BulkLoader {
+        BulkLoader {
+            store: self.clone(),
             budget_bytes,
             run: Vec::new(),
             run_bytes: 0,
@@ -62,7 +64,9 @@ impl BulkLoader {
             report: BulkReport::default(),
         }
     }
+}
 
+impl BulkLoader {
     /// Adds a conversation of the user's with its messages. Rows may come in any order; those of
     /// one millisecond keep it.
     ///

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use crate::model::id::{AssistantId, ConversationId};
+use uuid::Uuid;
 
 /// What every call of the engine can fail with.
 ///
@@ -31,10 +31,10 @@ pub enum Error {
     },
     /// The user already has a conversation with this id.
     #[error("conversation {0} already exists")]
-    DuplicateConversation(ConversationId),
+    DuplicateConversation(Uuid),
     /// The user already has an assistant with this id.
     #[error("assistant {0} already exists")]
-    DuplicateAssistant(AssistantId),
+    DuplicateAssistant(Uuid),
     /// Another user already has this name.
     #[error("a user of this name already exists")]
     DuplicateUser,

@@ -8,7 +8,6 @@ use arc_swap::ArcSwap;
 use data_encoding::BASE64URL_NOPAD;
 use redb::Database;
 
-use crate::bulk::BulkLoader;
 use crate::error::Result;
 use crate::file;
 use crate::model::account::{Assistant, User};
@@ -214,12 +213,6 @@ impl Store {
         message: Message,
     ) -> Result<u32> {
         self.write(move |transaction| transaction.append_message(user, id, &message))
-    }
-
-    /// A bulk load with runs of about `budget_bytes` of memory; twice that is in use at most.
-    #[must_use]
-    pub fn bulk_load(&self, budget_bytes: usize) -> BulkLoader {
-        BulkLoader::new(self.clone(), budget_bytes)
     }
 
     // ---- accounts ------------------------------------------------------------------------------

@@ -123,7 +123,7 @@ impl<'txn> Transaction<'txn> {
         check_history(conversation, history)?;
         self.require_assistant(user, conversation.assistant)?;
         if rows::find(self.tables.ids.read(), user, conversation.id)?.is_some() {
-            return Err(Error::DuplicateConversation(conversation.id));
+            return Err(Error::DuplicateConversation(conversation.id.uuid()));
         }
         let rows = self.tables.rows.read();
         let position = rows::free_position(rows, user, conversation.created_at)?;
@@ -252,7 +252,7 @@ impl<'txn> Transaction<'txn> {
     ) -> Result<Assistant> {
         self.require_user(user)?;
         if self.assistant(user, id)?.is_some() {
-            return Err(Error::DuplicateAssistant(id));
+            return Err(Error::DuplicateAssistant(id.uuid()));
         }
         let last = accounts::last_assistant_number(self.tables.assistant_numbers.read(), user)?;
         let number = last.checked_add(1).ok_or(Error::Invalid {

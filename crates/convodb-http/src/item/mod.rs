@@ -1,5 +1,6 @@
 //! The item: one conversation as the list shows it, and as a line of an import or an export.
 
+mod field;
 mod read;
 mod write;
 

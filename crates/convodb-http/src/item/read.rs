@@ -3,16 +3,13 @@
 //! Each field is taken as its own piece of JSON text first, so that an error names its field, and
 //! numbers and variables stay the text they are. An error never repeats what was read.
 
-use std::borrow::Cow;
-use std::str::FromStr;
-
-use convodb::{
-    Channel, ChannelKind, Contact, Conversation, Cost, Error, Message, Name, Phone, Role,
-    Timestamp, Variables,
-};
+use convodb::{Channel, ChannelKind, Contact, Conversation, Cost, Message, Name, Variables};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
+
+use super::field::{
+    Broken, boolean, cost, is_object, object, optional, parsed, required, rule, text,
+};
 
 /// A conversation read from a line, with what an import needs beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,11 +44,11 @@ pub enum ItemError {
         reason: &'static str,
     },
     /// A field of a message breaks its rule.
-    #[error("messages[{index}]{}{field} {reason}", if field.is_empty() { "" } else { "." })]
+    #[error("messages[{index}].{field} {reason}")]
     Message {
         /// Which message, counted from 0.
         index: usize,
-        /// The field of the message; empty when the message itself is at fault.
+        /// The field of the message; `message` when it is no object at all.
         field: &'static str,
         /// What a right value looks like.
         reason: &'static str,
@@ -138,12 +135,15 @@ struct WireMessage<'a> {
 
 impl WireItem<'_> {
     fn read(&self) -> Result<Item, ItemError> {
+        let id = required("id", self.id, parsed)?;
+        let assistant = required("assistant_id", self.assistant_id, parsed)?;
+        let channel = self.channel()?;
         let created_at = required("created_at", self.created_at, parsed)?;
         let messages = self.messages()?;
         let conversation = Conversation {
-            id: required("id", self.id, parsed)?,
-            assistant: required("assistant_id", self.assistant_id, parsed)?,
-            channel: self.channel()?,
+            id,
+            assistant,
+            channel,
             variables: optional("variables", self.variables, variables)?.flatten(),
             message_count: self.message_count(messages.len())?,
             total_cost: self.total_cost(&messages)?,
@@ -155,26 +155,26 @@ impl WireItem<'_> {
         Ok(Item { conversation, assistant_name, messages })
     }
 
-    fn channel(&self) -> Result<Channel, ItemError> {
+    fn channel(&self) -> Result<Channel, Broken> {
         let kind: ChannelKind = required("type", self.kind, parsed)?;
         let sender = contact(
             ["whatsapp_sender", "whatsapp_sender.name", "whatsapp_sender.phone"],
             self.whatsapp_sender,
         )?;
-        let customer =
-            contact(["customer", "customer.name", "customer.phone"], self.customer)?;
+        let customer = contact(["customer", "customer.name", "customer.phone"], self.customer)?;
         let external_identifier =
             optional("external_identifier", self.external_identifier, parsed)?;
-        let only_on = |field, reason| Err(ItemError::Field { field, reason });
         if kind != ChannelKind::Whatsapp {
+            let reason = "must be left out where the type is not whatsapp";
             for (field, contact) in [("whatsapp_sender", &sender), ("customer", &customer)] {
                 if *contact != Contact::default() {
-                    return only_on(field, "must be left out unless the type is whatsapp");
+                    return Err(Broken { field, reason });
                 }
             }
         }
         if kind != ChannelKind::Api && external_identifier.is_some() {
-            return only_on("external_identifier", "must be left out unless the type is api");
+            let reason = "must be left out where the type is not api";
+            return Err(Broken { field: "external_identifier", reason });
         }
         Ok(match kind {
             ChannelKind::Test => Channel::Test,
@@ -185,46 +185,222 @@ impl WireItem<'_> {
     }
 
     /// As many messages as are told, which may be more than are given but not fewer.
-    fn message_count(&self, given: usize) -> Result<u32, ItemError> {
+    fn message_count(&self, given: usize) -> Result<u32, Broken> {
         let field = "message_count";
-        let error = |reason| ItemError::Field { field, reason };
-        let range = "must be a whole number from 0 to 4294967295";
-        let given = u32::try_from(given).map_err(|_| error(range))?;
-        let told = optional(field, self.message_count, |json| json.parse().map_err(|_| range))?;
-        if told.is_some_and(|told| told < given) {
-            return Err(error("must not be less than the number of messages given"));
+        let reason = "must be a whole number from 0 to 4294967295";
+        let told = optional(field, self.message_count, |json| json.parse().map_err(|_| reason))?;
+        let given = u32::try_from(given).map_err(|_| Broken { field, reason })?;
+        match told {
+            Some(told) if told < given => {
+                Err(Broken { field, reason: "must not be less than the number of messages given" })
+            }
+            told => Ok(told.unwrap_or(given)),
         }
-        Ok(told.unwrap_or(given))
     }
 
-    fn total_cost(&self, messages: &[Message]) -> Result<Cost, ItemError> {
-        if let Some(told) = optional("total_cost", self.total_cost, number)? {
+    fn total_cost(&self, messages: &[Message]) -> Result<Cost, Broken> {
+        let field = "total_cost";
+        if let Some(told) = optional(field, self.total_cost, cost)? {
             return Ok(told);
         }
         let sum = messages.iter().try_fold(Cost::ZERO, |sum, each| sum.checked_add(each.cost()));
-        sum.ok_or(ItemError::Field {
-            field: "total_cost",
-            reason: "must be given where the costs of the messages add up to over 9.2 billion",
-        })
+        let reason = "must be given where the costs of the messages add up beyond its range";
+        sum.ok_or(Broken { field, reason })
     }
 
     fn messages(&self) -> Result<Vec<Message>, ItemError> {
-        let wires = optional("messages", self.messages, |json| {
-            serde_json::from_str::<Vec<&RawValue>>(json).map_err(|_| "must be an array")
-        })?;
-        let wires = wires.unwrap_or_default().into_iter().enumerate();
-        wires.map(|(index, json)| message(json.get()).map_err(|rule| rule.of(index))).collect()
+        let Some(list) = self.messages else {
+            return Ok(Vec::new());
+        };
+        let reason = "must be an array";
+        let list: Vec<&RawValue> =
+            serde_json::from_str(list.get()).map_err(|_| Broken { field: "messages", reason })?;
+        let read = |(index, json): (usize, &RawValue)| {
+            message(json.get()).map_err(|Broken { field, reason }| ItemError::Message {
+                index,
+                field,
+                reason,
+            })
+        };
+        list.into_iter().enumerate().map(read).collect()
     }
 }
 
-/// A rule that a field of a message breaks.
-struct MessageRule {
-    field: &'static str,
-    reason: &'static str,
+fn message(json: &str) -> Result<Message, Broken> {
+    let wire: WireMessage<'_> =
+        object(json).map_err(|reason| Broken { field: "message", reason })?;
+    let role = required("role", wire.role, parsed)?;
+    let created_at = required("created_at", wire.created_at, parsed)?;
+    let message = required("content", wire.content, |json| {
+        Message::new(role, text(json)?.into_owned(), created_at).map_err(rule)
+    })?;
+    let message = message.with_cost(optional("cost", wire.cost, cost)?.unwrap_or_default());
+    match wire.function_calls {
+        Some(calls) => message
+            .with_function_calls(calls.get().to_owned())
+            .map_err(|error| Broken { field: "function_calls", reason: rule(error) }),
+        None => Ok(message),
+    }
 }
 
-impl MessageRule {
-    fn of(self, index: usize) -> ItemError {
-        ItemError::Message { index, field: self.field, reason: self.reason }
+/// A contact, with the names that it and its two parts have in an error.
+fn contact(
+    [whole, name, phone]: [&'static str; 3],
+    json: Option<&RawValue>,
+) -> Result<Contact, Broken> {
+    let Some(json) = json else {
+        return Ok(Contact::default());
+    };
+    let wire: WireContact<'_> =
+        object(json.get()).map_err(|reason| Broken { field: whole, reason })?;
+    Ok(Contact {
+        name: optional(name, wire.name, parsed)?,
+        phone: optional(phone, wire.phone, parsed)?,
+    })
+}
+
+/// Variables, or none where PHP wrote an object without fields as an array.
+fn variables(json: &str) -> Result<Option<Variables>, &'static str> {
+    let empty_array = json.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if empty_array.is_some_and(|inside| inside.trim().is_empty()) {
+        return Ok(None);
+    }
+    Variables::new(json.to_owned()).map(Some).map_err(rule)
+}
+
+impl From<Broken> for ItemError {
+    fn from(Broken { field, reason }: Broken) -> Self {
+        ItemError::Field { field, reason }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::item::write_item;
+    use convodb::Role;
+
+    const IDS: &str = r#""id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","assistant_id":"a1b2c3d4-5678-40ab-8def-1234567890ab","created_at":"2025-01-25 10:15:00""#;
+
+    fn line(rest: &str) -> String {
+        format!("{{{IDS},{rest}}}")
+    }
+
+    #[track_caller]
+    fn read(rest: &str) -> Item {
+        Item::parse(line(rest).as_bytes()).unwrap_or_else(|error| panic!("{rest}: {error}"))
+    }
+
+    /// The item of `line` fails with `expected`, which tells nothing of the item's values.
+    #[track_caller]
+    fn refused(line: &str, expected: &str) {
+        assert_eq!(Item::parse(line.as_bytes()).unwrap_err().to_string(), expected, "{line}");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for rest in [
+            r#""type":"widget""#,
+            r#""type":"test","variables":{"a": 1.10,"b":[1e40]},"message_count":8,"total_cost":0.000000001,"ai_enabled":false,"updated_at":"2025-01-26 00:00:01""#,
+            r#""type":"api","external_identifier":"crm \"\u0000\ud83d\ude00""#,
+            r#""type":"whatsapp","whatsapp_sender":{"name":"Acme","phone":"+1"},"customer":{"name":null,"phone":"+2"}"#,
+        ] {
+            let item = read(rest);
+            let mut written = Vec::new();
+            write_item(&mut written, &item.conversation.borrowed(), "Bot");
+            let again = Item::parse(&written).unwrap();
+            assert_eq!(again.conversation, item.conversation, "{rest}");
+            assert_eq!(again.assistant_name.unwrap().as_str(), "Bot");
+        }
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let messages = r#""messages":[{"role":"user","content":"hi\n","cost":0.1,"created_at":"2025-01-25"},{"role":"assistant","content":"","function_calls":[{"name":"book"}],"cost":2e-1,"created_at":"2025-01-25T10:00:00Z","other":{}}]"#;
+        let item = read(&format!(r#""type":"widget","variables":[ ],"customer":null,{messages}"#));
+        let Item { conversation, messages, assistant_name } = item;
+        assert_eq!(conversation.message_count, 2);
+        assert_eq!(conversation.total_cost.to_string(), "0.3");
+        assert!(conversation.ai_enabled && conversation.variables.is_none());
+        assert_eq!(conversation.updated_at, conversation.created_at);
+        assert_eq!(assistant_name, None);
+        assert_eq!((messages[0].role(), messages[0].content()), (Role::User, "hi\n"));
+        assert_eq!(messages[1].function_calls(), Some(r#"[{"name":"book"}]"#));
+    }
+
+    #[test]
+    fn a_wrong_field_is_named() {
+        for (rest, expected) in [
+            (r#""type":"widget","ai_enabled":"yes""#, "ai_enabled must be true or false"),
+            (r#""type":"fax""#, "type must be one of test, widget, whatsapp, api"),
+            (r#""type":null"#, "type is required"),
+            (
+                r#""type":"api","variables":[1]"#,
+                "variables must be a JSON object, nested at most 127 deep",
+            ),
+            (
+                r#""type":"api","message_count":-1"#,
+                "message_count must be a whole number from 0 to 4294967295",
+            ),
+            (
+                r#""type":"api","total_cost":"secret""#,
+                "total_cost must be a decimal number of USD within 9.2 billion",
+            ),
+            (
+                r#""type":"api","updated_at":"secret""#,
+                "updated_at must be a date, YYYY-MM-DD HH:MM:SS, or RFC 3339",
+            ),
+            (
+                r#""type":"api","customer":{"phone":"+49secret"}"#,
+                "customer must be left out where the type is not whatsapp",
+            ),
+            (
+                r#""type":"whatsapp","external_identifier":"secret""#,
+                "external_identifier must be left out where the type is not api",
+            ),
+            (
+                r#""type":"whatsapp","whatsapp_sender":{"phone":""}"#,
+                "whatsapp_sender.phone must have 1 to 64 bytes",
+            ),
+            (r#""type":"whatsapp","customer":{"name":5}"#, "customer.name must be a string"),
+            (
+                r#""type":"whatsapp","customer":["secret","secret"]"#,
+                "customer must be an object with each field at most once",
+            ),
+            (r#""type":"test","messages":{}"#, "messages must be an array"),
+            (
+                r#""type":"test","messages":[3]"#,
+                "messages[0].message must be an object with each field at most once",
+            ),
+            (
+                r#""type":"test","messages":[{"role":"user","created_at":"2025-01-25"}]"#,
+                "messages[0].content is required",
+            ),
+            (
+                r#""type":"test","message_count":0,"messages":[{"role":"user","content":"","created_at":"2025-01-25"}]"#,
+                "message_count must not be less than the number of messages given",
+            ),
+            (
+                r#""type":"test","messages":[{"role":"user","content":"","created_at":"2025-01-25","function_calls":{}}]"#,
+                "messages[0].function_calls must be a JSON array of at most 65536 bytes",
+            ),
+        ] {
+            refused(&line(rest), expected);
+        }
+        refused("{}", "id is required");
+        refused(r#"{"id":"x"}"#, "id must be a valid UUID");
+    }
+
+    #[test]
+    fn what_is_no_object_is_refused() {
+        refused("", "the line is not valid JSON at column 0");
+        refused(r#"{"id": }"#, "the line is not valid JSON at column 8");
+        refused("{} {}", "the line is not valid JSON at column 4");
+        let form = "the line must be one JSON object with each field at most once";
+        for wrong in ["[]", "[1,2,3]", "3", "\"secret\"", r#"{"id":"a","id":"b"}"#] {
+            refused(wrong, form);
+        }
+        let error = Item::parse(b"{\"id\":\"\xff\"}").unwrap_err();
+        assert_eq!(error, ItemError::Syntax { column: 8 });
     }
 }

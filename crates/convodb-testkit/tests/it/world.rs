@@ -58,7 +58,7 @@ impl World {
         let id = conversation.id;
         match (inserted, self.oracle.insert(user, conversation, history)) {
             (Ok(()), true) => {}
-            (Err(Error::DuplicateConversation(refused)), false) => assert_eq!(refused, id),
+            (Err(Error::DuplicateConversation(refused)), false) => assert_eq!(refused, id.uuid()),
             (outcome, expected) => panic!("{outcome:?} where the oracle says {expected}"),
         }
     }

@@ -1,0 +1,102 @@
+//! The file of rejects: lines that an import could not take, each with its number and the reason,
+//! as JSON lines. Made with the first reject, so a clean import leaves none.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+/// Writes rejects and counts them.
+pub(crate) struct Rejects {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+    count: u64,
+}
+
+/// A rejected line.
+#[derive(Serialize)]
+struct Reject<'a> {
+    line: u64,
+    reason: &'a str,
+    /// What is not UTF-8 is replaced.
+    text: Cow<'a, str>,
+}
+
+impl Rejects {
+    /// Rejects that go to `path`, in place of what an earlier import left there.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, file: None, count: 0 }
+    }
+
+    /// Where the rejects of an input go if nothing else is said: to this directory, under the
+    /// name of the input.
+    pub(crate) fn default_path(input: &Path) -> PathBuf {
+        let name = match input.file_name() {
+            Some(name) if name != "-" => name.to_string_lossy(),
+            _ => "stdin".into(),
+        };
+        PathBuf::from(format!("{name}.rejects.jsonl"))
+    }
+
+    /// Writes one line that was rejected.
+    pub(crate) fn write(&mut self, line: u64, reason: &str, text: &[u8]) -> Result<()> {
+        let cannot_write = || format!("cannot write the rejects to {}", self.path.display());
+        if self.file.is_none() {
+            self.file = Some(BufWriter::new(File::create(&self.path).with_context(cannot_write)?));
+        }
+        self.count += 1;
+        if let Some(file) = &mut self.file {
+            let reject = Reject { line, reason, text: String::from_utf8_lossy(text) };
+            serde_json::to_writer(&mut *file, &reject).with_context(cannot_write)?;
+            file.write_all(b"\n").with_context(cannot_write)?;
+        }
+        Ok(())
+    }
+
+    /// Completes the file, and tells how many lines it has.
+    pub(crate) fn finish(&mut self) -> Result<u64> {
+        if let Some(file) = &mut self.file {
+            file.flush()
+                .with_context(|| format!("cannot write the rejects to {}", self.path.display()))?;
+        }
+        Ok(self.count)
+    }
+
+    /// Where the rejects go.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejects_are_named_after_their_input() {
+        #[track_caller]
+        fn check(input: &str, expected: &str) {
+            assert_eq!(Rejects::default_path(Path::new(input)), Path::new(expected));
+        }
+        check("/data/chats.jsonl.gz", "chats.jsonl.gz.rejects.jsonl");
+        check("-", "stdin.rejects.jsonl");
+    }
+
+    #[test]
+    fn only_a_reject_makes_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.jsonl");
+        let mut rejects = Rejects::new(path.clone());
+        assert_eq!(rejects.finish().unwrap(), 0);
+        assert!(!path.exists());
+        rejects.write(7, "id must be given", b"{\"a\":\xff}").unwrap();
+        assert_eq!(rejects.finish().unwrap(), 1);
+        assert_eq!(
+            std::fs::read_to_string(path).unwrap(),
+            "{\"line\":7,\"reason\":\"id must be given\",\"text\":\"{\\\"a\\\":\u{fffd}}\"}\n"
+        );
+    }
+}

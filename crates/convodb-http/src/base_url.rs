@@ -1,0 +1,147 @@
+//! The absolute URL that clients reach this server by: configured, or as the request says.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+
+/// The most bytes of a host with its port: a DNS name has 253.
+const MAX_HOST_BYTES: usize = 260;
+
+/// Where the absolute URLs of answers begin. Nothing of it is ever taken from a forwarding header.
+#[derive(Clone, Debug)]
+pub(crate) struct BaseUrl {
+    /// Without a slash at its end.
+    public: Option<Arc<str>>,
+    /// For a request that does not say how it reached us.
+    listening: Arc<str>,
+}
+
+impl BaseUrl {
+    /// The configured URL, or the request's host where there is none.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] for a text that is not `http://` or `https://` with a host
+    /// and no more than a path.
+    pub(crate) fn new(public_url: Option<&str>) -> io::Result<Self> {
+        let public = public_url.map(public_base).transpose()?.map(Arc::from);
+        Ok(Self { public, listening: Arc::from("http://127.0.0.1") })
+    }
+
+    /// The same, of a server that listens on `address`.
+    pub(crate) fn listening_on(self, address: SocketAddr) -> Self {
+        let reachable = match address.ip() {
+            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+            ip => ip,
+        };
+        let listening = format!("http://{}", SocketAddr::new(reachable, address.port()));
+        Self { listening: Arc::from(listening), ..self }
+    }
+
+    /// The absolute URL of `path` for a request with these headers.
+    pub(crate) fn of(&self, headers: &HeaderMap, path: &str) -> String {
+        match (&self.public, host(headers)) {
+            (Some(public), _) => format!("{public}{path}"),
+            (None, Some(host)) => format!("http://{host}{path}"),
+            (None, None) => format!("{}{path}", self.listening),
+        }
+    }
+}
+
+fn public_base(url: &str) -> io::Result<&str> {
+    let base = url.trim_end_matches('/');
+    let rest = base.strip_prefix("http://").or_else(|| base.strip_prefix("https://"));
+    let right = rest.is_some_and(|rest| {
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        is_host(host) && path.bytes().all(is_path_byte)
+    });
+    let expected = "the public URL must be http:// or https://, a host, and no more than a path";
+    if right { Ok(base) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, expected)) }
+}
+
+const fn is_path_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~' | b'%')
+}
+
+/// The host that the request names, if it names one and it is one.
+fn host(headers: &HeaderMap) -> Option<&str> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (host, None) = (hosts.next()?.to_str().ok()?, hosts.next()) else {
+        return None;
+    };
+    is_host(host).then_some(host)
+}
+
+/// Whether the text is a name or an address, with or without a port.
+fn is_host(text: &str) -> bool {
+    if text.len() > MAX_HOST_BYTES {
+        return false;
+    }
+    let (name, rest) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) if address.parse::<Ipv6Addr>().is_ok() => (address, rest),
+        Some(_) => return false,
+        None => text.split_at(text.find(':').unwrap_or(text.len())),
+    };
+    let is_name_byte = |byte: u8| {
+        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':')
+    };
+    let port = rest.strip_prefix(':').unwrap_or(if rest.is_empty() { "0" } else { "-" });
+    !name.is_empty()
+        && name.bytes().all(is_name_byte)
+        && port.bytes().all(|digit| digit.is_ascii_digit())
+        && port.parse::<u16>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(public_url: Option<&str>) -> BaseUrl {
+        BaseUrl::new(public_url).unwrap().listening_on("0.0.0.0:8080".parse().unwrap())
+    }
+
+    #[track_caller]
+    fn check(hosts: &[&str], expected: &str) {
+        let mut headers = HeaderMap::new();
+        for host in hosts {
+            headers.append(HOST, host.parse().unwrap());
+        }
+        headers.insert("x-forwarded-host", "evil.example".parse().unwrap());
+        assert_eq!(base(None).of(&headers, "/p"), expected, "{hosts:?}");
+        let public = base(Some("https://api.example.com/convo/"));
+        assert_eq!(public.of(&headers, "/p"), "https://api.example.com/convo/p");
+    }
+
+    #[test]
+    fn a_host_that_is_one_is_taken() {
+        check(&["example.com"], "http://example.com/p");
+        check(&["example.com:8080"], "http://example.com:8080/p");
+        check(&["[::1]:80"], "http://[::1]:80/p");
+        check(&["127.0.0.1"], "http://127.0.0.1/p");
+    }
+
+    #[test]
+    fn any_other_host_is_not_reflected() {
+        for odd in [
+            "", "a b", "a\"b", "<script>", "a/b", "a@b", "a:b", "a:", "a:99999", "a:+1", "a:1:2",
+            "::1", "[x]", "[::1", "[::1]x", "é", ":80",
+        ] {
+            check(&[odd], "http://127.0.0.1:8080/p");
+        }
+        check(&[&"a".repeat(300)], "http://127.0.0.1:8080/p");
+        check(&["a", "b"], "http://127.0.0.1:8080/p");
+        check(&[], "http://127.0.0.1:8080/p");
+    }
+
+    #[test]
+    fn a_public_url_that_is_none_is_refused() {
+        for wrong in ["", "example.com", "ftp://a", "http://", "https://a/?q", "https://a/<", "/"] {
+            let error = BaseUrl::new(Some(wrong)).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{wrong}");
+        }
+        assert!(BaseUrl::new(Some("http://[::1]:80//")).is_ok());
+    }
+}

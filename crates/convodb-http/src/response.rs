@@ -1,0 +1,97 @@
+//! Bodies of answers that went well, field by field in the documented order.
+
+use std::fmt::Write as _;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, LINK};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use convodb::{Assistant, AssistantId, Page, PageCursor, Snapshot, UserId};
+
+use crate::error::{ApiError, Result};
+use crate::item::write_item;
+use crate::json;
+
+/// What a row takes in a body, as a first guess.
+const TYPICAL_ITEM_BYTES: usize = 512;
+
+/// An answer of status 200 with a JSON body.
+pub(crate) fn ok(body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = StatusCode::OK;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// A page of the user's list as the answer for `url`, read from the snapshot that the page is of.
+///
+/// One descent for each distinct assistant of the page, and about 0.3 us a row.
+pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) -> Result<Response> {
+    let [next, prev] =
+        [page.next(), page.prev()].map(|cursor: Option<&PageCursor>| cursor.map(|cursor| snapshot.seal_cursor(cursor)));
+    let per_page = page.page_size().get() as u64;
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (page.len() + 1));
+    let mut assistants = Assistants { user, snapshot, known: Vec::new() };
+    json::raw(&mut out, "{\"data\":[");
+    for (at, row) in page.rows().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_item(&mut out, &row, assistants.name(row.assistant)?);
+    }
+    json::raw(&mut out, "],\"path\":");
+    json::string(&mut out, url);
+    json::raw(&mut out, ",\"per_page\":");
+    json::integer(&mut out, per_page);
+    json::raw(&mut out, ",\"next_cursor\":");
+    json::string_or_null(&mut out, next.as_deref());
+    json::raw(&mut out, ",\"prev_cursor\":");
+    json::string_or_null(&mut out, prev.as_deref());
+    out.push(b'}');
+
+    let mut response = ok(out);
+    if let Some(link) = link(url, per_page, next.as_deref(), prev.as_deref()) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+/// The `Link` header (RFC 8288). A cursor carries the filters, so no URL of it tells a phone.
+fn link(url: &str, per_page: u64, next: Option<&str>, prev: Option<&str>) -> Option<HeaderValue> {
+    let mut links = String::new();
+    for (cursor, rel) in [(next, "next"), (prev, "prev")] {
+        if let Some(cursor) = cursor {
+            let comma = if links.is_empty() { "" } else { ", " };
+            // Writing to a string does not fail.
+            let _ = write!(
+                links,
+                "{comma}<{url}?per_page={per_page}&cursor={cursor}>; rel=\"{rel}\""
+            );
+        }
+    }
+    if links.is_empty() { None } else { links.try_into().ok() }
+}
+
+/// The assistants of a page, each looked up once.
+struct Assistants<'a> {
+    user: UserId,
+    snapshot: &'a Snapshot,
+    known: Vec<Assistant>,
+}
+
+impl Assistants<'_> {
+    /// The present name of the assistant.
+    fn name(&mut self, id: AssistantId) -> Result<&str> {
+        let known = self.known.iter().rposition(|assistant| assistant.id == id);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                let missing = || ApiError::fault("a listed conversation's assistant is not there");
+                self.known.push(self.snapshot.assistant(self.user, id)?.ok_or_else(missing)?);
+                self.known.len() - 1
+            }
+        };
+        Ok(self.known[at].name.as_str())
+    }
+}
