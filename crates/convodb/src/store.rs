@@ -111,7 +111,7 @@ impl Store {
     }
 
     /// Finishes the writes that are queued and closes the file, and tells how that went. All
-    /// clones are closed with it, and snapshots no longer answer.
+    /// clones are closed with it; a snapshot answers at most from what is in memory.
     ///
     /// # Errors
     /// [`Error::Closed`](crate::Error::Closed) when it was closed before, or a fault that dropping

@@ -17,8 +17,10 @@ use crate::query::scan::step;
 use crate::storage::rows::damaged;
 use crate::storage::tables::Bytes;
 
-/// The most steps to a row that are tried before a descent. A step is about an eighth of one.
-pub(crate) const MAX_STRIDE: usize = 4;
+/// The most steps to a row that are tried before a descent. Measured on a million rows, 8 takes a
+/// fifth to a quarter off a list of every second row and adds a twentieth at most to a sparse one;
+/// 16 gains little more.
+pub(crate) const MAX_STRIDE: usize = 8;
 
 type Record<'t> = AccessGuard<'t, &'static [u8]>;
 

@@ -50,11 +50,11 @@ pub struct Work {
 }
 
 impl Work {
-    /// The most that any page reads, of entries and rows together, for a page size: for all
-    /// combinations of filters, depths, directions and distributions of data.
+    /// The most that any page reads, of entries and rows together: ten for each row of its size
+    /// and one more, for all combinations of filters, depths, directions and distributions of data.
     #[must_use]
     pub const fn bound(page_size: PageSize) -> usize {
-        (page_size.get() + 2) + (page_size.get() + 1) * fetch::MAX_STRIDE + page_size.get()
+        (fetch::MAX_STRIDE + 2) * (page_size.get() + 1)
     }
 }
 

@@ -1,0 +1,33 @@
+//! The store as its users see it: writes that fail, writers that race, files that are not ours.
+
+mod file;
+mod store;
+
+use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp, UserId};
+
+/// A store's user with one assistant.
+struct Owner {
+    user: UserId,
+    assistant: AssistantId,
+}
+
+impl Owner {
+    fn of(store: &Store) -> Self {
+        let at = Timestamp::MIN;
+        let user = store.create_user("Acme".parse().unwrap(), at).unwrap().id;
+        let assistant = AssistantId::generate(at);
+        store.create_assistant(user, assistant, "Bot".parse().unwrap()).unwrap();
+        Self { user, assistant }
+    }
+
+    fn conversation(&self) -> Conversation {
+        let at = Timestamp::from_millis(1_737_800_000_000).unwrap();
+        Conversation::new(ConversationId::generate(at), self.assistant, Channel::Widget, at)
+    }
+}
+
+/// How many conversations the user has.
+fn count(store: &Store, user: UserId) -> usize {
+    let rows = store.snapshot().rows(user, &convodb::ListRequest::default()).unwrap();
+    rows.map(Result::unwrap).count()
+}

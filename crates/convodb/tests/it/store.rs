@@ -1,0 +1,252 @@
+//! Writes: taken back alone, refused with a reason, or there for good.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::channel;
+
+use convodb::{AssistantId, Error, Message, Role, Store, StoreOptions, Timestamp};
+
+use crate::{Owner, count};
+
+#[test]
+fn sixty_four_writers_lose_nothing() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    std::thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let conversation = owner.conversation();
+                    let id = conversation.id;
+                    store.insert(owner.user, conversation).unwrap();
+                    assert!(
+                        store.snapshot().get(owner.user, id).unwrap().is_some(),
+                        "read your write"
+                    );
+                }
+            });
+        }
+    });
+    assert_eq!(count(&store, owner.user), 640);
+    assert!(store.snapshot().verify(|_, _| {}).unwrap().is_clean());
+}
+
+/// Holds the writer in a write of its own until `others` are queued, so that all of them are one
+/// group.
+fn in_one_group<T: Send>(store: &Store, others: Vec<Box<dyn FnOnce() -> T + Send + '_>>) -> Vec<T> {
+    let (release, held) = channel::<()>();
+    let (started, running) = channel();
+    std::thread::scope(|scope| {
+        let holder = scope.spawn(move || {
+            store.write(move |_| {
+                started.send(()).unwrap();
+                held.recv().unwrap();
+                Ok(())
+            })
+        });
+        running.recv().unwrap();
+        let (queued, ready) = channel();
+        let threads: Vec<_> = others
+            .into_iter()
+            .map(|other| {
+                let queued = queued.clone();
+                scope.spawn(move || {
+                    queued.send(()).unwrap();
+                    other()
+                })
+            })
+            .collect();
+        threads.iter().for_each(|_| ready.recv().unwrap());
+        release.send(()).unwrap();
+        holder.join().unwrap().unwrap();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    })
+}
+
+#[test]
+fn a_write_that_fails_is_taken_back_alone() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let (user, store_ref) = (owner.user, &store);
+    let insert = |fails: bool| -> Box<dyn FnOnce() -> Result<(), Error> + Send> {
+        let conversation = owner.conversation();
+        Box::new(move || {
+            store_ref.write(move |transaction| {
+                let message = Message::new(Role::User, "hi".to_owned(), Timestamp::MIN)?;
+                transaction.insert(user, &conversation, &[])?;
+                transaction.append_message(user, conversation.id, &message)?;
+                if fails { Err(Error::TokenNotFound) } else { Ok(()) }
+            })
+        })
+    };
+    let outcomes = in_one_group(&store, (0..9).map(|number| insert(number % 3 == 0)).collect());
+    let failed = outcomes.iter().filter(|outcome| matches!(outcome, Err(Error::TokenNotFound)));
+    assert_eq!((failed.count(), count(&store, user)), (3, 6));
+    let audit = store.snapshot().verify(|_, _| {}).unwrap();
+    assert!(audit.is_clean(), "{:?}", audit.faults);
+}
+
+#[test]
+fn a_panic_is_its_callers_and_the_store_goes_on() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let conversation = owner.conversation();
+    let user = owner.user;
+    let panicked = catch_unwind(AssertUnwindSafe(|| {
+        store.write(move |transaction| -> Result<(), Error> {
+            transaction.insert(user, &conversation, &[])?;
+            panic!("the caller's own")
+        })
+    }));
+    let message = panicked.unwrap_err();
+    assert_eq!(message.downcast_ref::<&str>(), Some(&"the caller's own"));
+    assert_eq!(count(&store, user), 0);
+    store.insert(user, owner.conversation()).unwrap();
+    assert_eq!(count(&store, user), 1);
+}
+
+#[test]
+fn a_full_queue_pushes_back() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
+    let store = Store::open_with(directory.path().join("store"), &options).unwrap();
+    let (release, held) = channel::<()>();
+    let (started, running) = channel();
+    std::thread::scope(|scope| {
+        let holder = store.clone();
+        scope.spawn(move || {
+            holder.write(move |_| {
+                started.send(()).unwrap();
+                held.recv().unwrap();
+                Ok(())
+            })
+        });
+        running.recv().unwrap();
+        // One may wait; whoever comes while it does is refused.
+        let outcomes: Vec<Result<(), Error>> = {
+            let threads: Vec<_> = (0..8)
+                .map(|_| {
+                    let store = store.clone();
+                    let release = release.clone();
+                    scope.spawn(move || {
+                        let outcome = store.write(|_| Ok(()));
+                        if outcome.is_err() {
+                            let _ = release.send(());
+                        }
+                        outcome
+                    })
+                })
+                .collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        };
+        assert!(outcomes.iter().any(|outcome| matches!(outcome, Err(Error::QueueFull))));
+        assert!(outcomes.iter().any(Result::is_ok));
+    });
+}
+
+#[test]
+fn a_write_inside_a_write_is_refused() {
+    let store = Store::in_memory().unwrap();
+    let inner = store.clone();
+    let outcome = store.write(move |_| Ok(inner.write(|_| Ok(()))));
+    assert!(matches!(outcome, Ok(Err(Error::NestedWrite))));
+}
+
+#[test]
+fn a_closed_store_says_so() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let clone = store.clone();
+    store.close().unwrap();
+    assert!(matches!(clone.insert(owner.user, owner.conversation()), Err(Error::Closed)));
+    assert!(matches!(clone.clone().close(), Err(Error::Closed)));
+}
+
+#[test]
+fn what_a_write_may_not_do() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let user = owner.user;
+    let conversation = owner.conversation();
+    let id = conversation.id;
+    store.insert(user, conversation.clone()).unwrap();
+
+    let duplicate = store.insert(user, conversation.clone());
+    assert!(matches!(duplicate, Err(Error::DuplicateConversation(uuid)) if uuid == id.uuid()));
+    let stranger = AssistantId::generate(Timestamp::MIN);
+    let mut foreign = owner.conversation();
+    foreign.assistant = stranger;
+    assert!(matches!(store.insert(user, foreign), Err(Error::AssistantNotFound)));
+    let moved = store.update(user, id, |row| row.created_at = Timestamp::MIN);
+    assert!(matches!(moved, Err(Error::Invalid { field: "created_at", .. })));
+    let other = owner.conversation().id;
+    let renamed = store.update(user, id, move |row| row.id = other);
+    assert!(matches!(renamed, Err(Error::Invalid { field: "id", .. })));
+    let given_away = store.update(user, id, move |row| row.assistant = stranger);
+    assert!(matches!(given_away, Err(Error::AssistantNotFound)));
+    assert_eq!(store.snapshot().get(user, id).unwrap(), Some(conversation));
+}
+
+#[test]
+fn users_do_not_see_each_other() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let other = store.create_user("Other".parse().unwrap(), Timestamp::MIN).unwrap().id;
+    store.create_assistant(other, owner.assistant, "Same id".parse().unwrap()).unwrap();
+    let conversation = owner.conversation();
+    let id = conversation.id;
+    store.insert(owner.user, conversation.clone()).unwrap();
+    let snapshot = store.snapshot();
+    assert!(snapshot.get(other, id).unwrap().is_none());
+    assert!(snapshot.history(other, id).unwrap().is_none());
+    assert_eq!(count(&store, other), 0);
+    assert!(matches!(store.delete(other, id), Err(Error::ConversationNotFound)));
+    // The same id is free to the other: that it is taken elsewhere does not show.
+    store.insert(other, conversation).unwrap();
+    store.delete(other, id).unwrap();
+    assert!(store.snapshot().get(owner.user, id).unwrap().is_some());
+}
+
+#[test]
+fn tokens_are_shown_once_and_gone_when_revoked() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let token = store.create_token(owner.user, Timestamp::MIN).unwrap();
+    assert_eq!(token.len(), "cvdb_".len() + 43, "256 bits");
+    assert_eq!(store.snapshot().authenticate(&token).unwrap(), Some(owner.user));
+    for wrong in ["", "cvdb_", &token[1..], &format!("{token} ")] {
+        assert_eq!(store.snapshot().authenticate(wrong).unwrap(), None);
+    }
+    store.revoke_token(token.clone()).unwrap();
+    assert_eq!(store.snapshot().authenticate(&token).unwrap(), None);
+    assert!(matches!(store.revoke_token(token), Err(Error::TokenNotFound)));
+    let nobody = store.create_token(convodb::UserId::new(99), Timestamp::MIN);
+    assert!(matches!(nobody, Err(Error::UserNotFound)));
+}
+
+#[test]
+fn names_are_unique_and_numbers_count_for_each_owner() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let again = store.create_user("Acme".parse().unwrap(), Timestamp::MIN);
+    assert!(matches!(again, Err(Error::DuplicateUser)));
+    let second = AssistantId::generate(Timestamp::MIN);
+    let assistant = store.create_assistant(owner.user, second, "Two".parse().unwrap()).unwrap();
+    assert_eq!(assistant.number, 2);
+    store.rename_assistant(owner.user, second, "Renamed".parse().unwrap()).unwrap();
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.assistant_by_number(owner.user, 2).unwrap(), Some(second));
+    let names: Vec<String> = snapshot
+        .assistants(owner.user, 0, 10)
+        .unwrap()
+        .into_iter()
+        .map(|assistant| assistant.name.to_string())
+        .collect();
+    assert_eq!(names, ["Bot", "Renamed"]);
+    assert_eq!(snapshot.assistants(owner.user, 1, 10).unwrap().len(), 1);
+    let other = store.create_user("Other".parse().unwrap(), Timestamp::MIN).unwrap().id;
+    assert!(snapshot.assistant(other, second).unwrap().is_none());
+    assert!(matches!(
+        store.rename_assistant(other, second, "Mine".parse().unwrap()),
+        Err(Error::AssistantNotFound)
+    ));
+}

@@ -1,0 +1,30 @@
+# The commands of a working day. `just` lists them.
+
+default:
+    @just --list
+
+# All that continuous integration checks.
+ci:
+    .ci/run
+
+# Format, lint, test.
+check:
+    cargo fmt --check
+    cargo clippy --workspace --all-targets -- -D warnings
+    cargo test --workspace
+
+# A seeded store, served.
+demo:
+    cargo run --release -- serve --demo
+
+# The documentation of the engine, in the browser.
+doc:
+    cargo doc --workspace --no-deps --open
+
+# The latency of pages; `just bench 10000,100000` for other sizes.
+bench rows="10000,100000,1000000":
+    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench page
+
+# Licences, advisories and sources of the dependencies.
+deny:
+    cargo deny check
