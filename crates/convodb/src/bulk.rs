@@ -4,17 +4,16 @@
 //! meanwhile, so the memory in use is at most about twice the budget. Each run is durable when it
 //! is committed: an interrupted load keeps the runs before, and repeating it skips what is there.
 
-use std::ops::Bound;
+use redb::ReadableTable;
 
-use redb::{CursorError, ReadableTable, Table};
-
-use crate::encoding::key::{FixedKey, MessageKey, RowKey, Stored, UuidKey};
+use crate::encoding::key::{FixedKey, MessageKey, RowKey, UuidKey};
 use crate::encoding::record;
 use crate::error::{Error, Result};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::message::Message;
 use crate::storage::rows;
+use crate::storage::sorted::insert_sorted;
 use crate::store::Store;
 use crate::transaction::{Transaction, check_history};
 use crate::writer::Ticket;
@@ -150,33 +149,9 @@ impl Transaction<'_> {
             messages: 0,
         };
 
-        let mut records = Vec::new();
-        let encoded = keys.iter().zip(&run).map(|(key, row)| {
-            let mut record = Vec::new();
-            record::encode_conversation(*key, &row.conversation.borrowed(), &mut record);
-            (*key, record)
-        });
-        records.extend(encoded);
-        insert_sorted(
-            self.tables.rows.unjournaled(),
-            records.iter().map(|(key, record)| (*key, record)),
-        )?;
-        drop(records);
-
-        let mut ids: Vec<(UuidKey, [u8; 8])> = keys
-            .iter()
-            .zip(&run)
-            .map(|(key, row)| {
-                let uuid = row.conversation.id.uuid();
-                (UuidKey { owner: row.user, uuid }, key.position.bits().to_be_bytes())
-            })
-            .collect();
-        ids.sort_unstable();
-        insert_sorted(
-            self.tables.ids.unjournaled(),
-            ids.iter().map(|(key, position)| (*key, position)),
-        )?;
-
+        self.load_rows(&keys, &run)?;
+        self.load_ids(&keys, &run)?;
+        self.load_messages(&keys, &run)?;
         for (key, row) in keys.iter().zip(&run) {
             let new = row.conversation.borrowed();
             let fingerprints = self.fingerprinter.row(new.assistant, &new.channel);
@@ -184,20 +159,41 @@ impl Transaction<'_> {
             self.totals.apply(*key, None, Some(&new));
             report.messages += row.history.len() as u64;
         }
-        self.load_messages(&keys, &run)?;
         Ok(report)
     }
 
-    fn load_messages(&mut self, keys: &[RowKey], run: &[BulkRow]) -> Result<()> {
-        let messages = keys.iter().zip(run).flat_map(|(key, row)| {
-            (1..).zip(&row.history).map(|(number, message)| {
-                let key = MessageKey::new(*key, number);
-                let mut record = Vec::with_capacity(message.content().len() + 64);
-                record::encode_message(key, message, &mut record);
-                (key, record)
+    fn load_rows(&mut self, keys: &[RowKey], run: &[BulkRow]) -> Result<()> {
+        let mut records = Records::default();
+        for (key, row) in keys.iter().zip(run) {
+            let conversation = row.conversation.borrowed();
+            records.push(*key, |bytes| record::encode_conversation(*key, &conversation, bytes));
+        }
+        insert_sorted(self.tables.rows.unjournaled(), records.iter())
+    }
+
+    fn load_ids(&mut self, keys: &[RowKey], run: &[BulkRow]) -> Result<()> {
+        let mut ids: Vec<(UuidKey, [u8; 8])> = keys
+            .iter()
+            .zip(run)
+            .map(|(key, row)| {
+                let uuid = row.conversation.id.uuid();
+                (UuidKey { owner: row.user, uuid }, key.position.bits().to_be_bytes())
             })
-        });
-        insert_sorted(self.tables.messages.unjournaled(), messages)
+            .collect();
+        ids.sort_unstable();
+        let entries = ids.iter().map(|(key, position)| (*key, position.as_slice()));
+        insert_sorted(self.tables.ids.unjournaled(), entries)
+    }
+
+    fn load_messages(&mut self, keys: &[RowKey], run: &[BulkRow]) -> Result<()> {
+        let mut records = Records::default();
+        for (key, row) in keys.iter().zip(run) {
+            for (number, message) in (1..).zip(&row.history) {
+                let key = MessageKey::new(*key, number);
+                records.push(key, |bytes| record::encode_message(key, message, bytes));
+            }
+        }
+        insert_sorted(self.tables.messages.unjournaled(), records.iter())
     }
 
     /// Drops the rows whose id the user has, in the store or earlier in the run. The others keep
@@ -242,28 +238,31 @@ impl Transaction<'_> {
     }
 }
 
-/// Inserts entries that are new to the table and come in key order: each stretch of them that
-/// falls between two neighbours in the table is written as one run.
-fn insert_sorted<K: FixedKey, B: AsRef<[u8]>>(
-    table: &mut Table<'_, Stored<K>, &'static [u8]>,
-    entries: impl Iterator<Item = (K, B)>,
-) -> Result<()> {
-    let mut entries = entries.peekable();
-    while let Some((first, _)) = entries.peek() {
-        let mut cursor = table.lower_bound_mut(Bound::Included(*first))?;
-        let mut inserted = false;
-        while let Some((key, value)) = entries.peek() {
-            match cursor.insert_before(*key, value.as_ref()) {
-                Ok(()) => {
-                    entries.next();
-                    inserted = true;
-                }
-                // Beyond the neighbour: a new descent finds the next gap.
-                Err(CursorError::UnorderedKey) if inserted => break,
-                Err(error) => return Err(Error::Storage(error.to_string())),
-            }
-        }
-        cursor.close()?;
+/// The records of a run, in one buffer.
+struct Records<K> {
+    bytes: Vec<u8>,
+    /// Each key with where its record ends; it begins where the one before ends.
+    ends: Vec<(K, usize)>,
+}
+
+impl<K> Default for Records<K> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new() }
     }
-    Ok(())
+}
+
+impl<K: FixedKey> Records<K> {
+    fn push(&mut self, key: K, encode: impl FnOnce(&mut Vec<u8>)) {
+        encode(&mut self.bytes);
+        self.ends.push((key, self.bytes.len()));
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (K, &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |(key, end)| {
+            let record = &self.bytes[start..*end];
+            start = *end;
+            (*key, record)
+        })
+    }
 }

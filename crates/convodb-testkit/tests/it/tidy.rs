@@ -33,6 +33,7 @@ const FLOORS: &[(&str, &[&str])] = &[(
         // Tables.
         "storage/schema",
         "storage/meta",
+        "storage/sorted",
         "storage/tables",
         "storage/rows",
         "storage/index",
@@ -73,6 +74,7 @@ const REDB: &[&str] = &[
     "encoding/key",
     "storage/schema",
     "storage/meta",
+    "storage/sorted",
     "storage/tables",
     "storage/rows",
     "storage/index",

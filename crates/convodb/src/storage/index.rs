@@ -14,12 +14,13 @@
 //! A row has an entry for each shape whose fields it all has: 3 (test, widget), 5 (api with an
 //! identifier) or 9 (whatsapp with both phones). Every list a filter can ask for is then one range.
 
-use redb::{Table, WriteTransaction};
+use redb::WriteTransaction;
 
-use crate::encoding::key::{IndexKey, RowKey, Stored};
+use crate::encoding::key::{IndexKey, RowKey};
 use crate::encoding::term::{Field, Fingerprints, Shape};
 use crate::error::Result;
 use crate::storage::schema;
+use crate::storage::sorted::insert_sorted;
 
 /// The shapes that have entries.
 pub(crate) const LATTICE: [Shape; 11] = [
@@ -98,24 +99,17 @@ impl IndexChanges {
                 continue;
             };
             let mut table = write.open_table(schema::index(first.leading))?;
-            for same_entry in changes.chunk_by(|a, b| a.key == b.key) {
-                if let Some(last) = same_entry.last() {
-                    apply_one(&mut table, last)?;
-                }
+            let last_of = |same: &[Change]| same.last().copied();
+            let finals = || changes.chunk_by(|a, b| a.key == b.key).filter_map(last_of);
+            for change in finals().filter(|change| !change.put) {
+                table.remove(change.key)?;
             }
+            let put = finals().filter(|change| change.put).map(|change| (change.key, ()));
+            insert_sorted(&mut table, put)?;
         }
         self.changes.clear();
         Ok(())
     }
-}
-
-fn apply_one(table: &mut Table<'_, Stored<IndexKey>, ()>, change: &Change) -> Result<()> {
-    if change.put {
-        table.insert(change.key, ())?;
-    } else {
-        table.remove(change.key)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
