@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use convodb::{
-    ChannelKind, Filter, ListRequest, PageCursor, PageSize, Result, Snapshot, Store, UserId,
+    ChannelKind, ExternalIdentifier, Filter, ListRequest, PageCursor, PageSize, Result, Snapshot,
+    Store, UserId,
 };
 use convodb_testkit::dataset::{self, Dataset};
 
@@ -35,26 +36,40 @@ pub fn store_of(rows: u64) -> Result<(Store, Vec<UserId>)> {
 
 /// The lists that are measured, by name: all rows, each filter alone, type and assistant, and an
 /// assistant's customer who never wrote to it.
-#[must_use]
-pub fn lists() -> Vec<(&'static str, Filter)> {
+///
+/// # Errors
+/// A fault of the store.
+pub fn lists(snapshot: &Snapshot, user: UserId) -> Result<Vec<(&'static str, Filter)>> {
     let all = Filter::default;
+    let external_identifier = some_external_identifier(snapshot, user)?;
     let customer = || Dataset::customer_phone(0, 0).parse().ok();
     let kind = Some(ChannelKind::Whatsapp);
     let assistant = Some(Dataset::assistant(0, 1));
     let unused = Some(Dataset::assistant(1, 0));
-    vec![
+    Ok(vec![
         ("unfiltered", all()),
         ("type", Filter { kind, ..all() }),
         ("assistant", Filter { assistant, ..all() }),
         ("sender", Filter { sender_phone: Dataset::sender_phone(0, 1).parse().ok(), ..all() }),
         ("customer", Filter { customer_phone: customer(), ..all() }),
-        (
-            "external",
-            Filter { external_identifier: Dataset::external_identifier(1).parse().ok(), ..all() },
-        ),
+        ("external", Filter { external_identifier, ..all() }),
         ("type+assistant", Filter { kind, assistant, ..all() }),
         ("empty", Filter { customer_phone: customer(), assistant: unused, ..all() }),
-    ]
+    ])
+}
+
+/// An identifier that a conversation from the middle of the user's list has.
+fn some_external_identifier(
+    snapshot: &Snapshot,
+    user: UserId,
+) -> Result<Option<ExternalIdentifier>> {
+    let filter = Filter { kind: Some(ChannelKind::Api), ..Filter::default() };
+    for row in snapshot.rows(user, &ListRequest { filter, ..ListRequest::default() })?.skip(50) {
+        if let Some(text) = row?.channel.external_identifier() {
+            return text.parse().map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// Places all over a list: requests for the page after and the page before each.

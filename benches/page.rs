@@ -24,7 +24,8 @@ fn pages(criterion: &mut Criterion) {
     for rows in sizes() {
         let (store, owners) = store_of(rows).unwrap_or_else(|error| panic!("{error}"));
         let user = owners[0];
-        for (name, filter) in lists() {
+        let lists = lists(&store.snapshot(), user).unwrap_or_else(|error| panic!("{error}"));
+        for (name, filter) in lists {
             for size in [15, 100] {
                 let page_size = PageSize::new(size).unwrap_or_default();
                 let first = ListRequest {

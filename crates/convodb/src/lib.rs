@@ -28,6 +28,10 @@
 //! # Ok::<(), convodb::Error>(())
 //! ```
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}
+
 mod bulk;
 mod encoding;
 mod error;
@@ -50,7 +54,9 @@ pub use crate::model::channel::{Channel, ChannelKind};
 pub use crate::model::contact::Contact;
 pub use crate::model::conversation::{Conversation, ConversationRef};
 pub use crate::model::cost::{Cost, CostSum};
-pub use crate::model::id::{AssistantId, ConversationId, UserId};
+pub use crate::model::id::{
+    AssistantId, AssistantKind, ConversationId, ConversationKind, Id, IdKind, UserId,
+};
 pub use crate::model::message::{Message, Role};
 pub use crate::model::text::{
     ExternalIdentifier, ExternalIdentifierKind, Name, NameKind, Phone, PhoneKind, Text, TextKind,

@@ -1,6 +1,7 @@
 //! Typed identifiers, so that one kind of id can never be passed where another is meant.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::str::FromStr;
 
 use uuid::Uuid;
@@ -34,95 +35,87 @@ impl fmt::Display for UserId {
     }
 }
 
-/// A conversation, by a UUID that is unique among its owner's conversations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConversationId(Uuid);
+/// What a kind of [`Id`] is called.
+pub trait IdKind: Copy + 'static {
+    /// The field, by the name it has in the documented API.
+    const FIELD: &'static str;
+}
 
-/// An assistant, by a UUID that is unique among its owner's assistants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AssistantId(Uuid);
+/// A UUID that names something of an owner's, unique among that owner's things of its kind.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id<K> {
+    uuid: Uuid,
+    kind: PhantomData<K>,
+}
 
-impl ConversationId {
+/// The kind of [`ConversationId`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConversationKind;
+
+/// The kind of [`AssistantId`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AssistantKind;
+
+impl IdKind for ConversationKind {
+    const FIELD: &'static str = "id";
+}
+
+impl IdKind for AssistantKind {
+    const FIELD: &'static str = "assistant_id";
+}
+
+/// A conversation.
+pub type ConversationId = Id<ConversationKind>;
+
+/// An assistant.
+pub type AssistantId = Id<AssistantKind>;
+
+impl<K> Id<K> {
     /// The id of this UUID.
     #[must_use]
     pub const fn new(uuid: Uuid) -> Self {
-        Self(uuid)
+        Self { uuid, kind: PhantomData }
     }
 
-    /// A fresh id for a conversation that starts at `at`: a version 7 UUID (RFC 9562), so that
-    /// ids made in order of time lie together in the id table.
+    /// A fresh id for what begins at `at`: a version 7 UUID (RFC 9562), so that ids made in order
+    /// of time lie together in the id table.
     #[must_use]
     pub fn generate(at: Timestamp) -> Self {
-        Self(generate(at))
+        let (seconds, nanos) = (at.millis() / 1000, (at.millis() % 1000) * 1_000_000);
+        // Below 10^9 by construction.
+        let nanos = u32::try_from(nanos).unwrap_or(0);
+        Self::new(Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos)))
     }
 
     /// The UUID of this id.
     #[must_use]
     pub const fn uuid(self) -> Uuid {
-        self.0
+        self.uuid
     }
 }
 
-impl AssistantId {
-    /// The id of this UUID.
-    #[must_use]
-    pub const fn new(uuid: Uuid) -> Self {
-        Self(uuid)
-    }
-
-    /// A fresh id for an assistant created at `at` (a version 7 UUID).
-    #[must_use]
-    pub fn generate(at: Timestamp) -> Self {
-        Self(generate(at))
-    }
-
-    /// The UUID of this id.
-    #[must_use]
-    pub const fn uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-fn generate(at: Timestamp) -> Uuid {
-    let (seconds, nanos) = (at.millis() / 1000, (at.millis() % 1000) * 1_000_000);
-    // Below 10^9 by construction.
-    let nanos = u32::try_from(nanos).unwrap_or(0);
-    Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, nanos))
-}
-
-impl fmt::Display for ConversationId {
+impl<K> fmt::Display for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.uuid.fmt(f)
     }
 }
 
-impl fmt::Display for AssistantId {
+impl<K: IdKind> fmt::Debug for Id<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl FromStr for ConversationId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        parse("id", text).map(Self)
-    }
-}
-
-impl FromStr for AssistantId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        parse("assistant_id", text).map(Self)
+        write!(f, "{}({})", K::FIELD, self.uuid)
     }
 }
 
 /// Only the hyphenated form, so that an id has one text.
-fn parse(field: &'static str, text: &str) -> Result<Uuid> {
-    let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
-    let uuid = if hyphenated { Uuid::try_parse(text).ok() } else { None };
-    uuid.ok_or(Error::Invalid { field, reason: "must be a valid UUID" })
+impl<K: IdKind> FromStr for Id<K> {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let hyphenated = text.len() == uuid::fmt::Hyphenated::LENGTH;
+        let uuid = if hyphenated { Uuid::try_parse(text).ok() } else { None };
+        let reason = "must be a valid UUID";
+        uuid.map(Self::new).ok_or(Error::Invalid { field: K::FIELD, reason })
+    }
 }
 
 #[cfg(test)]
