@@ -85,9 +85,8 @@ fn is_host(text: &str) -> bool {
         Some(_) => return false,
         None => text.split_at(text.find(':').unwrap_or(text.len())),
     };
-    let is_name_byte = |byte: u8| {
-        byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':')
-    };
+    let is_name_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b':');
     let port = rest.strip_prefix(':').unwrap_or(if rest.is_empty() { "0" } else { "-" });
     !name.is_empty()
         && name.bytes().all(is_name_byte)

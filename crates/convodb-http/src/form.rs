@@ -53,6 +53,11 @@ impl<'q> Form<'q> {
         read(&text).map_err(|error| self.errors.push(error)).ok()
     }
 
+    /// Keeps a refusal of the field that was taken last.
+    pub(crate) fn refuse(&mut self, error: FieldError) {
+        self.errors.push(error);
+    }
+
     /// Fails with all that was refused, in the order in which it was taken.
     pub(crate) fn finish(self) -> Result<()> {
         if self.errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.errors)) }

@@ -4,8 +4,8 @@
 //! the rest reads nothing.
 
 use convodb::{
-    AssistantId, Error, ExternalIdentifier, ExternalIdentifierKind, Filter, ListRequest, Order,
-    PageSize, Phone, PhoneKind, Snapshot, Text, TextKind, Timestamp, UserId,
+    AssistantId, Error, ExternalIdentifier, Filter, ListRequest, Order, PageSize, Phone, Snapshot,
+    Timestamp, UserId,
 };
 
 use crate::error::{FieldError, Result};
@@ -18,8 +18,239 @@ use crate::form::{Form, Plus};
 pub(crate) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ListRequest> {
     let mut form = Form::new(query);
     let kind = form.take("type", Plus::Space, |text| choice("type", text.parse()));
-    let assistant = form.take("assistant_id", Plus::Space, |text| {
-        Ok(known_assistant(text, user, snapshot))
+    let assistant = assistant(&mut form, user, snapshot)?;
+    let customer_phone = phone(&mut form, "customer_phone");
+    let sender_phone = phone(&mut form, "whatsapp_sender_phone");
+    let external_identifier = form.take("external_identifier", Plus::Space, |text| {
+        ruled("external_identifier", text.parse::<ExternalIdentifier>())
     });
-    todo!()
+    let page_size =
+        form.take("per_page", Plus::Space, |text| ruled("per_page", text.parse::<PageSize>()));
+    let cursor = form
+        .take("cursor", Plus::Space, |token| choice("cursor", snapshot.open_cursor(user, token)));
+    let created_from = time(&mut form, "created_from");
+    let created_to = time(&mut form, "created_to");
+    let order = form.take("order", Plus::Space, order);
+    form.finish()?;
+    let filter = Filter { kind, assistant, sender_phone, customer_phone, external_identifier };
+    Ok(ListRequest { filter, created_from, created_to, order, page_size, cursor })
+}
+
+/// How a client names an assistant.
+enum AssistantName {
+    Id(AssistantId),
+    Number(u32),
+}
+
+/// The assistant that is asked for. One that the user does not have is refused as one that nobody
+/// has, and as a text that can be no assistant's.
+fn assistant(
+    form: &mut Form<'_>,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Option<AssistantId>> {
+    let field = "assistant_id";
+    let named = form.take(field, Plus::Space, |text| {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| is_number).map(AssistantName::Number);
+        number.map_or_else(|| choice(field, text.parse().map(AssistantName::Id)), Ok)
+    });
+    let found = match named {
+        None => return Ok(None),
+        Some(AssistantName::Number(number)) => snapshot.assistant_by_number(user, number)?,
+        Some(AssistantName::Id(id)) => snapshot.assistant(user, id)?.map(|found| found.id),
+    };
+    if found.is_none() {
+        form.refuse(FieldError::not_on_offer(field));
+    }
+    Ok(found)
+}
+
+/// A phone number, in which a plus is a plus whether or not it was encoded.
+fn phone(form: &mut Form<'_>, field: &'static str) -> Option<Phone> {
+    form.take(field, Plus::Literal, |text| {
+        text.parse::<Phone>()
+            .map_err(|_| FieldError::breaks(field, "must not be greater than 64 bytes"))
+    })
+}
+
+fn time(form: &mut Form<'_>, field: &'static str) -> Option<Timestamp> {
+    form.take(field, Plus::Space, |text| {
+        let read = text.parse::<Timestamp>().or_else(|error| match with_offset(text) {
+            Some(text) => text.parse(),
+            None => Err(error),
+        });
+        ruled(field, read)
+    })
+}
+
+/// A time whose offset lost its plus because nobody encoded it: `2025-01-25T14:30:00 01:00`.
+fn with_offset(text: &str) -> Option<String> {
+    let (time, offset) = text.rsplit_once(' ')?;
+    time.contains(':').then(|| format!("{time}+{offset}"))
+}
+
+fn order(text: &str) -> Result<Order, FieldError> {
+    match text {
+        "asc" => Ok(Order::Ascending),
+        "desc" => Ok(Order::Descending),
+        _ => Err(FieldError::not_on_offer("order")),
+    }
+}
+
+/// A value that the engine took, or that it is none of those on offer.
+fn choice<T>(field: &'static str, value: convodb::Result<T>) -> Result<T, FieldError> {
+    value.map_err(|_| FieldError::not_on_offer(field))
+}
+
+/// A value that the engine took, or the rule of the engine's that it breaks.
+fn ruled<T>(field: &'static str, value: convodb::Result<T>) -> Result<T, FieldError> {
+    value.map_err(|error| match error {
+        Error::Invalid { reason, .. } => FieldError::breaks(field, reason),
+        _ => FieldError::not_on_offer(field),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ApiError;
+    use convodb::{ChannelKind, Store};
+
+    struct Account {
+        store: Store,
+        user: UserId,
+        bot: AssistantId,
+    }
+
+    fn account() -> Account {
+        let store = Store::in_memory().unwrap();
+        let user = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap().id;
+        let other = store.create_user("Other".parse().unwrap(), Timestamp::MIN).unwrap().id;
+        for (owner, number) in [(user, '1'), (other, '2')] {
+            let id = uuid(number).parse().unwrap();
+            store.create_assistant(owner, id, "Bot".parse().unwrap()).unwrap();
+        }
+        Account { store, user, bot: uuid('1').parse().unwrap() }
+    }
+
+    fn uuid(digit: char) -> String {
+        format!("a1b2c3d4-5678-40ab-8def-00000000000{digit}")
+    }
+
+    impl Account {
+        fn read(&self, query: &str) -> Result<ListRequest> {
+            list_request(query, self.user, &self.store.snapshot())
+        }
+    }
+
+    #[test]
+    fn texts_become_a_request() {
+        let account = account();
+        let check = |query: &str, expected: ListRequest| {
+            assert_eq!(account.read(query).unwrap(), expected, "{query}");
+        };
+        let all = ListRequest::default();
+        let filtered = |filter| ListRequest { filter, ..ListRequest::default() };
+        check("", all.clone());
+        check("type=&assistant_id=&cursor=&per_page=&order=&created_to&utm=1", all.clone());
+        check(
+            "type=api&external_identifier=a+b",
+            filtered(Filter {
+                kind: Some(ChannelKind::Api),
+                external_identifier: Some("a b".parse().unwrap()),
+                ..Filter::default()
+            }),
+        );
+        let bot = Filter { assistant: Some(account.bot), ..Filter::default() };
+        check(&format!("assistant_id={}", uuid('1')), filtered(bot.clone()));
+        check(&format!("assistant_id={}", uuid('1').to_uppercase()), filtered(bot.clone()));
+        check("assistant_id=1", filtered(bot));
+        for phone in ["+49151", "%2B49151"] {
+            check(
+                &format!("customer_phone={phone}&whatsapp_sender_phone={phone}"),
+                filtered(Filter {
+                    customer_phone: Some("+49151".parse().unwrap()),
+                    sender_phone: Some("+49151".parse().unwrap()),
+                    ..Filter::default()
+                }),
+            );
+        }
+        check("per_page=100&order=asc", {
+            let page_size = Some(PageSize::MAX);
+            ListRequest { page_size, order: Some(Order::Ascending), ..all.clone() }
+        });
+        for half_past_two in [
+            "2025-01-25T14:30:00Z",
+            "2025-01-25+14:30:00",
+            "2025-01-25%2014:30:00",
+            "2025-01-25T15:30:00+01:00",
+            "2025-01-25T15:30:00%2B01:00",
+            "2025-01-25+15:30:00+01:00",
+        ] {
+            let created_from = Some("2025-01-25 14:30:00".parse().unwrap());
+            let created_to = Some("2025-01-26".parse().unwrap());
+            check(
+                &format!("created_from={half_past_two}&created_to=2025-01-26"),
+                ListRequest { created_from, created_to, ..all.clone() },
+            );
+        }
+    }
+
+    #[test]
+    fn each_parameter_has_its_rules() {
+        let account = account();
+        let check = |query: &str, error: FieldError| {
+            assert_eq!(account.read(query).unwrap_err(), ApiError::invalid(vec![error]), "{query}");
+        };
+        let offered = FieldError::not_on_offer;
+        let long = "9".repeat(256);
+        check("type=fax", offered("type"));
+        check("type=API", offered("type"));
+        check("order=up", offered("order"));
+        for wrong in ["0", "2", "x", "99999999999", "+1", &uuid('2'), &uuid('3')] {
+            check(&format!("assistant_id={wrong}"), offered("assistant_id"));
+        }
+        for wrong in ["null", "0", "eyJpZCI6MX0", "AA=="] {
+            check(&format!("cursor={wrong}"), offered("cursor"));
+        }
+        for (field, limit) in
+            [("customer_phone", 64), ("whatsapp_sender_phone", 64), ("external_identifier", 255)]
+        {
+            assert!(account.read(&format!("{field}={}", &long[..limit])).is_ok());
+            let rule = format!("must not be greater than {limit} bytes");
+            let over = &long[..=limit];
+            check(&format!("{field}={over}"), FieldError::breaks(field, &rule));
+        }
+        for (wrong, rule) in [
+            ("0", "must be at least 1"),
+            ("-1", "must be at least 1"),
+            ("101", "must not be greater than 100"),
+            ("18446744073709551616", "must not be greater than 100"),
+            ("1.5", "must be an integer"),
+            ("abc", "must be an integer"),
+        ] {
+            check(&format!("per_page={wrong}"), FieldError::breaks("per_page", rule));
+        }
+        let form = "must be a date, YYYY-MM-DD HH:MM:SS, or RFC 3339";
+        for wrong in ["soon", "2025-02-30", "2025-01-25+24:00", "1737800000"] {
+            check(&format!("created_from={wrong}"), FieldError::breaks("created_from", form));
+        }
+        let span = "must lie between 1970-01-01 and 2109-05-15";
+        check("created_to=1969-12-31", FieldError::breaks("created_to", span));
+    }
+
+    #[test]
+    fn all_that_is_wrong_is_told_in_the_documented_order() {
+        let wrong = "order=x&per_page=0&cursor=x&type=x&type=y&assistant_id=9&customer_phone=%FF";
+        let expected = vec![
+            FieldError::breaks("type", "must be given only once"),
+            FieldError::not_on_offer("assistant_id"),
+            FieldError::breaks("customer_phone", "must be valid UTF-8"),
+            FieldError::breaks("per_page", "must be at least 1"),
+            FieldError::not_on_offer("cursor"),
+            FieldError::not_on_offer("order"),
+        ];
+        assert_eq!(account().read(wrong).unwrap_err(), ApiError::invalid(expected));
+    }
 }

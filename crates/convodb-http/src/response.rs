@@ -28,8 +28,8 @@ pub(crate) fn ok(body: impl Into<Body>) -> Response {
 ///
 /// One descent for each distinct assistant of the page, and about 0.3 us a row.
 pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) -> Result<Response> {
-    let [next, prev] =
-        [page.next(), page.prev()].map(|cursor: Option<&PageCursor>| cursor.map(|cursor| snapshot.seal_cursor(cursor)));
+    let [next, prev] = [page.next(), page.prev()]
+        .map(|cursor: Option<&PageCursor>| cursor.map(|cursor| snapshot.seal_cursor(cursor)));
     let per_page = page.page_size().get() as u64;
     let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (page.len() + 1));
     let mut assistants = Assistants { user, snapshot, known: Vec::new() };
@@ -64,10 +64,8 @@ fn link(url: &str, per_page: u64, next: Option<&str>, prev: Option<&str>) -> Opt
         if let Some(cursor) = cursor {
             let comma = if links.is_empty() { "" } else { ", " };
             // Writing to a string does not fail.
-            let _ = write!(
-                links,
-                "{comma}<{url}?per_page={per_page}&cursor={cursor}>; rel=\"{rel}\""
-            );
+            let _ =
+                write!(links, "{comma}<{url}?per_page={per_page}&cursor={cursor}>; rel=\"{rel}\"");
         }
     }
     if links.is_empty() { None } else { links.try_into().ok() }

@@ -41,12 +41,12 @@ pub(super) fn text(json: &str) -> Result<Cow<'_, str>, &'static str> {
 
 /// A JSON string that the engine parses.
 pub(super) fn parsed<T: FromStr<Err = Error>>(json: &str) -> Result<T, &'static str> {
-    text(json)?.parse().map_err(rule)
+    text(json)?.parse().map_err(|error| rule(&error))
 }
 
 /// A JSON number in USD, read digit by digit.
 pub(super) fn cost(json: &str) -> Result<Cost, &'static str> {
-    json.parse().map_err(rule)
+    json.parse().map_err(|error| rule(&error))
 }
 
 /// `true` or `false`.
@@ -67,7 +67,7 @@ pub(super) fn is_object(json: &str) -> bool {
 }
 
 /// The rule that the engine says a value breaks.
-pub(super) fn rule(error: Error) -> &'static str {
+pub(super) fn rule(error: &Error) -> &'static str {
     match error {
         Error::Invalid { reason, .. } => reason,
         _ => "is not valid",

@@ -7,7 +7,7 @@ use convodb::{Channel, ChannelKind, Contact, Conversation, Cost, Message, Name, 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::field::{
+use crate::item::field::{
     Broken, boolean, cost, is_object, object, optional, parsed, required, rule, text,
 };
 
@@ -232,13 +232,13 @@ fn message(json: &str) -> Result<Message, Broken> {
     let role = required("role", wire.role, parsed)?;
     let created_at = required("created_at", wire.created_at, parsed)?;
     let message = required("content", wire.content, |json| {
-        Message::new(role, text(json)?.into_owned(), created_at).map_err(rule)
+        Message::new(role, text(json)?.into_owned(), created_at).map_err(|error| rule(&error))
     })?;
     let message = message.with_cost(optional("cost", wire.cost, cost)?.unwrap_or_default());
     match wire.function_calls {
         Some(calls) => message
             .with_function_calls(calls.get().to_owned())
-            .map_err(|error| Broken { field: "function_calls", reason: rule(error) }),
+            .map_err(|error| Broken { field: "function_calls", reason: rule(&error) }),
         None => Ok(message),
     }
 }
@@ -265,7 +265,7 @@ fn variables(json: &str) -> Result<Option<Variables>, &'static str> {
     if empty_array.is_some_and(|inside| inside.trim().is_empty()) {
         return Ok(None);
     }
-    Variables::new(json.to_owned()).map(Some).map_err(rule)
+    Variables::new(json.to_owned()).map(Some).map_err(|error| rule(&error))
 }
 
 impl From<Broken> for ItemError {

@@ -1,0 +1,101 @@
+//! What every request goes through and every answer has, whatever the route: limits, a request id,
+//! the body of an error, no caching, and a line in the log.
+//!
+//! The log tells the route's pattern, never the path, the query or a header of the request.
+
+use std::any::Any;
+use std::time::Instant;
+
+use axum::extract::{MatchedPath, Request};
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+
+use crate::error::{ApiError, Dialect};
+
+const MAX_URL_BYTES: usize = 8 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Answers a request with all that an answer has. The outermost layer.
+pub(crate) async fn envelope(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let id = request_id(request.headers());
+    let dialect = Dialect::of(request.uri().path());
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+
+    let mut response = match excess(&request) {
+        Some(status) => ApiError::of(status).into_response(),
+        None => next.run(request).await,
+    };
+    let error = response.extensions_mut().remove::<ApiError>();
+    if let Some(error) = &error {
+        response = error.answer(dialect, std::mem::take(response.headers_mut()));
+    }
+    response.headers_mut().insert(REQUEST_ID, id.clone());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+    let (id, route) = (id.to_str().unwrap_or_default(), route.as_ref().map(MatchedPath::as_str));
+    let (status, micros) = (response.status().as_u16(), began.elapsed().as_micros());
+    if let Some(cause) = error.as_ref().and_then(ApiError::cause) {
+        tracing::error!(id, status, route, cause, "a request could not be served");
+    }
+    tracing::debug!(id, %method, route, status, micros, "answered");
+    response
+}
+
+/// A panic of a handler as an answer. The panic's own message went to the panic hook.
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::fault("a handler panicked").into_response()
+}
+
+/// The client's own id for the request, if it is one that can stand in a log; else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_sane = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=MAX_REQUEST_ID_BYTES).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    headers.get(REQUEST_ID).filter(is_sane).cloned().unwrap_or_else(|| {
+        let id = Uuid::now_v7().simple().to_string();
+        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
+    })
+}
+
+/// What the request has too much of.
+fn excess(request: &Request) -> Option<StatusCode> {
+    let url = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
+    let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    if url > MAX_URL_BYTES {
+        Some(StatusCode::URI_TOO_LONG)
+    } else if request.headers().iter().map(header).sum::<usize>() > MAX_HEADER_BYTES {
+        Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sane_request_id_is_kept() {
+        let given = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, value.parse().unwrap());
+            request_id(&headers).to_str().unwrap().to_owned()
+        };
+        assert_eq!(given("abc_DEF-1"), "abc_DEF-1");
+        assert_eq!(given(&"a".repeat(64)), "a".repeat(64));
+        for odd in ["", "a b", "a\"", "é", &"a".repeat(65)] {
+            assert_eq!(given(odd).len(), 32, "{odd}");
+        }
+        assert_ne!(given(""), given(""));
+    }
+}

@@ -1,0 +1,68 @@
+//! Which path is answered by which function, and what lies around all of them.
+
+mod conversations;
+mod health;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::middleware;
+use axum::routing::get;
+use tower_http::CompressionLevel;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::compression::CompressionLayer;
+use tower_http::compression::predicate::SizeAbove;
+
+use crate::envelope::{envelope, panicked};
+use crate::error::ApiError;
+use crate::state::Service;
+
+/// A body of fewer bytes fits into one packet as it is.
+const MIN_COMPRESSED_BYTES: u64 = 1024;
+
+/// All that is served.
+pub(crate) fn router(service: Service) -> Router {
+    let routes = Router::new()
+        .route(conversations::LIST, get(conversations::list))
+        .route("/healthz", get(health::alive))
+        .with_state(service);
+    wrapped(routes)
+}
+
+/// Puts around routes what every answer has. The layer that is added last is the outermost.
+fn wrapped(routes: Router) -> Router {
+    let compression = CompressionLayer::new()
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES));
+    routes
+        .fallback(async || ApiError::of(StatusCode::NOT_FOUND))
+        .method_not_allowed_fallback(async || ApiError::of(StatusCode::METHOD_NOT_ALLOWED))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(compression)
+        .layer(middleware::from_fn(envelope))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    #[tokio::test]
+    async fn a_panic_is_a_fault_with_a_body() {
+        async fn bug() {
+            panic!("a bug");
+        }
+        let routes = wrapped(Router::new().route("/api/conversations/{id}", get(bug)));
+        let request = Request::get("/api/conversations/1").body(Body::empty()).unwrap();
+        let Ok(answer) = TowerToHyperService::new(routes).call(request).await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answer.headers()["content-type"], "application/json");
+        assert_eq!(answer.headers()["x-request-id"].len(), 32);
+        assert_eq!(
+            to_bytes(answer.into_body(), usize::MAX).await.unwrap(),
+            r#"{"status":false,"error":"Server Error","message":"Server Error"}"#
+        );
+    }
+}

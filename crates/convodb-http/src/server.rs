@@ -1,0 +1,150 @@
+//! Serves routes on a listener: an accept loop with limits, and a stop that lets requests finish.
+//!
+//! One connection is one task. Each holds a permit, so the number of connections has a bound, and
+//! all permits being back means that all connections are done.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use crate::patience::Patience;
+
+/// The most connections at a time; one more waits until another is closed.
+const MAX_CONNECTIONS: u32 = 10_000;
+/// For the head of a request, and for an idle connection to become busy again.
+const HEAD_DEADLINE: Duration = Duration::from_secs(10);
+/// For a client to take some of what it is sent.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// For requests in flight when the server is stopped.
+const STOP_DEADLINE: Duration = Duration::from_secs(10);
+/// More than the limits on the URL and the headers, so that those answer with a body; a head that
+/// is larger still is refused by the parser with a bare 431.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Before the next try when the system has no more sockets.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stop` is done, and then until the requests in flight are, at most
+/// [`STOP_DEADLINE`] longer.
+pub(crate) async fn run(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+    let (stopping, stopped) = watch::channel(());
+    let mut stop = pin!(stop);
+    loop {
+        let connection = async {
+            let permit = permits.clone().acquire_owned().await;
+            (permit, accept(&listener).await)
+        };
+        let (permit, stream) = tokio::select! {
+            biased;
+            () = &mut stop => break,
+            connection = connection => connection,
+        };
+        let (routes, stopped) = (routes.clone(), stopped.clone());
+        tokio::spawn(async move {
+            let _permit = permit;
+            serve(stream, routes, stopped).await;
+        });
+    }
+    // New clients are turned away by the system from here on.
+    drop(listener);
+    drop(stopping);
+    // The semaphore is never closed, so what comes back is all permits.
+    let _all = permits.acquire_many(MAX_CONNECTIONS).await;
+}
+
+/// The next connection. What fails is one connection or the system's lack of sockets, neither a
+/// reason to stop.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => match error.kind() {
+                io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::ConnectionReset => {}
+                _ => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+}
+
+/// Serves one connection until it is closed, or until the server stops and its request is done.
+async fn serve(stream: TcpStream, routes: Router, mut stopped: watch::Receiver<()>) {
+    // Without it a short answer may wait for the acknowledgement of the one before.
+    let _ = stream.set_nodelay(true);
+    let io = TokioIo::new(Patience::new(stream, WRITE_PATIENCE));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_DEADLINE)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .serve_connection(io, TowerToHyperService::new(routes));
+    let mut connection = pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        _ = stopped.changed() => {
+            connection.as_mut().graceful_shutdown();
+            match timeout(STOP_DEADLINE, connection).await {
+                Ok(served) => served,
+                Err(_) => return tracing::warn!("a request was cut off by the stop"),
+            }
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Notify, oneshot};
+
+    #[tokio::test]
+    async fn a_stop_lets_the_request_in_flight_finish_and_closes_the_idle() {
+        let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (in_handler, may_end) = (entered.clone(), release.clone());
+        let slow = async move || {
+            in_handler.notify_one();
+            may_end.notified().await;
+            "done"
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let routes = Router::new().route("/", get(slow));
+        let server = tokio::spawn(run(listener, routes, async {
+            let _ = stopped.await;
+        }));
+
+        let mut idle = TcpStream::connect(address).await.unwrap();
+        let mut busy = TcpStream::connect(address).await.unwrap();
+        busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        entered.notified().await;
+        stop.send(()).unwrap();
+
+        let mut nothing = Vec::new();
+        idle.read_to_end(&mut nothing).await.unwrap();
+        assert!(nothing.is_empty(), "an idle connection is closed at once");
+        assert!(!server.is_finished(), "the request is still in flight");
+        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+        release.notify_one();
+        let mut answer = String::new();
+        busy.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+        server.await.unwrap();
+    }
+}

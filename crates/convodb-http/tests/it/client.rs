@@ -1,0 +1,97 @@
+//! A client of HTTP/1.1 that hides nothing.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use serde_json::Value;
+
+/// An answer as it came.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Answer {
+    /// The one header of this name.
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        self.maybe_header(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers))
+    }
+
+    #[track_caller]
+    pub(crate) fn maybe_header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+        let value = values.next().map(|(_, value)| value.as_str());
+        assert!(values.next().is_none(), "{name} stands twice");
+        value
+    }
+
+    #[track_caller]
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap()
+    }
+
+    /// What the first byte of each id of the page's items counts, in their order.
+    #[track_caller]
+    pub(crate) fn rows(&self) -> Vec<u8> {
+        assert_eq!(self.status, 200, "{}", self.text());
+        let items = self.json()["data"].as_array().unwrap().clone();
+        let number = |item: &Value| u8::from_str_radix(&item["id"].as_str().unwrap()[..2], 16);
+        items.iter().map(|item| number(item).unwrap()).collect()
+    }
+
+    /// The token of `next_cursor` or `prev_cursor`.
+    #[track_caller]
+    pub(crate) fn cursor(&self, key: &str) -> Option<String> {
+        self.json()[key].as_str().map(str::to_owned)
+    }
+}
+
+/// Sends the bytes of one request, which asks for the connection to be closed after it.
+#[track_caller]
+pub(crate) fn send(address: SocketAddr, request: &[u8]) -> Answer {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.write_all(request).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    parse(&answer)
+}
+
+#[track_caller]
+fn parse(answer: &[u8]) -> Answer {
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
+    let head = std::str::from_utf8(&answer[..end]).unwrap();
+    let mut lines = head.split("\r\n");
+    let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+    let pair = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned()));
+    let headers = lines.map(|line| pair(line).unwrap()).collect();
+    let mut answer = Answer { status, headers, body: answer[end + 4..].to_vec() };
+    if answer.maybe_header("transfer-encoding") == Some("chunked") {
+        answer.body = unchunked(&answer.body);
+    }
+    answer
+}
+
+#[track_caller]
+fn unchunked(mut body: &[u8]) -> Vec<u8> {
+    let mut whole = Vec::new();
+    loop {
+        let line = body.windows(2).position(|w| w == b"\r\n").unwrap();
+        let size = std::str::from_utf8(&body[..line]).unwrap();
+        let size = usize::from_str_radix(size, 16).unwrap();
+        if size == 0 {
+            return whole;
+        }
+        whole.extend_from_slice(&body[line + 2..line + 2 + size]);
+        body = &body[line + 4 + size..];
+    }
+}

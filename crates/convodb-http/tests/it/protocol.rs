@@ -1,0 +1,212 @@
+//! What is the same for every route: who may ask, what is refused, what an answer has around it.
+
+use std::io::Read;
+
+use crate::client::{Answer, send};
+use crate::world::{LIST, World, logged, whatsapp};
+use convodb::{Channel, Store};
+use convodb_http::Config;
+
+#[track_caller]
+fn check(answer: &Answer, status: u16, body: &str) {
+    assert_eq!((answer.status, answer.text()), (status, body));
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert!(!answer.header("x-request-id").is_empty());
+}
+
+#[test]
+fn only_a_token_that_was_given_out_lets_in() {
+    let world = World::new();
+    let revoked = world.store.create_token(world.user, convodb::Timestamp::MIN).unwrap();
+    assert_eq!(world.list_of(&revoked, "").status, 200);
+    world.store.revoke_token(revoked.clone()).unwrap();
+    let token = &world.token;
+    for authorization in [
+        String::new(),
+        "Authorization: Bearer\r\n".to_owned(),
+        "Authorization: Bearer \r\n".to_owned(),
+        "Authorization: Bearer nonsense\r\n".to_owned(),
+        "Authorization: Bearer \u{1F600}\r\n".to_owned(),
+        format!("Authorization: {token}\r\n"),
+        format!("Authorization: Basic {token}\r\n"),
+        format!("Authorization: Bearer {token}x\r\n"),
+        format!("Authorization: Bearer {revoked}\r\n"),
+        format!("Authorization: Bearer {}\r\n", "a".repeat(5000)),
+        format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n"),
+    ] {
+        // Who is not known is not told what else is wrong.
+        let answer = world.server.ask("GET", &format!("{LIST}?per_page=0"), &authorization);
+        check(&answer, 401, r#"{"message":"Unauthenticated."}"#);
+        assert_eq!(answer.header("www-authenticate"), "Bearer");
+    }
+    let lower = world.server.ask("GET", LIST, &format!("authorization: bEARER {token}\r\n"));
+    assert_eq!(lower.status, 200);
+}
+
+#[test]
+fn unknown_paths_and_methods_have_bodies_too() {
+    let world = World::new();
+    for path in ["/", "/api/user", "/api/user/conversations/", "/healthz/x", "/%00"] {
+        check(&world.server.ask("GET", path, ""), 404, r#"{"message":"Not Found"}"#);
+    }
+    check(
+        &world.server.ask("GET", "/api/conversations", ""),
+        404,
+        r#"{"status":false,"error":"Not Found","message":"Not Found"}"#,
+    );
+    for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
+        for path in [LIST, "/healthz"] {
+            let answer = world.server.ask(method, path, "");
+            check(&answer, 405, r#"{"message":"Method Not Allowed"}"#);
+            assert_eq!(answer.header("allow"), "GET,HEAD");
+        }
+    }
+}
+
+#[test]
+fn alive_asks_for_nobody() {
+    check(&World::new().server.ask("GET", "/healthz", ""), 200, r#"{"status":"ok"}"#);
+}
+
+#[test]
+fn head_answers_as_get_without_a_body() {
+    let world = World::new();
+    world.insert(1..=20, &Channel::Widget);
+    for (target, token) in [(LIST, world.token.as_str()), (LIST, "x"), ("/healthz", ""), ("/", "")]
+    {
+        let get = world.ask("GET", target, token, "");
+        let head = world.ask("HEAD", target, token, "");
+        assert_eq!((head.status, head.body.len()), (get.status, 0), "{target}");
+        for name in ["content-length", "content-type", "link", "www-authenticate"] {
+            assert_eq!(head.maybe_header(name), get.maybe_header(name), "{target}: {name}");
+        }
+        assert_eq!(get.header("content-length"), get.body.len().to_string());
+    }
+}
+
+#[test]
+fn a_request_has_an_id() {
+    let world = World::new();
+    let id = |headers: &str| {
+        let answer = world.server.ask("GET", "/healthz", headers);
+        answer.header("x-request-id").to_owned()
+    };
+    assert_eq!(id("X-Request-Id: abc-DEF_1\r\n"), "abc-DEF_1");
+    let made = id("");
+    assert_eq!(made.len(), 32);
+    assert_ne!(id(""), made);
+    for odd in ["a b", "\"", &"a".repeat(65)] {
+        assert_eq!(id(&format!("X-Request-Id: {odd}\r\n")).len(), 32, "{odd}");
+    }
+}
+
+#[test]
+fn the_path_is_where_the_client_reached_us() {
+    let path = |world: &World, hosts: &str| {
+        let headers = format!("{hosts}Authorization: Bearer {}\r\n", world.token);
+        let answer = world.server.ask("GET", LIST, &headers);
+        answer.json()["path"].as_str().unwrap().to_owned()
+    };
+    let world = World::new();
+    let here = format!("http://{}{LIST}", world.server.address);
+    assert_eq!(path(&world, "Host: a.example:81\r\n"), format!("http://a.example:81{LIST}"));
+    for odd in ["", "Host: a\"b\r\n", "Host: <b>\r\n", "Host: a\r\nHost: b\r\n", "Host:\r\n"] {
+        let forwarded = "X-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\n";
+        assert_eq!(path(&world, &format!("{odd}{forwarded}")), here, "{odd}");
+    }
+    let config = Config { public_url: Some("https://api.example.com/v1/".to_owned()) };
+    let public = World::of(Store::in_memory().unwrap(), config);
+    let expected = format!("https://api.example.com/v1{LIST}");
+    assert_eq!(path(&public, "Host: a.example\r\n"), expected);
+}
+
+#[test]
+fn what_is_large_is_compressed_for_who_wants_it() {
+    let world = World::new();
+    let small = world.ask("GET", LIST, &world.token, "Accept-Encoding: gzip\r\n");
+    assert_eq!(small.maybe_header("content-encoding"), None);
+    world.insert(1..=50, &Channel::Widget);
+    let target = format!("{LIST}?per_page=50");
+    let ask = |accepted: &str| {
+        let header = format!("Accept-Encoding: {accepted}\r\n");
+        world.ask("GET", &target, &world.token, &header)
+    };
+    let plain = ask("identity");
+    assert_eq!(plain.maybe_header("content-encoding"), None);
+    let mut unpacked = Vec::new();
+    let gzip = ask("gzip");
+    assert_eq!(gzip.header("content-encoding"), "gzip");
+    assert!(gzip.header("vary").eq_ignore_ascii_case("accept-encoding"));
+    flate2::read::GzDecoder::new(&gzip.body[..]).read_to_end(&mut unpacked).unwrap();
+    assert_eq!(unpacked, plain.body);
+    let zstd = ask("zstd, br");
+    assert_eq!(zstd.header("content-encoding"), "zstd");
+    assert_eq!(zstd::decode_all(&zstd.body[..]).unwrap(), plain.body);
+    assert!(zstd.body.len() * 5 < plain.body.len());
+}
+
+#[test]
+fn too_much_is_refused_with_a_body() {
+    let world = World::new();
+    let long = |n: usize| format!("/healthz?{}", "a".repeat(n - "/healthz?".len()));
+    assert_eq!(world.server.ask("GET", &long(8 * 1024), "").status, 200);
+    let over = world.server.ask("GET", &long(8 * 1024 + 1), "");
+    check(&over, 414, r#"{"message":"URI Too Long"}"#);
+    let headers = |n: usize| format!("X-Filler: {}\r\n", "a".repeat(n));
+    assert_eq!(world.server.ask("GET", "/healthz", &headers(15 * 1024)).status, 200);
+    let over = world.server.ask("GET", "/healthz", &headers(17 * 1024));
+    check(&over, 431, r#"{"message":"Request Header Fields Too Large"}"#);
+}
+
+#[test]
+fn a_connection_serves_one_request_after_the_other() {
+    let world = World::new();
+    let one = "GET /healthz HTTP/1.1\r\nHost: a\r\n";
+    let both = format!("{one}\r\n{one}Connection: close\r\n\r\n");
+    let first = send(world.server.address, both.as_bytes());
+    let rest = first.text().strip_prefix(r#"{"status":"ok"}"#).unwrap();
+    assert!(rest.starts_with("HTTP/1.1 200 OK\r\n"), "{rest}");
+    assert!(rest.ends_with(r#"{"status":"ok"}"#), "{rest}");
+}
+
+#[test]
+fn a_closed_store_is_unavailable() {
+    let world = World::new();
+    world.insert(1..=3, &Channel::Widget);
+    world.store.clone().close().unwrap();
+    let answer = world.list("");
+    check(&answer, 503, r#"{"message":"Service Unavailable"}"#);
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(world.server.ask("GET", "/healthz", "").status, 200);
+}
+
+/// What is planted in requests appears in no answer that refuses them, and in no line of the log.
+#[test]
+fn personal_data_stays_out_of_errors_and_the_log() {
+    let world = World::new();
+    world.insert(1..=3, &whatsapp("+499999000001", "+499999000002"));
+    let page = world.list("customer_phone=+499999000002&per_page=1");
+    assert_eq!(page.status, 200);
+    let cursor = page.cursor("next_cursor").unwrap();
+    let secret = "planted-secret";
+    for query in [
+        format!("cursor={cursor}&customer_phone=+499999000001"),
+        format!("cursor={cursor}{secret}"),
+        format!("type={secret}&assistant_id={secret}&per_page={secret}&created_from={secret}"),
+        format!("customer_phone={}{secret}", "9".repeat(60)),
+    ] {
+        let answer = world.list(&query);
+        assert_eq!(answer.status, 422, "{query}");
+        for planted in [secret, &cursor, "499999000001", &world.token] {
+            assert!(!answer.text().contains(planted), "{}", answer.text());
+        }
+    }
+    world.list_of(secret, "");
+    world.server.ask("GET", &format!("/{secret}"), "");
+    let log = logged();
+    assert!(log.contains("answered"), "requests are logged");
+    for planted in [secret, &cursor, "499999", &world.token] {
+        assert!(!log.contains(planted), "the log tells {planted}");
+    }
+}

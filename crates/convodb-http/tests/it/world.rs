@@ -1,0 +1,167 @@
+//! A store with two accounts, behind a running server.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::{self, JoinHandle};
+
+use convodb::{
+    AssistantId, Channel, Contact, Conversation, ConversationId, Store, Timestamp, UserId,
+};
+use convodb_http::{Config, serve};
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use crate::client::{Answer, send};
+
+pub(crate) const LIST: &str = "/api/user/conversations";
+
+/// A server on a port of its own; dropping it stops it and waits until it has.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Server {
+    pub(crate) fn start(store: &Store, config: Config) -> Self {
+        logged();
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let served = serve(store.clone(), listener, config, stopped);
+        let thread = thread::spawn(move || runtime.block_on(served));
+        Self { address, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// `method target`, with header lines that each end their line.
+    #[track_caller]
+    pub(crate) fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
+        let head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+        send(self.address, head.as_bytes())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap().unwrap();
+        }
+    }
+}
+
+/// Two accounts with an assistant each, and a server.
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) store: Store,
+    pub(crate) user: UserId,
+    pub(crate) token: String,
+    pub(crate) other_token: String,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::of(Store::in_memory().unwrap(), Config::default())
+    }
+
+    pub(crate) fn of(store: Store, config: Config) -> Self {
+        let account = |name: &str, assistant| {
+            let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
+            store.create_assistant(user, assistant, "Support".parse().unwrap()).unwrap();
+            (user, store.create_token(user, Timestamp::MIN).unwrap())
+        };
+        let (user, token) = account("Acme", bot());
+        let (_, other_token) = account("Other", other_bot());
+        let server = Server::start(&store, config);
+        Self { server, store, user, token, other_token }
+    }
+
+    /// Inserts the rows of these numbers, each created that many seconds after the first of all.
+    pub(crate) fn insert(&self, rows: impl IntoIterator<Item = u8>, channel: &Channel) {
+        for row in rows {
+            let channel = channel.clone();
+            self.store.insert(self.user, Conversation { channel, ..conversation(row) }).unwrap();
+        }
+    }
+
+    /// The user's list with this query.
+    #[track_caller]
+    pub(crate) fn list(&self, query: &str) -> Answer {
+        self.list_of(&self.token, query)
+    }
+
+    #[track_caller]
+    pub(crate) fn list_of(&self, token: &str, query: &str) -> Answer {
+        self.ask("GET", &format!("{LIST}?{query}"), token, "")
+    }
+
+    #[track_caller]
+    pub(crate) fn ask(&self, method: &str, target: &str, token: &str, headers: &str) -> Answer {
+        let headers = format!("Host: test\r\nAuthorization: Bearer {token}\r\n{headers}");
+        self.server.ask(method, target, &headers)
+    }
+
+    /// The list with this query is refused with these messages, all of one field.
+    #[track_caller]
+    pub(crate) fn refused(&self, query: &str, field: &str, message: &str) {
+        let answer = self.list(query);
+        let body = format!(r#"{{"message":"{message}","errors":{{"{field}":["{message}"]}}}}"#);
+        assert_eq!((answer.status, answer.text()), (422, body.as_str()), "{query}");
+    }
+}
+
+pub(crate) fn bot() -> AssistantId {
+    AssistantId::new(Uuid::from_u128(0xB07))
+}
+
+pub(crate) fn other_bot() -> AssistantId {
+    AssistantId::new(Uuid::from_u128(0xB08))
+}
+
+pub(crate) fn conversation(row: u8) -> Conversation {
+    let id = ConversationId::new(Uuid::from_u128(u128::from(row) << 120));
+    let at = Timestamp::from_millis(1_737_800_000_000 + u64::from(row) * 1000).unwrap();
+    Conversation::new(id, bot(), Channel::Widget, at)
+}
+
+pub(crate) fn whatsapp(sender: &str, customer: &str) -> Channel {
+    let contact = |phone: &str| Contact { name: None, phone: Some(phone.parse().unwrap()) };
+    Channel::Whatsapp { sender: contact(sender), customer: contact(customer) }
+}
+
+pub(crate) fn api(identifier: &str) -> Channel {
+    Channel::Api { external_identifier: Some(identifier.parse().unwrap()) }
+}
+
+/// All that was logged by all servers of this process so far.
+pub(crate) fn logged() -> String {
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    static LOG: OnceLock<Log> = OnceLock::new();
+    let log = LOG.get_or_init(|| {
+        let log = Log::default();
+        let writer = log.clone();
+        let everything = tracing_subscriber::fmt().with_env_filter("trace").with_ansi(false);
+        everything.with_writer(move || writer.clone()).init();
+        log
+    });
+    String::from_utf8(log.0.lock().unwrap().clone()).unwrap()
+}
