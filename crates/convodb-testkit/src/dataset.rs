@@ -6,8 +6,8 @@
 //! owner, variables on half, two years of times in order of arrival, with bursts and equal seconds.
 
 use convodb::{
-    AssistantId, BulkReport, Channel, Contact, Conversation, ConversationId, Cost, Result, Store,
-    Timestamp, UserId, Variables,
+    AssistantId, BulkOptions, BulkReport, Channel, Contact, Conversation, ConversationId, Cost,
+    Result, Store, Timestamp, UserId, Variables,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -104,10 +104,10 @@ impl Dataset {
                 let customer = self.skewed(customers, 1.0);
                 let sender = self.skewed(1 + 19 / (1 + owner / 10), 1.0);
                 Channel::Whatsapp {
-                    sender: contact(&format!("Line {sender}"), Self::sender_phone(owner, sender)),
+                    sender: contact(&format!("Line {sender}"), &Self::sender_phone(owner, sender)),
                     customer: contact(
                         &format!("Customer {customer}"),
-                        Self::customer_phone(owner, customer),
+                        &Self::customer_phone(owner, customer),
                     ),
                 }
             }
@@ -146,7 +146,7 @@ impl Dataset {
     }
 }
 
-fn contact(name: &str, phone: String) -> Contact {
+fn contact(name: &str, phone: &str) -> Contact {
     Contact { name: name.parse().ok(), phone: phone.parse().ok() }
 }
 
@@ -212,14 +212,14 @@ pub fn load(
         }
         Ok(owners)
     })?;
-    let mut loader = store.bulk_load(256 << 20);
+    let mut loader = store.bulk_load(BulkOptions::default());
     for (done, row) in (0..rows).zip(Dataset::new(seed, rows)) {
-        loader.push(owners[row.owner], row.conversation, Vec::new())?;
+        loader.push(owners[row.owner], &row.conversation, &[])?;
         if done.is_multiple_of(10_000) {
             progress(done);
         }
     }
-    Ok((owners, loader.finish()?))
+    Ok((owners, loader.finish(|_, _| {})?))
 }
 
 #[cfg(test)]

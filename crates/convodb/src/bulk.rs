@@ -1,36 +1,46 @@
-//! Bulk load: runs of rows, sorted for each table, so that every table is written in key order.
+//! Bulk load: everything is sorted first, so that every table is written once, in key order, to full
+//! leaves. What does not fit into the budget of memory is sorted on disk.
 //!
-//! A run is gathered up to a budget of memory, then loaded as one write; the next one is gathered
-//! meanwhile, so the memory in use is at most about twice the budget. Each run is durable when it
-//! is committed: an interrupted load keeps the runs before, and repeating it skips what is there.
+//! A load is one write: all of it is there when it is done, or none. It takes about as much
+//! temporary disk as it has data, and holds the writer while it is written (not while it gathers).
 
-use redb::ReadableTable;
+use std::path::PathBuf;
 
-use crate::encoding::key::{FixedKey, MessageKey, RowKey, UuidKey};
-use crate::encoding::record;
+use redb::{ReadableTable, ReadableTableMetadata, Table};
+
+use crate::encoding::key::{
+    ArrivalKey, FixedKey, IdArrivalKey, IndexKey, MessageKey, RowKey, UuidKey,
+};
+use crate::encoding::record::{self, Damage};
+use crate::encoding::stored::Stored;
+use crate::encoding::term::Field;
 use crate::error::{Error, Result};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::message::Message;
-use crate::storage::rows;
+use crate::model::position::Position;
 use crate::storage::sorted::insert_sorted;
+use crate::storage::sorter::{Sorted, Sorter};
+use crate::storage::{index, rows, schema};
 use crate::store::Store;
 use crate::transaction::{Transaction, check_history};
-use crate::writer::Ticket;
 
-/// What a row and a message take in memory beside their texts, index entries included.
-const ROW_BYTES: usize = 900;
-const MESSAGE_BYTES: usize = 120;
+/// How many rows are written at a time: rows, then their messages.
+const CHUNK_BYTES: usize = 8 << 20;
 
-/// Loads many conversations at once. Made by [`Store::bulk_load`]; several times as fast as single
-/// inserts, and to a smaller file.
-pub struct BulkLoader {
-    store: Store,
-    budget_bytes: usize,
-    run: Vec<BulkRow>,
-    run_bytes: usize,
-    in_flight: Option<Ticket<BulkReport>>,
-    report: BulkReport,
+/// How a bulk load uses the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BulkOptions {
+    /// Memory for sorting, in bytes; 256 MiB by default. What has no room is sorted on disk.
+    pub budget_bytes: usize,
+    /// Where to sort on disk; the system's directory for temporary files by default.
+    pub directory: PathBuf,
+}
+
+impl Default for BulkOptions {
+    fn default() -> Self {
+        Self { budget_bytes: 256 << 20, directory: std::env::temp_dir() }
+    }
 }
 
 /// What a bulk load did.
@@ -44,225 +54,334 @@ pub struct BulkReport {
     pub present: u64,
 }
 
-struct BulkRow {
-    user: UserId,
-    conversation: Conversation,
-    history: Vec<Message>,
+/// Loads many conversations at once. Made by [`Store::bulk_load`].
+pub struct BulkLoader {
+    store: Store,
+    /// The assistant that was last found to exist.
+    known: Option<(UserId, AssistantId)>,
+    gathered: Gathered,
+}
+
+/// What was pushed, being sorted.
+struct Gathered {
+    options: BulkOptions,
+    arrivals: u64,
+    /// Conversations with their messages, in list order.
+    rows: Sorter<ArrivalKey>,
+    /// Their ids, to find the ones that are there.
+    ids: Sorter<IdArrivalKey>,
 }
 
 impl Store {
-    /// A bulk load with runs of about `budget_bytes` of memory; twice that is in use at most.
+    /// Begins a bulk load, for many times the rate of single inserts and a smaller file.
     #[must_use]
-    pub fn bulk_load(&self, budget_bytes: usize) -> BulkLoader {
-        BulkLoader {
-            store: self.clone(),
-            budget_bytes,
-            run: Vec::new(),
-            run_bytes: 0,
-            in_flight: None,
-            report: BulkReport::default(),
-        }
+    pub fn bulk_load(&self, options: BulkOptions) -> BulkLoader {
+        let gathered = Gathered {
+            arrivals: 0,
+            rows: Sorter::new(options.budget_bytes / 2, &options.directory),
+            ids: Sorter::new(options.budget_bytes / 16, &options.directory),
+            options,
+        };
+        BulkLoader { store: self.clone(), known: None, gathered }
     }
 }
 
 impl BulkLoader {
     /// Adds a conversation of the user's with its messages. Rows may come in any order; those of
-    /// one millisecond keep it.
+    /// one millisecond keep it. Of several with one id the first counts.
     ///
     /// # Errors
     /// [`Error::AssistantNotFound`] and [`Error::Invalid`] for this row, which is then left out;
-    /// or what went wrong with a run before, after which the load cannot go on.
+    /// or a fault of the disk that rows are sorted on.
     pub fn push(
         &mut self,
         user: UserId,
-        conversation: Conversation,
-        history: Vec<Message>,
+        conversation: &Conversation,
+        history: &[Message],
     ) -> Result<()> {
-        check_history(&conversation, &history)?;
+        check_history(conversation, history)?;
         self.require_assistant(user, conversation.assistant)?;
-        self.run_bytes += row_bytes(&conversation, &history);
-        self.run.push(BulkRow { user, conversation, history });
-        if self.run_bytes > self.budget_bytes { self.load_run() } else { Ok(()) }
+        self.gathered.push(user, conversation, history)
     }
 
-    /// Loads what is left and tells what the whole load did. Without it, rows of the last run are
-    /// not loaded.
+    /// Loads what was pushed, and tells what that did. `progress` is told how many of how many
+    /// entries are written, from the writer's thread.
     ///
     /// # Errors
-    /// What went wrong with a run.
-    pub fn finish(mut self) -> Result<BulkReport> {
-        self.load_run()?;
-        self.settle()?;
-        Ok(self.report)
+    /// As [`Store::write`].
+    pub fn finish(self, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<BulkReport> {
+        let gathered = self.gathered;
+        self.store.write(move |transaction| {
+            // A load goes past the journal, so it cannot be taken back alone: whatever stops it must
+            // give up its group.
+            transaction.load(gathered, progress).map_err(|error| match error {
+                error if error.is_fault() => error,
+                error => Error::Storage(format!("a bulk load stopped: {error}")),
+            })
+        })
     }
 
-    fn require_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
-        // The row before often has the same one.
-        let last = self.run.last().map(|row| (row.user, row.conversation.assistant));
-        if last == Some((user, id)) || self.store.snapshot().assistant(user, id)?.is_some() {
+    fn require_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {
+        if self.known == Some((user, id)) {
             return Ok(());
         }
-        Err(Error::AssistantNotFound)
-    }
-
-    fn load_run(&mut self) -> Result<()> {
-        self.settle()?;
-        let run = std::mem::take(&mut self.run);
-        self.run_bytes = 0;
-        self.in_flight = Some(self.store.submit(move |transaction| transaction.load(run))?);
-        Ok(())
-    }
-
-    fn settle(&mut self) -> Result<()> {
-        let Some(ticket) = self.in_flight.take() else {
-            return Ok(());
-        };
-        let done = ticket.wait()?;
-        self.report.inserted += done.inserted;
-        self.report.messages += done.messages;
-        self.report.present += done.present;
+        if self.store.snapshot().assistant(user, id)?.is_none() {
+            return Err(Error::AssistantNotFound);
+        }
+        self.known = Some((user, id));
         Ok(())
     }
 }
 
-/// About what a row takes until it is loaded.
-fn row_bytes(conversation: &Conversation, history: &[Message]) -> usize {
-    let variables = conversation.variables.as_ref().map_or(0, |v| v.as_str().len());
-    let contents: usize = history
-        .iter()
-        .map(|m| MESSAGE_BYTES + m.content().len() + m.function_calls().map_or(0, str::len))
-        .sum();
-    ROW_BYTES + variables + contents
+impl Gathered {
+    fn push(
+        &mut self,
+        owner: UserId,
+        conversation: &Conversation,
+        history: &[Message],
+    ) -> Result<()> {
+        let arrival = self.arrivals;
+        self.arrivals += 1;
+        let id = UuidKey { owner, uuid: conversation.id.uuid() };
+        self.ids.push(IdArrivalKey { id, arrival }, |_| {})?;
+        let created_at = conversation.created_at;
+        let first = RowKey::new(owner, Position::first_at(created_at));
+        self.rows.push(ArrivalKey { owner, created_at, arrival }, |parcel| {
+            put_record(parcel, |bytes| {
+                record::encode_conversation(first, &conversation.borrowed(), bytes);
+            });
+            for (number, message) in (1..).zip(history) {
+                let key = MessageKey::new(first, number);
+                put_record(parcel, |bytes| record::encode_message(key, message, bytes));
+            }
+        })
+    }
+
+    /// The arrivals whose id was there before, in the store or earlier in the load.
+    fn present(&mut self, ids: &Table<'_, Stored<UuidKey>, &'static [u8]>) -> Result<Arrivals> {
+        let mut present = Arrivals::none_of(self.arrivals);
+        let unused = Sorter::new(0, &self.options.directory);
+        let empty_store = ids.is_empty()?;
+        let mut before = None;
+        for entry in std::mem::replace(&mut self.ids, unused).sorted()? {
+            let (IdArrivalKey { id, arrival }, _) = entry?;
+            if before == Some(id) || (!empty_store && ids.get(id)?.is_some()) {
+                present.add(arrival);
+            }
+            before = Some(id);
+        }
+        Ok(present)
+    }
+}
+
+/// A set of arrivals: a bit each.
+struct Arrivals(Vec<u64>);
+
+impl Arrivals {
+    fn none_of(count: u64) -> Self {
+        Self(vec![0; usize::try_from(count.div_ceil(64)).unwrap_or(0)])
+    }
+
+    fn add(&mut self, arrival: u64) {
+        if let Some(word) = usize::try_from(arrival / 64).ok().and_then(|at| self.0.get_mut(at)) {
+            *word |= 1 << (arrival % 64);
+        }
+    }
+
+    fn has(&self, arrival: u64) -> bool {
+        let word = usize::try_from(arrival / 64).ok().and_then(|at| self.0.get(at));
+        word.is_some_and(|word| word >> (arrival % 64) & 1 == 1)
+    }
+}
+
+/// The entries of the tables that are not in list order, being sorted while rows are written.
+struct Entries {
+    ids: Sorter<UuidKey>,
+    indexes: [Sorter<IndexKey>; Field::ALL.len()],
+}
+
+impl Entries {
+    fn new(options: &BulkOptions) -> Self {
+        let (budget, directory) = (options.budget_bytes / 16, &options.directory);
+        Self {
+            ids: Sorter::new(budget, directory),
+            indexes: Field::ALL.map(|_| Sorter::new(budget, directory)),
+        }
+    }
 }
 
 impl Transaction<'_> {
-    /// Loads a run: drops what is there, gives positions, and writes each table in key order. It
-    /// cannot be taken back, so nothing in it may fail but the store.
-    fn load(&mut self, mut run: Vec<BulkRow>) -> Result<BulkReport> {
-        let gathered = run.len();
-        self.drop_present(&mut run)?;
-        run.sort_by_key(|row| (row.user, row.conversation.created_at));
-        let keys = self.positions(&run)?;
-        let mut report = BulkReport {
-            inserted: run.len() as u64,
-            present: (gathered - run.len()) as u64,
-            messages: 0,
+    /// Loads what was gathered, table by table.
+    fn load(
+        &mut self,
+        mut gathered: Gathered,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<BulkReport> {
+        let present = gathered.present(self.tables.ids.unjournaled())?;
+        let Gathered { options, arrivals, rows, .. } = gathered;
+        let mut load = Load {
+            report: BulkReport::default(),
+            last: None,
+            entries: Entries::new(&options),
+            rows: Chunk::default(),
+            messages: Chunk::default(),
         };
-
-        self.load_rows(&keys, &run)?;
-        self.load_ids(&keys, &run)?;
-        self.load_messages(&keys, &run)?;
-        for (key, row) in keys.iter().zip(&run) {
-            let new = row.conversation.borrowed();
-            let fingerprints = self.fingerprinter.row(new.assistant, &new.channel);
-            self.indexes.apply(*key, None, Some(&fingerprints));
-            self.totals.apply(*key, None, Some(&new));
-            report.messages += row.history.len() as u64;
-        }
-        Ok(report)
-    }
-
-    fn load_rows(&mut self, keys: &[RowKey], run: &[BulkRow]) -> Result<()> {
-        let mut records = Records::default();
-        for (key, row) in keys.iter().zip(run) {
-            let conversation = row.conversation.borrowed();
-            records.push(*key, |bytes| record::encode_conversation(*key, &conversation, bytes));
-        }
-        insert_sorted(self.tables.rows.unjournaled(), records.iter())
-    }
-
-    fn load_ids(&mut self, keys: &[RowKey], run: &[BulkRow]) -> Result<()> {
-        let mut ids: Vec<(UuidKey, [u8; 8])> = keys
-            .iter()
-            .zip(run)
-            .map(|(key, row)| {
-                let uuid = row.conversation.id.uuid();
-                (UuidKey { owner: row.user, uuid }, key.position.bits().to_be_bytes())
-            })
-            .collect();
-        ids.sort_unstable();
-        let entries = ids.iter().map(|(key, position)| (*key, position.as_slice()));
-        insert_sorted(self.tables.ids.unjournaled(), entries)
-    }
-
-    fn load_messages(&mut self, keys: &[RowKey], run: &[BulkRow]) -> Result<()> {
-        let mut records = Records::default();
-        for (key, row) in keys.iter().zip(run) {
-            for (number, message) in (1..).zip(&row.history) {
-                let key = MessageKey::new(*key, number);
-                records.push(key, |bytes| record::encode_message(key, message, bytes));
+        // A row's own writing, and that of its entries, which is about as much again.
+        let of = arrivals * 2;
+        for (done, entry) in (0..).zip(rows.sorted()?) {
+            let (key, parcel) = entry?;
+            if present.has(key.arrival) {
+                load.report.present += 1;
+            } else {
+                load.row(self, key, &parcel)?;
+            }
+            if done % 4096 == 0 {
+                progress(done, of);
             }
         }
-        insert_sorted(self.tables.messages.unjournaled(), records.iter())
-    }
-
-    /// Drops the rows whose id the user has, in the store or earlier in the run. The others keep
-    /// their order; ids are looked up in theirs.
-    fn drop_present(&self, run: &mut Vec<BulkRow>) -> Result<()> {
-        let mut by_id: Vec<(UuidKey, usize)> = run
-            .iter()
-            .enumerate()
-            .map(|(at, row)| {
-                let uuid = row.conversation.id.uuid();
-                (UuidKey { owner: row.user, uuid }, at)
-            })
-            .collect();
-        by_id.sort_unstable();
-        let mut present = vec![false; run.len()];
-        let mut before = None;
-        for (id, at) in by_id {
-            present[at] = before == Some(id) || self.tables.ids.read().get(id)?.is_some();
-            before = Some(id);
+        load.write_chunks(self)?;
+        let Load { report, entries, .. } = load;
+        let ids = entries.ids.sorted()?;
+        insert_all(self.tables.ids.unjournaled(), ids)?;
+        for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
+            progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), of);
+            let mut table = self.write.open_table(schema::index(leading))?;
+            insert_keys(&mut table, entries.sorted()?)?;
         }
-        let mut present = present.into_iter();
-        run.retain(|_| !present.next().unwrap_or(false));
-        Ok(())
-    }
-
-    /// The keys of rows that are sorted by user and time of creation.
-    fn positions(&self, run: &[BulkRow]) -> Result<Vec<RowKey>> {
-        let mut keys: Vec<RowKey> = Vec::with_capacity(run.len());
-        for (at, row) in run.iter().enumerate() {
-            let created_at = row.conversation.created_at;
-            let follows = at > 0 && {
-                let before = &run[at - 1];
-                (before.user, before.conversation.created_at) == (row.user, created_at)
-            };
-            let position = match keys.last() {
-                Some(before) if follows => before.position.next(),
-                _ => rows::free_position(self.tables.rows.read(), row.user, created_at)?,
-            };
-            keys.push(RowKey::new(row.user, position));
-        }
-        Ok(keys)
+        progress(of, of);
+        Ok(report)
     }
 }
 
-/// The records of a run, in one buffer.
-struct Records<K> {
+/// A load in progress.
+struct Load {
+    report: BulkReport,
+    last: Option<RowKey>,
+    entries: Entries,
+    rows: Chunk<RowKey>,
+    messages: Chunk<MessageKey>,
+}
+
+impl Load {
+    /// Takes the next row in list order: gives it its position, and gathers all it needs.
+    fn row(
+        &mut self,
+        transaction: &mut Transaction<'_>,
+        arrived: ArrivalKey,
+        parcel: &[u8],
+    ) -> Result<()> {
+        let first = RowKey::new(arrived.owner, Position::first_at(arrived.created_at));
+        let key = match self.last {
+            Some(last) if last.owner == first.owner && last.position >= first.position => {
+                RowKey::new(last.owner, rows::position_after(last.position)?)
+            }
+            _ => {
+                let stored = transaction.tables.rows.read();
+                let free = rows::free_position(stored, arrived.owner, arrived.created_at)?;
+                RowKey::new(arrived.owner, free)
+            }
+        };
+        self.last = Some(key);
+        let mut parcel = parcel;
+        let record = take_record(&mut parcel).ok_or(ENDS_EARLY).map_err(rows::damaged)?;
+        let body = record::open(&first, record).map_err(rows::damaged)?;
+        let row = body.conversation(key.position).map_err(rows::damaged)?;
+
+        let id = UuidKey { owner: key.owner, uuid: row.id.uuid() };
+        let position = key.position.bits().to_be_bytes();
+        self.entries.ids.push(id, |bytes| bytes.extend(position))?;
+        let fingerprints = transaction.fingerprinter.row(row.assistant, &row.channel);
+        for (leading, entry) in index::entries(key, &fingerprints) {
+            self.entries.indexes[leading as usize].push(entry, |_| {})?;
+        }
+        transaction.totals.apply(key, None, Some(&row));
+
+        self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
+        self.report.inserted += 1;
+        for number in 1.. {
+            let Some(record) = take_record(&mut parcel) else { break };
+            let (from, to) = (MessageKey::new(first, number), MessageKey::new(key, number));
+            self.messages.push(to, |bytes| record::rekey(record, &from, &to, bytes));
+            self.report.messages += 1;
+        }
+        if self.rows.bytes.len() + self.messages.bytes.len() > CHUNK_BYTES {
+            self.write_chunks(transaction)?;
+        }
+        Ok(())
+    }
+
+    fn write_chunks(&mut self, transaction: &mut Transaction<'_>) -> Result<()> {
+        self.rows.write(transaction.tables.rows.unjournaled())?;
+        self.messages.write(transaction.tables.messages.unjournaled())?;
+        transaction.totals.merge()
+    }
+}
+
+const ENDS_EARLY: Damage = "a gathered row ends early";
+
+/// Appends a record with its length before it.
+fn put_record(parcel: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = parcel.len();
+    parcel.extend([0; size_of::<u32>()]);
+    write(parcel);
+    // Limits on texts keep a record far below 4 GiB.
+    let length = u32::try_from(parcel.len() - start - size_of::<u32>()).unwrap_or(u32::MAX);
+    parcel[start..start + size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
+}
+
+/// The next record of a parcel, which then begins after it; none at its end.
+fn take_record<'a>(parcel: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = parcel.split_first_chunk()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let (record, rest) = rest.split_at_checked(length)?;
+    *parcel = rest;
+    Some(record)
+}
+
+/// Records in key order, in one buffer.
+struct Chunk<K> {
     bytes: Vec<u8>,
     /// Each key with where its record ends; it begins where the one before ends.
     ends: Vec<(K, usize)>,
 }
 
-impl<K> Default for Records<K> {
+impl<K> Default for Chunk<K> {
     fn default() -> Self {
         Self { bytes: Vec::new(), ends: Vec::new() }
     }
 }
 
-impl<K: FixedKey> Records<K> {
-    fn push(&mut self, key: K, encode: impl FnOnce(&mut Vec<u8>)) {
-        encode(&mut self.bytes);
+impl<K: FixedKey> Chunk<K> {
+    fn push(&mut self, key: K, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
         self.ends.push((key, self.bytes.len()));
     }
 
-    fn iter(&self) -> impl Iterator<Item = (K, &[u8])> {
+    /// Inserts the records, and forgets them.
+    fn write(&mut self, table: &mut Table<'_, Stored<K>, &'static [u8]>) -> Result<()> {
         let mut start = 0;
-        self.ends.iter().map(move |(key, end)| {
+        let records = self.ends.iter().map(|(key, end)| {
             let record = &self.bytes[start..*end];
             start = *end;
-            (*key, record)
-        })
+            Ok((*key, record))
+        });
+        insert_sorted(table, records, |record| record)?;
+        self.bytes.clear();
+        self.ends.clear();
+        Ok(())
     }
+}
+
+fn insert_all<K: FixedKey + Ord>(
+    table: &mut Table<'_, Stored<K>, &'static [u8]>,
+    entries: Sorted<K>,
+) -> Result<()> {
+    insert_sorted(table, entries, Vec::as_slice)
+}
+
+fn insert_keys<K: FixedKey + Ord>(
+    table: &mut Table<'_, Stored<K>, ()>,
+    entries: Sorted<K>,
+) -> Result<()> {
+    insert_sorted(table, entries, |_| ())
 }

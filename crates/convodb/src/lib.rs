@@ -47,7 +47,7 @@ mod transaction;
 mod view;
 mod writer;
 
-pub use crate::bulk::{BulkLoader, BulkReport};
+pub use crate::bulk::{BulkLoader, BulkOptions, BulkReport};
 pub use crate::error::{Error, Result};
 pub use crate::model::account::{Assistant, User};
 pub use crate::model::channel::{Channel, ChannelKind};

@@ -277,9 +277,12 @@ fn line_22_impossible_combinations_are_empty_without_a_read() {
         let phone = filter.customer_phone.is_some() || filter.sender_phone.is_some();
         let external = filter.external_identifier.is_some();
         let kind_fits = |kind| filter.kind.is_none_or(|asked| asked == kind);
-        let impossible = phone && external
-            || phone && !kind_fits(ChannelKind::Whatsapp)
-            || external && !kind_fits(ChannelKind::Api);
+        let impossible = match (phone, external) {
+            (true, true) => true,
+            (true, false) => !kind_fits(ChannelKind::Whatsapp),
+            (false, true) => !kind_fits(ChannelKind::Api),
+            (false, false) => false,
+        };
         if impossible {
             let asked = Asked { filter, ..any_list() };
             let page = snapshot.list(world.users[0], &request(&asked, 15)).unwrap();

@@ -69,7 +69,7 @@ fn line_28_an_empty_combination_of_two_large_lists_reads_nothing_much() {
     let world = crate::world::World::in_memory();
     let user = world.users[0];
     let bots = convodb_testkit::strategies::assistants();
-    let mut loader = world.store.bulk_load(16 << 20);
+    let mut loader = world.store.bulk_load(convodb::BulkOptions::default());
     for number in 0..10_000 {
         let even = number % 2 == 0;
         let conversation = Conversation {
@@ -77,9 +77,9 @@ fn line_28_an_empty_combination_of_two_large_lists_reads_nothing_much() {
             assistant: bots[usize::from(even)],
             ..crate::world::row(number)
         };
-        loader.push(user, conversation, Vec::new()).unwrap();
+        loader.push(user, &conversation, &[]).unwrap();
     }
-    loader.finish().unwrap();
+    loader.finish(|_, _| {}).unwrap();
     let filter =
         Filter { kind: Some(ChannelKind::Widget), assistant: Some(bots[0]), ..Filter::default() };
     let request = ListRequest { filter, ..ListRequest::default() };

@@ -2,8 +2,8 @@
 //! way, bulk loads and restarts, with rows, histories, reports and the audit checked at the end.
 
 use convodb::{
-    AssistantId, Channel, Conversation, ConversationId, CostSum, Day, Error, Message, Period,
-    ReportRequest, Store, Volume,
+    AssistantId, BulkOptions, Channel, Conversation, ConversationId, CostSum, Day, Error, Message,
+    Period, ReportRequest, Store, Volume,
 };
 use convodb_testkit::oracle::Asked;
 use convodb_testkit::strategies::{
@@ -57,7 +57,7 @@ fn run(world: &mut World, operation: Operation, path: &std::path::Path) {
                 row.ai_enabled = ai_enabled;
             });
         }
-        Operation::Append(user, id, message) => world.append(user_of(user), id, message),
+        Operation::Append(user, id, message) => world.append(user_of(user), id, &message),
         Operation::Delete(user, id) => world.delete(user_of(user), id),
         Operation::Bulk(user, rows) => bulk(world, user_of(user), rows),
         Operation::TakenBack(user, conversation, id, message) => {
@@ -80,14 +80,15 @@ fn run(world: &mut World, operation: Operation, path: &std::path::Path) {
     }
 }
 
-/// Loads in runs of a few rows, so that runs meet rows of runs before.
+/// Loads with memory for a few rows, so that most are sorted on disk.
 fn bulk(world: &mut World, user: convodb::UserId, rows: Vec<(Conversation, Vec<Message>)>) {
-    let mut loader = world.store.bulk_load(3_000);
+    let options = BulkOptions { budget_bytes: 1_000, ..BulkOptions::default() };
+    let mut loader = world.store.bulk_load(options);
     let (mut inserted, mut present, mut messages) = (0, 0, 0);
     for (mut conversation, history) in rows {
         let count = u32::try_from(history.len()).unwrap();
         conversation.message_count = conversation.message_count.max(count);
-        loader.push(user, conversation.clone(), history.clone()).unwrap();
+        loader.push(user, &conversation, &history).unwrap();
         if world.oracle.insert(user, conversation, history) {
             inserted += 1;
             messages += u64::from(count);
@@ -95,7 +96,7 @@ fn bulk(world: &mut World, user: convodb::UserId, rows: Vec<(Conversation, Vec<M
             present += 1;
         }
     }
-    let report = loader.finish().unwrap();
+    let report = loader.finish(|_, _| {}).unwrap();
     assert_eq!((report.inserted, report.present, report.messages), (inserted, present, messages));
 }
 

@@ -81,9 +81,9 @@ impl World {
     }
 
     #[track_caller]
-    pub(crate) fn append(&mut self, user: UserId, id: ConversationId, message: Message) {
+    pub(crate) fn append(&mut self, user: UserId, id: ConversationId, message: &Message) {
         let appended = self.store.append_message(user, id, message.clone());
-        agree(&appended, self.oracle.append(user, id, &message));
+        agree(&appended, self.oracle.append(user, id, message));
     }
 
     /// Every conversation and history is the oracle's, and the audit is clean.

@@ -2,21 +2,17 @@
 //! order of the values, part by part. Every key of an owner's data begins with the owner, and
 //! there is no way to build one without: isolation by construction.
 //!
-//! Keys reach redb through [`Stored`], which compares them as big-endian words. (An array type as
-//! key would allocate on each encode and compare byte by byte.)
+//! Keys reach redb through `encoding/stored.rs`.
 
-use std::cmp::Ordering;
 use std::fmt::Debug;
-use std::marker::PhantomData;
 
-use redb::TypeName;
 use uuid::Uuid;
 
 use crate::encoding::term::Term;
 use crate::model::channel::ChannelKind;
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::model::timestamp::Day;
+use crate::model::timestamp::{Day, Timestamp};
 
 /// A key of one width. `decode` is the inverse of `encode`, and never panics.
 pub(crate) trait FixedKey: Copy + Debug + PartialEq + 'static {
@@ -76,6 +72,21 @@ pub(crate) struct TotalKey {
     pub(crate) kind: u32,
 }
 
+/// A row in list order before it has a position: `owner u32 | created_at u64 | arrival u64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ArrivalKey {
+    pub(crate) owner: UserId,
+    pub(crate) created_at: Timestamp,
+    pub(crate) arrival: u64,
+}
+
+/// A row's id with its arrival: `owner u32 | uuid | arrival u64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct IdArrivalKey {
+    pub(crate) id: UuidKey,
+    pub(crate) arrival: u64,
+}
+
 /// The SHA-256 of an access token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct DigestKey(pub(crate) [u8; 32]);
@@ -118,7 +129,7 @@ impl TotalKey {
 }
 
 /// A kind's number on disk; part of the format.
-pub(crate) const fn kind_number(kind: ChannelKind) -> u32 {
+pub(crate) const fn kind_number(kind: ChannelKind) -> u8 {
     match kind {
         ChannelKind::Test => 0,
         ChannelKind::Widget => 1,
@@ -129,7 +140,7 @@ pub(crate) const fn kind_number(kind: ChannelKind) -> u32 {
 
 /// The kind of this number on disk.
 pub(crate) fn kind_of_number(number: u32) -> Option<ChannelKind> {
-    ChannelKind::ALL.into_iter().find(|kind| kind_number(*kind) == number)
+    ChannelKind::ALL.into_iter().find(|kind| u32::from(kind_number(*kind)) == number)
 }
 
 /// Writes the parts of a key, one after the other, into `N` bytes.
@@ -281,6 +292,44 @@ impl FixedKey for TotalKey {
     }
 }
 
+impl FixedKey for ArrivalKey {
+    type Bytes = [u8; 20];
+    const WIDTH: usize = 20;
+    const NAME: &'static str = "convodb::ArrivalKey";
+
+    fn encode(&self) -> [u8; 20] {
+        Parts::new()
+            .owner(self.owner)
+            .put(self.created_at.millis().to_be_bytes())
+            .put(self.arrival.to_be_bytes())
+            .bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let millis = u64::from_be_bytes(part(bytes, 4));
+        Self {
+            owner: owner_at_start(bytes),
+            created_at: Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX),
+            arrival: u64::from_be_bytes(part(bytes, 12)),
+        }
+    }
+}
+
+impl FixedKey for IdArrivalKey {
+    type Bytes = [u8; 28];
+    const WIDTH: usize = 28;
+    const NAME: &'static str = "convodb::IdArrivalKey";
+
+    fn encode(&self) -> [u8; 28] {
+        Parts::new().put(self.id.encode()).put(self.arrival.to_be_bytes()).bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let arrival = u64::from_be_bytes(part(bytes, UuidKey::WIDTH));
+        Self { id: UuidKey::decode(bytes), arrival }
+    }
+}
+
 impl FixedKey for DigestKey {
     type Bytes = [u8; 32];
     const WIDTH: usize = 32;
@@ -295,67 +344,11 @@ impl FixedKey for DigestKey {
     }
 }
 
-/// A [`FixedKey`] as a key type of redb.
-#[derive(Debug)]
-pub(crate) struct Stored<K>(PhantomData<K>);
-
-impl<K: FixedKey> redb::Value for Stored<K> {
-    type SelfType<'a> = K;
-    type AsBytes<'a> = K::Bytes;
-
-    fn fixed_width() -> Option<usize> {
-        Some(K::WIDTH)
-    }
-
-    fn from_bytes<'a>(data: &'a [u8]) -> K
-    where
-        Self: 'a,
-    {
-        K::decode(data)
-    }
-
-    fn as_bytes<'a, 'b: 'a>(value: &'a K) -> K::Bytes
-    where
-        Self: 'b,
-    {
-        value.encode()
-    }
-
-    fn type_name() -> TypeName {
-        TypeName::new(K::NAME)
-    }
-}
-
-impl<K: FixedKey> redb::Key for Stored<K> {
-    fn compare(left: &[u8], right: &[u8]) -> Ordering {
-        compare_words(left, right)
-    }
-}
-
-/// The order of two equally long byte strings, by words of eight and then of four bytes.
-#[inline]
-fn compare_words(mut left: &[u8], mut right: &[u8]) -> Ordering {
-    while let (Some((l, left_rest)), Some((r, right_rest))) =
-        (left.split_first_chunk::<8>(), right.split_first_chunk::<8>())
-    {
-        match u64::from_be_bytes(*l).cmp(&u64::from_be_bytes(*r)) {
-            Ordering::Equal => (left, right) = (left_rest, right_rest),
-            unequal => return unequal,
-        }
-    }
-    match (left.first_chunk::<4>(), right.first_chunk::<4>()) {
-        (Some(l), Some(r)) if left.len() == 4 && right.len() == 4 => {
-            u32::from_be_bytes(*l).cmp(&u32::from_be_bytes(*r))
-        }
-        _ => left.cmp(right),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::stored::compare_words;
     use proptest::prelude::*;
-    use redb::Key as _;
 
     /// Byte order is value order, words compare as bytes do, and decoding is the inverse.
     #[track_caller]
@@ -364,7 +357,7 @@ mod tests {
         let (x, y) = (x.as_ref(), y.as_ref());
         assert_eq!(x.len(), K::WIDTH);
         assert_eq!(x.cmp(y), a.cmp(&b), "{a:?} {b:?}");
-        assert_eq!(Stored::<K>::compare(x, y), a.cmp(&b), "{a:?} {b:?}");
+        assert_eq!(compare_words(x, y), a.cmp(&b), "{a:?} {b:?}");
         assert_eq!(K::decode(x), a);
     }
 

@@ -3,4 +3,5 @@
 
 pub(crate) mod key;
 pub(crate) mod record;
+pub(crate) mod stored;
 pub(crate) mod term;

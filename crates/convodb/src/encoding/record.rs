@@ -46,8 +46,25 @@ fn seal<K: FixedKey>(key: &K, body: impl Encode, record: &mut Vec<u8>) {
     record.extend_from_slice(&checksum.to_le_bytes());
 }
 
+/// Appends the record of row `from` as that of row `to`: the same version and body.
+pub(crate) fn rekey<K: FixedKey>(record: &[u8], from: &K, to: &K, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.extend_from_slice(record);
+    if from == to {
+        return;
+    }
+    if let Some(stored) = out[start..].last_chunk_mut::<CHECKSUM_BYTES>() {
+        let checksum = u64::from_le_bytes(*stored) ^ key_hash(from) ^ key_hash(to);
+        *stored = checksum.to_le_bytes();
+    }
+}
+
 fn checksum<K: FixedKey>(key: &K, sealed: &[u8]) -> u64 {
-    xxh3_64(sealed) ^ xxh3_64(key.encode().as_ref())
+    xxh3_64(sealed) ^ key_hash(key)
+}
+
+fn key_hash<K: FixedKey>(key: &K) -> u64 {
+    xxh3_64(key.encode().as_ref())
 }
 
 /// Checks a record of the row `key` and gives its version and body.
@@ -367,6 +384,15 @@ mod tests {
         assert!(read(other, &record()).is_err());
         let moved = RowKey::new(key().owner, key().position.next());
         assert!(read(moved, &record()).is_err());
+    }
+
+    #[test]
+    fn a_record_can_be_given_to_another_key() {
+        let other = RowKey::new(key().owner, key().position.next());
+        let mut rekeyed = Vec::new();
+        rekey(&record(), &key(), &other, &mut rekeyed);
+        assert_eq!(read(other, &rekeyed).unwrap(), conversation());
+        assert!(read(key(), &rekeyed).is_err());
     }
 
     #[test]

@@ -191,7 +191,7 @@ impl PageCursor {
         let flags = u16::from(self.direction == Direction::Prev)
             | u16::from(order == Order::Ascending) << 1
             | u16::from(wanted.shape().bits()) << 2
-            | (kind.map_or(0, kind_number) as u16 & 3) << 7
+            | u16::from(kind.map_or(0, kind_number)) << 7
             | u16::from(created_from.is_some()) << 9
             | u16::from(created_to.is_some()) << 10;
         let mut put = |part: &[u8]| {

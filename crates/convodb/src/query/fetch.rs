@@ -8,7 +8,8 @@ use std::ops::Bound;
 
 use redb::{AccessGuard, Cursor, ReadableTable};
 
-use crate::encoding::key::{RowKey, Stored};
+use crate::encoding::key::RowKey;
+use crate::encoding::stored::Stored;
 use crate::error::Result;
 use crate::model::id::UserId;
 use crate::model::position::Position;

@@ -6,7 +6,8 @@ use std::ops::{Bound, Range};
 
 use redb::{Cursor, ReadOnlyTable, ReadableTable, Value};
 
-use crate::encoding::key::{FixedKey, IndexKey, RowKey, Stored};
+use crate::encoding::key::{FixedKey, IndexKey, RowKey};
+use crate::encoding::stored::Stored;
 use crate::encoding::term::Term;
 use crate::error::Result;
 use crate::model::id::UserId;

@@ -104,8 +104,8 @@ impl IndexChanges {
             for change in finals().filter(|change| !change.put) {
                 table.remove(change.key)?;
             }
-            let put = finals().filter(|change| change.put).map(|change| (change.key, ()));
-            insert_sorted(&mut table, put)?;
+            let put = finals().filter(|change| change.put).map(|change| Ok((change.key, ())));
+            insert_sorted(&mut table, put, |()| ())?;
         }
         self.changes.clear();
         Ok(())

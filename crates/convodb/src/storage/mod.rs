@@ -7,6 +7,7 @@ pub(crate) mod meta;
 pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod sorted;
+pub(crate) mod sorter;
 pub(crate) mod tables;
 pub(crate) mod totals;
 pub(crate) mod verify;

@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use redb::{AccessGuard, ReadableTable};
 
-use crate::encoding::key::{FixedKey, RowKey, Stored, UuidKey};
+use crate::encoding::key::{FixedKey, RowKey, UuidKey};
 use crate::encoding::record::{self, Body, Damage};
+use crate::encoding::stored::Stored;
 use crate::error::{Error, Result};
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{ConversationId, UserId};
@@ -91,14 +92,19 @@ pub(crate) fn free_position(
     let Some(taken) = taken.transpose()? else {
         return Ok(first);
     };
-    let taken = taken.0.value().position;
-    if taken >= last {
+    position_after(taken.0.value().position)
+}
+
+/// The position after one that is taken, within the same millisecond.
+pub(crate) fn position_after(taken: Position) -> Result<Position> {
+    let next = taken.next();
+    if next.created_at() != taken.created_at() {
         return Err(Error::Invalid {
             field: "created_at",
             reason: "must not be shared by more than 4194304 conversations of one user",
         });
     }
-    Ok(taken.next())
+    Ok(next)
 }
 
 /// Puts the record of a row, new or changed.

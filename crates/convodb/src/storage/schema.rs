@@ -18,8 +18,9 @@
 use redb::TableDefinition;
 
 use crate::encoding::key::{
-    DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey, Stored, TotalKey, UuidKey,
+    DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey, TotalKey, UuidKey,
 };
+use crate::encoding::stored::Stored;
 use crate::encoding::term::Field;
 use crate::model::id::UserId;
 

@@ -2,11 +2,13 @@
 //! the table is written through a cursor, which fills its leaves; where stretches are short, single
 //! inserts are cheaper, and their leaves are still visited in order.
 
+use std::iter::Peekable;
 use std::ops::Bound;
 
 use redb::{CursorError, Table, Value};
 
-use crate::encoding::key::{FixedKey, Stored};
+use crate::encoding::key::FixedKey;
+use crate::encoding::stored::Stored;
 use crate::error::{Error, Result};
 
 /// A stretch this short does not pay for its cursor.
@@ -14,19 +16,19 @@ const SHORT: usize = 8;
 /// How many entries are inserted singly after a short stretch, before a cursor is tried again.
 const SINGLES: usize = 64;
 
-/// Inserts entries in ascending key order. An entry whose key is there replaces it.
-pub(crate) fn insert_sorted<'v, K: FixedKey, V: Value + 'static>(
+/// Inserts entries in ascending key order. An entry whose key is there replaces it. `value` shows
+/// what is held as the value that the table takes.
+pub(crate) fn insert_sorted<K: FixedKey, V: Value + 'static, H>(
     table: &mut Table<'_, Stored<K>, V>,
-    entries: impl Iterator<Item = (K, V::SelfType<'v>)>,
-) -> Result<()>
-where
-    V::SelfType<'v>: Clone,
-{
+    entries: impl Iterator<Item = Result<(K, H)>>,
+    value: impl Fn(&H) -> V::SelfType<'_> + Copy,
+) -> Result<()> {
     let mut entries = entries.peekable();
     while entries.peek().is_some() {
-        if insert_stretch(table, &mut entries)? < SHORT {
-            for (key, value) in entries.by_ref().take(SINGLES) {
-                table.insert(key, value)?;
+        if insert_stretch(table, &mut entries, value)? < SHORT {
+            for entry in entries.by_ref().take(SINGLES) {
+                let (key, held) = entry?;
+                table.insert(key, value(&held))?;
             }
         }
     }
@@ -34,19 +36,16 @@ where
 }
 
 /// Inserts the entries up to the next neighbour in the table, and tells how many they were.
-fn insert_stretch<'v, K: FixedKey, V: Value + 'static, I>(
+fn insert_stretch<K: FixedKey, V: Value + 'static, H>(
     table: &mut Table<'_, Stored<K>, V>,
-    entries: &mut std::iter::Peekable<I>,
-) -> Result<usize>
-where
-    I: Iterator<Item = (K, V::SelfType<'v>)>,
-    V::SelfType<'v>: Clone,
-{
-    let Some((first, _)) = entries.peek() else { return Ok(0) };
+    entries: &mut Peekable<impl Iterator<Item = Result<(K, H)>>>,
+    value: impl Fn(&H) -> V::SelfType<'_>,
+) -> Result<usize> {
+    let Some(Ok((first, _))) = entries.peek() else { return Ok(0) };
     let mut cursor = table.lower_bound_mut(Bound::Included(*first))?;
     let mut inserted = 0;
-    while let Some((key, value)) = entries.peek() {
-        match cursor.insert_before(*key, value.clone()) {
+    while let Some(Ok((key, held))) = entries.peek() {
+        match cursor.insert_before(*key, value(held)) {
             Ok(()) => inserted += 1,
             Err(CursorError::UnorderedKey) => break,
             Err(CursorError::Storage(error)) => return Err(error.into()),
@@ -85,8 +84,8 @@ mod tests {
                     let values: Vec<(u32, [u8; 1])> = run.iter().map(|(n, v)| (*n, [*v])).collect();
                     let entries = values
                         .iter()
-                        .map(|(number, value)| (NumberKey { owner, number: *number }, value.as_slice()));
-                    insert_sorted(&mut table, entries).unwrap();
+                        .map(|(number, value)| Ok((NumberKey { owner, number: *number }, value)));
+                    insert_sorted(&mut table, entries, |value| value.as_slice()).unwrap();
                 });
                 expected.extend(run);
             }

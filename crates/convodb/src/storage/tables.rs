@@ -5,8 +5,9 @@ use redb::{
     ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction,
 };
 
-use crate::encoding::key::{DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey, Stored};
+use crate::encoding::key::{DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey};
 use crate::encoding::key::{TotalKey, UuidKey};
+use crate::encoding::stored::Stored;
 use crate::encoding::term::Field;
 use crate::error::Result;
 use crate::model::id::UserId;

@@ -38,7 +38,7 @@ pub(crate) fn key(row: RowKey, conversation: &ConversationRef<'_>) -> TotalKey {
         owner: row.owner,
         day: conversation.created_at.day(),
         assistant: conversation.assistant.uuid(),
-        kind: kind_number(conversation.channel.kind()),
+        kind: u32::from(kind_number(conversation.channel.kind())),
     }
 }
 
@@ -78,20 +78,24 @@ impl TotalChanges {
         self.changes.truncate(len);
     }
 
+    /// Makes one change of all those of a counter, so that memory grows with the counters that
+    /// change and not with the changes.
+    pub(crate) fn merge(&mut self) -> Result<()> {
+        self.changes.sort_by_key(|(key, ..)| *key);
+        let merged = self.changes.chunk_by(|a, b| a.0 == b.0).filter_map(|changes| {
+            let (key, ..) = changes.first()?;
+            Some(sum(changes).map(|total| (*key, 1, total)))
+        });
+        self.changes = merged.collect::<Result<_>>()?;
+        Ok(())
+    }
+
     /// Applies all changes: one read and one write for each counter that changes. A counter of
     /// nothing is removed.
     pub(crate) fn flush(&mut self, write: &WriteTransaction) -> Result<()> {
-        self.changes.sort_by_key(|(key, ..)| *key);
-        let out_of_range = || Error::Corrupted { table: TABLE, what: "a counter leaves its range" };
+        self.merge()?;
         let mut table = write.open_table(schema::TOTALS)?;
-        for changes in self.changes.chunk_by(|a, b| a.0 == b.0) {
-            let Some(&(key, ..)) = changes.first() else {
-                continue;
-            };
-            let mut delta = TotalV1::default();
-            for (_, sign, change) in changes {
-                delta.add(change, *sign).ok_or_else(out_of_range)?;
-            }
+        for (key, _, delta) in self.changes.drain(..) {
             if delta == TotalV1::default() {
                 continue;
             }
@@ -104,7 +108,19 @@ impl TotalChanges {
                 table.insert(key, encode_small(&key, total).as_slice())?;
             }
         }
-        self.changes.clear();
         Ok(())
     }
+}
+
+/// The sum of changes of one counter.
+fn sum(changes: &[(TotalKey, i64, TotalV1)]) -> Result<TotalV1> {
+    let mut sum = TotalV1::default();
+    for (_, sign, change) in changes {
+        sum.add(change, *sign).ok_or_else(out_of_range)?;
+    }
+    Ok(sum)
+}
+
+fn out_of_range() -> Error {
+    Error::Corrupted { table: TABLE, what: "a counter leaves its range" }
 }

@@ -2,8 +2,9 @@
 
 use redb::{ReadableTable, Table, WriteTransaction};
 
-use crate::encoding::key::{DigestKey, FixedKey, IndexKey, Stored};
+use crate::encoding::key::{DigestKey, FixedKey, IndexKey};
 use crate::encoding::record::{TotalV1, encode_small};
+use crate::encoding::stored::Stored;
 use crate::encoding::term::{Field, Term};
 use crate::storage::schema::{self, BytesTable};
 use crate::storage::totals;

@@ -1,0 +1,65 @@
+//! Keys as redb sees them: of one width, compared as big-endian words. (An array type as key would
+//! allocate on each encode and compare byte by byte.)
+
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+
+use redb::TypeName;
+
+use crate::encoding::key::FixedKey;
+
+/// A [`FixedKey`] as a key type of redb.
+#[derive(Debug)]
+pub(crate) struct Stored<K>(PhantomData<K>);
+
+impl<K: FixedKey> redb::Value for Stored<K> {
+    type SelfType<'a> = K;
+    type AsBytes<'a> = K::Bytes;
+
+    fn fixed_width() -> Option<usize> {
+        Some(K::WIDTH)
+    }
+
+    fn from_bytes<'a>(data: &'a [u8]) -> K
+    where
+        Self: 'a,
+    {
+        K::decode(data)
+    }
+
+    fn as_bytes<'a, 'b: 'a>(value: &'a K) -> K::Bytes
+    where
+        Self: 'b,
+    {
+        value.encode()
+    }
+
+    fn type_name() -> TypeName {
+        TypeName::new(K::NAME)
+    }
+}
+
+impl<K: FixedKey> redb::Key for Stored<K> {
+    fn compare(left: &[u8], right: &[u8]) -> Ordering {
+        compare_words(left, right)
+    }
+}
+
+/// The order of two equally long byte strings, by words of eight and then of four bytes.
+#[inline]
+pub(crate) fn compare_words(mut left: &[u8], mut right: &[u8]) -> Ordering {
+    while let (Some((l, left_rest)), Some((r, right_rest))) =
+        (left.split_first_chunk::<8>(), right.split_first_chunk::<8>())
+    {
+        match u64::from_be_bytes(*l).cmp(&u64::from_be_bytes(*r)) {
+            Ordering::Equal => (left, right) = (left_rest, right_rest),
+            unequal => return unequal,
+        }
+    }
+    match (left.first_chunk::<4>(), right.first_chunk::<4>()) {
+        (Some(l), Some(r)) if left.len() == 4 && right.len() == 4 => {
+            u32::from_be_bytes(*l).cmp(&u32::from_be_bytes(*r))
+        }
+        _ => left.cmp(right),
+    }
+}
