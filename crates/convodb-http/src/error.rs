@@ -177,7 +177,10 @@ impl From<Error> for ApiError {
             Error::QueueFull | Error::Closed => {
                 Self::of(StatusCode::SERVICE_UNAVAILABLE).because(error.to_string())
             }
-            Error::Io(ref fault) if is_disk_full(fault) => {
+            Error::Io(ref fault) if is_disk_full(fault.kind()) => {
+                Self::of(StatusCode::INSUFFICIENT_STORAGE).because(error.to_string())
+            }
+            Error::CommitFailed { kind, .. } if is_disk_full(kind) => {
                 Self::of(StatusCode::INSUFFICIENT_STORAGE).because(error.to_string())
             }
             error => Self::fault(error.to_string()),
@@ -185,8 +188,8 @@ impl From<Error> for ApiError {
     }
 }
 
-fn is_disk_full(fault: &io::Error) -> bool {
-    matches!(fault.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+const fn is_disk_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl IntoResponse for ApiError {
@@ -261,12 +264,11 @@ mod tests {
         let unavailable = r#"{"message":"Service Unavailable"}"#;
         check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);
         check(&from(Error::Closed), Dialect::Plain, 503, unavailable);
-        check(
-            &from(Error::Io(io::Error::from(io::ErrorKind::StorageFull))),
-            Dialect::Plain,
-            507,
-            r#"{"message":"Insufficient Storage"}"#,
-        );
+        let full = io::ErrorKind::StorageFull;
+        let disk_full = r#"{"message":"Insufficient Storage"}"#;
+        check(&from(Error::Io(io::Error::from(full))), Dialect::Plain, 507, disk_full);
+        let commit = Error::CommitFailed { kind: full, why: "no space".to_owned() };
+        check(&from(commit), Dialect::Plain, 507, disk_full);
     }
 
     #[test]

@@ -87,8 +87,14 @@ pub enum Error {
     },
     /// The group of writes that this one was in did not reach the disk. Whether it will be there
     /// after the store was reopened is unknown.
-    #[error("the commit failed, and with it every write of its group: {0}")]
-    CommitFailed(String),
+    #[error("the commit failed, and with it every write of its group: {why}")]
+    CommitFailed {
+        /// What the system said: [`io::ErrorKind::StorageFull`] for a full disk;
+        /// [`io::ErrorKind::Other`] where it was not the system.
+        kind: io::ErrorKind,
+        /// The fault, in words.
+        why: String,
+    },
     /// The disk or the file system refused an operation.
     #[error("input or output failed: {0}")]
     Io(#[from] io::Error),
@@ -103,7 +109,7 @@ impl Error {
     #[must_use]
     pub fn is_fault(&self) -> bool {
         match self {
-            Error::CommitFailed(_) | Error::Io(_) | Error::Storage(_) | Error::Corrupted { .. } => {
+            Error::CommitFailed { .. } | Error::Io(_) | Error::Storage(_) | Error::Corrupted { .. } => {
                 true
             }
             Error::Invalid { .. }
@@ -166,6 +172,12 @@ impl From<redb::TableError> for Error {
 #[doc(hidden)]
 impl From<redb::DatabaseError> for Error {
     fn from(error: redb::DatabaseError) -> Self {
+        redb::Error::from(error).into()
+    }
+}
+#[doc(hidden)]
+impl From<redb::CommitError> for Error {
+    fn from(error: redb::CommitError) -> Self {
         redb::Error::from(error).into()
     }
 }

@@ -39,7 +39,7 @@ fn builder(cache_bytes: usize) -> Builder {
 fn initialize(database: &Database) -> Result<()> {
     let write = database.begin_write()?;
     meta::initialize(&write)?;
-    write.commit().map_err(|error| Error::CommitFailed(error.to_string()))
+    Ok(write.commit()?)
 }
 
 /// Makes a whole store beside `path`, syncs it, and gives it the name in one step. Where another

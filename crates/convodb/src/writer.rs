@@ -6,6 +6,7 @@
 //! up the whole group: nothing of it is acknowledged.
 
 use std::any::Any;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,7 +137,7 @@ trait Write: Send {
     /// Runs the write. `false` when its group must be given up.
     fn run(&mut self, transaction: &mut Transaction<'_>) -> bool;
     /// Answers, with what became of the commit.
-    fn answer(self: Box<Self>, commit: Result<(), &str>);
+    fn answer(self: Box<Self>, commit: Result<(), &Error>);
 }
 
 struct Pending<F, T> {
@@ -170,10 +171,10 @@ where
         sound
     }
 
-    fn answer(self: Box<Self>, commit: Result<(), &str>) {
+    fn answer(self: Box<Self>, commit: Result<(), &Error>) {
         let outcome = match (self.outcome, commit) {
-            (Some(Outcome::Done(Ok(_))) | None, Err(why)) => {
-                Outcome::Done(Err(Error::CommitFailed(why.to_owned())))
+            (Some(Outcome::Done(Ok(_))) | None, Err(fault)) => {
+                Outcome::Done(Err(commit_failed(fault)))
             }
             (Some(outcome), _) => outcome,
             (None, Ok(())) => Outcome::Done(Err(Error::Closed)),
@@ -181,6 +182,15 @@ where
         // A caller that no longer waits needs no answer.
         let _ = self.reply.send(outcome);
     }
+}
+
+/// What a write is told whose group met `fault`.
+fn commit_failed(fault: &Error) -> Error {
+    let kind = match fault {
+        Error::Io(error) => error.kind(),
+        _ => io::ErrorKind::Other,
+    };
+    Error::CommitFailed { kind, why: fault.to_string() }
 }
 
 /// How groups are committed.
@@ -205,14 +215,13 @@ fn run(
         };
         let mut group = vec![first];
         let committed = run_group(&database, &mut group, queue, current, mode, &mut open);
-        let reason = committed.err().map(|error| error.to_string());
         for write in group {
-            write.answer(reason.as_deref().map_or(Ok(()), Err));
+            write.answer(committed.as_ref().copied());
         }
     }
     if mode.durability == Durability::Deferred {
         // An empty immediate commit carries all deferred ones to disk.
-        database.begin_write()?.commit().map_err(|error| Error::CommitFailed(error.to_string()))?;
+        database.begin_write()?.commit()?;
     }
     Ok(database.close()?)
 }
@@ -245,7 +254,7 @@ fn run_group(
         }
     }
     transaction.flush()?;
-    write.commit().map_err(|error| Error::CommitFailed(error.to_string()))?;
+    write.commit()?;
     current.store(Arc::new(View::open(database)?));
     Ok(())
 }
