@@ -25,6 +25,10 @@ doc:
 bench rows="10000,100000,1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench page
 
+# What pages read, in counts, for each combination of filters.
+counts rows="1000000":
+    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench counts
+
 # Licences, advisories and sources of the dependencies.
 deny:
     cargo deny check

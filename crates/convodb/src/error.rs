@@ -109,9 +109,10 @@ impl Error {
     #[must_use]
     pub fn is_fault(&self) -> bool {
         match self {
-            Error::CommitFailed { .. } | Error::Io(_) | Error::Storage(_) | Error::Corrupted { .. } => {
-                true
-            }
+            Error::CommitFailed { .. }
+            | Error::Io(_)
+            | Error::Storage(_)
+            | Error::Corrupted { .. } => true,
             Error::Invalid { .. }
             | Error::InvalidCursor
             | Error::CursorConflict { .. }

@@ -1,7 +1,8 @@
 //! The rows of a run of positions. A get is a descent; where the wanted rows lie close together, a
-//! few steps of a cursor from one to the next are cheaper. Which it is shows at once: the cursor
-//! takes at most [`MAX_STRIDE`] steps to a row, and the first row that is farther ends stepping for
-//! the page. So a page costs at most `MAX_STRIDE` steps and one descent a row, whatever the data.
+//! few steps of a cursor from one to the next are cheaper. A customer's rows never do. A type's, an
+//! assistant's or a sender's may, and whether they do shows at once: the cursor takes at most
+//! [`MAX_STRIDE`] steps to a row, and the first row that is farther ends stepping for the page. So a
+//! page costs at most `MAX_STRIDE` steps and one descent a row, whatever the data.
 
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -10,6 +11,7 @@ use redb::{AccessGuard, Cursor, ReadableTable};
 
 use crate::encoding::key::RowKey;
 use crate::encoding::stored::Stored;
+use crate::encoding::term::Field;
 use crate::error::Result;
 use crate::model::id::UserId;
 use crate::model::position::Position;
@@ -42,8 +44,18 @@ enum Way<'t> {
 }
 
 impl<'t> Fetch<'t> {
-    pub(crate) const fn new(rows: &'t Bytes<RowKey>, owner: UserId, travel: Travel) -> Self {
-        Self { rows, owner, travel, way: Way::Start, rows_read: 0 }
+    /// For the rows of a list that `leading` leads.
+    pub(crate) const fn new(
+        rows: &'t Bytes<RowKey>,
+        owner: UserId,
+        leading: Field,
+        travel: Travel,
+    ) -> Self {
+        let way = match leading {
+            Field::Kind | Field::Assistant | Field::Sender => Way::Start,
+            Field::Customer | Field::External => Way::Descending,
+        };
+        Self { rows, owner, travel, way, rows_read: 0 }
     }
 
     /// The record of the row at `position`.

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use crate::encoding::key::{IndexKey, RowKey};
-use crate::encoding::term::{Fingerprinter, Shape};
+use crate::encoding::term::{Field, Fingerprinter, Shape};
 use crate::error::Result;
 use crate::model::conversation::ConversationRef;
 use crate::model::id::UserId;
@@ -137,7 +137,7 @@ pub(crate) fn read(
         Some((leading, term)) => {
             let stretch = resolved.stretch(IndexKey::of_list(owner, term));
             let check = Check::new(list.wanted, filter, fingerprinter);
-            page.fill_from_index(tables, tables.index(leading), &stretch, check)?
+            page.fill_from_index(tables, leading, &stretch, check)?
         }
     };
     debug_assert!(shape != Shape::EMPTY || page.work.rows == 0);
@@ -182,24 +182,25 @@ impl Page {
     fn fill_from_index(
         &mut self,
         tables: &ReadTables,
-        index: &crate::storage::tables::Index,
+        leading: Field,
         stretch: &Stretch<IndexKey>,
         mut check: Check<'_>,
     ) -> Result<Surroundings> {
         let owner = stretch.list.owner;
         let (bodies, rows) = (&mut self.bodies, &mut self.rows);
-        let mut fetch = Fetch::new(&tables.rows, owner, stretch.travel);
-        let found = scan::scan(index, stretch, self.page_size.get(), |position, ()| {
-            let record = fetch.row(position)?;
-            let body = copy_body(RowKey::new(owner, position), record.value(), bodies)?;
-            let admitted = check.admits(&read_body(position, &bodies[body.clone()])?);
-            if admitted {
-                rows.push((position, body));
-            } else {
-                bodies.truncate(body.start);
-            }
-            Ok(admitted)
-        })?;
+        let mut fetch = Fetch::new(&tables.rows, owner, leading, stretch.travel);
+        let found =
+            scan::scan(tables.index(leading), stretch, self.page_size.get(), |position, ()| {
+                let record = fetch.row(position)?;
+                let body = copy_body(RowKey::new(owner, position), record.value(), bodies)?;
+                let admitted = check.admits(&read_body(position, &bodies[body.clone()])?);
+                if admitted {
+                    rows.push((position, body));
+                } else {
+                    bodies.truncate(body.start);
+                }
+                Ok(admitted)
+            })?;
         self.work.rows = fetch.rows_read;
         Ok(found)
     }
