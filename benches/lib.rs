@@ -64,7 +64,7 @@ fn some_external_identifier(
     user: UserId,
 ) -> Result<Option<ExternalIdentifier>> {
     let filter = Filter { kind: Some(ChannelKind::Api), ..Filter::default() };
-    for row in snapshot.rows(user, &ListRequest { filter, ..ListRequest::default() })?.skip(50) {
+    for row in snapshot.rows(user, &ListRequest { filter, ..ListRequest::default() }).skip(50) {
         if let Some(text) = row?.channel.external_identifier() {
             return text.parse().map(Some);
         }

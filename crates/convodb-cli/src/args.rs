@@ -76,6 +76,8 @@ pub(crate) struct Json {
 /// file, or in FILE if one is named, where it is kept and served again the next time. A fresh token
 /// and two curl lines to try are printed.
 #[derive(Debug, Args)]
+#[command(override_usage = "convodb serve --db <FILE> [OPTIONS]\n       \
+                            convodb serve --demo [--db <FILE>] [OPTIONS]")]
 pub(crate) struct Serve {
     /// The store's file
     #[arg(long, env = "CONVODB_DB", value_name = "FILE", required_unless_present = "demo")]
@@ -120,9 +122,10 @@ pub(crate) struct Import {
     /// Where rejected lines go [default: the name of PATH with .rejects.jsonl, in this directory]
     #[arg(long, env = "CONVODB_REJECTS", value_name = "FILE")]
     pub(crate) rejects: Option<PathBuf>,
-    /// How much is gathered for one commit; about twice that is in memory at most
-    #[arg(long, env = "CONVODB_BATCH_BYTES", value_name = "SIZE", default_value = "64MiB")]
-    pub(crate) batch_bytes: ByteSize,
+    /// Memory for sorting, beside 256 MiB for pages of the file; what has no room is sorted in the
+    /// directory for temporary files
+    #[arg(long, env = "CONVODB_MEMORY", value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) memory: ByteSize,
     #[command(flatten)]
     pub(crate) json: Json,
     /// The file to read, or - for standard input

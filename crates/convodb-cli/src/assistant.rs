@@ -24,8 +24,7 @@ struct Line<'a> {
 pub(crate) fn run(verb: Assistant, out: &mut dyn Write) -> Result<()> {
     match verb {
         Assistant::Create { db: Db { db }, owner: Owner { user }, name } => {
-            let served = WhileServed::Ask("POST /api/user/assistants");
-            let store = existing(&db, SMALL_CACHE_BYTES, served)?;
+            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
             let owner = lookup::user(&store.snapshot(), &user, &db)?;
             let id = AssistantId::generate(now()?);
             let made = store.create_assistant(owner, id, name)?;
@@ -35,8 +34,7 @@ pub(crate) fn run(verb: Assistant, out: &mut dyn Write) -> Result<()> {
             Ok(())
         }
         Assistant::List { db: Db { db }, owner: Owner { user }, json } => {
-            let served = WhileServed::Ask("GET /api/user/assistants/get");
-            let store = existing(&db, SMALL_CACHE_BYTES, served)?;
+            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
             let snapshot = store.snapshot();
             let owner = lookup::user(&snapshot, &user, &db)?;
             let assistants = snapshot.assistants(owner, 0, usize::MAX)?;
@@ -44,8 +42,7 @@ pub(crate) fn run(verb: Assistant, out: &mut dyn Write) -> Result<()> {
             print(&assistants, &json, out)
         }
         Assistant::Rename { db: Db { db }, owner: Owner { user }, key, name } => {
-            let served = WhileServed::Ask("PATCH /api/user/assistants/{uuid}");
-            let store = existing(&db, SMALL_CACHE_BYTES, served)?;
+            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
             let snapshot = store.snapshot();
             let owner = lookup::user(&snapshot, &user, &db)?;
             let id = lookup::assistant(&snapshot, owner, key)?;

@@ -1,7 +1,7 @@
-//! `convodb import`: conversations from JSON lines, in constant memory and as often as one likes.
+//! `convodb import`: conversations from JSON lines, in bounded memory and as often as one likes.
 //!
-//! Lines are read and checked here while the engine loads the run before, so the slower of the two
-//! sets the pace. What is committed stays: an import that was interrupted is simply run again.
+//! Lines are read and sorted first, then written as one load: an import that is interrupted changes
+//! nothing but the assistants that it created, and is simply run again.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -9,14 +9,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use convodb::{AssistantId, BulkLoader, BulkReport, Error, Name, Store, UserId};
+use convodb::{AssistantId, BulkLoader, BulkOptions, BulkReport, Error, Name, Store, UserId};
 use convodb_http::item::Item;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::args::Import;
 use crate::console::{grouped, now, progress_style, say};
-use crate::input::{KEPT_BYTES, Line, Lines, Source, Text};
+use crate::input::{KEPT_BYTES, Line, Lines, MAX_LINE_BYTES, Source, Text};
 use crate::lookup;
 use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing, existing_or_new};
 use crate::rejects::Rejects;
@@ -48,7 +48,8 @@ pub(crate) fn run(verb: &Import, out: &mut dyn Write) -> Result<ExitCode> {
 
     let path = verb.rejects.clone().unwrap_or_else(|| Rejects::default_path(&verb.path));
     let mut intake = Intake {
-        loader: store.bulk_load(verb.batch_bytes.0),
+        loader: store
+            .bulk_load(BulkOptions { budget_bytes: verb.memory.0, ..BulkOptions::default() }),
         known: HashSet::new(),
         created: 0,
         rejects: Rejects::new(path),
@@ -60,7 +61,7 @@ pub(crate) fn run(verb: &Import, out: &mut dyn Write) -> Result<ExitCode> {
         .context("cannot unpack the input")
         .and_then(|mut lines| intake.take_all(&mut lines, &bar));
     // Whatever stopped the input, what was taken before is kept.
-    let summary = intake.finish(started);
+    let summary = intake.finish(started, &bar);
     bar.finish_and_clear();
     store.close()?;
     let summary = summary?;
@@ -74,9 +75,8 @@ pub(crate) fn run(verb: &Import, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 fn open(verb: &Import) -> Result<Store> {
-    let served = WhileServed::Ask("POST the lines to /api/user/conversations/import");
     let open = if verb.create_user { existing_or_new } else { existing };
-    open(&verb.db.db, LARGE_CACHE_BYTES, served)
+    open(&verb.db.db, LARGE_CACHE_BYTES, WhileServed::Stop)
 }
 
 fn user(store: &Store, verb: &Import) -> Result<UserId> {
@@ -92,11 +92,9 @@ fn progress_bar(bytes: Option<u64>) -> ProgressBar {
         Some(bytes) => ProgressBar::new(bytes).with_style(progress_style(
             "{bar:30} {percent:>3}% of {binary_total_bytes}, {msg}, {eta} to go",
         )),
-        None => ProgressBar::new_spinner().with_style(progress_style(
-            "{spinner} {binary_bytes} read, {msg}, {elapsed}",
-        )),
+        None => ProgressBar::new_spinner()
+            .with_style(progress_style("{spinner} {binary_bytes} read, {msg}, {elapsed}")),
     };
-    // It also moves while a run is loaded and no line is read.
     bar.enable_steady_tick(Duration::from_millis(200));
     bar
 }
@@ -118,7 +116,8 @@ impl Intake {
         let mut taken: u64 = 0;
         loop {
             let after = lines.number();
-            let line = lines.next().with_context(|| format!("cannot read on after line {after}"))?;
+            let line =
+                lines.next().with_context(|| format!("cannot read on after line {after}"))?;
             let Some(line) = line else {
                 return Ok(());
             };
@@ -137,7 +136,9 @@ impl Intake {
         let text = match line.text {
             Text::Whole(text) => text,
             Text::TooLong(start) => {
-                let reason = format!("the line is longer than 64 MiB; text has its first {KEPT_BYTES} bytes");
+                let reason = format!(
+                    "the line has more than {MAX_LINE_BYTES} bytes; here are the first {KEPT_BYTES}"
+                );
                 return self.rejects.write(line.number, &reason, start);
             }
         };
@@ -150,7 +151,7 @@ impl Intake {
             let reason = "assistant_name must be given for an assistant that is not there yet";
             return self.rejects.write(line.number, reason, text);
         }
-        match self.loader.push(self.user, item.conversation, item.messages) {
+        match self.loader.push(self.user, &item.conversation, &item.messages) {
             Ok(()) => Ok(()),
             Err(error @ Error::Invalid { .. }) => {
                 self.rejects.write(line.number, &error.to_string(), text)
@@ -168,16 +169,26 @@ impl Intake {
             let Some(name) = name else {
                 return Ok(false);
             };
-            self.store.create_assistant(self.user, id, name).context("cannot create an assistant")?;
+            self.store
+                .create_assistant(self.user, id, name)
+                .context("cannot create an assistant")?;
             self.created += 1;
         }
         self.known.insert(id);
         Ok(true)
     }
 
-    fn finish(mut self, started: Instant) -> Result<Summary> {
-        let BulkReport { inserted, messages, present } =
-            self.loader.finish().context("cannot load the conversations")?;
+    fn finish(mut self, started: Instant, bar: &ProgressBar) -> Result<Summary> {
+        bar.set_style(progress_style("{bar:30} {percent:>3}% written, {eta} to go"));
+        bar.reset_eta();
+        let writing = bar.clone();
+        let BulkReport { inserted, messages, present } = self
+            .loader
+            .finish(move |done, of| {
+                writing.set_length(of);
+                writing.set_position(done);
+            })
+            .context("cannot load the conversations")?;
         let rejected = self.rejects.finish()?;
         Ok(Summary {
             inserted,
@@ -194,7 +205,7 @@ impl Intake {
 impl Summary {
     /// Tells a person what was done.
     fn tell(&self) {
-        say(format_args!("{} in {:.1} s", self.what(), self.seconds));
+        say(format_args!("{} ({:.1} s)", self.what(), self.seconds));
         if let Some(file) = &self.rejects_file {
             let lines = counted(self.rejected, "line");
             say(format_args!("{lines} rejected, with reasons, to {file}"));
@@ -218,7 +229,7 @@ impl Summary {
             parts.push(format!("created {}", counted(self.assistants_created, "assistant")));
         }
         if self.already_present > 0 {
-            parts.push(format!("left {} that were already there", grouped(self.already_present)));
+            parts.push(format!("left {} that were already there", self.already_present));
         }
         parts.join(", ")
     }
@@ -228,10 +239,10 @@ fn conversations(count: u64) -> String {
     counted(count, "conversation")
 }
 
-/// `1 message`, `258,145 messages`.
+/// `1 message`, `258145 messages`.
 fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
-    format!("{} {noun}{plural}", grouped(count))
+    format!("{count} {noun}{plural}")
 }
 
 #[cfg(test)]
@@ -253,14 +264,14 @@ mod tests {
             };
             assert_eq!(summary.what(), expected);
         }
-        check(0, 7168, 0, "nothing changed: all 7,168 conversations were already there");
+        check(0, 7168, 0, "nothing changed: all 7168 conversations were already there");
         check(0, 0, 0, "nothing changed: there was no conversation to import");
         check(1, 0, 0, "inserted 1 conversation with 1 message");
         check(
             7000,
             168,
             2,
-            "inserted 7,000 conversations with 7,000 messages, created 2 assistants, \
+            "inserted 7000 conversations with 7000 messages, created 2 assistants, \
              left 168 that were already there",
         );
     }

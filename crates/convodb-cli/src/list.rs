@@ -5,7 +5,7 @@ use std::io::Write;
 use anyhow::{Context, Result, anyhow};
 use convodb::{
     Channel, Contact, ConversationRef, Error, Filter, ListRequest, Page, PageSize, Phone, Snapshot,
-    UserId,
+    Text, UserId,
 };
 use convodb_http::item::write_item;
 
@@ -43,6 +43,8 @@ pub(crate) fn run(verb: &List, out: &mut dyn Write) -> Result<()> {
     } else {
         let page = snapshot.list(user, &request).map_err(explain)?;
         printer.print(&page, out)?;
+        // On a terminal the page stands above what is said of it.
+        out.flush()?;
         say_where(&snapshot, &page);
     }
     Ok(store.close()?)
@@ -80,9 +82,9 @@ fn explain(error: Error) -> anyhow::Error {
         Error::InvalidCursor => anyhow!(Usage(format!(
             "--cursor: {error}; take the one that a page of this user in this store printed"
         ))),
-        Error::CursorConflict { .. } => anyhow!(Usage(format!(
-            "{error}; leave it out, the cursor carries it"
-        ))),
+        Error::CursorConflict { .. } => {
+            anyhow!(Usage(format!("{error}; leave it out, the cursor carries it")))
+        }
         error => anyhow!(error).context("cannot read the list"),
     }
 }
@@ -130,15 +132,15 @@ impl Printer {
                     line.clear();
                     write_item(line, &row, names.name(snapshot, *user, row.assistant)?);
                     line.push(b'\n');
-                    out.write_all(line)?;
+                    out.write_all(line).context("cannot print the list")?;
                 }
             }
             Form::Table(sheet) => {
-                let rows = page.rows().map(|row| {
-                    Ok(cells(&row, names.name(snapshot, *user, row.assistant)?))
-                });
+                let rows = page
+                    .rows()
+                    .map(|row| Ok(cells(&row, names.name(snapshot, *user, row.assistant)?)));
                 let rows = rows.collect::<Result<Vec<_>>>()?;
-                sheet.write(out, &rows).context("cannot print the table")?;
+                sheet.write(out, &rows).context("cannot print the list")?;
             }
         }
         Ok(())
@@ -163,7 +165,7 @@ fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<String> {
 fn with(channel: &Channel<&str>) -> String {
     match channel {
         Channel::Whatsapp { customer: Contact { name, phone }, .. } => {
-            let parts = [phone.map(|phone| phone.get()), name.map(|name| name.get())];
+            let parts = [phone.map(Text::get), name.map(Text::get)];
             parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
         }
         Channel::Api { external_identifier } => {
@@ -193,8 +195,10 @@ mod tests {
         }
         let phone = Some("+15550001".parse().unwrap());
         let name = Some("Customer 1".parse().unwrap());
-        let whatsapp =
-            |name, phone| Channel::Whatsapp { sender: Contact::default(), customer: Contact { name, phone } };
+        let whatsapp = |name, phone| Channel::Whatsapp {
+            sender: Contact::default(),
+            customer: Contact { name, phone },
+        };
         check(&whatsapp(name, phone), "+15550001 Customer 1");
         check(&whatsapp(None, None), "");
         check(&Channel::Api { external_identifier: Some("crm-1".parse().unwrap()) }, "crm-1");

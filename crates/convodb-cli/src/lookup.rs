@@ -1,6 +1,7 @@
 //! Who is meant: users by name, assistants by id or number, with errors that say how to go on.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
@@ -47,11 +48,13 @@ impl AssistantNames {
         user: UserId,
         id: AssistantId,
     ) -> Result<&str> {
-        if !self.known.contains_key(&id) {
-            let found = snapshot.assistant(user, id)?;
-            let name = found.map_or_else(String::new, |assistant| assistant.name.to_string());
-            self.known.insert(id, name);
+        match self.known.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                let found = snapshot.assistant(user, id)?;
+                let name = found.map_or_else(String::new, |assistant| assistant.name.to_string());
+                Ok(unknown.insert(name))
+            }
         }
-        Ok(self.known.get(&id).map_or("", String::as_str))
     }
 }

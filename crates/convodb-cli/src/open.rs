@@ -83,10 +83,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("held.convodb");
         let held = Store::open(&path).unwrap();
-        let ask = WhileServed::Ask("GET /api/user/me");
+        let ask = WhileServed::Ask("GET /api/user/conversations");
         let error = existing(&path, SMALL_CACHE_BYTES, ask).unwrap_err().to_string();
         assert!(error.contains("in use by another process"), "{error}");
-        assert!(error.contains("GET /api/user/me"), "{error}");
+        assert!(error.contains("GET /api/user/conversations"), "{error}");
         held.close().unwrap();
         existing(&path, SMALL_CACHE_BYTES, ask).unwrap().close().unwrap();
     }

@@ -7,7 +7,7 @@
 use std::io::{self, Write};
 
 use comfy_table::{
-    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, TableStyle, Width,
+    Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets,
 };
 
 /// Spaces between two columns.
@@ -71,9 +71,12 @@ impl Sheet {
         let with_header = self.shown.is_none();
         let shown = self.shown.take().unwrap_or_else(|| self.choose(rows));
         let mut table = Table::new();
-        table.load_style(TableStyle::nothing());
+        table.load_style(presets::NOTHING);
         if with_header {
-            table.set_header(shown.iter().map(|at| Cell::new(self.columns[*at].title)));
+            let titles = shown.iter().map(|at| Cell::new(self.columns[*at].title));
+            let mut header = Row::from(titles);
+            header.max_height(1);
+            table.set_header(header);
         }
         for row in rows {
             let mut line = Row::from(shown.iter().map(|at| Cell::new(printable(&row[*at]))));
@@ -111,7 +114,7 @@ impl Sheet {
 
     /// The columns that fit, by the width of the first block.
     fn choose(&self, rows: &[Vec<String>]) -> Vec<usize> {
-        let widths: Vec<u16> = self.columns.iter().enumerate().map(|(at, column)| {
+        let widths = self.columns.iter().enumerate().map(|(at, column)| {
             let texts = rows.iter().map(|row| row[at].chars().count());
             let longest = texts.chain([column.title.len()]).max().unwrap_or(0);
             let width = u16::try_from(longest).unwrap_or(u16::MAX);
@@ -183,11 +186,15 @@ mod tests {
     #[test]
     fn a_narrow_terminal_loses_columns_and_then_the_ends_of_texts() {
         let row = ["A rather long name of somebody", "0123456789", "12"];
-        check(
-            Some(36),
-            &[&[row]],
-            "NAME                    ID          N\n",
-        );
+        let wide = "NAME                            ID           N\n\
+                    A rather long name of somebody  0123456789  12\n";
+        check(Some(60), &[&[row]], wide);
+        let cut = "NAME                ID           N\n\
+                   A rather long nam…  0123456789  12\n";
+        check(Some(36), &[&[row]], cut);
+        let dropped = "NAME                ID\n\
+                       A rather long nam…  0123456789\n";
+        check(Some(32), &[&[row]], dropped);
     }
 
     #[test]

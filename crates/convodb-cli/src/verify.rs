@@ -52,7 +52,8 @@ pub(crate) fn run(verb: &Verify, out: &mut dyn Write) -> Result<ExitCode> {
     bar.finish_and_clear();
     store.close()?;
 
-    if verb.json.json { write_json(&audit, out)? } else { write_summary(&audit, out)? }
+    let write = if verb.json.json { write_json } else { write_summary };
+    write(&audit, out).context("cannot print what was found")?;
     Ok(if audit.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
@@ -78,11 +79,8 @@ fn write_summary(audit: &Audit, out: &mut dyn Write) -> Result<()> {
 }
 
 fn write_json(audit: &Audit, out: &mut dyn Write) -> Result<()> {
-    let fault = |fault: &Fault| FaultLine {
-        table: fault.table,
-        what: fault.what,
-        user: fault.owner.get(),
-    };
+    let fault =
+        |fault: &Fault| FaultLine { table: fault.table, what: fault.what, user: fault.owner.get() };
     let line = Line {
         conversations: audit.conversations,
         messages: audit.messages,
@@ -102,12 +100,8 @@ mod tests {
     #[test]
     fn faults_are_listed_and_the_rest_counted() {
         let fault = Fault { table: "conversations", what: "has no id", owner: UserId::new(7) };
-        let audit = Audit {
-            conversations: 1234,
-            faults: vec![fault],
-            fault_count: 3,
-            ..Audit::default()
-        };
+        let audit =
+            Audit { conversations: 1234, faults: vec![fault], fault_count: 3, ..Audit::default() };
         let mut out = Vec::new();
         write_summary(&audit, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();

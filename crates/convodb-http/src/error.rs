@@ -174,14 +174,11 @@ impl From<Error> for ApiError {
                 Self::new(StatusCode::NOT_FOUND, "Conversation not found")
             }
             Error::AssistantNotFound => Self::new(StatusCode::NOT_FOUND, "Assistant not found"),
-            Error::QueueFull | Error::Closed => {
+            error if is_disk_full(error.io_kind()) => {
+                Self::of(StatusCode::INSUFFICIENT_STORAGE).because(error.to_string())
+            }
+            Error::QueueFull | Error::Closed | Error::GivenUp { .. } => {
                 Self::of(StatusCode::SERVICE_UNAVAILABLE).because(error.to_string())
-            }
-            Error::Io(ref fault) if is_disk_full(fault.kind()) => {
-                Self::of(StatusCode::INSUFFICIENT_STORAGE).because(error.to_string())
-            }
-            Error::CommitFailed { kind, .. } if is_disk_full(kind) => {
-                Self::of(StatusCode::INSUFFICIENT_STORAGE).because(error.to_string())
             }
             error => Self::fault(error.to_string()),
         }
@@ -267,8 +264,13 @@ mod tests {
         let full = io::ErrorKind::StorageFull;
         let disk_full = r#"{"message":"Insufficient Storage"}"#;
         check(&from(Error::Io(io::Error::from(full))), Dialect::Plain, 507, disk_full);
-        let commit = Error::CommitFailed { kind: full, why: "no space".to_owned() };
+        let why = || "no space".to_owned();
+        let commit = Error::CommitFailed { kind: full, why: why() };
         check(&from(commit), Dialect::Plain, 507, disk_full);
+        let group = Error::GivenUp { kind: full, why: why() };
+        check(&from(group), Dialect::Plain, 507, disk_full);
+        let group = Error::GivenUp { kind: io::ErrorKind::Other, why: why() };
+        check(&from(group), Dialect::Plain, 503, unavailable);
     }
 
     #[test]

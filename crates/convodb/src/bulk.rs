@@ -25,13 +25,14 @@ use crate::storage::{index, rows, schema};
 use crate::store::Store;
 use crate::transaction::{Transaction, check_history};
 
-/// How many rows are written at a time: rows, then their messages.
+/// How many bytes of records are written at a time: rows, then their messages.
 const CHUNK_BYTES: usize = 8 << 20;
 
 /// How a bulk load uses the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkOptions {
-    /// Memory for sorting, in bytes; 256 MiB by default. What has no room is sorted on disk.
+    /// Memory for sorting, in bytes; 256 MiB by default. What has no room is sorted on disk. Buffers
+    /// grow by doubling, so at its peak a load may hold about twice as much.
     pub budget_bytes: usize,
     /// Where to sort on disk; the system's directory for temporary files by default.
     pub directory: PathBuf,
@@ -111,14 +112,7 @@ impl BulkLoader {
     /// As [`Store::write`].
     pub fn finish(self, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<BulkReport> {
         let gathered = self.gathered;
-        self.store.write(move |transaction| {
-            // A load goes past the journal, so it cannot be taken back alone: whatever stops it must
-            // give up its group.
-            transaction.load(gathered, progress).map_err(|error| match error {
-                error if error.is_fault() => error,
-                error => Error::Storage(format!("a bulk load stopped: {error}")),
-            })
-        })
+        self.store.write_patiently(move |transaction| transaction.load(gathered, progress))
     }
 
     fn require_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {
@@ -217,11 +211,13 @@ impl Transaction<'_> {
         mut gathered: Gathered,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<BulkReport> {
+        self.go_past_journal()?;
         let present = gathered.present(self.tables.ids.unjournaled())?;
         let Gathered { options, arrivals, rows, .. } = gathered;
         let mut load = Load {
             report: BulkReport::default(),
             last: None,
+            owner_is_new: false,
             entries: Entries::new(&options),
             rows: Chunk::default(),
             messages: Chunk::default(),
@@ -257,6 +253,8 @@ impl Transaction<'_> {
 struct Load {
     report: BulkReport,
     last: Option<RowKey>,
+    /// The owner of the last row had none before, so every position is free.
+    owner_is_new: bool,
     entries: Entries,
     rows: Chunk<RowKey>,
     messages: Chunk<MessageKey>,
@@ -277,8 +275,16 @@ impl Load {
             }
             _ => {
                 let stored = transaction.tables.rows.read();
-                let free = rows::free_position(stored, arrived.owner, arrived.created_at)?;
-                RowKey::new(arrived.owner, free)
+                if self.last.is_none_or(|last| last.owner != first.owner) {
+                    self.owner_is_new = !rows::any(stored, first.owner)?;
+                }
+                match self.owner_is_new {
+                    true => first,
+                    false => {
+                        let at = arrived.created_at;
+                        RowKey::new(first.owner, rows::free_position(stored, first.owner, at)?)
+                    }
+                }
             }
         };
         self.last = Some(key);
@@ -294,7 +300,7 @@ impl Load {
         for (leading, entry) in index::entries(key, &fingerprints) {
             self.entries.indexes[leading as usize].push(entry, |_| {})?;
         }
-        transaction.totals.apply(key, None, Some(&row));
+        transaction.totals.apply(transaction.tables.totals.read(), key, None, Some(&row))?;
 
         self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
         self.report.inserted += 1;
@@ -384,4 +390,35 @@ fn insert_keys<K: FixedKey + Ord>(
     entries: Sorted<K>,
 ) -> Result<()> {
     insert_sorted(table, entries, |_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{RawStore, id, whatsapp_row};
+
+    /// The place of a deleted row is taken again, and with it the very entries whose removal is
+    /// still gathered.
+    #[test]
+    fn a_load_after_a_delete_in_one_group_keeps_its_entries() {
+        let store = RawStore::with_rows();
+        let user = store.user;
+        let report = store.transact(|transaction| {
+            transaction.delete(user, id(3))?;
+            transaction.keep();
+            let options = BulkOptions::default();
+            let mut gathered = Gathered {
+                arrivals: 0,
+                rows: Sorter::new(options.budget_bytes, &options.directory),
+                ids: Sorter::new(options.budget_bytes, &options.directory),
+                options,
+            };
+            gathered.push(user, &whatsapp_row(3, "+2"), &[])?;
+            gathered.push(user, &whatsapp_row(2, "+9"), &[])?;
+            transaction.load(gathered, |_, _| {})
+        });
+        assert_eq!(report, BulkReport { inserted: 1, messages: 0, present: 1 });
+        let audit = store.audit();
+        assert!(audit.is_clean(), "{:?}", audit.faults);
+    }
 }

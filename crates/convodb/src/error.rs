@@ -15,7 +15,8 @@ pub enum Error {
     /// A value breaks a rule of its type; nothing was read or written.
     #[error("{field} {reason}")]
     Invalid {
-        /// The field, by the name it has in the documented API.
+        /// The field, by the name it has in the documented API, or the kind of value where the API
+        /// has several of it.
         field: &'static str,
         /// What a right value looks like.
         reason: &'static str,
@@ -77,7 +78,8 @@ pub enum Error {
         /// The newest format that this version reads.
         supported: u32,
     },
-    /// Stored bytes that are not what was written; they were not served.
+    /// Stored bytes that are not what was written; they were not served. What does not touch them
+    /// goes on.
     #[error("damaged data in table {table}: {what}")]
     Corrupted {
         /// The table, by its name on disk.
@@ -85,12 +87,20 @@ pub enum Error {
         /// What does not hold.
         what: &'static str,
     },
-    /// The group of writes that this one was in did not reach the disk. Whether it will be there
-    /// after the store was reopened is unknown.
+    /// Another write of this one's group met a fault, and nothing of the group was written. It can
+    /// be tried again.
+    #[error("another write of its group met a fault, and nothing of the group was written: {why}")]
+    GivenUp {
+        /// As of [`Error::io_kind`].
+        kind: io::ErrorKind,
+        /// The fault, in words.
+        why: String,
+    },
+    /// The commit of this write's group failed. Whether the group will be there after the store
+    /// was reopened is unknown.
     #[error("the commit failed, and with it every write of its group: {why}")]
     CommitFailed {
-        /// What the system said: [`io::ErrorKind::StorageFull`] for a full disk;
-        /// [`io::ErrorKind::Other`] where it was not the system.
+        /// As of [`Error::io_kind`].
         kind: io::ErrorKind,
         /// The fault, in words.
         why: String,
@@ -104,31 +114,20 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the store is at fault, rather than the request. After such an error the group of
-    /// writes in flight is given up whole.
+    /// Whether a write that met it may have left the tables in a state that its own journal cannot
+    /// mend, so that its group must be given up.
+    pub(crate) const fn gives_up_group(&self) -> bool {
+        matches!(self, Error::Io(_) | Error::Storage(_) | Error::CommitFailed { .. })
+    }
+
+    /// What the system said, where it was the system: [`io::ErrorKind::StorageFull`] for a full
+    /// disk. [`io::ErrorKind::Other`] for anything else.
     #[must_use]
-    pub fn is_fault(&self) -> bool {
+    pub fn io_kind(&self) -> io::ErrorKind {
         match self {
-            Error::CommitFailed { .. }
-            | Error::Io(_)
-            | Error::Storage(_)
-            | Error::Corrupted { .. } => true,
-            Error::Invalid { .. }
-            | Error::InvalidCursor
-            | Error::CursorConflict { .. }
-            | Error::DuplicateConversation(_)
-            | Error::DuplicateAssistant(_)
-            | Error::DuplicateUser
-            | Error::NestedWrite
-            | Error::ConversationNotFound
-            | Error::AssistantNotFound
-            | Error::UserNotFound
-            | Error::TokenNotFound
-            | Error::QueueFull
-            | Error::Closed
-            | Error::InUse
-            | Error::NotAStore(_)
-            | Error::NewerFormat { .. } => false,
+            Error::Io(error) => error.kind(),
+            Error::CommitFailed { kind, .. } | Error::GivenUp { kind, .. } => *kind,
+            _ => io::ErrorKind::Other,
         }
     }
 }
@@ -145,6 +144,10 @@ impl From<redb::Error> for Error {
             redb::Error::Io(error) => Error::Io(error),
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Error::InUse,
             redb::Error::DatabaseClosed => Error::Closed,
+            redb::Error::Corrupted(_) => Error::Corrupted {
+                table: "redb",
+                what: "a page of the file is not what was written",
+            },
             redb::Error::UpgradeRequired(found) => {
                 Error::NotAStore(format!("it has the file format {found} of an older redb"))
             }

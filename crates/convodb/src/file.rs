@@ -1,10 +1,11 @@
 //! The file of a store: made so that a power cut leaves either none or a whole one, and opened so
 //! that a file that is not ours, or is newer than we are, stays as it is.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use redb::backends::{FileBackend, InMemoryBackend};
 use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 
 use crate::error::{Error, Result};
@@ -24,8 +25,7 @@ pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Database> {
 
 /// A store in memory.
 pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
-    let database =
-        builder(cache_bytes).create_with_backend(redb::backends::InMemoryBackend::new())?;
+    let database = builder(cache_bytes).create_with_backend(InMemoryBackend::new())?;
     initialize(&database)?;
     Ok(database)
 }
@@ -43,15 +43,16 @@ fn initialize(database: &Database) -> Result<()> {
 }
 
 /// Makes a whole store beside `path`, syncs it, and gives it the name in one step. Where another
-/// process was faster, its store is the one.
+/// process or thread was faster, its store is the one. What a crash leaves behind has a name of its
+/// own, which nothing ever opens again: it may be a second name of the finished store.
 fn create(path: &Path) -> Result<()> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let unfinished = unfinished_name(directory, path);
+    let (unfinished, file) = create_unfinished(directory, path)?;
     let made = (|| {
-        let database = Database::builder().create(&unfinished)?;
+        let database = Database::builder().create_with_backend(FileBackend::new(file)?)?;
         initialize(&database)?;
         database.close()?;
         File::open(&unfinished)?.sync_all()?;
@@ -66,9 +67,13 @@ fn create(path: &Path) -> Result<()> {
     sync_directory(directory)
 }
 
-fn unfinished_name(directory: &Path, path: &Path) -> PathBuf {
+/// A new file in the directory that `path` is in, with a name that nobody can foresee.
+fn create_unfinished(directory: &Path, path: &Path) -> Result<(PathBuf, File)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    directory.join(format!(".{name}.{}.new", std::process::id()))
+    let random = data_encoding::HEXLOWER.encode(&meta::fresh_secret()?[..8]);
+    let unfinished = directory.join(format!(".{name}.{random}.new"));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&unfinished)?;
+    Ok((unfinished, file))
 }
 
 /// Makes a change of names in `directory` durable.

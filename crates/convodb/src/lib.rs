@@ -44,6 +44,8 @@ mod store;
 #[cfg(test)]
 mod testing;
 mod transaction;
+#[cfg(test)]
+mod transaction_tests;
 mod view;
 mod writer;
 
@@ -71,7 +73,7 @@ pub use crate::query::page_size::PageSize;
 pub use crate::query::report::{Period, Report, ReportRequest, ReportRow, Volume};
 pub use crate::query::request::ListRequest;
 pub use crate::snapshot::Snapshot;
-pub use crate::storage::verify::{Audit, Fault};
+pub use crate::storage::audit::{Audit, Fault};
 pub use crate::store::{Store, StoreOptions};
 pub use crate::transaction::Transaction;
 pub use crate::writer::Durability;

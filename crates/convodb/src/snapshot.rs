@@ -3,7 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::encoding::key::RowKey;
 use crate::error::Result;
 use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
@@ -16,8 +15,8 @@ use crate::query::page::{self, Page};
 use crate::query::report::{self, Report, ReportRequest};
 use crate::query::request::ListRequest;
 use crate::query::rows::Walk;
-use crate::storage::verify::{self, Audit};
-use crate::storage::{accounts, messages, rows};
+use crate::storage::audit::Audit;
+use crate::storage::{accounts, messages, meta, rows, verify};
 use crate::view::View;
 
 /// The store as one commit left it, for as long as it is held. Cheap to make and to clone: all
@@ -72,9 +71,9 @@ impl Snapshot {
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) when the cursor is another user's,
     /// or a fault of the store.
     pub fn list(&self, user: UserId, request: &ListRequest) -> Result<Page> {
-        let View { tables, fingerprinter, .. } = &*self.view;
+        let fingerprinter = self.view.fingerprinter();
         let resolved = request.resolve(user, fingerprinter)?;
-        page::read(tables, fingerprinter, user, &request.filter, &resolved)
+        page::read(&self.view.tables, fingerprinter, user, &request.filter, &resolved)
     }
 
     /// All conversations of a list, from either end: the request's filter, bounds and order count,
@@ -82,18 +81,14 @@ impl Snapshot {
     ///
     /// Each end reads pages of 100 as it is asked for more.
     ///
-    /// # Errors
-    /// As [`Snapshot::list`]; each item is a conversation or a fault of the store, after which the
-    /// iterator ends.
+    /// Each item is a conversation, or a fault of the store, after which the iterator ends.
     pub fn rows(
         &self,
         user: UserId,
         request: &ListRequest,
-    ) -> Result<impl DoubleEndedIterator<Item = Result<Conversation>> + use<>> {
-        let whole = ListRequest { cursor: None, ..request.clone() };
-        let resolved = whole.resolve(user, &self.view.fingerprinter)?;
-        let walk = Walk::new(user, whole.filter, resolved.list);
-        Ok(Rows { snapshot: self.clone(), walk })
+    ) -> impl DoubleEndedIterator<Item = Result<Conversation>> + use<> {
+        let list = request.list(self.view.fingerprinter());
+        Rows { snapshot: self.clone(), walk: Walk::new(user, request.filter.clone(), list) }
     }
 
     /// The pages of a list from where the request begins, one after the other.
@@ -120,7 +115,7 @@ impl Snapshot {
     /// nothing can be read and in which nothing can be changed. About 0.3 us.
     #[must_use]
     pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
-        self.view.sealer.seal(cursor)
+        self.view.sealer().seal(cursor)
     }
 
     /// The cursor of a token that [`Snapshot::seal_cursor`] made for the same user.
@@ -128,7 +123,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for any other text, without a read.
     pub fn open_cursor(&self, user: UserId, token: &str) -> Result<PageCursor> {
-        self.view.sealer.open(token, user, &self.view.fingerprinter)
+        self.view.sealer().open(token, user, self.view.fingerprinter())
     }
 
     // ---- single conversations and reports ------------------------------------------------------
@@ -143,16 +138,16 @@ impl Snapshot {
     }
 
     /// The messages of the user's conversation `id`, in order; `None` where the user has no such
-    /// conversation. Two descents, then a step for each message.
+    /// conversation. Three descents, then a step for each message; all of them are in memory at once.
     ///
     /// # Errors
     /// A fault of the store.
     pub fn history(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
-        let Some(position) = rows::find(&self.view.tables.ids, user, id)? else {
+        let tables = &self.view.tables;
+        let Some((row, ())) = rows::read(&tables.rows, &tables.ids, user, id, |_| ())? else {
             return Ok(None);
         };
-        let row = RowKey::new(user, position);
-        messages::history(&self.view.tables.messages, row)?.collect::<Result<_>>().map(Some)
+        messages::history(&tables.messages, row)?.collect::<Result<_>>().map(Some)
     }
 
     /// Volumes and costs of the user's conversations by their day of creation, from counters.
@@ -186,10 +181,10 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn user_by_name(&self, name: &Name) -> Result<Option<UserId>> {
-        accounts::user_of_name(&self.view.tables.user_names, name)
+        accounts::user_of_name(&self.view.tables.users, &self.view.tables.user_names, name)
     }
 
-    /// All users, by number.
+    /// All users, by number, in memory at once.
     ///
     /// # Errors
     /// A fault of the store.
@@ -210,7 +205,14 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_by_number(&self, user: UserId, number: u32) -> Result<Option<AssistantId>> {
-        accounts::assistant_of_number(&self.view.tables.assistant_numbers, user, number)
+        let tables = &self.view.tables;
+        let found = accounts::assistant_of_number(
+            &tables.assistants,
+            &tables.assistant_numbers,
+            user,
+            number,
+        )?;
+        Ok(found.map(|assistant| assistant.id))
     }
 
     /// The user's assistants with a number above `after`, by number, at most `limit`.
@@ -237,7 +239,9 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store that keeps it from being read at all.
     pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<Audit> {
-        verify::verify(&self.view.tables, &self.view.fingerprinter, progress)
+        let View { tables, .. } = &*self.view;
+        let next_user = meta::next_user(&tables.meta)?;
+        verify::verify(tables, self.view.fingerprinter(), next_user, progress)
     }
 }
 
@@ -255,8 +259,8 @@ struct Rows {
 
 impl Rows {
     fn step(&mut self, direction: Direction) -> Option<Result<Conversation>> {
-        let View { tables, fingerprinter, .. } = &*self.snapshot.view;
-        self.walk.next(tables, fingerprinter, direction)
+        let view = &*self.snapshot.view;
+        self.walk.next(&view.tables, view.fingerprinter(), direction)
     }
 }
 

@@ -20,14 +20,14 @@ use crate::snapshot::Snapshot;
 use crate::storage::meta;
 use crate::transaction::Transaction;
 use crate::view::View;
-use crate::writer::{CommitMode, Durability, Ticket, Writer};
+use crate::writer::{CommitMode, Durability, Writer};
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
     /// Memory for pages of the file, in bytes; 1 GiB by default.
     pub cache_bytes: usize,
-    /// How many writes may wait; 1024 by default. One more is refused with
+    /// How many writes may wait, at least 1; 1024 by default. One more is refused with
     /// [`Error::QueueFull`](crate::Error::QueueFull).
     pub queue_depth: usize,
     /// When a write is acknowledged: once it is on disk, by default.
@@ -69,7 +69,8 @@ impl Store {
     /// # Errors
     /// [`Error::InUse`](crate::Error::InUse) when another process holds the file,
     /// [`Error::NotAStore`](crate::Error::NotAStore) and
-    /// [`Error::NewerFormat`](crate::Error::NewerFormat), which leave it untouched, or a fault.
+    /// [`Error::NewerFormat`](crate::Error::NewerFormat), which leave it untouched unless it was
+    /// not closed cleanly and had to be repaired to be read, or a fault.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, &StoreOptions::default())
     }
@@ -153,7 +154,8 @@ impl Store {
     /// # Errors
     /// What the closure returned, after all that it changed was taken back;
     /// [`Error::QueueFull`](crate::Error::QueueFull), [`Error::Closed`](crate::Error::Closed),
-    /// [`Error::NestedWrite`](crate::Error::NestedWrite); or
+    /// [`Error::NestedWrite`](crate::Error::NestedWrite);
+    /// [`Error::GivenUp`](crate::Error::GivenUp) when another write of its group met a fault; or
     /// [`Error::CommitFailed`](crate::Error::CommitFailed), after which it is unknown whether the
     /// write will be there when the store was opened again.
     ///
@@ -163,14 +165,15 @@ impl Store {
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.submit(write)?.wait()
+        self.inner.writer.write(write)
     }
 
-    pub(crate) fn submit<T: Send + 'static>(
+    /// [`Store::write`] for a write that waits for its place in the queue.
+    pub(crate) fn write_patiently<T: Send + 'static>(
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<Ticket<T>> {
-        self.inner.writer.submit(write)
+    ) -> Result<T> {
+        self.inner.writer.write_patiently(write)
     }
 
     /// [`Transaction::insert`] as a write of its own, without messages.
@@ -267,7 +270,7 @@ impl Store {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) after 254 times, or as [`Store::write`].
     pub fn rotate_cursor_key(&self) -> Result<()> {
-        self.write(|transaction| meta::add_cursor_key(transaction.write))
+        self.write(|transaction| transaction.rotate_cursor_key())
     }
 }
 

@@ -12,9 +12,10 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::{Message, Role};
 use crate::model::timestamp::Timestamp;
+use crate::storage::audit::Audit;
 use crate::storage::meta;
 use crate::storage::tables::ReadTables;
-use crate::storage::verify::{Audit, verify};
+use crate::storage::verify::verify;
 use crate::transaction::Transaction;
 
 pub(crate) struct RawStore {
@@ -94,6 +95,8 @@ impl RawStore {
     }
 
     pub(crate) fn audit(&self) -> Audit {
-        verify(&self.tables(), &self.fingerprinter, |_, _| {}).unwrap()
+        let tables = self.tables();
+        let next_user = meta::next_user(&tables.meta).unwrap();
+        verify(&tables, &self.fingerprinter, next_user, |_, _| {}).unwrap()
     }
 }

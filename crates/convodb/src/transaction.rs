@@ -31,6 +31,8 @@ pub struct Transaction<'txn> {
     /// A buffer for records.
     record: Vec<u8>,
     kept: Mark,
+    past_journal: bool,
+    keys_changed: bool,
 }
 
 /// How far gathered changes went when the last write was kept.
@@ -53,6 +55,8 @@ impl<'txn> Transaction<'txn> {
             fingerprinter,
             record: Vec::new(),
             kept: Mark::default(),
+            past_journal: false,
+            keys_changed: false,
         })
     }
 
@@ -69,10 +73,27 @@ impl<'txn> Transaction<'txn> {
         self.tables.rollback()
     }
 
+    /// Makes way for a write that goes past the journal: what was gathered before is written, and
+    /// what comes can no longer be taken back alone.
+    pub(crate) fn go_past_journal(&mut self) -> Result<()> {
+        self.past_journal = true;
+        self.indexes.flush(self.write)
+    }
+
+    /// Whether a failure now leaves what its own journal cannot take back.
+    pub(crate) const fn is_past_journal(&self) -> bool {
+        self.past_journal
+    }
+
+    /// Whether a key that seals cursors was added.
+    pub(crate) const fn keys_changed(&self) -> bool {
+        self.keys_changed
+    }
+
     /// Writes the gathered changes. Nothing may be changed after it.
     pub(crate) fn flush(mut self) -> Result<()> {
         self.indexes.flush(self.write)?;
-        self.totals.flush(self.write)
+        self.totals.flush(&mut self.tables.totals)
     }
 
     /// Takes indexes and counters of a row from `old` to `new`.
@@ -81,7 +102,7 @@ impl<'txn> Transaction<'txn> {
         key: RowKey,
         old: Option<&ConversationRef<'_>>,
         new: Option<&ConversationRef<'_>>,
-    ) {
+    ) -> Result<()> {
         let same_entries = matches!((old, new), (Some(old), Some(new))
             if old.assistant == new.assistant && old.channel == new.channel);
         if !same_entries {
@@ -89,7 +110,7 @@ impl<'txn> Transaction<'txn> {
             let new = new.map(|row| self.fingerprints(row));
             self.indexes.apply(key, old.as_ref(), new.as_ref());
         }
-        self.totals.apply(key, old, new);
+        self.totals.apply(self.tables.totals.read(), key, old, new)
     }
 
     fn fingerprints(&self, row: &ConversationRef<'_>) -> Fingerprints {
@@ -121,7 +142,7 @@ impl<'txn> Transaction<'txn> {
         history: &[Message],
     ) -> Result<()> {
         check_history(conversation, history)?;
-        self.require_assistant(user, conversation.assistant)?;
+        self.check_assistant(user, conversation.assistant)?;
         if rows::find(self.tables.ids.read(), user, conversation.id)?.is_some() {
             return Err(Error::DuplicateConversation(conversation.id.uuid()));
         }
@@ -132,10 +153,9 @@ impl<'txn> Transaction<'txn> {
         rows::put(&mut self.tables, key, &new, &mut self.record)?;
         rows::put_id(&mut self.tables, key, conversation.id)?;
         for (number, message) in (1..).zip(history) {
-            messages::put(&mut self.tables, key, number, message)?;
+            messages::put(&mut self.tables, key, number, message, &mut self.record)?;
         }
-        self.apply(key, None, Some(&new));
-        Ok(())
+        self.apply(key, None, Some(&new))
     }
 
     /// Changes the user's conversation `id` and gives what it became. Everything may change but
@@ -144,7 +164,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// [`Error::ConversationNotFound`], [`Error::AssistantNotFound`] when it is given to an
     /// assistant that the user does not have, [`Error::Invalid`] when its id or its time of
-    /// creation changed, or a fault of the store.
+    /// creation changed or it counts fewer messages than it has, or a fault of the store.
     pub fn update(
         &mut self,
         user: UserId,
@@ -162,7 +182,11 @@ impl<'txn> Transaction<'txn> {
             return fixed("created_at");
         }
         if new.assistant != old.assistant {
-            self.require_assistant(user, new.assistant)?;
+            self.check_assistant(user, new.assistant)?;
+        }
+        if new.message_count < old.message_count {
+            let known = messages::last_number(self.tables.messages.read(), key)?;
+            check_count(new.message_count, known as usize)?;
         }
         self.put_changed(key, &old, &new)?;
         Ok(new)
@@ -176,8 +200,7 @@ impl<'txn> Transaction<'txn> {
         let (key, old) = self.require(user, id)?;
         rows::remove(&mut self.tables, key, id)?;
         messages::remove_all(&mut self.tables, key)?;
-        self.apply(key, Some(&old.borrowed()), None);
-        Ok(())
+        self.apply(key, Some(&old.borrowed()), None)
     }
 
     /// Appends a message to the user's conversation `id`, counts it, adds its cost, moves the time
@@ -199,7 +222,8 @@ impl<'txn> Transaction<'txn> {
         new.total_cost = old.total_cost.checked_add(message.cost()).ok_or(invalid("total_cost"))?;
         new.updated_at = old.updated_at.max(message.created_at());
         let last = messages::last_number(self.tables.messages.read(), key)?;
-        messages::put(&mut self.tables, key, last + 1, message)?;
+        let number = last.checked_add(1).ok_or(invalid("messages"))?;
+        messages::put(&mut self.tables, key, number, message, &mut self.record)?;
         self.put_changed(key, &old, &new)?;
         Ok(new.message_count)
     }
@@ -212,18 +236,17 @@ impl<'txn> Transaction<'txn> {
     fn put_changed(&mut self, key: RowKey, old: &Conversation, new: &Conversation) -> Result<()> {
         let (old, new) = (old.borrowed(), new.borrowed());
         rows::put(&mut self.tables, key, &new, &mut self.record)?;
-        self.apply(key, Some(&old), Some(&new));
-        Ok(())
+        self.apply(key, Some(&old), Some(&new))
     }
 
     // ---- accounts ------------------------------------------------------------------------------
 
-    /// Creates a user.
+    /// Creates a user. The number it is given is not given again, even if the write is taken back.
     ///
     /// # Errors
     /// [`Error::DuplicateUser`] when another user has the name, or a fault of the store.
     pub fn create_user(&mut self, name: Name, created_at: Timestamp) -> Result<User> {
-        if accounts::user_of_name(self.tables.user_names.read(), &name)?.is_some() {
+        if self.user_by_name(&name)?.is_some() {
             return Err(Error::DuplicateUser);
         }
         let user = User { id: meta::take_user_number(self.write)?, name, created_at };
@@ -236,7 +259,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn user_by_name(&self, name: &Name) -> Result<Option<UserId>> {
-        accounts::user_of_name(self.tables.user_names.read(), name)
+        accounts::user_of_name(self.tables.users.read(), self.tables.user_names.read(), name)
     }
 
     /// Creates an assistant of the user's.
@@ -307,8 +330,19 @@ impl<'txn> Transaction<'txn> {
         self.tables.tokens.remove(accounts::digest(token))
     }
 
+    /// Seals the cursors given out from now on with a new key.
+    pub(crate) fn rotate_cursor_key(&mut self) -> Result<()> {
+        self.keys_changed = true;
+        meta::add_cursor_key(self.write)
+    }
+
     fn require_user(&self, user: UserId) -> Result<User> {
         accounts::user(self.tables.users.read(), user)?.ok_or(Error::UserNotFound)
+    }
+
+    fn check_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
+        let there = accounts::has_assistant(self.tables.assistants.read(), user, id)?;
+        if there { Ok(()) } else { Err(Error::AssistantNotFound) }
     }
 
     fn require_assistant(&self, user: UserId, id: AssistantId) -> Result<Assistant> {
@@ -318,10 +352,14 @@ impl<'txn> Transaction<'txn> {
 
 /// A conversation cannot have more messages than it counts; it may count more than are known here.
 pub(crate) fn check_history(conversation: &Conversation, history: &[Message]) -> Result<()> {
-    if history.len() > conversation.message_count as usize {
+    check_count(conversation.message_count, history.len())
+}
+
+fn check_count(counted: u32, known: usize) -> Result<()> {
+    if known > counted as usize {
         return Err(Error::Invalid {
             field: "message_count",
-            reason: "must not be less than the number of messages given",
+            reason: "must not be less than the number of messages there are",
         });
     }
     Ok(())

@@ -21,6 +21,8 @@ use crate::view::View;
 
 /// The most writes of one group.
 const MAX_GROUP: usize = 1024;
+/// What is told when the writer's thread panics outside a caller's closure.
+const PANICKED: &str = "the writer panicked";
 
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,8 +30,7 @@ pub enum Durability {
     /// Once it is on disk.
     #[default]
     Immediate,
-    /// Once it can be read; it reaches the disk with the next immediate commit or when the store
-    /// is closed. A crash loses what was not on disk, whole commits at a time. For tests and for
+    /// Once it can be read; it reaches the disk when the store is closed. A crash loses what was not on disk, whole commits at a time. For tests and for
     /// loads that can be repeated.
     Deferred,
 }
@@ -62,31 +63,42 @@ impl Writer {
         Ok(Self { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), thread_id })
     }
 
-    /// Queues a write and gives the ticket to wait with.
-    pub(crate) fn submit<T: Send + 'static>(
+    /// Runs a write and waits until it is durable, or refused. A full queue refuses it.
+    pub(crate) fn write<T: Send + 'static>(
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<Ticket<T>> {
-        if thread::current().id() == self.thread_id {
-            return Err(Error::NestedWrite);
-        }
-        let (reply, answer) = sync_channel(1);
-        let pending = Box::new(Pending { write: Some(write), outcome: None, reply });
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let sender = queue.as_ref().ok_or(Error::Closed)?;
-        match sender.try_send(Command::Write(pending)) {
-            Ok(()) => Ok(Ticket { answer }),
+    ) -> Result<T> {
+        let (pending, answer) = Pending::new(write);
+        match self.sender()?.try_send(Command::Write(pending)) {
+            Ok(()) => wait(&answer),
             Err(TrySendError::Full(_)) => Err(Error::QueueFull),
             Err(TrySendError::Disconnected(_)) => Err(Error::Closed),
         }
     }
 
+    /// Runs a write that is too dear to be refused: waits for its place in the queue too.
+    pub(crate) fn write_patiently<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (pending, answer) = Pending::new(write);
+        self.sender()?.send(Command::Write(pending)).map_err(|_| Error::Closed)?;
+        wait(&answer)
+    }
+
+    /// The way into the queue, for any thread but the one that empties it.
+    fn sender(&self) -> Result<SyncSender<Command>> {
+        if thread::current().id() == self.thread_id {
+            return Err(Error::NestedWrite);
+        }
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.clone().ok_or(Error::Closed)
+    }
+
     /// Finishes what is queued, closes the database, and tells how that went.
     pub(crate) fn close(&self) -> Result<()> {
-        let sender = self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(sender) = sender else {
-            return Err(Error::Closed);
-        };
+        let sender = self.sender()?;
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
         // A queue that nobody reads any more is as good as closed.
         let _ = sender.send(Command::Close);
         drop(sender);
@@ -99,7 +111,7 @@ impl Writer {
         if thread::current().id() == self.thread_id {
             return None;
         }
-        Some(thread.join().unwrap_or_else(|panic| resume_unwind(panic)))
+        Some(thread.join().unwrap_or_else(|_| Err(Error::Storage(PANICKED.to_owned()))))
     }
 }
 
@@ -111,19 +123,16 @@ impl Drop for Writer {
     }
 }
 
-/// The answer to a write, once its group is committed.
-pub(crate) struct Ticket<T> {
-    answer: Receiver<Outcome<T>>,
-}
-
-impl<T> Ticket<T> {
-    /// Waits until the write is durable, or refused.
-    pub(crate) fn wait(self) -> Result<T> {
-        match self.answer.recv() {
-            Ok(Outcome::Done(result)) => result,
-            Ok(Outcome::Panicked(panic)) => resume_unwind(panic),
-            Err(_) => Err(Error::Closed),
-        }
+/// Waits for the answer to a write.
+fn wait<T>(answer: &Receiver<Outcome<T>>) -> Result<T> {
+    match answer.recv() {
+        Ok(Outcome::Done(result)) => result,
+        Ok(Outcome::Panicked(panic)) => resume_unwind(panic),
+        // The thread ended with the write in hand.
+        Err(_) => Err(Error::CommitFailed {
+            kind: io::ErrorKind::Other,
+            why: "the writer stopped".to_owned(),
+        }),
     }
 }
 
@@ -134,10 +143,10 @@ enum Outcome<T> {
 
 /// A queued write, whatever it gives back.
 trait Write: Send {
-    /// Runs the write. `false` when its group must be given up.
-    fn run(&mut self, transaction: &mut Transaction<'_>) -> bool;
-    /// Answers, with what became of the commit.
-    fn answer(self: Box<Self>, commit: Result<(), &Error>);
+    /// Runs the write. An error when its group must be given up, for this reason.
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error>;
+    /// Answers, with what became of the group.
+    fn answer(self: Box<Self>, group: Result<(), &Error>);
 }
 
 struct Pending<F, T> {
@@ -146,15 +155,20 @@ struct Pending<F, T> {
     reply: SyncSender<Outcome<T>>,
 }
 
+impl<F, T> Pending<F, T> {
+    fn new(write: F) -> (Box<Self>, Receiver<Outcome<T>>) {
+        let (reply, answer) = sync_channel(1);
+        (Box::new(Self { write: Some(write), outcome: None, reply }), answer)
+    }
+}
+
 impl<F, T> Write for Pending<F, T>
 where
     F: FnOnce(&mut Transaction<'_>) -> Result<T> + Send,
     T: Send,
 {
-    fn run(&mut self, transaction: &mut Transaction<'_>) -> bool {
-        let Some(write) = self.write.take() else {
-            return true;
-        };
+    fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error> {
+        let Some(write) = self.write.take() else { return Ok(()) };
         let outcome = match catch_unwind(AssertUnwindSafe(|| write(transaction))) {
             Ok(result) => Outcome::Done(result),
             Err(panic) => Outcome::Panicked(panic),
@@ -162,20 +176,26 @@ where
         let sound = match &outcome {
             Outcome::Done(Ok(_)) => {
                 transaction.keep();
-                true
+                Ok(())
             }
-            Outcome::Done(Err(error)) => !error.is_fault() && transaction.rollback().is_ok(),
-            Outcome::Panicked(_) => false,
+            Outcome::Done(Err(error))
+                if error.gives_up_group() || transaction.is_past_journal() =>
+            {
+                Err(given_up(error))
+            }
+            Outcome::Done(Err(_)) => transaction.rollback(),
+            Outcome::Panicked(_) => {
+                let why = "a write of the group panicked".to_owned();
+                Err(Error::GivenUp { kind: io::ErrorKind::Other, why })
+            }
         };
         self.outcome = Some(outcome);
         sound
     }
 
-    fn answer(self: Box<Self>, commit: Result<(), &Error>) {
-        let outcome = match (self.outcome, commit) {
-            (Some(Outcome::Done(Ok(_))) | None, Err(fault)) => {
-                Outcome::Done(Err(commit_failed(fault)))
-            }
+    fn answer(self: Box<Self>, group: Result<(), &Error>) {
+        let outcome = match (self.outcome, group) {
+            (Some(Outcome::Done(Ok(_))) | None, Err(fault)) => Outcome::Done(Err(again(fault))),
             (Some(outcome), _) => outcome,
             (None, Ok(())) => Outcome::Done(Err(Error::Closed)),
         };
@@ -184,13 +204,18 @@ where
     }
 }
 
-/// What a write is told whose group met `fault`.
-fn commit_failed(fault: &Error) -> Error {
-    let kind = match fault {
-        Error::Io(error) => error.kind(),
-        _ => io::ErrorKind::Other,
-    };
-    Error::CommitFailed { kind, why: fault.to_string() }
+/// What the other writes of a group are told when one of them met `fault`.
+fn given_up(fault: &Error) -> Error {
+    Error::GivenUp { kind: fault.io_kind(), why: fault.to_string() }
+}
+
+/// The error of a group, for one more of its writes.
+fn again(fault: &Error) -> Error {
+    match fault {
+        Error::CommitFailed { kind, why } => Error::CommitFailed { kind: *kind, why: why.clone() },
+        Error::GivenUp { kind, why } => Error::GivenUp { kind: *kind, why: why.clone() },
+        other => given_up(other),
+    }
 }
 
 /// How groups are committed.
@@ -214,15 +239,22 @@ fn run(
             Ok(Command::Close) | Err(_) => break,
         };
         let mut group = vec![first];
-        let committed = run_group(&database, &mut group, queue, current, mode, &mut open);
+        let work = || run_group(&database, &mut group, queue, current, mode, &mut open);
+        let committed = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+            let why = PANICKED.to_owned();
+            Err(Error::CommitFailed { kind: io::ErrorKind::Other, why })
+        });
         for write in group {
             write.answer(committed.as_ref().copied());
         }
+        if let Err(Error::CommitFailed { why, .. }) = committed
+            && why == PANICKED
+        {
+            // What the panic left behind is not to be trusted; opening the file again is.
+            return Err(Error::Storage(why));
+        }
     }
-    if mode.durability == Durability::Deferred {
-        // An empty immediate commit carries all deferred ones to disk.
-        database.begin_write()?.commit()?;
-    }
+    // Closing carries deferred commits to disk.
     Ok(database.close()?)
 }
 
@@ -238,12 +270,10 @@ fn run_group(
 ) -> Result<()> {
     let write = begin(database, mode)?;
     let view = current.load();
-    let mut transaction = Transaction::open(&write, &view.fingerprinter)?;
+    let mut transaction = Transaction::open(&write, view.fingerprinter())?;
     let mut next = 0;
     while next < group.len() {
-        if !group[next].run(&mut transaction) {
-            return Err(Error::Storage("a write of the same group met a fault".to_owned()));
-        }
+        group[next].run(&mut transaction)?;
         next += 1;
         if group.len() < MAX_GROUP && *open {
             match queue.try_recv() {
@@ -253,9 +283,14 @@ fn run_group(
             }
         }
     }
+    let keys_changed = transaction.keys_changed();
     transaction.flush()?;
-    write.commit()?;
-    current.store(Arc::new(View::open(database)?));
+    let failed =
+        |error: Error| Error::CommitFailed { kind: error.io_kind(), why: error.to_string() };
+    write.commit().map_err(|error| failed(error.into()))?;
+    // The group is durable from here on, but a caller that cannot read its write is told so.
+    let state = if keys_changed { View::open(database) } else { view.next(database) };
+    current.store(Arc::new(state.map_err(failed)?));
     Ok(())
 }
 

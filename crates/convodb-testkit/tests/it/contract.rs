@@ -301,7 +301,7 @@ fn both_ends_of_all_rows_meet_without_a_gap_or_a_repeat() {
     let list = world.oracle.list(user, &any_list());
     let snapshot = world.store.snapshot();
     for pattern in 1..8_u32 {
-        let mut rows = snapshot.rows(user, &ListRequest::default()).unwrap();
+        let mut rows = snapshot.rows(user, &ListRequest::default());
         let (mut front, mut back) = (Vec::new(), Vec::new());
         for turn in 0.. {
             let from_back = pattern & (1 << (turn % 3)) != 0;
@@ -336,7 +336,7 @@ proptest! {
             for user in world.users {
                 let list = world.oracle.list(user, &asked);
                 check_walk(&snapshot, user, &asked, size, &list);
-                let mut rows = snapshot.rows(user, &request(&asked, size)).unwrap();
+                let mut rows = snapshot.rows(user, &request(&asked, size));
                 let mut halves: Vec<Conversation> =
                     rows.by_ref().take(list.len() / 2).map(Result::unwrap).collect();
                 let mut back: Vec<Conversation> = rows.rev().map(Result::unwrap).collect();

@@ -178,7 +178,7 @@ fn lines_13_14_readers_see_whole_writes_while_a_writer_goes_on() {
                     let count = |kind| {
                         let filter = Filter { kind, ..Filter::default() };
                         let request = ListRequest { filter, ..ListRequest::default() };
-                        snapshot.rows(user, &request).unwrap().map(Result::unwrap).count()
+                        snapshot.rows(user, &request).map(Result::unwrap).count()
                     };
                     let [test, widget] = [convodb::ChannelKind::Test, convodb::ChannelKind::Widget]
                         .map(|kind| count(Some(kind)));

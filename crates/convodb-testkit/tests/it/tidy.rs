@@ -43,6 +43,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "storage/totals",
             "storage/messages",
             "storage/accounts",
+            "storage/audit",
+            "storage/verify_accounts",
             "storage/verify",
             "storage",
             // Reading.
@@ -130,6 +132,7 @@ const REDB: &[&str] = &[
     "storage/totals",
     "storage/messages",
     "storage/verify",
+    "storage/verify_accounts",
     "query/scan",
     "query/fetch",
     "query/report",

@@ -275,7 +275,7 @@ pub(crate) fn encode_message<S: AsRef<str>>(
 
 /// The record of a user, an assistant or a token: its name or label, a number (an assistant's own,
 /// a token's user; a user's stands in its key and is 0 here), and when it was created.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Encode, Decode)]
 pub(crate) struct AccountV1 {
     pub(crate) name: String,
     pub(crate) number: u32,
@@ -292,6 +292,9 @@ pub(crate) struct TotalV1 {
     pub(crate) cost_nanos: i128,
 }
 
+/// No small row takes more.
+const MAX_SMALL_BYTES: usize = 4096;
+
 /// The record of a small row: an account or a counter.
 pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
     let mut record = Vec::with_capacity(64);
@@ -305,7 +308,8 @@ pub(crate) fn decode_small<K: FixedKey, T: Decode<()>>(
     record: &[u8],
 ) -> Result<T, Damage> {
     let body = open(key, record)?.bytes().get(1..).unwrap_or_default();
-    whole(bincode::decode_from_slice(body, CONFIG), body)
+    // A string is made room for before it is read, so its length must have a limit.
+    whole(bincode::decode_from_slice(body, CONFIG.with_limit::<MAX_SMALL_BYTES>()), body)
 }
 
 #[cfg(test)]

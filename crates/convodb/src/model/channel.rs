@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::model::contact::Contact;
-use crate::model::text::ExternalIdentifier;
+use crate::model::text::{ExternalIdentifier, Text};
 
 /// The channel of a conversation, with what only that channel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,9 +47,7 @@ impl<S: AsRef<str>> Channel<S> {
     #[must_use]
     pub fn customer_phone(&self) -> Option<&str> {
         match self {
-            Channel::Whatsapp { customer, .. } => {
-                customer.phone.as_ref().map(super::text::Text::as_str)
-            }
+            Channel::Whatsapp { customer, .. } => customer.phone.as_ref().map(Text::as_str),
             Channel::Test | Channel::Widget | Channel::Api { .. } => None,
         }
     }
@@ -58,9 +56,7 @@ impl<S: AsRef<str>> Channel<S> {
     #[must_use]
     pub fn sender_phone(&self) -> Option<&str> {
         match self {
-            Channel::Whatsapp { sender, .. } => {
-                sender.phone.as_ref().map(super::text::Text::as_str)
-            }
+            Channel::Whatsapp { sender, .. } => sender.phone.as_ref().map(Text::as_str),
             Channel::Test | Channel::Widget | Channel::Api { .. } => None,
         }
     }
@@ -69,9 +65,7 @@ impl<S: AsRef<str>> Channel<S> {
     #[must_use]
     pub fn external_identifier(&self) -> Option<&str> {
         match self {
-            Channel::Api { external_identifier } => {
-                external_identifier.as_ref().map(super::text::Text::as_str)
-            }
+            Channel::Api { external_identifier } => external_identifier.as_ref().map(Text::as_str),
             Channel::Test | Channel::Widget | Channel::Whatsapp { .. } => None,
         }
     }
@@ -100,9 +94,9 @@ impl<S: AsRef<str>> Channel<S> {
             Channel::Whatsapp { sender, customer } => {
                 Channel::Whatsapp { sender: sender.owned(), customer: customer.owned() }
             }
-            Channel::Api { external_identifier } => Channel::Api {
-                external_identifier: external_identifier.as_ref().map(super::text::Text::owned),
-            },
+            Channel::Api { external_identifier } => {
+                Channel::Api { external_identifier: external_identifier.as_ref().map(Text::owned) }
+            }
         }
     }
 }

@@ -99,8 +99,10 @@ impl FromStr for Timestamp {
         if let Ok(at) = text.parse::<jiff::Timestamp>() {
             return Self::from_jiff(at);
         }
-        // A civil date or date and time, read as UTC. A text with an offset was taken above.
-        let civil = text.parse::<DateTime>().map_err(|_| Error::Invalid {
+        // A civil date or date and time, read as UTC. A text with an offset was taken above; one
+        // with a zone in brackets says something else than UTC.
+        let civil = text.parse::<DateTime>().ok().filter(|_| !text.contains('['));
+        let civil = civil.ok_or(Error::Invalid {
             field: "timestamp",
             reason: "must be a date, YYYY-MM-DD HH:MM:SS, or RFC 3339",
         })?;
@@ -130,7 +132,7 @@ impl Day {
     #[must_use]
     pub const fn week_start(self) -> Self {
         // 1970-01-01 was a Thursday, three days after a Monday.
-        Self(self.0.saturating_sub((self.0 + 3) % 7))
+        Self(self.0.saturating_sub((self.0 % 7 + 3) % 7))
     }
 
     /// The first day of this day's month.
@@ -182,7 +184,15 @@ mod tests {
 
     #[test]
     fn what_is_no_instant_is_refused() {
-        for wrong in ["", "soon", "1969-12-31", "2109-05-16", "2025-02-30", "25.01.2025"] {
+        for wrong in [
+            "",
+            "soon",
+            "1969-12-31",
+            "2109-05-16",
+            "2025-02-30",
+            "25.01.2025",
+            "2025-01-25T14:30:00[Europe/Berlin]",
+        ] {
             assert!(wrong.parse::<Timestamp>().is_err(), "{wrong}");
         }
         assert!(Timestamp::from_millis(Timestamp::MAX.millis() + 1).is_err());
@@ -201,6 +211,7 @@ mod tests {
         assert_eq!(day.to_string(), "2025-01-26");
         assert_eq!(day.week_start().to_string(), "2025-01-20");
         assert_eq!(day.month_start().to_string(), "2025-01-01");
+        assert_eq!(Day::new(u32::MAX).week_start().get() % 7, 4, "a Monday");
         assert_eq!(Day::new(1).week_start(), Day::new(0), "the first week has no Monday");
     }
 }

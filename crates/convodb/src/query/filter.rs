@@ -3,7 +3,7 @@
 use crate::encoding::term::{Field, Fingerprinter, Fingerprints};
 use crate::model::channel::ChannelKind;
 use crate::model::id::AssistantId;
-use crate::model::text::{ExternalIdentifier, Phone};
+use crate::model::text::{ExternalIdentifier, Phone, Text};
 
 /// Exact matches, any combination of them. A conversation is listed when it matches all that are
 /// given; texts match byte for byte.
@@ -35,15 +35,9 @@ impl Filter {
     /// The text that is asked for in a text field.
     pub(crate) fn text(&self, field: Field) -> Option<&str> {
         match field {
-            Field::Sender => {
-                self.sender_phone.as_ref().map(super::super::model::text::Text::as_str)
-            }
-            Field::Customer => {
-                self.customer_phone.as_ref().map(super::super::model::text::Text::as_str)
-            }
-            Field::External => {
-                self.external_identifier.as_ref().map(super::super::model::text::Text::as_str)
-            }
+            Field::Sender => self.sender_phone.as_ref().map(Text::as_str),
+            Field::Customer => self.customer_phone.as_ref().map(Text::as_str),
+            Field::External => self.external_identifier.as_ref().map(Text::as_str),
             Field::Kind | Field::Assistant => None,
         }
     }

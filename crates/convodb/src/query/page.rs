@@ -4,6 +4,7 @@
 //! list its rows (see [`crate::query::fetch`]), at any depth. It owns its bytes: one buffer, in
 //! which rows are decoded borrowed, so a page allocates a constant number of times.
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::encoding::key::{IndexKey, RowKey};
@@ -29,8 +30,8 @@ const TYPICAL_ROW_BYTES: usize = 256;
 
 /// One page of a list, in the order of the list, read from one committed state.
 ///
-/// It owns its bytes and can be kept and sent; its rows are borrowed from it.
-#[derive(Debug)]
+/// It owns its bytes and can be kept and sent; its rows are borrowed from it. `Debug` shows none of
+/// them: rows hold personal data.
 pub struct Page {
     bodies: Vec<u8>,
     rows: Vec<(Position, Range<usize>)>,
@@ -218,6 +219,16 @@ impl Page {
         let cursor = |direction, gap| PageCursor { owner, list, page_size, direction, gap };
         self.next = after.then(|| cursor(Direction::Next, last));
         self.prev = before.then(|| cursor(Direction::Prev, first));
+    }
+}
+
+impl fmt::Debug for Page {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Page")
+            .field("len", &self.len())
+            .field("page_size", &self.page_size)
+            .field("work", &self.work)
+            .finish_non_exhaustive()
     }
 }
 

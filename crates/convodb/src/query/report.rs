@@ -11,6 +11,7 @@ use crate::model::channel::ChannelKind;
 use crate::model::cost::CostSum;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::timestamp::Day;
+use crate::storage::schema::names;
 use crate::storage::tables::ReadTables;
 use crate::storage::totals;
 
@@ -98,13 +99,14 @@ type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 pub(crate) fn read(tables: &ReadTables, owner: UserId, request: &ReportRequest) -> Result<Report> {
     let mut groups: BTreeMap<Group, TotalV1> = BTreeMap::new();
     let mut total = TotalV1::default();
-    let damaged = |what| Error::Corrupted { table: "totals.v1", what };
+    let damaged = |what| Error::Corrupted { table: names::TOTALS, what };
     let out_of_range = || damaged("a sum leaves its range");
     if request.from < request.to {
         let range = TotalKey::first(owner, request.from)..TotalKey::first(owner, request.to);
         for entry in tables.totals.range(range)? {
             let (key, record) = entry?;
             let key = key.value();
+            let counted = totals::decode(key, record.value())?;
             let kind =
                 kind_of_number(key.kind).ok_or_else(|| damaged("a counter has no known type"))?;
             let assistant = AssistantId::new(key.assistant);
@@ -118,7 +120,6 @@ pub(crate) fn read(tables: &ReadTables, owner: UserId, request: &ReportRequest) 
                 request.by_kind.then_some(kind),
                 request.by_assistant.then_some(assistant),
             );
-            let counted = totals::decode(key, record.value())?;
             groups.entry(group).or_default().add(&counted, 1).ok_or_else(out_of_range)?;
             total.add(&counted, 1).ok_or_else(out_of_range)?;
         }
@@ -143,7 +144,7 @@ impl Volume {
     fn of(counted: &TotalV1) -> Result<Self> {
         let count = |n: i64| {
             let what = "a counter is negative";
-            u64::try_from(n).map_err(|_| Error::Corrupted { table: "totals.v1", what })
+            u64::try_from(n).map_err(|_| Error::Corrupted { table: names::TOTALS, what })
         };
         Ok(Self {
             conversations: count(counted.conversations)?,

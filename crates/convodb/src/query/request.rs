@@ -38,15 +38,20 @@ impl ListRequest {
         Self { cursor: Some(cursor), ..Self::default() }
     }
 
-    /// The list, the page size and the place that are asked for.
-    pub(crate) fn resolve(&self, owner: UserId, fingerprinter: &Fingerprinter) -> Result<Resolved> {
-        let asked = List {
+    /// The list that is asked for, whatever the cursor continues.
+    pub(crate) fn list(&self, fingerprinter: &Fingerprinter) -> List {
+        List {
             kind: self.filter.kind,
             wanted: self.filter.fingerprints(fingerprinter),
             created_from: self.created_from,
             created_to: self.created_to,
             order: self.order.unwrap_or_default(),
-        };
+        }
+    }
+
+    /// The list, the page size and the place that are asked for.
+    pub(crate) fn resolve(&self, owner: UserId, fingerprinter: &Fingerprinter) -> Result<Resolved> {
+        let asked = self.list(fingerprinter);
         let Some(cursor) = self.cursor else {
             return Ok(Resolved {
                 list: asked,

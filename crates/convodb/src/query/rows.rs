@@ -51,6 +51,8 @@ impl Walk {
             && let Err(error) = self.read_ahead(tables, fingerprinter, direction)
         {
             self.unread = false;
+            self.front.clear();
+            self.back.clear();
             return Some(Err(error));
         }
         // What the other end has read ahead is what is left when nothing is unread.

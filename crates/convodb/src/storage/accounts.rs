@@ -12,6 +12,7 @@ use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
 use crate::storage::rows::Records;
+use crate::storage::schema;
 use crate::storage::tables::WriteTables;
 
 /// The key of a token or of a user's name.
@@ -28,12 +29,13 @@ pub(crate) fn user(users: &impl Records<UserId>, id: UserId) -> Result<Option<Us
 }
 
 fn user_of(id: UserId, record: &[u8]) -> Result<User> {
-    let damaged = |what| Error::Corrupted { table: "users.v1", what };
+    let damaged = |what| Error::Corrupted { table: schema::names::USERS, what };
     let account: AccountV1 = decode_small(&id, record).map_err(damaged)?;
     Ok(User {
         id,
-        name: stored_name(account.name, "users.v1")?,
-        created_at: Timestamp::from_millis(account.created_at)?,
+        name: stored_name(account.name, schema::names::USERS)?,
+        created_at: Timestamp::from_millis(account.created_at)
+            .map_err(|_| damaged("a time is out of range"))?,
     })
 }
 
@@ -52,15 +54,22 @@ pub(crate) fn users(users: &impl Records<UserId>) -> Result<Vec<User>> {
         .collect()
 }
 
-/// The user of this name. One descent.
-pub(crate) fn user_of_name(names: &impl Records<DigestKey>, name: &Name) -> Result<Option<UserId>> {
-    let Some(stored) = names.get(digest(name.as_str()))? else {
-        return Ok(None);
-    };
-    let what = "a user's number is not 4 bytes";
+/// The user of this name. Two descents: the number that a name leads to has no checksum, so the
+/// user's own name is compared.
+pub(crate) fn user_of_name(
+    users: &impl Records<UserId>,
+    names: &impl Records<DigestKey>,
+    name: &Name,
+) -> Result<Option<UserId>> {
+    let damaged = |what| Error::Corrupted { table: schema::names::USER_NAMES, what };
+    let Some(stored) = names.get(digest(name.as_str()))? else { return Ok(None) };
     let number = stored.value().try_into();
-    let number = number.map_err(|_| Error::Corrupted { table: "user_names.v1", what })?;
-    Ok(Some(UserId::new(u32::from_be_bytes(number))))
+    let number = number.map_err(|_| damaged("a user's number is not 4 bytes"))?;
+    let id = UserId::new(u32::from_be_bytes(number));
+    match user(users, id)? {
+        Some(user) if user.name == *name => Ok(Some(id)),
+        _ => Err(damaged("a name leads to no user of it")),
+    }
 }
 
 /// Puts a user, new or with a new record.
@@ -88,7 +97,7 @@ pub(crate) fn assistant(
 }
 
 fn assistant_of(key: UuidKey, record: &[u8]) -> Result<Assistant> {
-    let table = "assistants.v1";
+    let table = schema::names::ASSISTANTS;
     let account: AccountV1 =
         decode_small(&key, record).map_err(|what| Error::Corrupted { table, what })?;
     Ok(Assistant {
@@ -98,23 +107,40 @@ fn assistant_of(key: UuidKey, record: &[u8]) -> Result<Assistant> {
     })
 }
 
-/// The owner's assistant of this number. One descent.
+/// Whether the owner has the assistant. One descent.
+pub(crate) fn has_assistant(
+    assistants: &impl Records<UuidKey>,
+    owner: UserId,
+    id: AssistantId,
+) -> Result<bool> {
+    Ok(assistants.get(UuidKey { owner, uuid: id.uuid() })?.is_some())
+}
+
+/// The owner's assistant of this number. Two descents: the id that a number leads to has no
+/// checksum, so the assistant's own number is compared.
 pub(crate) fn assistant_of_number(
+    assistants: &impl Records<UuidKey>,
     numbers: &impl Records<NumberKey>,
     owner: UserId,
     number: u32,
-) -> Result<Option<AssistantId>> {
-    let Some(stored) = numbers.get(NumberKey { owner, number })? else {
-        return Ok(None);
-    };
-    assistant_id_of(stored.value()).map(Some)
+) -> Result<Option<Assistant>> {
+    let Some(stored) = numbers.get(NumberKey { owner, number })? else { return Ok(None) };
+    numbered(assistants, owner, number, stored.value()).map(Some)
 }
 
-fn assistant_id_of(stored: &[u8]) -> Result<AssistantId> {
-    let what = "an assistant's id is not 16 bytes";
-    let uuid = Uuid::from_slice(stored)
-        .map_err(|_| Error::Corrupted { table: "assistant_numbers.v1", what })?;
-    Ok(AssistantId::new(uuid))
+/// The assistant that the entry of a number leads to.
+fn numbered(
+    assistants: &impl Records<UuidKey>,
+    owner: UserId,
+    number: u32,
+    stored: &[u8],
+) -> Result<Assistant> {
+    let damaged = |what| Error::Corrupted { table: schema::names::ASSISTANT_NUMBERS, what };
+    let uuid = Uuid::from_slice(stored).map_err(|_| damaged("an id is not 16 bytes"))?;
+    match assistant(assistants, owner, AssistantId::new(uuid))? {
+        Some(assistant) if assistant.number == number => Ok(assistant),
+        _ => Err(damaged("a number leads to no assistant of it")),
+    }
 }
 
 /// The owner's assistants with a number above `after`, in order of number, at most `limit`.
@@ -129,14 +155,12 @@ pub(crate) fn assistants_after(
         return Ok(Vec::new());
     };
     let range = NumberKey { owner, number: first }..=NumberKey { owner, number: u32::MAX };
-    let missing =
-        || Error::Corrupted { table: "assistant_numbers.v1", what: "a number leads nowhere" };
     numbers
         .range(range)?
         .take(limit)
         .map(|entry| {
-            let id = assistant_id_of(entry?.1.value())?;
-            assistant(assistants, owner, id)?.ok_or_else(missing)
+            let (key, stored) = entry?;
+            numbered(assistants, owner, key.value().number, stored.value())
         })
         .collect()
 }
@@ -174,12 +198,17 @@ pub(crate) fn user_of_token(
     tokens: &impl Records<DigestKey>,
     token: &str,
 ) -> Result<Option<UserId>> {
-    let key = digest(token);
-    let Some(record) = tokens.get(key)? else {
-        return Ok(None);
-    };
+    user_of_digest(tokens, digest(token))
+}
+
+/// The user of the token of this digest.
+pub(crate) fn user_of_digest(
+    tokens: &impl Records<DigestKey>,
+    key: DigestKey,
+) -> Result<Option<UserId>> {
+    let Some(record) = tokens.get(key)? else { return Ok(None) };
     let account: AccountV1 = decode_small(&key, record.value())
-        .map_err(|what| Error::Corrupted { table: "tokens.v1", what })?;
+        .map_err(|what| Error::Corrupted { table: schema::names::TOKENS, what })?;
     Ok(Some(UserId::new(account.number)))
 }
 

@@ -1,22 +1,21 @@
 //! The history of each conversation, clustered by owner, position and number, so that a history is
 //! one short range. Numbers begin at 1 and have no gap.
 
-use redb::AccessGuard;
+use redb::{AccessGuard, ReadableTable};
 
 use crate::encoding::key::{MessageKey, RowKey};
 use crate::encoding::record;
 use crate::error::{Error, Result};
 use crate::model::message::Message;
 use crate::storage::rows::Records;
+use crate::storage::schema::names;
 use crate::storage::tables::WriteTables;
-
-const TABLE: &str = "messages.v1";
 
 /// The message of a record, its checksum verified.
 pub(crate) fn decode(key: MessageKey, record: &[u8]) -> Result<Message> {
     record::open(&key, record)
         .and_then(record::Body::message)
-        .map_err(|what| Error::Corrupted { table: TABLE, what })
+        .map_err(|what| Error::Corrupted { table: names::MESSAGES, what })
 }
 
 /// The messages of a row, in order. One descent, then a step each.
@@ -38,23 +37,28 @@ pub(crate) fn last_number(messages: &impl Records<MessageKey>, row: RowKey) -> R
     Ok(last.map_or(0, |(key, _)| key.value().number))
 }
 
-/// Puts `message` as number `number` of the row.
+/// Puts `message` as number `number` of the row, its record made in the buffer `record`.
 pub(crate) fn put(
     tables: &mut WriteTables<'_>,
     row: RowKey,
     number: u32,
     message: &Message,
+    record: &mut Vec<u8>,
 ) -> Result<()> {
     let key = MessageKey::new(row, number);
-    let mut record = Vec::with_capacity(message.content().len() + 64);
-    record::encode_message(key, message, &mut record);
-    tables.messages.put(key, &record)
+    record.clear();
+    record::encode_message(key, message, record);
+    tables.messages.put(key, record)
 }
 
 /// Removes all messages of a row.
 pub(crate) fn remove_all(tables: &mut WriteTables<'_>, row: RowKey) -> Result<()> {
-    for number in 1..=last_number(tables.messages.read(), row)? {
-        tables.messages.remove(MessageKey::new(row, number))?;
-    }
-    Ok(())
+    let range = MessageKey::new(row, 0)..=MessageKey::new(row, u32::MAX);
+    let stored: Vec<MessageKey> = tables
+        .messages
+        .read()
+        .range(range)?
+        .map(|entry| entry.map(|(key, _)| key.value()))
+        .collect::<Result<_, _>>()?;
+    stored.into_iter().try_for_each(|key| tables.messages.remove(key))
 }

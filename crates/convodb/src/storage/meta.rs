@@ -103,9 +103,9 @@ pub(crate) fn secrets(read: &ReadTransaction) -> Result<Secrets> {
         };
         let what = "a secret is not 32 bytes";
         let secret = stored.value().try_into();
-        secret.map(Some).map_err(|_| Error::Corrupted { table: "meta", what })
+        secret.map(Some).map_err(|_| Error::Corrupted { table: schema::names::META, what })
     };
-    let missing = || Error::Corrupted { table: "meta", what: "a secret is missing" };
+    let missing = || Error::Corrupted { table: schema::names::META, what: "a secret is missing" };
     let fingerprints = secret(FINGERPRINTS_NAME)?.ok_or_else(missing)?;
     let mut cursors = Vec::new();
     for number in 1..=u8::MAX {
@@ -120,17 +120,24 @@ pub(crate) fn secrets(read: &ReadTransaction) -> Result<Secrets> {
     Ok(Secrets { fingerprints, cursors })
 }
 
+/// The number that the next user gets.
+pub(crate) fn next_user(meta: &impl ReadableTable<&'static [u8], &'static [u8]>) -> Result<UserId> {
+    let stored = meta.get(NEXT_USER_NAME)?.and_then(|next| next.value().try_into().ok());
+    let what = "the next user's number is missing";
+    let number = stored.ok_or(Error::Corrupted { table: schema::names::META, what })?;
+    Ok(UserId::new(u32::from_be_bytes(number)))
+}
+
 /// Gives the next user's number, once.
 pub(crate) fn take_user_number(write: &WriteTransaction) -> Result<UserId> {
     let mut meta = write.open_table(META)?;
-    let stored = meta.get(NEXT_USER_NAME)?.and_then(|next| next.value().try_into().ok());
-    let what = "the next user's number is missing";
-    let number = stored.map(u32::from_be_bytes).ok_or(Error::Corrupted { table: "meta", what })?;
-    let next = number
+    let user = next_user(&meta)?;
+    let next = user
+        .get()
         .checked_add(1)
         .ok_or(Error::Invalid { field: "user", reason: "must be one of the first 4294967295" })?;
     meta.insert(NEXT_USER_NAME, next.to_be_bytes().as_slice())?;
-    Ok(UserId::new(number))
+    Ok(user)
 }
 
 /// 32 bytes of the operating system's randomness.

@@ -1,6 +1,7 @@
 //! Tables: what is on disk, and the one way each of them changes.
 
 pub(crate) mod accounts;
+pub(crate) mod audit;
 pub(crate) mod index;
 pub(crate) mod messages;
 pub(crate) mod meta;
@@ -11,5 +12,6 @@ pub(crate) mod sorter;
 pub(crate) mod tables;
 pub(crate) mod totals;
 pub(crate) mod verify;
+pub(crate) mod verify_accounts;
 #[cfg(test)]
 mod verify_tests;

@@ -12,9 +12,8 @@ use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{ConversationId, UserId};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
+use crate::storage::schema::names;
 use crate::storage::tables::WriteTables;
-
-const TABLE: &str = "conversations.v1";
 
 /// A table of records.
 pub(crate) trait Records<K: FixedKey>: ReadableTable<Stored<K>, &'static [u8]> {}
@@ -22,10 +21,10 @@ impl<K: FixedKey, T: ReadableTable<Stored<K>, &'static [u8]>> Records<K> for T {
 
 /// What is wrong with a row.
 pub(crate) fn damaged(what: Damage) -> Error {
-    Error::Corrupted { table: TABLE, what }
+    Error::Corrupted { table: names::CONVERSATIONS, what }
 }
 
-/// Where the owner's conversation `id` stands. One descent.
+/// Where the owner's conversation `id` should stand. One descent.
 pub(crate) fn find(
     ids: &impl Records<UuidKey>,
     owner: UserId,
@@ -40,8 +39,27 @@ pub(crate) fn find(
 fn stored_position(stored: &AccessGuard<'_, &'static [u8]>) -> Result<Position> {
     let what = "a position is not 8 bytes";
     let bytes = stored.value().try_into();
-    let bytes = bytes.map_err(|_| Error::Corrupted { table: "conversation_ids.v1", what })?;
+    let bytes = bytes.map_err(|_| Error::Corrupted { table: names::CONVERSATION_IDS, what })?;
     Ok(Position::from_bits(u64::from_be_bytes(bytes)))
+}
+
+/// The row of the owner's conversation `id`, and what `read` makes of the conversation. Two
+/// descents. The position that the id leads to has no checksum, so the row's own id is compared.
+pub(crate) fn read<T>(
+    rows: &impl Records<RowKey>,
+    ids: &impl Records<UuidKey>,
+    owner: UserId,
+    id: ConversationId,
+    read: impl FnOnce(&ConversationRef<'_>) -> T,
+) -> Result<Option<(RowKey, T)>> {
+    let Some(position) = find(ids, owner, id)? else { return Ok(None) };
+    let key = RowKey::new(owner, position);
+    let found = rows.get(key)?.ok_or_else(|| damaged("an id leads to no row"))?;
+    let conversation = decode(key, found.value())?;
+    if conversation.id != id {
+        return Err(damaged("an id leads to the row of another"));
+    }
+    Ok(Some((key, read(&conversation))))
 }
 
 /// The owner's conversation `id` and where it stands. Two descents.
@@ -51,16 +69,7 @@ pub(crate) fn get(
     owner: UserId,
     id: ConversationId,
 ) -> Result<Option<(RowKey, Conversation)>> {
-    let Some(position) = find(ids, owner, id)? else {
-        return Ok(None);
-    };
-    let key = RowKey::new(owner, position);
-    let found = rows.get(key)?.ok_or_else(|| damaged("an id leads to no row"))?;
-    let conversation = decode(key, found.value())?;
-    if conversation.id != id {
-        return Err(damaged("an id leads to the row of another"));
-    }
-    Ok(Some((key, conversation.owned())))
+    read(rows, ids, owner, id, |conversation| conversation.owned())
 }
 
 /// The conversation of a row, its checksum verified.
@@ -79,6 +88,13 @@ pub(crate) fn copy_body(key: RowKey, record: &[u8], arena: &mut Vec<u8>) -> Resu
 /// The conversation in a body that [`copy_body`] copied.
 pub(crate) fn read_body(position: Position, body: &[u8]) -> Result<ConversationRef<'_>> {
     Body::reopened(body).conversation(position).map_err(damaged)
+}
+
+/// Whether the owner has any row. One descent.
+pub(crate) fn any(rows: &impl Records<RowKey>, owner: UserId) -> Result<bool> {
+    let all = RowKey::new(owner, Position::from_bits(0))
+        ..=RowKey::new(owner, Position::from_bits(u64::MAX));
+    Ok(rows.range(all)?.next().transpose()?.is_some())
 }
 
 /// The first free position of the owner's millisecond `at`. One descent.

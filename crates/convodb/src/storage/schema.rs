@@ -27,23 +27,37 @@ use crate::model::id::UserId;
 /// The format that this version writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 1;
 
+/// The tables' names on disk.
+pub(crate) mod names {
+    pub(crate) const CONVERSATIONS: &str = "conversations.v1";
+    pub(crate) const CONVERSATION_IDS: &str = "conversation_ids.v1";
+    pub(crate) const MESSAGES: &str = "messages.v1";
+    pub(crate) const TOTALS: &str = "totals.v1";
+    pub(crate) const USERS: &str = "users.v1";
+    pub(crate) const USER_NAMES: &str = "user_names.v1";
+    pub(crate) const ASSISTANTS: &str = "assistants.v1";
+    pub(crate) const ASSISTANT_NUMBERS: &str = "assistant_numbers.v1";
+    pub(crate) const TOKENS: &str = "tokens.v1";
+    pub(crate) const META: &str = "meta";
+}
+
 /// A table from a fixed-width key to bytes.
 pub(crate) type BytesTable<K> = TableDefinition<'static, Stored<K>, &'static [u8]>;
 /// A table of keys alone.
 pub(crate) type KeyTable<K> = TableDefinition<'static, Stored<K>, ()>;
 
-pub(crate) const CONVERSATIONS: BytesTable<RowKey> = table::<RowKey>("conversations.v1");
-pub(crate) const CONVERSATION_IDS: BytesTable<UuidKey> = table::<UuidKey>("conversation_ids.v1");
-pub(crate) const MESSAGES: BytesTable<MessageKey> = table::<MessageKey>("messages.v1");
-pub(crate) const TOTALS: BytesTable<TotalKey> = table::<TotalKey>("totals.v1");
-pub(crate) const USERS: BytesTable<UserId> = table::<UserId>("users.v1");
-pub(crate) const USER_NAMES: BytesTable<DigestKey> = table::<DigestKey>("user_names.v1");
-pub(crate) const ASSISTANTS: BytesTable<UuidKey> = table::<UuidKey>("assistants.v1");
+pub(crate) const CONVERSATIONS: BytesTable<RowKey> = table::<RowKey>(names::CONVERSATIONS);
+pub(crate) const CONVERSATION_IDS: BytesTable<UuidKey> = table::<UuidKey>(names::CONVERSATION_IDS);
+pub(crate) const MESSAGES: BytesTable<MessageKey> = table::<MessageKey>(names::MESSAGES);
+pub(crate) const TOTALS: BytesTable<TotalKey> = table::<TotalKey>(names::TOTALS);
+pub(crate) const USERS: BytesTable<UserId> = table::<UserId>(names::USERS);
+pub(crate) const USER_NAMES: BytesTable<DigestKey> = table::<DigestKey>(names::USER_NAMES);
+pub(crate) const ASSISTANTS: BytesTable<UuidKey> = table::<UuidKey>(names::ASSISTANTS);
 pub(crate) const ASSISTANT_NUMBERS: BytesTable<NumberKey> =
-    table::<NumberKey>("assistant_numbers.v1");
-pub(crate) const TOKENS: BytesTable<DigestKey> = table::<DigestKey>("tokens.v1");
+    table::<NumberKey>(names::ASSISTANT_NUMBERS);
+pub(crate) const TOKENS: BytesTable<DigestKey> = table::<DigestKey>(names::TOKENS);
 pub(crate) const META: TableDefinition<'static, &'static [u8], &'static [u8]> =
-    TableDefinition::new("meta");
+    TableDefinition::new(names::META);
 
 /// The index tables' names, by the number of their leading [`Field`].
 pub(crate) const INDEX_NAMES: [&str; Field::ALL.len()] = [

@@ -27,6 +27,8 @@ pub(crate) struct Sorter<K> {
     budget_bytes: usize,
     directory: PathBuf,
     spill: Option<Spill>,
+    /// A run was not written whole, and entries with it: nothing right can come of the rest.
+    failed: bool,
 }
 
 /// The runs on disk.
@@ -46,11 +48,13 @@ impl<K: FixedKey + Ord> Sorter<K> {
             budget_bytes,
             directory: directory.to_owned(),
             spill: None,
+            failed: false,
         }
     }
 
     /// Adds an entry, whose value `write` appends.
     pub(crate) fn push(&mut self, key: K, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        self.check()?;
         let start = self.values.len();
         write(&mut self.values);
         self.entries.push((key, start..self.values.len()));
@@ -60,8 +64,18 @@ impl<K: FixedKey + Ord> Sorter<K> {
         Ok(())
     }
 
+    fn check(&self) -> Result<()> {
+        if self.failed {
+            return Err(Error::Storage(
+                "entries were lost when they were sorted on disk".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
     /// Turns the buffer into a run on disk.
     fn spill(&mut self) -> Result<()> {
+        self.failed = true;
         let spill = match &mut self.spill {
             Some(spill) => spill,
             none => none.insert(Spill::create(&self.directory)?),
@@ -82,11 +96,13 @@ impl<K: FixedKey + Ord> Sorter<K> {
         drop(file);
         spill.runs.push(start..end);
         self.values.clear();
+        self.failed = false;
         Ok(())
     }
 
     /// The entries in order of key.
     pub(crate) fn sorted(mut self) -> Result<Sorted<K>> {
+        self.check()?;
         self.entries.sort_by_key(|(key, _)| *key);
         let mut runs: Vec<Run> = match &self.spill {
             Some(spill) => spill.runs.iter().cloned().map(Run::new).collect(),
@@ -221,6 +237,14 @@ mod tests {
 
     fn key(number: u32) -> NumberKey {
         NumberKey { owner: UserId::new(number % 3), number }
+    }
+
+    #[test]
+    fn after_a_run_that_was_not_written_nothing_is_sorted() {
+        let mut sorter = Sorter::new(1, Path::new("/no/such/directory"));
+        assert!(sorter.push(key(1), |_| {}).is_err());
+        assert!(sorter.push(key(2), |_| {}).is_err());
+        assert!(sorter.sorted().is_err());
     }
 
     #[test]

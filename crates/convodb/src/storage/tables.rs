@@ -30,6 +30,7 @@ pub(crate) struct ReadTables {
     pub(crate) assistants: Bytes<UuidKey>,
     pub(crate) assistant_numbers: Bytes<NumberKey>,
     pub(crate) tokens: Bytes<DigestKey>,
+    pub(crate) meta: ReadOnlyTable<&'static [u8], &'static [u8]>,
 }
 
 impl ReadTables {
@@ -52,6 +53,7 @@ impl ReadTables {
             assistants: read.open_table(schema::ASSISTANTS)?,
             assistant_numbers: read.open_table(schema::ASSISTANT_NUMBERS)?,
             tokens: read.open_table(schema::TOKENS)?,
+            meta: read.open_table(schema::META)?,
         })
     }
 
@@ -61,12 +63,13 @@ impl ReadTables {
     }
 }
 
-/// The tables that a write reads and changes at once. Index tables and totals are not among them:
-/// their changes are gathered, and written in key order when the group is complete.
+/// The tables that a write reads and changes at once, and the counters, which it only reads: their
+/// changes, like those of index tables, are gathered and written when the group is complete.
 pub(crate) struct WriteTables<'txn> {
     pub(crate) rows: Journaled<'txn, RowKey>,
     pub(crate) ids: Journaled<'txn, UuidKey>,
     pub(crate) messages: Journaled<'txn, MessageKey>,
+    pub(crate) totals: Journaled<'txn, TotalKey>,
     pub(crate) users: Journaled<'txn, UserId>,
     pub(crate) user_names: Journaled<'txn, DigestKey>,
     pub(crate) assistants: Journaled<'txn, UuidKey>,
@@ -80,6 +83,7 @@ impl<'txn> WriteTables<'txn> {
             rows: Journaled::open(write, schema::CONVERSATIONS)?,
             ids: Journaled::open(write, schema::CONVERSATION_IDS)?,
             messages: Journaled::open(write, schema::MESSAGES)?,
+            totals: Journaled::open(write, schema::TOTALS)?,
             users: Journaled::open(write, schema::USERS)?,
             user_names: Journaled::open(write, schema::USER_NAMES)?,
             assistants: Journaled::open(write, schema::ASSISTANTS)?,

@@ -1,15 +1,16 @@
 //! Counters by owner, day, assistant and type, kept in the same transaction as the rows that they
 //! count, so that volumes, trends and bills are short ranges and never a scan of conversations.
 
-use redb::{ReadableTable, WriteTransaction};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::encoding::key::{RowKey, TotalKey, kind_number};
 use crate::encoding::record::{TotalV1, decode_small, encode_small};
 use crate::error::{Error, Result};
 use crate::model::conversation::ConversationRef;
-use crate::storage::schema;
-
-const TABLE: &str = "totals.v1";
+use crate::storage::rows::Records;
+use crate::storage::schema::names;
+use crate::storage::tables::Journaled;
 
 impl TotalV1 {
     /// What one conversation counts for.
@@ -44,28 +45,38 @@ pub(crate) fn key(row: RowKey, conversation: &ConversationRef<'_>) -> TotalKey {
 
 /// The counter of a record.
 pub(crate) fn decode(key: TotalKey, record: &[u8]) -> Result<TotalV1> {
-    decode_small(&key, record).map_err(|what| Error::Corrupted { table: TABLE, what })
+    decode_small(&key, record).map_err(|what| Error::Corrupted { table: names::TOTALS, what })
 }
 
-/// Changes of counters, gathered over a group of writes and applied in key order.
+/// Changes of counters, gathered over a group of writes and applied in key order: one read and one
+/// write for each counter that changes, however often it does.
 #[derive(Default)]
 pub(crate) struct TotalChanges {
     changes: Vec<(TotalKey, i64, TotalV1)>,
+    /// What each counter that changes is on disk. It is read when the change is gathered, so that a
+    /// damaged counter fails the write that touches it and not the group.
+    stored: BTreeMap<TotalKey, TotalV1>,
 }
 
 impl TotalChanges {
     /// Gathers what takes the counters from `old` to `new`: see `IndexChanges::apply`.
     pub(crate) fn apply(
         &mut self,
+        totals: &impl Records<TotalKey>,
         row: RowKey,
         old: Option<&ConversationRef<'_>>,
         new: Option<&ConversationRef<'_>>,
-    ) {
+    ) -> Result<()> {
         for (conversation, sign) in [(old, -1), (new, 1)] {
-            if let Some(conversation) = conversation {
-                self.changes.push((key(row, conversation), sign, TotalV1::of(conversation)));
+            let Some(conversation) = conversation else { continue };
+            let key = key(row, conversation);
+            if let Entry::Vacant(unread) = self.stored.entry(key) {
+                let stored = totals.get(key)?.map(|record| decode(key, record.value()));
+                unread.insert(stored.transpose()?.unwrap_or_default());
             }
+            self.changes.push((key, sign, TotalV1::of(conversation)));
         }
+        Ok(())
     }
 
     /// How many changes are gathered: what [`TotalChanges::truncate`] takes.
@@ -90,24 +101,20 @@ impl TotalChanges {
         Ok(())
     }
 
-    /// Applies all changes: one read and one write for each counter that changes. A counter of
-    /// nothing is removed.
-    pub(crate) fn flush(&mut self, write: &WriteTransaction) -> Result<()> {
+    /// Applies all changes. A counter of nothing is removed.
+    pub(crate) fn flush(&mut self, table: &mut Journaled<'_, TotalKey>) -> Result<()> {
         self.merge()?;
-        let mut table = write.open_table(schema::TOTALS)?;
         for (key, _, delta) in self.changes.drain(..) {
-            if delta == TotalV1::default() {
-                continue;
-            }
-            let stored = table.get(key)?.map(|record| decode(key, record.value())).transpose()?;
-            let mut total = stored.unwrap_or_default();
+            let stored = self.stored.get(&key).copied().unwrap_or_default();
+            let mut total = stored;
             total.add(&delta, 1).ok_or_else(out_of_range)?;
             if total == TotalV1::default() {
                 table.remove(key)?;
-            } else {
-                table.insert(key, encode_small(&key, total).as_slice())?;
+            } else if total != stored {
+                table.put(key, &encode_small(&key, total))?;
             }
         }
+        self.stored.clear();
         Ok(())
     }
 }
@@ -122,5 +129,5 @@ fn sum(changes: &[(TotalKey, i64, TotalV1)]) -> Result<TotalV1> {
 }
 
 fn out_of_range() -> Error {
-    Error::Corrupted { table: TABLE, what: "a counter leaves its range" }
+    Error::Corrupted { table: names::TOTALS, what: "a counter leaves its range" }
 }

@@ -1,70 +1,22 @@
 //! The audit: each row has exactly its entries, each entry, id and message has its row, counters
-//! add up, every record decodes under its checksum. Memory: the counters of the store, once.
+//! add up, and whatever is found by walking a table is also found by looking it up. Memory: the
+//! counters of the store, once.
 
 use std::collections::BTreeMap;
 
 use redb::{ReadableTable, ReadableTableMetadata};
 
-use crate::encoding::key::{FixedKey, RowKey, TotalKey, UuidKey};
+use crate::encoding::key::{RowKey, TotalKey};
 use crate::encoding::record::TotalV1;
 use crate::encoding::term::{Field, Fingerprinter};
-use crate::error::Result;
-use crate::model::conversation::Conversation;
-use crate::model::id::{AssistantId, UserId};
-use crate::storage::tables::{Bytes, ReadTables};
-use crate::storage::{accounts, index, messages, rows, schema, totals};
-
-/// The most faults that are listed; all are counted.
-const LISTED: usize = 100;
-
-/// What an audit found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Audit {
-    /// Conversations.
-    pub conversations: u64,
-    /// Messages.
-    pub messages: u64,
-    /// Index entries.
-    pub entries: u64,
-    /// Counters.
-    pub counters: u64,
-    /// The first faults, at most 100.
-    pub faults: Vec<Fault>,
-    /// How many faults there are.
-    pub fault_count: u64,
-}
-
-/// Something that does not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// The table, by its name on disk.
-    pub table: &'static str,
-    /// What does not hold.
-    pub what: &'static str,
-    /// Whose data it is.
-    pub owner: UserId,
-}
-
-impl std::fmt::Display for Fault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {} (user {})", self.table, self.what, self.owner)
-    }
-}
-
-impl Audit {
-    /// Whether nothing is wrong.
-    #[must_use]
-    pub const fn is_clean(&self) -> bool {
-        self.fault_count == 0
-    }
-
-    fn fault(&mut self, table: &'static str, what: &'static str, owner: UserId) {
-        self.fault_count += 1;
-        if self.faults.len() < LISTED {
-            self.faults.push(Fault { table, what, owner });
-        }
-    }
-}
+use crate::error::{Error, Result};
+use crate::model::conversation::{Conversation, ConversationRef};
+use crate::model::id::UserId;
+use crate::model::position::Position;
+use crate::storage::audit::Audit;
+use crate::storage::schema::{self, names};
+use crate::storage::tables::ReadTables;
+use crate::storage::{accounts, index, messages, rows, totals, verify_accounts};
 
 /// An audit in progress.
 struct Auditor<'a, P> {
@@ -77,9 +29,12 @@ struct Auditor<'a, P> {
     of: u64,
 }
 
+/// Audits a committed state; `next_user` is what its `meta` says. `progress` is told how many of how
+/// many entries are checked.
 pub(crate) fn verify(
     tables: &ReadTables,
     fingerprinter: &Fingerprinter,
+    next_user: UserId,
     progress: impl FnMut(u64, u64),
 ) -> Result<Audit> {
     let mut of = tables.rows.len()? + tables.ids.len()? + tables.messages.len()?;
@@ -102,7 +57,7 @@ pub(crate) fn verify(
     }
     auditor.check_messages()?;
     auditor.check_totals()?;
-    auditor.check_accounts()?;
+    verify_accounts::verify(tables, next_user, &mut auditor.audit)?;
     (auditor.progress)(of, of);
     Ok(auditor.audit)
 }
@@ -115,44 +70,58 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
         self.done += 1;
     }
 
-    /// Each row decodes, has its id, its assistant and its entries, and counts.
+    /// Each row decodes.
     fn check_rows(&mut self) -> Result<()> {
-        const TABLE: &str = "conversations.v1";
+        let mut owner_exists = (UserId::new(0), false);
         for entry in self.tables.rows.iter()? {
             let (key, record) = entry?;
             let key = key.value();
             self.tick();
             self.audit.conversations += 1;
-            let Ok(row) = rows::decode(key, record.value()) else {
-                self.audit.fault(TABLE, "a record is damaged", key.owner);
-                continue;
-            };
-            if rows::find(&self.tables.ids, key.owner, row.id)? != Some(key.position) {
-                self.audit.fault(
-                    "conversation_ids.v1",
-                    "a row's id does not lead to it",
-                    key.owner,
-                );
-            }
-            if self
-                .tables
-                .assistants
-                .get(UuidKey { owner: key.owner, uuid: row.assistant.uuid() })?
-                .is_none()
-            {
-                self.audit.fault(TABLE, "a row's assistant does not exist", key.owner);
-            }
-            let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
-            for (leading, entry) in index::entries(key, &fingerprints) {
-                if self.tables.index(leading).get(entry)?.is_none() {
-                    let table = schema::INDEX_NAMES[leading as usize];
-                    self.audit.fault(table, "a row's entry is missing", key.owner);
+            if owner_exists.0 != key.owner {
+                owner_exists = (key.owner, self.tables.users.get(key.owner)?.is_some());
+                if !owner_exists.1 {
+                    self.audit.fault(
+                        names::CONVERSATIONS,
+                        "a row's owner does not exist",
+                        key.owner,
+                    );
                 }
             }
-            let counter = self.expected.entry(totals::key(key, &row)).or_default();
-            if counter.add(&TotalV1::of(&row), 1).is_none() {
-                self.audit.fault("totals.v1", "a sum leaves its range", key.owner);
+            match rows::decode(key, record.value()) {
+                Ok(row) => self.check_row(key, &row)?,
+                Err(_) => self.audit.fault(names::CONVERSATIONS, "a record is damaged", key.owner),
             }
+        }
+        Ok(())
+    }
+
+    /// A row is found, has its id, its assistant and its entries, and counts.
+    fn check_row(&mut self, key: RowKey, row: &ConversationRef<'_>) -> Result<()> {
+        let (tables, owner) = (self.tables, key.owner);
+        if tables.rows.get(key)?.is_none() {
+            self.audit.fault(names::CONVERSATIONS, "a row is not found by its key", owner);
+        }
+        let position = rows::find(&tables.ids, owner, row.id);
+        if self.audit.found(position, owner)? != Some(key.position) {
+            self.audit.fault(names::CONVERSATION_IDS, "a row's id does not lead to it", owner);
+        }
+        if !accounts::has_assistant(&tables.assistants, owner, row.assistant)? {
+            self.audit.fault(names::CONVERSATIONS, "a row's assistant does not exist", owner);
+        }
+        if messages::last_number(&tables.messages, key)? > row.message_count {
+            self.audit.fault(names::CONVERSATIONS, "a row counts too few messages", owner);
+        }
+        let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
+        for (leading, entry) in index::entries(key, &fingerprints) {
+            if tables.index(leading).get(entry)?.is_none() {
+                let table = schema::INDEX_NAMES[leading as usize];
+                self.audit.fault(table, "a row's entry is missing", owner);
+            }
+        }
+        let counter = self.expected.entry(totals::key(key, row)).or_default();
+        if counter.add(&TotalV1::of(row), 1).is_none() {
+            self.audit.fault(names::TOTALS, "a sum leaves its range", owner);
         }
         Ok(())
     }
@@ -163,16 +132,16 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
             let (key, position) = entry?;
             let key = key.value();
             self.tick();
-            let position = position.value().try_into().map(u64::from_be_bytes);
-            let row = match position {
-                Ok(bits) => self.row(RowKey::new(
-                    key.owner,
-                    crate::model::position::Position::from_bits(bits),
-                ))?,
+            let row = match position.value().try_into() {
+                Ok(bits) => {
+                    let position = Position::from_bits(u64::from_be_bytes(bits));
+                    self.row(RowKey::new(key.owner, position))?
+                }
                 Err(_) => None,
             };
             if row.is_none_or(|row| row.id.uuid() != key.uuid) {
-                self.audit.fault("conversation_ids.v1", "an id leads to no row of it", key.owner);
+                let what = "an id leads to no row of it";
+                self.audit.fault(names::CONVERSATION_IDS, what, key.owner);
             }
         }
         Ok(())
@@ -199,29 +168,32 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
         Ok(())
     }
 
-    /// Each message decodes and belongs to a row, and the numbers of a row have no gap.
+    /// Each message decodes, is found and belongs to a row, and the numbers of a row have no gap.
     fn check_messages(&mut self) -> Result<()> {
-        const TABLE: &str = "messages.v1";
         let mut before: Option<(RowKey, u32)> = None;
         for entry in self.tables.messages.iter()? {
             let (key, record) = entry?;
             let key = key.value();
             self.tick();
             self.audit.messages += 1;
+            let mut fault = |what| self.audit.fault(names::MESSAGES, what, key.owner);
             if messages::decode(key, record.value()).is_err() {
-                self.audit.fault(TABLE, "a record is damaged", key.owner);
+                fault("a record is damaged");
+            }
+            if self.tables.messages.get(key)?.is_none() {
+                fault("a message is not found by its key");
             }
             let expected = match before {
                 Some((row, number)) if row == key.row() => number.wrapping_add(1),
                 _ => {
                     if self.tables.rows.get(key.row())?.is_none() {
-                        self.audit.fault(TABLE, "a message has no row", key.owner);
+                        fault("a message has no row");
                     }
                     1
                 }
             };
             if key.number != expected {
-                self.audit.fault(TABLE, "a message is missing", key.owner);
+                fault("a message is missing");
             }
             before = Some((key.row(), key.number));
         }
@@ -230,70 +202,29 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
 
     /// The counters are those of the rows.
     fn check_totals(&mut self) -> Result<()> {
-        const TABLE: &str = "totals.v1";
         for entry in self.tables.totals.iter()? {
             let (key, record) = entry?;
             let key = key.value();
             self.audit.counters += 1;
+            let mut fault = |what| self.audit.fault(names::TOTALS, what, key.owner);
             match (totals::decode(key, record.value()), self.expected.remove(&key)) {
-                (Err(_), _) => self.audit.fault(TABLE, "a record is damaged", key.owner),
-                (Ok(_), None) => self.audit.fault(TABLE, "a counter has no rows", key.owner),
-                (Ok(stored), Some(counted)) if stored != counted => {
-                    self.audit.fault(TABLE, "a counter is wrong", key.owner);
-                }
+                (Err(_), _) => fault("a record is damaged"),
+                (Ok(_), None) => fault("a counter has no rows"),
+                (Ok(stored), Some(counted)) if stored != counted => fault("a counter is wrong"),
                 (Ok(_), Some(_)) => {}
+            }
+            if self.tables.totals.get(key)?.is_none() {
+                fault("a counter is not found by its key");
             }
         }
         for key in std::mem::take(&mut self.expected).into_keys() {
-            self.audit.fault(TABLE, "a counter is missing", key.owner);
-        }
-        Ok(())
-    }
-
-    /// Users, assistants and tokens decode, and the look-ups by name and number agree.
-    fn check_accounts(&mut self) -> Result<()> {
-        let tables = self.tables;
-        for entry in tables.users.iter()? {
-            let id = entry?.0.value();
-            let named = match accounts::user(&tables.users, id) {
-                Ok(Some(user)) => accounts::user_of_name(&tables.user_names, &user.name)?,
-                Ok(None) | Err(_) => None,
-            };
-            if named != Some(id) {
-                self.audit.fault("users.v1", "a record is damaged or its name is missing", id);
-            }
-        }
-        for entry in tables.assistants.iter()? {
-            let key = entry?.0.value();
-            let (owner, id) = (key.owner, AssistantId::new(key.uuid));
-            let numbered = match accounts::assistant(&tables.assistants, owner, id) {
-                Ok(Some(assistant)) => accounts::assistant_of_number(
-                    &tables.assistant_numbers,
-                    owner,
-                    assistant.number,
-                )?,
-                Ok(None) | Err(_) => None,
-            };
-            if numbered != Some(id) {
-                let what = "a record is damaged or its number is missing";
-                self.audit.fault("assistants.v1", what, owner);
-            }
-        }
-        self.check_each_decodes(&tables.tokens)
-    }
-
-    fn check_each_decodes<K: FixedKey>(&mut self, table: &Bytes<K>) -> Result<()> {
-        for entry in table.iter()? {
-            let (key, record) = entry?;
-            if crate::encoding::record::open(&key.value(), record.value()).is_err() {
-                self.audit.fault("tokens.v1", "a record is damaged", UserId::new(0));
-            }
+            self.audit.fault(names::TOTALS, "a counter is missing", key.owner);
         }
         Ok(())
     }
 
     /// The row of a key, if it is there and whole.
-    fn row(&self, key: RowKey) -> Result<Option<Conversation>> {
+    fn row(&self, key: RowKey) -> Result<Option<Conversation>, Error> {
         let found = self.tables.rows.get(key)?;
         Ok(found.and_then(|record| rows::decode(key, record.value()).ok().map(|row| row.owned())))
     }

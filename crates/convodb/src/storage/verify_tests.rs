@@ -3,11 +3,12 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use crate::encoding::key::{DigestKey, FixedKey, IndexKey};
-use crate::encoding::record::{TotalV1, encode_small};
+use crate::encoding::record::{AccountV1, TotalV1, encode_conversation, encode_small};
 use crate::encoding::stored::Stored;
 use crate::encoding::term::{Field, Term};
+use crate::model::conversation::Conversation;
 use crate::storage::schema::{self, BytesTable};
-use crate::storage::totals;
+use crate::storage::{rows, totals};
 use crate::testing::RawStore;
 
 /// Plants a fault in a sound store and checks that the audit names its table and tells what it is.
@@ -56,15 +57,60 @@ fn damaged_records() {
     check(damage(schema::CONVERSATIONS), "conversations.v1", what);
     check(damage(schema::MESSAGES), "messages.v1", what);
     check(damage(schema::TOTALS), "totals.v1", what);
-    let account = "a record is damaged or its name is missing";
-    check(damage(schema::USERS), "users.v1", account);
-    let account = "a record is damaged or its number is missing";
-    check(damage(schema::ASSISTANTS), "assistants.v1", account);
-    let plant_token = |write: &WriteTransaction| {
+    let checksum = "a record's checksum does not match";
+    check(damage(schema::USERS), "users.v1", checksum);
+    check(damage(schema::ASSISTANTS), "assistants.v1", checksum);
+    check(plant_token(b"a record of nothing"), "tokens.v1", checksum);
+    check(plant_token(b"short"), "tokens.v1", "a record is too short");
+}
+
+fn plant_token(record: &'static [u8]) -> impl FnOnce(&WriteTransaction) {
+    move |write| {
         let mut tokens = write.open_table(schema::TOKENS).unwrap();
-        tokens.insert(DigestKey([1; 32]), b"no record".as_slice()).unwrap();
+        tokens.insert(DigestKey([1; 32]), record).unwrap();
+    }
+}
+
+#[test]
+fn look_ups_that_lead_astray() {
+    let astray = |write: &WriteTransaction| {
+        let mut ids = write.open_table(schema::CONVERSATION_IDS).unwrap();
+        let stored = all(&ids);
+        ids.insert(stored[0].0, stored[1].1.as_slice()).unwrap();
     };
-    check(plant_token, "tokens.v1", what);
+    check(astray, "conversation_ids.v1", "a row's id does not lead to it");
+    check(astray, "conversation_ids.v1", "an id leads to no row of it");
+    let cut_short = |write: &WriteTransaction| {
+        let mut ids = write.open_table(schema::CONVERSATION_IDS).unwrap();
+        let (key, _) = all(&ids).remove(0);
+        ids.insert(key, b"7 bytes".as_slice()).unwrap();
+    };
+    check(cut_short, "conversation_ids.v1", "a position is not 8 bytes");
+    let orphan = |write: &WriteTransaction| {
+        let key = DigestKey([1; 32]);
+        let account = AccountV1 { name: String::new(), number: 99, created_at: 0 };
+        let mut tokens = write.open_table(schema::TOKENS).unwrap();
+        tokens.insert(key, encode_small(&key, account).as_slice()).unwrap();
+    };
+    check(orphan, "tokens.v1", "a token's user does not exist");
+    let repeat_number = |write: &WriteTransaction| {
+        let mut meta = write.open_table(schema::META).unwrap();
+        meta.insert(b"next_user".as_slice(), 1_u32.to_be_bytes().as_slice()).unwrap();
+    };
+    check(repeat_number, "meta", "a user's number would be given again");
+}
+
+#[test]
+fn rows_that_count_too_few_messages() {
+    let miscount = |write: &WriteTransaction| {
+        let mut rows = write.open_table(schema::CONVERSATIONS).unwrap();
+        let (key, record) = all(&rows).pop().unwrap();
+        let row = Conversation { message_count: 1, ..rows::decode(key, &record).unwrap().owned() };
+        let mut record = Vec::new();
+        encode_conversation(key, &row.borrowed(), &mut record);
+        rows.insert(key, record.as_slice()).unwrap();
+    };
+    check(miscount, "conversations.v1", "a row counts too few messages");
 }
 
 #[test]
@@ -114,9 +160,15 @@ fn lost_rows_ids_and_messages() {
     check(lose(schema::CONVERSATIONS), "index_sender.v1", "an entry leads to no row");
     check(lose(schema::MESSAGES), "messages.v1", "a message is missing");
     check(lose(schema::ASSISTANTS), "conversations.v1", "a row's assistant does not exist");
-    let what = "a record is damaged or its number is missing";
-    check(lose(schema::ASSISTANT_NUMBERS), "assistants.v1", what);
-    check(lose(schema::USER_NAMES), "users.v1", "a record is damaged or its name is missing");
+    let what = "an assistant's number does not lead to it";
+    check(lose(schema::ASSISTANT_NUMBERS), "assistant_numbers.v1", what);
+    let what = "a number leads to no assistant of it";
+    check(lose(schema::ASSISTANTS), "assistant_numbers.v1", what);
+    let what = "a user's name does not lead to the user";
+    check(lose(schema::USER_NAMES), "user_names.v1", what);
+    check(lose(schema::USERS), "user_names.v1", "a name leads to no user of it");
+    check(lose(schema::USERS), "conversations.v1", "a row's owner does not exist");
+    check(lose(schema::USERS), "assistants.v1", "an assistant's owner does not exist");
     let lose_last_row = |write: &WriteTransaction| {
         let mut rows = write.open_table(schema::CONVERSATIONS).unwrap();
         let (key, _) = all(&rows).pop().unwrap();

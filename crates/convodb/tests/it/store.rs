@@ -3,7 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::channel;
 
-use convodb::{AssistantId, Error, Message, Role, Store, StoreOptions, Timestamp};
+use convodb::{
+    AssistantId, BulkOptions, ChannelKind, Error, Filter, ListRequest, Message, Role, Store,
+    StoreOptions, Timestamp,
+};
 
 use crate::{Owner, count};
 
@@ -83,6 +86,42 @@ fn a_write_that_fails_is_taken_back_alone() {
     assert_eq!((failed.count(), count(&store, user)), (3, 6));
     let audit = store.snapshot().verify(|_, _| {}).unwrap();
     assert!(audit.is_clean(), "{:?}", audit.faults);
+}
+
+/// A deleted row's place, and so its index entries, may be taken again by a load in the same group.
+#[test]
+fn a_row_that_is_deleted_and_loaded_again_in_one_group_is_in_every_list() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let (user, store_ref) = (owner.user, &store);
+    let conversation = owner.conversation();
+    let id = conversation.id;
+    store.insert(user, conversation.clone()).unwrap();
+    let mut loader = store.bulk_load(BulkOptions::default());
+    loader.push(user, &conversation, &[]).unwrap();
+    let outcomes = in_one_group(
+        &store,
+        vec![
+            Box::new(move || store_ref.delete(user, id).map(|()| 0)),
+            Box::new(move || loader.finish(|_, _| {}).map(|report| report.inserted)),
+        ],
+    );
+    // Whichever came first: a load that finds the row leaves it, and then it is deleted.
+    let loaded = *outcomes[1].as_ref().unwrap();
+    let filter = Filter { kind: Some(ChannelKind::Widget), ..Filter::default() };
+    let request = ListRequest { filter, ..ListRequest::default() };
+    assert_eq!(store.snapshot().list(user, &request).unwrap().len() as u64, loaded);
+    let audit = store.snapshot().verify(|_, _| {}).unwrap();
+    assert!(audit.is_clean(), "{:?}", audit.faults);
+}
+
+#[test]
+fn a_store_cannot_be_closed_from_inside_a_write() {
+    let store = Store::in_memory().unwrap();
+    let inner = store.clone();
+    let outcome = store.write(move |_| Ok(inner.close()));
+    assert!(matches!(outcome, Ok(Err(Error::NestedWrite))));
+    store.create_user("still open".parse().unwrap(), Timestamp::MIN).unwrap();
 }
 
 #[test]
@@ -181,6 +220,17 @@ fn what_a_write_may_not_do() {
     let other = owner.conversation().id;
     let renamed = store.update(user, id, move |row| row.id = other);
     assert!(matches!(renamed, Err(Error::Invalid { field: "id", .. })));
+    store
+        .append_message(
+            user,
+            id,
+            Message::new(Role::User, "hi".to_owned(), Timestamp::MIN).unwrap(),
+        )
+        .unwrap();
+    let uncounted = store.update(user, id, |row| row.message_count = 0);
+    assert!(matches!(uncounted, Err(Error::Invalid { field: "message_count", .. })));
+    store.delete(user, id).unwrap();
+    store.insert(user, conversation.clone()).unwrap();
     let given_away = store.update(user, id, move |row| row.assistant = stranger);
     assert!(matches!(given_away, Err(Error::AssistantNotFound)));
     assert_eq!(store.snapshot().get(user, id).unwrap(), Some(conversation));

@@ -1,0 +1,203 @@
+//! `convodb serve`: the store over HTTP, until Ctrl-C or SIGTERM; with `--demo`, one that is made
+//! up first.
+//!
+//! The only verb with a runtime. A first signal lets requests in flight finish, a second one does
+//! not; both ways the store is closed, and its file is whole.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use convodb::{Store, UserId};
+use convodb_http::Config;
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::runtime::Builder;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Serve, Usage};
+use crate::console::{now, say};
+use crate::demo;
+use crate::open::{WhileServed, existing, existing_or_new};
+
+/// How long work that a second signal left behind may go on.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Serves until a signal.
+pub(crate) fn run(verb: &Serve) -> Result<()> {
+    start_log(&verb.log)?;
+    let runtime =
+        Builder::new_multi_thread().enable_all().build().context("cannot start the server")?;
+    // Before the store: who cannot listen needs no data.
+    let listener = runtime.block_on(TcpListener::bind(&verb.listen));
+    let listener = listener.map_err(|error| cannot_listen(verb, &error))?;
+    let address = listener.local_addr().context("cannot listen")?;
+    let signals =
+        runtime.block_on(async { Ok::<_, io::Error>([Signals::new()?, Signals::new()?]) });
+    let signals = signals.context("cannot listen for signals")?;
+
+    let (store, temporary) = open(verb)?;
+    let base = base_url(address);
+    if verb.demo {
+        let user = demo::ensure(&store, now()?)?;
+        introduce(&store, user, &base)?;
+    }
+    let public = verb.public_url.as_ref().map(|url| format!(", public as {url}"));
+    let public = public.unwrap_or_default();
+    say(format_args!("listening on {base}{public}; Ctrl-C or SIGTERM stops it"));
+    let config = Config { public_url: verb.public_url.clone() };
+    let served = runtime.block_on(serve(store.clone(), listener, config, signals));
+    runtime.shutdown_timeout(PATIENCE);
+    let closed = store.close().context("the store was not closed cleanly");
+    served.context("the server failed")?;
+    closed?;
+    if let Some(directory) = temporary {
+        directory.close().context("cannot remove the temporary store")?;
+    }
+    say("stopped");
+    Ok(())
+}
+
+fn start_log(directives: &str) -> Result<()> {
+    let filter = EnvFilter::try_new(directives)
+        .map_err(|error| anyhow!(Usage(format!("--log {directives}: {error}"))))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    log.try_init().map_err(|error| anyhow!("cannot start the log: {error}"))
+}
+
+/// The store to serve, and the directory to remove at the end where it is a temporary one.
+fn open(verb: &Serve) -> Result<(Store, Option<TempDir>)> {
+    let cache_bytes = verb.cache_bytes.0;
+    match &verb.db {
+        Some(path) if verb.demo => {
+            Ok((existing_or_new(path, cache_bytes, WhileServed::Stop)?, None))
+        }
+        Some(path) => Ok((existing(path, cache_bytes, WhileServed::Stop)?, None)),
+        None => {
+            let prefix = "convodb-demo-";
+            let directory = tempfile::Builder::new()
+                .prefix(prefix)
+                .tempdir()
+                .context("cannot make a temporary directory for the demo")?;
+            let path = directory.path().join("demo.convodb");
+            Ok((existing_or_new(&path, cache_bytes, WhileServed::Stop)?, Some(directory)))
+        }
+    }
+}
+
+fn cannot_listen(verb: &Serve, error: &io::Error) -> anyhow::Error {
+    let listen = &verb.listen;
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return anyhow!(
+            "cannot listen on {listen}: another process does, perhaps another `convodb serve`; \
+             --listen 127.0.0.1:0 takes a free port"
+        );
+    }
+    anyhow!("cannot listen on {listen}: {error}")
+}
+
+/// The URL at which a program on this machine reaches the server.
+fn base_url(address: SocketAddr) -> String {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(ip, address.port()))
+}
+
+/// Prints a fresh token and what to try with it.
+fn introduce(store: &Store, user: UserId, base: &str) -> Result<()> {
+    let token = store.create_token(user, now()?)?;
+    let list = format!("{base}/api/user/conversations");
+    let curl =
+        |query: &str| format!("curl -sS -H 'Authorization: Bearer {token}' '{list}?{query}'");
+    say(format_args!("a demo store of the user {}; a fresh token for it:\n", demo::USER));
+    say(format_args!("  {token}\n\nto try it:\n"));
+    say(format_args!("  {}", curl("type=whatsapp")));
+    if let Some(phone) = demo::frequent_phone(store, user)? {
+        say(format_args!("  {}", curl(&format!("customer_phone={phone}"))));
+    }
+    say("");
+    Ok(())
+}
+
+/// Serves until the first signal and its requests are done, or until the second signal.
+async fn serve(
+    store: Store,
+    listener: TcpListener,
+    config: Config,
+    [mut first, mut second]: [Signals; 2],
+) -> io::Result<()> {
+    let stop = async move {
+        first.next().await;
+        say("stopping once the requests in flight are done; a second signal stops at once");
+    };
+    let hurried = async move {
+        second.next().await;
+        second.next().await;
+    };
+    tokio::select! {
+        served = convodb_http::serve(store, listener, config, stop) => served,
+        () = hurried => Ok(()),
+    }
+}
+
+/// The signals that ask a process to stop.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[allow(clippy::unnecessary_wraps, reason = "where there are signals, this can fail")]
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        // Where Ctrl-C cannot be heard, nothing but the end of the process stops it.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_printed_url_can_be_reached() {
+        #[track_caller]
+        fn check(address: &str, expected: &str) {
+            assert_eq!(base_url(address.parse().unwrap()), expected);
+        }
+        check("127.0.0.1:8080", "http://127.0.0.1:8080");
+        check("0.0.0.0:80", "http://127.0.0.1:80");
+        check("[::]:8080", "http://[::1]:8080");
+        check("[2001:db8::1]:8080", "http://[2001:db8::1]:8080");
+    }
+}

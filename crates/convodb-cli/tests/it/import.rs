@@ -1,0 +1,176 @@
+//! `import`: every packing, twice, and with lines that cannot be taken.
+
+use std::io::Write;
+
+use crate::command::Place;
+
+const ASSISTANT: &str = "a1b2c3d4-5678-40ab-8def-1234567890ab";
+
+/// Four conversations, one of each type, as `list` prints them, oldest first.
+pub(crate) fn items() -> [String; 4] {
+    let item = |n: u8, kind: &str, variables: &str, rest: &str, ends: &str| {
+        format!(
+            "{{\"id\":\"7c9e6679-7425-40de-944b-e07fc1f90ae{n}\",\"assistant_id\":\"{ASSISTANT}\",\
+             \"assistant_name\":\"Support\",\"type\":\"{kind}\",\"variables\":{variables}{rest},\
+             \"message_count\":2,\"total_cost\":0.0032,\"ai_enabled\":true,\
+             \"created_at\":\"2025-01-2{n} 10:15:00\",\"updated_at\":\"2025-01-2{n} 10:28:45\"{ends}}}"
+        )
+    };
+    let contacts = ",\"whatsapp_sender\":{\"name\":\"Acme\",\"phone\":\"+15550100001\"},\
+                    \"customer\":{\"name\":null,\"phone\":\"+4915550100001\"}";
+    [
+        item(1, "test", "null", "", ""),
+        item(2, "widget", "{\"a\": 1.10}", "", ""),
+        item(3, "api", "null", ",\"external_identifier\":\"crm-1\"", ""),
+        item(4, "whatsapp", "null", "", contacts),
+    ]
+}
+
+/// The same as the lines of a file, with two messages each.
+pub(crate) fn file() -> Vec<u8> {
+    let messages = ",\"messages\":[\
+         {\"role\":\"user\",\"content\":\"Hello?\",\"created_at\":\"2025-01-25 10:15:00\"},\
+         {\"role\":\"assistant\",\"content\":\"Hi!\",\"created_at\":\"2025-01-25 10:16:00\"}]}\n";
+    items().map(|item| format!("{}{messages}", &item[..item.len() - 1])).concat().into_bytes()
+}
+
+fn import(path: &str) -> [&str; 6] {
+    ["import", "--db", "s.convodb", "--user", "acme", path]
+}
+
+#[track_caller]
+fn check_store(place: &Place) {
+    let list = ["list", "--db", "s.convodb", "--user", "acme", "--order", "asc", "--json"];
+    assert_eq!(place.run(list).succeeded(), items().map(|item| item + "\n").concat());
+    let audit = place.run(["verify", "--db", "s.convodb", "--json"]).succeeded();
+    assert!(audit.starts_with(r#"{"conversations":4,"messages":8,"#), "{audit}");
+    assert!(audit.contains(r#""fault_count":0,"faults":[]}"#), "{audit}");
+}
+
+#[test]
+fn every_packing_gives_the_same_store() {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&file()).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = zstd::encode_all(file().as_slice(), 1).unwrap();
+    let unnamed = gzip.clone();
+    for (name, bytes) in
+        [("c.jsonl", file()), ("c.jsonl.gz", gzip), ("c.jsonl.zst", zstd), ("c", unnamed)]
+    {
+        let place = Place::with_user();
+        place.write(name, bytes);
+        let ran = place.run(import(name));
+        let said = "inserted 4 conversations with 8 messages, created 1 assistant (";
+        assert!(ran.err.starts_with(said), "{ran:?}");
+        assert_eq!(ran.succeeded(), "");
+        check_store(&place);
+    }
+}
+
+#[test]
+fn standard_input_is_a_file_like_any() {
+    let place = Place::with_user();
+    place.run_with(import("-"), &file()).succeeded();
+    check_store(&place);
+}
+
+#[test]
+fn a_second_run_changes_nothing_and_says_so() {
+    let place = Place::with_user();
+    place.write("c.jsonl", file());
+    place.run(import("c.jsonl")).succeeded();
+    place.run(["assistant", "rename", "--db", "s.convodb", "--user", "acme", "1", "Renamed"]);
+    let ran = place.run(import("c.jsonl"));
+    let said = "nothing changed: all 4 conversations were already there (";
+    assert!(ran.err.starts_with(said), "{ran:?}");
+    ran.succeeded();
+
+    let list = ["list", "--db", "s.convodb", "--user", "acme", "--json"];
+    let renamed = items().map(|item| item.replace("Support", "Renamed") + "\n");
+    let newest_first: String = renamed.into_iter().rev().collect();
+    assert_eq!(place.run(list).succeeded(), newest_first, "an assistant keeps its name");
+
+    let again = place.run(import("c.jsonl").into_iter().chain(["--json"])).succeeded();
+    let expected = r#"{"inserted":0,"already_present":4,"messages":0,"assistants_created":0,"#;
+    assert!(again.starts_with(expected), "{again}");
+}
+
+#[test]
+fn what_list_prints_can_be_imported() {
+    let place = Place::with_user();
+    place.write("c.jsonl", file());
+    place.run(import("c.jsonl")).succeeded();
+    let list = ["list", "--db", "s.convodb", "--user", "acme", "--all", "--json"];
+    let exported = place.run(list).succeeded();
+
+    let import = ["import", "--db", "other.convodb", "--user", "new", "--create-user", "-"];
+    place.run_with(import, exported.as_bytes()).succeeded();
+    let list = ["list", "--db", "other.convodb", "--user", "new", "--all", "--json"];
+    assert_eq!(place.run(list).succeeded(), exported);
+}
+
+#[test]
+fn lines_that_cannot_be_taken_are_kept_with_their_reason() {
+    let [first, second, ..] = items();
+    let few = second.replace("\"message_count\":2", "\"message_count\":0");
+    let few = format!(
+        "{},\"messages\":[{{\"role\":\"user\",\"content\":\"a\",\
+                       \"created_at\":\"2025-01-25\"}}]}}",
+        &few[..few.len() - 1]
+    );
+    let nameless = second
+        .replace("\"assistant_name\":\"Support\",", "")
+        .replace(ASSISTANT, "00000000-0000-4000-8000-000000000000");
+    let lines = ["{\"id\":", "", "{}", &first, &few, &nameless, "not json"];
+
+    let place = Place::with_user();
+    place.write("c.jsonl", lines.join("\n"));
+    let ran = place.run(import("c.jsonl"));
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    assert!(ran.err.starts_with("inserted 1 conversation with 0 messages"), "{ran:?}");
+    assert!(ran.err.contains("5 lines rejected, with reasons, to c.jsonl.rejects.jsonl"));
+
+    let rejects = place.read("c.jsonl.rejects.jsonl");
+    let rejects: Vec<serde_json::Value> =
+        rejects.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let numbers: Vec<u64> = rejects.iter().map(|r| r["line"].as_u64().unwrap()).collect();
+    assert_eq!(numbers, [1, 3, 5, 6, 7]);
+    for reject in &rejects {
+        let number = usize::try_from(reject["line"].as_u64().unwrap()).unwrap();
+        assert_eq!(reject["text"], lines[number - 1]);
+    }
+    let reason = |at: usize| rejects[at]["reason"].as_str().unwrap().to_owned();
+    assert!(reason(0).contains("not valid JSON"), "{}", reason(0));
+    assert!(reason(2).contains("message_count must not be less"), "{}", reason(2));
+    assert!(reason(3).contains("assistant_name must be given"), "{}", reason(3));
+
+    let ran = place.run(import("c.jsonl").into_iter().chain(["--rejects", "r.jsonl", "--json"]));
+    assert_eq!(ran.code, Some(3));
+    let summary: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!(summary["rejected"], 5);
+    assert_eq!(summary["rejects_file"], "r.jsonl");
+    assert_eq!(place.read("r.jsonl"), place.read("c.jsonl.rejects.jsonl"));
+}
+
+#[test]
+fn an_input_that_breaks_off_keeps_what_came_before() {
+    let place = Place::with_user();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&file()).unwrap();
+    let mut gzip = gzip.finish().unwrap();
+    // The checksum at the end is missing; every line was there.
+    gzip.truncate(gzip.len() - 4);
+    place.write("c.jsonl.gz", gzip);
+    let error = place.run(import("c.jsonl.gz")).failed(1);
+    assert!(error.contains("stopped before the end of c.jsonl.gz"), "{error}");
+    check_store(&place);
+}
+
+#[test]
+fn an_import_without_its_user_names_the_way() {
+    let place = Place::with_user();
+    place.write("c.jsonl", file());
+    let error = place.run(["import", "--db", "s.convodb", "--user", "bob", "c.jsonl"]).failed(1);
+    assert!(error.contains("`convodb user create --db s.convodb bob`"), "{error}");
+    assert!(place.run(import("missing.jsonl")).failed(1).contains("cannot open missing.jsonl"));
+}

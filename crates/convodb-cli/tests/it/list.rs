@@ -1,0 +1,106 @@
+//! `list`: filters, pages, and readers that stop early.
+
+use std::io::Read;
+use std::process::Stdio;
+
+use crate::command::Place;
+use crate::import::{file, items};
+
+const LIST: [&str; 5] = ["list", "--db", "s.convodb", "--user", "acme"];
+
+fn filled() -> Place {
+    let place = Place::with_user();
+    let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];
+    place.run_with(import, &file()).succeeded();
+    place
+}
+
+#[test]
+fn filters_narrow_the_list() {
+    let place = filled();
+    let [test, widget, api, whatsapp] = items();
+    let check = |flags: &[&str], expected: &[&String]| {
+        let list = LIST.iter().chain(flags).chain(&["--json"]);
+        let expected: String = expected.iter().map(|item| format!("{item}\n")).collect();
+        assert_eq!(place.run(list).succeeded(), expected, "{flags:?}");
+    };
+    check(&["--type", "widget"], &[&widget]);
+    check(&["--customer-phone", "+4915550100001"], &[&whatsapp]);
+    check(&["--sender-phone", "+15550100001", "--type", "whatsapp"], &[&whatsapp]);
+    check(&["--external-identifier", "crm-1"], &[&api]);
+    check(&["--assistant", "1", "--from", "2025-01-23"], &[&whatsapp, &api]);
+    check(&["--to", "2025-01-23", "--order", "asc"], &[&test, &widget]);
+    check(&["--customer-phone", "+4915550100001", "--type", "api"], &[]);
+    check(&["--all", "--per-page", "3"], &[&whatsapp, &api, &widget, &test]);
+}
+
+#[test]
+fn cursors_lead_on_and_back() {
+    let place = filled();
+    let [test, widget, api, whatsapp] = items();
+    let page = |flags: &[&str]| {
+        let ran = place.run(LIST.iter().chain(flags).chain(&["--json"]));
+        assert_eq!(ran.code, Some(0), "{ran:?}");
+        let cursor = |name: &str| {
+            let line = ran.err.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+            line.map(str::to_owned)
+        };
+        (ran.out.clone(), cursor("next:"), cursor("prev:"))
+    };
+    let (first, next, prev) = page(&["--per-page", "2"]);
+    assert_eq!((first.as_str(), prev), (format!("{whatsapp}\n{api}\n").as_str(), None));
+    let (second, end, prev) = page(&[&next.unwrap()]);
+    assert_eq!((second.as_str(), end), (format!("{widget}\n{test}\n").as_str(), None));
+    let (back, ..) = page(&[&prev.unwrap()]);
+    assert_eq!(back, first);
+}
+
+#[test]
+fn a_table_is_for_people() {
+    let place = filled();
+    let table = place.run(LIST).succeeded();
+    let lines: Vec<&str> = table.lines().collect();
+    assert_eq!(lines.len(), 5, "{table}");
+    assert!(lines[0].starts_with("ID ") && lines[0].contains("  CREATED "), "{table}");
+    assert!(lines[1].contains("  whatsapp  +4915550100001"), "{table}");
+    assert!(lines[1].contains("  0.0032  on"), "{table}");
+}
+
+#[test]
+fn wrong_flags_are_told_apart_from_failures() {
+    let place = filled();
+    let long = "4915".repeat(20);
+    for flags in [
+        ["--per-page", "101"],
+        ["--type", "sms"],
+        ["--from", "yesterday"],
+        ["--cursor", "garbage"],
+        ["--customer-phone", &long],
+        ["--assistant", "Support"],
+    ] {
+        let error = place.run(LIST.iter().chain(&flags)).failed(2);
+        assert!(error.starts_with("error: ") && error.contains(flags[0]), "{error}");
+        assert!(!error.contains(&long), "a phone was repeated");
+    }
+    assert!(place.run(LIST.iter().chain(&["--assistant", "7"])).failed(1).contains("7"));
+}
+
+#[test]
+fn a_closed_pipe_is_no_failure() {
+    let place = Place::with_user();
+    let [item, ..] = items();
+    // Far more than a pipe holds, so that the writer meets its end.
+    let lines: String =
+        (0..2000).map(|n| item.replace("7c9e6679", &format!("{n:08x}")) + "\n").collect();
+    let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];
+    place.run_with(import, lines.as_bytes()).succeeded();
+
+    let mut command = place.command(LIST.iter().chain(&["--all", "--json"]));
+    let piped = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = piped.spawn().unwrap();
+    let mut start = [0; 100];
+    child.stdout.take().unwrap().read_exact(&mut start).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+}

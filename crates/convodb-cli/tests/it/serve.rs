@@ -1,0 +1,165 @@
+//! `serve`: the demo answers, holds its file, and stops when it is asked to.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::time::Duration;
+
+use crate::command::Place;
+
+/// A running server. Killed when a test fails before it has stopped it.
+struct Server {
+    child: Child,
+    err: BufReader<ChildStderr>,
+    address: String,
+    token: Option<String>,
+    /// The path and query of each curl line.
+    targets: Vec<String>,
+}
+
+impl Server {
+    /// Starts a server and reads what it says until it listens.
+    fn start(place: &Place, args: &[&str]) -> Self {
+        let args = ["serve", "--listen", "127.0.0.1:0"].iter().chain(args);
+        let mut child = place.command(args).stderr(Stdio::piped()).spawn().unwrap();
+        let err = BufReader::new(child.stderr.take().unwrap());
+        let (address, token, targets) = (String::new(), None, Vec::new());
+        let mut server = Self { child, err, address, token, targets };
+        server.hear_until_it_listens();
+        server
+    }
+
+    fn hear_until_it_listens(&mut self) {
+        while self.address.is_empty() {
+            let mut line = String::new();
+            assert_ne!(self.err.read_line(&mut line).unwrap(), 0, "the server ended early");
+            let line = line.trim();
+            if let Some(url) = line.strip_prefix("curl").and_then(|rest| rest.split('\'').nth(3)) {
+                let path = url.strip_prefix("http://").and_then(|rest| rest.find('/')).unwrap();
+                self.targets.push(url["http://".len() + path..].to_owned());
+            } else if line.starts_with("cvdb_") {
+                self.token = Some(line.to_owned());
+            } else if let Some(rest) = line.strip_prefix("listening on http://") {
+                self.address = rest.split([';', ',']).next().unwrap().to_owned();
+            }
+        }
+    }
+
+    /// The body of the answer to a GET.
+    fn get(&self, target: &str) -> serde_json::Value {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let (address, token) = (&self.address, self.token.as_deref().unwrap());
+        let request = format!(
+            "GET {target} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\
+             Connection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
+        serde_json::from_str(body).unwrap()
+    }
+
+    /// Stops the server as `kill` does, and gives what it said last.
+    #[track_caller]
+    fn stop(mut self, signal: &str) -> String {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+        let mut last = String::new();
+        self.err.read_to_string(&mut last).unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.code(), Some(0), "{last}");
+        last
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn the_demo_answers_what_it_says_to_try_and_stops_cleanly() {
+    let place = Place::empty();
+    let server = Server::start(&place, &["--demo", "--db", "demo.convodb"]);
+    assert_eq!(server.targets.len(), 2);
+
+    let page = server.get(&server.targets[0]);
+    assert_eq!(page["data"].as_array().unwrap().len(), 15);
+    assert_eq!(page["data"][0]["type"], "whatsapp");
+    assert!(page["next_cursor"].is_string() && page["prev_cursor"].is_null());
+
+    let (_, phone) = server.targets[1].split_once("customer_phone=").unwrap();
+    assert!(phone.starts_with('+'), "{phone}");
+    let page = server.get(&server.targets[1]);
+    let rows = page["data"].as_array().unwrap();
+    assert!(!rows.is_empty() && rows.iter().all(|row| row["customer"]["phone"] == phone));
+
+    // Its file is held, and each verb names the way.
+    let held = |args: &[&str], way: &str| {
+        let error = place.run(args).failed(1);
+        assert!(error.contains("demo.convodb is in use by another process"), "{error}");
+        assert!(error.contains(way), "{error}");
+    };
+    let list = ["list", "--db", "demo.convodb", "--user", "demo"];
+    held(&list, "GET /api/user/conversations");
+    held(&["token", "create", "--db", "demo.convodb", "--user", "demo"], "stop that process");
+    held(&["serve", "--db", "demo.convodb", "--listen", "127.0.0.1:0"], "stop that process");
+    let taken = ["serve", "--demo", "--listen", &server.address];
+    assert!(place.run(taken).failed(1).contains("another process does"));
+
+    let old_token = server.token.clone();
+    let last = server.stop("-TERM");
+    assert!(last.ends_with("stopped\n"), "{last}");
+    let first_page = place.run(list).succeeded();
+
+    // Made once: the same store again, with a token of its own.
+    let server = Server::start(&place, &["--demo", "--db", "demo.convodb"]);
+    assert_ne!(server.token, old_token);
+    server.get("/api/user/conversations");
+    server.stop("-INT");
+    assert_eq!(place.run(list).succeeded(), first_page);
+    let audit = place.run(["verify", "--db", "demo.convodb"]).succeeded();
+    assert!(audit.starts_with("conversations         20,000\n"), "{audit}");
+}
+
+#[test]
+fn a_demo_without_a_file_leaves_none() {
+    let place = Place::empty();
+    let temporary = place.path("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let mut command = place.command(["serve", "--demo", "--listen", "127.0.0.1:0"]);
+    let mut child = command.env("TMPDIR", &temporary).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("listening on ")));
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 1);
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(lines.all(|line| line.is_ok()));
+    assert!(child.wait().unwrap().success());
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+}
+
+#[test]
+fn somebodys_store_is_no_demo() {
+    let place = Place::with_user();
+    let args = ["serve", "--demo", "--db", "s.convodb", "--listen", "127.0.0.1:0"];
+    assert!(place.run(args).failed(1).contains("leave out --demo"));
+    assert!(place.run(["serve"]).failed(2).contains("convodb serve --demo"));
+}
+
+#[test]
+fn a_served_store_knows_its_public_url() {
+    let place = Place::with_user();
+    let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();
+    let args = ["--db", "s.convodb", "--public-url", "https://chat.example/"];
+    let mut server = Server::start(&place, &args);
+    server.token = Some(token.trim().to_owned());
+    let page = server.get("/api/user/conversations");
+    assert_eq!(page["path"], "https://chat.example/api/user/conversations");
+    server.stop("-TERM");
+}
