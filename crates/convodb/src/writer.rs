@@ -30,8 +30,8 @@ pub enum Durability {
     /// Once it is on disk.
     #[default]
     Immediate,
-    /// Once it can be read; it reaches the disk when the store is closed. A crash loses what was not on disk, whole commits at a time. For tests and for
-    /// loads that can be repeated.
+    /// Once it can be read; it reaches the disk when the store is closed. A crash loses what was
+    /// not on disk, whole commits at a time. For tests and for loads that can be repeated.
     Deferred,
 }
 

@@ -65,6 +65,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "view",
             "snapshot",
             "transaction",
+            "gathered",
+            "load",
             "writer",
             "file",
             "store",
@@ -140,8 +142,8 @@ const REDB: &[&str] = &[
     "transaction",
     "writer",
     "file",
-    "bulk",
     "store",
+    "load",
 ];
 
 fn root() -> PathBuf {
