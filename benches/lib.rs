@@ -111,10 +111,14 @@ pub fn places(
             .collect();
         // A stride that shares no factor with the length visits each once, far from the one before.
         let length = chosen.len().max(1);
-        let stride = (length / 3 * 2 + 1) | 1;
+        let stride = (length * 2 / 3 + 1..).find(|stride| gcd(*stride, length) == 1).unwrap_or(1);
         let order: Vec<usize> = (0..chosen.len()).map(|at| at * stride % length).collect();
         chosen = order.into_iter().map(|at| chosen[at].clone()).collect();
         chosen
     };
     Ok(Places { next: spread(next), prev: spread(prev) })
+}
+
+const fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
 }

@@ -12,6 +12,16 @@ pub(crate) fn say(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+/// A word as a shell takes it, for a command that is told to be typed.
+pub(crate) fn quoted(word: impl Display) -> String {
+    let word = word.to_string();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+,=".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word;
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
 /// The present, as the system's clock has it.
 pub(crate) fn now() -> convodb::Result<Timestamp> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -28,4 +38,20 @@ pub(crate) fn progress_style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|error| unreachable!("{template}: {error}"))
         .progress_chars("=> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+        for (word, expected) in
+            [("acme", "acme"), ("a/b.convodb", "a/b.convodb"), ("Acme Corp", "'Acme Corp'")]
+        {
+            assert_eq!(quoted(word), expected);
+        }
+        assert_eq!(quoted("O'Neil"), "'O'\\''Neil'");
+        assert_eq!(quoted("$(x)"), "'$(x)'");
+    }
 }

@@ -1,7 +1,8 @@
 //! `convodb import`: conversations from JSON lines, in bounded memory and as often as one likes.
 //!
-//! Lines are read and sorted first, then written as one load: an import that is interrupted changes
-//! nothing but the assistants that it created, and is simply run again.
+//! Lines are read and sorted first, then written as one load: an import that is killed changes nothing
+//! but the assistants that it created, and is simply run again. An input that ends in the middle is
+//! loaded up to there, and told as an error.
 
 use std::collections::HashSet;
 use std::io::Write;
@@ -31,6 +32,7 @@ const STEP: u64 = 1 << 8;
 struct Summary {
     inserted: u64,
     already_present: u64,
+    repeated: u64,
     messages: u64,
     assistants_created: u64,
     rejected: u64,
@@ -41,18 +43,19 @@ struct Summary {
 /// Imports a file or standard input.
 pub(crate) fn run(verb: &Import, out: &mut dyn Write) -> Result<ExitCode> {
     let started = Instant::now();
+    let path = verb.rejects.clone().unwrap_or_else(|| Rejects::default_path(&verb.path));
+    let rejects = Rejects::new(path, &[&verb.path, &verb.db.db])?;
     let source = Source::open(&verb.path)?;
     let store = open(verb)?;
     let user = user(&store, verb)?;
     let bar = progress_bar(source.bytes);
 
-    let path = verb.rejects.clone().unwrap_or_else(|| Rejects::default_path(&verb.path));
     let mut intake = Intake {
         loader: store
             .bulk_load(BulkOptions { budget_bytes: verb.memory.0, ..BulkOptions::default() }),
         known: HashSet::new(),
         created: 0,
-        rejects: Rejects::new(path),
+        rejects,
         store: store.clone(),
         user,
     };
@@ -60,11 +63,16 @@ pub(crate) fn run(verb: &Import, out: &mut dyn Write) -> Result<ExitCode> {
         .lines(&bar)
         .context("cannot unpack the input")
         .and_then(|mut lines| intake.take_all(&mut lines, &bar));
-    // Whatever stopped the input, what was taken before is kept.
+    // Whatever stopped the input, what was taken before is loaded.
     let summary = intake.finish(started, &bar);
     bar.finish_and_clear();
     store.close()?;
-    let summary = summary?;
+    let summary = match (summary, &outcome) {
+        (Ok(summary), _) => summary,
+        // The input's own fault came first.
+        (Err(_), Err(_)) => return outcome.map(|()| ExitCode::FAILURE),
+        (Err(error), Ok(())) => return Err(error),
+    };
     summary.tell();
     if verb.json.json {
         writeln!(out, "{}", serde_json::to_string(&summary)?)?;
@@ -182,7 +190,7 @@ impl Intake {
         bar.set_style(progress_style("{bar:30} {percent:>3}% written, {eta} to go"));
         bar.reset_eta();
         let writing = bar.clone();
-        let BulkReport { inserted, messages, present } = self
+        let BulkReport { inserted, messages, present, repeated } = self
             .loader
             .finish(move |done, of| {
                 writing.set_length(of);
@@ -193,6 +201,7 @@ impl Intake {
         Ok(Summary {
             inserted,
             already_present: present,
+            repeated,
             messages,
             assistants_created: self.created,
             rejected,
@@ -206,6 +215,10 @@ impl Summary {
     /// Tells a person what was done.
     fn tell(&self) {
         say(format_args!("{} ({:.1} s)", self.what(), self.seconds));
+        if self.repeated > 0 {
+            let lines = counted(self.repeated, "line");
+            say(format_args!("{lines} left out: an earlier line of the input has the same id"));
+        }
         if let Some(file) = &self.rejects_file {
             let lines = counted(self.rejected, "line");
             say(format_args!("{lines} rejected, with reasons, to {file}"));
@@ -216,6 +229,7 @@ impl Summary {
         if self.inserted == 0 && self.assistants_created == 0 {
             let present = self.already_present;
             return match present {
+                0 if self.rejected > 0 => "nothing changed: no line could be taken".to_owned(),
                 0 => "nothing changed: there was no conversation to import".to_owned(),
                 _ => format!("nothing changed: all {} were already there", conversations(present)),
             };
@@ -256,6 +270,7 @@ mod tests {
             let summary = Summary {
                 inserted,
                 already_present: present,
+                repeated: 0,
                 messages: inserted,
                 assistants_created: created,
                 rejected: 0,

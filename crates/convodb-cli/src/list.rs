@@ -7,11 +7,11 @@ use convodb::{
     Channel, Contact, ConversationRef, Error, Filter, ListRequest, Page, PageSize, Phone, Snapshot,
     Text, UserId,
 };
-use convodb_http::item::write_item;
+use convodb_http::item::{AssistantNames, write_item};
 
 use crate::args::{List, Usage};
 use crate::console::say;
-use crate::lookup::{self, AssistantNames};
+use crate::lookup;
 use crate::open::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::table::{Column, Fit, Sheet, Side};
 
@@ -29,7 +29,7 @@ const COLUMNS: [Column; 8] = [
 /// Prints one page, or all from where it begins.
 pub(crate) fn run(verb: &List, out: &mut dyn Write) -> Result<()> {
     let path = &verb.db.db;
-    let served = WhileServed::Ask("GET /api/user/conversations takes the same filters");
+    let served = WhileServed::Ask("GET /api/user/conversations (docs/api.md tells its filters)");
     let store = existing(path, SMALL_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
     let user = lookup::user(&snapshot, &verb.owner.user, path)?;
@@ -103,8 +103,6 @@ fn say_where(snapshot: &Snapshot, page: &Page) {
 
 /// Prints pages of one list.
 struct Printer {
-    snapshot: Snapshot,
-    user: UserId,
     names: AssistantNames,
     form: Form,
 }
@@ -121,24 +119,22 @@ impl Printer {
             true => Form::Json(Vec::new()),
             false => Form::Table(Sheet::new(&COLUMNS)),
         };
-        Self { snapshot, user, names: AssistantNames::default(), form }
+        Self { names: AssistantNames::new(snapshot, user), form }
     }
 
     fn print(&mut self, page: &Page, out: &mut dyn Write) -> Result<()> {
-        let Self { snapshot, user, names, form } = self;
+        let Self { names, form } = self;
         match form {
             Form::Json(line) => {
                 for row in page.rows() {
                     line.clear();
-                    write_item(line, &row, names.name(snapshot, *user, row.assistant)?);
+                    write_item(line, &row, names.name(row.assistant)?);
                     line.push(b'\n');
                     out.write_all(line).context("cannot print the list")?;
                 }
             }
             Form::Table(sheet) => {
-                let rows = page
-                    .rows()
-                    .map(|row| Ok(cells(&row, names.name(snapshot, *user, row.assistant)?)));
+                let rows = page.rows().map(|row| Ok(cells(&row, names.name(row.assistant)?)));
                 let rows = rows.collect::<Result<Vec<_>>>()?;
                 sheet.write(out, &rows).context("cannot print the list")?;
             }

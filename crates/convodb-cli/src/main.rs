@@ -57,8 +57,13 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::List(verb) => list::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Verify(verb) => verify::run(&verb, &mut out),
     }?;
-    out.flush().context("cannot write to standard output")?;
-    Ok(code)
+    match out.flush() {
+        // What was done is done, and its status stands, whoever reads of it.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot write to standard output")
+        }
+        _ => Ok(code),
+    }
 }
 
 /// The error and its causes, without those that are part of what they caused already.

@@ -6,6 +6,8 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 use convodb::{Error, Store, StoreOptions};
 
+use crate::console::quoted;
+
 /// Memory for pages of the file in verbs that look at little of it.
 pub(crate) const SMALL_CACHE_BYTES: usize = 64 << 20;
 /// Memory for pages of the file in verbs that go through all of it.
@@ -24,9 +26,9 @@ pub(crate) enum WhileServed {
 pub(crate) fn existing(path: &Path, cache_bytes: usize, served: WhileServed) -> Result<Store> {
     let there = path.try_exists().with_context(|| format!("cannot open {}", path.display()))?;
     if !there {
-        let path = path.display();
+        let (path, db) = (path.display(), quoted(path.display()));
         bail!(
-            "there is no store at {path}; `convodb user create --db {path} NAME` makes one, \
+            "there is no store at {path}; `convodb user create --db {db} NAME` makes one, \
              with its first user"
         );
     }

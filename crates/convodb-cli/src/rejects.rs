@@ -1,15 +1,19 @@
 //! The file of rejects: lines that an import could not take, each with its number and the reason,
-//! as JSON lines. Made with the first reject, so a clean import leaves none.
+//! as JSON lines. Made with the first reject, beside its name, and given the name when it is complete,
+//! so a clean import leaves what was there alone.
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
+use crate::args::Usage;
+
 /// Writes rejects and counts them.
+#[derive(Debug)]
 pub(crate) struct Rejects {
     path: PathBuf,
     file: Option<BufWriter<File>>,
@@ -26,9 +30,27 @@ struct Reject<'a> {
 }
 
 impl Rejects {
-    /// Rejects that go to `path`, in place of what an earlier import left there.
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, file: None, count: 0 }
+    /// Rejects that go to `path`, in place of what an earlier import left there. It may not be one of
+    /// the files that the import is about.
+    pub(crate) fn new(path: PathBuf, others: &[&Path]) -> Result<Self> {
+        let same = |other: &&Path| match (path.canonicalize(), other.canonicalize()) {
+            (Ok(path), Ok(other)) => path == other,
+            _ => false,
+        };
+        if others.iter().any(same) {
+            bail!(Usage(format!(
+                "--rejects {} is a file that the import reads or writes; name another",
+                path.display()
+            )));
+        }
+        Ok(Self { path, file: None, count: 0 })
+    }
+
+    /// Where the rejects stand until they are complete.
+    fn unfinished(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".unfinished");
+        name.into()
     }
 
     /// Where the rejects of an input go if nothing else is said: to this directory, under the
@@ -45,7 +67,8 @@ impl Rejects {
     pub(crate) fn write(&mut self, line: u64, reason: &str, text: &[u8]) -> Result<()> {
         let cannot_write = || format!("cannot write the rejects to {}", self.path.display());
         if self.file.is_none() {
-            self.file = Some(BufWriter::new(File::create(&self.path).with_context(cannot_write)?));
+            let file = create_private(&self.unfinished()).with_context(cannot_write)?;
+            self.file = Some(BufWriter::new(file));
         }
         self.count += 1;
         if let Some(file) = &mut self.file {
@@ -60,6 +83,7 @@ impl Rejects {
     pub(crate) fn finish(&mut self) -> Result<u64> {
         if let Some(file) = &mut self.file {
             file.flush()
+                .and_then(|()| fs::rename(self.unfinished(), &self.path))
                 .with_context(|| format!("cannot write the rejects to {}", self.path.display()))?;
         }
         Ok(self.count)
@@ -69,6 +93,15 @@ impl Rejects {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Makes a file that only its owner can read: rejected lines hold what conversations hold.
+fn create_private(path: &Path) -> std::io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 #[cfg(test)]
@@ -86,16 +119,27 @@ mod tests {
     }
 
     #[test]
+    fn a_file_of_the_import_is_not_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store.convodb");
+        fs::write(&store, "precious").unwrap();
+        let other_name = directory.path().join(".").join("store.convodb");
+        let error = Rejects::new(other_name, &[&store]).unwrap_err();
+        assert!(error.is::<Usage>(), "{error}");
+        assert!(Rejects::new(directory.path().join("new"), &[&store]).is_ok());
+    }
+
+    #[test]
     fn only_a_reject_makes_the_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("r.jsonl");
-        let mut rejects = Rejects::new(path.clone());
+        let mut rejects = Rejects::new(path.clone(), &[]).unwrap();
         assert_eq!(rejects.finish().unwrap(), 0);
         assert!(!path.exists());
         rejects.write(7, "id must be given", b"{\"a\":\xff}").unwrap();
         assert_eq!(rejects.finish().unwrap(), 1);
         assert_eq!(
-            std::fs::read_to_string(path).unwrap(),
+            fs::read_to_string(path).unwrap(),
             "{\"line\":7,\"reason\":\"id must be given\",\"text\":\"{\\\"a\\\":\u{fffd}}\"}\n"
         );
     }

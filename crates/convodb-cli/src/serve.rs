@@ -5,12 +5,11 @@
 //! not; both ways the store is closed, and its file is whole.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use convodb::{Store, UserId};
-use convodb_http::Config;
+use convodb_http::{Config, local_url};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -38,7 +37,7 @@ pub(crate) fn run(verb: &Serve) -> Result<()> {
     let signals = signals.context("cannot listen for signals")?;
 
     let (store, temporary) = open(verb)?;
-    let base = base_url(address);
+    let base = local_url(address);
     if verb.demo {
         let user = demo::ensure(&store, now()?)?;
         introduce(&store, user, &base)?;
@@ -62,7 +61,11 @@ pub(crate) fn run(verb: &Serve) -> Result<()> {
 fn start_log(directives: &str) -> Result<()> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|error| anyhow!(Usage(format!("--log {directives}: {error}"))))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        // What cannot be logged because nobody reads it must not end what was to be logged.
+        .log_internal_errors(false);
     log.try_init().map_err(|error| anyhow!("cannot start the log: {error}"))
 }
 
@@ -74,6 +77,7 @@ fn open(verb: &Serve) -> Result<(Store, Option<TempDir>)> {
             Ok((existing_or_new(path, cache_bytes, WhileServed::Stop)?, None))
         }
         Some(path) => Ok((existing(path, cache_bytes, WhileServed::Stop)?, None)),
+        None if !verb.demo => bail!(Usage("--db FILE is needed without --demo".to_owned())),
         None => {
             let prefix = "convodb-demo-";
             let directory = tempfile::Builder::new()
@@ -95,16 +99,6 @@ fn cannot_listen(verb: &Serve, error: &io::Error) -> anyhow::Error {
         );
     }
     anyhow!("cannot listen on {listen}: {error}")
-}
-
-/// The URL at which a program on this machine reaches the server.
-fn base_url(address: SocketAddr) -> String {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    format!("http://{}", SocketAddr::new(ip, address.port()))
 }
 
 /// Prints a fresh token and what to try with it.
@@ -182,22 +176,5 @@ impl Signals {
         if tokio::signal::ctrl_c().await.is_err() {
             std::future::pending::<()>().await;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_printed_url_can_be_reached() {
-        #[track_caller]
-        fn check(address: &str, expected: &str) {
-            assert_eq!(base_url(address.parse().unwrap()), expected);
-        }
-        check("127.0.0.1:8080", "http://127.0.0.1:8080");
-        check("0.0.0.0:80", "http://127.0.0.1:80");
-        check("[::]:8080", "http://[::1]:8080");
-        check("[2001:db8::1]:8080", "http://[2001:db8::1]:8080");
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::args::{Db, User};
-use crate::console::{now, say};
+use crate::console::{now, quoted, say};
 use crate::open::{SMALL_CACHE_BYTES, WhileServed, existing, existing_or_new};
 use crate::table::{Column, Fit, Sheet, Side};
 
@@ -28,9 +28,9 @@ pub(crate) fn run(verb: User, out: &mut dyn Write) -> Result<()> {
                 .with_context(|| format!("cannot create the user {name}"))?;
             store.close()?;
             writeln!(out, "{}", user.id)?;
-            let db = db.display();
+            let (db, word) = (quoted(db.display()), quoted(&name));
             say(format_args!(
-                "created the user {name}; `convodb token create --db {db} --user {name}` lets it in"
+                "created the user {name}; `convodb token create --db {db} --user {word}` lets it in"
             ));
             Ok(())
         }

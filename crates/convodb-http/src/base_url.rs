@@ -1,7 +1,8 @@
 //! The absolute URL that clients reach this server by: configured, or as the request says.
 
-use std::io;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::http::HeaderMap;
@@ -21,24 +22,14 @@ pub(crate) struct BaseUrl {
 
 impl BaseUrl {
     /// The configured URL, or the request's host where there is none.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] for a text that is not `http://` or `https://` with a host
-    /// and no more than a path.
-    pub(crate) fn new(public_url: Option<&str>) -> io::Result<Self> {
-        let public = public_url.map(public_base).transpose()?.map(Arc::from);
-        Ok(Self { public, listening: Arc::from("http://127.0.0.1") })
+    pub(crate) fn new(public_url: Option<&PublicUrl>) -> Self {
+        let public = public_url.map(|url| url.0.clone());
+        Self { public, listening: Arc::from("http://127.0.0.1") }
     }
 
     /// The same, of a server that listens on `address`.
     pub(crate) fn listening_on(self, address: SocketAddr) -> Self {
-        let reachable = match address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let listening = format!("http://{}", SocketAddr::new(reachable, address.port()));
-        Self { listening: Arc::from(listening), ..self }
+        Self { listening: Arc::from(local_url(address)), ..self }
     }
 
     /// The absolute URL of `path` for a request with these headers.
@@ -51,15 +42,45 @@ impl BaseUrl {
     }
 }
 
-fn public_base(url: &str) -> io::Result<&str> {
-    let base = url.trim_end_matches('/');
-    let rest = base.strip_prefix("http://").or_else(|| base.strip_prefix("https://"));
-    let right = rest.is_some_and(|rest| {
-        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
-        is_host(host) && path.bytes().all(is_path_byte)
-    });
-    let expected = "the public URL must be http:// or https://, a host, and no more than a path";
-    if right { Ok(base) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, expected)) }
+/// The URL at which a program on this machine reaches a server that listens on `address`.
+#[must_use]
+pub fn local_url(address: SocketAddr) -> String {
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    format!("http://{}", SocketAddr::new(reachable, address.port()))
+}
+
+/// Where clients reach a server, `https://api.example.com`: `http://` or `https://`, a host, and no
+/// more than a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicUrl(Arc<str>);
+
+/// Why a text is no [`PublicUrl`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be http:// or https://, a host, and no more than a path")]
+pub struct PublicUrlError;
+
+impl FromStr for PublicUrl {
+    type Err = PublicUrlError;
+
+    fn from_str(url: &str) -> Result<Self, PublicUrlError> {
+        let base = url.trim_end_matches('/');
+        let rest = base.strip_prefix("http://").or_else(|| base.strip_prefix("https://"));
+        let right = rest.is_some_and(|rest| {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            is_host(host) && path.bytes().all(is_path_byte)
+        });
+        if right { Ok(Self(Arc::from(base))) } else { Err(PublicUrlError) }
+    }
+}
+
+impl fmt::Display for PublicUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 const fn is_path_byte(byte: u8) -> bool {
@@ -99,7 +120,8 @@ mod tests {
     use super::*;
 
     fn base(public_url: Option<&str>) -> BaseUrl {
-        BaseUrl::new(public_url).unwrap().listening_on("0.0.0.0:8080".parse().unwrap())
+        let public_url = public_url.map(|url| url.parse().unwrap());
+        BaseUrl::new(public_url.as_ref()).listening_on("0.0.0.0:8080".parse().unwrap())
     }
 
     #[track_caller]
@@ -138,9 +160,19 @@ mod tests {
     #[test]
     fn a_public_url_that_is_none_is_refused() {
         for wrong in ["", "example.com", "ftp://a", "http://", "https://a/?q", "https://a/<", "/"] {
-            let error = BaseUrl::new(Some(wrong)).unwrap_err();
-            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{wrong}");
+            assert_eq!(wrong.parse::<PublicUrl>(), Err(PublicUrlError), "{wrong}");
         }
-        assert!(BaseUrl::new(Some("http://[::1]:80//")).is_ok());
+        assert!("http://[::1]:80//".parse::<PublicUrl>().is_ok());
+    }
+
+    #[test]
+    fn the_local_url_can_be_reached() {
+        let check = |address: &str, expected: &str| {
+            assert_eq!(local_url(address.parse().unwrap()), expected);
+        };
+        check("127.0.0.1:8080", "http://127.0.0.1:8080");
+        check("0.0.0.0:80", "http://127.0.0.1:80");
+        check("[::]:8080", "http://[::1]:8080");
+        check("[2001:db8::1]:8080", "http://[2001:db8::1]:8080");
     }
 }

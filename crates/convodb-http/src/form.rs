@@ -53,7 +53,12 @@ impl<'q> Form<'q> {
         read(&text).map_err(|error| self.errors.push(error)).ok()
     }
 
-    /// Keeps a refusal of the field that was taken last.
+    /// Whether anything was refused so far.
+    pub(crate) fn is_refused(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// Keeps a refusal of a field that was taken.
     pub(crate) fn refuse(&mut self, error: FieldError) {
         self.errors.push(error);
     }

@@ -38,7 +38,8 @@ use tokio::net::TcpListener;
 use crate::base_url::BaseUrl;
 use crate::state::Service;
 
-pub use crate::item::{Item, ItemError, write_item};
+pub use crate::base_url::{PublicUrl, PublicUrlError, local_url};
+pub use crate::item::{AssistantNames, Item, ItemError, write_item};
 
 /// How a store is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,18 +47,13 @@ pub struct Config {
     /// Where clients reach the server, `https://api.example.com`: the beginning of the URLs in its
     /// answers. Without it they begin with the `Host` of the request, or with the address that the
     /// server listens on where a request has none that is one.
-    pub public_url: Option<String>,
+    pub public_url: Option<PublicUrl>,
 }
 
 /// The routes of a store, with all that an answer has: error bodies, limits on URL and headers,
 /// request ids and compression. Deadlines are a matter of the server around them.
-///
-/// # Errors
-/// [`io::ErrorKind::InvalidInput`] when the public URL is not `http://` or `https://`, a host, and
-/// no more than a path.
-pub fn router(store: Store, config: &Config) -> io::Result<Router> {
-    let base_url = BaseUrl::new(config.public_url.as_deref())?;
-    Ok(routes::router(Service { store, base_url }))
+pub fn router(store: Store, config: &Config) -> Router {
+    routes::router(Service::new(store, BaseUrl::new(config.public_url.as_ref())))
 }
 
 /// Serves a store on `listener` until `stop` is done; then takes no new connection, finishes the
@@ -67,15 +63,15 @@ pub fn router(store: Store, config: &Config) -> io::Result<Router> {
 /// them, thirty for a client to take some of what it is sent; 8 KiB of URL and 16 KiB of headers.
 ///
 /// # Errors
-/// As [`router`], or when the listener has no address.
+/// When the listener has no address.
 pub async fn serve(
     store: Store,
     listener: TcpListener,
     config: Config,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let base_url = BaseUrl::new(config.public_url.as_deref())?;
+    let base_url = BaseUrl::new(config.public_url.as_ref());
     let base_url = base_url.listening_on(listener.local_addr()?);
-    server::run(listener, routes::router(Service { store, base_url }), stop).await;
+    server::run(listener, routes::router(Service::new(store, base_url)), stop).await;
     Ok(())
 }

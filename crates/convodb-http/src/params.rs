@@ -1,7 +1,7 @@
 //! The parameters of the list, from texts to an engine request: the last place where they are text.
 //!
-//! All of them are read before any is reported. Only an assistant has to be looked up for that;
-//! the rest reads nothing.
+//! All of them are read before any is reported, and nothing is read from the store for that. Only
+//! an assistant has to be looked up, once everything else is right.
 
 use convodb::{
     AssistantId, Error, ExternalIdentifier, Filter, ListRequest, Order, PageSize, Phone, Snapshot,
@@ -18,7 +18,7 @@ use crate::form::{Form, Plus};
 pub(crate) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ListRequest> {
     let mut form = Form::new(query);
     let kind = form.take("type", Plus::Space, |text| choice("type", text.parse()));
-    let assistant = assistant(&mut form, user, snapshot)?;
+    let named = assistant_name(&mut form);
     let customer_phone = phone(&mut form, "customer_phone");
     let sender_phone = phone(&mut form, "whatsapp_sender_phone");
     let external_identifier = form.take("external_identifier", Plus::Space, |text| {
@@ -31,37 +31,48 @@ pub(crate) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Re
     let created_from = time(&mut form, "created_from");
     let created_to = time(&mut form, "created_to");
     let order = form.take("order", Plus::Space, order);
+    let assistant = assistant(&mut form, named, user, snapshot)?;
     form.finish()?;
     let filter = Filter { kind, assistant, sender_phone, customer_phone, external_identifier };
     Ok(ListRequest { filter, created_from, created_to, order, page_size, cursor })
 }
 
+const ASSISTANT: &str = "assistant_id";
+
 /// How a client names an assistant.
+#[derive(Clone, Copy)]
 enum AssistantName {
     Id(AssistantId),
     Number(u32),
 }
 
-/// The assistant that is asked for. One that the user does not have is refused as one that nobody
-/// has, and as a text that can be no assistant's.
+/// The assistant that is named. A text that can be no assistant's is refused at once.
+fn assistant_name(form: &mut Form<'_>) -> Option<AssistantName> {
+    form.take(ASSISTANT, Plus::Space, |text| {
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| is_number).map(AssistantName::Number);
+        number.map_or_else(|| choice(ASSISTANT, text.parse().map(AssistantName::Id)), Ok)
+    })
+}
+
+/// The assistant that is asked for, looked up only where nothing else is wrong. One that the user
+/// does not have is refused as one that nobody has, and as a text that can be no assistant's.
 fn assistant(
     form: &mut Form<'_>,
+    named: Option<AssistantName>,
     user: UserId,
     snapshot: &Snapshot,
 ) -> Result<Option<AssistantId>> {
-    let field = "assistant_id";
-    let named = form.take(field, Plus::Space, |text| {
-        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-        let number = text.parse().ok().filter(|_| is_number).map(AssistantName::Number);
-        number.map_or_else(|| choice(field, text.parse().map(AssistantName::Id)), Ok)
-    });
+    if form.is_refused() {
+        return Ok(None);
+    }
     let found = match named {
         None => return Ok(None),
         Some(AssistantName::Number(number)) => snapshot.assistant_by_number(user, number)?,
         Some(AssistantName::Id(id)) => snapshot.assistant(user, id)?.map(|found| found.id),
     };
     if found.is_none() {
-        form.refuse(FieldError::not_on_offer(field));
+        form.refuse(FieldError::not_on_offer(ASSISTANT));
     }
     Ok(found)
 }
@@ -242,7 +253,7 @@ mod tests {
 
     #[test]
     fn all_that_is_wrong_is_told_in_the_documented_order() {
-        let wrong = "order=x&per_page=0&cursor=x&type=x&type=y&assistant_id=9&customer_phone=%FF";
+        let wrong = "order=x&per_page=0&cursor=x&type=x&type=y&assistant_id=x&customer_phone=%FF";
         let expected = vec![
             FieldError::breaks("type", "must be given only once"),
             FieldError::not_on_offer("assistant_id"),

@@ -6,10 +6,10 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use convodb::{Assistant, AssistantId, Page, PageCursor, Snapshot, UserId};
+use convodb::{Page, PageCursor, Snapshot, UserId};
 
-use crate::error::{ApiError, Result};
-use crate::item::write_item;
+use crate::error::Result;
+use crate::item::{AssistantNames, write_item};
 use crate::json;
 
 /// What a row takes in a body, as a first guess.
@@ -32,13 +32,13 @@ pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) ->
         .map(|cursor: Option<&PageCursor>| cursor.map(|cursor| snapshot.seal_cursor(cursor)));
     let per_page = page.page_size().get() as u64;
     let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (page.len() + 1));
-    let mut assistants = Assistants { user, snapshot, known: Vec::new() };
+    let mut names = AssistantNames::new(snapshot.clone(), user);
     json::raw(&mut out, "{\"data\":[");
     for (at, row) in page.rows().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        write_item(&mut out, &row, assistants.name(row.assistant)?);
+        write_item(&mut out, &row, names.name(row.assistant)?);
     }
     json::raw(&mut out, "],\"path\":");
     json::string(&mut out, url);
@@ -69,27 +69,4 @@ fn link(url: &str, per_page: u64, next: Option<&str>, prev: Option<&str>) -> Opt
         }
     }
     if links.is_empty() { None } else { links.try_into().ok() }
-}
-
-/// The assistants of a page, each looked up once.
-struct Assistants<'a> {
-    user: UserId,
-    snapshot: &'a Snapshot,
-    known: Vec<Assistant>,
-}
-
-impl Assistants<'_> {
-    /// The present name of the assistant.
-    fn name(&mut self, id: AssistantId) -> Result<&str> {
-        let known = self.known.iter().rposition(|assistant| assistant.id == id);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                let missing = || ApiError::fault("a listed conversation's assistant is not there");
-                self.known.push(self.snapshot.assistant(self.user, id)?.ok_or_else(missing)?);
-                self.known.len() - 1
-            }
-        };
-        Ok(self.known[at].name.as_str())
-    }
 }

@@ -29,6 +29,8 @@ const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// More than the limits on the URL and the headers, so that those answer with a body; a head that
 /// is larger still is refused by the parser with a bare 431.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// More headers than fit into the limit on their bytes, so that it is the one that answers.
+const MAX_HEADERS: usize = 4096;
 /// Before the next try when the system has no more sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -64,6 +66,7 @@ pub(crate) async fn run(listener: TcpListener, routes: Router, stop: impl Future
 /// The next connection. What fails is one connection or the system's lack of sockets, neither a
 /// reason to stop.
 async fn accept(listener: &TcpListener) -> TcpStream {
+    let mut told = false;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
@@ -72,7 +75,10 @@ async fn accept(listener: &TcpListener) -> TcpStream {
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::ConnectionReset => {}
                 _ => {
-                    tracing::warn!(%error, "no connection could be accepted");
+                    if !told {
+                        tracing::warn!(%error, "no connection can be accepted for now");
+                        told = true;
+                    }
                     sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -89,6 +95,7 @@ async fn serve(stream: TcpStream, routes: Router, mut stopped: watch::Receiver<(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_DEADLINE)
         .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS)
         .serve_connection(io, TowerToHyperService::new(routes));
     let mut connection = pin!(connection);
     let served = tokio::select! {

@@ -1,7 +1,7 @@
 //! The file of a store: made so that a power cut leaves either none or a whole one, and opened so
 //! that a file that is not ours, or is newer than we are, stays as it is.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 
 use crate::error::{Error, Result};
 use crate::storage::meta;
+use crate::storage::private::create_private;
 
 /// Opens the store at `path`, or makes one where there is no file.
 pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Database> {
@@ -72,7 +73,7 @@ fn create_unfinished(directory: &Path, path: &Path) -> Result<(PathBuf, File)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let random = data_encoding::HEXLOWER.encode(&meta::fresh_secret()?[..8]);
     let unfinished = directory.join(format!(".{name}.{random}.new"));
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&unfinished)?;
+    let file = create_private(&unfinished)?;
     Ok((unfinished, file))
 }
 

@@ -73,23 +73,29 @@ impl Gathered {
     }
 }
 
-/// The arrivals whose id was there before, in the store or earlier in the load.
+/// The arrivals whose id was there before, in the store or earlier in the load, and how many of
+/// them repeat one of the load that is new.
 pub(crate) fn present(
     ids: Sorter<IdArrivalKey>,
     arrivals: u64,
     stored: &impl Records<UuidKey>,
-) -> Result<Arrivals> {
+) -> Result<(Arrivals, u64)> {
+    let mut repeated = 0;
     let mut present = Arrivals::none_of(arrivals);
     let nothing_stored = stored.first()?.is_none();
-    let mut before = None;
+    let mut new = None;
     for entry in ids.sorted()? {
         let (IdArrivalKey { id, arrival }, _) = entry?;
-        if before == Some(id) || (!nothing_stored && stored.get(id)?.is_some()) {
+        if new == Some(id) {
             present.add(arrival);
+            repeated += 1;
+        } else if !nothing_stored && stored.get(id)?.is_some() {
+            present.add(arrival);
+        } else {
+            new = Some(id);
         }
-        before = Some(id);
     }
-    Ok(present)
+    Ok((present, repeated))
 }
 
 /// A set of arrivals: a bit each.

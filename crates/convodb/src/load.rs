@@ -27,6 +27,8 @@ pub struct BulkReport {
     pub messages: u64,
     /// Conversations whose id the user had; they were left as they are.
     pub present: u64,
+    /// Conversations whose id an earlier one of the load has; they were left out.
+    pub repeated: u64,
 }
 
 /// The entries of the tables that are not in list order, being sorted while rows are written.
@@ -54,7 +56,7 @@ impl Transaction<'_> {
     ) -> Result<BulkReport> {
         self.go_past_journal()?;
         let Gathered { options, arrivals, rows, ids } = gathered;
-        let present = present(ids, arrivals, self.tables.ids.read())?;
+        let (present, repeated) = present(ids, arrivals, self.tables.ids.read())?;
         let mut load = Load {
             report: BulkReport::default(),
             last: None,
@@ -76,6 +78,8 @@ impl Transaction<'_> {
                 progress(done, of);
             }
         }
+        load.report.present -= repeated;
+        load.report.repeated = repeated;
         load.write_chunks(self)?;
         let Load { report, entries, .. } = load;
         let ids = entries.ids.sorted()?;
@@ -233,7 +237,7 @@ mod tests {
             gathered.push(user, &whatsapp_row(2, "+9"), &[])?;
             transaction.load(gathered, |_, _| {})
         });
-        assert_eq!(report, BulkReport { inserted: 1, messages: 0, present: 1 });
+        assert_eq!(report, BulkReport { inserted: 1, messages: 0, present: 1, repeated: 0 });
         let audit = store.audit();
         assert!(audit.is_clean(), "{:?}", audit.faults);
     }

@@ -91,7 +91,8 @@ fn a_second_run_changes_nothing_and_says_so() {
     assert_eq!(place.run(list).succeeded(), newest_first, "an assistant keeps its name");
 
     let again = place.run(import("c.jsonl").into_iter().chain(["--json"])).succeeded();
-    let expected = r#"{"inserted":0,"already_present":4,"messages":0,"assistants_created":0,"#;
+    let expected =
+        r#"{"inserted":0,"already_present":4,"repeated":0,"messages":0,"assistants_created":0,"#;
     assert!(again.starts_with(expected), "{again}");
 }
 
@@ -100,13 +101,46 @@ fn what_list_prints_can_be_imported() {
     let place = Place::with_user();
     place.write("c.jsonl", file());
     place.run(import("c.jsonl")).succeeded();
-    let list = ["list", "--db", "s.convodb", "--user", "acme", "--all", "--json"];
+    // Two of one second: oldest first, they keep their order.
+    let [first, ..] = items();
+    let twin = first.replace(&first[7..43], "00000000-0000-4000-8000-00000000000f");
+    place.run_with(["import", "--db", "s.convodb", "--user", "acme", "-"], twin.as_bytes());
+    let list = ["list", "--db", "s.convodb", "--user", "acme", "--all", "--json", "--order", "asc"];
     let exported = place.run(list).succeeded();
+    assert_eq!(exported.lines().count(), 5);
 
     let import = ["import", "--db", "other.convodb", "--user", "new", "--create-user", "-"];
     place.run_with(import, exported.as_bytes()).succeeded();
-    let list = ["list", "--db", "other.convodb", "--user", "new", "--all", "--json"];
+    let list =
+        ["list", "--db", "other.convodb", "--user", "new", "--all", "--json", "--order", "asc"];
     assert_eq!(place.run(list).succeeded(), exported);
+}
+
+#[test]
+fn of_two_lines_with_one_id_the_first_counts_and_the_other_is_told() {
+    let place = Place::with_user();
+    let [first, ..] = items();
+    let second = first.replace("\"message_count\":", "\"message_count\":1");
+    assert_ne!(first, second);
+    let ran = place.run_with(
+        ["import", "--db", "s.convodb", "--user", "acme", "-"],
+        format!("{first}\n{second}\n").as_bytes(),
+    );
+    assert!(ran.err.contains("1 line left out: an earlier line of the input has the same id"));
+    ran.succeeded();
+    let list = ["list", "--db", "s.convodb", "--user", "acme", "--json"];
+    assert_eq!(place.run(list).succeeded(), format!("{first}\n"));
+}
+
+#[test]
+fn rejects_never_take_the_place_of_the_store_or_the_input() {
+    let place = Place::with_user();
+    place.write("c.jsonl", "not json\n");
+    for precious in ["s.convodb", "c.jsonl", "./c.jsonl"] {
+        let ran = place.run(import("c.jsonl").into_iter().chain(["--rejects", precious]));
+        assert!(ran.failed(2).contains("name another"), "{precious}");
+    }
+    assert_eq!(place.run(["verify", "--db", "s.convodb", "--json"]).succeeded().lines().count(), 1);
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn somebodys_store_is_no_demo() {
     let place = Place::with_user();
     let args = ["serve", "--demo", "--db", "s.convodb", "--listen", "127.0.0.1:0"];
     assert!(place.run(args).failed(1).contains("leave out --demo"));
-    assert!(place.run(["serve"]).failed(2).contains("convodb serve --demo"));
+    assert!(place.run(["serve"]).failed(2).contains("--db FILE is needed without --demo"));
 }
 
 #[test]

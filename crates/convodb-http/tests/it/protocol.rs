@@ -115,7 +115,7 @@ fn the_path_is_where_the_client_reached_us() {
         let forwarded = "X-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\n";
         assert_eq!(path(&world, &format!("{odd}{forwarded}")), here, "{odd}");
     }
-    let config = Config { public_url: Some("https://api.example.com/v1/".to_owned()) };
+    let config = Config { public_url: Some("https://api.example.com/v1/".parse().unwrap()) };
     let public = World::of(Store::in_memory().unwrap(), config);
     let expected = format!("https://api.example.com/v1{LIST}");
     assert_eq!(path(&public, "Host: a.example\r\n"), expected);

@@ -35,6 +35,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             // Tables.
             "storage/schema",
             "storage/meta",
+            "storage/private",
             "storage/sorted",
             "storage/sorter",
             "storage/tables",
@@ -80,6 +81,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "json",
             "error",
             "item/field",
+            "item/names",
             "item/read",
             "item/write",
             "item",

@@ -5,6 +5,7 @@ pub(crate) mod audit;
 pub(crate) mod index;
 pub(crate) mod messages;
 pub(crate) mod meta;
+pub(crate) mod private;
 pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod sorted;

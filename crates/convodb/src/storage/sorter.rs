@@ -7,13 +7,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use crate::encoding::key::FixedKey;
 use crate::error::{Error, Result};
+use crate::storage::private::create_private;
 
 /// What an entry takes in the buffer beside its value.
 const ENTRY_BYTES: usize = 48;
@@ -125,7 +126,7 @@ impl Spill {
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|error| Error::Storage(error.to_string()))?;
         let path = directory.join(format!(".convodb-{:016x}.run", u64::from_le_bytes(random)));
-        let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+        let file = create_private(&path)?;
         let named = fs::remove_file(&path).is_err();
         Ok(Self { file, path: named.then_some(path), runs: Vec::new() })
     }

@@ -38,6 +38,15 @@ fn a_new_store_is_one_file_and_opens_again() {
     assert_eq!(count(&Store::open(&path).unwrap(), owner.user), 1);
 }
 
+#[cfg(unix)]
+#[test]
+fn a_store_is_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_directory, path) = directory();
+    Store::open(&path).unwrap().close().unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
 #[test]
 fn dropping_the_last_clone_closes_the_file() {
     let (_directory, path) = directory();

@@ -1,0 +1,105 @@
+//! What writing costs, in one run: a bulk load into an empty store, then into it single durable
+//! inserts, 64 writers at once, and batches. Prints a table for `docs/benchmarks.md`.
+//! `CONVODB_BENCH_ROWS=1000000` chooses the size.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use convodb::{Result, Store, StoreOptions, UserId};
+use convodb_testkit::dataset::{self, Dataset, Row};
+
+const WRITERS: usize = 64;
+
+fn rows(seed: u64, count: usize, size: u64) -> Vec<Row> {
+    Dataset::new(seed, size).take(count).collect()
+}
+
+/// The time of each of `count` single durable inserts, in order of length.
+fn lone(store: &Store, owners: &[UserId], rows: Vec<Row>) -> Result<Vec<Duration>> {
+    let mut times = Vec::with_capacity(rows.len());
+    for row in rows {
+        let began = Instant::now();
+        store.insert(owners[row.owner], row.conversation)?;
+        times.push(began.elapsed());
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+/// The time of all rows, from as many threads as there are writers.
+fn together(store: &Store, owners: &[UserId], rows: Vec<Row>) -> Result<Duration> {
+    let mut shares: Vec<Vec<Row>> = (0..WRITERS).map(|_| Vec::new()).collect();
+    for (at, row) in rows.into_iter().enumerate() {
+        shares[at % WRITERS].push(row);
+    }
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = shares
+            .into_iter()
+            .map(|share| scope.spawn(move || lone(store, owners, share)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or(Ok(Vec::new())).map(|_| ()))
+    })?;
+    Ok(began.elapsed())
+}
+
+/// The time of one write of all rows.
+fn batch(store: &Store, owners: &[UserId], rows: Vec<Row>) -> Result<Duration> {
+    let owners = owners.to_vec();
+    let began = Instant::now();
+    store.write(move |transaction| {
+        rows.iter()
+            .try_for_each(|row| transaction.insert(owners[row.owner], &row.conversation, &[]))
+    })?;
+    Ok(began.elapsed())
+}
+
+fn main() -> Result<()> {
+    let asked = std::env::var("CONVODB_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok());
+    let size: u64 = asked.unwrap_or(1_000_000);
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench-stores");
+    std::fs::create_dir_all(&directory)?;
+    let path = directory.join("load.convodb");
+    let _ = std::fs::remove_file(&path);
+    let mut out = std::io::stdout().lock();
+
+    let store = Store::open(&path)?;
+    let began = Instant::now();
+    let (owners, report) = dataset::load(&store, 1, size, |_| {})?;
+    let seconds = began.elapsed().as_secs_f64();
+    let bytes = std::fs::metadata(&path)?.len();
+    let per_row = bytes / report.inserted.max(1);
+    let rate = report.inserted as f64 / seconds;
+    writeln!(out, "| write | figure |\n|---|---|")?;
+    writeln!(out, "| bulk load of {size} rows | {seconds:.1} s, {rate:.0} rows/s |")?;
+    writeln!(out, "| the file then | {per_row} bytes a row |")?;
+    store.close()?;
+
+    for (round, fast_recovery) in [true, false, true, false].into_iter().enumerate() {
+        let options = StoreOptions { fast_recovery, ..StoreOptions::default() };
+        let store = Store::open_with(&path, &options)?;
+        // Rows that are not there yet.
+        let seed = 100 * (1 + round as u64);
+        let times = lone(&store, &owners, rows(seed, 300, size))?;
+        let (p50, p99) = (times[150], times[296]);
+        let name = if fast_recovery { "with" } else { "without" };
+        writeln!(
+            out,
+            "| a lone durable insert, {name} fast recovery | p50 {p50:.2?}, p99 {p99:.2?} |"
+        )?;
+        if fast_recovery {
+            let count = WRITERS * 100;
+            let took = together(&store, &owners, rows(seed + 1, count, size))?;
+            let each = took / u32::try_from(count).unwrap_or(1);
+            writeln!(out, "| {WRITERS} writers at once, each insert | {each:.2?} |")?;
+            let took = batch(&store, &owners, rows(seed + 2, 100, size))?;
+            writeln!(out, "| a durable batch of 100 | {took:.2?} |")?;
+        }
+        store.close()?;
+    }
+    std::fs::remove_file(&path)?;
+    Ok(())
+}
