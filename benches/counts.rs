@@ -1,5 +1,6 @@
-//! What pages read, in counts: for each of the 32 combinations of filters, the most entries and
-//! rows that any page of the list reads, walking it whole, forward and back. Prints a table for
+//! What pages read, in counts: for each of the lists that `page` times and for each of the 32
+//! combinations of filters, the most entries and rows that any page of the list reads, walking it
+//! whole, forward and back. Prints a table for
 //! `docs/benchmarks.md` and fails where a count is above the bound. `CONVODB_BENCH_ROWS=1000000`
 //! chooses the size.
 
@@ -8,7 +9,7 @@ use std::io::Write;
 use convodb::{
     ChannelKind, Conversation, Filter, ListRequest, PageSize, Result, Snapshot, UserId, Work,
 };
-use convodb_benches::store_of;
+use convodb_benches::{lists, store_of};
 
 /// The combinations whose bits, by field, are set, with the values of a row where they match, and
 /// of a WhatsApp row where they contradict each other.
@@ -89,9 +90,12 @@ fn main() -> Result<()> {
         Work::bound(PageSize::MAX)
     )?;
     writeln!(out, "|---|---|---|---|---|---|")?;
-    for bits in 0..32 {
-        let filter = filter(bits, &whatsapp, &api);
-        write!(out, "| {} ", name(bits))?;
+    let timed = lists(&snapshot, user)?
+        .into_iter()
+        .map(|(name, filter)| (format!("timed: {name}"), filter));
+    let all = (0..32).map(|bits| (name(bits), filter(bits, &whatsapp, &api)));
+    for (name, filter) in timed.chain(all) {
+        write!(out, "| {name} ")?;
         for (at, size) in [PageSize::default(), PageSize::MAX].into_iter().enumerate() {
             let request = ListRequest {
                 filter: filter.clone(),
