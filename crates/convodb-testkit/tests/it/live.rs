@@ -56,11 +56,8 @@ proptest! {
         ascending in any::<bool>(),
         size in 1..6_usize,
     ) {
-        let mut world = World::in_memory();
+        let mut world = World::holding(rows);
         let user = world.users[0];
-        for conversation in rows {
-            world.insert(user, conversation);
-        }
         let order = if ascending { Order::Ascending } else { Order::Descending };
         let asked = Asked { filter, order, ..Asked::default() };
         let place = |row: &Conversation| (row.id, row.created_at);
@@ -102,11 +99,8 @@ proptest! {
         filter in filter(),
         size in 1..6_usize,
     ) {
-        let mut world = World::in_memory();
+        let world = World::holding(rows);
         let user = world.users[0];
-        for conversation in rows {
-            world.insert(user, conversation);
-        }
         let snapshot = world.store.snapshot();
         let asked = Asked { filter, ..Asked::default() };
         for page in snapshot.pages(user, request(&asked, size)) {
@@ -125,11 +119,8 @@ proptest! {
         filter in filter(),
         size in 1..6_usize,
     ) {
-        let mut world = World::in_memory();
+        let mut world = World::holding(rows);
         let user = world.users[0];
-        for conversation in rows {
-            world.insert(user, conversation);
-        }
         let asked = Asked { filter, ..Asked::default() };
         let (snapshot, list) = (world.store.snapshot(), world.oracle.list(user, &asked));
         for change in changes {

@@ -29,13 +29,18 @@ impl World {
         Self::new(Store::in_memory().unwrap())
     }
 
-    /// `count` conversations of the first user on the widget, one second apart, oldest first.
-    pub(crate) fn with_rows(count: u64) -> Self {
+    /// With these conversations of the first user's; ids that repeat are refused.
+    pub(crate) fn holding(rows: Vec<Conversation>) -> Self {
         let mut world = Self::in_memory();
-        for number in 1..=count {
-            world.insert(world.users[0], row(number));
+        for conversation in rows {
+            world.insert(world.users[0], conversation);
         }
         world
+    }
+
+    /// `count` conversations of the first user on the widget, one second apart, oldest first.
+    pub(crate) fn with_rows(count: u64) -> Self {
+        Self::holding((1..=count).map(row).collect())
     }
 
     #[track_caller]

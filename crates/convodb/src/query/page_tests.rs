@@ -65,8 +65,10 @@ fn entries_that_collide_are_skipped_and_never_shown() {
     let store = colliding();
     let page = list(&store, &first_page(15)).unwrap();
     assert_eq!(numbers(&page), [5, 3, 1]);
-    // Six entries of the list, and one look beyond it.
-    assert_eq!((page.work().entries, page.work().rows), (7, 6));
+    // Six entries of the list, and a look beyond it where the secret of the store, which is another
+    // each time, puts a list there.
+    assert_eq!(page.work().rows, 6);
+    assert!((6..=7).contains(&page.work().entries), "{:?}", page.work());
 
     // By cursor alone, where only fingerprints are known, the same.
     let first = list(&store, &first_page(1)).unwrap();
