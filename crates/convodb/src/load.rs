@@ -11,7 +11,7 @@ use crate::error::Result;
 use crate::gathered::{BulkOptions, Gathered, present, take_record};
 use crate::model::position::Position;
 use crate::storage::sorted::insert_sorted;
-use crate::storage::sorter::{Sorted, Sorter};
+use crate::storage::sorter::Sorter;
 use crate::storage::{index, rows, schema};
 use crate::transaction::Transaction;
 
@@ -82,12 +82,11 @@ impl Transaction<'_> {
         load.report.repeated = repeated;
         load.write_chunks(self)?;
         let Load { report, entries, .. } = load;
-        let ids = entries.ids.sorted()?;
-        insert_all(self.tables.ids.unjournaled(), ids)?;
+        insert_sorted(self.tables.ids.unjournaled(), entries.ids.sorted()?, Vec::as_slice)?;
         for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
             progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), of);
             let mut table = self.write.open_table(schema::index(leading))?;
-            insert_keys(&mut table, entries.sorted()?)?;
+            insert_sorted(&mut table, entries.sorted()?, |_| ())?;
         }
         progress(of, of);
         Ok(report)
@@ -202,20 +201,6 @@ impl<K: FixedKey> Chunk<K> {
         self.ends.clear();
         Ok(())
     }
-}
-
-fn insert_all<K: FixedKey + Ord>(
-    table: &mut Table<'_, Stored<K>, &'static [u8]>,
-    entries: Sorted<K>,
-) -> Result<()> {
-    insert_sorted(table, entries, Vec::as_slice)
-}
-
-fn insert_keys<K: FixedKey + Ord>(
-    table: &mut Table<'_, Stored<K>, ()>,
-    entries: Sorted<K>,
-) -> Result<()> {
-    insert_sorted(table, entries, |_| ())
 }
 
 #[cfg(test)]

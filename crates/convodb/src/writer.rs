@@ -240,18 +240,22 @@ fn run(
         };
         let mut group = vec![first];
         let work = || run_group(&database, &mut group, queue, current, mode, &mut open);
-        let committed = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-            let why = PANICKED.to_owned();
-            Err(Error::CommitFailed { kind: io::ErrorKind::Other, why })
-        });
+        let finished = catch_unwind(AssertUnwindSafe(work));
+        let panicked;
+        let committed = match &finished {
+            Ok(committed) => committed.as_ref().copied(),
+            Err(_) => {
+                let why = PANICKED.to_owned();
+                panicked = Error::CommitFailed { kind: io::ErrorKind::Other, why };
+                Err(&panicked)
+            }
+        };
         for write in group {
-            write.answer(committed.as_ref().copied());
+            write.answer(committed);
         }
-        if let Err(Error::CommitFailed { why, .. }) = committed
-            && why == PANICKED
-        {
+        if finished.is_err() {
             // What the panic left behind is not to be trusted; opening the file again is.
-            return Err(Error::Storage(why));
+            return Err(Error::Storage(PANICKED.to_owned()));
         }
     }
     // Closing carries deferred commits to disk.

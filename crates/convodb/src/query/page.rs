@@ -17,7 +17,7 @@ use crate::query::check::Check;
 use crate::query::cursor::PageCursor;
 use crate::query::fetch::{self, Fetch};
 use crate::query::filter::Filter;
-use crate::query::list::{Direction, List};
+use crate::query::list::Direction;
 use crate::query::page_size::PageSize;
 use crate::query::plan::plan;
 use crate::query::request::Resolved;
@@ -230,14 +230,4 @@ impl fmt::Debug for Page {
             .field("work", &self.work)
             .finish_non_exhaustive()
     }
-}
-
-/// A list as a page of it is asked for, from one of its ends or from a gap.
-pub(crate) fn resolved_at(
-    list: List,
-    page_size: PageSize,
-    direction: Direction,
-    gap: Position,
-) -> Resolved {
-    Resolved { list, page_size, direction, gap, at_front: true }
 }

@@ -9,8 +9,9 @@ use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::query::filter::Filter;
 use crate::query::list::{Direction, List};
-use crate::query::page::{self, resolved_at};
+use crate::query::page;
 use crate::query::page_size::PageSize;
+use crate::query::request::Resolved;
 use crate::storage::tables::ReadTables;
 
 /// The part of a walk over a list that neither end has read yet, and what each end has read ahead.
@@ -73,7 +74,9 @@ impl Walk {
             Direction::Next => self.gaps.0,
             Direction::Prev => self.gaps.1,
         };
-        let resolved = resolved_at(self.list, PageSize::MAX, direction, gap);
+        let page_size = PageSize::MAX;
+        // What lies behind the gap was read, so nobody needs to look there.
+        let resolved = Resolved { list: self.list, page_size, direction, gap, at_front: true };
         let page = page::read(tables, fingerprinter, self.owner, &self.filter, &resolved)?;
         // Positions between the two gaps, in whichever order the list has.
         let (low, high) = (self.gaps.0.min(self.gaps.1), self.gaps.0.max(self.gaps.1));
