@@ -33,11 +33,14 @@
 mod readme {}
 
 mod bulk;
+mod committer;
+mod durability;
 mod encoding;
 mod error;
 mod file;
 mod gathered;
 mod load;
+mod log;
 mod model;
 mod query;
 mod snapshot;
@@ -52,6 +55,7 @@ mod view;
 mod writer;
 
 pub use crate::bulk::BulkLoader;
+pub use crate::durability::Durability;
 pub use crate::error::{Error, Result};
 pub use crate::gathered::BulkOptions;
 pub use crate::load::BulkReport;
@@ -80,4 +84,4 @@ pub use crate::snapshot::Snapshot;
 pub use crate::storage::audit::{Audit, Fault};
 pub use crate::store::{Store, StoreOptions};
 pub use crate::transaction::Transaction;
-pub use crate::writer::Durability;
+

@@ -16,7 +16,7 @@ use crate::query::report::{self, Report, ReportRequest};
 use crate::query::request::ListRequest;
 use crate::query::rows::Walk;
 use crate::storage::audit::Audit;
-use crate::storage::{accounts, messages, meta, rows, verify};
+use crate::storage::{accounts, messages, rows, verify};
 use crate::view::View;
 
 /// The store as one commit left it, for as long as it is held. Cheap to make and to clone: all
@@ -242,9 +242,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store that keeps it from being read at all.
     pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<Audit> {
-        let View { tables, .. } = &*self.view;
-        let next_user = meta::next_user(&tables.meta)?;
-        verify::verify(tables, self.view.fingerprinter(), next_user, progress)
+        verify::verify(&self.view.tables, self.view.fingerprinter(), progress)
     }
 }
 

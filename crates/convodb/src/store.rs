@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use data_encoding::BASE64URL_NOPAD;
-use redb::Database;
+use redb::{Database, WriteTransaction};
 
+use crate::committer::Committer;
+use crate::durability::{CommitMode, Durability};
 use crate::error::Result;
 use crate::file;
 use crate::model::account::{Assistant, User};
@@ -20,7 +22,7 @@ use crate::snapshot::Snapshot;
 use crate::storage::meta;
 use crate::transaction::Transaction;
 use crate::view::View;
-use crate::writer::{CommitMode, Durability, Writer};
+use crate::writer::Writer;
 
 /// How a store is opened.
 #[derive(Clone, Debug)]
@@ -92,7 +94,8 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
-        Self::start(file::open(path.as_ref(), options.cache_bytes)?, options)
+        let path = path.as_ref();
+        Self::start(file::open(path, options.cache_bytes)?, Some(path), options)
     }
 
     /// A store in memory, for tests: the same engine, without a file.
@@ -101,14 +104,14 @@ impl Store {
     /// A fault of the system: no randomness, no thread.
     pub fn in_memory() -> Result<Self> {
         let options = StoreOptions::default();
-        Self::start(file::in_memory(options.cache_bytes)?, &options)
+        Self::start(file::in_memory(options.cache_bytes)?, None, &options)
     }
 
-    fn start(database: Database, options: &StoreOptions) -> Result<Self> {
-        let current = Arc::new(ArcSwap::from_pointee(View::open(&database)?));
-        let commit =
+    fn start(database: Database, path: Option<&Path>, options: &StoreOptions) -> Result<Self> {
+        let mode =
             CommitMode { durability: options.durability, fast_recovery: options.fast_recovery };
-        let writer = Writer::start(database, current.clone(), options.queue_depth, commit)?;
+        let (committer, current) = Committer::open(database, path, mode)?;
+        let writer = Writer::start(committer, options.queue_depth)?;
         Ok(Self { inner: Arc::new(Inner { current, writer }) })
     }
 
@@ -169,12 +172,12 @@ impl Store {
         self.inner.writer.write(write)
     }
 
-    /// [`Store::write`] for a write that waits for its place in the queue.
-    pub(crate) fn write_patiently<T: Send + 'static>(
+    /// A write that goes straight into the tables, and waits for its place in the queue.
+    pub(crate) fn write_direct<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+        write: impl FnOnce(&WriteTransaction, &View) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.write_patiently(write)
+        self.inner.writer.write_direct(write)
     }
 
     /// [`Transaction::insert`] as a write of its own, without messages.
@@ -271,7 +274,7 @@ impl Store {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) after 254 times, or as [`Store::write`].
     pub fn rotate_cursor_key(&self) -> Result<()> {
-        self.write(|transaction| transaction.rotate_cursor_key())
+        self.write_direct(|write, _| meta::add_cursor_key(write))
     }
 }
 

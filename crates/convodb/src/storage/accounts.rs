@@ -11,9 +11,8 @@ use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::storage::rows::Records;
 use crate::storage::schema;
-use crate::storage::tables::WriteTables;
+use crate::storage::tables::{Records, Tables};
 
 /// The key of a token or of a user's name.
 pub(crate) fn digest(text: &str) -> DigestKey {
@@ -21,7 +20,7 @@ pub(crate) fn digest(text: &str) -> DigestKey {
 }
 
 /// The user of this number. One descent.
-pub(crate) fn user(users: &impl Records<UserId>, id: UserId) -> Result<Option<User>> {
+pub(crate) fn user(users: &Records<UserId>, id: UserId) -> Result<Option<User>> {
     let Some(record) = users.get(id)? else {
         return Ok(None);
     };
@@ -44,12 +43,12 @@ fn stored_name(name: String, table: &'static str) -> Result<Name> {
 }
 
 /// All users, by number.
-pub(crate) fn users(users: &impl Records<UserId>) -> Result<Vec<User>> {
+pub(crate) fn users(users: &Records<UserId>) -> Result<Vec<User>> {
     users
         .iter()?
         .map(|entry| {
             let (id, record) = entry?;
-            user_of(id.value(), record.value())
+            user_of(id, record.value())
         })
         .collect()
 }
@@ -57,8 +56,8 @@ pub(crate) fn users(users: &impl Records<UserId>) -> Result<Vec<User>> {
 /// The user of this name. Two descents: the number that a name leads to has no checksum, so the
 /// user's own name is compared.
 pub(crate) fn user_of_name(
-    users: &impl Records<UserId>,
-    names: &impl Records<DigestKey>,
+    users: &Records<UserId>,
+    names: &Records<DigestKey>,
     name: &Name,
 ) -> Result<Option<UserId>> {
     let damaged = |what| Error::Corrupted { table: schema::names::USER_NAMES, what };
@@ -73,19 +72,19 @@ pub(crate) fn user_of_name(
 }
 
 /// Puts a user, new or with a new record.
-pub(crate) fn put_user(tables: &mut WriteTables<'_>, user: &User) -> Result<()> {
+pub(crate) fn put_user(tables: &mut Tables, user: &User) {
     let account = AccountV1 {
         name: user.name.as_str().to_owned(),
         number: 0,
         created_at: user.created_at.millis(),
     };
-    tables.users.put(user.id, &encode_small(&user.id, account))?;
-    tables.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes())
+    tables.users.put(user.id, &encode_small(&user.id, account));
+    tables.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes());
 }
 
 /// The owner's assistant of this id. One descent.
 pub(crate) fn assistant(
-    assistants: &impl Records<UuidKey>,
+    assistants: &Records<UuidKey>,
     owner: UserId,
     id: AssistantId,
 ) -> Result<Option<Assistant>> {
@@ -109,7 +108,7 @@ fn assistant_of(key: UuidKey, record: &[u8]) -> Result<Assistant> {
 
 /// Whether the owner has the assistant. One descent.
 pub(crate) fn has_assistant(
-    assistants: &impl Records<UuidKey>,
+    assistants: &Records<UuidKey>,
     owner: UserId,
     id: AssistantId,
 ) -> Result<bool> {
@@ -119,8 +118,8 @@ pub(crate) fn has_assistant(
 /// The owner's assistant of this number. Two descents: the id that a number leads to has no
 /// checksum, so the assistant's own number is compared.
 pub(crate) fn assistant_of_number(
-    assistants: &impl Records<UuidKey>,
-    numbers: &impl Records<NumberKey>,
+    assistants: &Records<UuidKey>,
+    numbers: &Records<NumberKey>,
     owner: UserId,
     number: u32,
 ) -> Result<Option<Assistant>> {
@@ -130,7 +129,7 @@ pub(crate) fn assistant_of_number(
 
 /// The assistant that the entry of a number leads to.
 fn numbered(
-    assistants: &impl Records<UuidKey>,
+    assistants: &Records<UuidKey>,
     owner: UserId,
     number: u32,
     stored: &[u8],
@@ -145,8 +144,8 @@ fn numbered(
 
 /// The owner's assistants with a number above `after`, in order of number, at most `limit`.
 pub(crate) fn assistants_after(
-    assistants: &impl Records<UuidKey>,
-    numbers: &impl Records<NumberKey>,
+    assistants: &Records<UuidKey>,
+    numbers: &Records<NumberKey>,
     owner: UserId,
     after: u32,
     limit: usize,
@@ -160,7 +159,7 @@ pub(crate) fn assistants_after(
         .take(limit)
         .map(|entry| {
             let (key, stored) = entry?;
-            numbered(assistants, owner, key.value().number, stored.value())
+            numbered(assistants, owner, key.number, stored.value())
         })
         .collect()
 }
@@ -168,34 +167,33 @@ pub(crate) fn assistants_after(
 /// The number of the owner's newest assistant, 0 where there is none. One descent. Assistants are
 /// never deleted, so this is also how many there are.
 pub(crate) fn last_assistant_number(
-    numbers: &impl Records<NumberKey>,
+    numbers: &Records<NumberKey>,
     owner: UserId,
 ) -> Result<u32> {
     let range = NumberKey { owner, number: 0 }..=NumberKey { owner, number: u32::MAX };
-    let last = numbers.range(range)?.next_back().transpose()?;
-    Ok(last.map_or(0, |(key, _)| key.value().number))
+    Ok(numbers.last(range)?.map_or(0, |(key, _)| key.number))
 }
 
 /// Puts an assistant, new or renamed.
 pub(crate) fn put_assistant(
-    tables: &mut WriteTables<'_>,
+    tables: &mut Tables,
     owner: UserId,
     assistant: &Assistant,
-) -> Result<()> {
+) {
     let key = UuidKey { owner, uuid: assistant.id.uuid() };
     let account = AccountV1 {
         name: assistant.name.as_str().to_owned(),
         number: assistant.number,
         created_at: 0,
     };
-    tables.assistants.put(key, &encode_small(&key, account))?;
+    tables.assistants.put(key, &encode_small(&key, account));
     let number = NumberKey { owner, number: assistant.number };
-    tables.assistant_numbers.put(number, assistant.id.uuid().as_bytes())
+    tables.assistant_numbers.put(number, assistant.id.uuid().as_bytes());
 }
 
 /// The user of a token. One descent.
 pub(crate) fn user_of_token(
-    tokens: &impl Records<DigestKey>,
+    tokens: &Records<DigestKey>,
     token: &str,
 ) -> Result<Option<UserId>> {
     user_of_digest(tokens, digest(token))
@@ -203,7 +201,7 @@ pub(crate) fn user_of_token(
 
 /// The user of the token of this digest.
 pub(crate) fn user_of_digest(
-    tokens: &impl Records<DigestKey>,
+    tokens: &Records<DigestKey>,
     key: DigestKey,
 ) -> Result<Option<UserId>> {
     let Some(record) = tokens.get(key)? else { return Ok(None) };
@@ -214,13 +212,13 @@ pub(crate) fn user_of_digest(
 
 /// Puts a token of a user.
 pub(crate) fn put_token(
-    tables: &mut WriteTables<'_>,
+    tables: &mut Tables,
     token: &str,
     user: UserId,
     created_at: Timestamp,
-) -> Result<()> {
+) {
     let key = digest(token);
     let account =
         AccountV1 { name: String::new(), number: user.get(), created_at: created_at.millis() };
-    tables.tokens.put(key, &encode_small(&key, account))
+    tables.tokens.put(key, &encode_small(&key, account));
 }

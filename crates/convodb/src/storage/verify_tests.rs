@@ -94,10 +94,11 @@ fn look_ups_that_lead_astray() {
     };
     check(orphan, "tokens.v1", "a token's user does not exist");
     let repeat_number = |write: &WriteTransaction| {
-        let mut meta = write.open_table(schema::META).unwrap();
-        meta.insert(b"next_user".as_slice(), 1_u32.to_be_bytes().as_slice()).unwrap();
+        let mut sequences = write.open_table(schema::SEQUENCES).unwrap();
+        let (key, _) = all(&sequences).remove(0);
+        sequences.insert(key, 0_u64.to_be_bytes().as_slice()).unwrap();
     };
-    check(repeat_number, "meta", "a user's number would be given again");
+    check(repeat_number, "sequences.v1", "a user's number would be given again");
 }
 
 #[test]
