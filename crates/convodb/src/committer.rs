@@ -24,9 +24,6 @@ use crate::storage::tables::Tables;
 use crate::transaction::Transaction;
 use crate::view::View;
 
-
-/// A tail of so many bytes is carried into the tables; twice as many make writers wait for it.
-const TAIL_BYTES: usize = 16 << 20;
 /// A tail that is so old is carried into the tables.
 const TAIL_AGE: Duration = Duration::from_secs(1);
 /// How often a checkpoint is asked whether it is done.
@@ -226,7 +223,7 @@ impl Committer {
 
     /// Begins a checkpoint when it is time, and ends it when it is done.
     pub(crate) fn tend(&mut self) {
-        let full = self.tail.bytes >= TAIL_BYTES;
+        let full = self.tail.bytes >= self.mode.tail_bytes;
         if self.checkpoint.as_ref().is_some_and(|running| running.thread.is_finished() || full) {
             self.finish_checkpoint();
         }

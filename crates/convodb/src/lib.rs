@@ -84,4 +84,3 @@ pub use crate::snapshot::Snapshot;
 pub use crate::storage::audit::{Audit, Fault};
 pub use crate::store::{Store, StoreOptions};
 pub use crate::transaction::Transaction;
-

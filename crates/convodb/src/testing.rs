@@ -1,6 +1,6 @@
 //! A store whose tables a test can reach past the engine, to plant what the engine would not write.
 
-use redb::{Database, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use uuid::Uuid;
 
 use crate::encoding::term::Fingerprinter;
@@ -88,8 +88,12 @@ impl RawStore {
         done
     }
 
+    pub(crate) fn read(&self) -> ReadTransaction {
+        self.database.begin_read().unwrap()
+    }
+
     pub(crate) fn tables(&self) -> Tables {
-        Tables::open(&self.database.begin_read().unwrap()).unwrap()
+        Tables::open(&self.read()).unwrap()
     }
 
     pub(crate) fn audit(&self) -> Audit {

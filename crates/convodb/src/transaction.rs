@@ -176,8 +176,7 @@ impl<'txn> Transaction<'txn> {
     }
 
     fn require(&self, user: UserId, id: ConversationId) -> Result<(RowKey, Conversation)> {
-        rows::get(&self.tables.rows, &self.tables.ids, user, id)?
-            .ok_or(Error::ConversationNotFound)
+        rows::get(&self.tables.rows, &self.tables.ids, user, id)?.ok_or(Error::ConversationNotFound)
     }
 
     fn put_changed(&mut self, key: RowKey, old: &Conversation, new: &Conversation) -> Result<()> {

@@ -166,20 +166,13 @@ pub(crate) fn assistants_after(
 
 /// The number of the owner's newest assistant, 0 where there is none. One descent. Assistants are
 /// never deleted, so this is also how many there are.
-pub(crate) fn last_assistant_number(
-    numbers: &Records<NumberKey>,
-    owner: UserId,
-) -> Result<u32> {
+pub(crate) fn last_assistant_number(numbers: &Records<NumberKey>, owner: UserId) -> Result<u32> {
     let range = NumberKey { owner, number: 0 }..=NumberKey { owner, number: u32::MAX };
     Ok(numbers.last(range)?.map_or(0, |(key, _)| key.number))
 }
 
 /// Puts an assistant, new or renamed.
-pub(crate) fn put_assistant(
-    tables: &mut Tables,
-    owner: UserId,
-    assistant: &Assistant,
-) {
+pub(crate) fn put_assistant(tables: &mut Tables, owner: UserId, assistant: &Assistant) {
     let key = UuidKey { owner, uuid: assistant.id.uuid() };
     let account = AccountV1 {
         name: assistant.name.as_str().to_owned(),
@@ -192,10 +185,7 @@ pub(crate) fn put_assistant(
 }
 
 /// The user of a token. One descent.
-pub(crate) fn user_of_token(
-    tokens: &Records<DigestKey>,
-    token: &str,
-) -> Result<Option<UserId>> {
+pub(crate) fn user_of_token(tokens: &Records<DigestKey>, token: &str) -> Result<Option<UserId>> {
     user_of_digest(tokens, digest(token))
 }
 
@@ -211,12 +201,7 @@ pub(crate) fn user_of_digest(
 }
 
 /// Puts a token of a user.
-pub(crate) fn put_token(
-    tables: &mut Tables,
-    token: &str,
-    user: UserId,
-    created_at: Timestamp,
-) {
+pub(crate) fn put_token(tables: &mut Tables, token: &str, user: UserId, created_at: Timestamp) {
     let key = digest(token);
     let account =
         AccountV1 { name: String::new(), number: user.get(), created_at: created_at.millis() };

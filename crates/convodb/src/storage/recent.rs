@@ -54,7 +54,8 @@ impl<K: Ord + Copy, V: Clone> Recent<K, V> {
         let (replaced, split) = self.root.put(key, value);
         if let Some(right) = split {
             let left = std::mem::replace(&mut self.root, Node::Leaf(Arc::default()));
-            let children = [left, right].into_iter().filter_map(|node| Some((*node.first()?.0, node)));
+            let children =
+                [left, right].into_iter().filter_map(|node| Some((*node.first()?.0, node)));
             self.root = Node::Branch(Arc::new(children.collect()));
         }
         replaced

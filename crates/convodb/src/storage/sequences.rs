@@ -26,8 +26,10 @@ pub(crate) fn last_user(sequences: &Records<NumberKey>) -> Result<u64> {
 /// Gives the next user's number.
 pub(crate) fn take_user(tables: &mut Tables) -> Result<UserId> {
     let next = last_user(&tables.sequences)? + 1;
-    let user = u32::try_from(next)
-        .map_err(|_| Error::Invalid { field: "user", reason: "must be one of the first 4294967295" })?;
+    let user = u32::try_from(next).map_err(|_| Error::Invalid {
+        field: "user",
+        reason: "must be one of the first 4294967295",
+    })?;
     tables.sequences.put(USERS, &next.to_be_bytes());
     Ok(UserId::new(user))
 }

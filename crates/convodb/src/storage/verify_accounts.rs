@@ -3,10 +3,10 @@
 
 use crate::error::Result;
 use crate::model::id::{AssistantId, UserId};
-use crate::storage::{accounts, sequences};
 use crate::storage::audit::Audit;
 use crate::storage::schema::names;
 use crate::storage::tables::Tables;
+use crate::storage::{accounts, sequences};
 
 /// Whose a fault is that is nobody's.
 const NOBODY: UserId = UserId::new(0);
