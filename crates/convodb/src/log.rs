@@ -228,8 +228,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
         let mut log = Log::new(store.clone(), SEED);
-        for group in 1..=5 {
-            log.append(group, |out| out.extend(vec![b'a'; group as usize * 10])).unwrap();
+        for (group, length) in (1..=5).zip([10, 20, 30, 40, 50]) {
+            log.append(group, |out| out.resize(out.len() + length, b'a')).unwrap();
             if group == 3 {
                 log.cut();
             }
