@@ -2,24 +2,24 @@
 //!
 //! A handler gets at the store only through its caller, so no read can happen for nobody.
 
-use std::panic::resume_unwind;
-
 use axum::extract::{FromRef, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use convodb::{Snapshot, Store, UserId};
-use tokio::task::spawn_blocking;
 
 use crate::error::{ApiError, Result};
 
 /// No token is longer; a longer text is refused before it is hashed.
 const MAX_TOKEN_BYTES: usize = 256;
 
-/// The sender of a request that has a token, which nothing has believed yet.
+/// Whose token a request has, and the state of the store that it is answered from.
+///
+/// It is read, as all that follows, on the thread of the runtime that has the request: see
+/// [`runtime`](crate::runtime).
 pub(crate) struct Caller {
-    store: Store,
-    token: String,
+    pub(crate) user: UserId,
+    pub(crate) snapshot: Snapshot,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Caller
@@ -28,40 +28,12 @@ where
 {
     type Rejection = ApiError;
 
+    /// Fails with 401 where the token is nobody's, or with a fault of the store. One descent.
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
-        Ok(Self { store: Store::from_ref(state), token: token.to_owned() })
-    }
-}
-
-impl Caller {
-    /// Does `work` with one snapshot for the user whose token it is.
-    ///
-    /// # Errors
-    /// 401 when it is nobody's; what `work` returns; or a fault of the store.
-    pub(crate) async fn read<T: Send + 'static>(
-        self,
-        work: impl FnOnce(UserId, &Snapshot) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let Self { store, token } = self;
-        aside(move || {
-            let snapshot = store.snapshot();
-            let user = snapshot.authenticate(&token)?.ok_or_else(ApiError::unauthenticated)?;
-            work(user, &snapshot)
-        })
-        .await
-    }
-}
-
-/// Does work of the engine where it may wait for a disk: on a thread that no other request needs.
-/// The one place that decides it. It costs 10 to 20 us, and a cold page stalls nobody.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(lost) => match lost.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => Err(convodb::Error::Closed.into()),
-        },
+        let snapshot = Store::from_ref(state).snapshot();
+        let user = snapshot.authenticate(token)?.ok_or_else(ApiError::unauthenticated)?;
+        Ok(Self { user, snapshot })
     }
 }
 

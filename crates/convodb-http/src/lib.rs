@@ -1,22 +1,25 @@
 //! Serves a convodb store over HTTP, in the shape of the documented conversations API.
 //!
-//! [`serve`] is the whole server on a listener; [`router`] is its routes, for a server of your
+//! [`serve`] is the whole server on a listener, and [`runtime`] what it runs on best; [`router`] is its routes, for a server of your
 //! own. Both answer `GET /api/user/conversations` for the user of a Bearer token, and `/healthz`.
-//! [`item`] reads and writes the list's items alone, which is also the form of imports and exports.
+//! [`item`] reads and writes the list's items alone, which is also the form of imports and exports,
+//! and [`write_page`] a whole body. [`wrapped`] and [`serve_routes`] do for routes of your own what
+//! is done for these.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use convodb_http::{Config, serve};
+//! use convodb_http::{Config, runtime, serve};
 //!
 //! let store = convodb::Store::open("conversations.convodb")?;
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//! serve(store, listener, Config::default(), std::future::pending()).await?;
-//! # Ok(())
-//! # }
+//! runtime()?.block_on(async {
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     serve(store, listener, Config::default(), std::future::pending()).await
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod auth;
 mod base_url;
+mod body;
 mod envelope;
 mod error;
 mod form;
@@ -29,16 +32,19 @@ mod routes;
 mod server;
 mod state;
 
-use std::io;
+use std::num::NonZero;
+use std::{io, thread};
 
 use axum::Router;
 use convodb::Store;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::base_url::BaseUrl;
 use crate::state::Service;
 
 pub use crate::base_url::{PublicUrl, PublicUrlError, local_url};
+pub use crate::body::{PageTokens, write_page};
 pub use crate::item::{AssistantNames, Item, ItemError, write_item};
 
 /// How a store is served.
@@ -48,6 +54,23 @@ pub struct Config {
     /// answers. Without it they begin with the `Host` of the request, or with the address that the
     /// server listens on where a request has none that is one.
     pub public_url: Option<PublicUrl>,
+}
+
+/// The fewest threads of [`runtime`].
+const MIN_THREADS: usize = 16;
+
+/// A runtime as the server wants it: with 16 threads at least, or four for each processor core.
+///
+/// A page is read on the thread that has its request. A page that is in memory takes less time than
+/// to hand it to another thread and back; one that is not waits for the disk, and its thread with
+/// it, while the others serve what is in memory. On a runtime of one thread, all would wait.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = MIN_THREADS.max(4 * cores);
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
 /// The routes of a store, with all that an answer has: error bodies, limits on URL and headers,
@@ -72,6 +95,21 @@ pub async fn serve(
 ) -> io::Result<()> {
     let base_url = BaseUrl::new(config.public_url.as_ref());
     let base_url = base_url.listening_on(listener.local_addr()?);
-    server::run(listener, routes::router(Service::new(store, base_url)), stop).await;
+    serve_routes(routes::router(Service::new(store, base_url)), listener, stop).await;
     Ok(())
+}
+
+/// Puts around routes of your own what every answer of [`router`] has: error bodies, limits on URL
+/// and headers, request ids and compression. The fallbacks of the routes are replaced.
+pub fn wrapped(routes: Router) -> Router {
+    routes::wrapped(routes)
+}
+
+/// Serves any routes on `listener`, with the deadlines and the stop of [`serve`].
+pub async fn serve_routes(
+    routes: Router,
+    listener: TcpListener,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    server::run(listener, routes, stop).await;
 }

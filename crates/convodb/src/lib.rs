@@ -68,6 +68,7 @@ pub use crate::model::id::{
     AssistantId, AssistantKind, ConversationId, ConversationKind, Id, IdKind, UserId,
 };
 pub use crate::model::message::{Message, Role};
+pub use crate::model::printed::Printed;
 pub use crate::model::text::{
     ExternalIdentifier, ExternalIdentifierKind, Name, NameKind, Phone, PhoneKind, Text, TextKind,
 };

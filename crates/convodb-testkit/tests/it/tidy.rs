@@ -13,6 +13,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         &[
             // Plain values.
             "error",
+            "model/printed",
             "model/timestamp",
             "model/id",
             "model/position",
@@ -94,6 +95,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "item/write",
             "item",
             "base_url",
+            "body",
             "response",
             "form",
             "params",

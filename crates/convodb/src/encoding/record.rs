@@ -275,9 +275,9 @@ pub(crate) fn encode_message<S: AsRef<str>>(
 
 /// The record of a user, an assistant or a token: its name or label, a number (an assistant's own,
 /// a token's user; a user's stands in its key and is 0 here), and when it was created.
-#[derive(Clone, Encode, Decode)]
-pub(crate) struct AccountV1 {
-    pub(crate) name: String,
+#[derive(Clone, Encode, BorrowDecode)]
+pub(crate) struct AccountV1<'a> {
+    pub(crate) name: &'a str,
     pub(crate) number: u32,
     pub(crate) created_at: u64,
 }
@@ -292,9 +292,6 @@ pub(crate) struct TotalV1 {
     pub(crate) cost_nanos: i128,
 }
 
-/// No small row takes more.
-const MAX_SMALL_BYTES: usize = 4096;
-
 /// The record of a small row: an account or a counter.
 pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
     let mut record = Vec::with_capacity(64);
@@ -302,14 +299,12 @@ pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> 
     record
 }
 
-/// The small row of this key.
-pub(crate) fn decode_small<K: FixedKey, T: Decode<()>>(
+/// The small row of this key, borrowed.
+pub(crate) fn decode_small<'a, K: FixedKey, T: BorrowDecode<'a, ()>>(
     key: &K,
-    record: &[u8],
+    record: &'a [u8],
 ) -> Result<T, Damage> {
-    let body = open(key, record)?.bytes().get(1..).unwrap_or_default();
-    // A string is made room for before it is read, so its length must have a limit.
-    whole(bincode::decode_from_slice(body, CONFIG.with_limit::<MAX_SMALL_BYTES>()), body)
+    open(key, record)?.decode()
 }
 
 #[cfg(test)]

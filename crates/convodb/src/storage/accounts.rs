@@ -29,7 +29,7 @@ pub(crate) fn user(users: &Records<UserId>, id: UserId) -> Result<Option<User>> 
 
 fn user_of(id: UserId, record: &[u8]) -> Result<User> {
     let damaged = |what| Error::Corrupted { table: schema::names::USERS, what };
-    let account: AccountV1 = decode_small(&id, record).map_err(damaged)?;
+    let account: AccountV1<'_> = decode_small(&id, record).map_err(damaged)?;
     Ok(User {
         id,
         name: stored_name(account.name, schema::names::USERS)?,
@@ -38,8 +38,9 @@ fn user_of(id: UserId, record: &[u8]) -> Result<User> {
     })
 }
 
-fn stored_name(name: String, table: &'static str) -> Result<Name> {
-    Name::new(name).map_err(|_| Error::Corrupted { table, what: "a name is out of bounds" })
+fn stored_name(name: &str, table: &'static str) -> Result<Name> {
+    Name::new(name.to_owned())
+        .map_err(|_| Error::Corrupted { table, what: "a name is out of bounds" })
 }
 
 /// All users, by number.
@@ -73,11 +74,8 @@ pub(crate) fn user_of_name(
 
 /// Puts a user, new or with a new record.
 pub(crate) fn put_user(tables: &mut Tables, user: &User) {
-    let account = AccountV1 {
-        name: user.name.as_str().to_owned(),
-        number: 0,
-        created_at: user.created_at.millis(),
-    };
+    let account =
+        AccountV1 { name: user.name.as_str(), number: 0, created_at: user.created_at.millis() };
     tables.users.put(user.id, &encode_small(&user.id, account));
     tables.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes());
 }
@@ -95,15 +93,31 @@ pub(crate) fn assistant(
     assistant_of(key, record.value()).map(Some)
 }
 
+/// Appends the name of the owner's assistant to `out`, and tells whether there is one. One descent.
+pub(crate) fn assistant_name(
+    assistants: &Records<UuidKey>,
+    owner: UserId,
+    id: AssistantId,
+    out: &mut String,
+) -> Result<bool> {
+    let key = UuidKey { owner, uuid: id.uuid() };
+    let Some(record) = assistants.get(key)? else { return Ok(false) };
+    out.push_str(assistant_account(key, record.value())?.name);
+    Ok(true)
+}
+
 fn assistant_of(key: UuidKey, record: &[u8]) -> Result<Assistant> {
-    let table = schema::names::ASSISTANTS;
-    let account: AccountV1 =
-        decode_small(&key, record).map_err(|what| Error::Corrupted { table, what })?;
+    let account = assistant_account(key, record)?;
     Ok(Assistant {
         id: AssistantId::new(key.uuid),
         number: account.number,
-        name: stored_name(account.name, table)?,
+        name: stored_name(account.name, schema::names::ASSISTANTS)?,
     })
+}
+
+fn assistant_account(key: UuidKey, record: &[u8]) -> Result<AccountV1<'_>> {
+    let table = schema::names::ASSISTANTS;
+    decode_small(&key, record).map_err(|what| Error::Corrupted { table, what })
 }
 
 /// Whether the owner has the assistant. One descent.
@@ -174,11 +188,8 @@ pub(crate) fn last_assistant_number(numbers: &Records<NumberKey>, owner: UserId)
 /// Puts an assistant, new or renamed.
 pub(crate) fn put_assistant(tables: &mut Tables, owner: UserId, assistant: &Assistant) {
     let key = UuidKey { owner, uuid: assistant.id.uuid() };
-    let account = AccountV1 {
-        name: assistant.name.as_str().to_owned(),
-        number: assistant.number,
-        created_at: 0,
-    };
+    let account =
+        AccountV1 { name: assistant.name.as_str(), number: assistant.number, created_at: 0 };
     tables.assistants.put(key, &encode_small(&key, account));
     let number = NumberKey { owner, number: assistant.number };
     tables.assistant_numbers.put(number, assistant.id.uuid().as_bytes());
@@ -195,7 +206,7 @@ pub(crate) fn user_of_digest(
     key: DigestKey,
 ) -> Result<Option<UserId>> {
     let Some(record) = tokens.get(key)? else { return Ok(None) };
-    let account: AccountV1 = decode_small(&key, record.value())
+    let account: AccountV1<'_> = decode_small(&key, record.value())
         .map_err(|what| Error::Corrupted { table: schema::names::TOKENS, what })?;
     Ok(Some(UserId::new(account.number)))
 }
@@ -203,7 +214,6 @@ pub(crate) fn user_of_digest(
 /// Puts a token of a user.
 pub(crate) fn put_token(tables: &mut Tables, token: &str, user: UserId, created_at: Timestamp) {
     let key = digest(token);
-    let account =
-        AccountV1 { name: String::new(), number: user.get(), created_at: created_at.millis() };
+    let account = AccountV1 { name: "", number: user.get(), created_at: created_at.millis() };
     tables.tokens.put(key, &encode_small(&key, account));
 }

@@ -88,7 +88,7 @@ fn look_ups_that_lead_astray() {
     check(cut_short, "conversation_ids.v1", "a position is not 8 bytes");
     let orphan = |write: &WriteTransaction| {
         let key = DigestKey([1; 32]);
-        let account = AccountV1 { name: String::new(), number: 99, created_at: 0 };
+        let account = AccountV1 { name: "", number: 99, created_at: 0 };
         let mut tokens = write.open_table(schema::TOKENS).unwrap();
         tokens.insert(key, encode_small(&key, account).as_slice()).unwrap();
     };
