@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::encoding::key::{ArrivalKey, IdArrivalKey, MessageKey, RowKey, UuidKey};
-use crate::encoding::record;
+use crate::encoding::{record, row};
 use crate::error::Result;
 use crate::model::conversation::Conversation;
 use crate::model::id::UserId;
@@ -63,7 +63,7 @@ impl Gathered {
         let first = RowKey::new(owner, Position::first_at(created_at));
         self.rows.push(ArrivalKey { owner, created_at, arrival }, |parcel| {
             put_record(parcel, |bytes| {
-                record::encode_conversation(first, &conversation.borrowed(), bytes);
+                row::encode_conversation(first, &conversation.borrowed(), bytes);
             });
             for (number, message) in (1..).zip(history) {
                 let key = MessageKey::new(first, number);

@@ -32,6 +32,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "encoding/key",
             "encoding/stored",
             "encoding/record",
+            "encoding/row",
             "encoding",
             // Tables.
             "storage/schema",

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use crate::encoding::key::{RowKey, UuidKey};
 use crate::encoding::record::{self, Body, Damage};
+use crate::encoding::row;
 use crate::error::{Error, Result};
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{ConversationId, UserId};
@@ -123,7 +124,7 @@ pub(crate) fn put(
     record: &mut Vec<u8>,
 ) {
     record.clear();
-    record::encode_conversation(key, conversation, record);
+    row::encode_conversation(key, conversation, record);
     tables.rows.put(key, record);
 }
 

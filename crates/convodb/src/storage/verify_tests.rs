@@ -3,7 +3,8 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use crate::encoding::key::{DigestKey, FixedKey, IndexKey};
-use crate::encoding::record::{AccountV1, TotalV1, encode_conversation, encode_small};
+use crate::encoding::record::{AccountV1, TotalV1, encode_small};
+use crate::encoding::row::encode_conversation;
 use crate::encoding::stored::Stored;
 use crate::encoding::term::{Field, Term};
 use crate::model::conversation::Conversation;
