@@ -22,6 +22,9 @@ const ROLE: &str = "CONVODB_BENCH_SERVES";
 /// The path of the list.
 pub const LIST: &str = "/api/user/conversations";
 
+/// Linux tells times to programs in hundredths of a second, whatever its own clock.
+const MICROS_PER_TICK: u64 = 10_000;
+
 /// The core of the servers, and that of who asks them.
 pub const SERVER_CORE: usize = 0;
 /// See [`SERVER_CORE`].
@@ -96,6 +99,22 @@ impl Serving {
             }
         }
         Ok(Self { child, address, token, asked })
+    }
+}
+
+impl Serving {
+    /// The processor time that the server has used so far, in microseconds, to a hundredth of a
+    /// second. Unlike a rate it hardly depends on who else uses the machine.
+    ///
+    /// # Errors
+    /// When there is no `/proc`.
+    pub fn processor_micros(&self) -> Outcome<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name, in parentheses, may hold anything; the 12th and 13th field after it are ticks
+        // of the program and of the system for it.
+        let (_, fields) = stat.rsplit_once(')').ok_or("an odd /proc")?;
+        let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        Ok(ticks.sum::<Result<u64, _>>()? * MICROS_PER_TICK)
     }
 }
 

@@ -60,6 +60,12 @@ impl Rounds {
         median(self.rates.clone())
     }
 
+    /// How many pages were read.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.latency.len()
+    }
+
     /// The median of this server's rate in parts of the other's, round by round.
     #[must_use]
     pub fn ratio(&self, other: &Self) -> f64 {

@@ -80,11 +80,27 @@ async fn compare() -> Outcome<()> {
         let limit =
             Load { address: constant.address, targets: alike(asked, bytes), ..load.clone() };
         let (mut of_store, mut of_limit) = (Rounds::new()?, Rounds::new()?);
+        let mut micros = [0, 0];
         for _ in 0..rounds {
-            of_store.add(&drive(&load).await?)?;
-            of_limit.add(&drive(&limit).await?)?;
+            for (at, (server, load, rounds)) in
+                [(&convodb, &load, &mut of_store), (&constant, &limit, &mut of_limit)]
+                    .into_iter()
+                    .enumerate()
+            {
+                let before = server.processor_micros()?;
+                rounds.add(&drive(load).await?)?;
+                micros[at] += server.processor_micros()? - before;
+            }
         }
-        writeln!(out, "{name}: {bytes} bytes, {:.2} of the limit", of_store.ratio(&of_limit))?;
+        let each = |at: usize, of: &Rounds| micros[at] as f64 / of.pages().max(1) as f64;
+        let (page, constant_body) = (each(0, &of_store), each(1, &of_limit));
+        writeln!(
+            out,
+            "{name}: {bytes} bytes, {:.2} of the limit; {page:.1} us of processor a page against \
+             {constant_body:.1}, {:.2}",
+            of_store.ratio(&of_limit),
+            constant_body / page
+        )?;
         for (server, rounds) in [("convodb", &of_store), ("constant", &of_limit)] {
             let list = (asked.list.as_str(), asked.depth.as_str());
             rows.push(rounds.measured(server, list, asked.page_size, CONNECTIONS));

@@ -83,7 +83,8 @@ pub fn router(store: Store, config: &Config) -> Router {
 /// requests in flight in at most ten seconds, and returns.
 ///
 /// At most 10,000 connections at a time; ten seconds for the head of a request or between two of
-/// them, thirty for a client to take some of what it is sent; 8 KiB of URL and 16 KiB of headers.
+/// them, thirty for a client to take some of what it is sent; 8 KiB of URL, and 100 headers with
+/// 16 KiB.
 ///
 /// # Errors
 /// When the listener has no address.

@@ -55,7 +55,7 @@ impl Cost {
                 decimals -= 1;
             }
             text.put_digits(nanos, decimals);
-            text.put(b'.');
+            text.put(*b".");
         }
         loop {
             text.put_digits(dollars, 1);
@@ -65,7 +65,7 @@ impl Cost {
             }
         }
         if self.0 < 0 {
-            text.put(b'-');
+            text.put(*b"-");
         }
         text
     }

@@ -17,13 +17,22 @@ impl<const N: usize> Printed<N> {
         Self { bytes: [b'0'; N], start: N }
     }
 
-    /// Puts one byte before the text.
+    /// Puts bytes before the text.
     ///
     /// # Panics
-    /// When there is no room for it.
-    pub(crate) const fn put(&mut self, byte: u8) {
-        self.start -= 1;
-        self.bytes[self.start] = byte;
+    /// When there is no room for them.
+    pub(crate) fn put<const M: usize>(&mut self, part: [u8; M]) {
+        let end = self.start;
+        self.start -= M;
+        self.bytes[self.start..end].copy_from_slice(&part);
+    }
+
+    /// Puts one byte and a number below 100, in two digits, before the text.
+    ///
+    /// # Panics
+    /// When there is no room for them.
+    pub(crate) fn put_pair(&mut self, before: u8, number: u8) {
+        self.put([before, b'0' + number / 10, b'0' + number % 10]);
     }
 
     /// Puts `width` decimal digits of a number before the text.
@@ -32,7 +41,7 @@ impl<const N: usize> Printed<N> {
     /// When there is no room for them.
     pub(crate) fn put_digits(&mut self, mut number: u64, width: usize) {
         for _ in 0..width {
-            self.put(b'0' + (number % 10).to_le_bytes()[0]);
+            self.put([b'0' + (number % 10).to_le_bytes()[0]]);
             number /= 10;
         }
     }

@@ -62,17 +62,12 @@ impl Timestamp {
     pub fn printed(self) -> Printed<19> {
         let at = TimeZone::UTC.to_datetime(self.to_jiff());
         let mut text = Printed::new();
-        // Each part with what stands before it, from the last to the first.
-        for (part, before) in [
-            (at.second(), b':'),
-            (at.minute(), b':'),
-            (at.hour(), b' '),
-            (at.day(), b'-'),
-            (at.month(), b'-'),
-        ] {
-            text.put_digits(part.unsigned_abs().into(), 2);
-            text.put(before);
-        }
+        // From the last to the first.
+        text.put_pair(b':', at.second().unsigned_abs());
+        text.put_pair(b':', at.minute().unsigned_abs());
+        text.put_pair(b' ', at.hour().unsigned_abs());
+        text.put_pair(b'-', at.day().unsigned_abs());
+        text.put_pair(b'-', at.month().unsigned_abs());
         text.put_digits(at.year().unsigned_abs().into(), 4);
         text
     }
