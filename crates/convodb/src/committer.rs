@@ -70,7 +70,7 @@ impl Committer {
         mode: CommitMode,
     ) -> Result<(Self, Arc<ArcSwap<View>>)> {
         let read = database.begin_read()?;
-        let mut tables = Tables::open(&read)?;
+        let mut tables = Tables::open(&read, mode.row_cache_bytes)?;
         let stored = meta::log_group(&read)?;
         let seed = meta::secrets(&read)?.log_seed();
         let group = match path {

@@ -17,5 +17,6 @@ pub enum Durability {
 pub(crate) struct CommitMode {
     pub(crate) durability: Durability,
     pub(crate) tail_bytes: usize,
+    pub(crate) row_cache_bytes: usize,
     pub(crate) fast_recovery: bool,
 }

@@ -24,10 +24,14 @@ use crate::transaction::Transaction;
 use crate::view::View;
 use crate::writer::Writer;
 
+/// The share of the cache that is for rows: one part of so many.
+const ROWS_SHARE: usize = 8;
+
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// Memory for pages of the file, in bytes; 1 GiB by default.
+    /// Memory for what is read of the file, in bytes; 1 GiB by default. An eighth of it is for single
+    /// rows that are read again and again, the rest for pages of the file.
     pub cache_bytes: usize,
     /// How many writes may wait, at least 1; 1024 by default. One more is refused with
     /// [`Error::QueueFull`](crate::Error::QueueFull).
@@ -101,7 +105,11 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
         let path = path.as_ref();
-        Self::start(file::open(path, options.cache_bytes)?, Some(path), options)
+        Self::start(
+            file::open(path, options.cache_bytes - options.cache_bytes / ROWS_SHARE)?,
+            Some(path),
+            options,
+        )
     }
 
     /// A store in memory, for tests: the same engine, without a file.
@@ -117,6 +125,7 @@ impl Store {
         let mode = CommitMode {
             durability: options.durability,
             tail_bytes: options.tail_bytes,
+            row_cache_bytes: options.cache_bytes / ROWS_SHARE,
             fast_recovery: options.fast_recovery,
         };
         let (committer, current) = Committer::open(database, path, mode)?;

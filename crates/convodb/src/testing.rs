@@ -93,7 +93,7 @@ impl RawStore {
     }
 
     pub(crate) fn tables(&self) -> Tables {
-        Tables::open(&self.read()).unwrap()
+        Tables::open(&self.read(), 0).unwrap()
     }
 
     pub(crate) fn audit(&self) -> Audit {

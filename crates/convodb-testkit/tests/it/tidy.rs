@@ -44,6 +44,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "storage/recent",
             "storage/walk",
             "storage/table",
+            "storage/row_cache",
             "storage/tables",
             "storage/sequences",
             "storage/rows",

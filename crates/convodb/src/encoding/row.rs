@@ -14,6 +14,8 @@
 //! customer's phone, external identifier, variables. The time of creation is not here: the position
 //! in the key has it.
 
+use std::ops::Range;
+
 use uuid::Uuid;
 
 use crate::encoding::key::RowKey;
@@ -24,12 +26,23 @@ use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, ConversationId};
 use crate::model::position::Position;
-use crate::model::text::{Text, TextKind};
+use crate::model::text::{ExternalIdentifierKind, NameKind, PhoneKind, Text, TextKind};
+use crate::model::timestamp::Timestamp;
 use crate::model::variables::Variables;
 
 /// The fields before the lengths, without the version.
 const FIXED: usize = 54;
 const AI_ENABLED: u8 = 1;
+/// How many texts but variables a row can have.
+const TEXTS: usize = 5;
+/// The most bytes of each: of a name, a phone, a name, a phone, an identifier.
+const MAX_LENGTHS: [u8; TEXTS] = {
+    const NAME: u8 = max_length::<NameKind>();
+    const PHONE: u8 = max_length::<PhoneKind>();
+    [NAME, PHONE, NAME, PHONE, max_length::<ExternalIdentifierKind>()]
+};
+/// What a row's texts take in a buffer, as a first guess.
+const TYPICAL_TEXTS: usize = 160;
 /// The bit of the first of the five short texts.
 const FIRST_TEXT: u8 = 1 << 1;
 const CONTACTS: u8 = 0b1_1110;
@@ -41,13 +54,19 @@ const WIDGET: u8 = 1;
 const WHATSAPP: u8 = 2;
 const API: u8 = 3;
 
+#[expect(clippy::cast_possible_truncation, reason = "asserted")]
+const fn max_length<K: TextKind>() -> u8 {
+    assert!(K::MAX_BYTES <= u8::MAX as usize, "a length has one byte");
+    K::MAX_BYTES as u8
+}
+
 /// Appends the record of a conversation whose row is `key` to `record`.
 pub(crate) fn encode_conversation(
     key: RowKey,
     conversation: &ConversationRef<'_>,
     record: &mut Vec<u8>,
 ) {
-    let mut texts = [None; 5];
+    let mut texts = [None; TEXTS];
     let channel = match conversation.channel {
         Channel::Test => TEST,
         Channel::Widget => WIDGET,
@@ -86,43 +105,104 @@ pub(crate) fn encode_conversation(
     });
 }
 
-impl<'a> Body<'a> {
-    /// The conversation whose row stands at `position`, borrowed. About 20 ns.
-    pub(crate) fn conversation(self, position: Position) -> Result<ConversationRef<'a>, Damage> {
+/// A row decoded, but for its texts, which stand one after the other elsewhere. All that can be
+/// wrong with a record was found when it was made.
+#[derive(Clone, Copy)]
+pub(crate) struct Row {
+    position: Position,
+    id: Uuid,
+    assistant: Uuid,
+    message_count: u32,
+    total_cost: Cost,
+    updated_at: Timestamp,
+    channel: u8,
+    bits: u8,
+    /// Of the five short texts, 0 where there is none.
+    lengths: [u8; TEXTS],
+}
+
+impl Row {
+    /// Decodes the body of the row at `position`. Its texts are as long as the row says.
+    pub(crate) fn decode(body: Body<'_>, position: Position) -> Result<(Self, &str), Damage> {
         let (fixed, rest) =
-            self.fields().split_first_chunk::<FIXED>().ok_or("a record is too short")?;
+            body.fields().split_first_chunk::<FIXED>().ok_or("a record is too short")?;
         let (channel, bits) = (fixed[0], fixed[1]);
-        let mut texts = Texts::split(bits, rest)?;
-        let channel = match channel {
-            TEST => Channel::Test,
-            WIDGET => Channel::Widget,
-            WHATSAPP => Channel::Whatsapp { sender: texts.contact()?, customer: texts.contact()? },
-            API => {
-                // The bits of contacts are none, as is checked below.
-                texts.bits >>= CONTACTS.count_ones();
-                Channel::Api { external_identifier: texts.take()? }
-            }
-            _ => return Err("a record has an unknown channel"),
-        };
         let of_channel = match channel {
-            Channel::Test | Channel::Widget => 0,
-            Channel::Whatsapp { .. } => CONTACTS,
-            Channel::Api { .. } => IDENTIFIER,
+            TEST | WIDGET => 0,
+            WHATSAPP => CONTACTS,
+            API => IDENTIFIER,
+            _ => return Err("a record has an unknown channel"),
         };
         if bits & !(AI_ENABLED | of_channel | VARIABLES) != 0 {
             return Err("a record has a text that its channel has none of");
         }
-        Ok(Conversation {
-            id: ConversationId::new(Uuid::from_bytes(at(fixed, 22))),
-            assistant: AssistantId::new(Uuid::from_bytes(at(fixed, 38))),
-            channel,
-            variables: texts.rest(bits & VARIABLES != 0)?.map(Variables::from_stored),
+        let short = bits & (CONTACTS | IDENTIFIER);
+        let ends_early = "a record's texts end early";
+        let (stored, texts) =
+            rest.split_at_checked(short.count_ones() as usize).ok_or(ends_early)?;
+        let texts = str::from_utf8(texts).map_err(|_| "a record's texts are not UTF-8")?;
+        let (mut lengths, mut stored, mut rest) = ([0; TEXTS], stored.iter(), texts);
+        for (number, length) in lengths.iter_mut().enumerate() {
+            if short & (FIRST_TEXT << number) != 0 {
+                *length = *stored.next().ok_or(ends_early)?;
+                if *length == 0 || *length > MAX_LENGTHS[number] {
+                    return Err("a record has a text out of bounds");
+                }
+                (_, rest) = rest.split_at_checked(usize::from(*length)).ok_or(ends_early)?;
+            }
+        }
+        if bits & VARIABLES == 0 && !rest.is_empty() {
+            return Err("a record has bytes after its end");
+        }
+        let row = Self {
+            position,
+            id: Uuid::from_bytes(at(fixed, 22)),
+            assistant: Uuid::from_bytes(at(fixed, 38)),
             message_count: u32::from_le_bytes(at(fixed, 2)),
             total_cost: Cost::from_nanos(i64::from_le_bytes(at(fixed, 6))),
-            ai_enabled: bits & AI_ENABLED != 0,
-            created_at: position.created_at(),
             updated_at: instant(u64::from_le_bytes(at(fixed, 14)))?,
-        })
+            channel,
+            bits,
+            lengths,
+        };
+        Ok((row, texts))
+    }
+
+    pub(crate) const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The conversation, with the texts that [`Row::decode`] gave.
+    pub(crate) fn conversation<'a>(&self, texts: &'a str) -> ConversationRef<'a> {
+        let mut texts = Texts { texts, lengths: &self.lengths };
+        let channel = match self.channel {
+            TEST => Channel::Test,
+            WIDGET => Channel::Widget,
+            WHATSAPP => Channel::Whatsapp { sender: texts.contact(), customer: texts.contact() },
+            _ => {
+                texts.lengths = &self.lengths[TEXTS - 1..];
+                Channel::Api { external_identifier: texts.take() }
+            }
+        };
+        let variables = (self.bits & VARIABLES != 0).then_some(texts.texts);
+        Conversation {
+            id: ConversationId::new(self.id),
+            assistant: AssistantId::new(self.assistant),
+            channel,
+            variables: variables.map(Variables::from_stored),
+            message_count: self.message_count,
+            total_cost: self.total_cost,
+            ai_enabled: self.bits & AI_ENABLED != 0,
+            created_at: self.position.created_at(),
+            updated_at: self.updated_at,
+        }
+    }
+}
+
+impl<'a> Body<'a> {
+    /// The conversation whose row stands at `position`, borrowed. About 30 ns.
+    pub(crate) fn conversation(self, position: Position) -> Result<ConversationRef<'a>, Damage> {
+        Row::decode(self, position).map(|(row, texts)| row.conversation(texts))
     }
 }
 
@@ -133,50 +213,64 @@ fn at<const W: usize>(fixed: &[u8; FIXED], start: usize) -> [u8; W] {
     bytes
 }
 
-/// The texts of a record that are not taken yet.
-struct Texts<'a> {
-    /// Whether there is a text, from the lowest bit on, for each short one that may come.
-    bits: u8,
-    lengths: &'a [u8],
+/// The texts of a row that are not taken yet.
+struct Texts<'a, 'l> {
     texts: &'a str,
+    lengths: &'l [u8],
 }
 
-const TEXTS_END_EARLY: Damage = "a record's texts end early";
-
-impl<'a> Texts<'a> {
-    fn split(bits: u8, rest: &'a [u8]) -> Result<Self, Damage> {
-        let short = (bits & (CONTACTS | IDENTIFIER)) >> FIRST_TEXT.trailing_zeros();
-        let (lengths, texts) =
-            rest.split_at_checked(short.count_ones() as usize).ok_or(TEXTS_END_EARLY)?;
-        let texts = str::from_utf8(texts).map_err(|_| "a record's texts are not UTF-8")?;
-        Ok(Self { bits: short, lengths, texts })
-    }
-
-    fn contact(&mut self) -> Result<Contact<&'a str>, Damage> {
-        Ok(Contact { name: self.take()?, phone: self.take()? })
+impl<'a> Texts<'a, '_> {
+    fn contact(&mut self) -> Contact<&'a str> {
+        Contact { name: self.take(), phone: self.take() }
     }
 
     /// The next short text, if there is one in its place.
-    fn take<K: TextKind>(&mut self) -> Result<Option<Text<K, &'a str>>, Damage> {
-        let there = self.bits & 1 == 1;
-        self.bits >>= 1;
-        if !there {
-            return Ok(None);
-        }
-        let (length, lengths) = self.lengths.split_first().ok_or(TEXTS_END_EARLY)?;
-        let (text, texts) =
-            self.texts.split_at_checked(usize::from(*length)).ok_or(TEXTS_END_EARLY)?;
+    fn take<K: TextKind>(&mut self) -> Option<Text<K, &'a str>> {
+        let (length, lengths) = self.lengths.split_first()?;
+        let (text, texts) = self.texts.split_at(usize::from(*length));
         (self.lengths, self.texts) = (lengths, texts);
-        Text::new(text).map(Some).map_err(|_| "a record has a text out of bounds")
+        (!text.is_empty()).then(|| Text::from_stored(text))
+    }
+}
+
+/// Decoded rows, with all their texts in one buffer.
+#[derive(Default)]
+pub(crate) struct RowBuffer {
+    texts: String,
+    rows: Vec<(Row, Range<usize>)>,
+}
+
+impl RowBuffer {
+    /// Makes room for `rows` rows of common length.
+    pub(crate) fn reserve(&mut self, rows: usize) {
+        self.texts.reserve(rows * TYPICAL_TEXTS);
+        self.rows.reserve_exact(rows);
     }
 
-    /// What is left, if anything may be.
-    fn rest(self, there: bool) -> Result<Option<&'a str>, Damage> {
-        match there {
-            true => Ok(Some(self.texts)),
-            false if self.texts.is_empty() => Ok(None),
-            false => Err("a record has bytes after its end"),
-        }
+    pub(crate) fn push(&mut self, row: Row, texts: &str) {
+        let start = self.texts.len();
+        self.texts.push_str(texts);
+        self.rows.push((row, start..self.texts.len()));
+    }
+
+    pub(crate) fn reverse(&mut self) {
+        self.rows.reverse();
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The conversations, in order.
+    pub(crate) fn iter(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = ConversationRef<'_>> + ExactSizeIterator {
+        self.rows.iter().map(|(row, texts)| row.conversation(&self.texts[texts.clone()]))
+    }
+
+    /// Where the rows stand, in order.
+    pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = Position> {
+        self.rows.iter().map(|(row, _)| row.position())
     }
 }
 
@@ -186,7 +280,6 @@ mod tests {
     use crate::encoding::record::{open, rekey};
     use crate::model::id::UserId;
     use crate::model::text::{Name, Phone};
-    use crate::model::timestamp::Timestamp;
     use proptest::prelude::*;
 
     fn key() -> RowKey {

@@ -77,6 +77,11 @@ impl<K: TextKind, S: AsRef<str>> Text<K, S> {
         Ok(Self { text, kind: PhantomData })
     }
 
+    /// A text that was checked before it was stored.
+    pub(crate) const fn from_stored(text: S) -> Self {
+        Self { text, kind: PhantomData }
+    }
+
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -1,4 +1,4 @@
-//! The rows of a run of positions. A get is a descent; where the wanted rows lie close together, a
+//! The rows of a run of positions: from the cache of rows, or from the table. A get is a descent; where the wanted rows lie close together, a
 //! few steps of a cursor from one to the next are cheaper. A customer's rows never do. A type's, an
 //! assistant's or a sender's may, and whether they do shows at once: the walk takes at most
 //! [`MAX_STRIDE`] steps to a row, and the first row that is farther ends stepping for the page. So a
@@ -7,13 +7,15 @@
 use std::cmp::Ordering;
 
 use crate::encoding::key::RowKey;
+use crate::encoding::row::Row;
 use crate::encoding::term::Field;
 use crate::error::Result;
 use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::storage::content::Found;
-use crate::storage::rows::damaged;
-use crate::storage::tables::Records;
+use crate::storage::row_cache::CachedRows;
+use crate::storage::rows::{damaged, decode_row};
+use crate::storage::tables::{Records, Tables};
 use crate::storage::walk::{Gap, Travel, Walk};
 
 /// The most steps to a row that are tried before a descent. Measured on a million rows, 8 takes a
@@ -26,6 +28,7 @@ type Record<'t> = Found<'t, &'static [u8]>;
 /// Reads the rows of positions that are given in the order of travel.
 pub(crate) struct Fetch<'t> {
     rows: &'t Records<RowKey>,
+    cached: CachedRows<'t>,
     owner: UserId,
     travel: Travel,
     way: Way<'t>,
@@ -41,21 +44,40 @@ enum Way<'t> {
 
 impl<'t> Fetch<'t> {
     /// For the rows of a list that `leading` leads.
-    pub(crate) const fn new(
-        rows: &'t Records<RowKey>,
-        owner: UserId,
-        leading: Field,
-        travel: Travel,
-    ) -> Self {
+    pub(crate) fn new(tables: &'t Tables, owner: UserId, leading: Field, travel: Travel) -> Self {
         let way = match leading {
             Field::Kind | Field::Assistant | Field::Sender => Way::Start,
             Field::Customer | Field::External => Way::Descending,
         };
-        Self { rows, owner, travel, way, rows_read: 0 }
+        let (rows, cached) = (&tables.rows, tables.cached_rows());
+        Self { rows, cached, owner, travel, way, rows_read: 0 }
     }
 
-    /// The record of the row at `position`.
-    pub(crate) fn row(&mut self, position: Position) -> Result<Record<'t>> {
+    /// Shows the row at `position` and its texts.
+    pub(crate) fn row<T>(
+        &mut self,
+        position: Position,
+        mut show: impl FnMut(&Row, &str) -> T,
+    ) -> Result<T> {
+        let key = RowKey::new(self.owner, position);
+        if let Some(newer) = self.rows.newer(key) {
+            self.rows_read += 1;
+            let record = newer.as_ref().ok_or_else(|| damaged("an index entry leads to no row"))?;
+            let (row, texts) = decode_row(key, record)?;
+            return Ok(show(&row, texts));
+        }
+        if let Some(shown) = self.cached.get(key, &mut show) {
+            self.rows_read += 1;
+            return Ok(shown);
+        }
+        let record = self.read(position)?;
+        let (row, texts) = decode_row(key, record.value())?;
+        self.cached.offer(key, &row, texts);
+        Ok(show(&row, texts))
+    }
+
+    /// The record of the row at `position`, from the table.
+    fn read(&mut self, position: Position) -> Result<Record<'t>> {
         match &mut self.way {
             Way::Start => self.seek(position),
             Way::Stepping(_) => match self.step_to(position)? {

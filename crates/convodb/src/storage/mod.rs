@@ -8,6 +8,7 @@ pub(crate) mod messages;
 pub(crate) mod meta;
 pub(crate) mod private;
 pub(crate) mod recent;
+pub(crate) mod row_cache;
 pub(crate) mod rows;
 pub(crate) mod schema;
 pub(crate) mod sequences;

@@ -1,10 +1,8 @@
 //! The conversations, clustered by owner and position, and their look-up by id.
 
-use std::ops::Range;
-
 use crate::encoding::key::{RowKey, UuidKey};
-use crate::encoding::record::{self, Body, Damage};
-use crate::encoding::row;
+use crate::encoding::record::{self, Damage};
+use crate::encoding::row::{self, Row};
 use crate::error::{Error, Result};
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{ConversationId, UserId};
@@ -71,17 +69,9 @@ pub(crate) fn decode(key: RowKey, record: &[u8]) -> Result<ConversationRef<'_>> 
     record::open(&key, record).and_then(|body| body.conversation(key.position)).map_err(damaged)
 }
 
-/// Verifies the record of row `key`, copies its body behind what `arena` holds, and tells where.
-pub(crate) fn copy_body(key: RowKey, record: &[u8], arena: &mut Vec<u8>) -> Result<Range<usize>> {
-    let body = record::open(&key, record).map_err(damaged)?;
-    let start = arena.len();
-    arena.extend_from_slice(body.bytes());
-    Ok(start..arena.len())
-}
-
-/// The conversation in a body that [`copy_body`] copied.
-pub(crate) fn read_body(position: Position, body: &[u8]) -> Result<ConversationRef<'_>> {
-    Body::reopened(body).conversation(position).map_err(damaged)
+/// The row of a record, its checksum verified, and its texts.
+pub(crate) fn decode_row(key: RowKey, record: &[u8]) -> Result<(Row, &str)> {
+    record::open(&key, record).and_then(|body| Row::decode(body, key.position)).map_err(damaged)
 }
 
 /// Whether the owner has any row. One descent.

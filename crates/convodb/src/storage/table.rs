@@ -80,6 +80,16 @@ impl<K: FixedKey, V: Content> Table<K, V> {
         }
     }
 
+    /// What the tail holds of a key, if anything.
+    pub(crate) fn newer(&self, key: K) -> Option<&Newer<V>> {
+        self.recent.get(&key)
+    }
+
+    /// The keys of the tail.
+    pub(crate) fn newer_keys(&self) -> impl Iterator<Item = K> {
+        self.recent.iter().map(|(key, _)| *key)
+    }
+
     /// A walk from a gap. One descent.
     pub(crate) fn walk(&self, gap: Gap<K>, travel: Travel) -> Result<Walk<'_, K, V>> {
         Walk::new(&self.stored, &self.recent, gap, travel)

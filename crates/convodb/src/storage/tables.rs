@@ -1,6 +1,8 @@
 //! All tables of a store as of one commit, opened once: a read view keeps them for as long as it is
 //! current, so a page opens no table. The writer has its own, which it changes.
 
+use std::sync::Arc;
+
 use redb::{ReadTransaction, WriteTransaction};
 
 use crate::encoding::key::{DigestKey, IndexKey, MessageKey, NumberKey, RowKey};
@@ -8,6 +10,7 @@ use crate::encoding::key::{TotalKey, UuidKey};
 use crate::encoding::term::Field;
 use crate::error::Result;
 use crate::model::id::UserId;
+use crate::storage::row_cache::{CachedRows, RowCache};
 use crate::storage::schema;
 use crate::storage::table::{Layer, Table, Weight};
 
@@ -30,13 +33,17 @@ pub(crate) struct Tables {
     pub(crate) assistant_numbers: Records<NumberKey>,
     pub(crate) tokens: Records<DigestKey>,
     pub(crate) sequences: Records<NumberKey>,
+    cache: Arc<RowCache>,
+    /// How often what is stored changed since the store was opened.
+    generation: u64,
 }
 
 /// How many tables there are.
 const TABLES: usize = 15;
 
 impl Tables {
-    pub(crate) fn open(read: &ReadTransaction) -> Result<Self> {
+    /// What is stored, with room for `cache_bytes` of rows that are read more than once.
+    pub(crate) fn open(read: &ReadTransaction, cache_bytes: usize) -> Result<Self> {
         let index = |leading| Table::open(read, schema::index(leading));
         Ok(Self {
             rows: Table::open(read, schema::CONVERSATIONS)?,
@@ -56,7 +63,14 @@ impl Tables {
             assistant_numbers: Table::open(read, schema::ASSISTANT_NUMBERS)?,
             tokens: Table::open(read, schema::TOKENS)?,
             sequences: Table::open(read, schema::SEQUENCES)?,
+            cache: Arc::new(RowCache::new(cache_bytes)),
+            generation: 0,
         })
+    }
+
+    /// Rows of this state that were read before. What the tail holds is newer.
+    pub(crate) fn cached_rows(&self) -> CachedRows<'_> {
+        self.cache.at(self.generation)
     }
 
     /// The index table that `leading` names.
@@ -141,6 +155,10 @@ impl Tables {
     }
 
     pub(crate) fn thaw(&mut self, read: &ReadTransaction) -> Result<()> {
+        self.generation += 1;
+        for key in self.rows.newer_keys() {
+            self.cache.change(key, self.generation);
+        }
         self.layers().into_iter().try_for_each(|layer| layer.thaw(read))
     }
 
