@@ -36,3 +36,7 @@ load rows="1000000":
 # Licences, advisories and sources of the dependencies (needs cargo-deny; by hand, before a release).
 deny:
     cargo deny check
+
+# The latency of pages against SQLite, LMDB, PostgreSQL and no engine at all; a workspace of its own.
+rivals rows="1000000":
+    cd benches/rivals && cargo run --release --locked -- pages --rows {{rows}}
