@@ -12,7 +12,7 @@ use crate::engines::convodb::{self, Convodb, Rows};
 use crate::engines::lmdb::{self, Lmdb};
 use crate::engines::memory::Memory;
 use crate::engines::postgres::Postgres;
-use crate::engines::sqlite::{self, Indexes, Sqlite};
+use crate::engines::sqlite::{self, Indexes, Locking, Sqlite};
 use crate::held::Held;
 use crate::stores::{self, Format, Stores};
 
@@ -27,17 +27,19 @@ pub(crate) enum Name {
     Memory,
     Lmdb,
     SqliteComposite,
+    SqliteExclusive,
     SqliteSingle,
     Postgres,
 }
 
 impl Name {
-    pub(crate) const ALL: [Name; 7] = [
+    pub(crate) const ALL: [Name; 8] = [
         Name::Convodb,
         Name::ConvodbBorrowed,
         Name::Memory,
         Name::Lmdb,
         Name::SqliteComposite,
+        Name::SqliteExclusive,
         Name::SqliteSingle,
         Name::Postgres,
     ];
@@ -49,6 +51,7 @@ impl Name {
             Name::Memory => "memory",
             Name::Lmdb => "lmdb",
             Name::SqliteComposite => "sqlite-composite",
+            Name::SqliteExclusive => "sqlite-exclusive",
             Name::SqliteSingle => "sqlite-single",
             Name::Postgres => "postgres",
         }
@@ -61,6 +64,7 @@ impl Name {
             Name::Memory => None,
             Name::Lmdb => Some(Format::Lmdb),
             Name::SqliteComposite => Some(Format::SqliteComposite),
+            Name::SqliteExclusive => Some(Format::SqliteExclusive),
             Name::SqliteSingle => Some(Format::SqliteSingle),
             Name::Postgres => Some(Format::Postgres),
         }
@@ -132,13 +136,18 @@ pub(crate) fn open_all(
                 version = format!("{}.{}.{}", number.major, number.minor, number.patch);
                 Box::new(Lmdb::new(env, tables))
             }
-            (Name::SqliteComposite | Name::SqliteSingle, Some(path)) => {
+            (Name::SqliteComposite | Name::SqliteExclusive | Name::SqliteSingle, Some(path)) => {
                 version = rusqlite::version().to_owned();
-                let indexes = match name {
-                    Name::SqliteComposite => Indexes::Composite,
-                    _ => Indexes::Single,
+                let locking = match name {
+                    Name::SqliteExclusive => Locking::Exclusive,
+                    _ => Locking::Shared,
                 };
-                Box::new(Sqlite::new(sqlite::open(path, CACHE_BYTES)?, indexes))
+                let connection = sqlite::open(path, CACHE_BYTES, locking)?;
+                let indexes = match name {
+                    Name::SqliteSingle => Indexes::Single,
+                    _ => Indexes::Composite,
+                };
+                Box::new(Sqlite::new(connection, indexes))
             }
             (Name::Postgres, Some(path)) => {
                 let mut postgres = Postgres::open(path)?;

@@ -9,13 +9,17 @@ mod engine;
 mod engines;
 mod held;
 mod list;
+mod load;
 mod measure;
+mod open;
 mod pages;
 mod record;
 mod result;
 mod row;
 mod stores;
 mod wanted;
+mod writers;
+mod writes;
 
 use anyhow::Result;
 use clap::Parser;
@@ -47,7 +51,25 @@ fn main() -> Result<()> {
             stores: &stores,
             json,
         }),
+        Command::Writes { rows, mut engines, json } => {
+            if engines.is_empty() {
+                engines = writers::Name::ALL.to_vec();
+            }
+            let json = json.unwrap_or_else(|| format!("results/writes-{rows}.json").into());
+            writes::run(rows, &engines, &stores, &json)
+        }
+        Command::Open { rows, json } => open::run(&rows, &stores, &json),
+        Command::LoadOne { engine, rows, path } => say(&load::here(&engine, rows, &path)?),
+        Command::OpenWrite { path, fast_recovery, seed } => {
+            open::write_here(&path, fast_recovery, seed)
+        }
+        Command::OpenRead { path } => say(&open::read_here(&path)?),
     }
+}
+
+/// Tells the parent what a child found.
+fn say(found: &impl serde::Serialize) -> Result<()> {
+    Ok(serde_json::to_writer(std::io::stdout(), found)?)
 }
 
 const fn effort(quick: bool) -> Effort {

@@ -170,9 +170,12 @@ pub(crate) fn measure(
                 if asks.is_empty() {
                     continue;
                 }
+                let several = contestants.len();
                 for (at, contestant) in contestants.iter_mut().enumerate() {
                     let record = record_of(&mut records, (*kind, number, at))?;
-                    batch(contestant, &asks, round, effort, record, &mut times)?;
+                    // Each begins elsewhere: two that share a store must not warm it for each other.
+                    let first = round * effort.batch + at * asks.len() / several;
+                    batch(contestant, &asks, first, effort, record, &mut times)?;
                 }
             }
         }
@@ -203,11 +206,11 @@ fn record_of(
     })
 }
 
-/// One contestant's pages of one kind in one round.
+/// One contestant's pages of one kind in one round, from the place `first` on.
 fn batch(
     contestant: &mut Contestant,
     asks: &[Ask<'_>],
-    round: usize,
+    first: usize,
     effort: Effort,
     record: &mut Record,
     times: &mut Vec<Duration>,
@@ -221,7 +224,7 @@ fn batch(
         if spent && (read >= Effort::FEWEST || number > 0) {
             break;
         }
-        let ask = &asks[(round * effort.batch + number) % asks.len()];
+        let ask = &asks[(first + number) % asks.len()];
         let start = Instant::now();
         contestant.engine.visit(ask)?;
         times.push(start.elapsed());

@@ -15,16 +15,19 @@ use crate::engines::{convodb, lmdb, postgres};
 pub(crate) enum Format {
     Convodb,
     SqliteComposite,
+    /// A copy of the one before, for a connection that locks it for itself.
+    SqliteExclusive,
     SqliteSingle,
     Lmdb,
     Postgres,
 }
 
 impl Format {
-    const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Format::Convodb => "convodb",
             Format::SqliteComposite => "sqlite-composite",
+            Format::SqliteExclusive => "sqlite-exclusive",
             Format::SqliteSingle => "sqlite-single",
             Format::Lmdb => "lmdb",
             Format::Postgres => "postgres",
@@ -61,6 +64,10 @@ impl Stores {
             Format::Convodb => convodb::load(&unfinished, self.rows)?,
             Format::SqliteComposite => {
                 sqlite::load(&unfinished, self.sorted()?, Indexes::Composite)?;
+            }
+            Format::SqliteExclusive => {
+                let composite = self.path(Format::SqliteComposite, progress)?;
+                std::fs::copy(composite, &unfinished)?;
             }
             Format::SqliteSingle => sqlite::load(&unfinished, self.sorted()?, Indexes::Single)?,
             Format::Lmdb => lmdb::load(&unfinished, self.sorted()?)?,

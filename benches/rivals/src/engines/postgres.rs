@@ -161,7 +161,7 @@ impl Engine for Postgres {
         match ask.way {
             Way::First => values.push(&limit),
             Way::After(_) | Way::Before(_) => {
-                values.extend::<[&(dyn ToSql + Sync); 2]>([&bound, &limit])
+                values.extend::<[&(dyn ToSql + Sync); 2]>([&bound, &limit]);
             }
             Way::Offset { .. } => values.extend::<[&(dyn ToSql + Sync); 2]>([&limit, &bound]),
         }
