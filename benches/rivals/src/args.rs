@@ -70,6 +70,15 @@ pub(crate) enum Command {
         #[arg(long, default_value = "results/open.json")]
         json: PathBuf,
     },
+    /// Tables and charts of all results, into `benchmarks.md` and `charts/`.
+    Report {
+        /// Where the results are.
+        #[arg(long, default_value = "results")]
+        results: PathBuf,
+        /// The directory of the document.
+        #[arg(long, default_value = "../../docs")]
+        out: PathBuf,
+    },
     /// One bulk load, for its own memory; run by `writes`.
     #[command(hide = true)]
     LoadOne {

@@ -15,8 +15,6 @@ use crate::wanted::Wanted;
 
 /// The most places of a list that are gone round.
 const PLACES: usize = 512;
-/// The depth at which rows are skipped one by one, for contrast.
-const OFFSET_ROWS: usize = 100_000;
 
 /// A list of an owner's.
 pub(crate) struct List {
@@ -64,23 +62,27 @@ pub(crate) enum Depth {
     End,
     /// The same places as `Random`, the page before each.
     Back,
-    /// After 100,000 rows, or the most there are; SQL with `OFFSET`.
-    Offset,
+    /// After so many rows of the longest list, or the most there are.
+    Row(usize),
+    /// The same place, SQL with `OFFSET`.
+    Offset(usize),
 }
 
 impl Depth {
-    pub(crate) const ALL: [Depth; 5] =
-        [Depth::First, Depth::Random, Depth::End, Depth::Back, Depth::Offset];
-
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Depth::First => "first",
-            Depth::Random => "random",
-            Depth::End => "end",
-            Depth::Back => "back",
-            Depth::Offset => "offset",
-        }
-    }
+    pub(crate) const ALL: [Depth; 12] = [
+        Depth::First,
+        Depth::Random,
+        Depth::End,
+        Depth::Back,
+        Depth::Row(100),
+        Depth::Row(1_000),
+        Depth::Row(10_000),
+        Depth::Row(100_000),
+        Depth::Offset(100),
+        Depth::Offset(1_000),
+        Depth::Offset(10_000),
+        Depth::Offset(100_000),
+    ];
 }
 
 /// The lists of a store of this corpus: those of all owners that are measured, or of the biggest
@@ -161,13 +163,38 @@ impl List {
                 let at = (rows / 1000 * 999 / stride).min(deepest);
                 vec![ask(after(at), at)]
             }
-            Depth::Offset if self.owner == BIGGEST && self.number == 0 && deepest > 0 => {
-                let at = (OFFSET_ROWS / stride).min(deepest);
-                let skipped = at * stride;
-                let way = Way::Offset { rows: skipped, after: self.positions[skipped - 1] };
+            Depth::Row(skipped) | Depth::Offset(skipped) if self.is_sounded(page_size) => {
+                // Beyond the end there is one place, the deepest.
+                if deepest == 0 || skipped / 10 >= deepest * stride {
+                    return Vec::new();
+                }
+                let at = (skipped / stride).clamp(1, deepest);
+                let rows = at * stride;
+                let way = match depth {
+                    Depth::Offset(_) => Way::Offset { rows, after: self.positions[rows - 1] },
+                    _ => after(at),
+                };
                 vec![ask(way, at)]
             }
-            Depth::End | Depth::Offset => Vec::new(),
+            Depth::End | Depth::Row(_) | Depth::Offset(_) => Vec::new(),
+        }
+    }
+
+    /// Whether pages are read at given depths: of one list, the longest.
+    const fn is_sounded(&self, page_size: usize) -> bool {
+        self.owner == BIGGEST && self.number == 0 && page_size == 15
+    }
+
+    /// The depth as results name it.
+    pub(crate) fn depth_name(&self, depth: Depth, page_size: usize) -> String {
+        let rows = || self.asks(depth, page_size).first().map_or(0, |at| at.strides * self.stride);
+        match depth {
+            Depth::First => "first".to_owned(),
+            Depth::Random => "random".to_owned(),
+            Depth::End => "end".to_owned(),
+            Depth::Back => "back".to_owned(),
+            Depth::Row(_) => format!("row {}", rows()),
+            Depth::Offset(_) => format!("offset {}", rows()),
         }
     }
 }

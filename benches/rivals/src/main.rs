@@ -3,6 +3,7 @@
 //! others; `docs/benchmarks.md` shows what came of it.
 
 mod args;
+mod chart;
 mod contestant;
 mod corpus;
 mod engine;
@@ -14,9 +15,11 @@ mod measure;
 mod open;
 mod pages;
 mod record;
+mod report;
 mod result;
 mod row;
 mod stores;
+mod svg;
 mod wanted;
 mod writers;
 mod writes;
@@ -59,6 +62,7 @@ fn main() -> Result<()> {
             writes::run(rows, &engines, &stores, &json)
         }
         Command::Open { rows, json } => open::run(&rows, &stores, &json),
+        Command::Report { results, out } => report::run(&results, &out),
         Command::LoadOne { engine, rows, path } => say(&load::here(&engine, rows, &path)?),
         Command::OpenWrite { path, fast_recovery, seed } => {
             open::write_here(&path, fast_recovery, seed)

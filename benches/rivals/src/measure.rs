@@ -102,7 +102,7 @@ pub(crate) fn check(field: &mut Field, progress: &ProgressBar) -> Result<u64> {
                         contestant.name.as_str(),
                         list.name,
                         owner_name(list.owner),
-                        depth.name(),
+                        list.depth_name(depth, kind.page_size),
                         kind.page_size,
                         ask.way
                     )
@@ -246,7 +246,7 @@ fn measurement(field: &Field, kind: Kind, contestant: &Contestant, record: &Reco
         rows: contestant.rows,
         list: list.name.to_owned(),
         owner: owner_name(list.owner).to_owned(),
-        depth: Depth::ALL[kind.depth].name().to_owned(),
+        depth: list.depth_name(Depth::ALL[kind.depth], kind.page_size),
         page_size: kind.page_size,
         p50_ns: record.nanos.value_at_quantile(0.5),
         p99_ns: record.nanos.value_at_quantile(0.99),

@@ -50,6 +50,15 @@ pub(crate) struct Write {
     pub(crate) rows_per_second: f64,
 }
 
+impl Write {
+    /// What was written, by whom, how long it took, rows a second.
+    pub(crate) fn line(&self) -> Vec<String> {
+        let rate = format!("{:.0}", self.rows_per_second);
+        let (p50, p99) = (micros(self.p50_ns), micros(self.p99_ns));
+        vec![self.work.clone(), self.engine.clone(), p50, p99, rate]
+    }
+}
+
 /// One kind of write.
 struct Work {
     name: &'static str,
@@ -118,7 +127,8 @@ pub(crate) fn run(rows: u64, names: &[Name], directory: &Path, json: &Path) -> R
     stores.forget();
     let mut found = Vec::new();
     for (number, work) in (0..).zip(&WORKS) {
-        let began = SEED + number * 100;
+        // Seeds of their own, so that no id is there already.
+        let began = SEED + 1_000 + number * 100;
         found.extend(measure(work, rows, began, &writers, &progress)?);
     }
     drop(writers);
@@ -233,15 +243,7 @@ fn print(found: &Found) -> Result<()> {
     use std::io::Write as _;
     let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let head = text(&["write", "engine", "p50 us", "p99 us", "rows/s"]);
-    let lines: Vec<Vec<String>> = found
-        .writes
-        .iter()
-        .map(|write| {
-            let rate = format!("{:.0}", write.rows_per_second);
-            let (p50, p99) = (micros(write.p50_ns), micros(write.p99_ns));
-            vec![write.work.clone(), write.engine.clone(), p50, p99, rate]
-        })
-        .collect();
+    let lines: Vec<Vec<String>> = found.writes.iter().map(Write::line).collect();
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}\n", result::table(&head, &lines))?;
     let head = text(&["bulk load", "rows/s", "peak MiB", "bytes a row"]);
