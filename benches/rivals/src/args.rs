@@ -7,11 +7,13 @@ use clap::{Parser, Subcommand};
 use crate::contestant::Name;
 use crate::writers::Name as WriterName;
 
+const STORES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/rivals-stores");
+
 /// convodb measured against what a user could pick instead.
 #[derive(Parser)]
 pub(crate) struct Arguments {
     /// Where stores are made once and kept.
-    #[arg(long, global = true, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/target/rivals-stores"))]
+    #[arg(long, global = true, default_value = STORES)]
     pub(crate) stores: PathBuf,
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -140,7 +140,7 @@ pub(crate) fn lines(theme: Theme, heading: &Heading<'_>, x_name: &str, all: &[Se
     }
     let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
     canvas.text((middle, height - 16.0), Anchor::Middle, LABEL, theme.muted(), x_name);
-    let mut names: Vec<(f64, f64, &Series)> = Vec::new();
+    let mut names: Vec<(f64, &Series)> = Vec::new();
     for series in all {
         let drawn: Vec<(f64, f64)> =
             series.points.iter().map(|(a, b)| (x.at(*a), y.at(*b))).collect();
@@ -150,7 +150,7 @@ pub(crate) fn lines(theme: Theme, heading: &Heading<'_>, x_name: &str, all: &[Se
             canvas.dot(*point, 3.0, colour);
         }
         if let Some(last) = drawn.last() {
-            names.push((last.1, last.0, series));
+            names.push((last.1, series));
         }
     }
     place_names(&mut canvas, &mut names);
@@ -158,20 +158,21 @@ pub(crate) fn lines(theme: Theme, heading: &Heading<'_>, x_name: &str, all: &[Se
 }
 
 /// Names beside the ends of their lines, pushed apart where they would meet.
-fn place_names(canvas: &mut Canvas, names: &mut [(f64, f64, &Series)]) {
+fn place_names(canvas: &mut Canvas, names: &mut [(f64, &Series)]) {
     names.sort_by(|a, b| a.0.total_cmp(&b.0));
-    let mut last = f64::MIN;
-    // A run that meets is spread about its middle, so that no name goes far from its line.
-    let wanted: Vec<f64> = names.iter().map(|name| name.0).collect();
-    for (name, wanted) in names.iter_mut().zip(&wanted) {
-        name.0 = wanted.max(last + LABEL_STEP);
-        last = name.0;
+    // Neighbours that meet are pushed apart by the same way each, until none meet.
+    for _ in 0..100 {
+        for at in 1..names.len() {
+            let lacking = LABEL_STEP - (names[at].0 - names[at - 1].0);
+            if lacking > 0.0 {
+                names[at - 1].0 -= lacking / 2.0;
+                names[at].0 += lacking / 2.0;
+            }
+        }
     }
-    let pushed: f64 = names.iter().zip(&wanted).map(|(name, wanted)| name.0 - wanted).sum();
-    let back = pushed / names.len().max(1) as f64 / 2.0;
-    for (y, _, series) in names.iter() {
+    for (y, series) in names.iter() {
         let colour = series.colour(canvas.theme);
-        let at = (WIDTH - RIGHT + 12.0, y - back);
+        let at = (WIDTH - RIGHT + 12.0, *y);
         canvas.text(at, Anchor::Start, (12.5, 500), colour, &series.name);
     }
 }
@@ -183,7 +184,7 @@ pub(crate) fn dots(
     names: &[String],
     all: &[Series],
 ) -> String {
-    let (left, right, row, top) = (250.0, 30.0, 30.0, 116.0);
+    let (left, right, row, top) = (290.0, 40.0, 30.0, 116.0);
     let height = top + row * names.len() as f64 + 48.0;
     let mut canvas = Canvas::new(theme, WIDTH, height);
     head(&mut canvas, heading);

@@ -173,7 +173,7 @@ pub(crate) fn measure(
                 let several = contestants.len();
                 for (at, contestant) in contestants.iter_mut().enumerate() {
                     let record = record_of(&mut records, (*kind, number, at))?;
-                    // Each begins elsewhere: two that share a store must not warm it for each other.
+                    // Each begins elsewhere, so that two that share a store do not warm it.
                     let first = round * effort.batch + at * asks.len() / several;
                     batch(contestant, &asks, first, effort, record, &mut times)?;
                 }

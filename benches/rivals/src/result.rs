@@ -1,5 +1,5 @@
-//! What a suite found, as a file of JSON and as tables. Nothing of the machine is in it but how many
-//! processors it has.
+//! What a suite found, as a file of JSON and as tables. Nothing of the machine is in it but how
+//! many processors it has.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -89,7 +89,8 @@ pub(crate) fn open(path: &Path, cache_bytes: usize, locking: Locking) -> Result<
     };
     // Locking is settled before the file is first read.
     connection.execute_batch(&format!(
-        "PRAGMA locking_mode = {locking}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
+        "PRAGMA locking_mode = {locking}; PRAGMA journal_mode = WAL; \
+         PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
          PRAGMA cache_size = -{}; PRAGMA mmap_size = {};",
         cache_bytes / 1024,
         1u64 << 36

@@ -134,7 +134,8 @@ fn rows(scale: &Pages, theme: Theme) -> String {
     let drawn: Vec<Series> = all.into_iter().filter(|series| !series.points.is_empty()).collect();
     let heading = Heading {
         title: "Size: a page of 15 all over the list, as the store grows",
-        subtitle: "Median time, biggest owner (a tenth of all rows), warm. Dashed: lists and rows in memory, no engine",
+        subtitle: "Median time, biggest owner (a tenth of all rows), warm. \
+                   Dashed: lists and rows in memory, no engine",
     };
     chart::lines(theme, &heading, "rows in the store", &drawn)
 }

@@ -1,5 +1,5 @@
-//! The report: all results of a directory as tables in marked blocks of `benchmarks.md` and as charts
-//! beside it, each in a light and a dark version.
+//! The report: all results of a directory as tables in marked blocks of `benchmarks.md` and as
+//! charts beside it, each in a light and a dark version.
 
 mod blocks;
 mod charts;

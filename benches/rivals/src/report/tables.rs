@@ -214,6 +214,8 @@ pub(crate) fn at_size<'p>(
             && found.depth == depth
             && found.page_size == page_size
             && found.rows == rows
+            // A list that does not fill a page has no cost of a page.
+            && found.rows_in_list > page_size
     })
 }
 
