@@ -147,6 +147,9 @@ pub(crate) fn open_all(
                     Name::SqliteSingle => Indexes::Single,
                     _ => Indexes::Composite,
                 };
+                if indexes == Indexes::Composite {
+                    sqlite::plan_once(&connection)?;
+                }
                 Box::new(Sqlite::new(connection, indexes))
             }
             (Name::Postgres, Some(path)) => {

@@ -1,6 +1,6 @@
 //! A bulk load into an empty store, in a process of its own: how many rows a second, how much
-//! memory at most, how many bytes on disk. Each engine makes the rows from the seed itself and sorts them
-//! itself, so both are in its time; the file is synced at the end.
+//! memory at most, how many bytes on disk. Each engine makes the rows from the seed itself and sorts
+//! them itself, so both are in its time; the file is synced at the end.
 
 use std::path::Path;
 use std::process::Command;

@@ -96,6 +96,8 @@ impl Server {
     pub(crate) fn connect(&self) -> Result<Client> {
         let mut config = Config::new();
         config.host_path(self.sockets.path()).user(USER).dbname("postgres");
+        // A statement is planned once, not for each of its values.
+        config.options("-c plan_cache_mode=force_generic_plan");
         Ok(config.connect(NoTls)?)
     }
 }
