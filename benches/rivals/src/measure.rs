@@ -217,6 +217,11 @@ fn batch(
 ) -> Result<()> {
     times.clear();
     let slice = effort.enough / u32::try_from(effort.rounds)?;
+    // The page that follows another engine's pays for that one's use of the caches: one is not
+    // timed, from the place before. With 64 a batch it would alone be the 99th percentile.
+    if record.total < effort.enough {
+        contestant.engine.visit(&asks[(first + asks.len() - 1) % asks.len()])?;
+    }
     let began = Instant::now();
     for number in 0..effort.batch {
         let read = record.nanos.len() + times.len() as u64;
