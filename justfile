@@ -56,3 +56,21 @@ instructions *options:
 # Licences, advisories and sources of the dependencies (needs cargo-deny; by hand, before a release).
 deny:
     cargo deny check
+
+# convodb against SQLite, LMDB, PostgreSQL and no engine at all: pages, sizes, writes, openings. Takes
+# half an hour and 10 GB of disk; PostgreSQL 15 where it is installed.
+rivals rows="1000000":
+    cd benches/rivals && cargo run --release --locked -- pages --rows {{rows}}
+    cd benches/rivals && cargo run --release --locked -- scale
+    cd benches/rivals && cargo run --release --locked -- writes --rows {{rows}}
+    cd benches/rivals && cargo run --release --locked -- open
+
+# What `rivals` found, into docs/benchmarks.md and docs/charts.
+bench-report:
+    cd benches/rivals && cargo run --release --locked -- report
+
+# Format, lint and tests of the rivals' own workspace.
+rivals-check:
+    cd benches/rivals && cargo fmt --check
+    cd benches/rivals && cargo clippy --all-targets --locked -- -D warnings
+    cd benches/rivals && cargo test --locked
