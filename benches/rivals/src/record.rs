@@ -1,5 +1,5 @@
 //! Keys and records of the engines of keys and values: as wide as convodb's, and the same work to
-//! read: a checksum over body and key, bincode decoded borrowed, then owned.
+//! read: a checksum over body and key, a flat body, one look over its texts, then owned.
 //!
 //! ```text
 //! row key    owner u32 | position u64                 big-endian
@@ -7,35 +7,17 @@
 //! record     version u8 | body | checksum u64         as docs/format.md has it
 //! ```
 
-use anyhow::{Result, bail, ensure};
-use bincode::{BorrowDecode, Encode};
+use anyhow::{Context, Result, bail, ensure};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::row::{Row, kind_number, kind_of};
 
 const VERSION: u8 = 1;
-const CONFIG: bincode::config::Configuration<
-    bincode::config::LittleEndian,
-    bincode::config::Fixint,
-> = bincode::config::standard().with_fixed_int_encoding();
-
-#[derive(Encode, BorrowDecode)]
-struct Body<'a> {
-    id: [u8; 16],
-    assistant: [u8; 16],
-    message_count: u32,
-    cost_nanos: i64,
-    ai_enabled: bool,
-    updated_at: u64,
-    kind: u8,
-    sender_name: Option<&'a str>,
-    sender_phone: Option<&'a str>,
-    customer_name: Option<&'a str>,
-    customer_phone: Option<&'a str>,
-    external_identifier: Option<&'a str>,
-    variables: Option<&'a str>,
-}
+const CHECKSUM_BYTES: usize = 8;
+const AI_ENABLED: u8 = 1;
+const FIRST_TEXT: u8 = 1 << 1;
+const VARIABLES: u8 = 1 << 6;
 
 /// The key of a row.
 pub(crate) fn row_key(owner: u32, position: u64) -> [u8; 12] {
@@ -68,22 +50,30 @@ pub(crate) const fn created_at(position: u64) -> u64 {
 pub(crate) fn encode(owner: u32, position: u64, row: &Row, record: &mut Vec<u8>) -> Result<()> {
     let start = record.len();
     record.push(VERSION);
-    let body = Body {
-        id: *row.id.as_bytes(),
-        assistant: *row.assistant.as_bytes(),
-        message_count: row.message_count,
-        cost_nanos: row.cost_nanos,
-        ai_enabled: row.ai_enabled,
-        updated_at: row.updated_at,
-        kind: kind_number(row.kind),
-        sender_name: row.sender_name.as_deref(),
-        sender_phone: row.sender_phone.as_deref(),
-        customer_name: row.customer_name.as_deref(),
-        customer_phone: row.customer_phone.as_deref(),
-        external_identifier: row.external_identifier.as_deref(),
-        variables: row.variables.as_deref(),
-    };
-    bincode::encode_into_std_write(body, record, CONFIG)?;
+    let texts = [
+        &row.sender_name,
+        &row.sender_phone,
+        &row.customer_name,
+        &row.customer_phone,
+        &row.external_identifier,
+    ];
+    let mut bits = if row.ai_enabled { AI_ENABLED } else { 0 };
+    for (number, _) in texts.iter().enumerate().filter(|(_, text)| text.is_some()) {
+        bits |= FIRST_TEXT << number;
+    }
+    bits |= if row.variables.is_some() { VARIABLES } else { 0 };
+    record.extend([kind_number(row.kind), bits]);
+    record.extend(row.message_count.to_le_bytes());
+    record.extend(row.cost_nanos.to_le_bytes());
+    record.extend(row.updated_at.to_le_bytes());
+    record.extend(row.id.as_bytes());
+    record.extend(row.assistant.as_bytes());
+    for text in texts.into_iter().flatten() {
+        record.push(u8::try_from(text.len())?);
+    }
+    for text in texts.into_iter().chain([&row.variables]).flatten() {
+        record.extend(text.as_bytes());
+    }
     let checksum = xxh3_64(&record[start..]) ^ xxh3_64(&row_key(owner, position));
     record.extend_from_slice(&checksum.to_le_bytes());
     Ok(())
@@ -94,26 +84,56 @@ pub(crate) fn encode(owner: u32, position: u64, row: &Row, record: &mut Vec<u8>)
 /// # Errors
 /// When the record is damaged.
 pub(crate) fn decode(owner: u32, position: u64, record: &[u8]) -> Result<Row> {
-    let Some((sealed, stored)) = record.split_last_chunk() else { bail!("a record is too short") };
+    let Some((sealed, stored)) = record.split_last_chunk::<CHECKSUM_BYTES>() else { bail!("a record is too short") };
     let checksum = xxh3_64(sealed) ^ xxh3_64(&row_key(owner, position));
     ensure!(checksum == u64::from_le_bytes(*stored), "a record's checksum does not match");
-    let body = sealed.get(1..).unwrap_or_default();
-    let (body, _): (Body<'_>, usize) = bincode::borrow_decode_from_slice(body, CONFIG)?;
-    let owned = |text: Option<&str>| text.map(str::to_owned);
+    let mut fields = Fields(sealed.get(1..).unwrap_or_default());
+    let [kind, bits] = fields.take()?;
+    let message_count = u32::from_le_bytes(fields.take()?);
+    let cost_nanos = i64::from_le_bytes(fields.take()?);
+    let updated_at = u64::from_le_bytes(fields.take()?);
+    let (id, assistant) = (fields.take()?, fields.take()?);
+    let short = (bits & !VARIABLES) >> 1;
+    let count = short.count_ones() as usize;
+    let (lengths, texts) = fields.0.split_at_checked(count).context("a record ends early")?;
+    // One look over all texts, as convodb has it.
+    let mut texts = std::str::from_utf8(texts)?;
+    let mut lengths = lengths.iter();
+    let mut text = |number: u8| -> Result<Option<String>> {
+        if short & (1 << number) == 0 {
+            return Ok(None);
+        }
+        let length = lengths.next().context("a record ends early")?;
+        let (text, rest) =
+            texts.split_at_checked(usize::from(*length)).context("a record ends early")?;
+        texts = rest;
+        Ok(Some(text.to_owned()))
+    };
     Ok(Row {
-        id: Uuid::from_bytes(body.id),
-        assistant: Uuid::from_bytes(body.assistant),
-        kind: kind_of(body.kind)?,
-        sender_name: owned(body.sender_name),
-        sender_phone: owned(body.sender_phone),
-        customer_name: owned(body.customer_name),
-        customer_phone: owned(body.customer_phone),
-        external_identifier: owned(body.external_identifier),
-        variables: owned(body.variables),
-        message_count: body.message_count,
-        cost_nanos: body.cost_nanos,
-        ai_enabled: body.ai_enabled,
+        sender_name: text(0)?,
+        sender_phone: text(1)?,
+        customer_name: text(2)?,
+        customer_phone: text(3)?,
+        external_identifier: text(4)?,
+        variables: (bits & VARIABLES != 0).then(|| texts.to_owned()),
+        id: Uuid::from_bytes(id),
+        assistant: Uuid::from_bytes(assistant),
+        kind: kind_of(kind)?,
+        message_count,
+        cost_nanos,
+        ai_enabled: bits & AI_ENABLED != 0,
         created_at: created_at(position),
-        updated_at: body.updated_at,
+        updated_at,
     })
+}
+
+/// The fields of a record that are not taken yet.
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const W: usize>(&mut self) -> Result<[u8; W]> {
+        let (field, rest) = self.0.split_first_chunk().context("a record ends early")?;
+        self.0 = rest;
+        Ok(*field)
+    }
 }

@@ -13,8 +13,8 @@ use convodb_testkit::dataset::{self, Dataset};
 /// The buffer of the rows, their places in it, and the way of the scan's cursor down its table,
 /// twice: the look behind the gap, and the scan.
 const SCAN: u64 = 4;
-/// The way of a second cursor, from row to row, where two rows share a slot of the cache.
-const STEPS: u64 = 2;
+/// What two rows of a page that share a slot of the cache take, which displace each other.
+const SHARED_SLOT: u64 = 4;
 /// A value that a cursor knows by its fingerprint alone, from the first row that has it.
 const LEARNT_VALUE: u64 = 1;
 
@@ -53,7 +53,7 @@ fn check(store: &Store, user: UserId, filter: &Filter, rows: usize, first: u64, 
             allocations(&snapshot, user, &request);
             allocations(&snapshot, user, &request);
             let (count, rows) = allocations(&snapshot, user, &request);
-            let constant = count == expected || (rows > 1 && count == expected + STEPS);
+            let constant = count == expected || (rows > 1 && count <= expected + SHARED_SLOT);
             assert!(constant, "{count}: a page of {size}, {rows} rows, {request:?}");
             most_rows = most_rows.max(rows);
         }

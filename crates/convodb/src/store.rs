@@ -24,15 +24,14 @@ use crate::transaction::Transaction;
 use crate::view::View;
 use crate::writer::Writer;
 
-/// The share of the cache that is for rows: one part of so many.
-const ROWS_SHARE: usize = 8;
-
 /// How a store is opened.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// Memory for what is read of the file, in bytes; 1 GiB by default. An eighth of it is for single
-    /// rows that are read again and again, the rest for pages of the file.
+    /// Memory for pages of the file, in bytes; 1 GiB by default.
     pub cache_bytes: usize,
+    /// Memory for rows that pages read again and again, in bytes; 128 MiB by default, for some
+    /// 260,000 of them. It is taken as rows come. 0 keeps none.
+    pub row_cache_bytes: usize,
     /// How many writes may wait, at least 1; 1024 by default. One more is refused with
     /// [`Error::QueueFull`](crate::Error::QueueFull).
     pub queue_depth: usize,
@@ -53,6 +52,7 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 1 << 30,
+            row_cache_bytes: 128 << 20,
             queue_depth: 1024,
             durability: Durability::default(),
             tail_bytes: 16 << 20,
@@ -105,11 +105,7 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
         let path = path.as_ref();
-        Self::start(
-            file::open(path, options.cache_bytes - options.cache_bytes / ROWS_SHARE)?,
-            Some(path),
-            options,
-        )
+        Self::start(file::open(path, options.cache_bytes)?, Some(path), options)
     }
 
     /// A store in memory, for tests: the same engine, without a file.
@@ -125,7 +121,7 @@ impl Store {
         let mode = CommitMode {
             durability: options.durability,
             tail_bytes: options.tail_bytes,
-            row_cache_bytes: options.cache_bytes / ROWS_SHARE,
+            row_cache_bytes: options.row_cache_bytes,
             fast_recovery: options.fast_recovery,
         };
         let (committer, current) = Committer::open(database, path, mode)?;

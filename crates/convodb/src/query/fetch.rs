@@ -29,6 +29,9 @@ type Record<'t> = Found<'t, &'static [u8]>;
 pub(crate) struct Fetch<'t> {
     rows: &'t Records<RowKey>,
     cached: CachedRows<'t>,
+    /// Whether the rows of this page are looked for in the cache, and kept there; unknown before
+    /// the first of them.
+    again: Option<bool>,
     owner: UserId,
     travel: Travel,
     way: Way<'t>,
@@ -50,7 +53,7 @@ impl<'t> Fetch<'t> {
             Field::Customer | Field::External => Way::Descending,
         };
         let (rows, cached) = (&tables.rows, tables.cached_rows());
-        Self { rows, cached, owner, travel, way, rows_read: 0 }
+        Self { rows, cached, again: None, owner, travel, way, rows_read: 0 }
     }
 
     /// Shows the row at `position` and its texts.
@@ -66,13 +69,19 @@ impl<'t> Fetch<'t> {
             let (row, texts) = decode_row(key, record)?;
             return Ok(show(&row, texts));
         }
-        if let Some(shown) = self.cached.get(key, &mut show) {
-            self.rows_read += 1;
-            return Ok(shown);
+        if self.again != Some(false) {
+            if let Some(shown) = self.cached.get(key, &mut show) {
+                self.again = Some(true);
+                self.rows_read += 1;
+                return Ok(shown);
+            }
+            self.again.get_or_insert_with(|| self.cached.miss(key));
         }
         let record = self.read(position)?;
         let (row, texts) = decode_row(key, record.value())?;
-        self.cached.offer(key, &row, texts);
+        if self.again == Some(true) {
+            self.cached.keep(key, &row, texts);
+        }
         Ok(show(&row, texts))
     }
 
