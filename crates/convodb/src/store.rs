@@ -122,6 +122,21 @@ impl Store {
         self.inner.writer.close()
     }
 
+    /// Whether the store takes writes: it was not closed, and its writer runs. Reads no disk.
+    ///
+    /// ```
+    /// let store = convodb::Store::in_memory()?;
+    /// assert!(store.is_open());
+    /// let same = store.clone();
+    /// store.close()?;
+    /// assert!(!same.is_open());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.inner.writer.is_alive()
+    }
+
     /// The state of the last commit. About 20 ns.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

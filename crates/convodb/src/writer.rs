@@ -95,6 +95,13 @@ impl Writer {
         queue.clone().ok_or(Error::Closed)
     }
 
+    /// Whether the writer's thread is there to take writes.
+    pub(crate) fn is_alive(&self) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.is_some() && thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     /// Finishes what is queued, closes the database, and tells how that went.
     pub(crate) fn close(&self) -> Result<()> {
         let sender = self.sender()?;
