@@ -2,35 +2,31 @@
 //!
 //! A handler gets at the store only through its caller, so no read can happen for nobody.
 
-use std::panic::resume_unwind;
-
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use convodb::{Snapshot, Store, UserId};
-use tokio::task::spawn_blocking;
 
+use crate::blocking::aside;
 use crate::error::{ApiError, Result};
+use crate::state::Service;
 
 /// No token is longer; a longer text is refused before it is hashed.
 const MAX_TOKEN_BYTES: usize = 256;
 
 /// The sender of a request that has a token, which nothing has believed yet.
 pub(crate) struct Caller {
-    store: Store,
+    service: Service,
     token: String,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Caller
-where
-    Store: FromRef<S>,
-{
+impl FromRequestParts<Service> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
-        Ok(Self { store: Store::from_ref(state), token: token.to_owned() })
+        Ok(Self { service: service.clone(), token: token.to_owned() })
     }
 }
 
@@ -38,30 +34,63 @@ impl Caller {
     /// Does `work` with one snapshot for the user whose token it is.
     ///
     /// # Errors
-    /// 401 when it is nobody's; what `work` returns; or a fault of the store.
+    /// 401 when it is nobody's; 429 where it is used too often; what `work` returns; or a fault of
+    /// the store.
     pub(crate) async fn read<T: Send + 'static>(
         self,
         work: impl FnOnce(UserId, &Snapshot) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let Self { store, token } = self;
         aside(move || {
-            let snapshot = store.snapshot();
-            let user = snapshot.authenticate(&token)?.ok_or_else(ApiError::unauthenticated)?;
+            let snapshot = self.service.store().snapshot();
+            let user = self.believed(&snapshot)?;
             work(user, &snapshot)
         })
         .await
     }
+
+    /// The account of the user whose token it is, for a request of which more is to be read before
+    /// it is known what it asks for.
+    ///
+    /// # Errors
+    /// 401 when it is nobody's; 429 where it is used too often; or a fault of the store.
+    pub(crate) async fn account(self) -> Result<Account> {
+        aside(move || {
+            let user = self.believed(&self.service.store().snapshot())?;
+            Ok(Account { service: self.service, user })
+        })
+        .await
+    }
+
+    fn believed(&self, snapshot: &Snapshot) -> Result<UserId> {
+        let user = snapshot.authenticate(&self.token)?.ok_or_else(ApiError::unauthenticated)?;
+        self.service.admit(&self.token)?;
+        Ok(user)
+    }
 }
 
-/// Does work of the engine where it may wait for a disk: on a thread that no other request needs.
-/// The one place that decides it. It costs 10 to 20 us, and a cold page stalls nobody.
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
-    match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(lost) => match lost.try_into_panic() {
-            Ok(panic) => resume_unwind(panic),
-            Err(_) => Err(convodb::Error::Closed.into()),
-        },
+/// A user who was believed, and the way to what is theirs.
+pub(crate) struct Account {
+    service: Service,
+    user: UserId,
+}
+
+impl Account {
+    /// Does `work` that changes what is the user's. It is durable when this returns.
+    ///
+    /// # Errors
+    /// 503 where too many writes wait; what `work` returns; or a fault of the store.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(UserId, &Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = self.service.write_permit()?;
+        let (user, store) = (self.user, self.service.store().clone());
+        aside(move || {
+            // The write goes on where its client does not wait for it, and so does its permit.
+            let _permit = permit;
+            work(user, &store)
+        })
+        .await
     }
 }
 

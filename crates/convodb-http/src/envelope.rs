@@ -1,12 +1,13 @@
 //! What every request goes through and every answer has, whatever the route: limits, a request id,
 //! the body of an error, no caching, and a line in the log.
 //!
-//! The log tells the route's pattern, never the path, the query or a header of the request.
+//! The log tells the route's pattern, never the path, the query, a header or a method that a client
+//! made up.
 
 use std::any::Any;
 use std::time::Instant;
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -14,19 +15,26 @@ use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
 
 use crate::error::{ApiError, Dialect};
+use crate::metrics::{Metrics, method_name};
 
 const MAX_URL_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
+/// What the line of a request is logged under, at the level `debug`.
+const ACCESS: &str = "convodb_http::access";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers a request with all that an answer has. The outermost layer.
-pub(crate) async fn envelope(request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(
+    State(metrics): State<Metrics>,
+    request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
     let dialect = Dialect::of(request.uri().path());
-    let method = request.method().clone();
+    let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
 
     let mut response = match excess(&request) {
@@ -41,11 +49,13 @@ pub(crate) async fn envelope(request: Request, next: Next) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
     let (id, route) = (id.to_str().unwrap_or_default(), route.as_ref().map(MatchedPath::as_str));
-    let (status, micros) = (response.status().as_u16(), began.elapsed().as_micros());
+    let took = began.elapsed();
+    metrics.answered(method, route, response.status(), took);
+    let (status, micros) = (response.status().as_u16(), took.as_micros());
     if let Some(cause) = error.as_ref().and_then(ApiError::cause) {
         tracing::error!(id, status, route, cause, "a request could not be served");
     }
-    tracing::debug!(id, %method, route, status, micros, "answered");
+    tracing::debug!(target: ACCESS, id, method, route, status, micros, "answered");
     response
 }
 

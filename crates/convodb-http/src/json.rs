@@ -14,6 +14,9 @@ const NANO_DIGITS: usize = 9;
 /// `2025-01-25 14:30:00`, as the documented API prints times.
 const TIMES: DateTimePrinter = DateTimePrinter::new().separator(b' ').precision(Some(0));
 
+/// `2025-01-25T14:30:00.250Z`: every time of the store, without loss.
+const EXACT_TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+
 /// Appends what needs no escaping: punctuation, names of keys, JSON that is stored as text.
 pub(crate) fn raw(out: &mut Vec<u8>, json: &str) {
     out.extend_from_slice(json.as_bytes());
@@ -39,6 +42,14 @@ pub(crate) fn integer(out: &mut Vec<u8>, number: u64) {
     raw(out, itoa::Buffer::new().format(number));
 }
 
+/// Appends a whole number, or `null`.
+pub(crate) fn integer_or_null(out: &mut Vec<u8>, number: Option<u64>) {
+    match number {
+        Some(number) => integer(out, number),
+        None => raw(out, "null"),
+    }
+}
+
 /// Appends `true` or `false`.
 pub(crate) fn boolean(out: &mut Vec<u8>, value: bool) {
     raw(out, if value { "true" } else { "false" });
@@ -61,6 +72,28 @@ pub(crate) fn time(out: &mut Vec<u8>, at: Timestamp) {
         .and_then(|at| TIMES.print_datetime(&TimeZone::UTC.to_datetime(at), &mut *out));
     let Ok(()) = printed else { unreachable!("every stored time is a time of the calendar") };
     out.push(b'"');
+}
+
+/// Appends a time as a string in RFC 3339, to the millisecond, in which nothing is lost.
+pub(crate) fn exact_time(out: &mut Vec<u8>, at: Timestamp) {
+    out.push(b'"');
+    let millis = i64::try_from(at.millis()).unwrap_or(i64::MAX);
+    let printed = jiff::Timestamp::from_millisecond(millis)
+        .and_then(|at| EXACT_TIMES.print_timestamp(&at, &mut *out));
+    let Ok(()) = printed else { unreachable!("every stored time is a time of the calendar") };
+    out.push(b'"');
+}
+
+/// Appends JSON that is stored as text so that it stays one line: a JSON string holds no raw line
+/// break, so each one stands between values, and becomes a space.
+pub(crate) fn one_line(out: &mut Vec<u8>, json: &str) {
+    let start = out.len();
+    raw(out, json);
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
 }
 
 /// Appends an amount as a decimal number of USD. The same text as its `Display`, without that
@@ -112,6 +145,8 @@ mod tests {
         let steps = (0..4_000).map(|n| Timestamp::from_millis(n * 1_099_511_627).unwrap());
         for at in steps.chain([Timestamp::MIN, Timestamp::MAX]) {
             assert_eq!(written(|out| time(out, at)), format!("\"{at}\""));
+            let exact = format!("\"{}\"", at.to_rfc3339());
+            assert_eq!(written(|out| exact_time(out, at)), exact);
         }
     }
 

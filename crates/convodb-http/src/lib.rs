@@ -1,7 +1,8 @@
 //! Serves a convodb store over HTTP, in the shape of the documented conversations API.
 //!
 //! [`serve`] is the whole server on a listener; [`router`] is its routes, for a server of your
-//! own. Both answer `GET /api/user/conversations` for the user of a Bearer token, and `/healthz`.
+//! own. Both answer for the user of a Bearer token: the list, single conversations with their
+//! messages, imports and exports, assistants; and for anyone `/healthz`, `/readyz` and `/metrics`.
 //! [`item`] reads and writes the list's items alone, which is also the form of imports and exports.
 //!
 //! ```no_run
@@ -17,13 +18,21 @@
 
 mod auth;
 mod base_url;
+mod blocking;
+mod body;
+mod clock;
 mod envelope;
 mod error;
 mod form;
+mod import;
 pub mod item;
 mod json;
+mod limits;
+mod metrics;
+mod numbered;
 mod params;
 mod patience;
+mod rate;
 mod response;
 mod routes;
 mod server;
@@ -39,7 +48,9 @@ use crate::base_url::BaseUrl;
 use crate::state::Service;
 
 pub use crate::base_url::{PublicUrl, PublicUrlError, local_url};
-pub use crate::item::{AssistantNames, Item, ItemError, write_item};
+pub use crate::item::{AssistantNames, Item, ItemError, write_item, write_line};
+pub use crate::limits::Limits;
+pub use crate::rate::{RateLimit, RateLimitError};
 
 /// How a store is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,19 +59,29 @@ pub struct Config {
     /// answers. Without it they begin with the `Host` of the request, or with the address that the
     /// server listens on where a request has none that is one.
     pub public_url: Option<PublicUrl>,
+    /// What each client may take of time, memory and connections.
+    pub limits: Limits,
+    /// How many requests each token may make; as many as it likes where nothing is said.
+    pub rate_limit: Option<RateLimit>,
 }
 
-/// The routes of a store, with all that an answer has: error bodies, limits on URL and headers,
-/// request ids and compression. Deadlines are a matter of the server around them.
+impl Config {
+    fn service(&self, store: Store, base_url: BaseUrl) -> Service {
+        Service::new(store, base_url, self.limits, self.rate_limit)
+    }
+}
+
+/// The routes of a store, with all that an answer has: error bodies, limits on URL, headers and
+/// bodies, request ids and compression. Deadlines for heads and for clients that do not read are a
+/// matter of the server around them.
 pub fn router(store: Store, config: &Config) -> Router {
-    routes::router(Service::new(store, BaseUrl::new(config.public_url.as_ref())))
+    routes::router(config.service(store, BaseUrl::new(config.public_url.as_ref())))
 }
 
 /// Serves a store on `listener` until `stop` is done; then takes no new connection, finishes the
-/// requests in flight in at most ten seconds, and returns.
+/// requests in flight in at most [`Limits::stop`], and returns.
 ///
-/// At most 10,000 connections at a time; ten seconds for the head of a request or between two of
-/// them, thirty for a client to take some of what it is sent; 8 KiB of URL and 16 KiB of headers.
+/// 8 KiB of URL and 16 KiB of headers are taken; all else is bounded by [`Config::limits`].
 ///
 /// # Errors
 /// When the listener has no address.
@@ -71,7 +92,8 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let base_url = BaseUrl::new(config.public_url.as_ref());
-    let base_url = base_url.listening_on(listener.local_addr()?);
-    server::run(listener, routes::router(Service::new(store, base_url)), stop).await;
+    let service = config.service(store, base_url.listening_on(listener.local_addr()?));
+    let (limits, metrics) = (*service.limits(), service.metrics().clone());
+    server::run(listener, routes::router(service), limits, &metrics, stop).await;
     Ok(())
 }
