@@ -5,7 +5,7 @@
 //! made up.
 
 use std::any::Any;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CACHE_CONTROL;
@@ -51,12 +51,17 @@ pub(crate) async fn envelope(
     let (id, route) = (id.to_str().unwrap_or_default(), route.as_ref().map(MatchedPath::as_str));
     let took = began.elapsed();
     metrics.answered(method, route, response.status(), took);
-    let (status, micros) = (response.status().as_u16(), took.as_micros());
+    let (status, micros) = (response.status().as_u16(), micros(took));
     if let Some(cause) = error.as_ref().and_then(ApiError::cause) {
         tracing::error!(id, status, route, cause, "a request could not be served");
     }
     tracing::debug!(target: ACCESS, id, method, route, status, micros, "answered");
     response
+}
+
+/// Microseconds as a number that every log can print as one.
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A panic of a handler as an answer. The panic's own message went to the panic hook.

@@ -1,12 +1,11 @@
 //! The body of a request, of which nothing is read before it is known who sends it.
 //!
-//! A JSON body is read whole, within a limit of bytes and a deadline. A body that is too large is
-//! read on for a while and thrown away: a client that still sends would otherwise lose the answer
-//! with its connection.
+//! A JSON body is read whole, within a limit of bytes and a deadline. What is left of one that is
+//! refused is a matter of the connection.
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, EXPECT};
+use axum::http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 use tokio::time::timeout;
@@ -17,8 +16,6 @@ use crate::error::{ApiError, Result};
 use crate::limits::Limits;
 use crate::state::Service;
 
-/// The most bytes of a body that is too large that are read to be thrown away.
-const MAX_DRAINED_BYTES: usize = 8 << 20;
 /// The media types of JSON lines. None of them is registered, so all that are in use are taken.
 const JSON_LINES: [&str; 5] = [
     "application/x-ndjson",
@@ -52,10 +49,7 @@ impl Unread {
     /// slow, 400 for bytes that are no text and for a body that ends early.
     pub(crate) async fn json(self) -> Result<String> {
         self.check_type(is_json)?;
-        let Self { headers, body, limits } = self;
-        // A client that asks before it sends is told no, and sends nothing.
-        let asks = headers.contains_key(EXPECT);
-        let read = timeout(limits.body, whole(body, limits.body_bytes, asks)).await;
+        let read = timeout(self.limits.body, whole(self.body, self.limits.body_bytes)).await;
         let bytes = read.unwrap_or_else(|_| Err(ApiError::of(StatusCode::REQUEST_TIMEOUT)))?;
         String::from_utf8(bytes).map_err(|_| ApiError::malformed("The body is not valid UTF-8."))
     }
@@ -98,33 +92,18 @@ fn is_json(essence: &str) -> bool {
 }
 
 /// All bytes of a body of at most `limit`.
-async fn whole(mut body: Body, limit: usize, asks: bool) -> Result<Vec<u8>> {
+async fn whole(mut body: Body, limit: usize) -> Result<Vec<u8>> {
     let too_large = || Err(ApiError::of(StatusCode::PAYLOAD_TOO_LARGE));
     let told = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if told > limit {
-        if !asks {
-            drain(body).await;
-        }
         return too_large();
     }
     let mut bytes = Vec::with_capacity(told);
     while let Some(piece) = next(&mut body).await? {
         if bytes.len() + piece.len() > limit {
-            drain(body).await;
             return too_large();
         }
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
-}
-
-/// Reads on, for nothing, until the body ends or it is too much of it.
-async fn drain(mut body: Body) {
-    let mut drained = 0;
-    while let Ok(Some(piece)) = next(&mut body).await {
-        drained += piece.len();
-        if drained > MAX_DRAINED_BYTES {
-            return;
-        }
-    }
 }

@@ -155,11 +155,24 @@ fn a_client_that_asks_first_is_told_no_before_it_sends() {
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
 }
 
+/// Who is refused before all is sent can read why.
 #[test]
-fn no_body_is_read_for_nobody() {
+fn a_refusal_reaches_a_client_that_still_sends() {
     let world = small();
-    let big = "x".repeat(5000);
-    assert_eq!(world.send_as("x", "POST", PLACE, &big).status, 401);
+    let big = vec![b'x'; 4_000_000];
+    let import = "/api/user/conversations/import";
+    let lines = "application/x-ndjson";
+    for _ in 0..5 {
+        assert_eq!(world.send_typed("x", "POST", PLACE, JSON, &big).status, 401);
+        assert_eq!(world.send_typed("x", "POST", import, lines, &big).status, 401);
+        assert_eq!(world.send_typed(&world.token, "POST", PLACE, lines, &big).status, 415);
+        assert_eq!(world.send_typed(&world.token, "POST", "/nowhere", JSON, &big).status, 404);
+    }
+}
+
+#[test]
+fn a_conversation_that_is_not_there_gets_no_message() {
+    let world = small();
     world.insert([1], &Channel::Widget);
     let target = format!("{PLACE}/{}/messages", conversation(9).id);
     assert_eq!(world.send("POST", &target, r#"{"message":"a"}"#).status, 404);

@@ -86,8 +86,18 @@ fn alive_asks_for_nobody() {
 fn head_answers_as_get_without_a_body() {
     let world = World::new();
     world.insert(1..=20, &Channel::Widget);
-    for (target, token) in [(LIST, world.token.as_str()), (LIST, "x"), ("/healthz", ""), ("/", "")]
-    {
+    let token = world.token.as_str();
+    for (target, token) in [
+        (LIST, token),
+        (LIST, "x"),
+        ("/api/user/me", token),
+        ("/api/user/assistants/get", token),
+        ("/api/conversations/01000000-0000-0000-0000-000000000000", token),
+        ("/api/conversations/x", token),
+        ("/healthz", ""),
+        ("/readyz", ""),
+        ("/", ""),
+    ] {
         let get = world.ask("GET", target, token, "");
         let head = world.ask("HEAD", target, token, "");
         assert_eq!((head.status, head.body.len()), (get.status, 0), "{target}");
