@@ -11,6 +11,7 @@ use convodb::{Snapshot, Store, UserId};
 use crate::blocking::aside;
 use crate::error::{ApiError, Result};
 use crate::state::Service;
+use crate::transfers::Transfer;
 
 /// No token is longer; a longer text is refused before it is hashed.
 const MAX_TOKEN_BYTES: usize = 256;
@@ -75,6 +76,14 @@ pub(crate) struct Account {
 }
 
 impl Account {
+    /// Leave for an import, while what this gives is held.
+    ///
+    /// # Errors
+    /// 503 where as many go on as may.
+    pub(crate) fn transfer(&self) -> Result<Transfer> {
+        self.service.transfer(self.user)
+    }
+
     /// Does `work` that changes what is the user's. It is durable when this returns.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ mod response;
 mod routes;
 mod server;
 mod state;
+mod transfers;
 
 use std::io;
 

@@ -25,6 +25,8 @@ pub struct Limits {
     pub writes: usize,
     /// The most imports and exports at a time, together; 16. One more is refused.
     pub transfers: usize,
+    /// The most of them that one user has; 4.
+    pub transfers_per_user: usize,
 }
 
 impl Default for Limits {
@@ -40,6 +42,7 @@ impl Default for Limits {
             line_bytes: 16 << 20,
             writes: 256,
             transfers: 16,
+            transfers_per_user: 4,
         }
     }
 }

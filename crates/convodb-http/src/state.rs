@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use convodb::Store;
+use convodb::{Store, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base_url::BaseUrl;
@@ -11,6 +11,7 @@ use crate::error::{ApiError, Result};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::rate::{Gate, RateLimit};
+use crate::transfers::{Transfer, Transfers};
 
 /// The store that is served, and what all its requests share.
 #[derive(Clone, Debug)]
@@ -26,7 +27,7 @@ struct Shared {
     metrics: Metrics,
     gate: Option<Gate>,
     writes: Arc<Semaphore>,
-    transfers: Arc<Semaphore>,
+    transfers: Arc<Transfers>,
 }
 
 impl Service {
@@ -42,7 +43,7 @@ impl Service {
             metrics: Metrics::new(),
             gate: rate_limit.map(Gate::new),
             writes: Arc::new(Semaphore::new(limits.writes)),
-            transfers: Arc::new(Semaphore::new(limits.transfers)),
+            transfers: Transfers::new(limits.transfers, limits.transfers_per_user),
         };
         Self { store, shared: Arc::new(shared) }
     }
@@ -81,11 +82,11 @@ impl Service {
         self.shared.writes.clone().try_acquire_owned().map_err(|_| ApiError::busy())
     }
 
-    /// Leave for an import or an export, each of which may hold a line of many bytes.
+    /// Leave for an import or an export of the user's, while what this gives is held.
     ///
     /// # Errors
     /// 503 where as many go on as may.
-    pub(crate) fn transfer_permit(&self) -> Result<OwnedSemaphorePermit> {
-        self.shared.transfers.clone().try_acquire_owned().map_err(|_| ApiError::busy())
+    pub(crate) fn transfer(&self, user: UserId) -> Result<Transfer> {
+        self.shared.transfers.begin(user).ok_or_else(ApiError::busy)
     }
 }

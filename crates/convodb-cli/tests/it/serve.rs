@@ -107,6 +107,8 @@ fn the_demo_answers_what_it_says_to_try_and_stops_cleanly() {
     };
     let list = ["list", "--db", "demo.convodb", "--user", "demo"];
     held(&list, "GET /api/user/conversations");
+    let assistants = ["assistant", "list", "--db", "demo.convodb", "--user", "demo"];
+    held(&assistants, "GET /api/user/assistants/get");
     held(&["token", "create", "--db", "demo.convodb", "--user", "demo"], "stop that process");
     held(&["serve", "--db", "demo.convodb", "--listen", "127.0.0.1:0"], "stop that process");
     let taken = ["serve", "--demo", "--listen", &server.address];

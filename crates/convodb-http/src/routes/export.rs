@@ -11,7 +11,6 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use convodb::{Conversation, Snapshot, UserId};
 use futures_util::stream;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::auth::Caller;
 use crate::blocking::aside;
@@ -20,6 +19,7 @@ use crate::item::{AssistantNames, write_line};
 use crate::params::{self, Messages};
 use crate::response;
 use crate::state::Service;
+use crate::transfers::Transfer;
 
 /// A piece of this many bytes takes no further line.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -39,7 +39,7 @@ pub(crate) async fn export(
             snapshot: snapshot.clone(),
             user,
             messages,
-            _permit: service.transfer_permit()?,
+            _transfer: service.transfer(user)?,
         })
     };
     let export = caller.read(begin).await?;
@@ -57,7 +57,7 @@ struct Export {
     snapshot: Snapshot,
     user: UserId,
     messages: Messages,
-    _permit: OwnedSemaphorePermit,
+    _transfer: Transfer,
 }
 
 impl Export {

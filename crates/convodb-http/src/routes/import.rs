@@ -29,7 +29,7 @@ pub(crate) async fn import(
     body: Unread,
 ) -> Result<Response> {
     let account = caller.account().await?;
-    let _permit = service.transfer_permit()?;
+    let _transfer = account.transfer()?;
     let mut lines = body.lines()?;
     let mut report = ImportReport::default();
     loop {

@@ -90,12 +90,17 @@ fn a_slow_body_is_given_up() {
 #[test]
 fn a_client_that_never_reads_is_given_up() {
     let world = world(Limits { write: SHORT, ..Limits::default() });
-    let content = "x".repeat(1_000_000);
-    for row in 1..=40 {
-        world.insert([row], &Channel::Widget);
-        let message = Message::new(Role::User, content.clone(), Timestamp::MIN).unwrap();
-        world.store.append_message(world.user, conversation(row).id, message).unwrap();
-    }
+    furnish(&world);
+    let (mut stream, status) = unread_export(&world);
+    assert_eq!(status, "HTTP/1.1 200");
+    await_others(&world.server, 0);
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "it was broken off");
+}
+
+/// Begins an export of more than all buffers on its way hold, and reads no more than its status.
+fn unread_export(world: &World) -> (TcpStream, String) {
     let request = format!(
         "GET {LIST}/export?messages=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
         world.token
@@ -103,13 +108,36 @@ fn a_client_that_never_reads_is_given_up() {
     let mut stream = TcpStream::connect(world.server.address).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
-    let mut first = [0; 12];
-    stream.read_exact(&mut first).unwrap();
-    assert_eq!(&first, b"HTTP/1.1 200");
-    await_others(&world.server, 0);
-    let mut rest = Vec::new();
-    let _ = stream.read_to_end(&mut rest);
-    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "it was broken off");
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).unwrap();
+    (stream, String::from_utf8(status.to_vec()).unwrap())
+}
+
+/// Forty conversations with a megabyte each.
+fn furnish(world: &World) {
+    let content = "x".repeat(1_000_000);
+    for row in 1..=40 {
+        world.insert([row], &Channel::Widget);
+        let message = Message::new(Role::User, content.clone(), Timestamp::MIN).unwrap();
+        world.store.append_message(world.user, conversation(row).id, message).unwrap();
+    }
+}
+
+#[test]
+fn a_user_with_a_slow_export_leaves_room_for_others() {
+    let world = world(Limits { transfers_per_user: 1, ..Limits::default() });
+    furnish(&world);
+    let (held, status) = unread_export(&world);
+    assert_eq!(status, "HTTP/1.1 200");
+    let export = format!("{LIST}/export");
+    assert_eq!(world.ask("GET", &export, &world.token, "").status, 503);
+    assert_eq!(world.ask("GET", &export, &world.other_token, "").status, 200);
+    assert_eq!(world.ask("GET", &export, &world.other_token, "").status, 200, "it has ended");
+    drop(held);
+    let until = Instant::now() + LONG;
+    while world.ask("GET", &export, &world.token, "").status != 200 {
+        assert!(Instant::now() < until, "a client that went away still has its place");
+    }
 }
 
 #[test]

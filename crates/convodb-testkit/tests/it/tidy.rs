@@ -98,6 +98,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "blocking",
             "metrics",
             "rate",
+            "transfers",
             "state",
             "auth",
             // Bodies of requests.
