@@ -12,7 +12,7 @@ use crate::body::pieces::next_within;
 use crate::error::Result;
 
 /// The most lines of a batch.
-const BATCH_LINES: usize = 512;
+const BATCH_LINES: usize = 1024;
 /// A batch of this many bytes takes no further line.
 const BATCH_BYTES: usize = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
