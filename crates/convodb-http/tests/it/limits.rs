@@ -3,12 +3,14 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
-use convodb::{Channel, Message, Role, Store, Timestamp};
+use convodb::{Channel, Message, Role, Store, StoreOptions, Timestamp};
 use convodb_http::{Config, Limits};
 
-use crate::world::{LIST, Server, World, conversation};
+use crate::world::{LIST, Server, World, bot, conversation};
 
 const SHORT: Duration = Duration::from_millis(200);
 /// Far longer than what is awaited takes on a machine that is busy.
@@ -46,7 +48,7 @@ fn await_others(server: &Server, count: u32) {
     let until = Instant::now() + LONG;
     while others(server) != count {
         assert!(Instant::now() < until, "still {} connections", others(server));
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 
@@ -167,6 +169,68 @@ fn one_write_more_is_refused() {
     assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(world.list("").status, 200, "reads go on");
+}
+
+/// While the queue of writes is full a write is refused, and an import waits for its place.
+#[test]
+fn a_full_queue_refuses_a_write_and_holds_an_import_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
+    let store = Store::open_with(directory.path().join("s.convodb"), &options).unwrap();
+    let world = World::of(store, Config::default());
+    let (enter, entered) = channel();
+    let (release, released) = channel::<()>();
+    let store = world.store.clone();
+    let slow = thread::spawn(move || {
+        store.write(move |_| {
+            enter.send(()).unwrap();
+            let _ = released.recv();
+            Ok(())
+        })
+    });
+    entered.recv().unwrap();
+    // Of two writes one takes the only place, and the other one is told that it is taken.
+    let (report, reported) = channel();
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let (store, report) = (world.store.clone(), report.clone());
+            thread::spawn(move || report.send(store.write(|_| Ok(())).is_ok()))
+        })
+        .collect();
+    assert!(!reported.recv().unwrap());
+
+    let answer = world.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
+    assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
+    assert_eq!(answer.header("retry-after"), "1");
+    assert_eq!(world.list("").status, 200, "reads go on");
+
+    let line = format!(
+        r#"{{"id":"{}","assistant_id":"{}","type":"test","created_at":"2025-01-25"}}"#,
+        conversation(1).id,
+        bot().uuid()
+    );
+    let mut stream = TcpStream::connect(world.server.address).unwrap();
+    let request = format!(
+        "POST {LIST}/import HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Authorization: Bearer {}\r\nContent-Type: application/x-ndjson\r\n\
+         Content-Length: {}\r\n\r\n{line}",
+        world.token,
+        line.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(SHORT)).unwrap();
+    let early = stream.read(&mut [0]).unwrap_err().kind();
+    assert!(matches!(early, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{early:?}");
+    release.send(()).unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains(r#"{"inserted":1,"#), "{answer}");
+    slow.join().unwrap().unwrap();
+    for waiting in waiting {
+        waiting.join().unwrap().unwrap();
+    }
+    assert_eq!(world.list("").rows(), [1]);
 }
 
 #[test]
