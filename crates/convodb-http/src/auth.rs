@@ -16,63 +16,44 @@ use crate::transfers::Transfer;
 /// No token is longer; a longer text is refused before it is hashed.
 const MAX_TOKEN_BYTES: usize = 256;
 
-/// The sender of a request that has a token, which nothing has believed yet.
+/// Whose token a request has, and the state of the store that it is answered from.
+///
+/// It is read, as all that follows, on the thread of the runtime that has the request: see
+/// [`runtime`](crate::runtime).
 pub(crate) struct Caller {
-    service: Service,
-    token: String,
+    pub(crate) user: UserId,
+    pub(crate) snapshot: Snapshot,
 }
 
 impl FromRequestParts<Service> for Caller {
     type Rejection = ApiError;
 
+    /// Fails with 401 where the token is nobody's, with 429 where it is used too often, or with a
+    /// fault of the store. One descent.
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
-        Ok(Self { service: service.clone(), token: token.to_owned() })
+        let snapshot = service.store().snapshot();
+        let user = snapshot.authenticate(token)?.ok_or_else(ApiError::unauthenticated)?;
+        service.admit(token)?;
+        Ok(Self { user, snapshot })
     }
 }
 
-impl Caller {
-    /// Does `work` with one snapshot for the user whose token it is.
-    ///
-    /// # Errors
-    /// 401 when it is nobody's; 429 where it is used too often; what `work` returns; or a fault of
-    /// the store.
-    pub(crate) async fn read<T: Send + 'static>(
-        self,
-        work: impl FnOnce(UserId, &Snapshot) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        aside(move || {
-            let snapshot = self.service.store().snapshot();
-            let user = self.believed(&snapshot)?;
-            work(user, &snapshot)
-        })
-        .await
-    }
-
-    /// The account of the user whose token it is, for a request of which more is to be read before
-    /// it is known what it asks for.
-    ///
-    /// # Errors
-    /// 401 when it is nobody's; 429 where it is used too often; or a fault of the store.
-    pub(crate) async fn account(self) -> Result<Account> {
-        aside(move || {
-            let user = self.believed(&self.service.store().snapshot())?;
-            Ok(Account { service: self.service, user })
-        })
-        .await
-    }
-
-    fn believed(&self, snapshot: &Snapshot) -> Result<UserId> {
-        let user = snapshot.authenticate(&self.token)?.ok_or_else(ApiError::unauthenticated)?;
-        self.service.admit(&self.token)?;
-        Ok(user)
-    }
-}
-
-/// A user who was believed, and the way to what is theirs.
+/// A user who was believed, and the way to change what is theirs. It holds no snapshot, because a
+/// body may be long in coming, and what a snapshot sees cannot be freed.
 pub(crate) struct Account {
     service: Service,
     user: UserId,
+}
+
+impl FromRequestParts<Service> for Account {
+    type Rejection = ApiError;
+
+    /// As of [`Caller`].
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
+        let Caller { user, .. } = Caller::from_request_parts(parts, service).await?;
+        Ok(Self { service: service.clone(), user })
+    }
 }
 
 impl Account {

@@ -1,11 +1,12 @@
-//! Work of the engine, which may wait for a disk, on a thread that no other request needs.
+//! Long work of the engine on a thread that no other request needs.
 
 use std::panic::resume_unwind;
 
 use tokio::task::spawn_blocking;
 
-/// Does work where it may wait. The one place that decides it. It costs 10 to 20 us, and a cold
-/// page stalls nobody.
+/// Does work where it may take its time: a write, which waits for the disk, or a piece of an import
+/// or an export. The way there and back costs 10 to 20 us, so that what reads a page stays where
+/// its request is.
 ///
 /// # Errors
 /// What the work returns, or that the store is closed where the runtime ends before it began.

@@ -5,6 +5,8 @@
 //! made up.
 
 use std::any::Any;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
@@ -13,6 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use uuid::Uuid;
+use uuid::fmt::Simple;
 
 use crate::error::{ApiError, Dialect};
 use crate::metrics::{Metrics, method_name};
@@ -76,10 +79,18 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
         (1..=MAX_REQUEST_ID_BYTES).contains(&bytes.len())
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
     };
-    headers.get(REQUEST_ID).filter(is_sane).cloned().unwrap_or_else(|| {
-        let id = Uuid::now_v7().simple().to_string();
-        HeaderValue::try_from(id).unwrap_or(HeaderValue::from_static("-"))
-    })
+    headers.get(REQUEST_ID).filter(is_sane).cloned().unwrap_or_else(new_request_id)
+}
+
+/// An id that no other request has: random for the process, then a count. Randomness for each would
+/// be a call of the system for each.
+fn new_request_id() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::now_v7().as_u64_pair().1);
+    static REQUESTS: AtomicU64 = AtomicU64::new(0);
+    let id = Uuid::from_u64_pair(*PROCESS, REQUESTS.fetch_add(1, Ordering::Relaxed));
+    let mut text = [0; Simple::LENGTH];
+    let text = id.simple().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
 /// What the request has too much of.

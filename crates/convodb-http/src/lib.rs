@@ -1,19 +1,22 @@
 //! Serves a convodb store over HTTP, in the shape of the documented conversations API.
 //!
-//! [`serve`] is the whole server on a listener; [`router`] is its routes, for a server of your
-//! own. Both answer for the user of a Bearer token: the list, single conversations with their
-//! messages, imports and exports, assistants; and for anyone `/healthz`, `/readyz` and `/metrics`.
-//! [`item`] reads and writes the list's items alone, which is also the form of imports and exports.
+//! [`serve`] is the whole server on a listener, and [`runtime`] what it runs on best; [`router`] is
+//! its routes, for a server of your own. Both answer for the user of a Bearer token: the list, single
+//! conversations with their messages, imports and exports, assistants; and for anyone `/healthz`,
+//! `/readyz` and `/metrics`.
+//! [`item`] reads and writes the list's items alone, which is also the form of imports and exports,
+//! and [`write_page`] a whole body. [`wrapped`] and [`serve_routes`] do for routes of your own what
+//! is done for these.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use convodb_http::{Config, serve};
+//! use convodb_http::{Config, runtime, serve};
 //!
 //! let store = convodb::Store::open("conversations.convodb")?;
-//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
-//! serve(store, listener, Config::default(), std::future::pending()).await?;
-//! # Ok(())
-//! # }
+//! runtime()?.block_on(async {
+//!     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//!     serve(store, listener, Config::default(), std::future::pending()).await
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod auth;
@@ -30,6 +33,7 @@ mod json;
 mod limits;
 mod metrics;
 mod numbered;
+mod page;
 mod params;
 mod patience;
 mod rate;
@@ -39,18 +43,22 @@ mod server;
 mod state;
 mod transfers;
 
-use std::io;
+use std::num::NonZero;
+use std::{io, thread};
 
 use axum::Router;
 use convodb::Store;
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::base_url::BaseUrl;
+use crate::metrics::Metrics;
 use crate::state::Service;
 
 pub use crate::base_url::{PublicUrl, PublicUrlError, local_url};
 pub use crate::item::{AssistantNames, Item, ItemError, write_item, write_line};
 pub use crate::limits::Limits;
+pub use crate::page::{PageTokens, write_page};
 pub use crate::rate::{RateLimit, RateLimitError};
 
 /// How a store is served.
@@ -72,6 +80,24 @@ impl Config {
     }
 }
 
+/// The fewest threads of [`runtime`].
+const MIN_THREADS: usize = 16;
+
+/// A runtime as the server wants it: with 16 threads at least, or four for each processor core.
+///
+/// A page is read on the thread that has its request. A page that is in memory takes less time than
+/// to hand it to another thread and back; one that is not waits for the disk, and its thread with
+/// it, while the others serve what is in memory. On a runtime of one thread, all would wait. Writes,
+/// imports and exports are done on threads beside these.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn runtime() -> io::Result<Runtime> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = MIN_THREADS.max(4 * cores);
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build()
+}
+
 /// The routes of a store, with all that an answer has: error bodies, limits on URL, headers and
 /// bodies, request ids and compression. Deadlines for heads and for clients that do not read are a
 /// matter of the server around them.
@@ -82,7 +108,7 @@ pub fn router(store: Store, config: &Config) -> Router {
 /// Serves a store on `listener` until `stop` is done; then takes no new connection, finishes the
 /// requests in flight in at most [`Limits::stop`], and returns.
 ///
-/// 8 KiB of URL and 16 KiB of headers are taken; all else is bounded by [`Config::limits`].
+/// 8 KiB of URL and 100 headers with 16 KiB are taken; all else is bounded by [`Config::limits`].
 ///
 /// # Errors
 /// When the listener has no address.
@@ -97,4 +123,21 @@ pub async fn serve(
     let (limits, metrics) = (*service.limits(), service.metrics().clone());
     server::run(listener, routes::router(service), limits, &metrics, stop).await;
     Ok(())
+}
+
+/// Puts around routes of your own what every answer of [`router`] has: error bodies, limits on URL
+/// and headers, request ids and compression. The fallbacks of the routes are replaced, and what is
+/// counted is shown nowhere.
+pub fn wrapped(routes: Router) -> Router {
+    routes::wrapped(routes, Metrics::new())
+}
+
+/// Serves any routes on `listener`, with deadlines and a stop as of [`serve`].
+pub async fn serve_routes(
+    routes: Router,
+    listener: TcpListener,
+    limits: Limits,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    server::run(listener, routes, limits, &Metrics::new(), stop).await;
 }

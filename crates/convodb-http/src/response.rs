@@ -1,4 +1,4 @@
-//! Bodies of answers that went well, field by field in the documented order.
+//! Answers that went well: a JSON body and its headers.
 
 use std::fmt::Write as _;
 
@@ -6,16 +6,15 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use convodb::{
-    Assistant, Conversation, ConversationId, Message, Name, Page, PageCursor, Snapshot, UserId,
-};
+use convodb::{Assistant, Conversation, ConversationId, Message, Name, Page, Snapshot, UserId};
 
 use crate::error::Result;
-use crate::item::{AssistantNames, Times, write_fields, write_history, write_item};
+use crate::item::{AssistantNames, Times, write_fields, write_history};
 use crate::json;
+use crate::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
 
-/// What a row takes in a body, as a first guess.
-const TYPICAL_ITEM_BYTES: usize = 512;
+/// What a link takes beside its URL: a token has at most 98 characters.
+const MAX_LINK_BYTES: usize = 144;
 
 /// An answer of status 200 with a JSON body.
 pub(crate) fn ok(body: impl Into<Body>) -> Response {
@@ -27,33 +26,13 @@ pub(crate) fn ok(body: impl Into<Body>) -> Response {
 }
 
 /// A page of the user's list as the answer for `url`, read from the snapshot that the page is of.
-///
-/// One descent for each distinct assistant of the page, and about 0.3 us a row.
 pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) -> Result<Response> {
-    let [next, prev] = [page.next(), page.prev()]
-        .map(|cursor: Option<&PageCursor>| cursor.map(|cursor| snapshot.seal_cursor(cursor)));
-    let per_page = page.page_size().get() as u64;
-    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (page.len() + 1));
+    let tokens = PageTokens::of(page, snapshot);
     let mut names = AssistantNames::new(snapshot.clone(), user);
-    json::raw(&mut out, "{\"data\":[");
-    for (at, row) in page.rows().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write_item(&mut out, &row, names.name(row.assistant)?);
-    }
-    json::raw(&mut out, "],\"path\":");
-    json::string(&mut out, url);
-    json::raw(&mut out, ",\"per_page\":");
-    json::integer(&mut out, per_page);
-    json::raw(&mut out, ",\"next_cursor\":");
-    json::string_or_null(&mut out, next.as_deref());
-    json::raw(&mut out, ",\"prev_cursor\":");
-    json::string_or_null(&mut out, prev.as_deref());
-    out.push(b'}');
-
-    let mut response = ok(out);
-    if let Some(link) = link(url, per_page, next.as_deref(), prev.as_deref()) {
+    let mut body = Vec::new();
+    write_page(&mut body, url, page, &tokens, &mut names)?;
+    let mut response = ok(body);
+    if let Some(link) = link(url, page.page_size().get(), &tokens) {
         response.headers_mut().insert(LINK, link);
     }
     Ok(response)
@@ -115,9 +94,9 @@ pub(crate) fn write_assistant(out: &mut Vec<u8>, assistant: &Assistant) {
 }
 
 /// The `Link` header (RFC 8288). A cursor carries the filters, so no URL of it tells a phone.
-fn link(url: &str, per_page: u64, next: Option<&str>, prev: Option<&str>) -> Option<HeaderValue> {
-    let mut links = String::new();
-    for (cursor, rel) in [(next, "next"), (prev, "prev")] {
+fn link(url: &str, per_page: usize, tokens: &PageTokens) -> Option<HeaderValue> {
+    let mut links = String::with_capacity(2 * (url.len() + MAX_LINK_BYTES));
+    for (cursor, rel) in [(&tokens.next, "next"), (&tokens.prev, "prev")] {
         if let Some(cursor) = cursor {
             let comma = if links.is_empty() { "" } else { ", " };
             // Writing to a string does not fail.

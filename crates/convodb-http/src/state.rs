@@ -73,8 +73,8 @@ impl Service {
         self.shared.gate.as_ref().map_or(Ok(()), |gate| gate.admit(token))
     }
 
-    /// Leave for a write to wait for the disk, so that writes never hold all threads that reads
-    /// need too.
+    /// Leave for a write to wait for the disk. Each holds a thread meanwhile, and imports and
+    /// exports need such threads too.
     ///
     /// # Errors
     /// 503 where as many wait as may.

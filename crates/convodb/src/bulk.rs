@@ -6,7 +6,7 @@
 
 use crate::error::{Error, Result};
 use crate::gathered::{BulkOptions, Gathered};
-use crate::load::BulkReport;
+use crate::load::{BulkReport, load};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::message::Message;
@@ -54,7 +54,7 @@ impl BulkLoader {
     /// As [`Store::write`].
     pub fn finish(self, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<BulkReport> {
         let gathered = self.gathered;
-        self.store.write_patiently(move |transaction| transaction.load(gathered, progress))
+        self.store.write_direct(move |write, view| load(write, view, gathered, progress))
     }
 
     fn require_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {

@@ -87,9 +87,9 @@ pub enum Error {
         /// What does not hold.
         what: &'static str,
     },
-    /// Another write of this one's group met a fault, and nothing of the group was written. It can
-    /// be tried again.
-    #[error("another write of its group met a fault, and nothing of the group was written: {why}")]
+    /// The store met a fault before this write, which left nothing behind. It can be tried again
+    /// once the store was opened again.
+    #[error("nothing is written until the store is opened again, after a fault: {why}")]
     GivenUp {
         /// As of [`Error::io_kind`].
         kind: io::ErrorKind,
@@ -114,12 +114,6 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a write that met it may have left the tables in a state that its own journal cannot
-    /// mend, so that its group must be given up.
-    pub(crate) const fn gives_up_group(&self) -> bool {
-        matches!(self, Error::Io(_) | Error::Storage(_) | Error::CommitFailed { .. })
-    }
-
     /// What the system said, where it was the system: [`io::ErrorKind::StorageFull`] for a full
     /// disk. [`io::ErrorKind::Other`] for anything else.
     #[must_use]

@@ -47,10 +47,7 @@ fn initialize(database: &Database) -> Result<()> {
 /// process or thread was faster, its store is the one. What a crash leaves behind has a name of its
 /// own, which nothing ever opens again: it may be a second name of the finished store.
 fn create(path: &Path) -> Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let directory = directory_of(path);
     let (unfinished, file) = create_unfinished(directory, path)?;
     let made = (|| {
         let database = Database::builder().create_with_backend(FileBackend::new(file)?)?;
@@ -65,7 +62,15 @@ fn create(path: &Path) -> Result<()> {
     let removed = fs::remove_file(&unfinished);
     made?;
     removed?;
-    sync_directory(directory)
+    sync_directory_of(path)
+}
+
+/// The directory that `path` is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    }
 }
 
 /// A new file in the directory that `path` is in, with a name that nobody can foresee.
@@ -77,12 +82,12 @@ fn create_unfinished(directory: &Path, path: &Path) -> Result<(PathBuf, File)> {
     Ok((unfinished, file))
 }
 
-/// Makes a change of names in `directory` durable.
-fn sync_directory(directory: &Path) -> Result<()> {
+/// Makes a change of names in the directory of `path` durable.
+pub(crate) fn sync_directory_of(path: &Path) -> Result<()> {
     #[cfg(unix)]
-    File::open(directory)?.sync_all()?;
+    File::open(directory_of(path))?.sync_all()?;
     #[cfg(not(unix))]
-    let _ = directory;
+    let _ = path;
     Ok(())
 }
 

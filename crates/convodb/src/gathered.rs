@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use crate::encoding::key::{ArrivalKey, IdArrivalKey, MessageKey, RowKey, UuidKey};
-use crate::encoding::record;
+use crate::encoding::{record, row};
 use crate::error::Result;
 use crate::model::conversation::Conversation;
 use crate::model::id::UserId;
 use crate::model::message::Message;
 use crate::model::position::Position;
-use crate::storage::rows::Records;
 use crate::storage::sorter::Sorter;
+use crate::storage::tables::Records;
 
 /// How a bulk load uses the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Gathered {
         let first = RowKey::new(owner, Position::first_at(created_at));
         self.rows.push(ArrivalKey { owner, created_at, arrival }, |parcel| {
             put_record(parcel, |bytes| {
-                record::encode_conversation(first, &conversation.borrowed(), bytes);
+                row::encode_conversation(first, &conversation.borrowed(), bytes);
             });
             for (number, message) in (1..).zip(history) {
                 let key = MessageKey::new(first, number);
@@ -78,11 +78,11 @@ impl Gathered {
 pub(crate) fn present(
     ids: Sorter<IdArrivalKey>,
     arrivals: u64,
-    stored: &impl Records<UuidKey>,
+    stored: &Records<UuidKey>,
 ) -> Result<(Arrivals, u64)> {
     let mut repeated = 0;
     let mut present = Arrivals::none_of(arrivals);
-    let nothing_stored = stored.first()?.is_none();
+    let nothing_stored = stored.iter()?.next().transpose()?.is_none();
     let mut new = None;
     for entry in ids.sorted()? {
         let (IdArrivalKey { id, arrival }, _) = entry?;

@@ -33,11 +33,14 @@
 mod readme {}
 
 mod bulk;
+mod committer;
+mod durability;
 mod encoding;
 mod error;
 mod file;
 mod gathered;
 mod load;
+mod log;
 mod model;
 mod query;
 mod snapshot;
@@ -52,6 +55,7 @@ mod view;
 mod writer;
 
 pub use crate::bulk::BulkLoader;
+pub use crate::durability::Durability;
 pub use crate::error::{Error, Result};
 pub use crate::gathered::BulkOptions;
 pub use crate::load::BulkReport;
@@ -64,6 +68,7 @@ pub use crate::model::id::{
     AssistantId, AssistantKind, ConversationId, ConversationKind, Id, IdKind, UserId,
 };
 pub use crate::model::message::{Message, Role};
+pub use crate::model::printed::Printed;
 pub use crate::model::text::{
     ExternalIdentifier, ExternalIdentifierKind, Name, NameKind, Phone, PhoneKind, Text, TextKind,
 };
@@ -80,4 +85,3 @@ pub use crate::snapshot::Snapshot;
 pub use crate::storage::audit::{Audit, Fault};
 pub use crate::store::{Store, StoreOptions};
 pub use crate::transaction::Transaction;
-pub use crate::writer::Durability;

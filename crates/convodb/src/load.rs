@@ -1,7 +1,7 @@
 //! Writing what a bulk load has gathered: rows and messages in list order as they come, ids and
 //! index entries once they are sorted, each table from its first key to its last.
 
-use redb::Table;
+use redb::{Table, WriteTransaction};
 
 use crate::encoding::key::{ArrivalKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey};
 use crate::encoding::record::{self, Damage};
@@ -10,10 +10,12 @@ use crate::encoding::term::Field;
 use crate::error::Result;
 use crate::gathered::{BulkOptions, Gathered, present, take_record};
 use crate::model::position::Position;
+use crate::model::timestamp::Timestamp;
 use crate::storage::sorted::insert_sorted;
 use crate::storage::sorter::Sorter;
+use crate::storage::totals::Sums;
 use crate::storage::{index, rows, schema};
-use crate::transaction::Transaction;
+use crate::view::View;
 
 /// How many bytes of records are written at a time: rows, then their messages.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -47,90 +49,74 @@ impl Entries {
     }
 }
 
-impl Transaction<'_> {
-    /// Loads what was gathered, table by table.
-    pub(crate) fn load(
-        &mut self,
-        gathered: Gathered,
-        mut progress: impl FnMut(u64, u64),
-    ) -> Result<BulkReport> {
-        self.go_past_journal()?;
-        let Gathered { options, arrivals, rows, ids } = gathered;
-        let (present, repeated) = present(ids, arrivals, self.tables.ids.read())?;
-        let mut load = Load {
-            report: BulkReport::default(),
-            last: None,
-            owner_is_new: false,
-            entries: Entries::new(&options),
-            rows: Chunk::default(),
-            messages: Chunk::default(),
-        };
-        // A row's own writing, and that of its entries, which is about as much again.
-        let of = arrivals * 2;
-        for (done, entry) in (0..).zip(rows.sorted()?) {
-            let (key, parcel) = entry?;
-            if present.has(key.arrival) {
-                load.report.present += 1;
-            } else {
-                load.row(self, key, &parcel)?;
-            }
-            if done % 4096 == 0 {
-                progress(done, of);
-            }
+/// Loads what was gathered, table by table, on top of `view`, which must have no tail.
+pub(crate) fn load(
+    write: &WriteTransaction,
+    view: &View,
+    gathered: Gathered,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<BulkReport> {
+    let Gathered { options, arrivals, rows, ids } = gathered;
+    let (present, repeated) = present(ids, arrivals, &view.tables.ids)?;
+    let mut load = Load {
+        view,
+        report: BulkReport::default(),
+        last: None,
+        owner_is_new: false,
+        entries: Entries::new(&options),
+        totals: Sums::default(),
+        rows: Chunk::default(),
+        messages: Chunk::default(),
+    };
+    // A row's own writing, and that of its entries, which is about as much again.
+    let of = arrivals * 2;
+    for (done, entry) in (0..).zip(rows.sorted()?) {
+        let (key, parcel) = entry?;
+        if present.has(key.arrival) {
+            load.report.present += 1;
+        } else {
+            load.row(write, key, &parcel)?;
         }
-        load.report.present -= repeated;
-        load.report.repeated = repeated;
-        load.write_chunks(self)?;
-        let Load { report, entries, .. } = load;
-        insert_sorted(self.tables.ids.unjournaled(), entries.ids.sorted()?, Vec::as_slice)?;
-        for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
-            progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), of);
-            let mut table = self.write.open_table(schema::index(leading))?;
-            insert_sorted(&mut table, entries.sorted()?, |_| ())?;
+        if done % 4096 == 0 {
+            progress(done, of);
         }
-        progress(of, of);
-        Ok(report)
     }
+    load.report.present -= repeated;
+    load.report.repeated = repeated;
+    load.write_chunks(write)?;
+    let Load { report, entries, totals, .. } = load;
+    let mut table = write.open_table(schema::TOTALS)?;
+    insert_sorted(&mut table, totals.on_top_of(&view.tables.totals), Vec::as_slice)?;
+    let mut table = write.open_table(schema::CONVERSATION_IDS)?;
+    insert_sorted(&mut table, entries.ids.sorted()?, Vec::as_slice)?;
+    for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
+        progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), of);
+        let mut table = write.open_table(schema::index(leading))?;
+        insert_sorted(&mut table, entries.sorted()?, |_| ())?;
+    }
+    progress(of, of);
+    Ok(report)
 }
 
 /// A load in progress.
-struct Load {
+struct Load<'a> {
+    /// What was there before.
+    view: &'a View,
     report: BulkReport,
     last: Option<RowKey>,
     /// The owner of the last row had none before, so every position is free.
     owner_is_new: bool,
     entries: Entries,
+    totals: Sums,
     rows: Chunk<RowKey>,
     messages: Chunk<MessageKey>,
 }
 
-impl Load {
+impl Load<'_> {
     /// Takes the next row in list order: gives it its position, and gathers all it needs.
-    fn row(
-        &mut self,
-        transaction: &mut Transaction<'_>,
-        arrived: ArrivalKey,
-        parcel: &[u8],
-    ) -> Result<()> {
+    fn row(&mut self, write: &WriteTransaction, arrived: ArrivalKey, parcel: &[u8]) -> Result<()> {
         let first = RowKey::new(arrived.owner, Position::first_at(arrived.created_at));
-        let key = match self.last {
-            Some(last) if last.owner == first.owner && last.position >= first.position => {
-                RowKey::new(last.owner, rows::position_after(last.position)?)
-            }
-            _ => {
-                let stored = transaction.tables.rows.read();
-                if self.last.is_none_or(|last| last.owner != first.owner) {
-                    self.owner_is_new = !rows::any(stored, first.owner)?;
-                }
-                match self.owner_is_new {
-                    true => first,
-                    false => {
-                        let at = arrived.created_at;
-                        RowKey::new(first.owner, rows::free_position(stored, first.owner, at)?)
-                    }
-                }
-            }
-        };
+        let key = self.place(first, arrived.created_at)?;
         self.last = Some(key);
         let mut parcel = parcel;
         let record = take_record(&mut parcel).ok_or(ENDS_EARLY).map_err(rows::damaged)?;
@@ -140,11 +126,11 @@ impl Load {
         let id = UuidKey { owner: key.owner, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         self.entries.ids.push(id, |bytes| bytes.extend(position))?;
-        let fingerprints = transaction.fingerprinter.row(row.assistant, &row.channel);
+        let fingerprints = self.view.fingerprinter().row(row.assistant, &row.channel);
         for (leading, entry) in index::entries(key, &fingerprints) {
             self.entries.indexes[leading as usize].push(entry, |_| {})?;
         }
-        transaction.totals.apply(transaction.tables.totals.read(), key, None, Some(&row))?;
+        self.totals.add(key, &row)?;
 
         self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
         self.report.inserted += 1;
@@ -155,15 +141,32 @@ impl Load {
             self.report.messages += 1;
         }
         if self.rows.bytes.len() + self.messages.bytes.len() > CHUNK_BYTES {
-            self.write_chunks(transaction)?;
+            self.write_chunks(write)?;
         }
         Ok(())
     }
 
-    fn write_chunks(&mut self, transaction: &mut Transaction<'_>) -> Result<()> {
-        self.rows.write(transaction.tables.rows.unjournaled())?;
-        self.messages.write(transaction.tables.messages.unjournaled())?;
-        transaction.totals.merge()
+    /// Where a row stands that wants to be at `first`: after the one before it, if that is of the
+    /// same millisecond, else where the rows that were there before leave room.
+    fn place(&mut self, first: RowKey, created_at: Timestamp) -> Result<RowKey> {
+        let owner = first.owner;
+        let same_owner = self.last.filter(|last| last.owner == owner);
+        if let Some(last) = same_owner.filter(|last| last.position >= first.position) {
+            return Ok(RowKey::new(owner, rows::position_after(last.position)?));
+        }
+        let stored = &self.view.tables.rows;
+        if same_owner.is_none() {
+            self.owner_is_new = !rows::any(stored, owner)?;
+        }
+        match self.owner_is_new {
+            true => Ok(first),
+            false => Ok(RowKey::new(owner, rows::free_position(stored, owner, created_at)?)),
+        }
+    }
+
+    fn write_chunks(&mut self, write: &WriteTransaction) -> Result<()> {
+        self.rows.write(&mut write.open_table(schema::CONVERSATIONS)?)?;
+        self.messages.write(&mut write.open_table(schema::MESSAGES)?)
     }
 }
 
@@ -200,30 +203,5 @@ impl<K: FixedKey> Chunk<K> {
         self.bytes.clear();
         self.ends.clear();
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::{RawStore, id, whatsapp_row};
-
-    /// The place of a deleted row is taken again, and with it the very entries whose removal is
-    /// still gathered.
-    #[test]
-    fn a_load_after_a_delete_in_one_group_keeps_its_entries() {
-        let store = RawStore::with_rows();
-        let user = store.user;
-        let report = store.transact(|transaction| {
-            transaction.delete(user, id(3))?;
-            transaction.keep();
-            let mut gathered = Gathered::new(BulkOptions::default());
-            gathered.push(user, &whatsapp_row(3, "+2"), &[])?;
-            gathered.push(user, &whatsapp_row(2, "+9"), &[])?;
-            transaction.load(gathered, |_, _| {})
-        });
-        assert_eq!(report, BulkReport { inserted: 1, messages: 0, present: 1, repeated: 0 });
-        let audit = store.audit();
-        assert!(audit.is_clean(), "{:?}", audit.faults);
     }
 }

@@ -16,7 +16,7 @@ use crate::query::report::{self, Report, ReportRequest};
 use crate::query::request::ListRequest;
 use crate::query::rows::Walk;
 use crate::storage::audit::Audit;
-use crate::storage::{accounts, messages, meta, rows, verify};
+use crate::storage::{accounts, messages, rows, verify};
 use crate::view::View;
 
 /// The store as one commit left it, for as long as it is held. Cheap to make and to clone: all
@@ -202,6 +202,27 @@ impl Snapshot {
         accounts::assistant(&self.view.tables.assistants, user, id)
     }
 
+    /// Appends the present name of the user's assistant to `out`, and tells whether the user has
+    /// that assistant. One descent; nothing is allocated but what `out` grows by.
+    ///
+    /// ```
+    /// # use convodb::{AssistantId, Store, Timestamp};
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at)?.id;
+    /// let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// let mut names = String::new();
+    /// assert!(store.snapshot().assistant_name(user, bot, &mut names)?);
+    /// assert_eq!(names, "Bot");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn assistant_name(&self, user: UserId, id: AssistantId, out: &mut String) -> Result<bool> {
+        accounts::assistant_name(&self.view.tables.assistants, user, id, out)
+    }
+
     /// The user's assistant of this number in the assistants list. Two descents.
     ///
     /// # Errors
@@ -251,9 +272,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store that keeps it from being read at all.
     pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<Audit> {
-        let View { tables, .. } = &*self.view;
-        let next_user = meta::next_user(&tables.meta)?;
-        verify::verify(tables, self.view.fingerprinter(), next_user, progress)
+        verify::verify(&self.view.tables, self.view.fingerprinter(), progress)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A store whose tables a test can reach past the engine, to plant what the engine would not write.
 
-use redb::{Database, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use uuid::Uuid;
 
 use crate::encoding::term::Fingerprinter;
@@ -14,7 +14,7 @@ use crate::model::message::{Message, Role};
 use crate::model::timestamp::Timestamp;
 use crate::storage::audit::Audit;
 use crate::storage::meta;
-use crate::storage::tables::ReadTables;
+use crate::storage::tables::Tables;
 use crate::storage::verify::verify;
 use crate::transaction::Transaction;
 
@@ -74,12 +74,10 @@ impl RawStore {
     }
 
     pub(crate) fn transact<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> Result<T>) -> T {
-        self.write(|write| {
-            let mut transaction = Transaction::open(write, &self.fingerprinter).unwrap();
-            let done = work(&mut transaction).unwrap();
-            transaction.flush().unwrap();
-            done
-        })
+        let mut tables = self.tables();
+        let done = work(&mut Transaction::new(&mut tables, &self.fingerprinter)).unwrap();
+        self.write(|write| tables.store(write).unwrap());
+        done
     }
 
     /// A write past the engine.
@@ -90,13 +88,15 @@ impl RawStore {
         done
     }
 
-    pub(crate) fn tables(&self) -> ReadTables {
-        ReadTables::open(&self.database.begin_read().unwrap()).unwrap()
+    pub(crate) fn read(&self) -> ReadTransaction {
+        self.database.begin_read().unwrap()
+    }
+
+    pub(crate) fn tables(&self) -> Tables {
+        Tables::open(&self.read()).unwrap()
     }
 
     pub(crate) fn audit(&self) -> Audit {
-        let tables = self.tables();
-        let next_user = meta::next_user(&tables.meta).unwrap();
-        verify(&tables, &self.fingerprinter, next_user, |_, _| {}).unwrap()
+        verify(&self.tables(), &self.fingerprinter, |_, _| {}).unwrap()
     }
 }

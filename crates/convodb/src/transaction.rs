@@ -2,8 +2,6 @@
 //! change rows, index entries and counters by the same `apply(old, new)`: insert is (none, new),
 //! update (old, new), delete (old, none).
 
-use redb::WriteTransaction;
-
 use crate::encoding::key::RowKey;
 use crate::encoding::term::{Fingerprinter, Fingerprints};
 use crate::error::{Error, Result};
@@ -13,88 +11,33 @@ use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::storage::index::IndexChanges;
-use crate::storage::tables::WriteTables;
-use crate::storage::totals::TotalChanges;
-use crate::storage::{accounts, messages, meta, rows};
+use crate::storage::tables::Tables;
+use crate::storage::{accounts, index, messages, rows, sequences, totals};
 
 /// A write in progress: reads what was written before it, also in the same group, and changes it.
 ///
 /// Given to the closure of [`Store::write`](crate::Store::write). When the closure returns an
 /// error, all that it changed is taken back; other writes of the same group are not affected.
 pub struct Transaction<'txn> {
-    pub(crate) write: &'txn WriteTransaction,
-    pub(crate) tables: WriteTables<'txn>,
-    pub(crate) indexes: IndexChanges,
-    pub(crate) totals: TotalChanges,
-    pub(crate) fingerprinter: &'txn Fingerprinter,
+    tables: &'txn mut Tables,
+    fingerprinter: &'txn Fingerprinter,
     /// A buffer for records.
     record: Vec<u8>,
-    kept: Mark,
-    past_journal: bool,
-    keys_changed: bool,
-}
-
-/// How far gathered changes went when the last write was kept.
-#[derive(Clone, Copy, Default)]
-struct Mark {
-    indexes: usize,
-    totals: usize,
 }
 
 impl<'txn> Transaction<'txn> {
-    pub(crate) fn open(
-        write: &'txn WriteTransaction,
-        fingerprinter: &'txn Fingerprinter,
-    ) -> Result<Self> {
-        Ok(Self {
-            write,
-            tables: WriteTables::open(write)?,
-            indexes: IndexChanges::default(),
-            totals: TotalChanges::default(),
-            fingerprinter,
-            record: Vec::new(),
-            kept: Mark::default(),
-            past_journal: false,
-            keys_changed: false,
-        })
+    pub(crate) const fn new(tables: &'txn mut Tables, fingerprinter: &'txn Fingerprinter) -> Self {
+        Self { tables, fingerprinter, record: Vec::new() }
     }
 
     /// Keeps all that was changed so far.
     pub(crate) fn keep(&mut self) {
         self.tables.keep();
-        self.past_journal = false;
-        self.kept = Mark { indexes: self.indexes.len(), totals: self.totals.len() };
     }
 
     /// Takes back what was changed since the last [`Transaction::keep`].
-    pub(crate) fn rollback(&mut self) -> Result<()> {
-        self.indexes.truncate(self.kept.indexes);
-        self.totals.truncate(self.kept.totals);
-        self.tables.rollback()
-    }
-
-    /// Makes way for a write that goes past the journal: what was gathered before is written, and
-    /// what comes can no longer be taken back alone.
-    pub(crate) fn go_past_journal(&mut self) -> Result<()> {
-        self.past_journal = true;
-        self.indexes.flush(self.write)
-    }
-
-    /// Whether a failure now leaves what its own journal cannot take back.
-    pub(crate) const fn is_past_journal(&self) -> bool {
-        self.past_journal
-    }
-
-    /// Whether a key that seals cursors was added.
-    pub(crate) const fn keys_changed(&self) -> bool {
-        self.keys_changed
-    }
-
-    /// Writes the gathered changes. Nothing may be changed after it.
-    pub(crate) fn flush(mut self) -> Result<()> {
-        self.indexes.flush(self.write)?;
-        self.totals.flush(&mut self.tables.totals)
+    pub(crate) fn roll_back(&mut self) {
+        self.tables.roll_back();
     }
 
     /// Takes indexes and counters of a row from `old` to `new`.
@@ -109,9 +52,9 @@ impl<'txn> Transaction<'txn> {
         if !same_entries {
             let old = old.map(|row| self.fingerprints(row));
             let new = new.map(|row| self.fingerprints(row));
-            self.indexes.apply(key, old.as_ref(), new.as_ref());
+            index::apply(self.tables, key, old.as_ref(), new.as_ref())?;
         }
-        self.totals.apply(self.tables.totals.read(), key, old, new)
+        totals::apply(self.tables, key, old, new)
     }
 
     fn fingerprints(&self, row: &ConversationRef<'_>) -> Fingerprints {
@@ -125,7 +68,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn get(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
-        let found = rows::get(self.tables.rows.read(), self.tables.ids.read(), user, id)?;
+        let found = rows::get(&self.tables.rows, &self.tables.ids, user, id)?;
         Ok(found.map(|(_, conversation)| conversation))
     }
 
@@ -145,17 +88,17 @@ impl<'txn> Transaction<'txn> {
     ) -> Result<()> {
         check_history(conversation, history)?;
         self.check_assistant(user, conversation.assistant)?;
-        if rows::find(self.tables.ids.read(), user, conversation.id)?.is_some() {
+        if rows::find(&self.tables.ids, user, conversation.id)?.is_some() {
             return Err(Error::DuplicateConversation(conversation.id.uuid()));
         }
-        let rows = self.tables.rows.read();
+        let rows = &self.tables.rows;
         let position = rows::free_position(rows, user, conversation.created_at)?;
         let key = RowKey::new(user, position);
         let new = conversation.borrowed();
-        rows::put(&mut self.tables, key, &new, &mut self.record)?;
-        rows::put_id(&mut self.tables, key, conversation.id)?;
+        rows::put(self.tables, key, &new, &mut self.record);
+        rows::put_id(self.tables, key, conversation.id);
         for (number, message) in (1..).zip(history) {
-            messages::put(&mut self.tables, key, number, message, &mut self.record)?;
+            messages::put(self.tables, key, number, message, &mut self.record);
         }
         self.apply(key, None, Some(&new))
     }
@@ -188,7 +131,7 @@ impl<'txn> Transaction<'txn> {
             self.check_assistant(user, new.assistant)?;
         }
         if new.message_count < old.message_count {
-            let known = messages::last_number(self.tables.messages.read(), key)?;
+            let known = messages::last_number(&self.tables.messages, key)?;
             check_count(new.message_count, known as usize)?;
         }
         self.put_changed(key, &old, &new)?;
@@ -201,8 +144,8 @@ impl<'txn> Transaction<'txn> {
     /// [`Error::ConversationNotFound`], or a fault of the store.
     pub fn delete(&mut self, user: UserId, id: ConversationId) -> Result<()> {
         let (key, old) = self.require(user, id)?;
-        rows::remove(&mut self.tables, key, id)?;
-        messages::remove_all(&mut self.tables, key)?;
+        rows::remove(self.tables, key, id)?;
+        messages::remove_all(self.tables, key)?;
         self.apply(key, Some(&old.borrowed()), None)
     }
 
@@ -225,27 +168,26 @@ impl<'txn> Transaction<'txn> {
         new.message_count = old.message_count.checked_add(1).ok_or(invalid("message_count"))?;
         new.total_cost = old.total_cost.checked_add(message.cost()).ok_or(invalid("total_cost"))?;
         new.updated_at = old.updated_at.max(message.created_at());
-        let last = messages::last_number(self.tables.messages.read(), key)?;
+        let last = messages::last_number(&self.tables.messages, key)?;
         let number = last.checked_add(1).ok_or(invalid("messages"))?;
-        messages::put(&mut self.tables, key, number, message, &mut self.record)?;
+        messages::put(self.tables, key, number, message, &mut self.record);
         self.put_changed(key, &old, &new)?;
         Ok(new.message_count)
     }
 
     fn require(&self, user: UserId, id: ConversationId) -> Result<(RowKey, Conversation)> {
-        rows::get(self.tables.rows.read(), self.tables.ids.read(), user, id)?
-            .ok_or(Error::ConversationNotFound)
+        rows::get(&self.tables.rows, &self.tables.ids, user, id)?.ok_or(Error::ConversationNotFound)
     }
 
     fn put_changed(&mut self, key: RowKey, old: &Conversation, new: &Conversation) -> Result<()> {
         let (old, new) = (old.borrowed(), new.borrowed());
-        rows::put(&mut self.tables, key, &new, &mut self.record)?;
+        rows::put(self.tables, key, &new, &mut self.record);
         self.apply(key, Some(&old), Some(&new))
     }
 
     // ---- accounts ------------------------------------------------------------------------------
 
-    /// Creates a user. The number it is given is not given again, even if the write is taken back.
+    /// Creates a user. The number it is given is not given again.
     ///
     /// # Errors
     /// [`Error::DuplicateUser`] when another user has the name, or a fault of the store.
@@ -253,8 +195,8 @@ impl<'txn> Transaction<'txn> {
         if self.user_by_name(&name)?.is_some() {
             return Err(Error::DuplicateUser);
         }
-        let user = User { id: meta::take_user_number(self.write)?, name, created_at };
-        accounts::put_user(&mut self.tables, &user)?;
+        let user = User { id: sequences::take_user(self.tables)?, name, created_at };
+        accounts::put_user(self.tables, &user);
         Ok(user)
     }
 
@@ -263,7 +205,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn user_by_name(&self, name: &Name) -> Result<Option<UserId>> {
-        accounts::user_of_name(self.tables.users.read(), self.tables.user_names.read(), name)
+        accounts::user_of_name(&self.tables.users, &self.tables.user_names, name)
     }
 
     /// Creates an assistant of the user's.
@@ -281,13 +223,13 @@ impl<'txn> Transaction<'txn> {
         if self.assistant(user, id)?.is_some() {
             return Err(Error::DuplicateAssistant(id.uuid()));
         }
-        let last = accounts::last_assistant_number(self.tables.assistant_numbers.read(), user)?;
+        let last = accounts::last_assistant_number(&self.tables.assistant_numbers, user)?;
         let number = last.checked_add(1).ok_or(Error::Invalid {
             field: "assistant",
             reason: "must be one of the user's first 4294967295",
         })?;
         let assistant = Assistant { id, number, name };
-        accounts::put_assistant(&mut self.tables, user, &assistant)?;
+        accounts::put_assistant(self.tables, user, &assistant);
         Ok(assistant)
     }
 
@@ -297,7 +239,8 @@ impl<'txn> Transaction<'txn> {
     /// [`Error::AssistantNotFound`], or a fault of the store.
     pub fn rename_assistant(&mut self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
         let assistant = self.require_assistant(user, id)?;
-        accounts::put_assistant(&mut self.tables, user, &Assistant { name, ..assistant })
+        accounts::put_assistant(self.tables, user, &Assistant { name, ..assistant });
+        Ok(())
     }
 
     /// The user's assistant of this id.
@@ -305,7 +248,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn assistant(&self, user: UserId, id: AssistantId) -> Result<Option<Assistant>> {
-        accounts::assistant(self.tables.assistants.read(), user, id)
+        accounts::assistant(&self.tables.assistants, user, id)
     }
 
     /// Lets `token`, which the caller made from at least 256 random bits, act as the user. Only
@@ -320,7 +263,8 @@ impl<'txn> Transaction<'txn> {
         created_at: Timestamp,
     ) -> Result<()> {
         self.require_user(user)?;
-        accounts::put_token(&mut self.tables, token, user, created_at)
+        accounts::put_token(self.tables, token, user, created_at);
+        Ok(())
     }
 
     /// Takes a token back; it is refused from the next snapshot on.
@@ -328,24 +272,18 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// [`Error::TokenNotFound`], or a fault of the store.
     pub fn revoke_token(&mut self, token: &str) -> Result<()> {
-        if accounts::user_of_token(self.tables.tokens.read(), token)?.is_none() {
+        if accounts::user_of_token(&self.tables.tokens, token)?.is_none() {
             return Err(Error::TokenNotFound);
         }
         self.tables.tokens.remove(accounts::digest(token))
     }
 
-    /// Seals the cursors given out from now on with a new key.
-    pub(crate) fn rotate_cursor_key(&mut self) -> Result<()> {
-        self.keys_changed = true;
-        meta::add_cursor_key(self.write)
-    }
-
     fn require_user(&self, user: UserId) -> Result<User> {
-        accounts::user(self.tables.users.read(), user)?.ok_or(Error::UserNotFound)
+        accounts::user(&self.tables.users, user)?.ok_or(Error::UserNotFound)
     }
 
     fn check_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
-        let there = accounts::has_assistant(self.tables.assistants.read(), user, id)?;
+        let there = accounts::has_assistant(&self.tables.assistants, user, id)?;
         if there { Ok(()) } else { Err(Error::AssistantNotFound) }
     }
 

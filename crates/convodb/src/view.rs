@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use redb::ReadTransaction;
+
 use crate::encoding::term::Fingerprinter;
 use crate::error::Result;
 use crate::query::cursor::Sealer;
 use crate::storage::meta;
-use crate::storage::tables::ReadTables;
+use crate::storage::tables::Tables;
 
 /// One committed state. Readers hold it by reference count; a commit puts a new one in its place.
 pub(crate) struct View {
-    pub(crate) tables: ReadTables,
+    pub(crate) tables: Tables,
     keys: Arc<Keys>,
 }
 
@@ -21,21 +23,19 @@ struct Keys {
 }
 
 impl View {
-    /// The state of the last commit.
-    pub(crate) fn open(database: &impl redb::ReadableDatabase) -> Result<Self> {
-        let read = database.begin_read()?;
-        let secrets = meta::secrets(&read)?;
+    /// The state `tables`, with the secrets that `read` has.
+    pub(crate) fn open(read: &ReadTransaction, tables: Tables) -> Result<Self> {
+        let secrets = meta::secrets(read)?;
         let keys = Keys {
             fingerprinter: Fingerprinter::new(secrets.fingerprints),
             sealer: Sealer::new(secrets.cursors),
         };
-        Ok(Self { tables: ReadTables::open(&read)?, keys: Arc::new(keys) })
+        Ok(Self { tables, keys: Arc::new(keys) })
     }
 
-    /// The state of the last commit, where no secret changed since this one.
-    pub(crate) fn next(&self, database: &impl redb::ReadableDatabase) -> Result<Self> {
-        let tables = ReadTables::open(&database.begin_read()?)?;
-        Ok(Self { tables, keys: self.keys.clone() })
+    /// The state `tables`, where no secret changed since this one.
+    pub(crate) fn with(&self, tables: Tables) -> Self {
+        Self { tables, keys: self.keys.clone() }
     }
 
     pub(crate) fn fingerprinter(&self) -> &Fingerprinter {

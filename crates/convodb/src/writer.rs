@@ -1,20 +1,22 @@
-//! The one writer: a thread that owns the database, takes writes from a bounded queue, and commits
-//! those that wait together as one group. While one group is being made durable the next one
-//! gathers in the queue, so concurrent writers share the price of a commit.
+//! The one writer: a thread that takes writes from a bounded queue and commits those that wait
+//! together as one group. While one group is being made durable the next one gathers in the queue,
+//! so concurrent writers share the price of a commit.
 //!
-//! A write that fails is taken back alone. A fault of the store, or a panic inside a write, gives
-//! up the whole group: nothing of it is acknowledged.
+//! A write that fails, or panics, is taken back alone. When the commit fails, nothing of its group
+//! is acknowledged.
 
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
+};
+use std::sync::{Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 
-use arc_swap::ArcSwap;
-use redb::{Database, WriteTransaction};
+use redb::WriteTransaction;
 
+use crate::committer::{Committer, Fault};
 use crate::error::{Error, Result};
 use crate::transaction::Transaction;
 use crate::view::View;
@@ -24,43 +26,34 @@ const MAX_GROUP: usize = 1024;
 /// What is told when the writer's thread panics outside a caller's closure.
 const PANICKED: &str = "the writer panicked";
 
-/// When a write is acknowledged.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Durability {
-    /// Once it is on disk.
-    #[default]
-    Immediate,
-    /// Once it can be read; it reaches the disk when the store is closed. A crash loses what was
-    /// not on disk, whole commits at a time. For tests and for loads that can be repeated.
-    Deferred,
-}
-
 /// The way to the writer's thread. Dropping it waits until all queued writes are done and the
 /// database is closed.
 pub(crate) struct Writer {
     queue: Mutex<Option<SyncSender<Command>>>,
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
     thread_id: ThreadId,
+    fault: Fault,
 }
+
+/// A write that goes straight into the tables.
+type Direct = Box<dyn FnOnce(&mut Committer) + Send>;
 
 enum Command {
     Write(Box<dyn Write>),
+    Direct(Direct),
     Close,
 }
 
 impl Writer {
-    /// Starts the writer on `database`; each commit puts its state into `current`.
-    pub(crate) fn start(
-        database: Database,
-        current: Arc<ArcSwap<View>>,
-        queue_depth: usize,
-        commit: CommitMode,
-    ) -> Result<Self> {
+    /// Starts the writer.
+    pub(crate) fn start(committer: Committer, queue_depth: usize) -> Result<Self> {
         let (sender, receiver) = sync_channel(queue_depth.max(1));
-        let work = move || run(database, &receiver, &current, commit);
+        let fault = committer.shared_fault();
+        let work = move || run(committer, &receiver);
         let thread = thread::Builder::new().name("convodb-writer".to_owned()).spawn(work)?;
         let thread_id = thread.thread().id();
-        Ok(Self { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), thread_id })
+        let (queue, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
+        Ok(Self { queue, thread, thread_id, fault })
     }
 
     /// Runs a write and waits until it is durable, or refused. A full queue refuses it.
@@ -76,13 +69,20 @@ impl Writer {
         }
     }
 
-    /// Runs a write that is too dear to be refused: waits for its place in the queue too.
-    pub(crate) fn write_patiently<T: Send + 'static>(
+    /// Runs a write that goes straight into the tables. It is too dear to be refused, and waits for
+    /// its place in the queue too.
+    pub(crate) fn write_direct<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+        write: impl FnOnce(&WriteTransaction, &View) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (pending, answer) = Pending::new(write);
-        self.sender()?.send(Command::Write(pending)).map_err(|_| Error::Closed)?;
+        let (reply, answer) = sync_channel(1);
+        let direct: Direct = Box::new(move |committer| {
+            let run = AssertUnwindSafe(|| committer.run_direct(write));
+            let outcome = catch_unwind(run).map_or_else(Outcome::Panicked, Outcome::Done);
+            // A caller that no longer waits needs no answer.
+            let _ = reply.send(outcome);
+        });
+        self.sender()?.send(Command::Direct(direct)).map_err(|_| Error::Closed)?;
         wait(&answer)
     }
 
@@ -95,11 +95,13 @@ impl Writer {
         queue.clone().ok_or(Error::Closed)
     }
 
-    /// Whether the writer's thread is there to take writes.
-    pub(crate) fn is_alive(&self) -> bool {
+    /// Whether the writer's thread is there, and no fault keeps it from writing.
+    pub(crate) fn takes_writes(&self) -> bool {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.is_some() && thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        queue.is_some()
+            && thread.as_ref().is_some_and(|thread| !thread.is_finished())
+            && self.fault.get().is_none()
     }
 
     /// Finishes what is queued, closes the database, and tells how that went.
@@ -150,8 +152,8 @@ enum Outcome<T> {
 
 /// A queued write, whatever it gives back.
 trait Write: Send {
-    /// Runs the write. An error when its group must be given up, for this reason.
-    fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error>;
+    /// Runs the write; one that fails leaves nothing behind.
+    fn run(&mut self, transaction: &mut Transaction<'_>);
     /// Answers, with what became of the group.
     fn answer(self: Box<Self>, group: Result<(), &Error>);
 }
@@ -174,30 +176,17 @@ where
     F: FnOnce(&mut Transaction<'_>) -> Result<T> + Send,
     T: Send,
 {
-    fn run(&mut self, transaction: &mut Transaction<'_>) -> Result<(), Error> {
-        let Some(write) = self.write.take() else { return Ok(()) };
+    fn run(&mut self, transaction: &mut Transaction<'_>) {
+        let Some(write) = self.write.take() else { return };
         let outcome = match catch_unwind(AssertUnwindSafe(|| write(transaction))) {
             Ok(result) => Outcome::Done(result),
             Err(panic) => Outcome::Panicked(panic),
         };
-        let sound = match &outcome {
-            Outcome::Done(Ok(_)) => {
-                transaction.keep();
-                Ok(())
-            }
-            Outcome::Done(Err(error))
-                if error.gives_up_group() || transaction.is_past_journal() =>
-            {
-                Err(given_up(error))
-            }
-            Outcome::Done(Err(_)) => transaction.rollback(),
-            Outcome::Panicked(_) => {
-                let why = "a write of the group panicked".to_owned();
-                Err(Error::GivenUp { kind: io::ErrorKind::Other, why })
-            }
-        };
+        match outcome {
+            Outcome::Done(Ok(_)) => transaction.keep(),
+            _ => transaction.roll_back(),
+        }
         self.outcome = Some(outcome);
-        sound
     }
 
     fn answer(self: Box<Self>, group: Result<(), &Error>) {
@@ -211,46 +200,41 @@ where
     }
 }
 
-/// What the other writes of a group are told when one of them met `fault`.
-fn given_up(fault: &Error) -> Error {
-    Error::GivenUp { kind: fault.io_kind(), why: fault.to_string() }
-}
-
 /// The error of a group, for one more of its writes.
 fn again(fault: &Error) -> Error {
+    let (kind, why) = (fault.io_kind(), fault.to_string());
     match fault {
-        Error::CommitFailed { kind, why } => Error::CommitFailed { kind: *kind, why: why.clone() },
-        Error::GivenUp { kind, why } => Error::GivenUp { kind: *kind, why: why.clone() },
-        other => given_up(other),
+        Error::GivenUp { why, .. } => Error::GivenUp { kind, why: why.clone() },
+        Error::CommitFailed { why, .. } => Error::CommitFailed { kind, why: why.clone() },
+        _ => Error::CommitFailed { kind, why },
     }
 }
 
-/// How groups are committed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct CommitMode {
-    pub(crate) durability: Durability,
-    pub(crate) fast_recovery: bool,
-}
-
 /// The writer's thread.
-fn run(
-    database: Database,
-    queue: &Receiver<Command>,
-    current: &ArcSwap<View>,
-    mode: CommitMode,
-) -> Result<()> {
-    let mut open = true;
-    while open {
-        let first = match queue.recv() {
-            Ok(Command::Write(write)) => write,
-            Ok(Command::Close) | Err(_) => break,
+fn run(mut committer: Committer, queue: &Receiver<Command>) -> Result<()> {
+    let mut upcoming = None;
+    loop {
+        let command = match upcoming.take() {
+            Some(command) => command,
+            None => match next(queue, &mut committer) {
+                Some(command) => command,
+                None => break,
+            },
+        };
+        let first = match command {
+            Command::Write(write) => write,
+            Command::Direct(direct) => {
+                direct(&mut committer);
+                continue;
+            }
+            Command::Close => break,
         };
         let mut group = vec![first];
-        let work = || run_group(&database, &mut group, queue, current, mode, &mut open);
+        let work = || run_group(&mut committer, &mut group, queue);
         let finished = catch_unwind(AssertUnwindSafe(work));
         let panicked;
         let committed = match &finished {
-            Ok(committed) => committed.as_ref().copied(),
+            Ok((committed, _)) => committed.as_ref().copied(),
             Err(_) => {
                 let why = PANICKED.to_owned();
                 panicked = Error::CommitFailed { kind: io::ErrorKind::Other, why };
@@ -260,58 +244,49 @@ fn run(
         for write in group {
             write.answer(committed);
         }
-        if finished.is_err() {
+        match finished {
+            Ok((_, after)) => upcoming = after,
             // What the panic left behind is not to be trusted; opening the file again is.
-            return Err(Error::Storage(PANICKED.to_owned()));
+            Err(_) => return Err(Error::Storage(PANICKED.to_owned())),
         }
+        committer.tend();
     }
-    // Closing carries deferred commits to disk.
-    Ok(database.close()?)
+    committer.close()
 }
 
-/// Runs the first write and those that wait behind it in one transaction, commits, and puts the
-/// new state in the place of the old one.
+/// The next command; none when the store is no longer used. Tends to the tail meanwhile.
+fn next(queue: &Receiver<Command>, committer: &mut Committer) -> Option<Command> {
+    loop {
+        let Some(rest) = committer.rest() else { return queue.recv().ok() };
+        match queue.recv_timeout(rest) {
+            Ok(command) => return Some(command),
+            Err(RecvTimeoutError::Timeout) => committer.tend(),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        }
+    }
+}
+
+/// Runs the first write and those that wait behind it, and commits them together. Gives what came
+/// of it, and the command that ended the group where it is no write.
 fn run_group(
-    database: &Database,
+    committer: &mut Committer,
     group: &mut Vec<Box<dyn Write>>,
     queue: &Receiver<Command>,
-    current: &ArcSwap<View>,
-    mode: CommitMode,
-    open: &mut bool,
-) -> Result<()> {
-    let write = begin(database, mode)?;
-    let view = current.load();
-    let mut transaction = Transaction::open(&write, view.fingerprinter())?;
-    let mut next = 0;
-    while next < group.len() {
-        group[next].run(&mut transaction)?;
-        next += 1;
-        if group.len() < MAX_GROUP && *open {
-            match queue.try_recv() {
-                Ok(Command::Write(write)) => group.push(write),
-                Ok(Command::Close) | Err(TryRecvError::Disconnected) => *open = false,
-                Err(TryRecvError::Empty) => {}
+) -> (Result<()>, Option<Command>) {
+    let upcoming = committer.run(|transaction| {
+        let mut next = 0;
+        while let Some(write) = group.get_mut(next) {
+            write.run(transaction);
+            next += 1;
+            if group.len() < MAX_GROUP {
+                match queue.try_recv() {
+                    Ok(Command::Write(write)) => group.push(write),
+                    Ok(other) => return Some(other),
+                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+                }
             }
         }
-    }
-    let keys_changed = transaction.keys_changed();
-    transaction.flush()?;
-    let failed =
-        |error: Error| Error::CommitFailed { kind: error.io_kind(), why: error.to_string() };
-    write.commit().map_err(|error| failed(error.into()))?;
-    // The group is durable from here on, but a caller that cannot read its write is told so.
-    let state = if keys_changed { View::open(database) } else { view.next(database) };
-    current.store(Arc::new(state.map_err(failed)?));
-    Ok(())
-}
-
-fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
-    let mut write = database.begin_write()?;
-    write.set_quick_repair(mode.fast_recovery);
-    let durability = match mode.durability {
-        Durability::Immediate => redb::Durability::Immediate,
-        Durability::Deferred => redb::Durability::None,
-    };
-    write.set_durability(durability).map_err(|error| Error::Storage(error.to_string()))?;
-    Ok(write)
+        None
+    });
+    (committer.commit(), upcoming)
 }

@@ -14,8 +14,7 @@ use crate::response;
 use crate::routes::path::PathId;
 
 /// `POST /api/conversations`.
-pub(crate) async fn create(caller: Caller, body: Unread) -> Result<Response> {
-    let account = caller.account().await?;
+pub(crate) async fn create(account: Account, body: Unread) -> Result<Response> {
     let new = NewConversation::read(&body.json().await?, now()?)?;
     let write = |user, store: &Store| {
         let assistant = assistant(&store.snapshot(), user, new.assistant)?;
@@ -28,23 +27,22 @@ pub(crate) async fn create(caller: Caller, body: Unread) -> Result<Response> {
 }
 
 /// `GET /api/conversations/{uuid}`, with its history.
-pub(crate) async fn read(caller: Caller, path: PathId<ConversationKind>) -> Result<Response> {
-    let answer = |user, snapshot: &Snapshot| {
-        let id = path.conversation()?;
-        let found = snapshot.get(user, id)?.zip(snapshot.history(user, id)?);
-        let (conversation, history) = found.ok_or(Error::ConversationNotFound)?;
-        response::conversation(&conversation, &history, user, snapshot)
-    };
-    caller.read(answer).await
+pub(crate) async fn read(
+    Caller { user, snapshot }: Caller,
+    path: PathId<ConversationKind>,
+) -> Result<Response> {
+    let id = path.conversation()?;
+    let found = snapshot.get(user, id)?.zip(snapshot.history(user, id)?);
+    let (conversation, history) = found.ok_or(Error::ConversationNotFound)?;
+    response::conversation(&conversation, &history, user, &snapshot)
 }
 
 /// `PATCH /api/conversations/{uuid}`.
 pub(crate) async fn change(
-    caller: Caller,
+    account: Account,
     path: PathId<ConversationKind>,
     body: Unread,
 ) -> Result<Response> {
-    let account = caller.account().await?;
     let id = path.conversation()?;
     let change = ConversationChange::read(&body.json().await?)?;
     let (conversation, name) = changed(&account, id, change).await?;
@@ -52,25 +50,33 @@ pub(crate) async fn change(
 }
 
 /// `DELETE /api/conversations/{uuid}`, with its messages.
-pub(crate) async fn delete(caller: Caller, path: PathId<ConversationKind>) -> Result<Response> {
-    let account = caller.account().await?;
+pub(crate) async fn delete(account: Account, path: PathId<ConversationKind>) -> Result<Response> {
     let id = path.conversation()?;
     account.write(move |user, store| Ok(store.delete(user, id)?)).await?;
     Ok(response::ok(r#"{"status":true}"#))
 }
 
 /// `POST /api/automate/conversations/{uuid}/enable-ai`.
-pub(crate) async fn enable_ai(caller: Caller, path: PathId<ConversationKind>) -> Result<Response> {
-    set_ai(caller, path, true).await
+pub(crate) async fn enable_ai(
+    account: Account,
+    path: PathId<ConversationKind>,
+) -> Result<Response> {
+    set_ai(account, path, true).await
 }
 
 /// `POST /api/automate/conversations/{uuid}/disable-ai`.
-pub(crate) async fn disable_ai(caller: Caller, path: PathId<ConversationKind>) -> Result<Response> {
-    set_ai(caller, path, false).await
+pub(crate) async fn disable_ai(
+    account: Account,
+    path: PathId<ConversationKind>,
+) -> Result<Response> {
+    set_ai(account, path, false).await
 }
 
-async fn set_ai(caller: Caller, path: PathId<ConversationKind>, enabled: bool) -> Result<Response> {
-    let account = caller.account().await?;
+async fn set_ai(
+    account: Account,
+    path: PathId<ConversationKind>,
+    enabled: bool,
+) -> Result<Response> {
     let id = path.conversation()?;
     let (conversation, _) = changed(&account, id, ConversationChange::of_ai(enabled)).await?;
     Ok(response::ok(format!(r#"{{"status":true,"ai_enabled":{}}}"#, conversation.ai_enabled)))

@@ -1,7 +1,6 @@
 //! The list of a user's conversations.
 
-use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::extract::{Request, State};
 use axum::response::Response;
 
 use crate::auth::Caller;
@@ -16,16 +15,11 @@ pub(crate) const LIST: &str = "/api/user/conversations";
 /// `GET /api/user/conversations`: one page, of one snapshot.
 pub(crate) async fn list(
     State(service): State<Service>,
-    caller: Caller,
-    uri: Uri,
-    headers: HeaderMap,
+    Caller { user, snapshot }: Caller,
+    request: Request,
 ) -> Result<Response> {
-    let url = service.base_url().of(&headers, LIST);
-    let answer = move |user, snapshot: &convodb::Snapshot| {
-        let request = params::list_request(uri.query().unwrap_or_default(), user, snapshot)?;
-        let page = snapshot.list(user, &request)?;
-        service.metrics().page_read(page.work());
-        response::list(&url, &page, user, snapshot)
-    };
-    caller.read(answer).await
+    let query = request.uri().query().unwrap_or_default();
+    let page = snapshot.list(user, &params::list_request(query, user, &snapshot)?)?;
+    service.metrics().page_read(page.work());
+    response::list(&service.base_url().of(request.headers(), LIST), &page, user, &snapshot)
 }

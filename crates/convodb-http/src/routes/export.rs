@@ -27,22 +27,19 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// `GET /api/user/conversations/export`.
 pub(crate) async fn export(
     State(service): State<Service>,
-    caller: Caller,
+    Caller { user, snapshot }: Caller,
     uri: Uri,
 ) -> Result<Response> {
-    let begin = move |user, snapshot: &Snapshot| {
-        let (request, messages) =
-            params::export_request(uri.query().unwrap_or_default(), user, snapshot)?;
-        Ok(Export {
-            rows: Box::new(snapshot.rows(user, &request)),
-            names: AssistantNames::new(snapshot.clone(), user),
-            snapshot: snapshot.clone(),
-            user,
-            messages,
-            _transfer: service.transfer(user)?,
-        })
+    let query = uri.query().unwrap_or_default();
+    let (request, messages) = params::export_request(query, user, &snapshot)?;
+    let export = Export {
+        rows: Box::new(snapshot.rows(user, &request)),
+        names: AssistantNames::new(snapshot.clone(), user),
+        snapshot,
+        user,
+        messages,
+        _transfer: service.transfer(user)?,
     };
-    let export = caller.read(begin).await?;
     let pieces = stream::try_unfold(export, |export| aside(move || export.piece()));
     let mut answer = response::ok(Body::from_stream(pieces));
     let lines = HeaderValue::from_static("application/x-ndjson");

@@ -8,7 +8,7 @@ use axum::response::Response;
 use convodb::{Error, Store};
 use tokio::time::sleep;
 
-use crate::auth::{Account, Caller};
+use crate::auth::Account;
 use crate::blocking::aside;
 use crate::body::Unread;
 use crate::error::{ApiError, Result};
@@ -25,10 +25,9 @@ const QUEUE_TRIES: u32 = 100;
 /// stays where a later one fails.
 pub(crate) async fn import(
     State(service): State<Service>,
-    caller: Caller,
+    account: Account,
     body: Unread,
 ) -> Result<Response> {
-    let account = caller.account().await?;
     let _transfer = account.transfer()?;
     let mut lines = body.lines()?;
     let mut report = ImportReport::default();

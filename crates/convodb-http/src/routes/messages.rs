@@ -3,7 +3,7 @@
 use axum::response::Response;
 use convodb::ConversationKind;
 
-use crate::auth::Caller;
+use crate::auth::Account;
 use crate::body::{Unread, read_message};
 use crate::clock::now;
 use crate::error::Result;
@@ -13,11 +13,10 @@ use crate::routes::path::PathId;
 /// `POST /api/conversations/{uuid}/messages`: stored, counted and billed in one write. Nothing here
 /// answers for the assistant.
 pub(crate) async fn append(
-    caller: Caller,
+    account: Account,
     path: PathId<ConversationKind>,
     body: Unread,
 ) -> Result<Response> {
-    let account = caller.account().await?;
     let id = path.conversation()?;
     let message = read_message(&body.json().await?, now()?)?;
     let write = move |user, store: &convodb::Store| Ok(store.append_message(user, id, message)?);

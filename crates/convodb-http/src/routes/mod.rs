@@ -54,7 +54,7 @@ pub(crate) fn router(service: Service) -> Router {
 }
 
 /// Puts around routes what every answer has. The layer that is added last is the outermost.
-fn wrapped(routes: Router, metrics: Metrics) -> Router {
+pub(crate) fn wrapped(routes: Router, metrics: Metrics) -> Router {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES));

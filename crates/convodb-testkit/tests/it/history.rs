@@ -1,9 +1,11 @@
 //! Random histories of writes against the oracle: single operations, transactions that fail half
 //! way, bulk loads and restarts, with rows, histories, reports and the audit checked at the end.
 
+use std::path::{Path, PathBuf};
+
 use convodb::{
     AssistantId, BulkOptions, Channel, Conversation, ConversationId, CostSum, Day, Error, Message,
-    Period, ReportRequest, Store, Volume,
+    Period, ReportRequest, Store, StoreOptions, Volume,
 };
 use convodb_testkit::oracle::Asked;
 use convodb_testkit::strategies::{
@@ -12,7 +14,7 @@ use convodb_testkit::strategies::{
 use proptest::prelude::*;
 
 use crate::walk::check_walk;
-use crate::world::{World, cases};
+use crate::world::{World, cases, copy_as_a_crash_leaves_it};
 
 #[derive(Clone, Debug)]
 enum Operation {
@@ -23,7 +25,9 @@ enum Operation {
     Bulk(bool, Vec<(Conversation, Vec<Message>)>),
     /// Does all of it in one write, then fails.
     TakenBack(bool, Conversation, ConversationId, Message),
-    Restart,
+    Restart(usize),
+    /// Goes on from a copy of the files as a crash would leave them.
+    Crash(usize),
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -39,11 +43,17 @@ fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(u, rows)| Operation::Bulk(u, rows)),
         2 => (user(), conversation(), conversation_id(), message())
             .prop_map(|(u, c, id, m)| Operation::TakenBack(u, c, id, m)),
-        1 => Just(Operation::Restart),
+        1 => tail_bytes().prop_map(Operation::Restart),
+        1 => tail_bytes().prop_map(Operation::Crash),
     ]
 }
 
-fn run(world: &mut World, operation: Operation, path: &std::path::Path) {
+/// From a checkpoint for each write to hardly ever one.
+fn tail_bytes() -> impl Strategy<Value = usize> {
+    prop_oneof![Just(0), 500..5_000_usize, Just(1 << 20)]
+}
+
+fn run(world: &mut World, operation: Operation, path: &mut PathBuf) {
     let users = world.users;
     let user_of = |second: bool| users[usize::from(second)];
     match operation {
@@ -73,11 +83,20 @@ fn run(world: &mut World, operation: Operation, path: &std::path::Path) {
             });
             assert!(matches!(outcome, Err(Error::UserNotFound)), "{outcome:?}");
         }
-        Operation::Restart => {
+        Operation::Restart(tail_bytes) => {
             world.store.clone().close().unwrap();
-            world.store = Store::open(path).unwrap();
+            world.store = open(path, tail_bytes);
+        }
+        Operation::Crash(tail_bytes) => {
+            *path = copy_as_a_crash_leaves_it(path);
+            world.store = open(path, tail_bytes);
         }
     }
+}
+
+fn open(path: &Path, tail_bytes: usize) -> Store {
+    let options = StoreOptions { tail_bytes, ..StoreOptions::default() };
+    Store::open_with(path, &options).unwrap()
 }
 
 /// Loads with memory for a few rows, so that most are sorted on disk.
@@ -150,10 +169,10 @@ proptest! {
         lists in prop::collection::vec((asked(), 1..8_usize), 4),
     ) {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("store.convodb");
+        let mut path = directory.path().join("store.convodb");
         let mut world = World::new(Store::open(&path).unwrap());
         for operation in operations {
-            run(&mut world, operation, &path);
+            run(&mut world, operation, &mut path);
         }
         world.check_rows();
         check_report(&world);

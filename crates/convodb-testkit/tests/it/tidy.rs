@@ -13,6 +13,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         &[
             // Plain values.
             "error",
+            "model/printed",
             "model/timestamp",
             "model/id",
             "model/position",
@@ -31,6 +32,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "encoding/key",
             "encoding/stored",
             "encoding/record",
+            "encoding/row",
             "encoding",
             // Tables.
             "storage/schema",
@@ -38,7 +40,12 @@ const FLOORS: &[(&str, &[&str])] = &[
             "storage/private",
             "storage/sorted",
             "storage/sorter",
+            "storage/content",
+            "storage/recent",
+            "storage/walk",
+            "storage/table",
             "storage/tables",
+            "storage/sequences",
             "storage/rows",
             "storage/index",
             "storage/totals",
@@ -68,8 +75,11 @@ const FLOORS: &[(&str, &[&str])] = &[
             "transaction",
             "gathered",
             "load",
-            "writer",
+            "durability",
             "file",
+            "log",
+            "committer",
+            "writer",
             "store",
             "bulk",
             "lib",
@@ -89,6 +99,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "item/read",
             "item",
             "base_url",
+            "page",
             "response",
             "numbered",
             "form",
@@ -159,22 +170,16 @@ const REDB: &[&str] = &[
     "storage/schema",
     "storage/meta",
     "storage/sorted",
+    "storage/content",
+    "storage/walk",
+    "storage/table",
     "storage/tables",
-    "storage/rows",
-    "storage/index",
-    "storage/totals",
-    "storage/messages",
-    "storage/verify",
-    "storage/verify_accounts",
-    "query/scan",
-    "query/fetch",
-    "query/report",
-    "view",
-    "transaction",
-    "writer",
-    "file",
-    "store",
     "load",
+    "view",
+    "file",
+    "committer",
+    "writer",
+    "store",
 ];
 
 fn root() -> PathBuf {
@@ -307,13 +312,15 @@ fn redb_and_bincode_stay_in_their_rooms() {
             wrong.push(format!("{module} names bincode"));
         }
         let reads_only = module.starts_with("query") || module == "snapshot" || module == "view";
-        if reads_only && ["WriteT", "begin_write", "unjournaled"].iter().any(|w| code.contains(w)) {
+        if reads_only && ["WriteT", "begin_write"].iter().any(|w| code.contains(w)) {
             wrong.push(format!("{module} can write"));
         }
         for clock in
             ["SystemTime", "Instant::now", "Timestamp::now", "Zoned::now", "tokio", "async "]
         {
-            if code.contains(clock) {
+            // How old the tail is is nobody's data.
+            let schedules = module == "committer" && clock == "Instant::now";
+            if code.contains(clock) && !schedules {
                 wrong.push(format!("{module} names {clock}"));
             }
         }

@@ -1,5 +1,8 @@
 //! A store and the oracle beside it, told the same things.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use convodb::{Channel, Conversation, ConversationId, Error, Message, Store, Timestamp, UserId};
 use convodb_testkit::oracle::Oracle;
 use convodb_testkit::strategies::assistants;
@@ -137,4 +140,44 @@ pub(crate) fn cases(count: u32) -> ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()
     }
+}
+
+/// Copies the files of an open store that nobody writes to, as a crash would leave them, and gives
+/// the path of the copy.
+///
+/// A checkpoint may go on meanwhile: it writes where the last commit has nothing, and flips one
+/// page, the first, which is copied first. Should it be done before the log is copied, the copy
+/// would lack what the log no longer has, so another one is made.
+pub(crate) fn copy_as_a_crash_leaves_it(path: &Path) -> PathBuf {
+    let mut names = (0..).map(|number| path.with_file_name(format!("{number}.convodb")));
+    let copy = names.find(|name| !name.exists()).unwrap();
+    loop {
+        let before = log_of(path);
+        fs::copy(path, &copy).unwrap();
+        let copied: Vec<PathBuf> = before
+            .iter()
+            .filter_map(|segment| {
+                let name = segment.file_name()?.to_str()?;
+                let (_, number) = name.rsplit_once('.')?;
+                let target = format!("{}-log.{number}", copy.file_name()?.to_str()?);
+                let target = copy.with_file_name(target);
+                fs::copy(segment, &target).ok().map(|_| target)
+            })
+            .collect();
+        if log_of(path) == before && copied.len() == before.len() {
+            return copy;
+        }
+        copied.iter().for_each(|segment| fs::remove_file(segment).unwrap());
+    }
+}
+
+/// The segments of a store's log.
+fn log_of(path: &Path) -> Vec<PathBuf> {
+    let prefix = format!("{}-log.", path.file_name().unwrap().to_str().unwrap());
+    let entries = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<PathBuf> = entries
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with(&prefix))
+        .collect();
+    segments.sort();
+    segments
 }

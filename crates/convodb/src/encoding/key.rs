@@ -15,7 +15,7 @@ use crate::model::position::Position;
 use crate::model::timestamp::{Day, Timestamp};
 
 /// A key of one width. `decode` is the inverse of `encode`, and never panics.
-pub(crate) trait FixedKey: Copy + Debug + PartialEq + 'static {
+pub(crate) trait FixedKey: Copy + Debug + Ord + Send + Sync + 'static {
     /// An array of `WIDTH` bytes.
     type Bytes: AsRef<[u8]>;
     const WIDTH: usize;
@@ -125,6 +125,11 @@ impl TotalKey {
     /// The first key of an owner's day.
     pub(crate) const fn first(owner: UserId, day: Day) -> Self {
         Self { owner, day, assistant: Uuid::nil(), kind: 0 }
+    }
+
+    /// The last key of an owner's day.
+    pub(crate) const fn last(owner: UserId, day: Day) -> Self {
+        Self { owner, day, assistant: Uuid::max(), kind: u32::MAX }
     }
 }
 

@@ -3,5 +3,6 @@
 
 pub(crate) mod key;
 pub(crate) mod record;
+pub(crate) mod row;
 pub(crate) mod stored;
 pub(crate) mod term;

@@ -5,9 +5,10 @@ use std::iter::Sum;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::model::printed::Printed;
 
 const NANOS_PER_DOLLAR: u64 = 1_000_000_000;
-const DECIMALS: i64 = 9;
+const DECIMALS: u8 = 9;
 
 /// An amount in USD, as a whole number of billionths (nanodollars), between about
 /// -9.2 and 9.2 billion dollars.
@@ -41,6 +42,34 @@ impl Cost {
         self.0
     }
 
+    /// This amount as it prints, without a formatter: `0.0045`. About 5 ns.
+    #[must_use]
+    pub fn printed(self) -> Printed<21> {
+        let magnitude = self.0.unsigned_abs();
+        let (mut dollars, mut nanos) = (magnitude / NANOS_PER_DOLLAR, magnitude % NANOS_PER_DOLLAR);
+        let mut text = Printed::new();
+        if nanos > 0 {
+            let mut decimals = usize::from(DECIMALS);
+            while nanos.is_multiple_of(10) {
+                nanos /= 10;
+                decimals -= 1;
+            }
+            text.put_digits(nanos, decimals);
+            text.put(*b".");
+        }
+        loop {
+            text.put_digits(dollars, 1);
+            dollars /= 10;
+            if dollars == 0 {
+                break;
+            }
+        }
+        if self.0 < 0 {
+            text.put(*b"-");
+        }
+        text
+    }
+
     /// The sum, or `None` where it leaves the range.
     #[must_use]
     pub const fn checked_add(self, other: Cost) -> Option<Cost> {
@@ -53,7 +82,7 @@ impl Cost {
 
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        CostSum(i128::from(self.0)).fmt(f)
+        self.printed().fmt(f)
     }
 }
 
@@ -85,7 +114,7 @@ fn parse_nanos(text: &str) -> Option<i64> {
     }
     let digits = whole.bytes().chain(fraction.bytes());
     // Digits that stand before the billionths' point once the exponent has moved it.
-    let kept = i64::try_from(whole.len()).ok()? + i64::from(exponent) + DECIMALS;
+    let kept = i64::try_from(whole.len()).ok()? + i64::from(exponent) + i64::from(DECIMALS);
     let mut nanos: i128 = 0;
     let (mut first_dropped, mut rest_dropped) = (0, false);
     let mut seen: i64 = 0;
@@ -137,23 +166,16 @@ impl Sum<Cost> for CostSum {
 
 impl fmt::Display for CostSum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let magnitude = self.0.unsigned_abs();
-        let dollars = magnitude / u128::from(NANOS_PER_DOLLAR);
-        let nanos = magnitude % u128::from(NANOS_PER_DOLLAR);
-        if self.0 < 0 {
-            f.write_str("-")?;
+        if let Ok(nanos) = i64::try_from(self.0) {
+            return Cost(nanos).fmt(f);
         }
-        write!(f, "{dollars}")?;
-        if nanos == 0 {
-            return Ok(());
-        }
-        let mut width = 9;
-        let mut shortest = nanos;
-        while shortest.is_multiple_of(10) {
-            shortest /= 10;
-            width -= 1;
-        }
-        write!(f, ".{shortest:0width$}")
+        // Beyond a cost's range: the dollars that do not fit, before the nine digits that do.
+        let billion_dollars = i128::from(NANOS_PER_DOLLAR).pow(2);
+        let (billions, rest) = (self.0 / billion_dollars, self.0 % billion_dollars);
+        let rest = Cost(i64::try_from(rest.abs()).unwrap_or_default()).to_string();
+        let (dollars, fraction) = rest.split_once('.').unwrap_or((&rest, ""));
+        let point = if fraction.is_empty() { "" } else { "." };
+        write!(f, "{billions}{dollars:0>9}{point}{fraction}")
     }
 }
 
@@ -171,6 +193,21 @@ mod tests {
         for same in ["0", "1", "0.0045", "0.000000001", "9223372036.854775807", "-0.5", "120"] {
             check(same, same);
         }
+    }
+
+    #[test]
+    fn amounts_print_as_they_parse() {
+        let mut all: Vec<i64> = vec![0, 1, 10, 999_999_999, 1_000_000_000, 1_000_000_001];
+        all.extend([3_200_000, 4_500_000_000, i64::MAX, i64::MIN + 1, i64::MIN]);
+        all.extend((0..500).map(|n: i64| n.wrapping_mul(0x5851_f42d_4c95_7f2d)));
+        for nanos in all.iter().flat_map(|n| [*n, n.wrapping_neg(), n % 1_000_000]) {
+            let cost = Cost::from_nanos(nanos);
+            let text = cost.to_string();
+            assert_eq!(text.parse::<Cost>().unwrap(), cost, "{text}");
+            assert!(!text.contains('.') || !text.ends_with(['0', '.']), "{text} can be shorter");
+        }
+        let beyond = CostSum::from_nanos(-(i128::from(i64::MAX) + 2) * 10);
+        assert_eq!(beyond.to_string(), "-92233720368.54775809");
     }
 
     #[test]

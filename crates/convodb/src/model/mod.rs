@@ -9,6 +9,7 @@ pub(crate) mod id;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod position;
+pub(crate) mod printed;
 pub(crate) mod text;
 pub(crate) mod timestamp;
 pub(crate) mod variables;

@@ -1,35 +1,31 @@
 //! The rows of a run of positions. A get is a descent; where the wanted rows lie close together, a
 //! few steps of a cursor from one to the next are cheaper. A customer's rows never do. A type's, an
-//! assistant's or a sender's may, and whether they do shows at once: the cursor takes at most
+//! assistant's or a sender's may, and whether they do shows at once: the walk takes at most
 //! [`MAX_STRIDE`] steps to a row, and the first row that is farther ends stepping for the page. So a
 //! page costs at most `MAX_STRIDE` steps and one descent a row, whatever the data.
 
 use std::cmp::Ordering;
-use std::ops::Bound;
-
-use redb::{AccessGuard, Cursor, ReadableTable};
 
 use crate::encoding::key::RowKey;
-use crate::encoding::stored::Stored;
 use crate::encoding::term::Field;
 use crate::error::Result;
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::query::list::Travel;
-use crate::query::scan::step;
+use crate::storage::content::Found;
 use crate::storage::rows::damaged;
-use crate::storage::tables::Bytes;
+use crate::storage::tables::Records;
+use crate::storage::walk::{Gap, Travel, Walk};
 
 /// The most steps to a row that are tried before a descent. Measured on a million rows, 8 takes a
 /// fifth to a quarter off a list of every second row and adds a twentieth at most to a sparse one;
 /// 16 gains little more.
 pub(crate) const MAX_STRIDE: usize = 8;
 
-type Record<'t> = AccessGuard<'t, &'static [u8]>;
+type Record<'t> = Found<'t, &'static [u8]>;
 
 /// Reads the rows of positions that are given in the order of travel.
 pub(crate) struct Fetch<'t> {
-    rows: &'t Bytes<RowKey>,
+    rows: &'t Records<RowKey>,
     owner: UserId,
     travel: Travel,
     way: Way<'t>,
@@ -39,14 +35,14 @@ pub(crate) struct Fetch<'t> {
 
 enum Way<'t> {
     Start,
-    Stepping(Cursor<'t, Stored<RowKey>, &'static [u8]>),
+    Stepping(Walk<'t, RowKey, &'static [u8]>),
     Descending,
 }
 
 impl<'t> Fetch<'t> {
     /// For the rows of a list that `leading` leads.
     pub(crate) const fn new(
-        rows: &'t Bytes<RowKey>,
+        rows: &'t Records<RowKey>,
         owner: UserId,
         leading: Field,
         travel: Travel,
@@ -75,42 +71,38 @@ impl<'t> Fetch<'t> {
 
     fn descend(&mut self, position: Position) -> Result<Record<'t>> {
         self.rows_read += 1;
-        let found = ReadableTable::get(self.rows, RowKey::new(self.owner, position))?;
+        let found = self.rows.get(RowKey::new(self.owner, position))?;
         found.ok_or_else(|| damaged("an index entry leads to no row"))
     }
 
-    /// A descent that leaves a cursor behind.
+    /// A descent that leaves a walk behind.
     fn seek(&mut self, position: Position) -> Result<Record<'t>> {
         let key = RowKey::new(self.owner, position);
-        let mut cursor = match self.travel {
-            Travel::Up => self.rows.lower_bound(Bound::Included(key))?,
-            Travel::Down => self.rows.upper_bound(Bound::Included(key))?,
+        let gap = match self.travel {
+            Travel::Up => Gap::Before(key),
+            Travel::Down => Gap::After(key),
         };
-        let found = step(&mut cursor, self.travel)?;
+        let mut walk = self.rows.walk(gap, self.travel)?;
+        let found = walk.step()?;
         self.rows_read += 1;
-        self.way = Way::Stepping(cursor);
+        self.way = Way::Stepping(walk);
         match found {
-            Some((found, record)) if found.value() == key => Ok(record),
+            Some((found, record)) if found == key => Ok(record),
             _ => Err(damaged("an index entry leads to no row")),
         }
     }
 
-    /// The row at `position`, if the cursor meets it within its stride.
+    /// The row at `position`, if the walk meets it within its stride.
     fn step_to(&mut self, position: Position) -> Result<Option<Record<'t>>> {
-        let Way::Stepping(cursor) = &mut self.way else {
+        let Way::Stepping(walk) = &mut self.way else {
             return Ok(None);
         };
         for _ in 0..MAX_STRIDE {
-            let Some((key, record)) = step(cursor, self.travel)? else {
+            let Some((key, record)) = walk.step()? else {
                 return Ok(None);
             };
             self.rows_read += 1;
-            let key = key.value();
-            let order = match self.travel {
-                Travel::Up => key.position.cmp(&position),
-                Travel::Down => position.cmp(&key.position),
-            };
-            match order {
+            match self.travel.order(&key.position, &position) {
                 _ if key.owner != self.owner => return Ok(None),
                 Ordering::Less => {}
                 Ordering::Equal => return Ok(Some(record)),

@@ -7,6 +7,7 @@ use crate::encoding::term::Fingerprints;
 use crate::model::channel::ChannelKind;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
+use crate::storage::walk::Travel;
 
 /// The order of a list, by time of creation; conversations of one millisecond in order of arrival.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,13 +24,6 @@ pub enum Order {
 pub(crate) enum Direction {
     Next,
     Prev,
-}
-
-/// Which way a scan goes through positions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Travel {
-    Up,
-    Down,
 }
 
 impl Order {

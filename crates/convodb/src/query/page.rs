@@ -23,7 +23,7 @@ use crate::query::plan::plan;
 use crate::query::request::Resolved;
 use crate::query::scan::{self, Stretch, Surroundings};
 use crate::storage::rows::{copy_body, read_body};
-use crate::storage::tables::ReadTables;
+use crate::storage::tables::Tables;
 
 /// What a row takes in the buffer of a page, as a first guess.
 const TYPICAL_ROW_BYTES: usize = 256;
@@ -112,7 +112,7 @@ impl Page {
 
 /// Reads the page that a request asks for.
 pub(crate) fn read(
-    tables: &ReadTables,
+    tables: &Tables,
     fingerprinter: &Fingerprinter,
     owner: UserId,
     filter: &Filter,
@@ -166,7 +166,7 @@ impl Page {
     /// The list of all conversations is the table of rows itself.
     fn fill_from_rows(
         &mut self,
-        tables: &ReadTables,
+        tables: &Tables,
         owner: UserId,
         resolved: &Resolved,
     ) -> Result<Surroundings> {
@@ -182,7 +182,7 @@ impl Page {
 
     fn fill_from_index(
         &mut self,
-        tables: &ReadTables,
+        tables: &Tables,
         leading: Field,
         stretch: &Stretch<IndexKey>,
         mut check: Check<'_>,

@@ -12,7 +12,7 @@ use crate::model::cost::CostSum;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::timestamp::Day;
 use crate::storage::schema::names;
-use crate::storage::tables::ReadTables;
+use crate::storage::tables::Tables;
 use crate::storage::totals;
 
 /// What to count, over which days, in which groups.
@@ -96,16 +96,16 @@ pub struct Volume {
 
 type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 
-pub(crate) fn read(tables: &ReadTables, owner: UserId, request: &ReportRequest) -> Result<Report> {
+pub(crate) fn read(tables: &Tables, owner: UserId, request: &ReportRequest) -> Result<Report> {
     let mut groups: BTreeMap<Group, TotalV1> = BTreeMap::new();
     let mut total = TotalV1::default();
     let damaged = |what| Error::Corrupted { table: names::TOTALS, what };
     let out_of_range = || damaged("a sum leaves its range");
     if request.from < request.to {
-        let range = TotalKey::first(owner, request.from)..TotalKey::first(owner, request.to);
+        let last = Day::new(request.to.get() - 1);
+        let range = TotalKey::first(owner, request.from)..=TotalKey::last(owner, last);
         for entry in tables.totals.range(range)? {
             let (key, record) = entry?;
-            let key = key.value();
             let counted = totals::decode(key, record.value())?;
             let kind =
                 kind_of_number(key.kind).ok_or_else(|| damaged("a counter has no known type"))?;

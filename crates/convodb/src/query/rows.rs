@@ -12,7 +12,7 @@ use crate::query::list::{Direction, List};
 use crate::query::page;
 use crate::query::page_size::PageSize;
 use crate::query::request::Resolved;
-use crate::storage::tables::ReadTables;
+use crate::storage::tables::Tables;
 
 /// The part of a walk over a list that neither end has read yet, and what each end has read ahead.
 ///
@@ -39,7 +39,7 @@ impl Walk {
     /// The next row from the front of the list (`Next`) or from its back (`Prev`).
     pub(crate) fn next(
         &mut self,
-        tables: &ReadTables,
+        tables: &Tables,
         fingerprinter: &Fingerprinter,
         direction: Direction,
     ) -> Option<Result<Conversation>> {
@@ -66,7 +66,7 @@ impl Walk {
 
     fn read_ahead(
         &mut self,
-        tables: &ReadTables,
+        tables: &Tables,
         fingerprinter: &Fingerprinter,
         direction: Direction,
     ) -> Result<()> {

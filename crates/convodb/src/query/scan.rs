@@ -2,17 +2,16 @@
 //! then a step for each entry; one more step tells whether the list goes on, and a look at the
 //! other side of the gap whether it began before.
 
-use std::ops::{Bound, Range};
-
-use redb::{Cursor, ReadOnlyTable, ReadableTable, Value};
+use std::ops::Range;
 
 use crate::encoding::key::{FixedKey, IndexKey, RowKey};
-use crate::encoding::stored::Stored;
 use crate::encoding::term::Term;
 use crate::error::Result;
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::query::list::Travel;
+use crate::storage::content::Content;
+use crate::storage::table::Table;
+use crate::storage::walk::{Gap, Travel};
 
 /// A key that ends in a position: all keys with the same beginning are one list.
 pub(crate) trait ListKey: FixedKey {
@@ -75,8 +74,8 @@ pub(crate) struct Surroundings {
 
 /// Visits entries from the gap on, in the direction of travel, until `visit` has taken `limit` of
 /// them or the list ends. `visit` tells whether it takes the entry.
-pub(crate) fn scan<K: ListKey, V: Value + 'static>(
-    table: &ReadOnlyTable<Stored<K>, V>,
+pub(crate) fn scan<K: ListKey, V: Content>(
+    table: &Table<K, V>,
     stretch: &Stretch<K>,
     limit: usize,
     mut visit: impl FnMut(Position, V::SelfType<'_>) -> Result<bool>,
@@ -87,22 +86,18 @@ pub(crate) fn scan<K: ListKey, V: Value + 'static>(
         return Ok(found);
     }
     let gap = gap.clamp(span.start, span.end);
-    let mut cursor = table.lower_bound(Bound::Included(list.at(gap)))?;
+    let mut walk = table.walk(Gap::Before(list.at(gap)), travel)?;
     let belongs =
         |key: K| key.at(span.start) == list.at(span.start) && span.contains(&key.position());
 
     if look_behind {
-        let behind = match travel {
-            Travel::Up => cursor.peek_prev()?,
-            Travel::Down => cursor.peek_next()?,
-        };
+        let behind = walk.behind()?;
         found.entries += usize::from(behind.is_some());
-        found.behind = behind.is_some_and(|(key, _)| belongs(key.value()));
+        found.behind = behind.is_some_and(belongs);
     }
     let mut taken = 0;
-    while let Some((key, value)) = step(&mut cursor, travel)? {
+    while let Some((key, value)) = walk.step()? {
         found.entries += 1;
-        let key = key.value();
         if !belongs(key) {
             break;
         }
@@ -113,17 +108,4 @@ pub(crate) fn scan<K: ListKey, V: Value + 'static>(
         taken += usize::from(visit(key.position(), value.value())?);
     }
     Ok(found)
-}
-
-type Entry<'a, K, V> = (redb::AccessGuard<'a, K>, redb::AccessGuard<'a, V>);
-
-/// The next entry in the direction of travel.
-pub(crate) fn step<'a, K: redb::Key, V: Value>(
-    cursor: &mut Cursor<'a, K, V>,
-    travel: Travel,
-) -> Result<Option<Entry<'a, K, V>>> {
-    Ok(match travel {
-        Travel::Up => cursor.next()?,
-        Travel::Down => cursor.prev()?,
-    })
 }

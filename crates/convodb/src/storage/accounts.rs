@@ -11,9 +11,8 @@ use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::storage::rows::Records;
 use crate::storage::schema;
-use crate::storage::tables::WriteTables;
+use crate::storage::tables::{Records, Tables};
 
 /// The key of a token or of a user's name.
 pub(crate) fn digest(text: &str) -> DigestKey {
@@ -21,7 +20,7 @@ pub(crate) fn digest(text: &str) -> DigestKey {
 }
 
 /// The user of this number. One descent.
-pub(crate) fn user(users: &impl Records<UserId>, id: UserId) -> Result<Option<User>> {
+pub(crate) fn user(users: &Records<UserId>, id: UserId) -> Result<Option<User>> {
     let Some(record) = users.get(id)? else {
         return Ok(None);
     };
@@ -30,7 +29,7 @@ pub(crate) fn user(users: &impl Records<UserId>, id: UserId) -> Result<Option<Us
 
 fn user_of(id: UserId, record: &[u8]) -> Result<User> {
     let damaged = |what| Error::Corrupted { table: schema::names::USERS, what };
-    let account: AccountV1 = decode_small(&id, record).map_err(damaged)?;
+    let account: AccountV1<'_> = decode_small(&id, record).map_err(damaged)?;
     Ok(User {
         id,
         name: stored_name(account.name, schema::names::USERS)?,
@@ -39,17 +38,18 @@ fn user_of(id: UserId, record: &[u8]) -> Result<User> {
     })
 }
 
-fn stored_name(name: String, table: &'static str) -> Result<Name> {
-    Name::new(name).map_err(|_| Error::Corrupted { table, what: "a name is out of bounds" })
+fn stored_name(name: &str, table: &'static str) -> Result<Name> {
+    Name::new(name.to_owned())
+        .map_err(|_| Error::Corrupted { table, what: "a name is out of bounds" })
 }
 
 /// All users, by number.
-pub(crate) fn users(users: &impl Records<UserId>) -> Result<Vec<User>> {
+pub(crate) fn users(users: &Records<UserId>) -> Result<Vec<User>> {
     users
         .iter()?
         .map(|entry| {
             let (id, record) = entry?;
-            user_of(id.value(), record.value())
+            user_of(id, record.value())
         })
         .collect()
 }
@@ -57,8 +57,8 @@ pub(crate) fn users(users: &impl Records<UserId>) -> Result<Vec<User>> {
 /// The user of this name. Two descents: the number that a name leads to has no checksum, so the
 /// user's own name is compared.
 pub(crate) fn user_of_name(
-    users: &impl Records<UserId>,
-    names: &impl Records<DigestKey>,
+    users: &Records<UserId>,
+    names: &Records<DigestKey>,
     name: &Name,
 ) -> Result<Option<UserId>> {
     let damaged = |what| Error::Corrupted { table: schema::names::USER_NAMES, what };
@@ -73,19 +73,16 @@ pub(crate) fn user_of_name(
 }
 
 /// Puts a user, new or with a new record.
-pub(crate) fn put_user(tables: &mut WriteTables<'_>, user: &User) -> Result<()> {
-    let account = AccountV1 {
-        name: user.name.as_str().to_owned(),
-        number: 0,
-        created_at: user.created_at.millis(),
-    };
-    tables.users.put(user.id, &encode_small(&user.id, account))?;
-    tables.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes())
+pub(crate) fn put_user(tables: &mut Tables, user: &User) {
+    let account =
+        AccountV1 { name: user.name.as_str(), number: 0, created_at: user.created_at.millis() };
+    tables.users.put(user.id, &encode_small(&user.id, account));
+    tables.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes());
 }
 
 /// The owner's assistant of this id. One descent.
 pub(crate) fn assistant(
-    assistants: &impl Records<UuidKey>,
+    assistants: &Records<UuidKey>,
     owner: UserId,
     id: AssistantId,
 ) -> Result<Option<Assistant>> {
@@ -96,20 +93,36 @@ pub(crate) fn assistant(
     assistant_of(key, record.value()).map(Some)
 }
 
+/// Appends the name of the owner's assistant to `out`, and tells whether there is one. One descent.
+pub(crate) fn assistant_name(
+    assistants: &Records<UuidKey>,
+    owner: UserId,
+    id: AssistantId,
+    out: &mut String,
+) -> Result<bool> {
+    let key = UuidKey { owner, uuid: id.uuid() };
+    let Some(record) = assistants.get(key)? else { return Ok(false) };
+    out.push_str(assistant_account(key, record.value())?.name);
+    Ok(true)
+}
+
 fn assistant_of(key: UuidKey, record: &[u8]) -> Result<Assistant> {
-    let table = schema::names::ASSISTANTS;
-    let account: AccountV1 =
-        decode_small(&key, record).map_err(|what| Error::Corrupted { table, what })?;
+    let account = assistant_account(key, record)?;
     Ok(Assistant {
         id: AssistantId::new(key.uuid),
         number: account.number,
-        name: stored_name(account.name, table)?,
+        name: stored_name(account.name, schema::names::ASSISTANTS)?,
     })
+}
+
+fn assistant_account(key: UuidKey, record: &[u8]) -> Result<AccountV1<'_>> {
+    let table = schema::names::ASSISTANTS;
+    decode_small(&key, record).map_err(|what| Error::Corrupted { table, what })
 }
 
 /// Whether the owner has the assistant. One descent.
 pub(crate) fn has_assistant(
-    assistants: &impl Records<UuidKey>,
+    assistants: &Records<UuidKey>,
     owner: UserId,
     id: AssistantId,
 ) -> Result<bool> {
@@ -119,8 +132,8 @@ pub(crate) fn has_assistant(
 /// The owner's assistant of this number. Two descents: the id that a number leads to has no
 /// checksum, so the assistant's own number is compared.
 pub(crate) fn assistant_of_number(
-    assistants: &impl Records<UuidKey>,
-    numbers: &impl Records<NumberKey>,
+    assistants: &Records<UuidKey>,
+    numbers: &Records<NumberKey>,
     owner: UserId,
     number: u32,
 ) -> Result<Option<Assistant>> {
@@ -130,7 +143,7 @@ pub(crate) fn assistant_of_number(
 
 /// The assistant that the entry of a number leads to.
 fn numbered(
-    assistants: &impl Records<UuidKey>,
+    assistants: &Records<UuidKey>,
     owner: UserId,
     number: u32,
     stored: &[u8],
@@ -145,8 +158,8 @@ fn numbered(
 
 /// The owner's assistants with a number above `after`, in order of number, at most `limit`.
 pub(crate) fn assistants_after(
-    assistants: &impl Records<UuidKey>,
-    numbers: &impl Records<NumberKey>,
+    assistants: &Records<UuidKey>,
+    numbers: &Records<NumberKey>,
     owner: UserId,
     after: u32,
     limit: usize,
@@ -160,67 +173,47 @@ pub(crate) fn assistants_after(
         .take(limit)
         .map(|entry| {
             let (key, stored) = entry?;
-            numbered(assistants, owner, key.value().number, stored.value())
+            numbered(assistants, owner, key.number, stored.value())
         })
         .collect()
 }
 
 /// The number of the owner's newest assistant, 0 where there is none. One descent. Assistants are
 /// never deleted, so this is also how many there are.
-pub(crate) fn last_assistant_number(
-    numbers: &impl Records<NumberKey>,
-    owner: UserId,
-) -> Result<u32> {
+pub(crate) fn last_assistant_number(numbers: &Records<NumberKey>, owner: UserId) -> Result<u32> {
     let range = NumberKey { owner, number: 0 }..=NumberKey { owner, number: u32::MAX };
-    let last = numbers.range(range)?.next_back().transpose()?;
-    Ok(last.map_or(0, |(key, _)| key.value().number))
+    Ok(numbers.last(range)?.map_or(0, |(key, _)| key.number))
 }
 
 /// Puts an assistant, new or renamed.
-pub(crate) fn put_assistant(
-    tables: &mut WriteTables<'_>,
-    owner: UserId,
-    assistant: &Assistant,
-) -> Result<()> {
+pub(crate) fn put_assistant(tables: &mut Tables, owner: UserId, assistant: &Assistant) {
     let key = UuidKey { owner, uuid: assistant.id.uuid() };
-    let account = AccountV1 {
-        name: assistant.name.as_str().to_owned(),
-        number: assistant.number,
-        created_at: 0,
-    };
-    tables.assistants.put(key, &encode_small(&key, account))?;
+    let account =
+        AccountV1 { name: assistant.name.as_str(), number: assistant.number, created_at: 0 };
+    tables.assistants.put(key, &encode_small(&key, account));
     let number = NumberKey { owner, number: assistant.number };
-    tables.assistant_numbers.put(number, assistant.id.uuid().as_bytes())
+    tables.assistant_numbers.put(number, assistant.id.uuid().as_bytes());
 }
 
 /// The user of a token. One descent.
-pub(crate) fn user_of_token(
-    tokens: &impl Records<DigestKey>,
-    token: &str,
-) -> Result<Option<UserId>> {
+pub(crate) fn user_of_token(tokens: &Records<DigestKey>, token: &str) -> Result<Option<UserId>> {
     user_of_digest(tokens, digest(token))
 }
 
 /// The user of the token of this digest.
 pub(crate) fn user_of_digest(
-    tokens: &impl Records<DigestKey>,
+    tokens: &Records<DigestKey>,
     key: DigestKey,
 ) -> Result<Option<UserId>> {
     let Some(record) = tokens.get(key)? else { return Ok(None) };
-    let account: AccountV1 = decode_small(&key, record.value())
+    let account: AccountV1<'_> = decode_small(&key, record.value())
         .map_err(|what| Error::Corrupted { table: schema::names::TOKENS, what })?;
     Ok(Some(UserId::new(account.number)))
 }
 
 /// Puts a token of a user.
-pub(crate) fn put_token(
-    tables: &mut WriteTables<'_>,
-    token: &str,
-    user: UserId,
-    created_at: Timestamp,
-) -> Result<()> {
+pub(crate) fn put_token(tables: &mut Tables, token: &str, user: UserId, created_at: Timestamp) {
     let key = digest(token);
-    let account =
-        AccountV1 { name: String::new(), number: user.get(), created_at: created_at.millis() };
-    tables.tokens.put(key, &encode_small(&key, account))
+    let account = AccountV1 { name: "", number: user.get(), created_at: created_at.millis() };
+    tables.tokens.put(key, &encode_small(&key, account));
 }

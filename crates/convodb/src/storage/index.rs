@@ -14,13 +14,10 @@
 //! A row has an entry for each shape whose fields it all has: 3 (test, widget), 5 (api with an
 //! identifier) or 9 (whatsapp with both phones). Every list a filter can ask for is then one range.
 
-use redb::WriteTransaction;
-
 use crate::encoding::key::{IndexKey, RowKey};
 use crate::encoding::term::{Field, Fingerprints, Shape};
 use crate::error::Result;
-use crate::storage::schema;
-use crate::storage::sorted::insert_sorted;
+use crate::storage::tables::Tables;
 
 /// The shapes that have entries.
 pub(crate) const LATTICE: [Shape; 11] = [
@@ -48,68 +45,28 @@ pub(crate) fn entries(
     })
 }
 
-/// Changes of index entries, gathered over a group of writes and applied in key order: entries of
-/// one group that fall on one leaf then cost one visit of it.
-#[derive(Default)]
-pub(crate) struct IndexChanges {
-    changes: Vec<Change>,
-}
-
-#[derive(Clone, Copy)]
-struct Change {
-    leading: Field,
-    key: IndexKey,
-    put: bool,
-}
-
-impl IndexChanges {
-    /// Gathers what takes the row's entries from those of `old` to those of `new`: an insert is
-    /// (none, new), an update (old, new), a delete (old, none). Entries of both stay untouched.
-    pub(crate) fn apply(
-        &mut self,
-        key: RowKey,
-        old: Option<&Fingerprints>,
-        new: Option<&Fingerprints>,
-    ) {
-        let has = |row: Option<&Fingerprints>, entry: &(Field, IndexKey)| {
-            row.is_some_and(|row| entries(key, row).any(|other| other == *entry))
-        };
-        for (row, other, put) in [(old, new, false), (new, old, true)] {
-            let Some(row) = row else { continue };
-            let changed = entries(key, row).filter(|entry| !has(other, entry));
-            self.changes.extend(changed.map(|(leading, key)| Change { leading, key, put }));
+/// Takes the row's entries from those of `old` to those of `new`: an insert is (none, new), an
+/// update (old, new), a delete (old, none). Entries of both stay untouched.
+pub(crate) fn apply(
+    tables: &mut Tables,
+    key: RowKey,
+    old: Option<&Fingerprints>,
+    new: Option<&Fingerprints>,
+) -> Result<()> {
+    let has = |row: Option<&Fingerprints>, entry: &(Field, IndexKey)| {
+        row.is_some_and(|row| entries(key, row).any(|other| other == *entry))
+    };
+    for (leading, entry) in old.into_iter().flat_map(|row| entries(key, row)) {
+        if !has(new, &(leading, entry)) {
+            tables.index_mut(leading).remove(entry)?;
         }
     }
-
-    /// How many changes are gathered: what [`IndexChanges::truncate`] takes.
-    pub(crate) fn len(&self) -> usize {
-        self.changes.len()
-    }
-
-    /// Forgets the changes gathered since there were `len`.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.changes.truncate(len);
-    }
-
-    /// Applies all changes, table by table in key order; of several of one entry the last holds.
-    pub(crate) fn flush(&mut self, write: &WriteTransaction) -> Result<()> {
-        self.changes.sort_by_key(|change| (change.leading, change.key));
-        for changes in self.changes.chunk_by(|a, b| a.leading == b.leading) {
-            let Some(first) = changes.first() else {
-                continue;
-            };
-            let mut table = write.open_table(schema::index(first.leading))?;
-            let last_of = |same: &[Change]| same.last().copied();
-            let finals = || changes.chunk_by(|a, b| a.key == b.key).filter_map(last_of);
-            for change in finals().filter(|change| !change.put) {
-                table.remove(change.key)?;
-            }
-            let put = finals().filter(|change| change.put).map(|change| Ok((change.key, ())));
-            insert_sorted(&mut table, put, |()| ())?;
+    for (leading, entry) in new.into_iter().flat_map(|row| entries(key, row)) {
+        if !has(old, &(leading, entry)) {
+            tables.index_mut(leading).put(entry, ());
         }
-        self.changes.clear();
-        Ok(())
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -118,6 +75,8 @@ mod tests {
     use crate::encoding::term::Fingerprint;
     use crate::model::id::UserId;
     use crate::model::position::Position;
+    use crate::storage::table::Weight;
+    use crate::testing::RawStore;
 
     fn row(fields: &[Field]) -> Fingerprints {
         let mut row = Fingerprints::default();
@@ -146,15 +105,18 @@ mod tests {
     fn an_update_touches_only_what_differs() {
         let old = row(&[Field::Kind, Field::Assistant, Field::External]);
         let mut new = old;
-        let mut changes = IndexChanges::default();
-        changes.apply(key(), Some(&old), Some(&new));
-        assert_eq!(changes.len(), 0);
-
+        let mut tables = RawStore::new().tables();
+        let changes = |tables: &mut Tables, old: Option<&_>, new: Option<&_>| {
+            tables.settle();
+            apply(tables, key(), old, new).unwrap();
+            let Weight { changes, removals, .. } = tables.weigh();
+            (changes, removals)
+        };
+        assert_eq!(changes(&mut tables, None, Some(&old)), (5, 0));
+        assert_eq!(changes(&mut tables, Some(&old), Some(&new)), (0, 0));
         new.set(Field::External, Fingerprint::from_bits(77));
-        changes.apply(key(), Some(&old), Some(&new));
-        assert_eq!(changes.len(), 4, "E and EA of the old and of the new identifier");
-        changes.truncate(0);
-        changes.apply(key(), None, Some(&new));
-        assert_eq!(changes.len(), 5);
+        let e_and_ea_of_both = (4, 2);
+        assert_eq!(changes(&mut tables, Some(&old), Some(&new)), e_and_ea_of_both);
+        assert_eq!(changes(&mut tables, Some(&new), None), (5, 5));
     }
 }

@@ -6,20 +6,19 @@
 //! | `format` | u32, big-endian |
 //! | `secret.fingerprints` | 32 bytes: the key of all fingerprints; never changes |
 //! | `secret.cursors.N` | 32 bytes: the N-th key that seals cursors, N from 1; the highest seals |
-//! | `next_user` | u32, big-endian: the next user's number; never given twice |
+//! | `log` | u64, big-endian: the last group of the log that the tables hold |
 
 use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
 use crate::encoding::term::Field;
 use crate::error::{Error, Result};
-use crate::model::id::UserId;
 use crate::storage::schema::{self, META};
 
 const MAGIC: &[u8] = b"convodb";
 const MAGIC_NAME: &[u8] = b"magic";
 const FORMAT_NAME: &[u8] = b"format";
 const FINGERPRINTS_NAME: &[u8] = b"secret.fingerprints";
-const NEXT_USER_NAME: &[u8] = b"next_user";
+const LOG_NAME: &[u8] = b"log";
 
 /// A secret of one database.
 pub(crate) type Secret = [u8; 32];
@@ -30,6 +29,14 @@ pub(crate) struct Secrets {
     pub(crate) fingerprints: Secret,
     /// The keys that seal cursors, oldest first; the last one seals.
     pub(crate) cursors: Vec<Secret>,
+}
+
+impl Secrets {
+    /// The seed of the checksums of the store's log.
+    pub(crate) fn log_seed(&self) -> u64 {
+        let hash = blake3::keyed_hash(&self.fingerprints, b"log");
+        hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
+    }
 }
 
 /// Makes every table, so that a reader finds them all, and writes what the store knows of itself.
@@ -46,12 +53,13 @@ pub(crate) fn initialize(write: &WriteTransaction) -> Result<()> {
     write.open_table(schema::ASSISTANTS)?;
     write.open_table(schema::ASSISTANT_NUMBERS)?;
     write.open_table(schema::TOKENS)?;
+    write.open_table(schema::SEQUENCES)?;
     let mut meta = write.open_table(META)?;
     meta.insert(MAGIC_NAME, MAGIC)?;
     meta.insert(FORMAT_NAME, schema::FORMAT.to_be_bytes().as_slice())?;
     meta.insert(FINGERPRINTS_NAME, fresh_secret()?.as_slice())?;
-    meta.insert(NEXT_USER_NAME, 1u32.to_be_bytes().as_slice())?;
     drop(meta);
+    put_log_group(write, 0)?;
     add_cursor_key(write)
 }
 
@@ -120,24 +128,19 @@ pub(crate) fn secrets(read: &ReadTransaction) -> Result<Secrets> {
     Ok(Secrets { fingerprints, cursors })
 }
 
-/// The number that the next user gets.
-pub(crate) fn next_user(meta: &impl ReadableTable<&'static [u8], &'static [u8]>) -> Result<UserId> {
-    let stored = meta.get(NEXT_USER_NAME)?.and_then(|next| next.value().try_into().ok());
-    let what = "the next user's number is missing";
-    let number = stored.ok_or(Error::Corrupted { table: schema::names::META, what })?;
-    Ok(UserId::new(u32::from_be_bytes(number)))
+/// The last group of the log that the tables hold.
+pub(crate) fn log_group(read: &ReadTransaction) -> Result<u64> {
+    let meta = read.open_table(META)?;
+    let stored = meta.get(LOG_NAME)?.and_then(|group| group.value().try_into().ok());
+    let what = "the place in the log is missing";
+    let group = stored.ok_or(Error::Corrupted { table: schema::names::META, what })?;
+    Ok(u64::from_be_bytes(group))
 }
 
-/// Gives the next user's number, once.
-pub(crate) fn take_user_number(write: &WriteTransaction) -> Result<UserId> {
-    let mut meta = write.open_table(META)?;
-    let user = next_user(&meta)?;
-    let next = user
-        .get()
-        .checked_add(1)
-        .ok_or(Error::Invalid { field: "user", reason: "must be one of the first 4294967295" })?;
-    meta.insert(NEXT_USER_NAME, next.to_be_bytes().as_slice())?;
-    Ok(user)
+/// Tells that the tables hold the log up to `group`.
+pub(crate) fn put_log_group(write: &WriteTransaction, group: u64) -> Result<()> {
+    write.open_table(META)?.insert(LOG_NAME, group.to_be_bytes().as_slice())?;
+    Ok(())
 }
 
 /// 32 bytes of the operating system's randomness.

@@ -2,17 +2,22 @@
 
 pub(crate) mod accounts;
 pub(crate) mod audit;
+pub(crate) mod content;
 pub(crate) mod index;
 pub(crate) mod messages;
 pub(crate) mod meta;
 pub(crate) mod private;
+pub(crate) mod recent;
 pub(crate) mod rows;
 pub(crate) mod schema;
+pub(crate) mod sequences;
 pub(crate) mod sorted;
 pub(crate) mod sorter;
+pub(crate) mod table;
 pub(crate) mod tables;
 pub(crate) mod totals;
 pub(crate) mod verify;
 pub(crate) mod verify_accounts;
 #[cfg(test)]
 mod verify_tests;
+pub(crate) mod walk;

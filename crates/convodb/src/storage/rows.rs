@@ -2,22 +2,16 @@
 
 use std::ops::Range;
 
-use redb::{AccessGuard, ReadableTable};
-
-use crate::encoding::key::{FixedKey, RowKey, UuidKey};
+use crate::encoding::key::{RowKey, UuidKey};
 use crate::encoding::record::{self, Body, Damage};
-use crate::encoding::stored::Stored;
+use crate::encoding::row;
 use crate::error::{Error, Result};
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{ConversationId, UserId};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 use crate::storage::schema::names;
-use crate::storage::tables::WriteTables;
-
-/// A table of records.
-pub(crate) trait Records<K: FixedKey>: ReadableTable<Stored<K>, &'static [u8]> {}
-impl<K: FixedKey, T: ReadableTable<Stored<K>, &'static [u8]>> Records<K> for T {}
+use crate::storage::tables::{Records, Tables};
 
 /// What is wrong with a row.
 pub(crate) fn damaged(what: Damage) -> Error {
@@ -26,19 +20,19 @@ pub(crate) fn damaged(what: Damage) -> Error {
 
 /// Where the owner's conversation `id` should stand. One descent.
 pub(crate) fn find(
-    ids: &impl Records<UuidKey>,
+    ids: &Records<UuidKey>,
     owner: UserId,
     id: ConversationId,
 ) -> Result<Option<Position>> {
     let Some(stored) = ids.get(UuidKey { owner, uuid: id.uuid() })? else {
         return Ok(None);
     };
-    stored_position(&stored).map(Some)
+    stored_position(stored.value()).map(Some)
 }
 
-fn stored_position(stored: &AccessGuard<'_, &'static [u8]>) -> Result<Position> {
+fn stored_position(stored: &[u8]) -> Result<Position> {
     let what = "a position is not 8 bytes";
-    let bytes = stored.value().try_into();
+    let bytes = stored.try_into();
     let bytes = bytes.map_err(|_| Error::Corrupted { table: names::CONVERSATION_IDS, what })?;
     Ok(Position::from_bits(u64::from_be_bytes(bytes)))
 }
@@ -46,8 +40,8 @@ fn stored_position(stored: &AccessGuard<'_, &'static [u8]>) -> Result<Position> 
 /// The row of the owner's conversation `id`, and what `read` makes of the conversation. Two
 /// descents. The position that the id leads to has no checksum, so the row's own id is compared.
 pub(crate) fn read<T>(
-    rows: &impl Records<RowKey>,
-    ids: &impl Records<UuidKey>,
+    rows: &Records<RowKey>,
+    ids: &Records<UuidKey>,
     owner: UserId,
     id: ConversationId,
     read: impl FnOnce(&ConversationRef<'_>) -> T,
@@ -64,8 +58,8 @@ pub(crate) fn read<T>(
 
 /// The owner's conversation `id` and where it stands. Two descents.
 pub(crate) fn get(
-    rows: &impl Records<RowKey>,
-    ids: &impl Records<UuidKey>,
+    rows: &Records<RowKey>,
+    ids: &Records<UuidKey>,
     owner: UserId,
     id: ConversationId,
 ) -> Result<Option<(RowKey, Conversation)>> {
@@ -91,7 +85,7 @@ pub(crate) fn read_body(position: Position, body: &[u8]) -> Result<ConversationR
 }
 
 /// Whether the owner has any row. One descent.
-pub(crate) fn any(rows: &impl Records<RowKey>, owner: UserId) -> Result<bool> {
+pub(crate) fn any(rows: &Records<RowKey>, owner: UserId) -> Result<bool> {
     let all = RowKey::new(owner, Position::from_bits(0))
         ..=RowKey::new(owner, Position::from_bits(u64::MAX));
     Ok(rows.range(all)?.next().transpose()?.is_some())
@@ -99,16 +93,15 @@ pub(crate) fn any(rows: &impl Records<RowKey>, owner: UserId) -> Result<bool> {
 
 /// The first free position of the owner's millisecond `at`. One descent.
 pub(crate) fn free_position(
-    rows: &impl Records<RowKey>,
+    rows: &Records<RowKey>,
     owner: UserId,
     at: Timestamp,
 ) -> Result<Position> {
     let (first, last) = (Position::first_at(at), Position::last_at(at));
-    let taken = rows.range(RowKey::new(owner, first)..=RowKey::new(owner, last))?.next_back();
-    let Some(taken) = taken.transpose()? else {
-        return Ok(first);
-    };
-    position_after(taken.0.value().position)
+    match rows.last(RowKey::new(owner, first)..=RowKey::new(owner, last))? {
+        Some((taken, _)) => position_after(taken.position),
+        None => Ok(first),
+    }
 }
 
 /// The position after one that is taken, within the same millisecond.
@@ -125,24 +118,24 @@ pub(crate) fn position_after(taken: Position) -> Result<Position> {
 
 /// Puts the record of a row, new or changed.
 pub(crate) fn put(
-    tables: &mut WriteTables<'_>,
+    tables: &mut Tables,
     key: RowKey,
     conversation: &ConversationRef<'_>,
     record: &mut Vec<u8>,
-) -> Result<()> {
+) {
     record.clear();
-    record::encode_conversation(key, conversation, record);
-    tables.rows.put(key, record)
+    row::encode_conversation(key, conversation, record);
+    tables.rows.put(key, record);
 }
 
 /// Puts the look-up of a new row by its id.
-pub(crate) fn put_id(tables: &mut WriteTables<'_>, key: RowKey, id: ConversationId) -> Result<()> {
+pub(crate) fn put_id(tables: &mut Tables, key: RowKey, id: ConversationId) {
     let id = UuidKey { owner: key.owner, uuid: id.uuid() };
-    tables.ids.put(id, &key.position.bits().to_be_bytes())
+    tables.ids.put(id, &key.position.bits().to_be_bytes());
 }
 
 /// Removes a row and its look-up.
-pub(crate) fn remove(tables: &mut WriteTables<'_>, key: RowKey, id: ConversationId) -> Result<()> {
+pub(crate) fn remove(tables: &mut Tables, key: RowKey, id: ConversationId) -> Result<()> {
     tables.rows.remove(key)?;
     tables.ids.remove(UuidKey { owner: key.owner, uuid: id.uuid() })
 }

@@ -13,6 +13,7 @@
 //! | `assistants.v1` | owner u32, uuid | record of an account |
 //! | `assistant_numbers.v1` | owner u32, number u32 | uuid |
 //! | `tokens.v1` | SHA-256 of the token | record of an account |
+//! | `sequences.v1` | owner u32 (0 for the store), which u32 | the last number given, u64 |
 //! | `meta` | name | see [`crate::storage::meta`] |
 
 use redb::TableDefinition;
@@ -38,6 +39,7 @@ pub(crate) mod names {
     pub(crate) const ASSISTANTS: &str = "assistants.v1";
     pub(crate) const ASSISTANT_NUMBERS: &str = "assistant_numbers.v1";
     pub(crate) const TOKENS: &str = "tokens.v1";
+    pub(crate) const SEQUENCES: &str = "sequences.v1";
     pub(crate) const META: &str = "meta";
 }
 
@@ -56,6 +58,7 @@ pub(crate) const ASSISTANTS: BytesTable<UuidKey> = table::<UuidKey>(names::ASSIS
 pub(crate) const ASSISTANT_NUMBERS: BytesTable<NumberKey> =
     table::<NumberKey>(names::ASSISTANT_NUMBERS);
 pub(crate) const TOKENS: BytesTable<DigestKey> = table::<DigestKey>(names::TOKENS);
+pub(crate) const SEQUENCES: BytesTable<NumberKey> = table::<NumberKey>(names::SEQUENCES);
 pub(crate) const META: TableDefinition<'static, &'static [u8], &'static [u8]> =
     TableDefinition::new(names::META);
 

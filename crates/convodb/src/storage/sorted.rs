@@ -93,11 +93,11 @@ mod tests {
             let first = NumberKey { owner, number: 0 };
             let stored: BTreeMap<u32, u8> = tables
                 .assistant_numbers
-                .range(first..)
+                .range(first..=NumberKey { number: u32::MAX, ..first })
                 .unwrap()
                 .map(|entry| {
                     let (key, value) = entry.unwrap();
-                    (key.value().number, value.value()[0])
+                    (key.number, value.value()[0])
                 })
                 .collect();
             prop_assert_eq!(stored, expected);

@@ -1,44 +1,46 @@
-//! All tables of one transaction, opened once. A read view keeps a [`ReadTables`] for as long as it
-//! is current, so a page opens no table. [`Journaled`] lets one write of a group be taken back.
+//! All tables of a store as of one commit, opened once: a read view keeps them for as long as it is
+//! current, so a page opens no table. The writer has its own, which it changes.
 
-use redb::{
-    ReadOnlyTable, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction,
-};
+use redb::{ReadTransaction, WriteTransaction};
 
-use crate::encoding::key::{DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey};
+use crate::encoding::key::{DigestKey, IndexKey, MessageKey, NumberKey, RowKey};
 use crate::encoding::key::{TotalKey, UuidKey};
-use crate::encoding::stored::Stored;
 use crate::encoding::term::Field;
 use crate::error::Result;
 use crate::model::id::UserId;
 use crate::storage::schema;
+use crate::storage::table::{Layer, Table, Weight};
 
-/// A read-only table from a fixed-width key to bytes.
-pub(crate) type Bytes<K> = ReadOnlyTable<Stored<K>, &'static [u8]>;
-/// A read-only index table.
-pub(crate) type Index = ReadOnlyTable<Stored<IndexKey>, ()>;
+/// A table from a fixed-width key to bytes.
+pub(crate) type Records<K> = Table<K, &'static [u8]>;
+/// An index table: keys alone.
+pub(crate) type Index = Table<IndexKey, ()>;
 
 /// Every table of one committed state.
-pub(crate) struct ReadTables {
-    pub(crate) rows: Bytes<RowKey>,
-    pub(crate) ids: Bytes<UuidKey>,
+#[derive(Clone)]
+pub(crate) struct Tables {
+    pub(crate) rows: Records<RowKey>,
+    pub(crate) ids: Records<UuidKey>,
     indexes: [Index; Field::ALL.len()],
-    pub(crate) messages: Bytes<MessageKey>,
-    pub(crate) totals: Bytes<TotalKey>,
-    pub(crate) users: Bytes<UserId>,
-    pub(crate) user_names: Bytes<DigestKey>,
-    pub(crate) assistants: Bytes<UuidKey>,
-    pub(crate) assistant_numbers: Bytes<NumberKey>,
-    pub(crate) tokens: Bytes<DigestKey>,
-    pub(crate) meta: ReadOnlyTable<&'static [u8], &'static [u8]>,
+    pub(crate) messages: Records<MessageKey>,
+    pub(crate) totals: Records<TotalKey>,
+    pub(crate) users: Records<UserId>,
+    pub(crate) user_names: Records<DigestKey>,
+    pub(crate) assistants: Records<UuidKey>,
+    pub(crate) assistant_numbers: Records<NumberKey>,
+    pub(crate) tokens: Records<DigestKey>,
+    pub(crate) sequences: Records<NumberKey>,
 }
 
-impl ReadTables {
+/// How many tables there are.
+const TABLES: usize = 15;
+
+impl Tables {
     pub(crate) fn open(read: &ReadTransaction) -> Result<Self> {
-        let index = |leading| read.open_table(schema::index(leading));
+        let index = |leading| Table::open(read, schema::index(leading));
         Ok(Self {
-            rows: read.open_table(schema::CONVERSATIONS)?,
-            ids: read.open_table(schema::CONVERSATION_IDS)?,
+            rows: Table::open(read, schema::CONVERSATIONS)?,
+            ids: Table::open(read, schema::CONVERSATION_IDS)?,
             indexes: [
                 index(Field::Kind)?,
                 index(Field::Assistant)?,
@@ -46,14 +48,14 @@ impl ReadTables {
                 index(Field::Customer)?,
                 index(Field::External)?,
             ],
-            messages: read.open_table(schema::MESSAGES)?,
-            totals: read.open_table(schema::TOTALS)?,
-            users: read.open_table(schema::USERS)?,
-            user_names: read.open_table(schema::USER_NAMES)?,
-            assistants: read.open_table(schema::ASSISTANTS)?,
-            assistant_numbers: read.open_table(schema::ASSISTANT_NUMBERS)?,
-            tokens: read.open_table(schema::TOKENS)?,
-            meta: read.open_table(schema::META)?,
+            messages: Table::open(read, schema::MESSAGES)?,
+            totals: Table::open(read, schema::TOTALS)?,
+            users: Table::open(read, schema::USERS)?,
+            user_names: Table::open(read, schema::USER_NAMES)?,
+            assistants: Table::open(read, schema::ASSISTANTS)?,
+            assistant_numbers: Table::open(read, schema::ASSISTANT_NUMBERS)?,
+            tokens: Table::open(read, schema::TOKENS)?,
+            sequences: Table::open(read, schema::SEQUENCES)?,
         })
     }
 
@@ -61,107 +63,88 @@ impl ReadTables {
     pub(crate) const fn index(&self, leading: Field) -> &Index {
         &self.indexes[leading as usize]
     }
+
+    /// The index table that `leading` names, to change.
+    pub(crate) const fn index_mut(&mut self, leading: Field) -> &mut Index {
+        &mut self.indexes[leading as usize]
+    }
+
+    /// Each table, in the order that the log has them in: it is part of the format.
+    fn layers(&mut self) -> [&mut dyn Layer; TABLES] {
+        let [kind, assistant, sender, customer, external] = &mut self.indexes;
+        [
+            &mut self.rows,
+            &mut self.ids,
+            kind,
+            assistant,
+            sender,
+            customer,
+            external,
+            &mut self.messages,
+            &mut self.totals,
+            &mut self.users,
+            &mut self.user_names,
+            &mut self.assistants,
+            &mut self.assistant_numbers,
+            &mut self.tokens,
+            &mut self.sequences,
+        ]
+    }
 }
 
-/// The tables that a write reads and changes at once, and the counters, which it only reads: their
-/// changes, like those of index tables, are gathered and written when the group is complete.
-pub(crate) struct WriteTables<'txn> {
-    pub(crate) rows: Journaled<'txn, RowKey>,
-    pub(crate) ids: Journaled<'txn, UuidKey>,
-    pub(crate) messages: Journaled<'txn, MessageKey>,
-    pub(crate) totals: Journaled<'txn, TotalKey>,
-    pub(crate) users: Journaled<'txn, UserId>,
-    pub(crate) user_names: Journaled<'txn, DigestKey>,
-    pub(crate) assistants: Journaled<'txn, UuidKey>,
-    pub(crate) assistant_numbers: Journaled<'txn, NumberKey>,
-    pub(crate) tokens: Journaled<'txn, DigestKey>,
-}
+/// What the writer does with all tables at once: see [`Layer`].
+impl Tables {
+    /// Whether the tail is empty.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.clone().layers().iter().all(|layer| layer.is_stored())
+    }
 
-impl<'txn> WriteTables<'txn> {
-    pub(crate) fn open(write: &'txn WriteTransaction) -> Result<Self> {
-        Ok(Self {
-            rows: Journaled::open(write, schema::CONVERSATIONS)?,
-            ids: Journaled::open(write, schema::CONVERSATION_IDS)?,
-            messages: Journaled::open(write, schema::MESSAGES)?,
-            totals: Journaled::open(write, schema::TOTALS)?,
-            users: Journaled::open(write, schema::USERS)?,
-            user_names: Journaled::open(write, schema::USER_NAMES)?,
-            assistants: Journaled::open(write, schema::ASSISTANTS)?,
-            assistant_numbers: Journaled::open(write, schema::ASSISTANT_NUMBERS)?,
-            tokens: Journaled::open(write, schema::TOKENS)?,
+    pub(crate) fn keep(&mut self) {
+        self.layers().into_iter().for_each(Layer::keep);
+    }
+
+    pub(crate) fn roll_back(&mut self) {
+        self.layers().into_iter().for_each(Layer::roll_back);
+    }
+
+    pub(crate) fn undo(&mut self) {
+        self.layers().into_iter().for_each(Layer::undo);
+    }
+
+    pub(crate) fn weigh(&mut self) -> Weight {
+        self.layers().into_iter().fold(Weight::default(), |sum, layer| {
+            let Weight { bytes, changes, removals } = layer.weigh();
+            Weight {
+                bytes: sum.bytes + bytes,
+                changes: sum.changes + changes,
+                removals: sum.removals + removals,
+            }
         })
     }
 
-    /// Keeps what was changed since the last call of this or of [`WriteTables::rollback`].
-    pub(crate) fn keep(&mut self) {
-        self.rows.undo.clear();
-        self.ids.undo.clear();
-        self.messages.undo.clear();
-        self.users.undo.clear();
-        self.user_names.undo.clear();
-        self.assistants.undo.clear();
-        self.assistant_numbers.undo.clear();
-        self.tokens.undo.clear();
+    pub(crate) fn encode(&mut self, out: &mut Vec<u8>) {
+        self.layers().into_iter().for_each(|layer| layer.encode(out));
     }
 
-    /// Takes back what was changed since the last call of this or of [`WriteTables::keep`].
-    pub(crate) fn rollback(&mut self) -> Result<()> {
-        self.rows.rollback()?;
-        self.ids.rollback()?;
-        self.messages.rollback()?;
-        self.users.rollback()?;
-        self.user_names.rollback()?;
-        self.assistants.rollback()?;
-        self.assistant_numbers.rollback()?;
-        self.tokens.rollback()
-    }
-}
-
-/// A table that remembers what each change replaced.
-pub(crate) struct Journaled<'txn, K: FixedKey> {
-    table: Table<'txn, Stored<K>, &'static [u8]>,
-    undo: Vec<(K, Option<Vec<u8>>)>,
-}
-
-impl<'txn, K: FixedKey> Journaled<'txn, K> {
-    fn open(
-        write: &'txn WriteTransaction,
-        definition: TableDefinition<'static, Stored<K>, &'static [u8]>,
-    ) -> Result<Self> {
-        Ok(Self { table: write.open_table(definition)?, undo: Vec::new() })
+    /// `None` for bytes that [`Tables::encode`] did not append.
+    pub(crate) fn replay(&mut self, mut bytes: &[u8]) -> Option<()> {
+        self.layers().into_iter().try_for_each(|layer| layer.replay(&mut bytes))?;
+        bytes.is_empty().then_some(())
     }
 
-    /// The table, to read from.
-    pub(crate) fn read(&self) -> &impl ReadableTable<Stored<K>, &'static [u8]> {
-        &self.table
+    pub(crate) fn settle(&mut self) {
+        self.layers().into_iter().for_each(Layer::settle);
     }
 
-    /// The table, for a bulk load, which is never taken back.
-    pub(crate) fn unjournaled(&mut self) -> &mut Table<'txn, Stored<K>, &'static [u8]> {
-        &mut self.table
+    pub(crate) fn freeze(&mut self) {
+        self.layers().into_iter().for_each(Layer::freeze);
     }
 
-    pub(crate) fn put(&mut self, key: K, value: &[u8]) -> Result<()> {
-        let replaced = self.table.insert(key, value)?.map(|old| old.value().to_vec());
-        self.undo.push((key, replaced));
-        Ok(())
+    pub(crate) fn thaw(&mut self, read: &ReadTransaction) -> Result<()> {
+        self.layers().into_iter().try_for_each(|layer| layer.thaw(read))
     }
 
-    pub(crate) fn remove(&mut self, key: K) -> Result<()> {
-        let removed = self.table.remove(key)?.map(|old| old.value().to_vec());
-        if removed.is_some() {
-            self.undo.push((key, removed));
-        }
-        Ok(())
-    }
-
-    fn rollback(&mut self) -> Result<()> {
-        while let Some((key, old)) = self.undo.pop() {
-            match old {
-                Some(value) => self.table.insert(key, value.as_slice())?,
-                None => self.table.remove(key)?,
-            };
-        }
-        Ok(())
+    pub(crate) fn store(&mut self, write: &WriteTransaction) -> Result<()> {
+        self.layers().into_iter().try_for_each(|layer| layer.store(write))
     }
 }

@@ -2,15 +2,13 @@
 //! count, so that volumes, trends and bills are short ranges and never a scan of conversations.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use crate::encoding::key::{RowKey, TotalKey, kind_number};
 use crate::encoding::record::{TotalV1, decode_small, encode_small};
 use crate::error::{Error, Result};
 use crate::model::conversation::ConversationRef;
-use crate::storage::rows::Records;
 use crate::storage::schema::names;
-use crate::storage::tables::Journaled;
+use crate::storage::tables::{Records, Tables};
 
 impl TotalV1 {
     /// What one conversation counts for.
@@ -48,84 +46,73 @@ pub(crate) fn decode(key: TotalKey, record: &[u8]) -> Result<TotalV1> {
     decode_small(&key, record).map_err(|what| Error::Corrupted { table: names::TOTALS, what })
 }
 
-/// Changes of counters, gathered over a group of writes and applied in key order: one read and one
-/// write for each counter that changes, however often it does.
+/// Takes the counters from `old` to `new`: see [`crate::storage::index::apply`]. A read and a write
+/// of each counter that changes; one of nothing is removed.
+pub(crate) fn apply(
+    tables: &mut Tables,
+    row: RowKey,
+    old: Option<&ConversationRef<'_>>,
+    new: Option<&ConversationRef<'_>>,
+) -> Result<()> {
+    let change = |conversation, sign| (key(row, conversation), (TotalV1::of(conversation), sign));
+    let (old, new) = (old.map(|old| change(old, -1)), new.map(|new| change(new, 1)));
+    match (old, new) {
+        (Some((from, minus)), Some((to, plus))) if from == to => {
+            change_one(&mut tables.totals, to, &[minus, plus])
+        }
+        (old, new) => old
+            .into_iter()
+            .chain(new)
+            .try_for_each(|(key, change)| change_one(&mut tables.totals, key, &[change])),
+    }
+}
+
+fn change_one(
+    totals: &mut Records<TotalKey>,
+    key: TotalKey,
+    changes: &[(TotalV1, i64)],
+) -> Result<()> {
+    let stored = read(totals, key)?;
+    let mut total = stored;
+    for (change, sign) in changes {
+        total.add(change, *sign).ok_or_else(out_of_range)?;
+    }
+    if total == TotalV1::default() {
+        totals.remove(key)?;
+    } else if total != stored {
+        totals.put(key, &encode_small(&key, total));
+    }
+    Ok(())
+}
+
+/// A counter as it is stored; zeros where there is none.
+fn read(totals: &Records<TotalKey>, key: TotalKey) -> Result<TotalV1> {
+    let stored = totals.get(key)?.map(|record| decode(key, record.value()));
+    Ok(stored.transpose()?.unwrap_or_default())
+}
+
+/// What a bulk load adds to counters: one sum for each.
 #[derive(Default)]
-pub(crate) struct TotalChanges {
-    changes: Vec<(TotalKey, i64, TotalV1)>,
-    /// What each counter that changes is on disk. It is read when the change is gathered, so that a
-    /// damaged counter fails the write that touches it and not the group.
-    stored: BTreeMap<TotalKey, TotalV1>,
-}
+pub(crate) struct Sums(BTreeMap<TotalKey, TotalV1>);
 
-impl TotalChanges {
-    /// Gathers what takes the counters from `old` to `new`: see `IndexChanges::apply`.
-    pub(crate) fn apply(
-        &mut self,
-        totals: &impl Records<TotalKey>,
-        row: RowKey,
-        old: Option<&ConversationRef<'_>>,
-        new: Option<&ConversationRef<'_>>,
-    ) -> Result<()> {
-        for (conversation, sign) in [(old, -1), (new, 1)] {
-            let Some(conversation) = conversation else { continue };
-            let key = key(row, conversation);
-            if let Entry::Vacant(unread) = self.stored.entry(key) {
-                let stored = totals.get(key)?.map(|record| decode(key, record.value()));
-                unread.insert(stored.transpose()?.unwrap_or_default());
-            }
-            self.changes.push((key, sign, TotalV1::of(conversation)));
-        }
-        Ok(())
+impl Sums {
+    /// Counts a new row.
+    pub(crate) fn add(&mut self, row: RowKey, new: &ConversationRef<'_>) -> Result<()> {
+        let sum = self.0.entry(key(row, new)).or_default();
+        sum.add(&TotalV1::of(new), 1).ok_or_else(out_of_range)
     }
 
-    /// How many changes are gathered: what [`TotalChanges::truncate`] takes.
-    pub(crate) fn len(&self) -> usize {
-        self.changes.len()
+    /// What the counters become, in key order.
+    pub(crate) fn on_top_of(
+        self,
+        totals: &Records<TotalKey>,
+    ) -> impl Iterator<Item = Result<(TotalKey, Vec<u8>)>> {
+        self.0.into_iter().map(|(key, sum)| {
+            let mut total = read(totals, key)?;
+            total.add(&sum, 1).ok_or_else(out_of_range)?;
+            Ok((key, encode_small(&key, total)))
+        })
     }
-
-    /// Forgets the changes gathered since there were `len`.
-    pub(crate) fn truncate(&mut self, len: usize) {
-        self.changes.truncate(len);
-    }
-
-    /// Makes one change of all those of a counter, so that memory grows with the counters that
-    /// change and not with the changes.
-    pub(crate) fn merge(&mut self) -> Result<()> {
-        self.changes.sort_by_key(|(key, ..)| *key);
-        let merged = self.changes.chunk_by(|a, b| a.0 == b.0).filter_map(|changes| {
-            let (key, ..) = changes.first()?;
-            Some(sum(changes).map(|total| (*key, 1, total)))
-        });
-        self.changes = merged.collect::<Result<_>>()?;
-        Ok(())
-    }
-
-    /// Applies all changes. A counter of nothing is removed.
-    pub(crate) fn flush(&mut self, table: &mut Journaled<'_, TotalKey>) -> Result<()> {
-        self.merge()?;
-        for (key, _, delta) in self.changes.drain(..) {
-            let stored = self.stored.get(&key).copied().unwrap_or_default();
-            let mut total = stored;
-            total.add(&delta, 1).ok_or_else(out_of_range)?;
-            if total == TotalV1::default() {
-                table.remove(key)?;
-            } else if total != stored {
-                table.put(key, &encode_small(&key, total))?;
-            }
-        }
-        self.stored.clear();
-        Ok(())
-    }
-}
-
-/// The sum of changes of one counter.
-fn sum(changes: &[(TotalKey, i64, TotalV1)]) -> Result<TotalV1> {
-    let mut sum = TotalV1::default();
-    for (_, sign, change) in changes {
-        sum.add(change, *sign).ok_or_else(out_of_range)?;
-    }
-    Ok(sum)
 }
 
 fn out_of_range() -> Error {

@@ -4,8 +4,6 @@
 
 use std::collections::BTreeMap;
 
-use redb::{ReadableTable, ReadableTableMetadata};
-
 use crate::encoding::key::{RowKey, TotalKey};
 use crate::encoding::record::TotalV1;
 use crate::encoding::term::{Field, Fingerprinter};
@@ -15,12 +13,12 @@ use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::storage::audit::Audit;
 use crate::storage::schema::{self, names};
-use crate::storage::tables::ReadTables;
+use crate::storage::tables::Tables;
 use crate::storage::{accounts, index, messages, rows, totals, verify_accounts};
 
 /// An audit in progress.
 struct Auditor<'a, P> {
-    tables: &'a ReadTables,
+    tables: &'a Tables,
     fingerprinter: &'a Fingerprinter,
     audit: Audit,
     expected: BTreeMap<TotalKey, TotalV1>,
@@ -29,17 +27,15 @@ struct Auditor<'a, P> {
     of: u64,
 }
 
-/// Audits a committed state; `next_user` is what its `meta` says. `progress` is told how many of how
-/// many entries are checked.
+/// Audits a committed state. `progress` is told about how many of how many entries are checked.
 pub(crate) fn verify(
-    tables: &ReadTables,
+    tables: &Tables,
     fingerprinter: &Fingerprinter,
-    next_user: UserId,
     progress: impl FnMut(u64, u64),
 ) -> Result<Audit> {
-    let mut of = tables.rows.len()? + tables.ids.len()? + tables.messages.len()?;
+    let mut of = tables.rows.estimate()? + tables.ids.estimate()? + tables.messages.estimate()?;
     for leading in Field::ALL {
-        of += tables.index(leading).len()?;
+        of += tables.index(leading).estimate()?;
     }
     let mut auditor = Auditor {
         tables,
@@ -57,7 +53,7 @@ pub(crate) fn verify(
     }
     auditor.check_messages()?;
     auditor.check_totals()?;
-    verify_accounts::verify(tables, next_user, &mut auditor.audit)?;
+    verify_accounts::verify(tables, &mut auditor.audit)?;
     (auditor.progress)(of, of);
     Ok(auditor.audit)
 }
@@ -75,7 +71,6 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
         let mut owner_exists = (UserId::new(0), false);
         for entry in self.tables.rows.iter()? {
             let (key, record) = entry?;
-            let key = key.value();
             self.tick();
             self.audit.conversations += 1;
             if owner_exists.0 != key.owner {
@@ -130,7 +125,6 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
     fn check_ids(&mut self) -> Result<()> {
         for entry in self.tables.ids.iter()? {
             let (key, position) = entry?;
-            let key = key.value();
             self.tick();
             let row = match position.value().try_into() {
                 Ok(bits) => {
@@ -151,7 +145,7 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
     fn check_index(&mut self, leading: Field) -> Result<()> {
         let table = schema::INDEX_NAMES[leading as usize];
         for entry in self.tables.index(leading).iter()? {
-            let key = entry?.0.value();
+            let (key, _) = entry?;
             self.tick();
             self.audit.entries += 1;
             let row_key = RowKey::new(key.owner, key.position);
@@ -173,7 +167,6 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
         let mut before: Option<(RowKey, u32)> = None;
         for entry in self.tables.messages.iter()? {
             let (key, record) = entry?;
-            let key = key.value();
             self.tick();
             self.audit.messages += 1;
             let mut fault = |what| self.audit.fault(names::MESSAGES, what, key.owner);
@@ -204,7 +197,6 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
     fn check_totals(&mut self) -> Result<()> {
         for entry in self.tables.totals.iter()? {
             let (key, record) = entry?;
-            let key = key.value();
             self.audit.counters += 1;
             let mut fault = |what| self.audit.fault(names::TOTALS, what, key.owner);
             match (totals::decode(key, record.value()), self.expected.remove(&key)) {

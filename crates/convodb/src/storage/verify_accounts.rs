@@ -1,31 +1,30 @@
 //! The part of the audit about who owns what: users, assistants, tokens, the look-ups by name and by
 //! number, and the number that the next user gets.
 
-use redb::ReadableTable;
-
 use crate::error::Result;
 use crate::model::id::{AssistantId, UserId};
-use crate::storage::accounts;
 use crate::storage::audit::Audit;
 use crate::storage::schema::names;
-use crate::storage::tables::ReadTables;
+use crate::storage::tables::Tables;
+use crate::storage::{accounts, sequences};
 
 /// Whose a fault is that is nobody's.
 const NOBODY: UserId = UserId::new(0);
 
-/// Checks the account tables; `next_user` is the number that the next user gets.
-pub(crate) fn verify(tables: &ReadTables, next_user: UserId, audit: &mut Audit) -> Result<()> {
-    check_users(tables, next_user, audit)?;
+/// Checks the account tables.
+pub(crate) fn verify(tables: &Tables, audit: &mut Audit) -> Result<()> {
+    check_users(tables, audit)?;
     check_assistants(tables, audit)?;
     check_tokens(tables, audit)
 }
 
 /// Each user decodes and is found by name, and each name leads to its user.
-fn check_users(tables: &ReadTables, next_user: UserId, audit: &mut Audit) -> Result<()> {
+fn check_users(tables: &Tables, audit: &mut Audit) -> Result<()> {
+    let last = sequences::last_user(&tables.sequences)?;
     for entry in tables.users.iter()? {
-        let id = entry?.0.value();
-        if id >= next_user {
-            audit.fault(names::META, "a user's number would be given again", id);
+        let (id, _) = entry?;
+        if u64::from(id.get()) > last {
+            audit.fault(names::SEQUENCES, "a user's number would be given again", id);
         }
         if let Some(user) = audit.found(accounts::user(&tables.users, id), id)? {
             let named = accounts::user_of_name(&tables.users, &tables.user_names, &user.name);
@@ -38,7 +37,7 @@ fn check_users(tables: &ReadTables, next_user: UserId, audit: &mut Audit) -> Res
         let (key, stored) = entry?;
         let number = stored.value().try_into().map_or(0, u32::from_be_bytes);
         let user = audit.found(accounts::user(&tables.users, UserId::new(number)), NOBODY)?;
-        if user.is_none_or(|user| accounts::digest(user.name.as_str()) != key.value()) {
+        if user.is_none_or(|user| accounts::digest(user.name.as_str()) != key) {
             audit.fault(names::USER_NAMES, "a name leads to no user of it", NOBODY);
         }
     }
@@ -47,9 +46,9 @@ fn check_users(tables: &ReadTables, next_user: UserId, audit: &mut Audit) -> Res
 
 /// Each assistant decodes, has an owner and is found by number, and each number leads to its
 /// assistant.
-fn check_assistants(tables: &ReadTables, audit: &mut Audit) -> Result<()> {
+fn check_assistants(tables: &Tables, audit: &mut Audit) -> Result<()> {
     for entry in tables.assistants.iter()? {
-        let key = entry?.0.value();
+        let (key, _) = entry?;
         let (owner, id) = (key.owner, AssistantId::new(key.uuid));
         if tables.users.get(owner)?.is_none() {
             audit.fault(names::ASSISTANTS, "an assistant's owner does not exist", owner);
@@ -65,7 +64,7 @@ fn check_assistants(tables: &ReadTables, audit: &mut Audit) -> Result<()> {
         }
     }
     for entry in tables.assistant_numbers.iter()? {
-        let key = entry?.0.value();
+        let (key, _) = entry?;
         let (by_id, by_number) = (&tables.assistants, &tables.assistant_numbers);
         let found = accounts::assistant_of_number(by_id, by_number, key.owner, key.number);
         audit.found(found, key.owner)?;
@@ -74,9 +73,9 @@ fn check_assistants(tables: &ReadTables, audit: &mut Audit) -> Result<()> {
 }
 
 /// Each token decodes, is found by its digest, and is a user's.
-fn check_tokens(tables: &ReadTables, audit: &mut Audit) -> Result<()> {
+fn check_tokens(tables: &Tables, audit: &mut Audit) -> Result<()> {
     for entry in tables.tokens.iter()? {
-        let key = entry?.0.value();
+        let (key, _) = entry?;
         if let Some(user) = audit.found(accounts::user_of_digest(&tables.tokens, key), NOBODY)?
             && tables.users.get(user)?.is_none()
         {

@@ -3,7 +3,8 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 
 use crate::encoding::key::{DigestKey, FixedKey, IndexKey};
-use crate::encoding::record::{AccountV1, TotalV1, encode_conversation, encode_small};
+use crate::encoding::record::{AccountV1, TotalV1, encode_small};
+use crate::encoding::row::encode_conversation;
 use crate::encoding::stored::Stored;
 use crate::encoding::term::{Field, Term};
 use crate::model::conversation::Conversation;
@@ -88,16 +89,17 @@ fn look_ups_that_lead_astray() {
     check(cut_short, "conversation_ids.v1", "a position is not 8 bytes");
     let orphan = |write: &WriteTransaction| {
         let key = DigestKey([1; 32]);
-        let account = AccountV1 { name: String::new(), number: 99, created_at: 0 };
+        let account = AccountV1 { name: "", number: 99, created_at: 0 };
         let mut tokens = write.open_table(schema::TOKENS).unwrap();
         tokens.insert(key, encode_small(&key, account).as_slice()).unwrap();
     };
     check(orphan, "tokens.v1", "a token's user does not exist");
     let repeat_number = |write: &WriteTransaction| {
-        let mut meta = write.open_table(schema::META).unwrap();
-        meta.insert(b"next_user".as_slice(), 1_u32.to_be_bytes().as_slice()).unwrap();
+        let mut sequences = write.open_table(schema::SEQUENCES).unwrap();
+        let (key, _) = all(&sequences).remove(0);
+        sequences.insert(key, 0_u64.to_be_bytes().as_slice()).unwrap();
     };
-    check(repeat_number, "meta", "a user's number would be given again");
+    check(repeat_number, "sequences.v1", "a user's number would be given again");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod file;
+mod log;
 mod store;
 
 use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp, UserId};

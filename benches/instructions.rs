@@ -1,0 +1,215 @@
+//! How many instructions the hot paths take, counted by callgrind, so that a path that got dearer
+//! shows on a busy machine too. Prints a table against `instructions.json` and fails where a path
+//! takes more than the tolerance above it. `-- --save` writes a new baseline. Needs valgrind.
+//!
+//! Each path runs in a process of its own. What is counted is what happens below [`counted`], on a
+//! store of a fixed size; an insert, which another thread does, is the difference between two runs
+//! of unlike length.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::hint::black_box;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use convodb::{ListRequest, PageSize, Snapshot, Store, UserId};
+use convodb_benches::{lists, places, store_of};
+use convodb_http::{AssistantNames, PageTokens, write_page};
+use convodb_testkit::dataset::Dataset;
+use serde::{Deserialize, Serialize};
+
+/// Names the path that a child process runs, and how often.
+const PATH: &str = "CONVODB_INSTRUCTIONS_PATH";
+const ROUNDS: &str = "CONVODB_INSTRUCTIONS_ROUNDS";
+/// Enough rows for three levels of a tree and for lists that are not one page.
+const ROWS: u64 = 20_000;
+const INSERT: &str = "insert, in groups of 100";
+const GROUP: usize = 100;
+/// Whose rows are inserted, by rank.
+const OWNER: usize = 3;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+#[derive(Serialize, Deserialize)]
+struct Baseline {
+    tolerance_percent: f64,
+    /// Instructions of one run of each path.
+    instructions: BTreeMap<String, u64>,
+}
+
+/// The paths that are counted below [`counted`], and how many runs are.
+const READS: [(&str, u64); 11] = [
+    ("page of 15: unfiltered, deep", 64),
+    ("page of 100: unfiltered, deep", 16),
+    ("page of 15: type, deep", 64),
+    ("page of 100: type, deep", 16),
+    ("page of 15: assistant, deep", 64),
+    ("page of 15: customer, first", 64),
+    ("page of 15: empty", 64),
+    ("cursor, sealed and opened", 64),
+    ("record, decoded borrowed", 100),
+    ("body of 15 rows", 64),
+    ("body of 100 rows", 16),
+];
+
+fn main() -> ExitCode {
+    let done = match (std::env::var(PATH), std::env::var(ROUNDS)) {
+        (Ok(path), Ok(rounds)) => child(&path, &rounds).map(|()| true),
+        _ => parent(std::env::args().any(|argument| argument == "--save")),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Counts all paths and compares them; tells whether all are within the tolerance.
+fn parent(save: bool) -> Outcome<bool> {
+    drop(store_of(ROWS)?);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
+    let mut baseline: Baseline = serde_json::from_slice(&std::fs::read(&file)?)?;
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "| path | instructions | baseline | change |\n|---|---|---|---|")?;
+    let mut within = true;
+    let mut found = BTreeMap::new();
+    for name in READS.map(|(name, _)| name).into_iter().chain([INSERT]) {
+        let count = count(name)?;
+        let (known, change) = match baseline.instructions.get(name) {
+            Some(&known) => {
+                let percent = (count as f64 / known as f64 - 1.0) * 100.0;
+                let dearer = percent > baseline.tolerance_percent;
+                within &= !dearer;
+                let told = if dearer { ", too dear" } else { "" };
+                (known.to_string(), format!("{percent:+.1}%{told}"))
+            }
+            None => ("none".to_owned(), "new".to_owned()),
+        };
+        writeln!(out, "| {name} | {count} | {known} | {change} |")?;
+        found.insert(name.to_owned(), count);
+    }
+    if save {
+        baseline.instructions = found;
+        std::fs::write(&file, serde_json::to_string_pretty(&baseline)? + "\n")?;
+        return Ok(true);
+    }
+    Ok(within)
+}
+
+/// The instructions of one run of a path.
+fn count(name: &str) -> Outcome<u64> {
+    match READS.iter().find(|(read, _)| *read == name) {
+        Some((_, runs)) => Ok(callgrind(name, *runs, Some("*counted*"))? / runs),
+        None => {
+            let [few, many] = [10, 30].map(|groups| callgrind(name, groups, None));
+            Ok((many? - few?) / (20 * GROUP as u64))
+        }
+    }
+}
+
+/// Runs a path so often in a child under callgrind and gives what it collected.
+fn callgrind(name: &str, rounds: u64, toggle: Option<&str>) -> Outcome<u64> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
+    command.args(toggle.map(|function| format!("--toggle-collect={function}")));
+    command.arg(std::env::current_exe()?).env(PATH, name).env(ROUNDS, rounds.to_string());
+    let output = command.output()?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    let collected = told.lines().find_map(|line| line.split_once("Collected :"));
+    match collected {
+        Some((_, count)) if output.status.success() => Ok(count.trim().parse()?),
+        _ => Err(format!("{name}: {told}").into()),
+    }
+}
+
+/// What callgrind collects from.
+#[inline(never)]
+fn counted(work: &mut dyn FnMut()) {
+    work();
+    // Keeps the call from becoming a jump, which would never return here.
+    black_box(());
+}
+
+fn child(path: &str, rounds: &str) -> Outcome<()> {
+    let rounds: usize = rounds.parse()?;
+    if path == INSERT {
+        return insert(rounds);
+    }
+    let (store, owners) = store_of(ROWS)?;
+    let (snapshot, user) = (store.snapshot(), owners[0]);
+    let size = PageSize::new(if path.contains("100") { 100 } else { 15 })?;
+    let requests = requests(path, &snapshot, user, size)?;
+    let pages = requests.iter().map(|request| snapshot.list(user, request));
+    let pages: Vec<_> = pages.collect::<Result<_, _>>()?;
+    let each = |work: &mut dyn FnMut(usize)| {
+        counted(&mut || (0..rounds).for_each(|round| work(round % requests.len())));
+    };
+    match path.split_once(' ').map_or(path, |(kind, _)| kind) {
+        "page" => each(&mut |at| {
+            let page = store.snapshot().list(user, &requests[at]);
+            for row in page.iter().flat_map(|page| page.rows()) {
+                black_box(row);
+            }
+        }),
+        "cursor," => each(&mut |at| {
+            let token = pages[at].next().map(|cursor| snapshot.seal_cursor(cursor));
+            drop(black_box(token.map(|token| snapshot.open_cursor(user, &token))));
+        }),
+        "record," => each(&mut |at| {
+            black_box(pages[at].rows().next());
+        }),
+        _ => each(&mut |at| {
+            let tokens = PageTokens::of(&pages[at], &snapshot);
+            let mut names = AssistantNames::new(snapshot.clone(), user);
+            let mut body = Vec::new();
+            let written = write_page(&mut body, "http://a/list", &pages[at], &tokens, &mut names);
+            drop(black_box((written, body)));
+        }),
+    }
+    Ok(())
+}
+
+/// The pages that a path reads, by turns.
+fn requests(
+    path: &str,
+    snapshot: &Snapshot,
+    user: UserId,
+    size: PageSize,
+) -> Outcome<Vec<ListRequest>> {
+    let lists = lists(snapshot, user)?;
+    let asked = lists.into_iter().find(|(name, _)| path.contains(*name));
+    let filter = asked.map(|(_, filter)| filter).unwrap_or_default();
+    let first =
+        ListRequest { filter: filter.clone(), page_size: Some(size), ..ListRequest::default() };
+    if path.contains("first") || path.contains("empty") {
+        return Ok(vec![first]);
+    }
+    let deep = places(snapshot, user, &filter, size)?.next;
+    if deep.is_empty() { Err(format!("{path}: the list has one page").into()) } else { Ok(deep) }
+}
+
+/// Writes groups of rows into a store in memory.
+fn insert(groups: usize) -> Outcome<()> {
+    let store = Store::in_memory()?;
+    let user = store.write(|transaction| {
+        let user = transaction.create_user("Acme".parse()?, convodb::Timestamp::MIN)?.id;
+        for number in 0..Dataset::assistants(OWNER) {
+            let id = Dataset::assistant(OWNER, number);
+            transaction.create_assistant(user, id, format!("Assistant {number}").parse()?)?;
+        }
+        Ok(user)
+    })?;
+    let mut rows = Dataset::new(1, ROWS).filter(|row| row.owner == OWNER);
+    for _ in 0..groups {
+        let group: Vec<_> = rows.by_ref().take(GROUP).collect();
+        store.write(move |transaction| {
+            group.iter().try_for_each(|row| transaction.insert(user, &row.conversation, &[]))
+        })?;
+    }
+    store.close()?;
+    Ok(())
+}

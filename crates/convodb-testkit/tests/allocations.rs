@@ -1,0 +1,90 @@
+//! A page allocates a few times, and as often for a hundred rows as for one. Counts are the same
+//! on every machine. The allocator counts for each thread alone, and this is a test binary of its
+//! own, so that no other test is in the counts.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::hint::black_box;
+
+use allocation_counter::measure;
+use convodb::{ChannelKind, Filter, ListRequest, PageSize, Snapshot, Store, UserId};
+use convodb_testkit::dataset::{self, Dataset};
+
+/// The buffer of the rows, their places in it, and the way of the scan's cursor down its table,
+/// twice: the look behind the gap, and the scan.
+const SCAN: u64 = 4;
+/// The way of a second cursor, from row to row.
+const STEPS: u64 = 2;
+/// A value that a cursor knows by its fingerprint alone, from the first row that has it.
+const LEARNT_VALUE: u64 = 1;
+
+/// What a page of the list allocates, and how many rows it has, each of which is looked at.
+fn allocations(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> (u64, usize) {
+    let mut rows = 0;
+    let counted = measure(|| {
+        let page = snapshot.list(user, request).unwrap();
+        for row in page.rows() {
+            black_box(row);
+            rows += 1;
+        }
+    });
+    (counted.count_total, rows)
+}
+
+/// The first page, the page after it and the page before that one, where there are any.
+fn pages(snapshot: &Snapshot, user: UserId, first: ListRequest) -> Vec<ListRequest> {
+    let next = snapshot.list(user, &first).unwrap().next().copied().map(ListRequest::at);
+    let prev = next.as_ref().and_then(|next| snapshot.list(user, next).unwrap().prev().copied());
+    [Some(first), next, prev.map(ListRequest::at)].into_iter().flatten().collect()
+}
+
+/// A page of the list allocates `first` times, one from a cursor `from_cursor` times, of whatever
+/// size; and the largest has at least `rows` rows.
+#[track_caller]
+fn check(store: &Store, user: UserId, filter: &Filter, rows: usize, first: u64, from_cursor: u64) {
+    let snapshot = store.snapshot();
+    let mut most_rows = 0;
+    for size in [1, 15, 100] {
+        let page_size = Some(PageSize::new(size).unwrap());
+        let request = ListRequest { filter: filter.clone(), page_size, ..ListRequest::default() };
+        for request in pages(&snapshot, user, request) {
+            let expected = if request.cursor.is_some() { from_cursor } else { first };
+            let (count, rows) = allocations(&snapshot, user, &request);
+            assert_eq!(count, expected, "a page of {size}, {rows} rows, {request:?}");
+            most_rows = most_rows.max(rows);
+        }
+    }
+    assert!(most_rows >= rows, "{most_rows} rows are too few to tell");
+}
+
+#[test]
+fn a_page_of_any_size_allocates_the_same_few_times() {
+    let store = Store::in_memory().unwrap();
+    let (owners, _) = dataset::load(&store, 1, 20_000, |_| {}).unwrap();
+    let check = |filter, rows, first, from_cursor| {
+        check(&store, owners[0], &filter, rows, first, from_cursor);
+    };
+    let all = Filter::default;
+    let kind = Some(ChannelKind::Whatsapp);
+    let assistant = Some(Dataset::assistant(0, 0));
+    let sender_phone = Dataset::sender_phone(0, 1).parse().ok();
+    let customer_phone = || Dataset::customer_phone(0, 0).parse().ok();
+    let external_identifier = Dataset::external_identifier(1).parse().ok();
+
+    check(all(), 100, SCAN, SCAN);
+    check(Filter { kind, ..all() }, 100, SCAN + STEPS, SCAN + STEPS);
+    check(Filter { assistant, ..all() }, 100, SCAN + STEPS, SCAN + STEPS);
+    check(Filter { kind, assistant, ..all() }, 100, SCAN + STEPS, SCAN + STEPS);
+    let learnt = SCAN + STEPS + LEARNT_VALUE;
+    check(Filter { sender_phone, ..all() }, 100, SCAN + STEPS, learnt);
+    let learnt = SCAN + LEARNT_VALUE;
+    check(Filter { customer_phone: customer_phone(), ..all() }, 100, SCAN, learnt);
+    check(Filter { external_identifier, ..all() }, 2, SCAN, learnt);
+
+    let unused = Some(Dataset::assistant(1, 0));
+    let never = Filter { customer_phone: customer_phone(), assistant: unused, ..all() };
+    check(never, 0, SCAN, SCAN);
+    let contradiction =
+        Filter { customer_phone: customer_phone(), kind: Some(ChannelKind::Api), ..all() };
+    check(contradiction, 0, 0, 0);
+}

@@ -1,0 +1,318 @@
+//! The log: what each group of writes put, in a file beside the store, synced before the group is
+//! acknowledged. The tables get it later, many groups at once; after a crash it is read again.
+//!
+//! The file is made of segments, `<store>-log.<first group>`. A segment is cut off when a checkpoint
+//! begins and removed when it is done, so there are hardly ever more than two. All integers are
+//! little-endian; every checksum is xxh3-64 with a seed that is the store's own, so that no other
+//! store's log is ever taken for this one's.
+//!
+//! ```text
+//! segment | "convolog" | format u32 | first group u64 | checksum u64 | records ...
+//! record  | length u32 | group u64 | checksum u64 | what the group put, `length` bytes
+//! ```
+//!
+//! A power cut may tear the last record, which was then not acknowledged: it is passed over, and
+//! the log goes on in a new segment. A record that is damaged while a later one is whole was
+//! acknowledged, and is an error.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use crate::error::{Error, Result};
+use crate::file::{directory_of, sync_directory_of};
+use crate::storage::private::create_private;
+
+const MAGIC: &[u8; 8] = b"convolog";
+const FORMAT: u32 = 1;
+const SEGMENT_HEAD: usize = 28;
+const RECORD_HEAD: usize = 20;
+
+/// The end of a store's log, to append to.
+pub(crate) struct Log {
+    store: PathBuf,
+    seed: u64,
+    segment: Option<File>,
+    /// One record.
+    buffer: Vec<u8>,
+}
+
+impl Log {
+    /// The log of the store at `store`. Nothing is touched before the first append.
+    pub(crate) const fn new(store: PathBuf, seed: u64) -> Self {
+        Self { store, seed, segment: None, buffer: Vec::new() }
+    }
+
+    /// Appends the record of `group`, which `write` writes, and syncs it. After an error it is
+    /// unknown whether the record will be read.
+    pub(crate) fn append(&mut self, group: u64, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        self.buffer.clear();
+        self.buffer.resize(RECORD_HEAD, 0);
+        write(&mut self.buffer);
+        let length = self.buffer.len() - RECORD_HEAD;
+        let length = u32::try_from(length).map_err(|_| Error::Invalid {
+            field: "write",
+            reason: "must not put more than 4 GiB at once",
+        })?;
+        self.buffer[..4].copy_from_slice(&length.to_le_bytes());
+        self.buffer[4..12].copy_from_slice(&group.to_le_bytes());
+        let checksum = record_checksum(self.seed, group, &self.buffer[RECORD_HEAD..]);
+        self.buffer[12..RECORD_HEAD].copy_from_slice(&checksum.to_le_bytes());
+        let segment = match &mut self.segment {
+            Some(segment) => segment,
+            none => none.insert(create_segment(&self.store, self.seed, group)?),
+        };
+        segment.write_all(&self.buffer)?;
+        segment.sync_data()?;
+        Ok(())
+    }
+
+    /// Ends the segment: the next append begins another.
+    pub(crate) fn cut(&mut self) {
+        self.segment = None;
+    }
+
+    /// Removes the segments that begin no later than with `group`: the tables have what they hold.
+    /// None of them may be the one that is appended to.
+    pub(crate) fn forget(&self, group: u64) -> Result<()> {
+        for (first, path) in segments(&self.store)? {
+            if first <= group {
+                fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn record_checksum(seed: u64, group: u64, payload: &[u8]) -> u64 {
+    xxh3_64_with_seed(payload, seed ^ group)
+}
+
+fn create_segment(store: &Path, seed: u64, first: u64) -> Result<File> {
+    let path = segment_path(store, first);
+    // What a crash left under the name holds no record that was acknowledged.
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
+    }
+    let mut file = create_private(&path)?;
+    file.write_all(&segment_head(seed, first))?;
+    file.sync_all()?;
+    sync_directory_of(&path)?;
+    Ok(file)
+}
+
+fn segment_head(seed: u64, first: u64) -> [u8; SEGMENT_HEAD] {
+    let mut head = [0; SEGMENT_HEAD];
+    head[..8].copy_from_slice(MAGIC);
+    head[8..12].copy_from_slice(&FORMAT.to_le_bytes());
+    head[12..20].copy_from_slice(&first.to_le_bytes());
+    let checksum = xxh3_64_with_seed(&head[..20], seed);
+    head[20..].copy_from_slice(&checksum.to_le_bytes());
+    head
+}
+
+fn segment_prefix(store: &Path) -> OsString {
+    let mut prefix = store.file_name().unwrap_or_default().to_owned();
+    prefix.push("-log.");
+    prefix
+}
+
+fn segment_path(store: &Path, first: u64) -> PathBuf {
+    let mut name = segment_prefix(store);
+    name.push(format!("{first:020}"));
+    store.with_file_name(name)
+}
+
+/// The segments of a store's log: the first group of each, and where it is, in order.
+pub(crate) fn segments(store: &Path) -> Result<Vec<(u64, PathBuf)>> {
+    let prefix = segment_prefix(store);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory_of(store))? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let number = name.strip_prefix(prefix.as_encoded_bytes());
+        let first = number.and_then(|number| str::from_utf8(number).ok()?.parse().ok());
+        found.extend(first.map(|first| (first, path)));
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+const fn damaged(what: &'static str) -> Error {
+    Error::Corrupted { table: "log", what }
+}
+
+/// Gives every group after `after` to `take`, in order, and tells the last of them, or `after`.
+///
+/// # Errors
+/// [`Error::Corrupted`] where a group that was acknowledged is missing or damaged, or `take` gives
+/// none, or a fault of the disk.
+pub(crate) fn read(
+    store: &Path,
+    seed: u64,
+    after: u64,
+    mut take: impl FnMut(&[u8]) -> Option<()>,
+) -> Result<u64> {
+    let segments = segments(store)?;
+    let mut last = after;
+    for (at, (first, path)) in segments.iter().enumerate() {
+        let next_segment = segments.get(at + 1).map(|(first, _)| *first);
+        let bytes = fs::read(path)?;
+        let Some(mut rest) = bytes.strip_prefix(&segment_head(seed, *first)) else {
+            // The head is synced before the first record is written.
+            if next_segment.is_none() && bytes.len() <= SEGMENT_HEAD {
+                break;
+            }
+            return Err(damaged("a segment is not this store's, or its head is damaged"));
+        };
+        if *first > last + 1 {
+            return Err(damaged("groups are missing"));
+        }
+        let mut expected = *first;
+        while let Some((payload, after_record)) = record(rest, seed, expected) {
+            if expected == last + 1 {
+                take(payload).ok_or(damaged("a group is not what was put"))?;
+                last = expected;
+            }
+            expected += 1;
+            rest = after_record;
+        }
+        let goes_on = next_segment.is_some_and(|next| next <= last + 1);
+        if !goes_on && expected > after && has_later(rest, seed, expected) {
+            return Err(damaged("a record is damaged"));
+        }
+    }
+    Ok(last)
+}
+
+/// The record of `group` at the front of `bytes`, if it is whole, and what comes after it.
+fn record(bytes: &[u8], seed: u64, group: u64) -> Option<(&[u8], &[u8])> {
+    let (head, rest) = bytes.split_first_chunk::<RECORD_HEAD>()?;
+    let (length, head) = head.split_first_chunk()?;
+    let (stored_group, head) = head.split_first_chunk()?;
+    let (checksum, _) = head.split_first_chunk()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let (payload, rest) = rest.split_at_checked(length)?;
+    let whole = u64::from_le_bytes(*stored_group) == group
+        && u64::from_le_bytes(*checksum) == record_checksum(seed, group, payload);
+    whole.then_some((payload, rest))
+}
+
+/// Whether a whole record of a group after `group` lies anywhere in `bytes`.
+fn has_later(bytes: &[u8], seed: u64, group: u64) -> bool {
+    (0..bytes.len()).any(|at| {
+        let bytes = &bytes[at..];
+        let stored = bytes.get(4..12).and_then(|group| group.try_into().ok());
+        let later = stored.map(u64::from_le_bytes).filter(|stored| *stored > group);
+        later.is_some_and(|later| record(bytes, seed, later).is_some())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SEED: u64 = 77;
+
+    struct Fixture {
+        _directory: tempfile::TempDir,
+        store: PathBuf,
+    }
+
+    /// Three groups in a segment, the second cut off after them, and two in another.
+    fn fixture() -> Fixture {
+        let directory = tempfile::tempdir().unwrap();
+        let store = directory.path().join("store");
+        let mut log = Log::new(store.clone(), SEED);
+        for (group, length) in (1..=5).zip([10, 20, 30, 40, 50]) {
+            log.append(group, |out| out.resize(out.len() + length, b'a')).unwrap();
+            if group == 3 {
+                log.cut();
+            }
+        }
+        Fixture { _directory: directory, store }
+    }
+
+    fn lengths(store: &Path, after: u64) -> Result<Vec<usize>> {
+        let mut lengths = Vec::new();
+        let last = read(store, SEED, after, |payload| {
+            lengths.push(payload.len());
+            Some(())
+        })?;
+        assert_eq!(last, after + lengths.len() as u64);
+        Ok(lengths)
+    }
+
+    #[test]
+    fn groups_are_read_in_order_from_any_on() {
+        let fixture = fixture();
+        assert_eq!(lengths(&fixture.store, 0).unwrap(), [10, 20, 30, 40, 50]);
+        assert_eq!(lengths(&fixture.store, 2).unwrap(), [30, 40, 50]);
+        assert_eq!(lengths(&fixture.store, 5).unwrap(), [0; 0]);
+        let log = Log::new(fixture.store.clone(), SEED);
+        log.forget(3).unwrap();
+        assert_eq!(lengths(&fixture.store, 3).unwrap(), [40, 50]);
+        assert!(lengths(&fixture.store, 2).is_err(), "group 3 is missing");
+    }
+
+    #[test]
+    fn a_torn_end_is_passed_over_and_nothing_else_is() {
+        let fixture = fixture();
+        let all = segments(&fixture.store).unwrap();
+        let (last, whole) = (&all[1].1, fs::read(&all[1].1).unwrap());
+        for cut in 0..whole.len() {
+            fs::write(last, &whole[..cut]).unwrap();
+            let kept = if cut >= whole.len() - 50 - RECORD_HEAD { 4 } else { 3 };
+            assert_eq!(lengths(&fixture.store, 0).unwrap().len(), kept, "cut at {cut}");
+        }
+        fs::write(last, &whole).unwrap();
+        let (first, whole) = (&all[0].1, fs::read(&all[0].1).unwrap());
+        for cut in 0..whole.len() {
+            fs::write(first, &whole[..cut]).unwrap();
+            assert!(lengths(&fixture.store, 0).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_told_where_a_later_record_is_whole() {
+        let fixture = fixture();
+        let all = segments(&fixture.store).unwrap();
+        for (path, may_be_torn) in [(&all[0].1, usize::MAX), (&all[1].1, 50 + RECORD_HEAD)] {
+            let whole = fs::read(path).unwrap();
+            for at in 0..whole.len() {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 4;
+                fs::write(path, &flipped).unwrap();
+                let read = lengths(&fixture.store, 0);
+                if whole.len() - at <= may_be_torn && may_be_torn != usize::MAX {
+                    assert_eq!(read.unwrap(), [10, 20, 30, 40], "the last record, at {at}");
+                } else {
+                    assert!(matches!(read, Err(Error::Corrupted { table: "log", .. })), "{at}");
+                }
+            }
+            fs::write(path, &whole).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_torn_record_is_written_again_in_a_new_segment() {
+        let fixture = fixture();
+        let all = segments(&fixture.store).unwrap();
+        let whole = fs::read(&all[1].1).unwrap();
+        fs::write(&all[1].1, &whole[..whole.len() - 1]).unwrap();
+        let mut log = Log::new(fixture.store.clone(), SEED);
+        log.append(5, |out| out.extend([0; 7])).unwrap();
+        assert_eq!(lengths(&fixture.store, 0).unwrap(), [10, 20, 30, 40, 7]);
+    }
+
+    #[test]
+    fn another_stores_log_is_refused() {
+        let fixture = fixture();
+        let other = read(&fixture.store, SEED + 1, 0, |_| Some(()));
+        assert!(matches!(other, Err(Error::Corrupted { table: "log", .. })));
+    }
+}

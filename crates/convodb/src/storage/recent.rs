@@ -1,0 +1,278 @@
+//! A sorted map of which a copy costs nothing: nodes are shared until one of the copies changes, and
+//! then only those on the way to the change are copied. The writer changes its own; each commit
+//! publishes a copy, which readers keep for as long as they like.
+//!
+//! A B+ tree of nodes of up to 64 entries. A look-up costs a binary search a level: three levels
+//! for the 260,000 entries that a table's share of the tail hardly ever reaches. Nodes are split
+//! when full and dropped when empty, but never merged: entries are taken out only by what undoes
+//! a put.
+
+use std::sync::Arc;
+
+/// The most entries of a node.
+const FULL: usize = 64;
+
+/// See the head of this file.
+#[derive(Clone)]
+pub(crate) struct Recent<K, V> {
+    root: Node<K, V>,
+}
+
+#[derive(Clone)]
+enum Node<K, V> {
+    Leaf(Arc<Vec<(K, V)>>),
+    /// Each child with a key that is not above its first and is above all of the child before.
+    Branch(Arc<Vec<(K, Node<K, V>)>>),
+}
+
+impl<K, V> Default for Recent<K, V> {
+    fn default() -> Self {
+        Self { root: Node::Leaf(Arc::default()) }
+    }
+}
+
+impl<K: Ord + Copy, V: Clone> Recent<K, V> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.root.is_empty()
+    }
+
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        let mut node = &self.root;
+        loop {
+            match node {
+                Node::Leaf(entries) => {
+                    let at = entries.binary_search_by(|(other, _)| other.cmp(key)).ok()?;
+                    return Some(&entries[at].1);
+                }
+                Node::Branch(children) => node = &children[child_of(children, key)].1,
+            }
+        }
+    }
+
+    /// Puts a value and gives the one that it replaced.
+    pub(crate) fn put(&mut self, key: K, value: V) -> Option<V> {
+        let (replaced, split) = self.root.put(key, value);
+        if let Some(right) = split {
+            let left = std::mem::replace(&mut self.root, Node::Leaf(Arc::default()));
+            let children =
+                [left, right].into_iter().filter_map(|node| Some((*node.first()?.0, node)));
+            self.root = Node::Branch(Arc::new(children.collect()));
+        }
+        replaced
+    }
+
+    /// Takes an entry out.
+    pub(crate) fn take(&mut self, key: &K) {
+        self.root.take(key);
+    }
+
+    /// The first entry that is not below `key`.
+    pub(crate) fn at_or_above(&self, key: &K) -> Option<(&K, &V)> {
+        self.root.first_where(&|other| other >= key)
+    }
+
+    /// The first entry above `key`.
+    pub(crate) fn above(&self, key: &K) -> Option<(&K, &V)> {
+        self.root.first_where(&|other| other > key)
+    }
+
+    /// The last entry that is not above `key`.
+    pub(crate) fn at_or_below(&self, key: &K) -> Option<(&K, &V)> {
+        self.root.last_where(&|other| other <= key)
+    }
+
+    /// The last entry below `key`.
+    pub(crate) fn below(&self, key: &K) -> Option<(&K, &V)> {
+        self.root.last_where(&|other| other < key)
+    }
+
+    /// All entries in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        std::iter::successors(self.root.first(), |(key, _)| self.above(key))
+    }
+}
+
+/// The child that has `key` if any has.
+fn child_of<K: Ord, N>(children: &[(K, N)], key: &K) -> usize {
+    children.partition_point(|(first, _)| first <= key).saturating_sub(1)
+}
+
+impl<K: Ord + Copy, V: Clone> Node<K, V> {
+    fn is_empty(&self) -> bool {
+        match self {
+            Node::Leaf(entries) => entries.is_empty(),
+            Node::Branch(children) => children.is_empty(),
+        }
+    }
+
+    /// The replaced value, and the right half of a node that grew too full.
+    fn put(&mut self, key: K, value: V) -> (Option<V>, Option<Self>) {
+        match self {
+            Node::Leaf(entries) => {
+                let entries = Arc::make_mut(entries);
+                match entries.binary_search_by(|(other, _)| other.cmp(&key)) {
+                    Ok(at) => return (Some(std::mem::replace(&mut entries[at].1, value)), None),
+                    Err(at) => entries.insert(at, (key, value)),
+                }
+                (None, split(entries).map(|right| Node::Leaf(Arc::new(right))))
+            }
+            Node::Branch(children) => {
+                let children = Arc::make_mut(children);
+                let at = child_of(children, &key);
+                let Some((first, child)) = children.get_mut(at) else {
+                    *self = Node::Leaf(Arc::new(vec![(key, value)]));
+                    return (None, None);
+                };
+                *first = key.min(*first);
+                let (replaced, right) = child.put(key, value);
+                if let Some(right) = right
+                    && let Some((first, _)) = right.first()
+                {
+                    children.insert(at + 1, (*first, right));
+                }
+                (replaced, split(children).map(|right| Node::Branch(Arc::new(right))))
+            }
+        }
+    }
+
+    fn take(&mut self, key: &K) {
+        match self {
+            Node::Leaf(entries) => {
+                if let Ok(at) = entries.binary_search_by(|(other, _)| other.cmp(key)) {
+                    Arc::make_mut(entries).remove(at);
+                }
+            }
+            Node::Branch(children) => {
+                let children = Arc::make_mut(children);
+                let at = child_of(children, key);
+                if let Some((_, child)) = children.get_mut(at) {
+                    child.take(key);
+                    if child.is_empty() {
+                        children.remove(at);
+                    }
+                }
+            }
+        }
+    }
+
+    fn first(&self) -> Option<(&K, &V)> {
+        self.first_where(&|_| true)
+    }
+
+    /// The first entry with a key for which `from` holds, as it does for all keys above it.
+    fn first_where(&self, from: &impl Fn(&K) -> bool) -> Option<(&K, &V)> {
+        match self {
+            Node::Leaf(entries) => {
+                let at = entries.partition_point(|(key, _)| !from(key));
+                entries.get(at).map(|(key, value)| (key, value))
+            }
+            Node::Branch(children) => {
+                // The child before the first that lies wholly within may end within.
+                let within = children.partition_point(|(first, _)| !from(first));
+                let before = within.checked_sub(1).and_then(|at| children[at].1.first_where(from));
+                before.or_else(|| children.get(within).and_then(|(_, node)| node.first_where(from)))
+            }
+        }
+    }
+
+    /// The last entry with a key for which `until` holds, as it does for all keys below it.
+    fn last_where(&self, until: &impl Fn(&K) -> bool) -> Option<(&K, &V)> {
+        match self {
+            Node::Leaf(entries) => {
+                let end = entries.partition_point(|(key, _)| until(key));
+                entries[..end].last().map(|(key, value)| (key, value))
+            }
+            Node::Branch(children) => {
+                // A child's first key may be gone, so that the child holds nothing that low.
+                let end = children.partition_point(|(first, _)| until(first));
+                children[..end].iter().rev().find_map(|(_, node)| node.last_where(until))
+            }
+        }
+    }
+}
+
+/// Takes the right half off entries that are too many.
+fn split<T>(entries: &mut Vec<T>) -> Option<Vec<T>> {
+    (entries.len() > FULL).then(|| entries.split_off(FULL / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Put(u16, u8),
+        Take(u16),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            3 => (0..2_000_u16, any::<u8>()).prop_map(|(key, value)| Step::Put(key, value)),
+            1 => (0..2_000_u16).prop_map(Step::Take),
+        ]
+    }
+
+    #[track_caller]
+    fn check(recent: &Recent<u16, u8>, map: &BTreeMap<u16, u8>) {
+        assert!(recent.iter().eq(map.iter()));
+        assert_eq!(recent.is_empty(), map.is_empty());
+        for key in (0..2_001).step_by(7) {
+            assert_eq!(recent.get(&key), map.get(&key));
+            assert_eq!(recent.at_or_above(&key), map.range(key..).next());
+            assert_eq!(recent.above(&key), map.range(key + 1..).next());
+            assert_eq!(recent.at_or_below(&key), map.range(..=key).next_back());
+            assert_eq!(recent.below(&key), map.range(..key).next_back());
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// It is a map, and a copy of it stays what it was.
+        #[test]
+        fn it_is_a_sorted_map_and_its_copies_stay(
+            before in prop::collection::vec(step(), 0..1_500),
+            after in prop::collection::vec(step(), 0..1_500),
+        ) {
+            let (mut recent, mut map) = (Recent::default(), BTreeMap::new());
+            let mut run = |steps: Vec<Step>, recent: &mut Recent<u16, u8>| {
+                for step in steps {
+                    match step {
+                        Step::Put(key, value) => {
+                            assert_eq!(recent.put(key, value), map.insert(key, value));
+                        }
+                        Step::Take(key) => {
+                            recent.take(&key);
+                            map.remove(&key);
+                        }
+                    }
+                }
+                map.clone()
+            };
+            let then = run(before, &mut recent);
+            let copy = recent.clone();
+            let now = run(after, &mut recent);
+            check(&recent, &now);
+            check(&copy, &then);
+        }
+
+        /// All of it goes, in any order.
+        #[test]
+        fn it_can_be_emptied(keys in prop::collection::hash_set(0..5_000_u16, 0..1_000)) {
+            let mut recent = Recent::default();
+            for key in &keys {
+                recent.put(*key, ());
+            }
+            for key in &keys {
+                recent.take(key);
+            }
+            prop_assert!(recent.is_empty());
+            prop_assert_eq!(recent.iter().count(), 0);
+            recent.put(7, ());
+            prop_assert_eq!(recent.iter().count(), 1);
+        }
+    }
+}

@@ -1,0 +1,414 @@
+//! One table as of one commit: what is stored in redb, and above it what is newer and still in
+//! memory, its part of the *tail*. Readers see one ordered table; where the tail holds nothing, that
+//! costs them one comparison.
+//!
+//! The writer's own copy also keeps a journal of the group in hand, so that a write of it can be
+//! taken back, and the group be put into the log. A clone is the table as it is, without journal.
+
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use redb::{
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition,
+    WriteTransaction,
+};
+
+use crate::encoding::key::FixedKey;
+use crate::encoding::stored::Stored;
+use crate::error::Result;
+use crate::storage::content::{Content, Found, Newer};
+use crate::storage::recent::Recent;
+use crate::storage::sorted::insert_sorted;
+use crate::storage::walk::{Gap, Travel, Walk};
+
+/// See the head of this file.
+pub(crate) struct Table<K: FixedKey, V: Content> {
+    definition: TableDefinition<'static, Stored<K>, V>,
+    stored: Arc<ReadOnlyTable<Stored<K>, V>>,
+    recent: Recent<K, Newer<V>>,
+    journal: Journal<K, V>,
+}
+
+/// What the writer remembers of a table.
+struct Journal<K: FixedKey, V: Content> {
+    /// The changes of the group in hand, in order.
+    changes: Vec<Change<K, V>>,
+    /// How many of them are kept, whatever the write in hand comes to.
+    kept: usize,
+    /// What changed since a checkpoint began to carry the tail into the table.
+    since: Option<Recent<K, Newer<V>>>,
+}
+
+struct Change<K: FixedKey, V: Content> {
+    key: K,
+    /// What the tail held.
+    before: Option<Newer<V>>,
+    after: Newer<V>,
+}
+
+impl<K: FixedKey, V: Content> Default for Journal<K, V> {
+    fn default() -> Self {
+        Self { changes: Vec::new(), kept: 0, since: None }
+    }
+}
+
+impl<K: FixedKey, V: Content> Clone for Table<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            definition: self.definition,
+            stored: self.stored.clone(),
+            recent: self.recent.clone(),
+            journal: Journal::default(),
+        }
+    }
+}
+
+impl<K: FixedKey, V: Content> Table<K, V> {
+    pub(crate) fn open(
+        read: &ReadTransaction,
+        definition: TableDefinition<'static, Stored<K>, V>,
+    ) -> Result<Self> {
+        let stored = Arc::new(read.open_table(definition)?);
+        Ok(Self { definition, stored, recent: Recent::default(), journal: Journal::default() })
+    }
+
+    /// The value of a key. One descent, if the tail does not hold it.
+    pub(crate) fn get(&self, key: K) -> Result<Option<Found<'_, V>>> {
+        match self.recent.get(&key) {
+            Some(newer) => Ok(newer.as_ref().map(Found::Recent)),
+            None => Ok(ReadableTable::get(&*self.stored, key)?.map(Found::Stored)),
+        }
+    }
+
+    /// A walk from a gap. One descent.
+    pub(crate) fn walk(&self, gap: Gap<K>, travel: Travel) -> Result<Walk<'_, K, V>> {
+        Walk::new(&self.stored, &self.recent, gap, travel)
+    }
+
+    /// The entries of a range, in order. One descent, then a step each.
+    pub(crate) fn range(
+        &self,
+        range: RangeInclusive<K>,
+    ) -> Result<impl Iterator<Item = Result<(K, Found<'_, V>)>>> {
+        let (first, last) = range.into_inner();
+        let mut walk = self.walk(Gap::Before(first), Travel::Up)?;
+        let entries = std::iter::from_fn(move || walk.step().transpose());
+        Ok(entries.take_while(move |entry| !matches!(entry, Ok((key, _)) if *key > last)))
+    }
+
+    /// The last entry of a range. One descent.
+    pub(crate) fn last(&self, range: RangeInclusive<K>) -> Result<Option<(K, Found<'_, V>)>> {
+        let (first, last) = range.into_inner();
+        let found = self.walk(Gap::After(last), Travel::Down)?.step()?;
+        Ok(found.filter(|(key, _)| *key >= first))
+    }
+
+    /// All entries, in order.
+    pub(crate) fn iter(&self) -> Result<impl Iterator<Item = Result<(K, Found<'_, V>)>>> {
+        let mut walk = self.walk(Gap::Before(K::decode(&[])), Travel::Up)?;
+        Ok(std::iter::from_fn(move || walk.step().transpose()))
+    }
+
+    /// About how many entries there are.
+    pub(crate) fn estimate(&self) -> Result<u64> {
+        Ok(self.stored.len()? + self.recent.iter().count() as u64)
+    }
+
+    pub(crate) fn put(&mut self, key: K, value: V::SelfType<'_>) {
+        self.change(key, Some(V::hold(value)));
+    }
+
+    /// Removes a key, if it is there.
+    pub(crate) fn remove(&mut self, key: K) -> Result<()> {
+        if self.get(key)?.is_some() {
+            self.change(key, None);
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, key: K, after: Newer<V>) {
+        let before = self.recent.put(key, after.clone());
+        self.journal.changes.push(Change { key, before, after });
+    }
+}
+
+/// What the writer does with each table, whatever its keys and values are.
+pub(crate) trait Layer {
+    /// Whether the tail holds nothing.
+    fn is_stored(&self) -> bool;
+    /// Keeps all changes of the group so far.
+    fn keep(&mut self);
+    /// Takes back what was changed since the last [`Layer::keep`].
+    fn roll_back(&mut self);
+    /// Takes back the whole group.
+    fn undo(&mut self);
+    /// How much the group changes.
+    fn weigh(&self) -> Weight;
+    /// Appends what the group put, for the log.
+    fn encode(&self, out: &mut Vec<u8>);
+    /// Puts again what [`Layer::encode`] appended; `None` for other bytes.
+    fn replay(&mut self, bytes: &mut &[u8]) -> Option<()>;
+    /// Ends the group: what it changed stays.
+    fn settle(&mut self);
+    /// A checkpoint begins: remembers what changes from now on.
+    fn freeze(&mut self);
+    /// A checkpoint is done: what was in the tail when it began is stored.
+    fn thaw(&mut self, read: &ReadTransaction) -> Result<()>;
+    /// Writes the tail into the stored table.
+    fn store(&self, write: &WriteTransaction) -> Result<()>;
+}
+
+/// See [`Layer::weigh`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Weight {
+    /// Bytes of the keys and values that it puts.
+    pub(crate) bytes: usize,
+    pub(crate) changes: usize,
+    /// How many of the changes remove a key.
+    pub(crate) removals: usize,
+}
+
+impl<K: FixedKey, V: Content> Layer for Table<K, V> {
+    fn is_stored(&self) -> bool {
+        self.recent.is_empty()
+    }
+
+    fn keep(&mut self) {
+        self.journal.kept = self.journal.changes.len();
+    }
+
+    fn roll_back(&mut self) {
+        while self.journal.changes.len() > self.journal.kept {
+            match self.journal.changes.pop() {
+                Some(Change { key, before: Some(newer), .. }) => {
+                    self.recent.put(key, newer);
+                }
+                Some(Change { key, before: None, .. }) => self.recent.take(&key),
+                None => {}
+            }
+        }
+    }
+
+    fn undo(&mut self) {
+        self.journal.kept = 0;
+        self.roll_back();
+    }
+
+    fn weigh(&self) -> Weight {
+        let bytes = |held: &V::Held| K::WIDTH + V::weigh(held);
+        let changes = &self.journal.changes;
+        Weight {
+            bytes: changes.iter().filter_map(|change| change.after.as_ref().map(bytes)).sum(),
+            changes: changes.len(),
+            removals: changes.iter().filter(|change| change.after.is_none()).count(),
+        }
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let puts = || {
+            let changes = self.journal.changes.iter();
+            changes.filter_map(|change| Some((change.key, change.after.as_ref()?)))
+        };
+        // A group is bounded by memory, and so is far from four milliards of puts.
+        let count = u32::try_from(puts().count()).unwrap_or(u32::MAX);
+        out.extend_from_slice(&count.to_le_bytes());
+        for (key, held) in puts() {
+            out.extend_from_slice(key.encode().as_ref());
+            V::encode(held, out);
+        }
+    }
+
+    fn replay(&mut self, bytes: &mut &[u8]) -> Option<()> {
+        let (count, rest) = bytes.split_first_chunk()?;
+        *bytes = rest;
+        for _ in 0..u32::from_le_bytes(*count) {
+            let (key, rest) = bytes.split_at_checked(K::WIDTH)?;
+            *bytes = rest;
+            self.recent.put(K::decode(key), Some(V::decode(bytes)?));
+        }
+        Some(())
+    }
+
+    fn settle(&mut self) {
+        let changes = self.journal.changes.drain(..);
+        if let Some(since) = &mut self.journal.since {
+            for change in changes {
+                since.put(change.key, change.after);
+            }
+        }
+        self.journal.kept = 0;
+    }
+
+    fn freeze(&mut self) {
+        self.journal.since = Some(Recent::default());
+    }
+
+    fn thaw(&mut self, read: &ReadTransaction) -> Result<()> {
+        self.stored = Arc::new(read.open_table(self.definition)?);
+        self.recent = self.journal.since.take().unwrap_or_default();
+        // The group in hand stands above what was settled.
+        for change in &mut self.journal.changes {
+            change.before = self.recent.put(change.key, change.after.clone());
+        }
+        Ok(())
+    }
+
+    fn store(&self, write: &WriteTransaction) -> Result<()> {
+        if self.recent.is_empty() {
+            return Ok(());
+        }
+        let mut table = write.open_table(self.definition)?;
+        for (key, _) in self.recent.iter().filter(|(_, newer)| newer.is_none()) {
+            table.remove(*key)?;
+        }
+        let puts = self.recent.iter().filter_map(|(key, newer)| Some(Ok((*key, newer.as_ref()?))));
+        insert_sorted(&mut table, puts, |held| V::show(held))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::encoding::key::NumberKey;
+    use crate::model::id::UserId;
+    use crate::storage::schema::ASSISTANT_NUMBERS;
+    use crate::storage::tables::{Records, Tables};
+    use crate::testing::RawStore;
+
+    const OWNER: UserId = UserId::new(77);
+
+    const fn key(number: u32) -> NumberKey {
+        NumberKey { owner: OWNER, number }
+    }
+
+    fn change(table: &mut Records<NumberKey>, map: &mut BTreeMap<u32, u8>, number: u32, to: u8) {
+        if to == 0 {
+            table.remove(key(number)).unwrap();
+            map.remove(&number);
+        } else {
+            table.put(key(number), &[to]);
+            map.insert(number, to);
+        }
+    }
+
+    fn all(table: &Records<NumberKey>) -> BTreeMap<u32, u8> {
+        let entries = table.range(key(0)..=key(u32::MAX)).unwrap().map(Result::unwrap);
+        entries.map(|(key, value)| (key.number, value.value()[0])).collect()
+    }
+
+    /// Every walk from every gap, and what lies behind it.
+    fn check_walks(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
+        let numbers = |range: Vec<u32>, travel| match travel {
+            Travel::Up => range,
+            Travel::Down => range.into_iter().rev().collect(),
+        };
+        for number in 0..42 {
+            let below: Vec<u32> = map.range(..number).map(|(number, _)| *number).collect();
+            let above: Vec<u32> = map.range(number..).map(|(number, _)| *number).collect();
+            for travel in [Travel::Up, Travel::Down] {
+                let (ahead, behind) = match travel {
+                    Travel::Up => (above.clone(), below.last()),
+                    Travel::Down => (below.clone(), above.first()),
+                };
+                let gaps = [
+                    Some(Gap::Before(key(number))),
+                    number.checked_sub(1).map(|n| Gap::After(key(n))),
+                ];
+                for gap in gaps.into_iter().flatten() {
+                    let mut walk = table.walk(gap, travel).unwrap();
+                    let found = walk.behind().unwrap().filter(|key| key.owner == OWNER);
+                    assert_eq!(found.map(|key| key.number).as_ref(), behind);
+                    let steps = std::iter::from_fn(|| walk.step().unwrap()).map(|(key, _)| key);
+                    let seen: Vec<u32> =
+                        steps.filter(|key| key.owner == OWNER).map(|key| key.number).collect();
+                    assert_eq!(seen, numbers(ahead.clone(), travel));
+                }
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        /// Stored entries with any puts and removals above them are one ordered map.
+        #[test]
+        fn the_tail_and_what_is_stored_are_one_table(
+            stored in prop::collection::btree_map(0..40_u32, 1..9_u8, 0..40),
+            changes in prop::collection::vec((0..40_u32, 0..9_u8), 0..40),
+        ) {
+            let store = RawStore::new();
+            store.write(|write| {
+                let mut table = write.open_table(ASSISTANT_NUMBERS).unwrap();
+                for (number, value) in &stored {
+                    table.insert(key(*number), [*value].as_slice()).unwrap();
+                }
+            });
+            let mut table = store.tables().assistant_numbers;
+            let mut map = stored.clone();
+            for (number, to) in changes {
+                change(&mut table, &mut map, number, to);
+            }
+            prop_assert_eq!(all(&table), map.clone());
+            check_walks(&table, &map);
+            for number in 0..41 {
+                let found = table.get(key(number)).unwrap().map(|value| value.value()[0]);
+                prop_assert_eq!(found, map.get(&number).copied());
+                let last = table.last(key(3)..=key(number.max(3))).unwrap().map(|(key, _)| key.number);
+                prop_assert_eq!(last, map.range(3..=number.max(3)).next_back().map(|(n, _)| *n));
+            }
+            store.write(|write| table.store(write).unwrap());
+            prop_assert_eq!(all(&store.tables().assistant_numbers), map);
+            table.undo();
+            prop_assert_eq!(all(&table), stored);
+        }
+    }
+
+    /// A checkpoint ends while a group is in hand: what was settled before it began is stored, and
+    /// everything after stays in the tail, the group's own changes so that they can be taken back.
+    #[test]
+    fn a_group_in_hand_outlives_a_checkpoint() {
+        let store = RawStore::new();
+        let mut tables = store.tables();
+        let put = |tables: &mut Tables, number| tables.assistant_numbers.put(key(number), &[1]);
+        put(&mut tables, 1);
+        tables.settle();
+        tables.freeze();
+        let mut frozen = tables.clone();
+        put(&mut tables, 2);
+        tables.settle();
+        put(&mut tables, 3);
+        store.write(|write| frozen.store(write).unwrap());
+        tables.assistant_numbers.thaw(&store.read()).unwrap();
+
+        let numbers =
+            |tables: &Tables| all(&tables.assistant_numbers).into_keys().collect::<Vec<_>>();
+        assert_eq!(numbers(&tables), [1, 2, 3]);
+        assert_eq!(numbers(&store.tables()), [1]);
+        tables.undo();
+        assert_eq!(numbers(&tables), [1, 2]);
+    }
+
+    #[test]
+    fn what_a_group_put_is_replayed() {
+        let store = RawStore::new();
+        let mut tables = store.tables();
+        let mut map = BTreeMap::new();
+        for (number, to) in [(3, 1), (2, 2), (3, 4)] {
+            change(&mut tables.assistant_numbers, &mut map, number, to);
+        }
+        let mut bytes = Vec::new();
+        tables.encode(&mut bytes);
+        let mut replayed = store.tables();
+        replayed.replay(&bytes).unwrap();
+        assert_eq!(all(&replayed.assistant_numbers), map);
+        for cut in 0..bytes.len() {
+            assert!(store.tables().replay(&bytes[..cut]).is_none(), "cut at {cut}");
+        }
+        bytes.push(0);
+        assert!(store.tables().replay(&bytes).is_none());
+    }
+}

@@ -1,0 +1,162 @@
+//! A walk through a table, one way: a redb cursor over what is stored and, beside it, what the tail
+//! holds. (One of the few files that hold a redb cursor.)
+//!
+//! One descent; a step is a step of redb's cursor and one comparison. A stored entry that lies
+//! beyond the next of the tail is stepped back over, so only where both alternate is it read twice.
+
+use std::cmp::Ordering;
+use std::ops::Bound;
+
+use redb::{ReadOnlyTable, ReadableTable};
+
+use crate::encoding::key::FixedKey;
+use crate::encoding::stored::Stored;
+use crate::error::Result;
+use crate::storage::content::{Content, Found, Newer};
+use crate::storage::recent::Recent;
+
+/// Which way a walk goes through the keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Travel {
+    Up,
+    Down,
+}
+
+impl Travel {
+    const fn back(self) -> Self {
+        match self {
+            Travel::Up => Travel::Down,
+            Travel::Down => Travel::Up,
+        }
+    }
+
+    /// How `key` stands to `other` on the way: `Less` is sooner.
+    pub(crate) fn order<K: Ord>(self, key: &K, other: &K) -> Ordering {
+        match self {
+            Travel::Up => key.cmp(other),
+            Travel::Down => other.cmp(key),
+        }
+    }
+}
+
+/// A place between two keys.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Gap<K> {
+    Before(K),
+    After(K),
+}
+
+/// See the head of this file.
+pub(crate) struct Walk<'t, K: FixedKey, V: Content> {
+    table: &'t ReadOnlyTable<Stored<K>, V>,
+    recent: &'t Recent<K, Newer<V>>,
+    gap: Gap<K>,
+    travel: Travel,
+    cursor: redb::Cursor<'t, Stored<K>, V>,
+    /// The next entry of the tail.
+    ahead: Option<(&'t K, &'t Newer<V>)>,
+}
+
+impl<'t, K: FixedKey, V: Content> Walk<'t, K, V> {
+    pub(super) fn new(
+        table: &'t ReadOnlyTable<Stored<K>, V>,
+        recent: &'t Recent<K, Newer<V>>,
+        gap: Gap<K>,
+        travel: Travel,
+    ) -> Result<Self> {
+        let cursor = match gap {
+            Gap::Before(key) => table.lower_bound(Bound::Included(key))?,
+            Gap::After(key) => table.upper_bound(Bound::Included(key))?,
+        };
+        let ahead = next_of(recent, gap, travel);
+        Ok(Self { table, recent, gap, travel, cursor, ahead })
+    }
+
+    /// The next entry on the way.
+    pub(crate) fn step(&mut self) -> Result<Option<(K, Found<'t, V>)>> {
+        loop {
+            let Some((key, newer)) = self.ahead else {
+                return self.step_stored();
+            };
+            let stored = self.step_stored()?;
+            match stored.as_ref().map(|(other, _)| self.travel.order(other, key)) {
+                Some(Ordering::Less) => return Ok(stored),
+                Some(Ordering::Equal) | None => {}
+                Some(Ordering::Greater) => {
+                    step(&mut self.cursor, self.travel.back())?;
+                }
+            }
+            self.ahead = next_of(self.recent, Gap::beyond(*key, self.travel), self.travel);
+            if let Some(held) = newer {
+                return Ok(Some((*key, Found::Recent(held))));
+            }
+        }
+    }
+
+    /// The key of the entry on the other side of the gap that the walk begins at; to be asked for
+    /// before the first step.
+    pub(crate) fn behind(&mut self) -> Result<Option<K>> {
+        let back = self.travel.back();
+        let stored = match back {
+            Travel::Up => self.cursor.peek_next()?,
+            Travel::Down => self.cursor.peek_prev()?,
+        };
+        let stored = stored.map(|(key, _)| key.value());
+        let nearer = |stored: Option<K>, key| {
+            stored.is_some_and(|stored| back.order(&stored, &key) == Ordering::Less)
+        };
+        match next_of(self.recent, self.gap, back) {
+            None => Ok(stored),
+            Some((key, _)) if nearer(stored, *key) => Ok(stored),
+            Some((key, Some(_))) => Ok(Some(*key)),
+            Some((_, None)) => {
+                let found = Walk::new(self.table, self.recent, self.gap, back)?.step()?;
+                Ok(found.map(|(key, _)| key))
+            }
+        }
+    }
+
+    fn step_stored(&mut self) -> Result<Option<(K, Found<'t, V>)>> {
+        let entry = step(&mut self.cursor, self.travel)?;
+        Ok(entry.map(|(key, value)| (key.value(), Found::Stored(value))))
+    }
+}
+
+impl<K> Gap<K> {
+    /// The gap that a walk is at when it has passed `key`.
+    const fn beyond(key: K, travel: Travel) -> Self
+    where
+        K: Copy,
+    {
+        match travel {
+            Travel::Up => Gap::After(key),
+            Travel::Down => Gap::Before(key),
+        }
+    }
+}
+
+/// The entry of the tail that comes next from `gap`.
+fn next_of<K: FixedKey, N: Clone>(
+    recent: &Recent<K, N>,
+    gap: Gap<K>,
+    travel: Travel,
+) -> Option<(&K, &N)> {
+    match (gap, travel) {
+        (Gap::Before(key), Travel::Up) => recent.at_or_above(&key),
+        (Gap::Before(key), Travel::Down) => recent.below(&key),
+        (Gap::After(key), Travel::Up) => recent.above(&key),
+        (Gap::After(key), Travel::Down) => recent.at_or_below(&key),
+    }
+}
+
+type Entry<'t, K, V> = (redb::AccessGuard<'t, Stored<K>>, redb::AccessGuard<'t, V>);
+
+fn step<'t, K: FixedKey, V: Content>(
+    cursor: &mut redb::Cursor<'t, Stored<K>, V>,
+    travel: Travel,
+) -> Result<Option<Entry<'t, K, V>>> {
+    Ok(match travel {
+        Travel::Up => cursor.next()?,
+        Travel::Down => cursor.prev()?,
+    })
+}
