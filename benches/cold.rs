@@ -21,7 +21,7 @@ use convodb_benches::child::{Serving, role, stay_on_client_core, tell, told_to_e
 use convodb_benches::drive::{Load, Outcome, drive};
 use convodb_benches::measured::{Rounds, report};
 use convodb_benches::{file_of, store_of};
-use convodb_http::{AssistantNames, PageTokens, serve_routes, write_page};
+use convodb_http::{AssistantNames, Limits, PageTokens, serve_routes, write_page};
 use convodb_testkit::dataset::Dataset;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -90,7 +90,7 @@ fn serve(threads: usize, place: Place) -> Outcome<()> {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         tell(listener.local_addr()?, "", &[])?;
-        serve_routes(routes, listener, told_to_end()).await;
+        serve_routes(routes, listener, Limits::default(), told_to_end()).await;
         Ok(())
     })
 }

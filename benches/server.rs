@@ -15,7 +15,7 @@ use convodb_benches::child::{
 };
 use convodb_benches::drive::{Load, Outcome, drive};
 use convodb_benches::measured::{Measured, Rounds, report};
-use convodb_http::{runtime, serve_routes, wrapped};
+use convodb_http::{Limits, runtime, serve_routes, wrapped};
 use hyper::body::Bytes;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -50,7 +50,7 @@ fn serve_constant() -> Outcome<()> {
     runtime()?.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         tell(listener.local_addr()?, "", &[])?;
-        serve_routes(routes, listener, told_to_end()).await;
+        serve_routes(routes, listener, Limits::default(), told_to_end()).await;
         Ok(())
     })
 }

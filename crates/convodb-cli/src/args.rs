@@ -11,7 +11,7 @@ use std::str::FromStr;
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use convodb::{AssistantId, ChannelKind, ExternalIdentifier, Name, Order, PageSize, Timestamp};
-use convodb_http::PublicUrl;
+use convodb_http::{PublicUrl, RateLimit};
 
 /// An embedded store of conversations: serve it, import into it, list it, look after it.
 #[derive(Debug, Parser)]
@@ -95,9 +95,25 @@ pub(crate) struct Serve {
     /// The most memory for pages of the file: bytes, or with KiB, MiB, GiB
     #[arg(long, env = "CONVODB_CACHE_BYTES", value_name = "SIZE", default_value = "1GiB")]
     pub(crate) cache_bytes: ByteSize,
-    /// What to log to standard error: a level or filter directives, as in "info,convodb_http=debug"
+    /// How many requests each token may make, as in 50/s, 600/m or 10000/h [default: any number]
+    #[arg(long, env = "CONVODB_RATE_LIMIT", value_name = "N/s")]
+    pub(crate) rate_limit: Option<RateLimit>,
+    /// What to log to standard error: a level or filter directives; "info,convodb_http::access=debug"
+    /// adds a line for each request
     #[arg(long, env = "CONVODB_LOG", value_name = "FILTER", default_value = "info")]
     pub(crate) log: String,
+    /// The form of the log's lines
+    #[arg(long, env = "CONVODB_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// The form of the log's lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    Text,
+    /// For programs: an object a line
+    Json,
 }
 
 /// Import conversations from JSON lines

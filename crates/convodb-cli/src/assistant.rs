@@ -24,7 +24,8 @@ struct Line<'a> {
 pub(crate) fn run(verb: Assistant, out: &mut dyn Write) -> Result<()> {
     match verb {
         Assistant::Create { db: Db { db }, owner: Owner { user }, name } => {
-            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
+            let served = WhileServed::Ask("POST /api/user/assistants");
+            let store = existing(&db, SMALL_CACHE_BYTES, served)?;
             let owner = lookup::user(&store.snapshot(), &user, &db)?;
             let id = AssistantId::generate(now()?);
             let made = store.create_assistant(owner, id, name)?;
@@ -34,7 +35,8 @@ pub(crate) fn run(verb: Assistant, out: &mut dyn Write) -> Result<()> {
             Ok(())
         }
         Assistant::List { db: Db { db }, owner: Owner { user }, json } => {
-            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
+            let served = WhileServed::Ask("GET /api/user/assistants/get");
+            let store = existing(&db, SMALL_CACHE_BYTES, served)?;
             let snapshot = store.snapshot();
             let owner = lookup::user(&snapshot, &user, &db)?;
             let assistants = snapshot.assistants(owner, 0, usize::MAX)?;
@@ -42,7 +44,8 @@ pub(crate) fn run(verb: Assistant, out: &mut dyn Write) -> Result<()> {
             print(&assistants, &json, out)
         }
         Assistant::Rename { db: Db { db }, owner: Owner { user }, key, name } => {
-            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
+            let served = WhileServed::Ask("PATCH /api/user/assistants/UUID");
+            let store = existing(&db, SMALL_CACHE_BYTES, served)?;
             let snapshot = store.snapshot();
             let owner = lookup::user(&snapshot, &user, &db)?;
             let id = lookup::assistant(&snapshot, owner, key)?;

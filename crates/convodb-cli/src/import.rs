@@ -84,7 +84,7 @@ pub(crate) fn run(verb: &Import, out: &mut dyn Write) -> Result<ExitCode> {
 
 fn open(verb: &Import) -> Result<Store> {
     let open = if verb.create_user { existing_or_new } else { existing };
-    open(&verb.db.db, LARGE_CACHE_BYTES, WhileServed::Stop)
+    open(&verb.db.db, LARGE_CACHE_BYTES, WhileServed::Ask("POST /api/user/conversations/import"))
 }
 
 fn user(store: &Store, verb: &Import) -> Result<UserId> {

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-use crate::args::{Serve, Usage};
+use crate::args::{LogFormat, Serve, Usage};
 use crate::console::{now, say};
 use crate::demo;
 use crate::open::{WhileServed, existing, existing_or_new};
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves until a signal.
 pub(crate) fn run(verb: &Serve) -> Result<()> {
-    start_log(&verb.log)?;
+    start_log(&verb.log, verb.log_format)?;
     let runtime = convodb_http::runtime().context("cannot start the server")?;
     // Before the store: who cannot listen needs no data.
     let listener = runtime.block_on(TcpListener::bind(&verb.listen));
@@ -43,7 +43,8 @@ pub(crate) fn run(verb: &Serve) -> Result<()> {
     let public = verb.public_url.as_ref().map(|url| format!(", public as {url}"));
     let public = public.unwrap_or_default();
     say(format_args!("listening on {base}{public}; Ctrl-C or SIGTERM stops it"));
-    let config = Config { public_url: verb.public_url.clone() };
+    let (public_url, rate_limit) = (verb.public_url.clone(), verb.rate_limit);
+    let config = Config { public_url, rate_limit, ..Config::default() };
     let served = runtime.block_on(serve(store.clone(), listener, config, signals));
     runtime.shutdown_timeout(PATIENCE);
     let closed = store.close().context("the store was not closed cleanly");
@@ -56,7 +57,7 @@ pub(crate) fn run(verb: &Serve) -> Result<()> {
     Ok(())
 }
 
-fn start_log(directives: &str) -> Result<()> {
+fn start_log(directives: &str, format: LogFormat) -> Result<()> {
     let filter = EnvFilter::try_new(directives)
         .map_err(|error| anyhow!(Usage(format!("--log {directives}: {error}"))))?;
     let log = tracing_subscriber::fmt()
@@ -64,7 +65,11 @@ fn start_log(directives: &str) -> Result<()> {
         .with_writer(io::stderr)
         // What cannot be logged because nobody reads it must not end what was to be logged.
         .log_internal_errors(false);
-    log.try_init().map_err(|error| anyhow!("cannot start the log: {error}"))
+    let started = match format {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().flatten_event(true).try_init(),
+    };
+    started.map_err(|error| anyhow!("cannot start the log: {error}"))
 }
 
 /// The store to serve, and the directory to remove at the end where it is a temporary one.

@@ -2,13 +2,16 @@
 //!
 //! A handler gets at the store only through its caller, so no read can happen for nobody.
 
-use axum::extract::{FromRef, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use convodb::{Snapshot, Store, UserId};
 
+use crate::blocking::aside;
 use crate::error::{ApiError, Result};
+use crate::state::Service;
+use crate::transfers::Transfer;
 
 /// No token is longer; a longer text is refused before it is hashed.
 const MAX_TOKEN_BYTES: usize = 256;
@@ -22,18 +25,62 @@ pub(crate) struct Caller {
     pub(crate) snapshot: Snapshot,
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for Caller
-where
-    Store: FromRef<S>,
-{
+impl FromRequestParts<Service> for Caller {
     type Rejection = ApiError;
 
-    /// Fails with 401 where the token is nobody's, or with a fault of the store. One descent.
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self> {
+    /// Fails with 401 where the token is nobody's, with 429 where it is used too often, or with a
+    /// fault of the store. One descent.
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
-        let snapshot = Store::from_ref(state).snapshot();
+        let snapshot = service.store().snapshot();
         let user = snapshot.authenticate(token)?.ok_or_else(ApiError::unauthenticated)?;
+        service.admit(token)?;
         Ok(Self { user, snapshot })
+    }
+}
+
+/// A user who was believed, and the way to change what is theirs. It holds no snapshot, because a
+/// body may be long in coming, and what a snapshot sees cannot be freed.
+pub(crate) struct Account {
+    service: Service,
+    user: UserId,
+}
+
+impl FromRequestParts<Service> for Account {
+    type Rejection = ApiError;
+
+    /// As of [`Caller`].
+    async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
+        let Caller { user, .. } = Caller::from_request_parts(parts, service).await?;
+        Ok(Self { service: service.clone(), user })
+    }
+}
+
+impl Account {
+    /// Leave for an import, while what this gives is held.
+    ///
+    /// # Errors
+    /// 503 where as many go on as may.
+    pub(crate) fn transfer(&self) -> Result<Transfer> {
+        self.service.transfer(self.user)
+    }
+
+    /// Does `work` that changes what is the user's. It is durable when this returns.
+    ///
+    /// # Errors
+    /// 503 where too many writes wait; what `work` returns; or a fault of the store.
+    pub(crate) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(UserId, &Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let permit = self.service.write_permit()?;
+        let (user, store) = (self.user, self.service.store().clone());
+        aside(move || {
+            // The write goes on where its client does not wait for it, and so does its permit.
+            let _permit = permit;
+            work(user, &store)
+        })
+        .await
     }
 }
 

@@ -1,14 +1,15 @@
 //! What every request goes through and every answer has, whatever the route: limits, a request id,
 //! the body of an error, no caching, and a line in the log.
 //!
-//! The log tells the route's pattern, never the path, the query or a header of the request.
+//! The log tells the route's pattern, never the path, the query, a header or a method that a client
+//! made up.
 
 use std::any::Any;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::CACHE_CONTROL;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
@@ -17,19 +18,26 @@ use uuid::Uuid;
 use uuid::fmt::Simple;
 
 use crate::error::{ApiError, Dialect};
+use crate::metrics::{Metrics, method_name};
 
 const MAX_URL_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
+/// What the line of a request is logged under, at the level `debug`.
+const ACCESS: &str = "convodb_http::access";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers a request with all that an answer has. The outermost layer.
-pub(crate) async fn envelope(request: Request, next: Next) -> Response {
+pub(crate) async fn envelope(
+    State(metrics): State<Metrics>,
+    request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
     let id = request_id(request.headers());
     let dialect = Dialect::of(request.uri().path());
-    let method = request.method().clone();
+    let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
 
     let mut response = match excess(&request) {
@@ -44,12 +52,19 @@ pub(crate) async fn envelope(request: Request, next: Next) -> Response {
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
 
     let (id, route) = (id.to_str().unwrap_or_default(), route.as_ref().map(MatchedPath::as_str));
-    let (status, micros) = (response.status().as_u16(), began.elapsed().as_micros());
+    let took = began.elapsed();
+    metrics.answered(method, route, response.status(), took);
+    let (status, micros) = (response.status().as_u16(), micros(took));
     if let Some(cause) = error.as_ref().and_then(ApiError::cause) {
         tracing::error!(id, status, route, cause, "a request could not be served");
     }
-    tracing::debug!(id, %method, route, status, micros, "answered");
+    tracing::debug!(target: ACCESS, id, method, route, status, micros, "answered");
     response
+}
+
+/// Microseconds as a number that every log can print as one.
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A panic of a handler as an answer. The panic's own message went to the panic hook.

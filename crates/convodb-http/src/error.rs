@@ -10,7 +10,7 @@ use std::io;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use convodb::Error;
 
@@ -27,6 +27,8 @@ pub(crate) struct ApiError {
     message: Cow<'static, str>,
     /// The fields of the request that are at fault, each once.
     fields: Vec<FieldError>,
+    /// For the client's library.
+    headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log.
     cause: Option<String>,
 }
@@ -67,6 +69,11 @@ impl FieldError {
         Self { field, message: format!("The {} field {rule}.", spoken(field)) }
     }
 
+    /// `The id has already been taken.`
+    pub(crate) fn taken(field: &'static str) -> Self {
+        Self { field, message: format!("The {} has already been taken.", spoken(field)) }
+    }
+
     /// `The selected type is invalid.`: for a choice that is not on offer, whatever the reason, so
     /// that what another user has and what nobody has read the same.
     pub(crate) fn not_on_offer(field: &'static str) -> Self {
@@ -90,6 +97,16 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthenticated.")
     }
 
+    /// The body is not what its format asks for, so none of its fields could be read.
+    pub(crate) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// As much is going on as may at a time.
+    pub(crate) fn busy() -> Self {
+        Self::of(StatusCode::SERVICE_UNAVAILABLE)
+    }
+
     /// Fields of the request are at fault: all of them, in the order of their documentation.
     pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
         let first = fields.first().map_or("The request is invalid.", |first| &first.message);
@@ -107,7 +124,14 @@ impl ApiError {
     }
 
     fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, message: message.into(), fields: Vec::new(), cause: None }
+        let message = message.into();
+        Self { status, message, fields: Vec::new(), headers: Vec::new(), cause: None }
+    }
+
+    /// The same with a header of its own.
+    pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
     }
 
     fn because(self, cause: impl Into<String>) -> Self {
@@ -131,6 +155,7 @@ impl ApiError {
             }
             _ => {}
         }
+        headers.extend(self.headers.iter().cloned());
         let mut response = Response::new(Body::from(self.body(dialect)));
         *response.status_mut() = self.status;
         *response.headers_mut() = headers;
@@ -173,6 +198,8 @@ impl From<Error> for ApiError {
             Error::ConversationNotFound => {
                 Self::new(StatusCode::NOT_FOUND, "Conversation not found")
             }
+            Error::DuplicateConversation(_) => Self::invalid(vec![FieldError::taken("id")]),
+            Error::DuplicateAssistant(_) => Self::invalid(vec![FieldError::taken("uuid")]),
             Error::AssistantNotFound => Self::new(StatusCode::NOT_FOUND, "Assistant not found"),
             error if is_disk_full(error.io_kind()) => {
                 Self::of(StatusCode::INSUFFICIENT_STORAGE).because(error.to_string())
@@ -257,6 +284,12 @@ mod tests {
             Dialect::Plain,
             422,
             r#"{"message":"The customer phone field must be the one of the list that the cursor continues.","errors":{"customer_phone":["The customer phone field must be the one of the list that the cursor continues."]}}"#,
+        );
+        check(
+            &from(Error::DuplicateConversation(uuid::Uuid::nil())),
+            Dialect::Conversation,
+            422,
+            r#"{"status":false,"error":"The id has already been taken.","message":"The id has already been taken.","errors":{"id":["The id has already been taken."]}}"#,
         );
         let unavailable = r#"{"message":"Service Unavailable"}"#;
         check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);

@@ -38,6 +38,14 @@ pub(crate) fn integer(out: &mut Vec<u8>, number: u64) {
     raw(out, itoa::Buffer::new().format(number));
 }
 
+/// Appends a whole number, or `null`.
+pub(crate) fn integer_or_null(out: &mut Vec<u8>, number: Option<u64>) {
+    match number {
+        Some(number) => integer(out, number),
+        None => raw(out, "null"),
+    }
+}
+
 /// Appends `true` or `false`.
 pub(crate) fn boolean(out: &mut Vec<u8>, value: bool) {
     raw(out, if value { "true" } else { "false" });
@@ -56,6 +64,25 @@ pub(crate) fn time(out: &mut Vec<u8>, at: Timestamp) {
     out.push(b'"');
     out.extend_from_slice(at.printed().as_bytes());
     out.push(b'"');
+}
+
+/// Appends a time as a string in RFC 3339, to the millisecond, in which nothing is lost.
+pub(crate) fn exact_time(out: &mut Vec<u8>, at: Timestamp) {
+    out.push(b'"');
+    out.extend_from_slice(at.printed_rfc3339().as_bytes());
+    out.push(b'"');
+}
+
+/// Appends JSON that is stored as text so that it stays one line: a JSON string holds no raw line
+/// break, so each one stands between values, and becomes a space.
+pub(crate) fn one_line(out: &mut Vec<u8>, json: &str) {
+    let start = out.len();
+    raw(out, json);
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
 }
 
 /// Appends an amount as a decimal number of USD.
@@ -82,6 +109,8 @@ mod tests {
         assert_eq!(written(|out| string_or_null(out, None)), "null");
         assert_eq!(written(|out| boolean(out, false)), "false");
         assert_eq!(written(|out| time(out, Timestamp::MIN)), "\"1970-01-01 00:00:00\"");
+        let exact = "\"1970-01-01T00:00:00.000Z\"";
+        assert_eq!(written(|out| exact_time(out, Timestamp::MIN)), exact);
         assert_eq!(written(|out| cost(out, Cost::from_nanos(-4_500_000))), "-0.0045");
         assert_eq!(
             written(|out| uuid(out, Uuid::from_u128(0xAB))),

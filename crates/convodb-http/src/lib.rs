@@ -1,7 +1,9 @@
 //! Serves a convodb store over HTTP, in the shape of the documented conversations API.
 //!
-//! [`serve`] is the whole server on a listener, and [`runtime`] what it runs on best; [`router`] is its routes, for a server of your
-//! own. Both answer `GET /api/user/conversations` for the user of a Bearer token, and `/healthz`.
+//! [`serve`] is the whole server on a listener, and [`runtime`] what it runs on best; [`router`] is
+//! its routes, for a server of your own. Both answer for the user of a Bearer token: the list, single
+//! conversations with their messages, imports and exports, assistants; and for anyone `/healthz`,
+//! `/readyz` and `/metrics`.
 //! [`item`] reads and writes the list's items alone, which is also the form of imports and exports,
 //! and [`write_page`] a whole body. [`wrapped`] and [`serve_routes`] do for routes of your own what
 //! is done for these.
@@ -19,18 +21,27 @@
 
 mod auth;
 mod base_url;
+mod blocking;
 mod body;
+mod clock;
 mod envelope;
 mod error;
 mod form;
+mod import;
 pub mod item;
 mod json;
+mod limits;
+mod metrics;
+mod numbered;
+mod page;
 mod params;
 mod patience;
+mod rate;
 mod response;
 mod routes;
 mod server;
 mod state;
+mod transfers;
 
 use std::num::NonZero;
 use std::{io, thread};
@@ -41,11 +52,14 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::base_url::BaseUrl;
+use crate::metrics::Metrics;
 use crate::state::Service;
 
 pub use crate::base_url::{PublicUrl, PublicUrlError, local_url};
-pub use crate::body::{PageTokens, write_page};
-pub use crate::item::{AssistantNames, Item, ItemError, write_item};
+pub use crate::item::{AssistantNames, Item, ItemError, write_item, write_line};
+pub use crate::limits::Limits;
+pub use crate::page::{PageTokens, write_page};
+pub use crate::rate::{RateLimit, RateLimitError};
 
 /// How a store is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -54,6 +68,16 @@ pub struct Config {
     /// answers. Without it they begin with the `Host` of the request, or with the address that the
     /// server listens on where a request has none that is one.
     pub public_url: Option<PublicUrl>,
+    /// What each client may take of time, memory and connections.
+    pub limits: Limits,
+    /// How many requests each token may make; as many as it likes where nothing is said.
+    pub rate_limit: Option<RateLimit>,
+}
+
+impl Config {
+    fn service(&self, store: Store, base_url: BaseUrl) -> Service {
+        Service::new(store, base_url, self.limits, self.rate_limit)
+    }
 }
 
 /// The fewest threads of [`runtime`].
@@ -63,7 +87,8 @@ const MIN_THREADS: usize = 16;
 ///
 /// A page is read on the thread that has its request. A page that is in memory takes less time than
 /// to hand it to another thread and back; one that is not waits for the disk, and its thread with
-/// it, while the others serve what is in memory. On a runtime of one thread, all would wait.
+/// it, while the others serve what is in memory. On a runtime of one thread, all would wait. Writes,
+/// imports and exports are done on threads beside these.
 ///
 /// # Errors
 /// When the system gives no threads.
@@ -73,18 +98,17 @@ pub fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-/// The routes of a store, with all that an answer has: error bodies, limits on URL and headers,
-/// request ids and compression. Deadlines are a matter of the server around them.
+/// The routes of a store, with all that an answer has: error bodies, limits on URL, headers and
+/// bodies, request ids and compression. Deadlines for heads and for clients that do not read are a
+/// matter of the server around them.
 pub fn router(store: Store, config: &Config) -> Router {
-    routes::router(Service::new(store, BaseUrl::new(config.public_url.as_ref())))
+    routes::router(config.service(store, BaseUrl::new(config.public_url.as_ref())))
 }
 
 /// Serves a store on `listener` until `stop` is done; then takes no new connection, finishes the
-/// requests in flight in at most ten seconds, and returns.
+/// requests in flight in at most [`Limits::stop`], and returns.
 ///
-/// At most 10,000 connections at a time; ten seconds for the head of a request or between two of
-/// them, thirty for a client to take some of what it is sent; 8 KiB of URL, and 100 headers with
-/// 16 KiB.
+/// 8 KiB of URL and 100 headers with 16 KiB are taken; all else is bounded by [`Config::limits`].
 ///
 /// # Errors
 /// When the listener has no address.
@@ -95,22 +119,25 @@ pub async fn serve(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let base_url = BaseUrl::new(config.public_url.as_ref());
-    let base_url = base_url.listening_on(listener.local_addr()?);
-    serve_routes(routes::router(Service::new(store, base_url)), listener, stop).await;
+    let service = config.service(store, base_url.listening_on(listener.local_addr()?));
+    let (limits, metrics) = (*service.limits(), service.metrics().clone());
+    server::run(listener, routes::router(service), limits, &metrics, stop).await;
     Ok(())
 }
 
 /// Puts around routes of your own what every answer of [`router`] has: error bodies, limits on URL
-/// and headers, request ids and compression. The fallbacks of the routes are replaced.
+/// and headers, request ids and compression. The fallbacks of the routes are replaced, and what is
+/// counted is shown nowhere.
 pub fn wrapped(routes: Router) -> Router {
-    routes::wrapped(routes)
+    routes::wrapped(routes, Metrics::new())
 }
 
-/// Serves any routes on `listener`, with the deadlines and the stop of [`serve`].
+/// Serves any routes on `listener`, with deadlines and a stop as of [`serve`].
 pub async fn serve_routes(
     routes: Router,
     listener: TcpListener,
+    limits: Limits,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    server::run(listener, routes, stop).await;
+    server::run(listener, routes, limits, &Metrics::new(), stop).await;
 }

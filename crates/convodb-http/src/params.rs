@@ -1,4 +1,4 @@
-//! The parameters of the list, from texts to an engine request: the last place where they are text.
+//! The parameters of lists and exports, from texts to an engine request: the last place where they are text.
 //!
 //! All of them are read before any is reported, and nothing is read from the store for that. Only
 //! an assistant has to be looked up, once everything else is right.
@@ -10,6 +10,7 @@ use convodb::{
 
 use crate::error::{FieldError, Result};
 use crate::form::{Form, Plus};
+use crate::numbered::AskedPage;
 
 /// The list request that a query string makes for the user.
 ///
@@ -35,6 +36,55 @@ pub(crate) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Re
     form.finish()?;
     let filter = Filter { kind, assistant, sender_phone, customer_phone, external_identifier };
     Ok(ListRequest { filter, created_from, created_to, order, page_size, cursor })
+}
+
+/// The page that the query string of a list by page number asks for: the first one, and 15 a page,
+/// where nothing is said.
+///
+/// # Errors
+/// All parameters that are at fault.
+pub(crate) fn numbered_page(query: &str) -> Result<AskedPage> {
+    let mut form = Form::new(query);
+    let per_page =
+        form.take("per_page", Plus::Space, |text| ruled("per_page", text.parse::<PageSize>()));
+    let number = form.take("page", Plus::Space, |text| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && *number > 0);
+        number.ok_or_else(|| FieldError::breaks("page", "must be an integer from 1 to 4294967295"))
+    });
+    form.finish()?;
+    Ok(AskedPage { number: number.unwrap_or(1), per_page: per_page.unwrap_or_default() })
+}
+
+/// What an export is of, and whether it has the messages.
+///
+/// # Errors
+/// As of [`list_request`]; also for a cursor, whose list is not what is exported.
+pub(crate) fn export_request(
+    query: &str,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<(ListRequest, Messages)> {
+    let mut form = Form::new(query);
+    let messages = form.take("messages", Plus::Space, |text| match text {
+        "1" | "true" => Ok(Messages::Included),
+        "0" | "false" => Ok(Messages::LeftOut),
+        _ => Err(FieldError::not_on_offer("messages")),
+    });
+    let rule = "must be left out of an export, which is of a whole list";
+    form.take("cursor", Plus::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
+    form.finish()?;
+    let request = list_request(query, user, snapshot)?;
+    // Imported again in this order, rows of one millisecond keep theirs.
+    let order = request.order.or(Some(Order::Ascending));
+    Ok((ListRequest { order, ..request }, messages.unwrap_or(Messages::LeftOut)))
+}
+
+/// Whether conversations are exported with their messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Messages {
+    Included,
+    LeftOut,
 }
 
 const ASSISTANT: &str = "assistant_id";

@@ -6,11 +6,12 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use convodb::{Page, Snapshot, UserId};
+use convodb::{Assistant, Conversation, ConversationId, Message, Name, Page, Snapshot, UserId};
 
-use crate::body::{PageTokens, write_page};
 use crate::error::Result;
-use crate::item::AssistantNames;
+use crate::item::{AssistantNames, Times, write_fields, write_history};
+use crate::json;
+use crate::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
 
 /// What a link takes beside its URL: a token has at most 98 characters.
 const MAX_LINK_BYTES: usize = 144;
@@ -35,6 +36,61 @@ pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) ->
         response.headers_mut().insert(LINK, link);
     }
     Ok(response)
+}
+
+/// A conversation with its history, read from the snapshot that both are of.
+pub(crate) fn conversation(
+    conversation: &Conversation,
+    history: &[Message],
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Response> {
+    let texts: usize = history.iter().map(|message| message.content().len()).sum();
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES + texts + 128 * history.len());
+    let mut names = AssistantNames::new(snapshot.clone(), user);
+    json::raw(&mut out, "{\"status\":true,\"history\":");
+    write_history(&mut out, history);
+    out.push(b',');
+    let name = names.name(conversation.assistant)?;
+    write_fields(&mut out, &conversation.borrowed(), name, Times::Seconds);
+    out.push(b'}');
+    Ok(ok(out))
+}
+
+/// A conversation as a change left it, with the name of its assistant.
+pub(crate) fn changed_conversation(conversation: &Conversation, assistant: &Name) -> Response {
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES);
+    json::raw(&mut out, "{\"status\":true,");
+    write_fields(&mut out, &conversation.borrowed(), assistant.as_str(), Times::Seconds);
+    out.push(b'}');
+    ok(out)
+}
+
+/// A conversation that was created, in the reference's words.
+pub(crate) fn created_conversation(id: ConversationId) -> Response {
+    let mut out = Vec::with_capacity(128);
+    json::raw(&mut out, "{\"status\":true,\"conversation_id\":");
+    json::uuid(&mut out, id.uuid());
+    json::raw(&mut out, ",\"history\":[]}");
+    ok(out)
+}
+
+/// One assistant.
+pub(crate) fn assistant(assistant: &Assistant) -> Response {
+    let mut out = Vec::with_capacity(128);
+    write_assistant(&mut out, assistant);
+    ok(out)
+}
+
+/// Appends an assistant as the assistants list shows it.
+pub(crate) fn write_assistant(out: &mut Vec<u8>, assistant: &Assistant) {
+    json::raw(out, "{\"id\":");
+    json::integer(out, assistant.number.into());
+    json::raw(out, ",\"uuid\":");
+    json::uuid(out, assistant.id.uuid());
+    json::raw(out, ",\"name\":");
+    json::string(out, assistant.name.as_str());
+    out.push(b'}');
 }
 
 /// The `Link` header (RFC 8288). A cursor carries the filters, so no URL of it tells a phone.

@@ -16,16 +16,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use crate::limits::Limits;
+use crate::metrics::Metrics;
 use crate::patience::Patience;
 
-/// The most connections at a time; one more waits until another is closed.
-const MAX_CONNECTIONS: u32 = 10_000;
-/// For the head of a request, and for an idle connection to become busy again.
-const HEAD_DEADLINE: Duration = Duration::from_secs(10);
-/// For a client to take some of what it is sent.
-const WRITE_PATIENCE: Duration = Duration::from_secs(30);
-/// For requests in flight when the server is stopped.
-const STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// More than the limits on the URL and the headers, so that those answer with a body; a head that
 /// is larger still is refused by the parser with a bare 431, as is one of more than 100 headers:
 /// a higher number would cost each request two large allocations.
@@ -34,9 +28,16 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is done, and then until the requests in flight are, at most
-/// [`STOP_DEADLINE`] longer.
-pub(crate) async fn run(listener: TcpListener, routes: Router, stop: impl Future<Output = ()>) {
-    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
+/// [`Limits::stop`] longer.
+pub(crate) async fn run(
+    listener: TcpListener,
+    routes: Router,
+    limits: Limits,
+    metrics: &Metrics,
+    stop: impl Future<Output = ()>,
+) {
+    let all_connections = limits.connections.max(1);
+    let permits = Arc::new(Semaphore::new(all_connections as usize));
     let (stopping, stopped) = watch::channel(());
     let mut stop = pin!(stop);
     loop {
@@ -49,17 +50,17 @@ pub(crate) async fn run(listener: TcpListener, routes: Router, stop: impl Future
             () = &mut stop => break,
             connection = connection => connection,
         };
-        let (routes, stopped) = (routes.clone(), stopped.clone());
+        let (routes, stopped, counted) = (routes.clone(), stopped.clone(), metrics.connection());
         tokio::spawn(async move {
-            let _permit = permit;
-            serve(stream, routes, stopped).await;
+            let (_permit, _counted) = (permit, counted);
+            serve(stream, routes, limits, stopped).await;
         });
     }
     // New clients are turned away by the system from here on.
     drop(listener);
     drop(stopping);
     // The semaphore is never closed, so what comes back is all permits.
-    let _all = permits.acquire_many(MAX_CONNECTIONS).await;
+    let _all = permits.acquire_many(all_connections).await;
 }
 
 /// The next connection. What fails is one connection or the system's lack of sockets, neither a
@@ -86,13 +87,18 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 }
 
 /// Serves one connection until it is closed, or until the server stops and its request is done.
-async fn serve(stream: TcpStream, routes: Router, mut stopped: watch::Receiver<()>) {
+async fn serve(
+    stream: TcpStream,
+    routes: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<()>,
+) {
     // Without it a short answer may wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Patience::new(stream, WRITE_PATIENCE));
+    let io = TokioIo::new(Patience::new(stream, limits.write));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_DEADLINE)
+        .header_read_timeout(limits.head)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(io, TowerToHyperService::new(routes));
     let mut connection = pin!(connection);
@@ -100,7 +106,7 @@ async fn serve(stream: TcpStream, routes: Router, mut stopped: watch::Receiver<(
         served = connection.as_mut() => served,
         _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
-            match timeout(STOP_DEADLINE, connection).await {
+            match timeout(limits.stop, connection).await {
                 Ok(served) => served,
                 Err(_) => return tracing::warn!("a request was cut off by the stop"),
             }
@@ -131,9 +137,12 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let routes = Router::new().route("/", get(slow));
-        let server = tokio::spawn(run(listener, routes, async {
-            let _ = stopped.await;
-        }));
+        let server = tokio::spawn(async move {
+            let stop = async {
+                let _ = stopped.await;
+            };
+            run(listener, routes, Limits::default(), &Metrics::new(), stop).await;
+        });
 
         let mut idle = TcpStream::connect(address).await.unwrap();
         let mut busy = TcpStream::connect(address).await.unwrap();

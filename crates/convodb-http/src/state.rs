@@ -1,32 +1,92 @@
-//! What handlers can reach: where the server is reached, and, only through a `Caller`, the store.
+//! What handlers can reach: where the server is reached, its limits and counters, and, only
+//! through a `Caller`, the store.
 
-use axum::extract::FromRef;
-use convodb::Store;
+use std::sync::Arc;
+
+use convodb::{Store, UserId};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base_url::BaseUrl;
+use crate::error::{ApiError, Result};
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::rate::{Gate, RateLimit};
+use crate::transfers::{Transfer, Transfers};
 
-/// The store that is served, and where it is reached.
+/// The store that is served, and what all its requests share.
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     store: Store,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
     base_url: BaseUrl,
+    limits: Limits,
+    metrics: Metrics,
+    gate: Option<Gate>,
+    writes: Arc<Semaphore>,
+    transfers: Arc<Transfers>,
 }
 
 impl Service {
-    pub(crate) const fn new(store: Store, base_url: BaseUrl) -> Self {
-        Self { store, base_url }
+    pub(crate) fn new(
+        store: Store,
+        base_url: BaseUrl,
+        limits: Limits,
+        rate_limit: Option<RateLimit>,
+    ) -> Self {
+        let shared = Shared {
+            base_url,
+            limits,
+            metrics: Metrics::new(),
+            gate: rate_limit.map(Gate::new),
+            writes: Arc::new(Semaphore::new(limits.writes)),
+            transfers: Transfers::new(limits.transfers, limits.transfers_per_user),
+        };
+        Self { store, shared: Arc::new(shared) }
     }
-}
 
-/// For the extractor of callers.
-impl FromRef<Service> for Store {
-    fn from_ref(service: &Service) -> Self {
-        service.store.clone()
+    /// For callers, and for whether the store takes writes.
+    pub(crate) const fn store(&self) -> &Store {
+        &self.store
     }
-}
 
-impl FromRef<Service> for BaseUrl {
-    fn from_ref(service: &Service) -> Self {
-        service.base_url.clone()
+    pub(crate) fn base_url(&self) -> &BaseUrl {
+        &self.shared.base_url
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.shared.limits
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    /// Counts a request of a token that is somebody's.
+    ///
+    /// # Errors
+    /// 429 where it is one too many.
+    pub(crate) fn admit(&self, token: &str) -> Result<()> {
+        self.shared.gate.as_ref().map_or(Ok(()), |gate| gate.admit(token))
+    }
+
+    /// Leave for a write to wait for the disk. Each holds a thread meanwhile, and imports and
+    /// exports need such threads too.
+    ///
+    /// # Errors
+    /// 503 where as many wait as may.
+    pub(crate) fn write_permit(&self) -> Result<OwnedSemaphorePermit> {
+        self.shared.writes.clone().try_acquire_owned().map_err(|_| ApiError::busy())
+    }
+
+    /// Leave for an import or an export of the user's, while what this gives is held.
+    ///
+    /// # Errors
+    /// 503 where as many go on as may.
+    pub(crate) fn transfer(&self, user: UserId) -> Result<Transfer> {
+        self.shared.transfers.begin(user).ok_or_else(ApiError::busy)
     }
 }

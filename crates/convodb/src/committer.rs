@@ -9,7 +9,7 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -44,9 +44,11 @@ pub(crate) struct Committer {
     checkpoint: Option<Checkpoint>,
     /// The end of the log is not to be trusted: the next group goes into the tables.
     log_in_doubt: bool,
-    /// The fault after which nothing is written until the store is opened again.
-    fault: Option<(io::ErrorKind, String)>,
+    fault: Fault,
 }
+
+/// The fault after which nothing is written until the store is opened again, if there was one.
+pub(crate) type Fault = Arc<OnceLock<(io::ErrorKind, String)>>;
 
 #[derive(Clone, Copy, Default)]
 struct Tail {
@@ -90,7 +92,7 @@ impl Committer {
             tail: Tail { bytes: 0, since },
             checkpoint: None,
             log_in_doubt: false,
-            fault: None,
+            fault: Fault::default(),
         };
         if mode.durability == Durability::Deferred {
             // What was acknowledged as durable stays so; from here on there is no log.
@@ -214,7 +216,7 @@ impl Committer {
     /// How long the writer may sleep before [`Committer::tend`] has something to do.
     pub(crate) fn rest(&self) -> Option<Duration> {
         match (&self.checkpoint, self.tail.since) {
-            _ if self.fault.is_some() => None,
+            _ if self.fault.get().is_some() => None,
             (Some(_), _) => Some(ASK_EVERY),
             (None, Some(since)) => Some(TAIL_AGE.saturating_sub(since.elapsed())),
             (None, None) => None,
@@ -228,7 +230,7 @@ impl Committer {
             self.finish_checkpoint();
         }
         let old = self.tail.since.is_some_and(|since| since.elapsed() >= TAIL_AGE);
-        if self.checkpoint.is_none() && self.fault.is_none() && (full || old) {
+        if self.checkpoint.is_none() && self.fault.get().is_none() && (full || old) {
             self.begin_checkpoint();
         }
     }
@@ -266,13 +268,17 @@ impl Committer {
 
     /// Notes a fault of the tables, and tells it.
     fn fault(&mut self, error: &Error) -> Error {
-        self.fault.get_or_insert_with(|| (error.io_kind(), error.to_string()));
+        self.fault.get_or_init(|| (error.io_kind(), error.to_string()));
         failed(error)
     }
 
     fn check(&self) -> Result<()> {
-        let given_up = |(kind, why): (io::ErrorKind, String)| Error::GivenUp { kind, why };
-        self.fault.clone().map_or(Ok(()), |fault| Err(given_up(fault)))
+        self.fault.get().cloned().map_or(Ok(()), |(kind, why)| Err(Error::GivenUp { kind, why }))
+    }
+
+    /// Where a fault will be found, for other threads.
+    pub(crate) fn shared_fault(&self) -> Fault {
+        self.fault.clone()
     }
 
     /// Carries the tail into the tables and closes the file.
@@ -304,4 +310,31 @@ fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
     };
     write.set_durability(durability).map_err(|error| Error::Storage(error.to_string()))?;
     Ok(write)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file;
+    use crate::writer::Writer;
+
+    #[test]
+    fn after_a_fault_nothing_is_taken_and_everyone_can_see_it() {
+        let mode = CommitMode {
+            durability: Durability::Immediate,
+            tail_bytes: 1 << 20,
+            fast_recovery: false,
+        };
+        for faulty in [false, true] {
+            let database = file::in_memory(1 << 20).unwrap();
+            let (mut committer, _) = Committer::open(database, None, mode).unwrap();
+            if faulty {
+                committer.fault(&Error::Storage("a torn page".to_owned()));
+            }
+            let writer = Writer::start(committer, 1).unwrap();
+            assert_eq!(writer.takes_writes(), !faulty);
+            let refused = matches!(writer.write(|_| Ok(())), Err(Error::GivenUp { .. }));
+            assert_eq!(refused, faulty);
+        }
+    }
 }

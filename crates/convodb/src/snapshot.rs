@@ -238,6 +238,15 @@ impl Snapshot {
         Ok(found.map(|assistant| assistant.id))
     }
 
+    /// How many assistants the user has. They are numbered from 1 without a gap, so this is also
+    /// the number of the newest. One descent.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn assistant_count(&self, user: UserId) -> Result<u32> {
+        accounts::last_assistant_number(&self.view.tables.assistant_numbers, user)
+    }
+
     /// The user's assistants with a number above `after`, by number, at most `limit`. A step and a
     /// descent for each.
     ///

@@ -139,6 +139,22 @@ impl Store {
         self.inner.writer.close()
     }
 
+    /// Whether the store takes writes: it was not closed, its writer runs, and no fault made it give
+    /// up. Reads no disk.
+    ///
+    /// ```
+    /// let store = convodb::Store::in_memory()?;
+    /// assert!(store.is_open());
+    /// let same = store.clone();
+    /// store.close()?;
+    /// assert!(!same.is_open());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.inner.writer.takes_writes()
+    }
+
     /// The state of the last commit. About 20 ns.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -173,12 +189,12 @@ impl Store {
     /// What the closure returned, after all that it changed was taken back;
     /// [`Error::QueueFull`](crate::Error::QueueFull), [`Error::Closed`](crate::Error::Closed),
     /// [`Error::NestedWrite`](crate::Error::NestedWrite);
-    /// [`Error::GivenUp`](crate::Error::GivenUp) when another write of its group met a fault; or
+    /// [`Error::GivenUp`](crate::Error::GivenUp) when the store met a fault before it; or
     /// [`Error::CommitFailed`](crate::Error::CommitFailed), after which it is unknown whether the
     /// write will be there when the store was opened again.
     ///
     /// # Panics
-    /// When the closure panics, after its whole group was given up.
+    /// When the closure panics, after all that it changed was taken back.
     pub fn write<T: Send + 'static>(
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,

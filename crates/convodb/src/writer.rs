@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle, ThreadId};
 
 use redb::WriteTransaction;
 
-use crate::committer::Committer;
+use crate::committer::{Committer, Fault};
 use crate::error::{Error, Result};
 use crate::transaction::Transaction;
 use crate::view::View;
@@ -32,6 +32,7 @@ pub(crate) struct Writer {
     queue: Mutex<Option<SyncSender<Command>>>,
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
     thread_id: ThreadId,
+    fault: Fault,
 }
 
 /// A write that goes straight into the tables.
@@ -47,10 +48,12 @@ impl Writer {
     /// Starts the writer.
     pub(crate) fn start(committer: Committer, queue_depth: usize) -> Result<Self> {
         let (sender, receiver) = sync_channel(queue_depth.max(1));
+        let fault = committer.shared_fault();
         let work = move || run(committer, &receiver);
         let thread = thread::Builder::new().name("convodb-writer".to_owned()).spawn(work)?;
         let thread_id = thread.thread().id();
-        Ok(Self { queue: Mutex::new(Some(sender)), thread: Mutex::new(Some(thread)), thread_id })
+        let (queue, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
+        Ok(Self { queue, thread, thread_id, fault })
     }
 
     /// Runs a write and waits until it is durable, or refused. A full queue refuses it.
@@ -90,6 +93,15 @@ impl Writer {
         }
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.clone().ok_or(Error::Closed)
+    }
+
+    /// Whether the writer's thread is there, and no fault keeps it from writing.
+    pub(crate) fn takes_writes(&self) -> bool {
+        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.is_some()
+            && thread.as_ref().is_some_and(|thread| !thread.is_finished())
+            && self.fault.get().is_none()
     }
 
     /// Finishes what is queued, closes the database, and tells how that went.

@@ -34,7 +34,7 @@ struct Requests {
     prev: Vec<ListRequest>,
 }
 
-/// Opens a store with this much memory for its pages.
+/// Opens a store with this much memory for its pages, and the usual for rows that are read again.
 pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Store> {
     Ok(Store::open_with(path, &StoreOptions { cache_bytes, ..StoreOptions::default() })?)
 }

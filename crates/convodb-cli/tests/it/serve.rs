@@ -107,6 +107,8 @@ fn the_demo_answers_what_it_says_to_try_and_stops_cleanly() {
     };
     let list = ["list", "--db", "demo.convodb", "--user", "demo"];
     held(&list, "GET /api/user/conversations");
+    let assistants = ["assistant", "list", "--db", "demo.convodb", "--user", "demo"];
+    held(&assistants, "GET /api/user/assistants/get");
     held(&["token", "create", "--db", "demo.convodb", "--user", "demo"], "stop that process");
     held(&["serve", "--db", "demo.convodb", "--listen", "127.0.0.1:0"], "stop that process");
     let taken = ["serve", "--demo", "--listen", &server.address];
@@ -162,4 +164,36 @@ fn a_served_store_knows_its_public_url() {
     let page = server.get("/api/user/conversations");
     assert_eq!(page["path"], "https://chat.example/api/user/conversations");
     server.stop("-TERM");
+}
+
+#[test]
+fn a_token_has_its_rate_and_the_log_is_for_programs() {
+    let place = Place::with_user();
+    let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();
+    let log = "info,convodb_http::access=debug";
+    let args = ["--db", "s.convodb", "--rate-limit", "1/h", "--log-format", "json", "--log", log];
+    let mut server = Server::start(&place, &args);
+    server.token = Some(token.trim().to_owned());
+    server.get("/api/user/me");
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let request = format!(
+        "GET /api/user/me?planted HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        token.trim()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 429 "), "{answer}");
+    let last = server.stop("-TERM");
+    let lines = last.lines().filter(|line| line.starts_with('{'));
+    let lines: Vec<serde_json::Value> =
+        lines.map(|line| serde_json::from_str(line).unwrap()).collect();
+    let statuses: Vec<u64> = lines.iter().map(|line| line["status"].as_u64().unwrap()).collect();
+    assert_eq!(statuses, [200, 429], "{last}");
+    assert!(lines.iter().all(|line| line["route"] == "/api/user/me"), "{last}");
+    assert!(!last.contains("planted") && !last.contains(token.trim()), "{last}");
+
+    let wrong = ["serve", "--db", "s.convodb", "--rate-limit", "0/s"];
+    assert!(place.run(wrong).failed(2).contains("as in 50/s"));
 }

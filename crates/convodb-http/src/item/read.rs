@@ -3,12 +3,13 @@
 //! Each field is taken as its own piece of JSON text first, so that an error names its field, and
 //! numbers and variables stay the text they are. An error never repeats what was read.
 
-use convodb::{Channel, ChannelKind, Contact, Conversation, Cost, Message, Name, Variables};
+use convodb::{Channel, Conversation, Cost, Message, Name};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::item::channel::ChannelParts;
 use crate::item::field::{
-    Broken, boolean, cost, is_object, object, optional, parsed, required, rule, text,
+    Broken, boolean, cost, is_object, object, optional, parsed, required, rule, text, variables,
 };
 
 /// A conversation read from a line, with what an import needs beside it.
@@ -117,13 +118,6 @@ struct WireItem<'a> {
 }
 
 #[derive(Deserialize)]
-struct WireContact<'a> {
-    #[serde(borrow)]
-    name: Option<&'a RawValue>,
-    phone: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
 struct WireMessage<'a> {
     #[serde(borrow)]
     role: Option<&'a RawValue>,
@@ -156,32 +150,18 @@ impl WireItem<'_> {
     }
 
     fn channel(&self) -> Result<Channel, Broken> {
-        let kind: ChannelKind = required("type", self.kind, parsed)?;
-        let sender = contact(
-            ["whatsapp_sender", "whatsapp_sender.name", "whatsapp_sender.phone"],
-            self.whatsapp_sender,
-        )?;
-        let customer = contact(["customer", "customer.name", "customer.phone"], self.customer)?;
-        let external_identifier =
-            optional("external_identifier", self.external_identifier, parsed)?;
-        if kind != ChannelKind::Whatsapp {
-            let reason = "must be left out where the type is not whatsapp";
-            for (field, contact) in [("whatsapp_sender", &sender), ("customer", &customer)] {
-                if *contact != Contact::default() {
-                    return Err(Broken { field, reason });
-                }
-            }
+        let kind = required("type", self.kind, parsed)?;
+        let parts = ChannelParts {
+            whatsapp_sender: self.whatsapp_sender,
+            customer: self.customer,
+            external_identifier: self.external_identifier,
+        };
+        let mut broken = Vec::new();
+        let channel = parts.read(kind, &mut broken);
+        match broken.into_iter().next() {
+            Some(first) => Err(first),
+            None => Ok(channel),
         }
-        if kind != ChannelKind::Api && external_identifier.is_some() {
-            let reason = "must be left out where the type is not api";
-            return Err(Broken { field: "external_identifier", reason });
-        }
-        Ok(match kind {
-            ChannelKind::Test => Channel::Test,
-            ChannelKind::Widget => Channel::Widget,
-            ChannelKind::Whatsapp => Channel::Whatsapp { sender, customer },
-            ChannelKind::Api => Channel::Api { external_identifier },
-        })
     }
 
     /// As many messages as are told, which may be more than are given but not fewer.
@@ -241,31 +221,6 @@ fn message(json: &str) -> Result<Message, Broken> {
             .map_err(|error| Broken { field: "function_calls", reason: rule(&error) }),
         None => Ok(message),
     }
-}
-
-/// A contact, with the names that it and its two parts have in an error.
-fn contact(
-    [whole, name, phone]: [&'static str; 3],
-    json: Option<&RawValue>,
-) -> Result<Contact, Broken> {
-    let Some(json) = json else {
-        return Ok(Contact::default());
-    };
-    let wire: WireContact<'_> =
-        object(json.get()).map_err(|reason| Broken { field: whole, reason })?;
-    Ok(Contact {
-        name: optional(name, wire.name, parsed)?,
-        phone: optional(phone, wire.phone, parsed)?,
-    })
-}
-
-/// Variables, or none where PHP wrote an object without fields as an array.
-fn variables(json: &str) -> Result<Option<Variables>, &'static str> {
-    let empty_array = json.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    if empty_array.is_some_and(|inside| inside.trim().is_empty()) {
-        return Ok(None);
-    }
-    Variables::new(json.to_owned()).map(Some).map_err(|error| rule(&error))
 }
 
 impl From<Broken> for ItemError {

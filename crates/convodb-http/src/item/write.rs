@@ -2,9 +2,18 @@
 //!
 //! About 0.2 us an item; nothing is allocated but what the buffer grows by.
 
-use convodb::{Channel, Contact, ConversationRef};
+use convodb::{Channel, Contact, ConversationRef, Message, Timestamp};
 
 use crate::json;
+
+/// How times are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// As the documented API prints them, to the second.
+    Seconds,
+    /// RFC 3339 with milliseconds, in which nothing is lost.
+    Exact,
+}
 
 /// Appends a conversation as one JSON object, without a line break in it.
 ///
@@ -23,7 +32,90 @@ use crate::json;
 /// # Ok::<(), convodb::Error>(())
 /// ```
 pub fn write_item(out: &mut Vec<u8>, row: &ConversationRef<'_>, assistant_name: &str) {
-    json::raw(out, "{\"id\":");
+    out.push(b'{');
+    write_fields(out, row, assistant_name, Times::Seconds);
+    out.push(b'}');
+}
+
+/// Appends a conversation as a line of an export, without its line break: the item with its times
+/// to the millisecond, and, where they are given, its messages.
+///
+/// Read back by [`Item::parse`](crate::item::Item::parse), it is the same conversation and the same
+/// messages, but for line breaks between the values of `variables` and `function_calls`, which
+/// become spaces. About 0.2 us, and 0.1 us a message.
+///
+/// ```
+/// use convodb::{Channel, Conversation, ConversationId, Message, Role, Timestamp};
+/// use convodb_http::item::{Item, write_line};
+/// let at: Timestamp = "2025-01-25T10:15:00.250Z".parse()?;
+/// let bot = "a1b2c3d4-5678-40ab-8def-1234567890ab".parse()?;
+/// let mut conversation =
+///     Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
+/// conversation.message_count = 1;
+/// let history = [Message::new(Role::User, "Hello!".to_owned(), at)?];
+/// let mut line = Vec::new();
+/// write_line(&mut line, &conversation.borrowed(), "Support", Some(&history));
+///
+/// let item = Item::parse(&line)?;
+/// assert_eq!(item.conversation, conversation);
+/// assert_eq!(item.messages, history);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn write_line(
+    out: &mut Vec<u8>,
+    row: &ConversationRef<'_>,
+    assistant_name: &str,
+    messages: Option<&[Message]>,
+) {
+    out.push(b'{');
+    write_fields(out, row, assistant_name, Times::Exact);
+    if let Some(messages) = messages {
+        json::raw(out, ",\"messages\":[");
+        for (at, message) in messages.iter().enumerate() {
+            json::raw(out, if at == 0 { "{" } else { ",{" });
+            write_said(out, message);
+            json::raw(out, ",\"cost\":");
+            json::cost(out, message.cost());
+            write_time(out, "created_at", message.created_at(), Times::Exact);
+            out.push(b'}');
+        }
+        out.push(b']');
+    }
+    out.push(b'}');
+}
+
+/// Appends messages as the array that the history of a conversation is.
+pub(crate) fn write_history(out: &mut Vec<u8>, messages: &[Message]) {
+    out.push(b'[');
+    for (at, message) in messages.iter().enumerate() {
+        json::raw(out, if at == 0 { "{" } else { ",{" });
+        write_said(out, message);
+        write_time(out, "created_at", message.created_at(), Times::Seconds);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+/// Who says what, and what that called.
+fn write_said(out: &mut Vec<u8>, message: &Message) {
+    json::raw(out, "\"role\":\"");
+    json::raw(out, message.role().as_str());
+    json::raw(out, "\",\"content\":");
+    json::string(out, message.content());
+    if let Some(calls) = message.function_calls() {
+        json::raw(out, ",\"function_calls\":");
+        json::one_line(out, calls);
+    }
+}
+
+/// Appends the fields of an item, without the braces around them.
+pub(crate) fn write_fields(
+    out: &mut Vec<u8>,
+    row: &ConversationRef<'_>,
+    assistant_name: &str,
+    times: Times,
+) {
+    json::raw(out, "\"id\":");
     json::uuid(out, row.id.uuid());
     json::raw(out, ",\"assistant_id\":");
     json::uuid(out, row.assistant.uuid());
@@ -32,7 +124,7 @@ pub fn write_item(out: &mut Vec<u8>, row: &ConversationRef<'_>, assistant_name: 
     json::raw(out, ",\"type\":\"");
     json::raw(out, row.channel.kind().as_str());
     json::raw(out, "\",\"variables\":");
-    write_variables(out, row.variables.map(convodb::Variables::get));
+    json::one_line(out, row.variables.map_or("null", convodb::Variables::get));
     if let Some(identifier) = row.channel.external_identifier() {
         json::raw(out, ",\"external_identifier\":");
         json::string(out, identifier);
@@ -43,27 +135,24 @@ pub fn write_item(out: &mut Vec<u8>, row: &ConversationRef<'_>, assistant_name: 
     json::cost(out, row.total_cost);
     json::raw(out, ",\"ai_enabled\":");
     json::boolean(out, row.ai_enabled);
-    json::raw(out, ",\"created_at\":");
-    json::time(out, row.created_at);
-    json::raw(out, ",\"updated_at\":");
-    json::time(out, row.updated_at);
+    write_time(out, "created_at", row.created_at, times);
+    write_time(out, "updated_at", row.updated_at, times);
     if let Channel::Whatsapp { sender, customer } = &row.channel {
         json::raw(out, ",\"whatsapp_sender\":");
         write_contact(out, sender);
         json::raw(out, ",\"customer\":");
         write_contact(out, customer);
     }
-    out.push(b'}');
 }
 
-fn write_variables(out: &mut Vec<u8>, variables: Option<&str>) {
-    let start = out.len();
-    json::raw(out, variables.unwrap_or("null"));
-    // A JSON string holds no raw line break, so each one stands between values.
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
-        }
+/// A comma, and a time under its key.
+fn write_time(out: &mut Vec<u8>, key: &str, at: Timestamp, times: Times) {
+    json::raw(out, ",\"");
+    json::raw(out, key);
+    json::raw(out, "\":");
+    match times {
+        Times::Seconds => json::time(out, at),
+        Times::Exact => json::exact_time(out, at),
     }
 }
 

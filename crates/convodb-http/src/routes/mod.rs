@@ -1,12 +1,19 @@
 //! Which path is answered by which function, and what lies around all of them.
 
+mod account;
+mod assistants;
+mod conversation;
 mod conversations;
-mod health;
+mod export;
+mod import;
+mod messages;
+mod path;
+mod probes;
 
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::get;
+use axum::routing::{get, patch, post};
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -14,6 +21,7 @@ use tower_http::compression::predicate::SizeAbove;
 
 use crate::envelope::{envelope, panicked};
 use crate::error::ApiError;
+use crate::metrics::Metrics;
 use crate::state::Service;
 
 /// A body of fewer bytes fits into one packet as it is.
@@ -21,15 +29,32 @@ const MIN_COMPRESSED_BYTES: u64 = 1024;
 
 /// All that is served.
 pub(crate) fn router(service: Service) -> Router {
+    let metrics = service.metrics().clone();
     let routes = Router::new()
         .route(conversations::LIST, get(conversations::list))
-        .route("/healthz", get(health::alive))
+        .route("/api/user/conversations/import", post(import::import))
+        .route("/api/user/conversations/export", get(export::export))
+        .route("/api/conversations", post(conversation::create))
+        .route(
+            "/api/conversations/{uuid}",
+            get(conversation::read).patch(conversation::change).delete(conversation::delete),
+        )
+        .route("/api/conversations/{uuid}/messages", post(messages::append))
+        .route("/api/automate/conversations/{uuid}/enable-ai", post(conversation::enable_ai))
+        .route("/api/automate/conversations/{uuid}/disable-ai", post(conversation::disable_ai))
+        .route("/api/user/me", get(account::me))
+        .route(assistants::LIST, get(assistants::list))
+        .route("/api/user/assistants", post(assistants::create))
+        .route("/api/user/assistants/{uuid}", patch(assistants::rename))
+        .route("/healthz", get(probes::alive))
+        .route("/readyz", get(probes::ready))
+        .route("/metrics", get(probes::metrics))
         .with_state(service);
-    wrapped(routes)
+    wrapped(routes, metrics)
 }
 
 /// Puts around routes what every answer has. The layer that is added last is the outermost.
-pub(crate) fn wrapped(routes: Router) -> Router {
+pub(crate) fn wrapped(routes: Router, metrics: Metrics) -> Router {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES));
@@ -38,7 +63,7 @@ pub(crate) fn wrapped(routes: Router) -> Router {
         .method_not_allowed_fallback(async || ApiError::of(StatusCode::METHOD_NOT_ALLOWED))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(compression)
-        .layer(middleware::from_fn(envelope))
+        .layer(middleware::from_fn_with_state(metrics, envelope))
 }
 
 #[cfg(test)]
@@ -54,7 +79,8 @@ mod tests {
         async fn bug() {
             panic!("a bug");
         }
-        let routes = wrapped(Router::new().route("/api/conversations/{id}", get(bug)));
+        let routes =
+            wrapped(Router::new().route("/api/conversations/{id}", get(bug)), Metrics::new());
         let request = Request::get("/api/conversations/1").body(Body::empty()).unwrap();
         let Ok(answer) = TowerToHyperService::new(routes).call(request).await;
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);

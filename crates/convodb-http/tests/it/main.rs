@@ -2,9 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod account;
+mod body;
 mod client;
+mod conversation;
 mod cursors;
+mod hostile;
+mod limits;
 mod list;
+mod oneshot;
 mod parameters;
+mod privacy;
+mod probes;
 mod protocol;
+mod transfer;
 mod world;

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::client::{Answer, send};
-use crate::world::{LIST, World, logged, whatsapp};
+use crate::world::{LIST, World};
 use convodb::{Channel, Store};
 use convodb_http::Config;
 
@@ -51,7 +51,7 @@ fn unknown_paths_and_methods_have_bodies_too() {
         check(&world.server.ask("GET", path, ""), 404, r#"{"message":"Not Found"}"#);
     }
     check(
-        &world.server.ask("GET", "/api/conversations", ""),
+        &world.server.ask("GET", "/api/conversations/", ""),
         404,
         r#"{"status":false,"error":"Not Found","message":"Not Found"}"#,
     );
@@ -61,6 +61,19 @@ fn unknown_paths_and_methods_have_bodies_too() {
             check(&answer, 405, r#"{"message":"Method Not Allowed"}"#);
             assert_eq!(answer.header("allow"), "GET,HEAD");
         }
+    }
+    for (method, path, allowed) in [
+        ("GET", "/api/conversations", "POST"),
+        ("POST", "/api/conversations/x", "GET,HEAD,PATCH,DELETE"),
+        ("GET", "/api/conversations/x/messages", "POST"),
+        ("HEAD", "/api/user/conversations/import", "POST"),
+        ("POST", "/api/user/conversations/export", "GET,HEAD"),
+        ("GET", "/api/automate/conversations/x/enable-ai", "POST"),
+        ("DELETE", "/api/user/assistants/x", "PATCH"),
+        ("POST", "/api/user/me", "GET,HEAD"),
+    ] {
+        let answer = world.server.ask(method, path, "");
+        assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{method} {path}");
     }
 }
 
@@ -73,8 +86,18 @@ fn alive_asks_for_nobody() {
 fn head_answers_as_get_without_a_body() {
     let world = World::new();
     world.insert(1..=20, &Channel::Widget);
-    for (target, token) in [(LIST, world.token.as_str()), (LIST, "x"), ("/healthz", ""), ("/", "")]
-    {
+    let token = world.token.as_str();
+    for (target, token) in [
+        (LIST, token),
+        (LIST, "x"),
+        ("/api/user/me", token),
+        ("/api/user/assistants/get", token),
+        ("/api/conversations/01000000-0000-0000-0000-000000000000", token),
+        ("/api/conversations/x", token),
+        ("/healthz", ""),
+        ("/readyz", ""),
+        ("/", ""),
+    ] {
         let get = world.ask("GET", target, token, "");
         let head = world.ask("HEAD", target, token, "");
         assert_eq!((head.status, head.body.len()), (get.status, 0), "{target}");
@@ -115,7 +138,8 @@ fn the_path_is_where_the_client_reached_us() {
         let forwarded = "X-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\n";
         assert_eq!(path(&world, &format!("{odd}{forwarded}")), here, "{odd}");
     }
-    let config = Config { public_url: Some("https://api.example.com/v1/".parse().unwrap()) };
+    let public_url = Some("https://api.example.com/v1/".parse().unwrap());
+    let config = Config { public_url, ..Config::default() };
     let public = World::of(Store::in_memory().unwrap(), config);
     let expected = format!("https://api.example.com/v1{LIST}");
     assert_eq!(path(&public, "Host: a.example\r\n"), expected);
@@ -184,34 +208,4 @@ fn a_closed_store_is_unavailable() {
     check(&answer, 503, r#"{"message":"Service Unavailable"}"#);
     assert_eq!(answer.header("retry-after"), "1");
     assert_eq!(world.server.ask("GET", "/healthz", "").status, 200);
-}
-
-/// What is planted in requests appears in no answer that refuses them, and in no line of the log.
-#[test]
-fn personal_data_stays_out_of_errors_and_the_log() {
-    let world = World::new();
-    world.insert(1..=3, &whatsapp("+499999000001", "+499999000002"));
-    let page = world.list("customer_phone=+499999000002&per_page=1");
-    assert_eq!(page.status, 200);
-    let cursor = page.cursor("next_cursor").unwrap();
-    let secret = "planted-secret";
-    for query in [
-        format!("cursor={cursor}&customer_phone=+499999000001"),
-        format!("cursor={cursor}{secret}"),
-        format!("type={secret}&assistant_id={secret}&per_page={secret}&created_from={secret}"),
-        format!("customer_phone={}{secret}", "9".repeat(60)),
-    ] {
-        let answer = world.list(&query);
-        assert_eq!(answer.status, 422, "{query}");
-        for planted in [secret, &cursor, "499999000001", &world.token] {
-            assert!(!answer.text().contains(planted), "{}", answer.text());
-        }
-    }
-    world.list_of(secret, "");
-    world.server.ask("GET", &format!("/{secret}"), "");
-    let log = logged();
-    assert!(log.contains("answered"), "requests are logged");
-    for planted in [secret, &cursor, "499999", &world.token] {
-        assert!(!log.contains(planted), "the log tells {planted}");
-    }
 }

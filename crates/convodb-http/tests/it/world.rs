@@ -108,6 +108,35 @@ impl World {
         self.server.ask(method, target, &headers)
     }
 
+    /// A request of the user's with a JSON body.
+    #[track_caller]
+    pub(crate) fn send(&self, method: &str, target: &str, body: &str) -> Answer {
+        self.send_as(&self.token, method, target, body)
+    }
+
+    #[track_caller]
+    pub(crate) fn send_as(&self, token: &str, method: &str, target: &str, body: &str) -> Answer {
+        self.send_typed(token, method, target, "application/json", body.as_bytes())
+    }
+
+    #[track_caller]
+    pub(crate) fn send_typed(
+        &self,
+        token: &str,
+        method: &str,
+        target: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Answer {
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
+             Authorization: Bearer {token}\r\nContent-Type: {content_type}\r\n\
+             Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        send(self.server.address, &[head.as_bytes(), body].concat())
+    }
+
     /// The list with this query is refused with these messages, all of one field.
     #[track_caller]
     pub(crate) fn refused(&self, query: &str, field: &str, message: &str) {

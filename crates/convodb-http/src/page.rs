@@ -9,7 +9,7 @@ use crate::item::{AssistantNames, write_item};
 use crate::json;
 
 /// What a row takes in a body, as a first guess.
-const TYPICAL_ITEM_BYTES: usize = 512;
+pub(crate) const TYPICAL_ITEM_BYTES: usize = 512;
 
 /// The cursors of a page as a client gets them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,116 @@
+//! One conversation: made, read, changed, deleted; and whether its assistant answers.
+
+use axum::response::Response;
+use convodb::{
+    AssistantId, Conversation, ConversationId, ConversationKind, Error, Name, Snapshot, Store,
+    Transaction, UserId,
+};
+
+use crate::auth::{Account, Caller};
+use crate::body::{AssistantName, ConversationChange, NewConversation, Unread};
+use crate::clock::now;
+use crate::error::Result;
+use crate::response;
+use crate::routes::path::PathId;
+
+/// `POST /api/conversations`.
+pub(crate) async fn create(account: Account, body: Unread) -> Result<Response> {
+    let new = NewConversation::read(&body.json().await?, now()?)?;
+    let write = |user, store: &Store| {
+        let assistant = assistant(&store.snapshot(), user, new.assistant)?;
+        let conversation = new.held_by(assistant);
+        let id = conversation.id;
+        store.insert(user, conversation)?;
+        Ok(id)
+    };
+    Ok(response::created_conversation(account.write(write).await?))
+}
+
+/// `GET /api/conversations/{uuid}`, with its history.
+pub(crate) async fn read(
+    Caller { user, snapshot }: Caller,
+    path: PathId<ConversationKind>,
+) -> Result<Response> {
+    let id = path.conversation()?;
+    let found = snapshot.get(user, id)?.zip(snapshot.history(user, id)?);
+    let (conversation, history) = found.ok_or(Error::ConversationNotFound)?;
+    response::conversation(&conversation, &history, user, &snapshot)
+}
+
+/// `PATCH /api/conversations/{uuid}`.
+pub(crate) async fn change(
+    account: Account,
+    path: PathId<ConversationKind>,
+    body: Unread,
+) -> Result<Response> {
+    let id = path.conversation()?;
+    let change = ConversationChange::read(&body.json().await?)?;
+    let (conversation, name) = changed(&account, id, change).await?;
+    Ok(response::changed_conversation(&conversation, &name))
+}
+
+/// `DELETE /api/conversations/{uuid}`, with its messages.
+pub(crate) async fn delete(account: Account, path: PathId<ConversationKind>) -> Result<Response> {
+    let id = path.conversation()?;
+    account.write(move |user, store| Ok(store.delete(user, id)?)).await?;
+    Ok(response::ok(r#"{"status":true}"#))
+}
+
+/// `POST /api/automate/conversations/{uuid}/enable-ai`.
+pub(crate) async fn enable_ai(
+    account: Account,
+    path: PathId<ConversationKind>,
+) -> Result<Response> {
+    set_ai(account, path, true).await
+}
+
+/// `POST /api/automate/conversations/{uuid}/disable-ai`.
+pub(crate) async fn disable_ai(
+    account: Account,
+    path: PathId<ConversationKind>,
+) -> Result<Response> {
+    set_ai(account, path, false).await
+}
+
+async fn set_ai(
+    account: Account,
+    path: PathId<ConversationKind>,
+    enabled: bool,
+) -> Result<Response> {
+    let id = path.conversation()?;
+    let (conversation, _) = changed(&account, id, ConversationChange::of_ai(enabled)).await?;
+    Ok(response::ok(format!(r#"{{"status":true,"ai_enabled":{}}}"#, conversation.ai_enabled)))
+}
+
+/// Changes a conversation in one write, and gives what it became and the name of its assistant.
+async fn changed(
+    account: &Account,
+    id: ConversationId,
+    change: ConversationChange,
+) -> Result<(Conversation, Name)> {
+    let now = now()?;
+    let write = move |user, store: &Store| {
+        let named = change.assistant;
+        let assistant = named.map(|named| assistant(&store.snapshot(), user, named)).transpose()?;
+        let write = move |transaction: &mut Transaction<'_>| {
+            let mut new = transaction.get(user, id)?.ok_or(Error::ConversationNotFound)?;
+            change.apply(assistant, &mut new, now)?;
+            let new = transaction.update(user, id, |conversation| *conversation = new)?;
+            let missing = Error::AssistantNotFound;
+            let name = transaction.assistant(user, new.assistant)?.ok_or(missing)?.name;
+            Ok((new, name))
+        };
+        Ok(store.write(write)?)
+    };
+    account.write(write).await
+}
+
+/// The assistant that a body names. Assistants are never taken away, so what a snapshot finds is
+/// still there when it is written.
+fn assistant(snapshot: &Snapshot, user: UserId, named: AssistantName) -> Result<AssistantId> {
+    let found = match named {
+        AssistantName::Id(id) => snapshot.assistant(user, id)?.map(|found| found.id),
+        AssistantName::Number(number) => snapshot.assistant_by_number(user, number)?,
+    };
+    Ok(found.ok_or(Error::AssistantNotFound)?)
+}

@@ -1,0 +1,84 @@
+//! A whole list as JSON lines, of one snapshot, in constant memory.
+//!
+//! The next piece is read when the one before was sent, so a client that reads slowly is read for
+//! slowly. What is in memory is a piece, a page of rows, and the history of one conversation. A
+//! fault in the middle breaks the connection off, so that nobody takes a part for the whole.
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Uri};
+use axum::response::Response;
+use convodb::{Conversation, Snapshot, UserId};
+use futures_util::stream;
+
+use crate::auth::Caller;
+use crate::blocking::aside;
+use crate::error::Result;
+use crate::item::{AssistantNames, write_line};
+use crate::params::{self, Messages};
+use crate::response;
+use crate::state::Service;
+use crate::transfers::Transfer;
+
+/// A piece of this many bytes takes no further line.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// `GET /api/user/conversations/export`.
+pub(crate) async fn export(
+    State(service): State<Service>,
+    Caller { user, snapshot }: Caller,
+    uri: Uri,
+) -> Result<Response> {
+    let query = uri.query().unwrap_or_default();
+    let (request, messages) = params::export_request(query, user, &snapshot)?;
+    let export = Export {
+        rows: Box::new(snapshot.rows(user, &request)),
+        names: AssistantNames::new(snapshot.clone(), user),
+        snapshot,
+        user,
+        messages,
+        _transfer: service.transfer(user)?,
+    };
+    let pieces = stream::try_unfold(export, |export| aside(move || export.piece()));
+    let mut answer = response::ok(Body::from_stream(pieces));
+    let lines = HeaderValue::from_static("application/x-ndjson");
+    answer.headers_mut().insert(CONTENT_TYPE, lines);
+    Ok(answer)
+}
+
+/// An export under way.
+struct Export {
+    rows: Box<dyn Iterator<Item = convodb::Result<Conversation>> + Send>,
+    names: AssistantNames,
+    snapshot: Snapshot,
+    user: UserId,
+    messages: Messages,
+    _transfer: Transfer,
+}
+
+impl Export {
+    /// The next lines, with the rest of the export; none at its end.
+    fn piece(mut self) -> convodb::Result<Option<(Bytes, Self)>> {
+        let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
+        while piece.len() < PIECE_BYTES
+            && let Some(row) = self.rows.next()
+        {
+            row.and_then(|row| self.write(&mut piece, &row)).inspect_err(|error| {
+                tracing::error!(cause = %error, "an export was broken off");
+            })?;
+        }
+        Ok((!piece.is_empty()).then(|| (piece.into(), self)))
+    }
+
+    fn write(&mut self, out: &mut Vec<u8>, row: &Conversation) -> convodb::Result<()> {
+        let history = match self.messages {
+            Messages::Included => self.snapshot.history(self.user, row.id)?,
+            Messages::LeftOut => None,
+        };
+        let name = self.names.name(row.assistant)?;
+        write_line(out, &row.borrowed(), name, history.as_deref());
+        out.push(b'\n');
+        Ok(())
+    }
+}

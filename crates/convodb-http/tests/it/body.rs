@@ -1,0 +1,179 @@
+//! Bodies that are not what they should be: always told what would be right, never a fault.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use convodb::{Channel, Store};
+use convodb_http::{Config, Limits};
+
+use crate::client::send;
+use crate::world::{World, conversation};
+
+const PLACE: &str = "/api/conversations";
+const JSON: &str = "application/json";
+
+fn error(message: &str) -> String {
+    format!(r#"{{"status":false,"error":"{message}","message":"{message}"}}"#)
+}
+
+#[test]
+fn only_json_is_taken() {
+    let world = World::new();
+    let ask = |content_type: &str| {
+        world.send_typed(&world.token, "POST", PLACE, content_type, br#"{"assistant_id":1}"#)
+    };
+    for right in [
+        JSON,
+        "APPLICATION/JSON",
+        "application/json; charset=utf-8",
+        "application/json;charset=\"UTF-8\"",
+        "application/vnd.api+json",
+    ] {
+        assert_eq!(ask(right).status, 200, "{right}");
+    }
+    for wrong in [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/json; charset=latin1",
+        "application/jsonx",
+        "json",
+        "application/json\r\nContent-Type: application/json",
+        "application/json\r\nContent-Encoding: gzip",
+    ] {
+        let answer = ask(wrong);
+        assert_eq!(
+            (answer.status, answer.text()),
+            (415, &*error("Unsupported Media Type")),
+            "{wrong}"
+        );
+    }
+    let none = world.ask("POST", PLACE, &world.token, "Content-Length: 0\r\n");
+    assert_eq!(none.status, 415);
+}
+
+#[test]
+fn what_is_not_json_is_told_where() {
+    let world = World::new();
+    let check = |body: &[u8], status: u16, message: &str| {
+        let answer = world.send_typed(&world.token, "POST", PLACE, JSON, body);
+        assert_eq!(answer.status, status, "{}", answer.text());
+        assert_eq!(answer.json()["message"], message);
+    };
+    check(b"", 400, "The body is not valid JSON at line 1 column 0.");
+    check(b"{\"assistant_id\":\n1,}", 400, "The body is not valid JSON at line 2 column 3.");
+    check(b"{\"assistant_id\":NaN}", 400, "The body is not valid JSON at line 1 column 17.");
+    check(b"{\"id\":\"\xff\"}", 400, "The body is not valid UTF-8.");
+    check(b"\xef\xbb\xbf{}", 400, "The body is not valid JSON at line 1 column 1.");
+    check(b"[]", 422, "The body field must be a JSON object.");
+    check(b"null", 422, "The body field must be a JSON object.");
+    check(b"\"secret\"", 422, "The body field must be a JSON object.");
+    check(
+        br#"{"assistant_id":1,"assistant_id":2}"#,
+        422,
+        "The body field must have assistant_id only once.",
+    );
+    check(
+        br#"{"assistant_id":1,"type":"whatsapp","customer":{"phone":"+1","phone":"+2"}}"#,
+        422,
+        "The customer field must be an object with each field at most once.",
+    );
+    let deep = format!(r#"{{"assistant_id":1,"variables":{}}}"#, "{\"a\":".repeat(20_000));
+    check(deep.as_bytes(), 400, "The body is not valid JSON at line 1 column 100031.");
+    let nested = format!("{}1{}", "[".repeat(30_000), "]".repeat(30_000));
+    let deep = format!(r#"{{"assistant_id":1,"variables":{{"a":{nested}}},"unknown":{nested}}}"#);
+    check(
+        deep.as_bytes(),
+        422,
+        "The variables field must be a JSON object, nested at most 127 deep.",
+    );
+    let lone = br#"{"assistant_id":1,"type":"api","external_identifier":"\ud800"}"#;
+    check(lone, 422, "The external identifier field must be a string.");
+    assert!(world.list("").rows().is_empty(), "nothing of it was taken");
+}
+
+fn small() -> World {
+    let limits = Limits { body_bytes: 1000, ..Limits::default() };
+    World::of(Store::in_memory().unwrap(), Config { limits, ..Config::default() })
+}
+
+#[test]
+fn a_body_has_a_limit_of_bytes() {
+    let world = small();
+    let padded = |bytes: usize| {
+        let body = r#"{"assistant_id":1}"#;
+        format!("{}{body}", " ".repeat(bytes - body.len()))
+    };
+    assert_eq!(world.send("POST", PLACE, &padded(1000)).status, 200);
+    let message = error("Payload Too Large");
+    for bytes in [1001, 50_000, 2_000_000] {
+        let answer = world.send("POST", PLACE, &padded(bytes));
+        assert_eq!((answer.status, answer.text()), (413, message.as_str()));
+    }
+    // Of a body in chunks nobody knows the length before.
+    let head = format!(
+        "POST {PLACE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {JSON}\r\n\
+         Authorization: Bearer {}\r\nTransfer-Encoding: chunked\r\n\r\n",
+        world.token
+    );
+    let chunked = |bytes: usize| {
+        let body = padded(bytes);
+        let chunks: String = body
+            .as_bytes()
+            .chunks(100)
+            .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap()))
+            .collect();
+        send(world.server.address, format!("{head}{chunks}0\r\n\r\n").as_bytes())
+    };
+    assert_eq!(chunked(1000).status, 200);
+    assert_eq!((chunked(1001).status, chunked(100_000).status), (413, 413));
+    assert_eq!(world.list("").rows().len(), 2);
+}
+
+#[test]
+fn a_client_that_asks_first_is_told_no_before_it_sends() {
+    let world = small();
+    let head = |length: usize| {
+        format!(
+            "POST {PLACE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {JSON}\r\n\
+             Authorization: Bearer {}\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n",
+            world.token
+        )
+    };
+    let refused = send(world.server.address, head(1_000_000_000).as_bytes());
+    assert_eq!(refused.status, 413);
+
+    let body = br#"{"assistant_id":1}"#;
+    let mut stream = TcpStream::connect(world.server.address).unwrap();
+    stream.write_all(head(body.len()).as_bytes()).unwrap();
+    let mut go_on = [0; 25];
+    stream.read_exact(&mut go_on).unwrap();
+    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(body).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+/// Who is refused before all is sent can read why.
+#[test]
+fn a_refusal_reaches_a_client_that_still_sends() {
+    let world = small();
+    let big = vec![b'x'; 4_000_000];
+    let import = "/api/user/conversations/import";
+    let lines = "application/x-ndjson";
+    for _ in 0..5 {
+        assert_eq!(world.send_typed("x", "POST", PLACE, JSON, &big).status, 401);
+        assert_eq!(world.send_typed("x", "POST", import, lines, &big).status, 401);
+        assert_eq!(world.send_typed(&world.token, "POST", PLACE, lines, &big).status, 415);
+        assert_eq!(world.send_typed(&world.token, "POST", "/nowhere", JSON, &big).status, 404);
+    }
+}
+
+#[test]
+fn a_conversation_that_is_not_there_gets_no_message() {
+    let world = small();
+    world.insert([1], &Channel::Widget);
+    let target = format!("{PLACE}/{}/messages", conversation(9).id);
+    assert_eq!(world.send("POST", &target, r#"{"message":"a"}"#).status, 404);
+}

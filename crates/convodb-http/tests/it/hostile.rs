@@ -1,0 +1,135 @@
+//! Bytes that are sent to confuse: never a fault, never two requests where one was meant.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
+
+use crate::world::World;
+
+/// All that comes back for these bytes until the server closes.
+#[track_caller]
+fn exchange(world: &World, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(world.server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // The server may close before it has read all.
+    let _ = stream.write_all(bytes);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    match stream.read_to_end(&mut answer) {
+        Ok(_) => {}
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn statuses(answer: &str) -> Vec<&str> {
+    answer.split("HTTP/1.1 ").skip(1).map(|rest| &rest[..3]).collect()
+}
+
+/// Where one reader may see one request and another one two, there is at most one answer that is
+/// not a refusal, and the connection ends.
+#[test]
+fn what_could_be_read_as_two_requests_is_one_or_none() {
+    let world = World::new();
+    let hidden = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let post = "POST /healthz HTTP/1.1\r\nHost: a\r\n";
+    for headers in [
+        "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+        "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+        "Transfer-Encoding: identity\r\n",
+        "Transfer-Encoding: xchunked\r\n",
+        "Transfer-Encoding: chunked, identity\r\n",
+        "Transfer-Encoding:\tgzip\r\n",
+        "Transfer-Encoding : chunked\r\n",
+        "Transfer-Encoding\r\n: chunked\r\n",
+        " Transfer-Encoding: chunked\r\n",
+        "X: y\r\n Transfer-Encoding: chunked\r\n",
+        "Content-Length: 5\r\nContent-Length: 6\r\n",
+        "Content-Length: 5, 6\r\n",
+        "Content-Length: +5\r\n",
+        "Content-Length: -1\r\n",
+        "Content-Length: 0x5\r\n",
+        "Content-Length: 5 5\r\n",
+        "Content-Length: 18446744073709551616\r\n",
+        "Content-Length : 5\r\n",
+        "Content-Length: 5\0\r\n",
+    ] {
+        let request = format!("{post}{headers}\r\n0\r\n\r\n{hidden}");
+        let answer = exchange(&world, request.as_bytes());
+        let statuses = statuses(&answer);
+        assert!(statuses.len() <= 1, "{headers:?}: {answer}");
+        assert!(statuses.iter().all(|status| status.starts_with('4')), "{headers:?}: {answer}");
+        assert!(!answer.contains(r#"{"status":"ok"}"#), "{headers:?}: {answer}");
+    }
+}
+
+#[test]
+fn what_is_no_request_is_refused() {
+    let world = World::new();
+    let big_chunk = format!(
+        "POST /api/conversations HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
+        world.token
+    );
+    let long_extension = format!("{big_chunk}1;{}\r\n{{\r\n0\r\n\r\n", "x".repeat(100_000));
+    let endless_trailer = format!("{big_chunk}0\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    for bytes in [
+        "\0\0\0\0\r\n\r\n",
+        "GET\r\n\r\n",
+        "GET /healthz\r\n\r\n",
+        "GET  /healthz HTTP/1.1\r\n\r\n",
+        "GET /healthz HTTP/9.9\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nHost: a\r\n\0: b\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\nno colon\r\n\r\n",
+        "GET /healthz HTTP/1.1\r\n: empty\r\n\r\n",
+        "GET /a b HTTP/1.1\r\n\r\n",
+        "GET /\x01 HTTP/1.1\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        "\x16\x03\x01\x02\x00\x01\x00\x01\u{fc}\x03\x03",
+        &format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(100_000)),
+        &format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(100_000)),
+        &format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(20_000)),
+        &format!("{big_chunk}ffffffffffffffff\r\n{{"),
+        &format!("{big_chunk}fffffffffffffffff\r\n{{"),
+        &format!("{big_chunk}-1\r\n{{"),
+        &format!("{big_chunk}zz\r\n{{"),
+        &format!("{big_chunk}1\r\n{{}}\r\n0\r\n\r\n"),
+        &long_extension,
+        &endless_trailer,
+    ] {
+        let answer = exchange(&world, bytes.as_bytes());
+        let start = bytes.chars().take(60).collect::<String>();
+        let statuses = statuses(&answer);
+        assert!(statuses.iter().all(|status| status.starts_with('4')), "{start:?}: {answer}");
+    }
+    // Not one of them did any harm.
+    assert_eq!(world.server.ask("GET", "/healthz", "").status, 200);
+    assert!(world.list("").rows().is_empty());
+}
+
+/// Targets that a proxy could see as others than we do.
+#[test]
+fn odd_targets_are_no_way_in() {
+    let world = World::new();
+    for target in [
+        "/api/user/../user/conversations",
+        "//api/user/conversations",
+        "/api/user/conversations/..",
+        "/api/user/conversations%2f",
+        "/api%2fuser/conversations",
+        "/API/user/conversations",
+        "/api/user/conversations;x=1",
+        "/api/user/conversations/.",
+        "*",
+        "http://evil.example",
+    ] {
+        let answer = world.ask("GET", target, &world.token, "");
+        assert!((400..500).contains(&answer.status), "{target}: {}", answer.text());
+    }
+    let absolute = world.ask("GET", "http://evil.example/api/user/conversations", &world.token, "");
+    assert_eq!(absolute.status, 200, "the absolute form is for us all the same (RFC 9112)");
+    let path = absolute.json()["path"].as_str().unwrap().to_owned();
+    assert_eq!(path, "http://test/api/user/conversations", "and is not reflected");
+    assert_eq!(world.ask("CONNECT", "evil.example:443", &world.token, "").status, 404);
+}

@@ -1,0 +1,306 @@
+//! Imports and exports: what goes out comes in again, and nothing is lost between.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+
+use convodb::{
+    Channel, Contact, Conversation, Cost, ListRequest, Message, Order, Role, Store, Timestamp,
+    Variables,
+};
+use convodb_http::{Config, Limits};
+use serde_json::{Value, json};
+
+use crate::client::Answer;
+use crate::world::{World, api, bot, conversation, whatsapp};
+
+const IMPORT: &str = "/api/user/conversations/import";
+const EXPORT: &str = "/api/user/conversations/export";
+const LINES: &str = "application/x-ndjson";
+
+fn import(world: &World, body: &[u8]) -> Answer {
+    world.send_typed(&world.token, "POST", IMPORT, LINES, body)
+}
+
+fn export(world: &World, query: &str) -> Answer {
+    let answer = world.ask("GET", &format!("{EXPORT}?{query}"), &world.token, "");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(answer.header("content-type"), LINES);
+    answer
+}
+
+fn ids(answer: &Answer) -> Vec<u8> {
+    let number = |line: &str| {
+        let item: Value = serde_json::from_str(line).unwrap();
+        u8::from_str_radix(&item["id"].as_str().unwrap()[..2], 16).unwrap()
+    };
+    answer.text().lines().map(number).collect()
+}
+
+/// All conversations of the world's user with their messages, oldest first.
+fn contents(world: &World) -> Vec<(Conversation, Vec<Message>)> {
+    let snapshot = world.store.snapshot();
+    let request = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
+    let with_history = |row: convodb::Result<Conversation>| {
+        let row = row.unwrap();
+        let history = snapshot.history(world.user, row.id).unwrap().unwrap();
+        (row, history)
+    };
+    snapshot.rows(world.user, &request).map(with_history).collect()
+}
+
+/// One of everything, with times to the millisecond and several of the same instant.
+fn furnish(world: &World) {
+    let at = |millis: u64| Timestamp::from_millis(1_737_800_000_123 + millis).unwrap();
+    let name = |text: &str| Some(text.parse().unwrap());
+    let contact = |n: &str| Contact { name: name(n), phone: Some("+1".parse().unwrap()) };
+    let channels = [
+        Channel::Test,
+        Channel::Widget,
+        whatsapp("+1", "+2"),
+        Channel::Whatsapp { sender: contact("Acme \u{1F600}"), customer: contact("\"\\\u{7f}\n") },
+        Channel::Whatsapp { sender: Contact::default(), customer: Contact::default() },
+        api("crm\t1"),
+        Channel::Api { external_identifier: None },
+    ];
+    for (row, channel) in (1u8..).zip(channels) {
+        let created_at = at(u64::from(row / 3));
+        let full = Conversation {
+            channel,
+            created_at,
+            updated_at: at(u64::from(row) * 1_000_001),
+            message_count: u32::from(row) + 3,
+            total_cost: Cost::from_nanos(i64::from(row) * 1_000_000_001),
+            ai_enabled: row % 2 == 0,
+            variables: (row > 3).then(|| {
+                Variables::new(r#"{"n": 1.10, "big":1e40,"nested":{"a":[null]}}"#.to_owned())
+                    .unwrap()
+            }),
+            ..conversation(row)
+        };
+        let user = world.user;
+        let messages: Vec<Message> = (0..row % 4)
+            .map(|n| {
+                let role = Role::ALL[usize::from(n % 3)];
+                let said = format!("line\nbreak {n} \u{2028}");
+                let message = Message::new(role, said, at(u64::from(n) * 7)).unwrap();
+                let message = message.with_cost(Cost::from_nanos(i64::from(n)));
+                if n == 1 {
+                    message.with_function_calls(r#"[{"name":"book", "n":1.0}]"#.to_owned()).unwrap()
+                } else {
+                    message
+                }
+            })
+            .collect();
+        world.store.write(move |txn| txn.insert(user, &full, &messages)).unwrap();
+    }
+}
+
+#[test]
+fn an_export_imported_again_is_equal() {
+    let world = World::new();
+    furnish(&world);
+    let lines = export(&world, "messages=1");
+    assert_eq!(lines.text().lines().count(), 7);
+
+    let copy = World::new();
+    let answer = import(&copy, &lines.body);
+    assert_eq!(
+        answer.text(),
+        r#"{"inserted":7,"already_present":0,"messages":12,"assistants_created":0,"rejected":0,"errors":[]}"#
+    );
+    assert_eq!(contents(&copy), contents(&world));
+    assert_eq!(export(&copy, "messages=true").text(), lines.text());
+    assert_eq!(copy.list("").text(), world.list("").text());
+
+    // Once more changes nothing.
+    let again = import(&copy, &lines.body).json();
+    assert_eq!((&again["inserted"], &again["already_present"]), (&json!(0), &json!(7)));
+    assert_eq!(contents(&copy), contents(&world));
+    assert!(copy.store.snapshot().verify(|_, _| ()).unwrap().is_clean());
+}
+
+#[test]
+fn a_line_is_byte_for_byte_as_documented() {
+    let world = World::new();
+    world.insert([1], &whatsapp("+1", "+2"));
+    let at = "2025-01-25T10:15:00.250Z".parse().unwrap();
+    let message = Message::new(Role::User, "Hi".to_owned(), at).unwrap();
+    let message = message.with_cost("0.001".parse().unwrap());
+    world.store.append_message(world.user, conversation(1).id, message).unwrap();
+    let item = r#"{"id":"01000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Support","type":"whatsapp","variables":null,"message_count":1,"total_cost":0.001,"ai_enabled":true,"created_at":"2025-01-25T10:13:21.000Z","updated_at":"2025-01-25T10:15:00.250Z","whatsapp_sender":{"name":null,"phone":"+1"},"customer":{"name":null,"phone":"+2"}"#;
+    assert_eq!(export(&world, "").text(), format!("{item}}}\n"));
+    let messages =
+        r#"[{"role":"user","content":"Hi","cost":0.001,"created_at":"2025-01-25T10:15:00.250Z"}]"#;
+    assert_eq!(export(&world, "messages=1").text(), format!("{item},\"messages\":{messages}}}\n"));
+}
+
+#[test]
+fn an_export_has_the_filters_of_the_list() {
+    let world = World::new();
+    world.insert([1, 4], &Channel::Widget);
+    world.insert([2, 5], &whatsapp("+1", "+2"));
+    world.insert([3], &api("a"));
+    for (query, rows) in [
+        ("", vec![1, 2, 3, 4, 5]),
+        ("order=desc&per_page=2", vec![5, 4, 3, 2, 1]),
+        ("type=widget", vec![1, 4]),
+        ("customer_phone=%2B2&assistant_id=1", vec![2, 5]),
+        ("external_identifier=a&messages=0", vec![3]),
+        ("external_identifier=b", vec![]),
+        ("created_from=2025-01-25T10:13:24Z", vec![4, 5]),
+    ] {
+        assert_eq!(ids(&export(&world, query)), rows, "{query}");
+    }
+    let cursor = world.list("per_page=2").cursor("next_cursor").unwrap();
+    for (query, field) in [
+        (format!("cursor={cursor}"), "cursor"),
+        ("messages=yes".to_owned(), "messages"),
+        ("type=fax".to_owned(), "type"),
+    ] {
+        let answer = world.ask("GET", &format!("{EXPORT}?{query}"), &world.token, "");
+        assert_eq!(answer.status, 422);
+        assert!(answer.json()["errors"][field].is_array(), "{}", answer.text());
+    }
+    let foreign = world.ask("GET", EXPORT, &world.other_token, "");
+    assert_eq!((foreign.status, foreign.text()), (200, ""));
+    assert_eq!(world.ask("GET", EXPORT, "x", "").status, 401);
+    let head = world.ask("HEAD", EXPORT, &world.token, "");
+    assert_eq!((head.status, head.header("content-type")), (200, LINES));
+}
+
+/// What is written while it is sent is no part of it: it is of one snapshot, however slowly the
+/// client reads, and larger than all buffers on its way.
+#[test]
+fn an_export_is_one_snapshot_read_as_the_client_takes_it() {
+    let world = World::new();
+    let content = "x".repeat(1_000_000);
+    for row in 1..=40 {
+        world.insert([row], &Channel::Widget);
+        let message = Message::new(Role::User, content.clone(), Timestamp::MIN).unwrap();
+        world.store.append_message(world.user, conversation(row).id, message).unwrap();
+    }
+    let mut stream = TcpStream::connect(world.server.address).unwrap();
+    let request = format!(
+        "GET {EXPORT}?messages=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Authorization: Bearer {}\r\n\r\n",
+        world.token
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut reader = BufReader::new(stream);
+    let mut status = String::new();
+    reader.read_line(&mut status).unwrap();
+    assert!(status.starts_with("HTTP/1.1 200"), "{status}");
+    // The server waits for us. Meanwhile all of it is deleted.
+    for row in 1..=40 {
+        world.store.delete(world.user, conversation(row).id).unwrap();
+    }
+    assert!(world.list("").rows().is_empty());
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    let messages = rest.windows(8).filter(|window| *window == b"\"content").count();
+    assert_eq!(messages, 40);
+    assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "it is whole");
+}
+
+#[test]
+fn lines_that_cannot_be_taken_are_told_and_the_others_are_taken() {
+    let limits = Limits { line_bytes: 500, ..Limits::default() };
+    let config = Config { limits, ..Config::default() };
+    let world = World::of(Store::in_memory().unwrap(), config);
+    let line = |id: u32, rest: &str| {
+        format!(
+            r#"{{"id":"00000000-0000-0000-0000-{id:012}","assistant_id":"{}","type":"widget","created_at":"2025-01-25"{rest}}}"#,
+            bot().uuid()
+        )
+    };
+    let foreign =
+        line(6, "").replace(&bot().uuid().to_string(), "00000000-0000-0000-0000-0000000000aa");
+    let body = [
+        "\u{feff}".to_owned() + &line(1, ""),
+        String::new(),
+        "not json secret".to_owned(),
+        line(2, r#","customer":{"phone":"+49secret"}"#),
+        line(1, ""),
+        line(3, &format!(r#","variables":{{"secret":"{}"}}"#, "x".repeat(500))),
+        foreign.clone(),
+        foreign.replace("\"type\"", "\"assistant_name\":\"New\",\"type\""),
+        line(7, r#","message_count":1"#) + "\r",
+    ]
+    .join("\n");
+    assert_eq!(
+        import(&world, body.as_bytes()).text(),
+        r#"{"inserted":3,"already_present":1,"messages":0,"assistants_created":1,"rejected":4,"errors":[{"line":3,"message":"the line is not valid JSON at column 2"},{"line":4,"message":"customer must be left out where the type is not whatsapp"},{"line":6,"message":"the line has more than 500 bytes"},{"line":7,"message":"assistant_name must be given for an assistant that is not there yet"}]}"#
+    );
+    assert_eq!(world.list("assistant_id=2").rows().len(), 1);
+
+    let wrong = "[]\n".repeat(2000);
+    let answer = import(&world, wrong.as_bytes()).json();
+    assert_eq!(answer["rejected"], 2000);
+    assert_eq!(answer["errors"].as_array().unwrap().len(), 20, "the first ones are told");
+    assert_eq!(answer["errors"][19]["line"], 20);
+}
+
+#[test]
+fn an_import_of_many_batches_is_whole() {
+    let world = World::new();
+    let line = |n: u32| {
+        format!(
+            "{{\"id\":\"{n:08x}-0000-0000-0000-000000000000\",\"assistant_id\":\"{}\",\"type\":\"api\",\
+             \"external_identifier\":\"{}\",\"created_at\":\"2025-01-25\",\"messages\":[{{\"role\":\"user\",\
+             \"content\":\"hi\",\"created_at\":\"2025-01-25\"}}]}}\n",
+            bot().uuid(),
+            n % 10
+        )
+    };
+    let body: String = (0..2000).map(line).collect();
+    let answer = import(&world, body.as_bytes()).json();
+    assert_eq!((&answer["inserted"], &answer["messages"]), (&json!(2000), &json!(2000)));
+    assert_eq!(export(&world, "external_identifier=3").text().lines().count(), 200);
+    assert!(world.store.snapshot().verify(|_, _| ()).unwrap().is_clean());
+}
+
+#[test]
+fn a_break_leaves_what_was_stored_and_can_be_run_again() {
+    let world = World::new();
+    furnish(&world);
+    let lines = export(&world, "messages=1").body;
+    let copy = World::new();
+    let head = format!(
+        "POST {IMPORT} HTTP/1.1\r\nHost: a\r\nContent-Type: {LINES}\r\n\
+         Authorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        copy.token,
+        lines.len()
+    );
+    let mut stream = TcpStream::connect(copy.server.address).unwrap();
+    stream.write_all(&[head.as_bytes(), &lines[..lines.len() / 2]].concat()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(!answer.contains(" 200 "), "{answer}");
+    let answer = import(&copy, &lines).json();
+    let counted = |key: &str| answer[key].as_u64().unwrap();
+    assert_eq!(counted("inserted") + counted("already_present"), 7);
+    assert_eq!(contents(&copy), contents(&world));
+}
+
+#[test]
+fn only_json_lines_are_imported_and_only_for_somebody() {
+    let world = World::new();
+    for wrong in ["application/json", "text/plain", "", "application/x-ndjson; charset=utf-16"] {
+        let answer = world.send_typed(&world.token, "POST", IMPORT, wrong, b"{}");
+        assert_eq!(answer.status, 415, "{wrong}");
+    }
+    assert_eq!(world.send_typed("x", "POST", IMPORT, LINES, b"{}").status, 401);
+    assert_eq!(import(&world, b"").json()["inserted"], 0);
+}
+
+#[test]
+fn only_so_many_go_on_at_a_time() {
+    let limits = Limits { transfers: 0, ..Limits::default() };
+    let config = Config { limits, ..Config::default() };
+    let world = World::of(Store::in_memory().unwrap(), config);
+    for answer in [import(&world, b"{}"), world.ask("GET", EXPORT, &world.token, "")] {
+        assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
+        assert_eq!(answer.header("retry-after"), "1");
+    }
+}
