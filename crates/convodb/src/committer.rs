@@ -323,6 +323,7 @@ mod tests {
         let mode = CommitMode {
             durability: Durability::Immediate,
             tail_bytes: 1 << 20,
+            row_cache_bytes: 0,
             fast_recovery: false,
         };
         for faulty in [false, true] {

@@ -30,7 +30,7 @@ pub struct StoreOptions {
     /// Memory for pages of the file, in bytes; 1 GiB by default.
     pub cache_bytes: usize,
     /// Memory for rows that pages read again and again, in bytes; 128 MiB by default, for some
-    /// 260,000 of them. It is taken as rows come. 0 keeps none.
+    /// 400,000 of them. It is taken as rows come. 0 keeps none.
     pub row_cache_bytes: usize,
     /// How many writes may wait, at least 1; 1024 by default. One more is refused with
     /// [`Error::QueueFull`](crate::Error::QueueFull).

@@ -97,10 +97,13 @@ fn whole<T>(
 pub(crate) struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {
-    /// A body behind a checksum that holds, whatever is in it.
-    #[cfg(test)]
+    /// The bytes of a body that [`open`] gave and that were copied since.
     pub(crate) const fn reopened(bytes: &'a [u8]) -> Self {
         Self(bytes)
+    }
+
+    pub(crate) const fn bytes(self) -> &'a [u8] {
+        self.0
     }
 
     /// The body without its version.

@@ -7,6 +7,7 @@
 use std::cmp::Ordering;
 
 use crate::encoding::key::RowKey;
+use crate::encoding::record::Body;
 use crate::encoding::row::Row;
 use crate::encoding::term::Field;
 use crate::error::Result;
@@ -14,7 +15,7 @@ use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::storage::content::Found;
 use crate::storage::row_cache::CachedRows;
-use crate::storage::rows::{damaged, decode_row};
+use crate::storage::rows::{damaged, decode_row, verify};
 use crate::storage::tables::{Records, Tables};
 use crate::storage::walk::{Gap, Travel, Walk};
 
@@ -70,18 +71,23 @@ impl<'t> Fetch<'t> {
             return Ok(show(&row, texts));
         }
         if self.again != Some(false) {
-            if let Some(shown) = self.cached.get(key, &mut show) {
+            let decoded = |body: Body<'_>| {
+                let (row, texts) = Row::decode(body, position).map_err(damaged)?;
+                Ok(show(&row, texts))
+            };
+            if let Some(shown) = self.cached.get(key, decoded) {
                 self.again = Some(true);
                 self.rows_read += 1;
-                return Ok(shown);
+                return shown;
             }
             self.again.get_or_insert_with(|| self.cached.miss(key));
         }
         let record = self.read(position)?;
-        let (row, texts) = decode_row(key, record.value())?;
+        let body = verify(key, record.value())?;
         if self.again == Some(true) {
-            self.cached.keep(key, &row, texts);
+            self.cached.keep(key, body);
         }
+        let (row, texts) = Row::decode(body, position).map_err(damaged)?;
         Ok(show(&row, texts))
     }
 

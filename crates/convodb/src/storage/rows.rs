@@ -1,7 +1,7 @@
 //! The conversations, clustered by owner and position, and their look-up by id.
 
 use crate::encoding::key::{RowKey, UuidKey};
-use crate::encoding::record::{self, Damage};
+use crate::encoding::record::{self, Body, Damage};
 use crate::encoding::row::{self, Row};
 use crate::error::{Error, Result};
 use crate::model::conversation::{Conversation, ConversationRef};
@@ -71,7 +71,13 @@ pub(crate) fn decode(key: RowKey, record: &[u8]) -> Result<ConversationRef<'_>> 
 
 /// The row of a record, its checksum verified, and its texts.
 pub(crate) fn decode_row(key: RowKey, record: &[u8]) -> Result<(Row, &str)> {
-    record::open(&key, record).and_then(|body| Row::decode(body, key.position)).map_err(damaged)
+    let body = verify(key, record)?;
+    Row::decode(body, key.position).map_err(damaged)
+}
+
+/// The body of a record, its checksum verified.
+pub(crate) fn verify(key: RowKey, record: &[u8]) -> Result<Body<'_>> {
+    record::open(&key, record).map_err(damaged)
 }
 
 /// Whether the owner has any row. One descent.
