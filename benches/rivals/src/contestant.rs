@@ -24,6 +24,7 @@ const CACHE_BYTES: usize = 2 << 30;
 pub(crate) enum Name {
     Convodb,
     ConvodbBorrowed,
+    ConvodbUncached,
     Memory,
     Lmdb,
     SqliteComposite,
@@ -33,9 +34,10 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    pub(crate) const ALL: [Name; 8] = [
+    pub(crate) const ALL: [Name; 9] = [
         Name::Convodb,
         Name::ConvodbBorrowed,
+        Name::ConvodbUncached,
         Name::Memory,
         Name::Lmdb,
         Name::SqliteComposite,
@@ -48,6 +50,7 @@ impl Name {
         match self {
             Name::Convodb => "convodb",
             Name::ConvodbBorrowed => "convodb-borrowed",
+            Name::ConvodbUncached => "convodb-uncached",
             Name::Memory => "memory",
             Name::Lmdb => "lmdb",
             Name::SqliteComposite => "sqlite-composite",
@@ -61,6 +64,7 @@ impl Name {
     const fn format(self) -> Option<Format> {
         match self {
             Name::Convodb | Name::ConvodbBorrowed => Some(Format::Convodb),
+            Name::ConvodbUncached => Some(Format::ConvodbUncached),
             Name::Memory => None,
             Name::Lmdb => Some(Format::Lmdb),
             Name::SqliteComposite => Some(Format::SqliteComposite),
@@ -124,11 +128,13 @@ pub(crate) fn open_all(
                     None => convodb::open(path, CACHE_BYTES)?,
                 };
                 convodb = Some(store.clone());
-                version = locked("redb").map_or_else(String::new, |redb| {
-                    format!("{} on redb {redb}", locked("convodb").unwrap_or_default())
-                });
+                version = versions();
                 let rows = if *name == Name::Convodb { Rows::Owned } else { Rows::Borrowed };
                 Box::new(Convodb::new(store, rows))
+            }
+            (Name::ConvodbUncached, Some(path)) => {
+                version = versions();
+                Box::new(Convodb::new(convodb::open_uncached(path, CACHE_BYTES)?, Rows::Owned))
             }
             (Name::Lmdb, Some(path)) => {
                 let (env, tables) = lmdb::open(path)?;
@@ -162,6 +168,12 @@ pub(crate) fn open_all(
         opened.push(Contestant { name: *name, rows, version, store_bytes, engine });
     }
     Ok(opened)
+}
+
+/// The versions of convodb and of what it stands on.
+fn versions() -> String {
+    let number = |package| locked(package).unwrap_or_default();
+    format!("{} on redb {}", number("convodb"), number("redb"))
 }
 
 /// The version of a package that this program was built with.

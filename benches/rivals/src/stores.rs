@@ -14,6 +14,8 @@ use crate::engines::{convodb, lmdb, postgres};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Format {
     Convodb,
+    /// A copy of it, for a store that keeps no rows in memory.
+    ConvodbUncached,
     SqliteComposite,
     /// A copy of the one before, for a connection that locks it for itself.
     SqliteExclusive,
@@ -26,6 +28,7 @@ impl Format {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Format::Convodb => "convodb",
+            Format::ConvodbUncached => "convodb-uncached",
             Format::SqliteComposite => "sqlite-composite",
             Format::SqliteExclusive => "sqlite-exclusive",
             Format::SqliteSingle => "sqlite-single",
@@ -62,6 +65,10 @@ impl Stores {
         remove(&unfinished)?;
         match format {
             Format::Convodb => convodb::load(&unfinished, self.rows)?,
+            Format::ConvodbUncached => {
+                let cached = self.path(Format::Convodb, progress)?;
+                std::fs::copy(cached, &unfinished)?;
+            }
             Format::SqliteComposite => {
                 sqlite::load(&unfinished, self.sorted()?, Indexes::Composite)?;
             }

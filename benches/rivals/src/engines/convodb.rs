@@ -39,6 +39,12 @@ pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Store> {
     Ok(Store::open_with(path, &StoreOptions { cache_bytes, ..StoreOptions::default() })?)
 }
 
+/// The same, without memory for rows: each is looked up in the tables, every time.
+pub(crate) fn open_uncached(path: &Path, cache_bytes: usize) -> Result<Store> {
+    let options = StoreOptions { cache_bytes, row_cache_bytes: 0, ..StoreOptions::default() };
+    Ok(Store::open_with(path, &options)?)
+}
+
 /// Makes the owners and their assistants; their numbers are those of the corpus.
 pub(crate) fn make_owners(store: &Store) -> Result<()> {
     let numbers = store.write(|transaction| {

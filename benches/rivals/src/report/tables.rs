@@ -9,6 +9,7 @@ use crate::{open, writes};
 pub(crate) const ENGINES: [(&str, &str); 8] = [
     ("convodb", "convodb"),
     ("convodb-borrowed", "convodb, borrowed rows"),
+    ("convodb-uncached", "convodb, each row for the first time"),
     ("memory", "no engine"),
     ("lmdb", "LMDB"),
     ("sqlite-composite", "SQLite"),
@@ -140,7 +141,7 @@ fn stores_table(pages: &Pages) -> String {
     let lines: Vec<Vec<String>> = pages
         .engines
         .iter()
-        .filter(|engine| engine.store_bytes > 0 && engine.engine != "convodb-borrowed")
+        .filter(|engine| engine.store_bytes > 0 && !matches!(engine.engine.as_str(), "convodb-borrowed" | "convodb-uncached"))
         .map(|engine| {
             let label = ENGINES.iter().find(|(name, _)| *name == engine.engine);
             let rows = crate::corpus::corpus_rows(engine.rows).max(1);
