@@ -55,12 +55,15 @@ fn a_body_allocates_the_same_few_times_for_any_number_of_rows() {
         let page_size = Some(PageSize::new(size).unwrap());
         let request = ListRequest { page_size, ..ListRequest::default() };
         let page = snapshot.list(user, &request).unwrap();
-        let mut body = Vec::new();
-        let counted = measure(|| {
+        let write = |body: &mut Vec<u8>| {
             let tokens = PageTokens::of(&page, &snapshot);
             let mut names = AssistantNames::new(snapshot.clone(), user);
-            write_page(&mut body, "http://127.0.0.1/list", &page, &tokens, &mut names).unwrap();
-        });
+            write_page(body, "http://127.0.0.1/list", &page, &tokens, &mut names).unwrap();
+        };
+        // The store keeps each name that it reads, once.
+        write(&mut Vec::new());
+        let mut body = Vec::new();
+        let counted = measure(|| write(&mut body));
         assert_eq!(page.len(), rows);
         assert_eq!(counted.count_total, BODY_AND_TOKEN + NAMES, "{rows} rows");
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();

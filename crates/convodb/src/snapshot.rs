@@ -203,7 +203,8 @@ impl Snapshot {
     }
 
     /// Appends the present name of the user's assistant to `out`, and tells whether the user has
-    /// that assistant. One descent; nothing is allocated but what `out` grows by.
+    /// that assistant. One descent, the first time after an assistant changed; nothing is allocated
+    /// later but what `out` grows by.
     ///
     /// ```
     /// # use convodb::{AssistantId, Store, Timestamp};
@@ -220,7 +221,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_name(&self, user: UserId, id: AssistantId, out: &mut String) -> Result<bool> {
-        accounts::assistant_name(&self.view.tables.assistants, user, id, out)
+        accounts::assistant_name(&self.view.tables, user, id, out)
     }
 
     /// The user's assistant of this number in the assistants list. Two descents.

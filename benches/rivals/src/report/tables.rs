@@ -6,7 +6,7 @@ use crate::result::{Measurement, Pages, micros, table};
 use crate::{open, writes};
 
 /// The engines in the order of tables and charts, with the names that they have there.
-pub(crate) const ENGINES: [(&str, &str); 8] = [
+pub(crate) const ENGINES: [(&str, &str); 9] = [
     ("convodb", "convodb"),
     ("convodb-borrowed", "convodb, borrowed rows"),
     ("convodb-uncached", "convodb, each row for the first time"),

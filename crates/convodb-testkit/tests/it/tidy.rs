@@ -45,6 +45,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "storage/walk",
             "storage/table",
             "storage/row_cache",
+            "storage/names",
             "storage/tables",
             "storage/sequences",
             "storage/rows",

@@ -34,7 +34,7 @@ pub(crate) struct RowKey {
 }
 
 /// Something of an owner's, by UUID: `owner u32 | uuid`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UuidKey {
     pub(crate) owner: UserId,
     pub(crate) uuid: Uuid,

@@ -95,14 +95,19 @@ pub(crate) fn assistant(
 
 /// Appends the name of the owner's assistant to `out`, and tells whether there is one. One descent.
 pub(crate) fn assistant_name(
-    assistants: &Records<UuidKey>,
+    tables: &Tables,
     owner: UserId,
     id: AssistantId,
     out: &mut String,
 ) -> Result<bool> {
     let key = UuidKey { owner, uuid: id.uuid() };
-    let Some(record) = assistants.get(key)? else { return Ok(false) };
-    out.push_str(assistant_account(key, record.value())?.name);
+    if tables.known_names().append(key, out) {
+        return Ok(true);
+    }
+    let Some(record) = tables.assistants.get(key)? else { return Ok(false) };
+    let name = assistant_account(key, record.value())?.name;
+    tables.known_names().keep(key, name);
+    out.push_str(name);
     Ok(true)
 }
 

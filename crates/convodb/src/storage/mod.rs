@@ -6,6 +6,7 @@ pub(crate) mod content;
 pub(crate) mod index;
 pub(crate) mod messages;
 pub(crate) mod meta;
+pub(crate) mod names;
 pub(crate) mod private;
 pub(crate) mod recent;
 pub(crate) mod row_cache;

@@ -10,6 +10,7 @@ use crate::encoding::key::{TotalKey, UuidKey};
 use crate::encoding::term::Field;
 use crate::error::Result;
 use crate::model::id::UserId;
+use crate::storage::names::KnownNames;
 use crate::storage::row_cache::{CachedRows, RowCache};
 use crate::storage::schema;
 use crate::storage::table::{Layer, Table, Weight};
@@ -33,6 +34,7 @@ pub(crate) struct Tables {
     pub(crate) assistant_numbers: Records<NumberKey>,
     pub(crate) tokens: Records<DigestKey>,
     pub(crate) sequences: Records<NumberKey>,
+    names: Arc<KnownNames>,
     cache: Arc<RowCache>,
     /// How often what is stored changed since the store was opened.
     generation: u64,
@@ -63,6 +65,7 @@ impl Tables {
             assistant_numbers: Table::open(read, schema::ASSISTANT_NUMBERS)?,
             tokens: Table::open(read, schema::TOKENS)?,
             sequences: Table::open(read, schema::SEQUENCES)?,
+            names: Arc::default(),
             cache: Arc::new(RowCache::new(cache_bytes)),
             generation: 0,
         })
@@ -71,6 +74,11 @@ impl Tables {
     /// Rows of this state that were read before. What the tail holds is newer.
     pub(crate) fn cached_rows(&self) -> CachedRows<'_> {
         self.cache.at(self.generation)
+    }
+
+    /// Names of assistants in this state that were read before.
+    pub(crate) fn known_names(&self) -> &KnownNames {
+        &self.names
     }
 
     /// The index table that `leading` names.
@@ -147,6 +155,9 @@ impl Tables {
     }
 
     pub(crate) fn settle(&mut self) {
+        if self.assistants.weigh().changes > 0 {
+            self.names = Arc::default();
+        }
         self.layers().into_iter().for_each(Layer::settle);
     }
 
