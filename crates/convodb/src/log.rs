@@ -202,12 +202,15 @@ fn record(bytes: &[u8], seed: u64, group: u64) -> Option<(&[u8], &[u8])> {
     whole.then_some((payload, rest))
 }
 
-/// Whether a whole record of a group after `group` lies anywhere in `bytes`.
+/// Whether a whole record of a group after `group` lies anywhere in `bytes`. Groups are numbered
+/// without gaps, so hardly any place but the head of a record has a number to look closer at.
 fn has_later(bytes: &[u8], seed: u64, group: u64) -> bool {
+    let last = group.saturating_add((bytes.len() / RECORD_HEAD) as u64);
     (0..bytes.len()).any(|at| {
         let bytes = &bytes[at..];
         let stored = bytes.get(4..12).and_then(|group| group.try_into().ok());
-        let later = stored.map(u64::from_le_bytes).filter(|stored| *stored > group);
+        let stored = stored.map(u64::from_le_bytes);
+        let later = stored.filter(|stored| (group + 1..=last).contains(stored));
         later.is_some_and(|later| record(bytes, seed, later).is_some())
     })
 }
