@@ -84,7 +84,9 @@ pub(crate) fn encode(owner: u32, position: u64, row: &Row, record: &mut Vec<u8>)
 /// # Errors
 /// When the record is damaged.
 pub(crate) fn decode(owner: u32, position: u64, record: &[u8]) -> Result<Row> {
-    let Some((sealed, stored)) = record.split_last_chunk::<CHECKSUM_BYTES>() else { bail!("a record is too short") };
+    let Some((sealed, stored)) = record.split_last_chunk::<CHECKSUM_BYTES>() else {
+        bail!("a record is too short")
+    };
     let checksum = xxh3_64(sealed) ^ xxh3_64(&row_key(owner, position));
     ensure!(checksum == u64::from_le_bytes(*stored), "a record's checksum does not match");
     let mut fields = Fields(sealed.get(1..).unwrap_or_default());

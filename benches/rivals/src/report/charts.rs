@@ -45,7 +45,9 @@ fn micros(found: &Measurement) -> f64 {
 fn rivals(pages: &Pages, theme: Theme) -> String {
     let shown: Vec<(&str, &str)> = engines(pages)
         .into_iter()
-        .filter(|(engine, _)| !matches!(*engine, "convodb-borrowed" | "convodb-uncached" | "sqlite-exclusive"))
+        .filter(|(engine, _)| {
+            !matches!(*engine, "convodb-borrowed" | "convodb-uncached" | "sqlite-exclusive")
+        })
         .collect();
     let lists = lists(pages);
     let names: Vec<String> = lists.iter().map(|(_, list)| (*list).to_owned()).collect();

@@ -141,7 +141,10 @@ fn stores_table(pages: &Pages) -> String {
     let lines: Vec<Vec<String>> = pages
         .engines
         .iter()
-        .filter(|engine| engine.store_bytes > 0 && !matches!(engine.engine.as_str(), "convodb-borrowed" | "convodb-uncached"))
+        .filter(|engine| {
+            engine.store_bytes > 0
+                && !matches!(engine.engine.as_str(), "convodb-borrowed" | "convodb-uncached")
+        })
         .map(|engine| {
             let label = ENGINES.iter().find(|(name, _)| *name == engine.engine);
             let rows = crate::corpus::corpus_rows(engine.rows).max(1);
