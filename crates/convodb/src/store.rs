@@ -38,9 +38,9 @@ pub struct StoreOptions {
     /// When a write is acknowledged: once it is on disk, by default.
     pub durability: Durability,
     /// How many bytes of writes the log may take before they are carried into the tables, by
-    /// default 16 MiB; they also are when a second has passed. More makes them cheaper, and opening
-    /// after a crash longer: about a quarter of a second for the default. Memory: about four times
-    /// as much, and twice that while it is carried over.
+    /// default 16 MiB; they also are when a second has passed. More makes writes cheaper, and opening
+    /// after a crash longer, which reads the log. They are held in memory until then, and what is
+    /// written while they are carried over, which may be as much again.
     pub tail_bytes: usize,
     /// Whether what is carried into the tables is followed by what makes opening after a crash
     /// quick; on by default. Without it, opening after a crash reads the whole file once: a second

@@ -200,7 +200,8 @@ impl Row {
 }
 
 impl<'a> Body<'a> {
-    /// The conversation whose row stands at `position`, borrowed. About 30 ns.
+    /// The conversation whose row stands at `position`, borrowed: some 200
+    /// instructions.
     pub(crate) fn conversation(self, position: Position) -> Result<ConversationRef<'a>, Damage> {
         Row::decode(self, position).map(|(row, texts)| row.conversation(texts))
     }

@@ -56,7 +56,8 @@ impl Work {
 }
 
 impl Page {
-    /// The conversations, in the order of the list, borrowed from the page. About 10 ns each.
+    /// The conversations, in the order of the list, borrowed from the page: slices of its
+    /// buffer, nothing is decoded again.
     pub fn rows(&self) -> impl DoubleEndedIterator<Item = ConversationRef<'_>> + ExactSizeIterator {
         self.rows.iter()
     }

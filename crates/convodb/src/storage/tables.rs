@@ -117,8 +117,8 @@ impl Tables {
 /// What the writer does with all tables at once: see [`Layer`].
 impl Tables {
     /// Whether the tail is empty.
-    pub(crate) fn is_stored(&self) -> bool {
-        self.clone().layers().iter().all(|layer| layer.is_stored())
+    pub(crate) fn is_stored(&mut self) -> bool {
+        self.layers().iter().all(|layer| layer.is_stored())
     }
 
     pub(crate) fn keep(&mut self) {
