@@ -195,6 +195,15 @@ impl From<Error> for ApiError {
                 field,
                 "must be the one of the list that the cursor continues",
             )]),
+            Error::ChangesForgotten => Self::new(
+                StatusCode::GONE,
+                "The changes after this cursor are forgotten. Read the whole list, then follow the \
+                 changes from cursor=now.",
+            ),
+            Error::IdempotencyConflict => Self::invalid(vec![FieldError::breaks(
+                "Idempotency-Key",
+                "must not be used for another request",
+            )]),
             Error::ConversationNotFound => {
                 Self::new(StatusCode::NOT_FOUND, "Conversation not found")
             }
@@ -292,6 +301,10 @@ mod tests {
             r#"{"status":false,"error":"The id has already been taken.","message":"The id has already been taken.","errors":{"id":["The id has already been taken."]}}"#,
         );
         let unavailable = r#"{"message":"Service Unavailable"}"#;
+        let gone = "The changes after this cursor are forgotten. Read the whole list, then follow \
+                    the changes from cursor=now.";
+        let gone = format!(r#"{{"message":"{gone}"}}"#);
+        check(&from(Error::ChangesForgotten), Dialect::Plain, 410, &gone);
         check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);
         check(&from(Error::Closed), Dialect::Plain, 503, unavailable);
         let full = io::ErrorKind::StorageFull;

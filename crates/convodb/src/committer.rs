@@ -13,16 +13,16 @@ use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
 use crate::durability::{CommitMode, Durability};
 use crate::error::{Error, Result};
 use crate::log::{self, Log};
+use crate::migration;
 use crate::storage::meta;
 use crate::storage::tables::Tables;
 use crate::transaction::Transaction;
-use crate::view::View;
+use crate::view::{Current, View};
 
 /// A tail that is so old is carried into the tables.
 const TAIL_AGE: Duration = Duration::from_secs(1);
@@ -33,7 +33,7 @@ const ASK_EVERY: Duration = Duration::from_millis(10);
 pub(crate) struct Committer {
     database: Arc<Database>,
     tables: Tables,
-    current: Arc<ArcSwap<View>>,
+    current: Arc<Current>,
     /// None for a store in memory, or whose commits are deferred.
     log: Option<Log>,
     mode: CommitMode,
@@ -70,7 +70,8 @@ impl Committer {
         database: Database,
         path: Option<&Path>,
         mode: CommitMode,
-    ) -> Result<(Self, Arc<ArcSwap<View>>)> {
+    ) -> Result<(Self, Arc<Current>)> {
+        migration::migrate(&database, path)?;
         let read = database.begin_read()?;
         let mut tables = Tables::open(&read, mode.row_cache_bytes)?;
         let stored = meta::log_group(&read)?;
@@ -80,7 +81,7 @@ impl Committer {
             None => stored,
         };
         let view = View::open(&read, tables.clone())?;
-        let current = Arc::new(ArcSwap::from_pointee(view));
+        let current = Arc::new(Current::new(view));
         let since = (group != stored).then(Instant::now);
         let mut committer = Self {
             database: Arc::new(database),
@@ -201,7 +202,7 @@ impl Committer {
         // Nobody sees a group in hand: its own commit shows both.
         if self.tables.weigh().changes == 0 {
             let view = View::open(&read, self.tables.clone())?;
-            self.current.store(Arc::new(view));
+            self.current.show(view);
         }
         if group == self.group {
             self.tail = Tail::default();
@@ -213,7 +214,7 @@ impl Committer {
 
     fn publish(&self) {
         let view = self.current.load().with(self.tables.clone());
-        self.current.store(Arc::new(view));
+        self.current.show(view);
     }
 
     /// How long the writer may sleep before [`Committer::tend`] has something to do.
@@ -324,7 +325,7 @@ mod tests {
     use crate::storage::accounts;
     use crate::writer::Writer;
 
-    fn opened() -> (Committer, Arc<ArcSwap<View>>) {
+    fn opened() -> (Committer, Arc<Current>) {
         let mode = CommitMode {
             durability: Durability::Immediate,
             tail_bytes: 1 << 20,

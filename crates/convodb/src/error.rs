@@ -30,6 +30,15 @@ pub enum Error {
         /// The field, by the name it has in the documented API.
         field: &'static str,
     },
+    /// A cursor of the feed that is older than the oldest change that is kept. What was missed can
+    /// be had from the list of conversations.
+    #[error(
+        "the changes after this cursor are forgotten; read the whole list, then go on from now"
+    )]
+    ChangesForgotten,
+    /// The idempotency key was given to another request before.
+    #[error("the idempotency key belongs to another request")]
+    IdempotencyConflict,
     /// The user already has a conversation with this id.
     #[error("conversation {0} already exists")]
     DuplicateConversation(Uuid),

@@ -97,7 +97,7 @@ fn check_untouched(path: &Path) -> Result<()> {
         Ok(database) => {
             let checked = meta::check_format(&database.begin_read()?);
             database.close()?;
-            checked
+            checked.map(drop)
         }
         // It was not closed cleanly and must be repaired before anything can be read.
         Err(DatabaseError::RepairAborted) => Ok(()),

@@ -37,10 +37,12 @@ mod committer;
 mod durability;
 mod encoding;
 mod error;
+mod expiry;
 mod file;
 mod gathered;
 mod load;
 mod log;
+mod migration;
 mod model;
 mod query;
 mod snapshot;
@@ -57,9 +59,11 @@ mod writer;
 pub use crate::bulk::BulkLoader;
 pub use crate::durability::Durability;
 pub use crate::error::{Error, Result};
+pub use crate::expiry::{Expired, Keep};
 pub use crate::gathered::BulkOptions;
 pub use crate::load::BulkReport;
 pub use crate::model::account::{Assistant, User};
+pub use crate::model::change::ChangeKind;
 pub use crate::model::channel::{Channel, ChannelKind};
 pub use crate::model::contact::Contact;
 pub use crate::model::conversation::{Conversation, ConversationRef};
@@ -70,10 +74,12 @@ pub use crate::model::id::{
 pub use crate::model::message::{Message, Role};
 pub use crate::model::printed::Printed;
 pub use crate::model::text::{
-    ExternalIdentifier, ExternalIdentifierKind, Name, NameKind, Phone, PhoneKind, Text, TextKind,
+    ExternalIdentifier, ExternalIdentifierKind, IdempotencyKey, IdempotencyKeyKind, Name, NameKind,
+    Phone, PhoneKind, Text, TextKind,
 };
 pub use crate::model::timestamp::{Day, Timestamp};
 pub use crate::model::variables::Variables;
+pub use crate::query::changes::{Change, ChangeCursor, Changes, ChangesSince};
 pub use crate::query::cursor::PageCursor;
 pub use crate::query::filter::Filter;
 pub use crate::query::list::Order;

@@ -1,20 +1,26 @@
-//! Writing what a bulk load has gathered: rows and messages in list order as they come, ids and
-//! index entries once they are sorted, each table from its first key to its last.
+//! Writing what a bulk load has gathered: rows, messages and changes in list order as they come, ids
+//! and index entries once they are sorted, each table from its first key to its last.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use redb::{Table, WriteTransaction};
 
-use crate::encoding::key::{ArrivalKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey};
+use crate::encoding::key::{
+    ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
+};
 use crate::encoding::record::{self, Damage};
 use crate::encoding::stored::Stored;
 use crate::encoding::term::Field;
 use crate::error::Result;
 use crate::gathered::{BulkOptions, Gathered, present, take_record};
+use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 use crate::storage::sorted::insert_sorted;
 use crate::storage::sorter::Sorter;
 use crate::storage::totals::Sums;
-use crate::storage::{index, rows, schema};
+use crate::storage::{feed, index, rows, schema, sequences};
 use crate::view::View;
 
 /// How many bytes of records are written at a time: rows, then their messages.
@@ -67,6 +73,8 @@ pub(crate) fn load(
         totals: Sums::default(),
         rows: Chunk::default(),
         messages: Chunk::default(),
+        changes: Chunk::default(),
+        last_changes: BTreeMap::new(),
     };
     // A row's own writing, and that of its entries, which is about as much again.
     let of = arrivals * 2;
@@ -84,7 +92,12 @@ pub(crate) fn load(
     load.report.present -= repeated;
     load.report.repeated = repeated;
     load.write_chunks(write)?;
-    let Load { report, entries, totals, .. } = load;
+    let Load { report, entries, totals, last_changes, .. } = load;
+    let mut table = write.open_table(schema::SEQUENCES)?;
+    for (owner, number) in last_changes {
+        table.insert(sequences::changes(owner), number.to_be_bytes().as_slice())?;
+    }
+    drop(table);
     let mut table = write.open_table(schema::TOTALS)?;
     insert_sorted(&mut table, totals.on_top_of(&view.tables.totals), Vec::as_slice)?;
     let mut table = write.open_table(schema::CONVERSATION_IDS)?;
@@ -110,6 +123,9 @@ struct Load<'a> {
     totals: Sums,
     rows: Chunk<RowKey>,
     messages: Chunk<MessageKey>,
+    changes: Chunk<ChangeKey>,
+    /// The number of each owner's last change.
+    last_changes: BTreeMap<UserId, u64>,
 }
 
 impl Load<'_> {
@@ -133,6 +149,10 @@ impl Load<'_> {
         self.totals.add(key, &row)?;
 
         self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
+        let change = ChangeKey { owner: key.owner, number: self.next_change(key.owner)? };
+        self.changes.push(change, |bytes| {
+            bytes.extend(feed::record_of_created(change, key, row.id));
+        });
         self.report.inserted += 1;
         for number in 1.. {
             let Some(record) = take_record(&mut parcel) else { break };
@@ -164,9 +184,22 @@ impl Load<'_> {
         }
     }
 
+    /// The number of the owner's next change.
+    fn next_change(&mut self, owner: UserId) -> Result<u64> {
+        let last = match self.last_changes.entry(owner) {
+            Entry::Occupied(last) => last.into_mut(),
+            Entry::Vacant(none) => {
+                none.insert(sequences::last_change(&self.view.tables.sequences, owner)?)
+            }
+        };
+        *last += 1;
+        Ok(*last)
+    }
+
     fn write_chunks(&mut self, write: &WriteTransaction) -> Result<()> {
         self.rows.write(&mut write.open_table(schema::CONVERSATIONS)?)?;
-        self.messages.write(&mut write.open_table(schema::MESSAGES)?)
+        self.messages.write(&mut write.open_table(schema::MESSAGES)?)?;
+        self.changes.write(&mut write.open_table(schema::CHANGES)?)
     }
 }
 

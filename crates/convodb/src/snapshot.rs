@@ -9,9 +9,11 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::Name;
+use crate::query::changes::{self, ChangeCursor, Changes, ChangesSince};
 use crate::query::cursor::PageCursor;
 use crate::query::list::Direction;
 use crate::query::page::{self, Page};
+use crate::query::page_size::PageSize;
 use crate::query::report::{self, Report, ReportRequest};
 use crate::query::request::ListRequest;
 use crate::query::rows::Walk;
@@ -115,7 +117,7 @@ impl Snapshot {
     /// nothing can be read and in which nothing can be changed. About 0.3 us.
     #[must_use]
     pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
-        self.view.sealer().seal(cursor)
+        cursor.seal(self.view.sealer())
     }
 
     /// The cursor of a token that [`Snapshot::seal_cursor`] made for the same user.
@@ -123,7 +125,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for any other text, without a read.
     pub fn open_cursor(&self, user: UserId, token: &str) -> Result<PageCursor> {
-        self.view.sealer().open(token, user, self.view.fingerprinter())
+        PageCursor::open(token, user, self.view.sealer(), self.view.fingerprinter())
     }
 
     // ---- single conversations and reports ------------------------------------------------------
@@ -157,6 +159,58 @@ impl Snapshot {
     /// A fault of the store.
     pub fn report(&self, user: UserId, request: &ReportRequest) -> Result<Report> {
         report::read(&self.view.tables, user, request)
+    }
+
+    // ---- the feed of changes -------------------------------------------------------------------
+
+    /// What happened to the user's conversations since a place in their feed, in the order in which
+    /// it was committed: at most `size` changes, those of one conversation told as one. There is no
+    /// hole and no repeat, whatever is written meanwhile: what this snapshot does not see comes after
+    /// [`Changes::next`]. One descent, a step for each change, and a descent for each conversation.
+    ///
+    /// ```
+    /// use convodb::{ChangeKind, ChangesSince, PageSize, Store};
+    /// # use convodb::{AssistantId, Channel, Conversation, ConversationId, Timestamp};
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # let conversation = Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
+    /// # let id = conversation.id;
+    /// let size = PageSize::default();
+    /// let start = store.snapshot().changes_since(user, ChangesSince::Now, size)?.next;
+    /// store.insert(user, conversation)?;
+    /// let part = store.snapshot().changes_since(user, ChangesSince::Cursor(start), size)?;
+    /// assert_eq!((part.changes[0].kind, part.changes[0].id), (ChangeKind::Created, id));
+    /// // Ask again from `part.next`, now or later.
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::ChangesForgotten`](crate::Error::ChangesForgotten) when changes after that place are
+    /// no longer kept, [`Error::InvalidCursor`](crate::Error::InvalidCursor) when the cursor is
+    /// another user's or lies ahead of this snapshot, or a fault of the store.
+    pub fn changes_since(
+        &self,
+        user: UserId,
+        since: ChangesSince,
+        size: PageSize,
+    ) -> Result<Changes> {
+        changes::read(&self.view.tables, user, since, size)
+    }
+
+    /// The cursor as a token for a client: at most 40 characters of `[A-Za-z0-9_-]`. About 0.3 us.
+    #[must_use]
+    pub fn seal_change_cursor(&self, cursor: &ChangeCursor) -> String {
+        cursor.seal(self.view.sealer())
+    }
+
+    /// The cursor of a token that [`Snapshot::seal_change_cursor`] made for the same user.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for any other text, without a read.
+    pub fn open_change_cursor(&self, user: UserId, token: &str) -> Result<ChangeCursor> {
+        ChangeCursor::open(token, user, self.view.sealer())
     }
 
     // ---- accounts ------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use data_encoding::BASE64URL_NOPAD;
 use redb::{Database, WriteTransaction};
 
@@ -21,7 +20,7 @@ use crate::model::timestamp::Timestamp;
 use crate::snapshot::Snapshot;
 use crate::storage::meta;
 use crate::transaction::Transaction;
-use crate::view::View;
+use crate::view::{Current, Listener, View};
 use crate::writer::Writer;
 
 /// How a store is opened.
@@ -72,7 +71,7 @@ pub struct Store {
 }
 
 struct Inner {
-    current: Arc<ArcSwap<View>>,
+    current: Arc<Current>,
     writer: Writer,
 }
 
@@ -159,6 +158,28 @@ impl Store {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.inner.current.load_full())
+    }
+
+    /// Calls `listener` after each commit, on the writer's thread, until its last reference is
+    /// dropped: to wake those who wait for a change. It must be quick, since the next commit waits
+    /// for it, and must not write.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// # use convodb::{Store, Timestamp};
+    /// # let store = Store::in_memory()?;
+    /// let commits = Arc::new(AtomicU64::new(0));
+    /// let counter = commits.clone();
+    /// let listener = Arc::new(move || _ = counter.fetch_add(1, Ordering::Relaxed));
+    /// store.on_commit(&listener);
+    /// store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
+    /// assert_eq!(commits.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    pub fn on_commit(&self, listener: &Arc<impl Fn() + Send + Sync + 'static>) {
+        let listener: Arc<Listener> = listener.clone();
+        self.inner.current.listen(Arc::downgrade(&listener));
     }
 
     // ---- writes --------------------------------------------------------------------------------

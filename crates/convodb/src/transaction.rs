@@ -6,13 +6,14 @@ use crate::encoding::key::RowKey;
 use crate::encoding::term::{Fingerprinter, Fingerprints};
 use crate::error::{Error, Result};
 use crate::model::account::{Assistant, User};
+use crate::model::change::ChangeKind;
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
-use crate::model::text::Name;
+use crate::model::text::{IdempotencyKey, Name};
 use crate::model::timestamp::Timestamp;
 use crate::storage::tables::Tables;
-use crate::storage::{accounts, index, messages, rows, sequences, totals};
+use crate::storage::{accounts, answers, feed, index, messages, rows, sequences, totals};
 
 /// A write in progress: reads what was written before it, also in the same group, and changes it.
 ///
@@ -30,6 +31,11 @@ impl<'txn> Transaction<'txn> {
         Self { tables, fingerprinter, record: Vec::new() }
     }
 
+    /// What the write reads and changes.
+    pub(crate) const fn tables(&mut self) -> &mut Tables {
+        self.tables
+    }
+
     /// Keeps all that was changed so far.
     pub(crate) fn keep(&mut self) {
         self.tables.keep();
@@ -40,7 +46,7 @@ impl<'txn> Transaction<'txn> {
         self.tables.roll_back();
     }
 
-    /// Takes indexes and counters of a row from `old` to `new`.
+    /// Takes indexes and counters of a row from `old` to `new`, and notes the change in the feed.
     fn apply(
         &mut self,
         key: RowKey,
@@ -54,7 +60,13 @@ impl<'txn> Transaction<'txn> {
             let new = new.map(|row| self.fingerprints(row));
             index::apply(self.tables, key, old.as_ref(), new.as_ref())?;
         }
-        totals::apply(self.tables, key, old, new)
+        totals::apply(self.tables, key, old, new)?;
+        match (old, new) {
+            (None, Some(new)) => feed::note(self.tables, ChangeKind::Created, key, new.id),
+            (Some(_), Some(new)) => feed::note(self.tables, ChangeKind::Updated, key, new.id),
+            (Some(old), None) => feed::note(self.tables, ChangeKind::Deleted, key, old.id),
+            (None, None) => Ok(()),
+        }
     }
 
     fn fingerprints(&self, row: &ConversationRef<'_>) -> Fingerprints {
@@ -105,7 +117,7 @@ impl<'txn> Transaction<'txn> {
 
     /// Changes the user's conversation `id` and gives what it became. Everything may change but
     /// its id and its time of creation. Three descents and a write of the row; index entries only where
-    /// assistant or channel changed.
+    /// assistant or channel changed, and nothing at all where nothing did.
     ///
     /// # Errors
     /// [`Error::ConversationNotFound`], [`Error::AssistantNotFound`] when it is given to an
@@ -175,11 +187,39 @@ impl<'txn> Transaction<'txn> {
         Ok(new.message_count)
     }
 
+    /// Does `work` once for a key: gives what it gave when it was first done, and its errors, which
+    /// leave nothing behind, as often as it fails. `request` is a digest of what is asked, `at` the
+    /// present instant, by which [`Store::expire`](crate::Store::expire) forgets the answer. A
+    /// descent, and a write of the answer.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyConflict`] when the key was given to another request, what `work` fails
+    /// with, or a fault of the store.
+    pub fn once(
+        &mut self,
+        user: UserId,
+        key: &IdempotencyKey,
+        request: [u8; 32],
+        at: Timestamp,
+        work: impl FnOnce(&mut Self) -> Result<Vec<u8>>,
+    ) -> Result<Vec<u8>> {
+        let key = answers::key(user, key);
+        if let Some(answer) = answers::find(&self.tables.answers, key, &request)? {
+            return Ok(answer);
+        }
+        let answer = work(self)?;
+        answers::put(self.tables, key, request, &answer, at);
+        Ok(answer)
+    }
+
     fn require(&self, user: UserId, id: ConversationId) -> Result<(RowKey, Conversation)> {
         rows::get(&self.tables.rows, &self.tables.ids, user, id)?.ok_or(Error::ConversationNotFound)
     }
 
     fn put_changed(&mut self, key: RowKey, old: &Conversation, new: &Conversation) -> Result<()> {
+        if old == new {
+            return Ok(());
+        }
         let (old, new) = (old.borrowed(), new.borrowed());
         rows::put(self.tables, key, &new, &mut self.record);
         self.apply(key, Some(&old), Some(&new))

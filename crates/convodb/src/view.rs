@@ -1,12 +1,13 @@
 //! What all readers share until the next commit: one committed state with its tables open.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use arc_swap::{ArcSwap, Guard};
 use redb::ReadTransaction;
 
+use crate::encoding::seal::Sealer;
 use crate::encoding::term::Fingerprinter;
 use crate::error::Result;
-use crate::query::cursor::Sealer;
 use crate::storage::meta;
 use crate::storage::tables::Tables;
 
@@ -44,5 +45,48 @@ impl View {
 
     pub(crate) fn sealer(&self) -> &Sealer {
         &self.keys.sealer
+    }
+}
+
+/// What is called after each commit.
+pub(crate) type Listener = dyn Fn() + Send + Sync;
+
+/// The state of the last commit, and who wants to know of the next one.
+pub(crate) struct Current {
+    view: ArcSwap<View>,
+    listeners: Mutex<Vec<Weak<Listener>>>,
+}
+
+impl Current {
+    pub(crate) fn new(view: View) -> Self {
+        Self { view: ArcSwap::from_pointee(view), listeners: Mutex::default() }
+    }
+
+    /// The present state, for a short while.
+    pub(crate) fn load(&self) -> Guard<Arc<View>> {
+        self.view.load()
+    }
+
+    /// The present state, to keep.
+    pub(crate) fn load_full(&self) -> Arc<View> {
+        self.view.load_full()
+    }
+
+    /// Shows readers a new state, and tells those who listen.
+    pub(crate) fn show(&self, view: View) {
+        self.view.store(Arc::new(view));
+        let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+        listeners.retain(|listener| match listener.upgrade() {
+            Some(listener) => {
+                listener();
+                true
+            }
+            None => false,
+        });
+    }
+
+    /// Tells `listener` of each new state, until it is dropped.
+    pub(crate) fn listen(&self, listener: Weak<Listener>) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(listener);
     }
 }

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod command;
+mod golden;
 mod import;
 mod list;
 mod serve;

@@ -5,8 +5,10 @@
 mod contract;
 mod cost;
 mod cursors;
+mod feed;
 mod history;
 mod live;
+mod report;
 mod tidy;
 mod walk;
 mod world;

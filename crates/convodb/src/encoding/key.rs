@@ -8,11 +8,12 @@ use std::fmt::Debug;
 
 use uuid::Uuid;
 
+use crate::encoding::span::Span;
 use crate::encoding::term::Term;
 use crate::model::channel::ChannelKind;
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::model::timestamp::{Day, Timestamp};
+use crate::model::timestamp::Timestamp;
 
 /// A key of one width. `decode` is the inverse of `encode`, and never panics.
 pub(crate) trait FixedKey: Copy + Debug + Ord + Send + Sync + 'static {
@@ -63,13 +64,20 @@ pub(crate) struct MessageKey {
     pub(crate) number: u32,
 }
 
-/// A counter: `owner u32 | day u32 | assistant uuid | kind u32`.
+/// A counter: `owner u32 | span u32 | assistant uuid | kind u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TotalKey {
     pub(crate) owner: UserId,
-    pub(crate) day: Day,
+    pub(crate) span: Span,
     pub(crate) assistant: Uuid,
     pub(crate) kind: u32,
+}
+
+/// A change in the feed of an owner: `owner u32 | number u64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ChangeKey {
+    pub(crate) owner: UserId,
+    pub(crate) number: u64,
 }
 
 /// A row in list order before it has a position: `owner u32 | created_at u64 | arrival u64`.
@@ -122,14 +130,14 @@ impl MessageKey {
 }
 
 impl TotalKey {
-    /// The first key of an owner's day.
-    pub(crate) const fn first(owner: UserId, day: Day) -> Self {
-        Self { owner, day, assistant: Uuid::nil(), kind: 0 }
+    /// The first key of an owner's span.
+    pub(crate) const fn first(owner: UserId, span: Span) -> Self {
+        Self { owner, span, assistant: Uuid::nil(), kind: 0 }
     }
 
-    /// The last key of an owner's day.
-    pub(crate) const fn last(owner: UserId, day: Day) -> Self {
-        Self { owner, day, assistant: Uuid::max(), kind: u32::MAX }
+    /// The last key of an owner's span.
+    pub(crate) const fn last(owner: UserId, span: Span) -> Self {
+        Self { owner, span, assistant: Uuid::max(), kind: u32::MAX }
     }
 }
 
@@ -281,7 +289,7 @@ impl FixedKey for TotalKey {
     fn encode(&self) -> [u8; 28] {
         Parts::new()
             .owner(self.owner)
-            .put(self.day.get().to_be_bytes())
+            .put(self.span.bits().to_be_bytes())
             .put(*self.assistant.as_bytes())
             .put(self.kind.to_be_bytes())
             .bytes
@@ -290,10 +298,24 @@ impl FixedKey for TotalKey {
     fn decode(bytes: &[u8]) -> Self {
         Self {
             owner: owner_at_start(bytes),
-            day: Day::new(u32_at(bytes, 4)),
+            span: Span::from_bits(u32_at(bytes, 4)),
             assistant: Uuid::from_bytes(part(bytes, 8)),
             kind: u32_at(bytes, 24),
         }
+    }
+}
+
+impl FixedKey for ChangeKey {
+    type Bytes = [u8; 12];
+    const WIDTH: usize = 12;
+    const NAME: &'static str = "convodb::ChangeKey";
+
+    fn encode(&self) -> [u8; 12] {
+        Parts::new().owner(self.owner).put(self.number.to_be_bytes()).bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self { owner: owner_at_start(bytes), number: u64::from_be_bytes(part(bytes, 4)) }
     }
 }
 
@@ -394,8 +416,10 @@ mod tests {
             let count = |v: &[u64; 4]| NumberKey { owner: owner(v), number: narrow(v[1]) };
             check(count(&a), count(&b));
             let total = |v: &[u64; 4]| TotalKey {
-                owner: owner(v), day: Day::new(narrow(v[3])), assistant: uuid(v), kind: 0 };
+                owner: owner(v), span: Span::from_bits(narrow(v[3])), assistant: uuid(v), kind: 0 };
             check(total(&a), total(&b));
+            let change = |v: &[u64; 4]| ChangeKey { owner: owner(v), number: v[1] };
+            check(change(&a), change(&b));
         }
 
         #[test]

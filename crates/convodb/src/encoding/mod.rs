@@ -4,5 +4,7 @@
 pub(crate) mod key;
 pub(crate) mod record;
 pub(crate) mod row;
+pub(crate) mod seal;
+pub(crate) mod span;
 pub(crate) mod stored;
 pub(crate) mod term;

@@ -191,7 +191,27 @@ pub(crate) struct TotalV1 {
     pub(crate) cost_nanos: i128,
 }
 
-/// The record of a small row: an account or a counter.
+// ---- changes and answers -----------------------------------------------------------------------
+
+/// The record of a change: what happened (1 created, 2 updated, 3 deleted), to which conversation,
+/// and where that stood.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ChangeV1 {
+    pub(crate) kind: u8,
+    pub(crate) conversation: [u8; 16],
+    pub(crate) position: u64,
+}
+
+/// The record of what a write with an idempotency key came to: BLAKE3 of what was asked, what was
+/// answered, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct AnswerV1<'a> {
+    pub(crate) request: [u8; 32],
+    pub(crate) answer: &'a [u8],
+    pub(crate) at: u64,
+}
+
+/// The record of a small row: an account, a counter, a change or an answer.
 pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
     let mut record = Vec::with_capacity(64);
     seal(key, &mut record, |record| encode(value, record));

@@ -1,6 +1,7 @@
 //! Plain values: what a conversation is, with its limits kept by types. No bytes, no tables.
 
 pub(crate) mod account;
+pub(crate) mod change;
 pub(crate) mod channel;
 pub(crate) mod contact;
 pub(crate) mod conversation;

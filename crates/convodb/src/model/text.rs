@@ -37,6 +37,10 @@ pub struct NameKind;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExternalIdentifierKind;
 
+/// The kind of [`IdempotencyKey`].
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IdempotencyKeyKind;
+
 impl TextKind for PhoneKind {
     const FIELD: &'static str = "phone";
     const MAX_BYTES: usize = 64;
@@ -55,6 +59,12 @@ impl TextKind for ExternalIdentifierKind {
     const RULE: &'static str = "must have 1 to 255 bytes";
 }
 
+impl TextKind for IdempotencyKeyKind {
+    const FIELD: &'static str = "Idempotency-Key";
+    const MAX_BYTES: usize = 255;
+    const RULE: &'static str = "must have 1 to 255 bytes";
+}
+
 /// A phone number as it was given, 1 to 64 bytes. Nothing is normalised: a filter matches the
 /// exact bytes.
 pub type Phone<S = String> = Text<PhoneKind, S>;
@@ -64,6 +74,9 @@ pub type Name<S = String> = Text<NameKind, S>;
 
 /// The caller's own identifier of a conversation, 1 to 255 bytes.
 pub type ExternalIdentifier<S = String> = Text<ExternalIdentifierKind, S>;
+
+/// What a caller gives a write so that it is done once, however often it is sent; 1 to 255 bytes.
+pub type IdempotencyKey<S = String> = Text<IdempotencyKeyKind, S>;
 
 impl<K: TextKind, S: AsRef<str>> Text<K, S> {
     /// Takes a text of 1 to [`TextKind::MAX_BYTES`] bytes.

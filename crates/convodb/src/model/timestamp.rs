@@ -165,6 +165,15 @@ impl Day {
         Self(self.0 - (day_of_month - 1))
     }
 
+    /// The first day of the month after this day's.
+    #[must_use]
+    pub fn next_month(self) -> Self {
+        // 31 days after its first day, every month is over, and none of the next ones is.
+        Self(self.month_start().0.saturating_add(31))
+            .month_start()
+            .max(Self(self.0.saturating_add(1)))
+    }
+
     fn date(self) -> Date {
         let first = Date::constant(1970, 1, 1);
         first

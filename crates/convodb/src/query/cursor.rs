@@ -5,37 +5,25 @@
 //! may come and go. With a direction it means "the page after" or "the page before" the gap.
 //!
 //! ```text
-//! token = base64url( version u8 | key number u8 | seal 16 bytes | payload, enciphered )
 //! payload = flags u16 | page size u8 | gap u64
 //!         | created_from u48, created_to u48: those that are set
 //!         | fingerprint u64 of assistant, sender, customer, external: those that are set
 //! flags = direction 1 bit | order 1 | shape 5 | type 2 | has created_from 1 | has created_to 1
 //! ```
 //!
-//! All integers are big-endian. The seal is keyed BLAKE3 over version, key number, endpoint, owner
-//! and payload; the cipher is an exclusive-or with keyed BLAKE3 output for the seal (a synthetic
-//! initialisation vector, as in RFC 5297), so equal cursors have equal tokens and nothing else can
-//! be read from one. At most 73 bytes, 98 characters. About 0.3 us to seal or to open.
-
-use data_encoding::BASE64URL_NOPAD;
+//! All integers are big-endian. The token around it is told of in `encoding/seal.rs`.
 
 use crate::encoding::key::{kind_number, kind_of_number};
+use crate::encoding::seal::{Endpoint, Payload, Reader, Sealer};
 use crate::encoding::term::{Field, Fingerprint, Fingerprinter, Fingerprints, Shape};
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::model::timestamp::Timestamp;
 use crate::query::list::{Direction, List, Order};
 use crate::query::page_size::PageSize;
 
-const VERSION: u8 = 1;
-const SEAL_BYTES: usize = 16;
-const HEADER_BYTES: usize = 2 + SEAL_BYTES;
-const MAX_PAYLOAD_BYTES: usize = 2 + 1 + 8 + 2 * 6 + 4 * 8;
-/// No token is longer; a longer text is refused before it is decoded.
-const MAX_TOKEN_CHARS: usize = 128;
 /// The list that a token is for; another list has another word, and refuses it.
-const ENDPOINT: &[u8] = b"conversations";
+const ENDPOINT: Endpoint = Endpoint(b"conversations");
 
 /// Where a list continues: which list, whose, between which rows, which way, how many a page.
 ///
@@ -51,141 +39,28 @@ pub struct PageCursor {
     pub(crate) gap: Position,
 }
 
-/// Seals and opens cursors, with the keys of one database.
-#[derive(Clone)]
-pub(crate) struct Sealer {
-    /// Oldest first; the last one seals, all open.
-    keys: Vec<[u8; 32]>,
-}
-
-impl Sealer {
-    pub(crate) const fn new(keys: Vec<[u8; 32]>) -> Self {
-        Self { keys }
-    }
-
-    /// The cursor's token: at most 98 characters of `[A-Za-z0-9_-]`.
-    pub(crate) fn seal(&self, cursor: &PageCursor) -> String {
-        let number = self.keys.len();
-        let Some(key) = self.keys.last() else { unreachable!("a store has a cursor key") };
-        let header = [VERSION, u8::try_from(number).unwrap_or(u8::MAX)];
-        let mut payload = Payload::default();
-        cursor.write(&mut payload);
-        let seal = *seal(key, header, cursor.owner, payload.bytes()).as_bytes();
-        let (seal, _) = seal.split_at(SEAL_BYTES);
-        payload.encipher(key, seal);
-
-        let mut token = [0; HEADER_BYTES + MAX_PAYLOAD_BYTES];
-        token[..2].copy_from_slice(&header);
-        token[2..HEADER_BYTES].copy_from_slice(seal);
-        let end = HEADER_BYTES + payload.bytes().len();
-        token[HEADER_BYTES..end].copy_from_slice(payload.bytes());
-        BASE64URL_NOPAD.encode(&token[..end])
-    }
-
-    /// The cursor of a token that this store gave to `owner`. Reads nothing from the store.
-    pub(crate) fn open(
-        &self,
-        token: &str,
-        owner: UserId,
-        fingerprinter: &Fingerprinter,
-    ) -> Result<PageCursor> {
-        self.try_open(token, owner, fingerprinter).ok_or(Error::InvalidCursor)
-    }
-
-    fn try_open(
-        &self,
-        token: &str,
-        owner: UserId,
-        fingerprinter: &Fingerprinter,
-    ) -> Option<PageCursor> {
-        if token.len() > MAX_TOKEN_CHARS {
-            return None;
-        }
-        let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
-        let (&[version, number], sealed) = bytes.split_first_chunk::<2>()?;
-        let (stored_seal, enciphered) = sealed.split_first_chunk::<SEAL_BYTES>()?;
-        let key = self.keys.get(usize::from(number).checked_sub(1)?)?;
-        let mut payload = Payload::default();
-        payload.put(enciphered)?;
-        payload.encipher(key, stored_seal);
-
-        let expected = seal(key, [version, number], owner, payload.bytes());
-        // The comparison of hashes takes constant time, so the stored half is made a whole one.
-        let mut stored = *expected.as_bytes();
-        stored[..SEAL_BYTES].copy_from_slice(stored_seal);
-        let genuine = version == VERSION && expected == blake3::Hash::from_bytes(stored);
-        genuine.then(|| PageCursor::read(payload.bytes(), owner, fingerprinter)).flatten()
-    }
-}
-
-fn seal(key: &[u8; 32], header: [u8; 2], owner: UserId, payload: &[u8]) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new_keyed(key);
-    hasher.update(b"seal");
-    hasher.update(&header);
-    hasher.update(&owner.get().to_be_bytes());
-    hasher.update(ENDPOINT);
-    hasher.update(payload);
-    hasher.finalize()
-}
-
-/// A payload being written.
-struct Payload {
-    bytes: [u8; MAX_PAYLOAD_BYTES],
-    len: usize,
-}
-
-impl Default for Payload {
-    fn default() -> Self {
-        Self { bytes: [0; MAX_PAYLOAD_BYTES], len: 0 }
-    }
-}
-
-impl Payload {
-    fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
-    }
-
-    /// Appends `part`, if there is room for it.
-    fn put(&mut self, part: &[u8]) -> Option<()> {
-        let end = self.len + part.len();
-        self.bytes.get_mut(self.len..end)?.copy_from_slice(part);
-        self.len = end;
-        Some(())
-    }
-
-    /// Enciphers or deciphers, which is the same.
-    fn encipher(&mut self, key: &[u8; 32], seal: &[u8]) {
-        let mut stream = [0; MAX_PAYLOAD_BYTES];
-        let mut hasher = blake3::Hasher::new_keyed(key);
-        hasher.update(b"stream");
-        hasher.update(seal);
-        hasher.finalize_xof().fill(&mut stream);
-        for (byte, mask) in self.bytes[..self.len].iter_mut().zip(stream) {
-            *byte ^= mask;
-        }
-    }
-}
-
-/// A payload being read: each call takes the next bytes, if there are as many.
-struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let (part, rest) = self.0.split_first_chunk::<N>()?;
-        self.0 = rest;
-        Some(*part)
-    }
-
-    fn millis(&mut self) -> Option<Timestamp> {
-        let [a, b, c, d, e, f] = self.take::<6>()?;
-        Timestamp::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f])).ok()
-    }
-}
-
 /// The fields whose fingerprints a token carries; the type fits into the flags.
 const CARRIED: [Field; 4] = [Field::Assistant, Field::Sender, Field::Customer, Field::External];
 
 impl PageCursor {
+    /// The cursor's token.
+    pub(crate) fn seal(&self, sealer: &Sealer) -> String {
+        let mut payload = Payload::default();
+        self.write(&mut payload);
+        sealer.seal(ENDPOINT, self.owner, payload)
+    }
+
+    /// The cursor of a token that this store gave to `owner`. Reads nothing from the store.
+    pub(crate) fn open(
+        token: &str,
+        owner: UserId,
+        sealer: &Sealer,
+        fingerprinter: &Fingerprinter,
+    ) -> Result<PageCursor> {
+        let payload = sealer.open(ENDPOINT, owner, token).ok_or(Error::InvalidCursor)?;
+        Self::read(payload.bytes(), owner, fingerprinter).ok_or(Error::InvalidCursor)
+    }
+
     fn write(&self, payload: &mut Payload) {
         let List { kind, wanted, created_from, created_to, order } = self.list;
         let flags = u16::from(self.direction == Direction::Prev)
@@ -194,19 +69,16 @@ impl PageCursor {
             | u16::from(kind.map_or(0, kind_number)) << 7
             | u16::from(created_from.is_some()) << 9
             | u16::from(created_to.is_some()) << 10;
-        let mut put = |part: &[u8]| {
-            let Some(()) = payload.put(part) else { unreachable!("a payload has room for all") };
-        };
-        put(&flags.to_be_bytes());
-        put(&[self.page_size.byte()]);
-        put(&self.gap.bits().to_be_bytes());
+        payload.put(&flags.to_be_bytes());
+        payload.put(&[self.page_size.byte()]);
+        payload.put(&self.gap.bits().to_be_bytes());
         for bound in [created_from, created_to].into_iter().flatten() {
             let [_, _, millis @ ..] = bound.millis().to_be_bytes();
-            put(&millis);
+            payload.put(&millis);
         }
         for field in CARRIED {
             if let Some(fingerprint) = wanted.get(field) {
-                put(&fingerprint.bits().to_be_bytes());
+                payload.put(&fingerprint.bits().to_be_bytes());
             }
         }
     }
@@ -247,7 +119,9 @@ impl PageCursor {
 mod tests {
     use super::*;
     use crate::model::channel::ChannelKind;
+    use crate::model::timestamp::Timestamp;
     use crate::query::filter::Filter;
+    use data_encoding::BASE64URL_NOPAD;
     use proptest::prelude::*;
 
     fn fingerprinter() -> Fingerprinter {
@@ -287,20 +161,23 @@ mod tests {
         let (sealer, fingerprinter) = (sealer(), fingerprinter());
         for fields in 0..=u8::MAX {
             let cursor = cursor(fields);
-            let token = sealer.seal(&cursor);
+            let token = cursor.seal(&sealer);
             assert!(token.len() <= 98, "{} characters", token.len());
             assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
-            assert_eq!(token, sealer.seal(&cursor), "sealing is deterministic");
-            assert_eq!(sealer.open(&token, cursor.owner, &fingerprinter).unwrap(), cursor);
+            assert_eq!(token, cursor.seal(&sealer), "sealing is deterministic");
+            assert_eq!(
+                PageCursor::open(&token, cursor.owner, &sealer, &fingerprinter).unwrap(),
+                cursor
+            );
         }
     }
 
     /// Tokens are in the hands of clients: a change of this text is a new version.
     #[test]
     fn the_tokens_of_version_1_are_frozen() {
-        assert_eq!(sealer().seal(&cursor(0)), "AQJEZrlNjyeEBSbVBZ-GWZFHg3bbZsFrT4UFDYI");
+        assert_eq!(cursor(0).seal(&sealer()), "AQJEZrlNjyeEBSbVBZ-GWZFHg3bbZsFrT4UFDYI");
         assert_eq!(
-            sealer().seal(&cursor(0x6b)),
+            cursor(0x6b).seal(&sealer()),
             "AQKI_kiBqQHHsZd0GRasBielZ5SDKz5m2yMniniETBeEclNP3ED_CVM-7Yf29P1ayMzkYDpGGlwv"
         );
     }
@@ -308,20 +185,23 @@ mod tests {
     #[test]
     fn only_the_same_store_and_user_can_open_it() {
         let (sealer, fingerprinter) = (sealer(), fingerprinter());
-        let token = sealer.seal(&cursor(3));
-        assert!(sealer.open(&token, UserId::new(6), &fingerprinter).is_err());
+        let token = cursor(3).seal(&sealer);
+        let open = |sealer: &Sealer, user| {
+            PageCursor::open(&token, UserId::new(user), sealer, &fingerprinter)
+        };
+        assert!(open(&sealer, 6).is_err());
         let other = Sealer::new(vec![[1; 32], [3; 32]]);
-        assert!(other.open(&token, UserId::new(5), &fingerprinter).is_err());
+        assert!(open(&other, 5).is_err());
         let rotated = Sealer::new(vec![[1; 32], [2; 32], [9; 32]]);
-        assert!(rotated.open(&token, UserId::new(5), &fingerprinter).is_ok(), "older keys open");
-        assert_ne!(rotated.seal(&cursor(3)), token, "the newest key seals");
+        assert!(open(&rotated, 5).is_ok(), "older keys open");
+        assert_ne!(cursor(3).seal(&rotated), token, "the newest key seals");
     }
 
     #[test]
     fn every_flipped_bit_cut_and_extension_is_refused() {
         let (sealer, fingerprinter) = (sealer(), fingerprinter());
-        let open = |token: &str| sealer.open(token, UserId::new(5), &fingerprinter);
-        let token = sealer.seal(&cursor(0xff));
+        let open = |token: &str| PageCursor::open(token, UserId::new(5), &sealer, &fingerprinter);
+        let token = cursor(0xff).seal(&sealer);
         let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
@@ -341,7 +221,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics_and_none_opens(text in "[A-Za-z0-9_=-]{0,140}|\\PC{0,60}") {
-            prop_assert!(sealer().open(&text, UserId::new(5), &fingerprinter()).is_err());
+            let opened = PageCursor::open(&text, UserId::new(5), &sealer(), &fingerprinter());
+            prop_assert!(opened.is_err());
         }
 
         /// Even a payload that a key holder made up is read without a panic.

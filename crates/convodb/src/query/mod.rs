@@ -1,5 +1,6 @@
 //! Reading: a filter becomes one range, a range becomes a page. Nothing here writes.
 
+pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod cursor;
 pub(crate) mod fetch;

@@ -1,16 +1,23 @@
 //! Volumes and costs over days, by type and assistant, from counters: exact, and without reading a
-//! conversation. Cost: one step for each counter in the range of days, at most
-//! days x assistants x 4.
+//! conversation. The coarsest counters that tell what is asked are read:
+//!
+//! | asked | reads, for each of the 4 types |
+//! |---|---|
+//! | nothing of assistants | a step a day |
+//! | one assistant | a descent a day, or a month where days are not told apart |
+//! | by assistant | a step for each assistant and day, or month where days are not told apart |
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use crate::encoding::key::{TotalKey, kind_of_number};
 use crate::encoding::record::TotalV1;
+use crate::encoding::span::Grain;
 use crate::error::{Error, Result};
 use crate::model::channel::ChannelKind;
 use crate::model::cost::CostSum;
 use crate::model::id::{AssistantId, UserId};
-use crate::model::timestamp::Day;
+use crate::model::timestamp::{Day, Timestamp};
 use crate::storage::schema::names;
 use crate::storage::tables::Tables;
 use crate::storage::totals;
@@ -97,37 +104,97 @@ pub struct Volume {
 type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 
 pub(crate) fn read(tables: &Tables, owner: UserId, request: &ReportRequest) -> Result<Report> {
-    let mut groups: BTreeMap<Group, TotalV1> = BTreeMap::new();
-    let mut total = TotalV1::default();
-    let damaged = |what| Error::Corrupted { table: names::TOTALS, what };
-    let out_of_range = || damaged("a sum leaves its range");
-    if request.from < request.to {
-        let last = Day::new(request.to.get() - 1);
-        let range = TotalKey::first(owner, request.from)..=TotalKey::last(owner, last);
+    let mut sums = Sums { request, groups: BTreeMap::new(), total: TotalV1::default() };
+    for range in ranges(owner, request) {
         for entry in tables.totals.range(range)? {
             let (key, record) = entry?;
-            let counted = totals::decode(key, record.value())?;
-            let kind =
-                kind_of_number(key.kind).ok_or_else(|| damaged("a counter has no known type"))?;
-            let assistant = AssistantId::new(key.assistant);
-            if request.kind.is_some_and(|asked| asked != kind)
-                || request.assistant.is_some_and(|asked| asked != assistant)
-            {
-                continue;
-            }
-            let group = (
-                request.period.map(|period| period.start(key.day)),
-                request.by_kind.then_some(kind),
-                request.by_assistant.then_some(assistant),
-            );
-            groups.entry(group).or_default().add(&counted, 1).ok_or_else(out_of_range)?;
-            total.add(&counted, 1).ok_or_else(out_of_range)?;
+            sums.add(key, &totals::decode(key, record.value())?)?;
         }
     }
-    let rows = groups.into_iter().map(|((period, kind, assistant), counted)| {
+    let rows = sums.groups.into_iter().map(|((period, kind, assistant), counted)| {
         Ok(ReportRow { period, kind, assistant, volume: Volume::of(&counted)? })
     });
-    Ok(Report { rows: rows.collect::<Result<_>>()?, total: Volume::of(&total)? })
+    Ok(Report { rows: rows.collect::<Result<_>>()?, total: Volume::of(&sums.total)? })
+}
+
+/// The ranges of counters that a report adds up: each conversation is counted in exactly one of them.
+fn ranges(owner: UserId, request: &ReportRequest) -> Vec<RangeInclusive<TotalKey>> {
+    // No instant is on a later day.
+    let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
+    let stretches = match request {
+        ReportRequest { assistant: None, by_assistant: false, .. } => {
+            vec![(Grain::DayOfAll, request.from, end)]
+        }
+        ReportRequest { period: Some(Period::Day | Period::Week), .. } => {
+            vec![(Grain::Day, request.from, end)]
+        }
+        _ => {
+            let first = request.from.month_start();
+            let first = if first < request.from { first.next_month() } else { first };
+            let last = end.month_start();
+            if first < last {
+                vec![
+                    (Grain::Day, request.from, first),
+                    (Grain::Month, first, last),
+                    (Grain::Day, last, end),
+                ]
+            } else {
+                vec![(Grain::Day, request.from, end)]
+            }
+        }
+    };
+    let mut ranges = Vec::new();
+    for (grain, from, to) in stretches {
+        match request.assistant {
+            Some(assistant) => {
+                let assistant = totals::assistant_of(grain, assistant.uuid());
+                let mut start = from;
+                while start < to {
+                    let key = TotalKey { assistant, ..TotalKey::first(owner, grain.of(start)) };
+                    ranges.push(key..=TotalKey { kind: u32::MAX, ..key });
+                    start = match grain {
+                        Grain::Month => start.next_month(),
+                        Grain::Day | Grain::DayOfAll => Day::new(start.get() + 1),
+                    };
+                }
+            }
+            None if from < to => {
+                let last = Day::new(to.get() - 1);
+                ranges.push(
+                    TotalKey::first(owner, grain.of(from))..=TotalKey::last(owner, grain.of(last)),
+                );
+            }
+            None => {}
+        }
+    }
+    ranges
+}
+
+/// A report being added up.
+struct Sums<'a> {
+    request: &'a ReportRequest,
+    groups: BTreeMap<Group, TotalV1>,
+    total: TotalV1,
+}
+
+impl Sums<'_> {
+    fn add(&mut self, key: TotalKey, counted: &TotalV1) -> Result<()> {
+        let damaged = |what| Error::Corrupted { table: names::TOTALS, what };
+        let kind = kind_of_number(key.kind);
+        let kind = kind.ok_or_else(|| damaged("a counter has no known type"))?;
+        let request = self.request;
+        if request.kind.is_some_and(|asked| asked != kind) {
+            return Ok(());
+        }
+        let group = (
+            request.period.map(|period| period.start(key.span.start())),
+            request.by_kind.then_some(kind),
+            request.by_assistant.then_some(AssistantId::new(key.assistant)),
+        );
+        let sum = self.groups.entry(group).or_default().add(counted, 1);
+        let total = self.total.add(counted, 1);
+        sum.and(total).ok_or_else(|| damaged("a sum leaves its range"))
+    }
 }
 
 impl Period {

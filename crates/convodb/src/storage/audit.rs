@@ -17,6 +17,8 @@ pub struct Audit {
     pub messages: u64,
     /// Index entries.
     pub entries: u64,
+    /// Changes of the feed.
+    pub changes: u64,
     /// Counters.
     pub counters: u64,
     /// The first faults, at most 100.

@@ -41,6 +41,18 @@ impl Secrets {
 
 /// Makes every table, so that a reader finds them all, and writes what the store knows of itself.
 pub(crate) fn initialize(write: &WriteTransaction) -> Result<()> {
+    make_tables(write)?;
+    let mut meta = write.open_table(META)?;
+    meta.insert(MAGIC_NAME, MAGIC)?;
+    meta.insert(FINGERPRINTS_NAME, fresh_secret()?.as_slice())?;
+    drop(meta);
+    put_format(write)?;
+    put_log_group(write, 0)?;
+    add_cursor_key(write)
+}
+
+/// Makes the tables that are not there.
+pub(crate) fn make_tables(write: &WriteTransaction) -> Result<()> {
     write.open_table(schema::CONVERSATIONS)?;
     write.open_table(schema::CONVERSATION_IDS)?;
     for leading in Field::ALL {
@@ -54,13 +66,16 @@ pub(crate) fn initialize(write: &WriteTransaction) -> Result<()> {
     write.open_table(schema::ASSISTANT_NUMBERS)?;
     write.open_table(schema::TOKENS)?;
     write.open_table(schema::SEQUENCES)?;
-    let mut meta = write.open_table(META)?;
-    meta.insert(MAGIC_NAME, MAGIC)?;
-    meta.insert(FORMAT_NAME, schema::FORMAT.to_be_bytes().as_slice())?;
-    meta.insert(FINGERPRINTS_NAME, fresh_secret()?.as_slice())?;
-    drop(meta);
-    put_log_group(write, 0)?;
-    add_cursor_key(write)
+    write.open_table(schema::CHANGES)?;
+    write.open_table(schema::CHANGE_MARKS)?;
+    write.open_table(schema::ANSWERS)?;
+    Ok(())
+}
+
+/// Tells that the store is of the format that this version writes.
+pub(crate) fn put_format(write: &WriteTransaction) -> Result<()> {
+    write.open_table(META)?.insert(FORMAT_NAME, schema::FORMAT.to_be_bytes().as_slice())?;
+    Ok(())
 }
 
 /// Adds a key that seals the cursors given out from now on; the older ones stay valid.
@@ -81,8 +96,8 @@ fn cursor_key_name(number: u8) -> Vec<u8> {
     format!("secret.cursors.{number}").into_bytes()
 }
 
-/// Checks that the file is a store of a format that this version reads.
-pub(crate) fn check_format(read: &ReadTransaction) -> Result<()> {
+/// The format of the file, which is a store of a format that this version reads.
+pub(crate) fn check_format(read: &ReadTransaction) -> Result<u32> {
     let not_a_store = |why: &str| Error::NotAStore(why.to_owned());
     let meta = match read.open_table(META) {
         Ok(meta) => meta,
@@ -99,7 +114,7 @@ pub(crate) fn check_format(read: &ReadTransaction) -> Result<()> {
     if found > schema::FORMAT {
         return Err(Error::NewerFormat { found, supported: schema::FORMAT });
     }
-    Ok(())
+    Ok(found)
 }
 
 /// The secrets of the store.

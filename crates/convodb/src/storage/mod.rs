@@ -1,8 +1,10 @@
 //! Tables: what is on disk, and the one way each of them changes.
 
 pub(crate) mod accounts;
+pub(crate) mod answers;
 pub(crate) mod audit;
 pub(crate) mod content;
+pub(crate) mod feed;
 pub(crate) mod index;
 pub(crate) mod messages;
 pub(crate) mod meta;
@@ -20,6 +22,7 @@ pub(crate) mod tables;
 pub(crate) mod totals;
 pub(crate) mod verify;
 pub(crate) mod verify_accounts;
+pub(crate) mod verify_feed;
 #[cfg(test)]
 mod verify_tests;
 pub(crate) mod walk;

@@ -7,26 +7,29 @@
 //! | `conversation_ids.v1` | owner u32, uuid | position u64 |
 //! | `index_type.v1`, `index_assistant.v1`, `index_sender.v1`, `index_customer.v1`, `index_external.v1` | owner u32, term u64, position u64 | none |
 //! | `messages.v1` | owner u32, position u64, number u32 | record of a message |
-//! | `totals.v1` | owner u32, day u32, assistant uuid, kind u32 | record of a counter |
+//! | `totals.v1` | owner u32, span u32, assistant uuid, kind u32 | record of a counter |
 //! | `users.v1` | user u32 | record of an account |
 //! | `user_names.v1` | SHA-256 of the name | user u32 |
 //! | `assistants.v1` | owner u32, uuid | record of an account |
 //! | `assistant_numbers.v1` | owner u32, number u32 | uuid |
 //! | `tokens.v1` | SHA-256 of the token | record of an account |
 //! | `sequences.v1` | owner u32 (0 for the store), which u32 | the last number given, u64 |
+//! | `changes.v1` | owner u32, number u64 | record of a change |
+//! | `change_marks.v1` | owner u32, hour u32 | the number of the last change by then, u64 |
+//! | `answers.v1` | owner u32, 16 bytes of BLAKE3 of an idempotency key | record of an answer |
 //! | `meta` | name | see [`crate::storage::meta`] |
 
 use redb::TableDefinition;
 
 use crate::encoding::key::{
-    DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey, TotalKey, UuidKey,
+    ChangeKey, DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey, TotalKey, UuidKey,
 };
 use crate::encoding::stored::Stored;
 use crate::encoding::term::Field;
 use crate::model::id::UserId;
 
 /// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 
 /// The tables' names on disk.
 pub(crate) mod names {
@@ -40,6 +43,9 @@ pub(crate) mod names {
     pub(crate) const ASSISTANT_NUMBERS: &str = "assistant_numbers.v1";
     pub(crate) const TOKENS: &str = "tokens.v1";
     pub(crate) const SEQUENCES: &str = "sequences.v1";
+    pub(crate) const CHANGES: &str = "changes.v1";
+    pub(crate) const CHANGE_MARKS: &str = "change_marks.v1";
+    pub(crate) const ANSWERS: &str = "answers.v1";
     pub(crate) const META: &str = "meta";
 }
 
@@ -59,6 +65,9 @@ pub(crate) const ASSISTANT_NUMBERS: BytesTable<NumberKey> =
     table::<NumberKey>(names::ASSISTANT_NUMBERS);
 pub(crate) const TOKENS: BytesTable<DigestKey> = table::<DigestKey>(names::TOKENS);
 pub(crate) const SEQUENCES: BytesTable<NumberKey> = table::<NumberKey>(names::SEQUENCES);
+pub(crate) const CHANGES: BytesTable<ChangeKey> = table::<ChangeKey>(names::CHANGES);
+pub(crate) const CHANGE_MARKS: BytesTable<NumberKey> = table::<NumberKey>(names::CHANGE_MARKS);
+pub(crate) const ANSWERS: BytesTable<UuidKey> = table::<UuidKey>(names::ANSWERS);
 pub(crate) const META: TableDefinition<'static, &'static [u8], &'static [u8]> =
     TableDefinition::new(names::META);
 

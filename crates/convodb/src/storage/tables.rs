@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use redb::{ReadTransaction, WriteTransaction};
 
-use crate::encoding::key::{DigestKey, IndexKey, MessageKey, NumberKey, RowKey};
+use crate::encoding::key::{ChangeKey, DigestKey, IndexKey, MessageKey, NumberKey, RowKey};
 use crate::encoding::key::{TotalKey, UuidKey};
 use crate::encoding::term::Field;
 use crate::error::Result;
@@ -34,6 +34,9 @@ pub(crate) struct Tables {
     pub(crate) assistant_numbers: Records<NumberKey>,
     pub(crate) tokens: Records<DigestKey>,
     pub(crate) sequences: Records<NumberKey>,
+    pub(crate) changes: Records<ChangeKey>,
+    pub(crate) change_marks: Records<NumberKey>,
+    pub(crate) answers: Records<UuidKey>,
     names: Arc<KnownNames>,
     cache: Arc<RowCache>,
     /// How often what is stored changed since the store was opened.
@@ -41,7 +44,9 @@ pub(crate) struct Tables {
 }
 
 /// How many tables there are.
-const TABLES: usize = 15;
+const TABLES: usize = 18;
+/// How many of them, the first, format 1 had.
+const TABLES_OF_FORMAT_1: usize = 15;
 
 impl Tables {
     /// What is stored, with room for `cache_bytes` of rows that are read more than once.
@@ -65,6 +70,9 @@ impl Tables {
             assistant_numbers: Table::open(read, schema::ASSISTANT_NUMBERS)?,
             tokens: Table::open(read, schema::TOKENS)?,
             sequences: Table::open(read, schema::SEQUENCES)?,
+            changes: Table::open(read, schema::CHANGES)?,
+            change_marks: Table::open(read, schema::CHANGE_MARKS)?,
+            answers: Table::open(read, schema::ANSWERS)?,
             names: Arc::default(),
             cache: Arc::new(RowCache::new(cache_bytes)),
             generation: 0,
@@ -110,6 +118,9 @@ impl Tables {
             &mut self.assistant_numbers,
             &mut self.tokens,
             &mut self.sequences,
+            &mut self.changes,
+            &mut self.change_marks,
+            &mut self.answers,
         ]
     }
 }
@@ -149,8 +160,18 @@ impl Tables {
     }
 
     /// `None` for bytes that [`Tables::encode`] did not append.
-    pub(crate) fn replay(&mut self, mut bytes: &[u8]) -> Option<()> {
-        self.layers().into_iter().try_for_each(|layer| layer.replay(&mut bytes))?;
+    pub(crate) fn replay(&mut self, bytes: &[u8]) -> Option<()> {
+        self.replay_first(TABLES, bytes)
+    }
+
+    /// The same for bytes that a version of format 1 appended.
+    pub(crate) fn replay_format_1(&mut self, bytes: &[u8]) -> Option<()> {
+        self.replay_first(TABLES_OF_FORMAT_1, bytes)
+    }
+
+    fn replay_first(&mut self, tables: usize, mut bytes: &[u8]) -> Option<()> {
+        let mut layers = self.layers().into_iter().take(tables);
+        layers.try_for_each(|layer| layer.replay(&mut bytes))?;
         bytes.is_empty().then_some(())
     }
 

@@ -1,10 +1,14 @@
-//! Counters by owner, day, assistant and type, kept in the same transaction as the rows that they
-//! count, so that volumes, trends and bills are short ranges and never a scan of conversations.
+//! Counters by owner, span, assistant and type, kept in the same transaction as the rows that they
+//! count, so that volumes, trends and bills are short ranges and never a scan of conversations. A
+//! conversation counts once in each grain of [`Grain::ALL`].
 
 use std::collections::BTreeMap;
 
+use uuid::Uuid;
+
 use crate::encoding::key::{RowKey, TotalKey, kind_number};
 use crate::encoding::record::{TotalV1, decode_small, encode_small};
+use crate::encoding::span::Grain;
 use crate::error::{Error, Result};
 use crate::model::conversation::ConversationRef;
 use crate::storage::schema::names;
@@ -31,13 +35,37 @@ impl TotalV1 {
     }
 }
 
-/// The counter that a conversation counts in.
-pub(crate) fn key(row: RowKey, conversation: &ConversationRef<'_>) -> TotalKey {
-    TotalKey {
+/// The counters that a conversation counts in, one of each grain.
+pub(crate) fn keys(
+    row: RowKey,
+    conversation: &ConversationRef<'_>,
+) -> [TotalKey; Grain::ALL.len()] {
+    let kind = u32::from(kind_number(conversation.channel.kind()));
+    let day = conversation.created_at.day();
+    Grain::ALL.map(|grain| TotalKey {
         owner: row.owner,
-        day: conversation.created_at.day(),
-        assistant: conversation.assistant.uuid(),
-        kind: u32::from(kind_number(conversation.channel.kind())),
+        span: grain.of(day),
+        assistant: assistant_of(grain, conversation.assistant.uuid()),
+        kind,
+    })
+}
+
+/// The coarser counters that a day's counter counts in; none for one that is of no day.
+pub(crate) fn coarser(of_day: TotalKey) -> Option<[TotalKey; 2]> {
+    (of_day.span.grain()? == Grain::Day).then(|| {
+        [Grain::DayOfAll, Grain::Month].map(|grain| TotalKey {
+            span: grain.of(of_day.span.start()),
+            assistant: assistant_of(grain, of_day.assistant),
+            ..of_day
+        })
+    })
+}
+
+/// Whom a counter of this grain is for, in its key.
+pub(crate) const fn assistant_of(grain: Grain, assistant: Uuid) -> Uuid {
+    match grain {
+        Grain::Day | Grain::Month => assistant,
+        Grain::DayOfAll => Uuid::nil(),
     }
 }
 
@@ -54,17 +82,23 @@ pub(crate) fn apply(
     old: Option<&ConversationRef<'_>>,
     new: Option<&ConversationRef<'_>>,
 ) -> Result<()> {
-    let change = |conversation, sign| (key(row, conversation), (TotalV1::of(conversation), sign));
-    let (old, new) = (old.map(|old| change(old, -1)), new.map(|new| change(new, 1)));
-    match (old, new) {
-        (Some((from, minus)), Some((to, plus))) if from == to => {
-            change_one(&mut tables.totals, to, &[minus, plus])
+    let counted = |conversation| (keys(row, conversation), TotalV1::of(conversation));
+    let (old, new) = (old.map(counted), new.map(counted));
+    for grain in 0..Grain::ALL.len() {
+        let minus = old.map(|(keys, count)| (keys[grain], (count, -1)));
+        let plus = new.map(|(keys, count)| (keys[grain], (count, 1)));
+        match (minus, plus) {
+            (Some((from, minus)), Some((to, plus))) if from == to => {
+                change_one(&mut tables.totals, to, &[minus, plus])?;
+            }
+            (minus, plus) => {
+                for (key, change) in minus.into_iter().chain(plus) {
+                    change_one(&mut tables.totals, key, &[change])?;
+                }
+            }
         }
-        (old, new) => old
-            .into_iter()
-            .chain(new)
-            .try_for_each(|(key, change)| change_one(&mut tables.totals, key, &[change])),
     }
+    Ok(())
 }
 
 fn change_one(
@@ -98,8 +132,13 @@ pub(crate) struct Sums(BTreeMap<TotalKey, TotalV1>);
 impl Sums {
     /// Counts a new row.
     pub(crate) fn add(&mut self, row: RowKey, new: &ConversationRef<'_>) -> Result<()> {
-        let sum = self.0.entry(key(row, new)).or_default();
-        sum.add(&TotalV1::of(new), 1).ok_or_else(out_of_range)
+        let count = TotalV1::of(new);
+        keys(row, new).into_iter().try_for_each(|key| self.count(key, &count))
+    }
+
+    /// Adds to the sum of one counter.
+    pub(crate) fn count(&mut self, key: TotalKey, count: &TotalV1) -> Result<()> {
+        self.0.entry(key).or_default().add(count, 1).ok_or_else(out_of_range)
     }
 
     /// What the counters become, in key order.

@@ -1,5 +1,5 @@
 //! The audit: each row has exactly its entries, each entry, id and message has its row, counters
-//! add up, and whatever is found by walking a table is also found by looking it up. Memory: the
+//! add up, no change is missing in a feed, and whatever is found by walking a table is also found by looking it up. Memory: the
 //! counters of the store, once.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use crate::model::position::Position;
 use crate::storage::audit::Audit;
 use crate::storage::schema::{self, names};
 use crate::storage::tables::Tables;
-use crate::storage::{accounts, index, messages, rows, totals, verify_accounts};
+use crate::storage::{accounts, index, messages, rows, totals, verify_accounts, verify_feed};
 
 /// An audit in progress.
 struct Auditor<'a, P> {
@@ -34,6 +34,7 @@ pub(crate) fn verify(
     progress: impl FnMut(u64, u64),
 ) -> Result<Audit> {
     let mut of = tables.rows.estimate()? + tables.ids.estimate()? + tables.messages.estimate()?;
+    of += tables.changes.estimate()? + tables.answers.estimate()?;
     for leading in Field::ALL {
         of += tables.index(leading).estimate()?;
     }
@@ -53,6 +54,7 @@ pub(crate) fn verify(
     }
     auditor.check_messages()?;
     auditor.check_totals()?;
+    auditor.check_feed()?;
     verify_accounts::verify(tables, &mut auditor.audit)?;
     (auditor.progress)(of, of);
     Ok(auditor.audit)
@@ -114,9 +116,11 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
                 self.audit.fault(table, "a row's entry is missing", owner);
             }
         }
-        let counter = self.expected.entry(totals::key(key, row)).or_default();
-        if counter.add(&TotalV1::of(row), 1).is_none() {
-            self.audit.fault(names::TOTALS, "a sum leaves its range", owner);
+        for counted in totals::keys(key, row) {
+            let counter = self.expected.entry(counted).or_default();
+            if counter.add(&TotalV1::of(row), 1).is_none() {
+                self.audit.fault(names::TOTALS, "a sum leaves its range", owner);
+            }
         }
         Ok(())
     }
@@ -213,6 +217,16 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
             self.audit.fault(names::TOTALS, "a counter is missing", key.owner);
         }
         Ok(())
+    }
+
+    fn check_feed(&mut self) -> Result<()> {
+        let Self { tables, audit, progress, done, of, .. } = self;
+        verify_feed::verify(tables, audit, || {
+            *done += 1;
+            if done.is_multiple_of(4096) {
+                progress(*done, *of);
+            }
+        })
     }
 
     /// The row of a key, if it is there and whole.

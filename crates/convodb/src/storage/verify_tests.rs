@@ -1,13 +1,15 @@
 //! Each fault that the audit is for, planted past the engine and found.
 
 use redb::{ReadableTable, Table, WriteTransaction};
+use uuid::Uuid;
 
-use crate::encoding::key::{DigestKey, FixedKey, IndexKey};
+use crate::encoding::key::{DigestKey, FixedKey, IndexKey, UuidKey};
 use crate::encoding::record::{AccountV1, TotalV1, encode_small};
 use crate::encoding::row::encode_conversation;
 use crate::encoding::stored::Stored;
 use crate::encoding::term::{Field, Term};
 use crate::model::conversation::Conversation;
+use crate::model::id::UserId;
 use crate::storage::schema::{self, BytesTable};
 use crate::storage::{rows, totals};
 use crate::testing::RawStore;
@@ -177,6 +179,31 @@ fn lost_rows_ids_and_messages() {
         rows.remove(key).unwrap();
     };
     check(lose_last_row, "messages.v1", "a message has no row");
+}
+
+#[test]
+fn lost_and_damaged_changes() {
+    check(damage(schema::CHANGES), "changes.v1", "a record's checksum does not match");
+    check(lose(schema::CHANGES), "changes.v1", "a change is missing");
+    let lose_last = |write: &WriteTransaction| {
+        let mut changes = write.open_table(schema::CHANGES).unwrap();
+        let (key, _) = all(&changes).pop().unwrap();
+        changes.remove(key).unwrap();
+    };
+    check(lose_last, "changes.v1", "the last change is not the last that was noted");
+    let lose_all = |write: &WriteTransaction| {
+        let mut changes = write.open_table(schema::CHANGES).unwrap();
+        for (key, _) in all(&changes) {
+            changes.remove(key).unwrap();
+        }
+    };
+    check(lose_all, "changes.v1", "all changes are missing");
+    let damaged_answer = |write: &WriteTransaction| {
+        let mut answers = write.open_table(schema::ANSWERS).unwrap();
+        let key = UuidKey { owner: UserId::new(1), uuid: Uuid::nil() };
+        answers.insert(key, b"a record of nothing".as_slice()).unwrap();
+    };
+    check(damaged_answer, "answers.v1", "a record's checksum does not match");
 }
 
 #[test]

@@ -75,11 +75,11 @@ fn a_newer_format_is_refused_untouched() {
     Store::open(&path).unwrap().close().unwrap();
     let database = Database::open(&path).unwrap();
     let write = database.begin_write().unwrap();
-    let newer = 2_u32.to_be_bytes();
+    let newer = 3_u32.to_be_bytes();
     write.open_table(META).unwrap().insert(b"format".as_slice(), newer.as_slice()).unwrap();
     write.commit().unwrap();
     database.close().unwrap();
-    check_refused(&path, |error| matches!(error, Error::NewerFormat { found: 2, supported: 1 }));
+    check_refused(&path, |error| matches!(error, Error::NewerFormat { found: 3, supported: 2 }));
 }
 
 #[test]

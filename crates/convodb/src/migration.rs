@@ -1,0 +1,73 @@
+//! From the formats of older versions to this one's. Each step is one transaction, so a crash leaves
+//! the older store or the newer one, whole; what the log holds is carried into the tables with it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use redb::{Database, ReadableDatabase};
+
+use crate::error::{Error, Result};
+use crate::log;
+use crate::model::id::UserId;
+use crate::storage::schema::{self, names};
+use crate::storage::sorted::insert_sorted;
+use crate::storage::tables::Tables;
+use crate::storage::totals::{self, Sums};
+use crate::storage::{meta, sequences};
+
+/// Brings the store at `path` to the format of this version, if it has an older one. Format 2 adds
+/// up the counters of format 1: a second for some millions of them.
+pub(crate) fn migrate(database: &Database, path: Option<&Path>) -> Result<()> {
+    match meta::check_format(&database.begin_read()?)? {
+        1 => to_format_2(database, path),
+        _ => Ok(()),
+    }
+}
+
+/// Format 2 has coarser counters beside those of days, and the tables of changes and answers. Nobody
+/// knows what changed before, so the feed of each owner begins with something forgotten.
+fn to_format_2(database: &Database, path: Option<&Path>) -> Result<()> {
+    let write = database.begin_write()?;
+    meta::make_tables(&write)?;
+    write.commit()?;
+
+    let read = database.begin_read()?;
+    let mut tables = Tables::open(&read, 0)?;
+    let stored = meta::log_group(&read)?;
+    let seed = meta::secrets(&read)?.log_seed();
+    let group = match path {
+        Some(path) => log::read(path, seed, stored, |bytes| tables.replay_format_1(bytes))?,
+        None => stored,
+    };
+    let mut coarse = Sums::default();
+    let mut owners = BTreeSet::new();
+    for entry in tables.totals.iter()? {
+        let (key, record) = entry?;
+        let count = totals::decode(key, record.value())?;
+        for key in totals::coarser(key)
+            .ok_or(Error::Corrupted { table: names::TOTALS, what: "a counter is of no day" })?
+        {
+            coarse.count(key, &count)?;
+        }
+        owners.insert(key.owner);
+    }
+    for owner in owners {
+        forget_the_past(&mut tables, owner);
+    }
+    let write = database.begin_write()?;
+    tables.store(&write)?;
+    insert_sorted(
+        &mut write.open_table(schema::TOTALS)?,
+        coarse.on_top_of(&tables.totals),
+        Vec::as_slice,
+    )?;
+    meta::put_log_group(&write, group)?;
+    meta::put_format(&write)?;
+    Ok(write.commit()?)
+}
+
+/// One change that nobody knows of was the first.
+fn forget_the_past(tables: &mut Tables, owner: UserId) {
+    sequences::put_last_change(tables, owner, 1);
+    sequences::put_last_forgotten(tables, owner, 1);
+}
