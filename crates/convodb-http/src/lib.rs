@@ -21,6 +21,7 @@
 
 mod auth;
 mod base_url;
+mod bell;
 mod blocking;
 mod body;
 mod clock;
@@ -33,6 +34,7 @@ mod json;
 mod limits;
 mod metrics;
 mod numbered;
+mod once;
 mod page;
 mod params;
 mod patience;
@@ -41,6 +43,7 @@ mod response;
 mod routes;
 mod server;
 mod state;
+mod statistics;
 mod transfers;
 
 use std::num::NonZero;
@@ -121,6 +124,11 @@ pub async fn serve(
     let base_url = BaseUrl::new(config.public_url.as_ref());
     let service = config.service(store, base_url.listening_on(listener.local_addr()?));
     let (limits, metrics) = (*service.limits(), service.metrics().clone());
+    let bell = service.bell().clone();
+    let stop = async move {
+        stop.await;
+        bell.stop();
+    };
     server::run(listener, routes::router(service), limits, &metrics, stop).await;
     Ok(())
 }

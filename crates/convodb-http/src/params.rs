@@ -1,16 +1,19 @@
-//! The parameters of lists and exports, from texts to an engine request: the last place where they are text.
+//! The parameters of what is read, from texts to an engine request: the last place where they are text.
 //!
 //! All of them are read before any is reported, and nothing is read from the store for that. Only
 //! an assistant has to be looked up, once everything else is right.
 
+use std::time::Duration;
+
 use convodb::{
-    AssistantId, Error, ExternalIdentifier, Filter, ListRequest, Order, PageSize, Phone, Snapshot,
-    Timestamp, UserId,
+    AssistantId, ChangesSince, Day, Error, ExternalIdentifier, Filter, ListRequest, Order,
+    PageSize, Phone, ReportRequest, Snapshot, Timestamp, UserId,
 };
 
 use crate::error::{FieldError, Result};
 use crate::form::{Form, Plus};
 use crate::numbered::AskedPage;
+use crate::statistics::{self, AskedStats};
 
 /// The list request that a query string makes for the user.
 ///
@@ -25,8 +28,7 @@ pub(crate) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Re
     let external_identifier = form.take("external_identifier", Plus::Space, |text| {
         ruled("external_identifier", text.parse::<ExternalIdentifier>())
     });
-    let page_size =
-        form.take("per_page", Plus::Space, |text| ruled("per_page", text.parse::<PageSize>()));
+    let page_size = page_size(&mut form);
     let cursor = form
         .take("cursor", Plus::Space, |token| choice("cursor", snapshot.open_cursor(user, token)));
     let created_from = time(&mut form, "created_from");
@@ -45,8 +47,7 @@ pub(crate) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Re
 /// All parameters that are at fault.
 pub(crate) fn numbered_page(query: &str) -> Result<AskedPage> {
     let mut form = Form::new(query);
-    let per_page =
-        form.take("per_page", Plus::Space, |text| ruled("per_page", text.parse::<PageSize>()));
+    let per_page = page_size(&mut form);
     let number = form.take("page", Plus::Space, |text| {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|number| digits && *number > 0);
@@ -54,6 +55,90 @@ pub(crate) fn numbered_page(query: &str) -> Result<AskedPage> {
     });
     form.finish()?;
     Ok(AskedPage { number: number.unwrap_or(1), per_page: per_page.unwrap_or_default() })
+}
+
+/// A part of the feed that is asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct AskedChanges {
+    pub(crate) since: ChangesSince,
+    pub(crate) size: PageSize,
+    /// For how long to wait where there is nothing yet.
+    pub(crate) wait: Duration,
+}
+
+/// The longest that a request for changes waits, in seconds.
+const MAX_WAIT: u64 = 60;
+
+/// The part of the feed that a query string asks for: from the beginning, 100 changes, and without
+/// waiting, where nothing is said.
+///
+/// # Errors
+/// All parameters that are at fault.
+pub(crate) fn changes_request(
+    query: &str,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<AskedChanges> {
+    let mut form = Form::new(query);
+    let since = form.take("cursor", Plus::Space, |text| match text {
+        "now" => Ok(ChangesSince::Now),
+        token => {
+            choice("cursor", snapshot.open_change_cursor(user, token)).map(ChangesSince::Cursor)
+        }
+    });
+    let size = page_size(&mut form);
+    let wait = form.take("wait", Plus::Space, |text| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let seconds = text.parse().ok().filter(|seconds| digits && *seconds <= MAX_WAIT);
+        let rule = "must be a number of seconds from 0 to 60";
+        seconds.ok_or_else(|| FieldError::breaks("wait", rule))
+    });
+    form.finish()?;
+    Ok(AskedChanges {
+        since: since.unwrap_or_default(),
+        size: size.unwrap_or(PageSize::MAX),
+        wait: Duration::from_secs(wait.unwrap_or(0)),
+    })
+}
+
+/// The statistics that a query string asks for: of all days, in one group, where nothing is said.
+///
+/// # Errors
+/// All parameters that are at fault; or a fault of the store.
+pub(crate) fn stats_request(query: &str, user: UserId, snapshot: &Snapshot) -> Result<AskedStats> {
+    let mut form = Form::new(query);
+    let mut request = ReportRequest::new(Day::new(0), Day::new(u32::MAX));
+    let from = day(&mut form, "from");
+    let to = day(&mut form, "to");
+    if let (Some(from), Some(to)) = (from, to)
+        && to < from
+    {
+        form.refuse(FieldError::breaks("to", "must not be before from"));
+    }
+    form.take("group_by", Plus::Space, |text| {
+        statistics::group_by(text, &mut request)
+            .map_err(|rule| FieldError::breaks("group_by", rule))
+    });
+    request.kind = form.take("type", Plus::Space, |text| choice("type", text.parse()));
+    let named = assistant_name(&mut form);
+    request.assistant = assistant(&mut form, named, user, snapshot)?;
+    form.finish()?;
+    request.from = from.unwrap_or(request.from);
+    request.to = to.map_or(request.to, |last| Day::new(last.get() + 1));
+    Ok(AskedStats { from, to, request })
+}
+
+/// A day, given as a date alone.
+fn day(form: &mut Form<'_>, field: &'static str) -> Option<Day> {
+    form.take(field, Plus::Space, |text| {
+        let is_date = text.len() == "2025-01-25".len();
+        let day = text.parse::<Day>().ok().filter(|_| is_date);
+        day.ok_or_else(|| FieldError::breaks(field, "must be a date, YYYY-MM-DD"))
+    })
+}
+
+fn page_size(form: &mut Form<'_>) -> Option<PageSize> {
+    form.take("per_page", Plus::Space, |text| ruled("per_page", text.parse::<PageSize>()))
 }
 
 /// What an export is of, and whether it has the messages.

@@ -6,12 +6,16 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
-use convodb::{Assistant, Conversation, ConversationId, Message, Name, Page, Snapshot, UserId};
+use convodb::{
+    Assistant, Changes, Conversation, ConversationId, Message, Name, Page, PageSize, Report,
+    Snapshot, UserId, Volume,
+};
 
 use crate::error::Result;
-use crate::item::{AssistantNames, Times, write_fields, write_history};
+use crate::item::{AssistantNames, Times, write_fields, write_history, write_item};
 use crate::json;
 use crate::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
+use crate::statistics::{self, AskedStats};
 
 /// What a link takes beside its URL: a token has at most 98 characters.
 const MAX_LINK_BYTES: usize = 144;
@@ -73,6 +77,94 @@ pub(crate) fn created_conversation(id: ConversationId) -> Response {
     json::uuid(&mut out, id.uuid());
     json::raw(&mut out, ",\"history\":[]}");
     ok(out)
+}
+
+/// A part of the user's feed, read from the snapshot that it is of.
+pub(crate) fn changes(
+    part: &Changes,
+    size: PageSize,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Response> {
+    let mut names = AssistantNames::new(snapshot.clone(), user);
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (part.changes.len() + 1));
+    json::raw(&mut out, "{\"data\":[");
+    for (at, change) in part.changes.iter().enumerate() {
+        json::raw(&mut out, if at == 0 { "{\"change\":" } else { ",{\"change\":" });
+        json::string(&mut out, change.kind.as_str());
+        json::raw(&mut out, ",\"id\":");
+        json::uuid(&mut out, change.id.uuid());
+        json::raw(&mut out, ",\"conversation\":");
+        match &change.conversation {
+            Some(row) => write_item(&mut out, &row.borrowed(), names.name(row.assistant)?),
+            None => json::raw(&mut out, "null"),
+        }
+        out.push(b'}');
+    }
+    json::raw(&mut out, "],\"per_page\":");
+    json::integer(&mut out, size.get() as u64);
+    json::raw(&mut out, ",\"next_cursor\":");
+    json::string(&mut out, &snapshot.seal_change_cursor(&part.next));
+    json::raw(&mut out, ",\"has_more\":");
+    json::boolean(&mut out, part.more);
+    out.push(b'}');
+    Ok(ok(out))
+}
+
+/// Statistics of the user's, with the names of assistants of the snapshot that they are of.
+pub(crate) fn stats(
+    asked: &AskedStats,
+    report: &Report,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Response> {
+    let mut names = AssistantNames::new(snapshot.clone(), user);
+    let mut out = Vec::with_capacity(128 * (report.rows.len() + 2));
+    for (key, day) in [("{\"from\":", asked.from), (",\"to\":", asked.to)] {
+        json::raw(&mut out, key);
+        json::string_or_null(&mut out, day.map(|day| day.to_string()).as_deref());
+    }
+    json::raw(&mut out, ",\"group_by\":[");
+    for (at, name) in statistics::groups(&asked.request).enumerate() {
+        json::raw(&mut out, if at == 0 { "" } else { "," });
+        json::string(&mut out, name);
+    }
+    json::raw(&mut out, "],\"data\":[");
+    for (at, row) in report.rows.iter().enumerate() {
+        json::raw(&mut out, if at == 0 { "{" } else { ",{" });
+        if let Some(period) = row.period {
+            json::raw(&mut out, "\"period\":");
+            json::string(&mut out, &period.to_string());
+            out.push(b',');
+        }
+        if let Some(kind) = row.kind {
+            json::raw(&mut out, "\"type\":");
+            json::string(&mut out, kind.as_str());
+            out.push(b',');
+        }
+        if let Some(assistant) = row.assistant {
+            json::raw(&mut out, "\"assistant_id\":");
+            json::uuid(&mut out, assistant.uuid());
+            json::raw(&mut out, ",\"assistant_name\":");
+            json::string(&mut out, names.name(assistant)?);
+            out.push(b',');
+        }
+        write_volume(&mut out, &row.volume);
+        out.push(b'}');
+    }
+    json::raw(&mut out, "],\"total\":{");
+    write_volume(&mut out, &report.total);
+    json::raw(&mut out, "}}");
+    Ok(ok(out))
+}
+
+fn write_volume(out: &mut Vec<u8>, volume: &Volume) {
+    json::raw(out, "\"conversations\":");
+    json::integer(out, volume.conversations);
+    json::raw(out, ",\"messages\":");
+    json::integer(out, volume.messages);
+    json::raw(out, ",\"total_cost\":");
+    json::raw(out, &volume.cost.to_string());
 }
 
 /// One assistant.

@@ -7,6 +7,7 @@ use convodb::{Store, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::base_url::BaseUrl;
+use crate::bell::Bell;
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -23,6 +24,7 @@ pub(crate) struct Service {
 #[derive(Debug)]
 struct Shared {
     base_url: BaseUrl,
+    bell: Bell,
     limits: Limits,
     metrics: Metrics,
     gate: Option<Gate>,
@@ -39,6 +41,7 @@ impl Service {
     ) -> Self {
         let shared = Shared {
             base_url,
+            bell: Bell::of(&store),
             limits,
             metrics: Metrics::new(),
             gate: rate_limit.map(Gate::new),
@@ -55,6 +58,11 @@ impl Service {
 
     pub(crate) fn base_url(&self) -> &BaseUrl {
         &self.shared.base_url
+    }
+
+    /// What rings when there is news of the store.
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.shared.bell
     }
 
     pub(crate) fn limits(&self) -> &Limits {

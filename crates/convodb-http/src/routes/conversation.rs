@@ -5,25 +5,32 @@ use convodb::{
     AssistantId, Conversation, ConversationId, ConversationKind, Error, Name, Snapshot, Store,
     Transaction, UserId,
 };
+use uuid::Uuid;
 
 use crate::auth::{Account, Caller};
 use crate::body::{AssistantName, ConversationChange, NewConversation, Unread};
 use crate::clock::now;
 use crate::error::Result;
+use crate::once::Once;
 use crate::response;
 use crate::routes::path::PathId;
 
 /// `POST /api/conversations`.
-pub(crate) async fn create(account: Account, body: Unread) -> Result<Response> {
-    let new = NewConversation::read(&body.json().await?, now()?)?;
-    let write = |user, store: &Store| {
+pub(crate) async fn create(account: Account, once: Once, body: Unread) -> Result<Response> {
+    let (body, now) = (body.json().await?, now()?);
+    let new = NewConversation::read(&body, now)?;
+    let once = once.with(&body, now);
+    let write = move |user, store: &Store| {
         let assistant = assistant(&store.snapshot(), user, new.assistant)?;
         let conversation = new.held_by(assistant);
-        let id = conversation.id;
-        store.insert(user, conversation)?;
-        Ok(id)
+        let insert = move |transaction: &mut Transaction<'_>| {
+            transaction.insert(user, &conversation, &[])?;
+            Ok(conversation.id.uuid().into_bytes())
+        };
+        Ok(store.write(move |transaction| once.run(transaction, user, insert))?)
     };
-    Ok(response::created_conversation(account.write(write).await?))
+    let id = Uuid::from_bytes(account.write(write).await?);
+    Ok(response::created_conversation(ConversationId::new(id)))
 }
 
 /// `GET /api/conversations/{uuid}`, with its history.

@@ -2,6 +2,7 @@
 
 mod account;
 mod assistants;
+mod changes;
 mod conversation;
 mod conversations;
 mod export;
@@ -9,6 +10,7 @@ mod import;
 mod messages;
 mod path;
 mod probes;
+mod stats;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -32,6 +34,8 @@ pub(crate) fn router(service: Service) -> Router {
     let metrics = service.metrics().clone();
     let routes = Router::new()
         .route(conversations::LIST, get(conversations::list))
+        .route("/api/user/conversations/changes", get(changes::changes))
+        .route("/api/user/conversations/stats", get(stats::stats))
         .route("/api/user/conversations/import", post(import::import))
         .route("/api/user/conversations/export", get(export::export))
         .route("/api/conversations", post(conversation::create))

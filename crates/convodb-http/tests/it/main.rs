@@ -4,16 +4,19 @@
 
 mod account;
 mod body;
+mod changes;
 mod client;
 mod conversation;
 mod cursors;
 mod hostile;
 mod limits;
 mod list;
+mod once;
 mod oneshot;
 mod parameters;
 mod privacy;
 mod probes;
 mod protocol;
+mod stats;
 mod transfer;
 mod world;

@@ -18,7 +18,7 @@ impl ChangeKind {
 
     /// The kind's name in the API: `created`, `updated` or `deleted`.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             ChangeKind::Created => "created",
             ChangeKind::Updated => "updated",

@@ -1,0 +1,113 @@
+//! Statistics, from counters.
+
+use convodb::{AssistantId, Channel, Conversation, Cost, Timestamp};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::client::Answer;
+use crate::world::{World, api, bot, conversation};
+
+#[track_caller]
+fn stats(world: &World, query: &str) -> Answer {
+    world.ask("GET", &format!("/api/user/conversations/stats?{query}"), &world.token, "")
+}
+
+/// Four rows in two months, of two assistants.
+fn world() -> World {
+    let world = World::new();
+    let second = AssistantId::new(Uuid::from_u128(0xB09));
+    world.store.create_assistant(world.user, second, "Sales".parse().unwrap()).unwrap();
+    let rows = [
+        ("2025-01-25", Channel::Widget, bot(), 3, "0.1"),
+        ("2025-01-25", api("crm-1"), bot(), 1, "0.2"),
+        ("2025-01-31", Channel::Widget, second, 0, "0"),
+        ("2025-02-01", Channel::Widget, second, 5, "1.5"),
+    ];
+    for (number, (day, channel, assistant, message_count, cost)) in (1..).zip(rows) {
+        let created_at: Timestamp = day.parse().unwrap();
+        let total_cost: Cost = cost.parse().unwrap();
+        let row = Conversation {
+            created_at,
+            updated_at: created_at,
+            channel,
+            assistant,
+            message_count,
+            total_cost,
+            ..conversation(number)
+        };
+        world.store.insert(world.user, row).unwrap();
+    }
+    world
+}
+
+#[test]
+fn an_answer_is_byte_for_byte_as_documented() {
+    let world = world();
+    assert_eq!(
+        stats(&world, "from=2025-01-01&to=2025-01-31&group_by=month,type").text(),
+        r#"{"from":"2025-01-01","to":"2025-01-31","group_by":["month","type"],"data":[{"period":"2025-01-01","type":"widget","conversations":2,"messages":3,"total_cost":0.1},{"period":"2025-01-01","type":"api","conversations":1,"messages":1,"total_cost":0.2}],"total":{"conversations":3,"messages":4,"total_cost":0.3}}"#
+    );
+    assert_eq!(
+        stats(&world, "").text(),
+        r#"{"from":null,"to":null,"group_by":[],"data":[{"conversations":4,"messages":9,"total_cost":1.8}],"total":{"conversations":4,"messages":9,"total_cost":1.8}}"#
+    );
+    assert_eq!(
+        stats(&world, "group_by=assistant&type=widget").text(),
+        r#"{"from":null,"to":null,"group_by":["assistant"],"data":[{"assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Support","conversations":1,"messages":3,"total_cost":0.1},{"assistant_id":"00000000-0000-0000-0000-000000000b09","assistant_name":"Sales","conversations":2,"messages":5,"total_cost":1.5}],"total":{"conversations":3,"messages":8,"total_cost":1.6}}"#
+    );
+}
+
+#[test]
+fn periods_begin_with_their_first_day() {
+    let world = world();
+    let periods = |query: &str| {
+        let body = stats(&world, query).json();
+        let rows = body["data"].as_array().unwrap().clone();
+        rows.iter().map(|row| row["period"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(periods("group_by=day"), ["2025-01-25", "2025-01-31", "2025-02-01"]);
+    assert_eq!(periods("group_by=week"), ["2025-01-20", "2025-01-27"]);
+    assert_eq!(periods("group_by=month"), ["2025-01-01", "2025-02-01"]);
+    assert_eq!(periods("group_by=day&from=2025-01-31&to=2025-01-31"), ["2025-01-31"]);
+    assert_eq!(periods("group_by=day&assistant_id=2&from=2025-02-01"), ["2025-02-01"]);
+    assert_eq!(periods("group_by=%20month%20&assistant_id=2"), ["2025-01-01", "2025-02-01"]);
+}
+
+#[test]
+fn what_is_anothers_is_not_counted() {
+    let world = world();
+    let target = "/api/user/conversations/stats";
+    let other = world.ask("GET", target, &world.other_token, "").json();
+    let nothing = json!({"conversations": 0, "messages": 0, "total_cost": 0});
+    assert_eq!((&other["data"], &other["total"]), (&json!([]), &nothing));
+    assert_eq!(world.ask("GET", target, "nobody", "").status, 401);
+}
+
+#[test]
+fn what_is_wrong_is_told() {
+    let world = world();
+    let grouping = "must be some of day, week, month, type and assistant, with commas between them";
+    for (query, field, message) in [
+        ("from=soon", "from", "The from field must be a date, YYYY-MM-DD.".to_owned()),
+        ("to=2025-02-30", "to", "The to field must be a date, YYYY-MM-DD.".to_owned()),
+        (
+            "from=2025-02-01T00:00:00Z",
+            "from",
+            "The from field must be a date, YYYY-MM-DD.".to_owned(),
+        ),
+        ("from=2025-02-02&to=2025-02-01", "to", "The to field must not be before from.".to_owned()),
+        ("group_by=year", "group_by", format!("The group by field {grouping}.")),
+        ("group_by=day,,type", "group_by", format!("The group by field {grouping}.")),
+        (
+            "group_by=day,month",
+            "group_by",
+            "The group by field must have at most one of day, week and month.".to_owned(),
+        ),
+        ("type=fax", "type", "The selected type is invalid.".to_owned()),
+        ("assistant_id=3", "assistant_id", "The selected assistant id is invalid.".to_owned()),
+    ] {
+        let answer = stats(&world, query);
+        let body = json!({"message": message, "errors": {field: [message]}});
+        assert_eq!((answer.status, answer.json()), (422, body), "{query}");
+    }
+}
