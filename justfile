@@ -29,6 +29,10 @@ bench rows="10000,100000,1000000":
 counts rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench counts
 
+# What reports over a year take.
+stats rows="1000000":
+    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench stats
+
 # What writing costs: bulk load, single inserts, groups, batches.
 load rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench load
