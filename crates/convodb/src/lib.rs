@@ -32,13 +32,16 @@
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
+mod backend;
 mod bulk;
 mod committer;
+mod disk;
 mod durability;
 mod encoding;
 mod error;
 mod file;
 mod gathered;
+mod health;
 mod load;
 mod log;
 mod model;
@@ -46,6 +49,8 @@ mod query;
 mod snapshot;
 mod storage;
 mod store;
+mod supervisor;
+mod system_disk;
 #[cfg(test)]
 mod testing;
 mod transaction;
@@ -58,6 +63,7 @@ pub use crate::bulk::BulkLoader;
 pub use crate::durability::Durability;
 pub use crate::error::{Error, Result};
 pub use crate::gathered::BulkOptions;
+pub use crate::health::StoreState;
 pub use crate::load::BulkReport;
 pub use crate::model::account::{Assistant, User};
 pub use crate::model::channel::{Channel, ChannelKind};
@@ -85,3 +91,10 @@ pub use crate::snapshot::Snapshot;
 pub use crate::storage::audit::{Audit, Fault};
 pub use crate::store::{Store, StoreOptions};
 pub use crate::transaction::Transaction;
+
+/// What a disk is to the engine, so that tests can put a simulated one in its place. No part of
+/// the promise of this crate.
+#[doc(hidden)]
+pub mod simulation {
+    pub use crate::disk::{Access, Disk, DiskFile};
+}
