@@ -6,10 +6,12 @@
 //!
 //! A group that removes something goes into the tables at once, with the tail before it: so what
 //! readers see never has holes to step over, and a page keeps its bound.
+//!
+//! A fault raises the alarm, after which a committer does nothing more: what it leaves behind is
+//! told by [`Committer::abandon`], and another one goes on from there.
 
 use std::io;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,7 +19,9 @@ use redb::{Database, ReadableDatabase, WriteTransaction};
 
 use crate::durability::{CommitMode, Durability};
 use crate::error::{Error, Result};
-use crate::log::{self, Log};
+use crate::file::{self, Place};
+use crate::health::Alarm;
+use crate::log::{self, Log, NotAppended};
 use crate::migration;
 use crate::storage::meta;
 use crate::storage::tables::Tables;
@@ -29,26 +33,44 @@ const TAIL_AGE: Duration = Duration::from_secs(1);
 /// How often a checkpoint is asked whether it is done.
 const ASK_EVERY: Duration = Duration::from_millis(10);
 
+/// After a checkpoint that the disk had no room for, how long until it is asked again.
+const ASK_FOR_ROOM_EVERY: Duration = Duration::from_millis(500);
+/// Room for the tables beside the tail, before a checkpoint is tried again: a leaf and the branches
+/// above it for each of a few hundred entries.
+const ROOM_BYTES: usize = 1 << 20;
+
 /// See the head of this file.
 pub(crate) struct Committer {
     database: Arc<Database>,
+    /// Where the store is; none for one in memory.
+    place: Option<Place>,
+    alarm: Arc<Alarm>,
     tables: Tables,
     current: Arc<Current>,
     /// None for a store in memory, or whose commits are deferred.
     log: Option<Log>,
     mode: CommitMode,
-    /// The last group.
+    /// The last group that was given a number.
     group: u64,
+    /// The last group that was committed.
+    committed: u64,
     /// What was put since the last checkpoint began.
     tail: Tail,
     checkpoint: Option<Checkpoint>,
     /// The end of the log is not to be trusted: the next group goes into the tables.
     log_in_doubt: bool,
-    fault: Fault,
+    /// When the disk, which was full, is asked for room again.
+    ask_for_room: Option<Instant>,
 }
 
-/// The fault after which nothing is written until the store is opened again, if there was one.
-pub(crate) type Fault = Arc<OnceLock<(io::ErrorKind, String)>>;
+/// What a committer that met a fault knows, and what is on disk does not tell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remains {
+    group: u64,
+    committed: u64,
+    log_in_doubt: bool,
+    disk_full: bool,
+}
 
 #[derive(Clone, Copy, Default)]
 struct Tail {
@@ -64,43 +86,100 @@ struct Checkpoint {
 }
 
 impl Committer {
-    /// Goes on from what the database and the log of the store at `path` hold: what the database
-    /// does not is its tail. A store without a path is in memory.
-    pub(crate) fn open(
-        database: Database,
-        path: Option<&Path>,
+    /// A committer of a store in memory.
+    pub(crate) fn in_memory(
+        cache_bytes: usize,
         mode: CommitMode,
-    ) -> Result<(Self, Arc<Current>)> {
-        migration::migrate(&database, path)?;
-        let read = database.begin_read()?;
-        let mut tables = Tables::open(&read, mode.row_cache_bytes)?;
-        let stored = meta::log_group(&read)?;
-        let seed = meta::secrets(&read)?.log_seed();
-        let group = match path {
-            Some(path) => log::read(path, seed, stored, |bytes| tables.replay(bytes))?,
-            None => stored,
-        };
-        let view = View::open(&read, tables.clone())?;
-        let current = Arc::new(Current::new(view));
-        let since = (group != stored).then(Instant::now);
-        let mut committer = Self {
-            database: Arc::new(database),
-            tables,
-            current: current.clone(),
-            log: path.map(|path| Log::new(path.to_owned(), seed)),
-            mode: CommitMode { durability: Durability::Immediate, ..mode },
-            group,
-            tail: Tail { bytes: 0, since },
-            checkpoint: None,
-            log_in_doubt: false,
-            fault: Fault::default(),
-        };
+        alarm: Arc<Alarm>,
+    ) -> Result<Self> {
+        Self::start(file::in_memory(cache_bytes)?, None, mode, alarm, None)
+    }
+
+    /// Goes on from what the tables and the log at `place` hold: what the tables do not is the tail.
+    pub(crate) fn open(place: &Place, mode: CommitMode, alarm: Arc<Alarm>) -> Result<Self> {
+        let database = file::open(place, &alarm)?;
+        migration::migrate(&database, place)?;
+        let mut committer = Self::start(database, Some(place), mode, alarm, None)?;
         if mode.durability == Durability::Deferred {
             // What was acknowledged as durable stays so; from here on there is no log.
             committer.settle_tail()?;
             (committer.log, committer.mode) = (None, mode);
         }
-        Ok((committer, current))
+        Ok(committer)
+    }
+
+    /// Goes on after a fault, for the same readers, from what is on disk and what the committer
+    /// that met it left behind. If the end of the log is in doubt, the tables have all of it before
+    /// this returns.
+    pub(crate) fn reopen(
+        place: &Place,
+        mode: CommitMode,
+        alarm: Arc<Alarm>,
+        current: Arc<Current>,
+        remains: Remains,
+    ) -> Result<Self> {
+        let database = file::open(place, &alarm)?;
+        let mut committer =
+            Self::start(database, Some(place), mode, alarm, Some((current, remains)))?;
+        if remains.disk_full {
+            committer.ask_for_room = Some(Instant::now() + ASK_FOR_ROOM_EVERY);
+        }
+        if mode.durability == Durability::Deferred {
+            (committer.log, committer.mode) = (None, mode);
+        } else if committer.log_in_doubt {
+            committer.store_tail()?;
+        }
+        Ok(committer)
+    }
+
+    fn start(
+        database: Database,
+        place: Option<&Place>,
+        mode: CommitMode,
+        alarm: Arc<Alarm>,
+        before: Option<(Arc<Current>, Remains)>,
+    ) -> Result<Self> {
+        let read = database.begin_read()?;
+        let mut tables = Tables::open(&read, mode.row_cache_bytes)?;
+        let stored = meta::log_group(&read)?;
+        let seed = meta::secrets(&read)?.log_seed();
+        let remains = before.as_ref().map(|(_, remains)| *remains);
+        let (group, bytes) = match place {
+            Some(place) => replay(place, seed, stored, remains, &mut tables)?,
+            None => (stored, 0),
+        };
+        let view = View::open(&read, tables.clone())?;
+        let current = match before {
+            Some((current, _)) => {
+                current.show(view);
+                current
+            }
+            None => Arc::new(Current::new(view)),
+        };
+        let since = (group != stored).then(Instant::now);
+        Ok(Self {
+            database: Arc::new(database),
+            tables,
+            current,
+            log: place.map(|place| Log::new(place.disk.clone(), place.path.clone(), seed)),
+            place: place.cloned(),
+            alarm,
+            mode: CommitMode { durability: Durability::Immediate, ..mode },
+            group: remains.filter(|remains| remains.log_in_doubt).map_or(group, |remains| {
+                // A record may have the number.
+                remains.group.max(group)
+            }),
+            committed: group,
+            tail: Tail { bytes, since },
+            checkpoint: None,
+            log_in_doubt: remains.is_some_and(|remains| remains.log_in_doubt),
+            ask_for_room: None,
+        })
+    }
+
+    /// What readers see, now and after each commit.
+    pub(crate) fn current(&self) -> &Arc<Current> {
+        &self.current
     }
 
     /// Runs `work`, which may run any number of writes, on what is committed and what the writes
@@ -129,6 +208,7 @@ impl Committer {
         if weight.changes == 0 {
             return Ok(());
         }
+        self.check_room(weight.removals > 0)?;
         if weight.removals > 0 || self.log_in_doubt {
             self.store_tail()
         } else {
@@ -139,17 +219,45 @@ impl Committer {
         }
     }
 
+    /// While the disk is full, the log may fill what room is left, but the tail has its bound. What
+    /// removes something makes room in the end, and is tried now and then.
+    fn check_room(&self, removes: bool) -> Result<()> {
+        let Some(at) = self.ask_for_room else { return Ok(()) };
+        let refused = if removes {
+            Instant::now() < at
+        } else {
+            self.tail.bytes >= self.mode.tail_bytes.max(ROOM_BYTES)
+        };
+        if refused {
+            let (kind, why) = (io::ErrorKind::StorageFull, "the disk is full".to_owned());
+            return Err(Error::GivenUp { kind, why });
+        }
+        Ok(())
+    }
+
     /// Puts the group into the log.
     fn append(&mut self) -> Result<()> {
-        // Whatever comes of it, the number is not used again.
-        self.group += 1;
+        let group = self.group + 1;
         if let Some(log) = &mut self.log {
             let tables = &mut self.tables;
-            if let Err(error) = log.append(self.group, |out| tables.encode(out)) {
-                self.log_in_doubt = true;
-                return Err(failed(&error));
+            match log.append(group, |out| tables.encode(out)) {
+                Ok(()) => {}
+                Err(NotAppended::TakenBack(error)) => {
+                    if is_disk_full(error.io_kind()) {
+                        let at = Instant::now() + ASK_FOR_ROOM_EVERY;
+                        self.ask_for_room.get_or_insert(at);
+                    }
+                    return Err(Error::GivenUp { kind: error.io_kind(), why: error.to_string() });
+                }
+                Err(NotAppended::InDoubt(error)) => {
+                    // The number is not used again: a record may have it.
+                    self.group = group;
+                    self.log_in_doubt = true;
+                    return Err(self.fault(&error));
+                }
             }
         }
+        (self.group, self.committed) = (group, group);
         self.tables.settle();
         self.publish();
         Ok(())
@@ -163,6 +271,7 @@ impl Committer {
         if let Err(error) = store(&self.database, &mut self.tables, self.group, self.mode) {
             return Err(self.fault(&error));
         }
+        self.committed = self.group;
         self.tables.settle();
         self.stored(self.group)
     }
@@ -182,7 +291,7 @@ impl Committer {
         work: impl FnOnce(&WriteTransaction, &View) -> Result<T>,
     ) -> Result<T> {
         self.settle_tail()?;
-        let write = begin(&self.database, self.mode)?;
+        let write = begin(&self.database, self.mode).map_err(|error| self.fault(&error))?;
         let done = work(&write, &self.current.load())?;
         write.commit().map_err(|error| self.fault(&error.into()))?;
         self.stored(self.group)?;
@@ -209,7 +318,12 @@ impl Committer {
             self.log_in_doubt = false;
             self.cut_log();
         }
-        self.log.as_ref().map_or(Ok(()), |log| log.forget(group))
+        self.ask_for_room = None;
+        if let Some(log) = &self.log {
+            // What cannot be removed now does no harm, and will be after the next checkpoint.
+            let _ = log.forget(group);
+        }
+        Ok(())
     }
 
     fn publish(&self) {
@@ -220,9 +334,15 @@ impl Committer {
     /// How long the writer may sleep before [`Committer::tend`] has something to do.
     pub(crate) fn rest(&self) -> Option<Duration> {
         match (&self.checkpoint, self.tail.since) {
-            _ if self.fault.get().is_some() => None,
             (Some(_), _) => Some(ASK_EVERY),
-            (None, Some(since)) => Some(TAIL_AGE.saturating_sub(since.elapsed())),
+            (None, Some(since)) => {
+                let due = match self.ask_for_room {
+                    Some(at) if self.tail.bytes >= self.mode.tail_bytes => at,
+                    Some(at) => at.max(since + TAIL_AGE),
+                    None => since + TAIL_AGE,
+                };
+                Some(due.saturating_duration_since(Instant::now()))
+            }
             (None, None) => None,
         }
     }
@@ -234,9 +354,21 @@ impl Committer {
             self.finish_checkpoint();
         }
         let old = self.tail.since.is_some_and(|since| since.elapsed() >= TAIL_AGE);
-        if self.checkpoint.is_none() && self.fault.get().is_none() && (full || old) {
+        let due = self.checkpoint.is_none() && !self.alarm.is_raised() && (full || old);
+        if due && self.has_room() {
             self.begin_checkpoint();
         }
+    }
+
+    /// Whether there may be room for a checkpoint; the disk is asked where it was full.
+    fn has_room(&mut self) -> bool {
+        let (Some(at), Some(place)) = (self.ask_for_room, &self.place) else { return true };
+        if Instant::now() < at {
+            return false;
+        }
+        let fits = file::has_room(place, ROOM_BYTES + 4 * self.tail.bytes);
+        self.ask_for_room = (!fits).then(|| Instant::now() + ASK_FOR_ROOM_EVERY);
+        fits
     }
 
     fn begin_checkpoint(&mut self) {
@@ -251,6 +383,9 @@ impl Committer {
             Err(error) => {
                 self.fault(&error.into());
             }
+        }
+        if self.place.as_ref().is_some_and(|place| !place.disk.works_beside()) {
+            self.finish_checkpoint();
         }
     }
 
@@ -270,19 +405,29 @@ impl Committer {
         }
     }
 
-    /// Notes a fault of the tables, and tells it.
-    fn fault(&mut self, error: &Error) -> Error {
-        self.fault.get_or_init(|| (error.io_kind(), error.to_string()));
+    /// Raises the alarm, and tells of the fault.
+    fn fault(&self, error: &Error) -> Error {
+        self.alarm.raise(error.io_kind(), || error.to_string());
         failed(error)
     }
 
     fn check(&self) -> Result<()> {
-        self.fault.get().cloned().map_or(Ok(()), |(kind, why)| Err(Error::GivenUp { kind, why }))
+        self.alarm.check()
     }
 
-    /// Where a fault will be found, for other threads.
-    pub(crate) fn shared_fault(&self) -> Fault {
-        self.fault.clone()
+    /// Closes what is open after a fault, and tells what the next committer has to know.
+    pub(crate) fn abandon(mut self) -> Remains {
+        if let Some(Checkpoint { thread, .. }) = self.checkpoint.take() {
+            // Whatever it came to, the tables tell it when they are opened again.
+            let _ = thread.join();
+        }
+        let kind = self.alarm.kind();
+        Remains {
+            group: self.group,
+            committed: self.committed,
+            log_in_doubt: self.log_in_doubt,
+            disk_full: kind.is_some_and(is_disk_full),
+        }
     }
 
     /// Carries the tail into the tables and closes the file.
@@ -291,6 +436,42 @@ impl Committer {
         // Readers have snapshots of it, but only the writer has the database itself.
         Arc::into_inner(self.database).map_or(Ok(()), |database| Ok(database.close()?))
     }
+}
+
+/// Puts the groups of the log that the tables do not have into the tail, and tells the last, and how
+/// many bytes they are.
+///
+/// After a fault the record that it was about may be read here, but not be on disk. It was not
+/// acknowledged, so it is left out; unless there are more after it, by another process that had the
+/// store meanwhile.
+fn replay(
+    place: &Place,
+    seed: u64,
+    stored: u64,
+    remains: Option<Remains>,
+    tables: &mut Tables,
+) -> Result<(u64, usize)> {
+    let (disk, path) = (&*place.disk, &*place.path);
+    let last = match remains.filter(|remains| remains.log_in_doubt) {
+        Some(remains) if log::read(disk, path, seed, stored, |_| Some(()))? <= remains.group => {
+            remains.committed.max(stored)
+        }
+        _ => u64::MAX,
+    };
+    let (mut group, mut bytes) = (stored, 0);
+    log::read(disk, path, seed, stored, |record| {
+        if group == last {
+            return Some(());
+        }
+        group += 1;
+        bytes += record.len();
+        tables.replay(record)
+    })?;
+    Ok((group, bytes))
+}
+
+const fn is_disk_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 fn failed(error: &Error) -> Error {
@@ -308,6 +489,8 @@ fn store(database: &Database, tables: &mut Tables, group: u64, mode: CommitMode)
 fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
     let mut write = database.begin_write()?;
     write.set_quick_repair(mode.fast_recovery);
+    // In one phase, what a failed sync left in the system's memory would be taken for durable.
+    write.set_two_phase_commit(true);
     let durability = match mode.durability {
         Durability::Immediate => redb::Durability::Immediate,
         Durability::Deferred => redb::Durability::None,
@@ -319,11 +502,10 @@ fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file;
+    use crate::health::Health;
     use crate::model::text::Name;
     use crate::model::timestamp::Timestamp;
     use crate::storage::accounts;
-    use crate::writer::Writer;
 
     fn opened() -> (Committer, Arc<Current>) {
         let mode = CommitMode {
@@ -332,7 +514,9 @@ mod tests {
             row_cache_bytes: 0,
             fast_recovery: false,
         };
-        Committer::open(file::in_memory(1 << 20).unwrap(), None, mode).unwrap()
+        let committer = Committer::in_memory(1 << 20, mode, Health::new().alarm()).unwrap();
+        let current = committer.current().clone();
+        (committer, current)
     }
 
     /// A group that removes waits for the checkpoint that is being written, and is not seen before
@@ -354,19 +538,5 @@ mod tests {
         committer.commit().unwrap();
         assert!(seen("one").is_some() && seen("two").is_some());
         committer.close().unwrap();
-    }
-
-    #[test]
-    fn after_a_fault_nothing_is_taken_and_everyone_can_see_it() {
-        for faulty in [false, true] {
-            let (mut committer, _) = opened();
-            if faulty {
-                committer.fault(&Error::Storage("a torn page".to_owned()));
-            }
-            let writer = Writer::start(committer, 1).unwrap();
-            assert_eq!(writer.takes_writes(), !faulty);
-            let refused = matches!(writer.write(|_| Ok(())), Err(Error::GivenUp { .. }));
-            assert_eq!(refused, faulty);
-        }
     }
 }

@@ -96,17 +96,18 @@ pub enum Error {
         /// What does not hold.
         what: &'static str,
     },
-    /// The store met a fault before this write, which left nothing behind. It can be tried again
-    /// once the store was opened again.
-    #[error("nothing is written until the store is opened again, after a fault: {why}")]
+    /// A fault kept this write from being written, and nothing of it is there. The store opens its
+    /// files again by itself where it has to, so the write can be tried again;
+    /// [`Error::io_kind`] tells a full disk.
+    #[error("nothing was written, because of a fault: {why}")]
     GivenUp {
         /// As of [`Error::io_kind`].
         kind: io::ErrorKind,
         /// The fault, in words.
         why: String,
     },
-    /// The commit of this write's group failed. Whether the group will be there after the store
-    /// was reopened is unknown.
+    /// The commit of this write's group failed. Whether the group will be there once the store has
+    /// opened its files again is unknown; it is there whole or not at all.
     #[error("the commit failed, and with it every write of its group: {why}")]
     CommitFailed {
         /// As of [`Error::io_kind`].
@@ -114,6 +115,11 @@ pub enum Error {
         /// The fault, in words.
         why: String,
     },
+    /// The snapshot cannot be read any more, but for what was in memory: the store met a fault of
+    /// the disk after it was taken, or was closed. One that is taken later can be read, as soon as
+    /// the store has opened its files again.
+    #[error("the snapshot cannot be read any more, after a fault or the end of its store")]
+    SnapshotLost,
     /// The disk or the file system refused an operation.
     #[error("input or output failed: {0}")]
     Io(#[from] io::Error),
@@ -146,7 +152,7 @@ impl From<redb::Error> for Error {
             }
             redb::Error::Io(error) => Error::Io(error),
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Error::InUse,
-            redb::Error::DatabaseClosed => Error::Closed,
+            redb::Error::DatabaseClosed | redb::Error::PreviousIo => Error::SnapshotLost,
             redb::Error::Corrupted(_) => Error::Corrupted {
                 table: "redb",
                 what: "a page of the file is not what was written",

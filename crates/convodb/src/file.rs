@@ -1,24 +1,44 @@
 //! The file of a store: made so that a power cut leaves either none or a whole one, and opened so
 //! that a file that is not ours, or is newer than we are, stays as it is.
 
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use redb::backends::{FileBackend, InMemoryBackend};
+use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 
+use crate::backend::backend;
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
+use crate::health::{Alarm, Health};
 use crate::storage::meta;
-use crate::storage::private::create_private;
 
-/// Opens the store at `path`, or makes one where there is no file.
-pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Database> {
-    if !path.try_exists()? {
-        create(path)?;
+/// Where a store is, and how its file is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) path: PathBuf,
+    pub(crate) cache_bytes: usize,
+    /// Whether every page is checked before the file is used.
+    pub(crate) check: bool,
+}
+
+/// Opens the store at its place, or makes one where there is no file. Faults that its file meets
+/// from then on raise the alarm.
+pub(crate) fn open(place: &Place, alarm: &Arc<Alarm>) -> Result<Database> {
+    let Place { disk, path, cache_bytes, check } = place;
+    if !disk.exists(path)? {
+        create(&**disk, path)?;
     }
-    check_untouched(path)?;
-    let database = builder(cache_bytes).open(path)?;
+    check_untouched(&**disk, path)?;
+    let file = disk.open(path, Access::Write)?;
+    if file.size()? == 0 {
+        return Err(Error::NotAStore("it is empty".to_owned()));
+    }
+    let mut builder = builder(*cache_bytes);
+    builder.set_check_integrity_on_open(*check);
+    let database = builder.create_with_backend(backend(file, alarm.clone())?)?;
     // Once more: a file that was not closed cleanly could not be looked into before its repair.
     meta::check_format(&database.begin_read()?)?;
     Ok(database)
@@ -27,7 +47,7 @@ pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Database> {
 /// A store in memory.
 pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
     let database = builder(cache_bytes).create_with_backend(InMemoryBackend::new())?;
-    initialize(&database)?;
+    initialize(&database, meta::fresh_secret()?, meta::fresh_secret()?)?;
     Ok(database)
 }
 
@@ -37,32 +57,43 @@ fn builder(cache_bytes: usize) -> Builder {
     builder
 }
 
-fn initialize(database: &Database) -> Result<()> {
+fn initialize(
+    database: &Database,
+    fingerprints: meta::Secret,
+    cursors: meta::Secret,
+) -> Result<()> {
     let write = database.begin_write()?;
-    meta::initialize(&write)?;
+    meta::initialize(&write, fingerprints, cursors)?;
     Ok(write.commit()?)
+}
+
+/// An alarm for files that are closed again before anyone else has them.
+fn unheard() -> Arc<Alarm> {
+    Health::new().alarm()
 }
 
 /// Makes a whole store beside `path`, syncs it, and gives it the name in one step. Where another
 /// process or thread was faster, its store is the one. What a crash leaves behind has a name of its
 /// own, which nothing ever opens again: it may be a second name of the finished store.
-fn create(path: &Path) -> Result<()> {
-    let directory = directory_of(path);
-    let (unfinished, file) = create_unfinished(directory, path)?;
+fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let (unfinished, file) = create_unfinished(disk, path)?;
     let made = (|| {
-        let database = Database::builder().create_with_backend(FileBackend::new(file)?)?;
-        initialize(&database)?;
+        let database = Database::builder().create_with_backend(backend(file, unheard())?)?;
+        let (mut fingerprints, mut cursors) = (meta::Secret::default(), meta::Secret::default());
+        disk.fill_random(&mut fingerprints)?;
+        disk.fill_random(&mut cursors)?;
+        initialize(&database, fingerprints, cursors)?;
         database.close()?;
-        File::open(&unfinished)?.sync_all()?;
-        match fs::hard_link(&unfinished, path) {
+        disk.open(&unfinished, Access::Write)?.sync()?;
+        match disk.link(&unfinished, path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::Io(error)),
             _ => Ok(()),
         }
     })();
-    let removed = fs::remove_file(&unfinished);
+    let removed = disk.remove(&unfinished);
     made?;
     removed?;
-    sync_directory_of(path)
+    Ok(disk.sync_directory(directory_of(path))?)
 }
 
 /// The directory that `path` is in.
@@ -74,26 +105,29 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 }
 
 /// A new file in the directory that `path` is in, with a name that nobody can foresee.
-fn create_unfinished(directory: &Path, path: &Path) -> Result<(PathBuf, File)> {
+fn create_unfinished(disk: &dyn Disk, path: &Path) -> Result<(PathBuf, Box<dyn DiskFile>)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let random = data_encoding::HEXLOWER.encode(&meta::fresh_secret()?[..8]);
-    let unfinished = directory.join(format!(".{name}.{random}.new"));
-    let file = create_private(&unfinished)?;
+    let mut random = [0; 8];
+    disk.fill_random(&mut random)?;
+    let random = data_encoding::HEXLOWER.encode(&random);
+    let unfinished = directory_of(path).join(format!(".{name}.{random}.new"));
+    let file = disk.create(&unfinished)?;
     Ok((unfinished, file))
 }
 
-/// Makes a change of names in the directory of `path` durable.
-pub(crate) fn sync_directory_of(path: &Path) -> Result<()> {
-    #[cfg(unix)]
-    File::open(directory_of(path))?.sync_all()?;
-    #[cfg(not(unix))]
-    let _ = path;
-    Ok(())
+/// Whether there is room for `bytes` more beside the store: asked with a file of its own, because a
+/// failed write into the tables makes them useless until they are opened again.
+pub(crate) fn has_room(place: &Place, bytes: usize) -> bool {
+    let Ok((path, file)) = create_unfinished(&*place.disk, &place.path) else { return false };
+    let fits = file.write_all_at(0, &vec![1; bytes]).and_then(|()| file.sync()).is_ok();
+    drop(file);
+    place.disk.remove(&path).is_ok() && fits
 }
 
 /// Looks into the file without changing it.
-fn check_untouched(path: &Path) -> Result<()> {
-    match Database::builder().open_read_only(path) {
+fn check_untouched(disk: &dyn Disk, path: &Path) -> Result<()> {
+    let file = disk.open(path, Access::Read)?;
+    match Database::builder().open_read_only_with_backend(backend(file, unheard())?) {
         Ok(database) => {
             let checked = meta::check_format(&database.begin_read()?);
             database.close()?;

@@ -32,14 +32,17 @@
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
+mod backend;
 mod bulk;
 mod committer;
+mod disk;
 mod durability;
 mod encoding;
 mod error;
 mod expiry;
 mod file;
 mod gathered;
+mod health;
 mod load;
 mod log;
 mod migration;
@@ -48,6 +51,8 @@ mod query;
 mod snapshot;
 mod storage;
 mod store;
+mod supervisor;
+mod system_disk;
 #[cfg(test)]
 mod testing;
 mod transaction;
@@ -61,6 +66,7 @@ pub use crate::durability::Durability;
 pub use crate::error::{Error, Result};
 pub use crate::expiry::{Expired, Keep};
 pub use crate::gathered::BulkOptions;
+pub use crate::health::StoreState;
 pub use crate::load::BulkReport;
 pub use crate::model::account::{Assistant, User};
 pub use crate::model::change::ChangeKind;
@@ -91,3 +97,10 @@ pub use crate::snapshot::Snapshot;
 pub use crate::storage::audit::{Audit, Fault};
 pub use crate::store::{Store, StoreOptions};
 pub use crate::transaction::Transaction;
+
+/// What a disk is to the engine, so that tests can put a simulated one in its place. No part of
+/// the promise of this crate.
+#[doc(hidden)]
+pub mod simulation {
+    pub use crate::disk::{Access, Disk, DiskFile};
+}

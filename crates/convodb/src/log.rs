@@ -16,15 +16,15 @@
 //! acknowledged, and is an error.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
-use crate::file::{directory_of, sync_directory_of};
-use crate::storage::private::create_private;
+use crate::file::directory_of;
 
 const MAGIC: &[u8; 8] = b"convolog";
 const FORMAT: u32 = 1;
@@ -33,22 +33,69 @@ const RECORD_HEAD: usize = 20;
 
 /// The end of a store's log, to append to.
 pub(crate) struct Log {
+    disk: Arc<dyn Disk>,
     store: PathBuf,
     seed: u64,
-    segment: Option<File>,
+    segment: Option<Segment>,
     /// One record.
     buffer: Vec<u8>,
 }
 
+/// The segment that is appended to.
+struct Segment {
+    file: Box<dyn DiskFile>,
+    /// Where the last record that was acknowledged ends.
+    end: u64,
+}
+
+/// Why a record was not appended.
+#[derive(Debug)]
+pub(crate) enum NotAppended {
+    /// The log is as it was: the record will not be read.
+    TakenBack(Error),
+    /// It is unknown whether the record will be read, and what the segment has on disk.
+    InDoubt(Error),
+}
+
 impl Log {
     /// The log of the store at `store`. Nothing is touched before the first append.
-    pub(crate) const fn new(store: PathBuf, seed: u64) -> Self {
-        Self { store, seed, segment: None, buffer: Vec::new() }
+    pub(crate) const fn new(disk: Arc<dyn Disk>, store: PathBuf, seed: u64) -> Self {
+        Self { disk, store, seed, segment: None, buffer: Vec::new() }
     }
 
-    /// Appends the record of `group`, which `write` writes, and syncs it. After an error it is
-    /// unknown whether the record will be read.
-    pub(crate) fn append(&mut self, group: u64, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    /// Appends the record of `group`, which `write` writes, and syncs it.
+    pub(crate) fn append(
+        &mut self,
+        group: u64,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), NotAppended> {
+        self.encode(group, write).map_err(NotAppended::TakenBack)?;
+        let segment = match &mut self.segment {
+            Some(segment) => segment,
+            none => {
+                let created = create_segment(&*self.disk, &self.store, self.seed, group);
+                // What is left of it holds no record, and makes way for the next attempt.
+                none.insert(created.map_err(NotAppended::TakenBack)?)
+            }
+        };
+        if let Err(error) = segment.file.write_all_at(segment.end, &self.buffer) {
+            // What was synced before is whole, so the segment can be cut back to it.
+            let cut = segment.file.set_size(segment.end).and_then(|()| segment.file.sync());
+            let error = Error::Io(error);
+            return Err(match cut {
+                Ok(()) => NotAppended::TakenBack(error),
+                Err(_) => NotAppended::InDoubt(error),
+            });
+        }
+        // After a failed sync a later one proves nothing: the system may have dropped what it
+        // could not write.
+        segment.file.sync().map_err(|error| NotAppended::InDoubt(error.into()))?;
+        segment.end += self.buffer.len() as u64;
+        Ok(())
+    }
+
+    /// Makes the record of `group`.
+    fn encode(&mut self, group: u64, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         self.buffer.clear();
         self.buffer.resize(RECORD_HEAD, 0);
         write(&mut self.buffer);
@@ -61,12 +108,6 @@ impl Log {
         self.buffer[4..12].copy_from_slice(&group.to_le_bytes());
         let checksum = record_checksum(self.seed, group, &self.buffer[RECORD_HEAD..]);
         self.buffer[12..RECORD_HEAD].copy_from_slice(&checksum.to_le_bytes());
-        let segment = match &mut self.segment {
-            Some(segment) => segment,
-            none => none.insert(create_segment(&self.store, self.seed, group)?),
-        };
-        segment.write_all(&self.buffer)?;
-        segment.sync_data()?;
         Ok(())
     }
 
@@ -76,11 +117,12 @@ impl Log {
     }
 
     /// Removes the segments that begin no later than with `group`: the tables have what they hold.
-    /// None of them may be the one that is appended to.
+    /// None of them may be the one that is appended to. One that cannot be removed is passed over
+    /// when the log is read, and removed after the next checkpoint.
     pub(crate) fn forget(&self, group: u64) -> Result<()> {
-        for (first, path) in segments(&self.store)? {
+        for (first, path) in segments(&*self.disk, &self.store)? {
             if first <= group {
-                fs::remove_file(path)?;
+                self.disk.remove(&path)?;
             }
         }
         Ok(())
@@ -91,18 +133,18 @@ fn record_checksum(seed: u64, group: u64, payload: &[u8]) -> u64 {
     xxh3_64_with_seed(payload, seed ^ group)
 }
 
-fn create_segment(store: &Path, seed: u64, first: u64) -> Result<File> {
+fn create_segment(disk: &dyn Disk, store: &Path, seed: u64, first: u64) -> Result<Segment> {
     let path = segment_path(store, first);
     // What a crash left under the name holds no record that was acknowledged.
-    match fs::remove_file(&path) {
+    match disk.remove(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let mut file = create_private(&path)?;
-    file.write_all(&segment_head(seed, first))?;
-    file.sync_all()?;
-    sync_directory_of(&path)?;
-    Ok(file)
+    let file = disk.create(&path)?;
+    file.write_all_at(0, &segment_head(seed, first))?;
+    file.sync()?;
+    disk.sync_directory(directory_of(&path))?;
+    Ok(Segment { file, end: SEGMENT_HEAD as u64 })
 }
 
 fn segment_head(seed: u64, first: u64) -> [u8; SEGMENT_HEAD] {
@@ -128,11 +170,10 @@ fn segment_path(store: &Path, first: u64) -> PathBuf {
 }
 
 /// The segments of a store's log: the first group of each, and where it is, in order.
-pub(crate) fn segments(store: &Path) -> Result<Vec<(u64, PathBuf)>> {
+pub(crate) fn segments(disk: &dyn Disk, store: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let prefix = segment_prefix(store);
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory_of(store))? {
-        let path = entry?.path();
+    for path in disk.list(directory_of(store))? {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
         let number = name.strip_prefix(prefix.as_encoded_bytes());
         let first = number.and_then(|number| str::from_utf8(number).ok()?.parse().ok());
@@ -152,16 +193,21 @@ const fn damaged(what: &'static str) -> Error {
 /// [`Error::Corrupted`] where a group that was acknowledged is missing or damaged, or `take` gives
 /// none, or a fault of the disk.
 pub(crate) fn read(
+    disk: &dyn Disk,
     store: &Path,
     seed: u64,
     after: u64,
     mut take: impl FnMut(&[u8]) -> Option<()>,
 ) -> Result<u64> {
-    let segments = segments(store)?;
+    let segments = segments(disk, store)?;
     let mut last = after;
     for (at, (first, path)) in segments.iter().enumerate() {
         let next_segment = segments.get(at + 1).map(|(first, _)| *first);
-        let bytes = fs::read(path)?;
+        // The tables have all of it: it may be one that could not be removed, in any state.
+        if next_segment.is_some_and(|next| next <= after + 1) {
+            continue;
+        }
+        let bytes = disk.open(path, Access::Read)?.read_all()?;
         let Some(mut rest) = bytes.strip_prefix(&segment_head(seed, *first)) else {
             // The head is synced before the first record is written.
             if next_segment.is_none() && bytes.len() <= SEGMENT_HEAD {
@@ -217,7 +263,10 @@ fn has_later(bytes: &[u8], seed: u64, group: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
+    use crate::system_disk::SystemDisk;
 
     const SEED: u64 = 77;
 
@@ -226,11 +275,19 @@ mod tests {
         store: PathBuf,
     }
 
+    fn log(store: &Path) -> Log {
+        Log::new(Arc::new(SystemDisk), store.to_owned(), SEED)
+    }
+
+    fn all_segments(store: &Path) -> Vec<(u64, PathBuf)> {
+        segments(&SystemDisk, store).unwrap()
+    }
+
     /// Three groups in a segment, the second cut off after them, and two in another.
     fn fixture() -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
-        let mut log = Log::new(store.clone(), SEED);
+        let mut log = log(&store);
         for (group, length) in (1..=5).zip([10, 20, 30, 40, 50]) {
             log.append(group, |out| out.resize(out.len() + length, b'a')).unwrap();
             if group == 3 {
@@ -242,7 +299,7 @@ mod tests {
 
     fn lengths(store: &Path, after: u64) -> Result<Vec<usize>> {
         let mut lengths = Vec::new();
-        let last = read(store, SEED, after, |payload| {
+        let last = read(&SystemDisk, store, SEED, after, |payload| {
             lengths.push(payload.len());
             Some(())
         })?;
@@ -256,7 +313,7 @@ mod tests {
         assert_eq!(lengths(&fixture.store, 0).unwrap(), [10, 20, 30, 40, 50]);
         assert_eq!(lengths(&fixture.store, 2).unwrap(), [30, 40, 50]);
         assert_eq!(lengths(&fixture.store, 5).unwrap(), [0; 0]);
-        let log = Log::new(fixture.store.clone(), SEED);
+        let log = log(&fixture.store);
         log.forget(3).unwrap();
         assert_eq!(lengths(&fixture.store, 3).unwrap(), [40, 50]);
         assert!(lengths(&fixture.store, 2).is_err(), "group 3 is missing");
@@ -265,7 +322,7 @@ mod tests {
     #[test]
     fn a_torn_end_is_passed_over_and_nothing_else_is() {
         let fixture = fixture();
-        let all = segments(&fixture.store).unwrap();
+        let all = all_segments(&fixture.store);
         let (last, whole) = (&all[1].1, fs::read(&all[1].1).unwrap());
         for cut in 0..whole.len() {
             fs::write(last, &whole[..cut]).unwrap();
@@ -283,7 +340,7 @@ mod tests {
     #[test]
     fn a_flipped_bit_is_told_where_a_later_record_is_whole() {
         let fixture = fixture();
-        let all = segments(&fixture.store).unwrap();
+        let all = all_segments(&fixture.store);
         for (path, may_be_torn) in [(&all[0].1, usize::MAX), (&all[1].1, 50 + RECORD_HEAD)] {
             let whole = fs::read(path).unwrap();
             for at in 0..whole.len() {
@@ -304,10 +361,10 @@ mod tests {
     #[test]
     fn a_torn_record_is_written_again_in_a_new_segment() {
         let fixture = fixture();
-        let all = segments(&fixture.store).unwrap();
+        let all = all_segments(&fixture.store);
         let whole = fs::read(&all[1].1).unwrap();
         fs::write(&all[1].1, &whole[..whole.len() - 1]).unwrap();
-        let mut log = Log::new(fixture.store.clone(), SEED);
+        let mut log = log(&fixture.store);
         log.append(5, |out| out.extend([0; 7])).unwrap();
         assert_eq!(lengths(&fixture.store, 0).unwrap(), [10, 20, 30, 40, 7]);
     }
@@ -315,7 +372,7 @@ mod tests {
     #[test]
     fn another_stores_log_is_refused() {
         let fixture = fixture();
-        let other = read(&fixture.store, SEED + 1, 0, |_| Some(()));
+        let other = read(&SystemDisk, &fixture.store, SEED + 1, 0, |_| Some(()));
         assert!(matches!(other, Err(Error::Corrupted { table: "log", .. })));
     }
 }

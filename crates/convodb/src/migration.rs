@@ -2,11 +2,11 @@
 //! the older store or the newer one, whole; what the log holds is carried into the tables with it.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use redb::{Database, ReadableDatabase};
 
 use crate::error::{Error, Result};
+use crate::file::Place;
 use crate::log;
 use crate::model::id::UserId;
 use crate::storage::schema::{self, names};
@@ -15,18 +15,18 @@ use crate::storage::tables::Tables;
 use crate::storage::totals::{self, Sums};
 use crate::storage::{meta, sequences};
 
-/// Brings the store at `path` to the format of this version, if it has an older one. Format 2 adds
+/// Brings the store at its place to the format of this version, if it has an older one. Format 2 adds
 /// up the counters of format 1: a second for some millions of them.
-pub(crate) fn migrate(database: &Database, path: Option<&Path>) -> Result<()> {
+pub(crate) fn migrate(database: &Database, place: &Place) -> Result<()> {
     match meta::check_format(&database.begin_read()?)? {
-        1 => to_format_2(database, path),
+        1 => to_format_2(database, place),
         _ => Ok(()),
     }
 }
 
 /// Format 2 has coarser counters beside those of days, and the tables of changes and answers. Nobody
 /// knows what changed before, so the feed of each owner begins with something forgotten.
-fn to_format_2(database: &Database, path: Option<&Path>) -> Result<()> {
+fn to_format_2(database: &Database, place: &Place) -> Result<()> {
     let write = database.begin_write()?;
     meta::make_tables(&write)?;
     write.commit()?;
@@ -35,10 +35,8 @@ fn to_format_2(database: &Database, path: Option<&Path>) -> Result<()> {
     let mut tables = Tables::open(&read, 0)?;
     let stored = meta::log_group(&read)?;
     let seed = meta::secrets(&read)?.log_seed();
-    let group = match path {
-        Some(path) => log::read(path, seed, stored, |bytes| tables.replay_format_1(bytes))?,
-        None => stored,
-    };
+    let replay = |bytes: &[u8]| tables.replay_format_1(bytes);
+    let group = log::read(&*place.disk, &place.path, seed, stored, replay)?;
     let mut coarse = Sums::default();
     let mut owners = BTreeSet::new();
     for entry in tables.totals.iter()? {
@@ -54,7 +52,9 @@ fn to_format_2(database: &Database, path: Option<&Path>) -> Result<()> {
     for owner in owners {
         forget_the_past(&mut tables, owner);
     }
-    let write = database.begin_write()?;
+    let mut write = database.begin_write()?;
+    // As all commits: see the committer.
+    write.set_two_phase_commit(true);
     tables.store(&write)?;
     insert_sorted(
         &mut write.open_table(schema::TOTALS)?,

@@ -5,12 +5,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use data_encoding::BASE64URL_NOPAD;
-use redb::{Database, WriteTransaction};
+use redb::WriteTransaction;
 
-use crate::committer::Committer;
+use crate::disk::Disk;
 use crate::durability::{CommitMode, Durability};
 use crate::error::Result;
-use crate::file;
+use crate::file::Place;
+use crate::health::StoreState;
 use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
@@ -19,6 +20,8 @@ use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
 use crate::snapshot::Snapshot;
 use crate::storage::meta;
+use crate::supervisor::Supervisor;
+use crate::system_disk::SystemDisk;
 use crate::transaction::Transaction;
 use crate::view::{Current, Listener, View};
 use crate::writer::Writer;
@@ -45,6 +48,21 @@ pub struct StoreOptions {
     /// quick; on by default. Without it, opening after a crash reads the whole file once: a second
     /// for a million rows, and in proportion for more.
     pub fast_recovery: bool,
+    /// Whether opening reads the whole file and checks every page of it; off by default. It tells
+    /// of damage, also by a disk that said that something was on it and lost it, with an error,
+    /// before anything is read or built upon it.
+    pub check_on_open: bool,
+}
+
+impl StoreOptions {
+    fn mode(&self) -> CommitMode {
+        CommitMode {
+            durability: self.durability,
+            tail_bytes: self.tail_bytes,
+            row_cache_bytes: self.row_cache_bytes,
+            fast_recovery: self.fast_recovery,
+        }
+    }
 }
 
 impl Default for StoreOptions {
@@ -56,6 +74,7 @@ impl Default for StoreOptions {
             durability: Durability::default(),
             tail_bytes: 16 << 20,
             fast_recovery: true,
+            check_on_open: false,
         }
     }
 }
@@ -103,8 +122,22 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
-        let path = path.as_ref();
-        Self::start(file::open(path, options.cache_bytes)?, Some(path), options)
+        Self::open_on(Arc::new(SystemDisk), path, options)
+    }
+
+    /// Opens the store at `path` of `disk`, or makes one where there is no file.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    #[doc(hidden)]
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        path: impl AsRef<Path>,
+        options: &StoreOptions,
+    ) -> Result<Self> {
+        let (path, cache_bytes) = (path.as_ref().to_owned(), options.cache_bytes);
+        let place = Place { disk, path, cache_bytes, check: options.check_on_open };
+        Self::start(Supervisor::open(place, options.mode())?, options)
     }
 
     /// A store in memory, for tests: the same engine, without a file.
@@ -113,18 +146,12 @@ impl Store {
     /// A fault of the system: no randomness, no thread.
     pub fn in_memory() -> Result<Self> {
         let options = StoreOptions::default();
-        Self::start(file::in_memory(options.cache_bytes)?, None, &options)
+        Self::start(Supervisor::in_memory(options.cache_bytes, options.mode())?, &options)
     }
 
-    fn start(database: Database, path: Option<&Path>, options: &StoreOptions) -> Result<Self> {
-        let mode = CommitMode {
-            durability: options.durability,
-            tail_bytes: options.tail_bytes,
-            row_cache_bytes: options.row_cache_bytes,
-            fast_recovery: options.fast_recovery,
-        };
-        let (committer, current) = Committer::open(database, path, mode)?;
-        let writer = Writer::start(committer, options.queue_depth)?;
+    fn start(supervisor: Supervisor, options: &StoreOptions) -> Result<Self> {
+        let current = supervisor.current().clone();
+        let writer = Writer::start(supervisor, options.queue_depth)?;
         Ok(Self { inner: Arc::new(Inner { current, writer }) })
     }
 
@@ -138,8 +165,7 @@ impl Store {
         self.inner.writer.close()
     }
 
-    /// Whether the store takes writes: it was not closed, its writer runs, and no fault made it give
-    /// up. Reads no disk.
+    /// Whether the store takes writes: it was not closed, and has no fault. Reads no disk.
     ///
     /// ```
     /// let store = convodb::Store::in_memory()?;
@@ -151,7 +177,21 @@ impl Store {
     /// ```
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.inner.writer.takes_writes()
+        self.state() == StoreState::Open
+    }
+
+    /// Whether the store takes writes, and if not, why. After a fault of the disk it opens its files
+    /// again by itself, so it is enough to try again. Reads no disk.
+    ///
+    /// ```
+    /// use convodb::{Store, StoreState};
+    /// let store = Store::in_memory()?;
+    /// assert_eq!(store.state(), StoreState::Open);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn state(&self) -> StoreState {
+        self.inner.writer.state()
     }
 
     /// The state of the last commit. About 20 ns.
@@ -210,9 +250,10 @@ impl Store {
     /// What the closure returned, after all that it changed was taken back;
     /// [`Error::QueueFull`](crate::Error::QueueFull), [`Error::Closed`](crate::Error::Closed),
     /// [`Error::NestedWrite`](crate::Error::NestedWrite);
-    /// [`Error::GivenUp`](crate::Error::GivenUp) when the store met a fault before it; or
+    /// [`Error::GivenUp`](crate::Error::GivenUp) when a fault of the disk kept it from being
+    /// written, and nothing of it is there; or
     /// [`Error::CommitFailed`](crate::Error::CommitFailed), after which it is unknown whether the
-    /// write will be there when the store was opened again.
+    /// write will be there. After either the store opens its files again by itself where it has to.
     ///
     /// # Panics
     /// When the closure panics, after all that it changed was taken back.

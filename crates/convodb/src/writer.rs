@@ -3,7 +3,7 @@
 //! so concurrent writers share the price of a commit.
 //!
 //! A write that fails, or panics, is taken back alone. When the commit fails, nothing of its group
-//! is acknowledged.
+//! is acknowledged. While the store has a fault, writes are refused before they are queued.
 
 use std::any::Any;
 use std::io;
@@ -11,13 +11,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
 };
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 
 use redb::WriteTransaction;
 
-use crate::committer::{Committer, Fault};
 use crate::error::{Error, Result};
+use crate::health::{Health, StoreState};
+use crate::supervisor::Supervisor;
 use crate::transaction::Transaction;
 use crate::view::View;
 
@@ -29,31 +30,45 @@ const PANICKED: &str = "the writer panicked";
 /// The way to the writer's thread. Dropping it waits until all queued writes are done and the
 /// database is closed.
 pub(crate) struct Writer {
-    queue: Mutex<Option<SyncSender<Command>>>,
+    queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
     thread_id: ThreadId,
-    fault: Fault,
+    health: Arc<Health>,
 }
 
+/// The way into the queue, until the store is closed.
+type Queue = Mutex<Option<SyncSender<Command>>>;
+
 /// A write that goes straight into the tables.
-type Direct = Box<dyn FnOnce(&mut Committer) + Send>;
+type Direct = Box<dyn FnOnce(&mut Supervisor) + Send>;
 
 enum Command {
     Write(Box<dyn Write>),
     Direct(Direct),
+    /// Something happened that the supervisor has to look at.
+    Tend,
     Close,
 }
 
 impl Writer {
     /// Starts the writer.
-    pub(crate) fn start(committer: Committer, queue_depth: usize) -> Result<Self> {
+    pub(crate) fn start(supervisor: Supervisor, queue_depth: usize) -> Result<Self> {
         let (sender, receiver) = sync_channel(queue_depth.max(1));
-        let fault = committer.shared_fault();
-        let work = move || run(committer, &receiver);
+        let queue = Arc::new(Queue::new(Some(sender)));
+        let health = supervisor.health().clone();
+        // The files, which the thread has, ring the bell; so it must not keep the queue alive.
+        let called = Arc::downgrade(&queue);
+        health.set_bell(move || {
+            let Some(queue) = called.upgrade() else { return };
+            if let Some(sender) = &*queue.lock().unwrap_or_else(PoisonError::into_inner) {
+                // With a full queue the thread is awake, and looks after each group.
+                let _ = sender.try_send(Command::Tend);
+            }
+        });
+        let work = move || run(supervisor, &receiver);
         let thread = thread::Builder::new().name("convodb-writer".to_owned()).spawn(work)?;
         let thread_id = thread.thread().id();
-        let (queue, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
-        Ok(Self { queue, thread, thread_id, fault })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), thread_id, health })
     }
 
     /// Runs a write and waits until it is durable, or refused. A full queue refuses it.
@@ -61,6 +76,7 @@ impl Writer {
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        self.health.check()?;
         let (pending, answer) = Pending::new(write);
         match self.sender()?.try_send(Command::Write(pending)) {
             Ok(()) => wait(&answer),
@@ -76,8 +92,9 @@ impl Writer {
         write: impl FnOnce(&WriteTransaction, &View) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = sync_channel(1);
-        let direct: Direct = Box::new(move |committer| {
-            let run = AssertUnwindSafe(|| committer.run_direct(write));
+        self.health.check()?;
+        let direct: Direct = Box::new(move |supervisor| {
+            let run = AssertUnwindSafe(|| supervisor.run_direct(write));
             let outcome = catch_unwind(run).map_or_else(Outcome::Panicked, Outcome::Done);
             // A caller that no longer waits needs no answer.
             let _ = reply.send(outcome);
@@ -95,13 +112,16 @@ impl Writer {
         queue.clone().ok_or(Error::Closed)
     }
 
-    /// Whether the writer's thread is there, and no fault keeps it from writing.
-    pub(crate) fn takes_writes(&self) -> bool {
+    /// Whether the store takes writes.
+    pub(crate) fn state(&self) -> StoreState {
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.is_some()
-            && thread.as_ref().is_some_and(|thread| !thread.is_finished())
-            && self.fault.get().is_none()
+        let runs = thread.as_ref().is_some_and(|thread| !thread.is_finished());
+        match queue.is_some() && runs {
+            false => StoreState::Closed,
+            true if self.health.check().is_err() => StoreState::Reopening,
+            true => StoreState::Open,
+        }
     }
 
     /// Finishes what is queued, closes the database, and tells how that went.
@@ -191,7 +211,9 @@ where
 
     fn answer(self: Box<Self>, group: Result<(), &Error>) {
         let outcome = match (self.outcome, group) {
-            (Some(Outcome::Done(Ok(_))) | None, Err(fault)) => Outcome::Done(Err(again(fault))),
+            (Some(Outcome::Done(Ok(_) | Err(Error::SnapshotLost))) | None, Err(fault)) => {
+                Outcome::Done(Err(again(fault)))
+            }
             (Some(outcome), _) => outcome,
             (None, Ok(())) => Outcome::Done(Err(Error::Closed)),
         };
@@ -211,69 +233,67 @@ fn again(fault: &Error) -> Error {
 }
 
 /// The writer's thread.
-fn run(mut committer: Committer, queue: &Receiver<Command>) -> Result<()> {
+fn run(mut supervisor: Supervisor, queue: &Receiver<Command>) -> Result<()> {
     let mut upcoming = None;
     loop {
         let command = match upcoming.take() {
             Some(command) => command,
-            None => match next(queue, &mut committer) {
+            None => match next(queue, &mut supervisor) {
                 Some(command) => command,
                 None => break,
             },
         };
-        let first = match command {
-            Command::Write(write) => write,
-            Command::Direct(direct) => {
-                direct(&mut committer);
-                continue;
-            }
+        match command {
+            Command::Write(write) => upcoming = run_and_answer(&mut supervisor, write, queue),
+            Command::Direct(direct) => direct(&mut supervisor),
+            Command::Tend => {}
             Command::Close => break,
-        };
-        let mut group = vec![first];
-        let work = || run_group(&mut committer, &mut group, queue);
-        let finished = catch_unwind(AssertUnwindSafe(work));
-        let panicked;
-        let committed = match &finished {
-            Ok((committed, _)) => committed.as_ref().copied(),
-            Err(_) => {
-                let why = PANICKED.to_owned();
-                panicked = Error::CommitFailed { kind: io::ErrorKind::Other, why };
-                Err(&panicked)
-            }
-        };
-        for write in group {
-            write.answer(committed);
         }
-        match finished {
-            Ok((_, after)) => upcoming = after,
-            // What the panic left behind is not to be trusted; opening the file again is.
-            Err(_) => return Err(Error::Storage(PANICKED.to_owned())),
-        }
-        committer.tend();
+        supervisor.tend();
     }
-    committer.close()
+    supervisor.close()
 }
 
 /// The next command; none when the store is no longer used. Tends to the tail meanwhile.
-fn next(queue: &Receiver<Command>, committer: &mut Committer) -> Option<Command> {
+fn next(queue: &Receiver<Command>, supervisor: &mut Supervisor) -> Option<Command> {
     loop {
-        let Some(rest) = committer.rest() else { return queue.recv().ok() };
+        let Some(rest) = supervisor.rest() else { return queue.recv().ok() };
         match queue.recv_timeout(rest) {
             Ok(command) => return Some(command),
-            Err(RecvTimeoutError::Timeout) => committer.tend(),
+            Err(RecvTimeoutError::Timeout) => supervisor.tend(),
             Err(RecvTimeoutError::Disconnected) => return None,
         }
     }
 }
 
+/// Runs a group that begins with `first`, and answers it. Gives the command that ended it.
+fn run_and_answer(
+    supervisor: &mut Supervisor,
+    first: Box<dyn Write>,
+    queue: &Receiver<Command>,
+) -> Option<Command> {
+    let mut group = vec![first];
+    let work = || run_group(supervisor, &mut group, queue);
+    let (committed, upcoming) = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
+        // What the panic left behind is not to be trusted; opening the files again is.
+        supervisor.panicked(PANICKED);
+        let why = PANICKED.to_owned();
+        (Err(Error::CommitFailed { kind: io::ErrorKind::Other, why }), None)
+    });
+    for write in group {
+        write.answer(committed.as_ref().copied());
+    }
+    upcoming
+}
+
 /// Runs the first write and those that wait behind it, and commits them together. Gives what came
 /// of it, and the command that ended the group where it is no write.
 fn run_group(
-    committer: &mut Committer,
+    supervisor: &mut Supervisor,
     group: &mut Vec<Box<dyn Write>>,
     queue: &Receiver<Command>,
 ) -> (Result<()>, Option<Command>) {
-    let upcoming = committer.run(|transaction| {
+    let upcoming = supervisor.run(|transaction| {
         let mut next = 0;
         while let Some(write) = group.get_mut(next) {
             write.run(transaction);
@@ -288,5 +308,8 @@ fn run_group(
         }
         None
     });
-    (committer.commit(), upcoming)
+    match upcoming {
+        Ok(upcoming) => (supervisor.commit(), upcoming),
+        Err(refused) => (Err(refused), None),
+    }
 }

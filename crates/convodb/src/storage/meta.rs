@@ -40,15 +40,19 @@ impl Secrets {
 }
 
 /// Makes every table, so that a reader finds them all, and writes what the store knows of itself.
-pub(crate) fn initialize(write: &WriteTransaction) -> Result<()> {
+pub(crate) fn initialize(
+    write: &WriteTransaction,
+    fingerprints: Secret,
+    cursors: Secret,
+) -> Result<()> {
     make_tables(write)?;
     let mut meta = write.open_table(META)?;
     meta.insert(MAGIC_NAME, MAGIC)?;
-    meta.insert(FINGERPRINTS_NAME, fresh_secret()?.as_slice())?;
+    meta.insert(FINGERPRINTS_NAME, fingerprints.as_slice())?;
     drop(meta);
     put_format(write)?;
     put_log_group(write, 0)?;
-    add_cursor_key(write)
+    put_cursor_key(write, cursors)
 }
 
 /// Makes the tables that are not there.
@@ -80,6 +84,10 @@ pub(crate) fn put_format(write: &WriteTransaction) -> Result<()> {
 
 /// Adds a key that seals the cursors given out from now on; the older ones stay valid.
 pub(crate) fn add_cursor_key(write: &WriteTransaction) -> Result<()> {
+    put_cursor_key(write, fresh_secret()?)
+}
+
+fn put_cursor_key(write: &WriteTransaction, key: Secret) -> Result<()> {
     let mut meta = write.open_table(META)?;
     let mut number: u8 = 1;
     while meta.get(cursor_key_name(number).as_slice())?.is_some() {
@@ -88,7 +96,7 @@ pub(crate) fn add_cursor_key(write: &WriteTransaction) -> Result<()> {
             reason: "must not be replaced more than 254 times",
         })?;
     }
-    meta.insert(cursor_key_name(number).as_slice(), fresh_secret()?.as_slice())?;
+    meta.insert(cursor_key_name(number).as_slice(), key.as_slice())?;
     Ok(())
 }
 
