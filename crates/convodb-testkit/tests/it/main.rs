@@ -8,5 +8,5 @@ mod cursors;
 mod history;
 mod live;
 mod tidy;
-mod walk;
-mod world;
+
+use convodb_testkit::{walk, world};
