@@ -57,6 +57,11 @@ bench-http-rivals:
 instructions *options:
     cargo bench -p convodb-benches --bench instructions -- {{options}}
 
+# What convodb promises, tried: `just prove list`, `just prove model --scale release`, `just prove all`.
+prove name *options:
+    cargo build --release --locked -p convodb-cli -p convodb-prove
+    target/release/convodb-prove {{name}} {{options}}
+
 # Licences, advisories and sources of the dependencies (needs cargo-deny; by hand, before a release).
 deny:
     cargo deny check

@@ -1,5 +1,10 @@
-//! What convodb is tested and measured with: generators, the oracle, and the proofs of `tests/it`.
+//! What convodb is tested and measured with: generators, the oracle, histories of both, and
+//! the proofs of `tests/it`.
 
 pub mod dataset;
+pub mod history;
 pub mod oracle;
 pub mod strategies;
+pub mod turns;
+pub mod walk;
+pub mod world;

@@ -12,6 +12,8 @@ pub struct Oracle {
 #[derive(Clone, Debug)]
 struct OracleRow {
     user: UserId,
+    /// Its place among the user's rows of its millisecond: one above the highest that was there.
+    place: u64,
     conversation: Conversation,
     history: Vec<Message>,
 }
@@ -27,7 +29,12 @@ impl Oracle {
         if self.get(user, conversation.id).is_some() {
             return false;
         }
-        self.rows.push(OracleRow { user, conversation, history });
+        let same = |row: &&OracleRow| {
+            row.user == user && row.conversation.created_at == conversation.created_at
+        };
+        let highest = self.rows.iter().filter(same).map(|row| row.place).max();
+        let place = highest.map_or(0, |highest| highest + 1);
+        self.rows.push(OracleRow { user, place, conversation, history });
         true
     }
 
@@ -84,6 +91,18 @@ impl Oracle {
     /// The whole list of a filter, in its order: by time of creation, ties by order of arrival.
     #[must_use]
     pub fn list(&self, user: UserId, asked: &Asked) -> Vec<Conversation> {
+        self.sorted(user, asked).into_iter().map(|row| row.conversation.clone()).collect()
+    }
+
+    /// The whole list of a filter, each row with its time and its place within that.
+    #[must_use]
+    pub fn places(&self, user: UserId, asked: &Asked) -> Vec<((Timestamp, u64), Conversation)> {
+        let place = |row: &OracleRow| (row.conversation.created_at, row.place);
+        let rows = self.sorted(user, asked).into_iter();
+        rows.map(|row| (place(row), row.conversation.clone())).collect()
+    }
+
+    fn sorted(&self, user: UserId, asked: &Asked) -> Vec<&OracleRow> {
         let mut list: Vec<&OracleRow> = self
             .rows
             .iter()
@@ -94,7 +113,7 @@ impl Oracle {
         if asked.order == Order::Descending {
             list.reverse();
         }
-        list.into_iter().map(|row| row.conversation.clone()).collect()
+        list
     }
 }
 

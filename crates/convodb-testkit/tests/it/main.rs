@@ -10,5 +10,5 @@ mod history;
 mod live;
 mod report;
 mod tidy;
-mod walk;
-mod world;
+
+use convodb_testkit::{walk, world};

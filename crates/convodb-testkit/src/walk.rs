@@ -1,9 +1,12 @@
-//! Walks over whole lists, each page held against the oracle's list.
+//! Walks over whole lists, each page held against the oracle's list. What differs panics.
 
+#![expect(clippy::unwrap_used, reason = "a proof fails by panicking")]
+
+use crate::oracle::Asked;
 use convodb::{Conversation, ListRequest, Page, PageSize, Snapshot, UserId};
-use convodb_testkit::oracle::Asked;
 
-pub(crate) fn request(asked: &Asked, page_size: usize) -> ListRequest {
+/// The request of a list's first page.
+pub fn request(asked: &Asked, page_size: usize) -> ListRequest {
     ListRequest {
         filter: asked.filter.clone(),
         created_from: asked.created_from,
@@ -14,14 +17,15 @@ pub(crate) fn request(asked: &Asked, page_size: usize) -> ListRequest {
     }
 }
 
-pub(crate) fn owned(page: &Page) -> Vec<Conversation> {
+/// The page's rows.
+pub fn owned(page: &Page) -> Vec<Conversation> {
     page.rows().map(|row| row.owned()).collect()
 }
 
 /// The page holds `list[start..]` up to its size, and has a cursor on a side if and only if the
 /// list has rows there.
 #[track_caller]
-pub(crate) fn check_page(page: &Page, list: &[Conversation], start: usize, end: usize) {
+pub fn check_page(page: &Page, list: &[Conversation], start: usize, end: usize) {
     assert_eq!(owned(page), list[start..end], "rows {start}..{end} of {}", list.len());
     assert_eq!(page.next().is_some(), end < list.len(), "next after {end} of {}", list.len());
     assert_eq!(page.prev().is_some(), start > 0, "prev before {start} of {}", list.len());
@@ -33,7 +37,7 @@ pub(crate) fn check_page(page: &Page, list: &[Conversation], start: usize, end: 
 /// Walks the list from its first page to its last by cursors alone, then back to the first, and
 /// holds every page against `list`.
 #[track_caller]
-pub(crate) fn check_walk(
+pub fn check_walk(
     snapshot: &Snapshot,
     user: UserId,
     asked: &Asked,

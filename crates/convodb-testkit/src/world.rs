@@ -1,23 +1,33 @@
-//! A store and the oracle beside it, told the same things.
+//! A store and the oracle beside it, told the same things. What differs panics, as in a test.
+
+#![expect(clippy::unwrap_used, reason = "a proof fails by panicking")]
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use convodb::{Channel, Conversation, ConversationId, Error, Message, Store, Timestamp, UserId};
-use convodb_testkit::oracle::Oracle;
-use convodb_testkit::strategies::assistants;
+use crate::oracle::Oracle;
+use crate::strategies::assistants;
+use convodb::{
+    Channel, Conversation, ConversationId, CostSum, Day, Error, Message, Period, ReportRequest,
+    Store, Timestamp, UserId, Volume,
+};
 use proptest::prelude::*;
 use uuid::Uuid;
 
 /// A store with two users, each with the same assistants, and what the oracle knows of it.
-pub(crate) struct World {
-    pub(crate) store: Store,
-    pub(crate) oracle: Oracle,
-    pub(crate) users: [UserId; 2],
+pub struct World {
+    /// The store.
+    pub store: Store,
+    /// What it must hold.
+    pub oracle: Oracle,
+    /// Its users.
+    pub users: [UserId; 2],
 }
 
 impl World {
-    pub(crate) fn new(store: Store) -> Self {
+    /// Of a store without users.
+    pub fn new(store: Store) -> Self {
         let users = ["one", "two"].map(|name| {
             let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
             for id in assistants() {
@@ -28,12 +38,13 @@ impl World {
         Self { store, oracle: Oracle::default(), users }
     }
 
-    pub(crate) fn in_memory() -> Self {
+    /// In memory.
+    pub fn in_memory() -> Self {
         Self::new(Store::in_memory().unwrap())
     }
 
     /// With these conversations of the first user's; ids that repeat are refused.
-    pub(crate) fn holding(rows: Vec<Conversation>) -> Self {
+    pub fn holding(rows: Vec<Conversation>) -> Self {
         let mut world = Self::in_memory();
         for conversation in rows {
             world.insert(world.users[0], conversation);
@@ -42,17 +53,19 @@ impl World {
     }
 
     /// `count` conversations of the first user on the widget, one second apart, oldest first.
-    pub(crate) fn with_rows(count: u64) -> Self {
+    pub fn with_rows(count: u64) -> Self {
         Self::holding((1..=count).map(row).collect())
     }
 
+    /// Inserts a conversation that has no messages yet.
     #[track_caller]
-    pub(crate) fn insert(&mut self, user: UserId, conversation: Conversation) {
+    pub fn insert(&mut self, user: UserId, conversation: Conversation) {
         self.insert_with(user, conversation, Vec::new());
     }
 
+    /// Inserts a conversation with messages, of which it counts at least as many.
     #[track_caller]
-    pub(crate) fn insert_with(
+    pub fn insert_with(
         &mut self,
         user: UserId,
         mut conversation: Conversation,
@@ -71,14 +84,16 @@ impl World {
         }
     }
 
+    /// Deletes a conversation.
     #[track_caller]
-    pub(crate) fn delete(&mut self, user: UserId, id: ConversationId) {
+    pub fn delete(&mut self, user: UserId, id: ConversationId) {
         let deleted = self.store.delete(user, id);
         agree(&deleted, self.oracle.delete(user, id));
     }
 
+    /// Changes a conversation.
     #[track_caller]
-    pub(crate) fn update(
+    pub fn update(
         &mut self,
         user: UserId,
         id: ConversationId,
@@ -88,15 +103,16 @@ impl World {
         agree(&updated, self.oracle.update(user, id, change));
     }
 
+    /// Appends a message.
     #[track_caller]
-    pub(crate) fn append(&mut self, user: UserId, id: ConversationId, message: &Message) {
+    pub fn append(&mut self, user: UserId, id: ConversationId, message: &Message) {
         let appended = self.store.append_message(user, id, message.clone());
         agree(&appended, self.oracle.append(user, id, message));
     }
 
     /// Every conversation and history is the oracle's, and the audit is clean.
     #[track_caller]
-    pub(crate) fn check_rows(&self) {
+    pub fn check_rows(&self) {
         let snapshot = self.store.snapshot();
         let mut count = 0;
         for (user, conversation) in self.oracle.all() {
@@ -110,6 +126,48 @@ impl World {
         assert!(audit.is_clean(), "{:?}", audit.faults);
         assert_eq!(audit.conversations, count);
     }
+
+    /// The report of all time, by type, is a sum over the oracle's rows; so is one over few days.
+    #[track_caller]
+    pub fn check_report(&self) {
+        for user in self.users {
+            for (from, to) in
+                [(Day::new(0), Day::new(u32::MAX)), (Day::new(20_000), Day::new(20_113))]
+            {
+                let request = ReportRequest {
+                    by_kind: true,
+                    period: Some(Period::Month),
+                    ..ReportRequest::new(from, to)
+                };
+                let report = self.store.snapshot().report(user, &request).unwrap();
+                let volume = |of: &dyn Fn(&Conversation) -> bool| {
+                    let rows: Vec<&Conversation> = self
+                        .oracle
+                        .all()
+                        .filter(|(owner, row)| {
+                            *owner == user && (from..to).contains(&row.created_at.day()) && of(row)
+                        })
+                        .map(|(_, row)| row)
+                        .collect();
+                    Volume {
+                        conversations: rows.len() as u64,
+                        messages: rows.iter().map(|row| u64::from(row.message_count)).sum(),
+                        cost: rows.iter().map(|row| row.total_cost).sum::<CostSum>(),
+                    }
+                };
+                assert_eq!(report.total, volume(&|_| true));
+                for row in &report.rows {
+                    let counted = volume(&|conversation: &Conversation| {
+                        Some(conversation.channel.kind()) == row.kind
+                            && Some(conversation.created_at.day().month_start()) == row.period
+                    });
+                    assert_eq!(row.volume, counted);
+                }
+                let sum: u64 = report.rows.iter().map(|row| row.volume.conversations).sum();
+                assert_eq!(sum, report.total.conversations);
+            }
+        }
+    }
 }
 
 #[track_caller]
@@ -121,19 +179,19 @@ fn agree<T: std::fmt::Debug>(outcome: &Result<T, Error>, expected: bool) {
 }
 
 /// The id of the n-th plain row.
-pub(crate) fn id(number: u64) -> ConversationId {
+pub fn id(number: u64) -> ConversationId {
     ConversationId::new(Uuid::from_u128(u128::from(number)))
 }
 
 /// The n-th plain row: on the widget, one second after the one before.
-pub(crate) fn row(number: u64) -> Conversation {
+pub fn row(number: u64) -> Conversation {
     let at = Timestamp::from_millis(1_737_800_000_000 + number * 1_000).unwrap();
     Conversation::new(id(number), assistants()[0], Channel::Widget, at)
 }
 
 /// The runner of property tests: a number of cases that the environment can raise
 /// (`PROPTEST_CASES`), failures not written to files but printed with their seed.
-pub(crate) fn cases(count: u32) -> ProptestConfig {
+pub fn cases(count: u32) -> ProptestConfig {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig {
         cases: asked.unwrap_or(count),
@@ -145,14 +203,15 @@ pub(crate) fn cases(count: u32) -> ProptestConfig {
 /// Copies the files of an open store that nobody writes to, as a crash would leave them, and gives
 /// the path of the copy.
 ///
-/// A checkpoint may go on meanwhile: it writes where the last commit has nothing, and flips one
-/// page, the first, which is copied first. Should it be done before the log is copied, the copy
-/// would lack what the log no longer has, so another one is made.
-pub(crate) fn copy_as_a_crash_leaves_it(path: &Path) -> PathBuf {
+/// A checkpoint may go on meanwhile: it writes where the last commit has nothing, and ends by
+/// writing the first page. Should it end while the file or the log is copied, the copy would be of
+/// no one moment, so another one is made.
+pub fn copy_as_a_crash_leaves_it(path: &Path) -> PathBuf {
     let mut names = (0..).map(|number| path.with_file_name(format!("{number}.convodb")));
     let copy = names.find(|name| !name.exists()).unwrap();
     loop {
         let before = log_of(path);
+        let head = first_page(path);
         fs::copy(path, &copy).unwrap();
         let copied: Vec<PathBuf> = before
             .iter()
@@ -164,11 +223,19 @@ pub(crate) fn copy_as_a_crash_leaves_it(path: &Path) -> PathBuf {
                 fs::copy(segment, &target).ok().map(|_| target)
             })
             .collect();
-        if log_of(path) == before && copied.len() == before.len() {
+        let same = first_page(path) == head && log_of(path) == before;
+        if same && copied.len() == before.len() {
             return copy;
         }
         copied.iter().for_each(|segment| fs::remove_file(segment).unwrap());
     }
+}
+
+/// What names the last commit of a store's file.
+fn first_page(path: &Path) -> Vec<u8> {
+    let mut page = Vec::new();
+    fs::File::open(path).unwrap().take(4096).read_to_end(&mut page).unwrap();
+    page
 }
 
 /// The segments of a store's log.

@@ -1,0 +1,80 @@
+//! The command `convodb-prove`: runs the proofs of what convodb promises, at the size that is asked
+//! for. `just prove NAME`, `just prove all`, `just prove list`.
+
+mod asker;
+mod proof;
+mod proofs;
+mod runner;
+mod summary;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::proof::{Proof, Scale};
+use crate::proofs::ALL;
+use crate::runner::{Outcome, Plan};
+
+/// Prove what convodb promises: many seeded trials, the first violation ends them
+#[derive(Debug, Parser)]
+#[command(name = "convodb-prove", version, max_term_width = 100)]
+struct Arguments {
+    /// The proof to run, `all`, or `list` to see them
+    name: String,
+    /// How many trials: for a test, for continuous integration, or before a release
+    #[arg(long, value_enum, default_value_t = Scale::Ci)]
+    scale: Scale,
+    /// The seed of the first trial; each further one has the next number
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Another number of trials than the scale's
+    #[arg(long)]
+    trials: Option<u64>,
+    /// Print the summary as JSON, an object a proof
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let out = &mut io::stdout().lock();
+    let done = match arguments.name.as_str() {
+        "list" => summary::write_list(out, ALL).map(|()| ExitCode::SUCCESS),
+        "all" => prove(out, &arguments, ALL),
+        name => match ALL.iter().find(|proof| proof.name == name) {
+            Some(proof) => prove(out, &arguments, std::slice::from_ref(proof)),
+            None => {
+                let _ = writeln!(io::stderr(), "there is no proof {name}; see: just prove list");
+                Ok(ExitCode::from(2))
+            }
+        },
+    };
+    done.unwrap_or_else(|error| {
+        let _ = writeln!(io::stderr(), "{error}");
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the proofs one after the other, all of them even where one fails.
+fn prove(out: &mut dyn Write, arguments: &Arguments, proofs: &[Proof]) -> io::Result<ExitCode> {
+    runner::record_panics();
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(proofs.len());
+    for proof in proofs {
+        let Arguments { scale, seed, trials, .. } = *arguments;
+        let plan = Plan { scale, seed, trials: trials.unwrap_or(proof.trials.at(scale)) };
+        let outcome = runner::run(proof, &plan);
+        summary::tell(&outcome)?;
+        if scale == Scale::Release {
+            summary::keep(&outcome)?;
+        }
+        outcomes.push(outcome);
+    }
+    if arguments.json {
+        summary::write_json(out, &outcomes)?;
+    } else {
+        summary::write_table(out, &outcomes)?;
+    }
+    let held = outcomes.iter().all(|outcome| outcome.violation.is_none());
+    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

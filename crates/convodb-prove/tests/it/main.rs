@@ -1,0 +1,34 @@
+//! Every proof at its smallest, as the tests of the workspace run it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::{Command, Output};
+
+fn prove(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_convodb-prove")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn every_proof_holds_at_smoke_size() {
+    let all = prove(&["all", "--scale", "smoke", "--json"]);
+    let (out, err) = (text(&all.stdout), text(&all.stderr));
+    assert!(all.status.success(), "{err}{out}");
+    for line in out.lines() {
+        let outcome: serde_json::Value = serde_json::from_str(line).unwrap();
+        let skipped = outcome["skipped"].is_string();
+        assert!(skipped || !outcome["counts"].as_object().unwrap().is_empty(), "{line}");
+        assert_eq!(outcome["done"], outcome["trials"], "{line}");
+    }
+}
+
+#[test]
+fn a_proof_that_does_not_exist_is_told() {
+    let none = prove(&["such"]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(text(&none.stderr).contains("there is no proof such"));
+    assert!(text(&prove(&["list"]).stdout).contains("model"));
+}
