@@ -32,6 +32,7 @@ pub(crate) struct Writer {
     queue: Mutex<Option<SyncSender<Command>>>,
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
     thread_id: ThreadId,
+    queue_depth: usize,
     fault: Fault,
 }
 
@@ -47,13 +48,14 @@ enum Command {
 impl Writer {
     /// Starts the writer.
     pub(crate) fn start(committer: Committer, queue_depth: usize) -> Result<Self> {
-        let (sender, receiver) = sync_channel(queue_depth.max(1));
+        let queue_depth = queue_depth.max(1);
+        let (sender, receiver) = sync_channel(queue_depth);
         let fault = committer.shared_fault();
         let work = move || run(committer, &receiver);
         let thread = thread::Builder::new().name("convodb-writer".to_owned()).spawn(work)?;
         let thread_id = thread.thread().id();
         let (queue, thread) = (Mutex::new(Some(sender)), Mutex::new(Some(thread)));
-        Ok(Self { queue, thread, thread_id, fault })
+        Ok(Self { queue, thread, thread_id, queue_depth, fault })
     }
 
     /// Runs a write and waits until it is durable, or refused. A full queue refuses it.
@@ -61,9 +63,43 @@ impl Writer {
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (pending, answer) = Pending::new(write);
+        let (reply, answer) = sync_channel(1);
+        self.enqueue(write, move |outcome| {
+            // A caller that no longer waits needs no answer.
+            let _ = reply.send(outcome);
+        })?;
+        wait(&answer)
+    }
+
+    /// Queues a write, of which `answered` is told on the writer's thread. A full queue refuses it.
+    pub(crate) fn submit<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+        answered: impl FnOnce(thread::Result<Result<T>>) + Send + 'static,
+    ) -> Result<()> {
+        self.enqueue(write, move |outcome| {
+            let outcome = match outcome {
+                Outcome::Done(result) => Ok(result),
+                Outcome::Panicked(panic) => Err(panic),
+            };
+            // The writer goes on, whatever becomes of those that it tells.
+            let _ = catch_unwind(AssertUnwindSafe(|| answered(outcome)));
+        })
+    }
+
+    /// How many writes may wait.
+    pub(crate) const fn queue_depth(&self) -> usize {
+        self.queue_depth
+    }
+
+    fn enqueue<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+        reply: impl FnOnce(Outcome<T>) + Send + 'static,
+    ) -> Result<()> {
+        let pending = Box::new(Pending { write: Some(write), outcome: None, reply });
         match self.sender()?.try_send(Command::Write(pending)) {
-            Ok(()) => wait(&answer),
+            Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(Error::QueueFull),
             Err(TrySendError::Disconnected(_)) => Err(Error::Closed),
         }
@@ -158,23 +194,18 @@ trait Write: Send {
     fn answer(self: Box<Self>, group: Result<(), &Error>);
 }
 
-struct Pending<F, T> {
+struct Pending<F, T, R> {
     write: Option<F>,
     outcome: Option<Outcome<T>>,
-    reply: SyncSender<Outcome<T>>,
+    /// Called once, with what became of the write.
+    reply: R,
 }
 
-impl<F, T> Pending<F, T> {
-    fn new(write: F) -> (Box<Self>, Receiver<Outcome<T>>) {
-        let (reply, answer) = sync_channel(1);
-        (Box::new(Self { write: Some(write), outcome: None, reply }), answer)
-    }
-}
-
-impl<F, T> Write for Pending<F, T>
+impl<F, T, R> Write for Pending<F, T, R>
 where
     F: FnOnce(&mut Transaction<'_>) -> Result<T> + Send,
     T: Send,
+    R: FnOnce(Outcome<T>) + Send,
 {
     fn run(&mut self, transaction: &mut Transaction<'_>) {
         let Some(write) = self.write.take() else { return };
@@ -195,8 +226,7 @@ where
             (Some(outcome), _) => outcome,
             (None, Ok(())) => Outcome::Done(Err(Error::Closed)),
         };
-        // A caller that no longer waits needs no answer.
-        let _ = self.reply.send(outcome);
+        (self.reply)(outcome);
     }
 }
 

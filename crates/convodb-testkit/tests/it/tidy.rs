@@ -143,6 +143,10 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "convodb-tokio",
+        &["aside", "pages", "conversations", "store", "writes", "lib"],
+    ),
+    (
         "convodb-cli",
         &[
             "args",
