@@ -25,7 +25,7 @@ pub struct AsyncStore {
 struct Inner {
     /// Taken only when this is dropped.
     store: Option<Store>,
-    /// One for each write that may be in the engine's queue.
+    /// For the writes that may be in the engine's queue.
     places: Arc<Semaphore>,
 }
 
@@ -53,8 +53,9 @@ impl From<Store> for AsyncStore {
     /// take places in the queue too, so a busy mixture of both may meet
     /// [`Error::QueueFull`](convodb::Error::QueueFull).
     fn from(store: Store) -> Self {
-        // A semaphore has some billions of places at most on any platform.
-        let places = store.queue_depth().min(Semaphore::MAX_PERMITS);
+        // One is left to the engine's own commands, such as bulk loads. A semaphore has some billions
+        // of places at most on any platform.
+        let places = store.queue_depth().saturating_sub(1).clamp(1, Semaphore::MAX_PERMITS);
         let places = Arc::new(Semaphore::new(places));
         Self { inner: Arc::new(Inner { store: Some(store), places }) }
     }

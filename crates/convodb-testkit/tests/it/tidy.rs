@@ -142,13 +142,11 @@ const FLOORS: &[(&str, &[&str])] = &[
             "lib",
         ],
     ),
-    (
-        "convodb-tokio",
-        &["aside", "pages", "conversations", "store", "writes", "lib"],
-    ),
+    ("convodb-tokio", &["aside", "pages", "conversations", "store", "writes", "lib"]),
     (
         "convodb-cli",
         &[
+            "from_api",
             "args",
             "console",
             "open",
@@ -159,6 +157,12 @@ const FLOORS: &[(&str, &[&str])] = &[
             "rejects",
             "serve",
             "import",
+            "migrate/client",
+            "migrate/wire",
+            "migrate/progress",
+            "migrate/intake",
+            "migrate/walk",
+            "migrate",
             "user",
             "token",
             "assistant",
