@@ -17,6 +17,10 @@ check:
 demo:
     cargo run --release -- serve --demo
 
+# A program that shows a use of the engine: billing, page_walk; of `convodb-tokio`: axum_embed, crm_sync.
+example name crate="convodb":
+    cargo run -p {{crate}} --example {{name}}
+
 # The documentation of the engine, in the browser.
 doc:
     cargo doc --workspace --no-deps --open

@@ -8,10 +8,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
+use clap::builder::{ArgPredicate, BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use convodb::{AssistantId, ChannelKind, ExternalIdentifier, Name, Order, PageSize, Timestamp};
 use convodb_http::{PublicUrl, RateLimit};
+
+use crate::from_api::FromApi;
 
 /// An embedded store of conversations: serve it, import into it, list it, look after it.
 #[derive(Debug, Parser)]
@@ -128,7 +130,13 @@ pub(crate) enum LogFormat {
 ///
 /// A line that cannot be taken is written to the file of rejects, as an object of its number
 /// `line`, the `reason` and its `text`, and the import goes on. The exit status is then 3.
+///
+/// With --from-api, the conversations come from another server of the API, page by page, oldest first
+/// where it can; each page is durable before the next is asked for. Interrupted, the same command goes
+/// on after the last page that was finished: what it needs stands beside the store, in FILE.migration.
 #[derive(Debug, Args)]
+#[command(override_usage = "convodb import --db <FILE> --user <NAME> [OPTIONS] <PATH>\n       \
+                            convodb import --db <FILE> --user <NAME> --from-api <URL> [OPTIONS]")]
 pub(crate) struct Import {
     #[command(flatten)]
     pub(crate) db: Db,
@@ -146,7 +154,11 @@ pub(crate) struct Import {
     pub(crate) memory: ByteSize,
     #[command(flatten)]
     pub(crate) json: Json,
+    #[command(flatten)]
+    pub(crate) from_api: FromApi,
     /// The file to read, or - for standard input
+    #[arg(default_value_if("from_api", ArgPredicate::IsPresent, "-"))]
+    #[arg(required = false, required_unless_present = "from_api", conflicts_with = "from_api")]
     pub(crate) path: PathBuf,
 }
 

@@ -23,7 +23,7 @@ use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing, existing_or_new};
 use crate::rejects::Rejects;
 
 /// The exit status when lines were rejected.
-const SOME_REJECTED: u8 = 3;
+pub(crate) const SOME_REJECTED: u8 = 3;
 /// How often the rate is told to the bar, in lines.
 const STEP: u64 = 1 << 8;
 
@@ -82,12 +82,14 @@ pub(crate) fn run(verb: &Import, out: &mut dyn Write) -> Result<ExitCode> {
     Ok(if rejected { ExitCode::from(SOME_REJECTED) } else { ExitCode::SUCCESS })
 }
 
-fn open(verb: &Import) -> Result<Store> {
+/// Opens the store that is imported into, or makes it where that is asked for.
+pub(crate) fn open(verb: &Import) -> Result<Store> {
     let open = if verb.create_user { existing_or_new } else { existing };
     open(&verb.db.db, LARGE_CACHE_BYTES, WhileServed::Ask("POST /api/user/conversations/import"))
 }
 
-fn user(store: &Store, verb: &Import) -> Result<UserId> {
+/// Whose data it will be; created where that is asked for.
+pub(crate) fn user(store: &Store, verb: &Import) -> Result<UserId> {
     let name = &verb.owner.user;
     if verb.create_user && store.snapshot().user_by_name(name)?.is_none() {
         return Ok(store.create_user(name.clone(), now()?)?.id);

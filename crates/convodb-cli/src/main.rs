@@ -8,10 +8,12 @@ mod args;
 mod assistant;
 mod console;
 mod demo;
+mod from_api;
 mod import;
 mod input;
 mod list;
 mod lookup;
+mod migrate;
 mod open;
 mod rejects;
 mod serve;
@@ -50,6 +52,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
     let mut out = BufWriter::new(io::stdout().lock());
     let code = match verb {
         Verb::Serve(verb) => serve::run(&verb).map(|()| ExitCode::SUCCESS),
+        Verb::Import(verb) if verb.from_api.is_asked_for() => migrate::run(&verb, &mut out),
         Verb::Import(verb) => import::run(&verb, &mut out),
         Verb::User(verb) => user::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Token(verb) => token::run(verb, &mut out).map(|()| ExitCode::SUCCESS),

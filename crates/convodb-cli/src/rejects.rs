@@ -46,6 +46,33 @@ impl Rejects {
         Ok(Self { path, file: None, count: 0 })
     }
 
+    /// The same file, with what an interrupted import has left in it. Where it was interrupted hard, the
+    /// rejects of its last page may come twice.
+    pub(crate) fn resumed(mut self) -> Result<Self> {
+        let unfinished = self.unfinished();
+        let append = || -> std::io::Result<Option<File>> {
+            if self.path.try_exists()? {
+                fs::rename(&self.path, &unfinished)?;
+            } else if !unfinished.try_exists()? {
+                return Ok(None);
+            }
+            OpenOptions::new().append(true).open(&unfinished).map(Some)
+        };
+        let file = append().with_context(|| format!("cannot open {}", self.path.display()))?;
+        self.file = file.map(BufWriter::new);
+        Ok(self)
+    }
+
+    /// Puts what was rejected so far into the file, so that an interruption does not lose it.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        match &mut self.file {
+            Some(file) => file
+                .flush()
+                .with_context(|| format!("cannot write the rejects to {}", self.path.display())),
+            None => Ok(()),
+        }
+    }
+
     /// Where the rejects stand until they are complete.
     fn unfinished(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
@@ -96,7 +123,7 @@ impl Rejects {
 }
 
 /// Makes a file that only its owner can read: rejected lines hold what conversations hold.
-fn create_private(path: &Path) -> std::io::Result<File> {
+pub(crate) fn create_private(path: &Path) -> std::io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
@@ -127,6 +154,25 @@ mod tests {
         let error = Rejects::new(other_name, &[&store]).unwrap_err();
         assert!(error.is::<Usage>(), "{error}");
         assert!(Rejects::new(directory.path().join("new"), &[&store]).is_ok());
+    }
+
+    #[test]
+    fn an_interrupted_import_goes_on_in_the_same_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("r.jsonl");
+        let new = || Rejects::new(path.clone(), &[]).unwrap();
+        let mut rejects = new().resumed().unwrap();
+        rejects.write(1, "a", b"x").unwrap();
+        rejects.flush().unwrap();
+        // Not completed.
+        drop(rejects);
+        let mut rejects = new().resumed().unwrap();
+        rejects.write(2, "b", b"y").unwrap();
+        rejects.finish().unwrap();
+        let mut rejects = new().resumed().unwrap();
+        rejects.finish().unwrap();
+        let lines = fs::read_to_string(path).unwrap();
+        assert!(lines.starts_with("{\"line\":1,") && lines.contains("\n{\"line\":2,"), "{lines}");
     }
 
     #[test]

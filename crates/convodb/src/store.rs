@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use data_encoding::BASE64URL_NOPAD;
 use redb::WriteTransaction;
@@ -262,6 +263,48 @@ impl Store {
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         self.inner.writer.write(write)
+    }
+
+    /// Queues a write as of [`Store::write`] and returns at once; `answered` is told what became of
+    /// it once it is durable, or refused. For callers that must not wait, such as tasks of an
+    /// asynchronous runtime: `convodb-tokio` is made of it.
+    ///
+    /// `answered` runs on the writer's thread, which all other writes wait for meanwhile: hand the
+    /// answer over and return. The outer error is the panic of a closure that panicked. Where the
+    /// writer stops with the write in hand, `answered` is dropped without a call; what became of the
+    /// write is then unknown, as of [`Error::CommitFailed`](crate::Error::CommitFailed).
+    ///
+    /// ```
+    /// # let store = convodb::Store::in_memory()?;
+    /// let (reply, answer) = std::sync::mpsc::channel();
+    /// let at = "2025-01-25".parse()?;
+    /// let name = "Acme".parse()?;
+    /// store.submit(
+    ///     move |transaction| transaction.create_user(name, at),
+    ///     move |outcome| drop(reply.send(outcome)),
+    /// )?;
+    /// // Do something else, then:
+    /// let user = answer.recv().expect("it is answered").expect("it does not panic")?;
+    /// assert_eq!(user.id.get(), 1);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::QueueFull`](crate::Error::QueueFull), [`Error::Closed`](crate::Error::Closed) and
+    /// [`Error::NestedWrite`](crate::Error::NestedWrite); then nothing is queued and `answered` is not
+    /// called. All else is told to `answered`.
+    pub fn submit<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+        answered: impl FnOnce(thread::Result<Result<T>>) + Send + 'static,
+    ) -> Result<()> {
+        self.inner.writer.submit(write, answered)
+    }
+
+    /// How many writes may wait: [`StoreOptions::queue_depth`].
+    #[must_use]
+    pub fn queue_depth(&self) -> usize {
+        self.inner.writer.queue_depth()
     }
 
     /// A write that goes straight into the tables, and waits for its place in the queue.

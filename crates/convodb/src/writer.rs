@@ -33,6 +33,7 @@ pub(crate) struct Writer {
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
     thread_id: ThreadId,
+    queue_depth: usize,
     health: Arc<Health>,
 }
 
@@ -53,7 +54,8 @@ enum Command {
 impl Writer {
     /// Starts the writer.
     pub(crate) fn start(supervisor: Supervisor, queue_depth: usize) -> Result<Self> {
-        let (sender, receiver) = sync_channel(queue_depth.max(1));
+        let queue_depth = queue_depth.max(1);
+        let (sender, receiver) = sync_channel(queue_depth);
         let queue = Arc::new(Queue::new(Some(sender)));
         let health = supervisor.health().clone();
         // The files, which the thread has, ring the bell; so it must not keep the queue alive.
@@ -68,7 +70,7 @@ impl Writer {
         let work = move || run(supervisor, &receiver);
         let thread = thread::Builder::new().name("convodb-writer".to_owned()).spawn(work)?;
         let thread_id = thread.thread().id();
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), thread_id, health })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), thread_id, queue_depth, health })
     }
 
     /// Runs a write and waits until it is durable, or refused. A full queue refuses it.
@@ -76,10 +78,44 @@ impl Writer {
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        let (reply, answer) = sync_channel(1);
+        self.enqueue(write, move |outcome| {
+            // A caller that no longer waits needs no answer.
+            let _ = reply.send(outcome);
+        })?;
+        wait(&answer)
+    }
+
+    /// Queues a write, of which `answered` is told on the writer's thread. A full queue refuses it.
+    pub(crate) fn submit<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+        answered: impl FnOnce(thread::Result<Result<T>>) + Send + 'static,
+    ) -> Result<()> {
+        self.enqueue(write, move |outcome| {
+            let outcome = match outcome {
+                Outcome::Done(result) => Ok(result),
+                Outcome::Panicked(panic) => Err(panic),
+            };
+            // The writer goes on, whatever becomes of those that it tells.
+            let _ = catch_unwind(AssertUnwindSafe(|| answered(outcome)));
+        })
+    }
+
+    /// How many writes may wait.
+    pub(crate) const fn queue_depth(&self) -> usize {
+        self.queue_depth
+    }
+
+    fn enqueue<T: Send + 'static>(
+        &self,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
+        reply: impl FnOnce(Outcome<T>) + Send + 'static,
+    ) -> Result<()> {
         self.health.check()?;
-        let (pending, answer) = Pending::new(write);
+        let pending = Box::new(Pending { write: Some(write), outcome: None, reply });
         match self.sender()?.try_send(Command::Write(pending)) {
-            Ok(()) => wait(&answer),
+            Ok(()) => Ok(()),
             Err(TrySendError::Full(_)) => Err(Error::QueueFull),
             Err(TrySendError::Disconnected(_)) => Err(Error::Closed),
         }
@@ -178,23 +214,18 @@ trait Write: Send {
     fn answer(self: Box<Self>, group: Result<(), &Error>);
 }
 
-struct Pending<F, T> {
+struct Pending<F, T, R> {
     write: Option<F>,
     outcome: Option<Outcome<T>>,
-    reply: SyncSender<Outcome<T>>,
+    /// Called once, with what became of the write.
+    reply: R,
 }
 
-impl<F, T> Pending<F, T> {
-    fn new(write: F) -> (Box<Self>, Receiver<Outcome<T>>) {
-        let (reply, answer) = sync_channel(1);
-        (Box::new(Self { write: Some(write), outcome: None, reply }), answer)
-    }
-}
-
-impl<F, T> Write for Pending<F, T>
+impl<F, T, R> Write for Pending<F, T, R>
 where
     F: FnOnce(&mut Transaction<'_>) -> Result<T> + Send,
     T: Send,
+    R: FnOnce(Outcome<T>) + Send,
 {
     fn run(&mut self, transaction: &mut Transaction<'_>) {
         let Some(write) = self.write.take() else { return };
@@ -217,8 +248,7 @@ where
             (Some(outcome), _) => outcome,
             (None, Ok(())) => Outcome::Done(Err(Error::Closed)),
         };
-        // A caller that no longer waits needs no answer.
-        let _ = self.reply.send(outcome);
+        (self.reply)(outcome);
     }
 }
 

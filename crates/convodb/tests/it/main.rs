@@ -5,6 +5,7 @@
 mod file;
 mod log;
 mod store;
+mod submit;
 
 use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp, UserId};
 

@@ -1,0 +1,296 @@
+//! Our own server over a loopback socket, one that answers by a script, and a place to migrate to.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use clap::Parser;
+use convodb::{
+    AssistantId, Channel, Contact, Conversation, ConversationId, Cost, ListRequest, Message, Order,
+    Role, Store, Timestamp, UserId, Variables,
+};
+use convodb_http::item::{AssistantNames, write_line};
+use tempfile::TempDir;
+use tokio::sync::oneshot;
+
+use crate::args::{Cli, Import, Verb};
+use crate::migrate::client::{ApiError, Client, Patience};
+use crate::migrate::migrate;
+
+pub(super) const ROWS: u64 = 330;
+
+/// A number that looks random and is the same each time.
+pub(super) fn mixed(seed: u64, n: u64) -> u64 {
+    let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n.wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x ^= x >> 29;
+    x = x.wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 32)
+}
+
+pub(super) fn at(second: u64) -> Timestamp {
+    Timestamp::from_millis((1_737_800_000 + second) * 1000).unwrap()
+}
+
+pub(super) fn owner(store: &Store) -> UserId {
+    store.snapshot().user_by_name(&"acme".parse().unwrap()).unwrap().unwrap()
+}
+
+/// Conversations of all types, three of each second, with what the API can tell of them.
+pub(super) fn filled() -> Store {
+    let store = Store::in_memory().unwrap();
+    let user = store.create_user("acme".parse().unwrap(), at(0)).unwrap().id;
+    let bots: Vec<AssistantId> = (0..3).map(|_| AssistantId::generate(at(0))).collect();
+    for (name, bot) in ["Front Desk", "Sales \"1\"", "Zoë"].into_iter().zip(&bots) {
+        store.create_assistant(user, *bot, name.parse().unwrap()).unwrap();
+    }
+    for n in 0..ROWS {
+        let contact = |part: &str| Contact {
+            name: (n % 3 > 0).then(|| format!("{part} {n}").parse().unwrap()),
+            phone: (n % 5 > 0).then(|| format!("+49151{n:07}").parse().unwrap()),
+        };
+        let channel = match n % 4 {
+            0 => Channel::Test,
+            1 => Channel::Widget,
+            2 => Channel::Whatsapp { sender: contact("Shop"), customer: contact("Ms") },
+            _ => Channel::Api { external_identifier: Some(format!("crm-{n}").parse().unwrap()) },
+        };
+        let bot = bots[usize::try_from(n % 3).unwrap()];
+        let begun = at(n / 3 * 60);
+        let mut row = Conversation::new(ConversationId::generate(begun), bot, channel, begun);
+        row.variables =
+            (n % 2 == 0).then(|| Variables::new(format!("{{\"n\": {n}.50, \"é\":[]}}")).unwrap());
+        row.total_cost = Cost::from_nanos(i64::try_from(n).unwrap() * 1_234_567);
+        row.ai_enabled = n % 7 > 0;
+        row.updated_at = at(n / 3 * 60 + n % 50);
+        let history: Vec<Message> = (0..n % 6).map(|m| said(n, m)).collect();
+        // Some histories are known in part.
+        row.message_count = u32::try_from(history.len()).unwrap() + u32::from(n % 11 == 0);
+        store.write(move |transaction| transaction.insert(user, &row, &history)).unwrap();
+    }
+    store
+}
+
+pub(super) fn said(n: u64, m: u64) -> Message {
+    let role = [Role::User, Role::Assistant, Role::System][usize::try_from(m % 3).unwrap()];
+    let text = format!("message {m} of {n}: \u{1F600}\n\"quoted\"");
+    let message = Message::new(role, text, at(n / 3 * 60 + m)).unwrap();
+    match m % 3 {
+        1 => message.with_function_calls(r#"[{"name":"book"}]"#.to_owned()).unwrap(),
+        _ => message,
+    }
+}
+
+/// All of a store as an export has it, oldest first.
+pub(super) fn exported(store: &Store) -> Vec<String> {
+    let (snapshot, user) = (store.snapshot(), owner(store));
+    let mut names = AssistantNames::new(snapshot.clone(), user);
+    let oldest_first = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
+    let line = |row: convodb::Result<Conversation>| {
+        let row = row.unwrap();
+        let history = snapshot.history(user, row.id).unwrap();
+        let mut line = Vec::new();
+        let name = names.name(row.assistant).unwrap();
+        write_line(&mut line, &row.borrowed(), name, history.as_deref());
+        String::from_utf8(line).unwrap()
+    };
+    snapshot.rows(user, &oldest_first).map(line).collect()
+}
+
+/// Our server, until it is dropped.
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) token: String,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Server {
+    pub(super) fn of(store: &Store) -> Self {
+        let token = store.create_token(owner(store), at(0)).unwrap();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let (address, store) = (listener.local_addr().unwrap(), store.clone());
+        let thread = thread::spawn(move || {
+            convodb_http::runtime().unwrap().block_on(async move {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let stop = async move { drop(stopped.await) };
+                let config = convodb_http::Config::default();
+                convodb_http::serve(store, listener, config, stop).await.unwrap();
+            });
+        });
+        Self { address, token, stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        drop(self.thread.take().map(thread::JoinHandle::join));
+    }
+}
+
+/// What a server does with a request.
+pub(super) enum Reply {
+    /// Status, further headers, body.
+    Answer(u16, &'static str, String),
+    /// The beginning of what the real server answers.
+    Cut(usize),
+    /// What the real server answers to this target.
+    Forward(String),
+}
+
+/// Answers requests, by their number and target, for as long as the process runs: each on a
+/// connection of its own.
+pub(super) fn scripted(
+    upstream: Option<SocketAddr>,
+    script: impl Fn(usize, &str) -> Reply + Send + Sync + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (script, number) = (Arc::new(script), Arc::new(AtomicUsize::new(0)));
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let (script, number) = (script.clone(), number.clone());
+            // A client that went away needs no answer.
+            thread::spawn(move || answer(stream?, upstream, &number, &*script));
+        }
+    });
+    address
+}
+
+fn answer(
+    mut stream: TcpStream,
+    upstream: Option<SocketAddr>,
+    number: &AtomicUsize,
+    script: &(dyn Fn(usize, &str) -> Reply + Send + Sync),
+) -> std::io::Result<()> {
+    let mut head = String::new();
+    let mut reader = BufReader::new(stream.try_clone()?);
+    while !head.ends_with("\r\n\r\n") {
+        if reader.read_line(&mut head)? == 0 {
+            return Ok(());
+        }
+    }
+    let target = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    let forwarded = |target: &str| -> std::io::Result<Vec<u8>> {
+        let mut real = TcpStream::connect(upstream.unwrap())?;
+        real.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let (_, headers) = head.split_once("\r\n").unwrap();
+        write!(real, "GET {target} HTTP/1.1\r\nConnection: close\r\n{headers}")?;
+        let mut answer = Vec::new();
+        real.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    let bytes = match script(number.fetch_add(1, Ordering::Relaxed), &target) {
+        Reply::Answer(status, headers, body) => format!(
+            "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
+            body.len()
+        )
+        .into_bytes(),
+        Reply::Forward(target) => forwarded(&target)?,
+        Reply::Cut(bytes) => {
+            let mut answer = forwarded(&target)?;
+            answer.truncate(bytes.min(answer.len() - 1));
+            answer
+        }
+    };
+    stream.write_all(&bytes)
+}
+
+/// Where a migration leads.
+pub(super) struct Place {
+    directory: TempDir,
+    base: String,
+    pub(super) token: String,
+}
+
+/// How one run ended.
+pub(super) struct Ran {
+    pub(super) code: Result<ExitCode, anyhow::Error>,
+    pub(super) summary: serde_json::Value,
+}
+
+impl Place {
+    pub(super) fn new(address: SocketAddr, token: &str) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        Self { directory, base: format!("http://{address}"), token: token.to_owned() }
+    }
+
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(super) fn run(&self, flags: &[&str]) -> Ran {
+        let (db, rejects) = (self.path("s.convodb"), self.path("r.jsonl"));
+        let text = |path: &Path| path.to_str().unwrap().to_owned();
+        let (db, rejects) = (text(&db), text(&rejects));
+        let arguments = [
+            "convodb",
+            "import",
+            "--db",
+            &db,
+            "--user",
+            "acme",
+            "--create-user",
+            "--json",
+            "--rejects",
+            &rejects,
+            "--from-api",
+            &self.base,
+            "--token",
+            &self.token,
+        ];
+        let cli = Cli::try_parse_from(arguments.iter().chain(flags)).unwrap();
+        let Verb::Import(verb) = cli.verb else { panic!("it is an import") };
+        let mut out = Vec::new();
+        let code = migrate(&verb, &client(&verb), &mut out);
+        Ran { code, summary: serde_json::from_slice(&out).unwrap() }
+    }
+
+    pub(super) fn store(&self) -> Store {
+        Store::open(self.path("s.convodb")).unwrap()
+    }
+
+    /// What was migrated, once the audit has found it sound.
+    pub(super) fn exported(&self) -> Vec<String> {
+        let store = self.store();
+        let audit = store.snapshot().verify(|_, _| {}).unwrap();
+        assert!(audit.is_clean(), "{:?}", audit.faults);
+        exported(&store)
+    }
+}
+
+pub(super) fn client(verb: &Import) -> Client {
+    let patience = Patience {
+        tries: 12,
+        first: Duration::from_millis(1),
+        longest: Duration::from_millis(4),
+        longest_asked: Duration::from_secs(60),
+    };
+    let from = &verb.from_api;
+    Client::new(from.from_api.clone().unwrap(), &from.token().unwrap(), patience)
+}
+
+impl Ran {
+    #[track_caller]
+    pub(super) fn succeeded(self) -> serde_json::Value {
+        assert!(self.code.is_ok_and(|code| code == ExitCode::SUCCESS), "{}", self.summary);
+        assert_eq!(self.summary["finished"], true);
+        self.summary
+    }
+
+    /// The server's error, that ended the run.
+    #[track_caller]
+    pub(super) fn failed(self) -> ApiError {
+        assert_eq!(self.summary["finished"], false);
+        let error = self.code.unwrap_err();
+        assert!(error.to_string().contains("--restart"), "{error}");
+        error.downcast().unwrap()
+    }
+}

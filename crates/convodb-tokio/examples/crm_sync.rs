@@ -1,0 +1,185 @@
+//! Keeps a CRM and a store in step, by the CRM's own identifiers.
+//!
+//! Twice a day the CRM sends its deals. Each is looked up by its external identifier, which is one
+//! index range; it is begun where it is new and brought up to date where it is not, in one write, so
+//! that a sync that runs twice at a time makes no twins. Then the other way round: what changed since
+//! the last sync is walked and told to the CRM, at the pace at which the CRM takes it.
+//!
+//! Run it: `cargo run -p convodb-tokio --example crm_sync`
+
+#![expect(clippy::print_stdout, reason = "an example shows what it found")]
+
+use std::error::Error;
+
+use convodb_tokio::AsyncStore;
+use convodb_tokio::convodb::{
+    AssistantId, Channel, ChannelKind, Conversation, ConversationId, Filter, ListRequest, Message,
+    Role, Store, Timestamp, UserId, Variables,
+};
+
+/// A deal as the CRM sends it.
+#[derive(Clone)]
+struct Deal {
+    identifier: String,
+    stage: &'static str,
+    note: &'static str,
+}
+
+/// What a sync did.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Synced {
+    begun: usize,
+    moved: usize,
+    unchanged: usize,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let directory = tempfile::tempdir()?;
+    let store = AsyncStore::open(directory.path().join("crm.convodb")).await?;
+    let morning: Timestamp = "2025-01-25 08:00:00".parse()?;
+    let evening: Timestamp = "2025-01-25 18:00:00".parse()?;
+    let user = store.create_user("Acme".parse()?, morning).await?.id;
+    let bot = AssistantId::generate(morning);
+    store.create_assistant(user, bot, "Sales".parse()?).await?;
+
+    let deal = |n: usize, stage, note| Deal { identifier: format!("deal-{n}"), stage, note };
+    let deals: Vec<Deal> = (0..200).map(|n| deal(n, "new", "A first call was made.")).collect();
+    let synced = sync(&store, user, bot, deals.clone(), morning).await?;
+    println!("08:00 {synced:?}");
+    check(synced == Synced { begun: 200, ..Synced::default() }, "all deals are new")?;
+
+    // The same deals in the evening: three are won, one is new; and the CRM sends everything twice.
+    let mut deals = deals;
+    for n in [3, 50, 199] {
+        deals[n] = deal(n, "won", "Signed.");
+    }
+    deals.push(deal(200, "new", "They called us."));
+    let (one, two) = tokio::join!(
+        sync(&store, user, bot, deals.clone(), evening),
+        sync(&store, user, bot, deals, evening)
+    );
+    let (one, two) = (one?, two?);
+    println!("18:00 {one:?}\n18:00 {two:?} (at the same time)");
+    check((one.begun + two.begun, one.moved + two.moved) == (1, 3), "nothing happens twice")?;
+
+    let changed = changed_since(&store, user, morning).await?;
+    println!("\nfor the CRM, since 08:00:");
+    for row in &changed {
+        let identifier = row.channel.external_identifier().unwrap_or_default();
+        let stage = row.variables.as_ref().map_or("", Variables::as_str);
+        println!("  {identifier:<9} {stage:<20} {} messages", row.message_count);
+    }
+    check(changed.len() == 4, "four deals changed in the evening")?;
+    check(find(store.store(), user, "deal-3")?.is_some(), "a deal is found by its identifier")?;
+    check(find(store.store(), user, "deal-999")?.is_none(), "what is not there is not found")?;
+    store.close().await?;
+    Ok(())
+}
+
+/// Brings all deals into the store; all writes are under way at a time and share commits.
+async fn sync(
+    store: &AsyncStore,
+    user: UserId,
+    bot: AssistantId,
+    deals: Vec<Deal>,
+    now: Timestamp,
+) -> Result<Synced, Box<dyn Error>> {
+    let mut writes = tokio::task::JoinSet::new();
+    for deal in deals {
+        let store = store.clone();
+        writes.spawn(async move { sync_one(&store, user, bot, deal, now).await });
+    }
+    let mut synced = Synced::default();
+    while let Some(done) = writes.join_next().await {
+        match done?? {
+            Change::Begun => synced.begun += 1,
+            Change::Moved => synced.moved += 1,
+            Change::None => synced.unchanged += 1,
+        }
+    }
+    Ok(synced)
+}
+
+enum Change {
+    Begun,
+    Moved,
+    None,
+}
+
+/// Brings one deal into the store.
+///
+/// Its conversation's id is made of the CRM's identifier, so that who comes second finds what the
+/// first has begun, inside the write, where nobody comes between.
+async fn sync_one(
+    store: &AsyncStore,
+    user: UserId,
+    bot: AssistantId,
+    deal: Deal,
+    now: Timestamp,
+) -> Result<Change, convodb::Error> {
+    let known = find(store.store(), user, &deal.identifier)?;
+    let id = known.map_or_else(|| id_of(&deal.identifier), |row| Ok(row.id))?;
+    let variables = Variables::new(format!("{{\"stage\":\"{}\"}}", deal.stage))?;
+    let external_identifier = Some(deal.identifier.parse()?);
+    let note = Message::new(Role::System, deal.note.to_owned(), now)?;
+    let write = move |transaction: &mut convodb::Transaction<'_>| {
+        let change = match transaction.get(user, id)? {
+            Some(row) if row.variables.as_ref() == Some(&variables) => return Ok(Change::None),
+            Some(_) => Change::Moved,
+            None => {
+                let channel = Channel::Api { external_identifier };
+                transaction.insert(user, &Conversation::new(id, bot, channel, now), &[])?;
+                Change::Begun
+            }
+        };
+        transaction.append_message(user, id, &note)?;
+        transaction.update(user, id, |row| row.variables = Some(variables))?;
+        Ok(change)
+    };
+    store.write(write).await
+}
+
+/// The conversation of a deal: one page of one, whatever the store holds.
+fn find(store: &Store, user: UserId, identifier: &str) -> convodb::Result<Option<Conversation>> {
+    let filter = Filter { external_identifier: Some(identifier.parse()?), ..Filter::default() };
+    let page = store.snapshot().list(user, &ListRequest { filter, ..ListRequest::default() })?;
+    Ok(page.rows().next().map(|row| row.owned()))
+}
+
+/// What changed after `since`, as the CRM takes it.
+///
+/// It walks all conversations of the type `api` and looks at their times, in constant memory. Where
+/// few of many change, a feed of changes belongs here.
+async fn changed_since(
+    store: &AsyncStore,
+    user: UserId,
+    since: Timestamp,
+) -> convodb::Result<Vec<Conversation>> {
+    let filter = Filter { kind: Some(ChannelKind::Api), ..Filter::default() };
+    let request = ListRequest { filter, ..ListRequest::default() };
+    let mut conversations = store.live_conversations(user, request);
+    let mut changed = Vec::new();
+    while let Some(row) = conversations.next().await {
+        let row = row?;
+        if row.updated_at > since {
+            changed.push(row);
+        }
+    }
+    Ok(changed)
+}
+
+/// An id that is the same for the same identifier. A CRM's own UUIDs would do as well.
+fn id_of(identifier: &str) -> convodb::Result<ConversationId> {
+    let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    for byte in identifier.bytes() {
+        hash = (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b);
+    }
+    let hex = format!("{hash:032x}");
+    format!("{}-{}-8{}-8{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..])
+        .parse()
+}
+
+fn check(holds: bool, what: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(format!("it does not hold that {what}")) }
+}

@@ -1,0 +1,67 @@
+//! The end: closing, dropping the last handle, a runtime that goes before its store.
+
+use convodb::{Error, Store};
+use convodb_tokio::AsyncStore;
+
+use crate::world::{World, at};
+
+#[tokio::test]
+async fn closing_finishes_what_is_queued() {
+    let world = World::new().await;
+    let held = world.hold().await;
+    let row = world.conversation(1);
+    let id = row.id;
+    let (store, user) = (world.store.clone(), world.user);
+    let insert = tokio::spawn(async move { store.insert(user, row).await });
+    let store = world.store.clone();
+    let closing = tokio::spawn(async move { store.close().await });
+    // Both have begun when a task that was spawned after them has run.
+    tokio::spawn(async {}).await.unwrap();
+    held.release().await;
+    insert.await.unwrap().unwrap();
+    closing.await.unwrap().unwrap();
+    assert!(!world.store.is_open());
+    let late = world.store.insert(world.user, world.conversation(2)).await;
+    assert!(matches!(late, Err(Error::Closed)), "{late:?}");
+    assert!(matches!(world.store.clone().close().await, Err(Error::Closed)));
+    assert!(world.store.snapshot().get(user, id).unwrap().is_some());
+}
+
+/// The file is free once the runtime is gone, for it waits for its blocking threads.
+#[test]
+fn the_last_handle_closes_the_store_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s.convodb");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = AsyncStore::open(&path).await.unwrap();
+        let mut pages = store.live_pages(convodb::UserId::new(1), convodb::ListRequest::default());
+        store.create_user("Acme".parse().unwrap(), at(0)).await.unwrap();
+        drop(store);
+        // A live walk holds the store.
+        assert!(pages.next().await.unwrap().unwrap().is_empty());
+    });
+    drop(runtime);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.snapshot().users().unwrap().len(), 1);
+}
+
+#[test]
+fn a_store_outlives_its_runtime() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let one = runtime();
+    let world = one.block_on(World::new());
+    let abandoned = {
+        let (store, row) = (world.store.clone(), world.conversation(1));
+        one.spawn({
+            let user = world.user;
+            async move { store.insert(user, row).await }
+        })
+    };
+    // A task that never ran is dropped, with the write that it did not begin.
+    drop(one);
+    let two = runtime();
+    assert!(two.block_on(abandoned).unwrap_err().is_cancelled());
+    two.block_on(world.store.insert(world.user, world.conversation(2))).unwrap();
+    two.block_on(world.store.clone().close()).unwrap();
+}
