@@ -47,6 +47,8 @@ pub(crate) enum Verb {
     Assistant(Assistant),
     List(List),
     Verify(Verify),
+    /// Print the description of the server's API, in OpenAPI 3.1
+    Openapi,
 }
 
 /// The store's file.

@@ -59,6 +59,10 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Assistant(verb) => assistant::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::List(verb) => list::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Verify(verb) => verify::run(&verb, &mut out),
+        Verb::Openapi => {
+            writeln!(out, "{}", convodb_http::openapi())?;
+            Ok(ExitCode::SUCCESS)
+        }
     }?;
     match out.flush() {
         // What was done is done, and its status stands, whoever reads of it.

@@ -10,6 +10,7 @@ use convodb::{Snapshot, Store, UserId};
 
 use crate::blocking::aside;
 use crate::error::{ApiError, Result};
+use crate::rate::Told;
 use crate::state::Service;
 use crate::transfers::Transfer;
 
@@ -34,7 +35,7 @@ impl FromRequestParts<Service> for Caller {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
         let snapshot = service.store().snapshot();
         let user = snapshot.authenticate(token)?.ok_or_else(ApiError::unauthenticated)?;
-        service.admit(token)?;
+        service.admit(token, parts.extensions.get::<Told>())?;
         Ok(Self { user, snapshot })
     }
 }

@@ -162,7 +162,13 @@ impl ApiError {
         response
     }
 
-    fn body(&self, dialect: Dialect) -> Vec<u8> {
+    /// The status of the answer.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The body of the answer.
+    pub(crate) fn body(&self, dialect: Dialect) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         out.push(b'{');
         if dialect == Dialect::Conversation {

@@ -3,7 +3,7 @@
 //! [`serve`] is the whole server on a listener, and [`runtime`] what it runs on best; [`router`] is
 //! its routes, for a server of your own. Both answer for the user of a Bearer token: the list, single
 //! conversations with their messages, imports and exports, assistants; and for anyone `/healthz`,
-//! `/readyz` and `/metrics`.
+//! `/readyz` and `/metrics`, and `/docs` and `/openapi.json`, which tell of all of it.
 //! [`item`] reads and writes the list's items alone, which is also the form of imports and exports,
 //! and [`write_page`] a whole body. [`wrapped`] and [`serve_routes`] do for routes of your own what
 //! is done for these.
@@ -35,6 +35,7 @@ mod limits;
 mod metrics;
 mod numbered;
 mod once;
+mod openapi;
 mod page;
 mod params;
 mod patience;
@@ -138,6 +139,18 @@ pub async fn serve(
 /// counted is shown nowhere.
 pub fn wrapped(routes: Router) -> Router {
     routes::wrapped(routes, Metrics::new())
+}
+
+/// The description of all that is served, in OpenAPI 3.1, as JSON: what `/openapi.json` answers. Made
+/// once, in about a millisecond.
+///
+/// ```
+/// let document = convodb_http::openapi();
+/// assert!(document.starts_with(r#"{"openapi":"3.1.0","info":{"title":"convodb""#));
+/// ```
+#[must_use]
+pub fn openapi() -> &'static str {
+    openapi::json()
 }
 
 /// Serves any routes on `listener`, with deadlines and a stop as of [`serve`].

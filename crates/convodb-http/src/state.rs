@@ -11,7 +11,7 @@ use crate::bell::Bell;
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::rate::{Gate, RateLimit};
+use crate::rate::{Gate, RateLimit, Told};
 use crate::transfers::{Transfer, Transfers};
 
 /// The store that is served, and what all its requests share.
@@ -73,12 +73,22 @@ impl Service {
         &self.shared.metrics
     }
 
-    /// Counts a request of a token that is somebody's.
+    /// Whether tokens have a limit.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.shared.gate.is_some()
+    }
+
+    /// Counts a request of a token that is somebody's, and keeps how it stands for the answer.
     ///
     /// # Errors
     /// 429 where it is one too many.
-    pub(crate) fn admit(&self, token: &str) -> Result<()> {
-        self.shared.gate.as_ref().map_or(Ok(()), |gate| gate.admit(token))
+    pub(crate) fn admit(&self, token: &str, told: Option<&Told>) -> Result<()> {
+        let Some(gate) = &self.shared.gate else { return Ok(()) };
+        let standing = gate.admit(token);
+        if let Some(told) = told {
+            told.keep(standing);
+        }
+        standing.check()
     }
 
     /// Leave for a write to wait for the disk. Each holds a thread meanwhile, and imports and

@@ -5,6 +5,7 @@ mod assistants;
 mod changes;
 mod conversation;
 mod conversations;
+mod docs;
 mod export;
 mod import;
 mod messages;
@@ -15,7 +16,7 @@ mod stats;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{get, patch, post};
+use axum::routing::{MethodRouter, get, patch, post};
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
@@ -24,15 +25,37 @@ use tower_http::compression::predicate::SizeAbove;
 use crate::envelope::{envelope, panicked};
 use crate::error::ApiError;
 use crate::metrics::Metrics;
+use crate::rate;
 use crate::state::Service;
 
 /// A body of fewer bytes fits into one packet as it is.
 const MIN_COMPRESSED_BYTES: u64 = 1024;
 
+/// Routes, and the paths that they are of, which axum's own do not tell.
+#[derive(Default)]
+struct Routes {
+    router: Router<Service>,
+    paths: Vec<&'static str>,
+}
+
+impl Routes {
+    fn route(mut self, path: &'static str, methods: MethodRouter<Service>) -> Self {
+        self.paths.push(path);
+        Self { router: self.router.route(path, methods), paths: self.paths }
+    }
+}
+
 /// All that is served.
 pub(crate) fn router(service: Service) -> Router {
     let metrics = service.metrics().clone();
-    let routes = Router::new()
+    let routes = routes().router;
+    let routes =
+        if service.is_limited() { routes.layer(middleware::from_fn(rate::tell)) } else { routes };
+    wrapped(routes.with_state(service), metrics)
+}
+
+fn routes() -> Routes {
+    Routes::default()
         .route(conversations::LIST, get(conversations::list))
         .route("/api/user/conversations/changes", get(changes::changes))
         .route("/api/user/conversations/stats", get(stats::stats))
@@ -53,8 +76,10 @@ pub(crate) fn router(service: Service) -> Router {
         .route("/healthz", get(probes::alive))
         .route("/readyz", get(probes::ready))
         .route("/metrics", get(probes::metrics))
-        .with_state(service);
-    wrapped(routes, metrics)
+        .route("/openapi.json", get(docs::document))
+        .route("/docs", get(docs::page))
+        .route("/docs/style.css", get(docs::style))
+        .route("/docs/page.js", get(docs::script))
 }
 
 /// Puts around routes what every answer has. The layer that is added last is the outermost.
@@ -72,11 +97,45 @@ pub(crate) fn wrapped(routes: Router, metrics: Metrics) -> Router {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+    use crate::base_url::BaseUrl;
+    use crate::limits::Limits;
+    use crate::openapi;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
+    use convodb::Store;
     use hyper::service::Service as _;
     use hyper_util::service::TowerToHyperService;
+    use serde_json::Value;
+
+    /// What the document tells of is served, by the same methods, and nothing else is.
+    #[tokio::test]
+    async fn the_document_tells_of_all_routes() {
+        let document: Value = serde_json::from_str(openapi::json()).unwrap();
+        let told = document["paths"].as_object().unwrap();
+        // The parts of the page are asked for by the page alone.
+        let is_part = |path: &&str| path.starts_with("/docs/");
+        let all = routes().paths;
+        let served: BTreeSet<&str> = all.iter().copied().filter(|path| !is_part(path)).collect();
+        assert_eq!(served, told.keys().map(String::as_str).collect());
+
+        let service =
+            Service::new(Store::in_memory().unwrap(), BaseUrl::new(None), Limits::default(), None);
+        let routes = TowerToHyperService::new(router(service));
+        for (path, operations) in told {
+            let path = path.replace("{uuid}", "7c9e6679-7425-40de-944b-e07fc1f90ae7");
+            let request = Request::builder().method("BREW").uri(&path).body(Body::empty());
+            let Ok(answer) = routes.call(request.unwrap()).await;
+            assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            let allowed = answer.headers()["allow"].to_str().unwrap().split(',');
+            let allowed: BTreeSet<_> = allowed.filter(|method| *method != "HEAD").collect();
+            let operations = operations.as_object().unwrap();
+            let told: Vec<_> = operations.keys().map(|method| method.to_uppercase()).collect();
+            assert_eq!(allowed, told.iter().map(String::as_str).collect(), "{path}");
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_is_a_fault_with_a_body() {

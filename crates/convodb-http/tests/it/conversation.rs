@@ -32,9 +32,7 @@ fn refused(answer: &Answer, errors: &[(&str, &str)]) {
         .iter()
         .map(|(field, messages)| (field.as_str(), messages[0].as_str().unwrap()))
         .collect();
-    let mut sorted = errors.to_vec();
-    sorted.sort_unstable();
-    assert_eq!(told, sorted);
+    assert_eq!(told, errors, "all of them, in their order");
     let message = match errors.len() {
         1 => errors[0].1.to_owned(),
         2 => format!("{} (and 1 more error)", errors[0].1),

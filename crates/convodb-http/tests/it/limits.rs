@@ -240,16 +240,26 @@ fn each_token_has_its_own_rate() {
     let world = World::of(Store::in_memory().unwrap(), config);
     // Who is nobody does not count.
     assert_eq!(world.list_of("x", "").status, 401);
-    assert_eq!(world.list("").status, 200);
-    assert_eq!(world.send("POST", "/api/user/assistants", r#"{"name":"a"}"#).status, 200);
+    for (answer, left, until) in [
+        (world.list("per_page=0"), "1", 1800),
+        (world.send("POST", "/api/user/assistants", r#"{"name":"a"}"#), "0", 3600),
+    ] {
+        assert!(matches!(answer.status, 200 | 422), "{}", answer.text());
+        assert_eq!(answer.header("ratelimit-policy"), "\"token\";q=2;w=3600");
+        assert_eq!(answer.header("ratelimit"), format!("\"token\";r={left};t={until}"));
+        assert_eq!(answer.header("x-ratelimit-limit"), "2");
+        assert_eq!(answer.header("x-ratelimit-remaining"), left);
+    }
     for answer in [world.list(""), world.send("POST", "/api/user/assistants", r#"{"name":"a"}"#)] {
         assert_eq!((answer.status, answer.text()), (429, r#"{"message":"Too Many Requests"}"#));
         let seconds: u32 = answer.header("retry-after").parse().unwrap();
         assert!((1..=1800).contains(&seconds), "{seconds}");
         assert_eq!(answer.header("ratelimit-policy"), "\"token\";q=2;w=3600");
         assert_eq!(answer.header("ratelimit"), format!("\"token\";r=0;t={seconds}"));
+        assert_eq!(answer.header("x-ratelimit-remaining"), "0");
     }
     let other = world.list_of(&world.other_token, "");
     assert_eq!((other.status, other.maybe_header("retry-after")), (200, None));
-    assert_eq!(world.server.ask("GET", "/healthz", "").status, 200);
+    let nobody = world.server.ask("GET", "/healthz", "");
+    assert_eq!((nobody.status, nobody.maybe_header("ratelimit")), (200, None));
 }

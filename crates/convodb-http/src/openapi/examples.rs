@@ -1,0 +1,81 @@
+//! One story that all examples tell, so that they can be run one after the other: a conversation
+//! that is imported, listed, read, changed and deleted, and the account that it is in.
+
+use serde_json::{Value, json};
+
+/// The conversation.
+pub(super) const CONVERSATION: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+/// The one that is created later.
+pub(super) const CREATED: &str = "01983c5e-4b1a-7000-8000-5a0c1c1e7f10";
+/// The assistant of both.
+pub(super) const ASSISTANT: &str = "a1b2c3d4-5678-40ab-8def-1234567890ab";
+/// The one that is created later.
+pub(super) const NEW_ASSISTANT: &str = "c0ffee00-0000-4000-8000-000000000001";
+
+/// A line of an import or an export, with its messages.
+pub(super) fn line() -> Value {
+    json!({
+        "id": CONVERSATION,
+        "assistant_id": ASSISTANT,
+        "assistant_name": "Support Assistant",
+        "type": "whatsapp",
+        "variables": null,
+        "message_count": 2,
+        "total_cost": 0.0032,
+        "ai_enabled": true,
+        "created_at": "2025-01-25T10:15:00.250Z",
+        "updated_at": "2025-01-25T10:28:45.000Z",
+        "whatsapp_sender": {"name": "Acme Corp Support", "phone": "+14155551234"},
+        "customer": {"name": "John Doe", "phone": "+14155559876"},
+        "messages": [
+            {
+                "role": "user",
+                "content": "Where is my order?",
+                "cost": 0,
+                "created_at": "2025-01-25T10:15:00.250Z",
+            },
+            {
+                "role": "assistant",
+                "content": "One moment.",
+                "function_calls": [{"name": "track", "arguments": {"order": "A-17"}}],
+                "cost": 0.0032,
+                "created_at": "2025-01-25T10:28:45.000Z",
+            },
+        ],
+    })
+}
+
+/// The conversation as lists show it.
+pub(super) fn item() -> Value {
+    let mut item = line();
+    if let Some(fields) = item.as_object_mut() {
+        fields.shift_remove("messages");
+        fields.insert("created_at".to_owned(), json!("2025-01-25 10:15:00"));
+        fields.insert("updated_at".to_owned(), json!("2025-01-25 10:28:45"));
+    }
+    item
+}
+
+/// Its history.
+pub(super) fn history() -> Value {
+    json!([
+        {"role": "user", "content": "Where is my order?", "created_at": "2025-01-25 10:15:00"},
+        {
+            "role": "assistant",
+            "content": "One moment.",
+            "function_calls": [{"name": "track", "arguments": {"order": "A-17"}}],
+            "created_at": "2025-01-25 10:28:45",
+        },
+    ])
+}
+
+/// The fields of an object, in front of those of another.
+pub(super) fn before(first: Value, rest: Value) -> Value {
+    match (first, rest) {
+        (Value::Object(mut first), Value::Object(rest)) => {
+            first.extend(rest);
+            Value::Object(first)
+        }
+        (first, _) => first,
+    }
+}

@@ -1,0 +1,272 @@
+//! The document is what the server does: its examples are sent to one, and its answers are theirs.
+
+use std::collections::BTreeSet;
+
+use convodb::Store;
+use convodb_http::Config;
+use serde_json::{Map, Value};
+
+use crate::client::{Answer, send};
+use crate::world::Server;
+
+/// The story of the examples, in its order: the operations, with the example of the body where
+/// there are several.
+const STORY: [(&str, &str); 22] = [
+    ("importConversations", "example"),
+    ("listConversations", ""),
+    ("readConversation", ""),
+    ("exportConversations", ""),
+    ("readMe", ""),
+    ("listAssistants", ""),
+    ("createConversation", "api"),
+    ("createConversation", "whatsapp"),
+    ("createConversation", "widget"),
+    ("appendMessage", "user"),
+    ("changeConversation", "example"),
+    ("appendMessage", "assistant"),
+    ("disableAi", ""),
+    ("enableAi", ""),
+    ("createAssistant", "example"),
+    ("renameAssistant", "example"),
+    ("deleteConversation", ""),
+    ("readHealth", ""),
+    ("readReadiness", ""),
+    ("readMetrics", ""),
+    ("readOpenApi", ""),
+    ("readDocs", ""),
+];
+
+/// What is another thing each time: only of what kind it is can be told.
+const VOLATILE: [&str; 2] = ["updated_at", "conversation_id"];
+
+struct Told {
+    document: Value,
+    server: Server,
+    token: String,
+}
+
+impl Told {
+    fn new() -> Self {
+        let store = Store::in_memory().unwrap();
+        let since = "2025-01-01".parse().unwrap();
+        let user = store.create_user("Acme".parse().unwrap(), since).unwrap().id;
+        let token = store.create_token(user, since).unwrap();
+        let server = Server::start(&store, Config::default());
+        let document = server.ask("GET", "/openapi.json", "Host: test\r\n");
+        assert_eq!(document.header("content-type"), "application/json");
+        assert_eq!(document.text(), convodb_http::openapi());
+        Self { document: document.json(), server, token }
+    }
+
+    /// Every operation, with its method and its path.
+    fn operations(&self) -> Vec<(String, String, &Value)> {
+        let mut all = Vec::new();
+        for (path, item) in self.document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                all.push((method.to_uppercase(), path.clone(), operation));
+            }
+        }
+        all
+    }
+
+    /// What a reference stands for.
+    fn resolved<'v>(&'v self, value: &'v Value) -> &'v Value {
+        match value["$ref"].as_str() {
+            Some(place) => self.resolved(self.document.pointer(&place[1..]).expect(place)),
+            None => value,
+        }
+    }
+
+    fn ask(&self, method: &str, target: &str, media_type: &str, body: &str) -> Answer {
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\
+             Authorization: Bearer {}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
+            self.token,
+            body.len()
+        );
+        send(self.server.address, &[head.as_bytes(), body.as_bytes()].concat())
+    }
+
+    /// The path with the examples of what stands in it, and the query of the examples.
+    fn target(path: &str, operation: &Value) -> String {
+        let mut target = path.to_owned();
+        let mut query = Vec::new();
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            match (&parameter["in"], parameter["example"].as_str()) {
+                (place, Some(example)) if place == "path" => {
+                    target = target.replace(&format!("{{{name}}}"), example);
+                }
+                (_, Some(example)) => query.push(format!("{name}={example}")),
+                _ => {}
+            }
+        }
+        format!("{target}?{}", query.join("&"))
+    }
+
+    /// Every field of the value is told by the schema.
+    fn tells(&self, schema: &Value, value: &Value, place: &str) {
+        let schema = self.resolved(schema);
+        match value {
+            Value::Object(fields) => {
+                let mut known = Map::new();
+                self.properties(schema, &mut known);
+                // An object of the client's own has none that could be told.
+                for (name, value) in fields.iter().filter(|_| !known.is_empty()) {
+                    let told = known.get(name).unwrap_or_else(|| panic!("{place}.{name}: untold"));
+                    self.tells(told, value, &format!("{place}.{name}"));
+                }
+            }
+            Value::Array(items) => {
+                items.iter().for_each(|item| self.tells(&schema["items"], item, place));
+            }
+            _ => {}
+        }
+    }
+
+    fn properties(&self, schema: &Value, known: &mut Map<String, Value>) {
+        let schema = self.resolved(schema);
+        known.extend(schema["properties"].as_object().cloned().unwrap_or_default());
+        let parts = schema["allOf"].as_array().into_iter().flatten();
+        parts.for_each(|part| self.properties(part, known));
+    }
+}
+
+/// The example of a body under a name, or the only one.
+fn example(content: &Value, name: &str) -> Option<Value> {
+    let named = content["examples"][name]["value"].clone();
+    [named, content["examples"]["example"]["value"].clone(), content["example"].clone()]
+        .into_iter()
+        .find(|value| !value.is_null())
+}
+
+/// The one media type of a content, and what is told of it.
+fn media_type(content: &Value) -> Option<(&String, &Value)> {
+    let mut types = content.as_object()?.iter();
+    let only = types.next();
+    assert!(types.next().is_none());
+    only
+}
+
+#[track_caller]
+fn same(answer: &Value, example: &Value, place: &str) {
+    match (answer, example) {
+        (Value::Object(answer), Value::Object(example)) => {
+            let names: Vec<_> = answer.keys().collect();
+            assert_eq!(names, example.keys().collect::<Vec<_>>(), "{place}");
+            for (name, value) in answer {
+                if VOLATILE.contains(&name.as_str()) {
+                    assert!(value.is_string() && example[name].is_string(), "{place}.{name}");
+                } else {
+                    same(value, &example[name], &format!("{place}.{name}"));
+                }
+            }
+        }
+        (Value::Array(answer), Value::Array(example)) => {
+            assert_eq!(answer.len(), example.len(), "{place}");
+            answer.iter().zip(example).for_each(|(one, other)| same(one, other, place));
+        }
+        _ => assert_eq!(answer, example, "{place}"),
+    }
+}
+
+#[test]
+fn every_example_is_taken_and_every_answer_is_its_example() {
+    let told = Told::new();
+    let operations = told.operations();
+    let mut tried = BTreeSet::new();
+    for (id, body) in STORY {
+        let of_id = |(_, _, operation): &&(String, String, &Value)| operation["operationId"] == id;
+        let (method, path, operation) = operations.iter().find(of_id).expect(id);
+        let sent = media_type(&operation["requestBody"]["content"]);
+        let (sent_type, sent) = sent.map_or(("", String::new()), |(media_type, content)| {
+            let example = example(content, body).expect(id);
+            let text = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
+            (media_type, text)
+        });
+        let answer = told.ask(method, &Told::target(path, operation), sent_type, &sent);
+        assert_eq!(answer.status, 200, "{id} {body}: {}", answer.text());
+        let success = told.resolved(&operation["responses"]["200"]);
+        let (media_type, content) = media_type(&success["content"]).expect(id);
+        assert_eq!(answer.header("content-type"), media_type, "{id}");
+        if media_type == "application/json" {
+            told.tells(&content["schema"], &answer.json(), id);
+        }
+        if let Some(example) = example(content, body) {
+            match example.as_str() {
+                Some(text) => assert_eq!(answer.text(), text, "{id}"),
+                None => same(&answer.json(), &example, id),
+            }
+        }
+        for (name, header) in success["headers"].as_object().unwrap() {
+            let required = told.resolved(header)["required"] == true;
+            assert!(!required || answer.maybe_header(name).is_some(), "{id} has no {name}");
+        }
+        tried.insert((id.to_owned(), body.to_owned()));
+    }
+    // Nothing that is told was left out.
+    for (_, path, operation) in &operations {
+        let id = operation["operationId"].as_str().unwrap();
+        let content = &operation["requestBody"]["content"];
+        let bodies = media_type(content).map(|(_, content)| match &content["examples"] {
+            Value::Object(examples) => examples.keys().cloned().collect(),
+            _ => vec!["example".to_owned()],
+        });
+        for body in bodies.unwrap_or(vec![String::new()]) {
+            assert!(tried.contains(&(id.to_owned(), body.clone())), "{path} {body} was not tried");
+        }
+    }
+}
+
+/// Whoever needs a token is told so, and nobody else.
+#[test]
+fn refusals_are_their_examples() {
+    let told = Told::new();
+    for (method, path, operation) in told.operations() {
+        let refusal = &operation["responses"]["401"];
+        let target = path.replace("{uuid}", "x");
+        let answer = told.server.ask(&method, &target, "Host: test\r\nContent-Length: 0\r\n");
+        assert_eq!(refusal.is_null(), answer.status == 200, "{path}: {}", answer.text());
+        if !refusal.is_null() {
+            let refusal = told.resolved(refusal);
+            let content = &refusal["content"]["application/json"];
+            assert_eq!((answer.status, &answer.json()), (401, &content["example"]), "{path}");
+            told.tells(&content["schema"], &answer.json(), &path);
+        }
+        if !operation["responses"]["404"].is_null() && path.contains("{uuid}") {
+            let answer = told.ask(&method, &target, "application/json", r#"{"name":"A"}"#);
+            let refusal = told.resolved(&operation["responses"]["404"]);
+            let example = &refusal["content"]["application/json"]["example"];
+            assert_eq!((answer.status, &answer.json()), (404, example), "{method} {path}");
+        }
+    }
+}
+
+/// Whatever is referred to is there, and whatever is there is referred to.
+#[test]
+fn references_and_components_agree() {
+    let told = Told::new();
+    let text = convodb_http::openapi();
+    let mut referred = BTreeSet::new();
+    for rest in text.split("\"$ref\":\"#").skip(1) {
+        let place = rest.split('"').next().unwrap();
+        assert!(told.document.pointer(place).is_some(), "{place} is nowhere");
+        referred.insert(place.to_owned());
+    }
+    for kind in ["schemas", "responses", "headers"] {
+        for name in told.document["components"][kind].as_object().unwrap().keys() {
+            // It is told of in words: a line of a body is no body.
+            if name == "ImportedConversation" {
+                continue;
+            }
+            let place = format!("/components/{kind}/{name}");
+            assert!(referred.contains(&place), "{place} is not used");
+        }
+    }
+    let ids: BTreeSet<_> = told
+        .operations()
+        .iter()
+        .map(|(_, _, operation)| operation["operationId"].to_string())
+        .collect();
+    assert_eq!(ids.len(), told.operations().len(), "an operation's id is its own");
+}
