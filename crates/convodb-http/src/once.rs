@@ -26,8 +26,8 @@ impl FromRequestParts<Service> for Once {
         let key = match (keys.next(), keys.next()) {
             (None, _) => None,
             (Some(key), None) => {
-                let key = key.to_str().ok().and_then(|text| text.trim().parse().ok());
-                Some(key.ok_or_else(refused)?)
+                let key = key.to_str().ok().filter(|key| key.bytes().all(|b| b.is_ascii_graphic()));
+                Some(key.and_then(|key| key.parse().ok()).ok_or_else(refused)?)
             }
             _ => return Err(refused()),
         };

@@ -43,9 +43,9 @@ pub(crate) fn group_by(text: &str, request: &mut ReportRequest) -> Result<(), &'
     const RULE: &str =
         "must be some of day, week, month, type and assistant, with commas between them";
     for name in text.split(',') {
-        let found = NAMED.iter().find(|(known, _)| *known == name.trim());
+        let found = NAMED.iter().find(|(known, _)| *known == name);
         match found.map(|(_, grouping)| *grouping).ok_or(RULE)? {
-            Grouping::Period(period) if request.period.is_none_or(|known| known == period) => {
+            Grouping::Period(period) if request.period.is_none() => {
                 request.period = Some(period);
             }
             Grouping::Period(_) => return Err("must have at most one of day, week and month"),

@@ -69,6 +69,7 @@ fn create() -> Endpoint {
                 Body::new("widget", "The least", json!({"assistant_id": 1})),
             ],
         )
+        .once()
         .writes()
         .or(Refusal::AssistantNotFound)
         .answers("Created", created.into(), [Body::new("api", "", answer)])

@@ -19,7 +19,7 @@ use utoipa::openapi::{
 use crate::error::Dialect;
 use crate::openapi::headers;
 use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{Shape, integer};
+use crate::openapi::schema::{Shape, formed, integer};
 
 /// The name of the security scheme.
 pub(super) const BEARER: &str = "bearer";
@@ -86,6 +86,19 @@ impl Endpoint {
         let blank = Extensions::from_iter([("allowEmptyValue", true)]);
         let parameter = parameter.example(example).extensions(Some(blank));
         self.operation = self.operation.parameter(parameter);
+        self.or(Refusal::Invalid)
+    }
+
+    /// It is done once for a key, however often it is sent.
+    pub(super) fn once(mut self) -> Self {
+        // A header is sent with no more than visible ASCII, and without spaces around it.
+        let key = formed(
+            "The same request with the same key is done once, and answered alike for a day; \
+             another request with the key is refused",
+            r"^[!-~]{1,255}$",
+        );
+        let parameter = parameter("Idempotency-Key", ParameterIn::Header, key);
+        self.operation = self.operation.parameter(parameter.required(Required::False));
         self.or(Refusal::Invalid)
     }
 

@@ -36,6 +36,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                     Body::new("assistant", "With all that may be given", said),
                 ],
             )
+            .once()
             .writes()
             .answers("Stored", stored.into(), [Body::new("user", "", answer)]),
     ]

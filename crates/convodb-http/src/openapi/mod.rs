@@ -5,6 +5,7 @@
 //! [`endpoints`]. A test holds that the routes and the document tell of each other.
 
 mod account;
+mod changes;
 mod conversation;
 mod endpoint;
 mod examples;
@@ -15,6 +16,7 @@ mod probes;
 mod refusals;
 mod schema;
 mod shapes;
+mod stats;
 mod transfer;
 
 use std::sync::LazyLock;
@@ -67,6 +69,8 @@ pub(crate) fn json() -> &'static str {
 fn endpoints() -> impl Iterator<Item = Endpoint> {
     let resources = [
         list::endpoints(),
+        changes::endpoints(),
+        stats::endpoints(),
         conversation::endpoints(),
         messages::endpoints(),
         transfer::endpoints(),

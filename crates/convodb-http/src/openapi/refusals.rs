@@ -17,6 +17,7 @@ pub(super) enum Refusal {
     Unauthenticated,
     ConversationNotFound,
     AssistantNotFound,
+    Forgotten,
     TooSlow,
     TooLarge,
     UrlTooLong,
@@ -74,6 +75,7 @@ impl Refusal {
             Refusal::Unauthenticated => ApiError::unauthenticated(),
             Refusal::ConversationNotFound => Error::ConversationNotFound.into(),
             Refusal::AssistantNotFound => Error::AssistantNotFound.into(),
+            Refusal::Forgotten => Error::ChangesForgotten.into(),
             Refusal::TooSlow => ApiError::of(StatusCode::REQUEST_TIMEOUT),
             Refusal::TooLarge => ApiError::of(StatusCode::PAYLOAD_TOO_LARGE),
             Refusal::UrlTooLong => ApiError::of(StatusCode::URI_TOO_LONG),
@@ -104,6 +106,7 @@ impl Refusal {
                  no UUID are refused with the same bytes"
             }
             Refusal::AssistantNotFound => "No such assistant of the caller's",
+            Refusal::Forgotten => "Changes after the cursor are no longer kept",
             Refusal::TooSlow => "The body does not come",
             Refusal::TooLarge => "The body is larger than what is taken",
             Refusal::UrlTooLong => "The URL has more than 8 KiB",

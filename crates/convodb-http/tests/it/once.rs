@@ -69,7 +69,7 @@ fn what_failed_may_be_sent_again() {
 fn a_key_that_is_none_is_refused() {
     let world = World::new();
     let long = "k".repeat(256);
-    for keys in [&[""][..], &[&long], &["a", "a"], &["caf\u{e9}"]] {
+    for keys in [&[""][..], &[&long], &["a", "a"], &["caf\u{e9}"], &["a b"]] {
         let answer = post(&world, &world.token, PLACE, keys, r#"{"assistant_id":1}"#);
         assert_eq!(answer.status, 422, "{keys:?}");
         assert!(answer.json()["errors"]["Idempotency-Key"].is_array());

@@ -127,6 +127,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "openapi/examples",
             "openapi/shapes",
             "openapi/list",
+            "openapi/changes",
+            "openapi/stats",
             "openapi/conversation",
             "openapi/messages",
             "openapi/transfer",
