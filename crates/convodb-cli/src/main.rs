@@ -4,19 +4,37 @@
 //! as data; each verb has its file, and no verb knows another, but for `serve`, which can serve the
 //! `demo`.
 
+mod admin;
+mod admin_socket;
 mod args;
 mod assistant;
+mod backup;
+mod compact;
 mod console;
+mod csv_table;
 mod demo;
+mod erase;
+mod export;
+mod flags;
 mod import;
 mod input;
 mod list;
 mod lookup;
 mod open;
+mod output;
+#[cfg(feature = "parquet")]
+mod parquet_table;
 mod rejects;
+mod restore;
+mod retain;
+mod retention;
 mod serve;
+mod settings;
+mod stats;
+mod supervisor;
 mod table;
 mod token;
+mod upkeep;
 mod user;
 mod verify;
 
@@ -47,15 +65,22 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(io::stdout());
     let code = match verb {
-        Verb::Serve(verb) => serve::run(&verb).map(|()| ExitCode::SUCCESS),
+        Verb::Serve(verb) => serve::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Import(verb) => import::run(&verb, &mut out),
         Verb::User(verb) => user::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Token(verb) => token::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Assistant(verb) => assistant::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::List(verb) => list::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Verify(verb) => verify::run(&verb, &mut out),
+        Verb::Export(verb) => export::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Backup(verb) => backup::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Restore(verb) => restore::run(&verb, &mut out),
+        Verb::Stats(verb) => stats::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Compact(verb) => compact::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Erase(verb) => erase::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Retain(verb) => retain::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
     }?;
     match out.flush() {
         // What was done is done, and its status stands, whoever reads of it.

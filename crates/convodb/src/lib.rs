@@ -32,10 +32,13 @@
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
+mod backup;
 mod bulk;
 mod committer;
+mod compact;
 mod durability;
 mod encoding;
+mod erase;
 mod error;
 mod file;
 mod gathered;
@@ -43,6 +46,7 @@ mod load;
 mod log;
 mod model;
 mod query;
+mod restore;
 mod snapshot;
 mod storage;
 mod store;
@@ -51,11 +55,16 @@ mod testing;
 mod transaction;
 #[cfg(test)]
 mod transaction_tests;
+mod unfinished;
+mod usage;
 mod view;
 mod writer;
 
+pub use crate::backup::{Backup, checksum_path};
 pub use crate::bulk::BulkLoader;
+pub use crate::compact::{Compaction, compact};
 pub use crate::durability::Durability;
+pub use crate::erase::Erased;
 pub use crate::error::{Error, Result};
 pub use crate::gathered::BulkOptions;
 pub use crate::load::BulkReport;
@@ -81,7 +90,9 @@ pub use crate::query::page::{Page, Work};
 pub use crate::query::page_size::PageSize;
 pub use crate::query::report::{Period, Report, ReportRequest, ReportRow, Volume};
 pub use crate::query::request::ListRequest;
+pub use crate::restore::{Checksum, restore};
 pub use crate::snapshot::Snapshot;
 pub use crate::storage::audit::{Audit, Fault};
 pub use crate::store::{Store, StoreOptions};
 pub use crate::transaction::Transaction;
+pub use crate::usage::{TableBytes, Usage};

@@ -1,7 +1,7 @@
 //! The store: one file, one writer, any number of readers.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -74,6 +74,7 @@ pub struct Store {
 struct Inner {
     current: Arc<ArcSwap<View>>,
     writer: Writer,
+    path: Option<PathBuf>,
 }
 
 impl Store {
@@ -126,7 +127,8 @@ impl Store {
         };
         let (committer, current) = Committer::open(database, path, mode)?;
         let writer = Writer::start(committer, options.queue_depth)?;
-        Ok(Self { inner: Arc::new(Inner { current, writer }) })
+        let path = path.map(Path::to_owned);
+        Ok(Self { inner: Arc::new(Inner { current, writer, path }) })
     }
 
     /// Finishes the writes that are queued and closes the file, and tells how that went. All
@@ -153,6 +155,16 @@ impl Store {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.inner.writer.takes_writes()
+    }
+
+    /// Where the store's file is; none for a store in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.inner.path.as_deref()
+    }
+
+    /// Carries all that is in the log into the tables, and the log is gone.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.write_direct(|_, _| Ok(()))
     }
 
     /// The state of the last commit. About 20 ns.

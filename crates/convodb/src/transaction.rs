@@ -19,7 +19,7 @@ use crate::storage::{accounts, index, messages, rows, sequences, totals};
 /// Given to the closure of [`Store::write`](crate::Store::write). When the closure returns an
 /// error, all that it changed is taken back; other writes of the same group are not affected.
 pub struct Transaction<'txn> {
-    tables: &'txn mut Tables,
+    pub(crate) tables: &'txn mut Tables,
     fingerprinter: &'txn Fingerprinter,
     /// A buffer for records.
     record: Vec<u8>,

@@ -7,7 +7,7 @@ use redb::ReadTransaction;
 use crate::encoding::term::Fingerprinter;
 use crate::error::Result;
 use crate::query::cursor::Sealer;
-use crate::storage::meta;
+use crate::storage::meta::{self, Meta};
 use crate::storage::tables::Tables;
 
 /// One committed state. Readers hold it by reference count; a commit puts a new one in its place.
@@ -20,6 +20,8 @@ pub(crate) struct View {
 struct Keys {
     fingerprinter: Fingerprinter,
     sealer: Sealer,
+    /// What they are made from, and all else that the store knows of itself.
+    meta: Meta,
 }
 
 impl View {
@@ -29,6 +31,7 @@ impl View {
         let keys = Keys {
             fingerprinter: Fingerprinter::new(secrets.fingerprints),
             sealer: Sealer::new(secrets.cursors),
+            meta: meta::open(read)?,
         };
         Ok(Self { tables, keys: Arc::new(keys) })
     }
@@ -40,6 +43,11 @@ impl View {
 
     pub(crate) fn fingerprinter(&self) -> &Fingerprinter {
         &self.keys.fingerprinter
+    }
+
+    /// What the store knew of itself when its tables last changed; the tail adds nothing to that.
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.keys.meta
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {

@@ -7,3 +7,4 @@ mod command;
 mod import;
 mod list;
 mod serve;
+mod upkeep;

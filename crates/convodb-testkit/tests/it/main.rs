@@ -5,6 +5,7 @@
 mod contract;
 mod cost;
 mod cursors;
+mod erasure;
 mod history;
 mod live;
 mod tidy;
