@@ -25,7 +25,7 @@ const STEP: u64 = 1 << 8;
 
 /// Exports a list.
 pub(crate) fn run(verb: &Export, out: &mut (dyn Write + Send)) -> Result<()> {
-    let format = verb.format.unwrap_or_else(|| format_of(&verb.path));
+    let format = verb.format.map_or_else(|| format_of(&verb.path), Ok)?;
     if verb.messages && format == ExportFormat::Csv {
         let usage = "--messages: CSV has one line a conversation; export them as jsonl";
         return Err(anyhow!(Usage(usage.to_owned())));
@@ -66,12 +66,17 @@ pub(crate) fn run(verb: &Export, out: &mut (dyn Write + Send)) -> Result<()> {
 }
 
 /// The form that the end of a name tells.
-fn format_of(path: &Path) -> ExportFormat {
+fn format_of(path: &Path) -> Result<ExportFormat> {
     match unpacked_name(path).extension().and_then(|end| end.to_str()) {
-        Some("csv") => ExportFormat::Csv,
+        Some("csv") => Ok(ExportFormat::Csv),
         #[cfg(feature = "parquet")]
-        Some("parquet") => ExportFormat::Parquet,
-        _ => ExportFormat::Jsonl,
+        Some("parquet") => Ok(ExportFormat::Parquet),
+        #[cfg(not(feature = "parquet"))]
+        Some("parquet") => {
+            let usage = "this convodb was built without Parquet (cargo's --features parquet)";
+            Err(anyhow!(Usage(usage.to_owned())))
+        }
+        _ => Ok(ExportFormat::Jsonl),
     }
 }
 
@@ -138,8 +143,12 @@ mod tests {
             ("a.csv.gz", ExportFormat::Csv),
             ("a.CSV", ExportFormat::Jsonl),
             ("-", ExportFormat::Jsonl),
+            #[cfg(feature = "parquet")]
+            ("a.parquet", ExportFormat::Parquet),
         ] {
-            assert_eq!(format_of(Path::new(path)), expected, "{path}");
+            assert_eq!(format_of(Path::new(path)).unwrap(), expected, "{path}");
         }
+        let built = cfg!(feature = "parquet");
+        assert_eq!(format_of(Path::new("a.parquet")).is_ok(), built);
     }
 }
