@@ -335,3 +335,42 @@ fn a_supervisor_is_told() {
     while hear() != "STOPPING=1" {}
     assert!(child.wait().unwrap().success());
 }
+
+/// The file that a compaction is writing, if it has begun.
+fn unfinished(place: &Place) -> Option<std::path::PathBuf> {
+    let name = names(place).into_iter().find(|name| name.starts_with(".s.convodb."))?;
+    Some(place.path(&name))
+}
+
+#[test]
+fn a_compaction_that_is_killed_leaves_a_whole_store() {
+    let place = Place::with_user();
+    let [item, ..] = items();
+    let lines = (0..4000).map(|n| item.replace("7c9e6679", &format!("{n:08x}")) + "\n");
+    let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];
+    place.run_with(import, lines.collect::<String>().as_bytes()).succeeded();
+    let mut left_behind = 0;
+    // From its first page to its last, as far as it gets before it is heard of.
+    for reached in [0, 1, 1 << 17, 1 << 19, 1 << 20, u64::MAX] {
+        let mut child =
+            place.command(["compact", "--db", "s.convodb"]).stderr(Stdio::null()).spawn().unwrap();
+        let far = |path: std::path::PathBuf| fs::metadata(path).is_ok_and(|m| m.len() >= reached);
+        while child.try_wait().unwrap().is_none() {
+            if unfinished(&place).is_some_and(far) {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                break;
+            }
+            std::thread::yield_now();
+        }
+        left_behind += usize::from(unfinished(&place).is_some());
+        let audit = place.run(["verify", "--db", "s.convodb"]).succeeded();
+        assert!(audit.starts_with("conversations          4,000\n"), "{audit}");
+        if let Some(path) = unfinished(&place) {
+            assert!(reached < u64::MAX, "nothing killed the last one: {path:?} is left");
+        }
+    }
+    assert!(left_behind > 0, "no compaction was killed while it wrote");
+    place.run(["compact", "--db", "s.convodb"]).succeeded();
+    assert_eq!(names(&place), ["s.convodb"]);
+}
