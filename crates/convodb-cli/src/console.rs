@@ -5,7 +5,10 @@ use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use convodb::Timestamp;
-use indicatif::ProgressStyle;
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often a bar is told where the work is, in entries.
+const STEP: u64 = 1 << 12;
 
 /// Writes a line to standard error. A person who no longer listens misses it, nothing else fails.
 pub(crate) fn say(line: impl Display) {
@@ -33,11 +36,37 @@ pub(crate) fn grouped(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
 
+/// `1 message`, `258145 messages`.
+pub(crate) fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}
+
 /// The style of a progress bar. The template is ours, so it is right.
 pub(crate) fn progress_style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|error| unreachable!("{template}: {error}"))
         .progress_chars("=> ")
+}
+
+/// A bar for work that goes through entries, and how it is told of them.
+pub(crate) fn entries_bar() -> (ProgressBar, impl FnMut(u64, u64)) {
+    let bar = ProgressBar::new(0).with_style(progress_style(
+        "{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} to go",
+    ));
+    let told = bar.clone();
+    let follow = move |done: u64, of: u64| {
+        if done.is_multiple_of(STEP) || done == of {
+            told.set_length(of);
+            told.set_position(done);
+        }
+    };
+    (bar, follow)
+}
+
+/// A number of bytes as people read it: `538.2 MiB`.
+pub(crate) fn bytes(number: u64) -> String {
+    indicatif::BinaryBytes(number).to_string()
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::args::Import;
-use crate::console::{grouped, now, progress_style, say};
+use crate::console::{counted, grouped, now, progress_style, say};
 use crate::input::{KEPT_BYTES, Line, Lines, MAX_LINE_BYTES, Source, Text};
 use crate::lookup;
 use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing, existing_or_new};
@@ -253,12 +253,6 @@ impl Summary {
 
 fn conversations(count: u64) -> String {
     counted(count, "conversation")
-}
-
-/// `1 message`, `258145 messages`.
-fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 #[cfg(test)]

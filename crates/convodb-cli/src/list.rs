@@ -4,8 +4,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result, anyhow};
 use convodb::{
-    Channel, Contact, ConversationRef, Error, Filter, ListRequest, Page, PageSize, Phone, Snapshot,
-    Text, UserId,
+    Channel, Contact, ConversationRef, Error, ListRequest, Page, PageSize, Snapshot, Text, UserId,
 };
 use convodb_http::item::{AssistantNames, write_item};
 
@@ -51,29 +50,16 @@ pub(crate) fn run(verb: &List, out: &mut dyn Write) -> Result<()> {
 }
 
 fn request(verb: &List, snapshot: &Snapshot, user: UserId) -> Result<ListRequest> {
-    let assistant = verb.assistant.map(|key| lookup::assistant(snapshot, user, key)).transpose()?;
     let cursor = verb.cursor.as_deref().map(|token| snapshot.open_cursor(user, token));
     let whole_pages = verb.all.then_some(PageSize::MAX);
     Ok(ListRequest {
-        filter: Filter {
-            kind: verb.kind,
-            assistant,
-            sender_phone: phone("--sender-phone", verb.sender_phone.as_deref())?,
-            customer_phone: phone("--customer-phone", verb.customer_phone.as_deref())?,
-            external_identifier: verb.external_identifier.clone(),
-        },
-        created_from: verb.from,
-        created_to: verb.to,
+        filter: lookup::filter(snapshot, user, &verb.filters)?,
+        created_from: verb.filters.from,
+        created_to: verb.filters.to,
         order: verb.order.map(Into::into),
         page_size: verb.per_page.or(whole_pages),
         cursor: cursor.transpose().map_err(explain)?,
     })
-}
-
-/// The phone of a flag. What was given is not repeated.
-fn phone(flag: &str, text: Option<&str>) -> Result<Option<Phone>> {
-    let parsed = text.map(str::parse).transpose();
-    parsed.map_err(|error: Error| anyhow!(Usage(format!("{flag}: {error}"))))
 }
 
 /// What is wrong with the command line, told apart from what is wrong with the store.
@@ -174,14 +160,6 @@ fn with(channel: &Channel<&str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_wrong_phone_is_not_repeated() {
-        let error = phone("--customer-phone", Some(&"4915".repeat(20))).unwrap_err();
-        assert_eq!(error.to_string(), "--customer-phone: phone must have 1 to 64 bytes");
-        assert!(error.is::<Usage>());
-        assert_eq!(phone("--customer-phone", None).unwrap(), None);
-    }
 
     #[test]
     fn the_other_end() {

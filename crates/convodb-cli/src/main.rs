@@ -4,10 +4,18 @@
 //! as data; each verb has its file, and no verb knows another, but for `serve`, which can serve the
 //! `demo`.
 
+mod admin;
+mod admin_socket;
 mod args;
 mod assistant;
+mod backup;
+mod compact;
 mod console;
+mod csv_table;
 mod demo;
+mod erase;
+mod export;
+mod flags;
 mod from_api;
 mod import;
 mod input;
@@ -15,10 +23,20 @@ mod list;
 mod lookup;
 mod migrate;
 mod open;
+mod output;
+#[cfg(feature = "parquet")]
+mod parquet_table;
 mod rejects;
+mod restore;
+mod retain;
+mod retention;
 mod serve;
+mod settings;
+mod stats;
+mod supervisor;
 mod table;
 mod token;
+mod upkeep;
 mod user;
 mod verify;
 
@@ -49,9 +67,9 @@ fn main() -> ExitCode {
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let mut out = BufWriter::new(io::stdout().lock());
+    let mut out = BufWriter::new(io::stdout());
     let code = match verb {
-        Verb::Serve(verb) => serve::run(&verb).map(|()| ExitCode::SUCCESS),
+        Verb::Serve(verb) => serve::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Import(verb) if verb.from_api.is_asked_for() => migrate::run(&verb, &mut out),
         Verb::Import(verb) => import::run(&verb, &mut out),
         Verb::User(verb) => user::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
@@ -63,6 +81,13 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
             writeln!(out, "{}", convodb_http::openapi())?;
             Ok(ExitCode::SUCCESS)
         }
+        Verb::Export(verb) => export::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Backup(verb) => backup::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Restore(verb) => restore::run(&verb, &mut out),
+        Verb::Stats(verb) => stats::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Compact(verb) => compact::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Erase(verb) => erase::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Retain(verb) => retain::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
     }?;
     match out.flush() {
         // What was done is done, and its status stands, whoever reads of it.

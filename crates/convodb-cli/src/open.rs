@@ -18,6 +18,8 @@ pub(crate) const LARGE_CACHE_BYTES: usize = 256 << 20;
 pub(crate) enum WhileServed {
     /// The server answers this request.
     Ask(&'static str),
+    /// The server does this, where it was started with a socket for it.
+    Command(&'static str),
     /// Only a stopped server lets go of it.
     Stop,
 }
@@ -57,6 +59,10 @@ fn in_use(path: &Path, served: WhileServed) -> anyhow::Error {
         WhileServed::Ask(request) => {
             format!("stop that process first, or ask the server instead: {request}")
         }
+        WhileServed::Command(command) => format!(
+            "let the server do it: `{command}`, where it was started with --admin-socket SOCKET; \
+             or stop that process first"
+        ),
         WhileServed::Stop => "stop that process first (a server stops on Ctrl-C or SIGTERM), \
                               run this again, then start it again"
             .to_owned(),

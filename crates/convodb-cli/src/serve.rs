@@ -4,7 +4,8 @@
 //! The only verb with a runtime. A first signal lets requests in flight finish, a second one does
 //! not; both ways the store is closed, and its file is whole.
 
-use std::io;
+use std::future::pending;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -14,16 +15,35 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
+#[cfg(unix)]
+use crate::admin_socket::AdminSocket;
 use crate::args::{LogFormat, Serve, Usage};
 use crate::console::{now, say};
 use crate::demo;
 use crate::open::{WhileServed, existing, existing_or_new};
+use crate::retention::{self, Kept};
+use crate::settings::{self, Settings};
+use crate::supervisor;
 
 /// How long work that a second signal left behind may go on.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Serves until a signal.
-pub(crate) fn run(verb: &Serve) -> Result<()> {
+/// Serves until a signal, or prints the settings with which it would.
+pub(crate) fn run(verb: &Serve, out: &mut dyn Write) -> Result<()> {
+    if verb.config.is_none() && !verb.check_config {
+        return serve_until_stopped(verb);
+    }
+    let Settings { serve, listing } = settings::effective(std::env::args_os())?;
+    if !serve.check_config {
+        return serve_until_stopped(&serve);
+    }
+    settings::check_together(&serve)?;
+    filter(&serve.log)?;
+    Ok(out.write_all(listing.as_bytes())?)
+}
+
+fn serve_until_stopped(verb: &Serve) -> Result<()> {
+    settings::check_together(verb)?;
     start_log(&verb.log, verb.log_format)?;
     let runtime = convodb_http::runtime().context("cannot start the server")?;
     // Before the store: who cannot listen needs no data.
@@ -40,12 +60,22 @@ pub(crate) fn run(verb: &Serve) -> Result<()> {
         let user = demo::ensure(&store, now()?)?;
         introduce(&store, user, &base)?;
     }
+    let beside = {
+        let _entered = runtime.enter();
+        beside(&store, verb)?
+    };
     let public = verb.public_url.as_ref().map(|url| format!(", public as {url}"));
     let public = public.unwrap_or_default();
     say(format_args!("listening on {base}{public}; Ctrl-C or SIGTERM stops it"));
     let (public_url, rate_limit) = (verb.public_url.clone(), verb.rate_limit);
     let config = Config { public_url, rate_limit, ..Config::default() };
-    let served = runtime.block_on(serve(store.clone(), listener, config, signals));
+    supervisor::tell_ready();
+    let served = runtime.block_on(async {
+        tokio::select! {
+            served = serve(store.clone(), listener, config, signals) => served,
+            () = beside => Ok(()),
+        }
+    });
     runtime.shutdown_timeout(PATIENCE);
     let closed = store.close().context("the store was not closed cleanly");
     served.context("the server failed")?;
@@ -57,11 +87,43 @@ pub(crate) fn run(verb: &Serve) -> Result<()> {
     Ok(())
 }
 
+/// What goes on beside serving, for ever: the operator's requests, what is not kept longer, the
+/// supervisor.
+fn beside(store: &Store, verb: &Serve) -> Result<impl Future<Output = ()> + use<>> {
+    #[cfg(unix)]
+    let admin = verb.admin_socket.as_deref().map(AdminSocket::bind).transpose()?;
+    #[cfg(not(unix))]
+    if verb.admin_socket.is_some() {
+        bail!(Usage("--admin-socket: this system has no such sockets".to_owned()));
+    }
+    if let Some(directory) = verb.backup_dir.as_deref().filter(|directory| !directory.is_dir()) {
+        bail!("there is no directory {} for backups", directory.display());
+    }
+    let (store, backups) = (store.clone(), verb.backup_dir.clone());
+    let kept = Kept { conversations: verb.keep, changes: verb.keep_changes };
+    Ok(async move {
+        let well = supervisor::keep_telling(store.clone());
+        let kept = retention::keep(store.clone(), kept);
+        let asked = async {
+            #[cfg(unix)]
+            if let Some((_socket, listener)) = admin {
+                let routes = convodb_http::admin_routes(store.clone(), backups);
+                convodb_http::serve_admin(listener, routes, pending()).await;
+            }
+        };
+        tokio::join!(well, kept, asked);
+        pending::<()>().await;
+    })
+}
+
+fn filter(directives: &str) -> Result<EnvFilter> {
+    EnvFilter::try_new(directives)
+        .map_err(|error| anyhow!(Usage(format!("--log {directives}: {error}"))))
+}
+
 fn start_log(directives: &str, format: LogFormat) -> Result<()> {
-    let filter = EnvFilter::try_new(directives)
-        .map_err(|error| anyhow!(Usage(format!("--log {directives}: {error}"))))?;
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(filter(directives)?)
         .with_writer(io::stderr)
         // What cannot be logged because nobody reads it must not end what was to be logged.
         .log_internal_errors(false);
@@ -80,7 +142,6 @@ fn open(verb: &Serve) -> Result<(Store, Option<TempDir>)> {
             Ok((existing_or_new(path, cache_bytes, WhileServed::Stop)?, None))
         }
         Some(path) => Ok((existing(path, cache_bytes, WhileServed::Stop)?, None)),
-        None if !verb.demo => bail!(Usage("--db FILE is needed without --demo".to_owned())),
         None => {
             let prefix = "convodb-demo-";
             let directory = tempfile::Builder::new()
@@ -129,6 +190,7 @@ async fn serve(
 ) -> io::Result<()> {
     let stop = async move {
         first.next().await;
+        supervisor::tell_stopping();
         say("stopping once the requests in flight are done; a second signal stops at once");
     };
     let hurried = async move {
@@ -177,7 +239,7 @@ impl Signals {
     async fn next(&mut self) {
         // Where Ctrl-C cannot be heard, nothing but the end of the process stops it.
         if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
+            pending::<()>().await;
         }
     }
 }

@@ -5,15 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use convodb::{Audit, Fault};
-use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::args::Verify;
-use crate::console::{grouped, progress_style};
+use crate::args::{Json, Verify};
+use crate::console::{entries_bar, grouped};
 use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing};
-
-/// How often the bar is told where the audit is, in entries.
-const STEP: u64 = 1 << 12;
 
 /// What an audit found, as JSON.
 #[derive(Serialize)]
@@ -37,23 +33,20 @@ struct FaultLine {
 pub(crate) fn run(verb: &Verify, out: &mut dyn Write) -> Result<ExitCode> {
     let path = &verb.db.db;
     let store = existing(path, LARGE_CACHE_BYTES, WhileServed::Stop)?;
-    let bar = ProgressBar::new(0).with_style(progress_style(
-        "{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} to go",
-    ));
+    let (bar, follow) = entries_bar();
     let audit = store
         .snapshot()
-        .verify(|done, of| {
-            if done.is_multiple_of(STEP) || done == of {
-                bar.set_length(of);
-                bar.set_position(done);
-            }
-        })
+        .verify(follow)
         .with_context(|| format!("cannot read {}", path.display()))?;
     bar.finish_and_clear();
     store.close()?;
+    tell(&audit, &verb.json, out)
+}
 
-    let write = if verb.json.json { write_json } else { write_summary };
-    write(&audit, out).context("cannot print what was found")?;
+/// Prints what an audit found, and gives the status to exit with.
+pub(crate) fn tell(audit: &Audit, json: &Json, out: &mut dyn Write) -> Result<ExitCode> {
+    let write = if json.json { write_json } else { write_summary };
+    write(audit, out).context("cannot print what was found")?;
     Ok(if audit.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

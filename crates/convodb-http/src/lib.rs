@@ -19,6 +19,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod admin;
 mod auth;
 mod base_url;
 mod bell;
@@ -59,8 +60,13 @@ use crate::base_url::BaseUrl;
 use crate::metrics::Metrics;
 use crate::state::Service;
 
+pub use crate::admin::admin_routes;
+#[cfg(unix)]
+pub use crate::admin::serve_admin;
 pub use crate::base_url::{PublicUrl, PublicUrlError, local_url};
-pub use crate::item::{AssistantNames, Item, ItemError, write_item, write_line};
+pub use crate::item::{
+    AssistantNames, ExportLines, Item, ItemError, Messages, write_item, write_line,
+};
 pub use crate::limits::Limits;
 pub use crate::page::{PageTokens, write_page};
 pub use crate::rate::{RateLimit, RateLimitError};

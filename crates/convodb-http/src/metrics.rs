@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use convodb::Work;
+use convodb::{Usage, Work};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -24,6 +24,9 @@ pub(crate) struct Metrics {
     entries_read: Counter,
     rows_read: Counter,
     connections: Gauge,
+    file_bytes: Gauge,
+    log_bytes: Gauge,
+    table_entries: Family<TableName, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -37,6 +40,11 @@ struct Request {
 struct Route {
     method: &'static str,
     route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TableName {
+    table: &'static str,
 }
 
 /// A method by its name, or `other`: clients can make up as many as they like.
@@ -64,6 +72,9 @@ impl Metrics {
             entries_read: Counter::default(),
             rows_read: Counter::default(),
             connections: Gauge::default(),
+            file_bytes: Gauge::default(),
+            log_bytes: Gauge::default(),
+            table_entries: Family::default(),
         };
         let mut registry = Registry::with_prefix("convodb");
         let requests = "Requests answered, by method, route and status";
@@ -80,8 +91,28 @@ impl Metrics {
         let rows = "Rows read for the entries of an index";
         registry.register("page_rows_read", rows, metrics.rows_read.clone());
         registry.register("connections", "Connections open", metrics.connections.clone());
+        metrics.register_usage(&mut registry);
         metrics.registry = Arc::new(registry);
         metrics
+    }
+
+    fn register_usage(&self, registry: &mut Registry) {
+        let file = "Bytes of the store's file";
+        registry.register_with_unit("store_file", file, Unit::Bytes, self.file_bytes.clone());
+        let log = "Bytes of the log: what is written and not yet in the tables";
+        registry.register_with_unit("store_log", log, Unit::Bytes, self.log_bytes.clone());
+        let entries = "About how many entries each table has";
+        registry.register("store_entries", entries, self.table_entries.clone());
+    }
+
+    /// Notes what the store takes.
+    pub(crate) fn store_takes(&self, usage: &Usage) {
+        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.file_bytes.set(gauge(usage.file_bytes));
+        self.log_bytes.set(gauge(usage.log_bytes));
+        for (table, entries) in &usage.tables {
+            self.table_entries.get_or_create(&TableName { table }).set(gauge(*entries));
+        }
     }
 
     /// Counts an answer. A request that no route takes has none.

@@ -12,6 +12,7 @@ use convodb::{
 
 use crate::error::{FieldError, Result};
 use crate::form::{Form, Plus};
+use crate::item::Messages;
 use crate::numbered::AskedPage;
 use crate::statistics::{self, AskedStats};
 
@@ -163,13 +164,6 @@ pub(crate) fn export_request(
     // Imported again in this order, rows of one millisecond keep theirs.
     let order = request.order.or(Some(Order::Ascending));
     Ok((ListRequest { order, ..request }, messages.unwrap_or(Messages::LeftOut)))
-}
-
-/// Whether conversations are exported with their messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Messages {
-    Included,
-    LeftOut,
 }
 
 const ASSISTANT: &str = "assistant_id";

@@ -2,6 +2,7 @@
 //! the proofs of `tests/it`.
 
 pub mod dataset;
+pub mod erasure;
 pub mod history;
 pub mod oracle;
 pub mod strategies;

@@ -3,6 +3,7 @@
 //! names the field and the rule, never a phone number, a name, a cursor or a token.
 
 use std::io;
+use std::path::PathBuf;
 
 use uuid::Uuid;
 
@@ -74,6 +75,9 @@ pub enum Error {
     /// Another process holds the file.
     #[error("the file is in use by another process")]
     InUse,
+    /// A file stands where one should be made; it was left as it is.
+    #[error("there is a file at {}; it was left as it is", .0.display())]
+    FileExists(PathBuf),
     /// The file is not a convodb store.
     #[error("the file is not a convodb store: {0}")]
     NotAStore(String),

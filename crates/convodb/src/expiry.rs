@@ -91,18 +91,18 @@ fn in_batches(mut write: impl FnMut() -> Result<usize>) -> Result<u64> {
 
 impl Transaction<'_> {
     fn mark_changes(&mut self, user: UserId, now: Timestamp) -> Result<()> {
-        feed::mark(self.tables(), user, now)
+        feed::mark(self.tables, user, now)
     }
 
     fn forget_changes(&mut self, user: UserId, before: Timestamp) -> Result<usize> {
-        let until = feed::last_before(self.tables(), user, before)?;
-        feed::forget(self.tables(), user, until, BATCH)
+        let until = feed::last_before(self.tables, user, before)?;
+        feed::forget(self.tables, user, until, BATCH)
     }
 
     fn forget_answers(&mut self, before: Timestamp) -> Result<usize> {
-        let older = answers::older(&self.tables().answers, before, BATCH)?;
+        let older = answers::older(&self.tables.answers, before, BATCH)?;
         for key in &older {
-            self.tables().answers.remove(*key)?;
+            self.tables.answers.remove(*key)?;
         }
         Ok(older.len())
     }

@@ -51,7 +51,7 @@ pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
     Ok(database)
 }
 
-fn builder(cache_bytes: usize) -> Builder {
+pub(crate) fn builder(cache_bytes: usize) -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(cache_bytes);
     builder
@@ -106,13 +106,18 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 
 /// A new file in the directory that `path` is in, with a name that nobody can foresee.
 fn create_unfinished(disk: &dyn Disk, path: &Path) -> Result<(PathBuf, Box<dyn DiskFile>)> {
+    let unfinished = unfinished_name(disk, path)?;
+    let file = disk.create(&unfinished)?;
+    Ok((unfinished, file))
+}
+
+/// A name that nobody can foresee, in the directory that `path` is in.
+pub(crate) fn unfinished_name(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let mut random = [0; 8];
     disk.fill_random(&mut random)?;
     let random = data_encoding::HEXLOWER.encode(&random);
-    let unfinished = directory_of(path).join(format!(".{name}.{random}.new"));
-    let file = disk.create(&unfinished)?;
-    Ok((unfinished, file))
+    Ok(directory_of(path).join(format!(".{name}.{random}.new")))
 }
 
 /// Whether there is room for `bytes` more beside the store: asked with a file of its own, because a

@@ -33,11 +33,14 @@
 mod readme {}
 
 mod backend;
+mod backup;
 mod bulk;
 mod committer;
+mod compact;
 mod disk;
 mod durability;
 mod encoding;
+mod erase;
 mod error;
 mod expiry;
 mod file;
@@ -48,6 +51,7 @@ mod log;
 mod migration;
 mod model;
 mod query;
+mod restore;
 mod snapshot;
 mod storage;
 mod store;
@@ -58,11 +62,16 @@ mod testing;
 mod transaction;
 #[cfg(test)]
 mod transaction_tests;
+mod unfinished;
+mod usage;
 mod view;
 mod writer;
 
+pub use crate::backup::{Backup, checksum_path};
 pub use crate::bulk::BulkLoader;
+pub use crate::compact::{Compaction, compact};
 pub use crate::durability::Durability;
+pub use crate::erase::Erased;
 pub use crate::error::{Error, Result};
 pub use crate::expiry::{Expired, Keep};
 pub use crate::gathered::BulkOptions;
@@ -93,10 +102,12 @@ pub use crate::query::page::{Page, Work};
 pub use crate::query::page_size::PageSize;
 pub use crate::query::report::{Period, Report, ReportRequest, ReportRow, Volume};
 pub use crate::query::request::ListRequest;
+pub use crate::restore::{Checksum, restore};
 pub use crate::snapshot::Snapshot;
 pub use crate::storage::audit::{Audit, Fault};
 pub use crate::store::{Store, StoreOptions};
 pub use crate::transaction::Transaction;
+pub use crate::usage::{TableBytes, Usage};
 
 /// What a disk is to the engine, so that tests can put a simulated one in its place. No part of
 /// the promise of this crate.

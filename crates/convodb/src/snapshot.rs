@@ -36,6 +36,10 @@ impl Snapshot {
         Self { view }
     }
 
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
     // ---- lists ---------------------------------------------------------------------------------
 
     /// One page of the user's conversations, by any combination of filters, at any depth, for the

@@ -1,7 +1,7 @@
 //! The store: one file, one writer, any number of readers.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 
@@ -93,6 +93,7 @@ pub struct Store {
 struct Inner {
     current: Arc<Current>,
     writer: Writer,
+    path: Option<PathBuf>,
 }
 
 impl Store {
@@ -137,8 +138,8 @@ impl Store {
         options: &StoreOptions,
     ) -> Result<Self> {
         let (path, cache_bytes) = (path.as_ref().to_owned(), options.cache_bytes);
-        let place = Place { disk, path, cache_bytes, check: options.check_on_open };
-        Self::start(Supervisor::open(place, options.mode())?, options)
+        let place = Place { disk, path: path.clone(), cache_bytes, check: options.check_on_open };
+        Self::start(Supervisor::open(place, options.mode())?, Some(path), options)
     }
 
     /// A store in memory, for tests: the same engine, without a file.
@@ -147,13 +148,17 @@ impl Store {
     /// A fault of the system: no randomness, no thread.
     pub fn in_memory() -> Result<Self> {
         let options = StoreOptions::default();
-        Self::start(Supervisor::in_memory(options.cache_bytes, options.mode())?, &options)
+        Self::start(Supervisor::in_memory(options.cache_bytes, options.mode())?, None, &options)
     }
 
-    fn start(supervisor: Supervisor, options: &StoreOptions) -> Result<Self> {
+    fn start(
+        supervisor: Supervisor,
+        path: Option<PathBuf>,
+        options: &StoreOptions,
+    ) -> Result<Self> {
         let current = supervisor.current().clone();
         let writer = Writer::start(supervisor, options.queue_depth)?;
-        Ok(Self { inner: Arc::new(Inner { current, writer }) })
+        Ok(Self { inner: Arc::new(Inner { current, writer, path }) })
     }
 
     /// Finishes the writes that are queued and closes the file, and tells how that went. All
@@ -193,6 +198,16 @@ impl Store {
     #[must_use]
     pub fn state(&self) -> StoreState {
         self.inner.writer.state()
+    }
+
+    /// Where the store's file is; none for a store in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.inner.path.as_deref()
+    }
+
+    /// Carries all that is in the log into the tables, and the log is gone.
+    pub(crate) fn settle(&self) -> Result<()> {
+        self.write_direct(|_, _| Ok(()))
     }
 
     /// The state of the last commit. About 20 ns.

@@ -20,7 +20,7 @@ use crate::storage::{accounts, answers, feed, index, messages, rows, sequences, 
 /// Given to the closure of [`Store::write`](crate::Store::write). When the closure returns an
 /// error, all that it changed is taken back; other writes of the same group are not affected.
 pub struct Transaction<'txn> {
-    tables: &'txn mut Tables,
+    pub(crate) tables: &'txn mut Tables,
     fingerprinter: &'txn Fingerprinter,
     /// A buffer for records.
     record: Vec<u8>,
@@ -29,11 +29,6 @@ pub struct Transaction<'txn> {
 impl<'txn> Transaction<'txn> {
     pub(crate) const fn new(tables: &'txn mut Tables, fingerprinter: &'txn Fingerprinter) -> Self {
         Self { tables, fingerprinter, record: Vec::new() }
-    }
-
-    /// What the write reads and changes.
-    pub(crate) const fn tables(&mut self) -> &mut Tables {
-        self.tables
     }
 
     /// Keeps all that was changed so far.

@@ -8,7 +8,7 @@ use redb::ReadTransaction;
 use crate::encoding::seal::Sealer;
 use crate::encoding::term::Fingerprinter;
 use crate::error::Result;
-use crate::storage::meta;
+use crate::storage::meta::{self, Meta};
 use crate::storage::tables::Tables;
 
 /// One committed state. Readers hold it by reference count; a commit puts a new one in its place.
@@ -21,6 +21,8 @@ pub(crate) struct View {
 struct Keys {
     fingerprinter: Fingerprinter,
     sealer: Sealer,
+    /// What they are made from, and all else that the store knows of itself.
+    meta: Meta,
 }
 
 impl View {
@@ -30,6 +32,7 @@ impl View {
         let keys = Keys {
             fingerprinter: Fingerprinter::new(secrets.fingerprints),
             sealer: Sealer::new(secrets.cursors),
+            meta: meta::open(read)?,
         };
         Ok(Self { tables, keys: Arc::new(keys) })
     }
@@ -41,6 +44,11 @@ impl View {
 
     pub(crate) fn fingerprinter(&self) -> &Fingerprinter {
         &self.keys.fingerprinter
+    }
+
+    /// What the store knew of itself when its tables last changed; the tail adds nothing to that.
+    pub(crate) fn meta(&self) -> &Meta {
+        &self.keys.meta
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {

@@ -8,3 +8,4 @@ mod golden;
 mod import;
 mod list;
 mod serve;
+mod upkeep;

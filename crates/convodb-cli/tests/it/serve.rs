@@ -8,18 +8,18 @@ use std::time::Duration;
 use crate::command::Place;
 
 /// A running server. Killed when a test fails before it has stopped it.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     err: BufReader<ChildStderr>,
     address: String,
-    token: Option<String>,
+    pub(crate) token: Option<String>,
     /// The path and query of each curl line.
     targets: Vec<String>,
 }
 
 impl Server {
     /// Starts a server and reads what it says until it listens.
-    fn start(place: &Place, args: &[&str]) -> Self {
+    pub(crate) fn start(place: &Place, args: &[&str]) -> Self {
         let args = ["serve", "--listen", "127.0.0.1:0"].iter().chain(args);
         let mut child = place.command(args).stderr(Stdio::piped()).spawn().unwrap();
         let err = BufReader::new(child.stderr.take().unwrap());
@@ -45,8 +45,19 @@ impl Server {
         }
     }
 
+    /// The next line that the server says with these words in it.
+    pub(crate) fn hear_until(&mut self, words: &str) -> String {
+        loop {
+            let mut line = String::new();
+            assert_ne!(self.err.read_line(&mut line).unwrap(), 0, "the server ended early");
+            if line.contains(words) {
+                return line;
+            }
+        }
+    }
+
     /// The body of the answer to a GET.
-    fn get(&self, target: &str) -> serde_json::Value {
+    pub(crate) fn get(&self, target: &str) -> serde_json::Value {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let (address, token) = (&self.address, self.token.as_deref().unwrap());
@@ -64,7 +75,7 @@ impl Server {
 
     /// Stops the server as `kill` does, and gives what it said last.
     #[track_caller]
-    fn stop(mut self, signal: &str) -> String {
+    pub(crate) fn stop(mut self, signal: &str) -> String {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
         let mut last = String::new();

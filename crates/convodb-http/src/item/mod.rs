@@ -2,10 +2,12 @@
 
 mod channel;
 mod field;
+mod lines;
 mod names;
 mod read;
 mod write;
 
+pub use self::lines::{ExportLines, Messages};
 pub use self::names::AssistantNames;
 pub use self::read::{Item, ItemError};
 pub use self::write::{write_item, write_line};

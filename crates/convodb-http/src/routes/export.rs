@@ -9,14 +9,13 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
-use convodb::{Conversation, Snapshot, UserId};
 use futures_util::stream;
 
 use crate::auth::Caller;
 use crate::blocking::aside;
 use crate::error::Result;
-use crate::item::{AssistantNames, write_line};
-use crate::params::{self, Messages};
+use crate::item::ExportLines;
+use crate::params;
 use crate::response;
 use crate::state::Service;
 use crate::transfers::Transfer;
@@ -33,11 +32,7 @@ pub(crate) async fn export(
     let query = uri.query().unwrap_or_default();
     let (request, messages) = params::export_request(query, user, &snapshot)?;
     let export = Export {
-        rows: Box::new(snapshot.rows(user, &request)),
-        names: AssistantNames::new(snapshot.clone(), user),
-        snapshot,
-        user,
-        messages,
+        lines: ExportLines::new(snapshot, user, &request, messages),
         _transfer: service.transfer(user)?,
     };
     let pieces = stream::try_unfold(export, |export| aside(move || export.piece()));
@@ -49,11 +44,7 @@ pub(crate) async fn export(
 
 /// An export under way.
 struct Export {
-    rows: Box<dyn Iterator<Item = convodb::Result<Conversation>> + Send>,
-    names: AssistantNames,
-    snapshot: Snapshot,
-    user: UserId,
-    messages: Messages,
+    lines: ExportLines,
     _transfer: Transfer,
 }
 
@@ -62,23 +53,10 @@ impl Export {
     fn piece(mut self) -> convodb::Result<Option<(Bytes, Self)>> {
         let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
         while piece.len() < PIECE_BYTES
-            && let Some(row) = self.rows.next()
-        {
-            row.and_then(|row| self.write(&mut piece, &row)).inspect_err(|error| {
+            && self.lines.next_into(&mut piece).inspect_err(|error| {
                 tracing::error!(cause = %error, "an export was broken off");
-            })?;
-        }
+            })?
+        {}
         Ok((!piece.is_empty()).then(|| (piece.into(), self)))
-    }
-
-    fn write(&mut self, out: &mut Vec<u8>, row: &Conversation) -> convodb::Result<()> {
-        let history = match self.messages {
-            Messages::Included => self.snapshot.history(self.user, row.id)?,
-            Messages::LeftOut => None,
-        };
-        let name = self.names.name(row.assistant)?;
-        write_line(out, &row.borrowed(), name, history.as_deref());
-        out.push(b'\n');
-        Ok(())
     }
 }

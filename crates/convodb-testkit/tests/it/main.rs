@@ -5,6 +5,7 @@
 mod contract;
 mod cost;
 mod cursors;
+mod erasure;
 mod feed;
 mod history;
 mod live;

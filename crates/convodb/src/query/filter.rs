@@ -2,6 +2,7 @@
 
 use crate::encoding::term::{Field, Fingerprinter, Fingerprints};
 use crate::model::channel::ChannelKind;
+use crate::model::conversation::Conversation;
 use crate::model::id::AssistantId;
 use crate::model::text::{ExternalIdentifier, Phone, Text};
 
@@ -32,6 +33,19 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Whether a conversation has all that is asked for.
+    pub(crate) fn admits(&self, row: &Conversation) -> bool {
+        let channel = &row.channel;
+        let wanted = |field, value: Option<&str>| {
+            self.text(field).is_none_or(|wanted| value == Some(wanted))
+        };
+        self.kind.is_none_or(|kind| kind == channel.kind())
+            && self.assistant.is_none_or(|assistant| assistant == row.assistant)
+            && wanted(Field::Sender, channel.sender_phone())
+            && wanted(Field::Customer, channel.customer_phone())
+            && wanted(Field::External, channel.external_identifier())
+    }
+
     /// The text that is asked for in a text field.
     pub(crate) fn text(&self, field: Field) -> Option<&str> {
         match field {

@@ -8,7 +8,7 @@
 //! | `secret.cursors.N` | 32 bytes: the N-th key that seals cursors, N from 1; the highest seals |
 //! | `log` | u64, big-endian: the last group of the log that the tables hold |
 
-use redb::{ReadTransaction, ReadableTable, TableError, WriteTransaction};
+use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
 use crate::encoding::term::Field;
 use crate::error::{Error, Result};
@@ -22,6 +22,9 @@ const LOG_NAME: &[u8] = b"log";
 
 /// A secret of one database.
 pub(crate) type Secret = [u8; 32];
+
+/// What a store knows of itself, as one commit left it.
+pub(crate) type Meta = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// The secrets of a store.
 #[derive(Clone)]
@@ -149,6 +152,21 @@ pub(crate) fn secrets(read: &ReadTransaction) -> Result<Secrets> {
         return Err(missing());
     }
     Ok(Secrets { fingerprints, cursors })
+}
+
+/// What the store knows of itself, to be copied.
+pub(crate) fn open(read: &ReadTransaction) -> Result<Meta> {
+    Ok(read.open_table(META)?)
+}
+
+/// Writes all of `from` into another database: its format, its secrets, its place in the log.
+pub(crate) fn copy(from: &Meta, write: &WriteTransaction) -> Result<()> {
+    let mut table = write.open_table(META)?;
+    for entry in from.iter()? {
+        let (name, value) = entry?;
+        table.insert(name.value(), value.value())?;
+    }
+    Ok(())
 }
 
 /// The last group of the log that the tables hold.

@@ -19,6 +19,7 @@ pub(crate) mod sorted;
 pub(crate) mod sorter;
 pub(crate) mod table;
 pub(crate) mod tables;
+pub(crate) mod tally;
 pub(crate) mod totals;
 pub(crate) mod verify;
 pub(crate) mod verify_accounts;

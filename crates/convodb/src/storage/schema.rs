@@ -49,6 +49,35 @@ pub(crate) mod names {
     pub(crate) const META: &str = "meta";
 }
 
+/// The tables of bytes whose values are no records: they have no checksum of their own.
+const UNSEALED: [&str; 5] = [
+    names::CONVERSATION_IDS,
+    names::USER_NAMES,
+    names::ASSISTANT_NUMBERS,
+    names::SEQUENCES,
+    names::CHANGE_MARKS,
+];
+
+/// Whether the values of a table are records, each with a checksum.
+pub(crate) fn is_sealed(table: &str) -> bool {
+    !UNSEALED.contains(&table) && !INDEX_NAMES.contains(&table)
+}
+
+/// The tables about accounts, and the numbers that theirs has; all others are about conversations.
+const OF_ACCOUNTS: [&str; 6] = [
+    names::USERS,
+    names::USER_NAMES,
+    names::ASSISTANTS,
+    names::ASSISTANT_NUMBERS,
+    names::TOKENS,
+    names::SEQUENCES,
+];
+
+/// Whether a table is about users, assistants and tokens.
+pub(crate) fn is_of_accounts(table: &str) -> bool {
+    OF_ACCOUNTS.contains(&table)
+}
+
 /// A table from a fixed-width key to bytes.
 pub(crate) type BytesTable<K> = TableDefinition<'static, Stored<K>, &'static [u8]>;
 /// A table of keys alone.

@@ -14,10 +14,13 @@ use redb::{
 };
 
 use crate::encoding::key::FixedKey;
+use crate::encoding::record;
 use crate::encoding::stored::Stored;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::model::id::UserId;
 use crate::storage::content::{Content, Found, Newer};
 use crate::storage::recent::Recent;
+use crate::storage::schema;
 use crate::storage::sorted::insert_sorted;
 use crate::storage::walk::{Gap, Travel, Walk};
 
@@ -166,6 +169,28 @@ pub(crate) trait Layer {
     fn thaw(&mut self, read: &ReadTransaction) -> Result<()>;
     /// Writes the tail into the stored table.
     fn store(&self, write: &WriteTransaction) -> Result<()>;
+    /// About how many entries there are.
+    fn count(&self) -> Result<u64>;
+    /// Reads every page of what is stored, and tells what they hold.
+    fn measure(&self) -> Result<Extent>;
+    /// Writes every entry into another database, in key order, after `seen` took it as bytes.
+    /// Records are checked on the way.
+    fn copy(&self, name: &'static str, write: &WriteTransaction, seen: Seen<'_>) -> Result<()>;
+    /// Removes entries whose key begins with the owner's number, at most `limit`, and tells how
+    /// many they were.
+    fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize>;
+}
+
+/// Takes an entry, key and value as they are stored.
+pub(crate) type Seen<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
+
+/// What the pages of a table hold, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Extent {
+    /// Keys and values.
+    pub(crate) content: u64,
+    /// Whole pages.
+    pub(crate) pages: u64,
 }
 
 /// See [`Layer::weigh`].
@@ -274,6 +299,55 @@ impl<K: FixedKey, V: Content> Layer for Table<K, V> {
         let puts = self.recent.iter().filter_map(|(key, newer)| Some(Ok((*key, newer.as_ref()?))));
         insert_sorted(&mut table, puts, |held| V::show(held))
     }
+
+    fn count(&self) -> Result<u64> {
+        self.estimate()
+    }
+
+    fn measure(&self) -> Result<Extent> {
+        let stats = self.stored.stats()?;
+        let (content, of_keys) = (stats.stored_bytes(), stats.metadata_bytes());
+        Ok(Extent { content, pages: content + of_keys + stats.fragmented_bytes() })
+    }
+
+    fn copy(&self, name: &'static str, write: &WriteTransaction, seen: Seen<'_>) -> Result<()> {
+        let mut table = write.open_table(self.definition)?;
+        let sealed = schema::is_sealed(name);
+        let entries = self.iter()?.map(|entry| {
+            let (key, found) = entry?;
+            {
+                let value = found.value();
+                let bytes = V::as_bytes(&value);
+                if sealed {
+                    let damaged = |what| Error::Corrupted { table: name, what };
+                    record::open(&key, bytes.as_ref()).map_err(damaged)?;
+                }
+                seen(key.encode().as_ref(), bytes.as_ref())?;
+            }
+            Ok((key, found))
+        });
+        insert_sorted(&mut table, entries, |found| found.value())
+    }
+
+    fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize> {
+        let number = owner.get().to_be_bytes();
+        let mut first = vec![0; K::WIDTH];
+        first[..number.len()].copy_from_slice(&number);
+        let gap = Gap::Before(K::decode(&first));
+        let mut owned = Vec::new();
+        let mut walk = self.walk(gap, Travel::Up)?;
+        while owned.len() < limit
+            && let Some((key, _)) = walk.step()?
+            && key.encode().as_ref().starts_with(&number)
+        {
+            owned.push(key);
+        }
+        drop(walk);
+        for key in &owned {
+            self.change(*key, None);
+        }
+        Ok(owned.len())
+    }
 }
 
 #[cfg(test)]
@@ -284,7 +358,6 @@ mod tests {
 
     use super::*;
     use crate::encoding::key::NumberKey;
-    use crate::model::id::UserId;
     use crate::storage::schema::ASSISTANT_NUMBERS;
     use crate::storage::tables::{Records, Tables};
     use crate::testing::RawStore;

@@ -13,7 +13,7 @@ use crate::model::id::UserId;
 use crate::storage::names::KnownNames;
 use crate::storage::row_cache::{CachedRows, RowCache};
 use crate::storage::schema;
-use crate::storage::table::{Layer, Table, Weight};
+use crate::storage::table::{Extent, Layer, Table, Weight};
 
 /// A table from a fixed-width key to bytes.
 pub(crate) type Records<K> = Table<K, &'static [u8]>;
@@ -47,6 +47,31 @@ pub(crate) struct Tables {
 const TABLES: usize = 18;
 /// How many of them, the first, format 1 had.
 const TABLES_OF_FORMAT_1: usize = 15;
+
+/// Their names, in the order of [`Tables::layers`].
+const NAMES: [&str; TABLES] = {
+    let [kind, assistant, sender, customer, external] = schema::INDEX_NAMES;
+    [
+        schema::names::CONVERSATIONS,
+        schema::names::CONVERSATION_IDS,
+        kind,
+        assistant,
+        sender,
+        customer,
+        external,
+        schema::names::MESSAGES,
+        schema::names::TOTALS,
+        schema::names::USERS,
+        schema::names::USER_NAMES,
+        schema::names::ASSISTANTS,
+        schema::names::ASSISTANT_NUMBERS,
+        schema::names::TOKENS,
+        schema::names::SEQUENCES,
+        schema::names::CHANGES,
+        schema::names::CHANGE_MARKS,
+        schema::names::ANSWERS,
+    ]
+};
 
 impl Tables {
     /// What is stored, with room for `cache_bytes` of rows that are read more than once.
@@ -196,5 +221,55 @@ impl Tables {
 
     pub(crate) fn store(&mut self, write: &WriteTransaction) -> Result<()> {
         self.layers().into_iter().try_for_each(|layer| layer.store(write))
+    }
+}
+
+/// What is done with a committed state as a whole. Each takes a copy of the tables, which costs
+/// nothing, because their list is the one of those that change.
+impl Tables {
+    /// Each table by name, and about how many entries it has.
+    pub(crate) fn counts(mut self) -> Result<Vec<(&'static str, u64)>> {
+        let named = NAMES.into_iter().zip(self.layers());
+        named.map(|(name, layer)| Ok((name, layer.count()?))).collect()
+    }
+
+    /// Each table by name, and what its pages hold. Reads all of them.
+    pub(crate) fn extents(mut self) -> Result<Vec<(&'static str, Extent)>> {
+        let named = NAMES.into_iter().zip(self.layers());
+        named.map(|(name, layer)| Ok((name, layer.measure()?))).collect()
+    }
+
+    /// Writes every table into another database, which has none; `seen` takes each entry, with
+    /// its table, before it is written.
+    pub(crate) fn copy(
+        mut self,
+        write: &WriteTransaction,
+        mut seen: impl FnMut(&'static str, &[u8], &[u8]) -> Result<()>,
+    ) -> Result<()> {
+        for (name, layer) in NAMES.into_iter().zip(self.layers()) {
+            layer.copy(name, write, &mut |key, value| seen(name, key, value))?;
+        }
+        Ok(())
+    }
+}
+
+/// What goes when a user does.
+impl Tables {
+    /// Removes entries of the owner's, at most `limit` of each table that is not about accounts,
+    /// and tells how many they were. What is left when that is none is [`Tables::remove_account`]'s.
+    pub(crate) fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize> {
+        let named = NAMES.into_iter().zip(self.layers());
+        let of_conversations = named.filter(|(name, _)| !schema::is_of_accounts(name));
+        let removed = of_conversations.map(|(_, layer)| layer.remove_owned(owner, limit));
+        removed.sum()
+    }
+
+    /// Removes the user's account and assistants, and tells how many those were. Tokens and the
+    /// look-up by name have keys that are no user's number, and are not among what is removed.
+    pub(crate) fn remove_account(&mut self, owner: UserId) -> Result<usize> {
+        self.users.remove(owner)?;
+        self.sequences.remove_owned(owner, usize::MAX)?;
+        self.assistant_numbers.remove_owned(owner, usize::MAX)?;
+        self.assistants.remove_owned(owner, usize::MAX)
     }
 }

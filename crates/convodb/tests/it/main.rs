@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backup;
+mod erase;
 mod file;
 mod log;
 mod store;
@@ -17,8 +19,12 @@ struct Owner {
 
 impl Owner {
     fn of(store: &Store) -> Self {
+        Self::of_name(store, "Acme")
+    }
+
+    fn of_name(store: &Store, name: &str) -> Self {
         let at = Timestamp::MIN;
-        let user = store.create_user("Acme".parse().unwrap(), at).unwrap().id;
+        let user = store.create_user(name.parse().unwrap(), at).unwrap().id;
         let assistant = AssistantId::generate(at);
         store.create_assistant(user, assistant, "Bot".parse().unwrap()).unwrap();
         Self { user, assistant }

@@ -1,0 +1,82 @@
+//! The Unix socket on which a server takes the operator's requests: for its own user alone, from the
+//! moment it is there, and gone when the server ends.
+
+#[cfg(unix)]
+pub(crate) use self::unix::AdminSocket;
+
+#[cfg(unix)]
+mod unix {
+    use std::fs::{self, Permissions};
+    use std::io;
+    use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+    use std::os::unix::net::UnixStream;
+    use std::path::{Path, PathBuf};
+
+    use anyhow::{Context, Result, bail};
+    use tokio::net::UnixListener;
+
+    /// See the head of this file.
+    pub(crate) struct AdminSocket {
+        path: PathBuf,
+    }
+
+    impl AdminSocket {
+        /// Listens at `path`, where a server that crashed may have left its socket. Needs a runtime.
+        pub(crate) fn bind(path: &Path) -> Result<(Self, UnixListener)> {
+            Self::try_bind(path)
+                .with_context(|| format!("cannot listen on the admin socket {}", path.display()))
+        }
+
+        fn try_bind(path: &Path) -> Result<(Self, UnixListener)> {
+            match fs::symlink_metadata(path) {
+                Ok(found) if !found.file_type().is_socket() => bail!("a file is there"),
+                Ok(_) if UnixStream::connect(path).is_ok() => bail!("another server does"),
+                _ => {}
+            }
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+            // Made where nobody else gets, and moved to its place when it is nobody else's.
+            let private = tempfile::Builder::new()
+                .prefix(".convodb-")
+                .tempdir_in(parent.unwrap_or(Path::new(".")))?;
+            let made = private.path().join("s");
+            let listener = UnixListener::bind(&made)?;
+            fs::set_permissions(&made, Permissions::from_mode(0o600))?;
+            fs::rename(&made, path)?;
+            Ok((Self { path: path.to_owned() }, listener))
+        }
+    }
+
+    impl Drop for AdminSocket {
+        fn drop(&mut self) {
+            match fs::remove_file(&self.path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    tracing::warn!(cause = %error, "the admin socket is left behind");
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[tokio::test]
+        async fn a_socket_is_private_and_one_that_was_left_is_taken_over() {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("admin");
+            let (socket, listener) = AdminSocket::bind(&path).unwrap();
+            let mode = fs::metadata(&path).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600);
+            assert!(AdminSocket::bind(&path).is_err(), "it is in use");
+            drop(listener);
+            std::mem::forget(socket);
+            let (socket, _listener) = AdminSocket::bind(&path).unwrap();
+            drop(socket);
+            assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+            fs::write(&path, "precious").unwrap();
+            assert!(AdminSocket::bind(&path).is_err());
+            assert_eq!(fs::read_to_string(&path).unwrap(), "precious");
+        }
+    }
+}

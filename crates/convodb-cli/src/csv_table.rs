@@ -1,0 +1,83 @@
+//! Conversations as CSV: a line of columns each, for spreadsheets and other programs. The columns and
+//! their order are documented and only ever added to, at the end.
+
+use std::io::Write;
+
+use anyhow::{Context, Result};
+use convodb::{Contact, ConversationRef, Text, Variables};
+use convodb_http::item::AssistantNames;
+
+/// The header, in order.
+pub(crate) const COLUMNS: [&str; 15] = [
+    "id",
+    "created_at",
+    "updated_at",
+    "type",
+    "assistant_id",
+    "assistant_name",
+    "message_count",
+    "total_cost",
+    "ai_enabled",
+    "external_identifier",
+    "whatsapp_sender_name",
+    "whatsapp_sender_phone",
+    "customer_name",
+    "customer_phone",
+    "variables",
+];
+
+/// Writes a header, and then rows. What is not there is an empty field.
+pub(crate) struct CsvTable<W: Write> {
+    lines: csv::Writer<W>,
+}
+
+impl<W: Write> CsvTable<W> {
+    /// A table with its header.
+    pub(crate) fn new(out: W) -> Result<Self> {
+        let mut lines = csv::Writer::from_writer(out);
+        lines.write_record(COLUMNS).context("cannot write the export")?;
+        Ok(Self { lines })
+    }
+
+    /// Writes a conversation.
+    pub(crate) fn write(
+        &mut self,
+        row: &ConversationRef<'_>,
+        names: &mut AssistantNames,
+    ) -> Result<()> {
+        let (channel, contacts) = (&row.channel, contacts(row));
+        let [sender, customer] = contacts;
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let fields = [
+            row.id.to_string(),
+            row.created_at.to_rfc3339(),
+            row.updated_at.to_rfc3339(),
+            channel.kind().to_string(),
+            row.assistant.to_string(),
+            names.name(row.assistant)?.to_owned(),
+            row.message_count.to_string(),
+            row.total_cost.to_string(),
+            row.ai_enabled.to_string(),
+            text(channel.external_identifier()),
+            text(sender.name.map(Text::get)),
+            text(sender.phone.map(Text::get)),
+            text(customer.name.map(Text::get)),
+            text(customer.phone.map(Text::get)),
+            text(row.variables.map(Variables::get)),
+        ];
+        self.lines.write_record(&fields).context("cannot write the export")
+    }
+
+    /// Ends the table.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.lines.flush().context("cannot write the export")
+    }
+}
+
+/// The sender and the customer of a conversation, where it has them.
+pub(crate) fn contacts<'a>(row: &ConversationRef<'a>) -> [Contact<&'a str>; 2] {
+    match row.channel {
+        convodb::Channel::Whatsapp { sender, customer } => [sender, customer],
+        _ => [Contact::default(), Contact::default()],
+    }
+}
