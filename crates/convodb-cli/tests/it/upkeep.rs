@@ -382,3 +382,19 @@ fn a_compaction_that_is_killed_leaves_a_whole_store() {
     place.run(["compact", "--db", "s.convodb"]).succeeded();
     assert_eq!(names(&place), ["s.convodb"]);
 }
+
+#[test]
+fn the_documented_settings_are_right_and_all_there() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/deploy/convodb.toml");
+    let place = Place::empty();
+    let listing = place.run(["serve", "--config", example, "--check-config"]).succeeded();
+    let text = fs::read_to_string(example).unwrap();
+    for line in listing.lines().map(|line| line.trim_start_matches("# ")) {
+        let name = line.split(' ').next().unwrap();
+        let told = text.lines().any(|line| {
+            let line = line.trim_start_matches("# ");
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(" = "))
+        });
+        assert!(told || name == "demo", "docs/deploy/convodb.toml does not tell of {name}");
+    }
+}
