@@ -66,6 +66,15 @@ prove name *options:
     cargo build --release --locked -p convodb-cli -p convodb-prove
     target/release/convodb-prove {{name}} {{options}}
 
+# Erasure, over and over: no byte of what was erased may be left in any file.
+erasure trials="1000":
+    CONVODB_ERASURE_TRIALS={{trials}} cargo test --release -p convodb-testkit --test it -- erasure
+
+# Export into Parquet files, which no other build has.
+parquet:
+    cargo clippy -p convodb-cli --features parquet --all-targets -- -D warnings
+    cargo test -p convodb-cli --features parquet
+
 # Licences, advisories and sources of the dependencies (needs cargo-deny; by hand, before a release).
 deny:
     cargo deny check

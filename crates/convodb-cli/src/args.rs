@@ -28,7 +28,8 @@ const AFTER_HELP: &str = "\
 Each flag can also be set by the environment variable beside it; the flag wins.
 Results go to standard output, everything else to standard error.
 
-Exit status: 0 done; 1 failed; 2 wrong command line; 3 import rejected some lines.
+Exit status: 0 done; 1 failed, or an audit found something; 2 wrong command line or settings;
+3 import rejected some lines.
 
 A first look: convodb serve --demo";
 

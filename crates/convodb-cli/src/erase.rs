@@ -2,13 +2,15 @@
 
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use convodb::{Erased, ExternalIdentifier, Filter, ListRequest, Snapshot, Store, UserId};
 use indicatif::ProgressBar;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use crate::admin;
 use crate::args::Usage;
 use crate::compact::compact;
 use crate::console::{counted, progress_style, quoted, say};
@@ -16,29 +18,56 @@ use crate::lookup;
 use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing};
 use crate::upkeep::Erase;
 
-/// What was erased, as JSON.
-#[derive(Serialize)]
+/// What was erased, as JSON: what the server answers, too, but for the last.
+#[derive(Debug, Serialize, Deserialize)]
 struct Line {
     conversations: u64,
     assistants: u64,
     tokens: u64,
     /// Whether no byte of it is left in the store's files.
+    #[serde(default)]
     compacted: bool,
 }
 
 /// Erases what the flags name, after asking.
 pub(crate) fn run(verb: &Erase, out: &mut dyn Write) -> Result<()> {
-    let db = &verb.db.db;
     let filter = filter(verb)?;
-    let store = existing(db, LARGE_CACHE_BYTES, WhileServed::Stop)?;
+    let line = match (&verb.admin_socket, &verb.db) {
+        (Some(socket), _) => served(verb, socket)?,
+        (None, Some(db)) => own(verb, db, filter)?,
+        (None, None) => {
+            let usage = "--db FILE is needed, or --admin-socket SOCKET of the server";
+            bail!(Usage(usage.to_owned()));
+        }
+    };
+    tell(verb, &line, out)
+}
+
+fn served(verb: &Erase, socket: &Path) -> Result<Line> {
+    if !verb.yes && !confirmed(verb, None)? {
+        bail!("nothing was erased");
+    }
+    let body = serde_json::json!({
+        "user": verb.owner.user.as_str(),
+        "customer_phone": verb.customer_phone,
+        "external_identifier": verb.external_identifier,
+        "everything": verb.everything,
+    });
+    let answer = admin::ask(socket, "POST", "/admin/erase", &body.to_string())?;
+    serde_json::from_str(&answer).context("the server's answer is not one of an erasure")
+}
+
+fn own(verb: &Erase, db: &Path, filter: Filter) -> Result<Line> {
+    let served = WhileServed::Command("convodb erase --admin-socket SOCKET ...");
+    let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
     let user = lookup::user(&snapshot, &verb.owner.user, db)?;
     let request = ListRequest { filter, ..ListRequest::default() };
     let count = count(&snapshot, user, &request)?;
     drop(snapshot);
     if count == 0 && !verb.everything {
-        say("there is no such conversation; nothing was erased");
-    } else if !verb.yes && !confirmed(verb, count)? {
+        say("there is no such conversation");
+    } else if !verb.yes && !confirmed(verb, Some(count))? {
         bail!("nothing was erased");
     }
     let erased = if verb.everything {
@@ -55,7 +84,8 @@ pub(crate) fn run(verb: &Erase, out: &mut dyn Write) -> Result<()> {
     if !verb.no_compact {
         compact(db)?;
     }
-    tell(verb, &erased, out)
+    let Erased { conversations, assistants, tokens } = erased;
+    Ok(Line { conversations, assistants, tokens, compacted: !verb.no_compact })
 }
 
 fn filter(verb: &Erase) -> Result<Filter> {
@@ -79,9 +109,13 @@ fn count(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> Result<u64
 }
 
 /// Asks at the terminal. A script says --yes.
-fn confirmed(verb: &Erase, count: u64) -> Result<bool> {
+fn confirmed(verb: &Erase, count: Option<u64>) -> Result<bool> {
     let user = &verb.owner.user;
-    let conversations = counted(count, "conversation");
+    let conversations = match count {
+        Some(count) => counted(count, "conversation"),
+        None if verb.everything => "all conversations".to_owned(),
+        None => "conversations".to_owned(),
+    };
     if !io::stdin().is_terminal() {
         let usage = format!(
             "{conversations} of {user} would be erased for good; say --yes where nobody can be asked"
@@ -117,22 +151,20 @@ fn delete(store: &Store, user: UserId, request: &ListRequest, count: u64) -> Res
     deleted.context("cannot erase the conversations; run it again to go on")
 }
 
-fn tell(verb: &Erase, erased: &Erased, out: &mut dyn Write) -> Result<()> {
-    let Erased { conversations, assistants, tokens } = *erased;
+fn tell(verb: &Erase, line: &Line, out: &mut dyn Write) -> Result<()> {
     if verb.json.json {
-        let compacted = !verb.no_compact;
-        let line = Line { conversations, assistants, tokens, compacted };
-        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+        writeln!(out, "{}", serde_json::to_string(line)?)?;
     }
-    let mut what = counted(conversations, "conversation");
+    let mut what = counted(line.conversations, "conversation");
     if verb.everything {
-        let (assistants, tokens) = (counted(assistants, "assistant"), counted(tokens, "token"));
+        let assistants = counted(line.assistants, "assistant");
+        let tokens = counted(line.tokens, "token");
         what = format!("{what}, {assistants}, {tokens} and the user {}", verb.owner.user);
     }
-    let rest = if verb.no_compact {
-        "their bytes are in the file until `convodb compact`"
-    } else {
+    let rest = if line.compacted {
         "no byte is left in the store's files; backups and exports are yours to replace"
+    } else {
+        "the bytes are in the file until `convodb compact`"
     };
     say(format_args!("erased {what}; {rest}"));
     Ok(())

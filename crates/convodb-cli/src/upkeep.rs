@@ -145,6 +145,9 @@ pub(crate) enum ExportFormat {
 /// --everything, also the user's assistants, tokens and account. Then the store is compacted, so that
 /// no byte of it is left in its files. Backups and exports are not touched: they are yours to replace.
 /// What others wrote of a person in other conversations is not found.
+///
+/// A store that is served is erased from by its server, while it goes on: name its socket. The bytes
+/// are then in the file until the server is stopped and `convodb compact` is run.
 #[derive(Debug, Args)]
 #[command(
     group = ArgGroup::new("what").required(true),
@@ -152,8 +155,12 @@ pub(crate) enum ExportFormat {
                   convodb erase --db chats.convodb --user acme --everything"
 )]
 pub(crate) struct Erase {
-    #[command(flatten)]
-    pub(crate) db: Db,
+    /// The store's file, which no server may hold
+    #[arg(long, env = "CONVODB_DB", value_name = "FILE")]
+    pub(crate) db: Option<PathBuf>,
+    /// The socket of the server that holds the store
+    #[arg(long, env = "CONVODB_ADMIN_SOCKET", value_name = "SOCKET")]
+    pub(crate) admin_socket: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) owner: Owner,
     /// All conversations with this customer's phone number

@@ -1,9 +1,10 @@
-//! What only the operator asks: backups of the store that is served, and what it takes. It is served
+//! What only the operator asks: backups of the store that is served, erasures, and what it takes. It is served
 //! apart from all else, on a Unix socket that its owner alone can open, so it needs no token, and
 //! nothing on the network reaches it.
 //!
-//! One backup goes on at a time, into one directory, under a name that is a plain file name.
+//! One backup or erasure goes on at a time; backups go into one directory, under a name that is a plain file name.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,8 +15,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use convodb::{Backup, Error, Store};
+use convodb::{Backup, Erased, Error, Filter, ListRequest, Store};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
@@ -25,6 +27,8 @@ use crate::clock;
 /// A body says a name, at most.
 const MAX_BODY_BYTES: usize = 4096;
 const MAX_NAME_BYTES: usize = 128;
+/// Why there is no turn.
+const BUSY: &str = "another backup or erasure goes on";
 
 /// What its handlers reach.
 #[derive(Clone)]
@@ -32,17 +36,18 @@ struct Admin {
     store: Store,
     /// Where backups go; without it, none is made.
     directory: Option<Arc<Path>>,
-    /// Leave to make a backup: one.
+    /// Leave to make a backup or to erase: one.
     turn: Arc<Semaphore>,
 }
 
-/// The routes of the operator: `POST /admin/backup`, `GET /admin/stats`. They ask for no token, so
-/// they belong on a listener that strangers do not reach: see [`serve_admin`].
+/// The routes of the operator: `POST /admin/backup`, `POST /admin/erase`, `GET /admin/stats`. They
+/// ask for no token, so they belong on a listener that strangers do not reach: see [`serve_admin`].
 pub fn admin_routes(store: Store, backup_directory: Option<PathBuf>) -> Router {
     let directory = backup_directory.map(Arc::from);
     let admin = Admin { store, directory, turn: Arc::new(Semaphore::new(1)) };
     Router::new()
         .route("/admin/backup", post(backup))
+        .route("/admin/erase", post(erase))
         .route("/admin/stats", get(stats))
         .fallback(async || refused(StatusCode::NOT_FOUND, "there is no such request"))
         .with_state(admin)
@@ -58,7 +63,18 @@ fn failed(error: &Error) -> Response {
     refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
-#[derive(Deserialize, Default)]
+/// The body of a request; an empty one asks for nothing in particular.
+async fn body<T: DeserializeOwned>(request: Request) -> Result<T, String> {
+    let body = to_bytes(request.into_body(), MAX_BODY_BYTES).await;
+    let body = body.map_err(|error| error.to_string())?;
+    let asked = if body.is_empty() { b"{}" } else { body.as_ref() };
+    // Where the body is wrong is told, not what stands there.
+    serde_json::from_slice(asked).map_err(|error| {
+        format!("the body is not as it should be, at its character {}", error.column())
+    })
+}
+
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Asked {
     name: Option<String>,
@@ -70,17 +86,13 @@ async fn backup(State(admin): State<Admin>, request: Request) -> Response {
         let message = "the server was started without --backup-dir";
         return refused(StatusCode::CONFLICT, message);
     };
-    let asked = match to_bytes(request.into_body(), MAX_BODY_BYTES).await {
-        Ok(body) if body.is_empty() => Ok(Asked::default()),
-        Ok(body) => serde_json::from_slice(&body).map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
+    let asked = body::<Asked>(request).await;
     let name = match asked.and_then(|asked| named(asked.name)) {
         Ok(name) => name,
         Err(message) => return refused(StatusCode::UNPROCESSABLE_ENTITY, message),
     };
     let Ok(turn) = admin.turn.try_acquire_owned() else {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, "another backup is being made");
+        return refused(StatusCode::SERVICE_UNAVAILABLE, BUSY);
     };
     let (file, snapshot, started) = (directory.join(&name), admin.store.snapshot(), Instant::now());
     let path = file.clone();
@@ -122,6 +134,84 @@ fn named(asked: Option<String>) -> Result<String, String> {
     }
     Err("name must be 1 to 128 letters, digits, dots, dashes and underscores, a dot not first"
         .to_owned())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Erasure {
+    user: String,
+    customer_phone: Option<String>,
+    external_identifier: Option<String>,
+    #[serde(default)]
+    everything: bool,
+}
+
+/// What is to be erased, of which user.
+enum What {
+    Everything,
+    Listed(Box<ListRequest>),
+}
+
+impl Erasure {
+    fn what(&self) -> convodb::Result<Option<What>> {
+        let filter = match (&self.customer_phone, &self.external_identifier, self.everything) {
+            (Some(phone), None, false) => {
+                Filter { customer_phone: Some(phone.parse()?), ..Filter::default() }
+            }
+            (None, Some(identifier), false) => {
+                Filter { external_identifier: Some(identifier.parse()?), ..Filter::default() }
+            }
+            (None, None, true) => return Ok(Some(What::Everything)),
+            _ => return Ok(None),
+        };
+        Ok(Some(What::Listed(Box::new(ListRequest { filter, ..ListRequest::default() }))))
+    }
+}
+
+/// `POST /admin/erase`: answers when all is erased; its bytes stay in the file until it is compacted.
+async fn erase(State(admin): State<Admin>, request: Request) -> Response {
+    let invalid = |message: String| refused(StatusCode::UNPROCESSABLE_ENTITY, message);
+    let asked = match body::<Erasure>(request).await {
+        Ok(asked) => asked,
+        Err(message) => return invalid(message),
+    };
+    let what = match asked.what() {
+        Ok(Some(what)) => what,
+        Ok(None) => {
+            let one = "one of customer_phone, external_identifier and everything must be given";
+            return invalid(one.to_owned());
+        }
+        Err(error) => return invalid(error.to_string()),
+    };
+    let Ok(turn) = admin.turn.try_acquire_owned() else {
+        return refused(StatusCode::SERVICE_UNAVAILABLE, BUSY);
+    };
+    let store = admin.store;
+    let erased = aside(move || {
+        let _turn = turn;
+        let user = store.snapshot().user_by_name(&asked.user.parse()?)?;
+        let user = user.ok_or(Error::UserNotFound)?;
+        match what {
+            What::Everything => store.erase_user(user, |_| {}),
+            What::Listed(request) => {
+                let conversations =
+                    store.delete_all(user, &request, |_| ControlFlow::Continue(()))?;
+                Ok(Erased { conversations, ..Erased::default() })
+            }
+        }
+    });
+    match erased.await {
+        Ok(Erased { conversations, assistants, tokens }) => {
+            tracing::info!(conversations, assistants, tokens, "erased");
+            let body = json!({
+                "conversations": conversations, "assistants": assistants, "tokens": tokens,
+            });
+            Json(body).into_response()
+        }
+        Err(error @ Error::UserNotFound) => refused(StatusCode::NOT_FOUND, error.to_string()),
+        Err(error @ Error::Invalid { .. }) => invalid(error.to_string()),
+        Err(error) => failed(&error),
+    }
 }
 
 /// `GET /admin/stats`: what the store takes, as far as it costs next to nothing to tell.

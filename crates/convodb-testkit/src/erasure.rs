@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
 use std::fs;
+use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
@@ -268,7 +269,11 @@ fn find(directory: &Path, mark: &[u8], ids: &HashSet<[u8; 16]>) -> Result<Found,
     let has_mark = |bytes: &[u8]| bytes.windows(mark.len()).any(|window| window == mark);
     for entry in fs::read_dir(directory).map_err(told)? {
         let entry = entry.map_err(told)?;
-        let bytes = fs::read(entry.path()).map_err(told)?;
+        let bytes = match fs::read(entry.path()) {
+            // A part of the log that a checkpoint removed meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            read => read.map_err(told)?,
+        };
         let has_id = || {
             let mut windows = bytes.windows(16);
             windows.any(|window| window.try_into().is_ok_and(|id: [u8; 16]| ids.contains(&id)))

@@ -66,9 +66,12 @@ impl Snapshot {
         let entries = copy(self.view(), file, progress)?;
         let bytes = std::fs::metadata(unfinished.path())?.len();
         let checksum = checksum_of(unfinished.path())?;
-        // First the checksum: a backup that has its name has a checksum too.
-        write_checksum(path, &checksum)?;
+        // Who has the name has the checksum's too.
         unfinished.finish()?;
+        if let Err(error) = write_checksum(path, &checksum) {
+            std::fs::remove_file(path)?;
+            return Err(error);
+        }
         Ok(Backup { entries, bytes, checksum })
     }
 }

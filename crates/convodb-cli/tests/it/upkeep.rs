@@ -96,13 +96,21 @@ fn a_server_backs_up_what_it_holds_and_tells_what_it_takes() {
     assert!(dated.starts_with(r#"{"file":"backups/convodb-20"#), "{dated}");
     let stats = place.run(["stats", "--admin-socket", "admin", "--json"]).succeeded();
     assert!(stats.contains(r#"{"table":"conversations.v1","entries":4}"#), "{stats}");
+    let erase = ["erase", "--admin-socket", "admin", "--user", "acme", "--yes", "--json"];
+    let gone = ["--external-identifier", "crm-1"];
+    let erased = place.run(erase.into_iter().chain(gone)).succeeded();
+    let expected = "{\"conversations\":1,\"assistants\":0,\"tokens\":0,\"compacted\":false}\n";
+    assert_eq!(erased, expected);
+    let nobody = ["erase", "--admin-socket", "admin", "--user", "bob", "--everything", "--yes"];
+    assert!(place.run(nobody).failed(1).contains("user not found"));
     server.stop("-TERM");
     assert!(!place.path("admin").exists());
+    assert_eq!(listed(&place, "s.convodb").lines().count(), 3);
     let gone = place.run(ask).failed(1);
     assert!(gone.contains("it must run, with --admin-socket"), "{gone}");
 
     place.run(["restore", "backups/one", "--to", "r.convodb"]).succeeded();
-    assert_eq!(listed(&place, "r.convodb"), listed(&place, "s.convodb"));
+    assert_eq!(listed(&place, "r.convodb").lines().count(), 4);
 }
 
 #[test]
@@ -373,4 +381,20 @@ fn a_compaction_that_is_killed_leaves_a_whole_store() {
     assert!(left_behind > 0, "no compaction was killed while it wrote");
     place.run(["compact", "--db", "s.convodb"]).succeeded();
     assert_eq!(names(&place), ["s.convodb"]);
+}
+
+#[test]
+fn the_documented_settings_are_right_and_all_there() {
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/deploy/convodb.toml");
+    let place = Place::empty();
+    let listing = place.run(["serve", "--config", example, "--check-config"]).succeeded();
+    let text = fs::read_to_string(example).unwrap();
+    for line in listing.lines().map(|line| line.trim_start_matches("# ")) {
+        let name = line.split(' ').next().unwrap();
+        let told = text.lines().any(|line| {
+            let line = line.trim_start_matches("# ");
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(" = "))
+        });
+        assert!(told || name == "demo", "docs/deploy/convodb.toml does not tell of {name}");
+    }
 }
