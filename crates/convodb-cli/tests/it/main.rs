@@ -6,4 +6,5 @@ mod accounts;
 mod command;
 mod import;
 mod list;
+mod migrate;
 mod serve;

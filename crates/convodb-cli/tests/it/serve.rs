@@ -8,10 +8,10 @@ use std::time::Duration;
 use crate::command::Place;
 
 /// A running server. Killed when a test fails before it has stopped it.
-struct Server {
+pub(crate) struct Server {
     child: Child,
     err: BufReader<ChildStderr>,
-    address: String,
+    pub(crate) address: String,
     token: Option<String>,
     /// The path and query of each curl line.
     targets: Vec<String>,
@@ -19,7 +19,7 @@ struct Server {
 
 impl Server {
     /// Starts a server and reads what it says until it listens.
-    fn start(place: &Place, args: &[&str]) -> Self {
+    pub(crate) fn start(place: &Place, args: &[&str]) -> Self {
         let args = ["serve", "--listen", "127.0.0.1:0"].iter().chain(args);
         let mut child = place.command(args).stderr(Stdio::piped()).spawn().unwrap();
         let err = BufReader::new(child.stderr.take().unwrap());
@@ -64,7 +64,7 @@ impl Server {
 
     /// Stops the server as `kill` does, and gives what it said last.
     #[track_caller]
-    fn stop(mut self, signal: &str) -> String {
+    pub(crate) fn stop(mut self, signal: &str) -> String {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
         let mut last = String::new();
