@@ -244,6 +244,22 @@ impl AsyncStore {
     /// is there all the time is met exactly once: positions never change, and a cursor is a place
     /// between two. One that is created, deleted or changed meanwhile is met as it is then, if its
     /// place still lies ahead. No snapshot is held between two pages. It holds the store open.
+    ///
+    /// ```
+    /// # use convodb_tokio::{AsyncStore, convodb::*};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let store = AsyncStore::in_memory()?;
+    /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?).await?.id;
+    /// let mut pages = store.live_pages(user, ListRequest::default());
+    /// while let Some(page) = pages.next().await {
+    ///     // Kept after each page, this continues the walk in another process.
+    ///     let place = page?.next().map(|next| store.snapshot().seal_cursor(next));
+    ///     assert_eq!(place, None, "a list of one page");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn live_pages(&self, user: UserId, request: ListRequest) -> Pages {
         Pages::new(View::Live(self.store().clone()), user, request)

@@ -78,6 +78,22 @@ impl AsyncStore {
 
     /// [`Transaction::insert`] as a write of its own, without messages.
     ///
+    /// ```
+    /// # use convodb_tokio::{AsyncStore, convodb::*};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let store = AsyncStore::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let bot = AssistantId::generate(at);
+    /// store.create_assistant(user, bot, "Support".parse()?).await?;
+    /// let id = ConversationId::generate(at);
+    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at)).await?;
+    /// assert!(store.snapshot().get(user, id)?.is_some());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As there and as [`AsyncStore::write`].
     pub async fn insert(&self, user: UserId, conversation: Conversation) -> Result<()> {
@@ -115,6 +131,23 @@ impl AsyncStore {
 
     /// [`Transaction::delete`] as a write of its own.
     ///
+    /// ```
+    /// # use convodb_tokio::{AsyncStore, convodb::*};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let store = AsyncStore::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let bot = AssistantId::generate(at);
+    /// store.create_assistant(user, bot, "Support".parse()?).await?;
+    /// let id = ConversationId::generate(at);
+    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at)).await?;
+    /// store.delete(user, id).await?;
+    /// assert!(store.snapshot().get(user, id)?.is_none());
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As there and as [`AsyncStore::write`].
     pub async fn delete(&self, user: UserId, id: ConversationId) -> Result<()> {
@@ -122,6 +155,23 @@ impl AsyncStore {
     }
 
     /// [`Transaction::append_message`] as a write of its own.
+    ///
+    /// ```
+    /// # use convodb_tokio::{AsyncStore, convodb::*};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let store = AsyncStore::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let bot = AssistantId::generate(at);
+    /// store.create_assistant(user, bot, "Support".parse()?).await?;
+    /// let id = ConversationId::generate(at);
+    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at)).await?;
+    /// let hello = Message::new(Role::User, "Hello!".to_owned(), at)?;
+    /// assert_eq!(store.append_message(user, id, hello).await?, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As there and as [`AsyncStore::write`].
@@ -159,6 +209,21 @@ impl AsyncStore {
 
     /// [`Transaction::rename_assistant`] as a write of its own.
     ///
+    /// ```
+    /// # use convodb_tokio::{AsyncStore, convodb::*};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let store = AsyncStore::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let bot = AssistantId::generate(at);
+    /// store.create_assistant(user, bot, "Support".parse()?).await?;
+    /// store.rename_assistant(user, bot, "Front Desk".parse()?).await?;
+    /// assert_eq!(store.snapshot().assistants(user, 0, 1)?[0].name.as_str(), "Front Desk");
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// As there and as [`AsyncStore::write`].
     pub async fn rename_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
@@ -166,6 +231,23 @@ impl AsyncStore {
     }
 
     /// [`Store::create_token`](convodb::Store::create_token), on a thread for what blocks.
+    ///
+    /// ```
+    /// # use convodb_tokio::{AsyncStore, convodb::*};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let store = AsyncStore::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let bot = AssistantId::generate(at);
+    /// store.create_assistant(user, bot, "Support".parse()?).await?;
+    /// let token = store.create_token(user, at).await?;
+    /// assert_eq!(store.snapshot().authenticate(&token)?, Some(user));
+    /// store.revoke_token(token.clone()).await?;
+    /// assert_eq!(store.snapshot().authenticate(&token)?, None);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// As there.

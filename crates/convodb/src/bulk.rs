@@ -14,6 +14,26 @@ use crate::store::Store;
 use crate::transaction::check_history;
 
 /// Loads many conversations at once. Made by [`Store::bulk_load`].
+///
+/// ```
+/// # use convodb::*;
+/// # let store = Store::in_memory()?;
+/// # let at: Timestamp = "2025-01-25".parse()?;
+/// # let user = store.create_user("Acme".parse()?, at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// let mut load = store.bulk_load(BulkOptions::default());
+/// for n in 0..1000 {
+///     let at = Timestamp::from_millis(at.millis() + n)?;
+///     let mut conversation =
+///         Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
+///     conversation.message_count = 1;
+///     let hello = Message::new(Role::User, "Hello!".to_owned(), at)?;
+///     load.push(user, &conversation, &[hello])?;
+/// }
+/// let report = load.finish(|_, _| {})?;
+/// assert_eq!((report.inserted, report.messages), (1000, 1000));
+/// # Ok::<(), convodb::Error>(())
+/// ```
 pub struct BulkLoader {
     store: Store,
     /// The assistant that was last found to exist.
@@ -22,7 +42,8 @@ pub struct BulkLoader {
 }
 
 impl Store {
-    /// Begins a bulk load, for many times the rate of single inserts and a smaller file.
+    /// Begins a bulk load, for many times the rate of single inserts and a smaller file. [`BulkLoader`]
+    /// shows it.
     #[must_use]
     pub fn bulk_load(&self, options: BulkOptions) -> BulkLoader {
         BulkLoader { store: self.clone(), known: None, gathered: Gathered::new(options) }

@@ -1,6 +1,17 @@
 //! When a write is acknowledged.
 
 /// When a write is acknowledged.
+///
+/// ```
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("import.convodb");
+/// use convodb::{Durability, Store, StoreOptions};
+/// let options = StoreOptions { durability: Durability::Deferred, ..StoreOptions::default() };
+/// let store = Store::open_with(&path, &options)?;
+/// // A load that can be repeated; what makes it durable is closing.
+/// store.close()?;
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// Once it is on disk.

@@ -10,6 +10,19 @@ use uuid::Uuid;
 /// What every call of the engine can fail with.
 ///
 /// Match on the variant to act; print it to tell a person. Messages carry no personal data.
+///
+/// ```
+/// use convodb::{ConversationId, Error, Store, Timestamp, UserId};
+/// let store = Store::in_memory()?;
+/// let id = ConversationId::generate(Timestamp::MIN);
+/// match store.delete(UserId::new(1), id) {
+///     Ok(()) => println!("deleted"),
+///     Err(Error::ConversationNotFound) => println!("there is no such conversation"),
+///     Err(Error::QueueFull) => println!("try again later"),
+///     Err(error) => return Err(error),
+/// }
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

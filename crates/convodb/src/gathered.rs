@@ -13,6 +13,14 @@ use crate::storage::sorter::Sorter;
 use crate::storage::tables::Records;
 
 /// How a bulk load uses the machine.
+///
+/// ```
+/// use convodb::BulkOptions;
+/// let options = BulkOptions { budget_bytes: 64 << 20, ..BulkOptions::default() };
+/// # let store = convodb::Store::in_memory()?;
+/// store.bulk_load(options).finish(|_, _| {})?;
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkOptions {
     /// Memory for sorting, in bytes; 256 MiB by default. What has no room is sorted on disk. Buffers

@@ -1,9 +1,9 @@
 //! An embedded storage and query engine for conversations: the chats of AI assistants over a web
 //! widget, WhatsApp, an API, or tests.
 //!
-//! Every combination of the five documented filters is one index range, so a page costs the same
-//! at any depth and any size. Pages go both ways by cursor; each is one consistent snapshot.
-//! Writes are durable when they return, and concurrent ones share a commit.
+//! A store is one file, opened by one process. It holds users; each has assistants, and conversations
+//! with their messages. What it is for is their list: by any combination of five filters, both ways
+//! from any place, in pages that cost the same at any depth and any size.
 //!
 //! ```
 //! use convodb::*;
@@ -27,6 +27,60 @@
 //! assert!(page.next().is_none());
 //! # Ok::<(), convodb::Error>(())
 //! ```
+//!
+//! # Values
+//!
+//! A [`Conversation`] is held over a [`Channel`], which has what only that channel has: a phone implies
+//! WhatsApp, an [`ExternalIdentifier`] implies the API. Values check themselves when they are made, so
+//! that what is passed on is right: a [`Phone`] has 1 to 64 bytes, [`Variables`] are a JSON object, a
+//! [`Cost`] is a whole number of billionths of a dollar. Texts are kept and compared byte for byte.
+//! The caller gives all times; the engine reads no clock.
+//!
+//! # Writing
+//!
+//! [`Store::insert`], [`Store::update`], [`Store::append_message`] and their like are writes of one
+//! operation. [`Store::write`] runs a closure with a [`Transaction`]: any number of operations, all or
+//! nothing, that see the store as it will be, with no other write in between. Writes of many threads
+//! gather behind one writer and share a commit. [`Store::submit`] does not wait, for callers that must
+//! not, and [`Store::bulk_load`] takes millions of rows at once.
+//!
+//! # Reading
+//!
+//! [`Store::snapshot`] is the state of the last commit, for 20 ns, and never waits for a writer. A
+//! [`Snapshot`] answers [`list`](Snapshot::list), [`rows`](Snapshot::rows), [`get`](Snapshot::get),
+//! [`history`](Snapshot::history) and [`report`](Snapshot::report), all of one moment. A [`Page`] owns
+//! its bytes and can be kept and sent; its rows are borrowed from it.
+//!
+//! # Cursors
+//!
+//! A page has a [`PageCursor`] for each side on which the list goes on. It is a place between two rows,
+//! with all that was asked for: a conversation that is there is never skipped or given twice, whatever
+//! comes and goes beside it. [`Snapshot::seal_cursor`] makes a short token of it that tells a client
+//! nothing and cannot be changed; it never expires.
+//!
+//! # Durability
+//!
+//! A write that returned is on disk, unless [`Durability::Deferred`] was asked for. After a crash the
+//! store opens as it was after the last write that was answered, or one that was about to be.
+//! [`Snapshot::verify`] reads everything and tells what does not hold.
+//!
+//! # Errors
+//!
+//! There is one [`Error`]: what was asked wrongly (nothing was done), what is not there, and faults of
+//! the store never share a variant. Another user's things are not there. Messages and `Debug` texts hold
+//! no phone number, name, token or message.
+//!
+//! # Cost
+//!
+//! A page reads at most [`Work::bound`] entries and rows, ten for each of its size, whatever the
+//! filters, the depth and the data; a warm page takes microseconds. A lone durable insert takes a
+//! fraction of a millisecond, and inserts that come together share it. Reports read counters, not
+//! conversations. What else costs more is told where it is.
+//!
+//! # Beside it
+//!
+//! `convodb-tokio` awaits writes and walks lists as streams; `convodb-http` serves a store in the shape
+//! of the documented conversations API; `convodb-cli` is the command. `examples/` has whole programs.
 
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]

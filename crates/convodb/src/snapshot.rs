@@ -26,6 +26,14 @@ use crate::view::View;
 ///
 /// Whatever is written meanwhile, a snapshot answers the same. Holding one keeps the space of
 /// replaced rows from being used again, so hold it for a walk, not for ever.
+///
+/// ```
+/// # let store = convodb::Store::in_memory()?;
+/// let before = store.snapshot();
+/// store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
+/// assert_eq!((before.users()?.len(), store.snapshot().users()?.len()), (0, 1));
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Snapshot {
     view: Arc<View>,
@@ -88,6 +96,20 @@ impl Snapshot {
     /// Each end reads pages of 100 as it is asked for more.
     ///
     /// Each item is a conversation, or a fault of the store, after which the iterator ends.
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at))?;
+    /// let snapshot = store.snapshot();
+    /// let newest = snapshot.rows(user, &ListRequest::default()).next().expect("there is one")?;
+    /// let oldest = snapshot.rows(user, &ListRequest::default()).next_back().expect("the same")?;
+    /// assert_eq!(newest, oldest);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
     pub fn rows(
         &self,
         user: UserId,
@@ -97,7 +119,8 @@ impl Snapshot {
         Rows { snapshot: self.clone(), walk: Walk::new(user, request.filter.clone(), list) }
     }
 
-    /// The pages of a list from where the request begins, one after the other.
+    /// The pages of a list from where the request begins, one after the other. [`ListRequest`] shows
+    /// it.
     ///
     /// Each item is a page or the error that ended the walk, as of [`Snapshot::list`].
     pub fn pages(
@@ -118,7 +141,7 @@ impl Snapshot {
     }
 
     /// The cursor as a token for a client: at most 98 characters of `[A-Za-z0-9_-]`, from which
-    /// nothing can be read and in which nothing can be changed. About 0.3 us.
+    /// nothing can be read and in which nothing can be changed. About 0.3 us. [`PageCursor`] shows it.
     #[must_use]
     pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
         cursor.seal(self.view.sealer())
@@ -146,6 +169,21 @@ impl Snapshot {
     /// The messages of the user's conversation `id`, in order; `None` where the user has no such
     /// conversation. Three descents, then a step for each message; all of them are in memory at once.
     ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # let id = ConversationId::generate(at);
+    /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at))?;
+    /// store.append_message(user, id, Message::new(Role::User, "Hello!".to_owned(), at)?)?;
+    /// let history = store.snapshot().history(user, id)?.expect("it was inserted");
+    /// assert_eq!(history[0].content(), "Hello!");
+    /// assert!(store.snapshot().history(UserId::new(9), id)?.is_none(), "another user's");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// A fault of the store.
     pub fn history(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
@@ -157,7 +195,7 @@ impl Snapshot {
     }
 
     /// Volumes and costs of the user's conversations by their day of creation, from counters: a step
-    /// for each day, assistant and type that has any.
+    /// for each day, assistant and type that has any. [`ReportRequest`] shows it.
     ///
     /// # Errors
     /// A fault of the store.
@@ -221,6 +259,16 @@ impl Snapshot {
 
     /// The user that an access token acts for; `None` for any text that is no valid token. One
     /// descent.
+    ///
+    /// ```
+    /// # let store = convodb::Store::in_memory()?;
+    /// # let at = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at)?.id;
+    /// let token = store.create_token(user, at)?;
+    /// assert_eq!(store.snapshot().authenticate(&token)?, Some(user));
+    /// assert_eq!(store.snapshot().authenticate("cvdb_guess")?, None);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A fault of the store.

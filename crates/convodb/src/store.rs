@@ -85,6 +85,14 @@ impl Default for StoreOptions {
 ///
 /// Reads go through a [`Snapshot`] and never wait; writes go through one writer, which commits
 /// those that come together as one group, and return once they are durable.
+///
+/// ```
+/// let store = convodb::Store::in_memory()?;
+/// let same = store.clone();
+/// let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
+/// assert_eq!(same.snapshot().user(user.id)?, Some(user), "who writes reads it at once");
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,

@@ -19,6 +19,29 @@ use crate::storage::{accounts, answers, feed, index, messages, rows, sequences, 
 ///
 /// Given to the closure of [`Store::write`](crate::Store::write). When the closure returns an
 /// error, all that it changed is taken back; other writes of the same group are not affected.
+///
+/// ```
+/// # use convodb::*;
+/// # let store = Store::in_memory()?;
+/// # let at: Timestamp = "2025-01-25".parse()?;
+/// # let user = store.create_user("Acme".parse()?, at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// # let id = ConversationId::generate(at);
+/// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at))?;
+/// // Hands a conversation over to a person, once: reading and writing, with nobody in between.
+/// let taken = store.write(move |transaction| {
+///     let found = transaction.get(user, id)?.ok_or(Error::ConversationNotFound)?;
+///     if !found.ai_enabled {
+///         return Ok(false);
+///     }
+///     let note = Message::new(Role::System, "A person took over.".to_owned(), at)?;
+///     transaction.append_message(user, id, &note)?;
+///     transaction.update(user, id, |conversation| conversation.ai_enabled = false)?;
+///     Ok(true)
+/// })?;
+/// assert!(taken);
+/// # Ok::<(), convodb::Error>(())
+/// ```
 pub struct Transaction<'txn> {
     pub(crate) tables: &'txn mut Tables,
     fingerprinter: &'txn Fingerprinter,

@@ -7,5 +7,6 @@ mod command;
 mod golden;
 mod import;
 mod list;
+mod migrate;
 mod serve;
 mod upkeep;

@@ -11,7 +11,7 @@ use crate::command::Place;
 pub(crate) struct Server {
     child: Child,
     err: BufReader<ChildStderr>,
-    address: String,
+    pub(crate) address: String,
     pub(crate) token: Option<String>,
     /// The path and query of each curl line.
     targets: Vec<String>,

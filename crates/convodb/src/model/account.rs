@@ -5,6 +5,13 @@ use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
 
 /// A user: the owner of assistants and conversations.
+///
+/// ```
+/// let store = convodb::Store::in_memory()?;
+/// let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
+/// assert_eq!((user.id.get(), user.name.as_str()), (1, "Acme"));
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct User {
     /// The number that the store gave.
@@ -16,6 +23,17 @@ pub struct User {
 }
 
 /// An assistant of a user.
+///
+/// ```
+/// # use convodb::{AssistantId, Store, Timestamp};
+/// # let store = Store::in_memory()?;
+/// # let at: Timestamp = "2025-01-25".parse()?;
+/// # let user = store.create_user("Acme".parse()?, at)?.id;
+/// let first = store.create_assistant(user, AssistantId::generate(at), "Support".parse()?)?;
+/// let second = store.create_assistant(user, AssistantId::generate(at), "Sales".parse()?)?;
+/// assert_eq!((first.number, second.number), (1, 2));
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assistant {
     /// Its id, unique among its owner's assistants.

@@ -9,6 +9,16 @@ use crate::model::contact::Contact;
 use crate::model::text::{ExternalIdentifier, Text};
 
 /// The channel of a conversation, with what only that channel has.
+///
+/// ```
+/// use convodb::{Channel, ChannelKind, Contact};
+/// let customer = Contact { name: None, phone: Some("+4915112345678".parse()?) };
+/// let channel: Channel = Channel::Whatsapp { sender: Contact::default(), customer };
+/// assert_eq!(channel.kind(), ChannelKind::Whatsapp);
+/// assert_eq!(channel.customer_phone(), Some("+4915112345678"));
+/// assert_eq!(channel.external_identifier(), None);
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Channel<S = String> {
     /// A test of an assistant by its owner.
@@ -102,6 +112,13 @@ impl<S: AsRef<str>> Channel<S> {
 }
 
 /// The API's `type`: which [`Channel`] a conversation is on.
+///
+/// ```
+/// use convodb::ChannelKind;
+/// assert_eq!("whatsapp".parse::<ChannelKind>()?, ChannelKind::Whatsapp);
+/// assert_eq!(ChannelKind::Api.to_string(), "api");
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ChannelKind {
     /// `test`

@@ -4,6 +4,13 @@ use crate::model::text::{Name, Phone};
 
 /// A person or a business number. Either part may be absent: a WhatsApp user known by a user name
 /// has no phone, and a number may have no name.
+///
+/// ```
+/// use convodb::Contact;
+/// let customer = Contact { name: Some("Jo".parse()?), phone: None };
+/// assert_eq!(customer.name.as_ref().map(|name| name.as_str()), Some("Jo"));
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Contact<S = String> {
     /// The display name.

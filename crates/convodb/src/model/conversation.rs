@@ -9,6 +9,16 @@ use crate::model::variables::Variables;
 /// One conversation of an owner with the outside, without its messages.
 ///
 /// `S` is how its texts are held: `String` by default, `&str` in [`ConversationRef`].
+///
+/// ```
+/// use convodb::{AssistantId, Channel, Conversation, ConversationId, Cost, Timestamp};
+/// let at: Timestamp = "2025-01-25 14:30:00".parse()?;
+/// let (id, bot) = (ConversationId::generate(at), AssistantId::generate(at));
+/// let mut conversation = Conversation::new(id, bot, Channel::Widget, at);
+/// conversation.total_cost = "0.0032".parse()?;
+/// assert_eq!((conversation.message_count, conversation.ai_enabled), (0, true));
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conversation<S = String> {
     /// Its id, unique among its owner's.
@@ -32,6 +42,17 @@ pub struct Conversation<S = String> {
 }
 
 /// A conversation whose texts are borrowed from the page or the buffer that it was read into.
+///
+/// ```
+/// # use convodb::{Conversation, ConversationRef};
+/// /// Works on rows of a page without a copy, and on conversations of one's own.
+/// fn is_long(row: &ConversationRef<'_>) -> bool {
+///     row.message_count > 100
+/// }
+/// # fn both(page: &convodb::Page, own: &Conversation) -> bool {
+/// page.rows().any(|row| is_long(&row)) || is_long(&own.borrowed())
+/// # }
+/// ```
 pub type ConversationRef<'a> = Conversation<&'a str>;
 
 impl Conversation {

@@ -141,6 +141,13 @@ fn parse_nanos(text: &str) -> Option<i64> {
 }
 
 /// A sum of costs, exact for any number of conversations a store can hold. Prints as [`Cost`] does.
+///
+/// ```
+/// use convodb::{Cost, CostSum};
+/// let costs: [Cost; 3] = ["0.1".parse()?, "0.2".parse()?, "0.0004".parse()?];
+/// assert_eq!(costs.into_iter().sum::<CostSum>().to_string(), "0.3004");
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CostSum(i128);
 

@@ -12,6 +12,11 @@ use crate::model::timestamp::Timestamp;
 /// A user of the store: the owner of assistants and conversations, and the wall between accounts.
 ///
 /// Numbers are given by the store, from 1, and never given twice.
+///
+/// ```
+/// use convodb::UserId;
+/// assert_eq!(UserId::new(7).to_string(), "7");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UserId(u32);
 
@@ -42,6 +47,16 @@ pub trait IdKind: Copy + 'static {
 }
 
 /// A UUID that names something of an owner's, unique among that owner's things of its kind.
+///
+/// ```
+/// use convodb::{AssistantId, ConversationId, Timestamp};
+/// let id: ConversationId = "7c9e6679-7425-40de-944b-e07fc1f90ae7".parse()?;
+/// assert_eq!(id.to_string(), "7c9e6679-7425-40de-944b-e07fc1f90ae7");
+/// // Another kind of thing may have the same UUID, and is another type.
+/// assert_eq!(AssistantId::new(id.uuid()).uuid(), id.uuid());
+/// assert!("not a uuid".parse::<ConversationId>().is_err());
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id<K> {
     uuid: Uuid,
@@ -79,6 +94,13 @@ impl<K> Id<K> {
 
     /// A fresh id for what begins at `at`: a version 7 UUID (RFC 9562), so that ids made in order
     /// of time lie together in the id table.
+    ///
+    /// ```
+    /// use convodb::{ConversationId, Timestamp};
+    /// let at: Timestamp = "2025-01-25 14:30:00".parse()?;
+    /// assert_ne!(ConversationId::generate(at), ConversationId::generate(at));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
     #[must_use]
     pub fn generate(at: Timestamp) -> Self {
         let (seconds, nanos) = (at.millis() / 1000, (at.millis() % 1000) * 1_000_000);

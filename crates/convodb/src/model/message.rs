@@ -9,6 +9,13 @@ use crate::model::json;
 use crate::model::timestamp::Timestamp;
 
 /// Who says a message.
+///
+/// ```
+/// use convodb::Role;
+/// assert_eq!("assistant".parse::<Role>()?, Role::Assistant);
+/// assert_eq!(Role::ALL.map(Role::as_str), ["user", "assistant", "system"]);
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
     /// `user`: the customer.
@@ -53,6 +60,15 @@ impl FromStr for Role {
 
 /// A message as it was said. Nothing of it is parsed again but `function_calls`, which is checked
 /// to be a JSON array once.
+///
+/// ```
+/// use convodb::{Message, Role};
+/// let message = Message::new(Role::Assistant, "Booked.", "2025-01-25 14:30:00".parse()?)?
+///     .with_function_calls(r#"[{"name": "book"}]"#)?
+///     .with_cost("0.0004".parse()?);
+/// assert_eq!((message.content(), message.cost().nanos()), ("Booked.", 400_000));
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Message<S = String> {
     role: Role,

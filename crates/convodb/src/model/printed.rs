@@ -4,6 +4,12 @@
 use std::fmt;
 
 /// The printed form of a value: at most `N` ASCII bytes, the same that its `Display` writes.
+///
+/// ```
+/// let cost: convodb::Cost = "0.0045".parse()?;
+/// assert_eq!(cost.printed().as_bytes(), b"0.0045");
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Printed<const N: usize> {
     /// The text stands at the end.

@@ -19,6 +19,15 @@ pub trait TextKind: Copy + 'static {
 ///
 /// `S` is how the text is held: `String`, or `&str` in rows that are borrowed from a page. `Debug`
 /// does not show it: these are personal data and must not reach a log.
+///
+/// ```
+/// use convodb::{Name, Phone};
+/// let phone: Phone = "+4915112345678".parse()?;
+/// assert_eq!(phone.as_str(), "+4915112345678");
+/// assert_eq!(format!("{phone:?}"), "phone(..)", "no log shows it");
+/// assert!("".parse::<Name>().is_err());
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<K, S = String> {
     text: S,

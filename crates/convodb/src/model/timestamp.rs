@@ -135,6 +135,15 @@ impl FromStr for Timestamp {
 }
 
 /// A day in UTC, counted from 1970-01-01. Prints and parses as `2025-01-25`.
+///
+/// ```
+/// use convodb::{Day, Timestamp};
+/// let day: Day = "2025-01-26".parse()?;
+/// assert_eq!(day.month_start().to_string(), "2025-01-01");
+/// assert_eq!(day.week_start().to_string(), "2025-01-20", "a Monday");
+/// assert_eq!("2025-01-26 23:59:59".parse::<Timestamp>()?.day(), day);
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Day(u32);
 

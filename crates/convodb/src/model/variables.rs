@@ -8,6 +8,14 @@ use crate::model::json;
 /// The variables of a conversation: one JSON object of at most 64 KiB, as its own text.
 ///
 /// `Debug` does not show them: variables often hold personal data.
+///
+/// ```
+/// use convodb::Variables;
+/// let variables = Variables::new(r#"{"plan": "pro", "seats": 1.50}"#)?;
+/// assert_eq!(variables.as_str(), r#"{"plan": "pro", "seats": 1.50}"#);
+/// assert!(Variables::new("[1]").is_err());
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Variables<S = String>(S);
 

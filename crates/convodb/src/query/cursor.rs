@@ -30,6 +30,32 @@ const ENDPOINT: Endpoint = Endpoint(b"conversations");
 /// A [`Page`](crate::Page) gives its cursors; a [`Snapshot`](crate::Snapshot) seals them into
 /// tokens and opens those. A cursor never expires and grants nothing: each request is still
 /// answered from its own user's rows.
+///
+/// ```
+/// # use convodb::*;
+/// # let store = Store::in_memory()?;
+/// # let at: Timestamp = "2025-01-25".parse()?;
+/// # let user = store.create_user("Acme".parse()?, at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// for _ in 0..20 {
+///     let id = ConversationId::generate(at);
+///     store.insert(user, Conversation::new(id, bot, Channel::Widget, at))?;
+/// }
+/// let snapshot = store.snapshot();
+/// let first = snapshot.list(user, &ListRequest::default())?;
+/// let token = snapshot.seal_cursor(first.next().expect("15 of 20"));
+///
+/// // Later, and elsewhere: the token is all that is needed.
+/// let snapshot = store.snapshot();
+/// let cursor = snapshot.open_cursor(user, &token)?;
+/// let second = snapshot.list(user, &ListRequest::at(cursor))?;
+/// assert_eq!((second.len(), second.next()), (5, None));
+/// let again = snapshot.list(user, &ListRequest::at(*second.prev().expect("it was the second")))?;
+/// assert!(again.rows().eq(first.rows()));
+/// // It is this user's alone.
+/// assert!(matches!(snapshot.open_cursor(UserId::new(9), &token), Err(Error::InvalidCursor)));
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageCursor {
     pub(crate) owner: UserId,

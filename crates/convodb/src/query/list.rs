@@ -10,6 +10,11 @@ use crate::model::timestamp::Timestamp;
 use crate::storage::walk::Travel;
 
 /// The order of a list, by time of creation; conversations of one millisecond in order of arrival.
+///
+/// ```
+/// use convodb::{ListRequest, Order};
+/// let oldest_first = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Order {
     /// Newest first, as in the documented API.

@@ -29,6 +29,22 @@ use crate::storage::tables::Tables;
 ///
 /// It owns its bytes and can be kept and sent; its rows are borrowed from it. `Debug` shows none of
 /// them: rows hold personal data.
+///
+/// ```
+/// # use convodb::*;
+/// # let store = Store::in_memory()?;
+/// # let at: Timestamp = "2025-01-25".parse()?;
+/// # let user = store.create_user("Acme".parse()?, at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at))?;
+/// let page = store.snapshot().list(user, &ListRequest::default())?;
+/// for row in page.rows() {
+///     println!("{} of {}: {} messages", row.id, row.created_at, row.message_count);
+/// }
+/// assert_eq!(page.len(), 1);
+/// assert!(page.next().is_none() && page.prev().is_none(), "all of the list");
+/// # Ok::<(), convodb::Error>(())
+/// ```
 pub struct Page {
     rows: RowBuffer,
     page_size: PageSize,
@@ -38,6 +54,16 @@ pub struct Page {
 }
 
 /// What a page took to read: counts, which unlike times are the same on every machine.
+///
+/// ```
+/// # let store = convodb::Store::in_memory()?;
+/// # let user = convodb::UserId::new(1);
+/// use convodb::{ListRequest, Work};
+/// let page = store.snapshot().list(user, &ListRequest::default())?;
+/// let work = page.work();
+/// assert!(work.entries + work.rows <= Work::bound(page.page_size()));
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Entries of an index, or rows where the rows are the list.

@@ -5,6 +5,14 @@ use std::str::FromStr;
 use crate::error::{Error, Result};
 
 /// The most conversations of one page, 1 to 100; 15 by default, as in the documented API.
+///
+/// ```
+/// use convodb::PageSize;
+/// assert_eq!(PageSize::default().get(), 15);
+/// assert_eq!(PageSize::new(100)?, PageSize::MAX);
+/// assert!("101".parse::<PageSize>().is_err());
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PageSize(u8);
 

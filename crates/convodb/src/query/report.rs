@@ -23,6 +23,23 @@ use crate::storage::tables::Tables;
 use crate::storage::totals;
 
 /// What to count, over which days, in which groups.
+///
+/// ```
+/// # use convodb::*;
+/// # let store = Store::in_memory()?;
+/// # let at: Timestamp = "2025-01-25".parse()?;
+/// # let user = store.create_user("Acme".parse()?, at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at))?;
+/// let january = ReportRequest::new("2025-01-01".parse()?, "2025-02-01".parse()?);
+/// let by_week = ReportRequest { period: Some(Period::Week), by_kind: true, ..january };
+/// let report = store.snapshot().report(user, &by_week)?;
+/// let row = &report.rows[0];
+/// assert_eq!(row.period.map(|day| day.to_string()).as_deref(), Some("2025-01-20"));
+/// assert_eq!((row.kind, row.volume.conversations), (Some(ChannelKind::Widget), 1));
+/// assert_eq!(report.total, row.volume);
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportRequest {
     /// The first day.
@@ -69,6 +86,15 @@ pub enum Period {
 }
 
 /// The answer to a [`ReportRequest`].
+///
+/// ```
+/// # let store = convodb::Store::in_memory()?;
+/// # let user = convodb::UserId::new(1);
+/// let all = convodb::ReportRequest::new("1970-01-01".parse()?, "2109-05-15".parse()?);
+/// let report = store.snapshot().report(user, &all)?;
+/// println!("{} conversations for {} USD", report.total.conversations, report.total.cost);
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// A row for each group that has conversations, in the order period, type, assistant.

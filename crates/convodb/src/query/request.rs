@@ -15,6 +15,24 @@ use crate::query::page_size::PageSize;
 ///
 /// With a cursor, everything else may stay out: the cursor carries the filter, the bounds, the
 /// order and the page size. What is given beside it must agree, but for the page size, which wins.
+///
+/// ```
+/// use convodb::{ChannelKind, Filter, ListRequest, Order, PageSize};
+/// let request = ListRequest {
+///     filter: Filter { kind: Some(ChannelKind::Whatsapp), ..Filter::default() },
+///     created_from: Some("2025-01-01".parse()?),
+///     created_to: Some("2025-02-01".parse()?),
+///     order: Some(Order::Ascending),
+///     page_size: Some(PageSize::new(50)?),
+///     cursor: None,
+/// };
+/// # let store = convodb::Store::in_memory()?;
+/// # let user = convodb::UserId::new(1);
+/// for page in store.snapshot().pages(user, request) {
+///     println!("{} conversations", page?.len());
+/// }
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListRequest {
     /// Which conversations.

@@ -9,6 +9,16 @@ use crate::model::id::UserId;
 const LISTED: usize = 100;
 
 /// What an audit found.
+///
+/// ```
+/// let store = convodb::Store::in_memory()?;
+/// let audit = store.snapshot().verify(|done, of| println!("{done} of {of}"))?;
+/// for fault in &audit.faults {
+///     println!("{fault}");
+/// }
+/// assert!(audit.is_clean());
+/// # Ok::<(), convodb::Error>(())
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audit {
     /// Conversations.
