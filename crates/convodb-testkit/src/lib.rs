@@ -1,5 +1,6 @@
 //! What convodb is tested and measured with: generators, the oracle, and the proofs of `tests/it`.
 
+pub mod crash;
 pub mod dataset;
 pub mod oracle;
 pub mod strategies;

@@ -34,6 +34,7 @@ mod readme {}
 
 mod backend;
 mod bulk;
+mod commit;
 mod committer;
 mod disk;
 mod durability;
@@ -46,6 +47,7 @@ mod load;
 mod log;
 mod model;
 mod query;
+mod room;
 mod snapshot;
 mod storage;
 mod store;

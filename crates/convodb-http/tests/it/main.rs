@@ -7,6 +7,7 @@ mod body;
 mod client;
 mod conversation;
 mod cursors;
+mod fault;
 mod hostile;
 mod limits;
 mod list;
