@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::file::{self, Place};
 use crate::health::Alarm;
 use crate::log::{self, Log, NotAppended};
-use crate::room::{Room, is_disk_full};
+use crate::room::{Room, Way, is_disk_full};
 use crate::storage::meta;
 use crate::storage::tables::Tables;
 use crate::transaction::Transaction;
@@ -198,15 +198,14 @@ impl Committer {
         if weight.changes == 0 {
             return Ok(());
         }
-        self.room.check(weight, self.tail.bytes, self.mode.tail_bytes)?;
-        if weight.removals > 0 || self.log_in_doubt {
-            self.store_tail()
-        } else {
-            self.append()?;
-            self.tail.bytes += weight.bytes;
-            self.tail.since.get_or_insert_with(Instant::now);
-            Ok(())
+        let way = self.room.way(self.place.as_ref(), self.tail.bytes, weight)?;
+        if way == Way::Tables || self.log_in_doubt {
+            return self.store_tail();
         }
+        self.append()?;
+        self.tail.bytes += weight.bytes;
+        self.tail.since.get_or_insert_with(Instant::now);
+        Ok(())
     }
 
     /// Puts the group into the log.
@@ -217,9 +216,6 @@ impl Committer {
             match log.append(group, |out| tables.encode(out)) {
                 Ok(()) => {}
                 Err(NotAppended::TakenBack(error)) => {
-                    if is_disk_full(error.io_kind()) {
-                        self.room.ran_out();
-                    }
                     return Err(Error::GivenUp { kind: error.io_kind(), why: error.to_string() });
                 }
                 Err(NotAppended::InDoubt(error)) => {
@@ -320,9 +316,10 @@ impl Committer {
         if self.checkpoint.as_ref().is_some_and(|running| running.thread.is_finished() || full) {
             self.finish_checkpoint();
         }
-        let old = self.tail.since.is_some_and(|since| since.elapsed() >= TAIL_AGE);
+        let now = Instant::now();
+        let old = self.tail.since.is_some_and(|since| now >= since + TAIL_AGE);
         let due = self.checkpoint.is_none() && !self.alarm.is_raised() && (full || old);
-        if due && self.room.has(self.place.as_ref(), self.tail.bytes) {
+        if due && self.room.admits(self.place.as_ref(), self.tail.bytes) {
             self.begin_checkpoint();
         }
     }

@@ -117,18 +117,6 @@ fn create_unfinished(disk: &dyn Disk, path: &Path) -> Result<(PathBuf, Box<dyn D
     Ok((unfinished, file))
 }
 
-/// Whether there is room for `bytes` more beside the store: asked with a file of its own, because a
-/// failed write into the tables makes them useless until they are opened again.
-pub(crate) fn has_room(place: &Place, bytes: usize) -> bool {
-    let Ok((path, file)) = create_unfinished(&*place.disk, &place.path) else { return false };
-    let chunk = [1; 64 << 10];
-    let write = |at: usize| file.write_all_at(at as u64, &chunk[..chunk.len().min(bytes - at)]);
-    let written = (0..bytes).step_by(chunk.len()).try_for_each(write);
-    let fits = written.and_then(|()| file.sync()).is_ok();
-    drop(file);
-    place.disk.remove(&path).is_ok() && fits
-}
-
 /// Looks into the file without changing it.
 fn check_untouched(disk: &dyn Disk, path: &Path) -> Result<()> {
     let file = disk.open(path, Access::Read)?;

@@ -13,7 +13,7 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use super::fault::{Call, Fault, Fault::Short, Schedule};
-use super::image::{Inode, Luck};
+use super::image::{Inode, Luck, PAGE};
 
 /// See the head of this file. A clone is the same disk.
 #[derive(Clone, Debug)]
@@ -41,6 +41,7 @@ struct State {
     schedule: Option<Schedule>,
     /// How many pages it can hold.
     room: Option<usize>,
+    tells_room: bool,
     trace: Vec<(&'static str, usize, u64, u64)>,
 }
 
@@ -70,6 +71,7 @@ impl CrashDisk {
             off: false,
             schedule: None,
             room: None,
+            tells_room: true,
             trace: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), beside }
@@ -105,10 +107,11 @@ impl CrashDisk {
         self.state().schedule.as_ref().is_some_and(Schedule::has_struck)
     }
 
-    /// Leaves room for so many more pages of 4 KiB.
-    pub fn leave_room(&self, pages: usize) {
+    /// Leaves room for so many more pages of 4 KiB, and tells so when it is asked, or does not.
+    pub fn leave_room(&self, pages: usize, tells: bool) {
         let mut state = self.state();
         state.room = Some(state.used() + pages);
+        state.tells_room = tells;
     }
 
     /// Whether the power is off.
@@ -304,6 +307,14 @@ impl Disk for CrashDisk {
             state.pending_names.clear();
         }
         Ok(())
+    }
+
+    fn room(&self, _: &Path) -> io::Result<u64> {
+        let mut state = self.state();
+        state.call(Call::Look)?;
+        let told = state.room.filter(|_| state.tells_room);
+        let left = told.map(|room| room.saturating_sub(state.used()) * PAGE);
+        Ok(left.map_or(u64::MAX, |bytes| bytes as u64))
     }
 
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {

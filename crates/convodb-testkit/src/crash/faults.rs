@@ -228,8 +228,10 @@ pub fn full_disk(seed: u64) -> Result<Counts, String> {
 fn fill(run: &mut Run) -> Result<(), String> {
     let mut store = run.open()?;
     run.step(&store, &Step::SetUp)?;
-    let pages = run.random.random_range(0..60);
-    run.disk.leave_room(pages);
+    // A store keeps a thousand pages free, if it is told how many there are.
+    let tells = run.random.random_bool(0.5);
+    let pages = run.random.random_range(0..60) + if tells { 1_000 } else { 0 };
+    run.disk.leave_room(pages, tells);
     let mut full = false;
     for step in run.steps.clone().into_iter().cycle().take(200) {
         if matches!(step, Step::Write(_)) {

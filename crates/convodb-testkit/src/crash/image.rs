@@ -11,7 +11,7 @@ use rand::{Rng, RngExt};
 
 /// What a disk writes whole or not at all.
 const SECTOR: usize = 512;
-const PAGE: usize = 4096;
+pub(super) const PAGE: usize = 4096;
 
 /// Bytes, most of which may never have been written: those are zeros.
 #[derive(Clone, Debug, Default)]

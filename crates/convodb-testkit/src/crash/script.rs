@@ -116,11 +116,15 @@ fn channel(random: &mut ChaCha8Rng) -> Channel {
 }
 
 fn message(random: &mut ChaCha8Rng) -> Message {
-    // Now and then more than a page of the file.
-    let length = if random.random_bool(0.1) { 9_000 } else { random.random_range(0..40) };
+    // Now and then more than a page of the file, or so much that the file has to grow.
+    let length = match random.random_range(0..250) {
+        0 => 1_000_000,
+        1..25 => 9_000,
+        _ => random.random_range(0..40),
+    };
     let text = "m".repeat(length);
     let message = Message::new(Role::User, text, time(random));
-    let message = message.unwrap_or_else(|_| unreachable!("9,000 characters are not too long"));
+    let message = message.unwrap_or_else(|_| unreachable!("it is not too long"));
     message.with_cost(Cost::from_nanos(random.random_range(0..1_000)))
 }
 
