@@ -219,9 +219,13 @@ impl From<Error> for ApiError {
             error if is_disk_full(error.io_kind()) => {
                 Self::of(StatusCode::INSUFFICIENT_STORAGE).because(error.to_string())
             }
-            Error::QueueFull | Error::Closed | Error::GivenUp { .. } => {
-                Self::of(StatusCode::SERVICE_UNAVAILABLE).because(error.to_string())
-            }
+            // After a fault of the disk the store opens its files again; what was not done can be
+            // tried again.
+            Error::QueueFull
+            | Error::Closed
+            | Error::GivenUp { .. }
+            | Error::SnapshotLost
+            | Error::Io(_) => Self::of(StatusCode::SERVICE_UNAVAILABLE).because(error.to_string()),
             error => Self::fault(error.to_string()),
         }
     }
@@ -313,6 +317,8 @@ mod tests {
         check(&from(Error::ChangesForgotten), Dialect::Plain, 410, &gone);
         check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);
         check(&from(Error::Closed), Dialect::Plain, 503, unavailable);
+        check(&from(Error::SnapshotLost), Dialect::Plain, 503, unavailable);
+        check(&from(Error::Io(io::Error::other("EIO"))), Dialect::Plain, 503, unavailable);
         let full = io::ErrorKind::StorageFull;
         let disk_full = r#"{"message":"Insufficient Storage"}"#;
         check(&from(Error::Io(io::Error::from(full))), Dialect::Plain, 507, disk_full);

@@ -1,6 +1,7 @@
 //! What convodb is tested and measured with: generators, the oracle, histories of both, and
 //! the proofs of `tests/it`.
 
+pub mod crash;
 pub mod dataset;
 pub mod erasure;
 pub mod history;

@@ -10,19 +10,20 @@
 //! A fault raises the alarm, after which a committer does nothing more: what it leaves behind is
 //! told by [`Committer::abandon`], and another one goes on from there.
 
-use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
+use crate::commit::{begin, store};
 use crate::durability::{CommitMode, Durability};
 use crate::error::{Error, Result};
 use crate::file::{self, Place};
 use crate::health::Alarm;
 use crate::log::{self, Log, NotAppended};
 use crate::migration;
+use crate::room::{Room, Way, is_disk_full};
 use crate::storage::meta;
 use crate::storage::tables::Tables;
 use crate::transaction::Transaction;
@@ -32,12 +33,6 @@ use crate::view::{Current, View};
 const TAIL_AGE: Duration = Duration::from_secs(1);
 /// How often a checkpoint is asked whether it is done.
 const ASK_EVERY: Duration = Duration::from_millis(10);
-
-/// After a checkpoint that the disk had no room for, how long until it is asked again.
-const ASK_FOR_ROOM_EVERY: Duration = Duration::from_millis(500);
-/// Room for the tables beside the tail, before a checkpoint is tried again: a leaf and the branches
-/// above it for each of a few hundred entries.
-const ROOM_BYTES: usize = 1 << 20;
 
 /// See the head of this file.
 pub(crate) struct Committer {
@@ -50,25 +45,24 @@ pub(crate) struct Committer {
     /// None for a store in memory, or whose commits are deferred.
     log: Option<Log>,
     mode: CommitMode,
-    /// The last group that was given a number.
+    /// The last group.
     group: u64,
-    /// The last group that was committed.
-    committed: u64,
     /// What was put since the last checkpoint began.
     tail: Tail,
     checkpoint: Option<Checkpoint>,
     /// The end of the log is not to be trusted: the next group goes into the tables.
     log_in_doubt: bool,
-    /// When the disk, which was full, is asked for room again.
-    ask_for_room: Option<Instant>,
+    room: Room,
 }
 
-/// What a committer that met a fault knows, and what is on disk does not tell.
+/// What a committer that met a fault leaves behind for the next one.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Remains {
-    group: u64,
-    committed: u64,
+    /// A record that was not acknowledged may be in the log, or not.
     log_in_doubt: bool,
+    /// The last group; the record may have its number.
+    group: u64,
+    /// The fault was that the disk had no room.
     disk_full: bool,
 }
 
@@ -109,8 +103,8 @@ impl Committer {
     }
 
     /// Goes on after a fault, for the same readers, from what is on disk and what the committer
-    /// that met it left behind. If the end of the log is in doubt, the tables have all of it before
-    /// this returns.
+    /// that met it left behind. Where the end of the log is in doubt, the system may show a record
+    /// that the disk does not have: then the tables have it before anyone sees it.
     pub(crate) fn reopen(
         place: &Place,
         mode: CommitMode,
@@ -118,62 +112,59 @@ impl Committer {
         current: Arc<Current>,
         remains: Remains,
     ) -> Result<Self> {
-        let database = file::open(place, &alarm)?;
         let mut committer =
-            Self::start(database, Some(place), mode, alarm, Some((current, remains)))?;
+            Self::start(file::open(place, &alarm)?, Some(place), mode, alarm, Some(current))?;
         if remains.disk_full {
-            committer.ask_for_room = Some(Instant::now() + ASK_FOR_ROOM_EVERY);
+            committer.room.ran_out();
         }
         if mode.durability == Durability::Deferred {
             (committer.log, committer.mode) = (None, mode);
-        } else if committer.log_in_doubt {
+        }
+        if remains.log_in_doubt {
+            committer.log_in_doubt = true;
+            committer.group = committer.group.max(remains.group);
             committer.store_tail()?;
+        } else {
+            committer
+                .publish(View::open(&committer.database.begin_read()?, committer.tables.clone())?);
         }
         Ok(committer)
     }
 
+    /// With the readers of `current`, who see what they saw, or with none yet.
     fn start(
         database: Database,
         place: Option<&Place>,
         mode: CommitMode,
         alarm: Arc<Alarm>,
-        before: Option<(Arc<Current>, Remains)>,
+        current: Option<Arc<Current>>,
     ) -> Result<Self> {
         let read = database.begin_read()?;
         let mut tables = Tables::open(&read, mode.row_cache_bytes)?;
         let stored = meta::log_group(&read)?;
         let seed = meta::secrets(&read)?.log_seed();
-        let remains = before.as_ref().map(|(_, remains)| *remains);
-        let (group, bytes) = match place {
-            Some(place) => replay(place, seed, stored, remains, &mut tables)?,
-            None => (stored, 0),
-        };
+        let (mut group, mut tail) = (stored, Tail::default());
+        if let Some(Place { disk, path, .. }) = place {
+            group = log::read(&**disk, path, seed, stored, |record| {
+                tail.bytes += record.len();
+                tail.since.get_or_insert_with(Instant::now);
+                tables.replay(record)
+            })?;
+        }
         let view = View::open(&read, tables.clone())?;
-        let current = match before {
-            Some((current, _)) => {
-                current.show(view);
-                current
-            }
-            None => Arc::new(Current::new(view)),
-        };
-        let since = (group != stored).then(Instant::now);
         Ok(Self {
             database: Arc::new(database),
             tables,
-            current,
+            current: current.unwrap_or_else(|| Arc::new(Current::new(view))),
             log: place.map(|place| Log::new(place.disk.clone(), place.path.clone(), seed)),
             place: place.cloned(),
             alarm,
             mode: CommitMode { durability: Durability::Immediate, ..mode },
-            group: remains.filter(|remains| remains.log_in_doubt).map_or(group, |remains| {
-                // A record may have the number.
-                remains.group.max(group)
-            }),
-            committed: group,
-            tail: Tail { bytes, since },
+            group,
+            tail,
             checkpoint: None,
-            log_in_doubt: remains.is_some_and(|remains| remains.log_in_doubt),
-            ask_for_room: None,
+            log_in_doubt: false,
+            room: Room::default(),
         })
     }
 
@@ -208,30 +199,13 @@ impl Committer {
         if weight.changes == 0 {
             return Ok(());
         }
-        self.check_room(weight.removals > 0)?;
-        if weight.removals > 0 || self.log_in_doubt {
-            self.store_tail()
-        } else {
-            self.append()?;
-            self.tail.bytes += weight.bytes;
-            self.tail.since.get_or_insert_with(Instant::now);
-            Ok(())
+        let way = self.room.way(self.place.as_ref(), self.tail.bytes, weight)?;
+        if way == Way::Tables || self.log_in_doubt {
+            return self.store_tail();
         }
-    }
-
-    /// While the disk is full, the log may fill what room is left, but the tail has its bound. What
-    /// removes something makes room in the end, and is tried now and then.
-    fn check_room(&self, removes: bool) -> Result<()> {
-        let Some(at) = self.ask_for_room else { return Ok(()) };
-        let refused = if removes {
-            Instant::now() < at
-        } else {
-            self.tail.bytes >= self.mode.tail_bytes.max(ROOM_BYTES)
-        };
-        if refused {
-            let (kind, why) = (io::ErrorKind::StorageFull, "the disk is full".to_owned());
-            return Err(Error::GivenUp { kind, why });
-        }
+        self.append()?;
+        self.tail.bytes += weight.bytes;
+        self.tail.since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
@@ -243,10 +217,6 @@ impl Committer {
             match log.append(group, |out| tables.encode(out)) {
                 Ok(()) => {}
                 Err(NotAppended::TakenBack(error)) => {
-                    if is_disk_full(error.io_kind()) {
-                        let at = Instant::now() + ASK_FOR_ROOM_EVERY;
-                        self.ask_for_room.get_or_insert(at);
-                    }
                     return Err(Error::GivenUp { kind: error.io_kind(), why: error.to_string() });
                 }
                 Err(NotAppended::InDoubt(error)) => {
@@ -257,9 +227,9 @@ impl Committer {
                 }
             }
         }
-        (self.group, self.committed) = (group, group);
+        self.group = group;
         self.tables.settle();
-        self.publish();
+        self.publish(self.current.load().with(self.tables.clone()));
         Ok(())
     }
 
@@ -271,7 +241,6 @@ impl Committer {
         if let Err(error) = store(&self.database, &mut self.tables, self.group, self.mode) {
             return Err(self.fault(&error));
         }
-        self.committed = self.group;
         self.tables.settle();
         self.stored(self.group)
     }
@@ -310,15 +279,14 @@ impl Committer {
         self.tables.thaw(&read)?;
         // Nobody sees a group in hand: its own commit shows both.
         if self.tables.weigh().changes == 0 {
-            let view = View::open(&read, self.tables.clone())?;
-            self.current.show(view);
+            self.publish(View::open(&read, self.tables.clone())?);
         }
         if group == self.group {
             self.tail = Tail::default();
             self.log_in_doubt = false;
             self.cut_log();
         }
-        self.ask_for_room = None;
+        self.room = Room::default();
         if let Some(log) = &self.log {
             // What cannot be removed now does no harm, and will be after the next checkpoint.
             let _ = log.forget(group);
@@ -326,8 +294,7 @@ impl Committer {
         Ok(())
     }
 
-    fn publish(&self) {
-        let view = self.current.load().with(self.tables.clone());
+    fn publish(&self, view: View) {
         self.current.show(view);
     }
 
@@ -336,11 +303,8 @@ impl Committer {
         match (&self.checkpoint, self.tail.since) {
             (Some(_), _) => Some(ASK_EVERY),
             (None, Some(since)) => {
-                let due = match self.ask_for_room {
-                    Some(at) if self.tail.bytes >= self.mode.tail_bytes => at,
-                    Some(at) => at.max(since + TAIL_AGE),
-                    None => since + TAIL_AGE,
-                };
+                let full = self.tail.bytes >= self.mode.tail_bytes;
+                let due = self.room.due(if full { Instant::now() } else { since + TAIL_AGE });
                 Some(due.saturating_duration_since(Instant::now()))
             }
             (None, None) => None,
@@ -353,22 +317,12 @@ impl Committer {
         if self.checkpoint.as_ref().is_some_and(|running| running.thread.is_finished() || full) {
             self.finish_checkpoint();
         }
-        let old = self.tail.since.is_some_and(|since| since.elapsed() >= TAIL_AGE);
+        let now = Instant::now();
+        let old = self.tail.since.is_some_and(|since| now >= since + TAIL_AGE);
         let due = self.checkpoint.is_none() && !self.alarm.is_raised() && (full || old);
-        if due && self.has_room() {
+        if due && self.room.admits(self.place.as_ref(), self.tail.bytes) {
             self.begin_checkpoint();
         }
-    }
-
-    /// Whether there may be room for a checkpoint; the disk is asked where it was full.
-    fn has_room(&mut self) -> bool {
-        let (Some(at), Some(place)) = (self.ask_for_room, &self.place) else { return true };
-        if Instant::now() < at {
-            return false;
-        }
-        let fits = file::has_room(place, ROOM_BYTES + 4 * self.tail.bytes);
-        self.ask_for_room = (!fits).then(|| Instant::now() + ASK_FOR_ROOM_EVERY);
-        fits
     }
 
     fn begin_checkpoint(&mut self) {
@@ -423,9 +377,8 @@ impl Committer {
         }
         let kind = self.alarm.kind();
         Remains {
-            group: self.group,
-            committed: self.committed,
             log_in_doubt: self.log_in_doubt,
+            group: self.group,
             disk_full: kind.is_some_and(is_disk_full),
         }
     }
@@ -438,65 +391,8 @@ impl Committer {
     }
 }
 
-/// Puts the groups of the log that the tables do not have into the tail, and tells the last, and how
-/// many bytes they are.
-///
-/// After a fault the record that it was about may be read here, but not be on disk. It was not
-/// acknowledged, so it is left out; unless there are more after it, by another process that had the
-/// store meanwhile.
-fn replay(
-    place: &Place,
-    seed: u64,
-    stored: u64,
-    remains: Option<Remains>,
-    tables: &mut Tables,
-) -> Result<(u64, usize)> {
-    let (disk, path) = (&*place.disk, &*place.path);
-    let last = match remains.filter(|remains| remains.log_in_doubt) {
-        Some(remains) if log::read(disk, path, seed, stored, |_| Some(()))? <= remains.group => {
-            remains.committed.max(stored)
-        }
-        _ => u64::MAX,
-    };
-    let (mut group, mut bytes) = (stored, 0);
-    log::read(disk, path, seed, stored, |record| {
-        if group == last {
-            return Some(());
-        }
-        group += 1;
-        bytes += record.len();
-        tables.replay(record)
-    })?;
-    Ok((group, bytes))
-}
-
-const fn is_disk_full(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 fn failed(error: &Error) -> Error {
     Error::CommitFailed { kind: error.io_kind(), why: error.to_string() }
-}
-
-/// Writes the tail of `tables`, which ends with `group`, into the database.
-fn store(database: &Database, tables: &mut Tables, group: u64, mode: CommitMode) -> Result<()> {
-    let write = begin(database, mode)?;
-    tables.store(&write)?;
-    meta::put_log_group(&write, group)?;
-    Ok(write.commit()?)
-}
-
-fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
-    let mut write = database.begin_write()?;
-    write.set_quick_repair(mode.fast_recovery);
-    // In one phase, what a failed sync left in the system's memory would be taken for durable.
-    write.set_two_phase_commit(true);
-    let durability = match mode.durability {
-        Durability::Immediate => redb::Durability::Immediate,
-        Durability::Deferred => redb::Durability::None,
-    };
-    write.set_durability(durability).map_err(|error| Error::Storage(error.to_string()))?;
-    Ok(write)
 }
 
 #[cfg(test)]

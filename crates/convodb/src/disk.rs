@@ -63,6 +63,12 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the system says.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 
+    /// How many bytes there is room for; more than that where nobody knows.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn room(&self, directory: &Path) -> io::Result<u64>;
+
     /// Fills `bytes` with what nobody can foresee: the secrets of a new store, and temporary names.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! that a file that is not ours, or is newer than we are, stays as it is.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,7 +39,8 @@ pub(crate) fn open(place: &Place, alarm: &Arc<Alarm>) -> Result<Database> {
     }
     let mut builder = builder(*cache_bytes);
     builder.set_check_integrity_on_open(*check);
-    let database = builder.create_with_backend(backend(file, alarm.clone())?)?;
+    let backend = backend(file, alarm.clone())?;
+    let database = unharmed(|| Ok(builder.create_with_backend(backend)?))?;
     // Once more: a file that was not closed cleanly could not be looked into before its repair.
     meta::check_format(&database.begin_read()?)?;
     Ok(database)
@@ -120,19 +122,11 @@ pub(crate) fn unfinished_name(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
     Ok(directory_of(path).join(format!(".{name}.{random}.new")))
 }
 
-/// Whether there is room for `bytes` more beside the store: asked with a file of its own, because a
-/// failed write into the tables makes them useless until they are opened again.
-pub(crate) fn has_room(place: &Place, bytes: usize) -> bool {
-    let Ok((path, file)) = create_unfinished(&*place.disk, &place.path) else { return false };
-    let fits = file.write_all_at(0, &vec![1; bytes]).and_then(|()| file.sync()).is_ok();
-    drop(file);
-    place.disk.remove(&path).is_ok() && fits
-}
-
 /// Looks into the file without changing it.
 fn check_untouched(disk: &dyn Disk, path: &Path) -> Result<()> {
     let file = disk.open(path, Access::Read)?;
-    match Database::builder().open_read_only_with_backend(backend(file, unheard())?) {
+    let backend = backend(file, unheard())?;
+    unharmed(|| match Database::builder().open_read_only_with_backend(backend) {
         Ok(database) => {
             let checked = meta::check_format(&database.begin_read()?);
             database.close()?;
@@ -141,5 +135,13 @@ fn check_untouched(disk: &dyn Disk, path: &Path) -> Result<()> {
         // It was not closed cleanly and must be repaired before anything can be read.
         Err(DatabaseError::RepairAborted) => Ok(()),
         Err(error) => Err(error.into()),
-    }
+    })
+}
+
+/// Opens a file of which nothing is known yet. redb trusts what it reads there, and panics where
+/// that makes no sense.
+fn unharmed<T>(open: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
+        Err(Error::Corrupted { table: "redb", what: "a page of the file makes no sense" })
+    })
 }

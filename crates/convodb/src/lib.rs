@@ -89,6 +89,7 @@ mod readme {}
 mod backend;
 mod backup;
 mod bulk;
+mod commit;
 mod committer;
 mod compact;
 mod disk;
@@ -106,6 +107,7 @@ mod migration;
 mod model;
 mod query;
 mod restore;
+mod room;
 mod snapshot;
 mod storage;
 mod store;

@@ -369,6 +369,16 @@ mod tests {
         assert_eq!(lengths(&fixture.store, 0).unwrap(), [10, 20, 30, 40, 7]);
     }
 
+    /// A segment that could not be removed when the tables had it may be in any state.
+    #[test]
+    fn what_the_tables_have_is_not_looked_at() {
+        let fixture = fixture();
+        let all = all_segments(&fixture.store);
+        fs::write(&all[0].1, b"half a head").unwrap();
+        assert_eq!(lengths(&fixture.store, 3).unwrap(), [40, 50]);
+        assert!(lengths(&fixture.store, 2).is_err(), "group 3 is not whole");
+    }
+
     #[test]
     fn another_stores_log_is_refused() {
         let fixture = fixture();

@@ -29,7 +29,7 @@ use crate::transaction::Transaction;
 use crate::view::{Current, View};
 
 /// The pause after the first opening that failed.
-const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest pause.
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 

@@ -48,6 +48,19 @@ impl Disk for SystemDisk {
         Ok(())
     }
 
+    fn room(&self, directory: &Path) -> io::Result<u64> {
+        #[cfg(unix)]
+        {
+            let told = rustix::fs::statvfs(directory)?;
+            Ok(told.f_bavail.saturating_mul(told.f_frsize))
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = directory;
+            Ok(u64::MAX)
+        }
+    }
+
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
         getrandom::fill(bytes).map_err(io::Error::other)
     }

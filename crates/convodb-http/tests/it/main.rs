@@ -9,6 +9,7 @@ mod client;
 mod conversation;
 mod cursors;
 mod docs;
+mod fault;
 mod hostile;
 mod limits;
 mod list;

@@ -4,6 +4,7 @@
 
 mod contract;
 mod cost;
+mod crash;
 mod cursors;
 mod erasure;
 mod feed;

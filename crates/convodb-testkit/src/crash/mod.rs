@@ -1,0 +1,16 @@
+//! The crash disk, and trials on it: power cuts, lost syncs, faults of input and output. Each trial
+//! is a function of a seed; an error is a violation, with all that is needed to look into it.
+
+mod disk;
+mod fault;
+mod faults;
+mod image;
+mod judge;
+mod play;
+mod script;
+mod trial;
+
+pub use disk::CrashDisk;
+pub use fault::{Fault, Schedule};
+pub use faults::{fault_schedule, full_disk};
+pub use trial::{Counts, lost_sync, power_cut, power_cut_deferred};

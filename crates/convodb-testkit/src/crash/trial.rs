@@ -1,0 +1,172 @@
+//! Trials: each makes a disk, a store and a script from its seed, lets the disk fail, and checks what
+//! the store then holds. An error is a violation of what the store promises, and tells the seed, the
+//! script and what was done to the disk.
+
+use std::collections::BTreeMap;
+
+use convodb::{Channel, Conversation, ConversationId, Durability, Store, StoreOptions, Timestamp};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+use uuid::Uuid;
+
+use super::disk::CrashDisk;
+use super::judge::{Fault, judge};
+use super::play::{Memory, Played, open, options, play};
+use super::script::{Operation, Step, script, user};
+use crate::strategies::assistants;
+
+/// How often what was seen.
+pub type Counts = BTreeMap<&'static str, u64>;
+
+/// What a trial of this seed is made of.
+struct Trial {
+    seed: u64,
+    random: ChaCha8Rng,
+    options: StoreOptions,
+    steps: Vec<Step>,
+    disk: CrashDisk,
+    counts: Counts,
+}
+
+impl Trial {
+    fn new(seed: u64, durability: Durability) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let options = options(&mut random, durability);
+        let steps = script(&mut random, 24);
+        // One in eight with checkpoints that are written beside, which no seed repeats exactly.
+        let disk = CrashDisk::new(random.random(), random.random_bool(0.125));
+        Self { seed, random, options, steps, disk, counts: Counts::new() }
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// A number of changes, of which small ones are as likely as great ones.
+    fn some_changes(&mut self) -> u64 {
+        let most = [8, 40, 160, 640][self.random.random_range(0..4)];
+        self.random.random_range(0..most)
+    }
+
+    fn violation(&self, disk: &CrashDisk, why: &str) -> String {
+        format!(
+            "seed {}: {why}\n{:?}\n{:#?}\nthe last disk:\n{}",
+            self.seed,
+            self.options,
+            self.steps,
+            disk.trace()
+        )
+    }
+
+    fn open(&self, disk: &CrashDisk) -> Result<Store, String> {
+        open(disk, &self.options).map_err(|error| {
+            self.violation(disk, &format!("it does not open: {error}; {}", self.disk.trace()))
+        })
+    }
+
+    /// Turns the power off, on, and up to twice off again while the store is opened.
+    fn cut(&mut self, played: &mut Played) -> CrashDisk {
+        self.count(if self.disk.is_off() { "cuts within a change" } else { "cuts at rest" });
+        let mut disk = self.disk.power_cut();
+        played.store = None;
+        for _ in 0..self.random.random_range(0..3) {
+            disk.cut_at(self.random.random_range(0..50));
+            // Whatever comes of it, the next opening must go well.
+            let opened = open(&disk, &self.options);
+            if disk.is_off() {
+                self.count("cuts while opening");
+            }
+            let next = disk.power_cut();
+            drop(opened);
+            disk = next;
+        }
+        disk
+    }
+
+    /// The store goes on: one more write is there, whatever the next power cut does.
+    fn go_on(&mut self, store: Store, disk: &CrashDisk, played: Played) -> Result<(), String> {
+        let at = Timestamp::from_millis(1_737_900_000_000).unwrap_or(Timestamp::MIN);
+        let id = ConversationId::new(Uuid::from_u128(999));
+        let row = Conversation::new(id, assistants()[0], Channel::Widget, at);
+        let step = Step::Write(vec![Operation::Insert(user(0), row, Vec::new())]);
+        let mut state = played.candidates.into_iter().next_back().unwrap_or_default();
+        step.apply(&mut state);
+        let done = step.run(&store).and_then(|()| match self.options.durability {
+            Durability::Deferred => store.clone().close(),
+            Durability::Immediate => Ok(()),
+        });
+        done.map_err(|error| self.violation(disk, &format!("it does not go on: {error}")))?;
+        let last = disk.worst_cut();
+        drop(store);
+        let store = self.open(&last)?;
+        let judged = judge(&store.snapshot(), &[state], false);
+        judged.map_err(|fault| self.violation(disk, &String::from(fault)))?;
+        Ok(())
+    }
+}
+
+/// A power cut at any change: creation, groups, checkpoints, loads, growth, closing, opening; and
+/// again while the store is opened. Everything that was acknowledged is there, and what was being
+/// written is there whole or not at all.
+///
+/// # Errors
+/// A violation.
+pub fn power_cut(seed: u64) -> Result<Counts, String> {
+    cut_and_check(Trial::new(seed, Durability::Immediate), Memory::Acknowledged)
+}
+
+/// The same where writes are acknowledged before they are durable: the store is in one of the states
+/// that it was in since it was last closed.
+///
+/// # Errors
+/// A violation.
+pub fn power_cut_deferred(seed: u64) -> Result<Counts, String> {
+    cut_and_check(Trial::new(seed, Durability::Deferred), Memory::SinceClosed)
+}
+
+fn cut_and_check(mut trial: Trial, memory: Memory) -> Result<Counts, String> {
+    let cut_at = trial.some_changes();
+    trial.disk.cut_at(cut_at);
+    let played = play(&trial.disk, &trial.options, &trial.steps, memory);
+    let mut played = played.map_err(|why| trial.violation(&trial.disk, &why))?;
+    let disk = trial.cut(&mut played);
+    let store = trial.open(&disk)?;
+    let found = judge(&store.snapshot(), &played.candidates, played.may_be_empty)
+        .map_err(|fault| trial.violation(&trial.disk, &String::from(fault)))?;
+    let (rows, last) = (played.candidates[found].all().count(), played.candidates.len() - 1);
+    trial.count(if found == last { "the last state" } else { "a state before" });
+    *trial.counts.entry("rows").or_default() += rows as u64;
+    let has_users = store.snapshot().users().is_ok_and(|users| !users.is_empty());
+    if has_users {
+        played.candidates.truncate(found + 1);
+        trial.go_on(store, &disk, played)?;
+    }
+    Ok(trial.counts)
+}
+
+/// From some change on, the disk says that it has synced and has not; then the power goes. A store
+/// that is checked when it is opened is in one of the states that it was in, or tells of the damage.
+///
+/// # Errors
+/// A violation.
+pub fn lost_sync(seed: u64) -> Result<Counts, String> {
+    let mut trial = Trial::new(seed, Durability::Immediate);
+    trial.options.check_on_open = true;
+    let (lies_from, cut_at) = (trial.some_changes(), trial.some_changes());
+    trial.disk.lies_from(lies_from);
+    trial.disk.cut_at(lies_from + cut_at);
+    let played = play(&trial.disk, &trial.options, &trial.steps, Memory::All);
+    let mut played = played.map_err(|why| trial.violation(&trial.disk, &why))?;
+    let disk = trial.disk.power_cut();
+    played.store = None;
+    match open(&disk, &trial.options) {
+        Err(_) => trial.count("told when opened"),
+        Ok(store) => match judge(&store.snapshot(), &played.candidates, true) {
+            Ok(found) if found + 1 == played.candidates.len() => trial.count("the last state"),
+            Ok(_) => trial.count("a state before"),
+            Err(Fault::Told(_)) => trial.count("told by the audit"),
+            Err(Fault::Wrong(why)) => return Err(trial.violation(&trial.disk, &why)),
+        },
+    }
+    Ok(trial.counts)
+}

@@ -1,0 +1,55 @@
+//! Power cuts, lost syncs, faults of input and output, and full disks, in numbers that a build waits
+//! for; the same trials run by the hundred thousand before a release.
+
+use convodb_testkit::crash::{
+    Counts, fault_schedule, full_disk, lost_sync, power_cut, power_cut_deferred,
+};
+
+/// Runs a trial for each seed; each of `seen` must have come up.
+#[track_caller]
+fn check(
+    trial: fn(u64) -> Result<Counts, String>,
+    seeds: impl IntoIterator<Item = u64>,
+    seen: &[&str],
+) {
+    let mut all = Counts::new();
+    for seed in seeds {
+        for (what, count) in trial(seed).unwrap_or_else(|violation| panic!("{violation}")) {
+            *all.entry(what).or_default() += count;
+        }
+    }
+    for what in seen {
+        assert!(all.contains_key(what), "never: {what}; {all:?}");
+    }
+}
+
+#[test]
+fn what_was_acknowledged_survives_power_cuts() {
+    let seen = ["cuts within a change", "cuts at rest", "cuts while opening", "a state before"];
+    check(power_cut, 0..250, &seen);
+}
+
+#[test]
+fn deferred_writes_survive_power_cuts_as_a_beginning() {
+    check(power_cut_deferred, 0..100, &["a state before", "the last state"]);
+}
+
+#[test]
+fn a_disk_that_lies_is_told_or_does_no_harm() {
+    check(lost_sync, 0..150, &["told when opened", "a state before"]);
+}
+
+#[test]
+fn a_fault_once_at_any_call_is_healed() {
+    check(fault_schedule, 0..5, &["writes refused", "writes in doubt", "openings that failed"]);
+}
+
+#[test]
+fn a_fault_that_lasts_from_any_call_on_is_healed() {
+    check(fault_schedule, 5..10, &["refused while reopening", "openings that failed"]);
+}
+
+#[test]
+fn a_full_disk_refuses_writes_and_goes_on() {
+    check(full_disk, 0..12, &["disks that were full", "writes refused", "deletes done"]);
+}
