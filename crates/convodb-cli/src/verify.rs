@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use convodb::{Audit, Fault};
+use convodb::{Audit, Fault, Store};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -36,6 +36,9 @@ struct FaultLine {
 /// Audits the store; a store with faults is a failure.
 pub(crate) fn run(verb: &Verify, out: &mut dyn Write) -> Result<ExitCode> {
     let path = &verb.db.db;
+    existing(path, LARGE_CACHE_BYTES, WhileServed::Stop)?.close()?;
+    Store::check_pages(path)
+        .with_context(|| format!("{} is damaged or cannot be read", path.display()))?;
     let store = existing(path, LARGE_CACHE_BYTES, WhileServed::Stop)?;
     let bar = ProgressBar::new(0).with_style(progress_style(
         "{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} to go",
