@@ -38,6 +38,9 @@ mod durability;
 mod encoding;
 mod error;
 mod file;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gathered;
 mod load;
 mod log;

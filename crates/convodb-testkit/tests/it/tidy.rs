@@ -84,6 +84,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "writer",
             "store",
             "bulk",
+            "fuzzing",
             "lib",
         ],
     ),
@@ -182,6 +183,7 @@ const REDB: &[&str] = &[
     "committer",
     "writer",
     "store",
+    "fuzzing",
 ];
 
 fn root() -> PathBuf {
