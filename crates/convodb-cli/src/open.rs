@@ -26,6 +26,22 @@ pub(crate) enum WhileServed {
 
 /// Opens the store at `path`, which must exist: a mistyped name must not become an empty store.
 pub(crate) fn existing(path: &Path, cache_bytes: usize, served: WhileServed) -> Result<Store> {
+    require(path)?;
+    existing_or_new(path, cache_bytes, served)
+}
+
+/// The same, every page of it checked first.
+pub(crate) fn existing_checked(
+    path: &Path,
+    cache_bytes: usize,
+    served: WhileServed,
+) -> Result<Store> {
+    require(path)?;
+    let options = StoreOptions { cache_bytes, check_on_open: true, ..StoreOptions::default() };
+    open(path, &options, served)
+}
+
+fn require(path: &Path) -> Result<()> {
     let there = path.try_exists().with_context(|| format!("cannot open {}", path.display()))?;
     if !there {
         let (path, db) = (path.display(), quoted(path.display()));
@@ -34,7 +50,7 @@ pub(crate) fn existing(path: &Path, cache_bytes: usize, served: WhileServed) -> 
              with its first user"
         );
     }
-    existing_or_new(path, cache_bytes, served)
+    Ok(())
 }
 
 /// Opens the store at `path`, or makes one where there is no file.
@@ -43,11 +59,15 @@ pub(crate) fn existing_or_new(
     cache_bytes: usize,
     served: WhileServed,
 ) -> Result<Store> {
+    let options = StoreOptions { cache_bytes, ..StoreOptions::default() };
+    open(path, &options, served)
+}
+
+fn open(path: &Path, options: &StoreOptions, served: WhileServed) -> Result<Store> {
     if path.is_dir() {
         bail!("cannot open {}: it is a directory", path.display());
     }
-    let options = StoreOptions { cache_bytes, ..StoreOptions::default() };
-    match Store::open_with(path, &options) {
+    match Store::open_with(path, options) {
         Ok(store) => Ok(store),
         Err(Error::InUse) => Err(in_use(path, served)),
         Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),

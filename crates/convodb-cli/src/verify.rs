@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::{Json, Verify};
 use crate::console::{entries_bar, grouped};
-use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing};
+use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing_checked};
 
 /// What an audit found, as JSON.
 #[derive(Serialize)]
@@ -32,7 +32,7 @@ struct FaultLine {
 /// Audits the store; a store with faults is a failure.
 pub(crate) fn run(verb: &Verify, out: &mut dyn Write) -> Result<ExitCode> {
     let path = &verb.db.db;
-    let store = existing(path, LARGE_CACHE_BYTES, WhileServed::Stop)?;
+    let store = existing_checked(path, LARGE_CACHE_BYTES, WhileServed::Stop)?;
     let (bar, follow) = entries_bar();
     let audit = store
         .snapshot()

@@ -1,13 +1,19 @@
 //! The command `convodb-prove`: runs the proofs of what convodb promises, at the size that is asked
 //! for. `just prove NAME`, `just prove all`, `just prove list`.
 
+mod answers;
 mod asker;
+mod child;
+mod clients;
+mod connection;
 mod proof;
 mod proofs;
 mod runner;
+mod served;
 mod summary;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -34,11 +40,21 @@ struct Arguments {
     /// Print the summary as JSON, an object a proof
     #[arg(long)]
     json: bool,
+    /// What a process that a proof starts is to do
+    #[arg(long, hide = true, requires = "directory")]
+    part: Option<String>,
+    /// Where it is to do it
+    #[arg(long, hide = true)]
+    directory: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let out = &mut io::stdout().lock();
+    if let (Some(part), Some(directory)) = (&arguments.part, &arguments.directory) {
+        runner::record_panics();
+        return proofs::take_part(out, &arguments.name, part, directory);
+    }
     let done = match arguments.name.as_str() {
         "list" => summary::write_list(out, ALL).map(|()| ExitCode::SUCCESS),
         "all" => prove(out, &arguments, ALL),

@@ -139,4 +139,9 @@ impl Trial {
     pub(crate) fn figure(&mut self, what: &'static str, value: f64) {
         self.figures.insert(what, value);
     }
+
+    /// What is asked for cannot be tried on this machine; told loudly at the end.
+    pub(crate) fn skip(&mut self, why: impl Display) {
+        self.skipped = Some(why.to_string());
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use comfy_table::{ContentArrangement, Table, presets};
 use indicatif::{HumanCount, HumanDuration};
@@ -127,6 +127,10 @@ pub(crate) fn write_list(out: &mut dyn Write, proofs: &[Proof]) -> io::Result<()
 
 fn empty_table() -> Table {
     let mut table = Table::new();
+    // Where there is no terminal, as wide as a page.
+    if !io::stdout().is_terminal() {
+        table.set_width(120);
+    }
     table
         .load_style(presets::UTF8_BORDERS_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic);

@@ -99,6 +99,9 @@ mod erase;
 mod error;
 mod expiry;
 mod file;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gathered;
 mod health;
 mod load;

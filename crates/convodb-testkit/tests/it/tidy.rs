@@ -107,6 +107,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "erase",
             "bulk",
             "expiry",
+            "fuzzing",
             "lib",
         ],
     ),
@@ -259,6 +260,7 @@ const REDB: &[&str] = &[
     "writer",
     "store",
     "backup",
+    "fuzzing",
 ];
 
 fn root() -> PathBuf {

@@ -32,7 +32,7 @@ const CONFIG: bincode::config::Configuration<
 pub(crate) type Damage = &'static str;
 
 /// Appends the record of the row `key`, whose body `write` appends.
-pub(super) fn seal<K: FixedKey>(key: &K, record: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+pub(crate) fn seal<K: FixedKey>(key: &K, record: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = record.len();
     record.push(VERSION);
     write(record);

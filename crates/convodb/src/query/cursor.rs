@@ -109,7 +109,12 @@ impl PageCursor {
         }
     }
 
-    fn read(payload: &[u8], owner: UserId, fingerprinter: &Fingerprinter) -> Option<Self> {
+    /// The cursor of a payload, whoever made it.
+    pub(crate) fn read(
+        payload: &[u8],
+        owner: UserId,
+        fingerprinter: &Fingerprinter,
+    ) -> Option<Self> {
         let mut reader = Reader(payload);
         let flags = u16::from_be_bytes(reader.take()?);
         let [page_size] = reader.take()?;

@@ -10,9 +10,11 @@ use crate::storage::tables::{Records, Tables};
 
 /// The message of a record, its checksum verified.
 pub(crate) fn decode(key: MessageKey, record: &[u8]) -> Result<Message> {
-    record::open(&key, record)
-        .and_then(record::Body::message)
-        .map_err(|what| Error::Corrupted { table: names::MESSAGES, what })
+    record::open(&key, record).and_then(record::Body::message).map_err(damaged)
+}
+
+const fn damaged(what: &'static str) -> Error {
+    Error::Corrupted { table: names::MESSAGES, what }
 }
 
 /// The messages of a row, in order. One descent, then a step each.
@@ -21,8 +23,11 @@ pub(crate) fn history(
     row: RowKey,
 ) -> Result<impl Iterator<Item = Result<Message>>> {
     let range = MessageKey::new(row, 0)..=MessageKey::new(row, u32::MAX);
-    Ok(messages.range(range)?.map(|entry| {
+    Ok((1..).zip(messages.range(range)?).map(|(number, entry)| {
         let (key, value) = entry?;
+        if key.number != number {
+            return Err(damaged("a message is missing"));
+        }
         decode(key, value.value())
     }))
 }

@@ -1,8 +1,11 @@
 //! A walk through a table, one way: a redb cursor over what is stored and, beside it, what the tail
 //! holds. (One of the few files that hold a redb cursor.)
 //!
-//! One descent; a step is a step of redb's cursor and one comparison. A stored entry that lies
+//! One descent; a step is a step of redb's cursor and two comparisons. A stored entry that lies
 //! beyond the next of the tail is stepped back over, so only where both alternate is it read twice.
+//!
+//! Keys that do not go on in order are damage: a page that stands where another belongs would else
+//! show the entries of another list, or of another owner, whole and sound.
 
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -11,7 +14,7 @@ use redb::{ReadOnlyTable, ReadableTable};
 
 use crate::encoding::key::FixedKey;
 use crate::encoding::stored::Stored;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::storage::content::{Content, Found, Newer};
 use crate::storage::recent::Recent;
 
@@ -51,6 +54,8 @@ pub(crate) struct Walk<'t, K: FixedKey, V: Content> {
     table: &'t ReadOnlyTable<Stored<K>, V>,
     recent: &'t Recent<K, Newer<V>>,
     gap: Gap<K>,
+    /// What is left lies beyond this.
+    place: Gap<K>,
     travel: Travel,
     cursor: redb::Cursor<'t, Stored<K>, V>,
     /// The next entry of the tail.
@@ -69,24 +74,34 @@ impl<'t, K: FixedKey, V: Content> Walk<'t, K, V> {
             Gap::After(key) => table.upper_bound(Bound::Included(key))?,
         };
         let ahead = next_of(recent, gap, travel);
-        Ok(Self { table, recent, gap, travel, cursor, ahead })
+        Ok(Self { table, recent, gap, place: gap, travel, cursor, ahead })
     }
 
     /// The next entry on the way.
     pub(crate) fn step(&mut self) -> Result<Option<(K, Found<'t, V>)>> {
         loop {
             let Some((key, newer)) = self.ahead else {
-                return self.step_stored();
+                let stored = self.step_stored()?;
+                if let Some((key, _)) = &stored {
+                    self.place = Gap::beyond(*key, self.travel);
+                }
+                return Ok(stored);
             };
             let stored = self.step_stored()?;
             match stored.as_ref().map(|(other, _)| self.travel.order(other, key)) {
-                Some(Ordering::Less) => return Ok(stored),
+                Some(Ordering::Less) => {
+                    if let Some((key, _)) = &stored {
+                        self.place = Gap::beyond(*key, self.travel);
+                    }
+                    return Ok(stored);
+                }
                 Some(Ordering::Equal) | None => {}
                 Some(Ordering::Greater) => {
                     step(&mut self.cursor, self.travel.back())?;
                 }
             }
-            self.ahead = next_of(self.recent, Gap::beyond(*key, self.travel), self.travel);
+            self.place = Gap::beyond(*key, self.travel);
+            self.ahead = next_of(self.recent, self.place, self.travel);
             if let Some(held) = newer {
                 return Ok(Some((*key, Found::Recent(held))));
             }
@@ -118,7 +133,24 @@ impl<'t, K: FixedKey, V: Content> Walk<'t, K, V> {
 
     fn step_stored(&mut self) -> Result<Option<(K, Found<'t, V>)>> {
         let entry = step(&mut self.cursor, self.travel)?;
-        Ok(entry.map(|(key, value)| (key.value(), Found::Stored(value))))
+        let Some((key, value)) = entry else { return Ok(None) };
+        let key = key.value();
+        if !self.place.is_before(&key, self.travel) {
+            return Err(Error::Corrupted { table: "redb", what: "keys are out of order" });
+        }
+        Ok(Some((key, Found::Stored(value))))
+    }
+}
+
+impl<K: Ord> Gap<K> {
+    /// Whether `key` is still to come from here.
+    fn is_before(&self, key: &K, travel: Travel) -> bool {
+        match (self, travel) {
+            (Gap::Before(place), Travel::Up) => key >= place,
+            (Gap::After(place), Travel::Up) => key > place,
+            (Gap::Before(place), Travel::Down) => key < place,
+            (Gap::After(place), Travel::Down) => key <= place,
+        }
     }
 }
 
@@ -159,4 +191,18 @@ fn step<'t, K: FixedKey, V: Content>(
         Travel::Up => cursor.next()?,
         Travel::Down => cursor.prev()?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_come_is_told_from_what_was_passed() {
+        let to_come = |gap: Gap<u32>, travel| [4, 5, 6].map(|key| gap.is_before(&key, travel));
+        assert_eq!(to_come(Gap::Before(5), Travel::Up), [false, true, true]);
+        assert_eq!(to_come(Gap::After(5), Travel::Up), [false, false, true]);
+        assert_eq!(to_come(Gap::Before(5), Travel::Down), [true, false, false]);
+        assert_eq!(to_come(Gap::After(5), Travel::Down), [true, true, false]);
+    }
 }

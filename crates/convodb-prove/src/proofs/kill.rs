@@ -1,0 +1,49 @@
+//! Row 6: the real server, killed under eight clients, again and again: what it acknowledged is
+//! there, and what it did not is there whole or not at all.
+
+use std::time::Duration;
+
+use convodb::Store;
+use rand::RngExt;
+
+use crate::clients::Clients;
+use crate::proof::{Lanes, Proof, Trial, Trials, Violation, hold};
+use crate::served::Served;
+
+pub(super) const KILL: Proof = Proof {
+    name: "kill",
+    row: 6,
+    promise: "After kill -9 of the server every acknowledged write is there, and every other one \
+              whole or not at all.",
+    trial: "kills under 8 clients, one or five of one store",
+    trials: Trials { smoke: 2, ci: 50, release: 10_000 },
+    lanes: Lanes::Cores,
+    run,
+};
+
+/// How often one store is killed in a trial that goes on with it.
+const KILLS: u64 = 5;
+
+fn run(trial: &mut Trial) -> Result<(), Violation> {
+    let directory = tempfile::tempdir()?;
+    let path = directory.path().join("store.convodb");
+    let mut clients = Clients::of_new_store(&path, trial.seed)?;
+    // Most trials kill once. Those that go on kill what was recovered, and audit it.
+    let again = if trial.seed.is_multiple_of(KILLS) { KILLS } else { 1 };
+    let mut server = Served::start(&path)?;
+    for _ in 0..again {
+        let after = Duration::from_millis(trial.random.random_range(20..300));
+        let (acknowledged, ()) = clients.write_until(server, after, Served::kill)?;
+        trial.add("acknowledged", acknowledged);
+        trial.count("kills");
+        server = Served::start(&path)?;
+        trial.figure("started again in s", server.started_in.as_secs_f64());
+        clients.check(&server)?;
+    }
+    let (status, _, said) = server.stop()?;
+    hold(status.success(), || format!("it stopped with {status}: {said}"))?;
+    let store = Store::open(&path)?;
+    let audit = store.snapshot().verify(|_, _| {})?;
+    hold(audit.is_clean(), || format!("{:?}", audit.faults))?;
+    Ok(store.close()?)
+}

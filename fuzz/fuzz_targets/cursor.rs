@@ -1,0 +1,12 @@
+//! Tokens and payloads of cursors.
+#![no_main]
+
+use convodb::fuzzing::{cursor_payload, cursor_token};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    cursor_payload(data);
+    if let Ok(text) = str::from_utf8(data) {
+        cursor_token(text);
+    }
+});

@@ -1,0 +1,9 @@
+//! Keys: their bytes order as their values, and come back.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let (a, b) = data.split_at(data.len() / 2);
+    convodb::fuzzing::keys(a, b);
+});

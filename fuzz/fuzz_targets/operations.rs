@@ -1,0 +1,111 @@
+//! Sequences of operations against the oracle. The bytes choose what happens; each history is short, and
+//! all of it is checked at its end.
+#![no_main]
+
+use arbitrary::{Arbitrary, Result, Unstructured};
+use convodb::{
+    Channel, ChannelKind, Contact, Conversation, ConversationId, Filter, Message, Order, Role,
+    Timestamp,
+};
+use convodb_testkit::history::{History, Operation};
+use convodb_testkit::oracle::Asked;
+use convodb_testkit::strategies::assistants;
+use libfuzzer_sys::fuzz_target;
+use uuid::Uuid;
+
+const MOST: usize = 30;
+
+#[derive(Debug)]
+struct Happening(Vec<Operation>);
+
+impl<'a> Arbitrary<'a> for Happening {
+    fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
+        let mut operations = Vec::new();
+        while !u.is_empty() && operations.len() < MOST {
+            operations.push(operation(u)?);
+        }
+        Ok(Self(operations))
+    }
+}
+
+fn operation(u: &mut Unstructured<'_>) -> Result<Operation> {
+    let user: bool = u.arbitrary()?;
+    Ok(match u.int_in_range(0..=12)? {
+        0..3 => Operation::Insert(user, conversation(u)?, vec![message(u)?]),
+        3 => Operation::Change(user, id(u)?, channel(u)?, assistant(u)?, u.arbitrary()?),
+        4 => Operation::Append(user, id(u)?, message(u)?),
+        5 => Operation::Delete(user, id(u)?),
+        6 => Operation::Bulk(user, vec![(conversation(u)?, vec![]), (conversation(u)?, vec![])]),
+        7 => {
+            Operation::Together(user, vec![conversation(u)?, conversation(u)?], id(u)?, message(u)?)
+        }
+        8 => Operation::TakenBack(user, conversation(u)?, id(u)?, message(u)?),
+        9 => Operation::Open(user, asked(u)?, u.int_in_range(1..=4)?),
+        10 => Operation::Rotate,
+        11 => Operation::Freeze(asked(u)?),
+        _ => Operation::Turn(user, None),
+    })
+}
+
+fn id(u: &mut Unstructured<'_>) -> Result<ConversationId> {
+    Ok(ConversationId::new(Uuid::from_u128(u.int_in_range(0..=15)?)))
+}
+
+fn assistant(u: &mut Unstructured<'_>) -> Result<convodb::AssistantId> {
+    Ok(*u.choose(&assistants())?)
+}
+
+fn at(u: &mut Unstructured<'_>) -> Result<Timestamp> {
+    let millis = 1_737_800_000_000 + u.int_in_range(0..=7)?;
+    Ok(Timestamp::from_millis(millis).unwrap_or(Timestamp::MIN))
+}
+
+fn text(u: &mut Unstructured<'_>) -> Result<&'static str> {
+    Ok(*u.choose(&["1", "2", "\u{1F600}\0"])?)
+}
+
+fn contact(u: &mut Unstructured<'_>) -> Result<Contact> {
+    Ok(Contact { name: text(u)?.parse().ok(), phone: text(u)?.parse().ok() })
+}
+
+fn channel(u: &mut Unstructured<'_>) -> Result<Channel> {
+    Ok(match u.int_in_range(0..=3)? {
+        0 => Channel::Test,
+        1 => Channel::Widget,
+        2 => Channel::Api { external_identifier: text(u)?.parse().ok() },
+        _ => Channel::Whatsapp { sender: contact(u)?, customer: contact(u)? },
+    })
+}
+
+fn conversation(u: &mut Unstructured<'_>) -> Result<Conversation> {
+    Ok(Conversation::new(id(u)?, assistant(u)?, channel(u)?, at(u)?))
+}
+
+fn message(u: &mut Unstructured<'_>) -> Result<Message> {
+    let role = *u.choose(&Role::ALL)?;
+    Message::new(role, text(u)?.to_owned(), at(u)?).map_err(|_| arbitrary::Error::IncorrectFormat)
+}
+
+fn asked(u: &mut Unstructured<'_>) -> Result<Asked> {
+    let bits: u8 = u.arbitrary()?;
+    let has = |bit: u8| bits & 1 << bit != 0;
+    let filter = Filter {
+        kind: if has(0) { Some(*u.choose(&ChannelKind::ALL)?) } else { None },
+        assistant: if has(1) { Some(assistant(u)?) } else { None },
+        sender_phone: if has(2) { text(u)?.parse().ok() } else { None },
+        customer_phone: if has(3) { text(u)?.parse().ok() } else { None },
+        external_identifier: if has(4) { text(u)?.parse().ok() } else { None },
+    };
+    let order = if has(5) { Order::Ascending } else { Order::Descending };
+    let created_from = if has(6) { Some(at(u)?) } else { None };
+    let created_to = if has(7) { Some(at(u)?) } else { None };
+    Ok(Asked { filter, created_from, created_to, order })
+}
+
+fuzz_target!(|happening: Happening| {
+    let mut history = History::in_memory();
+    for operation in happening.0 {
+        history.run(operation);
+    }
+    history.check(&[]);
+});
