@@ -9,7 +9,8 @@ use std::path::Path;
 
 use crate::backup::copy;
 use crate::error::Result;
-use crate::store::{Store, StoreOptions};
+use crate::options::StoreOptions;
+use crate::store::Store;
 use crate::unfinished::{Unfinished, remove_left_behind};
 
 /// What a compaction did.

@@ -9,7 +9,6 @@ use data_encoding::BASE64URL_NOPAD;
 use redb::WriteTransaction;
 
 use crate::disk::Disk;
-use crate::durability::{CommitMode, Durability};
 use crate::error::Result;
 use crate::file::Place;
 use crate::health::StoreState;
@@ -19,6 +18,7 @@ use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
+use crate::options::StoreOptions;
 use crate::snapshot::Snapshot;
 use crate::storage::meta;
 use crate::supervisor::Supervisor;
@@ -26,59 +26,6 @@ use crate::system_disk::SystemDisk;
 use crate::transaction::Transaction;
 use crate::view::{Current, Listener, View};
 use crate::writer::Writer;
-
-/// How a store is opened.
-#[derive(Clone, Debug)]
-pub struct StoreOptions {
-    /// Memory for pages of the file, in bytes; 1 GiB by default.
-    pub cache_bytes: usize,
-    /// Memory for rows that pages read again and again, in bytes; 128 MiB by default, for some
-    /// 400,000 of them. It is taken as rows come. 0 keeps none.
-    pub row_cache_bytes: usize,
-    /// How many writes may wait, at least 1; 1024 by default. One more is refused with
-    /// [`Error::QueueFull`](crate::Error::QueueFull).
-    pub queue_depth: usize,
-    /// When a write is acknowledged: once it is on disk, by default.
-    pub durability: Durability,
-    /// How many bytes of writes the log may take before they are carried into the tables, by
-    /// default 16 MiB; they also are when a second has passed. More makes writes cheaper, and opening
-    /// after a crash longer, which reads the log. They are held in memory until then, and what is
-    /// written while they are carried over, which may be as much again.
-    pub tail_bytes: usize,
-    /// Whether what is carried into the tables is followed by what makes opening after a crash
-    /// quick; on by default. Without it, opening after a crash reads the whole file once: a second
-    /// for a million rows, and in proportion for more.
-    pub fast_recovery: bool,
-    /// Whether opening reads the whole file and checks every page of it; off by default. It tells
-    /// of damage, also by a disk that said that something was on it and lost it, with an error,
-    /// before anything is read or built upon it.
-    pub check_on_open: bool,
-}
-
-impl StoreOptions {
-    fn mode(&self) -> CommitMode {
-        CommitMode {
-            durability: self.durability,
-            tail_bytes: self.tail_bytes,
-            row_cache_bytes: self.row_cache_bytes,
-            fast_recovery: self.fast_recovery,
-        }
-    }
-}
-
-impl Default for StoreOptions {
-    fn default() -> Self {
-        Self {
-            cache_bytes: 1 << 30,
-            row_cache_bytes: 128 << 20,
-            queue_depth: 1024,
-            durability: Durability::default(),
-            tail_bytes: 16 << 20,
-            fast_recovery: true,
-            check_on_open: false,
-        }
-    }
-}
 
 /// A store of conversations. Cheap to clone and to send; all clones are the same store, which is
 /// closed when the last one is dropped.

@@ -83,10 +83,12 @@ const FLOORS: &[(&str, &[&str])] = &[
             // The facade.
             "view",
             "snapshot",
+            "snapshot_accounts",
             "transaction",
             "gathered",
             "load",
             "durability",
+            "options",
             "health",
             "system_disk",
             "backend",
