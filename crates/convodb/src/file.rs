@@ -31,7 +31,7 @@ pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
     Ok(database)
 }
 
-pub(crate) fn builder(cache_bytes: usize) -> Builder {
+fn builder(cache_bytes: usize) -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(cache_bytes);
     builder
@@ -74,7 +74,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 }
 
 /// A new file in the directory that `path` is in, with a name that nobody can foresee.
-pub(crate) fn create_unfinished(directory: &Path, path: &Path) -> Result<(PathBuf, File)> {
+fn create_unfinished(directory: &Path, path: &Path) -> Result<(PathBuf, File)> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let random = data_encoding::HEXLOWER.encode(&meta::fresh_secret()?[..8]);
     let unfinished = directory.join(format!(".{name}.{random}.new"));

@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::file::{create_unfinished, directory_of, sync_directory_of};
+use crate::file::directory_of;
+use crate::storage::meta;
+use crate::storage::private::create_private;
 
 /// See the head of this file. Removed when it is dropped without a name.
 pub(crate) struct Unfinished {
@@ -17,7 +19,10 @@ pub(crate) struct Unfinished {
 impl Unfinished {
     /// A new file, for its owner alone, beside `target`.
     pub(crate) fn beside(target: &Path) -> Result<(Self, File)> {
-        let (path, file) = create_unfinished(directory_of(target), target)?;
+        let name = target.file_name().unwrap_or_default().to_string_lossy();
+        let random = data_encoding::HEXLOWER.encode(&meta::fresh_secret()?[..8]);
+        let path = directory_of(target).join(format!(".{name}.{random}.new"));
+        let file = create_private(&path)?;
         Ok((Self { path, target: target.to_owned() }, file))
     }
 
@@ -39,7 +44,7 @@ impl Unfinished {
             linked => linked?,
         }
         fs::remove_file(&self.path)?;
-        sync_directory_of(&self.target)
+        self.sync_name()
     }
 
     /// Syncs it and gives it its name, in place of the file that has it, if any, and then with that
@@ -51,11 +56,18 @@ impl Unfinished {
         }
         File::open(&self.path)?.sync_all()?;
         fs::rename(&self.path, &self.target)?;
-        sync_directory_of(&self.target)
+        self.sync_name()
     }
 }
 
 impl Unfinished {
+    /// Makes the change of names durable.
+    fn sync_name(&self) -> Result<()> {
+        #[cfg(unix)]
+        File::open(directory_of(&self.target))?.sync_all()?;
+        Ok(())
+    }
+
     fn resemble(&self, replaced: &fs::Metadata) -> Result<()> {
         #[cfg(unix)]
         {
