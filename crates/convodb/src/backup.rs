@@ -9,10 +9,10 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use redb::Database;
 use redb::backends::FileBackend;
 
 use crate::error::{Error, Result};
-use crate::file::builder;
 use crate::snapshot::Snapshot;
 use crate::storage::meta;
 use crate::storage::tally::Tally;
@@ -81,7 +81,8 @@ pub(crate) fn copy(view: &View, file: File, mut progress: impl FnMut(u64, u64)) 
     let counts = view.tables.clone().counts()?;
     let of: u64 = counts.iter().map(|(_, entries)| entries).sum();
     let backend = FileBackend::new(file).map_err(redb::Error::from)?;
-    let mut database = builder(CACHE_BYTES).create_with_backend(backend)?;
+    let mut builder = Database::builder();
+    let mut database = builder.set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
     let write = database.begin_write()?;
     let mut tally = Tally::new(view.fingerprinter());
     let mut done = 0;

@@ -8,10 +8,11 @@ use std::fs;
 use std::path::Path;
 
 use crate::backup::copy;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::options::StoreOptions;
 use crate::store::Store;
 use crate::unfinished::{Unfinished, remove_left_behind};
+use crate::usage::log_files;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,10 @@ pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result
     let usage = store.usage()?;
     // What is in the log goes into the tables, and the log goes.
     store.settle()?;
+    if !log_files(path)?.is_empty() {
+        let still = "the log is still there, and in it what was deleted; compact once more";
+        return Err(Error::Storage(still.to_owned()));
+    }
     // Where `path` is a link, it stays one.
     let file = fs::canonicalize(path)?;
     remove_left_behind(&file)?;

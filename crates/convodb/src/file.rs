@@ -53,7 +53,7 @@ pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
     Ok(database)
 }
 
-pub(crate) fn builder(cache_bytes: usize) -> Builder {
+fn builder(cache_bytes: usize) -> Builder {
     let mut builder = Database::builder();
     builder.set_cache_size(cache_bytes);
     builder

@@ -7,11 +7,10 @@ use std::path::Path;
 
 use crate::backup::read_checksum;
 use crate::error::{Error, Result};
-use crate::log;
 use crate::storage::audit::Audit;
 use crate::store::Store;
-use crate::system_disk::SystemDisk;
 use crate::unfinished::Unfinished;
+use crate::usage::log_files;
 
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -82,8 +81,8 @@ fn check_free(target: &Path) -> Result<()> {
     if target.try_exists()? {
         return Err(Error::FileExists(target.to_owned()));
     }
-    match log::segments(&SystemDisk, target)?.pop() {
-        Some((_, segment)) => Err(Error::FileExists(segment)),
+    match log_files(target)?.pop() {
+        Some(segment) => Err(Error::FileExists(segment)),
         None => Ok(()),
     }
 }

@@ -43,7 +43,7 @@ impl Unfinished {
             linked => linked?,
         }
         fs::remove_file(&self.path)?;
-        Ok(SystemDisk.sync_directory(directory_of(&self.target))?)
+        self.sync_name()
     }
 
     /// Syncs it and gives it its name, in place of the file that has it, if any, and then with that
@@ -55,11 +55,16 @@ impl Unfinished {
         }
         File::open(&self.path)?.sync_all()?;
         fs::rename(&self.path, &self.target)?;
-        Ok(SystemDisk.sync_directory(directory_of(&self.target))?)
+        self.sync_name()
     }
 }
 
 impl Unfinished {
+    /// Makes the change of names durable.
+    fn sync_name(&self) -> Result<()> {
+        Ok(SystemDisk.sync_directory(directory_of(&self.target))?)
+    }
+
     fn resemble(&self, replaced: &fs::Metadata) -> Result<()> {
         #[cfg(unix)]
         {

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::log;
@@ -75,8 +75,13 @@ impl Snapshot {
     }
 }
 
+/// The files of the log of the store at `store`.
+pub(crate) fn log_files(store: &Path) -> Result<Vec<PathBuf>> {
+    Ok(log::segments(&SystemDisk, store)?.into_iter().map(|(_, segment)| segment).collect())
+}
+
 fn log_size(store: &Path) -> Result<u64> {
-    log::segments(&SystemDisk, store)?.iter().map(|(_, segment)| size(segment)).sum()
+    log_files(store)?.iter().map(|segment| size(segment)).sum()
 }
 
 /// A file that a checkpoint removed meanwhile has no bytes.
