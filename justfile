@@ -49,6 +49,10 @@ bench-cold:
 bench-http-rivals:
     cargo bench -p convodb-benches --bench http_rivals
 
+# The server against its own description; `just schemathesis 20000` before a release (needs python3 and PyPI).
+schemathesis examples="500":
+    .ci/schemathesis {{examples}}
+
 # Instructions of the hot paths against the stored ones (needs valgrind); `just instructions --save` stores them.
 instructions *options:
     cargo bench -p convodb-benches --bench instructions -- {{options}}

@@ -42,6 +42,7 @@ mod response;
 mod routes;
 mod server;
 mod state;
+mod store_metrics;
 mod transfers;
 
 use std::num::NonZero;
@@ -130,7 +131,7 @@ pub async fn serve(
 /// and headers, request ids and compression. The fallbacks of the routes are replaced, and what is
 /// counted is shown nowhere.
 pub fn wrapped(routes: Router) -> Router {
-    routes::wrapped(routes, Metrics::new())
+    routes::wrapped(routes, Metrics::new(None))
 }
 
 /// The description of all that is served, in OpenAPI 3.1, as JSON: what `/openapi.json` answers. Made
@@ -152,5 +153,5 @@ pub async fn serve_routes(
     limits: Limits,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    server::run(listener, routes, limits, &Metrics::new(), stop).await;
+    server::run(listener, routes, limits, &Metrics::new(None), stop).await;
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use convodb::Work;
+use convodb::{Store, Work};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -14,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::store_metrics::StoreMetrics;
 
 /// The counters of one server. Cheap to clone; all clones count together.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ pub(crate) struct Metrics {
     latency: Family<Route, Histogram>,
     entries_read: Counter,
     rows_read: Counter,
+    rows_cached: Counter,
     connections: Gauge,
 }
 
@@ -52,8 +55,8 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
 }
 
 impl Metrics {
-    /// Counters that stand at nothing.
-    pub(crate) fn new() -> Self {
+    /// Counters that stand at nothing, beside those of the store, if there is one.
+    pub(crate) fn new(store: Option<&Store>) -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
             requests: Family::default(),
@@ -63,6 +66,7 @@ impl Metrics {
             }),
             entries_read: Counter::default(),
             rows_read: Counter::default(),
+            rows_cached: Counter::default(),
             connections: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("convodb");
@@ -79,6 +83,11 @@ impl Metrics {
         registry.register("page_entries_read", entries, metrics.entries_read.clone());
         let rows = "Rows read for the entries of an index";
         registry.register("page_rows_read", rows, metrics.rows_read.clone());
+        let cached = "Rows read that were kept from pages before";
+        registry.register("page_rows_cached", cached, metrics.rows_cached.clone());
+        if let Some(store) = store {
+            registry.register_collector(Box::new(StoreMetrics(store.clone())));
+        }
         registry.register("connections", "Connections open", metrics.connections.clone());
         metrics.registry = Arc::new(registry);
         metrics
@@ -103,6 +112,7 @@ impl Metrics {
     pub(crate) fn page_read(&self, work: Work) {
         self.entries_read.inc_by(work.entries as u64);
         self.rows_read.inc_by(work.rows as u64);
+        self.rows_cached.inc_by(work.cached as u64);
     }
 
     /// Counts a connection as open for as long as what this gives is held.

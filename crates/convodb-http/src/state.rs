@@ -40,7 +40,7 @@ impl Service {
         let shared = Shared {
             base_url,
             limits,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(Some(&store)),
             gate: rate_limit.map(Gate::new),
             writes: Arc::new(Semaphore::new(limits.writes)),
             transfers: Transfers::new(limits.transfers, limits.transfers_per_user),

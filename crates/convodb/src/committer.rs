@@ -9,6 +9,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -19,7 +20,9 @@ use redb::{Database, ReadableDatabase, WriteTransaction};
 use crate::durability::{CommitMode, Durability};
 use crate::error::{Error, Result};
 use crate::log::{self, Log};
+use crate::meter::Times;
 use crate::storage::meta;
+use crate::storage::table::Weight;
 use crate::storage::tables::Tables;
 use crate::transaction::Transaction;
 use crate::view::View;
@@ -115,11 +118,20 @@ impl Committer {
     /// After [`Error::GivenUp`] nothing of it will ever be there; after [`Error::CommitFailed`] that
     /// is unknown. Either way it is taken back here.
     pub(crate) fn commit(&mut self) -> Result<()> {
+        let weight = self.tables.weigh();
         let committed = self.commit_group();
+        self.meter_commit(weight, committed.is_ok());
         if committed.is_err() {
             self.tables.undo();
         }
         committed
+    }
+
+    fn meter_commit(&self, weight: Weight, is_done: bool) {
+        if is_done && weight.changes > 0 {
+            self.tables.meter().committed(weight.changes, weight.bytes);
+        }
+        self.tables.meter().tail_bytes.store(self.tail.bytes, Ordering::Relaxed);
     }
 
     fn commit_group(&mut self) -> Result<()> {
@@ -143,6 +155,7 @@ impl Committer {
         // Whatever comes of it, the number is not used again.
         self.group += 1;
         if let Some(log) = &mut self.log {
+            let _timing = Times::begin(self.tables.meter(), |meter| &meter.log_syncs);
             let tables = &mut self.tables;
             if let Err(error) = log.append(self.group, |out| tables.encode(out)) {
                 self.log_in_doubt = true;
@@ -243,6 +256,7 @@ impl Committer {
         self.tables.freeze();
         self.cut_log();
         self.tail = Tail::default();
+        self.tables.meter().tail_bytes.store(0, Ordering::Relaxed);
         let mut frozen = self.tables.clone();
         let work = move || store(&database, &mut frozen, group, mode);
         match thread::Builder::new().name("convodb-checkpoint".to_owned()).spawn(work) {
@@ -298,6 +312,7 @@ fn failed(error: &Error) -> Error {
 
 /// Writes the tail of `tables`, which ends with `group`, into the database.
 fn store(database: &Database, tables: &mut Tables, group: u64, mode: CommitMode) -> Result<()> {
+    let _timing = Times::begin(tables.meter(), |meter| &meter.checkpoints);
     let write = begin(database, mode)?;
     tables.store(&write)?;
     meta::put_log_group(&write, group)?;

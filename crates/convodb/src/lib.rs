@@ -34,6 +34,7 @@ mod readme {}
 
 mod bulk;
 mod committer;
+mod counters;
 mod durability;
 mod encoding;
 mod error;
@@ -41,6 +42,7 @@ mod file;
 mod gathered;
 mod load;
 mod log;
+mod meter;
 mod model;
 mod query;
 mod snapshot;
@@ -55,6 +57,7 @@ mod view;
 mod writer;
 
 pub use crate::bulk::BulkLoader;
+pub use crate::counters::{Counters, Histogram};
 pub use crate::durability::Durability;
 pub use crate::error::{Error, Result};
 pub use crate::gathered::BulkOptions;

@@ -1,8 +1,9 @@
 //! The store: one file, one writer, any number of readers.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arc_swap::ArcSwap;
 use data_encoding::BASE64URL_NOPAD;
@@ -10,8 +11,9 @@ use redb::{Database, WriteTransaction};
 
 use crate::committer::Committer;
 use crate::durability::{CommitMode, Durability};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file;
+use crate::meter::Meter;
 use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
@@ -74,6 +76,7 @@ pub struct Store {
 struct Inner {
     current: Arc<ArcSwap<View>>,
     writer: Writer,
+    path: Option<PathBuf>,
 }
 
 impl Store {
@@ -126,7 +129,8 @@ impl Store {
         };
         let (committer, current) = Committer::open(database, path, mode)?;
         let writer = Writer::start(committer, options.queue_depth)?;
-        Ok(Self { inner: Arc::new(Inner { current, writer }) })
+        let path = path.map(Path::to_owned);
+        Ok(Self { inner: Arc::new(Inner { current, writer, path }) })
     }
 
     /// Finishes the writes that are queued and closes the file, and tells how that went. All
@@ -159,6 +163,16 @@ impl Store {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::new(self.inner.current.load_full())
+    }
+
+    /// Where the store's file is; none for a store in memory.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        self.inner.path.as_deref()
+    }
+
+    /// What the store counts.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        self.inner.current.load().tables.meter().clone()
     }
 
     // ---- writes --------------------------------------------------------------------------------
@@ -199,7 +213,13 @@ impl Store {
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.write(write)
+        let meter = self.meter();
+        let _waiting = meter.wait();
+        let written = self.inner.writer.write(write);
+        if matches!(written, Err(Error::QueueFull)) {
+            meter.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        written
     }
 
     /// A write that goes straight into the tables, and waits for its place in the queue.

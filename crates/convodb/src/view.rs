@@ -6,6 +6,7 @@ use redb::ReadTransaction;
 
 use crate::encoding::term::Fingerprinter;
 use crate::error::Result;
+use crate::meter::Lease;
 use crate::query::cursor::Sealer;
 use crate::storage::meta;
 use crate::storage::tables::Tables;
@@ -14,6 +15,7 @@ use crate::storage::tables::Tables;
 pub(crate) struct View {
     pub(crate) tables: Tables,
     keys: Arc<Keys>,
+    _lease: Lease,
 }
 
 /// What is made from the store's secrets, which hardly ever change.
@@ -30,12 +32,14 @@ impl View {
             fingerprinter: Fingerprinter::new(secrets.fingerprints),
             sealer: Sealer::new(secrets.cursors),
         };
-        Ok(Self { tables, keys: Arc::new(keys) })
+        let lease = tables.meter().show();
+        Ok(Self { tables, keys: Arc::new(keys), _lease: lease })
     }
 
     /// The state `tables`, where no secret changed since this one.
     pub(crate) fn with(&self, tables: Tables) -> Self {
-        Self { tables, keys: self.keys.clone() }
+        let lease = tables.meter().show();
+        Self { tables, keys: self.keys.clone(), _lease: lease }
     }
 
     pub(crate) fn fingerprinter(&self) -> &Fingerprinter {

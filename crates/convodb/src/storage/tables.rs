@@ -9,6 +9,7 @@ use crate::encoding::key::{DigestKey, IndexKey, MessageKey, NumberKey, RowKey};
 use crate::encoding::key::{TotalKey, UuidKey};
 use crate::encoding::term::Field;
 use crate::error::Result;
+use crate::meter::Meter;
 use crate::model::id::UserId;
 use crate::storage::names::KnownNames;
 use crate::storage::row_cache::{CachedRows, RowCache};
@@ -36,6 +37,7 @@ pub(crate) struct Tables {
     pub(crate) sequences: Records<NumberKey>,
     names: Arc<KnownNames>,
     cache: Arc<RowCache>,
+    meter: Arc<Meter>,
     /// How often what is stored changed since the store was opened.
     generation: u64,
 }
@@ -67,6 +69,7 @@ impl Tables {
             sequences: Table::open(read, schema::SEQUENCES)?,
             names: Arc::default(),
             cache: Arc::new(RowCache::new(cache_bytes)),
+            meter: Arc::default(),
             generation: 0,
         })
     }
@@ -74,6 +77,11 @@ impl Tables {
     /// Rows of this state that were read before. What the tail holds is newer.
     pub(crate) fn cached_rows(&self) -> CachedRows<'_> {
         self.cache.at(self.generation)
+    }
+
+    /// What the store counts.
+    pub(crate) const fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// Names of assistants in this state that were read before.

@@ -1,0 +1,109 @@
+//! What a store counted of its own work, for who watches it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::log;
+use crate::meter::Times;
+use crate::store::Store;
+
+/// What a store counted since it was opened, and what it holds now. Plain numbers.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Groups of writes that were committed.
+    pub commits: u64,
+    /// Entries of tables that those put or removed.
+    pub changes: u64,
+    /// Bytes of keys and values that those put.
+    pub committed_bytes: u64,
+    /// Writes that wait for their answer now.
+    pub writes_waiting: usize,
+    /// Writes that were refused because too many waited.
+    pub writes_refused: u64,
+    /// Appends to the log with their sync: what a write waits for.
+    pub log_syncs: Histogram,
+    /// What carried writes into the tables, and synced them.
+    pub checkpoints: Histogram,
+    /// Bytes that were put since the last checkpoint began, and are held in memory until then.
+    pub tail_bytes: usize,
+    /// States of the store that are in memory: the present one, and those that snapshots hold.
+    pub views: usize,
+    /// For how long the oldest of them has not been the present one: zero where no snapshot is older.
+    /// As long as it is held, space that became free since cannot be used again.
+    pub oldest_view: Duration,
+    /// Bytes of the file; 0 for a store in memory.
+    pub file_bytes: u64,
+    /// Bytes of the log beside it.
+    pub log_bytes: u64,
+}
+
+/// How often something was done, and how long it took.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Histogram {
+    /// All of it together.
+    pub sum: Duration,
+    /// How often it took no longer than so many seconds, and longer than the bound before. The last
+    /// bound is infinity.
+    pub buckets: Vec<(f64, u64)>,
+}
+
+impl Histogram {
+    fn of(times: &Times) -> Self {
+        let (sum, buckets) = times.read();
+        Self { sum, buckets }
+    }
+
+    /// How often it was done.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl Store {
+    /// What the store counted. Some microseconds: atomic words, and the sizes of its files.
+    ///
+    /// ```
+    /// # use convodb::{Store, Timestamp};
+    /// let store = Store::in_memory()?;
+    /// store.create_user("Acme".parse()?, Timestamp::MIN)?;
+    /// let counters = store.counters()?;
+    /// assert_eq!((counters.commits, counters.writes_waiting), (1, 0));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fault of the file system.
+    pub fn counters(&self) -> Result<Counters> {
+        let meter = self.meter();
+        let (views, oldest_view) = meter.held();
+        let (file_bytes, log_bytes) = match self.path() {
+            Some(path) => (fs::metadata(path)?.len(), log_bytes(path)?),
+            None => (0, 0),
+        };
+        Ok(Counters {
+            commits: meter.commits.load(Ordering::Relaxed),
+            changes: meter.changes.load(Ordering::Relaxed),
+            committed_bytes: meter.bytes.load(Ordering::Relaxed),
+            writes_waiting: meter.waiting.load(Ordering::Relaxed),
+            writes_refused: meter.refused.load(Ordering::Relaxed),
+            log_syncs: Histogram::of(&meter.log_syncs),
+            checkpoints: Histogram::of(&meter.checkpoints),
+            tail_bytes: meter.tail_bytes.load(Ordering::Relaxed),
+            views,
+            oldest_view,
+            file_bytes,
+            log_bytes,
+        })
+    }
+}
+
+/// A segment that goes between being found and being asked counts nothing.
+fn log_bytes(path: &Path) -> Result<u64> {
+    let segments = log::segments(path)?;
+    Ok(segments.iter().filter_map(|(_, path)| fs::metadata(path).ok()).map(|file| file.len()).sum())
+}
