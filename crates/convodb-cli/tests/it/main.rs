@@ -4,6 +4,7 @@
 
 mod accounts;
 mod command;
+mod crowd;
 mod import;
 mod list;
 mod serve;

@@ -133,6 +133,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "auth",
             // Bodies of requests.
             "body/pieces",
+            "body/packing",
             "body/lines",
             "body/fields",
             "body/assistant",
