@@ -319,7 +319,7 @@ fn packed_lines_are_imported() {
         world.send_typed(&world.token, "POST", IMPORT, &media_type, body)
     };
     let packed = |text: &[u8]| {
-        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(text).unwrap();
         [("gzip", encoder.finish().unwrap()), ("zstd", zstd::encode_all(text, 3).unwrap())]
     };
