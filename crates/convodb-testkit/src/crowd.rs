@@ -83,7 +83,7 @@ const DRIP: Duration = Duration::from_millis(500);
 /// Between two looks at what the server counts.
 const POLL: Duration = Duration::from_millis(50);
 /// How long what has to come may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(180);
 const CONVERSATIONS: u32 = 2_000;
 
 /// How long a trial takes its time.
@@ -103,6 +103,8 @@ impl Pace {
     /// That of measurements.
     pub const MEASURED: Pace =
         Pace { rounds: 3, round: Duration::from_secs(4), deadline_seconds: 20 };
+    /// That of a crowd that takes its time to come together.
+    pub const LARGE: Pace = Pace { rounds: 3, round: Duration::from_secs(5), deadline_seconds: 90 };
 }
 
 /// Starts `binary`, the command `convodb`, on a store of its own, and tells what a crowd does to it.
@@ -126,7 +128,9 @@ pub fn trial(
     let mut given_up_after = Duration::ZERO;
     for round in 1..=pace.rounds {
         alone.extend(good(pace.round)?);
+        let began = Instant::now();
         let clients = Clients::gather(&server, &token, crowd)?;
+        tell(&format!("a crowd of {} came together in {:?}", crowd.all(), began.elapsed()));
         crowded.extend(clients.dripping(|| good(pace.round))?);
         if connections(&server)? < crowd.all() {
             return Err(io::Error::other("some of the crowd were given up during the round"));
