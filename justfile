@@ -57,6 +57,14 @@ bench-cold:
 bench-http-rivals:
     cargo bench -p convodb-benches --bench http_rivals
 
+# Idle, slow and deaf clients against the server; `just crowd release` for 12,000 of them.
+crowd size="ci":
+    .ci/crowd {{size}}
+
+# The server against its own description; `just schemathesis 20000` before a release (needs python3 and PyPI).
+schemathesis examples="500":
+    .ci/schemathesis {{examples}}
+
 # Instructions of the hot paths against the stored ones (needs valgrind); `just instructions --save` stores them.
 instructions *options:
     cargo bench -p convodb-benches --bench instructions -- {{options}}

@@ -102,7 +102,7 @@ fn main() -> Result<()> {
                 page_size: Some(size),
                 ..ListRequest::default()
             };
-            let (rows, Work { entries, rows: read }) = worst(&snapshot, user, &request)?;
+            let (rows, Work { entries, rows: read, .. }) = worst(&snapshot, user, &request)?;
             if at == 0 {
                 write!(out, "| {rows} ")?;
             }

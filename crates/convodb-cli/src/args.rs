@@ -90,6 +90,18 @@ pub(crate) struct Serve {
     /// How many requests each token may make, as in 50/s, 600/m or 10000/h [default: any number]
     #[arg(long, env = "CONVODB_RATE_LIMIT", value_name = "N/s")]
     pub(crate) rate_limit: Option<RateLimit>,
+    /// The most connections at a time; one more waits until another is closed
+    #[arg(long, env = "CONVODB_MAX_CONNECTIONS", value_name = "N", default_value = "10000",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: u32,
+    /// For the head of a request to come, and for an idle connection to become busy again
+    #[arg(long, env = "CONVODB_HEAD_TIMEOUT", value_name = "SECONDS", default_value = "10",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) head_timeout: u64,
+    /// For a client to take some of what it is sent
+    #[arg(long, env = "CONVODB_WRITE_TIMEOUT", value_name = "SECONDS", default_value = "30",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) write_timeout: u64,
     /// What to log to standard error: a level or filter directives; "info,convodb_http::access=debug"
     /// adds a line for each request
     #[arg(long, env = "CONVODB_LOG", value_name = "FILTER", default_value = "info")]

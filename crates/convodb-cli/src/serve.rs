@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use convodb::{Store, UserId};
-use convodb_http::{Config, local_url};
+use convodb_http::{Config, Limits, local_url};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
@@ -68,7 +68,7 @@ fn serve_until_stopped(verb: &Serve) -> Result<()> {
     let public = public.unwrap_or_default();
     say(format_args!("listening on {base}{public}; Ctrl-C or SIGTERM stops it"));
     let (public_url, rate_limit) = (verb.public_url.clone(), verb.rate_limit);
-    let config = Config { public_url, rate_limit, ..Config::default() };
+    let config = Config { public_url, rate_limit, limits: limits(verb) };
     supervisor::tell_ready();
     let served = runtime.block_on(async {
         tokio::select! {
@@ -85,6 +85,16 @@ fn serve_until_stopped(verb: &Serve) -> Result<()> {
     }
     say("stopped");
     Ok(())
+}
+
+/// What each client may take.
+fn limits(verb: &Serve) -> Limits {
+    Limits {
+        connections: verb.max_connections,
+        head: Duration::from_secs(verb.head_timeout),
+        write: Duration::from_secs(verb.write_timeout),
+        ..Limits::default()
+    }
 }
 
 /// What goes on beside serving, for ever: the operator's requests, what is not kept longer, the

@@ -46,6 +46,7 @@ mod routes;
 mod server;
 mod state;
 mod statistics;
+mod store_metrics;
 mod transfers;
 
 use std::num::NonZero;
@@ -144,7 +145,7 @@ pub async fn serve(
 /// and headers, request ids and compression. The fallbacks of the routes are replaced, and what is
 /// counted is shown nowhere.
 pub fn wrapped(routes: Router) -> Router {
-    routes::wrapped(routes, Metrics::new())
+    routes::wrapped(routes, Metrics::new(None))
 }
 
 /// The description of all that is served, in OpenAPI 3.1, as JSON: what `/openapi.json` answers. Made
@@ -166,5 +167,5 @@ pub async fn serve_routes(
     limits: Limits,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    server::run(listener, routes, limits, &Metrics::new(), stop).await;
+    server::run(listener, routes, limits, &Metrics::new(None), stop).await;
 }

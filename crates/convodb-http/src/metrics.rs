@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use convodb::{Usage, Work};
+use convodb::{Store, Work};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -14,6 +14,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::store_metrics::StoreMetrics;
 
 /// The counters of one server. Cheap to clone; all clones count together.
 #[derive(Clone)]
@@ -23,10 +25,8 @@ pub(crate) struct Metrics {
     latency: Family<Route, Histogram>,
     entries_read: Counter,
     rows_read: Counter,
+    rows_cached: Counter,
     connections: Gauge,
-    file_bytes: Gauge,
-    log_bytes: Gauge,
-    table_entries: Family<TableName, Gauge>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -42,11 +42,6 @@ struct Route {
     route: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct TableName {
-    table: &'static str,
-}
-
 /// A method by its name, or `other`: clients can make up as many as they like.
 pub(crate) fn method_name(method: &Method) -> &'static str {
     match *method {
@@ -60,8 +55,8 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
 }
 
 impl Metrics {
-    /// Counters that stand at nothing.
-    pub(crate) fn new() -> Self {
+    /// Counters that stand at nothing, beside those of the store, if there is one.
+    pub(crate) fn new(store: Option<&Store>) -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
             requests: Family::default(),
@@ -71,10 +66,8 @@ impl Metrics {
             }),
             entries_read: Counter::default(),
             rows_read: Counter::default(),
+            rows_cached: Counter::default(),
             connections: Gauge::default(),
-            file_bytes: Gauge::default(),
-            log_bytes: Gauge::default(),
-            table_entries: Family::default(),
         };
         let mut registry = Registry::with_prefix("convodb");
         let requests = "Requests answered, by method, route and status";
@@ -90,29 +83,14 @@ impl Metrics {
         registry.register("page_entries_read", entries, metrics.entries_read.clone());
         let rows = "Rows read for the entries of an index";
         registry.register("page_rows_read", rows, metrics.rows_read.clone());
+        let cached = "Rows read that were kept from pages before";
+        registry.register("page_rows_cached", cached, metrics.rows_cached.clone());
+        if let Some(store) = store {
+            registry.register_collector(Box::new(StoreMetrics(store.clone())));
+        }
         registry.register("connections", "Connections open", metrics.connections.clone());
-        metrics.register_usage(&mut registry);
         metrics.registry = Arc::new(registry);
         metrics
-    }
-
-    fn register_usage(&self, registry: &mut Registry) {
-        let file = "Bytes of the store's file";
-        registry.register_with_unit("store_file", file, Unit::Bytes, self.file_bytes.clone());
-        let log = "Bytes of the log: what is written and not yet in the tables";
-        registry.register_with_unit("store_log", log, Unit::Bytes, self.log_bytes.clone());
-        let entries = "About how many entries each table has";
-        registry.register("store_entries", entries, self.table_entries.clone());
-    }
-
-    /// Notes what the store takes.
-    pub(crate) fn store_takes(&self, usage: &Usage) {
-        let gauge = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.file_bytes.set(gauge(usage.file_bytes));
-        self.log_bytes.set(gauge(usage.log_bytes));
-        for (table, entries) in &usage.tables {
-            self.table_entries.get_or_create(&TableName { table }).set(gauge(*entries));
-        }
     }
 
     /// Counts an answer. A request that no route takes has none.
@@ -134,6 +112,7 @@ impl Metrics {
     pub(crate) fn page_read(&self, work: Work) {
         self.entries_read.inc_by(work.entries as u64);
         self.rows_read.inc_by(work.rows as u64);
+        self.rows_cached.inc_by(work.cached as u64);
     }
 
     /// Counts a connection as open for as long as what this gives is held.

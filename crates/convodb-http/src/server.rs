@@ -141,7 +141,7 @@ mod tests {
             let stop = async {
                 let _ = stopped.await;
             };
-            run(listener, routes, Limits::default(), &Metrics::new(), stop).await;
+            run(listener, routes, Limits::default(), &Metrics::new(None), stop).await;
         });
 
         let mut idle = TcpStream::connect(address).await.unwrap();

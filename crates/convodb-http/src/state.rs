@@ -43,7 +43,7 @@ impl Service {
             base_url,
             bell: Bell::of(&store),
             limits,
-            metrics: Metrics::new(),
+            metrics: Metrics::new(Some(&store)),
             gate: rate_limit.map(Gate::new),
             writes: Arc::new(Semaphore::new(limits.writes)),
             transfers: Transfers::new(limits.transfers, limits.transfers_per_user),

@@ -2,10 +2,12 @@
 //! the proofs of `tests/it`.
 
 pub mod crash;
+pub mod crowd;
 pub mod dataset;
 pub mod erasure;
 pub mod history;
 pub mod oracle;
+pub mod page_client;
 pub mod strategies;
 pub mod turns;
 pub mod walk;

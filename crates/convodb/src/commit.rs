@@ -4,6 +4,7 @@ use redb::{Database, WriteTransaction};
 
 use crate::durability::{CommitMode, Durability};
 use crate::error::{Error, Result};
+use crate::meter::Times;
 use crate::storage::meta;
 use crate::storage::tables::Tables;
 
@@ -14,6 +15,7 @@ pub(crate) fn store(
     group: u64,
     mode: CommitMode,
 ) -> Result<()> {
+    let _timing = Times::begin(tables.meter(), |meter| &meter.checkpoints);
     let write = begin(database, mode)?;
     tables.store(&write)?;
     meta::put_log_group(&write, group)?;

@@ -11,6 +11,7 @@
 //! told by [`Committer::abandon`], and another one goes on from there.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,9 +23,11 @@ use crate::error::{Error, Result};
 use crate::file::{self, Place};
 use crate::health::Alarm;
 use crate::log::{self, Log, NotAppended};
+use crate::meter::Times;
 use crate::migration;
 use crate::room::{Room, Way, is_disk_full};
 use crate::storage::meta;
+use crate::storage::table::Weight;
 use crate::storage::tables::Tables;
 use crate::transaction::Transaction;
 use crate::view::{Current, View};
@@ -141,6 +144,9 @@ impl Committer {
     ) -> Result<Self> {
         let read = database.begin_read()?;
         let mut tables = Tables::open(&read, mode.row_cache_bytes)?;
+        if let Some(current) = &current {
+            tables = tables.counted_by(current.load().tables.meter().clone());
+        }
         let stored = meta::log_group(&read)?;
         let seed = meta::secrets(&read)?.log_seed();
         let (mut group, mut tail) = (stored, Tail::default());
@@ -186,16 +192,20 @@ impl Committer {
     /// After [`Error::GivenUp`] nothing of it will ever be there; after [`Error::CommitFailed`] that
     /// is unknown. Either way it is taken back here.
     pub(crate) fn commit(&mut self) -> Result<()> {
-        let committed = self.commit_group();
-        if committed.is_err() {
-            self.tables.undo();
+        let weight = self.tables.weigh();
+        let committed = self.commit_group(weight);
+        let meter = self.tables.meter();
+        meter.tail_bytes.store(self.tail.bytes, Ordering::Relaxed);
+        match committed {
+            Ok(()) if weight.changes > 0 => meter.committed(weight.changes, weight.bytes),
+            Ok(()) => {}
+            Err(_) => self.tables.undo(),
         }
         committed
     }
 
-    fn commit_group(&mut self) -> Result<()> {
+    fn commit_group(&mut self, weight: Weight) -> Result<()> {
         self.check()?;
-        let weight = self.tables.weigh();
         if weight.changes == 0 {
             return Ok(());
         }
@@ -213,6 +223,7 @@ impl Committer {
     fn append(&mut self) -> Result<()> {
         let group = self.group + 1;
         if let Some(log) = &mut self.log {
+            let _timing = Times::begin(self.tables.meter(), |meter| &meter.log_syncs);
             let tables = &mut self.tables;
             match log.append(group, |out| tables.encode(out)) {
                 Ok(()) => {}
@@ -330,6 +341,7 @@ impl Committer {
         self.tables.freeze();
         self.cut_log();
         self.tail = Tail::default();
+        self.tables.meter().tail_bytes.store(0, Ordering::Relaxed);
         let mut frozen = self.tables.clone();
         let work = move || store(&database, &mut frozen, group, mode);
         match thread::Builder::new().name("convodb-checkpoint".to_owned()).spawn(work) {

@@ -3,15 +3,17 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 
 use data_encoding::BASE64URL_NOPAD;
 use redb::WriteTransaction;
 
 use crate::disk::Disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::file::Place;
 use crate::health::StoreState;
+use crate::meter::Meter;
 use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
@@ -193,6 +195,11 @@ impl Store {
         self.inner.current.listen(Arc::downgrade(&listener));
     }
 
+    /// What the store counts.
+    pub(crate) fn meter(&self) -> Arc<Meter> {
+        self.inner.current.load().tables.meter().clone()
+    }
+
     // ---- writes --------------------------------------------------------------------------------
 
     /// Runs a write of any number of operations, all or nothing, and returns what it returned once
@@ -232,7 +239,11 @@ impl Store {
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.write(write)
+        let meter = self.meter();
+        let _waiting = meter.wait();
+        let written = self.inner.writer.write(write);
+        note_refusal(&meter, &written);
+        written
     }
 
     /// Queues a write as of [`Store::write`] and returns at once; `answered` is told what became of
@@ -268,7 +279,14 @@ impl Store {
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
         answered: impl FnOnce(thread::Result<Result<T>>) + Send + 'static,
     ) -> Result<()> {
-        self.inner.writer.submit(write, answered)
+        let meter = self.meter();
+        let waiting = meter.wait();
+        let submitted = self.inner.writer.submit(write, move |outcome| {
+            drop(waiting);
+            answered(outcome);
+        });
+        note_refusal(&meter, &submitted);
+        submitted
     }
 
     /// How many writes may wait: [`StoreOptions::queue_depth`].
@@ -380,6 +398,12 @@ impl Store {
     /// [`Error::Invalid`](crate::Error::Invalid) after 254 times, or as [`Store::write`].
     pub fn rotate_cursor_key(&self) -> Result<()> {
         self.write_direct(|write, _| meta::add_cursor_key(write))
+    }
+}
+
+fn note_refusal<T>(meter: &Meter, outcome: &Result<T>) {
+    if matches!(outcome, Err(Error::QueueFull)) {
+        meter.refused.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -8,6 +8,7 @@ use redb::ReadTransaction;
 use crate::encoding::seal::Sealer;
 use crate::encoding::term::Fingerprinter;
 use crate::error::Result;
+use crate::meter::Lease;
 use crate::storage::meta::{self, Meta};
 use crate::storage::tables::Tables;
 
@@ -15,6 +16,7 @@ use crate::storage::tables::Tables;
 pub(crate) struct View {
     pub(crate) tables: Tables,
     keys: Arc<Keys>,
+    _lease: Lease,
 }
 
 /// What is made from the store's secrets, which hardly ever change.
@@ -34,12 +36,14 @@ impl View {
             sealer: Sealer::new(secrets.cursors),
             meta: meta::open(read)?,
         };
-        Ok(Self { tables, keys: Arc::new(keys) })
+        let lease = tables.meter().show();
+        Ok(Self { tables, keys: Arc::new(keys), _lease: lease })
     }
 
     /// The state `tables`, where no secret changed since this one.
     pub(crate) fn with(&self, tables: Tables) -> Self {
-        Self { tables, keys: self.keys.clone() }
+        let lease = tables.meter().show();
+        Self { tables, keys: self.keys.clone(), _lease: lease }
     }
 
     pub(crate) fn fingerprinter(&self) -> &Fingerprinter {

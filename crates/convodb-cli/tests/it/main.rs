@@ -4,6 +4,7 @@
 
 mod accounts;
 mod command;
+mod crowd;
 mod golden;
 mod import;
 mod list;

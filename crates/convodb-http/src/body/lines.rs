@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 
+use crate::body::packing::Packing;
 use crate::body::pieces::next_within;
 use crate::error::Result;
 
@@ -28,6 +29,9 @@ pub(crate) struct Line {
 /// A body, read line by line.
 pub(crate) struct Lines {
     body: Body,
+    packing: Packing,
+    /// What of the body came and is not unpacked yet.
+    packed: Bytes,
     max_bytes: usize,
     pause: Duration,
     /// What was read and is not taken yet, from `start` on.
@@ -42,9 +46,11 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(body: Body, max_bytes: usize, pause: Duration) -> Self {
+    pub(super) fn new(body: Body, packing: Packing, max_bytes: usize, pause: Duration) -> Self {
         Self {
             body,
+            packing,
+            packed: Bytes::new(),
             max_bytes,
             pause,
             buffer: Vec::new(),
@@ -59,7 +65,8 @@ impl Lines {
     /// The next lines that are not blank; none at the end of the body.
     ///
     /// # Errors
-    /// 408 where the next piece of the body does not come; 400 where the body ends early. The lines
+    /// 408 where the next piece of the body does not come; 400 where the body ends early, or is not
+    /// packed as it says; 413 where it unpacks to far too much. The lines
     /// before were whole, but those of this batch are lost with it.
     pub(crate) async fn batch(&mut self) -> Result<Vec<Line>> {
         let mut batch = Vec::new();
@@ -86,14 +93,23 @@ impl Lines {
         }
     }
 
-    /// Reads one more piece of the body behind what is not taken yet.
+    /// Reads one more piece of the body, or of what it unpacks to, behind what is not taken yet.
     async fn read(&mut self) -> Result<()> {
         self.buffer.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
+        let had = self.buffer.len();
+        let taken = self.packing.unpack(&self.packed, &mut self.buffer)?;
+        let _taken = self.packed.split_to(taken);
+        if taken > 0 || self.buffer.len() > had {
+            return Ok(());
+        }
         match next_within(&mut self.body, self.pause).await? {
-            Some(piece) => self.buffer.extend_from_slice(&piece),
-            None => self.ended = true,
+            Some(piece) => self.packed = piece,
+            None => {
+                self.packing.finish(&mut self.buffer)?;
+                self.ended = true;
+            }
         }
         Ok(())
     }
@@ -131,17 +147,20 @@ impl Lines {
 mod tests {
     use super::*;
     use crate::error::ApiError;
-    use axum::body::Bytes;
     use futures_util::stream;
 
     const MAX: usize = 8;
+
+    fn plain() -> Packing {
+        Packing::named(None).unwrap().unwrap()
+    }
 
     /// The lines of a body that comes in pieces of `size` bytes.
     async fn lines(body: &[u8], size: usize) -> Vec<(u64, Option<String>)> {
         let pieces: Vec<Result<Bytes, std::io::Error>> =
             body.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
         let body = Body::from_stream(stream::iter(pieces));
-        let mut lines = Lines::new(body, MAX, Duration::from_secs(1));
+        let mut lines = Lines::new(body, plain(), MAX, Duration::from_secs(1));
         let mut all = Vec::new();
         loop {
             let batch = lines.batch().await.unwrap();
@@ -179,21 +198,21 @@ mod tests {
     #[tokio::test]
     async fn a_batch_has_a_bound() {
         let body = Body::from("x\n".repeat(BATCH_LINES + 1));
-        let mut lines = Lines::new(body, MAX, Duration::from_secs(1));
+        let mut lines = Lines::new(body, plain(), MAX, Duration::from_secs(1));
         assert_eq!(lines.batch().await.unwrap().len(), BATCH_LINES);
         assert_eq!(lines.batch().await.unwrap().len(), 1);
         assert!(lines.batch().await.unwrap().is_empty());
 
         let long = "x".repeat(BATCH_BYTES / 2 + 1);
         let body = Body::from(format!("{long}\n{long}\n{long}\n"));
-        let mut lines = Lines::new(body, BATCH_BYTES, Duration::from_secs(1));
+        let mut lines = Lines::new(body, plain(), BATCH_BYTES, Duration::from_secs(1));
         assert_eq!(lines.batch().await.unwrap().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_sends_nothing_more_is_given_up() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let mut lines = Lines::new(body, MAX, Duration::from_secs(30));
+        let mut lines = Lines::new(body, plain(), MAX, Duration::from_secs(30));
         let timeout = ApiError::of(axum::http::StatusCode::REQUEST_TIMEOUT);
         assert_eq!(lines.batch().await.err(), Some(timeout));
     }

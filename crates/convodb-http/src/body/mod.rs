@@ -6,6 +6,7 @@ mod conversation;
 mod fields;
 mod lines;
 mod message;
+mod packing;
 mod pieces;
 mod unread;
 

@@ -11,6 +11,7 @@ use http_body::Body as _;
 use tokio::time::timeout;
 
 use crate::body::lines::Lines;
+use crate::body::packing::Packing;
 use crate::body::pieces::next;
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
@@ -48,29 +49,34 @@ impl Unread {
     /// 415 for another type or a packed body, 413 above the limit, 408 for a client that is too
     /// slow, 400 for bytes that are no text and for a body that ends early.
     pub(crate) async fn json(self) -> Result<String> {
+        let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+        if !self.headers.get_all(CONTENT_ENCODING).iter().all(identity) {
+            return Err(unpacked("identity"));
+        }
         self.check_type(is_json)?;
         let read = timeout(self.limits.body, whole(self.body, self.limits.body_bytes)).await;
         let bytes = read.unwrap_or_else(|_| Err(ApiError::of(StatusCode::REQUEST_TIMEOUT)))?;
         String::from_utf8(bytes).map_err(|_| ApiError::malformed("The body is not valid UTF-8."))
     }
 
-    /// The lines of a body of JSON lines, one after the other.
+    /// The lines of a body of JSON lines, one after the other, packed with gzip or zstd or not.
     ///
     /// # Errors
-    /// 415 for another type or a packed body.
+    /// 415 for another type, or one that is packed in another way.
     pub(crate) fn lines(self) -> Result<Lines> {
         self.check_type(|essence| JSON_LINES.iter().any(|one| essence.eq_ignore_ascii_case(one)))?;
-        Ok(Lines::new(self.body, self.limits.line_bytes, self.limits.pause))
+        let mut encodings = self.headers.get_all(CONTENT_ENCODING).iter();
+        let offer = || unpacked("gzip, zstd, identity");
+        let packing = match (encodings.next(), encodings.next()) {
+            (encoding, None) => Packing::named(encoding)?.ok_or_else(offer)?,
+            _ => return Err(offer()),
+        };
+        Ok(Lines::new(self.body, packing, self.limits.line_bytes, self.limits.pause))
     }
 
-    /// The one content type, without parameters but a charset that is UTF-8, and nothing packed.
+    /// The one content type, without parameters but a charset that is UTF-8.
     fn check_type(&self, is_right: impl Fn(&str) -> bool) -> Result<()> {
         let refusal = || ApiError::of(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
-        if !self.headers.get_all(CONTENT_ENCODING).iter().all(identity) {
-            let identity = HeaderValue::from_static("identity");
-            return Err(refusal().with_header(ACCEPT_ENCODING, identity));
-        }
         let mut types = self.headers.get_all(CONTENT_TYPE).iter();
         let (Some(Ok(text)), None) = (types.next().map(HeaderValue::to_str), types.next()) else {
             return Err(refusal());
@@ -83,6 +89,12 @@ impl Unread {
             });
         if right { Ok(()) } else { Err(refusal()) }
     }
+}
+
+/// A refusal of how a body is packed, with what would be taken.
+fn unpacked(offer: &'static str) -> ApiError {
+    let refusal = ApiError::of(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    refusal.with_header(ACCEPT_ENCODING, HeaderValue::from_static(offer))
 }
 
 fn is_json(essence: &str) -> bool {

@@ -103,7 +103,7 @@ function fieldItem({ name, field, required }, depth) {
   const head = make("div", { class: "field" },
     make("span", { class: "name" }, name),
     make("span", { class: "kind" }, kindOf(field)),
-    required ? make("span", { class: "needed" }, "required") : undefined);
+    required ? make("span", { class: "needed" }, "required") : make("span", { class: "seldom" }, "not always"));
   const rules = rulesOf(schema);
   return make("li", {}, head,
     about ? make("p", { class: "about" }, prose(about)) : undefined,
@@ -283,7 +283,7 @@ function section(operation) {
       parameterBlock("Headers", parameters.filter((one) => one.in === "header")),
       bodyText ? [make("h4", {}, "Body"), make("p", { class: "about" }, prose(request.schema.description || ""))] : undefined,
       request && !bodyText ? schemaBlock("Body", request.schema) : undefined,
-      answer ? schemaBlock("Answer", answer.schema) : undefined,
+      answer ? make("div", { class: "answer" }, schemaBlock("Answer", answer.schema)) : undefined,
       headerBlock(operation),
       statusTable(operation)),
     samples(operation));

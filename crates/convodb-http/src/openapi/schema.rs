@@ -10,6 +10,9 @@ use utoipa::openapi::{
     ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema, SchemaFormat, Type,
 };
 
+/// The most that an amount may be: 64 bits of billionths, without what a double cannot tell apart.
+const USD: f64 = 9_223_372_036.85;
+
 /// A schema, or the name of one.
 pub(super) type Shape = RefOr<Schema>;
 
@@ -48,6 +51,11 @@ pub(super) fn named(name: &str) -> Shape {
 /// A list of items of one schema.
 pub(super) fn list(tells: &str, item: impl Into<Shape>) -> Shape {
     ArrayBuilder::new().description(described(tells)).items(item.into()).into()
+}
+
+/// Any JSON.
+pub(super) fn anything() -> Object {
+    ObjectBuilder::new().schema_type(SchemaType::AnyValue).build()
 }
 
 /// A text, whose length counts characters where the engine counts bytes.
@@ -123,7 +131,7 @@ pub(super) fn integer(tells: &str, range: RangeInclusive<u64>) -> Object {
 pub(super) fn usd(tells: &str) -> Object {
     let tells = format!("{tells}, in USD, with at most nine decimals");
     let number = ObjectBuilder::new().schema_type(Type::Number).description(Some(tells));
-    number.minimum(Some(-9.2e9)).maximum(Some(9.2e9)).build()
+    number.minimum(Some(-USD)).maximum(Some(USD)).build()
 }
 
 /// `true` or `false`.

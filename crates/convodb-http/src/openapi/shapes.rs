@@ -6,8 +6,8 @@ use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{AllOfBuilder, Object, Type};
 
 use crate::openapi::schema::{
-    Field, Shape, always, any_text, boolean, constant, given_time, integer, kind, list, maybe,
-    named, null, object, or_null, role, text, text_of, time, usd, uuid,
+    Field, Shape, always, any_text, anything, boolean, constant, given_time, integer, kind, list,
+    maybe, named, null, object, or_null, role, text, text_of, time, usd, uuid,
 };
 
 const COUNT: u64 = u32::MAX as u64;
@@ -92,7 +92,7 @@ fn given_contact() -> Object {
 
 fn calls() -> Shape {
     let bytes = Message::MAX_FUNCTION_CALLS_BYTES / 1024;
-    list(&format!("What it calls, as its own text of at most {bytes} KiB"), Object::default())
+    list(&format!("What it calls, as its own text of at most {bytes} KiB"), anything())
 }
 
 fn message() -> Object {

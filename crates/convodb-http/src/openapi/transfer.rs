@@ -7,7 +7,7 @@ use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};
 use crate::openapi::endpoint::{Body, Endpoint};
 use crate::openapi::list::filters;
 use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{always, any_text, integer, list, object, word};
+use crate::openapi::schema::{always, any_text, anything, integer, list, object, word};
 use crate::openapi::{CONVERSATIONS, examples};
 
 const LINES: &str = "application/x-ndjson";
@@ -38,7 +38,10 @@ fn import() -> Endpoint {
             always("errors", list("The first 20 lines that were not taken", refused)),
         ],
     );
-    let body = any_text("JSON lines, each an `ImportedConversation` of at most 16 MiB");
+    // Any text is taken: lines that cannot be are told in the answer.
+    let mut body = anything();
+    body.description =
+        Some("JSON lines, each an `ImportedConversation` of at most 16 MiB".to_owned());
     let content = ContentBuilder::new().schema(Some(body)).example(Some(lines())).build();
     let body = RequestBodyBuilder::new().content(LINES, content);
     let answer = json!({

@@ -143,7 +143,7 @@ mod tests {
             panic!("a bug");
         }
         let routes =
-            wrapped(Router::new().route("/api/conversations/{id}", get(bug)), Metrics::new());
+            wrapped(Router::new().route("/api/conversations/{id}", get(bug)), Metrics::new(None));
         let request = Request::get("/api/conversations/1").body(Body::empty()).unwrap();
         let Ok(answer) = TowerToHyperService::new(routes).call(request).await;
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);

@@ -26,11 +26,8 @@ pub(crate) async fn ready(State(service): State<Service>) -> Result<Response> {
     }
 }
 
-/// `GET /metrics`. Asks the store what it takes: its tables how many entries they have, and the file
-/// system for sizes.
+/// `GET /metrics`.
 pub(crate) async fn metrics(State(service): State<Service>) -> Result<Response> {
-    let usage = service.store().usage().map_err(|error| ApiError::fault(error.to_string()))?;
-    service.metrics().store_takes(&usage);
     let text = service.metrics().text().map_err(|error| ApiError::fault(error.to_string()))?;
     let mut answer = response::ok(text);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));

@@ -1,9 +1,14 @@
 //! What watches the server: alive, ready, counters.
 
-use convodb::Channel;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use convodb::{Channel, Store, StoreOptions, Timestamp};
+use convodb_http::Config;
 
 use crate::client::Answer;
-use crate::world::{LIST, World};
+use crate::world::{LIST, World, conversation};
 
 fn metrics(world: &World) -> Answer {
     let answer = world.server.ask("GET", "/metrics", "");
@@ -65,4 +70,86 @@ fn what_is_answered_is_counted() {
     has(&answer, "convodb_page_entries_read_total 27");
     assert!(answer.text().ends_with("# EOF\n"));
     assert!(!answer.text().contains("planted"), "no path is a label");
+}
+
+/// The value of a metric that has no labels.
+#[track_caller]
+fn value(world: &World, name: &str) -> f64 {
+    let answer = metrics(world);
+    let line = answer.text().lines().find(|line| line.split(' ').next() == Some(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} in\n{}", answer.text()));
+    line.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+/// Each of the store's metrics moves when what it counts does.
+#[test]
+fn the_stores_work_is_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
+    let store = Store::open_with(directory.path().join("s.convodb"), &options).unwrap();
+    let world = World::of(store, Config::default());
+    let of = |name: &str| value(&world, name);
+    let names =
+        ["commits_total", "changes_total", "committed_bytes_total", "log_sync_seconds_count"];
+    let names = names.map(|name| format!("convodb_{name}"));
+    let before = names.each_ref().map(|name| of(name));
+    world.insert([1], &Channel::Widget);
+    for (name, before) in names.iter().zip(before) {
+        assert!(of(name) > before, "{name}");
+    }
+    assert!(of("convodb_log_sync_seconds_sum") > 0.0);
+    assert!(of("convodb_file_bytes") > 0.0);
+
+    // A snapshot that is held ages from the next commit on; its removal is a checkpoint.
+    let held = world.store.snapshot();
+    assert_eq!(of("convodb_writes_waiting"), 0.0);
+    let checkpoints = of("convodb_checkpoint_seconds_count");
+    world.store.delete(world.user, conversation(1).id).unwrap();
+    assert!(of("convodb_checkpoint_seconds_count") > checkpoints);
+    assert!(of("convodb_oldest_view_age_seconds") > 0.0);
+    let views = of("convodb_views");
+    assert!(views >= 2.0, "{views}");
+    drop(held);
+    assert!(of("convodb_views") < views);
+
+    // While the writer is busy, one write waits and one more is refused.
+    let (enter, entered) = channel();
+    let (release, released) = channel::<()>();
+    let busy = world.store.clone();
+    let busy = thread::spawn(move || {
+        busy.write(move |transaction| {
+            enter.send(()).unwrap();
+            let _ = released.recv();
+            transaction.create_user("New".parse()?, Timestamp::MIN).map(|_| ())
+        })
+    });
+    entered.recv().unwrap();
+    let (report, reported) = channel();
+    let waiting: Vec<_> = (0..2)
+        .map(|_| {
+            let (store, report) = (world.store.clone(), report.clone());
+            thread::spawn(move || report.send(store.write(|_| Ok(())).is_ok()))
+        })
+        .collect();
+    assert!(!reported.recv().unwrap());
+    assert_eq!(of("convodb_writes_refused_total"), 1.0);
+    assert_eq!(of("convodb_writes_waiting"), 2.0);
+    release.send(()).unwrap();
+    busy.join().unwrap().unwrap();
+    waiting.into_iter().for_each(|one| one.join().unwrap().unwrap());
+    assert_eq!(of("convodb_writes_waiting"), 0.0);
+    // What was put last is in the log and in the tail until a checkpoint, a second later.
+    world.insert([2], &Channel::Widget);
+    let until = Instant::now() + Duration::from_secs(20);
+    let mut seen = false;
+    while of("convodb_tail_bytes") > 0.0 {
+        seen |= of("convodb_log_bytes") > 0.0;
+        assert!(Instant::now() < until, "no checkpoint came");
+    }
+    assert!(seen);
+    // Once the checkpoint is done, a page that is read again keeps its rows.
+    while of("convodb_page_rows_cached_total") == 0.0 {
+        world.list("type=widget");
+        assert!(Instant::now() < until, "no row was kept");
+    }
 }

@@ -8,6 +8,8 @@ use convodb::{
     Variables,
 };
 use convodb_http::{Config, Limits};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 use crate::client::Answer;
@@ -302,5 +304,40 @@ fn only_so_many_go_on_at_a_time() {
     for answer in [import(&world, b"{}"), world.ask("GET", EXPORT, &world.token, "")] {
         assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
         assert_eq!(answer.header("retry-after"), "1");
+    }
+}
+
+/// An export that was packed for its way is imported as it came, and what unpacks to far more than it
+/// is on its way is refused before it is.
+#[test]
+fn packed_lines_are_imported() {
+    let world = World::new();
+    furnish(&world);
+    let lines = export(&world, "messages=1").body;
+    let import = |world: &World, encoding: &str, body: &[u8]| {
+        let media_type = format!("{LINES}\r\nContent-Encoding: {encoding}");
+        world.send_typed(&world.token, "POST", IMPORT, &media_type, body)
+    };
+    let packed = |text: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        [("gzip", encoder.finish().unwrap()), ("zstd", zstd::encode_all(text, 3).unwrap())]
+    };
+    for (encoding, body) in packed(&lines) {
+        let copy = World::new();
+        assert_eq!(import(&copy, encoding, &body).json()["inserted"], 7, "{encoding}");
+        assert_eq!(contents(&copy), contents(&world), "{encoding}");
+        let cut = import(&copy, encoding, &body[..body.len() - 9]);
+        let message = "The body is not packed as its Content-Encoding says, or ends early.";
+        assert_eq!((cut.status, &cut.json()["message"]), (400, &json!(message)), "{encoding}");
+    }
+    for (encoding, body) in packed(&vec![b'x'; 70 << 20]) {
+        let bomb = import(&world, encoding, &body);
+        assert_eq!((bomb.status, bomb.text()), (413, r#"{"message":"Payload Too Large"}"#));
+    }
+    for wrong in ["br", "gzip, gzip", "gzip\r\nContent-Encoding: gzip"] {
+        let answer = import(&world, wrong, &lines);
+        assert_eq!(answer.status, 415, "{wrong}");
+        assert_eq!(answer.header("accept-encoding"), "gzip, zstd, identity");
     }
 }

@@ -80,7 +80,7 @@ fn time(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> Result<f64,
     let began = Instant::now();
     let page = snapshot.list(user, request)?;
     let took = began.elapsed().as_secs_f64() * 1e6;
-    let Work { entries, rows } = page.work();
+    let Work { entries, rows, .. } = page.work();
     let bound = Work::bound(page.page_size());
     hold(entries + rows <= bound, || {
         format!("{entries} entries and {rows} rows above the bound of {bound}: {request:?}")

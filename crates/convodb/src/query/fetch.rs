@@ -38,6 +38,8 @@ pub(crate) struct Fetch<'t> {
     way: Way<'t>,
     /// How many rows were read, passed ones included.
     pub(crate) rows_read: usize,
+    /// Those of them that were in the cache.
+    pub(crate) rows_cached: usize,
 }
 
 enum Way<'t> {
@@ -54,7 +56,7 @@ impl<'t> Fetch<'t> {
             Field::Customer | Field::External => Way::Descending,
         };
         let (rows, cached) = (&tables.rows, tables.cached_rows());
-        Self { rows, cached, again: None, owner, travel, way, rows_read: 0 }
+        Self { rows, cached, again: None, owner, travel, way, rows_read: 0, rows_cached: 0 }
     }
 
     /// Shows the row at `position` and its texts.
@@ -78,6 +80,7 @@ impl<'t> Fetch<'t> {
             if let Some(shown) = self.cached.get(key, decoded) {
                 self.again = Some(true);
                 self.rows_read += 1;
+                self.rows_cached += 1;
                 return shown;
             }
             self.again.get_or_insert_with(|| self.cached.miss(key));

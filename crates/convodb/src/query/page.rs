@@ -70,6 +70,8 @@ pub struct Work {
     pub entries: usize,
     /// Rows read for the entries of an index, those passed on the way included.
     pub rows: usize,
+    /// Those of them that were kept from pages before.
+    pub cached: usize,
 }
 
 impl Work {
@@ -217,7 +219,7 @@ impl Page {
                     admitted
                 })
             })?;
-        self.work.rows = fetch.rows_read;
+        (self.work.rows, self.work.cached) = (fetch.rows_read, fetch.rows_cached);
         Ok(found)
     }
 

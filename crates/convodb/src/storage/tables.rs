@@ -9,6 +9,7 @@ use crate::encoding::key::{ChangeKey, DigestKey, IndexKey, MessageKey, NumberKey
 use crate::encoding::key::{TotalKey, UuidKey};
 use crate::encoding::term::Field;
 use crate::error::Result;
+use crate::meter::Meter;
 use crate::model::id::UserId;
 use crate::storage::names::KnownNames;
 use crate::storage::row_cache::{CachedRows, RowCache};
@@ -39,6 +40,7 @@ pub(crate) struct Tables {
     pub(crate) answers: Records<UuidKey>,
     names: Arc<KnownNames>,
     cache: Arc<RowCache>,
+    meter: Arc<Meter>,
     /// How often what is stored changed since the store was opened.
     generation: u64,
 }
@@ -100,6 +102,7 @@ impl Tables {
             answers: Table::open(read, schema::ANSWERS)?,
             names: Arc::default(),
             cache: Arc::new(RowCache::new(cache_bytes)),
+            meter: Arc::default(),
             generation: 0,
         })
     }
@@ -107,6 +110,16 @@ impl Tables {
     /// Rows of this state that were read before. What the tail holds is newer.
     pub(crate) fn cached_rows(&self) -> CachedRows<'_> {
         self.cache.at(self.generation)
+    }
+
+    /// The same tables, counted on where others were.
+    pub(crate) fn counted_by(self, meter: Arc<Meter>) -> Self {
+        Self { meter, ..self }
+    }
+
+    /// What the store counts.
+    pub(crate) const fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// Names of assistants in this state that were read before.

@@ -1,0 +1,116 @@
+//! What the store counts, read when somebody asks: nothing is added to a write for it.
+
+use std::fmt;
+
+use convodb::{Counters, Histogram, Store, Usage};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+/// A store as a source of metrics.
+#[derive(Debug)]
+pub(crate) struct StoreMetrics(pub(crate) Store);
+
+impl Collector for StoreMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        encode(&self.0.counters(), &mut encoder)?;
+        // Files that cannot be asked for their sizes are told in the log, and by what is missing.
+        match self.0.usage() {
+            Ok(usage) => encode_usage(&usage, &mut encoder),
+            Err(error) => {
+                tracing::warn!(cause = %error, "the store's sizes could not be read");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn encode(counters: &Counters, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let counts = [
+        ("commits", "Groups of writes committed", counters.commits),
+        ("changes", "Entries of tables put or removed by them", counters.changes),
+        ("writes_refused", "Writes refused because too many waited", counters.writes_refused),
+    ];
+    for (name, help, count) in counts {
+        one(encoder, name, help, None, &ConstCounter::new(count))?;
+    }
+    let bytes = Some(&Unit::Bytes);
+    let help = "Bytes of keys and values put by commits";
+    one(encoder, "committed", help, bytes, &ConstCounter::new(counters.committed_bytes))?;
+    let times = [
+        ("log_sync", "Appends to the log with their sync", &counters.log_syncs),
+        ("checkpoint", "What carried writes into the tables, and its sync", &counters.checkpoints),
+    ];
+    for (name, help, histogram) in times {
+        one(encoder, name, help, Some(&Unit::Seconds), &Read(histogram))?;
+    }
+    let help = "Written since the last checkpoint began";
+    one(encoder, "tail", help, bytes, &ConstGauge::new(signed(counters.tail_bytes as u64)))?;
+    let now = [
+        ("writes_waiting", "Writes that wait for their answer", counters.writes_waiting),
+        ("views", "States in memory: the present one, and those held", counters.views),
+    ];
+    for (name, help, count) in now {
+        one(encoder, name, help, None, &ConstGauge::new(signed(count as u64)))?;
+    }
+    let help = "For how long the oldest state that is held has not been the present one";
+    let age = ConstGauge::new(counters.oldest_view.as_secs_f64());
+    one(encoder, "oldest_view_age", help, Some(&Unit::Seconds), &age)
+}
+
+fn encode_usage(usage: &Usage, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let sizes = [
+        ("file", "Size of the store's file", usage.file_bytes),
+        ("log", "Size of the log beside it", usage.log_bytes),
+    ];
+    for (name, help, size) in sizes {
+        one(encoder, name, help, Some(&Unit::Bytes), &ConstGauge::new(signed(size)))?;
+    }
+    let help = "About how many entries each table has";
+    let mut tables = encoder.encode_descriptor("table_entries", help, None, MetricType::Gauge)?;
+    for (table, entries) in &usage.tables {
+        let label = [("table", *table)];
+        ConstGauge::new(signed(*entries)).encode(tables.encode_family(&label)?)?;
+    }
+    Ok(())
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn one(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    metric: &impl EncodeMetric,
+) -> fmt::Result {
+    let metric_encoder = encoder.encode_descriptor(name, help, unit, metric.metric_type())?;
+    metric.encode(metric_encoder)
+}
+
+/// A histogram that was counted elsewhere.
+struct Read<'h>(&'h Histogram);
+
+impl EncodeMetric for Read<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let last = |(bound, count): &(f64, u64)| {
+            (if bound.is_finite() { *bound } else { f64::MAX }, *count)
+        };
+        let buckets: Vec<_> = self.0.buckets.iter().map(last).collect();
+        encoder.encode_histogram::<NoLabelSet>(
+            self.0.sum.as_secs_f64(),
+            self.0.count(),
+            &buckets,
+            None,
+        )
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
