@@ -13,6 +13,8 @@ pub struct Limits {
     pub pause: Duration,
     /// For a client to take some of what it is sent; 30 s.
     pub write: Duration,
+    /// For a client to take the whole of an export, which holds a snapshot meanwhile; 1 h.
+    pub export: Duration,
     /// For requests in flight when the server is stopped; 10 s.
     pub stop: Duration,
     /// The most connections at a time, at least 1; 10,000. One more waits until another is closed.
@@ -36,6 +38,7 @@ impl Default for Limits {
             body: Duration::from_secs(30),
             pause: Duration::from_secs(30),
             write: Duration::from_secs(30),
+            export: Duration::from_secs(3600),
             stop: Duration::from_secs(10),
             connections: 10_000,
             body_bytes: 1 << 20,

@@ -1,8 +1,12 @@
 //! A whole list as JSON lines, of one snapshot, in constant memory.
 //!
 //! The next piece is read when the one before was sent, so a client that reads slowly is read for
-//! slowly. What is in memory is a piece, a page of rows, and the history of one conversation. A
-//! fault in the middle breaks the connection off, so that nobody takes a part for the whole.
+//! slowly, but not for ever: a snapshot is held meanwhile. What is in memory is a piece, a page of
+//! rows, and the history of one conversation. A fault in the middle breaks the connection off, so
+//! that nobody takes a part for the whole.
+
+use std::io;
+use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
@@ -33,6 +37,7 @@ pub(crate) async fn export(
     let (request, messages) = params::export_request(query, user, &snapshot)?;
     let export = Export {
         lines: ExportLines::new(snapshot, user, &request, messages),
+            until: Instant::now() + service.limits().export,
         _transfer: service.transfer(user)?,
     };
     let pieces = stream::try_unfold(export, |export| aside(move || export.piece()));
@@ -45,12 +50,17 @@ pub(crate) async fn export(
 /// An export under way.
 struct Export {
     lines: ExportLines,
+    until: Instant,
     _transfer: Transfer,
 }
 
 impl Export {
     /// The next lines, with the rest of the export; none at its end.
     fn piece(mut self) -> convodb::Result<Option<(Bytes, Self)>> {
+        if Instant::now() > self.until {
+            tracing::warn!("an export was broken off: its client takes too long");
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
         let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
         while piece.len() < PIECE_BYTES
             && self.lines.next_into(&mut piece).inspect_err(|error| {

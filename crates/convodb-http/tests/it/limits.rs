@@ -126,6 +126,18 @@ fn furnish(world: &World) {
 }
 
 #[test]
+fn an_export_that_takes_too_long_is_broken_off() {
+    let world = world(Limits { export: Duration::ZERO, ..Limits::default() });
+    furnish(&world);
+    let (mut stream, status) = unread_export(&world);
+    assert_eq!(status, "HTTP/1.1 200");
+    let mut rest = Vec::new();
+    let _ = stream.read_to_end(&mut rest);
+    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "it was broken off");
+    await_others(&world.server, 0);
+}
+
+#[test]
 fn a_user_with_a_slow_export_leaves_room_for_others() {
     let world = world(Limits { transfers_per_user: 1, ..Limits::default() });
     furnish(&world);
