@@ -7,9 +7,10 @@
 //! A group that removes something goes into the tables at once, with the tail before it: so what
 //! readers see never has holes to step over, and a page keeps its bound.
 //!
-//! A fault raises the alarm, after which a committer does nothing more: what it leaves behind is
-//! told by [`Committer::abandon`], and another one goes on from there.
+//! A fault raises the alarm, after which a committer does nothing more: another one goes on from
+//! what is on disk.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -53,20 +54,7 @@ pub(crate) struct Committer {
     /// What was put since the last checkpoint began.
     tail: Tail,
     checkpoint: Option<Checkpoint>,
-    /// The end of the log is not to be trusted: the next group goes into the tables.
-    log_in_doubt: bool,
     room: Room,
-}
-
-/// What a committer that met a fault leaves behind for the next one.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Remains {
-    /// A record that was not acknowledged may be in the log, or not.
-    log_in_doubt: bool,
-    /// The last group; the record may have its number.
-    group: u64,
-    /// The fault was that the disk had no room.
-    disk_full: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -105,32 +93,24 @@ impl Committer {
         Ok(committer)
     }
 
-    /// Goes on after a fault, for the same readers, from what is on disk and what the committer
-    /// that met it left behind. Where the end of the log is in doubt, the system may show a record
-    /// that the disk does not have: then the tables have it before anyone sees it.
+    /// Goes on for the same readers from what is on disk, after a fault that said `kind`.
     pub(crate) fn reopen(
         place: &Place,
         mode: CommitMode,
         alarm: Arc<Alarm>,
         current: Arc<Current>,
-        remains: Remains,
+        kind: Option<io::ErrorKind>,
     ) -> Result<Self> {
         let mut committer =
             Self::start(file::open(place, &alarm)?, Some(place), mode, alarm, Some(current))?;
-        if remains.disk_full {
+        if kind.is_some_and(is_disk_full) {
             committer.room.ran_out();
         }
         if mode.durability == Durability::Deferred {
             (committer.log, committer.mode) = (None, mode);
         }
-        if remains.log_in_doubt {
-            committer.log_in_doubt = true;
-            committer.group = committer.group.max(remains.group);
-            committer.store_tail()?;
-        } else {
-            committer
-                .publish(View::open(&committer.database.begin_read()?, committer.tables.clone())?);
-        }
+        let read = committer.database.begin_read()?;
+        committer.publish(View::open(&read, committer.tables.clone())?);
         Ok(committer)
     }
 
@@ -169,7 +149,6 @@ impl Committer {
             group,
             tail,
             checkpoint: None,
-            log_in_doubt: false,
             room: Room::default(),
         })
     }
@@ -210,7 +189,7 @@ impl Committer {
             return Ok(());
         }
         let way = self.room.way(self.place.as_ref(), self.tail.bytes, weight)?;
-        if way == Way::Tables || self.log_in_doubt {
+        if way == Way::Tables {
             return self.store_tail();
         }
         self.append()?;
@@ -230,12 +209,7 @@ impl Committer {
                 Err(NotAppended::TakenBack(error)) => {
                     return Err(Error::GivenUp { kind: error.io_kind(), why: error.to_string() });
                 }
-                Err(NotAppended::InDoubt(error)) => {
-                    // The number is not used again: a record may have it.
-                    self.group = group;
-                    self.log_in_doubt = true;
-                    return Err(self.fault(&error));
-                }
+                Err(NotAppended::InDoubt(error)) => return Err(self.fault(&error)),
             }
         }
         self.group = group;
@@ -258,7 +232,7 @@ impl Committer {
 
     /// Carries the tail into the tables, if there is one.
     fn settle_tail(&mut self) -> Result<()> {
-        let nothing = self.checkpoint.is_none() && self.tables.is_stored() && !self.log_in_doubt;
+        let nothing = self.checkpoint.is_none() && self.tables.is_stored();
         if nothing { self.check() } else { self.store_tail() }
     }
 
@@ -273,6 +247,9 @@ impl Committer {
         self.settle_tail()?;
         let write = begin(&self.database, self.mode).map_err(|error| self.fault(&error))?;
         let done = work(&write, &self.current.load())?;
+        // It is a group too: should the tables ever be without it, later ones do not follow.
+        meta::put_log_group(&write, self.group + 1)?;
+        self.group += 1;
         write.commit().map_err(|error| self.fault(&error.into()))?;
         self.stored(self.group)?;
         Ok(done)
@@ -294,7 +271,6 @@ impl Committer {
         }
         if group == self.group {
             self.tail = Tail::default();
-            self.log_in_doubt = false;
             self.cut_log();
         }
         self.room = Room::default();
@@ -381,18 +357,13 @@ impl Committer {
         self.alarm.check()
     }
 
-    /// Closes what is open after a fault, and tells what the next committer has to know.
-    pub(crate) fn abandon(mut self) -> Remains {
+    /// Closes what is open after a fault, and tells what kind it was.
+    pub(crate) fn abandon(mut self) -> Option<io::ErrorKind> {
         if let Some(Checkpoint { thread, .. }) = self.checkpoint.take() {
             // Whatever it came to, the tables tell it when they are opened again.
             let _ = thread.join();
         }
-        let kind = self.alarm.kind();
-        Remains {
-            log_in_doubt: self.log_in_doubt,
-            group: self.group,
-            disk_full: kind.is_some_and(is_disk_full),
-        }
+        self.alarm.kind()
     }
 
     /// Carries the tail into the tables and closes the file.

@@ -88,7 +88,7 @@ impl Log {
             });
         }
         // After a failed sync a later one proves nothing: the system may have dropped what it
-        // could not write.
+        // could not write. Nothing more goes into this segment.
         segment.file.sync().map_err(|error| NotAppended::InDoubt(error.into()))?;
         segment.end += self.buffer.len() as u64;
         Ok(())
@@ -189,6 +189,9 @@ const fn damaged(what: &'static str) -> Error {
 
 /// Gives every group after `after` to `take`, in order, and tells the last of them, or `after`.
 ///
+/// The last record of a segment may be one whose sync failed, which the system shows and the disk
+/// does not have; nothing is appended after it. So it is written once more where it lies, and synced.
+///
 /// # Errors
 /// [`Error::Corrupted`] where a group that was acknowledged is missing or damaged, or `take` gives
 /// none, or a fault of the disk.
@@ -219,13 +222,20 @@ pub(crate) fn read(
             return Err(damaged("groups are missing"));
         }
         let mut expected = *first;
+        let mut last_record = 0..0;
         while let Some((payload, after_record)) = record(rest, seed, expected) {
+            last_record = bytes.len() - rest.len()..bytes.len() - after_record.len();
             if expected == last + 1 {
                 take(payload).ok_or(damaged("a group is not what was put"))?;
                 last = expected;
             }
             expected += 1;
             rest = after_record;
+        }
+        if last > after && !last_record.is_empty() {
+            let file = disk.open(path, Access::Write)?;
+            file.write_all_at(last_record.start as u64, &bytes[last_record])?;
+            file.sync()?;
         }
         let goes_on = next_segment.is_some_and(|next| next <= last + 1);
         if !goes_on && expected > after && has_later(rest, seed, expected) {

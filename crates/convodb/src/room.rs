@@ -60,8 +60,7 @@ impl Room {
     pub(crate) fn admits(&mut self, place: Option<&Place>, tail: usize) -> bool {
         let (Some(at), Some(place)) = (self.ask_at, place) else { return true };
         let now = Instant::now();
-        let room = || place.disk.room(directory_of(&place.path)).unwrap_or(0);
-        let admitted = now >= at && room() >= needed(tail);
+        let admitted = now >= at && told(place) >= needed(tail);
         if now >= at && !admitted {
             self.ask_at = Some(now + PAUSE);
         }
@@ -82,8 +81,7 @@ impl Room {
         let Some(place) = place.filter(|_| tail == 0 || with_group > self.asked_up_to) else {
             return Ok(Way::Log);
         };
-        let room = place.disk.room(directory_of(&place.path));
-        let room = room.map_err(|error| given_up(error.kind(), error.to_string()))?;
+        let room = told(place);
         if room >= needed(with_group) {
             self.asked_up_to = with_group + STEP_BYTES;
             Ok(Way::Log)
@@ -101,12 +99,13 @@ const fn needed(bytes: usize) -> u64 {
     RESERVE_BYTES + TABLE_BYTES * bytes as u64
 }
 
-const fn given_up(kind: io::ErrorKind, why: String) -> Error {
-    Error::GivenUp { kind, why }
+/// What the disk tells of its room. Where it cannot, writing is what finds out.
+fn told(place: &Place) -> u64 {
+    place.disk.room(directory_of(&place.path)).unwrap_or(u64::MAX)
 }
 
 fn full() -> Error {
-    given_up(io::ErrorKind::StorageFull, "the disk is full".to_owned())
+    Error::GivenUp { kind: io::ErrorKind::StorageFull, why: "the disk is full".to_owned() }
 }
 
 /// Whether the system says that the disk is full.

@@ -11,7 +11,7 @@
 //!
 //! While files are reopened writes are refused at once, and readers have the last view, which
 //! answers from what is in memory until there is the next. Nothing that a failed sync was about is
-//! shown, or built upon, before the tables have it.
+//! shown, or built upon, before it is synced again.
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use redb::WriteTransaction;
 
-use crate::committer::{Committer, Remains};
+use crate::committer::Committer;
 use crate::durability::CommitMode;
 use crate::error::{Error, Result};
 use crate::file::Place;
@@ -46,7 +46,8 @@ pub(crate) struct Supervisor {
 enum State {
     Open(Box<Committer>),
     Reopening {
-        remains: Remains,
+        /// What the system said of the fault.
+        kind: Option<io::ErrorKind>,
         next: Instant,
         pause: Duration,
     },
@@ -155,10 +156,10 @@ impl Supervisor {
         if self.health.alarm().is_raised() {
             self.give_up();
         }
-        if let State::Reopening { remains, next, pause } = self.state
+        if let State::Reopening { kind, next, pause } = self.state
             && Instant::now() >= next
         {
-            self.state = self.reopen(remains, pause);
+            self.state = self.reopen(kind, pause);
         }
     }
 
@@ -170,17 +171,17 @@ impl Supervisor {
         if let State::Open(committer) = std::mem::replace(&mut self.state, State::Lost)
             && self.place.is_some()
         {
-            let remains = committer.abandon();
-            self.state = State::Reopening { remains, next: Instant::now(), pause: FIRST_PAUSE };
+            let kind = committer.abandon();
+            self.state = State::Reopening { kind, next: Instant::now(), pause: FIRST_PAUSE };
         }
     }
 
-    fn reopen(&self, remains: Remains, pause: Duration) -> State {
+    fn reopen(&self, kind: Option<io::ErrorKind>, pause: Duration) -> State {
         let Some(place) = &self.place else { return State::Lost };
         let alarm = self.health.next_alarm();
         let open = || {
             let (alarm, current) = (alarm.clone(), self.current.clone());
-            Committer::reopen(place, self.mode, alarm, current, remains)
+            Committer::reopen(place, self.mode, alarm, current, kind)
         };
         // What is read may be anything, and a reader of the tables may not be ready for it.
         match catch_unwind(AssertUnwindSafe(open)) {
@@ -189,7 +190,7 @@ impl Supervisor {
                 State::Open(Box::new(committer))
             }
             _ => State::Reopening {
-                remains,
+                kind,
                 next: Instant::now() + pause,
                 pause: (pause * 2).min(LAST_PAUSE),
             },

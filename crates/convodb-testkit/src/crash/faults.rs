@@ -111,7 +111,7 @@ impl Run {
                 }
                 store = self.open()?;
             } else {
-                self.step(&store, &step)?;
+                self.step(&mut store, &step)?;
             }
             if self.random.random_bool(0.3) {
                 self.look(&store)?;
@@ -128,7 +128,7 @@ impl Run {
     }
 
     /// Runs a step until it is done or was in doubt.
-    fn step(&mut self, store: &Store, step: &Step) -> Result<(), String> {
+    fn step(&mut self, store: &mut Store, step: &Step) -> Result<(), String> {
         let mut after = self.state.clone();
         step.apply(&mut after);
         for _ in 0..3 {
@@ -138,7 +138,14 @@ impl Run {
                 return Ok(());
             };
             self.refused(store, &error)?;
-            self.lift(&error)?;
+            if self.random.random_bool(0.3) {
+                // The process ends before the store has healed, and another one begins.
+                let _ = store.clone().close();
+                self.lift(&error)?;
+                *store = self.open()?;
+            } else {
+                self.lift(&error)?;
+            }
             await_open(store)?;
             let mut candidates = vec![self.state.clone()];
             if matches!(error, Error::CommitFailed { .. }) {
@@ -227,7 +234,7 @@ pub fn full_disk(seed: u64) -> Result<Counts, String> {
 
 fn fill(run: &mut Run) -> Result<(), String> {
     let mut store = run.open()?;
-    run.step(&store, &Step::SetUp)?;
+    run.step(&mut store, &Step::SetUp)?;
     // A store keeps a thousand pages free, if it is told how many there are.
     let tells = run.random.random_bool(0.5);
     let pages = run.random.random_range(0..60) + if tells { 1_000 } else { 0 };

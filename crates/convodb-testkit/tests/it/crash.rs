@@ -36,7 +36,9 @@ fn deferred_writes_survive_power_cuts_as_a_beginning() {
 
 #[test]
 fn a_disk_that_lies_is_told_or_does_no_harm() {
-    check(lost_sync, 0..150, &["told when opened", "a state before"]);
+    // The last two lost a bulk load under writes that came after it.
+    let seeds = (0..150).chain([102_161, 108_422]);
+    check(lost_sync, seeds, &["told when opened", "a state before"]);
 }
 
 #[test]
