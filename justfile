@@ -58,6 +58,10 @@ prove name *options:
     cargo build --release --locked -p convodb-cli -p convodb-prove
     target/release/convodb-prove {{name}} {{options}}
 
+# Runs the fuzz targets, each for a minute: `just fuzz`, `just fuzz 600 cursor`.
+fuzz *options:
+    .ci/fuzz {{options}}
+
 # Licences, advisories and sources of the dependencies (needs cargo-deny; by hand, before a release).
 deny:
     cargo deny check

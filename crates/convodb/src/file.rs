@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::backends::{FileBackend, InMemoryBackend};
@@ -17,8 +18,8 @@ pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Database> {
     if !path.try_exists()? {
         create(path)?;
     }
-    check_untouched(path)?;
-    let database = builder(cache_bytes).open(path)?;
+    caught(|| check_untouched(path))?;
+    let database = caught(|| Ok(builder(cache_bytes).open(path)?))?;
     // Once more: a file that was not closed cleanly could not be looked into before its repair.
     meta::check_format(&database.begin_read()?)?;
     Ok(database)
@@ -108,7 +109,15 @@ fn check_untouched(path: &Path) -> Result<()> {
 /// Reads every page that the last commit of a closed store has, and checks it against its checksum,
 /// which reading does not. A file of another format stays untouched.
 pub(crate) fn check_pages(path: &Path) -> Result<()> {
-    check_untouched(path)?;
-    let database = Database::builder().set_check_integrity_on_open(true).open(path)?;
-    Ok(database.close()?)
+    caught(|| {
+        check_untouched(path)?;
+        let database = Database::builder().set_check_integrity_on_open(true).open(path)?;
+        Ok(database.close()?)
+    })
+}
+
+/// What `open` gives; a panic over damaged pages, which redb may end in, as an error.
+fn caught<T>(open: impl FnOnce() -> Result<T>) -> Result<T> {
+    let what = "opening the file ended in a panic";
+    catch_unwind(AssertUnwindSafe(open)).unwrap_or(Err(Error::Corrupted { table: "redb", what }))
 }
