@@ -74,6 +74,10 @@ prove name *options:
     cargo build --release --locked -p convodb-cli -p convodb-prove
     target/release/convodb-prove {{name}} {{options}}
 
+# Runs the fuzz targets, each for a minute: `just fuzz`, `just fuzz 600 cursor`.
+fuzz *options:
+    .ci/fuzz {{options}}
+
 # Erasure, over and over: no byte of what was erased may be left in any file.
 erasure trials="1000":
     CONVODB_ERASURE_TRIALS={{trials}} cargo test --release -p convodb-testkit --test it -- erasure

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(item) = Item::parse(data) else { return };
-    let name = item.assistant_name.as_ref().map_or("", |name| name.as_str());
+    let name = item.assistant_name.as_ref().map_or("Bot", |name| name.as_str());
     let mut line = Vec::new();
     write_line(&mut line, &item.conversation.borrowed(), name, Some(&item.messages));
     let again = Item::parse(&line).expect("a line that was written");

@@ -50,7 +50,7 @@ impl Routes {
     #[expect(clippy::new_without_default, reason = "it is no value")]
     pub fn new() -> Self {
         let (store, token) = stored().expect("a store in memory");
-        let runtime = Builder::new_current_thread().build().expect("a runtime");
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         Self { runtime, routes: TowerToHyperService::new(router(store, &Config::default())), token }
     }
 

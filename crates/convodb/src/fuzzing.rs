@@ -25,8 +25,9 @@ use crate::storage::tables::Tables;
 const OWNER: UserId = UserId::new(5);
 const LOG_SEED: u64 = 77;
 
+/// Of keys with which no token of the corpus was made.
 fn sealer() -> (Sealer, Fingerprinter) {
-    (Sealer::new(vec![[1; 32], [2; 32]]), Fingerprinter::new([7; 32]))
+    (Sealer::new(vec![[3; 32], [4; 32]]), Fingerprinter::new([7; 32]))
 }
 
 /// No text that the store did not make opens as a cursor.

@@ -37,7 +37,7 @@ pub(crate) async fn export(
     let (request, messages) = params::export_request(query, user, &snapshot)?;
     let export = Export {
         lines: ExportLines::new(snapshot, user, &request, messages),
-            until: Instant::now() + service.limits().export,
+        until: Instant::now() + service.limits().export,
         _transfer: service.transfer(user)?,
     };
     let pieces = stream::try_unfold(export, |export| aside(move || export.piece()));

@@ -11,6 +11,7 @@
 use std::cell::RefCell;
 use std::fs;
 use std::io::Write;
+use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ const PAGE: usize = 4096;
 const USERS: usize = 3;
 const ROWS: u64 = 120;
 const PATIENCE: Duration = Duration::from_secs(10);
+const PANICKED: &str = "it panicked";
 const STORE: &str = "store.convodb";
 const EXPECTED: &str = "expected.json";
 
@@ -120,8 +122,9 @@ fn judge(directory: &Path, of_log: bool, trial: &mut Trial) -> Result<(), Violat
         return audited(directory, "the process was ended", trial);
     };
     hold(difference.wrong.is_empty(), || format!("served wrongly: {:?}", difference.wrong))?;
-    if refused.is_some() {
-        trial.count("could not be opened");
+    if let Some(why) = refused {
+        let panicked = why == PANICKED;
+        trial.count(if panicked { "panicked when opened" } else { "could not be opened" });
         return Ok(());
     }
     if difference.is_none() {
@@ -172,11 +175,11 @@ pub(super) fn take_part(
         return Ok(writeln!(out, "{}", if audit.is_clean() { "clean" } else { "faults" })?);
     }
     let expected: Expected = serde_json::from_slice(&fs::read(directory.join(EXPECTED))?)?;
-    let reading = match open(&path) {
-        Err(error) => {
-            Reading { refused: Some(error.to_string()), difference: Difference::default() }
-        }
-        Ok(store) => {
+    let refused = |why: String| Reading { refused: Some(why), difference: Difference::default() };
+    let reading = match catch_unwind(|| open(&path)) {
+        Err(_) => refused(PANICKED.to_owned()),
+        Ok(Err(error)) => refused(error.to_string()),
+        Ok(Ok(store)) => {
             let difference = answers::compare(&store, &expected.known, &expected.answers);
             Reading { refused: None, difference }
         }

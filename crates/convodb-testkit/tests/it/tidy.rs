@@ -242,6 +242,34 @@ const FLOORS: &[(&str, &[&str])] = &[
             "main",
         ],
     ),
+    (
+        "convodb-prove",
+        &[
+            "proof",
+            "runner",
+            "summary",
+            // What proofs try things with.
+            "asker",
+            "served",
+            "connection",
+            "clients",
+            "child",
+            "answers",
+            // A promise each.
+            "proofs/model",
+            "proofs/walks",
+            "proofs/isolation",
+            "proofs/tamper",
+            "proofs/damage",
+            "proofs/kill",
+            "proofs/stop",
+            "proofs/full",
+            "proofs/restart",
+            "proofs/filters",
+            "proofs",
+            "main",
+        ],
+    ),
 ];
 
 /// The files that may name redb: those that hold a table, a transaction or the file.
@@ -505,6 +533,22 @@ fn documents_tell_of_every_table_and_file() {
         );
     }
     assert!(architecture.lines().count() <= 150, "ARCHITECTURE.md is longer than 150 lines");
+}
+
+/// Nothing of ours is unsafe: every crate takes over the table of lints, which forbids it, or forbids
+/// it by itself. `benches/rivals` opens LMDB, which cannot be done safely, and is in no build of ours.
+#[test]
+fn no_crate_may_be_unsafe() {
+    let read = |path: &Path| fs::read_to_string(path.join("Cargo.toml")).unwrap();
+    assert!(read(&root()).contains("[workspace.lints.rust]\nunsafe_code = \"forbid\""));
+    assert!(read(&root().join("fuzz")).contains("[lints.rust]\nunsafe_code = \"forbid\""));
+    let crates = fs::read_dir(root().join("crates")).unwrap().map(|entry| entry.unwrap().path());
+    let members: Vec<PathBuf> = crates.chain([root().join("benches")]).collect();
+    assert!(members.len() >= 6, "{members:?}");
+    for member in members {
+        let takes_over = read(&member).contains("[lints]\nworkspace = true");
+        assert!(takes_over, "{} has lints of its own", member.display());
+    }
 }
 
 /// The engine stays small: no runtime, no HTTP, and few packages for those who link it.

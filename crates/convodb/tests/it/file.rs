@@ -105,3 +105,47 @@ fn a_directory_that_is_missing_or_a_path_that_is_one_is_an_error() {
     assert!(matches!(Store::open(path.join("below")), Err(Error::Io(_))));
     assert!(matches!(Store::open(directory.path()), Err(Error::Io(_))));
 }
+
+/// Opens the store, every page checked, and closes it.
+fn checked(path: &Path) -> convodb::Result<()> {
+    let options = StoreOptions { check_on_open: true, ..StoreOptions::default() };
+    Store::open_with(path, &options)?.close()
+}
+
+/// Each page with a byte changed is either found, or one that the last commit does not have.
+#[test]
+fn a_page_that_is_not_what_was_written_is_found() {
+    let (_directory, path) = directory();
+    let store = Store::open(&path).unwrap();
+    let owner = Owner::of(&store);
+    for _ in 0..40 {
+        store.insert(owner.user, owner.conversation()).unwrap();
+    }
+    store.close().unwrap();
+    checked(&path).unwrap();
+    let whole = fs::read(&path).unwrap();
+    let mut found = 0;
+    for page in 1..whole.len() / 4096 {
+        if whole[page * 4096..][..4096].iter().all(|byte| *byte == 0) {
+            continue;
+        }
+        let mut damaged = whole.clone();
+        damaged[page * 4096 + 20] ^= 1;
+        fs::write(&path, &damaged).unwrap();
+        match checked(&path) {
+            Err(Error::Corrupted { .. } | Error::NotAStore(_)) => {
+                found += 1;
+                // It is opened, or refused, and ends no process.
+                let _ = Store::open(&path);
+            }
+            Err(other) => panic!("page {page}: {other}"),
+            Ok(()) => {
+                let store = Store::open(&path).unwrap();
+                assert_eq!(count(&store, owner.user), 40, "page {page}");
+                assert!(store.snapshot().verify(|_, _| {}).unwrap().is_clean(), "page {page}");
+                store.close().unwrap();
+            }
+        }
+    }
+    assert!(found >= 10, "{found} pages were found");
+}
