@@ -11,7 +11,7 @@ use crate::storage::meta;
 use crate::store::Store;
 
 impl Store {
-    /// [`Transaction::create_user`] as a write of its own.
+    /// [`Transaction::create_user`](crate::Transaction::create_user) as a write of its own.
     ///
     /// # Errors
     /// As there and as [`Store::write`].
@@ -19,7 +19,7 @@ impl Store {
         self.write(move |transaction| transaction.create_user(name, created_at))
     }
 
-    /// [`Transaction::create_assistant`] as a write of its own.
+    /// [`Transaction::create_assistant`](crate::Transaction::create_assistant) as a write of its own.
     ///
     /// # Errors
     /// As there and as [`Store::write`].
@@ -27,7 +27,7 @@ impl Store {
         self.write(move |transaction| transaction.create_assistant(user, id, name))
     }
 
-    /// [`Transaction::rename_assistant`] as a write of its own.
+    /// [`Transaction::rename_assistant`](crate::Transaction::rename_assistant) as a write of its own.
     ///
     /// # Errors
     /// As there and as [`Store::write`].
@@ -48,7 +48,7 @@ impl Store {
         })
     }
 
-    /// [`Transaction::revoke_token`] as a write of its own.
+    /// [`Transaction::revoke_token`](crate::Transaction::revoke_token) as a write of its own.
     ///
     /// # Errors
     /// As there and as [`Store::write`].
