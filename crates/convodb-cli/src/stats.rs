@@ -15,7 +15,7 @@ use crate::table::{Column, Fit, Sheet, Side};
 use crate::upkeep::Stats;
 
 /// What a store takes, as JSON. A server does not tell the bytes of tables, which it would have to
-/// read all pages for.
+/// read all pages for; only a server has states that are held.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     file_bytes: u64,
@@ -23,6 +23,12 @@ struct Line {
     /// What pages in use take; the rest of the file is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_bytes: Option<u64>,
+    /// The present state, and those that requests and exports hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    views: Option<u64>,
+    /// For how long the oldest of them has not been the present one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oldest_view_seconds: Option<f64>,
     tables: Vec<TableLine>,
 }
 
@@ -86,6 +92,8 @@ fn measure(store: &Store) -> convodb::Result<Line> {
         file_bytes: usage.file_bytes,
         log_bytes: usage.log_bytes,
         used_bytes: Some(used),
+        views: None,
+        oldest_view_seconds: None,
         tables: tables.collect(),
     })
 }
@@ -96,6 +104,9 @@ fn print(line: &Line, out: &mut dyn Write) -> Result<()> {
         [("file", line.file_bytes)].into_iter().chain(used).chain([("log", line.log_bytes)])
     {
         writeln!(out, "{what:<5}{:>12}", bytes(number))?;
+    }
+    if let (Some(views), Some(age)) = (line.views, line.oldest_view_seconds) {
+        writeln!(out, "views{views:>8}, the oldest replaced {age:.1} s ago")?;
     }
     writeln!(out)?;
     let size = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), bytes);

@@ -216,6 +216,7 @@ async fn erase(State(admin): State<Admin>, request: Request) -> Response {
 
 /// `GET /admin/stats`: what the store takes, as far as it costs next to nothing to tell.
 async fn stats(State(admin): State<Admin>) -> Response {
+    let counters = admin.store.counters();
     match aside(move || admin.store.usage()).await {
         Ok(usage) => {
             let table =
@@ -224,6 +225,8 @@ async fn stats(State(admin): State<Admin>) -> Response {
             Json(json!({
                 "file_bytes": usage.file_bytes,
                 "log_bytes": usage.log_bytes,
+                "views": counters.views,
+                "oldest_view_seconds": counters.oldest_view.as_secs_f64(),
                 "tables": tables,
             }))
             .into_response()
