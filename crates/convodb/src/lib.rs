@@ -118,6 +118,7 @@ mod snapshot;
 mod snapshot_accounts;
 mod storage;
 mod store;
+mod store_accounts;
 mod supervisor;
 mod system_disk;
 #[cfg(test)]

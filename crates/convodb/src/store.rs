@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use data_encoding::BASE64URL_NOPAD;
 use redb::WriteTransaction;
 
 use crate::disk::Disk;
@@ -14,12 +13,9 @@ use crate::error::{Error, Result};
 use crate::file::Place;
 use crate::health::StoreState;
 use crate::meter::Meter;
-use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
-use crate::model::id::{AssistantId, ConversationId, UserId};
+use crate::model::id::{ConversationId, UserId};
 use crate::model::message::Message;
-use crate::model::text::Name;
-use crate::model::timestamp::Timestamp;
 use crate::options::StoreOptions;
 use crate::snapshot::Snapshot;
 use crate::storage::meta;
@@ -343,53 +339,6 @@ impl Store {
         message: Message,
     ) -> Result<u32> {
         self.write(move |transaction| transaction.append_message(user, id, &message))
-    }
-
-    // ---- accounts ------------------------------------------------------------------------------
-
-    /// [`Transaction::create_user`] as a write of its own.
-    ///
-    /// # Errors
-    /// As there and as [`Store::write`].
-    pub fn create_user(&self, name: Name, created_at: Timestamp) -> Result<User> {
-        self.write(move |transaction| transaction.create_user(name, created_at))
-    }
-
-    /// [`Transaction::create_assistant`] as a write of its own.
-    ///
-    /// # Errors
-    /// As there and as [`Store::write`].
-    pub fn create_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<Assistant> {
-        self.write(move |transaction| transaction.create_assistant(user, id, name))
-    }
-
-    /// [`Transaction::rename_assistant`] as a write of its own.
-    ///
-    /// # Errors
-    /// As there and as [`Store::write`].
-    pub fn rename_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
-        self.write(move |transaction| transaction.rename_assistant(user, id, name))
-    }
-
-    /// A new access token of the user's: 256 random bits as text. It cannot be shown again: only
-    /// its SHA-256 is stored.
-    ///
-    /// # Errors
-    /// [`Error::UserNotFound`](crate::Error::UserNotFound), or as [`Store::write`].
-    pub fn create_token(&self, user: UserId, created_at: Timestamp) -> Result<String> {
-        let token = format!("cvdb_{}", BASE64URL_NOPAD.encode(&meta::fresh_secret()?));
-        self.write(move |transaction| {
-            transaction.put_token(user, &token, created_at)?;
-            Ok(token)
-        })
-    }
-
-    /// [`Transaction::revoke_token`] as a write of its own.
-    ///
-    /// # Errors
-    /// As there and as [`Store::write`].
-    pub fn revoke_token(&self, token: String) -> Result<()> {
-        self.write(move |transaction| transaction.revoke_token(&token))
     }
 
     /// Seals the cursors given out from now on with a new key. Those given out before stay valid.

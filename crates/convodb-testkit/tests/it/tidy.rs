@@ -104,6 +104,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "supervisor",
             "writer",
             "store",
+            "store_accounts",
             "usage",
             "restore",
             "compact",
