@@ -35,7 +35,7 @@ pub(super) const FAULTS: Proof = Proof {
     promise: "Whichever call of the disk fails, once or until it is lifted, nothing acknowledged is \
               lost, nothing refused is there, and the store heals by itself.",
     trial: "a workload, with one kind of fault at each of its calls in turn",
-    trials: Trials { smoke: 2, ci: 10, release: 50 },
+    trials: Trials { smoke: 1, ci: 10, release: 50 },
     lanes: Lanes::Cores,
     run: |trial| tried(trial, fault_schedule),
 };
