@@ -57,10 +57,6 @@ bench-cold:
 bench-http-rivals:
     cargo bench -p convodb-benches --bench http_rivals
 
-# Idle, slow and deaf clients against the server; `just crowd release` for 12,000 of them.
-crowd size="ci":
-    .ci/crowd {{size}}
-
 # The server against its own description; `just schemathesis 20000` before a release (needs python3 and PyPI).
 schemathesis examples="500":
     .ci/schemathesis {{examples}}
@@ -72,15 +68,11 @@ instructions *options:
 # What convodb promises, tried: `just prove list`, `just prove model --scale release`, `just prove all`.
 prove name *options:
     cargo build --release --locked -p convodb-cli -p convodb-prove
-    target/release/convodb-prove {{name}} {{options}}
+    ulimit -n "$(ulimit -Hn)" && target/release/convodb-prove {{name}} {{options}}
 
 # Runs the fuzz targets, each for a minute: `just fuzz`, `just fuzz 600 cursor`.
 fuzz *options:
     .ci/fuzz {{options}}
-
-# Erasure, over and over: no byte of what was erased may be left in any file.
-erasure trials="1000":
-    CONVODB_ERASURE_TRIALS={{trials}} cargo test --release -p convodb-testkit --test it -- erasure
 
 # Export into Parquet files, which no other build has.
 parquet:

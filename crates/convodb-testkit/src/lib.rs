@@ -5,6 +5,7 @@ pub mod crash;
 pub mod crowd;
 pub mod dataset;
 pub mod erasure;
+pub mod golden;
 pub mod history;
 pub mod oracle;
 pub mod page_client;

@@ -1,5 +1,5 @@
 //! Idle, slow and deaf clients beside good ones, against the real server: a few of each. Continuous
-//! integration sends 1,500 to an optimised one, `.ci/crowd`.
+//! integration sends 1,500 to an optimised one: `just prove crowd`.
 
 use std::path::Path;
 

@@ -1,6 +1,9 @@
 //! Every proof that `convodb-prove` runs, one file each.
 
+mod crash;
+mod crowd;
 mod damage;
+mod erasure;
 mod filters;
 mod full;
 mod isolation;
@@ -20,6 +23,12 @@ use crate::proof::Proof;
 /// All of them, in the order in which they are run.
 pub(crate) const ALL: &[Proof] = &[
     model::MODEL,
+    crash::POWER,
+    crash::DEFERRED,
+    crash::FAULTS,
+    crash::NO_ROOM,
+    crash::LOST_SYNC,
+    crash::UPGRADE,
     walks::WALKS,
     isolation::ISOLATION,
     tamper::TAMPER,
@@ -29,6 +38,8 @@ pub(crate) const ALL: &[Proof] = &[
     full::FULL,
     restart::RESTART,
     filters::FILTERS,
+    crowd::CROWD,
+    erasure::ERASURE,
 ];
 
 /// What a process does that a proof has started.

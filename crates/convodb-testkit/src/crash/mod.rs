@@ -9,8 +9,10 @@ mod judge;
 mod play;
 mod script;
 mod trial;
+mod upgrade;
 
 pub use disk::CrashDisk;
 pub use fault::{Fault, Schedule};
 pub use faults::{fault_schedule, full_disk};
 pub use trial::{Counts, lost_sync, power_cut, power_cut_deferred};
+pub use upgrade::upgrade;

@@ -11,7 +11,7 @@ use super::script::Step;
 use crate::oracle::Oracle;
 
 /// Where the store is on every disk.
-const PATH: &str = "/store";
+pub(super) const PATH: &str = "/store";
 
 /// Opens the store of a disk.
 pub(super) fn open(disk: &CrashDisk, options: &StoreOptions) -> Result<Store, Error> {

@@ -2,7 +2,7 @@
 //! for; the same trials run by the hundred thousand before a release.
 
 use convodb_testkit::crash::{
-    Counts, fault_schedule, full_disk, lost_sync, power_cut, power_cut_deferred,
+    Counts, fault_schedule, full_disk, lost_sync, power_cut, power_cut_deferred, upgrade,
 };
 
 /// Runs a trial for each seed; each of `seen` must have come up.
@@ -54,4 +54,9 @@ fn a_fault_that_lasts_from_any_call_on_is_healed() {
 #[test]
 fn a_full_disk_refuses_writes_and_goes_on() {
     check(full_disk, 0..12, &["disks that were full", "writes refused", "deletes done"]);
+}
+
+#[test]
+fn an_older_store_survives_power_cuts_while_it_is_brought_to_this_format() {
+    check(upgrade, 0..60, &["cuts while upgrading"]);
 }

@@ -258,6 +258,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "answers",
             // A promise each.
             "proofs/model",
+            "proofs/crash",
             "proofs/walks",
             "proofs/isolation",
             "proofs/tamper",
@@ -267,6 +268,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "proofs/full",
             "proofs/restart",
             "proofs/filters",
+            "proofs/crowd",
+            "proofs/erasure",
             "proofs",
             "main",
         ],

@@ -1,0 +1,82 @@
+//! Rows 2, 3, 4 and 9: a disk in memory that loses its power, lies about syncs, fails or is full. Each
+//! trial is one of the test kit's, a function of its seed.
+
+use convodb_testkit::crash::{
+    Counts, fault_schedule, full_disk, lost_sync, power_cut, power_cut_deferred, upgrade,
+};
+
+use crate::proof::{Lanes, Proof, Trial, Trials, Violation};
+
+pub(super) const POWER: Proof = Proof {
+    name: "power",
+    row: 2,
+    promise: "Whenever the power goes, the store opens again, has all that was acknowledged, and \
+              what was being written whole or not at all.",
+    trial: "up to 25 writes, a power cut, and up to two more while it is opened",
+    trials: Trials { smoke: 20, ci: 20_000, release: 1_000_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, power_cut),
+};
+
+pub(super) const DEFERRED: Proof = Proof {
+    name: "deferred",
+    row: 2,
+    promise: "Of writes that are acknowledged before they are durable, a power cut leaves a \
+              beginning.",
+    trial: "as of power, with deferred writes",
+    trials: Trials { smoke: 10, ci: 5_000, release: 250_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, power_cut_deferred),
+};
+
+pub(super) const FAULTS: Proof = Proof {
+    name: "faults",
+    row: 3,
+    promise: "Whichever call of the disk fails, once or until it is lifted, nothing acknowledged is \
+              lost, nothing refused is there, and the store heals by itself.",
+    trial: "a workload, with one kind of fault at each of its calls in turn",
+    trials: Trials { smoke: 1, ci: 10, release: 50 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, fault_schedule),
+};
+
+pub(super) const NO_ROOM: Proof = Proof {
+    name: "no-room",
+    row: 3,
+    promise: "A simulated disk that is full refuses writes as such, lets reads go on, and is written \
+              to again without a restart.",
+    trial: "200 writes on a disk that is full or nearly so",
+    trials: Trials { smoke: 3, ci: 100, release: 5_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, full_disk),
+};
+
+pub(super) const LOST_SYNC: Proof = Proof {
+    name: "lost-sync",
+    row: 4,
+    promise: "After a disk said that it had synced and had not, the store is as it once was, or \
+              says that it is damaged.",
+    trial: "up to 25 writes, lies from some change on, a power cut",
+    trials: Trials { smoke: 20, ci: 2_000, release: 100_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, lost_sync),
+};
+
+pub(super) const UPGRADE: Proof = Proof {
+    name: "upgrade",
+    row: 9,
+    promise: "A store of an older format is brought to this one's whenever the power goes \
+              meanwhile, and is what it was.",
+    trial: "one to three power cuts while the store of format 1 is opened",
+    trials: Trials { smoke: 10, ci: 1_000, release: 10_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, upgrade),
+};
+
+/// One trial of the test kit's, with its counts.
+fn tried(trial: &mut Trial, of: fn(u64) -> Result<Counts, String>) -> Result<(), Violation> {
+    for (what, count) in of(trial.seed).map_err(Violation::new)? {
+        trial.add(what, count);
+    }
+    Ok(())
+}
