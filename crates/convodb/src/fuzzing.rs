@@ -5,22 +5,26 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use redb::ReadableDatabase;
 
 use crate::encoding::key::{
-    ArrivalKey, DigestKey, FixedKey, IdArrivalKey, IndexKey, MessageKey, NumberKey, RowKey,
-    TotalKey, UuidKey,
+    ArrivalKey, ChangeKey, DigestKey, FixedKey, IdArrivalKey, IndexKey, MessageKey, NumberKey,
+    RowKey, TotalKey, UuidKey,
 };
-use crate::encoding::record::{self, AccountV1, Body, TotalV1};
+use crate::encoding::record::{self, AccountV1, AnswerV1, Body, ChangeV1, TotalV1};
 use crate::encoding::row::encode_conversation;
+use crate::encoding::seal::Sealer;
 use crate::encoding::stored::compare_words;
 use crate::encoding::term::Fingerprinter;
 use crate::file;
 use crate::log::{self, Log};
 use crate::model::id::UserId;
-use crate::query::cursor::{PageCursor, Sealer};
+use crate::query::changes::ChangeCursor;
+use crate::query::cursor::PageCursor;
 use crate::storage::tables::Tables;
+use crate::system_disk::SystemDisk;
 
 const OWNER: UserId = UserId::new(5);
 const LOG_SEED: u64 = 77;
@@ -33,16 +37,19 @@ fn sealer() -> (Sealer, Fingerprinter) {
 /// No text that the store did not make opens as a cursor.
 pub fn cursor_token(text: &str) {
     let (sealer, fingerprinter) = sealer();
-    assert!(sealer.open(text, OWNER, &fingerprinter).is_err());
+    assert!(PageCursor::open(text, OWNER, &sealer, &fingerprinter).is_err());
+    assert!(ChangeCursor::open(text, OWNER, &sealer).is_err());
 }
 
 /// A payload that a holder of the key made up is refused, or is a cursor that comes back.
 pub fn cursor_payload(payload: &[u8]) {
     let (sealer, fingerprinter) = sealer();
     if let Some(cursor) = PageCursor::read(payload, OWNER, &fingerprinter) {
-        let token = sealer.seal(&cursor);
-        assert_eq!(sealer.open(&token, OWNER, &fingerprinter).unwrap(), cursor);
-        assert!(sealer.open(&token, UserId::new(6), &fingerprinter).is_err());
+        let token = cursor.seal(&sealer);
+        let open = |user| PageCursor::open(&token, user, &sealer, &fingerprinter);
+        assert_eq!(open(OWNER).unwrap(), cursor);
+        assert!(open(UserId::new(6)).is_err());
+        assert!(ChangeCursor::open(&token, OWNER, &sealer).is_err());
     }
 }
 
@@ -55,6 +62,7 @@ pub fn keys(a: &[u8], b: &[u8]) {
     check_keys::<IndexKey>(a, b);
     check_keys::<MessageKey>(a, b);
     check_keys::<TotalKey>(a, b);
+    check_keys::<ChangeKey>(a, b);
     check_keys::<ArrivalKey>(a, b);
     check_keys::<IdArrivalKey>(a, b);
     check_keys::<DigestKey>(a, b);
@@ -95,6 +103,10 @@ pub fn records(bytes: &[u8]) {
     let _ = record::decode_small::<UserId, AccountV1<'_>>(&OWNER, &account);
     let total = TotalKey::decode(bytes);
     let _ = record::decode_small::<TotalKey, TotalV1>(&total, &sealed_by(&total, body));
+    let change = ChangeKey::decode(bytes);
+    let _ = record::decode_small::<ChangeKey, ChangeV1>(&change, &sealed_by(&change, body));
+    let answer = sealed_by(&OWNER, body);
+    let _ = record::decode_small::<UserId, AnswerV1<'_>>(&OWNER, &answer);
 }
 
 fn sealed_by<K: FixedKey>(key: &K, body: &[u8]) -> Vec<u8> {
@@ -120,24 +132,25 @@ impl Replayed {
     pub fn raw(&self, store: &Path, segment: &[u8]) {
         let mut tables = self.0.clone();
         fs::write(store.with_extension("x-log.00000000000000000001"), segment).unwrap();
-        let _ = log::read(&store.with_extension("x"), LOG_SEED, 0, |bytes| tables.replay(bytes));
+        let store = store.with_extension("x");
+        let _ = log::read(&SystemDisk, &store, LOG_SEED, 0, |bytes| tables.replay(bytes));
     }
 
     /// Groups of these bytes come back from the log as they were put, and are taken or refused.
     pub fn groups(&self, store: &Path, groups: &[&[u8]]) {
         let mut tables = self.0.clone();
-        let mut log = Log::new(store.to_owned(), LOG_SEED);
+        let mut log = Log::new(Arc::new(SystemDisk), store.to_owned(), LOG_SEED);
         for (number, group) in (1..).zip(groups) {
             log.append(number, |out| out.extend_from_slice(group)).unwrap();
         }
         log.cut();
         let mut seen = 0;
-        let read = log::read(store, LOG_SEED, 0, |bytes| {
+        let read = log::read(&SystemDisk, store, LOG_SEED, 0, |bytes| {
             assert_eq!(bytes, groups[seen]);
             seen += 1;
             Some(())
         });
         assert_eq!(usize::try_from(read.unwrap()).unwrap(), groups.len());
-        let _ = log::read(store, LOG_SEED, 0, |bytes| tables.replay(bytes));
+        let _ = log::read(&SystemDisk, store, LOG_SEED, 0, |bytes| tables.replay(bytes));
     }
 }
