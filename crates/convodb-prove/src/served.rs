@@ -7,7 +7,9 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::proof::Violation;
+use convodb::Store;
+
+use crate::proof::{Violation, hold};
 
 /// A running server. Killed when it is dropped.
 pub(crate) struct Served {
@@ -78,6 +80,16 @@ impl Served {
         let took = began.elapsed();
         let said = self.rest.take().and_then(|rest| rest.join().ok()).unwrap_or_default();
         Ok((status, took, said))
+    }
+
+    /// Asks it to stop, which must go well, and audits the store that it leaves at `path`.
+    pub(crate) fn stop_and_audit(self, path: &Path) -> Result<(), Violation> {
+        let (status, _, said) = self.stop()?;
+        hold(status.success(), || format!("it stopped with {status}: {said}"))?;
+        let store = Store::open(path)?;
+        let audit = store.snapshot().verify(|_, _| {})?;
+        hold(audit.is_clean(), || format!("{:?}", audit.faults))?;
+        Ok(store.close()?)
     }
 }
 

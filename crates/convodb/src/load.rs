@@ -150,9 +150,7 @@ impl Load<'_> {
 
         self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
         let change = ChangeKey { owner: key.owner, number: self.next_change(key.owner)? };
-        self.changes.push(change, |bytes| {
-            bytes.extend(feed::record_of_created(change, key, row.id));
-        });
+        self.changes.push(change, |bytes| feed::append_created(change, key, row.id, bytes));
         self.report.inserted += 1;
         for number in 1.. {
             let Some(record) = take_record(&mut parcel) else { break };
@@ -160,7 +158,9 @@ impl Load<'_> {
             self.messages.push(to, |bytes| record::rekey(record, &from, &to, bytes));
             self.report.messages += 1;
         }
-        if self.rows.bytes.len() + self.messages.bytes.len() > CHUNK_BYTES {
+        if self.rows.bytes.len() + self.messages.bytes.len() + self.changes.bytes.len()
+            > CHUNK_BYTES
+        {
             self.write_chunks(write)?;
         }
         Ok(())

@@ -101,12 +101,7 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
     }
     client.reads_go_on()?;
     trial.add("acknowledged", client.acknowledged.iter().map(|(_, messages)| messages).sum());
-    let (status, _, said) = server.stop()?;
-    hold(status.success(), || format!("it stopped with {status}: {said}"))?;
-    let store = Store::open(&path)?;
-    let audit = store.snapshot().verify(|_, _| {})?;
-    hold(audit.is_clean(), || format!("{:?}", audit.faults))?;
-    Ok(store.close()?)
+    server.stop_and_audit(&path)
 }
 
 fn bot() -> AssistantId {

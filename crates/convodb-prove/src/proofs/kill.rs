@@ -3,11 +3,10 @@
 
 use std::time::Duration;
 
-use convodb::Store;
 use rand::RngExt;
 
 use crate::clients::Clients;
-use crate::proof::{Lanes, Proof, Trial, Trials, Violation, hold};
+use crate::proof::{Lanes, Proof, Trial, Trials, Violation};
 use crate::served::Served;
 
 pub(super) const KILL: Proof = Proof {
@@ -40,10 +39,5 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
         trial.figure("started again in s", server.started_in.as_secs_f64());
         clients.check(&server)?;
     }
-    let (status, _, said) = server.stop()?;
-    hold(status.success(), || format!("it stopped with {status}: {said}"))?;
-    let store = Store::open(&path)?;
-    let audit = store.snapshot().verify(|_, _| {})?;
-    hold(audit.is_clean(), || format!("{:?}", audit.faults))?;
-    Ok(store.close()?)
+    server.stop_and_audit(&path)
 }

@@ -214,8 +214,13 @@ pub(crate) struct AnswerV1<'a> {
 /// The record of a small row: an account, a counter, a change or an answer.
 pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
     let mut record = Vec::with_capacity(64);
-    seal(key, &mut record, |record| encode(value, record));
+    append_small(key, value, &mut record);
     record
+}
+
+/// Appends the record of a small row.
+pub(crate) fn append_small<K: FixedKey>(key: &K, value: impl Encode, record: &mut Vec<u8>) {
+    seal(key, record, |record| encode(value, record));
 }
 
 /// The small row of this key, borrowed.

@@ -10,7 +10,7 @@ use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 use crate::encoding::key::{ChangeKey, NumberKey, RowKey};
-use crate::encoding::record::{ChangeV1, decode_small, encode_small};
+use crate::encoding::record::{ChangeV1, append_small, decode_small, encode_small};
 use crate::error::{Error, Result};
 use crate::model::change::ChangeKind;
 use crate::model::id::{ConversationId, UserId};
@@ -32,8 +32,8 @@ pub(crate) struct Noted {
 }
 
 impl Noted {
-    fn record(self, key: ChangeKey) -> Vec<u8> {
-        let change = ChangeV1 {
+    fn stored(self) -> ChangeV1 {
+        ChangeV1 {
             kind: match self.kind {
                 ChangeKind::Created => 1,
                 ChangeKind::Updated => 2,
@@ -41,8 +41,7 @@ impl Noted {
             },
             conversation: *self.id.uuid().as_bytes(),
             position: self.row.position.bits(),
-        };
-        encode_small(&key, change)
+        }
     }
 }
 
@@ -71,14 +70,14 @@ pub(crate) fn note(
 ) -> Result<()> {
     let number = sequences::last_change(&tables.sequences, row.owner)? + 1;
     let key = ChangeKey { owner: row.owner, number };
-    tables.changes.put(key, &Noted { kind, id, row }.record(key));
+    tables.changes.put(key, &encode_small(&key, Noted { kind, id, row }.stored()));
     sequences::put_last_change(tables, row.owner, number);
     Ok(())
 }
 
-/// The record of a row that a bulk load creates, as the change `key`.
-pub(crate) fn record_of_created(key: ChangeKey, row: RowKey, id: ConversationId) -> Vec<u8> {
-    Noted { kind: ChangeKind::Created, id, row }.record(key)
+/// Appends the record of the change `key`: a row that a bulk load creates.
+pub(crate) fn append_created(key: ChangeKey, row: RowKey, id: ConversationId, out: &mut Vec<u8>) {
+    append_small(&key, Noted { kind: ChangeKind::Created, id, row }.stored(), out);
 }
 
 /// The changes after `number`, in order. One descent, then a step each.
