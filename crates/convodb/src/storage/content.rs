@@ -28,7 +28,13 @@ pub(crate) enum Found<'t, V: Content> {
     Recent(&'t V::Held),
 }
 
-impl<V: Content> Found<'_, V> {
+impl<'t, V: Content> Found<'t, V> {
+    /// What redb found. Its place in the page is looked at once, here, where damage is expected.
+    pub(crate) fn stored(guard: AccessGuard<'t, V>) -> Self {
+        let _ = guard.value();
+        Found::Stored(guard)
+    }
+
     pub(crate) fn value(&self) -> V::SelfType<'_> {
         match self {
             Found::Stored(guard) => guard.value(),

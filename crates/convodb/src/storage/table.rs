@@ -22,6 +22,7 @@ use crate::storage::content::{Content, Found, Newer};
 use crate::storage::recent::Recent;
 use crate::storage::schema;
 use crate::storage::sorted::insert_sorted;
+use crate::storage::unharmed::unharmed;
 use crate::storage::walk::{Gap, Travel, Walk};
 
 /// See the head of this file.
@@ -79,7 +80,7 @@ impl<K: FixedKey, V: Content> Table<K, V> {
     pub(crate) fn get(&self, key: K) -> Result<Option<Found<'_, V>>> {
         match self.recent.get(&key) {
             Some(newer) => Ok(newer.as_ref().map(Found::Recent)),
-            None => Ok(ReadableTable::get(&*self.stored, key)?.map(Found::Stored)),
+            None => unharmed(|| Ok(ReadableTable::get(&*self.stored, key)?.map(Found::stored))),
         }
     }
 
@@ -305,7 +306,7 @@ impl<K: FixedKey, V: Content> Layer for Table<K, V> {
     }
 
     fn measure(&self) -> Result<Extent> {
-        let stats = self.stored.stats()?;
+        let stats = unharmed(|| Ok(self.stored.stats()?))?;
         let (content, of_keys) = (stats.stored_bytes(), stats.metadata_bytes());
         Ok(Extent { content, pages: content + of_keys + stats.fragmented_bytes() })
     }

@@ -17,6 +17,7 @@ use crate::encoding::stored::Stored;
 use crate::error::{Error, Result};
 use crate::storage::content::{Content, Found, Newer};
 use crate::storage::recent::Recent;
+use crate::storage::unharmed::unharmed;
 
 /// Which way a walk goes through the keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,10 +70,12 @@ impl<'t, K: FixedKey, V: Content> Walk<'t, K, V> {
         gap: Gap<K>,
         travel: Travel,
     ) -> Result<Self> {
-        let cursor = match gap {
-            Gap::Before(key) => table.lower_bound(Bound::Included(key))?,
-            Gap::After(key) => table.upper_bound(Bound::Included(key))?,
-        };
+        let cursor = unharmed(|| {
+            Ok(match gap {
+                Gap::Before(key) => table.lower_bound(Bound::Included(key))?,
+                Gap::After(key) => table.upper_bound(Bound::Included(key))?,
+            })
+        })?;
         let ahead = next_of(recent, gap, travel);
         Ok(Self { table, recent, gap, place: gap, travel, cursor, ahead })
     }
@@ -112,11 +115,13 @@ impl<'t, K: FixedKey, V: Content> Walk<'t, K, V> {
     /// before the first step.
     pub(crate) fn behind(&mut self) -> Result<Option<K>> {
         let back = self.travel.back();
-        let stored = match back {
-            Travel::Up => self.cursor.peek_next()?,
-            Travel::Down => self.cursor.peek_prev()?,
-        };
-        let stored = stored.map(|(key, _)| key.value());
+        let stored = unharmed(|| {
+            let stored = match back {
+                Travel::Up => self.cursor.peek_next()?,
+                Travel::Down => self.cursor.peek_prev()?,
+            };
+            Ok(stored.map(|(key, _)| key.value()))
+        })?;
         let nearer = |stored: Option<K>, key| {
             stored.is_some_and(|stored| back.order(&stored, &key) == Ordering::Less)
         };
@@ -133,12 +138,11 @@ impl<'t, K: FixedKey, V: Content> Walk<'t, K, V> {
 
     fn step_stored(&mut self) -> Result<Option<(K, Found<'t, V>)>> {
         let entry = step(&mut self.cursor, self.travel)?;
-        let Some((key, value)) = entry else { return Ok(None) };
-        let key = key.value();
-        if !self.place.is_before(&key, self.travel) {
+        let Some((key, _)) = &entry else { return Ok(None) };
+        if !self.place.is_before(key, self.travel) {
             return Err(Error::Corrupted { table: "redb", what: "keys are out of order" });
         }
-        Ok(Some((key, Found::Stored(value))))
+        Ok(entry)
     }
 }
 
@@ -181,15 +185,16 @@ fn next_of<K: FixedKey, N: Clone>(
     }
 }
 
-type Entry<'t, K, V> = (redb::AccessGuard<'t, Stored<K>>, redb::AccessGuard<'t, V>);
-
 fn step<'t, K: FixedKey, V: Content>(
     cursor: &mut redb::Cursor<'t, Stored<K>, V>,
     travel: Travel,
-) -> Result<Option<Entry<'t, K, V>>> {
-    Ok(match travel {
-        Travel::Up => cursor.next()?,
-        Travel::Down => cursor.prev()?,
+) -> Result<Option<(K, Found<'t, V>)>> {
+    unharmed(|| {
+        let entry = match travel {
+            Travel::Up => cursor.next()?,
+            Travel::Down => cursor.prev()?,
+        };
+        Ok(entry.map(|(key, value)| (key.value(), Found::stored(value))))
     })
 }
 
