@@ -28,11 +28,11 @@ pub(crate) enum Found<'t, V: Content> {
     Recent(&'t V::Held),
 }
 
-impl<'t, V: Content> Found<'t, V> {
-    /// What redb found. Its place in the page is looked at once, here, where damage is expected.
-    pub(crate) fn stored(guard: AccessGuard<'t, V>) -> Self {
-        let _ = guard.value();
-        Found::Stored(guard)
+impl<V: Content> Found<'_, V> {
+    /// Looks at the value, where damage is expected, so that it can be looked at anywhere.
+    pub(crate) fn looked_at(self) -> Self {
+        let _ = self.value();
+        self
     }
 
     pub(crate) fn value(&self) -> V::SelfType<'_> {
