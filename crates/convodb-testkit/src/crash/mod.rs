@@ -6,6 +6,7 @@ mod fault;
 mod faults;
 mod image;
 mod judge;
+mod names;
 mod play;
 mod script;
 mod trial;
