@@ -2,7 +2,8 @@
 //! trial is one of the test kit's, a function of its seed.
 
 use convodb_testkit::crash::{
-    Counts, fault_schedule, full_disk, lost_sync, power_cut, power_cut_deferred, upgrade,
+    Counts, backup_cut, compaction_cut, fault_schedule, full_disk, lost_sync, power_cut,
+    power_cut_deferred, restore_cut, upgrade, upkeep_fault,
 };
 
 use crate::proof::{Lanes, Proof, Trial, Trials, Violation};
@@ -27,6 +28,31 @@ pub(super) const DEFERRED: Proof = Proof {
     trials: Trials { smoke: 10, ci: 5_000, release: 250_000 },
     lanes: Lanes::Cores,
     run: |trial| tried(trial, power_cut_deferred),
+};
+
+pub(super) const UPKEEP: Proof = Proof {
+    name: "upkeep",
+    row: 2,
+    promise: "Whenever the power goes while a store is compacted, backed up or restored, it has all \
+              that was acknowledged, and what has a final name is whole.",
+    trial: "a compaction, a backup under writes, or restoring one; a power cut, and up to two more",
+    trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
+    lanes: Lanes::Cores,
+    run: |trial| {
+        let of = [compaction_cut, backup_cut, restore_cut];
+        tried(trial, of[usize::try_from(trial.seed % 3)?])
+    },
+};
+
+pub(super) const UPKEEP_FAULTS: Proof = Proof {
+    name: "upkeep-faults",
+    row: 3,
+    promise: "Whichever call of the disk fails while a store is compacted, backed up or restored, \
+              it is what it was, and what has a final name is whole.",
+    trial: "a compaction, a backup or restoring one, with a fault at one of its calls",
+    trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, upkeep_fault),
 };
 
 pub(super) const FAULTS: Proof = Proof {

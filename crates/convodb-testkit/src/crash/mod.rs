@@ -11,9 +11,14 @@ mod play;
 mod script;
 mod trial;
 mod upgrade;
+mod upkeep;
+mod upkeep_cuts;
+mod upkeep_faults;
 
 pub use disk::CrashDisk;
 pub use fault::{Fault, Schedule};
 pub use faults::{fault_schedule, full_disk};
 pub use trial::{Counts, lost_sync, power_cut, power_cut_deferred};
 pub use upgrade::upgrade;
+pub use upkeep_cuts::{backup_cut, compaction_cut, restore_cut};
+pub use upkeep_faults::upkeep_fault;
