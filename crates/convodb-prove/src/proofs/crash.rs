@@ -3,7 +3,7 @@
 
 use convodb_testkit::crash::{
     Counts, backup_cut, compaction_cut, fault_schedule, full_disk, lost_sync, power_cut,
-    power_cut_deferred, restore_cut, upgrade, upkeep_fault,
+    power_cut_deferred, restore_cut, upgrade, upkeep_fault, writers,
 };
 
 use crate::proof::{Lanes, Proof, Trial, Trials, Violation};
@@ -28,6 +28,17 @@ pub(super) const DEFERRED: Proof = Proof {
     trials: Trials { smoke: 10, ci: 5_000, release: 250_000 },
     lanes: Lanes::Cores,
     run: |trial| tried(trial, power_cut_deferred),
+};
+
+pub(super) const WRITERS: Proof = Proof {
+    name: "writers",
+    row: 2,
+    promise: "Whenever the power goes while several threads write, each has all that was \
+              acknowledged to it, and the write that it waited for whole or not at all.",
+    trial: "four threads of up to 24 writes each, a power cut, and up to two more while it is opened",
+    trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, writers),
 };
 
 pub(super) const UPKEEP: Proof = Proof {

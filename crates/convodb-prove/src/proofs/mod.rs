@@ -25,6 +25,7 @@ pub(crate) const ALL: &[Proof] = &[
     model::MODEL,
     crash::POWER,
     crash::DEFERRED,
+    crash::WRITERS,
     crash::UPKEEP,
     crash::FAULTS,
     crash::UPKEEP_FAULTS,

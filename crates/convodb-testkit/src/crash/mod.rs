@@ -14,6 +14,7 @@ mod upgrade;
 mod upkeep;
 mod upkeep_cuts;
 mod upkeep_faults;
+mod writers;
 
 pub use disk::CrashDisk;
 pub use fault::{Fault, Schedule};
@@ -22,3 +23,4 @@ pub use trial::{Counts, lost_sync, power_cut, power_cut_deferred};
 pub use upgrade::upgrade;
 pub use upkeep_cuts::{backup_cut, compaction_cut, restore_cut};
 pub use upkeep_faults::upkeep_fault;
+pub use writers::writers;

@@ -66,7 +66,7 @@ impl Trial {
     }
 
     /// Turns the power off, on, and up to twice off again while the store is opened.
-    fn cut(&mut self, played: &mut Played) -> CrashDisk {
+    pub(super) fn cut(&mut self, played: &mut Played) -> CrashDisk {
         self.count(if self.disk.is_off() { "cuts within a change" } else { "cuts at rest" });
         let mut disk = self.disk.power_cut();
         played.store = None;

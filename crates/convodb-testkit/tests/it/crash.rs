@@ -3,7 +3,7 @@
 
 use convodb_testkit::crash::{
     Counts, backup_cut, compaction_cut, fault_schedule, full_disk, lost_sync, power_cut,
-    power_cut_deferred, restore_cut, upgrade, upkeep_fault,
+    power_cut_deferred, restore_cut, upgrade, upkeep_fault, writers,
 };
 
 /// Runs a trial for each seed; each of `seen` must have come up.
@@ -80,4 +80,9 @@ fn a_power_cut_while_a_backup_is_restored_leaves_a_whole_store_or_none() {
 #[test]
 fn a_call_that_fails_within_upkeep_is_told_and_nothing_is_harmed() {
     check(upkeep_fault, 0..90, &["faults that were told", "faults that did no harm"]);
+}
+
+#[test]
+fn what_was_acknowledged_to_each_of_several_writers_survives_power_cuts() {
+    check(writers, 0..100, &["cuts with several in flight", "cuts while opening", "acknowledged"]);
 }
