@@ -3,7 +3,8 @@
 
 use convodb_testkit::crash::{
     Counts, backup_cut, compaction_cut, fault_schedule, full_disk, lost_sync, power_cut,
-    power_cut_deferred, restore_cut, upgrade, upkeep_fault, writers,
+    power_cut_deferred, restore_cut, upgrade, upgrade_faults, upgrade_lost_sync, upkeep_fault,
+    writers,
 };
 
 use crate::proof::{Lanes, Proof, Trial, Trials, Violation};
@@ -108,6 +109,28 @@ pub(super) const UPGRADE: Proof = Proof {
     trials: Trials { smoke: 10, ci: 1_000, release: 10_000 },
     lanes: Lanes::Cores,
     run: |trial| tried(trial, upgrade),
+};
+
+pub(super) const UPGRADE_LOST_SYNC: Proof = Proof {
+    name: "upgrade-lost-sync",
+    row: 9,
+    promise: "Where the disk loses a sync while a store of an older format is opened, the store is as \
+              it once was, or says that it is damaged.",
+    trial: "lies from some change on while the store of format 1 is opened, then a power cut",
+    trials: Trials { smoke: 10, ci: 1_000, release: 10_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, upgrade_lost_sync),
+};
+
+pub(super) const UPGRADE_FAULTS: Proof = Proof {
+    name: "upgrade-faults",
+    row: 9,
+    promise: "Whichever call of the disk fails while a store of an older format is opened, the store \
+              is what it was once the disk is well.",
+    trial: "a store of format 1, with one kind of fault at each call of its opening in turn",
+    trials: Trials { smoke: 1, ci: 10, release: 100 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, upgrade_faults),
 };
 
 /// One trial of the test kit's, with its counts.

@@ -32,6 +32,8 @@ pub(crate) const ALL: &[Proof] = &[
     crash::NO_ROOM,
     crash::LOST_SYNC,
     crash::UPGRADE,
+    crash::UPGRADE_LOST_SYNC,
+    crash::UPGRADE_FAULTS,
     walks::WALKS,
     isolation::ISOLATION,
     tamper::TAMPER,

@@ -3,7 +3,8 @@
 
 use convodb_testkit::crash::{
     Counts, backup_cut, compaction_cut, fault_schedule, full_disk, lost_sync, power_cut,
-    power_cut_deferred, restore_cut, upgrade, upkeep_fault, writers,
+    power_cut_deferred, restore_cut, upgrade, upgrade_faults, upgrade_lost_sync, upkeep_fault,
+    writers,
 };
 
 /// Runs a trial for each seed; each of `seen` must have come up.
@@ -60,6 +61,17 @@ fn a_full_disk_refuses_writes_and_goes_on() {
 #[test]
 fn an_older_store_survives_power_cuts_while_it_is_brought_to_this_format() {
     check(upgrade, 0..60, &["cuts while upgrading"]);
+}
+
+#[test]
+fn an_older_store_on_a_disk_that_lies_is_what_it_was_or_tells() {
+    check(upgrade_lost_sync, 0..60, &["told when opened", "as it was"]);
+}
+
+#[test]
+fn an_older_store_on_a_disk_that_fails_is_brought_to_this_format_later() {
+    // The fifth lost the store where the tables of the format were made in a commit of one phase.
+    check(upgrade_faults, 0..10, &["openings that failed", "openings that went well"]);
 }
 
 #[test]
