@@ -4,7 +4,7 @@
 use convodb_testkit::crash::{
     Counts, backup_cut, compaction_cut, fault_schedule, full_disk, lost_sync, power_cut,
     power_cut_deferred, restore_cut, upgrade, upgrade_faults, upgrade_lost_sync, upkeep_fault,
-    writers,
+    upkeep_lost_sync, writers,
 };
 
 use crate::proof::{Lanes, Proof, Trial, Trials, Violation};
@@ -98,6 +98,17 @@ pub(super) const LOST_SYNC: Proof = Proof {
     trials: Trials { smoke: 20, ci: 2_000, release: 100_000 },
     lanes: Lanes::Cores,
     run: |trial| tried(trial, lost_sync),
+};
+
+pub(super) const UPKEEP_LOST_SYNC: Proof = Proof {
+    name: "upkeep-lost-sync",
+    row: 4,
+    promise: "After a disk lost a sync while a store was compacted, backed up or restored, the store \
+              is as it was, or says that it is damaged, and a damaged backup is not restored.",
+    trial: "a compaction, a backup or restoring one, lies from some change on, a power cut",
+    trials: Trials { smoke: 10, ci: 1_000, release: 100_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, upkeep_lost_sync),
 };
 
 pub(super) const UPGRADE: Proof = Proof {

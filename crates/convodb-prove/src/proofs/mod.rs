@@ -31,6 +31,7 @@ pub(crate) const ALL: &[Proof] = &[
     crash::UPKEEP_FAULTS,
     crash::NO_ROOM,
     crash::LOST_SYNC,
+    crash::UPKEEP_LOST_SYNC,
     crash::UPGRADE,
     crash::UPGRADE_LOST_SYNC,
     crash::UPGRADE_FAULTS,

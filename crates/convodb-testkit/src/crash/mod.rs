@@ -22,5 +22,5 @@ pub use faults::{fault_schedule, full_disk};
 pub use trial::{Counts, lost_sync, power_cut, power_cut_deferred};
 pub use upgrade::{upgrade, upgrade_faults, upgrade_lost_sync};
 pub use upkeep_cuts::{backup_cut, compaction_cut, restore_cut};
-pub use upkeep_faults::upkeep_fault;
+pub use upkeep_faults::{upkeep_fault, upkeep_lost_sync};
 pub use writers::writers;

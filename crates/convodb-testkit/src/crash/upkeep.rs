@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use convodb::simulation::{Disk, compact_on, restore_on};
-use convodb::{Backup, Checksum, Compaction, Durability, Error, Store, checksum_path};
+use convodb::{
+    Backup, Checksum, Compaction, Durability, Error, Store, StoreOptions, checksum_path,
+};
 use rand::RngExt;
 
 use super::disk::CrashDisk;
@@ -19,14 +21,19 @@ use crate::oracle::Oracle;
 /// Where backups are made.
 pub(super) const BACKUP: &str = "/backup";
 /// Where they are restored to look at them.
-const RESTORED: &str = "/restored";
+pub(super) const RESTORED: &str = "/restored";
 
 /// A trial whose disk has a store, closed or as a power cut left it, and what that holds.
 pub(super) fn stored(seed: u64) -> Result<(Trial, Oracle), String> {
+    let (trial, mut states) = stored_since(seed, Memory::Acknowledged)?;
+    Ok((trial, states.pop().unwrap_or_default()))
+}
+
+/// The same, with the states that the store was in before, as far as this remembers.
+pub(super) fn stored_since(seed: u64, memory: Memory) -> Result<(Trial, Vec<Oracle>), String> {
     let mut trial = Trial::new(seed, Durability::Immediate);
-    let played = play(&trial.disk, &trial.options, &trial.steps, Memory::Acknowledged);
+    let played = play(&trial.disk, &trial.options, &trial.steps, memory);
     let mut played = played.map_err(|why| trial.violation(&trial.disk, &why))?;
-    let state = played.candidates.pop().unwrap_or_default();
     if let Some(store) = played.store.take() {
         if trial.random.random() {
             store.close().map_err(|error| trial.failed(&trial.disk, "closing", &error))?;
@@ -34,14 +41,14 @@ pub(super) fn stored(seed: u64) -> Result<(Trial, Oracle), String> {
             trial.disk = trial.disk.power_cut();
         }
     }
-    Ok((trial, state))
+    Ok((trial, played.candidates))
 }
 
 pub(super) fn compact(disk: &CrashDisk) -> Result<Compaction, Error> {
     compact_on(&shared(disk), PATH, |_, _| {})
 }
 
-fn shared(disk: &CrashDisk) -> Arc<dyn Disk> {
+pub(super) fn shared(disk: &CrashDisk) -> Arc<dyn Disk> {
     Arc::new(disk.clone())
 }
 
@@ -67,12 +74,19 @@ pub(super) fn back_up(store: &Store, disk: &CrashDisk) -> Result<(), Error> {
     store.snapshot().backup_on(disk, BACKUP, |_, _| {}).map(drop)
 }
 
+/// The same of a store that nobody has open.
+pub(super) fn open_and_back_up(disk: &CrashDisk) -> Result<(), Error> {
+    let store = Store::open_on(shared(disk), PATH, &StoreOptions::default())?;
+    back_up(&store, disk)?;
+    store.close()
+}
+
 /// Restores the backup in the store's place.
 pub(super) fn restore(disk: &CrashDisk) -> Result<(), Error> {
     restore_to(disk, PATH, Checksum::Required)
 }
 
-fn restore_to(disk: &CrashDisk, target: &str, checksum: Checksum) -> Result<(), Error> {
+pub(super) fn restore_to(disk: &CrashDisk, target: &str, checksum: Checksum) -> Result<(), Error> {
     let audit = restore_on(&shared(disk), BACKUP, target, checksum, |_, _| {})?;
     match audit.is_clean() {
         true => Ok(()),

@@ -1,15 +1,22 @@
-//! One call that fails, any of those that a compaction, a backup or restoring one makes.
+//! One call that fails, any of those that a compaction, a backup or restoring one makes; and syncs
+//! that are lost meanwhile.
 
 use std::path::Path;
 
-use convodb::{Error, checksum_path};
+use convodb::{Checksum, Error, Store, checksum_path};
 use rand::RngExt;
 
+use super::disk::CrashDisk;
 use super::fault::{Fault, Schedule};
 use super::faults::await_open;
-use super::judge::judge;
+use super::judge::{self, judge};
+use super::play::{Memory, PATH, expected};
 use super::trial::{Counts, Trial};
-use super::upkeep::{BACKUP, back_up, backed_up, compact, has_store, is_there, restore, stored};
+use super::upkeep::{
+    BACKUP, RESTORED, back_up, backed_up, compact, has_store, is_there, open_and_back_up, restore,
+    restore_to, shared, stored, stored_since,
+};
+use crate::oracle::Oracle;
 
 /// A fault at any one call of a compaction, a backup or of restoring one; the seed says which. It is
 /// done all the same or an error; the store is what it was, then and after a power cut that keeps
@@ -91,6 +98,51 @@ fn restore_fault(seed: u64, fault: Fault) -> Result<Counts, String> {
     Ok(trial.counts)
 }
 
+/// From some change of a compaction, of a backup or of restoring one on, the disk says that it has
+/// synced and has not; then the power goes. A store that is checked when it is opened is in a state that
+/// it was in, or tells of the damage; a backup with its checksum is whole, or is not restored.
+///
+/// # Errors
+/// A violation.
+pub fn upkeep_lost_sync(seed: u64) -> Result<Counts, String> {
+    let work: fn(&CrashDisk) -> Result<(), Error> = match seed % 3 {
+        0 => |disk| compact(disk).map(drop),
+        1 => open_and_back_up,
+        _ => restore,
+    };
+    let made = |seed| match seed % 3 < 2 {
+        true => stored_since(seed, Memory::All),
+        false => backed_up(seed).map(|(trial, state)| (trial, vec![state])),
+    };
+    let (twin, _) = made(seed)?;
+    let before = twin.disk.changes();
+    work(&twin.disk).map_err(|error| twin.failed(&twin.disk, "the undisturbed one", &error))?;
+    let changes = twin.disk.changes() - before;
+
+    let (mut trial, states) = made(seed)?;
+    trial.options.check_on_open = true;
+    let lies_from = trial.random.random_range(0..changes);
+    trial.disk.lies_from(lies_from);
+    trial.disk.cut_at(trial.random.random_range(lies_from..=changes));
+    if let Err(error) = work(&trial.disk) {
+        expected(&trial.disk, "it", &error).map_err(|why| trial.violation(&trial.disk, &why))?;
+    }
+    let disk = trial.disk.power_cut();
+    if has_store(&disk)? {
+        trial.count_told(&disk, PATH, &states)?;
+    } else if seed % 3 < 2 {
+        return Err(trial.violation(&disk, "the store has no name"));
+    }
+    let backup = Path::new(BACKUP);
+    if is_there(&disk, backup)? && is_there(&disk, &checksum_path(backup))? {
+        match restore_to(&disk, RESTORED, Checksum::Required) {
+            Ok(()) => trial.count_told(&disk, RESTORED, &states[states.len() - 1..])?,
+            Err(_) => trial.count("told when restored"),
+        }
+    }
+    Ok(trial.counts)
+}
+
 impl Trial {
     /// How many calls `work` makes that a fault concerns.
     fn calls(&self, fault: Fault, work: impl FnOnce() -> Result<(), Error>) -> Result<u64, String> {
@@ -117,5 +169,28 @@ impl Trial {
             Err(error) if !struck => Err(self.failed(&self.disk, what, error)),
             _ => Ok(()),
         }
+    }
+
+    /// A store that lost syncs, or is of a backup that did, is in one of these states, or tells.
+    fn count_told(
+        &mut self,
+        disk: &CrashDisk,
+        path: &str,
+        states: &[Oracle],
+    ) -> Result<(), String> {
+        let store = match Store::open_on(shared(disk), path, &self.options) {
+            Ok(store) => store,
+            Err(_) => {
+                self.count("told when opened");
+                return Ok(());
+            }
+        };
+        match judge(&store.snapshot(), states, states.len() > 1) {
+            Ok(found) if found + 1 == states.len() => self.count("as it was"),
+            Ok(_) => self.count("a state before"),
+            Err(judge::Fault::Told(_)) => self.count("told by the audit"),
+            Err(judge::Fault::Wrong(why)) => return Err(self.violation(disk, &why)),
+        }
+        Ok(())
     }
 }

@@ -4,7 +4,7 @@
 use convodb_testkit::crash::{
     Counts, backup_cut, compaction_cut, fault_schedule, full_disk, lost_sync, power_cut,
     power_cut_deferred, restore_cut, upgrade, upgrade_faults, upgrade_lost_sync, upkeep_fault,
-    writers,
+    upkeep_lost_sync, writers,
 };
 
 /// Runs a trial for each seed; each of `seen` must have come up.
@@ -92,6 +92,11 @@ fn a_power_cut_while_a_backup_is_restored_leaves_a_whole_store_or_none() {
 #[test]
 fn a_call_that_fails_within_upkeep_is_told_and_nothing_is_harmed() {
     check(upkeep_fault, 0..90, &["faults that were told", "faults that did no harm"]);
+}
+
+#[test]
+fn upkeep_on_a_disk_that_lies_is_what_it_was_or_tells() {
+    check(upkeep_lost_sync, 0..60, &["told when opened", "told when restored", "as it was"]);
 }
 
 #[test]
