@@ -5,22 +5,26 @@
 //! which have none, must add up to those of the rows (`storage/tally.rs`). Beside the file stands
 //! its BLAKE3 checksum, as `b3sum` writes it.
 
-use std::fs::File;
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use redb::Database;
-use redb::backends::FileBackend;
 
+use crate::backend::backend;
+use crate::disk::{Access, Disk, DiskFile};
 use crate::error::{Error, Result};
+use crate::file::unheard;
 use crate::snapshot::Snapshot;
 use crate::storage::meta;
 use crate::storage::tally::Tally;
+use crate::system_disk::SystemDisk;
 use crate::unfinished::Unfinished;
 use crate::view::View;
 
 /// Memory for pages of the file that is being written.
 const CACHE_BYTES: usize = 64 << 20;
+/// How much of a file is read at once.
+const PIECE_BYTES: usize = 1 << 20;
 
 /// A backup that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,18 +62,36 @@ impl Snapshot {
     /// [`Error::FileExists`] where there is a file at `path`, [`Error::Corrupted`] where the store
     /// is damaged, or a fault of the disk. In each case no file is made.
     pub fn backup(&self, path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Backup> {
+        self.backup_on(&SystemDisk, path, progress)
+    }
+
+    /// As [`Snapshot::backup`], onto `disk`.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(hidden)]
+    pub fn backup_on(
+        &self,
+        disk: &dyn Disk,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Backup> {
         let path = path.as_ref();
-        if path.try_exists()? {
+        if disk.exists(path)? {
             return Err(Error::FileExists(path.to_owned()));
         }
-        let (unfinished, file) = Unfinished::beside(path)?;
+        let (unfinished, file) = Unfinished::beside(disk, path)?;
         let entries = copy(self.view(), file, progress)?;
-        let bytes = std::fs::metadata(unfinished.path())?.len();
-        let checksum = checksum_of(unfinished.path())?;
+        let made = unfinished.open()?;
+        let bytes = made.size()?;
+        let checksum = read_hashed(&*made, |_, _| Ok(()))?.to_hex().to_string();
+        drop(made);
         // Who has the name has the checksum's too.
-        unfinished.finish()?;
-        if let Err(error) = write_checksum(path, &checksum) {
-            std::fs::remove_file(path)?;
+        unfinished.name()?;
+        if let Err(error) = unfinished.settle().and_then(|()| write_checksum(disk, path, &checksum))
+        {
+            let _ = disk.remove(path);
+            let _ = disk.remove(&checksum_path(path));
             return Err(error);
         }
         Ok(Backup { entries, bytes, checksum })
@@ -77,10 +99,14 @@ impl Snapshot {
 }
 
 /// Writes all of a view into a file, which is a whole store then, and tells how many entries it has.
-pub(crate) fn copy(view: &View, file: File, mut progress: impl FnMut(u64, u64)) -> Result<u64> {
+pub(crate) fn copy(
+    view: &View,
+    file: Box<dyn DiskFile>,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<u64> {
     let counts = view.tables.clone().counts()?;
     let of: u64 = counts.iter().map(|(_, entries)| entries).sum();
-    let backend = FileBackend::new(file).map_err(redb::Error::from)?;
+    let backend = backend(file, unheard())?;
     let mut builder = Database::builder();
     let mut database = builder.set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
     let write = database.begin_write()?;
@@ -111,23 +137,40 @@ pub fn checksum_path(backup: &Path) -> PathBuf {
     path.into()
 }
 
-fn checksum_of(path: &Path) -> Result<String> {
+/// Reads a file from its beginning to its end, gives each piece and its place to `take`, and tells
+/// the checksum.
+pub(crate) fn read_hashed(
+    file: &dyn DiskFile,
+    mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
-    std::io::copy(&mut File::open(path)?, &mut hasher)?;
-    Ok(hasher.finalize().to_hex().to_string())
+    let mut buffer = vec![0; PIECE_BYTES];
+    let mut at = 0;
+    loop {
+        let left = file.size()?.saturating_sub(at).min(PIECE_BYTES as u64);
+        let piece = &mut buffer[..usize::try_from(left).unwrap_or(PIECE_BYTES)];
+        if piece.is_empty() {
+            return Ok(hasher.finalize());
+        }
+        file.read_exact_at(at, piece)?;
+        hasher.update(piece);
+        take(at, piece)?;
+        at += left;
+    }
 }
 
-fn write_checksum(backup: &Path, checksum: &str) -> Result<()> {
+fn write_checksum(disk: &dyn Disk, backup: &Path, checksum: &str) -> Result<()> {
     let name = backup.file_name().unwrap_or_default().to_string_lossy();
-    let (unfinished, mut file) = Unfinished::beside(&checksum_path(backup))?;
-    writeln!(file, "{checksum}  {name}")?;
+    let (unfinished, file) = Unfinished::beside(disk, &checksum_path(backup))?;
+    file.write_all_at(0, format!("{checksum}  {name}\n").as_bytes())?;
     // One of a backup that is no longer there has the name, at most.
     unfinished.replace()
 }
 
 /// The checksum that stands beside a backup.
-pub(crate) fn read_checksum(backup: &Path) -> Result<blake3::Hash> {
-    let text = std::fs::read_to_string(checksum_path(backup))?;
+pub(crate) fn read_checksum(disk: &dyn Disk, backup: &Path) -> Result<blake3::Hash> {
+    let text = disk.open(&checksum_path(backup), Access::Read)?.read_all()?;
+    let text = String::from_utf8_lossy(&text);
     let word = text.split_whitespace().next().unwrap_or_default();
     let what = "the file of its checksum does not begin with 64 hexadecimal digits";
     blake3::Hash::from_hex(word).map_err(|_| Error::Corrupted { table: "backup", what })

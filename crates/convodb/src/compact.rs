@@ -4,13 +4,15 @@
 //! redb can also move pages to the front of the file itself. That needs less disk, but leaves
 //! pages half full, and the bytes of freed ones in place: see `docs/design.md`.
 
-use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::backup::copy;
+use crate::disk::Disk;
 use crate::error::{Error, Result};
 use crate::options::StoreOptions;
 use crate::store::Store;
+use crate::system_disk::SystemDisk;
 use crate::unfinished::{Unfinished, remove_left_behind};
 use crate::usage::log_files;
 
@@ -44,23 +46,37 @@ pub struct Compaction {
 /// As of [`Store::open`], [`Error::Corrupted`](crate::Error::Corrupted) where the store is damaged,
 /// or a fault of the disk, after which the store is as it was.
 pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Compaction> {
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    compact_on(&disk, path, progress)
+}
+
+/// As [`compact`], on `disk`.
+///
+/// # Errors
+/// As there.
+pub fn compact_on(
+    disk: &Arc<dyn Disk>,
+    path: impl AsRef<Path>,
+    progress: impl FnMut(u64, u64),
+) -> Result<Compaction> {
     let path = path.as_ref();
-    let store = Store::open_with(path, &StoreOptions { row_cache_bytes: 0, ..Default::default() })?;
+    let options = StoreOptions { row_cache_bytes: 0, ..Default::default() };
+    let store = Store::open_on(disk.clone(), path, &options)?;
     let usage = store.usage()?;
     // What is in the log goes into the tables, and the log goes.
     store.settle()?;
-    if !log_files(path)?.is_empty() {
+    if !log_files(&**disk, path)?.is_empty() {
         let still = "the log is still there, and in it what was deleted; compact once more";
         return Err(Error::Storage(still.to_owned()));
     }
     // Where `path` is a link, it stays one.
-    let file = fs::canonicalize(path)?;
-    remove_left_behind(&file)?;
+    let file = disk.resolve(path)?;
+    remove_left_behind(&**disk, &file)?;
     let snapshot = store.snapshot();
-    let (unfinished, file) = Unfinished::beside(&file)?;
+    let (unfinished, file) = Unfinished::beside(&**disk, &file)?;
     copy(snapshot.view(), file, progress)?;
     drop(snapshot);
-    let bytes_after = fs::metadata(unfinished.path())?.len();
+    let bytes_after = disk.size(unfinished.path())?;
     // The old file is held until the new one has its name, so that nobody opens it in between.
     unfinished.replace()?;
     store.close()?;

@@ -1,6 +1,7 @@
 //! What the engine asks of a disk: few operations on names and on files, all of which a simulated
 //! disk can answer too, below the tables and the log alike. Nothing else of the engine names
-//! `std::fs`, but for sorting on disk, which may fail at any time and loses nothing.
+//! `std::fs`, but for the system's disk and for sorting on disk, which may fail at any time and
+//! loses nothing.
 //!
 //! A file is durable up to the last [`DiskFile::sync`] of it, a name from the next
 //! [`Disk::sync_directory`] on. Of what came later, a power cut may leave any part.
@@ -27,6 +28,18 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the system says.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
+    /// How many bytes the file of this name has. Does not open it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], or what else the system says.
+    fn size(&self, path: &Path) -> io::Result<u64>;
+
+    /// The name of the file itself, where this is the name of a link to it.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], or what else the system says.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+
     /// Opens the file of this name.
     ///
     /// # Errors
@@ -44,6 +57,14 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`], or what else the system says.
     fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file another name in place of its own, in one step: who has that name loses it, and
+    /// owner and permissions go on with the name, where the disk knows any. A power cut before the
+    /// directory is synced leaves the name with the one file or with the other.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Takes a name away. The file is gone with its last name and its last handle.
     ///
@@ -79,6 +100,14 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// says no.
     fn works_beside(&self) -> bool {
         true
+    }
+}
+
+/// The directory that `path` is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -125,7 +154,7 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     fn into_system(self: Box<Self>) -> Result<File, Box<dyn DiskFile>>;
 }
 
-impl dyn DiskFile {
+impl dyn DiskFile + '_ {
     /// Fills `out` from `offset` on.
     pub(crate) fn read_exact_at(&self, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
         while !out.is_empty() {

@@ -1,7 +1,6 @@
 //! The file of a store: made so that a power cut leaves either none or a whole one, and opened so
 //! that a file that is not ours, or is newer than we are, stays as it is.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,10 +8,11 @@ use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 
 use crate::backend::backend;
-use crate::disk::{Access, Disk, DiskFile};
+use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::health::{Alarm, Health};
 use crate::storage::meta;
+use crate::unfinished::Unfinished;
 
 /// Where a store is, and how its file is opened.
 #[derive(Clone, Debug)]
@@ -70,56 +70,26 @@ fn initialize(
 }
 
 /// An alarm for files that are closed again before anyone else has them.
-fn unheard() -> Arc<Alarm> {
+pub(crate) fn unheard() -> Arc<Alarm> {
     Health::new().alarm()
 }
 
-/// Makes a whole store beside `path`, syncs it, and gives it the name in one step. Where another
-/// process or thread was faster, its store is the one. What a crash leaves behind has a name of its
-/// own, which nothing ever opens again: it may be a second name of the finished store.
+/// Makes a whole store beside `path`, and gives it the name in one step. Where another process or
+/// thread was faster, its store is the one. What a crash leaves behind may be a second name of the
+/// finished store.
 fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
-    let (unfinished, file) = create_unfinished(disk, path)?;
-    let made = (|| {
-        let database = Database::builder().create_with_backend(backend(file, unheard())?)?;
-        let (mut fingerprints, mut cursors) = (meta::Secret::default(), meta::Secret::default());
-        disk.fill_random(&mut fingerprints)?;
-        disk.fill_random(&mut cursors)?;
-        initialize(&database, fingerprints, cursors)?;
-        database.close()?;
-        disk.open(&unfinished, Access::Write)?.sync()?;
-        match disk.link(&unfinished, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::Io(error)),
-            _ => Ok(()),
-        }
-    })();
-    let removed = disk.remove(&unfinished);
-    made?;
-    removed?;
-    Ok(disk.sync_directory(directory_of(path))?)
-}
-
-/// The directory that `path` is in.
-pub(crate) fn directory_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
+    let (unfinished, file) = Unfinished::beside(disk, path)?;
+    let database = Database::builder().create_with_backend(backend(file, unheard())?)?;
+    let (mut fingerprints, mut cursors) = (meta::Secret::default(), meta::Secret::default());
+    disk.fill_random(&mut fingerprints)?;
+    disk.fill_random(&mut cursors)?;
+    initialize(&database, fingerprints, cursors)?;
+    database.close()?;
+    match unfinished.name() {
+        Err(Error::FileExists(_)) => {}
+        named => named?,
     }
-}
-
-/// A new file in the directory that `path` is in, with a name that nobody can foresee.
-fn create_unfinished(disk: &dyn Disk, path: &Path) -> Result<(PathBuf, Box<dyn DiskFile>)> {
-    let unfinished = unfinished_name(disk, path)?;
-    let file = disk.create(&unfinished)?;
-    Ok((unfinished, file))
-}
-
-/// A name that nobody can foresee, in the directory that `path` is in.
-pub(crate) fn unfinished_name(disk: &dyn Disk, path: &Path) -> Result<PathBuf> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let mut random = [0; 8];
-    disk.fill_random(&mut random)?;
-    let random = data_encoding::HEXLOWER.encode(&random);
-    Ok(directory_of(path).join(format!(".{name}.{random}.new")))
+    unfinished.settle()
 }
 
 /// Looks into the file without changing it.

@@ -179,5 +179,7 @@ pub use crate::usage::{TableBytes, Usage};
 /// the promise of this crate.
 #[doc(hidden)]
 pub mod simulation {
+    pub use crate::compact::compact_on;
     pub use crate::disk::{Access, Disk, DiskFile};
+    pub use crate::restore::restore_on;
 }

@@ -22,9 +22,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use crate::disk::{Access, Disk, DiskFile};
+use crate::disk::{Access, Disk, DiskFile, directory_of};
 use crate::error::{Error, Result};
-use crate::file::directory_of;
 
 const MAGIC: &[u8; 8] = b"convolog";
 const FORMAT: u32 = 1;

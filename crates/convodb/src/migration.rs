@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadableDatabase, WriteTransaction};
 
 use crate::error::{Error, Result};
 use crate::file::Place;
@@ -27,7 +27,7 @@ pub(crate) fn migrate(database: &Database, place: &Place) -> Result<()> {
 /// Format 2 has coarser counters beside those of days, and the tables of changes and answers. Nobody
 /// knows what changed before, so the feed of each owner begins with something forgotten.
 fn to_format_2(database: &Database, place: &Place) -> Result<()> {
-    let write = database.begin_write()?;
+    let write = begin(database)?;
     meta::make_tables(&write)?;
     write.commit()?;
 
@@ -52,9 +52,7 @@ fn to_format_2(database: &Database, place: &Place) -> Result<()> {
     for owner in owners {
         forget_the_past(&mut tables, owner);
     }
-    let mut write = database.begin_write()?;
-    // As all commits: see the committer.
-    write.set_two_phase_commit(true);
+    let write = begin(database)?;
     tables.store(&write)?;
     insert_sorted(
         &mut write.open_table(schema::TOTALS)?,
@@ -64,6 +62,14 @@ fn to_format_2(database: &Database, place: &Place) -> Result<()> {
     meta::put_log_group(&write, group)?;
     meta::put_format(&write)?;
     Ok(write.commit()?)
+}
+
+/// Begins a commit in two phases, as all are. It also guards the next one, because after a commit in
+/// one phase redb takes whatever of the next it can read for durable.
+fn begin(database: &Database) -> Result<WriteTransaction> {
+    let mut write = database.begin_write()?;
+    write.set_two_phase_commit(true);
+    Ok(write)
 }
 
 /// One change that nobody knows of was the first.

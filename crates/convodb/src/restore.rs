@@ -1,18 +1,18 @@
 //! Restoring a backup: its checksum, a copy of it, an audit of the copy; only then the copy gets
 //! its name. The backup itself is never opened as a store, so it stays byte for byte what it was.
 
-use std::fs::File;
-use std::io::{Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::backup::read_checksum;
+use crate::backup::{read_checksum, read_hashed};
+use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
+use crate::options::StoreOptions;
 use crate::storage::audit::Audit;
 use crate::store::Store;
+use crate::system_disk::SystemDisk;
 use crate::unfinished::Unfinished;
 use crate::usage::log_files;
-
-const BUFFER_BYTES: usize = 1 << 20;
 
 /// Whether a backup must be what its checksum says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,57 +45,61 @@ pub enum Checksum {
 /// # Errors
 /// [`Error::FileExists`] where there is a file at `target`, or the log of a store that was there;
 /// [`Error::Corrupted`] where the backup is not what its checksum says; what opening a store fails
-/// with; or a fault of the disk.
+/// with; or a fault of the disk, after which there is no store at `target`, or a whole one.
 pub fn restore(
     backup: impl AsRef<Path>,
     target: impl AsRef<Path>,
     checksum: Checksum,
     progress: impl FnMut(u64, u64),
 ) -> Result<Audit> {
+    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
+    restore_on(&disk, backup, target, checksum, progress)
+}
+
+/// As [`restore`], on `disk`.
+///
+/// # Errors
+/// As there.
+pub fn restore_on(
+    disk: &Arc<dyn Disk>,
+    backup: impl AsRef<Path>,
+    target: impl AsRef<Path>,
+    checksum: Checksum,
+    progress: impl FnMut(u64, u64),
+) -> Result<Audit> {
     let (backup, target) = (backup.as_ref(), target.as_ref());
-    check_free(target)?;
+    check_free(&**disk, target)?;
     let expected = match checksum {
-        Checksum::Required => Some(read_checksum(backup)?),
+        Checksum::Required => Some(read_checksum(&**disk, backup)?),
         Checksum::Ignored => None,
     };
-    let (unfinished, mut copy) = Unfinished::beside(target)?;
-    let found = copy_hashed(&mut File::open(backup)?, &mut copy)?;
-    drop(copy);
+    let (unfinished, copy) = Unfinished::beside(&**disk, target)?;
+    let source = disk.open(backup, Access::Read)?;
+    let found = read_hashed(&*source, |at, piece| copy.write_all_at(at, piece))?;
+    drop((source, copy));
     if expected.is_some_and(|expected| expected != found) {
         let what = "it is not what its checksum says";
         return Err(Error::Corrupted { table: "backup", what });
     }
-    let store = Store::open(unfinished.path())?;
+    let store = Store::open_on(disk.clone(), unfinished.path(), &StoreOptions::default())?;
     let audit = store.snapshot().verify(progress)?;
     store.close()?;
     if audit.is_clean() {
-        check_free(target)?;
-        unfinished.finish()?;
+        check_free(&**disk, target)?;
+        unfinished.name()?;
+        unfinished.settle()?;
     }
     Ok(audit)
 }
 
 /// A log that is left of another store would be read as the restored one's: the secret that tells
 /// logs apart is the same.
-fn check_free(target: &Path) -> Result<()> {
-    if target.try_exists()? {
+fn check_free(disk: &dyn Disk, target: &Path) -> Result<()> {
+    if disk.exists(target)? {
         return Err(Error::FileExists(target.to_owned()));
     }
-    match log_files(target)?.pop() {
+    match log_files(disk, target)?.pop() {
         Some(segment) => Err(Error::FileExists(segment)),
         None => Ok(()),
-    }
-}
-
-fn copy_hashed(from: &mut File, to: &mut File) -> Result<blake3::Hash> {
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; BUFFER_BYTES];
-    loop {
-        let read = from.read(&mut buffer)?;
-        if read == 0 {
-            return Ok(hasher.finalize());
-        }
-        hasher.update(&buffer[..read]);
-        to.write_all(&buffer[..read])?;
     }
 }

@@ -10,8 +10,9 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::disk::directory_of;
 use crate::error::{Error, Result};
-use crate::file::{Place, directory_of};
+use crate::file::Place;
 use crate::storage::table::Weight;
 
 /// How long a commit of the tables is put off after one that found no room.

@@ -1,7 +1,7 @@
 //! The store: one file, one writer, any number of readers.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -46,7 +46,8 @@ pub struct Store {
 struct Inner {
     current: Arc<Current>,
     writer: Writer,
-    path: Option<PathBuf>,
+    /// None for a store in memory.
+    place: Option<Place>,
 }
 
 impl Store {
@@ -91,8 +92,8 @@ impl Store {
         options: &StoreOptions,
     ) -> Result<Self> {
         let (path, cache_bytes) = (path.as_ref().to_owned(), options.cache_bytes);
-        let place = Place { disk, path: path.clone(), cache_bytes, check: options.check_on_open };
-        Self::start(Supervisor::open(place, options.mode())?, Some(path), options)
+        let place = Place { disk, path, cache_bytes, check: options.check_on_open };
+        Self::start(Supervisor::open(place.clone(), options.mode())?, Some(place), options)
     }
 
     /// A store in memory, for tests: the same engine, without a file.
@@ -104,14 +105,10 @@ impl Store {
         Self::start(Supervisor::in_memory(options.cache_bytes, options.mode())?, None, &options)
     }
 
-    fn start(
-        supervisor: Supervisor,
-        path: Option<PathBuf>,
-        options: &StoreOptions,
-    ) -> Result<Self> {
+    fn start(supervisor: Supervisor, place: Option<Place>, options: &StoreOptions) -> Result<Self> {
         let current = supervisor.current().clone();
         let writer = Writer::start(supervisor, options.queue_depth)?;
-        Ok(Self { inner: Arc::new(Inner { current, writer, path }) })
+        Ok(Self { inner: Arc::new(Inner { current, writer, place }) })
     }
 
     /// Finishes the writes that are queued and closes the file, and tells how that went. All
@@ -154,8 +151,8 @@ impl Store {
     }
 
     /// Where the store's file is; none for a store in memory.
-    pub(crate) fn path(&self) -> Option<&Path> {
-        self.inner.path.as_deref()
+    pub(crate) fn place(&self) -> Option<&Place> {
+        self.inner.place.as_ref()
     }
 
     /// Carries all that is in the log into the tables, and the log is gone.

@@ -19,6 +19,14 @@ impl Disk for SystemDisk {
         path.try_exists()
     }
 
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().read(true).write(access == Access::Write).open(path)?;
         Ok(Box::new(SystemFile(file)))
@@ -30,6 +38,14 @@ impl Disk for SystemDisk {
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match fs::metadata(to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            replaced => resemble(from, &replaced?)?,
+        }
+        fs::rename(from, to)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
@@ -64,6 +80,20 @@ impl Disk for SystemDisk {
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
         getrandom::fill(bytes).map_err(io::Error::other)
     }
+}
+
+/// Gives the file at `path` the owner and the permissions of `other`, durably.
+fn resemble(path: &Path, other: &fs::Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let own = fs::metadata(path)?;
+        if (own.uid(), own.gid()) != (other.uid(), other.gid()) {
+            chown(path, Some(other.uid()), Some(other.gid()))?;
+        }
+    }
+    fs::set_permissions(path, other.permissions())?;
+    File::open(path)?.sync_all()
 }
 
 impl DiskFile for SystemFile {

@@ -1,15 +1,15 @@
 //! What a store takes: bytes on disk, entries of each table, and, where one reads all pages for it,
 //! bytes of each table.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::disk::Disk;
 use crate::error::Result;
+use crate::file::Place;
 use crate::log;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
-use crate::system_disk::SystemDisk;
 
 /// What a store takes, as far as it costs next to nothing to tell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -49,8 +49,8 @@ impl Store {
     /// A fault of the store or of the file system.
     pub fn usage(&self) -> Result<Usage> {
         let tables = self.snapshot().view().tables.clone().counts()?;
-        let (file_bytes, log_bytes) = match self.path() {
-            Some(path) => (size(path)?, log_size(path)?),
+        let (file_bytes, log_bytes) = match self.place() {
+            Some(Place { disk, path, .. }) => (size(&**disk, path)?, log_size(&**disk, path)?),
             None => (0, 0),
         };
         Ok(Usage { file_bytes, log_bytes, tables })
@@ -76,18 +76,18 @@ impl Snapshot {
 }
 
 /// The files of the log of the store at `store`.
-pub(crate) fn log_files(store: &Path) -> Result<Vec<PathBuf>> {
-    Ok(log::segments(&SystemDisk, store)?.into_iter().map(|(_, segment)| segment).collect())
+pub(crate) fn log_files(disk: &dyn Disk, store: &Path) -> Result<Vec<PathBuf>> {
+    Ok(log::segments(disk, store)?.into_iter().map(|(_, segment)| segment).collect())
 }
 
-fn log_size(store: &Path) -> Result<u64> {
-    log_files(store)?.iter().map(|segment| size(segment)).sum()
+fn log_size(disk: &dyn Disk, store: &Path) -> Result<u64> {
+    log_files(disk, store)?.iter().map(|segment| size(disk, segment)).sum()
 }
 
 /// A file that a checkpoint removed meanwhile has no bytes.
-fn size(path: &Path) -> Result<u64> {
-    match fs::metadata(path) {
+fn size(disk: &dyn Disk, path: &Path) -> Result<u64> {
+    match disk.size(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        found => Ok(found?.len()),
+        found => Ok(found?),
     }
 }

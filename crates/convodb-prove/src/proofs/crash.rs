@@ -2,7 +2,9 @@
 //! trial is one of the test kit's, a function of its seed.
 
 use convodb_testkit::crash::{
-    Counts, fault_schedule, full_disk, lost_sync, power_cut, power_cut_deferred, upgrade,
+    Counts, backup_cut, compaction_cut, fault_schedule, full_disk, lost_sync, power_cut,
+    power_cut_deferred, restore_cut, upgrade, upgrade_faults, upgrade_lost_sync, upkeep_fault,
+    upkeep_lost_sync, writers,
 };
 
 use crate::proof::{Lanes, Proof, Trial, Trials, Violation};
@@ -27,6 +29,42 @@ pub(super) const DEFERRED: Proof = Proof {
     trials: Trials { smoke: 10, ci: 5_000, release: 250_000 },
     lanes: Lanes::Cores,
     run: |trial| tried(trial, power_cut_deferred),
+};
+
+pub(super) const WRITERS: Proof = Proof {
+    name: "writers",
+    row: 2,
+    promise: "Whenever the power goes while several threads write, each has all that was \
+              acknowledged to it, and the write that it waited for whole or not at all.",
+    trial: "four threads of up to 24 writes each, a power cut, and up to two more while it is opened",
+    trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, writers),
+};
+
+pub(super) const UPKEEP: Proof = Proof {
+    name: "upkeep",
+    row: 2,
+    promise: "Whenever the power goes while a store is compacted, backed up or restored, it has all \
+              that was acknowledged, and what has a final name is whole.",
+    trial: "a compaction, a backup under writes, or restoring one; a power cut, and up to two more",
+    trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
+    lanes: Lanes::Cores,
+    run: |trial| {
+        let of = [compaction_cut, backup_cut, restore_cut];
+        tried(trial, of[usize::try_from(trial.seed % 3)?])
+    },
+};
+
+pub(super) const UPKEEP_FAULTS: Proof = Proof {
+    name: "upkeep-faults",
+    row: 3,
+    promise: "Whichever call of the disk fails while a store is compacted, backed up or restored, \
+              it is what it was, and what has a final name is whole.",
+    trial: "a compaction, a backup or restoring one, with a fault at one of its calls",
+    trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, upkeep_fault),
 };
 
 pub(super) const FAULTS: Proof = Proof {
@@ -62,6 +100,17 @@ pub(super) const LOST_SYNC: Proof = Proof {
     run: |trial| tried(trial, lost_sync),
 };
 
+pub(super) const UPKEEP_LOST_SYNC: Proof = Proof {
+    name: "upkeep-lost-sync",
+    row: 4,
+    promise: "After a disk lost a sync while a store was compacted, backed up or restored, the store \
+              is as it was, or says that it is damaged, and a damaged backup is not restored.",
+    trial: "a compaction, a backup or restoring one, lies from some change on, a power cut",
+    trials: Trials { smoke: 10, ci: 1_000, release: 100_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, upkeep_lost_sync),
+};
+
 pub(super) const UPGRADE: Proof = Proof {
     name: "upgrade",
     row: 9,
@@ -71,6 +120,28 @@ pub(super) const UPGRADE: Proof = Proof {
     trials: Trials { smoke: 10, ci: 1_000, release: 10_000 },
     lanes: Lanes::Cores,
     run: |trial| tried(trial, upgrade),
+};
+
+pub(super) const UPGRADE_LOST_SYNC: Proof = Proof {
+    name: "upgrade-lost-sync",
+    row: 9,
+    promise: "Where the disk loses a sync while a store of an older format is opened, the store is as \
+              it once was, or says that it is damaged.",
+    trial: "lies from some change on while the store of format 1 is opened, then a power cut",
+    trials: Trials { smoke: 10, ci: 1_000, release: 10_000 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, upgrade_lost_sync),
+};
+
+pub(super) const UPGRADE_FAULTS: Proof = Proof {
+    name: "upgrade-faults",
+    row: 9,
+    promise: "Whichever call of the disk fails while a store of an older format is opened, the store \
+              is what it was once the disk is well.",
+    trial: "a store of format 1, with one kind of fault at each call of its opening in turn",
+    trials: Trials { smoke: 1, ci: 10, release: 100 },
+    lanes: Lanes::Cores,
+    run: |trial| tried(trial, upgrade_faults),
 };
 
 /// One trial of the test kit's, with its counts.

@@ -1,7 +1,6 @@
 //! A disk in memory, below everything that the engine does with files, that loses its power at a
 //! given change, lies about syncs from a given one on, or fails at a given call.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs::File;
 use std::io;
@@ -14,6 +13,7 @@ use rand::{Rng, SeedableRng};
 
 use super::fault::{Call, Fault, Fault::Short, Schedule};
 use super::image::{Inode, Luck, PAGE};
+use super::names::Names;
 
 /// See the head of this file. A clone is the same disk.
 #[derive(Clone, Debug)]
@@ -26,10 +26,7 @@ pub struct CrashDisk {
 #[derive(Debug)]
 struct State {
     inodes: Vec<Inode>,
-    names: BTreeMap<PathBuf, usize>,
-    durable_names: BTreeMap<PathBuf, usize>,
-    /// Names given (to an inode) and taken away since the directory was synced.
-    pending_names: Vec<(PathBuf, Option<usize>)>,
+    names: Names,
     random: ChaCha8Rng,
     /// Changes so far: writes, sizes, names and syncs.
     changes: u64,
@@ -50,20 +47,13 @@ impl CrashDisk {
     /// the same disk.
     #[must_use]
     pub fn new(seed: u64, beside: bool) -> Self {
-        Self::holding(Vec::new(), BTreeMap::new(), seed, beside)
+        Self::holding(Vec::new(), Names::default(), seed, beside)
     }
 
-    fn holding(
-        inodes: Vec<Inode>,
-        names: BTreeMap<PathBuf, usize>,
-        seed: u64,
-        beside: bool,
-    ) -> Self {
+    fn holding(inodes: Vec<Inode>, names: Names, seed: u64, beside: bool) -> Self {
         let state = State {
             inodes,
-            durable_names: names.clone(),
             names,
-            pending_names: Vec::new(),
             random: ChaCha8Rng::seed_from_u64(seed),
             changes: 0,
             cut_at: None,
@@ -107,6 +97,12 @@ impl CrashDisk {
         self.state().schedule.as_ref().is_some_and(Schedule::has_struck)
     }
 
+    /// How many calls there were that the scheduled fault concerns.
+    #[must_use]
+    pub fn concerned(&self) -> u64 {
+        self.state().schedule.as_ref().map_or(0, Schedule::concerned)
+    }
+
     /// Leaves room for so many more pages of 4 KiB, and tells so when it is asked, or does not.
     pub fn leave_room(&self, pages: usize, tells: bool) {
         let mut state = self.state();
@@ -144,15 +140,7 @@ impl CrashDisk {
         state.off = true;
         let seed = state.random.next_u64();
         let mut luck = luck(ChaCha8Rng::seed_from_u64(seed));
-        let mut names = state.durable_names.clone();
-        for (path, inode) in &state.pending_names {
-            if luck.keeps() {
-                match inode {
-                    Some(inode) => names.insert(path.clone(), *inode),
-                    None => names.remove(path),
-                };
-            }
-        }
+        let names = state.names.survivor(&mut luck);
         let inodes = state.inodes.iter().map(|inode| inode.survivor(&mut luck)).collect();
         Self::holding(inodes, names, luck.seed(), self.beside)
     }
@@ -226,18 +214,6 @@ impl State {
     fn lies(&self) -> bool {
         self.lies_from.is_some_and(|from| self.changes > from)
     }
-
-    fn name(&mut self, path: &Path, inode: Option<usize>) {
-        match inode {
-            Some(inode) => self.names.insert(path.to_owned(), inode),
-            None => self.names.remove(path),
-        };
-        self.pending_names.push((path.to_owned(), inode));
-    }
-
-    fn find(&self, path: &Path) -> io::Result<usize> {
-        self.names.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
 }
 
 fn power_is_off() -> io::Error {
@@ -248,13 +224,26 @@ impl Disk for CrashDisk {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let mut state = self.state();
         state.call(Call::Look)?;
-        Ok(state.names.contains_key(path))
+        Ok(state.names.find(path).is_ok())
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        let mut state = self.state();
+        state.call(Call::Look)?;
+        let inode = state.names.find(path)?;
+        Ok(state.inodes[inode].live.size())
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        let mut state = self.state();
+        state.call(Call::Look)?;
+        state.names.find(path).map(|_| path.to_owned())
     }
 
     fn open(&self, path: &Path, _: Access) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state();
         state.call(Call::Look)?;
-        let inode = state.find(path)?;
+        let inode = state.names.find(path)?;
         Ok(Box::new(CrashFile { disk: self.clone(), inode }))
     }
 
@@ -262,40 +251,43 @@ impl Disk for CrashDisk {
         let mut state = self.state();
         let inode = state.inodes.len();
         state.change(Call::Grow, ("create", inode), (0, 0))?;
-        if state.names.contains_key(path) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
+        state.names.check_free(path)?;
         state.inodes.push(Inode::default());
-        state.name(path, Some(inode));
+        state.names.give(path, inode);
         state.powered()?;
         Ok(Box::new(CrashFile { disk: self.clone(), inode }))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        let inode = state.find(from)?;
+        let inode = state.names.find(from)?;
         state.change(Call::Grow, ("link", inode), (0, 0))?;
-        if state.names.contains_key(to) {
-            return Err(io::ErrorKind::AlreadyExists.into());
-        }
-        state.name(to, Some(inode));
+        state.names.check_free(to)?;
+        state.names.give(to, inode);
+        state.powered()
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.state();
+        let inode = state.names.find(from)?;
+        state.change(Call::Grow, ("replace", inode), (0, 0))?;
+        state.names.replace(from, to, inode);
         state.powered()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.call(Call::Look)?;
-        let inode = state.find(path)?;
+        let inode = state.names.find(path)?;
         state.change(Call::Name, ("remove", inode), (0, 0))?;
-        state.name(path, None);
+        state.names.take(path);
         state.powered()
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         let mut state = self.state();
         state.call(Call::Look)?;
-        let inside = state.names.keys().filter(|path| path.parent() == Some(directory));
-        Ok(inside.cloned().collect())
+        Ok(state.names.inside(directory))
     }
 
     fn sync_directory(&self, _: &Path) -> io::Result<()> {
@@ -303,8 +295,7 @@ impl Disk for CrashDisk {
         state.change(Call::Sync, ("sync directory", 0), (0, 0))?;
         state.powered()?;
         if !state.lies() {
-            state.durable_names = state.names.clone();
-            state.pending_names.clear();
+            state.names.sync();
         }
         Ok(())
     }

@@ -83,6 +83,10 @@ impl Schedule {
         self.fault
     }
 
+    pub(super) const fn concerned(&self) -> u64 {
+        self.seen
+    }
+
     pub(super) const fn has_struck(&self) -> bool {
         self.struck > 0
     }

@@ -209,7 +209,7 @@ impl Run {
 }
 
 /// Waits until the store takes writes.
-fn await_open(store: &Store) -> Result<(), String> {
+pub(super) fn await_open(store: &Store) -> Result<(), String> {
     let since = Instant::now();
     while store.state() != StoreState::Open {
         if since.elapsed() > HEALED_WITHIN {

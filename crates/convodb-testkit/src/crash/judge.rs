@@ -1,9 +1,11 @@
-//! Whether a store is what the oracle says: rows, histories, reports, a filtered list by pages, and
-//! the audit.
+//! Whether a store is what the oracle says: rows, histories, reports, a filtered list by pages, the
+//! feed of changes, and the audit.
+
+use std::collections::BTreeMap;
 
 use convodb::{
-    Conversation, CostSum, Day, Error, Filter, ListRequest, PageSize, ReportRequest, Snapshot,
-    Volume,
+    ChangesSince, Conversation, CostSum, Day, Error, Filter, ListRequest, PageSize, ReportRequest,
+    Snapshot, Volume,
 };
 
 use super::script::{USERS, user};
@@ -81,6 +83,7 @@ pub(super) fn judge(
     };
     check_report(snapshot, oracle)?;
     check_pages(snapshot, oracle)?;
+    check_feed(snapshot, oracle)?;
     Ok(number)
 }
 
@@ -134,6 +137,33 @@ fn check_pages(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), Fault> {
         let asked = Asked { filter: filter.clone(), ..Asked::default() };
         if rows != oracle.list(user(number), &asked) {
             return Err(Fault::Wrong("a filtered list is not the rows that it should be".into()));
+        }
+    }
+    Ok(())
+}
+
+/// Who follows the feed from its beginning has all conversations, and no other.
+fn check_feed(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), Fault> {
+    for number in 0..USERS.len() {
+        let mut followed = BTreeMap::new();
+        let mut since = ChangesSince::Beginning;
+        loop {
+            let part = snapshot.changes_since(user(number), since, PageSize::default())?;
+            for change in part.changes {
+                match change.conversation {
+                    Some(conversation) => followed.insert(change.id, conversation),
+                    None => followed.remove(&change.id),
+                };
+            }
+            since = ChangesSince::Cursor(part.next);
+            if !part.more {
+                break;
+            }
+        }
+        let own = oracle.all().filter(|(owner, _)| *owner == user(number));
+        let own: BTreeMap<_, _> = own.map(|(_, row)| (row.id, row.clone())).collect();
+        if followed != own {
+            return Err(Fault::Wrong("who follows the feed has other conversations".into()));
         }
     }
     Ok(())

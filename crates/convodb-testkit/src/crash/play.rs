@@ -66,12 +66,48 @@ impl Played {
         self.candidates.push(state);
     }
 
+    /// Does a step to the store; tells whether it was acknowledged.
+    ///
+    /// # Errors
+    /// A violation.
+    pub(super) fn take(
+        &mut self,
+        disk: &CrashDisk,
+        step: &Step,
+        memory: Memory,
+    ) -> Result<bool, String> {
+        let Some(store) = &self.store else { return Ok(false) };
+        let mut after = self.candidates.last().cloned().unwrap_or_default();
+        step.apply(&mut after);
+        match step.run(store) {
+            Ok(()) => {
+                self.acknowledge(step, after, memory);
+                Ok(true)
+            }
+            Err(error) => {
+                expected(disk, "a write", &error)?;
+                if !matches!(error, Error::GivenUp { .. }) {
+                    self.candidates.push(after);
+                }
+                Ok(false)
+            }
+        }
+    }
+
     fn closed(&mut self, memory: Memory) {
         if memory == Memory::SinceClosed {
             let first = self.candidates.len() - 1;
             self.candidates.drain(..first);
             self.may_be_empty = false;
         }
+    }
+}
+
+/// A violation unless the power is off.
+pub(super) fn expected(disk: &CrashDisk, what: &str, error: &Error) -> Result<(), String> {
+    match disk.is_off() {
+        true => Ok(()),
+        false => Err(format!("{what} failed while the disk was well: {error}")),
     }
 }
 
@@ -83,13 +119,9 @@ pub(super) fn play(
     memory: Memory,
 ) -> Result<Played, String> {
     let mut played = Played::new();
-    let unexpected = |what: &str, error: &Error| match disk.is_off() {
-        true => Ok(()),
-        false => Err(format!("{what} failed while the disk was well: {error}")),
-    };
     match open(disk, options) {
         Ok(store) => played.store = Some(store),
-        Err(error) => return unexpected("opening", &error).map(|()| played),
+        Err(error) => return expected(disk, "opening", &error).map(|()| played),
     }
     for step in steps {
         let Some(store) = &played.store else { break };
@@ -101,21 +133,12 @@ pub(super) fn play(
                 open(disk, options)
             }) {
                 Ok(store) => played.store = Some(store),
-                Err(error) => unexpected("closing or opening", &error)?,
+                Err(error) => expected(disk, "closing or opening", &error)?,
             }
             continue;
         }
-        let mut after = played.candidates.last().cloned().unwrap_or_default();
-        step.apply(&mut after);
-        match step.run(store) {
-            Ok(()) => played.acknowledge(step, after, memory),
-            Err(error) => {
-                unexpected("a write", &error)?;
-                if !matches!(error, Error::GivenUp { .. }) {
-                    played.candidates.push(after);
-                }
-                break;
-            }
+        if !played.take(disk, step, memory)? {
+            break;
         }
     }
     Ok(played)

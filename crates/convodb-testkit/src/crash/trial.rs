@@ -13,23 +13,24 @@ use super::disk::CrashDisk;
 use super::judge::{Fault, judge};
 use super::play::{Memory, Played, open, options, play};
 use super::script::{Operation, Step, script, user};
+use crate::oracle::Oracle;
 use crate::strategies::assistants;
 
 /// How often what was seen.
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// What a trial of this seed is made of.
-struct Trial {
+pub(super) struct Trial {
     seed: u64,
-    random: ChaCha8Rng,
-    options: StoreOptions,
-    steps: Vec<Step>,
-    disk: CrashDisk,
-    counts: Counts,
+    pub(super) random: ChaCha8Rng,
+    pub(super) options: StoreOptions,
+    pub(super) steps: Vec<Step>,
+    pub(super) disk: CrashDisk,
+    pub(super) counts: Counts,
 }
 
 impl Trial {
-    fn new(seed: u64, durability: Durability) -> Self {
+    pub(super) fn new(seed: u64, durability: Durability) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let options = options(&mut random, durability);
         let steps = script(&mut random, 24);
@@ -38,17 +39,17 @@ impl Trial {
         Self { seed, random, options, steps, disk, counts: Counts::new() }
     }
 
-    fn count(&mut self, what: &'static str) {
+    pub(super) fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }
 
     /// A number of changes, of which small ones are as likely as great ones.
-    fn some_changes(&mut self) -> u64 {
+    pub(super) fn some_changes(&mut self) -> u64 {
         let most = [8, 40, 160, 640][self.random.random_range(0..4)];
         self.random.random_range(0..most)
     }
 
-    fn violation(&self, disk: &CrashDisk, why: &str) -> String {
+    pub(super) fn violation(&self, disk: &CrashDisk, why: &str) -> String {
         format!(
             "seed {}: {why}\n{:?}\n{:#?}\nthe last disk:\n{}",
             self.seed,
@@ -58,14 +59,14 @@ impl Trial {
         )
     }
 
-    fn open(&self, disk: &CrashDisk) -> Result<Store, String> {
+    pub(super) fn open(&self, disk: &CrashDisk) -> Result<Store, String> {
         open(disk, &self.options).map_err(|error| {
             self.violation(disk, &format!("it does not open: {error}; {}", self.disk.trace()))
         })
     }
 
     /// Turns the power off, on, and up to twice off again while the store is opened.
-    fn cut(&mut self, played: &mut Played) -> CrashDisk {
+    pub(super) fn cut(&mut self, played: &mut Played) -> CrashDisk {
         self.count(if self.disk.is_off() { "cuts within a change" } else { "cuts at rest" });
         let mut disk = self.disk.power_cut();
         played.store = None;
@@ -83,13 +84,18 @@ impl Trial {
         disk
     }
 
-    /// The store goes on: one more write is there, whatever the next power cut does.
-    fn go_on(&mut self, store: Store, disk: &CrashDisk, played: Played) -> Result<(), String> {
+    /// The store goes on: one more write is there, whatever the next power cut does. Gives the disk
+    /// after that, and what is on it.
+    pub(super) fn go_on(
+        &self,
+        store: Store,
+        disk: &CrashDisk,
+        mut state: Oracle,
+    ) -> Result<(CrashDisk, Oracle), String> {
         let at = Timestamp::from_millis(1_737_900_000_000).unwrap_or(Timestamp::MIN);
         let id = ConversationId::new(Uuid::from_u128(999));
         let row = Conversation::new(id, assistants()[0], Channel::Widget, at);
         let step = Step::Write(vec![Operation::Insert(user(0), row, Vec::new())]);
-        let mut state = played.candidates.into_iter().next_back().unwrap_or_default();
         step.apply(&mut state);
         let done = step.run(&store).and_then(|()| match self.options.durability {
             Durability::Deferred => store.clone().close(),
@@ -99,9 +105,9 @@ impl Trial {
         let last = disk.worst_cut();
         drop(store);
         let store = self.open(&last)?;
-        let judged = judge(&store.snapshot(), &[state], false);
+        let judged = judge(&store.snapshot(), std::slice::from_ref(&state), false);
         judged.map_err(|fault| self.violation(disk, &String::from(fault)))?;
-        Ok(())
+        Ok((last, state))
     }
 }
 
@@ -138,8 +144,7 @@ fn cut_and_check(mut trial: Trial, memory: Memory) -> Result<Counts, String> {
     *trial.counts.entry("rows").or_default() += rows as u64;
     let has_users = store.snapshot().users().is_ok_and(|users| !users.is_empty());
     if has_users {
-        played.candidates.truncate(found + 1);
-        trial.go_on(store, &disk, played)?;
+        trial.go_on(store, &disk, played.candidates.swap_remove(found))?;
     }
     Ok(trial.counts)
 }

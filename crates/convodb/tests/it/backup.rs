@@ -233,3 +233,27 @@ fn compaction_gives_back_what_was_deleted_and_changes_nothing_else() {
     assert!(rows.content > 60 && rows.pages >= 4096, "{rows:?}");
     store.close().unwrap();
 }
+
+/// The file that takes the store's place is for whom the store was, and a link to it stays one.
+#[cfg(unix)]
+#[test]
+fn compaction_keeps_permissions_and_links() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    let place = Place::new();
+    let (path, link) = (place.path("store"), place.path("link"));
+    let store = Store::open(&path).unwrap();
+    let owner = Owner::of(&store);
+    store.insert(owner.user, owner.conversation()).unwrap();
+    store.close().unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    symlink("store", &link).unwrap();
+    let done = compact(&link, |_, _| {}).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    let made = fs::metadata(&path).unwrap();
+    assert_eq!((made.permissions().mode() & 0o777, made.len()), (0o640, done.bytes_after));
+    assert_eq!(place.names(), ["link", "store"]);
+    let store = Store::open(&path).unwrap();
+    assert_eq!(count(&store, owner.user), 1);
+    store.close().unwrap();
+}
