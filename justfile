@@ -79,9 +79,12 @@ parquet:
     cargo clippy -p convodb-cli --features parquet --all-targets -- -D warnings
     cargo test -p convodb-cli --features parquet
 
-# Licences, advisories and sources of the dependencies (needs cargo-deny; by hand, before a release).
+# Licences, advisories and sources of the dependencies (needs cargo-deny and its database of advisories; by
+# hand, before a release: tests check licences and sources too).
 deny:
     cargo deny check
+    cargo deny --manifest-path benches/rivals/Cargo.toml --config deny.toml check
+    cargo deny --manifest-path fuzz/Cargo.toml --config deny.toml check
 
 # convodb against SQLite, LMDB, PostgreSQL and no engine at all: pages, sizes, writes, openings. Takes
 # half an hour and 10 GB of disk; PostgreSQL 15 where it is installed.

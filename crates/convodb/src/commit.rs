@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::meter::Times;
 use crate::storage::meta;
 use crate::storage::tables::Tables;
+use crate::storage::unharmed::unharmed;
 
 /// Writes the tail of `tables`, which ends with `group`, into the database.
 pub(crate) fn store(
@@ -17,9 +18,11 @@ pub(crate) fn store(
 ) -> Result<()> {
     let _timing = Times::begin(tables.meter(), |meter| &meter.checkpoints);
     let write = begin(database, mode)?;
-    tables.store(&write)?;
-    meta::put_log_group(&write, group)?;
-    Ok(write.commit()?)
+    unharmed(|| {
+        tables.store(&write)?;
+        meta::put_log_group(&write, group)?;
+        Ok(write.commit()?)
+    })
 }
 
 /// Begins a commit.

@@ -1,7 +1,6 @@
 //! The file of a store: made so that a power cut leaves either none or a whole one, and opened so
 //! that a file that is not ours, or is newer than we are, stays as it is.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,7 +25,8 @@ pub(crate) struct Place {
 }
 
 /// Opens the store at its place, or makes one where there is no file. Faults that its file meets
-/// from then on raise the alarm.
+/// from then on raise the alarm. Nothing is known yet of what is in the file: whoever calls is
+/// prepared for panics of redb.
 pub(crate) fn open(place: &Place, alarm: &Arc<Alarm>) -> Result<Database> {
     let Place { disk, path, cache_bytes, check } = place;
     if !disk.exists(path)? {
@@ -40,7 +40,7 @@ pub(crate) fn open(place: &Place, alarm: &Arc<Alarm>) -> Result<Database> {
     let mut builder = builder(*cache_bytes);
     builder.set_check_integrity_on_open(*check);
     let backend = backend(file, alarm.clone())?;
-    let database = unharmed(|| Ok(builder.create_with_backend(backend)?))?;
+    let database = builder.create_with_backend(backend)?;
     // Once more: a file that was not closed cleanly could not be looked into before its repair.
     meta::check_format(&database.begin_read()?)?;
     Ok(database)
@@ -96,7 +96,7 @@ fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
 fn check_untouched(disk: &dyn Disk, path: &Path) -> Result<()> {
     let file = disk.open(path, Access::Read)?;
     let backend = backend(file, unheard())?;
-    unharmed(|| match Database::builder().open_read_only_with_backend(backend) {
+    match Database::builder().open_read_only_with_backend(backend) {
         Ok(database) => {
             let checked = meta::check_format(&database.begin_read()?);
             database.close()?;
@@ -105,13 +105,5 @@ fn check_untouched(disk: &dyn Disk, path: &Path) -> Result<()> {
         // It was not closed cleanly and must be repaired before anything can be read.
         Err(DatabaseError::RepairAborted) => Ok(()),
         Err(error) => Err(error.into()),
-    })
-}
-
-/// Opens a file of which nothing is known yet. redb trusts what it reads there, and panics where
-/// that makes no sense.
-fn unharmed<T>(open: impl FnOnce() -> Result<T>) -> Result<T> {
-    catch_unwind(AssertUnwindSafe(open)).unwrap_or_else(|_| {
-        Err(Error::Corrupted { table: "redb", what: "a page of the file makes no sense" })
-    })
+    }
 }

@@ -14,7 +14,6 @@
 //! shown, or built upon, before it is synced again.
 
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +24,7 @@ use crate::durability::CommitMode;
 use crate::error::{Error, Result};
 use crate::file::Place;
 use crate::health::Health;
+use crate::storage::unharmed::unharmed;
 use crate::transaction::Transaction;
 use crate::view::{Current, View};
 
@@ -59,7 +59,7 @@ impl Supervisor {
     /// Opens the store at `place`.
     pub(crate) fn open(place: Place, mode: CommitMode) -> Result<Self> {
         let health = Health::new();
-        let committer = Committer::open(&place, mode, health.alarm())?;
+        let committer = unharmed(|| Committer::open(&place, mode, health.alarm()))?;
         Ok(Self::start(committer, Some(place), mode, health))
     }
 
@@ -183,9 +183,8 @@ impl Supervisor {
             let (alarm, current) = (alarm.clone(), self.current.clone());
             Committer::reopen(place, self.mode, alarm, current, kind)
         };
-        // What is read may be anything, and a reader of the tables may not be ready for it.
-        match catch_unwind(AssertUnwindSafe(open)) {
-            Ok(Ok(committer)) if !alarm.is_raised() => {
+        match unharmed(open) {
+            Ok(committer) if !alarm.is_raised() => {
                 self.health.recover(alarm);
                 State::Open(Box::new(committer))
             }

@@ -11,6 +11,7 @@ mod feed;
 mod history;
 mod live;
 mod report;
+mod supply;
 mod tidy;
 
 use convodb_testkit::{walk, world};

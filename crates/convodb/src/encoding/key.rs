@@ -416,10 +416,17 @@ mod tests {
             let count = |v: &[u64; 4]| NumberKey { owner: owner(v), number: narrow(v[1]) };
             check(count(&a), count(&b));
             let total = |v: &[u64; 4]| TotalKey {
-                owner: owner(v), span: Span::from_bits(narrow(v[3])), assistant: uuid(v), kind: 0 };
+                owner: owner(v), span: Span::from_bits(narrow(v[3])), assistant: uuid(v), kind: narrow(v[1]) };
             check(total(&a), total(&b));
             let change = |v: &[u64; 4]| ChangeKey { owner: owner(v), number: v[1] };
             check(change(&a), change(&b));
+            // A key holds no other times than those that there can be.
+            let at = |v: &[u64; 4]| Timestamp::from_millis(v[1]).unwrap_or(Timestamp::MAX);
+            let arrival = |v: &[u64; 4]| ArrivalKey {
+                owner: owner(v), created_at: at(v), arrival: v[2] };
+            check(arrival(&a), arrival(&b));
+            let id_arrival = |v: &[u64; 4]| IdArrivalKey { id: id(v), arrival: v[3] };
+            check(id_arrival(&a), id_arrival(&b));
         }
 
         #[test]

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::position::Position;
 use crate::query::cursor::PageCursor;
 use crate::query::filter::Filter;
-use crate::query::page::{self, Page};
+use crate::query::page::{self, Page, Work};
 use crate::query::page_size::PageSize;
 use crate::query::request::ListRequest;
 use crate::storage::schema;
@@ -111,4 +111,32 @@ fn an_entry_without_a_row_is_reported() {
         rows.remove(key).unwrap();
     });
     assert!(matches!(list(&store, &first_page(15)), Err(Error::Corrupted { .. })));
+}
+
+#[test]
+fn a_page_says_what_it_is_and_what_it_took() {
+    let bound = |size| Work::bound(PageSize::new(size).unwrap());
+    assert_eq!((bound(1), bound(15), bound(100)), (20, 160, 1_010));
+
+    let store = RawStore::with_rows();
+    let all = list(&store, &first_page(15)).unwrap();
+    let numbers = numbers(&all);
+    assert_eq!((all.len(), all.is_empty()), (numbers.len(), false));
+    assert!(numbers.len() > 2 && all.prev().is_none() && all.next().is_none());
+
+    let first = list(&store, &first_page(1)).unwrap();
+    assert!(first.prev().is_none());
+    let second = list(&store, &ListRequest::at(*first.next().unwrap())).unwrap();
+    assert_eq!(second.positions().next(), all.positions().nth(1));
+    // The row before it, its own, and the one after.
+    assert_eq!((second.work().entries, second.work().rows), (3, 1));
+    let again = list(&store, &ListRequest::at(*second.prev().unwrap())).unwrap();
+    assert_eq!(again.positions().next(), first.positions().next());
+    let shown = format!("{second:?}");
+    assert!(shown.contains("len: 1") && shown.contains("entries: 3"), "{shown}");
+
+    let filter = Filter { customer_phone: Some("+99".parse().unwrap()), ..Filter::default() };
+    let none = list(&store, &ListRequest { filter, ..ListRequest::default() }).unwrap();
+    assert_eq!((none.len(), none.is_empty()), (0, true));
+    assert!(none.prev().is_none() && none.next().is_none());
 }

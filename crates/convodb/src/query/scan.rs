@@ -11,6 +11,7 @@ use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::storage::content::Content;
 use crate::storage::table::Table;
+use crate::storage::unharmed::unharmed;
 use crate::storage::walk::{Gap, Travel};
 
 /// A key that ends in a position: all keys with the same beginning are one list.
@@ -86,26 +87,27 @@ pub(crate) fn scan<K: ListKey, V: Content>(
         return Ok(found);
     }
     let gap = gap.clamp(span.start, span.end);
-    let mut walk = table.walk(Gap::Before(list.at(gap)), travel)?;
     let belongs =
         |key: K| key.at(span.start) == list.at(span.start) && span.contains(&key.position());
-
-    if look_behind {
-        let behind = walk.behind()?;
-        found.entries += usize::from(behind.is_some());
-        found.behind = behind.is_some_and(belongs);
-    }
-    let mut taken = 0;
-    while let Some((key, value)) = walk.step()? {
-        found.entries += 1;
-        if !belongs(key) {
-            break;
+    unharmed(|| {
+        let mut walk = table.walk(Gap::Before(list.at(gap)), travel)?;
+        if look_behind {
+            let behind = walk.behind()?;
+            found.entries += usize::from(behind.is_some());
+            found.behind = behind.is_some_and(belongs);
         }
-        if taken == limit {
-            found.beyond = true;
-            break;
+        let mut taken = 0;
+        while let Some((key, value)) = walk.step()? {
+            found.entries += 1;
+            if !belongs(key) {
+                break;
+            }
+            if taken == limit {
+                found.beyond = true;
+                break;
+            }
+            taken += usize::from(visit(key.position(), value.value())?);
         }
-        taken += usize::from(visit(key.position(), value.value())?);
-    }
-    Ok(found)
+        Ok(found)
+    })
 }

@@ -29,6 +29,12 @@ pub(crate) enum Found<'t, V: Content> {
 }
 
 impl<V: Content> Found<'_, V> {
+    /// Looks at the value, where damage is expected, so that it can be looked at anywhere.
+    pub(crate) fn looked_at(self) -> Self {
+        let _ = self.value();
+        self
+    }
+
     pub(crate) fn value(&self) -> V::SelfType<'_> {
         match self {
             Found::Stored(guard) => guard.value(),

@@ -13,6 +13,7 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableError, WriteTrans
 use crate::encoding::term::Field;
 use crate::error::{Error, Result};
 use crate::storage::schema::{self, META};
+use crate::storage::unharmed::unharmed;
 
 const MAGIC: &[u8] = b"convodb";
 const MAGIC_NAME: &[u8] = b"magic";
@@ -162,11 +163,13 @@ pub(crate) fn open(read: &ReadTransaction) -> Result<Meta> {
 /// Writes all of `from` into another database: its format, its secrets, its place in the log.
 pub(crate) fn copy(from: &Meta, write: &WriteTransaction) -> Result<()> {
     let mut table = write.open_table(META)?;
-    for entry in from.iter()? {
-        let (name, value) = entry?;
-        table.insert(name.value(), value.value())?;
-    }
-    Ok(())
+    unharmed(|| {
+        for entry in from.iter()? {
+            let (name, value) = entry?;
+            table.insert(name.value(), value.value())?;
+        }
+        Ok(())
+    })
 }
 
 /// The last group of the log that the tables hold.

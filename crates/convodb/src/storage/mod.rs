@@ -21,6 +21,7 @@ pub(crate) mod table;
 pub(crate) mod tables;
 pub(crate) mod tally;
 pub(crate) mod totals;
+pub(crate) mod unharmed;
 pub(crate) mod verify;
 pub(crate) mod verify_accounts;
 pub(crate) mod verify_feed;

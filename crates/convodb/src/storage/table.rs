@@ -22,6 +22,7 @@ use crate::storage::content::{Content, Found, Newer};
 use crate::storage::recent::Recent;
 use crate::storage::schema;
 use crate::storage::sorted::insert_sorted;
+use crate::storage::unharmed::unharmed;
 use crate::storage::walk::{Gap, Travel, Walk};
 
 /// See the head of this file.
@@ -79,7 +80,10 @@ impl<K: FixedKey, V: Content> Table<K, V> {
     pub(crate) fn get(&self, key: K) -> Result<Option<Found<'_, V>>> {
         match self.recent.get(&key) {
             Some(newer) => Ok(newer.as_ref().map(Found::Recent)),
-            None => Ok(ReadableTable::get(&*self.stored, key)?.map(Found::Stored)),
+            None => unharmed(|| {
+                let found = ReadableTable::get(&*self.stored, key)?;
+                Ok(found.map(|guard| Found::Stored(guard).looked_at()))
+            }),
         }
     }
 
@@ -93,7 +97,7 @@ impl<K: FixedKey, V: Content> Table<K, V> {
         self.recent.iter().map(|(key, _)| *key)
     }
 
-    /// A walk from a gap. One descent.
+    /// A walk from a gap, for who is prepared for panics of redb. One descent.
     pub(crate) fn walk(&self, gap: Gap<K>, travel: Travel) -> Result<Walk<'_, K, V>> {
         Walk::new(&self.stored, &self.recent, gap, travel)
     }
@@ -104,22 +108,25 @@ impl<K: FixedKey, V: Content> Table<K, V> {
         range: RangeInclusive<K>,
     ) -> Result<impl Iterator<Item = Result<(K, Found<'_, V>)>>> {
         let (first, last) = range.into_inner();
-        let mut walk = self.walk(Gap::Before(first), Travel::Up)?;
-        let entries = std::iter::from_fn(move || walk.step().transpose());
+        let entries = self.entries(Gap::Before(first))?;
         Ok(entries.take_while(move |entry| !matches!(entry, Ok((key, _)) if *key > last)))
     }
 
     /// The last entry of a range. One descent.
     pub(crate) fn last(&self, range: RangeInclusive<K>) -> Result<Option<(K, Found<'_, V>)>> {
         let (first, last) = range.into_inner();
-        let found = self.walk(Gap::After(last), Travel::Down)?.step()?;
+        let found = unharmed(|| looked_at(self.walk(Gap::After(last), Travel::Down)?.step()?))?;
         Ok(found.filter(|(key, _)| *key >= first))
     }
 
     /// All entries, in order.
     pub(crate) fn iter(&self) -> Result<impl Iterator<Item = Result<(K, Found<'_, V>)>>> {
-        let mut walk = self.walk(Gap::Before(K::decode(&[])), Travel::Up)?;
-        Ok(std::iter::from_fn(move || walk.step().transpose()))
+        self.entries(Gap::Before(K::decode(&[])))
+    }
+
+    fn entries(&self, from: Gap<K>) -> Result<impl Iterator<Item = Result<(K, Found<'_, V>)>>> {
+        let mut walk = unharmed(|| self.walk(from, Travel::Up))?;
+        Ok(std::iter::from_fn(move || unharmed(|| looked_at(walk.step()?)).transpose()))
     }
 
     /// About how many entries there are.
@@ -143,6 +150,12 @@ impl<K: FixedKey, V: Content> Table<K, V> {
         let before = self.recent.put(key, after.clone());
         self.journal.changes.push(Change { key, before, after });
     }
+}
+
+type Entry<'t, K, V> = Option<(K, Found<'t, V>)>;
+
+fn looked_at<K, V: Content>(entry: Entry<'_, K, V>) -> Result<Entry<'_, K, V>> {
+    Ok(entry.map(|(key, found)| (key, found.looked_at())))
 }
 
 /// What the writer does with each table, whatever its keys and values are.
@@ -305,7 +318,7 @@ impl<K: FixedKey, V: Content> Layer for Table<K, V> {
     }
 
     fn measure(&self) -> Result<Extent> {
-        let stats = self.stored.stats()?;
+        let stats = unharmed(|| Ok(self.stored.stats()?))?;
         let (content, of_keys) = (stats.stored_bytes(), stats.metadata_bytes());
         Ok(Extent { content, pages: content + of_keys + stats.fragmented_bytes() })
     }
@@ -334,15 +347,12 @@ impl<K: FixedKey, V: Content> Layer for Table<K, V> {
         let mut first = vec![0; K::WIDTH];
         first[..number.len()].copy_from_slice(&number);
         let gap = Gap::Before(K::decode(&first));
-        let mut owned = Vec::new();
-        let mut walk = self.walk(gap, Travel::Up)?;
-        while owned.len() < limit
-            && let Some((key, _)) = walk.step()?
-            && key.encode().as_ref().starts_with(&number)
-        {
-            owned.push(key);
-        }
-        drop(walk);
+        let keys = self.entries(gap)?.map(|entry| entry.map(|(key, _)| key));
+        let is_owned = |key: &Result<K>| match key {
+            Ok(key) => key.encode().as_ref().starts_with(&number),
+            Err(_) => true,
+        };
+        let owned: Vec<K> = keys.take_while(is_owned).take(limit).collect::<Result<_>>()?;
         for key in &owned {
             self.change(*key, None);
         }
