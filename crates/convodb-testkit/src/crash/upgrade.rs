@@ -81,8 +81,8 @@ pub fn upgrade(seed: u64) -> Result<Counts, String> {
 }
 
 /// From some change on, while the store of format 1 is opened, the disk says that it has synced and
-/// has not; then the power goes, before or after a write and the closing. A store that is checked when it is opened is as its older version
-/// left it, or had it before one of the last writes, or tells of the damage.
+/// has not; then the power goes, before or after a write and the closing. A store that is checked
+/// when it is opened is in a state that it was in, or tells of the damage.
 ///
 /// # Errors
 /// A violation.

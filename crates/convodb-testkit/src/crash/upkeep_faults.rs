@@ -99,8 +99,8 @@ fn restore_fault(seed: u64, fault: Fault) -> Result<Counts, String> {
 }
 
 /// From some change of a compaction, of a backup or of restoring one on, the disk says that it has
-/// synced and has not; then the power goes. A store that is checked when it is opened is in a state that
-/// it was in, or tells of the damage; a backup with its checksum is whole, or is not restored.
+/// synced and has not; then the power goes. A store that is checked when it is opened is in a state
+/// that it was in, or tells of the damage; a backup with its checksum is whole, or not restored.
 ///
 /// # Errors
 /// A violation.
