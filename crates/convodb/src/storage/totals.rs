@@ -157,3 +157,42 @@ impl Sums {
 fn out_of_range() -> Error {
     Error::Corrupted { table: names::TOTALS, what: "a counter leaves its range" }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::span::Span;
+    use crate::model::channel::Channel;
+    use crate::model::position::Position;
+    use crate::storage::table::Layer;
+    use crate::testing::{RawStore, id, whatsapp_row};
+    use crate::transaction::Transaction;
+
+    #[test]
+    fn the_coarser_counters_of_a_day_are_those_that_its_rows_count_in() {
+        let row = whatsapp_row(1, "+2");
+        let place = RowKey::new(RawStore::new().user, Position::from_bits(1));
+        let [day, coarse @ ..] = keys(place, &row.borrowed());
+        assert_eq!(coarser(day), Some(coarse));
+        assert_eq!(coarse.map(coarser), [None, None]);
+        assert_eq!(coarser(TotalKey { span: Span::from_bits(u32::MAX), ..day }), None);
+    }
+
+    /// A row that moves is taken from each counter that it was in; one that stays where it is
+    /// changes each of its counters once, and removes none.
+    #[test]
+    fn a_changed_row_takes_its_counts_along() {
+        let store = RawStore::with_rows();
+        let user = store.user;
+        store.transact(|transaction| {
+            transaction.update(user, id(1), |row| row.channel = Channel::Widget)
+        });
+        assert!(store.audit().is_clean());
+
+        let mut tables = store.tables();
+        let mut transaction = Transaction::new(&mut tables, &store.fingerprinter);
+        transaction.update(user, id(3), |row| row.message_count += 1).unwrap();
+        let weight = tables.totals.weigh();
+        assert_eq!((weight.changes, weight.removals), (Grain::ALL.len(), 0));
+    }
+}
