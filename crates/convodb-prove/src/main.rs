@@ -11,6 +11,7 @@ mod proofs;
 mod runner;
 mod served;
 mod summary;
+mod writes;
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use redb::Database;
 
 use crate::backend::backend;
-use crate::disk::{Access, Disk, DiskFile};
+use crate::disk::{Access, Disk, DiskFile, directory_of};
 use crate::error::{Error, Result};
 use crate::file::unheard;
 use crate::snapshot::Snapshot;
@@ -88,10 +88,14 @@ impl Snapshot {
         drop(made);
         // Who has the name has the checksum's too.
         unfinished.name()?;
-        if let Err(error) = unfinished.settle().and_then(|()| write_checksum(disk, path, &checksum))
-        {
+        let settled = unfinished.settle().and_then(|()| {
+            let written = write_checksum(disk, path, &checksum);
+            written.inspect_err(|_| drop(disk.remove(&checksum_path(path))))
+        });
+        if let Err(error) = settled {
+            // Nor may the next power cut bring back what is told to be not there.
             let _ = disk.remove(path);
-            let _ = disk.remove(&checksum_path(path));
+            let _ = disk.sync_directory(directory_of(path));
             return Err(error);
         }
         Ok(Backup { entries, bytes, checksum })

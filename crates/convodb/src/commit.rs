@@ -18,8 +18,13 @@ pub(crate) fn store(
 ) -> Result<()> {
     let _timing = Times::begin(tables.meter(), |meter| &meter.checkpoints);
     let write = begin(database, mode)?;
+    unharmed(|| tables.store(&write))?;
+    end(write, group)
+}
+
+/// Ends a commit, after which the tables hold all groups up to `group`.
+pub(crate) fn end(write: WriteTransaction, group: u64) -> Result<()> {
     unharmed(|| {
-        tables.store(&write)?;
         meta::put_log_group(&write, group)?;
         Ok(write.commit()?)
     })
@@ -27,14 +32,20 @@ pub(crate) fn store(
 
 /// Begins a commit.
 pub(crate) fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
-    let mut write = database.begin_write()?;
+    let mut write = begin_two_phase(database)?;
     write.set_quick_repair(mode.fast_recovery);
-    // In one phase, what a failed sync left in the system's memory would be taken for durable.
-    write.set_two_phase_commit(true);
     let durability = match mode.durability {
         Durability::Immediate => redb::Durability::Immediate,
         Durability::Deferred => redb::Durability::None,
     };
     write.set_durability(durability).map_err(|error| Error::Storage(error.to_string()))?;
+    Ok(write)
+}
+
+/// Begins a commit in two phases, as all are of a store that has its name. In one phase, what a failed
+/// sync left in the system's memory would be taken for durable: of that commit, and of the next.
+pub(crate) fn begin_two_phase(database: &Database) -> Result<WriteTransaction> {
+    let mut write = unharmed(|| Ok(database.begin_write()?))?;
+    write.set_two_phase_commit(true);
     Ok(write)
 }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
-use crate::commit::{begin, store};
+use crate::commit::{begin, end, store};
 use crate::durability::{CommitMode, Durability};
 use crate::error::{Error, Result};
 use crate::file::{self, Place};
@@ -30,6 +30,7 @@ use crate::room::{Room, Way, is_disk_full};
 use crate::storage::meta;
 use crate::storage::table::Weight;
 use crate::storage::tables::Tables;
+use crate::storage::unharmed::unharmed;
 use crate::transaction::Transaction;
 use crate::view::{Current, View};
 
@@ -246,12 +247,17 @@ impl Committer {
     ) -> Result<T> {
         self.settle_tail()?;
         let write = begin(&self.database, self.mode).map_err(|error| self.fault(&error))?;
-        let done = work(&write, &self.current.load())?;
+        let done = unharmed(|| work(&write, &self.current.load())).inspect_err(|error| {
+            // Over a damaged page redb may have stopped anywhere: the files are opened again.
+            if matches!(error, Error::Corrupted { .. }) {
+                self.fault(error);
+            }
+        })?;
         // It is a group too: should the tables ever be without it, later ones do not follow.
-        meta::put_log_group(&write, self.group + 1)?;
-        self.group += 1;
-        write.commit().map_err(|error| self.fault(&error.into()))?;
-        self.stored(self.group)?;
+        let group = self.group + 1;
+        end(write, group).map_err(|error| self.fault(&error))?;
+        self.group = group;
+        self.stored(group)?;
         Ok(done)
     }
 
@@ -263,11 +269,14 @@ impl Committer {
     }
 
     fn adopt(&mut self, group: u64) -> Result<()> {
-        let read = self.database.begin_read()?;
-        self.tables.thaw(&read)?;
+        let view = unharmed(|| {
+            let read = self.database.begin_read()?;
+            self.tables.thaw(&read)?;
+            View::open(&read, self.tables.clone())
+        })?;
         // Nobody sees a group in hand: its own commit shows both.
         if self.tables.weigh().changes == 0 {
-            self.publish(View::open(&read, self.tables.clone())?);
+            self.publish(view);
         }
         if group == self.group {
             self.tail = Tail::default();
@@ -363,14 +372,21 @@ impl Committer {
             // Whatever it came to, the tables tell it when they are opened again.
             let _ = thread.join();
         }
-        self.alarm.kind()
+        let kind = self.alarm.kind();
+        // What redb cannot close properly is repaired when it is opened.
+        let _ = unharmed(|| {
+            drop(self);
+            Ok(())
+        });
+        kind
     }
 
     /// Carries the tail into the tables and closes the file.
     pub(crate) fn close(mut self) -> Result<()> {
         self.settle_tail()?;
         // Readers have snapshots of it, but only the writer has the database itself.
-        Arc::into_inner(self.database).map_or(Ok(()), |database| Ok(database.close()?))
+        let Some(database) = Arc::into_inner(self.database) else { return Ok(()) };
+        unharmed(|| Ok(database.close()?))
     }
 }
 

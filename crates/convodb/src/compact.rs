@@ -44,7 +44,7 @@ pub struct Compaction {
 ///
 /// # Errors
 /// As of [`Store::open`], [`Error::Corrupted`](crate::Error::Corrupted) where the store is damaged,
-/// or a fault of the disk, after which the store is as it was.
+/// or a fault of the disk, after which the store is as it was, or compact.
 pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Compaction> {
     let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
     compact_on(&disk, path, progress)
@@ -59,22 +59,21 @@ pub fn compact_on(
     path: impl AsRef<Path>,
     progress: impl FnMut(u64, u64),
 ) -> Result<Compaction> {
-    let path = path.as_ref();
     let options = StoreOptions { row_cache_bytes: 0, ..Default::default() };
     let store = Store::open_on(disk.clone(), path, &options)?;
     let usage = store.usage()?;
     // What is in the log goes into the tables, and the log goes.
     store.settle()?;
-    if !log_files(&**disk, path)?.is_empty() {
+    let file = &store.place().ok_or(Error::Closed)?.path;
+    if !log_files(&**disk, file)?.is_empty() {
         let still = "the log is still there, and in it what was deleted; compact once more";
         return Err(Error::Storage(still.to_owned()));
     }
     // Where `path` is a link, it stays one.
-    let file = disk.resolve(path)?;
-    remove_left_behind(&**disk, &file)?;
+    remove_left_behind(&**disk, file)?;
     let snapshot = store.snapshot();
-    let (unfinished, file) = Unfinished::beside(&**disk, &file)?;
-    copy(snapshot.view(), file, progress)?;
+    let (unfinished, made) = Unfinished::beside(&**disk, file)?;
+    copy(snapshot.view(), made, progress)?;
     drop(snapshot);
     let bytes_after = disk.size(unfinished.path())?;
     // The old file is held until the new one has its name, so that nobody opens it in between.

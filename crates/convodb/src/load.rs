@@ -20,6 +20,7 @@ use crate::model::timestamp::Timestamp;
 use crate::storage::sorted::insert_sorted;
 use crate::storage::sorter::Sorter;
 use crate::storage::totals::Sums;
+use crate::storage::unharmed::outside;
 use crate::storage::{feed, index, rows, schema, sequences};
 use crate::view::View;
 
@@ -62,6 +63,7 @@ pub(crate) fn load(
     gathered: Gathered,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<BulkReport> {
+    let mut progress = |done, of| outside(|| progress(done, of));
     let Gathered { options, arrivals, rows, ids } = gathered;
     let (present, repeated) = present(ids, arrivals, &view.tables.ids)?;
     let mut load = Load {
@@ -93,15 +95,15 @@ pub(crate) fn load(
     load.report.repeated = repeated;
     load.write_chunks(write)?;
     let Load { report, entries, totals, last_changes, .. } = load;
-    let mut table = write.open_table(schema::SEQUENCES)?;
-    for (owner, number) in last_changes {
-        table.insert(sequences::changes(owner), number.to_be_bytes().as_slice())?;
-    }
-    drop(table);
-    let mut table = write.open_table(schema::TOTALS)?;
-    insert_sorted(&mut table, totals.on_top_of(&view.tables.totals), Vec::as_slice)?;
-    let mut table = write.open_table(schema::CONVERSATION_IDS)?;
-    insert_sorted(&mut table, entries.ids.sorted()?, Vec::as_slice)?;
+    // Each table is closed before the next is opened: redb may panic over either.
+    let numbers = last_changes
+        .into_iter()
+        .map(|(owner, number)| Ok((sequences::changes(owner), number.to_be_bytes())));
+    insert_sorted(&mut write.open_table(schema::SEQUENCES)?, numbers, |number| number.as_slice())?;
+    let totals = totals.on_top_of(&view.tables.totals);
+    insert_sorted(&mut write.open_table(schema::TOTALS)?, totals, Vec::as_slice)?;
+    let ids = entries.ids.sorted()?;
+    insert_sorted(&mut write.open_table(schema::CONVERSATION_IDS)?, ids, Vec::as_slice)?;
     for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
         progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), of);
         let mut table = write.open_table(schema::index(leading))?;

@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use redb::{Database, ReadableDatabase, WriteTransaction};
+use redb::{Database, ReadableDatabase};
 
+use crate::commit::begin_two_phase;
 use crate::error::{Error, Result};
 use crate::file::Place;
 use crate::log;
@@ -27,7 +28,7 @@ pub(crate) fn migrate(database: &Database, place: &Place) -> Result<()> {
 /// Format 2 has coarser counters beside those of days, and the tables of changes and answers. Nobody
 /// knows what changed before, so the feed of each owner begins with something forgotten.
 fn to_format_2(database: &Database, place: &Place) -> Result<()> {
-    let write = begin(database)?;
+    let write = begin_two_phase(database)?;
     meta::make_tables(&write)?;
     write.commit()?;
 
@@ -52,7 +53,7 @@ fn to_format_2(database: &Database, place: &Place) -> Result<()> {
     for owner in owners {
         forget_the_past(&mut tables, owner);
     }
-    let write = begin(database)?;
+    let write = begin_two_phase(database)?;
     tables.store(&write)?;
     insert_sorted(
         &mut write.open_table(schema::TOTALS)?,
@@ -62,14 +63,6 @@ fn to_format_2(database: &Database, place: &Place) -> Result<()> {
     meta::put_log_group(&write, group)?;
     meta::put_format(&write)?;
     Ok(write.commit()?)
-}
-
-/// Begins a commit in two phases, as all are. It also guards the next one, because after a commit in
-/// one phase redb takes whatever of the next it can read for durable.
-fn begin(database: &Database) -> Result<WriteTransaction> {
-    let mut write = database.begin_write()?;
-    write.set_two_phase_commit(true);
-    Ok(write)
 }
 
 /// One change that nobody knows of was the first.

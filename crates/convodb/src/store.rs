@@ -91,7 +91,10 @@ impl Store {
         path: impl AsRef<Path>,
         options: &StoreOptions,
     ) -> Result<Self> {
-        let (path, cache_bytes) = (path.as_ref().to_owned(), options.cache_bytes);
+        let path = path.as_ref();
+        // The log is beside the file itself, by whichever link it is opened.
+        let path = if disk.exists(path)? { disk.resolve(path)? } else { path.to_owned() };
+        let cache_bytes = options.cache_bytes;
         let place = Place { disk, path, cache_bytes, check: options.check_on_open };
         Self::start(Supervisor::open(place.clone(), options.mode())?, Some(place), options)
     }

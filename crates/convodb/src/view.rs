@@ -1,5 +1,6 @@
 //! What all readers share until the next commit: one committed state with its tables open.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, Guard};
@@ -90,7 +91,8 @@ impl Current {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.retain(|listener| match listener.upgrade() {
             Some(listener) => {
-                listener();
+                // The writer goes on, whatever becomes of those that it tells.
+                let _ = catch_unwind(AssertUnwindSafe(|| listener()));
                 true
             }
             None => false,

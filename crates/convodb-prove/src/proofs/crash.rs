@@ -104,7 +104,8 @@ pub(super) const UPKEEP_LOST_SYNC: Proof = Proof {
     name: "upkeep-lost-sync",
     row: 4,
     promise: "After a disk lost a sync while a store was compacted, backed up or restored, the store \
-              is as it was, or says that it is damaged, and a damaged backup is not restored.",
+              is in a state that it was in, or says that it is damaged, at the latest in its audit; a \
+              damaged backup is not restored.",
     trial: "a compaction, a backup or restoring one, lies from some change on, a power cut",
     trials: Trials { smoke: 10, ci: 1_000, release: 100_000 },
     lanes: Lanes::Cores,

@@ -2,8 +2,8 @@
 //!
 //! A small store is built once for each lane, its answers are kept, and then its file, or its log as a
 //! crash leaves it, is damaged in a copy. A process of its own reads the copy, because what meets
-//! damage may end its process, and another audits it. An answer may be right, an error, or lack
-//! something; never wrong, and never a panic. What is not right the audit must find.
+//! damage may end its process, another audits it, a third writes to it. An answer may be right, an
+//! error, or lack something; never wrong, and never a panic. What is not right the audit must find.
 //!
 //! The end of a log that is damaged cannot be told from one that a power cut tore: what it held is
 //! missing then, and nothing else.
@@ -31,6 +31,7 @@ use crate::answers::{self, Answered, Difference, Known};
 use crate::child;
 use crate::proof::{Lanes, Proof, Trial, Trials, Violation, hold};
 use crate::proofs::model::in_memory_directory;
+use crate::writes;
 
 pub(super) const DAMAGE: Proof = Proof {
     name: "damage",
@@ -96,7 +97,7 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
             originals.damage_file(copy.path(), &mut trial.random)?
         };
         trial.count(what);
-        let judged = judge(copy.path(), of_log, trial);
+        let judged = judge(copy.path(), of_log, trial).and_then(|()| written(copy.path(), trial));
         judged.map_err(|violation| {
             let kept = keep(copy);
             Violation::new(format!("{what}: {violation}; the files are in {}", kept.display()))
@@ -145,6 +146,21 @@ fn judge(directory: &Path, of_log: bool, trial: &mut Trial) -> Result<(), Violat
     audited(directory, &format!("{difference:?}"), trial)
 }
 
+/// Whoever writes to it is told, or is not harmed. Changes the files.
+fn written(directory: &Path, trial: &mut Trial) -> Result<(), Violation> {
+    let write = child::run(DAMAGE.name, directory, "write", PATIENCE)?;
+    match write.status {
+        None => trial.count("writing never ended"),
+        Some(status) if status.code() == Some(PANICKED) => {
+            return Err(Violation::new(format!("writing panicked: {}", write.out)));
+        }
+        Some(status) if status.success() && write.out.trim() == "0" => {}
+        Some(status) if status.success() => trial.count("told when written to"),
+        Some(_) => trial.count("the process that wrote was ended"),
+    }
+    Ok(())
+}
+
 /// The audit finds what was harmful.
 fn audited(directory: &Path, harm: &str, trial: &mut Trial) -> Result<(), Violation> {
     let audit = child::run(DAMAGE.name, directory, "verify", PATIENCE)?;
@@ -164,6 +180,12 @@ pub(super) fn take_part(
     part: &str,
     directory: &Path,
 ) -> Result<(), Violation> {
+    // The engine makes errors of redb's panics, not of its own.
+    std::panic::set_hook(Box::new(|panic| {
+        if panic.location().is_none_or(|place| place.file().contains("crates/convodb")) {
+            std::process::exit(PANICKED);
+        }
+    }));
     let path = directory.join(STORE);
     if part == "verify" {
         // As `convodb verify` does.
@@ -172,6 +194,10 @@ pub(super) fn take_part(
         return Ok(writeln!(out, "{}", if audit.is_clean() { "clean" } else { "faults" })?);
     }
     let expected: Expected = serde_json::from_slice(&fs::read(directory.join(EXPECTED))?)?;
+    if part == "write" {
+        let failed = writes::try_all(&path, open, &expected.known)?;
+        return Ok(writeln!(out, "{failed}")?);
+    }
     let reading = match open(&path) {
         Err(_) => Reading { refused: true, difference: Difference::default() },
         Ok(store) => {

@@ -130,14 +130,15 @@ pub fn upgrade_faults(seed: u64) -> Result<Counts, String> {
     let fault = Fault::ALL[number % Fault::ALL.len()];
     let lasts = (number / Fault::ALL.len()) % 2 == 1;
     let mut counts = Counts::new();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let options = options(&mut random, Durability::Immediate);
+    let luck = random.random();
     for after in 0.. {
         let schedule = match lasts {
             true => Schedule::lasting(fault, after),
             false => Schedule::once(fault, after),
         };
-        let mut random = ChaCha8Rng::seed_from_u64(seed + after);
-        let options = options(&mut random, Durability::Immediate);
-        let disk = disk(&expected.tables, V1.log, random.random()).map_err(told)?;
+        let disk = disk(&expected.tables, V1.log, luck).map_err(told)?;
         disk.fail(schedule.clone());
         let opened = open(&disk, &options);
         let struck = disk.lift();

@@ -242,7 +242,9 @@ impl Trial {
         }
         let (store, _) = self.held(disk, std::slice::from_ref(state))?;
         let (disk, _) = self.go_on(store, disk, state.clone())?;
-        self.check_backup(&disk, state)?;
-        Ok(was_there)
+        match self.check_backup(&disk, state)? {
+            true => Ok(was_there),
+            false => Err(self.violation(&disk, "the backup is no longer there with its checksum")),
+        }
     }
 }

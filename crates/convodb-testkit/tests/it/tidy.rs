@@ -256,6 +256,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "clients",
             "child",
             "answers",
+            "writes",
             // A promise each.
             "proofs/model",
             "proofs/crash",

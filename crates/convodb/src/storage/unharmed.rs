@@ -3,17 +3,30 @@
 //!
 //! The panic hook still runs: by default it prints a line. A program that aborts on panics ends.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::{Error, Result};
 
-/// What redb says to `ask`; a panic of its own is [`Error::Corrupted`].
+/// What redb says to `ask`; a panic is [`Error::Corrupted`], unless it came from [`outside`].
 pub(crate) fn unharmed<T>(ask: impl FnOnce() -> Result<T>) -> Result<T> {
     // What a panic leaves half done is redb's own, in memory, and is not asked for more than errors:
     // a cursor's place is checked at each step, and a transaction that was not committed is none.
-    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|_| {
-        Err(Error::Corrupted { table: "redb", what: "a page of the file makes no sense" })
+    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|panic| match panic.downcast::<Outside>() {
+        Ok(outside) => resume_unwind(outside.0),
+        Err(_) => {
+            Err(Error::Corrupted { table: "redb", what: "a page of the file makes no sense" })
+        }
     })
+}
+
+/// What a caller's own closure panicked with.
+struct Outside(Box<dyn Any + Send>);
+
+/// Calls what is not ours within [`unharmed`]: its panic goes on to its caller.
+pub(crate) fn outside<T>(call: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(call))
+        .unwrap_or_else(|panic| resume_unwind(Box::new(Outside(panic))))
 }
 
 #[cfg(test)]
@@ -26,5 +39,12 @@ mod tests {
         assert!(matches!(unharmed(|| Err::<(), _>(Error::Closed)), Err(Error::Closed)));
         let panicked = unharmed(|| -> Result<()> { unreachable!("a branch of a leaf") });
         assert!(matches!(panicked, Err(Error::Corrupted { table: "redb", .. })), "{panicked:?}");
+    }
+
+    #[test]
+    fn a_panic_from_outside_is_its_callers() {
+        let progress = || panic!("a bug of the caller");
+        let panicked = catch_unwind(|| unharmed(|| -> Result<()> { outside(progress) }));
+        assert_eq!(panicked.unwrap_err().downcast_ref::<&str>(), Some(&"a bug of the caller"));
     }
 }

@@ -147,3 +147,14 @@ fn removals_and_failures_leave_nothing_in_the_log_that_is_not_so() {
     }
     check(&copy.path().join("store"), &crashed.owner, 3);
 }
+
+/// The log stands beside the file, whichever link the store is opened by.
+#[cfg(unix)]
+#[test]
+fn the_log_is_found_through_a_link() {
+    let crashed = crashed(3);
+    let link = crashed.directory.path().join("link");
+    std::os::unix::fs::symlink("store", &link).unwrap();
+    check(&link, &crashed.owner, 3);
+    check(&crashed.store(), &crashed.owner, 3);
+}

@@ -1,11 +1,13 @@
 //! Writes: taken back alone, refused with a reason, or there for good.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 
 use convodb::{
     AssistantId, BulkOptions, ChannelKind, Error, Filter, ListRequest, Message, Role, Store,
-    StoreOptions, Timestamp,
+    StoreOptions, StoreState, Timestamp,
 };
 
 use crate::{Owner, count};
@@ -141,6 +143,38 @@ fn a_panic_is_its_callers_and_the_store_goes_on() {
     assert_eq!(count(&store, user), 0);
     store.insert(user, owner.conversation()).unwrap();
     assert_eq!(count(&store, user), 1);
+}
+
+/// Of a bulk load nothing is left, and it is no damage of the store.
+#[test]
+fn a_panic_while_a_load_tells_of_its_progress_is_its_callers() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let mut loader = store.bulk_load(BulkOptions::default());
+    loader.push(owner.user, &owner.conversation(), &[]).unwrap();
+    let finish = || loader.finish(|_, _| panic!("the caller's own"));
+    let message = catch_unwind(AssertUnwindSafe(finish)).unwrap_err();
+    assert_eq!(message.downcast_ref::<&str>(), Some(&"the caller's own"));
+    store.insert(owner.user, owner.conversation()).unwrap();
+    assert_eq!(count(&store, owner.user), 1);
+}
+
+#[test]
+fn a_listener_that_panics_harms_nobody() {
+    let store = Store::in_memory().unwrap();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let hear = heard.clone();
+    let panics = Arc::new(|| panic!("the listener's own"));
+    let hears = Arc::new(move || {
+        hear.fetch_add(1, Ordering::Relaxed);
+    });
+    store.on_commit(&panics);
+    store.on_commit(&hears);
+    let owner = Owner::of(&store);
+    let before = heard.load(Ordering::Relaxed);
+    store.insert(owner.user, owner.conversation()).unwrap();
+    assert_eq!(heard.load(Ordering::Relaxed), before + 1);
+    assert_eq!(store.state(), StoreState::Open);
 }
 
 #[test]
