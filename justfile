@@ -80,7 +80,7 @@ parquet:
     cargo test -p convodb-cli --features parquet
 
 # Licences, advisories and sources of the dependencies (needs cargo-deny and its database of advisories; by
-# hand, before a release: tests check licences and sources too).
+# hand, before a release; tests check the licences of what is built by default, and all sources).
 deny:
     cargo deny check
     cargo deny --manifest-path benches/rivals/Cargo.toml --config deny.toml check

@@ -89,3 +89,33 @@ fn say(store: &Store, user: UserId, id: ConversationId) -> Result<()> {
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_store_that_is_whole_all_of_it_is_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let store = Store::open(&path).unwrap();
+        let mut known = Known::default();
+        for name in ["one", "two"] {
+            let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
+            let bot = convodb_testkit::strategies::assistants()[0];
+            store.create_assistant(user, bot, "Bot".parse().unwrap()).unwrap();
+            known.users.push(user.get());
+            let row = row(50 + u128::from(user.get())).unwrap();
+            known.ids.push(row.id.to_string());
+            store.insert(user, row).unwrap();
+        }
+        store.close().unwrap();
+        let failed = try_all(&path, |path| Store::open(path), &known).unwrap();
+        assert_eq!(failed, 0);
+        let store = Store::open(&path).unwrap();
+        let rows =
+            |user: &u32| store.snapshot().rows(UserId::new(*user), &Default::default()).count();
+        // One of each user's own, but for the one that was deleted; one inserted and one loaded.
+        assert_eq!(known.users.iter().map(rows).sum::<usize>(), 2 + 4 - 1);
+    }
+}

@@ -1,7 +1,7 @@
 //! What the engine asks of a disk: few operations on names and on files, all of which a simulated
 //! disk can answer too, below the tables and the log alike. Nothing else of the engine names
-//! `std::fs`, but for the system's disk and for sorting on disk, which may fail at any time and
-//! loses nothing.
+//! `std::fs`, but for the system's disk, and for sorting on disk with its private files, which may fail
+//! at any time and loses nothing.
 //!
 //! A file is durable up to the last [`DiskFile::sync`] of it, a name from the next
 //! [`Disk::sync_directory`] on. Of what came later, a power cut may leave any part.

@@ -146,7 +146,8 @@ fn judge(directory: &Path, of_log: bool, trial: &mut Trial) -> Result<(), Violat
     audited(directory, &format!("{difference:?}"), trial)
 }
 
-/// Whoever writes to it is told, or is not harmed. Changes the files.
+/// Whoever writes to it is told, or is not harmed. Changes the files. What cannot be caught is counted:
+/// redb may go round in a damaged tree until the stack or the patience ends, or panic as it unwinds.
 fn written(directory: &Path, trial: &mut Trial) -> Result<(), Violation> {
     let write = child::run(DAMAGE.name, directory, "write", PATIENCE)?;
     match write.status {
