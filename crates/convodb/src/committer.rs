@@ -272,10 +272,11 @@ impl Committer {
         let view = unharmed(|| {
             let read = self.database.begin_read()?;
             self.tables.thaw(&read)?;
-            View::open(&read, self.tables.clone())
+            // Nobody sees a group in hand: its own commit shows both.
+            let shown = self.tables.weigh().changes == 0;
+            shown.then(|| View::open(&read, self.tables.clone())).transpose()
         })?;
-        // Nobody sees a group in hand: its own commit shows both.
-        if self.tables.weigh().changes == 0 {
+        if let Some(view) = view {
             self.publish(view);
         }
         if group == self.group {

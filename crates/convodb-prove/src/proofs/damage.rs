@@ -157,6 +157,7 @@ fn written(directory: &Path, trial: &mut Trial) -> Result<(), Violation> {
         }
         Some(status) if status.success() && write.out.trim() == "0" => {}
         Some(status) if status.success() => trial.count("told when written to"),
+        Some(status) if status.code().is_some() => trial.count("the writer ended"),
         Some(_) => trial.count("the process that wrote was ended"),
     }
     Ok(())
