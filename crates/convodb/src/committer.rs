@@ -384,10 +384,14 @@ impl Committer {
 
     /// Carries the tail into the tables and closes the file.
     pub(crate) fn close(mut self) -> Result<()> {
-        self.settle_tail()?;
-        // Readers have snapshots of it, but only the writer has the database itself.
-        let Some(database) = Arc::into_inner(self.database) else { return Ok(()) };
-        unharmed(|| Ok(database.close()?))
+        let settled = self.settle_tail();
+        // Also where it is only let go of, redb may panic over what damage left behind.
+        unharmed(move || {
+            // Readers have snapshots of it, but only the writer has the database itself.
+            let database = Arc::into_inner(self.database);
+            settled?;
+            database.map_or(Ok(()), |database| Ok(database.close()?))
+        })
     }
 }
 
