@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::answers::Known;
 
-/// How long a store may take to open its files again after a fault.
+/// How long a store is waited for that opens its files again after faults, in all.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Writes, backs up, closes and compacts. Tells how many of it failed.
@@ -27,13 +27,14 @@ pub(crate) fn try_all(
     known: &Known,
 ) -> Result<usize> {
     let Ok(store) = open(path) else { return Ok(1) };
-    let mut failed = 0;
+    let (mut failed, mut waited) = (0, Duration::ZERO);
     let mut note = |done: Result<()>| {
         failed += usize::from(done.is_err());
         let began = Instant::now();
-        while matches!(store.state(), StoreState::Reopening) && began.elapsed() < PATIENCE {
+        while store.state() == StoreState::Reopening && waited + began.elapsed() < PATIENCE {
             thread::sleep(Duration::from_millis(1));
         }
+        waited += began.elapsed();
         match store.state() {
             StoreState::Closed => Err(Error::Closed),
             _ => Ok(()),

@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::meter::Times;
 use crate::storage::meta;
 use crate::storage::tables::Tables;
-use crate::storage::unharmed::unharmed;
+use crate::storage::unharmed::{outside, unharmed};
 
 /// Writes the tail of `tables`, which ends with `group`, into the database.
 pub(crate) fn store(
@@ -17,21 +17,35 @@ pub(crate) fn store(
     mode: CommitMode,
 ) -> Result<()> {
     let _timing = Times::begin(tables.meter(), |meter| &meter.checkpoints);
-    let write = begin(database, mode)?;
-    unharmed(|| tables.store(&write))?;
-    end(write, group)
+    carry(database, mode, group, |write| tables.store(write))?
 }
 
-/// Ends a commit, after which the tables hold all groups up to `group`.
-pub(crate) fn end(write: WriteTransaction, group: u64) -> Result<()> {
+/// Runs `work` in a commit, after which the tables hold all groups up to `group`.
+///
+/// # Errors
+/// The outer one is a fault of the commit; the inner one is what `work` failed with, and nothing of
+/// it is there.
+pub(crate) fn carry<T>(
+    database: &Database,
+    mode: CommitMode,
+    group: u64,
+    work: impl FnOnce(&WriteTransaction) -> Result<T>,
+) -> Result<Result<T>> {
     unharmed(|| {
-        meta::put_log_group(&write, group)?;
-        Ok(write.commit()?)
+        let write = begin(database, mode)?;
+        // The inner catch ends the unwinding first: a transaction that is let go of is taken back by
+        // redb, which may panic over damage once more.
+        let done = outside(|| unharmed(|| work(&write)));
+        if done.is_ok() {
+            meta::put_log_group(&write, group)?;
+            write.commit()?;
+        }
+        Ok(done)
     })
 }
 
 /// Begins a commit.
-pub(crate) fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
+fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
     let mut write = begin_two_phase(database)?;
     write.set_quick_repair(mode.fast_recovery);
     let durability = match mode.durability {
@@ -45,7 +59,7 @@ pub(crate) fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransa
 /// Begins a commit in two phases, as all are of a store that has its name. In one phase, what a failed
 /// sync left in the system's memory would be taken for durable: of that commit, and of the next.
 pub(crate) fn begin_two_phase(database: &Database) -> Result<WriteTransaction> {
-    let mut write = unharmed(|| Ok(database.begin_write()?))?;
+    let mut write = database.begin_write()?;
     write.set_two_phase_commit(true);
     Ok(write)
 }

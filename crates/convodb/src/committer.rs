@@ -13,12 +13,12 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
-use crate::commit::{begin, end, store};
+use crate::checkpoint::Checkpoint;
+use crate::commit::{carry, store};
 use crate::durability::{CommitMode, Durability};
 use crate::error::{Error, Result};
 use crate::file::{self, Place};
@@ -62,13 +62,6 @@ pub(crate) struct Committer {
 struct Tail {
     bytes: usize,
     since: Option<Instant>,
-}
-
-/// A checkpoint that is being written.
-struct Checkpoint {
-    thread: JoinHandle<Result<()>>,
-    /// The last group that it carries into the tables.
-    group: u64,
 }
 
 impl Committer {
@@ -246,16 +239,17 @@ impl Committer {
         work: impl FnOnce(&WriteTransaction, &View) -> Result<T>,
     ) -> Result<T> {
         self.settle_tail()?;
-        let write = begin(&self.database, self.mode).map_err(|error| self.fault(&error))?;
-        let done = unharmed(|| work(&write, &self.current.load())).inspect_err(|error| {
-            // Over a damaged page redb may have stopped anywhere: the files are opened again.
-            if matches!(error, Error::Corrupted { .. }) {
-                self.fault(error);
-            }
-        })?;
         // It is a group too: should the tables ever be without it, later ones do not follow.
         let group = self.group + 1;
-        end(write, group).map_err(|error| self.fault(&error))?;
+        let (view, mode) = (self.current.load(), self.mode);
+        let done = carry(&self.database, mode, group, |write| work(write, &view))
+            .map_err(|error| self.fault(&error))?
+            .inspect_err(|error| {
+                // Over a damaged page redb may have stopped anywhere: the files are opened again.
+                if matches!(error, Error::Corrupted { .. }) {
+                    self.fault(error);
+                }
+            })?;
         self.group = group;
         self.stored(group)?;
         Ok(done)
@@ -311,7 +305,7 @@ impl Committer {
     /// Begins a checkpoint when it is time, and ends it when it is done.
     pub(crate) fn tend(&mut self) {
         let full = self.tail.bytes >= self.mode.tail_bytes;
-        if self.checkpoint.as_ref().is_some_and(|running| running.thread.is_finished() || full) {
+        if self.checkpoint.as_ref().is_some_and(|running| running.is_done() || full) {
             self.finish_checkpoint();
         }
         let now = Instant::now();
@@ -329,11 +323,10 @@ impl Committer {
         self.tail = Tail::default();
         self.tables.meter().tail_bytes.store(0, Ordering::Relaxed);
         let mut frozen = self.tables.clone();
-        let work = move || store(&database, &mut frozen, group, mode);
-        match thread::Builder::new().name("convodb-checkpoint".to_owned()).spawn(work) {
-            Ok(thread) => self.checkpoint = Some(Checkpoint { thread, group }),
+        match Checkpoint::begin(group, move || store(&database, &mut frozen, group, mode)) {
+            Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => {
-                self.fault(&error.into());
+                self.fault(&error);
             }
         }
         if self.place.as_ref().is_some_and(|place| !place.disk.works_beside()) {
@@ -349,10 +342,8 @@ impl Committer {
 
     /// Waits for the checkpoint that is being written, if one is.
     fn finish_checkpoint(&mut self) {
-        let Some(Checkpoint { thread, group }) = self.checkpoint.take() else { return };
-        let panicked = || Err(Error::Storage("a checkpoint panicked".to_owned()));
-        let done = thread.join().unwrap_or_else(|_| panicked());
-        if let Err(error) = done.and_then(|()| self.adopt(group)) {
+        let Some(checkpoint) = self.checkpoint.take() else { return };
+        if let Err(error) = checkpoint.finish().and_then(|group| self.adopt(group)) {
             self.fault(&error);
         }
     }
@@ -369,9 +360,9 @@ impl Committer {
 
     /// Closes what is open after a fault, and tells what kind it was.
     pub(crate) fn abandon(mut self) -> Option<io::ErrorKind> {
-        if let Some(Checkpoint { thread, .. }) = self.checkpoint.take() {
+        if let Some(checkpoint) = self.checkpoint.take() {
             // Whatever it came to, the tables tell it when they are opened again.
-            let _ = thread.join();
+            let _ = checkpoint.finish();
         }
         let kind = self.alarm.kind();
         // What redb cannot close properly is repaired when it is opened.
@@ -386,9 +377,10 @@ impl Committer {
     pub(crate) fn close(mut self) -> Result<()> {
         let settled = self.settle_tail();
         // Also where it is only let go of, redb may panic over what damage left behind.
-        unharmed(move || {
+        unharmed(|| {
+            let closed = self;
             // Readers have snapshots of it, but only the writer has the database itself.
-            let database = Arc::into_inner(self.database);
+            let database = Arc::into_inner(closed.database);
             settled?;
             database.map_or(Ok(()), |database| Ok(database.close()?))
         })

@@ -89,6 +89,7 @@ mod readme {}
 mod backend;
 mod backup;
 mod bulk;
+mod checkpoint;
 mod commit;
 mod committer;
 mod compact;

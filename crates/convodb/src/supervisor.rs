@@ -180,15 +180,16 @@ impl Supervisor {
         let Some(place) = &self.place else { return State::Lost };
         let alarm = self.health.next_alarm();
         let open = || {
-            let (alarm, current) = (alarm.clone(), self.current.clone());
-            Committer::reopen(place, self.mode, alarm, current, kind)
+            let current = self.current.clone();
+            let committer = Committer::reopen(place, self.mode, alarm.clone(), current, kind)?;
+            alarm.check().map(|()| committer)
         };
         match unharmed(open) {
-            Ok(committer) if !alarm.is_raised() => {
+            Ok(committer) => {
                 self.health.recover(alarm);
                 State::Open(Box::new(committer))
             }
-            _ => State::Reopening {
+            Err(_) => State::Reopening {
                 kind,
                 next: Instant::now() + pause,
                 pause: (pause * 2).min(LAST_PAUSE),

@@ -39,6 +39,14 @@ fn every_proof_holds_at_smoke_size() {
     }
 }
 
+/// Over two swapped pages redb panics in a load with its locks held, and once more wherever the
+/// transaction, and then the database, is let go of: in builds with debug assertions.
+#[test]
+fn a_panic_of_redb_does_not_come_out_of_letting_go() {
+    let damage = prove(&["damage", "--seed", "800042", "--trials", "1"]);
+    assert!(damage.status.success(), "{}{}", text(&damage.stderr), text(&damage.stdout));
+}
+
 #[test]
 fn a_proof_that_does_not_exist_is_told() {
     let none = prove(&["such"]);

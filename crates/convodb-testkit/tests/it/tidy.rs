@@ -98,6 +98,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "backup",
             "log",
             "commit",
+            "checkpoint",
             "room",
             "migration",
             "committer",

@@ -1,0 +1,41 @@
+//! A checkpoint that is being written: a thread of its own carries a tail, which nobody adds to any
+//! more, into the tables, while new groups go on into the log.
+
+use std::thread::{self, JoinHandle};
+
+use crate::error::{Error, Result};
+
+/// See the head of this file.
+pub(crate) struct Checkpoint {
+    thread: JoinHandle<Result<()>>,
+    /// The last group that it carries into the tables.
+    group: u64,
+}
+
+impl Checkpoint {
+    /// Begins `work`, which carries the groups up to `group` into the tables.
+    ///
+    /// # Errors
+    /// The system has no thread.
+    pub(crate) fn begin(
+        group: u64,
+        work: impl FnOnce() -> Result<()> + Send + 'static,
+    ) -> Result<Self> {
+        let thread = thread::Builder::new().name("convodb-checkpoint".to_owned()).spawn(work)?;
+        Ok(Self { thread, group })
+    }
+
+    /// Whether [`Checkpoint::finish`] will not wait.
+    pub(crate) fn is_done(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for it, and tells the last group that the tables hold with it.
+    ///
+    /// # Errors
+    /// A fault of the commit: the tables are without it.
+    pub(crate) fn finish(self) -> Result<u64> {
+        let panicked = |_| Err(Error::Storage("a checkpoint panicked".to_owned()));
+        self.thread.join().unwrap_or_else(panicked).map(|()| self.group)
+    }
+}
