@@ -8,6 +8,7 @@ mod crash;
 mod cursors;
 mod erasure;
 mod feed;
+mod floors;
 mod history;
 mod live;
 mod report;

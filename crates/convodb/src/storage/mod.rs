@@ -18,6 +18,8 @@ pub(crate) mod sequences;
 pub(crate) mod sorted;
 pub(crate) mod sorter;
 pub(crate) mod table;
+#[cfg(test)]
+mod table_tests;
 pub(crate) mod tables;
 pub(crate) mod tally;
 pub(crate) mod totals;
