@@ -90,7 +90,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     /// What the system says.
     fn room(&self, directory: &Path) -> io::Result<u64>;
 
-    /// Fills `bytes` with what nobody can foresee: the secrets of a new store, and temporary names.
+    /// Fills `bytes` with what nobody can foresee: secrets, tokens, and temporary names.
     ///
     /// # Errors
     /// What the system says.

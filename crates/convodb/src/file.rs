@@ -12,6 +12,7 @@ use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::health::{Alarm, Health};
 use crate::storage::meta;
+use crate::system_disk::SystemDisk;
 use crate::unfinished::Unfinished;
 
 /// Where a store is, and how its file is opened.
@@ -49,7 +50,7 @@ pub(crate) fn open(place: &Place, alarm: &Arc<Alarm>) -> Result<Database> {
 /// A store in memory.
 pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
     let database = builder(cache_bytes).create_with_backend(InMemoryBackend::new())?;
-    initialize(&database, meta::fresh_secret()?, meta::fresh_secret()?)?;
+    initialize(&database, &SystemDisk)?;
     Ok(database)
 }
 
@@ -59,11 +60,8 @@ fn builder(cache_bytes: usize) -> Builder {
     builder
 }
 
-fn initialize(
-    database: &Database,
-    fingerprints: meta::Secret,
-    cursors: meta::Secret,
-) -> Result<()> {
+fn initialize(database: &Database, disk: &dyn Disk) -> Result<()> {
+    let (fingerprints, cursors) = (meta::fresh_secret(disk)?, meta::fresh_secret(disk)?);
     let write = database.begin_write()?;
     meta::initialize(&write, fingerprints, cursors)?;
     Ok(write.commit()?)
@@ -80,10 +78,7 @@ pub(crate) fn unheard() -> Arc<Alarm> {
 fn create(disk: &dyn Disk, path: &Path) -> Result<()> {
     let (unfinished, file) = Unfinished::beside(disk, path)?;
     let database = Database::builder().create_with_backend(backend(file, unheard())?)?;
-    let (mut fingerprints, mut cursors) = (meta::Secret::default(), meta::Secret::default());
-    disk.fill_random(&mut fingerprints)?;
-    disk.fill_random(&mut cursors)?;
-    initialize(&database, fingerprints, cursors)?;
+    initialize(&database, disk)?;
     database.close()?;
     match unfinished.name() {
         Err(Error::FileExists(_)) => {}

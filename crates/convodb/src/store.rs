@@ -158,6 +158,14 @@ impl Store {
         self.inner.place.as_ref()
     }
 
+    /// 32 bytes that nobody can foresee.
+    pub(crate) fn fresh_secret(&self) -> Result<meta::Secret> {
+        match self.place() {
+            Some(place) => meta::fresh_secret(&*place.disk),
+            None => meta::fresh_secret(&SystemDisk),
+        }
+    }
+
     /// Carries all that is in the log into the tables, and the log is gone.
     pub(crate) fn settle(&self) -> Result<()> {
         self.write_direct(|_, _| Ok(()))
@@ -346,7 +354,8 @@ impl Store {
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) after 254 times, or as [`Store::write`].
     pub fn rotate_cursor_key(&self) -> Result<()> {
-        self.write_direct(|write, _| meta::add_cursor_key(write))
+        let key = self.fresh_secret()?;
+        self.write_direct(move |write, _| meta::put_cursor_key(write, key))
     }
 }
 

@@ -7,7 +7,6 @@ use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::storage::meta;
 use crate::store::Store;
 
 impl Store {
@@ -41,7 +40,7 @@ impl Store {
     /// # Errors
     /// [`Error::UserNotFound`](crate::Error::UserNotFound), or as [`Store::write`].
     pub fn create_token(&self, user: UserId, created_at: Timestamp) -> Result<String> {
-        let token = format!("cvdb_{}", BASE64URL_NOPAD.encode(&meta::fresh_secret()?));
+        let token = format!("cvdb_{}", BASE64URL_NOPAD.encode(&self.fresh_secret()?));
         self.write(move |transaction| {
             transaction.put_token(user, &token, created_at)?;
             Ok(token)

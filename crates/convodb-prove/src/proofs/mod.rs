@@ -9,6 +9,7 @@ mod full;
 mod isolation;
 mod kill;
 mod model;
+mod originals;
 mod restart;
 mod stop;
 mod tamper;

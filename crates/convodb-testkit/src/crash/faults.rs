@@ -194,7 +194,9 @@ impl Run {
     fn look(&mut self, store: &Store) -> Result<(), String> {
         match judge(&store.snapshot(), std::slice::from_ref(&self.state), !self.set_up) {
             Ok(_) => Ok(()),
-            Err(judge::Fault::Told(_)) if self.disk.has_struck() || self.struck => {
+            Err(judge::Fault::Told(_) | judge::Fault::Lost)
+                if self.disk.has_struck() || self.struck =>
+            {
                 self.count("reads that failed");
                 Ok(())
             }
@@ -278,13 +280,23 @@ fn write_on_a_full_disk(run: &mut Run, store: &Store, step: &Step) -> Result<boo
         return Err(format!("a full disk gave: {error:?}"));
     }
     run.count(if removes { "deletes refused" } else { "writes refused" });
-    // Room or not, the files can be opened and read.
-    await_open(store)?;
     let mut candidates = vec![run.state.clone()];
     if matches!(error, Error::CommitFailed { .. }) {
         candidates.push(after);
     }
-    let found = judge(&store.snapshot(), &candidates, false).map_err(String::from)?;
+    // Room or not, the files can be opened and read. On a disk that does not tell its room, a
+    // checkpoint may find none while this looks.
+    let since = Instant::now();
+    let found = loop {
+        await_open(store)?;
+        match judge(&store.snapshot(), &candidates, false) {
+            Ok(found) => break found,
+            Err(judge::Fault::Lost) if since.elapsed() < HEALED_WITHIN => {
+                run.count("snapshots lost");
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+    };
     run.state = candidates.swap_remove(found);
     Ok(true)
 }

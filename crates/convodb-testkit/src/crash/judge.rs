@@ -16,13 +16,18 @@ use crate::oracle::{Asked, Oracle};
 pub(super) enum Fault {
     /// The store says so itself, with an error or in its audit.
     Told(String),
+    /// The files were opened again meanwhile: a new snapshot answers.
+    Lost,
     /// It says that all is well, and shows what is not so.
     Wrong(String),
 }
 
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
-        Fault::Told(error.to_string())
+        match error {
+            Error::SnapshotLost => Fault::Lost,
+            error => Fault::Told(error.to_string()),
+        }
     }
 }
 
@@ -30,6 +35,7 @@ impl From<Fault> for String {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Told(why) => format!("the store tells of a fault: {why}"),
+            Fault::Lost => "a snapshot was lost, and no fault came up".to_owned(),
             Fault::Wrong(why) => why,
         }
     }

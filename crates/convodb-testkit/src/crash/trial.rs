@@ -169,7 +169,7 @@ pub fn lost_sync(seed: u64) -> Result<Counts, String> {
         Ok(store) => match judge(&store.snapshot(), &played.candidates, true) {
             Ok(found) if found + 1 == played.candidates.len() => trial.count("the last state"),
             Ok(_) => trial.count("a state before"),
-            Err(Fault::Told(_)) => trial.count("told by the audit"),
+            Err(Fault::Told(_) | Fault::Lost) => trial.count("told by the audit"),
             Err(Fault::Wrong(why)) => return Err(trial.violation(&trial.disk, &why)),
         },
     }

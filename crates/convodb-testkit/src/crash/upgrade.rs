@@ -105,7 +105,7 @@ pub fn upgrade_lost_sync(seed: u64) -> Result<Counts, String> {
     let next = disk.power_cut();
     let seen = match open(&next, &options).map(|store| contents(&store.snapshot())) {
         Err(_) => "told when opened",
-        Ok(Err(judge::Fault::Told(_))) => "told by the audit",
+        Ok(Err(judge::Fault::Told(_) | judge::Fault::Lost)) => "told by the audit",
         Ok(Ok(found)) if found == expected.contents => "as it was",
         Ok(Ok(found)) if found == expected.after => "as it was after",
         Ok(Ok(found)) if expected.before.contains(&found) => "as it was before",

@@ -188,7 +188,7 @@ impl Trial {
         match judge(&store.snapshot(), states, states.len() > 1) {
             Ok(found) if found + 1 == states.len() => self.count("as it was"),
             Ok(_) => self.count("a state before"),
-            Err(judge::Fault::Told(_)) => self.count("told by the audit"),
+            Err(judge::Fault::Told(_) | judge::Fault::Lost) => self.count("told by the audit"),
             Err(judge::Fault::Wrong(why)) => return Err(self.violation(disk, &why)),
         }
         Ok(())

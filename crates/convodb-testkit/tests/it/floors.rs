@@ -260,6 +260,7 @@ pub(crate) const FLOORS: &[(&str, &[&str])] = &[
             "proofs/walks",
             "proofs/isolation",
             "proofs/tamper",
+            "proofs/originals",
             "proofs/damage",
             "proofs/kill",
             "proofs/stop",

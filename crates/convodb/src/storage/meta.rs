@@ -10,6 +10,7 @@
 
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
+use crate::disk::Disk;
 use crate::encoding::term::Field;
 use crate::error::{Error, Result};
 use crate::storage::schema::{self, META};
@@ -87,11 +88,7 @@ pub(crate) fn put_format(write: &WriteTransaction) -> Result<()> {
 }
 
 /// Adds a key that seals the cursors given out from now on; the older ones stay valid.
-pub(crate) fn add_cursor_key(write: &WriteTransaction) -> Result<()> {
-    put_cursor_key(write, fresh_secret()?)
-}
-
-fn put_cursor_key(write: &WriteTransaction, key: Secret) -> Result<()> {
+pub(crate) fn put_cursor_key(write: &WriteTransaction, key: Secret) -> Result<()> {
     let mut meta = write.open_table(META)?;
     let mut number: u8 = 1;
     while meta.get(cursor_key_name(number).as_slice())?.is_some() {
@@ -187,10 +184,9 @@ pub(crate) fn put_log_group(write: &WriteTransaction, group: u64) -> Result<()> 
     Ok(())
 }
 
-/// 32 bytes of the operating system's randomness.
-pub(crate) fn fresh_secret() -> Result<Secret> {
-    let mut secret = [0; 32];
-    getrandom::fill(&mut secret)
-        .map_err(|error| Error::Storage(format!("no randomness from the system: {error}")))?;
+/// 32 bytes that nobody can foresee.
+pub(crate) fn fresh_secret(disk: &dyn Disk) -> Result<Secret> {
+    let mut secret = Secret::default();
+    disk.fill_random(&mut secret)?;
     Ok(secret)
 }
