@@ -109,7 +109,7 @@ pub(crate) struct Serve {
     /// The form of the log's lines
     #[arg(long, env = "CONVODB_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// A Unix socket for `convodb backup` and `convodb stats`, for the server's own user alone
+    /// A Unix socket for `convodb backup`, `stats` and `erase`, for the server's own user alone
     #[arg(long, env = "CONVODB_ADMIN_SOCKET", value_name = "SOCKET")]
     pub(crate) admin_socket: Option<PathBuf>,
     /// The directory that backups asked for over the admin socket go to

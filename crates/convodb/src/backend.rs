@@ -4,6 +4,7 @@
 use std::io;
 use std::ops::Bound;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
@@ -18,41 +19,68 @@ pub(crate) fn backend(file: Box<dyn DiskFile>, alarm: Arc<Alarm>) -> Result<Watc
         Ok(file) => Box::new(FileBackend::new(file)?),
         Err(file) => Box::new(SimulatedBackend(file)),
     };
-    Ok(WatchedBackend { inner, alarm })
+    Ok(WatchedBackend { inner: inner.into(), shut: Arc::default(), alarm })
 }
 
 /// Raises the alarm at every error of the backend within.
 #[derive(Debug)]
 pub(crate) struct WatchedBackend {
-    inner: Box<dyn StorageBackend>,
+    inner: Arc<dyn StorageBackend>,
+    shut: Arc<AtomicBool>,
     alarm: Arc<Alarm>,
 }
 
 impl WatchedBackend {
-    fn watch<T>(&self, done: io::Result<T>) -> io::Result<T> {
+    /// What closes the file.
+    pub(crate) fn shutter(&self) -> Shutter {
+        Shutter { inner: self.inner.clone(), shut: self.shut.clone() }
+    }
+
+    fn watch<T>(&self, ask: impl FnOnce(&dyn StorageBackend) -> io::Result<T>) -> io::Result<T> {
+        let done = if self.shut.load(Ordering::Acquire) {
+            Err(io::Error::other("the file was closed"))
+        } else {
+            ask(&*self.inner)
+        };
         done.inspect_err(|error| self.alarm.raise(error.kind(), || error.to_string()))
+    }
+}
+
+/// Closes a file that redb may be unable to: where it panics as it is let go of, and a reader has a
+/// snapshot still, it would keep the file's lock.
+pub(crate) struct Shutter {
+    inner: Arc<dyn StorageBackend>,
+    shut: Arc<AtomicBool>,
+}
+
+impl Shutter {
+    /// Gives up the lock, if redb has not; whoever reads the file from now on gets an error.
+    pub(crate) fn shut(&self) {
+        self.shut.store(true, Ordering::Release);
+        // It only lets go of locks, which another closing may have done.
+        let _ = self.inner.close();
     }
 }
 
 impl StorageBackend for WatchedBackend {
     fn len(&self) -> io::Result<u64> {
-        self.watch(self.inner.len())
+        self.watch(|inner| inner.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.watch(self.inner.read(offset, out))
+        self.watch(|inner| inner.read(offset, out))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.watch(self.inner.set_len(len))
+        self.watch(|inner| inner.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.watch(self.inner.sync_data())
+        self.watch(|inner| inner.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.watch(self.inner.write(offset, data))
+        self.watch(|inner| inner.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {

@@ -10,19 +10,26 @@ pub(crate) struct Checkpoint {
     thread: JoinHandle<Result<()>>,
     /// The last group that it carries into the tables.
     group: u64,
+    bytes: usize,
 }
 
 impl Checkpoint {
-    /// Begins `work`, which carries the groups up to `group` into the tables.
+    /// Begins `work`, which carries `bytes` of groups up to `group` into the tables.
     ///
     /// # Errors
     /// The system has no thread.
     pub(crate) fn begin(
         group: u64,
+        bytes: usize,
         work: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<Self> {
         let thread = thread::Builder::new().name("convodb-checkpoint".to_owned()).spawn(work)?;
-        Ok(Self { thread, group })
+        Ok(Self { thread, group, bytes })
+    }
+
+    /// How much it writes.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether [`Checkpoint::finish`] will not wait.

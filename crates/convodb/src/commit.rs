@@ -1,5 +1,7 @@
 //! A commit of the tables: how it is begun, and the one that carries the tail into them.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use redb::{Database, WriteTransaction};
 
 use crate::durability::{CommitMode, Durability};
@@ -33,14 +35,21 @@ pub(crate) fn carry<T>(
 ) -> Result<Result<T>> {
     unharmed(|| {
         let write = begin(database, mode)?;
-        // The inner catch ends the unwinding first: a transaction that is let go of is taken back by
-        // redb, which may panic over damage once more.
-        let done = outside(|| unharmed(|| work(&write)));
-        if done.is_ok() {
-            meta::put_log_group(&write, group)?;
-            write.commit()?;
+        // Unwinding ends before the transaction is let go of: else redb does not take it back, and the
+        // file has to be repaired when it is opened. Over damage taking it back may panic once more.
+        let done = catch_unwind(AssertUnwindSafe(|| unharmed(|| work(&write))));
+        match done {
+            Ok(Ok(done)) => {
+                meta::put_log_group(&write, group)?;
+                write.commit()?;
+                Ok(Ok(done))
+            }
+            Ok(Err(error)) => Ok(Err(error)),
+            Err(panic) => {
+                drop(write);
+                outside(|| resume_unwind(panic))
+            }
         }
-        Ok(done)
     })
 }
 

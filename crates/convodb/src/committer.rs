@@ -10,24 +10,23 @@
 //! A fault raises the alarm, after which a committer does nothing more: another one goes on from
 //! what is on disk.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
+use crate::backend::Shutter;
 use crate::checkpoint::Checkpoint;
 use crate::commit::{carry, store};
 use crate::durability::{CommitMode, Durability};
 use crate::error::{Error, Result};
-use crate::file::{self, Place};
+use crate::file::Place;
 use crate::health::Alarm;
-use crate::log::{self, Log, NotAppended};
+use crate::log::{Log, NotAppended};
 use crate::meter::Times;
-use crate::migration;
-use crate::room::{Room, Way, is_disk_full};
-use crate::storage::meta;
+use crate::opened::{Opened, Tail};
+use crate::room::{Room, Setback, Way};
 use crate::storage::table::Weight;
 use crate::storage::tables::Tables;
 use crate::storage::unharmed::unharmed;
@@ -42,6 +41,8 @@ const ASK_EVERY: Duration = Duration::from_millis(10);
 /// See the head of this file.
 pub(crate) struct Committer {
     database: Arc<Database>,
+    /// None for a store in memory.
+    shutter: Option<Shutter>,
     /// Where the store is; none for one in memory.
     place: Option<Place>,
     alarm: Arc<Alarm>,
@@ -58,12 +59,6 @@ pub(crate) struct Committer {
     room: Room,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Tail {
-    bytes: usize,
-    since: Option<Instant>,
-}
-
 impl Committer {
     /// A committer of a store in memory.
     pub(crate) fn in_memory(
@@ -71,14 +66,15 @@ impl Committer {
         mode: CommitMode,
         alarm: Arc<Alarm>,
     ) -> Result<Self> {
-        Self::start(file::in_memory(cache_bytes)?, None, mode, alarm, None)
+        let opened = Opened::in_memory(cache_bytes, mode.row_cache_bytes)?;
+        Ok(Self::over(opened, None, mode, alarm, |view| Arc::new(Current::new(view))))
     }
 
     /// Goes on from what the tables and the log at `place` hold: what the tables do not is the tail.
     pub(crate) fn open(place: &Place, mode: CommitMode, alarm: Arc<Alarm>) -> Result<Self> {
-        let database = file::open(place, &alarm)?;
-        migration::migrate(&database, place)?;
-        let mut committer = Self::start(database, Some(place), mode, alarm, None)?;
+        let opened = Opened::first(place, &alarm, mode.row_cache_bytes)?;
+        let shown = |view| Arc::new(Current::new(view));
+        let mut committer = Self::over(opened, Some(place), mode, alarm, shown);
         if mode.durability == Durability::Deferred {
             // What was acknowledged as durable stays so; from here on there is no log.
             committer.settle_tail()?;
@@ -87,64 +83,50 @@ impl Committer {
         Ok(committer)
     }
 
-    /// Goes on for the same readers from what is on disk, after a fault that said `kind`.
+    /// Goes on for the same readers from what is on disk, after a setback.
     pub(crate) fn reopen(
         place: &Place,
         mode: CommitMode,
         alarm: Arc<Alarm>,
         current: Arc<Current>,
-        kind: Option<io::ErrorKind>,
+        setback: Setback,
     ) -> Result<Self> {
-        let mut committer =
-            Self::start(file::open(place, &alarm)?, Some(place), mode, alarm, Some(current))?;
-        if kind.is_some_and(is_disk_full) {
-            committer.room.ran_out();
-        }
+        let opened = Opened::again(place, &alarm, mode.row_cache_bytes, &current.load())?;
+        let shown = |view| {
+            current.show(view);
+            current
+        };
+        let mut committer = Self::over(opened, Some(place), mode, alarm, shown);
+        committer.room = Room::after(setback, mode.tail_bytes);
         if mode.durability == Durability::Deferred {
             (committer.log, committer.mode) = (None, mode);
         }
-        let read = committer.database.begin_read()?;
-        committer.publish(View::open(&read, committer.tables.clone())?);
         Ok(committer)
     }
 
-    /// With the readers of `current`, who see what they saw, or with none yet.
-    fn start(
-        database: Database,
+    /// Goes on from what was opened, of which readers are `shown` the last commit.
+    fn over(
+        opened: Opened,
         place: Option<&Place>,
         mode: CommitMode,
         alarm: Arc<Alarm>,
-        current: Option<Arc<Current>>,
-    ) -> Result<Self> {
-        let read = database.begin_read()?;
-        let mut tables = Tables::open(&read, mode.row_cache_bytes)?;
-        if let Some(current) = &current {
-            tables = tables.counted_by(current.load().tables.meter().clone());
-        }
-        let stored = meta::log_group(&read)?;
-        let seed = meta::secrets(&read)?.log_seed();
-        let (mut group, mut tail) = (stored, Tail::default());
-        if let Some(Place { disk, path, .. }) = place {
-            group = log::read(&**disk, path, seed, stored, |record| {
-                tail.bytes += record.len();
-                tail.since.get_or_insert_with(Instant::now);
-                tables.replay(record)
-            })?;
-        }
-        let view = View::open(&read, tables.clone())?;
-        Ok(Self {
+        shown: impl FnOnce(View) -> Arc<Current>,
+    ) -> Self {
+        let Opened { database, shutter, log, tables, view, group, tail } = opened;
+        Self {
             database: Arc::new(database),
-            tables,
-            current: current.unwrap_or_else(|| Arc::new(Current::new(view))),
-            log: place.map(|place| Log::new(place.disk.clone(), place.path.clone(), seed)),
+            shutter,
             place: place.cloned(),
             alarm,
+            tables,
+            current: shown(view),
+            log,
             mode: CommitMode { durability: Durability::Immediate, ..mode },
             group,
             tail,
             checkpoint: None,
             room: Room::default(),
-        })
+        }
     }
 
     /// What readers see, now and after each commit.
@@ -182,7 +164,10 @@ impl Committer {
         if weight.changes == 0 {
             return Ok(());
         }
-        let way = self.room.way(self.place.as_ref(), self.tail.bytes, weight)?;
+        // What a checkpoint is writing needs its room too.
+        let writing = self.checkpoint.as_ref().map_or(0, Checkpoint::bytes);
+        let owed = self.tail.bytes + writing;
+        let way = self.room.way(self.place.as_ref(), owed, weight)?;
         if way == Way::Tables {
             return self.store_tail();
         }
@@ -218,6 +203,7 @@ impl Committer {
         self.check()?;
         self.group += 1;
         if let Err(error) = store(&self.database, &mut self.tables, self.group, self.mode) {
+            self.room.failed();
             return Err(self.fault(&error));
         }
         self.tables.settle();
@@ -238,7 +224,7 @@ impl Committer {
         &mut self,
         work: impl FnOnce(&WriteTransaction, &View) -> Result<T>,
     ) -> Result<T> {
-        self.settle_tail()?;
+        self.settle_tail().map_err(not_begun)?;
         // It is a group too: should the tables ever be without it, later ones do not follow.
         let group = self.group + 1;
         let (view, mode) = (self.current.load(), self.mode);
@@ -249,6 +235,11 @@ impl Committer {
                 if matches!(error, Error::Corrupted { .. }) {
                     self.fault(error);
                 }
+            })
+            .map_err(|error| match (error, self.check()) {
+                // A reader met the fault.
+                (Error::SnapshotLost, Err(given_up)) => given_up,
+                (error, _) => error,
             })?;
         self.group = group;
         self.stored(group)?;
@@ -320,10 +311,11 @@ impl Committer {
         let (database, mode, group) = (self.database.clone(), self.mode, self.group);
         self.tables.freeze();
         self.cut_log();
-        self.tail = Tail::default();
+        let Tail { bytes, .. } = std::mem::take(&mut self.tail);
         self.tables.meter().tail_bytes.store(0, Ordering::Relaxed);
         let mut frozen = self.tables.clone();
-        match Checkpoint::begin(group, move || store(&database, &mut frozen, group, mode)) {
+        let work = move || store(&database, &mut frozen, group, mode);
+        match Checkpoint::begin(group, bytes, work) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => {
                 self.fault(&error);
@@ -344,6 +336,7 @@ impl Committer {
     fn finish_checkpoint(&mut self) {
         let Some(checkpoint) = self.checkpoint.take() else { return };
         if let Err(error) = checkpoint.finish().and_then(|group| self.adopt(group)) {
+            self.room.failed();
             self.fault(&error);
         }
     }
@@ -358,32 +351,45 @@ impl Committer {
         self.alarm.check()
     }
 
-    /// Closes what is open after a fault, and tells what kind it was.
-    pub(crate) fn abandon(mut self) -> Option<io::ErrorKind> {
+    /// Closes what is open after a fault, and tells of it.
+    pub(crate) fn abandon(mut self) -> Setback {
         if let Some(checkpoint) = self.checkpoint.take() {
             // Whatever it came to, the tables tell it when they are opened again.
             let _ = checkpoint.finish();
         }
-        let kind = self.alarm.kind();
+        let setback = self.room.setback(self.alarm.kind());
+        let shutter = self.shutter.take();
         // What redb cannot close properly is repaired when it is opened.
         let _ = unharmed(|| {
             drop(self);
             Ok(())
         });
-        kind
+        shutter.inspect(Shutter::shut);
+        setback
     }
 
     /// Carries the tail into the tables and closes the file.
     pub(crate) fn close(mut self) -> Result<()> {
         let settled = self.settle_tail();
+        let shutter = self.shutter.take();
         // Also where it is only let go of, redb may panic over what damage left behind.
-        unharmed(|| {
+        let closed = unharmed(|| {
             let closed = self;
             // Readers have snapshots of it, but only the writer has the database itself.
             let database = Arc::into_inner(closed.database);
             settled?;
             database.map_or(Ok(()), |database| Ok(database.close()?))
-        })
+        });
+        shutter.inspect(Shutter::shut);
+        closed
+    }
+}
+
+/// The fault of a commit before a write, of which nothing is there.
+fn not_begun(error: Error) -> Error {
+    match error {
+        Error::CommitFailed { kind, why } => Error::GivenUp { kind, why },
+        error => error,
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 
-use crate::backend::backend;
+use crate::backend::{Shutter, backend};
 use crate::disk::{Access, Disk};
 use crate::error::{Error, Result};
 use crate::health::{Alarm, Health};
@@ -25,14 +25,17 @@ pub(crate) struct Place {
     pub(crate) check: bool,
 }
 
-/// Opens the store at its place, or makes one where there is no file. Faults that its file meets
-/// from then on raise the alarm. Nothing is known yet of what is in the file: whoever calls is
+/// Makes a store at its place where there is no file.
+pub(crate) fn make(place: &Place) -> Result<()> {
+    let Place { disk, path, .. } = place;
+    if disk.exists(path)? { Ok(()) } else { create(&**disk, path) }
+}
+
+/// Opens the store at its place, with what closes its file whatever becomes of redb. Faults that the
+/// file meets from then on raise the alarm. Nothing is known yet of what is in it: whoever calls is
 /// prepared for panics of redb.
-pub(crate) fn open(place: &Place, alarm: &Arc<Alarm>) -> Result<Database> {
+pub(crate) fn open(place: &Place, alarm: &Arc<Alarm>) -> Result<(Database, Shutter)> {
     let Place { disk, path, cache_bytes, check } = place;
-    if !disk.exists(path)? {
-        create(&**disk, path)?;
-    }
     check_untouched(&**disk, path)?;
     let file = disk.open(path, Access::Write)?;
     if file.size()? == 0 {
@@ -41,10 +44,11 @@ pub(crate) fn open(place: &Place, alarm: &Arc<Alarm>) -> Result<Database> {
     let mut builder = builder(*cache_bytes);
     builder.set_check_integrity_on_open(*check);
     let backend = backend(file, alarm.clone())?;
+    let shutter = backend.shutter();
     let database = builder.create_with_backend(backend)?;
     // Once more: a file that was not closed cleanly could not be looked into before its repair.
     meta::check_format(&database.begin_read()?)?;
-    Ok(database)
+    Ok((database, shutter))
 }
 
 /// A store in memory.

@@ -17,7 +17,7 @@ pub enum StoreState {
     /// It takes writes.
     Open,
     /// It met a fault of the disk, and opens its files again until that goes well. Writes are refused
-    /// meanwhile; snapshots answer as far as they can.
+    /// meanwhile; snapshots answer as far as they can. A store in memory, which has no files, stays so.
     Reopening,
     /// It was closed.
     Closed,

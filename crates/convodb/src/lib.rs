@@ -111,6 +111,7 @@ mod log;
 mod meter;
 mod migration;
 mod model;
+mod opened;
 mod options;
 mod query;
 mod restore;

@@ -1,5 +1,6 @@
-//! From the formats of older versions to this one's. Each step is one transaction, so a crash leaves
-//! the older store or the newer one, whole; what the log holds is carried into the tables with it.
+//! From the formats of older versions to this one's. Each step is one transaction, after one that makes
+//! its empty tables, so a crash leaves the older store or the newer one, whole; what the log holds is
+//! carried into the tables with it.
 
 use std::collections::BTreeSet;
 

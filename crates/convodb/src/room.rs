@@ -1,4 +1,4 @@
-//! Whether the disk has room. What is put into the log has to find room in the tables later, or the
+//! Whether there is room for what is written: on the disk, and after setbacks. What is put into the log has to find room in the tables later, or the
 //! log could never be cut again; so a group goes into the log only while there is room for both, and
 //! what removes something may use what is kept free that way.
 //!
@@ -6,6 +6,9 @@
 //! are opened again, and snapshots with them. After one, a checkpoint waits until the disk says that
 //! it has room; what removes something is tried every half second, because pages that earlier
 //! commits freed may be enough for it.
+//!
+//! Where the files can be opened but a commit of the tables fails again and again, as over a damaged
+//! page, each further one waits twice as long; meanwhile groups go into the log, up to a limit.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -22,6 +25,11 @@ const RESERVE_BYTES: u64 = 4 << 20;
 /// What a byte of the tail may take in the tables: most entries are of twenty bytes, and a leaf that
 /// they fall on is written whole.
 const TABLE_BYTES: u64 = 8;
+/// The longest time that a commit of the tables is put off.
+const LAST_PAUSE: Duration = Duration::from_secs(64);
+/// How large the tail may become while the tables cannot be written: so many times what begins a
+/// checkpoint, or so many MiB.
+const LIMIT: usize = 4;
 /// The disk is asked again when the tail has grown by so much.
 const STEP_BYTES: usize = 256 << 10;
 
@@ -34,6 +42,21 @@ pub(crate) struct Room {
     ask_at: Option<Instant>,
     /// How large the tail may become before the disk is asked again.
     asked_up_to: usize,
+    /// What committers met since the tables were last written.
+    setback: Option<Setback>,
+    /// Whether a commit of the tables failed.
+    failed: bool,
+    /// How large the tail may become at all.
+    limit: Option<usize>,
+}
+
+/// What a committer that met a fault leaves to the next one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setback {
+    /// What the system said of the fault.
+    kind: Option<io::ErrorKind>,
+    /// How often the tables could not be written since they last were.
+    count: u32,
 }
 
 /// Where a group goes.
@@ -46,10 +69,27 @@ pub(crate) enum Way {
 }
 
 impl Room {
-    /// The disk had no room for a commit of the tables.
-    pub(crate) fn ran_out(&mut self) {
-        let then = Instant::now() + PAUSE;
-        (self.paused_until, self.ask_at) = (Some(then), Some(then));
+    /// After a setback, for tails that are to be written at `tail_bytes`. The first one may have been
+    /// of a moment; on a full disk it is asked again and again.
+    pub(crate) fn after(setback: Setback, tail_bytes: usize) -> Self {
+        let full = setback.kind.is_some_and(is_disk_full);
+        let doublings = setback.count.saturating_sub(2).min(LAST_PAUSE.as_secs().ilog2() + 1);
+        let pause = if full { PAUSE } else { (PAUSE * 2_u32.pow(doublings)).min(LAST_PAUSE) };
+        let until = (full || setback.count > 1).then(|| Instant::now() + pause);
+        let limit = (!full && setback.count > 1).then(|| LIMIT * tail_bytes.max(1 << 20));
+        let setback = Some(setback);
+        Self { paused_until: until, ask_at: until, setback, limit, ..Self::default() }
+    }
+
+    /// A commit of the tables failed.
+    pub(crate) const fn failed(&mut self) {
+        self.failed = true;
+    }
+
+    /// A fault of this kind came up.
+    pub(crate) fn setback(&self, kind: Option<io::ErrorKind>) -> Setback {
+        let before = self.setback.map_or(0, |setback| setback.count);
+        Setback { kind, count: before.saturating_add(u32::from(self.failed)) }
     }
 
     /// When a checkpoint that is due at `due` may be tried.
@@ -72,13 +112,16 @@ impl Room {
     /// each 256 KiB of a tail.
     ///
     /// # Errors
-    /// [`Error::GivenUp`], with [`io::ErrorKind::StorageFull`].
+    /// [`Error::GivenUp`], of a full disk with [`io::ErrorKind::StorageFull`].
     pub(crate) fn way(&mut self, place: Option<&Place>, tail: usize, group: Weight) -> Result<Way> {
         let paused = self.paused_until.is_some_and(|until| Instant::now() < until);
         if group.removals > 0 {
-            return if paused { Err(full()) } else { Ok(Way::Tables) };
+            return if paused { Err(self.refused()) } else { Ok(Way::Tables) };
         }
         let with_group = tail + group.bytes;
+        if self.limit.is_some_and(|limit| with_group > limit) {
+            return Err(self.refused());
+        }
         let Some(place) = place.filter(|_| tail == 0 || with_group > self.asked_up_to) else {
             return Ok(Way::Log);
         };
@@ -91,6 +134,16 @@ impl Room {
             Ok(Way::Tables)
         } else {
             Err(full())
+        }
+    }
+
+    /// Why nothing goes into the tables now.
+    fn refused(&self) -> Error {
+        match self.setback.and_then(|setback| setback.kind) {
+            Some(kind) if !is_disk_full(kind) => {
+                Error::GivenUp { kind, why: "the tables cannot be written".to_owned() }
+            }
+            _ => full(),
         }
     }
 }
@@ -112,4 +165,50 @@ fn full() -> Error {
 /// Whether the system says that the disk is full.
 pub(crate) const fn is_disk_full(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn room(kind: io::ErrorKind, faults: u32) -> Room {
+        (0..faults).fold(Room::default(), |mut room, _| {
+            room.failed();
+            Room::after(room.setback(Some(kind)), 1 << 20)
+        })
+    }
+
+    fn group(bytes: usize, removals: usize) -> Weight {
+        Weight { changes: 1, removals, bytes }
+    }
+
+    #[test]
+    fn a_commit_that_fails_again_and_again_waits_longer_each_time() {
+        let now = Instant::now();
+        let waits = |faults| room(io::ErrorKind::Other, faults).due(now).duration_since(now);
+        assert_eq!(waits(1), Duration::ZERO);
+        for (faults, seconds) in [(2, 0.5), (3, 1.0), (4, 2.0), (9, 64.0), (40, 64.0)] {
+            let waited = waits(faults).as_secs_f64();
+            assert!((seconds..seconds + 0.4).contains(&waited), "{faults}: {waited}");
+        }
+        assert!(waits(2) < waits(3) && waits(3) < waits(4));
+        let read = room(io::ErrorKind::Other, 1).setback(None);
+        assert_eq!(read.count, 1, "a fault of a reader says nothing of the tables");
+        let full = room(io::ErrorKind::StorageFull, 40).due(now).duration_since(now);
+        assert!(full < Duration::from_secs(1), "a full disk is asked often");
+    }
+
+    #[test]
+    fn what_the_tables_cannot_take_does_not_grow_without_end() {
+        let mut well = room(io::ErrorKind::Other, 1);
+        assert_eq!(well.way(None, 100 << 20, group(1, 0)).unwrap(), Way::Log);
+        assert_eq!(well.way(None, 0, group(1, 1)).unwrap(), Way::Tables);
+
+        let mut ill = room(io::ErrorKind::Other, 2);
+        assert_eq!(ill.way(None, 4 << 20, group(0, 0)).unwrap(), Way::Log);
+        for refused in [ill.way(None, 4 << 20, group(1, 0)), ill.way(None, 0, group(1, 1))] {
+            let told = matches!(&refused, Err(Error::GivenUp { kind: io::ErrorKind::Other, .. }));
+            assert!(told, "{refused:?}");
+        }
+    }
 }

@@ -24,6 +24,7 @@ use crate::durability::CommitMode;
 use crate::error::{Error, Result};
 use crate::file::Place;
 use crate::health::Health;
+use crate::room::Setback;
 use crate::storage::unharmed::unharmed;
 use crate::transaction::Transaction;
 use crate::view::{Current, View};
@@ -46,8 +47,7 @@ pub(crate) struct Supervisor {
 enum State {
     Open(Box<Committer>),
     Reopening {
-        /// What the system said of the fault.
-        kind: Option<io::ErrorKind>,
+        setback: Setback,
         next: Instant,
         pause: Duration,
     },
@@ -156,10 +156,10 @@ impl Supervisor {
         if self.health.alarm().is_raised() {
             self.give_up();
         }
-        if let State::Reopening { kind, next, pause } = self.state
+        if let State::Reopening { setback, next, pause } = self.state
             && Instant::now() >= next
         {
-            self.state = self.reopen(kind, pause);
+            self.state = self.reopen(setback, pause);
         }
     }
 
@@ -171,17 +171,17 @@ impl Supervisor {
         if let State::Open(committer) = std::mem::replace(&mut self.state, State::Lost)
             && self.place.is_some()
         {
-            let kind = committer.abandon();
-            self.state = State::Reopening { kind, next: Instant::now(), pause: FIRST_PAUSE };
+            let setback = committer.abandon();
+            self.state = State::Reopening { setback, next: Instant::now(), pause: FIRST_PAUSE };
         }
     }
 
-    fn reopen(&self, kind: Option<io::ErrorKind>, pause: Duration) -> State {
+    fn reopen(&self, setback: Setback, pause: Duration) -> State {
         let Some(place) = &self.place else { return State::Lost };
         let alarm = self.health.next_alarm();
         let open = || {
             let current = self.current.clone();
-            let committer = Committer::reopen(place, self.mode, alarm.clone(), current, kind)?;
+            let committer = Committer::reopen(place, self.mode, alarm.clone(), current, setback)?;
             alarm.check().map(|()| committer)
         };
         match unharmed(open) {
@@ -190,7 +190,7 @@ impl Supervisor {
                 State::Open(Box::new(committer))
             }
             Err(_) => State::Reopening {
-                kind,
+                setback,
                 next: Instant::now() + pause,
                 pause: (pause * 2).min(LAST_PAUSE),
             },

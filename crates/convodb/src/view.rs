@@ -88,15 +88,21 @@ impl Current {
     /// Shows readers a new state, and tells those who listen.
     pub(crate) fn show(&self, view: View) {
         self.view.store(Arc::new(view));
+        for listener in self.listening() {
+            // The writer goes on, whatever becomes of those that it tells, or has to let go of.
+            let _ = catch_unwind(AssertUnwindSafe(move || listener()));
+        }
+    }
+
+    /// Those who listen still. They are called without the lock, so they may bring others.
+    fn listening(&self) -> Vec<Arc<Listener>> {
         let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-        listeners.retain(|listener| match listener.upgrade() {
-            Some(listener) => {
-                // The writer goes on, whatever becomes of those that it tells.
-                let _ = catch_unwind(AssertUnwindSafe(|| listener()));
-                true
-            }
-            None => false,
+        let mut listening = Vec::new();
+        listeners.retain(|listener| {
+            listening.extend(listener.upgrade());
+            listener.strong_count() > 0
         });
+        listening
     }
 
     /// Tells `listener` of each new state, until it is dropped.

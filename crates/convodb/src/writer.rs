@@ -242,9 +242,8 @@ where
 
     fn answer(self: Box<Self>, group: Result<(), &Error>) {
         let outcome = match (self.outcome, group) {
-            (Some(Outcome::Done(Ok(_) | Err(Error::SnapshotLost))) | None, Err(fault)) => {
-                Outcome::Done(Err(again(fault)))
-            }
+            // What it was told may be of writes before it that are gone with the group.
+            (Some(Outcome::Done(_)) | None, Err(fault)) => Outcome::Done(Err(again(fault))),
             (Some(outcome), _) => outcome,
             (None, Ok(())) => Outcome::Done(Err(Error::Closed)),
         };
@@ -279,9 +278,16 @@ fn run(mut supervisor: Supervisor, queue: &Receiver<Command>) -> Result<()> {
             Command::Tend => {}
             Command::Close => break,
         }
-        supervisor.tend();
+        tend(&mut supervisor);
     }
     supervisor.close()
+}
+
+/// As [`Supervisor::tend`]; a panic in it is a fault as any other.
+fn tend(supervisor: &mut Supervisor) {
+    if catch_unwind(AssertUnwindSafe(|| supervisor.tend())).is_err() {
+        supervisor.panicked(PANICKED);
+    }
 }
 
 /// The next command; none when the store is no longer used. Tends to the tail meanwhile.
@@ -290,7 +296,7 @@ fn next(queue: &Receiver<Command>, supervisor: &mut Supervisor) -> Option<Comman
         let Some(rest) = supervisor.rest() else { return queue.recv().ok() };
         match queue.recv_timeout(rest) {
             Ok(command) => return Some(command),
-            Err(RecvTimeoutError::Timeout) => supervisor.tend(),
+            Err(RecvTimeoutError::Timeout) => tend(supervisor),
             Err(RecvTimeoutError::Disconnected) => return None,
         }
     }
@@ -311,7 +317,8 @@ fn run_and_answer(
         (Err(Error::CommitFailed { kind: io::ErrorKind::Other, why }), None)
     });
     for write in group {
-        write.answer(committed.as_ref().copied());
+        // The writer goes on, whatever becomes of what a caller gave it and of its answer.
+        let _ = catch_unwind(AssertUnwindSafe(|| write.answer(committed.as_ref().copied())));
     }
     upcoming
 }
@@ -341,5 +348,24 @@ fn run_group(
     match upcoming {
         Ok(upcoming) => (supervisor.commit(), upcoming),
         Err(refused) => (Err(refused), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Its own error may come from what writes before it in the group did, which is gone.
+    #[test]
+    fn all_writes_of_a_group_that_failed_are_told_so() {
+        let fault = Error::GivenUp { kind: io::ErrorKind::Other, why: "a fault".to_owned() };
+        for result in [Ok(()), Err(Error::ConversationNotFound)] {
+            let (reply, answer) = sync_channel(1);
+            let reply = move |outcome| reply.send(outcome).unwrap();
+            let write = None::<fn(&mut Transaction<'_>) -> Result<()>>;
+            let pending = Pending { write, outcome: Some(Outcome::Done(result)), reply };
+            Box::new(pending).answer(Err(&fault));
+            assert!(matches!(wait(&answer), Err(Error::GivenUp { .. })));
+        }
     }
 }

@@ -173,7 +173,7 @@ impl Fingerprints {
 }
 
 /// Makes fingerprints, with the secret of one database.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub(crate) struct Fingerprinter {
     secret: [u8; 32],
     kinds: [Fingerprint; ChannelKind::ALL.len()],

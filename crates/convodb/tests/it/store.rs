@@ -1,9 +1,9 @@
 //! Writes: taken back alone, refused with a reason, or there for good.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 use convodb::{
     AssistantId, BulkOptions, ChannelKind, Error, Filter, ListRequest, Message, Role, Store,
@@ -157,6 +157,43 @@ fn a_panic_while_a_load_tells_of_its_progress_is_its_callers() {
     assert_eq!(message.downcast_ref::<&str>(), Some(&"the caller's own"));
     store.insert(owner.user, owner.conversation()).unwrap();
     assert_eq!(count(&store, owner.user), 1);
+}
+
+/// The pages that the load took are given back, so the file is opened again without a repair.
+#[test]
+fn a_panic_in_a_load_leaves_no_repair_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let store = Store::open(&path).unwrap();
+    let owner = Owner::of(&store);
+    let mut loader = store.bulk_load(BulkOptions::default());
+    loader.push(owner.user, &owner.conversation(), &[]).unwrap();
+    let finish = || loader.finish(|_, _| panic!("the caller's own"));
+    catch_unwind(AssertUnwindSafe(finish)).unwrap_err();
+    store.close().unwrap();
+    // redb opens a file for reading alone only where it needs no repair.
+    assert!(redb::ReadOnlyDatabase::open(&path).is_ok());
+}
+
+#[test]
+fn a_listener_may_bring_another_one() {
+    let store = Store::in_memory().unwrap();
+    let heard = Arc::new(AtomicUsize::new(0));
+    let (same, hear) = (store.clone(), heard.clone());
+    let brought = Mutex::new(Vec::new());
+    let brings = Arc::new(move || {
+        let hear = hear.clone();
+        let hears = Arc::new(move || {
+            hear.fetch_add(1, Ordering::Relaxed);
+        });
+        same.on_commit(&hears);
+        brought.lock().unwrap().push(hears);
+    });
+    store.on_commit(&brings);
+    let owner = Owner::of(&store);
+    let before = heard.load(Ordering::Relaxed);
+    store.insert(owner.user, owner.conversation()).unwrap();
+    assert!(heard.load(Ordering::Relaxed) > before);
 }
 
 #[test]
