@@ -70,7 +70,7 @@ prove name *options:
     cargo build --release --locked -p convodb-cli -p convodb-prove
     ulimit -n "$(ulimit -Hn)" && target/release/convodb-prove {{name}} {{options}}
 
-# Runs the fuzz targets, each for a minute: `just fuzz`, `just fuzz 600 cursor`.
+# Runs the fuzz targets, each for a minute: `just fuzz`, `just fuzz 600 cursor`, `just fuzz release keys`.
 fuzz *options:
     .ci/fuzz {{options}}
 

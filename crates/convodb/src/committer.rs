@@ -353,9 +353,9 @@ impl Committer {
 
     /// Closes what is open after a fault, and tells of it.
     pub(crate) fn abandon(mut self) -> Setback {
-        if let Some(checkpoint) = self.checkpoint.take() {
-            // Whatever it came to, the tables tell it when they are opened again.
-            let _ = checkpoint.finish();
+        // Whatever it came to, the tables tell it when they are opened again.
+        if self.checkpoint.take().is_some_and(|checkpoint| checkpoint.finish().is_err()) {
+            self.room.failed();
         }
         let setback = self.room.setback(self.alarm.kind());
         let shutter = self.shutter.take();
@@ -374,9 +374,9 @@ impl Committer {
         let shutter = self.shutter.take();
         // Also where it is only let go of, redb may panic over what damage left behind.
         let closed = unharmed(|| {
-            let closed = self;
+            let whole = self;
             // Readers have snapshots of it, but only the writer has the database itself.
-            let database = Arc::into_inner(closed.database);
+            let database = Arc::into_inner(whole.database);
             settled?;
             database.map_or(Ok(()), |database| Ok(database.close()?))
         });
