@@ -75,3 +75,79 @@ impl<'a> Check<'a> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::model::channel::{Channel, ChannelKind};
+    use crate::model::contact::Contact;
+    use crate::model::conversation::Conversation;
+    use crate::model::id::ConversationId;
+    use crate::model::timestamp::Timestamp;
+
+    fn bot(number: u128) -> AssistantId {
+        AssistantId::new(Uuid::from_u128(number))
+    }
+
+    fn whatsapp(assistant: AssistantId, sender: &str, customer: Option<&str>) -> Conversation {
+        let contact = |phone: &str| Contact { name: None, phone: Some(phone.parse().unwrap()) };
+        let customer = customer.map_or_else(Contact::default, contact);
+        let channel = Channel::Whatsapp { sender: contact(sender), customer };
+        Conversation::new(ConversationId::new(Uuid::nil()), assistant, channel, Timestamp::MIN)
+    }
+
+    /// Every row that differs in one of the fields is refused, whether the values are known or only
+    /// their fingerprints, also as the first row or after one that was taken.
+    #[test]
+    fn a_row_of_another_list_is_skipped() {
+        let fingerprinter = Fingerprinter::new([7; 32]);
+        let right = whatsapp(bot(1), "+1", Some("+2"));
+        let others = [
+            whatsapp(bot(3), "+1", Some("+2")),
+            whatsapp(bot(1), "+3", Some("+2")),
+            whatsapp(bot(1), "+1", Some("+3")),
+            whatsapp(bot(1), "+1", None),
+            whatsapp(bot(1), "+2", Some("+1")),
+            Conversation { channel: Channel::Widget, ..right.clone() },
+        ];
+        let known = Filter {
+            kind: Some(ChannelKind::Whatsapp),
+            assistant: Some(bot(1)),
+            sender_phone: Some("+1".parse().unwrap()),
+            customer_phone: Some("+2".parse().unwrap()),
+            ..Filter::default()
+        };
+        let wanted = known.fingerprints(&fingerprinter);
+        for filter in [&known, &Filter::default()] {
+            let mut check = Check::new(wanted, filter, &fingerprinter);
+            for _ in 0..2 {
+                for other in &others {
+                    assert!(!check.admits(&other.borrowed()), "{other:?}");
+                }
+                assert!(check.admits(&right.borrowed()));
+            }
+        }
+    }
+
+    #[test]
+    fn each_field_is_asked_for_by_itself() {
+        let fingerprinter = Fingerprinter::new([7; 32]);
+        let row = whatsapp(bot(1), "+1", None);
+        let filters = [
+            (Filter::default(), true),
+            (Filter { kind: Some(ChannelKind::Whatsapp), ..Filter::default() }, true),
+            (Filter { kind: Some(ChannelKind::Test), ..Filter::default() }, false),
+            (Filter { assistant: Some(bot(2)), ..Filter::default() }, false),
+            (Filter { sender_phone: Some("+1".parse().unwrap()), ..Filter::default() }, true),
+            (Filter { customer_phone: Some("+1".parse().unwrap()), ..Filter::default() }, false),
+        ];
+        for (filter, admitted) in filters {
+            let wanted = filter.fingerprints(&fingerprinter);
+            let admits =
+                |known: &Filter| Check::new(wanted, known, &fingerprinter).admits(&row.borrowed());
+            assert_eq!([admits(&filter), admits(&Filter::default())], [admitted; 2], "{filter:?}");
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod file;
 mod log;
 mod store;
 mod submit;
+mod swap;
 
 use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp, UserId};
 
