@@ -159,6 +159,20 @@ fn a_panic_while_a_load_tells_of_its_progress_is_its_callers() {
     assert_eq!(count(&store, owner.user), 1);
 }
 
+/// Both are of one millisecond.
+#[test]
+fn a_load_takes_no_place_that_is_taken() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let there = owner.conversation();
+    store.insert(owner.user, there.clone()).unwrap();
+    let mut loader = store.bulk_load(BulkOptions::default());
+    loader.push(owner.user, &owner.conversation(), &[]).unwrap();
+    loader.finish(|_, _| {}).unwrap();
+    assert_eq!(count(&store, owner.user), 2);
+    assert_eq!(store.snapshot().get(owner.user, there.id).unwrap(), Some(there));
+}
+
 /// The pages that the load took are given back, so the file is opened again without a repair.
 #[test]
 fn a_panic_in_a_load_leaves_no_repair_behind() {
