@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
+use convodb::simulation::{Access, Disk};
 use convodb::{
     Channel, Contact, Conversation, ConversationId, Message, Role, Store, StoreOptions, Timestamp,
     Variables,
@@ -45,7 +46,11 @@ pub(super) struct Originals {
 /// Puts the files of a simulated disk into a directory.
 fn put_files(disk: &CrashDisk, to: &Path) -> std::io::Result<()> {
     fs::create_dir(to)?;
-    for (path, bytes) in disk.files(Path::new("/")) {
+    for path in disk.list(Path::new("/"))? {
+        let file = disk.open(&path, Access::Read)?;
+        let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
+        // It is in memory, and read in one go.
+        file.read_at(0, &mut bytes)?;
         fs::write(to.join(path.file_name().unwrap_or_default()), bytes)?;
     }
     Ok(())

@@ -122,21 +122,6 @@ impl CrashDisk {
         self.state().changes
     }
 
-    /// What the files in a directory hold now, as a process that is killed leaves them.
-    #[must_use]
-    pub fn files(&self, directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-        let state = self.state();
-        let mut files = Vec::new();
-        for path in state.names.inside(directory) {
-            let Ok(inode) = state.names.find(&path) else { continue };
-            let live = &state.inodes[inode].live;
-            let mut bytes = vec![0; usize::try_from(live.size()).unwrap_or(usize::MAX)];
-            live.read(0, &mut bytes);
-            files.push((path, bytes));
-        }
-        files
-    }
-
     /// Turns the power off, and gives the disk that is found when it is on again: of what was not
     /// durable, what chance left.
     #[must_use]
