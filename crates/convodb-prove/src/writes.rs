@@ -40,18 +40,20 @@ pub(crate) fn try_all(
             _ => Ok(()),
         }
     };
-    for (number, user) in (1_u128..).zip(known.users.iter().map(|user| UserId::new(*user))) {
-        note(insert(&store, user, number))?;
-        note(load(&store, user, number))?;
+    let users: Vec<UserId> = known.users.iter().map(|user| UserId::new(*user)).collect();
+    let ids: Vec<ConversationId> = known.ids.iter().filter_map(|id| id.parse().ok()).collect();
+    for (number, user) in (1_u128..).zip(&users) {
+        note(insert(&store, *user, number))?;
+        note(load(&store, *user, number))?;
     }
-    for id in known.ids.iter().filter_map(|id| id.parse::<ConversationId>().ok()) {
-        for user in known.users.iter().map(|user| UserId::new(*user)) {
+    for id in &ids {
+        for user in &users {
             // Only its owner has it; to the others it is one more thing to look for.
-            note(say(&store, user, id))?;
+            note(say(&store, *user, *id))?;
         }
     }
-    for id in known.ids.iter().step_by(2).filter_map(|id| id.parse::<ConversationId>().ok()) {
-        note(known.users.iter().try_for_each(|user| match store.delete(UserId::new(*user), id) {
+    for id in ids.iter().step_by(2) {
+        note(users.iter().try_for_each(|user| match store.delete(*user, *id) {
             Err(Error::ConversationNotFound) => Ok(()),
             done => done,
         }))?;

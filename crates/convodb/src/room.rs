@@ -108,8 +108,8 @@ impl Room {
         admitted
     }
 
-    /// Which way there is room for a group, where the tail has so many bytes. Asks the disk once for
-    /// each 256 KiB of a tail.
+    /// Which way there is room for a group, where so many bytes of a tail are not in the tables yet.
+    /// Asks the disk once for each 256 KiB of them.
     ///
     /// # Errors
     /// [`Error::GivenUp`], of a full disk with [`io::ErrorKind::StorageFull`].
@@ -163,7 +163,7 @@ fn full() -> Error {
 }
 
 /// Whether the system says that the disk is full.
-pub(crate) const fn is_disk_full(kind: io::ErrorKind) -> bool {
+const fn is_disk_full(kind: io::ErrorKind) -> bool {
     matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 

@@ -179,7 +179,8 @@ impl Store {
 
     /// Calls `listener` after each commit, on the writer's thread, until its last reference is
     /// dropped: to wake those who wait for a change. It must be quick, since the next commit waits
-    /// for it, and must not write; a panic of it goes no further. Costs each commit a lock and the call.
+    /// for it, and must not write; it may bring other listeners, and a panic of it goes no further.
+    /// Costs each commit a lock, an allocation for all listeners together, and the call.
     ///
     /// ```
     /// use std::sync::Arc;

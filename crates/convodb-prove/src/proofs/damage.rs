@@ -21,14 +21,14 @@ use crate::answers::{self, Difference};
 use crate::child;
 use crate::proof::{Lanes, Proof, Trial, Trials, Violation, hold};
 use crate::proofs::model::in_memory_directory;
-use crate::proofs::originals::{Expected, Originals, STORE, copy_files};
+use crate::proofs::originals::{Expected, Originals, STORE, copy_files, options};
 use crate::writes;
 
 pub(super) const DAMAGE: Proof = Proof {
     name: "damage",
     row: 5,
     promise: "Of a damaged file no wrong row is served; what the damage changed, the audit finds.",
-    trial: "one damaged copy, read and audited by processes of their own",
+    trial: "one damaged copy, read, audited and written to by processes of their own",
     trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
     lanes: Lanes::Cores,
     run,
@@ -193,5 +193,5 @@ pub(super) fn take_part(
 }
 
 fn open(path: &Path) -> convodb::Result<Store> {
-    Store::open_with(path, &StoreOptions { cache_bytes: 8 << 20, ..StoreOptions::default() })
+    Store::open_with(path, &options())
 }

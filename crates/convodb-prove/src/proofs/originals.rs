@@ -43,6 +43,11 @@ pub(super) struct Originals {
     pages: Vec<usize>,
 }
 
+/// With a cache that is smaller than the default, as processes open a copy each.
+pub(super) fn options() -> StoreOptions {
+    StoreOptions { cache_bytes: 8 << 20, ..StoreOptions::default() }
+}
+
 /// Puts the files of a simulated disk into a directory.
 fn put_files(disk: &CrashDisk, to: &Path) -> std::io::Result<()> {
     fs::create_dir(to)?;
@@ -84,10 +89,8 @@ impl Originals {
     /// a simulated disk, so that they are the same each time, secrets and all.
     pub(super) fn build() -> Result<Self, Violation> {
         let disk = CrashDisk::new(ROWS, false);
-        let open = || {
-            let options = StoreOptions { cache_bytes: 8 << 20, ..StoreOptions::default() };
-            Store::open_on(Arc::new(disk.clone()), Path::new("/").join(STORE), &options)
-        };
+        let open =
+            || Store::open_on(Arc::new(disk.clone()), Path::new("/").join(STORE), &options());
         let store = open()?;
         let mut known = Known::default();
         for user in 0..USERS {
