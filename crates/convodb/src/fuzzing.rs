@@ -9,22 +9,22 @@ use std::sync::Arc;
 
 use redb::ReadableDatabase;
 
+use crate::encoding::index_term::Fingerprinter;
 use crate::encoding::key::{
     ArrivalKey, ChangeKey, DigestKey, FixedKey, IdArrivalKey, IndexKey, MessageKey, NumberKey,
     RowKey, TotalKey, UuidKey,
 };
 use crate::encoding::record::{self, AccountV1, AnswerV1, Body, ChangeV1, TotalV1};
 use crate::encoding::row::encode_conversation;
-use crate::encoding::seal::Sealer;
-use crate::encoding::stored::compare_words;
-use crate::encoding::term::Fingerprinter;
-use crate::file;
-use crate::log::{self, Log};
+use crate::encoding::token::Sealer;
+use crate::engine::store_file;
+use crate::io::system::SystemDisk;
+use crate::kv::redb_key::compare_words;
 use crate::model::id::UserId;
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::PageCursor;
-use crate::storage::tables::Tables;
-use crate::system_disk::SystemDisk;
+use crate::tables::Tables;
+use crate::wal::{self, Log};
 
 const OWNER: UserId = UserId::new(5);
 const LOG_SEED: u64 = 77;
@@ -124,7 +124,7 @@ impl Replayed {
     #[must_use]
     #[expect(clippy::new_without_default, reason = "it is no value")]
     pub fn new() -> Self {
-        let database = file::in_memory(1 << 20).unwrap();
+        let database = store_file::in_memory(1 << 20).unwrap();
         Self(Tables::open(&database.begin_read().unwrap(), 0).unwrap())
     }
 
@@ -133,7 +133,7 @@ impl Replayed {
         let mut tables = self.0.clone();
         fs::write(store.with_extension("x-log.00000000000000000001"), segment).unwrap();
         let store = store.with_extension("x");
-        let _ = log::read(&SystemDisk, &store, LOG_SEED, 0, |bytes| tables.replay(bytes));
+        let _ = wal::read(&SystemDisk, &store, LOG_SEED, 0, |bytes| tables.replay(bytes));
     }
 
     /// Groups of these bytes come back from the log as they were put, and are taken or refused.
@@ -145,12 +145,12 @@ impl Replayed {
         }
         log.cut();
         let mut seen = 0;
-        let read = log::read(&SystemDisk, store, LOG_SEED, 0, |bytes| {
+        let read = wal::read(&SystemDisk, store, LOG_SEED, 0, |bytes| {
             assert_eq!(bytes, groups[seen]);
             seen += 1;
             Some(())
         });
         assert_eq!(usize::try_from(read.unwrap()).unwrap(), groups.len());
-        let _ = log::read(&SystemDisk, store, LOG_SEED, 0, |bytes| tables.replay(bytes));
+        let _ = wal::read(&SystemDisk, store, LOG_SEED, 0, |bytes| tables.replay(bytes));
     }
 }

@@ -86,64 +86,41 @@
 #[doc = include_str!("../../../README.md")]
 mod readme {}
 
-mod backend;
-mod backup;
-mod bulk;
-mod checkpoint;
-mod commit;
-mod committer;
-mod compact;
-mod counters;
-mod disk;
-mod durability;
+mod bulk_load;
 mod encoding;
-mod erase;
+mod engine;
 mod error;
-mod expiry;
-mod file;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gathered;
-mod health;
-mod load;
-mod log;
-mod meter;
-mod migration;
+mod io;
+mod kv;
+mod maintenance;
+mod metrics;
 mod model;
-mod opened;
 mod options;
 mod query;
-mod restore;
-mod room;
 mod snapshot;
-mod snapshot_accounts;
-mod storage;
 mod store;
-mod store_accounts;
-mod supervisor;
-mod system_disk;
+mod tables;
 #[cfg(test)]
 mod testing;
 mod transaction;
-#[cfg(test)]
-mod transaction_tests;
-mod unfinished;
-mod usage;
-mod view;
-mod writer;
+mod verify;
+mod wal;
 
-pub use crate::backup::{Backup, checksum_path};
-pub use crate::bulk::BulkLoader;
-pub use crate::compact::{Compaction, compact};
-pub use crate::counters::{Counters, Histogram};
-pub use crate::durability::Durability;
-pub use crate::erase::Erased;
+pub use crate::bulk_load::loader::BulkLoader;
+pub use crate::bulk_load::staging::BulkOptions;
+pub use crate::bulk_load::writer::BulkReport;
 pub use crate::error::{Error, Result};
-pub use crate::expiry::{Expired, Keep};
-pub use crate::gathered::BulkOptions;
-pub use crate::health::StoreState;
-pub use crate::load::BulkReport;
+pub use crate::io::fault::StoreState;
+pub use crate::maintenance::backup::{Backup, checksum_path};
+pub use crate::maintenance::compact::{Compaction, compact};
+pub use crate::maintenance::erase::Erased;
+pub use crate::maintenance::expire::{Expired, Keep};
+pub use crate::maintenance::restore::{Checksum, restore};
+pub use crate::maintenance::usage::{TableBytes, Usage};
+pub use crate::metrics::{Counters, Histogram};
 pub use crate::model::account::{Assistant, User};
 pub use crate::model::change::ChangeKind;
 pub use crate::model::channel::{Channel, ChannelKind};
@@ -153,35 +130,34 @@ pub use crate::model::cost::{Cost, CostSum};
 pub use crate::model::id::{
     AssistantId, AssistantKind, ConversationId, ConversationKind, Id, IdKind, UserId,
 };
+pub use crate::model::inline_str::Printed;
 pub use crate::model::message::{Message, Role};
-pub use crate::model::printed::Printed;
 pub use crate::model::text::{
     ExternalIdentifier, ExternalIdentifierKind, IdempotencyKey, IdempotencyKeyKind, Name, NameKind,
     Phone, PhoneKind, Text, TextKind,
 };
 pub use crate::model::timestamp::{Day, Timestamp};
 pub use crate::model::variables::Variables;
+pub use crate::options::Durability;
 pub use crate::options::StoreOptions;
 pub use crate::query::changes::{Change, ChangeCursor, Changes, ChangesSince};
 pub use crate::query::cursor::PageCursor;
 pub use crate::query::filter::Filter;
-pub use crate::query::list::Order;
+pub use crate::query::list_spec::Order;
 pub use crate::query::page::{Page, Work};
 pub use crate::query::page_size::PageSize;
-pub use crate::query::report::{Period, Report, ReportRequest, ReportRow, Volume};
 pub use crate::query::request::ListRequest;
-pub use crate::restore::{Checksum, restore};
+pub use crate::query::stats::{Period, Report, ReportRequest, ReportRow, Volume};
 pub use crate::snapshot::Snapshot;
-pub use crate::storage::audit::{Audit, Fault};
 pub use crate::store::Store;
 pub use crate::transaction::Transaction;
-pub use crate::usage::{TableBytes, Usage};
+pub use crate::verify::report::{Audit, Fault};
 
 /// What a disk is to the engine, so that tests can put a simulated one in its place. No part of
 /// the promise of this crate.
 #[doc(hidden)]
 pub mod simulation {
-    pub use crate::compact::compact_on;
-    pub use crate::disk::{Access, Disk, DiskFile};
-    pub use crate::restore::restore_on;
+    pub use crate::io::vfs::{Access, Disk, DiskFile};
+    pub use crate::maintenance::compact::compact_on;
+    pub use crate::maintenance::restore::restore_on;
 }

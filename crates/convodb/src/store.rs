@@ -6,24 +6,28 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use data_encoding::BASE64URL_NOPAD;
 use redb::WriteTransaction;
 
-use crate::disk::Disk;
+use crate::engine::store_file::Place;
+use crate::engine::supervisor::Supervisor;
+use crate::engine::write_queue::Writer;
 use crate::error::{Error, Result};
-use crate::file::Place;
-use crate::health::StoreState;
-use crate::meter::Meter;
+use crate::io::fault::StoreState;
+use crate::io::system::SystemDisk;
+use crate::io::vfs::Disk;
+use crate::metrics::{Counters, Histogram, Meter};
+use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
-use crate::model::id::{ConversationId, UserId};
+use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
+use crate::model::text::Name;
+use crate::model::timestamp::Timestamp;
 use crate::options::StoreOptions;
 use crate::snapshot::Snapshot;
-use crate::storage::meta;
-use crate::supervisor::Supervisor;
-use crate::system_disk::SystemDisk;
+use crate::tables::meta;
+use crate::tables::state::{Current, Listener, View};
 use crate::transaction::Transaction;
-use crate::view::{Current, Listener, View};
-use crate::writer::Writer;
 
 /// A store of conversations. Cheap to clone and to send; all clones are the same store, which is
 /// closed when the last one is dropped.
@@ -205,6 +209,34 @@ impl Store {
         self.inner.current.load().tables.meter().clone()
     }
 
+    /// What the store counted. Some dozen atomic words; what it takes is told by [`Store::usage`].
+    ///
+    /// ```
+    /// # use convodb::{Store, Timestamp};
+    /// let store = Store::in_memory()?;
+    /// store.create_user("Acme".parse()?, Timestamp::MIN)?;
+    /// let counters = store.counters();
+    /// assert_eq!((counters.commits, counters.writes_waiting), (1, 0));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let meter = self.meter();
+        let (views, oldest_view) = meter.held();
+        Counters {
+            commits: meter.commits.load(Ordering::Relaxed),
+            changes: meter.changes.load(Ordering::Relaxed),
+            committed_bytes: meter.bytes.load(Ordering::Relaxed),
+            writes_waiting: meter.waiting.load(Ordering::Relaxed),
+            writes_refused: meter.refused.load(Ordering::Relaxed),
+            log_syncs: Histogram::of(&meter.log_syncs),
+            checkpoints: Histogram::of(&meter.checkpoints),
+            tail_bytes: meter.tail_bytes.load(Ordering::Relaxed),
+            views,
+            oldest_view,
+        }
+    }
+
     // ---- writes --------------------------------------------------------------------------------
 
     /// Runs a write of any number of operations, all or nothing, and returns what it returned once
@@ -357,6 +389,53 @@ impl Store {
     pub fn rotate_cursor_key(&self) -> Result<()> {
         let key = self.fresh_secret()?;
         self.write_direct(move |write, _| meta::put_cursor_key(write, key))
+    }
+
+    // ---- accounts ------------------------------------------------------------------------------
+
+    /// [`Transaction::create_user`](crate::Transaction::create_user) as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn create_user(&self, name: Name, created_at: Timestamp) -> Result<User> {
+        self.write(move |transaction| transaction.create_user(name, created_at))
+    }
+
+    /// [`Transaction::create_assistant`](crate::Transaction::create_assistant) as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn create_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<Assistant> {
+        self.write(move |transaction| transaction.create_assistant(user, id, name))
+    }
+
+    /// [`Transaction::rename_assistant`](crate::Transaction::rename_assistant) as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn rename_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
+        self.write(move |transaction| transaction.rename_assistant(user, id, name))
+    }
+
+    /// A new access token of the user's: 256 random bits as text. It cannot be shown again: only
+    /// its SHA-256 is stored.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`](crate::Error::UserNotFound), or as [`Store::write`].
+    pub fn create_token(&self, user: UserId, created_at: Timestamp) -> Result<String> {
+        let token = format!("cvdb_{}", BASE64URL_NOPAD.encode(&self.fresh_secret()?));
+        self.write(move |transaction| {
+            transaction.put_token(user, &token, created_at)?;
+            Ok(token)
+        })
+    }
+
+    /// [`Transaction::revoke_token`](crate::Transaction::revoke_token) as a write of its own.
+    ///
+    /// # Errors
+    /// As there and as [`Store::write`].
+    pub fn revoke_token(&self, token: String) -> Result<()> {
+        self.write(move |transaction| transaction.revoke_token(&token))
     }
 }
 

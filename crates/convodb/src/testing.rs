@@ -3,20 +3,20 @@
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use uuid::Uuid;
 
-use crate::encoding::term::Fingerprinter;
+use crate::encoding::index_term::Fingerprinter;
+use crate::engine::store_file;
 use crate::error::Result;
-use crate::file;
 use crate::model::channel::Channel;
 use crate::model::contact::Contact;
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::{Message, Role};
 use crate::model::timestamp::Timestamp;
-use crate::storage::audit::Audit;
-use crate::storage::meta;
-use crate::storage::tables::Tables;
-use crate::storage::verify::verify;
+use crate::tables::Tables;
+use crate::tables::meta;
 use crate::transaction::Transaction;
+use crate::verify::conversations::verify;
+use crate::verify::report::Audit;
 
 pub(crate) struct RawStore {
     pub(crate) database: Database,
@@ -43,7 +43,7 @@ pub(crate) fn whatsapp_row(number: u64, customer: &str) -> Conversation {
 impl RawStore {
     /// A store with one user and one assistant.
     pub(crate) fn new() -> Self {
-        let database = file::in_memory(1 << 20).unwrap();
+        let database = store_file::in_memory(1 << 20).unwrap();
         let secrets = meta::secrets(&database.begin_read().unwrap()).unwrap();
         let fingerprinter = Fingerprinter::new(secrets.fingerprints);
         let mut store = Self { database, fingerprinter, user: UserId::new(0) };

@@ -2,8 +2,8 @@
 //! change rows, index entries and counters by the same `apply(old, new)`: insert is (none, new),
 //! update (old, new), delete (old, none).
 
+use crate::encoding::index_term::{Fingerprinter, Fingerprints};
 use crate::encoding::key::RowKey;
-use crate::encoding::term::{Fingerprinter, Fingerprints};
 use crate::error::{Error, Result};
 use crate::model::account::{Assistant, User};
 use crate::model::change::ChangeKind;
@@ -12,8 +12,10 @@ use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::{IdempotencyKey, Name};
 use crate::model::timestamp::Timestamp;
-use crate::storage::tables::Tables;
-use crate::storage::{accounts, answers, feed, index, messages, rows, sequences, totals};
+use crate::tables::Tables;
+use crate::tables::{
+    accounts, change_feed, conversations, counters, idempotency, indexes, messages, sequences,
+};
 
 /// A write in progress: reads what was written before it, also in the same group, and changes it.
 ///
@@ -76,13 +78,15 @@ impl<'txn> Transaction<'txn> {
         if !same_entries {
             let old = old.map(|row| self.fingerprints(row));
             let new = new.map(|row| self.fingerprints(row));
-            index::apply(self.tables, key, old.as_ref(), new.as_ref())?;
+            indexes::apply(self.tables, key, old.as_ref(), new.as_ref())?;
         }
-        totals::apply(self.tables, key, old, new)?;
+        counters::apply(self.tables, key, old, new)?;
         match (old, new) {
-            (None, Some(new)) => feed::note(self.tables, ChangeKind::Created, key, new.id),
-            (Some(_), Some(new)) => feed::note(self.tables, ChangeKind::Updated, key, new.id),
-            (Some(old), None) => feed::note(self.tables, ChangeKind::Deleted, key, old.id),
+            (None, Some(new)) => change_feed::note(self.tables, ChangeKind::Created, key, new.id),
+            (Some(_), Some(new)) => {
+                change_feed::note(self.tables, ChangeKind::Updated, key, new.id)
+            }
+            (Some(old), None) => change_feed::note(self.tables, ChangeKind::Deleted, key, old.id),
             (None, None) => Ok(()),
         }
     }
@@ -98,7 +102,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn get(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
-        let found = rows::get(&self.tables.rows, &self.tables.ids, user, id)?;
+        let found = conversations::get(&self.tables.rows, &self.tables.ids, user, id)?;
         Ok(found.map(|(_, conversation)| conversation))
     }
 
@@ -118,15 +122,15 @@ impl<'txn> Transaction<'txn> {
     ) -> Result<()> {
         check_history(conversation, history)?;
         self.check_assistant(user, conversation.assistant)?;
-        if rows::find(&self.tables.ids, user, conversation.id)?.is_some() {
+        if conversations::find(&self.tables.ids, user, conversation.id)?.is_some() {
             return Err(Error::DuplicateConversation(conversation.id.uuid()));
         }
         let rows = &self.tables.rows;
-        let position = rows::free_position(rows, user, conversation.created_at)?;
+        let position = conversations::free_position(rows, user, conversation.created_at)?;
         let key = RowKey::new(user, position);
         let new = conversation.borrowed();
-        rows::put(self.tables, key, &new, &mut self.record);
-        rows::put_id(self.tables, key, conversation.id);
+        conversations::put(self.tables, key, &new, &mut self.record);
+        conversations::put_id(self.tables, key, conversation.id);
         for (number, message) in (1..).zip(history) {
             messages::put(self.tables, key, number, message, &mut self.record);
         }
@@ -174,7 +178,7 @@ impl<'txn> Transaction<'txn> {
     /// [`Error::ConversationNotFound`], or a fault of the store.
     pub fn delete(&mut self, user: UserId, id: ConversationId) -> Result<()> {
         let (key, old) = self.require(user, id)?;
-        rows::remove(self.tables, key, id)?;
+        conversations::remove(self.tables, key, id)?;
         messages::remove_all(self.tables, key)?;
         self.apply(key, Some(&old.borrowed()), None)
     }
@@ -221,17 +225,18 @@ impl<'txn> Transaction<'txn> {
         at: Timestamp,
         work: impl FnOnce(&mut Self) -> Result<Vec<u8>>,
     ) -> Result<Vec<u8>> {
-        let key = answers::key(user, key);
-        if let Some(answer) = answers::find(&self.tables.answers, key, &request)? {
+        let key = idempotency::key(user, key);
+        if let Some(answer) = idempotency::find(&self.tables.answers, key, &request)? {
             return Ok(answer);
         }
         let answer = work(self)?;
-        answers::put(self.tables, key, request, &answer, at);
+        idempotency::put(self.tables, key, request, &answer, at);
         Ok(answer)
     }
 
     fn require(&self, user: UserId, id: ConversationId) -> Result<(RowKey, Conversation)> {
-        rows::get(&self.tables.rows, &self.tables.ids, user, id)?.ok_or(Error::ConversationNotFound)
+        conversations::get(&self.tables.rows, &self.tables.ids, user, id)?
+            .ok_or(Error::ConversationNotFound)
     }
 
     fn put_changed(&mut self, key: RowKey, old: &Conversation, new: &Conversation) -> Result<()> {
@@ -239,7 +244,7 @@ impl<'txn> Transaction<'txn> {
             return Ok(());
         }
         let (old, new) = (old.borrowed(), new.borrowed());
-        rows::put(self.tables, key, &new, &mut self.record);
+        conversations::put(self.tables, key, &new, &mut self.record);
         self.apply(key, Some(&old), Some(&new))
     }
 
@@ -363,4 +368,73 @@ fn check_count(counted: u32, known: usize) -> Result<()> {
         });
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use redb::ReadableTable;
+
+    use crate::encoding::key::FixedKey;
+    use crate::error::Error;
+    use crate::model::channel::Channel;
+    use crate::model::message::{Message, Role};
+    use crate::model::timestamp::Timestamp;
+    use crate::tables::schema::{self, BytesTable};
+    use crate::testing::{RawStore, id, whatsapp_row};
+
+    /// Flips a bit of a table's first value.
+    fn damage<K: FixedKey>(store: &RawStore, definition: BytesTable<K>) {
+        store.write(|write| {
+            let mut table = write.open_table(definition).unwrap();
+            let (key, mut value) = {
+                let (key, value) = table.iter().unwrap().next().unwrap().unwrap();
+                (key.value(), value.value().to_vec())
+            };
+            value[9] ^= 1;
+            table.insert(key, value.as_slice()).unwrap();
+        });
+    }
+
+    /// In one group: a write that meets the damage, then one that does not.
+    #[track_caller]
+    fn check(store: &RawStore, table: &str) {
+        let user = store.user;
+        store.transact(|transaction| {
+            let message = Message::new(Role::User, "hi".to_owned(), Timestamp::MIN)?;
+            let failed = transaction.append_message(user, id(1), &message);
+            assert!(
+                matches!(failed, Err(Error::Corrupted { table: damaged, .. }) if damaged == table),
+                "{failed:?}"
+            );
+            transaction.roll_back();
+            let mut other = whatsapp_row(4, "+2");
+            other.channel = Channel::Test;
+            transaction.insert(user, &other, &[])
+        });
+        let audit = store.audit();
+        assert!(audit.faults.iter().all(|fault| fault.table == table), "{:?}", audit.faults);
+        assert_eq!(audit.messages, 2, "the message was taken back");
+    }
+
+    #[test]
+    fn a_damaged_counter_fails_the_write_that_touches_it_alone() {
+        let store = RawStore::with_rows();
+        damage(&store, schema::TOTALS);
+        check(&store, "totals.v1");
+    }
+
+    #[test]
+    fn a_damaged_row_fails_the_write_that_touches_it_alone() {
+        let store = RawStore::new();
+        let user = store.user;
+        store.transact(|transaction| transaction.insert(user, &whatsapp_row(1, "+2"), &[]));
+        damage(&store, schema::CONVERSATIONS);
+        store.transact(|transaction| {
+            let failed = transaction.delete(user, id(1));
+            assert!(matches!(failed, Err(Error::Corrupted { table: "conversations.v1", .. })));
+            transaction.roll_back();
+            transaction.insert(user, &whatsapp_row(2, "+2"), &[])
+        });
+        assert_eq!(store.audit().conversations, 2);
+    }
 }

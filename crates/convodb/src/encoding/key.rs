@@ -8,8 +8,8 @@ use std::fmt::Debug;
 
 use uuid::Uuid;
 
-use crate::encoding::span::Span;
-use crate::encoding::term::Term;
+use crate::encoding::index_term::Term;
+use crate::encoding::time_bucket::Span;
 use crate::model::channel::ChannelKind;
 use crate::model::id::UserId;
 use crate::model::position::Position;
@@ -374,7 +374,7 @@ impl FixedKey for DigestKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::stored::compare_words;
+    use crate::kv::redb_key::compare_words;
     use proptest::prelude::*;
 
     /// Byte order is value order, words compare as bytes do, and decoding is the inverse.

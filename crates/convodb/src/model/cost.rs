@@ -5,7 +5,7 @@ use std::iter::Sum;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::model::printed::Printed;
+use crate::model::inline_str::Printed;
 
 const NANOS_PER_DOLLAR: u64 = 1_000_000_000;
 const DECIMALS: u8 = 9;

@@ -7,7 +7,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use crate::error::{Error, Result};
-use crate::model::printed::Printed;
+use crate::model::inline_str::Printed;
 
 const MILLIS_PER_DAY: u64 = 86_400_000;
 

@@ -8,14 +8,14 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use crate::encoding::seal::{Endpoint, Payload, Reader, Sealer};
+use crate::encoding::token::{Endpoint, Payload, Reader, Sealer};
 use crate::error::{Error, Result};
 use crate::model::change::ChangeKind;
 use crate::model::conversation::Conversation;
 use crate::model::id::{ConversationId, UserId};
 use crate::query::page_size::PageSize;
-use crate::storage::tables::Tables;
-use crate::storage::{feed, rows, sequences};
+use crate::tables::Tables;
+use crate::tables::{change_feed, conversations, sequences};
 
 /// What a token of a change cursor is for.
 const ENDPOINT: Endpoint = Endpoint(b"changes");
@@ -91,7 +91,7 @@ pub(crate) fn read(
     }
     let mut end = start;
     let mut noted = Vec::new();
-    for entry in feed::after(&tables.changes, owner, start)?.take(size.get()) {
+    for entry in change_feed::after(&tables.changes, owner, start)?.take(size.get()) {
         let (number, change) = entry?;
         end = number;
         noted.push(change);
@@ -101,7 +101,7 @@ pub(crate) fn read(
 }
 
 /// Each conversation that changed, once, in the order of its last change.
-fn told(tables: &Tables, noted: &[feed::Noted]) -> Result<Vec<Change>> {
+fn told(tables: &Tables, noted: &[change_feed::Noted]) -> Result<Vec<Change>> {
     let mut changes: Vec<Change> = Vec::with_capacity(noted.len());
     let mut told: HashMap<ConversationId, Option<usize>> = HashMap::new();
     for change in noted.iter().rev() {
@@ -133,15 +133,15 @@ fn told(tables: &Tables, noted: &[feed::Noted]) -> Result<Vec<Change>> {
 }
 
 /// The conversation that changed, as it is now.
-fn present(tables: &Tables, change: &feed::Noted) -> Result<Option<Conversation>> {
+fn present(tables: &Tables, change: &change_feed::Noted) -> Result<Option<Conversation>> {
     if let Some(record) = tables.rows.get(change.row)? {
-        let row = rows::decode(change.row, record.value())?;
+        let row = conversations::decode(change.row, record.value())?;
         if row.id == change.id {
             return Ok(Some(row.owned()));
         }
     }
     // It is gone, or was made again elsewhere.
-    let found = rows::get(&tables.rows, &tables.ids, change.row.owner, change.id)?;
+    let found = conversations::get(&tables.rows, &tables.ids, change.row.owner, change.id)?;
     Ok(found.map(|(_, conversation)| conversation))
 }
 

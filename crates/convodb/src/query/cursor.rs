@@ -13,13 +13,13 @@
 //!
 //! All integers are big-endian. The token around it is told of in `encoding/seal.rs`.
 
+use crate::encoding::index_term::{Field, Fingerprint, Fingerprinter, Fingerprints, Shape};
 use crate::encoding::key::{kind_number, kind_of_number};
-use crate::encoding::seal::{Endpoint, Payload, Reader, Sealer};
-use crate::encoding::term::{Field, Fingerprint, Fingerprinter, Fingerprints, Shape};
+use crate::encoding::token::{Endpoint, Payload, Reader, Sealer};
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::query::list::{Direction, List, Order};
+use crate::query::list_spec::{Direction, List, Order};
 use crate::query::page_size::PageSize;
 
 /// The list that a token is for; another list has another word, and refuses it.

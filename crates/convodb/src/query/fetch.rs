@@ -6,18 +6,18 @@
 
 use std::cmp::Ordering;
 
+use crate::encoding::index_term::Field;
 use crate::encoding::key::RowKey;
 use crate::encoding::record::Body;
 use crate::encoding::row::Row;
-use crate::encoding::term::Field;
 use crate::error::Result;
+use crate::kv::cursor::{Gap, Travel, Walk};
+use crate::kv::row_cache::CachedRows;
+use crate::kv::value::Found;
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::storage::content::Found;
-use crate::storage::row_cache::CachedRows;
-use crate::storage::rows::{damaged, decode_row, verify};
-use crate::storage::tables::{Records, Tables};
-use crate::storage::walk::{Gap, Travel, Walk};
+use crate::tables::conversations::{damaged, decode_row, verify};
+use crate::tables::{Records, Tables};
 
 /// The most steps to a row that are tried before a descent. Measured on a million rows, 8 takes a
 /// fifth to a quarter off a list of every second row and adds a twentieth at most to a sparse one;

@@ -1,6 +1,6 @@
 //! The five exact matches that a list can be narrowed by.
 
-use crate::encoding::term::{Field, Fingerprinter, Fingerprints};
+use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints};
 use crate::model::channel::ChannelKind;
 use crate::model::conversation::Conversation;
 use crate::model::id::AssistantId;

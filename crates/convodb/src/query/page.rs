@@ -6,24 +6,24 @@
 
 use std::fmt;
 
+use crate::encoding::index_term::{Field, Fingerprinter, Shape};
 use crate::encoding::key::{IndexKey, RowKey};
 use crate::encoding::row::RowBuffer;
-use crate::encoding::term::{Field, Fingerprinter, Shape};
 use crate::error::Result;
 use crate::model::conversation::ConversationRef;
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::query::check::Check;
 use crate::query::cursor::PageCursor;
 use crate::query::fetch::{self, Fetch};
 use crate::query::filter::Filter;
-use crate::query::list::Direction;
+use crate::query::list_spec::Direction;
 use crate::query::page_size::PageSize;
 use crate::query::plan::plan;
+use crate::query::recheck::Check;
 use crate::query::request::Resolved;
 use crate::query::scan::{self, Stretch, Surroundings};
-use crate::storage::rows::decode_row;
-use crate::storage::tables::Tables;
+use crate::tables::Tables;
+use crate::tables::conversations::decode_row;
 
 /// One page of a list, in the order of the list, read from one committed state.
 ///

@@ -3,8 +3,8 @@
 
 use redb::ReadableTable;
 
+use crate::encoding::index_term::Field;
 use crate::encoding::key::{IndexKey, RowKey};
-use crate::encoding::term::Field;
 use crate::error::{Error, Result};
 use crate::model::position::Position;
 use crate::query::cursor::PageCursor;
@@ -12,7 +12,7 @@ use crate::query::filter::Filter;
 use crate::query::page::{self, Page, Work};
 use crate::query::page_size::PageSize;
 use crate::query::request::ListRequest;
-use crate::storage::schema;
+use crate::tables::schema;
 use crate::testing::{RawStore, whatsapp_row};
 
 fn filter() -> Filter {

@@ -6,7 +6,7 @@
 //! the type, and twelve shapes remain: the rows themselves and the eleven that the index tables
 //! hold.
 
-use crate::encoding::term::{Field, Shape};
+use crate::encoding::index_term::{Field, Shape};
 use crate::model::channel::ChannelKind;
 
 /// What a combination comes to.
@@ -59,7 +59,7 @@ pub(crate) fn plan(asked: Shape, kind: Option<ChannelKind>) -> Option<Shape> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::storage::index::LATTICE;
+    use crate::tables::indexes::LATTICE;
 
     #[test]
     fn every_combination_is_one_range_or_empty() {

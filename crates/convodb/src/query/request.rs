@@ -1,13 +1,13 @@
 //! What a caller asks of a list, and how it agrees with the cursor it came with.
 
-use crate::encoding::term::{Field, Fingerprinter};
+use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 use crate::query::cursor::PageCursor;
 use crate::query::filter::Filter;
-use crate::query::list::{Direction, List, Order};
+use crate::query::list_spec::{Direction, List, Order};
 use crate::query::page_size::PageSize;
 
 /// A request for one page of a list. The default is the first page of all conversations, 15 of

@@ -4,15 +4,15 @@
 
 use std::ops::Range;
 
+use crate::encoding::index_term::Term;
 use crate::encoding::key::{FixedKey, IndexKey, RowKey};
-use crate::encoding::term::Term;
 use crate::error::Result;
+use crate::kv::catch_panic::unharmed;
+use crate::kv::cursor::{Gap, Travel};
+use crate::kv::table::Table;
+use crate::kv::value::Content;
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::storage::content::Content;
-use crate::storage::table::Table;
-use crate::storage::unharmed::unharmed;
-use crate::storage::walk::{Gap, Travel};
 
 /// A key that ends in a position: all keys with the same beginning are one list.
 pub(crate) trait ListKey: FixedKey {

@@ -1,0 +1,5 @@
+//! Bulk load: sorts any number of conversations and writes every table once, in key order.
+
+pub(crate) mod loader;
+pub(crate) mod staging;
+pub(crate) mod writer;

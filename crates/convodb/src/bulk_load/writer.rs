@@ -1,0 +1,244 @@
+//! Writing what a bulk load has gathered: rows, messages and changes in list order as they come, ids
+//! and index entries once they are sorted, each table from its first key to its last.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use redb::{Table, WriteTransaction};
+
+use crate::bulk_load::staging::{BulkOptions, Gathered, present, take_record};
+use crate::encoding::index_term::Field;
+use crate::encoding::key::{
+    ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
+};
+use crate::encoding::record::{self, Damage};
+use crate::error::Result;
+use crate::kv::bulk_insert::insert_sorted;
+use crate::kv::catch_panic::outside;
+use crate::kv::external_sort::Sorter;
+use crate::kv::redb_key::Stored;
+use crate::model::id::UserId;
+use crate::model::position::Position;
+use crate::model::timestamp::Timestamp;
+use crate::tables::counters::Sums;
+use crate::tables::state::View;
+use crate::tables::{change_feed, conversations, indexes, schema, sequences};
+
+/// How many bytes of records are written at a time: rows, then their messages.
+const CHUNK_BYTES: usize = 8 << 20;
+
+/// What a bulk load did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BulkReport {
+    /// Conversations that are new.
+    pub inserted: u64,
+    /// Messages of the new conversations.
+    pub messages: u64,
+    /// Conversations whose id the user had; they were left as they are.
+    pub present: u64,
+    /// Conversations whose id an earlier one of the load has; they were left out.
+    pub repeated: u64,
+}
+
+/// The entries of the tables that are not in list order, being sorted while rows are written.
+struct Entries {
+    ids: Sorter<UuidKey>,
+    indexes: [Sorter<IndexKey>; Field::ALL.len()],
+}
+
+impl Entries {
+    fn new(options: &BulkOptions) -> Self {
+        let (budget, directory) = (options.budget_bytes / 16, &options.directory);
+        Self {
+            ids: Sorter::new(budget, directory),
+            indexes: Field::ALL.map(|_| Sorter::new(budget, directory)),
+        }
+    }
+}
+
+/// Loads what was gathered, table by table, on top of `view`, which must have no tail.
+pub(crate) fn load(
+    write: &WriteTransaction,
+    view: &View,
+    gathered: Gathered,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<BulkReport> {
+    let mut progress = |done, of| outside(|| progress(done, of));
+    let Gathered { options, arrivals, rows, ids } = gathered;
+    let (present, repeated) = present(ids, arrivals, &view.tables.ids)?;
+    let mut load = Load {
+        view,
+        report: BulkReport::default(),
+        last: None,
+        owner_is_new: false,
+        entries: Entries::new(&options),
+        totals: Sums::default(),
+        rows: Chunk::default(),
+        messages: Chunk::default(),
+        changes: Chunk::default(),
+        last_changes: BTreeMap::new(),
+    };
+    // A row's own writing, and that of its entries, which is about as much again.
+    let of = arrivals * 2;
+    for (done, entry) in (0..).zip(rows.sorted()?) {
+        let (key, parcel) = entry?;
+        if present.has(key.arrival) {
+            load.report.present += 1;
+        } else {
+            load.row(write, key, &parcel)?;
+        }
+        if done % 4096 == 0 {
+            progress(done, of);
+        }
+    }
+    load.report.present -= repeated;
+    load.report.repeated = repeated;
+    load.write_chunks(write)?;
+    let Load { report, entries, totals, last_changes, .. } = load;
+    // Each table is closed before the next is opened: redb may panic over either.
+    let numbers = last_changes
+        .into_iter()
+        .map(|(owner, number)| Ok((sequences::changes(owner), number.to_be_bytes())));
+    insert_sorted(&mut write.open_table(schema::SEQUENCES)?, numbers, |number| number.as_slice())?;
+    let totals = totals.on_top_of(&view.tables.totals);
+    insert_sorted(&mut write.open_table(schema::TOTALS)?, totals, Vec::as_slice)?;
+    let ids = entries.ids.sorted()?;
+    insert_sorted(&mut write.open_table(schema::CONVERSATION_IDS)?, ids, Vec::as_slice)?;
+    for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
+        progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), of);
+        let mut table = write.open_table(schema::index(leading))?;
+        insert_sorted(&mut table, entries.sorted()?, |_| ())?;
+    }
+    progress(of, of);
+    Ok(report)
+}
+
+/// A load in progress.
+struct Load<'a> {
+    /// What was there before.
+    view: &'a View,
+    report: BulkReport,
+    last: Option<RowKey>,
+    /// The owner of the last row had none before, so every position is free.
+    owner_is_new: bool,
+    entries: Entries,
+    totals: Sums,
+    rows: Chunk<RowKey>,
+    messages: Chunk<MessageKey>,
+    changes: Chunk<ChangeKey>,
+    /// The number of each owner's last change.
+    last_changes: BTreeMap<UserId, u64>,
+}
+
+impl Load<'_> {
+    /// Takes the next row in list order: gives it its position, and gathers all it needs.
+    fn row(&mut self, write: &WriteTransaction, arrived: ArrivalKey, parcel: &[u8]) -> Result<()> {
+        let first = RowKey::new(arrived.owner, Position::first_at(arrived.created_at));
+        let key = self.place(first, arrived.created_at)?;
+        self.last = Some(key);
+        let mut parcel = parcel;
+        let record = take_record(&mut parcel).ok_or(ENDS_EARLY).map_err(conversations::damaged)?;
+        let body = record::open(&first, record).map_err(conversations::damaged)?;
+        let row = body.conversation(key.position).map_err(conversations::damaged)?;
+
+        let id = UuidKey { owner: key.owner, uuid: row.id.uuid() };
+        let position = key.position.bits().to_be_bytes();
+        self.entries.ids.push(id, |bytes| bytes.extend(position))?;
+        let fingerprints = self.view.fingerprinter().row(row.assistant, &row.channel);
+        for (leading, entry) in indexes::entries(key, &fingerprints) {
+            self.entries.indexes[leading as usize].push(entry, |_| {})?;
+        }
+        self.totals.add(key, &row)?;
+
+        self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
+        let change = ChangeKey { owner: key.owner, number: self.next_change(key.owner)? };
+        self.changes.push(change, |bytes| change_feed::append_created(change, key, row.id, bytes));
+        self.report.inserted += 1;
+        for number in 1.. {
+            let Some(record) = take_record(&mut parcel) else { break };
+            let (from, to) = (MessageKey::new(first, number), MessageKey::new(key, number));
+            self.messages.push(to, |bytes| record::rekey(record, &from, &to, bytes));
+            self.report.messages += 1;
+        }
+        if self.rows.bytes.len() + self.messages.bytes.len() + self.changes.bytes.len()
+            > CHUNK_BYTES
+        {
+            self.write_chunks(write)?;
+        }
+        Ok(())
+    }
+
+    /// Where a row stands that wants to be at `first`: after the one before it, if that is of the
+    /// same millisecond, else where the rows that were there before leave room.
+    fn place(&mut self, first: RowKey, created_at: Timestamp) -> Result<RowKey> {
+        let owner = first.owner;
+        let same_owner = self.last.filter(|last| last.owner == owner);
+        if let Some(last) = same_owner.filter(|last| last.position >= first.position) {
+            return Ok(RowKey::new(owner, conversations::position_after(last.position)?));
+        }
+        let stored = &self.view.tables.rows;
+        if same_owner.is_none() {
+            self.owner_is_new = !conversations::any(stored, owner)?;
+        }
+        match self.owner_is_new {
+            true => Ok(first),
+            false => {
+                Ok(RowKey::new(owner, conversations::free_position(stored, owner, created_at)?))
+            }
+        }
+    }
+
+    /// The number of the owner's next change.
+    fn next_change(&mut self, owner: UserId) -> Result<u64> {
+        let last = match self.last_changes.entry(owner) {
+            Entry::Occupied(last) => last.into_mut(),
+            Entry::Vacant(none) => {
+                none.insert(sequences::last_change(&self.view.tables.sequences, owner)?)
+            }
+        };
+        *last += 1;
+        Ok(*last)
+    }
+
+    fn write_chunks(&mut self, write: &WriteTransaction) -> Result<()> {
+        self.rows.write(&mut write.open_table(schema::CONVERSATIONS)?)?;
+        self.messages.write(&mut write.open_table(schema::MESSAGES)?)?;
+        self.changes.write(&mut write.open_table(schema::CHANGES)?)
+    }
+}
+
+const ENDS_EARLY: Damage = "a gathered row ends early";
+
+/// Records in key order, in one buffer.
+struct Chunk<K> {
+    bytes: Vec<u8>,
+    /// Each key with where its record ends; it begins where the one before ends.
+    ends: Vec<(K, usize)>,
+}
+
+impl<K> Default for Chunk<K> {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), ends: Vec::new() }
+    }
+}
+
+impl<K: FixedKey> Chunk<K> {
+    fn push(&mut self, key: K, write: impl FnOnce(&mut Vec<u8>)) {
+        write(&mut self.bytes);
+        self.ends.push((key, self.bytes.len()));
+    }
+
+    /// Inserts the records, and forgets them.
+    fn write(&mut self, table: &mut Table<'_, Stored<K>, &'static [u8]>) -> Result<()> {
+        let mut start = 0;
+        let records = self.ends.iter().map(|(key, end)| {
+            let record = &self.bytes[start..*end];
+            start = *end;
+            Ok((*key, record))
+        });
+        insert_sorted(table, records, |record| record)?;
+        self.bytes.clear();
+        self.ends.clear();
+        Ok(())
+    }
+}

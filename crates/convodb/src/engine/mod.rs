@@ -1,0 +1,11 @@
+//! The write engine: write queue, group commit, checkpoints, recovery and fault handling.
+
+pub(crate) mod admission;
+pub(crate) mod checkpoint;
+pub(crate) mod committer;
+pub(crate) mod recovery;
+pub(crate) mod redb_commit;
+pub(crate) mod store_file;
+pub(crate) mod supervisor;
+pub(crate) mod upgrade;
+pub(crate) mod write_queue;

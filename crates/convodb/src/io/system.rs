@@ -1,0 +1,138 @@
+//! The disk of the system.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::io::vfs::{Access, Disk, DiskFile};
+
+/// The disk of the system.
+#[derive(Debug)]
+pub(crate) struct SystemDisk;
+
+#[derive(Debug)]
+struct SystemFile(File);
+
+impl Disk for SystemDisk {
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        path.try_exists()
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.len())
+    }
+
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        fs::canonicalize(path)
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().read(true).write(access == Access::Write).open(path)?;
+        Ok(Box::new(SystemFile(file)))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(SystemFile(create_private(path)?)))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to)
+    }
+
+    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match fs::metadata(to) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            replaced => resemble(from, &replaced?)?,
+        }
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        fs::read_dir(directory)?.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        #[cfg(unix)]
+        File::open(directory)?.sync_all()?;
+        #[cfg(not(unix))]
+        let _ = directory;
+        Ok(())
+    }
+
+    fn room(&self, directory: &Path) -> io::Result<u64> {
+        #[cfg(unix)]
+        {
+            let told = rustix::fs::statvfs(directory)?;
+            Ok(told.f_bavail.saturating_mul(told.f_frsize))
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = directory;
+            Ok(u64::MAX)
+        }
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        getrandom::fill(bytes).map_err(io::Error::other)
+    }
+}
+
+/// Makes a new file, to read and write, for its owner alone: it holds phone numbers, histories and
+/// the store's secrets.
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// Gives the file at `path` the owner and the permissions of `other`, durably.
+fn resemble(path: &Path, other: &fs::Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{MetadataExt, chown};
+        let own = fs::metadata(path)?;
+        if (own.uid(), own.gid()) != (other.uid(), other.gid()) {
+            chown(path, Some(other.uid()), Some(other.gid()))?;
+        }
+    }
+    fs::set_permissions(path, other.permissions())?;
+    File::open(path)?.sync_all()
+}
+
+impl DiskFile for SystemFile {
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+
+    fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::read_at(&self.0, out, offset);
+        #[cfg(windows)]
+        return std::os::windows::fs::FileExt::seek_read(&self.0, out, offset);
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
+        #[cfg(unix)]
+        return std::os::unix::fs::FileExt::write_at(&self.0, bytes, offset);
+        #[cfg(windows)]
+        return std::os::windows::fs::FileExt::seek_write(&self.0, bytes, offset);
+    }
+
+    fn set_size(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn into_system(self: Box<Self>) -> Result<File, Box<dyn DiskFile>> {
+        Ok(self.0)
+    }
+}

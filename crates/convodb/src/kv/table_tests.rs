@@ -1,0 +1,143 @@
+//! A table and its tail are one ordered map, whatever is put, removed, stored and taken back.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use crate::encoding::key::NumberKey;
+use crate::kv::cursor::{Gap, Travel};
+use crate::kv::table::Layer;
+use crate::model::id::UserId;
+use crate::tables::schema::ASSISTANT_NUMBERS;
+use crate::tables::{Records, Tables};
+use crate::testing::RawStore;
+
+const OWNER: UserId = UserId::new(77);
+
+const fn key(number: u32) -> NumberKey {
+    NumberKey { owner: OWNER, number }
+}
+
+fn change(table: &mut Records<NumberKey>, map: &mut BTreeMap<u32, u8>, number: u32, to: u8) {
+    if to == 0 {
+        table.remove(key(number)).unwrap();
+        map.remove(&number);
+    } else {
+        table.put(key(number), &[to]);
+        map.insert(number, to);
+    }
+}
+
+fn all(table: &Records<NumberKey>) -> BTreeMap<u32, u8> {
+    let entries = table.range(key(0)..=key(u32::MAX)).unwrap().map(Result::unwrap);
+    entries.map(|(key, value)| (key.number, value.value()[0])).collect()
+}
+
+/// Every walk from every gap, and what lies behind it.
+fn check_walks(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
+    let numbers = |range: Vec<u32>, travel| match travel {
+        Travel::Up => range,
+        Travel::Down => range.into_iter().rev().collect(),
+    };
+    for number in 0..42 {
+        let below: Vec<u32> = map.range(..number).map(|(number, _)| *number).collect();
+        let above: Vec<u32> = map.range(number..).map(|(number, _)| *number).collect();
+        for travel in [Travel::Up, Travel::Down] {
+            let (ahead, behind) = match travel {
+                Travel::Up => (above.clone(), below.last()),
+                Travel::Down => (below.clone(), above.first()),
+            };
+            let gaps =
+                [Some(Gap::Before(key(number))), number.checked_sub(1).map(|n| Gap::After(key(n)))];
+            for gap in gaps.into_iter().flatten() {
+                let mut walk = table.walk(gap, travel).unwrap();
+                let found = walk.behind().unwrap().filter(|key| key.owner == OWNER);
+                assert_eq!(found.map(|key| key.number).as_ref(), behind);
+                let steps = std::iter::from_fn(|| walk.step().unwrap()).map(|(key, _)| key);
+                let seen: Vec<u32> =
+                    steps.filter(|key| key.owner == OWNER).map(|key| key.number).collect();
+                assert_eq!(seen, numbers(ahead.clone(), travel));
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Stored entries with any puts and removals above them are one ordered map.
+    #[test]
+    fn the_tail_and_what_is_stored_are_one_table(
+        stored in prop::collection::btree_map(0..40_u32, 1..9_u8, 0..40),
+        changes in prop::collection::vec((0..40_u32, 0..9_u8), 0..40),
+    ) {
+        let store = RawStore::new();
+        store.write(|write| {
+            let mut table = write.open_table(ASSISTANT_NUMBERS).unwrap();
+            for (number, value) in &stored {
+                table.insert(key(*number), [*value].as_slice()).unwrap();
+            }
+        });
+        let mut table = store.tables().assistant_numbers;
+        let mut map = stored.clone();
+        for (number, to) in changes {
+            change(&mut table, &mut map, number, to);
+        }
+        prop_assert_eq!(all(&table), map.clone());
+        check_walks(&table, &map);
+        for number in 0..41 {
+            let found = table.get(key(number)).unwrap().map(|value| value.value()[0]);
+            prop_assert_eq!(found, map.get(&number).copied());
+            let last = table.last(key(3)..=key(number.max(3))).unwrap().map(|(key, _)| key.number);
+            prop_assert_eq!(last, map.range(3..=number.max(3)).next_back().map(|(n, _)| *n));
+        }
+        store.write(|write| table.store(write).unwrap());
+        prop_assert_eq!(all(&store.tables().assistant_numbers), map);
+        table.undo();
+        prop_assert_eq!(all(&table), stored);
+    }
+}
+
+/// A checkpoint ends while a group is in hand: what was settled before it began is stored, and
+/// everything after stays in the tail, the group's own changes so that they can be taken back.
+#[test]
+fn a_group_in_hand_outlives_a_checkpoint() {
+    let store = RawStore::new();
+    let mut tables = store.tables();
+    let put = |tables: &mut Tables, number| tables.assistant_numbers.put(key(number), &[1]);
+    put(&mut tables, 1);
+    tables.settle();
+    tables.freeze();
+    let mut frozen = tables.clone();
+    put(&mut tables, 2);
+    tables.settle();
+    put(&mut tables, 3);
+    store.write(|write| frozen.store(write).unwrap());
+    tables.assistant_numbers.thaw(&store.read()).unwrap();
+
+    let numbers = |tables: &Tables| all(&tables.assistant_numbers).into_keys().collect::<Vec<_>>();
+    assert_eq!(numbers(&tables), [1, 2, 3]);
+    assert_eq!(numbers(&store.tables()), [1]);
+    tables.undo();
+    assert_eq!(numbers(&tables), [1, 2]);
+}
+
+#[test]
+fn what_a_group_put_is_replayed() {
+    let store = RawStore::new();
+    let mut tables = store.tables();
+    let mut map = BTreeMap::new();
+    for (number, to) in [(3, 1), (2, 2), (3, 4)] {
+        change(&mut tables.assistant_numbers, &mut map, number, to);
+    }
+    let mut bytes = Vec::new();
+    tables.encode(&mut bytes);
+    let mut replayed = store.tables();
+    replayed.replay(&bytes).unwrap();
+    assert_eq!(all(&replayed.assistant_numbers), map);
+    for cut in 0..bytes.len() {
+        assert!(store.tables().replay(&bytes[..cut]).is_none(), "cut at {cut}");
+    }
+    bytes.push(0);
+    assert!(store.tables().replay(&bytes).is_none());
+}

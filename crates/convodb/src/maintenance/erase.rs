@@ -1,0 +1,179 @@
+//! Erasing many conversations, or a user with everything: in writes of bounded size, so that other
+//! writers get their turn in between. Each write leaves the store whole; one that is broken off is
+//! gone on with by erasing again.
+//!
+//! Bytes of what was erased stay in the file, where nothing leads to them, until it is compacted
+//! (`compact.rs`).
+
+use std::ops::ControlFlow;
+
+use crate::encoding::key::DigestKey;
+use crate::error::{Error, Result};
+use crate::model::id::{ConversationId, UserId};
+use crate::query::list_spec::Order;
+use crate::query::request::ListRequest;
+use crate::store::Store;
+use crate::tables::{accounts, change_feed, conversations, sequences};
+use crate::transaction::Transaction;
+
+/// How many conversations go in one write.
+const BATCH: usize = 256;
+
+/// What was erased with a user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Erased {
+    /// Conversations, each with its messages.
+    pub conversations: u64,
+    /// Assistants.
+    pub assistants: u64,
+    /// Access tokens.
+    pub tokens: u64,
+}
+
+impl Store {
+    /// Deletes the user's conversations of a list, oldest first, with their messages, index entries
+    /// and counters, and tells how many they were. The request's filter and bounds count; its
+    /// order, page size and cursor do not. They are found through the filter's one index range.
+    ///
+    /// At most 256 go in one write. After each, `between` is told how many are gone so far; it may
+    /// take its time, so that others get theirs, or break off.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// use convodb::{Filter, ListRequest, Store};
+    /// # let store = Store::in_memory()?;
+    /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?.id;
+    /// let filter = Filter { customer_phone: Some("+4915112345678".parse()?), ..Filter::default() };
+    /// let request = ListRequest { filter, ..ListRequest::default() };
+    /// let erased = store.delete_all(user, &request, |_| ControlFlow::Continue(()))?;
+    /// assert_eq!(erased, 0);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`Store::write`], or a fault of the store. What earlier writes deleted is gone.
+    pub fn delete_all(
+        &self,
+        user: UserId,
+        request: &ListRequest,
+        mut between: impl FnMut(u64) -> ControlFlow<()>,
+    ) -> Result<u64> {
+        let request = ListRequest { order: Some(Order::Ascending), ..request.clone() };
+        let mut deleted = 0;
+        loop {
+            let rows = self.snapshot().rows(user, &request).take(BATCH);
+            let ids = rows.map(|row| Ok(row?.id)).collect::<Result<Vec<ConversationId>>>()?;
+            if ids.is_empty() {
+                return Ok(deleted);
+            }
+            let filter = request.filter.clone();
+            deleted += self.write(move |transaction| {
+                let mut deleted = 0;
+                for id in ids {
+                    // It may have been changed, or be gone, since it was listed.
+                    if transaction.get(user, id)?.is_some_and(|row| filter.admits(&row)) {
+                        transaction.delete(user, id)?;
+                        deleted += 1;
+                    }
+                }
+                Ok(deleted)
+            })?;
+            if between(deleted).is_break() {
+                return Ok(deleted);
+            }
+        }
+    }
+
+    /// Erases a user: tokens first, so that nobody acts as the user any more, then conversations,
+    /// as of [`Store::delete_all`], then assistants and the account. The user's number is not given
+    /// again. `between` is told how many conversations are gone so far.
+    ///
+    /// ```
+    /// # use convodb::Store;
+    /// # let store = Store::in_memory()?;
+    /// # let at = "2025-01-25".parse()?;
+    /// let user = store.create_user("Acme".parse()?, at)?.id;
+    /// let token = store.create_token(user, at)?;
+    /// assert_eq!(store.erase_user(user, |_| {})?.tokens, 1);
+    /// assert!(store.snapshot().user(user)?.is_none());
+    /// assert!(store.snapshot().authenticate(&token)?.is_none());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], or as of [`Store::delete_all`].
+    pub fn erase_user(&self, user: UserId, mut between: impl FnMut(u64)) -> Result<Erased> {
+        let mut erased = Erased { tokens: self.revoke_all_tokens(user)?, ..Erased::default() };
+        loop {
+            let before = erased.conversations;
+            erased.conversations += self.delete_all(user, &ListRequest::default(), |deleted| {
+                between(before + deleted);
+                ControlFlow::Continue(())
+            })?;
+            while self.write(move |transaction| transaction.remove_left_over(user))? {}
+            // A writer of this process may have added something meanwhile.
+            if let Some((assistants, tokens)) =
+                self.write(move |transaction| transaction.remove_user(user))?
+            {
+                erased.assistants = assistants;
+                erased.tokens += tokens;
+                return Ok(erased);
+            }
+        }
+    }
+
+    /// Takes all of the user's tokens back, and tells how many they were. Goes through the tokens of
+    /// all users once.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], or as of [`Store::write`].
+    pub fn revoke_all_tokens(&self, user: UserId) -> Result<u64> {
+        self.write(move |transaction| {
+            if transaction.tables.users.get(user)?.is_none() {
+                return Err(Error::UserNotFound);
+            }
+            transaction.remove_tokens(user)
+        })
+    }
+}
+
+impl Transaction<'_> {
+    fn remove_tokens(&mut self, user: UserId) -> Result<u64> {
+        let mut own: Vec<DigestKey> = Vec::new();
+        for entry in self.tables.tokens.iter()? {
+            let (key, _) = entry?;
+            if accounts::user_of_digest(&self.tables.tokens, key)? == Some(user) {
+                own.push(key);
+            }
+        }
+        own.iter().try_for_each(|key| self.tables.tokens.remove(*key))?;
+        Ok(own.len() as u64)
+    }
+
+    /// Removes some of what outlives the user's conversations, in any table, and tells whether there
+    /// was any. Where there are conversations, it is not left over.
+    fn remove_left_over(&mut self, user: UserId) -> Result<bool> {
+        if conversations::any(&self.tables.rows, user)? {
+            return Ok(false);
+        }
+        // Changes go oldest first, so that none is missing among those that are left.
+        let last = sequences::last_change(&self.tables.sequences, user)?;
+        let forgotten = change_feed::forget(self.tables, user, last, BATCH)?;
+        Ok(forgotten > 0 || self.tables.remove_owned(user, BATCH)? > 0)
+    }
+
+    /// Removes the account, and tells how many assistants and tokens went with it; none while the
+    /// user has conversations.
+    fn remove_user(&mut self, user: UserId) -> Result<Option<(u64, u64)>> {
+        if conversations::any(&self.tables.rows, user)? {
+            return Ok(None);
+        }
+        let account = accounts::user(&self.tables.users, user)?.ok_or(Error::UserNotFound)?;
+        let tokens = self.remove_tokens(user)?;
+        self.tables.remove_owned(user, usize::MAX)?;
+        let name = accounts::digest(account.name.as_str());
+        self.tables.user_names.remove(name)?;
+        let assistants = self.tables.remove_account(user)?;
+        Ok(Some((assistants as u64, tokens)))
+    }
+}

@@ -1,0 +1,8 @@
+//! Maintenance of a store: backup, restore, compaction, erasure, retention and disk usage.
+
+pub(crate) mod backup;
+pub(crate) mod compact;
+pub(crate) mod erase;
+pub(crate) mod expire;
+pub(crate) mod restore;
+pub(crate) mod usage;

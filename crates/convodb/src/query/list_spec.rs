@@ -1,0 +1,101 @@
+//! One list, resolved: which rows belong to it, between which positions, in which order. What a
+//! cursor continues and a page is read from.
+
+use std::ops::Range;
+
+use crate::encoding::index_term::Fingerprints;
+use crate::kv::cursor::Travel;
+use crate::model::channel::ChannelKind;
+use crate::model::position::Position;
+use crate::model::timestamp::Timestamp;
+
+/// The order of a list, by time of creation; conversations of one millisecond in order of arrival.
+///
+/// ```
+/// use convodb::{ListRequest, Order};
+/// let oldest_first = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Newest first, as in the documented API.
+    #[default]
+    Descending,
+    /// Oldest first.
+    Ascending,
+}
+
+/// Which way a page lies from its cursor, in the order of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Direction {
+    Next,
+    Prev,
+}
+
+impl Order {
+    /// The travel that a page in this direction takes: the one place where order and direction
+    /// meet.
+    pub(crate) const fn travel(self, direction: Direction) -> Travel {
+        match (self, direction) {
+            (Order::Descending, Direction::Next) | (Order::Ascending, Direction::Prev) => {
+                Travel::Down
+            }
+            (Order::Descending, Direction::Prev) | (Order::Ascending, Direction::Next) => {
+                Travel::Up
+            }
+        }
+    }
+}
+
+/// One list of an owner's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct List {
+    /// The type that is asked for, which the fingerprints hold too but do not tell.
+    pub(crate) kind: Option<ChannelKind>,
+    pub(crate) wanted: Fingerprints,
+    pub(crate) created_from: Option<Timestamp>,
+    pub(crate) created_to: Option<Timestamp>,
+    pub(crate) order: Order,
+}
+
+impl List {
+    /// The positions that the bounds leave: from the first of `created_from` to before the first
+    /// of `created_to`.
+    pub(crate) fn span(&self) -> Range<Position> {
+        let all = Position::from_bits(0)..Position::last_at(Timestamp::MAX).next();
+        let start = self.created_from.map_or(all.start, Position::first_at);
+        let end = self.created_to.map_or(all.end, Position::first_at);
+        start..end.max(start)
+    }
+
+    /// The gap before the first row in the order of the list.
+    pub(crate) fn front(&self) -> Position {
+        match self.order {
+            Order::Descending => self.span().end,
+            Order::Ascending => self.span().start,
+        }
+    }
+
+    /// The gap after the last row in the order of the list.
+    pub(crate) fn back(&self) -> Position {
+        match self.order {
+            Order::Descending => self.span().start,
+            Order::Ascending => self.span().end,
+        }
+    }
+
+    /// The gap directly before the row at `position` in the order of the list.
+    pub(crate) const fn gap_before(&self, position: Position) -> Position {
+        match self.order {
+            Order::Descending => position.next(),
+            Order::Ascending => position,
+        }
+    }
+
+    /// The gap directly after the row at `position` in the order of the list.
+    pub(crate) const fn gap_after(&self, position: Position) -> Position {
+        match self.order {
+            Order::Descending => position,
+            Order::Ascending => position.next(),
+        }
+    }
+}

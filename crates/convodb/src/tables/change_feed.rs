@@ -1,0 +1,163 @@
+//! The feed of changes: what happened to each owner's conversations, in the order in which it was
+//! committed. Numbers begin at 1 for each owner and have no gap; the oldest changes are forgotten
+//! after a time, and their numbers never given again.
+//!
+//! The engine reads no clock. A *mark* tells which change was the last one at some hour, so that
+//! what is older than a time can be told without a time in each change.
+
+use std::ops::RangeInclusive;
+
+use uuid::Uuid;
+
+use crate::encoding::key::{ChangeKey, NumberKey, RowKey};
+use crate::encoding::record::{ChangeV1, append_small, decode_small, encode_small};
+use crate::error::{Error, Result};
+use crate::model::change::ChangeKind;
+use crate::model::id::{ConversationId, UserId};
+use crate::model::position::Position;
+use crate::model::timestamp::Timestamp;
+use crate::tables::schema::names;
+use crate::tables::sequences;
+use crate::tables::{Records, Tables};
+
+const MILLIS_PER_HOUR: u64 = 3_600_000;
+
+/// A change as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Noted {
+    pub(crate) kind: ChangeKind,
+    pub(crate) id: ConversationId,
+    /// Where the conversation stood. Another one may stand there now.
+    pub(crate) row: RowKey,
+}
+
+impl Noted {
+    fn stored(self) -> ChangeV1 {
+        ChangeV1 {
+            kind: match self.kind {
+                ChangeKind::Created => 1,
+                ChangeKind::Updated => 2,
+                ChangeKind::Deleted => 3,
+            },
+            conversation: *self.id.uuid().as_bytes(),
+            position: self.row.position.bits(),
+        }
+    }
+}
+
+/// The change of a record, its checksum verified.
+pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<Noted> {
+    let damaged = |what| Error::Corrupted { table: names::CHANGES, what };
+    let change: ChangeV1 = decode_small(&key, record).map_err(damaged)?;
+    Ok(Noted {
+        kind: match change.kind {
+            1 => ChangeKind::Created,
+            2 => ChangeKind::Updated,
+            3 => ChangeKind::Deleted,
+            _ => return Err(damaged("a change is of no known kind")),
+        },
+        id: ConversationId::new(Uuid::from_bytes(change.conversation)),
+        row: RowKey::new(key.owner, Position::from_bits(change.position)),
+    })
+}
+
+/// Notes what happened to a row. One descent and a write of the change and of its number.
+pub(crate) fn note(
+    tables: &mut Tables,
+    kind: ChangeKind,
+    row: RowKey,
+    id: ConversationId,
+) -> Result<()> {
+    let number = sequences::last_change(&tables.sequences, row.owner)? + 1;
+    let key = ChangeKey { owner: row.owner, number };
+    tables.changes.put(key, &encode_small(&key, Noted { kind, id, row }.stored()));
+    sequences::put_last_change(tables, row.owner, number);
+    Ok(())
+}
+
+/// Appends the record of the change `key`: a row that a bulk load creates.
+pub(crate) fn append_created(key: ChangeKey, row: RowKey, id: ConversationId, out: &mut Vec<u8>) {
+    append_small(&key, Noted { kind: ChangeKind::Created, id, row }.stored(), out);
+}
+
+/// The changes after `number`, in order. One descent, then a step each.
+pub(crate) fn after(
+    changes: &Records<ChangeKey>,
+    owner: UserId,
+    number: u64,
+) -> Result<impl Iterator<Item = Result<(u64, Noted)>>> {
+    Ok(changes.range(all_after(owner, number))?.map(|entry| {
+        let (key, record) = entry?;
+        Ok((key.number, decode(key, record.value())?))
+    }))
+}
+
+fn all_after(owner: UserId, number: u64) -> RangeInclusive<ChangeKey> {
+    let first = ChangeKey { owner, number: number.saturating_add(1) };
+    first..=ChangeKey { owner, number: u64::MAX }
+}
+
+/// The hour that an instant is in, counted from 1970-01-01.
+fn hour(at: Timestamp) -> u32 {
+    u32::try_from(at.millis() / MILLIS_PER_HOUR).unwrap_or(u32::MAX)
+}
+
+/// Marks which change of the owner's is the last one at `now`, if there were any since the last
+/// mark. Changes until the end of that hour are told by the next one.
+pub(crate) fn mark(tables: &mut Tables, owner: UserId, now: Timestamp) -> Result<()> {
+    let last = sequences::last_change(&tables.sequences, owner)?;
+    let newest = tables.change_marks.last(all_marks(owner, u32::MAX))?;
+    let marked = newest.map(|(_, stored)| sequences::number(stored.value(), names::CHANGE_MARKS));
+    if marked.transpose()?.unwrap_or(0) < last {
+        let key = NumberKey { owner, number: hour(now) };
+        tables.change_marks.put(key, &last.to_be_bytes());
+    }
+    Ok(())
+}
+
+fn all_marks(owner: UserId, until: u32) -> RangeInclusive<NumberKey> {
+    NumberKey { owner, number: 0 }..=NumberKey { owner, number: until }
+}
+
+/// The last of the owner's changes that is surely older than `before`; 0 where none is.
+pub(crate) fn last_before(tables: &Tables, owner: UserId, before: Timestamp) -> Result<u64> {
+    // The hour of a mark may have gone on after it.
+    let Some(until) = hour(before).checked_sub(1) else { return Ok(0) };
+    let newest = tables.change_marks.last(all_marks(owner, until))?;
+    let marked = newest.map(|(_, stored)| sequences::number(stored.value(), names::CHANGE_MARKS));
+    Ok(marked.transpose()?.unwrap_or(0))
+}
+
+/// Forgets the owner's changes up to number `until`, the oldest first and at most `limit` of them,
+/// and the marks that tell of nothing else. Tells how many there were.
+pub(crate) fn forget(
+    tables: &mut Tables,
+    owner: UserId,
+    until: u64,
+    limit: usize,
+) -> Result<usize> {
+    let forgotten = sequences::last_forgotten(&tables.sequences, owner)?;
+    if until <= forgotten {
+        return Ok(0);
+    }
+    let until = until.min(forgotten.saturating_add(limit as u64));
+    let old = ChangeKey { owner, number: 0 }..=ChangeKey { owner, number: until };
+    let old: Vec<ChangeKey> =
+        tables.changes.range(old)?.map(|entry| entry.map(|(key, _)| key)).collect::<Result<_>>()?;
+    for key in &old {
+        tables.changes.remove(*key)?;
+    }
+    let mut useless = Vec::new();
+    for entry in tables.change_marks.range(all_marks(owner, u32::MAX))? {
+        let (key, stored) = entry?;
+        if sequences::number(stored.value(), names::CHANGE_MARKS)? > until {
+            break;
+        }
+        useless.push(key);
+    }
+    for key in useless {
+        tables.change_marks.remove(key)?;
+    }
+    sequences::put_last_forgotten(tables, owner, until);
+    Ok(old.len())
+}

@@ -1,0 +1,198 @@
+//! Counters by owner, span, assistant and type, kept in the same transaction as the rows that they
+//! count, so that volumes, trends and bills are short ranges and never a scan of conversations. A
+//! conversation counts once in each grain of [`Grain::ALL`].
+
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
+use crate::encoding::key::{RowKey, TotalKey, kind_number};
+use crate::encoding::record::{TotalV1, decode_small, encode_small};
+use crate::encoding::time_bucket::Grain;
+use crate::error::{Error, Result};
+use crate::model::conversation::ConversationRef;
+use crate::tables::schema::names;
+use crate::tables::{Records, Tables};
+
+impl TotalV1 {
+    /// What one conversation counts for.
+    pub(crate) fn of(conversation: &ConversationRef<'_>) -> Self {
+        Self {
+            conversations: 1,
+            messages: i64::from(conversation.message_count),
+            cost_nanos: i128::from(conversation.total_cost.nanos()),
+        }
+    }
+
+    /// Adds `sign` times `other`; `None` where the sum leaves the range.
+    pub(crate) fn add(&mut self, other: &TotalV1, sign: i64) -> Option<()> {
+        let conversations = other.conversations.checked_mul(sign)?;
+        let messages = other.messages.checked_mul(sign)?;
+        self.conversations = self.conversations.checked_add(conversations)?;
+        self.messages = self.messages.checked_add(messages)?;
+        self.cost_nanos = self.cost_nanos.checked_add(other.cost_nanos * i128::from(sign))?;
+        Some(())
+    }
+}
+
+/// The counters that a conversation counts in, one of each grain.
+pub(crate) fn keys(
+    row: RowKey,
+    conversation: &ConversationRef<'_>,
+) -> [TotalKey; Grain::ALL.len()] {
+    let kind = u32::from(kind_number(conversation.channel.kind()));
+    let day = conversation.created_at.day();
+    Grain::ALL.map(|grain| TotalKey {
+        owner: row.owner,
+        span: grain.of(day),
+        assistant: assistant_of(grain, conversation.assistant.uuid()),
+        kind,
+    })
+}
+
+/// The coarser counters that a day's counter counts in; none for one that is of no day.
+pub(crate) fn coarser(of_day: TotalKey) -> Option<[TotalKey; 2]> {
+    (of_day.span.grain()? == Grain::Day).then(|| {
+        [Grain::DayOfAll, Grain::Month].map(|grain| TotalKey {
+            span: grain.of(of_day.span.start()),
+            assistant: assistant_of(grain, of_day.assistant),
+            ..of_day
+        })
+    })
+}
+
+/// Whom a counter of this grain is for, in its key.
+pub(crate) const fn assistant_of(grain: Grain, assistant: Uuid) -> Uuid {
+    match grain {
+        Grain::Day | Grain::Month => assistant,
+        Grain::DayOfAll => Uuid::nil(),
+    }
+}
+
+/// The counter of a record.
+pub(crate) fn decode(key: TotalKey, record: &[u8]) -> Result<TotalV1> {
+    decode_small(&key, record).map_err(|what| Error::Corrupted { table: names::TOTALS, what })
+}
+
+/// Takes the counters from `old` to `new`: see [`crate::tables::indexes::apply`]. A read and a write
+/// of each counter that changes; one of nothing is removed.
+pub(crate) fn apply(
+    tables: &mut Tables,
+    row: RowKey,
+    old: Option<&ConversationRef<'_>>,
+    new: Option<&ConversationRef<'_>>,
+) -> Result<()> {
+    let counted = |conversation| (keys(row, conversation), TotalV1::of(conversation));
+    let (old, new) = (old.map(counted), new.map(counted));
+    for grain in 0..Grain::ALL.len() {
+        let minus = old.map(|(keys, count)| (keys[grain], (count, -1)));
+        let plus = new.map(|(keys, count)| (keys[grain], (count, 1)));
+        match (minus, plus) {
+            (Some((from, minus)), Some((to, plus))) if from == to => {
+                change_one(&mut tables.totals, to, &[minus, plus])?;
+            }
+            (minus, plus) => {
+                for (key, change) in minus.into_iter().chain(plus) {
+                    change_one(&mut tables.totals, key, &[change])?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn change_one(
+    totals: &mut Records<TotalKey>,
+    key: TotalKey,
+    changes: &[(TotalV1, i64)],
+) -> Result<()> {
+    let stored = read(totals, key)?;
+    let mut total = stored;
+    for (change, sign) in changes {
+        total.add(change, *sign).ok_or_else(out_of_range)?;
+    }
+    if total == TotalV1::default() {
+        totals.remove(key)?;
+    } else if total != stored {
+        totals.put(key, &encode_small(&key, total));
+    }
+    Ok(())
+}
+
+/// A counter as it is stored; zeros where there is none.
+fn read(totals: &Records<TotalKey>, key: TotalKey) -> Result<TotalV1> {
+    let stored = totals.get(key)?.map(|record| decode(key, record.value()));
+    Ok(stored.transpose()?.unwrap_or_default())
+}
+
+/// What a bulk load adds to counters: one sum for each.
+#[derive(Default)]
+pub(crate) struct Sums(BTreeMap<TotalKey, TotalV1>);
+
+impl Sums {
+    /// Counts a new row.
+    pub(crate) fn add(&mut self, row: RowKey, new: &ConversationRef<'_>) -> Result<()> {
+        let count = TotalV1::of(new);
+        keys(row, new).into_iter().try_for_each(|key| self.count(key, &count))
+    }
+
+    /// Adds to the sum of one counter.
+    pub(crate) fn count(&mut self, key: TotalKey, count: &TotalV1) -> Result<()> {
+        self.0.entry(key).or_default().add(count, 1).ok_or_else(out_of_range)
+    }
+
+    /// What the counters become, in key order.
+    pub(crate) fn on_top_of(
+        self,
+        totals: &Records<TotalKey>,
+    ) -> impl Iterator<Item = Result<(TotalKey, Vec<u8>)>> {
+        self.0.into_iter().map(|(key, sum)| {
+            let mut total = read(totals, key)?;
+            total.add(&sum, 1).ok_or_else(out_of_range)?;
+            Ok((key, encode_small(&key, total)))
+        })
+    }
+}
+
+fn out_of_range() -> Error {
+    Error::Corrupted { table: names::TOTALS, what: "a counter leaves its range" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::time_bucket::Span;
+    use crate::kv::table::Layer;
+    use crate::model::channel::Channel;
+    use crate::model::position::Position;
+    use crate::testing::{RawStore, id, whatsapp_row};
+    use crate::transaction::Transaction;
+
+    #[test]
+    fn the_coarser_counters_of_a_day_are_those_that_its_rows_count_in() {
+        let row = whatsapp_row(1, "+2");
+        let place = RowKey::new(RawStore::new().user, Position::from_bits(1));
+        let [day, coarse @ ..] = keys(place, &row.borrowed());
+        assert_eq!(coarser(day), Some(coarse));
+        assert_eq!(coarse.map(coarser), [None, None]);
+        assert_eq!(coarser(TotalKey { span: Span::from_bits(u32::MAX), ..day }), None);
+    }
+
+    /// A row that moves is taken from each counter that it was in; one that stays where it is
+    /// changes each of its counters once, and removes none.
+    #[test]
+    fn a_changed_row_takes_its_counts_along() {
+        let store = RawStore::with_rows();
+        let user = store.user;
+        store.transact(|transaction| {
+            transaction.update(user, id(1), |row| row.channel = Channel::Widget)
+        });
+        assert!(store.audit().is_clean());
+
+        let mut tables = store.tables();
+        let mut transaction = Transaction::new(&mut tables, &store.fingerprinter);
+        transaction.update(user, id(3), |row| row.message_count += 1).unwrap();
+        let weight = tables.totals.weigh();
+        assert_eq!((weight.changes, weight.removals), (Grain::ALL.len(), 0));
+    }
+}

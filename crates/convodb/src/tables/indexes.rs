@@ -1,0 +1,122 @@
+//! The five index tables: which entries a row has, and the one way they change.
+//!
+//! A filter's fields, once implied ones are dropped, form one of eleven shapes (and the empty one,
+//! which is the rows themselves). Each shape lives in the table of its leading field:
+//!
+//! | table | shapes | T type, A assistant |
+//! |---|---|---|
+//! | `index_type` | T | S sender, C customer |
+//! | `index_assistant` | A, TA | E external identifier |
+//! | `index_sender` | S, SA | |
+//! | `index_customer` | C, CA, CS, CSA | |
+//! | `index_external` | E, EA | |
+//!
+//! A row has an entry for each shape whose fields it all has: 3 (test, widget), 5 (api with an
+//! identifier) or 9 (whatsapp with both phones). Every list a filter can ask for is then one range.
+
+use crate::encoding::index_term::{Field, Fingerprints, Shape};
+use crate::encoding::key::{IndexKey, RowKey};
+use crate::error::Result;
+use crate::tables::Tables;
+
+/// The shapes that have entries.
+pub(crate) const LATTICE: [Shape; 11] = [
+    Shape::of(&[Field::Kind]),
+    Shape::of(&[Field::Assistant]),
+    Shape::of(&[Field::Assistant, Field::Kind]),
+    Shape::of(&[Field::Sender]),
+    Shape::of(&[Field::Sender, Field::Assistant]),
+    Shape::of(&[Field::Customer]),
+    Shape::of(&[Field::Customer, Field::Assistant]),
+    Shape::of(&[Field::Customer, Field::Sender]),
+    Shape::of(&[Field::Customer, Field::Sender, Field::Assistant]),
+    Shape::of(&[Field::External]),
+    Shape::of(&[Field::External, Field::Assistant]),
+];
+
+/// The entries of the row `key`, each with the field that names its table.
+pub(crate) fn entries(
+    key: RowKey,
+    row: &Fingerprints,
+) -> impl Iterator<Item = (Field, IndexKey)> + '_ {
+    LATTICE.into_iter().filter(|shape| shape.is_subset_of(row.shape())).filter_map(move |shape| {
+        let (leading, term) = row.term(shape)?;
+        Some((leading, IndexKey { owner: key.owner, term, position: key.position }))
+    })
+}
+
+/// Takes the row's entries from those of `old` to those of `new`: an insert is (none, new), an
+/// update (old, new), a delete (old, none). Entries of both stay untouched.
+pub(crate) fn apply(
+    tables: &mut Tables,
+    key: RowKey,
+    old: Option<&Fingerprints>,
+    new: Option<&Fingerprints>,
+) -> Result<()> {
+    let has = |row: Option<&Fingerprints>, entry: &(Field, IndexKey)| {
+        row.is_some_and(|row| entries(key, row).any(|other| other == *entry))
+    };
+    for (leading, entry) in old.into_iter().flat_map(|row| entries(key, row)) {
+        if !has(new, &(leading, entry)) {
+            tables.index_mut(leading).remove(entry)?;
+        }
+    }
+    for (leading, entry) in new.into_iter().flat_map(|row| entries(key, row)) {
+        if !has(old, &(leading, entry)) {
+            tables.index_mut(leading).put(entry, ());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::index_term::Fingerprint;
+    use crate::kv::table::Weight;
+    use crate::model::id::UserId;
+    use crate::model::position::Position;
+    use crate::testing::RawStore;
+
+    fn row(fields: &[Field]) -> Fingerprints {
+        let mut row = Fingerprints::default();
+        for field in fields {
+            row.set(*field, Fingerprint::from_bits(field.name().len() as u64));
+        }
+        row
+    }
+
+    fn key() -> RowKey {
+        RowKey::new(UserId::new(1), Position::from_bits(9))
+    }
+
+    #[test]
+    fn a_row_has_the_entries_of_its_fields() {
+        use Field::{Assistant, Customer, External, Kind, Sender};
+        let count = |fields: &[Field]| entries(key(), &row(fields)).count();
+        assert_eq!(count(&[Kind, Assistant]), 3);
+        assert_eq!(count(&[Kind, Assistant, External]), 5);
+        assert_eq!(count(&[Kind, Assistant, Sender]), 5);
+        assert_eq!(count(&[Kind, Assistant, Customer]), 5);
+        assert_eq!(count(&[Kind, Assistant, Sender, Customer]), 9);
+    }
+
+    #[test]
+    fn an_update_touches_only_what_differs() {
+        let old = row(&[Field::Kind, Field::Assistant, Field::External]);
+        let mut new = old;
+        let mut tables = RawStore::new().tables();
+        let changes = |tables: &mut Tables, old: Option<&_>, new: Option<&_>| {
+            tables.settle();
+            apply(tables, key(), old, new).unwrap();
+            let Weight { changes, removals, .. } = tables.weigh();
+            (changes, removals)
+        };
+        assert_eq!(changes(&mut tables, None, Some(&old)), (5, 0));
+        assert_eq!(changes(&mut tables, Some(&old), Some(&new)), (0, 0));
+        new.set(Field::External, Fingerprint::from_bits(77));
+        let e_and_ea_of_both = (4, 2);
+        assert_eq!(changes(&mut tables, Some(&old), Some(&new)), e_and_ea_of_both);
+        assert_eq!(changes(&mut tables, Some(&new), None), (5, 5));
+    }
+}

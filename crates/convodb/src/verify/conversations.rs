@@ -1,0 +1,240 @@
+//! The audit: each row has exactly its entries, each entry, id and message has its row, counters
+//! add up, no change is missing in a feed, and whatever is found by walking a table is also found by looking it up. Memory: the
+//! counters of the store, once.
+
+use std::collections::BTreeMap;
+
+use crate::encoding::index_term::{Field, Fingerprinter};
+use crate::encoding::key::{RowKey, TotalKey};
+use crate::encoding::record::TotalV1;
+use crate::error::{Error, Result};
+use crate::model::conversation::{Conversation, ConversationRef};
+use crate::model::id::UserId;
+use crate::model::position::Position;
+use crate::tables::Tables;
+use crate::tables::schema::{self, names};
+use crate::tables::{accounts, conversations, counters, indexes, messages};
+use crate::verify;
+use crate::verify::report::Audit;
+
+/// An audit in progress.
+struct Auditor<'a, P> {
+    tables: &'a Tables,
+    fingerprinter: &'a Fingerprinter,
+    audit: Audit,
+    expected: BTreeMap<TotalKey, TotalV1>,
+    progress: P,
+    done: u64,
+    of: u64,
+}
+
+/// Audits a committed state. `progress` is told about how many of how many entries are checked.
+pub(crate) fn verify(
+    tables: &Tables,
+    fingerprinter: &Fingerprinter,
+    progress: impl FnMut(u64, u64),
+) -> Result<Audit> {
+    let mut of = tables.rows.estimate()? + tables.ids.estimate()? + tables.messages.estimate()?;
+    of += tables.changes.estimate()? + tables.answers.estimate()?;
+    for leading in Field::ALL {
+        of += tables.index(leading).estimate()?;
+    }
+    let mut auditor = Auditor {
+        tables,
+        fingerprinter,
+        audit: Audit::default(),
+        expected: BTreeMap::new(),
+        progress,
+        done: 0,
+        of,
+    };
+    auditor.check_rows()?;
+    auditor.check_ids()?;
+    for leading in Field::ALL {
+        auditor.check_index(leading)?;
+    }
+    auditor.check_messages()?;
+    auditor.check_totals()?;
+    auditor.check_feed()?;
+    verify::accounts::verify(tables, &mut auditor.audit)?;
+    (auditor.progress)(of, of);
+    Ok(auditor.audit)
+}
+
+impl<P: FnMut(u64, u64)> Auditor<'_, P> {
+    fn tick(&mut self) {
+        if self.done.is_multiple_of(4096) {
+            (self.progress)(self.done, self.of);
+        }
+        self.done += 1;
+    }
+
+    /// Each row decodes.
+    fn check_rows(&mut self) -> Result<()> {
+        let mut owner_exists = (UserId::new(0), false);
+        for entry in self.tables.rows.iter()? {
+            let (key, record) = entry?;
+            self.tick();
+            self.audit.conversations += 1;
+            if owner_exists.0 != key.owner {
+                owner_exists = (key.owner, self.tables.users.get(key.owner)?.is_some());
+                if !owner_exists.1 {
+                    self.audit.fault(
+                        names::CONVERSATIONS,
+                        "a row's owner does not exist",
+                        key.owner,
+                    );
+                }
+            }
+            match conversations::decode(key, record.value()) {
+                Ok(row) => self.check_row(key, &row)?,
+                Err(_) => self.audit.fault(names::CONVERSATIONS, "a record is damaged", key.owner),
+            }
+        }
+        Ok(())
+    }
+
+    /// A row is found, has its id, its assistant and its entries, and counts.
+    fn check_row(&mut self, key: RowKey, row: &ConversationRef<'_>) -> Result<()> {
+        let (tables, owner) = (self.tables, key.owner);
+        if tables.rows.get(key)?.is_none() {
+            self.audit.fault(names::CONVERSATIONS, "a row is not found by its key", owner);
+        }
+        let position = conversations::find(&tables.ids, owner, row.id);
+        if self.audit.found(position, owner)? != Some(key.position) {
+            self.audit.fault(names::CONVERSATION_IDS, "a row's id does not lead to it", owner);
+        }
+        if !accounts::has_assistant(&tables.assistants, owner, row.assistant)? {
+            self.audit.fault(names::CONVERSATIONS, "a row's assistant does not exist", owner);
+        }
+        if messages::last_number(&tables.messages, key)? > row.message_count {
+            self.audit.fault(names::CONVERSATIONS, "a row counts too few messages", owner);
+        }
+        let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
+        for (leading, entry) in indexes::entries(key, &fingerprints) {
+            if tables.index(leading).get(entry)?.is_none() {
+                let table = schema::INDEX_NAMES[leading as usize];
+                self.audit.fault(table, "a row's entry is missing", owner);
+            }
+        }
+        for counted in counters::keys(key, row) {
+            let counter = self.expected.entry(counted).or_default();
+            if counter.add(&TotalV1::of(row), 1).is_none() {
+                self.audit.fault(names::TOTALS, "a sum leaves its range", owner);
+            }
+        }
+        Ok(())
+    }
+
+    /// Each id leads to a row of that id.
+    fn check_ids(&mut self) -> Result<()> {
+        for entry in self.tables.ids.iter()? {
+            let (key, position) = entry?;
+            self.tick();
+            let row = match position.value().try_into() {
+                Ok(bits) => {
+                    let position = Position::from_bits(u64::from_be_bytes(bits));
+                    self.row(RowKey::new(key.owner, position))?
+                }
+                Err(_) => None,
+            };
+            if row.is_none_or(|row| row.id.uuid() != key.uuid) {
+                let what = "an id leads to no row of it";
+                self.audit.fault(names::CONVERSATION_IDS, what, key.owner);
+            }
+        }
+        Ok(())
+    }
+
+    /// Each entry is one that its row has.
+    fn check_index(&mut self, leading: Field) -> Result<()> {
+        let table = schema::INDEX_NAMES[leading as usize];
+        for entry in self.tables.index(leading).iter()? {
+            let (key, _) = entry?;
+            self.tick();
+            self.audit.entries += 1;
+            let row_key = RowKey::new(key.owner, key.position);
+            let Some(row) = self.row(row_key)? else {
+                self.audit.fault(table, "an entry leads to no row", key.owner);
+                continue;
+            };
+            let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
+            let belongs = indexes::entries(row_key, &fingerprints).any(|own| own == (leading, key));
+            if !belongs {
+                self.audit.fault(table, "an entry is not one that its row has", key.owner);
+            }
+        }
+        Ok(())
+    }
+
+    /// Each message decodes, is found and belongs to a row, and the numbers of a row have no gap.
+    fn check_messages(&mut self) -> Result<()> {
+        let mut before: Option<(RowKey, u32)> = None;
+        for entry in self.tables.messages.iter()? {
+            let (key, record) = entry?;
+            self.tick();
+            self.audit.messages += 1;
+            let mut fault = |what| self.audit.fault(names::MESSAGES, what, key.owner);
+            if messages::decode(key, record.value()).is_err() {
+                fault("a record is damaged");
+            }
+            if self.tables.messages.get(key)?.is_none() {
+                fault("a message is not found by its key");
+            }
+            let expected = match before {
+                Some((row, number)) if row == key.row() => number.wrapping_add(1),
+                _ => {
+                    if self.tables.rows.get(key.row())?.is_none() {
+                        fault("a message has no row");
+                    }
+                    1
+                }
+            };
+            if key.number != expected {
+                fault("a message is missing");
+            }
+            before = Some((key.row(), key.number));
+        }
+        Ok(())
+    }
+
+    /// The counters are those of the rows.
+    fn check_totals(&mut self) -> Result<()> {
+        for entry in self.tables.totals.iter()? {
+            let (key, record) = entry?;
+            self.audit.counters += 1;
+            let mut fault = |what| self.audit.fault(names::TOTALS, what, key.owner);
+            match (counters::decode(key, record.value()), self.expected.remove(&key)) {
+                (Err(_), _) => fault("a record is damaged"),
+                (Ok(_), None) => fault("a counter has no rows"),
+                (Ok(stored), Some(counted)) if stored != counted => fault("a counter is wrong"),
+                (Ok(_), Some(_)) => {}
+            }
+            if self.tables.totals.get(key)?.is_none() {
+                fault("a counter is not found by its key");
+            }
+        }
+        for key in std::mem::take(&mut self.expected).into_keys() {
+            self.audit.fault(names::TOTALS, "a counter is missing", key.owner);
+        }
+        Ok(())
+    }
+
+    fn check_feed(&mut self) -> Result<()> {
+        let Self { tables, audit, progress, done, of, .. } = self;
+        verify::change_feed::verify(tables, audit, || {
+            *done += 1;
+            if done.is_multiple_of(4096) {
+                progress(*done, *of);
+            }
+        })
+    }
+
+    /// The row of a key, if it is there and whole.
+    fn row(&self, key: RowKey) -> Result<Option<Conversation>, Error> {
+        let found = self.tables.rows.get(key)?;
+        Ok(found.and_then(|record| {
+            conversations::decode(key, record.value()).ok().map(|row| row.owned())
+        }))
+    }
+}
