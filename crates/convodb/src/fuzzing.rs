@@ -11,20 +11,20 @@ use redb::ReadableDatabase;
 
 use crate::encoding::index_term::Fingerprinter;
 use crate::encoding::key::{
-    ArrivalKey, ChangeKey, DigestKey, FixedKey, IdArrivalKey, IndexKey, MessageKey, NumberKey,
-    RowKey, TotalKey, UuidKey,
+    ArrivalKey, ChangeKey, CounterKey, DigestKey, FixedKey, IdArrivalKey, IndexKey, MessageKey,
+    NumberKey, RowKey, UuidKey,
 };
-use crate::encoding::record::{self, AccountV1, AnswerV1, Body, ChangeV1, TotalV1};
+use crate::encoding::record::{self, AccountV1, AnswerV1, Body, ChangeV1, CounterV1};
 use crate::encoding::row::encode_conversation;
 use crate::encoding::token::Sealer;
 use crate::engine::store_file;
-use crate::io::system::SystemDisk;
+use crate::io::system::SystemVfs;
 use crate::kv::redb_key::compare_words;
 use crate::model::id::UserId;
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::PageCursor;
 use crate::tables::Tables;
-use crate::wal::{self, Log};
+use crate::wal::{self, Wal};
 
 const OWNER: UserId = UserId::new(5);
 const LOG_SEED: u64 = 77;
@@ -61,7 +61,7 @@ pub fn keys(a: &[u8], b: &[u8]) {
     check_keys::<NumberKey>(a, b);
     check_keys::<IndexKey>(a, b);
     check_keys::<MessageKey>(a, b);
-    check_keys::<TotalKey>(a, b);
+    check_keys::<CounterKey>(a, b);
     check_keys::<ChangeKey>(a, b);
     check_keys::<ArrivalKey>(a, b);
     check_keys::<IdArrivalKey>(a, b);
@@ -101,8 +101,8 @@ pub fn records(bytes: &[u8]) {
     }
     let account = sealed_by(&OWNER, body);
     let _ = record::decode_small::<UserId, AccountV1<'_>>(&OWNER, &account);
-    let total = TotalKey::decode(bytes);
-    let _ = record::decode_small::<TotalKey, TotalV1>(&total, &sealed_by(&total, body));
+    let total = CounterKey::decode(bytes);
+    let _ = record::decode_small::<CounterKey, CounterV1>(&total, &sealed_by(&total, body));
     let change = ChangeKey::decode(bytes);
     let _ = record::decode_small::<ChangeKey, ChangeV1>(&change, &sealed_by(&change, body));
     let answer = sealed_by(&OWNER, body);
@@ -133,24 +133,24 @@ impl Replayed {
         let mut tables = self.0.clone();
         fs::write(store.with_extension("x-log.00000000000000000001"), segment).unwrap();
         let store = store.with_extension("x");
-        let _ = wal::read(&SystemDisk, &store, LOG_SEED, 0, |bytes| tables.replay(bytes));
+        let _ = wal::replay(&SystemVfs, &store, LOG_SEED, 0, |bytes| tables.replay(bytes));
     }
 
     /// Groups of these bytes come back from the log as they were put, and are taken or refused.
     pub fn groups(&self, store: &Path, groups: &[&[u8]]) {
         let mut tables = self.0.clone();
-        let mut log = Log::new(Arc::new(SystemDisk), store.to_owned(), LOG_SEED);
+        let mut log = Wal::new(Arc::new(SystemVfs), store.to_owned(), LOG_SEED);
         for (number, group) in (1..).zip(groups) {
             log.append(number, |out| out.extend_from_slice(group)).unwrap();
         }
-        log.cut();
+        log.end_segment();
         let mut seen = 0;
-        let read = wal::read(&SystemDisk, store, LOG_SEED, 0, |bytes| {
+        let read = wal::replay(&SystemVfs, store, LOG_SEED, 0, |bytes| {
             assert_eq!(bytes, groups[seen]);
             seen += 1;
             Some(())
         });
         assert_eq!(usize::try_from(read.unwrap()).unwrap(), groups.len());
-        let _ = wal::read(&SystemDisk, store, LOG_SEED, 0, |bytes| tables.replay(bytes));
+        let _ = wal::replay(&SystemVfs, store, LOG_SEED, 0, |bytes| tables.replay(bytes));
     }
 }

@@ -130,7 +130,7 @@ pub use crate::model::cost::{Cost, CostSum};
 pub use crate::model::id::{
     AssistantId, AssistantKind, ConversationId, ConversationKind, Id, IdKind, UserId,
 };
-pub use crate::model::inline_str::Printed;
+pub use crate::model::inline_str::InlineStr;
 pub use crate::model::message::{Message, Role};
 pub use crate::model::text::{
     ExternalIdentifier, ExternalIdentifierKind, IdempotencyKey, IdempotencyKeyKind, Name, NameKind,
@@ -157,7 +157,7 @@ pub use crate::verify::report::{Audit, Fault};
 /// the promise of this crate.
 #[doc(hidden)]
 pub mod simulation {
-    pub use crate::io::vfs::{Access, Disk, DiskFile};
+    pub use crate::io::vfs::{Access, Vfs, VfsFile};
     pub use crate::maintenance::compact::compact_on;
     pub use crate::maintenance::restore::restore_on;
 }

@@ -1,7 +1,7 @@
 //! What a store counts of its own work, in atomic words: some nanoseconds each time, and no lock but
 //! where a new state is shown to readers, and the last of its snapshots is dropped.
 //!
-//! Times are of how long the store's own work took, and of how long a state is held. No data depends
+//! LatencyHistogram are of how long the store's own work took, and of how long a state is held. No data depends
 //! on them.
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ pub struct Counters {
     /// What carried writes into the tables, and synced them.
     pub checkpoints: Histogram,
     /// Bytes that were put since the last checkpoint began, and are held in memory until then.
-    pub tail_bytes: usize,
+    pub memtable_bytes: usize,
     /// States of the store that are in memory: the present one, and those that snapshots hold.
     pub views: usize,
     /// For how long the oldest of them has not been the present one: zero where no snapshot is older.
@@ -47,7 +47,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    pub(crate) fn of(times: &Times) -> Self {
+    pub(crate) fn of(times: &LatencyHistogram) -> Self {
         let (sum, buckets) = times.read();
         Self { sum, buckets }
     }
@@ -65,21 +65,21 @@ const FIRST_BOUND: Duration = Duration::from_micros(100);
 
 /// The words of one store.
 #[derive(Debug, Default)]
-pub(crate) struct Meter {
+pub(crate) struct MetricsRegistry {
     pub(crate) commits: AtomicU64,
     pub(crate) changes: AtomicU64,
     pub(crate) bytes: AtomicU64,
-    pub(crate) tail_bytes: AtomicUsize,
+    pub(crate) memtable_bytes: AtomicUsize,
     pub(crate) waiting: AtomicUsize,
     pub(crate) refused: AtomicU64,
-    pub(crate) log_syncs: Times,
-    pub(crate) checkpoints: Times,
-    shown: Mutex<Shown>,
+    pub(crate) log_syncs: LatencyHistogram,
+    pub(crate) checkpoints: LatencyHistogram,
+    shown: Mutex<SnapshotTracker>,
 }
 
 /// How often something was done, and how long it took.
 #[derive(Debug, Default)]
-pub(crate) struct Times {
+pub(crate) struct LatencyHistogram {
     /// The last one is for what took longer than all bounds.
     buckets: [AtomicU64; BOUNDS + 1],
     micros: AtomicU64,
@@ -87,13 +87,13 @@ pub(crate) struct Times {
 
 /// The states that readers may still hold, by the order in which they were shown.
 #[derive(Debug, Default)]
-struct Shown {
+struct SnapshotTracker {
     last: u64,
     /// Since when each one is not the present one.
     held: BTreeMap<u64, Option<Instant>>,
 }
 
-impl Meter {
+impl MetricsRegistry {
     /// A group was committed.
     pub(crate) fn committed(&self, changes: usize, bytes: usize) {
         self.commits.fetch_add(1, Ordering::Relaxed);
@@ -102,13 +102,13 @@ impl Meter {
     }
 
     /// A write waits for its answer, as long as what this gives is held.
-    pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
+    pub(crate) fn wait(self: &Arc<Self>) -> WaitGuard {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        Waiting(self.clone())
+        WaitGuard(self.clone())
     }
 
     /// A state is shown to readers, until what this gives is dropped.
-    pub(crate) fn show(self: &Arc<Self>) -> Lease {
+    pub(crate) fn show(self: &Arc<Self>) -> SnapshotGuard {
         let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let before = shown.last;
         if let Some(before) = shown.held.get_mut(&before) {
@@ -117,44 +117,47 @@ impl Meter {
         shown.last += 1;
         let number = shown.last;
         shown.held.insert(number, None);
-        Lease { meter: self.clone(), number }
+        SnapshotGuard { metrics: self.clone(), number }
     }
 
     /// How many states are held, and for how long the oldest one has not been the present one.
-    pub(crate) fn held(&self) -> (usize, Duration) {
+    pub(crate) fn live_snapshots(&self) -> (usize, Duration) {
         let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
         let oldest = shown.held.values().next().copied().flatten();
         (shown.held.len(), oldest.map_or(Duration::ZERO, |since| since.elapsed()))
     }
 }
 
-/// See [`Meter::wait`].
-pub(crate) struct Waiting(Arc<Meter>);
+/// See [`MetricsRegistry::wait`].
+pub(crate) struct WaitGuard(Arc<MetricsRegistry>);
 
-impl Drop for Waiting {
+impl Drop for WaitGuard {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// See [`Meter::show`].
+/// See [`MetricsRegistry::show`].
 #[derive(Debug)]
-pub(crate) struct Lease {
-    meter: Arc<Meter>,
+pub(crate) struct SnapshotGuard {
+    metrics: Arc<MetricsRegistry>,
     number: u64,
 }
 
-impl Drop for Lease {
+impl Drop for SnapshotGuard {
     fn drop(&mut self) {
-        let mut shown = self.meter.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = self.metrics.shown.lock().unwrap_or_else(PoisonError::into_inner);
         shown.held.remove(&self.number);
     }
 }
 
-impl Times {
-    /// Times a piece of work, which `of` finds in the meter: until what this gives is dropped.
-    pub(crate) fn begin(meter: &Arc<Meter>, of: fn(&Meter) -> &Times) -> Timing {
-        Timing { meter: meter.clone(), of, began: Instant::now() }
+impl LatencyHistogram {
+    /// LatencyHistogram a piece of work, which `of` finds in the meter: until what this gives is dropped.
+    pub(crate) fn begin(
+        metrics: &Arc<MetricsRegistry>,
+        of: fn(&MetricsRegistry) -> &LatencyHistogram,
+    ) -> Timer {
+        Timer { metrics: metrics.clone(), of, began: Instant::now() }
     }
 
     fn add(&self, took: Duration) {
@@ -174,16 +177,16 @@ impl Times {
     }
 }
 
-/// See [`Times::begin`].
-pub(crate) struct Timing {
-    meter: Arc<Meter>,
-    of: fn(&Meter) -> &Times,
+/// See [`LatencyHistogram::begin`].
+pub(crate) struct Timer {
+    metrics: Arc<MetricsRegistry>,
+    of: fn(&MetricsRegistry) -> &LatencyHistogram,
     began: Instant,
 }
 
-impl Drop for Timing {
+impl Drop for Timer {
     fn drop(&mut self) {
-        (self.of)(&self.meter).add(self.began.elapsed());
+        (self.of)(&self.metrics).add(self.began.elapsed());
     }
 }
 
@@ -193,7 +196,7 @@ mod tests {
 
     #[test]
     fn times_fall_into_their_buckets() {
-        let times = Times::default();
+        let times = LatencyHistogram::default();
         let micros = [0, 100, 101, 200, 6_553_600, 6_553_601];
         micros.into_iter().for_each(|micros| times.add(Duration::from_micros(micros)));
         let (all, buckets) = times.read();
@@ -204,19 +207,19 @@ mod tests {
 
     #[test]
     fn the_oldest_state_that_is_held_is_told() {
-        let meter = Arc::new(Meter::default());
-        let first = meter.show();
-        assert_eq!(meter.held(), (1, Duration::ZERO));
-        let second = meter.show();
-        let third = meter.show();
-        assert_eq!(meter.held().0, 3);
-        assert!(meter.held().1 > Duration::ZERO);
+        let metrics = Arc::new(MetricsRegistry::default());
+        let first = metrics.show();
+        assert_eq!(metrics.live_snapshots(), (1, Duration::ZERO));
+        let second = metrics.show();
+        let third = metrics.show();
+        assert_eq!(metrics.live_snapshots().0, 3);
+        assert!(metrics.live_snapshots().1 > Duration::ZERO);
         drop(second);
-        let since = meter.held().1;
+        let since = metrics.live_snapshots().1;
         assert!(since > Duration::ZERO, "the first one is older");
         drop(first);
-        assert_eq!(meter.held(), (1, Duration::ZERO), "the present one has no age");
+        assert_eq!(metrics.live_snapshots(), (1, Duration::ZERO), "the present one has no age");
         drop(third);
-        assert_eq!(meter.held(), (0, Duration::ZERO));
+        assert_eq!(metrics.live_snapshots(), (0, Duration::ZERO));
     }
 }

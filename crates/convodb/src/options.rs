@@ -40,7 +40,7 @@ pub struct StoreOptions {
     /// default 16 MiB; they also are when a second has passed. More makes writes cheaper, and opening
     /// after a crash longer, which reads the log. They are held in memory until then, and what is
     /// written while they are carried over, which may be as much again.
-    pub tail_bytes: usize,
+    pub memtable_bytes: usize,
     /// Whether what is carried into the tables is followed by what makes opening after a crash
     /// quick; on by default. Without it, opening after a crash reads the whole file once: a second
     /// for a million rows, and in proportion for more.
@@ -55,7 +55,7 @@ impl StoreOptions {
     pub(crate) fn mode(&self) -> CommitMode {
         CommitMode {
             durability: self.durability,
-            tail_bytes: self.tail_bytes,
+            memtable_bytes: self.memtable_bytes,
             row_cache_bytes: self.row_cache_bytes,
             fast_recovery: self.fast_recovery,
         }
@@ -69,7 +69,7 @@ impl Default for StoreOptions {
             row_cache_bytes: 128 << 20,
             queue_depth: 1024,
             durability: Durability::default(),
-            tail_bytes: 16 << 20,
+            memtable_bytes: 16 << 20,
             fast_recovery: true,
             check_on_open: false,
         }
@@ -80,7 +80,7 @@ impl Default for StoreOptions {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct CommitMode {
     pub(crate) durability: Durability,
-    pub(crate) tail_bytes: usize,
+    pub(crate) memtable_bytes: usize,
     pub(crate) row_cache_bytes: usize,
     pub(crate) fast_recovery: bool,
 }

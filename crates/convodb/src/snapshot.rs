@@ -15,9 +15,9 @@ use crate::query::list_spec::Direction;
 use crate::query::page::{self, Page};
 use crate::query::page_size::PageSize;
 use crate::query::request::ListRequest;
-use crate::query::row_iter::Walk;
+use crate::query::row_iter::RowIter;
 use crate::query::stats::{self, Report, ReportRequest};
-use crate::tables::state::View;
+use crate::tables::state::CommittedState;
 use crate::tables::{accounts, conversations, messages};
 
 /// The store as one commit left it, for as long as it is held. Cheap to make and to clone: all
@@ -35,16 +35,16 @@ use crate::tables::{accounts, conversations, messages};
 /// ```
 #[derive(Clone)]
 pub struct Snapshot {
-    view: Arc<View>,
+    state: Arc<CommittedState>,
 }
 
 impl Snapshot {
-    pub(crate) const fn new(view: Arc<View>) -> Self {
-        Self { view }
+    pub(crate) const fn new(state: Arc<CommittedState>) -> Self {
+        Self { state }
     }
 
-    pub(crate) fn view(&self) -> &View {
-        &self.view
+    pub(crate) fn state(&self) -> &CommittedState {
+        &self.state
     }
 
     // ---- lists ---------------------------------------------------------------------------------
@@ -84,9 +84,9 @@ impl Snapshot {
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) when the cursor is another user's,
     /// or a fault of the store.
     pub fn list(&self, user: UserId, request: &ListRequest) -> Result<Page> {
-        let fingerprinter = self.view.fingerprinter();
+        let fingerprinter = self.state.fingerprinter();
         let resolved = request.resolve(user, fingerprinter)?;
-        page::read(&self.view.tables, fingerprinter, user, &request.filter, &resolved)
+        page::read(&self.state.tables, fingerprinter, user, &request.filter, &resolved)
     }
 
     /// All conversations of a list, from either end: the request's filter, bounds and order count,
@@ -114,8 +114,8 @@ impl Snapshot {
         user: UserId,
         request: &ListRequest,
     ) -> impl DoubleEndedIterator<Item = Result<Conversation>> + use<> {
-        let list = request.list(self.view.fingerprinter());
-        Rows { snapshot: self.clone(), walk: Walk::new(user, request.filter.clone(), list) }
+        let list = request.list(self.state.fingerprinter());
+        Rows { snapshot: self.clone(), iter: RowIter::new(user, request.filter.clone(), list) }
     }
 
     /// The pages of a list from where the request begins, one after the other. [`ListRequest`] shows
@@ -143,7 +143,7 @@ impl Snapshot {
     /// nothing can be read and in which nothing can be changed. About 0.3 us. [`PageCursor`] shows it.
     #[must_use]
     pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
-        cursor.seal(self.view.sealer())
+        cursor.seal(self.state.sealer())
     }
 
     /// The cursor of a token that [`Snapshot::seal_cursor`] made for the same user.
@@ -151,7 +151,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for any other text, without a read.
     pub fn open_cursor(&self, user: UserId, token: &str) -> Result<PageCursor> {
-        PageCursor::open(token, user, self.view.sealer(), self.view.fingerprinter())
+        PageCursor::open(token, user, self.state.sealer(), self.state.fingerprinter())
     }
 
     // ---- single conversations and reports ------------------------------------------------------
@@ -161,7 +161,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn get(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
-        let found = conversations::get(&self.view.tables.rows, &self.view.tables.ids, user, id)?;
+        let found = conversations::get(&self.state.tables.rows, &self.state.tables.ids, user, id)?;
         Ok(found.map(|(_, conversation)| conversation))
     }
 
@@ -186,7 +186,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn history(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
-        let tables = &self.view.tables;
+        let tables = &self.state.tables;
         let Some((row, ())) = conversations::read(&tables.rows, &tables.ids, user, id, |_| ())?
         else {
             return Ok(None);
@@ -200,7 +200,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn report(&self, user: UserId, request: &ReportRequest) -> Result<Report> {
-        stats::read(&self.view.tables, user, request)
+        stats::read(&self.state.tables, user, request)
     }
 
     // ---- the feed of changes -------------------------------------------------------------------
@@ -238,13 +238,13 @@ impl Snapshot {
         since: ChangesSince,
         size: PageSize,
     ) -> Result<Changes> {
-        changes::read(&self.view.tables, user, since, size)
+        changes::read(&self.state.tables, user, since, size)
     }
 
     /// The cursor as a token for a client: at most 40 characters of `[A-Za-z0-9_-]`. About 0.3 us.
     #[must_use]
     pub fn seal_change_cursor(&self, cursor: &ChangeCursor) -> String {
-        cursor.seal(self.view.sealer())
+        cursor.seal(self.state.sealer())
     }
 
     /// The cursor of a token that [`Snapshot::seal_change_cursor`] made for the same user.
@@ -252,7 +252,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for any other text, without a read.
     pub fn open_change_cursor(&self, user: UserId, token: &str) -> Result<ChangeCursor> {
-        ChangeCursor::open(token, user, self.view.sealer())
+        ChangeCursor::open(token, user, self.state.sealer())
     }
 
     // ---- accounts ------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn authenticate(&self, token: &str) -> Result<Option<UserId>> {
-        accounts::user_of_token(&self.view.tables.tokens, token)
+        accounts::user_of_token(&self.state.tables.tokens, token)
     }
 
     /// The user of this number. One descent.
@@ -281,7 +281,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn user(&self, id: UserId) -> Result<Option<User>> {
-        accounts::user(&self.view.tables.users, id)
+        accounts::user(&self.state.tables.users, id)
     }
 
     /// The user of this name. Two descents.
@@ -289,7 +289,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn user_by_name(&self, name: &Name) -> Result<Option<UserId>> {
-        accounts::user_of_name(&self.view.tables.users, &self.view.tables.user_names, name)
+        accounts::user_of_name(&self.state.tables.users, &self.state.tables.user_names, name)
     }
 
     /// All users, by number, in memory at once.
@@ -297,7 +297,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn users(&self) -> Result<Vec<User>> {
-        accounts::users(&self.view.tables.users)
+        accounts::users(&self.state.tables.users)
     }
 
     /// The user's assistant of this id. One descent.
@@ -305,7 +305,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant(&self, user: UserId, id: AssistantId) -> Result<Option<Assistant>> {
-        accounts::assistant(&self.view.tables.assistants, user, id)
+        accounts::assistant(&self.state.tables.assistants, user, id)
     }
 
     /// Appends the present name of the user's assistant to `out`, and tells whether the user has
@@ -327,7 +327,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_name(&self, user: UserId, id: AssistantId, out: &mut String) -> Result<bool> {
-        accounts::assistant_name(&self.view.tables, user, id, out)
+        accounts::assistant_name(&self.state.tables, user, id, out)
     }
 
     /// The user's assistant of this number in the assistants list. Two descents.
@@ -335,7 +335,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_by_number(&self, user: UserId, number: u32) -> Result<Option<AssistantId>> {
-        let tables = &self.view.tables;
+        let tables = &self.state.tables;
         let found = accounts::assistant_of_number(
             &tables.assistants,
             &tables.assistant_numbers,
@@ -351,7 +351,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_count(&self, user: UserId) -> Result<u32> {
-        accounts::last_assistant_number(&self.view.tables.assistant_numbers, user)
+        accounts::last_assistant_number(&self.state.tables.assistant_numbers, user)
     }
 
     /// The user's assistants with a number above `after`, by number, at most `limit`. A step and a
@@ -360,7 +360,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistants(&self, user: UserId, after: u32, limit: usize) -> Result<Vec<Assistant>> {
-        let tables = &self.view.tables;
+        let tables = &self.state.tables;
         accounts::assistants_after(
             &tables.assistants,
             &tables.assistant_numbers,
@@ -380,13 +380,13 @@ impl fmt::Debug for Snapshot {
 /// What [`Snapshot::rows`] gives.
 struct Rows {
     snapshot: Snapshot,
-    walk: Walk,
+    iter: RowIter,
 }
 
 impl Rows {
     fn step(&mut self, direction: Direction) -> Option<Result<Conversation>> {
-        let view = &*self.snapshot.view;
-        self.walk.next(&view.tables, view.fingerprinter(), direction)
+        let state = &*self.snapshot.state;
+        self.iter.next(&state.tables, state.fingerprinter(), direction)
     }
 }
 

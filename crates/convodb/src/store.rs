@@ -9,14 +9,14 @@ use std::thread;
 use data_encoding::BASE64URL_NOPAD;
 use redb::WriteTransaction;
 
-use crate::engine::store_file::Place;
+use crate::engine::store_file::StoreLocation;
 use crate::engine::supervisor::Supervisor;
-use crate::engine::write_queue::Writer;
+use crate::engine::write_queue::WriteQueue;
 use crate::error::{Error, Result};
 use crate::io::fault::StoreState;
-use crate::io::system::SystemDisk;
-use crate::io::vfs::Disk;
-use crate::metrics::{Counters, Histogram, Meter};
+use crate::io::system::SystemVfs;
+use crate::io::vfs::Vfs;
+use crate::metrics::{Counters, Histogram, MetricsRegistry};
 use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
@@ -26,7 +26,7 @@ use crate::model::timestamp::Timestamp;
 use crate::options::StoreOptions;
 use crate::snapshot::Snapshot;
 use crate::tables::meta;
-use crate::tables::state::{Current, Listener, View};
+use crate::tables::state::{CommittedState, Listener, Published};
 use crate::transaction::Transaction;
 
 /// A store of conversations. Cheap to clone and to send; all clones are the same store, which is
@@ -48,10 +48,10 @@ pub struct Store {
 }
 
 struct Inner {
-    current: Arc<Current>,
-    writer: Writer,
+    current: Arc<Published>,
+    writer: WriteQueue,
     /// None for a store in memory.
-    place: Option<Place>,
+    location: Option<StoreLocation>,
 }
 
 impl Store {
@@ -82,7 +82,7 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
-        Self::open_on(Arc::new(SystemDisk), path, options)
+        Self::open_on(Arc::new(SystemVfs), path, options)
     }
 
     /// Opens the store at `path` of `disk`, or makes one where there is no file.
@@ -91,16 +91,16 @@ impl Store {
     /// As [`Store::open`].
     #[doc(hidden)]
     pub fn open_on(
-        disk: Arc<dyn Disk>,
+        vfs: Arc<dyn Vfs>,
         path: impl AsRef<Path>,
         options: &StoreOptions,
     ) -> Result<Self> {
         let path = path.as_ref();
         // The log is beside the file itself, by whichever link it is opened.
-        let path = if disk.exists(path)? { disk.resolve(path)? } else { path.to_owned() };
+        let path = if vfs.exists(path)? { vfs.canonicalize(path)? } else { path.to_owned() };
         let cache_bytes = options.cache_bytes;
-        let place = Place { disk, path, cache_bytes, check: options.check_on_open };
-        Self::start(Supervisor::open(place.clone(), options.mode())?, Some(place), options)
+        let location = StoreLocation { vfs, path, cache_bytes, check: options.check_on_open };
+        Self::start(Supervisor::open(location.clone(), options.mode())?, Some(location), options)
     }
 
     /// A store in memory, for tests: the same engine, without a file.
@@ -112,10 +112,14 @@ impl Store {
         Self::start(Supervisor::in_memory(options.cache_bytes, options.mode())?, None, &options)
     }
 
-    fn start(supervisor: Supervisor, place: Option<Place>, options: &StoreOptions) -> Result<Self> {
+    fn start(
+        supervisor: Supervisor,
+        location: Option<StoreLocation>,
+        options: &StoreOptions,
+    ) -> Result<Self> {
         let current = supervisor.current().clone();
-        let writer = Writer::start(supervisor, options.queue_depth)?;
-        Ok(Self { inner: Arc::new(Inner { current, writer, place }) })
+        let writer = WriteQueue::start(supervisor, options.queue_depth)?;
+        Ok(Self { inner: Arc::new(Inner { current, writer, location }) })
     }
 
     /// Finishes the writes that are queued and closes the file, and tells how that went. All
@@ -158,21 +162,21 @@ impl Store {
     }
 
     /// Where the store's file is; none for a store in memory.
-    pub(crate) fn place(&self) -> Option<&Place> {
-        self.inner.place.as_ref()
+    pub(crate) fn location(&self) -> Option<&StoreLocation> {
+        self.inner.location.as_ref()
     }
 
     /// 32 bytes that nobody can foresee.
     pub(crate) fn fresh_secret(&self) -> Result<meta::Secret> {
-        match self.place() {
-            Some(place) => meta::fresh_secret(&*place.disk),
-            None => meta::fresh_secret(&SystemDisk),
+        match self.location() {
+            Some(location) => meta::fresh_secret(&*location.vfs),
+            None => meta::fresh_secret(&SystemVfs),
         }
     }
 
     /// Carries all that is in the log into the tables, and the log is gone.
-    pub(crate) fn settle(&self) -> Result<()> {
-        self.write_direct(|_, _| Ok(()))
+    pub(crate) fn flush(&self) -> Result<()> {
+        self.write_through(|_, _| Ok(()))
     }
 
     /// The state of the last commit. About 20 ns.
@@ -205,8 +209,8 @@ impl Store {
     }
 
     /// What the store counts.
-    pub(crate) fn meter(&self) -> Arc<Meter> {
-        self.inner.current.load().tables.meter().clone()
+    pub(crate) fn metrics(&self) -> Arc<MetricsRegistry> {
+        self.inner.current.load().tables.metrics().clone()
     }
 
     /// What the store counted. Some dozen atomic words; what it takes is told by [`Store::usage`].
@@ -221,17 +225,17 @@ impl Store {
     /// ```
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let meter = self.meter();
-        let (views, oldest_view) = meter.held();
+        let metrics = self.metrics();
+        let (views, oldest_view) = metrics.live_snapshots();
         Counters {
-            commits: meter.commits.load(Ordering::Relaxed),
-            changes: meter.changes.load(Ordering::Relaxed),
-            committed_bytes: meter.bytes.load(Ordering::Relaxed),
-            writes_waiting: meter.waiting.load(Ordering::Relaxed),
-            writes_refused: meter.refused.load(Ordering::Relaxed),
-            log_syncs: Histogram::of(&meter.log_syncs),
-            checkpoints: Histogram::of(&meter.checkpoints),
-            tail_bytes: meter.tail_bytes.load(Ordering::Relaxed),
+            commits: metrics.commits.load(Ordering::Relaxed),
+            changes: metrics.changes.load(Ordering::Relaxed),
+            committed_bytes: metrics.bytes.load(Ordering::Relaxed),
+            writes_waiting: metrics.waiting.load(Ordering::Relaxed),
+            writes_refused: metrics.refused.load(Ordering::Relaxed),
+            log_syncs: Histogram::of(&metrics.log_syncs),
+            checkpoints: Histogram::of(&metrics.checkpoints),
+            memtable_bytes: metrics.memtable_bytes.load(Ordering::Relaxed),
             views,
             oldest_view,
         }
@@ -276,10 +280,10 @@ impl Store {
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let meter = self.meter();
-        let _waiting = meter.wait();
+        let metrics = self.metrics();
+        let _waiting = metrics.wait();
         let written = self.inner.writer.write(write);
-        note_refusal(&meter, &written);
+        note_refusal(&metrics, &written);
         written
     }
 
@@ -316,13 +320,13 @@ impl Store {
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
         answered: impl FnOnce(thread::Result<Result<T>>) + Send + 'static,
     ) -> Result<()> {
-        let meter = self.meter();
-        let waiting = meter.wait();
+        let metrics = self.metrics();
+        let waiting = metrics.wait();
         let submitted = self.inner.writer.submit(write, move |outcome| {
             drop(waiting);
             answered(outcome);
         });
-        note_refusal(&meter, &submitted);
+        note_refusal(&metrics, &submitted);
         submitted
     }
 
@@ -333,11 +337,11 @@ impl Store {
     }
 
     /// A write that goes straight into the tables, and waits for its place in the queue.
-    pub(crate) fn write_direct<T: Send + 'static>(
+    pub(crate) fn write_through<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&WriteTransaction, &View) -> Result<T> + Send + 'static,
+        write: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.write_direct(write)
+        self.inner.writer.write_through(write)
     }
 
     /// [`Transaction::insert`] as a write of its own, without messages.
@@ -388,7 +392,7 @@ impl Store {
     /// [`Error::Invalid`](crate::Error::Invalid) after 254 times, or as [`Store::write`].
     pub fn rotate_cursor_key(&self) -> Result<()> {
         let key = self.fresh_secret()?;
-        self.write_direct(move |write, _| meta::put_cursor_key(write, key))
+        self.write_through(move |write, _| meta::put_cursor_key(write, key))
     }
 
     // ---- accounts ------------------------------------------------------------------------------
@@ -439,9 +443,9 @@ impl Store {
     }
 }
 
-fn note_refusal<T>(meter: &Meter, outcome: &Result<T>) {
+fn note_refusal<T>(metrics: &MetricsRegistry, outcome: &Result<T>) {
     if matches!(outcome, Err(Error::QueueFull)) {
-        meter.refused.fetch_add(1, Ordering::Relaxed);
+        metrics.refused.fetch_add(1, Ordering::Relaxed);
     }
 }
 

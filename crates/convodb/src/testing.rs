@@ -76,7 +76,7 @@ impl RawStore {
     pub(crate) fn transact<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> Result<T>) -> T {
         let mut tables = self.tables();
         let done = work(&mut Transaction::new(&mut tables, &self.fingerprinter)).unwrap();
-        self.write(|write| tables.store(write).unwrap());
+        self.write(|write| tables.flush(write).unwrap());
         done
     }
 

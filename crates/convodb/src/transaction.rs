@@ -57,13 +57,13 @@ impl<'txn> Transaction<'txn> {
     }
 
     /// Keeps all that was changed so far.
-    pub(crate) fn keep(&mut self) {
-        self.tables.keep();
+    pub(crate) fn savepoint(&mut self) {
+        self.tables.savepoint();
     }
 
     /// Takes back what was changed since the last [`Transaction::keep`].
-    pub(crate) fn roll_back(&mut self) {
-        self.tables.roll_back();
+    pub(crate) fn rollback_to_savepoint(&mut self) {
+        self.tables.rollback_to_savepoint();
     }
 
     /// Takes indexes and counters of a row from `old` to `new`, and notes the change in the feed.
@@ -82,11 +82,11 @@ impl<'txn> Transaction<'txn> {
         }
         counters::apply(self.tables, key, old, new)?;
         match (old, new) {
-            (None, Some(new)) => change_feed::note(self.tables, ChangeKind::Created, key, new.id),
+            (None, Some(new)) => change_feed::append(self.tables, ChangeKind::Created, key, new.id),
             (Some(_), Some(new)) => {
-                change_feed::note(self.tables, ChangeKind::Updated, key, new.id)
+                change_feed::append(self.tables, ChangeKind::Updated, key, new.id)
             }
-            (Some(old), None) => change_feed::note(self.tables, ChangeKind::Deleted, key, old.id),
+            (Some(old), None) => change_feed::append(self.tables, ChangeKind::Deleted, key, old.id),
             (None, None) => Ok(()),
         }
     }
@@ -406,7 +406,7 @@ mod tests {
                 matches!(failed, Err(Error::Corrupted { table: damaged, .. }) if damaged == table),
                 "{failed:?}"
             );
-            transaction.roll_back();
+            transaction.rollback_to_savepoint();
             let mut other = whatsapp_row(4, "+2");
             other.channel = Channel::Test;
             transaction.insert(user, &other, &[])
@@ -419,7 +419,7 @@ mod tests {
     #[test]
     fn a_damaged_counter_fails_the_write_that_touches_it_alone() {
         let store = RawStore::with_rows();
-        damage(&store, schema::TOTALS);
+        damage(&store, schema::COUNTERS);
         check(&store, "totals.v1");
     }
 
@@ -432,7 +432,7 @@ mod tests {
         store.transact(|transaction| {
             let failed = transaction.delete(user, id(1));
             assert!(matches!(failed, Err(Error::Corrupted { table: "conversations.v1", .. })));
-            transaction.roll_back();
+            transaction.rollback_to_savepoint();
             transaction.insert(user, &whatsapp_row(2, "+2"), &[])
         });
         assert_eq!(store.audit().conversations, 2);

@@ -4,7 +4,7 @@
 //! A load is one write: all of it is there when it is done, or none. It takes about as much
 //! temporary disk as it has data, and holds the writer while it is written (not while it gathers).
 
-use crate::bulk_load::staging::{BulkOptions, Gathered};
+use crate::bulk_load::staging::{BulkOptions, Staging};
 use crate::bulk_load::writer::{BulkReport, load};
 use crate::error::{Error, Result};
 use crate::model::conversation::Conversation;
@@ -38,7 +38,7 @@ pub struct BulkLoader {
     store: Store,
     /// The assistant that was last found to exist.
     known: Option<(UserId, AssistantId)>,
-    gathered: Gathered,
+    staging: Staging,
 }
 
 impl Store {
@@ -46,7 +46,7 @@ impl Store {
     /// shows it.
     #[must_use]
     pub fn bulk_load(&self, options: BulkOptions) -> BulkLoader {
-        BulkLoader { store: self.clone(), known: None, gathered: Gathered::new(options) }
+        BulkLoader { store: self.clone(), known: None, staging: Staging::new(options) }
     }
 }
 
@@ -65,7 +65,7 @@ impl BulkLoader {
     ) -> Result<()> {
         check_history(conversation, history)?;
         self.require_assistant(user, conversation.assistant)?;
-        self.gathered.push(user, conversation, history)
+        self.staging.push(user, conversation, history)
     }
 
     /// Loads what was pushed, and tells what that did. `progress` is told how many of how many
@@ -74,8 +74,8 @@ impl BulkLoader {
     /// # Errors
     /// As [`Store::write`].
     pub fn finish(self, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<BulkReport> {
-        let gathered = self.gathered;
-        self.store.write_direct(move |write, view| load(write, view, gathered, progress))
+        let staging = self.staging;
+        self.store.write_through(move |write, state| load(write, state, staging, progress))
     }
 
     fn require_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::encoding::key::{ArrivalKey, IdArrivalKey, MessageKey, RowKey, UuidKey};
 use crate::encoding::{record, row};
 use crate::error::Result;
-use crate::kv::external_sort::Sorter;
+use crate::kv::external_sort::ExternalSorter;
 use crate::model::conversation::Conversation;
 use crate::model::id::UserId;
 use crate::model::message::Message;
@@ -37,21 +37,21 @@ impl Default for BulkOptions {
 }
 
 /// What was pushed, being sorted.
-pub(crate) struct Gathered {
+pub(crate) struct Staging {
     pub(crate) options: BulkOptions,
     pub(crate) arrivals: u64,
     /// Conversations with their messages, in list order.
-    pub(crate) rows: Sorter<ArrivalKey>,
+    pub(crate) rows: ExternalSorter<ArrivalKey>,
     /// Their ids, to find the ones that are there.
-    pub(crate) ids: Sorter<IdArrivalKey>,
+    pub(crate) ids: ExternalSorter<IdArrivalKey>,
 }
 
-impl Gathered {
+impl Staging {
     pub(crate) fn new(options: BulkOptions) -> Self {
         Self {
             arrivals: 0,
-            rows: Sorter::new(options.budget_bytes / 2, &options.directory),
-            ids: Sorter::new(options.budget_bytes / 16, &options.directory),
+            rows: ExternalSorter::new(options.budget_bytes / 2, &options.directory),
+            ids: ExternalSorter::new(options.budget_bytes / 16, &options.directory),
             options,
         }
     }
@@ -69,13 +69,13 @@ impl Gathered {
         self.ids.push(IdArrivalKey { id, arrival }, |_| {})?;
         let created_at = conversation.created_at;
         let first = RowKey::new(owner, Position::first_at(created_at));
-        self.rows.push(ArrivalKey { owner, created_at, arrival }, |parcel| {
-            put_record(parcel, |bytes| {
+        self.rows.push(ArrivalKey { owner, created_at, arrival }, |bundle| {
+            put_record(bundle, |bytes| {
                 row::encode_conversation(first, &conversation.borrowed(), bytes);
             });
             for (number, message) in (1..).zip(history) {
                 let key = MessageKey::new(first, number);
-                put_record(parcel, |bytes| record::encode_message(key, message, bytes));
+                put_record(bundle, |bytes| record::encode_message(key, message, bytes));
             }
         })
     }
@@ -84,12 +84,12 @@ impl Gathered {
 /// The arrivals whose id was there before, in the store or earlier in the load, and how many of
 /// them repeat one of the load that is new.
 pub(crate) fn present(
-    ids: Sorter<IdArrivalKey>,
+    ids: ExternalSorter<IdArrivalKey>,
     arrivals: u64,
     stored: &Records<UuidKey>,
-) -> Result<(Arrivals, u64)> {
+) -> Result<(ArrivalSet, u64)> {
     let mut repeated = 0;
-    let mut present = Arrivals::none_of(arrivals);
+    let mut present = ArrivalSet::none_of(arrivals);
     let nothing_stored = stored.iter()?.next().transpose()?.is_none();
     let mut new = None;
     for entry in ids.sorted()? {
@@ -107,9 +107,9 @@ pub(crate) fn present(
 }
 
 /// A set of arrivals: a bit each.
-pub(crate) struct Arrivals(Vec<u64>);
+pub(crate) struct ArrivalSet(Vec<u64>);
 
-impl Arrivals {
+impl ArrivalSet {
     fn none_of(count: u64) -> Self {
         Self(vec![0; usize::try_from(count.div_ceil(64)).unwrap_or(0)])
     }
@@ -127,20 +127,20 @@ impl Arrivals {
 }
 
 /// Appends a record with its length before it.
-fn put_record(parcel: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
-    let start = parcel.len();
-    parcel.extend([0; size_of::<u32>()]);
-    write(parcel);
+fn put_record(bundle: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let start = bundle.len();
+    bundle.extend([0; size_of::<u32>()]);
+    write(bundle);
     // Limits on texts keep a record far below 4 GiB.
-    let length = u32::try_from(parcel.len() - start - size_of::<u32>()).unwrap_or(u32::MAX);
-    parcel[start..start + size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
+    let length = u32::try_from(bundle.len() - start - size_of::<u32>()).unwrap_or(u32::MAX);
+    bundle[start..start + size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
 }
 
 /// The next record of a parcel, which then begins after it; none at its end.
-pub(crate) fn take_record<'a>(parcel: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (length, rest) = parcel.split_first_chunk()?;
+pub(crate) fn take_record<'a>(bundle: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let (length, rest) = bundle.split_first_chunk()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let (record, rest) = rest.split_at_checked(length)?;
-    *parcel = rest;
+    *bundle = rest;
     Some(record)
 }

@@ -6,22 +6,22 @@ use std::collections::btree_map::Entry;
 
 use redb::{Table, WriteTransaction};
 
-use crate::bulk_load::staging::{BulkOptions, Gathered, present, take_record};
+use crate::bulk_load::staging::{BulkOptions, Staging, present, take_record};
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{
     ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
 };
 use crate::encoding::record::{self, Damage};
 use crate::error::Result;
-use crate::kv::bulk_insert::insert_sorted;
-use crate::kv::catch_panic::outside;
-use crate::kv::external_sort::Sorter;
-use crate::kv::redb_key::Stored;
+use crate::kv::bulk_insert::bulk_insert;
+use crate::kv::catch_panic::call_user_code;
+use crate::kv::external_sort::ExternalSorter;
+use crate::kv::redb_key::RedbKey;
 use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
-use crate::tables::counters::Sums;
-use crate::tables::state::View;
+use crate::tables::counters::CounterDeltas;
+use crate::tables::state::CommittedState;
 use crate::tables::{change_feed, conversations, indexes, schema, sequences};
 
 /// How many bytes of records are written at a time: rows, then their messages.
@@ -42,16 +42,16 @@ pub struct BulkReport {
 
 /// The entries of the tables that are not in list order, being sorted while rows are written.
 struct Entries {
-    ids: Sorter<UuidKey>,
-    indexes: [Sorter<IndexKey>; Field::ALL.len()],
+    ids: ExternalSorter<UuidKey>,
+    indexes: [ExternalSorter<IndexKey>; Field::ALL.len()],
 }
 
 impl Entries {
     fn new(options: &BulkOptions) -> Self {
         let (budget, directory) = (options.budget_bytes / 16, &options.directory);
         Self {
-            ids: Sorter::new(budget, directory),
-            indexes: Field::ALL.map(|_| Sorter::new(budget, directory)),
+            ids: ExternalSorter::new(budget, directory),
+            indexes: Field::ALL.map(|_| ExternalSorter::new(budget, directory)),
         }
     }
 }
@@ -59,20 +59,20 @@ impl Entries {
 /// Loads what was gathered, table by table, on top of `view`, which must have no tail.
 pub(crate) fn load(
     write: &WriteTransaction,
-    view: &View,
-    gathered: Gathered,
+    state: &CommittedState,
+    staging: Staging,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<BulkReport> {
-    let mut progress = |done, of| outside(|| progress(done, of));
-    let Gathered { options, arrivals, rows, ids } = gathered;
-    let (present, repeated) = present(ids, arrivals, &view.tables.ids)?;
-    let mut load = Load {
-        view,
+    let mut progress = |done, of| call_user_code(|| progress(done, of));
+    let Staging { options, arrivals, rows, ids } = staging;
+    let (present, repeated) = present(ids, arrivals, &state.tables.ids)?;
+    let mut load = BulkWriter {
+        state,
         report: BulkReport::default(),
         last: None,
         owner_is_new: false,
         entries: Entries::new(&options),
-        totals: Sums::default(),
+        counters: CounterDeltas::default(),
         rows: Chunk::default(),
         messages: Chunk::default(),
         changes: Chunk::default(),
@@ -81,11 +81,11 @@ pub(crate) fn load(
     // A row's own writing, and that of its entries, which is about as much again.
     let of = arrivals * 2;
     for (done, entry) in (0..).zip(rows.sorted()?) {
-        let (key, parcel) = entry?;
+        let (key, bundle) = entry?;
         if present.has(key.arrival) {
             load.report.present += 1;
         } else {
-            load.row(write, key, &parcel)?;
+            load.row(write, key, &bundle)?;
         }
         if done % 4096 == 0 {
             progress(done, of);
@@ -94,35 +94,35 @@ pub(crate) fn load(
     load.report.present -= repeated;
     load.report.repeated = repeated;
     load.write_chunks(write)?;
-    let Load { report, entries, totals, last_changes, .. } = load;
+    let BulkWriter { report, entries, counters, last_changes, .. } = load;
     // Each table is closed before the next is opened: redb may panic over either.
     let numbers = last_changes
         .into_iter()
         .map(|(owner, number)| Ok((sequences::changes(owner), number.to_be_bytes())));
-    insert_sorted(&mut write.open_table(schema::SEQUENCES)?, numbers, |number| number.as_slice())?;
-    let totals = totals.on_top_of(&view.tables.totals);
-    insert_sorted(&mut write.open_table(schema::TOTALS)?, totals, Vec::as_slice)?;
+    bulk_insert(&mut write.open_table(schema::SEQUENCES)?, numbers, |number| number.as_slice())?;
+    let counters = counters.on_top_of(&state.tables.counters);
+    bulk_insert(&mut write.open_table(schema::COUNTERS)?, counters, Vec::as_slice)?;
     let ids = entries.ids.sorted()?;
-    insert_sorted(&mut write.open_table(schema::CONVERSATION_IDS)?, ids, Vec::as_slice)?;
+    bulk_insert(&mut write.open_table(schema::CONVERSATION_IDS)?, ids, Vec::as_slice)?;
     for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
         progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), of);
         let mut table = write.open_table(schema::index(leading))?;
-        insert_sorted(&mut table, entries.sorted()?, |_| ())?;
+        bulk_insert(&mut table, entries.sorted()?, |_| ())?;
     }
     progress(of, of);
     Ok(report)
 }
 
 /// A load in progress.
-struct Load<'a> {
+struct BulkWriter<'a> {
     /// What was there before.
-    view: &'a View,
+    state: &'a CommittedState,
     report: BulkReport,
     last: Option<RowKey>,
     /// The owner of the last row had none before, so every position is free.
     owner_is_new: bool,
     entries: Entries,
-    totals: Sums,
+    counters: CounterDeltas,
     rows: Chunk<RowKey>,
     messages: Chunk<MessageKey>,
     changes: Chunk<ChangeKey>,
@@ -130,32 +130,32 @@ struct Load<'a> {
     last_changes: BTreeMap<UserId, u64>,
 }
 
-impl Load<'_> {
+impl BulkWriter<'_> {
     /// Takes the next row in list order: gives it its position, and gathers all it needs.
-    fn row(&mut self, write: &WriteTransaction, arrived: ArrivalKey, parcel: &[u8]) -> Result<()> {
+    fn row(&mut self, write: &WriteTransaction, arrived: ArrivalKey, bundle: &[u8]) -> Result<()> {
         let first = RowKey::new(arrived.owner, Position::first_at(arrived.created_at));
         let key = self.place(first, arrived.created_at)?;
         self.last = Some(key);
-        let mut parcel = parcel;
-        let record = take_record(&mut parcel).ok_or(ENDS_EARLY).map_err(conversations::damaged)?;
+        let mut bundle = bundle;
+        let record = take_record(&mut bundle).ok_or(ENDS_EARLY).map_err(conversations::damaged)?;
         let body = record::open(&first, record).map_err(conversations::damaged)?;
         let row = body.conversation(key.position).map_err(conversations::damaged)?;
 
         let id = UuidKey { owner: key.owner, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         self.entries.ids.push(id, |bytes| bytes.extend(position))?;
-        let fingerprints = self.view.fingerprinter().row(row.assistant, &row.channel);
+        let fingerprints = self.state.fingerprinter().row(row.assistant, &row.channel);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
             self.entries.indexes[leading as usize].push(entry, |_| {})?;
         }
-        self.totals.add(key, &row)?;
+        self.counters.add(key, &row)?;
 
         self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
         let change = ChangeKey { owner: key.owner, number: self.next_change(key.owner)? };
         self.changes.push(change, |bytes| change_feed::append_created(change, key, row.id, bytes));
         self.report.inserted += 1;
         for number in 1.. {
-            let Some(record) = take_record(&mut parcel) else { break };
+            let Some(record) = take_record(&mut bundle) else { break };
             let (from, to) = (MessageKey::new(first, number), MessageKey::new(key, number));
             self.messages.push(to, |bytes| record::rekey(record, &from, &to, bytes));
             self.report.messages += 1;
@@ -176,7 +176,7 @@ impl Load<'_> {
         if let Some(last) = same_owner.filter(|last| last.position >= first.position) {
             return Ok(RowKey::new(owner, conversations::position_after(last.position)?));
         }
-        let stored = &self.view.tables.rows;
+        let stored = &self.state.tables.rows;
         if same_owner.is_none() {
             self.owner_is_new = !conversations::any(stored, owner)?;
         }
@@ -193,7 +193,7 @@ impl Load<'_> {
         let last = match self.last_changes.entry(owner) {
             Entry::Occupied(last) => last.into_mut(),
             Entry::Vacant(none) => {
-                none.insert(sequences::last_change(&self.view.tables.sequences, owner)?)
+                none.insert(sequences::last_change(&self.state.tables.sequences, owner)?)
             }
         };
         *last += 1;
@@ -229,14 +229,14 @@ impl<K: FixedKey> Chunk<K> {
     }
 
     /// Inserts the records, and forgets them.
-    fn write(&mut self, table: &mut Table<'_, Stored<K>, &'static [u8]>) -> Result<()> {
+    fn write(&mut self, table: &mut Table<'_, RedbKey<K>, &'static [u8]>) -> Result<()> {
         let mut start = 0;
         let records = self.ends.iter().map(|(key, end)| {
             let record = &self.bytes[start..*end];
             start = *end;
             Ok((*key, record))
         });
-        insert_sorted(table, records, |record| record)?;
+        bulk_insert(table, records, |record| record)?;
         self.bytes.clear();
         self.ends.clear();
         Ok(())

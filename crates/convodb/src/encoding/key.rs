@@ -9,7 +9,7 @@ use std::fmt::Debug;
 use uuid::Uuid;
 
 use crate::encoding::index_term::Term;
-use crate::encoding::time_bucket::Span;
+use crate::encoding::time_bucket::TimeBucket;
 use crate::model::channel::ChannelKind;
 use crate::model::id::UserId;
 use crate::model::position::Position;
@@ -66,9 +66,9 @@ pub(crate) struct MessageKey {
 
 /// A counter: `owner u32 | span u32 | assistant uuid | kind u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct TotalKey {
+pub(crate) struct CounterKey {
     pub(crate) owner: UserId,
-    pub(crate) span: Span,
+    pub(crate) bucket: TimeBucket,
     pub(crate) assistant: Uuid,
     pub(crate) kind: u32,
 }
@@ -129,15 +129,15 @@ impl MessageKey {
     }
 }
 
-impl TotalKey {
+impl CounterKey {
     /// The first key of an owner's span.
-    pub(crate) const fn first(owner: UserId, span: Span) -> Self {
-        Self { owner, span, assistant: Uuid::nil(), kind: 0 }
+    pub(crate) const fn first(owner: UserId, bucket: TimeBucket) -> Self {
+        Self { owner, bucket, assistant: Uuid::nil(), kind: 0 }
     }
 
     /// The last key of an owner's span.
-    pub(crate) const fn last(owner: UserId, span: Span) -> Self {
-        Self { owner, span, assistant: Uuid::max(), kind: u32::MAX }
+    pub(crate) const fn last(owner: UserId, bucket: TimeBucket) -> Self {
+        Self { owner, bucket, assistant: Uuid::max(), kind: u32::MAX }
     }
 }
 
@@ -281,7 +281,7 @@ impl FixedKey for MessageKey {
     }
 }
 
-impl FixedKey for TotalKey {
+impl FixedKey for CounterKey {
     type Bytes = [u8; 28];
     const WIDTH: usize = 28;
     const NAME: &'static str = "convodb::TotalKey";
@@ -289,7 +289,7 @@ impl FixedKey for TotalKey {
     fn encode(&self) -> [u8; 28] {
         Parts::new()
             .owner(self.owner)
-            .put(self.span.bits().to_be_bytes())
+            .put(self.bucket.bits().to_be_bytes())
             .put(*self.assistant.as_bytes())
             .put(self.kind.to_be_bytes())
             .bytes
@@ -298,7 +298,7 @@ impl FixedKey for TotalKey {
     fn decode(bytes: &[u8]) -> Self {
         Self {
             owner: owner_at_start(bytes),
-            span: Span::from_bits(u32_at(bytes, 4)),
+            bucket: TimeBucket::from_bits(u32_at(bytes, 4)),
             assistant: Uuid::from_bytes(part(bytes, 8)),
             kind: u32_at(bytes, 24),
         }
@@ -415,8 +415,8 @@ mod tests {
             check(id(&a), id(&b));
             let count = |v: &[u64; 4]| NumberKey { owner: owner(v), number: narrow(v[1]) };
             check(count(&a), count(&b));
-            let total = |v: &[u64; 4]| TotalKey {
-                owner: owner(v), span: Span::from_bits(narrow(v[3])), assistant: uuid(v), kind: narrow(v[1]) };
+            let total = |v: &[u64; 4]| CounterKey {
+                owner: owner(v), bucket: TimeBucket::from_bits(narrow(v[3])), assistant: uuid(v), kind: narrow(v[1]) };
             check(total(&a), total(&b));
             let change = |v: &[u64; 4]| ChangeKey { owner: owner(v), number: v[1] };
             check(change(&a), change(&b));
@@ -434,7 +434,7 @@ mod tests {
             RowKey::decode(&bytes);
             UuidKey::decode(&bytes);
             IndexKey::decode(&bytes);
-            TotalKey::decode(&bytes);
+            CounterKey::decode(&bytes);
             DigestKey::decode(&bytes);
         }
     }

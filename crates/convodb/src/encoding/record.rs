@@ -185,7 +185,7 @@ pub(crate) struct AccountV1<'a> {
 
 /// The record of a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
-pub(crate) struct TotalV1 {
+pub(crate) struct CounterV1 {
     pub(crate) conversations: i64,
     pub(crate) messages: i64,
     pub(crate) cost_nanos: i128,

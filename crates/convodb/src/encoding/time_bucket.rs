@@ -14,33 +14,34 @@ const DAYS: u32 = (1 << GRAIN_SHIFT) - 1;
 
 /// How much time, and whose, a counter is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Grain {
+pub(crate) enum Granularity {
     /// A day of one assistant.
     Day,
     /// A day of all assistants.
-    DayOfAll,
+    DayAllAssistants,
     /// A month of one assistant.
     Month,
 }
 
 /// A grain and the day that it begins with. Orders by grain, then by day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Span(u32);
+pub(crate) struct TimeBucket(u32);
 
-impl Grain {
-    pub(crate) const ALL: [Grain; 3] = [Grain::Day, Grain::DayOfAll, Grain::Month];
+impl Granularity {
+    pub(crate) const ALL: [Granularity; 3] =
+        [Granularity::Day, Granularity::DayAllAssistants, Granularity::Month];
 
     /// The span of this grain that a day is in. Days that no instant has are one day.
-    pub(crate) fn of(self, day: Day) -> Span {
+    pub(crate) fn of(self, day: Day) -> TimeBucket {
         let start = match self {
-            Grain::Day | Grain::DayOfAll => day,
-            Grain::Month => day.month_start(),
+            Granularity::Day | Granularity::DayAllAssistants => day,
+            Granularity::Month => day.month_start(),
         };
-        Span((self as u32) << GRAIN_SHIFT | start.get().min(DAYS))
+        TimeBucket((self as u32) << GRAIN_SHIFT | start.get().min(DAYS))
     }
 }
 
-impl Span {
+impl TimeBucket {
     pub(crate) const fn bits(self) -> u32 {
         self.0
     }
@@ -55,8 +56,10 @@ impl Span {
     }
 
     /// The grain; none for bits that no span has.
-    pub(crate) fn grain(self) -> Option<Grain> {
-        Grain::ALL.into_iter().find(|grain| *grain as u32 == self.0 >> GRAIN_SHIFT)
+    pub(crate) fn granularity(self) -> Option<Granularity> {
+        Granularity::ALL
+            .into_iter()
+            .find(|granularity| *granularity as u32 == self.0 >> GRAIN_SHIFT)
     }
 }
 
@@ -67,25 +70,25 @@ mod tests {
     #[test]
     fn a_span_tells_its_grain_and_its_first_day() {
         let day: Day = "2025-01-26".parse().unwrap();
-        for (grain, start) in [
-            (Grain::Day, "2025-01-26"),
-            (Grain::DayOfAll, "2025-01-26"),
-            (Grain::Month, "2025-01-01"),
+        for (granularity, start) in [
+            (Granularity::Day, "2025-01-26"),
+            (Granularity::DayAllAssistants, "2025-01-26"),
+            (Granularity::Month, "2025-01-01"),
         ] {
-            let span = grain.of(day);
-            assert_eq!(span.grain(), Some(grain));
-            assert_eq!(span.start().to_string(), start);
-            assert_eq!(Span::from_bits(span.bits()), span);
+            let bucket = granularity.of(day);
+            assert_eq!(bucket.granularity(), Some(granularity));
+            assert_eq!(bucket.start().to_string(), start);
+            assert_eq!(TimeBucket::from_bits(bucket.bits()), bucket);
         }
-        assert_eq!(Span::from_bits(u32::MAX).grain(), None);
+        assert_eq!(TimeBucket::from_bits(u32::MAX).granularity(), None);
     }
 
     #[test]
     fn spans_of_one_grain_order_as_their_days_do() {
-        for grain in Grain::ALL {
-            assert!(grain.of(Day::new(40)) < grain.of(Day::new(80)));
-            assert!(grain.of(Day::new(80)) < grain.of(Day::new(u32::MAX)));
+        for granularity in Granularity::ALL {
+            assert!(granularity.of(Day::new(40)) < granularity.of(Day::new(80)));
+            assert!(granularity.of(Day::new(80)) < granularity.of(Day::new(u32::MAX)));
         }
-        assert_eq!(Grain::Day.of(Day::new(7)).bits(), 7, "as format 1 has it");
+        assert_eq!(Granularity::Day.of(Day::new(7)).bits(), 7, "as format 1 has it");
     }
 }

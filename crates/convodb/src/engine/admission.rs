@@ -13,10 +13,10 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use crate::engine::store_file::Place;
+use crate::engine::store_file::StoreLocation;
 use crate::error::{Error, Result};
 use crate::io::vfs::directory_of;
-use crate::kv::table::Weight;
+use crate::kv::table::PendingWrites;
 
 /// How long a commit of the tables is put off after one that found no room.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -35,7 +35,7 @@ const STEP_BYTES: usize = 256 << 10;
 
 /// See the head of this file.
 #[derive(Default)]
-pub(crate) struct Room {
+pub(crate) struct Admission {
     /// Until when no group is tried that goes into the tables, because the disk had no room.
     paused_until: Option<Instant>,
     /// When the disk, which had no room for a checkpoint, is asked for it again.
@@ -43,7 +43,7 @@ pub(crate) struct Room {
     /// How large the tail may become before the disk is asked again.
     asked_up_to: usize,
     /// What committers met since the tables were last written.
-    setback: Option<Setback>,
+    failures: Option<FailureHistory>,
     /// Whether a commit of the tables failed.
     failed: bool,
     /// How large the tail may become at all.
@@ -52,7 +52,7 @@ pub(crate) struct Room {
 
 /// What a committer that met a fault leaves to the next one.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Setback {
+pub(crate) struct FailureHistory {
     /// What the system said of the fault.
     kind: Option<io::ErrorKind>,
     /// How often the tables could not be written since they last were.
@@ -61,24 +61,24 @@ pub(crate) struct Setback {
 
 /// Where a group goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum WritePath {
     /// Into the log and the tail.
-    Log,
+    Wal,
     /// Into the tables, with the tail.
-    Tables,
+    WriteThrough,
 }
 
-impl Room {
+impl Admission {
     /// After a setback, for tails that are to be written at `tail_bytes`. The first one may have been
     /// of a moment; on a full disk it is asked again and again.
-    pub(crate) fn after(setback: Setback, tail_bytes: usize) -> Self {
-        let full = setback.kind.is_some_and(is_disk_full);
-        let doublings = setback.count.saturating_sub(2).min(LAST_PAUSE.as_secs().ilog2() + 1);
+    pub(crate) fn after(failures: FailureHistory, memtable_bytes: usize) -> Self {
+        let full = failures.kind.is_some_and(is_disk_full);
+        let doublings = failures.count.saturating_sub(2).min(LAST_PAUSE.as_secs().ilog2() + 1);
         let pause = if full { PAUSE } else { (PAUSE * 2_u32.pow(doublings)).min(LAST_PAUSE) };
-        let until = (full || setback.count > 1).then(|| Instant::now() + pause);
-        let limit = (!full && setback.count > 1).then(|| LIMIT * tail_bytes.max(1 << 20));
-        let setback = Some(setback);
-        Self { paused_until: until, ask_at: until, setback, limit, ..Self::default() }
+        let until = (full || failures.count > 1).then(|| Instant::now() + pause);
+        let limit = (!full && failures.count > 1).then(|| LIMIT * memtable_bytes.max(1 << 20));
+        let failures = Some(failures);
+        Self { paused_until: until, ask_at: until, failures, limit, ..Self::default() }
     }
 
     /// A commit of the tables failed.
@@ -87,9 +87,9 @@ impl Room {
     }
 
     /// A fault of this kind came up.
-    pub(crate) fn setback(&self, kind: Option<io::ErrorKind>) -> Setback {
-        let before = self.setback.map_or(0, |setback| setback.count);
-        Setback { kind, count: before.saturating_add(u32::from(self.failed)) }
+    pub(crate) fn failures(&self, kind: Option<io::ErrorKind>) -> FailureHistory {
+        let before = self.failures.map_or(0, |failures| failures.count);
+        FailureHistory { kind, count: before.saturating_add(u32::from(self.failed)) }
     }
 
     /// When a checkpoint that is due at `due` may be tried.
@@ -98,10 +98,10 @@ impl Room {
     }
 
     /// Whether a checkpoint of so many bytes may be tried.
-    pub(crate) fn admits(&mut self, place: Option<&Place>, tail: usize) -> bool {
-        let (Some(at), Some(place)) = (self.ask_at, place) else { return true };
+    pub(crate) fn may_checkpoint(&mut self, location: Option<&StoreLocation>, tail: usize) -> bool {
+        let (Some(at), Some(location)) = (self.ask_at, location) else { return true };
         let now = Instant::now();
-        let admitted = now >= at && told(place) >= needed(tail);
+        let admitted = now >= at && told(location) >= needed(tail);
         if now >= at && !admitted {
             self.ask_at = Some(now + PAUSE);
         }
@@ -113,25 +113,30 @@ impl Room {
     ///
     /// # Errors
     /// [`Error::GivenUp`], of a full disk with [`io::ErrorKind::StorageFull`].
-    pub(crate) fn way(&mut self, place: Option<&Place>, tail: usize, group: Weight) -> Result<Way> {
+    pub(crate) fn route(
+        &mut self,
+        location: Option<&StoreLocation>,
+        tail: usize,
+        group: PendingWrites,
+    ) -> Result<WritePath> {
         let paused = self.paused_until.is_some_and(|until| Instant::now() < until);
         if group.removals > 0 {
-            return if paused { Err(self.refused()) } else { Ok(Way::Tables) };
+            return if paused { Err(self.refused()) } else { Ok(WritePath::WriteThrough) };
         }
         let with_group = tail + group.bytes;
         if self.limit.is_some_and(|limit| with_group > limit) {
             return Err(self.refused());
         }
-        let Some(place) = place.filter(|_| tail == 0 || with_group > self.asked_up_to) else {
-            return Ok(Way::Log);
+        let Some(location) = location.filter(|_| tail == 0 || with_group > self.asked_up_to) else {
+            return Ok(WritePath::Wal);
         };
-        let room = told(place);
+        let room = told(location);
         if room >= needed(with_group) {
             self.asked_up_to = with_group + STEP_BYTES;
-            Ok(Way::Log)
+            Ok(WritePath::Wal)
         } else if room >= needed(group.bytes) && tail > 0 && !paused {
             // What is kept free for the tail is used for it.
-            Ok(Way::Tables)
+            Ok(WritePath::WriteThrough)
         } else {
             Err(full())
         }
@@ -139,7 +144,7 @@ impl Room {
 
     /// Why nothing goes into the tables now.
     fn refused(&self) -> Error {
-        match self.setback.and_then(|setback| setback.kind) {
+        match self.failures.and_then(|failures| failures.kind) {
             Some(kind) if !is_disk_full(kind) => {
                 Error::GivenUp { kind, why: "the tables cannot be written".to_owned() }
             }
@@ -154,8 +159,8 @@ const fn needed(bytes: usize) -> u64 {
 }
 
 /// What the disk tells of its room. Where it cannot, writing is what finds out.
-fn told(place: &Place) -> u64 {
-    place.disk.room(directory_of(&place.path)).unwrap_or(u64::MAX)
+fn told(location: &StoreLocation) -> u64 {
+    location.vfs.free_space(directory_of(&location.path)).unwrap_or(u64::MAX)
 }
 
 fn full() -> Error {
@@ -171,15 +176,15 @@ const fn is_disk_full(kind: io::ErrorKind) -> bool {
 mod tests {
     use super::*;
 
-    fn room(kind: io::ErrorKind, faults: u32) -> Room {
-        (0..faults).fold(Room::default(), |mut room, _| {
+    fn room(kind: io::ErrorKind, faults: u32) -> Admission {
+        (0..faults).fold(Admission::default(), |mut room, _| {
             room.failed();
-            Room::after(room.setback(Some(kind)), 1 << 20)
+            Admission::after(room.failures(Some(kind)), 1 << 20)
         })
     }
 
-    fn group(bytes: usize, removals: usize) -> Weight {
-        Weight { changes: 1, removals, bytes }
+    fn group(bytes: usize, removals: usize) -> PendingWrites {
+        PendingWrites { changes: 1, removals, bytes }
     }
 
     #[test]
@@ -192,7 +197,7 @@ mod tests {
             assert!((seconds..seconds + 0.4).contains(&waited), "{faults}: {waited}");
         }
         assert!(waits(2) < waits(3) && waits(3) < waits(4));
-        let read = room(io::ErrorKind::Other, 1).setback(None);
+        let read = room(io::ErrorKind::Other, 1).failures(None);
         assert_eq!(read.count, 1, "a fault of a reader says nothing of the tables");
         let full = room(io::ErrorKind::StorageFull, 40).due(now).duration_since(now);
         assert!(full < Duration::from_secs(1), "a full disk is asked often");
@@ -201,12 +206,12 @@ mod tests {
     #[test]
     fn what_the_tables_cannot_take_does_not_grow_without_end() {
         let mut well = room(io::ErrorKind::Other, 1);
-        assert_eq!(well.way(None, 100 << 20, group(1, 0)).unwrap(), Way::Log);
-        assert_eq!(well.way(None, 0, group(1, 1)).unwrap(), Way::Tables);
+        assert_eq!(well.route(None, 100 << 20, group(1, 0)).unwrap(), WritePath::Wal);
+        assert_eq!(well.route(None, 0, group(1, 1)).unwrap(), WritePath::WriteThrough);
 
         let mut ill = room(io::ErrorKind::Other, 2);
-        assert_eq!(ill.way(None, 4 << 20, group(0, 0)).unwrap(), Way::Log);
-        for refused in [ill.way(None, 4 << 20, group(1, 0)), ill.way(None, 0, group(1, 1))] {
+        assert_eq!(ill.route(None, 4 << 20, group(0, 0)).unwrap(), WritePath::Wal);
+        for refused in [ill.route(None, 4 << 20, group(1, 0)), ill.route(None, 0, group(1, 1))] {
             let told = matches!(&refused, Err(Error::GivenUp { kind: io::ErrorKind::Other, .. }));
             assert!(told, "{refused:?}");
         }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub(crate) struct Checkpoint {
     thread: JoinHandle<Result<()>>,
     /// The last group that it carries into the tables.
-    group: u64,
+    seqno: u64,
     bytes: usize,
 }
 
@@ -19,12 +19,12 @@ impl Checkpoint {
     /// # Errors
     /// The system has no thread.
     pub(crate) fn begin(
-        group: u64,
+        seqno: u64,
         bytes: usize,
         work: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<Self> {
         let thread = thread::Builder::new().name("convodb-checkpoint".to_owned()).spawn(work)?;
-        Ok(Self { thread, group, bytes })
+        Ok(Self { thread, seqno, bytes })
     }
 
     /// How much it writes.
@@ -43,6 +43,6 @@ impl Checkpoint {
     /// A fault of the commit: the tables are without it.
     pub(crate) fn finish(self) -> Result<u64> {
         let panicked = |_| Err(Error::Storage("a checkpoint panicked".to_owned()));
-        self.thread.join().unwrap_or_else(panicked).map(|()| self.group)
+        self.thread.join().unwrap_or_else(panicked).map(|()| self.seqno)
     }
 }

@@ -16,22 +16,22 @@ use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
-use crate::engine::admission::{Room, Setback, Way};
+use crate::engine::admission::{Admission, FailureHistory, WritePath};
 use crate::engine::checkpoint::Checkpoint;
-use crate::engine::recovery::{Opened, Tail};
-use crate::engine::redb_commit::{carry, store};
-use crate::engine::store_file::Place;
+use crate::engine::recovery::{Recovered, Unflushed};
+use crate::engine::redb_commit::{commit_with, flush};
+use crate::engine::store_file::StoreLocation;
 use crate::error::{Error, Result};
-use crate::io::fault::Alarm;
-use crate::io::redb_backend::Shutter;
-use crate::kv::catch_panic::unharmed;
-use crate::kv::table::Weight;
-use crate::metrics::Times;
+use crate::io::fault::FaultSignal;
+use crate::io::redb_backend::ForceClose;
+use crate::kv::catch_panic::catch_redb_panic;
+use crate::kv::table::PendingWrites;
+use crate::metrics::LatencyHistogram;
 use crate::options::{CommitMode, Durability};
 use crate::tables::Tables;
-use crate::tables::state::{Current, View};
+use crate::tables::state::{CommittedState, Published};
 use crate::transaction::Transaction;
-use crate::wal::{Log, NotAppended};
+use crate::wal::{AppendError, Wal};
 
 /// A tail that is so old is carried into the tables.
 const TAIL_AGE: Duration = Duration::from_secs(1);
@@ -42,21 +42,21 @@ const ASK_EVERY: Duration = Duration::from_millis(10);
 pub(crate) struct Committer {
     database: Arc<Database>,
     /// None for a store in memory.
-    shutter: Option<Shutter>,
+    force_close: Option<ForceClose>,
     /// Where the store is; none for one in memory.
-    place: Option<Place>,
-    alarm: Arc<Alarm>,
+    location: Option<StoreLocation>,
+    fault_signal: Arc<FaultSignal>,
     tables: Tables,
-    current: Arc<Current>,
+    current: Arc<Published>,
     /// None for a store in memory, or whose commits are deferred.
-    log: Option<Log>,
+    wal: Option<Wal>,
     mode: CommitMode,
     /// The last group.
-    group: u64,
+    seqno: u64,
     /// What was put since the last checkpoint began.
-    tail: Tail,
+    unflushed: Unflushed,
     checkpoint: Option<Checkpoint>,
-    room: Room,
+    admission: Admission,
 }
 
 impl Committer {
@@ -64,81 +64,86 @@ impl Committer {
     pub(crate) fn in_memory(
         cache_bytes: usize,
         mode: CommitMode,
-        alarm: Arc<Alarm>,
+        fault_signal: Arc<FaultSignal>,
     ) -> Result<Self> {
-        let opened = Opened::in_memory(cache_bytes, mode.row_cache_bytes)?;
-        Ok(Self::over(opened, None, mode, alarm, |view| Arc::new(Current::new(view))))
+        let recovered = Recovered::in_memory(cache_bytes, mode.row_cache_bytes)?;
+        Ok(Self::over(recovered, None, mode, fault_signal, |state| Arc::new(Published::new(state))))
     }
 
     /// Goes on from what the tables and the log at `place` hold: what the tables do not is the tail.
-    pub(crate) fn open(place: &Place, mode: CommitMode, alarm: Arc<Alarm>) -> Result<Self> {
-        let opened = Opened::first(place, &alarm, mode.row_cache_bytes)?;
-        let shown = |view| Arc::new(Current::new(view));
-        let mut committer = Self::over(opened, Some(place), mode, alarm, shown);
+    pub(crate) fn open(
+        location: &StoreLocation,
+        mode: CommitMode,
+        fault_signal: Arc<FaultSignal>,
+    ) -> Result<Self> {
+        let recovered = Recovered::open_or_create(location, &fault_signal, mode.row_cache_bytes)?;
+        let shown = |state| Arc::new(Published::new(state));
+        let mut committer = Self::over(recovered, Some(location), mode, fault_signal, shown);
         if mode.durability == Durability::Deferred {
             // What was acknowledged as durable stays so; from here on there is no log.
-            committer.settle_tail()?;
-            (committer.log, committer.mode) = (None, mode);
+            committer.flush_memtable()?;
+            (committer.wal, committer.mode) = (None, mode);
         }
         Ok(committer)
     }
 
     /// Goes on for the same readers from what is on disk, after a setback.
     pub(crate) fn reopen(
-        place: &Place,
+        location: &StoreLocation,
         mode: CommitMode,
-        alarm: Arc<Alarm>,
-        current: Arc<Current>,
-        setback: Setback,
+        fault_signal: Arc<FaultSignal>,
+        current: Arc<Published>,
+        failures: FailureHistory,
     ) -> Result<Self> {
-        let opened = Opened::again(place, &alarm, mode.row_cache_bytes, &current.load())?;
-        let shown = |view| {
-            current.show(view);
+        let recovered =
+            Recovered::reopen(location, &fault_signal, mode.row_cache_bytes, &current.load())?;
+        let shown = |state| {
+            current.show(state);
             current
         };
-        let mut committer = Self::over(opened, Some(place), mode, alarm, shown);
-        committer.room = Room::after(setback, mode.tail_bytes);
+        let mut committer = Self::over(recovered, Some(location), mode, fault_signal, shown);
+        committer.admission = Admission::after(failures, mode.memtable_bytes);
         if mode.durability == Durability::Deferred {
-            (committer.log, committer.mode) = (None, mode);
+            (committer.wal, committer.mode) = (None, mode);
         }
         Ok(committer)
     }
 
     /// Goes on from what was opened, of which readers are `shown` the last commit.
     fn over(
-        opened: Opened,
-        place: Option<&Place>,
+        recovered: Recovered,
+        location: Option<&StoreLocation>,
         mode: CommitMode,
-        alarm: Arc<Alarm>,
-        shown: impl FnOnce(View) -> Arc<Current>,
+        fault_signal: Arc<FaultSignal>,
+        shown: impl FnOnce(CommittedState) -> Arc<Published>,
     ) -> Self {
-        let Opened { database, shutter, log, tables, view, group, tail } = opened;
+        let Recovered { database, force_close, wal, tables, state, seqno, unflushed } = recovered;
         Self {
             database: Arc::new(database),
-            shutter,
-            place: place.cloned(),
-            alarm,
+            force_close,
+            location: location.cloned(),
+            fault_signal,
             tables,
-            current: shown(view),
-            log,
+            current: shown(state),
+            wal,
             mode: CommitMode { durability: Durability::Immediate, ..mode },
-            group,
-            tail,
+            seqno,
+            unflushed,
             checkpoint: None,
-            room: Room::default(),
+            admission: Admission::default(),
         }
     }
 
     /// What readers see, now and after each commit.
-    pub(crate) fn current(&self) -> &Arc<Current> {
+    pub(crate) fn current(&self) -> &Arc<Published> {
         &self.current
     }
 
     /// Runs `work`, which may run any number of writes, on what is committed and what the writes
     /// before it did.
     pub(crate) fn run<T>(&mut self, work: impl FnOnce(&mut Transaction<'_>) -> T) -> T {
-        let view = self.current.load();
-        work(&mut Transaction::new(&mut self.tables, view.fingerprinter()))
+        let state = self.current.load();
+        work(&mut Transaction::new(&mut self.tables, state.fingerprinter()))
     }
 
     /// Makes durable what the writes since the last commit did, and shows it to readers.
@@ -147,88 +152,89 @@ impl Committer {
     /// After [`Error::GivenUp`] nothing of it will ever be there; after [`Error::CommitFailed`] that
     /// is unknown. Either way it is taken back here.
     pub(crate) fn commit(&mut self) -> Result<()> {
-        let weight = self.tables.weigh();
-        let committed = self.commit_group(weight);
-        let meter = self.tables.meter();
-        meter.tail_bytes.store(self.tail.bytes, Ordering::Relaxed);
+        let pending = self.tables.pending();
+        let committed = self.commit_group(pending);
+        let metrics = self.tables.metrics();
+        metrics.memtable_bytes.store(self.unflushed.bytes, Ordering::Relaxed);
         match committed {
-            Ok(()) if weight.changes > 0 => meter.committed(weight.changes, weight.bytes),
+            Ok(()) if pending.changes > 0 => metrics.committed(pending.changes, pending.bytes),
             Ok(()) => {}
-            Err(_) => self.tables.undo(),
+            Err(_) => self.tables.rollback(),
         }
         committed
     }
 
-    fn commit_group(&mut self, weight: Weight) -> Result<()> {
+    fn commit_group(&mut self, pending: PendingWrites) -> Result<()> {
         self.check()?;
-        if weight.changes == 0 {
+        if pending.changes == 0 {
             return Ok(());
         }
         // What a checkpoint is writing needs its room too.
         let writing = self.checkpoint.as_ref().map_or(0, Checkpoint::bytes);
-        let owed = self.tail.bytes + writing;
-        let way = self.room.way(self.place.as_ref(), owed, weight)?;
-        if way == Way::Tables {
-            return self.store_tail();
+        let owed = self.unflushed.bytes + writing;
+        let path = self.admission.route(self.location.as_ref(), owed, pending)?;
+        if path == WritePath::WriteThrough {
+            return self.flush_with_group();
         }
         self.append()?;
-        self.tail.bytes += weight.bytes;
-        self.tail.since.get_or_insert_with(Instant::now);
+        self.unflushed.bytes += pending.bytes;
+        self.unflushed.since.get_or_insert_with(Instant::now);
         Ok(())
     }
 
     /// Puts the group into the log.
     fn append(&mut self) -> Result<()> {
-        let group = self.group + 1;
-        if let Some(log) = &mut self.log {
-            let _timing = Times::begin(self.tables.meter(), |meter| &meter.log_syncs);
+        let seqno = self.seqno + 1;
+        if let Some(wal) = &mut self.wal {
+            let _timer =
+                LatencyHistogram::begin(self.tables.metrics(), |metrics| &metrics.log_syncs);
             let tables = &mut self.tables;
-            match log.append(group, |out| tables.encode(out)) {
+            match wal.append(seqno, |out| tables.encode(out)) {
                 Ok(()) => {}
-                Err(NotAppended::TakenBack(error)) => {
+                Err(AppendError::RolledBack(error)) => {
                     return Err(Error::GivenUp { kind: error.io_kind(), why: error.to_string() });
                 }
-                Err(NotAppended::InDoubt(error)) => return Err(self.fault(&error)),
+                Err(AppendError::Unknown(error)) => return Err(self.fault(&error)),
             }
         }
-        self.group = group;
-        self.tables.settle();
+        self.seqno = seqno;
+        self.tables.commit();
         self.publish(self.current.load().with(self.tables.clone()));
         Ok(())
     }
 
     /// Carries the tail and the group in hand into the tables, and waits for it.
-    fn store_tail(&mut self) -> Result<()> {
+    fn flush_with_group(&mut self) -> Result<()> {
         self.finish_checkpoint();
         self.check()?;
-        self.group += 1;
-        if let Err(error) = store(&self.database, &mut self.tables, self.group, self.mode) {
-            self.room.failed();
+        self.seqno += 1;
+        if let Err(error) = flush(&self.database, &mut self.tables, self.seqno, self.mode) {
+            self.admission.failed();
             return Err(self.fault(&error));
         }
-        self.tables.settle();
-        self.stored(self.group)
+        self.tables.commit();
+        self.flushed(self.seqno)
     }
 
     /// Carries the tail into the tables, if there is one.
-    fn settle_tail(&mut self) -> Result<()> {
+    fn flush_memtable(&mut self) -> Result<()> {
         let nothing = self.checkpoint.is_none() && self.tables.is_stored();
-        if nothing { self.check() } else { self.store_tail() }
+        if nothing { self.check() } else { self.flush_with_group() }
     }
 
     /// Runs a write that goes past the tail, straight into the tables.
     ///
     /// # Errors
     /// What `work` fails with, after which nothing of it is there, or as of [`Committer::commit`].
-    pub(crate) fn run_direct<T>(
+    pub(crate) fn write_through<T>(
         &mut self,
-        work: impl FnOnce(&WriteTransaction, &View) -> Result<T>,
+        work: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T>,
     ) -> Result<T> {
-        self.settle_tail().map_err(not_begun)?;
+        self.flush_memtable().map_err(not_begun)?;
         // It is a group too: should the tables ever be without it, later ones do not follow.
-        let group = self.group + 1;
-        let (view, mode) = (self.current.load(), self.mode);
-        let done = carry(&self.database, mode, group, |write| work(write, &view))
+        let seqno = self.seqno + 1;
+        let (state, mode) = (self.current.load(), self.mode);
+        let done = commit_with(&self.database, mode, seqno, |write| work(write, &state))
             .map_err(|error| self.fault(&error))?
             .inspect_err(|error| {
                 // Over a damaged page redb may have stopped anywhere: the files are opened again.
@@ -241,52 +247,52 @@ impl Committer {
                 (Error::SnapshotLost, Err(given_up)) => given_up,
                 (error, _) => error,
             })?;
-        self.group = group;
-        self.stored(group)?;
+        self.seqno = seqno;
+        self.flushed(seqno)?;
         Ok(done)
     }
 
     /// Goes on from tables that hold all groups up to `group`.
-    fn stored(&mut self, group: u64) -> Result<()> {
-        let adopted = self.adopt(group);
+    fn flushed(&mut self, seqno: u64) -> Result<()> {
+        let adopted = self.adopt(seqno);
         // The commit is durable, but a caller that cannot read its write is told so.
         adopted.map_err(|error| self.fault(&error))
     }
 
-    fn adopt(&mut self, group: u64) -> Result<()> {
-        let view = unharmed(|| {
+    fn adopt(&mut self, seqno: u64) -> Result<()> {
+        let state = catch_redb_panic(|| {
             let read = self.database.begin_read()?;
-            self.tables.thaw(&read)?;
+            self.tables.end_checkpoint(&read)?;
             // Nobody sees a group in hand: its own commit shows both.
-            let shown = self.tables.weigh().changes == 0;
-            shown.then(|| View::open(&read, self.tables.clone())).transpose()
+            let shown = self.tables.pending().changes == 0;
+            shown.then(|| CommittedState::open(&read, self.tables.clone())).transpose()
         })?;
-        if let Some(view) = view {
-            self.publish(view);
+        if let Some(state) = state {
+            self.publish(state);
         }
-        if group == self.group {
-            self.tail = Tail::default();
-            self.cut_log();
+        if seqno == self.seqno {
+            self.unflushed = Unflushed::default();
+            self.end_segment();
         }
-        self.room = Room::default();
-        if let Some(log) = &self.log {
+        self.admission = Admission::default();
+        if let Some(wal) = &self.wal {
             // What cannot be removed now does no harm, and will be after the next checkpoint.
-            let _ = log.forget(group);
+            let _ = wal.remove_segments(seqno);
         }
         Ok(())
     }
 
-    fn publish(&self, view: View) {
-        self.current.show(view);
+    fn publish(&self, state: CommittedState) {
+        self.current.show(state);
     }
 
-    /// How long the writer may sleep before [`Committer::tend`] has something to do.
-    pub(crate) fn rest(&self) -> Option<Duration> {
-        match (&self.checkpoint, self.tail.since) {
+    /// How long the writer may sleep before [`Committer::run_maintenance`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+        match (&self.checkpoint, self.unflushed.since) {
             (Some(_), _) => Some(ASK_EVERY),
             (None, Some(since)) => {
-                let full = self.tail.bytes >= self.mode.tail_bytes;
-                let due = self.room.due(if full { Instant::now() } else { since + TAIL_AGE });
+                let full = self.unflushed.bytes >= self.mode.memtable_bytes;
+                let due = self.admission.due(if full { Instant::now() } else { since + TAIL_AGE });
                 Some(due.saturating_duration_since(Instant::now()))
             }
             (None, None) => None,
@@ -294,93 +300,93 @@ impl Committer {
     }
 
     /// Begins a checkpoint when it is time, and ends it when it is done.
-    pub(crate) fn tend(&mut self) {
-        let full = self.tail.bytes >= self.mode.tail_bytes;
+    pub(crate) fn run_maintenance(&mut self) {
+        let full = self.unflushed.bytes >= self.mode.memtable_bytes;
         if self.checkpoint.as_ref().is_some_and(|running| running.is_done() || full) {
             self.finish_checkpoint();
         }
         let now = Instant::now();
-        let old = self.tail.since.is_some_and(|since| now >= since + TAIL_AGE);
-        let due = self.checkpoint.is_none() && !self.alarm.is_raised() && (full || old);
-        if due && self.room.admits(self.place.as_ref(), self.tail.bytes) {
+        let old = self.unflushed.since.is_some_and(|since| now >= since + TAIL_AGE);
+        let due = self.checkpoint.is_none() && !self.fault_signal.is_reported() && (full || old);
+        if due && self.admission.may_checkpoint(self.location.as_ref(), self.unflushed.bytes) {
             self.begin_checkpoint();
         }
     }
 
     fn begin_checkpoint(&mut self) {
-        let (database, mode, group) = (self.database.clone(), self.mode, self.group);
-        self.tables.freeze();
-        self.cut_log();
-        let Tail { bytes, .. } = std::mem::take(&mut self.tail);
-        self.tables.meter().tail_bytes.store(0, Ordering::Relaxed);
+        let (database, mode, seqno) = (self.database.clone(), self.mode, self.seqno);
+        self.tables.begin_checkpoint();
+        self.end_segment();
+        let Unflushed { bytes, .. } = std::mem::take(&mut self.unflushed);
+        self.tables.metrics().memtable_bytes.store(0, Ordering::Relaxed);
         let mut frozen = self.tables.clone();
-        let work = move || store(&database, &mut frozen, group, mode);
-        match Checkpoint::begin(group, bytes, work) {
+        let work = move || flush(&database, &mut frozen, seqno, mode);
+        match Checkpoint::begin(seqno, bytes, work) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => {
                 self.fault(&error);
             }
         }
-        if self.place.as_ref().is_some_and(|place| !place.disk.works_beside()) {
+        if self.location.as_ref().is_some_and(|location| !location.vfs.works_beside()) {
             self.finish_checkpoint();
         }
     }
 
-    fn cut_log(&mut self) {
-        if let Some(log) = &mut self.log {
-            log.cut();
+    fn end_segment(&mut self) {
+        if let Some(wal) = &mut self.wal {
+            wal.end_segment();
         }
     }
 
     /// Waits for the checkpoint that is being written, if one is.
     fn finish_checkpoint(&mut self) {
         let Some(checkpoint) = self.checkpoint.take() else { return };
-        if let Err(error) = checkpoint.finish().and_then(|group| self.adopt(group)) {
-            self.room.failed();
+        if let Err(error) = checkpoint.finish().and_then(|seqno| self.adopt(seqno)) {
+            self.admission.failed();
             self.fault(&error);
         }
     }
 
     /// Raises the alarm, and tells of the fault.
     fn fault(&self, error: &Error) -> Error {
-        self.alarm.raise(error.io_kind(), || error.to_string());
+        self.fault_signal.report(error.io_kind(), || error.to_string());
         failed(error)
     }
 
     fn check(&self) -> Result<()> {
-        self.alarm.check()
+        self.fault_signal.check()
     }
 
     /// Closes what is open after a fault, and tells of it.
-    pub(crate) fn abandon(mut self) -> Setback {
+    pub(crate) fn shut_down_after_fault(mut self) -> FailureHistory {
         // Whatever it came to, the tables tell it when they are opened again.
         if self.checkpoint.take().is_some_and(|checkpoint| checkpoint.finish().is_err()) {
-            self.room.failed();
+            self.admission.failed();
         }
-        let setback = self.room.setback(self.alarm.kind());
-        let shutter = self.shutter.take();
+        let failures = self.admission.failures(self.fault_signal.kind());
+        let force_close = self.force_close.take();
         // What redb cannot close properly is repaired when it is opened.
-        let _ = unharmed(|| {
+        let _ = catch_redb_panic(|| {
             drop(self);
             Ok(())
         });
-        shutter.inspect(Shutter::shut);
-        setback
+        force_close.inspect(ForceClose::close);
+        failures
     }
 
     /// Carries the tail into the tables and closes the file.
     pub(crate) fn close(mut self) -> Result<()> {
-        let settled = self.settle_tail();
-        let shutter = self.shutter.take();
+        let settled = self.flush_memtable();
+        let force_close = self.force_close.take();
         // Also where it is only let go of, redb may panic over what damage left behind.
-        let closed = unharmed(|| {
+        let closed = catch_redb_panic(|| {
             let whole = self;
             // Readers have snapshots of it, but only the writer has the database itself.
             let database = Arc::into_inner(whole.database);
             settled?;
             database.map_or(Ok(()), |database| Ok(database.close()?))
         });
-        shutter.inspect(Shutter::shut);
+        force_close.inspect(ForceClose::close);
         closed
     }
 }
@@ -400,19 +406,20 @@ fn failed(error: &Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::fault::Health;
+    use crate::io::fault::FaultState;
     use crate::model::text::Name;
     use crate::model::timestamp::Timestamp;
     use crate::tables::accounts;
 
-    fn opened() -> (Committer, Arc<Current>) {
+    fn recovered() -> (Committer, Arc<Published>) {
         let mode = CommitMode {
             durability: Durability::Immediate,
-            tail_bytes: 1 << 20,
+            memtable_bytes: 1 << 20,
             row_cache_bytes: 0,
             fast_recovery: false,
         };
-        let committer = Committer::in_memory(1 << 20, mode, Health::new().alarm()).unwrap();
+        let committer =
+            Committer::in_memory(1 << 20, mode, FaultState::new().fault_signal()).unwrap();
         let current = committer.current().clone();
         (committer, current)
     }
@@ -421,7 +428,7 @@ mod tests {
     /// it is itself committed.
     #[test]
     fn the_end_of_a_checkpoint_shows_nothing_of_the_group_in_hand() {
-        let (mut committer, current) = opened();
+        let (mut committer, current) = recovered();
         let name = |text: &str| text.parse::<Name>().unwrap();
         let seen = |text: &str| {
             let tables = &current.load_full().tables;

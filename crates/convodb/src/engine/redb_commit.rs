@@ -5,21 +5,21 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use redb::{Database, WriteTransaction};
 
 use crate::error::{Error, Result};
-use crate::kv::catch_panic::{outside, unharmed};
-use crate::metrics::Times;
+use crate::kv::catch_panic::{call_user_code, catch_redb_panic};
+use crate::metrics::LatencyHistogram;
 use crate::options::{CommitMode, Durability};
 use crate::tables::Tables;
 use crate::tables::meta;
 
 /// Writes the tail of `tables`, which ends with `group`, into the database.
-pub(crate) fn store(
+pub(crate) fn flush(
     database: &Database,
     tables: &mut Tables,
-    group: u64,
+    seqno: u64,
     mode: CommitMode,
 ) -> Result<()> {
-    let _timing = Times::begin(tables.meter(), |meter| &meter.checkpoints);
-    carry(database, mode, group, |write| tables.store(write))?
+    let _timer = LatencyHistogram::begin(tables.metrics(), |metrics| &metrics.checkpoints);
+    commit_with(database, mode, seqno, |write| tables.flush(write))?
 }
 
 /// Runs `work` in a commit, after which the tables hold all groups up to `group`.
@@ -27,27 +27,27 @@ pub(crate) fn store(
 /// # Errors
 /// The outer one is a fault of the commit; the inner one is what `work` failed with, and nothing of
 /// it is there.
-pub(crate) fn carry<T>(
+pub(crate) fn commit_with<T>(
     database: &Database,
     mode: CommitMode,
-    group: u64,
+    seqno: u64,
     work: impl FnOnce(&WriteTransaction) -> Result<T>,
 ) -> Result<Result<T>> {
-    unharmed(|| {
+    catch_redb_panic(|| {
         let write = begin(database, mode)?;
         // Unwinding ends before the transaction is let go of: else redb does not take it back, and the
         // file has to be repaired when it is opened. Over damage taking it back may panic once more.
-        let done = catch_unwind(AssertUnwindSafe(|| unharmed(|| work(&write))));
+        let done = catch_unwind(AssertUnwindSafe(|| catch_redb_panic(|| work(&write))));
         match done {
             Ok(Ok(done)) => {
-                meta::put_log_group(&write, group)?;
+                meta::put_wal_seqno(&write, seqno)?;
                 write.commit()?;
                 Ok(Ok(done))
             }
             Ok(Err(error)) => Ok(Err(error)),
             Err(panic) => {
                 drop(write);
-                outside(|| resume_unwind(panic))
+                call_user_code(|| resume_unwind(panic))
             }
         }
     })

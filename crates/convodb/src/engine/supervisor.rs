@@ -19,14 +19,14 @@ use std::time::{Duration, Instant};
 
 use redb::WriteTransaction;
 
-use crate::engine::admission::Setback;
+use crate::engine::admission::FailureHistory;
 use crate::engine::committer::Committer;
-use crate::engine::store_file::Place;
+use crate::engine::store_file::StoreLocation;
 use crate::error::{Error, Result};
-use crate::io::fault::Health;
-use crate::kv::catch_panic::unharmed;
+use crate::io::fault::FaultState;
+use crate::kv::catch_panic::catch_redb_panic;
 use crate::options::CommitMode;
-use crate::tables::state::{Current, View};
+use crate::tables::state::{CommittedState, Published};
 use crate::transaction::Transaction;
 
 /// The pause after the first opening that failed.
@@ -38,16 +38,16 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Supervisor {
     state: State,
     /// None for a store in memory, which has nothing to be opened again.
-    place: Option<Place>,
+    location: Option<StoreLocation>,
     mode: CommitMode,
-    health: Arc<Health>,
-    current: Arc<Current>,
+    fault_state: Arc<FaultState>,
+    current: Arc<Published>,
 }
 
 enum State {
     Open(Box<Committer>),
     Reopening {
-        setback: Setback,
+        failures: FailureHistory,
         next: Instant,
         pause: Duration,
     },
@@ -57,36 +57,37 @@ enum State {
 
 impl Supervisor {
     /// Opens the store at `place`.
-    pub(crate) fn open(place: Place, mode: CommitMode) -> Result<Self> {
-        let health = Health::new();
-        let committer = unharmed(|| Committer::open(&place, mode, health.alarm()))?;
-        Ok(Self::start(committer, Some(place), mode, health))
+    pub(crate) fn open(location: StoreLocation, mode: CommitMode) -> Result<Self> {
+        let fault_state = FaultState::new();
+        let committer =
+            catch_redb_panic(|| Committer::open(&location, mode, fault_state.fault_signal()))?;
+        Ok(Self::start(committer, Some(location), mode, fault_state))
     }
 
     /// Makes a store in memory.
     pub(crate) fn in_memory(cache_bytes: usize, mode: CommitMode) -> Result<Self> {
-        let health = Health::new();
-        let committer = Committer::in_memory(cache_bytes, mode, health.alarm())?;
-        Ok(Self::start(committer, None, mode, health))
+        let fault_state = FaultState::new();
+        let committer = Committer::in_memory(cache_bytes, mode, fault_state.fault_signal())?;
+        Ok(Self::start(committer, None, mode, fault_state))
     }
 
     fn start(
         committer: Committer,
-        place: Option<Place>,
+        location: Option<StoreLocation>,
         mode: CommitMode,
-        health: Arc<Health>,
+        fault_state: Arc<FaultState>,
     ) -> Self {
         let current = committer.current().clone();
-        Self { state: State::Open(Box::new(committer)), place, mode, health, current }
+        Self { state: State::Open(Box::new(committer)), location, mode, fault_state, current }
     }
 
     /// What readers see, now and after each commit.
-    pub(crate) fn current(&self) -> &Arc<Current> {
+    pub(crate) fn current(&self) -> &Arc<Published> {
         &self.current
     }
 
-    pub(crate) fn health(&self) -> &Arc<Health> {
-        &self.health
+    pub(crate) fn fault_state(&self) -> &Arc<FaultState> {
+        &self.fault_state
     }
 
     /// The committer, if the store takes writes.
@@ -94,7 +95,7 @@ impl Supervisor {
     /// # Errors
     /// [`Error::GivenUp`].
     fn committer(&mut self) -> Result<&mut Committer> {
-        self.health.check()?;
+        self.fault_state.check()?;
         match &mut self.state {
             State::Open(committer) => Ok(committer),
             // Only after the alarm, which was told above.
@@ -118,79 +119,80 @@ impl Supervisor {
         match &mut self.state {
             // It takes the group back where it cannot be committed.
             State::Open(committer) => committer.commit(),
-            State::Reopening { .. } | State::Lost => self.health.check(),
+            State::Reopening { .. } | State::Lost => self.fault_state.check(),
         }
     }
 
-    /// As [`Committer::run_direct`].
+    /// As [`Committer::write_through`].
     ///
     /// # Errors
     /// As there, and [`Error::GivenUp`].
-    pub(crate) fn run_direct<T>(
+    pub(crate) fn write_through<T>(
         &mut self,
-        work: impl FnOnce(&WriteTransaction, &View) -> Result<T>,
+        work: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T>,
     ) -> Result<T> {
-        self.committer()?.run_direct(work)
+        self.committer()?.write_through(work)
     }
 
     /// Gives up what a panic left behind.
     pub(crate) fn panicked(&self, why: &str) {
-        self.health.alarm().raise(io::ErrorKind::Other, || why.to_owned());
+        self.fault_state.fault_signal().report(io::ErrorKind::Other, || why.to_owned());
     }
 
-    /// How long the writer may sleep before [`Supervisor::tend`] has something to do.
-    pub(crate) fn rest(&self) -> Option<Duration> {
+    /// How long the writer may sleep before [`Supervisor::run_maintenance`] has something to do.
+    pub(crate) fn next_deadline(&self) -> Option<Duration> {
         match &self.state {
-            State::Open(_) if self.health.alarm().is_raised() => Some(Duration::ZERO),
-            State::Open(committer) => committer.rest(),
+            State::Open(_) if self.fault_state.fault_signal().is_reported() => Some(Duration::ZERO),
+            State::Open(committer) => committer.next_deadline(),
             State::Reopening { next, .. } => Some(next.saturating_duration_since(Instant::now())),
             State::Lost => None,
         }
     }
 
     /// Tends to checkpoints, and opens the files again when it is time.
-    pub(crate) fn tend(&mut self) {
+    pub(crate) fn run_maintenance(&mut self) {
         if let State::Open(committer) = &mut self.state {
-            committer.tend();
+            committer.run_maintenance();
         }
-        if self.health.alarm().is_raised() {
-            self.give_up();
+        if self.fault_state.fault_signal().is_reported() {
+            self.shut_down();
         }
-        if let State::Reopening { setback, next, pause } = self.state
+        if let State::Reopening { failures, next, pause } = self.state
             && Instant::now() >= next
         {
-            self.state = self.reopen(setback, pause);
+            self.state = self.reopen(failures, pause);
         }
     }
 
     /// Closes the files of a committer that met a fault.
-    fn give_up(&mut self) {
+    fn shut_down(&mut self) {
         if !matches!(self.state, State::Open(_)) {
             return;
         }
         if let State::Open(committer) = std::mem::replace(&mut self.state, State::Lost)
-            && self.place.is_some()
+            && self.location.is_some()
         {
-            let setback = committer.abandon();
-            self.state = State::Reopening { setback, next: Instant::now(), pause: FIRST_PAUSE };
+            let failures = committer.shut_down_after_fault();
+            self.state = State::Reopening { failures, next: Instant::now(), pause: FIRST_PAUSE };
         }
     }
 
-    fn reopen(&self, setback: Setback, pause: Duration) -> State {
-        let Some(place) = &self.place else { return State::Lost };
-        let alarm = self.health.next_alarm();
+    fn reopen(&self, failures: FailureHistory, pause: Duration) -> State {
+        let Some(location) = &self.location else { return State::Lost };
+        let fault_signal = self.fault_state.next_signal();
         let open = || {
             let current = self.current.clone();
-            let committer = Committer::reopen(place, self.mode, alarm.clone(), current, setback)?;
-            alarm.check().map(|()| committer)
+            let committer =
+                Committer::reopen(location, self.mode, fault_signal.clone(), current, failures)?;
+            fault_signal.check().map(|()| committer)
         };
-        match unharmed(open) {
+        match catch_redb_panic(open) {
             Ok(committer) => {
-                self.health.recover(alarm);
+                self.fault_state.recover(fault_signal);
                 State::Open(Box::new(committer))
             }
             Err(_) => State::Reopening {
-                setback,
+                failures,
                 next: Instant::now() + pause,
                 pause: (pause * 2).min(LAST_PAUSE),
             },
@@ -204,7 +206,7 @@ impl Supervisor {
     pub(crate) fn close(self) -> Result<()> {
         match self.state {
             State::Open(committer) => committer.close(),
-            State::Reopening { .. } | State::Lost => self.health.check(),
+            State::Reopening { .. } | State::Lost => self.fault_state.check(),
         }
     }
 }
@@ -212,14 +214,14 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::write_queue::Writer;
+    use crate::engine::write_queue::WriteQueue;
     use crate::options::Durability;
 
     #[test]
     fn after_a_fault_nothing_is_taken_and_everyone_can_see_it() {
         let mode = CommitMode {
             durability: Durability::Immediate,
-            tail_bytes: 1 << 20,
+            memtable_bytes: 1 << 20,
             row_cache_bytes: 0,
             fast_recovery: false,
         };
@@ -228,7 +230,7 @@ mod tests {
             if faulty {
                 supervisor.panicked("a torn page");
             }
-            let writer = Writer::start(supervisor, 1).unwrap();
+            let writer = WriteQueue::start(supervisor, 1).unwrap();
             assert_eq!(writer.state() == crate::io::fault::StoreState::Open, !faulty);
             let refused = matches!(writer.write(|_| Ok(())), Err(Error::GivenUp { .. }));
             assert_eq!(refused, faulty);

@@ -7,45 +7,45 @@ use std::collections::BTreeSet;
 use redb::{Database, ReadableDatabase};
 
 use crate::engine::redb_commit::begin_two_phase;
-use crate::engine::store_file::Place;
+use crate::engine::store_file::StoreLocation;
 use crate::error::{Error, Result};
-use crate::kv::bulk_insert::insert_sorted;
+use crate::kv::bulk_insert::bulk_insert;
 use crate::model::id::UserId;
 use crate::tables::Tables;
-use crate::tables::counters::{self, Sums};
+use crate::tables::counters::{self, CounterDeltas};
 use crate::tables::schema::{self, names};
 use crate::tables::{meta, sequences};
 use crate::wal;
 
 /// Brings the store at its place to the format of this version, if it has an older one. Format 2 adds
 /// up the counters of format 1: a second for some millions of them.
-pub(crate) fn migrate(database: &Database, place: &Place) -> Result<()> {
+pub(crate) fn migrate(database: &Database, location: &StoreLocation) -> Result<()> {
     match meta::check_format(&database.begin_read()?)? {
-        1 => to_format_2(database, place),
+        1 => to_format_2(database, location),
         _ => Ok(()),
     }
 }
 
 /// Format 2 has coarser counters beside those of days, and the tables of changes and answers. Nobody
 /// knows what changed before, so the feed of each owner begins with something forgotten.
-fn to_format_2(database: &Database, place: &Place) -> Result<()> {
+fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     let write = begin_two_phase(database)?;
     meta::make_tables(&write)?;
     write.commit()?;
 
     let read = database.begin_read()?;
     let mut tables = Tables::open(&read, 0)?;
-    let stored = meta::log_group(&read)?;
-    let seed = meta::secrets(&read)?.log_seed();
+    let stored = meta::wal_seqno(&read)?;
+    let seed = meta::secrets(&read)?.wal_seed();
     let replay = |bytes: &[u8]| tables.replay_format_1(bytes);
-    let group = wal::read(&*place.disk, &place.path, seed, stored, replay)?;
-    let mut coarse = Sums::default();
+    let seqno = wal::replay(&*location.vfs, &location.path, seed, stored, replay)?;
+    let mut coarse = CounterDeltas::default();
     let mut owners = BTreeSet::new();
-    for entry in tables.totals.iter()? {
+    for entry in tables.counters.iter()? {
         let (key, record) = entry?;
         let count = counters::decode(key, record.value())?;
-        for key in counters::coarser(key)
-            .ok_or(Error::Corrupted { table: names::TOTALS, what: "a counter is of no day" })?
+        for key in counters::rollups(key)
+            .ok_or(Error::Corrupted { table: names::COUNTERS, what: "a counter is of no day" })?
         {
             coarse.count(key, &count)?;
         }
@@ -55,13 +55,13 @@ fn to_format_2(database: &Database, place: &Place) -> Result<()> {
         forget_the_past(&mut tables, owner);
     }
     let write = begin_two_phase(database)?;
-    tables.store(&write)?;
-    insert_sorted(
-        &mut write.open_table(schema::TOTALS)?,
-        coarse.on_top_of(&tables.totals),
+    tables.flush(&write)?;
+    bulk_insert(
+        &mut write.open_table(schema::COUNTERS)?,
+        coarse.on_top_of(&tables.counters),
         Vec::as_slice,
     )?;
-    meta::put_log_group(&write, group)?;
+    meta::put_wal_seqno(&write, seqno)?;
     meta::put_format(&write)?;
     Ok(write.commit()?)
 }

@@ -18,8 +18,8 @@ use redb::WriteTransaction;
 
 use crate::engine::supervisor::Supervisor;
 use crate::error::{Error, Result};
-use crate::io::fault::{Health, StoreState};
-use crate::tables::state::View;
+use crate::io::fault::{FaultState, StoreState};
+use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
 
 /// The most writes of one group.
@@ -29,48 +29,48 @@ const PANICKED: &str = "the writer panicked";
 
 /// The way to the writer's thread. Dropping it waits until all queued writes are done and the
 /// database is closed.
-pub(crate) struct Writer {
+pub(crate) struct WriteQueue {
     queue: Arc<Queue>,
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
     thread_id: ThreadId,
     queue_depth: usize,
-    health: Arc<Health>,
+    fault_state: Arc<FaultState>,
 }
 
 /// The way into the queue, until the store is closed.
 type Queue = Mutex<Option<SyncSender<Command>>>;
 
 /// A write that goes straight into the tables.
-type Direct = Box<dyn FnOnce(&mut Supervisor) + Send>;
+type WriteThrough = Box<dyn FnOnce(&mut Supervisor) + Send>;
 
 enum Command {
     Write(Box<dyn Write>),
-    Direct(Direct),
+    WriteThrough(WriteThrough),
     /// Something happened that the supervisor has to look at.
-    Tend,
+    Wake,
     Close,
 }
 
-impl Writer {
+impl WriteQueue {
     /// Starts the writer.
     pub(crate) fn start(supervisor: Supervisor, queue_depth: usize) -> Result<Self> {
         let queue_depth = queue_depth.max(1);
         let (sender, receiver) = sync_channel(queue_depth);
         let queue = Arc::new(Queue::new(Some(sender)));
-        let health = supervisor.health().clone();
+        let fault_state = supervisor.fault_state().clone();
         // The files, which the thread has, ring the bell; so it must not keep the queue alive.
         let called = Arc::downgrade(&queue);
-        health.set_bell(move || {
+        fault_state.set_waker(move || {
             let Some(queue) = called.upgrade() else { return };
             if let Some(sender) = &*queue.lock().unwrap_or_else(PoisonError::into_inner) {
                 // With a full queue the thread is awake, and looks after each group.
-                let _ = sender.try_send(Command::Tend);
+                let _ = sender.try_send(Command::Wake);
             }
         });
         let work = move || run(supervisor, &receiver);
         let thread = thread::Builder::new().name("convodb-writer".to_owned()).spawn(work)?;
         let thread_id = thread.thread().id();
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), thread_id, queue_depth, health })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), thread_id, queue_depth, fault_state })
     }
 
     /// Runs a write and waits until it is durable, or refused. A full queue refuses it.
@@ -112,7 +112,7 @@ impl Writer {
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
         reply: impl FnOnce(Outcome<T>) + Send + 'static,
     ) -> Result<()> {
-        self.health.check()?;
+        self.fault_state.check()?;
         let pending = Box::new(Pending { write: Some(write), outcome: None, reply });
         match self.sender()?.try_send(Command::Write(pending)) {
             Ok(()) => Ok(()),
@@ -123,19 +123,19 @@ impl Writer {
 
     /// Runs a write that goes straight into the tables. It is too dear to be refused, and waits for
     /// its place in the queue too.
-    pub(crate) fn write_direct<T: Send + 'static>(
+    pub(crate) fn write_through<T: Send + 'static>(
         &self,
-        write: impl FnOnce(&WriteTransaction, &View) -> Result<T> + Send + 'static,
+        write: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = sync_channel(1);
-        self.health.check()?;
-        let direct: Direct = Box::new(move |supervisor| {
-            let run = AssertUnwindSafe(|| supervisor.run_direct(write));
+        self.fault_state.check()?;
+        let direct: WriteThrough = Box::new(move |supervisor| {
+            let run = AssertUnwindSafe(|| supervisor.write_through(write));
             let outcome = catch_unwind(run).map_or_else(Outcome::Panicked, Outcome::Done);
             // A caller that no longer waits needs no answer.
             let _ = reply.send(outcome);
         });
-        self.sender()?.send(Command::Direct(direct)).map_err(|_| Error::Closed)?;
+        self.sender()?.send(Command::WriteThrough(direct)).map_err(|_| Error::Closed)?;
         wait(&answer)
     }
 
@@ -155,7 +155,7 @@ impl Writer {
         let runs = thread.as_ref().is_some_and(|thread| !thread.is_finished());
         match queue.is_some() && runs {
             false => StoreState::Closed,
-            true if self.health.check().is_err() => StoreState::Reopening,
+            true if self.fault_state.check().is_err() => StoreState::Reopening,
             true => StoreState::Open,
         }
     }
@@ -180,7 +180,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for WriteQueue {
     fn drop(&mut self) {
         drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
         // Who wants to know calls `close`.
@@ -234,8 +234,8 @@ where
             Err(panic) => Outcome::Panicked(panic),
         };
         match outcome {
-            Outcome::Done(Ok(_)) => transaction.keep(),
-            _ => transaction.roll_back(),
+            Outcome::Done(Ok(_)) => transaction.savepoint(),
+            _ => transaction.rollback_to_savepoint(),
         }
         self.outcome = Some(outcome);
     }
@@ -274,18 +274,18 @@ fn run(mut supervisor: Supervisor, queue: &Receiver<Command>) -> Result<()> {
         };
         match command {
             Command::Write(write) => upcoming = run_and_answer(&mut supervisor, write, queue),
-            Command::Direct(direct) => direct(&mut supervisor),
-            Command::Tend => {}
+            Command::WriteThrough(direct) => direct(&mut supervisor),
+            Command::Wake => {}
             Command::Close => break,
         }
-        tend(&mut supervisor);
+        run_maintenance(&mut supervisor);
     }
     supervisor.close()
 }
 
-/// As [`Supervisor::tend`]; a panic in it is a fault as any other.
-fn tend(supervisor: &mut Supervisor) {
-    if catch_unwind(AssertUnwindSafe(|| supervisor.tend())).is_err() {
+/// As [`Supervisor::run_maintenance`]; a panic in it is a fault as any other.
+fn run_maintenance(supervisor: &mut Supervisor) {
+    if catch_unwind(AssertUnwindSafe(|| supervisor.run_maintenance())).is_err() {
         supervisor.panicked(PANICKED);
     }
 }
@@ -293,10 +293,10 @@ fn tend(supervisor: &mut Supervisor) {
 /// The next command; none when the store is no longer used. Tends to the tail meanwhile.
 fn next(queue: &Receiver<Command>, supervisor: &mut Supervisor) -> Option<Command> {
     loop {
-        let Some(rest) = supervisor.rest() else { return queue.recv().ok() };
+        let Some(rest) = supervisor.next_deadline() else { return queue.recv().ok() };
         match queue.recv_timeout(rest) {
             Ok(command) => return Some(command),
-            Err(RecvTimeoutError::Timeout) => tend(supervisor),
+            Err(RecvTimeoutError::Timeout) => run_maintenance(supervisor),
             Err(RecvTimeoutError::Disconnected) => return None,
         }
     }

@@ -5,25 +5,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::io::vfs::{Access, Disk, DiskFile, directory_of};
+use crate::io::vfs::{Access, Vfs, VfsFile, directory_of};
 
 /// See the head of this file. Its own name is removed when it is dropped.
-pub(crate) struct Unfinished<'a> {
-    disk: &'a dyn Disk,
+pub(crate) struct AtomicFile<'a> {
+    vfs: &'a dyn Vfs,
     path: PathBuf,
     target: PathBuf,
 }
 
-impl<'a> Unfinished<'a> {
+impl<'a> AtomicFile<'a> {
     /// A new file, for its owner alone, beside `target`.
-    pub(crate) fn beside(disk: &'a dyn Disk, target: &Path) -> Result<(Self, Box<dyn DiskFile>)> {
+    pub(crate) fn beside(vfs: &'a dyn Vfs, target: &Path) -> Result<(Self, Box<dyn VfsFile>)> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let mut random = [0; 8];
-        disk.fill_random(&mut random)?;
+        vfs.fill_random(&mut random)?;
         let random = data_encoding::HEXLOWER.encode(&random);
         let path = directory_of(target).join(format!(".{name}.{random}.new"));
-        let file = disk.create(&path)?;
-        Ok((Self { disk, path, target: target.to_owned() }, file))
+        let file = vfs.create(&path)?;
+        Ok((Self { vfs, path, target: target.to_owned() }, file))
     }
 
     /// Where it is for now.
@@ -32,17 +32,17 @@ impl<'a> Unfinished<'a> {
     }
 
     /// Opens it, once whoever had it from the beginning has let go.
-    pub(crate) fn open(&self) -> Result<Box<dyn DiskFile>> {
-        Ok(self.disk.open(&self.path, Access::Write)?)
+    pub(crate) fn open(&self) -> Result<Box<dyn VfsFile>> {
+        Ok(self.vfs.open(&self.path, Access::Write)?)
     }
 
     /// Syncs it and gives it its name, which must be free. It has it for good once it is settled.
     ///
     /// # Errors
     /// [`Error::FileExists`], or a fault of the disk; it has no name then.
-    pub(crate) fn name(&self) -> Result<()> {
+    pub(crate) fn link_new(&self) -> Result<()> {
         self.open()?.sync()?;
-        match self.disk.link(&self.path, &self.target) {
+        match self.vfs.hard_link(&self.path, &self.target) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Error::FileExists(self.target.clone()))
             }
@@ -54,36 +54,36 @@ impl<'a> Unfinished<'a> {
     ///
     /// # Errors
     /// A fault of the disk. The name may be there or not after the next power cut.
-    pub(crate) fn settle(self) -> Result<()> {
-        self.disk.remove(&self.path)?;
-        Ok(self.disk.sync_directory(directory_of(&self.target))?)
+    pub(crate) fn finish(self) -> Result<()> {
+        self.vfs.remove(&self.path)?;
+        Ok(self.vfs.sync_directory(directory_of(&self.target))?)
     }
 
     /// Syncs it and gives it its name, in place of the file that has it, if any, and then with that
     /// one's owner and permissions.
     pub(crate) fn replace(self) -> Result<()> {
         self.open()?.sync()?;
-        self.disk.replace(&self.path, &self.target)?;
-        Ok(self.disk.sync_directory(directory_of(&self.target))?)
+        self.vfs.rename(&self.path, &self.target)?;
+        Ok(self.vfs.sync_directory(directory_of(&self.target))?)
     }
 }
 
-impl Drop for Unfinished<'_> {
+impl Drop for AtomicFile<'_> {
     fn drop(&mut self) {
         // Where it was settled, there is nothing left to remove.
-        let _ = self.disk.remove(&self.path);
+        let _ = self.vfs.remove(&self.path);
     }
 }
 
 /// Removes what crashes left of files that were to be named `target`. Nobody may be making one.
-pub(crate) fn remove_left_behind(disk: &dyn Disk, target: &Path) -> Result<()> {
+pub(crate) fn remove_leftovers(vfs: &dyn Vfs, target: &Path) -> Result<()> {
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let ours = |random: &str| random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit());
-    for path in disk.list(directory_of(target))? {
+    for path in vfs.list(directory_of(target))? {
         let found = path.file_name().unwrap_or_default().to_string_lossy();
         let middle = found.strip_prefix(&format!(".{name}.")).and_then(|f| f.strip_suffix(".new"));
         if middle.is_some_and(ours) {
-            disk.remove(&path)?;
+            vfs.remove(&path)?;
         }
     }
     Ok(())
@@ -94,7 +94,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::io::system::SystemDisk;
+    use crate::io::system::SystemVfs;
 
     fn names(directory: &Path) -> Vec<String> {
         let entries = fs::read_dir(directory).unwrap();
@@ -108,16 +108,16 @@ mod tests {
     fn a_file_gets_its_name_or_is_gone() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("a");
-        drop(Unfinished::beside(&SystemDisk, &target).unwrap());
+        drop(AtomicFile::beside(&SystemVfs, &target).unwrap());
         assert!(names(directory.path()).is_empty());
         for text in ["one", "two"] {
-            let (made, file) = Unfinished::beside(&SystemDisk, &target).unwrap();
+            let (made, file) = AtomicFile::beside(&SystemVfs, &target).unwrap();
             file.write_all_at(0, text.as_bytes()).unwrap();
-            let finished = made.name().and_then(|()| made.settle());
+            let finished = made.link_new().and_then(|()| made.finish());
             assert_eq!(finished.is_ok(), text == "one", "{finished:?}");
         }
         assert_eq!(fs::read_to_string(&target).unwrap(), "one");
-        let (made, file) = Unfinished::beside(&SystemDisk, &target).unwrap();
+        let (made, file) = AtomicFile::beside(&SystemVfs, &target).unwrap();
         file.write_all_at(0, b"three").unwrap();
         made.replace().unwrap();
         assert_eq!(fs::read_to_string(&target).unwrap(), "three");
@@ -132,7 +132,7 @@ mod tests {
         for name in left {
             fs::write(directory.path().join(name), "").unwrap();
         }
-        remove_left_behind(&SystemDisk, &directory.path().join("a")).unwrap();
+        remove_leftovers(&SystemVfs, &directory.path().join("a")).unwrap();
         assert_eq!(
             names(directory.path()),
             [".a.short.new", ".b.0123456789abcdef.new", "a", "a.new"]

@@ -24,43 +24,44 @@ pub enum StoreState {
 }
 
 /// See the head of this file.
-pub(crate) struct Health {
+pub(crate) struct FaultState {
     /// The alarm of the files that are open.
-    alarm: ArcSwap<Alarm>,
-    bell: Arc<Bell>,
+    fault_signal: ArcSwap<FaultSignal>,
+    waker: Arc<Waker>,
 }
 
 /// Wakes the writer's thread. Silent until that is there.
 #[derive(Default)]
-struct Bell(OnceLock<Box<dyn Fn() + Send + Sync>>);
+struct Waker(OnceLock<Box<dyn Fn() + Send + Sync>>);
 
 /// Raised by the first fault of files that were opened together: they are closed then, and never
 /// trusted again.
-pub(crate) struct Alarm {
+pub(crate) struct FaultSignal {
     fault: OnceLock<(io::ErrorKind, String)>,
-    bell: Arc<Bell>,
+    waker: Arc<Waker>,
 }
 
-impl Health {
+impl FaultState {
     pub(crate) fn new() -> Arc<Self> {
-        let bell = Arc::<Bell>::default();
-        let alarm = ArcSwap::from_pointee(Alarm { fault: OnceLock::new(), bell: bell.clone() });
-        Arc::new(Self { alarm, bell })
+        let waker = Arc::<Waker>::default();
+        let fault_signal =
+            ArcSwap::from_pointee(FaultSignal { fault: OnceLock::new(), waker: waker.clone() });
+        Arc::new(Self { fault_signal, waker })
     }
 
     /// The alarm of the files that are open.
-    pub(crate) fn alarm(&self) -> Arc<Alarm> {
-        self.alarm.load_full()
+    pub(crate) fn fault_signal(&self) -> Arc<FaultSignal> {
+        self.fault_signal.load_full()
     }
 
     /// A silent alarm, for files that are about to be opened.
-    pub(crate) fn next_alarm(&self) -> Arc<Alarm> {
-        Arc::new(Alarm { fault: OnceLock::new(), bell: self.bell.clone() })
+    pub(crate) fn next_signal(&self) -> Arc<FaultSignal> {
+        Arc::new(FaultSignal { fault: OnceLock::new(), waker: self.waker.clone() })
     }
 
     /// The files of `alarm` are those that are open now.
-    pub(crate) fn recover(&self, alarm: Arc<Alarm>) {
-        self.alarm.store(alarm);
+    pub(crate) fn recover(&self, fault_signal: Arc<FaultSignal>) {
+        self.fault_signal.store(fault_signal);
     }
 
     /// Refuses a write while the store has a fault.
@@ -68,26 +69,26 @@ impl Health {
     /// # Errors
     /// [`Error::GivenUp`].
     pub(crate) fn check(&self) -> Result<()> {
-        self.alarm.load().check()
+        self.fault_signal.load().check()
     }
 
     /// Sets what wakes the writer's thread.
-    pub(crate) fn set_bell(&self, ring: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
         // There is one writer a store.
-        let _ = self.bell.0.set(Box::new(ring));
+        let _ = self.waker.0.set(Box::new(wake));
     }
 }
 
-impl Alarm {
+impl FaultSignal {
     /// Tells of a fault. The first one counts.
-    pub(crate) fn raise(&self, kind: io::ErrorKind, why: impl FnOnce() -> String) {
+    pub(crate) fn report(&self, kind: io::ErrorKind, why: impl FnOnce() -> String) {
         let first = self.fault.get().is_none() && self.fault.set((kind, why())).is_ok();
-        if let (true, Some(ring)) = (first, self.bell.0.get()) {
-            ring();
+        if let (true, Some(wake)) = (first, self.waker.0.get()) {
+            wake();
         }
     }
 
-    pub(crate) fn is_raised(&self) -> bool {
+    pub(crate) fn is_reported(&self) -> bool {
         self.fault.get().is_some()
     }
 
@@ -106,7 +107,7 @@ impl Alarm {
     }
 }
 
-impl fmt::Debug for Alarm {
+impl fmt::Debug for FaultSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Alarm").field(&self.fault.get()).finish()
     }

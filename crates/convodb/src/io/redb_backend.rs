@@ -10,59 +10,62 @@ use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
 use crate::error::Result;
-use crate::io::fault::Alarm;
-use crate::io::vfs::DiskFile;
+use crate::io::fault::FaultSignal;
+use crate::io::vfs::VfsFile;
 
 /// The file, for redb.
-pub(crate) fn backend(file: Box<dyn DiskFile>, alarm: Arc<Alarm>) -> Result<WatchedBackend> {
-    let inner: Box<dyn StorageBackend> = match file.into_system() {
+pub(crate) fn backend(
+    file: Box<dyn VfsFile>,
+    fault_signal: Arc<FaultSignal>,
+) -> Result<MonitoredBackend> {
+    let inner: Box<dyn StorageBackend> = match file.into_std() {
         Ok(file) => Box::new(FileBackend::new(file)?),
-        Err(file) => Box::new(SimulatedBackend(file)),
+        Err(file) => Box::new(VfsBackend(file)),
     };
-    Ok(WatchedBackend { inner: inner.into(), shut: Arc::default(), alarm })
+    Ok(MonitoredBackend { inner: inner.into(), closed: Arc::default(), fault_signal })
 }
 
 /// Raises the alarm at every error of the backend within.
 #[derive(Debug)]
-pub(crate) struct WatchedBackend {
+pub(crate) struct MonitoredBackend {
     inner: Arc<dyn StorageBackend>,
-    shut: Arc<AtomicBool>,
-    alarm: Arc<Alarm>,
+    closed: Arc<AtomicBool>,
+    fault_signal: Arc<FaultSignal>,
 }
 
-impl WatchedBackend {
+impl MonitoredBackend {
     /// What closes the file.
-    pub(crate) fn shutter(&self) -> Shutter {
-        Shutter { inner: self.inner.clone(), shut: self.shut.clone() }
+    pub(crate) fn force_close(&self) -> ForceClose {
+        ForceClose { inner: self.inner.clone(), closed: self.closed.clone() }
     }
 
     fn watch<T>(&self, ask: impl FnOnce(&dyn StorageBackend) -> io::Result<T>) -> io::Result<T> {
-        let done = if self.shut.load(Ordering::Acquire) {
+        let done = if self.closed.load(Ordering::Acquire) {
             Err(io::Error::other("the file was closed"))
         } else {
             ask(&*self.inner)
         };
-        done.inspect_err(|error| self.alarm.raise(error.kind(), || error.to_string()))
+        done.inspect_err(|error| self.fault_signal.report(error.kind(), || error.to_string()))
     }
 }
 
 /// Closes a file that redb may be unable to: where it panics as it is let go of, and a reader has a
 /// snapshot still, it would keep the file's lock.
-pub(crate) struct Shutter {
+pub(crate) struct ForceClose {
     inner: Arc<dyn StorageBackend>,
-    shut: Arc<AtomicBool>,
+    closed: Arc<AtomicBool>,
 }
 
-impl Shutter {
+impl ForceClose {
     /// Gives up the lock, if redb has not; whoever reads the file from now on gets an error.
-    pub(crate) fn shut(&self) {
-        self.shut.store(true, Ordering::Release);
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
         // It only lets go of locks, which another closing may have done.
         let _ = self.inner.close();
     }
 }
 
-impl StorageBackend for WatchedBackend {
+impl StorageBackend for MonitoredBackend {
     fn len(&self) -> io::Result<u64> {
         self.watch(|inner| inner.len())
     }
@@ -118,9 +121,9 @@ impl StorageBackend for WatchedBackend {
 
 /// A file that is none of the system's, and so in nobody else's reach.
 #[derive(Debug)]
-struct SimulatedBackend(Box<dyn DiskFile>);
+struct VfsBackend(Box<dyn VfsFile>);
 
-impl StorageBackend for SimulatedBackend {
+impl StorageBackend for VfsBackend {
     fn len(&self) -> io::Result<u64> {
         self.0.size()
     }

@@ -4,16 +4,16 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::io::vfs::{Access, Disk, DiskFile};
+use crate::io::vfs::{Access, Vfs, VfsFile};
 
 /// The disk of the system.
 #[derive(Debug)]
-pub(crate) struct SystemDisk;
+pub(crate) struct SystemVfs;
 
 #[derive(Debug)]
 struct SystemFile(File);
 
-impl Disk for SystemDisk {
+impl Vfs for SystemVfs {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         path.try_exists()
     }
@@ -22,24 +22,24 @@ impl Disk for SystemDisk {
         Ok(fs::metadata(path)?.len())
     }
 
-    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         fs::canonicalize(path)
     }
 
-    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>> {
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn VfsFile>> {
         let file = OpenOptions::new().read(true).write(access == Access::Write).open(path)?;
         Ok(Box::new(SystemFile(file)))
     }
 
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
         Ok(Box::new(SystemFile(create_private(path)?)))
     }
 
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to)
     }
 
-    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match fs::metadata(to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             replaced => resemble(from, &replaced?)?,
@@ -63,11 +63,11 @@ impl Disk for SystemDisk {
         Ok(())
     }
 
-    fn room(&self, directory: &Path) -> io::Result<u64> {
+    fn free_space(&self, directory: &Path) -> io::Result<u64> {
         #[cfg(unix)]
         {
-            let told = rustix::fs::statvfs(directory)?;
-            Ok(told.f_bavail.saturating_mul(told.f_frsize))
+            let status = rustix::fs::statvfs(directory)?;
+            Ok(status.f_bavail.saturating_mul(status.f_frsize))
         }
         #[cfg(not(unix))]
         {
@@ -105,7 +105,7 @@ fn resemble(path: &Path, other: &fs::Metadata) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
-impl DiskFile for SystemFile {
+impl VfsFile for SystemFile {
     fn size(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
     }
@@ -132,7 +132,7 @@ impl DiskFile for SystemFile {
         self.0.sync_data()
     }
 
-    fn into_system(self: Box<Self>) -> Result<File, Box<dyn DiskFile>> {
+    fn into_std(self: Box<Self>) -> Result<File, Box<dyn VfsFile>> {
         Ok(self.0)
     }
 }

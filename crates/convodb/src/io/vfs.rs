@@ -3,8 +3,8 @@
 //! `std::fs`, but for the system's disk, and for sorting on disk with its private files, which may fail
 //! at any time and loses nothing.
 //!
-//! A file is durable up to the last [`DiskFile::sync`] of it, a name from the next
-//! [`Disk::sync_directory`] on. Of what came later, a power cut may leave any part.
+//! A file is durable up to the last [`VfsFile::sync`] of it, a name from the next
+//! [`Vfs::sync_directory`] on. Of what came later, a power cut may leave any part.
 
 use std::fmt;
 use std::fs::File;
@@ -21,7 +21,7 @@ pub enum Access {
 }
 
 /// Where files are. The system's disk, or one that is simulated.
-pub trait Disk: fmt::Debug + Send + Sync {
+pub trait Vfs: fmt::Debug + Send + Sync {
     /// Whether there is a file of this name.
     ///
     /// # Errors
@@ -38,25 +38,25 @@ pub trait Disk: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`], or what else the system says.
-    fn resolve(&self, path: &Path) -> io::Result<PathBuf>;
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
 
     /// Opens the file of this name.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`], or what else the system says.
-    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn DiskFile>>;
+    fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn VfsFile>>;
 
     /// Makes a new file, which only its owner may read, to read and to write.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`], or what else the system says.
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
 
     /// Gives a file a second name, unless that is taken.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`], or what else the system says.
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Gives a file another name in place of its own, in one step: who has that name loses it, and
     /// owner and permissions go on with the name, where the disk knows any. A power cut before the
@@ -64,7 +64,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// What the system says.
-    fn replace(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
     /// Takes a name away. The file is gone with its last name and its last handle.
     ///
@@ -88,7 +88,7 @@ pub trait Disk: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// What the system says.
-    fn room(&self, directory: &Path) -> io::Result<u64>;
+    fn free_space(&self, directory: &Path) -> io::Result<u64>;
 
     /// Fills `bytes` with what nobody can foresee: secrets, tokens, and temporary names.
     ///
@@ -112,7 +112,7 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 }
 
 /// A file that is open.
-pub trait DiskFile: fmt::Debug + Send + Sync {
+pub trait VfsFile: fmt::Debug + Send + Sync {
     /// How many bytes it has.
     ///
     /// # Errors
@@ -151,10 +151,10 @@ pub trait DiskFile: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// The file itself, where it is none of the system's.
-    fn into_system(self: Box<Self>) -> Result<File, Box<dyn DiskFile>>;
+    fn into_std(self: Box<Self>) -> Result<File, Box<dyn VfsFile>>;
 }
 
-impl dyn DiskFile + '_ {
+impl dyn VfsFile + '_ {
     /// Fills `out` from `offset` on.
     pub(crate) fn read_exact_at(&self, mut offset: u64, mut out: &mut [u8]) -> io::Result<()> {
         while !out.is_empty() {

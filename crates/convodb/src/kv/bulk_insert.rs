@@ -9,7 +9,7 @@ use redb::{CursorError, Table, Value};
 
 use crate::encoding::key::FixedKey;
 use crate::error::{Error, Result};
-use crate::kv::redb_key::Stored;
+use crate::kv::redb_key::RedbKey;
 
 /// A stretch this short does not pay for its cursor.
 const SHORT: usize = 8;
@@ -18,14 +18,14 @@ const SINGLES: usize = 64;
 
 /// Inserts entries in ascending key order. An entry whose key is there replaces it. `value` shows
 /// what is held as the value that the table takes.
-pub(crate) fn insert_sorted<K: FixedKey, V: Value + 'static, H>(
-    table: &mut Table<'_, Stored<K>, V>,
+pub(crate) fn bulk_insert<K: FixedKey, V: Value + 'static, H>(
+    table: &mut Table<'_, RedbKey<K>, V>,
     entries: impl Iterator<Item = Result<(K, H)>>,
     value: impl Fn(&H) -> V::SelfType<'_> + Copy,
 ) -> Result<()> {
     let mut entries = entries.peekable();
     while entries.peek().is_some() {
-        if insert_stretch(table, &mut entries, value)? < SHORT {
+        if insert_run(table, &mut entries, value)? < SHORT {
             for entry in entries.by_ref().take(SINGLES) {
                 let (key, held) = entry?;
                 table.insert(key, value(&held))?;
@@ -36,8 +36,8 @@ pub(crate) fn insert_sorted<K: FixedKey, V: Value + 'static, H>(
 }
 
 /// Inserts the entries up to the next neighbour in the table, and tells how many they were.
-fn insert_stretch<K: FixedKey, V: Value + 'static, H>(
-    table: &mut Table<'_, Stored<K>, V>,
+fn insert_run<K: FixedKey, V: Value + 'static, H>(
+    table: &mut Table<'_, RedbKey<K>, V>,
     entries: &mut Peekable<impl Iterator<Item = Result<(K, H)>>>,
     value: impl Fn(&H) -> V::SelfType<'_>,
 ) -> Result<usize> {
@@ -85,7 +85,7 @@ mod tests {
                     let entries = values
                         .iter()
                         .map(|(number, value)| Ok((NumberKey { owner, number: *number }, value)));
-                    insert_sorted(&mut table, entries, |value| value.as_slice()).unwrap();
+                    bulk_insert(&mut table, entries, |value| value.as_slice()).unwrap();
                 });
                 expected.extend(run);
             }

@@ -22,7 +22,7 @@ const ENTRY_BYTES: usize = 48;
 const READ_BYTES: usize = 64 * 1024;
 
 /// Gathers entries, and sorts them.
-pub(crate) struct Sorter<K> {
+pub(crate) struct ExternalSorter<K> {
     entries: Vec<(K, Range<usize>)>,
     values: Vec<u8>,
     budget_bytes: usize,
@@ -40,7 +40,7 @@ struct Spill {
     runs: Vec<Range<u64>>,
 }
 
-impl<K: FixedKey + Ord> Sorter<K> {
+impl<K: FixedKey + Ord> ExternalSorter<K> {
     /// A sorter that holds about `budget_bytes` and puts the rest into a file in `directory`.
     pub(crate) fn new(budget_bytes: usize, directory: &Path) -> Self {
         Self {
@@ -102,7 +102,7 @@ impl<K: FixedKey + Ord> Sorter<K> {
     }
 
     /// The entries in order of key.
-    pub(crate) fn sorted(mut self) -> Result<Sorted<K>> {
+    pub(crate) fn sorted(mut self) -> Result<SortedEntries<K>> {
         self.check()?;
         self.entries.sort_by_key(|(key, _)| *key);
         let mut runs: Vec<Run> = match &self.spill {
@@ -117,7 +117,7 @@ impl<K: FixedKey + Ord> Sorter<K> {
         }
         // The buffer is the last run: its entries came last.
         heads.extend(self.entries.first().map(|(key, _)| Reverse((*key, runs.len()))));
-        Ok(Sorted { sorter: self, taken: 0, runs, heads })
+        Ok(SortedEntries { sorter: self, taken: 0, runs, heads })
     }
 }
 
@@ -191,9 +191,9 @@ impl Run {
     }
 }
 
-/// The entries of a [`Sorter`], in order of key.
-pub(crate) struct Sorted<K> {
-    sorter: Sorter<K>,
+/// The entries of a [`ExternalSorter`], in order of key.
+pub(crate) struct SortedEntries<K> {
+    sorter: ExternalSorter<K>,
     /// How many entries of the buffer were given.
     taken: usize,
     runs: Vec<Run>,
@@ -201,7 +201,7 @@ pub(crate) struct Sorted<K> {
     heads: BinaryHeap<Reverse<(K, usize)>>,
 }
 
-impl<K: FixedKey + Ord> Sorted<K> {
+impl<K: FixedKey + Ord> SortedEntries<K> {
     fn entry(&mut self) -> Result<Option<(K, Vec<u8>)>> {
         let Some(Reverse((key, number))) = self.heads.pop() else { return Ok(None) };
         let (value, following) = match (self.runs.get_mut(number), &mut self.sorter.spill) {
@@ -221,7 +221,7 @@ impl<K: FixedKey + Ord> Sorted<K> {
     }
 }
 
-impl<K: FixedKey + Ord> Iterator for Sorted<K> {
+impl<K: FixedKey + Ord> Iterator for SortedEntries<K> {
     type Item = Result<(K, Vec<u8>)>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn after_a_run_that_was_not_written_nothing_is_sorted() {
-        let mut sorter = Sorter::new(1, Path::new("/no/such/directory"));
+        let mut sorter = ExternalSorter::new(1, Path::new("/no/such/directory"));
         assert!(sorter.push(key(1), |_| {}).is_err());
         assert!(sorter.push(key(2), |_| {}).is_err());
         assert!(sorter.sorted().is_err());
@@ -251,7 +251,7 @@ mod tests {
     #[test]
     fn a_value_longer_than_what_is_read_at_a_time_comes_back() {
         let directory = tempfile::tempdir().unwrap();
-        let mut sorter = Sorter::new(1, directory.path());
+        let mut sorter = ExternalSorter::new(1, directory.path());
         for number in [2, 1] {
             let value = vec![u8::try_from(number).unwrap(); READ_BYTES * 3 + 1];
             sorter.push(key(number * 3), |bytes| bytes.extend(value)).unwrap();
@@ -274,7 +274,7 @@ mod tests {
             entries in prop::collection::vec((0..40_u32, prop::collection::vec(any::<u8>(), 0..40)), 0..300),
             budget in prop_oneof![Just(1), 100..5_000_usize, Just(1 << 20)],
         ) {
-            let mut sorter = Sorter::new(budget, &std::env::temp_dir());
+            let mut sorter = ExternalSorter::new(budget, &std::env::temp_dir());
             for (number, value) in &entries {
                 sorter.push(key(*number), |bytes| bytes.extend(value)).unwrap();
             }

@@ -14,7 +14,7 @@ const FULL: usize = 64;
 
 /// See the head of this file.
 #[derive(Clone)]
-pub(crate) struct Recent<K, V> {
+pub(crate) struct Memtable<K, V> {
     root: Node<K, V>,
 }
 
@@ -25,13 +25,13 @@ enum Node<K, V> {
     Branch(Arc<Vec<(K, Node<K, V>)>>),
 }
 
-impl<K, V> Default for Recent<K, V> {
+impl<K, V> Default for Memtable<K, V> {
     fn default() -> Self {
         Self { root: Node::Leaf(Arc::default()) }
     }
 }
 
-impl<K: Ord + Copy, V: Clone> Recent<K, V> {
+impl<K: Ord + Copy, V: Clone> Memtable<K, V> {
     pub(crate) fn is_empty(&self) -> bool {
         self.root.is_empty()
     }
@@ -216,15 +216,15 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(recent: &Recent<u16, u8>, map: &BTreeMap<u16, u8>) {
-        assert!(recent.iter().eq(map.iter()));
-        assert_eq!(recent.is_empty(), map.is_empty());
+    fn check(memtable: &Memtable<u16, u8>, map: &BTreeMap<u16, u8>) {
+        assert!(memtable.iter().eq(map.iter()));
+        assert_eq!(memtable.is_empty(), map.is_empty());
         for key in (0..2_001).step_by(7) {
-            assert_eq!(recent.get(&key), map.get(&key));
-            assert_eq!(recent.at_or_above(&key), map.range(key..).next());
-            assert_eq!(recent.above(&key), map.range(key + 1..).next());
-            assert_eq!(recent.at_or_below(&key), map.range(..=key).next_back());
-            assert_eq!(recent.below(&key), map.range(..key).next_back());
+            assert_eq!(memtable.get(&key), map.get(&key));
+            assert_eq!(memtable.at_or_above(&key), map.range(key..).next());
+            assert_eq!(memtable.above(&key), map.range(key + 1..).next());
+            assert_eq!(memtable.at_or_below(&key), map.range(..=key).next_back());
+            assert_eq!(memtable.below(&key), map.range(..key).next_back());
         }
     }
 
@@ -237,42 +237,42 @@ mod tests {
             before in prop::collection::vec(step(), 0..1_500),
             after in prop::collection::vec(step(), 0..1_500),
         ) {
-            let (mut recent, mut map) = (Recent::default(), BTreeMap::new());
-            let mut run = |steps: Vec<Step>, recent: &mut Recent<u16, u8>| {
+            let (mut memtable, mut map) = (Memtable::default(), BTreeMap::new());
+            let mut run = |steps: Vec<Step>, memtable: &mut Memtable<u16, u8>| {
                 for step in steps {
                     match step {
                         Step::Put(key, value) => {
-                            assert_eq!(recent.put(key, value), map.insert(key, value));
+                            assert_eq!(memtable.put(key, value), map.insert(key, value));
                         }
                         Step::Take(key) => {
-                            recent.take(&key);
+                            memtable.take(&key);
                             map.remove(&key);
                         }
                     }
                 }
                 map.clone()
             };
-            let then = run(before, &mut recent);
-            let copy = recent.clone();
-            let now = run(after, &mut recent);
-            check(&recent, &now);
+            let then = run(before, &mut memtable);
+            let copy = memtable.clone();
+            let now = run(after, &mut memtable);
+            check(&memtable, &now);
             check(&copy, &then);
         }
 
         /// All of it goes, in any order.
         #[test]
         fn it_can_be_emptied(keys in prop::collection::hash_set(0..5_000_u16, 0..1_000)) {
-            let mut recent = Recent::default();
+            let mut memtable = Memtable::default();
             for key in &keys {
-                recent.put(*key, ());
+                memtable.put(*key, ());
             }
             for key in &keys {
-                recent.take(key);
+                memtable.take(key);
             }
-            prop_assert!(recent.is_empty());
-            prop_assert_eq!(recent.iter().count(), 0);
-            recent.put(7, ());
-            prop_assert_eq!(recent.iter().count(), 1);
+            prop_assert!(memtable.is_empty());
+            prop_assert_eq!(memtable.iter().count(), 0);
+            memtable.put(7, ());
+            prop_assert_eq!(memtable.iter().count(), 1);
         }
     }
 }

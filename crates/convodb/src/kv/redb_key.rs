@@ -10,9 +10,9 @@ use crate::encoding::key::FixedKey;
 
 /// A [`FixedKey`] as a key type of redb.
 #[derive(Debug)]
-pub(crate) struct Stored<K>(PhantomData<K>);
+pub(crate) struct RedbKey<K>(PhantomData<K>);
 
-impl<K: FixedKey> redb::Value for Stored<K> {
+impl<K: FixedKey> redb::Value for RedbKey<K> {
     type SelfType<'a> = K;
     type AsBytes<'a> = K::Bytes;
 
@@ -39,7 +39,7 @@ impl<K: FixedKey> redb::Value for Stored<K> {
     }
 }
 
-impl<K: FixedKey> redb::Key for Stored<K> {
+impl<K: FixedKey> redb::Key for RedbKey<K> {
     fn compare(left: &[u8], right: &[u8]) -> Ordering {
         compare_words(left, right)
     }

@@ -99,12 +99,12 @@ fn owner_and_length(key: RowKey, length: usize) -> u64 {
 
 impl CachedRows<'_> {
     /// Shows the body of a row, if it is here.
-    pub(crate) fn get<T>(self, key: RowKey, show: impl FnOnce(Body<'_>) -> T) -> Option<T> {
+    pub(crate) fn get<T>(self, key: RowKey, as_ref: impl FnOnce(Body<'_>) -> T) -> Option<T> {
         let bucket = self.cache.bucket(hash(key))?;
         let mut body = [0; MAX_BODY];
         let (length, since) = slots(bucket).find_map(|slot| read(slot, key, &mut body))?;
         let unchanged = bucket[CHANGED].load(Ordering::Acquire) <= since.min(self.generation);
-        unchanged.then(|| show(Body::reopened(&body[..length])))
+        unchanged.then(|| as_ref(Body::reopened(&body[..length])))
     }
 
     /// Notes that a row is not here, and tells whether it was missed before.
@@ -115,7 +115,7 @@ impl CachedRows<'_> {
     }
 
     /// Keeps a row that was read, in the place of itself, of nothing, or of another.
-    pub(crate) fn keep(self, key: RowKey, body: Body<'_>) {
+    pub(crate) fn insert(self, key: RowKey, body: Body<'_>) {
         let hash = hash(key);
         let Some(bucket) = self.cache.bucket(hash) else { return };
         let has =
@@ -195,12 +195,12 @@ mod tests {
     }
 
     /// Keeps row `key` with `count` messages, as a reader of a generation reads it.
-    fn keep(cache: CachedRows<'_>, key: RowKey, count: u32) {
+    fn insert(cache: CachedRows<'_>, key: RowKey, count: u32) {
         let mut conversation = whatsapp_row(1, "+2");
         conversation.message_count = count;
         let mut record = Vec::new();
         encode_conversation(key, &conversation.borrowed(), &mut record);
-        cache.keep(key, open(&key, &record).unwrap());
+        cache.insert(key, open(&key, &record).unwrap());
     }
 
     fn get(cache: CachedRows<'_>, key: RowKey) -> Option<u32> {
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(get(cache.at(1), key(5)), None);
         assert!(!cache.at(1).miss(key(5)));
         assert!(cache.at(1).miss(key(5)));
-        keep(cache.at(1), key(5), 1);
+        insert(cache.at(1), key(5), 1);
         assert_eq!(get(cache.at(1), key(5)), Some(1));
         assert_eq!(get(cache.at(1), key(6)), None);
         assert_eq!(get(cache.at(1), RowKey::new(UserId::new(8), key(5).position)), None);
@@ -225,18 +225,18 @@ mod tests {
     #[test]
     fn each_generation_sees_its_own_row() {
         let cache = RowCache::new(1 << 20);
-        let keep = |generation, count| keep(cache.at(generation), key(5), count);
-        keep(3, 1);
+        let insert = |generation, count| insert(cache.at(generation), key(5), count);
+        insert(3, 1);
         assert_eq!(get(cache.at(2), key(5)), Some(1), "nothing changed between");
         assert_eq!(get(cache.at(4), key(5)), Some(1));
         cache.change(key(5), 5);
         assert_eq!(get(cache.at(4), key(5)), None, "it may be either");
         assert_eq!(get(cache.at(5), key(5)), None);
         // A reader of an old snapshot keeps what it has read.
-        keep(4, 1);
+        insert(4, 1);
         assert_eq!(get(cache.at(5), key(5)), None);
         assert_eq!(get(cache.at(6), key(5)), None);
-        keep(6, 2);
+        insert(6, 2);
         assert_eq!(get(cache.at(5), key(5)), Some(2));
         assert_eq!(get(cache.at(4), key(5)), None, "an old snapshot stays as it was");
     }
@@ -248,9 +248,9 @@ mod tests {
         for bytes in [0, 5_000, 6_000] {
             let cache = RowCache::new(bytes);
             for position in (0..1000).map(|number| number << 22) {
-                keep(cache.at(1), key(position), 1);
-                let kept = (bytes >= BLOCK * BUCKET_WORDS * WORD).then_some(1);
-                assert_eq!(get(cache.at(1), key(position)), kept);
+                insert(cache.at(1), key(position), 1);
+                let expected = (bytes >= BLOCK * BUCKET_WORDS * WORD).then_some(1);
+                assert_eq!(get(cache.at(1), key(position)), expected);
             }
         }
     }
@@ -267,7 +267,7 @@ mod tests {
         std::thread::scope(|scope| {
             for (writer, key) in (1..).zip(&same_bucket[..3]) {
                 let cache = &cache;
-                scope.spawn(move || (0..2_000).for_each(|_| keep(cache.at(1), *key, writer)));
+                scope.spawn(move || (0..2_000).for_each(|_| insert(cache.at(1), *key, writer)));
             }
             for _ in 0..20_000 {
                 for (count, key) in (1..).zip(&same_bucket) {

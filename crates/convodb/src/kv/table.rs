@@ -16,126 +16,132 @@ use redb::{
 use crate::encoding::key::FixedKey;
 use crate::encoding::record;
 use crate::error::{Error, Result};
-use crate::kv::bulk_insert::insert_sorted;
-use crate::kv::catch_panic::unharmed;
-use crate::kv::cursor::{Gap, Travel, Walk};
-use crate::kv::memtable::Recent;
-use crate::kv::redb_key::Stored;
-use crate::kv::value::{Content, Found, Newer};
+use crate::kv::bulk_insert::bulk_insert;
+use crate::kv::catch_panic::catch_redb_panic;
+use crate::kv::cursor::{Gap, MergeCursor, ScanDirection};
+use crate::kv::memtable::Memtable;
+use crate::kv::redb_key::RedbKey;
+use crate::kv::value::{Slot, TableValue, ValueRef};
 use crate::model::id::UserId;
 use crate::tables::schema;
 
 /// See the head of this file.
-pub(crate) struct Table<K: FixedKey, V: Content> {
-    definition: TableDefinition<'static, Stored<K>, V>,
-    stored: Arc<ReadOnlyTable<Stored<K>, V>>,
-    recent: Recent<K, Newer<V>>,
+pub(crate) struct Table<K: FixedKey, V: TableValue> {
+    definition: TableDefinition<'static, RedbKey<K>, V>,
+    stored: Arc<ReadOnlyTable<RedbKey<K>, V>>,
+    memtable: Memtable<K, Slot<V>>,
     journal: Journal<K, V>,
 }
 
 /// What the writer remembers of a table.
-struct Journal<K: FixedKey, V: Content> {
+struct Journal<K: FixedKey, V: TableValue> {
     /// The changes of the group in hand, in order.
     changes: Vec<Change<K, V>>,
     /// How many of them are kept, whatever the write in hand comes to.
-    kept: usize,
+    savepoint_at: usize,
     /// What changed since a checkpoint began to carry the tail into the table.
-    since: Option<Recent<K, Newer<V>>>,
+    since: Option<Memtable<K, Slot<V>>>,
 }
 
-struct Change<K: FixedKey, V: Content> {
+struct Change<K: FixedKey, V: TableValue> {
     key: K,
     /// What the tail held.
-    before: Option<Newer<V>>,
-    after: Newer<V>,
+    before: Option<Slot<V>>,
+    after: Slot<V>,
 }
 
-impl<K: FixedKey, V: Content> Default for Journal<K, V> {
+impl<K: FixedKey, V: TableValue> Default for Journal<K, V> {
     fn default() -> Self {
-        Self { changes: Vec::new(), kept: 0, since: None }
+        Self { changes: Vec::new(), savepoint_at: 0, since: None }
     }
 }
 
-impl<K: FixedKey, V: Content> Clone for Table<K, V> {
+impl<K: FixedKey, V: TableValue> Clone for Table<K, V> {
     fn clone(&self) -> Self {
         Self {
             definition: self.definition,
             stored: self.stored.clone(),
-            recent: self.recent.clone(),
+            memtable: self.memtable.clone(),
             journal: Journal::default(),
         }
     }
 }
 
-impl<K: FixedKey, V: Content> Table<K, V> {
+impl<K: FixedKey, V: TableValue> Table<K, V> {
     pub(crate) fn open(
         read: &ReadTransaction,
-        definition: TableDefinition<'static, Stored<K>, V>,
+        definition: TableDefinition<'static, RedbKey<K>, V>,
     ) -> Result<Self> {
         let stored = Arc::new(read.open_table(definition)?);
-        Ok(Self { definition, stored, recent: Recent::default(), journal: Journal::default() })
+        Ok(Self { definition, stored, memtable: Memtable::default(), journal: Journal::default() })
     }
 
     /// The value of a key. One descent, if the tail does not hold it.
-    pub(crate) fn get(&self, key: K) -> Result<Option<Found<'_, V>>> {
-        match self.recent.get(&key) {
-            Some(newer) => Ok(newer.as_ref().map(Found::Recent)),
-            None => unharmed(|| {
+    pub(crate) fn get(&self, key: K) -> Result<Option<ValueRef<'_, V>>> {
+        match self.memtable.get(&key) {
+            Some(slot) => Ok(slot.as_ref().map(ValueRef::Memtable)),
+            None => catch_redb_panic(|| {
                 let found = ReadableTable::get(&*self.stored, key)?;
-                Ok(found.map(|guard| Found::Stored(guard).looked_at()))
+                Ok(found.map(|guard| ValueRef::Stored(guard).validated()))
             }),
         }
     }
 
     /// What the tail holds of a key, if anything.
-    pub(crate) fn newer(&self, key: K) -> Option<&Newer<V>> {
-        self.recent.get(&key)
+    pub(crate) fn slot(&self, key: K) -> Option<&Slot<V>> {
+        self.memtable.get(&key)
     }
 
     /// The keys of the tail.
-    pub(crate) fn newer_keys(&self) -> impl Iterator<Item = K> {
-        self.recent.iter().map(|(key, _)| *key)
+    pub(crate) fn memtable_keys(&self) -> impl Iterator<Item = K> {
+        self.memtable.iter().map(|(key, _)| *key)
     }
 
     /// A walk from a gap, for who is prepared for panics of redb. One descent.
-    pub(crate) fn walk(&self, gap: Gap<K>, travel: Travel) -> Result<Walk<'_, K, V>> {
-        Walk::new(&self.stored, &self.recent, gap, travel)
+    pub(crate) fn cursor(
+        &self,
+        gap: Gap<K>,
+        direction: ScanDirection,
+    ) -> Result<MergeCursor<'_, K, V>> {
+        MergeCursor::new(&self.stored, &self.memtable, gap, direction)
     }
 
     /// The entries of a range, in order. One descent, then a step each.
     pub(crate) fn range(
         &self,
         range: RangeInclusive<K>,
-    ) -> Result<impl Iterator<Item = Result<(K, Found<'_, V>)>>> {
+    ) -> Result<impl Iterator<Item = Result<(K, ValueRef<'_, V>)>>> {
         let (first, last) = range.into_inner();
         let entries = self.entries(Gap::Before(first))?;
         Ok(entries.take_while(move |entry| !matches!(entry, Ok((key, _)) if *key > last)))
     }
 
     /// The last entry of a range. One descent.
-    pub(crate) fn last(&self, range: RangeInclusive<K>) -> Result<Option<(K, Found<'_, V>)>> {
+    pub(crate) fn last(&self, range: RangeInclusive<K>) -> Result<Option<(K, ValueRef<'_, V>)>> {
         let (first, last) = range.into_inner();
-        let found = unharmed(|| looked_at(self.walk(Gap::After(last), Travel::Down)?.step()?))?;
+        let found = catch_redb_panic(|| {
+            validated(self.cursor(Gap::After(last), ScanDirection::Descending)?.step()?)
+        })?;
         Ok(found.filter(|(key, _)| *key >= first))
     }
 
     /// All entries, in order.
-    pub(crate) fn iter(&self) -> Result<impl Iterator<Item = Result<(K, Found<'_, V>)>>> {
+    pub(crate) fn iter(&self) -> Result<impl Iterator<Item = Result<(K, ValueRef<'_, V>)>>> {
         self.entries(Gap::Before(K::decode(&[])))
     }
 
-    fn entries(&self, from: Gap<K>) -> Result<impl Iterator<Item = Result<(K, Found<'_, V>)>>> {
-        let mut walk = unharmed(|| self.walk(from, Travel::Up))?;
-        Ok(std::iter::from_fn(move || unharmed(|| looked_at(walk.step()?)).transpose()))
+    fn entries(&self, from: Gap<K>) -> Result<impl Iterator<Item = Result<(K, ValueRef<'_, V>)>>> {
+        let mut cursor = catch_redb_panic(|| self.cursor(from, ScanDirection::Ascending))?;
+        Ok(std::iter::from_fn(move || catch_redb_panic(|| validated(cursor.step()?)).transpose()))
     }
 
     /// About how many entries there are.
     pub(crate) fn estimate(&self) -> Result<u64> {
-        Ok(self.stored.len()? + self.recent.iter().count() as u64)
+        Ok(self.stored.len()? + self.memtable.iter().count() as u64)
     }
 
     pub(crate) fn put(&mut self, key: K, value: V::SelfType<'_>) {
-        self.change(key, Some(V::hold(value)));
+        self.change(key, Some(V::to_owned_value(value)));
     }
 
     /// Removes a key, if it is there.
@@ -146,42 +152,42 @@ impl<K: FixedKey, V: Content> Table<K, V> {
         Ok(())
     }
 
-    fn change(&mut self, key: K, after: Newer<V>) {
-        let before = self.recent.put(key, after.clone());
+    fn change(&mut self, key: K, after: Slot<V>) {
+        let before = self.memtable.put(key, after.clone());
         self.journal.changes.push(Change { key, before, after });
     }
 }
 
-type Entry<'t, K, V> = Option<(K, Found<'t, V>)>;
+type Entry<'t, K, V> = Option<(K, ValueRef<'t, V>)>;
 
-fn looked_at<K, V: Content>(entry: Entry<'_, K, V>) -> Result<Entry<'_, K, V>> {
-    Ok(entry.map(|(key, found)| (key, found.looked_at())))
+fn validated<K, V: TableValue>(entry: Entry<'_, K, V>) -> Result<Entry<'_, K, V>> {
+    Ok(entry.map(|(key, found)| (key, found.validated())))
 }
 
 /// What the writer does with each table, whatever its keys and values are.
-pub(crate) trait Layer {
+pub(crate) trait AnyTable {
     /// Whether the tail holds nothing.
     fn is_stored(&self) -> bool;
     /// Keeps all changes of the group so far.
-    fn keep(&mut self);
-    /// Takes back what was changed since the last [`Layer::keep`].
-    fn roll_back(&mut self);
+    fn savepoint(&mut self);
+    /// Takes back what was changed since the last [`AnyTable::savepoint`].
+    fn rollback_to_savepoint(&mut self);
     /// Takes back the whole group.
-    fn undo(&mut self);
+    fn rollback(&mut self);
     /// How much the group changes.
-    fn weigh(&self) -> Weight;
+    fn pending(&self) -> PendingWrites;
     /// Appends what the group put, for the log.
     fn encode(&self, out: &mut Vec<u8>);
-    /// Puts again what [`Layer::encode`] appended; `None` for other bytes.
+    /// Puts again what [`AnyTable::encode`] appended; `None` for other bytes.
     fn replay(&mut self, bytes: &mut &[u8]) -> Option<()>;
     /// Ends the group: what it changed stays.
-    fn settle(&mut self);
+    fn commit(&mut self);
     /// A checkpoint begins: remembers what changes from now on.
-    fn freeze(&mut self);
+    fn begin_checkpoint(&mut self);
     /// A checkpoint is done: what was in the tail when it began is stored.
-    fn thaw(&mut self, read: &ReadTransaction) -> Result<()>;
+    fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()>;
     /// Writes the tail into the stored table.
-    fn store(&self, write: &WriteTransaction) -> Result<()>;
+    fn flush(&self, write: &WriteTransaction) -> Result<()>;
     /// About how many entries there are.
     fn count(&self) -> Result<u64>;
     /// Reads every page of what is stored, and tells what they hold.
@@ -206,9 +212,9 @@ pub(crate) struct Extent {
     pub(crate) pages: u64,
 }
 
-/// See [`Layer::weigh`].
+/// See [`AnyTable::weigh`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Weight {
+pub(crate) struct PendingWrites {
     /// Bytes of the keys and values that it puts.
     pub(crate) bytes: usize,
     pub(crate) changes: usize,
@@ -216,36 +222,36 @@ pub(crate) struct Weight {
     pub(crate) removals: usize,
 }
 
-impl<K: FixedKey, V: Content> Layer for Table<K, V> {
+impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     fn is_stored(&self) -> bool {
-        self.recent.is_empty()
+        self.memtable.is_empty()
     }
 
-    fn keep(&mut self) {
-        self.journal.kept = self.journal.changes.len();
+    fn savepoint(&mut self) {
+        self.journal.savepoint_at = self.journal.changes.len();
     }
 
-    fn roll_back(&mut self) {
-        while self.journal.changes.len() > self.journal.kept {
+    fn rollback_to_savepoint(&mut self) {
+        while self.journal.changes.len() > self.journal.savepoint_at {
             match self.journal.changes.pop() {
-                Some(Change { key, before: Some(newer), .. }) => {
-                    self.recent.put(key, newer);
+                Some(Change { key, before: Some(slot), .. }) => {
+                    self.memtable.put(key, slot);
                 }
-                Some(Change { key, before: None, .. }) => self.recent.take(&key),
+                Some(Change { key, before: None, .. }) => self.memtable.take(&key),
                 None => {}
             }
         }
     }
 
-    fn undo(&mut self) {
-        self.journal.kept = 0;
-        self.roll_back();
+    fn rollback(&mut self) {
+        self.journal.savepoint_at = 0;
+        self.rollback_to_savepoint();
     }
 
-    fn weigh(&self) -> Weight {
-        let bytes = |held: &V::Held| K::WIDTH + V::weigh(held);
+    fn pending(&self) -> PendingWrites {
+        let bytes = |held: &V::Owned| K::WIDTH + V::pending(held);
         let changes = &self.journal.changes;
-        Weight {
+        PendingWrites {
             bytes: changes.iter().filter_map(|change| change.after.as_ref().map(bytes)).sum(),
             changes: changes.len(),
             removals: changes.iter().filter(|change| change.after.is_none()).count(),
@@ -272,45 +278,45 @@ impl<K: FixedKey, V: Content> Layer for Table<K, V> {
         for _ in 0..u32::from_le_bytes(*count) {
             let (key, rest) = bytes.split_at_checked(K::WIDTH)?;
             *bytes = rest;
-            self.recent.put(K::decode(key), Some(V::decode(bytes)?));
+            self.memtable.put(K::decode(key), Some(V::decode(bytes)?));
         }
         Some(())
     }
 
-    fn settle(&mut self) {
+    fn commit(&mut self) {
         let changes = self.journal.changes.drain(..);
         if let Some(since) = &mut self.journal.since {
             for change in changes {
                 since.put(change.key, change.after);
             }
         }
-        self.journal.kept = 0;
+        self.journal.savepoint_at = 0;
     }
 
-    fn freeze(&mut self) {
-        self.journal.since = Some(Recent::default());
+    fn begin_checkpoint(&mut self) {
+        self.journal.since = Some(Memtable::default());
     }
 
-    fn thaw(&mut self, read: &ReadTransaction) -> Result<()> {
+    fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()> {
         self.stored = Arc::new(read.open_table(self.definition)?);
-        self.recent = self.journal.since.take().unwrap_or_default();
+        self.memtable = self.journal.since.take().unwrap_or_default();
         // The group in hand stands above what was settled.
         for change in &mut self.journal.changes {
-            change.before = self.recent.put(change.key, change.after.clone());
+            change.before = self.memtable.put(change.key, change.after.clone());
         }
         Ok(())
     }
 
-    fn store(&self, write: &WriteTransaction) -> Result<()> {
-        if self.recent.is_empty() {
+    fn flush(&self, write: &WriteTransaction) -> Result<()> {
+        if self.memtable.is_empty() {
             return Ok(());
         }
         let mut table = write.open_table(self.definition)?;
-        for (key, _) in self.recent.iter().filter(|(_, newer)| newer.is_none()) {
+        for (key, _) in self.memtable.iter().filter(|(_, slot)| slot.is_none()) {
             table.remove(*key)?;
         }
-        let puts = self.recent.iter().filter_map(|(key, newer)| Some(Ok((*key, newer.as_ref()?))));
-        insert_sorted(&mut table, puts, |held| V::show(held))
+        let puts = self.memtable.iter().filter_map(|(key, slot)| Some(Ok((*key, slot.as_ref()?))));
+        bulk_insert(&mut table, puts, |held| V::as_ref(held))
     }
 
     fn count(&self) -> Result<u64> {
@@ -318,7 +324,7 @@ impl<K: FixedKey, V: Content> Layer for Table<K, V> {
     }
 
     fn measure(&self) -> Result<Extent> {
-        let stats = unharmed(|| Ok(self.stored.stats()?))?;
+        let stats = catch_redb_panic(|| Ok(self.stored.stats()?))?;
         let (content, of_keys) = (stats.stored_bytes(), stats.metadata_bytes());
         Ok(Extent { content, pages: content + of_keys + stats.fragmented_bytes() })
     }
@@ -339,7 +345,7 @@ impl<K: FixedKey, V: Content> Layer for Table<K, V> {
             }
             Ok((key, found))
         });
-        insert_sorted(&mut table, entries, |found| found.value())
+        bulk_insert(&mut table, entries, |found| found.value())
     }
 
     fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize> {

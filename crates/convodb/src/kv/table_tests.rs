@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::encoding::key::NumberKey;
-use crate::kv::cursor::{Gap, Travel};
-use crate::kv::table::Layer;
+use crate::kv::cursor::{Gap, ScanDirection};
+use crate::kv::table::AnyTable;
 use crate::model::id::UserId;
 use crate::tables::schema::ASSISTANT_NUMBERS;
 use crate::tables::{Records, Tables};
@@ -35,28 +35,28 @@ fn all(table: &Records<NumberKey>) -> BTreeMap<u32, u8> {
 
 /// Every walk from every gap, and what lies behind it.
 fn check_walks(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
-    let numbers = |range: Vec<u32>, travel| match travel {
-        Travel::Up => range,
-        Travel::Down => range.into_iter().rev().collect(),
+    let numbers = |range: Vec<u32>, direction| match direction {
+        ScanDirection::Ascending => range,
+        ScanDirection::Descending => range.into_iter().rev().collect(),
     };
     for number in 0..42 {
         let below: Vec<u32> = map.range(..number).map(|(number, _)| *number).collect();
         let above: Vec<u32> = map.range(number..).map(|(number, _)| *number).collect();
-        for travel in [Travel::Up, Travel::Down] {
-            let (ahead, behind) = match travel {
-                Travel::Up => (above.clone(), below.last()),
-                Travel::Down => (below.clone(), above.first()),
+        for direction in [ScanDirection::Ascending, ScanDirection::Descending] {
+            let (ahead, behind) = match direction {
+                ScanDirection::Ascending => (above.clone(), below.last()),
+                ScanDirection::Descending => (below.clone(), above.first()),
             };
             let gaps =
                 [Some(Gap::Before(key(number))), number.checked_sub(1).map(|n| Gap::After(key(n)))];
             for gap in gaps.into_iter().flatten() {
-                let mut walk = table.walk(gap, travel).unwrap();
-                let found = walk.behind().unwrap().filter(|key| key.owner == OWNER);
+                let mut cursor = table.cursor(gap, direction).unwrap();
+                let found = cursor.before().unwrap().filter(|key| key.owner == OWNER);
                 assert_eq!(found.map(|key| key.number).as_ref(), behind);
-                let steps = std::iter::from_fn(|| walk.step().unwrap()).map(|(key, _)| key);
+                let steps = std::iter::from_fn(|| cursor.step().unwrap()).map(|(key, _)| key);
                 let seen: Vec<u32> =
                     steps.filter(|key| key.owner == OWNER).map(|key| key.number).collect();
-                assert_eq!(seen, numbers(ahead.clone(), travel));
+                assert_eq!(seen, numbers(ahead.clone(), direction));
             }
         }
     }
@@ -91,9 +91,9 @@ proptest! {
             let last = table.last(key(3)..=key(number.max(3))).unwrap().map(|(key, _)| key.number);
             prop_assert_eq!(last, map.range(3..=number.max(3)).next_back().map(|(n, _)| *n));
         }
-        store.write(|write| table.store(write).unwrap());
+        store.write(|write| table.flush(write).unwrap());
         prop_assert_eq!(all(&store.tables().assistant_numbers), map);
-        table.undo();
+        table.rollback();
         prop_assert_eq!(all(&table), stored);
     }
 }
@@ -106,19 +106,19 @@ fn a_group_in_hand_outlives_a_checkpoint() {
     let mut tables = store.tables();
     let put = |tables: &mut Tables, number| tables.assistant_numbers.put(key(number), &[1]);
     put(&mut tables, 1);
-    tables.settle();
-    tables.freeze();
+    tables.commit();
+    tables.begin_checkpoint();
     let mut frozen = tables.clone();
     put(&mut tables, 2);
-    tables.settle();
+    tables.commit();
     put(&mut tables, 3);
-    store.write(|write| frozen.store(write).unwrap());
-    tables.assistant_numbers.thaw(&store.read()).unwrap();
+    store.write(|write| frozen.flush(write).unwrap());
+    tables.assistant_numbers.end_checkpoint(&store.read()).unwrap();
 
     let numbers = |tables: &Tables| all(&tables.assistant_numbers).into_keys().collect::<Vec<_>>();
     assert_eq!(numbers(&tables), [1, 2, 3]);
     assert_eq!(numbers(&store.tables()), [1]);
-    tables.undo();
+    tables.rollback();
     assert_eq!(numbers(&tables), [1, 2]);
 }
 

@@ -5,68 +5,68 @@ use std::sync::Arc;
 use redb::AccessGuard;
 
 /// A kind of value of a table.
-pub(crate) trait Content: redb::Value + 'static {
+pub(crate) trait TableValue: redb::Value + 'static {
     /// The value as the tail holds it: cheap to clone.
-    type Held: Clone + Send + Sync + 'static;
+    type Owned: Clone + Send + Sync + 'static;
 
-    fn show(held: &Self::Held) -> Self::SelfType<'_>;
-    fn hold(value: Self::SelfType<'_>) -> Self::Held;
+    fn as_ref(held: &Self::Owned) -> Self::SelfType<'_>;
+    fn to_owned_value(value: Self::SelfType<'_>) -> Self::Owned;
     /// How many bytes it has.
-    fn weigh(held: &Self::Held) -> usize;
+    fn pending(held: &Self::Owned) -> usize;
     /// Appends it.
-    fn encode(held: &Self::Held, out: &mut Vec<u8>);
+    fn encode(held: &Self::Owned, out: &mut Vec<u8>);
     /// The inverse of `encode`: takes the value off the front of `bytes`.
-    fn decode(bytes: &mut &[u8]) -> Option<Self::Held>;
+    fn decode(bytes: &mut &[u8]) -> Option<Self::Owned>;
 }
 
 /// What the tail holds: a value, or that there is none any more.
-pub(crate) type Newer<V> = Option<<V as Content>::Held>;
+pub(crate) type Slot<V> = Option<<V as TableValue>::Owned>;
 
 /// A value that a table holds, wherever it is.
-pub(crate) enum Found<'t, V: Content> {
+pub(crate) enum ValueRef<'t, V: TableValue> {
     Stored(AccessGuard<'t, V>),
-    Recent(&'t V::Held),
+    Memtable(&'t V::Owned),
 }
 
-impl<V: Content> Found<'_, V> {
+impl<V: TableValue> ValueRef<'_, V> {
     /// Looks at the value, where damage is expected, so that it can be looked at anywhere.
-    pub(crate) fn looked_at(self) -> Self {
+    pub(crate) fn validated(self) -> Self {
         let _ = self.value();
         self
     }
 
     pub(crate) fn value(&self) -> V::SelfType<'_> {
         match self {
-            Found::Stored(guard) => guard.value(),
-            Found::Recent(held) => V::show(held),
+            ValueRef::Stored(guard) => guard.value(),
+            ValueRef::Memtable(held) => V::as_ref(held),
         }
     }
 }
 
-impl Content for &'static [u8] {
-    type Held = Arc<[u8]>;
+impl TableValue for &'static [u8] {
+    type Owned = Arc<[u8]>;
 
-    fn show(held: &Self::Held) -> &[u8] {
+    fn as_ref(held: &Self::Owned) -> &[u8] {
         held
     }
 
-    fn hold(value: &[u8]) -> Self::Held {
+    fn to_owned_value(value: &[u8]) -> Self::Owned {
         value.into()
     }
 
-    fn weigh(held: &Self::Held) -> usize {
+    fn pending(held: &Self::Owned) -> usize {
         held.len()
     }
 
     /// Its length as u32, little-endian, and its bytes.
-    fn encode(held: &Self::Held, out: &mut Vec<u8>) {
+    fn encode(held: &Self::Owned, out: &mut Vec<u8>) {
         // Limits on texts keep a record far below 4 GiB.
         let length = u32::try_from(held.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&length.to_le_bytes());
         out.extend_from_slice(held);
     }
 
-    fn decode(bytes: &mut &[u8]) -> Option<Self::Held> {
+    fn decode(bytes: &mut &[u8]) -> Option<Self::Owned> {
         let (length, rest) = bytes.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let (value, rest) = rest.split_at_checked(length)?;
@@ -75,14 +75,14 @@ impl Content for &'static [u8] {
     }
 }
 
-impl Content for () {
-    type Held = ();
+impl TableValue for () {
+    type Owned = ();
 
-    fn show((): &()) {}
+    fn as_ref((): &()) {}
 
-    fn hold((): ()) {}
+    fn to_owned_value((): ()) {}
 
-    fn weigh((): &()) -> usize {
+    fn pending((): &()) -> usize {
         0
     }
 

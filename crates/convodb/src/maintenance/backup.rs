@@ -10,16 +10,16 @@ use std::path::{Path, PathBuf};
 
 use redb::Database;
 
-use crate::engine::store_file::unheard;
+use crate::engine::store_file::detached;
 use crate::error::{Error, Result};
-use crate::io::atomic_file::Unfinished;
+use crate::io::atomic_file::AtomicFile;
 use crate::io::redb_backend::backend;
-use crate::io::system::SystemDisk;
-use crate::io::vfs::{Access, Disk, DiskFile, directory_of};
+use crate::io::system::SystemVfs;
+use crate::io::vfs::{Access, Vfs, VfsFile, directory_of};
 use crate::snapshot::Snapshot;
 use crate::tables::meta;
-use crate::tables::state::View;
-use crate::verify::set_hash::Tally;
+use crate::tables::state::CommittedState;
+use crate::verify::set_hash::SetHash;
 
 /// Memory for pages of the file that is being written.
 const CACHE_BYTES: usize = 64 << 20;
@@ -62,7 +62,7 @@ impl Snapshot {
     /// [`Error::FileExists`] where there is a file at `path`, [`Error::Corrupted`] where the store
     /// is damaged, or a fault of the disk. In each case no file is made.
     pub fn backup(&self, path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Backup> {
-        self.backup_on(&SystemDisk, path, progress)
+        self.backup_on(&SystemVfs, path, progress)
     }
 
     /// As [`Snapshot::backup`], onto `disk`.
@@ -72,30 +72,30 @@ impl Snapshot {
     #[doc(hidden)]
     pub fn backup_on(
         &self,
-        disk: &dyn Disk,
+        vfs: &dyn Vfs,
         path: impl AsRef<Path>,
         progress: impl FnMut(u64, u64),
     ) -> Result<Backup> {
         let path = path.as_ref();
-        if disk.exists(path)? {
+        if vfs.exists(path)? {
             return Err(Error::FileExists(path.to_owned()));
         }
-        let (unfinished, file) = Unfinished::beside(disk, path)?;
-        let entries = copy(self.view(), file, progress)?;
-        let made = unfinished.open()?;
+        let (atomic_file, file) = AtomicFile::beside(vfs, path)?;
+        let entries = copy(self.state(), file, progress)?;
+        let made = atomic_file.open()?;
         let bytes = made.size()?;
         let checksum = read_hashed(&*made, |_, _| Ok(()))?.to_hex().to_string();
         drop(made);
         // Who has the name has the checksum's too.
-        unfinished.name()?;
-        let settled = unfinished.settle().and_then(|()| {
-            let written = write_checksum(disk, path, &checksum);
-            written.inspect_err(|_| drop(disk.remove(&checksum_path(path))))
+        atomic_file.link_new()?;
+        let settled = atomic_file.finish().and_then(|()| {
+            let written = write_checksum(vfs, path, &checksum);
+            written.inspect_err(|_| drop(vfs.remove(&checksum_path(path))))
         });
         if let Err(error) = settled {
             // Nor may the next power cut bring back what is told to be not there.
-            let _ = disk.remove(path);
-            let _ = disk.sync_directory(directory_of(path));
+            let _ = vfs.remove(path);
+            let _ = vfs.sync_directory(directory_of(path));
             return Err(error);
         }
         Ok(Backup { entries, bytes, checksum })
@@ -104,27 +104,27 @@ impl Snapshot {
 
 /// Writes all of a view into a file, which is a whole store then, and tells how many entries it has.
 pub(crate) fn copy(
-    view: &View,
-    file: Box<dyn DiskFile>,
+    state: &CommittedState,
+    file: Box<dyn VfsFile>,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<u64> {
-    let counts = view.tables.clone().counts()?;
+    let counts = state.tables.clone().counts()?;
     let of: u64 = counts.iter().map(|(_, entries)| entries).sum();
-    let backend = backend(file, unheard())?;
+    let backend = backend(file, detached())?;
     let mut builder = Database::builder();
     let mut database = builder.set_cache_size(CACHE_BYTES).create_with_backend(backend)?;
     let write = database.begin_write()?;
-    let mut tally = Tally::new(view.fingerprinter());
+    let mut set_hash = SetHash::new(state.fingerprinter());
     let mut done = 0;
-    view.tables.clone().copy(&write, |table, key, value| {
+    state.tables.clone().copy(&write, |table, key, value| {
         if done % 4096 == 0 {
             progress(done, of);
         }
         done += 1;
-        tally.take(table, key, value)
+        set_hash.take(table, key, value)
     })?;
-    tally.check()?;
-    meta::copy(view.meta(), &write)?;
+    set_hash.check()?;
+    meta::copy(state.meta(), &write)?;
     write.commit()?;
     // The file has grown in steps; what is not used of the last one goes.
     database.compact().map_err(redb::Error::from)?;
@@ -144,7 +144,7 @@ pub fn checksum_path(backup: &Path) -> PathBuf {
 /// Reads a file from its beginning to its end, gives each piece and its place to `take`, and tells
 /// the checksum.
 pub(crate) fn read_hashed(
-    file: &dyn DiskFile,
+    file: &dyn VfsFile,
     mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
 ) -> Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
@@ -163,17 +163,17 @@ pub(crate) fn read_hashed(
     }
 }
 
-fn write_checksum(disk: &dyn Disk, backup: &Path, checksum: &str) -> Result<()> {
+fn write_checksum(vfs: &dyn Vfs, backup: &Path, checksum: &str) -> Result<()> {
     let name = backup.file_name().unwrap_or_default().to_string_lossy();
-    let (unfinished, file) = Unfinished::beside(disk, &checksum_path(backup))?;
+    let (atomic_file, file) = AtomicFile::beside(vfs, &checksum_path(backup))?;
     file.write_all_at(0, format!("{checksum}  {name}\n").as_bytes())?;
     // One of a backup that is no longer there has the name, at most.
-    unfinished.replace()
+    atomic_file.replace()
 }
 
 /// The checksum that stands beside a backup.
-pub(crate) fn read_checksum(disk: &dyn Disk, backup: &Path) -> Result<blake3::Hash> {
-    let text = disk.open(&checksum_path(backup), Access::Read)?.read_all()?;
+pub(crate) fn read_checksum(vfs: &dyn Vfs, backup: &Path) -> Result<blake3::Hash> {
+    let text = vfs.open(&checksum_path(backup), Access::Read)?.read_all()?;
     let text = String::from_utf8_lossy(&text);
     let word = text.split_whitespace().next().unwrap_or_default();
     let what = "the file of its checksum does not begin with 64 hexadecimal digits";

@@ -8,9 +8,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::io::atomic_file::{Unfinished, remove_left_behind};
-use crate::io::system::SystemDisk;
-use crate::io::vfs::Disk;
+use crate::io::atomic_file::{AtomicFile, remove_leftovers};
+use crate::io::system::SystemVfs;
+use crate::io::vfs::Vfs;
 use crate::maintenance::backup::copy;
 use crate::maintenance::usage::log_files;
 use crate::options::StoreOptions;
@@ -46,8 +46,8 @@ pub struct Compaction {
 /// As of [`Store::open`], [`Error::Corrupted`](crate::Error::Corrupted) where the store is damaged,
 /// or a fault of the disk, after which the store is as it was, or compact.
 pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Compaction> {
-    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
-    compact_on(&disk, path, progress)
+    let vfs: Arc<dyn Vfs> = Arc::new(SystemVfs);
+    compact_on(&vfs, path, progress)
 }
 
 /// As [`compact`], on `disk`.
@@ -55,29 +55,29 @@ pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result
 /// # Errors
 /// As there.
 pub fn compact_on(
-    disk: &Arc<dyn Disk>,
+    vfs: &Arc<dyn Vfs>,
     path: impl AsRef<Path>,
     progress: impl FnMut(u64, u64),
 ) -> Result<Compaction> {
     let options = StoreOptions { row_cache_bytes: 0, ..Default::default() };
-    let store = Store::open_on(disk.clone(), path, &options)?;
+    let store = Store::open_on(vfs.clone(), path, &options)?;
     let usage = store.usage()?;
     // What is in the log goes into the tables, and the log goes.
-    store.settle()?;
-    let file = &store.place().ok_or(Error::Closed)?.path;
-    if !log_files(&**disk, file)?.is_empty() {
+    store.flush()?;
+    let file = &store.location().ok_or(Error::Closed)?.path;
+    if !log_files(&**vfs, file)?.is_empty() {
         let still = "the log is still there, and in it what was deleted; compact once more";
         return Err(Error::Storage(still.to_owned()));
     }
     // Where `path` is a link, it stays one.
-    remove_left_behind(&**disk, file)?;
+    remove_leftovers(&**vfs, file)?;
     let snapshot = store.snapshot();
-    let (unfinished, made) = Unfinished::beside(&**disk, file)?;
-    copy(snapshot.view(), made, progress)?;
+    let (atomic_file, made) = AtomicFile::beside(&**vfs, file)?;
+    copy(snapshot.state(), made, progress)?;
     drop(snapshot);
-    let bytes_after = disk.size(unfinished.path())?;
+    let bytes_after = vfs.size(atomic_file.path())?;
     // The old file is held until the new one has its name, so that nobody opens it in between.
-    unfinished.replace()?;
+    atomic_file.replace()?;
     store.close()?;
     Ok(Compaction { bytes_before: usage.file_bytes + usage.log_bytes, bytes_after })
 }

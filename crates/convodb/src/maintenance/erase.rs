@@ -71,7 +71,7 @@ impl Store {
                 let mut deleted = 0;
                 for id in ids {
                     // It may have been changed, or be gone, since it was listed.
-                    if transaction.get(user, id)?.is_some_and(|row| filter.admits(&row)) {
+                    if transaction.get(user, id)?.is_some_and(|row| filter.may_checkpoint(&row)) {
                         transaction.delete(user, id)?;
                         deleted += 1;
                     }
@@ -158,7 +158,7 @@ impl Transaction<'_> {
         }
         // Changes go oldest first, so that none is missing among those that are left.
         let last = sequences::last_change(&self.tables.sequences, user)?;
-        let forgotten = change_feed::forget(self.tables, user, last, BATCH)?;
+        let forgotten = change_feed::trim(self.tables, user, last, BATCH)?;
         Ok(forgotten > 0 || self.tables.remove_owned(user, BATCH)? > 0)
     }
 

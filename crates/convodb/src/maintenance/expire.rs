@@ -91,12 +91,12 @@ fn in_batches(mut write: impl FnMut() -> Result<usize>) -> Result<u64> {
 
 impl Transaction<'_> {
     fn mark_changes(&mut self, user: UserId, now: Timestamp) -> Result<()> {
-        change_feed::mark(self.tables, user, now)
+        change_feed::add_time_mark(self.tables, user, now)
     }
 
     fn forget_changes(&mut self, user: UserId, before: Timestamp) -> Result<usize> {
         let until = change_feed::last_before(self.tables, user, before)?;
-        change_feed::forget(self.tables, user, until, BATCH)
+        change_feed::trim(self.tables, user, until, BATCH)
     }
 
     fn forget_answers(&mut self, before: Timestamp) -> Result<usize> {

@@ -5,9 +5,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::io::atomic_file::Unfinished;
-use crate::io::system::SystemDisk;
-use crate::io::vfs::{Access, Disk};
+use crate::io::atomic_file::AtomicFile;
+use crate::io::system::SystemVfs;
+use crate::io::vfs::{Access, Vfs};
 use crate::maintenance::backup::{read_checksum, read_hashed};
 use crate::maintenance::usage::log_files;
 use crate::options::StoreOptions;
@@ -52,8 +52,8 @@ pub fn restore(
     checksum: Checksum,
     progress: impl FnMut(u64, u64),
 ) -> Result<Audit> {
-    let disk: Arc<dyn Disk> = Arc::new(SystemDisk);
-    restore_on(&disk, backup, target, checksum, progress)
+    let vfs: Arc<dyn Vfs> = Arc::new(SystemVfs);
+    restore_on(&vfs, backup, target, checksum, progress)
 }
 
 /// As [`restore`], on `disk`.
@@ -61,44 +61,44 @@ pub fn restore(
 /// # Errors
 /// As there.
 pub fn restore_on(
-    disk: &Arc<dyn Disk>,
+    vfs: &Arc<dyn Vfs>,
     backup: impl AsRef<Path>,
     target: impl AsRef<Path>,
     checksum: Checksum,
     progress: impl FnMut(u64, u64),
 ) -> Result<Audit> {
     let (backup, target) = (backup.as_ref(), target.as_ref());
-    check_free(&**disk, target)?;
+    check_free(&**vfs, target)?;
     let expected = match checksum {
-        Checksum::Required => Some(read_checksum(&**disk, backup)?),
+        Checksum::Required => Some(read_checksum(&**vfs, backup)?),
         Checksum::Ignored => None,
     };
-    let (unfinished, copy) = Unfinished::beside(&**disk, target)?;
-    let source = disk.open(backup, Access::Read)?;
+    let (atomic_file, copy) = AtomicFile::beside(&**vfs, target)?;
+    let source = vfs.open(backup, Access::Read)?;
     let found = read_hashed(&*source, |at, piece| copy.write_all_at(at, piece))?;
     drop((source, copy));
     if expected.is_some_and(|expected| expected != found) {
         let what = "it is not what its checksum says";
         return Err(Error::Corrupted { table: "backup", what });
     }
-    let store = Store::open_on(disk.clone(), unfinished.path(), &StoreOptions::default())?;
+    let store = Store::open_on(vfs.clone(), atomic_file.path(), &StoreOptions::default())?;
     let audit = store.snapshot().verify(progress)?;
     store.close()?;
     if audit.is_clean() {
-        check_free(&**disk, target)?;
-        unfinished.name()?;
-        unfinished.settle()?;
+        check_free(&**vfs, target)?;
+        atomic_file.link_new()?;
+        atomic_file.finish()?;
     }
     Ok(audit)
 }
 
 /// A log that is left of another store would be read as the restored one's: the secret that tells
 /// logs apart is the same.
-fn check_free(disk: &dyn Disk, target: &Path) -> Result<()> {
-    if disk.exists(target)? {
+fn check_free(vfs: &dyn Vfs, target: &Path) -> Result<()> {
+    if vfs.exists(target)? {
         return Err(Error::FileExists(target.to_owned()));
     }
-    match log_files(disk, target)?.pop() {
+    match log_files(vfs, target)?.pop() {
         Some(segment) => Err(Error::FileExists(segment)),
         None => Ok(()),
     }

@@ -4,9 +4,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::engine::store_file::Place;
+use crate::engine::store_file::StoreLocation;
 use crate::error::Result;
-use crate::io::vfs::Disk;
+use crate::io::vfs::Vfs;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::wal;
@@ -48,9 +48,9 @@ impl Store {
     /// # Errors
     /// A fault of the store or of the file system.
     pub fn usage(&self) -> Result<Usage> {
-        let tables = self.snapshot().view().tables.clone().counts()?;
-        let (file_bytes, log_bytes) = match self.place() {
-            Some(Place { disk, path, .. }) => (size(&**disk, path)?, log_size(&**disk, path)?),
+        let tables = self.snapshot().state().tables.clone().counts()?;
+        let (file_bytes, log_bytes) = match self.location() {
+            Some(StoreLocation { vfs, path, .. }) => (size(&**vfs, path)?, log_size(&**vfs, path)?),
             None => (0, 0),
         };
         Ok(Usage { file_bytes, log_bytes, tables })
@@ -63,7 +63,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn table_bytes(&self) -> Result<Vec<TableBytes>> {
-        let extents = self.view().tables.clone().extents()?;
+        let extents = self.state().tables.clone().extents()?;
         let bytes = extents.into_iter();
         Ok(bytes
             .map(|(table, extent)| TableBytes {
@@ -76,17 +76,17 @@ impl Snapshot {
 }
 
 /// The files of the log of the store at `store`.
-pub(crate) fn log_files(disk: &dyn Disk, store: &Path) -> Result<Vec<PathBuf>> {
-    Ok(wal::segments(disk, store)?.into_iter().map(|(_, segment)| segment).collect())
+pub(crate) fn log_files(vfs: &dyn Vfs, store: &Path) -> Result<Vec<PathBuf>> {
+    Ok(wal::segments(vfs, store)?.into_iter().map(|(_, segment)| segment).collect())
 }
 
-fn log_size(disk: &dyn Disk, store: &Path) -> Result<u64> {
-    log_files(disk, store)?.iter().map(|segment| size(disk, segment)).sum()
+fn log_size(vfs: &dyn Vfs, store: &Path) -> Result<u64> {
+    log_files(vfs, store)?.iter().map(|segment| size(vfs, segment)).sum()
 }
 
 /// A file that a checkpoint removed meanwhile has no bytes.
-fn size(disk: &dyn Disk, path: &Path) -> Result<u64> {
-    match disk.size(path) {
+fn size(vfs: &dyn Vfs, path: &Path) -> Result<u64> {
+    match vfs.size(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
         found => Ok(found?),
     }

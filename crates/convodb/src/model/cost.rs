@@ -5,7 +5,7 @@ use std::iter::Sum;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::model::inline_str::Printed;
+use crate::model::inline_str::InlineStr;
 
 const NANOS_PER_DOLLAR: u64 = 1_000_000_000;
 const DECIMALS: u8 = 9;
@@ -44,10 +44,10 @@ impl Cost {
 
     /// This amount as it prints, without a formatter: `0.0045`. About 5 ns.
     #[must_use]
-    pub fn printed(self) -> Printed<21> {
+    pub fn printed(self) -> InlineStr<21> {
         let magnitude = self.0.unsigned_abs();
         let (mut dollars, mut nanos) = (magnitude / NANOS_PER_DOLLAR, magnitude % NANOS_PER_DOLLAR);
-        let mut text = Printed::new();
+        let mut text = InlineStr::new();
         if nanos > 0 {
             let mut decimals = usize::from(DECIMALS);
             while nanos.is_multiple_of(10) {

@@ -11,13 +11,13 @@ use std::fmt;
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Printed<const N: usize> {
+pub struct InlineStr<const N: usize> {
     /// The text stands at the end.
     bytes: [u8; N],
     start: usize,
 }
 
-impl<const N: usize> Printed<N> {
+impl<const N: usize> InlineStr<N> {
     /// No text yet.
     pub(crate) const fn new() -> Self {
         Self { bytes: [b'0'; N], start: N }
@@ -59,13 +59,13 @@ impl<const N: usize> Printed<N> {
     }
 }
 
-impl<const N: usize> fmt::Display for Printed<N> {
+impl<const N: usize> fmt::Display for InlineStr<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(str::from_utf8(self.as_bytes()).map_err(|_| fmt::Error)?)
     }
 }
 
-impl<const N: usize> fmt::Debug for Printed<N> {
+impl<const N: usize> fmt::Debug for InlineStr<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }

@@ -7,7 +7,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use crate::error::{Error, Result};
-use crate::model::inline_str::Printed;
+use crate::model::inline_str::InlineStr;
 
 const MILLIS_PER_DAY: u64 = 86_400_000;
 
@@ -59,8 +59,8 @@ impl Timestamp {
 
     /// This instant as it prints, without a formatter: `2025-01-25 14:30:00`. About 10 ns.
     #[must_use]
-    pub fn printed(self) -> Printed<19> {
-        let mut text = Printed::new();
+    pub fn printed(self) -> InlineStr<19> {
+        let mut text = InlineStr::new();
         self.put_seconds(&mut text, b' ');
         text
     }
@@ -68,8 +68,8 @@ impl Timestamp {
     /// This instant in RFC 3339 with milliseconds, without a formatter:
     /// `2025-01-25T14:30:00.250Z`. About 10 ns.
     #[must_use]
-    pub fn printed_rfc3339(self) -> Printed<24> {
-        let mut text = Printed::new();
+    pub fn printed_rfc3339(self) -> InlineStr<24> {
+        let mut text = InlineStr::new();
         text.put(*b"Z");
         text.put_digits(self.0 % 1000, 3);
         text.put(*b".");
@@ -84,7 +84,7 @@ impl Timestamp {
     }
 
     /// Puts the date and the time to the second before a text, with `between` between them.
-    fn put_seconds<const N: usize>(self, text: &mut Printed<N>, between: u8) {
+    fn put_seconds<const N: usize>(self, text: &mut InlineStr<N>, between: u8) {
         let at = TimeZone::UTC.to_datetime(self.to_jiff());
         // From the last to the first.
         text.put_pair(b':', at.second().unsigned_abs());

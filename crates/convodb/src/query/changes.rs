@@ -90,22 +90,22 @@ pub(crate) fn read(
         return Err(Error::ChangesForgotten);
     }
     let mut end = start;
-    let mut noted = Vec::new();
+    let mut records = Vec::new();
     for entry in change_feed::after(&tables.changes, owner, start)?.take(size.get()) {
         let (number, change) = entry?;
         end = number;
-        noted.push(change);
+        records.push(change);
     }
-    let changes = told(tables, &noted)?;
+    let changes = coalesce(tables, &records)?;
     Ok(Changes { changes, next: ChangeCursor { owner, number: end }, more: end < last })
 }
 
 /// Each conversation that changed, once, in the order of its last change.
-fn told(tables: &Tables, noted: &[change_feed::Noted]) -> Result<Vec<Change>> {
-    let mut changes: Vec<Change> = Vec::with_capacity(noted.len());
-    let mut told: HashMap<ConversationId, Option<usize>> = HashMap::new();
-    for change in noted.iter().rev() {
-        if let Some(later) = told.get(&change.id) {
+fn coalesce(tables: &Tables, records: &[change_feed::ChangeRecord]) -> Result<Vec<Change>> {
+    let mut changes: Vec<Change> = Vec::with_capacity(records.len());
+    let mut coalesce: HashMap<ConversationId, Option<usize>> = HashMap::new();
+    for change in records.iter().rev() {
+        if let Some(later) = coalesce.get(&change.id) {
             if let Some(later) = later.and_then(|at| changes.get_mut(at))
                 && change.kind == ChangeKind::Created
                 && later.kind == ChangeKind::Updated
@@ -118,14 +118,14 @@ fn told(tables: &Tables, noted: &[change_feed::Noted]) -> Result<Vec<Change>> {
         let kind = match (change.kind, &conversation) {
             // It was deleted since, which another change tells, further on.
             (ChangeKind::Created | ChangeKind::Updated, None) => {
-                told.insert(change.id, None);
+                coalesce.insert(change.id, None);
                 continue;
             }
             // A new one has its id.
             (ChangeKind::Deleted, Some(_)) => ChangeKind::Updated,
             (kind, _) => kind,
         };
-        told.insert(change.id, Some(changes.len()));
+        coalesce.insert(change.id, Some(changes.len()));
         changes.push(Change { kind, id: change.id, conversation });
     }
     changes.reverse();
@@ -133,7 +133,7 @@ fn told(tables: &Tables, noted: &[change_feed::Noted]) -> Result<Vec<Change>> {
 }
 
 /// The conversation that changed, as it is now.
-fn present(tables: &Tables, change: &change_feed::Noted) -> Result<Option<Conversation>> {
+fn present(tables: &Tables, change: &change_feed::ChangeRecord) -> Result<Option<Conversation>> {
     if let Some(record) = tables.rows.get(change.row)? {
         let row = conversations::decode(change.row, record.value())?;
         if row.id == change.id {

@@ -19,7 +19,7 @@ use crate::encoding::token::{Endpoint, Payload, Reader, Sealer};
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::position::Position;
-use crate::query::list_spec::{Direction, List, Order};
+use crate::query::list_spec::{Direction, ListSpec, Order};
 use crate::query::page_size::PageSize;
 
 /// The list that a token is for; another list has another word, and refuses it.
@@ -59,7 +59,7 @@ const ENDPOINT: Endpoint = Endpoint(b"conversations");
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageCursor {
     pub(crate) owner: UserId,
-    pub(crate) list: List,
+    pub(crate) list: ListSpec,
     pub(crate) page_size: PageSize,
     pub(crate) direction: Direction,
     pub(crate) gap: Position,
@@ -88,10 +88,10 @@ impl PageCursor {
     }
 
     fn write(&self, payload: &mut Payload) {
-        let List { kind, wanted, created_from, created_to, order } = self.list;
+        let ListSpec { kind, filter, created_from, created_to, order } = self.list;
         let flags = u16::from(self.direction == Direction::Prev)
             | u16::from(order == Order::Ascending) << 1
-            | u16::from(wanted.shape().bits()) << 2
+            | u16::from(filter.shape().bits()) << 2
             | u16::from(kind.map_or(0, kind_number)) << 7
             | u16::from(created_from.is_some()) << 9
             | u16::from(created_to.is_some()) << 10;
@@ -103,7 +103,7 @@ impl PageCursor {
             payload.put(&millis);
         }
         for field in CARRIED {
-            if let Some(fingerprint) = wanted.get(field) {
+            if let Some(fingerprint) = filter.get(field) {
                 payload.put(&fingerprint.bits().to_be_bytes());
             }
         }
@@ -122,23 +122,23 @@ impl PageCursor {
         let shape = Shape::from_bits((flags >> 2 & 0x1f) as u8);
         let created_from = if flags >> 9 & 1 == 1 { Some(reader.millis()?) } else { None };
         let created_to = if flags >> 10 & 1 == 1 { Some(reader.millis()?) } else { None };
-        let mut wanted = Fingerprints::default();
+        let mut filter = Fingerprints::default();
         let mut kind = None;
         if shape.has(Field::Kind) {
             let asked = kind_of_number(u32::from(flags >> 7 & 3))?;
-            wanted.set(Field::Kind, fingerprinter.kind(asked));
+            filter.set(Field::Kind, fingerprinter.kind(asked));
             kind = Some(asked);
         }
         for field in CARRIED {
             if shape.has(field) {
-                wanted.set(field, Fingerprint::from_bits(u64::from_be_bytes(reader.take()?)));
+                filter.set(field, Fingerprint::from_bits(u64::from_be_bytes(reader.take()?)));
             }
         }
         let order = if flags >> 1 & 1 == 1 { Order::Ascending } else { Order::Descending };
         reader.0.is_empty().then_some(())?;
         Some(PageCursor {
             owner,
-            list: List { kind, wanted, created_from, created_to, order },
+            list: ListSpec { kind, filter, created_from, created_to, order },
             page_size: PageSize::new(u64::from(page_size)).ok()?,
             direction: if flags & 1 == 1 { Direction::Prev } else { Direction::Next },
             gap,
@@ -174,9 +174,9 @@ mod tests {
         };
         PageCursor {
             owner: UserId::new(5),
-            list: List {
+            list: ListSpec {
                 kind: filter.kind,
-                wanted: filter.fingerprints(&fingerprinter()),
+                filter: filter.fingerprints(&fingerprinter()),
                 created_from: asked(5).then_some(Timestamp::MIN),
                 created_to: asked(6).then_some(Timestamp::MAX),
                 order: if asked(7) { Order::Ascending } else { Order::Descending },
@@ -252,8 +252,8 @@ mod tests {
     proptest! {
         #[test]
         fn no_text_panics_and_none_opens(text in "[A-Za-z0-9_=-]{0,140}|\\PC{0,60}") {
-            let opened = PageCursor::open(&text, UserId::new(5), &sealer(), &fingerprinter());
-            prop_assert!(opened.is_err());
+            let recovered = PageCursor::open(&text, UserId::new(5), &sealer(), &fingerprinter());
+            prop_assert!(recovered.is_err());
         }
 
         /// Even a payload that a key holder made up is read without a panic.

@@ -11,9 +11,9 @@ use crate::encoding::key::RowKey;
 use crate::encoding::record::Body;
 use crate::encoding::row::Row;
 use crate::error::Result;
-use crate::kv::cursor::{Gap, Travel, Walk};
+use crate::kv::cursor::{Gap, MergeCursor, ScanDirection};
 use crate::kv::row_cache::CachedRows;
-use crate::kv::value::Found;
+use crate::kv::value::ValueRef;
 use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::tables::conversations::{damaged, decode_row, verify};
@@ -24,7 +24,7 @@ use crate::tables::{Records, Tables};
 /// 16 gains little more.
 pub(crate) const MAX_STRIDE: usize = 8;
 
-type Record<'t> = Found<'t, &'static [u8]>;
+type Record<'t> = ValueRef<'t, &'static [u8]>;
 
 /// Reads the rows of positions that are given in the order of travel.
 pub(crate) struct Fetch<'t> {
@@ -32,31 +32,45 @@ pub(crate) struct Fetch<'t> {
     cached: CachedRows<'t>,
     /// Whether the rows of this page are looked for in the cache, and kept there; unknown before
     /// the first of them.
-    again: Option<bool>,
+    use_cache: Option<bool>,
     owner: UserId,
-    travel: Travel,
-    way: Way<'t>,
+    direction: ScanDirection,
+    access: Access<'t>,
     /// How many rows were read, passed ones included.
     pub(crate) rows_read: usize,
     /// Those of them that were in the cache.
     pub(crate) rows_cached: usize,
 }
 
-enum Way<'t> {
-    Start,
-    Stepping(Walk<'t, RowKey, &'static [u8]>),
-    Descending,
+enum Access<'t> {
+    Undecided,
+    Stepping(MergeCursor<'t, RowKey, &'static [u8]>),
+    Lookup,
 }
 
 impl<'t> Fetch<'t> {
     /// For the rows of a list that `leading` leads.
-    pub(crate) fn new(tables: &'t Tables, owner: UserId, leading: Field, travel: Travel) -> Self {
-        let way = match leading {
-            Field::Kind | Field::Assistant | Field::Sender => Way::Start,
-            Field::Customer | Field::External => Way::Descending,
+    pub(crate) fn new(
+        tables: &'t Tables,
+        owner: UserId,
+        leading: Field,
+        direction: ScanDirection,
+    ) -> Self {
+        let access = match leading {
+            Field::Kind | Field::Assistant | Field::Sender => Access::Undecided,
+            Field::Customer | Field::External => Access::Lookup,
         };
         let (rows, cached) = (&tables.rows, tables.cached_rows());
-        Self { rows, cached, again: None, owner, travel, way, rows_read: 0, rows_cached: 0 }
+        Self {
+            rows,
+            cached,
+            use_cache: None,
+            owner,
+            direction,
+            access,
+            rows_read: 0,
+            rows_cached: 0,
+        }
     }
 
     /// Shows the row at `position` and its texts.
@@ -66,29 +80,29 @@ impl<'t> Fetch<'t> {
         mut show: impl FnMut(&Row, &str) -> T,
     ) -> Result<T> {
         let key = RowKey::new(self.owner, position);
-        if let Some(newer) = self.rows.newer(key) {
+        if let Some(slot) = self.rows.slot(key) {
             self.rows_read += 1;
-            let record = newer.as_ref().ok_or_else(|| damaged("an index entry leads to no row"))?;
+            let record = slot.as_ref().ok_or_else(|| damaged("an index entry leads to no row"))?;
             let (row, texts) = decode_row(key, record)?;
             return Ok(show(&row, texts));
         }
-        if self.again != Some(false) {
+        if self.use_cache != Some(false) {
             let decoded = |body: Body<'_>| {
                 let (row, texts) = Row::decode(body, position).map_err(damaged)?;
                 Ok(show(&row, texts))
             };
             if let Some(shown) = self.cached.get(key, decoded) {
-                self.again = Some(true);
+                self.use_cache = Some(true);
                 self.rows_read += 1;
                 self.rows_cached += 1;
                 return shown;
             }
-            self.again.get_or_insert_with(|| self.cached.miss(key));
+            self.use_cache.get_or_insert_with(|| self.cached.miss(key));
         }
         let record = self.read(position)?;
         let body = verify(key, record.value())?;
-        if self.again == Some(true) {
-            self.cached.keep(key, body);
+        if self.use_cache == Some(true) {
+            self.cached.insert(key, body);
         }
         let (row, texts) = Row::decode(body, position).map_err(damaged)?;
         Ok(show(&row, texts))
@@ -96,20 +110,20 @@ impl<'t> Fetch<'t> {
 
     /// The record of the row at `position`, from the table.
     fn read(&mut self, position: Position) -> Result<Record<'t>> {
-        match &mut self.way {
-            Way::Start => self.seek(position),
-            Way::Stepping(_) => match self.step_to(position)? {
+        match &mut self.access {
+            Access::Undecided => self.seek(position),
+            Access::Stepping(_) => match self.step_to(position)? {
                 Some(record) => Ok(record),
                 None => {
-                    self.way = Way::Descending;
-                    self.descend(position)
+                    self.access = Access::Lookup;
+                    self.look_up(position)
                 }
             },
-            Way::Descending => self.descend(position),
+            Access::Lookup => self.look_up(position),
         }
     }
 
-    fn descend(&mut self, position: Position) -> Result<Record<'t>> {
+    fn look_up(&mut self, position: Position) -> Result<Record<'t>> {
         self.rows_read += 1;
         let found = self.rows.get(RowKey::new(self.owner, position))?;
         found.ok_or_else(|| damaged("an index entry leads to no row"))
@@ -118,14 +132,14 @@ impl<'t> Fetch<'t> {
     /// A descent that leaves a walk behind.
     fn seek(&mut self, position: Position) -> Result<Record<'t>> {
         let key = RowKey::new(self.owner, position);
-        let gap = match self.travel {
-            Travel::Up => Gap::Before(key),
-            Travel::Down => Gap::After(key),
+        let gap = match self.direction {
+            ScanDirection::Ascending => Gap::Before(key),
+            ScanDirection::Descending => Gap::After(key),
         };
-        let mut walk = self.rows.walk(gap, self.travel)?;
-        let found = walk.step()?;
+        let mut cursor = self.rows.cursor(gap, self.direction)?;
+        let found = cursor.step()?;
         self.rows_read += 1;
-        self.way = Way::Stepping(walk);
+        self.access = Access::Stepping(cursor);
         match found {
             Some((found, record)) if found == key => Ok(record),
             _ => Err(damaged("an index entry leads to no row")),
@@ -134,15 +148,15 @@ impl<'t> Fetch<'t> {
 
     /// The row at `position`, if the walk meets it within its stride.
     fn step_to(&mut self, position: Position) -> Result<Option<Record<'t>>> {
-        let Way::Stepping(walk) = &mut self.way else {
+        let Access::Stepping(cursor) = &mut self.access else {
             return Ok(None);
         };
         for _ in 0..MAX_STRIDE {
-            let Some((key, record)) = walk.step()? else {
+            let Some((key, record)) = cursor.step()? else {
                 return Ok(None);
             };
             self.rows_read += 1;
-            match self.travel.order(&key.position, &position) {
+            match self.direction.order(&key.position, &position) {
                 _ if key.owner != self.owner => return Ok(None),
                 Ordering::Less => {}
                 Ordering::Equal => return Ok(Some(record)),

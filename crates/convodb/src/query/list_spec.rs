@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use crate::encoding::index_term::Fingerprints;
-use crate::kv::cursor::Travel;
+use crate::kv::cursor::ScanDirection;
 use crate::model::channel::ChannelKind;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
@@ -34,13 +34,13 @@ pub(crate) enum Direction {
 impl Order {
     /// The travel that a page in this direction takes: the one place where order and direction
     /// meet.
-    pub(crate) const fn travel(self, direction: Direction) -> Travel {
+    pub(crate) const fn scan_direction(self, direction: Direction) -> ScanDirection {
         match (self, direction) {
             (Order::Descending, Direction::Next) | (Order::Ascending, Direction::Prev) => {
-                Travel::Down
+                ScanDirection::Descending
             }
             (Order::Descending, Direction::Prev) | (Order::Ascending, Direction::Next) => {
-                Travel::Up
+                ScanDirection::Ascending
             }
         }
     }
@@ -48,19 +48,19 @@ impl Order {
 
 /// One list of an owner's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct List {
+pub(crate) struct ListSpec {
     /// The type that is asked for, which the fingerprints hold too but do not tell.
     pub(crate) kind: Option<ChannelKind>,
-    pub(crate) wanted: Fingerprints,
+    pub(crate) filter: Fingerprints,
     pub(crate) created_from: Option<Timestamp>,
     pub(crate) created_to: Option<Timestamp>,
     pub(crate) order: Order,
 }
 
-impl List {
+impl ListSpec {
     /// The positions that the bounds leave: from the first of `created_from` to before the first
     /// of `created_to`.
-    pub(crate) fn span(&self) -> Range<Position> {
+    pub(crate) fn positions(&self) -> Range<Position> {
         let all = Position::from_bits(0)..Position::last_at(Timestamp::MAX).next();
         let start = self.created_from.map_or(all.start, Position::first_at);
         let end = self.created_to.map_or(all.end, Position::first_at);
@@ -70,16 +70,16 @@ impl List {
     /// The gap before the first row in the order of the list.
     pub(crate) fn front(&self) -> Position {
         match self.order {
-            Order::Descending => self.span().end,
-            Order::Ascending => self.span().start,
+            Order::Descending => self.positions().end,
+            Order::Ascending => self.positions().start,
         }
     }
 
     /// The gap after the last row in the order of the list.
     pub(crate) fn back(&self) -> Position {
         match self.order {
-            Order::Descending => self.span().start,
-            Order::Ascending => self.span().end,
+            Order::Descending => self.positions().start,
+            Order::Ascending => self.positions().end,
         }
     }
 

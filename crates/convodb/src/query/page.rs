@@ -19,9 +19,9 @@ use crate::query::filter::Filter;
 use crate::query::list_spec::Direction;
 use crate::query::page_size::PageSize;
 use crate::query::plan::plan;
-use crate::query::recheck::Check;
-use crate::query::request::Resolved;
-use crate::query::scan::{self, Stretch, Surroundings};
+use crate::query::recheck::Recheck;
+use crate::query::request::ResolvedRequest;
+use crate::query::scan::{self, ScanEdges, ScanRange};
 use crate::tables::Tables;
 use crate::tables::conversations::decode_row;
 
@@ -138,9 +138,9 @@ pub(crate) fn read(
     fingerprinter: &Fingerprinter,
     owner: UserId,
     filter: &Filter,
-    resolved: &Resolved,
+    resolved: &ResolvedRequest,
 ) -> Result<Page> {
-    let Resolved { ref list, page_size, direction, .. } = *resolved;
+    let ResolvedRequest { ref list, page_size, direction, .. } = *resolved;
     let mut page = Page {
         rows: RowBuffer::default(),
         page_size,
@@ -148,17 +148,17 @@ pub(crate) fn read(
         prev: None,
         work: Work::default(),
     };
-    let Some(shape) = plan(list.wanted.shape(), list.kind) else {
+    let Some(shape) = plan(list.filter.shape(), list.kind) else {
         return Ok(page);
     };
     page.rows.reserve(page_size.get());
 
-    let found = match list.wanted.term(shape) {
+    let found = match list.filter.term(shape) {
         None => page.fill_from_rows(tables, owner, resolved)?,
         Some((leading, term)) => {
-            let stretch = resolved.stretch(IndexKey::of_list(owner, term));
-            let check = Check::new(list.wanted, filter, fingerprinter);
-            page.fill_from_index(tables, leading, &stretch, check)?
+            let range = resolved.range(IndexKey::of_list(owner, term));
+            let check = Recheck::new(list.filter, filter, fingerprinter);
+            page.fill_from_index(tables, leading, &range, check)?
         }
     };
     debug_assert!(shape != Shape::EMPTY || page.work.rows == 0);
@@ -170,14 +170,14 @@ pub(crate) fn read(
     Ok(page)
 }
 
-impl Resolved {
-    fn stretch<K>(&self, any_key: K) -> Stretch<K> {
-        Stretch {
+impl ResolvedRequest {
+    fn range<K>(&self, any_key: K) -> ScanRange<K> {
+        ScanRange {
             list: any_key,
-            span: self.list.span(),
+            span: self.list.positions(),
             gap: self.gap,
-            travel: self.list.order.travel(self.direction),
-            look_behind: !self.at_front,
+            direction: self.list.order.scan_direction(self.direction),
+            look_before: !self.at_front,
         }
     }
 }
@@ -188,11 +188,11 @@ impl Page {
         &mut self,
         tables: &Tables,
         owner: UserId,
-        resolved: &Resolved,
-    ) -> Result<Surroundings> {
-        let stretch = resolved.stretch(RowKey::new(owner, resolved.gap));
+        resolved: &ResolvedRequest,
+    ) -> Result<ScanEdges> {
+        let range = resolved.range(RowKey::new(owner, resolved.gap));
         let rows = &mut self.rows;
-        scan::scan(&tables.rows, &stretch, self.page_size.get(), |position, record| {
+        scan::scan(&tables.rows, &range, self.page_size.get(), |position, record| {
             let (row, texts) = decode_row(RowKey::new(owner, position), record)?;
             rows.push(row, texts);
             Ok(true)
@@ -203,16 +203,16 @@ impl Page {
         &mut self,
         tables: &Tables,
         leading: Field,
-        stretch: &Stretch<IndexKey>,
-        mut check: Check<'_>,
-    ) -> Result<Surroundings> {
-        let owner = stretch.list.owner;
+        range: &ScanRange<IndexKey>,
+        mut check: Recheck<'_>,
+    ) -> Result<ScanEdges> {
+        let owner = range.list.owner;
         let rows = &mut self.rows;
-        let mut fetch = Fetch::new(tables, owner, leading, stretch.travel);
+        let mut fetch = Fetch::new(tables, owner, leading, range.direction);
         let found =
-            scan::scan(tables.index(leading), stretch, self.page_size.get(), |position, ()| {
+            scan::scan(tables.index(leading), range, self.page_size.get(), |position, ()| {
                 fetch.row(position, |row, texts| {
-                    let admitted = check.admits(&row.conversation(texts));
+                    let admitted = check.may_checkpoint(&row.conversation(texts));
                     if admitted {
                         rows.push(*row, texts);
                     }
@@ -224,11 +224,11 @@ impl Page {
     }
 
     /// A side has a cursor if and only if the list has rows on it: the scan looked at both.
-    fn set_cursors(&mut self, owner: UserId, resolved: &Resolved, found: Surroundings) {
-        let Resolved { list, direction, gap, .. } = *resolved;
+    fn set_cursors(&mut self, owner: UserId, resolved: &ResolvedRequest, found: ScanEdges) {
+        let ResolvedRequest { list, direction, gap, .. } = *resolved;
         let (before, after) = match direction {
-            Direction::Next => (found.behind, found.beyond),
-            Direction::Prev => (found.beyond, found.behind),
+            Direction::Next => (found.before, found.after),
+            Direction::Prev => (found.after, found.before),
         };
         let first = self.positions().next().map_or(gap, |first| list.gap_before(first));
         let last = self.positions().next_back().map_or(gap, |last| list.gap_after(last));

@@ -11,7 +11,7 @@ use crate::query::filter::Filter;
 /// Checks the rows of one page. Where only fingerprints are known, as from a cursor alone, the
 /// first row that has them gives the values that the others are compared with: one hash for each
 /// field of a page.
-pub(crate) struct Check<'a> {
+pub(crate) struct Recheck<'a> {
     wanted: Fingerprints,
     fingerprinter: &'a Fingerprinter,
     assistant: Option<AssistantId>,
@@ -20,7 +20,7 @@ pub(crate) struct Check<'a> {
 
 const TEXT_FIELDS: [Field; 3] = [Field::Sender, Field::Customer, Field::External];
 
-impl<'a> Check<'a> {
+impl<'a> Recheck<'a> {
     /// Checks for `wanted`, whose values are in `filter` or yet unknown.
     pub(crate) fn new(
         wanted: Fingerprints,
@@ -32,7 +32,7 @@ impl<'a> Check<'a> {
     }
 
     /// Whether the row has all that is wanted.
-    pub(crate) fn admits(&mut self, row: &ConversationRef<'_>) -> bool {
+    pub(crate) fn may_checkpoint(&mut self, row: &ConversationRef<'_>) -> bool {
         self.has_kind(row) && self.has_assistant(row) && self.has_texts(row)
     }
 
@@ -121,12 +121,12 @@ mod tests {
         };
         let wanted = known.fingerprints(&fingerprinter);
         for filter in [&known, &Filter::default()] {
-            let mut check = Check::new(wanted, filter, &fingerprinter);
+            let mut check = Recheck::new(wanted, filter, &fingerprinter);
             for _ in 0..2 {
                 for other in &others {
-                    assert!(!check.admits(&other.borrowed()), "{other:?}");
+                    assert!(!check.may_checkpoint(&other.borrowed()), "{other:?}");
                 }
-                assert!(check.admits(&right.borrowed()));
+                assert!(check.may_checkpoint(&right.borrowed()));
             }
         }
     }
@@ -145,9 +145,14 @@ mod tests {
         ];
         for (filter, admitted) in filters {
             let wanted = filter.fingerprints(&fingerprinter);
-            let admits =
-                |known: &Filter| Check::new(wanted, known, &fingerprinter).admits(&row.borrowed());
-            assert_eq!([admits(&filter), admits(&Filter::default())], [admitted; 2], "{filter:?}");
+            let may_checkpoint = |known: &Filter| {
+                Recheck::new(wanted, known, &fingerprinter).may_checkpoint(&row.borrowed())
+            };
+            assert_eq!(
+                [may_checkpoint(&filter), may_checkpoint(&Filter::default())],
+                [admitted; 2],
+                "{filter:?}"
+            );
         }
     }
 }

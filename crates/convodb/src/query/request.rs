@@ -7,7 +7,7 @@ use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 use crate::query::cursor::PageCursor;
 use crate::query::filter::Filter;
-use crate::query::list_spec::{Direction, List, Order};
+use crate::query::list_spec::{Direction, ListSpec, Order};
 use crate::query::page_size::PageSize;
 
 /// A request for one page of a list. The default is the first page of all conversations, 15 of
@@ -57,10 +57,10 @@ impl ListRequest {
     }
 
     /// The list that is asked for, whatever the cursor continues.
-    pub(crate) fn list(&self, fingerprinter: &Fingerprinter) -> List {
-        List {
+    pub(crate) fn list(&self, fingerprinter: &Fingerprinter) -> ListSpec {
+        ListSpec {
             kind: self.filter.kind,
-            wanted: self.filter.fingerprints(fingerprinter),
+            filter: self.filter.fingerprints(fingerprinter),
             created_from: self.created_from,
             created_to: self.created_to,
             order: self.order.unwrap_or_default(),
@@ -68,10 +68,14 @@ impl ListRequest {
     }
 
     /// The list, the page size and the place that are asked for.
-    pub(crate) fn resolve(&self, owner: UserId, fingerprinter: &Fingerprinter) -> Result<Resolved> {
+    pub(crate) fn resolve(
+        &self,
+        owner: UserId,
+        fingerprinter: &Fingerprinter,
+    ) -> Result<ResolvedRequest> {
         let asked = self.list(fingerprinter);
         let Some(cursor) = self.cursor else {
-            return Ok(Resolved {
+            return Ok(ResolvedRequest {
                 list: asked,
                 page_size: self.page_size.unwrap_or_default(),
                 direction: Direction::Next,
@@ -82,8 +86,8 @@ impl ListRequest {
         if cursor.owner != owner {
             return Err(Error::InvalidCursor);
         }
-        self.agree(&asked, &cursor.list)?;
-        Ok(Resolved {
+        self.check_cursor_conflicts(&asked, &cursor.list)?;
+        Ok(ResolvedRequest {
             list: cursor.list,
             page_size: self.page_size.unwrap_or(cursor.page_size),
             direction: cursor.direction,
@@ -93,11 +97,11 @@ impl ListRequest {
     }
 
     /// What is given beside a cursor must be what the cursor continues.
-    fn agree(&self, asked: &List, continued: &List) -> Result<()> {
+    fn check_cursor_conflicts(&self, asked: &ListSpec, continued: &ListSpec) -> Result<()> {
         let conflict = |field| Err(Error::CursorConflict { field });
         for field in Field::ALL {
-            let given = asked.wanted.get(field);
-            if given.is_some() && given != continued.wanted.get(field) {
+            let given = asked.filter.get(field);
+            if given.is_some() && given != continued.filter.get(field) {
                 return conflict(field.name());
             }
         }
@@ -116,8 +120,8 @@ impl ListRequest {
 
 /// A request with nothing left open.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Resolved {
-    pub(crate) list: List,
+pub(crate) struct ResolvedRequest {
+    pub(crate) list: ListSpec,
     pub(crate) page_size: PageSize,
     pub(crate) direction: Direction,
     pub(crate) gap: Position,

@@ -8,20 +8,20 @@ use crate::model::conversation::Conversation;
 use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::query::filter::Filter;
-use crate::query::list_spec::{Direction, List};
+use crate::query::list_spec::{Direction, ListSpec};
 use crate::query::page;
 use crate::query::page_size::PageSize;
-use crate::query::request::Resolved;
+use crate::query::request::ResolvedRequest;
 use crate::tables::Tables;
 
 /// The part of a walk over a list that neither end has read yet, and what each end has read ahead.
 ///
 /// Each end reads pages of 100 and closes in on the other.
 #[derive(Debug)]
-pub(crate) struct Walk {
+pub(crate) struct RowIter {
     owner: UserId,
     filter: Filter,
-    list: List,
+    list: ListSpec,
     /// The gap after what the front has read, and before what the back has read.
     gaps: (Position, Position),
     unread: bool,
@@ -29,8 +29,8 @@ pub(crate) struct Walk {
     back: VecDeque<Conversation>,
 }
 
-impl Walk {
-    pub(crate) fn new(owner: UserId, filter: Filter, list: List) -> Self {
+impl RowIter {
+    pub(crate) fn new(owner: UserId, filter: Filter, list: ListSpec) -> Self {
         let gaps = (list.front(), list.back());
         let (front, back) = (VecDeque::new(), VecDeque::new());
         Self { owner, filter, list, gaps, unread: true, front, back }
@@ -76,7 +76,8 @@ impl Walk {
         };
         let page_size = PageSize::MAX;
         // What lies behind the gap was read, so nobody needs to look there.
-        let resolved = Resolved { list: self.list, page_size, direction, gap, at_front: true };
+        let resolved =
+            ResolvedRequest { list: self.list, page_size, direction, gap, at_front: true };
         let page = page::read(tables, fingerprinter, self.owner, &self.filter, &resolved)?;
         // Positions between the two gaps, in whichever order the list has.
         let (low, high) = (self.gaps.0.min(self.gaps.1), self.gaps.0.max(self.gaps.1));

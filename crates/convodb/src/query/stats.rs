@@ -10,9 +10,9 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use crate::encoding::key::{TotalKey, kind_of_number};
-use crate::encoding::record::TotalV1;
-use crate::encoding::time_bucket::Grain;
+use crate::encoding::key::{CounterKey, kind_of_number};
+use crate::encoding::record::CounterV1;
+use crate::encoding::time_bucket::Granularity;
 use crate::error::{Error, Result};
 use crate::model::channel::ChannelKind;
 use crate::model::cost::CostSum;
@@ -130,9 +130,9 @@ pub struct Volume {
 type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 
 pub(crate) fn read(tables: &Tables, owner: UserId, request: &ReportRequest) -> Result<Report> {
-    let mut sums = Sums { request, groups: BTreeMap::new(), total: TotalV1::default() };
+    let mut sums = CounterDeltas { request, groups: BTreeMap::new(), total: CounterV1::default() };
     for range in ranges(owner, request) {
-        for entry in tables.totals.range(range)? {
+        for entry in tables.counters.range(range)? {
             let (key, record) = entry?;
             sums.add(key, &counters::decode(key, record.value())?)?;
         }
@@ -144,15 +144,15 @@ pub(crate) fn read(tables: &Tables, owner: UserId, request: &ReportRequest) -> R
 }
 
 /// The ranges of counters that a report adds up: each conversation is counted in exactly one of them.
-fn ranges(owner: UserId, request: &ReportRequest) -> Vec<RangeInclusive<TotalKey>> {
+fn ranges(owner: UserId, request: &ReportRequest) -> Vec<RangeInclusive<CounterKey>> {
     // No instant is on a later day.
     let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
     let stretches = match request {
         ReportRequest { assistant: None, by_assistant: false, .. } => {
-            vec![(Grain::DayOfAll, request.from, end)]
+            vec![(Granularity::DayAllAssistants, request.from, end)]
         }
         ReportRequest { period: Some(Period::Day | Period::Week), .. } => {
-            vec![(Grain::Day, request.from, end)]
+            vec![(Granularity::Day, request.from, end)]
         }
         _ => {
             let first = request.from.month_start();
@@ -160,34 +160,38 @@ fn ranges(owner: UserId, request: &ReportRequest) -> Vec<RangeInclusive<TotalKey
             let last = end.month_start();
             if first < last {
                 vec![
-                    (Grain::Day, request.from, first),
-                    (Grain::Month, first, last),
-                    (Grain::Day, last, end),
+                    (Granularity::Day, request.from, first),
+                    (Granularity::Month, first, last),
+                    (Granularity::Day, last, end),
                 ]
             } else {
-                vec![(Grain::Day, request.from, end)]
+                vec![(Granularity::Day, request.from, end)]
             }
         }
     };
     let mut ranges = Vec::new();
-    for (grain, from, to) in stretches {
+    for (granularity, from, to) in stretches {
         match request.assistant {
             Some(assistant) => {
-                let assistant = counters::assistant_of(grain, assistant.uuid());
+                let assistant = counters::assistant_of(granularity, assistant.uuid());
                 let mut start = from;
                 while start < to {
-                    let key = TotalKey { assistant, ..TotalKey::first(owner, grain.of(start)) };
-                    ranges.push(key..=TotalKey { kind: u32::MAX, ..key });
-                    start = match grain {
-                        Grain::Month => start.next_month(),
-                        Grain::Day | Grain::DayOfAll => Day::new(start.get() + 1),
+                    let key =
+                        CounterKey { assistant, ..CounterKey::first(owner, granularity.of(start)) };
+                    ranges.push(key..=CounterKey { kind: u32::MAX, ..key });
+                    start = match granularity {
+                        Granularity::Month => start.next_month(),
+                        Granularity::Day | Granularity::DayAllAssistants => {
+                            Day::new(start.get() + 1)
+                        }
                     };
                 }
             }
             None if from < to => {
                 let last = Day::new(to.get() - 1);
                 ranges.push(
-                    TotalKey::first(owner, grain.of(from))..=TotalKey::last(owner, grain.of(last)),
+                    CounterKey::first(owner, granularity.of(from))
+                        ..=CounterKey::last(owner, granularity.of(last)),
                 );
             }
             None => {}
@@ -197,15 +201,15 @@ fn ranges(owner: UserId, request: &ReportRequest) -> Vec<RangeInclusive<TotalKey
 }
 
 /// A report being added up.
-struct Sums<'a> {
+struct CounterDeltas<'a> {
     request: &'a ReportRequest,
-    groups: BTreeMap<Group, TotalV1>,
-    total: TotalV1,
+    groups: BTreeMap<Group, CounterV1>,
+    total: CounterV1,
 }
 
-impl Sums<'_> {
-    fn add(&mut self, key: TotalKey, counted: &TotalV1) -> Result<()> {
-        let damaged = |what| Error::Corrupted { table: names::TOTALS, what };
+impl CounterDeltas<'_> {
+    fn add(&mut self, key: CounterKey, counted: &CounterV1) -> Result<()> {
+        let damaged = |what| Error::Corrupted { table: names::COUNTERS, what };
         let kind = kind_of_number(key.kind);
         let kind = kind.ok_or_else(|| damaged("a counter has no known type"))?;
         let request = self.request;
@@ -213,7 +217,7 @@ impl Sums<'_> {
             return Ok(());
         }
         let group = (
-            request.period.map(|period| period.start(key.span.start())),
+            request.period.map(|period| period.start(key.bucket.start())),
             request.by_kind.then_some(kind),
             request.by_assistant.then_some(AssistantId::new(key.assistant)),
         );
@@ -234,10 +238,10 @@ impl Period {
 }
 
 impl Volume {
-    fn of(counted: &TotalV1) -> Result<Self> {
+    fn of(counted: &CounterV1) -> Result<Self> {
         let count = |n: i64| {
             let what = "a counter is negative";
-            u64::try_from(n).map_err(|_| Error::Corrupted { table: names::TOTALS, what })
+            u64::try_from(n).map_err(|_| Error::Corrupted { table: names::COUNTERS, what })
         };
         Ok(Self {
             conversations: count(counted.conversations)?,

@@ -101,12 +101,12 @@ pub(crate) fn assistant_name(
     out: &mut String,
 ) -> Result<bool> {
     let key = UuidKey { owner, uuid: id.uuid() };
-    if tables.known_names().append(key, out) {
+    if tables.assistant_names().append(key, out) {
         return Ok(true);
     }
     let Some(record) = tables.assistants.get(key)? else { return Ok(false) };
     let name = assistant_account(key, record.value())?.name;
-    tables.known_names().keep(key, name);
+    tables.assistant_names().insert(key, name);
     out.push_str(name);
     Ok(true)
 }

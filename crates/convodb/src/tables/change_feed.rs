@@ -24,14 +24,14 @@ const MILLIS_PER_HOUR: u64 = 3_600_000;
 
 /// A change as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Noted {
+pub(crate) struct ChangeRecord {
     pub(crate) kind: ChangeKind,
     pub(crate) id: ConversationId,
     /// Where the conversation stood. Another one may stand there now.
     pub(crate) row: RowKey,
 }
 
-impl Noted {
+impl ChangeRecord {
     fn stored(self) -> ChangeV1 {
         ChangeV1 {
             kind: match self.kind {
@@ -46,10 +46,10 @@ impl Noted {
 }
 
 /// The change of a record, its checksum verified.
-pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<Noted> {
+pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<ChangeRecord> {
     let damaged = |what| Error::Corrupted { table: names::CHANGES, what };
     let change: ChangeV1 = decode_small(&key, record).map_err(damaged)?;
-    Ok(Noted {
+    Ok(ChangeRecord {
         kind: match change.kind {
             1 => ChangeKind::Created,
             2 => ChangeKind::Updated,
@@ -62,7 +62,7 @@ pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<Noted> {
 }
 
 /// Notes what happened to a row. One descent and a write of the change and of its number.
-pub(crate) fn note(
+pub(crate) fn append(
     tables: &mut Tables,
     kind: ChangeKind,
     row: RowKey,
@@ -70,14 +70,14 @@ pub(crate) fn note(
 ) -> Result<()> {
     let number = sequences::last_change(&tables.sequences, row.owner)? + 1;
     let key = ChangeKey { owner: row.owner, number };
-    tables.changes.put(key, &encode_small(&key, Noted { kind, id, row }.stored()));
+    tables.changes.put(key, &encode_small(&key, ChangeRecord { kind, id, row }.stored()));
     sequences::put_last_change(tables, row.owner, number);
     Ok(())
 }
 
 /// Appends the record of the change `key`: a row that a bulk load creates.
 pub(crate) fn append_created(key: ChangeKey, row: RowKey, id: ConversationId, out: &mut Vec<u8>) {
-    append_small(&key, Noted { kind: ChangeKind::Created, id, row }.stored(), out);
+    append_small(&key, ChangeRecord { kind: ChangeKind::Created, id, row }.stored(), out);
 }
 
 /// The changes after `number`, in order. One descent, then a step each.
@@ -85,7 +85,7 @@ pub(crate) fn after(
     changes: &Records<ChangeKey>,
     owner: UserId,
     number: u64,
-) -> Result<impl Iterator<Item = Result<(u64, Noted)>>> {
+) -> Result<impl Iterator<Item = Result<(u64, ChangeRecord)>>> {
     Ok(changes.range(all_after(owner, number))?.map(|entry| {
         let (key, record) = entry?;
         Ok((key.number, decode(key, record.value())?))
@@ -104,7 +104,7 @@ fn hour(at: Timestamp) -> u32 {
 
 /// Marks which change of the owner's is the last one at `now`, if there were any since the last
 /// mark. Changes until the end of that hour are told by the next one.
-pub(crate) fn mark(tables: &mut Tables, owner: UserId, now: Timestamp) -> Result<()> {
+pub(crate) fn add_time_mark(tables: &mut Tables, owner: UserId, now: Timestamp) -> Result<()> {
     let last = sequences::last_change(&tables.sequences, owner)?;
     let newest = tables.change_marks.last(all_marks(owner, u32::MAX))?;
     let marked = newest.map(|(_, stored)| sequences::number(stored.value(), names::CHANGE_MARKS));
@@ -130,12 +130,7 @@ pub(crate) fn last_before(tables: &Tables, owner: UserId, before: Timestamp) -> 
 
 /// Forgets the owner's changes up to number `until`, the oldest first and at most `limit` of them,
 /// and the marks that tell of nothing else. Tells how many there were.
-pub(crate) fn forget(
-    tables: &mut Tables,
-    owner: UserId,
-    until: u64,
-    limit: usize,
-) -> Result<usize> {
+pub(crate) fn trim(tables: &mut Tables, owner: UserId, until: u64, limit: usize) -> Result<usize> {
     let forgotten = sequences::last_forgotten(&tables.sequences, owner)?;
     if until <= forgotten {
         return Ok(0);

@@ -1,20 +1,20 @@
 //! Counters by owner, span, assistant and type, kept in the same transaction as the rows that they
 //! count, so that volumes, trends and bills are short ranges and never a scan of conversations. A
-//! conversation counts once in each grain of [`Grain::ALL`].
+//! conversation counts once in each grain of [`Granularity::ALL`].
 
 use std::collections::BTreeMap;
 
 use uuid::Uuid;
 
-use crate::encoding::key::{RowKey, TotalKey, kind_number};
-use crate::encoding::record::{TotalV1, decode_small, encode_small};
-use crate::encoding::time_bucket::Grain;
+use crate::encoding::key::{CounterKey, RowKey, kind_number};
+use crate::encoding::record::{CounterV1, decode_small, encode_small};
+use crate::encoding::time_bucket::Granularity;
 use crate::error::{Error, Result};
 use crate::model::conversation::ConversationRef;
 use crate::tables::schema::names;
 use crate::tables::{Records, Tables};
 
-impl TotalV1 {
+impl CounterV1 {
     /// What one conversation counts for.
     pub(crate) fn of(conversation: &ConversationRef<'_>) -> Self {
         Self {
@@ -25,7 +25,7 @@ impl TotalV1 {
     }
 
     /// Adds `sign` times `other`; `None` where the sum leaves the range.
-    pub(crate) fn add(&mut self, other: &TotalV1, sign: i64) -> Option<()> {
+    pub(crate) fn add(&mut self, other: &CounterV1, sign: i64) -> Option<()> {
         let conversations = other.conversations.checked_mul(sign)?;
         let messages = other.messages.checked_mul(sign)?;
         self.conversations = self.conversations.checked_add(conversations)?;
@@ -39,39 +39,39 @@ impl TotalV1 {
 pub(crate) fn keys(
     row: RowKey,
     conversation: &ConversationRef<'_>,
-) -> [TotalKey; Grain::ALL.len()] {
+) -> [CounterKey; Granularity::ALL.len()] {
     let kind = u32::from(kind_number(conversation.channel.kind()));
     let day = conversation.created_at.day();
-    Grain::ALL.map(|grain| TotalKey {
+    Granularity::ALL.map(|granularity| CounterKey {
         owner: row.owner,
-        span: grain.of(day),
-        assistant: assistant_of(grain, conversation.assistant.uuid()),
+        bucket: granularity.of(day),
+        assistant: assistant_of(granularity, conversation.assistant.uuid()),
         kind,
     })
 }
 
 /// The coarser counters that a day's counter counts in; none for one that is of no day.
-pub(crate) fn coarser(of_day: TotalKey) -> Option<[TotalKey; 2]> {
-    (of_day.span.grain()? == Grain::Day).then(|| {
-        [Grain::DayOfAll, Grain::Month].map(|grain| TotalKey {
-            span: grain.of(of_day.span.start()),
-            assistant: assistant_of(grain, of_day.assistant),
+pub(crate) fn rollups(of_day: CounterKey) -> Option<[CounterKey; 2]> {
+    (of_day.bucket.granularity()? == Granularity::Day).then(|| {
+        [Granularity::DayAllAssistants, Granularity::Month].map(|granularity| CounterKey {
+            bucket: granularity.of(of_day.bucket.start()),
+            assistant: assistant_of(granularity, of_day.assistant),
             ..of_day
         })
     })
 }
 
 /// Whom a counter of this grain is for, in its key.
-pub(crate) const fn assistant_of(grain: Grain, assistant: Uuid) -> Uuid {
-    match grain {
-        Grain::Day | Grain::Month => assistant,
-        Grain::DayOfAll => Uuid::nil(),
+pub(crate) const fn assistant_of(granularity: Granularity, assistant: Uuid) -> Uuid {
+    match granularity {
+        Granularity::Day | Granularity::Month => assistant,
+        Granularity::DayAllAssistants => Uuid::nil(),
     }
 }
 
 /// The counter of a record.
-pub(crate) fn decode(key: TotalKey, record: &[u8]) -> Result<TotalV1> {
-    decode_small(&key, record).map_err(|what| Error::Corrupted { table: names::TOTALS, what })
+pub(crate) fn decode(key: CounterKey, record: &[u8]) -> Result<CounterV1> {
+    decode_small(&key, record).map_err(|what| Error::Corrupted { table: names::COUNTERS, what })
 }
 
 /// Takes the counters from `old` to `new`: see [`crate::tables::indexes::apply`]. A read and a write
@@ -82,18 +82,18 @@ pub(crate) fn apply(
     old: Option<&ConversationRef<'_>>,
     new: Option<&ConversationRef<'_>>,
 ) -> Result<()> {
-    let counted = |conversation| (keys(row, conversation), TotalV1::of(conversation));
+    let counted = |conversation| (keys(row, conversation), CounterV1::of(conversation));
     let (old, new) = (old.map(counted), new.map(counted));
-    for grain in 0..Grain::ALL.len() {
-        let minus = old.map(|(keys, count)| (keys[grain], (count, -1)));
-        let plus = new.map(|(keys, count)| (keys[grain], (count, 1)));
+    for granularity in 0..Granularity::ALL.len() {
+        let minus = old.map(|(keys, count)| (keys[granularity], (count, -1)));
+        let plus = new.map(|(keys, count)| (keys[granularity], (count, 1)));
         match (minus, plus) {
             (Some((from, minus)), Some((to, plus))) if from == to => {
-                change_one(&mut tables.totals, to, &[minus, plus])?;
+                change_one(&mut tables.counters, to, &[minus, plus])?;
             }
             (minus, plus) => {
                 for (key, change) in minus.into_iter().chain(plus) {
-                    change_one(&mut tables.totals, key, &[change])?;
+                    change_one(&mut tables.counters, key, &[change])?;
                 }
             }
         }
@@ -102,52 +102,52 @@ pub(crate) fn apply(
 }
 
 fn change_one(
-    totals: &mut Records<TotalKey>,
-    key: TotalKey,
-    changes: &[(TotalV1, i64)],
+    counters: &mut Records<CounterKey>,
+    key: CounterKey,
+    changes: &[(CounterV1, i64)],
 ) -> Result<()> {
-    let stored = read(totals, key)?;
+    let stored = read(counters, key)?;
     let mut total = stored;
     for (change, sign) in changes {
         total.add(change, *sign).ok_or_else(out_of_range)?;
     }
-    if total == TotalV1::default() {
-        totals.remove(key)?;
+    if total == CounterV1::default() {
+        counters.remove(key)?;
     } else if total != stored {
-        totals.put(key, &encode_small(&key, total));
+        counters.put(key, &encode_small(&key, total));
     }
     Ok(())
 }
 
 /// A counter as it is stored; zeros where there is none.
-fn read(totals: &Records<TotalKey>, key: TotalKey) -> Result<TotalV1> {
-    let stored = totals.get(key)?.map(|record| decode(key, record.value()));
+fn read(counters: &Records<CounterKey>, key: CounterKey) -> Result<CounterV1> {
+    let stored = counters.get(key)?.map(|record| decode(key, record.value()));
     Ok(stored.transpose()?.unwrap_or_default())
 }
 
 /// What a bulk load adds to counters: one sum for each.
 #[derive(Default)]
-pub(crate) struct Sums(BTreeMap<TotalKey, TotalV1>);
+pub(crate) struct CounterDeltas(BTreeMap<CounterKey, CounterV1>);
 
-impl Sums {
+impl CounterDeltas {
     /// Counts a new row.
     pub(crate) fn add(&mut self, row: RowKey, new: &ConversationRef<'_>) -> Result<()> {
-        let count = TotalV1::of(new);
+        let count = CounterV1::of(new);
         keys(row, new).into_iter().try_for_each(|key| self.count(key, &count))
     }
 
     /// Adds to the sum of one counter.
-    pub(crate) fn count(&mut self, key: TotalKey, count: &TotalV1) -> Result<()> {
+    pub(crate) fn count(&mut self, key: CounterKey, count: &CounterV1) -> Result<()> {
         self.0.entry(key).or_default().add(count, 1).ok_or_else(out_of_range)
     }
 
     /// What the counters become, in key order.
     pub(crate) fn on_top_of(
         self,
-        totals: &Records<TotalKey>,
-    ) -> impl Iterator<Item = Result<(TotalKey, Vec<u8>)>> {
+        counters: &Records<CounterKey>,
+    ) -> impl Iterator<Item = Result<(CounterKey, Vec<u8>)>> {
         self.0.into_iter().map(|(key, sum)| {
-            let mut total = read(totals, key)?;
+            let mut total = read(counters, key)?;
             total.add(&sum, 1).ok_or_else(out_of_range)?;
             Ok((key, encode_small(&key, total)))
         })
@@ -155,14 +155,14 @@ impl Sums {
 }
 
 fn out_of_range() -> Error {
-    Error::Corrupted { table: names::TOTALS, what: "a counter leaves its range" }
+    Error::Corrupted { table: names::COUNTERS, what: "a counter leaves its range" }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::time_bucket::Span;
-    use crate::kv::table::Layer;
+    use crate::encoding::time_bucket::TimeBucket;
+    use crate::kv::table::AnyTable;
     use crate::model::channel::Channel;
     use crate::model::position::Position;
     use crate::testing::{RawStore, id, whatsapp_row};
@@ -173,9 +173,9 @@ mod tests {
         let row = whatsapp_row(1, "+2");
         let place = RowKey::new(RawStore::new().user, Position::from_bits(1));
         let [day, coarse @ ..] = keys(place, &row.borrowed());
-        assert_eq!(coarser(day), Some(coarse));
-        assert_eq!(coarse.map(coarser), [None, None]);
-        assert_eq!(coarser(TotalKey { span: Span::from_bits(u32::MAX), ..day }), None);
+        assert_eq!(rollups(day), Some(coarse));
+        assert_eq!(coarse.map(rollups), [None, None]);
+        assert_eq!(rollups(CounterKey { bucket: TimeBucket::from_bits(u32::MAX), ..day }), None);
     }
 
     /// A row that moves is taken from each counter that it was in; one that stays where it is
@@ -192,7 +192,7 @@ mod tests {
         let mut tables = store.tables();
         let mut transaction = Transaction::new(&mut tables, &store.fingerprinter);
         transaction.update(user, id(3), |row| row.message_count += 1).unwrap();
-        let weight = tables.totals.weigh();
-        assert_eq!((weight.changes, weight.removals), (Grain::ALL.len(), 0));
+        let pending = tables.counters.pending();
+        assert_eq!((pending.changes, pending.removals), (Granularity::ALL.len(), 0));
     }
 }

@@ -73,7 +73,7 @@ pub(crate) fn apply(
 mod tests {
     use super::*;
     use crate::encoding::index_term::Fingerprint;
-    use crate::kv::table::Weight;
+    use crate::kv::table::PendingWrites;
     use crate::model::id::UserId;
     use crate::model::position::Position;
     use crate::testing::RawStore;
@@ -107,9 +107,9 @@ mod tests {
         let mut new = old;
         let mut tables = RawStore::new().tables();
         let changes = |tables: &mut Tables, old: Option<&_>, new: Option<&_>| {
-            tables.settle();
+            tables.commit();
             apply(tables, key(), old, new).unwrap();
-            let Weight { changes, removals, .. } = tables.weigh();
+            let PendingWrites { changes, removals, .. } = tables.pending();
             (changes, removals)
         };
         assert_eq!(changes(&mut tables, None, Some(&old)), (5, 0));

@@ -12,8 +12,8 @@ use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableError, WriteTrans
 
 use crate::encoding::index_term::Field;
 use crate::error::{Error, Result};
-use crate::io::vfs::Disk;
-use crate::kv::catch_panic::unharmed;
+use crate::io::vfs::Vfs;
+use crate::kv::catch_panic::catch_redb_panic;
 use crate::tables::schema::{self, META};
 
 const MAGIC: &[u8] = b"convodb";
@@ -38,7 +38,7 @@ pub(crate) struct Secrets {
 
 impl Secrets {
     /// The seed of the checksums of the store's log.
-    pub(crate) fn log_seed(&self) -> u64 {
+    pub(crate) fn wal_seed(&self) -> u64 {
         let hash = blake3::keyed_hash(&self.fingerprints, b"log");
         hash.as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
     }
@@ -56,7 +56,7 @@ pub(crate) fn initialize(
     meta.insert(FINGERPRINTS_NAME, fingerprints.as_slice())?;
     drop(meta);
     put_format(write)?;
-    put_log_group(write, 0)?;
+    put_wal_seqno(write, 0)?;
     put_cursor_key(write, cursors)
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn make_tables(write: &WriteTransaction) -> Result<()> {
         write.open_table(schema::index(leading))?;
     }
     write.open_table(schema::MESSAGES)?;
-    write.open_table(schema::TOTALS)?;
+    write.open_table(schema::COUNTERS)?;
     write.open_table(schema::USERS)?;
     write.open_table(schema::USER_NAMES)?;
     write.open_table(schema::ASSISTANTS)?;
@@ -160,7 +160,7 @@ pub(crate) fn open(read: &ReadTransaction) -> Result<Meta> {
 /// Writes all of `from` into another database: its format, its secrets, its place in the log.
 pub(crate) fn copy(from: &Meta, write: &WriteTransaction) -> Result<()> {
     let mut table = write.open_table(META)?;
-    unharmed(|| {
+    catch_redb_panic(|| {
         for entry in from.iter()? {
             let (name, value) = entry?;
             table.insert(name.value(), value.value())?;
@@ -170,7 +170,7 @@ pub(crate) fn copy(from: &Meta, write: &WriteTransaction) -> Result<()> {
 }
 
 /// The last group of the log that the tables hold.
-pub(crate) fn log_group(read: &ReadTransaction) -> Result<u64> {
+pub(crate) fn wal_seqno(read: &ReadTransaction) -> Result<u64> {
     let meta = read.open_table(META)?;
     let stored = meta.get(LOG_NAME)?.and_then(|group| group.value().try_into().ok());
     let what = "the place in the log is missing";
@@ -179,14 +179,14 @@ pub(crate) fn log_group(read: &ReadTransaction) -> Result<u64> {
 }
 
 /// Tells that the tables hold the log up to `group`.
-pub(crate) fn put_log_group(write: &WriteTransaction, group: u64) -> Result<()> {
+pub(crate) fn put_wal_seqno(write: &WriteTransaction, group: u64) -> Result<()> {
     write.open_table(META)?.insert(LOG_NAME, group.to_be_bytes().as_slice())?;
     Ok(())
 }
 
 /// 32 bytes that nobody can foresee.
-pub(crate) fn fresh_secret(disk: &dyn Disk) -> Result<Secret> {
+pub(crate) fn fresh_secret(vfs: &dyn Vfs) -> Result<Secret> {
     let mut secret = Secret::default();
-    disk.fill_random(&mut secret)?;
+    vfs.fill_random(&mut secret)?;
     Ok(secret)
 }

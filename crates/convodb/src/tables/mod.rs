@@ -20,13 +20,13 @@ use redb::{ReadTransaction, WriteTransaction};
 
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{ChangeKey, DigestKey, IndexKey, MessageKey, NumberKey, RowKey};
-use crate::encoding::key::{TotalKey, UuidKey};
+use crate::encoding::key::{CounterKey, UuidKey};
 use crate::error::Result;
 use crate::kv::row_cache::{CachedRows, RowCache};
-use crate::kv::table::{Extent, Layer, Table, Weight};
-use crate::metrics::Meter;
+use crate::kv::table::{AnyTable, Extent, PendingWrites, Table};
+use crate::metrics::MetricsRegistry;
 use crate::model::id::UserId;
-use crate::tables::name_cache::KnownNames;
+use crate::tables::name_cache::AssistantNameCache;
 
 /// A table from a fixed-width key to bytes.
 pub(crate) type Records<K> = Table<K, &'static [u8]>;
@@ -40,7 +40,7 @@ pub(crate) struct Tables {
     pub(crate) ids: Records<UuidKey>,
     indexes: [Index; Field::ALL.len()],
     pub(crate) messages: Records<MessageKey>,
-    pub(crate) totals: Records<TotalKey>,
+    pub(crate) counters: Records<CounterKey>,
     pub(crate) users: Records<UserId>,
     pub(crate) user_names: Records<DigestKey>,
     pub(crate) assistants: Records<UuidKey>,
@@ -50,9 +50,9 @@ pub(crate) struct Tables {
     pub(crate) changes: Records<ChangeKey>,
     pub(crate) change_marks: Records<NumberKey>,
     pub(crate) answers: Records<UuidKey>,
-    names: Arc<KnownNames>,
+    names: Arc<AssistantNameCache>,
     cache: Arc<RowCache>,
-    meter: Arc<Meter>,
+    metrics: Arc<MetricsRegistry>,
     /// How often what is stored changed since the store was opened.
     generation: u64,
 }
@@ -74,7 +74,7 @@ const NAMES: [&str; TABLES] = {
         customer,
         external,
         schema::names::MESSAGES,
-        schema::names::TOTALS,
+        schema::names::COUNTERS,
         schema::names::USERS,
         schema::names::USER_NAMES,
         schema::names::ASSISTANTS,
@@ -102,7 +102,7 @@ impl Tables {
                 index(Field::External)?,
             ],
             messages: Table::open(read, schema::MESSAGES)?,
-            totals: Table::open(read, schema::TOTALS)?,
+            counters: Table::open(read, schema::COUNTERS)?,
             users: Table::open(read, schema::USERS)?,
             user_names: Table::open(read, schema::USER_NAMES)?,
             assistants: Table::open(read, schema::ASSISTANTS)?,
@@ -114,7 +114,7 @@ impl Tables {
             answers: Table::open(read, schema::ANSWERS)?,
             names: Arc::default(),
             cache: Arc::new(RowCache::new(cache_bytes)),
-            meter: Arc::default(),
+            metrics: Arc::default(),
             generation: 0,
         })
     }
@@ -125,17 +125,17 @@ impl Tables {
     }
 
     /// The same tables, counted on where others were.
-    pub(crate) fn counted_by(self, meter: Arc<Meter>) -> Self {
-        Self { meter, ..self }
+    pub(crate) fn counted_by(self, metrics: Arc<MetricsRegistry>) -> Self {
+        Self { metrics, ..self }
     }
 
     /// What the store counts.
-    pub(crate) const fn meter(&self) -> &Arc<Meter> {
-        &self.meter
+    pub(crate) const fn metrics(&self) -> &Arc<MetricsRegistry> {
+        &self.metrics
     }
 
     /// Names of assistants in this state that were read before.
-    pub(crate) fn known_names(&self) -> &KnownNames {
+    pub(crate) fn assistant_names(&self) -> &AssistantNameCache {
         &self.names
     }
 
@@ -150,7 +150,7 @@ impl Tables {
     }
 
     /// Each table, in the order that the log has them in: it is part of the format.
-    fn layers(&mut self) -> [&mut dyn Layer; TABLES] {
+    fn layers(&mut self) -> [&mut dyn AnyTable; TABLES] {
         let [kind, assistant, sender, customer, external] = &mut self.indexes;
         [
             &mut self.rows,
@@ -161,7 +161,7 @@ impl Tables {
             customer,
             external,
             &mut self.messages,
-            &mut self.totals,
+            &mut self.counters,
             &mut self.users,
             &mut self.user_names,
             &mut self.assistants,
@@ -175,29 +175,29 @@ impl Tables {
     }
 }
 
-/// What the writer does with all tables at once: see [`Layer`].
+/// What the writer does with all tables at once: see [`AnyTable`].
 impl Tables {
     /// Whether the tail is empty.
     pub(crate) fn is_stored(&mut self) -> bool {
-        self.layers().iter().all(|layer| layer.is_stored())
+        self.layers().iter().all(|table| table.is_stored())
     }
 
-    pub(crate) fn keep(&mut self) {
-        self.layers().into_iter().for_each(Layer::keep);
+    pub(crate) fn savepoint(&mut self) {
+        self.layers().into_iter().for_each(AnyTable::savepoint);
     }
 
-    pub(crate) fn roll_back(&mut self) {
-        self.layers().into_iter().for_each(Layer::roll_back);
+    pub(crate) fn rollback_to_savepoint(&mut self) {
+        self.layers().into_iter().for_each(AnyTable::rollback_to_savepoint);
     }
 
-    pub(crate) fn undo(&mut self) {
-        self.layers().into_iter().for_each(Layer::undo);
+    pub(crate) fn rollback(&mut self) {
+        self.layers().into_iter().for_each(AnyTable::rollback);
     }
 
-    pub(crate) fn weigh(&mut self) -> Weight {
-        self.layers().into_iter().fold(Weight::default(), |sum, layer| {
-            let Weight { bytes, changes, removals } = layer.weigh();
-            Weight {
+    pub(crate) fn pending(&mut self) -> PendingWrites {
+        self.layers().into_iter().fold(PendingWrites::default(), |sum, table| {
+            let PendingWrites { bytes, changes, removals } = table.pending();
+            PendingWrites {
                 bytes: sum.bytes + bytes,
                 changes: sum.changes + changes,
                 removals: sum.removals + removals,
@@ -206,7 +206,7 @@ impl Tables {
     }
 
     pub(crate) fn encode(&mut self, out: &mut Vec<u8>) {
-        self.layers().into_iter().for_each(|layer| layer.encode(out));
+        self.layers().into_iter().for_each(|table| table.encode(out));
     }
 
     /// `None` for bytes that [`Tables::encode`] did not append.
@@ -221,31 +221,31 @@ impl Tables {
 
     fn replay_first(&mut self, tables: usize, mut bytes: &[u8]) -> Option<()> {
         let mut layers = self.layers().into_iter().take(tables);
-        layers.try_for_each(|layer| layer.replay(&mut bytes))?;
+        layers.try_for_each(|table| table.replay(&mut bytes))?;
         bytes.is_empty().then_some(())
     }
 
-    pub(crate) fn settle(&mut self) {
-        if self.assistants.weigh().changes > 0 {
+    pub(crate) fn commit(&mut self) {
+        if self.assistants.pending().changes > 0 {
             self.names = Arc::default();
         }
-        self.layers().into_iter().for_each(Layer::settle);
+        self.layers().into_iter().for_each(AnyTable::commit);
     }
 
-    pub(crate) fn freeze(&mut self) {
-        self.layers().into_iter().for_each(Layer::freeze);
+    pub(crate) fn begin_checkpoint(&mut self) {
+        self.layers().into_iter().for_each(AnyTable::begin_checkpoint);
     }
 
-    pub(crate) fn thaw(&mut self, read: &ReadTransaction) -> Result<()> {
+    pub(crate) fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()> {
         self.generation += 1;
-        for key in self.rows.newer_keys() {
+        for key in self.rows.memtable_keys() {
             self.cache.change(key, self.generation);
         }
-        self.layers().into_iter().try_for_each(|layer| layer.thaw(read))
+        self.layers().into_iter().try_for_each(|table| table.end_checkpoint(read))
     }
 
-    pub(crate) fn store(&mut self, write: &WriteTransaction) -> Result<()> {
-        self.layers().into_iter().try_for_each(|layer| layer.store(write))
+    pub(crate) fn flush(&mut self, write: &WriteTransaction) -> Result<()> {
+        self.layers().into_iter().try_for_each(|table| table.flush(write))
     }
 }
 
@@ -255,13 +255,13 @@ impl Tables {
     /// Each table by name, and about how many entries it has.
     pub(crate) fn counts(mut self) -> Result<Vec<(&'static str, u64)>> {
         let named = NAMES.into_iter().zip(self.layers());
-        named.map(|(name, layer)| Ok((name, layer.count()?))).collect()
+        named.map(|(name, table)| Ok((name, table.count()?))).collect()
     }
 
     /// Each table by name, and what its pages hold. Reads all of them.
     pub(crate) fn extents(mut self) -> Result<Vec<(&'static str, Extent)>> {
         let named = NAMES.into_iter().zip(self.layers());
-        named.map(|(name, layer)| Ok((name, layer.measure()?))).collect()
+        named.map(|(name, table)| Ok((name, table.measure()?))).collect()
     }
 
     /// Writes every table into another database, which has none; `seen` takes each entry, with
@@ -271,8 +271,8 @@ impl Tables {
         write: &WriteTransaction,
         mut seen: impl FnMut(&'static str, &[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
-        for (name, layer) in NAMES.into_iter().zip(self.layers()) {
-            layer.copy(name, write, &mut |key, value| seen(name, key, value))?;
+        for (name, table) in NAMES.into_iter().zip(self.layers()) {
+            table.copy(name, write, &mut |key, value| seen(name, key, value))?;
         }
         Ok(())
     }
@@ -285,7 +285,7 @@ impl Tables {
     pub(crate) fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize> {
         let named = NAMES.into_iter().zip(self.layers());
         let of_conversations = named.filter(|(name, _)| !schema::is_of_accounts(name));
-        let removed = of_conversations.map(|(_, layer)| layer.remove_owned(owner, limit));
+        let removed = of_conversations.map(|(_, table)| table.remove_owned(owner, limit));
         removed.sum()
     }
 

@@ -11,11 +11,11 @@ const MOST: usize = 16 * 1024;
 
 /// See the head of this file.
 #[derive(Default)]
-pub(crate) struct KnownNames {
+pub(crate) struct AssistantNameCache {
     names: RwLock<HashMap<UuidKey, Box<str>>>,
 }
 
-impl KnownNames {
+impl AssistantNameCache {
     /// Appends the assistant's name to `out`, if it is known.
     pub(crate) fn append(&self, key: UuidKey, out: &mut String) -> bool {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
@@ -24,7 +24,7 @@ impl KnownNames {
         name.is_some()
     }
 
-    pub(crate) fn keep(&self, key: UuidKey, name: &str) {
+    pub(crate) fn insert(&self, key: UuidKey, name: &str) {
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         if names.len() >= MOST {
             names.clear();

@@ -23,9 +23,9 @@ use redb::TableDefinition;
 
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{
-    ChangeKey, DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey, TotalKey, UuidKey,
+    ChangeKey, CounterKey, DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey, UuidKey,
 };
-use crate::kv::redb_key::Stored;
+use crate::kv::redb_key::RedbKey;
 use crate::model::id::UserId;
 
 /// The format that this version writes, and the newest that it reads.
@@ -36,7 +36,7 @@ pub(crate) mod names {
     pub(crate) const CONVERSATIONS: &str = "conversations.v1";
     pub(crate) const CONVERSATION_IDS: &str = "conversation_ids.v1";
     pub(crate) const MESSAGES: &str = "messages.v1";
-    pub(crate) const TOTALS: &str = "totals.v1";
+    pub(crate) const COUNTERS: &str = "totals.v1";
     pub(crate) const USERS: &str = "users.v1";
     pub(crate) const USER_NAMES: &str = "user_names.v1";
     pub(crate) const ASSISTANTS: &str = "assistants.v1";
@@ -79,14 +79,14 @@ pub(crate) fn is_of_accounts(table: &str) -> bool {
 }
 
 /// A table from a fixed-width key to bytes.
-pub(crate) type BytesTable<K> = TableDefinition<'static, Stored<K>, &'static [u8]>;
+pub(crate) type BytesTable<K> = TableDefinition<'static, RedbKey<K>, &'static [u8]>;
 /// A table of keys alone.
-pub(crate) type KeyTable<K> = TableDefinition<'static, Stored<K>, ()>;
+pub(crate) type KeyTable<K> = TableDefinition<'static, RedbKey<K>, ()>;
 
 pub(crate) const CONVERSATIONS: BytesTable<RowKey> = table::<RowKey>(names::CONVERSATIONS);
 pub(crate) const CONVERSATION_IDS: BytesTable<UuidKey> = table::<UuidKey>(names::CONVERSATION_IDS);
 pub(crate) const MESSAGES: BytesTable<MessageKey> = table::<MessageKey>(names::MESSAGES);
-pub(crate) const TOTALS: BytesTable<TotalKey> = table::<TotalKey>(names::TOTALS);
+pub(crate) const COUNTERS: BytesTable<CounterKey> = table::<CounterKey>(names::COUNTERS);
 pub(crate) const USERS: BytesTable<UserId> = table::<UserId>(names::USERS);
 pub(crate) const USER_NAMES: BytesTable<DigestKey> = table::<DigestKey>(names::USER_NAMES);
 pub(crate) const ASSISTANTS: BytesTable<UuidKey> = table::<UuidKey>(names::ASSISTANTS);

@@ -9,42 +9,42 @@ use redb::ReadTransaction;
 use crate::encoding::index_term::Fingerprinter;
 use crate::encoding::token::Sealer;
 use crate::error::Result;
-use crate::metrics::Lease;
+use crate::metrics::SnapshotGuard;
 use crate::tables::Tables;
 use crate::tables::meta::{self, Meta};
 
 /// One committed state. Readers hold it by reference count; a commit puts a new one in its place.
-pub(crate) struct View {
+pub(crate) struct CommittedState {
     pub(crate) tables: Tables,
-    keys: Arc<Keys>,
-    _lease: Lease,
+    keys: Arc<Secrets>,
+    _guard: SnapshotGuard,
 }
 
 /// What is made from the store's secrets, which hardly ever change.
-struct Keys {
+struct Secrets {
     fingerprinter: Fingerprinter,
     sealer: Sealer,
     /// What they are made from, and all else that the store knows of itself.
     meta: Meta,
 }
 
-impl View {
+impl CommittedState {
     /// The state `tables`, with the secrets that `read` has.
     pub(crate) fn open(read: &ReadTransaction, tables: Tables) -> Result<Self> {
         let secrets = meta::secrets(read)?;
-        let keys = Keys {
+        let keys = Secrets {
             fingerprinter: Fingerprinter::new(secrets.fingerprints),
             sealer: Sealer::new(secrets.cursors),
             meta: meta::open(read)?,
         };
-        let lease = tables.meter().show();
-        Ok(Self { tables, keys: Arc::new(keys), _lease: lease })
+        let guard = tables.metrics().show();
+        Ok(Self { tables, keys: Arc::new(keys), _guard: guard })
     }
 
     /// The state `tables`, where no secret changed since this one.
     pub(crate) fn with(&self, tables: Tables) -> Self {
-        let lease = tables.meter().show();
-        Self { tables, keys: self.keys.clone(), _lease: lease }
+        let guard = tables.metrics().show();
+        Self { tables, keys: self.keys.clone(), _guard: guard }
     }
 
     pub(crate) fn fingerprinter(&self) -> &Fingerprinter {
@@ -65,29 +65,29 @@ impl View {
 pub(crate) type Listener = dyn Fn() + Send + Sync;
 
 /// The state of the last commit, and who wants to know of the next one.
-pub(crate) struct Current {
-    view: ArcSwap<View>,
+pub(crate) struct Published {
+    state: ArcSwap<CommittedState>,
     listeners: Mutex<Vec<Weak<Listener>>>,
 }
 
-impl Current {
-    pub(crate) fn new(view: View) -> Self {
-        Self { view: ArcSwap::from_pointee(view), listeners: Mutex::default() }
+impl Published {
+    pub(crate) fn new(state: CommittedState) -> Self {
+        Self { state: ArcSwap::from_pointee(state), listeners: Mutex::default() }
     }
 
     /// The present state, for a short while.
-    pub(crate) fn load(&self) -> Guard<Arc<View>> {
-        self.view.load()
+    pub(crate) fn load(&self) -> Guard<Arc<CommittedState>> {
+        self.state.load()
     }
 
     /// The present state, to keep.
-    pub(crate) fn load_full(&self) -> Arc<View> {
-        self.view.load_full()
+    pub(crate) fn load_full(&self) -> Arc<CommittedState> {
+        self.state.load_full()
     }
 
     /// Shows readers a new state, and tells those who listen.
-    pub(crate) fn show(&self, view: View) {
-        self.view.store(Arc::new(view));
+    pub(crate) fn show(&self, state: CommittedState) {
+        self.state.store(Arc::new(state));
         for listener in self.listening() {
             // The writer goes on, whatever becomes of those that it tells, or has to let go of.
             let _ = catch_unwind(AssertUnwindSafe(move || listener()));

@@ -50,8 +50,8 @@ pub(crate) fn verify(tables: &Tables, audit: &mut Audit, mut tick: impl FnMut())
 /// The last change of an owner is the last one that was noted.
 fn check_end(tables: &Tables, audit: &mut Audit, last: Option<ChangeKey>) -> Result<()> {
     let Some(ChangeKey { owner, number }) = last else { return Ok(()) };
-    let noted = sequences::last_change(&tables.sequences, owner).map(Some);
-    if audit.found(noted, owner)? != Some(number) {
+    let records = sequences::last_change(&tables.sequences, owner).map(Some);
+    if audit.found(records, owner)? != Some(number) {
         audit.fault(names::CHANGES, "the last change is not the last that was noted", owner);
     }
     Ok(())
@@ -63,9 +63,9 @@ fn check_empty(tables: &Tables, audit: &mut Audit, owner: UserId) -> Result<()> 
     if tables.changes.last(all)?.is_some() {
         return Ok(());
     }
-    let noted = audit.found(sequences::last_change(&tables.sequences, owner).map(Some), owner)?;
+    let records = audit.found(sequences::last_change(&tables.sequences, owner).map(Some), owner)?;
     let forgotten = sequences::last_forgotten(&tables.sequences, owner).map(Some);
-    if noted != audit.found(forgotten, owner)? {
+    if records != audit.found(forgotten, owner)? {
         audit.fault(names::CHANGES, "all changes are missing", owner);
     }
     Ok(())

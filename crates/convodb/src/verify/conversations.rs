@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::encoding::index_term::{Field, Fingerprinter};
-use crate::encoding::key::{RowKey, TotalKey};
-use crate::encoding::record::TotalV1;
+use crate::encoding::key::{CounterKey, RowKey};
+use crate::encoding::record::CounterV1;
 use crate::error::{Error, Result};
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::UserId;
@@ -22,7 +22,7 @@ struct Auditor<'a, P> {
     tables: &'a Tables,
     fingerprinter: &'a Fingerprinter,
     audit: Audit,
-    expected: BTreeMap<TotalKey, TotalV1>,
+    expected: BTreeMap<CounterKey, CounterV1>,
     progress: P,
     done: u64,
     of: u64,
@@ -54,7 +54,7 @@ pub(crate) fn verify(
         auditor.check_index(leading)?;
     }
     auditor.check_messages()?;
-    auditor.check_totals()?;
+    auditor.check_counters()?;
     auditor.check_feed()?;
     verify::accounts::verify(tables, &mut auditor.audit)?;
     (auditor.progress)(of, of);
@@ -119,8 +119,8 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
         }
         for counted in counters::keys(key, row) {
             let counter = self.expected.entry(counted).or_default();
-            if counter.add(&TotalV1::of(row), 1).is_none() {
-                self.audit.fault(names::TOTALS, "a sum leaves its range", owner);
+            if counter.add(&CounterV1::of(row), 1).is_none() {
+                self.audit.fault(names::COUNTERS, "a sum leaves its range", owner);
             }
         }
         Ok(())
@@ -199,23 +199,23 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
     }
 
     /// The counters are those of the rows.
-    fn check_totals(&mut self) -> Result<()> {
-        for entry in self.tables.totals.iter()? {
+    fn check_counters(&mut self) -> Result<()> {
+        for entry in self.tables.counters.iter()? {
             let (key, record) = entry?;
             self.audit.counters += 1;
-            let mut fault = |what| self.audit.fault(names::TOTALS, what, key.owner);
+            let mut fault = |what| self.audit.fault(names::COUNTERS, what, key.owner);
             match (counters::decode(key, record.value()), self.expected.remove(&key)) {
                 (Err(_), _) => fault("a record is damaged"),
                 (Ok(_), None) => fault("a counter has no rows"),
                 (Ok(stored), Some(counted)) if stored != counted => fault("a counter is wrong"),
                 (Ok(_), Some(_)) => {}
             }
-            if self.tables.totals.get(key)?.is_none() {
+            if self.tables.counters.get(key)?.is_none() {
                 fault("a counter is not found by its key");
             }
         }
         for key in std::mem::take(&mut self.expected).into_keys() {
-            self.audit.fault(names::TOTALS, "a counter is missing", key.owner);
+            self.audit.fault(names::COUNTERS, "a counter is missing", key.owner);
         }
         Ok(())
     }

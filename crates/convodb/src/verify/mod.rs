@@ -20,6 +20,6 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store that keeps it from being read at all.
     pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<Audit> {
-        conversations::verify(&self.view().tables, self.view().fingerprinter(), progress)
+        conversations::verify(&self.state().tables, self.state().fingerprinter(), progress)
     }
 }

@@ -18,7 +18,7 @@ use crate::tables::{conversations, indexes};
 const SUMMED: usize = 1 + Field::ALL.len();
 
 /// See the head of this file.
-pub(crate) struct Tally<'a> {
+pub(crate) struct SetHash<'a> {
     fingerprinter: &'a Fingerprinter,
     /// What the rows must have.
     expected: [u64; SUMMED],
@@ -26,7 +26,7 @@ pub(crate) struct Tally<'a> {
     found: [u64; SUMMED],
 }
 
-impl<'a> Tally<'a> {
+impl<'a> SetHash<'a> {
     pub(crate) const fn new(fingerprinter: &'a Fingerprinter) -> Self {
         Self { fingerprinter, expected: [0; SUMMED], found: [0; SUMMED] }
     }
@@ -93,11 +93,12 @@ mod tests {
     fn check(store: &RawStore, change: impl FnOnce(&mut Tables)) -> Result<()> {
         let mut tables = store.tables();
         change(&mut tables);
-        let mut tally = Tally::new(&store.fingerprinter);
+        let mut set_hash = SetHash::new(&store.fingerprinter);
         let other = RawStore::new();
-        other
-            .write(|write| tables.copy(write, |table, key, value| tally.take(table, key, value)))?;
-        tally.check()
+        other.write(|write| {
+            tables.copy(write, |table, key, value| set_hash.take(table, key, value))
+        })?;
+        set_hash.check()
     }
 
     #[test]

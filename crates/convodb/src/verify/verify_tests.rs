@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use crate::encoding::index_term::{Field, Term};
 use crate::encoding::key::{DigestKey, FixedKey, IndexKey, UuidKey};
-use crate::encoding::record::{AccountV1, TotalV1, encode_small};
+use crate::encoding::record::{AccountV1, CounterV1, encode_small};
 use crate::encoding::row::encode_conversation;
-use crate::kv::redb_key::Stored;
+use crate::kv::redb_key::RedbKey;
 use crate::model::conversation::Conversation;
 use crate::model::id::UserId;
 use crate::tables::schema::{self, BytesTable};
@@ -29,7 +29,7 @@ fn check(plant: impl FnOnce(&WriteTransaction), table: &str, what: &str) {
 }
 
 /// The keys and values of a table.
-fn all<K: FixedKey>(table: &Table<'_, Stored<K>, &'static [u8]>) -> Vec<(K, Vec<u8>)> {
+fn all<K: FixedKey>(table: &Table<'_, RedbKey<K>, &'static [u8]>) -> Vec<(K, Vec<u8>)> {
     let entries = table.iter().unwrap().map(Result::unwrap);
     entries.map(|(key, value)| (key.value(), value.value().to_vec())).collect()
 }
@@ -59,7 +59,7 @@ fn damaged_records() {
     let what = "a record is damaged";
     check(damage(schema::CONVERSATIONS), "conversations.v1", what);
     check(damage(schema::MESSAGES), "messages.v1", what);
-    check(damage(schema::TOTALS), "totals.v1", what);
+    check(damage(schema::COUNTERS), "totals.v1", what);
     let checksum = "a record's checksum does not match";
     check(damage(schema::USERS), "users.v1", checksum);
     check(damage(schema::ASSISTANTS), "assistants.v1", checksum);
@@ -109,7 +109,10 @@ fn rows_that_count_too_few_messages() {
     let miscount = |write: &WriteTransaction| {
         let mut rows = write.open_table(schema::CONVERSATIONS).unwrap();
         let (key, record) = all(&rows).pop().unwrap();
-        let row = Conversation { message_count: 1, ..conversations::decode(key, &record).unwrap().owned() };
+        let row = Conversation {
+            message_count: 1,
+            ..conversations::decode(key, &record).unwrap().owned()
+        };
         let mut record = Vec::new();
         encode_conversation(key, &row.borrowed(), &mut record);
         rows.insert(key, record.as_slice()).unwrap();
@@ -209,19 +212,19 @@ fn lost_and_damaged_changes() {
 #[test]
 fn wrong_missing_and_extra_counters() {
     let miscount = |write: &WriteTransaction| {
-        let mut counters = write.open_table(schema::TOTALS).unwrap();
+        let mut counters = write.open_table(schema::COUNTERS).unwrap();
         let (key, record) = all(&counters).remove(0);
         let mut total = counters::decode(key, &record).unwrap();
         total.cost_nanos += 1;
         counters.insert(key, encode_small(&key, total).as_slice()).unwrap();
     };
     check(miscount, "totals.v1", "a counter is wrong");
-    check(lose(schema::TOTALS), "totals.v1", "a counter is missing");
+    check(lose(schema::COUNTERS), "totals.v1", "a counter is missing");
     let extra = |write: &WriteTransaction| {
-        let mut counters = write.open_table(schema::TOTALS).unwrap();
+        let mut counters = write.open_table(schema::COUNTERS).unwrap();
         let (mut key, _) = all(&counters).remove(0);
         key.kind = 0;
-        let one = TotalV1 { conversations: 1, ..TotalV1::default() };
+        let one = CounterV1 { conversations: 1, ..CounterV1::default() };
         counters.insert(key, encode_small(&key, one).as_slice()).unwrap();
     };
     check(extra, "totals.v1", "a counter has no rows");

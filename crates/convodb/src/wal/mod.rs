@@ -23,7 +23,7 @@ use std::sync::Arc;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{Error, Result};
-use crate::io::vfs::{Access, Disk, DiskFile, directory_of};
+use crate::io::vfs::{Access, Vfs, VfsFile, directory_of};
 
 const MAGIC: &[u8; 8] = b"convolog";
 const FORMAT: u32 = 1;
@@ -31,8 +31,8 @@ const SEGMENT_HEAD: usize = 28;
 const RECORD_HEAD: usize = 20;
 
 /// The end of a store's log, to append to.
-pub(crate) struct Log {
-    disk: Arc<dyn Disk>,
+pub(crate) struct Wal {
+    vfs: Arc<dyn Vfs>,
     store: PathBuf,
     seed: u64,
     segment: Option<Segment>,
@@ -42,59 +42,59 @@ pub(crate) struct Log {
 
 /// The segment that is appended to.
 struct Segment {
-    file: Box<dyn DiskFile>,
+    file: Box<dyn VfsFile>,
     /// Where the last record that was acknowledged ends.
     end: u64,
 }
 
 /// Why a record was not appended.
 #[derive(Debug)]
-pub(crate) enum NotAppended {
+pub(crate) enum AppendError {
     /// The log is as it was: the record will not be read.
-    TakenBack(Error),
+    RolledBack(Error),
     /// It is unknown whether the record will be read, and what the segment has on disk.
-    InDoubt(Error),
+    Unknown(Error),
 }
 
-impl Log {
+impl Wal {
     /// The log of the store at `store`. Nothing is touched before the first append.
-    pub(crate) const fn new(disk: Arc<dyn Disk>, store: PathBuf, seed: u64) -> Self {
-        Self { disk, store, seed, segment: None, buffer: Vec::new() }
+    pub(crate) const fn new(vfs: Arc<dyn Vfs>, store: PathBuf, seed: u64) -> Self {
+        Self { vfs, store, seed, segment: None, buffer: Vec::new() }
     }
 
     /// Appends the record of `group`, which `write` writes, and syncs it.
     pub(crate) fn append(
         &mut self,
-        group: u64,
+        seqno: u64,
         write: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<(), NotAppended> {
-        self.encode(group, write).map_err(NotAppended::TakenBack)?;
+    ) -> Result<(), AppendError> {
+        self.encode(seqno, write).map_err(AppendError::RolledBack)?;
         let segment = match &mut self.segment {
             Some(segment) => segment,
             none => {
-                let created = create_segment(&*self.disk, &self.store, self.seed, group);
+                let created = create_segment(&*self.vfs, &self.store, self.seed, seqno);
                 // What is left of it holds no record, and makes way for the next attempt.
-                none.insert(created.map_err(NotAppended::TakenBack)?)
+                none.insert(created.map_err(AppendError::RolledBack)?)
             }
         };
         if let Err(error) = segment.file.write_all_at(segment.end, &self.buffer) {
             // What was synced before is whole, so the segment can be cut back to it.
-            let cut = segment.file.set_size(segment.end).and_then(|()| segment.file.sync());
+            let truncated = segment.file.set_size(segment.end).and_then(|()| segment.file.sync());
             let error = Error::Io(error);
-            return Err(match cut {
-                Ok(()) => NotAppended::TakenBack(error),
-                Err(_) => NotAppended::InDoubt(error),
+            return Err(match truncated {
+                Ok(()) => AppendError::RolledBack(error),
+                Err(_) => AppendError::Unknown(error),
             });
         }
         // After a failed sync a later one proves nothing: the system may have dropped what it
         // could not write. Nothing more goes into this segment.
-        segment.file.sync().map_err(|error| NotAppended::InDoubt(error.into()))?;
+        segment.file.sync().map_err(|error| AppendError::Unknown(error.into()))?;
         segment.end += self.buffer.len() as u64;
         Ok(())
     }
 
     /// Makes the record of `group`.
-    fn encode(&mut self, group: u64, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    fn encode(&mut self, seqno: u64, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         self.buffer.clear();
         self.buffer.resize(RECORD_HEAD, 0);
         write(&mut self.buffer);
@@ -104,45 +104,45 @@ impl Log {
             reason: "must not put more than 4 GiB at once",
         })?;
         self.buffer[..4].copy_from_slice(&length.to_le_bytes());
-        self.buffer[4..12].copy_from_slice(&group.to_le_bytes());
-        let checksum = record_checksum(self.seed, group, &self.buffer[RECORD_HEAD..]);
+        self.buffer[4..12].copy_from_slice(&seqno.to_le_bytes());
+        let checksum = record_checksum(self.seed, seqno, &self.buffer[RECORD_HEAD..]);
         self.buffer[12..RECORD_HEAD].copy_from_slice(&checksum.to_le_bytes());
         Ok(())
     }
 
     /// Ends the segment: the next append begins another.
-    pub(crate) fn cut(&mut self) {
+    pub(crate) fn end_segment(&mut self) {
         self.segment = None;
     }
 
     /// Removes the segments that begin no later than with `group`: the tables have what they hold.
     /// None of them may be the one that is appended to. One that cannot be removed is passed over
     /// when the log is read, and removed after the next checkpoint.
-    pub(crate) fn forget(&self, group: u64) -> Result<()> {
-        for (first, path) in segments(&*self.disk, &self.store)? {
-            if first <= group {
-                self.disk.remove(&path)?;
+    pub(crate) fn remove_segments(&self, seqno: u64) -> Result<()> {
+        for (first, path) in segments(&*self.vfs, &self.store)? {
+            if first <= seqno {
+                self.vfs.remove(&path)?;
             }
         }
         Ok(())
     }
 }
 
-fn record_checksum(seed: u64, group: u64, payload: &[u8]) -> u64 {
-    xxh3_64_with_seed(payload, seed ^ group)
+fn record_checksum(seed: u64, seqno: u64, payload: &[u8]) -> u64 {
+    xxh3_64_with_seed(payload, seed ^ seqno)
 }
 
-fn create_segment(disk: &dyn Disk, store: &Path, seed: u64, first: u64) -> Result<Segment> {
+fn create_segment(vfs: &dyn Vfs, store: &Path, seed: u64, first: u64) -> Result<Segment> {
     let path = segment_path(store, first);
     // What a crash left under the name holds no record that was acknowledged.
-    match disk.remove(&path) {
+    match vfs.remove(&path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         _ => {}
     }
-    let file = disk.create(&path)?;
+    let file = vfs.create(&path)?;
     file.write_all_at(0, &segment_head(seed, first))?;
     file.sync()?;
-    disk.sync_directory(directory_of(&path))?;
+    vfs.sync_directory(directory_of(&path))?;
     Ok(Segment { file, end: SEGMENT_HEAD as u64 })
 }
 
@@ -169,10 +169,10 @@ fn segment_path(store: &Path, first: u64) -> PathBuf {
 }
 
 /// The segments of a store's log: the first group of each, and where it is, in order.
-pub(crate) fn segments(disk: &dyn Disk, store: &Path) -> Result<Vec<(u64, PathBuf)>> {
+pub(crate) fn segments(vfs: &dyn Vfs, store: &Path) -> Result<Vec<(u64, PathBuf)>> {
     let prefix = segment_prefix(store);
     let mut found = Vec::new();
-    for path in disk.list(directory_of(store))? {
+    for path in vfs.list(directory_of(store))? {
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
         let number = name.strip_prefix(prefix.as_encoded_bytes());
         let first = number.and_then(|number| str::from_utf8(number).ok()?.parse().ok());
@@ -194,14 +194,14 @@ const fn damaged(what: &'static str) -> Error {
 /// # Errors
 /// [`Error::Corrupted`] where a group that was acknowledged is missing or damaged, or `take` gives
 /// none, or a fault of the disk.
-pub(crate) fn read(
-    disk: &dyn Disk,
+pub(crate) fn replay(
+    vfs: &dyn Vfs,
     store: &Path,
     seed: u64,
     after: u64,
     mut take: impl FnMut(&[u8]) -> Option<()>,
 ) -> Result<u64> {
-    let segments = segments(disk, store)?;
+    let segments = segments(vfs, store)?;
     let mut last = after;
     for (at, (first, path)) in segments.iter().enumerate() {
         let next_segment = segments.get(at + 1).map(|(first, _)| *first);
@@ -209,7 +209,7 @@ pub(crate) fn read(
         if next_segment.is_some_and(|next| next <= after + 1) {
             continue;
         }
-        let bytes = disk.open(path, Access::Read)?.read_all()?;
+        let bytes = vfs.open(path, Access::Read)?.read_all()?;
         let Some(mut rest) = bytes.strip_prefix(&segment_head(seed, *first)) else {
             // The head is synced before the first record is written.
             if next_segment.is_none() && bytes.len() <= SEGMENT_HEAD {
@@ -232,7 +232,7 @@ pub(crate) fn read(
             rest = after_record;
         }
         if last > after && !last_record.is_empty() {
-            let file = disk.open(path, Access::Write)?;
+            let file = vfs.open(path, Access::Write)?;
             file.write_all_at(last_record.start as u64, &bytes[last_record])?;
             file.sync()?;
         }
@@ -245,27 +245,27 @@ pub(crate) fn read(
 }
 
 /// The record of `group` at the front of `bytes`, if it is whole, and what comes after it.
-fn record(bytes: &[u8], seed: u64, group: u64) -> Option<(&[u8], &[u8])> {
+fn record(bytes: &[u8], seed: u64, seqno: u64) -> Option<(&[u8], &[u8])> {
     let (head, rest) = bytes.split_first_chunk::<RECORD_HEAD>()?;
     let (length, head) = head.split_first_chunk()?;
-    let (stored_group, head) = head.split_first_chunk()?;
+    let (stored_seqno, head) = head.split_first_chunk()?;
     let (checksum, _) = head.split_first_chunk()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
     let (payload, rest) = rest.split_at_checked(length)?;
-    let whole = u64::from_le_bytes(*stored_group) == group
-        && u64::from_le_bytes(*checksum) == record_checksum(seed, group, payload);
+    let whole = u64::from_le_bytes(*stored_seqno) == seqno
+        && u64::from_le_bytes(*checksum) == record_checksum(seed, seqno, payload);
     whole.then_some((payload, rest))
 }
 
 /// Whether a whole record of a group after `group` lies anywhere in `bytes`. Groups are numbered
 /// without gaps, so hardly any place but the head of a record has a number to look closer at.
-fn has_later(bytes: &[u8], seed: u64, group: u64) -> bool {
-    let last = group.saturating_add((bytes.len() / RECORD_HEAD) as u64);
+fn has_later(bytes: &[u8], seed: u64, seqno: u64) -> bool {
+    let last = seqno.saturating_add((bytes.len() / RECORD_HEAD) as u64);
     (0..bytes.len()).any(|at| {
         let bytes = &bytes[at..];
-        let stored = bytes.get(4..12).and_then(|group| group.try_into().ok());
+        let stored = bytes.get(4..12).and_then(|seqno| seqno.try_into().ok());
         let stored = stored.map(u64::from_le_bytes);
-        let later = stored.filter(|stored| (group + 1..=last).contains(stored));
+        let later = stored.filter(|stored| (seqno + 1..=last).contains(stored));
         later.is_some_and(|later| record(bytes, seed, later).is_some())
     })
 }
@@ -275,7 +275,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::io::system::SystemDisk;
+    use crate::io::system::SystemVfs;
 
     const SEED: u64 = 77;
 
@@ -284,23 +284,23 @@ mod tests {
         store: PathBuf,
     }
 
-    fn log(store: &Path) -> Log {
-        Log::new(Arc::new(SystemDisk), store.to_owned(), SEED)
+    fn wal(store: &Path) -> Wal {
+        Wal::new(Arc::new(SystemVfs), store.to_owned(), SEED)
     }
 
     fn all_segments(store: &Path) -> Vec<(u64, PathBuf)> {
-        segments(&SystemDisk, store).unwrap()
+        segments(&SystemVfs, store).unwrap()
     }
 
     /// Three groups in a segment, the second cut off after them, and two in another.
     fn fixture() -> Fixture {
         let directory = tempfile::tempdir().unwrap();
         let store = directory.path().join("store");
-        let mut log = log(&store);
-        for (group, length) in (1..=5).zip([10, 20, 30, 40, 50]) {
-            log.append(group, |out| out.resize(out.len() + length, b'a')).unwrap();
-            if group == 3 {
-                log.cut();
+        let mut wal = wal(&store);
+        for (seqno, length) in (1..=5).zip([10, 20, 30, 40, 50]) {
+            wal.append(seqno, |out| out.resize(out.len() + length, b'a')).unwrap();
+            if seqno == 3 {
+                wal.end_segment();
             }
         }
         Fixture { _directory: directory, store }
@@ -308,7 +308,7 @@ mod tests {
 
     fn lengths(store: &Path, after: u64) -> Result<Vec<usize>> {
         let mut lengths = Vec::new();
-        let last = read(&SystemDisk, store, SEED, after, |payload| {
+        let last = replay(&SystemVfs, store, SEED, after, |payload| {
             lengths.push(payload.len());
             Some(())
         })?;
@@ -322,8 +322,8 @@ mod tests {
         assert_eq!(lengths(&fixture.store, 0).unwrap(), [10, 20, 30, 40, 50]);
         assert_eq!(lengths(&fixture.store, 2).unwrap(), [30, 40, 50]);
         assert_eq!(lengths(&fixture.store, 5).unwrap(), [0; 0]);
-        let log = log(&fixture.store);
-        log.forget(3).unwrap();
+        let wal = wal(&fixture.store);
+        wal.remove_segments(3).unwrap();
         assert_eq!(lengths(&fixture.store, 3).unwrap(), [40, 50]);
         assert!(lengths(&fixture.store, 2).is_err(), "group 3 is missing");
     }
@@ -373,8 +373,8 @@ mod tests {
         let all = all_segments(&fixture.store);
         let whole = fs::read(&all[1].1).unwrap();
         fs::write(&all[1].1, &whole[..whole.len() - 1]).unwrap();
-        let mut log = log(&fixture.store);
-        log.append(5, |out| out.extend([0; 7])).unwrap();
+        let mut wal = wal(&fixture.store);
+        wal.append(5, |out| out.extend([0; 7])).unwrap();
         assert_eq!(lengths(&fixture.store, 0).unwrap(), [10, 20, 30, 40, 7]);
     }
 
@@ -391,7 +391,7 @@ mod tests {
     #[test]
     fn another_stores_log_is_refused() {
         let fixture = fixture();
-        let other = read(&SystemDisk, &fixture.store, SEED + 1, 0, |_| Some(()));
+        let other = replay(&SystemVfs, &fixture.store, SEED + 1, 0, |_| Some(()));
         assert!(matches!(other, Err(Error::Corrupted { table: "log", .. })));
     }
 }

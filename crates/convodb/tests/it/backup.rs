@@ -99,7 +99,7 @@ fn a_backup_has_the_tail_too_and_its_cursors_and_tokens_are_valid() {
 #[test]
 fn a_backup_under_load_is_one_state() {
     let place = Place::new();
-    let options = StoreOptions { tail_bytes: 64 << 10, ..StoreOptions::default() };
+    let options = StoreOptions { memtable_bytes: 64 << 10, ..StoreOptions::default() };
     let store = Store::open_with(place.path("store"), &options).unwrap();
     let (owner, other) = (Owner::of(&store), Owner::of_name(&store, "Other"));
     let done = AtomicBool::new(false);
