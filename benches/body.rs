@@ -55,7 +55,7 @@ fn bodies(criterion: &mut Criterion) {
         group.bench_function("rows decoded alone", |bencher| {
             bencher.iter(|| {
                 let page = turn.next().unwrap_or(&pages[0]);
-                for row in page.rows() {
+                for row in page.conversations() {
                     black_box(row);
                 }
             });

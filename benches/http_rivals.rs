@@ -75,7 +75,7 @@ fn write_rows(path: &PathBuf) -> Outcome<()> {
     let mut line = Vec::new();
     for (number, owner) in owners.into_iter().enumerate() {
         let mut names = AssistantNames::new(snapshot.clone(), owner);
-        for row in snapshot.rows(owner, &ListRequest::default()) {
+        for row in snapshot.conversations(owner, &ListRequest::default()) {
             let row = row?;
             line.clear();
             write_item(&mut line, &row.borrowed(), names.name(row.assistant)?);

@@ -151,16 +151,16 @@ fn child(path: &str, rounds: &str) -> Outcome<()> {
     match path.split_once(' ').map_or(path, |(kind, _)| kind) {
         "page" => each(&mut |at| {
             let page = store.snapshot().list(user, &requests[at]);
-            for row in page.iter().flat_map(|page| page.rows()) {
+            for row in page.iter().flat_map(|page| page.conversations()) {
                 black_box(row);
             }
         }),
         "cursor," => each(&mut |at| {
-            let token = pages[at].next().map(|cursor| snapshot.seal_cursor(cursor));
+            let token = pages[at].next_cursor().map(|cursor| snapshot.seal_cursor(cursor));
             drop(black_box(token.map(|token| snapshot.open_cursor(user, &token))));
         }),
         "record," => each(&mut |at| {
-            black_box(pages[at].rows().next());
+            black_box(pages[at].conversations().next());
         }),
         _ => each(&mut |at| {
             let tokens = PageTokens::of(&pages[at], &snapshot);

@@ -77,7 +77,9 @@ fn some_external_identifier(
     user: UserId,
 ) -> Result<Option<ExternalIdentifier>> {
     let filter = Filter { kind: Some(ChannelKind::Api), ..Filter::default() };
-    for row in snapshot.rows(user, &ListRequest { filter, ..ListRequest::default() }).skip(50) {
+    for row in
+        snapshot.conversations(user, &ListRequest { filter, ..ListRequest::default() }).skip(50)
+    {
         if let Some(text) = row?.channel.external_identifier() {
             return text.parse().map(Some);
         }
@@ -112,8 +114,8 @@ pub fn places(
     let (mut next, mut prev) = (Vec::new(), Vec::new());
     for page in snapshot.pages(user, request) {
         let page = page?;
-        next.extend(page.next().copied());
-        prev.extend(page.prev().copied());
+        next.extend(page.next_cursor().copied());
+        prev.extend(page.prev_cursor().copied());
     }
     let spread = |cursors: Vec<PageCursor>| -> Vec<ListRequest> {
         let step = cursors.len().div_ceil(PLACES).max(1);

@@ -17,7 +17,7 @@ fn sizes() -> Vec<u64> {
 /// One page, as a caller reads it: a snapshot, a page, every row looked at.
 fn read(store: &Store, user: UserId, request: &ListRequest) -> usize {
     let page = store.snapshot().list(user, request).unwrap_or_else(|error| panic!("{error}"));
-    page.rows().map(|row| black_box(row).message_count as usize).sum()
+    page.conversations().map(|row| black_box(row).message_count as usize).sum()
 }
 
 fn pages(criterion: &mut Criterion) {

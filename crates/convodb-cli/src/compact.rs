@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use convodb::Compaction;
+use convodb::CompactReport;
 use serde::Serialize;
 
 use crate::console::{bytes, entries_bar, say};
@@ -23,7 +23,7 @@ struct Line {
 /// Compacts the store.
 pub(crate) fn run(verb: &Compact, out: &mut dyn Write) -> Result<()> {
     let started = Instant::now();
-    let Compaction { bytes_before, bytes_after } = compact(&verb.db.db)?;
+    let CompactReport { bytes_before, bytes_after } = compact(&verb.db.db)?;
     let seconds = started.elapsed().as_secs_f64();
     if verb.json.json {
         let line = Line { bytes_before, bytes_after, seconds };
@@ -38,7 +38,7 @@ pub(crate) fn run(verb: &Compact, out: &mut dyn Write) -> Result<()> {
 }
 
 /// Compacts the store at `path`, with a bar and errors that help.
-pub(crate) fn compact(path: &Path) -> Result<Compaction> {
+pub(crate) fn compact(path: &Path) -> Result<CompactReport> {
     // Who may not have it, or mistyped it, is told so by the same words as everywhere.
     existing(path, SMALL_CACHE_BYTES, WhileServed::Stop)?.close()?;
     let (bar, follow) = entries_bar();

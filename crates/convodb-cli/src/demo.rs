@@ -68,8 +68,10 @@ pub(crate) fn frequent_phone(store: &Store, user: UserId) -> Result<Option<Strin
     let filter = Filter { kind: Some(ChannelKind::Whatsapp), ..Filter::default() };
     let request = ListRequest { filter, page_size: Some(PageSize::MAX), ..ListRequest::default() };
     let page = store.snapshot().list(user, &request)?;
-    let mut phones: Vec<String> =
-        page.rows().filter_map(|row| row.channel.customer_phone().map(str::to_owned)).collect();
+    let mut phones: Vec<String> = page
+        .conversations()
+        .filter_map(|row| row.channel.customer_phone().map(str::to_owned))
+        .collect();
     phones.sort_unstable();
     let most = phones.chunk_by(|one, other| one == other).max_by_key(|same| same.len());
     Ok(most.and_then(|same| same.first().cloned()))
@@ -303,7 +305,7 @@ mod tests {
         let store = Store::in_memory().unwrap();
         let user = ensure(&store, end()).unwrap();
         assert_eq!(ensure(&store, Timestamp::MAX).unwrap(), user);
-        let rows = store.snapshot().rows(user, &ListRequest::default());
+        let rows = store.snapshot().conversations(user, &ListRequest::default());
         assert_eq!(rows.count() as u64, CONVERSATIONS);
         let phone = frequent_phone(&store, user).unwrap().unwrap();
         assert!(phone.starts_with('+'), "{phone}");

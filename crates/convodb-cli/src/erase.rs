@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use convodb::{Erased, ExternalIdentifier, Filter, ListRequest, Snapshot, Store, UserId};
+use convodb::{EraseReport, ExternalIdentifier, Filter, ListRequest, Snapshot, Store, UserId};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
@@ -77,14 +77,14 @@ fn own(verb: &Erase, db: &Path, filter: Filter) -> Result<Line> {
         erased.context("cannot erase the user; run it again to go on")?
     } else {
         let conversations = delete(&store, user, &request, count)?;
-        Erased { conversations, ..Erased::default() }
+        EraseReport { conversations, ..EraseReport::default() }
     };
     store.close()?;
     // Also where nothing was found: an erasure that was broken off may have left bytes.
     if !verb.no_compact {
         compact(db)?;
     }
-    let Erased { conversations, assistants, tokens } = erased;
+    let EraseReport { conversations, assistants, tokens } = erased;
     Ok(Line { conversations, assistants, tokens, compacted: !verb.no_compact })
 }
 
@@ -101,7 +101,7 @@ fn filter(verb: &Erase) -> Result<Filter> {
 
 fn count(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> Result<u64> {
     let mut count = 0;
-    for row in snapshot.rows(user, request) {
+    for row in snapshot.conversations(user, request) {
         row.context("cannot read the store")?;
         count += 1;
     }

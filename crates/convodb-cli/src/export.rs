@@ -105,7 +105,7 @@ impl Source {
         let mut names = AssistantNames::new(self.snapshot.clone(), self.user);
         let mut table = CsvTable::new(output)?;
         let mut written = 0;
-        for row in self.snapshot.rows(self.user, &self.request) {
+        for row in self.snapshot.conversations(self.user, &self.request) {
             let row = row.context("cannot read the store")?;
             table.write(&row.borrowed(), &mut names)?;
             step(&mut written, bar);

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use convodb::{AssistantId, BulkLoader, BulkOptions, BulkReport, Error, Name, Store, UserId};
+use convodb::{AssistantId, BulkLoadReport, BulkLoader, BulkOptions, Error, Name, Store, UserId};
 use convodb_http::item::Item;
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -192,7 +192,7 @@ impl Intake {
         bar.set_style(progress_style("{bar:30} {percent:>3}% written, {eta} to go"));
         bar.reset_eta();
         let writing = bar.clone();
-        let BulkReport { inserted, messages, present, repeated } = self
+        let BulkLoadReport { inserted, messages, present, repeated } = self
             .loader
             .finish(move |done, of| {
                 writing.set_length(of);

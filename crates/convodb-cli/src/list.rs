@@ -80,7 +80,7 @@ fn say_where(snapshot: &Snapshot, page: &Page) {
     if page.is_empty() {
         say("no conversations");
     }
-    for (name, cursor) in [("next", page.next()), ("prev", page.prev())] {
+    for (name, cursor) in [("next", page.next_cursor()), ("prev", page.prev_cursor())] {
         if let Some(cursor) = cursor {
             say(format_args!("{name}: --cursor={}", snapshot.seal_cursor(cursor)));
         }
@@ -112,7 +112,7 @@ impl Printer {
         let Self { names, form } = self;
         match form {
             Form::Json(line) => {
-                for row in page.rows() {
+                for row in page.conversations() {
                     line.clear();
                     write_item(line, &row, names.name(row.assistant)?);
                     line.push(b'\n');
@@ -120,7 +120,8 @@ impl Printer {
                 }
             }
             Form::Table(sheet) => {
-                let rows = page.rows().map(|row| Ok(cells(&row, names.name(row.assistant)?)));
+                let rows =
+                    page.conversations().map(|row| Ok(cells(&row, names.name(row.assistant)?)));
                 let rows = rows.collect::<Result<Vec<_>>>()?;
                 sheet.write(out, &rows).context("cannot print the list")?;
             }

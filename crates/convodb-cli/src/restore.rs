@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use convodb::{Checksum, Error, restore};
+use convodb::{ChecksumPolicy, Error, restore};
 
 use crate::backup::checksum_name;
 use crate::console::{entries_bar, say};
@@ -13,7 +13,8 @@ use crate::verify;
 
 /// Restores a backup; one with faults is a failure, and no store is made of it.
 pub(crate) fn run(verb: &Restore, out: &mut dyn Write) -> Result<ExitCode> {
-    let checksum = if verb.without_checksum { Checksum::Ignored } else { Checksum::Required };
+    let checksum =
+        if verb.without_checksum { ChecksumPolicy::Ignored } else { ChecksumPolicy::Required };
     let (bar, follow) = entries_bar();
     let restored = restore(&verb.backup, &verb.to, checksum, follow);
     bar.finish_and_clear();

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use convodb::{Expired, Keep, Store, Timestamp};
+use convodb::{ExpireReport, Retention, Store, Timestamp};
 
 use crate::console::now;
 use crate::retain::{delete_before, oldest_kept};
@@ -31,7 +31,7 @@ pub(crate) struct Kept {
 #[derive(Debug, Default)]
 struct Pass {
     conversations: u64,
-    expired: Expired,
+    expired: ExpireReport,
 }
 
 /// Ends a pass that is going on, when it is dropped.
@@ -53,8 +53,14 @@ pub(crate) async fn keep(store: Store, kept: Kept) {
         let (store, stopped) = (store.clone(), stopped.clone());
         let pass = tokio::task::spawn_blocking(move || pass(&store, kept, &stopped));
         match pass.await {
-            Ok(Ok(Pass { conversations: 0, expired: Expired { changes: 0, answers: 0 } })) => {}
-            Ok(Ok(Pass { conversations, expired: Expired { changes, answers } })) => {
+            Ok(Ok(Pass {
+                conversations: 0,
+                expired: ExpireReport { changes: 0, idempotency: 0 },
+            })) => {}
+            Ok(Ok(Pass {
+                conversations,
+                expired: ExpireReport { changes, idempotency: answers },
+            })) => {
                 tracing::info!(
                     deleted = conversations,
                     changes,
@@ -76,7 +82,7 @@ fn pass(store: &Store, kept: Kept, stopped: &AtomicBool) -> anyhow::Result<Pass>
         None => 0,
     };
     let changes = DAY * kept.changes;
-    let expired = store.expire(now, Keep { changes, ..Keep::default() })?;
+    let expired = store.expire(now, Retention { changes, ..Retention::default() })?;
     Ok(Pass { conversations, expired })
 }
 

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use convodb::{Audit, Fault};
+use convodb::{Finding, VerifyReport};
 use serde::Serialize;
 
 use crate::args::{Json, Verify};
@@ -44,43 +44,46 @@ pub(crate) fn run(verb: &Verify, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 /// Prints what an audit found, and gives the status to exit with.
-pub(crate) fn tell(audit: &Audit, json: &Json, out: &mut dyn Write) -> Result<ExitCode> {
+pub(crate) fn tell(audit: &VerifyReport, json: &Json, out: &mut dyn Write) -> Result<ExitCode> {
     let write = if json.json { write_json } else { write_summary };
     write(audit, out).context("cannot print what was found")?;
     Ok(if audit.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write_summary(audit: &Audit, out: &mut dyn Write) -> Result<()> {
+fn write_summary(audit: &VerifyReport, out: &mut dyn Write) -> Result<()> {
     let counts = [
         ("conversations", audit.conversations),
         ("messages", audit.messages),
         ("index entries", audit.entries),
         ("counters", audit.counters),
-        ("faults", audit.fault_count),
+        ("faults", audit.finding_count),
     ];
     for (what, count) in counts {
         writeln!(out, "{what:<14}{:>14}", grouped(count))?;
     }
-    for fault in &audit.faults {
+    for fault in &audit.findings {
         writeln!(out, "fault: {fault}")?;
     }
-    let unlisted = audit.fault_count - audit.faults.len() as u64;
+    let unlisted = audit.finding_count - audit.findings.len() as u64;
     if unlisted > 0 {
         writeln!(out, "and {} more", grouped(unlisted))?;
     }
     Ok(())
 }
 
-fn write_json(audit: &Audit, out: &mut dyn Write) -> Result<()> {
-    let fault =
-        |fault: &Fault| FaultLine { table: fault.table, what: fault.what, user: fault.owner.get() };
+fn write_json(audit: &VerifyReport, out: &mut dyn Write) -> Result<()> {
+    let fault = |fault: &Finding| FaultLine {
+        table: fault.table,
+        what: fault.what,
+        user: fault.owner.get(),
+    };
     let line = Line {
         conversations: audit.conversations,
         messages: audit.messages,
         index_entries: audit.entries,
         counters: audit.counters,
-        fault_count: audit.fault_count,
-        faults: audit.faults.iter().map(fault).collect(),
+        fault_count: audit.finding_count,
+        faults: audit.findings.iter().map(fault).collect(),
     };
     Ok(writeln!(out, "{}", serde_json::to_string(&line)?)?)
 }
@@ -92,9 +95,13 @@ mod tests {
 
     #[test]
     fn faults_are_listed_and_the_rest_counted() {
-        let fault = Fault { table: "conversations", what: "has no id", owner: UserId::new(7) };
-        let audit =
-            Audit { conversations: 1234, faults: vec![fault], fault_count: 3, ..Audit::default() };
+        let fault = Finding { table: "conversations", what: "has no id", owner: UserId::new(7) };
+        let audit = VerifyReport {
+            conversations: 1234,
+            findings: vec![fault],
+            finding_count: 3,
+            ..VerifyReport::default()
+        };
         let mut out = Vec::new();
         write_summary(&audit, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();

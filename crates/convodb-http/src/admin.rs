@@ -15,7 +15,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use convodb::{Backup, Erased, Error, Filter, ListRequest, Store};
+use convodb::{BackupReport, EraseReport, Error, Filter, ListRequest, Store};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -102,7 +102,7 @@ async fn backup(State(admin): State<Admin>, request: Request) -> Response {
         snapshot.backup(path, |_, _| {})
     });
     match made.await {
-        Ok(Backup { entries, bytes, checksum }) => {
+        Ok(BackupReport { entries, bytes, checksum }) => {
             let seconds = started.elapsed().as_secs_f64();
             tracing::info!(file = %file.display(), entries, bytes, seconds, "backed up");
             let file = file.display().to_string();
@@ -196,12 +196,12 @@ async fn erase(State(admin): State<Admin>, request: Request) -> Response {
             What::Listed(request) => {
                 let conversations =
                     store.delete_all(user, &request, |_| ControlFlow::Continue(()))?;
-                Ok(Erased { conversations, ..Erased::default() })
+                Ok(EraseReport { conversations, ..EraseReport::default() })
             }
         }
     });
     match erased.await {
-        Ok(Erased { conversations, assistants, tokens }) => {
+        Ok(EraseReport { conversations, assistants, tokens }) => {
             tracing::info!(conversations, assistants, tokens, "erased");
             let body = json!({
                 "conversations": conversations, "assistants": assistants, "tokens": tokens,
@@ -216,7 +216,7 @@ async fn erase(State(admin): State<Admin>, request: Request) -> Response {
 
 /// `GET /admin/stats`: what the store takes, as far as it costs next to nothing to tell.
 async fn stats(State(admin): State<Admin>) -> Response {
-    let counters = admin.store.counters();
+    let counters = admin.store.metrics();
     match aside(move || admin.store.usage()).await {
         Ok(usage) => {
             let table =
@@ -224,9 +224,9 @@ async fn stats(State(admin): State<Admin>) -> Response {
             let tables: Vec<_> = usage.tables.iter().map(table).collect();
             Json(json!({
                 "file_bytes": usage.file_bytes,
-                "log_bytes": usage.log_bytes,
-                "views": counters.views,
-                "oldest_view_seconds": counters.oldest_view.as_secs_f64(),
+                "log_bytes": usage.wal_bytes,
+                "views": counters.live_snapshots,
+                "oldest_view_seconds": counters.oldest_snapshot.as_secs_f64(),
                 "tables": tables,
             }))
             .into_response()

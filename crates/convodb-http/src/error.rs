@@ -201,7 +201,7 @@ impl From<Error> for ApiError {
                 field,
                 "must be the one of the list that the cursor continues",
             )]),
-            Error::ChangesForgotten => Self::new(
+            Error::ChangesExpired => Self::new(
                 StatusCode::GONE,
                 "The changes after this cursor are forgotten. Read the whole list, then follow the \
                  changes from cursor=now.",
@@ -223,8 +223,8 @@ impl From<Error> for ApiError {
             // tried again.
             Error::QueueFull
             | Error::Closed
-            | Error::GivenUp { .. }
-            | Error::SnapshotLost
+            | Error::WriteAborted { .. }
+            | Error::SnapshotInvalidated
             | Error::Io(_) => Self::of(StatusCode::SERVICE_UNAVAILABLE).because(error.to_string()),
             error => Self::fault(error.to_string()),
         }
@@ -314,20 +314,20 @@ mod tests {
         let gone = "The changes after this cursor are forgotten. Read the whole list, then follow \
                     the changes from cursor=now.";
         let gone = format!(r#"{{"message":"{gone}"}}"#);
-        check(&from(Error::ChangesForgotten), Dialect::Plain, 410, &gone);
+        check(&from(Error::ChangesExpired), Dialect::Plain, 410, &gone);
         check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);
         check(&from(Error::Closed), Dialect::Plain, 503, unavailable);
-        check(&from(Error::SnapshotLost), Dialect::Plain, 503, unavailable);
+        check(&from(Error::SnapshotInvalidated), Dialect::Plain, 503, unavailable);
         check(&from(Error::Io(io::Error::other("EIO"))), Dialect::Plain, 503, unavailable);
         let full = io::ErrorKind::StorageFull;
         let disk_full = r#"{"message":"Insufficient Storage"}"#;
         check(&from(Error::Io(io::Error::from(full))), Dialect::Plain, 507, disk_full);
         let why = || "no space".to_owned();
-        let commit = Error::CommitFailed { kind: full, why: why() };
+        let commit = Error::CommitUnknown { kind: full, why: why() };
         check(&from(commit), Dialect::Plain, 507, disk_full);
-        let group = Error::GivenUp { kind: full, why: why() };
+        let group = Error::WriteAborted { kind: full, why: why() };
         check(&from(group), Dialect::Plain, 507, disk_full);
-        let group = Error::GivenUp { kind: io::ErrorKind::Other, why: why() };
+        let group = Error::WriteAborted { kind: io::ErrorKind::Other, why: why() };
         check(&from(group), Dialect::Plain, 503, unavailable);
     }
 

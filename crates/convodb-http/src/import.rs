@@ -100,7 +100,7 @@ fn write(
     report: &mut ImportReport,
 ) -> convodb::Result<()> {
     let Item { conversation, assistant_name, messages } = item;
-    if transaction.get(user, conversation.id)?.is_some() {
+    if transaction.conversation(user, conversation.id)?.is_some() {
         report.already_present += 1;
         return Ok(());
     }

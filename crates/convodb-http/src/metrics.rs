@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use convodb::{Store, Work};
+use convodb::{PageCost, Store};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -109,7 +109,7 @@ impl Metrics {
     }
 
     /// Counts what a page took to read.
-    pub(crate) fn page_read(&self, work: Work) {
+    pub(crate) fn page_read(&self, work: PageCost) {
         self.entries_read.inc_by(work.entries as u64);
         self.rows_read.inc_by(work.rows as u64);
         self.rows_cached.inc_by(work.cached as u64);

@@ -70,7 +70,7 @@ impl OnceFor {
     ) -> convodb::Result<[u8; N]> {
         let Some(key) = self.key else { return work(transaction) };
         let work = |transaction: &mut Transaction<'_>| Ok(work(transaction)?.to_vec());
-        let answer = transaction.once(user, &key, self.digest, self.now, work)?;
+        let answer = transaction.idempotent(user, &key, self.digest, self.now, work)?;
         let what = "an answer is not of its request";
         answer.try_into().map_err(|_| convodb::Error::Corrupted { table: "answers.v1", what })
     }

@@ -25,7 +25,7 @@ impl PageTokens {
     #[must_use]
     pub fn of(page: &Page, snapshot: &Snapshot) -> Self {
         let seal = |cursor: &PageCursor| snapshot.seal_cursor(cursor);
-        Self { next: page.next().map(seal), prev: page.prev().map(seal) }
+        Self { next: page.next_cursor().map(seal), prev: page.prev_cursor().map(seal) }
     }
 }
 
@@ -64,7 +64,7 @@ pub fn write_page(
 ) -> Result<()> {
     out.reserve(TYPICAL_ITEM_BYTES * (page.len() + 1));
     json::raw(out, "{\"data\":[");
-    for (at, row) in page.rows().enumerate() {
+    for (at, row) in page.conversations().enumerate() {
         if at > 0 {
             out.push(b',');
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use convodb::{
     AssistantId, ChangesSince, Day, Error, ExternalIdentifier, Filter, ListRequest, Order,
-    PageSize, Phone, ReportRequest, Snapshot, Timestamp, UserId,
+    PageSize, Phone, Snapshot, StatsRequest, Timestamp, UserId,
 };
 
 use crate::error::{FieldError, Result};
@@ -108,7 +108,7 @@ pub(crate) fn changes_request(
 /// All parameters that are at fault; or a fault of the store.
 pub(crate) fn stats_request(query: &str, user: UserId, snapshot: &Snapshot) -> Result<AskedStats> {
     let mut form = Form::new(query);
-    let mut request = ReportRequest::new(Day::new(0), Day::new(u32::MAX));
+    let mut request = StatsRequest::new(Day::new(0), Day::new(u32::MAX));
     let from = day(&mut form, "from");
     let to = day(&mut form, "to");
     if let (Some(from), Some(to)) = (from, to)

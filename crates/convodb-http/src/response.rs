@@ -7,8 +7,8 @@ use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use convodb::{
-    Assistant, Changes, Conversation, ConversationId, Message, Name, Page, PageSize, Report,
-    Snapshot, UserId, Volume,
+    Assistant, Changes, Conversation, ConversationId, Message, Name, Page, PageSize, Snapshot,
+    Stats, UserId, Volume,
 };
 
 use crate::error::Result;
@@ -104,9 +104,9 @@ pub(crate) fn changes(
     json::raw(&mut out, "],\"per_page\":");
     json::integer(&mut out, size.get() as u64);
     json::raw(&mut out, ",\"next_cursor\":");
-    json::string(&mut out, &snapshot.seal_change_cursor(&part.next));
+    json::string(&mut out, &snapshot.seal_change_cursor(&part.next_cursor));
     json::raw(&mut out, ",\"has_more\":");
-    json::boolean(&mut out, part.more);
+    json::boolean(&mut out, part.has_more);
     out.push(b'}');
     Ok(ok(out))
 }
@@ -114,7 +114,7 @@ pub(crate) fn changes(
 /// Statistics of the user's, with the names of assistants of the snapshot that they are of.
 pub(crate) fn stats(
     asked: &AskedStats,
-    report: &Report,
+    report: &Stats,
     user: UserId,
     snapshot: &Snapshot,
 ) -> Result<Response> {

@@ -1,6 +1,6 @@
 //! Statistics as clients ask for them: over which days, and by what they are grouped.
 
-use convodb::{Day, Period, ReportRequest};
+use convodb::{Day, Period, StatsRequest};
 
 /// Statistics that are asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -8,7 +8,7 @@ pub(crate) struct AskedStats {
     /// The first day and the last, as they were given.
     pub(crate) from: Option<Day>,
     pub(crate) to: Option<Day>,
-    pub(crate) request: ReportRequest,
+    pub(crate) request: StatsRequest,
 }
 
 impl AskedStats {
@@ -39,7 +39,7 @@ const NAMED: [(&str, Grouping); 5] = [
 ///
 /// # Errors
 /// The rule that is broken.
-pub(crate) fn group_by(text: &str, request: &mut ReportRequest) -> Result<(), &'static str> {
+pub(crate) fn group_by(text: &str, request: &mut StatsRequest) -> Result<(), &'static str> {
     const RULE: &str =
         "must be some of day, week, month, type and assistant, with commas between them";
     for name in text.split(',') {
@@ -57,7 +57,7 @@ pub(crate) fn group_by(text: &str, request: &mut ReportRequest) -> Result<(), &'
 }
 
 /// The names of what a request groups by.
-pub(crate) fn groups(request: &ReportRequest) -> impl Iterator<Item = &'static str> {
+pub(crate) fn groups(request: &StatsRequest) -> impl Iterator<Item = &'static str> {
     let asked = |grouping| match grouping {
         Grouping::Period(period) => request.period == Some(period),
         Grouping::Type => request.by_kind,

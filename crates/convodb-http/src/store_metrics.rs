@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use convodb::{Counters, Histogram, Store, Usage};
+use convodb::{Histogram, Metrics, Store, Usage};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -16,7 +16,7 @@ pub(crate) struct StoreMetrics(pub(crate) Store);
 
 impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        encode(&self.0.counters(), &mut encoder)?;
+        encode(&self.0.metrics(), &mut encoder)?;
         // Files that cannot be asked for their sizes are told in the log, and by what is missing.
         match self.0.usage() {
             Ok(usage) => encode_usage(&usage, &mut encoder),
@@ -28,7 +28,7 @@ impl Collector for StoreMetrics {
     }
 }
 
-fn encode(counters: &Counters, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn encode(counters: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let counts = [
         ("commits", "Groups of writes committed", counters.commits),
         ("changes", "Entries of tables put or removed by them", counters.changes),
@@ -41,30 +41,30 @@ fn encode(counters: &Counters, encoder: &mut DescriptorEncoder<'_>) -> fmt::Resu
     let help = "Bytes of keys and values put by commits";
     one(encoder, "committed", help, bytes, &ConstCounter::new(counters.committed_bytes))?;
     let times = [
-        ("log_sync", "Appends to the log with their sync", &counters.log_syncs),
+        ("log_sync", "Appends to the log with their sync", &counters.wal_syncs),
         ("checkpoint", "What carried writes into the tables, and its sync", &counters.checkpoints),
     ];
     for (name, help, histogram) in times {
         one(encoder, name, help, Some(&Unit::Seconds), &Read(histogram))?;
     }
     let help = "Written since the last checkpoint began";
-    one(encoder, "tail", help, bytes, &ConstGauge::new(signed(counters.tail_bytes as u64)))?;
+    one(encoder, "tail", help, bytes, &ConstGauge::new(signed(counters.memtable_bytes as u64)))?;
     let now = [
         ("writes_waiting", "Writes that wait for their answer", counters.writes_waiting),
-        ("views", "States in memory: the present one, and those held", counters.views),
+        ("views", "States in memory: the present one, and those held", counters.live_snapshots),
     ];
     for (name, help, count) in now {
         one(encoder, name, help, None, &ConstGauge::new(signed(count as u64)))?;
     }
     let help = "For how long the oldest state that is held has not been the present one";
-    let age = ConstGauge::new(counters.oldest_view.as_secs_f64());
+    let age = ConstGauge::new(counters.oldest_snapshot.as_secs_f64());
     one(encoder, "oldest_view_age", help, Some(&Unit::Seconds), &age)
 }
 
 fn encode_usage(usage: &Usage, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let sizes = [
         ("file", "Size of the store's file", usage.file_bytes),
-        ("log", "Size of the log beside it", usage.log_bytes),
+        ("log", "Size of the log beside it", usage.wal_bytes),
     ];
     for (name, help, size) in sizes {
         one(encoder, name, help, Some(&Unit::Bytes), &ConstGauge::new(signed(size)))?;

@@ -2,8 +2,8 @@
 //! was damaged.
 
 use convodb::{
-    ChannelKind, Conversation, ConversationId, Day, Error, Filter, ListRequest, Order,
-    ReportRequest, Snapshot, Store, UserId,
+    ChannelKind, Conversation, ConversationId, Day, Error, Filter, ListRequest, Order, Snapshot,
+    StatsRequest, Store, UserId,
 };
 use convodb_http::write_line;
 use serde::{Deserialize, Serialize};
@@ -135,15 +135,15 @@ fn lists() -> Vec<(String, ListRequest)> {
 fn list(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> Lines {
     let mut lines = Vec::new();
     for page in snapshot.pages(user, request.clone()) {
-        lines.extend(page?.rows().map(|row| line(&row.owned(), None)));
+        lines.extend(page?.conversations().map(|row| line(&row.owned(), None)));
     }
     Ok(lines)
 }
 
 fn single(snapshot: &Snapshot, user: UserId, id: ConversationId) -> Lines {
-    let Some(row) = snapshot.get(user, id)? else { return Ok(Vec::new()) };
+    let Some(row) = snapshot.conversation(user, id)? else { return Ok(Vec::new()) };
     let mut lines = vec![line(&row, None)];
-    let history = snapshot.history(user, id)?.unwrap_or_default();
+    let history = snapshot.messages(user, id)?.unwrap_or_default();
     // A line for each message, so that a missing one is told from a wrong one.
     lines.extend(history.iter().map(|message| line(&row, Some(std::slice::from_ref(message)))));
     Ok(lines)
@@ -151,8 +151,8 @@ fn single(snapshot: &Snapshot, user: UserId, id: ConversationId) -> Lines {
 
 fn report(snapshot: &Snapshot, user: UserId) -> Lines {
     let request =
-        ReportRequest { by_kind: true, ..ReportRequest::new(Day::new(0), Day::new(u32::MAX)) };
-    let report = snapshot.report(user, &request)?;
+        StatsRequest { by_kind: true, ..StatsRequest::new(Day::new(0), Day::new(u32::MAX)) };
+    let report = snapshot.stats(user, &request)?;
     Ok(report.rows.iter().map(|row| format!("{row:?}")).collect())
 }
 

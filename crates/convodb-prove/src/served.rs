@@ -88,7 +88,7 @@ impl Served {
         hold(status.success(), || format!("it stopped with {status}: {said}"))?;
         let store = Store::open(path)?;
         let audit = store.snapshot().verify(|_, _| {})?;
-        hold(audit.is_clean(), || format!("{:?}", audit.faults))?;
+        hold(audit.is_clean(), || format!("{:?}", audit.findings))?;
         Ok(store.close()?)
     }
 }

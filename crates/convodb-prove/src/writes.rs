@@ -116,8 +116,9 @@ mod tests {
         let failed = try_all(&path, |path| Store::open(path), &known).unwrap();
         assert_eq!(failed, 0);
         let store = Store::open(&path).unwrap();
-        let rows =
-            |user: &u32| store.snapshot().rows(UserId::new(*user), &Default::default()).count();
+        let rows = |user: &u32| {
+            store.snapshot().conversations(UserId::new(*user), &Default::default()).count()
+        };
         // One of each user's own, but for the one that was deleted; one inserted and one loaded.
         assert_eq!(known.users.iter().map(rows).sum::<usize>(), 2 + 4 - 1);
     }

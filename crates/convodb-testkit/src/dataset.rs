@@ -6,7 +6,7 @@
 //! owner, variables on half, two years of times in order of arrival, with bursts and equal seconds.
 
 use convodb::{
-    AssistantId, BulkOptions, BulkReport, Channel, Contact, Conversation, ConversationId, Cost,
+    AssistantId, BulkLoadReport, BulkOptions, Channel, Contact, Conversation, ConversationId, Cost,
     Result, Store, Timestamp, UserId, Variables,
 };
 use rand::rngs::ChaCha8Rng;
@@ -198,7 +198,7 @@ pub fn load(
     seed: u64,
     rows: u64,
     mut progress: impl FnMut(u64),
-) -> Result<(Vec<UserId>, BulkReport)> {
+) -> Result<(Vec<UserId>, BulkLoadReport)> {
     let owners = store.write(|transaction| {
         let mut owners = Vec::with_capacity(OWNERS);
         for owner in 0..OWNERS {

@@ -17,8 +17,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use convodb::{
-    AssistantId, Channel, Contact, Conversation, ConversationId, Filter, Keep, ListRequest,
-    Message, Role, Store, StoreOptions, Timestamp, UserId, Variables, compact,
+    AssistantId, Channel, Contact, Conversation, ConversationId, Filter, ListRequest, Message,
+    Retention, Role, Store, StoreOptions, Timestamp, UserId, Variables, compact,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -72,7 +72,7 @@ fn run(seed: u64) -> Result<Erasure, String> {
     let directory = tempfile::tempdir().map_err(told)?;
     let path = directory.path().join("store.convodb");
     let options = StoreOptions {
-        tail_bytes: 1 << random.random_range(10..20),
+        memtable_bytes: 1 << random.random_range(10..20),
         fast_recovery: random.random(),
         cache_bytes: 8 << 20,
         ..StoreOptions::default()
@@ -119,7 +119,7 @@ fn run(seed: u64) -> Result<Erasure, String> {
 
 /// Forgets all changes there are, as a server does in time.
 fn forget_changes(store: &Store, now: u64) -> Result<(), String> {
-    let keep = Keep { changes: Duration::ZERO, ..Keep::default() };
+    let keep = Retention { changes: Duration::ZERO, ..Retention::default() };
     for hours in [0, 2] {
         let at = Timestamp::from_millis(now + hours * 3_600_000).map_err(told)?;
         store.expire(at, keep).map_err(told)?;
@@ -164,7 +164,12 @@ impl Trial {
                 write.append_message(user, id, &said).map(|_| ())
             });
             insert.map_err(told)?;
-            let row = self.store.snapshot().get(user, id).map_err(told)?.ok_or("a row is gone")?;
+            let row = self
+                .store
+                .snapshot()
+                .conversation(user, id)
+                .map_err(told)?
+                .ok_or("a row is gone")?;
             party.rows.insert(id.uuid(), row);
             return Ok(());
         }
@@ -288,7 +293,7 @@ fn find(directory: &Path, mark: &[u8], ids: &HashSet<[u8; 16]>) -> Result<Found,
 /// The store holds what stays, as it was, and nothing else.
 fn check(store: &Store, stays: &Party, gone: UserId) -> Result<(), String> {
     let snapshot = store.snapshot();
-    let rows = snapshot.rows(stays.user, &ListRequest::default());
+    let rows = snapshot.conversations(stays.user, &ListRequest::default());
     let rows = rows.map(|row| row.map(|row| (row.id.uuid(), row)));
     let there: BTreeMap<Uuid, Conversation> = rows.collect::<Result<_, _>>().map_err(told)?;
     if there != stays.rows {
@@ -299,7 +304,7 @@ fn check(store: &Store, stays: &Party, gone: UserId) -> Result<(), String> {
     }
     let audit = snapshot.verify(|_, _| {}).map_err(told)?;
     if !audit.is_clean() {
-        return Err(format!("the audit finds {:?}", audit.faults));
+        return Err(format!("the audit finds {:?}", audit.findings));
     }
     Ok(())
 }

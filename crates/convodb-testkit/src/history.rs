@@ -81,13 +81,13 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         6 => (any::<bool>(), prop::option::weighted(0.2, size))
             .prop_map(|(back, n)| Operation::Turn(back, n)),
         1 => asked().prop_map(Operation::Freeze),
-        1 => tail_bytes().prop_map(Operation::Restart),
-        1 => tail_bytes().prop_map(Operation::Crash),
+        1 => memtable_bytes().prop_map(Operation::Restart),
+        1 => memtable_bytes().prop_map(Operation::Crash),
     ]
 }
 
 /// From a checkpoint for each write to hardly ever one.
-fn tail_bytes() -> impl Strategy<Value = usize> {
+fn memtable_bytes() -> impl Strategy<Value = usize> {
     prop_oneof![Just(0), 500..5_000_usize, Just(1 << 20)]
 }
 
@@ -166,8 +166,8 @@ impl History {
                 self.frozen.truncate(2);
                 self.frozen.push((world.store.snapshot(), world.oracle.clone(), asked));
             }
-            Operation::Restart(tail_bytes) => self.restart(tail_bytes),
-            Operation::Crash(tail_bytes) => self.crash(tail_bytes),
+            Operation::Restart(memtable_bytes) => self.restart(memtable_bytes),
+            Operation::Crash(memtable_bytes) => self.crash(memtable_bytes),
         }
     }
 
@@ -199,7 +199,7 @@ impl History {
     fn check_frozen(&mut self) {
         for (snapshot, oracle, asked) in self.frozen.drain(..) {
             for user in self.world.users {
-                let rows = snapshot.rows(user, &crate::walk::request(&asked, 5));
+                let rows = snapshot.conversations(user, &crate::walk::request(&asked, 5));
                 let rows: Vec<Conversation> = rows.map(Result::unwrap).collect();
                 assert_eq!(rows, oracle.list(user, &asked), "a snapshot is frozen");
             }
@@ -247,19 +247,19 @@ impl History {
         }
     }
 
-    fn restart(&mut self, tail_bytes: usize) {
+    fn restart(&mut self, memtable_bytes: usize) {
         self.check_frozen();
         if let Some(path) = &self.path {
             self.world.store.clone().close().unwrap();
-            self.world.store = open(path, tail_bytes);
+            self.world.store = open(path, memtable_bytes);
         }
     }
 
-    fn crash(&mut self, tail_bytes: usize) {
+    fn crash(&mut self, memtable_bytes: usize) {
         self.check_frozen();
         if let Some(path) = &mut self.path {
             *path = copy_as_a_crash_leaves_it(path);
-            self.world.store = open(path, tail_bytes);
+            self.world.store = open(path, memtable_bytes);
         }
     }
 }
@@ -269,8 +269,8 @@ fn number_of(id: AssistantId) -> usize {
     usize::try_from(id.uuid().as_u128()).unwrap()
 }
 
-fn open(path: &Path, tail_bytes: usize) -> Store {
-    let options = StoreOptions { tail_bytes, cache_bytes: 16 << 20, ..StoreOptions::default() };
+fn open(path: &Path, memtable_bytes: usize) -> Store {
+    let options = StoreOptions { memtable_bytes, cache_bytes: 16 << 20, ..StoreOptions::default() };
     Store::open_with(path, &options).unwrap()
 }
 
@@ -306,7 +306,7 @@ fn together(
     let written = world.store.write(move |transaction| {
         let mut inserted = Vec::new();
         for row in &of_write {
-            if transaction.get(user, row.id)?.is_none() {
+            if transaction.conversation(user, row.id)?.is_none() {
                 transaction.insert(user, row, &[])?;
                 inserted.push(row.id);
             }

@@ -85,7 +85,11 @@ impl OpenWalk {
         let Expected { rows, before, after, gap } = *expected;
         let conversations: Vec<Conversation> = rows.iter().map(|(_, row)| row.clone()).collect();
         assert_eq!(owned(page), conversations, "a page of {:?}", self.asked);
-        assert_eq!((page.prev().is_some(), page.next().is_some()), (before, after), "its cursors");
+        assert_eq!(
+            (page.prev_cursor().is_some(), page.next_cursor().is_some()),
+            (before, after),
+            "its cursors"
+        );
         let ascending = self.asked.order == Order::Ascending;
         let above = |(at, place): Gap| (at, place + 1);
         let first = rows.first().map(|(place, _)| *place);
@@ -94,7 +98,7 @@ impl OpenWalk {
         let end = last.map(|last| if ascending { above(last) } else { last }).or(gap);
         let snapshot = world.store.snapshot();
         let token = |cursor| snapshot.seal_cursor(cursor);
-        self.next = page.next().map(token).zip(end);
-        self.prev = page.prev().map(token).zip(front);
+        self.next = page.next_cursor().map(token).zip(end);
+        self.prev = page.prev_cursor().map(token).zip(front);
     }
 }

@@ -19,7 +19,7 @@ pub fn request(asked: &Asked, page_size: usize) -> ListRequest {
 
 /// The page's rows.
 pub fn owned(page: &Page) -> Vec<Conversation> {
-    page.rows().map(|row| row.owned()).collect()
+    page.conversations().map(|row| row.owned()).collect()
 }
 
 /// The page holds `list[start..]` up to its size, and has a cursor on a side if and only if the
@@ -27,10 +27,15 @@ pub fn owned(page: &Page) -> Vec<Conversation> {
 #[track_caller]
 pub fn check_page(page: &Page, list: &[Conversation], start: usize, end: usize) {
     assert_eq!(owned(page), list[start..end], "rows {start}..{end} of {}", list.len());
-    assert_eq!(page.next().is_some(), end < list.len(), "next after {end} of {}", list.len());
-    assert_eq!(page.prev().is_some(), start > 0, "prev before {start} of {}", list.len());
-    let work = page.work();
-    let bound = convodb::Work::bound(page.page_size());
+    assert_eq!(
+        page.next_cursor().is_some(),
+        end < list.len(),
+        "next after {end} of {}",
+        list.len()
+    );
+    assert_eq!(page.prev_cursor().is_some(), start > 0, "prev before {start} of {}", list.len());
+    let work = page.cost();
+    let bound = convodb::PageCost::bound(page.page_size());
     assert!(work.entries + work.rows <= bound, "{work:?} above the bound of {bound}");
 }
 
@@ -51,12 +56,12 @@ pub fn check_walk(
         let end = (start + size).min(list.len());
         check_page(&page, list, start, end);
         forward.push(owned(&page));
-        let Some(next) = page.next().copied() else { break };
+        let Some(next) = page.next_cursor().copied() else { break };
         page = snapshot.list(user, &ListRequest::at(next)).unwrap();
         start = end;
     }
     let mut backward = vec![owned(&page)];
-    while let Some(prev) = page.prev().copied() {
+    while let Some(prev) = page.prev_cursor().copied() {
         page = snapshot.list(user, &ListRequest::at(prev)).unwrap();
         start -= size;
         check_page(&page, list, start, start + size);

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::oracle::Oracle;
 use crate::strategies::assistants;
 use convodb::{
-    Channel, Conversation, ConversationId, CostSum, Day, Error, Message, Period, ReportRequest,
+    Channel, Conversation, ConversationId, CostSum, Day, Error, Message, Period, StatsRequest,
     Store, Timestamp, UserId, Volume,
 };
 use proptest::prelude::*;
@@ -117,13 +117,13 @@ impl World {
         let mut count = 0;
         for (user, conversation) in self.oracle.all() {
             let id = conversation.id;
-            assert_eq!(snapshot.get(user, id).unwrap().as_ref(), Some(conversation));
-            let history = snapshot.history(user, id).unwrap();
+            assert_eq!(snapshot.conversation(user, id).unwrap().as_ref(), Some(conversation));
+            let history = snapshot.messages(user, id).unwrap();
             assert_eq!(history.as_deref(), self.oracle.history(user, id));
             count += 1;
         }
         let audit = snapshot.verify(|_, _| {}).unwrap();
-        assert!(audit.is_clean(), "{:?}", audit.faults);
+        assert!(audit.is_clean(), "{:?}", audit.findings);
         assert_eq!(audit.conversations, count);
     }
 
@@ -134,12 +134,12 @@ impl World {
             for (from, to) in
                 [(Day::new(0), Day::new(u32::MAX)), (Day::new(20_000), Day::new(20_113))]
             {
-                let request = ReportRequest {
+                let request = StatsRequest {
                     by_kind: true,
                     period: Some(Period::Month),
-                    ..ReportRequest::new(from, to)
+                    ..StatsRequest::new(from, to)
                 };
-                let report = self.store.snapshot().report(user, &request).unwrap();
+                let report = self.store.snapshot().stats(user, &request).unwrap();
                 let volume = |of: &dyn Fn(&Conversation) -> bool| {
                     let rows: Vec<&Conversation> = self
                         .oracle

@@ -23,7 +23,7 @@ fn allocations(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> (u64
     let mut rows = 0;
     let counted = measure(|| {
         let page = snapshot.list(user, request).unwrap();
-        for row in page.rows() {
+        for row in page.conversations() {
             black_box(row);
             rows += 1;
         }
@@ -33,8 +33,9 @@ fn allocations(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> (u64
 
 /// The first page, the page after it and the page before that one, where there are any.
 fn pages(snapshot: &Snapshot, user: UserId, first: ListRequest) -> Vec<ListRequest> {
-    let next = snapshot.list(user, &first).unwrap().next().copied().map(ListRequest::at);
-    let prev = next.as_ref().and_then(|next| snapshot.list(user, next).unwrap().prev().copied());
+    let next = snapshot.list(user, &first).unwrap().next_cursor().copied().map(ListRequest::at);
+    let prev =
+        next.as_ref().and_then(|next| snapshot.list(user, next).unwrap().prev_cursor().copied());
     [Some(first), next, prev.map(ListRequest::at)].into_iter().flatten().collect()
 }
 

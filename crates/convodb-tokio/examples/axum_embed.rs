@@ -24,7 +24,7 @@ use axum::{Json, Router};
 use convodb_tokio::AsyncStore;
 use convodb_tokio::convodb::{
     self, AssistantId, Channel, Conversation, ConversationId, Day, Filter, ListRequest, Message,
-    PageSize, ReportRequest, Role, Timestamp, UserId,
+    PageSize, Role, StatsRequest, Timestamp, UserId,
 };
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -105,7 +105,7 @@ async fn hook(
     let filter =
         Filter { external_identifier: Some(external_identifier.clone()), ..Filter::default() };
     let request = ListRequest { filter, page_size: Some(PageSize::MIN), ..ListRequest::default() };
-    let known = store.snapshot().list(user, &request)?.rows().next().map(|row| row.id);
+    let known = store.snapshot().list(user, &request)?.conversations().next().map(|row| row.id);
     let id = known.unwrap_or_else(|| ConversationId::generate(now));
     let write = move |transaction: &mut convodb::Transaction<'_>| {
         if known.is_none() {
@@ -124,12 +124,12 @@ async fn dashboard(State(Shop { store, user, .. }): State<Shop>) -> Result<Json<
     let today = now()?.day();
     // The day before as well: a visit may have begun before midnight.
     let from = Day::new(today.get().saturating_sub(1));
-    let request = ReportRequest::new(from, Day::new(today.get() + 1));
-    let volume = snapshot.report(user, &request)?.total;
+    let request = StatsRequest::new(from, Day::new(today.get() + 1));
+    let volume = snapshot.stats(user, &request)?.total;
     let latest = ListRequest { page_size: Some(PageSize::new(3)?), ..ListRequest::default() };
     let page = snapshot.list(user, &latest)?;
     let latest: Vec<Value> = page
-        .rows()
+        .conversations()
         .map(|row| {
             json!({
                 "visitor": row.channel.external_identifier(),

@@ -128,7 +128,7 @@ async fn sync_one(
     let external_identifier = Some(deal.identifier.parse()?);
     let note = Message::new(Role::System, deal.note.to_owned(), now)?;
     let write = move |transaction: &mut convodb::Transaction<'_>| {
-        let change = match transaction.get(user, id)? {
+        let change = match transaction.conversation(user, id)? {
             Some(row) if row.variables.as_ref() == Some(&variables) => return Ok(Change::None),
             Some(_) => Change::Moved,
             None => {
@@ -148,13 +148,13 @@ async fn sync_one(
 fn find(store: &Store, user: UserId, identifier: &str) -> convodb::Result<Option<Conversation>> {
     let filter = Filter { external_identifier: Some(identifier.parse()?), ..Filter::default() };
     let page = store.snapshot().list(user, &ListRequest { filter, ..ListRequest::default() })?;
-    Ok(page.rows().next().map(|row| row.owned()))
+    Ok(page.conversations().next().map(|row| row.owned()))
 }
 
 /// Where the user's feed ends now, as the text that the CRM keeps.
 fn cursor_of_now(store: &Store, user: UserId) -> convodb::Result<String> {
     let snapshot = store.snapshot();
-    let end = snapshot.changes_since(user, ChangesSince::Now, PageSize::MIN)?.next;
+    let end = snapshot.changes_since(user, ChangesSince::Now, PageSize::MIN)?.next_cursor;
     Ok(snapshot.seal_change_cursor(&end))
 }
 
@@ -174,8 +174,8 @@ fn changed_since(
             Some(row) => tell(change.kind, row),
             None => format!("{:<8} {}", change.kind.as_str(), change.id),
         }));
-        cursor = part.next;
-        if !part.more {
+        cursor = part.next_cursor;
+        if !part.has_more {
             return Ok((told, snapshot.seal_change_cursor(&cursor)));
         }
     }

@@ -68,7 +68,7 @@ impl Stream for Conversations {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(page)) => {
-                    let rows: Vec<_> = page.rows().map(|row| row.owned()).collect();
+                    let rows: Vec<_> = page.conversations().map(|row| row.owned()).collect();
                     this.rows = rows.into_iter();
                 }
             }

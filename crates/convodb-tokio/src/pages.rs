@@ -19,7 +19,7 @@ use crate::aside::returned;
 ///
 /// A [`Stream`] of `Result<Page>`: a page, or the error that ended the walk. Nothing is read before it
 /// is asked for. To drop it ends the walk; to drop a [`Pages::next`] that waits loses nothing.
-/// A walk is resumed elsewhere by [`Page::next`] of the last page that was dealt with.
+/// A walk is resumed elsewhere by [`Page::next_cursor`] of the last page that was dealt with.
 pub struct Pages {
     view: View,
     user: UserId,
@@ -83,7 +83,7 @@ impl Pages {
                 View::Frozen(snapshot) => snapshot.list(user, &request)?,
                 View::Live(store) => store.snapshot().list(user, &request)?,
             };
-            request.cursor = page.next().copied();
+            request.cursor = page.next_cursor().copied();
             let upcoming = request.cursor.is_some().then_some(request);
             Ok((page, upcoming))
         })

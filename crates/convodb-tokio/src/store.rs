@@ -254,7 +254,7 @@ impl AsyncStore {
     /// let mut pages = store.live_pages(user, ListRequest::default());
     /// while let Some(page) = pages.next().await {
     ///     // Kept after each page, this continues the walk in another process.
-    ///     let place = page?.next().map(|next| store.snapshot().seal_cursor(next));
+    ///     let place = page?.next_cursor().map(|next| store.snapshot().seal_cursor(next));
     ///     assert_eq!(place, None, "a list of one page");
     /// }
     /// # Ok(())

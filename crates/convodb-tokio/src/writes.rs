@@ -42,7 +42,7 @@ impl AsyncStore {
     ///         Ok(())
     ///     })
     ///     .await?;
-    /// assert!(store.snapshot().get(user, ids[1])?.is_some());
+    /// assert!(store.snapshot().conversation(user, ids[1])?.is_some());
     /// # Ok(())
     /// # }
     /// ```
@@ -69,7 +69,7 @@ impl AsyncStore {
         match answer.await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => Err(Error::CommitFailed {
+            Err(_) => Err(Error::CommitUnknown {
                 kind: io::ErrorKind::Other,
                 why: "the writer stopped".to_owned(),
             }),
@@ -89,7 +89,7 @@ impl AsyncStore {
     /// store.create_assistant(user, bot, "Support".parse()?).await?;
     /// let id = ConversationId::generate(at);
     /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at)).await?;
-    /// assert!(store.snapshot().get(user, id)?.is_some());
+    /// assert!(store.snapshot().conversation(user, id)?.is_some());
     /// # Ok(())
     /// # }
     /// ```
@@ -143,7 +143,7 @@ impl AsyncStore {
     /// let id = ConversationId::generate(at);
     /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at)).await?;
     /// store.delete(user, id).await?;
-    /// assert!(store.snapshot().get(user, id)?.is_none());
+    /// assert!(store.snapshot().conversation(user, id)?.is_none());
     /// # Ok(())
     /// # }
     /// ```

@@ -13,7 +13,7 @@ use std::error::Error;
 
 use convodb::{
     AssistantId, BulkOptions, Channel, Conversation, ConversationId, Cost, CostSum, Day, Message,
-    Period, ReportRequest, Role, Store, Timestamp, UserId,
+    Period, Role, StatsRequest, Store, Timestamp, UserId,
 };
 
 /// The days of the bill: January 2025.
@@ -28,10 +28,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let store = Store::open(directory.path().join("billing.convodb"))?;
     let (user, expected) = seed(&store)?;
     let snapshot = store.snapshot();
-    let month = ReportRequest::new(FROM.parse()?, TO.parse()?);
+    let month = StatsRequest::new(FROM.parse()?, TO.parse()?);
 
-    let by_assistant = ReportRequest { by_assistant: true, ..month.clone() };
-    let bill = snapshot.report(user, &by_assistant)?;
+    let by_assistant = StatsRequest { by_assistant: true, ..month.clone() };
+    let bill = snapshot.stats(user, &by_assistant)?;
     println!("{:<14} {:>13} {:>9} {:>14}", "assistant", "conversations", "messages", "USD");
     for row in &bill.rows {
         let id = row.assistant.ok_or("the rows are by assistant")?;
@@ -53,8 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         total.cost.to_string()
     );
 
-    let by_day = ReportRequest { period: Some(Period::Day), ..month };
-    let days = snapshot.report(user, &by_day)?;
+    let by_day = StatsRequest { period: Some(Period::Day), ..month };
+    let days = snapshot.stats(user, &by_day)?;
     let dearest = days.rows.iter().map(|row| row.volume.cost.nanos()).max().unwrap_or(1).max(1);
     for row in &days.rows {
         let day = row.period.ok_or("the rows are by day")?;

@@ -53,8 +53,8 @@ fn first_process(
     for page in store.snapshot().pages(user, request).take(2) {
         let page = page?;
         show("->", &page);
-        read.extend(page.rows().map(|row| row.id));
-        kept = store.snapshot().seal_cursor(page.next().ok_or("there are more")?);
+        read.extend(page.conversations().map(|row| row.id));
+        kept = store.snapshot().seal_cursor(page.next_cursor().ok_or("there are more")?);
     }
     store.close()?;
     Ok((read, kept))
@@ -98,21 +98,21 @@ fn second_process(
     let last = loop {
         let page = snapshot.list(user, &request)?;
         show("->", &page);
-        rest.extend(page.rows().map(|row| row.id));
-        match page.next() {
+        rest.extend(page.conversations().map(|row| row.id));
+        match page.next_cursor() {
             Some(next) => request = ListRequest::at(*next),
             None => break page,
         }
     };
     let mut back = last.len();
     let mut page = last;
-    while let Some(prev) = page.prev().copied() {
+    while let Some(prev) = page.prev_cursor().copied() {
         page = snapshot.list(user, &ListRequest::at(prev))?;
         show("<-", &page);
         back += page.len();
     }
     let filter = Filter { sender_phone: Some(NUMBER.parse()?), ..Filter::default() };
-    let all = snapshot.rows(user, &ListRequest { filter, ..ListRequest::default() });
+    let all = snapshot.conversations(user, &ListRequest { filter, ..ListRequest::default() });
     if back != all.count() {
         return Err("the way back is not as long as the list".into());
     }
@@ -121,12 +121,12 @@ fn second_process(
 }
 
 fn show(arrow: &str, page: &Page) {
-    let mut rows = page.rows();
+    let mut rows = page.conversations();
     let (first, last) = (rows.next(), rows.next_back());
     let day = |row: Option<convodb::ConversationRef<'_>>| {
         row.map_or_else(String::new, |row| row.created_at.day().to_string())
     };
-    let work = page.work();
+    let work = page.cost();
     println!(
         "{arrow} {:>2} conversations, {} to {}, for {} entries and {} rows read",
         page.len(),

@@ -49,7 +49,7 @@ pub enum Error {
     #[error(
         "the changes after this cursor are forgotten; read the whole list, then go on from now"
     )]
-    ChangesForgotten,
+    ChangesExpired,
     /// The idempotency key was given to another request before.
     #[error("the idempotency key belongs to another request")]
     IdempotencyConflict,
@@ -117,7 +117,7 @@ pub enum Error {
     /// files again by itself where it has to, so the write can be tried again;
     /// [`Error::io_kind`] tells a full disk.
     #[error("nothing was written, because of a fault: {why}")]
-    GivenUp {
+    WriteAborted {
         /// As of [`Error::io_kind`].
         kind: io::ErrorKind,
         /// The fault, in words.
@@ -126,7 +126,7 @@ pub enum Error {
     /// The commit of this write's group failed. Whether the group will be there once the store has
     /// opened its files again is unknown; it is there whole or not at all.
     #[error("the commit failed, and with it every write of its group: {why}")]
-    CommitFailed {
+    CommitUnknown {
         /// As of [`Error::io_kind`].
         kind: io::ErrorKind,
         /// The fault, in words.
@@ -136,7 +136,7 @@ pub enum Error {
     /// the disk after it was taken, or was closed. One that is taken later can be read, as soon as
     /// the store has opened its files again.
     #[error("the snapshot cannot be read any more, after a fault or the end of its store")]
-    SnapshotLost,
+    SnapshotInvalidated,
     /// The disk or the file system refused an operation.
     #[error("input or output failed: {0}")]
     Io(#[from] io::Error),
@@ -152,7 +152,7 @@ impl Error {
     pub fn io_kind(&self) -> io::ErrorKind {
         match self {
             Error::Io(error) => error.kind(),
-            Error::CommitFailed { kind, .. } | Error::GivenUp { kind, .. } => *kind,
+            Error::CommitUnknown { kind, .. } | Error::WriteAborted { kind, .. } => *kind,
             _ => io::ErrorKind::Other,
         }
     }
@@ -169,7 +169,7 @@ impl From<redb::Error> for Error {
             }
             redb::Error::Io(error) => Error::Io(error),
             redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Error::InUse,
-            redb::Error::DatabaseClosed | redb::Error::PreviousIo => Error::SnapshotLost,
+            redb::Error::DatabaseClosed | redb::Error::PreviousIo => Error::SnapshotInvalidated,
             redb::Error::Corrupted(_) => Error::Corrupted {
                 table: "redb",
                 what: "a page of the file is not what was written",

@@ -21,10 +21,10 @@
 //!
 //! let filter = Filter { customer_phone: Some("+4915112345678".parse()?), ..Filter::default() };
 //! let page = store.snapshot().list(user, &ListRequest { filter, ..ListRequest::default() })?;
-//! for conversation in page.rows() {
+//! for conversation in page.conversations() {
 //!     assert_eq!(conversation.message_count, 1);
 //! }
-//! assert!(page.next().is_none());
+//! assert!(page.next_cursor().is_none());
 //! # Ok::<(), convodb::Error>(())
 //! ```
 //!
@@ -47,8 +47,8 @@
 //! # Reading
 //!
 //! [`Store::snapshot`] is the state of the last commit, for 20 ns, and never waits for a writer. A
-//! [`Snapshot`] answers [`list`](Snapshot::list), [`rows`](Snapshot::rows), [`get`](Snapshot::get),
-//! [`history`](Snapshot::history) and [`report`](Snapshot::report), all of one moment. A [`Page`] owns
+//! [`Snapshot`] answers [`list`](Snapshot::list), [`rows`](Snapshot::conversations), [`get`](Snapshot::conversation),
+//! [`history`](Snapshot::messages) and [`report`](Snapshot::stats), all of one moment. A [`Page`] owns
 //! its bytes and can be kept and sent; its rows are borrowed from it.
 //!
 //! # Cursors
@@ -72,7 +72,7 @@
 //!
 //! # Cost
 //!
-//! A page reads at most [`Work::bound`] entries and rows, ten for each of its size, whatever the
+//! A page reads at most [`PageCost::bound`] entries and rows, ten for each of its size, whatever the
 //! filters, the depth and the data; a warm page takes microseconds. A lone durable insert takes a
 //! fraction of a millisecond, and inserts that come together share it. Reports read counters, not
 //! conversations. What else costs more is told where it is.
@@ -111,16 +111,16 @@ mod wal;
 
 pub use crate::bulk_load::loader::BulkLoader;
 pub use crate::bulk_load::staging::BulkOptions;
-pub use crate::bulk_load::writer::BulkReport;
+pub use crate::bulk_load::writer::BulkLoadReport;
 pub use crate::error::{Error, Result};
 pub use crate::io::fault::StoreState;
-pub use crate::maintenance::backup::{Backup, checksum_path};
-pub use crate::maintenance::compact::{Compaction, compact};
-pub use crate::maintenance::erase::Erased;
-pub use crate::maintenance::expire::{Expired, Keep};
-pub use crate::maintenance::restore::{Checksum, restore};
+pub use crate::maintenance::backup::{BackupReport, checksum_path};
+pub use crate::maintenance::compact::{CompactReport, compact};
+pub use crate::maintenance::erase::EraseReport;
+pub use crate::maintenance::expire::{ExpireReport, Retention};
+pub use crate::maintenance::restore::{ChecksumPolicy, restore};
 pub use crate::maintenance::usage::{TableBytes, Usage};
-pub use crate::metrics::{Counters, Histogram};
+pub use crate::metrics::{Histogram, Metrics};
 pub use crate::model::account::{Assistant, User};
 pub use crate::model::change::ChangeKind;
 pub use crate::model::channel::{Channel, ChannelKind};
@@ -144,14 +144,14 @@ pub use crate::query::changes::{Change, ChangeCursor, Changes, ChangesSince};
 pub use crate::query::cursor::PageCursor;
 pub use crate::query::filter::Filter;
 pub use crate::query::list_spec::Order;
-pub use crate::query::page::{Page, Work};
+pub use crate::query::page::{Page, PageCost};
 pub use crate::query::page_size::PageSize;
 pub use crate::query::request::ListRequest;
-pub use crate::query::stats::{Period, Report, ReportRequest, ReportRow, Volume};
+pub use crate::query::stats::{Period, Stats, StatsRequest, StatsRow, Volume};
 pub use crate::snapshot::Snapshot;
 pub use crate::store::Store;
 pub use crate::transaction::Transaction;
-pub use crate::verify::report::{Audit, Fault};
+pub use crate::verify::report::{Finding, VerifyReport};
 
 /// What a disk is to the engine, so that tests can put a simulated one in its place. No part of
 /// the promise of this crate.

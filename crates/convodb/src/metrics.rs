@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 /// What a store counted since it was opened, and what it holds now. Plain numbers.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
-pub struct Counters {
+pub struct Metrics {
     /// Groups of writes that were committed.
     pub commits: u64,
     /// Entries of tables that those put or removed.
@@ -24,16 +24,16 @@ pub struct Counters {
     /// Writes that were refused because too many waited.
     pub writes_refused: u64,
     /// Appends to the log with their sync: what a write waits for.
-    pub log_syncs: Histogram,
+    pub wal_syncs: Histogram,
     /// What carried writes into the tables, and synced them.
     pub checkpoints: Histogram,
     /// Bytes that were put since the last checkpoint began, and are held in memory until then.
     pub memtable_bytes: usize,
     /// States of the store that are in memory: the present one, and those that snapshots hold.
-    pub views: usize,
+    pub live_snapshots: usize,
     /// For how long the oldest of them has not been the present one: zero where no snapshot is older.
     /// As long as it is held, space that became free since cannot be used again.
-    pub oldest_view: Duration,
+    pub oldest_snapshot: Duration,
 }
 
 /// How often something was done, and how long it took.
@@ -72,7 +72,7 @@ pub(crate) struct MetricsRegistry {
     pub(crate) memtable_bytes: AtomicUsize,
     pub(crate) waiting: AtomicUsize,
     pub(crate) refused: AtomicU64,
-    pub(crate) log_syncs: LatencyHistogram,
+    pub(crate) wal_syncs: LatencyHistogram,
     pub(crate) checkpoints: LatencyHistogram,
     shown: Mutex<SnapshotTracker>,
 }

@@ -16,7 +16,7 @@ use crate::query::page::{self, Page};
 use crate::query::page_size::PageSize;
 use crate::query::request::ListRequest;
 use crate::query::row_iter::RowIter;
-use crate::query::stats::{self, Report, ReportRequest};
+use crate::query::stats::{self, Stats, StatsRequest};
 use crate::tables::state::CommittedState;
 use crate::tables::{accounts, conversations, messages};
 
@@ -50,7 +50,7 @@ impl Snapshot {
     // ---- lists ---------------------------------------------------------------------------------
 
     /// One page of the user's conversations, by any combination of filters, at any depth, for the
-    /// same cost: see [`Work::bound`](crate::Work::bound).
+    /// same cost: see [`PageCost::bound`](crate::PageCost::bound).
     ///
     /// ```
     /// use convodb::{ChannelKind, Filter, ListRequest, PageSize, Store};
@@ -71,10 +71,10 @@ impl Snapshot {
     /// };
     /// let first = snapshot.list(user, &request)?;
     /// assert_eq!(first.len(), 2);
-    /// let next = *first.next().expect("there is one more");
+    /// let next = *first.next_cursor().expect("there is one more");
     /// let second = snapshot.list(user, &ListRequest::at(next))?;
     /// assert_eq!(second.len(), 1);
-    /// assert!(second.next().is_none());
+    /// assert!(second.next_cursor().is_none());
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
@@ -104,12 +104,12 @@ impl Snapshot {
     /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
     /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at))?;
     /// let snapshot = store.snapshot();
-    /// let newest = snapshot.rows(user, &ListRequest::default()).next().expect("there is one")?;
-    /// let oldest = snapshot.rows(user, &ListRequest::default()).next_back().expect("the same")?;
+    /// let newest = snapshot.conversations(user, &ListRequest::default()).next().expect("there is one")?;
+    /// let oldest = snapshot.conversations(user, &ListRequest::default()).next_back().expect("the same")?;
     /// assert_eq!(newest, oldest);
     /// # Ok::<(), convodb::Error>(())
     /// ```
-    pub fn rows(
+    pub fn conversations(
         &self,
         user: UserId,
         request: &ListRequest,
@@ -133,7 +133,8 @@ impl Snapshot {
             let request = upcoming.take()?;
             let page = snapshot.list(user, &request);
             if let Ok(page) = &page {
-                upcoming = page.next().map(|next| ListRequest { cursor: Some(*next), ..request });
+                upcoming =
+                    page.next_cursor().map(|next| ListRequest { cursor: Some(*next), ..request });
             }
             Some(page)
         })
@@ -160,7 +161,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn get(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
+    pub fn conversation(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
         let found = conversations::get(&self.state.tables.rows, &self.state.tables.ids, user, id)?;
         Ok(found.map(|(_, conversation)| conversation))
     }
@@ -177,15 +178,15 @@ impl Snapshot {
     /// # let id = ConversationId::generate(at);
     /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at))?;
     /// store.append_message(user, id, Message::new(Role::User, "Hello!".to_owned(), at)?)?;
-    /// let history = store.snapshot().history(user, id)?.expect("it was inserted");
+    /// let history = store.snapshot().messages(user, id)?.expect("it was inserted");
     /// assert_eq!(history[0].content(), "Hello!");
-    /// assert!(store.snapshot().history(UserId::new(9), id)?.is_none(), "another user's");
+    /// assert!(store.snapshot().messages(UserId::new(9), id)?.is_none(), "another user's");
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn history(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
+    pub fn messages(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
         let tables = &self.state.tables;
         let Some((row, ())) = conversations::read(&tables.rows, &tables.ids, user, id, |_| ())?
         else {
@@ -195,11 +196,11 @@ impl Snapshot {
     }
 
     /// Volumes and costs of the user's conversations by their day of creation, from counters: a step
-    /// for each day, assistant and type that has any. [`ReportRequest`] shows it.
+    /// for each day, assistant and type that has any. [`StatsRequest`] shows it.
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn report(&self, user: UserId, request: &ReportRequest) -> Result<Report> {
+    pub fn stats(&self, user: UserId, request: &StatsRequest) -> Result<Stats> {
         stats::read(&self.state.tables, user, request)
     }
 
@@ -220,16 +221,16 @@ impl Snapshot {
     /// # let conversation = Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
     /// # let id = conversation.id;
     /// let size = PageSize::default();
-    /// let start = store.snapshot().changes_since(user, ChangesSince::Now, size)?.next;
+    /// let start = store.snapshot().changes_since(user, ChangesSince::Now, size)?.next_cursor;
     /// store.insert(user, conversation)?;
     /// let part = store.snapshot().changes_since(user, ChangesSince::Cursor(start), size)?;
     /// assert_eq!((part.changes[0].kind, part.changes[0].id), (ChangeKind::Created, id));
-    /// // Ask again from `part.next`, now or later.
+    /// // Ask again from `part.next_cursor`, now or later.
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::ChangesForgotten`](crate::Error::ChangesForgotten) when changes after that place are
+    /// [`Error::ChangesExpired`](crate::Error::ChangesExpired) when changes after that place are
     /// no longer kept, [`Error::InvalidCursor`](crate::Error::InvalidCursor) when the cursor is
     /// another user's or lies ahead of this snapshot, or a fault of the store.
     pub fn changes_since(
@@ -377,7 +378,7 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// What [`Snapshot::rows`] gives.
+/// What [`Snapshot::conversations`] gives.
 struct Rows {
     snapshot: Snapshot,
     iter: RowIter,

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::io::fault::StoreState;
 use crate::io::system::SystemVfs;
 use crate::io::vfs::Vfs;
-use crate::metrics::{Counters, Histogram, MetricsRegistry};
+use crate::metrics::{Histogram, Metrics, MetricsRegistry};
 use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
@@ -209,7 +209,7 @@ impl Store {
     }
 
     /// What the store counts.
-    pub(crate) fn metrics(&self) -> Arc<MetricsRegistry> {
+    pub(crate) fn metrics_registry(&self) -> Arc<MetricsRegistry> {
         self.inner.current.load().tables.metrics().clone()
     }
 
@@ -219,25 +219,25 @@ impl Store {
     /// # use convodb::{Store, Timestamp};
     /// let store = Store::in_memory()?;
     /// store.create_user("Acme".parse()?, Timestamp::MIN)?;
-    /// let counters = store.counters();
+    /// let counters = store.metrics();
     /// assert_eq!((counters.commits, counters.writes_waiting), (1, 0));
     /// # Ok::<(), convodb::Error>(())
     /// ```
     #[must_use]
-    pub fn counters(&self) -> Counters {
-        let metrics = self.metrics();
-        let (views, oldest_view) = metrics.live_snapshots();
-        Counters {
+    pub fn metrics(&self) -> Metrics {
+        let metrics = self.metrics_registry();
+        let (live_snapshots, oldest_snapshot) = metrics.live_snapshots();
+        Metrics {
             commits: metrics.commits.load(Ordering::Relaxed),
             changes: metrics.changes.load(Ordering::Relaxed),
             committed_bytes: metrics.bytes.load(Ordering::Relaxed),
             writes_waiting: metrics.waiting.load(Ordering::Relaxed),
             writes_refused: metrics.refused.load(Ordering::Relaxed),
-            log_syncs: Histogram::of(&metrics.log_syncs),
+            wal_syncs: Histogram::of(&metrics.wal_syncs),
             checkpoints: Histogram::of(&metrics.checkpoints),
             memtable_bytes: metrics.memtable_bytes.load(Ordering::Relaxed),
-            views,
-            oldest_view,
+            live_snapshots,
+            oldest_snapshot,
         }
     }
 
@@ -261,7 +261,7 @@ impl Store {
     ///     }
     ///     Ok(())
     /// })?;
-    /// assert!(store.snapshot().get(user, two)?.is_some());
+    /// assert!(store.snapshot().conversation(user, two)?.is_some());
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
@@ -269,9 +269,9 @@ impl Store {
     /// What the closure returned, after all that it changed was taken back;
     /// [`Error::QueueFull`](crate::Error::QueueFull), [`Error::Closed`](crate::Error::Closed),
     /// [`Error::NestedWrite`](crate::Error::NestedWrite);
-    /// [`Error::GivenUp`](crate::Error::GivenUp) when a fault of the disk kept it from being
+    /// [`Error::WriteAborted`](crate::Error::WriteAborted) when a fault of the disk kept it from being
     /// written, and nothing of it is there; or
-    /// [`Error::CommitFailed`](crate::Error::CommitFailed), after which it is unknown whether the
+    /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), after which it is unknown whether the
     /// write will be there. After either the store opens its files again by itself where it has to.
     ///
     /// # Panics
@@ -280,7 +280,7 @@ impl Store {
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let metrics = self.metrics();
+        let metrics = self.metrics_registry();
         let _waiting = metrics.wait();
         let written = self.inner.writer.write(write);
         note_refusal(&metrics, &written);
@@ -294,7 +294,7 @@ impl Store {
     /// `answered` runs on the writer's thread, which all other writes wait for meanwhile: hand the
     /// answer over and return. The outer error is the panic of a closure that panicked. Where the
     /// writer stops with the write in hand, `answered` is dropped without a call; what became of the
-    /// write is then unknown, as of [`Error::CommitFailed`](crate::Error::CommitFailed).
+    /// write is then unknown, as of [`Error::CommitUnknown`](crate::Error::CommitUnknown).
     ///
     /// ```
     /// # let store = convodb::Store::in_memory()?;
@@ -320,7 +320,7 @@ impl Store {
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
         answered: impl FnOnce(thread::Result<Result<T>>) + Send + 'static,
     ) -> Result<()> {
-        let metrics = self.metrics();
+        let metrics = self.metrics_registry();
         let waiting = metrics.wait();
         let submitted = self.inner.writer.submit(write, move |outcome| {
             drop(waiting);

@@ -16,7 +16,7 @@ use crate::tables::Tables;
 use crate::tables::meta;
 use crate::transaction::Transaction;
 use crate::verify::conversations::verify;
-use crate::verify::report::Audit;
+use crate::verify::report::VerifyReport;
 
 pub(crate) struct RawStore {
     pub(crate) database: Database,
@@ -96,7 +96,7 @@ impl RawStore {
         Tables::open(&self.read(), 0).unwrap()
     }
 
-    pub(crate) fn audit(&self) -> Audit {
+    pub(crate) fn verify(&self) -> VerifyReport {
         verify(&self.tables(), &self.fingerprinter, |_, _| {}).unwrap()
     }
 }

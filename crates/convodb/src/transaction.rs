@@ -32,7 +32,7 @@ use crate::tables::{
 /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at))?;
 /// // Hands a conversation over to a person, once: reading and writing, with nobody in between.
 /// let taken = store.write(move |transaction| {
-///     let found = transaction.get(user, id)?.ok_or(Error::ConversationNotFound)?;
+///     let found = transaction.conversation(user, id)?.ok_or(Error::ConversationNotFound)?;
 ///     if !found.ai_enabled {
 ///         return Ok(false);
 ///     }
@@ -101,7 +101,7 @@ impl<'txn> Transaction<'txn> {
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn get(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
+    pub fn conversation(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
         let found = conversations::get(&self.tables.rows, &self.tables.ids, user, id)?;
         Ok(found.map(|(_, conversation)| conversation))
     }
@@ -217,7 +217,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// [`Error::IdempotencyConflict`] when the key was given to another request, what `work` fails
     /// with, or a fault of the store.
-    pub fn once(
+    pub fn idempotent(
         &mut self,
         user: UserId,
         key: &IdempotencyKey,
@@ -226,7 +226,7 @@ impl<'txn> Transaction<'txn> {
         work: impl FnOnce(&mut Self) -> Result<Vec<u8>>,
     ) -> Result<Vec<u8>> {
         let key = idempotency::key(user, key);
-        if let Some(answer) = idempotency::find(&self.tables.answers, key, &request)? {
+        if let Some(answer) = idempotency::find(&self.tables.idempotency, key, &request)? {
             return Ok(answer);
         }
         let answer = work(self)?;
@@ -411,8 +411,8 @@ mod tests {
             other.channel = Channel::Test;
             transaction.insert(user, &other, &[])
         });
-        let audit = store.audit();
-        assert!(audit.faults.iter().all(|fault| fault.table == table), "{:?}", audit.faults);
+        let audit = store.verify();
+        assert!(audit.findings.iter().all(|fault| fault.table == table), "{:?}", audit.findings);
         assert_eq!(audit.messages, 2, "the message was taken back");
     }
 
@@ -435,6 +435,6 @@ mod tests {
             transaction.rollback_to_savepoint();
             transaction.insert(user, &whatsapp_row(2, "+2"), &[])
         });
-        assert_eq!(store.audit().conversations, 2);
+        assert_eq!(store.verify().conversations, 2);
     }
 }

@@ -58,7 +58,7 @@ pub(crate) enum ApiError {
     #[error("{path} was refused with HTTP {status}")]
     Refused { path: String, status: u16 },
     #[error("{path} could not be read in {tries} tries: {why}")]
-    GivenUp { path: String, tries: u32, why: String },
+    WriteAborted { path: String, tries: u32, why: String },
     #[error("the server asks to wait {} s, which is too long; run the same command later", wait.as_secs())]
     AskedToWait { wait: Duration },
     #[error("the server cannot be reached: {0}")]
@@ -149,7 +149,7 @@ impl Client {
             };
             tried += 1;
             if tried >= self.patience.tries {
-                return Err(ApiError::GivenUp { path: path.to_owned(), tries: tried, why });
+                return Err(ApiError::WriteAborted { path: path.to_owned(), tries: tried, why });
             }
             let wait = match asked {
                 Some(wait) if wait > self.patience.longest_asked => {

@@ -35,7 +35,7 @@ pub(crate) fn take(store: &Store, user: UserId, page: Vec<Arrival>) -> Result<Ta
     let mut known = Vec::with_capacity(page.len());
     for arrival in &page {
         let id = arrival.item.as_ref().ok().map(|item| item.conversation.id);
-        let history = id.map(|id| snapshot.history(user, id)).transpose()?.flatten();
+        let history = id.map(|id| snapshot.messages(user, id)).transpose()?.flatten();
         known.push(history.map_or(0, |history| history.len()));
     }
     drop(snapshot);
@@ -66,7 +66,7 @@ impl Taken {
             let reason = "assistant_name must be given for an assistant that is not there yet";
             return Ok(Some(reason.to_owned()));
         }
-        if transaction.get(user, conversation.id)?.is_some() {
+        if transaction.conversation(user, conversation.id)?.is_some() {
             let new = messages.get(known..).unwrap_or_default();
             for message in new {
                 transaction.append_message(user, conversation.id, message)?;

@@ -136,7 +136,7 @@ fn what_changed_on_the_server_is_left_or_brought_up_to_date() {
     let before = exported(&source);
 
     let (user, snapshot) = (owner(&source), source.snapshot());
-    let mut rows = snapshot.rows(user, &ListRequest::default());
+    let mut rows = snapshot.conversations(user, &ListRequest::default());
     for n in 0..10 {
         let id = rows.next().unwrap().unwrap().id;
         source.append_message(user, id, said(9_999_999, n)).unwrap();
@@ -219,12 +219,12 @@ fn a_server_that_is_none_is_a_clear_error() {
     let later = fails(|_| Reply::Answer(429, "Retry-After: 3600\r\n", String::new()));
     assert_eq!(later, ApiError::AskedToWait { wait: Duration::from_secs(3600) });
     match fails(move |_| refused(500)) {
-        ApiError::GivenUp { tries: 12, why, .. } => assert_eq!(why, "HTTP 500"),
+        ApiError::WriteAborted { tries: 12, why, .. } => assert_eq!(why, "HTTP 500"),
         other => panic!("{other:?}"),
     }
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = Place::new(nobody, "secret-token").run(&[]).failed();
-    assert!(matches!(&error, ApiError::GivenUp { .. }), "{error:?}");
+    assert!(matches!(&error, ApiError::WriteAborted { .. }), "{error:?}");
     assert!(!error.to_string().contains("secret-token"));
 }
 

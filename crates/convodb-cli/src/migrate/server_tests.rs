@@ -92,13 +92,13 @@ pub(super) fn exported(store: &Store) -> Vec<String> {
     let oldest_first = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
     let line = |row: convodb::Result<Conversation>| {
         let row = row.unwrap();
-        let history = snapshot.history(user, row.id).unwrap();
+        let history = snapshot.messages(user, row.id).unwrap();
         let mut line = Vec::new();
         let name = names.name(row.assistant).unwrap();
         write_line(&mut line, &row.borrowed(), name, history.as_deref());
         String::from_utf8(line).unwrap()
     };
-    snapshot.rows(user, &oldest_first).map(line).collect()
+    snapshot.conversations(user, &oldest_first).map(line).collect()
 }
 
 /// Our server, until it is dropped.
@@ -261,7 +261,7 @@ impl Place {
     pub(super) fn exported(&self) -> Vec<String> {
         let store = self.store();
         let audit = store.snapshot().verify(|_, _| {}).unwrap();
-        assert!(audit.is_clean(), "{:?}", audit.faults);
+        assert!(audit.is_clean(), "{:?}", audit.findings);
         exported(&store)
     }
 }

@@ -181,7 +181,9 @@ impl Walk<'_> {
             counts.too_old += 1;
             return Ok(false);
         }
-        let Some(stored) = self.store.snapshot().get(self.user, id)? else { return Ok(true) };
+        let Some(stored) = self.store.snapshot().conversation(self.user, id)? else {
+            return Ok(true);
+        };
         // The API tells seconds.
         let second = |at: Timestamp| at.millis() / 1000;
         let same = item.updated_at.map(second) == Some(second(stored.updated_at))

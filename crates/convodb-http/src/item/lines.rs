@@ -35,7 +35,7 @@ impl ExportLines {
         request: &ListRequest,
         messages: Messages,
     ) -> Self {
-        let rows = Box::new(snapshot.rows(user, request));
+        let rows = Box::new(snapshot.conversations(user, request));
         let names = AssistantNames::new(snapshot.clone(), user);
         Self { rows, names, snapshot, user, messages }
     }
@@ -60,7 +60,7 @@ impl ExportLines {
     pub fn next_into(&mut self, out: &mut Vec<u8>) -> Result<bool> {
         let Some(row) = self.rows.next().transpose()? else { return Ok(false) };
         let history = match self.messages {
-            Messages::Included => self.snapshot.history(self.user, row.id)?,
+            Messages::Included => self.snapshot.messages(self.user, row.id)?,
             Messages::LeftOut => None,
         };
         let name = self.names.name(row.assistant)?;

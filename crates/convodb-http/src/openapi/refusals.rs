@@ -75,7 +75,7 @@ impl Refusal {
             Refusal::Unauthenticated => ApiError::unauthenticated(),
             Refusal::ConversationNotFound => Error::ConversationNotFound.into(),
             Refusal::AssistantNotFound => Error::AssistantNotFound.into(),
-            Refusal::Forgotten => Error::ChangesForgotten.into(),
+            Refusal::Forgotten => Error::ChangesExpired.into(),
             Refusal::TooSlow => ApiError::of(StatusCode::REQUEST_TIMEOUT),
             Refusal::TooLarge => ApiError::of(StatusCode::PAYLOAD_TOO_LARGE),
             Refusal::UrlTooLong => ApiError::of(StatusCode::URI_TOO_LONG),

@@ -31,11 +31,11 @@ pub(crate) async fn changes(
     loop {
         let stopped = *bell.borrow_and_update();
         let part = snapshot.changes_since(user, since, asked.size)?;
-        let told = !part.changes.is_empty() || part.more;
+        let told = !part.changes.is_empty() || part.has_more;
         if told || stopped || Instant::now() >= deadline {
             return response::changes(&part, asked.size, user, &snapshot);
         }
-        since = ChangesSince::Cursor(part.next);
+        since = ChangesSince::Cursor(part.next_cursor);
         drop(snapshot);
         // A commit, the stop, or the deadline: each is seen by looking again.
         let _ = timeout_at(deadline, bell.changed()).await;

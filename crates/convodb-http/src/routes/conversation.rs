@@ -39,7 +39,7 @@ pub(crate) async fn read(
     path: PathId<ConversationKind>,
 ) -> Result<Response> {
     let id = path.conversation()?;
-    let found = snapshot.get(user, id)?.zip(snapshot.history(user, id)?);
+    let found = snapshot.conversation(user, id)?.zip(snapshot.messages(user, id)?);
     let (conversation, history) = found.ok_or(Error::ConversationNotFound)?;
     response::conversation(&conversation, &history, user, &snapshot)
 }
@@ -100,7 +100,7 @@ async fn changed(
         let named = change.assistant;
         let assistant = named.map(|named| assistant(&store.snapshot(), user, named)).transpose()?;
         let write = move |transaction: &mut Transaction<'_>| {
-            let mut new = transaction.get(user, id)?.ok_or(Error::ConversationNotFound)?;
+            let mut new = transaction.conversation(user, id)?.ok_or(Error::ConversationNotFound)?;
             change.apply(assistant, &mut new, now)?;
             let new = transaction.update(user, id, |conversation| *conversation = new)?;
             let missing = Error::AssistantNotFound;

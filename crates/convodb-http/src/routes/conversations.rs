@@ -20,6 +20,6 @@ pub(crate) async fn list(
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
     let page = snapshot.list(user, &params::list_request(query, user, &snapshot)?)?;
-    service.metrics().page_read(page.work());
+    service.metrics().page_read(page.cost());
     response::list(&service.base_url().of(request.headers(), LIST), &page, user, &snapshot)
 }

@@ -19,9 +19,9 @@ pub(crate) async fn stats(Caller { user, snapshot }: Caller, request: Request) -
     let asked = params::stats_request(query, user, &snapshot)?;
     let report = if asked.is_long() {
         let (snapshot, request) = (snapshot.clone(), asked.request.clone());
-        aside(move || snapshot.report(user, &request).map_err(ApiError::from)).await?
+        aside(move || snapshot.stats(user, &request).map_err(ApiError::from)).await?
     } else {
-        snapshot.report(user, &asked.request)?
+        snapshot.stats(user, &asked.request)?
     };
     if report.rows.len() > MAX_GROUPS {
         let rule =

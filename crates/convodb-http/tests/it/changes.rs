@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use convodb::{Channel, Keep, Timestamp};
+use convodb::{Channel, Retention, Timestamp};
 use convodb_http::{Config, Limits};
 use serde_json::{Value, json};
 
@@ -161,7 +161,7 @@ fn who_comes_back_too_late_is_told_what_to_do() {
     let world = World::new();
     let (_, cursor) = told(&feed(&world, "cursor=now"));
     world.insert([1], &Channel::Widget);
-    let keep = Keep { changes: Duration::ZERO, ..Keep::default() };
+    let keep = Retention { changes: Duration::ZERO, ..Retention::default() };
     let hour = |hours: u64| Timestamp::from_millis(hours * 3_600_000).unwrap();
     world.store.expire(hour(1), keep).unwrap();
     world.store.expire(hour(3), keep).unwrap();

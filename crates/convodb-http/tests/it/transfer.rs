@@ -44,10 +44,10 @@ fn contents(world: &World) -> Vec<(Conversation, Vec<Message>)> {
     let request = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
     let with_history = |row: convodb::Result<Conversation>| {
         let row = row.unwrap();
-        let history = snapshot.history(world.user, row.id).unwrap().unwrap();
+        let history = snapshot.messages(world.user, row.id).unwrap().unwrap();
         (row, history)
     };
-    snapshot.rows(world.user, &request).map(with_history).collect()
+    snapshot.conversations(world.user, &request).map(with_history).collect()
 }
 
 /// One of everything, with times to the millisecond and several of the same instant.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use convodb::{
     AssistantId, BulkOptions, Channel, ChannelKind, Contact, Conversation, ConversationId, Filter,
-    ListRequest, Order, PageSize, Snapshot, Store, StoreOptions, Timestamp, UserId, Work,
+    ListRequest, Order, PageCost, PageSize, Snapshot, Store, StoreOptions, Timestamp, UserId,
 };
 use convodb_testkit::dataset::{self, Dataset};
 use rand::RngExt;
@@ -80,8 +80,8 @@ fn time(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> Result<f64,
     let began = Instant::now();
     let page = snapshot.list(user, request)?;
     let took = began.elapsed().as_secs_f64() * 1e6;
-    let Work { entries, rows, .. } = page.work();
-    let bound = Work::bound(page.page_size());
+    let PageCost { entries, rows, .. } = page.cost();
+    let bound = PageCost::bound(page.page_size());
     hold(entries + rows <= bound, || {
         format!("{entries} entries and {rows} rows above the bound of {bound}: {request:?}")
     })?;

@@ -143,7 +143,7 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
         })?;
     }
     let audit = world.store.snapshot().verify(|_, _| {})?;
-    hold(audit.is_clean(), || format!("{:?}", audit.faults))
+    hold(audit.is_clean(), || format!("{:?}", audit.findings))
 }
 
 /// A request for something, as method, target with `{}` for the thing, and body.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use convodb::simulation::{Access, Disk};
+use convodb::simulation::{Access, Vfs};
 use convodb::{
     Channel, Contact, Conversation, ConversationId, Message, Role, Store, StoreOptions, Timestamp,
     Variables,

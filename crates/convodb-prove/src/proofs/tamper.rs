@@ -118,7 +118,7 @@ fn genuine(store: &Store, user: UserId, random: &mut ChaCha8Rng) -> Result<Vec<S
         };
         for page in snapshot.pages(user, request).take(4) {
             let page = page?;
-            let both: [Option<&PageCursor>; 2] = [page.next(), page.prev()];
+            let both: [Option<&PageCursor>; 2] = [page.next_cursor(), page.prev_cursor()];
             tokens.extend(both.into_iter().flatten().map(|cursor| snapshot.seal_cursor(cursor)));
         }
     }

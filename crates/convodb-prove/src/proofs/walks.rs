@@ -181,10 +181,10 @@ fn walk(stage: &Stage, trial: &mut Trial) -> Result<(), Violation> {
     let order = if trial.random.random_bool(0.5) { Order::Ascending } else { Order::Descending };
     let page_size = Some(PageSize::new(trial.random.random_range(1..9))?);
     let first = ListRequest { filter, order: Some(order), page_size, ..ListRequest::default() };
-    let end = follow(stage, trial, first, BTreeSet::new(), |page| page.next().copied())?;
+    let end = follow(stage, trial, first, BTreeSet::new(), |page| page.next_cursor().copied())?;
     if let Some((cursor, rows)) = end {
         // What the last page does not show lies before it.
-        follow(stage, trial, ListRequest::at(cursor), rows, |page| page.prev().copied())?;
+        follow(stage, trial, ListRequest::at(cursor), rows, |page| page.prev_cursor().copied())?;
     }
     trial.count("walks");
     Ok(())
@@ -203,7 +203,7 @@ fn follow(
         let snapshot = stage.store.snapshot();
         let page = snapshot.list(stage.user, &request)?;
         trial.count("pages");
-        for row in page.rows() {
+        for row in page.conversations() {
             hold(seen.insert(row.id), || format!("row {} is shown twice in a walk", row.id))?;
         }
         check_lists(&snapshot, stage.user)?;
@@ -213,10 +213,10 @@ fn follow(
                     format!("row {number} matched throughout and was passed over: {request:?}")
                 })?;
             }
-            let rows = page.rows().map(|row| row.id).collect();
-            return Ok(page.prev().copied().map(|cursor| (cursor, rows)));
+            let rows = page.conversations().map(|row| row.id).collect();
+            return Ok(page.prev_cursor().copied().map(|cursor| (cursor, rows)));
         };
-        if let Some(last) = page.rows().next_back() {
+        if let Some(last) = page.conversations().next_back() {
             let number = u64::try_from(last.id.uuid().as_u128())?;
             stage.anchor.store(number, Ordering::Relaxed);
         }
@@ -230,7 +230,7 @@ fn follow(
 fn check_lists(snapshot: &Snapshot, user: UserId) -> Result<(), Violation> {
     let ids = |filter: Filter| -> Result<Vec<ConversationId>, Violation> {
         let request = ListRequest { filter, ..ListRequest::default() };
-        let rows = snapshot.rows(user, &request);
+        let rows = snapshot.conversations(user, &request);
         rows.map(|row| Ok(row?.id)).collect()
     };
     let of_kind = |kind| ids(Filter { kind: Some(kind), ..Filter::default() });

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use convodb::simulation::{Access, Disk, DiskFile};
+use convodb::simulation::{Access, Vfs, VfsFile};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
@@ -220,7 +220,7 @@ fn power_is_off() -> io::Error {
     io::Error::other("the power is off")
 }
 
-impl Disk for CrashDisk {
+impl Vfs for CrashDisk {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let mut state = self.state();
         state.call(Call::Look)?;
@@ -234,20 +234,20 @@ impl Disk for CrashDisk {
         Ok(state.inodes[inode].live.size())
     }
 
-    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         let mut state = self.state();
         state.call(Call::Look)?;
         state.names.find(path).map(|_| path.to_owned())
     }
 
-    fn open(&self, path: &Path, _: Access) -> io::Result<Box<dyn DiskFile>> {
+    fn open(&self, path: &Path, _: Access) -> io::Result<Box<dyn VfsFile>> {
         let mut state = self.state();
         state.call(Call::Look)?;
         let inode = state.names.find(path)?;
         Ok(Box::new(CrashFile { disk: self.clone(), inode }))
     }
 
-    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
         let mut state = self.state();
         let inode = state.inodes.len();
         state.change(Call::Grow, ("create", inode), (0, 0))?;
@@ -258,7 +258,7 @@ impl Disk for CrashDisk {
         Ok(Box::new(CrashFile { disk: self.clone(), inode }))
     }
 
-    fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let inode = state.names.find(from)?;
         state.change(Call::Grow, ("link", inode), (0, 0))?;
@@ -267,7 +267,7 @@ impl Disk for CrashDisk {
         state.powered()
     }
 
-    fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let inode = state.names.find(from)?;
         state.change(Call::Grow, ("replace", inode), (0, 0))?;
@@ -300,7 +300,7 @@ impl Disk for CrashDisk {
         Ok(())
     }
 
-    fn room(&self, _: &Path) -> io::Result<u64> {
+    fn free_space(&self, _: &Path) -> io::Result<u64> {
         let mut state = self.state();
         state.call(Call::Look)?;
         let told = state.room.filter(|_| state.tells_room);
@@ -324,7 +324,7 @@ struct CrashFile {
     inode: usize,
 }
 
-impl DiskFile for CrashFile {
+impl VfsFile for CrashFile {
     fn size(&self) -> io::Result<u64> {
         let mut state = self.disk.state();
         state.call(Call::Look)?;
@@ -387,7 +387,7 @@ impl DiskFile for CrashFile {
         Ok(())
     }
 
-    fn into_system(self: Box<Self>) -> Result<File, Box<dyn DiskFile>> {
+    fn into_std(self: Box<Self>) -> Result<File, Box<dyn VfsFile>> {
         Err(self)
     }
 }

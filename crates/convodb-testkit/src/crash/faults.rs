@@ -148,7 +148,7 @@ impl Run {
             }
             await_open(store)?;
             let mut candidates = vec![self.state.clone()];
-            if matches!(error, Error::CommitFailed { .. }) {
+            if matches!(error, Error::CommitUnknown { .. }) {
                 self.count("writes in doubt");
                 candidates.push(after.clone());
             } else {
@@ -161,7 +161,7 @@ impl Run {
                 self.set_up = true;
                 return Ok(());
             }
-            if matches!(error, Error::CommitFailed { .. }) && !matches!(step, Step::SetUp) {
+            if matches!(error, Error::CommitUnknown { .. }) && !matches!(step, Step::SetUp) {
                 self.state = candidates.swap_remove(found);
                 return Ok(());
             }
@@ -185,7 +185,7 @@ impl Run {
 
     /// A read that goes well is right. After an error, what was in doubt may be there or not.
     fn look_for(&mut self, store: &Store, error: &Error) -> Result<(), String> {
-        if matches!(error, Error::CommitFailed { .. }) {
+        if matches!(error, Error::CommitUnknown { .. }) {
             return Ok(());
         }
         self.look(store)
@@ -281,7 +281,7 @@ fn write_on_a_full_disk(run: &mut Run, store: &Store, step: &Step) -> Result<boo
     }
     run.count(if removes { "deletes refused" } else { "writes refused" });
     let mut candidates = vec![run.state.clone()];
-    if matches!(error, Error::CommitFailed { .. }) {
+    if matches!(error, Error::CommitUnknown { .. }) {
         candidates.push(after);
     }
     // Room or not, the files can be opened and read. On a disk that does not tell its room, a

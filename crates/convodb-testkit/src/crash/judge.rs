@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use convodb::{
-    ChangesSince, Conversation, CostSum, Day, Error, Filter, ListRequest, PageSize, ReportRequest,
-    Snapshot, Volume,
+    ChangesSince, Conversation, CostSum, Day, Error, Filter, ListRequest, PageSize, Snapshot,
+    StatsRequest, Volume,
 };
 
 use super::script::{USERS, user};
@@ -25,7 +25,7 @@ pub(super) enum Fault {
 impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         match error {
-            Error::SnapshotLost => Fault::Lost,
+            Error::SnapshotInvalidated => Fault::Lost,
             error => Fault::Told(error.to_string()),
         }
     }
@@ -53,7 +53,7 @@ pub(super) fn judge(
 ) -> Result<usize, Fault> {
     let audit = snapshot.verify(|_, _| {})?;
     if !audit.is_clean() {
-        return Err(Fault::Told(format!("{:?}", audit.faults)));
+        return Err(Fault::Told(format!("{:?}", audit.findings)));
     }
     let empty = Oracle::default();
     if snapshot.users()?.is_empty() && may_be_empty {
@@ -70,7 +70,7 @@ pub(super) fn judge(
         {
             return Err(Fault::Wrong(format!("user {name} is not whole")));
         }
-        let rows = snapshot.rows(user, &ListRequest::default());
+        let rows = snapshot.conversations(user, &ListRequest::default());
         shown.push(rows.collect::<Result<Vec<Conversation>, Error>>()?);
     }
     let mut found = None;
@@ -101,7 +101,7 @@ fn is_of(snapshot: &Snapshot, shown: &[Vec<Conversation>], oracle: &Oracle) -> R
             return Ok(false);
         }
         for row in rows {
-            let history = snapshot.history(user, row.id)?;
+            let history = snapshot.messages(user, row.id)?;
             if history.as_deref() != oracle.history(user, row.id) {
                 return Ok(false);
             }
@@ -112,8 +112,8 @@ fn is_of(snapshot: &Snapshot, shown: &[Vec<Conversation>], oracle: &Oracle) -> R
 
 fn check_report(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), Fault> {
     for number in 0..USERS.len() {
-        let request = ReportRequest::new(Day::new(0), Day::new(u32::MAX));
-        let report = snapshot.report(user(number), &request)?;
+        let request = StatsRequest::new(Day::new(0), Day::new(u32::MAX));
+        let report = snapshot.stats(user(number), &request)?;
         let own = || oracle.all().filter(|(owner, _)| *owner == user(number));
         let counted = Volume {
             conversations: own().count() as u64,
@@ -138,7 +138,7 @@ fn check_pages(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), Fault> {
         };
         let mut rows = Vec::new();
         for page in snapshot.pages(user(number), request) {
-            rows.extend(page?.rows().map(|row| row.owned()));
+            rows.extend(page?.conversations().map(|row| row.owned()));
         }
         let asked = Asked { filter: filter.clone(), ..Asked::default() };
         if rows != oracle.list(user(number), &asked) {
@@ -161,8 +161,8 @@ fn check_feed(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), Fault> {
                     None => followed.remove(&change.id),
                 };
             }
-            since = ChangesSince::Cursor(part.next);
-            if !part.more {
+            since = ChangesSince::Cursor(part.next_cursor);
+            if !part.has_more {
                 break;
             }
         }

@@ -23,7 +23,7 @@ pub(super) fn options(random: &mut ChaCha8Rng, durability: Durability) -> StoreO
     StoreOptions {
         cache_bytes: [64 << 10, 1 << 20][random.random_range(0..2)],
         row_cache_bytes: [0, 1 << 16][random.random_range(0..2)],
-        tail_bytes: [0, 1_000, 6_000, 1 << 20][random.random_range(0..4)],
+        memtable_bytes: [0, 1_000, 6_000, 1 << 20][random.random_range(0..4)],
         fast_recovery: random.random_bool(0.7),
         durability,
         ..StoreOptions::default()
@@ -86,7 +86,7 @@ impl Played {
             }
             Err(error) => {
                 expected(disk, "a write", &error)?;
-                if !matches!(error, Error::GivenUp { .. }) {
+                if !matches!(error, Error::WriteAborted { .. }) {
                     self.candidates.push(after);
                 }
                 Ok(false)

@@ -8,11 +8,10 @@
 use std::path::Path;
 use std::sync::LazyLock;
 
-use convodb::simulation::Disk;
+use convodb::simulation::Vfs;
 use convodb::{
     ChangeKind, ChangesSince, Conversation, CostSum, Day, Durability, Error, ListRequest, Message,
-    PageSize, Report, ReportRequest, Role, Snapshot, Store, StoreOptions, Timestamp, UserId,
-    Volume,
+    PageSize, Role, Snapshot, Stats, StatsRequest, Store, StoreOptions, Timestamp, UserId, Volume,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -31,7 +30,7 @@ struct Contents {
     user: UserId,
     rows: Vec<Conversation>,
     histories: Vec<Vec<Message>>,
-    report: Report,
+    report: Stats,
 }
 
 /// What the older store holds, and how many changes of the disk it takes to bring it to this format,
@@ -255,28 +254,32 @@ fn beginnings(log: &[u8]) -> impl Iterator<Item = &[u8]> {
 fn contents(snapshot: &Snapshot) -> Result<Contents, judge::Fault> {
     let audit = snapshot.verify(|_, _| {})?;
     if !audit.is_clean() {
-        return Err(judge::Fault::Told(format!("the audit finds {:?}", audit.faults)));
+        return Err(judge::Fault::Told(format!("the audit finds {:?}", audit.findings)));
     }
     let user = snapshot.authenticate(V1.token)?.ok_or_else(|| wrong("its token is not known"))?;
     let name = USER.parse()?;
     if snapshot.user_by_name(&name)? != Some(user) {
         return Err(wrong("its token is another user's"));
     }
-    let rows = snapshot.rows(user, &ListRequest::default());
+    let rows = snapshot.conversations(user, &ListRequest::default());
     let rows: Vec<Conversation> = rows.collect::<Result<_, _>>()?;
     let histories = rows.iter().map(|row| {
-        let history = snapshot.history(user, row.id)?;
+        let history = snapshot.messages(user, row.id)?;
         history.ok_or_else(|| wrong("a row has no history"))
     });
     let histories = histories.collect::<Result<_, judge::Fault>>()?;
     let cursor = snapshot.open_cursor(user, V1.cursor)?;
     let page = snapshot.list(user, &ListRequest::at(cursor))?;
-    if !page.rows().map(|row| row.owned()).eq(rows.iter().skip(CURSOR_AT).take(page.len()).cloned())
+    if !page.conversations().map(|row| row.owned()).eq(rows
+        .iter()
+        .skip(CURSOR_AT)
+        .take(page.len())
+        .cloned())
     {
         return Err(wrong("its cursor goes on elsewhere"));
     }
-    let request = ReportRequest::new(Day::new(0), Day::new(u32::MAX));
-    let report = snapshot.report(user, &request)?;
+    let request = StatsRequest::new(Day::new(0), Day::new(u32::MAX));
+    let report = snapshot.stats(user, &request)?;
     let counted = Volume {
         conversations: rows.len() as u64,
         messages: rows.iter().map(|row| u64::from(row.message_count)).sum(),
@@ -297,10 +300,11 @@ fn wrong(why: &str) -> judge::Fault {
 fn go_on(store: &Store, before: &Contents) -> Result<Contents, String> {
     let (user, size) = (before.user, PageSize::default());
     let first = store.snapshot().changes_since(user, ChangesSince::Beginning, size);
-    if !matches!(first, Err(Error::ChangesForgotten)) {
+    if !matches!(first, Err(Error::ChangesExpired)) {
         return Err(format!("its feed begins with {first:?}"));
     }
-    let now = store.snapshot().changes_since(user, ChangesSince::Now, size).map_err(told)?.next;
+    let now =
+        store.snapshot().changes_since(user, ChangesSince::Now, size).map_err(told)?.next_cursor;
     let id = before.rows.last().ok_or("it is empty")?.id;
     let said = Message::new(Role::User, "after".to_owned(), Timestamp::MIN).map_err(told)?;
     store.append_message(user, id, said).map_err(told)?;

@@ -5,9 +5,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use convodb::simulation::{Disk, compact_on, restore_on};
+use convodb::simulation::{Vfs, compact_on, restore_on};
 use convodb::{
-    Backup, Checksum, Compaction, Durability, Error, Store, StoreOptions, checksum_path,
+    BackupReport, ChecksumPolicy, CompactReport, Durability, Error, Store, StoreOptions,
+    checksum_path,
 };
 use rand::RngExt;
 
@@ -44,11 +45,11 @@ pub(super) fn stored_since(seed: u64, memory: Memory) -> Result<(Trial, Vec<Orac
     Ok((trial, played.candidates))
 }
 
-pub(super) fn compact(disk: &CrashDisk) -> Result<Compaction, Error> {
+pub(super) fn compact(disk: &CrashDisk) -> Result<CompactReport, Error> {
     compact_on(&shared(disk), PATH, |_, _| {})
 }
 
-pub(super) fn shared(disk: &CrashDisk) -> Arc<dyn Disk> {
+pub(super) fn shared(disk: &CrashDisk) -> Arc<dyn Vfs> {
     Arc::new(disk.clone())
 }
 
@@ -83,14 +84,18 @@ pub(super) fn open_and_back_up(disk: &CrashDisk) -> Result<(), Error> {
 
 /// Restores the backup in the store's place.
 pub(super) fn restore(disk: &CrashDisk) -> Result<(), Error> {
-    restore_to(disk, PATH, Checksum::Required)
+    restore_to(disk, PATH, ChecksumPolicy::Required)
 }
 
-pub(super) fn restore_to(disk: &CrashDisk, target: &str, checksum: Checksum) -> Result<(), Error> {
+pub(super) fn restore_to(
+    disk: &CrashDisk,
+    target: &str,
+    checksum: ChecksumPolicy,
+) -> Result<(), Error> {
     let audit = restore_on(&shared(disk), BACKUP, target, checksum, |_, _| {})?;
     match audit.is_clean() {
         true => Ok(()),
-        false => Err(Error::Storage(format!("what was restored has {:?}", audit.faults))),
+        false => Err(Error::Storage(format!("what was restored has {:?}", audit.findings))),
     }
 }
 
@@ -131,7 +136,7 @@ pub(super) struct Backed {
     /// The store, and what it may hold.
     pub(super) played: Played,
     /// What came of the backup, if it was begun.
-    pub(super) backup: Option<Result<Backup, Error>>,
+    pub(super) backup: Option<Result<BackupReport, Error>>,
 }
 
 /// Opens the store, takes a snapshot, and backs it up beside the writes. An error is a violation.
@@ -198,7 +203,7 @@ impl Trial {
     pub(super) fn check_compacted(
         &self,
         disk: &CrashDisk,
-        done: &Compaction,
+        done: &CompactReport,
     ) -> Result<(), String> {
         let found = names(disk).and_then(|names| Ok((disk.size(Path::new(PATH))?, names)));
         let (size, names) = found.map_err(|error| self.failed(disk, "listing", &error))?;
@@ -214,13 +219,13 @@ impl Trial {
     pub(super) fn check_backup(&self, disk: &CrashDisk, of: &Oracle) -> Result<bool, String> {
         let backup = Path::new(BACKUP);
         let checksum = match is_there(disk, &checksum_path(backup))? {
-            true => Checksum::Required,
-            false => Checksum::Ignored,
+            true => ChecksumPolicy::Required,
+            false => ChecksumPolicy::Ignored,
         };
         if !is_there(disk, backup)? {
             let store = self.open(disk)?;
             let made = back_up(&store, disk);
-            let made = made.and_then(|()| restore_to(disk, RESTORED, Checksum::Required));
+            let made = made.and_then(|()| restore_to(disk, RESTORED, ChecksumPolicy::Required));
             made.map_err(|error| self.failed(disk, "a backup", &error))?;
             return Ok(false);
         }
@@ -230,7 +235,7 @@ impl Trial {
         let restored = restored.map_err(|error| self.failed(disk, "opening", &error))?;
         let judged = judge(&restored.snapshot(), std::slice::from_ref(of), false);
         judged.map_err(|fault| self.violation(disk, &String::from(fault)))?;
-        Ok(checksum == Checksum::Required)
+        Ok(checksum == ChecksumPolicy::Required)
     }
 
     /// A store that was restored is whole and goes on; where there is none, it can be restored. The

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use convodb::{Checksum, Error, Store, checksum_path};
+use convodb::{ChecksumPolicy, Error, Store, checksum_path};
 use rand::RngExt;
 
 use super::disk::CrashDisk;
@@ -135,7 +135,7 @@ pub fn upkeep_lost_sync(seed: u64) -> Result<Counts, String> {
     }
     let backup = Path::new(BACKUP);
     if is_there(&disk, backup)? && is_there(&disk, &checksum_path(backup))? {
-        match restore_to(&disk, RESTORED, Checksum::Required) {
+        match restore_to(&disk, RESTORED, ChecksumPolicy::Required) {
             Ok(()) => trial.count_told(&disk, RESTORED, &states[states.len() - 1..])?,
             Err(_) => trial.count("told when restored"),
         }

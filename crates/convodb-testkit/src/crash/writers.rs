@@ -118,7 +118,7 @@ fn write(store: &Store, disk: &CrashDisk, steps: Vec<Step>) -> Result<Journal, S
     for step in &journal.steps {
         if let Err(error) = step.run(store) {
             expected(disk, "a write", &error)?;
-            journal.in_doubt = !matches!(error, Error::GivenUp { .. });
+            journal.in_doubt = !matches!(error, Error::WriteAborted { .. });
             break;
         }
         journal.acknowledged += 1;

@@ -18,7 +18,7 @@ fn any_list() -> Asked {
 
 /// The names of a page of plain rows.
 fn numbers(page: &convodb::Page) -> Vec<u128> {
-    page.rows().map(|row| row.id.uuid().as_u128()).collect()
+    page.conversations().map(|row| row.id.uuid().as_u128()).collect()
 }
 
 /// A filter of each of the 32 combinations, with values that some rows have.
@@ -115,7 +115,7 @@ fn line_4_the_order_survives_a_restart_and_updates_move_nothing() {
     let token = {
         let snapshot = world.store.snapshot();
         let page = snapshot.list(user, &request(&any_list(), 7)).unwrap();
-        snapshot.seal_cursor(page.next().unwrap())
+        snapshot.seal_cursor(page.next_cursor().unwrap())
     };
     let before = world.oracle.list(user, &any_list());
     for number in 0..50 {
@@ -139,35 +139,35 @@ fn the_golden_walk() {
     let mut world = World::with_rows(7);
     let user = world.users[0];
     let first = world.store.snapshot().list(user, &request(&any_list(), 3)).unwrap();
-    assert_eq!((numbers(&first), first.prev().is_none()), (vec![7, 6, 5], true));
+    assert_eq!((numbers(&first), first.prev_cursor().is_none()), (vec![7, 6, 5], true));
     let follow = |world: &World, cursor: &convodb::PageCursor| {
         world.store.snapshot().list(user, &ListRequest::at(*cursor)).unwrap()
     };
-    let second = follow(&world, first.next().unwrap());
+    let second = follow(&world, first.next_cursor().unwrap());
     assert_eq!(numbers(&second), [4, 3, 2]);
-    let third = follow(&world, second.next().unwrap());
-    assert_eq!((numbers(&third), third.next().is_none()), (vec![1], true));
-    let back = follow(&world, third.prev().unwrap());
+    let third = follow(&world, second.next_cursor().unwrap());
+    assert_eq!((numbers(&third), third.next_cursor().is_none()), (vec![1], true));
+    let back = follow(&world, third.prev_cursor().unwrap());
     assert_eq!(
-        (numbers(&back), back.next().is_some(), back.prev().is_some()),
+        (numbers(&back), back.next_cursor().is_some(), back.prev_cursor().is_some()),
         (vec![4, 3, 2], true, true)
     );
-    let front = follow(&world, back.prev().unwrap());
-    assert_eq!((numbers(&front), front.prev().is_none()), (vec![7, 6, 5], true));
+    let front = follow(&world, back.prev_cursor().unwrap());
+    assert_eq!((numbers(&front), front.prev_cursor().is_none()), (vec![7, 6, 5], true));
 
     // Line 7: new rows arrive; the old first page is the same, and leads to them.
     world.insert(user, row(8));
     world.insert(user, row(9));
-    let front = follow(&world, back.prev().unwrap());
+    let front = follow(&world, back.prev_cursor().unwrap());
     assert_eq!(numbers(&front), [7, 6, 5]);
-    assert!(front.next().is_some());
+    assert!(front.next_cursor().is_some());
     // Line 8: a short page, not topped up.
-    let newest = follow(&world, front.prev().unwrap());
-    assert_eq!((numbers(&newest), newest.prev().is_none()), (vec![9, 8], true));
+    let newest = follow(&world, front.prev_cursor().unwrap());
+    assert_eq!((numbers(&newest), newest.prev_cursor().is_none()), (vec![9, 8], true));
     // Line 17: another page size beside a cursor wins, and the position holds.
     let smaller = ListRequest {
         page_size: Some(PageSize::new(2).unwrap()),
-        ..ListRequest::at(*first.next().unwrap())
+        ..ListRequest::at(*first.next_cursor().unwrap())
     };
     assert_eq!(numbers(&world.store.snapshot().list(user, &smaller).unwrap()), [4, 3]);
 }
@@ -177,9 +177,9 @@ fn line_6_no_empty_last_page() {
     let world = World::with_rows(3);
     let page = world.store.snapshot().list(world.users[0], &request(&any_list(), 3)).unwrap();
     assert_eq!(numbers(&page), [3, 2, 1]);
-    assert!(page.next().is_none() && page.prev().is_none());
+    assert!(page.next_cursor().is_none() && page.prev_cursor().is_none());
     let empty = world.store.snapshot().list(world.users[1], &request(&any_list(), 3)).unwrap();
-    assert!(empty.is_empty() && empty.next().is_none() && empty.prev().is_none());
+    assert!(empty.is_empty() && empty.next_cursor().is_none() && empty.prev_cursor().is_none());
 }
 
 #[test]
@@ -191,9 +191,9 @@ fn line_9_a_page_whose_rows_are_gone_still_leads_back() {
         world.delete(user, id(number));
     }
     let snapshot = world.store.snapshot();
-    let gone = snapshot.list(user, &ListRequest::at(*first.next().unwrap())).unwrap();
-    assert!(gone.is_empty() && gone.next().is_none());
-    let back = snapshot.list(user, &ListRequest::at(*gone.prev().unwrap())).unwrap();
+    let gone = snapshot.list(user, &ListRequest::at(*first.next_cursor().unwrap())).unwrap();
+    assert!(gone.is_empty() && gone.next_cursor().is_none());
+    let back = snapshot.list(user, &ListRequest::at(*gone.prev_cursor().unwrap())).unwrap();
     assert_eq!(owned(&back), owned(&first));
 }
 
@@ -206,9 +206,9 @@ fn line_12_a_deleted_or_changed_anchor_is_no_gap_in_the_walk() {
         let order = if ascending { Order::Ascending } else { Order::Descending };
         let asked = Asked { filter, order, ..any_list() };
         let first = world.store.snapshot().list(user, &request(&asked, 3)).unwrap();
-        let anchor = first.rows().next_back().unwrap().id;
+        let anchor = first.conversations().next_back().unwrap().id;
         world.update(user, anchor, |row| row.channel = Channel::Test);
-        let cursor = *first.next().unwrap();
+        let cursor = *first.next_cursor().unwrap();
         let second = world.store.snapshot().list(user, &ListRequest::at(cursor)).unwrap();
         assert_eq!(numbers(&second), if ascending { [4, 5, 6] } else { [6, 5, 4] });
         world.delete(user, anchor);
@@ -235,7 +235,7 @@ fn line_16_a_cursor_carries_its_list_and_refuses_another() {
         order: Order::Ascending,
     };
     let first = snapshot.list(user, &request(&asked, 4)).unwrap();
-    let cursor = *first.next().unwrap();
+    let cursor = *first.next_cursor().unwrap();
     let list = world.oracle.list(user, &asked);
     let alone = snapshot.list(user, &ListRequest::at(cursor)).unwrap();
     check_page(&alone, &list, 4, 8);
@@ -286,8 +286,10 @@ fn line_22_impossible_combinations_are_empty_without_a_read() {
         if impossible {
             let asked = Asked { filter, ..any_list() };
             let page = snapshot.list(world.users[0], &request(&asked, 15)).unwrap();
-            assert!(page.is_empty() && page.next().is_none() && page.prev().is_none());
-            assert_eq!(page.work(), convodb::Work::default());
+            assert!(
+                page.is_empty() && page.next_cursor().is_none() && page.prev_cursor().is_none()
+            );
+            assert_eq!(page.cost(), convodb::PageCost::default());
             empty += 1;
         }
     }
@@ -301,7 +303,7 @@ fn both_ends_of_all_rows_meet_without_a_gap_or_a_repeat() {
     let list = world.oracle.list(user, &any_list());
     let snapshot = world.store.snapshot();
     for pattern in 1..8_u32 {
-        let mut rows = snapshot.rows(user, &ListRequest::default());
+        let mut rows = snapshot.conversations(user, &ListRequest::default());
         let (mut front, mut back) = (Vec::new(), Vec::new());
         for turn in 0.. {
             let from_back = pattern & (1 << (turn % 3)) != 0;
@@ -336,7 +338,7 @@ proptest! {
             for user in world.users {
                 let list = world.oracle.list(user, &asked);
                 check_walk(&snapshot, user, &asked, size, &list);
-                let mut rows = snapshot.rows(user, &request(&asked, size));
+                let mut rows = snapshot.conversations(user, &request(&asked, size));
                 let mut halves: Vec<Conversation> =
                     rows.by_ref().take(list.len() / 2).map(Result::unwrap).collect();
                 let mut back: Vec<Conversation> = rows.rev().map(Result::unwrap).collect();

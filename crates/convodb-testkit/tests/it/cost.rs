@@ -1,7 +1,7 @@
 //! What a page costs, in counts, which are the same on every machine: lines 27 and 28 of the
 //! contract.
 
-use convodb::{ChannelKind, Filter, ListRequest, PageSize, Store, UserId, Work};
+use convodb::{ChannelKind, Filter, ListRequest, PageCost, PageSize, Store, UserId};
 use convodb_testkit::dataset::{self, Dataset};
 
 /// Every combination of filters over the values of one row that each type has in plenty.
@@ -24,20 +24,20 @@ fn combinations() -> Vec<Filter> {
 }
 
 /// The most that a page of the list reads, walking it forward and back at every depth.
-fn worst(store: &Store, user: UserId, filter: &Filter, size: PageSize) -> Work {
+fn worst(store: &Store, user: UserId, filter: &Filter, size: PageSize) -> PageCost {
     let snapshot = store.snapshot();
     let mut request =
         ListRequest { filter: filter.clone(), page_size: Some(size), ..ListRequest::default() };
-    let mut worst = Work::default();
+    let mut worst = PageCost::default();
     let (mut forward, mut pages) = (true, 0);
     loop {
         let page = snapshot.list(user, &request).unwrap();
-        let work = page.work();
+        let work = page.cost();
         worst = if work.entries + work.rows > worst.entries + worst.rows { work } else { worst };
         pages += 1;
         // Far enough to be deep, and back to the front.
         forward &= pages < 60;
-        let cursor = if forward { page.next() } else { page.prev() };
+        let cursor = if forward { page.next_cursor() } else { page.prev_cursor() };
         match cursor {
             Some(cursor) => request = ListRequest::at(*cursor),
             None if forward => forward = false,
@@ -53,9 +53,9 @@ fn lines_27_28_no_page_reads_more_than_the_bound() {
     for size in [1, 15, 100].map(|size| PageSize::new(size).unwrap()) {
         for filter in combinations() {
             for owner in [owners[0], owners[3], owners[999]] {
-                let Work { entries, rows, .. } = worst(&store, owner, &filter, size);
+                let PageCost { entries, rows, .. } = worst(&store, owner, &filter, size);
                 assert!(entries <= size.get() + 2, "{entries} entries for {filter:?}");
-                assert!(entries + rows <= Work::bound(size), "{rows} rows for {filter:?}");
+                assert!(entries + rows <= PageCost::bound(size), "{rows} rows for {filter:?}");
             }
         }
     }
@@ -85,5 +85,5 @@ fn line_28_an_empty_combination_of_two_large_lists_reads_nothing_much() {
     let request = ListRequest { filter, ..ListRequest::default() };
     let page = world.store.snapshot().list(user, &request).unwrap();
     assert!(page.is_empty());
-    assert!(page.work().entries <= 1 && page.work().rows == 0, "{:?}", page.work());
+    assert!(page.cost().entries <= 1 && page.cost().rows == 0, "{:?}", page.cost());
 }

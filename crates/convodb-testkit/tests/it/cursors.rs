@@ -9,7 +9,7 @@ use crate::world::World;
 
 fn token(snapshot: &Snapshot, user: UserId) -> String {
     let page = snapshot.list(user, &request(&Asked::default(), 3)).unwrap();
-    snapshot.seal_cursor(page.next().unwrap())
+    snapshot.seal_cursor(page.next_cursor().unwrap())
 }
 
 #[test]

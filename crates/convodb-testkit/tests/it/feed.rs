@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use convodb::{
     AssistantId, BulkOptions, ChangeCursor, ChangeKind, ChangesSince, Channel, Conversation,
-    ConversationId, Error, Keep, Message, PageSize, Snapshot, Store, StoreOptions, Timestamp,
+    ConversationId, Error, Message, PageSize, Retention, Snapshot, Store, StoreOptions, Timestamp,
     UserId,
 };
 use convodb_testkit::strategies::{assistant, channel, conversation, conversation_id, message};
@@ -46,8 +46,8 @@ impl Follower {
                 }
             }
         }
-        self.since = ChangesSince::Cursor(through_a_token(snapshot, self.user, part.next));
-        part.more
+        self.since = ChangesSince::Cursor(through_a_token(snapshot, self.user, part.next_cursor));
+        part.has_more
     }
 
     fn catch_up(&mut self, snapshot: &Snapshot, size: usize) {
@@ -105,7 +105,7 @@ proptest! {
     fn who_follows_the_feed_has_the_store(steps in prop::collection::vec(step(), 1..80)) {
         let directory = tempfile::tempdir().unwrap();
         let mut path = directory.path().join("store.convodb");
-        let options = StoreOptions { tail_bytes: 2_000, ..StoreOptions::default() };
+        let options = StoreOptions { memtable_bytes: 2_000, ..StoreOptions::default() };
         let mut world = World::new(Store::open_with(&path, &options).unwrap());
         let mut followers = world.users.map(|user| Follower::new(user, ChangesSince::Beginning));
         for step in steps {
@@ -176,7 +176,7 @@ fn a_follower_beside_writers_misses_nothing() {
         while (parts.len() as u64) < WRITERS * ROWS * 2 {
             let snapshot = store.snapshot();
             let part = snapshot.changes_since(user, since, PageSize::MIN).unwrap();
-            since = ChangesSince::Cursor(part.next);
+            since = ChangesSince::Cursor(part.next_cursor);
             parts.extend(part.changes);
         }
         parts
@@ -195,7 +195,7 @@ fn changes_of_one_conversation_are_told_as_one() {
     let user = world.users[0];
     let now = |world: &World| {
         let snapshot = world.store.snapshot();
-        snapshot.changes_since(user, ChangesSince::Now, PageSize::MIN).unwrap().next
+        snapshot.changes_since(user, ChangesSince::Now, PageSize::MIN).unwrap().next_cursor
     };
     let kinds = |world: &World, since| {
         let snapshot = world.store.snapshot();
@@ -225,9 +225,10 @@ fn a_cursor_is_its_users_alone() {
     let [one, two] = world.users;
     let snapshot = world.store.snapshot();
     let part = snapshot.changes_since(one, ChangesSince::Now, PageSize::MIN).unwrap();
-    let token = snapshot.seal_change_cursor(&part.next);
+    let token = snapshot.seal_change_cursor(&part.next_cursor);
     assert!(matches!(snapshot.open_change_cursor(two, &token), Err(Error::InvalidCursor)));
-    let foreign = snapshot.changes_since(two, ChangesSince::Cursor(part.next), PageSize::MIN);
+    let foreign =
+        snapshot.changes_since(two, ChangesSince::Cursor(part.next_cursor), PageSize::MIN);
     assert!(matches!(foreign, Err(Error::InvalidCursor)));
     // A token of a list is none of a feed, nor the other way round.
     assert!(matches!(snapshot.open_cursor(one, &token), Err(Error::InvalidCursor)));
@@ -235,7 +236,7 @@ fn a_cursor_is_its_users_alone() {
         one,
         &convodb::ListRequest { page_size: Some(PageSize::MIN), ..convodb::ListRequest::default() },
     );
-    let of_list = snapshot.seal_cursor(list.unwrap().next().unwrap());
+    let of_list = snapshot.seal_cursor(list.unwrap().next_cursor().unwrap());
     assert!(matches!(snapshot.open_change_cursor(one, &of_list), Err(Error::InvalidCursor)));
 }
 
@@ -243,7 +244,7 @@ fn a_cursor_is_its_users_alone() {
 #[test]
 fn old_changes_are_forgotten_and_their_readers_told() {
     let hour = |hours: u64| Timestamp::from_millis(1_737_800_000_000 + hours * 3_600_000).unwrap();
-    let keep = Keep { changes: Duration::from_secs(10 * 3600), ..Keep::default() };
+    let keep = Retention { changes: Duration::from_secs(10 * 3600), ..Retention::default() };
     let mut world = World::in_memory();
     let user = world.users[0];
     let mut follower = Follower::new(user, ChangesSince::Beginning);
@@ -262,12 +263,12 @@ fn old_changes_are_forgotten_and_their_readers_told() {
     assert_eq!(expire(&world, 11), 0);
     let beginning =
         world.store.snapshot().changes_since(user, ChangesSince::Beginning, PageSize::MIN);
-    assert!(matches!(beginning, Err(Error::ChangesForgotten)));
+    assert!(matches!(beginning, Err(Error::ChangesExpired)));
     follower.catch_up(&world.store.snapshot(), 1);
     follower.check(&world);
     assert_eq!(expire(&world, 100), 2);
     let late = world.store.snapshot().changes_since(user, old.since, PageSize::MIN);
-    assert!(matches!(late, Err(Error::ChangesForgotten)));
+    assert!(matches!(late, Err(Error::ChangesExpired)));
     follower.catch_up(&world.store.snapshot(), 1);
     world.insert(user, row(3_000));
     follower.catch_up(&world.store.snapshot(), 1);
@@ -284,15 +285,16 @@ fn a_write_with_a_key_is_done_once() {
     let append = |user: UserId, key: &str, request: u8, fails: bool| {
         let key = key.parse().unwrap();
         world.store.write(move |transaction| {
-            transaction.once(user, &key, [request; 32], at(0), |transaction| {
+            transaction.idempotent(user, &key, [request; 32], at(0), |transaction| {
                 let message = Message::new(convodb::Role::User, "hi".to_owned(), Timestamp::MIN)?;
                 let count = transaction.append_message(user, id(1), &message)?;
                 if fails { Err(Error::QueueFull) } else { Ok(count.to_be_bytes().to_vec()) }
             })
         })
     };
-    let count =
-        |world: &World| world.store.snapshot().get(user, id(1)).unwrap().unwrap().message_count;
+    let count = |world: &World| {
+        world.store.snapshot().conversation(user, id(1)).unwrap().unwrap().message_count
+    };
     assert!(matches!(append(user, "a", 1, true), Err(Error::QueueFull)));
     assert_eq!(count(&world), 0, "a failure leaves nothing behind");
     for _ in 0..3 {
@@ -303,8 +305,8 @@ fn a_write_with_a_key_is_done_once() {
     assert!(matches!(append(other, "a", 1, false), Err(Error::ConversationNotFound)));
     assert_eq!(count(&world), 2);
     let audit = world.store.snapshot().verify(|_, _| {}).unwrap();
-    assert!(audit.is_clean(), "{:?}", audit.faults);
-    assert_eq!(world.store.expire(at(24), Keep::default()).unwrap().answers, 0);
-    assert_eq!(world.store.expire(at(25), Keep::default()).unwrap().answers, 2);
+    assert!(audit.is_clean(), "{:?}", audit.findings);
+    assert_eq!(world.store.expire(at(24), Retention::default()).unwrap().idempotency, 0);
+    assert_eq!(world.store.expire(at(25), Retention::default()).unwrap().idempotency, 2);
     assert_eq!(append(user, "a", 1, false).unwrap(), [0, 0, 0, 3]);
 }

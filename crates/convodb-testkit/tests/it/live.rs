@@ -69,11 +69,11 @@ proptest! {
         let mut page = world.store.snapshot().list(user, &request(&asked, size)).unwrap();
         let mut changes = changes.into_iter();
         loop {
-            for row in page.rows() {
+            for row in page.conversations() {
                 // A row that was deleted and arrived again is another row.
                 prop_assert!(seen.insert((row.id, row.created_at)) || deleted.contains(&row.id));
             }
-            let Some(cursor) = page.next().copied() else { break };
+            let Some(cursor) = page.next_cursor().copied() else { break };
             let snapshot = world.store.snapshot();
             prop_assert!(cursors.insert(snapshot.seal_cursor(&cursor)), "a cursor twice");
             prop_assert!(!snapshot.list(user, &ListRequest::at(cursor)).unwrap().is_empty()
@@ -105,7 +105,7 @@ proptest! {
         let asked = Asked { filter, ..Asked::default() };
         for page in snapshot.pages(user, request(&asked, size)) {
             let page = page.unwrap();
-            for cursor in [page.next(), page.prev()].into_iter().flatten() {
+            for cursor in [page.next_cursor(), page.prev_cursor()].into_iter().flatten() {
                 prop_assert!(!snapshot.list(user, &ListRequest::at(*cursor)).unwrap().is_empty());
             }
         }
@@ -169,7 +169,7 @@ fn lines_13_14_readers_see_whole_writes_while_a_writer_goes_on() {
                     let count = |kind| {
                         let filter = Filter { kind, ..Filter::default() };
                         let request = ListRequest { filter, ..ListRequest::default() };
-                        snapshot.rows(user, &request).map(Result::unwrap).count()
+                        snapshot.conversations(user, &request).map(Result::unwrap).count()
                     };
                     let [test, widget] = [convodb::ChannelKind::Test, convodb::ChannelKind::Widget]
                         .map(|kind| count(Some(kind)));

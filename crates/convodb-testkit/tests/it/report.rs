@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use convodb::{
-    AssistantId, ChannelKind, Conversation, CostSum, Day, Period, ReportRequest, ReportRow,
+    AssistantId, ChannelKind, Conversation, CostSum, Day, Period, StatsRequest, StatsRow,
     Timestamp, UserId, Volume,
 };
 use convodb_testkit::oracle::Oracle;
@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use crate::world::{World, cases};
 
 /// A request over days that are near the rows', with every grouping and filter.
-fn request() -> impl Strategy<Value = ReportRequest> {
+fn request() -> impl Strategy<Value = StatsRequest> {
     let day = || (19_900..20_300_u32).prop_map(Day::new);
     let anything = prop_oneof![
         4 => (day(), day()).prop_map(|(a, b)| (a.min(b), a.max(b))),
@@ -26,7 +26,7 @@ fn request() -> impl Strategy<Value = ReportRequest> {
         prop::option::of(prop::sample::select(vec![Period::Day, Period::Week, Period::Month]));
     let groups = (period, any::<bool>(), any::<bool>());
     (anything, kind, prop::option::of(assistant()), groups).prop_map(
-        |((from, to), kind, assistant, (period, by_kind, by_assistant))| ReportRequest {
+        |((from, to), kind, assistant, (period, by_kind, by_assistant))| StatsRequest {
             from,
             to,
             kind,
@@ -41,7 +41,7 @@ fn request() -> impl Strategy<Value = ReportRequest> {
 type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 
 /// The report of a request, by adding up the oracle's rows.
-fn expected(oracle: &Oracle, user: UserId, request: &ReportRequest) -> (Vec<ReportRow>, Volume) {
+fn expected(oracle: &Oracle, user: UserId, request: &StatsRequest) -> (Vec<StatsRow>, Volume) {
     let mut groups: BTreeMap<Group, Vec<&Conversation>> = BTreeMap::new();
     let mut all = Vec::new();
     for (owner, row) in oracle.all() {
@@ -66,7 +66,7 @@ fn expected(oracle: &Oracle, user: UserId, request: &ReportRequest) -> (Vec<Repo
         groups.entry(group).or_default().push(row);
         all.push(row);
     }
-    let rows = groups.into_iter().map(|((period, kind, assistant), rows)| ReportRow {
+    let rows = groups.into_iter().map(|((period, kind, assistant), rows)| StatsRow {
         period,
         kind,
         assistant,
@@ -121,11 +121,11 @@ proptest! {
         }
         let snapshot = world.store.snapshot();
         for request in requests {
-            let report = snapshot.report(user, &request).unwrap();
+            let report = snapshot.stats(user, &request).unwrap();
             let (rows, total) = expected(&world.oracle, user, &request);
             prop_assert_eq!(&report.rows, &rows, "{:?}", request);
             prop_assert_eq!(report.total, total, "{:?}", request);
-            let other = snapshot.report(world.users[1], &request).unwrap();
+            let other = snapshot.stats(world.users[1], &request).unwrap();
             prop_assert!(other.rows.is_empty());
         }
         prop_assert!(assistants().len() > 1, "else assistants would not be told apart");

@@ -24,7 +24,7 @@ async fn closing_finishes_what_is_queued() {
     let late = world.store.insert(world.user, world.conversation(2)).await;
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
     assert!(matches!(world.store.clone().close().await, Err(Error::Closed)));
-    assert!(world.store.snapshot().get(user, id).unwrap().is_some());
+    assert!(world.store.snapshot().conversation(user, id).unwrap().is_some());
 }
 
 /// The file is free once the runtime is gone, for it waits for its blocking threads.

@@ -44,7 +44,7 @@ async fn a_frozen_walk_is_of_one_moment_and_a_live_one_meets_what_is_new() {
     let mut seen = [Vec::new(), Vec::new()];
     for (walk, seen) in [&mut frozen, &mut live].into_iter().zip(&mut seen) {
         let page = walk.next().await.unwrap().unwrap();
-        seen.extend(page.rows().map(|row| row.id));
+        seen.extend(page.conversations().map(|row| row.id));
     }
     let new = world.conversation(100);
     let new_id = new.id;
@@ -52,7 +52,7 @@ async fn a_frozen_walk_is_of_one_moment_and_a_live_one_meets_what_is_new() {
     world.store.delete(world.user, expected[8]).await.unwrap();
     for (walk, seen) in [&mut frozen, &mut live].into_iter().zip(&mut seen) {
         while let Some(page) = walk.next().await {
-            seen.extend(page.unwrap().rows().map(|row| row.id));
+            seen.extend(page.unwrap().conversations().map(|row| row.id));
         }
     }
     assert_eq!(seen[0], expected);
@@ -68,10 +68,10 @@ async fn a_walk_goes_on_where_another_stopped() {
     let mut pages = world.store.pages(world.user, oldest_first(4));
     let first = pages.next().await.unwrap().unwrap();
     drop(pages);
-    let rest = world.store.pages(world.user, ListRequest::at(*first.next().unwrap()));
+    let rest = world.store.pages(world.user, ListRequest::at(*first.next_cursor().unwrap()));
     let rest: Vec<_> = rest.map(|page| page.unwrap().len()).collect().await;
     assert_eq!(rest, [4, 1]);
-    let rest = ListRequest::at(*first.next().unwrap());
+    let rest = ListRequest::at(*first.next_cursor().unwrap());
     assert_eq!(ids(world.store.conversations(world.user, rest)).await, expected[4..]);
 }
 
@@ -102,7 +102,7 @@ async fn an_error_ends_the_walk() {
     let world = World::new().await;
     world.fill(3).await;
     let mut pages = world.store.pages(world.user, oldest_first(2));
-    let cursor = *pages.next().await.unwrap().unwrap().next().unwrap();
+    let cursor = *pages.next().await.unwrap().unwrap().next_cursor().unwrap();
     let mut foreign = world.store.pages(UserId::new(9), ListRequest::at(cursor));
     assert!(matches!(foreign.next().await, Some(Err(Error::InvalidCursor))));
     assert!(foreign.next().await.is_none());

@@ -37,8 +37,8 @@ async fn tasks_that_write_together_share_a_commit_and_no_thread_waits() {
     let last = tokio::spawn(async move {
         let shown = store.clone();
         let write = move |transaction: &mut convodb::Transaction<'_>| {
-            let in_group = transaction.get(user, first_id)?.is_some();
-            Ok((in_group, shown.snapshot().get(user, first_id)?.is_some()))
+            let in_group = transaction.conversation(user, first_id)?.is_some();
+            Ok((in_group, shown.snapshot().conversation(user, first_id)?.is_some()))
         };
         store.write(write).await
     });
@@ -50,7 +50,7 @@ async fn tasks_that_write_together_share_a_commit_and_no_thread_waits() {
     for insert in inserts {
         insert.await.unwrap().unwrap();
     }
-    let rows = world.store.snapshot().rows(user, &convodb::ListRequest::default()).count();
+    let rows = world.store.snapshot().conversations(user, &convodb::ListRequest::default()).count();
     assert_eq!(rows, 499);
 }
 
@@ -62,7 +62,7 @@ async fn who_finds_no_place_in_the_queue_waits_for_one() {
         written.unwrap();
     }
     let snapshot = world.store.snapshot();
-    assert_eq!(snapshot.rows(world.user, &convodb::ListRequest::default()).count(), 100);
+    assert_eq!(snapshot.conversations(world.user, &convodb::ListRequest::default()).count(), 100);
 }
 
 #[tokio::test]
@@ -80,8 +80,8 @@ async fn a_write_that_is_dropped_before_it_has_a_place_is_never_run() {
     held.release().await;
     waits.await.unwrap();
     let snapshot = world.store.snapshot();
-    assert!(snapshot.get(world.user, kept_id).unwrap().is_some());
-    assert!(snapshot.get(world.user, withdrawn_id).unwrap().is_none());
+    assert!(snapshot.conversation(world.user, kept_id).unwrap().is_some());
+    assert!(snapshot.conversation(world.user, withdrawn_id).unwrap().is_none());
 }
 
 #[tokio::test]
@@ -96,7 +96,7 @@ async fn a_write_that_is_dropped_in_the_queue_is_done_without_an_answer() {
     held.release().await;
     // A later write is answered after it, and its place came back.
     world.store.insert(world.user, world.conversation(2)).await.unwrap();
-    assert!(world.store.snapshot().get(world.user, id).unwrap().is_some());
+    assert!(world.store.snapshot().conversation(world.user, id).unwrap().is_some());
 }
 
 #[tokio::test]
@@ -116,7 +116,7 @@ async fn a_failed_write_leaves_nothing_and_says_why() {
         })
         .await;
     assert!(matches!(failed, Err(Error::AssistantNotFound)), "{failed:?}");
-    assert!(world.store.snapshot().get(user, id).unwrap().is_none());
+    assert!(world.store.snapshot().conversation(user, id).unwrap().is_none());
 }
 
 #[tokio::test]

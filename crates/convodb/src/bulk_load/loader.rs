@@ -5,7 +5,7 @@
 //! temporary disk as it has data, and holds the writer while it is written (not while it gathers).
 
 use crate::bulk_load::staging::{BulkOptions, Staging};
-use crate::bulk_load::writer::{BulkReport, load};
+use crate::bulk_load::writer::{BulkLoadReport, load};
 use crate::error::{Error, Result};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, UserId};
@@ -73,7 +73,7 @@ impl BulkLoader {
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub fn finish(self, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<BulkReport> {
+    pub fn finish(self, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<BulkLoadReport> {
         let staging = self.staging;
         self.store.write_through(move |write, state| load(write, state, staging, progress))
     }

@@ -29,7 +29,7 @@ const CHUNK_BYTES: usize = 8 << 20;
 
 /// What a bulk load did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BulkReport {
+pub struct BulkLoadReport {
     /// Conversations that are new.
     pub inserted: u64,
     /// Messages of the new conversations.
@@ -62,13 +62,13 @@ pub(crate) fn load(
     state: &CommittedState,
     staging: Staging,
     mut progress: impl FnMut(u64, u64),
-) -> Result<BulkReport> {
+) -> Result<BulkLoadReport> {
     let mut progress = |done, of| call_user_code(|| progress(done, of));
     let Staging { options, arrivals, rows, ids } = staging;
     let (present, repeated) = present(ids, arrivals, &state.tables.ids)?;
     let mut load = BulkWriter {
         state,
-        report: BulkReport::default(),
+        report: BulkLoadReport::default(),
         last: None,
         owner_is_new: false,
         entries: Entries::new(&options),
@@ -117,7 +117,7 @@ pub(crate) fn load(
 struct BulkWriter<'a> {
     /// What was there before.
     state: &'a CommittedState,
-    report: BulkReport,
+    report: BulkLoadReport,
     last: Option<RowKey>,
     /// The owner of the last row had none before, so every position is free.
     owner_is_new: bool,

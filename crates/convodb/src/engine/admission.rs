@@ -112,7 +112,7 @@ impl Admission {
     /// Asks the disk once for each 256 KiB of them.
     ///
     /// # Errors
-    /// [`Error::GivenUp`], of a full disk with [`io::ErrorKind::StorageFull`].
+    /// [`Error::WriteAborted`], of a full disk with [`io::ErrorKind::StorageFull`].
     pub(crate) fn route(
         &mut self,
         location: Option<&StoreLocation>,
@@ -146,7 +146,7 @@ impl Admission {
     fn refused(&self) -> Error {
         match self.failures.and_then(|failures| failures.kind) {
             Some(kind) if !is_disk_full(kind) => {
-                Error::GivenUp { kind, why: "the tables cannot be written".to_owned() }
+                Error::WriteAborted { kind, why: "the tables cannot be written".to_owned() }
             }
             _ => full(),
         }
@@ -164,7 +164,7 @@ fn told(location: &StoreLocation) -> u64 {
 }
 
 fn full() -> Error {
-    Error::GivenUp { kind: io::ErrorKind::StorageFull, why: "the disk is full".to_owned() }
+    Error::WriteAborted { kind: io::ErrorKind::StorageFull, why: "the disk is full".to_owned() }
 }
 
 /// Whether the system says that the disk is full.
@@ -212,7 +212,8 @@ mod tests {
         let mut ill = room(io::ErrorKind::Other, 2);
         assert_eq!(ill.route(None, 4 << 20, group(0, 0)).unwrap(), WritePath::Wal);
         for refused in [ill.route(None, 4 << 20, group(1, 0)), ill.route(None, 0, group(1, 1))] {
-            let told = matches!(&refused, Err(Error::GivenUp { kind: io::ErrorKind::Other, .. }));
+            let told =
+                matches!(&refused, Err(Error::WriteAborted { kind: io::ErrorKind::Other, .. }));
             assert!(told, "{refused:?}");
         }
     }

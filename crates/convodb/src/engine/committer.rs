@@ -149,7 +149,7 @@ impl Committer {
     /// Makes durable what the writes since the last commit did, and shows it to readers.
     ///
     /// # Errors
-    /// After [`Error::GivenUp`] nothing of it will ever be there; after [`Error::CommitFailed`] that
+    /// After [`Error::WriteAborted`] nothing of it will ever be there; after [`Error::CommitUnknown`] that
     /// is unknown. Either way it is taken back here.
     pub(crate) fn commit(&mut self) -> Result<()> {
         let pending = self.tables.pending();
@@ -187,12 +187,15 @@ impl Committer {
         let seqno = self.seqno + 1;
         if let Some(wal) = &mut self.wal {
             let _timer =
-                LatencyHistogram::begin(self.tables.metrics(), |metrics| &metrics.log_syncs);
+                LatencyHistogram::begin(self.tables.metrics(), |metrics| &metrics.wal_syncs);
             let tables = &mut self.tables;
             match wal.append(seqno, |out| tables.encode(out)) {
                 Ok(()) => {}
                 Err(AppendError::RolledBack(error)) => {
-                    return Err(Error::GivenUp { kind: error.io_kind(), why: error.to_string() });
+                    return Err(Error::WriteAborted {
+                        kind: error.io_kind(),
+                        why: error.to_string(),
+                    });
                 }
                 Err(AppendError::Unknown(error)) => return Err(self.fault(&error)),
             }
@@ -244,7 +247,7 @@ impl Committer {
             })
             .map_err(|error| match (error, self.check()) {
                 // A reader met the fault.
-                (Error::SnapshotLost, Err(given_up)) => given_up,
+                (Error::SnapshotInvalidated, Err(given_up)) => given_up,
                 (error, _) => error,
             })?;
         self.seqno = seqno;
@@ -394,13 +397,13 @@ impl Committer {
 /// The fault of a commit before a write, of which nothing is there.
 fn not_begun(error: Error) -> Error {
     match error {
-        Error::CommitFailed { kind, why } => Error::GivenUp { kind, why },
+        Error::CommitUnknown { kind, why } => Error::WriteAborted { kind, why },
         error => error,
     }
 }
 
 fn failed(error: &Error) -> Error {
-    Error::CommitFailed { kind: error.io_kind(), why: error.to_string() }
+    Error::CommitUnknown { kind: error.io_kind(), why: error.to_string() }
 }
 
 #[cfg(test)]

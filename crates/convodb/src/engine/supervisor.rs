@@ -93,7 +93,7 @@ impl Supervisor {
     /// The committer, if the store takes writes.
     ///
     /// # Errors
-    /// [`Error::GivenUp`].
+    /// [`Error::WriteAborted`].
     fn committer(&mut self) -> Result<&mut Committer> {
         self.fault_state.check()?;
         match &mut self.state {
@@ -106,7 +106,7 @@ impl Supervisor {
     /// As [`Committer::run`].
     ///
     /// # Errors
-    /// [`Error::GivenUp`], and nothing was run.
+    /// [`Error::WriteAborted`], and nothing was run.
     pub(crate) fn run<T>(&mut self, work: impl FnOnce(&mut Transaction<'_>) -> T) -> Result<T> {
         Ok(self.committer()?.run(work))
     }
@@ -126,7 +126,7 @@ impl Supervisor {
     /// As [`Committer::write_through`].
     ///
     /// # Errors
-    /// As there, and [`Error::GivenUp`].
+    /// As there, and [`Error::WriteAborted`].
     pub(crate) fn write_through<T>(
         &mut self,
         work: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T>,
@@ -232,7 +232,7 @@ mod tests {
             }
             let writer = WriteQueue::start(supervisor, 1).unwrap();
             assert_eq!(writer.state() == crate::io::fault::StoreState::Open, !faulty);
-            let refused = matches!(writer.write(|_| Ok(())), Err(Error::GivenUp { .. }));
+            let refused = matches!(writer.write(|_| Ok(())), Err(Error::WriteAborted { .. }));
             assert_eq!(refused, faulty);
         }
     }

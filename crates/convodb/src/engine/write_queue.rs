@@ -194,7 +194,7 @@ fn wait<T>(answer: &Receiver<Outcome<T>>) -> Result<T> {
         Ok(Outcome::Done(result)) => result,
         Ok(Outcome::Panicked(panic)) => resume_unwind(panic),
         // The thread ended with the write in hand.
-        Err(_) => Err(Error::CommitFailed {
+        Err(_) => Err(Error::CommitUnknown {
             kind: io::ErrorKind::Other,
             why: "the writer stopped".to_owned(),
         }),
@@ -255,9 +255,9 @@ where
 fn again(fault: &Error) -> Error {
     let (kind, why) = (fault.io_kind(), fault.to_string());
     match fault {
-        Error::GivenUp { why, .. } => Error::GivenUp { kind, why: why.clone() },
-        Error::CommitFailed { why, .. } => Error::CommitFailed { kind, why: why.clone() },
-        _ => Error::CommitFailed { kind, why },
+        Error::WriteAborted { why, .. } => Error::WriteAborted { kind, why: why.clone() },
+        Error::CommitUnknown { why, .. } => Error::CommitUnknown { kind, why: why.clone() },
+        _ => Error::CommitUnknown { kind, why },
     }
 }
 
@@ -314,7 +314,7 @@ fn run_and_answer(
         // What the panic left behind is not to be trusted; opening the files again is.
         supervisor.panicked(PANICKED);
         let why = PANICKED.to_owned();
-        (Err(Error::CommitFailed { kind: io::ErrorKind::Other, why }), None)
+        (Err(Error::CommitUnknown { kind: io::ErrorKind::Other, why }), None)
     });
     for write in group {
         // The writer goes on, whatever becomes of what a caller gave it and of its answer.
@@ -358,14 +358,14 @@ mod tests {
     /// Its own error may come from what writes before it in the group did, which is gone.
     #[test]
     fn all_writes_of_a_group_that_failed_are_told_so() {
-        let fault = Error::GivenUp { kind: io::ErrorKind::Other, why: "a fault".to_owned() };
+        let fault = Error::WriteAborted { kind: io::ErrorKind::Other, why: "a fault".to_owned() };
         for result in [Ok(()), Err(Error::ConversationNotFound)] {
             let (reply, answer) = sync_channel(1);
             let reply = move |outcome| reply.send(outcome).unwrap();
             let write = None::<fn(&mut Transaction<'_>) -> Result<()>>;
             let pending = Pending { write, outcome: Some(Outcome::Done(result)), reply };
             Box::new(pending).answer(Err(&fault));
-            assert!(matches!(wait(&answer), Err(Error::GivenUp { .. })));
+            assert!(matches!(wait(&answer), Err(Error::WriteAborted { .. })));
         }
     }
 }

@@ -67,7 +67,7 @@ impl FaultState {
     /// Refuses a write while the store has a fault.
     ///
     /// # Errors
-    /// [`Error::GivenUp`].
+    /// [`Error::WriteAborted`].
     pub(crate) fn check(&self) -> Result<()> {
         self.fault_signal.load().check()
     }
@@ -98,11 +98,11 @@ impl FaultSignal {
     }
 
     /// # Errors
-    /// [`Error::GivenUp`] once it is raised.
+    /// [`Error::WriteAborted`] once it is raised.
     pub(crate) fn check(&self) -> Result<()> {
         match self.fault.get() {
             None => Ok(()),
-            Some((kind, why)) => Err(Error::GivenUp { kind: *kind, why: why.clone() }),
+            Some((kind, why)) => Err(Error::WriteAborted { kind: *kind, why: why.clone() }),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Backup: one snapshot, streamed in key order into a new file, while readers and writers go on.
+//! BackupReport: one snapshot, streamed in key order into a new file, while readers and writers go on.
 //! The file is a whole store, compact, with the secrets, so that cursors and tokens are valid in it.
 //!
 //! Nothing damaged is copied: each record's checksum is checked on the way, and ids and entries,
@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 1 << 20;
 
 /// A backup that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backup {
+pub struct BackupReport {
     /// Entries of all tables.
     pub entries: u64,
     /// Bytes of the file.
@@ -61,7 +61,11 @@ impl Snapshot {
     /// # Errors
     /// [`Error::FileExists`] where there is a file at `path`, [`Error::Corrupted`] where the store
     /// is damaged, or a fault of the disk. In each case no file is made.
-    pub fn backup(&self, path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Backup> {
+    pub fn backup(
+        &self,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<BackupReport> {
         self.backup_on(&SystemVfs, path, progress)
     }
 
@@ -75,7 +79,7 @@ impl Snapshot {
         vfs: &dyn Vfs,
         path: impl AsRef<Path>,
         progress: impl FnMut(u64, u64),
-    ) -> Result<Backup> {
+    ) -> Result<BackupReport> {
         let path = path.as_ref();
         if vfs.exists(path)? {
             return Err(Error::FileExists(path.to_owned()));
@@ -98,7 +102,7 @@ impl Snapshot {
             let _ = vfs.sync_directory(directory_of(path));
             return Err(error);
         }
-        Ok(Backup { entries, bytes, checksum })
+        Ok(BackupReport { entries, bytes, checksum })
     }
 }
 

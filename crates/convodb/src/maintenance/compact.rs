@@ -1,4 +1,4 @@
-//! Compaction: what is in use is written anew, in key order, into a file that then takes the old
+//! CompactReport: what is in use is written anew, in key order, into a file that then takes the old
 //! one's place in one step. So no byte of what was deleted is left in it, and leaves are full.
 //!
 //! redb can also move pages to the front of the file itself. That needs less disk, but leaves
@@ -18,7 +18,7 @@ use crate::store::Store;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Compaction {
+pub struct CompactReport {
     /// Bytes of the store's files before: tables and log.
     pub bytes_before: u64,
     /// Bytes of the store's file after.
@@ -45,7 +45,7 @@ pub struct Compaction {
 /// # Errors
 /// As of [`Store::open`], [`Error::Corrupted`](crate::Error::Corrupted) where the store is damaged,
 /// or a fault of the disk, after which the store is as it was, or compact.
-pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<Compaction> {
+pub fn compact(path: impl AsRef<Path>, progress: impl FnMut(u64, u64)) -> Result<CompactReport> {
     let vfs: Arc<dyn Vfs> = Arc::new(SystemVfs);
     compact_on(&vfs, path, progress)
 }
@@ -58,7 +58,7 @@ pub fn compact_on(
     vfs: &Arc<dyn Vfs>,
     path: impl AsRef<Path>,
     progress: impl FnMut(u64, u64),
-) -> Result<Compaction> {
+) -> Result<CompactReport> {
     let options = StoreOptions { row_cache_bytes: 0, ..Default::default() };
     let store = Store::open_on(vfs.clone(), path, &options)?;
     let usage = store.usage()?;
@@ -79,5 +79,5 @@ pub fn compact_on(
     // The old file is held until the new one has its name, so that nobody opens it in between.
     atomic_file.replace()?;
     store.close()?;
-    Ok(Compaction { bytes_before: usage.file_bytes + usage.log_bytes, bytes_after })
+    Ok(CompactReport { bytes_before: usage.file_bytes + usage.wal_bytes, bytes_after })
 }

@@ -21,7 +21,7 @@ const BATCH: usize = 256;
 
 /// What was erased with a user.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Erased {
+pub struct EraseReport {
     /// Conversations, each with its messages.
     pub conversations: u64,
     /// Assistants.
@@ -61,7 +61,7 @@ impl Store {
         let request = ListRequest { order: Some(Order::Ascending), ..request.clone() };
         let mut deleted = 0;
         loop {
-            let rows = self.snapshot().rows(user, &request).take(BATCH);
+            let rows = self.snapshot().conversations(user, &request).take(BATCH);
             let ids = rows.map(|row| Ok(row?.id)).collect::<Result<Vec<ConversationId>>>()?;
             if ids.is_empty() {
                 return Ok(deleted);
@@ -71,7 +71,10 @@ impl Store {
                 let mut deleted = 0;
                 for id in ids {
                     // It may have been changed, or be gone, since it was listed.
-                    if transaction.get(user, id)?.is_some_and(|row| filter.may_checkpoint(&row)) {
+                    if transaction
+                        .conversation(user, id)?
+                        .is_some_and(|row| filter.may_checkpoint(&row))
+                    {
                         transaction.delete(user, id)?;
                         deleted += 1;
                     }
@@ -102,8 +105,9 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::UserNotFound`], or as of [`Store::delete_all`].
-    pub fn erase_user(&self, user: UserId, mut between: impl FnMut(u64)) -> Result<Erased> {
-        let mut erased = Erased { tokens: self.revoke_all_tokens(user)?, ..Erased::default() };
+    pub fn erase_user(&self, user: UserId, mut between: impl FnMut(u64)) -> Result<EraseReport> {
+        let mut erased =
+            EraseReport { tokens: self.revoke_all_tokens(user)?, ..EraseReport::default() };
         loop {
             let before = erased.conversations;
             erased.conversations += self.delete_all(user, &ListRequest::default(), |deleted| {

@@ -15,28 +15,28 @@ const BATCH: usize = 1000;
 
 /// For how long what is kept for a time is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keep {
+pub struct Retention {
     /// Changes of the feed, to the hour; 30 days by default. A reader that comes back later than
-    /// that gets [`Error::ChangesForgotten`](crate::Error::ChangesForgotten).
+    /// that gets [`Error::ChangesExpired`](crate::Error::ChangesExpired).
     pub changes: Duration,
     /// Answers to writes with an idempotency key; a day by default.
-    pub answers: Duration,
+    pub idempotency: Duration,
 }
 
-impl Default for Keep {
+impl Default for Retention {
     fn default() -> Self {
         let day = Duration::from_secs(24 * 60 * 60);
-        Self { changes: 30 * day, answers: day }
+        Self { changes: 30 * day, idempotency: day }
     }
 }
 
 /// What [`Store::expire`] forgot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Expired {
+pub struct ExpireReport {
     /// Changes.
     pub changes: u64,
     /// Answers.
-    pub answers: u64,
+    pub idempotency: u64,
 }
 
 impl Store {
@@ -46,17 +46,17 @@ impl Store {
     /// that is kept.
     ///
     /// ```
-    /// # use convodb::{Expired, Keep, Store, Timestamp};
+    /// # use convodb::{ExpireReport, Retention, Store, Timestamp};
     /// # let store = Store::in_memory()?;
     /// let now: Timestamp = "2025-01-25 14:30:00".parse()?;
-    /// assert_eq!(store.expire(now, Keep::default())?, Expired::default());
+    /// assert_eq!(store.expire(now, Retention::default())?, ExpireReport::default());
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub fn expire(&self, now: Timestamp, keep: Keep) -> Result<Expired> {
-        let mut expired = Expired::default();
+    pub fn expire(&self, now: Timestamp, keep: Retention) -> Result<ExpireReport> {
+        let mut expired = ExpireReport::default();
         let before = before(now, keep.changes);
         for user in self.snapshot().users()? {
             self.write(move |transaction| transaction.mark_changes(user.id, now))?;
@@ -64,8 +64,8 @@ impl Store {
                 self.write(move |transaction| transaction.forget_changes(user.id, before))
             })?;
         }
-        let before = self::before(now, keep.answers);
-        expired.answers =
+        let before = self::before(now, keep.idempotency);
+        expired.idempotency =
             in_batches(|| self.write(move |transaction| transaction.forget_answers(before)))?;
         Ok(expired)
     }
@@ -100,9 +100,9 @@ impl Transaction<'_> {
     }
 
     fn forget_answers(&mut self, before: Timestamp) -> Result<usize> {
-        let older = idempotency::older(&self.tables.answers, before, BATCH)?;
+        let older = idempotency::older(&self.tables.idempotency, before, BATCH)?;
         for key in &older {
-            self.tables.answers.remove(*key)?;
+            self.tables.idempotency.remove(*key)?;
         }
         Ok(older.len())
     }

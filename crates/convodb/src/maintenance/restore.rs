@@ -12,11 +12,11 @@ use crate::maintenance::backup::{read_checksum, read_hashed};
 use crate::maintenance::usage::log_files;
 use crate::options::StoreOptions;
 use crate::store::Store;
-use crate::verify::report::Audit;
+use crate::verify::report::VerifyReport;
 
 /// Whether a backup must be what its checksum says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Checksum {
+pub enum ChecksumPolicy {
     /// It must, and the checksum must be beside it.
     #[default]
     Required,
@@ -31,12 +31,12 @@ pub enum Checksum {
 /// Copies the file, and reads all of it three times: some 15 seconds for a million rows.
 ///
 /// ```
-/// use convodb::{Checksum, Store, restore};
+/// use convodb::{ChecksumPolicy, Store, restore};
 /// # let directory = tempfile::tempdir()?;
 /// # let (backup, target) = (directory.path().join("backup"), directory.path().join("store"));
 /// let store = Store::in_memory()?;
 /// store.snapshot().backup(&backup, |_, _| {})?;
-/// let audit = restore(&backup, &target, Checksum::Required, |_, _| {})?;
+/// let audit = restore(&backup, &target, ChecksumPolicy::Required, |_, _| {})?;
 /// assert!(audit.is_clean());
 /// Store::open(&target)?.close()?;
 /// # Ok::<(), convodb::Error>(())
@@ -49,9 +49,9 @@ pub enum Checksum {
 pub fn restore(
     backup: impl AsRef<Path>,
     target: impl AsRef<Path>,
-    checksum: Checksum,
+    checksum: ChecksumPolicy,
     progress: impl FnMut(u64, u64),
-) -> Result<Audit> {
+) -> Result<VerifyReport> {
     let vfs: Arc<dyn Vfs> = Arc::new(SystemVfs);
     restore_on(&vfs, backup, target, checksum, progress)
 }
@@ -64,14 +64,14 @@ pub fn restore_on(
     vfs: &Arc<dyn Vfs>,
     backup: impl AsRef<Path>,
     target: impl AsRef<Path>,
-    checksum: Checksum,
+    checksum: ChecksumPolicy,
     progress: impl FnMut(u64, u64),
-) -> Result<Audit> {
+) -> Result<VerifyReport> {
     let (backup, target) = (backup.as_ref(), target.as_ref());
     check_free(&**vfs, target)?;
     let expected = match checksum {
-        Checksum::Required => Some(read_checksum(&**vfs, backup)?),
-        Checksum::Ignored => None,
+        ChecksumPolicy::Required => Some(read_checksum(&**vfs, backup)?),
+        ChecksumPolicy::Ignored => None,
     };
     let (atomic_file, copy) = AtomicFile::beside(&**vfs, target)?;
     let source = vfs.open(backup, Access::Read)?;

@@ -17,7 +17,7 @@ pub struct Usage {
     /// Bytes of the file; 0 for a store in memory.
     pub file_bytes: u64,
     /// Bytes of the log beside it: what is written and not yet in the tables.
-    pub log_bytes: u64,
+    pub wal_bytes: u64,
     /// Each table, by its name on disk, and about how many entries it has: those of the tail that
     /// replace stored ones are counted twice.
     pub tables: Vec<(&'static str, u64)>,
@@ -49,11 +49,11 @@ impl Store {
     /// A fault of the store or of the file system.
     pub fn usage(&self) -> Result<Usage> {
         let tables = self.snapshot().state().tables.clone().counts()?;
-        let (file_bytes, log_bytes) = match self.location() {
+        let (file_bytes, wal_bytes) = match self.location() {
             Some(StoreLocation { vfs, path, .. }) => (size(&**vfs, path)?, log_size(&**vfs, path)?),
             None => (0, 0),
         };
-        Ok(Usage { file_bytes, log_bytes, tables })
+        Ok(Usage { file_bytes, wal_bytes, tables })
     }
 }
 

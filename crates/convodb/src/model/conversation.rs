@@ -50,7 +50,7 @@ pub struct Conversation<S = String> {
 ///     row.message_count > 100
 /// }
 /// # fn both(page: &convodb::Page, own: &Conversation) -> bool {
-/// page.rows().any(|row| is_long(&row)) || is_long(&own.borrowed())
+/// page.conversations().any(|row| is_long(&row)) || is_long(&own.borrowed())
 /// # }
 /// ```
 pub type ConversationRef<'a> = Conversation<&'a str>;

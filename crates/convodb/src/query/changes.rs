@@ -66,9 +66,9 @@ pub struct Changes {
     /// Each conversation that changed, once, in the order of its last change.
     pub changes: Vec<Change>,
     /// Where the feed goes on.
-    pub next: ChangeCursor,
+    pub next_cursor: ChangeCursor,
     /// Whether there are more changes already.
-    pub more: bool,
+    pub has_more: bool,
 }
 
 /// Reads the part of the owner's feed that begins at `since` and has at most `size` changes.
@@ -87,7 +87,7 @@ pub(crate) fn read(
     };
     // One that is ahead is of a store that was since put back to an older state.
     if start < sequences::last_forgotten(&tables.sequences, owner)? || start > last {
-        return Err(Error::ChangesForgotten);
+        return Err(Error::ChangesExpired);
     }
     let mut end = start;
     let mut records = Vec::new();
@@ -97,7 +97,7 @@ pub(crate) fn read(
         records.push(change);
     }
     let changes = coalesce(tables, &records)?;
-    Ok(Changes { changes, next: ChangeCursor { owner, number: end }, more: end < last })
+    Ok(Changes { changes, next_cursor: ChangeCursor { owner, number: end }, has_more: end < last })
 }
 
 /// Each conversation that changed, once, in the order of its last change.

@@ -43,15 +43,15 @@ const ENDPOINT: Endpoint = Endpoint(b"conversations");
 /// }
 /// let snapshot = store.snapshot();
 /// let first = snapshot.list(user, &ListRequest::default())?;
-/// let token = snapshot.seal_cursor(first.next().expect("15 of 20"));
+/// let token = snapshot.seal_cursor(first.next_cursor().expect("15 of 20"));
 ///
 /// // Later, and elsewhere: the token is all that is needed.
 /// let snapshot = store.snapshot();
 /// let cursor = snapshot.open_cursor(user, &token)?;
 /// let second = snapshot.list(user, &ListRequest::at(cursor))?;
-/// assert_eq!((second.len(), second.next()), (5, None));
-/// let again = snapshot.list(user, &ListRequest::at(*second.prev().expect("it was the second")))?;
-/// assert!(again.rows().eq(first.rows()));
+/// assert_eq!((second.len(), second.next_cursor()), (5, None));
+/// let again = snapshot.list(user, &ListRequest::at(*second.prev_cursor().expect("it was the second")))?;
+/// assert!(again.conversations().eq(first.conversations()));
 /// // It is this user's alone.
 /// assert!(matches!(snapshot.open_cursor(UserId::new(9), &token), Err(Error::InvalidCursor)));
 /// # Ok::<(), convodb::Error>(())

@@ -38,11 +38,11 @@ use crate::tables::conversations::decode_row;
 /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
 /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at))?;
 /// let page = store.snapshot().list(user, &ListRequest::default())?;
-/// for row in page.rows() {
+/// for row in page.conversations() {
 ///     println!("{} of {}: {} messages", row.id, row.created_at, row.message_count);
 /// }
 /// assert_eq!(page.len(), 1);
-/// assert!(page.next().is_none() && page.prev().is_none(), "all of the list");
+/// assert!(page.next_cursor().is_none() && page.prev_cursor().is_none(), "all of the list");
 /// # Ok::<(), convodb::Error>(())
 /// ```
 pub struct Page {
@@ -50,7 +50,7 @@ pub struct Page {
     page_size: PageSize,
     next: Option<PageCursor>,
     prev: Option<PageCursor>,
-    work: Work,
+    cost: PageCost,
 }
 
 /// What a page took to read: counts, which unlike times are the same on every machine.
@@ -58,14 +58,14 @@ pub struct Page {
 /// ```
 /// # let store = convodb::Store::in_memory()?;
 /// # let user = convodb::UserId::new(1);
-/// use convodb::{ListRequest, Work};
+/// use convodb::{ListRequest, PageCost};
 /// let page = store.snapshot().list(user, &ListRequest::default())?;
-/// let work = page.work();
-/// assert!(work.entries + work.rows <= Work::bound(page.page_size()));
+/// let work = page.cost();
+/// assert!(work.entries + work.rows <= PageCost::bound(page.page_size()));
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Work {
+pub struct PageCost {
     /// Entries of an index, or rows where the rows are the list.
     pub entries: usize,
     /// Rows read for the entries of an index, those passed on the way included.
@@ -74,7 +74,7 @@ pub struct Work {
     pub cached: usize,
 }
 
-impl Work {
+impl PageCost {
     /// The most that any page reads, of entries and rows together: ten for each row of its size
     /// and one more, for all combinations of filters, depths, directions and distributions of data.
     #[must_use]
@@ -86,7 +86,9 @@ impl Work {
 impl Page {
     /// The conversations, in the order of the list, borrowed from the page: slices of its
     /// buffer, nothing is decoded again.
-    pub fn rows(&self) -> impl DoubleEndedIterator<Item = ConversationRef<'_>> + ExactSizeIterator {
+    pub fn conversations(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = ConversationRef<'_>> + ExactSizeIterator {
         self.rows.iter()
     }
 
@@ -110,20 +112,20 @@ impl Page {
 
     /// Where the list goes on after this page; `None` if and only if it ends here.
     #[must_use]
-    pub const fn next(&self) -> Option<&PageCursor> {
+    pub const fn next_cursor(&self) -> Option<&PageCursor> {
         self.next.as_ref()
     }
 
     /// Where the list stands before this page; `None` if and only if it begins here.
     #[must_use]
-    pub const fn prev(&self) -> Option<&PageCursor> {
+    pub const fn prev_cursor(&self) -> Option<&PageCursor> {
         self.prev.as_ref()
     }
 
     /// What the page took to read.
     #[must_use]
-    pub const fn work(&self) -> Work {
-        self.work
+    pub const fn cost(&self) -> PageCost {
+        self.cost
     }
 
     /// The positions of the rows, in the order of the list.
@@ -146,7 +148,7 @@ pub(crate) fn read(
         page_size,
         next: None,
         prev: None,
-        work: Work::default(),
+        cost: PageCost::default(),
     };
     let Some(shape) = plan(list.filter.shape(), list.kind) else {
         return Ok(page);
@@ -161,8 +163,8 @@ pub(crate) fn read(
             page.fill_from_index(tables, leading, &range, check)?
         }
     };
-    debug_assert!(shape != Shape::EMPTY || page.work.rows == 0);
-    page.work.entries = found.entries;
+    debug_assert!(shape != Shape::EMPTY || page.cost.rows == 0);
+    page.cost.entries = found.entries;
     if direction == Direction::Prev {
         page.rows.reverse();
     }
@@ -219,7 +221,7 @@ impl Page {
                     admitted
                 })
             })?;
-        (self.work.rows, self.work.cached) = (fetch.rows_read, fetch.rows_cached);
+        (self.cost.rows, self.cost.cached) = (fetch.rows_read, fetch.rows_cached);
         Ok(found)
     }
 
@@ -244,7 +246,7 @@ impl fmt::Debug for Page {
         f.debug_struct("Page")
             .field("len", &self.len())
             .field("page_size", &self.page_size)
-            .field("work", &self.work)
+            .field("cost", &self.cost)
             .finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::model::position::Position;
 use crate::query::cursor::PageCursor;
 use crate::query::filter::Filter;
-use crate::query::page::{self, Page, Work};
+use crate::query::page::{self, Page, PageCost};
 use crate::query::page_size::PageSize;
 use crate::query::request::ListRequest;
 use crate::tables::schema;
@@ -26,7 +26,7 @@ fn list(store: &RawStore, request: &ListRequest) -> Result<Page> {
 }
 
 fn numbers(page: &Page) -> Vec<u128> {
-    page.rows().map(|row| row.id.uuid().as_u128()).collect()
+    page.conversations().map(|row| row.id.uuid().as_u128()).collect()
 }
 
 fn first_page(size: u64) -> ListRequest {
@@ -67,17 +67,17 @@ fn entries_that_collide_are_skipped_and_never_shown() {
     assert_eq!(numbers(&page), [5, 3, 1]);
     // Six entries of the list, and a look beyond it where the secret of the store, which is another
     // each time, puts a list there.
-    assert_eq!(page.work().rows, 6);
-    assert!((6..=7).contains(&page.work().entries), "{:?}", page.work());
+    assert_eq!(page.cost().rows, 6);
+    assert!((6..=7).contains(&page.cost().entries), "{:?}", page.cost());
 
     // By cursor alone, where only fingerprints are known, the same.
     let first = list(&store, &first_page(1)).unwrap();
     let mut seen = numbers(&first);
-    let mut next: Option<PageCursor> = first.next().copied();
+    let mut next: Option<PageCursor> = first.next_cursor().copied();
     while let Some(cursor) = next {
         let page = list(&store, &ListRequest::at(cursor)).unwrap();
         seen.extend(numbers(&page));
-        next = page.next().copied();
+        next = page.next_cursor().copied();
     }
     assert_eq!(seen, [5, 3, 1]);
 }
@@ -115,22 +115,22 @@ fn an_entry_without_a_row_is_reported() {
 
 #[test]
 fn a_page_says_what_it_is_and_what_it_took() {
-    let bound = |size| Work::bound(PageSize::new(size).unwrap());
+    let bound = |size| PageCost::bound(PageSize::new(size).unwrap());
     assert_eq!((bound(1), bound(15), bound(100)), (20, 160, 1_010));
 
     let store = RawStore::with_rows();
     let all = list(&store, &first_page(15)).unwrap();
     let numbers = numbers(&all);
     assert_eq!((all.len(), all.is_empty()), (numbers.len(), false));
-    assert!(numbers.len() > 2 && all.prev().is_none() && all.next().is_none());
+    assert!(numbers.len() > 2 && all.prev_cursor().is_none() && all.next_cursor().is_none());
 
     let first = list(&store, &first_page(1)).unwrap();
-    assert!(first.prev().is_none());
-    let second = list(&store, &ListRequest::at(*first.next().unwrap())).unwrap();
+    assert!(first.prev_cursor().is_none());
+    let second = list(&store, &ListRequest::at(*first.next_cursor().unwrap())).unwrap();
     assert_eq!(second.positions().next(), all.positions().nth(1));
     // The row before it, its own, and the one after.
-    assert_eq!((second.work().entries, second.work().rows), (3, 1));
-    let again = list(&store, &ListRequest::at(*second.prev().unwrap())).unwrap();
+    assert_eq!((second.cost().entries, second.cost().rows), (3, 1));
+    let again = list(&store, &ListRequest::at(*second.prev_cursor().unwrap())).unwrap();
     assert_eq!(again.positions().next(), first.positions().next());
     let shown = format!("{second:?}");
     assert!(shown.contains("len: 1") && shown.contains("entries: 3"), "{shown}");
@@ -138,5 +138,5 @@ fn a_page_says_what_it_is_and_what_it_took() {
     let filter = Filter { customer_phone: Some("+99".parse().unwrap()), ..Filter::default() };
     let none = list(&store, &ListRequest { filter, ..ListRequest::default() }).unwrap();
     assert_eq!((none.len(), none.is_empty()), (0, true));
-    assert!(none.prev().is_none() && none.next().is_none());
+    assert!(none.prev_cursor().is_none() && none.next_cursor().is_none());
 }

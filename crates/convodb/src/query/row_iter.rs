@@ -83,19 +83,19 @@ impl RowIter {
         let (low, high) = (self.gaps.0.min(self.gaps.1), self.gaps.0.max(self.gaps.1));
         let fresh: VecDeque<Conversation> = page
             .positions()
-            .zip(page.rows())
+            .zip(page.conversations())
             .filter(|(position, _)| (low..high).contains(position))
             .map(|(_, row)| row.owned())
             .collect();
         let met = fresh.len() < page.len();
         match direction {
             Direction::Next => {
-                self.unread = page.next().is_some() && !met;
+                self.unread = page.next_cursor().is_some() && !met;
                 self.gaps.0 = page.positions().last().map_or(gap, |last| self.list.gap_after(last));
                 self.front = fresh;
             }
             Direction::Prev => {
-                self.unread = page.prev().is_some() && !met;
+                self.unread = page.prev_cursor().is_some() && !met;
                 self.gaps.1 = page.positions().next().map_or(gap, |p| self.list.gap_before(p));
                 self.back = fresh;
             }

@@ -31,9 +31,9 @@ use crate::tables::schema::names;
 /// # let user = store.create_user("Acme".parse()?, at)?.id;
 /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
 /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at))?;
-/// let january = ReportRequest::new("2025-01-01".parse()?, "2025-02-01".parse()?);
-/// let by_week = ReportRequest { period: Some(Period::Week), by_kind: true, ..january };
-/// let report = store.snapshot().report(user, &by_week)?;
+/// let january = StatsRequest::new("2025-01-01".parse()?, "2025-02-01".parse()?);
+/// let by_week = StatsRequest { period: Some(Period::Week), by_kind: true, ..january };
+/// let report = store.snapshot().stats(user, &by_week)?;
 /// let row = &report.rows[0];
 /// assert_eq!(row.period.map(|day| day.to_string()).as_deref(), Some("2025-01-20"));
 /// assert_eq!((row.kind, row.volume.conversations), (Some(ChannelKind::Widget), 1));
@@ -41,7 +41,7 @@ use crate::tables::schema::names;
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportRequest {
+pub struct StatsRequest {
     /// The first day.
     pub from: Day,
     /// The day after the last.
@@ -58,7 +58,7 @@ pub struct ReportRequest {
     pub by_assistant: bool,
 }
 
-impl ReportRequest {
+impl StatsRequest {
     /// All conversations begun from the day `from` to before the day `to`, in one group.
     #[must_use]
     pub const fn new(from: Day, to: Day) -> Self {
@@ -85,27 +85,27 @@ pub enum Period {
     Month,
 }
 
-/// The answer to a [`ReportRequest`].
+/// The answer to a [`StatsRequest`].
 ///
 /// ```
 /// # let store = convodb::Store::in_memory()?;
 /// # let user = convodb::UserId::new(1);
-/// let all = convodb::ReportRequest::new("1970-01-01".parse()?, "2109-05-15".parse()?);
-/// let report = store.snapshot().report(user, &all)?;
+/// let all = convodb::StatsRequest::new("1970-01-01".parse()?, "2109-05-15".parse()?);
+/// let report = store.snapshot().stats(user, &all)?;
 /// println!("{} conversations for {} USD", report.total.conversations, report.total.cost);
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
+pub struct Stats {
     /// A row for each group that has conversations, in the order period, type, assistant.
-    pub rows: Vec<ReportRow>,
+    pub rows: Vec<StatsRow>,
     /// All groups together.
     pub total: Volume,
 }
 
-/// One group of a [`Report`].
+/// One group of a [`Stats`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReportRow {
+pub struct StatsRow {
     /// The first day of the period, where periods are asked for.
     pub period: Option<Day>,
     /// The type, where types are asked for.
@@ -129,7 +129,7 @@ pub struct Volume {
 
 type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 
-pub(crate) fn read(tables: &Tables, owner: UserId, request: &ReportRequest) -> Result<Report> {
+pub(crate) fn read(tables: &Tables, owner: UserId, request: &StatsRequest) -> Result<Stats> {
     let mut sums = CounterDeltas { request, groups: BTreeMap::new(), total: CounterV1::default() };
     for range in ranges(owner, request) {
         for entry in tables.counters.range(range)? {
@@ -138,20 +138,20 @@ pub(crate) fn read(tables: &Tables, owner: UserId, request: &ReportRequest) -> R
         }
     }
     let rows = sums.groups.into_iter().map(|((period, kind, assistant), counted)| {
-        Ok(ReportRow { period, kind, assistant, volume: Volume::of(&counted)? })
+        Ok(StatsRow { period, kind, assistant, volume: Volume::of(&counted)? })
     });
-    Ok(Report { rows: rows.collect::<Result<_>>()?, total: Volume::of(&sums.total)? })
+    Ok(Stats { rows: rows.collect::<Result<_>>()?, total: Volume::of(&sums.total)? })
 }
 
 /// The ranges of counters that a report adds up: each conversation is counted in exactly one of them.
-fn ranges(owner: UserId, request: &ReportRequest) -> Vec<RangeInclusive<CounterKey>> {
+fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKey>> {
     // No instant is on a later day.
     let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
     let stretches = match request {
-        ReportRequest { assistant: None, by_assistant: false, .. } => {
+        StatsRequest { assistant: None, by_assistant: false, .. } => {
             vec![(Granularity::DayAllAssistants, request.from, end)]
         }
-        ReportRequest { period: Some(Period::Day | Period::Week), .. } => {
+        StatsRequest { period: Some(Period::Day | Period::Week), .. } => {
             vec![(Granularity::Day, request.from, end)]
         }
         _ => {
@@ -202,7 +202,7 @@ fn ranges(owner: UserId, request: &ReportRequest) -> Vec<RangeInclusive<CounterK
 
 /// A report being added up.
 struct CounterDeltas<'a> {
-    request: &'a ReportRequest,
+    request: &'a StatsRequest,
     groups: BTreeMap<Group, CounterV1>,
     total: CounterV1,
 }

@@ -1,4 +1,4 @@
-//! Counters by owner, span, assistant and type, kept in the same transaction as the rows that they
+//! Metrics by owner, span, assistant and type, kept in the same transaction as the rows that they
 //! count, so that volumes, trends and bills are short ranges and never a scan of conversations. A
 //! conversation counts once in each grain of [`Granularity::ALL`].
 
@@ -187,7 +187,7 @@ mod tests {
         store.transact(|transaction| {
             transaction.update(user, id(1), |row| row.channel = Channel::Widget)
         });
-        assert!(store.audit().is_clean());
+        assert!(store.verify().is_clean());
 
         let mut tables = store.tables();
         let mut transaction = Transaction::new(&mut tables, &store.fingerprinter);

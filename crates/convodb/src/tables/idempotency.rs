@@ -17,7 +17,7 @@ pub(crate) fn key(owner: UserId, key: &IdempotencyKey) -> UuidKey {
 }
 
 fn decode(key: UuidKey, record: &[u8]) -> Result<AnswerV1<'_>> {
-    decode_small(&key, record).map_err(|what| Error::Corrupted { table: names::ANSWERS, what })
+    decode_small(&key, record).map_err(|what| Error::Corrupted { table: names::IDEMPOTENCY, what })
 }
 
 /// The answer to a request that was done under this key, if one was. One descent.
@@ -45,7 +45,7 @@ pub(crate) fn put(
     at: Timestamp,
 ) {
     let record = encode_small(&key, AnswerV1 { request, answer, at: at.millis() });
-    tables.answers.put(key, &record);
+    tables.idempotency.put(key, &record);
 }
 
 /// When the answer of a record was given.

@@ -77,7 +77,7 @@ pub(crate) fn make_tables(write: &WriteTransaction) -> Result<()> {
     write.open_table(schema::SEQUENCES)?;
     write.open_table(schema::CHANGES)?;
     write.open_table(schema::CHANGE_MARKS)?;
-    write.open_table(schema::ANSWERS)?;
+    write.open_table(schema::IDEMPOTENCY)?;
     Ok(())
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Tables {
     pub(crate) sequences: Records<NumberKey>,
     pub(crate) changes: Records<ChangeKey>,
     pub(crate) change_marks: Records<NumberKey>,
-    pub(crate) answers: Records<UuidKey>,
+    pub(crate) idempotency: Records<UuidKey>,
     names: Arc<AssistantNameCache>,
     cache: Arc<RowCache>,
     metrics: Arc<MetricsRegistry>,
@@ -83,7 +83,7 @@ const NAMES: [&str; TABLES] = {
         schema::names::SEQUENCES,
         schema::names::CHANGES,
         schema::names::CHANGE_MARKS,
-        schema::names::ANSWERS,
+        schema::names::IDEMPOTENCY,
     ]
 };
 
@@ -111,7 +111,7 @@ impl Tables {
             sequences: Table::open(read, schema::SEQUENCES)?,
             changes: Table::open(read, schema::CHANGES)?,
             change_marks: Table::open(read, schema::CHANGE_MARKS)?,
-            answers: Table::open(read, schema::ANSWERS)?,
+            idempotency: Table::open(read, schema::IDEMPOTENCY)?,
             names: Arc::default(),
             cache: Arc::new(RowCache::new(cache_bytes)),
             metrics: Arc::default(),
@@ -170,7 +170,7 @@ impl Tables {
             &mut self.sequences,
             &mut self.changes,
             &mut self.change_marks,
-            &mut self.answers,
+            &mut self.idempotency,
         ]
     }
 }

@@ -45,7 +45,7 @@ pub(crate) mod names {
     pub(crate) const SEQUENCES: &str = "sequences.v1";
     pub(crate) const CHANGES: &str = "changes.v1";
     pub(crate) const CHANGE_MARKS: &str = "change_marks.v1";
-    pub(crate) const ANSWERS: &str = "answers.v1";
+    pub(crate) const IDEMPOTENCY: &str = "answers.v1";
     pub(crate) const META: &str = "meta";
 }
 
@@ -96,7 +96,7 @@ pub(crate) const TOKENS: BytesTable<DigestKey> = table::<DigestKey>(names::TOKEN
 pub(crate) const SEQUENCES: BytesTable<NumberKey> = table::<NumberKey>(names::SEQUENCES);
 pub(crate) const CHANGES: BytesTable<ChangeKey> = table::<ChangeKey>(names::CHANGES);
 pub(crate) const CHANGE_MARKS: BytesTable<NumberKey> = table::<NumberKey>(names::CHANGE_MARKS);
-pub(crate) const ANSWERS: BytesTable<UuidKey> = table::<UuidKey>(names::ANSWERS);
+pub(crate) const IDEMPOTENCY: BytesTable<UuidKey> = table::<UuidKey>(names::IDEMPOTENCY);
 pub(crate) const META: TableDefinition<'static, &'static [u8], &'static [u8]> =
     TableDefinition::new(names::META);
 

@@ -7,66 +7,71 @@ use crate::model::id::UserId;
 use crate::tables::Tables;
 use crate::tables::schema::names;
 use crate::tables::{change_feed, idempotency, sequences};
-use crate::verify::report::Audit;
+use crate::verify::report::VerifyReport;
 
 /// Checks the tables of changes and of answers. `tick` is called for each of their entries.
-pub(crate) fn verify(tables: &Tables, audit: &mut Audit, mut tick: impl FnMut()) -> Result<()> {
+pub(crate) fn verify(
+    tables: &Tables,
+    report: &mut VerifyReport,
+    mut tick: impl FnMut(),
+) -> Result<()> {
     let mut before: Option<ChangeKey> = None;
     for entry in tables.changes.iter()? {
         let (key, record) = entry?;
         tick();
-        audit.changes += 1;
+        report.changes += 1;
         let decoded = change_feed::decode(key, record.value()).map(Some);
-        audit.found(decoded, key.owner)?;
+        report.found(decoded, key.owner)?;
         if tables.changes.get(key)?.is_none() {
-            audit.fault(names::CHANGES, "a change is not found by its key", key.owner);
+            report.fault(names::CHANGES, "a change is not found by its key", key.owner);
         }
         let expected = match before {
             Some(before) if before.owner == key.owner => before.number,
             before => {
-                check_end(tables, audit, before)?;
+                check_end(tables, report, before)?;
                 let forgotten = sequences::last_forgotten(&tables.sequences, key.owner).map(Some);
-                audit.found(forgotten, key.owner)?.unwrap_or(0)
+                report.found(forgotten, key.owner)?.unwrap_or(0)
             }
         };
         if key.number != expected.wrapping_add(1) {
-            audit.fault(names::CHANGES, "a change is missing", key.owner);
+            report.fault(names::CHANGES, "a change is missing", key.owner);
         }
         before = Some(key);
     }
-    check_end(tables, audit, before)?;
+    check_end(tables, report, before)?;
     for user in tables.users.iter()? {
         let (owner, _) = user?;
-        check_empty(tables, audit, owner)?;
+        check_empty(tables, report, owner)?;
     }
-    for entry in tables.answers.iter()? {
+    for entry in tables.idempotency.iter()? {
         let (key, record) = entry?;
         tick();
-        audit.found(idempotency::at(key, record.value()).map(Some), key.owner)?;
+        report.found(idempotency::at(key, record.value()).map(Some), key.owner)?;
     }
     Ok(())
 }
 
 /// The last change of an owner is the last one that was noted.
-fn check_end(tables: &Tables, audit: &mut Audit, last: Option<ChangeKey>) -> Result<()> {
+fn check_end(tables: &Tables, report: &mut VerifyReport, last: Option<ChangeKey>) -> Result<()> {
     let Some(ChangeKey { owner, number }) = last else { return Ok(()) };
     let records = sequences::last_change(&tables.sequences, owner).map(Some);
-    if audit.found(records, owner)? != Some(number) {
-        audit.fault(names::CHANGES, "the last change is not the last that was noted", owner);
+    if report.found(records, owner)? != Some(number) {
+        report.fault(names::CHANGES, "the last change is not the last that was noted", owner);
     }
     Ok(())
 }
 
 /// An owner without changes has forgotten all that were noted.
-fn check_empty(tables: &Tables, audit: &mut Audit, owner: UserId) -> Result<()> {
+fn check_empty(tables: &Tables, report: &mut VerifyReport, owner: UserId) -> Result<()> {
     let all = ChangeKey { owner, number: 0 }..=ChangeKey { owner, number: u64::MAX };
     if tables.changes.last(all)?.is_some() {
         return Ok(());
     }
-    let records = audit.found(sequences::last_change(&tables.sequences, owner).map(Some), owner)?;
+    let records =
+        report.found(sequences::last_change(&tables.sequences, owner).map(Some), owner)?;
     let forgotten = sequences::last_forgotten(&tables.sequences, owner).map(Some);
-    if records != audit.found(forgotten, owner)? {
-        audit.fault(names::CHANGES, "all changes are missing", owner);
+    if records != report.found(forgotten, owner)? {
+        report.fault(names::CHANGES, "all changes are missing", owner);
     }
     Ok(())
 }

@@ -15,13 +15,13 @@ use crate::tables::Tables;
 use crate::tables::schema::{self, names};
 use crate::tables::{accounts, conversations, counters, indexes, messages};
 use crate::verify;
-use crate::verify::report::Audit;
+use crate::verify::report::VerifyReport;
 
 /// An audit in progress.
-struct Auditor<'a, P> {
+struct Verifier<'a, P> {
     tables: &'a Tables,
     fingerprinter: &'a Fingerprinter,
-    audit: Audit,
+    report: VerifyReport,
     expected: BTreeMap<CounterKey, CounterV1>,
     progress: P,
     done: u64,
@@ -33,16 +33,16 @@ pub(crate) fn verify(
     tables: &Tables,
     fingerprinter: &Fingerprinter,
     progress: impl FnMut(u64, u64),
-) -> Result<Audit> {
+) -> Result<VerifyReport> {
     let mut of = tables.rows.estimate()? + tables.ids.estimate()? + tables.messages.estimate()?;
-    of += tables.changes.estimate()? + tables.answers.estimate()?;
+    of += tables.changes.estimate()? + tables.idempotency.estimate()?;
     for leading in Field::ALL {
         of += tables.index(leading).estimate()?;
     }
-    let mut auditor = Auditor {
+    let mut auditor = Verifier {
         tables,
         fingerprinter,
-        audit: Audit::default(),
+        report: VerifyReport::default(),
         expected: BTreeMap::new(),
         progress,
         done: 0,
@@ -56,12 +56,12 @@ pub(crate) fn verify(
     auditor.check_messages()?;
     auditor.check_counters()?;
     auditor.check_feed()?;
-    verify::accounts::verify(tables, &mut auditor.audit)?;
+    verify::accounts::verify(tables, &mut auditor.report)?;
     (auditor.progress)(of, of);
-    Ok(auditor.audit)
+    Ok(auditor.report)
 }
 
-impl<P: FnMut(u64, u64)> Auditor<'_, P> {
+impl<P: FnMut(u64, u64)> Verifier<'_, P> {
     fn tick(&mut self) {
         if self.done.is_multiple_of(4096) {
             (self.progress)(self.done, self.of);
@@ -75,11 +75,11 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
         for entry in self.tables.rows.iter()? {
             let (key, record) = entry?;
             self.tick();
-            self.audit.conversations += 1;
+            self.report.conversations += 1;
             if owner_exists.0 != key.owner {
                 owner_exists = (key.owner, self.tables.users.get(key.owner)?.is_some());
                 if !owner_exists.1 {
-                    self.audit.fault(
+                    self.report.fault(
                         names::CONVERSATIONS,
                         "a row's owner does not exist",
                         key.owner,
@@ -88,7 +88,7 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
             }
             match conversations::decode(key, record.value()) {
                 Ok(row) => self.check_row(key, &row)?,
-                Err(_) => self.audit.fault(names::CONVERSATIONS, "a record is damaged", key.owner),
+                Err(_) => self.report.fault(names::CONVERSATIONS, "a record is damaged", key.owner),
             }
         }
         Ok(())
@@ -98,29 +98,29 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
     fn check_row(&mut self, key: RowKey, row: &ConversationRef<'_>) -> Result<()> {
         let (tables, owner) = (self.tables, key.owner);
         if tables.rows.get(key)?.is_none() {
-            self.audit.fault(names::CONVERSATIONS, "a row is not found by its key", owner);
+            self.report.fault(names::CONVERSATIONS, "a row is not found by its key", owner);
         }
         let position = conversations::find(&tables.ids, owner, row.id);
-        if self.audit.found(position, owner)? != Some(key.position) {
-            self.audit.fault(names::CONVERSATION_IDS, "a row's id does not lead to it", owner);
+        if self.report.found(position, owner)? != Some(key.position) {
+            self.report.fault(names::CONVERSATION_IDS, "a row's id does not lead to it", owner);
         }
         if !accounts::has_assistant(&tables.assistants, owner, row.assistant)? {
-            self.audit.fault(names::CONVERSATIONS, "a row's assistant does not exist", owner);
+            self.report.fault(names::CONVERSATIONS, "a row's assistant does not exist", owner);
         }
         if messages::last_number(&tables.messages, key)? > row.message_count {
-            self.audit.fault(names::CONVERSATIONS, "a row counts too few messages", owner);
+            self.report.fault(names::CONVERSATIONS, "a row counts too few messages", owner);
         }
         let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
             if tables.index(leading).get(entry)?.is_none() {
                 let table = schema::INDEX_NAMES[leading as usize];
-                self.audit.fault(table, "a row's entry is missing", owner);
+                self.report.fault(table, "a row's entry is missing", owner);
             }
         }
         for counted in counters::keys(key, row) {
             let counter = self.expected.entry(counted).or_default();
             if counter.add(&CounterV1::of(row), 1).is_none() {
-                self.audit.fault(names::COUNTERS, "a sum leaves its range", owner);
+                self.report.fault(names::COUNTERS, "a sum leaves its range", owner);
             }
         }
         Ok(())
@@ -140,7 +140,7 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
             };
             if row.is_none_or(|row| row.id.uuid() != key.uuid) {
                 let what = "an id leads to no row of it";
-                self.audit.fault(names::CONVERSATION_IDS, what, key.owner);
+                self.report.fault(names::CONVERSATION_IDS, what, key.owner);
             }
         }
         Ok(())
@@ -152,16 +152,16 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
         for entry in self.tables.index(leading).iter()? {
             let (key, _) = entry?;
             self.tick();
-            self.audit.entries += 1;
+            self.report.entries += 1;
             let row_key = RowKey::new(key.owner, key.position);
             let Some(row) = self.row(row_key)? else {
-                self.audit.fault(table, "an entry leads to no row", key.owner);
+                self.report.fault(table, "an entry leads to no row", key.owner);
                 continue;
             };
             let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
             let belongs = indexes::entries(row_key, &fingerprints).any(|own| own == (leading, key));
             if !belongs {
-                self.audit.fault(table, "an entry is not one that its row has", key.owner);
+                self.report.fault(table, "an entry is not one that its row has", key.owner);
             }
         }
         Ok(())
@@ -173,8 +173,8 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
         for entry in self.tables.messages.iter()? {
             let (key, record) = entry?;
             self.tick();
-            self.audit.messages += 1;
-            let mut fault = |what| self.audit.fault(names::MESSAGES, what, key.owner);
+            self.report.messages += 1;
+            let mut fault = |what| self.report.fault(names::MESSAGES, what, key.owner);
             if messages::decode(key, record.value()).is_err() {
                 fault("a record is damaged");
             }
@@ -202,8 +202,8 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
     fn check_counters(&mut self) -> Result<()> {
         for entry in self.tables.counters.iter()? {
             let (key, record) = entry?;
-            self.audit.counters += 1;
-            let mut fault = |what| self.audit.fault(names::COUNTERS, what, key.owner);
+            self.report.counters += 1;
+            let mut fault = |what| self.report.fault(names::COUNTERS, what, key.owner);
             match (counters::decode(key, record.value()), self.expected.remove(&key)) {
                 (Err(_), _) => fault("a record is damaged"),
                 (Ok(_), None) => fault("a counter has no rows"),
@@ -215,14 +215,14 @@ impl<P: FnMut(u64, u64)> Auditor<'_, P> {
             }
         }
         for key in std::mem::take(&mut self.expected).into_keys() {
-            self.audit.fault(names::COUNTERS, "a counter is missing", key.owner);
+            self.report.fault(names::COUNTERS, "a counter is missing", key.owner);
         }
         Ok(())
     }
 
     fn check_feed(&mut self) -> Result<()> {
-        let Self { tables, audit, progress, done, of, .. } = self;
-        verify::change_feed::verify(tables, audit, || {
+        let Self { tables, report, progress, done, of, .. } = self;
+        verify::change_feed::verify(tables, report, || {
             *done += 1;
             if done.is_multiple_of(4096) {
                 progress(*done, *of);

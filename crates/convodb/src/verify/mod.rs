@@ -10,7 +10,7 @@ mod verify_tests;
 
 use crate::error::Result;
 use crate::snapshot::Snapshot;
-use crate::verify::report::Audit;
+use crate::verify::report::VerifyReport;
 
 impl Snapshot {
     /// Reads everything and reports what does not hold: damaged records, missing, extra or wrong
@@ -19,7 +19,7 @@ impl Snapshot {
     ///
     /// # Errors
     /// A fault of the store that keeps it from being read at all.
-    pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<Audit> {
+    pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
         conversations::verify(&self.state().tables, self.state().fingerprinter(), progress)
     }
 }

@@ -12,15 +12,15 @@ const LISTED: usize = 100;
 ///
 /// ```
 /// let store = convodb::Store::in_memory()?;
-/// let audit = store.snapshot().verify(|done, of| println!("{done} of {of}"))?;
-/// for fault in &audit.faults {
-///     println!("{fault}");
+/// let report = store.snapshot().verify(|done, of| println!("{done} of {of}"))?;
+/// for finding in &report.findings {
+///     println!("{finding}");
 /// }
-/// assert!(audit.is_clean());
+/// assert!(report.is_clean());
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Audit {
+pub struct VerifyReport {
     /// Conversations.
     pub conversations: u64,
     /// Messages.
@@ -29,17 +29,17 @@ pub struct Audit {
     pub entries: u64,
     /// Changes of the feed.
     pub changes: u64,
-    /// Counters.
+    /// Metrics.
     pub counters: u64,
     /// The first faults, at most 100.
-    pub faults: Vec<Fault>,
+    pub findings: Vec<Finding>,
     /// How many faults there are.
-    pub fault_count: u64,
+    pub finding_count: u64,
 }
 
 /// Something that does not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct Finding {
     /// The table, by its name on disk.
     pub table: &'static str,
     /// What does not hold.
@@ -48,23 +48,23 @@ pub struct Fault {
     pub owner: UserId,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} (user {})", self.table, self.what, self.owner)
     }
 }
 
-impl Audit {
+impl VerifyReport {
     /// Whether nothing is wrong.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        self.fault_count == 0
+        self.finding_count == 0
     }
 
     pub(crate) fn fault(&mut self, table: &'static str, what: &'static str, owner: UserId) {
-        self.fault_count += 1;
-        if self.faults.len() < LISTED {
-            self.faults.push(Fault { table, what, owner });
+        self.finding_count += 1;
+        if self.findings.len() < LISTED {
+            self.findings.push(Finding { table, what, owner });
         }
     }
 

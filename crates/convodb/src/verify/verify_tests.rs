@@ -18,14 +18,14 @@ use crate::testing::RawStore;
 #[track_caller]
 fn check(plant: impl FnOnce(&WriteTransaction), table: &str, what: &str) {
     let store = RawStore::with_rows();
-    let clean = store.audit();
-    assert!(clean.is_clean(), "{:?}", clean.faults);
+    let clean = store.verify();
+    assert!(clean.is_clean(), "{:?}", clean.findings);
     assert_eq!((clean.conversations, clean.messages, clean.entries), (3, 2, 27));
     store.write(plant);
-    let audit = store.audit();
-    let found = audit.faults.iter().any(|fault| fault.table == table && fault.what == what);
-    assert!(found, "{:?}", audit.faults);
-    assert_eq!(audit.fault_count, audit.faults.len() as u64);
+    let report = store.verify();
+    let found = report.findings.iter().any(|fault| fault.table == table && fault.what == what);
+    assert!(found, "{:?}", report.findings);
+    assert_eq!(report.finding_count, report.findings.len() as u64);
 }
 
 /// The keys and values of a table.
@@ -202,7 +202,7 @@ fn lost_and_damaged_changes() {
     };
     check(lose_all, "changes.v1", "all changes are missing");
     let damaged_answer = |write: &WriteTransaction| {
-        let mut answers = write.open_table(schema::ANSWERS).unwrap();
+        let mut answers = write.open_table(schema::IDEMPOTENCY).unwrap();
         let key = UuidKey { owner: UserId::new(1), uuid: Uuid::nil() };
         answers.insert(key, b"a record of nothing".as_slice()).unwrap();
     };

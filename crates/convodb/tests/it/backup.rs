@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use convodb::{
-    Checksum, Error, ListRequest, PageSize, Role, Store, StoreOptions, Timestamp, checksum_path,
-    compact, restore,
+    ChecksumPolicy, Error, ListRequest, PageSize, Role, Store, StoreOptions, Timestamp,
+    checksum_path, compact, restore,
 };
 
 use crate::{Owner, count};
@@ -64,7 +64,7 @@ fn a_backup_has_the_tail_too_and_its_cursors_and_tokens_are_valid() {
 
     let request = ListRequest { page_size: Some(PageSize::new(7).unwrap()), ..Default::default() };
     let page = snapshot.list(owner.user, &request).unwrap();
-    let cursor = snapshot.seal_cursor(page.next().unwrap());
+    let cursor = snapshot.seal_cursor(page.next_cursor().unwrap());
     let mut told = (0, 0);
     let made = snapshot.backup(place.path("b"), |done, of| told = (done, of)).unwrap();
     assert_eq!(told, (made.entries, made.entries));
@@ -72,7 +72,8 @@ fn a_backup_has_the_tail_too_and_its_cursors_and_tokens_are_valid() {
     let beside = fs::read_to_string(checksum_path(&place.path("b"))).unwrap();
     assert_eq!(beside, format!("{}  b\n", made.checksum));
 
-    let audit = restore(place.path("b"), place.path("r"), Checksum::Required, |_, _| {}).unwrap();
+    let audit =
+        restore(place.path("b"), place.path("r"), ChecksumPolicy::Required, |_, _| {}).unwrap();
     assert!(audit.is_clean(), "{audit:?}");
     assert_eq!((audit.conversations, audit.messages), (320, 320));
     let restored = Store::open(place.path("r")).unwrap();
@@ -83,7 +84,7 @@ fn a_backup_has_the_tail_too_and_its_cursors_and_tokens_are_valid() {
         snapshot.list(owner.user, &ListRequest::at(at)).unwrap(),
         there.list(owner.user, &ListRequest::at(at)).unwrap(),
     );
-    let ids = |page: &convodb::Page| page.rows().map(|row| row.id).collect::<Vec<_>>();
+    let ids = |page: &convodb::Page| page.conversations().map(|row| row.id).collect::<Vec<_>>();
     assert_eq!(ids(&ours), ids(&theirs));
     // It is a store to write to, and one that a crash does not take back.
     restored.insert(owner.user, owner.conversation()).unwrap();
@@ -151,7 +152,7 @@ fn a_backup_under_load_is_one_state() {
 }
 
 fn count_of(snapshot: &convodb::Snapshot, user: convodb::UserId) -> usize {
-    snapshot.rows(user, &ListRequest::default()).map(Result::unwrap).count()
+    snapshot.conversations(user, &ListRequest::default()).map(Result::unwrap).count()
 }
 
 #[test]
@@ -162,7 +163,7 @@ fn nothing_is_overwritten() {
     let refused = store.snapshot().backup(place.path("b"), |_, _| {});
     assert!(matches!(refused, Err(Error::FileExists(path)) if path == place.path("b")));
     let target = |name: &str| {
-        restore(place.path("b"), place.path(name), Checksum::Required, |_, _| {}).map(|_| ())
+        restore(place.path("b"), place.path(name), ChecksumPolicy::Required, |_, _| {}).map(|_| ())
     };
     assert!(matches!(target("b"), Err(Error::FileExists(_))));
     fs::write(place.path("r-log.00000000000000000001"), "").unwrap();
@@ -187,17 +188,20 @@ fn a_backup_that_changed_is_not_restored() {
         let mut flipped = whole.clone();
         flipped[at] ^= 1;
         fs::write(place.path("b"), flipped).unwrap();
-        let refused = restore(place.path("b"), place.path("r"), Checksum::Required, |_, _| {});
+        let refused =
+            restore(place.path("b"), place.path("r"), ChecksumPolicy::Required, |_, _| {});
         assert!(matches!(refused, Err(Error::Corrupted { table: "backup", .. })), "{refused:?}");
     }
     fs::write(place.path("b"), &whole[..whole.len() - 4096]).unwrap();
-    assert!(restore(place.path("b"), place.path("r"), Checksum::Required, |_, _| {}).is_err());
+    assert!(
+        restore(place.path("b"), place.path("r"), ChecksumPolicy::Required, |_, _| {}).is_err()
+    );
     fs::write(place.path("b"), &whole).unwrap();
     fs::remove_file(checksum_path(&place.path("b"))).unwrap();
-    let without = restore(place.path("b"), place.path("r"), Checksum::Required, |_, _| {});
+    let without = restore(place.path("b"), place.path("r"), ChecksumPolicy::Required, |_, _| {});
     assert!(matches!(without, Err(Error::Io(_))), "{without:?}");
     assert_eq!(place.names(), ["b"]);
-    restore(place.path("b"), place.path("r"), Checksum::Ignored, |_, _| {}).unwrap();
+    restore(place.path("b"), place.path("r"), ChecksumPolicy::Ignored, |_, _| {}).unwrap();
 }
 
 #[test]
@@ -214,7 +218,7 @@ fn compaction_gives_back_what_was_deleted_and_changes_nothing_else() {
     assert_eq!(all.unwrap(), 4000);
     store.insert(user, kept.clone()).unwrap();
     let usage = store.usage().unwrap();
-    assert!(usage.file_bytes > 1 << 20 && usage.log_bytes > 0, "{usage:?}");
+    assert!(usage.file_bytes > 1 << 20 && usage.wal_bytes > 0, "{usage:?}");
     assert!(usage.tables.contains(&("conversations.v1", 1)), "{usage:?}");
     assert!(matches!(compact(&path, |_, _| {}), Err(Error::InUse)));
     store.close().unwrap();
@@ -227,7 +231,7 @@ fn compaction_gives_back_what_was_deleted_and_changes_nothing_else() {
     assert_eq!(place.names(), ["store"]);
     assert!(is_clean(&path));
     let store = Store::open(&path).unwrap();
-    assert_eq!(store.snapshot().get(user, kept.id).unwrap(), Some(kept));
+    assert_eq!(store.snapshot().conversation(user, kept.id).unwrap(), Some(kept));
     let bytes = store.snapshot().table_bytes().unwrap();
     let rows = bytes.iter().find(|bytes| bytes.table == "conversations.v1").unwrap();
     assert!(rows.content > 60 && rows.pages >= 4096, "{rows:?}");

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use convodb::{
-    Channel, Contact, Conversation, Erased, Error, Filter, ListRequest, Message, Role, Store,
+    Channel, Contact, Conversation, EraseReport, Error, Filter, ListRequest, Message, Role, Store,
     Timestamp,
 };
 
@@ -53,7 +53,7 @@ fn what_is_older_goes_and_what_is_not_stays() {
     let before = ListRequest { created_to: Some(at(4)), ..ListRequest::default() };
     let gone = store.delete_all(owner.user, &before, |_| ControlFlow::Continue(()));
     assert_eq!(gone.unwrap(), 4);
-    let left = store.snapshot().rows(owner.user, &ListRequest::default());
+    let left = store.snapshot().conversations(owner.user, &ListRequest::default());
     assert!(left.map(Result::unwrap).all(|row| row.created_at >= at(4)));
 }
 
@@ -73,7 +73,7 @@ fn a_user_goes_with_everything_and_the_number_is_not_given_again() {
     store.insert(other.user, whatsapp(&other, "+1")).unwrap();
 
     let erased = store.erase_user(owner.user, |_| {}).unwrap();
-    assert_eq!(erased, Erased { conversations: 300, assistants: 1, tokens: 2 });
+    assert_eq!(erased, EraseReport { conversations: 300, assistants: 1, tokens: 2 });
     assert!(matches!(store.erase_user(owner.user, |_| {}), Err(Error::UserNotFound)));
     let snapshot = store.snapshot();
     assert_eq!(snapshot.authenticate(&tokens[0]).unwrap(), None);

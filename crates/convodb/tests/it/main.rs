@@ -39,6 +39,6 @@ impl Owner {
 
 /// How many conversations the user has.
 fn count(store: &Store, user: UserId) -> usize {
-    let rows = store.snapshot().rows(user, &convodb::ListRequest::default());
+    let rows = store.snapshot().conversations(user, &convodb::ListRequest::default());
     rows.map(Result::unwrap).count()
 }

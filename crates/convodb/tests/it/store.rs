@@ -24,7 +24,7 @@ fn sixty_four_writers_lose_nothing() {
                     let id = conversation.id;
                     store.insert(owner.user, conversation).unwrap();
                     assert!(
-                        store.snapshot().get(owner.user, id).unwrap().is_some(),
+                        store.snapshot().conversation(owner.user, id).unwrap().is_some(),
                         "read your write"
                     );
                 }
@@ -87,7 +87,7 @@ fn a_write_that_fails_is_taken_back_alone() {
     let failed = outcomes.iter().filter(|outcome| matches!(outcome, Err(Error::TokenNotFound)));
     assert_eq!((failed.count(), count(&store, user)), (3, 6));
     let audit = store.snapshot().verify(|_, _| {}).unwrap();
-    assert!(audit.is_clean(), "{:?}", audit.faults);
+    assert!(audit.is_clean(), "{:?}", audit.findings);
 }
 
 /// A deleted row's place, and so its index entries, may be taken again by a load in the same group.
@@ -114,7 +114,7 @@ fn a_row_that_is_deleted_and_loaded_again_in_one_group_is_in_every_list() {
     let request = ListRequest { filter, ..ListRequest::default() };
     assert_eq!(store.snapshot().list(user, &request).unwrap().len() as u64, loaded);
     let audit = store.snapshot().verify(|_, _| {}).unwrap();
-    assert!(audit.is_clean(), "{:?}", audit.faults);
+    assert!(audit.is_clean(), "{:?}", audit.findings);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_load_takes_no_place_that_is_taken() {
     loader.push(owner.user, &owner.conversation(), &[]).unwrap();
     loader.finish(|_, _| {}).unwrap();
     assert_eq!(count(&store, owner.user), 2);
-    assert_eq!(store.snapshot().get(owner.user, there.id).unwrap(), Some(there));
+    assert_eq!(store.snapshot().conversation(owner.user, there.id).unwrap(), Some(there));
 }
 
 /// The pages that the load took are given back, so the file is opened again without a repair.
@@ -318,7 +318,7 @@ fn what_a_write_may_not_do() {
     store.insert(user, conversation.clone()).unwrap();
     let given_away = store.update(user, id, move |row| row.assistant = stranger);
     assert!(matches!(given_away, Err(Error::AssistantNotFound)));
-    assert_eq!(store.snapshot().get(user, id).unwrap(), Some(conversation));
+    assert_eq!(store.snapshot().conversation(user, id).unwrap(), Some(conversation));
 }
 
 #[test]
@@ -331,14 +331,14 @@ fn users_do_not_see_each_other() {
     let id = conversation.id;
     store.insert(owner.user, conversation.clone()).unwrap();
     let snapshot = store.snapshot();
-    assert!(snapshot.get(other, id).unwrap().is_none());
-    assert!(snapshot.history(other, id).unwrap().is_none());
+    assert!(snapshot.conversation(other, id).unwrap().is_none());
+    assert!(snapshot.messages(other, id).unwrap().is_none());
     assert_eq!(count(&store, other), 0);
     assert!(matches!(store.delete(other, id), Err(Error::ConversationNotFound)));
     // The same id is free to the other: that it is taken elsewhere does not show.
     store.insert(other, conversation).unwrap();
     store.delete(other, id).unwrap();
-    assert!(store.snapshot().get(owner.user, id).unwrap().is_some());
+    assert!(store.snapshot().conversation(owner.user, id).unwrap().is_some());
 }
 
 #[test]

@@ -35,7 +35,7 @@ fn two_users(path: &Path) -> [(UserId, ConversationId); 2] {
 }
 
 fn history(path: &Path, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>, Error> {
-    Store::open(path)?.snapshot().history(user, id)
+    Store::open(path)?.snapshot().messages(user, id)
 }
 
 #[test]
