@@ -100,7 +100,7 @@ fn seed(store: &Store) -> Result<(UserId, BTreeMap<AssistantId, CostSum>), Box<d
             *expected.entry(assistant).or_default() += i128::from(cost.nanos());
         }
     }
-    load.finish(|_, _| {})?;
+    load.finish()?;
     let sums = expected.into_iter().map(|(id, nanos)| (id, CostSum::from_nanos(nanos)));
     Ok((user, sums.collect()))
 }

@@ -70,7 +70,7 @@ fn meanwhile(
     let bot = store.snapshot().assistants(user, 0, 1)?.remove(0).id;
     let new = conversation(bot, "2025-03-01".parse()?)?;
     let id = new.id;
-    store.insert(user, new)?;
+    store.insert(user, new, Vec::new())?;
     // The very conversation beside which the cursor lies.
     store.delete(user, *read.last().ok_or("something was read")?)?;
     store.close()?;
@@ -156,7 +156,7 @@ fn seed(path: &Path) -> Result<(UserId, Vec<ConversationId>), Box<dyn Error>> {
         rows.push(row);
     }
     store.write(move |transaction| {
-        rows.iter().try_for_each(|row| transaction.insert(user, row, &[]))
+        rows.iter().try_for_each(|row| transaction.insert(user, row.clone(), Vec::new()))
     })?;
     store.close()?;
     wanted.reverse();

@@ -1,15 +1,19 @@
-//! The one error of the engine. Three kinds that never share a variant: what the caller asked
-//! wrongly (nothing was done), what is not there, and what is wrong with the store. A message
-//! names the field and the rule, never a phone number, a name, a cursor or a token.
+//! The engine's error type: misuse, missing things and faults of the store, never mixed.
+//!
+//! A variant is something that a caller can act on. Messages name the field and the rule, and never
+//! contain a phone number, a name, a cursor or a token.
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use uuid::Uuid;
 
-/// What every call of the engine can fail with.
+/// The error of every call of the engine.
 ///
-/// Match on the variant to act; print it to tell a person. Messages carry no personal data.
+/// Match on the variant to act; print it for a person. [`Error::is_retryable`] separates what may
+/// succeed later from what will not. Errors are cheap to clone and keep the system's error as their
+/// [source](std::error::Error::source).
 ///
 /// ```
 /// use convodb::{ConversationId, Error, Store, Timestamp, UserId};
@@ -17,41 +21,40 @@ use uuid::Uuid;
 /// let id = ConversationId::generate(Timestamp::MIN);
 /// match store.delete(UserId::new(1), id) {
 ///     Ok(()) => println!("deleted"),
-///     Err(Error::ConversationNotFound) => println!("there is no such conversation"),
-///     Err(Error::QueueFull) => println!("try again later"),
+///     Err(Error::ConversationNotFound) => println!("no such conversation"),
+///     Err(error) if error.is_retryable() => println!("try again later: {error}"),
 ///     Err(error) => return Err(error),
 /// }
 /// # Ok::<(), convodb::Error>(())
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A value breaks a rule of its type; nothing was read or written.
+    /// A value breaks a rule of its type or of its operation. Nothing was read or written.
     #[error("{field} {reason}")]
     Invalid {
-        /// The field, by the name it has in the documented API, or the kind of value where the API
-        /// has several of it.
+        /// The field, by its name in the documented API, or the kind of value where the API has
+        /// several fields of that kind.
         field: &'static str,
-        /// What a right value looks like.
+        /// The rule: what a valid value looks like.
         reason: &'static str,
     },
-    /// A cursor token that this store did not give to this user for this list.
-    #[error("the cursor is not one that this store gave out for this list")]
+    /// The text is not a cursor that this store issued to this user for this list.
+    #[error("cursor was not issued by this store for this list")]
     InvalidCursor,
-    /// A filter, bound or order beside a cursor that is not the one the cursor continues.
+    /// A filter, bound or order passed beside a cursor differs from the list that the cursor
+    /// continues.
     #[error("{field} differs from the list that the cursor continues")]
     CursorConflict {
-        /// The field, by the name it has in the documented API.
+        /// The field, by its name in the documented API.
         field: &'static str,
     },
-    /// A cursor of the feed that is older than the oldest change that is kept. What was missed can
-    /// be had from the list of conversations.
-    #[error(
-        "the changes after this cursor are forgotten; read the whole list, then go on from now"
-    )]
+    /// The change cursor is older than the oldest retained change, or ahead of the newest one, as
+    /// after a restore. Read the list of conversations again and continue from now.
+    #[error("changes after this cursor are not retained; read the list again, continue from now")]
     ChangesExpired,
-    /// The idempotency key was given to another request before.
-    #[error("the idempotency key belongs to another request")]
+    /// The idempotency key was used for a different request before.
+    #[error("idempotency key was used for a different request")]
     IdempotencyConflict,
     /// The user already has a conversation with this id.
     #[error("conversation {0} already exists")]
@@ -60,10 +63,13 @@ pub enum Error {
     #[error("assistant {0} already exists")]
     DuplicateAssistant(Uuid),
     /// Another user already has this name.
-    #[error("a user of this name already exists")]
+    #[error("a user with this name already exists")]
     DuplicateUser,
-    /// A write was asked for from inside a write, which would wait for itself.
-    #[error("a write cannot be started from inside a write; use the transaction it was given")]
+    /// The assistant cannot be deleted: it has conversations.
+    #[error("assistant {0} has conversations; delete or reassign them first")]
+    AssistantInUse(Uuid),
+    /// A write was started from inside a write, which would deadlock.
+    #[error("write started inside a write; use the transaction that the closure received")]
     NestedWrite,
 
     /// The user has no such conversation.
@@ -72,148 +78,186 @@ pub enum Error {
     /// The user has no such assistant.
     #[error("assistant not found")]
     AssistantNotFound,
-    /// There is no such user.
+    /// The user does not exist.
     #[error("user not found")]
     UserNotFound,
-    /// There is no such token.
+    /// The token does not exist.
     #[error("token not found")]
     TokenNotFound,
 
-    /// The queue of writes is full; try again later.
-    #[error("the queue of writes is full; try again later")]
+    /// The write queue is full. Retry later.
+    #[error("write queue is full; retry later")]
     QueueFull,
-    /// The store was closed.
-    #[error("the store is closed")]
+    /// The store is closed.
+    #[error("store is closed")]
     Closed,
-    /// Another process holds the file.
-    #[error("the file is in use by another process")]
-    InUse,
-    /// A file stands where one should be made; it was left as it is.
-    #[error("there is a file at {}; it was left as it is", .0.display())]
+    /// The file is open already: a store can be opened once at a time. Clone the
+    /// [`Store`](crate::Store) to share it within a process.
+    #[error(
+        "store {} is already open in {} process{}", .path.display(),
+        if *.this_process { "this" } else { "another" },
+        if *.this_process { "; clone the handle to share it" } else { "" }
+    )]
+    InUse {
+        /// The file.
+        path: PathBuf,
+        /// Whether this process has it open.
+        this_process: bool,
+    },
+    /// A file exists where a new one was to be created. It was not touched.
+    #[error("file {} already exists", .0.display())]
     FileExists(PathBuf),
     /// The file is not a convodb store.
-    #[error("the file is not a convodb store: {0}")]
+    #[error("not a convodb store: {0}")]
     NotAStore(String),
-    /// The file was written by a newer version; it was left untouched.
-    #[error(
-        "the file has format {found}, this version reads up to {supported}; it was left untouched"
-    )]
+    /// The file was written by a newer version. It was not touched.
+    #[error("file format {found} is newer than the supported format {supported}")]
     NewerFormat {
-        /// The format that the file says it has.
+        /// The format of the file.
         found: u32,
         /// The newest format that this version reads.
         supported: u32,
     },
-    /// Stored bytes that are not what was written; they were not served. What does not touch them
-    /// goes on.
-    #[error("damaged data in table {table}: {what}")]
+    /// Stored bytes fail a check. They were not returned; other data stays readable.
+    #[error("corrupted data in {table}: {what}")]
     Corrupted {
-        /// The table, by its name on disk.
+        /// The table by its name on disk, or `wal`, `backup`, `redb`.
         table: &'static str,
-        /// What does not hold.
+        /// The check that failed.
         what: &'static str,
     },
-    /// A fault kept this write from being written, and nothing of it is there. The store opens its
-    /// files again by itself where it has to, so the write can be tried again;
-    /// [`Error::io_kind`] tells a full disk.
-    #[error("nothing was written, because of a fault: {why}")]
+    /// The write was not executed or was rolled back, because of a fault of the store. Nothing of it
+    /// is or will be stored. The store reopens its files by itself where it has to: retry.
+    #[error("write aborted: {source}")]
     WriteAborted {
-        /// As of [`Error::io_kind`].
-        kind: io::ErrorKind,
-        /// The fault, in words.
-        why: String,
+        /// The fault.
+        source: Arc<io::Error>,
     },
-    /// The commit of this write's group failed. Whether the group will be there once the store has
-    /// opened its files again is unknown; it is there whole or not at all.
-    #[error("the commit failed, and with it every write of its group: {why}")]
+    /// The commit failed in a way that leaves its outcome unknown: after the store has reopened its
+    /// files, the whole group of writes is stored, or none of it.
+    #[error("commit outcome unknown: {source}")]
     CommitUnknown {
-        /// As of [`Error::io_kind`].
-        kind: io::ErrorKind,
-        /// The fault, in words.
-        why: String,
+        /// The fault.
+        source: Arc<io::Error>,
     },
-    /// The snapshot cannot be read any more, but for what was in memory: the store met a fault of
-    /// the disk after it was taken, or was closed. One that is taken later can be read, as soon as
-    /// the store has opened its files again.
-    #[error("the snapshot cannot be read any more, after a fault or the end of its store")]
+    /// The snapshot cannot be read from disk any more: the store met a fault or was closed after the
+    /// snapshot was taken. Take a new snapshot.
+    #[error("snapshot invalidated by a fault or by closing the store; take a new one")]
     SnapshotInvalidated,
-    /// The disk or the file system refused an operation.
-    #[error("input or output failed: {0}")]
-    Io(#[from] io::Error),
-    /// The storage engine reported a fault of another kind.
-    #[error("storage fault: {0}")]
+    /// The operating system refused an operation.
+    #[error("i/o failed: {0}")]
+    Io(#[source] Arc<io::Error>),
+    /// redb reported an error of another kind.
+    #[error("storage engine failed: {0}")]
     Storage(String),
-}
-
-impl Error {
-    /// What the system said, where it was the system: [`io::ErrorKind::StorageFull`] for a full
-    /// disk. [`io::ErrorKind::Other`] for anything else.
-    #[must_use]
-    pub fn io_kind(&self) -> io::ErrorKind {
-        match self {
-            Error::Io(error) => error.kind(),
-            Error::CommitUnknown { kind, .. } | Error::WriteAborted { kind, .. } => *kind,
-            _ => io::ErrorKind::Other,
-        }
-    }
 }
 
 /// The engine's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-impl From<redb::Error> for Error {
-    fn from(error: redb::Error) -> Self {
-        match error {
-            redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                Error::NotAStore(error.to_string())
-            }
-            redb::Error::Io(error) => Error::Io(error),
-            redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => Error::InUse,
-            redb::Error::DatabaseClosed | redb::Error::PreviousIo => Error::SnapshotInvalidated,
-            redb::Error::Corrupted(_) => Error::Corrupted {
-                table: "redb",
-                what: "a page of the file is not what was written",
-            },
-            redb::Error::UpgradeRequired(found) => {
-                Error::NotAStore(format!("it has the file format {found} of an older redb"))
-            }
-            error @ (redb::Error::TableTypeMismatch { .. }
-            | redb::Error::TypeDefinitionChanged { .. }
-            | redb::Error::TableDoesNotExist(_)) => Error::NotAStore(error.to_string()),
-            error => Error::Storage(error.to_string()),
+impl Error {
+    /// The kind of the system's error, or [`io::ErrorKind::Other`] where the system is not the cause.
+    #[must_use]
+    pub fn io_kind(&self) -> io::ErrorKind {
+        match self {
+            Error::Io(source)
+            | Error::WriteAborted { source }
+            | Error::CommitUnknown { source } => source.kind(),
+            _ => io::ErrorKind::Other,
         }
+    }
+
+    /// Whether the disk, or the quota of its user, is full.
+    ///
+    /// ```
+    /// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
+    /// assert!(convodb::Error::from(full).is_storage_full());
+    /// ```
+    #[must_use]
+    pub fn is_storage_full(&self) -> bool {
+        is_storage_full(self.io_kind())
+    }
+
+    /// Whether the same call may succeed later without anybody changing it: a full queue, a fault
+    /// that the store recovers from by itself, an invalidated snapshot (take a new one). False for
+    /// [`Error::CommitUnknown`]: a retry could execute the write twice, unless it is
+    /// [idempotent](crate::Transaction::idempotent).
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(self, Error::QueueFull | Error::WriteAborted { .. } | Error::SnapshotInvalidated)
+    }
+
+    /// The error as the source of [`Error::WriteAborted`] or [`Error::CommitUnknown`].
+    pub(crate) fn into_io(self) -> Arc<io::Error> {
+        match self {
+            Error::Io(source)
+            | Error::WriteAborted { source }
+            | Error::CommitUnknown { source } => source,
+            error => Arc::new(io::Error::other(error)),
+        }
+    }
+
+    /// [`Error::CommitUnknown`] with a fault that no other error describes.
+    pub(crate) fn commit_unknown(why: &'static str) -> Self {
+        Error::CommitUnknown { source: Arc::new(io::Error::other(why)) }
     }
 }
 
-// One line for each error type of redb, so that `?` reads in the rooms that touch tables. They are
-// no part of the promise of this crate, and so not of its documentation.
-#[doc(hidden)]
-impl From<redb::StorageError> for Error {
-    fn from(error: redb::StorageError) -> Self {
-        redb::Error::from(error).into()
+/// Whether a kind of error means that the disk, or the quota of its user, is full.
+pub(crate) const fn is_storage_full(kind: io::ErrorKind) -> bool {
+    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+impl From<io::Error> for Error {
+    fn from(error: io::Error) -> Self {
+        Error::Io(Arc::new(error))
     }
 }
-#[doc(hidden)]
-impl From<redb::TableError> for Error {
-    fn from(error: redb::TableError) -> Self {
-        redb::Error::from(error).into()
+
+/// Converts an error of redb: `.map_err(from_redb)`. There is no `From`, because redb's types are not
+/// part of this crate's API.
+pub(crate) fn from_redb(error: impl Into<redb::Error>) -> Error {
+    match error.into() {
+        redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Error::NotAStore(error.to_string())
+        }
+        redb::Error::Io(error) => error.into(),
+        redb::Error::DatabaseAlreadyOpen | redb::Error::LockProtocolMismatch => {
+            Error::InUse { path: PathBuf::new(), this_process: false }
+        }
+        redb::Error::DatabaseClosed | redb::Error::PreviousIo => Error::SnapshotInvalidated,
+        redb::Error::Corrupted(_) => {
+            Error::Corrupted { table: "redb", what: "a page fails its checks" }
+        }
+        redb::Error::UpgradeRequired(found) => {
+            Error::NotAStore(format!("file format {found} of an older redb"))
+        }
+        error @ (redb::Error::TableTypeMismatch { .. }
+        | redb::Error::TypeDefinitionChanged { .. }
+        | redb::Error::TableDoesNotExist(_)) => Error::NotAStore(error.to_string()),
+        error => Error::Storage(error.to_string()),
     }
 }
-#[doc(hidden)]
-impl From<redb::DatabaseError> for Error {
-    fn from(error: redb::DatabaseError) -> Self {
-        redb::Error::from(error).into()
-    }
-}
-#[doc(hidden)]
-impl From<redb::CommitError> for Error {
-    fn from(error: redb::CommitError) -> Self {
-        redb::Error::from(error).into()
-    }
-}
-#[doc(hidden)]
-impl From<redb::TransactionError> for Error {
-    fn from(error: redb::TransactionError) -> Self {
-        redb::Error::from(error).into()
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn the_system_error_stays_the_source() {
+        let full = Error::from(io::Error::from(io::ErrorKind::StorageFull));
+        let aborted = Error::WriteAborted { source: full.into_io() };
+        assert!(aborted.is_storage_full() && aborted.is_retryable());
+        assert!(aborted.source().is_some());
+        let corrupted = Error::Corrupted { table: "messages.v1", what: "checksum mismatch" };
+        let unknown = Error::CommitUnknown { source: corrupted.into_io() };
+        assert!(!unknown.is_retryable() && !unknown.is_storage_full());
+        let shown = unknown.to_string();
+        assert_eq!(
+            shown,
+            "commit outcome unknown: corrupted data in messages.v1: checksum mismatch"
+        );
     }
 }

@@ -24,7 +24,8 @@ use crate::model::id::UserId;
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::PageCursor;
 use crate::tables::Tables;
-use crate::wal::{self, Wal};
+use crate::wal::reader;
+use crate::wal::writer::Wal;
 
 const OWNER: UserId = UserId::new(5);
 const LOG_SEED: u64 = 77;
@@ -133,7 +134,7 @@ impl Replayed {
         let mut tables = self.0.clone();
         fs::write(store.with_extension("x-log.00000000000000000001"), segment).unwrap();
         let store = store.with_extension("x");
-        let _ = wal::replay(&SystemVfs, &store, LOG_SEED, 0, |bytes| tables.replay(bytes));
+        let _ = reader::replay(&SystemVfs, &store, LOG_SEED, 0, |bytes| tables.replay(bytes));
     }
 
     /// Groups of these bytes come back from the log as they were put, and are taken or refused.
@@ -145,12 +146,12 @@ impl Replayed {
         }
         log.end_segment();
         let mut seen = 0;
-        let read = wal::replay(&SystemVfs, store, LOG_SEED, 0, |bytes| {
+        let read = reader::replay(&SystemVfs, store, LOG_SEED, 0, |bytes| {
             assert_eq!(bytes, groups[seen]);
             seen += 1;
             Some(())
         });
         assert_eq!(usize::try_from(read.unwrap()).unwrap(), groups.len());
-        let _ = wal::replay(&SystemVfs, store, LOG_SEED, 0, |bytes| tables.replay(bytes));
+        let _ = reader::replay(&SystemVfs, store, LOG_SEED, 0, |bytes| tables.replay(bytes));
     }
 }

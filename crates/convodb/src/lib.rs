@@ -16,7 +16,7 @@
 //! let customer = Contact { name: None, phone: Some("+4915112345678".parse()?) };
 //! let channel = Channel::Whatsapp { sender: Contact::default(), customer };
 //! let id = ConversationId::generate(now);
-//! store.insert(user, Conversation::new(id, bot, channel, now))?;
+//! store.insert(user, Conversation::new(id, bot, channel, now), Vec::new())?;
 //! store.append_message(user, id, Message::new(Role::User, "Hello!".to_owned(), now)?)?;
 //!
 //! let filter = Filter { customer_phone: Some("+4915112345678".parse()?), ..Filter::default() };
@@ -112,13 +112,15 @@ mod wal;
 pub use crate::bulk_load::loader::BulkLoader;
 pub use crate::bulk_load::staging::BulkOptions;
 pub use crate::bulk_load::writer::BulkLoadReport;
+pub use crate::engine::published::CommitListener;
 pub use crate::error::{Error, Result};
 pub use crate::io::fault::StoreState;
 pub use crate::maintenance::backup::{BackupReport, checksum_path};
-pub use crate::maintenance::compact::{CompactReport, compact};
+pub use crate::maintenance::compact::{CompactReport, compact, compact_with};
 pub use crate::maintenance::erase::EraseReport;
 pub use crate::maintenance::expire::{ExpireReport, Retention};
-pub use crate::maintenance::restore::{ChecksumPolicy, restore};
+pub use crate::maintenance::options::{ChecksumPolicy, MaintenanceOptions};
+pub use crate::maintenance::restore::{restore, restore_with};
 pub use crate::maintenance::usage::{TableBytes, Usage};
 pub use crate::metrics::{Histogram, Metrics};
 pub use crate::model::account::{Assistant, User};
@@ -153,11 +155,7 @@ pub use crate::store::Store;
 pub use crate::transaction::Transaction;
 pub use crate::verify::report::{Finding, VerifyReport};
 
-/// What a disk is to the engine, so that tests can put a simulated one in its place. No part of
-/// the promise of this crate.
-#[doc(hidden)]
-pub mod simulation {
+/// The file system interface, for tests on a simulated disk: see [`StoreOptions::vfs`].
+pub mod vfs {
     pub use crate::io::vfs::{Access, Vfs, VfsFile};
-    pub use crate::maintenance::compact::compact_on;
-    pub use crate::maintenance::restore::restore_on;
 }

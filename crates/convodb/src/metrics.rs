@@ -1,48 +1,54 @@
-//! What a store counts of its own work, in atomic words: some nanoseconds each time, and no lock but
-//! where a new state is shown to readers, and the last of its snapshots is dropped.
+//! Metrics of a store: counters, gauges and latency histograms, in atomic words.
 //!
-//! LatencyHistogram are of how long the store's own work took, and of how long a state is held. No data depends
-//! on them.
+//! An update costs a few nanoseconds. A lock is taken only when a new state is published, when the
+//! last snapshot of a state is dropped and when metrics are read. The clock is read only to measure
+//! durations: no stored data depends on it.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What a store counted since it was opened, and what it holds now. Plain numbers.
+/// Metrics of a store: counters since it was opened, and gauges of its present state.
+///
+/// A copy: it does not change after it was read. Values are read one after the other, so writes
+/// that run meanwhile may be in some of them and not in others.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Metrics {
-    /// Groups of writes that were committed.
+    /// Counter: committed groups of writes.
     pub commits: u64,
-    /// Entries of tables that those put or removed.
+    /// Counter: table entries that these groups put or removed.
     pub changes: u64,
-    /// Bytes of keys and values that those put.
+    /// Counter: bytes of keys and values that these groups put.
     pub committed_bytes: u64,
-    /// Writes that wait for their answer now.
+    /// Gauge: writes that wait for their result.
     pub writes_waiting: usize,
-    /// Writes that were refused because too many waited.
+    /// Counter: writes refused because the write queue was full.
     pub writes_refused: u64,
-    /// Appends to the log with their sync: what a write waits for.
+    /// Durations of WAL appends including the sync, which each write waits for.
     pub wal_syncs: Histogram,
-    /// What carried writes into the tables, and synced them.
+    /// Durations of checkpoints: flushing the memtables into the tables, including the sync.
     pub checkpoints: Histogram,
-    /// Bytes that were put since the last checkpoint began, and are held in memory until then.
+    /// Gauge: bytes of keys and values put since the last checkpoint began. They stay in the
+    /// memtables until the next one ends.
     pub memtable_bytes: usize,
-    /// States of the store that are in memory: the present one, and those that snapshots hold.
+    /// Gauge: committed states in memory: the current one and each older one that a snapshot refers
+    /// to.
     pub live_snapshots: usize,
-    /// For how long the oldest of them has not been the present one: zero where no snapshot is older.
-    /// As long as it is held, space that became free since cannot be used again.
+    /// Gauge: time since the oldest state in memory was replaced by a newer one; zero if only the
+    /// current state is in memory. Space that was freed since cannot be reused until its snapshots
+    /// are dropped.
     pub oldest_snapshot: Duration,
 }
 
-/// How often something was done, and how long it took.
+/// A latency histogram: how often an operation ran and how long it took.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Histogram {
-    /// All of it together.
+    /// Sum of all durations.
     pub sum: Duration,
-    /// How often it took no longer than so many seconds, and longer than the bound before. The last
-    /// bound is infinity.
+    /// Pairs of an upper bound in seconds and the number of durations at most that long but longer
+    /// than the bound before (not cumulative). The last bound is infinity.
     pub buckets: Vec<(f64, u64)>,
 }
 
@@ -52,18 +58,18 @@ impl Histogram {
         Self { sum, buckets }
     }
 
-    /// How often it was done.
+    /// Number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
 }
 
-/// How many bounds a histogram of times has: from 0.1 ms, each twice the one before.
+/// Number of finite bounds of a histogram: from 0.1 ms, each twice the one before, to 6.6 s.
 pub(crate) const BOUNDS: usize = 17;
 const FIRST_BOUND: Duration = Duration::from_micros(100);
 
-/// The words of one store.
+/// The live metrics of one store.
 #[derive(Debug, Default)]
 pub(crate) struct MetricsRegistry {
     pub(crate) commits: AtomicU64,
@@ -74,61 +80,79 @@ pub(crate) struct MetricsRegistry {
     pub(crate) refused: AtomicU64,
     pub(crate) wal_syncs: LatencyHistogram,
     pub(crate) checkpoints: LatencyHistogram,
-    shown: Mutex<SnapshotTracker>,
+    snapshots: Mutex<SnapshotTracker>,
 }
 
-/// How often something was done, and how long it took.
+/// A histogram of durations with atomic buckets.
 #[derive(Debug, Default)]
 pub(crate) struct LatencyHistogram {
-    /// The last one is for what took longer than all bounds.
+    /// The last bucket counts durations longer than every bound.
     buckets: [AtomicU64; BOUNDS + 1],
     micros: AtomicU64,
 }
 
-/// The states that readers may still hold, by the order in which they were shown.
+/// The published states that readers may still use, numbered in order of publication.
 #[derive(Debug, Default)]
 struct SnapshotTracker {
     last: u64,
-    /// Since when each one is not the present one.
-    held: BTreeMap<u64, Option<Instant>>,
+    /// For each live state, when a newer one replaced it; `None` for the current one.
+    live: BTreeMap<u64, Option<Instant>>,
 }
 
 impl MetricsRegistry {
-    /// A group was committed.
+    /// The current values.
+    pub(crate) fn read(&self) -> Metrics {
+        let (live_snapshots, oldest_snapshot) = self.live_snapshots();
+        Metrics {
+            commits: self.commits.load(Ordering::Relaxed),
+            changes: self.changes.load(Ordering::Relaxed),
+            committed_bytes: self.bytes.load(Ordering::Relaxed),
+            writes_waiting: self.waiting.load(Ordering::Relaxed),
+            writes_refused: self.refused.load(Ordering::Relaxed),
+            wal_syncs: Histogram::of(&self.wal_syncs),
+            checkpoints: Histogram::of(&self.checkpoints),
+            memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed),
+            live_snapshots,
+            oldest_snapshot,
+        }
+    }
+
+    /// Counts a committed group.
     pub(crate) fn committed(&self, changes: usize, bytes: usize) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.changes.fetch_add(changes as u64, Ordering::Relaxed);
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// A write waits for its answer, as long as what this gives is held.
+    /// Counts a waiting write until the guard is dropped.
     pub(crate) fn wait(self: &Arc<Self>) -> WaitGuard {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         WaitGuard(self.clone())
     }
 
-    /// A state is shown to readers, until what this gives is dropped.
-    pub(crate) fn show(self: &Arc<Self>) -> SnapshotGuard {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = shown.last;
-        if let Some(before) = shown.held.get_mut(&before) {
-            *before = Some(Instant::now());
+    /// Tracks a state that is published now until the guard is dropped with its last snapshot.
+    pub(crate) fn track_snapshot(self: &Arc<Self>) -> SnapshotGuard {
+        let mut snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = snapshots.last;
+        if let Some(replaced_at) = snapshots.live.get_mut(&last) {
+            *replaced_at = Some(Instant::now());
         }
-        shown.last += 1;
-        let number = shown.last;
-        shown.held.insert(number, None);
+        snapshots.last += 1;
+        let number = snapshots.last;
+        snapshots.live.insert(number, None);
         SnapshotGuard { metrics: self.clone(), number }
     }
 
-    /// How many states are held, and for how long the oldest one has not been the present one.
+    /// The number of live states, and the time since the oldest of them was replaced (zero if it is
+    /// the current one).
     pub(crate) fn live_snapshots(&self) -> (usize, Duration) {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let oldest = shown.held.values().next().copied().flatten();
-        (shown.held.len(), oldest.map_or(Duration::ZERO, |since| since.elapsed()))
+        let snapshots = self.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        let oldest = snapshots.live.values().next().copied().flatten();
+        (snapshots.live.len(), oldest.map_or(Duration::ZERO, |replaced_at| replaced_at.elapsed()))
     }
 }
 
-/// See [`MetricsRegistry::wait`].
+/// Counts a waiting write until it is dropped: see [`MetricsRegistry::wait`].
 pub(crate) struct WaitGuard(Arc<MetricsRegistry>);
 
 impl Drop for WaitGuard {
@@ -137,7 +161,7 @@ impl Drop for WaitGuard {
     }
 }
 
-/// See [`MetricsRegistry::show`].
+/// Tracks a published state until it is dropped: see [`MetricsRegistry::track_snapshot`].
 #[derive(Debug)]
 pub(crate) struct SnapshotGuard {
     metrics: Arc<MetricsRegistry>,
@@ -146,13 +170,13 @@ pub(crate) struct SnapshotGuard {
 
 impl Drop for SnapshotGuard {
     fn drop(&mut self) {
-        let mut shown = self.metrics.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.held.remove(&self.number);
+        let mut snapshots = self.metrics.snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshots.live.remove(&self.number);
     }
 }
 
 impl LatencyHistogram {
-    /// LatencyHistogram a piece of work, which `of` finds in the meter: until what this gives is dropped.
+    /// Starts a timer that adds its duration to the histogram that `of` selects when it is dropped.
     pub(crate) fn begin(
         metrics: &Arc<MetricsRegistry>,
         of: fn(&MetricsRegistry) -> &LatencyHistogram,
@@ -161,23 +185,22 @@ impl LatencyHistogram {
     }
 
     fn add(&self, took: Duration) {
-        let past = (0..BOUNDS).take_while(|number| took > FIRST_BOUND * (1 << number)).count();
-        self.buckets[past].fetch_add(1, Ordering::Relaxed);
+        let bucket = (0..BOUNDS).take_while(|number| took > FIRST_BOUND * (1 << number)).count();
+        self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// How long all of it took together, and how much of it took no longer than each bound, in
-    /// seconds, and longer than the one before; infinity is the last.
+    /// The sum of all durations, and the buckets in the form of [`Histogram::buckets`].
     pub(crate) fn read(&self) -> (Duration, Vec<(f64, u64)>) {
         let bounds = (0..BOUNDS).map(|number| (FIRST_BOUND * (1 << number)).as_secs_f64());
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
-        let all = Duration::from_micros(self.micros.load(Ordering::Relaxed));
-        (all, bounds.chain([f64::INFINITY]).zip(counts).collect())
+        let sum = Duration::from_micros(self.micros.load(Ordering::Relaxed));
+        (sum, bounds.chain([f64::INFINITY]).zip(counts).collect())
     }
 }
 
-/// See [`LatencyHistogram::begin`].
+/// A running measurement: see [`LatencyHistogram::begin`].
 pub(crate) struct Timer {
     metrics: Arc<MetricsRegistry>,
     of: fn(&MetricsRegistry) -> &LatencyHistogram,
@@ -195,30 +218,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_fall_into_their_buckets() {
+    fn durations_are_counted_in_their_buckets() {
         let times = LatencyHistogram::default();
         let micros = [0, 100, 101, 200, 6_553_600, 6_553_601];
         micros.into_iter().for_each(|micros| times.add(Duration::from_micros(micros)));
-        let (all, buckets) = times.read();
-        assert_eq!(all, Duration::from_micros(micros.into_iter().sum()));
-        let some: Vec<_> = buckets.into_iter().filter(|(_, count)| *count > 0).collect();
-        assert_eq!(some, [(0.0001, 2), (0.0002, 2), (6.5536, 1), (f64::INFINITY, 1)]);
+        let (sum, buckets) = times.read();
+        assert_eq!(sum, Duration::from_micros(micros.into_iter().sum()));
+        let used: Vec<_> = buckets.into_iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(used, [(0.0001, 2), (0.0002, 2), (6.5536, 1), (f64::INFINITY, 1)]);
     }
 
     #[test]
-    fn the_oldest_state_that_is_held_is_told() {
+    fn the_age_of_the_oldest_live_snapshot_is_reported() {
         let metrics = Arc::new(MetricsRegistry::default());
-        let first = metrics.show();
+        let first = metrics.track_snapshot();
         assert_eq!(metrics.live_snapshots(), (1, Duration::ZERO));
-        let second = metrics.show();
-        let third = metrics.show();
+        let second = metrics.track_snapshot();
+        let third = metrics.track_snapshot();
         assert_eq!(metrics.live_snapshots().0, 3);
         assert!(metrics.live_snapshots().1 > Duration::ZERO);
         drop(second);
-        let since = metrics.live_snapshots().1;
-        assert!(since > Duration::ZERO, "the first one is older");
+        let age = metrics.live_snapshots().1;
+        assert!(age > Duration::ZERO, "the first state is still in memory");
         drop(first);
-        assert_eq!(metrics.live_snapshots(), (1, Duration::ZERO), "the present one has no age");
+        assert_eq!(metrics.live_snapshots(), (1, Duration::ZERO), "the current state has no age");
         drop(third);
         assert_eq!(metrics.live_snapshots(), (0, Duration::ZERO));
     }

@@ -1,65 +1,47 @@
-//! How a store is opened.
+//! Store options: caches, write queue, durability, memtable size, recovery and retention.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::io::system::SystemVfs;
+use crate::io::vfs::Vfs;
 
 /// When a write is acknowledged.
-///
-/// ```
-/// # let directory = tempfile::tempdir()?;
-/// # let path = directory.path().join("import.convodb");
-/// use convodb::{Durability, Store, StoreOptions};
-/// let options = StoreOptions { durability: Durability::Deferred, ..StoreOptions::default() };
-/// let store = Store::open_with(&path, &options)?;
-/// // A load that can be repeated; what makes it durable is closing.
-/// store.close()?;
-/// # Ok::<(), convodb::Error>(())
-/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {
-    /// Once it is on disk.
+    /// When it is on disk.
     #[default]
     Immediate,
-    /// Once it can be read. There is no log; it reaches the disk when the store is closed. A crash
-    /// loses what was not on disk, whole commits at a time. For tests and for loads that can be
-    /// repeated.
+    /// When it is visible to readers. There is no WAL; the store reaches the disk when it is closed. A
+    /// crash loses the most recent commits, each of them as a whole. For tests and for loads that can
+    /// be repeated.
     Deferred,
 }
 
 /// How a store is opened.
-#[derive(Clone, Debug)]
+///
+/// ```
+/// use convodb::{Durability, Store, StoreOptions};
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("import.convodb");
+/// let options = StoreOptions::new().cache_bytes(64 << 20).durability(Durability::Deferred);
+/// let store = Store::open_with(&path, &options)?;
+/// // A load that can be repeated; closing makes it durable.
+/// store.close()?;
+/// # Ok::<(), convodb::Error>(())
+/// ```
+#[derive(Clone)]
 pub struct StoreOptions {
-    /// Memory for pages of the file, in bytes; 1 GiB by default.
-    pub cache_bytes: usize,
-    /// Memory for rows that pages read again and again, in bytes; 128 MiB by default, for some
-    /// 400,000 of them. It is taken as rows come. 0 keeps none.
-    pub row_cache_bytes: usize,
-    /// How many writes may wait, at least 1; 1024 by default. One more is refused with
-    /// [`Error::QueueFull`](crate::Error::QueueFull).
-    pub queue_depth: usize,
-    /// When a write is acknowledged: once it is on disk, by default.
-    pub durability: Durability,
-    /// How many bytes of writes the log may take before they are carried into the tables, by
-    /// default 16 MiB; they also are when a second has passed. More makes writes cheaper, and opening
-    /// after a crash longer, which reads the log. They are held in memory until then, and what is
-    /// written while they are carried over, which may be as much again.
-    pub memtable_bytes: usize,
-    /// Whether what is carried into the tables is followed by what makes opening after a crash
-    /// quick; on by default. Without it, opening after a crash reads the whole file once: a second
-    /// for a million rows, and in proportion for more.
-    pub fast_recovery: bool,
-    /// Whether opening reads the whole file and checks every page of it; off by default. It tells
-    /// of damage, also by a disk that said that something was on it and lost it, with an error,
-    /// before anything is read or built upon it.
-    pub check_on_open: bool,
-}
-
-impl StoreOptions {
-    pub(crate) fn mode(&self) -> CommitMode {
-        CommitMode {
-            durability: self.durability,
-            memtable_bytes: self.memtable_bytes,
-            row_cache_bytes: self.row_cache_bytes,
-            fast_recovery: self.fast_recovery,
-        }
-    }
+    cache_bytes: usize,
+    row_cache_bytes: usize,
+    queue_depth: usize,
+    durability: Durability,
+    memtable_bytes: usize,
+    fast_recovery: bool,
+    check_on_open: bool,
+    background_checkpoints: bool,
+    retained_changes: u64,
+    vfs: Arc<dyn Vfs>,
 }
 
 impl Default for StoreOptions {
@@ -72,7 +54,131 @@ impl Default for StoreOptions {
             memtable_bytes: 16 << 20,
             fast_recovery: true,
             check_on_open: false,
+            background_checkpoints: true,
+            retained_changes: 1 << 20,
+            vfs: Arc::new(SystemVfs),
         }
+    }
+}
+
+impl StoreOptions {
+    /// The default options.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Memory for pages of the file, in bytes. Default: 1 GiB.
+    #[must_use]
+    pub fn cache_bytes(self, cache_bytes: usize) -> Self {
+        Self { cache_bytes, ..self }
+    }
+
+    /// Memory for rows that pages read repeatedly, in bytes, allocated as it is used. Default: 128 MiB,
+    /// for about 400,000 rows. 0 disables the row cache.
+    #[must_use]
+    pub fn row_cache_bytes(self, row_cache_bytes: usize) -> Self {
+        Self { row_cache_bytes, ..self }
+    }
+
+    /// Capacity of the write queue, at least 1. Default: 1024 writes. A write beyond it fails with
+    /// [`Error::QueueFull`](crate::Error::QueueFull).
+    #[must_use]
+    pub fn queue_depth(self, queue_depth: usize) -> Self {
+        Self { queue_depth, ..self }
+    }
+
+    /// When a write is acknowledged. Default: when it is on disk.
+    #[must_use]
+    pub fn durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    /// Bytes of writes that start a checkpoint; one also starts when the oldest of them is a second
+    /// old. Default: 16 MiB. A larger value makes writes cheaper and recovery after a crash slower,
+    /// which replays them from the WAL. They stay in memory until the checkpoint is done, and so do
+    /// those written meanwhile, up to the same size.
+    #[must_use]
+    pub fn memtable_bytes(self, memtable_bytes: usize) -> Self {
+        Self { memtable_bytes, ..self }
+    }
+
+    /// Whether checkpoints save what makes recovery after a crash fast. Default: on. Without it,
+    /// recovery reads the whole file: about a second for a million rows.
+    #[must_use]
+    pub fn fast_recovery(self, fast_recovery: bool) -> Self {
+        Self { fast_recovery, ..self }
+    }
+
+    /// Whether opening reads the whole file and verifies every page. Default: off. It detects damage,
+    /// also that of a disk that acknowledged a sync and lost the data, before anything is read or
+    /// built upon it.
+    #[must_use]
+    pub fn check_on_open(self, check_on_open: bool) -> Self {
+        Self { check_on_open, ..self }
+    }
+
+    /// Whether a checkpoint runs on a thread of its own, beside new writes. Default: on. Off, the writer
+    /// thread does it between two groups, which makes the order of I/O deterministic.
+    #[must_use]
+    pub fn background_checkpoints(self, background_checkpoints: bool) -> Self {
+        Self { background_checkpoints, ..self }
+    }
+
+    /// The number of changes that the change feed of each user retains, at least 1. Default: 1,048,576.
+    /// Older ones are trimmed as new ones are written, about a thousand at a time; so the feed of a
+    /// program that never calls [`Store::expire`](crate::Store::expire) stays bounded. A change takes
+    /// about 60 bytes. A reader that falls behind gets
+    /// [`Error::ChangesExpired`](crate::Error::ChangesExpired).
+    #[must_use]
+    pub fn retained_changes(self, retained_changes: u64) -> Self {
+        Self { retained_changes: retained_changes.max(1), ..self }
+    }
+
+    /// The file system that the store's files are on. Default: the operating system's. For tests on a
+    /// simulated disk.
+    #[must_use]
+    pub fn vfs(self, vfs: Arc<dyn Vfs>) -> Self {
+        Self { vfs, ..self }
+    }
+
+    pub(crate) fn commit_mode(&self) -> CommitMode {
+        CommitMode {
+            durability: self.durability,
+            memtable_bytes: self.memtable_bytes,
+            row_cache_bytes: self.row_cache_bytes,
+            fast_recovery: self.fast_recovery,
+            background_checkpoints: self.background_checkpoints,
+            retained_changes: self.retained_changes,
+        }
+    }
+
+    pub(crate) const fn queue_capacity(&self) -> usize {
+        self.queue_depth
+    }
+
+    pub(crate) const fn page_cache_bytes(&self) -> usize {
+        self.cache_bytes
+    }
+
+    pub(crate) const fn checks_on_open(&self) -> bool {
+        self.check_on_open
+    }
+
+    pub(crate) const fn file_system(&self) -> &Arc<dyn Vfs> {
+        &self.vfs
+    }
+}
+
+impl fmt::Debug for StoreOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StoreOptions")
+            .field("cache_bytes", &self.cache_bytes)
+            .field("row_cache_bytes", &self.row_cache_bytes)
+            .field("queue_depth", &self.queue_depth)
+            .field("durability", &self.durability)
+            .field("memtable_bytes", &self.memtable_bytes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,4 +189,6 @@ pub(crate) struct CommitMode {
     pub(crate) memtable_bytes: usize,
     pub(crate) row_cache_bytes: usize,
     pub(crate) fast_recovery: bool,
+    pub(crate) background_checkpoints: bool,
+    pub(crate) retained_changes: u64,
 }

@@ -61,7 +61,7 @@ impl Snapshot {
     /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
     /// # for _ in 0..3 {
     /// #     let id = ConversationId::generate(at);
-    /// #     store.insert(user, Conversation::new(id, bot, Channel::Widget, at))?;
+    /// #     store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
     /// # }
     /// let snapshot = store.snapshot();
     /// let request = ListRequest {
@@ -102,7 +102,7 @@ impl Snapshot {
     /// # let at: Timestamp = "2025-01-25".parse()?;
     /// # let user = store.create_user("Acme".parse()?, at)?.id;
     /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
-    /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at))?;
+    /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at), Vec::new())?;
     /// let snapshot = store.snapshot();
     /// let newest = snapshot.conversations(user, &ListRequest::default()).next().expect("there is one")?;
     /// let oldest = snapshot.conversations(user, &ListRequest::default()).next_back().expect("the same")?;
@@ -176,7 +176,7 @@ impl Snapshot {
     /// # let user = store.create_user("Acme".parse()?, at)?.id;
     /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
     /// # let id = ConversationId::generate(at);
-    /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at))?;
+    /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
     /// store.append_message(user, id, Message::new(Role::User, "Hello!".to_owned(), at)?)?;
     /// let history = store.snapshot().messages(user, id)?.expect("it was inserted");
     /// assert_eq!(history[0].content(), "Hello!");
@@ -222,7 +222,7 @@ impl Snapshot {
     /// # let id = conversation.id;
     /// let size = PageSize::default();
     /// let start = store.snapshot().changes_since(user, ChangesSince::Now, size)?.next_cursor;
-    /// store.insert(user, conversation)?;
+    /// store.insert(user, conversation, Vec::new())?;
     /// let part = store.snapshot().changes_since(user, ChangesSince::Cursor(start), size)?;
     /// assert_eq!((part.changes[0].kind, part.changes[0].id), (ChangeKind::Created, id));
     /// // Ask again from `part.next_cursor`, now or later.
@@ -352,7 +352,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_count(&self, user: UserId) -> Result<u32> {
-        accounts::last_assistant_number(&self.state.tables.assistant_numbers, user)
+        accounts::assistant_count(&self.state.tables.assistant_numbers, user)
     }
 
     /// The user's assistants with a number above `after`, by number, at most `limit`. A step and a

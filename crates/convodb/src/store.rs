@@ -1,22 +1,24 @@
-//! The store: one file, one writer, any number of readers.
+//! The store handle: open, close, write, accounts and metrics.
 
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Instant;
 
 use data_encoding::BASE64URL_NOPAD;
 use redb::WriteTransaction;
 
+use crate::engine::open_files::OpenFile;
+use crate::engine::published::{CommitListener, Published};
 use crate::engine::store_file::StoreLocation;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::write_queue::WriteQueue;
 use crate::error::{Error, Result};
 use crate::io::fault::StoreState;
-use crate::io::system::SystemVfs;
-use crate::io::vfs::Vfs;
-use crate::metrics::{Histogram, Metrics, MetricsRegistry};
+use crate::io::memory::MemoryVfs;
+use crate::metrics::{Metrics, MetricsRegistry};
 use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
@@ -26,20 +28,20 @@ use crate::model::timestamp::Timestamp;
 use crate::options::StoreOptions;
 use crate::snapshot::Snapshot;
 use crate::tables::meta;
-use crate::tables::state::{CommittedState, Listener, Published};
+use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
 
-/// A store of conversations. Cheap to clone and to send; all clones are the same store, which is
-/// closed when the last one is dropped.
+/// A store of conversations. Cheap to clone and to send; all clones are the same store, which is closed
+/// when the last one is dropped.
 ///
-/// Reads go through a [`Snapshot`] and never wait; writes go through one writer, which commits
-/// those that come together as one group, and return once they are durable.
+/// Reads go through a [`Snapshot`] and never wait. Writes go through one writer thread, which commits
+/// concurrent writes as a group; they return when they are durable.
 ///
 /// ```
 /// let store = convodb::Store::in_memory()?;
 /// let same = store.clone();
 /// let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
-/// assert_eq!(same.snapshot().user(user.id)?, Some(user), "who writes reads it at once");
+/// assert_eq!(same.snapshot().user(user.id)?, Some(user), "a write is visible when it returns");
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone)]
@@ -48,33 +50,34 @@ pub struct Store {
 }
 
 struct Inner {
-    current: Arc<Published>,
-    writer: WriteQueue,
-    /// None for a store in memory.
-    location: Option<StoreLocation>,
+    published: Arc<Published>,
+    queue: WriteQueue,
+    location: StoreLocation,
+    _open: OpenFile,
 }
 
 impl Store {
-    /// Opens the store at `path` with the default options, or makes one where there is no file.
+    /// Opens the store at `path` with the default options, creating it if the file does not exist.
     ///
     /// # Errors
-    /// [`Error::InUse`](crate::Error::InUse) when another process holds the file,
-    /// [`Error::NotAStore`](crate::Error::NotAStore) and
-    /// [`Error::NewerFormat`](crate::Error::NewerFormat), which leave it untouched unless it was
-    /// not closed cleanly and had to be repaired to be read, or a fault.
+    /// [`Error::InUse`] if this or another process has the file open; [`Error::NotAStore`] and
+    /// [`Error::NewerFormat`], which leave the file untouched unless it was not closed cleanly and had
+    /// to be repaired before it could be read; [`Error::Corrupted`]; or an I/O error.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, &StoreOptions::default())
     }
 
-    /// Opens the store at `path`, or makes one where there is no file.
+    /// Opens the store at `path`, creating it if the file does not exist.
     ///
     /// ```
     /// use convodb::{Store, StoreOptions};
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("store.convodb");
-    /// let options = StoreOptions { cache_bytes: 64 << 20, ..StoreOptions::default() };
+    /// let options = StoreOptions::new().cache_bytes(64 << 20);
     /// let store = Store::open_with(&path, &options)?;
     /// assert!(store.snapshot().users()?.is_empty());
+    /// let second = Store::open(&path).err().map(|error| error.to_string());
+    /// assert!(second.is_some_and(|error| error.contains("already open in this process")));
     /// store.close()?;
     /// # Ok::<(), convodb::Error>(())
     /// ```
@@ -82,57 +85,43 @@ impl Store {
     /// # Errors
     /// As [`Store::open`].
     pub fn open_with(path: impl AsRef<Path>, options: &StoreOptions) -> Result<Self> {
-        Self::open_on(Arc::new(SystemVfs), path, options)
-    }
-
-    /// Opens the store at `path` of `disk`, or makes one where there is no file.
-    ///
-    /// # Errors
-    /// As [`Store::open`].
-    #[doc(hidden)]
-    pub fn open_on(
-        vfs: Arc<dyn Vfs>,
-        path: impl AsRef<Path>,
-        options: &StoreOptions,
-    ) -> Result<Self> {
-        let path = path.as_ref();
-        // The log is beside the file itself, by whichever link it is opened.
+        let (vfs, path) = (options.file_system(), path.as_ref());
+        // The WAL is beside the file itself, whichever link leads to it.
         let path = if vfs.exists(path)? { vfs.canonicalize(path)? } else { path.to_owned() };
-        let cache_bytes = options.cache_bytes;
-        let location = StoreLocation { vfs, path, cache_bytes, check: options.check_on_open };
-        Self::start(Supervisor::open(location.clone(), options.mode())?, Some(location), options)
+        let location = StoreLocation {
+            vfs: vfs.clone(),
+            path,
+            cache_bytes: options.page_cache_bytes(),
+            check: options.checks_on_open(),
+        };
+        let supervisor = Supervisor::open(location.clone(), options.commit_mode(), Instant::now())
+            .map_err(OpenFile::explain)?;
+        let published = supervisor.published().clone();
+        let queue = WriteQueue::start(supervisor, options.queue_capacity())?;
+        let open = OpenFile::register(&location);
+        Ok(Self { inner: Arc::new(Inner { published, queue, location, _open: open }) })
     }
 
-    /// A store in memory, for tests: the same engine, without a file.
+    /// Opens a new store in memory, for tests: the same engine, without a disk.
     ///
     /// # Errors
-    /// A fault of the system: no randomness, no thread.
+    /// The system provides no random numbers or no thread.
     pub fn in_memory() -> Result<Self> {
-        let options = StoreOptions::default();
-        Self::start(Supervisor::in_memory(options.cache_bytes, options.mode())?, None, &options)
+        let options = StoreOptions::default().vfs(Arc::new(MemoryVfs::default()));
+        Self::open_with("memory.convodb", &options)
     }
 
-    fn start(
-        supervisor: Supervisor,
-        location: Option<StoreLocation>,
-        options: &StoreOptions,
-    ) -> Result<Self> {
-        let current = supervisor.current().clone();
-        let writer = WriteQueue::start(supervisor, options.queue_depth)?;
-        Ok(Self { inner: Arc::new(Inner { current, writer, location }) })
-    }
-
-    /// Finishes the writes that are queued and closes the file, and tells how that went. All
-    /// clones are closed with it; a snapshot answers at most from what is in memory.
+    /// Finishes queued writes, flushes the memtables and closes the file, for all clones. Snapshots
+    /// answer from memory at most.
     ///
     /// # Errors
-    /// [`Error::Closed`](crate::Error::Closed) when it was closed before, or a fault that dropping
-    /// the store would have hidden.
+    /// [`Error::Closed`] if the store was closed before, or the error of closing, which dropping the
+    /// store would hide.
     pub fn close(self) -> Result<()> {
-        self.inner.writer.close()
+        self.inner.queue.close()
     }
 
-    /// Whether the store takes writes: it was not closed, and has no fault. Reads no disk.
+    /// Whether the store accepts writes: it is not closed and has no fault. Reads no disk.
     ///
     /// ```
     /// let store = convodb::Store::in_memory()?;
@@ -147,8 +136,8 @@ impl Store {
         self.state() == StoreState::Open
     }
 
-    /// Whether the store takes writes, and if not, why. After a fault of the disk it opens its files
-    /// again by itself, so it is enough to try again. Reads no disk.
+    /// Whether the store accepts writes, and if not, why. After a fault the store reopens its files by
+    /// itself, so retrying is enough. Reads no disk.
     ///
     /// ```
     /// use convodb::{Store, StoreState};
@@ -158,23 +147,31 @@ impl Store {
     /// ```
     #[must_use]
     pub fn state(&self) -> StoreState {
-        self.inner.writer.state()
+        self.inner.queue.state()
     }
 
-    /// Where the store's file is; none for a store in memory.
-    pub(crate) fn location(&self) -> Option<&StoreLocation> {
-        self.inner.location.as_ref()
+    /// The last fault since the store was opened, if any. It stays after recovery.
+    ///
+    /// ```
+    /// let store = convodb::Store::in_memory()?;
+    /// assert!(store.last_fault().is_none());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn last_fault(&self) -> Option<Arc<io::Error>> {
+        self.inner.queue.fault_state().last_fault()
     }
 
-    /// 32 bytes that nobody can foresee.
+    pub(crate) fn location(&self) -> &StoreLocation {
+        &self.inner.location
+    }
+
+    /// 32 random bytes.
     pub(crate) fn fresh_secret(&self) -> Result<meta::Secret> {
-        match self.location() {
-            Some(location) => meta::fresh_secret(&*location.vfs),
-            None => meta::fresh_secret(&SystemVfs),
-        }
+        meta::fresh_secret(&*self.location().vfs)
     }
 
-    /// Carries all that is in the log into the tables, and the log is gone.
+    /// Writes the memtables into the tables, which empties the WAL.
     pub(crate) fn flush(&self) -> Result<()> {
         self.write_through(|_, _| Ok(()))
     }
@@ -182,13 +179,13 @@ impl Store {
     /// The state of the last commit. About 20 ns.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        Snapshot::new(self.inner.current.load_full())
+        Snapshot::new(self.inner.published.load_full())
     }
 
-    /// Calls `listener` after each commit, on the writer's thread, until its last reference is
-    /// dropped: to wake those who wait for a change. It must be quick, since the next commit waits
-    /// for it, and must not write; it may bring other listeners, and a panic of it goes no further.
-    /// Costs each commit a lock, an allocation for all listeners together, and the call.
+    /// Calls `callback` after each commit, on the writer thread, until the returned listener is
+    /// dropped. The callback must be fast, because the next commit waits for it, and must not write;
+    /// it may register other callbacks, and a panic in it is caught. A commit pays a lock, an
+    /// allocation for all listeners together, and the calls.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -197,58 +194,49 @@ impl Store {
     /// # let store = Store::in_memory()?;
     /// let commits = Arc::new(AtomicU64::new(0));
     /// let counter = commits.clone();
-    /// let listener = Arc::new(move || _ = counter.fetch_add(1, Ordering::Relaxed));
-    /// store.on_commit(&listener);
+    /// let listener = store.on_commit(move || _ = counter.fetch_add(1, Ordering::Relaxed));
     /// store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
+    /// drop(listener);
+    /// store.create_user("Other".parse()?, "2025-01-25".parse()?)?;
     /// assert_eq!(commits.load(Ordering::Relaxed), 1);
     /// # Ok::<(), convodb::Error>(())
     /// ```
-    pub fn on_commit(&self, listener: &Arc<impl Fn() + Send + Sync + 'static>) {
-        let listener: Arc<Listener> = listener.clone();
-        self.inner.current.listen(Arc::downgrade(&listener));
+    pub fn on_commit(&self, callback: impl Fn() + Send + Sync + 'static) -> CommitListener {
+        self.inner.published.listen(callback)
     }
 
-    /// What the store counts.
-    pub(crate) fn metrics_registry(&self) -> Arc<MetricsRegistry> {
-        self.inner.current.load().tables.metrics().clone()
+    fn metrics_registry(&self) -> Arc<MetricsRegistry> {
+        self.inner.published.load().tables.metrics().clone()
     }
 
-    /// What the store counted. Some dozen atomic words; what it takes is told by [`Store::usage`].
+    /// What the store counted since it was opened, and what it holds in memory now. Reads about twelve
+    /// atomic words; [`Store::usage`] reports disk space.
     ///
     /// ```
     /// # use convodb::{Store, Timestamp};
     /// let store = Store::in_memory()?;
     /// store.create_user("Acme".parse()?, Timestamp::MIN)?;
-    /// let counters = store.metrics();
-    /// assert_eq!((counters.commits, counters.writes_waiting), (1, 0));
+    /// let metrics = store.metrics();
+    /// assert_eq!((metrics.commits, metrics.writes_waiting), (1, 0));
     /// # Ok::<(), convodb::Error>(())
     /// ```
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        let metrics = self.metrics_registry();
-        let (live_snapshots, oldest_snapshot) = metrics.live_snapshots();
-        Metrics {
-            commits: metrics.commits.load(Ordering::Relaxed),
-            changes: metrics.changes.load(Ordering::Relaxed),
-            committed_bytes: metrics.bytes.load(Ordering::Relaxed),
-            writes_waiting: metrics.waiting.load(Ordering::Relaxed),
-            writes_refused: metrics.refused.load(Ordering::Relaxed),
-            wal_syncs: Histogram::of(&metrics.wal_syncs),
-            checkpoints: Histogram::of(&metrics.checkpoints),
-            memtable_bytes: metrics.memtable_bytes.load(Ordering::Relaxed),
-            live_snapshots,
-            oldest_snapshot,
-        }
+        self.metrics_registry().read()
     }
 
     // ---- writes --------------------------------------------------------------------------------
 
-    /// Runs a write of any number of operations, all or nothing, and returns what it returned once
-    /// it is durable. It reads and changes the store alone, so what it read still holds when it
-    /// changes it.
+    /// Runs a write of any number of operations, atomically, and returns the result of the closure when
+    /// it is durable. No other write runs in between, so what the closure reads still holds when it
+    /// writes.
+    ///
+    /// The closure's error rolls the write back. It may be any type that an [`Error`] converts into,
+    /// so a business rule can abort a write with an error of its own, `anyhow::Error` for example. Where
+    /// the type does not follow from the closure, name it: `Ok::<_, Error>(())`.
     ///
     /// ```
-    /// # use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp};
+    /// # use convodb::{AssistantId, Channel, Conversation, ConversationId, Error, Store, Timestamp};
     /// # let store = Store::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
     /// # let user = store.create_user("Acme".parse()?, at)?.id;
@@ -257,44 +245,58 @@ impl Store {
     /// store.write(move |transaction| {
     ///     for id in [one, two] {
     ///         let conversation = Conversation::new(id, bot, Channel::Widget, at);
-    ///         transaction.insert(user, &conversation, &[])?;
+    ///         transaction.insert(user, conversation, Vec::new())?;
     ///     }
-    ///     Ok(())
+    ///     Ok::<_, Error>(())
     /// })?;
     /// assert!(store.snapshot().conversation(user, two)?.is_some());
+    ///
+    /// #[derive(Debug)]
+    /// enum Refused {
+    ///     Store(Error),
+    ///     TooManyMessages(u32),
+    /// }
+    /// impl From<Error> for Refused {
+    ///     fn from(error: Error) -> Self {
+    ///         Refused::Store(error)
+    ///     }
+    /// }
+    /// let refused = store.write(move |transaction| {
+    ///     transaction.delete(user, one)?;
+    ///     Err::<(), _>(Refused::TooManyMessages(7))
+    /// });
+    /// assert!(matches!(refused, Err(Refused::TooManyMessages(7))));
+    /// assert!(store.snapshot().conversation(user, one)?.is_some(), "rolled back");
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
     /// # Errors
-    /// What the closure returned, after all that it changed was taken back;
-    /// [`Error::QueueFull`](crate::Error::QueueFull), [`Error::Closed`](crate::Error::Closed),
-    /// [`Error::NestedWrite`](crate::Error::NestedWrite);
-    /// [`Error::WriteAborted`](crate::Error::WriteAborted) when a fault of the disk kept it from being
-    /// written, and nothing of it is there; or
-    /// [`Error::CommitUnknown`](crate::Error::CommitUnknown), after which it is unknown whether the
-    /// write will be there. After either the store opens its files again by itself where it has to.
+    /// The closure's error, after a rollback; [`Error::QueueFull`], [`Error::Closed`],
+    /// [`Error::NestedWrite`]; [`Error::WriteAborted`] if a fault prevented the write, and nothing of it
+    /// is stored; or [`Error::CommitUnknown`], after which it is unknown whether the write is stored.
+    /// After either the store reopens its files by itself where it has to.
     ///
     /// # Panics
-    /// When the closure panics, after all that it changed was taken back.
-    pub fn write<T: Send + 'static>(
+    /// If the closure panics, after a rollback.
+    pub fn write<T, E>(
         &self,
-        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let metrics = self.metrics_registry();
-        let _waiting = metrics.wait();
-        let written = self.inner.writer.write(write);
-        note_refusal(&metrics, &written);
-        written
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.inner.queue.write(write)
     }
 
-    /// Queues a write as of [`Store::write`] and returns at once; `answered` is told what became of
-    /// it once it is durable, or refused. For callers that must not wait, such as tasks of an
-    /// asynchronous runtime: `convodb-tokio` is made of it.
+    /// Queues a write as [`Store::write`] does and returns at once; `answered` receives the outcome when
+    /// the write is durable or has failed. For callers that must not wait, such as tasks of an async
+    /// runtime: `convodb-tokio` is built on it.
     ///
-    /// `answered` runs on the writer's thread, which all other writes wait for meanwhile: hand the
-    /// answer over and return. The outer error is the panic of a closure that panicked. Where the
-    /// writer stops with the write in hand, `answered` is dropped without a call; what became of the
-    /// write is then unknown, as of [`Error::CommitUnknown`](crate::Error::CommitUnknown).
+    /// `answered` runs on the writer thread while all other writes wait: pass the outcome on and
+    /// return. The outer error is the panic of a closure that panicked. If the writer thread stops
+    /// during the write, `answered` is dropped without a call; whether the write is stored is then
+    /// unknown, as after [`Error::CommitUnknown`].
     ///
     /// ```
     /// # let store = convodb::Store::in_memory()?;
@@ -306,69 +308,71 @@ impl Store {
     ///     move |outcome| drop(reply.send(outcome)),
     /// )?;
     /// // Do something else, then:
-    /// let user = answer.recv().expect("it is answered").expect("it does not panic")?;
+    /// let user = answer.recv().expect("the write is answered").expect("it does not panic")?;
     /// assert_eq!(user.id.get(), 1);
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::QueueFull`](crate::Error::QueueFull), [`Error::Closed`](crate::Error::Closed) and
-    /// [`Error::NestedWrite`](crate::Error::NestedWrite); then nothing is queued and `answered` is not
-    /// called. All else is told to `answered`.
-    pub fn submit<T: Send + 'static>(
+    /// [`Error::QueueFull`], [`Error::Closed`], [`Error::NestedWrite`] and [`Error::WriteAborted`]: the
+    /// write is not queued and `answered` is not called. Every other outcome goes to `answered`.
+    pub fn submit<T, E>(
         &self,
-        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
-        answered: impl FnOnce(thread::Result<Result<T>>) + Send + 'static,
-    ) -> Result<()> {
-        let metrics = self.metrics_registry();
-        let waiting = metrics.wait();
-        let submitted = self.inner.writer.submit(write, move |outcome| {
-            drop(waiting);
-            answered(outcome);
-        });
-        note_refusal(&metrics, &submitted);
-        submitted
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+        answered: impl FnOnce(thread::Result<Result<T, E>>) + Send + 'static,
+    ) -> Result<()>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.inner.queue.submit(write, answered)
     }
 
-    /// How many writes may wait: [`StoreOptions::queue_depth`].
+    /// Capacity of the write queue: [`StoreOptions::queue_depth`].
     #[must_use]
     pub fn queue_depth(&self) -> usize {
-        self.inner.writer.queue_depth()
+        self.inner.queue.depth()
     }
 
-    /// A write that goes straight into the tables, and waits for its place in the queue.
+    /// Runs a write that bypasses the memtables, and waits for a place in the queue.
     pub(crate) fn write_through<T: Send + 'static>(
         &self,
         write: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.inner.writer.write_through(write)
+        self.inner.queue.write_through(write)
     }
 
-    /// [`Transaction::insert`] as a write of its own, without messages.
+    /// [`Transaction::insert`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`Store::write`].
-    pub fn insert(&self, user: UserId, conversation: Conversation) -> Result<()> {
-        self.write(move |transaction| transaction.insert(user, &conversation, &[]))
+    /// As [`Transaction::insert`] and [`Store::write`].
+    pub fn insert(
+        &self,
+        user: UserId,
+        conversation: Conversation,
+        messages: Vec<Message>,
+    ) -> Result<()> {
+        self.write(move |transaction| transaction.insert(user, conversation, messages))
     }
 
     /// [`Transaction::update`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`Store::write`].
+    /// As [`Transaction::update`] and [`Store::write`].
     pub fn update(
         &self,
         user: UserId,
         id: ConversationId,
-        change: impl FnOnce(&mut Conversation) + Send + 'static,
+        now: Timestamp,
+        change: impl FnOnce(&mut Conversation) -> Result<()> + Send + 'static,
     ) -> Result<Conversation> {
-        self.write(move |transaction| transaction.update(user, id, change))
+        self.write(move |transaction| transaction.update(user, id, now, change))
     }
 
     /// [`Transaction::delete`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`Store::write`].
+    /// As [`Transaction::delete`] and [`Store::write`].
     pub fn delete(&self, user: UserId, id: ConversationId) -> Result<()> {
         self.write(move |transaction| transaction.delete(user, id))
     }
@@ -376,7 +380,7 @@ impl Store {
     /// [`Transaction::append_message`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`Store::write`].
+    /// As [`Transaction::append_message`] and [`Store::write`].
     pub fn append_message(
         &self,
         user: UserId,
@@ -386,10 +390,10 @@ impl Store {
         self.write(move |transaction| transaction.append_message(user, id, &message))
     }
 
-    /// Seals the cursors given out from now on with a new key. Those given out before stay valid.
+    /// Rotates the key that seals cursors. Cursors issued before stay valid.
     ///
     /// # Errors
-    /// [`Error::Invalid`](crate::Error::Invalid) after 254 times, or as [`Store::write`].
+    /// [`Error::Invalid`] after 254 rotations, or as [`Store::write`].
     pub fn rotate_cursor_key(&self) -> Result<()> {
         let key = self.fresh_secret()?;
         self.write_through(move |write, _| meta::put_cursor_key(write, key))
@@ -397,55 +401,65 @@ impl Store {
 
     // ---- accounts ------------------------------------------------------------------------------
 
-    /// [`Transaction::create_user`](crate::Transaction::create_user) as a write of its own.
+    /// [`Transaction::create_user`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`Store::write`].
+    /// As [`Transaction::create_user`] and [`Store::write`].
     pub fn create_user(&self, name: Name, created_at: Timestamp) -> Result<User> {
         self.write(move |transaction| transaction.create_user(name, created_at))
     }
 
-    /// [`Transaction::create_assistant`](crate::Transaction::create_assistant) as a write of its own.
+    /// [`Transaction::rename_user`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`Store::write`].
+    /// As [`Transaction::rename_user`] and [`Store::write`].
+    pub fn rename_user(&self, user: UserId, name: Name) -> Result<()> {
+        self.write(move |transaction| transaction.rename_user(user, name))
+    }
+
+    /// [`Transaction::delete_assistant`] as a write of its own.
+    ///
+    /// # Errors
+    /// As [`Transaction::delete_assistant`] and [`Store::write`].
+    pub fn delete_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
+        self.write(move |transaction| transaction.delete_assistant(user, id))
+    }
+
+    /// [`Transaction::create_assistant`] as a write of its own.
+    ///
+    /// # Errors
+    /// As [`Transaction::create_assistant`] and [`Store::write`].
     pub fn create_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<Assistant> {
         self.write(move |transaction| transaction.create_assistant(user, id, name))
     }
 
-    /// [`Transaction::rename_assistant`](crate::Transaction::rename_assistant) as a write of its own.
+    /// [`Transaction::rename_assistant`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`Store::write`].
+    /// As [`Transaction::rename_assistant`] and [`Store::write`].
     pub fn rename_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
         self.write(move |transaction| transaction.rename_assistant(user, id, name))
     }
 
-    /// A new access token of the user's: 256 random bits as text. It cannot be shown again: only
-    /// its SHA-256 is stored.
+    /// Creates an access token for the user: 256 random bits as text. It cannot be shown again, because
+    /// only its SHA-256 is stored.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`](crate::Error::UserNotFound), or as [`Store::write`].
+    /// [`Error::UserNotFound`], or as [`Store::write`].
     pub fn create_token(&self, user: UserId, created_at: Timestamp) -> Result<String> {
         let token = format!("cvdb_{}", BASE64URL_NOPAD.encode(&self.fresh_secret()?));
         self.write(move |transaction| {
             transaction.put_token(user, &token, created_at)?;
-            Ok(token)
+            Ok::<_, Error>(token)
         })
     }
 
-    /// [`Transaction::revoke_token`](crate::Transaction::revoke_token) as a write of its own.
+    /// [`Transaction::revoke_token`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`Store::write`].
+    /// As [`Transaction::revoke_token`] and [`Store::write`].
     pub fn revoke_token(&self, token: String) -> Result<()> {
         self.write(move |transaction| transaction.revoke_token(&token))
-    }
-}
-
-fn note_refusal<T>(metrics: &MetricsRegistry, outcome: &Result<T>) {
-    if matches!(outcome, Err(Error::QueueFull)) {
-        metrics.refused.fetch_add(1, Ordering::Relaxed);
     }
 }
 

@@ -62,7 +62,7 @@ impl RawStore {
         let user = store.user;
         store.transact(|transaction| {
             for number in 1..=3 {
-                transaction.insert(user, &whatsapp_row(number, "+2"), &[])?;
+                transaction.insert(user, whatsapp_row(number, "+2"), Vec::new())?;
             }
             for _ in 0..2 {
                 let message = Message::new(Role::User, "hi".to_owned(), Timestamp::MIN)?;
@@ -75,7 +75,7 @@ impl RawStore {
 
     pub(crate) fn transact<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> Result<T>) -> T {
         let mut tables = self.tables();
-        let done = work(&mut Transaction::new(&mut tables, &self.fingerprinter)).unwrap();
+        let done = work(&mut Transaction::new(&mut tables, &self.fingerprinter, u64::MAX)).unwrap();
         self.write(|write| tables.flush(write).unwrap());
         done
     }

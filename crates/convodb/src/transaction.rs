@@ -1,6 +1,8 @@
-//! The operations of a write. Each checks all it can before it changes anything, and all of them
-//! change rows, index entries and counters by the same `apply(old, new)`: insert is (none, new),
-//! update (old, new), delete (old, none).
+//! The write API: operations of a transaction.
+//!
+//! Each operation validates before it changes anything. All of them change rows, index entries,
+//! counters and the change feed through one `apply(old, new)`: an insert is (none, new), an update
+//! (old, new), a delete (old, none).
 
 use crate::encoding::index_term::{Fingerprinter, Fingerprints};
 use crate::encoding::key::RowKey;
@@ -8,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::model::account::{Assistant, User};
 use crate::model::change::ChangeKind;
 use crate::model::conversation::{Conversation, ConversationRef};
+use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::{IdempotencyKey, Name};
@@ -17,10 +20,14 @@ use crate::tables::{
     accounts, change_feed, conversations, counters, idempotency, indexes, messages, sequences,
 };
 
-/// A write in progress: reads what was written before it, also in the same group, and changes it.
+/// Surplus changes are trimmed in batches of this size, because a group that removes something skips
+/// the memtables and costs more.
+const TRIM_BATCH: u64 = 1024;
+
+/// A write in progress. It reads what earlier writes stored, those of its own group included.
 ///
-/// Given to the closure of [`Store::write`](crate::Store::write). When the closure returns an
-/// error, all that it changed is taken back; other writes of the same group are not affected.
+/// Passed to the closure of [`Store::write`](crate::Store::write). If the closure returns an error, all
+/// of its changes are rolled back; other writes of the group are not affected.
 ///
 /// ```
 /// # use convodb::*;
@@ -29,44 +36,53 @@ use crate::tables::{
 /// # let user = store.create_user("Acme".parse()?, at)?.id;
 /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
 /// # let id = ConversationId::generate(at);
-/// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at))?;
-/// // Hands a conversation over to a person, once: reading and writing, with nobody in between.
-/// let taken = store.write(move |transaction| {
-///     let found = transaction.conversation(user, id)?.ok_or(Error::ConversationNotFound)?;
-///     if !found.ai_enabled {
-///         return Ok(false);
+/// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
+/// // Hands a conversation over to a person, once: a read and two writes, atomically.
+/// let handed_over = store.write(move |transaction| {
+///     let conversation = transaction.conversation(user, id)?.ok_or(Error::ConversationNotFound)?;
+///     if !conversation.ai_enabled {
+///         return Ok::<_, Error>(false);
 ///     }
 ///     let note = Message::new(Role::System, "A person took over.".to_owned(), at)?;
 ///     transaction.append_message(user, id, &note)?;
-///     transaction.update(user, id, |conversation| conversation.ai_enabled = false)?;
+///     transaction.update(user, id, at, |conversation| {
+///         conversation.ai_enabled = false;
+///         Ok(())
+///     })?;
 ///     Ok(true)
 /// })?;
-/// assert!(taken);
+/// assert!(handed_over);
 /// # Ok::<(), convodb::Error>(())
 /// ```
 pub struct Transaction<'txn> {
     pub(crate) tables: &'txn mut Tables,
     fingerprinter: &'txn Fingerprinter,
-    /// A buffer for records.
+    /// The number of changes that the feed of each user retains.
+    retained_changes: u64,
+    /// Buffer for records.
     record: Vec<u8>,
 }
 
 impl<'txn> Transaction<'txn> {
-    pub(crate) const fn new(tables: &'txn mut Tables, fingerprinter: &'txn Fingerprinter) -> Self {
-        Self { tables, fingerprinter, record: Vec::new() }
+    pub(crate) const fn new(
+        tables: &'txn mut Tables,
+        fingerprinter: &'txn Fingerprinter,
+        retained_changes: u64,
+    ) -> Self {
+        Self { tables, fingerprinter, retained_changes, record: Vec::new() }
     }
 
-    /// Keeps all that was changed so far.
+    /// Sets a savepoint after all changes so far.
     pub(crate) fn savepoint(&mut self) {
         self.tables.savepoint();
     }
 
-    /// Takes back what was changed since the last [`Transaction::keep`].
+    /// Rolls back to the last savepoint.
     pub(crate) fn rollback_to_savepoint(&mut self) {
         self.tables.rollback_to_savepoint();
     }
 
-    /// Takes indexes and counters of a row from `old` to `new`, and notes the change in the feed.
+    /// Changes indexes and counters of a row from `old` to `new`, and appends the change to the feed.
     fn apply(
         &mut self,
         key: RowKey,
@@ -81,14 +97,25 @@ impl<'txn> Transaction<'txn> {
             indexes::apply(self.tables, key, old.as_ref(), new.as_ref())?;
         }
         counters::apply(self.tables, key, old, new)?;
-        match (old, new) {
-            (None, Some(new)) => change_feed::append(self.tables, ChangeKind::Created, key, new.id),
-            (Some(_), Some(new)) => {
-                change_feed::append(self.tables, ChangeKind::Updated, key, new.id)
-            }
-            (Some(old), None) => change_feed::append(self.tables, ChangeKind::Deleted, key, old.id),
-            (None, None) => Ok(()),
+        let (kind, id) = match (old, new) {
+            (None, Some(new)) => (ChangeKind::Created, new.id),
+            (Some(_), Some(new)) => (ChangeKind::Updated, new.id),
+            (Some(old), None) => (ChangeKind::Deleted, old.id),
+            (None, None) => return Ok(()),
+        };
+        let number = change_feed::append(self.tables, kind, key, id)?;
+        self.trim_changes(key.owner, number)
+    }
+
+    /// Trims surplus changes of the user after change `number` was appended.
+    fn trim_changes(&mut self, user: UserId, number: u64) -> Result<()> {
+        let surplus = number.saturating_sub(self.retained_changes);
+        if surplus > 0 && number.is_multiple_of(TRIM_BATCH) {
+            // Twice a batch, so that a feed that a bulk load has filled shrinks too.
+            let limit = usize::try_from(2 * TRIM_BATCH).unwrap_or(usize::MAX);
+            change_feed::trim(self.tables, user, surplus, limit)?;
         }
+        Ok(())
     }
 
     fn fingerprints(&self, row: &ConversationRef<'_>) -> Fingerprints {
@@ -97,7 +124,7 @@ impl<'txn> Transaction<'txn> {
 
     // ---- conversations -------------------------------------------------------------------------
 
-    /// The user's conversation `id`. Two descents.
+    /// The user's conversation `id`. Two B-tree lookups.
     ///
     /// # Errors
     /// A fault of the store.
@@ -106,21 +133,25 @@ impl<'txn> Transaction<'txn> {
         Ok(found.map(|(_, conversation)| conversation))
     }
 
-    /// Inserts a conversation of the user's, with the messages that it has so far. Its place in
-    /// the list is after all others of the same millisecond. Four descents and a write of the row, its
-    /// id, each message and, with its group, three to nine index entries and a counter.
+    /// Inserts a conversation with its messages so far. It is listed after all conversations of the
+    /// same millisecond. Four B-tree lookups, and writes of the row, its id, each message, three to
+    /// nine index entries, three counters and a change.
+    ///
+    /// [`Conversation::message_count`] and [`Conversation::total_cost`] are stored as passed: a
+    /// conversation may have more messages than are known here.
     ///
     /// # Errors
-    /// [`Error::AssistantNotFound`] when the user has no such assistant,
-    /// [`Error::DuplicateConversation`] when the user has one with this id, [`Error::Invalid`]
-    /// when it counts fewer messages than are given, or a fault of the store.
+    /// In this order: [`Error::Invalid`] if `message_count` is less than the number of messages;
+    /// [`Error::UserNotFound`]; [`Error::AssistantNotFound`]; [`Error::DuplicateConversation`];
+    /// [`Error::Invalid`] if the millisecond of `created_at` is full (4,194,304 conversations of one
+    /// user); or a fault of the store.
     pub fn insert(
         &mut self,
         user: UserId,
-        conversation: &Conversation,
-        history: &[Message],
+        conversation: Conversation,
+        messages: Vec<Message>,
     ) -> Result<()> {
-        check_history(conversation, history)?;
+        check_messages(&conversation, &messages)?;
         self.check_assistant(user, conversation.assistant)?;
         if conversations::find(&self.tables.ids, user, conversation.id)?.is_some() {
             return Err(Error::DuplicateConversation(conversation.id.uuid()));
@@ -131,48 +162,56 @@ impl<'txn> Transaction<'txn> {
         let new = conversation.borrowed();
         conversations::put(self.tables, key, &new, &mut self.record);
         conversations::put_id(self.tables, key, conversation.id);
-        for (number, message) in (1..).zip(history) {
+        for (number, message) in (1..).zip(&messages) {
             messages::put(self.tables, key, number, message, &mut self.record);
         }
         self.apply(key, None, Some(&new))
     }
 
-    /// Changes the user's conversation `id` and gives what it became. Everything may change but
-    /// its id and its time of creation. Three descents and a write of the row; index entries only where
-    /// assistant or channel changed, and nothing at all where nothing did.
+    /// Changes the user's conversation `id` and returns the result. `change` may set every field except
+    /// the id, the type of the channel and `created_at`; an error of it leaves the conversation as it
+    /// is. If it changes something, `updated_at` becomes `now`, unless `change` sets it or it would
+    /// go back.
+    ///
+    /// Three B-tree lookups and a write of the row; index entries only if assistant or channel change;
+    /// nothing at all if nothing does.
     ///
     /// # Errors
-    /// [`Error::ConversationNotFound`], [`Error::AssistantNotFound`] when it is given to an
-    /// assistant that the user does not have, [`Error::Invalid`] when its id or its time of
-    /// creation changed or it counts fewer messages than it has, or a fault of the store.
+    /// [`Error::ConversationNotFound`]; the error of `change`; [`Error::Invalid`] if it changed a fixed
+    /// field, made `total_cost` negative, set `updated_at` before `created_at`, or set `message_count`
+    /// to less than the number of stored messages; [`Error::AssistantNotFound`]; or a fault of the
+    /// store.
     pub fn update(
         &mut self,
         user: UserId,
         id: ConversationId,
-        change: impl FnOnce(&mut Conversation),
+        now: Timestamp,
+        change: impl FnOnce(&mut Conversation) -> Result<()>,
     ) -> Result<Conversation> {
         let (key, old) = self.require(user, id)?;
         let mut new = old.clone();
-        change(&mut new);
-        let fixed = |field| Err(Error::Invalid { field, reason: "must not change" });
-        if new.id != old.id {
-            return fixed("id");
+        change(&mut new)?;
+        if new == old {
+            return Ok(new);
         }
-        if new.created_at != old.created_at {
-            return fixed("created_at");
+        if new.updated_at == old.updated_at {
+            new.updated_at = now.max(old.updated_at);
         }
+        check_update(&old, &new)?;
         if new.assistant != old.assistant {
             self.check_assistant(user, new.assistant)?;
         }
         if new.message_count < old.message_count {
-            let known = messages::last_number(&self.tables.messages, key)?;
-            check_count(new.message_count, known as usize)?;
+            let stored = messages::last_number(&self.tables.messages, key)?;
+            check_count(new.message_count, stored as usize)?;
         }
         self.put_changed(key, &old, &new)?;
         Ok(new)
     }
 
-    /// Deletes the user's conversation `id` with its messages: a removal of each of its entries.
+    /// Deletes the user's conversation `id` with its messages: a removal of each of its entries. Its
+    /// position in the list becomes free and may be used by a conversation created in the same
+    /// millisecond.
     ///
     /// # Errors
     /// [`Error::ConversationNotFound`], or a fault of the store.
@@ -183,13 +222,13 @@ impl<'txn> Transaction<'txn> {
         self.apply(key, Some(&old.borrowed()), None)
     }
 
-    /// Appends a message to the user's conversation `id`, counts it, adds its cost, moves the time
-    /// of the last change on to it, and gives how many messages the conversation now has. Four
-    /// descents, and a write of the message and of the row.
+    /// Appends a message to the user's conversation `id`, adds its cost to the total, advances
+    /// `updated_at` to the message's time, and returns the new message count. Four B-tree lookups, and
+    /// writes of the message and the row.
     ///
     /// # Errors
-    /// [`Error::ConversationNotFound`], [`Error::Invalid`] when the number of messages or the
-    /// cost leaves its range, or a fault of the store.
+    /// [`Error::ConversationNotFound`]; [`Error::Invalid`] if the message count or the total cost
+    /// leaves its range; or a fault of the store.
     pub fn append_message(
         &mut self,
         user: UserId,
@@ -200,7 +239,7 @@ impl<'txn> Transaction<'txn> {
         let invalid = |field| Error::Invalid { field, reason: "would leave its range" };
         let mut new = old.clone();
         new.message_count = old.message_count.checked_add(1).ok_or(invalid("message_count"))?;
-        new.total_cost = old.total_cost.checked_add(message.cost()).ok_or(invalid("total_cost"))?;
+        new.total_cost = old.total_cost.checked_add(message.cost()).ok_or(invalid("cost"))?;
         new.updated_at = old.updated_at.max(message.created_at());
         let last = messages::last_number(&self.tables.messages, key)?;
         let number = last.checked_add(1).ok_or(invalid("messages"))?;
@@ -209,29 +248,29 @@ impl<'txn> Transaction<'txn> {
         Ok(new.message_count)
     }
 
-    /// Does `work` once for a key: gives what it gave when it was first done, and its errors, which
-    /// leave nothing behind, as often as it fails. `request` is a digest of what is asked, `at` the
-    /// present instant, by which [`Store::expire`](crate::Store::expire) forgets the answer. A
-    /// descent, and a write of the answer.
+    /// Runs `work` once for an idempotency key: a retry returns the response of the first run. Errors
+    /// of `work` are not recorded, so a failed run is repeated. `request` is a digest of the request,
+    /// `now` the current time, from which [`Store::expire`](crate::Store::expire) computes the age of
+    /// the record. A B-tree lookup, and a write of the record.
     ///
     /// # Errors
-    /// [`Error::IdempotencyConflict`] when the key was given to another request, what `work` fails
-    /// with, or a fault of the store.
-    pub fn idempotent(
+    /// [`Error::IdempotencyConflict`] if the key was used for a different request; the error of `work`;
+    /// or a fault of the store.
+    pub fn idempotent<E: From<Error>>(
         &mut self,
         user: UserId,
         key: &IdempotencyKey,
         request: [u8; 32],
-        at: Timestamp,
-        work: impl FnOnce(&mut Self) -> Result<Vec<u8>>,
-    ) -> Result<Vec<u8>> {
+        now: Timestamp,
+        work: impl FnOnce(&mut Self) -> Result<Vec<u8>, E>,
+    ) -> Result<Vec<u8>, E> {
         let key = idempotency::key(user, key);
-        if let Some(answer) = idempotency::find(&self.tables.idempotency, key, &request)? {
-            return Ok(answer);
+        if let Some(response) = idempotency::find(&self.tables.idempotency, key, &request)? {
+            return Ok(response);
         }
-        let answer = work(self)?;
-        idempotency::put(self.tables, key, request, &answer, at);
-        Ok(answer)
+        let response = work(self)?;
+        idempotency::put(self.tables, key, request, &response, now);
+        Ok(response)
     }
 
     fn require(&self, user: UserId, id: ConversationId) -> Result<(RowKey, Conversation)> {
@@ -250,10 +289,10 @@ impl<'txn> Transaction<'txn> {
 
     // ---- accounts ------------------------------------------------------------------------------
 
-    /// Creates a user. The number it is given is not given again.
+    /// Creates a user. Its number is never reused.
     ///
     /// # Errors
-    /// [`Error::DuplicateUser`] when another user has the name, or a fault of the store.
+    /// [`Error::DuplicateUser`], or a fault of the store.
     pub fn create_user(&mut self, name: Name, created_at: Timestamp) -> Result<User> {
         if self.user_by_name(&name)?.is_some() {
             return Err(Error::DuplicateUser);
@@ -263,7 +302,23 @@ impl<'txn> Transaction<'txn> {
         Ok(user)
     }
 
-    /// The user of this name.
+    /// Renames a user. A user may be renamed to its current name.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], [`Error::DuplicateUser`], or a fault of the store.
+    pub fn rename_user(&mut self, user: UserId, name: Name) -> Result<()> {
+        let account = self.require_user(user)?;
+        match self.user_by_name(&name)? {
+            Some(other) if other != user => return Err(Error::DuplicateUser),
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        self.tables.user_names.remove(accounts::digest(account.name.as_str()))?;
+        accounts::put_user(self.tables, &User { name, ..account });
+        Ok(())
+    }
+
+    /// The user with this name. Two B-tree lookups.
     ///
     /// # Errors
     /// A fault of the store.
@@ -271,11 +326,10 @@ impl<'txn> Transaction<'txn> {
         accounts::user_of_name(&self.tables.users, &self.tables.user_names, name)
     }
 
-    /// Creates an assistant of the user's.
+    /// Creates an assistant of the user.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], [`Error::DuplicateAssistant`] when the user has one with this id,
-    /// or a fault of the store.
+    /// [`Error::UserNotFound`], [`Error::DuplicateAssistant`], or a fault of the store.
     pub fn create_assistant(
         &mut self,
         user: UserId,
@@ -286,7 +340,7 @@ impl<'txn> Transaction<'txn> {
         if self.assistant(user, id)?.is_some() {
             return Err(Error::DuplicateAssistant(id.uuid()));
         }
-        let last = accounts::last_assistant_number(&self.tables.assistant_numbers, user)?;
+        let last = accounts::last_assistant_number(self.tables, user)?;
         let number = last.checked_add(1).ok_or(Error::Invalid {
             field: "assistant",
             reason: "must be one of the user's first 4294967295",
@@ -296,17 +350,31 @@ impl<'txn> Transaction<'txn> {
         Ok(assistant)
     }
 
-    /// Renames an assistant of the user's. Every list shows the new name at once.
+    /// Renames an assistant of the user. Every list shows the new name from the next snapshot on.
     ///
     /// # Errors
-    /// [`Error::AssistantNotFound`], or a fault of the store.
+    /// [`Error::UserNotFound`], [`Error::AssistantNotFound`], or a fault of the store.
     pub fn rename_assistant(&mut self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
         let assistant = self.require_assistant(user, id)?;
         accounts::put_assistant(self.tables, user, &Assistant { name, ..assistant });
         Ok(())
     }
 
-    /// The user's assistant of this id.
+    /// Deletes an assistant of the user that has no conversations. Its number is never reused. One
+    /// B-tree lookup more than the removals.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], [`Error::AssistantNotFound`], [`Error::AssistantInUse`], or a fault of
+    /// the store.
+    pub fn delete_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {
+        let assistant = self.require_assistant(user, id)?;
+        if indexes::assistant_has_conversations(self.tables, self.fingerprinter, user, id)? {
+            return Err(Error::AssistantInUse(id.uuid()));
+        }
+        accounts::remove_assistant(self.tables, user, &assistant)
+    }
+
+    /// The user's assistant `id`. One B-tree lookup.
     ///
     /// # Errors
     /// A fault of the store.
@@ -314,11 +382,7 @@ impl<'txn> Transaction<'txn> {
         accounts::assistant(&self.tables.assistants, user, id)
     }
 
-    /// Lets `token`, which the caller made from at least 256 random bits, act as the user. Only
-    /// its SHA-256 is stored.
-    ///
-    /// # Errors
-    /// [`Error::UserNotFound`], or a fault of the store.
+    /// Stores the SHA-256 of `token`, at least 256 random bits, as a token of the user.
     pub(crate) fn put_token(
         &mut self,
         user: UserId,
@@ -330,7 +394,7 @@ impl<'txn> Transaction<'txn> {
         Ok(())
     }
 
-    /// Takes a token back; it is refused from the next snapshot on.
+    /// Revokes a token. Snapshots taken afterwards refuse it.
     ///
     /// # Errors
     /// [`Error::TokenNotFound`], or a fault of the store.
@@ -346,26 +410,57 @@ impl<'txn> Transaction<'txn> {
     }
 
     fn check_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
-        let there = accounts::has_assistant(&self.tables.assistants, user, id)?;
-        if there { Ok(()) } else { Err(Error::AssistantNotFound) }
+        match accounts::has_assistant(&self.tables.assistants, user, id)? {
+            true => Ok(()),
+            false => Err(self.missing_assistant(user)?),
+        }
     }
 
     fn require_assistant(&self, user: UserId, id: AssistantId) -> Result<Assistant> {
-        self.assistant(user, id)?.ok_or(Error::AssistantNotFound)
+        match self.assistant(user, id)? {
+            Some(assistant) => Ok(assistant),
+            None => Err(self.missing_assistant(user)?),
+        }
+    }
+
+    /// The error for an assistant that the user does not have: perhaps there is no such user.
+    fn missing_assistant(&self, user: UserId) -> Result<Error> {
+        self.require_user(user).map(|_| Error::AssistantNotFound)
     }
 }
 
-/// A conversation cannot have more messages than it counts; it may count more than are known here.
-pub(crate) fn check_history(conversation: &Conversation, history: &[Message]) -> Result<()> {
-    check_count(conversation.message_count, history.len())
+/// A conversation cannot have more messages than it counts; it may count more than are passed.
+pub(crate) fn check_messages(conversation: &Conversation, messages: &[Message]) -> Result<()> {
+    check_count(conversation.message_count, messages.len())
 }
 
-fn check_count(counted: u32, known: usize) -> Result<()> {
-    if known > counted as usize {
+fn check_count(counted: u32, stored: usize) -> Result<()> {
+    if stored > counted as usize {
         return Err(Error::Invalid {
             field: "message_count",
             reason: "must not be less than the number of messages there are",
         });
+    }
+    Ok(())
+}
+
+/// The rules of an update that its own fields decide.
+fn check_update(old: &Conversation, new: &Conversation) -> Result<()> {
+    let invalid = |field, reason| Err(Error::Invalid { field, reason });
+    if new.id != old.id {
+        return invalid("id", "must not change");
+    }
+    if new.created_at != old.created_at {
+        return invalid("created_at", "must not change");
+    }
+    if new.channel.kind() != old.channel.kind() {
+        return invalid("type", "must not change");
+    }
+    if new.total_cost < Cost::ZERO && new.total_cost != old.total_cost {
+        return invalid("total_cost", "must not be negative");
+    }
+    if new.updated_at < new.created_at && new.updated_at != old.updated_at {
+        return invalid("updated_at", "must not be before created_at");
     }
     Ok(())
 }
@@ -409,7 +504,7 @@ mod tests {
             transaction.rollback_to_savepoint();
             let mut other = whatsapp_row(4, "+2");
             other.channel = Channel::Test;
-            transaction.insert(user, &other, &[])
+            transaction.insert(user, other, Vec::new())
         });
         let audit = store.verify();
         assert!(audit.findings.iter().all(|fault| fault.table == table), "{:?}", audit.findings);
@@ -427,13 +522,13 @@ mod tests {
     fn a_damaged_row_fails_the_write_that_touches_it_alone() {
         let store = RawStore::new();
         let user = store.user;
-        store.transact(|transaction| transaction.insert(user, &whatsapp_row(1, "+2"), &[]));
+        store.transact(|transaction| transaction.insert(user, whatsapp_row(1, "+2"), Vec::new()));
         damage(&store, schema::CONVERSATIONS);
         store.transact(|transaction| {
             let failed = transaction.delete(user, id(1));
             assert!(matches!(failed, Err(Error::Corrupted { table: "conversations.v1", .. })));
             transaction.rollback_to_savepoint();
-            transaction.insert(user, &whatsapp_row(2, "+2"), &[])
+            transaction.insert(user, whatsapp_row(2, "+2"), Vec::new())
         });
         assert_eq!(store.verify().conversations, 2);
     }

@@ -11,7 +11,7 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::message::Message;
 use crate::store::Store;
-use crate::transaction::check_history;
+use crate::transaction::check_messages;
 
 /// Loads many conversations at once. Made by [`Store::bulk_load`].
 ///
@@ -30,7 +30,7 @@ use crate::transaction::check_history;
 ///     let hello = Message::new(Role::User, "Hello!".to_owned(), at)?;
 ///     load.push(user, &conversation, &[hello])?;
 /// }
-/// let report = load.finish(|_, _| {})?;
+/// let report = load.finish()?;
 /// assert_eq!((report.inserted, report.messages), (1000, 1000));
 /// # Ok::<(), convodb::Error>(())
 /// ```
@@ -63,17 +63,28 @@ impl BulkLoader {
         conversation: &Conversation,
         history: &[Message],
     ) -> Result<()> {
-        check_history(conversation, history)?;
+        check_messages(conversation, history)?;
         self.require_assistant(user, conversation.assistant)?;
         self.staging.push(user, conversation, history)
     }
 
-    /// Loads what was pushed, and tells what that did. `progress` is told how many of how many
-    /// entries are written, from the writer's thread.
+    /// Writes what was pushed, as one atomic write.
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub fn finish(self, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<BulkLoadReport> {
+    pub fn finish(self) -> Result<BulkLoadReport> {
+        self.finish_with_progress(|_, _| {})
+    }
+
+    /// [`BulkLoader::finish`], which calls `progress` with the number of entries written and the
+    /// approximate total, on the writer thread.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn finish_with_progress(
+        self,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> Result<BulkLoadReport> {
         let staging = self.staging;
         self.store.write_through(move |write, state| load(write, state, staging, progress))
     }
@@ -82,8 +93,10 @@ impl BulkLoader {
         if self.known == Some((user, id)) {
             return Ok(());
         }
-        if self.store.snapshot().assistant(user, id)?.is_none() {
-            return Err(Error::AssistantNotFound);
+        let snapshot = self.store.snapshot();
+        if snapshot.assistant(user, id)?.is_none() {
+            let user = snapshot.user(user)?;
+            return Err(user.map_or(Error::UserNotFound, |_| Error::AssistantNotFound));
         }
         self.known = Some((user, id));
         Ok(())

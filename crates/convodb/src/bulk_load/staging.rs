@@ -18,7 +18,7 @@ use crate::tables::Records;
 /// use convodb::BulkOptions;
 /// let options = BulkOptions { budget_bytes: 64 << 20, ..BulkOptions::default() };
 /// # let store = convodb::Store::in_memory()?;
-/// store.bulk_load(options).finish(|_, _| {})?;
+/// store.bulk_load(options).finish()?;
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use crate::encoding::key::{
     ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
 };
 use crate::encoding::record::{self, Damage};
-use crate::error::Result;
+use crate::error::{Result, from_redb};
 use crate::kv::bulk_insert::bulk_insert;
 use crate::kv::catch_panic::call_user_code;
 use crate::kv::external_sort::ExternalSorter;
@@ -99,14 +99,24 @@ pub(crate) fn load(
     let numbers = last_changes
         .into_iter()
         .map(|(owner, number)| Ok((sequences::changes(owner), number.to_be_bytes())));
-    bulk_insert(&mut write.open_table(schema::SEQUENCES)?, numbers, |number| number.as_slice())?;
+    bulk_insert(&mut write.open_table(schema::SEQUENCES).map_err(from_redb)?, numbers, |number| {
+        number.as_slice()
+    })?;
     let counters = counters.on_top_of(&state.tables.counters);
-    bulk_insert(&mut write.open_table(schema::COUNTERS)?, counters, Vec::as_slice)?;
+    bulk_insert(
+        &mut write.open_table(schema::COUNTERS).map_err(from_redb)?,
+        counters,
+        Vec::as_slice,
+    )?;
     let ids = entries.ids.sorted()?;
-    bulk_insert(&mut write.open_table(schema::CONVERSATION_IDS)?, ids, Vec::as_slice)?;
+    bulk_insert(
+        &mut write.open_table(schema::CONVERSATION_IDS).map_err(from_redb)?,
+        ids,
+        Vec::as_slice,
+    )?;
     for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
         progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), of);
-        let mut table = write.open_table(schema::index(leading))?;
+        let mut table = write.open_table(schema::index(leading)).map_err(from_redb)?;
         bulk_insert(&mut table, entries.sorted()?, |_| ())?;
     }
     progress(of, of);
@@ -201,9 +211,9 @@ impl BulkWriter<'_> {
     }
 
     fn write_chunks(&mut self, write: &WriteTransaction) -> Result<()> {
-        self.rows.write(&mut write.open_table(schema::CONVERSATIONS)?)?;
-        self.messages.write(&mut write.open_table(schema::MESSAGES)?)?;
-        self.changes.write(&mut write.open_table(schema::CHANGES)?)
+        self.rows.write(&mut write.open_table(schema::CONVERSATIONS).map_err(from_redb)?)?;
+        self.messages.write(&mut write.open_table(schema::MESSAGES).map_err(from_redb)?)?;
+        self.changes.write(&mut write.open_table(schema::CHANGES).map_err(from_redb)?)
     }
 }
 

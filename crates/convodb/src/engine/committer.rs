@@ -1,27 +1,29 @@
-//! What makes groups of writes durable. A group is put into the log, synced, and added to the
-//! *tail*: what the tables do not hold yet, kept in memory and read above them. A checkpoint carries
-//! the tail into the tables, in key order and in one commit, while new groups go on into the log.
-//! So a commit costs one append, and entries that fall on one leaf cost one visit of it for many
-//! groups.
+//! Group commit: makes a group of writes durable in the WAL and visible in the memtables.
 //!
-//! A group that removes something goes into the tables at once, with the tail before it: so what
-//! readers see never has holes to step over, and a page keeps its bound.
+//! A commit is one WAL append and one sync. Readers see the memtables above the tables. A checkpoint
+//! later writes the memtables into the tables, in key order and in one redb commit, while new groups
+//! continue into the WAL; so entries that share a leaf cost one visit of that leaf for many groups.
 //!
-//! A fault raises the alarm, after which a committer does nothing more: another one goes on from
-//! what is on disk.
+//! A group that removes something is written straight into the tables together with the memtables, so
+//! readers never step over tombstones and a page keeps its bound.
+//!
+//! After a fault a committer does nothing more: the supervisor recovers with a new one.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
-use crate::engine::admission::{Admission, FailureHistory, WritePath};
-use crate::engine::checkpoint::Checkpoint;
-use crate::engine::recovery::{Recovered, Unflushed};
+use crate::engine::admission::{DiskSpaceGuard, WritePath, has_space_for_checkpoint, route};
+use crate::engine::checkpoint::{
+    Checkpoint, CheckpointBackoff, CheckpointScheduler, FailureHistory, NextAction,
+};
+use crate::engine::published::Published;
+use crate::engine::recovery::Recovered;
 use crate::engine::redb_commit::{commit_with, flush};
 use crate::engine::store_file::StoreLocation;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_redb};
 use crate::io::fault::FaultSignal;
 use crate::io::redb_backend::ForceClose;
 use crate::kv::catch_panic::catch_redb_panic;
@@ -29,133 +31,97 @@ use crate::kv::table::PendingWrites;
 use crate::metrics::LatencyHistogram;
 use crate::options::{CommitMode, Durability};
 use crate::tables::Tables;
-use crate::tables::state::{CommittedState, Published};
+use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
-use crate::wal::{AppendError, Wal};
+use crate::wal::writer::{AppendError, Wal};
 
-/// A tail that is so old is carried into the tables.
-const TAIL_AGE: Duration = Duration::from_secs(1);
-/// How often a checkpoint is asked whether it is done.
-const ASK_EVERY: Duration = Duration::from_millis(10);
-
-/// See the head of this file.
+/// Commits groups to the files of one recovery.
 pub(crate) struct Committer {
     database: Arc<Database>,
-    /// None for a store in memory.
-    force_close: Option<ForceClose>,
-    /// Where the store is; none for one in memory.
-    location: Option<StoreLocation>,
+    force_close: ForceClose,
+    location: StoreLocation,
     fault_signal: Arc<FaultSignal>,
     tables: Tables,
-    current: Arc<Published>,
-    /// None for a store in memory, or whose commits are deferred.
+    published: Arc<Published>,
+    /// None if durability is deferred.
     wal: Option<Wal>,
     mode: CommitMode,
-    /// The last group.
+    /// The sequence number of the last group.
     seqno: u64,
-    /// What was put since the last checkpoint began.
-    unflushed: Unflushed,
     checkpoint: Option<Checkpoint>,
-    admission: Admission,
+    scheduler: CheckpointScheduler,
+    space: DiskSpaceGuard,
 }
 
 impl Committer {
-    /// A committer of a store in memory.
-    pub(crate) fn in_memory(
-        cache_bytes: usize,
-        mode: CommitMode,
-        fault_signal: Arc<FaultSignal>,
-    ) -> Result<Self> {
-        let recovered = Recovered::in_memory(cache_bytes, mode.row_cache_bytes)?;
-        Ok(Self::over(recovered, None, mode, fault_signal, |state| Arc::new(Published::new(state))))
-    }
-
-    /// Goes on from what the tables and the log at `place` hold: what the tables do not is the tail.
-    pub(crate) fn open(
-        location: &StoreLocation,
-        mode: CommitMode,
-        fault_signal: Arc<FaultSignal>,
-    ) -> Result<Self> {
-        let recovered = Recovered::open_or_create(location, &fault_signal, mode.row_cache_bytes)?;
-        let shown = |state| Arc::new(Published::new(state));
-        let mut committer = Self::over(recovered, Some(location), mode, fault_signal, shown);
-        if mode.durability == Durability::Deferred {
-            // What was acknowledged as durable stays so; from here on there is no log.
-            committer.flush_memtable()?;
-            (committer.wal, committer.mode) = (None, mode);
-        }
-        Ok(committer)
-    }
-
-    /// Goes on for the same readers from what is on disk, after a setback.
-    pub(crate) fn reopen(
-        location: &StoreLocation,
-        mode: CommitMode,
-        fault_signal: Arc<FaultSignal>,
-        current: Arc<Published>,
-        failures: FailureHistory,
-    ) -> Result<Self> {
-        let recovered =
-            Recovered::reopen(location, &fault_signal, mode.row_cache_bytes, &current.load())?;
-        let shown = |state| {
-            current.show(state);
-            current
-        };
-        let mut committer = Self::over(recovered, Some(location), mode, fault_signal, shown);
-        committer.admission = Admission::after(failures, mode.memtable_bytes);
-        if mode.durability == Durability::Deferred {
-            (committer.wal, committer.mode) = (None, mode);
-        }
-        Ok(committer)
-    }
-
-    /// Goes on from what was opened, of which readers are `shown` the last commit.
-    fn over(
+    /// A committer over recovered files, whose state `published` shows to readers.
+    ///
+    /// # Errors
+    /// With deferred durability, what the WAL contained is flushed first: a fault of that commit.
+    pub(crate) fn new(
         recovered: Recovered,
-        location: Option<&StoreLocation>,
+        location: &StoreLocation,
         mode: CommitMode,
         fault_signal: Arc<FaultSignal>,
-        shown: impl FnOnce(CommittedState) -> Arc<Published>,
-    ) -> Self {
-        let Recovered { database, force_close, wal, tables, state, seqno, unflushed } = recovered;
-        Self {
+        publish: impl FnOnce(CommittedState) -> Arc<Published>,
+    ) -> Result<Self> {
+        let Recovered { database, force_close, wal, tables, state, seqno, replayed_bytes } =
+            recovered;
+        let mut committer = Self {
             database: Arc::new(database),
             force_close,
-            location: location.cloned(),
+            location: location.clone(),
             fault_signal,
             tables,
-            current: shown(state),
-            wal,
+            published: publish(state),
+            wal: Some(wal),
             mode: CommitMode { durability: Durability::Immediate, ..mode },
             seqno,
-            unflushed,
             checkpoint: None,
-            admission: Admission::default(),
+            scheduler: CheckpointScheduler::new(mode.memtable_bytes, replayed_bytes),
+            space: DiskSpaceGuard::default(),
+        };
+        if mode.durability == Durability::Deferred {
+            // What was acknowledged as durable stays durable; from now on there is no WAL.
+            committer.flush_memtables()?;
+            (committer.wal, committer.mode) = (None, mode);
         }
+        Ok(committer)
+    }
+
+    /// Continues the backoff of the committer before, after its fault.
+    pub(crate) fn back_off(&mut self, now: Instant, history: FailureHistory) {
+        self.scheduler.backoff = CheckpointBackoff::after(now, history, self.mode.memtable_bytes);
+        self.scheduler.recovered(now);
     }
 
     /// What readers see, now and after each commit.
-    pub(crate) fn current(&self) -> &Arc<Published> {
-        &self.current
+    pub(crate) fn published(&self) -> &Arc<Published> {
+        &self.published
     }
 
-    /// Runs `work`, which may run any number of writes, on what is committed and what the writes
-    /// before it did.
+    /// Runs `work`, any number of writes, on top of the committed state and of earlier writes of the
+    /// group.
     pub(crate) fn run<T>(&mut self, work: impl FnOnce(&mut Transaction<'_>) -> T) -> T {
-        let state = self.current.load();
-        work(&mut Transaction::new(&mut self.tables, state.fingerprinter()))
+        let state = self.published.load();
+        work(&mut Transaction::new(
+            &mut self.tables,
+            state.fingerprinter(),
+            self.mode.retained_changes,
+        ))
     }
 
-    /// Makes durable what the writes since the last commit did, and shows it to readers.
+    /// Commits the group: everything written since the last commit. Afterwards it is durable and
+    /// visible to readers, or rolled back.
     ///
     /// # Errors
-    /// After [`Error::WriteAborted`] nothing of it will ever be there; after [`Error::CommitUnknown`] that
-    /// is unknown. Either way it is taken back here.
-    pub(crate) fn commit(&mut self) -> Result<()> {
+    /// [`Error::WriteAborted`]: the group is not and will not be stored. [`Error::CommitUnknown`]: that
+    /// is unknown until the files are reopened.
+    pub(crate) fn commit(&mut self, now: Instant) -> Result<()> {
         let pending = self.tables.pending();
-        let committed = self.commit_group(pending);
+        let committed = self.commit_group(now, pending);
         let metrics = self.tables.metrics();
-        metrics.memtable_bytes.store(self.unflushed.bytes, Ordering::Relaxed);
+        metrics.memtable_bytes.store(self.scheduler.unflushed(), Ordering::Relaxed);
         match committed {
             Ok(()) if pending.changes > 0 => metrics.committed(pending.changes, pending.bytes),
             Ok(()) => {}
@@ -164,25 +130,24 @@ impl Committer {
         committed
     }
 
-    fn commit_group(&mut self, pending: PendingWrites) -> Result<()> {
+    fn commit_group(&mut self, now: Instant, group: PendingWrites) -> Result<()> {
         self.check()?;
-        if pending.changes == 0 {
+        if group.changes == 0 {
             return Ok(());
         }
-        // What a checkpoint is writing needs its room too.
-        let writing = self.checkpoint.as_ref().map_or(0, Checkpoint::bytes);
-        let owed = self.unflushed.bytes + writing;
-        let path = self.admission.route(self.location.as_ref(), owed, pending)?;
-        if path == WritePath::WriteThrough {
-            return self.flush_with_group();
+        let unflushed = self.scheduler.not_in_tables();
+        let (backoff, location) = (&self.scheduler.backoff, &self.location);
+        match route(now, backoff, &mut self.space, location, unflushed, group)? {
+            WritePath::WriteThrough => self.flush_with_group(),
+            WritePath::Wal => {
+                self.append()?;
+                self.scheduler.wrote(now, group.bytes);
+                Ok(())
+            }
         }
-        self.append()?;
-        self.unflushed.bytes += pending.bytes;
-        self.unflushed.since.get_or_insert_with(Instant::now);
-        Ok(())
     }
 
-    /// Puts the group into the log.
+    /// Appends the group to the WAL and publishes it.
     fn append(&mut self) -> Result<()> {
         let seqno = self.seqno + 1;
         if let Some(wal) = &mut self.wal {
@@ -192,145 +157,146 @@ impl Committer {
             match wal.append(seqno, |out| tables.encode(out)) {
                 Ok(()) => {}
                 Err(AppendError::RolledBack(error)) => {
-                    return Err(Error::WriteAborted {
-                        kind: error.io_kind(),
-                        why: error.to_string(),
-                    });
+                    return Err(Error::WriteAborted { source: error.into_io() });
                 }
-                Err(AppendError::Unknown(error)) => return Err(self.fault(&error)),
+                Err(AppendError::Unknown(error)) => return Err(self.fault(error)),
             }
         }
         self.seqno = seqno;
         self.tables.commit();
-        self.publish(self.current.load().with(self.tables.clone()));
+        let state = self.published.load().with(self.tables.clone());
+        self.published.publish(state);
         Ok(())
     }
 
-    /// Carries the tail and the group in hand into the tables, and waits for it.
+    /// Writes the memtables and the current group into the tables.
     fn flush_with_group(&mut self) -> Result<()> {
         self.finish_checkpoint();
         self.check()?;
         self.seqno += 1;
         if let Err(error) = flush(&self.database, &mut self.tables, self.seqno, self.mode) {
-            self.admission.failed();
-            return Err(self.fault(&error));
+            self.scheduler.failed();
+            return Err(self.fault(error));
         }
         self.tables.commit();
-        self.flushed(self.seqno)
+        self.adopt_durable(self.seqno)
     }
 
-    /// Carries the tail into the tables, if there is one.
-    fn flush_memtable(&mut self) -> Result<()> {
-        let nothing = self.checkpoint.is_none() && self.tables.is_stored();
-        if nothing { self.check() } else { self.flush_with_group() }
+    /// Writes the memtables into the tables, unless they are empty.
+    fn flush_memtables(&mut self) -> Result<()> {
+        let empty = self.checkpoint.is_none() && self.tables.is_flushed();
+        if empty { self.check() } else { self.flush_with_group() }
     }
 
-    /// Runs a write that goes past the tail, straight into the tables.
+    /// Runs a write that bypasses the memtables: `work` changes the tables themselves.
     ///
     /// # Errors
-    /// What `work` fails with, after which nothing of it is there, or as of [`Committer::commit`].
+    /// The error of `work`, after a rollback, or the errors of [`Committer::commit`].
     pub(crate) fn write_through<T>(
         &mut self,
         work: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T>,
     ) -> Result<T> {
-        self.flush_memtable().map_err(not_begun)?;
-        // It is a group too: should the tables ever be without it, later ones do not follow.
+        self.flush_memtables().map_err(not_started)?;
+        // It is a group too: if the tables lose it, later groups must not be replayed without it.
         let seqno = self.seqno + 1;
-        let (state, mode) = (self.current.load(), self.mode);
+        let (state, mode) = (self.published.load_full(), self.mode);
         let done = commit_with(&self.database, mode, seqno, |write| work(write, &state))
-            .map_err(|error| self.fault(&error))?
-            .inspect_err(|error| {
-                // Over a damaged page redb may have stopped anywhere: the files are opened again.
-                if matches!(error, Error::Corrupted { .. }) {
-                    self.fault(error);
-                }
-            })
-            .map_err(|error| match (error, self.check()) {
-                // A reader met the fault.
-                (Error::SnapshotInvalidated, Err(given_up)) => given_up,
-                (error, _) => error,
-            })?;
+            .map_err(|error| self.fault(error))?;
+        let done = match done {
+            Ok(done) => done,
+            Err(error @ Error::Corrupted { .. }) => {
+                // redb may have stopped anywhere over a damaged page: reopen the files.
+                self.fault(error.clone());
+                return Err(error);
+            }
+            // A reader may have reported the fault that invalidated the snapshot.
+            Err(Error::SnapshotInvalidated) => {
+                return self.check().and(Err(Error::SnapshotInvalidated));
+            }
+            Err(error) => return Err(error),
+        };
         self.seqno = seqno;
-        self.flushed(seqno)?;
+        self.adopt_durable(seqno)?;
         Ok(done)
     }
 
-    /// Goes on from tables that hold all groups up to `group`.
-    fn flushed(&mut self, seqno: u64) -> Result<()> {
+    /// Continues with tables that contain all groups up to `seqno`. The commit is durable, but a
+    /// failure here means that its caller could not read its own write: a fault.
+    fn adopt_durable(&mut self, seqno: u64) -> Result<()> {
         let adopted = self.adopt(seqno);
-        // The commit is durable, but a caller that cannot read its write is told so.
-        adopted.map_err(|error| self.fault(&error))
+        adopted.map_err(|error| self.fault(error))
     }
 
     fn adopt(&mut self, seqno: u64) -> Result<()> {
         let state = catch_redb_panic(|| {
-            let read = self.database.begin_read()?;
+            let read = self.database.begin_read().map_err(from_redb)?;
             self.tables.end_checkpoint(&read)?;
-            // Nobody sees a group in hand: its own commit shows both.
-            let shown = self.tables.pending().changes == 0;
-            shown.then(|| CommittedState::open(&read, self.tables.clone())).transpose()
+            // A group in progress is not visible: its own commit publishes both.
+            let idle = self.tables.pending().changes == 0;
+            idle.then(|| CommittedState::open(&read, self.tables.clone())).transpose()
         })?;
         if let Some(state) = state {
-            self.publish(state);
+            self.published.publish(state);
         }
-        if seqno == self.seqno {
-            self.unflushed = Unflushed::default();
+        let all = seqno == self.seqno;
+        if all {
             self.end_segment();
         }
-        self.admission = Admission::default();
-        if let Some(wal) = &self.wal {
-            // What cannot be removed now does no harm, and will be after the next checkpoint.
-            let _ = wal.remove_segments(seqno);
+        self.scheduler.flushed(all);
+        self.space = DiskSpaceGuard::default();
+        if let Some(wal) = &self.wal
+            && let Err(error) = wal.remove_segments(seqno)
+        {
+            // A leftover segment does no harm; the next checkpoint removes it.
+            tracing::warn!(%error, "cannot remove a segment of the write-ahead log");
         }
         Ok(())
     }
 
-    fn publish(&self, state: CommittedState) {
-        self.current.show(state);
-    }
-
-    /// How long the writer may sleep before [`Committer::run_maintenance`] has something to do.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
-        match (&self.checkpoint, self.unflushed.since) {
-            (Some(_), _) => Some(ASK_EVERY),
-            (None, Some(since)) => {
-                let full = self.unflushed.bytes >= self.mode.memtable_bytes;
-                let due = self.admission.due(if full { Instant::now() } else { since + TAIL_AGE });
-                Some(due.saturating_duration_since(Instant::now()))
-            }
-            (None, None) => None,
+    /// When [`Committer::run_maintenance`] has something to do.
+    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
+        match self.next_action(now) {
+            NextAction::Wait(deadline) => deadline,
+            NextAction::Start | NextAction::Finish => Some(now),
         }
     }
 
-    /// Begins a checkpoint when it is time, and ends it when it is done.
-    pub(crate) fn run_maintenance(&mut self) {
-        let full = self.unflushed.bytes >= self.mode.memtable_bytes;
-        if self.checkpoint.as_ref().is_some_and(|running| running.is_done() || full) {
+    fn next_action(&self, now: Instant) -> NextAction {
+        let finished = self.checkpoint.as_ref().is_some_and(Checkpoint::is_finished);
+        self.scheduler.next_action(now, finished)
+    }
+
+    /// Finishes and starts checkpoints when they are due.
+    pub(crate) fn run_maintenance(&mut self, now: Instant) {
+        if self.next_action(now) == NextAction::Finish {
             self.finish_checkpoint();
         }
-        let now = Instant::now();
-        let old = self.unflushed.since.is_some_and(|since| now >= since + TAIL_AGE);
-        let due = self.checkpoint.is_none() && !self.fault_signal.is_reported() && (full || old);
-        if due && self.admission.may_checkpoint(self.location.as_ref(), self.unflushed.bytes) {
-            self.begin_checkpoint();
+        if self.fault_signal.is_reported() || self.next_action(now) != NextAction::Start {
+            return;
+        }
+        let bytes = self.scheduler.unflushed();
+        let backoff = &mut self.scheduler.backoff;
+        if backoff.needs_space_check() && !has_space_for_checkpoint(&self.location, bytes) {
+            backoff.postpone(now);
+        } else {
+            self.start_checkpoint();
         }
     }
 
-    fn begin_checkpoint(&mut self) {
+    fn start_checkpoint(&mut self) {
         let (database, mode, seqno) = (self.database.clone(), self.mode, self.seqno);
         self.tables.begin_checkpoint();
         self.end_segment();
-        let Unflushed { bytes, .. } = std::mem::take(&mut self.unflushed);
+        self.scheduler.started();
         self.tables.metrics().memtable_bytes.store(0, Ordering::Relaxed);
         let mut frozen = self.tables.clone();
-        let work = move || flush(&database, &mut frozen, seqno, mode);
-        match Checkpoint::begin(seqno, bytes, work) {
+        match Checkpoint::start(seqno, move || flush(&database, &mut frozen, seqno, mode)) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => {
-                self.fault(&error);
+                self.fault(error);
             }
         }
-        if self.location.as_ref().is_some_and(|location| !location.vfs.works_beside()) {
+        if !self.mode.background_checkpoints {
             self.finish_checkpoint();
         }
     }
@@ -341,110 +307,113 @@ impl Committer {
         }
     }
 
-    /// Waits for the checkpoint that is being written, if one is.
+    /// Waits for the running checkpoint, if any, and adopts its result.
     fn finish_checkpoint(&mut self) {
         let Some(checkpoint) = self.checkpoint.take() else { return };
-        if let Err(error) = checkpoint.finish().and_then(|seqno| self.adopt(seqno)) {
-            self.admission.failed();
-            self.fault(&error);
+        if let Err(error) = checkpoint.join().and_then(|seqno| self.adopt(seqno)) {
+            tracing::error!(%error, "checkpoint failed");
+            self.scheduler.failed();
+            self.fault(error);
         }
     }
 
-    /// Raises the alarm, and tells of the fault.
-    fn fault(&self, error: &Error) -> Error {
-        self.fault_signal.report(error.io_kind(), || error.to_string());
-        failed(error)
+    /// Reports a fault and returns it as the error of the commit.
+    fn fault(&self, error: Error) -> Error {
+        let source = error.into_io();
+        self.fault_signal.report(|| source.clone());
+        Error::CommitUnknown { source }
     }
 
     fn check(&self) -> Result<()> {
         self.fault_signal.check()
     }
 
-    /// Closes what is open after a fault, and tells of it.
+    /// Closes the files after a fault.
     pub(crate) fn shut_down_after_fault(mut self) -> FailureHistory {
-        // Whatever it came to, the tables tell it when they are opened again.
-        if self.checkpoint.take().is_some_and(|checkpoint| checkpoint.finish().is_err()) {
-            self.admission.failed();
+        // Recovery finds out what the tables contain, whatever becomes of the checkpoint.
+        if self.checkpoint.take().is_some_and(|checkpoint| checkpoint.join().is_err()) {
+            self.scheduler.failed();
         }
-        let failures = self.admission.failures(self.fault_signal.kind());
-        let force_close = self.force_close.take();
-        // What redb cannot close properly is repaired when it is opened.
+        let kind = self.fault_signal.fault().map(|fault| fault.kind());
+        let history = self.scheduler.backoff.history(kind);
+        let Self { database, force_close, tables, published, .. } = self;
+        // A file that redb cannot close properly is repaired when it is opened.
         let _ = catch_redb_panic(|| {
-            drop(self);
+            drop((database, tables, published));
             Ok(())
         });
-        force_close.inspect(ForceClose::close);
-        failures
+        force_close.close();
+        history
     }
 
-    /// Carries the tail into the tables and closes the file.
+    /// Flushes the memtables and closes the files.
     pub(crate) fn close(mut self) -> Result<()> {
-        let settled = self.flush_memtable();
-        let force_close = self.force_close.take();
-        // Also where it is only let go of, redb may panic over what damage left behind.
+        let flushed = self.flush_memtables();
+        let Self { database, force_close, tables, published, .. } = self;
+        // Dropping can make redb panic over damaged pages too.
         let closed = catch_redb_panic(|| {
-            let whole = self;
-            // Readers have snapshots of it, but only the writer has the database itself.
-            let database = Arc::into_inner(whole.database);
-            settled?;
-            database.map_or(Ok(()), |database| Ok(database.close()?))
+            drop((tables, published));
+            // Snapshots share tables, but only the writer owns the database.
+            let database = Arc::into_inner(database);
+            flushed?;
+            database.map_or(Ok(()), |database| database.close().map_err(from_redb))
         });
-        force_close.inspect(ForceClose::close);
+        force_close.close();
         closed
     }
 }
 
-/// The fault of a commit before a write, of which nothing is there.
-fn not_begun(error: Error) -> Error {
+/// The error of a write that failed before it started: nothing of it is stored.
+fn not_started(error: Error) -> Error {
     match error {
-        Error::CommitUnknown { kind, why } => Error::WriteAborted { kind, why },
+        Error::CommitUnknown { source } => Error::WriteAborted { source },
         error => error,
     }
-}
-
-fn failed(error: &Error) -> Error {
-    Error::CommitUnknown { kind: error.io_kind(), why: error.to_string() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::io::fault::FaultState;
+    use crate::io::memory::MemoryVfs;
     use crate::model::text::Name;
     use crate::model::timestamp::Timestamp;
+    use crate::options::StoreOptions;
     use crate::tables::accounts;
 
-    fn recovered() -> (Committer, Arc<Published>) {
-        let mode = CommitMode {
-            durability: Durability::Immediate,
-            memtable_bytes: 1 << 20,
-            row_cache_bytes: 0,
-            fast_recovery: false,
-        };
-        let committer =
-            Committer::in_memory(1 << 20, mode, FaultState::new().fault_signal()).unwrap();
-        let current = committer.current().clone();
-        (committer, current)
+    fn open() -> (Committer, Arc<Published>) {
+        let vfs = Arc::new(MemoryVfs::default());
+        let location =
+            StoreLocation { vfs, path: "store".into(), cache_bytes: 1 << 20, check: false };
+        let signal = FaultSignal::detached();
+        let recovered = Recovered::open_or_create(&location, &signal, 0).unwrap();
+        let mode = StoreOptions::default().commit_mode();
+        let publish = |state| Arc::new(Published::new(state));
+        let committer = Committer::new(recovered, &location, mode, signal, publish).unwrap();
+        let published = committer.published().clone();
+        (committer, published)
     }
 
-    /// A group that removes waits for the checkpoint that is being written, and is not seen before
-    /// it is itself committed.
+    /// A group that removes something waits for the running checkpoint, and is not visible before its
+    /// own commit.
     #[test]
-    fn the_end_of_a_checkpoint_shows_nothing_of_the_group_in_hand() {
-        let (mut committer, current) = recovered();
+    fn a_finished_checkpoint_does_not_publish_the_group_in_progress() {
+        let (mut committer, published) = open();
+        let now = Instant::now();
         let name = |text: &str| text.parse::<Name>().unwrap();
-        let seen = |text: &str| {
-            let tables = &current.load_full().tables;
-            accounts::user_of_name(&tables.users, &tables.user_names, &name(text)).unwrap()
+        let is_visible = |text: &str| {
+            let tables = &published.load_full().tables;
+            accounts::user_of_name(&tables.users, &tables.user_names, &name(text))
+                .unwrap()
+                .is_some()
         };
         committer.run(|write| write.create_user(name("one"), Timestamp::MIN)).unwrap();
-        committer.commit().unwrap();
-        committer.begin_checkpoint();
+        committer.commit(now).unwrap();
+        committer.start_checkpoint();
         committer.run(|write| write.create_user(name("two"), Timestamp::MIN)).unwrap();
         committer.finish_checkpoint();
-        assert!(seen("one").is_some() && seen("two").is_none());
-        committer.commit().unwrap();
-        assert!(seen("one").is_some() && seen("two").is_some());
+        assert!(is_visible("one") && !is_visible("two"));
+        committer.commit(now).unwrap();
+        assert!(is_visible("one") && is_visible("two"));
         committer.close().unwrap();
     }
 }

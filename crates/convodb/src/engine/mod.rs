@@ -3,6 +3,8 @@
 pub(crate) mod admission;
 pub(crate) mod checkpoint;
 pub(crate) mod committer;
+pub(crate) mod open_files;
+pub(crate) mod published;
 pub(crate) mod recovery;
 pub(crate) mod redb_commit;
 pub(crate) mod store_file;

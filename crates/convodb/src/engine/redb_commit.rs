@@ -1,17 +1,16 @@
-//! A commit of the tables: how it is begun, and the one that carries the tail into them.
+//! Commits of redb: two-phase write transactions, and the flush of the memtables into the tables.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use redb::{Database, WriteTransaction};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_redb};
 use crate::kv::catch_panic::{call_user_code, catch_redb_panic};
 use crate::metrics::LatencyHistogram;
 use crate::options::{CommitMode, Durability};
-use crate::tables::Tables;
-use crate::tables::meta;
+use crate::tables::{Tables, meta};
 
-/// Writes the tail of `tables`, which ends with `group`, into the database.
+/// Writes the memtables of `tables`, which end with sequence number `seqno`, into the database.
 pub(crate) fn flush(
     database: &Database,
     tables: &mut Tables,
@@ -22,11 +21,11 @@ pub(crate) fn flush(
     commit_with(database, mode, seqno, |write| tables.flush(write))?
 }
 
-/// Runs `work` in a commit, after which the tables hold all groups up to `group`.
+/// Runs `work` in a redb transaction and commits it, after which the tables contain every group up to
+/// `seqno`.
 ///
 /// # Errors
-/// The outer one is a fault of the commit; the inner one is what `work` failed with, and nothing of
-/// it is there.
+/// The outer error is a failed commit. The inner one is the error of `work`, after a rollback.
 pub(crate) fn commit_with<T>(
     database: &Database,
     mode: CommitMode,
@@ -35,13 +34,14 @@ pub(crate) fn commit_with<T>(
 ) -> Result<Result<T>> {
     catch_redb_panic(|| {
         let write = begin(database, mode)?;
-        // Unwinding ends before the transaction is let go of: else redb does not take it back, and the
-        // file has to be repaired when it is opened. Over damage taking it back may panic once more.
+        // Stop unwinding before dropping the transaction: redb skips the rollback during a panic, and
+        // the file would need a repair at the next opening. The rollback itself may panic over a
+        // damaged page, which the outer call catches.
         let done = catch_unwind(AssertUnwindSafe(|| catch_redb_panic(|| work(&write))));
         match done {
             Ok(Ok(done)) => {
                 meta::put_wal_seqno(&write, seqno)?;
-                write.commit()?;
+                write.commit().map_err(from_redb)?;
                 Ok(Ok(done))
             }
             Ok(Err(error)) => Ok(Err(error)),
@@ -53,7 +53,6 @@ pub(crate) fn commit_with<T>(
     })
 }
 
-/// Begins a commit.
 fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
     let mut write = begin_two_phase(database)?;
     write.set_quick_repair(mode.fast_recovery);
@@ -65,10 +64,10 @@ fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
     Ok(write)
 }
 
-/// Begins a commit in two phases, as all are of a store that has its name. In one phase, what a failed
-/// sync left in the system's memory would be taken for durable: of that commit, and of the next.
+/// Begins a two-phase write transaction. In one phase, redb would take what a failed sync left in the
+/// page cache of the system for durable: for that commit and for the next one.
 pub(crate) fn begin_two_phase(database: &Database) -> Result<WriteTransaction> {
-    let mut write = database.begin_write()?;
+    let mut write = database.begin_write().map_err(from_redb)?;
     write.set_two_phase_commit(true);
     Ok(write)
 }

@@ -1,17 +1,15 @@
-//! The file of a store: made so that a power cut leaves either none or a whole one, and opened so
-//! that a file that is not ours, or is newer than we are, stays as it is.
+//! The database file: created atomically, and opened without touching a file that is not a store or
+//! has a newer format.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use redb::backends::InMemoryBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_redb};
 use crate::io::atomic_file::AtomicFile;
-use crate::io::fault::{FaultSignal, FaultState};
-use crate::io::redb_backend::{ForceClose, backend};
-use crate::io::system::SystemVfs;
+use crate::io::fault::FaultSignal;
+use crate::io::redb_backend::{ForceClose, MonitoredBackend};
 use crate::io::vfs::{Access, Vfs};
 use crate::tables::meta;
 
@@ -21,44 +19,40 @@ pub(crate) struct StoreLocation {
     pub(crate) vfs: Arc<dyn Vfs>,
     pub(crate) path: PathBuf,
     pub(crate) cache_bytes: usize,
-    /// Whether every page is checked before the file is used.
+    /// Whether opening checks every page.
     pub(crate) check: bool,
 }
 
-/// Makes a store at its place where there is no file.
-pub(crate) fn make(location: &StoreLocation) -> Result<()> {
-    let StoreLocation { vfs, path, .. } = location;
-    if vfs.exists(path)? { Ok(()) } else { create(&**vfs, path) }
+/// Creates a store unless the file exists.
+pub(crate) fn create_if_missing(location: &StoreLocation) -> Result<()> {
+    if location.vfs.exists(&location.path)? { Ok(()) } else { create(location) }
 }
 
-/// Opens the store at its place, with what closes its file whatever becomes of redb. Faults that the
-/// file meets from then on raise the alarm. Nothing is known yet of what is in it: whoever calls is
-/// prepared for panics of redb.
+/// Opens the store's file. Later I/O errors are reported to `fault_signal`. The contents are unchecked,
+/// so the caller has to catch panics of redb.
+///
+/// # Errors
+/// [`Error::NotAStore`] and [`Error::NewerFormat`], which leave the file untouched unless it was not
+/// closed cleanly and needed a repair to be read; [`Error::InUse`]; or an I/O error.
 pub(crate) fn open(
     location: &StoreLocation,
     fault_signal: &Arc<FaultSignal>,
 ) -> Result<(Database, ForceClose)> {
     let StoreLocation { vfs, path, cache_bytes, check } = location;
-    check_untouched(&**vfs, path)?;
+    let in_use = |error| match error {
+        Error::InUse { this_process, .. } => Error::InUse { path: path.clone(), this_process },
+        error => error,
+    };
+    check_format_read_only(&**vfs, location).map_err(in_use)?;
     let file = vfs.open(path, Access::Write)?;
-    if file.size()? == 0 {
-        return Err(Error::NotAStore("it is empty".to_owned()));
-    }
     let mut builder = builder(*cache_bytes);
     builder.set_check_integrity_on_open(*check);
-    let backend = backend(file, fault_signal.clone())?;
+    let backend = MonitoredBackend::new(file, fault_signal.clone()).map_err(in_use)?;
     let force_close = backend.force_close();
-    let database = builder.create_with_backend(backend)?;
-    // Once more: a file that was not closed cleanly could not be looked into before its repair.
-    meta::check_format(&database.begin_read()?)?;
+    let database = builder.create_with_backend(backend).map_err(from_redb).map_err(in_use)?;
+    // A file that was not closed cleanly could not be read before its repair: check it now.
+    meta::check_format(&database.begin_read().map_err(from_redb)?)?;
     Ok((database, force_close))
-}
-
-/// A store in memory.
-pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
-    let database = builder(cache_bytes).create_with_backend(InMemoryBackend::new())?;
-    initialize(&database, &SystemVfs)?;
-    Ok(database)
 }
 
 fn builder(cache_bytes: usize) -> Builder {
@@ -67,45 +61,54 @@ fn builder(cache_bytes: usize) -> Builder {
     builder
 }
 
-fn initialize(database: &Database, vfs: &dyn Vfs) -> Result<()> {
+/// Creates all tables of an empty database, with fresh secrets.
+pub(crate) fn initialize(database: &Database, vfs: &dyn Vfs) -> Result<()> {
     let (fingerprints, cursors) = (meta::fresh_secret(vfs)?, meta::fresh_secret(vfs)?);
-    let write = database.begin_write()?;
+    let write = database.begin_write().map_err(from_redb)?;
     meta::initialize(&write, fingerprints, cursors)?;
-    Ok(write.commit()?)
+    write.commit().map_err(from_redb)
 }
 
-/// An alarm for files that are closed again before anyone else has them.
-pub(crate) fn detached() -> Arc<FaultSignal> {
-    FaultState::new().fault_signal()
-}
-
-/// Makes a whole store beside `path`, and gives it the name in one step. Where another process or
-/// thread was faster, its store is the one. What a crash leaves behind may be a second name of the
-/// finished store.
-fn create(vfs: &dyn Vfs, path: &Path) -> Result<()> {
-    let (atomic_file, file) = AtomicFile::beside(vfs, path)?;
-    let database = Database::builder().create_with_backend(backend(file, detached())?)?;
-    initialize(&database, vfs)?;
-    database.close()?;
+/// Creates a complete store beside the path and links it to its name in one step. If another process
+/// or thread was faster, its store wins. A crash can leave a second name of the finished store.
+fn create(location: &StoreLocation) -> Result<()> {
+    let StoreLocation { vfs, path, .. } = location;
+    let (atomic_file, file) = AtomicFile::beside(&**vfs, path)?;
+    let backend = MonitoredBackend::new(file, FaultSignal::detached())?;
+    let database = Database::builder().create_with_backend(backend).map_err(from_redb)?;
+    initialize(&database, &**vfs)?;
+    database.close().map_err(from_redb)?;
     match atomic_file.link_new() {
         Err(Error::FileExists(_)) => {}
-        named => named?,
+        linked => linked?,
     }
     atomic_file.finish()
 }
 
-/// Looks into the file without changing it.
-fn check_untouched(vfs: &dyn Vfs, path: &Path) -> Result<()> {
-    let file = vfs.open(path, Access::Read)?;
-    let backend = backend(file, detached())?;
+/// Checks that the file is a store of a supported format, without writing to it.
+fn check_format_read_only(vfs: &dyn Vfs, location: &StoreLocation) -> Result<()> {
+    let file = vfs.open(&location.path, Access::Read)?;
+    if file.size()? == 0 {
+        return Err(Error::NotAStore("the file is empty".to_owned()));
+    }
+    let backend = MonitoredBackend::new(file, FaultSignal::detached())?;
     match Database::builder().open_read_only_with_backend(backend) {
         Ok(database) => {
-            let checked = meta::check_format(&database.begin_read()?);
-            database.close()?;
+            let checked = meta::check_format(&database.begin_read().map_err(from_redb)?);
+            database.close().map_err(from_redb)?;
             checked.map(drop)
         }
-        // It was not closed cleanly and must be repaired before anything can be read.
+        // The file was not closed cleanly and needs a repair before it can be read.
         Err(DatabaseError::RepairAborted) => Ok(()),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(from_redb(error)),
     }
+}
+
+/// An empty database in memory, without WAL or writer, for tests of single layers.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
+    let backend = redb::backends::InMemoryBackend::new();
+    let database = builder(cache_bytes).create_with_backend(backend).map_err(from_redb)?;
+    initialize(&database, &crate::io::system::SystemVfs)?;
+    Ok(database)
 }

@@ -1,17 +1,17 @@
-//! Keeps a committer at work. When its files meet a fault, they are closed with all that is unsure,
-//! opened again, and the log is read again: then the next committer goes on, for the same readers.
-//! The writer's thread does all of it; checkpoints end before the files are closed.
+//! Supervisor: keeps a committer running, and recovers the store after a fault.
 //!
 //! ```text
-//!          a fault raises the alarm                 closed
-//!   open -----------------------------> reopening ----------> closed
+//!            a fault is reported                  close
+//!   open -----------------------------> reopening ------> closed
 //!    ^                                    |   |
-//!    '------------- it went well ---------'   '-- it did not: again after a pause, which doubles
+//!    '------------- succeeded ------------'   '-- failed: retry after a delay, which doubles
 //! ```
 //!
-//! While files are reopened writes are refused at once, and readers have the last view, which
-//! answers from what is in memory until there is the next. Nothing that a failed sync was about is
-//! shown, or built upon, before it is synced again.
+//! After a fault the files are closed with everything that is in doubt, opened again and the WAL is
+//! replayed; a new committer then serves the same readers. The writer thread does all of this.
+//! Meanwhile writes are refused at once, and readers keep the last published state, which answers
+//! from memory. Nothing that a failed sync was about is published or built upon before it is synced
+//! again.
 
 use std::io;
 use std::sync::Arc;
@@ -19,78 +19,71 @@ use std::time::{Duration, Instant};
 
 use redb::WriteTransaction;
 
-use crate::engine::admission::FailureHistory;
+use crate::engine::checkpoint::FailureHistory;
 use crate::engine::committer::Committer;
+use crate::engine::published::Published;
+use crate::engine::recovery::Recovered;
 use crate::engine::store_file::StoreLocation;
 use crate::error::{Error, Result};
 use crate::io::fault::FaultState;
 use crate::kv::catch_panic::catch_redb_panic;
 use crate::options::CommitMode;
-use crate::tables::state::{CommittedState, Published};
+use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
 
-/// The pause after the first opening that failed.
-const FIRST_PAUSE: Duration = Duration::from_millis(1);
-/// The longest pause.
-const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// The delay after the first attempt to reopen that failed.
+const FIRST_DELAY: Duration = Duration::from_millis(1);
+/// The longest delay between attempts to reopen.
+const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// See the head of this file.
+/// A store's write side across faults.
 pub(crate) struct Supervisor {
     state: State,
-    /// None for a store in memory, which has nothing to be opened again.
-    location: Option<StoreLocation>,
+    location: StoreLocation,
     mode: CommitMode,
     fault_state: Arc<FaultState>,
-    current: Arc<Published>,
+    published: Arc<Published>,
 }
 
 enum State {
     Open(Box<Committer>),
-    Reopening {
-        failures: FailureHistory,
-        next: Instant,
-        pause: Duration,
-    },
-    /// A committer in memory that met a fault.
-    Lost,
+    Reopening(Attempt),
+}
+
+/// The next attempt to reopen the files.
+#[derive(Clone, Copy)]
+struct Attempt {
+    history: FailureHistory,
+    at: Instant,
+    /// The delay if this attempt fails.
+    delay: Duration,
 }
 
 impl Supervisor {
-    /// Opens the store at `place`.
-    pub(crate) fn open(location: StoreLocation, mode: CommitMode) -> Result<Self> {
+    /// Opens or creates the store at `location`.
+    pub(crate) fn open(location: StoreLocation, mode: CommitMode, now: Instant) -> Result<Self> {
         let fault_state = FaultState::new();
-        let committer =
-            catch_redb_panic(|| Committer::open(&location, mode, fault_state.fault_signal()))?;
-        Ok(Self::start(committer, Some(location), mode, fault_state))
-    }
-
-    /// Makes a store in memory.
-    pub(crate) fn in_memory(cache_bytes: usize, mode: CommitMode) -> Result<Self> {
-        let fault_state = FaultState::new();
-        let committer = Committer::in_memory(cache_bytes, mode, fault_state.fault_signal())?;
-        Ok(Self::start(committer, None, mode, fault_state))
-    }
-
-    fn start(
-        committer: Committer,
-        location: Option<StoreLocation>,
-        mode: CommitMode,
-        fault_state: Arc<FaultState>,
-    ) -> Self {
-        let current = committer.current().clone();
-        Self { state: State::Open(Box::new(committer)), location, mode, fault_state, current }
+        let signal = fault_state.signal();
+        let mut committer = catch_redb_panic(|| {
+            let recovered = Recovered::open_or_create(&location, &signal, mode.row_cache_bytes)?;
+            let publish = |state| Arc::new(Published::new(state));
+            Committer::new(recovered, &location, mode, signal.clone(), publish)
+        })?;
+        committer.back_off(now, FailureHistory::default());
+        let published = committer.published().clone();
+        Ok(Self { state: State::Open(Box::new(committer)), location, mode, fault_state, published })
     }
 
     /// What readers see, now and after each commit.
-    pub(crate) fn current(&self) -> &Arc<Published> {
-        &self.current
+    pub(crate) fn published(&self) -> &Arc<Published> {
+        &self.published
     }
 
     pub(crate) fn fault_state(&self) -> &Arc<FaultState> {
         &self.fault_state
     }
 
-    /// The committer, if the store takes writes.
+    /// The committer, if the store accepts writes.
     ///
     /// # Errors
     /// [`Error::WriteAborted`].
@@ -98,35 +91,29 @@ impl Supervisor {
         self.fault_state.check()?;
         match &mut self.state {
             State::Open(committer) => Ok(committer),
-            // Only after the alarm, which was told above.
-            State::Reopening { .. } | State::Lost => Err(Error::Closed),
+            // The fault state fails before this.
+            State::Reopening(_) => Err(Error::Closed),
         }
     }
 
-    /// As [`Committer::run`].
+    /// [`Committer::run`].
     ///
     /// # Errors
-    /// [`Error::WriteAborted`], and nothing was run.
+    /// [`Error::WriteAborted`]: nothing was run.
     pub(crate) fn run<T>(&mut self, work: impl FnOnce(&mut Transaction<'_>) -> T) -> Result<T> {
         Ok(self.committer()?.run(work))
     }
 
-    /// As [`Committer::commit`].
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) fn commit(&mut self) -> Result<()> {
+    /// [`Committer::commit`].
+    pub(crate) fn commit(&mut self, now: Instant) -> Result<()> {
         match &mut self.state {
-            // It takes the group back where it cannot be committed.
-            State::Open(committer) => committer.commit(),
-            State::Reopening { .. } | State::Lost => self.fault_state.check(),
+            // Not through `committer`: after a fault the committer has to roll the group back.
+            State::Open(committer) => committer.commit(now),
+            State::Reopening(_) => self.fault_state.check(),
         }
     }
 
-    /// As [`Committer::write_through`].
-    ///
-    /// # Errors
-    /// As there, and [`Error::WriteAborted`].
+    /// [`Committer::write_through`].
     pub(crate) fn write_through<T>(
         &mut self,
         work: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T>,
@@ -134,79 +121,86 @@ impl Supervisor {
         self.committer()?.write_through(work)
     }
 
-    /// Gives up what a panic left behind.
-    pub(crate) fn panicked(&self, why: &str) {
-        self.fault_state.fault_signal().report(io::ErrorKind::Other, || why.to_owned());
+    /// Reports a panic of the writer thread as a fault: its state in memory cannot be trusted.
+    pub(crate) fn report_panic(&self, what: &'static str) {
+        self.fault_state.signal().report(|| Arc::new(io::Error::other(what)));
     }
 
-    /// How long the writer may sleep before [`Supervisor::run_maintenance`] has something to do.
-    pub(crate) fn next_deadline(&self) -> Option<Duration> {
+    /// When [`Supervisor::run_maintenance`] has something to do; never without an event, if there is
+    /// none.
+    pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         match &self.state {
-            State::Open(_) if self.fault_state.fault_signal().is_reported() => Some(Duration::ZERO),
-            State::Open(committer) => committer.next_deadline(),
-            State::Reopening { next, .. } => Some(next.saturating_duration_since(Instant::now())),
-            State::Lost => None,
+            State::Open(_) if self.fault_state.signal().is_reported() => Some(now),
+            State::Open(committer) => committer.next_deadline(now),
+            State::Reopening(attempt) => Some(attempt.at),
         }
     }
 
-    /// Tends to checkpoints, and opens the files again when it is time.
-    pub(crate) fn run_maintenance(&mut self) {
+    /// Runs checkpoints, and closes and reopens the files after a fault.
+    pub(crate) fn run_maintenance(&mut self, now: Instant) {
         if let State::Open(committer) = &mut self.state {
-            committer.run_maintenance();
+            committer.run_maintenance(now);
         }
-        if self.fault_state.fault_signal().is_reported() {
-            self.shut_down();
+        if self.fault_state.signal().is_reported() {
+            self.shut_down(now);
         }
-        if let State::Reopening { failures, next, pause } = self.state
-            && Instant::now() >= next
+        if let State::Reopening(attempt) = self.state
+            && now >= attempt.at
         {
-            self.state = self.reopen(failures, pause);
+            self.state = self.reopen(now, attempt);
         }
     }
 
     /// Closes the files of a committer that met a fault.
-    fn shut_down(&mut self) {
+    fn shut_down(&mut self, now: Instant) {
+        let history = FailureHistory::default();
+        let attempt = Attempt { history, at: now, delay: FIRST_DELAY };
         if !matches!(self.state, State::Open(_)) {
             return;
         }
-        if let State::Open(committer) = std::mem::replace(&mut self.state, State::Lost)
-            && self.location.is_some()
-        {
-            let failures = committer.shut_down_after_fault();
-            self.state = State::Reopening { failures, next: Instant::now(), pause: FIRST_PAUSE };
-        }
+        let State::Open(committer) = std::mem::replace(&mut self.state, State::Reopening(attempt))
+        else {
+            return;
+        };
+        let history = committer.shut_down_after_fault();
+        self.state = State::Reopening(Attempt { history, ..attempt });
     }
 
-    fn reopen(&self, failures: FailureHistory, pause: Duration) -> State {
-        let Some(location) = &self.location else { return State::Lost };
-        let fault_signal = self.fault_state.next_signal();
+    fn reopen(&self, now: Instant, attempt: Attempt) -> State {
+        let signal = self.fault_state.next_signal();
         let open = || {
-            let current = self.current.clone();
+            let (location, row_cache_bytes) = (&self.location, self.mode.row_cache_bytes);
+            let published = self.published.load_full();
+            let recovered = Recovered::reopen(location, &signal, row_cache_bytes, &published)?;
+            let publish = |state| {
+                self.published.publish(state);
+                self.published.clone()
+            };
             let committer =
-                Committer::reopen(location, self.mode, fault_signal.clone(), current, failures)?;
-            fault_signal.check().map(|()| committer)
+                Committer::new(recovered, location, self.mode, signal.clone(), publish)?;
+            signal.check().map(|()| committer)
         };
         match catch_redb_panic(open) {
-            Ok(committer) => {
-                self.fault_state.recover(fault_signal);
+            Ok(mut committer) => {
+                committer.back_off(now, attempt.history);
+                self.fault_state.recover(signal);
+                tracing::info!("store recovered: writes are accepted again");
                 State::Open(Box::new(committer))
             }
-            Err(_) => State::Reopening {
-                failures,
-                next: Instant::now() + pause,
-                pause: (pause * 2).min(LAST_PAUSE),
-            },
+            Err(error) => {
+                let Attempt { delay, .. } = attempt;
+                tracing::warn!(%error, retry_in = ?delay, "cannot reopen the store after a fault");
+                let delay_after = (delay * 2).min(MAX_DELAY);
+                State::Reopening(Attempt { at: now + delay, delay: delay_after, ..attempt })
+            }
         }
     }
 
-    /// As [`Committer::close`]. What was acknowledged is in the log where the tables cannot have it.
-    ///
-    /// # Errors
-    /// As there.
+    /// [`Committer::close`]. The WAL contains what was acknowledged if the tables cannot be written.
     pub(crate) fn close(self) -> Result<()> {
         match self.state {
             State::Open(committer) => committer.close(),
-            State::Reopening { .. } | State::Lost => self.fault_state.check(),
+            State::Reopening(_) => self.fault_state.check(),
         }
     }
 }
@@ -214,26 +208,51 @@ impl Supervisor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::write_queue::WriteQueue;
-    use crate::options::Durability;
+    use crate::io::memory::MemoryVfs;
+    use crate::options::StoreOptions;
+
+    fn open(now: Instant) -> Supervisor {
+        let vfs = Arc::new(MemoryVfs::default());
+        let location =
+            StoreLocation { vfs, path: "store".into(), cache_bytes: 1 << 20, check: false };
+        Supervisor::open(location, StoreOptions::default().commit_mode(), now).unwrap()
+    }
 
     #[test]
-    fn after_a_fault_nothing_is_taken_and_everyone_can_see_it() {
-        let mode = CommitMode {
-            durability: Durability::Immediate,
-            memtable_bytes: 1 << 20,
-            row_cache_bytes: 0,
-            fast_recovery: false,
-        };
-        for faulty in [false, true] {
-            let supervisor = Supervisor::in_memory(1 << 20, mode).unwrap();
-            if faulty {
-                supervisor.panicked("a torn page");
-            }
-            let writer = WriteQueue::start(supervisor, 1).unwrap();
-            assert_eq!(writer.state() == crate::io::fault::StoreState::Open, !faulty);
-            let refused = matches!(writer.write(|_| Ok(())), Err(Error::WriteAborted { .. }));
-            assert_eq!(refused, faulty);
+    fn a_fault_refuses_writes_until_the_files_are_reopened() {
+        let now = Instant::now();
+        let mut supervisor = open(now);
+        assert_eq!(supervisor.next_deadline(now), None);
+        supervisor.report_panic("a test");
+        assert!(matches!(supervisor.run(|_| ()), Err(Error::WriteAborted { .. })));
+        assert_eq!(supervisor.next_deadline(now), Some(now));
+        supervisor.run_maintenance(now);
+        supervisor.run(|_| ()).unwrap();
+        supervisor.commit(now).unwrap();
+        let fault = supervisor.fault_state().last_fault().unwrap();
+        assert_eq!(fault.to_string(), "a test");
+        supervisor.close().unwrap();
+    }
+
+    #[test]
+    fn attempts_to_reopen_back_off() {
+        let now = Instant::now();
+        let mut supervisor = open(now);
+        let path = supervisor.location.path.clone();
+        let hidden = path.with_extension("hidden");
+        supervisor.location.vfs.rename(&path, &hidden).unwrap();
+        supervisor.report_panic("a test");
+        supervisor.run_maintenance(now);
+        let mut at = now;
+        for delay in [1, 2, 4, 8] {
+            let next = supervisor.next_deadline(at).unwrap();
+            assert_eq!(next, at + Duration::from_millis(delay));
+            at = next;
+            supervisor.run_maintenance(at);
         }
+        supervisor.location.vfs.rename(&hidden, &path).unwrap();
+        at = supervisor.next_deadline(at).unwrap();
+        supervisor.run_maintenance(at);
+        assert!(supervisor.run(|_| ()).is_ok());
     }
 }

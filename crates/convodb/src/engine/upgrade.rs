@@ -1,6 +1,7 @@
-//! From the formats of older versions to this one's. Each step is one transaction, after one that makes
-//! its empty tables, so a crash leaves the older store or the newer one, whole; what the log holds is
-//! carried into the tables with it.
+//! Format upgrades: converts a store of an older format at opening.
+//!
+//! Each step is one transaction, after one that creates its empty tables, so a crash leaves the store
+//! complete in the older or in the newer format. The step replays the WAL of the older format too.
 
 use std::collections::BTreeSet;
 
@@ -8,66 +9,74 @@ use redb::{Database, ReadableDatabase};
 
 use crate::engine::redb_commit::begin_two_phase;
 use crate::engine::store_file::StoreLocation;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_redb};
 use crate::kv::bulk_insert::bulk_insert;
 use crate::model::id::UserId;
 use crate::tables::Tables;
 use crate::tables::counters::{self, CounterDeltas};
 use crate::tables::schema::{self, names};
 use crate::tables::{meta, sequences};
-use crate::wal;
+use crate::wal::reader;
 
-/// Brings the store at its place to the format of this version, if it has an older one. Format 2 adds
-/// up the counters of format 1: a second for some millions of them.
-pub(crate) fn migrate(database: &Database, location: &StoreLocation) -> Result<()> {
-    match meta::check_format(&database.begin_read()?)? {
-        1 => to_format_2(database, location),
-        _ => Ok(()),
+/// Upgrades the store at `location` to the current format. Reads all counters of a store of format 1:
+/// about a second for some million counters.
+pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<()> {
+    let found = meta::check_format(&database.begin_read().map_err(from_redb)?)?;
+    if found == schema::FORMAT {
+        return Ok(());
     }
+    tracing::info!(from = found, to = schema::FORMAT, "upgrading the file format");
+    match found {
+        1 => to_format_2(database, location)?,
+        _ => return Err(Error::NotAStore(format!("unknown format {found}"))),
+    }
+    tracing::info!(format = schema::FORMAT, "upgraded the file format");
+    Ok(())
 }
 
-/// Format 2 has coarser counters beside those of days, and the tables of changes and answers. Nobody
-/// knows what changed before, so the feed of each owner begins with something forgotten.
+/// Format 2 adds rollups to the counters of single days, and the tables of changes and idempotency
+/// records. Earlier changes are unknown, so every user's feed starts with one change that is trimmed.
 fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     let write = begin_two_phase(database)?;
     meta::make_tables(&write)?;
-    write.commit()?;
+    write.commit().map_err(from_redb)?;
 
-    let read = database.begin_read()?;
+    let read = database.begin_read().map_err(from_redb)?;
     let mut tables = Tables::open(&read, 0)?;
-    let stored = meta::wal_seqno(&read)?;
+    let flushed = meta::wal_seqno(&read)?;
     let seed = meta::secrets(&read)?.wal_seed();
     let replay = |bytes: &[u8]| tables.replay_format_1(bytes);
-    let seqno = wal::replay(&*location.vfs, &location.path, seed, stored, replay)?;
-    let mut coarse = CounterDeltas::default();
-    let mut owners = BTreeSet::new();
+    let seqno = reader::replay(&*location.vfs, &location.path, seed, flushed, replay)?;
+    let mut deltas = CounterDeltas::default();
+    let mut users = BTreeSet::new();
     for entry in tables.counters.iter()? {
         let (key, record) = entry?;
         let count = counters::decode(key, record.value())?;
-        for key in counters::rollups(key)
-            .ok_or(Error::Corrupted { table: names::COUNTERS, what: "a counter is of no day" })?
-        {
-            coarse.count(key, &count)?;
+        let what = "a counter of format 1 does not span a day";
+        let rollups = counters::rollups(key);
+        for key in rollups.ok_or(Error::Corrupted { table: names::COUNTERS, what })? {
+            deltas.count(key, &count)?;
         }
-        owners.insert(key.owner);
+        users.insert(key.owner);
     }
-    for owner in owners {
-        forget_the_past(&mut tables, owner);
+    for user in users {
+        trim_unknown_past(&mut tables, user);
     }
     let write = begin_two_phase(database)?;
     tables.flush(&write)?;
     bulk_insert(
-        &mut write.open_table(schema::COUNTERS)?,
-        coarse.on_top_of(&tables.counters),
+        &mut write.open_table(schema::COUNTERS).map_err(from_redb)?,
+        deltas.on_top_of(&tables.counters),
         Vec::as_slice,
     )?;
     meta::put_wal_seqno(&write, seqno)?;
     meta::put_format(&write)?;
-    Ok(write.commit()?)
+    write.commit().map_err(from_redb)
 }
 
-/// One change that nobody knows of was the first.
-fn forget_the_past(tables: &mut Tables, owner: UserId) {
-    sequences::put_last_change(tables, owner, 1);
-    sequences::put_last_forgotten(tables, owner, 1);
+/// Records one change as trimmed, so that a reader that starts at the beginning learns that it has
+/// missed changes.
+fn trim_unknown_past(tables: &mut Tables, user: UserId) {
+    sequences::put_last_change(tables, user, 1);
+    sequences::put_last_forgotten(tables, user, 1);
 }

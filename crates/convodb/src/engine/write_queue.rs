@@ -1,170 +1,210 @@
-//! The one writer: a thread that takes writes from a bounded queue and commits those that wait
-//! together as one group. While one group is being made durable the next one gathers in the queue,
-//! so concurrent writers share the price of a commit.
+//! Write queue: one writer thread takes writes from a bounded queue and commits them in groups.
 //!
-//! A write that fails, or panics, is taken back alone. When the commit fails, nothing of its group
-//! is acknowledged. While the store has a fault, writes are refused before they are queued.
+//! While one group is made durable, the next one gathers in the queue, so concurrent writers share the
+//! cost of a commit. A write that fails or panics is rolled back alone. If the commit fails, no write
+//! of the group is acknowledged. While the store has a fault, writes are refused before they are
+//! queued.
 
 use std::any::Any;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
 };
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
+use std::time::Instant;
 
 use redb::WriteTransaction;
 
 use crate::engine::supervisor::Supervisor;
 use crate::error::{Error, Result};
 use crate::io::fault::{FaultState, StoreState};
+use crate::metrics::MetricsRegistry;
 use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
 
-/// The most writes of one group.
+/// The maximum number of writes in a group.
 const MAX_GROUP: usize = 1024;
-/// What is told when the writer's thread panics outside a caller's closure.
-const PANICKED: &str = "the writer panicked";
+/// The fault after a panic of the writer thread outside a caller's closure.
+const PANICKED: &str = "the writer thread panicked";
 
-/// The way to the writer's thread. Dropping it waits until all queued writes are done and the
-/// database is closed.
+/// A handle to the writer thread. Dropping it waits until all queued writes are done and the files
+/// are closed.
 pub(crate) struct WriteQueue {
-    queue: Arc<Queue>,
+    sender: Arc<Sender>,
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
     thread_id: ThreadId,
-    queue_depth: usize,
+    depth: usize,
     fault_state: Arc<FaultState>,
+    metrics: Arc<MetricsRegistry>,
 }
 
-/// The way into the queue, until the store is closed.
-type Queue = Mutex<Option<SyncSender<Command>>>;
+/// The sending side of the queue, until the store is closed.
+type Sender = Mutex<Option<SyncSender<Command>>>;
 
-/// A write that goes straight into the tables.
+/// A write that bypasses the memtables.
 type WriteThrough = Box<dyn FnOnce(&mut Supervisor) + Send>;
 
 enum Command {
     Write(Box<dyn Write>),
     WriteThrough(WriteThrough),
-    /// Something happened that the supervisor has to look at.
+    /// A fault was reported.
     Wake,
     Close,
 }
 
 impl WriteQueue {
-    /// Starts the writer.
-    pub(crate) fn start(supervisor: Supervisor, queue_depth: usize) -> Result<Self> {
-        let queue_depth = queue_depth.max(1);
-        let (sender, receiver) = sync_channel(queue_depth);
-        let queue = Arc::new(Queue::new(Some(sender)));
+    /// Starts the writer thread with a queue of `depth` writes.
+    pub(crate) fn start(supervisor: Supervisor, depth: usize) -> Result<Self> {
+        let depth = depth.max(1);
+        let (sender, receiver) = sync_channel(depth);
+        let sender = Arc::new(Sender::new(Some(sender)));
         let fault_state = supervisor.fault_state().clone();
-        // The files, which the thread has, ring the bell; so it must not keep the queue alive.
-        let called = Arc::downgrade(&queue);
+        let metrics = supervisor.published().load().tables.metrics().clone();
+        // The thread owns the files, and the files own this waker: it must not keep the queue alive.
+        let weak = Arc::downgrade(&sender);
         fault_state.set_waker(move || {
-            let Some(queue) = called.upgrade() else { return };
-            if let Some(sender) = &*queue.lock().unwrap_or_else(PoisonError::into_inner) {
-                // With a full queue the thread is awake, and looks after each group.
+            let Some(sender) = weak.upgrade() else { return };
+            if let Some(sender) = &*sender.lock().unwrap_or_else(PoisonError::into_inner) {
+                // If the queue is full, the thread is awake and looks after its group.
                 let _ = sender.try_send(Command::Wake);
             }
         });
         let work = move || run(supervisor, &receiver);
         let thread = thread::Builder::new().name("convodb-writer".to_owned()).spawn(work)?;
         let thread_id = thread.thread().id();
-        Ok(Self { queue, thread: Mutex::new(Some(thread)), thread_id, queue_depth, fault_state })
+        Ok(Self {
+            sender,
+            thread: Mutex::new(Some(thread)),
+            thread_id,
+            depth,
+            fault_state,
+            metrics,
+        })
     }
 
-    /// Runs a write and waits until it is durable, or refused. A full queue refuses it.
-    pub(crate) fn write<T: Send + 'static>(
+    /// Runs a write and waits until it is durable or has failed. Fails if the queue is full.
+    pub(crate) fn write<T, E>(
         &self,
-        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         let (reply, answer) = sync_channel(1);
         self.enqueue(write, move |outcome| {
-            // A caller that no longer waits needs no answer.
+            // The caller may be gone.
             let _ = reply.send(outcome);
         })?;
         wait(&answer)
     }
 
-    /// Queues a write, of which `answered` is told on the writer's thread. A full queue refuses it.
-    pub(crate) fn submit<T: Send + 'static>(
+    /// Queues a write; `answered` receives its outcome on the writer thread. Fails if the queue is
+    /// full.
+    pub(crate) fn submit<T, E>(
         &self,
-        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
-        answered: impl FnOnce(thread::Result<Result<T>>) + Send + 'static,
-    ) -> Result<()> {
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+        answered: impl FnOnce(thread::Result<Result<T, E>>) + Send + 'static,
+    ) -> Result<()>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         self.enqueue(write, move |outcome| {
             let outcome = match outcome {
                 Outcome::Done(result) => Ok(result),
                 Outcome::Panicked(panic) => Err(panic),
             };
-            // The writer goes on, whatever becomes of those that it tells.
+            // A panicking callback must not stop the writer.
             let _ = catch_unwind(AssertUnwindSafe(|| answered(outcome)));
         })
     }
 
-    /// How many writes may wait.
-    pub(crate) const fn queue_depth(&self) -> usize {
-        self.queue_depth
+    /// The capacity of the queue.
+    pub(crate) const fn depth(&self) -> usize {
+        self.depth
     }
 
-    fn enqueue<T: Send + 'static>(
+    fn enqueue<T, E>(
         &self,
-        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
-        reply: impl FnOnce(Outcome<T>) + Send + 'static,
-    ) -> Result<()> {
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+        reply: impl FnOnce(Outcome<T, E>) + Send + 'static,
+    ) -> Result<()>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         self.fault_state.check()?;
+        let waiting = self.metrics.wait();
+        let reply = move |outcome| {
+            drop(waiting);
+            reply(outcome);
+        };
         let pending = Box::new(Pending { write: Some(write), outcome: None, reply });
         match self.sender()?.try_send(Command::Write(pending)) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => Err(Error::QueueFull),
+            Err(TrySendError::Full(_)) => {
+                self.metrics.refused.fetch_add(1, Ordering::Relaxed);
+                Err(Error::QueueFull)
+            }
             Err(TrySendError::Disconnected(_)) => Err(Error::Closed),
         }
     }
 
-    /// Runs a write that goes straight into the tables. It is too dear to be refused, and waits for
-    /// its place in the queue too.
+    /// Runs a write that bypasses the memtables. It is too expensive to be refused and waits for a
+    /// place in the queue.
     pub(crate) fn write_through<T: Send + 'static>(
         &self,
         write: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = sync_channel(1);
         self.fault_state.check()?;
-        let direct: WriteThrough = Box::new(move |supervisor| {
+        let write: WriteThrough = Box::new(move |supervisor| {
             let run = AssertUnwindSafe(|| supervisor.write_through(write));
             let outcome = catch_unwind(run).map_or_else(Outcome::Panicked, Outcome::Done);
-            // A caller that no longer waits needs no answer.
+            // The caller may be gone.
             let _ = reply.send(outcome);
         });
-        self.sender()?.send(Command::WriteThrough(direct)).map_err(|_| Error::Closed)?;
+        self.sender()?.send(Command::WriteThrough(write)).map_err(|_| Error::Closed)?;
         wait(&answer)
     }
 
-    /// The way into the queue, for any thread but the one that empties it.
+    /// The sending side of the queue, for any thread but the one that empties it.
     fn sender(&self) -> Result<SyncSender<Command>> {
         if thread::current().id() == self.thread_id {
             return Err(Error::NestedWrite);
         }
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        queue.clone().ok_or(Error::Closed)
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
+        sender.clone().ok_or(Error::Closed)
     }
 
-    /// Whether the store takes writes.
+    /// Whether the store accepts writes.
     pub(crate) fn state(&self) -> StoreState {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        match queue.is_some() && runs {
+        match sender.is_some() && runs {
             false => StoreState::Closed,
             true if self.fault_state.check().is_err() => StoreState::Reopening,
             true => StoreState::Open,
         }
     }
 
-    /// Finishes what is queued, closes the database, and tells how that went.
+    /// The fault state of the store.
+    pub(crate) fn fault_state(&self) -> &FaultState {
+        &self.fault_state
+    }
+
+    /// Finishes queued writes and closes the files.
+    ///
+    /// # Errors
+    /// [`Error::Closed`] if the store was closed before, or the error of closing the files.
     pub(crate) fn close(&self) -> Result<()> {
         let sender = self.sender()?;
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A queue that nobody reads any more is as good as closed.
+        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A disconnected queue means that the thread has ended.
         let _ = sender.send(Command::Close);
         drop(sender);
         self.join().unwrap_or(Err(Error::Closed))
@@ -182,50 +222,48 @@ impl WriteQueue {
 
 impl Drop for WriteQueue {
     fn drop(&mut self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
-        // Who wants to know calls `close`.
+        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        // A caller that needs the error calls `close`.
         let _ = self.join();
     }
 }
 
-/// Waits for the answer to a write.
-fn wait<T>(answer: &Receiver<Outcome<T>>) -> Result<T> {
+/// Waits for the outcome of a write.
+fn wait<T, E: From<Error>>(answer: &Receiver<Outcome<T, E>>) -> Result<T, E> {
     match answer.recv() {
         Ok(Outcome::Done(result)) => result,
         Ok(Outcome::Panicked(panic)) => resume_unwind(panic),
-        // The thread ended with the write in hand.
-        Err(_) => Err(Error::CommitUnknown {
-            kind: io::ErrorKind::Other,
-            why: "the writer stopped".to_owned(),
-        }),
+        // The thread ended during the write.
+        Err(_) => Err(Error::commit_unknown("the writer thread stopped").into()),
     }
 }
 
-enum Outcome<T> {
-    Done(Result<T>),
+enum Outcome<T, E> {
+    Done(Result<T, E>),
     Panicked(Box<dyn Any + Send>),
 }
 
-/// A queued write, whatever it gives back.
+/// A queued write, whatever its type of result.
 trait Write: Send {
-    /// Runs the write; one that fails leaves nothing behind.
+    /// Runs the write, and rolls it back if it fails.
     fn run(&mut self, transaction: &mut Transaction<'_>);
-    /// Answers, with what became of the group.
+    /// Answers the caller, with the result of the group's commit.
     fn answer(self: Box<Self>, group: Result<(), &Error>);
 }
 
-struct Pending<F, T, R> {
+struct Pending<F, T, E, R> {
     write: Option<F>,
-    outcome: Option<Outcome<T>>,
-    /// Called once, with what became of the write.
+    outcome: Option<Outcome<T, E>>,
+    /// Called once, with the outcome.
     reply: R,
 }
 
-impl<F, T, R> Write for Pending<F, T, R>
+impl<F, T, E, R> Write for Pending<F, T, E, R>
 where
-    F: FnOnce(&mut Transaction<'_>) -> Result<T> + Send,
+    F: FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send,
     T: Send,
-    R: FnOnce(Outcome<T>) + Send,
+    E: From<Error> + Send,
+    R: FnOnce(Outcome<T, E>) + Send,
 {
     fn run(&mut self, transaction: &mut Transaction<'_>) {
         let Some(write) = self.write.take() else { return };
@@ -242,26 +280,26 @@ where
 
     fn answer(self: Box<Self>, group: Result<(), &Error>) {
         let outcome = match (self.outcome, group) {
-            // What it was told may be of writes before it that are gone with the group.
-            (Some(Outcome::Done(_)) | None, Err(fault)) => Outcome::Done(Err(again(fault))),
+            // Even an error of the write may result from earlier writes of the failed group.
+            (Some(Outcome::Done(_)) | None, Err(fault)) => {
+                Outcome::Done(Err(E::from(of_group(fault))))
+            }
             (Some(outcome), _) => outcome,
-            (None, Ok(())) => Outcome::Done(Err(Error::Closed)),
+            (None, Ok(())) => Outcome::Done(Err(E::from(Error::Closed))),
         };
         (self.reply)(outcome);
     }
 }
 
-/// The error of a group, for one more of its writes.
-fn again(fault: &Error) -> Error {
-    let (kind, why) = (fault.io_kind(), fault.to_string());
+/// The error of a write whose group failed with `fault`.
+fn of_group(fault: &Error) -> Error {
     match fault {
-        Error::WriteAborted { why, .. } => Error::WriteAborted { kind, why: why.clone() },
-        Error::CommitUnknown { why, .. } => Error::CommitUnknown { kind, why: why.clone() },
-        _ => Error::CommitUnknown { kind, why },
+        Error::WriteAborted { .. } | Error::CommitUnknown { .. } => fault.clone(),
+        fault => Error::CommitUnknown { source: fault.clone().into_io() },
     }
 }
 
-/// The writer's thread.
+/// The writer thread. It is the only place of the write engine that reads a clock.
 fn run(mut supervisor: Supervisor, queue: &Receiver<Command>) -> Result<()> {
     let mut upcoming = None;
     loop {
@@ -274,7 +312,7 @@ fn run(mut supervisor: Supervisor, queue: &Receiver<Command>) -> Result<()> {
         };
         match command {
             Command::Write(write) => upcoming = run_and_answer(&mut supervisor, write, queue),
-            Command::WriteThrough(direct) => direct(&mut supervisor),
+            Command::WriteThrough(write) => write(&mut supervisor),
             Command::Wake => {}
             Command::Close => break,
         }
@@ -283,18 +321,20 @@ fn run(mut supervisor: Supervisor, queue: &Receiver<Command>) -> Result<()> {
     supervisor.close()
 }
 
-/// As [`Supervisor::run_maintenance`]; a panic in it is a fault as any other.
+/// [`Supervisor::run_maintenance`]; a panic in it is a fault like any other.
 fn run_maintenance(supervisor: &mut Supervisor) {
-    if catch_unwind(AssertUnwindSafe(|| supervisor.run_maintenance())).is_err() {
-        supervisor.panicked(PANICKED);
+    let work = || supervisor.run_maintenance(Instant::now());
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        supervisor.report_panic(PANICKED);
     }
 }
 
-/// The next command; none when the store is no longer used. Tends to the tail meanwhile.
+/// The next command, or none when the store is no longer used. Runs maintenance while it waits.
 fn next(queue: &Receiver<Command>, supervisor: &mut Supervisor) -> Option<Command> {
     loop {
-        let Some(rest) = supervisor.next_deadline() else { return queue.recv().ok() };
-        match queue.recv_timeout(rest) {
+        let now = Instant::now();
+        let Some(deadline) = supervisor.next_deadline(now) else { return queue.recv().ok() };
+        match queue.recv_timeout(deadline.saturating_duration_since(now)) {
             Ok(command) => return Some(command),
             Err(RecvTimeoutError::Timeout) => run_maintenance(supervisor),
             Err(RecvTimeoutError::Disconnected) => return None,
@@ -302,7 +342,7 @@ fn next(queue: &Receiver<Command>, supervisor: &mut Supervisor) -> Option<Comman
     }
 }
 
-/// Runs a group that begins with `first`, and answers it. Gives the command that ended it.
+/// Runs a group that starts with `first` and answers its writes. Returns the command that ended it.
 fn run_and_answer(
     supervisor: &mut Supervisor,
     first: Box<dyn Write>,
@@ -311,20 +351,19 @@ fn run_and_answer(
     let mut group = vec![first];
     let work = || run_group(supervisor, &mut group, queue);
     let (committed, upcoming) = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| {
-        // What the panic left behind is not to be trusted; opening the files again is.
-        supervisor.panicked(PANICKED);
-        let why = PANICKED.to_owned();
-        (Err(Error::CommitUnknown { kind: io::ErrorKind::Other, why }), None)
+        // The state in memory cannot be trusted after a panic; reopened files can.
+        supervisor.report_panic(PANICKED);
+        (Err(Error::commit_unknown(PANICKED)), None)
     });
     for write in group {
-        // The writer goes on, whatever becomes of what a caller gave it and of its answer.
+        // A panicking drop or callback of a caller must not stop the writer.
         let _ = catch_unwind(AssertUnwindSafe(|| write.answer(committed.as_ref().copied())));
     }
     upcoming
 }
 
-/// Runs the first write and those that wait behind it, and commits them together. Gives what came
-/// of it, and the command that ended the group where it is no write.
+/// Runs the first write and those queued behind it, and commits them together. Returns the result of
+/// the commit, and the command that ended the group if it is not a write.
 fn run_group(
     supervisor: &mut Supervisor,
     group: &mut Vec<Box<dyn Write>>,
@@ -346,7 +385,7 @@ fn run_group(
         None
     });
     match upcoming {
-        Ok(upcoming) => (supervisor.commit(), upcoming),
+        Ok(upcoming) => (supervisor.commit(Instant::now()), upcoming),
         Err(refused) => (Err(refused), None),
     }
 }
@@ -355,16 +394,16 @@ fn run_group(
 mod tests {
     use super::*;
 
-    /// Its own error may come from what writes before it in the group did, which is gone.
+    /// An error of a write may result from earlier writes of its group, which are not stored.
     #[test]
-    fn all_writes_of_a_group_that_failed_are_told_so() {
-        let fault = Error::WriteAborted { kind: io::ErrorKind::Other, why: "a fault".to_owned() };
+    fn every_write_of_a_failed_group_gets_the_error_of_the_group() {
+        let aborted = Error::WriteAborted { source: Error::Closed.into_io() };
         for result in [Ok(()), Err(Error::ConversationNotFound)] {
             let (reply, answer) = sync_channel(1);
             let reply = move |outcome| reply.send(outcome).unwrap();
             let write = None::<fn(&mut Transaction<'_>) -> Result<()>>;
             let pending = Pending { write, outcome: Some(Outcome::Done(result)), reply };
-            Box::new(pending).answer(Err(&fault));
+            Box::new(pending).answer(Err(&aborted));
             assert!(matches!(wait(&answer), Err(Error::WriteAborted { .. })));
         }
     }

@@ -1,5 +1,7 @@
-//! A file that is being made: it gets its name in one step, once it is whole and on disk, or none.
-//! What a crash leaves behind is called `.<name>.<random>.new` and is never opened again.
+//! Atomic file creation: a file gets its name in one step, once it is complete and synced, or never.
+//!
+//! The file is written under a temporary name, `.<name>.<random>.new`, which a crash may leave behind
+//! and nothing ever opens.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::io::vfs::{Access, Vfs, VfsFile, directory_of};
 
-/// See the head of this file. Its own name is removed when it is dropped.
+/// A file under its temporary name, which is removed on drop.
 pub(crate) struct AtomicFile<'a> {
     vfs: &'a dyn Vfs,
     path: PathBuf,
@@ -15,7 +17,7 @@ pub(crate) struct AtomicFile<'a> {
 }
 
 impl<'a> AtomicFile<'a> {
-    /// A new file, for its owner alone, beside `target`.
+    /// Creates a file beside `target` that only its owner can access.
     pub(crate) fn beside(vfs: &'a dyn Vfs, target: &Path) -> Result<(Self, Box<dyn VfsFile>)> {
         let name = target.file_name().unwrap_or_default().to_string_lossy();
         let mut random = [0; 8];
@@ -26,20 +28,21 @@ impl<'a> AtomicFile<'a> {
         Ok((Self { vfs, path, target: target.to_owned() }, file))
     }
 
-    /// Where it is for now.
+    /// The temporary path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens it, once whoever had it from the beginning has let go.
+    /// Opens the file again, after the first handle was consumed.
     pub(crate) fn open(&self) -> Result<Box<dyn VfsFile>> {
         Ok(self.vfs.open(&self.path, Access::Write)?)
     }
 
-    /// Syncs it and gives it its name, which must be free. It has it for good once it is settled.
+    /// Syncs the file and links it to its name, which must be free. [`AtomicFile::finish`] makes the
+    /// name durable.
     ///
     /// # Errors
-    /// [`Error::FileExists`], or a fault of the disk; it has no name then.
+    /// [`Error::FileExists`], or an I/O error; the name does not lead to the file then.
     pub(crate) fn link_new(&self) -> Result<()> {
         self.open()?.sync()?;
         match self.vfs.hard_link(&self.path, &self.target) {
@@ -50,17 +53,17 @@ impl<'a> AtomicFile<'a> {
         }
     }
 
-    /// Takes its first name away, and makes the change of names durable.
+    /// Removes the temporary name and syncs the directory.
     ///
     /// # Errors
-    /// A fault of the disk. The name may be there or not after the next power cut.
+    /// An I/O error: the name may or may not survive the next power cut.
     pub(crate) fn finish(self) -> Result<()> {
         self.vfs.remove(&self.path)?;
         Ok(self.vfs.sync_directory(directory_of(&self.target))?)
     }
 
-    /// Syncs it and gives it its name, in place of the file that has it, if any, and then with that
-    /// one's owner and permissions.
+    /// Syncs the file, renames it over an existing file of its name, whose owner and permissions it
+    /// takes over, and syncs the directory.
     pub(crate) fn replace(self) -> Result<()> {
         self.open()?.sync()?;
         self.vfs.rename(&self.path, &self.target)?;
@@ -70,19 +73,19 @@ impl<'a> AtomicFile<'a> {
 
 impl Drop for AtomicFile<'_> {
     fn drop(&mut self) {
-        // Where it was settled, there is nothing left to remove.
+        // After `finish` or `replace` there is nothing left to remove.
         let _ = self.vfs.remove(&self.path);
     }
 }
 
-/// Removes what crashes left of files that were to be named `target`. Nobody may be making one.
+/// Removes temporary files that crashes left beside `target`. No other process may be writing one.
 pub(crate) fn remove_leftovers(vfs: &dyn Vfs, target: &Path) -> Result<()> {
     let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let ours = |random: &str| random.len() == 16 && random.bytes().all(|b| b.is_ascii_hexdigit());
+    let is_random = |text: &str| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
     for path in vfs.list(directory_of(target))? {
         let found = path.file_name().unwrap_or_default().to_string_lossy();
         let middle = found.strip_prefix(&format!(".{name}.")).and_then(|f| f.strip_suffix(".new"));
-        if middle.is_some_and(ours) {
+        if middle.is_some_and(is_random) {
             vfs.remove(&path)?;
         }
     }
@@ -105,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_gets_its_name_or_is_gone() {
+    fn a_file_gets_its_name_when_finished_or_is_removed() {
         let directory = tempfile::tempdir().unwrap();
         let target = directory.path().join("a");
         drop(AtomicFile::beside(&SystemVfs, &target).unwrap());
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_left_behind_is_removed() {
+    fn only_leftovers_of_the_target_are_removed() {
         let directory = tempfile::tempdir().unwrap();
         let left =
             [".a.0123456789abcdef.new", ".b.0123456789abcdef.new", ".a.short.new", "a", "a.new"];

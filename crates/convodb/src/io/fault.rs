@@ -1,89 +1,113 @@
-//! What all threads know of the health of a store: whether a fault of the disk came up since its
-//! files were opened, and which. Whoever meets one raises the alarm, a reader too; the writer's
-//! thread hears it and opens the files again. A check costs an atomic load or two.
+//! Shared fault state: the first I/O error poisons the open files; the writer thread reopens them.
+//!
+//! After an I/O error redb refuses everything until the database is opened again, and after a failed
+//! sync nobody knows what is on disk. So any thread that meets an error, a reader too, reports it
+//! here once; the writer thread wakes up, closes the files and recovers. A check costs an atomic
+//! load or two.
 
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 
 use crate::error::{Error, Result};
 
-/// Whether a store takes writes.
+/// Whether a store accepts writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StoreState {
-    /// It takes writes.
+    /// It accepts writes.
     Open,
-    /// It met a fault of the disk, and opens its files again until that goes well. Writes are refused
-    /// meanwhile; snapshots answer as far as they can. A store in memory, which has no files, stays so.
+    /// It met a fault and reopens its files until that succeeds. Writes fail with
+    /// [`Error::WriteAborted`] meanwhile; snapshots answer from what is in memory.
     Reopening,
-    /// It was closed.
+    /// It is closed.
     Closed,
 }
 
-/// See the head of this file.
+/// The fault state of one store, across all reopenings of its files.
 pub(crate) struct FaultState {
-    /// The alarm of the files that are open.
-    fault_signal: ArcSwap<FaultSignal>,
-    waker: Arc<Waker>,
+    /// The signal of the files that are open now.
+    signal: ArcSwap<FaultSignal>,
+    shared: Arc<Shared>,
 }
 
-/// Wakes the writer's thread. Silent until that is there.
+/// What all signals of one store share.
 #[derive(Default)]
-struct Waker(OnceLock<Box<dyn Fn() + Send + Sync>>);
+struct Shared {
+    /// Wakes the writer thread; not set before the thread runs.
+    wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    /// The last fault, kept after recovery.
+    last: Mutex<Option<Arc<io::Error>>>,
+}
 
-/// Raised by the first fault of files that were opened together: they are closed then, and never
-/// trusted again.
+/// Set by the first fault of files that were opened together. Those files are then closed and never
+/// used again.
 pub(crate) struct FaultSignal {
-    fault: OnceLock<(io::ErrorKind, String)>,
-    waker: Arc<Waker>,
+    fault: OnceLock<Arc<io::Error>>,
+    /// None for files that are closed before another thread can use them.
+    shared: Option<Arc<Shared>>,
 }
 
 impl FaultState {
     pub(crate) fn new() -> Arc<Self> {
-        let waker = Arc::<Waker>::default();
-        let fault_signal =
-            ArcSwap::from_pointee(FaultSignal { fault: OnceLock::new(), waker: waker.clone() });
-        Arc::new(Self { fault_signal, waker })
+        let shared = Arc::<Shared>::default();
+        let signal = FaultSignal { fault: OnceLock::new(), shared: Some(shared.clone()) };
+        Arc::new(Self { signal: ArcSwap::from_pointee(signal), shared })
     }
 
-    /// The alarm of the files that are open.
-    pub(crate) fn fault_signal(&self) -> Arc<FaultSignal> {
-        self.fault_signal.load_full()
+    /// The signal of the files that are open now.
+    pub(crate) fn signal(&self) -> Arc<FaultSignal> {
+        self.signal.load_full()
     }
 
-    /// A silent alarm, for files that are about to be opened.
+    /// A new signal, for files that are about to be opened.
     pub(crate) fn next_signal(&self) -> Arc<FaultSignal> {
-        Arc::new(FaultSignal { fault: OnceLock::new(), waker: self.waker.clone() })
+        Arc::new(FaultSignal { fault: OnceLock::new(), shared: Some(self.shared.clone()) })
     }
 
-    /// The files of `alarm` are those that are open now.
-    pub(crate) fn recover(&self, fault_signal: Arc<FaultSignal>) {
-        self.fault_signal.store(fault_signal);
+    /// Replaces the signal after its files were opened.
+    pub(crate) fn recover(&self, signal: Arc<FaultSignal>) {
+        self.signal.store(signal);
     }
 
-    /// Refuses a write while the store has a fault.
+    /// Fails while the store has a fault.
     ///
     /// # Errors
     /// [`Error::WriteAborted`].
     pub(crate) fn check(&self) -> Result<()> {
-        self.fault_signal.load().check()
+        self.signal.load().check()
     }
 
-    /// Sets what wakes the writer's thread.
+    /// The last fault since the store was opened.
+    pub(crate) fn last_fault(&self) -> Option<Arc<io::Error>> {
+        self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sets what wakes the writer thread.
     pub(crate) fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
-        // There is one writer a store.
-        let _ = self.waker.0.set(Box::new(wake));
+        // A store has one writer thread, so this is the only call.
+        let _ = self.shared.wake.set(Box::new(wake));
     }
 }
 
 impl FaultSignal {
-    /// Tells of a fault. The first one counts.
-    pub(crate) fn report(&self, kind: io::ErrorKind, why: impl FnOnce() -> String) {
-        let first = self.fault.get().is_none() && self.fault.set((kind, why())).is_ok();
-        if let (true, Some(wake)) = (first, self.waker.0.get()) {
+    /// A signal that nobody receives, for files that are closed before another thread can use them.
+    pub(crate) fn detached() -> Arc<Self> {
+        Arc::new(Self { fault: OnceLock::new(), shared: None })
+    }
+
+    /// Reports a fault. Only the first one counts.
+    pub(crate) fn report(&self, fault: impl FnOnce() -> Arc<io::Error>) {
+        if self.fault.get().is_some() {
+            return;
+        }
+        let fault = fault();
+        let (Ok(()), Some(shared)) = (self.fault.set(fault.clone()), &self.shared) else { return };
+        tracing::error!(error = %fault, "store fault: writes are refused until the files are reopened");
+        *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
+        if let Some(wake) = shared.wake.get() {
             wake();
         }
     }
@@ -92,23 +116,23 @@ impl FaultSignal {
         self.fault.get().is_some()
     }
 
-    /// What the system said of the fault, if there is one.
-    pub(crate) fn kind(&self) -> Option<io::ErrorKind> {
-        self.fault.get().map(|(kind, _)| *kind)
+    /// The fault, if there is one.
+    pub(crate) fn fault(&self) -> Option<&Arc<io::Error>> {
+        self.fault.get()
     }
 
     /// # Errors
-    /// [`Error::WriteAborted`] once it is raised.
+    /// [`Error::WriteAborted`] once a fault is reported.
     pub(crate) fn check(&self) -> Result<()> {
         match self.fault.get() {
             None => Ok(()),
-            Some((kind, why)) => Err(Error::WriteAborted { kind: *kind, why: why.clone() }),
+            Some(fault) => Err(Error::WriteAborted { source: fault.clone() }),
         }
     }
 }
 
 impl fmt::Debug for FaultSignal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Alarm").field(&self.fault.get()).finish()
+        f.debug_tuple("FaultSignal").field(&self.fault.get()).finish()
     }
 }

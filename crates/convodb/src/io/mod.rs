@@ -2,6 +2,7 @@
 
 pub(crate) mod atomic_file;
 pub(crate) mod fault;
+pub(crate) mod memory;
 pub(crate) mod redb_backend;
 pub(crate) mod system;
 pub(crate) mod vfs;

@@ -1,5 +1,7 @@
-//! A file as redb reads and writes it. After any error redb takes nothing more until it is opened
-//! again, so every error of the file raises the alarm, whichever thread met it.
+//! redb's storage backend over a [`VfsFile`]: reports every I/O error to the fault signal.
+//!
+//! After an error redb accepts nothing until the database is opened again, so each error counts,
+//! whichever thread meets it.
 
 use std::io;
 use std::ops::Bound;
@@ -9,23 +11,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
-use crate::error::Result;
+use crate::error::{Result, from_redb};
 use crate::io::fault::FaultSignal;
 use crate::io::vfs::VfsFile;
 
-/// The file, for redb.
-pub(crate) fn backend(
-    file: Box<dyn VfsFile>,
-    fault_signal: Arc<FaultSignal>,
-) -> Result<MonitoredBackend> {
-    let inner: Box<dyn StorageBackend> = match file.into_std() {
-        Ok(file) => Box::new(FileBackend::new(file)?),
-        Err(file) => Box::new(VfsBackend(file)),
-    };
-    Ok(MonitoredBackend { inner: inner.into(), closed: Arc::default(), fault_signal })
-}
-
-/// Raises the alarm at every error of the backend within.
+/// A backend that reports the errors of the backend inside.
 #[derive(Debug)]
 pub(crate) struct MonitoredBackend {
     inner: Arc<dyn StorageBackend>,
@@ -34,56 +24,70 @@ pub(crate) struct MonitoredBackend {
 }
 
 impl MonitoredBackend {
-    /// What closes the file.
+    /// A backend over `file`: redb's own for a file of the system, which knows how to lock it.
+    ///
+    /// # Errors
+    /// The file is locked by another process, or an I/O error.
+    pub(crate) fn new(file: Box<dyn VfsFile>, fault_signal: Arc<FaultSignal>) -> Result<Self> {
+        let inner: Arc<dyn StorageBackend> = match file.into_std() {
+            Ok(file) => Arc::new(FileBackend::new(file).map_err(from_redb)?),
+            Err(file) => Arc::new(VfsBackend(file)),
+        };
+        Ok(Self { inner, closed: Arc::default(), fault_signal })
+    }
+
+    /// A handle that closes the file from outside of redb.
     pub(crate) fn force_close(&self) -> ForceClose {
         ForceClose { inner: self.inner.clone(), closed: self.closed.clone() }
     }
 
-    fn watch<T>(&self, ask: impl FnOnce(&dyn StorageBackend) -> io::Result<T>) -> io::Result<T> {
-        let done = if self.closed.load(Ordering::Acquire) {
-            Err(io::Error::other("the file was closed"))
+    fn monitor<T>(&self, call: impl FnOnce(&dyn StorageBackend) -> io::Result<T>) -> io::Result<T> {
+        let result = if self.closed.load(Ordering::Acquire) {
+            Err(io::Error::other("the file is closed"))
         } else {
-            ask(&*self.inner)
+            call(&*self.inner)
         };
-        done.inspect_err(|error| self.fault_signal.report(error.kind(), || error.to_string()))
+        result.inspect_err(|error| {
+            self.fault_signal.report(|| Arc::new(io::Error::new(error.kind(), error.to_string())));
+        })
     }
 }
 
-/// Closes a file that redb may be unable to: where it panics as it is let go of, and a reader has a
-/// snapshot still, it would keep the file's lock.
+/// Closes a file that redb may fail to close: when redb panics while it is dropped and a snapshot is
+/// still alive, the lock would stay.
 pub(crate) struct ForceClose {
     inner: Arc<dyn StorageBackend>,
     closed: Arc<AtomicBool>,
 }
 
 impl ForceClose {
-    /// Gives up the lock, if redb has not; whoever reads the file from now on gets an error.
+    /// Releases the lock, unless redb has done so. Later reads of the file fail.
     pub(crate) fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        // It only lets go of locks, which another closing may have done.
+        // Closing only releases locks, which may be released already.
         let _ = self.inner.close();
     }
 }
 
 impl StorageBackend for MonitoredBackend {
     fn len(&self) -> io::Result<u64> {
-        self.watch(|inner| inner.len())
+        self.monitor(|inner| inner.len())
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.watch(|inner| inner.read(offset, out))
+        self.monitor(|inner| inner.read(offset, out))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.watch(|inner| inner.set_len(len))
+        self.monitor(|inner| inner.set_len(len))
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.watch(|inner| inner.sync_data())
+        self.monitor(|inner| inner.sync_data())
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.watch(|inner| inner.write(offset, data))
+        self.monitor(|inner| inner.write(offset, data))
     }
 
     fn close(&self) -> io::Result<()> {
@@ -119,7 +123,7 @@ impl StorageBackend for MonitoredBackend {
     }
 }
 
-/// A file that is none of the system's, and so in nobody else's reach.
+/// A backend over a file that is not the system's, and so out of reach of other processes.
 #[derive(Debug)]
 struct VfsBackend(Box<dyn VfsFile>);
 

@@ -1,4 +1,4 @@
-//! The disk of the system.
+//! The operating system's file system.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::io::vfs::{Access, Vfs, VfsFile};
 
-/// The disk of the system.
+/// The operating system's file system.
 #[derive(Debug)]
 pub(crate) struct SystemVfs;
 
@@ -42,7 +42,7 @@ impl Vfs for SystemVfs {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         match fs::metadata(to) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            replaced => resemble(from, &replaced?)?,
+            replaced => copy_owner_and_mode(from, &replaced?)?,
         }
         fs::rename(from, to)
     }
@@ -81,8 +81,8 @@ impl Vfs for SystemVfs {
     }
 }
 
-/// Makes a new file, to read and write, for its owner alone: it holds phone numbers, histories and
-/// the store's secrets.
+/// Creates a file that only its owner can access, because it contains phone numbers, messages and the
+/// store's secrets.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);
@@ -91,8 +91,8 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Gives the file at `path` the owner and the permissions of `other`, durably.
-fn resemble(path: &Path, other: &fs::Metadata) -> io::Result<()> {
+/// Copies owner and permissions of `other` to the file at `path`, and syncs it.
+fn copy_owner_and_mode(path: &Path, other: &fs::Metadata) -> io::Result<()> {
     #[cfg(unix)]
     {
         use std::os::unix::fs::{MetadataExt, chown};

@@ -1,109 +1,107 @@
-//! What the engine asks of a disk: few operations on names and on files, all of which a simulated
-//! disk can answer too, below the tables and the log alike. Nothing else of the engine names
-//! `std::fs`, but for the system's disk, and for sorting on disk with its private files, which may fail
-//! at any time and loses nothing.
+//! Virtual file system: the few file operations that the engine performs, behind two traits.
 //!
-//! A file is durable up to the last [`VfsFile::sync`] of it, a name from the next
-//! [`Vfs::sync_directory`] on. Of what came later, a power cut may leave any part.
+//! Tables and WAL alike go through [`Vfs`], so that tests can run the engine on a simulated disk. No
+//! other module of the engine uses `std::fs`, except [`crate::io::system`] and external sorting,
+//! whose temporary files may fail at any time without loss.
+//!
+//! A file is durable up to its last [`VfsFile::sync`], a name from the next [`Vfs::sync_directory`]
+//! on. A power cut may preserve any part of what came later.
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a file is opened for.
+/// How a file is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// To be read.
+    /// For reading.
     Read,
-    /// To be read and written.
+    /// For reading and writing.
     Write,
 }
 
-/// Where files are. The system's disk, or one that is simulated.
+/// A file system: the operating system's, one in memory, or a simulated disk.
+///
+/// Every method fails with what the system reports; the kinds that callers rely on are named.
 pub trait Vfs: fmt::Debug + Send + Sync {
-    /// Whether there is a file of this name.
+    /// Whether a file with this path exists.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn exists(&self, path: &Path) -> io::Result<bool>;
 
-    /// How many bytes the file of this name has. Does not open it.
+    /// The size of a file in bytes, without opening it.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`], or what else the system says.
+    /// [`io::ErrorKind::NotFound`], or another error of the system.
     fn size(&self, path: &Path) -> io::Result<u64>;
 
-    /// The name of the file itself, where this is the name of a link to it.
+    /// The canonical path of a file: symbolic links resolved.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`], or what else the system says.
+    /// [`io::ErrorKind::NotFound`], or another error of the system.
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf>;
 
-    /// Opens the file of this name.
+    /// Opens a file.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`], or what else the system says.
+    /// [`io::ErrorKind::NotFound`], or another error of the system.
     fn open(&self, path: &Path, access: Access) -> io::Result<Box<dyn VfsFile>>;
 
-    /// Makes a new file, which only its owner may read, to read and to write.
+    /// Creates a file for reading and writing that only its owner can access.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`], or what else the system says.
+    /// [`io::ErrorKind::AlreadyExists`], or another error of the system.
     fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>>;
 
-    /// Gives a file a second name, unless that is taken.
+    /// Gives a file a second name, which must be free.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`], or what else the system says.
+    /// [`io::ErrorKind::AlreadyExists`], or another error of the system.
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Gives a file another name in place of its own, in one step: who has that name loses it, and
-    /// owner and permissions go on with the name, where the disk knows any. A power cut before the
-    /// directory is synced leaves the name with the one file or with the other.
+    /// Renames a file atomically, replacing a file with the new name. The new file takes over the
+    /// owner and the permissions of the one it replaces. After a power cut before the directory is
+    /// synced, the name leads to either file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Takes a name away. The file is gone with its last name and its last handle.
+    /// Removes a name. The file is freed with its last name and its last open handle.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`], or what else the system says.
+    /// [`io::ErrorKind::NotFound`], or another error of the system.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
-    /// The names in a directory, as paths, in any order.
+    /// The paths of all entries of a directory, in any order.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>>;
 
     /// Makes the names in a directory durable.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn sync_directory(&self, directory: &Path) -> io::Result<()>;
 
-    /// How many bytes there is room for; more than that where nobody knows.
+    /// Bytes available to this process on the disk of a directory; `u64::MAX` where unknown.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn free_space(&self, directory: &Path) -> io::Result<u64>;
 
-    /// Fills `bytes` with what nobody can foresee: secrets, tokens, and temporary names.
+    /// Fills `bytes` from a cryptographically secure random number generator: for secrets, tokens and
+    /// names of temporary files. A simulated disk uses its seed.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()>;
-
-    /// Whether checkpoints are written while groups go on. A simulation that has to be repeatable
-    /// says no.
-    fn works_beside(&self) -> bool {
-        true
-    }
 }
 
-/// The directory that `path` is in.
+/// The directory that contains `path`.
 pub(crate) fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -111,46 +109,46 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
     }
 }
 
-/// A file that is open.
+/// An open file.
 pub trait VfsFile: fmt::Debug + Send + Sync {
-    /// How many bytes it has.
+    /// Its size in bytes.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn size(&self) -> io::Result<u64>;
 
-    /// Reads from `offset` on, and tells how many bytes; fewer than asked for, and none only at the
-    /// end of the file.
+    /// Reads at `offset` and returns the number of bytes read, which may be less than requested; 0
+    /// only at the end of the file.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize>;
 
-    /// Writes from `offset` on, and tells how many bytes; it may be fewer than given. The file grows
-    /// where it has to.
+    /// Writes at `offset`, extending the file where necessary, and returns the number of bytes
+    /// written, which may be less than passed.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize>;
 
-    /// Cuts the file, or makes it longer, by zeros.
+    /// Truncates the file, or extends it with zeros.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn set_size(&self, size: u64) -> io::Result<()>;
 
-    /// Makes what was written, and the size, durable. After an error that is unknown, also when
-    /// later ones succeed.
+    /// Makes contents and size durable. After an error their state on disk is unknown, even if a
+    /// later sync succeeds.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     fn sync(&self) -> io::Result<()>;
 
-    /// The system's own file, where this is one: the tables are then read by redb's own backend,
-    /// which knows how to lock it.
+    /// The operating system's file, if this is one: redb's own backend then reads the tables and
+    /// knows how to lock the file.
     ///
     /// # Errors
-    /// The file itself, where it is none of the system's.
+    /// The file itself, if it is not the operating system's.
     fn into_std(self: Box<Self>) -> Result<File, Box<dyn VfsFile>>;
 }
 
@@ -171,7 +169,7 @@ impl dyn VfsFile + '_ {
         Ok(())
     }
 
-    /// Writes all of `bytes` from `offset` on.
+    /// Writes all of `bytes` at `offset`.
     pub(crate) fn write_all_at(&self, mut offset: u64, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             match self.write_at(offset, bytes) {
@@ -187,7 +185,7 @@ impl dyn VfsFile + '_ {
         Ok(())
     }
 
-    /// Everything that is in the file.
+    /// Reads the whole file.
     pub(crate) fn read_all(&self) -> io::Result<Vec<u8>> {
         let size = usize::try_from(self.size()?).map_err(io::Error::other)?;
         let mut bytes = vec![0; size];

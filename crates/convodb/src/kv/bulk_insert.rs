@@ -1,6 +1,8 @@
-//! Inserting entries that come in key order. A stretch of them that falls between two neighbours in
-//! the table is written through a cursor, which fills its leaves; where stretches are short, single
-//! inserts are cheaper, and their leaves are still visited in order.
+//! Bulk insertion of entries in key order into a redb table.
+//!
+//! A run of entries that fits between two neighbouring keys of the table is written through a redb
+//! cursor, which fills leaves completely. Where runs are short, single inserts are cheaper; they
+//! still visit the leaves in order.
 
 use std::iter::Peekable;
 use std::ops::Bound;
@@ -8,16 +10,16 @@ use std::ops::Bound;
 use redb::{CursorError, Table, Value};
 
 use crate::encoding::key::FixedKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_redb};
 use crate::kv::redb_key::RedbKey;
 
-/// A stretch this short does not pay for its cursor.
-const SHORT: usize = 8;
-/// How many entries are inserted singly after a short stretch, before a cursor is tried again.
-const SINGLES: usize = 64;
+/// Shortest run that is worth its cursor.
+const MIN_RUN: usize = 8;
+/// Number of single inserts after a shorter run, before a cursor is tried again.
+const SINGLE_INSERTS: usize = 64;
 
-/// Inserts entries in ascending key order. An entry whose key is there replaces it. `value` shows
-/// what is held as the value that the table takes.
+/// Inserts entries that arrive in ascending key order. An entry replaces the stored one of its key.
+/// `value` borrows the table's value from an entry.
 pub(crate) fn bulk_insert<K: FixedKey, V: Value + 'static, H>(
     table: &mut Table<'_, RedbKey<K>, V>,
     entries: impl Iterator<Item = Result<(K, H)>>,
@@ -25,35 +27,35 @@ pub(crate) fn bulk_insert<K: FixedKey, V: Value + 'static, H>(
 ) -> Result<()> {
     let mut entries = entries.peekable();
     while entries.peek().is_some() {
-        if insert_run(table, &mut entries, value)? < SHORT {
-            for entry in entries.by_ref().take(SINGLES) {
-                let (key, held) = entry?;
-                table.insert(key, value(&held))?;
+        if insert_run(table, &mut entries, value)? < MIN_RUN {
+            for entry in entries.by_ref().take(SINGLE_INSERTS) {
+                let (key, entry) = entry?;
+                table.insert(key, value(&entry)).map_err(from_redb)?;
             }
         }
     }
     Ok(())
 }
 
-/// Inserts the entries up to the next neighbour in the table, and tells how many they were.
+/// Inserts entries up to the next key that the table has, and returns how many it inserted.
 fn insert_run<K: FixedKey, V: Value + 'static, H>(
     table: &mut Table<'_, RedbKey<K>, V>,
     entries: &mut Peekable<impl Iterator<Item = Result<(K, H)>>>,
     value: impl Fn(&H) -> V::SelfType<'_>,
 ) -> Result<usize> {
     let Some(Ok((first, _))) = entries.peek() else { return Ok(0) };
-    let mut cursor = table.lower_bound_mut(Bound::Included(*first))?;
+    let mut cursor = table.lower_bound_mut(Bound::Included(*first)).map_err(from_redb)?;
     let mut inserted = 0;
-    while let Some(Ok((key, held))) = entries.peek() {
-        match cursor.insert_before(*key, value(held)) {
+    while let Some(Ok((key, entry))) = entries.peek() {
+        match cursor.insert_before(*key, value(entry)) {
             Ok(()) => inserted += 1,
             Err(CursorError::UnorderedKey) => break,
-            Err(CursorError::Storage(error)) => return Err(error.into()),
+            Err(CursorError::Storage(error)) => return Err(from_redb(error)),
             Err(error) => return Err(Error::Storage(error.to_string())),
         }
         entries.next();
     }
-    cursor.close()?;
+    cursor.close().map_err(from_redb)?;
     Ok(inserted)
 }
 
@@ -70,9 +72,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Several runs, interleaved with each other and repeating keys, end as a map would.
+        /// Several insertions whose keys interleave and repeat have the result of a map.
         #[test]
-        fn runs_are_merged_as_a_map_would(
+        fn interleaved_runs_equal_a_map(
             runs in prop::collection::vec(prop::collection::btree_map(0..500_u32, any::<u8>(), 0..300), 1..4),
         ) {
             let store = RawStore::new();

@@ -1,31 +1,38 @@
-//! What redb makes of damaged pages. It trusts what it reads, and panics where that makes no sense;
-//! here each such panic becomes an error, so that bytes from disk never unwind into a caller.
+//! Converts panics of redb over damaged pages into [`Error::Corrupted`].
 //!
-//! The panic hook still runs: by default it prints a line. A program that aborts on panics ends.
+//! redb trusts the pages that it reads and panics if their bytes are invalid. Bytes from disk must
+//! never unwind into a caller, so each call that reads pages runs inside [`catch_redb_panic`].
+//!
+//! The panic hook still runs: by default it prints a line. A program compiled with `panic =
+//! "abort"` still aborts.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::{Error, Result};
 
-/// What redb says to `ask`; a panic is [`Error::Corrupted`], unless it came from [[`call_user_code`]].
-pub(crate) fn catch_redb_panic<T>(ask: impl FnOnce() -> Result<T>) -> Result<T> {
-    // What a panic leaves half done is redb's own, in memory, and is not asked for more than errors:
-    // a cursor's place is checked at each step, and a transaction that was not committed is none.
-    catch_unwind(AssertUnwindSafe(ask)).unwrap_or_else(|panic| {
+/// Runs `call`, which may read pages of redb; returns [`Error::Corrupted`] if redb panics.
+///
+/// A panic inside [`call_user_code`] is the caller's own: it continues with its original payload.
+pub(crate) fn catch_redb_panic<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    // Unwind safety: a panic can leave only redb's state in memory half changed, and that state can
+    // cause no more than errors. A merge cursor checks the order of keys at each step, and a
+    // transaction that is not committed has no effect.
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
         match panic.downcast::<UserPanic>() {
-            Ok(outside) => resume_unwind(outside.0),
+            Ok(user) => resume_unwind(user.0),
             Err(_) => {
-                Err(Error::Corrupted { table: "redb", what: "a page of the file makes no sense" })
+                Err(Error::Corrupted { table: "redb", what: "redb panicked over a damaged page" })
             }
         }
     })
 }
 
-/// What a caller's own closure panicked with.
+/// The payload of a panic in a caller's own closure.
 struct UserPanic(Box<dyn Any + Send>);
 
-/// Calls what is not ours within [`catch_redb_panic`]: its panic goes on to its caller.
+/// Calls a caller's closure inside [`catch_redb_panic`], so that its panic reaches the caller
+/// instead of being reported as damage.
 pub(crate) fn call_user_code<T>(call: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(call))
         .unwrap_or_else(|panic| resume_unwind(Box::new(UserPanic(panic))))
@@ -36,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_is_damage_and_all_else_is_as_it_was() {
+    fn a_panic_becomes_corrupted_and_results_pass_through() {
         assert_eq!(catch_redb_panic(|| Ok(7)).unwrap(), 7);
         assert!(matches!(catch_redb_panic(|| Err::<(), _>(Error::Closed)), Err(Error::Closed)));
         let panicked = catch_redb_panic(|| -> Result<()> { unreachable!("a branch of a leaf") });
@@ -44,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_from_outside_is_its_callers() {
+    fn a_panic_of_user_code_reaches_its_caller() {
         let progress = || panic!("a bug of the caller");
         let panicked =
             catch_unwind(|| catch_redb_panic(|| -> Result<()> { call_user_code(progress) }));

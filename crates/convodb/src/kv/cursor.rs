@@ -1,14 +1,14 @@
-//! A walk through a table, one way: a redb cursor over what is stored and, beside it, what the tail
-//! holds. (One of the few files that hold a redb cursor.)
+//! Merge cursor over a redb table and the memtable above it.
 //!
-//! One descent; a step is a step of redb's cursor and two comparisons. A stored entry that lies
-//! beyond the next of the tail is stepped back over, so only where both alternate is it read twice.
+//! Opening a cursor costs one B-tree lookup; a step costs a step of the redb cursor and two
+//! comparisons. If the stored entry lies beyond the next memtable entry, the redb cursor steps back
+//! over it. So an entry is read twice only where stored and memtable entries alternate.
 //!
-//! Whoever walks is prepared for panics of redb (`catch_redb_panic`), once for the whole walk: for each step
-//! that would cost a page of 15 rows 4%.
+//! The caller wraps a whole scan in `catch_redb_panic`. Wrapping each step would make a page of 15
+//! rows 4% slower.
 //!
-//! Keys that do not go on in order are damage: a page that stands where another belongs would else
-//! show the entries of another list, or of another owner, whole and sound.
+//! Keys that do not arrive in order are reported as damage. Otherwise a misplaced page with intact
+//! records could show the entries of another list or of another user.
 
 use std::cmp::Ordering;
 use std::ops::Bound;
@@ -16,12 +16,12 @@ use std::ops::Bound;
 use redb::{ReadOnlyTable, ReadableTable};
 
 use crate::encoding::key::FixedKey;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_redb};
 use crate::kv::memtable::Memtable;
 use crate::kv::redb_key::RedbKey;
 use crate::kv::value::{Slot, TableValue, ValueRef};
 
-/// Which way a walk goes through the keys.
+/// The order in which a cursor visits keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ScanDirection {
     Ascending,
@@ -29,14 +29,14 @@ pub(crate) enum ScanDirection {
 }
 
 impl ScanDirection {
-    const fn back(self) -> Self {
+    const fn reversed(self) -> Self {
         match self {
             ScanDirection::Ascending => ScanDirection::Descending,
             ScanDirection::Descending => ScanDirection::Ascending,
         }
     }
 
-    /// How `key` stands to `other` on the way: `Less` is sooner.
+    /// Compares two keys in scan order: `Less` means that `key` is visited before `other`.
     pub(crate) fn order<K: Ord>(self, key: &K, other: &K) -> Ordering {
         match self {
             ScanDirection::Ascending => key.cmp(other),
@@ -45,24 +45,26 @@ impl ScanDirection {
     }
 }
 
-/// A place between two keys.
+/// A boundary between two keys, named by the key on one side of it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Gap<K> {
     Before(K),
     After(K),
 }
 
-/// See the head of this file.
+/// Iterates over stored and memtable entries as one ordered sequence. A slot of the memtable hides
+/// the stored entry of its key, and a tombstone is skipped.
 pub(crate) struct MergeCursor<'t, K: FixedKey, V: TableValue> {
     table: &'t ReadOnlyTable<RedbKey<K>, V>,
     memtable: &'t Memtable<K, Slot<V>>,
-    gap: Gap<K>,
-    /// What is left lies beyond this.
-    place: Gap<K>,
+    /// The gap that the cursor was opened at.
+    start: Gap<K>,
+    /// The gap that the cursor has reached: all remaining entries lie beyond it.
+    reached: Gap<K>,
     direction: ScanDirection,
     cursor: redb::Cursor<'t, RedbKey<K>, V>,
-    /// The next entry of the tail.
-    ahead: Option<(&'t K, &'t Slot<V>)>,
+    /// The next entry of the memtable.
+    next_slot: Option<(&'t K, &'t Slot<V>)>,
 }
 
 impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
@@ -73,20 +75,20 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
         direction: ScanDirection,
     ) -> Result<Self> {
         let cursor = match gap {
-            Gap::Before(key) => table.lower_bound(Bound::Included(key))?,
-            Gap::After(key) => table.upper_bound(Bound::Included(key))?,
+            Gap::Before(key) => table.lower_bound(Bound::Included(key)).map_err(from_redb)?,
+            Gap::After(key) => table.upper_bound(Bound::Included(key)).map_err(from_redb)?,
         };
-        let ahead = next_of(memtable, gap, direction);
-        Ok(Self { table, memtable, gap, place: gap, direction, cursor, ahead })
+        let next_slot = next_slot(memtable, gap, direction);
+        Ok(Self { table, memtable, start: gap, reached: gap, direction, cursor, next_slot })
     }
 
-    /// The next entry on the way.
+    /// The next entry in the cursor's direction.
     pub(crate) fn step(&mut self) -> Result<Option<(K, ValueRef<'t, V>)>> {
         loop {
-            let Some((key, slot)) = self.ahead else {
+            let Some((key, slot)) = self.next_slot else {
                 let stored = self.step_stored()?;
                 if let Some((key, _)) = &stored {
-                    self.place = Gap::beyond(*key, self.direction);
+                    self.reached = Gap::beyond(*key, self.direction);
                 }
                 return Ok(stored);
             };
@@ -94,42 +96,43 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
             match stored.as_ref().map(|(other, _)| self.direction.order(other, key)) {
                 Some(Ordering::Less) => {
                     if let Some((key, _)) = &stored {
-                        self.place = Gap::beyond(*key, self.direction);
+                        self.reached = Gap::beyond(*key, self.direction);
                     }
                     return Ok(stored);
                 }
                 Some(Ordering::Equal) | None => {}
                 Some(Ordering::Greater) => {
-                    step(&mut self.cursor, self.direction.back())?;
+                    step(&mut self.cursor, self.direction.reversed())?;
                 }
             }
-            self.place = Gap::beyond(*key, self.direction);
-            self.ahead = next_of(self.memtable, self.place, self.direction);
-            if let Some(held) = slot {
-                return Ok(Some((*key, ValueRef::Memtable(held))));
+            self.reached = Gap::beyond(*key, self.direction);
+            self.next_slot = next_slot(self.memtable, self.reached, self.direction);
+            if let Some(value) = slot {
+                return Ok(Some((*key, ValueRef::Memtable(value))));
             }
         }
     }
 
-    /// The key of the entry on the other side of the gap that the walk begins at; to be asked for
-    /// before the first step.
+    /// The key of the nearest entry on the other side of the starting gap. Call it before the first
+    /// step. Costs a second B-tree lookup only if a tombstone is in the way.
     pub(crate) fn before(&mut self) -> Result<Option<K>> {
-        let back = self.direction.back();
+        let back = self.direction.reversed();
         let stored = match back {
-            ScanDirection::Ascending => self.cursor.peek_next()?,
-            ScanDirection::Descending => self.cursor.peek_prev()?,
+            ScanDirection::Ascending => self.cursor.peek_next().map_err(from_redb)?,
+            ScanDirection::Descending => self.cursor.peek_prev().map_err(from_redb)?,
         };
         let stored = stored.map(|(key, _)| key.value());
         let nearer = |stored: Option<K>, key| {
             stored.is_some_and(|stored| back.order(&stored, &key) == Ordering::Less)
         };
-        match next_of(self.memtable, self.gap, back) {
+        match next_slot(self.memtable, self.start, back) {
             None => Ok(stored),
             Some((key, _)) if nearer(stored, *key) => Ok(stored),
             Some((key, Some(_))) => Ok(Some(*key)),
             Some((_, None)) => {
-                let found = MergeCursor::new(self.table, self.memtable, self.gap, back)?.step()?;
-                Ok(found.map(|(key, _)| key))
+                let entry =
+                    MergeCursor::new(self.table, self.memtable, self.start, back)?.step()?;
+                Ok(entry.map(|(key, _)| key))
             }
         }
     }
@@ -137,7 +140,7 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
     fn step_stored(&mut self) -> Result<Option<(K, ValueRef<'t, V>)>> {
         let entry = step(&mut self.cursor, self.direction)?;
         let Some((key, _)) = &entry else { return Ok(None) };
-        if !self.place.is_before(key, self.direction) {
+        if !self.reached.is_before(key, self.direction) {
             return Err(Error::Corrupted { table: "redb", what: "keys are out of order" });
         }
         Ok(entry)
@@ -145,19 +148,19 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
 }
 
 impl<K: Ord> Gap<K> {
-    /// Whether `key` is still to come from here.
+    /// Whether a scan in `direction` that has reached this gap has yet to visit `key`.
     fn is_before(&self, key: &K, direction: ScanDirection) -> bool {
         match (self, direction) {
-            (Gap::Before(place), ScanDirection::Ascending) => key >= place,
-            (Gap::After(place), ScanDirection::Ascending) => key > place,
-            (Gap::Before(place), ScanDirection::Descending) => key < place,
-            (Gap::After(place), ScanDirection::Descending) => key <= place,
+            (Gap::Before(bound), ScanDirection::Ascending) => key >= bound,
+            (Gap::After(bound), ScanDirection::Ascending) => key > bound,
+            (Gap::Before(bound), ScanDirection::Descending) => key < bound,
+            (Gap::After(bound), ScanDirection::Descending) => key <= bound,
         }
     }
 }
 
 impl<K> Gap<K> {
-    /// The gap that a walk is at when it has passed `key`.
+    /// The gap that a cursor has reached once it has visited `key`.
     const fn beyond(key: K, direction: ScanDirection) -> Self
     where
         K: Copy,
@@ -169,8 +172,8 @@ impl<K> Gap<K> {
     }
 }
 
-/// The entry of the tail that comes next from `gap`.
-fn next_of<K: FixedKey, N: Clone>(
+/// The memtable entry that is next from `gap` on.
+fn next_slot<K: FixedKey, N: Clone>(
     memtable: &Memtable<K, N>,
     gap: Gap<K>,
     direction: ScanDirection,
@@ -188,8 +191,8 @@ fn step<'t, K: FixedKey, V: TableValue>(
     direction: ScanDirection,
 ) -> Result<Option<(K, ValueRef<'t, V>)>> {
     let entry = match direction {
-        ScanDirection::Ascending => cursor.next()?,
-        ScanDirection::Descending => cursor.prev()?,
+        ScanDirection::Ascending => cursor.next().map_err(from_redb)?,
+        ScanDirection::Descending => cursor.prev().map_err(from_redb)?,
     };
     Ok(entry.map(|(key, value)| (key.value(), ValueRef::Stored(value))))
 }
@@ -199,12 +202,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_to_come_is_told_from_what_was_passed() {
-        let to_come =
+    fn a_gap_separates_visited_keys_from_remaining_ones() {
+        let remaining =
             |gap: Gap<u32>, direction| [4, 5, 6].map(|key| gap.is_before(&key, direction));
-        assert_eq!(to_come(Gap::Before(5), ScanDirection::Ascending), [false, true, true]);
-        assert_eq!(to_come(Gap::After(5), ScanDirection::Ascending), [false, false, true]);
-        assert_eq!(to_come(Gap::Before(5), ScanDirection::Descending), [true, false, false]);
-        assert_eq!(to_come(Gap::After(5), ScanDirection::Descending), [true, true, false]);
+        assert_eq!(remaining(Gap::Before(5), ScanDirection::Ascending), [false, true, true]);
+        assert_eq!(remaining(Gap::After(5), ScanDirection::Ascending), [false, false, true]);
+        assert_eq!(remaining(Gap::Before(5), ScanDirection::Descending), [true, false, false]);
+        assert_eq!(remaining(Gap::After(5), ScanDirection::Descending), [true, true, false]);
     }
 }

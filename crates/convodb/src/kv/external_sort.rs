@@ -1,9 +1,11 @@
-//! Sorting any number of entries by key in bounded memory. Entries gather in a buffer; a full buffer
-//! is sorted and becomes a run in a temporary file; at the end the runs and what is still in the
-//! buffer are merged. Entries of equal keys come out in the order in which they went in.
+//! External merge sort: sorts any number of entries by key in bounded memory.
 //!
-//! A run in the file is, entry after entry, `key | length u32, little-endian | value`. The file
-//! loses its name as soon as it is open, where the system allows it, and else when it is dropped.
+//! Entries collect in a buffer. A full buffer is sorted and written as a run to a temporary file.
+//! At the end the runs and the rest of the buffer are merged. The sort is stable: entries of equal
+//! keys stay in the order of insertion.
+//!
+//! A run is a sequence of entries `key | length u32, little-endian | value`. The file is unlinked
+//! as soon as it is open if the system allows that, otherwise when the sorter is dropped.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,32 +18,33 @@ use crate::encoding::key::FixedKey;
 use crate::error::{Error, Result};
 use crate::io::system::create_private;
 
-/// What an entry takes in the buffer beside its value.
+/// Memory of a buffered entry in addition to its value, in bytes.
 const ENTRY_BYTES: usize = 48;
-/// How much of a run is read at a time when runs are merged.
+/// Read and write buffer of a run, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Gathers entries, and sorts them.
+/// Collects entries and sorts them by key, on disk if they exceed a memory budget.
 pub(crate) struct ExternalSorter<K> {
     entries: Vec<(K, Range<usize>)>,
     values: Vec<u8>,
     budget_bytes: usize,
     directory: PathBuf,
     spill: Option<Spill>,
-    /// A run was not written whole, and entries with it: nothing right can come of the rest.
+    /// Writing a run failed and its entries are lost, so every later call fails.
     failed: bool,
 }
 
 /// The runs on disk.
 struct Spill {
     file: File,
-    /// The path, where the file still has its name.
+    /// The path, if the file could not be unlinked while open.
     path: Option<PathBuf>,
     runs: Vec<Range<u64>>,
 }
 
 impl<K: FixedKey + Ord> ExternalSorter<K> {
-    /// A sorter that holds about `budget_bytes` and puts the rest into a file in `directory`.
+    /// A sorter that buffers about `budget_bytes` in memory and spills the rest to a file in
+    /// `directory`.
     pub(crate) fn new(budget_bytes: usize, directory: &Path) -> Self {
         Self {
             entries: Vec::new(),
@@ -53,7 +56,10 @@ impl<K: FixedKey + Ord> ExternalSorter<K> {
         }
     }
 
-    /// Adds an entry, whose value `write` appends.
+    /// Adds an entry; `write` appends its value to a buffer.
+    ///
+    /// # Errors
+    /// Fails if a run cannot be written, and on every call after that.
     pub(crate) fn push(&mut self, key: K, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
         self.check()?;
         let start = self.values.len();
@@ -68,13 +74,13 @@ impl<K: FixedKey + Ord> ExternalSorter<K> {
     fn check(&self) -> Result<()> {
         if self.failed {
             return Err(Error::Storage(
-                "entries were lost when they were sorted on disk".to_owned(),
+                "entries were lost: writing a sorted run failed".to_owned(),
             ));
         }
         Ok(())
     }
 
-    /// Turns the buffer into a run on disk.
+    /// Sorts the buffer and writes it to disk as a run.
     fn spill(&mut self) -> Result<()> {
         self.failed = true;
         let spill = match &mut self.spill {
@@ -101,7 +107,7 @@ impl<K: FixedKey + Ord> ExternalSorter<K> {
         Ok(())
     }
 
-    /// The entries in order of key.
+    /// The entries in ascending key order.
     pub(crate) fn sorted(mut self) -> Result<SortedEntries<K>> {
         self.check()?;
         self.entries.sort_by_key(|(key, _)| *key);
@@ -115,7 +121,7 @@ impl<K: FixedKey + Ord> ExternalSorter<K> {
                 heads.extend(run.key::<K>(&mut spill.file)?.map(|key| Reverse((key, number))));
             }
         }
-        // The buffer is the last run: its entries came last.
+        // The buffer counts as the last run: its entries were inserted last.
         heads.extend(self.entries.first().map(|(key, _)| Reverse((*key, runs.len()))));
         Ok(SortedEntries { sorter: self, taken: 0, runs, heads })
     }
@@ -135,18 +141,18 @@ impl Spill {
 impl Drop for Spill {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            // A file that cannot be removed is left in a directory for temporary files.
+            // If the removal fails, the file stays behind in a directory for temporary files.
             let _ = fs::remove_file(path);
         }
     }
 }
 
-/// A run that is being read.
+/// The read position in a run.
 struct Run {
-    /// What is not read yet.
+    /// The part of the file that is not in the buffer yet.
     rest: Range<u64>,
     buffer: Vec<u8>,
-    /// Where in the buffer the next byte is.
+    /// The index of the next byte in the buffer.
     at: usize,
 }
 
@@ -160,22 +166,22 @@ impl Run {
         if self.buffer.len() - self.at < length {
             self.buffer.drain(..self.at);
             self.at = 0;
-            let held = self.buffer.len();
+            let buffered = self.buffer.len();
             let left = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
-            let wanted = READ_BYTES.max(length - held).min(left);
-            self.buffer.resize(held + wanted, 0);
+            let added = READ_BYTES.max(length - buffered).min(left);
+            self.buffer.resize(buffered + added, 0);
             file.seek(SeekFrom::Start(self.rest.start))?;
-            file.read_exact(&mut self.buffer[held..])?;
-            self.rest.start += wanted as u64;
+            file.read_exact(&mut self.buffer[buffered..])?;
+            self.rest.start += added as u64;
         }
         let start = self.at;
         self.at += length;
         self.buffer.get(start..self.at).ok_or_else(|| {
-            Error::Io(io::Error::new(io::ErrorKind::UnexpectedEof, "a sorted run ends early"))
+            io::Error::new(io::ErrorKind::UnexpectedEof, "sorted run is truncated").into()
         })
     }
 
-    /// The next entry's key; none at the end of the run.
+    /// The key of the next entry; `None` at the end of the run.
     fn key<K: FixedKey>(&mut self, file: &mut File) -> Result<Option<K>> {
         if self.at == self.buffer.len() && self.rest.is_empty() {
             return Ok(None);
@@ -183,7 +189,7 @@ impl Run {
         self.take(file, K::WIDTH).map(|bytes| Some(K::decode(bytes)))
     }
 
-    /// The value of the entry whose key was read.
+    /// The value of the entry whose key was just read.
     fn value(&mut self, file: &mut File) -> Result<Vec<u8>> {
         let length = self.take(file, size_of::<u32>())?.try_into().unwrap_or([0; 4]);
         let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
@@ -191,13 +197,13 @@ impl Run {
     }
 }
 
-/// The entries of a [`ExternalSorter`], in order of key.
+/// Iterator over the entries of an [`ExternalSorter`] in ascending key order.
 pub(crate) struct SortedEntries<K> {
     sorter: ExternalSorter<K>,
-    /// How many entries of the buffer were given.
+    /// Number of entries of the in-memory buffer already returned.
     taken: usize,
     runs: Vec<Run>,
-    /// The next key of each run, with the run's number.
+    /// The next key of each run with the number of the run.
     heads: BinaryHeap<Reverse<(K, usize)>>,
 }
 
@@ -241,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_run_that_was_not_written_nothing_is_sorted() {
+    fn a_failed_run_fails_all_later_calls() {
         let mut sorter = ExternalSorter::new(1, Path::new("/no/such/directory"));
         assert!(sorter.push(key(1), |_| {}).is_err());
         assert!(sorter.push(key(2), |_| {}).is_err());
@@ -249,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_longer_than_what_is_read_at_a_time_comes_back() {
+    fn a_value_longer_than_the_read_buffer_is_returned_whole() {
         let directory = tempfile::tempdir().unwrap();
         let mut sorter = ExternalSorter::new(1, directory.path());
         for number in [2, 1] {
@@ -262,15 +268,19 @@ mod tests {
             .map(|entry| entry.map(|(key, value)| (key.number, value.len())).unwrap())
             .collect();
         assert_eq!(lengths, [(3, READ_BYTES * 3 + 1), (6, READ_BYTES * 3 + 1)]);
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "no file is left");
+        assert_eq!(
+            fs::read_dir(directory.path()).unwrap().count(),
+            0,
+            "the temporary file is removed"
+        );
     }
 
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// Whatever fits into memory, the entries come out as a stable sort would give them.
+        /// The result equals a stable sort, for any memory budget.
         #[test]
-        fn entries_come_out_in_stable_order(
+        fn it_equals_a_stable_sort_for_any_budget(
             entries in prop::collection::vec((0..40_u32, prop::collection::vec(any::<u8>(), 0..40)), 0..300),
             budget in prop_oneof![Just(1), 100..5_000_usize, Just(1 << 20)],
         ) {

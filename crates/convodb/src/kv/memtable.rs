@@ -1,18 +1,20 @@
-//! A sorted map of which a copy costs nothing: nodes are shared until one of the copies changes, and
-//! then only those on the way to the change are copied. The writer changes its own; each commit
-//! publishes a copy, which readers keep for as long as they like.
+//! Memtable: a persistent (copy-on-write) B+ tree; cloning is O(1).
 //!
-//! A B+ tree of nodes of up to 64 entries. A look-up costs a binary search a level: three levels
-//! for the 260,000 entries that a table's share of the tail hardly ever reaches. Nodes are split
-//! when full and dropped when empty, but never merged: entries are taken out only by what undoes
-//! a put.
+//! Clones share nodes until one of them changes; a change copies only the nodes on the path from
+//! the root to it. The writer changes its own tree. Each commit publishes a clone, which readers
+//! may keep for any length of time.
+//!
+//! A node has up to 64 entries. A lookup costs a binary search at each level: three levels for
+//! 260,000 entries, more than the memtable of one table usually reaches. Nodes are split when full
+//! and removed when empty, but never merged, because entries are removed only by the rollback of a
+//! put.
 
 use std::sync::Arc;
 
-/// The most entries of a node.
-const FULL: usize = 64;
+/// Maximum number of entries of a node.
+const MAX_ENTRIES: usize = 64;
 
-/// See the head of this file.
+/// An ordered map with O(1) clones and O(log n) reads and writes.
 #[derive(Clone)]
 pub(crate) struct Memtable<K, V> {
     root: Node<K, V>,
@@ -21,7 +23,8 @@ pub(crate) struct Memtable<K, V> {
 #[derive(Clone)]
 enum Node<K, V> {
     Leaf(Arc<Vec<(K, V)>>),
-    /// Each child with a key that is not above its first and is above all of the child before.
+    /// Each child with a separator key: not greater than the child's first key, and greater than
+    /// all keys of the child before.
     Branch(Arc<Vec<(K, Node<K, V>)>>),
 }
 
@@ -49,7 +52,7 @@ impl<K: Ord + Copy, V: Clone> Memtable<K, V> {
         }
     }
 
-    /// Puts a value and gives the one that it replaced.
+    /// Inserts a value and returns the one that it replaces.
     pub(crate) fn put(&mut self, key: K, value: V) -> Option<V> {
         let (replaced, split) = self.root.put(key, value);
         if let Some(right) = split {
@@ -61,38 +64,38 @@ impl<K: Ord + Copy, V: Clone> Memtable<K, V> {
         replaced
     }
 
-    /// Takes an entry out.
+    /// Removes an entry if it exists.
     pub(crate) fn take(&mut self, key: &K) {
         self.root.take(key);
     }
 
-    /// The first entry that is not below `key`.
+    /// The first entry whose key is `key` or greater.
     pub(crate) fn at_or_above(&self, key: &K) -> Option<(&K, &V)> {
         self.root.first_where(&|other| other >= key)
     }
 
-    /// The first entry above `key`.
+    /// The first entry whose key is greater than `key`.
     pub(crate) fn above(&self, key: &K) -> Option<(&K, &V)> {
         self.root.first_where(&|other| other > key)
     }
 
-    /// The last entry that is not above `key`.
+    /// The last entry whose key is `key` or less.
     pub(crate) fn at_or_below(&self, key: &K) -> Option<(&K, &V)> {
         self.root.last_where(&|other| other <= key)
     }
 
-    /// The last entry below `key`.
+    /// The last entry whose key is less than `key`.
     pub(crate) fn below(&self, key: &K) -> Option<(&K, &V)> {
         self.root.last_where(&|other| other < key)
     }
 
-    /// All entries in order.
+    /// All entries in ascending order. One lookup for each entry.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
         std::iter::successors(self.root.first(), |(key, _)| self.above(key))
     }
 }
 
-/// The child that has `key` if any has.
+/// The index of the only child that may contain `key`.
 fn child_of<K: Ord, N>(children: &[(K, N)], key: &K) -> usize {
     children.partition_point(|(first, _)| first <= key).saturating_sub(1)
 }
@@ -105,7 +108,7 @@ impl<K: Ord + Copy, V: Clone> Node<K, V> {
         }
     }
 
-    /// The replaced value, and the right half of a node that grew too full.
+    /// Inserts a value; returns the one that it replaces, and the right half if the node was split.
     fn put(&mut self, key: K, value: V) -> (Option<V>, Option<Self>) {
         match self {
             Node::Leaf(entries) => {
@@ -159,7 +162,7 @@ impl<K: Ord + Copy, V: Clone> Node<K, V> {
         self.first_where(&|_| true)
     }
 
-    /// The first entry with a key for which `from` holds, as it does for all keys above it.
+    /// The first entry whose key satisfies `from`, which must hold for all greater keys too.
     fn first_where(&self, from: &impl Fn(&K) -> bool) -> Option<(&K, &V)> {
         match self {
             Node::Leaf(entries) => {
@@ -167,7 +170,8 @@ impl<K: Ord + Copy, V: Clone> Node<K, V> {
                 entries.get(at).map(|(key, value)| (key, value))
             }
             Node::Branch(children) => {
-                // The child before the first that lies wholly within may end within.
+                // The last child whose separator fails `from` may still end with keys that satisfy
+                // it.
                 let within = children.partition_point(|(first, _)| !from(first));
                 let before = within.checked_sub(1).and_then(|at| children[at].1.first_where(from));
                 before.or_else(|| children.get(within).and_then(|(_, node)| node.first_where(from)))
@@ -175,7 +179,7 @@ impl<K: Ord + Copy, V: Clone> Node<K, V> {
         }
     }
 
-    /// The last entry with a key for which `until` holds, as it does for all keys below it.
+    /// The last entry whose key satisfies `until`, which must hold for all smaller keys too.
     fn last_where(&self, until: &impl Fn(&K) -> bool) -> Option<(&K, &V)> {
         match self {
             Node::Leaf(entries) => {
@@ -183,7 +187,8 @@ impl<K: Ord + Copy, V: Clone> Node<K, V> {
                 entries[..end].last().map(|(key, value)| (key, value))
             }
             Node::Branch(children) => {
-                // A child's first key may be gone, so that the child holds nothing that low.
+                // A child's separator may outlive its first entry, so the child may contain no key
+                // that satisfies `until`.
                 let end = children.partition_point(|(first, _)| until(first));
                 children[..end].iter().rev().find_map(|(_, node)| node.last_where(until))
             }
@@ -191,9 +196,9 @@ impl<K: Ord + Copy, V: Clone> Node<K, V> {
     }
 }
 
-/// Takes the right half off entries that are too many.
+/// Splits off the right half if there are more than [`MAX_ENTRIES`].
 fn split<T>(entries: &mut Vec<T>) -> Option<Vec<T>> {
-    (entries.len() > FULL).then(|| entries.split_off(FULL / 2))
+    (entries.len() > MAX_ENTRIES).then(|| entries.split_off(MAX_ENTRIES / 2))
 }
 
 #[cfg(test)]
@@ -231,9 +236,9 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-        /// It is a map, and a copy of it stays what it was.
+        /// It agrees with `BTreeMap`, and a clone does not see later changes.
         #[test]
-        fn it_is_a_sorted_map_and_its_copies_stay(
+        fn it_is_a_sorted_map_and_clones_do_not_change(
             before in prop::collection::vec(step(), 0..1_500),
             after in prop::collection::vec(step(), 0..1_500),
         ) {
@@ -252,14 +257,14 @@ mod tests {
                 }
                 map.clone()
             };
-            let then = run(before, &mut memtable);
-            let copy = memtable.clone();
-            let now = run(after, &mut memtable);
-            check(&memtable, &now);
-            check(&copy, &then);
+            let map_before = run(before, &mut memtable);
+            let clone = memtable.clone();
+            let map_after = run(after, &mut memtable);
+            check(&memtable, &map_after);
+            check(&clone, &map_before);
         }
 
-        /// All of it goes, in any order.
+        /// Entries can be removed in any order, and the empty tree can be filled again.
         #[test]
         fn it_can_be_emptied(keys in prop::collection::hash_set(0..5_000_u16, 0..1_000)) {
             let mut memtable = Memtable::default();

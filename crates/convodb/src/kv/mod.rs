@@ -1,4 +1,7 @@
-//! Ordered tables: redb tables with a memtable above each, and what iterates, fills and caches them.
+//! Key-value layer: ordered tables, each a redb table with a memtable above it.
+//!
+//! Also the tools that read and fill tables: merge cursors, bulk insertion, external sorting and
+//! the row cache. This layer does not know what keys and values mean.
 
 pub(crate) mod bulk_insert;
 pub(crate) mod catch_panic;

@@ -1,5 +1,6 @@
-//! Keys as redb sees them: of one width, compared as big-endian words. (An array type as key would
-//! allocate on each encode and compare byte by byte.)
+//! Key adapter for redb: fixed width, compared as big-endian words.
+//!
+//! redb's own array keys would allocate on each encode and compare byte by byte.
 
 use std::cmp::Ordering;
 use std::marker::PhantomData;
@@ -8,7 +9,7 @@ use redb::TypeName;
 
 use crate::encoding::key::FixedKey;
 
-/// A [`FixedKey`] as a key type of redb.
+/// Makes a [`FixedKey`] usable as a key type of redb.
 #[derive(Debug)]
 pub(crate) struct RedbKey<K>(PhantomData<K>);
 
@@ -45,7 +46,7 @@ impl<K: FixedKey> redb::Key for RedbKey<K> {
     }
 }
 
-/// The order of two equally long byte strings, by words of eight and then of four bytes.
+/// Compares two byte strings of equal length in words of eight bytes, then of four.
 #[inline]
 pub(crate) fn compare_words(mut left: &[u8], mut right: &[u8]) -> Ordering {
     while let (Some((l, left_rest)), Some((r, right_rest))) =

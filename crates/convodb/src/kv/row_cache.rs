@@ -1,19 +1,23 @@
-//! Rows that were read more than once, by key: what a page would otherwise descend to, four levels
-//! of redb's tree each. A key falls on a bucket of two slots; a look-up reads one or both, and
-//! allocates nothing. A page whose first row is missed for the second time keeps its rows, so a walk
-//! through everything leaves no trace and pays for one look-up a page.
+//! Row cache: bodies of rows that are read more than once, by key.
 //!
-//! Every state of the tables has a *generation*. A bucket knows the last generation in which a row
-//! that falls on it changed, and the row that it holds knows in which it was read: the row is right
-//! for a reader if nothing changed since the older of the two, so the cache serves the snapshots of
-//! all times and never has to be emptied.
+//! A hit saves a B-tree lookup through four levels of redb. A key maps to a bucket of two slots. A
+//! cache lookup reads one or both of them and allocates nothing.
 //!
-//! A slot is a sequence lock of atomic words: a writer makes the sequence odd, writes, and makes it
-//! even again; a reader that saw it change, or odd, has found nothing. Nobody waits.
+//! *Admission.* A page inserts its rows only if its first row is missed for the second time. So a
+//! scan through all conversations inserts nothing and costs one cache lookup a page.
+//!
+//! *Validity.* Every stored state of the tables has a *generation*. A bucket records the generation
+//! of the last change to any of its rows, a slot the generation in which its row was read. A cached
+//! row is valid for a reader if nothing changed after the older of the row's and the reader's
+//! generation. So one cache serves snapshots of any age and is never cleared.
+//!
+//! *Concurrency.* A slot is a sequence lock of atomic words. A writer makes the sequence odd,
+//! writes, and makes it even again. A reader that finds it odd or changed reports a miss. Nobody
+//! waits.
 //!
 //! ```text
 //! bucket, 80 words | last generation of a change | hash of the key last missed | slot | slot |
-//! slot,   39 words | sequence | position | owner u32, length u32 | generation read in | body ... |
+//! slot,   39 words | sequence | position | user u32, length u32 | generation read in | body ... |
 //! ```
 
 use std::sync::OnceLock;
@@ -23,7 +27,7 @@ use crate::encoding::key::RowKey;
 use crate::encoding::record::Body;
 
 const WORD: usize = size_of::<u64>();
-/// The words of a bucket: ten cache lines.
+/// Words in a bucket: ten cache lines.
 const BUCKET_WORDS: usize = 80;
 const CHANGED: usize = 0;
 const MISSED: usize = 1;
@@ -31,22 +35,23 @@ const SLOTS: usize = 2;
 const SLOT_WORDS: usize = (BUCKET_WORDS - SLOTS) / 2;
 const SEQUENCE: usize = 0;
 const POSITION: usize = 1;
-const OWNER_AND_LENGTH: usize = 2;
+const USER_AND_LENGTH: usize = 2;
 const GENERATION: usize = 3;
 const BODY: usize = 4;
-/// Longer bodies are not kept.
+/// Maximum length of a cached body, in bytes.
 const MAX_BODY: usize = (SLOT_WORDS - BODY) * WORD;
-/// Buckets are made so many at a time, when the first of them is wanted: a small store has few.
+/// Buckets are allocated in blocks of this many, each when its first bucket is used: a small store
+/// allocates few.
 const BLOCK: usize = 8;
 
-/// See the head of this file.
+/// A cache of row bodies, of fixed size, shared by all snapshots of a store.
 pub(crate) struct RowCache {
     blocks: Box<[OnceLock<Box<[Bucket]>>]>,
 }
 
 type Bucket = [AtomicU64; BUCKET_WORDS];
 
-/// The cache as readers of one generation see it.
+/// The cache as seen by readers of one generation.
 #[derive(Clone, Copy)]
 pub(crate) struct CachedRows<'c> {
     cache: &'c RowCache,
@@ -54,25 +59,25 @@ pub(crate) struct CachedRows<'c> {
 }
 
 impl RowCache {
-    /// For so many bytes of buckets; none where they are too few for a block.
+    /// A cache of at most `bytes` bytes of buckets; an empty one if they are too few for a block.
     pub(crate) fn new(bytes: usize) -> Self {
         let blocks = bytes / (BLOCK * BUCKET_WORDS * WORD);
         Self { blocks: (0..blocks).map(|_| OnceLock::new()).collect() }
     }
 
-    /// What readers of `generation` see of it.
+    /// The view for readers of `generation`.
     pub(crate) const fn at(&self, generation: u64) -> CachedRows<'_> {
         CachedRows { cache: self, generation }
     }
 
-    /// Tells that a row changed, before the generation in which it did is shown to anyone.
+    /// Invalidates a row that changes in `generation`. Call it before that generation is published.
     pub(crate) fn change(&self, key: RowKey, generation: u64) {
         if let Some(bucket) = self.bucket(hash(key)) {
             bucket[CHANGED].fetch_max(generation, Ordering::Release);
         }
     }
 
-    /// The bucket of a hash, by its share of the range.
+    /// The bucket of a hash, allocated on first use; `None` if the cache is empty.
     fn bucket(&self, hash: u64) -> Option<&Bucket> {
         let number = self.number(hash)?;
         let empty = || [const { AtomicU64::new(0) }; BUCKET_WORDS];
@@ -81,6 +86,7 @@ impl RowCache {
         Some(&buckets[number % BLOCK])
     }
 
+    /// The number of a hash's bucket: the hash scaled to the number of buckets.
     fn number(&self, hash: u64) -> Option<usize> {
         let buckets = self.blocks.len() * BLOCK;
         usize::try_from((u128::from(hash) * buckets as u128) >> u64::BITS).ok()
@@ -92,55 +98,57 @@ fn slots(bucket: &Bucket) -> impl Iterator<Item = &[AtomicU64]> {
     bucket[SLOTS..].chunks_exact(SLOT_WORDS)
 }
 
-/// What stands for a key and a length in a slot.
-fn owner_and_length(key: RowKey, length: usize) -> u64 {
+/// The slot's word for the user of a key and the length of a body.
+fn user_and_length(key: RowKey, length: usize) -> u64 {
     u64::from(key.owner.get()) << 32 | length as u64
 }
 
 impl CachedRows<'_> {
-    /// Shows the body of a row, if it is here.
-    pub(crate) fn get<T>(self, key: RowKey, as_ref: impl FnOnce(Body<'_>) -> T) -> Option<T> {
+    /// Calls `decode` with the cached body of a row and returns its result; `None` on a miss.
+    pub(crate) fn get<T>(self, key: RowKey, decode: impl FnOnce(Body<'_>) -> T) -> Option<T> {
         let bucket = self.cache.bucket(hash(key))?;
         let mut body = [0; MAX_BODY];
         let (length, since) = slots(bucket).find_map(|slot| read(slot, key, &mut body))?;
         let unchanged = bucket[CHANGED].load(Ordering::Acquire) <= since.min(self.generation);
-        unchanged.then(|| as_ref(Body::reopened(&body[..length])))
+        unchanged.then(|| decode(Body::reopened(&body[..length])))
     }
 
-    /// Notes that a row is not here, and tells whether it was missed before.
+    /// Records a miss; returns whether the last miss in its bucket was of the same row.
     pub(crate) fn miss(self, key: RowKey) -> bool {
         let hash = hash(key);
         let bucket = self.cache.bucket(hash);
         bucket.is_some_and(|bucket| bucket[MISSED].swap(hash, Ordering::Relaxed) == hash)
     }
 
-    /// Keeps a row that was read, in the place of itself, of nothing, or of another.
+    /// Inserts a row that was read from the table: into the slot of the same position, else into an
+    /// empty slot, else over another row.
     pub(crate) fn insert(self, key: RowKey, body: Body<'_>) {
         let hash = hash(key);
         let Some(bucket) = self.cache.bucket(hash) else { return };
         let has =
             |slot: &[AtomicU64], position: u64| slot[POSITION].load(Ordering::Relaxed) == position;
-        let place = slots(bucket)
+        let slot = slots(bucket)
             .position(|slot| has(slot, key.position.bits()))
             .or_else(|| slots(bucket).position(|slot| has(slot, 0)))
             .unwrap_or(usize::from(hash % 2 == 1));
-        if let Some(slot) = slots(bucket).nth(place) {
+        if let Some(slot) = slots(bucket).nth(slot) {
             write(slot, key, self.generation, body.bytes());
         }
     }
 }
 
-/// Copies the body that a slot holds of `key`, and tells its length and its generation.
+/// Copies a slot's body of `key` into `body`; returns its length and generation, or `None` on a
+/// miss.
 fn read(slot: &[AtomicU64], key: RowKey, body: &mut [u8; MAX_BODY]) -> Option<(usize, u64)> {
     let before = slot[SEQUENCE].load(Ordering::Acquire);
     let word = |number: usize| slot[number].load(Ordering::Relaxed);
-    let stored = word(OWNER_AND_LENGTH);
+    let stored = word(USER_AND_LENGTH);
     let length = usize::try_from(stored & u64::from(u32::MAX)).ok()?;
-    let right = before.is_multiple_of(2)
+    let matches = before.is_multiple_of(2)
         && word(POSITION) == key.position.bits()
         && (1..=MAX_BODY).contains(&length)
-        && stored == owner_and_length(key, length);
-    if !right {
+        && stored == user_and_length(key, length);
+    if !matches {
         return None;
     }
     let generation = word(GENERATION);
@@ -152,20 +160,20 @@ fn read(slot: &[AtomicU64], key: RowKey, body: &mut [u8; MAX_BODY]) -> Option<(u
     (slot[SEQUENCE].load(Ordering::Relaxed) == before).then_some((length, generation))
 }
 
-/// Puts a body into a slot, unless it is too long or another puts one.
+/// Writes a body into a slot, unless it is too long or another writer has the slot.
 fn write(slot: &[AtomicU64], key: RowKey, generation: u64, body: &[u8]) {
     let before = slot[SEQUENCE].load(Ordering::Relaxed);
     let (acquire, relaxed) = (Ordering::Acquire, Ordering::Relaxed);
-    let mine = body.len() <= MAX_BODY
+    let locked = body.len() <= MAX_BODY
         && before.is_multiple_of(2)
         && slot[SEQUENCE].compare_exchange(before, before + 1, acquire, relaxed).is_ok();
-    if !mine {
+    if !locked {
         return;
     }
     fence(Ordering::Release);
     let put = |number: usize, word: u64| slot[number].store(word, Ordering::Relaxed);
     put(POSITION, key.position.bits());
-    put(OWNER_AND_LENGTH, owner_and_length(key, body.len()));
+    put(USER_AND_LENGTH, user_and_length(key, body.len()));
     put(GENERATION, generation);
     for (number, bytes) in (BODY..).zip(body.chunks(WORD)) {
         let mut word = [0; WORD];
@@ -175,7 +183,7 @@ fn write(slot: &[AtomicU64], key: RowKey, generation: u64, body: &[u8]) {
     slot[SEQUENCE].store(before + 2, Ordering::Release);
 }
 
-/// Spreads keys over the slots by its upper bits (Fibonacci hashing).
+/// Fibonacci hashing: the upper bits select the bucket.
 fn hash(key: RowKey) -> u64 {
     let owner = u64::from(key.owner.get()).rotate_right(20);
     (key.position.bits() ^ owner).wrapping_mul(0x9E37_79B9_7F4A_7C15)
@@ -194,7 +202,7 @@ mod tests {
         RowKey::new(UserId::new(7), Position::from_bits(position))
     }
 
-    /// Keeps row `key` with `count` messages, as a reader of a generation reads it.
+    /// Inserts row `key` with `count` messages, as read by a reader of the cache's generation.
     fn insert(cache: CachedRows<'_>, key: RowKey, count: u32) {
         let mut conversation = whatsapp_row(1, "+2");
         conversation.message_count = count;
@@ -211,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_found_by_its_key_alone() {
+    fn a_row_is_found_only_by_its_own_key() {
         let cache = RowCache::new(1 << 20);
         assert_eq!(get(cache.at(1), key(5)), None);
         assert!(!cache.at(1).miss(key(5)));
@@ -227,22 +235,22 @@ mod tests {
         let cache = RowCache::new(1 << 20);
         let insert = |generation, count| insert(cache.at(generation), key(5), count);
         insert(3, 1);
-        assert_eq!(get(cache.at(2), key(5)), Some(1), "nothing changed between");
+        assert_eq!(get(cache.at(2), key(5)), Some(1), "nothing changed in between");
         assert_eq!(get(cache.at(4), key(5)), Some(1));
         cache.change(key(5), 5);
-        assert_eq!(get(cache.at(4), key(5)), None, "it may be either");
+        assert_eq!(get(cache.at(4), key(5)), None, "the row may be older or newer than the change");
         assert_eq!(get(cache.at(5), key(5)), None);
-        // A reader of an old snapshot keeps what it has read.
+        // A reader of an old snapshot inserts the row that it has read.
         insert(4, 1);
         assert_eq!(get(cache.at(5), key(5)), None);
         assert_eq!(get(cache.at(6), key(5)), None);
         insert(6, 2);
         assert_eq!(get(cache.at(5), key(5)), Some(2));
-        assert_eq!(get(cache.at(4), key(5)), None, "an old snapshot stays as it was");
+        assert_eq!(get(cache.at(4), key(5)), None, "an old snapshot must not see newer rows");
     }
 
     #[test]
-    fn it_is_as_small_as_asked() {
+    fn it_is_not_larger_than_requested() {
         let buckets = |bytes| RowCache::new(bytes).blocks.len() * BLOCK;
         assert_eq!([buckets(0), buckets(5_000), buckets(6_000), buckets(1 << 20)], [0, 0, 8, 1632]);
         for bytes in [0, 5_000, 6_000] {
@@ -255,9 +263,10 @@ mod tests {
         }
     }
 
-    /// Rows of all counts come and go in one bucket; whoever finds one finds it whole.
+    /// Three rows replace each other in the two slots of one bucket; a reader never sees a torn
+    /// row.
     #[test]
-    fn readers_beside_writers_find_whole_rows_or_none() {
+    fn concurrent_readers_find_whole_rows_or_none() {
         let cache = RowCache::new(6_000);
         let same_bucket: Vec<RowKey> = (0..)
             .map(|number| key(number << 22))
@@ -271,7 +280,7 @@ mod tests {
             }
             for _ in 0..20_000 {
                 for (count, key) in (1..).zip(&same_bucket) {
-                    assert!(get(cache.at(1), *key).is_none_or(|found| found == count));
+                    assert!(get(cache.at(1), *key).is_none_or(|cached| cached == count));
                 }
             }
         });

@@ -1,9 +1,7 @@
-//! One table as of one commit: what is stored in redb, and above it what is newer and still in
-//! memory, its part of the *tail*. Readers see one ordered table; where the tail holds nothing, that
-//! costs them one comparison.
+//! Ordered table: a redb table and the memtable above it, as of one commit.
 //!
-//! The writer's own copy also keeps a journal of the group in hand, so that a write of it can be
-//! taken back, and the group be put into the log. A clone is the table as it is, without journal.
+//! Writes go into the memtable; a checkpoint flushes it into redb. The writer applies writes in
+//! *groups*: all writes of a group share one commit and one sync.
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -15,7 +13,7 @@ use redb::{
 
 use crate::encoding::key::FixedKey;
 use crate::encoding::record;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_redb};
 use crate::kv::bulk_insert::bulk_insert;
 use crate::kv::catch_panic::catch_redb_panic;
 use crate::kv::cursor::{Gap, MergeCursor, ScanDirection};
@@ -25,7 +23,14 @@ use crate::kv::value::{Slot, TableValue, ValueRef};
 use crate::model::id::UserId;
 use crate::tables::schema;
 
-/// See the head of this file.
+/// One table as of one commit: entries stored in redb, and above them the newer ones of a memtable.
+///
+/// A slot of the memtable, a value or a tombstone, hides the stored entry of its key. Readers see
+/// one ordered table. If the memtable is empty, it costs them one comparison.
+///
+/// The writer's copy also has a journal of the current group, which serves to roll back one write
+/// or the whole group and to encode the group for the WAL. A clone has the same entries and an
+/// empty journal.
 pub(crate) struct Table<K: FixedKey, V: TableValue> {
     definition: TableDefinition<'static, RedbKey<K>, V>,
     stored: Arc<ReadOnlyTable<RedbKey<K>, V>>,
@@ -33,19 +38,20 @@ pub(crate) struct Table<K: FixedKey, V: TableValue> {
     journal: Journal<K, V>,
 }
 
-/// What the writer remembers of a table.
+/// The writer's undo and redo journal of a table.
 struct Journal<K: FixedKey, V: TableValue> {
-    /// The changes of the group in hand, in order.
+    /// The changes of the current group, in order.
     changes: Vec<Change<K, V>>,
-    /// How many of them are kept, whatever the write in hand comes to.
+    /// The number of changes before the savepoint. A rollback of the current write leaves these.
     savepoint_at: usize,
-    /// What changed since a checkpoint began to carry the tail into the table.
+    /// The changes committed since a checkpoint began to flush the memtable; `None` while no
+    /// checkpoint runs.
     since: Option<Memtable<K, Slot<V>>>,
 }
 
 struct Change<K: FixedKey, V: TableValue> {
     key: K,
-    /// What the tail held.
+    /// The slot before the change; `None` if the memtable had none.
     before: Option<Slot<V>>,
     after: Slot<V>,
 }
@@ -72,32 +78,33 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         read: &ReadTransaction,
         definition: TableDefinition<'static, RedbKey<K>, V>,
     ) -> Result<Self> {
-        let stored = Arc::new(read.open_table(definition)?);
+        let stored = Arc::new(read.open_table(definition).map_err(from_redb)?);
         Ok(Self { definition, stored, memtable: Memtable::default(), journal: Journal::default() })
     }
 
-    /// The value of a key. One descent, if the tail does not hold it.
+    /// The value of a key. One B-tree lookup if the memtable has no slot for it.
     pub(crate) fn get(&self, key: K) -> Result<Option<ValueRef<'_, V>>> {
         match self.memtable.get(&key) {
             Some(slot) => Ok(slot.as_ref().map(ValueRef::Memtable)),
             None => catch_redb_panic(|| {
-                let found = ReadableTable::get(&*self.stored, key)?;
-                Ok(found.map(|guard| ValueRef::Stored(guard).validated()))
+                let stored = ReadableTable::get(&*self.stored, key).map_err(from_redb)?;
+                Ok(stored.map(|guard| ValueRef::Stored(guard).validated()))
             }),
         }
     }
 
-    /// What the tail holds of a key, if anything.
+    /// The memtable's slot of a key, if it has one.
     pub(crate) fn slot(&self, key: K) -> Option<&Slot<V>> {
         self.memtable.get(&key)
     }
 
-    /// The keys of the tail.
+    /// The keys of the memtable, tombstones included.
     pub(crate) fn memtable_keys(&self) -> impl Iterator<Item = K> {
         self.memtable.iter().map(|(key, _)| *key)
     }
 
-    /// A walk from a gap, for who is prepared for panics of redb. One descent.
+    /// Opens a merge cursor at a gap. The caller wraps its use in `catch_redb_panic`. One B-tree
+    /// lookup.
     pub(crate) fn cursor(
         &self,
         gap: Gap<K>,
@@ -106,7 +113,7 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         MergeCursor::new(&self.stored, &self.memtable, gap, direction)
     }
 
-    /// The entries of a range, in order. One descent, then a step each.
+    /// The entries of a range, in ascending order. One B-tree lookup, then a step for each entry.
     pub(crate) fn range(
         &self,
         range: RangeInclusive<K>,
@@ -116,16 +123,16 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         Ok(entries.take_while(move |entry| !matches!(entry, Ok((key, _)) if *key > last)))
     }
 
-    /// The last entry of a range. One descent.
+    /// The last entry of a range. One B-tree lookup.
     pub(crate) fn last(&self, range: RangeInclusive<K>) -> Result<Option<(K, ValueRef<'_, V>)>> {
         let (first, last) = range.into_inner();
-        let found = catch_redb_panic(|| {
+        let entry = catch_redb_panic(|| {
             validated(self.cursor(Gap::After(last), ScanDirection::Descending)?.step()?)
         })?;
-        Ok(found.filter(|(key, _)| *key >= first))
+        Ok(entry.filter(|(key, _)| *key >= first))
     }
 
-    /// All entries, in order.
+    /// All entries, in ascending order.
     pub(crate) fn iter(&self) -> Result<impl Iterator<Item = Result<(K, ValueRef<'_, V>)>>> {
         self.entries(Gap::Before(K::decode(&[])))
     }
@@ -135,16 +142,18 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         Ok(std::iter::from_fn(move || catch_redb_panic(|| validated(cursor.step()?)).transpose()))
     }
 
-    /// About how many entries there are.
+    /// An upper bound of the number of entries: a memtable slot counts in addition to the stored
+    /// entry that it hides. Reads the whole memtable.
     pub(crate) fn estimate(&self) -> Result<u64> {
-        Ok(self.stored.len()? + self.memtable.iter().count() as u64)
+        Ok(self.stored.len().map_err(from_redb)? + self.memtable.iter().count() as u64)
     }
 
     pub(crate) fn put(&mut self, key: K, value: V::SelfType<'_>) {
         self.change(key, Some(V::to_owned_value(value)));
     }
 
-    /// Removes a key, if it is there.
+    /// Removes a key if the table contains it. One B-tree lookup if the memtable has no slot for
+    /// it.
     pub(crate) fn remove(&mut self, key: K) -> Result<()> {
         if self.get(key)?.is_some() {
             self.change(key, None);
@@ -161,69 +170,74 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
 type Entry<'t, K, V> = Option<(K, ValueRef<'t, V>)>;
 
 fn validated<K, V: TableValue>(entry: Entry<'_, K, V>) -> Result<Entry<'_, K, V>> {
-    Ok(entry.map(|(key, found)| (key, found.validated())))
+    Ok(entry.map(|(key, value)| (key, value.validated())))
 }
 
-/// What the writer does with each table, whatever its keys and values are.
+/// A [`Table`] of any key and value type: the operations that the writer and maintenance run on
+/// every table.
 pub(crate) trait AnyTable {
-    /// Whether the tail holds nothing.
-    fn is_stored(&self) -> bool;
-    /// Keeps all changes of the group so far.
+    /// Whether the memtable is empty, so that redb has every entry.
+    fn is_flushed(&self) -> bool;
+    /// Sets the savepoint after the changes of the group so far.
     fn savepoint(&mut self);
-    /// Takes back what was changed since the last [`AnyTable::savepoint`].
+    /// Undoes the changes since the last [`AnyTable::savepoint`].
     fn rollback_to_savepoint(&mut self);
-    /// Takes back the whole group.
+    /// Undoes all changes of the group.
     fn rollback(&mut self);
-    /// How much the group changes.
+    /// The size of the group's changes.
     fn pending(&self) -> PendingWrites;
-    /// Appends what the group put, for the log.
+    /// Appends the puts of the group in the encoding of the WAL. Removals are not encoded: a group
+    /// that removes keys does not go through the WAL.
     fn encode(&self, out: &mut Vec<u8>);
-    /// Puts again what [`AnyTable::encode`] appended; `None` for other bytes.
+    /// Applies the puts that [`AnyTable::encode`] appended; `None` if `bytes` is invalid.
     fn replay(&mut self, bytes: &mut &[u8]) -> Option<()>;
-    /// Ends the group: what it changed stays.
+    /// Ends the group: its changes can no longer be rolled back.
     fn commit(&mut self);
-    /// A checkpoint begins: remembers what changes from now on.
+    /// Begins a checkpoint: from now on, committed changes are also recorded for its end.
     fn begin_checkpoint(&mut self);
-    /// A checkpoint is done: what was in the tail when it began is stored.
+    /// Ends a checkpoint: reads the redb table as of `read`, which contains the flushed entries,
+    /// and reduces the memtable to the changes since the checkpoint began; empties it if none
+    /// began.
     fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()>;
-    /// Writes the tail into the stored table.
+    /// Writes the memtable into the redb table.
     fn flush(&self, write: &WriteTransaction) -> Result<()>;
-    /// About how many entries there are.
+    /// The approximate number of entries, as of [`Table::estimate`].
     fn count(&self) -> Result<u64>;
-    /// Reads every page of what is stored, and tells what they hold.
+    /// The size of the redb table. Reads every page.
     fn measure(&self) -> Result<Extent>;
-    /// Writes every entry into another database, in key order, after `seen` took it as bytes.
-    /// Records are checked on the way.
+    /// Writes every entry into another database in key order. Verifies the checksum of each record
+    /// and passes each entry to `seen` before it writes the entry.
     fn copy(&self, name: &'static str, write: &WriteTransaction, seen: Seen<'_>) -> Result<()>;
-    /// Removes entries whose key begins with the owner's number, at most `limit`, and tells how
-    /// many they were.
+    /// Removes at most `limit` entries whose key begins with the user's number, and returns how
+    /// many it removed.
     fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize>;
 }
 
-/// Takes an entry, key and value as they are stored.
+/// A callback for an entry: key and value as bytes on disk.
 pub(crate) type Seen<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<()>;
 
-/// What the pages of a table hold, in bytes.
+/// The size of a table in redb, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Extent {
-    /// Keys and values.
+    /// Bytes of keys and values.
     pub(crate) content: u64,
-    /// Whole pages.
+    /// Bytes of the pages.
     pub(crate) pages: u64,
 }
 
-/// See [`AnyTable::weigh`].
+/// The size of the changes of a group: see [`AnyTable::pending`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PendingWrites {
-    /// Bytes of the keys and values that it puts.
+    /// Bytes of the keys and values that are put.
     pub(crate) bytes: usize,
+    /// The number of puts and removals.
     pub(crate) changes: usize,
-    /// How many of the changes remove a key.
+    /// The number of removals.
     pub(crate) removals: usize,
 }
 
 impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
-    fn is_stored(&self) -> bool {
+    fn is_flushed(&self) -> bool {
         self.memtable.is_empty()
     }
 
@@ -249,7 +263,7 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn pending(&self) -> PendingWrites {
-        let bytes = |held: &V::Owned| K::WIDTH + V::pending(held);
+        let bytes = |value: &V::Owned| K::WIDTH + V::byte_len(value);
         let changes = &self.journal.changes;
         PendingWrites {
             bytes: changes.iter().filter_map(|change| change.after.as_ref().map(bytes)).sum(),
@@ -263,12 +277,12 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
             let changes = self.journal.changes.iter();
             changes.filter_map(|change| Some((change.key, change.after.as_ref()?)))
         };
-        // A group is bounded by memory, and so is far from four milliards of puts.
+        // Memory limits a group to far fewer than 2^32 puts.
         let count = u32::try_from(puts().count()).unwrap_or(u32::MAX);
         out.extend_from_slice(&count.to_le_bytes());
-        for (key, held) in puts() {
+        for (key, value) in puts() {
             out.extend_from_slice(key.encode().as_ref());
-            V::encode(held, out);
+            V::encode(value, out);
         }
     }
 
@@ -298,9 +312,9 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()> {
-        self.stored = Arc::new(read.open_table(self.definition)?);
+        self.stored = Arc::new(read.open_table(self.definition).map_err(from_redb)?);
         self.memtable = self.journal.since.take().unwrap_or_default();
-        // The group in hand stands above what was settled.
+        // Reapply the current group, and take its undo values from the new memtable.
         for change in &mut self.journal.changes {
             change.before = self.memtable.put(change.key, change.after.clone());
         }
@@ -311,12 +325,12 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
         if self.memtable.is_empty() {
             return Ok(());
         }
-        let mut table = write.open_table(self.definition)?;
+        let mut table = write.open_table(self.definition).map_err(from_redb)?;
         for (key, _) in self.memtable.iter().filter(|(_, slot)| slot.is_none()) {
-            table.remove(*key)?;
+            table.remove(*key).map_err(from_redb)?;
         }
         let puts = self.memtable.iter().filter_map(|(key, slot)| Some(Ok((*key, slot.as_ref()?))));
-        bulk_insert(&mut table, puts, |held| V::as_ref(held))
+        bulk_insert(&mut table, puts, |value| V::as_ref(value))
     }
 
     fn count(&self) -> Result<u64> {
@@ -324,18 +338,18 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn measure(&self) -> Result<Extent> {
-        let stats = catch_redb_panic(|| Ok(self.stored.stats()?))?;
+        let stats = catch_redb_panic(|| Ok(self.stored.stats().map_err(from_redb)?))?;
         let (content, of_keys) = (stats.stored_bytes(), stats.metadata_bytes());
         Ok(Extent { content, pages: content + of_keys + stats.fragmented_bytes() })
     }
 
     fn copy(&self, name: &'static str, write: &WriteTransaction, seen: Seen<'_>) -> Result<()> {
-        let mut table = write.open_table(self.definition)?;
+        let mut table = write.open_table(self.definition).map_err(from_redb)?;
         let sealed = schema::is_sealed(name);
         let entries = self.iter()?.map(|entry| {
-            let (key, found) = entry?;
+            let (key, stored) = entry?;
             {
-                let value = found.value();
+                let value = stored.value();
                 let bytes = V::as_bytes(&value);
                 if sealed {
                     let damaged = |what| Error::Corrupted { table: name, what };
@@ -343,9 +357,9 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
                 }
                 seen(key.encode().as_ref(), bytes.as_ref())?;
             }
-            Ok((key, found))
+            Ok((key, stored))
         });
-        bulk_insert(&mut table, entries, |found| found.value())
+        bulk_insert(&mut table, entries, |stored| stored.value())
     }
 
     fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize> {

@@ -1,4 +1,4 @@
-//! A table and its tail are one ordered map, whatever is put, removed, stored and taken back.
+//! Tests of a table with its memtable as one ordered map: puts, removals, flush and rollback.
 
 use std::collections::BTreeMap;
 
@@ -33,8 +33,8 @@ fn all(table: &Records<NumberKey>) -> BTreeMap<u32, u8> {
     entries.map(|(key, value)| (key.number, value.value()[0])).collect()
 }
 
-/// Every walk from every gap, and what lies behind it.
-fn check_walks(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
+/// Checks a cursor from every gap in both directions, and the key before each gap.
+fn check_cursors(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
     let numbers = |range: Vec<u32>, direction| match direction {
         ScanDirection::Ascending => range,
         ScanDirection::Descending => range.into_iter().rev().collect(),
@@ -51,12 +51,12 @@ fn check_walks(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
                 [Some(Gap::Before(key(number))), number.checked_sub(1).map(|n| Gap::After(key(n)))];
             for gap in gaps.into_iter().flatten() {
                 let mut cursor = table.cursor(gap, direction).unwrap();
-                let found = cursor.before().unwrap().filter(|key| key.owner == OWNER);
-                assert_eq!(found.map(|key| key.number).as_ref(), behind);
+                let before = cursor.before().unwrap().filter(|key| key.owner == OWNER);
+                assert_eq!(before.map(|key| key.number).as_ref(), behind);
                 let steps = std::iter::from_fn(|| cursor.step().unwrap()).map(|(key, _)| key);
-                let seen: Vec<u32> =
+                let visited: Vec<u32> =
                     steps.filter(|key| key.owner == OWNER).map(|key| key.number).collect();
-                assert_eq!(seen, numbers(ahead.clone(), direction));
+                assert_eq!(visited, numbers(ahead.clone(), direction));
             }
         }
     }
@@ -65,9 +65,10 @@ fn check_walks(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Stored entries with any puts and removals above them are one ordered map.
+    /// Stored entries with any puts and removals above them read as one ordered map, before and
+    /// after a flush.
     #[test]
-    fn the_tail_and_what_is_stored_are_one_table(
+    fn the_memtable_and_stored_entries_read_as_one_table(
         stored in prop::collection::btree_map(0..40_u32, 1..9_u8, 0..40),
         changes in prop::collection::vec((0..40_u32, 0..9_u8), 0..40),
     ) {
@@ -84,10 +85,10 @@ proptest! {
             change(&mut table, &mut map, number, to);
         }
         prop_assert_eq!(all(&table), map.clone());
-        check_walks(&table, &map);
+        check_cursors(&table, &map);
         for number in 0..41 {
-            let found = table.get(key(number)).unwrap().map(|value| value.value()[0]);
-            prop_assert_eq!(found, map.get(&number).copied());
+            let value = table.get(key(number)).unwrap().map(|value| value.value()[0]);
+            prop_assert_eq!(value, map.get(&number).copied());
             let last = table.last(key(3)..=key(number.max(3))).unwrap().map(|(key, _)| key.number);
             prop_assert_eq!(last, map.range(3..=number.max(3)).next_back().map(|(n, _)| *n));
         }
@@ -98,10 +99,10 @@ proptest! {
     }
 }
 
-/// A checkpoint ends while a group is in hand: what was settled before it began is stored, and
-/// everything after stays in the tail, the group's own changes so that they can be taken back.
+/// A checkpoint ends in the middle of a group: what was committed before it began is stored,
+/// everything later stays in the memtable, and the changes of the group can still be rolled back.
 #[test]
-fn a_group_in_hand_outlives_a_checkpoint() {
+fn the_current_group_can_be_rolled_back_after_a_checkpoint() {
     let store = RawStore::new();
     let mut tables = store.tables();
     let put = |tables: &mut Tables, number| tables.assistant_numbers.put(key(number), &[1]);
@@ -123,7 +124,7 @@ fn a_group_in_hand_outlives_a_checkpoint() {
 }
 
 #[test]
-fn what_a_group_put_is_replayed() {
+fn an_encoded_group_is_replayed_and_truncated_bytes_are_refused() {
     let store = RawStore::new();
     let mut tables = store.tables();
     let mut map = BTreeMap::new();

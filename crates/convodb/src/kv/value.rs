@@ -1,35 +1,39 @@
-//! What tables hold as values: bytes, or nothing. How each is held in memory and put into the log.
+//! Table values: byte strings, or nothing in index tables.
+//!
+//! Defines how each kind of value is stored in the memtable and encoded in the WAL.
 
 use std::sync::Arc;
 
 use redb::AccessGuard;
 
-/// A kind of value of a table.
+/// A type of table value.
 pub(crate) trait TableValue: redb::Value + 'static {
-    /// The value as the tail holds it: cheap to clone.
+    /// The value as the memtable stores it: cheap to clone.
     type Owned: Clone + Send + Sync + 'static;
 
-    fn as_ref(held: &Self::Owned) -> Self::SelfType<'_>;
+    fn as_ref(owned: &Self::Owned) -> Self::SelfType<'_>;
     fn to_owned_value(value: Self::SelfType<'_>) -> Self::Owned;
-    /// How many bytes it has.
-    fn pending(held: &Self::Owned) -> usize;
-    /// Appends it.
-    fn encode(held: &Self::Owned, out: &mut Vec<u8>);
-    /// The inverse of `encode`: takes the value off the front of `bytes`.
+    /// The length of the value in bytes, without the length prefix of [`TableValue::encode`].
+    fn byte_len(owned: &Self::Owned) -> usize;
+    /// Appends the value in the encoding of the WAL.
+    fn encode(owned: &Self::Owned, out: &mut Vec<u8>);
+    /// Removes an encoded value from the front of `bytes` and returns it; `None` if `bytes` is too
+    /// short.
     fn decode(bytes: &mut &[u8]) -> Option<Self::Owned>;
 }
 
-/// What the tail holds: a value, or that there is none any more.
+/// A memtable entry: a value, or `None` as a tombstone.
 pub(crate) type Slot<V> = Option<<V as TableValue>::Owned>;
 
-/// A value that a table holds, wherever it is.
+/// A value borrowed from a page of redb or from the memtable.
 pub(crate) enum ValueRef<'t, V: TableValue> {
     Stored(AccessGuard<'t, V>),
     Memtable(&'t V::Owned),
 }
 
 impl<V: TableValue> ValueRef<'_, V> {
-    /// Looks at the value, where damage is expected, so that it can be looked at anywhere.
+    /// Reads the value once, so that redb panics here if its page is damaged. Call it inside
+    /// `catch_redb_panic`; later reads cannot panic.
     pub(crate) fn validated(self) -> Self {
         let _ = self.value();
         self
@@ -38,7 +42,7 @@ impl<V: TableValue> ValueRef<'_, V> {
     pub(crate) fn value(&self) -> V::SelfType<'_> {
         match self {
             ValueRef::Stored(guard) => guard.value(),
-            ValueRef::Memtable(held) => V::as_ref(held),
+            ValueRef::Memtable(owned) => V::as_ref(owned),
         }
     }
 }
@@ -46,24 +50,24 @@ impl<V: TableValue> ValueRef<'_, V> {
 impl TableValue for &'static [u8] {
     type Owned = Arc<[u8]>;
 
-    fn as_ref(held: &Self::Owned) -> &[u8] {
-        held
+    fn as_ref(owned: &Self::Owned) -> &[u8] {
+        owned
     }
 
     fn to_owned_value(value: &[u8]) -> Self::Owned {
         value.into()
     }
 
-    fn pending(held: &Self::Owned) -> usize {
-        held.len()
+    fn byte_len(owned: &Self::Owned) -> usize {
+        owned.len()
     }
 
-    /// Its length as u32, little-endian, and its bytes.
-    fn encode(held: &Self::Owned, out: &mut Vec<u8>) {
-        // Limits on texts keep a record far below 4 GiB.
-        let length = u32::try_from(held.len()).unwrap_or(u32::MAX);
+    /// `length u32, little-endian | bytes`
+    fn encode(owned: &Self::Owned, out: &mut Vec<u8>) {
+        // The limits on texts restrict a record to far less than 4 GiB.
+        let length = u32::try_from(owned.len()).unwrap_or(u32::MAX);
         out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(held);
+        out.extend_from_slice(owned);
     }
 
     fn decode(bytes: &mut &[u8]) -> Option<Self::Owned> {
@@ -82,7 +86,7 @@ impl TableValue for () {
 
     fn to_owned_value((): ()) {}
 
-    fn pending((): &()) -> usize {
+    fn byte_len((): &()) -> usize {
         0
     }
 

@@ -71,15 +71,12 @@ impl Store {
                 let mut deleted = 0;
                 for id in ids {
                     // It may have been changed, or be gone, since it was listed.
-                    if transaction
-                        .conversation(user, id)?
-                        .is_some_and(|row| filter.may_checkpoint(&row))
-                    {
+                    if transaction.conversation(user, id)?.is_some_and(|row| filter.matches(&row)) {
                         transaction.delete(user, id)?;
                         deleted += 1;
                     }
                 }
-                Ok(deleted)
+                Ok::<_, Error>(deleted)
             })?;
             if between(deleted).is_break() {
                 return Ok(deleted);
@@ -97,7 +94,7 @@ impl Store {
     /// # let at = "2025-01-25".parse()?;
     /// let user = store.create_user("Acme".parse()?, at)?.id;
     /// let token = store.create_token(user, at)?;
-    /// assert_eq!(store.erase_user(user, |_| {})?.tokens, 1);
+    /// assert_eq!(store.erase_user(user)?.tokens, 1);
     /// assert!(store.snapshot().user(user)?.is_none());
     /// assert!(store.snapshot().authenticate(&token)?.is_none());
     /// # Ok::<(), convodb::Error>(())
@@ -105,7 +102,20 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::UserNotFound`], or as of [`Store::delete_all`].
-    pub fn erase_user(&self, user: UserId, mut between: impl FnMut(u64)) -> Result<EraseReport> {
+    pub fn erase_user(&self, user: UserId) -> Result<EraseReport> {
+        self.erase_user_with_progress(user, |_| {})
+    }
+
+    /// [`Store::erase_user`], which calls `between` after each write with the number of conversations
+    /// deleted so far.
+    ///
+    /// # Errors
+    /// As [`Store::erase_user`].
+    pub fn erase_user_with_progress(
+        &self,
+        user: UserId,
+        mut between: impl FnMut(u64),
+    ) -> Result<EraseReport> {
         let mut erased =
             EraseReport { tokens: self.revoke_all_tokens(user)?, ..EraseReport::default() };
         loop {

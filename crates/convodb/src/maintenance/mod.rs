@@ -4,5 +4,6 @@ pub(crate) mod backup;
 pub(crate) mod compact;
 pub(crate) mod erase;
 pub(crate) mod expire;
+pub(crate) mod options;
 pub(crate) mod restore;
 pub(crate) mod usage;

@@ -1,5 +1,5 @@
-//! What a store takes: bytes on disk, entries of each table, and, where one reads all pages for it,
-//! bytes of each table.
+//! Disk usage: bytes of the files, entries of each table and, at the cost of reading all pages, bytes of
+//! each table.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,19 +11,19 @@ use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::wal;
 
-/// What a store takes, as far as it costs next to nothing to tell.
+/// The disk usage of a store, as far as it is known without reading pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of the file; 0 for a store in memory.
+    /// Size of the file in bytes.
     pub file_bytes: u64,
-    /// Bytes of the log beside it: what is written and not yet in the tables.
+    /// Size of the WAL beside it in bytes: what is not in the tables yet.
     pub wal_bytes: u64,
-    /// Each table, by its name on disk, and about how many entries it has: those of the tail that
-    /// replace stored ones are counted twice.
+    /// Each table, by its name on disk, with its approximate number of entries: memtable entries that
+    /// replace stored ones count twice.
     pub tables: Vec<(&'static str, u64)>,
 }
 
-/// The pages of one table. What only the tail has is not among them.
+/// The pages of one table, without what is only in its memtable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TableBytes {
     /// The table, by its name on disk.
@@ -35,8 +35,8 @@ pub struct TableBytes {
 }
 
 impl Store {
-    /// What the store takes: a question to the file system, and one to each table about its size.
-    /// Some microseconds, and a step for each entry of the tail.
+    /// The disk usage of the store: a query to the file system and one to each table. Some
+    /// microseconds, and a step for each entry of the memtables.
     ///
     /// ```
     /// let store = convodb::Store::in_memory()?;
@@ -46,14 +46,13 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// A fault of the store or of the file system.
+    /// A fault of the store or an error of the file system.
     pub fn usage(&self) -> Result<Usage> {
         let tables = self.snapshot().state().tables.clone().counts()?;
-        let (file_bytes, wal_bytes) = match self.location() {
-            Some(StoreLocation { vfs, path, .. }) => (size(&**vfs, path)?, log_size(&**vfs, path)?),
-            None => (0, 0),
-        };
-        Ok(Usage { file_bytes, wal_bytes, tables })
+        let StoreLocation { vfs, path, .. } = self.location();
+        let wal_files = wal_files(&**vfs, path)?;
+        let wal_bytes = wal_files.iter().map(|segment| size(&**vfs, segment)).sum::<Result<_>>()?;
+        Ok(Usage { file_bytes: size(&**vfs, path)?, wal_bytes, tables })
     }
 }
 
@@ -63,31 +62,25 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn table_bytes(&self) -> Result<Vec<TableBytes>> {
-        let extents = self.state().tables.clone().extents()?;
-        let bytes = extents.into_iter();
-        Ok(bytes
-            .map(|(table, extent)| TableBytes {
-                table,
-                content: extent.content,
-                pages: extent.pages,
-            })
-            .collect())
+        let extents = self.state().tables.clone().extents()?.into_iter();
+        let bytes = extents.map(|(table, extent)| TableBytes {
+            table,
+            content: extent.content,
+            pages: extent.pages,
+        });
+        Ok(bytes.collect())
     }
 }
 
-/// The files of the log of the store at `store`.
-pub(crate) fn log_files(vfs: &dyn Vfs, store: &Path) -> Result<Vec<PathBuf>> {
+/// The segments of the WAL of the store at `store`.
+pub(crate) fn wal_files(vfs: &dyn Vfs, store: &Path) -> Result<Vec<PathBuf>> {
     Ok(wal::segments(vfs, store)?.into_iter().map(|(_, segment)| segment).collect())
 }
 
-fn log_size(vfs: &dyn Vfs, store: &Path) -> Result<u64> {
-    log_files(vfs, store)?.iter().map(|segment| size(vfs, segment)).sum()
-}
-
-/// A file that a checkpoint removed meanwhile has no bytes.
+/// The size of a file; 0 if a checkpoint has removed it in between.
 fn size(vfs: &dyn Vfs, path: &Path) -> Result<u64> {
     match vfs.size(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-        found => Ok(found?),
+        size => Ok(size?),
     }
 }

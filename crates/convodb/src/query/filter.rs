@@ -34,7 +34,7 @@ pub struct Filter {
 
 impl Filter {
     /// Whether a conversation has all that is asked for.
-    pub(crate) fn may_checkpoint(&self, row: &Conversation) -> bool {
+    pub(crate) fn matches(&self, row: &Conversation) -> bool {
         let channel = &row.channel;
         let wanted = |field, value: Option<&str>| {
             self.text(field).is_none_or(|wanted| value == Some(wanted))

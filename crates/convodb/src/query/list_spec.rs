@@ -1,5 +1,4 @@
-//! One list, resolved: which rows belong to it, between which positions, in which order. What a
-//! cursor continues and a page is read from.
+//! List specification: which rows belong to a list, between which positions and in which order.
 
 use std::ops::Range;
 
@@ -9,7 +8,12 @@ use crate::model::channel::ChannelKind;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 
-/// The order of a list, by time of creation; conversations of one millisecond in order of arrival.
+/// The order of a list, by time of creation. Conversations of one millisecond are in the order in
+/// which they were inserted.
+///
+/// A user has at most 4,194,304 positions in each millisecond. If the last one is taken, inserting
+/// another conversation with that `created_at` fails with
+/// [`Error::Invalid`](crate::Error::Invalid).
 ///
 /// ```
 /// use convodb::{ListRequest, Order};
@@ -24,7 +28,7 @@ pub enum Order {
     Ascending,
 }
 
-/// Which way a page lies from its cursor, in the order of the list.
+/// The side of a cursor on which a page lies, in the order of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Direction {
     Next,
@@ -32,8 +36,8 @@ pub(crate) enum Direction {
 }
 
 impl Order {
-    /// The travel that a page in this direction takes: the one place where order and direction
-    /// meet.
+    /// The direction of the scan that reads a page: the only function that combines order and
+    /// direction.
     pub(crate) const fn scan_direction(self, direction: Direction) -> ScanDirection {
         match (self, direction) {
             (Order::Descending, Direction::Next) | (Order::Ascending, Direction::Prev) => {
@@ -46,10 +50,10 @@ impl Order {
     }
 }
 
-/// One list of an owner's.
+/// The specification of one list of a user: what a cursor continues and a page reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListSpec {
-    /// The type that is asked for, which the fingerprints hold too but do not tell.
+    /// The requested type. `filter` has it too, but only as a fingerprint.
     pub(crate) kind: Option<ChannelKind>,
     pub(crate) filter: Fingerprints,
     pub(crate) created_from: Option<Timestamp>,
@@ -58,8 +62,8 @@ pub(crate) struct ListSpec {
 }
 
 impl ListSpec {
-    /// The positions that the bounds leave: from the first of `created_from` to before the first
-    /// of `created_to`.
+    /// The positions within the bounds: from the first one of `created_from` to before the first
+    /// one of `created_to`.
     pub(crate) fn positions(&self) -> Range<Position> {
         let all = Position::from_bits(0)..Position::last_at(Timestamp::MAX).next();
         let start = self.created_from.map_or(all.start, Position::first_at);

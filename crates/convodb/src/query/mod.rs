@@ -1,4 +1,8 @@
-//! Reading: a filter becomes one range, a range becomes a page. Nothing here writes.
+//! Query layer, read-only: list pages, statistics and the change feed.
+//!
+//! A list request is resolved with its cursor (`request`, `list_spec`), planned as one key range
+//! (`plan`), scanned (`scan`, `fetch`, `recheck`) and returned as a page with two cursors (`page`,
+//! `cursor`).
 
 pub(crate) mod changes;
 pub(crate) mod cursor;

@@ -1,8 +1,9 @@
-//! One page of a list: run the plan, read the rows into one buffer, set the two cursors.
+//! Page: runs the plan of a list, reads the rows into one buffer and sets the two cursors.
 //!
-//! A page costs one descent and at most `page size + 2` steps for the list, and for a filtered
-//! list its rows (see [`crate::query::fetch`]), at any depth. It owns its bytes: one buffer, in
-//! which rows are decoded borrowed, so a page allocates a constant number of times.
+//! At any depth, a page costs one B-tree lookup and at most `page size + 2` steps for the list, and
+//! for a filtered list its rows in addition (see [`crate::query::fetch`]). It copies records into
+//! one buffer and decodes conversations that borrow from it, so a page needs a constant number of
+//! allocations.
 
 use std::fmt;
 
@@ -27,8 +28,11 @@ use crate::tables::conversations::decode_row;
 
 /// One page of a list, in the order of the list, read from one committed state.
 ///
-/// It owns its bytes and can be kept and sent; its rows are borrowed from it. `Debug` shows none of
-/// them: rows hold personal data.
+/// A page owns its data, so it can outlive the snapshot and be sent to other threads. Its
+/// conversations borrow from it. The `Debug` output omits them, because they contain personal data.
+///
+/// If the filter contradicts itself, for example an external identifier and a phone, no
+/// conversation can match: the page is empty and nothing is read.
 ///
 /// ```
 /// # use convodb::*;
@@ -36,13 +40,13 @@ use crate::tables::conversations::decode_row;
 /// # let at: Timestamp = "2025-01-25".parse()?;
 /// # let user = store.create_user("Acme".parse()?, at)?.id;
 /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
-/// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at))?;
+/// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at), Vec::new())?;
 /// let page = store.snapshot().list(user, &ListRequest::default())?;
 /// for row in page.conversations() {
 ///     println!("{} of {}: {} messages", row.id, row.created_at, row.message_count);
 /// }
 /// assert_eq!(page.len(), 1);
-/// assert!(page.next_cursor().is_none() && page.prev_cursor().is_none(), "all of the list");
+/// assert!(page.next_cursor().is_none() && page.prev_cursor().is_none(), "this is the whole list");
 /// # Ok::<(), convodb::Error>(())
 /// ```
 pub struct Page {
@@ -53,30 +57,32 @@ pub struct Page {
     cost: PageCost,
 }
 
-/// What a page took to read: counts, which unlike times are the same on every machine.
+/// The cost of reading a page, in counts of what was read. Unlike times, counts do not depend on
+/// the machine.
 ///
 /// ```
 /// # let store = convodb::Store::in_memory()?;
 /// # let user = convodb::UserId::new(1);
 /// use convodb::{ListRequest, PageCost};
 /// let page = store.snapshot().list(user, &ListRequest::default())?;
-/// let work = page.cost();
-/// assert!(work.entries + work.rows <= PageCost::bound(page.page_size()));
+/// let cost = page.cost();
+/// assert!(cost.entries + cost.rows <= PageCost::bound(page.page_size()));
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PageCost {
-    /// Entries of an index, or rows where the rows are the list.
+    /// Index entries read, or rows if the list has no filter.
     pub entries: usize,
-    /// Rows read for the entries of an index, those passed on the way included.
+    /// Rows read for index entries, including rows that were stepped over; 0 if the list has no
+    /// filter.
     pub rows: usize,
-    /// Those of them that were kept from pages before.
+    /// Number of these rows that came from the row cache.
     pub cached: usize,
 }
 
 impl PageCost {
-    /// The most that any page reads, of entries and rows together: ten for each row of its size
-    /// and one more, for all combinations of filters, depths, directions and distributions of data.
+    /// The maximum of `entries + rows` for a page of this size: `10 * (page_size + 1)`, for every
+    /// combination of filters, depth, direction and distribution of data.
     #[must_use]
     pub const fn bound(page_size: PageSize) -> usize {
         (fetch::MAX_STRIDE + 2) * (page_size.get() + 1)
@@ -84,15 +90,15 @@ impl PageCost {
 }
 
 impl Page {
-    /// The conversations, in the order of the list, borrowed from the page: slices of its
-    /// buffer, nothing is decoded again.
+    /// The conversations in the order of the list. They borrow from the page's buffer: iterating
+    /// allocates nothing and decodes no record again.
     pub fn conversations(
         &self,
     ) -> impl DoubleEndedIterator<Item = ConversationRef<'_>> + ExactSizeIterator {
         self.rows.iter()
     }
 
-    /// How many conversations the page has.
+    /// The number of conversations.
     #[must_use]
     pub const fn len(&self) -> usize {
         self.rows.len()
@@ -104,25 +110,25 @@ impl Page {
         self.rows.len() == 0
     }
 
-    /// The most conversations that the page could have.
+    /// The maximum number of conversations of the page, as requested.
     #[must_use]
     pub const fn page_size(&self) -> PageSize {
         self.page_size
     }
 
-    /// Where the list goes on after this page; `None` if and only if it ends here.
+    /// The cursor of the next page; `None` if and only if the list ends with this page.
     #[must_use]
     pub const fn next_cursor(&self) -> Option<&PageCursor> {
         self.next.as_ref()
     }
 
-    /// Where the list stands before this page; `None` if and only if it begins here.
+    /// The cursor of the previous page; `None` if and only if the list begins with this page.
     #[must_use]
     pub const fn prev_cursor(&self) -> Option<&PageCursor> {
         self.prev.as_ref()
     }
 
-    /// What the page took to read.
+    /// The cost of reading the page.
     #[must_use]
     pub const fn cost(&self) -> PageCost {
         self.cost
@@ -134,7 +140,12 @@ impl Page {
     }
 }
 
-/// Reads the page that a request asks for.
+/// Reads the page of a resolved request. Its [`ListSpec`](crate::query::list_spec::ListSpec) has
+/// only fingerprints; `filter` has the values of the fields that the caller passed.
+///
+/// # Errors
+/// [`Error::Corrupted`](crate::Error::Corrupted) at the first damaged record in scan order, or
+/// another fault of the store.
 pub(crate) fn read(
     tables: &Tables,
     fingerprinter: &Fingerprinter,
@@ -155,20 +166,20 @@ pub(crate) fn read(
     };
     page.rows.reserve(page_size.get());
 
-    let found = match list.filter.term(shape) {
+    let edges = match list.filter.term(shape) {
         None => page.fill_from_rows(tables, owner, resolved)?,
         Some((leading, term)) => {
             let range = resolved.range(IndexKey::of_list(owner, term));
-            let check = Recheck::new(list.filter, filter, fingerprinter);
-            page.fill_from_index(tables, leading, &range, check)?
+            let recheck = Recheck::new(list.filter, filter, fingerprinter);
+            page.fill_from_index(tables, leading, &range, recheck)?
         }
     };
     debug_assert!(shape != Shape::EMPTY || page.cost.rows == 0);
-    page.cost.entries = found.entries;
+    page.cost.entries = edges.entries;
     if direction == Direction::Prev {
         page.rows.reverse();
     }
-    page.set_cursors(owner, resolved, found);
+    page.set_cursors(owner, resolved, edges);
     Ok(page)
 }
 
@@ -185,7 +196,7 @@ impl ResolvedRequest {
 }
 
 impl Page {
-    /// The list of all conversations is the table of rows itself.
+    /// Reads a list without filter: a range of the table of rows.
     fn fill_from_rows(
         &mut self,
         tables: &Tables,
@@ -201,36 +212,37 @@ impl Page {
         })
     }
 
+    /// Reads a filtered list: a range of an index, and the row of each entry.
     fn fill_from_index(
         &mut self,
         tables: &Tables,
         leading: Field,
         range: &ScanRange<IndexKey>,
-        mut check: Recheck<'_>,
+        mut recheck: Recheck<'_>,
     ) -> Result<ScanEdges> {
         let owner = range.list.owner;
         let rows = &mut self.rows;
         let mut fetch = Fetch::new(tables, owner, leading, range.direction);
-        let found =
+        let edges =
             scan::scan(tables.index(leading), range, self.page_size.get(), |position, ()| {
                 fetch.row(position, |row, texts| {
-                    let admitted = check.may_checkpoint(&row.conversation(texts));
-                    if admitted {
+                    let matches = recheck.matches(&row.conversation(texts));
+                    if matches {
                         rows.push(*row, texts);
                     }
-                    admitted
+                    matches
                 })
             })?;
         (self.cost.rows, self.cost.cached) = (fetch.rows_read, fetch.rows_cached);
-        Ok(found)
+        Ok(edges)
     }
 
-    /// A side has a cursor if and only if the list has rows on it: the scan looked at both.
-    fn set_cursors(&mut self, owner: UserId, resolved: &ResolvedRequest, found: ScanEdges) {
+    /// Sets the cursors: a side has one if and only if the scan found entries of the list there.
+    fn set_cursors(&mut self, owner: UserId, resolved: &ResolvedRequest, edges: ScanEdges) {
         let ResolvedRequest { list, direction, gap, .. } = *resolved;
         let (before, after) = match direction {
-            Direction::Next => (found.before, found.after),
-            Direction::Prev => (found.after, found.before),
+            Direction::Next => (edges.before, edges.after),
+            Direction::Prev => (edges.after, edges.before),
         };
         let first = self.positions().next().map_or(gap, |first| list.gap_before(first));
         let last = self.positions().next_back().map_or(gap, |last| list.gap_after(last));

@@ -1,5 +1,6 @@
-//! What a page does about tables that are not as they should be: entries of another list that
-//! share a term by chance, damaged records, entries without a row.
+//! Tests of pages over inconsistent tables.
+//!
+//! Covers entries of another list with the same term, damaged records and entries without a row.
 
 use redb::ReadableTable;
 
@@ -34,20 +35,20 @@ fn first_page(size: u64) -> ListRequest {
     ListRequest { filter: filter(), page_size, ..ListRequest::default() }
 }
 
-/// Rows 1 to 6 of two customers in turn, all of them in the list of the one with the odd rows, as
-/// if the two lists' terms were the same.
+/// A store with rows 1 to 6 of two customers in turn. All six have an entry in the list of the
+/// customer with the odd rows, as if both lists had the same term.
 fn colliding() -> RawStore {
     let store = RawStore::new();
     let user = store.user;
     store.transact(|transaction| {
         for number in 1..=6 {
             let customer = if number % 2 == 1 { "+2" } else { "+3" };
-            transaction.insert(user, &whatsapp_row(number, customer), &[])?;
+            transaction.insert(user, whatsapp_row(number, customer), Vec::new())?;
         }
         Ok(())
     });
-    let wanted = filter().fingerprints(&store.fingerprinter);
-    let (_, term) = wanted.term(wanted.shape()).unwrap();
+    let fingerprints = filter().fingerprints(&store.fingerprinter);
+    let (_, term) = fingerprints.term(fingerprints.shape()).unwrap();
     store.write(|write| {
         let rows = write.open_table(schema::CONVERSATIONS).unwrap();
         let positions: Vec<Position> =
@@ -61,29 +62,29 @@ fn colliding() -> RawStore {
 }
 
 #[test]
-fn entries_that_collide_are_skipped_and_never_shown() {
+fn colliding_entries_are_skipped_and_never_returned() {
     let store = colliding();
     let page = list(&store, &first_page(15)).unwrap();
     assert_eq!(numbers(&page), [5, 3, 1]);
-    // Six entries of the list, and a look beyond it where the secret of the store, which is another
-    // each time, puts a list there.
+    // Six entries of the list. The scan reads a seventh if another list follows in the index, which
+    // depends on the store's random secret.
     assert_eq!(page.cost().rows, 6);
     assert!((6..=7).contains(&page.cost().entries), "{:?}", page.cost());
 
-    // By cursor alone, where only fingerprints are known, the same.
+    // The result is the same with only a cursor, which has no values but only fingerprints.
     let first = list(&store, &first_page(1)).unwrap();
-    let mut seen = numbers(&first);
+    let mut listed = numbers(&first);
     let mut next: Option<PageCursor> = first.next_cursor().copied();
     while let Some(cursor) = next {
         let page = list(&store, &ListRequest::at(cursor)).unwrap();
-        seen.extend(numbers(&page));
+        listed.extend(numbers(&page));
         next = page.next_cursor().copied();
     }
-    assert_eq!(seen, [5, 3, 1]);
+    assert_eq!(listed, [5, 3, 1]);
 }
 
 #[test]
-fn damaged_records_are_reported_and_never_served() {
+fn damaged_records_are_reported_and_never_returned() {
     let store = RawStore::with_rows();
     store.write(|write| {
         let mut rows = write.open_table(schema::CONVERSATIONS).unwrap();
@@ -98,7 +99,7 @@ fn damaged_records_are_reported_and_never_served() {
         let outcome = list(&store, &request);
         assert!(matches!(outcome, Err(Error::Corrupted { table: "conversations.v1", .. })));
     }
-    // What does not touch the damaged row is served.
+    // A page that does not read the damaged row succeeds.
     assert_eq!(numbers(&list(&store, &first_page(1)).unwrap()), [3]);
 }
 
@@ -114,7 +115,7 @@ fn an_entry_without_a_row_is_reported() {
 }
 
 #[test]
-fn a_page_says_what_it_is_and_what_it_took() {
+fn a_page_reports_its_length_cursors_and_cost() {
     let bound = |size| PageCost::bound(PageSize::new(size).unwrap());
     assert_eq!((bound(1), bound(15), bound(100)), (20, 160, 1_010));
 
@@ -128,12 +129,12 @@ fn a_page_says_what_it_is_and_what_it_took() {
     assert!(first.prev_cursor().is_none());
     let second = list(&store, &ListRequest::at(*first.next_cursor().unwrap())).unwrap();
     assert_eq!(second.positions().next(), all.positions().nth(1));
-    // The row before it, its own, and the one after.
+    // The entry before the page, its own, and the one after.
     assert_eq!((second.cost().entries, second.cost().rows), (3, 1));
-    let again = list(&store, &ListRequest::at(*second.prev_cursor().unwrap())).unwrap();
-    assert_eq!(again.positions().next(), first.positions().next());
-    let shown = format!("{second:?}");
-    assert!(shown.contains("len: 1") && shown.contains("entries: 3"), "{shown}");
+    let back = list(&store, &ListRequest::at(*second.prev_cursor().unwrap())).unwrap();
+    assert_eq!(back.positions().next(), first.positions().next());
+    let debug = format!("{second:?}");
+    assert!(debug.contains("len: 1") && debug.contains("entries: 3"), "{debug}");
 
     let filter = Filter { customer_phone: Some("+99".parse().unwrap()), ..Filter::default() };
     let none = list(&store, &ListRequest { filter, ..ListRequest::default() }).unwrap();

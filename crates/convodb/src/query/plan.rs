@@ -1,26 +1,25 @@
-//! Which range answers a combination of filters: a constant table, no statistics, no optimizer,
-//! no worst case.
+//! Query plan: maps each combination of filter fields to one index range, by a constant table.
 //!
-//! A phone implies WhatsApp and an external identifier implies the API, so of the 32 combinations
-//! those that contradict themselves are empty without a read, those that repeat themselves drop
-//! the type, and twelve shapes remain: the rows themselves and the eleven that the index tables
-//! hold.
+//! There are no statistics and no optimizer, and every plan has the same cost bound. A phone
+//! implies WhatsApp and an external identifier implies the API. So of the 32 combinations,
+//! contradictory ones are empty without a read, and redundant ones drop the type. Twelve shapes
+//! remain: the table of rows and the eleven shapes that the index tables contain.
 
 use crate::encoding::index_term::{Field, Shape};
 use crate::model::channel::ChannelKind;
 
-/// What a combination comes to.
+/// The plan of a combination of filter fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
     /// No conversation can match.
     Never,
     /// The list of this shape.
     List(Shape),
-    /// The list of this shape if the type asked for is this one; else no conversation can match.
+    /// The list of this shape if this type is requested; otherwise no conversation can match.
     ListIf(ChannelKind, Shape),
 }
 
-/// For each combination, by the bits of its shape, its route.
+/// The route of each combination, indexed by the bits of its shape.
 const ROUTES: [Route; Shape::COUNT] = {
     let mut routes = [Route::Never; Shape::COUNT];
     let mut bits: u8 = 0;
@@ -31,25 +30,25 @@ const ROUTES: [Route; Shape::COUNT] = {
     routes
 };
 
-const fn route(asked: Shape) -> Route {
-    let phone = asked.has(Field::Sender) || asked.has(Field::Customer);
-    let implied = match (asked.has(Field::External), phone) {
+const fn route(requested: Shape) -> Route {
+    let phone = requested.has(Field::Sender) || requested.has(Field::Customer);
+    let implied = match (requested.has(Field::External), phone) {
         (true, true) => return Route::Never,
         (true, false) => ChannelKind::Api,
         (false, true) => ChannelKind::Whatsapp,
-        (false, false) => return Route::List(asked),
+        (false, false) => return Route::List(requested),
     };
-    if asked.has(Field::Kind) {
-        Route::ListIf(implied, asked.without(Field::Kind))
+    if requested.has(Field::Kind) {
+        Route::ListIf(implied, requested.without(Field::Kind))
     } else {
-        Route::List(asked)
+        Route::List(requested)
     }
 }
 
-/// The shape whose range answers a combination that asks for the type `kind`, if any; `None` where
-/// no conversation can match.
-pub(crate) fn plan(asked: Shape, kind: Option<ChannelKind>) -> Option<Shape> {
-    match ROUTES[asked.bits() as usize] {
+/// The shape whose range answers a filter with the fields `requested`, of the type `kind` if it has
+/// one; `None` if no conversation can match.
+pub(crate) fn plan(requested: Shape, kind: Option<ChannelKind>) -> Option<Shape> {
+    match ROUTES[requested.bits() as usize] {
         Route::Never => None,
         Route::List(shape) => Some(shape),
         Route::ListIf(implied, shape) => (kind == Some(implied)).then_some(shape),

@@ -1,5 +1,7 @@
-//! Whether a row found by its term is what the filter asks for. A term is a hash, so a row of
-//! another list may stand among its entries, ever so rarely: it is skipped, never shown.
+//! Recheck: compares each row of an index range with the filter itself.
+//!
+//! A term is a hash, so on a collision an index range also has entries of another list. Their rows
+//! are skipped and never returned.
 
 use std::borrow::Cow;
 
@@ -8,46 +10,50 @@ use crate::model::conversation::ConversationRef;
 use crate::model::id::AssistantId;
 use crate::query::filter::Filter;
 
-/// Checks the rows of one page. Where only fingerprints are known, as from a cursor alone, the
-/// first row that has them gives the values that the others are compared with: one hash for each
-/// field of a page.
+/// Checks the rows of one page against a filter.
+///
+/// A request with only a cursor has no values but only fingerprints. Then the first row with the
+/// right fingerprint supplies the value that later rows are compared with. So a page of matching
+/// rows computes one hash for each field.
 pub(crate) struct Recheck<'a> {
-    wanted: Fingerprints,
+    fingerprints: Fingerprints,
     fingerprinter: &'a Fingerprinter,
+    /// The value of the field; `None` if it is not filtered or not known yet.
     assistant: Option<AssistantId>,
+    /// The same for each of [`TEXT_FIELDS`].
     texts: [Option<Cow<'a, str>>; 3],
 }
 
 const TEXT_FIELDS: [Field; 3] = [Field::Sender, Field::Customer, Field::External];
 
 impl<'a> Recheck<'a> {
-    /// Checks for `wanted`, whose values are in `filter` or yet unknown.
+    /// Checks rows against `fingerprints`. `filter` has the values of those fields that are known.
     pub(crate) fn new(
-        wanted: Fingerprints,
+        fingerprints: Fingerprints,
         filter: &'a Filter,
         fingerprinter: &'a Fingerprinter,
     ) -> Self {
         let texts = TEXT_FIELDS.map(|field| filter.text(field).map(Cow::Borrowed));
-        Self { wanted, fingerprinter, assistant: filter.assistant, texts }
+        Self { fingerprints, fingerprinter, assistant: filter.assistant, texts }
     }
 
-    /// Whether the row has all that is wanted.
-    pub(crate) fn may_checkpoint(&mut self, row: &ConversationRef<'_>) -> bool {
+    /// Whether the row matches all fields of the filter.
+    pub(crate) fn matches(&mut self, row: &ConversationRef<'_>) -> bool {
         self.has_kind(row) && self.has_assistant(row) && self.has_texts(row)
     }
 
     fn has_kind(&self, row: &ConversationRef<'_>) -> bool {
-        let kind = self.wanted.get(Field::Kind);
-        kind.is_none_or(|wanted| wanted == self.fingerprinter.kind(row.channel.kind()))
+        let expected = self.fingerprints.get(Field::Kind);
+        expected.is_none_or(|expected| expected == self.fingerprinter.kind(row.channel.kind()))
     }
 
     fn has_assistant(&mut self, row: &ConversationRef<'_>) -> bool {
-        let Some(wanted) = self.wanted.get(Field::Assistant) else {
+        let Some(expected) = self.fingerprints.get(Field::Assistant) else {
             return true;
         };
         match self.assistant {
             Some(known) => known == row.assistant,
-            None if self.fingerprinter.assistant(row.assistant) == wanted => {
+            None if self.fingerprinter.assistant(row.assistant) == expected => {
                 self.assistant = Some(row.assistant);
                 true
             }
@@ -60,13 +66,13 @@ impl<'a> Recheck<'a> {
         let values =
             [channel.sender_phone(), channel.customer_phone(), channel.external_identifier()];
         for ((field, known), value) in TEXT_FIELDS.into_iter().zip(&mut self.texts).zip(values) {
-            let Some(wanted) = self.wanted.get(field) else {
+            let Some(expected) = self.fingerprints.get(field) else {
                 continue;
             };
             let Some(value) = value else { return false };
             match known {
                 Some(known) if known == value => {}
-                None if self.fingerprinter.text(field, value) == wanted => {
+                None if self.fingerprinter.text(field, value) == expected => {
                     *known = Some(Cow::Owned(value.to_owned()));
                 }
                 _ => return false,
@@ -98,10 +104,10 @@ mod tests {
         Conversation::new(ConversationId::new(Uuid::nil()), assistant, channel, Timestamp::MIN)
     }
 
-    /// Every row that differs in one of the fields is refused, whether the values are known or only
-    /// their fingerprints, also as the first row or after one that was taken.
+    /// A row that differs in one field never matches: with known values or only fingerprints, as
+    /// the first row or after a matching one.
     #[test]
-    fn a_row_of_another_list_is_skipped() {
+    fn a_row_of_another_list_does_not_match() {
         let fingerprinter = Fingerprinter::new([7; 32]);
         let right = whatsapp(bot(1), "+1", Some("+2"));
         let others = [
@@ -119,20 +125,20 @@ mod tests {
             customer_phone: Some("+2".parse().unwrap()),
             ..Filter::default()
         };
-        let wanted = known.fingerprints(&fingerprinter);
+        let fingerprints = known.fingerprints(&fingerprinter);
         for filter in [&known, &Filter::default()] {
-            let mut check = Recheck::new(wanted, filter, &fingerprinter);
+            let mut recheck = Recheck::new(fingerprints, filter, &fingerprinter);
             for _ in 0..2 {
                 for other in &others {
-                    assert!(!check.may_checkpoint(&other.borrowed()), "{other:?}");
+                    assert!(!recheck.matches(&other.borrowed()), "{other:?}");
                 }
-                assert!(check.may_checkpoint(&right.borrowed()));
+                assert!(recheck.matches(&right.borrowed()));
             }
         }
     }
 
     #[test]
-    fn each_field_is_asked_for_by_itself() {
+    fn each_field_is_checked_by_itself() {
         let fingerprinter = Fingerprinter::new([7; 32]);
         let row = whatsapp(bot(1), "+1", None);
         let filters = [
@@ -143,14 +149,14 @@ mod tests {
             (Filter { sender_phone: Some("+1".parse().unwrap()), ..Filter::default() }, true),
             (Filter { customer_phone: Some("+1".parse().unwrap()), ..Filter::default() }, false),
         ];
-        for (filter, admitted) in filters {
-            let wanted = filter.fingerprints(&fingerprinter);
-            let may_checkpoint = |known: &Filter| {
-                Recheck::new(wanted, known, &fingerprinter).may_checkpoint(&row.borrowed())
+        for (filter, expected) in filters {
+            let fingerprints = filter.fingerprints(&fingerprinter);
+            let matches = |known: &Filter| {
+                Recheck::new(fingerprints, known, &fingerprinter).matches(&row.borrowed())
             };
             assert_eq!(
-                [may_checkpoint(&filter), may_checkpoint(&Filter::default())],
-                [admitted; 2],
+                [matches(&filter), matches(&Filter::default())],
+                [expected; 2],
                 "{filter:?}"
             );
         }

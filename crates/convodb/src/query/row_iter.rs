@@ -1,4 +1,4 @@
-//! All rows of a list, from either end, in one consistent view.
+//! Row iterator: all conversations of a list, from both ends, in one snapshot.
 
 use std::collections::VecDeque;
 
@@ -14,16 +14,18 @@ use crate::query::page_size::PageSize;
 use crate::query::request::ResolvedRequest;
 use crate::tables::Tables;
 
-/// The part of a walk over a list that neither end has read yet, and what each end has read ahead.
+/// The state of a double-ended iteration over a list.
 ///
-/// Each end reads pages of 100 and closes in on the other.
+/// Each end reads pages of 100 conversations ahead, until both ends meet.
 #[derive(Debug)]
 pub(crate) struct RowIter {
     owner: UserId,
     filter: Filter,
     list: ListSpec,
-    /// The gap after what the front has read, and before what the back has read.
+    /// The gap after the conversations read from the front, and the gap before those read from the
+    /// back.
     gaps: (Position, Position),
+    /// Whether the list may have conversations between the two gaps.
     unread: bool,
     front: VecDeque<Conversation>,
     back: VecDeque<Conversation>,
@@ -36,7 +38,8 @@ impl RowIter {
         Self { owner, filter, list, gaps, unread: true, front, back }
     }
 
-    /// The next row from the front of the list (`Next`) or from its back (`Prev`).
+    /// Returns the next conversation from the front of the list (`Next`) or from its back (`Prev`).
+    /// After an error the iteration ends.
     pub(crate) fn next(
         &mut self,
         tables: &Tables,
@@ -56,7 +59,7 @@ impl RowIter {
             self.back.clear();
             return Some(Err(error));
         }
-        // What the other end has read ahead is what is left when nothing is unread.
+        // When everything is read, the rest is what the other end has read ahead.
         let row = match direction {
             Direction::Next => self.front.pop_front().or_else(|| self.back.pop_front()),
             Direction::Prev => self.back.pop_back().or_else(|| self.front.pop_back()),
@@ -75,11 +78,11 @@ impl RowIter {
             Direction::Prev => self.gaps.1,
         };
         let page_size = PageSize::MAX;
-        // What lies behind the gap was read, so nobody needs to look there.
+        // The rows behind the gap have been read: `at_front` skips the look behind it.
         let resolved =
             ResolvedRequest { list: self.list, page_size, direction, gap, at_front: true };
         let page = page::read(tables, fingerprinter, self.owner, &self.filter, &resolved)?;
-        // Positions between the two gaps, in whichever order the list has.
+        // The gaps in ascending order of position, for both orders of the list.
         let (low, high) = (self.gaps.0.min(self.gaps.1), self.gaps.0.max(self.gaps.1));
         let fresh: VecDeque<Conversation> = page
             .positions()

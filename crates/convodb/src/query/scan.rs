@@ -1,6 +1,7 @@
-//! One ordered run of positions, either way, over the rows or over an index range. One descent,
-//! then a step for each entry; one more step tells whether the list goes on, and a look at the
-//! other side of the gap whether it began before.
+//! Range scan: one list of the table of rows or of an index, from a gap in either direction.
+//!
+//! A scan costs one B-tree lookup and a step for each entry. One more step finds out whether the
+//! list continues, and a look at the other side of the gap whether it begins earlier.
 
 use std::ops::Range;
 
@@ -14,7 +15,7 @@ use crate::kv::value::TableValue;
 use crate::model::id::UserId;
 use crate::model::position::Position;
 
-/// A key that ends in a position: all keys with the same beginning are one list.
+/// A key that ends in a position: all keys with the same prefix form one list.
 pub(crate) trait ListKey: FixedKey {
     /// The key of the same list at another position.
     fn at(self, position: Position) -> Self;
@@ -42,39 +43,39 @@ impl ListKey for IndexKey {
 }
 
 impl IndexKey {
-    /// Any key of the list of `term`.
+    /// A key of the list of `term`, with an arbitrary position.
     pub(crate) const fn of_list(owner: UserId, term: Term) -> Self {
         Self { owner, term, position: Position::from_bits(0) }
     }
 }
 
-/// Where a scan begins and where it must end.
+/// The range and direction of a scan.
 #[derive(Clone, Debug)]
 pub(crate) struct ScanRange<K> {
-    /// Any key of the list.
+    /// A key of the list, with an arbitrary position.
     pub(crate) list: K,
-    /// The positions that belong to it.
+    /// The positions within the bounds of the list.
     pub(crate) span: Range<Position>,
-    /// The boundary to begin at.
+    /// The boundary where the scan begins.
     pub(crate) gap: Position,
     pub(crate) direction: ScanDirection,
-    /// Whether rows may lie behind the gap; false saves the look.
+    /// Whether to look for an entry behind the gap. False if none can be there.
     pub(crate) look_before: bool,
 }
 
-/// What a scan found around the entries that it visited.
+/// What lies around the visited entries of a scan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ScanEdges {
-    /// The list has entries on the other side of the gap.
+    /// Whether the list has entries on the other side of the gap.
     pub(crate) before: bool,
-    /// The list has entries beyond the last one visited.
+    /// Whether the list has entries beyond the last visited one.
     pub(crate) after: bool,
-    /// How many entries were read.
+    /// Number of entries read.
     pub(crate) entries: usize,
 }
 
-/// Visits entries from the gap on, in the direction of travel, until `visit` has taken `limit` of
-/// them or the list ends. `visit` tells whether it takes the entry.
+/// Visits the entries of a list from the gap on, until `visit` has accepted `limit` of them or the
+/// list ends. `visit` returns whether it accepts the entry.
 pub(crate) fn scan<K: ListKey, V: TableValue>(
     table: &Table<K, V>,
     range: &ScanRange<K>,
@@ -82,9 +83,9 @@ pub(crate) fn scan<K: ListKey, V: TableValue>(
     mut visit: impl FnMut(Position, V::SelfType<'_>) -> Result<bool>,
 ) -> Result<ScanEdges> {
     let ScanRange { list, ref span, gap, direction, look_before } = *range;
-    let mut found = ScanEdges::default();
+    let mut edges = ScanEdges::default();
     if span.is_empty() {
-        return Ok(found);
+        return Ok(edges);
     }
     let gap = gap.clamp(span.start, span.end);
     let belongs =
@@ -93,21 +94,21 @@ pub(crate) fn scan<K: ListKey, V: TableValue>(
         let mut cursor = table.cursor(Gap::Before(list.at(gap)), direction)?;
         if look_before {
             let before = cursor.before()?;
-            found.entries += usize::from(before.is_some());
-            found.before = before.is_some_and(belongs);
+            edges.entries += usize::from(before.is_some());
+            edges.before = before.is_some_and(belongs);
         }
-        let mut taken = 0;
+        let mut accepted = 0;
         while let Some((key, value)) = cursor.step()? {
-            found.entries += 1;
+            edges.entries += 1;
             if !belongs(key) {
                 break;
             }
-            if taken == limit {
-                found.after = true;
+            if accepted == limit {
+                edges.after = true;
                 break;
             }
-            taken += usize::from(visit(key.position(), value.value())?);
+            accepted += usize::from(visit(key.position(), value.value())?);
         }
-        Ok(found)
+        Ok(edges)
     })
 }

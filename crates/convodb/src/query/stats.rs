@@ -1,11 +1,13 @@
-//! Volumes and costs over days, by type and assistant, from counters: exact, and without reading a
-//! conversation. The coarsest counters that tell what is asked are read:
+//! Statistics: volumes and costs over days, by type and assistant, from counters.
 //!
-//! | asked | reads, for each of the 4 types |
+//! Results are exact and read no conversation. Each request reads the coarsest counters that answer
+//! it:
+//!
+//! | request | reads, for each of the 4 types |
 //! |---|---|
-//! | nothing of assistants | a step a day |
-//! | one assistant | a descent a day, or a month where days are not told apart |
-//! | by assistant | a step for each assistant and day, or month where days are not told apart |
+//! | without assistants | a step for each day |
+//! | one assistant | a B-tree lookup for each day, or month if not grouped by day or week |
+//! | by assistant | a step for each assistant and day, or month if not grouped by day or week |
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -22,7 +24,9 @@ use crate::tables::Tables;
 use crate::tables::counters;
 use crate::tables::schema::names;
 
-/// What to count, over which days, in which groups.
+/// A statistics request: which conversations to count, over which days (UTC), in which groups.
+///
+/// If `to` is not after `from`, the result is empty.
 ///
 /// ```
 /// # use convodb::*;
@@ -30,36 +34,36 @@ use crate::tables::schema::names;
 /// # let at: Timestamp = "2025-01-25".parse()?;
 /// # let user = store.create_user("Acme".parse()?, at)?.id;
 /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
-/// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at))?;
+/// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at), Vec::new())?;
 /// let january = StatsRequest::new("2025-01-01".parse()?, "2025-02-01".parse()?);
 /// let by_week = StatsRequest { period: Some(Period::Week), by_kind: true, ..january };
-/// let report = store.snapshot().stats(user, &by_week)?;
-/// let row = &report.rows[0];
+/// let stats = store.snapshot().stats(user, &by_week)?;
+/// let row = &stats.rows[0];
 /// assert_eq!(row.period.map(|day| day.to_string()).as_deref(), Some("2025-01-20"));
 /// assert_eq!((row.kind, row.volume.conversations), (Some(ChannelKind::Widget), 1));
-/// assert_eq!(report.total, row.volume);
+/// assert_eq!(stats.total, row.volume);
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatsRequest {
     /// The first day.
     pub from: Day,
-    /// The day after the last.
+    /// The day after the last day.
     pub to: Day,
-    /// Only this type.
+    /// Counts only this type.
     pub kind: Option<ChannelKind>,
-    /// Only this assistant.
+    /// Counts only this assistant.
     pub assistant: Option<AssistantId>,
-    /// A group for each such period.
+    /// Groups by this period.
     pub period: Option<Period>,
-    /// A group for each type.
+    /// Groups by type.
     pub by_kind: bool,
-    /// A group for each assistant.
+    /// Groups by assistant.
     pub by_assistant: bool,
 }
 
 impl StatsRequest {
-    /// All conversations begun from the day `from` to before the day `to`, in one group.
+    /// All conversations created from the day `from` to before the day `to`, in one group.
     #[must_use]
     pub const fn new(from: Day, to: Day) -> Self {
         Self {
@@ -74,80 +78,82 @@ impl StatsRequest {
     }
 }
 
-/// A length of time that groups days.
+/// A calendar period by which days are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Period {
-    /// Each day by itself.
+    /// A single day.
     Day,
-    /// From Monday to Sunday.
+    /// A week, from Monday to Sunday.
     Week,
-    /// The calendar month.
+    /// A calendar month.
     Month,
 }
 
-/// The answer to a [`StatsRequest`].
+/// The result of a [`StatsRequest`].
 ///
 /// ```
 /// # let store = convodb::Store::in_memory()?;
 /// # let user = convodb::UserId::new(1);
 /// let all = convodb::StatsRequest::new("1970-01-01".parse()?, "2109-05-15".parse()?);
-/// let report = store.snapshot().stats(user, &all)?;
-/// println!("{} conversations for {} USD", report.total.conversations, report.total.cost);
+/// let total = store.snapshot().stats(user, &all)?.total;
+/// println!("{} conversations for {} USD", total.conversations, total.cost);
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stats {
-    /// A row for each group that has conversations, in the order period, type, assistant.
+    /// One row for each group with conversations, ordered by period, type and assistant.
     pub rows: Vec<StatsRow>,
-    /// All groups together.
+    /// The sum of all groups.
     pub total: Volume,
 }
 
 /// One group of a [`Stats`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatsRow {
-    /// The first day of the period, where periods are asked for.
+    /// The first day of the period; `None` if not grouped by period. It may be before
+    /// [`StatsRequest::from`].
     pub period: Option<Day>,
-    /// The type, where types are asked for.
+    /// The type; `None` if not grouped by type.
     pub kind: Option<ChannelKind>,
-    /// The assistant, where assistants are asked for.
+    /// The assistant; `None` if not grouped by assistant.
     pub assistant: Option<AssistantId>,
-    /// What the group comes to.
+    /// The sums of the group.
     pub volume: Volume,
 }
 
-/// How much of what: conversations by their day of creation, with all their messages and cost.
+/// Sums over conversations. All messages and costs of a conversation count on its day of creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Volume {
-    /// Conversations.
+    /// Number of conversations.
     pub conversations: u64,
-    /// Messages.
+    /// Number of their messages.
     pub messages: u64,
-    /// Cost.
+    /// Their total cost.
     pub cost: CostSum,
 }
 
 type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 
+/// Adds up the counters that answer a request.
 pub(crate) fn read(tables: &Tables, owner: UserId, request: &StatsRequest) -> Result<Stats> {
-    let mut sums = CounterDeltas { request, groups: BTreeMap::new(), total: CounterV1::default() };
+    let mut sums = GroupSums { request, groups: BTreeMap::new(), total: CounterV1::default() };
     for range in ranges(owner, request) {
         for entry in tables.counters.range(range)? {
             let (key, record) = entry?;
             sums.add(key, &counters::decode(key, record.value())?)?;
         }
     }
-    let rows = sums.groups.into_iter().map(|((period, kind, assistant), counted)| {
-        Ok(StatsRow { period, kind, assistant, volume: Volume::of(&counted)? })
+    let rows = sums.groups.into_iter().map(|((period, kind, assistant), sum)| {
+        Ok(StatsRow { period, kind, assistant, volume: Volume::of(&sum)? })
     });
     Ok(Stats { rows: rows.collect::<Result<_>>()?, total: Volume::of(&sums.total)? })
 }
 
-/// The ranges of counters that a report adds up: each conversation is counted in exactly one of them.
+/// The ranges of counters to add up. Each conversation is counted in exactly one of them.
 fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKey>> {
-    // No instant is on a later day.
+    // No timestamp is on a later day.
     let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
-    let stretches = match request {
+    let spans = match request {
         StatsRequest { assistant: None, by_assistant: false, .. } => {
             vec![(Granularity::DayAllAssistants, request.from, end)]
         }
@@ -170,7 +176,7 @@ fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKe
         }
     };
     let mut ranges = Vec::new();
-    for (granularity, from, to) in stretches {
+    for (granularity, from, to) in spans {
         match request.assistant {
             Some(assistant) => {
                 let assistant = counters::assistant_of(granularity, assistant.uuid());
@@ -200,20 +206,21 @@ fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKe
     ranges
 }
 
-/// A report being added up.
-struct CounterDeltas<'a> {
+/// The running sums of a request.
+struct GroupSums<'a> {
     request: &'a StatsRequest,
     groups: BTreeMap<Group, CounterV1>,
     total: CounterV1,
 }
 
-impl CounterDeltas<'_> {
-    fn add(&mut self, key: CounterKey, counted: &CounterV1) -> Result<()> {
+impl GroupSums<'_> {
+    /// Adds a counter to its group and to the total, unless it is of another type than requested.
+    fn add(&mut self, key: CounterKey, counter: &CounterV1) -> Result<()> {
         let damaged = |what| Error::Corrupted { table: names::COUNTERS, what };
         let kind = kind_of_number(key.kind);
         let kind = kind.ok_or_else(|| damaged("a counter has no known type"))?;
         let request = self.request;
-        if request.kind.is_some_and(|asked| asked != kind) {
+        if request.kind.is_some_and(|requested| requested != kind) {
             return Ok(());
         }
         let group = (
@@ -221,13 +228,14 @@ impl CounterDeltas<'_> {
             request.by_kind.then_some(kind),
             request.by_assistant.then_some(AssistantId::new(key.assistant)),
         );
-        let sum = self.groups.entry(group).or_default().add(counted, 1);
-        let total = self.total.add(counted, 1);
+        let sum = self.groups.entry(group).or_default().add(counter, 1);
+        let total = self.total.add(counter, 1);
         sum.and(total).ok_or_else(|| damaged("a sum leaves its range"))
     }
 }
 
 impl Period {
+    /// The first day of the period that contains `day`.
     fn start(self, day: Day) -> Day {
         match self {
             Period::Day => day,
@@ -238,15 +246,15 @@ impl Period {
 }
 
 impl Volume {
-    fn of(counted: &CounterV1) -> Result<Self> {
+    fn of(sum: &CounterV1) -> Result<Self> {
         let count = |n: i64| {
             let what = "a counter is negative";
             u64::try_from(n).map_err(|_| Error::Corrupted { table: names::COUNTERS, what })
         };
         Ok(Self {
-            conversations: count(counted.conversations)?,
-            messages: count(counted.messages)?,
-            cost: CostSum::from_nanos(counted.cost_nanos),
+            conversations: count(sum.conversations)?,
+            messages: count(sum.messages)?,
+            cost: CostSum::from_nanos(sum.cost_nanos),
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Users, assistants and access tokens. A token is never stored: only its SHA-256, which is also
 //! its key, so a look-up compares digests of 256 random bits and tells nothing of a token by time.
 
+use std::ops::RangeInclusive;
+
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
@@ -11,8 +13,8 @@ use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::tables::schema;
 use crate::tables::{Records, Tables};
+use crate::tables::{schema, sequences};
 
 /// The key of a token or of a user's name.
 pub(crate) fn digest(text: &str) -> DigestKey {
@@ -183,11 +185,33 @@ pub(crate) fn assistants_after(
         .collect()
 }
 
-/// The number of the owner's newest assistant, 0 where there is none. One descent. Assistants are
-/// never deleted, so this is also how many there are.
-pub(crate) fn last_assistant_number(numbers: &Records<NumberKey>, owner: UserId) -> Result<u32> {
-    let range = NumberKey { owner, number: 0 }..=NumberKey { owner, number: u32::MAX };
-    Ok(numbers.last(range)?.map_or(0, |(key, _)| key.number))
+/// The number of the user's newest assistant, which may be deleted; 0 before the first. Two B-tree
+/// lookups.
+pub(crate) fn last_assistant_number(tables: &Tables, user: UserId) -> Result<u32> {
+    let newest = tables.assistant_numbers.last(all_numbers(user))?.map_or(0, |(key, _)| key.number);
+    Ok(newest.max(sequences::last_deleted_assistant(&tables.sequences, user)?))
+}
+
+/// How many assistants the user has. One B-tree lookup, then a step each.
+pub(crate) fn assistant_count(numbers: &Records<NumberKey>, user: UserId) -> Result<u32> {
+    numbers.range(all_numbers(user))?.try_fold(0, |count, entry| entry.map(|_| count + 1))
+}
+
+fn all_numbers(owner: UserId) -> RangeInclusive<NumberKey> {
+    NumberKey { owner, number: 0 }..=NumberKey { owner, number: u32::MAX }
+}
+
+/// Removes an assistant. Its number is recorded, so that it is not assigned again.
+pub(crate) fn remove_assistant(
+    tables: &mut Tables,
+    owner: UserId,
+    assistant: &Assistant,
+) -> Result<()> {
+    tables.assistants.remove(UuidKey { owner, uuid: assistant.id.uuid() })?;
+    tables.assistant_numbers.remove(NumberKey { owner, number: assistant.number })?;
+    let last = sequences::last_deleted_assistant(&tables.sequences, owner)?;
+    sequences::put_last_deleted_assistant(tables, owner, last.max(assistant.number));
+    Ok(())
 }
 
 /// Puts an assistant, new or renamed.

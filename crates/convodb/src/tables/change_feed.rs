@@ -67,12 +67,12 @@ pub(crate) fn append(
     kind: ChangeKind,
     row: RowKey,
     id: ConversationId,
-) -> Result<()> {
+) -> Result<u64> {
     let number = sequences::last_change(&tables.sequences, row.owner)? + 1;
     let key = ChangeKey { owner: row.owner, number };
     tables.changes.put(key, &encode_small(&key, ChangeRecord { kind, id, row }.stored()));
     sequences::put_last_change(tables, row.owner, number);
-    Ok(())
+    Ok(number)
 }
 
 /// Appends the record of the change `key`: a row that a bulk load creates.

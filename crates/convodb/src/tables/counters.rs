@@ -163,8 +163,10 @@ mod tests {
     use super::*;
     use crate::encoding::time_bucket::TimeBucket;
     use crate::kv::table::AnyTable;
-    use crate::model::channel::Channel;
+    use crate::model::conversation::Conversation;
+    use crate::model::id::AssistantId;
     use crate::model::position::Position;
+    use crate::model::timestamp::Timestamp;
     use crate::testing::{RawStore, id, whatsapp_row};
     use crate::transaction::Transaction;
 
@@ -184,14 +186,23 @@ mod tests {
     fn a_changed_row_takes_its_counts_along() {
         let store = RawStore::with_rows();
         let user = store.user;
+        let other = AssistantId::new(Uuid::from_u128(10));
         store.transact(|transaction| {
-            transaction.update(user, id(1), |row| row.channel = Channel::Widget)
+            transaction.create_assistant(user, other, "Other".parse()?)?;
+            transaction.update(user, id(1), Timestamp::MIN, |row| {
+                row.assistant = other;
+                Ok(())
+            })
         });
         assert!(store.verify().is_clean());
 
         let mut tables = store.tables();
-        let mut transaction = Transaction::new(&mut tables, &store.fingerprinter);
-        transaction.update(user, id(3), |row| row.message_count += 1).unwrap();
+        let mut transaction = Transaction::new(&mut tables, &store.fingerprinter, u64::MAX);
+        let change = |row: &mut Conversation| {
+            row.message_count += 1;
+            Ok(())
+        };
+        transaction.update(user, id(3), Timestamp::MIN, change).unwrap();
         let pending = tables.counters.pending();
         assert_eq!((pending.changes, pending.removals), (Granularity::ALL.len(), 0));
     }

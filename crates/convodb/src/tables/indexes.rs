@@ -14,9 +14,11 @@
 //! A row has an entry for each shape whose fields it all has: 3 (test, widget), 5 (api with an
 //! identifier) or 9 (whatsapp with both phones). Every list a filter can ask for is then one range.
 
-use crate::encoding::index_term::{Field, Fingerprints, Shape};
+use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints, Shape};
 use crate::encoding::key::{IndexKey, RowKey};
 use crate::error::Result;
+use crate::model::id::{AssistantId, UserId};
+use crate::model::position::Position;
 use crate::tables::Tables;
 
 /// The shapes that have entries.
@@ -67,6 +69,20 @@ pub(crate) fn apply(
         }
     }
     Ok(())
+}
+
+/// Whether the user's assistant has a conversation. One B-tree lookup.
+pub(crate) fn assistant_has_conversations(
+    tables: &Tables,
+    fingerprinter: &Fingerprinter,
+    owner: UserId,
+    assistant: AssistantId,
+) -> Result<bool> {
+    let mut fingerprints = Fingerprints::default();
+    fingerprints.set(Field::Assistant, fingerprinter.assistant(assistant));
+    let Some((leading, term)) = fingerprints.term(fingerprints.shape()) else { return Ok(false) };
+    let entry = |position| IndexKey { owner, term, position: Position::from_bits(position) };
+    Ok(tables.index(leading).last(entry(0)..=entry(u64::MAX))?.is_some())
 }
 
 #[cfg(test)]

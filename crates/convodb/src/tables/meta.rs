@@ -11,7 +11,7 @@
 use redb::{ReadOnlyTable, ReadTransaction, ReadableTable, TableError, WriteTransaction};
 
 use crate::encoding::index_term::Field;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, from_redb};
 use crate::io::vfs::Vfs;
 use crate::kv::catch_panic::catch_redb_panic;
 use crate::tables::schema::{self, META};
@@ -30,13 +30,13 @@ pub(crate) type Meta = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
 /// The secrets of a store.
 #[derive(Clone)]
-pub(crate) struct Secrets {
+pub(crate) struct StoredSecrets {
     pub(crate) fingerprints: Secret,
     /// The keys that seal cursors, oldest first; the last one seals.
     pub(crate) cursors: Vec<Secret>,
 }
 
-impl Secrets {
+impl StoredSecrets {
     /// The seed of the checksums of the store's log.
     pub(crate) fn wal_seed(&self) -> u64 {
         let hash = blake3::keyed_hash(&self.fingerprints, b"log");
@@ -51,9 +51,9 @@ pub(crate) fn initialize(
     cursors: Secret,
 ) -> Result<()> {
     make_tables(write)?;
-    let mut meta = write.open_table(META)?;
-    meta.insert(MAGIC_NAME, MAGIC)?;
-    meta.insert(FINGERPRINTS_NAME, fingerprints.as_slice())?;
+    let mut meta = write.open_table(META).map_err(from_redb)?;
+    meta.insert(MAGIC_NAME, MAGIC).map_err(from_redb)?;
+    meta.insert(FINGERPRINTS_NAME, fingerprints.as_slice()).map_err(from_redb)?;
     drop(meta);
     put_format(write)?;
     put_wal_seqno(write, 0)?;
@@ -62,42 +62,46 @@ pub(crate) fn initialize(
 
 /// Makes the tables that are not there.
 pub(crate) fn make_tables(write: &WriteTransaction) -> Result<()> {
-    write.open_table(schema::CONVERSATIONS)?;
-    write.open_table(schema::CONVERSATION_IDS)?;
+    write.open_table(schema::CONVERSATIONS).map_err(from_redb)?;
+    write.open_table(schema::CONVERSATION_IDS).map_err(from_redb)?;
     for leading in Field::ALL {
-        write.open_table(schema::index(leading))?;
+        write.open_table(schema::index(leading)).map_err(from_redb)?;
     }
-    write.open_table(schema::MESSAGES)?;
-    write.open_table(schema::COUNTERS)?;
-    write.open_table(schema::USERS)?;
-    write.open_table(schema::USER_NAMES)?;
-    write.open_table(schema::ASSISTANTS)?;
-    write.open_table(schema::ASSISTANT_NUMBERS)?;
-    write.open_table(schema::TOKENS)?;
-    write.open_table(schema::SEQUENCES)?;
-    write.open_table(schema::CHANGES)?;
-    write.open_table(schema::CHANGE_MARKS)?;
-    write.open_table(schema::IDEMPOTENCY)?;
+    write.open_table(schema::MESSAGES).map_err(from_redb)?;
+    write.open_table(schema::COUNTERS).map_err(from_redb)?;
+    write.open_table(schema::USERS).map_err(from_redb)?;
+    write.open_table(schema::USER_NAMES).map_err(from_redb)?;
+    write.open_table(schema::ASSISTANTS).map_err(from_redb)?;
+    write.open_table(schema::ASSISTANT_NUMBERS).map_err(from_redb)?;
+    write.open_table(schema::TOKENS).map_err(from_redb)?;
+    write.open_table(schema::SEQUENCES).map_err(from_redb)?;
+    write.open_table(schema::CHANGES).map_err(from_redb)?;
+    write.open_table(schema::CHANGE_MARKS).map_err(from_redb)?;
+    write.open_table(schema::IDEMPOTENCY).map_err(from_redb)?;
     Ok(())
 }
 
 /// Tells that the store is of the format that this version writes.
 pub(crate) fn put_format(write: &WriteTransaction) -> Result<()> {
-    write.open_table(META)?.insert(FORMAT_NAME, schema::FORMAT.to_be_bytes().as_slice())?;
+    write
+        .open_table(META)
+        .map_err(from_redb)?
+        .insert(FORMAT_NAME, schema::FORMAT.to_be_bytes().as_slice())
+        .map_err(from_redb)?;
     Ok(())
 }
 
 /// Adds a key that seals the cursors given out from now on; the older ones stay valid.
 pub(crate) fn put_cursor_key(write: &WriteTransaction, key: Secret) -> Result<()> {
-    let mut meta = write.open_table(META)?;
+    let mut meta = write.open_table(META).map_err(from_redb)?;
     let mut number: u8 = 1;
-    while meta.get(cursor_key_name(number).as_slice())?.is_some() {
+    while meta.get(cursor_key_name(number).as_slice()).map_err(from_redb)?.is_some() {
         number = number.checked_add(1).ok_or(Error::Invalid {
             field: "cursor key",
             reason: "must not be replaced more than 254 times",
         })?;
     }
-    meta.insert(cursor_key_name(number).as_slice(), key.as_slice())?;
+    meta.insert(cursor_key_name(number).as_slice(), key.as_slice()).map_err(from_redb)?;
     Ok(())
 }
 
@@ -113,12 +117,13 @@ pub(crate) fn check_format(read: &ReadTransaction) -> Result<u32> {
         Err(TableError::TableDoesNotExist(_)) => {
             return Err(not_a_store("it is a redb file of another program"));
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(from_redb(error)),
     };
-    if meta.get(MAGIC_NAME)?.is_none_or(|magic| magic.value() != MAGIC) {
+    if meta.get(MAGIC_NAME).map_err(from_redb)?.is_none_or(|magic| magic.value() != MAGIC) {
         return Err(not_a_store("it has no convodb mark"));
     }
-    let format = meta.get(FORMAT_NAME)?.and_then(|format| format.value().try_into().ok());
+    let format =
+        meta.get(FORMAT_NAME).map_err(from_redb)?.and_then(|format| format.value().try_into().ok());
     let found = format.map(u32::from_be_bytes).ok_or_else(|| not_a_store("it has no format"))?;
     if found > schema::FORMAT {
         return Err(Error::NewerFormat { found, supported: schema::FORMAT });
@@ -127,10 +132,10 @@ pub(crate) fn check_format(read: &ReadTransaction) -> Result<u32> {
 }
 
 /// The secrets of the store.
-pub(crate) fn secrets(read: &ReadTransaction) -> Result<Secrets> {
-    let meta = read.open_table(META)?;
+pub(crate) fn secrets(read: &ReadTransaction) -> Result<StoredSecrets> {
+    let meta = read.open_table(META).map_err(from_redb)?;
     let secret = |name: &[u8]| -> Result<Option<Secret>> {
-        let Some(stored) = meta.get(name)? else {
+        let Some(stored) = meta.get(name).map_err(from_redb)? else {
             return Ok(None);
         };
         let what = "a secret is not 32 bytes";
@@ -149,21 +154,21 @@ pub(crate) fn secrets(read: &ReadTransaction) -> Result<Secrets> {
     if cursors.is_empty() {
         return Err(missing());
     }
-    Ok(Secrets { fingerprints, cursors })
+    Ok(StoredSecrets { fingerprints, cursors })
 }
 
 /// What the store knows of itself, to be copied.
 pub(crate) fn open(read: &ReadTransaction) -> Result<Meta> {
-    Ok(read.open_table(META)?)
+    Ok(read.open_table(META).map_err(from_redb)?)
 }
 
 /// Writes all of `from` into another database: its format, its secrets, its place in the log.
 pub(crate) fn copy(from: &Meta, write: &WriteTransaction) -> Result<()> {
-    let mut table = write.open_table(META)?;
+    let mut table = write.open_table(META).map_err(from_redb)?;
     catch_redb_panic(|| {
-        for entry in from.iter()? {
-            let (name, value) = entry?;
-            table.insert(name.value(), value.value())?;
+        for entry in from.iter().map_err(from_redb)? {
+            let (name, value) = entry.map_err(from_redb)?;
+            table.insert(name.value(), value.value()).map_err(from_redb)?;
         }
         Ok(())
     })
@@ -171,8 +176,9 @@ pub(crate) fn copy(from: &Meta, write: &WriteTransaction) -> Result<()> {
 
 /// The last group of the log that the tables hold.
 pub(crate) fn wal_seqno(read: &ReadTransaction) -> Result<u64> {
-    let meta = read.open_table(META)?;
-    let stored = meta.get(LOG_NAME)?.and_then(|group| group.value().try_into().ok());
+    let meta = read.open_table(META).map_err(from_redb)?;
+    let stored =
+        meta.get(LOG_NAME).map_err(from_redb)?.and_then(|group| group.value().try_into().ok());
     let what = "the place in the log is missing";
     let group = stored.ok_or(Error::Corrupted { table: schema::names::META, what })?;
     Ok(u64::from_be_bytes(group))
@@ -180,7 +186,11 @@ pub(crate) fn wal_seqno(read: &ReadTransaction) -> Result<u64> {
 
 /// Tells that the tables hold the log up to `group`.
 pub(crate) fn put_wal_seqno(write: &WriteTransaction, group: u64) -> Result<()> {
-    write.open_table(META)?.insert(LOG_NAME, group.to_be_bytes().as_slice())?;
+    write
+        .open_table(META)
+        .map_err(from_redb)?
+        .insert(LOG_NAME, group.to_be_bytes().as_slice())
+        .map_err(from_redb)?;
     Ok(())
 }
 

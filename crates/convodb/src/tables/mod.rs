@@ -178,8 +178,8 @@ impl Tables {
 /// What the writer does with all tables at once: see [`AnyTable`].
 impl Tables {
     /// Whether the tail is empty.
-    pub(crate) fn is_stored(&mut self) -> bool {
-        self.layers().iter().all(|table| table.is_stored())
+    pub(crate) fn is_flushed(&mut self) -> bool {
+        self.layers().iter().all(|table| table.is_flushed())
     }
 
     pub(crate) fn savepoint(&mut self) {

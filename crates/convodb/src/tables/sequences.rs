@@ -20,6 +20,11 @@ const fn forgotten(owner: UserId) -> NumberKey {
     NumberKey { owner, number: 3 }
 }
 
+/// The numbers of the user's deleted assistants.
+const fn deleted_assistants(owner: UserId) -> NumberKey {
+    NumberKey { owner, number: 4 }
+}
+
 /// A number as it is stored.
 pub(crate) fn number(stored: &[u8], table: &'static str) -> Result<u64> {
     let what = "a number is not 8 bytes";
@@ -65,4 +70,15 @@ pub(crate) fn last_forgotten(sequences: &Records<NumberKey>, owner: UserId) -> R
 
 pub(crate) fn put_last_forgotten(tables: &mut Tables, owner: UserId, number: u64) {
     tables.sequences.put(forgotten(owner), &number.to_be_bytes());
+}
+
+/// The highest number of the user's deleted assistants; 0 if none was deleted.
+pub(crate) fn last_deleted_assistant(sequences: &Records<NumberKey>, user: UserId) -> Result<u32> {
+    let number = last(sequences, deleted_assistants(user))?;
+    let what = "an assistant's number is out of range";
+    u32::try_from(number).map_err(|_| Error::Corrupted { table: names::SEQUENCES, what })
+}
+
+pub(crate) fn put_last_deleted_assistant(tables: &mut Tables, user: UserId, number: u32) {
+    tables.sequences.put(deleted_assistants(user), &u64::from(number).to_be_bytes());
 }

@@ -19,7 +19,16 @@ impl Snapshot {
     ///
     /// # Errors
     /// A fault of the store that keeps it from being read at all.
-    pub fn verify(&self, progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
+    pub fn verify(&self) -> Result<VerifyReport> {
+        self.verify_with_progress(|_, _| {})
+    }
+
+    /// [`Snapshot::verify`], which calls `progress` with the number of entries checked and the
+    /// approximate total.
+    ///
+    /// # Errors
+    /// As [`Snapshot::verify`].
+    pub fn verify_with_progress(&self, progress: impl FnMut(u64, u64)) -> Result<VerifyReport> {
         conversations::verify(&self.state().tables, self.state().fingerprinter(), progress)
     }
 }

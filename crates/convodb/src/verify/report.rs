@@ -12,7 +12,7 @@ const LISTED: usize = 100;
 ///
 /// ```
 /// let store = convodb::Store::in_memory()?;
-/// let report = store.snapshot().verify(|done, of| println!("{done} of {of}"))?;
+/// let report = store.snapshot().verify_with_progress(|done, of| println!("{done} of {of}"))?;
 /// for finding in &report.findings {
 ///     println!("{finding}");
 /// }

@@ -35,7 +35,7 @@ impl<'a> SetHash<'a> {
     ///
     /// # Errors
     /// [`Error::Corrupted`] for a row that does not decode.
-    pub(crate) fn take(&mut self, table: &'static str, key: &[u8], value: &[u8]) -> Result<()> {
+    pub(crate) fn add(&mut self, table: &'static str, key: &[u8], value: &[u8]) -> Result<()> {
         if table == names::CONVERSATIONS {
             return self.row(RowKey::decode(key), value);
         }
@@ -96,7 +96,7 @@ mod tests {
         let mut set_hash = SetHash::new(&store.fingerprinter);
         let other = RawStore::new();
         other.write(|write| {
-            tables.copy(write, |table, key, value| set_hash.take(table, key, value))
+            tables.copy(write, |table, key, value| set_hash.add(table, key, value))
         })?;
         set_hash.check()
     }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use convodb::{
-    ChecksumPolicy, Error, ListRequest, PageSize, Role, Store, StoreOptions, Timestamp,
-    checksum_path, compact, restore,
+    ChecksumPolicy, Error, ListRequest, MaintenanceOptions, PageSize, Role, Store, StoreOptions,
+    Timestamp, checksum_path, compact, restore, restore_with,
 };
 
 use crate::{Owner, count};
@@ -36,7 +36,7 @@ impl Place {
 
 fn is_clean(path: &Path) -> bool {
     let store = Store::open(path).unwrap();
-    let clean = store.snapshot().verify(|_, _| {}).unwrap().is_clean();
+    let clean = store.snapshot().verify().unwrap().is_clean();
     store.close().unwrap();
     clean
 }
@@ -51,7 +51,7 @@ fn a_backup_has_the_tail_too_and_its_cursors_and_tokens_are_valid() {
         for _ in 0..rows {
             let conversation = owner.conversation();
             let id = conversation.id;
-            store.insert(owner.user, conversation).unwrap();
+            store.insert(owner.user, conversation, Vec::new()).unwrap();
             let said = convodb::Message::new(Role::User, "hi".to_owned(), Timestamp::MIN).unwrap();
             store.append_message(owner.user, id, said).unwrap();
         }
@@ -66,14 +66,18 @@ fn a_backup_has_the_tail_too_and_its_cursors_and_tokens_are_valid() {
     let page = snapshot.list(owner.user, &request).unwrap();
     let cursor = snapshot.seal_cursor(page.next_cursor().unwrap());
     let mut told = (0, 0);
-    let made = snapshot.backup(place.path("b"), |done, of| told = (done, of)).unwrap();
+    let made = snapshot
+        .backup_with(
+            place.path("b"),
+            MaintenanceOptions::new().progress(|done, total| told = (done, total)),
+        )
+        .unwrap();
     assert_eq!(told, (made.entries, made.entries));
     assert_eq!(made.bytes, fs::metadata(place.path("b")).unwrap().len());
     let beside = fs::read_to_string(checksum_path(&place.path("b"))).unwrap();
     assert_eq!(beside, format!("{}  b\n", made.checksum));
 
-    let audit =
-        restore(place.path("b"), place.path("r"), ChecksumPolicy::Required, |_, _| {}).unwrap();
+    let audit = restore(place.path("b"), place.path("r")).unwrap();
     assert!(audit.is_clean(), "{audit:?}");
     assert_eq!((audit.conversations, audit.messages), (320, 320));
     let restored = Store::open(place.path("r")).unwrap();
@@ -87,7 +91,7 @@ fn a_backup_has_the_tail_too_and_its_cursors_and_tokens_are_valid() {
     let ids = |page: &convodb::Page| page.conversations().map(|row| row.id).collect::<Vec<_>>();
     assert_eq!(ids(&ours), ids(&theirs));
     // It is a store to write to, and one that a crash does not take back.
-    restored.insert(owner.user, owner.conversation()).unwrap();
+    restored.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
     restored.close().unwrap();
     let restored = Store::open(place.path("r")).unwrap();
     assert_eq!(count(&restored, owner.user), 321);
@@ -100,7 +104,7 @@ fn a_backup_has_the_tail_too_and_its_cursors_and_tokens_are_valid() {
 #[test]
 fn a_backup_under_load_is_one_state() {
     let place = Place::new();
-    let options = StoreOptions { memtable_bytes: 64 << 10, ..StoreOptions::default() };
+    let options = StoreOptions::new().memtable_bytes(64 << 10);
     let store = Store::open_with(place.path("store"), &options).unwrap();
     let (owner, other) = (Owner::of(&store), Owner::of_name(&store, "Other"));
     let done = AtomicBool::new(false);
@@ -114,8 +118,8 @@ fn a_backup_under_load_is_one_state() {
                     let gone = last.replace((one.id, two.id));
                     store
                         .write(move |write| {
-                            write.insert(user, &one, &[])?;
-                            write.insert(user_two, &two, &[])?;
+                            write.insert(user, one, Vec::new())?;
+                            write.insert(user_two, two, Vec::new())?;
                             // Half of what is written goes again, which makes checkpoints.
                             if let Some((one, two)) =
                                 gone.filter(|(one, _)| one.uuid().as_u128() % 2 == 0)
@@ -123,7 +127,7 @@ fn a_backup_under_load_is_one_state() {
                                 write.delete(user, one)?;
                                 write.delete(user_two, two)?;
                             }
-                            Ok(())
+                            Ok::<_, Error>(())
                         })
                         .unwrap();
                 }
@@ -138,7 +142,7 @@ fn a_backup_under_load_is_one_state() {
             let snapshot = store.snapshot();
             let at = count_of(&snapshot, owner.user);
             let path = place.path(&format!("b{round}"));
-            snapshot.backup(&path, |_, _| {}).unwrap();
+            snapshot.backup(&path).unwrap();
             assert!(is_clean(&path));
             let copy = Store::open(&path).unwrap();
             assert_eq!(count(&copy, owner.user), at);
@@ -159,12 +163,10 @@ fn count_of(snapshot: &convodb::Snapshot, user: convodb::UserId) -> usize {
 fn nothing_is_overwritten() {
     let place = Place::new();
     let store = Store::in_memory().unwrap();
-    store.snapshot().backup(place.path("b"), |_, _| {}).unwrap();
-    let refused = store.snapshot().backup(place.path("b"), |_, _| {});
+    store.snapshot().backup(place.path("b")).unwrap();
+    let refused = store.snapshot().backup(place.path("b"));
     assert!(matches!(refused, Err(Error::FileExists(path)) if path == place.path("b")));
-    let target = |name: &str| {
-        restore(place.path("b"), place.path(name), ChecksumPolicy::Required, |_, _| {}).map(|_| ())
-    };
+    let target = |name: &str| restore(place.path("b"), place.path(name)).map(|_| ());
     assert!(matches!(target("b"), Err(Error::FileExists(_))));
     fs::write(place.path("r-log.00000000000000000001"), "").unwrap();
     match target("r") {
@@ -181,27 +183,29 @@ fn a_backup_that_changed_is_not_restored() {
     let place = Place::new();
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
-    store.insert(owner.user, owner.conversation()).unwrap();
-    store.snapshot().backup(place.path("b"), |_, _| {}).unwrap();
+    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    store.snapshot().backup(place.path("b")).unwrap();
     let whole = fs::read(place.path("b")).unwrap();
     for at in [0, whole.len() / 2, whole.len() - 1] {
         let mut flipped = whole.clone();
         flipped[at] ^= 1;
         fs::write(place.path("b"), flipped).unwrap();
-        let refused =
-            restore(place.path("b"), place.path("r"), ChecksumPolicy::Required, |_, _| {});
+        let refused = restore(place.path("b"), place.path("r"));
         assert!(matches!(refused, Err(Error::Corrupted { table: "backup", .. })), "{refused:?}");
     }
     fs::write(place.path("b"), &whole[..whole.len() - 4096]).unwrap();
-    assert!(
-        restore(place.path("b"), place.path("r"), ChecksumPolicy::Required, |_, _| {}).is_err()
-    );
+    assert!(restore(place.path("b"), place.path("r")).is_err());
     fs::write(place.path("b"), &whole).unwrap();
     fs::remove_file(checksum_path(&place.path("b"))).unwrap();
-    let without = restore(place.path("b"), place.path("r"), ChecksumPolicy::Required, |_, _| {});
+    let without = restore(place.path("b"), place.path("r"));
     assert!(matches!(without, Err(Error::Io(_))), "{without:?}");
     assert_eq!(place.names(), ["b"]);
-    restore(place.path("b"), place.path("r"), ChecksumPolicy::Ignored, |_, _| {}).unwrap();
+    restore_with(
+        place.path("b"),
+        place.path("r"),
+        MaintenanceOptions::new().checksum(ChecksumPolicy::Ignored),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -212,19 +216,23 @@ fn compaction_gives_back_what_was_deleted_and_changes_nothing_else() {
     let owner = Owner::of(&store);
     let rows: Vec<_> = (0..4000).map(|_| owner.conversation()).collect();
     let (user, kept) = (owner.user, rows[3999].clone());
-    store.write(move |write| rows.iter().try_for_each(|row| write.insert(user, row, &[]))).unwrap();
+    store
+        .write(move |write| {
+            rows.iter().try_for_each(|row| write.insert(user, row.clone(), Vec::new()))
+        })
+        .unwrap();
     let all =
         store.delete_all(user, &ListRequest::default(), |_| std::ops::ControlFlow::Continue(()));
     assert_eq!(all.unwrap(), 4000);
-    store.insert(user, kept.clone()).unwrap();
+    store.insert(user, kept.clone(), Vec::new()).unwrap();
     let usage = store.usage().unwrap();
     assert!(usage.file_bytes > 1 << 20 && usage.wal_bytes > 0, "{usage:?}");
     assert!(usage.tables.contains(&("conversations.v1", 1)), "{usage:?}");
-    assert!(matches!(compact(&path, |_, _| {}), Err(Error::InUse)));
+    assert!(matches!(compact(&path), Err(Error::InUse { .. })));
     store.close().unwrap();
     fs::write(place.path(".store.0123456789abcdef.new"), "left behind by a crash").unwrap();
 
-    let done = compact(&path, |_, _| {}).unwrap();
+    let done = compact(&path).unwrap();
     assert_eq!(done.bytes_after, fs::metadata(&path).unwrap().len());
     // What is left is the feed: that 4,000 conversations came and went.
     assert!(done.bytes_after * 5 < done.bytes_before * 2, "{done:?}");
@@ -248,11 +256,11 @@ fn compaction_keeps_permissions_and_links() {
     let (path, link) = (place.path("store"), place.path("link"));
     let store = Store::open(&path).unwrap();
     let owner = Owner::of(&store);
-    store.insert(owner.user, owner.conversation()).unwrap();
+    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
     store.close().unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     symlink("store", &link).unwrap();
-    let done = compact(&link, |_, _| {}).unwrap();
+    let done = compact(&link).unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
     let made = fs::metadata(&path).unwrap();
     assert_eq!((made.permissions().mode() & 0o777, made.len()), (0o640, done.bytes_after));

@@ -5,10 +5,11 @@
 mod backup;
 mod erase;
 mod file;
-mod log;
+
 mod store;
 mod submit;
 mod swap;
+mod wal;
 
 use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp, UserId};
 

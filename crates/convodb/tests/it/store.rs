@@ -6,8 +6,9 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
 use convodb::{
-    AssistantId, BulkOptions, ChannelKind, Error, Filter, ListRequest, Message, Role, Store,
-    StoreOptions, StoreState, Timestamp,
+    AssistantId, BulkOptions, ChangesSince, Channel, ChannelKind, Conversation, Cost, Error,
+    Filter, ListRequest, Message, Name, PageSize, Role, Store, StoreOptions, StoreState, Timestamp,
+    UserId,
 };
 
 use crate::{Owner, count};
@@ -22,7 +23,7 @@ fn sixty_four_writers_lose_nothing() {
                 for _ in 0..10 {
                     let conversation = owner.conversation();
                     let id = conversation.id;
-                    store.insert(owner.user, conversation).unwrap();
+                    store.insert(owner.user, conversation, Vec::new()).unwrap();
                     assert!(
                         store.snapshot().conversation(owner.user, id).unwrap().is_some(),
                         "read your write"
@@ -32,7 +33,7 @@ fn sixty_four_writers_lose_nothing() {
         }
     });
     assert_eq!(count(&store, owner.user), 640);
-    assert!(store.snapshot().verify(|_, _| {}).unwrap().is_clean());
+    assert!(store.snapshot().verify().unwrap().is_clean());
 }
 
 /// Holds the writer in a write of its own until `others` are queued, so that all of them are one
@@ -45,7 +46,7 @@ fn in_one_group<T: Send>(store: &Store, others: Vec<Box<dyn FnOnce() -> T + Send
             store.write(move |_| {
                 started.send(()).unwrap();
                 held.recv().unwrap();
-                Ok(())
+                Ok::<_, Error>(())
             })
         });
         running.recv().unwrap();
@@ -77,7 +78,7 @@ fn a_write_that_fails_is_taken_back_alone() {
         Box::new(move || {
             store_ref.write(move |transaction| {
                 let message = Message::new(Role::User, "hi".to_owned(), Timestamp::MIN)?;
-                transaction.insert(user, &conversation, &[])?;
+                transaction.insert(user, conversation.clone(), Vec::new())?;
                 transaction.append_message(user, conversation.id, &message)?;
                 if fails { Err(Error::TokenNotFound) } else { Ok(()) }
             })
@@ -86,7 +87,7 @@ fn a_write_that_fails_is_taken_back_alone() {
     let outcomes = in_one_group(&store, (0..9).map(|number| insert(number % 3 == 0)).collect());
     let failed = outcomes.iter().filter(|outcome| matches!(outcome, Err(Error::TokenNotFound)));
     assert_eq!((failed.count(), count(&store, user)), (3, 6));
-    let audit = store.snapshot().verify(|_, _| {}).unwrap();
+    let audit = store.snapshot().verify().unwrap();
     assert!(audit.is_clean(), "{:?}", audit.findings);
 }
 
@@ -98,14 +99,14 @@ fn a_row_that_is_deleted_and_loaded_again_in_one_group_is_in_every_list() {
     let (user, store_ref) = (owner.user, &store);
     let conversation = owner.conversation();
     let id = conversation.id;
-    store.insert(user, conversation.clone()).unwrap();
+    store.insert(user, conversation.clone(), Vec::new()).unwrap();
     let mut loader = store.bulk_load(BulkOptions::default());
     loader.push(user, &conversation, &[]).unwrap();
     let outcomes = in_one_group(
         &store,
         vec![
             Box::new(move || store_ref.delete(user, id).map(|()| 0)),
-            Box::new(move || loader.finish(|_, _| {}).map(|report| report.inserted)),
+            Box::new(move || loader.finish().map(|report| report.inserted)),
         ],
     );
     // Whichever came first: a load that finds the row leaves it, and then it is deleted.
@@ -113,7 +114,7 @@ fn a_row_that_is_deleted_and_loaded_again_in_one_group_is_in_every_list() {
     let filter = Filter { kind: Some(ChannelKind::Widget), ..Filter::default() };
     let request = ListRequest { filter, ..ListRequest::default() };
     assert_eq!(store.snapshot().list(user, &request).unwrap().len() as u64, loaded);
-    let audit = store.snapshot().verify(|_, _| {}).unwrap();
+    let audit = store.snapshot().verify().unwrap();
     assert!(audit.is_clean(), "{:?}", audit.findings);
 }
 
@@ -121,7 +122,7 @@ fn a_row_that_is_deleted_and_loaded_again_in_one_group_is_in_every_list() {
 fn a_store_cannot_be_closed_from_inside_a_write() {
     let store = Store::in_memory().unwrap();
     let inner = store.clone();
-    let outcome = store.write(move |_| Ok(inner.close()));
+    let outcome = store.write(move |_| Ok::<_, Error>(inner.close()));
     assert!(matches!(outcome, Ok(Err(Error::NestedWrite))));
     store.create_user("still open".parse().unwrap(), Timestamp::MIN).unwrap();
 }
@@ -134,14 +135,14 @@ fn a_panic_is_its_callers_and_the_store_goes_on() {
     let user = owner.user;
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         store.write(move |transaction| -> Result<(), Error> {
-            transaction.insert(user, &conversation, &[])?;
+            transaction.insert(user, conversation, Vec::new())?;
             panic!("the caller's own")
         })
     }));
     let message = panicked.unwrap_err();
     assert_eq!(message.downcast_ref::<&str>(), Some(&"the caller's own"));
     assert_eq!(count(&store, user), 0);
-    store.insert(user, owner.conversation()).unwrap();
+    store.insert(user, owner.conversation(), Vec::new()).unwrap();
     assert_eq!(count(&store, user), 1);
 }
 
@@ -152,10 +153,10 @@ fn a_panic_while_a_load_tells_of_its_progress_is_its_callers() {
     let owner = Owner::of(&store);
     let mut loader = store.bulk_load(BulkOptions::default());
     loader.push(owner.user, &owner.conversation(), &[]).unwrap();
-    let finish = || loader.finish(|_, _| panic!("the caller's own"));
+    let finish = || loader.finish_with_progress(|_, _| panic!("the caller's own"));
     let message = catch_unwind(AssertUnwindSafe(finish)).unwrap_err();
     assert_eq!(message.downcast_ref::<&str>(), Some(&"the caller's own"));
-    store.insert(owner.user, owner.conversation()).unwrap();
+    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
     assert_eq!(count(&store, owner.user), 1);
 }
 
@@ -165,10 +166,10 @@ fn a_load_takes_no_place_that_is_taken() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let there = owner.conversation();
-    store.insert(owner.user, there.clone()).unwrap();
+    store.insert(owner.user, there.clone(), Vec::new()).unwrap();
     let mut loader = store.bulk_load(BulkOptions::default());
     loader.push(owner.user, &owner.conversation(), &[]).unwrap();
-    loader.finish(|_, _| {}).unwrap();
+    loader.finish().unwrap();
     assert_eq!(count(&store, owner.user), 2);
     assert_eq!(store.snapshot().conversation(owner.user, there.id).unwrap(), Some(there));
 }
@@ -182,7 +183,7 @@ fn a_panic_in_a_load_leaves_no_repair_behind() {
     let owner = Owner::of(&store);
     let mut loader = store.bulk_load(BulkOptions::default());
     loader.push(owner.user, &owner.conversation(), &[]).unwrap();
-    let finish = || loader.finish(|_, _| panic!("the caller's own"));
+    let finish = || loader.finish_with_progress(|_, _| panic!("the caller's own"));
     catch_unwind(AssertUnwindSafe(finish)).unwrap_err();
     store.close().unwrap();
     // redb opens a file for reading alone only where it needs no repair.
@@ -190,48 +191,48 @@ fn a_panic_in_a_load_leaves_no_repair_behind() {
 }
 
 #[test]
-fn a_listener_may_bring_another_one() {
+fn a_commit_listener_can_register_another_one() {
     let store = Store::in_memory().unwrap();
-    let heard = Arc::new(AtomicUsize::new(0));
-    let (same, hear) = (store.clone(), heard.clone());
-    let brought = Mutex::new(Vec::new());
-    let brings = Arc::new(move || {
-        let hear = hear.clone();
-        let hears = Arc::new(move || {
-            hear.fetch_add(1, Ordering::Relaxed);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let (same, count) = (store.clone(), calls.clone());
+    let registered = Mutex::new(Vec::new());
+    let registering = store.on_commit(move || {
+        let count = count.clone();
+        let counting = same.on_commit(move || {
+            count.fetch_add(1, Ordering::Relaxed);
         });
-        same.on_commit(&hears);
-        brought.lock().unwrap().push(hears);
+        registered.lock().unwrap().push(counting);
     });
-    store.on_commit(&brings);
     let owner = Owner::of(&store);
-    let before = heard.load(Ordering::Relaxed);
-    store.insert(owner.user, owner.conversation()).unwrap();
-    assert!(heard.load(Ordering::Relaxed) > before);
+    let before = calls.load(Ordering::Relaxed);
+    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    assert!(calls.load(Ordering::Relaxed) > before);
+    drop(registering);
 }
 
 #[test]
-fn a_listener_that_panics_harms_nobody() {
+fn a_panicking_commit_listener_does_not_stop_the_writer() {
     let store = Store::in_memory().unwrap();
-    let heard = Arc::new(AtomicUsize::new(0));
-    let hear = heard.clone();
-    let panics = Arc::new(|| panic!("the listener's own"));
-    let hears = Arc::new(move || {
-        hear.fetch_add(1, Ordering::Relaxed);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let count = calls.clone();
+    let _panicking = store.on_commit(|| panic!("a bug of the listener"));
+    let counting = store.on_commit(move || {
+        count.fetch_add(1, Ordering::Relaxed);
     });
-    store.on_commit(&panics);
-    store.on_commit(&hears);
     let owner = Owner::of(&store);
-    let before = heard.load(Ordering::Relaxed);
-    store.insert(owner.user, owner.conversation()).unwrap();
-    assert_eq!(heard.load(Ordering::Relaxed), before + 1);
+    let before = calls.load(Ordering::Relaxed);
+    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), before + 1);
     assert_eq!(store.state(), StoreState::Open);
+    drop(counting);
+    store.rename_user(owner.user, "renamed".parse().unwrap()).unwrap();
+    assert_eq!(calls.load(Ordering::Relaxed), before + 1, "a dropped listener is not called");
 }
 
 #[test]
 fn a_full_queue_pushes_back() {
     let directory = tempfile::tempdir().unwrap();
-    let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
+    let options = StoreOptions::new().queue_depth(1);
     let store = Store::open_with(directory.path().join("store"), &options).unwrap();
     let (release, held) = channel::<()>();
     let (started, running) = channel();
@@ -241,7 +242,7 @@ fn a_full_queue_pushes_back() {
             holder.write(move |_| {
                 started.send(()).unwrap();
                 held.recv().unwrap();
-                Ok(())
+                Ok::<_, Error>(())
             })
         });
         running.recv().unwrap();
@@ -271,7 +272,7 @@ fn a_full_queue_pushes_back() {
 fn a_write_inside_a_write_is_refused() {
     let store = Store::in_memory().unwrap();
     let inner = store.clone();
-    let outcome = store.write(move |_| Ok(inner.write(|_| Ok(()))));
+    let outcome = store.write(move |_| Ok::<_, Error>(inner.write(|_| Ok::<_, Error>(()))));
     assert!(matches!(outcome, Ok(Err(Error::NestedWrite))));
 }
 
@@ -281,7 +282,10 @@ fn a_closed_store_says_so() {
     let owner = Owner::of(&store);
     let clone = store.clone();
     store.close().unwrap();
-    assert!(matches!(clone.insert(owner.user, owner.conversation()), Err(Error::Closed)));
+    assert!(matches!(
+        clone.insert(owner.user, owner.conversation(), Vec::new()),
+        Err(Error::Closed)
+    ));
     assert!(matches!(clone.clone().close(), Err(Error::Closed)));
 }
 
@@ -292,18 +296,24 @@ fn what_a_write_may_not_do() {
     let user = owner.user;
     let conversation = owner.conversation();
     let id = conversation.id;
-    store.insert(user, conversation.clone()).unwrap();
+    store.insert(user, conversation.clone(), Vec::new()).unwrap();
 
-    let duplicate = store.insert(user, conversation.clone());
+    let duplicate = store.insert(user, conversation.clone(), Vec::new());
     assert!(matches!(duplicate, Err(Error::DuplicateConversation(uuid)) if uuid == id.uuid()));
     let stranger = AssistantId::generate(Timestamp::MIN);
     let mut foreign = owner.conversation();
     foreign.assistant = stranger;
-    assert!(matches!(store.insert(user, foreign), Err(Error::AssistantNotFound)));
-    let moved = store.update(user, id, |row| row.created_at = Timestamp::MIN);
+    assert!(matches!(store.insert(user, foreign, Vec::new()), Err(Error::AssistantNotFound)));
+    let moved = store.update(user, id, Timestamp::MIN, |row| {
+        row.created_at = Timestamp::MIN;
+        Ok(())
+    });
     assert!(matches!(moved, Err(Error::Invalid { field: "created_at", .. })));
     let other = owner.conversation().id;
-    let renamed = store.update(user, id, move |row| row.id = other);
+    let renamed = store.update(user, id, Timestamp::MIN, move |row| {
+        row.id = other;
+        Ok(())
+    });
     assert!(matches!(renamed, Err(Error::Invalid { field: "id", .. })));
     store
         .append_message(
@@ -312,11 +322,17 @@ fn what_a_write_may_not_do() {
             Message::new(Role::User, "hi".to_owned(), Timestamp::MIN).unwrap(),
         )
         .unwrap();
-    let uncounted = store.update(user, id, |row| row.message_count = 0);
+    let uncounted = store.update(user, id, Timestamp::MIN, |row| {
+        row.message_count = 0;
+        Ok(())
+    });
     assert!(matches!(uncounted, Err(Error::Invalid { field: "message_count", .. })));
     store.delete(user, id).unwrap();
-    store.insert(user, conversation.clone()).unwrap();
-    let given_away = store.update(user, id, move |row| row.assistant = stranger);
+    store.insert(user, conversation.clone(), Vec::new()).unwrap();
+    let given_away = store.update(user, id, Timestamp::MIN, move |row| {
+        row.assistant = stranger;
+        Ok(())
+    });
     assert!(matches!(given_away, Err(Error::AssistantNotFound)));
     assert_eq!(store.snapshot().conversation(user, id).unwrap(), Some(conversation));
 }
@@ -329,14 +345,14 @@ fn users_do_not_see_each_other() {
     store.create_assistant(other, owner.assistant, "Same id".parse().unwrap()).unwrap();
     let conversation = owner.conversation();
     let id = conversation.id;
-    store.insert(owner.user, conversation.clone()).unwrap();
+    store.insert(owner.user, conversation.clone(), Vec::new()).unwrap();
     let snapshot = store.snapshot();
     assert!(snapshot.conversation(other, id).unwrap().is_none());
     assert!(snapshot.messages(other, id).unwrap().is_none());
     assert_eq!(count(&store, other), 0);
     assert!(matches!(store.delete(other, id), Err(Error::ConversationNotFound)));
     // The same id is free to the other: that it is taken elsewhere does not show.
-    store.insert(other, conversation).unwrap();
+    store.insert(other, conversation, Vec::new()).unwrap();
     store.delete(other, id).unwrap();
     assert!(store.snapshot().conversation(owner.user, id).unwrap().is_some());
 }
@@ -354,7 +370,7 @@ fn tokens_are_shown_once_and_gone_when_revoked() {
     store.revoke_token(token.clone()).unwrap();
     assert_eq!(store.snapshot().authenticate(&token).unwrap(), None);
     assert!(matches!(store.revoke_token(token), Err(Error::TokenNotFound)));
-    let nobody = store.create_token(convodb::UserId::new(99), Timestamp::MIN);
+    let nobody = store.create_token(UserId::new(99), Timestamp::MIN);
     assert!(matches!(nobody, Err(Error::UserNotFound)));
 }
 
@@ -384,4 +400,128 @@ fn names_are_unique_and_numbers_count_for_each_owner() {
         store.rename_assistant(other, second, "Mine".parse().unwrap()),
         Err(Error::AssistantNotFound)
     ));
+}
+
+#[test]
+fn an_update_refuses_what_no_conversation_may_become() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let (user, conversation) = (owner.user, owner.conversation());
+    let (id, created_at) = (conversation.id, conversation.created_at);
+    store.insert(user, conversation.clone(), Vec::new()).unwrap();
+    let refused = |field: &str, change: fn(&mut Conversation)| {
+        let change = move |row: &mut Conversation| {
+            change(row);
+            Ok(())
+        };
+        let refused = store.update(user, id, created_at, change).unwrap_err();
+        assert!(matches!(refused, Error::Invalid { field: found, .. } if found == field));
+    };
+    refused("type", |row| row.channel = Channel::Test);
+    refused("total_cost", |row| row.total_cost = Cost::from_nanos(-1));
+    refused("updated_at", |row| row.updated_at = Timestamp::MIN);
+    let own = store.update(user, id, created_at, |_| Err(Error::IdempotencyConflict));
+    assert!(matches!(own, Err(Error::IdempotencyConflict)), "the closure's own error");
+    assert_eq!(store.snapshot().conversation(user, id).unwrap(), Some(conversation));
+}
+
+#[test]
+fn an_update_advances_updated_at_unless_the_closure_sets_it() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let (user, conversation) = (owner.user, owner.conversation());
+    let (id, created_at) = (conversation.id, conversation.created_at);
+    let at = |seconds: u64| Timestamp::from_millis(created_at.millis() + seconds * 1000).unwrap();
+    store.insert(user, conversation, Vec::new()).unwrap();
+    let changed = |now, set: Option<Timestamp>| {
+        let change = move |row: &mut Conversation| {
+            row.ai_enabled = !row.ai_enabled;
+            row.updated_at = set.unwrap_or(row.updated_at);
+            Ok(())
+        };
+        store.update(user, id, now, change).unwrap().updated_at
+    };
+    assert_eq!(changed(at(5), None), at(5));
+    assert_eq!(changed(at(3), None), at(5), "it never goes back by itself");
+    assert_eq!(changed(at(9), Some(at(7))), at(7));
+    let unchanged = store.update(user, id, at(20), |_| Ok(())).unwrap();
+    assert_eq!(unchanged.updated_at, at(7), "nothing changed");
+}
+
+#[test]
+fn a_missing_user_is_not_a_missing_assistant() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let nobody = UserId::new(99);
+    let inserted = store.insert(nobody, owner.conversation(), Vec::new());
+    assert!(matches!(inserted, Err(Error::UserNotFound)));
+    let mut load = store.bulk_load(BulkOptions::default());
+    let pushed = load.push(nobody, &owner.conversation(), &[]);
+    assert!(matches!(pushed, Err(Error::UserNotFound)));
+    let renamed = store.rename_assistant(nobody, owner.assistant, "Bot".parse().unwrap());
+    assert!(matches!(renamed, Err(Error::UserNotFound)));
+}
+
+#[test]
+fn a_user_is_found_by_the_new_name_after_a_rename() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let name = |text: &str| text.parse::<Name>().unwrap();
+    store.create_user(name("Taken"), Timestamp::MIN).unwrap();
+    let old = store.snapshot().user(owner.user).unwrap().unwrap().name;
+    let taken = store.rename_user(owner.user, name("Taken"));
+    assert!(matches!(taken, Err(Error::DuplicateUser)));
+    store.rename_user(owner.user, name("New")).unwrap();
+    store.rename_user(owner.user, name("New")).unwrap();
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.user_by_name(&name("New")).unwrap(), Some(owner.user));
+    assert_eq!(snapshot.user_by_name(&old).unwrap(), None);
+    assert!(snapshot.verify().unwrap().is_clean());
+    let missing = store.rename_user(UserId::new(99), name("Other"));
+    assert!(matches!(missing, Err(Error::UserNotFound)));
+}
+
+#[test]
+fn an_assistant_without_conversations_can_be_deleted_and_its_number_is_not_reused() {
+    let store = Store::in_memory().unwrap();
+    let owner = Owner::of(&store);
+    let user = owner.user;
+    let conversation = owner.conversation();
+    let (id, bot) = (conversation.id, owner.assistant);
+    store.insert(user, conversation, Vec::new()).unwrap();
+    let in_use = store.delete_assistant(user, bot);
+    assert!(matches!(in_use, Err(Error::AssistantInUse(uuid)) if uuid == bot.uuid()));
+    store.delete(user, id).unwrap();
+    store.delete_assistant(user, bot).unwrap();
+    assert!(matches!(store.delete_assistant(user, bot), Err(Error::AssistantNotFound)));
+    assert_eq!(store.snapshot().assistant_count(user).unwrap(), 0);
+    let next = AssistantId::generate(Timestamp::MIN);
+    let created = store.create_assistant(user, next, "Next".parse().unwrap()).unwrap();
+    assert_eq!(created.number, 2, "number 1 belonged to the deleted one");
+    assert_eq!(store.snapshot().assistant_count(user).unwrap(), 1);
+    assert!(store.snapshot().verify().unwrap().is_clean());
+}
+
+#[test]
+fn the_change_feed_stays_bounded_without_expiry() {
+    let options = StoreOptions::new().retained_changes(100);
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open_with(directory.path().join("store"), &options).unwrap();
+    let owner = Owner::of(&store);
+    let (user, size) = (owner.user, PageSize::MAX);
+    let start = store.snapshot().changes_since(user, ChangesSince::Now, size).unwrap().next_cursor;
+    let rows: Vec<Conversation> = (0..3000).map(|_| owner.conversation()).collect();
+    for batch in rows.chunks(500).map(<[Conversation]>::to_vec) {
+        store
+            .write(move |transaction| {
+                batch.into_iter().try_for_each(|row| transaction.insert(user, row, Vec::new()))
+            })
+            .unwrap();
+    }
+    let snapshot = store.snapshot();
+    let expired = snapshot.changes_since(user, ChangesSince::Cursor(start), size);
+    assert!(matches!(expired, Err(Error::ChangesExpired)));
+    let report = snapshot.verify().unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert!((100..100 + 1024 + 1024).contains(&report.changes), "{}", report.changes);
 }

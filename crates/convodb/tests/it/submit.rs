@@ -15,7 +15,7 @@ fn hold(store: &Store) -> std::sync::mpsc::Sender<()> {
         begin.send(()).unwrap();
         // Ends when the sender is dropped.
         let _ = held.recv();
-        Ok(())
+        Ok::<_, Error>(())
     };
     store.submit(wait, |_| {}).unwrap();
     begun.recv().unwrap();
@@ -32,7 +32,7 @@ fn each_is_told_once_what_became_of_it() {
     for conversation in [owner.conversation(), twice.clone(), twice] {
         let (told, user) = (told.clone(), owner.user);
         let insert = move |transaction: &mut convodb::Transaction<'_>| {
-            transaction.insert(user, &conversation, &[])
+            transaction.insert(user, conversation, Vec::new())
         };
         store.submit(insert, move |outcome| told.send(outcome.unwrap()).unwrap()).unwrap();
     }
@@ -46,13 +46,16 @@ fn each_is_told_once_what_became_of_it() {
 #[test]
 fn a_full_queue_and_a_closed_store_refuse_at_once_and_tell_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
+    let options = StoreOptions::new().queue_depth(1);
     let store = Store::open_with(directory.path().join("s.convodb"), &options).unwrap();
     assert_eq!(store.queue_depth(), 1);
     let release = hold(&store);
     let (told, answers) = channel();
     let submit = |told: std::sync::mpsc::Sender<bool>| {
-        store.submit(|_| Ok(()), move |outcome| told.send(outcome.unwrap().is_ok()).unwrap())
+        store.submit(
+            |_| Ok::<_, Error>(()),
+            move |outcome| told.send(outcome.unwrap().is_ok()).unwrap(),
+        )
     };
     submit(told.clone()).unwrap();
     assert!(matches!(submit(told.clone()), Err(Error::QueueFull)));
@@ -68,8 +71,8 @@ fn panics_of_writes_and_of_those_that_are_told_leave_the_writer_alone() {
     let (told, answers) = channel();
     let panicked = move |outcome: thread::Result<Result<()>>| told.send(outcome.is_err()).unwrap();
     store.submit(|_| panic!("a bug in a write"), panicked).unwrap();
-    store.submit(|_| Ok(()), |_| panic!("a bug in who is told")).unwrap();
-    store.write(|_| Ok(())).unwrap();
+    store.submit(|_| Ok::<_, Error>(()), |_| panic!("a bug in who is told")).unwrap();
+    store.write(|_| Ok::<_, Error>(())).unwrap();
     assert!(answers.recv().unwrap());
     assert!(store.is_open());
 }
@@ -79,7 +82,7 @@ fn what_is_told_cannot_write_itself() {
     let store = Store::in_memory().unwrap();
     let (told, answers) = channel();
     let same = store.clone();
-    let nested = move |_| told.send(same.write(|_| Ok(()))).unwrap();
-    store.submit(|_| Ok(()), nested).unwrap();
+    let nested = move |_| told.send(same.write(|_| Ok::<_, Error>(()))).unwrap();
+    store.submit(|_| Ok::<_, Error>(()), nested).unwrap();
     assert!(matches!(answers.recv().unwrap(), Err(Error::NestedWrite)));
 }

@@ -29,7 +29,7 @@ fn two_users(path: &Path) -> [(UserId, ConversationId); 2] {
         loader.push(owner.user, &row, &history).unwrap();
         (owner.user, row.id)
     });
-    loader.finish(|_, _| {}).unwrap();
+    loader.finish().unwrap();
     store.close().unwrap();
     asked
 }
@@ -59,6 +59,6 @@ fn a_leaf_in_anothers_place_shows_no_words_of_another_user() {
     let first = first.unwrap().unwrap();
     assert!(first.len() < ALIGNED && first.iter().all(|said| said.content().starts_with("one")));
     assert!(matches!(second, Err(Error::Corrupted { .. })), "{second:?}");
-    let options = StoreOptions { check_on_open: true, ..StoreOptions::default() };
+    let options = StoreOptions::new().check_on_open(true);
     assert!(Store::open_with(&path, &options).is_err());
 }

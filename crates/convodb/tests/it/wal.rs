@@ -23,7 +23,7 @@ fn crashed(rows: usize) -> Crashed {
         store.clone().close().unwrap();
         let store = Store::open(&path).unwrap();
         for _ in 0..rows {
-            store.insert(owner.user, owner.conversation()).unwrap();
+            store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
         }
         let crashed = Crashed { directory: tempfile::tempdir().unwrap(), owner };
         let files: Vec<PathBuf> =
@@ -53,7 +53,7 @@ impl Crashed {
 fn check(path: &Path, owner: &Owner, rows: usize) {
     let store = Store::open(path).unwrap();
     assert_eq!(count(&store, owner.user), rows);
-    assert!(store.snapshot().verify(|_, _| {}).unwrap().is_clean());
+    assert!(store.snapshot().verify().unwrap().is_clean());
     store.close().unwrap();
 }
 
@@ -86,8 +86,8 @@ fn a_store_goes_on_after_a_torn_log_and_crashes_again() {
     let segment = fs::read(first.segment()).unwrap();
     fs::write(first.segment(), &segment[..segment.len() - 3]).unwrap();
     let store = Store::open(first.store()).unwrap();
-    store.insert(first.owner.user, first.owner.conversation()).unwrap();
-    store.insert(first.owner.user, first.owner.conversation()).unwrap();
+    store.insert(first.owner.user, first.owner.conversation(), Vec::new()).unwrap();
+    store.insert(first.owner.user, first.owner.conversation(), Vec::new()).unwrap();
     let copy = tempfile::tempdir().unwrap();
     for file in fs::read_dir(first.directory.path()).unwrap() {
         let file = file.unwrap();
@@ -103,7 +103,7 @@ fn damage_before_the_end_of_the_log_is_told() {
     segment[100] ^= 1;
     fs::write(crashed.segment(), &segment).unwrap();
     let refused = Store::open(crashed.store()).unwrap_err();
-    assert!(matches!(refused, Error::Corrupted { table: "log", .. }), "{refused}");
+    assert!(matches!(refused, Error::Corrupted { table: "wal", .. }), "{refused}");
 }
 
 #[test]
@@ -111,14 +111,14 @@ fn a_log_without_its_store_is_not_thrown_away() {
     let crashed = crashed(3);
     fs::remove_file(crashed.store()).unwrap();
     let refused = Store::open(crashed.store()).unwrap_err();
-    assert!(matches!(refused, Error::Corrupted { table: "log", .. }), "{refused}");
+    assert!(matches!(refused, Error::Corrupted { table: "wal", .. }), "{refused}");
     assert!(crashed.segment().exists());
 }
 
 #[test]
 fn deferred_writes_after_a_crash_keep_what_was_durable_before() {
     let crashed = crashed(9);
-    let options = StoreOptions { durability: Durability::Deferred, ..StoreOptions::default() };
+    let options = StoreOptions::new().durability(Durability::Deferred);
     let store = Store::open_with(crashed.store(), &options).unwrap();
     assert_eq!(count(&store, crashed.owner.user), 9);
     let again = tempfile::tempdir().unwrap();
@@ -133,10 +133,10 @@ fn removals_and_failures_leave_nothing_in_the_log_that_is_not_so() {
     let store = Store::open(&path).unwrap();
     let kept = crashed.owner.conversation();
     let (id, row) = (kept.id, kept.clone());
-    store.insert(user, row).unwrap();
+    store.insert(user, row, Vec::new()).unwrap();
     store.delete(user, id).unwrap();
     let refused = store.write(move |transaction| {
-        transaction.insert(user, &kept, &[])?;
+        transaction.insert(user, kept, Vec::new())?;
         Err::<(), _>(Error::UserNotFound)
     });
     assert!(matches!(refused, Err(Error::UserNotFound)));
