@@ -79,15 +79,16 @@ parquet:
     cargo clippy -p convodb-cli --features parquet --all-targets -- -D warnings
     cargo test -p convodb-cli --features parquet
 
-# Check licences, advisories and sources of all dependencies, by hand before a release (needs cargo-deny and its
-# advisory database). Tests check the licences of the default build, and all sources.
+# Needs cargo-deny and its advisory database. Run it by hand before a release: tests check only the licences of
+# the default build, and all sources.
+# Check licences, advisories and sources of all dependencies.
 deny:
     cargo deny check
     cargo deny --manifest-path benches/compare/Cargo.toml --config deny.toml check
     cargo deny --manifest-path fuzz/Cargo.toml --config deny.toml check
 
-# Compare convodb with SQLite, LMDB, PostgreSQL (15, if installed) and no engine: pages, sizes, writes, opening.
-# Takes half an hour and 10 GB of disk space.
+# Takes half an hour and 10 GB of disk space. Includes PostgreSQL 15 if it is installed.
+# Compare convodb with SQLite, LMDB, PostgreSQL and no engine: pages, sizes, writes, opening.
 compare rows="1000000":
     cd benches/compare && cargo run --release --locked -- pages --rows {{rows}}
     cd benches/compare && cargo run --release --locked -- scale
