@@ -1,4 +1,4 @@
-# JSON lines are a text as they stand, which schemathesis does not know of this media type.
+# Serializer for JSON lines: schemathesis does not know that this media type is plain text.
 import schemathesis
 
 schemathesis.serializer.alias("application/x-ndjson", "text/plain")
