@@ -8,11 +8,8 @@ mod crash;
 mod cursors;
 mod erasure;
 mod feed;
-mod floors;
 mod history;
 mod live;
 mod report;
-mod supply;
-mod tidy;
 
 use convodb_testkit::{walk, world};
