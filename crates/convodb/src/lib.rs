@@ -1,9 +1,9 @@
-//! An embedded storage and query engine for conversations: the chats of AI assistants over a web
-//! widget, WhatsApp, an API, or tests.
+//! Embedded storage and query engine for conversations: chats of AI assistants over a web widget,
+//! WhatsApp, an API, or tests.
 //!
-//! A store is one file, opened by one process. It holds users; each has assistants, and conversations
-//! with their messages. What it is for is their list: by any combination of five filters, both ways
-//! from any place, in pages that cost the same at any depth and any size.
+//! A store is one file, opened by one process. It contains users; each user has assistants, and
+//! conversations with their messages. It is built for listing them: by any combination of five filters,
+//! in both directions from any place, in pages that cost the same at any depth and at any size.
 //!
 //! ```
 //! use convodb::*;
@@ -30,60 +30,71 @@
 //!
 //! # Values
 //!
-//! A [`Conversation`] is held over a [`Channel`], which has what only that channel has: a phone implies
-//! WhatsApp, an [`ExternalIdentifier`] implies the API. Values check themselves when they are made, so
-//! that what is passed on is right: a [`Phone`] has 1 to 64 bytes, [`Variables`] are a JSON object, a
-//! [`Cost`] is a whole number of billionths of a dollar. Texts are kept and compared byte for byte.
-//! The caller gives all times; the engine reads no clock.
+//! A [`Conversation`] takes place over a [`Channel`], which has the fields that only this channel has:
+//! a phone implies WhatsApp, an [`ExternalIdentifier`] implies the API. Values validate themselves on
+//! construction: a [`Phone`] has 1 to 64 bytes, [`Variables`] are a JSON object, a [`Cost`] is a whole
+//! number of billionths of a US dollar. Texts are stored and compared byte for byte. The caller passes
+//! every time; the engine's data never depends on a clock.
 //!
 //! # Writing
 //!
-//! [`Store::insert`], [`Store::update`], [`Store::append_message`] and their like are writes of one
-//! operation. [`Store::write`] runs a closure with a [`Transaction`]: any number of operations, all or
-//! nothing, that see the store as it will be, with no other write in between. Writes of many threads
-//! gather behind one writer and share a commit. [`Store::submit`] does not wait, for callers that must
-//! not, and [`Store::bulk_load`] takes millions of rows at once.
+//! [`Store::insert`], [`Store::update`], [`Store::append_message`] and similar methods are writes of
+//! one operation. [`Store::write`] runs a closure with a [`Transaction`]: any number of operations,
+//! atomic and isolated. Concurrent writes share a commit. [`Store::submit`] does not wait, for callers
+//! that must not, and [`Store::bulk_load`] loads millions of conversations at once.
 //!
 //! # Reading
 //!
-//! [`Store::snapshot`] is the state of the last commit, for 20 ns, and never waits for a writer. A
-//! [`Snapshot`] answers [`list`](Snapshot::list), [`rows`](Snapshot::conversations), [`get`](Snapshot::conversation),
-//! [`history`](Snapshot::messages) and [`report`](Snapshot::stats), all of one moment. A [`Page`] owns
-//! its bytes and can be kept and sent; its rows are borrowed from it.
+//! [`Store::snapshot`] returns the state of the last commit in about 20 ns and never waits for a
+//! writer. A [`Snapshot`] provides [`list`](Snapshot::list),
+//! [`conversations`](Snapshot::conversations), [`conversation`](Snapshot::conversation),
+//! [`messages`](Snapshot::messages) and [`stats`](Snapshot::stats), all as of one moment. A [`Page`]
+//! owns its bytes, so it can be stored and sent; its conversations borrow from it.
 //!
 //! # Cursors
 //!
-//! A page has a [`PageCursor`] for each side on which the list goes on. It is a place between two rows,
-//! with all that was asked for: a conversation that is there is never skipped or given twice, whatever
-//! comes and goes beside it. [`Snapshot::seal_cursor`] makes a short token of it that tells a client
-//! nothing and cannot be changed; it never expires.
+//! A page has a [`PageCursor`] for each side on which the list continues. It denotes a place between
+//! two conversations and carries the filter, bounds, order and page size. A walk by cursors returns
+//! each conversation that exists throughout exactly once, whatever is inserted or deleted meanwhile.
+//! [`Snapshot::seal_cursor`] turns a cursor into a short opaque token that clients cannot read or
+//! change; it does not expire.
+//!
+//! # Changes
+//!
+//! [`Snapshot::changes_since`] is the change feed of a user: what was created, updated or deleted since
+//! a cursor, in commit order, without gaps. The feed retains about a million changes of each user
+//! ([`StoreOptions::retained_changes`]) and, if the program calls [`Store::expire`], those of the last
+//! 30 days. A reader that falls further behind gets [`Error::ChangesExpired`] and lists again.
 //!
 //! # Durability
 //!
-//! A write that returned is on disk, unless [`Durability::Deferred`] was asked for. After a crash the
-//! store opens as it was after the last write that was answered, or one that was about to be.
-//! [`Snapshot::verify`] reads everything and tells what does not hold.
+//! A write that has returned is on disk, unless [`Durability::Deferred`] was chosen. After a crash the
+//! store contains every acknowledged write, and each write as a whole. After an I/O error it reopens
+//! its files by itself and continues ([`Store::state`], [`Store::last_fault`]).
+//! [`Snapshot::verify`] audits everything.
 //!
 //! # Errors
 //!
-//! There is one [`Error`]: what was asked wrongly (nothing was done), what is not there, and faults of
-//! the store never share a variant. Another user's things are not there. Messages and `Debug` texts hold
-//! no phone number, name, token or message.
+//! There is one [`Error`]. Misuse (nothing was done), missing things and faults of the store never
+//! share a variant. What belongs to another user is missing. Messages and `Debug` output contain no
+//! phone number, name, token or message text. Faults, recovery and format upgrades are logged through
+//! `tracing`.
 //!
 //! # Cost
 //!
-//! A page reads at most [`PageCost::bound`] entries and rows, ten for each of its size, whatever the
-//! filters, the depth and the data; a warm page takes microseconds. A lone durable insert takes a
-//! fraction of a millisecond, and inserts that come together share it. Reports read counters, not
-//! conversations. What else costs more is told where it is.
+//! A page reads at most [`PageCost::bound`] entries and rows, ten times its size plus ten, whatever the
+//! filters, the depth and the data; a page in memory takes microseconds. A single durable insert takes
+//! a fraction of a millisecond, which concurrent inserts share. Statistics read counters, not
+//! conversations. Methods that cost more say so.
 //!
-//! # Beside it
+//! # Related crates
 //!
-//! `convodb-tokio` awaits writes and walks lists as streams; `convodb-http` serves a store in the shape
-//! of the documented conversations API; `convodb-cli` is the command. `examples/` has whole programs.
+//! `convodb-tokio` awaits writes and streams lists; `convodb-json` reads and writes conversations as
+//! JSON; `convodb-http` serves a store in the shape of the documented "List Conversations" API;
+//! `convodb-cli` is the command line. `examples/` contains whole programs.
 
 #[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../README.md")]
 mod readme {}
 
 mod bulk_load;
@@ -140,8 +151,7 @@ pub use crate::model::text::{
 };
 pub use crate::model::timestamp::{Day, Timestamp};
 pub use crate::model::variables::Variables;
-pub use crate::options::Durability;
-pub use crate::options::StoreOptions;
+pub use crate::options::{Durability, StoreOptions};
 pub use crate::query::changes::{Change, ChangeCursor, Changes, ChangesSince};
 pub use crate::query::cursor::PageCursor;
 pub use crate::query::filter::Filter;

@@ -1,9 +1,8 @@
-//! Erasing many conversations, or a user with everything: in writes of bounded size, so that other
-//! writers get their turn in between. Each write leaves the store whole; one that is broken off is
-//! gone on with by erasing again.
+//! Erasure: deletes many conversations, or a user with everything, in writes of bounded size.
 //!
-//! Bytes of what was erased stay in the file, where nothing leads to them, until it is compacted
-//! (`compact.rs`).
+//! Other writers get their turn between two writes. Each write leaves the store consistent, and an
+//! interrupted erasure is continued by erasing again. The bytes of what was erased stay in the file,
+//! unreferenced, until it is [compacted](crate::compact).
 
 use std::ops::ControlFlow;
 
@@ -16,10 +15,10 @@ use crate::store::Store;
 use crate::tables::{accounts, change_feed, conversations, sequences};
 use crate::transaction::Transaction;
 
-/// How many conversations go in one write.
+/// The number of conversations in one write.
 const BATCH: usize = 256;
 
-/// What was erased with a user.
+/// The result of [`Store::erase_user`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EraseReport {
     /// Conversations, each with its messages.
@@ -31,12 +30,13 @@ pub struct EraseReport {
 }
 
 impl Store {
-    /// Deletes the user's conversations of a list, oldest first, with their messages, index entries
-    /// and counters, and tells how many they were. The request's filter and bounds count; its
-    /// order, page size and cursor do not. They are found through the filter's one index range.
+    /// Deletes the user's conversations that match a request, oldest first, with their messages, index
+    /// entries and counters, and returns their number. The request's filter and bounds apply; its
+    /// order, page size and cursor do not. The conversations are found through the filter's one index
+    /// range.
     ///
-    /// At most 256 go in one write. After each, `between` is told how many are gone so far; it may
-    /// take its time, so that others get theirs, or break off.
+    /// One write deletes at most 256. `between` is called after each write with the number deleted so
+    /// far; it may wait, to leave time for other writers, or stop the deletion.
     ///
     /// ```
     /// use std::ops::ControlFlow;
@@ -51,7 +51,7 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// As of [`Store::write`], or a fault of the store. What earlier writes deleted is gone.
+    /// As [`Store::write`], or a fault of the store. What earlier writes deleted stays deleted.
     pub fn delete_all(
         &self,
         user: UserId,
@@ -70,7 +70,7 @@ impl Store {
             deleted += self.write(move |transaction| {
                 let mut deleted = 0;
                 for id in ids {
-                    // It may have been changed, or be gone, since it was listed.
+                    // It may have been changed or deleted since it was listed.
                     if transaction.conversation(user, id)?.is_some_and(|row| filter.matches(&row)) {
                         transaction.delete(user, id)?;
                         deleted += 1;
@@ -84,9 +84,9 @@ impl Store {
         }
     }
 
-    /// Erases a user: tokens first, so that nobody acts as the user any more, then conversations,
-    /// as of [`Store::delete_all`], then assistants and the account. The user's number is not given
-    /// again. `between` is told how many conversations are gone so far.
+    /// Erases a user: first the tokens, so that nobody can act as the user, then the conversations as
+    /// [`Store::delete_all`] does, then assistants, changes and the account. The user's number is never
+    /// reused.
     ///
     /// ```
     /// # use convodb::Store;
@@ -101,7 +101,7 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], or as of [`Store::delete_all`].
+    /// [`Error::UserNotFound`], or as [`Store::delete_all`].
     pub fn erase_user(&self, user: UserId) -> Result<EraseReport> {
         self.erase_user_with_progress(user, |_| {})
     }
@@ -124,8 +124,8 @@ impl Store {
                 between(before + deleted);
                 ControlFlow::Continue(())
             })?;
-            while self.write(move |transaction| transaction.remove_left_over(user))? {}
-            // A writer of this process may have added something meanwhile.
+            while self.write(move |transaction| transaction.remove_remainder(user))? {}
+            // Another writer of this process may have added something in between.
             if let Some((assistants, tokens)) =
                 self.write(move |transaction| transaction.remove_user(user))?
             {
@@ -136,11 +136,10 @@ impl Store {
         }
     }
 
-    /// Takes all of the user's tokens back, and tells how many they were. Goes through the tokens of
-    /// all users once.
+    /// Revokes all tokens of the user and returns their number. Scans the tokens of all users.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], or as of [`Store::write`].
+    /// [`Error::UserNotFound`], or as [`Store::write`].
     pub fn revoke_all_tokens(&self, user: UserId) -> Result<u64> {
         self.write(move |transaction| {
             if transaction.tables.users.get(user)?.is_none() {
@@ -164,20 +163,20 @@ impl Transaction<'_> {
         Ok(own.len() as u64)
     }
 
-    /// Removes some of what outlives the user's conversations, in any table, and tells whether there
-    /// was any. Where there are conversations, it is not left over.
-    fn remove_left_over(&mut self, user: UserId) -> Result<bool> {
+    /// Removes a batch of what remains after the user's conversations, in any table, and returns
+    /// whether there was any. Does nothing while there are conversations.
+    fn remove_remainder(&mut self, user: UserId) -> Result<bool> {
         if conversations::any(&self.tables.rows, user)? {
             return Ok(false);
         }
-        // Changes go oldest first, so that none is missing among those that are left.
+        // Oldest first, so that the remaining changes have no gap.
         let last = sequences::last_change(&self.tables.sequences, user)?;
         let forgotten = change_feed::trim(self.tables, user, last, BATCH)?;
         Ok(forgotten > 0 || self.tables.remove_owned(user, BATCH)? > 0)
     }
 
-    /// Removes the account, and tells how many assistants and tokens went with it; none while the
-    /// user has conversations.
+    /// Removes the account and returns the numbers of assistants and tokens removed with it; `None`
+    /// while the user has conversations.
     fn remove_user(&mut self, user: UserId) -> Result<Option<(u64, u64)>> {
         if conversations::any(&self.tables.rows, user)? {
             return Ok(None);

@@ -1,25 +1,26 @@
-//! Forgetting, after a time, what is kept only for a time: changes of the feed, and answers to writes
-//! with an idempotency key. The engine reads no clock, so whoever has one calls this now and then.
+//! Expiry: trims the change feed by age, and removes old idempotency records.
+//!
+//! The engine reads no clock, so a program that has one calls [`Store::expire`] about once an hour.
 
 use std::time::Duration;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::store::Store;
 use crate::tables::{change_feed, idempotency};
 use crate::transaction::Transaction;
 
-/// The most that one write removes, so that others do not wait for long.
+/// The maximum number of removals in one write, so that other writes do not wait for long.
 const BATCH: usize = 1000;
 
-/// For how long what is kept for a time is kept.
+/// How long changes and idempotency records are retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
-    /// Changes of the feed, to the hour; 30 days by default. A reader that comes back later than
-    /// that gets [`Error::ChangesExpired`](crate::Error::ChangesExpired).
+    /// Changes of the feed, to the hour. Default: 30 days. A reader that falls further behind gets
+    /// [`Error::ChangesExpired`].
     pub changes: Duration,
-    /// Answers to writes with an idempotency key; a day by default.
+    /// Responses of writes with an idempotency key. Default: one day.
     pub idempotency: Duration,
 }
 
@@ -30,20 +31,21 @@ impl Default for Retention {
     }
 }
 
-/// What [`Store::expire`] forgot.
+/// The result of [`Store::expire`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExpireReport {
-    /// Changes.
+    /// Changes trimmed.
     pub changes: u64,
-    /// Answers.
+    /// Idempotency records removed.
     pub idempotency: u64,
 }
 
 impl Store {
-    /// Forgets what is older than `keep` at the present instant `now`, a thousand in one write, and
-    /// notes how far each user's feed is, so that a later call knows how old its changes are: call it
-    /// about once an hour. What is not called for is kept for ever. Reads the users, and each answer
-    /// that is kept.
+    /// Removes what is older than `retention` at the instant `now`, a thousand entries in each write,
+    /// and records how far each user's feed is, from which later calls compute the age of changes: call
+    /// it about once an hour. Without it changes are bounded by number only
+    /// ([`StoreOptions::retained_changes`](crate::StoreOptions::retained_changes)) and idempotency
+    /// records are never removed. Reads the users, and every idempotency record.
     ///
     /// ```
     /// # use convodb::{ExpireReport, Retention, Store, Timestamp};
@@ -55,29 +57,30 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::write`].
-    pub fn expire(&self, now: Timestamp, keep: Retention) -> Result<ExpireReport> {
-        let mut expired = ExpireReport::default();
-        let before = before(now, keep.changes);
+    pub fn expire(&self, now: Timestamp, retention: Retention) -> Result<ExpireReport> {
+        let mut report = ExpireReport::default();
+        let before = ago(now, retention.changes);
         for user in self.snapshot().users()? {
             self.write(move |transaction| transaction.mark_changes(user.id, now))?;
-            expired.changes += in_batches(|| {
-                self.write(move |transaction| transaction.forget_changes(user.id, before))
+            report.changes += in_batches(|| {
+                self.write(move |transaction| transaction.trim_changes_before(user.id, before))
             })?;
         }
-        let before = self::before(now, keep.idempotency);
-        expired.idempotency =
-            in_batches(|| self.write(move |transaction| transaction.forget_answers(before)))?;
-        Ok(expired)
+        let before = ago(now, retention.idempotency);
+        report.idempotency = in_batches(|| {
+            self.write(move |transaction| transaction.remove_idempotency_records(before))
+        })?;
+        Ok(report)
     }
 }
 
-/// The instant so long ago; the first one there is where that is before it.
-fn before(now: Timestamp, ago: Duration) -> Timestamp {
+/// The instant `ago` before `now`, or the first instant where there is none.
+fn ago(now: Timestamp, ago: Duration) -> Timestamp {
     let ago = u64::try_from(ago.as_millis()).unwrap_or(u64::MAX);
     Timestamp::from_millis(now.millis().saturating_sub(ago)).unwrap_or(Timestamp::MIN)
 }
 
-/// Repeats a write that removes at most a batch, until there is no more to remove.
+/// Repeats a write that removes at most a batch until it removes less.
 fn in_batches(mut write: impl FnMut() -> Result<usize>) -> Result<u64> {
     let mut all = 0;
     loop {
@@ -94,12 +97,12 @@ impl Transaction<'_> {
         change_feed::add_time_mark(self.tables, user, now)
     }
 
-    fn forget_changes(&mut self, user: UserId, before: Timestamp) -> Result<usize> {
+    fn trim_changes_before(&mut self, user: UserId, before: Timestamp) -> Result<usize> {
         let until = change_feed::last_before(self.tables, user, before)?;
         change_feed::trim(self.tables, user, until, BATCH)
     }
 
-    fn forget_answers(&mut self, before: Timestamp) -> Result<usize> {
+    fn remove_idempotency_records(&mut self, before: Timestamp) -> Result<usize, Error> {
         let older = idempotency::older(&self.tables.idempotency, before, BATCH)?;
         for key in &older {
             self.tables.idempotency.remove(*key)?;
