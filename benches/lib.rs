@@ -1,9 +1,9 @@
 //! What the benches share: stores of a size, made once and kept, the lists that are measured, and
 //! servers to be asked for them.
 
-pub mod child;
-pub mod drive;
-pub mod measured;
+pub mod load_generator;
+pub mod measurement;
+pub mod server_process;
 
 use std::path::{Path, PathBuf};
 

@@ -10,11 +10,11 @@ use axum::Router;
 use axum::extract::RawQuery;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use convodb_benches::child::{
+use convodb_benches::load_generator::{Load, Outcome, drive};
+use convodb_benches::measurement::{Measured, Rounds, report};
+use convodb_benches::server_process::{
     Asked, Serving, role, serve_store, stay_on_client_core, tell, told_to_end,
 };
-use convodb_benches::drive::{Load, Outcome, drive};
-use convodb_benches::measured::{Measured, Rounds, report};
 use convodb_http::{Limits, runtime, serve_routes, wrapped};
 use hyper::body::Bytes;
 use tokio::net::TcpListener;

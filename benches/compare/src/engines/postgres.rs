@@ -1,0 +1,197 @@
+//! PostgreSQL over a Unix socket: the composite indexes, loaded by `COPY` in the order of owner and
+//! position and then vacuumed, statements prepared once. Each page is one statement.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use postgres::binary_copy::BinaryCopyInWriter;
+use postgres::types::{ToSql, Type};
+use postgres::{Client, Statement};
+
+use crate::dataset::Sorted;
+use crate::dataset::record::{created_at, decode};
+use crate::dataset::row::{Row, kind_number, kind_of};
+use crate::engines::Engine;
+use crate::engines::postgres_server::{self, Server};
+use crate::engines::sql::{self, Statements};
+use crate::filter::{Field, Value, Wanted};
+use crate::list::{Ask, List, Page, Way};
+
+const SCHEMA: &str = "CREATE TABLE conversations (owner int4 NOT NULL, position int8 NOT NULL, \
+     id uuid NOT NULL, assistant uuid NOT NULL, kind int2 NOT NULL, sender_name text, \
+     sender_phone text, customer_name text, customer_phone text, external_identifier text, \
+     variables text, message_count int4 NOT NULL, cost_nanos int8 NOT NULL, \
+     ai_enabled bool NOT NULL, updated_at int8 NOT NULL)";
+
+/// A store of PostgreSQL's, its server running.
+pub(crate) struct Postgres {
+    client: Client,
+    _server: Server,
+    lists: Vec<Prepared>,
+}
+
+struct Prepared {
+    wanted: Wanted,
+    fields: Vec<Field>,
+    first: Statement,
+    after: Statement,
+    before: Statement,
+    offset: Statement,
+}
+
+/// Loads a corpus into a new cluster.
+pub(crate) fn load(path: &Path, sorted: &Sorted) -> Result<()> {
+    postgres_server::make(path)?;
+    let server = Server::start(path)?;
+    let mut client = server.connect()?;
+    let mut transaction = client.transaction()?;
+    transaction.batch_execute(SCHEMA)?;
+    let types = [
+        Type::INT4,
+        Type::INT8,
+        Type::UUID,
+        Type::UUID,
+        Type::INT2,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT4,
+        Type::INT8,
+        Type::BOOL,
+        Type::INT8,
+    ];
+    let sink = transaction.copy_in("COPY conversations FROM STDIN WITH (FORMAT binary)")?;
+    let mut writer = BinaryCopyInWriter::new(sink, &types);
+    for (owner, position, record) in sorted.records() {
+        let row = decode(owner, position, record)?;
+        let values: [&(dyn ToSql + Sync); 15] = [
+            &i32::try_from(owner)?,
+            &i64::try_from(position)?,
+            &row.id,
+            &row.assistant,
+            &i16::from(kind_number(row.kind)),
+            &row.sender_name,
+            &row.sender_phone,
+            &row.customer_name,
+            &row.customer_phone,
+            &row.external_identifier,
+            &row.variables,
+            &i32::try_from(row.message_count)?,
+            &row.cost_nanos,
+            &row.ai_enabled,
+            &i64::try_from(row.updated_at)?,
+        ];
+        writer.write(&values)?;
+    }
+    writer.finish()?;
+    transaction.commit()?;
+    client.batch_execute("ALTER TABLE conversations ADD PRIMARY KEY (owner, position)")?;
+    client.batch_execute("CREATE UNIQUE INDEX by_id ON conversations (owner, id)")?;
+    for index in sql::composite_indexes() {
+        client.batch_execute(&index)?;
+    }
+    client.batch_execute("VACUUM (FREEZE, ANALYZE) conversations")?;
+    client.batch_execute("CHECKPOINT")?;
+    Ok(())
+}
+
+impl Postgres {
+    /// Starts the server of a store.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let server = Server::start(path)?;
+        Ok(Self { client: server.connect()?, _server: server, lists: Vec::new() })
+    }
+
+    /// The server's version, and the bytes of the table with its indexes.
+    pub(crate) fn version_and_bytes(&mut self) -> Result<(String, u64)> {
+        let asked = "SELECT current_setting('server_version'), \
+             pg_total_relation_size('conversations')";
+        let row = self.client.query_one(asked, &[])?;
+        let bytes: i64 = row.try_get(1)?;
+        Ok((row.try_get(0)?, u64::try_from(bytes)?))
+    }
+}
+
+impl Engine for Postgres {
+    fn prepare(&mut self, lists: &[List]) -> Result<()> {
+        self.lists.clear();
+        for list in lists {
+            let wanted = sql::asked_of_composite(list);
+            let fields = wanted.fields();
+            let statements = Statements::new(&fields);
+            self.lists.push(Prepared {
+                wanted,
+                fields,
+                first: self.client.prepare(&statements.first)?,
+                after: self.client.prepare(&statements.after)?,
+                before: self.client.prepare(&statements.before)?,
+                offset: self.client.prepare(&statements.offset)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, ask: &Ask<'_>) -> Result<Page> {
+        let list = self.lists.get(ask.list.number).context("a list that was not prepared")?;
+        let owner = i32::try_from(ask.list.owner)?;
+        let limit = i64::try_from(ask.page_size + 1)?;
+        let kind = list.wanted.kind.map(|kind| i16::from(kind_number(kind)));
+        let (statement, bound) = match ask.way {
+            Way::First => (&list.first, 0),
+            Way::After(position) => (&list.after, i64::try_from(position)?),
+            Way::Before(position) => (&list.before, i64::try_from(position)?),
+            Way::Offset { rows, .. } => (&list.offset, i64::try_from(rows)?),
+        };
+        let asked: Vec<Value<'_>> =
+            list.fields.iter().filter_map(|field| list.wanted.value(*field)).collect();
+        let mut values: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(8);
+        values.push(&owner);
+        for value in &asked {
+            match value {
+                Value::Kind(_) => {
+                    values.extend(kind.as_ref().map(|kind| kind as &(dyn ToSql + Sync)));
+                }
+                Value::Assistant(id) => values.push(id),
+                Value::Text(text) => values.push(text),
+            }
+        }
+        match ask.way {
+            Way::First => values.push(&limit),
+            Way::After(_) | Way::Before(_) => {
+                values.extend::<[&(dyn ToSql + Sync); 2]>([&bound, &limit]);
+            }
+            Way::Offset { .. } => values.extend::<[&(dyn ToSql + Sync); 2]>([&limit, &bound]),
+        }
+        let found = self.client.query(statement, &values)?;
+        let more = found.len() > ask.page_size;
+        let rows = found.iter().take(ask.page_size).map(row_of);
+        let mut rows: Vec<Row> = rows.collect::<Result<_>>()?;
+        if matches!(ask.way, Way::Before(_)) {
+            rows.reverse();
+        }
+        Ok(Page { rows, more })
+    }
+}
+
+fn row_of(row: &postgres::Row) -> Result<Row> {
+    let position = u64::try_from(row.try_get::<_, i64>(0)?)?;
+    Ok(Row {
+        id: row.try_get(1)?,
+        assistant: row.try_get(2)?,
+        kind: kind_of(u8::try_from(row.try_get::<_, i16>(3)?)?)?,
+        sender_name: row.try_get(4)?,
+        sender_phone: row.try_get(5)?,
+        customer_name: row.try_get(6)?,
+        customer_phone: row.try_get(7)?,
+        external_identifier: row.try_get(8)?,
+        variables: row.try_get(9)?,
+        message_count: u32::try_from(row.try_get::<_, i32>(10)?)?,
+        cost_nanos: row.try_get(11)?,
+        ai_enabled: row.try_get(12)?,
+        created_at: created_at(position),
+        updated_at: u64::try_from(row.try_get::<_, i64>(13)?)?,
+    })
+}

@@ -1,0 +1,80 @@
+//! convodb measured against what a user could pick instead: SQLite, LMDB, PostgreSQL, and no engine
+//! at all. Every engine has the same rows, gives the same pages, and is read in turn with the
+//! others; `docs/benchmarks.md` shows what came of it.
+
+mod args;
+mod dataset;
+mod engine_kind;
+mod engines;
+mod filter;
+mod list;
+mod measure;
+mod reference;
+mod report;
+mod results;
+mod stores;
+mod suites;
+mod writers;
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::args::{Arguments, Command};
+use crate::engine_kind::Name;
+use crate::engines::postgres_server;
+use crate::measure::Effort;
+use crate::suites::pages::{ALL_OWNERS, ONE_OWNER, Suite};
+use crate::suites::{bulk_load, open, pages, writes};
+
+fn main() -> Result<()> {
+    let Arguments { stores, command } = Arguments::parse();
+    match command {
+        Command::Pages { rows, engines, quick, json } => pages::run(&Suite {
+            name: "pages",
+            sizes: &[rows],
+            engines: &chosen(engines),
+            owners: &ALL_OWNERS,
+            effort: effort(quick),
+            stores: &stores,
+            json: json.unwrap_or_else(|| format!("results/pages-{rows}.json").into()),
+        }),
+        Command::Scale { rows, engines, quick, json } => pages::run(&Suite {
+            name: "scale",
+            sizes: &rows,
+            engines: &engines,
+            owners: &ONE_OWNER,
+            effort: effort(quick),
+            stores: &stores,
+            json,
+        }),
+        Command::Writes { rows, mut engines, json } => {
+            if engines.is_empty() {
+                engines = writers::Name::ALL.to_vec();
+            }
+            let json = json.unwrap_or_else(|| format!("results/writes-{rows}.json").into());
+            writes::run(rows, &engines, &stores, &json)
+        }
+        Command::Open { rows, json } => open::run(&rows, &stores, &json),
+        Command::Report { results, out } => report::run(&results, &out),
+        Command::LoadOne { engine, rows, path } => say(&bulk_load::here(&engine, rows, &path)?),
+        Command::OpenWrite { path, fast_recovery, seed } => {
+            open::write_here(&path, fast_recovery, seed)
+        }
+        Command::OpenRead { path } => say(&open::read_here(&path)?),
+    }
+}
+
+/// Tells the parent what a child found.
+fn say(found: &impl serde::Serialize) -> Result<()> {
+    Ok(serde_json::to_writer(std::io::stdout(), found)?)
+}
+
+const fn effort(quick: bool) -> Effort {
+    if quick { Effort::QUICK } else { Effort::FULL }
+}
+
+/// The engines that were named, or all that are installed.
+fn chosen(named: Vec<Name>) -> Vec<Name> {
+    let installed = |name: &Name| *name != Name::Postgres || postgres_server::is_installed();
+    if named.is_empty() { Name::ALL.into_iter().filter(installed).collect() } else { named }
+}

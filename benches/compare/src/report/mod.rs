@@ -1,0 +1,87 @@
+//! The report: all results of a directory as tables in marked blocks of `benchmarks.md` and as
+//! charts beside it, each in a light and a dark version.
+
+mod blocks;
+mod chart;
+mod charts;
+mod svg;
+mod tables;
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::results::Pages;
+use crate::suites::{open, writes};
+
+/// What the files of a directory tell. Of several files of one suite the biggest store's is shown.
+#[derive(Default)]
+pub(crate) struct Results {
+    pub(crate) pages: Option<Pages>,
+    pub(crate) scale: Option<Pages>,
+    pub(crate) writes: Option<writes::Found>,
+    pub(crate) open: Option<open::Found>,
+}
+
+impl Results {
+    fn read(directory: &Path) -> Result<Self> {
+        let mut results = Self::default();
+        let entries = fs::read_dir(directory)
+            .with_context(|| format!("there is no directory {}", directory.display()))?;
+        for entry in entries {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "json") {
+                results
+                    .add(&fs::read_to_string(&path)?)
+                    .with_context(|| format!("{} is not a result", path.display()))?;
+            }
+        }
+        Ok(results)
+    }
+
+    fn add(&mut self, json: &str) -> Result<()> {
+        let any: serde_json::Value = serde_json::from_str(json)?;
+        match any.get("suite").and_then(serde_json::Value::as_str) {
+            Some("pages") => {
+                let found: Pages = serde_json::from_value(any)?;
+                if self.pages.as_ref().is_none_or(|pages| pages.rows < found.rows) {
+                    self.pages = Some(found);
+                }
+            }
+            Some("scale") => self.scale = Some(serde_json::from_value(any)?),
+            Some("writes") => {
+                let found: writes::Found = serde_json::from_value(any)?;
+                if self.writes.as_ref().is_none_or(|writes| writes.rows < found.rows) {
+                    self.writes = Some(found);
+                }
+            }
+            Some("open") => self.open = Some(serde_json::from_value(any)?),
+            other => anyhow::bail!("no suite is called {other:?}"),
+        }
+        Ok(())
+    }
+}
+
+/// Reads all results and writes tables and charts below `out`.
+pub(crate) fn run(directory: &Path, out: &Path) -> Result<()> {
+    let results = Results::read(directory)?;
+    let mut said = std::io::stdout().lock();
+    let path = out.join("benchmarks.md");
+    let mut text = fs::read_to_string(&path)
+        .with_context(|| format!("{} is what blocks are written into", path.display()))?;
+    for (name, block) in tables::all(&results) {
+        text = blocks::replace(&text, name, &block)?;
+        writeln!(said, "{}: the block of {name}", path.display())?;
+    }
+    fs::write(&path, text)?;
+    let charts = out.join("charts");
+    fs::create_dir_all(&charts)?;
+    for (name, svg) in charts::all(&results) {
+        let path = charts.join(name);
+        fs::write(&path, svg)?;
+        writeln!(said, "{}", path.display())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,119 @@
+//! Stores on disk, made once in each engine's best way and kept: one file or directory an engine
+//! and a number of rows.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use indicatif::ProgressBar;
+
+use crate::dataset::Sorted;
+use crate::engines::sqlite::{self, Indexes};
+use crate::engines::{convodb, lmdb, postgres};
+
+/// What a store can be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Format {
+    Convodb,
+    /// A copy of it, for a store that keeps no rows in memory.
+    ConvodbUncached,
+    SqliteComposite,
+    /// A copy of the one before, for a connection that locks it for itself.
+    SqliteExclusive,
+    SqliteSingle,
+    Lmdb,
+    Postgres,
+}
+
+impl Format {
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Format::Convodb => "convodb",
+            Format::ConvodbUncached => "convodb-uncached",
+            Format::SqliteComposite => "sqlite-composite",
+            Format::SqliteExclusive => "sqlite-exclusive",
+            Format::SqliteSingle => "sqlite-single",
+            Format::Lmdb => "lmdb",
+            Format::Postgres => "postgres",
+        }
+    }
+}
+
+/// Where stores are kept, and the rows they are made from.
+pub(crate) struct Stores {
+    directory: PathBuf,
+    rows: u64,
+    sorted: Option<Sorted>,
+}
+
+impl Stores {
+    /// The stores of this many rows.
+    pub(crate) fn new(directory: &Path, rows: u64) -> Result<Self> {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("{} cannot be made", directory.display()))?;
+        Ok(Self { directory: directory.to_owned(), rows, sorted: None })
+    }
+
+    /// The path of a store, which is made if it is not there.
+    pub(crate) fn path(&mut self, format: Format, progress: &ProgressBar) -> Result<PathBuf> {
+        let name = format!("{}-{}", format.name(), self.rows);
+        let path = self.directory.join(&name);
+        if path.exists() {
+            return Ok(path);
+        }
+        progress.set_message(format!("making {name}"));
+        let unfinished = self.directory.join(format!("{name}.unfinished"));
+        remove(&unfinished)?;
+        match format {
+            Format::Convodb => convodb::load(&unfinished, self.rows)?,
+            Format::ConvodbUncached => {
+                let cached = self.path(Format::Convodb, progress)?;
+                std::fs::copy(cached, &unfinished)?;
+            }
+            Format::SqliteComposite => {
+                sqlite::load(&unfinished, self.sorted()?, Indexes::Composite)?;
+            }
+            Format::SqliteExclusive => {
+                let composite = self.path(Format::SqliteComposite, progress)?;
+                std::fs::copy(composite, &unfinished)?;
+            }
+            Format::SqliteSingle => sqlite::load(&unfinished, self.sorted()?, Indexes::Single)?,
+            Format::Lmdb => lmdb::load(&unfinished, self.sorted()?)?,
+            Format::Postgres => postgres::load(&unfinished, self.sorted()?)?,
+        }
+        std::fs::rename(&unfinished, &path)?;
+        Ok(path)
+    }
+
+    /// The rows in the order of owner and position, collected when first asked for.
+    pub(crate) fn sorted(&mut self) -> Result<&Sorted> {
+        if self.sorted.is_none() {
+            self.sorted = Some(Sorted::collect(self.rows)?);
+        }
+        self.sorted.as_ref().context("the rows were not collected")
+    }
+
+    /// Gives back the memory of the collected rows.
+    pub(crate) fn forget(&mut self) {
+        self.sorted = None;
+    }
+}
+
+/// The bytes of a file, or of all files below a directory.
+pub(crate) fn bytes(path: &Path) -> Result<u64> {
+    let metadata = std::fs::metadata(path)?;
+    if !metadata.is_dir() {
+        return Ok(metadata.len());
+    }
+    std::fs::read_dir(path)?.map(|entry| bytes(&entry?.path())).sum()
+}
+
+/// Removes a file or a directory, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path)?,
+        Ok(_) => std::fs::remove_file(path)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => bail!("{}: {error}", path.display()),
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! The suite of openings: how long from the start until the first page is read, after the writing
+//! process stopped in order and after it was killed, with and without convodb's quick recovery. The
+//! writer is a process of its own, so that it can be killed; so is the reader, so that it begins
+//! with nothing.
+
+use std::io::{BufRead, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, ensure};
+use convodb::{ListRequest, Store, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{BIGGEST, SEED};
+use crate::results::{self, micros};
+use crate::stores::{self, Format, Stores};
+use crate::suites::pages::bar;
+use crate::writers::{Writer, convodb as writer, copy_store, fresh};
+
+const ROUNDS: u64 = 5;
+/// Durable inserts before the end of the writing process.
+const INSERTS: usize = 20;
+
+/// The file of the suite.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Found {
+    pub(crate) suite: String,
+    pub(crate) seed: u64,
+    pub(crate) processors: usize,
+    pub(crate) openings: Vec<Opening>,
+}
+
+/// The median of several openings.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Opening {
+    pub(crate) rows: u64,
+    /// `stopped` or `killed`.
+    pub(crate) end: String,
+    pub(crate) fast_recovery: bool,
+    pub(crate) open_ns: u64,
+    pub(crate) first_page_ns: u64,
+    pub(crate) rounds: u64,
+}
+
+impl Opening {
+    /// Rows, how the writer ended, with which recovery, how long it took.
+    pub(crate) fn line(&self) -> Vec<String> {
+        let recovery = if self.fast_recovery { "with" } else { "without" };
+        vec![
+            self.rows.to_string(),
+            self.end.clone(),
+            recovery.to_owned(),
+            micros(self.open_ns),
+            micros(self.first_page_ns),
+        ]
+    }
+}
+
+/// What one opening took.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Took {
+    open_ns: u64,
+    first_page_ns: u64,
+}
+
+/// Every size, both ends, both kinds of recovery, in turn.
+pub(crate) fn run(sizes: &[u64], directory: &Path, json: &Path) -> Result<()> {
+    let progress = bar()?;
+    let mut openings = Vec::new();
+    for rows in sizes {
+        let original = Stores::new(directory, *rows)?.path(Format::Convodb, &progress)?;
+        let cases = [("stopped", true), ("stopped", false), ("killed", true), ("killed", false)];
+        let mut took: [Vec<Took>; 4] = Default::default();
+        progress.set_length(ROUNDS * cases.len() as u64);
+        progress.set_position(0);
+        let copy = directory.join("open");
+        copy_store(&original, &copy)?;
+        for round in 0..ROUNDS {
+            for ((end, fast), took) in cases.iter().zip(&mut took) {
+                progress.set_message(format!("{rows} rows, {end}"));
+                write_in_child(&copy, *fast, *end == "killed", SEED + 5_000 + round)?;
+                took.push(read_in_child(&copy)?);
+                progress.inc(1);
+            }
+        }
+        stores::remove(&copy)?;
+        for ((end, fast_recovery), took) in cases.into_iter().zip(&took) {
+            openings.push(Opening {
+                rows: *rows,
+                end: end.to_owned(),
+                fast_recovery,
+                open_ns: median(took, |took| took.open_ns),
+                first_page_ns: median(took, |took| took.first_page_ns),
+                rounds: ROUNDS,
+            });
+        }
+    }
+    progress.finish_and_clear();
+    let processors = std::thread::available_parallelism()?.get();
+    let found = Found { suite: "open".to_owned(), seed: SEED, processors, openings };
+    results::write(json, &found)?;
+    print(&found)
+}
+
+fn median(took: &[Took], part: impl Fn(&Took) -> u64) -> u64 {
+    let mut parts: Vec<u64> = took.iter().map(part).collect();
+    parts.sort_unstable();
+    parts.get(parts.len() / 2).copied().unwrap_or_default()
+}
+
+/// A child writes a few rows; it is then killed, or told to stop.
+fn write_in_child(path: &Path, fast_recovery: bool, kill: bool, seed: u64) -> Result<()> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["open-write", "--seed", &seed.to_string(), "--path"]).arg(path);
+    if fast_recovery {
+        command.arg("--fast-recovery");
+    }
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+    let mut line = String::new();
+    let said = child.stdout.as_mut().context("a child's output is piped")?;
+    BufReader::new(said).read_line(&mut line)?;
+    ensure!(line.trim() == "written", "the writing process said: {line}");
+    end(child, kill)
+}
+
+fn end(mut child: Child, kill: bool) -> Result<()> {
+    if kill {
+        child.kill()?;
+        child.wait()?;
+        return Ok(());
+    }
+    // The end of its input is the sign to stop.
+    drop(child.stdin.take());
+    ensure!(child.wait()?.success(), "the writing process did not stop in order");
+    Ok(())
+}
+
+fn read_in_child(path: &Path) -> Result<Took> {
+    let mut command = Command::new(std::env::current_exe()?);
+    let output = command.arg("open-read").arg("--path").arg(path).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the reading process failed: {said}");
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The writing child: inserts, says so, and waits for the end of its input or of itself.
+pub(crate) fn write_here(path: &Path, fast_recovery: bool, seed: u64) -> Result<()> {
+    let store = writer::open(path, fast_recovery)?;
+    for row in fresh(seed, 1_000_000).take(INSERTS) {
+        // A round of four writes the same rows, each time anew.
+        let user = UserId::new(row.owner);
+        if store.snapshot().get(user, row.conversation.id)?.is_some() {
+            store.delete(user, row.conversation.id)?;
+        }
+        Writer::insert(&store, &[row])?;
+    }
+    writeln!(std::io::stdout(), "written")?;
+    std::io::stdout().flush()?;
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Ok(store.close()?)
+}
+
+/// The reading child: opens, and reads the first page of the biggest owner.
+pub(crate) fn read_here(path: &Path) -> Result<Took> {
+    let began = Instant::now();
+    let store = Store::open(path)?;
+    let open = began.elapsed();
+    let page = store.snapshot().list(UserId::new(BIGGEST), &ListRequest::default())?;
+    let first_page = began.elapsed();
+    ensure!(!page.is_empty(), "the biggest owner has no rows");
+    store.close()?;
+    Ok(Took {
+        open_ns: u64::try_from(open.as_nanos())?,
+        first_page_ns: u64::try_from(first_page.as_nanos())?,
+    })
+}
+
+fn print(found: &Found) -> Result<()> {
+    let head = ["rows", "writer", "quick recovery", "open us", "first page us"].map(str::to_owned);
+    let lines: Vec<Vec<String>> = found.openings.iter().map(Opening::line).collect();
+    let mut out = std::io::stdout().lock();
+    Ok(writeln!(out, "{}", results::table(&head, &lines))?)
+}

@@ -1,0 +1,114 @@
+//! LMDB's writes: one writer at a time behind its own lock, a transaction a write, each synced.
+
+use std::ops::Bound::Included;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use heed::{Env, PutFlags, RwTxn, WithTls};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::dataset::record::{self, created_at, position_of, row_key};
+use crate::engines::lmdb::{self, Table, Tables, entries_of, id_key};
+use crate::writers::{Fresh, Writer};
+
+/// A store to be written to.
+pub(crate) struct LmdbWriter {
+    env: Env<WithTls>,
+    tables: Tables,
+}
+
+impl LmdbWriter {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let (env, tables) = lmdb::open(path)?;
+        Ok(Self { env, tables })
+    }
+}
+
+/// The last key from `first` to `last`.
+fn last_key<'t>(
+    table: &Table,
+    write: &'t RwTxn<'_>,
+    first: &[u8],
+    last: &[u8],
+) -> Result<Option<&'t [u8]>> {
+    let mut range = table.rev_range(write, &(Included(first), Included(last)))?;
+    Ok(range.next().transpose()?.map(|(key, _)| key))
+}
+
+/// The first free position of the owner's millisecond.
+fn free_position(rows: &Table, write: &RwTxn<'_>, owner: u32, millis: u64) -> Result<u64> {
+    let first = millis << 22;
+    let (from, to) = (row_key(owner, first), row_key(owner, first + (1 << 22) - 1));
+    Ok(last_key(rows, write, &from, &to)?.map_or(first, |key| position_of(key) + 1))
+}
+
+fn message_key(owner: u32, position: u64, number: u32) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..12].copy_from_slice(&row_key(owner, position));
+    key[12..].copy_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Role, cost, time and content, with a checksum.
+fn message_record(key: &[u8], content: &str, at: u64) -> Vec<u8> {
+    let mut record = vec![1, 0];
+    record.extend_from_slice(&0u64.to_le_bytes());
+    record.extend_from_slice(&at.to_le_bytes());
+    record.extend_from_slice(content.as_bytes());
+    let checksum = xxh3_64(&record) ^ xxh3_64(key);
+    record.extend_from_slice(&checksum.to_le_bytes());
+    record
+}
+
+impl Writer for LmdbWriter {
+    fn insert(&self, rows: &[Fresh]) -> Result<()> {
+        let Tables { rows: table, ids, entries, .. } = &self.tables;
+        let mut write = self.env.write_txn()?;
+        let mut gathered = Vec::with_capacity(rows.len() * 8);
+        let mut record = Vec::new();
+        for Fresh { owner, row, .. } in rows {
+            let position = free_position(table, &write, *owner, row.created_at)?;
+            ensure!(created_at(position) == row.created_at, "a millisecond is full");
+            record.clear();
+            record::encode(*owner, position, row, &mut record)?;
+            let id = id_key(*owner, row);
+            // Refuses an id that is there.
+            let flags = PutFlags::NO_OVERWRITE;
+            ids.put_with_flags(&mut write, flags, &id, &position.to_be_bytes())?;
+            table.put(&mut write, &row_key(*owner, position), &record)?;
+            gathered.extend(entries_of(*owner, position, row));
+        }
+        // In key order, as convodb does: entries of one leaf then cost one visit of it.
+        gathered.sort_unstable();
+        for (field, key) in gathered {
+            entries[field as usize].put(&mut write, &key, &[])?;
+        }
+        Ok(write.commit()?)
+    }
+
+    fn append(&self, owner: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
+        let Tables { rows, ids, messages, .. } = &self.tables;
+        let mut write = self.env.write_txn()?;
+        let mut id_key = [0; 20];
+        id_key[..4].copy_from_slice(&owner.to_be_bytes());
+        id_key[4..].copy_from_slice(id.as_bytes());
+        let position = position_of(ids.get(&write, &id_key)?.context("no row has the id")?);
+        let key = row_key(owner, position);
+        let stored = rows.get(&write, &key)?.context("an id leads to no row")?;
+        let mut row = record::decode(owner, position, stored)?;
+        row.message_count += 1;
+        row.updated_at = row.updated_at.max(at);
+        let (first, last) =
+            (message_key(owner, position, 0), message_key(owner, position, u32::MAX));
+        let number = last_key(messages, &write, &first, &last)?
+            .and_then(|key| key.last_chunk())
+            .map_or(0, |number| u32::from_be_bytes(*number));
+        let message = message_key(owner, position, number + 1);
+        messages.put(&mut write, &message, &message_record(&message, content, at))?;
+        let mut record = Vec::new();
+        record::encode(owner, position, &row, &mut record)?;
+        rows.put(&mut write, &key, &record)?;
+        Ok(write.commit()?)
+    }
+}
