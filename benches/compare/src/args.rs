@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::engine_kind::Name;
-use crate::writers::Name as WriterName;
+use crate::engine_kind::EngineKind;
+use crate::writers::WriterKind;
 
 const STORES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/stores");
 
@@ -28,7 +28,7 @@ pub(crate) enum Command {
         rows: u64,
         /// Which engines; all that are installed where nothing is said.
         #[arg(long, value_delimiter = ',')]
-        engines: Vec<Name>,
+        engines: Vec<EngineKind>,
         /// A fifth of the rounds and a quarter of the pages.
         #[arg(long)]
         quick: bool,
@@ -43,7 +43,7 @@ pub(crate) enum Command {
         rows: Vec<u64>,
         /// Which engines.
         #[arg(long, value_delimiter = ',', default_value = "convodb,convodb-borrowed,memory")]
-        engines: Vec<Name>,
+        engines: Vec<EngineKind>,
         /// A fifth of the rounds and a quarter of the pages.
         #[arg(long)]
         quick: bool,
@@ -58,7 +58,7 @@ pub(crate) enum Command {
         rows: u64,
         /// Which engines; all where nothing is said.
         #[arg(long, value_delimiter = ',')]
-        engines: Vec<WriterName>,
+        engines: Vec<WriterKind>,
         /// The file that is written; results/writes-ROWS.json where nothing is said.
         #[arg(long)]
         json: Option<PathBuf>,

@@ -13,7 +13,7 @@ use crate::engines::lmdb::{self, Lmdb};
 use crate::engines::memory::Memory;
 use crate::engines::postgres::Postgres;
 use crate::engines::sqlite::{self, Indexes, Locking, Sqlite};
-use crate::reference::Held;
+use crate::reference::Reference;
 use crate::stores::{self, Format, Stores};
 
 /// Memory for pages of a file, for each engine that has a cache of its own.
@@ -21,7 +21,7 @@ const CACHE_BYTES: usize = 2 << 30;
 
 /// An engine, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Name {
+pub(crate) enum EngineKind {
     Convodb,
     ConvodbBorrowed,
     ConvodbUncached,
@@ -33,63 +33,63 @@ pub(crate) enum Name {
     Postgres,
 }
 
-impl Name {
-    pub(crate) const ALL: [Name; 9] = [
-        Name::Convodb,
-        Name::ConvodbBorrowed,
-        Name::ConvodbUncached,
-        Name::Memory,
-        Name::Lmdb,
-        Name::SqliteComposite,
-        Name::SqliteExclusive,
-        Name::SqliteSingle,
-        Name::Postgres,
+impl EngineKind {
+    pub(crate) const ALL: [EngineKind; 9] = [
+        EngineKind::Convodb,
+        EngineKind::ConvodbBorrowed,
+        EngineKind::ConvodbUncached,
+        EngineKind::Memory,
+        EngineKind::Lmdb,
+        EngineKind::SqliteComposite,
+        EngineKind::SqliteExclusive,
+        EngineKind::SqliteSingle,
+        EngineKind::Postgres,
     ];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Name::Convodb => "convodb",
-            Name::ConvodbBorrowed => "convodb-borrowed",
-            Name::ConvodbUncached => "convodb-uncached",
-            Name::Memory => "memory",
-            Name::Lmdb => "lmdb",
-            Name::SqliteComposite => "sqlite-composite",
-            Name::SqliteExclusive => "sqlite-exclusive",
-            Name::SqliteSingle => "sqlite-single",
-            Name::Postgres => "postgres",
+            EngineKind::Convodb => "convodb",
+            EngineKind::ConvodbBorrowed => "convodb-borrowed",
+            EngineKind::ConvodbUncached => "convodb-uncached",
+            EngineKind::Memory => "memory",
+            EngineKind::Lmdb => "lmdb",
+            EngineKind::SqliteComposite => "sqlite-composite",
+            EngineKind::SqliteExclusive => "sqlite-exclusive",
+            EngineKind::SqliteSingle => "sqlite-single",
+            EngineKind::Postgres => "postgres",
         }
     }
 
     /// What its store is of; none for what has no store.
     const fn format(self) -> Option<Format> {
         match self {
-            Name::Convodb | Name::ConvodbBorrowed => Some(Format::Convodb),
-            Name::ConvodbUncached => Some(Format::ConvodbUncached),
-            Name::Memory => None,
-            Name::Lmdb => Some(Format::Lmdb),
-            Name::SqliteComposite => Some(Format::SqliteComposite),
-            Name::SqliteExclusive => Some(Format::SqliteExclusive),
-            Name::SqliteSingle => Some(Format::SqliteSingle),
-            Name::Postgres => Some(Format::Postgres),
+            EngineKind::Convodb | EngineKind::ConvodbBorrowed => Some(Format::Convodb),
+            EngineKind::ConvodbUncached => Some(Format::ConvodbUncached),
+            EngineKind::Memory => None,
+            EngineKind::Lmdb => Some(Format::Lmdb),
+            EngineKind::SqliteComposite => Some(Format::SqliteComposite),
+            EngineKind::SqliteExclusive => Some(Format::SqliteExclusive),
+            EngineKind::SqliteSingle => Some(Format::SqliteSingle),
+            EngineKind::Postgres => Some(Format::Postgres),
         }
     }
 }
 
-impl FromStr for Name {
+impl FromStr for EngineKind {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let known = Name::ALL.map(Name::as_str).join(", ");
-        Name::ALL
+        let known = EngineKind::ALL.map(EngineKind::as_str).join(", ");
+        EngineKind::ALL
             .into_iter()
-            .find(|name| name.as_str() == text)
+            .find(|kind| kind.as_str() == text)
             .with_context(|| format!("no engine is called {text}; there are {known}"))
     }
 }
 
 /// An engine with its store of some rows.
-pub(crate) struct Contestant {
-    pub(crate) name: Name,
+pub(crate) struct OpenEngine {
+    pub(crate) kind: EngineKind,
     pub(crate) rows: u64,
     pub(crate) version: String,
     /// What the store takes on disk; 0 in memory.
@@ -99,29 +99,29 @@ pub(crate) struct Contestant {
 
 /// Opens engines on stores of one size, which are made where they are not there.
 pub(crate) fn open_all(
-    names: &[Name],
+    kinds: &[EngineKind],
     directory: &Path,
     rows: u64,
-    held: &Arc<Held>,
+    reference: &Arc<Reference>,
     progress: &ProgressBar,
-) -> Result<Vec<Contestant>> {
+) -> Result<Vec<OpenEngine>> {
     let mut stores = Stores::new(directory, rows)?;
     // All stores are made before any is opened, so that the rows they are made from can go.
-    for format in names.iter().filter_map(|name| name.format()) {
+    for format in kinds.iter().filter_map(|kind| kind.format()) {
         stores.path(format, progress)?;
     }
-    stores.forget();
+    stores.release_rows();
     let mut convodb = None;
     let mut opened = Vec::new();
-    for name in names {
-        progress.set_message(format!("opening {}", name.as_str()));
-        let path = name.format().map(|format| stores.path(format, progress)).transpose()?;
+    for kind in kinds {
+        progress.set_message(format!("opening {}", kind.as_str()));
+        let path = kind.format().map(|format| stores.path(format, progress)).transpose()?;
         let path = path.as_deref();
         let mut version = String::new();
         let mut store_bytes = path.map(stores::bytes).transpose()?.unwrap_or_default();
-        let engine: Box<dyn Engine> = match (name, path) {
-            (Name::Memory, _) => Box::new(Memory::new(held.clone())),
-            (Name::Convodb | Name::ConvodbBorrowed, Some(path)) => {
+        let engine: Box<dyn Engine> = match (kind, path) {
+            (EngineKind::Memory, _) => Box::new(Memory::new(reference.clone())),
+            (EngineKind::Convodb | EngineKind::ConvodbBorrowed, Some(path)) => {
                 // One file is opened once; both ways of reading share it.
                 let store = match &convodb {
                     Some(store) => Clone::clone(store),
@@ -129,28 +129,33 @@ pub(crate) fn open_all(
                 };
                 convodb = Some(store.clone());
                 version = versions();
-                let rows = if *name == Name::Convodb { Rows::Owned } else { Rows::Borrowed };
+                let rows = if *kind == EngineKind::Convodb { Rows::Owned } else { Rows::Borrowed };
                 Box::new(Convodb::new(store, rows))
             }
-            (Name::ConvodbUncached, Some(path)) => {
+            (EngineKind::ConvodbUncached, Some(path)) => {
                 version = versions();
                 Box::new(Convodb::new(convodb::open_uncached(path, CACHE_BYTES)?, Rows::Owned))
             }
-            (Name::Lmdb, Some(path)) => {
+            (EngineKind::Lmdb, Some(path)) => {
                 let (env, tables) = lmdb::open(path)?;
                 let number = heed::lmdb_version();
                 version = format!("{}.{}.{}", number.major, number.minor, number.patch);
                 Box::new(Lmdb::new(env, tables))
             }
-            (Name::SqliteComposite | Name::SqliteExclusive | Name::SqliteSingle, Some(path)) => {
+            (
+                EngineKind::SqliteComposite
+                | EngineKind::SqliteExclusive
+                | EngineKind::SqliteSingle,
+                Some(path),
+            ) => {
                 version = rusqlite::version().to_owned();
-                let locking = match name {
-                    Name::SqliteExclusive => Locking::Exclusive,
+                let locking = match kind {
+                    EngineKind::SqliteExclusive => Locking::Exclusive,
                     _ => Locking::Shared,
                 };
                 let connection = sqlite::open(path, CACHE_BYTES, locking)?;
-                let indexes = match name {
-                    Name::SqliteSingle => Indexes::Single,
+                let indexes = match kind {
+                    EngineKind::SqliteSingle => Indexes::Single,
                     _ => Indexes::Composite,
                 };
                 if indexes == Indexes::Composite {
@@ -158,14 +163,14 @@ pub(crate) fn open_all(
                 }
                 Box::new(Sqlite::new(connection, indexes))
             }
-            (Name::Postgres, Some(path)) => {
+            (EngineKind::Postgres, Some(path)) => {
                 let mut postgres = Postgres::open(path)?;
                 (version, store_bytes) = postgres.version_and_bytes()?;
                 Box::new(postgres)
             }
-            (_, None) => bail!("{} has no store", name.as_str()),
+            (_, None) => bail!("{} has no store", kind.as_str()),
         };
-        opened.push(Contestant { name: *name, rows, version, store_bytes, engine });
+        opened.push(OpenEngine { kind: *kind, rows, version, store_bytes, engine });
     }
     Ok(opened)
 }

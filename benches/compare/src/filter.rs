@@ -60,7 +60,7 @@ pub(crate) const SHAPES: [&[Field]; 11] = [
 
 /// Exact matches; what is `None` matches all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Wanted {
+pub(crate) struct ListFilter {
     pub(crate) kind: Option<ChannelKind>,
     pub(crate) assistant: Option<Uuid>,
     pub(crate) sender: Option<String>,
@@ -68,7 +68,7 @@ pub(crate) struct Wanted {
     pub(crate) external: Option<String>,
 }
 
-impl Wanted {
+impl ListFilter {
     /// The value that is asked for.
     pub(crate) fn value(&self, field: Field) -> Option<Value<'_>> {
         match field {
@@ -98,7 +98,7 @@ impl Wanted {
     }
 
     /// Whether the row is one of the list.
-    pub(crate) fn admits(&self, row: &Row) -> bool {
+    pub(crate) fn matches(&self, row: &Row) -> bool {
         self.kind.is_none_or(|kind| row.kind == kind)
             && self.assistant.is_none_or(|assistant| row.assistant == assistant)
             && (self.sender.is_none() || self.sender == row.sender_phone)
@@ -107,7 +107,7 @@ impl Wanted {
     }
 
     /// The filter that convodb is asked with.
-    pub(crate) fn filter(&self) -> anyhow::Result<Filter> {
+    pub(crate) fn to_convodb(&self) -> anyhow::Result<Filter> {
         Ok(Filter {
             kind: self.kind,
             assistant: self.assistant.map(AssistantId::new),

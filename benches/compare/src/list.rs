@@ -9,20 +9,20 @@ use convodb::ChannelKind;
 use convodb_testkit::dataset::Dataset;
 
 use crate::dataset::row::Row;
-use crate::dataset::{ADVERSARY, BIGGEST, MIDDLE, adverse_assistant};
-use crate::filter::Wanted;
-use crate::reference::Held;
+use crate::dataset::{ADVERSARY, BIGGEST, MIDDLE, adversary_assistant};
+use crate::filter::ListFilter;
+use crate::reference::Reference;
 
 /// The most places of a list that are gone round.
 const PLACES: usize = 512;
 
-/// A list of an owner's.
+/// A list of an user's.
 pub(crate) struct List {
     /// Its number among the lists of its store.
     pub(crate) number: usize,
     pub(crate) name: &'static str,
-    pub(crate) owner: u32,
-    pub(crate) wanted: Wanted,
+    pub(crate) user: u32,
+    pub(crate) filter: ListFilter,
     /// Newest first.
     pub(crate) positions: Arc<[u64]>,
     /// Places are multiples of so many rows: the page size that leads to them, at most 100.
@@ -31,7 +31,7 @@ pub(crate) struct List {
 
 /// What a page is asked by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum PageStart {
     /// The first page.
     First,
     /// The page after the row at this position.
@@ -43,9 +43,9 @@ pub(crate) enum Way {
 }
 
 /// One page of a list.
-pub(crate) struct Ask<'a> {
+pub(crate) struct PageQuery<'a> {
     pub(crate) list: &'a List,
-    pub(crate) way: Way,
+    pub(crate) start: PageStart,
     /// How many strides lead to the place.
     pub(crate) strides: usize,
     pub(crate) page_size: usize,
@@ -58,7 +58,7 @@ pub(crate) enum Depth {
     First,
     /// Up to 512 places all over the list.
     Random,
-    /// 99.9% of the way down.
+    /// 99.9% of the start down.
     End,
     /// The same places as `Random`, the page before each.
     Back,
@@ -85,36 +85,36 @@ impl Depth {
     ];
 }
 
-/// The lists of a store of this corpus: those of all owners that are measured, or of the biggest
+/// The lists of a store of this corpus: those of all users that are measured, or of the biggest
 /// alone.
-pub(crate) fn lists(held: &Held, owners: &[u32]) -> Result<Vec<List>> {
+pub(crate) fn lists(reference: &Reference, users: &[u32]) -> Result<Vec<List>> {
     let mut lists = Vec::new();
-    for owner in owners {
-        for (name, wanted) in wanted_of(held, *owner)? {
-            let positions: Arc<[u64]> = held.positions(*owner, &wanted)?.into();
+    for user in users {
+        for (name, filter) in filters_of(reference, *user)? {
+            let positions: Arc<[u64]> = reference.positions(*user, &filter)?.into();
             let stride = (positions.len() / PLACES).clamp(1, 100);
             let number = lists.len();
-            lists.push(List { number, name, owner: *owner, wanted, positions, stride });
+            lists.push(List { number, name, user: *user, filter, positions, stride });
         }
     }
     Ok(lists)
 }
 
-fn wanted_of(held: &Held, owner: u32) -> Result<Vec<(&'static str, Wanted)>> {
-    let all = Wanted::default;
-    if owner == ADVERSARY {
-        let assistant = Some(adverse_assistant(0));
+fn filters_of(reference: &Reference, user: u32) -> Result<Vec<(&'static str, ListFilter)>> {
+    let all = ListFilter::default;
+    if user == ADVERSARY {
+        let assistant = Some(adversary_assistant(0));
         let kind = Some(ChannelKind::Whatsapp);
-        return Ok(vec![("empty: assistant + type", Wanted { assistant, kind, ..all() })]);
+        return Ok(vec![("empty: assistant + type", ListFilter { assistant, kind, ..all() })]);
     }
-    let rank = owner as usize - 1;
+    let rank = user as usize - 1;
     let kind = Some(ChannelKind::Whatsapp);
     let assistant = Some(Dataset::assistant(rank, 0).uuid());
     let sender = Some(Dataset::sender_phone(rank, 0));
     let customer = Some(Dataset::customer_phone(rank, 0));
-    let external = held.most_common(owner, |row| row.external_identifier.as_deref())?;
-    let external = Some(external.context("an owner without identifiers")?);
-    let all_four = Wanted {
+    let external = reference.most_common(user, |row| row.external_identifier.as_deref())?;
+    let external = Some(external.context("an user without identifiers")?);
+    let all_four = ListFilter {
         kind,
         assistant,
         sender: sender.clone(),
@@ -123,21 +123,21 @@ fn wanted_of(held: &Held, owner: u32) -> Result<Vec<(&'static str, Wanted)>> {
     };
     Ok(vec![
         ("unfiltered", all()),
-        ("type", Wanted { kind, ..all() }),
-        ("assistant", Wanted { assistant, ..all() }),
-        ("sender", Wanted { sender: sender.clone(), ..all() }),
-        ("customer", Wanted { customer: customer.clone(), ..all() }),
-        ("external", Wanted { external, ..all() }),
-        ("type + assistant", Wanted { kind, assistant, ..all() }),
-        ("type + sender", Wanted { kind, sender, ..all() }),
-        ("assistant + customer", Wanted { assistant, customer, ..all() }),
+        ("type", ListFilter { kind, ..all() }),
+        ("assistant", ListFilter { assistant, ..all() }),
+        ("sender", ListFilter { sender: sender.clone(), ..all() }),
+        ("customer", ListFilter { customer: customer.clone(), ..all() }),
+        ("external", ListFilter { external, ..all() }),
+        ("type + assistant", ListFilter { kind, assistant, ..all() }),
+        ("type + sender", ListFilter { kind, sender, ..all() }),
+        ("assistant + customer", ListFilter { assistant, customer, ..all() }),
         ("type + assistant + sender + customer", all_four),
     ])
 }
 
-/// The name of an owner that is measured.
-pub(crate) const fn owner_name(owner: u32) -> &'static str {
-    match owner {
+/// The name of an user that is measured.
+pub(crate) const fn user_name(user: u32) -> &'static str {
+    match user {
         BIGGEST => "biggest",
         MIDDLE => "middle",
         _ => "adversary",
@@ -147,47 +147,48 @@ pub(crate) const fn owner_name(owner: u32) -> &'static str {
 impl List {
     /// The pages that are read at a depth, in no order of place; none where the list is too short
     /// for a whole page there.
-    pub(crate) fn asks(&self, depth: Depth, page_size: usize) -> Vec<Ask<'_>> {
+    pub(crate) fn queries(&self, depth: Depth, page_size: usize) -> Vec<PageQuery<'_>> {
         let (rows, stride) = (self.positions.len(), self.stride);
-        let ask = |way, strides| Ask { list: self, way, strides, page_size };
-        let after = |strides: usize| Way::After(self.positions[strides * stride - 1]);
+        let query = |start, strides| PageQuery { list: self, start, strides, page_size };
+        let after = |strides: usize| PageStart::After(self.positions[strides * stride - 1]);
         // Whole pages only, so that all places cost alike.
         let deepest = rows.saturating_sub(page_size + 1) / stride;
         match depth {
-            Depth::First => vec![ask(Way::First, 0)],
-            Depth::Random => scattered(1, deepest).map(|at| ask(after(at), at)).collect(),
+            Depth::First => vec![query(PageStart::First, 0)],
+            Depth::Random => scattered(1, deepest).map(|at| query(after(at), at)).collect(),
             Depth::Back => scattered(page_size / stride + 1, deepest)
-                .map(|at| ask(Way::Before(self.positions[at * stride]), at))
+                .map(|at| query(PageStart::Before(self.positions[at * stride]), at))
                 .collect(),
             Depth::End if rows >= 2_000 => {
                 let at = (rows / 1000 * 999 / stride).min(deepest);
-                vec![ask(after(at), at)]
+                vec![query(after(at), at)]
             }
-            Depth::Row(skipped) | Depth::Offset(skipped) if self.is_sounded(page_size) => {
+            Depth::Row(skipped) | Depth::Offset(skipped) if self.has_fixed_depths(page_size) => {
                 // Beyond the end there is one place, the deepest.
                 if deepest == 0 || skipped / 10 >= deepest * stride {
                     return Vec::new();
                 }
                 let at = (skipped / stride).clamp(1, deepest);
                 let rows = at * stride;
-                let way = match depth {
-                    Depth::Offset(_) => Way::Offset { rows, after: self.positions[rows - 1] },
+                let start = match depth {
+                    Depth::Offset(_) => PageStart::Offset { rows, after: self.positions[rows - 1] },
                     _ => after(at),
                 };
-                vec![ask(way, at)]
+                vec![query(start, at)]
             }
             Depth::End | Depth::Row(_) | Depth::Offset(_) => Vec::new(),
         }
     }
 
     /// Whether pages are read at given depths: of one list, the longest.
-    const fn is_sounded(&self, page_size: usize) -> bool {
-        self.owner == BIGGEST && self.number == 0 && page_size == 15
+    const fn has_fixed_depths(&self, page_size: usize) -> bool {
+        self.user == BIGGEST && self.number == 0 && page_size == 15
     }
 
     /// The depth as results name it.
     pub(crate) fn depth_name(&self, depth: Depth, page_size: usize) -> String {
-        let rows = || self.asks(depth, page_size).first().map_or(0, |at| at.strides * self.stride);
+        let rows =
+            || self.queries(depth, page_size).first().map_or(0, |at| at.strides * self.stride);
         match depth {
             Depth::First => "first".to_owned(),
             Depth::Random => "random".to_owned(),

@@ -20,10 +20,10 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::args::{Arguments, Command};
-use crate::engine_kind::Name;
+use crate::engine_kind::EngineKind;
 use crate::engines::postgres_server;
 use crate::measure::Effort;
-use crate::suites::pages::{ALL_OWNERS, ONE_OWNER, Suite};
+use crate::suites::pages::{ALL_USERS, BIGGEST_USER, Suite};
 use crate::suites::{bulk_load, open, pages, writes};
 
 fn main() -> Result<()> {
@@ -33,7 +33,7 @@ fn main() -> Result<()> {
             name: "pages",
             sizes: &[rows],
             engines: &chosen(engines),
-            owners: &ALL_OWNERS,
+            users: &ALL_USERS,
             effort: effort(quick),
             stores: &stores,
             json: json.unwrap_or_else(|| format!("results/pages-{rows}.json").into()),
@@ -42,25 +42,27 @@ fn main() -> Result<()> {
             name: "scale",
             sizes: &rows,
             engines: &engines,
-            owners: &ONE_OWNER,
+            users: &BIGGEST_USER,
             effort: effort(quick),
             stores: &stores,
             json,
         }),
         Command::Writes { rows, mut engines, json } => {
             if engines.is_empty() {
-                engines = writers::Name::ALL.to_vec();
+                engines = writers::WriterKind::ALL.to_vec();
             }
             let json = json.unwrap_or_else(|| format!("results/writes-{rows}.json").into());
             writes::run(rows, &engines, &stores, &json)
         }
         Command::Open { rows, json } => open::run(&rows, &stores, &json),
         Command::Report { results, out } => report::run(&results, &out),
-        Command::LoadOne { engine, rows, path } => say(&bulk_load::here(&engine, rows, &path)?),
-        Command::OpenWrite { path, fast_recovery, seed } => {
-            open::write_here(&path, fast_recovery, seed)
+        Command::LoadOne { engine, rows, path } => {
+            say(&bulk_load::load_in_process(&engine, rows, &path)?)
         }
-        Command::OpenRead { path } => say(&open::read_here(&path)?),
+        Command::OpenWrite { path, fast_recovery, seed } => {
+            open::run_writer(&path, fast_recovery, seed)
+        }
+        Command::OpenRead { path } => say(&open::run_reader(&path)?),
     }
 }
 
@@ -74,7 +76,8 @@ const fn effort(quick: bool) -> Effort {
 }
 
 /// The engines that were named, or all that are installed.
-fn chosen(named: Vec<Name>) -> Vec<Name> {
-    let installed = |name: &Name| *name != Name::Postgres || postgres_server::is_installed();
-    if named.is_empty() { Name::ALL.into_iter().filter(installed).collect() } else { named }
+fn chosen(named: Vec<EngineKind>) -> Vec<EngineKind> {
+    let installed =
+        |name: &EngineKind| *name != EngineKind::Postgres || postgres_server::is_installed();
+    if named.is_empty() { EngineKind::ALL.into_iter().filter(installed).collect() } else { named }
 }

@@ -1,100 +1,96 @@
-//! The rows of the measured owners in memory: what tells which lists there are, and what "no
+//! The rows of the measured users in memory: what tells which lists there are, and what "no
 //! engine" reads: the records in order of position, found by direct index.
 
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
 
-use crate::dataset::corpus;
+use crate::dataset::all_rows;
 use crate::dataset::record;
 use crate::dataset::row::Row;
-use crate::filter::Wanted;
+use crate::filter::ListFilter;
 
-/// The rows of some owners.
-pub(crate) struct Held {
-    owners: Vec<(u32, Rows)>,
+/// The rows of some users.
+pub(crate) struct Reference {
+    users: Vec<(u32, UserRows)>,
 }
 
-/// One owner's rows, oldest first.
+/// One user's rows, oldest first.
 #[derive(Default)]
-pub(crate) struct Rows {
+pub(crate) struct UserRows {
     pub(crate) positions: Vec<u64>,
     records: Vec<u8>,
     /// Where each record begins, and the end of the last.
     starts: Vec<usize>,
 }
 
-impl Rows {
+impl UserRows {
     /// The record of the row of this number.
     pub(crate) fn record(&self, number: usize) -> &[u8] {
         &self.records[self.starts[number]..self.starts[number + 1]]
     }
 }
 
-impl Held {
-    /// Collects the owners' rows from the corpus. `progress` is told how many rows went by.
-    pub(crate) fn collect(
-        rows: u64,
-        owners: &[u32],
-        mut progress: impl FnMut(u64),
-    ) -> Result<Self> {
-        let mut held: HashMap<u32, Rows> =
-            owners.iter().map(|owner| (*owner, Rows::default())).collect();
-        for (number, placed) in (0..).zip(corpus(rows)) {
+impl Reference {
+    /// Collects the users' rows from the corpus. `progress` is told how many rows went by.
+    pub(crate) fn collect(rows: u64, users: &[u32], mut progress: impl FnMut(u64)) -> Result<Self> {
+        let mut reference: HashMap<u32, UserRows> =
+            users.iter().map(|user| (*user, UserRows::default())).collect();
+        for (number, placed) in (0..).zip(all_rows(rows)) {
             if number % 10_000 == 0 {
                 progress(number);
             }
-            let Some(rows) = held.get_mut(&placed.owner) else { continue };
+            let Some(rows) = reference.get_mut(&placed.user) else { continue };
             rows.positions.push(placed.position);
             rows.starts.push(rows.records.len());
-            record::encode(placed.owner, placed.position, &placed.row(), &mut rows.records)?;
+            record::encode(placed.user, placed.position, &placed.row(), &mut rows.records)?;
         }
-        for rows in held.values_mut() {
+        for rows in reference.values_mut() {
             rows.starts.push(rows.records.len());
             rows.records.shrink_to_fit();
         }
-        Ok(Self { owners: held.into_iter().collect() })
+        Ok(Self { users: reference.into_iter().collect() })
     }
 
-    /// One owner's rows.
-    pub(crate) fn of(&self, owner: u32) -> Result<&Rows> {
-        let found = self.owners.iter().find(|(held, _)| *held == owner);
-        found.map(|(_, rows)| rows).context("an owner whose rows are not held")
+    /// One user's rows.
+    pub(crate) fn of(&self, user: u32) -> Result<&UserRows> {
+        let found = self.users.iter().find(|(reference, _)| *reference == user);
+        found.map(|(_, rows)| rows).context("an user whose rows are not reference")
     }
 
-    fn rows(&self, owner: u32) -> Result<impl DoubleEndedIterator<Item = (usize, Result<Row>)>> {
-        let rows = self.of(owner)?;
+    fn rows(&self, user: u32) -> Result<impl DoubleEndedIterator<Item = (usize, Result<Row>)>> {
+        let rows = self.of(user)?;
         Ok(rows.positions.iter().enumerate().map(move |(number, position)| {
-            (number, record::decode(owner, *position, rows.record(number)))
+            (number, record::decode(user, *position, rows.record(number)))
         }))
     }
 
     /// The positions of a list, newest first.
-    pub(crate) fn positions(&self, owner: u32, wanted: &Wanted) -> Result<Vec<u64>> {
-        let rows = self.of(owner)?;
-        let numbers = self.numbers(owner, wanted)?;
+    pub(crate) fn positions(&self, user: u32, filter: &ListFilter) -> Result<Vec<u64>> {
+        let rows = self.of(user)?;
+        let numbers = self.numbers(user, filter)?;
         Ok(numbers.into_iter().rev().map(|number| rows.positions[number as usize]).collect())
     }
 
     /// The numbers of the rows of a list, oldest first.
-    pub(crate) fn numbers(&self, owner: u32, wanted: &Wanted) -> Result<Vec<u32>> {
+    pub(crate) fn numbers(&self, user: u32, filter: &ListFilter) -> Result<Vec<u32>> {
         let mut numbers = Vec::new();
-        for (number, row) in self.rows(owner)? {
-            if wanted.admits(&row?) {
+        for (number, row) in self.rows(user)? {
+            if filter.matches(&row?) {
                 numbers.push(u32::try_from(number)?);
             }
         }
         Ok(numbers)
     }
 
-    /// The most common text of the owner's rows; of several the first in their order.
+    /// The most common text of the user's rows; of several the first in their order.
     pub(crate) fn most_common(
         &self,
-        owner: u32,
+        user: u32,
         text: impl Fn(&Row) -> Option<&str>,
     ) -> Result<Option<String>> {
         let mut counts: HashMap<String, usize> = HashMap::new();
-        for (_, row) in self.rows(owner)? {
+        for (_, row) in self.rows(user)? {
             if let Some(text) = text(&row?) {
                 *counts.entry(text.to_owned()).or_default() += 1;
             }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 /// The file of a suite of pages.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Pages {
+pub(crate) struct PagesResult {
     /// `pages` or `scale`.
     pub(crate) suite: String,
     pub(crate) seed: u64,
@@ -39,7 +39,8 @@ pub(crate) struct Measurement {
     /// Of the store.
     pub(crate) rows: u64,
     pub(crate) list: String,
-    pub(crate) owner: String,
+    #[serde(rename = "owner")]
+    pub(crate) user: String,
     pub(crate) depth: String,
     pub(crate) page_size: usize,
     pub(crate) p50_ns: u64,
@@ -82,7 +83,7 @@ pub(crate) fn table(head: &[String], lines: &[Vec<String>]) -> String {
     table.to_string()
 }
 
-impl Pages {
+impl PagesResult {
     /// The median of each kind of page, engine by engine, each with its ratio to the first one.
     pub(crate) fn ratios(&self) -> String {
         let mut columns: Vec<(&str, u64)> = Vec::new();
@@ -98,13 +99,11 @@ impl Pages {
                 if many_sizes { format!("{engine} {rows}") } else { (*engine).to_owned() }
             }));
         let head: Vec<String> = head.collect();
-        let kind =
-            |m: &Measurement| (m.owner.clone(), m.list.clone(), m.depth.clone(), m.page_size);
+        let kind = |m: &Measurement| (m.user.clone(), m.list.clone(), m.depth.clone(), m.page_size);
         let mut lines = Vec::new();
         for page in self.measurements.chunk_by(|a, b| kind(a) == kind(b)) {
             let Some(first) = page.first() else { continue };
-            let name =
-                format!("{} {} {} {}", first.owner, first.list, first.depth, first.page_size);
+            let name = format!("{} {} {} {}", first.user, first.list, first.depth, first.page_size);
             let mut line = vec![name];
             for (engine, rows) in &columns {
                 let found = page.iter().find(|m| m.engine == *engine && m.rows == *rows);

@@ -1,4 +1,4 @@
-//! Stores on disk, made once in each engine's best way and kept: one file or directory an engine
+//! Stores on disk, made once in each engine's best start and kept: one file or directory an engine
 //! and a number of rows.
 
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 
-use crate::dataset::Sorted;
+use crate::dataset::SortedRows;
 use crate::engines::sqlite::{self, Indexes};
 use crate::engines::{convodb, lmdb, postgres};
 
@@ -42,7 +42,7 @@ impl Format {
 pub(crate) struct Stores {
     directory: PathBuf,
     rows: u64,
-    sorted: Option<Sorted>,
+    sorted: Option<SortedRows>,
 }
 
 impl Stores {
@@ -84,16 +84,16 @@ impl Stores {
         Ok(path)
     }
 
-    /// The rows in the order of owner and position, collected when first asked for.
-    pub(crate) fn sorted(&mut self) -> Result<&Sorted> {
+    /// The rows in the order of user and position, collected when first asked for.
+    pub(crate) fn sorted(&mut self) -> Result<&SortedRows> {
         if self.sorted.is_none() {
-            self.sorted = Some(Sorted::collect(self.rows)?);
+            self.sorted = Some(SortedRows::collect(self.rows)?);
         }
         self.sorted.as_ref().context("the rows were not collected")
     }
 
     /// Gives back the memory of the collected rows.
-    pub(crate) fn forget(&mut self) {
+    pub(crate) fn release_rows(&mut self) {
         self.sorted = None;
     }
 }

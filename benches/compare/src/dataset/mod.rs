@@ -1,4 +1,4 @@
-//! The rows that every engine is loaded with: the test kit's dataset, and one owner more, the
+//! The rows that every engine is loaded with: the test kit's dataset, and one user more, the
 //! adversary, whose rows alternate between two big lists that never meet. Each row has the
 //! position that convodb will give it, so that every engine orders its lists alike.
 
@@ -14,79 +14,79 @@ use crate::dataset::row::Row;
 
 /// The seed of all stores.
 pub(crate) const SEED: u64 = 20_260_101;
-/// The dataset's owners have the numbers from 1 on, in order of size.
+/// The dataset's users have the numbers from 1 on, in order of size.
 pub(crate) const BIGGEST: u32 = 1;
-/// An owner of middling size: a few hundred rows of a million.
+/// An user of middling size: a few hundred rows of a million.
 pub(crate) const MIDDLE: u32 = 100;
-/// The owner of the two lists that never meet.
+/// The user of the two lists that never meet.
 #[expect(clippy::cast_possible_truncation, reason = "a thousand")]
 pub(crate) const ADVERSARY: u32 = OWNERS as u32 + 1;
-/// The adversary has a twentieth of the rows, half as many as the biggest owner.
+/// The adversary has a twentieth of the rows, half as many as the biggest user.
 const ADVERSARY_SHARE: u64 = 20;
 /// 2023-01-01 00:00:00 UTC.
 const FIRST_MILLIS: u64 = 1_672_531_200_000;
 const TWO_YEARS_MILLIS: u64 = 2 * 365 * 86_400_000;
 
 /// One row with its place.
-pub(crate) struct Placed {
-    pub(crate) owner: u32,
+pub(crate) struct PlacedRow {
+    pub(crate) user: u32,
     pub(crate) position: u64,
     pub(crate) conversation: Conversation,
 }
 
-impl Placed {
+impl PlacedRow {
     /// The row as the rivals store it.
     pub(crate) fn row(&self) -> Row {
         Row::from(&self.conversation.borrowed())
     }
 }
 
-/// The assistants of an owner.
-pub(crate) fn assistants(owner: u32) -> Vec<AssistantId> {
-    let rank = owner as usize - 1;
-    if owner == ADVERSARY {
+/// The assistants of an user.
+pub(crate) fn assistants(user: u32) -> Vec<AssistantId> {
+    let rank = user as usize - 1;
+    if user == ADVERSARY {
         return vec![Dataset::assistant(rank, 0), Dataset::assistant(rank, 1)];
     }
     (0..Dataset::assistants(rank)).map(|number| Dataset::assistant(rank, number)).collect()
 }
 
-/// Gives each row its place: positions of one owner rise with the time of creation.
-pub(crate) struct Placer {
+/// Gives each row its place: positions of one user rise with the time of creation.
+pub(crate) struct PositionAllocator {
     last: Vec<u64>,
 }
 
-impl Placer {
+impl PositionAllocator {
     pub(crate) fn new() -> Self {
         Self { last: vec![0; ADVERSARY as usize + 1] }
     }
 
-    /// The next position of the owner: the first of its millisecond, or after the one before.
-    pub(crate) fn place(&mut self, owner: u32, conversation: Conversation) -> Placed {
+    /// The next position of the user: the first of its millisecond, or after the one before.
+    pub(crate) fn place(&mut self, user: u32, conversation: Conversation) -> PlacedRow {
         let first = conversation.created_at.millis() << 22;
-        let last = &mut self.last[owner as usize];
+        let last = &mut self.last[user as usize];
         *last = first.max(*last + 1);
-        Placed { owner, position: *last, conversation }
+        PlacedRow { user, position: *last, conversation }
     }
 }
 
-/// All rows of a store of `rows`, the adversary's on top, in order of arrival owner by owner.
-pub(crate) fn corpus(rows: u64) -> impl Iterator<Item = Placed> {
-    let mut placer = Placer::new();
+/// All rows of a store of `rows`, the adversary's on top, in order of arrival user by user.
+pub(crate) fn all_rows(rows: u64) -> impl Iterator<Item = PlacedRow> {
+    let mut placer = PositionAllocator::new();
     let adverse = rows / ADVERSARY_SHARE;
     let owned = Dataset::new(SEED, rows)
         .zip(0..rows)
         .map(|(row, _)| (u32::try_from(row.owner).unwrap_or(u32::MAX) + 1, row.conversation));
-    let adverse = (0..adverse).map(move |number| (ADVERSARY, adverse_row(number, adverse)));
-    owned.chain(adverse).map(move |(owner, conversation)| placer.place(owner, conversation))
+    let adverse = (0..adverse).map(move |number| (ADVERSARY, adversary_row(number, adverse)));
+    owned.chain(adverse).map(move |(user, conversation)| placer.place(user, conversation))
 }
 
 /// How many rows [`corpus`] gives.
-pub(crate) const fn corpus_rows(rows: u64) -> u64 {
+pub(crate) const fn total_rows(rows: u64) -> u64 {
     rows + rows / ADVERSARY_SHARE
 }
 
 /// Even rows: the first assistant on the widget. Odd ones: the second, on WhatsApp.
-fn adverse_row(number: u64, of: u64) -> Conversation {
+fn adversary_row(number: u64, of: u64) -> Conversation {
     let odd = number % 2;
     let channel = if odd == 0 {
         Channel::Widget
@@ -110,36 +110,36 @@ fn adverse_row(number: u64, of: u64) -> Conversation {
 }
 
 /// The id of an adverse assistant, by number.
-pub(crate) fn adverse_assistant(number: usize) -> Uuid {
+pub(crate) fn adversary_assistant(number: usize) -> Uuid {
     assistants(ADVERSARY)[number].uuid()
 }
 
-/// All rows in the order of owner and position, as records in memory: what engines that like their
+/// All rows in the order of user and position, as records in memory: what engines that like their
 /// rows sorted are loaded from. About 220 bytes a row.
-pub(crate) struct Sorted {
+pub(crate) struct SortedRows {
     records: Vec<u8>,
-    /// Owner, position, and where the record begins and ends.
+    /// User, position, and where the record begins and ends.
     order: Vec<(u32, u64, usize, usize)>,
 }
 
-impl Sorted {
+impl SortedRows {
     /// Collects a corpus.
     pub(crate) fn collect(rows: u64) -> anyhow::Result<Self> {
         let (mut records, mut order) = (Vec::new(), Vec::new());
-        for placed in corpus(rows) {
+        for placed in all_rows(rows) {
             let start = records.len();
-            record::encode(placed.owner, placed.position, &placed.row(), &mut records)?;
-            order.push((placed.owner, placed.position, start, records.len()));
+            record::encode(placed.user, placed.position, &placed.row(), &mut records)?;
+            order.push((placed.user, placed.position, start, records.len()));
         }
         order.sort_unstable();
         Ok(Self { records, order })
     }
 
-    /// Owner, position and record of each row.
+    /// User, position and record of each row.
     pub(crate) fn records(&self) -> impl Iterator<Item = (u32, u64, &[u8])> {
         let records = &self.records;
         self.order
             .iter()
-            .map(|(owner, position, start, end)| (*owner, *position, &records[*start..*end]))
+            .map(|(user, position, start, end)| (*user, *position, &records[*start..*end]))
     }
 }

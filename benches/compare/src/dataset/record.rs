@@ -2,8 +2,8 @@
 //! read: a checksum over body and key, a flat body, one look over its texts, then owned.
 //!
 //! ```text
-//! row key    owner u32 | position u64                 big-endian
-//! entry key  owner u32 | term u64 | position u64      big-endian
+//! row key    user u32 | position u64                 big-endian
+//! entry key  user u32 | term u64 | position u64      big-endian
 //! record     version u8 | body | checksum u64         as docs/format.md has it
 //! ```
 
@@ -20,17 +20,17 @@ const FIRST_TEXT: u8 = 1 << 1;
 const VARIABLES: u8 = 1 << 6;
 
 /// The key of a row.
-pub(crate) fn row_key(owner: u32, position: u64) -> [u8; 12] {
+pub(crate) fn row_key(user: u32, position: u64) -> [u8; 12] {
     let mut key = [0; 12];
-    key[..4].copy_from_slice(&owner.to_be_bytes());
+    key[..4].copy_from_slice(&user.to_be_bytes());
     key[4..].copy_from_slice(&position.to_be_bytes());
     key
 }
 
 /// The key of an index entry.
-pub(crate) fn entry_key(owner: u32, term: u64, position: u64) -> [u8; 20] {
+pub(crate) fn entry_key(user: u32, term: u64, position: u64) -> [u8; 20] {
     let mut key = [0; 20];
-    key[..4].copy_from_slice(&owner.to_be_bytes());
+    key[..4].copy_from_slice(&user.to_be_bytes());
     key[4..12].copy_from_slice(&term.to_be_bytes());
     key[12..].copy_from_slice(&position.to_be_bytes());
     key
@@ -47,7 +47,7 @@ pub(crate) const fn created_at(position: u64) -> u64 {
 }
 
 /// Appends the record of a row.
-pub(crate) fn encode(owner: u32, position: u64, row: &Row, record: &mut Vec<u8>) -> Result<()> {
+pub(crate) fn encode(user: u32, position: u64, row: &Row, record: &mut Vec<u8>) -> Result<()> {
     let start = record.len();
     record.push(VERSION);
     let texts = [
@@ -74,7 +74,7 @@ pub(crate) fn encode(owner: u32, position: u64, row: &Row, record: &mut Vec<u8>)
     for text in texts.into_iter().chain([&row.variables]).flatten() {
         record.extend(text.as_bytes());
     }
-    let checksum = xxh3_64(&record[start..]) ^ xxh3_64(&row_key(owner, position));
+    let checksum = xxh3_64(&record[start..]) ^ xxh3_64(&row_key(user, position));
     record.extend_from_slice(&checksum.to_le_bytes());
     Ok(())
 }
@@ -83,11 +83,11 @@ pub(crate) fn encode(owner: u32, position: u64, row: &Row, record: &mut Vec<u8>)
 ///
 /// # Errors
 /// When the record is damaged.
-pub(crate) fn decode(owner: u32, position: u64, record: &[u8]) -> Result<Row> {
+pub(crate) fn decode(user: u32, position: u64, record: &[u8]) -> Result<Row> {
     let Some((sealed, stored)) = record.split_last_chunk::<CHECKSUM_BYTES>() else {
         bail!("a record is too short")
     };
-    let checksum = xxh3_64(sealed) ^ xxh3_64(&row_key(owner, position));
+    let checksum = xxh3_64(sealed) ^ xxh3_64(&row_key(user, position));
     ensure!(checksum == u64::from_le_bytes(*stored), "a record's checksum does not match");
     let mut fields = Fields(sealed.get(1..).unwrap_or_default());
     let [kind, bits] = fields.take()?;

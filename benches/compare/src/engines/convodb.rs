@@ -1,4 +1,4 @@
-//! convodb itself: each page from a fresh snapshot, its rows owned, or borrowed from the page.
+//! convodb itself: each page from a new_rows snapshot, its rows owned, or borrowed from the page.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -7,9 +7,9 @@ use anyhow::{Context, Result, ensure};
 use convodb::{BulkOptions, ListRequest, PageSize, Store, StoreOptions, Timestamp, UserId};
 
 use crate::dataset::row::Row;
-use crate::dataset::{ADVERSARY, assistants, corpus};
+use crate::dataset::{ADVERSARY, all_rows, assistants};
 use crate::engines::Engine;
-use crate::list::{Ask, List, Page, Way};
+use crate::list::{List, Page, PageQuery, PageStart};
 
 /// How rows are taken from a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,31 +45,31 @@ pub(crate) fn open_uncached(path: &Path, cache_bytes: usize) -> Result<Store> {
     Ok(Store::open_with(path, &options)?)
 }
 
-/// Makes the owners and their assistants; their numbers are those of the corpus.
-pub(crate) fn make_owners(store: &Store) -> Result<()> {
+/// Makes the users and their assistants; their numbers are those of the corpus.
+pub(crate) fn create_users(store: &Store) -> Result<()> {
     let numbers = store.write(|transaction| {
         let mut numbers = Vec::new();
-        for owner in 1..=ADVERSARY {
-            let name = format!("owner-{owner}").parse()?;
+        for number in 1..=ADVERSARY {
+            let name = format!("user-{number}").parse()?;
             let user = transaction.create_user(name, Timestamp::MIN)?.id;
-            for (number, id) in assistants(owner).into_iter().enumerate() {
-                transaction.create_assistant(user, id, format!("Assistant {number}").parse()?)?;
+            for (rank, id) in assistants(number).into_iter().enumerate() {
+                transaction.create_assistant(user, id, format!("Assistant {rank}").parse()?)?;
             }
             numbers.push(user.get());
         }
         Ok(numbers)
     })?;
-    ensure!(numbers.into_iter().eq(1..=ADVERSARY), "owners are not numbered from 1 on");
+    ensure!(numbers.into_iter().eq(1..=ADVERSARY), "users are not numbered from 1 on");
     Ok(())
 }
 
 /// Loads a corpus into an empty store.
 pub(crate) fn load(path: &Path, rows: u64) -> Result<()> {
     let store = Store::open(path)?;
-    make_owners(&store)?;
+    create_users(&store)?;
     let mut loader = store.bulk_load(BulkOptions::default());
-    for placed in corpus(rows) {
-        loader.push(UserId::new(placed.owner), &placed.conversation, &[])?;
+    for placed in all_rows(rows) {
+        loader.push(UserId::new(placed.user), &placed.conversation, &[])?;
     }
     loader.finish(|_, _| {})?;
     Ok(store.close()?)
@@ -84,12 +84,12 @@ impl Convodb {
     fn requests(&self, list: &List) -> Result<Requests> {
         let size = PageSize::new(list.stride as u64)?;
         let first = ListRequest {
-            filter: list.wanted.filter()?,
+            filter: list.filter.to_convodb()?,
             page_size: Some(size),
             ..ListRequest::default()
         };
         let (mut next, mut prev) = (Vec::new(), Vec::new());
-        let pages = self.store.snapshot().pages(UserId::new(list.owner), first.clone());
+        let pages = self.store.snapshot().pages(UserId::new(list.user), first.clone());
         for page in pages {
             let page = page?;
             next.extend(page.next().copied().map(ListRequest::at));
@@ -98,17 +98,19 @@ impl Convodb {
         Ok(Requests { first, next, prev })
     }
 
-    fn read(&mut self, ask: &Ask<'_>) -> Result<convodb::Page> {
+    fn read(&mut self, query: &PageQuery<'_>) -> Result<convodb::Page> {
         let requests =
-            self.lists.get_mut(ask.list.number).context("a list that was not prepared")?;
-        let request = match ask.way {
-            Way::First => Some(&mut requests.first),
-            Way::After(_) | Way::Offset { .. } => requests.next.get_mut(ask.strides - 1),
-            Way::Before(_) => requests.prev.get_mut(ask.strides - 1),
+            self.lists.get_mut(query.list.number).context("a list that was not prepared")?;
+        let request = match query.start {
+            PageStart::First => Some(&mut requests.first),
+            PageStart::After(_) | PageStart::Offset { .. } => {
+                requests.next.get_mut(query.strides - 1)
+            }
+            PageStart::Before(_) => requests.prev.get_mut(query.strides - 1),
         };
         let request = request.context("a place that was not walked to")?;
-        request.page_size = Some(PageSize::new(ask.page_size as u64)?);
-        Ok(self.store.snapshot().list(UserId::new(ask.list.owner), request)?)
+        request.page_size = Some(PageSize::new(query.page_size as u64)?);
+        Ok(self.store.snapshot().list(UserId::new(query.list.user), request)?)
     }
 }
 
@@ -118,21 +120,21 @@ impl Engine for Convodb {
         Ok(())
     }
 
-    fn page(&mut self, ask: &Ask<'_>) -> Result<Page> {
-        let page = self.read(ask)?;
-        let beyond = match ask.way {
-            Way::Before(_) => page.prev(),
-            Way::First | Way::After(_) | Way::Offset { .. } => page.next(),
+    fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
+        let page = self.read(query)?;
+        let beyond = match query.start {
+            PageStart::Before(_) => page.prev(),
+            PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => page.next(),
         };
         let more = beyond.is_some();
         Ok(Page { rows: page.rows().map(|row| Row::from(&row)).collect(), more })
     }
 
-    fn visit(&mut self, ask: &Ask<'_>) -> Result<usize> {
+    fn visit(&mut self, query: &PageQuery<'_>) -> Result<usize> {
         match self.rows {
-            Rows::Owned => Ok(black_box(self.page(ask)?).rows.len()),
+            Rows::Owned => Ok(black_box(self.page(query)?).rows.len()),
             Rows::Borrowed => {
-                let page = self.read(ask)?;
+                let page = self.read(query)?;
                 let rows = page.rows().map(black_box).count();
                 black_box(&page);
                 Ok(rows)

@@ -1,5 +1,5 @@
-//! LMDB with convodb's layout: rows clustered by owner and position, five databases of entries
-//! with the same keys, look-ups by id. And with convodb's way of reading: one range of entries; its
+//! LMDB with convodb's layout: rows clustered by user and position, five databases of entries
+//! with the same keys, look-ups by id. And with convodb's start of reading: one range of entries; its
 //! rows by a few steps of a cursor where they lie close together, else by a get each.
 
 use std::ops::Bound::{Excluded, Included};
@@ -9,12 +9,12 @@ use anyhow::{Context, Result, bail};
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, EnvOpenOptions, PutFlags, RoRange, RoRevRange, RoTxn, WithTls};
 
-use crate::dataset::Sorted;
+use crate::dataset::SortedRows;
 use crate::dataset::record::{decode, entry_key, position_of, row_key};
 use crate::dataset::row::Row;
 use crate::engines::Engine;
-use crate::filter::{Field, SHAPES, Wanted, term, value_of};
-use crate::list::{Ask, List, Page, Way};
+use crate::filter::{Field, ListFilter, SHAPES, term, value_of};
+use crate::list::{List, Page, PageQuery, PageStart};
 
 /// The most steps from one row to the next, as in convodb.
 const MAX_STRIDE: usize = 8;
@@ -33,7 +33,7 @@ type BackSteps<'t> = RoRevRange<'t, Bytes, Bytes>;
 pub(crate) struct Lmdb {
     env: Env<WithTls>,
     tables: Tables,
-    lists: Vec<(Wanted, Vec<Field>)>,
+    lists: Vec<(ListFilter, Vec<Field>)>,
 }
 
 /// Its tables.
@@ -42,12 +42,12 @@ pub(crate) struct Tables {
     pub(crate) rows: Table,
     pub(crate) ids: Table,
     pub(crate) messages: Table,
-    /// By the number of the leading field; values are empty.
+    /// Access the number of the leading field; values are empty.
     pub(crate) entries: [Table; Field::ALL.len()],
 }
 
 /// Opens a store, or makes an empty one in the directory.
-#[expect(unsafe_code, reason = "heed has no other way; nothing else maps these files")]
+#[expect(unsafe_code, reason = "heed has no other start; nothing else maps these files")]
 pub(crate) fn open(path: &Path) -> Result<(Env<WithTls>, Tables)> {
     std::fs::create_dir_all(path)?;
     let mut options = EnvOpenOptions::new();
@@ -68,17 +68,17 @@ pub(crate) fn open(path: &Path) -> Result<(Env<WithTls>, Tables)> {
 }
 
 /// Loads a corpus: every table is appended to in the order of its keys, in one transaction.
-pub(crate) fn load(path: &Path, sorted: &Sorted) -> Result<()> {
+pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
     let (env, tables) = open(path)?;
     let mut write = env.write_txn()?;
     let mut ids = Vec::new();
     let mut entries: [Vec<[u8; 20]>; Field::ALL.len()] = Default::default();
-    for (owner, position, record) in sorted.records() {
-        let key = row_key(owner, position);
+    for (user, position, record) in sorted.records() {
+        let key = row_key(user, position);
         tables.rows.put_with_flags(&mut write, PutFlags::APPEND, &key, record)?;
-        let row = decode(owner, position, record)?;
-        ids.push((id_key(owner, &row), position));
-        for (field, key) in entries_of(owner, position, &row) {
+        let row = decode(user, position, record)?;
+        ids.push((id_key(user, &row), position));
+        for (field, key) in entries_of(user, position, &row) {
             entries[field as usize].push(key);
         }
     }
@@ -99,22 +99,22 @@ pub(crate) fn load(path: &Path, sorted: &Sorted) -> Result<()> {
 }
 
 /// The key of a look-up by id.
-pub(crate) fn id_key(owner: u32, row: &Row) -> [u8; 20] {
+pub(crate) fn id_key(user: u32, row: &Row) -> [u8; 20] {
     let mut key = [0; 20];
-    key[..4].copy_from_slice(&owner.to_be_bytes());
+    key[..4].copy_from_slice(&user.to_be_bytes());
     key[4..].copy_from_slice(row.id.as_bytes());
     key
 }
 
 /// The entries of a row, each with the field whose table it is in.
 pub(crate) fn entries_of(
-    owner: u32,
+    user: u32,
     position: u64,
     row: &Row,
 ) -> impl Iterator<Item = (Field, [u8; 20])> {
     SHAPES.iter().filter_map(move |shape| {
         let (leading, term) = term(shape, |field| value_of(row, field))?;
-        Some((leading, entry_key(owner, term, position)))
+        Some((leading, entry_key(user, term, position)))
     })
 }
 
@@ -125,88 +125,99 @@ impl Lmdb {
 }
 
 /// Positions from a place on: newer to older, or older to newer.
-enum Run<'t> {
-    Down(BackSteps<'t>),
-    Up(Steps<'t>),
+enum EntryScan<'t> {
+    Descending(BackSteps<'t>),
+    Ascending(Steps<'t>),
 }
 
-impl<'t> Run<'t> {
+impl<'t> EntryScan<'t> {
     /// The keys that `key` makes of positions, from the place on.
     fn open<const N: usize>(
         table: &Table,
         read: &'t RoTxn<'_>,
-        way: Way,
+        start: PageStart,
         key: impl Fn(u64) -> [u8; N],
     ) -> Result<Self> {
         // Bounds by reference: the keys are this function's own.
         let (oldest, newest) = (key(0), key(u64::MAX));
         let (oldest, newest) = (oldest.as_slice(), newest.as_slice());
-        Ok(match way {
-            Way::First => Run::Down(table.rev_range(read, &(Included(oldest), Included(newest)))?),
-            Way::After(position) | Way::Offset { after: position, .. } => {
-                let end = key(position);
-                Run::Down(table.rev_range(read, &(Included(oldest), Excluded(end.as_slice())))?)
+        Ok(match start {
+            PageStart::First => {
+                EntryScan::Descending(table.rev_range(read, &(Included(oldest), Included(newest)))?)
             }
-            Way::Before(position) => {
+            PageStart::After(position) | PageStart::Offset { after: position, .. } => {
+                let end = key(position);
+                EntryScan::Descending(
+                    table.rev_range(read, &(Included(oldest), Excluded(end.as_slice())))?,
+                )
+            }
+            PageStart::Before(position) => {
                 let start = key(position + 1);
-                Run::Up(table.range(read, &(Included(start.as_slice()), Included(newest)))?)
+                EntryScan::Ascending(
+                    table.range(read, &(Included(start.as_slice()), Included(newest)))?,
+                )
             }
         })
     }
 
     fn next(&mut self) -> Result<Option<(&'t [u8], &'t [u8])>> {
         Ok(match self {
-            Run::Down(steps) => steps.next().transpose()?,
-            Run::Up(steps) => steps.next().transpose()?,
+            EntryScan::Descending(steps) => steps.next().transpose()?,
+            EntryScan::Ascending(steps) => steps.next().transpose()?,
         })
     }
 }
 
-/// Reads the rows of positions that come in the order of a run.
-struct Fetch<'t> {
+/// Reads the rows of positions that come in the order of a scan.
+struct RowFetch<'t> {
     table: &'t Table,
     read: &'t RoTxn<'t>,
-    owner: u32,
-    way: Way,
-    by: By<'t>,
+    user: u32,
+    start: PageStart,
+    access: Access<'t>,
 }
 
 /// How the next row is reached.
-enum By<'t> {
+enum Access<'t> {
     /// No row was read yet, and rows may lie close together.
-    Start,
-    Steps(Run<'t>),
-    Gets,
+    Undecided,
+    Scan(EntryScan<'t>),
+    Get,
 }
 
-impl<'t> Fetch<'t> {
+impl<'t> RowFetch<'t> {
     fn record(&mut self, position: u64) -> Result<&'t [u8]> {
-        if matches!(self.by, By::Start) {
-            // The run begins at the row itself.
-            let way = match self.way {
-                Way::Before(_) => Way::Before(position - 1),
-                Way::First | Way::After(_) | Way::Offset { .. } => Way::After(position + 1),
+        if matches!(self.access, Access::Undecided) {
+            // The scan begins at the row itself.
+            let start = match self.start {
+                PageStart::Before(_) => PageStart::Before(position - 1),
+                PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => {
+                    PageStart::After(position + 1)
+                }
             };
-            self.by = By::Steps(Run::open(self.table, self.read, way, |position| {
-                row_key(self.owner, position)
-            })?);
+            self.access =
+                Access::Scan(EntryScan::open(self.table, self.read, start, |position| {
+                    row_key(self.user, position)
+                })?);
         }
-        let key = row_key(self.owner, position);
-        if let By::Steps(run) = &mut self.by {
+        let key = row_key(self.user, position);
+        if let Access::Scan(scan) = &mut self.access {
             for _ in 0..MAX_STRIDE {
-                let Some((found, record)) = run.next()? else { break };
+                let Some((found, record)) = scan.next()? else { break };
                 if found == key {
                     return Ok(record);
                 }
-                let passed = match self.way {
-                    Way::Before(_) => found > key.as_slice(),
-                    Way::First | Way::After(_) | Way::Offset { .. } => found < key.as_slice(),
+                let passed = match self.start {
+                    PageStart::Before(_) => found > key.as_slice(),
+                    PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => {
+                        found < key.as_slice()
+                    }
                 };
                 if passed {
                     break;
                 }
             }
-            self.by = By::Gets;
+            self.access = Access::Get;
         }
         self.table.get(self.read, &key)?.context("an entry leads to no row")
     }
@@ -217,37 +228,40 @@ impl Engine for Lmdb {
         self.lists = lists
             .iter()
             .map(|list| {
-                let wanted = list.wanted.without_implied_kind();
-                let fields = wanted.fields();
-                (wanted, fields)
+                let filter = list.filter.without_implied_kind();
+                let fields = filter.fields();
+                (filter, fields)
             })
             .collect();
         Ok(())
     }
 
-    fn page(&mut self, ask: &Ask<'_>) -> Result<Page> {
-        let (wanted, fields) =
-            self.lists.get(ask.list.number).context("a list that was not prepared")?;
-        let (owner, tables) = (ask.list.owner, &self.tables);
+    fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
+        let (filter, fields) =
+            self.lists.get(query.list.number).context("a list that was not prepared")?;
+        let (user, tables) = (query.list.user, &self.tables);
         let read = self.env.read_txn()?;
-        let mut rows = Vec::with_capacity(ask.page_size);
+        let mut rows = Vec::with_capacity(query.page_size);
         let mut more = false;
-        let term = term(fields, |field| wanted.value(field));
-        let (mut run, mut fetch) = match term {
-            None => (Run::open(&tables.rows, &read, ask.way, |at| row_key(owner, at))?, None),
+        let term = term(fields, |field| filter.value(field));
+        let (mut scan, mut fetch) = match term {
+            None => {
+                (EntryScan::open(&tables.rows, &read, query.start, |at| row_key(user, at))?, None)
+            }
             Some((leading, term)) => {
                 let table = &tables.entries[leading as usize];
-                let run = Run::open(table, &read, ask.way, |at| entry_key(owner, term, at))?;
-                let by = match leading {
-                    Field::Kind | Field::Assistant | Field::Sender => By::Start,
-                    Field::Customer | Field::External => By::Gets,
+                let scan =
+                    EntryScan::open(table, &read, query.start, |at| entry_key(user, term, at))?;
+                let access = match leading {
+                    Field::Kind | Field::Assistant | Field::Sender => Access::Undecided,
+                    Field::Customer | Field::External => Access::Get,
                 };
                 let (table, read) = (&tables.rows, &read);
-                (run, Some(Fetch { table, read, owner, way: ask.way, by }))
+                (scan, Some(RowFetch { table, read, user, start: query.start, access }))
             }
         };
-        while let Some((key, value)) = run.next()? {
-            if rows.len() == ask.page_size {
+        while let Some((key, value)) = scan.next()? {
+            if rows.len() == query.page_size {
                 more = true;
                 break;
             }
@@ -256,13 +270,13 @@ impl Engine for Lmdb {
                 None => value,
                 Some(fetch) => fetch.record(position)?,
             };
-            let row = decode(owner, position, record)?;
-            if !wanted.admits(&row) {
+            let row = decode(user, position, record)?;
+            if !filter.matches(&row) {
                 bail!("a term leads to a row of another list");
             }
             rows.push(row);
         }
-        if matches!(ask.way, Way::Before(_)) {
+        if matches!(query.start, PageStart::Before(_)) {
             rows.reverse();
         }
         Ok(Page { rows, more })

@@ -7,12 +7,12 @@ use anyhow::{Context, Result};
 
 use crate::dataset::record;
 use crate::engines::Engine;
-use crate::list::{Ask, List, Page, Way};
-use crate::reference::Held;
+use crate::list::{List, Page, PageQuery, PageStart};
+use crate::reference::Reference;
 
 /// Lists and rows in memory.
 pub(crate) struct Memory {
-    held: Arc<Held>,
+    reference: Arc<Reference>,
     lists: Vec<Sequence>,
 }
 
@@ -23,8 +23,8 @@ struct Sequence {
 }
 
 impl Memory {
-    pub(crate) const fn new(held: Arc<Held>) -> Self {
-        Self { held, lists: Vec::new() }
+    pub(crate) const fn new(reference: Arc<Reference>) -> Self {
+        Self { reference, lists: Vec::new() }
     }
 }
 
@@ -32,25 +32,27 @@ impl Engine for Memory {
     fn prepare(&mut self, lists: &[List]) -> Result<()> {
         self.lists.clear();
         for list in lists {
-            let numbers = self.held.numbers(list.owner, &list.wanted)?;
+            let numbers = self.reference.numbers(list.user, &list.filter)?;
             let positions = list.positions.iter().rev().copied().collect();
             self.lists.push(Sequence { positions, numbers });
         }
         Ok(())
     }
 
-    fn page(&mut self, ask: &Ask<'_>) -> Result<Page> {
+    fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
         let Sequence { positions, numbers } =
-            self.lists.get(ask.list.number).context("a list that was not prepared")?;
-        let held = self.held.of(ask.list.owner)?;
-        let (owner, page_size) = (ask.list.owner, ask.page_size);
+            self.lists.get(query.list.number).context("a list that was not prepared")?;
+        let reference = self.reference.of(query.list.user)?;
+        let (user, page_size) = (query.list.user, query.page_size);
         let read =
-            |at: usize| record::decode(owner, positions[at], held.record(numbers[at] as usize));
+            |at: usize| record::decode(user, positions[at], reference.record(numbers[at] as usize));
         let below = |position: u64| positions.partition_point(|other| *other < position);
-        let end = match ask.way {
-            Way::First => positions.len(),
-            Way::After(position) | Way::Offset { after: position, .. } => below(position),
-            Way::Before(position) => {
+        let end = match query.start {
+            PageStart::First => positions.len(),
+            PageStart::After(position) | PageStart::Offset { after: position, .. } => {
+                below(position)
+            }
+            PageStart::Before(position) => {
                 let start = below(position) + 1;
                 let end = (start + page_size).min(positions.len());
                 let rows = (start..end).rev().map(read).collect::<Result<_>>()?;

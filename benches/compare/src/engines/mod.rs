@@ -12,19 +12,19 @@ use std::hint::black_box;
 
 use anyhow::Result;
 
-use crate::list::{Ask, List, Page};
+use crate::list::{List, Page, PageQuery};
 
 /// An engine with a loaded store.
 pub(crate) trait Engine {
-    /// Makes ready what a caller has at hand before it asks: statements, cursors.
+    /// Makes ready what a caller has at hand before it queries: statements, cursors.
     fn prepare(&mut self, lists: &[List]) -> Result<()>;
 
     /// One page in a read transaction of its own, every row decoded into an owned one. It reads
     /// one entry beyond the page to know whether the list goes on.
-    fn page(&mut self, ask: &Ask<'_>) -> Result<Page>;
+    fn page(&mut self, query: &PageQuery<'_>) -> Result<Page>;
 
     /// What is timed: a page as its caller uses it. Gives how many rows it had.
-    fn visit(&mut self, ask: &Ask<'_>) -> Result<usize> {
-        Ok(black_box(self.page(ask)?).rows.len())
+    fn visit(&mut self, query: &PageQuery<'_>) -> Result<usize> {
+        Ok(black_box(self.page(query)?).rows.len())
     }
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL over a Unix socket: the composite indexes, loaded by `COPY` in the order of owner and
+//! PostgreSQL over a Unix socket: the composite indexes, loaded by `COPY` in the order of user and
 //! position and then vacuumed, statements prepared once. Each page is one statement.
 
 use std::path::Path;
@@ -8,16 +8,16 @@ use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, Statement};
 
-use crate::dataset::Sorted;
+use crate::dataset::SortedRows;
 use crate::dataset::record::{created_at, decode};
 use crate::dataset::row::{Row, kind_number, kind_of};
 use crate::engines::Engine;
 use crate::engines::postgres_server::{self, Server};
 use crate::engines::sql::{self, Statements};
-use crate::filter::{Field, Value, Wanted};
-use crate::list::{Ask, List, Page, Way};
+use crate::filter::{Field, ListFilter, Value};
+use crate::list::{List, Page, PageQuery, PageStart};
 
-const SCHEMA: &str = "CREATE TABLE conversations (owner int4 NOT NULL, position int8 NOT NULL, \
+const SCHEMA: &str = "CREATE TABLE conversations (user_id int4 NOT NULL, position int8 NOT NULL, \
      id uuid NOT NULL, assistant uuid NOT NULL, kind int2 NOT NULL, sender_name text, \
      sender_phone text, customer_name text, customer_phone text, external_identifier text, \
      variables text, message_count int4 NOT NULL, cost_nanos int8 NOT NULL, \
@@ -31,7 +31,7 @@ pub(crate) struct Postgres {
 }
 
 struct Prepared {
-    wanted: Wanted,
+    filter: ListFilter,
     fields: Vec<Field>,
     first: Statement,
     after: Statement,
@@ -40,7 +40,7 @@ struct Prepared {
 }
 
 /// Loads a corpus into a new cluster.
-pub(crate) fn load(path: &Path, sorted: &Sorted) -> Result<()> {
+pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
     postgres_server::make(path)?;
     let server = Server::start(path)?;
     let mut client = server.connect()?;
@@ -65,10 +65,10 @@ pub(crate) fn load(path: &Path, sorted: &Sorted) -> Result<()> {
     ];
     let sink = transaction.copy_in("COPY conversations FROM STDIN WITH (FORMAT binary)")?;
     let mut writer = BinaryCopyInWriter::new(sink, &types);
-    for (owner, position, record) in sorted.records() {
-        let row = decode(owner, position, record)?;
+    for (user, position, record) in sorted.records() {
+        let row = decode(user, position, record)?;
         let values: [&(dyn ToSql + Sync); 15] = [
-            &i32::try_from(owner)?,
+            &i32::try_from(user)?,
             &i64::try_from(position)?,
             &row.id,
             &row.assistant,
@@ -88,8 +88,8 @@ pub(crate) fn load(path: &Path, sorted: &Sorted) -> Result<()> {
     }
     writer.finish()?;
     transaction.commit()?;
-    client.batch_execute("ALTER TABLE conversations ADD PRIMARY KEY (owner, position)")?;
-    client.batch_execute("CREATE UNIQUE INDEX by_id ON conversations (owner, id)")?;
+    client.batch_execute("ALTER TABLE conversations ADD PRIMARY KEY (user_id, position)")?;
+    client.batch_execute("CREATE UNIQUE INDEX by_id ON conversations (user_id, id)")?;
     for index in sql::composite_indexes() {
         client.batch_execute(&index)?;
     }
@@ -119,11 +119,11 @@ impl Engine for Postgres {
     fn prepare(&mut self, lists: &[List]) -> Result<()> {
         self.lists.clear();
         for list in lists {
-            let wanted = sql::asked_of_composite(list);
-            let fields = wanted.fields();
+            let filter = sql::composite_filter(list);
+            let fields = filter.fields();
             let statements = Statements::new(&fields);
             self.lists.push(Prepared {
-                wanted,
+                filter,
                 fields,
                 first: self.client.prepare(&statements.first)?,
                 after: self.client.prepare(&statements.after)?,
@@ -134,21 +134,21 @@ impl Engine for Postgres {
         Ok(())
     }
 
-    fn page(&mut self, ask: &Ask<'_>) -> Result<Page> {
-        let list = self.lists.get(ask.list.number).context("a list that was not prepared")?;
-        let owner = i32::try_from(ask.list.owner)?;
-        let limit = i64::try_from(ask.page_size + 1)?;
-        let kind = list.wanted.kind.map(|kind| i16::from(kind_number(kind)));
-        let (statement, bound) = match ask.way {
-            Way::First => (&list.first, 0),
-            Way::After(position) => (&list.after, i64::try_from(position)?),
-            Way::Before(position) => (&list.before, i64::try_from(position)?),
-            Way::Offset { rows, .. } => (&list.offset, i64::try_from(rows)?),
+    fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
+        let list = self.lists.get(query.list.number).context("a list that was not prepared")?;
+        let user = i32::try_from(query.list.user)?;
+        let limit = i64::try_from(query.page_size + 1)?;
+        let kind = list.filter.kind.map(|kind| i16::from(kind_number(kind)));
+        let (statement, bound) = match query.start {
+            PageStart::First => (&list.first, 0),
+            PageStart::After(position) => (&list.after, i64::try_from(position)?),
+            PageStart::Before(position) => (&list.before, i64::try_from(position)?),
+            PageStart::Offset { rows, .. } => (&list.offset, i64::try_from(rows)?),
         };
         let asked: Vec<Value<'_>> =
-            list.fields.iter().filter_map(|field| list.wanted.value(*field)).collect();
+            list.fields.iter().filter_map(|field| list.filter.value(*field)).collect();
         let mut values: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(8);
-        values.push(&owner);
+        values.push(&user);
         for value in &asked {
             match value {
                 Value::Kind(_) => {
@@ -158,18 +158,18 @@ impl Engine for Postgres {
                 Value::Text(text) => values.push(text),
             }
         }
-        match ask.way {
-            Way::First => values.push(&limit),
-            Way::After(_) | Way::Before(_) => {
+        match query.start {
+            PageStart::First => values.push(&limit),
+            PageStart::After(_) | PageStart::Before(_) => {
                 values.extend::<[&(dyn ToSql + Sync); 2]>([&bound, &limit]);
             }
-            Way::Offset { .. } => values.extend::<[&(dyn ToSql + Sync); 2]>([&limit, &bound]),
+            PageStart::Offset { .. } => values.extend::<[&(dyn ToSql + Sync); 2]>([&limit, &bound]),
         }
         let found = self.client.query(statement, &values)?;
-        let more = found.len() > ask.page_size;
-        let rows = found.iter().take(ask.page_size).map(row_of);
+        let more = found.len() > query.page_size;
+        let rows = found.iter().take(query.page_size).map(row_of);
         let mut rows: Vec<Row> = rows.collect::<Result<_>>()?;
-        if matches!(ask.way, Way::Before(_)) {
+        if matches!(query.start, PageStart::Before(_)) {
             rows.reverse();
         }
         Ok(Page { rows, more })

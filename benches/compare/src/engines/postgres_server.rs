@@ -13,7 +13,7 @@ use tempfile::TempDir;
 const PROGRAMS: &str = "/usr/lib/postgresql/15/bin";
 const USER: &str = "postgres";
 
-/// Room for more than is read, checkpoints out of the way of a load, no other listener.
+/// Room for more than is read, checkpoints out of the start of a load, no other listener.
 const SETTINGS: &str = "listen_addresses = ''\nshared_buffers = '2GB'\nmax_wal_size = '8GB'\n\
      work_mem = '64MB'\nmaintenance_work_mem = '512MB'\nwal_level = minimal\n\
      max_wal_senders = 0\nautovacuum = off\njit = off\nrandom_page_cost = 1.1\n\

@@ -1,17 +1,17 @@
-//! What SQLite and PostgreSQL are asked: the same text for both, built once for each list and way.
+//! What SQLite and PostgreSQL are asked: the same text for both, built once for each list and start.
 //! A place is a key (`position < $n`), never a number of rows, but where that is the question.
 
 use std::fmt::Write;
 
-use crate::filter::{Field, SHAPES, Wanted};
-use crate::list::{List, Way};
+use crate::filter::{Field, ListFilter, SHAPES};
+use crate::list::{List, PageStart};
 
 /// The columns that a page reads, in the order of `decode` of either engine.
 pub(crate) const COLUMNS: &str = "position, id, assistant, kind, sender_name, sender_phone, \
      customer_name, customer_phone, external_identifier, variables, message_count, cost_nanos, \
      ai_enabled, updated_at";
 
-/// The texts of one list, one a way; their parameters in this order: owner, the values that are
+/// The texts of one list, one a start; their parameters in this order: user, the values that are
 /// asked for, the place's position where there is one, the limit, the rows to skip where some are.
 pub(crate) struct Statements {
     pub(crate) first: String,
@@ -31,18 +31,18 @@ impl Statements {
         }
     }
 
-    pub(crate) fn of(&self, way: Way) -> &str {
-        match way {
-            Way::First => &self.first,
-            Way::After(_) => &self.after,
-            Way::Before(_) => &self.before,
-            Way::Offset { .. } => &self.offset,
+    pub(crate) fn of(&self, start: PageStart) -> &str {
+        match start {
+            PageStart::First => &self.first,
+            PageStart::After(_) => &self.after,
+            PageStart::Before(_) => &self.before,
+            PageStart::Offset { .. } => &self.offset,
         }
     }
 }
 
 fn select(fields: &[Field], bound: &str, order: &str, offset: &str) -> String {
-    let mut sql = format!("SELECT {COLUMNS} FROM conversations WHERE owner = $1");
+    let mut sql = format!("SELECT {COLUMNS} FROM conversations WHERE user_id = $1");
     let mut number = 1;
     let mut next = || {
         number += 1;
@@ -61,7 +61,7 @@ fn select(fields: &[Field], bound: &str, order: &str, offset: &str) -> String {
     sql
 }
 
-/// The composite indexes that serve every combination: owner first, position last, one for each of
+/// The composite indexes that serve every combination: user first, position last, one for each of
 /// convodb's shapes, the leading field before the others. A text that most rows lack is indexed
 /// where it is there.
 pub(crate) fn composite_indexes() -> Vec<String> {
@@ -79,7 +79,7 @@ pub(crate) fn composite_indexes() -> Vec<String> {
                 false => format!(" WHERE {}", there.join(" AND ")),
             };
             format!(
-                "CREATE INDEX by_{} ON conversations (owner, {}, position){partial}",
+                "CREATE INDEX by_{} ON conversations (user_id, {}, position){partial}",
                 columns.join("_"),
                 columns.join(", ")
             )
@@ -89,7 +89,7 @@ pub(crate) fn composite_indexes() -> Vec<String> {
 
 /// One index a column, as most applications have it.
 pub(crate) fn single_indexes() -> Vec<String> {
-    ["owner", "kind", "assistant", "sender_phone", "customer_phone", "external_identifier"]
+    ["user_id", "kind", "assistant", "sender_phone", "customer_phone", "external_identifier"]
         .into_iter()
         .chain(["position"])
         .map(|column| format!("CREATE INDEX by_{column} ON conversations ({column})"))
@@ -98,6 +98,6 @@ pub(crate) fn single_indexes() -> Vec<String> {
 
 /// What is asked of an engine with the composite indexes: without a type that is implied, so that
 /// one index answers.
-pub(crate) fn asked_of_composite(list: &List) -> Wanted {
-    list.wanted.without_implied_kind()
+pub(crate) fn composite_filter(list: &List) -> ListFilter {
+    list.filter.without_implied_kind()
 }

@@ -1,4 +1,4 @@
-//! SQLite, thrice. With composite indexes it gets its best: rows clustered by owner and position
+//! SQLite, thrice. With composite indexes it gets its best: rows clustered by user and position
 //! (`WITHOUT ROWID`), so that the unfiltered list is one range and its rows lie together, and an
 //! index for each shape whose end is the key itself. The same with its file locked for the one
 //! connection, which spares three calls of the system a page and shuts everybody else out. And with
@@ -13,13 +13,13 @@ use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags};
 use uuid::Uuid;
 
-use crate::dataset::Sorted;
+use crate::dataset::SortedRows;
 use crate::dataset::record::{created_at, decode};
 use crate::dataset::row::{Row, kind_number, kind_of};
 use crate::engines::Engine;
 use crate::engines::sql::{self, Statements};
-use crate::filter::{Field, Value, Wanted};
-use crate::list::{Ask, List, Page, Way};
+use crate::filter::{Field, ListFilter, Value};
+use crate::list::{List, Page, PageQuery, PageStart};
 
 /// Which indexes the store has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum Indexes {
     Single,
 }
 
-const ROW_COLUMNS: &str = "owner INTEGER NOT NULL, position INTEGER NOT NULL, id BLOB NOT NULL, \
+const ROW_COLUMNS: &str = "user_id INTEGER NOT NULL, position INTEGER NOT NULL, id BLOB NOT NULL, \
      assistant BLOB NOT NULL, kind INTEGER NOT NULL, sender_name TEXT, sender_phone TEXT, \
      customer_name TEXT, customer_phone TEXT, external_identifier TEXT, variables TEXT, \
      message_count INTEGER NOT NULL, cost_nanos INTEGER NOT NULL, ai_enabled INTEGER NOT NULL, \
@@ -42,14 +42,14 @@ pub(crate) const INSERT: &str = "INSERT INTO conversations VALUES \
 pub(crate) struct Sqlite {
     connection: Connection,
     indexes: Indexes,
-    lists: Vec<(Wanted, Vec<Field>, Statements)>,
+    lists: Vec<(ListFilter, Vec<Field>, Statements)>,
 }
 
 impl Indexes {
     fn schema(self) -> String {
         match self {
             Indexes::Composite => format!(
-                "CREATE TABLE conversations ({ROW_COLUMNS}, PRIMARY KEY (owner, position)) \
+                "CREATE TABLE conversations ({ROW_COLUMNS}, PRIMARY KEY (user_id, position)) \
                  WITHOUT ROWID;"
             ),
             Indexes::Single => format!("CREATE TABLE conversations ({ROW_COLUMNS});"),
@@ -57,7 +57,7 @@ impl Indexes {
     }
 
     fn statements(self) -> Vec<String> {
-        let id = "CREATE UNIQUE INDEX by_id ON conversations (owner, id)".to_owned();
+        let id = "CREATE UNIQUE INDEX by_id ON conversations (user_id, id)".to_owned();
         let others = match self {
             Indexes::Composite => sql::composite_indexes(),
             Indexes::Single => sql::single_indexes(),
@@ -108,7 +108,7 @@ pub(crate) fn plan_once(connection: &Connection) -> Result<()> {
 
 /// Loads a corpus: rows in the order of the table in one transaction, then the indexes, then the
 /// statistics that the planner of the composite ones is given.
-pub(crate) fn load(path: &Path, sorted: &Sorted, indexes: Indexes) -> Result<()> {
+pub(crate) fn load(path: &Path, sorted: &SortedRows, indexes: Indexes) -> Result<()> {
     let mut connection = Connection::open(path)?;
     connection.execute_batch(
         "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1048576; \
@@ -118,8 +118,8 @@ pub(crate) fn load(path: &Path, sorted: &Sorted, indexes: Indexes) -> Result<()>
     let transaction = connection.transaction()?;
     {
         let mut statement = transaction.prepare(INSERT)?;
-        for (owner, position, record) in sorted.records() {
-            insert(&mut statement, owner, position, &decode(owner, position, record)?)?;
+        for (user, position, record) in sorted.records() {
+            insert(&mut statement, user, position, &decode(user, position, record)?)?;
         }
     }
     transaction.commit()?;
@@ -134,12 +134,12 @@ pub(crate) fn load(path: &Path, sorted: &Sorted, indexes: Indexes) -> Result<()>
 /// Runs [`INSERT`] for one row.
 pub(crate) fn insert(
     statement: &mut rusqlite::Statement<'_>,
-    owner: u32,
+    user: u32,
     position: u64,
     row: &Row,
 ) -> Result<()> {
     statement.execute(rusqlite::params![
-        owner,
+        user,
         i64::try_from(position)?,
         row.id.as_bytes(),
         row.assistant.as_bytes(),
@@ -169,34 +169,34 @@ impl Engine for Sqlite {
         self.lists = lists
             .iter()
             .map(|list| {
-                let wanted = match self.indexes {
-                    Indexes::Composite => sql::asked_of_composite(list),
-                    Indexes::Single => list.wanted.clone(),
+                let filter = match self.indexes {
+                    Indexes::Composite => sql::composite_filter(list),
+                    Indexes::Single => list.filter.clone(),
                 };
-                let fields = wanted.fields();
+                let fields = filter.fields();
                 let statements = Statements::new(&fields);
-                (wanted, fields, statements)
+                (filter, fields, statements)
             })
             .collect();
         Ok(())
     }
 
-    fn page(&mut self, ask: &Ask<'_>) -> Result<Page> {
-        let (wanted, fields, statements) =
-            self.lists.get(ask.list.number).context("a list that was not prepared")?;
-        let mut statement = self.connection.prepare_cached(statements.of(ask.way))?;
-        bind(&mut statement, ask, wanted, fields)?;
+    fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
+        let (filter, fields, statements) =
+            self.lists.get(query.list.number).context("a list that was not prepared")?;
+        let mut statement = self.connection.prepare_cached(statements.of(query.start))?;
+        bind(&mut statement, query, filter, fields)?;
         let mut found = statement.raw_query();
-        let mut rows = Vec::with_capacity(ask.page_size);
+        let mut rows = Vec::with_capacity(query.page_size);
         let mut more = false;
         while let Some(row) = found.next()? {
-            if rows.len() == ask.page_size {
+            if rows.len() == query.page_size {
                 more = true;
                 break;
             }
             rows.push(row_of(row)?);
         }
-        if matches!(ask.way, Way::Before(_)) {
+        if matches!(query.start, PageStart::Before(_)) {
             rows.reverse();
         }
         Ok(Page { rows, more })
@@ -205,18 +205,18 @@ impl Engine for Sqlite {
 
 fn bind(
     statement: &mut CachedStatement<'_>,
-    ask: &Ask<'_>,
-    wanted: &Wanted,
+    query: &PageQuery<'_>,
+    filter: &ListFilter,
     fields: &[Field],
 ) -> Result<()> {
-    statement.raw_bind_parameter(1, ask.list.owner)?;
+    statement.raw_bind_parameter(1, query.list.user)?;
     let mut number = 1;
     let mut next = || {
         number += 1;
         number
     };
     for field in fields {
-        match wanted.value(*field) {
+        match filter.value(*field) {
             Some(Value::Kind(kind)) => statement.raw_bind_parameter(next(), kind)?,
             Some(Value::Assistant(id)) => {
                 statement.raw_bind_parameter(next(), id.as_bytes().as_slice())?;
@@ -225,11 +225,11 @@ fn bind(
             None => {}
         }
     }
-    if let Way::After(position) | Way::Before(position) = ask.way {
+    if let PageStart::After(position) | PageStart::Before(position) = query.start {
         statement.raw_bind_parameter(next(), i64::try_from(position)?)?;
     }
-    statement.raw_bind_parameter(next(), i64::try_from(ask.page_size + 1)?)?;
-    if let Way::Offset { rows, .. } = ask.way {
+    statement.raw_bind_parameter(next(), i64::try_from(query.page_size + 1)?)?;
+    if let PageStart::Offset { rows, .. } = query.start {
         statement.raw_bind_parameter(next(), i64::try_from(rows)?)?;
     }
     Ok(())

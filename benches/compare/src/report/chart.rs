@@ -91,7 +91,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// Microseconds as a person says them.
-pub(crate) fn spoken_time(micros: f64) -> String {
+pub(crate) fn time_label(micros: f64) -> String {
     match micros {
         ..1.0 => format!("{} ns", (micros * 1000.0).round()),
         ..1000.0 => format!("{micros} \u{b5}s"),
@@ -100,7 +100,7 @@ pub(crate) fn spoken_time(micros: f64) -> String {
 }
 
 /// A count with separators.
-pub(crate) fn spoken_count(count: f64) -> String {
+pub(crate) fn count_label(count: f64) -> String {
     let digits = format!("{count:.0}");
     let mut spoken = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -130,12 +130,12 @@ pub(crate) fn lines(theme: Theme, heading: &Heading<'_>, x_name: &str, all: &[Se
     for tick in y.ticks() {
         let at = y.at(tick);
         canvas.line(&[(LEFT, at), (WIDTH - RIGHT, at)], grid);
-        canvas.text((LEFT - 8.0, at), Anchor::End, LABEL, theme.muted(), &spoken_time(tick));
+        canvas.text((LEFT - 8.0, at), Anchor::End, LABEL, theme.muted(), &time_label(tick));
     }
     for tick in x.ticks() {
         let at = x.at(tick);
         let under = height - BOTTOM + 16.0;
-        let spoken = spoken_count(tick);
+        let spoken = count_label(tick);
         canvas.text((at, under), Anchor::Middle, LABEL, theme.muted(), &spoken);
     }
     let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
@@ -160,7 +160,7 @@ pub(crate) fn lines(theme: Theme, heading: &Heading<'_>, x_name: &str, all: &[Se
 /// Names beside the ends of their lines, pushed apart where they would meet.
 fn place_names(canvas: &mut Canvas, names: &mut [(f64, &Series)]) {
     names.sort_by(|a, b| a.0.total_cmp(&b.0));
-    // Neighbours that meet are pushed apart by the same way each, until none meet.
+    // Neighbours that meet are pushed apart by the same start each, until none meet.
     for _ in 0..100 {
         for at in 1..names.len() {
             let lacking = LABEL_STEP - (names[at].0 - names[at - 1].0);
@@ -203,7 +203,7 @@ pub(crate) fn dots(
         let at = x.at(tick);
         canvas.line(&[(at, top - 12.0), (at, bottom)], grid);
         let under = (at, bottom + 14.0);
-        canvas.text(under, Anchor::Middle, LABEL, theme.muted(), &spoken_time(tick));
+        canvas.text(under, Anchor::Middle, LABEL, theme.muted(), &time_label(tick));
     }
     for (number, name) in names.iter().enumerate() {
         let y = top + row * (number as f64 + 0.5) - 8.0;
@@ -233,11 +233,11 @@ mod tests {
 
     #[test]
     fn numbers_are_spoken_with_units() {
-        assert_eq!(spoken_time(0.5), "500 ns");
-        assert_eq!(spoken_time(20.0), "20 \u{b5}s");
-        assert_eq!(spoken_time(5000.0), "5 ms");
-        assert_eq!(spoken_count(1_000_000.0), "1,000,000");
-        assert_eq!(spoken_count(100.0), "100");
+        assert_eq!(time_label(0.5), "500 ns");
+        assert_eq!(time_label(20.0), "20 \u{b5}s");
+        assert_eq!(time_label(5000.0), "5 ms");
+        assert_eq!(count_label(1_000_000.0), "1,000,000");
+        assert_eq!(count_label(100.0), "100");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::report::Results;
 use crate::report::chart::{self, Heading, Series};
 use crate::report::svg::Theme;
 use crate::report::tables::{at_size, engines, find, lists};
-use crate::results::{Measurement, Pages};
+use crate::results::{Measurement, PagesResult};
 
 /// Each picture with the name of its file.
 pub(crate) fn all(results: &Results) -> Vec<(String, String)> {
@@ -42,7 +42,7 @@ fn micros(found: &Measurement) -> f64 {
 }
 
 /// One row of dots a list, one dot an engine.
-fn rivals(pages: &Pages, theme: Theme) -> String {
+fn rivals(pages: &PagesResult, theme: Theme) -> String {
     let shown: Vec<(&str, &str)> = engines(pages)
         .into_iter()
         .filter(|(engine, _)| {
@@ -69,16 +69,16 @@ fn rivals(pages: &Pages, theme: Theme) -> String {
     let heading = Heading {
         title: "A page of 15 conversations, list by list",
         subtitle: &format!(
-            "Median time; pages all over each list, biggest owner, {} rows, warm. \
+            "Median time; pages all over each list, biggest user, {} rows, warm. \
              Every row decoded.",
-            chart::spoken_count(pages.rows.iter().sum::<u64>() as f64)
+            chart::count_label(pages.rows.iter().sum::<u64>() as f64)
         ),
     };
     chart::dots(theme, &heading, &names, &series)
 }
 
 /// Time over depth: by cursor and by `OFFSET`.
-fn depth(pages: &Pages, theme: Theme) -> String {
+fn depth(pages: &PagesResult, theme: Theme) -> String {
     let line = |engine: &str, prefix: &str, name: &str| Series {
         name: name.to_owned(),
         colours: colours(engine),
@@ -86,7 +86,7 @@ fn depth(pages: &Pages, theme: Theme) -> String {
         points: pages
             .measurements
             .iter()
-            .filter(|found| found.engine == engine && found.owner == "biggest")
+            .filter(|found| found.engine == engine && found.user == "biggest")
             .filter_map(|found| {
                 let rows: f64 = found.depth.strip_prefix(prefix)?.parse().ok()?;
                 Some((rows, micros(found)))
@@ -103,13 +103,13 @@ fn depth(pages: &Pages, theme: Theme) -> String {
     let drawn: Vec<Series> = all.into_iter().filter(|series| !series.points.is_empty()).collect();
     let heading = Heading {
         title: "Depth: a page of 15 after so many rows",
-        subtitle: "Median time, unfiltered list of the biggest owner, warm",
+        subtitle: "Median time, unfiltered list of the biggest user, warm",
     };
     chart::lines(theme, &heading, "rows before the page", &drawn)
 }
 
 /// Time over the size of the store.
-fn rows(scale: &Pages, theme: Theme) -> String {
+fn rows(scale: &PagesResult, theme: Theme) -> String {
     let line = |engine: &str, list: &str, name: &str, colours: [&'static str; 2]| Series {
         name: name.to_owned(),
         colours,
@@ -136,7 +136,7 @@ fn rows(scale: &Pages, theme: Theme) -> String {
     let drawn: Vec<Series> = all.into_iter().filter(|series| !series.points.is_empty()).collect();
     let heading = Heading {
         title: "Size: a page of 15 all over the list, as the store grows",
-        subtitle: "Median time, biggest owner (a tenth of all rows), warm. \
+        subtitle: "Median time, biggest user (a tenth of all rows), warm. \
                    Dashed: lists and rows in memory, no engine",
     };
     chart::lines(theme, &heading, "rows in the store", &drawn)

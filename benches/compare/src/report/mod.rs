@@ -13,16 +13,17 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::results::Pages;
-use crate::suites::{open, writes};
+use crate::results::PagesResult;
+use crate::suites::open::OpenResult;
+use crate::suites::writes::WritesResult;
 
 /// What the files of a directory tell. Of several files of one suite the biggest store's is shown.
 #[derive(Default)]
 pub(crate) struct Results {
-    pub(crate) pages: Option<Pages>,
-    pub(crate) scale: Option<Pages>,
-    pub(crate) writes: Option<writes::Found>,
-    pub(crate) open: Option<open::Found>,
+    pub(crate) pages: Option<PagesResult>,
+    pub(crate) scale: Option<PagesResult>,
+    pub(crate) writes: Option<WritesResult>,
+    pub(crate) open: Option<OpenResult>,
 }
 
 impl Results {
@@ -45,14 +46,14 @@ impl Results {
         let any: serde_json::Value = serde_json::from_str(json)?;
         match any.get("suite").and_then(serde_json::Value::as_str) {
             Some("pages") => {
-                let found: Pages = serde_json::from_value(any)?;
+                let found: PagesResult = serde_json::from_value(any)?;
                 if self.pages.as_ref().is_none_or(|pages| pages.rows < found.rows) {
                     self.pages = Some(found);
                 }
             }
             Some("scale") => self.scale = Some(serde_json::from_value(any)?),
             Some("writes") => {
-                let found: writes::Found = serde_json::from_value(any)?;
+                let found: WritesResult = serde_json::from_value(any)?;
                 if self.writes.as_ref().is_none_or(|writes| writes.rows < found.rows) {
                     self.writes = Some(found);
                 }

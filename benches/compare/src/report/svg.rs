@@ -52,7 +52,7 @@ impl Theme {
     }
 }
 
-/// Where a text is held.
+/// Where a text is reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,

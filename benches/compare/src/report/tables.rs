@@ -1,9 +1,10 @@
 //! The tables of the document.
 
 use crate::report::Results;
-use crate::results::{Measurement, Pages, micros, table};
+use crate::results::{Measurement, PagesResult, micros, table};
 use crate::suites::bulk_load::Load;
-use crate::suites::{open, writes};
+use crate::suites::open::{OpenResult, OpeningResult};
+use crate::suites::writes::{WriteResult, WritesResult};
 
 /// The engines in the order of tables and charts, with the names that they have there.
 pub(crate) const ENGINES: [(&str, &str); 9] = [
@@ -37,12 +38,12 @@ pub(crate) fn all(results: &Results) -> Vec<(&'static str, String)> {
 }
 
 /// The names of lists, in the order that they were measured in.
-pub(crate) fn lists(pages: &Pages) -> Vec<(&str, &str)> {
+pub(crate) fn lists(pages: &PagesResult) -> Vec<(&str, &str)> {
     let mut lists = Vec::new();
     for found in &pages.measurements {
-        let list = (found.owner.as_str(), found.list.as_str());
-        // The middle owner has the same lists, shorter.
-        if !lists.contains(&list) && found.owner != "middle" {
+        let list = (found.user.as_str(), found.list.as_str());
+        // The middle user has the same lists, shorter.
+        if !lists.contains(&list) && found.user != "middle" {
             lists.push(list);
         }
     }
@@ -51,16 +52,16 @@ pub(crate) fn lists(pages: &Pages) -> Vec<(&str, &str)> {
 
 /// The engine's pages of a list at the first of these depths that was measured.
 pub(crate) fn find<'p>(
-    pages: &'p Pages,
+    pages: &'p PagesResult,
     engine: &str,
-    (owner, list): (&str, &str),
+    (user, list): (&str, &str),
     depths: &[&str],
     page_size: usize,
 ) -> Option<&'p Measurement> {
     depths.iter().find_map(|depth| {
         pages.measurements.iter().find(|found| {
             found.engine == engine
-                && found.owner == owner
+                && found.user == user
                 && found.list == list
                 && found.depth == *depth
                 && found.page_size == page_size
@@ -69,7 +70,7 @@ pub(crate) fn find<'p>(
 }
 
 /// The engines that were measured.
-pub(crate) fn engines(pages: &Pages) -> Vec<(&'static str, &'static str)> {
+pub(crate) fn engines(pages: &PagesResult) -> Vec<(&'static str, &'static str)> {
     let measured = |engine: &str| pages.measurements.iter().any(|found| found.engine == engine);
     ENGINES.into_iter().filter(|(engine, _)| measured(engine)).collect()
 }
@@ -85,7 +86,7 @@ fn p50_and_p99(found: Option<&Measurement>) -> String {
     found.map(cell).unwrap_or_default()
 }
 
-fn pages_block(pages: &Pages) -> String {
+fn pages_block(pages: &PagesResult) -> String {
     let engines = engines(pages);
     let rows = pages.rows.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let mut block = format!("Stores of {rows} rows, seed {}.\n", pages.seed);
@@ -114,7 +115,7 @@ fn pages_block(pages: &Pages) -> String {
 }
 
 /// The same place reached by key, and by counting rows.
-fn depth_table(pages: &Pages, engines: &[(&str, &str)]) -> String {
+fn depth_table(pages: &PagesResult, engines: &[(&str, &str)]) -> String {
     let mut depths: Vec<&str> = Vec::new();
     for found in &pages.measurements {
         let deep = found.depth.starts_with("row ") || found.depth.starts_with("offset ");
@@ -137,7 +138,7 @@ fn depth_table(pages: &Pages, engines: &[(&str, &str)]) -> String {
     )
 }
 
-fn stores_table(pages: &Pages) -> String {
+fn stores_table(pages: &PagesResult) -> String {
     let lines: Vec<Vec<String>> = pages
         .engines
         .iter()
@@ -147,7 +148,7 @@ fn stores_table(pages: &Pages) -> String {
         })
         .map(|engine| {
             let label = ENGINES.iter().find(|(name, _)| *name == engine.engine);
-            let rows = crate::dataset::corpus_rows(engine.rows).max(1);
+            let rows = crate::dataset::total_rows(engine.rows).max(1);
             vec![
                 label.map_or(engine.engine.as_str(), |(_, label)| label).to_owned(),
                 engine.version.clone(),
@@ -159,7 +160,7 @@ fn stores_table(pages: &Pages) -> String {
     format!("\n**Stores**\n\n{}\n", table(&head, &lines))
 }
 
-fn scale_block(scale: &Pages) -> String {
+fn scale_block(scale: &PagesResult) -> String {
     let mut block = String::new();
     for (engine, label) in engines(scale) {
         for page_size in [15, 100] {
@@ -184,7 +185,7 @@ fn scale_block(scale: &Pages) -> String {
 }
 
 fn scale_line(
-    scale: &Pages,
+    scale: &PagesResult,
     engine: &str,
     list: &str,
     depth: &str,
@@ -203,9 +204,9 @@ fn scale_line(
     Some(name.chain(cells).chain(std::iter::once(format!("{ratio:.2}"))).collect())
 }
 
-/// The pages of a list of the biggest owner in the store of this size.
+/// The pages of a list of the biggest user in the store of this size.
 pub(crate) fn at_size<'p>(
-    scale: &'p Pages,
+    scale: &'p PagesResult,
     engine: &str,
     list: &str,
     depth: &str,
@@ -223,9 +224,9 @@ pub(crate) fn at_size<'p>(
     })
 }
 
-fn writes_block(found: &writes::Found) -> String {
+fn writes_block(found: &WritesResult) -> String {
     let head = ["write", "engine", "p50 us", "p99 us", "rows/s"].map(str::to_owned);
-    let lines: Vec<Vec<String>> = found.writes.iter().map(writes::Write::line).collect();
+    let lines: Vec<Vec<String>> = found.writes.iter().map(WriteResult::line).collect();
     let loads = ["bulk load", "rows/s", "peak MiB", "bytes a row"].map(str::to_owned);
     let loaded: Vec<Vec<String>> = found.loads.iter().map(Load::line).collect();
     format!(
@@ -236,8 +237,8 @@ fn writes_block(found: &writes::Found) -> String {
     )
 }
 
-fn open_block(found: &open::Found) -> String {
+fn open_block(found: &OpenResult) -> String {
     let head = ["rows", "writer", "quick recovery", "open us", "first page us"].map(str::to_owned);
-    let lines: Vec<Vec<String>> = found.openings.iter().map(open::Opening::line).collect();
+    let lines: Vec<Vec<String>> = found.openings.iter().map(OpeningResult::line).collect();
     table(&head, &lines)
 }

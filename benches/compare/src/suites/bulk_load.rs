@@ -9,7 +9,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Sorted, corpus_rows};
+use crate::dataset::{SortedRows, total_rows};
 use crate::engines::sqlite::{self, Indexes};
 use crate::engines::{convodb, lmdb};
 use crate::stores::{self, Format};
@@ -38,7 +38,7 @@ impl Load {
 }
 
 /// Loads in a child process, and removes what was loaded.
-pub(crate) fn in_child(format: Format, rows: u64, directory: &Path) -> Result<Load> {
+pub(crate) fn load_in_subprocess(format: Format, rows: u64, directory: &Path) -> Result<Load> {
     let path = directory.join(format!("{}-load", format.name()));
     stores::remove(&path)?;
     let output = Command::new(std::env::current_exe()?)
@@ -52,14 +52,14 @@ pub(crate) fn in_child(format: Format, rows: u64, directory: &Path) -> Result<Lo
 }
 
 /// Loads here, and gives what it took.
-pub(crate) fn here(engine: &str, rows: u64, path: &Path) -> Result<Load> {
+pub(crate) fn load_in_process(engine: &str, rows: u64, path: &Path) -> Result<Load> {
     let began = Instant::now();
     let mut file = path.to_owned();
     match engine {
         "convodb" => convodb::load(path, rows)?,
-        "sqlite-composite" => sqlite::load(path, &Sorted::collect(rows)?, Indexes::Composite)?,
+        "sqlite-composite" => sqlite::load(path, &SortedRows::collect(rows)?, Indexes::Composite)?,
         "lmdb" => {
-            lmdb::load(path, &Sorted::collect(rows)?)?;
+            lmdb::load(path, &SortedRows::collect(rows)?)?;
             file.push("data.mdb");
         }
         other => bail!("{other} is not loaded for its time"),
@@ -67,7 +67,7 @@ pub(crate) fn here(engine: &str, rows: u64, path: &Path) -> Result<Load> {
     std::fs::File::open(file)?.sync_all()?;
     Ok(Load {
         engine: engine.to_owned(),
-        rows: corpus_rows(rows),
+        rows: total_rows(rows),
         seconds: began.elapsed().as_secs_f64(),
         peak_bytes: peak_bytes()?,
         store_bytes: stores::bytes(path)?,

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::{BIGGEST, SEED};
 use crate::results::{self, micros};
 use crate::stores::{self, Format, Stores};
-use crate::suites::pages::bar;
-use crate::writers::{Writer, convodb as writer, copy_store, fresh};
+use crate::suites::pages::progress_bar;
+use crate::writers::{Writer, convodb as writer, copy_store, new_rows};
 
 const ROUNDS: u64 = 5;
 /// Durable inserts before the end of the writing process.
@@ -24,16 +24,16 @@ const INSERTS: usize = 20;
 
 /// The file of the suite.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Found {
+pub(crate) struct OpenResult {
     pub(crate) suite: String,
     pub(crate) seed: u64,
     pub(crate) processors: usize,
-    pub(crate) openings: Vec<Opening>,
+    pub(crate) openings: Vec<OpeningResult>,
 }
 
 /// The median of several openings.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Opening {
+pub(crate) struct OpeningResult {
     pub(crate) rows: u64,
     /// `stopped` or `killed`.
     pub(crate) end: String,
@@ -43,7 +43,7 @@ pub(crate) struct Opening {
     pub(crate) rounds: u64,
 }
 
-impl Opening {
+impl OpeningResult {
     /// Rows, how the writer ended, with which recovery, how long it took.
     pub(crate) fn line(&self) -> Vec<String> {
         let recovery = if self.fast_recovery { "with" } else { "without" };
@@ -59,19 +59,19 @@ impl Opening {
 
 /// What one opening took.
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(crate) struct Took {
+pub(crate) struct OpenTimes {
     open_ns: u64,
     first_page_ns: u64,
 }
 
 /// Every size, both ends, both kinds of recovery, in turn.
 pub(crate) fn run(sizes: &[u64], directory: &Path, json: &Path) -> Result<()> {
-    let progress = bar()?;
+    let progress = progress_bar()?;
     let mut openings = Vec::new();
     for rows in sizes {
         let original = Stores::new(directory, *rows)?.path(Format::Convodb, &progress)?;
         let cases = [("stopped", true), ("stopped", false), ("killed", true), ("killed", false)];
-        let mut took: [Vec<Took>; 4] = Default::default();
+        let mut took: [Vec<OpenTimes>; 4] = Default::default();
         progress.set_length(ROUNDS * cases.len() as u64);
         progress.set_position(0);
         let copy = directory.join("open");
@@ -86,7 +86,7 @@ pub(crate) fn run(sizes: &[u64], directory: &Path, json: &Path) -> Result<()> {
         }
         stores::remove(&copy)?;
         for ((end, fast_recovery), took) in cases.into_iter().zip(&took) {
-            openings.push(Opening {
+            openings.push(OpeningResult {
                 rows: *rows,
                 end: end.to_owned(),
                 fast_recovery,
@@ -98,12 +98,12 @@ pub(crate) fn run(sizes: &[u64], directory: &Path, json: &Path) -> Result<()> {
     }
     progress.finish_and_clear();
     let processors = std::thread::available_parallelism()?.get();
-    let found = Found { suite: "open".to_owned(), seed: SEED, processors, openings };
+    let found = OpenResult { suite: "open".to_owned(), seed: SEED, processors, openings };
     results::write(json, &found)?;
     print(&found)
 }
 
-fn median(took: &[Took], part: impl Fn(&Took) -> u64) -> u64 {
+fn median(took: &[OpenTimes], part: impl Fn(&OpenTimes) -> u64) -> u64 {
     let mut parts: Vec<u64> = took.iter().map(part).collect();
     parts.sort_unstable();
     parts.get(parts.len() / 2).copied().unwrap_or_default()
@@ -136,7 +136,7 @@ fn end(mut child: Child, kill: bool) -> Result<()> {
     Ok(())
 }
 
-fn read_in_child(path: &Path) -> Result<Took> {
+fn read_in_child(path: &Path) -> Result<OpenTimes> {
     let mut command = Command::new(std::env::current_exe()?);
     let output = command.arg("open-read").arg("--path").arg(path).output()?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -145,11 +145,11 @@ fn read_in_child(path: &Path) -> Result<Took> {
 }
 
 /// The writing child: inserts, says so, and waits for the end of its input or of itself.
-pub(crate) fn write_here(path: &Path, fast_recovery: bool, seed: u64) -> Result<()> {
+pub(crate) fn run_writer(path: &Path, fast_recovery: bool, seed: u64) -> Result<()> {
     let store = writer::open(path, fast_recovery)?;
-    for row in fresh(seed, 1_000_000).take(INSERTS) {
+    for row in new_rows(seed, 1_000_000).take(INSERTS) {
         // A round of four writes the same rows, each time anew.
-        let user = UserId::new(row.owner);
+        let user = UserId::new(row.user);
         if store.snapshot().get(user, row.conversation.id)?.is_some() {
             store.delete(user, row.conversation.id)?;
         }
@@ -161,24 +161,24 @@ pub(crate) fn write_here(path: &Path, fast_recovery: bool, seed: u64) -> Result<
     Ok(store.close()?)
 }
 
-/// The reading child: opens, and reads the first page of the biggest owner.
-pub(crate) fn read_here(path: &Path) -> Result<Took> {
+/// The reading child: opens, and reads the first page of the biggest user.
+pub(crate) fn run_reader(path: &Path) -> Result<OpenTimes> {
     let began = Instant::now();
     let store = Store::open(path)?;
     let open = began.elapsed();
     let page = store.snapshot().list(UserId::new(BIGGEST), &ListRequest::default())?;
     let first_page = began.elapsed();
-    ensure!(!page.is_empty(), "the biggest owner has no rows");
+    ensure!(!page.is_empty(), "the biggest user has no rows");
     store.close()?;
-    Ok(Took {
+    Ok(OpenTimes {
         open_ns: u64::try_from(open.as_nanos())?,
         first_page_ns: u64::try_from(first_page.as_nanos())?,
     })
 }
 
-fn print(found: &Found) -> Result<()> {
+fn print(found: &OpenResult) -> Result<()> {
     let head = ["rows", "writer", "quick recovery", "open us", "first page us"].map(str::to_owned);
-    let lines: Vec<Vec<String>> = found.openings.iter().map(Opening::line).collect();
+    let lines: Vec<Vec<String>> = found.openings.iter().map(OpeningResult::line).collect();
     let mut out = std::io::stdout().lock();
     Ok(writeln!(out, "{}", results::table(&head, &lines))?)
 }

@@ -8,57 +8,57 @@ use std::sync::Arc;
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::dataset::{ADVERSARY, BIGGEST, MIDDLE, SEED, corpus_rows};
-use crate::engine_kind::{Name, open_all};
+use crate::dataset::{ADVERSARY, BIGGEST, MIDDLE, SEED, total_rows};
+use crate::engine_kind::{EngineKind, open_all};
 use crate::list;
-use crate::measure::{self, Effort, Field};
-use crate::reference::Held;
-use crate::results::{self, EngineStore, Pages};
+use crate::measure::{self, Comparison, Effort};
+use crate::reference::Reference;
+use crate::results::{self, EngineStore, PagesResult};
 
 /// What is asked for.
 pub(crate) struct Suite<'a> {
     pub(crate) name: &'static str,
     pub(crate) sizes: &'a [u64],
-    pub(crate) engines: &'a [Name],
-    pub(crate) owners: &'a [u32],
+    pub(crate) engines: &'a [EngineKind],
+    pub(crate) users: &'a [u32],
     pub(crate) effort: Effort,
     pub(crate) stores: &'a Path,
     pub(crate) json: PathBuf,
 }
 
-/// The owners of the suite of pages.
-pub(crate) const ALL_OWNERS: [u32; 3] = [BIGGEST, MIDDLE, ADVERSARY];
-/// The owners of the suite of sizes.
-pub(crate) const ONE_OWNER: [u32; 1] = [BIGGEST];
+/// The users of the suite of pages.
+pub(crate) const ALL_USERS: [u32; 3] = [BIGGEST, MIDDLE, ADVERSARY];
+/// The users of the suite of sizes.
+pub(crate) const BIGGEST_USER: [u32; 1] = [BIGGEST];
 
 /// Makes and opens the stores, checks that all engines agree, measures, writes and prints.
 pub(crate) fn run(suite: &Suite<'_>) -> Result<()> {
-    let progress = bar()?;
-    let mut fields = Vec::new();
+    let progress = progress_bar()?;
+    let mut comparisons = Vec::new();
     for rows in suite.sizes {
-        progress.set_length(corpus_rows(*rows));
+        progress.set_length(total_rows(*rows));
         progress.set_message(format!("collecting the lists of {rows} rows"));
-        let collected = Held::collect(*rows, suite.owners, |done| progress.set_position(done));
-        let held = Arc::new(collected?);
-        let lists = list::lists(&held, suite.owners)?;
-        let contestants = open_all(suite.engines, suite.stores, *rows, &held, &progress)?;
-        fields.push(Field { contestants, lists });
+        let collected = Reference::collect(*rows, suite.users, |done| progress.set_position(done));
+        let reference = Arc::new(collected?);
+        let lists = list::lists(&reference, suite.users)?;
+        let engines = open_all(suite.engines, suite.stores, *rows, &reference, &progress)?;
+        comparisons.push(Comparison { engines, lists });
     }
-    measure::prepare(&mut fields, &progress)?;
-    for field in &mut fields {
-        let checked = measure::check(field, &progress)?;
+    measure::prepare(&mut comparisons, &progress)?;
+    for comparison in &mut comparisons {
+        let checked = measure::check(comparison, &progress)?;
         progress
             .suspend(|| writeln!(std::io::stderr(), "{checked} pages compared, all the same"))?;
     }
-    let measurements = measure::measure(&mut fields, suite.effort, &progress)?;
+    let measurements = measure::measure(&mut comparisons, suite.effort, &progress)?;
     let engines =
-        fields.iter().flat_map(|field| &field.contestants).map(|contestant| EngineStore {
-            engine: contestant.name.as_str().to_owned(),
-            version: contestant.version.clone(),
-            rows: contestant.rows,
-            store_bytes: contestant.store_bytes,
+        comparisons.iter().flat_map(|comparison| &comparison.engines).map(|engine| EngineStore {
+            engine: engine.kind.as_str().to_owned(),
+            version: engine.version.clone(),
+            rows: engine.rows,
+            store_bytes: engine.store_bytes,
         });
-    let found = Pages {
+    let found = PagesResult {
         suite: suite.name.to_owned(),
         seed: SEED,
         rows: suite.sizes.to_vec(),
@@ -72,7 +72,7 @@ pub(crate) fn run(suite: &Suite<'_>) -> Result<()> {
     writeln!(out, "Median microseconds of a page (ratio to the first engine).\n")?;
     writeln!(out, "{}", found.ratios())?;
     for engine in &found.engines {
-        let bytes = engine.store_bytes / corpus_rows(engine.rows);
+        let bytes = engine.store_bytes / total_rows(engine.rows);
         let EngineStore { engine, version, rows, .. } = engine;
         writeln!(out, "{engine} {version}: {rows} rows, {bytes} bytes a row")?;
     }
@@ -80,7 +80,7 @@ pub(crate) fn run(suite: &Suite<'_>) -> Result<()> {
 }
 
 /// A progress bar with a message.
-pub(crate) fn bar() -> Result<ProgressBar> {
+pub(crate) fn progress_bar() -> Result<ProgressBar> {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {elapsed}")?;
     Ok(ProgressBar::new(0).with_style(style))
 }

@@ -11,12 +11,12 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::dataset::{SEED, corpus};
+use crate::dataset::{SEED, all_rows};
 use crate::results::{self, micros};
 use crate::stores::{self, Format, Stores};
 use crate::suites::bulk_load::{self, Load};
-use crate::suites::pages::bar;
-use crate::writers::{Fresh, Name, Writer, copy_store, fresh, open};
+use crate::suites::pages::progress_bar;
+use crate::writers::{NewRow, Writer, WriterKind, copy_store, new_rows, open};
 
 const THREADS: usize = 64;
 /// About what a customer writes.
@@ -24,18 +24,18 @@ const MESSAGE: &str = "Hello, I ordered last week and the parcel has not come ye
 
 /// The file of the suite.
 #[derive(Serialize, Deserialize)]
-pub(crate) struct Found {
+pub(crate) struct WritesResult {
     pub(crate) suite: String,
     pub(crate) seed: u64,
     pub(crate) rows: u64,
     pub(crate) processors: usize,
-    pub(crate) writes: Vec<Write>,
+    pub(crate) writes: Vec<WriteResult>,
     pub(crate) loads: Vec<Load>,
 }
 
 /// How long one kind of write takes.
 #[derive(Clone, Serialize, Deserialize)]
-pub(crate) struct Write {
+pub(crate) struct WriteResult {
     pub(crate) engine: String,
     pub(crate) work: String,
     /// Threads that write at once.
@@ -50,7 +50,7 @@ pub(crate) struct Write {
     pub(crate) rows_per_second: f64,
 }
 
-impl Write {
+impl WriteResult {
     /// What was written, by whom, how long it took, rows a second.
     pub(crate) fn line(&self) -> Vec<String> {
         let rate = format!("{:.0}", self.rows_per_second);
@@ -60,7 +60,7 @@ impl Write {
 }
 
 /// One kind of write.
-struct Work {
+struct Workload {
     name: &'static str,
     threads: usize,
     rows_each: usize,
@@ -70,13 +70,13 @@ struct Work {
     messages: bool,
 }
 
-const WORKS: [Work; 6] = [
+const WORKLOADS: [Workload; 6] = [
     work("insert", 1, 1, 50, 6),
     work("insert, 64 at once", THREADS, 1, 20, 3),
     work("batch of 100", 1, 100, 5, 6),
     work("batch of 10,000", 1, 10_000, 1, 3),
-    Work { messages: true, ..work("message", 1, 1, 50, 6) },
-    Work { messages: true, ..work("message, 64 at once", THREADS, 1, 20, 3) },
+    Workload { messages: true, ..work("message", 1, 1, 50, 6) },
+    Workload { messages: true, ..work("message, 64 at once", THREADS, 1, 20, 3) },
 ];
 
 const fn work(
@@ -85,36 +85,36 @@ const fn work(
     rows_each: usize,
     writes: usize,
     rounds: usize,
-) -> Work {
-    Work { name, threads, rows_each, writes, rounds, messages: false }
+) -> Workload {
+    Workload { name, threads, rows_each, writes, rounds, messages: false }
 }
 
 /// What a write is given.
 enum Job {
-    Insert(Vec<Fresh>),
-    Append { owner: u32, id: Uuid, at: u64 },
+    Insert(Vec<NewRow>),
+    Append { user: u32, id: Uuid, at: u64 },
 }
 
 impl Job {
     fn run(&self, writer: &dyn Writer) -> Result<()> {
         match self {
             Job::Insert(rows) => writer.insert(rows),
-            Job::Append { owner, id, at } => writer.append(*owner, *id, MESSAGE, *at),
+            Job::Append { user, id, at } => writer.append(*user, *id, MESSAGE, *at),
         }
     }
 }
 
 /// An engine's times for one kind of work.
-struct Times {
+struct WorkloadTimes {
     nanos: Histogram<u32>,
     wall: Duration,
 }
 
 /// Copies the stores, writes to them in turn, loads anew, and reports.
-pub(crate) fn run(rows: u64, names: &[Name], directory: &Path, json: &Path) -> Result<()> {
-    let progress = bar()?;
+pub(crate) fn run(rows: u64, names: &[WriterKind], directory: &Path, json: &Path) -> Result<()> {
+    let progress = progress_bar()?;
     let copies = directory.join("writes");
-    let mut writers: Vec<(Name, Box<dyn Writer>)> = Vec::new();
+    let mut writers: Vec<(WriterKind, Box<dyn Writer>)> = Vec::new();
     let mut stores = Stores::new(directory, rows)?;
     for name in names {
         let format = name.format();
@@ -124,9 +124,9 @@ pub(crate) fn run(rows: u64, names: &[Name], directory: &Path, json: &Path) -> R
         copy_store(&original, &copy)?;
         writers.push((*name, open(*name, &copy)?));
     }
-    stores.forget();
+    stores.release_rows();
     let mut found = Vec::new();
-    for (number, work) in (0..).zip(&WORKS) {
+    for (number, work) in (0..).zip(&WORKLOADS) {
         // Seeds of their own, so that no id is there already.
         let began = SEED + 1_000 + number * 100;
         found.extend(measure(work, rows, began, &writers, &progress)?);
@@ -137,11 +137,11 @@ pub(crate) fn run(rows: u64, names: &[Name], directory: &Path, json: &Path) -> R
     for format in [Format::Convodb, Format::Lmdb, Format::SqliteComposite] {
         if names.iter().any(|name| name.format() == format) {
             progress.set_message(format!("loading {}", format.name()));
-            loads.push(bulk_load::in_child(format, rows, directory)?);
+            loads.push(bulk_load::load_in_subprocess(format, rows, directory)?);
         }
     }
     progress.finish_and_clear();
-    let found = Found {
+    let found = WritesResult {
         suite: "writes".to_owned(),
         seed: SEED,
         rows,
@@ -155,65 +155,67 @@ pub(crate) fn run(rows: u64, names: &[Name], directory: &Path, json: &Path) -> R
 
 /// One kind of work, round after round, the engines in turn with the same rows.
 fn measure(
-    work: &Work,
+    work: &Workload,
     rows: u64,
     seed: u64,
-    writers: &[(Name, Box<dyn Writer>)],
+    writers: &[(WriterKind, Box<dyn Writer>)],
     progress: &ProgressBar,
-) -> Result<Vec<Write>> {
+) -> Result<Vec<WriteResult>> {
     progress.set_length(work.rounds as u64);
     progress.set_position(0);
     progress.set_message(work.name);
     let mut times = Vec::new();
     for _ in writers {
-        times.push(Times { nanos: Histogram::new(3)?, wall: Duration::ZERO });
+        times.push(WorkloadTimes { nanos: Histogram::new(3)?, wall: Duration::ZERO });
     }
     for round in 0..work.rounds {
-        let shares = shares(work, rows, seed + round as u64);
+        let shares = jobs_of_round(work, rows, seed + round as u64);
         for ((_, writer), times) in writers.iter().zip(&mut times) {
             let began = Instant::now();
-            for time in together(writer.as_ref(), &shares)? {
+            for time in run_concurrently(writer.as_ref(), &shares)? {
                 times.nanos.record(u64::try_from(time.as_nanos())?)?;
             }
             times.wall += began.elapsed();
         }
         progress.inc(1);
     }
-    let write = |((name, _), Times { nanos, wall }): (&(Name, _), Times)| Write {
-        engine: name.as_str().to_owned(),
-        work: work.name.to_owned(),
-        threads: work.threads,
-        rows_each: work.rows_each,
-        p50_ns: nanos.value_at_quantile(0.5),
-        p99_ns: nanos.value_at_quantile(0.99),
-        writes: nanos.len(),
-        rows_per_second: (nanos.len() * work.rows_each as u64) as f64 / wall.as_secs_f64(),
+    let write = |((name, _), WorkloadTimes { nanos, wall }): (&(WriterKind, _), WorkloadTimes)| {
+        WriteResult {
+            engine: name.as_str().to_owned(),
+            work: work.name.to_owned(),
+            threads: work.threads,
+            rows_each: work.rows_each,
+            p50_ns: nanos.value_at_quantile(0.5),
+            p99_ns: nanos.value_at_quantile(0.99),
+            writes: nanos.len(),
+            rows_per_second: (nanos.len() * work.rows_each as u64) as f64 / wall.as_secs_f64(),
+        }
     };
     Ok(writers.iter().zip(times).map(write).collect())
 }
 
 /// Each thread's jobs of one round.
-fn shares(work: &Work, rows: u64, seed: u64) -> Vec<Vec<Job>> {
-    let mut fresh = fresh(seed, rows);
-    // Hot conversations: the newest of many owners, each written to again and again.
-    let hot: Vec<(u32, Uuid)> = corpus(rows)
+fn jobs_of_round(work: &Workload, rows: u64, seed: u64) -> Vec<Vec<Job>> {
+    let mut new_rows = new_rows(seed, rows);
+    // Hot conversations: the newest of many users, each written to again and again.
+    let hot: Vec<(u32, Uuid)> = all_rows(rows)
         .take(THREADS)
-        .map(|placed| (placed.owner, placed.conversation.id.uuid()))
+        .map(|placed| (placed.user, placed.conversation.id.uuid()))
         .collect();
-    let job = |thread: usize, number: usize, fresh: &mut dyn Iterator<Item = Fresh>| {
+    let job = |thread: usize, number: usize, new_rows: &mut dyn Iterator<Item = NewRow>| {
         if !work.messages {
-            return Job::Insert(fresh.take(work.rows_each).collect());
+            return Job::Insert(new_rows.take(work.rows_each).collect());
         }
-        let (owner, id) = hot[(thread + number) % hot.len()];
-        Job::Append { owner, id, at: 1_740_000_000_000 + number as u64 * 1000 }
+        let (user, id) = hot[(thread + number) % hot.len()];
+        Job::Append { user, id, at: 1_740_000_000_000 + number as u64 * 1000 }
     };
     (0..work.threads)
-        .map(|thread| (0..work.writes).map(|number| job(thread, number, &mut fresh)).collect())
+        .map(|thread| (0..work.writes).map(|number| job(thread, number, &mut new_rows)).collect())
         .collect()
 }
 
 /// The time of each write, from as many threads as there are shares.
-fn together(writer: &dyn Writer, shares: &[Vec<Job>]) -> Result<Vec<Duration>> {
+fn run_concurrently(writer: &dyn Writer, shares: &[Vec<Job>]) -> Result<Vec<Duration>> {
     let alone = |jobs: &[Job]| -> Result<Vec<Duration>> {
         jobs.iter()
             .map(|job| {
@@ -239,11 +241,11 @@ fn together(writer: &dyn Writer, shares: &[Vec<Job>]) -> Result<Vec<Duration>> {
     })
 }
 
-fn print(found: &Found) -> Result<()> {
+fn print(found: &WritesResult) -> Result<()> {
     use std::io::Write as _;
     let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
     let head = text(&["write", "engine", "p50 us", "p99 us", "rows/s"]);
-    let lines: Vec<Vec<String>> = found.writes.iter().map(Write::line).collect();
+    let lines: Vec<Vec<String>> = found.writes.iter().map(WriteResult::line).collect();
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}\n", results::table(&head, &lines))?;
     let head = text(&["bulk load", "rows/s", "peak MiB", "bytes a row"]);

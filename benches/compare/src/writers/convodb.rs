@@ -6,7 +6,7 @@ use ::convodb::{ConversationId, Message, Role, Store, StoreOptions, Timestamp, U
 use anyhow::Result;
 use uuid::Uuid;
 
-use crate::writers::{Fresh, Writer};
+use crate::writers::{NewRow, Writer};
 
 /// Opens a store to write to it.
 pub(crate) fn open(path: &Path, fast_recovery: bool) -> Result<Store> {
@@ -14,23 +14,23 @@ pub(crate) fn open(path: &Path, fast_recovery: bool) -> Result<Store> {
 }
 
 impl Writer for Store {
-    fn insert(&self, rows: &[Fresh]) -> Result<()> {
+    fn insert(&self, rows: &[NewRow]) -> Result<()> {
         if let [row] = rows {
-            let user = UserId::new(row.owner);
+            let user = UserId::new(row.user);
             return Ok(Store::insert(self, user, row.conversation.clone())?);
         }
         let rows = rows.to_vec();
         self.write(move |transaction| {
             rows.iter().try_for_each(|row| {
-                transaction.insert(UserId::new(row.owner), &row.conversation, &[])
+                transaction.insert(UserId::new(row.user), &row.conversation, &[])
             })
         })?;
         Ok(())
     }
 
-    fn append(&self, owner: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
+    fn append(&self, user: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
         let message = Message::new(Role::User, content.to_owned(), Timestamp::from_millis(at)?)?;
-        self.append_message(UserId::new(owner), ConversationId::new(id), message)?;
+        self.append_message(UserId::new(user), ConversationId::new(id), message)?;
         Ok(())
     }
 }

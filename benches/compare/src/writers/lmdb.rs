@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dataset::record::{self, created_at, position_of, row_key};
 use crate::engines::lmdb::{self, Table, Tables, entries_of, id_key};
-use crate::writers::{Fresh, Writer};
+use crate::writers::{NewRow, Writer};
 
 /// A store to be written to.
 pub(crate) struct LmdbWriter {
@@ -36,16 +36,16 @@ fn last_key<'t>(
     Ok(range.next().transpose()?.map(|(key, _)| key))
 }
 
-/// The first free position of the owner's millisecond.
-fn free_position(rows: &Table, write: &RwTxn<'_>, owner: u32, millis: u64) -> Result<u64> {
+/// The first free position of the user's millisecond.
+fn free_position(rows: &Table, write: &RwTxn<'_>, user: u32, millis: u64) -> Result<u64> {
     let first = millis << 22;
-    let (from, to) = (row_key(owner, first), row_key(owner, first + (1 << 22) - 1));
+    let (from, to) = (row_key(user, first), row_key(user, first + (1 << 22) - 1));
     Ok(last_key(rows, write, &from, &to)?.map_or(first, |key| position_of(key) + 1))
 }
 
-fn message_key(owner: u32, position: u64, number: u32) -> [u8; 16] {
+fn message_key(user: u32, position: u64, number: u32) -> [u8; 16] {
     let mut key = [0; 16];
-    key[..12].copy_from_slice(&row_key(owner, position));
+    key[..12].copy_from_slice(&row_key(user, position));
     key[12..].copy_from_slice(&number.to_be_bytes());
     key
 }
@@ -62,22 +62,22 @@ fn message_record(key: &[u8], content: &str, at: u64) -> Vec<u8> {
 }
 
 impl Writer for LmdbWriter {
-    fn insert(&self, rows: &[Fresh]) -> Result<()> {
+    fn insert(&self, rows: &[NewRow]) -> Result<()> {
         let Tables { rows: table, ids, entries, .. } = &self.tables;
         let mut write = self.env.write_txn()?;
         let mut gathered = Vec::with_capacity(rows.len() * 8);
         let mut record = Vec::new();
-        for Fresh { owner, row, .. } in rows {
-            let position = free_position(table, &write, *owner, row.created_at)?;
+        for NewRow { user, row, .. } in rows {
+            let position = free_position(table, &write, *user, row.created_at)?;
             ensure!(created_at(position) == row.created_at, "a millisecond is full");
             record.clear();
-            record::encode(*owner, position, row, &mut record)?;
-            let id = id_key(*owner, row);
+            record::encode(*user, position, row, &mut record)?;
+            let id = id_key(*user, row);
             // Refuses an id that is there.
             let flags = PutFlags::NO_OVERWRITE;
             ids.put_with_flags(&mut write, flags, &id, &position.to_be_bytes())?;
-            table.put(&mut write, &row_key(*owner, position), &record)?;
-            gathered.extend(entries_of(*owner, position, row));
+            table.put(&mut write, &row_key(*user, position), &record)?;
+            gathered.extend(entries_of(*user, position, row));
         }
         // In key order, as convodb does: entries of one leaf then cost one visit of it.
         gathered.sort_unstable();
@@ -87,27 +87,26 @@ impl Writer for LmdbWriter {
         Ok(write.commit()?)
     }
 
-    fn append(&self, owner: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
+    fn append(&self, user: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
         let Tables { rows, ids, messages, .. } = &self.tables;
         let mut write = self.env.write_txn()?;
         let mut id_key = [0; 20];
-        id_key[..4].copy_from_slice(&owner.to_be_bytes());
+        id_key[..4].copy_from_slice(&user.to_be_bytes());
         id_key[4..].copy_from_slice(id.as_bytes());
         let position = position_of(ids.get(&write, &id_key)?.context("no row has the id")?);
-        let key = row_key(owner, position);
+        let key = row_key(user, position);
         let stored = rows.get(&write, &key)?.context("an id leads to no row")?;
-        let mut row = record::decode(owner, position, stored)?;
+        let mut row = record::decode(user, position, stored)?;
         row.message_count += 1;
         row.updated_at = row.updated_at.max(at);
-        let (first, last) =
-            (message_key(owner, position, 0), message_key(owner, position, u32::MAX));
+        let (first, last) = (message_key(user, position, 0), message_key(user, position, u32::MAX));
         let number = last_key(messages, &write, &first, &last)?
             .and_then(|key| key.last_chunk())
             .map_or(0, |number| u32::from_be_bytes(*number));
-        let message = message_key(owner, position, number + 1);
+        let message = message_key(user, position, number + 1);
         messages.put(&mut write, &message, &message_record(&message, content, at))?;
         let mut record = Vec::new();
-        record::encode(owner, position, &row, &mut record)?;
+        record::encode(user, position, &row, &mut record)?;
         rows.put(&mut write, &key, &record)?;
         Ok(write.commit()?)
     }

@@ -23,7 +23,7 @@ use crate::writers::sqlite::SqliteWriter;
 
 /// An engine that is written to, by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Name {
+pub(crate) enum WriterKind {
     Convodb,
     /// With one sync a commit instead of two, and a slow opening after a crash.
     ConvodbSlowRecovery,
@@ -31,35 +31,39 @@ pub(crate) enum Name {
     SqliteComposite,
 }
 
-impl Name {
-    pub(crate) const ALL: [Name; 4] =
-        [Name::Convodb, Name::ConvodbSlowRecovery, Name::Lmdb, Name::SqliteComposite];
+impl WriterKind {
+    pub(crate) const ALL: [WriterKind; 4] = [
+        WriterKind::Convodb,
+        WriterKind::ConvodbSlowRecovery,
+        WriterKind::Lmdb,
+        WriterKind::SqliteComposite,
+    ];
 
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
-            Name::Convodb => "convodb",
-            Name::ConvodbSlowRecovery => "convodb-slow-recovery",
-            Name::Lmdb => "lmdb",
-            Name::SqliteComposite => "sqlite-composite",
+            WriterKind::Convodb => "convodb",
+            WriterKind::ConvodbSlowRecovery => "convodb-slow-recovery",
+            WriterKind::Lmdb => "lmdb",
+            WriterKind::SqliteComposite => "sqlite-composite",
         }
     }
 
     /// What its store is of.
     pub(crate) const fn format(self) -> Format {
         match self {
-            Name::Convodb | Name::ConvodbSlowRecovery => Format::Convodb,
-            Name::Lmdb => Format::Lmdb,
-            Name::SqliteComposite => Format::SqliteComposite,
+            WriterKind::Convodb | WriterKind::ConvodbSlowRecovery => Format::Convodb,
+            WriterKind::Lmdb => Format::Lmdb,
+            WriterKind::SqliteComposite => Format::SqliteComposite,
         }
     }
 }
 
-impl FromStr for Name {
+impl FromStr for WriterKind {
     type Err = anyhow::Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let known = Name::ALL.map(Name::as_str).join(", ");
-        Name::ALL
+        let known = WriterKind::ALL.map(WriterKind::as_str).join(", ");
+        WriterKind::ALL
             .into_iter()
             .find(|name| name.as_str() == text)
             .with_context(|| format!("no engine that is written to is called {text}: {known}"))
@@ -68,8 +72,8 @@ impl FromStr for Name {
 
 /// A conversation that is new, in convodb's form and in the rivals'.
 #[derive(Clone)]
-pub(crate) struct Fresh {
-    pub(crate) owner: u32,
+pub(crate) struct NewRow {
+    pub(crate) user: u32,
     pub(crate) conversation: Conversation,
     pub(crate) row: Row,
 }
@@ -77,20 +81,20 @@ pub(crate) struct Fresh {
 /// A store that is written to by any number of threads.
 pub(crate) trait Writer: Send + Sync {
     /// Inserts all rows in one transaction, and returns when they are on disk.
-    fn insert(&self, rows: &[Fresh]) -> Result<()>;
+    fn insert(&self, rows: &[NewRow]) -> Result<()>;
 
-    /// Appends a message to the owner's conversation `id`, counts it, and returns when both are on
+    /// Appends a message to the user's conversation `id`, counts it, and returns when both are on
     /// disk. `at` is in milliseconds since 1970.
-    fn append(&self, owner: u32, id: Uuid, content: &str, at: u64) -> Result<()>;
+    fn append(&self, user: u32, id: Uuid, content: &str, at: u64) -> Result<()>;
 }
 
 /// Opens a store of the engine's to write to it.
-pub(crate) fn open(name: Name, path: &Path) -> Result<Box<dyn Writer>> {
+pub(crate) fn open(name: WriterKind, path: &Path) -> Result<Box<dyn Writer>> {
     Ok(match name {
-        Name::Convodb => Box::new(convodb::open(path, true)?),
-        Name::ConvodbSlowRecovery => Box::new(convodb::open(path, false)?),
-        Name::SqliteComposite => Box::new(SqliteWriter::open(path)?),
-        Name::Lmdb => Box::new(LmdbWriter::open(path)?),
+        WriterKind::Convodb => Box::new(convodb::open(path, true)?),
+        WriterKind::ConvodbSlowRecovery => Box::new(convodb::open(path, false)?),
+        WriterKind::SqliteComposite => Box::new(SqliteWriter::open(path)?),
+        WriterKind::Lmdb => Box::new(LmdbWriter::open(path)?),
     })
 }
 
@@ -116,14 +120,14 @@ pub(crate) fn copy_store(from: &Path, to: &Path) -> Result<()> {
 /// The last day of a corpus is before this: 2025-02-01 00:00:00 UTC.
 const NOW_MILLIS: u64 = 1_738_368_000_000;
 
-/// New conversations, as they come to a running service: of all owners by their size, each newer
+/// New conversations, as they come to a running service: of all users by their size, each newer
 /// than what is stored, one a second.
-pub(crate) fn fresh(seed: u64, rows: u64) -> impl Iterator<Item = Fresh> {
+pub(crate) fn new_rows(seed: u64, rows: u64) -> impl Iterator<Item = NewRow> {
     (0..).zip(Dataset::new(seed, rows)).map(move |(second, row)| {
         let millis = NOW_MILLIS + second * 1000;
         let at = Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX);
         let conversation = Conversation { created_at: at, updated_at: at, ..row.conversation };
-        let owner = u32::try_from(row.owner).unwrap_or(u32::MAX) + 1;
-        Fresh { owner, row: Row::from(&conversation.borrowed()), conversation }
+        let user = u32::try_from(row.owner).unwrap_or(u32::MAX) + 1;
+        NewRow { user, row: Row::from(&conversation.borrowed()), conversation }
     })
 }

@@ -1,4 +1,4 @@
-//! SQLite's writes, in its usual way: one connection behind a lock, WAL, `synchronous = FULL`, so
+//! SQLite's writes, in its usual start: one connection behind a lock, WAL, `synchronous = FULL`, so
 //! that a commit is on disk, a transaction a write.
 
 use std::path::Path;
@@ -10,13 +10,13 @@ use uuid::Uuid;
 
 use crate::dataset::record::created_at;
 use crate::engines::sqlite::{self, INSERT, Locking};
-use crate::writers::{Fresh, Writer};
+use crate::writers::{NewRow, Writer};
 
 const CACHE_BYTES: usize = 1 << 30;
-const MESSAGES: &str = "CREATE TABLE IF NOT EXISTS messages (owner INTEGER NOT NULL, \
+const MESSAGES: &str = "CREATE TABLE IF NOT EXISTS messages (user_id INTEGER NOT NULL, \
      position INTEGER NOT NULL, number INTEGER NOT NULL, role INTEGER NOT NULL, \
      content TEXT NOT NULL, cost_nanos INTEGER NOT NULL, created_at INTEGER NOT NULL, \
-     PRIMARY KEY (owner, position, number)) WITHOUT ROWID";
+     PRIMARY KEY (user_id, position, number)) WITHOUT ROWID";
 
 /// A store with composite indexes, to be written to.
 pub(crate) struct SqliteWriter {
@@ -31,53 +31,53 @@ impl SqliteWriter {
     }
 }
 
-/// The first free position of the owner's millisecond.
-fn free_position(connection: &Connection, owner: u32, millis: u64) -> Result<u64> {
+/// The first free position of the user's millisecond.
+fn free_position(connection: &Connection, user: u32, millis: u64) -> Result<u64> {
     let first = millis << 22;
     let last: Option<i64> = connection
         .prepare_cached(
             "SELECT max(position) FROM conversations \
-             WHERE owner = ?1 AND position BETWEEN ?2 AND ?3",
+             WHERE user_id = ?1 AND position BETWEEN ?2 AND ?3",
         )?
         .query_one(
-            params![owner, i64::try_from(first)?, i64::try_from(first + (1 << 22) - 1)?],
+            params![user, i64::try_from(first)?, i64::try_from(first + (1 << 22) - 1)?],
             |row| row.get(0),
         )?;
     Ok(last.map(u64::try_from).transpose()?.map_or(first, |last| last + 1))
 }
 
 impl Writer for SqliteWriter {
-    fn insert(&self, rows: &[Fresh]) -> Result<()> {
+    fn insert(&self, rows: &[NewRow]) -> Result<()> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction()?;
         {
             let mut statement = transaction.prepare_cached(INSERT)?;
-            for Fresh { owner, row, .. } in rows {
-                let position = free_position(&transaction, *owner, row.created_at)?;
+            for NewRow { user, row, .. } in rows {
+                let position = free_position(&transaction, *user, row.created_at)?;
                 ensure!(created_at(position) == row.created_at, "a millisecond is full");
-                sqlite::insert(&mut statement, *owner, position, row)?;
+                sqlite::insert(&mut statement, *user, position, row)?;
             }
         }
         Ok(transaction.commit()?)
     }
 
-    fn append(&self, owner: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
+    fn append(&self, user: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
         let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
         let transaction = connection.transaction()?;
         let found: Option<i64> = transaction
             .prepare_cached(
                 "UPDATE conversations SET message_count = message_count + 1, \
-                 updated_at = max(updated_at, ?3) WHERE owner = ?1 AND id = ?2 RETURNING position",
+                 updated_at = max(updated_at, ?3) WHERE user_id = ?1 AND id = ?2 RETURNING position",
             )?
-            .query_one(params![owner, id.as_bytes(), i64::try_from(at)?], |row| row.get(0))
+            .query_one(params![user, id.as_bytes(), i64::try_from(at)?], |row| row.get(0))
             .optional()?;
         ensure!(found.is_some(), "no conversation has the id");
         transaction
             .prepare_cached(
                 "INSERT INTO messages VALUES (?1, ?2, 1 + ifnull((SELECT max(number) \
-                 FROM messages WHERE owner = ?1 AND position = ?2), 0), 0, ?3, 0, ?4)",
+                 FROM messages WHERE user_id = ?1 AND position = ?2), 0), 0, ?3, 0, ?4)",
             )?
-            .execute(params![owner, found, content, i64::try_from(at)?])?;
+            .execute(params![user, found, content, i64::try_from(at)?])?;
         Ok(transaction.commit()?)
     }
 }
