@@ -1,4 +1,4 @@
-//! The command line as data.
+//! Command-line arguments.
 
 use std::path::PathBuf;
 
@@ -9,10 +9,10 @@ use crate::writers::WriterKind;
 
 const STORES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/stores");
 
-/// convodb measured against what a user could pick instead.
+/// Compare convodb with SQLite, LMDB, PostgreSQL and plain vectors in memory.
 #[derive(Parser)]
 pub(crate) struct Arguments {
-    /// Where stores are made once and kept.
+    /// Directory of the stores; a missing store is created and reused by later runs.
     #[arg(long, global = true, default_value = STORES)]
     pub(crate) stores: PathBuf,
     #[command(subcommand)]
@@ -21,67 +21,67 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// The latency of pages, engine against engine, on stores of one size.
+    /// Measure page latency of all engines on stores of one size.
     Pages {
-        /// How many rows a store has.
+        /// Number of rows in each store.
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
-        /// Which engines; all that are installed where nothing is said.
+        /// Engines to measure, separated by commas [default: all that are installed].
         #[arg(long, value_delimiter = ',')]
         engines: Vec<EngineKind>,
-        /// A fifth of the rounds and a quarter of the pages.
+        /// Run a fifth of the rounds with a quarter of the pages each.
         #[arg(long)]
         quick: bool,
-        /// The file that is written; results/pages-ROWS.json where nothing is said.
+        /// Result file [default: results/pages-ROWS.json].
         #[arg(long)]
         json: Option<PathBuf>,
     },
-    /// The latency of pages over stores of several sizes, all open at once.
+    /// Measure page latency on stores of several sizes, all open at the same time.
     Scale {
-        /// How many rows the stores have.
+        /// Numbers of rows of the stores, separated by commas.
         #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000,10000000")]
         rows: Vec<u64>,
-        /// Which engines.
+        /// Engines to measure, separated by commas.
         #[arg(long, value_delimiter = ',', default_value = "convodb,convodb-borrowed,memory")]
         engines: Vec<EngineKind>,
-        /// A fifth of the rounds and a quarter of the pages.
+        /// Run a fifth of the rounds with a quarter of the pages each.
         #[arg(long)]
         quick: bool,
-        /// The file that is written.
+        /// Result file.
         #[arg(long, default_value = "results/scale.json")]
         json: PathBuf,
     },
-    /// Durable writes, engine against engine, into copies of stores; and bulk loads.
+    /// Measure durable writes into copies of the stores, and bulk loads.
     Writes {
-        /// How many rows a store has before, and how many a bulk load brings.
+        /// Number of rows in each store before the writes, and of each bulk load.
         #[arg(long, default_value_t = 1_000_000)]
         rows: u64,
-        /// Which engines; all where nothing is said.
+        /// Engines to measure, separated by commas [default: all].
         #[arg(long, value_delimiter = ',')]
         engines: Vec<WriterKind>,
-        /// The file that is written; results/writes-ROWS.json where nothing is said.
+        /// Result file [default: results/writes-ROWS.json].
         #[arg(long)]
         json: Option<PathBuf>,
     },
-    /// From the start to the first page, after a stop in order and after a kill.
+    /// Measure the time from open to the first page, after a clean stop and after a kill.
     Open {
-        /// How many rows the stores have.
+        /// Numbers of rows of the stores, separated by commas.
         #[arg(long, value_delimiter = ',', default_value = "10000,100000,1000000")]
         rows: Vec<u64>,
-        /// The file that is written.
+        /// Result file.
         #[arg(long, default_value = "results/open.json")]
         json: PathBuf,
     },
-    /// Tables and charts of all results, into `benchmarks.md` and `charts/`.
+    /// Write tables and charts of all results into `benchmarks.md` and `charts/`.
     Report {
-        /// Where the results are.
+        /// Directory of the result files.
         #[arg(long, default_value = "results")]
         results: PathBuf,
-        /// The directory of the document.
+        /// Directory of `benchmarks.md`.
         #[arg(long, default_value = "../../docs")]
         out: PathBuf,
     },
-    /// One bulk load, for its own memory; run by `writes`.
+    /// Run one bulk load, in its own process to measure its memory; started by `writes`.
     #[command(hide = true)]
     LoadOne {
         #[arg(long)]
@@ -91,7 +91,7 @@ pub(crate) enum Command {
         #[arg(long)]
         path: PathBuf,
     },
-    /// Writes until it is stopped or killed; run by `open`.
+    /// Write rows, then wait to be stopped or killed; started by `open`.
     #[command(hide = true)]
     OpenWrite {
         #[arg(long)]
@@ -101,7 +101,7 @@ pub(crate) enum Command {
         #[arg(long)]
         seed: u64,
     },
-    /// Opens and reads a page; run by `open`.
+    /// Open a store and read one page; started by `open`.
     #[command(hide = true)]
     OpenRead {
         #[arg(long)]

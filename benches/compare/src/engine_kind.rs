@@ -1,9 +1,10 @@
-//! The engines by name, each opened on its store: one row of a comparison.
+//! Engine kinds by name, and how each opens its store.
 
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use ::convodb::Store;
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
 
@@ -16,10 +17,10 @@ use crate::engines::sqlite::{self, Indexes, Locking, Sqlite};
 use crate::reference::Reference;
 use crate::stores::{self, Format, Stores};
 
-/// Memory for pages of a file, for each engine that has a cache of its own.
+/// Page cache of each engine that has one, in bytes.
 const CACHE_BYTES: usize = 2 << 30;
 
-/// An engine, by name.
+/// An engine in one of its configurations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum EngineKind {
     Convodb,
@@ -60,7 +61,7 @@ impl EngineKind {
         }
     }
 
-    /// What its store is of; none for what has no store.
+    /// The format of its store, or `None` for an engine without a store.
     const fn format(self) -> Option<Format> {
         match self {
             EngineKind::Convodb | EngineKind::ConvodbBorrowed => Some(Format::Convodb),
@@ -83,21 +84,22 @@ impl FromStr for EngineKind {
         EngineKind::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
-            .with_context(|| format!("no engine is called {text}; there are {known}"))
+            .with_context(|| format!("unknown engine {text}; known engines: {known}"))
     }
 }
 
-/// An engine with its store of some rows.
+/// An engine with its opened store.
 pub(crate) struct OpenEngine {
     pub(crate) kind: EngineKind,
+    /// The size of the store, without the adversary's rows.
     pub(crate) rows: u64,
     pub(crate) version: String,
-    /// What the store takes on disk; 0 in memory.
+    /// Bytes of the store on disk; 0 for an engine in memory.
     pub(crate) store_bytes: u64,
     pub(crate) engine: Box<dyn Engine>,
 }
 
-/// Opens engines on stores of one size, which are made where they are not there.
+/// Opens all engines on stores of one size; creates the stores that are missing.
 pub(crate) fn open_all(
     kinds: &[EngineKind],
     directory: &Path,
@@ -106,83 +108,93 @@ pub(crate) fn open_all(
     progress: &ProgressBar,
 ) -> Result<Vec<OpenEngine>> {
     let mut stores = Stores::new(directory, rows)?;
-    // All stores are made before any is opened, so that the rows they are made from can go.
+    // Create all stores before opening any, so that their source rows can be freed first.
     for format in kinds.iter().filter_map(|kind| kind.format()) {
         stores.path(format, progress)?;
     }
     stores.release_rows();
-    let mut convodb = None;
+    let mut shared = None;
     let mut opened = Vec::new();
     for kind in kinds {
         progress.set_message(format!("opening {}", kind.as_str()));
         let path = kind.format().map(|format| stores.path(format, progress)).transpose()?;
-        let path = path.as_deref();
-        let mut version = String::new();
-        let mut store_bytes = path.map(stores::bytes).transpose()?.unwrap_or_default();
-        let engine: Box<dyn Engine> = match (kind, path) {
-            (EngineKind::Memory, _) => Box::new(Memory::new(reference.clone())),
-            (EngineKind::Convodb | EngineKind::ConvodbBorrowed, Some(path)) => {
-                // One file is opened once; both ways of reading share it.
-                let store = match &convodb {
-                    Some(store) => Clone::clone(store),
-                    None => convodb::open(path, CACHE_BYTES)?,
-                };
-                convodb = Some(store.clone());
-                version = versions();
-                let rows = if *kind == EngineKind::Convodb { Rows::Owned } else { Rows::Borrowed };
-                Box::new(Convodb::new(store, rows))
-            }
-            (EngineKind::ConvodbUncached, Some(path)) => {
-                version = versions();
-                Box::new(Convodb::new(convodb::open_uncached(path, CACHE_BYTES)?, Rows::Owned))
-            }
-            (EngineKind::Lmdb, Some(path)) => {
-                let (env, tables) = lmdb::open(path)?;
-                let number = heed::lmdb_version();
-                version = format!("{}.{}.{}", number.major, number.minor, number.patch);
-                Box::new(Lmdb::new(env, tables))
-            }
-            (
-                EngineKind::SqliteComposite
-                | EngineKind::SqliteExclusive
-                | EngineKind::SqliteSingle,
-                Some(path),
-            ) => {
-                version = rusqlite::version().to_owned();
-                let locking = match kind {
-                    EngineKind::SqliteExclusive => Locking::Exclusive,
-                    _ => Locking::Shared,
-                };
-                let connection = sqlite::open(path, CACHE_BYTES, locking)?;
-                let indexes = match kind {
-                    EngineKind::SqliteSingle => Indexes::Single,
-                    _ => Indexes::Composite,
-                };
-                if indexes == Indexes::Composite {
-                    sqlite::plan_once(&connection)?;
-                }
-                Box::new(Sqlite::new(connection, indexes))
-            }
-            (EngineKind::Postgres, Some(path)) => {
-                let mut postgres = Postgres::open(path)?;
-                (version, store_bytes) = postgres.version_and_bytes()?;
-                Box::new(postgres)
-            }
-            (_, None) => bail!("{} has no store", kind.as_str()),
-        };
-        opened.push(OpenEngine { kind: *kind, rows, version, store_bytes, engine });
+        opened.push(match path {
+            Some(path) => open_store(*kind, rows, &path, &mut shared)?,
+            None => OpenEngine {
+                kind: *kind,
+                rows,
+                version: String::new(),
+                store_bytes: 0,
+                engine: Box::new(Memory::new(reference.clone())),
+            },
+        });
     }
     Ok(opened)
 }
 
-/// The versions of convodb and of what it stands on.
-fn versions() -> String {
-    let number = |package| locked(package).unwrap_or_default();
+/// Opens an engine on the store at `path`. A convodb file can be opened only once, so owned and
+/// borrowed reads use the same `shared` handle.
+fn open_store(
+    kind: EngineKind,
+    rows: u64,
+    path: &Path,
+    shared: &mut Option<Store>,
+) -> Result<OpenEngine> {
+    let mut store_bytes = stores::bytes(path)?;
+    let (version, engine): (String, Box<dyn Engine>) = match kind {
+        EngineKind::Memory => bail!("{} has no store", kind.as_str()),
+        EngineKind::Convodb | EngineKind::ConvodbBorrowed => {
+            let store = match shared {
+                Some(store) => store.clone(),
+                None => convodb::open(path, CACHE_BYTES)?,
+            };
+            *shared = Some(store.clone());
+            let rows = if kind == EngineKind::Convodb { Rows::Owned } else { Rows::Borrowed };
+            (convodb_version(), Box::new(Convodb::new(store, rows)))
+        }
+        EngineKind::ConvodbUncached => {
+            let store = convodb::open_uncached(path, CACHE_BYTES)?;
+            (convodb_version(), Box::new(Convodb::new(store, Rows::Owned)))
+        }
+        EngineKind::Lmdb => {
+            let (env, tables) = lmdb::open(path)?;
+            let number = heed::lmdb_version();
+            let version = format!("{}.{}.{}", number.major, number.minor, number.patch);
+            (version, Box::new(Lmdb::new(env, tables)))
+        }
+        EngineKind::SqliteComposite | EngineKind::SqliteExclusive | EngineKind::SqliteSingle => {
+            let locking = match kind {
+                EngineKind::SqliteExclusive => Locking::Exclusive,
+                _ => Locking::Shared,
+            };
+            let indexes = match kind {
+                EngineKind::SqliteSingle => Indexes::Single,
+                _ => Indexes::Composite,
+            };
+            let connection = sqlite::open(path, CACHE_BYTES, locking)?;
+            if indexes == Indexes::Composite {
+                sqlite::plan_once(&connection)?;
+            }
+            (rusqlite::version().to_owned(), Box::new(Sqlite::new(connection, indexes)))
+        }
+        EngineKind::Postgres => {
+            let mut postgres = Postgres::open(path)?;
+            let version;
+            (version, store_bytes) = postgres.version_and_bytes()?;
+            (version, Box::new(postgres))
+        }
+    };
+    Ok(OpenEngine { kind, rows, version, store_bytes, engine })
+}
+
+/// The versions of convodb and redb.
+fn convodb_version() -> String {
+    let number = |package| locked_version(package).unwrap_or_default();
     format!("{} on redb {}", number("convodb"), number("redb"))
 }
 
-/// The version of a package that this program was built with.
-fn locked(package: &str) -> Option<String> {
+/// The version of a package in this program's lock file.
+fn locked_version(package: &str) -> Option<String> {
     let lock = include_str!("../Cargo.lock");
     let entry = lock.split("[[package]]").find(|e| e.contains(&format!("name = \"{package}\"")))?;
     let version = entry.lines().find_map(|line| line.strip_prefix("version = "))?;

@@ -1,5 +1,5 @@
-//! What a list is narrowed by, in the terms of every engine: a filter of convodb's, columns and
-//! values for SQL, a 64-bit term for the engines of keys and values, and a test of one row.
+//! List filter, translated for every engine: a convodb `Filter`, SQL columns and values, a 64-bit
+//! index term for the key-value engines, and a predicate over one row.
 
 use convodb::{AssistantId, ChannelKind, Filter};
 use uuid::Uuid;
@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dataset::row::{Row, kind_number};
 
-/// A field that can be filtered by. The highest of a set leads its lists.
+/// A filterable field. The last field of a shape is its leading field: it comes first in the term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Field {
     Kind,
@@ -42,8 +42,8 @@ impl Field {
     }
 }
 
-/// The sets of fields that have lists of their own, as in convodb: with them, each of the 32
-/// combinations is one range.
+/// The sets of fields that have an index, as in convodb. With these 11 indexes each of the 32
+/// combinations of filters is one range.
 pub(crate) const SHAPES: [&[Field]; 11] = [
     &[Kind],
     &[Assistant],
@@ -58,7 +58,7 @@ pub(crate) const SHAPES: [&[Field]; 11] = [
     &[Assistant, External],
 ];
 
-/// Exact matches; what is `None` matches all.
+/// Exact matches; `None` matches every row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ListFilter {
     pub(crate) kind: Option<ChannelKind>,
@@ -69,7 +69,7 @@ pub(crate) struct ListFilter {
 }
 
 impl ListFilter {
-    /// The value that is asked for.
+    /// The value to match, if the field is filtered by.
     pub(crate) fn value(&self, field: Field) -> Option<Value<'_>> {
         match field {
             Kind => self.kind.map(kind_number).map(Value::Kind),
@@ -80,13 +80,13 @@ impl ListFilter {
         }
     }
 
-    /// The fields that are asked for.
+    /// The fields that are filtered by.
     pub(crate) fn fields(&self) -> Vec<Field> {
         Field::ALL.into_iter().filter(|field| self.value(*field).is_some()).collect()
     }
 
-    /// The same list asked for without a type that a phone or an identifier implies: what lets the
-    /// indexes of [`SHAPES`] answer it whole.
+    /// The same filter without a type that a phone or an identifier implies. Every filter in
+    /// this form has an index in [`SHAPES`].
     pub(crate) fn without_implied_kind(&self) -> Self {
         let phone = self.sender.is_some() || self.customer.is_some();
         let implied = match self.kind {
@@ -97,7 +97,7 @@ impl ListFilter {
         Self { kind: self.kind.filter(|_| !implied), ..self.clone() }
     }
 
-    /// Whether the row is one of the list.
+    /// Whether the row matches.
     pub(crate) fn matches(&self, row: &Row) -> bool {
         self.kind.is_none_or(|kind| row.kind == kind)
             && self.assistant.is_none_or(|assistant| row.assistant == assistant)
@@ -106,7 +106,7 @@ impl ListFilter {
             && (self.external.is_none() || self.external == row.external_identifier)
     }
 
-    /// The filter that convodb is asked with.
+    /// The same filter for convodb.
     pub(crate) fn to_convodb(&self) -> anyhow::Result<Filter> {
         Ok(Filter {
             kind: self.kind,
@@ -118,7 +118,7 @@ impl ListFilter {
     }
 }
 
-/// The values of a row, field by field.
+/// The value of a field of a row.
 pub(crate) fn value_of(row: &Row, field: Field) -> Option<Value<'_>> {
     match field {
         Kind => Some(Value::Kind(kind_number(row.kind))),
@@ -129,9 +129,9 @@ pub(crate) fn value_of(row: &Row, field: Field) -> Option<Value<'_>> {
     }
 }
 
-/// The term of a set of fields with these values, as wide as convodb's and shaped like it: 24 bits
-/// of the leading value, so that the lists of one value lie side by side, and 40 of all of them.
-/// `None` where a field has no value, or there is no field.
+/// The index term of a set of fields, as wide as convodb's and with the same layout: 24 bits of the
+/// leading value, which places the lists of one value side by side, then 40 bits of all values.
+/// `None` if the set is empty or a field has no value.
 pub(crate) fn term<'v>(
     shape: &[Field],
     value: impl Fn(Field) -> Option<Value<'v>>,

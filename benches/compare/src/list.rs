@@ -1,6 +1,7 @@
-//! The lists that are measured, and the places in them. A list knows its positions, newest first,
-//! so that a place can be told to every engine: as a position, as an offset, or as the number of
-//! pages that were walked to it.
+//! Lists to measure and the queries for their pages.
+//!
+//! A list has the positions of its rows, newest first, so that a query can name a page start in the
+//! form that each engine needs: a position, an offset, or the number of pages before it.
 
 use std::sync::Arc;
 
@@ -13,23 +14,23 @@ use crate::dataset::{ADVERSARY, BIGGEST, MIDDLE, adversary_assistant};
 use crate::filter::ListFilter;
 use crate::reference::Reference;
 
-/// The most places of a list that are gone round.
-const PLACES: usize = 512;
+/// The most page starts of one list.
+const MAX_STARTS: usize = 512;
 
-/// A list of an user's.
+/// A list of conversations of one user.
 pub(crate) struct List {
-    /// Its number among the lists of its store.
+    /// Its index among the lists of the store.
     pub(crate) number: usize,
     pub(crate) name: &'static str,
     pub(crate) user: u32,
     pub(crate) filter: ListFilter,
-    /// Newest first.
+    /// The positions of its rows, newest first.
     pub(crate) positions: Arc<[u64]>,
-    /// Places are multiples of so many rows: the page size that leads to them, at most 100.
+    /// The distance between two page starts in rows, 1 to 100.
     pub(crate) stride: usize,
 }
 
-/// What a page is asked by.
+/// Where a page starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PageStart {
     /// The first page.
@@ -38,33 +39,33 @@ pub(crate) enum PageStart {
     After(u64),
     /// The page before the row at this position.
     Before(u64),
-    /// The page after so many rows, by number where an engine has numbers, else after a position.
+    /// The page after this many rows: by `OFFSET` in SQL, else after the position.
     Offset { rows: usize, after: u64 },
 }
 
-/// One page of a list.
+/// A query for one page of a list.
 pub(crate) struct PageQuery<'a> {
     pub(crate) list: &'a List,
     pub(crate) start: PageStart,
-    /// How many strides lead to the place.
+    /// The number of strides before the page start.
     pub(crate) strides: usize,
     pub(crate) page_size: usize,
 }
 
-/// Where pages are read.
+/// The part of a list whose pages are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Depth {
-    /// The first page, again and again.
+    /// The first page only.
     First,
-    /// Up to 512 places all over the list.
+    /// Up to 512 page starts spread over the list.
     Random,
-    /// 99.9% of the start down.
+    /// One page after 99.9% of the rows.
     End,
-    /// The same places as `Random`, the page before each.
+    /// Backward: the pages before the page starts of `Random`.
     Back,
-    /// After so many rows of the longest list, or the most there are.
+    /// The page after this many rows of the longest list, or its last page if it is shorter.
     Row(usize),
-    /// The same place, SQL with `OFFSET`.
+    /// The same page, in SQL by `OFFSET`.
     Offset(usize),
 }
 
@@ -85,14 +86,13 @@ impl Depth {
     ];
 }
 
-/// The lists of a store of this corpus: those of all users that are measured, or of the biggest
-/// alone.
+/// The lists of these users.
 pub(crate) fn lists(reference: &Reference, users: &[u32]) -> Result<Vec<List>> {
     let mut lists = Vec::new();
     for user in users {
         for (name, filter) in filters_of(reference, *user)? {
             let positions: Arc<[u64]> = reference.positions(*user, &filter)?.into();
-            let stride = (positions.len() / PLACES).clamp(1, 100);
+            let stride = (positions.len() / MAX_STARTS).clamp(1, 100);
             let number = lists.len();
             lists.push(List { number, name, user: *user, filter, positions, stride });
         }
@@ -113,7 +113,7 @@ fn filters_of(reference: &Reference, user: u32) -> Result<Vec<(&'static str, Lis
     let sender = Some(Dataset::sender_phone(rank, 0));
     let customer = Some(Dataset::customer_phone(rank, 0));
     let external = reference.most_common(user, |row| row.external_identifier.as_deref())?;
-    let external = Some(external.context("an user without identifiers")?);
+    let external = Some(external.context("the user has no external identifier")?);
     let all_four = ListFilter {
         kind,
         assistant,
@@ -135,7 +135,7 @@ fn filters_of(reference: &Reference, user: u32) -> Result<Vec<(&'static str, Lis
     ])
 }
 
-/// The name of an user that is measured.
+/// The name of a measured user in result files.
 pub(crate) const fn user_name(user: u32) -> &'static str {
     match user {
         BIGGEST => "biggest",
@@ -145,13 +145,13 @@ pub(crate) const fn user_name(user: u32) -> &'static str {
 }
 
 impl List {
-    /// The pages that are read at a depth, in no order of place; none where the list is too short
-    /// for a whole page there.
+    /// The queries for the pages at a depth, in no particular order. Empty if the list is too short
+    /// for a full page there.
     pub(crate) fn queries(&self, depth: Depth, page_size: usize) -> Vec<PageQuery<'_>> {
         let (rows, stride) = (self.positions.len(), self.stride);
         let query = |start, strides| PageQuery { list: self, start, strides, page_size };
         let after = |strides: usize| PageStart::After(self.positions[strides * stride - 1]);
-        // Whole pages only, so that all places cost alike.
+        // Full pages only, so that all starts cost the same.
         let deepest = rows.saturating_sub(page_size + 1) / stride;
         match depth {
             Depth::First => vec![query(PageStart::First, 0)],
@@ -164,7 +164,7 @@ impl List {
                 vec![query(after(at), at)]
             }
             Depth::Row(skipped) | Depth::Offset(skipped) if self.has_fixed_depths(page_size) => {
-                // Beyond the end there is one place, the deepest.
+                // Depths beyond the end use the deepest start, once.
                 if deepest == 0 || skipped / 10 >= deepest * stride {
                     return Vec::new();
                 }
@@ -180,12 +180,12 @@ impl List {
         }
     }
 
-    /// Whether pages are read at given depths: of one list, the longest.
+    /// Whether `Depth::Row` and `Depth::Offset` apply: to the longest list only.
     const fn has_fixed_depths(&self, page_size: usize) -> bool {
         self.user == BIGGEST && self.number == 0 && page_size == 15
     }
 
-    /// The depth as results name it.
+    /// The name of the depth in result files.
     pub(crate) fn depth_name(&self, depth: Depth, page_size: usize) -> String {
         let rows =
             || self.queries(depth, page_size).first().map_or(0, |at| at.strides * self.stride);
@@ -200,12 +200,12 @@ impl List {
     }
 }
 
-/// At most [`PLACES`] numbers from `first` to `last`, evenly spread, neighbours far apart.
+/// At most [`MAX_STARTS`] numbers from `first` to `last`, evenly spread, neighbours far apart.
 fn scattered(first: usize, last: usize) -> impl Iterator<Item = usize> {
     let count = (last + 1).saturating_sub(first);
-    let step = count.div_ceil(PLACES).max(1);
+    let step = count.div_ceil(MAX_STARTS).max(1);
     let length = count.div_ceil(step);
-    // A jump that shares no factor with the length visits each number once.
+    // A jump that is coprime to the length visits each number once.
     let jump = (length * 2 / 3 + 1..).find(|jump| gcd(*jump, length) == 1).unwrap_or(1);
     (0..length).map(move |at| first + at * jump % length * step)
 }
@@ -214,12 +214,12 @@ const fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// What a page is made of.
+/// The content of a page.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Page {
     /// In the order of the list.
     pub(crate) rows: Vec<Row>,
-    /// Whether rows lie beyond, in the direction that was read.
+    /// Whether more rows follow in the direction of the read.
     pub(crate) more: bool,
 }
 
@@ -228,16 +228,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn scattered_places_are_distinct_and_within() {
+    fn scattered_starts_are_distinct_and_in_range() {
         for (first, last) in [(1, 0), (1, 1), (1, 17), (3, 950), (2, 9_500)] {
-            let mut places: Vec<usize> = scattered(first, last).collect();
-            places.sort_unstable();
-            let before = places.len();
-            places.dedup();
-            assert_eq!(before, places.len());
-            assert!(before <= PLACES);
+            let mut starts: Vec<usize> = scattered(first, last).collect();
+            starts.sort_unstable();
+            let before = starts.len();
+            starts.dedup();
+            assert_eq!(before, starts.len());
+            assert!(before <= MAX_STARTS);
             assert_eq!(before == 0, last < first);
-            assert!(places.iter().all(|place| (first..=last).contains(place)));
+            assert!(starts.iter().all(|start| (first..=last).contains(start)));
         }
     }
 }

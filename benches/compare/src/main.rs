@@ -1,6 +1,7 @@
-//! convodb measured against what a user could pick instead: SQLite, LMDB, PostgreSQL, and no engine
-//! at all. Every engine has the same rows, gives the same pages, and is read in turn with the
-//! others; `docs/benchmarks.md` shows what came of it.
+//! Comparison benchmark: convodb against SQLite, LMDB, PostgreSQL and plain vectors in memory.
+//!
+//! Every engine stores the same rows and must return the same pages. The engines take turns, so
+//! that a disturbance of the machine affects all of them. `docs/benchmarks.md` shows the results.
 
 mod args;
 mod dataset;
@@ -32,7 +33,7 @@ fn main() -> Result<()> {
         Command::Pages { rows, engines, quick, json } => pages::run(&Suite {
             name: "pages",
             sizes: &[rows],
-            engines: &chosen(engines),
+            engines: &selected_engines(engines),
             users: &ALL_USERS,
             effort: effort(quick),
             stores: &stores,
@@ -57,27 +58,27 @@ fn main() -> Result<()> {
         Command::Open { rows, json } => open::run(&rows, &stores, &json),
         Command::Report { results, out } => report::run(&results, &out),
         Command::LoadOne { engine, rows, path } => {
-            say(&bulk_load::load_in_process(&engine, rows, &path)?)
+            print_json(&bulk_load::load_in_process(&engine, rows, &path)?)
         }
         Command::OpenWrite { path, fast_recovery, seed } => {
             open::run_writer(&path, fast_recovery, seed)
         }
-        Command::OpenRead { path } => say(&open::run_reader(&path)?),
+        Command::OpenRead { path } => print_json(&open::run_reader(&path)?),
     }
 }
 
-/// Tells the parent what a child found.
-fn say(found: &impl serde::Serialize) -> Result<()> {
-    Ok(serde_json::to_writer(std::io::stdout(), found)?)
+/// Prints the result of a subprocess as JSON for its parent.
+fn print_json(result: &impl serde::Serialize) -> Result<()> {
+    Ok(serde_json::to_writer(std::io::stdout(), result)?)
 }
 
 const fn effort(quick: bool) -> Effort {
     if quick { Effort::QUICK } else { Effort::FULL }
 }
 
-/// The engines that were named, or all that are installed.
-fn chosen(named: Vec<EngineKind>) -> Vec<EngineKind> {
+/// The given engines; without any, all engines that are installed.
+fn selected_engines(given: Vec<EngineKind>) -> Vec<EngineKind> {
     let installed =
-        |name: &EngineKind| *name != EngineKind::Postgres || postgres_server::is_installed();
-    if named.is_empty() { EngineKind::ALL.into_iter().filter(installed).collect() } else { named }
+        |kind: &EngineKind| *kind != EngineKind::Postgres || postgres_server::is_installed();
+    if given.is_empty() { EngineKind::ALL.into_iter().filter(installed).collect() } else { given }
 }

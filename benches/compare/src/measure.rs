@@ -1,7 +1,9 @@
-//! The measurement: in each round, for each kind of page, every engine reads a batch in turn (A
-//! B A B), so that what disturbs the machine disturbs all. Each page is timed alone; the clock's
-//! 25 ns are part of every figure. A engine that has used up its time for one kind of page,
-//! and has read a few, sits out the other rounds.
+//! Interleaved latency measurement of pages.
+//!
+//! In each round, for each kind of page, every engine reads one batch in turn (A B A B), so that a
+//! disturbance of the machine affects all engines. Each page is timed on its own; every figure
+//! includes the clock's 25 ns. An engine that has spent its time budget for a kind of page and has
+//! read at least five pages skips that kind in later rounds.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -14,32 +16,32 @@ use crate::engine_kind::OpenEngine;
 use crate::list::{Depth, List, Page, PageQuery, user_name};
 use crate::results::Measurement;
 
-/// How much is measured.
+/// The amount of measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Effort {
     pub(crate) rounds: usize,
-    /// Pages a round, from different places.
+    /// Pages per round and kind, from different page starts.
     pub(crate) batch: usize,
-    /// The time after which a engine has read enough of one kind of page.
-    pub(crate) enough: Duration,
+    /// Time budget of an engine for one kind of page.
+    pub(crate) budget: Duration,
 }
 
 impl Effort {
     pub(crate) const FULL: Effort =
-        Effort { rounds: 20, batch: 64, enough: Duration::from_millis(600) };
+        Effort { rounds: 20, batch: 64, budget: Duration::from_millis(600) };
     pub(crate) const QUICK: Effort =
-        Effort { rounds: 4, batch: 16, enough: Duration::from_millis(60) };
-    /// However slow a page is, so many are read.
-    const FEWEST: u64 = 5;
+        Effort { rounds: 4, batch: 16, budget: Duration::from_millis(60) };
+    /// At least this many pages of a kind are read, however slow they are.
+    const MIN_PAGES: u64 = 5;
 }
 
-/// Contestants on stores of one size, with the lists of those stores.
+/// Engines on stores of one size, with the lists to read.
 pub(crate) struct Comparison {
     pub(crate) engines: Vec<OpenEngine>,
     pub(crate) lists: Vec<List>,
 }
 
-/// One kind of page: of this list, here, so long.
+/// One kind of page: a list, an index into [`Depth::ALL`], and a size in rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct PageKind {
     list: usize,
@@ -47,7 +49,7 @@ struct PageKind {
     page_size: usize,
 }
 
-/// What a engine's pages of one kind took.
+/// The latencies of one engine for one kind of page.
 struct Timing {
     nanos: Histogram<u32>,
     total: Duration,
@@ -64,7 +66,7 @@ fn page_kinds(comparison: &Comparison) -> impl Iterator<Item = PageKind> + '_ {
     })
 }
 
-/// Makes every engine ready.
+/// Prepares every engine: statements, cursors.
 pub(crate) fn prepare(comparisons: &mut [Comparison], progress: &ProgressBar) -> Result<()> {
     for Comparison { engines, lists } in comparisons {
         for engine in engines {
@@ -75,11 +77,11 @@ pub(crate) fn prepare(comparisons: &mut [Comparison], progress: &ProgressBar) ->
     Ok(())
 }
 
-/// Every engine must give the same rows and the same end, for every kind of page and for as
-/// many of its places as a second allows, five at least. It also warms what is measured next.
+/// Checks that every engine returns the same rows and the same end of the list. Checks as many page
+/// starts of each kind as fit in one second per engine, at least five. This also warms the caches.
 ///
 /// # Errors
-/// The first difference.
+/// Fails at the first difference.
 pub(crate) fn check(comparison: &mut Comparison, progress: &ProgressBar) -> Result<u64> {
     let kinds: Vec<PageKind> = page_kinds(comparison).collect();
     let mut checked = 0;
@@ -89,6 +91,7 @@ pub(crate) fn check(comparison: &mut Comparison, progress: &ProgressBar) -> Resu
         let depth = Depth::ALL[kind.depth];
         progress.set_message(format!("checking {}", list.name));
         let queries = list.queries(depth, kind.page_size);
+        let depth_name = list.depth_name(depth, kind.page_size);
         let mut expected: Vec<Page> = Vec::new();
         for (number, engine) in engines.iter_mut().enumerate() {
             let began = Instant::now();
@@ -98,11 +101,10 @@ pub(crate) fn check(comparison: &mut Comparison, progress: &ProgressBar) -> Resu
                 }
                 let what = || {
                     format!(
-                        "{} gives another page than the first engine: {} of {}, {}, {} rows, {:?}",
+                        "{} differs from the first engine: {} of {}, {depth_name}, {} rows, {:?}",
                         engine.kind.as_str(),
                         list.name,
                         user_name(list.user),
-                        list.depth_name(depth, kind.page_size),
                         kind.page_size,
                         query.start
                     )
@@ -124,7 +126,7 @@ pub(crate) fn check(comparison: &mut Comparison, progress: &ProgressBar) -> Resu
     Ok(checked)
 }
 
-/// The first engine's page is reference against the list itself.
+/// Checks the first engine's page against the reference list.
 fn expect_positions(page: &Page, query: &PageQuery<'_>) -> Result<()> {
     use crate::list::PageStart;
     let positions = &query.list.positions;
@@ -139,16 +141,16 @@ fn expect_positions(page: &Page, query: &PageQuery<'_>) -> Result<()> {
     let end = end.min(positions.len());
     let times = positions[start..end].iter().map(|position| position >> 22);
     let name = query.list.name;
-    ensure!(page.rows.iter().map(|row| row.created_at).eq(times), "wrong rows of {name}");
+    ensure!(page.rows.iter().map(|row| row.created_at).eq(times), "wrong rows in a page of {name}");
     let more = match query.start {
         PageStart::Before(_) => start > 0,
         _ => end < positions.len(),
     };
-    ensure!(page.more == more, "a wrong end of {name}");
+    ensure!(page.more == more, "wrong end of a page of {name}");
     Ok(())
 }
 
-/// Reads all kinds of pages, round after round.
+/// Measures all kinds of pages of all comparisons, round by round.
 pub(crate) fn measure(
     comparisons: &mut [Comparison],
     effort: Effort,
@@ -173,14 +175,15 @@ pub(crate) fn measure(
                 if queries.is_empty() {
                     continue;
                 }
-                let several = engines.len();
-                for turn in 0..several {
-                    // Each is first in its turn: who follows finds the processor's caches filled.
-                    let at = (turn + round) % several;
+                let count = engines.len();
+                for turn in 0..count {
+                    // Rotate the order: a later engine finds the processor's caches filled.
+                    let at = (turn + round) % count;
                     let engine = &mut engines[at];
                     let timing = timing_of(&mut timings, (*kind, number, at))?;
-                    // Each begins elsewhere, so that two that share a store do not warm it.
-                    let first = round * effort.batch + at * queries.len() / several;
+                    // Each engine begins at another start, so that two with one store do not warm
+                    // it for each other.
+                    let first = round * effort.batch + at * queries.len() / count;
                     batch(engine, &queries, first, effort, timing, &mut times)?;
                 }
             }
@@ -199,8 +202,8 @@ pub(crate) fn measure(
     Ok(measurements)
 }
 
-/// Every engine reads every place twice, or as many as a third of a second allows: what each
-/// keeps in memory of pages that are read again is there before anything is timed.
+/// Warms the caches: every engine reads all page starts of every kind twice, for at most
+/// [`WARMUP`] each. Only warm reads are timed.
 fn warm(comparison: &mut Comparison, kinds: &[PageKind], progress: &ProgressBar) -> Result<()> {
     let Comparison { engines, lists } = comparison;
     for kind in kinds {
@@ -210,7 +213,7 @@ fn warm(comparison: &mut Comparison, kinds: &[PageKind], progress: &ProgressBar)
         for engine in engines.iter_mut() {
             let began = Instant::now();
             for query in queries.iter().chain(&queries) {
-                if began.elapsed() > WARMING {
+                if began.elapsed() > WARMUP {
                     break;
                 }
                 engine.engine.visit(query)?;
@@ -233,7 +236,7 @@ fn timing_of(
     })
 }
 
-/// One engine's pages of one kind in one round, from the place `first` on.
+/// Times one engine's batch of one kind in one round, beginning at query `first`.
 fn batch(
     engine: &mut OpenEngine,
     queries: &[PageQuery<'_>],
@@ -243,17 +246,17 @@ fn batch(
     times: &mut Vec<Duration>,
 ) -> Result<()> {
     times.clear();
-    let slice = effort.enough / u32::try_from(effort.rounds)?;
-    // The page that follows another engine's pays for that one's use of the caches: one is not
-    // timed, from the place before. With 64 a batch it would alone be the 99th percentile.
-    if timing.total < effort.enough {
+    let slice = effort.budget / u32::try_from(effort.rounds)?;
+    // The first page pays for the previous engine's use of the processor caches, so one page, at
+    // the start before, is not timed. In a batch of 64 it would be the 99th percentile alone.
+    if timing.total < effort.budget {
         engine.engine.visit(&queries[(first + queries.len() - 1) % queries.len()])?;
     }
     let began = Instant::now();
     for number in 0..effort.batch {
         let read = timing.nanos.len() + times.len() as u64;
-        let spent = timing.total >= effort.enough || began.elapsed() >= slice.max(SLICE);
-        if spent && (read >= Effort::FEWEST || number > 0) {
+        let spent = timing.total >= effort.budget || began.elapsed() >= slice.max(SLICE);
+        if spent && (read >= Effort::MIN_PAGES || number > 0) {
             break;
         }
         let query = &queries[(first + number) % queries.len()];
@@ -268,9 +271,9 @@ fn batch(
     Ok(())
 }
 
-/// An engine warms the places of a list so long.
-const WARMING: Duration = Duration::from_millis(300);
-/// A batch may take so long, whatever the number of rounds.
+/// Longest warm-up of one engine for one kind of page.
+const WARMUP: Duration = Duration::from_millis(300);
+/// A batch may always take this long, whatever the number of rounds.
 const SLICE: Duration = Duration::from_millis(15);
 
 fn measurement(

@@ -1,5 +1,6 @@
-//! What a suite found, as a file of JSON and as tables. Nothing of the machine is in it but how
-//! many processors it has.
+//! Results: the JSON files of the page suites, and Markdown tables.
+//!
+//! The number of processors is all that a file says about the machine.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -10,13 +11,13 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 use serde::{Deserialize, Serialize};
 
-/// The file of a suite of pages.
+/// The result file of a page suite.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PagesResult {
     /// `pages` or `scale`.
     pub(crate) suite: String,
     pub(crate) seed: u64,
-    /// The sizes of the stores; the adversary's twentieth is on top.
+    /// The sizes of the stores, without the adversary's rows.
     pub(crate) rows: Vec<u64>,
     pub(crate) processors: usize,
     pub(crate) engines: Vec<EngineStore>,
@@ -36,7 +37,7 @@ pub(crate) struct EngineStore {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Measurement {
     pub(crate) engine: String,
-    /// Of the store.
+    /// The size of the store.
     pub(crate) rows: u64,
     pub(crate) list: String,
     #[serde(rename = "owner")]
@@ -45,22 +46,22 @@ pub(crate) struct Measurement {
     pub(crate) page_size: usize,
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
-    /// How many were timed.
+    /// The number of timed pages.
     pub(crate) pages: u64,
     pub(crate) rows_in_list: usize,
 }
 
-/// Writes a file of JSON, its directory made where it is not there.
-pub(crate) fn write(path: &Path, found: &impl Serialize) -> Result<()> {
+/// Writes a JSON file and creates its directory.
+pub(crate) fn write(path: &Path, result: &impl Serialize) -> Result<()> {
     if let Some(directory) = path.parent() {
         fs::create_dir_all(directory)?;
     }
-    let mut json = serde_json::to_string_pretty(found)?;
+    let mut json = serde_json::to_string_pretty(result)?;
     json.push('\n');
-    fs::write(path, json).with_context(|| format!("{} cannot be written", path.display()))
+    fs::write(path, json).with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// Nanoseconds as microseconds with three figures.
+/// Nanoseconds as microseconds with three significant digits.
 pub(crate) fn micros(nanos: u64) -> String {
     let micros = nanos as f64 / 1000.0;
     match micros {
@@ -70,7 +71,7 @@ pub(crate) fn micros(nanos: u64) -> String {
     }
 }
 
-/// A table of text, its first column to the left.
+/// A Markdown table; all columns but the first are right-aligned.
 pub(crate) fn table(head: &[String], lines: &[Vec<String>]) -> String {
     let mut table = Table::new();
     table.load_style(ASCII_MARKDOWN).set_header(head);
@@ -84,7 +85,7 @@ pub(crate) fn table(head: &[String], lines: &[Vec<String>]) -> String {
 }
 
 impl PagesResult {
-    /// The median of each kind of page, engine by engine, each with its ratio to the first one.
+    /// A table of the medians of each kind of page by engine, with the ratio to the first engine.
     pub(crate) fn ratios(&self) -> String {
         let mut columns: Vec<(&str, u64)> = Vec::new();
         for found in &self.measurements {

@@ -1,5 +1,6 @@
-//! Stores on disk, made once in each engine's best start and kept: one file or directory an engine
-//! and a number of rows.
+//! Stores on disk: one file or directory per format and number of rows.
+//!
+//! A store is loaded once, in the way that is best for its engine, and reused by later runs.
 
 use std::path::{Path, PathBuf};
 
@@ -10,14 +11,14 @@ use crate::dataset::SortedRows;
 use crate::engines::sqlite::{self, Indexes};
 use crate::engines::{convodb, lmdb, postgres};
 
-/// What a store can be of.
+/// The format of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Format {
     Convodb,
-    /// A copy of it, for a store that keeps no rows in memory.
+    /// A copy of `Convodb`, opened without a row cache.
     ConvodbUncached,
     SqliteComposite,
-    /// A copy of the one before, for a connection that locks it for itself.
+    /// A copy of `SqliteComposite`, for a connection with an exclusive lock.
     SqliteExclusive,
     SqliteSingle,
     Lmdb,
@@ -38,7 +39,7 @@ impl Format {
     }
 }
 
-/// Where stores are kept, and the rows they are made from.
+/// The directory of the stores of one size, and the rows to load them from.
 pub(crate) struct Stores {
     directory: PathBuf,
     rows: u64,
@@ -46,21 +47,21 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
-    /// The stores of this many rows.
+    /// The stores of this many rows below a directory, which is created.
     pub(crate) fn new(directory: &Path, rows: u64) -> Result<Self> {
         std::fs::create_dir_all(directory)
-            .with_context(|| format!("{} cannot be made", directory.display()))?;
+            .with_context(|| format!("cannot create the directory {}", directory.display()))?;
         Ok(Self { directory: directory.to_owned(), rows, sorted: None })
     }
 
-    /// The path of a store, which is made if it is not there.
+    /// The path of a store. Loads the store if it does not exist.
     pub(crate) fn path(&mut self, format: Format, progress: &ProgressBar) -> Result<PathBuf> {
         let name = format!("{}-{}", format.name(), self.rows);
         let path = self.directory.join(&name);
         if path.exists() {
             return Ok(path);
         }
-        progress.set_message(format!("making {name}"));
+        progress.set_message(format!("loading {name}"));
         let unfinished = self.directory.join(format!("{name}.unfinished"));
         remove(&unfinished)?;
         match format {
@@ -84,7 +85,7 @@ impl Stores {
         Ok(path)
     }
 
-    /// The rows in the order of user and position, collected when first asked for.
+    /// The rows ordered by user and position, collected on first use.
     pub(crate) fn sorted(&mut self) -> Result<&SortedRows> {
         if self.sorted.is_none() {
             self.sorted = Some(SortedRows::collect(self.rows)?);
@@ -92,13 +93,13 @@ impl Stores {
         self.sorted.as_ref().context("the rows were not collected")
     }
 
-    /// Gives back the memory of the collected rows.
+    /// Frees the collected rows.
     pub(crate) fn release_rows(&mut self) {
         self.sorted = None;
     }
 }
 
-/// The bytes of a file, or of all files below a directory.
+/// The size of a file, or of all files below a directory, in bytes.
 pub(crate) fn bytes(path: &Path) -> Result<u64> {
     let metadata = std::fs::metadata(path)?;
     if !metadata.is_dir() {
@@ -107,7 +108,7 @@ pub(crate) fn bytes(path: &Path) -> Result<u64> {
     std::fs::read_dir(path)?.map(|entry| bytes(&entry?.path())).sum()
 }
 
-/// Removes a file or a directory, if it is there.
+/// Removes a file or a directory, if it exists.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     match std::fs::symlink_metadata(path) {
         Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path)?,

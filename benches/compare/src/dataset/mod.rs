@@ -1,6 +1,8 @@
-//! The rows that every engine is loaded with: the test kit's dataset, and one user more, the
-//! adversary, whose rows alternate between two big lists that never meet. Each row has the
-//! position that convodb will give it, so that every engine orders its lists alike.
+//! Dataset: the rows that every engine is loaded with.
+//!
+//! It is the test kit's dataset plus one more user, the adversary, whose rows alternate between two
+//! long lists with an empty intersection. Each row has the position that convodb will assign, so
+//! that all engines order their lists the same way.
 
 pub(crate) mod record;
 pub(crate) mod row;
@@ -14,20 +16,20 @@ use crate::dataset::row::Row;
 
 /// The seed of all stores.
 pub(crate) const SEED: u64 = 20_260_101;
-/// The dataset's users have the numbers from 1 on, in order of size.
+/// The biggest user. Users are numbered from 1, in order of size.
 pub(crate) const BIGGEST: u32 = 1;
-/// An user of middling size: a few hundred rows of a million.
+/// A user of medium size: a few hundred of a million rows.
 pub(crate) const MIDDLE: u32 = 100;
-/// The user of the two lists that never meet.
-#[expect(clippy::cast_possible_truncation, reason = "a thousand")]
+/// The user of the two lists with an empty intersection.
+#[expect(clippy::cast_possible_truncation, reason = "there are about a thousand users")]
 pub(crate) const ADVERSARY: u32 = OWNERS as u32 + 1;
-/// The adversary has a twentieth of the rows, half as many as the biggest user.
+/// The adversary adds one row per 20 rows, half as many as the biggest user has.
 const ADVERSARY_SHARE: u64 = 20;
 /// 2023-01-01 00:00:00 UTC.
 const FIRST_MILLIS: u64 = 1_672_531_200_000;
 const TWO_YEARS_MILLIS: u64 = 2 * 365 * 86_400_000;
 
-/// One row with its place.
+/// A conversation with its user and position.
 pub(crate) struct PlacedRow {
     pub(crate) user: u32,
     pub(crate) position: u64,
@@ -35,13 +37,13 @@ pub(crate) struct PlacedRow {
 }
 
 impl PlacedRow {
-    /// The row as the rivals store it.
+    /// The row as the other engines store it.
     pub(crate) fn row(&self) -> Row {
         Row::from(&self.conversation.borrowed())
     }
 }
 
-/// The assistants of an user.
+/// The assistants of a user.
 pub(crate) fn assistants(user: u32) -> Vec<AssistantId> {
     let rank = user as usize - 1;
     if user == ADVERSARY {
@@ -50,7 +52,7 @@ pub(crate) fn assistants(user: u32) -> Vec<AssistantId> {
     (0..Dataset::assistants(rank)).map(|number| Dataset::assistant(rank, number)).collect()
 }
 
-/// Gives each row its place: positions of one user rise with the time of creation.
+/// Assigns positions, which increase with the creation time within a user.
 pub(crate) struct PositionAllocator {
     last: Vec<u64>,
 }
@@ -60,7 +62,7 @@ impl PositionAllocator {
         Self { last: vec![0; ADVERSARY as usize + 1] }
     }
 
-    /// The next position of the user: the first of its millisecond, or after the one before.
+    /// Assigns the first position of the millisecond, or the one after the previous position.
     pub(crate) fn place(&mut self, user: u32, conversation: Conversation) -> PlacedRow {
         let first = conversation.created_at.millis() << 22;
         let last = &mut self.last[user as usize];
@@ -69,23 +71,23 @@ impl PositionAllocator {
     }
 }
 
-/// All rows of a store of `rows`, the adversary's on top, in order of arrival user by user.
+/// The rows of a store of `rows` rows, then the adversary's, each user's in order of arrival.
 pub(crate) fn all_rows(rows: u64) -> impl Iterator<Item = PlacedRow> {
-    let mut placer = PositionAllocator::new();
+    let mut positions = PositionAllocator::new();
     let adverse = rows / ADVERSARY_SHARE;
     let owned = Dataset::new(SEED, rows)
         .zip(0..rows)
         .map(|(row, _)| (u32::try_from(row.owner).unwrap_or(u32::MAX) + 1, row.conversation));
     let adverse = (0..adverse).map(move |number| (ADVERSARY, adversary_row(number, adverse)));
-    owned.chain(adverse).map(move |(user, conversation)| placer.place(user, conversation))
+    owned.chain(adverse).map(move |(user, conversation)| positions.place(user, conversation))
 }
 
-/// How many rows [`corpus`] gives.
+/// The number of rows of [`all_rows`].
 pub(crate) const fn total_rows(rows: u64) -> u64 {
     rows + rows / ADVERSARY_SHARE
 }
 
-/// Even rows: the first assistant on the widget. Odd ones: the second, on WhatsApp.
+/// Even rows: the first assistant, on the widget. Odd rows: the second assistant, on WhatsApp.
 fn adversary_row(number: u64, of: u64) -> Conversation {
     let odd = number % 2;
     let channel = if odd == 0 {
@@ -109,21 +111,21 @@ fn adversary_row(number: u64, of: u64) -> Conversation {
     }
 }
 
-/// The id of an adverse assistant, by number.
+/// The id of one of the adversary's assistants, by number.
 pub(crate) fn adversary_assistant(number: usize) -> Uuid {
     assistants(ADVERSARY)[number].uuid()
 }
 
-/// All rows in the order of user and position, as records in memory: what engines that like their
-/// rows sorted are loaded from. About 220 bytes a row.
+/// All rows as records in memory, ordered by user and position, for engines that load sorted rows.
+/// About 220 bytes per row.
 pub(crate) struct SortedRows {
     records: Vec<u8>,
-    /// User, position, and where the record begins and ends.
+    /// User, position, start and end of the record in `records`.
     order: Vec<(u32, u64, usize, usize)>,
 }
 
 impl SortedRows {
-    /// Collects a corpus.
+    /// Collects and sorts the dataset.
     pub(crate) fn collect(rows: u64) -> anyhow::Result<Self> {
         let (mut records, mut order) = (Vec::new(), Vec::new());
         for placed in all_rows(rows) {
@@ -135,7 +137,7 @@ impl SortedRows {
         Ok(Self { records, order })
     }
 
-    /// User, position and record of each row.
+    /// User, position and record of each row, in order.
     pub(crate) fn records(&self) -> impl Iterator<Item = (u32, u64, &[u8])> {
         let records = &self.records;
         self.order

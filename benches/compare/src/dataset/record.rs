@@ -1,10 +1,12 @@
-//! Keys and records of the engines of keys and values: as wide as convodb's, and the same work to
-//! read: a checksum over body and key, a flat body, one look over its texts, then owned.
+//! Keys and records of the key-value engines.
+//!
+//! They are as wide as convodb's and cost the same work to read: a checksum over body and key, a
+//! flat body, one UTF-8 validation of all texts, then owned copies.
 //!
 //! ```text
 //! row key    user u32 | position u64                 big-endian
 //! entry key  user u32 | term u64 | position u64      big-endian
-//! record     version u8 | body | checksum u64         as docs/format.md has it
+//! record     version u8 | body | checksum u64         as in docs/format.md
 //! ```
 
 use anyhow::{Context, Result, bail, ensure};
@@ -41,7 +43,7 @@ pub(crate) fn position_of(key: &[u8]) -> u64 {
     key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-/// The time of creation that a position was given for.
+/// The creation time of a position, in milliseconds since 1970.
 pub(crate) const fn created_at(position: u64) -> u64 {
     position >> 22
 }
@@ -79,16 +81,16 @@ pub(crate) fn encode(user: u32, position: u64, row: &Row, record: &mut Vec<u8>) 
     Ok(())
 }
 
-/// The row of a record.
+/// Decodes the record of a row.
 ///
 /// # Errors
-/// When the record is damaged.
+/// Fails if the record is damaged.
 pub(crate) fn decode(user: u32, position: u64, record: &[u8]) -> Result<Row> {
     let Some((sealed, stored)) = record.split_last_chunk::<CHECKSUM_BYTES>() else {
-        bail!("a record is too short")
+        bail!("record is shorter than its checksum")
     };
     let checksum = xxh3_64(sealed) ^ xxh3_64(&row_key(user, position));
-    ensure!(checksum == u64::from_le_bytes(*stored), "a record's checksum does not match");
+    ensure!(checksum == u64::from_le_bytes(*stored), "record checksum mismatch");
     let mut fields = Fields(sealed.get(1..).unwrap_or_default());
     let [kind, bits] = fields.take()?;
     let message_count = u32::from_le_bytes(fields.take()?);
@@ -97,17 +99,17 @@ pub(crate) fn decode(user: u32, position: u64, record: &[u8]) -> Result<Row> {
     let (id, assistant) = (fields.take()?, fields.take()?);
     let short = (bits & !VARIABLES) >> 1;
     let count = short.count_ones() as usize;
-    let (lengths, texts) = fields.0.split_at_checked(count).context("a record ends early")?;
-    // One look over all texts, as convodb has it.
+    let (lengths, texts) = fields.0.split_at_checked(count).context("record ends early")?;
+    // Validate all texts at once, as convodb does.
     let mut texts = std::str::from_utf8(texts)?;
     let mut lengths = lengths.iter();
     let mut text = |number: u8| -> Result<Option<String>> {
         if short & (1 << number) == 0 {
             return Ok(None);
         }
-        let length = lengths.next().context("a record ends early")?;
+        let length = lengths.next().context("record ends early")?;
         let (text, rest) =
-            texts.split_at_checked(usize::from(*length)).context("a record ends early")?;
+            texts.split_at_checked(usize::from(*length)).context("record ends early")?;
         texts = rest;
         Ok(Some(text.to_owned()))
     };
@@ -129,12 +131,12 @@ pub(crate) fn decode(user: u32, position: u64, record: &[u8]) -> Result<Row> {
     })
 }
 
-/// The fields of a record that are not taken yet.
+/// The unread fields of a record.
 struct Fields<'a>(&'a [u8]);
 
 impl Fields<'_> {
     fn take<const W: usize>(&mut self) -> Result<[u8; W]> {
-        let (field, rest) = self.0.split_first_chunk().context("a record ends early")?;
+        let (field, rest) = self.0.split_first_chunk().context("record ends early")?;
         self.0 = rest;
         Ok(*field)
     }

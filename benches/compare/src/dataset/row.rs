@@ -1,10 +1,11 @@
-//! One conversation as every engine gives it: the same owned fields, so that every engine does the
-//! same work for a row, and the fields that a list can be narrowed by.
+//! Row: one conversation as every engine returns it.
+//!
+//! The fields are owned and the same for all engines, so that each does the same work per row.
 
 use convodb::{Channel, ChannelKind, ConversationRef, Text};
 use uuid::Uuid;
 
-/// A conversation with its own texts.
+/// A conversation with owned texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) id: Uuid,
@@ -60,7 +61,7 @@ impl From<&ConversationRef<'_>> for Row {
     }
 }
 
-/// The number that stands for a kind in all rivals' stores.
+/// The number of a kind in the stores of the other engines.
 pub(crate) const fn kind_number(kind: ChannelKind) -> u8 {
     match kind {
         ChannelKind::Test => 0,
@@ -70,10 +71,10 @@ pub(crate) const fn kind_number(kind: ChannelKind) -> u8 {
     }
 }
 
-/// The kind of a stored number.
+/// The kind with a stored number.
 pub(crate) fn kind_of(number: u8) -> anyhow::Result<ChannelKind> {
     ChannelKind::ALL
         .into_iter()
         .find(|kind| kind_number(*kind) == number)
-        .ok_or_else(|| anyhow::anyhow!("no kind has the number {number}"))
+        .ok_or_else(|| anyhow::anyhow!("unknown kind number {number}"))
 }

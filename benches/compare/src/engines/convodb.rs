@@ -1,4 +1,4 @@
-//! convodb itself: each page from a new_rows snapshot, its rows owned, or borrowed from the page.
+//! convodb engine: each page from a new snapshot, with owned or with borrowed rows.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -11,41 +11,41 @@ use crate::dataset::{ADVERSARY, all_rows, assistants};
 use crate::engines::Engine;
 use crate::list::{List, Page, PageQuery, PageStart};
 
-/// How rows are taken from a page.
+/// How the rows of a page are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rows {
-    /// Each copied into a row with its own texts.
+    /// Each row is copied into owned texts.
     Owned,
-    /// Each looked at in the page.
+    /// Each row is borrowed from the page.
     Borrowed,
 }
 
-/// A store of convodb's.
+/// A convodb store and its prepared requests.
 pub(crate) struct Convodb {
     store: Store,
     rows: Rows,
     lists: Vec<Requests>,
 }
 
-/// The requests of one list: the first page, and those after and before each stride.
+/// The requests for one list: its first page, and the pages after and before each page start.
 struct Requests {
     first: ListRequest,
     next: Vec<ListRequest>,
     prev: Vec<ListRequest>,
 }
 
-/// Opens a store with this much memory for its pages, and the usual for rows that are read again.
+/// Opens a store with this page cache and the default row cache.
 pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Store> {
     Ok(Store::open_with(path, &StoreOptions { cache_bytes, ..StoreOptions::default() })?)
 }
 
-/// The same, without memory for rows: each is looked up in the tables, every time.
+/// Opens a store with this page cache and no row cache: every row costs a B-tree lookup.
 pub(crate) fn open_uncached(path: &Path, cache_bytes: usize) -> Result<Store> {
     let options = StoreOptions { cache_bytes, row_cache_bytes: 0, ..StoreOptions::default() };
     Ok(Store::open_with(path, &options)?)
 }
 
-/// Makes the users and their assistants; their numbers are those of the corpus.
+/// Creates the users and their assistants, numbered as in the dataset.
 pub(crate) fn create_users(store: &Store) -> Result<()> {
     let numbers = store.write(|transaction| {
         let mut numbers = Vec::new();
@@ -59,11 +59,11 @@ pub(crate) fn create_users(store: &Store) -> Result<()> {
         }
         Ok(numbers)
     })?;
-    ensure!(numbers.into_iter().eq(1..=ADVERSARY), "users are not numbered from 1 on");
+    ensure!(numbers.into_iter().eq(1..=ADVERSARY), "users are not numbered from 1");
     Ok(())
 }
 
-/// Loads a corpus into an empty store.
+/// Loads the dataset into an empty store.
 pub(crate) fn load(path: &Path, rows: u64) -> Result<()> {
     let store = Store::open(path)?;
     create_users(&store)?;
@@ -80,7 +80,7 @@ impl Convodb {
         Self { store, rows, lists: Vec::new() }
     }
 
-    /// Walks a list once, for the cursors at its places.
+    /// Reads a list once and collects the cursors at its page starts.
     fn requests(&self, list: &List) -> Result<Requests> {
         let size = PageSize::new(list.stride as u64)?;
         let first = ListRequest {
@@ -99,8 +99,7 @@ impl Convodb {
     }
 
     fn read(&mut self, query: &PageQuery<'_>) -> Result<convodb::Page> {
-        let requests =
-            self.lists.get_mut(query.list.number).context("a list that was not prepared")?;
+        let requests = self.lists.get_mut(query.list.number).context("list not prepared")?;
         let request = match query.start {
             PageStart::First => Some(&mut requests.first),
             PageStart::After(_) | PageStart::Offset { .. } => {
@@ -108,7 +107,7 @@ impl Convodb {
             }
             PageStart::Before(_) => requests.prev.get_mut(query.strides - 1),
         };
-        let request = request.context("a place that was not walked to")?;
+        let request = request.context("no cursor at this page start")?;
         request.page_size = Some(PageSize::new(query.page_size as u64)?);
         Ok(self.store.snapshot().list(UserId::new(query.list.user), request)?)
     }

@@ -1,6 +1,8 @@
-//! LMDB with convodb's layout: rows clustered by user and position, five databases of entries
-//! with the same keys, look-ups by id. And with convodb's start of reading: one range of entries; its
-//! rows by a few steps of a cursor where they lie close together, else by a get each.
+//! LMDB engine, with convodb's layout and read strategy.
+//!
+//! Rows are clustered by user and position; five index databases have the same keys as convodb's
+//! indexes; another database maps ids to positions. A page is one range of index entries. Its rows
+//! are read by a few steps of a cursor if they are close together, else by a lookup each.
 
 use std::ops::Bound::{Excluded, Included};
 use std::path::Path;
@@ -16,43 +18,43 @@ use crate::engines::Engine;
 use crate::filter::{Field, ListFilter, SHAPES, term, value_of};
 use crate::list::{List, Page, PageQuery, PageStart};
 
-/// The most steps from one row to the next, as in convodb.
+/// The most cursor steps from one row to the next, as in convodb.
 const MAX_STRIDE: usize = 8;
-/// Room for any store that is measured; the file is only as big as its pages.
+/// Size of the memory map: larger than any measured store. The file is only as big as its pages.
 const MAP_BYTES: usize = 1 << 36;
 const NAMES: [&str; 3] = ["conversations", "conversation_ids", "messages"];
 const ENTRY_NAMES: [&str; Field::ALL.len()] =
     ["index_type", "index_assistant", "index_sender", "index_customer", "index_external"];
 
-/// A table of bytes to bytes.
+/// A database with byte keys and byte values.
 pub(crate) type Table = heed::Database<'static, Bytes, Bytes>;
 type Steps<'t> = RoRange<'t, Bytes, Bytes>;
 type BackSteps<'t> = RoRevRange<'t, Bytes, Bytes>;
 
-/// A store of LMDB's.
+/// An LMDB environment and its prepared lists.
 pub(crate) struct Lmdb {
     env: Env<WithTls>,
     tables: Tables,
     lists: Vec<(ListFilter, Vec<Field>)>,
 }
 
-/// Its tables.
+/// The databases of a store.
 #[derive(Clone, Copy)]
 pub(crate) struct Tables {
     pub(crate) rows: Table,
     pub(crate) ids: Table,
     pub(crate) messages: Table,
-    /// Access the number of the leading field; values are empty.
+    /// Index entries by the leading field; values are empty.
     pub(crate) entries: [Table; Field::ALL.len()],
 }
 
-/// Opens a store, or makes an empty one in the directory.
-#[expect(unsafe_code, reason = "heed has no other start; nothing else maps these files")]
+/// Opens the store in a directory; creates it if missing.
+#[expect(unsafe_code, reason = "heed has no safe open; nothing else maps these files")]
 pub(crate) fn open(path: &Path) -> Result<(Env<WithTls>, Tables)> {
     std::fs::create_dir_all(path)?;
     let mut options = EnvOpenOptions::new();
     options.map_size(MAP_BYTES).max_dbs(8);
-    // SAFETY: the directory is this program's own, and it opens each store once at a time.
+    // SAFETY: only this program uses the directory, and it opens each store once at a time.
     let env = unsafe { options.open(path)? };
     let write = env.write_txn()?;
     let opened = env.create_databases_and_commit(write, |opener, write| {
@@ -63,11 +65,12 @@ pub(crate) fn open(path: &Path) -> Result<(Env<WithTls>, Tables)> {
         let entries = [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?];
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((first, entries)))
     })?;
-    let ([rows, ids, messages], entries) = opened.commit().context("the tables were not made")?;
+    let ([rows, ids, messages], entries) =
+        opened.commit().context("cannot create the databases")?;
     Ok((env, Tables { rows, ids, messages, entries }))
 }
 
-/// Loads a corpus: every table is appended to in the order of its keys, in one transaction.
+/// Loads the dataset in one transaction; appends to every database in key order.
 pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
     let (env, tables) = open(path)?;
     let mut write = env.write_txn()?;
@@ -98,7 +101,7 @@ pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
     Ok(())
 }
 
-/// The key of a look-up by id.
+/// The key that maps an id to a position.
 pub(crate) fn id_key(user: u32, row: &Row) -> [u8; 20] {
     let mut key = [0; 20];
     key[..4].copy_from_slice(&user.to_be_bytes());
@@ -106,7 +109,7 @@ pub(crate) fn id_key(user: u32, row: &Row) -> [u8; 20] {
     key
 }
 
-/// The entries of a row, each with the field whose table it is in.
+/// The index entries of a row, each with its leading field.
 pub(crate) fn entries_of(
     user: u32,
     position: u64,
@@ -124,21 +127,21 @@ impl Lmdb {
     }
 }
 
-/// Positions from a place on: newer to older, or older to newer.
+/// A range scan: descending from newer to older positions, or ascending.
 enum EntryScan<'t> {
     Descending(BackSteps<'t>),
     Ascending(Steps<'t>),
 }
 
 impl<'t> EntryScan<'t> {
-    /// The keys that `key` makes of positions, from the place on.
+    /// Opens a scan from a page start over the keys that `key` encodes for positions.
     fn open<const N: usize>(
         table: &Table,
         read: &'t RoTxn<'_>,
         start: PageStart,
         key: impl Fn(u64) -> [u8; N],
     ) -> Result<Self> {
-        // Bounds by reference: the keys are this function's own.
+        // The bounds borrow the keys, which live until the end of this function.
         let (oldest, newest) = (key(0), key(u64::MAX));
         let (oldest, newest) = (oldest.as_slice(), newest.as_slice());
         Ok(match start {
@@ -168,7 +171,7 @@ impl<'t> EntryScan<'t> {
     }
 }
 
-/// Reads the rows of positions that come in the order of a scan.
+/// Reads rows by positions that arrive in the order of a scan.
 struct RowFetch<'t> {
     table: &'t Table,
     read: &'t RoTxn<'t>,
@@ -177,9 +180,9 @@ struct RowFetch<'t> {
     access: Access<'t>,
 }
 
-/// How the next row is reached.
+/// How the next row is found.
 enum Access<'t> {
-    /// No row was read yet, and rows may lie close together.
+    /// No row was read yet; rows may be close together.
     Undecided,
     Scan(EntryScan<'t>),
     Get,
@@ -188,7 +191,7 @@ enum Access<'t> {
 impl<'t> RowFetch<'t> {
     fn record(&mut self, position: u64) -> Result<&'t [u8]> {
         if matches!(self.access, Access::Undecided) {
-            // The scan begins at the row itself.
+            // Begin the scan at the row itself.
             let start = match self.start {
                 PageStart::Before(_) => PageStart::Before(position - 1),
                 PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => {
@@ -219,7 +222,7 @@ impl<'t> RowFetch<'t> {
             }
             self.access = Access::Get;
         }
-        self.table.get(self.read, &key)?.context("an entry leads to no row")
+        self.table.get(self.read, &key)?.context("no row at the position of an index entry")
     }
 }
 
@@ -237,8 +240,7 @@ impl Engine for Lmdb {
     }
 
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
-        let (filter, fields) =
-            self.lists.get(query.list.number).context("a list that was not prepared")?;
+        let (filter, fields) = self.lists.get(query.list.number).context("list not prepared")?;
         let (user, tables) = (query.list.user, &self.tables);
         let read = self.env.read_txn()?;
         let mut rows = Vec::with_capacity(query.page_size);
@@ -272,7 +274,7 @@ impl Engine for Lmdb {
             };
             let row = decode(user, position, record)?;
             if !filter.matches(&row) {
-                bail!("a term leads to a row of another list");
+                bail!("an index entry refers to a row of another list");
             }
             rows.push(row);
         }

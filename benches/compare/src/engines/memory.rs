@@ -1,5 +1,6 @@
-//! "No engine": sorted positions in memory, rows found by their number. What reading a page would
-//! cost if there were no tree, no file, no transaction and no other list.
+//! In-memory engine ("no engine"): sorted positions in vectors, rows found by index.
+//!
+//! It is the lower bound of a page's cost: no tree, no file, no transaction.
 
 use std::sync::Arc;
 
@@ -10,16 +11,16 @@ use crate::engines::Engine;
 use crate::list::{List, Page, PageQuery, PageStart};
 use crate::reference::Reference;
 
-/// Lists and rows in memory.
+/// All rows and the lists over them.
 pub(crate) struct Memory {
     reference: Arc<Reference>,
     lists: Vec<Sequence>,
 }
 
-/// One list: positions, oldest first, and the numbers of the rows there.
+/// One list: its positions, oldest first, and the indexes of their rows.
 struct Sequence {
     positions: Vec<u64>,
-    numbers: Vec<u32>,
+    indexes: Vec<u32>,
 }
 
 impl Memory {
@@ -32,20 +33,20 @@ impl Engine for Memory {
     fn prepare(&mut self, lists: &[List]) -> Result<()> {
         self.lists.clear();
         for list in lists {
-            let numbers = self.reference.numbers(list.user, &list.filter)?;
+            let indexes = self.reference.indexes(list.user, &list.filter)?;
             let positions = list.positions.iter().rev().copied().collect();
-            self.lists.push(Sequence { positions, numbers });
+            self.lists.push(Sequence { positions, indexes });
         }
         Ok(())
     }
 
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
-        let Sequence { positions, numbers } =
-            self.lists.get(query.list.number).context("a list that was not prepared")?;
-        let reference = self.reference.of(query.list.user)?;
+        let Sequence { positions, indexes } =
+            self.lists.get(query.list.number).context("list not prepared")?;
+        let reference = self.reference.rows_of(query.list.user)?;
         let (user, page_size) = (query.list.user, query.page_size);
         let read =
-            |at: usize| record::decode(user, positions[at], reference.record(numbers[at] as usize));
+            |at: usize| record::decode(user, positions[at], reference.record(indexes[at] as usize));
         let below = |position: u64| positions.partition_point(|other| *other < position);
         let end = match query.start {
             PageStart::First => positions.len(),

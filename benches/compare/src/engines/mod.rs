@@ -1,4 +1,4 @@
-//! What a rival must do to be measured: give pages.
+//! Engines: the trait that a measured engine implements, and one module per engine.
 
 pub(crate) mod convodb;
 pub(crate) mod lmdb;
@@ -16,14 +16,14 @@ use crate::list::{List, Page, PageQuery};
 
 /// An engine with a loaded store.
 pub(crate) trait Engine {
-    /// Makes ready what a caller has at hand before it queries: statements, cursors.
+    /// Prepares what a caller would have before its query: statements, cursors.
     fn prepare(&mut self, lists: &[List]) -> Result<()>;
 
-    /// One page in a read transaction of its own, every row decoded into an owned one. It reads
-    /// one entry beyond the page to know whether the list goes on.
+    /// Reads one page in its own read transaction and decodes every row into an owned one. Reads
+    /// one entry beyond the page to learn whether more rows follow.
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page>;
 
-    /// What is timed: a page as its caller uses it. Gives how many rows it had.
+    /// Reads a page the way its caller would use it; this is what is timed. Returns the row count.
     fn visit(&mut self, query: &PageQuery<'_>) -> Result<usize> {
         Ok(black_box(self.page(query)?).rows.len())
     }

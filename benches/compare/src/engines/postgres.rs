@@ -1,5 +1,7 @@
-//! PostgreSQL over a Unix socket: the composite indexes, loaded by `COPY` in the order of user and
-//! position and then vacuumed, statements prepared once. Each page is one statement.
+//! PostgreSQL engine, over a Unix socket.
+//!
+//! It has the composite indexes, is loaded by `COPY` in the order of user and position, and then
+//! vacuumed. Statements are prepared once; each page is one statement.
 
 use std::path::Path;
 
@@ -23,7 +25,7 @@ const SCHEMA: &str = "CREATE TABLE conversations (user_id int4 NOT NULL, positio
      variables text, message_count int4 NOT NULL, cost_nanos int8 NOT NULL, \
      ai_enabled bool NOT NULL, updated_at int8 NOT NULL)";
 
-/// A store of PostgreSQL's, its server running.
+/// A running PostgreSQL server and its prepared lists.
 pub(crate) struct Postgres {
     client: Client,
     _server: Server,
@@ -39,9 +41,9 @@ struct Prepared {
     offset: Statement,
 }
 
-/// Loads a corpus into a new cluster.
+/// Loads the dataset into a new cluster.
 pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
-    postgres_server::make(path)?;
+    postgres_server::create_cluster(path)?;
     let server = Server::start(path)?;
     let mut client = server.connect()?;
     let mut transaction = client.transaction()?;
@@ -99,17 +101,17 @@ pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
 }
 
 impl Postgres {
-    /// Starts the server of a store.
+    /// Starts the server of the cluster at `path` and connects.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let server = Server::start(path)?;
         Ok(Self { client: server.connect()?, _server: server, lists: Vec::new() })
     }
 
-    /// The server's version, and the bytes of the table with its indexes.
+    /// The server's version, and the size of the table with its indexes in bytes.
     pub(crate) fn version_and_bytes(&mut self) -> Result<(String, u64)> {
-        let asked = "SELECT current_setting('server_version'), \
+        let statement = "SELECT current_setting('server_version'), \
              pg_total_relation_size('conversations')";
-        let row = self.client.query_one(asked, &[])?;
+        let row = self.client.query_one(statement, &[])?;
         let bytes: i64 = row.try_get(1)?;
         Ok((row.try_get(0)?, u64::try_from(bytes)?))
     }
@@ -135,7 +137,7 @@ impl Engine for Postgres {
     }
 
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
-        let list = self.lists.get(query.list.number).context("a list that was not prepared")?;
+        let list = self.lists.get(query.list.number).context("list not prepared")?;
         let user = i32::try_from(query.list.user)?;
         let limit = i64::try_from(query.page_size + 1)?;
         let kind = list.filter.kind.map(|kind| i16::from(kind_number(kind)));
@@ -145,11 +147,11 @@ impl Engine for Postgres {
             PageStart::Before(position) => (&list.before, i64::try_from(position)?),
             PageStart::Offset { rows, .. } => (&list.offset, i64::try_from(rows)?),
         };
-        let asked: Vec<Value<'_>> =
+        let matched: Vec<Value<'_>> =
             list.fields.iter().filter_map(|field| list.filter.value(*field)).collect();
         let mut values: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(8);
         values.push(&user);
-        for value in &asked {
+        for value in &matched {
             match value {
                 Value::Kind(_) => {
                     values.extend(kind.as_ref().map(|kind| kind as &(dyn ToSql + Sync)));

@@ -1,18 +1,19 @@
-//! What SQLite and PostgreSQL are asked: the same text for both, built once for each list and start.
-//! A place is a key (`position < $n`), never a number of rows, but where that is the question.
+//! SQL statements and indexes shared by SQLite and PostgreSQL.
+//!
+//! Pagination is by key (`position < $n`). Only the statement that measures `OFFSET` skips rows.
 
 use std::fmt::Write;
 
 use crate::filter::{Field, ListFilter, SHAPES};
 use crate::list::{List, PageStart};
 
-/// The columns that a page reads, in the order of `decode` of either engine.
+/// The columns of a page, in the order of `row_of` in both engines.
 pub(crate) const COLUMNS: &str = "position, id, assistant, kind, sender_name, sender_phone, \
      customer_name, customer_phone, external_identifier, variables, message_count, cost_nanos, \
      ai_enabled, updated_at";
 
-/// The texts of one list, one a start; their parameters in this order: user, the values that are
-/// asked for, the place's position where there is one, the limit, the rows to skip where some are.
+/// The statements of one list, one per kind of page start. Their parameters are, in this order: the
+/// user, the values of the filter, the position if the page has one, the limit, the offset if any.
 pub(crate) struct Statements {
     pub(crate) first: String,
     pub(crate) after: String,
@@ -21,7 +22,7 @@ pub(crate) struct Statements {
 }
 
 impl Statements {
-    /// For the lists narrowed by these fields.
+    /// The statements for a filter on these fields.
     pub(crate) fn new(fields: &[Field]) -> Self {
         Self {
             first: select(fields, "", "DESC", ""),
@@ -61,22 +62,22 @@ fn select(fields: &[Field], bound: &str, order: &str, offset: &str) -> String {
     sql
 }
 
-/// The composite indexes that serve every combination: user first, position last, one for each of
-/// convodb's shapes, the leading field before the others. A text that most rows lack is indexed
-/// where it is there.
+/// The composite indexes that serve every combination of filters: one for each of convodb's shapes,
+/// with the user first, then the leading field and the others, the position last. Indexes on texts
+/// that most rows lack are partial.
 pub(crate) fn composite_indexes() -> Vec<String> {
     SHAPES
         .iter()
         .map(|shape| {
             let columns: Vec<&str> = shape.iter().rev().map(|field| field.column()).collect();
-            let there: Vec<String> = shape
+            let present: Vec<String> = shape
                 .iter()
                 .filter(|field| !matches!(field, Field::Kind | Field::Assistant))
                 .map(|field| format!("{} IS NOT NULL", field.column()))
                 .collect();
-            let partial = match there.is_empty() {
+            let partial = match present.is_empty() {
                 true => String::new(),
-                false => format!(" WHERE {}", there.join(" AND ")),
+                false => format!(" WHERE {}", present.join(" AND ")),
             };
             format!(
                 "CREATE INDEX by_{} ON conversations (user_id, {}, position){partial}",
@@ -87,7 +88,7 @@ pub(crate) fn composite_indexes() -> Vec<String> {
         .collect()
 }
 
-/// One index a column, as most applications have it.
+/// One index per column, as in most applications.
 pub(crate) fn single_indexes() -> Vec<String> {
     ["user_id", "kind", "assistant", "sender_phone", "customer_phone", "external_identifier"]
         .into_iter()
@@ -96,8 +97,8 @@ pub(crate) fn single_indexes() -> Vec<String> {
         .collect()
 }
 
-/// What is asked of an engine with the composite indexes: without a type that is implied, so that
-/// one index answers.
+/// The filter for an engine with the composite indexes: without an implied type, so that one index
+/// is enough.
 pub(crate) fn composite_filter(list: &List) -> ListFilter {
     list.filter.without_implied_kind()
 }

@@ -1,10 +1,14 @@
-//! SQLite, thrice. With composite indexes it gets its best: rows clustered by user and position
-//! (`WITHOUT ROWID`), so that the unfiltered list is one range and its rows lie together, and an
-//! index for each shape whose end is the key itself. The same with its file locked for the one
-//! connection, which spares three calls of the system a page and shuts everybody else out. And with
-//! single-column indexes, what most applications have: a rowid table, an index a column, the
-//! planner left as it is. All: WAL, the whole file mapped, a cache for more than is read, statements
-//! prepared once. Each page is one statement, so a read transaction of its own.
+//! SQLite engine, in three configurations.
+//!
+//! - Composite indexes, the best case: rows clustered by user and position (`WITHOUT ROWID`), so
+//!   that the unfiltered list is one range, and one index per shape that ends with the primary key.
+//! - The same with an exclusive lock on the file, which saves three system calls per page and
+//!   excludes all other connections.
+//! - Single-column indexes, as in most applications: a rowid table, one index per column, default
+//!   planner settings.
+//!
+//! All use WAL mode, map the whole file, have a cache for more than is read, and prepare statements
+//! once. Each page is one statement and so its own read transaction.
 
 use std::path::Path;
 
@@ -21,7 +25,7 @@ use crate::engines::sql::{self, Statements};
 use crate::filter::{Field, ListFilter, Value};
 use crate::list::{List, Page, PageQuery, PageStart};
 
-/// Which indexes the store has.
+/// The indexes of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Indexes {
     Composite,
@@ -34,11 +38,11 @@ const ROW_COLUMNS: &str = "user_id INTEGER NOT NULL, position INTEGER NOT NULL, 
      message_count INTEGER NOT NULL, cost_nanos INTEGER NOT NULL, ai_enabled INTEGER NOT NULL, \
      updated_at INTEGER NOT NULL";
 
-/// Inserts one row; its parameters are those of [`insert`].
+/// Inserts one row; [`insert`] binds its parameters.
 pub(crate) const INSERT: &str = "INSERT INTO conversations VALUES \
      (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)";
 
-/// A store of SQLite's.
+/// A connection and its prepared lists.
 pub(crate) struct Sqlite {
     connection: Connection,
     indexes: Indexes,
@@ -66,16 +70,16 @@ impl Indexes {
     }
 }
 
-/// Who may use a store beside its first connection.
+/// Whether other connections may use the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Locking {
-    /// Any connection.
+    /// They may.
     Shared,
-    /// None. A page then takes no lock of a file, three calls of the system less.
+    /// They may not. A page then takes no file lock, which saves three system calls.
     Exclusive,
 }
 
-/// Opens a store as it is read and written.
+/// Opens a store with the settings for reads and writes.
 pub(crate) fn open(path: &Path, cache_bytes: usize, locking: Locking) -> Result<Connection> {
     let connection = Connection::open_with_flags(
         path,
@@ -87,7 +91,7 @@ pub(crate) fn open(path: &Path, cache_bytes: usize, locking: Locking) -> Result<
         Locking::Shared => "NORMAL",
         Locking::Exclusive => "EXCLUSIVE",
     };
-    // Locking is settled before the file is first read.
+    // The locking mode must be set before the first read of the file.
     connection.execute_batch(&format!(
         "PRAGMA locking_mode = {locking}; PRAGMA journal_mode = WAL; \
          PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY; \
@@ -99,15 +103,15 @@ pub(crate) fn open(path: &Path, cache_bytes: usize, locking: Locking) -> Result<
     Ok(connection)
 }
 
-/// Plans each statement once. With statistics of the newer kind (`STAT4`, which the bundled build
-/// has) SQLite else plans it anew whenever its values change, which doubles a short page.
+/// Configures SQLite to plan each statement once. With `STAT4` statistics, which the bundled build
+/// has, it would plan again whenever the values change, which doubles the time of a short page.
 pub(crate) fn plan_once(connection: &Connection) -> Result<()> {
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(())
 }
 
-/// Loads a corpus: rows in the order of the table in one transaction, then the indexes, then the
-/// statistics that the planner of the composite ones is given.
+/// Loads the dataset: rows in table order in one transaction, then the indexes, then the planner's
+/// statistics.
 pub(crate) fn load(path: &Path, sorted: &SortedRows, indexes: Indexes) -> Result<()> {
     let mut connection = Connection::open(path)?;
     connection.execute_batch(
@@ -183,7 +187,7 @@ impl Engine for Sqlite {
 
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
         let (filter, fields, statements) =
-            self.lists.get(query.list.number).context("a list that was not prepared")?;
+            self.lists.get(query.list.number).context("list not prepared")?;
         let mut statement = self.connection.prepare_cached(statements.of(query.start))?;
         bind(&mut statement, query, filter, fields)?;
         let mut found = statement.raw_query();

@@ -1,30 +1,30 @@
-//! Charts on logarithmic axes: lines with their names at their ends, and rows of dots.
+//! Charts with logarithmic axes: line charts with labelled line ends, and dot plots.
 
 use crate::report::svg::{Anchor, Canvas, Stroke, Theme};
 
 const WIDTH: f64 = 820.0;
 const LEFT: f64 = 64.0;
-/// Room for the names of lines.
+/// Margin for the labels of lines.
 const RIGHT: f64 = 210.0;
 const TOP: f64 = 84.0;
 const BOTTOM: f64 = 56.0;
 const LABEL: (f64, u32) = (12.0, 400);
-/// Names stand at least so far apart.
+/// Least distance between two labels.
 const LABEL_STEP: f64 = 16.0;
 
-/// What stands above a chart.
+/// The title and subtitle of a chart.
 pub(crate) struct Heading<'a> {
     pub(crate) title: &'a str,
     pub(crate) subtitle: &'a str,
 }
 
-/// A line, or the dots of one engine.
+/// One line of a line chart, or the dots of one engine.
 pub(crate) struct Series {
     pub(crate) name: String,
-    /// In the light and in the dark theme.
+    /// For the light and for the dark theme.
     pub(crate) colours: [&'static str; 2],
     pub(crate) dashed: bool,
-    /// For lines: x and y. For dots: the number of the row, and x.
+    /// Lines: x and y. Dots: index of the row, and x.
     pub(crate) points: Vec<(f64, f64)>,
 }
 
@@ -37,7 +37,7 @@ impl Series {
     }
 }
 
-/// A logarithmic axis from one power of ten, or three of them a decade, to another.
+/// A logarithmic axis whose ends are 1, 2 or 5 times a power of ten.
 struct Axis {
     low: f64,
     high: f64,
@@ -46,13 +46,13 @@ struct Axis {
 }
 
 impl Axis {
-    /// An axis for these values, drawn between two coordinates.
+    /// An axis for these values between two coordinates.
     fn new(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
         let (low, high) = values
             .filter(|value| *value > 0.0)
             .fold((f64::MAX, f64::MIN), |(low, high), v| (v.min(low), v.max(high)));
         let (low, high) = if low > high { (1.0, 10.0) } else { (low, high) };
-        // Down and up to the next of 1, 2, 5 times a power of ten.
+        // Round down and up to 1, 2 or 5 times a power of ten.
         let below = ticks(low / 10.0, high * 10.0).into_iter().rfind(|tick| *tick <= low);
         let above = ticks(low / 10.0, high * 10.0).into_iter().find(|tick| *tick >= high);
         Self { low: below.unwrap_or(low), high: above.unwrap_or(high), from, to }
@@ -63,7 +63,7 @@ impl Axis {
         self.from + share * (self.to - self.from)
     }
 
-    /// Powers of ten, and 2 and 5 times them where there are few.
+    /// Powers of ten; on a short axis also 2 and 5 times them.
     fn ticks(&self) -> Vec<f64> {
         let all = ticks(self.low, self.high);
         if (self.high / self.low).log10() <= 2.5 {
@@ -90,7 +90,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
     found
 }
 
-/// Microseconds as a person says them.
+/// A time in microseconds as text with a unit.
 pub(crate) fn time_label(micros: f64) -> String {
     match micros {
         ..1.0 => format!("{} ns", (micros * 1000.0).round()),
@@ -99,30 +99,30 @@ pub(crate) fn time_label(micros: f64) -> String {
     }
 }
 
-/// A count with separators.
+/// A count with thousands separators.
 pub(crate) fn count_label(count: f64) -> String {
     let digits = format!("{count:.0}");
-    let mut spoken = String::new();
+    let mut label = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            spoken.push(',');
+            label.push(',');
         }
-        spoken.push(digit);
+        label.push(digit);
     }
-    spoken
+    label
 }
 
-fn head(canvas: &mut Canvas, heading: &Heading<'_>) {
+fn draw_heading(canvas: &mut Canvas, heading: &Heading<'_>) {
     let (ink, muted) = (canvas.theme.ink(), canvas.theme.muted());
     canvas.text((20.0, 28.0), Anchor::Start, (17.0, 600), ink, heading.title);
     canvas.text((20.0, 52.0), Anchor::Start, (12.5, 400), muted, heading.subtitle);
 }
 
-/// Lines over a count, their names at their right ends.
+/// A line chart of times over a count, with labels at the right ends of the lines.
 pub(crate) fn lines(theme: Theme, heading: &Heading<'_>, x_name: &str, all: &[Series]) -> String {
     let height = 440.0;
     let mut canvas = Canvas::new(theme, WIDTH, height);
-    head(&mut canvas, heading);
+    draw_heading(&mut canvas, heading);
     let points = || all.iter().flat_map(|series| series.points.iter().copied());
     let x = Axis::new(points().map(|point| point.0), LEFT, WIDTH - RIGHT);
     let y = Axis::new(points().map(|point| point.1), height - BOTTOM, TOP);
@@ -135,8 +135,8 @@ pub(crate) fn lines(theme: Theme, heading: &Heading<'_>, x_name: &str, all: &[Se
     for tick in x.ticks() {
         let at = x.at(tick);
         let under = height - BOTTOM + 16.0;
-        let spoken = count_label(tick);
-        canvas.text((at, under), Anchor::Middle, LABEL, theme.muted(), &spoken);
+        let label = count_label(tick);
+        canvas.text((at, under), Anchor::Middle, LABEL, theme.muted(), &label);
     }
     let middle = f64::midpoint(LEFT, WIDTH - RIGHT);
     canvas.text((middle, height - 16.0), Anchor::Middle, LABEL, theme.muted(), x_name);
@@ -153,20 +153,20 @@ pub(crate) fn lines(theme: Theme, heading: &Heading<'_>, x_name: &str, all: &[Se
             names.push((last.1, series));
         }
     }
-    place_names(&mut canvas, &mut names);
+    draw_labels(&mut canvas, &mut names);
     canvas.finish(heading.title)
 }
 
-/// Names beside the ends of their lines, pushed apart where they would meet.
-fn place_names(canvas: &mut Canvas, names: &mut [(f64, &Series)]) {
+/// Draws the labels next to the ends of their lines, moved apart where they would overlap.
+fn draw_labels(canvas: &mut Canvas, names: &mut [(f64, &Series)]) {
     names.sort_by(|a, b| a.0.total_cmp(&b.0));
-    // Neighbours that meet are pushed apart by the same start each, until none meet.
+    // Move overlapping neighbours apart by the same distance each, until none overlap.
     for _ in 0..100 {
         for at in 1..names.len() {
-            let lacking = LABEL_STEP - (names[at].0 - names[at - 1].0);
-            if lacking > 0.0 {
-                names[at - 1].0 -= lacking / 2.0;
-                names[at].0 += lacking / 2.0;
+            let overlap = LABEL_STEP - (names[at].0 - names[at - 1].0);
+            if overlap > 0.0 {
+                names[at - 1].0 -= overlap / 2.0;
+                names[at].0 += overlap / 2.0;
             }
         }
     }
@@ -177,7 +177,7 @@ fn place_names(canvas: &mut Canvas, names: &mut [(f64, &Series)]) {
     }
 }
 
-/// A row of dots for each name, on one axis of time, with a legend.
+/// A dot plot with one row per name on a common time axis, and a legend.
 pub(crate) fn dots(
     theme: Theme,
     heading: &Heading<'_>,
@@ -187,7 +187,7 @@ pub(crate) fn dots(
     let (left, right, row, top) = (290.0, 40.0, 30.0, 116.0);
     let height = top + row * names.len() as f64 + 48.0;
     let mut canvas = Canvas::new(theme, WIDTH, height);
-    head(&mut canvas, heading);
+    draw_heading(&mut canvas, heading);
     let mut at = 20.0;
     for series in all {
         let colour = series.colour(theme);
@@ -209,7 +209,7 @@ pub(crate) fn dots(
         let y = top + row * (number as f64 + 0.5) - 8.0;
         canvas.line(&[(left, y), (WIDTH - right, y)], grid);
         canvas.text((left - 14.0, y), Anchor::End, (12.5, 400), theme.ink(), name);
-        // The last series are drawn first, so that the first one is never hidden.
+        // Draw the first series last, so that it is never hidden.
         for series in all.iter().rev() {
             for (of, value) in &series.points {
                 if (of - number as f64).abs() < 0.5 {
@@ -226,13 +226,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_within() {
+    fn ticks_are_round_numbers_in_range() {
         assert_eq!(ticks(1.0, 20.0), [1.0, 2.0, 5.0, 10.0, 20.0]);
         assert_eq!(ticks(30.0, 40.0), [0.0; 0]);
     }
 
     #[test]
-    fn numbers_are_spoken_with_units() {
+    fn labels_have_units_and_separators() {
         assert_eq!(time_label(0.5), "500 ns");
         assert_eq!(time_label(20.0), "20 \u{b5}s");
         assert_eq!(time_label(5000.0), "5 ms");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn an_axis_holds_all_its_values() {
+    fn an_axis_contains_all_its_values() {
         let axis = Axis::new([3.0, 70.0].into_iter(), 0.0, 100.0);
         assert!(axis.at(3.0) >= 0.0 && axis.at(70.0) <= 100.0);
         assert!((axis.low - 2.0).abs() < 1e-9 && (axis.high - 100.0).abs() < 1e-9);

@@ -1,4 +1,4 @@
-//! The charts of the document and of the README.
+//! The charts of `docs/benchmarks.md` and of the README.
 
 use crate::report::Results;
 use crate::report::chart::{self, Heading, Series};
@@ -6,14 +6,14 @@ use crate::report::svg::Theme;
 use crate::report::tables::{at_size, engines, find, lists};
 use crate::results::{Measurement, PagesResult};
 
-/// Each picture with the name of its file.
+/// All charts in both themes, with their file names.
 pub(crate) fn all(results: &Results) -> Vec<(String, String)> {
     let mut pictures = Vec::new();
     for theme in Theme::ALL {
         let mut add =
             |name: &str, svg| pictures.push((format!("{name}-{}.svg", theme.name()), svg));
         if let Some(pages) = &results.pages {
-            add("rivals", rivals(pages, theme));
+            add("engines", by_list(pages, theme));
             add("depth", depth(pages, theme));
         }
         if let Some(scale) = &results.scale {
@@ -23,7 +23,7 @@ pub(crate) fn all(results: &Results) -> Vec<(String, String)> {
     pictures
 }
 
-/// The colours of an engine, on light and on dark.
+/// The colours of an engine, for the light and for the dark theme.
 fn colours(engine: &str) -> [&'static str; 2] {
     match engine {
         "convodb" => ["#0b66c3", "#58a6ff"],
@@ -41,8 +41,8 @@ fn micros(found: &Measurement) -> f64 {
     found.p50_ns as f64 / 1000.0
 }
 
-/// One row of dots a list, one dot an engine.
-fn rivals(pages: &PagesResult, theme: Theme) -> String {
+/// Latency by list: one row per list, one dot per engine.
+fn by_list(pages: &PagesResult, theme: Theme) -> String {
     let shown: Vec<(&str, &str)> = engines(pages)
         .into_iter()
         .filter(|(engine, _)| {
@@ -69,7 +69,7 @@ fn rivals(pages: &PagesResult, theme: Theme) -> String {
     let heading = Heading {
         title: "A page of 15 conversations, list by list",
         subtitle: &format!(
-            "Median time; pages all over each list, biggest user, {} rows, warm. \
+            "Median time of pages spread over each list, biggest user, {} rows, warm. \
              Every row decoded.",
             chart::count_label(pages.rows.iter().sum::<u64>() as f64)
         ),
@@ -77,7 +77,7 @@ fn rivals(pages: &PagesResult, theme: Theme) -> String {
     chart::dots(theme, &heading, &names, &series)
 }
 
-/// Time over depth: by cursor and by `OFFSET`.
+/// Latency over depth: by cursor and by `OFFSET`.
 fn depth(pages: &PagesResult, theme: Theme) -> String {
     let line = |engine: &str, prefix: &str, name: &str| Series {
         name: name.to_owned(),
@@ -102,13 +102,13 @@ fn depth(pages: &PagesResult, theme: Theme) -> String {
     ];
     let drawn: Vec<Series> = all.into_iter().filter(|series| !series.points.is_empty()).collect();
     let heading = Heading {
-        title: "Depth: a page of 15 after so many rows",
+        title: "Depth: a page of 15 by the number of rows before it",
         subtitle: "Median time, unfiltered list of the biggest user, warm",
     };
     chart::lines(theme, &heading, "rows before the page", &drawn)
 }
 
-/// Time over the size of the store.
+/// Latency over the size of the store.
 fn rows(scale: &PagesResult, theme: Theme) -> String {
     let line = |engine: &str, list: &str, name: &str, colours: [&'static str; 2]| Series {
         name: name.to_owned(),
@@ -135,9 +135,9 @@ fn rows(scale: &PagesResult, theme: Theme) -> String {
     ];
     let drawn: Vec<Series> = all.into_iter().filter(|series| !series.points.is_empty()).collect();
     let heading = Heading {
-        title: "Size: a page of 15 all over the list, as the store grows",
-        subtitle: "Median time, biggest user (a tenth of all rows), warm. \
-                   Dashed: lists and rows in memory, no engine",
+        title: "Size: a page of 15 by the number of rows in the store",
+        subtitle: "Median time of pages spread over the list, biggest user (a tenth of all rows), \
+                   warm. Dashed: lists and rows in memory, no engine",
     };
     chart::lines(theme, &heading, "rows in the store", &drawn)
 }

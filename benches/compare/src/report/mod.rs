@@ -1,5 +1,5 @@
-//! The report: all results of a directory as tables in marked blocks of `benchmarks.md` and as
-//! charts beside it, each in a light and a dark version.
+//! Report: turns result files into tables in the marked blocks of `benchmarks.md` and into charts,
+//! each in a light and a dark theme.
 
 mod blocks;
 mod chart;
@@ -17,7 +17,8 @@ use crate::results::PagesResult;
 use crate::suites::open::OpenResult;
 use crate::suites::writes::WritesResult;
 
-/// What the files of a directory tell. Of several files of one suite the biggest store's is shown.
+/// The results of all files of a directory. Of several files of a suite, the one with the biggest
+/// store is shown.
 #[derive(Default)]
 pub(crate) struct Results {
     pub(crate) pages: Option<PagesResult>,
@@ -29,14 +30,15 @@ pub(crate) struct Results {
 impl Results {
     fn read(directory: &Path) -> Result<Self> {
         let mut results = Self::default();
-        let entries = fs::read_dir(directory)
-            .with_context(|| format!("there is no directory {}", directory.display()))?;
+        let entries = fs::read_dir(directory).with_context(|| {
+            format!("cannot read the results directory {}", directory.display())
+        })?;
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "json") {
                 results
                     .add(&fs::read_to_string(&path)?)
-                    .with_context(|| format!("{} is not a result", path.display()))?;
+                    .with_context(|| format!("invalid result file {}", path.display()))?;
             }
         }
         Ok(results)
@@ -59,22 +61,22 @@ impl Results {
                 }
             }
             Some("open") => self.open = Some(serde_json::from_value(any)?),
-            other => anyhow::bail!("no suite is called {other:?}"),
+            other => anyhow::bail!("unknown suite {other:?}"),
         }
         Ok(())
     }
 }
 
-/// Reads all results and writes tables and charts below `out`.
+/// Reads all results and writes tables and charts into the directory `out`.
 pub(crate) fn run(directory: &Path, out: &Path) -> Result<()> {
     let results = Results::read(directory)?;
-    let mut said = std::io::stdout().lock();
+    let mut stdout = std::io::stdout().lock();
     let path = out.join("benchmarks.md");
     let mut text = fs::read_to_string(&path)
-        .with_context(|| format!("{} is what blocks are written into", path.display()))?;
+        .with_context(|| format!("cannot read the document {}", path.display()))?;
     for (name, block) in tables::all(&results) {
         text = blocks::replace(&text, name, &block)?;
-        writeln!(said, "{}: the block of {name}", path.display())?;
+        writeln!(stdout, "{}: block {name}", path.display())?;
     }
     fs::write(&path, text)?;
     let charts = out.join("charts");
@@ -82,7 +84,7 @@ pub(crate) fn run(directory: &Path, out: &Path) -> Result<()> {
     for (name, svg) in charts::all(&results) {
         let path = charts.join(name);
         fs::write(&path, svg)?;
-        writeln!(said, "{}", path.display())?;
+        writeln!(stdout, "{}", path.display())?;
     }
     Ok(())
 }

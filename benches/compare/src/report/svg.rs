@@ -1,9 +1,9 @@
-//! A small canvas of SVG: lines, dots and text, in two themes. Text is never measured; whoever
-//! places it leaves room.
+//! SVG canvas: lines, dots and text, in a light and a dark theme. It does not measure text; the
+//! caller leaves enough space.
 
 use std::fmt::Write;
 
-/// Colours for a light or a dark page.
+/// Colours for a light or a dark background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Theme {
     Light,
@@ -35,7 +35,7 @@ impl Theme {
         }
     }
 
-    /// The colour of axes' labels.
+    /// The colour of axis labels.
     pub(crate) const fn muted(self) -> &'static str {
         match self {
             Theme::Light => "#59636e",
@@ -52,7 +52,7 @@ impl Theme {
     }
 }
 
-/// Where a text is reference.
+/// The point of a text that is placed at its coordinates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Start,
@@ -60,7 +60,7 @@ pub(crate) enum Anchor {
     End,
 }
 
-/// How a line is drawn.
+/// The style of a line.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Stroke<'a> {
     pub(crate) colour: &'a str,
@@ -68,7 +68,7 @@ pub(crate) struct Stroke<'a> {
     pub(crate) dashed: bool,
 }
 
-/// A picture in the making. Coordinates are pixels from the top left.
+/// An unfinished SVG image. Coordinates are pixels from the top left.
 pub(crate) struct Canvas {
     pub(crate) theme: Theme,
     width: f64,
@@ -101,7 +101,7 @@ impl Canvas {
         );
     }
 
-    /// Text whose middle line is at `y`.
+    /// Draws text whose vertical middle is at `y`.
     pub(crate) fn text(
         &mut self,
         (x, y): (f64, f64),
@@ -124,7 +124,7 @@ impl Canvas {
         );
     }
 
-    /// The finished picture; `title` is for those who cannot see it.
+    /// Finishes the image; screen readers read out `title`.
     pub(crate) fn finish(self, title: &str) -> String {
         let Self { theme, width, height, body } = self;
         format!(

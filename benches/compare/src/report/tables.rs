@@ -1,4 +1,4 @@
-//! The tables of the document.
+//! The tables of `docs/benchmarks.md`.
 
 use crate::report::Results;
 use crate::results::{Measurement, PagesResult, micros, table};
@@ -6,11 +6,11 @@ use crate::suites::bulk_load::Load;
 use crate::suites::open::{OpenResult, OpeningResult};
 use crate::suites::writes::{WriteResult, WritesResult};
 
-/// The engines in the order of tables and charts, with the names that they have there.
+/// The engines in the order of tables and charts, with their labels.
 pub(crate) const ENGINES: [(&str, &str); 9] = [
     ("convodb", "convodb"),
     ("convodb-borrowed", "convodb, borrowed rows"),
-    ("convodb-uncached", "convodb, each row for the first time"),
+    ("convodb-uncached", "convodb, no row cache"),
     ("memory", "no engine"),
     ("lmdb", "LMDB"),
     ("sqlite-composite", "SQLite"),
@@ -19,7 +19,7 @@ pub(crate) const ENGINES: [(&str, &str); 9] = [
     ("postgres", "PostgreSQL"),
 ];
 
-/// Each block with its name.
+/// All generated blocks with their names.
 pub(crate) fn all(results: &Results) -> Vec<(&'static str, String)> {
     let mut blocks = Vec::new();
     if let Some(pages) = &results.pages {
@@ -37,12 +37,12 @@ pub(crate) fn all(results: &Results) -> Vec<(&'static str, String)> {
     blocks
 }
 
-/// The names of lists, in the order that they were measured in.
+/// The lists as (user, list), in the order of measurement.
 pub(crate) fn lists(pages: &PagesResult) -> Vec<(&str, &str)> {
     let mut lists = Vec::new();
     for found in &pages.measurements {
         let list = (found.user.as_str(), found.list.as_str());
-        // The middle user has the same lists, shorter.
+        // The middle user has the same lists, only shorter.
         if !lists.contains(&list) && found.user != "middle" {
             lists.push(list);
         }
@@ -50,7 +50,7 @@ pub(crate) fn lists(pages: &PagesResult) -> Vec<(&str, &str)> {
     lists
 }
 
-/// The engine's pages of a list at the first of these depths that was measured.
+/// The engine's measurement of a list at the first of these depths that was measured.
 pub(crate) fn find<'p>(
     pages: &'p PagesResult,
     engine: &str,
@@ -69,7 +69,7 @@ pub(crate) fn find<'p>(
     })
 }
 
-/// The engines that were measured.
+/// The measured engines.
 pub(crate) fn engines(pages: &PagesResult) -> Vec<(&'static str, &'static str)> {
     let measured = |engine: &str| pages.measurements.iter().any(|found| found.engine == engine);
     ENGINES.into_iter().filter(|(engine, _)| measured(engine)).collect()
@@ -91,8 +91,16 @@ fn pages_block(pages: &PagesResult) -> String {
     let rows = pages.rows.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let mut block = format!("Stores of {rows} rows, seed {}.\n", pages.seed);
     for (title, depths, page_size) in [
-        ("Pages of 15 rows all over the list (one page: the first)", ["random", "first"], 15),
-        ("Pages of 100 rows all over the list (one page: the first)", ["random", "first"], 100),
+        (
+            "Pages of 15 rows spread over the list (the first page of a one-page list)",
+            ["random", "first"],
+            15,
+        ),
+        (
+            "Pages of 100 rows spread over the list (the first page of a one-page list)",
+            ["random", "first"],
+            100,
+        ),
         ("The first page, 15 rows", ["first", "first"], 15),
         ("Backward, 15 rows", ["back", "back"], 15),
     ] {
@@ -114,7 +122,7 @@ fn pages_block(pages: &PagesResult) -> String {
     block
 }
 
-/// The same place reached by key, and by counting rows.
+/// The same page reached by key and by `OFFSET`.
 fn depth_table(pages: &PagesResult, engines: &[(&str, &str)]) -> String {
     let mut depths: Vec<&str> = Vec::new();
     for found in &pages.measurements {
@@ -156,7 +164,7 @@ fn stores_table(pages: &PagesResult) -> String {
             ]
         })
         .collect();
-    let head = ["store", "version", "bytes a row"].map(str::to_owned);
+    let head = ["store", "version", "bytes/row"].map(str::to_owned);
     format!("\n**Stores**\n\n{}\n", table(&head, &lines))
 }
 
@@ -204,7 +212,7 @@ fn scale_line(
     Some(name.chain(cells).chain(std::iter::once(format!("{ratio:.2}"))).collect())
 }
 
-/// The pages of a list of the biggest user in the store of this size.
+/// The measurement of a list of the biggest user in the store of this size.
 pub(crate) fn at_size<'p>(
     scale: &'p PagesResult,
     engine: &str,
@@ -219,7 +227,7 @@ pub(crate) fn at_size<'p>(
             && found.depth == depth
             && found.page_size == page_size
             && found.rows == rows
-            // A list that does not fill a page has no cost of a page.
+            // A list shorter than a page says nothing about the cost of a page.
             && found.rows_in_list > page_size
     })
 }
@@ -227,7 +235,7 @@ pub(crate) fn at_size<'p>(
 fn writes_block(found: &WritesResult) -> String {
     let head = ["write", "engine", "p50 us", "p99 us", "rows/s"].map(str::to_owned);
     let lines: Vec<Vec<String>> = found.writes.iter().map(WriteResult::line).collect();
-    let loads = ["bulk load", "rows/s", "peak MiB", "bytes a row"].map(str::to_owned);
+    let loads = ["bulk load", "rows/s", "peak MiB", "bytes/row"].map(str::to_owned);
     let loaded: Vec<Vec<String>> = found.loads.iter().map(Load::line).collect();
     format!(
         "Into stores of {} rows.\n\n{}\n\n{}\n",
@@ -238,7 +246,7 @@ fn writes_block(found: &WritesResult) -> String {
 }
 
 fn open_block(found: &OpenResult) -> String {
-    let head = ["rows", "writer", "quick recovery", "open us", "first page us"].map(str::to_owned);
+    let head = ["rows", "writer", "fast recovery", "open us", "first page us"].map(str::to_owned);
     let lines: Vec<Vec<String>> = found.openings.iter().map(OpeningResult::line).collect();
     table(&head, &lines)
 }

@@ -1,6 +1,7 @@
-//! A bulk load into an empty store, in a process of its own: how many rows a second, how much
-//! memory at most, how many bytes on disk. Each engine makes the rows from the seed itself and sorts
-//! them itself, so both are in its time; the file is synced at the end.
+//! Bulk load suite: rows per second, peak memory and bytes on disk of a load into an empty store.
+//!
+//! Each load runs in its own process. Its time includes generating the rows from the seed, sorting
+//! them, and a final sync of the file.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,19 +15,19 @@ use crate::engines::sqlite::{self, Indexes};
 use crate::engines::{convodb, lmdb};
 use crate::stores::{self, Format};
 
-/// What a load took.
+/// The figures of one bulk load.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Load {
     pub(crate) engine: String,
     pub(crate) rows: u64,
     pub(crate) seconds: f64,
-    /// The most memory that the process had; for LMDB with the file that it maps.
+    /// Peak resident memory of the process; for LMDB this includes the mapped file.
     pub(crate) peak_bytes: u64,
     pub(crate) store_bytes: u64,
 }
 
 impl Load {
-    /// Engine, rows a second, peak of memory, bytes a row.
+    /// Table line: engine, rows per second, peak memory in MiB, bytes per row.
     pub(crate) fn line(&self) -> Vec<String> {
         vec![
             self.engine.clone(),
@@ -37,7 +38,7 @@ impl Load {
     }
 }
 
-/// Loads in a child process, and removes what was loaded.
+/// Runs a load in a subprocess, then removes the store.
 pub(crate) fn load_in_subprocess(format: Format, rows: u64, directory: &Path) -> Result<Load> {
     let path = directory.join(format!("{}-load", format.name()));
     stores::remove(&path)?;
@@ -45,13 +46,13 @@ pub(crate) fn load_in_subprocess(format: Format, rows: u64, directory: &Path) ->
         .args(["load-one", "--engine", format.name(), "--rows", &rows.to_string(), "--path"])
         .arg(&path)
         .output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "the load of {} failed: {said}", format.name());
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "bulk load of {} failed: {stderr}", format.name());
     stores::remove(&path)?;
-    serde_json::from_slice(&output.stdout).context("a load says what it took")
+    serde_json::from_slice(&output.stdout).context("invalid output of the bulk load")
 }
 
-/// Loads here, and gives what it took.
+/// Runs a load in this process and returns its figures.
 pub(crate) fn load_in_process(engine: &str, rows: u64, path: &Path) -> Result<Load> {
     let began = Instant::now();
     let mut file = path.to_owned();
@@ -62,7 +63,7 @@ pub(crate) fn load_in_process(engine: &str, rows: u64, path: &Path) -> Result<Lo
             lmdb::load(path, &SortedRows::collect(rows)?)?;
             file.push("data.mdb");
         }
-        other => bail!("{other} is not loaded for its time"),
+        other => bail!("no bulk load for engine {other}"),
     }
     std::fs::File::open(file)?.sync_all()?;
     Ok(Load {
@@ -74,10 +75,12 @@ pub(crate) fn load_in_process(engine: &str, rows: u64, path: &Path) -> Result<Lo
     })
 }
 
-/// The most memory that this process has had, as Linux tells it.
+/// The peak resident memory of this process, from `/proc/self/status`.
 fn peak_bytes() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmHWM")?;
+    let kib = line
+        .and_then(|line| line.trim().strip_suffix(" kB"))
+        .context("no VmHWM line in /proc/self/status")?;
     Ok(kib.trim().parse::<u64>()? * 1024)
 }

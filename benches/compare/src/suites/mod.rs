@@ -1,4 +1,4 @@
-//! The suites: what is measured, one module each.
+//! Suites: one module per kind of measurement.
 
 pub(crate) mod bulk_load;
 pub(crate) mod open;

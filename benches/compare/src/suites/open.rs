@@ -1,7 +1,8 @@
-//! The suite of openings: how long from the start until the first page is read, after the writing
-//! process stopped in order and after it was killed, with and without convodb's quick recovery. The
-//! writer is a process of its own, so that it can be killed; so is the reader, so that it begins
-//! with nothing.
+//! Open suite: time from `Store::open` to the first page, after a clean stop and after a kill, with
+//! and without convodb's fast recovery.
+//!
+//! The writer is a subprocess, so that it can be killed. The reader is one too, so that it starts
+//! with empty caches.
 
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
@@ -19,10 +20,10 @@ use crate::suites::pages::progress_bar;
 use crate::writers::{Writer, convodb as writer, copy_store, new_rows};
 
 const ROUNDS: u64 = 5;
-/// Durable inserts before the end of the writing process.
+/// Durable inserts of the writer before it ends.
 const INSERTS: usize = 20;
 
-/// The file of the suite.
+/// The result file of the suite.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct OpenResult {
     pub(crate) suite: String,
@@ -31,11 +32,11 @@ pub(crate) struct OpenResult {
     pub(crate) openings: Vec<OpeningResult>,
 }
 
-/// The median of several openings.
+/// The medians of several opens.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct OpeningResult {
     pub(crate) rows: u64,
-    /// `stopped` or `killed`.
+    /// How the writer ended: `stopped` or `killed`.
     pub(crate) end: String,
     pub(crate) fast_recovery: bool,
     pub(crate) open_ns: u64,
@@ -44,7 +45,8 @@ pub(crate) struct OpeningResult {
 }
 
 impl OpeningResult {
-    /// Rows, how the writer ended, with which recovery, how long it took.
+    /// Table line: rows, end of the writer, fast recovery, time to open and to the first page in
+    /// microseconds.
     pub(crate) fn line(&self) -> Vec<String> {
         let recovery = if self.fast_recovery { "with" } else { "without" };
         vec![
@@ -57,14 +59,14 @@ impl OpeningResult {
     }
 }
 
-/// What one opening took.
+/// The times of one open.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct OpenTimes {
     open_ns: u64,
     first_page_ns: u64,
 }
 
-/// Every size, both ends, both kinds of recovery, in turn.
+/// Measures every size with both ends and both kinds of recovery, interleaved.
 pub(crate) fn run(sizes: &[u64], directory: &Path, json: &Path) -> Result<()> {
     let progress = progress_bar()?;
     let mut openings = Vec::new();
@@ -79,8 +81,8 @@ pub(crate) fn run(sizes: &[u64], directory: &Path, json: &Path) -> Result<()> {
         for round in 0..ROUNDS {
             for ((end, fast), took) in cases.iter().zip(&mut took) {
                 progress.set_message(format!("{rows} rows, {end}"));
-                write_in_child(&copy, *fast, *end == "killed", SEED + 5_000 + round)?;
-                took.push(read_in_child(&copy)?);
+                write_in_subprocess(&copy, *fast, *end == "killed", SEED + 5_000 + round)?;
+                took.push(read_in_subprocess(&copy)?);
                 progress.inc(1);
             }
         }
@@ -109,8 +111,8 @@ fn median(took: &[OpenTimes], part: impl Fn(&OpenTimes) -> u64) -> u64 {
     parts.get(parts.len() / 2).copied().unwrap_or_default()
 }
 
-/// A child writes a few rows; it is then killed, or told to stop.
-fn write_in_child(path: &Path, fast_recovery: bool, kill: bool, seed: u64) -> Result<()> {
+/// Runs a writer, waits for its inserts, then kills or stops it.
+fn write_in_subprocess(path: &Path, fast_recovery: bool, kill: bool, seed: u64) -> Result<()> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["open-write", "--seed", &seed.to_string(), "--path"]).arg(path);
     if fast_recovery {
@@ -118,9 +120,9 @@ fn write_in_child(path: &Path, fast_recovery: bool, kill: bool, seed: u64) -> Re
     }
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
-    let said = child.stdout.as_mut().context("a child's output is piped")?;
-    BufReader::new(said).read_line(&mut line)?;
-    ensure!(line.trim() == "written", "the writing process said: {line}");
+    let output = child.stdout.as_mut().context("the output of the writer is not piped")?;
+    BufReader::new(output).read_line(&mut line)?;
+    ensure!(line.trim() == "written", "unexpected output of the writer: {line}");
     end(child, kill)
 }
 
@@ -130,25 +132,25 @@ fn end(mut child: Child, kill: bool) -> Result<()> {
         child.wait()?;
         return Ok(());
     }
-    // The end of its input is the sign to stop.
+    // The writer stops at the end of its input.
     drop(child.stdin.take());
-    ensure!(child.wait()?.success(), "the writing process did not stop in order");
+    ensure!(child.wait()?.success(), "the writer failed to stop");
     Ok(())
 }
 
-fn read_in_child(path: &Path) -> Result<OpenTimes> {
+fn read_in_subprocess(path: &Path) -> Result<OpenTimes> {
     let mut command = Command::new(std::env::current_exe()?);
     let output = command.arg("open-read").arg("--path").arg(path).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "the reading process failed: {said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the reader failed: {stderr}");
     Ok(serde_json::from_slice(&output.stdout)?)
 }
 
-/// The writing child: inserts, says so, and waits for the end of its input or of itself.
+/// The writer: inserts rows, prints `written`, then waits until its input ends or it is killed.
 pub(crate) fn run_writer(path: &Path, fast_recovery: bool, seed: u64) -> Result<()> {
     let store = writer::open(path, fast_recovery)?;
     for row in new_rows(seed, 1_000_000).take(INSERTS) {
-        // A round of four writes the same rows, each time anew.
+        // The four cases of a round write the same rows, so delete those of the previous case.
         let user = UserId::new(row.user);
         if store.snapshot().get(user, row.conversation.id)?.is_some() {
             store.delete(user, row.conversation.id)?;
@@ -161,7 +163,7 @@ pub(crate) fn run_writer(path: &Path, fast_recovery: bool, seed: u64) -> Result<
     Ok(store.close()?)
 }
 
-/// The reading child: opens, and reads the first page of the biggest user.
+/// The reader: opens the store and reads the first page of the biggest user.
 pub(crate) fn run_reader(path: &Path) -> Result<OpenTimes> {
     let began = Instant::now();
     let store = Store::open(path)?;
@@ -177,7 +179,7 @@ pub(crate) fn run_reader(path: &Path) -> Result<OpenTimes> {
 }
 
 fn print(found: &OpenResult) -> Result<()> {
-    let head = ["rows", "writer", "quick recovery", "open us", "first page us"].map(str::to_owned);
+    let head = ["rows", "writer", "fast recovery", "open us", "first page us"].map(str::to_owned);
     let lines: Vec<Vec<String>> = found.openings.iter().map(OpeningResult::line).collect();
     let mut out = std::io::stdout().lock();
     Ok(writeln!(out, "{}", results::table(&head, &lines))?)

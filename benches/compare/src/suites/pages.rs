@@ -1,5 +1,5 @@
-//! The suites of reads: `pages`, every engine on stores of one size; `scale`, a few engines on
-//! stores of several sizes, all open at once.
+//! Page suites: `pages` reads from every engine on stores of one size, `scale` from a few engines
+//! on stores of several sizes, all open at the same time.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use crate::measure::{self, Comparison, Effort};
 use crate::reference::Reference;
 use crate::results::{self, EngineStore, PagesResult};
 
-/// What is asked for.
+/// The parameters of a page suite.
 pub(crate) struct Suite<'a> {
     pub(crate) name: &'static str,
     pub(crate) sizes: &'a [u64],
@@ -26,12 +26,12 @@ pub(crate) struct Suite<'a> {
     pub(crate) json: PathBuf,
 }
 
-/// The users of the suite of pages.
+/// The users of the suite `pages`.
 pub(crate) const ALL_USERS: [u32; 3] = [BIGGEST, MIDDLE, ADVERSARY];
-/// The users of the suite of sizes.
+/// The user of the suite `scale`.
 pub(crate) const BIGGEST_USER: [u32; 1] = [BIGGEST];
 
-/// Makes and opens the stores, checks that all engines agree, measures, writes and prints.
+/// Opens the stores, checks that all engines agree, measures, then writes and prints the results.
 pub(crate) fn run(suite: &Suite<'_>) -> Result<()> {
     let progress = progress_bar()?;
     let mut comparisons = Vec::new();
@@ -48,7 +48,7 @@ pub(crate) fn run(suite: &Suite<'_>) -> Result<()> {
     for comparison in &mut comparisons {
         let checked = measure::check(comparison, &progress)?;
         progress
-            .suspend(|| writeln!(std::io::stderr(), "{checked} pages compared, all the same"))?;
+            .suspend(|| writeln!(std::io::stderr(), "{checked} pages compared, no differences"))?;
     }
     let measurements = measure::measure(&mut comparisons, suite.effort, &progress)?;
     let engines =
@@ -69,17 +69,17 @@ pub(crate) fn run(suite: &Suite<'_>) -> Result<()> {
     progress.finish_and_clear();
     results::write(&suite.json, &found)?;
     let mut out = std::io::stdout().lock();
-    writeln!(out, "Median microseconds of a page (ratio to the first engine).\n")?;
+    writeln!(out, "Median latency of a page in microseconds (ratio to the first engine).\n")?;
     writeln!(out, "{}", found.ratios())?;
     for engine in &found.engines {
         let bytes = engine.store_bytes / total_rows(engine.rows);
         let EngineStore { engine, version, rows, .. } = engine;
-        writeln!(out, "{engine} {version}: {rows} rows, {bytes} bytes a row")?;
+        writeln!(out, "{engine} {version}: {rows} rows, {bytes} bytes per row")?;
     }
     Ok(())
 }
 
-/// A progress bar with a message.
+/// A progress bar with a message and the elapsed time.
 pub(crate) fn progress_bar() -> Result<ProgressBar> {
     let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} {msg} {elapsed}")?;
     Ok(ProgressBar::new(0).with_style(style))

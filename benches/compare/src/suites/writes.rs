@@ -1,6 +1,7 @@
-//! The suite of writes: durable inserts one by one, from 64 threads, in batches, and messages, each
-//! into a copy of a store that holds rows already, the engines in turn; then a bulk load of each
-//! into nothing, in a process of its own so that its memory can be told.
+//! Write suite: durable inserts one by one, from 64 threads and in batches, and appended messages.
+//!
+//! The engines take turns; each writes into a copy of a filled store. Then each loads an empty
+//! store in bulk, in its own process so that its memory can be measured.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -19,10 +20,10 @@ use crate::suites::pages::progress_bar;
 use crate::writers::{NewRow, Writer, WriterKind, copy_store, new_rows, open};
 
 const THREADS: usize = 64;
-/// About what a customer writes.
+/// A message of typical length.
 const MESSAGE: &str = "Hello, I ordered last week and the parcel has not come yet. Where is it?";
 
-/// The file of the suite.
+/// The result file of the suite.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct WritesResult {
     pub(crate) suite: String,
@@ -33,25 +34,25 @@ pub(crate) struct WritesResult {
     pub(crate) loads: Vec<Load>,
 }
 
-/// How long one kind of write takes.
+/// The latency of one engine for one workload.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct WriteResult {
     pub(crate) engine: String,
     pub(crate) work: String,
-    /// Threads that write at once.
+    /// Concurrent writer threads.
     pub(crate) threads: usize,
-    /// Rows or messages in one transaction.
+    /// Rows or messages per transaction.
     pub(crate) rows_each: usize,
     pub(crate) p50_ns: u64,
     pub(crate) p99_ns: u64,
-    /// Transactions that were timed.
+    /// Timed transactions.
     pub(crate) writes: u64,
-    /// Rows or messages that became durable in a second, by the clock on the wall.
+    /// Durable rows or messages per second of wall-clock time.
     pub(crate) rows_per_second: f64,
 }
 
 impl WriteResult {
-    /// What was written, by whom, how long it took, rows a second.
+    /// Table line: workload, engine, p50 and p99 in microseconds, rows per second.
     pub(crate) fn line(&self) -> Vec<String> {
         let rate = format!("{:.0}", self.rows_per_second);
         let (p50, p99) = (micros(self.p50_ns), micros(self.p99_ns));
@@ -59,12 +60,12 @@ impl WriteResult {
     }
 }
 
-/// One kind of write.
+/// One kind of write load.
 struct Workload {
     name: &'static str,
     threads: usize,
     rows_each: usize,
-    /// Transactions of each thread in a round.
+    /// Transactions of each thread per round.
     writes: usize,
     rounds: usize,
     messages: bool,
@@ -89,7 +90,7 @@ const fn work(
     Workload { name, threads, rows_each, writes, rounds, messages: false }
 }
 
-/// What a write is given.
+/// One transaction to run.
 enum Job {
     Insert(Vec<NewRow>),
     Append { user: u32, id: Uuid, at: u64 },
@@ -104,38 +105,38 @@ impl Job {
     }
 }
 
-/// An engine's times for one kind of work.
+/// The latencies of one engine for one workload.
 struct WorkloadTimes {
     nanos: Histogram<u32>,
     wall: Duration,
 }
 
-/// Copies the stores, writes to them in turn, loads anew, and reports.
-pub(crate) fn run(rows: u64, names: &[WriterKind], directory: &Path, json: &Path) -> Result<()> {
+/// Copies the stores, measures writes into the copies, measures bulk loads, and reports.
+pub(crate) fn run(rows: u64, kinds: &[WriterKind], directory: &Path, json: &Path) -> Result<()> {
     let progress = progress_bar()?;
     let copies = directory.join("writes");
     let mut writers: Vec<(WriterKind, Box<dyn Writer>)> = Vec::new();
     let mut stores = Stores::new(directory, rows)?;
-    for name in names {
-        let format = name.format();
+    for kind in kinds {
+        let format = kind.format();
         let original = stores.path(format, &progress)?;
-        progress.set_message(format!("copying the store of {}", name.as_str()));
-        let copy = copies.join(name.as_str());
+        progress.set_message(format!("copying the store of {}", kind.as_str()));
+        let copy = copies.join(kind.as_str());
         copy_store(&original, &copy)?;
-        writers.push((*name, open(*name, &copy)?));
+        writers.push((*kind, open(*kind, &copy)?));
     }
     stores.release_rows();
     let mut found = Vec::new();
     for (number, work) in (0..).zip(&WORKLOADS) {
-        // Seeds of their own, so that no id is there already.
-        let began = SEED + 1_000 + number * 100;
-        found.extend(measure(work, rows, began, &writers, &progress)?);
+        // A separate seed for each workload, so that no id exists already.
+        let seed = SEED + 1_000 + number * 100;
+        found.extend(measure(work, rows, seed, &writers, &progress)?);
     }
     drop(writers);
     stores::remove(&copies)?;
     let mut loads = Vec::new();
     for format in [Format::Convodb, Format::Lmdb, Format::SqliteComposite] {
-        if names.iter().any(|name| name.format() == format) {
+        if kinds.iter().any(|kind| kind.format() == format) {
             progress.set_message(format!("loading {}", format.name()));
             loads.push(bulk_load::load_in_subprocess(format, rows, directory)?);
         }
@@ -153,7 +154,7 @@ pub(crate) fn run(rows: u64, names: &[WriterKind], directory: &Path, json: &Path
     print(&found)
 }
 
-/// One kind of work, round after round, the engines in turn with the same rows.
+/// Measures one workload round by round; the engines take turns with the same rows.
 fn measure(
     work: &Workload,
     rows: u64,
@@ -179,9 +180,9 @@ fn measure(
         }
         progress.inc(1);
     }
-    let write = |((name, _), WorkloadTimes { nanos, wall }): (&(WriterKind, _), WorkloadTimes)| {
+    let write = |((kind, _), WorkloadTimes { nanos, wall }): (&(WriterKind, _), WorkloadTimes)| {
         WriteResult {
-            engine: name.as_str().to_owned(),
+            engine: kind.as_str().to_owned(),
             work: work.name.to_owned(),
             threads: work.threads,
             rows_each: work.rows_each,
@@ -194,10 +195,10 @@ fn measure(
     Ok(writers.iter().zip(times).map(write).collect())
 }
 
-/// Each thread's jobs of one round.
+/// The jobs of one round, by thread.
 fn jobs_of_round(work: &Workload, rows: u64, seed: u64) -> Vec<Vec<Job>> {
     let mut new_rows = new_rows(seed, rows);
-    // Hot conversations: the newest of many users, each written to again and again.
+    // A few hot conversations of many users get all messages.
     let hot: Vec<(u32, Uuid)> = all_rows(rows)
         .take(THREADS)
         .map(|placed| (placed.user, placed.conversation.id.uuid()))
@@ -214,7 +215,7 @@ fn jobs_of_round(work: &Workload, rows: u64, seed: u64) -> Vec<Vec<Job>> {
         .collect()
 }
 
-/// The time of each write, from as many threads as there are shares.
+/// Runs each share of the jobs on its own thread and returns the time of each job.
 fn run_concurrently(writer: &dyn Writer, shares: &[Vec<Job>]) -> Result<Vec<Duration>> {
     let alone = |jobs: &[Job]| -> Result<Vec<Duration>> {
         jobs.iter()
@@ -234,7 +235,7 @@ fn run_concurrently(writer: &dyn Writer, shares: &[Vec<Job>]) -> Result<Vec<Dura
         for thread in threads {
             match thread.join() {
                 Ok(share) => times.extend(share?),
-                Err(_) => bail!("a writing thread panicked"),
+                Err(_) => bail!("a writer thread panicked"),
             }
         }
         Ok(times)
@@ -248,7 +249,7 @@ fn print(found: &WritesResult) -> Result<()> {
     let lines: Vec<Vec<String>> = found.writes.iter().map(WriteResult::line).collect();
     let mut out = std::io::stdout().lock();
     writeln!(out, "{}\n", results::table(&head, &lines))?;
-    let head = text(&["bulk load", "rows/s", "peak MiB", "bytes a row"]);
+    let head = text(&["bulk load", "rows/s", "peak MiB", "bytes/row"]);
     let lines: Vec<Vec<String>> = found.loads.iter().map(Load::line).collect();
     Ok(writeln!(out, "{}", results::table(&head, &lines))?)
 }

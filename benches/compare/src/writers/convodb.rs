@@ -1,4 +1,4 @@
-//! convodb's writes.
+//! convodb writer: single inserts through the group commit, batches as one transaction.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::writers::{NewRow, Writer};
 
-/// Opens a store to write to it.
+/// Opens a store for writes.
 pub(crate) fn open(path: &Path, fast_recovery: bool) -> Result<Store> {
     Ok(Store::open_with(path, &StoreOptions { fast_recovery, ..StoreOptions::default() })?)
 }

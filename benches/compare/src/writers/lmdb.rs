@@ -1,4 +1,4 @@
-//! LMDB's writes: one writer at a time behind its own lock, a transaction a write, each synced.
+//! LMDB writer: one synced transaction per write, serialized by LMDB's own lock.
 
 use std::ops::Bound::Included;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::dataset::record::{self, created_at, position_of, row_key};
 use crate::engines::lmdb::{self, Table, Tables, entries_of, id_key};
 use crate::writers::{NewRow, Writer};
 
-/// A store to be written to.
+/// A store open for writes.
 pub(crate) struct LmdbWriter {
     env: Env<WithTls>,
     tables: Tables,
@@ -25,7 +25,7 @@ impl LmdbWriter {
     }
 }
 
-/// The last key from `first` to `last`.
+/// The last key between `first` and `last`, both included.
 fn last_key<'t>(
     table: &Table,
     write: &'t RwTxn<'_>,
@@ -36,7 +36,7 @@ fn last_key<'t>(
     Ok(range.next().transpose()?.map(|(key, _)| key))
 }
 
-/// The first free position of the user's millisecond.
+/// The first free position of a user in a millisecond.
 fn free_position(rows: &Table, write: &RwTxn<'_>, user: u32, millis: u64) -> Result<u64> {
     let first = millis << 22;
     let (from, to) = (row_key(user, first), row_key(user, first + (1 << 22) - 1));
@@ -50,7 +50,7 @@ fn message_key(user: u32, position: u64, number: u32) -> [u8; 16] {
     key
 }
 
-/// Role, cost, time and content, with a checksum.
+/// Encodes role, cost, time and content, with a checksum.
 fn message_record(key: &[u8], content: &str, at: u64) -> Vec<u8> {
     let mut record = vec![1, 0];
     record.extend_from_slice(&0u64.to_le_bytes());
@@ -65,23 +65,23 @@ impl Writer for LmdbWriter {
     fn insert(&self, rows: &[NewRow]) -> Result<()> {
         let Tables { rows: table, ids, entries, .. } = &self.tables;
         let mut write = self.env.write_txn()?;
-        let mut gathered = Vec::with_capacity(rows.len() * 8);
+        let mut new_entries = Vec::with_capacity(rows.len() * 8);
         let mut record = Vec::new();
         for NewRow { user, row, .. } in rows {
             let position = free_position(table, &write, *user, row.created_at)?;
-            ensure!(created_at(position) == row.created_at, "a millisecond is full");
+            ensure!(created_at(position) == row.created_at, "no free position in the millisecond");
             record.clear();
             record::encode(*user, position, row, &mut record)?;
             let id = id_key(*user, row);
-            // Refuses an id that is there.
+            // Fails if the id exists.
             let flags = PutFlags::NO_OVERWRITE;
             ids.put_with_flags(&mut write, flags, &id, &position.to_be_bytes())?;
             table.put(&mut write, &row_key(*user, position), &record)?;
-            gathered.extend(entries_of(*user, position, row));
+            new_entries.extend(entries_of(*user, position, row));
         }
-        // In key order, as convodb does: entries of one leaf then cost one visit of it.
-        gathered.sort_unstable();
-        for (field, key) in gathered {
+        // Insert in key order, as convodb does, so that entries of one leaf cost one visit.
+        new_entries.sort_unstable();
+        for (field, key) in new_entries {
             entries[field as usize].put(&mut write, &key, &[])?;
         }
         Ok(write.commit()?)
@@ -93,9 +93,9 @@ impl Writer for LmdbWriter {
         let mut id_key = [0; 20];
         id_key[..4].copy_from_slice(&user.to_be_bytes());
         id_key[4..].copy_from_slice(id.as_bytes());
-        let position = position_of(ids.get(&write, &id_key)?.context("no row has the id")?);
+        let position = position_of(ids.get(&write, &id_key)?.context("conversation not found")?);
         let key = row_key(user, position);
-        let stored = rows.get(&write, &key)?.context("an id leads to no row")?;
+        let stored = rows.get(&write, &key)?.context("no row at the position of the id")?;
         let mut row = record::decode(user, position, stored)?;
         row.message_count += 1;
         row.updated_at = row.updated_at.max(at);

@@ -1,7 +1,8 @@
-//! What a rival must do for its writes to be measured: durable transactions on a store that holds
-//! rows already. All keep the same logical indexes, refuse an id that is there, and give a row the
-//! first free position of its millisecond. convodb also keeps its counters for reports and looks
-//! whether the assistant is there; the others do not.
+//! Writers: durable transactions on a filled store, one module per engine.
+//!
+//! All writers maintain the same logical indexes, refuse an id that exists, and assign the first
+//! free position of the millisecond. Only convodb also maintains counters for statistics and checks
+//! that the assistant exists.
 
 pub(crate) mod convodb;
 pub(crate) mod lmdb;
@@ -21,11 +22,11 @@ use crate::stores::{self, Format};
 use crate::writers::lmdb::LmdbWriter;
 use crate::writers::sqlite::SqliteWriter;
 
-/// An engine that is written to, by name.
+/// A measured writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WriterKind {
     Convodb,
-    /// With one sync a commit instead of two, and a slow opening after a crash.
+    /// One sync per commit instead of two, and a slow open after a crash.
     ConvodbSlowRecovery,
     Lmdb,
     SqliteComposite,
@@ -48,7 +49,7 @@ impl WriterKind {
         }
     }
 
-    /// What its store is of.
+    /// The format of its store.
     pub(crate) const fn format(self) -> Format {
         match self {
             WriterKind::Convodb | WriterKind::ConvodbSlowRecovery => Format::Convodb,
@@ -66,11 +67,11 @@ impl FromStr for WriterKind {
         WriterKind::ALL
             .into_iter()
             .find(|name| name.as_str() == text)
-            .with_context(|| format!("no engine that is written to is called {text}: {known}"))
+            .with_context(|| format!("unknown writer {text}; known writers: {known}"))
     }
 }
 
-/// A conversation that is new, in convodb's form and in the rivals'.
+/// A new conversation, in convodb's form and as a row of the other engines.
 #[derive(Clone)]
 pub(crate) struct NewRow {
     pub(crate) user: u32,
@@ -78,17 +79,17 @@ pub(crate) struct NewRow {
     pub(crate) row: Row,
 }
 
-/// A store that is written to by any number of threads.
+/// A store open for writes by any number of threads.
 pub(crate) trait Writer: Send + Sync {
-    /// Inserts all rows in one transaction, and returns when they are on disk.
+    /// Inserts all rows in one transaction and returns once it is durable.
     fn insert(&self, rows: &[NewRow]) -> Result<()>;
 
-    /// Appends a message to the user's conversation `id`, counts it, and returns when both are on
-    /// disk. `at` is in milliseconds since 1970.
+    /// Appends a message to the user's conversation `id`, increments the message count, and returns
+    /// once both are durable. `at` is in milliseconds since 1970.
     fn append(&self, user: u32, id: Uuid, content: &str, at: u64) -> Result<()>;
 }
 
-/// Opens a store of the engine's to write to it.
+/// Opens a store for writes.
 pub(crate) fn open(name: WriterKind, path: &Path) -> Result<Box<dyn Writer>> {
     Ok(match name {
         WriterKind::Convodb => Box::new(convodb::open(path, true)?),
@@ -98,30 +99,30 @@ pub(crate) fn open(name: WriterKind, path: &Path) -> Result<Box<dyn Writer>> {
     })
 }
 
-/// Copies a store that nobody has open.
+/// Copies a store that is not open.
 pub(crate) fn copy_store(from: &Path, to: &Path) -> Result<()> {
     stores::remove(to)?;
-    // What SQLite keeps beside a file of this name belongs to an older copy.
+    // Remove the SQLite side files of an older copy with the same name.
     for suffix in ["-wal", "-shm"] {
-        let mut beside = to.as_os_str().to_owned();
-        beside.push(suffix);
-        stores::remove(&PathBuf::from(beside))?;
+        let mut side_file = to.as_os_str().to_owned();
+        side_file.push(suffix);
+        stores::remove(&PathBuf::from(side_file))?;
     }
     if from.is_dir() {
         fs::create_dir_all(to)?;
         fs::copy(from.join("data.mdb"), to.join("data.mdb"))?;
         return Ok(fs::File::open(to.join("data.mdb"))?.sync_all()?);
     }
-    fs::create_dir_all(to.parent().context("a store has a directory")?)?;
+    fs::create_dir_all(to.parent().context("the path of a store has no parent")?)?;
     fs::copy(from, to)?;
     Ok(fs::File::open(to)?.sync_all()?)
 }
 
-/// The last day of a corpus is before this: 2025-02-01 00:00:00 UTC.
+/// 2025-02-01 00:00:00 UTC, after the last row of the dataset.
 const NOW_MILLIS: u64 = 1_738_368_000_000;
 
-/// New conversations, as they come to a running service: of all users by their size, each newer
-/// than what is stored, one a second.
+/// New conversations as a running service gets them: of users in proportion to their size, each
+/// newer than all stored rows, one per second.
 pub(crate) fn new_rows(seed: u64, rows: u64) -> impl Iterator<Item = NewRow> {
     (0..).zip(Dataset::new(seed, rows)).map(move |(second, row)| {
         let millis = NOW_MILLIS + second * 1000;

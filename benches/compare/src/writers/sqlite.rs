@@ -1,5 +1,5 @@
-//! SQLite's writes, in its usual start: one connection behind a lock, WAL, `synchronous = FULL`, so
-//! that a commit is on disk, a transaction a write.
+//! SQLite writer: one connection behind a mutex and one transaction per write, in WAL mode with
+//! `synchronous = FULL`, so that every commit is durable.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +18,7 @@ const MESSAGES: &str = "CREATE TABLE IF NOT EXISTS messages (user_id INTEGER NOT
      content TEXT NOT NULL, cost_nanos INTEGER NOT NULL, created_at INTEGER NOT NULL, \
      PRIMARY KEY (user_id, position, number)) WITHOUT ROWID";
 
-/// A store with composite indexes, to be written to.
+/// A store with composite indexes, open for writes.
 pub(crate) struct SqliteWriter {
     connection: Mutex<Connection>,
 }
@@ -31,7 +31,7 @@ impl SqliteWriter {
     }
 }
 
-/// The first free position of the user's millisecond.
+/// The first free position of a user in a millisecond.
 fn free_position(connection: &Connection, user: u32, millis: u64) -> Result<u64> {
     let first = millis << 22;
     let last: Option<i64> = connection
@@ -54,7 +54,10 @@ impl Writer for SqliteWriter {
             let mut statement = transaction.prepare_cached(INSERT)?;
             for NewRow { user, row, .. } in rows {
                 let position = free_position(&transaction, *user, row.created_at)?;
-                ensure!(created_at(position) == row.created_at, "a millisecond is full");
+                ensure!(
+                    created_at(position) == row.created_at,
+                    "no free position in the millisecond"
+                );
                 sqlite::insert(&mut statement, *user, position, row)?;
             }
         }
@@ -67,11 +70,12 @@ impl Writer for SqliteWriter {
         let found: Option<i64> = transaction
             .prepare_cached(
                 "UPDATE conversations SET message_count = message_count + 1, \
-                 updated_at = max(updated_at, ?3) WHERE user_id = ?1 AND id = ?2 RETURNING position",
+                 updated_at = max(updated_at, ?3) \
+                 WHERE user_id = ?1 AND id = ?2 RETURNING position",
             )?
             .query_one(params![user, id.as_bytes(), i64::try_from(at)?], |row| row.get(0))
             .optional()?;
-        ensure!(found.is_some(), "no conversation has the id");
+        ensure!(found.is_some(), "conversation not found");
         transaction
             .prepare_cached(
                 "INSERT INTO messages VALUES (?1, ?2, 1 + ifnull((SELECT max(number) \
