@@ -1,12 +1,12 @@
-"""Loads rows into the two other servers and writes what to ask them for.
+"""Loads the dataset into Datasette and PocketBase and writes the requests for their pages.
 
     http_compare.py ROWS.jsonl DIRECTORY VALUES
 
-Each line of ROWS.jsonl is [owner, item]; VALUES is a JSON object of what is filtered by. Makes DIRECTORY/datasette.db, DIRECTORY/pocketbase/ (with
-the `pocketbase` beside this Python) and DIRECTORY/targets.json: for each server, list and depth the
-paths to ask for, in the way that its documentation recommends for paging at depth. Both get an
-index for each list that is asked for, which begins with the owner and the filter and goes on in
-the order of the list.
+Each line of ROWS.jsonl is [user, item]; VALUES is a JSON object with the values of the filters.
+Creates DIRECTORY/datasette.db, DIRECTORY/pocketbase/ (with the program `pocketbase` next to this
+Python) and DIRECTORY/targets.json: the paths to request for each server, list and depth, with the
+pagination that the server's documentation recommends for deep pages. Both servers get one index
+per list: the user, the fields of the filter, then the order of the list.
 """
 
 import json
@@ -19,34 +19,34 @@ import time
 import urllib.parse
 import urllib.request
 
-PLACES = 512
+MAX_STARTS = 512
 PAGE = 15
-OWNER = 0
+USER = 0
 COLUMNS = [
-    "owner", "id", "uuid", "assistant_id", "assistant_name", "type", "variables",
+    "user_id", "id", "uuid", "assistant_id", "assistant_name", "type", "variables",
     "external_identifier", "message_count", "total_cost", "ai_enabled", "created_at",
     "updated_at", "sender_name", "sender_phone", "customer_name", "customer_phone",
 ]
-NUMBERS = {"owner", "message_count", "total_cost", "ai_enabled"}
+NUMBERS = {"user_id", "message_count", "total_cost", "ai_enabled"}
 FILTERS = {"unfiltered": [], "type": ["type"], "assistant": ["assistant_id"],
            "customer": ["customer_phone"]}
 
 
 def index(fields, table):
     name = "_".join(["list", *fields])
-    columns = ", ".join(["owner", *fields, "created_at desc", "id desc"])
+    columns = ", ".join(["user_id", *fields, "created_at desc", "id desc"])
     return f"create index {name} on {table} ({columns})"
 
 
 def rows(path):
     with open(path) as lines:
         for line in lines:
-            owner, item = json.loads(line)
+            user, item = json.loads(line)
             sender, customer = item.get("whatsapp_sender") or {}, item.get("customer") or {}
             variables = item["variables"] and json.dumps(item["variables"])
             yield (
-                # The first 15 characters are what a PocketBase id may be, and are unique.
-                owner, item["id"].replace("-", "")[:15], item["id"], item["assistant_id"],
+                # A PocketBase id has 15 characters; the first 15 of the id are unique.
+                user, item["id"].replace("-", "")[:15], item["id"], item["assistant_id"],
                 item["assistant_name"], item["type"], variables or "",
                 item.get("external_identifier") or "", item["message_count"], item["total_cost"],
                 int(item["ai_enabled"]), item["created_at"], item["updated_at"],
@@ -67,10 +67,10 @@ def datasette(source, directory):
     path = os.path.join(directory, "datasette.db")
     database = sqlite3.connect(path)
     kinds = [f"{c} {'real' if c in NUMBERS else 'text'}" for c in COLUMNS]
-    kinds[0], kinds[1] = "owner integer", "id text primary key"
+    kinds[0], kinds[1] = "user_id integer", "id text primary key"
     database.execute(f"create table conversations ({', '.join(kinds)})")
     for fields in FILTERS.values():
-        # Its keyset orders equal times by rising key.
+        # Its keyset pagination orders rows with equal times by ascending key.
         database.execute(index(fields, "conversations").replace("id desc", "id"))
     insert(database, source)
     return database
@@ -114,8 +114,8 @@ def pocketbase(source, directory):
 
 
 def spread(found):
-    """Up to so many places all over a list, each far from the one before."""
-    chosen = found[PAGE - 1::max(1, math.ceil(len(found) / PLACES))][:PLACES]
+    """Up to MAX_STARTS page starts spread over a list, each far from the previous one."""
+    chosen = found[PAGE - 1::max(1, math.ceil(len(found) / MAX_STARTS))][:MAX_STARTS]
     stride = next(s for s in range(len(chosen) * 2 // 3 + 1, 10**9)
                   if math.gcd(s, len(chosen)) == 1)
     return [chosen[at * stride % len(chosen)] for at in range(len(chosen))]
@@ -129,28 +129,28 @@ def targets(database, values):
     found = {"datasette": {}, "pocketbase": {}, "pocketbase, page number": {}}
     records = "/api/collections/conversations/records?"
     for name, fields in FILTERS.items():
-        wanted = {field: values[field] for field in fields}
+        matched = {field: values[field] for field in fields}
         where = "".join(f" and {field} = ?" for field in fields)
         keys = {}
         for order in ["asc", "desc"]:
             keys[order] = database.execute(
-                f"select created_at, id from conversations where owner = ?{where}"
-                f" order by created_at desc, id {order}", (OWNER, *wanted.values())).fetchall()
-        # Datasette: `_next` goes on after a sorted value and a key.
-        plain = dict(owner__exact=OWNER, **{f"{f}__exact": v for f, v in wanted.items()},
+                f"select created_at, id from conversations where user_id = ?{where}"
+                f" order by created_at desc, id {order}", (USER, *matched.values())).fetchall()
+        # Datasette: `_next` continues after a sort value and a key.
+        plain = dict(user_id__exact=USER, **{f"{f}__exact": v for f, v in matched.items()},
                      _sort_desc="created_at", _size=PAGE, _nocount=1, _nofacet=1, _nosuggest=1)
         after = [query(**plain, _next=f"{at},{key}") for at, key in spread(keys["asc"])]
         path = "/datasette/conversations.json?"
         found["datasette"][name] = {"first": [path + query(**plain)],
                                     "deep": [path + one for one in after]}
-        # PocketBase: a filter on what the list is sorted by, or the number of a page.
-        terms = [f"owner={OWNER}", *(f"{f}='{v}'" for f, v in wanted.items())]
+        # PocketBase: a filter on the sort columns, or a page number.
+        terms = [f"user_id={USER}", *(f"{f}='{v}'" for f, v in matched.items())]
         plain = dict(sort="-created_at,-id", perPage=PAGE, skipTotal=1)
-        ask = lambda terms, **more: records + query(filter=" && ".join(terms), **plain, **more)
-        after = [ask([*terms, f"(created_at<'{at}' || (created_at='{at}' && id<'{key}'))"])
+        path_of = lambda terms, **more: records + query(filter=" && ".join(terms), **plain, **more)
+        after = [path_of([*terms, f"(created_at<'{at}' || (created_at='{at}' && id<'{key}'))"])
                  for at, key in spread(keys["desc"])]
-        found["pocketbase"][name] = {"first": [ask(terms)], "deep": after}
-        pages = [ask(terms, page=2 + at // PAGE)
+        found["pocketbase"][name] = {"first": [path_of(terms)], "deep": after}
+        pages = [path_of(terms, page=2 + at // PAGE)
                  for at in spread(range(len(keys["desc"])))]
         found["pocketbase, page number"][name] = {"deep": pages}
     return found

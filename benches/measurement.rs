@@ -1,4 +1,4 @@
-//! What was measured of a server, as a row of a table and of a JSON file.
+//! Measurements of an HTTP server: repeated rounds, a Markdown table, and a JSON file.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,40 +6,40 @@ use std::path::Path;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use crate::load_generator::{Outcome, Seen};
+use crate::load_generator::{LoadResult, Outcome};
 
-/// How one server answered for one list.
+/// The rate and latency of one server for one list.
 #[derive(Clone, Debug, Serialize)]
-pub struct Measured {
-    /// Which server.
+pub struct Measurement {
+    /// The name of the server.
     pub server: String,
-    /// Which list.
+    /// The name of the list.
     pub list: String,
-    /// `first` for its first page, `deep` for places all over it.
+    /// `first` for the first page, `deep` for pages spread over the list.
     pub depth: String,
-    /// Rows asked for.
+    /// Rows per page.
     pub page_size: u64,
-    /// Connections that asked at a time.
+    /// Concurrent connections.
     pub connections: usize,
-    /// Pages a second, the median of the rounds.
+    /// Pages per second, the median of the rounds.
     pub pages_per_s: f64,
-    /// Half of all answers took no longer, in nanoseconds.
+    /// Median latency in nanoseconds.
     pub p50_ns: u64,
-    /// 99 of 100 answers took no longer, in nanoseconds.
+    /// 99th percentile of the latency in nanoseconds.
     pub p99_ns: u64,
 }
 
-/// The rounds of one server, gathered.
+/// The rounds of one server.
 pub struct Rounds {
     rates: Vec<f64>,
     latency: Histogram<u64>,
 }
 
 impl Rounds {
-    /// No round yet.
+    /// No rounds.
     ///
     /// # Errors
-    /// Never: the precision is a constant in range.
+    /// Never fails: the precision of the histogram is a valid constant.
     pub fn new() -> Outcome<Self> {
         Ok(Self { rates: Vec::new(), latency: Histogram::new(3)? })
     }
@@ -47,41 +47,41 @@ impl Rounds {
     /// Adds a round.
     ///
     /// # Errors
-    /// When a latency does not fit a histogram.
-    pub fn add(&mut self, seen: &Seen) -> Outcome<()> {
-        self.rates.push(seen.rate);
-        self.latency.add(&seen.latency)?;
+    /// Fails if a latency exceeds the range of the histogram.
+    pub fn add(&mut self, round: &LoadResult) -> Outcome<()> {
+        self.rates.push(round.rate);
+        self.latency.add(&round.latency)?;
         Ok(())
     }
 
-    /// The median of the rates, 0 of none.
+    /// The median rate in pages per second; 0 without rounds.
     #[must_use]
     pub fn rate(&self) -> f64 {
         median(self.rates.clone())
     }
 
-    /// How many pages were read.
+    /// The number of pages that were read.
     #[must_use]
     pub fn pages(&self) -> u64 {
         self.latency.len()
     }
 
-    /// The median of this server's rate in parts of the other's, round by round.
+    /// The median over the rounds of this rate divided by the other's.
     #[must_use]
     pub fn ratio(&self, other: &Self) -> f64 {
         median(self.rates.iter().zip(&other.rates).map(|(one, other)| one / other).collect())
     }
 
-    /// The rounds as one row.
+    /// Summarizes the rounds as one measurement.
     #[must_use]
-    pub fn measured(
+    pub fn measurement(
         &self,
         server: &str,
         (list, depth): (&str, &str),
         page_size: u64,
         connections: usize,
-    ) -> Measured {
-        Measured {
+    ) -> Measurement {
+        Measurement {
             server: server.to_owned(),
             list: list.to_owned(),
             depth: depth.to_owned(),
@@ -102,13 +102,13 @@ fn median(mut values: Vec<f64>) -> f64 {
 /// Prints the rows as a table and writes them to `results/<name>.json`.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn report(name: &str, rows: &[Measured]) -> Outcome<()> {
+/// Fails if the file cannot be written.
+pub fn report(name: &str, rows: &[Measurement]) -> Outcome<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "\n| server | list | depth | rows | pages/s | p50 us | p99 us |")?;
     writeln!(out, "|---|---|---|---|---|---|---|")?;
     for row in rows {
-        let Measured { server, list, depth, page_size, pages_per_s, .. } = row;
+        let Measurement { server, list, depth, page_size, pages_per_s, .. } = row;
         let [p50, p99] = [row.p50_ns, row.p99_ns].map(|nanos| nanos as f64 / 1000.0);
         writeln!(
             out,

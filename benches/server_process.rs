@@ -1,8 +1,8 @@
-//! A server in a process of its own, on a processor core of its own: this program once more, told
-//! by an environment variable what to serve.
+//! Server subprocess: the bench program started again on its own core, with its role in an
+//! environment variable.
 //!
-//! The child tells on its output where it listens and what can be asked for, a line each, then an
-//! empty line; it ends when its input is closed.
+//! The child prints its address, a token and one line per target, then an empty line. It stops when
+//! its standard input is closed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -15,56 +15,56 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use crate::load_generator::Outcome;
-use crate::{lists, places, store_of};
+use crate::{lists, page_starts, store_of};
 
-/// Tells a process that it is a child, and what it serves.
+/// Environment variable with the role of a child.
 const ROLE: &str = "CONVODB_BENCH_SERVES";
-/// The path of the list.
+/// The path of the conversation list.
 pub const LIST: &str = "/api/user/conversations";
 
-/// Linux tells times to programs in hundredths of a second, whatever its own clock.
+/// Linux reports CPU times in ticks of 10 ms, whatever the frequency of its own clock.
 const MICROS_PER_TICK: u64 = 10_000;
 
-/// The core of the servers, and that of who asks them.
+/// The CPU core of the servers.
 pub const SERVER_CORE: usize = 0;
-/// See [`SERVER_CORE`].
+/// The CPU core of the load generator.
 pub const CLIENT_CORE: usize = 1;
 
-/// What this process is to serve, if it is a child.
+/// The role of this process, or `None` in the parent.
 #[must_use]
 pub fn role() -> Option<String> {
     std::env::var(ROLE).ok()
 }
 
-/// A server that runs as long as this is kept.
-pub struct Serving {
+/// A running server; dropping it stops the process.
+pub struct ServerProcess {
     child: Child,
-    /// Where it listens.
+    /// Its address.
     pub address: SocketAddr,
-    /// A Bearer token for it.
+    /// A bearer token for it.
     pub token: String,
-    /// What can be asked for.
-    pub asked: Vec<Asked>,
+    /// The lists to request.
+    pub lists: Vec<ListTargets>,
 }
 
-/// A list to ask for: targets for its first page or for places all over it.
+/// The targets of one list: its first page, or pages spread over it.
 #[derive(Clone, Debug)]
-pub struct Asked {
-    /// The list's name.
+pub struct ListTargets {
+    /// The name of the list.
     pub list: String,
     /// `first` or `deep`.
     pub depth: String,
-    /// Rows a page.
+    /// Rows per page.
     pub page_size: u64,
-    /// Paths with queries.
+    /// Paths with query strings.
     pub targets: Vec<String>,
 }
 
-impl Serving {
-    /// Starts this program in the role, on the core of servers.
+impl ServerProcess {
+    /// Starts this program with a role, on the core of the servers.
     ///
     /// # Errors
-    /// When it cannot be started or ends before it serves.
+    /// Fails if the process cannot be started or ends before it listens.
     pub fn start(role: &str) -> Outcome<Self> {
         let mut child = Command::new("taskset")
             .args(["-c", &SERVER_CORE.to_string()])
@@ -73,24 +73,24 @@ impl Serving {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
-        let told = child.stdout.take().ok_or("a child without an output")?;
-        let mut lines = BufReader::new(told).lines();
-        let mut line = || lines.next().ok_or(format!("{role} ended before it served"));
+        let output = child.stdout.take().ok_or("no pipe to the output of the server")?;
+        let mut lines = BufReader::new(output).lines();
+        let mut line = || lines.next().ok_or(format!("server {role} ended before it listened"));
         let address = line()??.parse()?;
         let token = line()??;
-        let mut asked: Vec<Asked> = Vec::new();
+        let mut lists: Vec<ListTargets> = Vec::new();
         loop {
             let line = line()??;
             let [list, depth, page_size, target] = line.split('\t').collect::<Vec<_>>()[..] else {
                 break;
             };
             let page_size = page_size.parse()?;
-            let known = asked
+            let known = lists
                 .iter_mut()
                 .find(|one| one.list == list && one.depth == depth && one.page_size == page_size);
             match known {
                 Some(known) => known.targets.push(target.to_owned()),
-                None => asked.push(Asked {
+                None => lists.push(ListTargets {
                     list: list.to_owned(),
                     depth: depth.to_owned(),
                     page_size,
@@ -98,38 +98,36 @@ impl Serving {
                 }),
             }
         }
-        Ok(Self { child, address, token, asked })
+        Ok(Self { child, address, token, lists })
     }
-}
 
-impl Serving {
-    /// The processor time that the server has used so far, in microseconds, to a hundredth of a
-    /// second. Unlike a rate it hardly depends on who else uses the machine.
+    /// The CPU time that the server has used so far, in microseconds with a resolution of 10 ms.
+    /// Unlike a rate it hardly depends on other load of the machine.
     ///
     /// # Errors
-    /// When there is no `/proc`.
-    pub fn processor_micros(&self) -> Outcome<u64> {
+    /// Fails without `/proc`.
+    pub fn cpu_micros(&self) -> Outcome<u64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
-        // The name, in parentheses, may hold anything; the 12th and 13th field after it are ticks
-        // of the program and of the system for it.
-        let (_, fields) = stat.rsplit_once(')').ok_or("an odd /proc")?;
+        // The name, in parentheses, may contain anything. The 12th and 13th fields after it are the
+        // ticks in user and in kernel mode.
+        let (_, fields) = stat.rsplit_once(')').ok_or("unexpected format of /proc/PID/stat")?;
         let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
         Ok(ticks.sum::<Result<u64, _>>()? * MICROS_PER_TICK)
     }
 }
 
-impl Drop for Serving {
+impl Drop for ServerProcess {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }
 
-/// Puts the calling thread on the core of who asks.
+/// Pins the calling thread to the core of the load generator.
 ///
 /// # Errors
-/// When `taskset` is not there.
-pub fn stay_on_client_core() -> Outcome<()> {
+/// Fails without `taskset`.
+pub fn pin_to_client_core() -> Outcome<()> {
     let own = std::process::id().to_string();
     let moved = Command::new("taskset")
         .args(["-cp", &CLIENT_CORE.to_string(), &own])
@@ -138,14 +136,14 @@ pub fn stay_on_client_core() -> Outcome<()> {
     if moved.success() { Ok(()) } else { Err("taskset failed".into()) }
 }
 
-/// In a child: tells the parent all that it needs.
+/// Announces the server to the parent; called in a child.
 ///
 /// # Errors
-/// When nobody listens.
-pub fn tell(address: SocketAddr, token: &str, asked: &[Asked]) -> Outcome<()> {
+/// Fails if the parent has closed the pipe.
+pub fn announce(address: SocketAddr, token: &str, lists: &[ListTargets]) -> Outcome<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{address}\n{token}")?;
-    for Asked { list, depth, page_size, targets } in asked {
+    for ListTargets { list, depth, page_size, targets } in lists {
         for target in targets {
             writeln!(out, "{list}\t{depth}\t{page_size}\t{target}")?;
         }
@@ -154,39 +152,36 @@ pub fn tell(address: SocketAddr, token: &str, asked: &[Asked]) -> Outcome<()> {
     Ok(out.flush()?)
 }
 
-/// In a child: waits until the parent wants it to end.
-pub async fn told_to_end() {
-    let mut nothing = Vec::new();
-    // An error is an end as well.
-    let _ = tokio::io::stdin().read_to_end(&mut nothing).await;
+/// Waits until the parent closes the standard input; called in a child.
+pub async fn shutdown_signal() {
+    let mut ignored = Vec::new();
+    // An error ends the server too.
+    let _ = tokio::io::stdin().read_to_end(&mut ignored).await;
 }
 
-/// In a child: serves the store of `rows` rows as the command does, and tells of all lists of its
-/// biggest user.
+/// Serves the store of `rows` rows as `convodb serve` does and announces all lists of its biggest
+/// user; called in a child.
 ///
 /// # Errors
-/// A fault of the store, or when nothing can be listened on.
+/// Fails on an error of the store, or if the listener cannot be opened.
 pub fn serve_store(rows: u64) -> Outcome<()> {
-    let (store, owners) = store_of(rows)?;
+    let (store, users) = store_of(rows)?;
     runtime()?.block_on(async {
-        let (token, asked) = lists_to_ask(&store, owners[0])?;
+        let (token, lists) = list_targets(&store, users[0])?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        tell(listener.local_addr()?, &token, &asked)?;
-        serve(store, listener, Config::default(), told_to_end()).await?;
+        announce(listener.local_addr()?, &token, &lists)?;
+        serve(store, listener, Config::default(), shutdown_signal()).await?;
         Ok(())
     })
 }
 
-/// A token for the user, and all lists of theirs, of 15 rows and of 100.
-///
-/// # Errors
-/// A fault of the store.
-fn lists_to_ask(store: &Store, user: UserId) -> Outcome<(String, Vec<Asked>)> {
+/// A token for a user, and the targets of all their lists with pages of 15 and of 100 rows.
+fn list_targets(store: &Store, user: UserId) -> Outcome<(String, Vec<ListTargets>)> {
     let token = store.create_token(user, Timestamp::MIN)?;
     let snapshot = store.snapshot();
     let mut all = Vec::new();
     for (list, filter) in lists(&snapshot, user)? {
-        // An assistant that the user does not have is refused; an identifier is not.
+        // The server rejects an unknown assistant but not an unknown identifier.
         let filter = match list {
             "empty" => {
                 Filter { external_identifier: "never-given".parse().ok(), ..Filter::default() }
@@ -206,14 +201,14 @@ fn lists_to_ask(store: &Store, user: UserId) -> Outcome<(String, Vec<Asked>)> {
                 .external_identifier
                 .iter()
                 .for_each(|id| add("external_identifier", id.as_str()));
-            let deep = places(&snapshot, user, &filter, PageSize::new(size)?)?.next;
+            let deep = page_starts(&snapshot, user, &filter, PageSize::new(size)?)?.next;
             let deep = deep.iter().filter_map(|request| request.cursor.as_ref()).map(|cursor| {
                 format!("{LIST}?per_page={size}&cursor={}", snapshot.seal_cursor(cursor))
             });
             for (depth, targets) in [("first", vec![query]), ("deep", deep.collect())] {
                 if !targets.is_empty() {
                     let (list, depth) = (list.to_owned(), depth.to_owned());
-                    all.push(Asked { list, depth, page_size: size, targets });
+                    all.push(ListTargets { list, depth, page_size: size, targets });
                 }
             }
         }
