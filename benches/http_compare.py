@@ -56,8 +56,8 @@ def rows(path):
 
 
 def insert(database, source):
-    names, places = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
-    database.executemany(f"insert into conversations ({names}) values ({places})", rows(source))
+    names, marks = ", ".join(COLUMNS), ", ".join("?" * len(COLUMNS))
+    database.executemany(f"insert into conversations ({names}) values ({marks})", rows(source))
     database.commit()
     database.execute("analyze")
     database.execute("pragma wal_checkpoint(truncate)")

@@ -92,11 +92,11 @@ fn main() -> Result<()> {
         )?;
         if fast_recovery {
             let count = WRITERS * 100;
-            let took = insert_concurrently(&store, &users, rows(seed + 1, count, size))?;
-            let each = took / u32::try_from(count).unwrap_or(1);
+            let time = insert_concurrently(&store, &users, rows(seed + 1, count, size))?;
+            let each = time / u32::try_from(count).unwrap_or(1);
             writeln!(out, "| {WRITERS} concurrent writers, time per insert | {each:.2?} |")?;
-            let took = insert_batch(&store, &users, rows(seed + 2, 100, size))?;
-            writeln!(out, "| durable batch of 100 | {took:.2?} |")?;
+            let time = insert_batch(&store, &users, rows(seed + 2, 100, size))?;
+            writeln!(out, "| durable batch of 100 | {time:.2?} |")?;
         }
         store.close()?;
     }

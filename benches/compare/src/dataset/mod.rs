@@ -74,12 +74,12 @@ impl PositionAllocator {
 /// The rows of a store of `rows` rows, then the adversary's, each user's in order of arrival.
 pub(crate) fn all_rows(rows: u64) -> impl Iterator<Item = PlacedRow> {
     let mut positions = PositionAllocator::new();
-    let adverse = rows / ADVERSARY_SHARE;
-    let owned = Dataset::new(SEED, rows)
+    let count = rows / ADVERSARY_SHARE;
+    let generated = Dataset::new(SEED, rows)
         .zip(0..rows)
         .map(|(row, _)| (u32::try_from(row.owner).unwrap_or(u32::MAX) + 1, row.conversation));
-    let adverse = (0..adverse).map(move |number| (ADVERSARY, adversary_row(number, adverse)));
-    owned.chain(adverse).map(move |(user, conversation)| positions.place(user, conversation))
+    let adverse = (0..count).map(move |number| (ADVERSARY, adversary_row(number, count)));
+    generated.chain(adverse).map(move |(user, conversation)| positions.place(user, conversation))
 }
 
 /// The number of rows of [`all_rows`].

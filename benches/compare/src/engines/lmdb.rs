@@ -28,8 +28,8 @@ const ENTRY_NAMES: [&str; Field::ALL.len()] =
 
 /// A database with byte keys and byte values.
 pub(crate) type Table = heed::Database<'static, Bytes, Bytes>;
-type Steps<'t> = RoRange<'t, Bytes, Bytes>;
-type BackSteps<'t> = RoRevRange<'t, Bytes, Bytes>;
+type AscendingRange<'t> = RoRange<'t, Bytes, Bytes>;
+type DescendingRange<'t> = RoRevRange<'t, Bytes, Bytes>;
 
 /// An LMDB environment and its prepared lists.
 pub(crate) struct Lmdb {
@@ -129,8 +129,8 @@ impl Lmdb {
 
 /// A range scan: descending from newer to older positions, or ascending.
 enum EntryScan<'t> {
-    Descending(BackSteps<'t>),
-    Ascending(Steps<'t>),
+    Descending(DescendingRange<'t>),
+    Ascending(AscendingRange<'t>),
 }
 
 impl<'t> EntryScan<'t> {

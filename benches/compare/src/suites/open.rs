@@ -73,27 +73,27 @@ pub(crate) fn run(sizes: &[u64], directory: &Path, json: &Path) -> Result<()> {
     for rows in sizes {
         let original = Stores::new(directory, *rows)?.path(Format::Convodb, &progress)?;
         let cases = [("stopped", true), ("stopped", false), ("killed", true), ("killed", false)];
-        let mut took: [Vec<OpenTimes>; 4] = Default::default();
+        let mut times: [Vec<OpenTimes>; 4] = Default::default();
         progress.set_length(ROUNDS * cases.len() as u64);
         progress.set_position(0);
         let copy = directory.join("open");
         copy_store(&original, &copy)?;
         for round in 0..ROUNDS {
-            for ((end, fast), took) in cases.iter().zip(&mut took) {
+            for ((end, fast), times) in cases.iter().zip(&mut times) {
                 progress.set_message(format!("{rows} rows, {end}"));
                 write_in_subprocess(&copy, *fast, *end == "killed", SEED + 5_000 + round)?;
-                took.push(read_in_subprocess(&copy)?);
+                times.push(read_in_subprocess(&copy)?);
                 progress.inc(1);
             }
         }
         stores::remove(&copy)?;
-        for ((end, fast_recovery), took) in cases.into_iter().zip(&took) {
+        for ((end, fast_recovery), times) in cases.into_iter().zip(&times) {
             openings.push(OpeningResult {
                 rows: *rows,
                 end: end.to_owned(),
                 fast_recovery,
-                open_ns: median(took, |took| took.open_ns),
-                first_page_ns: median(took, |took| took.first_page_ns),
+                open_ns: median(times, |times| times.open_ns),
+                first_page_ns: median(times, |times| times.first_page_ns),
                 rounds: ROUNDS,
             });
         }
@@ -105,8 +105,8 @@ pub(crate) fn run(sizes: &[u64], directory: &Path, json: &Path) -> Result<()> {
     print(&found)
 }
 
-fn median(took: &[OpenTimes], part: impl Fn(&OpenTimes) -> u64) -> u64 {
-    let mut parts: Vec<u64> = took.iter().map(part).collect();
+fn median(times: &[OpenTimes], part: impl Fn(&OpenTimes) -> u64) -> u64 {
+    let mut parts: Vec<u64> = times.iter().map(part).collect();
     parts.sort_unstable();
     parts.get(parts.len() / 2).copied().unwrap_or_default()
 }
