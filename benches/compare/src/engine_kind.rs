@@ -96,7 +96,7 @@ pub(crate) struct OpenEngine {
     pub(crate) version: String,
     /// Bytes of the store on disk; 0 for an engine in memory.
     pub(crate) store_bytes: u64,
-    pub(crate) engine: Box<dyn Engine>,
+    pub(crate) reader: Box<dyn Engine>,
 }
 
 /// Opens all engines on stores of one size; creates the stores that are missing.
@@ -125,7 +125,7 @@ pub(crate) fn open_all(
                 rows,
                 version: String::new(),
                 store_bytes: 0,
-                engine: Box::new(Memory::new(reference.clone())),
+                reader: Box::new(Memory::new(reference.clone())),
             },
         });
     }
@@ -141,7 +141,7 @@ fn open_store(
     shared: &mut Option<Store>,
 ) -> Result<OpenEngine> {
     let mut store_bytes = stores::bytes(path)?;
-    let (version, engine): (String, Box<dyn Engine>) = match kind {
+    let (version, reader): (String, Box<dyn Engine>) = match kind {
         EngineKind::Memory => bail!("{} has no store", kind.as_str()),
         EngineKind::Convodb | EngineKind::ConvodbBorrowed => {
             let store = match shared {
@@ -184,7 +184,7 @@ fn open_store(
             (version, Box::new(postgres))
         }
     };
-    Ok(OpenEngine { kind, rows, version, store_bytes, engine })
+    Ok(OpenEngine { kind, rows, version, store_bytes, reader })
 }
 
 /// The versions of convodb and redb.

@@ -71,7 +71,7 @@ pub(crate) fn prepare(comparisons: &mut [Comparison], progress: &ProgressBar) ->
     for Comparison { engines, lists } in comparisons {
         for engine in engines {
             progress.set_message(format!("preparing {}", engine.kind.as_str()));
-            engine.engine.prepare(lists)?;
+            engine.reader.prepare(lists)?;
         }
     }
     Ok(())
@@ -109,7 +109,7 @@ pub(crate) fn check(comparison: &mut Comparison, progress: &ProgressBar) -> Resu
                         query.start
                     )
                 };
-                let page = engine.engine.page(query).with_context(what)?;
+                let page = engine.reader.page(query).with_context(what)?;
                 let first = match expected.get(at) {
                     Some(first) => first,
                     None => {
@@ -216,7 +216,7 @@ fn warm(comparison: &mut Comparison, kinds: &[PageKind], progress: &ProgressBar)
                 if began.elapsed() > WARMUP {
                     break;
                 }
-                engine.engine.visit(query)?;
+                engine.reader.visit(query)?;
             }
         }
     }
@@ -250,7 +250,7 @@ fn batch(
     // The first page pays for the previous engine's use of the processor caches, so one page, at
     // the start before, is not timed. In a batch of 64 it would be the 99th percentile alone.
     if timing.total < effort.budget {
-        engine.engine.visit(&queries[(first + queries.len() - 1) % queries.len()])?;
+        engine.reader.visit(&queries[(first + queries.len() - 1) % queries.len()])?;
     }
     let began = Instant::now();
     for number in 0..effort.batch {
@@ -261,7 +261,7 @@ fn batch(
         }
         let query = &queries[(first + number) % queries.len()];
         let start = Instant::now();
-        engine.engine.visit(query)?;
+        engine.reader.visit(query)?;
         times.push(start.elapsed());
     }
     for time in times.iter() {
