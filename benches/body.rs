@@ -1,23 +1,23 @@
-//! The way from stored rows to the body of an answer: a page that was read is written as JSON, as
-//! the server does it, names of assistants looked up and cursors sealed; and its parts.
+//! Criterion bench of the response body: writes a page as JSON as the server does, with lookups of
+//! assistant names and sealed cursors, and measures its parts.
 
 use std::hint::black_box;
 use std::time::Duration;
 
 use convodb::{Cost, ListRequest, PageSize, Timestamp};
-use convodb_benches::{places, store_of};
+use convodb_benches::{page_starts, store_of};
 use convodb_http::{AssistantNames, PageTokens, write_page};
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const URL: &str = "http://127.0.0.1:8080/api/user/conversations";
 
 fn bodies(criterion: &mut Criterion) {
-    let (store, owners) = store_of(100_000).unwrap_or_else(|error| panic!("{error}"));
-    let (snapshot, user) = (store.snapshot(), owners[0]);
+    let (store, users) = store_of(100_000).unwrap_or_else(|error| panic!("{error}"));
+    let (snapshot, user) = (store.snapshot(), users[0]);
     for size in [15, 100] {
         let page_size = PageSize::new(size).unwrap_or_default();
         let all = ListRequest::default();
-        let deep = places(&snapshot, user, &all.filter, page_size)
+        let deep = page_starts(&snapshot, user, &all.filter, page_size)
             .unwrap_or_else(|error| panic!("{error}"));
         let pages = deep.next.iter().map(|request| snapshot.list(user, request));
         let pages: Vec<_> = pages.map(|page| page.unwrap_or_else(|e| panic!("{e}"))).collect();

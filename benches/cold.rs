@@ -1,8 +1,10 @@
-//! What pages that wait for the disk do to pages that do not: one stream of each at a time, against
-//! servers on one core that differ only in where a page is read: in line on the runtime's thread,
-//! in line with more threads than cores, aside by `spawn_blocking`, or on threads of their own.
+//! Benchmark of warm pages next to cold pages: how much do reads that wait for the disk slow down
+//! the others?
 //!
-//! The store's cache is small, and its file is put out of the system's cache ten times a second.
+//! The servers, each on one core, differ only in where a page is read: inline on the runtime's
+//! thread, inline with more threads than cores, in `spawn_blocking`, or on dedicated threads. Each
+//! gets a warm load alone, then a warm and a cold load at the same time. The store's cache is
+//! small, and its file is evicted from the page cache of the system ten times per second.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -17,9 +19,11 @@ use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::routing::get;
 use convodb::{Filter, ListRequest, Store, StoreOptions, UserId};
-use convodb_benches::child::{Serving, role, stay_on_client_core, tell, told_to_end};
-use convodb_benches::drive::{Load, Outcome, drive};
-use convodb_benches::measured::{Rounds, report};
+use convodb_benches::load_generator::{Load, Outcome, run_load};
+use convodb_benches::measurement::{Rounds, report};
+use convodb_benches::server_process::{
+    ServerProcess, announce, pin_to_client_core, role, shutdown_signal,
+};
 use convodb_benches::{file_of, store_of};
 use convodb_http::{AssistantNames, Limits, PageTokens, serve_routes, write_page};
 use convodb_testkit::dataset::Dataset;
@@ -29,88 +33,92 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 const ROWS: u64 = 1_000_000;
-/// Some hundred pages of the tree beside its inner ones, for a file of half a gigabyte.
+/// The inner pages of the B-tree and a few hundred leaves, for a file of half a gigabyte.
 const CACHE_BYTES: usize = 16 << 20;
-/// Customers whose rows lie all over the file.
+/// Customers whose rows are spread over the file.
 const CUSTOMERS: usize = 20_000;
 const CONNECTIONS: usize = 4;
 const ROUNDS: usize = 5;
 const SECONDS: u64 = 2;
-/// Where reads have threads of their own, or the runtime more than there are cores.
-const MANY: usize = 16;
+/// Dedicated read threads, or runtime threads above the number of cores.
+const MANY_THREADS: usize = 16;
 
-/// The servers: a name, the threads of the runtime, and where pages are read.
-const SERVERS: [(&str, usize, Place); 4] = [
-    ("in line", 1, Place::InLine),
-    ("in line, 16 threads", MANY, Place::InLine),
-    ("spawn_blocking", 1, Place::Blocking),
-    ("threads of its own", 1, Place::Threads),
+/// The servers: name, threads of the runtime, and where pages are read.
+const SERVERS: [(&str, usize, ReadOn); 4] = [
+    ("inline", 1, ReadOn::Runtime),
+    ("inline, 16 threads", MANY_THREADS, ReadOn::Runtime),
+    ("spawn_blocking", 1, ReadOn::BlockingPool),
+    ("dedicated threads", 1, ReadOn::DedicatedThreads),
 ];
 
+/// Where a page is read.
 #[derive(Clone, Copy)]
-enum Place {
-    InLine,
-    Blocking,
-    Threads,
+enum ReadOn {
+    Runtime,
+    BlockingPool,
+    DedicatedThreads,
 }
 
-/// A read that is asked of another thread.
+/// A read for a dedicated thread: the query string, and the channel for the body.
 type Job = (Option<String>, oneshot::Sender<Option<Vec<u8>>>);
 
 fn main() -> Outcome<()> {
     match role() {
         Some(name) => {
             let found = SERVERS.into_iter().find(|(known, ..)| *known == name);
-            let (_, threads, place) = found.ok_or("no such server")?;
-            serve(threads, place)
+            let (_, threads, read_on) = found.ok_or("unknown server")?;
+            serve(threads, read_on)
         }
         None => Builder::new_current_thread().enable_all().build()?.block_on(compare()),
     }
 }
 
-fn serve(threads: usize, place: Place) -> Outcome<()> {
+fn serve(threads: usize, read_on: ReadOn) -> Outcome<()> {
     let options = StoreOptions { cache_bytes: CACHE_BYTES, ..StoreOptions::default() };
     let store = Store::open_with(file_of(ROWS)?, &options)?;
-    let user = store.snapshot().users()?.first().ok_or("a store without users")?.id;
-    let queue = matches!(place, Place::Threads).then(|| own_threads(&store, user));
-    let answer = async move |RawQuery(query): RawQuery| {
-        let body = match (place, queue) {
-            (Place::Blocking, _) => spawn_blocking(move || page(&store, user, query)).await.ok(),
-            (Place::Threads, Some(queue)) => {
-                let (answer, body) = oneshot::channel();
-                let asked = queue.send((query, answer));
-                if asked.is_ok() { body.await.ok() } else { None }
+    let user = store.snapshot().users()?.first().ok_or("the store has no users")?.id;
+    let queue = matches!(read_on, ReadOn::DedicatedThreads).then(|| spawn_readers(&store, user));
+    let handler = async move |RawQuery(query): RawQuery| {
+        let body = match (read_on, queue) {
+            (ReadOn::BlockingPool, _) => {
+                spawn_blocking(move || page(&store, user, query)).await.ok()
+            }
+            (ReadOn::DedicatedThreads, Some(queue)) => {
+                let (reply, body) = oneshot::channel();
+                let sent = queue.send((query, reply));
+                if sent.is_ok() { body.await.ok() } else { None }
             }
             _ => Some(page(&store, user, query)),
         };
         body.flatten().ok_or(StatusCode::INTERNAL_SERVER_ERROR)
     };
-    let routes = Router::new().route("/page", get(answer));
+    let routes = Router::new().route("/page", get(handler));
     let runtime = Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        tell(listener.local_addr()?, "", &[])?;
-        serve_routes(routes, listener, Limits::default(), told_to_end()).await;
+        announce(listener.local_addr()?, "", &[])?;
+        serve_routes(routes, listener, Limits::default(), shutdown_signal()).await;
         Ok(())
     })
 }
 
-fn own_threads(store: &Store, user: UserId) -> SyncSender<Job> {
+/// Starts the dedicated read threads and returns their queue.
+fn spawn_readers(store: &Store, user: UserId) -> SyncSender<Job> {
     let (queue, jobs) = sync_channel::<Job>(1024);
     let jobs = Arc::new(Mutex::new(jobs));
     let next = |jobs: &Mutex<Receiver<Job>>| jobs.lock().ok()?.recv().ok();
-    for _ in 0..MANY {
+    for _ in 0..MANY_THREADS {
         let (store, jobs) = (store.clone(), jobs.clone());
         std::thread::spawn(move || {
-            while let Some((query, answer)) = next(&jobs) {
-                let _ = answer.send(page(&store, user, query));
+            while let Some((query, reply)) = next(&jobs) {
+                let _ = reply.send(page(&store, user, query));
             }
         });
     }
     queue
 }
 
-/// The body of the first page of all rows, or of those of the customer whose number is given.
+/// The body of the first page: of all rows, or of the customer whose number is the query.
 fn page(store: &Store, user: UserId, query: Option<String>) -> Option<Vec<u8>> {
     let customer = query.and_then(|number| number.parse().ok());
     let phone = customer.map(|number| Dataset::customer_phone(0, number));
@@ -128,18 +136,18 @@ fn page(store: &Store, user: UserId, query: Option<String>) -> Option<Vec<u8>> {
 
 async fn compare() -> Outcome<()> {
     drop(store_of(ROWS)?);
-    let keeps_cold = Arc::new(AtomicBool::new(false));
-    let (cold, file) = (keeps_cold.clone(), file_of(ROWS)?);
-    std::thread::spawn(move || keep_cold(&file, &cold));
-    stay_on_client_core()?;
+    let evict = Arc::new(AtomicBool::new(false));
+    let (enabled, file) = (evict.clone(), file_of(ROWS)?);
+    std::thread::spawn(move || evict_file(&file, &enabled));
+    pin_to_client_core()?;
     let (mut rows, mut out) = (Vec::new(), std::io::stdout());
     let mut found = Vec::new();
     for _ in SERVERS {
         found.push([Rounds::new()?, Rounds::new()?, Rounds::new()?]);
     }
     for _ in 0..ROUNDS {
-        for ((name, ..), [alone, beside, of_cold]) in SERVERS.iter().zip(&mut found) {
-            let server = Serving::start(name)?;
+        for ((name, ..), [alone, warm_rounds, cold_rounds]) in SERVERS.iter().zip(&mut found) {
+            let server = ServerProcess::start(name)?;
             let warm = Load {
                 address: server.address,
                 token: None,
@@ -147,32 +155,33 @@ async fn compare() -> Outcome<()> {
                 connections: CONNECTIONS,
                 duration: Duration::from_secs(SECONDS),
             };
-            // A stride without a factor in common with the number visits each once.
+            // A stride that is coprime to the number of customers visits each once.
             let scattered = (0..CUSTOMERS).map(|number| number * 7_919 % CUSTOMERS);
             let targets = scattered.map(|number| format!("/page?{number}")).collect();
             let cold = Load { targets, ..warm.clone() };
-            alone.add(&drive(&warm).await?)?;
-            keeps_cold.store(true, Ordering::Relaxed);
-            let (seen_warm, seen_cold) = tokio::join!(drive(&warm), drive(&cold));
-            keeps_cold.store(false, Ordering::Relaxed);
-            beside.add(&seen_warm?)?;
-            of_cold.add(&seen_cold?)?;
+            alone.add(&run_load(&warm).await?)?;
+            evict.store(true, Ordering::Relaxed);
+            let (seen_warm, seen_cold) = tokio::join!(run_load(&warm), run_load(&cold));
+            evict.store(false, Ordering::Relaxed);
+            warm_rounds.add(&seen_warm?)?;
+            cold_rounds.add(&seen_cold?)?;
         }
     }
-    for ((name, ..), [alone, beside, of_cold]) in SERVERS.iter().zip(&found) {
-        let kept = beside.ratio(alone);
-        writeln!(out, "{name}: beside cold pages, {kept:.2} of the warm rate")?;
-        for (list, rounds) in [("warm alone", alone), ("warm", beside), ("cold", of_cold)] {
-            rows.push(rounds.measured(name, (list, "first"), 15, CONNECTIONS));
+    for ((name, ..), [alone, warm_rounds, cold_rounds]) in SERVERS.iter().zip(&found) {
+        let ratio = warm_rounds.ratio(alone);
+        writeln!(out, "{name}: {ratio:.2} of the warm rate next to cold pages")?;
+        for (list, rounds) in [("warm alone", alone), ("warm", warm_rounds), ("cold", cold_rounds)]
+        {
+            rows.push(rounds.measurement(name, (list, "first"), 15, CONNECTIONS));
         }
     }
     report("cold", &rows)
 }
 
-/// Puts the file out of the system's cache, again and again, while it is to be cold.
-fn keep_cold(file: &PathBuf, cold: &AtomicBool) {
+/// Evicts the file from the system's page cache every 100 ms while `enabled` is set.
+fn evict_file(file: &PathBuf, enabled: &AtomicBool) {
     loop {
-        if cold.load(Ordering::Relaxed) {
+        if enabled.load(Ordering::Relaxed) {
             let mut out = std::ffi::OsString::from("of=");
             out.push(file);
             let _ = Command::new("dd")

@@ -1,31 +1,32 @@
-//! What pages read, in counts: for each of the lists that `page` times and for each of the 32
-//! combinations of filters, the most entries and rows that any page of the list reads, walking it
-//! whole, forward and back. Prints a table for
-//! `docs/benchmarks.md` and fails where a count is above the bound. `CONVODB_BENCH_ROWS=1000000`
-//! chooses the size.
+//! Page cost in counts: the most index entries and rows that any page of a list reads.
+//!
+//! Reads every list of the bench `page`, and one list for each of the 32 combinations of filters,
+//! from the first to the last page and back. Prints a table for `docs/benchmarks.md`; panics if a
+//! count is above the bound. `CONVODB_BENCH_ROWS=1000000` sets the size of the store.
 
 use std::io::Write;
 
 use convodb::{
-    ChannelKind, Conversation, Filter, ListRequest, PageCost, PageSize, Result, Snapshot, UserId,
+    ChannelKind, Conversation, Filter, ListRequest, PageSize, Result, Snapshot, UserId, Work,
 };
 use convodb_benches::{lists, store_of};
 
-/// The combinations whose bits, by field, are set, with the values of a row where they match, and
-/// of a WhatsApp row where they contradict each other.
+/// The filter on the fields whose bits are set. The values are those of `row`, a WhatsApp row. The
+/// identifier is that of `api`, and so are the type and the assistant next to it, unless a phone is
+/// filtered by: such a filter contradicts itself.
 fn filter(bits: u32, row: &Conversation, api: &Conversation) -> Filter {
-    let asked = |bit: u32| bits & (1 << bit) != 0;
+    let has = |bit: u32| bits & (1 << bit) != 0;
     let text = |value: Option<&str>| value.map(str::to_owned);
-    let source = if asked(4) && !asked(2) && !asked(3) { api } else { row };
+    let source = if has(4) && !has(2) && !has(3) { api } else { row };
     let phone = |value: Option<&str>| text(value).and_then(|phone| phone.parse().ok());
     Filter {
-        kind: asked(0).then(|| source.channel.kind()),
-        assistant: asked(1).then_some(source.assistant),
-        sender_phone: phone(row.channel.sender_phone()).filter(|_| asked(2)),
-        customer_phone: phone(row.channel.customer_phone()).filter(|_| asked(3)),
+        kind: has(0).then(|| source.channel.kind()),
+        assistant: has(1).then_some(source.assistant),
+        sender_phone: phone(row.channel.sender_phone()).filter(|_| has(2)),
+        customer_phone: phone(row.channel.customer_phone()).filter(|_| has(3)),
         external_identifier: text(api.channel.external_identifier())
             .and_then(|text| text.parse().ok())
-            .filter(|_| asked(4)),
+            .filter(|_| has(4)),
     }
 }
 
@@ -40,10 +41,10 @@ fn name(bits: u32) -> String {
     if set.is_empty() { "all".to_owned() } else { set.join(" + ") }
 }
 
-/// A row that has an identifier, or both phones, some way into the user's list.
+/// A row with an external identifier or a customer phone, after the first 100 rows of the list.
 fn row_of(snapshot: &Snapshot, user: UserId, kind: ChannelKind) -> Result<Option<Conversation>> {
     let filter = Filter { kind: Some(kind), ..Filter::default() };
-    let rows = snapshot.conversations(user, &ListRequest { filter, ..ListRequest::default() });
+    let rows = snapshot.rows(user, &ListRequest { filter, ..ListRequest::default() });
     for row in rows.skip(100) {
         let row = row?;
         if row.channel.external_identifier().is_some() || row.channel.customer_phone().is_some() {
@@ -53,10 +54,10 @@ fn row_of(snapshot: &Snapshot, user: UserId, kind: ChannelKind) -> Result<Option
     Ok(None)
 }
 
-/// The rows of the list, and the most that a page of it reads.
-fn worst(snapshot: &Snapshot, user: UserId, first: &ListRequest) -> Result<(usize, PageCost)> {
-    let (mut rows, mut worst) = (0, PageCost::default());
-    let mut heavier = |work: PageCost| {
+/// The number of rows of a list, and the highest cost of one of its pages.
+fn worst(snapshot: &Snapshot, user: UserId, first: &ListRequest) -> Result<(usize, Work)> {
+    let (mut rows, mut worst) = (0, Work::default());
+    let mut heavier = |work: Work| {
         if work.entries + work.rows > worst.entries + worst.rows {
             worst = work;
         }
@@ -64,30 +65,31 @@ fn worst(snapshot: &Snapshot, user: UserId, first: &ListRequest) -> Result<(usiz
     let mut page = snapshot.list(user, first)?;
     loop {
         rows += page.len();
-        heavier(page.cost());
-        let Some(next) = page.next_cursor() else { break };
+        heavier(page.work());
+        let Some(next) = page.next() else { break };
         page = snapshot.list(user, &ListRequest::at(*next))?;
     }
-    while let Some(prev) = page.prev_cursor() {
+    while let Some(prev) = page.prev() {
         page = snapshot.list(user, &ListRequest::at(*prev))?;
-        heavier(page.cost());
+        heavier(page.work());
     }
     Ok((rows, worst))
 }
 
 fn main() -> Result<()> {
-    let asked = std::env::var("CONVODB_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok());
-    let (store, owners) = store_of(asked.unwrap_or(1_000_000))?;
-    let (snapshot, user) = (store.snapshot(), owners[0]);
+    let rows = std::env::var("CONVODB_BENCH_ROWS").ok().and_then(|rows| rows.parse().ok());
+    let (store, users) = store_of(rows.unwrap_or(1_000_000))?;
+    let (snapshot, user) = (store.snapshot(), users[0]);
     let whatsapp = row_of(&snapshot, user, ChannelKind::Whatsapp)?;
     let api = row_of(&snapshot, user, ChannelKind::Api)?;
     let (Some(whatsapp), Some(api)) = (whatsapp, api) else { return Ok(()) };
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "| filters | rows | 15 a page: entries, rows read | of {} | 100 a page: entries, rows read | of {} |",
-        PageCost::bound(PageSize::default()),
-        PageCost::bound(PageSize::MAX)
+        "| filters | rows | 15 per page: entries, rows read | of {} \
+         | 100 per page: entries, rows read | of {} |",
+        Work::bound(PageSize::default()),
+        Work::bound(PageSize::MAX)
     )?;
     writeln!(out, "|---|---|---|---|---|---|")?;
     let timed = lists(&snapshot, user)?
@@ -102,11 +104,11 @@ fn main() -> Result<()> {
                 page_size: Some(size),
                 ..ListRequest::default()
             };
-            let (rows, PageCost { entries, rows: read, .. }) = worst(&snapshot, user, &request)?;
+            let (rows, Work { entries, rows: read, .. }) = worst(&snapshot, user, &request)?;
             if at == 0 {
                 write!(out, "| {rows} ")?;
             }
-            let bound = PageCost::bound(size);
+            let bound = Work::bound(size);
             assert!(entries + read <= bound, "{entries} + {read} above {bound}");
             write!(out, "| {entries}, {read} | {}% ", (entries + read) * 100 / bound)?;
         }

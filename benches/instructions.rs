@@ -1,10 +1,10 @@
-//! How many instructions the hot paths take, counted by callgrind, so that a path that got dearer
-//! shows on a busy machine too. Prints a table against `instructions.json` and fails where a path
-//! takes more than the tolerance above it. `-- --save` writes a new baseline. Needs valgrind.
+//! Instruction counts of the hot paths, by callgrind: regressions show even on a busy machine.
 //!
-//! Each path runs in a process of its own. What is counted is what happens below [`counted`], on a
-//! store of a fixed size; an insert, which another thread does, is the difference between two runs
-//! of unlike length.
+//! Prints a table against the baseline in `instructions.json`; fails if a path exceeds it by more
+//! than the tolerance. `-- --save` writes a new baseline. Needs valgrind.
+//!
+//! Each path runs in its own process on a store of a fixed size, below [`counted`]. An insert runs
+//! on another thread, so its count is the difference between two runs of different length.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -14,31 +14,32 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use convodb::{ListRequest, PageSize, Snapshot, Store, UserId};
-use convodb_benches::{lists, places, store_of};
+use convodb_benches::{lists, page_starts, store_of};
 use convodb_http::{AssistantNames, PageTokens, write_page};
 use convodb_testkit::dataset::Dataset;
 use serde::{Deserialize, Serialize};
 
-/// Names the path that a child process runs, and how often.
+/// Environment variable with the path that a child process runs.
 const PATH: &str = "CONVODB_INSTRUCTIONS_PATH";
+/// Environment variable with the number of runs.
 const ROUNDS: &str = "CONVODB_INSTRUCTIONS_ROUNDS";
-/// Enough rows for three levels of a tree and for lists that are not one page.
+/// Enough rows for a B-tree of three levels and for lists of several pages.
 const ROWS: u64 = 20_000;
 const INSERT: &str = "insert, in groups of 100";
 const GROUP: usize = 100;
-/// Whose rows are inserted, by rank.
-const OWNER: usize = 3;
+/// The rank of the user whose rows are inserted.
+const USER: usize = 3;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
 #[derive(Serialize, Deserialize)]
 struct Baseline {
     tolerance_percent: f64,
-    /// Instructions of one run of each path.
+    /// Instructions per run of each path.
     instructions: BTreeMap<String, u64>,
 }
 
-/// The paths that are counted below [`counted`], and how many runs are.
+/// The paths that run below [`counted`], and the number of runs.
 const READS: [(&str, u64); 11] = [
     ("page of 15: unfiltered, deep", 64),
     ("page of 100: unfiltered, deep", 16),
@@ -68,7 +69,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Counts all paths and compares them; tells whether all are within the tolerance.
+/// Counts all paths and compares them with the baseline. Returns whether all are within the
+/// tolerance.
 fn parent(save: bool) -> Outcome<bool> {
     drop(store_of(ROWS)?);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.json");
@@ -82,10 +84,10 @@ fn parent(save: bool) -> Outcome<bool> {
         let (known, change) = match baseline.instructions.get(name) {
             Some(&known) => {
                 let percent = (count as f64 / known as f64 - 1.0) * 100.0;
-                let dearer = percent > baseline.tolerance_percent;
-                within &= !dearer;
-                let told = if dearer { ", too dear" } else { "" };
-                (known.to_string(), format!("{percent:+.1}%{told}"))
+                let exceeded = percent > baseline.tolerance_percent;
+                within &= !exceeded;
+                let note = if exceeded { ", above the tolerance" } else { "" };
+                (known.to_string(), format!("{percent:+.1}%{note}"))
             }
             None => ("none".to_owned(), "new".to_owned()),
         };
@@ -100,7 +102,7 @@ fn parent(save: bool) -> Outcome<bool> {
     Ok(within)
 }
 
-/// The instructions of one run of a path.
+/// The instructions per run of a path.
 fn count(name: &str) -> Outcome<u64> {
     match READS.iter().find(|(read, _)| *read == name) {
         Some((_, runs)) => Ok(callgrind(name, *runs, Some("*counted*"))? / runs),
@@ -111,26 +113,26 @@ fn count(name: &str) -> Outcome<u64> {
     }
 }
 
-/// Runs a path so often in a child under callgrind and gives what it collected.
+/// Runs a path `rounds` times in a child under callgrind and returns the collected count.
 fn callgrind(name: &str, rounds: u64, toggle: Option<&str>) -> Outcome<u64> {
     let mut command = Command::new("valgrind");
     command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     command.args(toggle.map(|function| format!("--toggle-collect={function}")));
     command.arg(std::env::current_exe()?).env(PATH, name).env(ROUNDS, rounds.to_string());
     let output = command.output()?;
-    let told = String::from_utf8_lossy(&output.stderr);
-    let collected = told.lines().find_map(|line| line.split_once("Collected :"));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let collected = stderr.lines().find_map(|line| line.split_once("Collected :"));
     match collected {
         Some((_, count)) if output.status.success() => Ok(count.trim().parse()?),
-        _ => Err(format!("{name}: {told}").into()),
+        _ => Err(format!("{name}: {stderr}").into()),
     }
 }
 
-/// What callgrind collects from.
+/// The function that callgrind counts.
 #[inline(never)]
 fn counted(work: &mut dyn FnMut()) {
     work();
-    // Keeps the call from becoming a jump, which would never return here.
+    // Prevent a tail call, which would never return here.
     black_box(());
 }
 
@@ -139,8 +141,8 @@ fn child(path: &str, rounds: &str) -> Outcome<()> {
     if path == INSERT {
         return insert(rounds);
     }
-    let (store, owners) = store_of(ROWS)?;
-    let (snapshot, user) = (store.snapshot(), owners[0]);
+    let (store, users) = store_of(ROWS)?;
+    let (snapshot, user) = (store.snapshot(), users[0]);
     let size = PageSize::new(if path.contains("100") { 100 } else { 15 })?;
     let requests = requests(path, &snapshot, user, size)?;
     let pages = requests.iter().map(|request| snapshot.list(user, request));
@@ -173,7 +175,7 @@ fn child(path: &str, rounds: &str) -> Outcome<()> {
     Ok(())
 }
 
-/// The pages that a path reads, by turns.
+/// The pages that a path reads in turn.
 fn requests(
     path: &str,
     snapshot: &Snapshot,
@@ -181,29 +183,29 @@ fn requests(
     size: PageSize,
 ) -> Outcome<Vec<ListRequest>> {
     let lists = lists(snapshot, user)?;
-    let asked = lists.into_iter().find(|(name, _)| path.contains(*name));
-    let filter = asked.map(|(_, filter)| filter).unwrap_or_default();
+    let list = lists.into_iter().find(|(name, _)| path.contains(*name));
+    let filter = list.map(|(_, filter)| filter).unwrap_or_default();
     let first =
         ListRequest { filter: filter.clone(), page_size: Some(size), ..ListRequest::default() };
     if path.contains("first") || path.contains("empty") {
         return Ok(vec![first]);
     }
-    let deep = places(snapshot, user, &filter, size)?.next;
+    let deep = page_starts(snapshot, user, &filter, size)?.next;
     if deep.is_empty() { Err(format!("{path}: the list has one page").into()) } else { Ok(deep) }
 }
 
-/// Writes groups of rows into a store in memory.
+/// Inserts groups of rows into a store in memory.
 fn insert(groups: usize) -> Outcome<()> {
     let store = Store::in_memory()?;
     let user = store.write(|transaction| {
         let user = transaction.create_user("Acme".parse()?, convodb::Timestamp::MIN)?.id;
-        for number in 0..Dataset::assistants(OWNER) {
-            let id = Dataset::assistant(OWNER, number);
+        for number in 0..Dataset::assistants(USER) {
+            let id = Dataset::assistant(USER, number);
             transaction.create_assistant(user, id, format!("Assistant {number}").parse()?)?;
         }
         Ok(user)
     })?;
-    let mut rows = Dataset::new(1, ROWS).filter(|row| row.owner == OWNER);
+    let mut rows = Dataset::new(1, ROWS).filter(|row| row.owner == USER);
     for _ in 0..groups {
         let group: Vec<_> = rows.by_ref().take(GROUP).collect();
         store.write(move |transaction| {

@@ -1,9 +1,9 @@
-//! What the benches share: stores of a size, made once and kept, the lists that are measured, and
-//! servers to be asked for them.
+//! Shared parts of the benches: stores of a given size, the measured lists and their page starts,
+//! server subprocesses, and an HTTP load generator.
 
-pub mod child;
-pub mod drive;
-pub mod measured;
+pub mod load_generator;
+pub mod measurement;
+pub mod server_process;
 
 use std::path::{Path, PathBuf};
 
@@ -15,13 +15,14 @@ use convodb_testkit::dataset::{self, Dataset};
 
 /// The seed of all stores.
 const SEED: u64 = 20_260_101;
-/// How many places of a list a bench goes round, so that it does not read one hot page.
-const PLACES: usize = 512;
+/// The most page starts of a list that a bench cycles through, so that it does not read one hot
+/// page.
+const MAX_STARTS: usize = 512;
 
-/// The file of the store of `rows` rows, made at the first call and kept below `target/`.
+/// The file of the store of `rows` rows below `target/`. The first call creates it.
 ///
 /// # Errors
-/// A fault of the store or of the disk.
+/// Fails on an error of the store or of the disk.
 pub fn file_of(rows: u64) -> Result<PathBuf> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench-stores");
     std::fs::create_dir_all(&directory)?;
@@ -37,21 +38,21 @@ pub fn file_of(rows: u64) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// Opens the store of `rows` rows, and gives its users, biggest first.
+/// Opens the store of `rows` rows and returns it with its users, the biggest first.
 ///
 /// # Errors
-/// A fault of the store or of the disk.
+/// Fails on an error of the store or of the disk.
 pub fn store_of(rows: u64) -> Result<(Store, Vec<UserId>)> {
     let store = Store::open(file_of(rows)?)?;
-    let owners = store.snapshot().users()?.into_iter().map(|user| user.id).collect();
-    Ok((store, owners))
+    let users = store.snapshot().users()?.into_iter().map(|user| user.id).collect();
+    Ok((store, users))
 }
 
-/// The lists that are measured, by name: all rows, each filter alone, type and assistant, and an
-/// assistant's customer who never wrote to it.
+/// The measured lists by name: all rows, each filter alone, type with assistant, and an empty one:
+/// a customer with an assistant that has no conversation with them.
 ///
 /// # Errors
-/// A fault of the store.
+/// Fails on an error of the store.
 pub fn lists(snapshot: &Snapshot, user: UserId) -> Result<Vec<(&'static str, Filter)>> {
     let all = Filter::default;
     let external_identifier = some_external_identifier(snapshot, user)?;
@@ -71,7 +72,7 @@ pub fn lists(snapshot: &Snapshot, user: UserId) -> Result<Vec<(&'static str, Fil
     ])
 }
 
-/// An identifier that a conversation from the middle of the user's list has.
+/// The external identifier of a conversation inside the user's list.
 fn some_external_identifier(
     snapshot: &Snapshot,
     user: UserId,
@@ -87,25 +88,25 @@ fn some_external_identifier(
     Ok(None)
 }
 
-/// Places all over a list: requests for the page after and the page before each.
+/// Requests for pages spread over a list.
 #[derive(Default)]
-pub struct Places {
-    /// Pages forward, from the first on.
+pub struct PageStarts {
+    /// Forward pages.
     pub next: Vec<ListRequest>,
-    /// Pages backward.
+    /// Backward pages.
     pub prev: Vec<ListRequest>,
 }
 
-/// Finds up to 512 places all over a list, in no order of depth.
+/// Finds up to 512 page starts spread over a list, in no order of depth. Reads the whole list.
 ///
 /// # Errors
-/// A fault of the store.
-pub fn places(
+/// Fails on an error of the store.
+pub fn page_starts(
     snapshot: &Snapshot,
     user: UserId,
     filter: &Filter,
     page_size: PageSize,
-) -> Result<Places> {
+) -> Result<PageStarts> {
     let request = ListRequest {
         filter: filter.clone(),
         page_size: Some(PageSize::MAX),
@@ -118,20 +119,20 @@ pub fn places(
         prev.extend(page.prev_cursor().copied());
     }
     let spread = |cursors: Vec<PageCursor>| -> Vec<ListRequest> {
-        let step = cursors.len().div_ceil(PLACES).max(1);
+        let step = cursors.len().div_ceil(MAX_STARTS).max(1);
         let mut chosen: Vec<ListRequest> = cursors
             .into_iter()
             .step_by(step)
             .map(|cursor| ListRequest { page_size: Some(page_size), ..ListRequest::at(cursor) })
             .collect();
-        // A stride that shares no factor with the length visits each once, far from the one before.
+        // A stride that is coprime to the length visits each start once, far from the previous one.
         let length = chosen.len().max(1);
         let stride = (length * 2 / 3 + 1..).find(|stride| gcd(*stride, length) == 1).unwrap_or(1);
         let order: Vec<usize> = (0..chosen.len()).map(|at| at * stride % length).collect();
         chosen = order.into_iter().map(|at| chosen[at].clone()).collect();
         chosen
     };
-    Ok(Places { next: spread(next), prev: spread(prev) })
+    Ok(PageStarts { next: spread(next), prev: spread(prev) })
 }
 
 const fn gcd(a: usize, b: usize) -> usize {

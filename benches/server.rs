@@ -1,7 +1,12 @@
-//! The server over real sockets, against a limit: the same accept loop and the same layers with a
-//! constant body of the same size. Each is a process on one core; who asks is on the other, over 16
-//! connections that stay open. The two are asked by turns, so that what disturbs the machine
-//! disturbs both. `CONVODB_BENCH_ROWS`, `CONVODB_BENCH_ROUNDS`, `CONVODB_BENCH_SECONDS` choose.
+//! Benchmark of the HTTP server over real sockets, against an upper limit.
+//!
+//! The limit is a server with the same accept loop and the same middleware that returns a constant
+//! body of the same size. Each server is a process on one core; the load generator runs on another
+//! core, over 16 keep-alive connections. The servers take turns, so that a disturbance of the
+//! machine affects both.
+//!
+//! `CONVODB_BENCH_ROWS`, `CONVODB_BENCH_ROUNDS` and `CONVODB_BENCH_SECONDS` set the size of the
+//! store, the number of rounds and the length of a round; `CONVODB_BENCH_LISTS` selects lists.
 
 use std::io::Write;
 use std::time::Duration;
@@ -10,18 +15,18 @@ use axum::Router;
 use axum::extract::RawQuery;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
-use convodb_benches::child::{
-    Asked, Serving, role, serve_store, stay_on_client_core, tell, told_to_end,
+use convodb_benches::load_generator::{Load, Outcome, run_load};
+use convodb_benches::measurement::{Measurement, Rounds, report};
+use convodb_benches::server_process::{
+    ListTargets, ServerProcess, announce, pin_to_client_core, role, serve_store, shutdown_signal,
 };
-use convodb_benches::drive::{Load, Outcome, drive};
-use convodb_benches::measured::{Measured, Rounds, report};
 use convodb_http::{Limits, runtime, serve_routes, wrapped};
 use hyper::body::Bytes;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 
 const CONNECTIONS: usize = 16;
-/// More than any body of a page.
+/// Larger than the body of any page.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// A number from the environment.
@@ -37,20 +42,20 @@ fn main() -> Outcome<()> {
     }
 }
 
-/// Answers `?bytes=N` with as many.
+/// Serves `/constant?bytes=N`: a body of N bytes.
 fn serve_constant() -> Outcome<()> {
     let body = Bytes::from(vec![b' '; MAX_BODY_BYTES]);
-    let answer = async move |RawQuery(query): RawQuery| {
+    let handler = async move |RawQuery(query): RawQuery| {
         let query = query.unwrap_or_default();
         let bytes = query.split('&').find_map(|pair| pair.strip_prefix("bytes="));
         let bytes = bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
         ([(CONTENT_TYPE, "application/json")], body.slice(..MAX_BODY_BYTES.min(bytes)))
     };
-    let routes = wrapped(Router::new().route("/constant", get(answer)));
+    let routes = wrapped(Router::new().route("/constant", get(handler)));
     runtime()?.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
-        tell(listener.local_addr()?, "", &[])?;
-        serve_routes(routes, listener, Limits::default(), told_to_end()).await;
+        announce(listener.local_addr()?, "", &[])?;
+        serve_routes(routes, listener, Limits::default(), shutdown_signal()).await;
         Ok(())
     })
 }
@@ -59,26 +64,29 @@ async fn compare() -> Outcome<()> {
     let (rounds, seconds) =
         (setting("CONVODB_BENCH_ROUNDS", 5), setting("CONVODB_BENCH_SECONDS", 3));
     let only = std::env::var("CONVODB_BENCH_LISTS").unwrap_or_default();
-    let (convodb, constant) = (Serving::start("convodb")?, Serving::start("constant")?);
-    stay_on_client_core()?;
-    let mut rows: Vec<Measured> = Vec::new();
+    let (convodb, constant) = (ServerProcess::start("convodb")?, ServerProcess::start("constant")?);
+    pin_to_client_core()?;
+    let mut rows: Vec<Measurement> = Vec::new();
     let mut out = std::io::stdout();
-    for asked in &convodb.asked {
-        let name = format!("{} {} {}", asked.list, asked.depth, asked.page_size);
+    for list in &convodb.lists {
+        let name = format!("{} {} {}", list.list, list.depth, list.page_size);
         if !only.is_empty() && !only.split(',').any(|only| only == name) {
             continue;
         }
         let load = Load {
             address: convodb.address,
             token: Some(convodb.token.clone()),
-            targets: asked.targets.clone(),
+            targets: list.targets.clone(),
             connections: CONNECTIONS,
             duration: Duration::from_millis(300),
         };
-        let bytes = drive(&load).await?.mean_bytes();
+        let bytes = run_load(&load).await?.mean_bytes();
         let load = Load { duration: Duration::from_secs(seconds), ..load };
-        let limit =
-            Load { address: constant.address, targets: alike(asked, bytes), ..load.clone() };
+        let limit = Load {
+            address: constant.address,
+            targets: same_length_targets(list, bytes),
+            ..load.clone()
+        };
         let (mut of_store, mut of_limit) = (Rounds::new()?, Rounds::new()?);
         let mut micros = [0, 0];
         for _ in 0..rounds {
@@ -87,33 +95,32 @@ async fn compare() -> Outcome<()> {
                     .into_iter()
                     .enumerate()
             {
-                let before = server.processor_micros()?;
-                rounds.add(&drive(load).await?)?;
-                micros[at] += server.processor_micros()? - before;
+                let before = server.cpu_micros()?;
+                rounds.add(&run_load(load).await?)?;
+                micros[at] += server.cpu_micros()? - before;
             }
         }
         let each = |at: usize, of: &Rounds| micros[at] as f64 / of.pages().max(1) as f64;
         let (page, constant_body) = (each(0, &of_store), each(1, &of_limit));
         writeln!(
             out,
-            "{name}: {bytes} bytes, {:.2} of the limit; {page:.1} us of processor a page against \
-             {constant_body:.1}, {:.2}",
+            "{name}: {bytes} bytes, {:.2} of the limit's rate; CPU per page {page:.1} us against \
+             {constant_body:.1} us, ratio {:.2}",
             of_store.ratio(&of_limit),
             constant_body / page
         )?;
         for (server, rounds) in [("convodb", &of_store), ("constant", &of_limit)] {
-            let list = (asked.list.as_str(), asked.depth.as_str());
-            rows.push(rounds.measured(server, list, asked.page_size, CONNECTIONS));
+            let names = (list.list.as_str(), list.depth.as_str());
+            rows.push(rounds.measurement(server, names, list.page_size, CONNECTIONS));
         }
     }
     report("server", &rows)
 }
 
-/// Targets of the same length for the server of constant bodies.
-fn alike(asked: &Asked, bytes: u64) -> Vec<String> {
+/// Targets of the same length for the server with the constant body.
+fn same_length_targets(list: &ListTargets, bytes: u64) -> Vec<String> {
     let query = |target: &String| target.split_once('?').map(|(_, query)| query.to_owned());
-    asked
-        .targets
+    list.targets
         .iter()
         .map(|target| format!("/constant?bytes={bytes}&{}", query(target).unwrap_or_default()))
         .collect()

@@ -1,11 +1,12 @@
-//! Bodies of requests: done or refused. The first byte chooses the request.
+//! Fuzz target: request bodies are accepted or rejected, without a server error. The first byte
+//! selects the request.
 #![no_main]
 
-use convodb_fuzz::Routes;
+use convodb_fuzz::InProcessServer;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
-    static ROUTES: Routes = Routes::new();
+    static SERVER: InProcessServer = InProcessServer::new();
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -20,8 +21,8 @@ fuzz_target!(|data: &[u8]| {
         3 => ("POST", "/api/user/conversations/import", lines),
         _ => ("POST", "/api/user/assistants", json),
     };
-    ROUTES.with(|routes| {
-        let status = routes.ask(method, target, content_type, body);
+    SERVER.with(|server| {
+        let status = server.request(method, target, content_type, body);
         assert!(matches!(status, 200 | 400 | 404 | 413 | 422), "{status}");
     });
 });

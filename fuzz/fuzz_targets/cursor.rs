@@ -1,4 +1,4 @@
-//! Tokens and payloads of cursors.
+//! Fuzz target: cursor tokens and the payloads inside them.
 #![no_main]
 
 use convodb::fuzzing::{cursor_payload, cursor_token};

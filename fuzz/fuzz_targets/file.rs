@@ -1,20 +1,22 @@
-//! A whole file: bytes of anybody's, opened and read. redb may panic over a damaged page, which the
-//! engine makes an error of; no panic may reach its caller, and the process may not end.
+//! Fuzz target: a store file of arbitrary bytes opens and reads with a result or an error.
+//!
+//! redb may panic over a damaged page. The engine converts the panic into an error, so no panic may
+//! reach the caller, and the process must not exit.
 #![no_main]
 
 use convodb::{ListRequest, Store, StoreOptions};
-use convodb_fuzz::Place;
+use convodb_fuzz::ScratchDirectory;
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
-    static PLACE: Place = Place::new();
-    /// A small store, of which an input changes some bytes.
-    static WHOLE: Vec<u8> = whole();
+    static DIRECTORY: ScratchDirectory = ScratchDirectory::new();
+    /// A valid store file, which an input can patch.
+    static VALID_FILE: Vec<u8> = valid_file();
 }
 
-fn whole() -> Vec<u8> {
-    PLACE.with(|place| {
-        let path = place.path("whole");
+fn valid_file() -> Vec<u8> {
+    DIRECTORY.with(|directory| {
+        let path = directory.path("valid");
         let store = Store::open(&path).expect("a new store");
         let at = convodb::Timestamp::MIN;
         let user = store.create_user("one".parse().expect("a name"), at).expect("a user").id;
@@ -25,23 +27,25 @@ fn whole() -> Vec<u8> {
             let row = convodb::Conversation::new(id, bot, convodb::Channel::Widget, at);
             store.insert(user, row).expect("a row");
         }
-        store.close().expect("a store that closes");
-        std::fs::read(path).expect("its file")
+        store.close().expect("close the store");
+        std::fs::read(path).expect("read the file")
     })
 }
 
-/// An input is the whole file, or, where it begins with a `+`, places of 4 bytes with a byte each.
+/// The file of an input. An input that begins with `+` is a list of patches of the valid file, each
+/// an offset in 4 bytes, little-endian, and the new byte. Any other input is the file itself.
 fn file_of(data: &[u8]) -> Vec<u8> {
-    let Some(changes) = data.strip_prefix(b"+") else { return data.to_vec() };
-    let mut bytes = WHOLE.with(Clone::clone);
-    for change in changes.chunks_exact(5) {
-        let place = u32::from_le_bytes([change[0], change[1], change[2], change[3]]) as usize;
-        let place = place % bytes.len();
-        bytes[place] = change[4];
+    let Some(patches) = data.strip_prefix(b"+") else { return data.to_vec() };
+    let mut bytes = VALID_FILE.with(Clone::clone);
+    for patch in patches.chunks_exact(5) {
+        let offset = u32::from_le_bytes([patch[0], patch[1], patch[2], patch[3]]) as usize;
+        let offset = offset % bytes.len();
+        bytes[offset] = patch[4];
     }
     bytes
 }
 
+/// Opens the store, lists every user and verifies the store.
 fn read(path: &std::path::Path) -> convodb::Result<()> {
     let options = StoreOptions { cache_bytes: 1 << 20, ..StoreOptions::default() };
     let store = Store::open_with(path, &options)?;
@@ -49,21 +53,20 @@ fn read(path: &std::path::Path) -> convodb::Result<()> {
     for user in snapshot.users()? {
         snapshot.list(user.id, &ListRequest::default())?;
     }
-    let audit = snapshot.verify(|_, _| {})?;
-    drop(audit);
+    snapshot.verify(|_, _| {})?;
     store.close()
 }
 
 fuzz_target!(
     init: {
-        // The fuzzer's own hook ends the process at every panic, also at one that is caught.
+        // libFuzzer's panic hook aborts the process even on a panic that is caught.
         std::panic::set_hook(Box::new(|_| {}));
     },
     |data: &[u8]| {
         let bytes = file_of(data);
-        PLACE.with(|place| {
-            let path = place.path("store");
-            std::fs::write(&path, bytes).expect("a file");
+        DIRECTORY.with(|directory| {
+            let path = directory.path("store");
+            std::fs::write(&path, bytes).expect("write the file");
             let _ = read(&path);
         });
     }

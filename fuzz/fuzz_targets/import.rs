@@ -1,4 +1,5 @@
-//! Lines of an import: refused, or read to what is the same again when it was written.
+//! Fuzz target: an import line is rejected, or exports to a line that imports and exports to the
+//! same bytes.
 #![no_main]
 
 use convodb_http::item::Item;
@@ -10,10 +11,10 @@ fuzz_target!(|data: &[u8]| {
     let name = item.assistant_name.as_ref().map_or("Bot", |name| name.as_str());
     let mut line = Vec::new();
     write_line(&mut line, &item.conversation.borrowed(), name, Some(&item.messages));
-    let again = Item::parse(&line).expect("a line that was written");
+    let again = Item::parse(&line).expect("an exported line");
     let mut second = Vec::new();
     write_line(&mut second, &again.conversation.borrowed(), name, Some(&again.messages));
-    assert!(line == second, "{} became {}", lossy(&line), lossy(&second));
+    assert!(line == second, "{} changed to {}", lossy(&line), lossy(&second));
 });
 
 fn lossy(bytes: &[u8]) -> String {

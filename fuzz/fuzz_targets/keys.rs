@@ -1,4 +1,4 @@
-//! Keys: their bytes order as their values, and come back.
+//! Fuzz target: encoded keys sort like their values and decode to the same values.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

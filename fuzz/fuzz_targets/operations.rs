@@ -1,5 +1,6 @@
-//! Sequences of operations against the oracle. The bytes choose what happens; each history is short, and
-//! all of it is checked at its end.
+//! Fuzz target: a sequence of operations on a store, compared with the oracle.
+//!
+//! The input selects the operations. A sequence is short, and all lists are checked at its end.
 #![no_main]
 
 use arbitrary::{Arbitrary, Result, Unstructured};
@@ -13,15 +14,15 @@ use convodb_testkit::strategies::assistants;
 use libfuzzer_sys::fuzz_target;
 use uuid::Uuid;
 
-const MOST: usize = 30;
+const MAX_OPERATIONS: usize = 30;
 
 #[derive(Debug)]
-struct Happening(Vec<Operation>);
+struct Sequence(Vec<Operation>);
 
-impl<'a> Arbitrary<'a> for Happening {
+impl<'a> Arbitrary<'a> for Sequence {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let mut operations = Vec::new();
-        while !u.is_empty() && operations.len() < MOST {
+        while !u.is_empty() && operations.len() < MAX_OPERATIONS {
             operations.push(operation(u)?);
         }
         Ok(Self(operations))
@@ -40,9 +41,9 @@ fn operation(u: &mut Unstructured<'_>) -> Result<Operation> {
             Operation::Together(user, vec![conversation(u)?, conversation(u)?], id(u)?, message(u)?)
         }
         8 => Operation::TakenBack(user, conversation(u)?, id(u)?, message(u)?),
-        9 => Operation::Open(user, asked(u)?, u.int_in_range(1..=4)?),
+        9 => Operation::Open(user, list_query(u)?, u.int_in_range(1..=4)?),
         10 => Operation::Rotate,
-        11 => Operation::Freeze(asked(u)?),
+        11 => Operation::Freeze(list_query(u)?),
         _ => Operation::Turn(user, None),
     })
 }
@@ -86,7 +87,7 @@ fn message(u: &mut Unstructured<'_>) -> Result<Message> {
     Message::new(role, text(u)?.to_owned(), at(u)?).map_err(|_| arbitrary::Error::IncorrectFormat)
 }
 
-fn asked(u: &mut Unstructured<'_>) -> Result<Asked> {
+fn list_query(u: &mut Unstructured<'_>) -> Result<Asked> {
     let bits: u8 = u.arbitrary()?;
     let has = |bit: u8| bits & 1 << bit != 0;
     let filter = Filter {
@@ -102,9 +103,9 @@ fn asked(u: &mut Unstructured<'_>) -> Result<Asked> {
     Ok(Asked { filter, created_from, created_to, order })
 }
 
-fuzz_target!(|happening: Happening| {
+fuzz_target!(|sequence: Sequence| {
     let mut history = History::in_memory();
-    for operation in happening.0 {
+    for operation in sequence.0 {
         history.run(operation);
     }
     history.check(&[]);

@@ -1,4 +1,5 @@
-//! Records of conversations, messages, accounts and counters.
+//! Fuzz target: records of conversations, messages, users and tokens, counters, changes and
+//! idempotency keys.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -508,7 +508,7 @@ mod tests {
         });
         let audit = store.verify();
         assert!(audit.findings.iter().all(|fault| fault.table == table), "{:?}", audit.findings);
-        assert_eq!(audit.messages, 2, "the message was taken back");
+        assert_eq!(audit.messages, 2, "the message was rolled back");
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub fn restore_with(
 }
 
 /// Fails if `target` exists, or a WAL for it: the restored store would replay that WAL as its own,
-/// because backup and original share the secret that tells logs apart.
+/// because backup and original share the secret that distinguishes logs.
 fn check_free(vfs: &dyn Vfs, target: &Path) -> Result<()> {
     if vfs.exists(target)? {
         return Err(Error::FileExists(target.to_owned()));

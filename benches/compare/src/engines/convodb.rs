@@ -1,0 +1,143 @@
+//! convodb engine: each page from a new snapshot, with owned or with borrowed rows.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use convodb::{BulkOptions, ListRequest, PageSize, Store, StoreOptions, Timestamp, UserId};
+
+use crate::dataset::row::Row;
+use crate::dataset::{ADVERSARY, all_rows, assistants};
+use crate::engines::Engine;
+use crate::list::{List, Page, PageQuery, PageStart};
+
+/// How the rows of a page are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rows {
+    /// Each row is copied into owned texts.
+    Owned,
+    /// Each row is borrowed from the page.
+    Borrowed,
+}
+
+/// A convodb store and its prepared requests.
+pub(crate) struct Convodb {
+    store: Store,
+    rows: Rows,
+    lists: Vec<Requests>,
+}
+
+/// The requests for one list: its first page, and the pages after and before each page start.
+struct Requests {
+    first: ListRequest,
+    next: Vec<ListRequest>,
+    prev: Vec<ListRequest>,
+}
+
+/// Opens a store with this page cache and the default row cache.
+pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Store> {
+    Ok(Store::open_with(path, &StoreOptions { cache_bytes, ..StoreOptions::default() })?)
+}
+
+/// Opens a store with this page cache and no row cache: every row costs a B-tree lookup.
+pub(crate) fn open_uncached(path: &Path, cache_bytes: usize) -> Result<Store> {
+    let options = StoreOptions { cache_bytes, row_cache_bytes: 0, ..StoreOptions::default() };
+    Ok(Store::open_with(path, &options)?)
+}
+
+/// Creates the users and their assistants, numbered as in the dataset.
+pub(crate) fn create_users(store: &Store) -> Result<()> {
+    let numbers = store.write(|transaction| {
+        let mut numbers = Vec::new();
+        for number in 1..=ADVERSARY {
+            let name = format!("user-{number}").parse()?;
+            let user = transaction.create_user(name, Timestamp::MIN)?.id;
+            for (rank, id) in assistants(number).into_iter().enumerate() {
+                transaction.create_assistant(user, id, format!("Assistant {rank}").parse()?)?;
+            }
+            numbers.push(user.get());
+        }
+        Ok(numbers)
+    })?;
+    ensure!(numbers.into_iter().eq(1..=ADVERSARY), "users are not numbered from 1");
+    Ok(())
+}
+
+/// Loads the dataset into an empty store.
+pub(crate) fn load(path: &Path, rows: u64) -> Result<()> {
+    let store = Store::open(path)?;
+    create_users(&store)?;
+    let mut loader = store.bulk_load(BulkOptions::default());
+    for placed in all_rows(rows) {
+        loader.push(UserId::new(placed.user), &placed.conversation, &[])?;
+    }
+    loader.finish(|_, _| {})?;
+    Ok(store.close()?)
+}
+
+impl Convodb {
+    pub(crate) const fn new(store: Store, rows: Rows) -> Self {
+        Self { store, rows, lists: Vec::new() }
+    }
+
+    /// Reads a list once and collects the cursors at its page starts.
+    fn requests(&self, list: &List) -> Result<Requests> {
+        let size = PageSize::new(list.stride as u64)?;
+        let first = ListRequest {
+            filter: list.filter.to_convodb()?,
+            page_size: Some(size),
+            ..ListRequest::default()
+        };
+        let (mut next, mut prev) = (Vec::new(), Vec::new());
+        let pages = self.store.snapshot().pages(UserId::new(list.user), first.clone());
+        for page in pages {
+            let page = page?;
+            next.extend(page.next().copied().map(ListRequest::at));
+            prev.extend(page.prev().copied().map(ListRequest::at));
+        }
+        Ok(Requests { first, next, prev })
+    }
+
+    fn read(&mut self, query: &PageQuery<'_>) -> Result<convodb::Page> {
+        let requests = self.lists.get_mut(query.list.number).context("list not prepared")?;
+        let request = match query.start {
+            PageStart::First => Some(&mut requests.first),
+            PageStart::After(_) | PageStart::Offset { .. } => {
+                requests.next.get_mut(query.strides - 1)
+            }
+            PageStart::Before(_) => requests.prev.get_mut(query.strides - 1),
+        };
+        let request = request.context("no cursor at this page start")?;
+        request.page_size = Some(PageSize::new(query.page_size as u64)?);
+        Ok(self.store.snapshot().list(UserId::new(query.list.user), request)?)
+    }
+}
+
+impl Engine for Convodb {
+    fn prepare(&mut self, lists: &[List]) -> Result<()> {
+        self.lists = lists.iter().map(|list| self.requests(list)).collect::<Result<_>>()?;
+        Ok(())
+    }
+
+    fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
+        let page = self.read(query)?;
+        let beyond = match query.start {
+            PageStart::Before(_) => page.prev(),
+            PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => page.next(),
+        };
+        let more = beyond.is_some();
+        Ok(Page { rows: page.rows().map(|row| Row::from(&row)).collect(), more })
+    }
+
+    fn visit(&mut self, query: &PageQuery<'_>) -> Result<usize> {
+        match self.rows {
+            Rows::Owned => Ok(black_box(self.page(query)?).rows.len()),
+            Rows::Borrowed => {
+                let page = self.read(query)?;
+                let rows = page.rows().map(black_box).count();
+                black_box(&page);
+                Ok(rows)
+            }
+        }
+    }
+}

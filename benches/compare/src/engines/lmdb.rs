@@ -1,0 +1,286 @@
+//! LMDB engine, with convodb's layout and read strategy.
+//!
+//! Rows are clustered by user and position; five index databases have the same keys as convodb's
+//! indexes; another database maps ids to positions. A page is one range of index entries. Its rows
+//! are read by a few steps of a cursor if they are close together, else by a lookup each.
+
+use std::ops::Bound::{Excluded, Included};
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use heed::types::Bytes;
+use heed::{CommitOrAbort, Env, EnvOpenOptions, PutFlags, RoRange, RoRevRange, RoTxn, WithTls};
+
+use crate::dataset::SortedRows;
+use crate::dataset::record::{decode, entry_key, position_of, row_key};
+use crate::dataset::row::Row;
+use crate::engines::Engine;
+use crate::filter::{Field, ListFilter, SHAPES, term, value_of};
+use crate::list::{List, Page, PageQuery, PageStart};
+
+/// The most cursor steps from one row to the next, as in convodb.
+const MAX_STRIDE: usize = 8;
+/// Size of the memory map: larger than any measured store. The file is only as big as its pages.
+const MAP_BYTES: usize = 1 << 36;
+const NAMES: [&str; 3] = ["conversations", "conversation_ids", "messages"];
+const ENTRY_NAMES: [&str; Field::ALL.len()] =
+    ["index_type", "index_assistant", "index_sender", "index_customer", "index_external"];
+
+/// A database with byte keys and byte values.
+pub(crate) type Table = heed::Database<'static, Bytes, Bytes>;
+type AscendingRange<'t> = RoRange<'t, Bytes, Bytes>;
+type DescendingRange<'t> = RoRevRange<'t, Bytes, Bytes>;
+
+/// An LMDB environment and its prepared lists.
+pub(crate) struct Lmdb {
+    env: Env<WithTls>,
+    tables: Tables,
+    lists: Vec<(ListFilter, Vec<Field>)>,
+}
+
+/// The databases of a store.
+#[derive(Clone, Copy)]
+pub(crate) struct Tables {
+    pub(crate) rows: Table,
+    pub(crate) ids: Table,
+    pub(crate) messages: Table,
+    /// Index entries by the leading field; values are empty.
+    pub(crate) entries: [Table; Field::ALL.len()],
+}
+
+/// Opens the store in a directory; creates it if missing.
+#[expect(unsafe_code, reason = "heed has no safe open; nothing else maps these files")]
+pub(crate) fn open(path: &Path) -> Result<(Env<WithTls>, Tables)> {
+    std::fs::create_dir_all(path)?;
+    let mut options = EnvOpenOptions::new();
+    options.map_size(MAP_BYTES).max_dbs(8);
+    // SAFETY: only this program uses the directory, and it opens each store once at a time.
+    let env = unsafe { options.open(path)? };
+    let write = env.write_txn()?;
+    let opened = env.create_databases_and_commit(write, |opener, write| {
+        let mut open = |name| opener.create_database::<Bytes, Bytes>(write, Some(name));
+        let [rows, ids, messages] = NAMES;
+        let first = [open(rows)?, open(ids)?, open(messages)?];
+        let [a, b, c, d, e] = ENTRY_NAMES;
+        let entries = [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?];
+        Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((first, entries)))
+    })?;
+    let ([rows, ids, messages], entries) =
+        opened.commit().context("cannot create the databases")?;
+    Ok((env, Tables { rows, ids, messages, entries }))
+}
+
+/// Loads the dataset in one transaction; appends to every database in key order.
+pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
+    let (env, tables) = open(path)?;
+    let mut write = env.write_txn()?;
+    let mut ids = Vec::new();
+    let mut entries: [Vec<[u8; 20]>; Field::ALL.len()] = Default::default();
+    for (user, position, record) in sorted.records() {
+        let key = row_key(user, position);
+        tables.rows.put_with_flags(&mut write, PutFlags::APPEND, &key, record)?;
+        let row = decode(user, position, record)?;
+        ids.push((id_key(user, &row), position));
+        for (field, key) in entries_of(user, position, &row) {
+            entries[field as usize].push(key);
+        }
+    }
+    ids.sort_unstable();
+    for (key, position) in ids {
+        let position = position.to_be_bytes();
+        tables.ids.put_with_flags(&mut write, PutFlags::APPEND, &key, &position)?;
+    }
+    for (table, mut keys) in tables.entries.iter().zip(entries) {
+        keys.sort_unstable();
+        for key in keys {
+            table.put_with_flags(&mut write, PutFlags::APPEND, &key, &[])?;
+        }
+    }
+    write.commit()?;
+    env.force_sync()?;
+    Ok(())
+}
+
+/// The key that maps an id to a position.
+pub(crate) fn id_key(user: u32, row: &Row) -> [u8; 20] {
+    let mut key = [0; 20];
+    key[..4].copy_from_slice(&user.to_be_bytes());
+    key[4..].copy_from_slice(row.id.as_bytes());
+    key
+}
+
+/// The index entries of a row, each with its leading field.
+pub(crate) fn entries_of(
+    user: u32,
+    position: u64,
+    row: &Row,
+) -> impl Iterator<Item = (Field, [u8; 20])> {
+    SHAPES.iter().filter_map(move |shape| {
+        let (leading, term) = term(shape, |field| value_of(row, field))?;
+        Some((leading, entry_key(user, term, position)))
+    })
+}
+
+impl Lmdb {
+    pub(crate) const fn new(env: Env<WithTls>, tables: Tables) -> Self {
+        Self { env, tables, lists: Vec::new() }
+    }
+}
+
+/// A range scan: descending from newer to older positions, or ascending.
+enum EntryScan<'t> {
+    Descending(DescendingRange<'t>),
+    Ascending(AscendingRange<'t>),
+}
+
+impl<'t> EntryScan<'t> {
+    /// Opens a scan from a page start over the keys that `key` encodes for positions.
+    fn open<const N: usize>(
+        table: &Table,
+        read: &'t RoTxn<'_>,
+        start: PageStart,
+        key: impl Fn(u64) -> [u8; N],
+    ) -> Result<Self> {
+        // The bounds borrow the keys, which live until the end of this function.
+        let (oldest, newest) = (key(0), key(u64::MAX));
+        let (oldest, newest) = (oldest.as_slice(), newest.as_slice());
+        Ok(match start {
+            PageStart::First => {
+                EntryScan::Descending(table.rev_range(read, &(Included(oldest), Included(newest)))?)
+            }
+            PageStart::After(position) | PageStart::Offset { after: position, .. } => {
+                let end = key(position);
+                EntryScan::Descending(
+                    table.rev_range(read, &(Included(oldest), Excluded(end.as_slice())))?,
+                )
+            }
+            PageStart::Before(position) => {
+                let start = key(position + 1);
+                EntryScan::Ascending(
+                    table.range(read, &(Included(start.as_slice()), Included(newest)))?,
+                )
+            }
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<(&'t [u8], &'t [u8])>> {
+        Ok(match self {
+            EntryScan::Descending(steps) => steps.next().transpose()?,
+            EntryScan::Ascending(steps) => steps.next().transpose()?,
+        })
+    }
+}
+
+/// Reads rows by positions that arrive in the order of a scan.
+struct RowFetch<'t> {
+    table: &'t Table,
+    read: &'t RoTxn<'t>,
+    user: u32,
+    start: PageStart,
+    access: Access<'t>,
+}
+
+/// How the next row is found.
+enum Access<'t> {
+    /// No row was read yet; rows may be close together.
+    Undecided,
+    Scan(EntryScan<'t>),
+    Get,
+}
+
+impl<'t> RowFetch<'t> {
+    fn record(&mut self, position: u64) -> Result<&'t [u8]> {
+        if matches!(self.access, Access::Undecided) {
+            // Begin the scan at the row itself.
+            let start = match self.start {
+                PageStart::Before(_) => PageStart::Before(position - 1),
+                PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => {
+                    PageStart::After(position + 1)
+                }
+            };
+            self.access =
+                Access::Scan(EntryScan::open(self.table, self.read, start, |position| {
+                    row_key(self.user, position)
+                })?);
+        }
+        let key = row_key(self.user, position);
+        if let Access::Scan(scan) = &mut self.access {
+            for _ in 0..MAX_STRIDE {
+                let Some((found, record)) = scan.next()? else { break };
+                if found == key {
+                    return Ok(record);
+                }
+                let passed = match self.start {
+                    PageStart::Before(_) => found > key.as_slice(),
+                    PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => {
+                        found < key.as_slice()
+                    }
+                };
+                if passed {
+                    break;
+                }
+            }
+            self.access = Access::Get;
+        }
+        self.table.get(self.read, &key)?.context("no row at the position of an index entry")
+    }
+}
+
+impl Engine for Lmdb {
+    fn prepare(&mut self, lists: &[List]) -> Result<()> {
+        self.lists = lists
+            .iter()
+            .map(|list| {
+                let filter = list.filter.without_implied_kind();
+                let fields = filter.fields();
+                (filter, fields)
+            })
+            .collect();
+        Ok(())
+    }
+
+    fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
+        let (filter, fields) = self.lists.get(query.list.number).context("list not prepared")?;
+        let (user, tables) = (query.list.user, &self.tables);
+        let read = self.env.read_txn()?;
+        let mut rows = Vec::with_capacity(query.page_size);
+        let mut more = false;
+        let term = term(fields, |field| filter.value(field));
+        let (mut scan, mut fetch) = match term {
+            None => {
+                (EntryScan::open(&tables.rows, &read, query.start, |at| row_key(user, at))?, None)
+            }
+            Some((leading, term)) => {
+                let table = &tables.entries[leading as usize];
+                let scan =
+                    EntryScan::open(table, &read, query.start, |at| entry_key(user, term, at))?;
+                let access = match leading {
+                    Field::Kind | Field::Assistant | Field::Sender => Access::Undecided,
+                    Field::Customer | Field::External => Access::Get,
+                };
+                let (table, read) = (&tables.rows, &read);
+                (scan, Some(RowFetch { table, read, user, start: query.start, access }))
+            }
+        };
+        while let Some((key, value)) = scan.next()? {
+            if rows.len() == query.page_size {
+                more = true;
+                break;
+            }
+            let position = position_of(key);
+            let record = match &mut fetch {
+                None => value,
+                Some(fetch) => fetch.record(position)?,
+            };
+            let row = decode(user, position, record)?;
+            if !filter.matches(&row) {
+                bail!("an index entry refers to a row of another list");
+            }
+            rows.push(row);
+        }
+        if matches!(query.start, PageStart::Before(_)) {
+            rows.reverse();
+        }
+        Ok(Page { rows, more })
+    }
+}

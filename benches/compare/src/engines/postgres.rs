@@ -1,0 +1,199 @@
+//! PostgreSQL engine, over a Unix socket.
+//!
+//! It has the composite indexes, is loaded by `COPY` in the order of user and position, and then
+//! vacuumed. Statements are prepared once; each page is one statement.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use postgres::binary_copy::BinaryCopyInWriter;
+use postgres::types::{ToSql, Type};
+use postgres::{Client, Statement};
+
+use crate::dataset::SortedRows;
+use crate::dataset::record::{created_at, decode};
+use crate::dataset::row::{Row, kind_number, kind_of};
+use crate::engines::Engine;
+use crate::engines::postgres_server::{self, Server};
+use crate::engines::sql::{self, Statements};
+use crate::filter::{Field, ListFilter, Value};
+use crate::list::{List, Page, PageQuery, PageStart};
+
+const SCHEMA: &str = "CREATE TABLE conversations (user_id int4 NOT NULL, position int8 NOT NULL, \
+     id uuid NOT NULL, assistant uuid NOT NULL, kind int2 NOT NULL, sender_name text, \
+     sender_phone text, customer_name text, customer_phone text, external_identifier text, \
+     variables text, message_count int4 NOT NULL, cost_nanos int8 NOT NULL, \
+     ai_enabled bool NOT NULL, updated_at int8 NOT NULL)";
+
+/// A running PostgreSQL server and its prepared lists.
+pub(crate) struct Postgres {
+    client: Client,
+    _server: Server,
+    lists: Vec<Prepared>,
+}
+
+struct Prepared {
+    filter: ListFilter,
+    fields: Vec<Field>,
+    first: Statement,
+    after: Statement,
+    before: Statement,
+    offset: Statement,
+}
+
+/// Loads the dataset into a new cluster.
+pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
+    postgres_server::create_cluster(path)?;
+    let server = Server::start(path)?;
+    let mut client = server.connect()?;
+    let mut transaction = client.transaction()?;
+    transaction.batch_execute(SCHEMA)?;
+    let types = [
+        Type::INT4,
+        Type::INT8,
+        Type::UUID,
+        Type::UUID,
+        Type::INT2,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::TEXT,
+        Type::INT4,
+        Type::INT8,
+        Type::BOOL,
+        Type::INT8,
+    ];
+    let sink = transaction.copy_in("COPY conversations FROM STDIN WITH (FORMAT binary)")?;
+    let mut writer = BinaryCopyInWriter::new(sink, &types);
+    for (user, position, record) in sorted.records() {
+        let row = decode(user, position, record)?;
+        let values: [&(dyn ToSql + Sync); 15] = [
+            &i32::try_from(user)?,
+            &i64::try_from(position)?,
+            &row.id,
+            &row.assistant,
+            &i16::from(kind_number(row.kind)),
+            &row.sender_name,
+            &row.sender_phone,
+            &row.customer_name,
+            &row.customer_phone,
+            &row.external_identifier,
+            &row.variables,
+            &i32::try_from(row.message_count)?,
+            &row.cost_nanos,
+            &row.ai_enabled,
+            &i64::try_from(row.updated_at)?,
+        ];
+        writer.write(&values)?;
+    }
+    writer.finish()?;
+    transaction.commit()?;
+    client.batch_execute("ALTER TABLE conversations ADD PRIMARY KEY (user_id, position)")?;
+    client.batch_execute("CREATE UNIQUE INDEX by_id ON conversations (user_id, id)")?;
+    for index in sql::composite_indexes() {
+        client.batch_execute(&index)?;
+    }
+    client.batch_execute("VACUUM (FREEZE, ANALYZE) conversations")?;
+    client.batch_execute("CHECKPOINT")?;
+    Ok(())
+}
+
+impl Postgres {
+    /// Starts the server of the cluster at `path` and connects.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let server = Server::start(path)?;
+        Ok(Self { client: server.connect()?, _server: server, lists: Vec::new() })
+    }
+
+    /// The server's version, and the size of the table with its indexes in bytes.
+    pub(crate) fn version_and_bytes(&mut self) -> Result<(String, u64)> {
+        let statement = "SELECT current_setting('server_version'), \
+             pg_total_relation_size('conversations')";
+        let row = self.client.query_one(statement, &[])?;
+        let bytes: i64 = row.try_get(1)?;
+        Ok((row.try_get(0)?, u64::try_from(bytes)?))
+    }
+}
+
+impl Engine for Postgres {
+    fn prepare(&mut self, lists: &[List]) -> Result<()> {
+        self.lists.clear();
+        for list in lists {
+            let filter = sql::composite_filter(list);
+            let fields = filter.fields();
+            let statements = Statements::new(&fields);
+            self.lists.push(Prepared {
+                filter,
+                fields,
+                first: self.client.prepare(&statements.first)?,
+                after: self.client.prepare(&statements.after)?,
+                before: self.client.prepare(&statements.before)?,
+                offset: self.client.prepare(&statements.offset)?,
+            });
+        }
+        Ok(())
+    }
+
+    fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
+        let list = self.lists.get(query.list.number).context("list not prepared")?;
+        let user = i32::try_from(query.list.user)?;
+        let limit = i64::try_from(query.page_size + 1)?;
+        let kind = list.filter.kind.map(|kind| i16::from(kind_number(kind)));
+        let (statement, bound) = match query.start {
+            PageStart::First => (&list.first, 0),
+            PageStart::After(position) => (&list.after, i64::try_from(position)?),
+            PageStart::Before(position) => (&list.before, i64::try_from(position)?),
+            PageStart::Offset { rows, .. } => (&list.offset, i64::try_from(rows)?),
+        };
+        let matched: Vec<Value<'_>> =
+            list.fields.iter().filter_map(|field| list.filter.value(*field)).collect();
+        let mut values: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(8);
+        values.push(&user);
+        for value in &matched {
+            match value {
+                Value::Kind(_) => {
+                    values.extend(kind.as_ref().map(|kind| kind as &(dyn ToSql + Sync)));
+                }
+                Value::Assistant(id) => values.push(id),
+                Value::Text(text) => values.push(text),
+            }
+        }
+        match query.start {
+            PageStart::First => values.push(&limit),
+            PageStart::After(_) | PageStart::Before(_) => {
+                values.extend::<[&(dyn ToSql + Sync); 2]>([&bound, &limit]);
+            }
+            PageStart::Offset { .. } => values.extend::<[&(dyn ToSql + Sync); 2]>([&limit, &bound]),
+        }
+        let found = self.client.query(statement, &values)?;
+        let more = found.len() > query.page_size;
+        let rows = found.iter().take(query.page_size).map(row_of);
+        let mut rows: Vec<Row> = rows.collect::<Result<_>>()?;
+        if matches!(query.start, PageStart::Before(_)) {
+            rows.reverse();
+        }
+        Ok(Page { rows, more })
+    }
+}
+
+fn row_of(row: &postgres::Row) -> Result<Row> {
+    let position = u64::try_from(row.try_get::<_, i64>(0)?)?;
+    Ok(Row {
+        id: row.try_get(1)?,
+        assistant: row.try_get(2)?,
+        kind: kind_of(u8::try_from(row.try_get::<_, i16>(3)?)?)?,
+        sender_name: row.try_get(4)?,
+        sender_phone: row.try_get(5)?,
+        customer_name: row.try_get(6)?,
+        customer_phone: row.try_get(7)?,
+        external_identifier: row.try_get(8)?,
+        variables: row.try_get(9)?,
+        message_count: u32::try_from(row.try_get::<_, i32>(10)?)?,
+        cost_nanos: row.try_get(11)?,
+        ai_enabled: row.try_get(12)?,
+        created_at: created_at(position),
+        updated_at: u64::try_from(row.try_get::<_, i64>(13)?)?,
+    })
+}

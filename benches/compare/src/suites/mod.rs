@@ -1,0 +1,6 @@
+//! Suites: one module per kind of measurement.
+
+pub(crate) mod bulk_load;
+pub(crate) mod open;
+pub(crate) mod pages;
+pub(crate) mod writes;

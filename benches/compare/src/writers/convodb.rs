@@ -1,0 +1,36 @@
+//! convodb writer: single inserts through the group commit, batches as one transaction.
+
+use std::path::Path;
+
+use ::convodb::{ConversationId, Message, Role, Store, StoreOptions, Timestamp, UserId};
+use anyhow::Result;
+use uuid::Uuid;
+
+use crate::writers::{NewRow, Writer};
+
+/// Opens a store for writes.
+pub(crate) fn open(path: &Path, fast_recovery: bool) -> Result<Store> {
+    Ok(Store::open_with(path, &StoreOptions { fast_recovery, ..StoreOptions::default() })?)
+}
+
+impl Writer for Store {
+    fn insert(&self, rows: &[NewRow]) -> Result<()> {
+        if let [row] = rows {
+            let user = UserId::new(row.user);
+            return Ok(Store::insert(self, user, row.conversation.clone())?);
+        }
+        let rows = rows.to_vec();
+        self.write(move |transaction| {
+            rows.iter().try_for_each(|row| {
+                transaction.insert(UserId::new(row.user), &row.conversation, &[])
+            })
+        })?;
+        Ok(())
+    }
+
+    fn append(&self, user: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
+        let message = Message::new(Role::User, content.to_owned(), Timestamp::from_millis(at)?)?;
+        self.append_message(UserId::new(user), ConversationId::new(id), message)?;
+        Ok(())
+    }
+}
