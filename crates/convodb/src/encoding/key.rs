@@ -417,7 +417,8 @@ mod tests {
             let count = |v: &[u64; 4]| NumberKey { owner: owner(v), number: narrow(v[1]) };
             check(count(&a), count(&b));
             let total = |v: &[u64; 4]| TotalKey {
-                owner: owner(v), span: Span::from_bits(narrow(v[3])), assistant: uuid(v), kind: narrow(v[1]) };
+                owner: owner(v), span: Span::from_bits(narrow(v[3])), assistant: uuid(v),
+                kind: narrow(v[1]) };
             check(total(&a), total(&b));
             let change = |v: &[u64; 4]| ChangeKey { owner: owner(v), number: v[1] };
             check(change(&a), change(&b));

@@ -8,10 +8,10 @@
 //! The body of a conversation is a flat layout (`encoding/row.rs`). All other bodies are bincode 2
 //! with fixed-width little-endian integers.
 //!
-//! The checksum is xxh3-64 of version and body, exclusive-or xxh3-64 of the key. Every read verifies
-//! it, because redb does not verify the checksums of its pages when it reads. It includes the key,
-//! so that a record that a damaged page returns under another key is detected too. Decoding borrows
-//! from the record and never panics.
+//! The checksum is xxh3-64 of version and body, exclusive-or xxh3-64 of the key. Every read
+//! verifies it, because redb does not verify the checksums of its pages when it reads. It includes
+//! the key, so that a record that a damaged page returns under another key is detected too.
+//! Decoding borrows from the record and never panics.
 
 use bincode::{BorrowDecode, Decode, Encode};
 use xxhash_rust::xxh3::xxh3_64;

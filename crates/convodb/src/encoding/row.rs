@@ -10,8 +10,8 @@
 //!
 //! Little-endian. `channel`: 0 test, 1 widget, 2 whatsapp, 3 api. `bits`, from the lowest: whether
 //! the assistant is enabled, then whether these exist: sender's name, sender's phone, customer's
-//! name, customer's phone, external identifier, variables. The body omits the creation time, because
-//! the position in the key contains it.
+//! name, customer's phone, external identifier, variables. The body omits the creation time,
+//! because the position in the key contains it.
 //!
 //! Decoding validates the texts as UTF-8 in one pass and splits them; it copies nothing.
 
@@ -106,9 +106,10 @@ pub(crate) fn encode_conversation(
     });
 }
 
-/// A decoded row without its texts, which its owner stores as one string.
+/// A decoded row without its texts, which the caller stores as one string.
 ///
-/// [`Row::decode`] finds everything that can be wrong with a record, so reading a `Row` cannot fail.
+/// [`Row::decode`] detects everything that can be wrong with a record, so reading a `Row` cannot
+/// fail.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     position: Position,
@@ -124,7 +125,8 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// Decodes the body of the row at `position`. Returns the row and its texts, whose lengths match.
+    /// Decodes the body of the row at `position`. Returns the row and its texts, whose lengths
+    /// match.
     pub(crate) fn decode(body: Body<'_>, position: Position) -> Result<(Self, &str), Damage> {
         let (fixed, rest) =
             body.fields().split_first_chunk::<FIXED>().ok_or("a record is too short")?;
@@ -136,7 +138,7 @@ impl Row {
             _ => return Err("a record has an unknown channel"),
         };
         if bits & !(AI_ENABLED | of_channel | VARIABLES) != 0 {
-            return Err("a record has a text that its channel has none of");
+            return Err("a record has a text that its channel does not have");
         }
         let short = bits & (CONTACTS | IDENTIFIER);
         let ends_early = "a record's texts end early";

@@ -40,13 +40,13 @@ impl Sealer {
     }
 
     /// Returns the token of the payload: at most 98 characters of `[A-Za-z0-9_-]`.
-    pub(crate) fn seal(&self, endpoint: Endpoint, owner: UserId, mut payload: Payload) -> String {
+    pub(crate) fn seal(&self, endpoint: Endpoint, user: UserId, mut payload: Payload) -> String {
         let number = self.keys.len();
         let Some(key) = self.keys.last() else { unreachable!("a store has a cursor key") };
         let header = [VERSION, u8::try_from(number).unwrap_or(u8::MAX)];
-        let seal = *seal(key, header, endpoint, owner, payload.bytes()).as_bytes();
+        let seal = *seal(key, header, endpoint, user, payload.bytes()).as_bytes();
         let (seal, _) = seal.split_at(SEAL_BYTES);
-        payload.encipher(key, seal);
+        payload.apply_cipher(key, seal);
 
         let mut token = [0; HEADER_BYTES + MAX_PAYLOAD_BYTES];
         token[..2].copy_from_slice(&header);
@@ -56,21 +56,21 @@ impl Sealer {
         BASE64URL_NOPAD.encode(&token[..end])
     }
 
-    /// Returns the payload of a token that this store issued to `owner` for `endpoint`, or `None`
+    /// Returns the payload of a token that this store issued to `user` for `endpoint`, or `None`
     /// for any other text.
-    pub(crate) fn open(&self, endpoint: Endpoint, owner: UserId, token: &str) -> Option<Payload> {
+    pub(crate) fn open(&self, endpoint: Endpoint, user: UserId, token: &str) -> Option<Payload> {
         if token.len() > MAX_TOKEN_CHARS {
             return None;
         }
         let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
         let (&[version, number], sealed) = bytes.split_first_chunk::<2>()?;
-        let (stored_seal, enciphered) = sealed.split_first_chunk::<SEAL_BYTES>()?;
+        let (stored_seal, encrypted) = sealed.split_first_chunk::<SEAL_BYTES>()?;
         let key = self.keys.get(usize::from(number).checked_sub(1)?)?;
         let mut payload = Payload::default();
-        payload.try_put(enciphered)?;
-        payload.encipher(key, stored_seal);
+        payload.try_put(encrypted)?;
+        payload.apply_cipher(key, stored_seal);
 
-        let expected = seal(key, [version, number], endpoint, owner, payload.bytes());
+        let expected = seal(key, [version, number], endpoint, user, payload.bytes());
         // Hashes compare in constant time, so the stored half is completed to a whole hash.
         let mut stored = *expected.as_bytes();
         stored[..SEAL_BYTES].copy_from_slice(stored_seal);
@@ -83,13 +83,13 @@ fn seal(
     key: &[u8; 32],
     header: [u8; 2],
     endpoint: Endpoint,
-    owner: UserId,
+    user: UserId,
     payload: &[u8],
 ) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_keyed(key);
     hasher.update(b"seal");
     hasher.update(&header);
-    hasher.update(&owner.get().to_be_bytes());
+    hasher.update(&user.get().to_be_bytes());
     hasher.update(endpoint.0);
     hasher.update(payload);
     hasher.finalize()
@@ -128,8 +128,8 @@ impl Payload {
         Some(())
     }
 
-    /// Encrypts or decrypts; both are the same operation.
-    fn encipher(&mut self, key: &[u8; 32], seal: &[u8]) {
+    /// Encrypts or decrypts; an exclusive-or is its own inverse.
+    fn apply_cipher(&mut self, key: &[u8; 32], seal: &[u8]) {
         let mut stream = [0; MAX_PAYLOAD_BYTES];
         let mut hasher = blake3::Hasher::new_keyed(key);
         hasher.update(b"stream");

@@ -1,16 +1,16 @@
 //! Index terms: the 64-bit key prefix of one combination of filter values.
 //!
 //! A *fingerprint* is a keyed 64-bit hash of the value of one field: BLAKE3, keyed with a secret of
-//! the database, of a byte for the field and the bytes of the value. A *shape* is a set of fields. A
-//! *term* combines the fingerprints of the fields of a shape:
+//! the database, of a byte for the field and the bytes of the value. A *shape* is a set of fields.
+//! A *term* combines the fingerprints of the fields of a shape:
 //!
 //! ```text
 //!  63            40 39                                    0
 //! |  family: 24    |  xxh3 of shape and fingerprints: 40   |
 //! ```
 //!
-//! The family is the top of the leading field's fingerprint. All entries of one value (the shapes C,
-//! CA, CS and CSA of a customer) are therefore adjacent, and share one leaf if they are few. Two
+//! The family is the top of the leading field's fingerprint. All entries of one value (the shapes
+//! C, CA, CS and CSA of a customer) are therefore adjacent, and share one leaf if they are few. Two
 //! lists of one family share a term with a probability of 2^-40, any other two with 2^-64; without
 //! the secret nobody can construct such a collision. A row found by a term is still compared with
 //! the filter, so a collision costs time and never adds a wrong row.

@@ -29,7 +29,10 @@ use crate::model::variables::Variables;
     feature = "serde",
     serde(bound(
         serialize = "S: AsRef<str>",
-        deserialize = "S: AsRef<str> + serde::Deserialize<'de>, Variables<S>: serde::Deserialize<'de>"
+        deserialize = "
+            S: AsRef<str> + serde::Deserialize<'de>,
+            Variables<S>: serde::Deserialize<'de>
+        "
     ))
 )]
 pub struct Conversation<S = String> {

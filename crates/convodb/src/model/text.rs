@@ -142,7 +142,10 @@ macro_rules! short_text {
 
         #[cfg(feature = "serde")]
         impl<S: AsRef<str>> serde::Serialize for $name<S> {
-            fn serialize<W: serde::Serializer>(&self, writer: W) -> std::result::Result<W::Ok, W::Error> {
+            fn serialize<W: serde::Serializer>(
+                &self,
+                writer: W,
+            ) -> std::result::Result<W::Ok, W::Error> {
                 writer.serialize_str(self.as_str())
             }
         }
@@ -236,7 +239,8 @@ impl<'a> ExternalIdentifier<&'a str> {
     }
 }
 
-/// Lets functions that take `impl TryInto<Phone>` also take a `Phone`, whose conversion cannot fail.
+/// Lets functions that take `impl TryInto<Phone>` also take a `Phone`, whose conversion cannot
+/// fail.
 impl From<Infallible> for Error {
     fn from(never: Infallible) -> Self {
         match never {}
