@@ -228,8 +228,8 @@ mod tests {
     #[track_caller]
     fn check<T: Serialize + DeserializeOwned + PartialEq + fmt::Debug>(value: &T, form: Value) {
         assert_eq!(serde_json::to_value(value).unwrap(), form);
-        assert_eq!(serde_json::from_value::<T>(form.clone()).unwrap(), *value);
         assert_eq!(serde_json::from_str::<T>(&form.to_string()).unwrap(), *value);
+        assert_eq!(serde_json::from_value::<T>(form).unwrap(), *value);
     }
 
     #[track_caller]
