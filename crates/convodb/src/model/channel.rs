@@ -12,6 +12,9 @@ use crate::model::text::{ExternalIdentifier, Phone};
 
 /// The channel of a conversation, with the fields that only that channel has.
 ///
+/// Serde: an object with the fields of the variant and the channel's kind as `type`, as in
+/// `{"type": "widget"}`.
+///
 /// ```
 /// use convodb::{Channel, ChannelKind};
 /// let channel = Channel::whatsapp("+14155551234", "+4915112345678")?;

@@ -14,6 +14,8 @@ use crate::model::variables::Variables;
 /// conversation. (A [`Message`](crate::Message) has private fields and getters, because its limits
 /// apply to plain strings.)
 ///
+/// Serde: an object of these fields. This is the form of the Rust value; the HTTP API has its own.
+///
 /// ```
 /// use convodb::{AssistantId, Channel, Conversation, ConversationId, Cost, Timestamp};
 /// let at: Timestamp = "2025-01-25 14:30:00".parse()?;

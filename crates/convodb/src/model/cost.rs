@@ -20,6 +20,8 @@ const MAX_CHARS: usize = 21;
 /// the shortest decimal. More than nine places, which are usually binary noise as in
 /// `0.30000000000000004`, are rounded half to even.
 ///
+/// Serde: the string of the decimal, so that no digit is lost; deserialization accepts numbers too.
+///
 /// ```
 /// use convodb::Cost;
 /// let cost: Cost = "0.0045".parse()?;
@@ -162,7 +164,7 @@ fn parse_nanos(text: &str) -> Option<i128> {
 
 /// A sum of costs in USD, exact for any number of conversations that a store can contain.
 ///
-/// Parses and prints as [`Cost`] does.
+/// Parses, prints and serializes as [`Cost`] does.
 ///
 /// ```
 /// use convodb::{Cost, CostSum};

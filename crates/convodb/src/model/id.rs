@@ -10,7 +10,7 @@ use crate::model::timestamp::Timestamp;
 
 /// The number of a user.
 ///
-/// The store assigns numbers from 1 and never reuses one.
+/// The store assigns numbers from 1 and never reuses one. Serde: a number.
 ///
 /// ```
 /// use convodb::UserId;
@@ -63,7 +63,7 @@ macro_rules! uuid_id {
         $(#[$doc])*
         ///
         /// Any UUID is valid. The text form is the hyphenated one alone, so that an id has one
-        /// text; upper case is accepted and lower case printed.
+        /// text; upper case is accepted and lower case printed. Serde: a string.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Uuid);
 

@@ -69,6 +69,10 @@ impl FromStr for Role {
 /// constructors validate them, and a `Message` is therefore always valid. `Debug` does not print
 /// the content, which is personal data.
 ///
+/// Serde: an object with the names of the getters. `function_calls` is the array itself in formats
+/// that people read, such as JSON, and a string of its text in binary formats. Deserialization
+/// validates, and needs neither `function_calls` nor `cost`.
+///
 /// ```
 /// use convodb::{Message, Role, Timestamp};
 /// let at: Timestamp = "2025-01-25 14:30:00".parse()?;

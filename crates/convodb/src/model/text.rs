@@ -15,7 +15,7 @@ macro_rules! short_text {
         ///
         /// `S` is the type that stores the text: `String`, or `&str` where it is borrowed from a
         /// page. `Debug` does not print the text, because it is personal data and must not reach a
-        /// log.
+        /// log. Serde: a string.
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name<S = String>(S);
 

@@ -23,6 +23,8 @@ const EPOCH: Date = Date::constant(1970, 1, 1);
 /// The engine never reads the clock: the caller passes every time, for example
 /// [`Timestamp::now`].
 ///
+/// Serde: a string in RFC 3339 with milliseconds; deserialization accepts all parsed forms.
+///
 /// ```
 /// use convodb::Timestamp;
 /// let at: Timestamp = "2025-01-25T15:30:00.250+01:00".parse()?;
@@ -199,7 +201,7 @@ impl FromStr for Timestamp {
 /// A calendar day in UTC, counted from 1970-01-01.
 ///
 /// Prints as `2025-01-25`. Parses that form and every form of a [`Timestamp`], whose day it is;
-/// parsed days end on 2109-05-15, as timestamps do.
+/// parsed days end on 2109-05-15, as timestamps do. Serde: a string.
 ///
 /// ```
 /// use convodb::{Day, Timestamp};

@@ -12,7 +12,8 @@ use crate::model::json;
 ///
 /// The text is stored byte for byte, so numbers keep their digits and fields their order. The
 /// conversions from and to `serde_json` values print and parse it: a number has then the precision
-/// of `f64`, and fields the order of [`serde_json::Map`].
+/// of `f64`, and fields the order of [`serde_json::Map`]. So do the serde forms: the object itself
+/// in formats that people read, such as JSON, and a string of its text in binary formats.
 ///
 /// `S` is the type that stores the text: `String`, or `&str` where it is borrowed from a page.
 /// `Debug` does not print the text, because variables often contain personal data.
