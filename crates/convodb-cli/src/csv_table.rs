@@ -4,7 +4,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use convodb::{Contact, ConversationRef, Text, Variables};
+use convodb::{Contact, ConversationRef, Name, Phone, Variables};
 use convodb_http::item::AssistantNames;
 
 /// The header, in order.
@@ -59,10 +59,10 @@ impl<W: Write> CsvTable<W> {
             row.total_cost.to_string(),
             row.ai_enabled.to_string(),
             text(channel.external_identifier()),
-            text(sender.name.map(Text::get)),
-            text(sender.phone.map(Text::get)),
-            text(customer.name.map(Text::get)),
-            text(customer.phone.map(Text::get)),
+            text(sender.name.map(Name::get)),
+            text(sender.phone.map(Phone::get)),
+            text(customer.name.map(Name::get)),
+            text(customer.phone.map(Phone::get)),
             text(row.variables.map(Variables::get)),
         ];
         self.lines.write_record(&fields).context("cannot write the export")

@@ -4,7 +4,8 @@ use std::io::Write;
 
 use anyhow::{Context, Result, anyhow};
 use convodb::{
-    Channel, Contact, ConversationRef, Error, ListRequest, Page, PageSize, Snapshot, Text, UserId,
+    Channel, Contact, ConversationRef, Error, ListRequest, Name, Page, PageSize, Phone, Snapshot,
+    UserId,
 };
 use convodb_http::item::{AssistantNames, write_item};
 
@@ -148,7 +149,7 @@ fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<String> {
 fn with(channel: &Channel<&str>) -> String {
     match channel {
         Channel::Whatsapp { customer: Contact { name, phone }, .. } => {
-            let parts = [phone.map(Text::get), name.map(Text::get)];
+            let parts = [phone.map(Phone::get), name.map(Name::get)];
             parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
         }
         Channel::Api { external_identifier } => {

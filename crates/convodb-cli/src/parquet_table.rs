@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use convodb::{ConversationRef, ListRequest, Message, Snapshot, Text, UserId, Variables};
+use convodb::{ConversationRef, ListRequest, Message, Name, Phone, Snapshot, UserId, Variables};
 use convodb_http::item::{AssistantNames, Messages, write_line};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
@@ -180,10 +180,10 @@ fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<Cell> {
         Cell::Number(row.total_cost.nanos()),
         Cell::Switch(row.ai_enabled),
         maybe(row.channel.external_identifier()),
-        maybe(sender.name.map(Text::get)),
-        maybe(sender.phone.map(Text::get)),
-        maybe(customer.name.map(Text::get)),
-        maybe(customer.phone.map(Text::get)),
+        maybe(sender.name.map(Name::get)),
+        maybe(sender.phone.map(Phone::get)),
+        maybe(customer.name.map(Name::get)),
+        maybe(customer.phone.map(Phone::get)),
         maybe(row.variables.map(Variables::get)),
     ]
 }

@@ -62,14 +62,14 @@ pub(crate) fn uuid(out: &mut Vec<u8>, uuid: Uuid) {
 /// Appends a time as a string, in UTC, to the second.
 pub(crate) fn time(out: &mut Vec<u8>, at: Timestamp) {
     out.push(b'"');
-    out.extend_from_slice(at.printed().as_bytes());
+    at.write_to(out);
     out.push(b'"');
 }
 
 /// Appends a time as a string in RFC 3339, to the millisecond, in which nothing is lost.
 pub(crate) fn exact_time(out: &mut Vec<u8>, at: Timestamp) {
     out.push(b'"');
-    out.extend_from_slice(at.printed_rfc3339().as_bytes());
+    at.write_rfc3339_to(out);
     out.push(b'"');
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn one_line(out: &mut Vec<u8>, json: &str) {
 
 /// Appends an amount as a decimal number of USD.
 pub(crate) fn cost(out: &mut Vec<u8>, cost: Cost) {
-    out.extend_from_slice(cost.printed().as_bytes());
+    cost.write_to(out);
 }
 
 #[cfg(test)]

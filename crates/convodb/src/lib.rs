@@ -140,15 +140,9 @@ pub use crate::model::channel::{Channel, ChannelKind};
 pub use crate::model::contact::Contact;
 pub use crate::model::conversation::{Conversation, ConversationRef};
 pub use crate::model::cost::{Cost, CostSum};
-pub use crate::model::id::{
-    AssistantId, AssistantKind, ConversationId, ConversationKind, Id, IdKind, UserId,
-};
-pub use crate::model::inline_str::InlineStr;
+pub use crate::model::id::{AssistantId, ConversationId, UserId};
 pub use crate::model::message::{Message, Role};
-pub use crate::model::text::{
-    ExternalIdentifier, ExternalIdentifierKind, IdempotencyKey, IdempotencyKeyKind, Name, NameKind,
-    Phone, PhoneKind, Text, TextKind,
-};
+pub use crate::model::text::{ExternalIdentifier, IdempotencyKey, Name, Phone};
 pub use crate::model::timestamp::{Day, Timestamp};
 pub use crate::model::variables::Variables;
 pub use crate::options::{Durability, StoreOptions};

@@ -2,7 +2,7 @@
 //!
 //! The fields are owned and the same for all engines, so that each does the same work per row.
 
-use convodb::{Channel, ChannelKind, ConversationRef, Text};
+use convodb::{Channel, ChannelKind, ConversationRef, ExternalIdentifier, Name, Phone};
 use uuid::Uuid;
 
 /// A conversation with owned texts.
@@ -48,13 +48,13 @@ impl From<&ConversationRef<'_>> for Row {
         match conversation.channel {
             Channel::Test | Channel::Widget => {}
             Channel::Whatsapp { sender, customer } => {
-                row.sender_name = owned(sender.name.map(Text::get));
-                row.sender_phone = owned(sender.phone.map(Text::get));
-                row.customer_name = owned(customer.name.map(Text::get));
-                row.customer_phone = owned(customer.phone.map(Text::get));
+                row.sender_name = owned(sender.name.map(Name::get));
+                row.sender_phone = owned(sender.phone.map(Phone::get));
+                row.customer_name = owned(customer.name.map(Name::get));
+                row.customer_phone = owned(customer.phone.map(Phone::get));
             }
             Channel::Api { external_identifier } => {
-                row.external_identifier = owned(external_identifier.map(Text::get));
+                row.external_identifier = owned(external_identifier.map(ExternalIdentifier::get));
             }
         }
         row

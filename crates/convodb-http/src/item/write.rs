@@ -158,9 +158,9 @@ fn write_time(out: &mut Vec<u8>, key: &str, at: Timestamp, times: Times) {
 
 fn write_contact(out: &mut Vec<u8>, contact: &Contact<&str>) {
     json::raw(out, "{\"name\":");
-    json::string_or_null(out, contact.name.map(convodb::Text::get));
+    json::string_or_null(out, contact.name.map(convodb::Name::get));
     json::raw(out, ",\"phone\":");
-    json::string_or_null(out, contact.phone.map(convodb::Text::get));
+    json::string_or_null(out, contact.phone.map(convodb::Phone::get));
     out.push(b'}');
 }
 

@@ -1,6 +1,6 @@
 //! Who one is, and one's assistants.
 
-use convodb::NameKind;
+use convodb::Name;
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
@@ -20,7 +20,7 @@ fn me() -> Endpoint {
         "",
         [
             always("id", integer("", 1..=u64::from(u32::MAX))),
-            always("name", text_of::<NameKind>("")),
+            always("name", text_of(Name::MAX_BYTES, "")),
             always("created_at", time("")),
         ],
     );
@@ -89,7 +89,7 @@ fn create() -> Endpoint {
     let new = object(
         "An assistant to create",
         [
-            always("name", text_of::<NameKind>(name)),
+            always("name", text_of(Name::MAX_BYTES, name)),
             maybe(
                 "uuid",
                 or_null(uuid("One that the caller does not have yet; a new one if none")),
@@ -106,7 +106,7 @@ fn create() -> Endpoint {
 }
 
 fn rename() -> Endpoint {
-    let name = object("Another name", [always("name", text_of::<NameKind>("1 to 255 bytes"))]);
+    let name = object("Another name", [always("name", text_of(Name::MAX_BYTES, "1 to 255 bytes"))]);
     let answer = json!({"id": 1, "uuid": examples::ASSISTANT, "name": "Front Desk"});
     let path = "/api/user/assistants/{uuid}";
     Endpoint::new(HttpMethod::Patch, path, ACCOUNT, "renameAssistant", "Rename an assistant")

@@ -1,6 +1,6 @@
 //! The list of conversations, and what its filters are.
 
-use convodb::{ExternalIdentifierKind, PhoneKind};
+use convodb::{ExternalIdentifier, Phone};
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
@@ -38,8 +38,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 
 /// The filters, bounds and order of a list. The number of an assistant and its UUID are texts here.
 pub(super) fn filters(endpoint: Endpoint) -> Endpoint {
-    let phone = |tells| text_of::<PhoneKind>(tells);
-    let identifier = text_of::<ExternalIdentifierKind>("The caller's own name for it; exact");
+    let phone = |tells| text_of(Phone::MAX_BYTES, tells);
+    let identifier = text_of(ExternalIdentifier::MAX_BYTES, "The caller's own name for it; exact");
     let assistant = "One of the caller's assistants: its UUID, or its number in their list";
     let order = word("Newest or oldest first; an extension", ["desc", "asc"]);
     endpoint

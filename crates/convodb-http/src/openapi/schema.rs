@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 
-use convodb::{ChannelKind, Role, TextKind};
+use convodb::{ChannelKind, Role};
 use serde_json::Value;
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{
@@ -64,8 +64,8 @@ pub(super) fn text(tells: &str, length: RangeInclusive<usize>) -> Object {
 }
 
 /// A text of one of the engine's kinds.
-pub(super) fn text_of<K: TextKind>(tells: &str) -> Object {
-    text(tells, 1..=K::MAX_BYTES)
+pub(super) fn text_of(max_bytes: usize, tells: &str) -> Object {
+    text(tells, 1..=max_bytes)
 }
 
 /// A text of any length.
@@ -100,7 +100,7 @@ pub(super) fn kind(tells: &str) -> Object {
 
 /// Who says a message.
 pub(super) fn role() -> Object {
-    word("Who says it", [Role::User, Role::Assistant, Role::System].map(Role::as_str))
+    word("Who says it", Role::ALL.map(Role::as_str))
 }
 
 /// A time as answers print it.

@@ -1,6 +1,6 @@
 //! What bodies are made of, each under its name in the document.
 
-use convodb::{ExternalIdentifierKind, NameKind, PhoneKind};
+use convodb::{ExternalIdentifier, Message, Name, Phone, Variables};
 use serde_json::json;
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{AllOfBuilder, Object, Type};
@@ -11,9 +11,6 @@ use crate::openapi::schema::{
 };
 
 const COUNT: u64 = u32::MAX as u64;
-
-type Message = convodb::Message<String>;
-type Variables = convodb::Variables<String>;
 
 /// All of them.
 pub(super) fn schemas() -> Vec<(&'static str, Shape)> {
@@ -61,7 +58,7 @@ fn conversation() -> Vec<Field> {
         always("assistant_name", any_text("The assistant's present name")),
         always("type", kind("Where it takes place")),
         always("variables", or_null(variables("The caller's own values"))),
-        maybe("external_identifier", text_of::<ExternalIdentifierKind>(identifier)),
+        maybe("external_identifier", text_of(ExternalIdentifier::MAX_BYTES, identifier)),
         always("message_count", integer("", 0..=COUNT)),
         always("total_cost", usd("What its messages cost")),
         always("ai_enabled", boolean("Whether the assistant answers")),
@@ -73,8 +70,8 @@ fn conversation() -> Vec<Field> {
 }
 
 fn contact() -> Object {
-    let name = or_null(text_of::<NameKind>("Null where nobody knows it"));
-    let phone = or_null(text_of::<PhoneKind>("Null where there is none, as with a user name"));
+    let name = or_null(text_of(Name::MAX_BYTES, "Null where nobody knows it"));
+    let phone = or_null(text_of(Phone::MAX_BYTES, "Null where there is none, as with a user name"));
     object(
         "One end of a WhatsApp conversation; stands where the type is `whatsapp`, and only there",
         [always("name", name), always("phone", phone)],
@@ -82,8 +79,8 @@ fn contact() -> Object {
 }
 
 fn given_contact() -> Object {
-    let name = or_null(text_of::<NameKind>(""));
-    let phone = or_null(text_of::<PhoneKind>("Kept and compared byte for byte"));
+    let name = or_null(text_of(Name::MAX_BYTES, ""));
+    let phone = or_null(text_of(Phone::MAX_BYTES, "Kept and compared byte for byte"));
     object(
         "One end of a WhatsApp conversation: only where the type is `whatsapp`",
         [maybe("name", name), maybe("phone", phone)],
@@ -135,7 +132,7 @@ fn given_variables() -> Shape {
 
 fn identifier() -> Object {
     let tells = "The caller's own name for it; only where the type is `api`";
-    or_null(text_of::<ExternalIdentifierKind>(tells))
+    or_null(text_of(ExternalIdentifier::MAX_BYTES, tells))
 }
 
 fn new_conversation() -> Object {
@@ -222,7 +219,7 @@ fn imported() -> Object {
         [
             always("id", uuid("One that the caller has is left as it is")),
             always("assistant_id", uuid("Created with its name where the caller has none of it")),
-            maybe("assistant_name", or_null(text_of::<NameKind>(""))),
+            maybe("assistant_name", or_null(text_of(Name::MAX_BYTES, ""))),
             always("type", kind("Where it took place")),
             maybe("variables", given_variables()),
             maybe("external_identifier", identifier()),
@@ -244,7 +241,7 @@ fn assistant() -> Object {
         [
             always("id", integer("Its number, which filters and bodies take", 1..=COUNT)),
             always("uuid", uuid("")),
-            always("name", text_of::<NameKind>("")),
+            always("name", text_of(Name::MAX_BYTES, "")),
         ],
     )
 }

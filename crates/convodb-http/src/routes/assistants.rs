@@ -2,7 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use convodb::{Assistant, AssistantId, AssistantKind, Store};
+use convodb::{Assistant, AssistantId, Store};
 
 use crate::auth::{Account, Caller};
 use crate::body::{NewAssistant, Unread};
@@ -53,7 +53,7 @@ pub(crate) async fn create(account: Account, body: Unread) -> Result<Response> {
 /// `PATCH /api/user/assistants/{uuid}`: another name, which every list shows at once.
 pub(crate) async fn rename(
     account: Account,
-    path: PathId<AssistantKind>,
+    path: PathId<AssistantId>,
     body: Unread,
 ) -> Result<Response> {
     let id = path.assistant()?;

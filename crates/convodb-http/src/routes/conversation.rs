@@ -2,8 +2,7 @@
 
 use axum::response::Response;
 use convodb::{
-    AssistantId, Conversation, ConversationId, ConversationKind, Error, Name, Snapshot, Store,
-    Transaction, UserId,
+    AssistantId, Conversation, ConversationId, Error, Name, Snapshot, Store, Transaction, UserId,
 };
 use uuid::Uuid;
 
@@ -36,7 +35,7 @@ pub(crate) async fn create(account: Account, once: Once, body: Unread) -> Result
 /// `GET /api/conversations/{uuid}`, with its history.
 pub(crate) async fn read(
     Caller { user, snapshot }: Caller,
-    path: PathId<ConversationKind>,
+    path: PathId<ConversationId>,
 ) -> Result<Response> {
     let id = path.conversation()?;
     let found = snapshot.conversation(user, id)?.zip(snapshot.messages(user, id)?);
@@ -47,7 +46,7 @@ pub(crate) async fn read(
 /// `PATCH /api/conversations/{uuid}`.
 pub(crate) async fn change(
     account: Account,
-    path: PathId<ConversationKind>,
+    path: PathId<ConversationId>,
     body: Unread,
 ) -> Result<Response> {
     let id = path.conversation()?;
@@ -57,33 +56,23 @@ pub(crate) async fn change(
 }
 
 /// `DELETE /api/conversations/{uuid}`, with its messages.
-pub(crate) async fn delete(account: Account, path: PathId<ConversationKind>) -> Result<Response> {
+pub(crate) async fn delete(account: Account, path: PathId<ConversationId>) -> Result<Response> {
     let id = path.conversation()?;
     account.write(move |user, store| Ok(store.delete(user, id)?)).await?;
     Ok(response::ok(r#"{"status":true}"#))
 }
 
 /// `POST /api/automate/conversations/{uuid}/enable-ai`.
-pub(crate) async fn enable_ai(
-    account: Account,
-    path: PathId<ConversationKind>,
-) -> Result<Response> {
+pub(crate) async fn enable_ai(account: Account, path: PathId<ConversationId>) -> Result<Response> {
     set_ai(account, path, true).await
 }
 
 /// `POST /api/automate/conversations/{uuid}/disable-ai`.
-pub(crate) async fn disable_ai(
-    account: Account,
-    path: PathId<ConversationKind>,
-) -> Result<Response> {
+pub(crate) async fn disable_ai(account: Account, path: PathId<ConversationId>) -> Result<Response> {
     set_ai(account, path, false).await
 }
 
-async fn set_ai(
-    account: Account,
-    path: PathId<ConversationKind>,
-    enabled: bool,
-) -> Result<Response> {
+async fn set_ai(account: Account, path: PathId<ConversationId>, enabled: bool) -> Result<Response> {
     let id = path.conversation()?;
     let (conversation, _) = changed(&account, id, ConversationChange::of_ai(enabled)).await?;
     Ok(response::ok(format!(r#"{{"status":true,"ai_enabled":{}}}"#, conversation.ai_enabled)))

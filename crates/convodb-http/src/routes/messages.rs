@@ -1,7 +1,7 @@
 //! The messages of a conversation.
 
 use axum::response::Response;
-use convodb::{ConversationKind, Store, Transaction};
+use convodb::{ConversationId, Store, Transaction};
 
 use crate::auth::Account;
 use crate::body::{Unread, read_message};
@@ -15,7 +15,7 @@ use crate::routes::path::PathId;
 /// answers for the assistant.
 pub(crate) async fn append(
     account: Account,
-    path: PathId<ConversationKind>,
+    path: PathId<ConversationId>,
     once: Once,
     body: Unread,
 ) -> Result<Response> {

@@ -1,17 +1,19 @@
 //! The id in a path. A text that can be no id is one that nobody has: refused as a missing one is,
 //! and only once it is known who asks.
 
+use std::str::FromStr;
+
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
-use convodb::{AssistantId, ConversationId, Error, Id, IdKind};
+use convodb::{AssistantId, ConversationId, Error};
 
 use crate::error::{ApiError, Result};
 use crate::state::Service;
 
 /// What stands in the path where an id of the kind does.
-pub(crate) struct PathId<K>(Option<Id<K>>);
+pub(crate) struct PathId<T>(Option<T>);
 
-impl<K: IdKind + Send> FromRequestParts<Service> for PathId<K> {
+impl<T: FromStr<Err = Error> + Send> FromRequestParts<Service> for PathId<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
@@ -21,7 +23,7 @@ impl<K: IdKind + Send> FromRequestParts<Service> for PathId<K> {
     }
 }
 
-impl PathId<convodb::ConversationKind> {
+impl PathId<ConversationId> {
     /// The conversation's id.
     ///
     /// # Errors
@@ -31,7 +33,7 @@ impl PathId<convodb::ConversationKind> {
     }
 }
 
-impl PathId<convodb::AssistantKind> {
+impl PathId<AssistantId> {
     /// The assistant's id.
     ///
     /// # Errors

@@ -278,7 +278,7 @@ fn a_message_has_its_rules() {
     check(
         r#"{"role":"bot","content":1,"cost":"1","function_calls":{},"created_at":0}"#,
         &[
-            ("role", "The role field must be one of user, assistant, system."),
+            ("role", "The role field must be one of user, assistant, system, tool."),
             ("created_at", "The created at field must be a string."),
             ("content", "The content field must be a string."),
             ("cost", "The cost field must be a decimal number of USD within 9.2 billion."),

@@ -135,7 +135,7 @@ fn write(stage: &Stage, number: u64, mut random: ChaCha8Rng) -> Result<(), Viola
             7 => {
                 let steady = id(random.random_range(0..STEADY));
                 let at = Timestamp::from_millis(BASE_MILLIS)?;
-                store.append_message(user, steady, Message::new(Role::User, "hi".into(), at)?)?;
+                store.append_message(user, steady, Message::new(Role::User, "hi", at)?)?;
                 store.update(user, steady, |row| row.ai_enabled = !row.ai_enabled)?;
             }
             _ => {

@@ -1,26 +1,29 @@
-//! Which index range a combination of filter values is: a 64-bit term.
+//! Index terms: the 64-bit key prefix of one combination of filter values.
 //!
-//! A *fingerprint* is a keyed 64-bit hash of one field's value (BLAKE3, keyed with a secret of the
-//! database, over a byte for the field and the value's bytes). A *shape* is a set of fields. A
-//! *term* is made of the fingerprints of a shape's fields:
+//! A *fingerprint* is a keyed 64-bit hash of the value of one field: BLAKE3, keyed with a secret of
+//! the database, of a byte for the field and the bytes of the value. A *shape* is a set of fields.
+//! A *term* combines the fingerprints of the fields of a shape:
 //!
 //! ```text
 //!  63            40 39                                    0
 //! |  family: 24    |  xxh3 of shape and fingerprints: 40   |
 //! ```
 //!
-//! The family is the top of the leading field's fingerprint, so that all the entries of one value
-//! (a customer's C, CA, CS and CSA) lie side by side, on one leaf where they are few. Two lists of
-//! one family share a term with a chance of 2^-40, any other two with 2^-64; without the secret
-//! nobody can aim for it. A row found by a term is checked against the filter all the same.
+//! The family is the top of the leading field's fingerprint. All entries of one value (the shapes
+//! C, CA, CS and CSA of a customer) are therefore adjacent, and share one leaf if they are few. Two
+//! lists of one family share a term with a probability of 2^-40, any other two with 2^-64; without
+//! the secret nobody can construct such a collision. A row found by a term is still compared with
+//! the filter, so a collision costs time and never adds a wrong row.
 
 use crate::model::channel::{Channel, ChannelKind};
 use crate::model::id::AssistantId;
 
 const HASH_BITS: u32 = 40;
 
-/// A filter field. The numbers order the fields by how few rows a value has: the highest of a
-/// shape leads its term and names its table. They are part of the format.
+/// A filter field.
+///
+/// The numbers order the fields by selectivity, the most selective last: the highest field of a
+/// shape leads its term and selects its table. They are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Field {
     Kind = 0,
@@ -56,7 +59,7 @@ pub(crate) struct Shape(u8);
 
 impl Shape {
     pub(crate) const EMPTY: Shape = Shape(0);
-    /// How many sets there are.
+    /// The number of sets.
     pub(crate) const COUNT: usize = 1 << Field::ALL.len();
     const ALL_FIELDS: u8 = (1 << Field::ALL.len()) - 1;
 
@@ -70,7 +73,7 @@ impl Shape {
         Self(bits)
     }
 
-    /// The set of these bits; bits beyond the fields are dropped.
+    /// The set with these bits. Ignores bits beyond the fields.
     pub(crate) const fn from_bits(bits: u8) -> Self {
         Self(bits & Self::ALL_FIELDS)
     }
@@ -99,13 +102,13 @@ impl Shape {
         Field::ALL.into_iter().filter(move |field| self.has(*field))
     }
 
-    /// The field that leads the shape's term and names its table; none for the empty shape.
+    /// The field that leads the shape's term and selects its table; `None` for the empty shape.
     pub(crate) fn leading(self) -> Option<Field> {
         self.fields().last()
     }
 }
 
-/// The position-free part of an index key: one list.
+/// An index term: the part of an index key that identifies one list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Term(u64);
 
@@ -119,7 +122,7 @@ impl Term {
     }
 }
 
-/// The keyed hash of one field's value.
+/// The keyed hash of the value of one field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fingerprint(u64);
 
@@ -133,7 +136,7 @@ impl Fingerprint {
     }
 }
 
-/// The fingerprints of the fields that a row has, or that a filter asks for.
+/// The fingerprints of the fields that a row has or that a filter sets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fingerprints {
     shape: Shape,
@@ -154,10 +157,10 @@ impl Fingerprints {
         self.values[field as usize] = value;
     }
 
-    /// The term of `shape`, a set of fields that are all here, with its leading field; none for
-    /// the empty shape.
+    /// The term of `shape` with its leading field, or `None` for the empty shape. All fields of
+    /// `shape` must have fingerprints.
     pub(crate) fn term(&self, shape: Shape) -> Option<(Field, Term)> {
-        debug_assert!(shape.is_subset_of(self.shape), "a term of a field that is not here");
+        debug_assert!(shape.is_subset_of(self.shape), "every field of the shape has a fingerprint");
         let leading = shape.leading()?;
         let mut hashed = [0; 1 + 8 * Field::ALL.len()];
         hashed[0] = shape.bits();
@@ -172,7 +175,7 @@ impl Fingerprints {
     }
 }
 
-/// Makes fingerprints, with the secret of one database.
+/// Computes fingerprints with the secret of one database.
 #[derive(Clone, PartialEq)]
 pub(crate) struct Fingerprinter {
     secret: [u8; 32],
@@ -198,7 +201,8 @@ impl Fingerprinter {
         hash(&self.secret, field, value)
     }
 
-    /// The fingerprints of all the fields that a row has. Three to five hashes, about 80 ns each.
+    /// The fingerprints of all fields that a row has. One to three hashes, about 80 ns
+    /// each; those of the types are precomputed.
     pub(crate) fn row<S: AsRef<str>>(
         &self,
         assistant: AssistantId,
@@ -261,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_values_and_databases_are_told_apart() {
+    fn fields_values_and_databases_have_different_fingerprints() {
         let maker = Fingerprinter::new([1; 32]);
         assert_ne!(maker.text(Field::Sender, "+1"), maker.text(Field::Customer, "+1"));
         assert_ne!(maker.text(Field::Sender, "+1"), maker.text(Field::Sender, "+2"));

@@ -1,8 +1,8 @@
-//! Order-preserving, fixed-width keys: every part is big-endian, so the order of the bytes is the
-//! order of the values, part by part. Every key of an owner's data begins with the owner, and
-//! there is no way to build one without: isolation by construction.
+//! Keys: fixed-width, order-preserving encodings of the keys of all tables.
 //!
-//! Keys reach redb through `encoding/stored.rs`.
+//! Every part is big-endian, so the order of the bytes is the order of the values, part by part.
+//! Every key of a user's data begins with the user and cannot be built without one, which isolates
+//! users from each other by construction.
 
 use std::fmt::Debug;
 
@@ -15,40 +15,40 @@ use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 
-/// A key of one width. `decode` is the inverse of `encode`, and never panics.
+/// A key of a fixed width. `decode` is the inverse of `encode` and never panics.
 pub(crate) trait FixedKey: Copy + Debug + Ord + Send + Sync + 'static {
     /// An array of `WIDTH` bytes.
     type Bytes: AsRef<[u8]>;
     const WIDTH: usize;
-    /// The type's name on disk; it is part of the format.
+    /// The name of the type on disk, which is part of the format.
     const NAME: &'static str;
 
     fn encode(&self) -> Self::Bytes;
     fn decode(bytes: &[u8]) -> Self;
 }
 
-/// A conversation's row: `owner u32 | position u64`.
+/// The key of a conversation: `user u32 | position u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RowKey {
     pub(crate) owner: UserId,
     pub(crate) position: Position,
 }
 
-/// Something of an owner's, by UUID: `owner u32 | uuid`.
+/// A key by UUID: `user u32 | uuid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UuidKey {
     pub(crate) owner: UserId,
     pub(crate) uuid: Uuid,
 }
 
-/// Something of an owner's, by number: `owner u32 | number u32`.
+/// A key by number: `user u32 | number u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NumberKey {
     pub(crate) owner: UserId,
     pub(crate) number: u32,
 }
 
-/// An index entry: `owner u32 | term u64 | position u64`.
+/// The key of an index entry: `user u32 | term u64 | position u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct IndexKey {
     pub(crate) owner: UserId,
@@ -56,7 +56,7 @@ pub(crate) struct IndexKey {
     pub(crate) position: Position,
 }
 
-/// A message: `owner u32 | position of the conversation u64 | number u32`.
+/// The key of a message: `user u32 | position of the conversation u64 | number u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MessageKey {
     pub(crate) owner: UserId,
@@ -64,7 +64,7 @@ pub(crate) struct MessageKey {
     pub(crate) number: u32,
 }
 
-/// A counter: `owner u32 | span u32 | assistant uuid | kind u32`.
+/// The key of a counter: `user u32 | time bucket u32 | assistant uuid | kind u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CounterKey {
     pub(crate) owner: UserId,
@@ -73,14 +73,15 @@ pub(crate) struct CounterKey {
     pub(crate) kind: u32,
 }
 
-/// A change in the feed of an owner: `owner u32 | number u64`.
+/// The key of a change in the change feed: `user u32 | number u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChangeKey {
     pub(crate) owner: UserId,
     pub(crate) number: u64,
 }
 
-/// A row in list order before it has a position: `owner u32 | created_at u64 | arrival u64`.
+/// The sort key of a bulk-loaded row that has no position yet:
+/// `user u32 | created_at u64 | arrival u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ArrivalKey {
     pub(crate) owner: UserId,
@@ -88,7 +89,7 @@ pub(crate) struct ArrivalKey {
     pub(crate) arrival: u64,
 }
 
-/// A row's id with its arrival: `owner u32 | uuid | arrival u64`.
+/// The sort key of the id of a bulk-loaded row: `user u32 | uuid | arrival u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct IdArrivalKey {
     pub(crate) id: UuidKey,
@@ -130,18 +131,18 @@ impl MessageKey {
 }
 
 impl CounterKey {
-    /// The first key of an owner's span.
+    /// The first key of a user's time bucket.
     pub(crate) const fn first(owner: UserId, bucket: TimeBucket) -> Self {
         Self { owner, bucket, assistant: Uuid::nil(), kind: 0 }
     }
 
-    /// The last key of an owner's span.
+    /// The last key of a user's time bucket.
     pub(crate) const fn last(owner: UserId, bucket: TimeBucket) -> Self {
         Self { owner, bucket, assistant: Uuid::max(), kind: u32::MAX }
     }
 }
 
-/// A kind's number on disk; part of the format.
+/// The number of a channel kind on disk, which is part of the format.
 pub(crate) const fn kind_number(kind: ChannelKind) -> u8 {
     match kind {
         ChannelKind::Test => 0,
@@ -151,12 +152,12 @@ pub(crate) const fn kind_number(kind: ChannelKind) -> u8 {
     }
 }
 
-/// The kind of this number on disk.
+/// The channel kind with this number on disk.
 pub(crate) fn kind_of_number(number: u32) -> Option<ChannelKind> {
     ChannelKind::ALL.into_iter().find(|kind| u32::from(kind_number(*kind)) == number)
 }
 
-/// Writes the parts of a key, one after the other, into `N` bytes.
+/// The parts of a key, written one after the other into `N` bytes.
 struct Parts<const N: usize> {
     bytes: [u8; N],
     at: usize,
@@ -178,7 +179,7 @@ impl<const N: usize> Parts<N> {
     }
 }
 
-/// The `W` bytes at `at`; zeros where a damaged file gives fewer.
+/// The `W` bytes at `at`, or zeros if a damaged file contains fewer.
 fn part<const W: usize>(bytes: &[u8], at: usize) -> [u8; W] {
     bytes.get(at..).and_then(|rest| rest.first_chunk::<W>()).copied().unwrap_or([0; W])
 }
@@ -377,7 +378,7 @@ mod tests {
     use crate::kv::redb_key::compare_words;
     use proptest::prelude::*;
 
-    /// Byte order is value order, words compare as bytes do, and decoding is the inverse.
+    /// Checks that bytes and words order as the values do, and that decoding is the inverse.
     #[track_caller]
     fn check<K: FixedKey + Ord>(a: K, b: K) {
         let (x, y) = (a.encode(), b.encode());
@@ -388,7 +389,7 @@ mod tests {
         assert_eq!(K::decode(x), a);
     }
 
-    /// Few values for each part, so that equal parts and neighbours are common.
+    /// Few values for each part, so that equal and adjacent parts are common.
     fn number() -> impl Strategy<Value = u64> {
         prop_oneof![0..4u64, any::<u64>(), Just(u64::MAX), Just(1 << 32)]
     }
@@ -416,11 +417,12 @@ mod tests {
             let count = |v: &[u64; 4]| NumberKey { owner: owner(v), number: narrow(v[1]) };
             check(count(&a), count(&b));
             let total = |v: &[u64; 4]| CounterKey {
-                owner: owner(v), bucket: TimeBucket::from_bits(narrow(v[3])), assistant: uuid(v), kind: narrow(v[1]) };
+                owner: owner(v), bucket: TimeBucket::from_bits(narrow(v[3])), assistant: uuid(v),
+                kind: narrow(v[1]) };
             check(total(&a), total(&b));
             let change = |v: &[u64; 4]| ChangeKey { owner: owner(v), number: v[1] };
             check(change(&a), change(&b));
-            // A key holds no other times than those that there can be.
+            // A key contains only times within the range of `Timestamp`.
             let at = |v: &[u64; 4]| Timestamp::from_millis(v[1]).unwrap_or(Timestamp::MAX);
             let arrival = |v: &[u64; 4]| ArrivalKey {
                 owner: owner(v), created_at: at(v), arrival: v[2] };

@@ -1,15 +1,16 @@
-//! Records: what a row's value is on disk. The only file that knows bincode.
+//! Records: the bytes of stored values, with a version and a checksum. The only file that uses
+//! bincode.
 //!
 //! ```text
 //! | version u8 | body | checksum u64, little-endian |
 //! ```
 //!
-//! The body of a conversation is flat, see `encoding/row.rs`; that of the others is bincode 2,
-//! fixed-width little-endian.
+//! The body of a conversation is a flat layout (`encoding/row.rs`). All other bodies are bincode 2
+//! with fixed-width little-endian integers.
 //!
-//! The checksum is xxh3-64 of version and body, exclusive-or xxh3-64 of the row's key, and is
-//! verified on each read: redb does not verify its pages' checksums when it reads, and a record
-//! that a damaged page shows under another key must not be believed either.
+//! The checksum is xxh3-64 of version and body, exclusive-or xxh3-64 of the key. Every read
+//! verifies it, because redb does not verify the checksums of its pages when it reads. It includes
+//! the key, so that a record that a damaged page returns under another key is detected too.
 //! Decoding borrows from the record and never panics.
 
 use bincode::{BorrowDecode, Decode, Encode};
@@ -20,7 +21,7 @@ use crate::model::cost::Cost;
 use crate::model::message::{Message, Role};
 use crate::model::timestamp::Timestamp;
 
-/// The version that every record is written with.
+/// The version of every record that is written.
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 8;
 const CONFIG: bincode::config::Configuration<
@@ -28,10 +29,10 @@ const CONFIG: bincode::config::Configuration<
     bincode::config::Fixint,
 > = bincode::config::standard().with_fixed_int_encoding();
 
-/// What does not hold in a damaged record.
+/// What is wrong with a damaged record.
 pub(crate) type Damage = &'static str;
 
-/// Appends the record of the row `key`, whose body `write` appends.
+/// Appends the record of `key`, whose body `write` appends.
 pub(crate) fn seal<K: FixedKey>(key: &K, record: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = record.len();
     record.push(VERSION);
@@ -45,7 +46,7 @@ fn encode(body: impl Encode, record: &mut Vec<u8>) {
         .unwrap_or_else(|error| unreachable!("plain fields into memory always encode: {error}"));
 }
 
-/// Appends the record of row `from` as that of row `to`: the same version and body.
+/// Appends a record of the key `from` as a record of the key `to`, with the same version and body.
 pub(crate) fn rekey<K: FixedKey>(record: &[u8], from: &K, to: &K, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(record);
@@ -66,7 +67,7 @@ fn key_hash<K: FixedKey>(key: &K) -> u64 {
     xxh3_64(key.encode().as_ref())
 }
 
-/// Checks a record of the row `key` and gives its version and body.
+/// Verifies a record of `key` and returns its version and body.
 pub(crate) fn open<'a, K: FixedKey>(key: &K, record: &'a [u8]) -> Result<Body<'a>, Damage> {
     let (sealed, stored) =
         record.split_last_chunk::<CHECKSUM_BYTES>().ok_or("a record is too short")?;
@@ -80,7 +81,7 @@ pub(crate) fn open<'a, K: FixedKey>(key: &K, record: &'a [u8]) -> Result<Body<'a
     }
 }
 
-/// The decoded value, if all of the body was read for it.
+/// Returns the decoded value if decoding consumed the whole body.
 fn whole<T>(
     decoded: Result<(T, usize), bincode::error::DecodeError>,
     body: &[u8],
@@ -92,12 +93,12 @@ fn whole<T>(
     }
 }
 
-/// A record whose checksum was verified: version and body.
+/// A record without its checksum, which was verified: version and body.
 #[derive(Clone, Copy)]
 pub(crate) struct Body<'a>(&'a [u8]);
 
 impl<'a> Body<'a> {
-    /// The bytes of a body that [`open`] gave and that were copied since.
+    /// A body from a copy of the bytes that [`open`] returned.
     pub(crate) const fn reopened(bytes: &'a [u8]) -> Self {
         Self(bytes)
     }
@@ -116,13 +117,14 @@ impl<'a> Body<'a> {
         whole(bincode::borrow_decode_from_slice(body, CONFIG), body)
     }
 
-    /// The message.
+    /// Decodes a message.
     pub(crate) fn message(self) -> Result<Message, Damage> {
         let MessageV1 { role, content, function_calls, cost, created_at } = self.decode()?;
         let role = match role {
             0 => Role::User,
             1 => Role::Assistant,
             2 => Role::System,
+            3 => Role::Tool,
             _ => return Err("a message has an unknown role"),
         };
         Ok(Message::from_stored(
@@ -150,17 +152,14 @@ struct MessageV1<'a> {
     created_at: u64,
 }
 
-/// Appends the record of a message whose row is `key` to `record`.
-pub(crate) fn encode_message<S: AsRef<str>>(
-    key: MessageKey,
-    message: &Message<S>,
-    record: &mut Vec<u8>,
-) {
+/// Appends the record of a message to `record`.
+pub(crate) fn encode_message(key: MessageKey, message: &Message, record: &mut Vec<u8>) {
     let body = MessageV1 {
         role: match message.role() {
             Role::User => 0,
             Role::Assistant => 1,
             Role::System => 2,
+            Role::Tool => 3,
         },
         content: message.content(),
         function_calls: message.function_calls(),
@@ -172,8 +171,10 @@ pub(crate) fn encode_message<S: AsRef<str>>(
 
 // ---- accounts ----------------------------------------------------------------------------------
 
-/// The record of a user, an assistant or a token: its name or label, a number (an assistant's own,
-/// a token's user; a user's stands in its key and is 0 here), and when it was created.
+/// The body of a user, an assistant or an access token.
+///
+/// `name` is the name, or the label of a token. `number` is the number of an assistant or the user
+/// of a token; it is 0 for a user, whose number is in the key. `created_at` is in milliseconds.
 #[derive(Clone, Encode, BorrowDecode)]
 pub(crate) struct AccountV1<'a> {
     pub(crate) name: &'a str,
@@ -181,9 +182,9 @@ pub(crate) struct AccountV1<'a> {
     pub(crate) created_at: u64,
 }
 
-// ---- totals ------------------------------------------------------------------------------------
+// ---- counters -----------------------------------------------------------------------------------
 
-/// The record of a counter.
+/// The body of a counter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct CounterV1 {
     pub(crate) conversations: i64,
@@ -191,10 +192,10 @@ pub(crate) struct CounterV1 {
     pub(crate) cost_nanos: i128,
 }
 
-// ---- changes and answers -----------------------------------------------------------------------
+// ---- changes and idempotency records -----------------------------------------------------------
 
-/// The record of a change: what happened (1 created, 2 updated, 3 deleted), to which conversation,
-/// and where that stood.
+/// The body of a change: its kind (1 created, 2 updated, 3 deleted), the conversation, and the
+/// position of that conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct ChangeV1 {
     pub(crate) kind: u8,
@@ -202,8 +203,8 @@ pub(crate) struct ChangeV1 {
     pub(crate) position: u64,
 }
 
-/// The record of what a write with an idempotency key came to: BLAKE3 of what was asked, what was
-/// answered, and when.
+/// The body of an idempotency record: the BLAKE3 hash of the request, the response, and the time of
+/// the response in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, BorrowDecode)]
 pub(crate) struct AnswerV1<'a> {
     pub(crate) request: [u8; 32],
@@ -211,19 +212,19 @@ pub(crate) struct AnswerV1<'a> {
     pub(crate) at: u64,
 }
 
-/// The record of a small row: an account, a counter, a change or an answer.
+/// Encodes a small record: an account, a counter, a change or an idempotency record.
 pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
     let mut record = Vec::with_capacity(64);
     append_small(key, value, &mut record);
     record
 }
 
-/// Appends the record of a small row.
+/// Appends a small record.
 pub(crate) fn append_small<K: FixedKey>(key: &K, value: impl Encode, record: &mut Vec<u8>) {
     seal(key, record, |record| encode(value, record));
 }
 
-/// The small row of this key, borrowed.
+/// Verifies and decodes a small record of `key`, borrowing from it.
 pub(crate) fn decode_small<'a, K: FixedKey, T: BorrowDecode<'a, ()>>(
     key: &K,
     record: &'a [u8],
@@ -245,22 +246,36 @@ mod tests {
     }
 
     #[test]
-    fn a_message_comes_back() {
+    fn a_message_decodes_as_it_was_encoded() {
         let key = key();
-        let message = Message::new(Role::System, "hello\n\"there\"".to_owned(), Timestamp::MIN)
-            .and_then(|m| m.with_function_calls("[1]".to_owned()))
-            .unwrap()
-            .with_cost(Cost::from_nanos(-1));
-        let mut record = Vec::new();
-        encode_message(key, &message, &mut record);
-        assert_eq!(open(&key, &record).unwrap().message().unwrap(), message);
+        for role in Role::ALL {
+            let message = Message::new(role, "hello\n\"there\"", Timestamp::MIN)
+                .and_then(|message| message.with_function_calls("[1]"))
+                .unwrap()
+                .with_cost(Cost::from_nanos(-1));
+            let mut record = Vec::new();
+            encode_message(key, &message, &mut record);
+            assert_eq!(open(&key, &record).unwrap().message().unwrap(), message);
+        }
+    }
+
+    /// The numbers of the roles are on disk: a change of one is a change of the format.
+    #[test]
+    fn the_numbers_of_the_roles_are_frozen() {
+        for (number, role) in
+            [Role::User, Role::Assistant, Role::System, Role::Tool].iter().enumerate()
+        {
+            let mut record = Vec::new();
+            encode_message(key(), &Message::new(*role, "", Timestamp::MIN).unwrap(), &mut record);
+            assert_eq!(usize::from(record[1]), number, "{role}");
+        }
     }
 
     proptest! {
         #[test]
         fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = open(&key(), &bytes).and_then(Body::message);
-            // And behind a checksum that holds, as a program with a fault could write it.
+            // Also without the checksum, as a program with a bug could write the record.
             let _ = Body::reopened(&bytes).message();
         }
     }

@@ -1,18 +1,19 @@
-//! The body of a conversation's record: flat, so that a page reads it where it lies. Decoding costs
-//! one look over the texts (that they are UTF-8), and splits them.
+//! Rows: the flat record body of a conversation, which pages read in place.
 //!
 //! ```text
 //!  0  version u8 = 1            15  updated_at u64, ms
 //!  1  channel u8                23  id 16
 //!  2  bits u8                   39  assistant 16
-//!  3  message_count u32         55  a length u8 for each text that there is but variables
+//!  3  message_count u32         55  a length u8 for each text that exists, except variables
 //!  7  total_cost i64             .  the texts, one after the other; variables to the end
 //! ```
 //!
-//! Little-endian. `channel`: 0 test, 1 widget, 2 whatsapp, 3 api. `bits`: from the lowest, whether
-//! the AI is enabled, and whether there are sender's name, sender's phone, customer's name,
-//! customer's phone, external identifier, variables. The time of creation is not here: the position
-//! in the key has it.
+//! Little-endian. `channel`: 0 test, 1 widget, 2 whatsapp, 3 api. `bits`, from the lowest: whether
+//! the assistant is enabled, then whether these exist: sender's name, sender's phone, customer's
+//! name, customer's phone, external identifier, variables. The body omits the creation time,
+//! because the position in the key contains it.
+//!
+//! Decoding validates the texts as UTF-8 in one pass and splits them; it copies nothing.
 
 use std::ops::Range;
 
@@ -26,22 +27,22 @@ use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, ConversationId};
 use crate::model::position::Position;
-use crate::model::text::{ExternalIdentifierKind, NameKind, PhoneKind, Text, TextKind};
+use crate::model::text::{ExternalIdentifier, Name, Phone};
 use crate::model::timestamp::Timestamp;
 use crate::model::variables::Variables;
 
-/// The fields before the lengths, without the version.
+/// The size of the fields before the lengths, without the version.
 const FIXED: usize = 54;
 const AI_ENABLED: u8 = 1;
-/// How many texts but variables a row can have.
+/// The number of texts that a row can have, except variables.
 const TEXTS: usize = 5;
-/// The most bytes of each: of a name, a phone, a name, a phone, an identifier.
+/// The maximum length of each: of a name, a phone, a name, a phone, an identifier.
 const MAX_LENGTHS: [u8; TEXTS] = {
-    const NAME: u8 = max_length::<NameKind>();
-    const PHONE: u8 = max_length::<PhoneKind>();
-    [NAME, PHONE, NAME, PHONE, max_length::<ExternalIdentifierKind>()]
+    const NAME: u8 = one_byte(Name::MAX_BYTES);
+    const PHONE: u8 = one_byte(Phone::MAX_BYTES);
+    [NAME, PHONE, NAME, PHONE, one_byte(ExternalIdentifier::MAX_BYTES)]
 };
-/// What a row's texts take in a buffer, as a first guess.
+/// The typical size of a row's texts, to reserve a buffer.
 const TYPICAL_TEXTS: usize = 160;
 /// The bit of the first of the five short texts.
 const FIRST_TEXT: u8 = 1 << 1;
@@ -55,12 +56,12 @@ const WHATSAPP: u8 = 2;
 const API: u8 = 3;
 
 #[expect(clippy::cast_possible_truncation, reason = "asserted")]
-const fn max_length<K: TextKind>() -> u8 {
-    assert!(K::MAX_BYTES <= u8::MAX as usize, "a length has one byte");
-    K::MAX_BYTES as u8
+const fn one_byte(length: usize) -> u8 {
+    assert!(length <= u8::MAX as usize, "a length has one byte");
+    length as u8
 }
 
-/// Appends the record of a conversation whose row is `key` to `record`.
+/// Appends the record of a conversation to `record`.
 pub(crate) fn encode_conversation(
     key: RowKey,
     conversation: &ConversationRef<'_>,
@@ -71,14 +72,14 @@ pub(crate) fn encode_conversation(
         Channel::Test => TEST,
         Channel::Widget => WIDGET,
         Channel::Whatsapp { sender, customer } => {
-            texts[0] = sender.name.map(Text::get);
-            texts[1] = sender.phone.map(Text::get);
-            texts[2] = customer.name.map(Text::get);
-            texts[3] = customer.phone.map(Text::get);
+            texts[0] = sender.name.map(Name::get);
+            texts[1] = sender.phone.map(Phone::get);
+            texts[2] = customer.name.map(Name::get);
+            texts[3] = customer.phone.map(Phone::get);
             WHATSAPP
         }
         Channel::Api { external_identifier } => {
-            texts[4] = external_identifier.map(Text::get);
+            texts[4] = external_identifier.map(ExternalIdentifier::get);
             API
         }
     };
@@ -96,7 +97,7 @@ pub(crate) fn encode_conversation(
         body.extend(conversation.updated_at.millis().to_le_bytes());
         body.extend(conversation.id.uuid().as_bytes());
         body.extend(conversation.assistant.uuid().as_bytes());
-        // The types of short texts end at 255 bytes.
+        // Short texts have at most 255 bytes, by their types.
         let length = |text: &str| u8::try_from(text.len()).unwrap_or(u8::MAX);
         body.extend(texts.iter().flatten().map(|text| length(text)));
         for text in texts.into_iter().flatten().chain(variables) {
@@ -105,8 +106,10 @@ pub(crate) fn encode_conversation(
     });
 }
 
-/// A row decoded, but for its texts, which stand one after the other elsewhere. All that can be
-/// wrong with a record was found when it was made.
+/// A decoded row without its texts, which the caller stores as one string.
+///
+/// [`Row::decode`] detects everything that can be wrong with a record, so reading a `Row` cannot
+/// fail.
 #[derive(Clone, Copy)]
 pub(crate) struct Row {
     position: Position,
@@ -117,12 +120,13 @@ pub(crate) struct Row {
     updated_at: Timestamp,
     channel: u8,
     bits: u8,
-    /// Of the five short texts, 0 where there is none.
+    /// The lengths of the five short texts, 0 for one that does not exist.
     lengths: [u8; TEXTS],
 }
 
 impl Row {
-    /// Decodes the body of the row at `position`. Its texts are as long as the row says.
+    /// Decodes the body of the row at `position`. Returns the row and its texts, whose lengths
+    /// match.
     pub(crate) fn decode(body: Body<'_>, position: Position) -> Result<(Self, &str), Damage> {
         let (fixed, rest) =
             body.fields().split_first_chunk::<FIXED>().ok_or("a record is too short")?;
@@ -134,7 +138,7 @@ impl Row {
             _ => return Err("a record has an unknown channel"),
         };
         if bits & !(AI_ENABLED | of_channel | VARIABLES) != 0 {
-            return Err("a record has a text that its channel has none of");
+            return Err("a record has a text that its channel does not have");
         }
         let short = bits & (CONTACTS | IDENTIFIER);
         let ends_early = "a record's texts end early";
@@ -172,7 +176,7 @@ impl Row {
         self.position
     }
 
-    /// The conversation, with the texts that [`Row::decode`] gave.
+    /// The conversation, with the texts that [`Row::decode`] returned.
     pub(crate) fn conversation<'a>(&self, texts: &'a str) -> ConversationRef<'a> {
         let mut texts = Texts { texts, lengths: &self.lengths };
         let channel = match self.channel {
@@ -181,7 +185,9 @@ impl Row {
             WHATSAPP => Channel::Whatsapp { sender: texts.contact(), customer: texts.contact() },
             _ => {
                 texts.lengths = &self.lengths[TEXTS - 1..];
-                Channel::Api { external_identifier: texts.take() }
+                Channel::Api {
+                    external_identifier: texts.next().map(ExternalIdentifier::from_stored),
+                }
             }
         };
         let variables = (self.bits & VARIABLES != 0).then_some(texts.texts);
@@ -200,8 +206,7 @@ impl Row {
 }
 
 impl<'a> Body<'a> {
-    /// The conversation whose row stands at `position`, borrowed: some 200
-    /// instructions.
+    /// Decodes the conversation at `position`, borrowing its texts. About 200 instructions.
     pub(crate) fn conversation(self, position: Position) -> Result<ConversationRef<'a>, Damage> {
         Row::decode(self, position).map(|(row, texts)| row.conversation(texts))
     }
@@ -214,7 +219,7 @@ fn at<const W: usize>(fixed: &[u8; FIXED], start: usize) -> [u8; W] {
     bytes
 }
 
-/// The texts of a row that are not taken yet.
+/// The texts of a row that remain to be read.
 struct Texts<'a, 'l> {
     texts: &'a str,
     lengths: &'l [u8],
@@ -222,19 +227,22 @@ struct Texts<'a, 'l> {
 
 impl<'a> Texts<'a, '_> {
     fn contact(&mut self) -> Contact<&'a str> {
-        Contact { name: self.take(), phone: self.take() }
+        Contact {
+            name: self.next().map(Name::from_stored),
+            phone: self.next().map(Phone::from_stored),
+        }
     }
 
-    /// The next short text, if there is one in its place.
-    fn take<K: TextKind>(&mut self) -> Option<Text<K, &'a str>> {
+    /// Reads the next short text; `None` if the row does not have it.
+    fn next(&mut self) -> Option<&'a str> {
         let (length, lengths) = self.lengths.split_first()?;
         let (text, texts) = self.texts.split_at(usize::from(*length));
         (self.lengths, self.texts) = (lengths, texts);
-        (!text.is_empty()).then(|| Text::from_stored(text))
+        (!text.is_empty()).then_some(text)
     }
 }
 
-/// Decoded rows, with all their texts in one buffer.
+/// The decoded rows of a page, with all their texts in one buffer.
 #[derive(Default)]
 pub(crate) struct RowBuffer {
     texts: String,
@@ -242,7 +250,7 @@ pub(crate) struct RowBuffer {
 }
 
 impl RowBuffer {
-    /// Makes room for `rows` rows of common length.
+    /// Reserves memory for `rows` rows of typical size.
     pub(crate) fn reserve(&mut self, rows: usize) {
         self.texts.reserve(rows * TYPICAL_TEXTS);
         self.rows.reserve_exact(rows);
@@ -269,7 +277,7 @@ impl RowBuffer {
         self.rows.iter().map(|(row, texts)| row.conversation(&self.texts[texts.clone()]))
     }
 
-    /// Where the rows stand, in order.
+    /// The positions of the rows, in order.
     pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = Position> {
         self.rows.iter().map(|(row, _)| row.position())
     }
@@ -280,7 +288,6 @@ mod tests {
     use super::*;
     use crate::encoding::record::{open, rekey};
     use crate::model::id::UserId;
-    use crate::model::text::{Name, Phone};
     use proptest::prelude::*;
 
     fn key() -> RowKey {
@@ -292,12 +299,12 @@ mod tests {
         Conversation {
             channel: Channel::Whatsapp {
                 sender: Contact {
-                    name: Some(Name::new("Acme".to_owned()).unwrap()),
-                    phone: Some(Phone::new("+14155551234".to_owned()).unwrap()),
+                    name: Some(Name::new("Acme").unwrap()),
+                    phone: Some(Phone::new("+14155551234").unwrap()),
                 },
                 customer: Contact::default(),
             },
-            variables: Some(Variables::new("{\"plan\":\"pro\"}".to_owned()).unwrap()),
+            variables: Some(Variables::new("{\"plan\":\"pro\"}").unwrap()),
             message_count: 8,
             total_cost: Cost::from_nanos(3_200_000),
             ..Conversation::new(
@@ -320,11 +327,11 @@ mod tests {
     }
 
     #[test]
-    fn a_conversation_comes_back() {
+    fn a_conversation_decodes_as_it_was_encoded() {
         assert_eq!(read(key(), &record()).unwrap(), conversation());
     }
 
-    /// Records are on disk: a change of these bytes is a new version.
+    /// Records are on disk: a change of these bytes requires a new version.
     #[test]
     fn the_bytes_of_version_1_are_frozen() {
         let hex = data_encoding::HEXLOWER.encode(&record());
@@ -343,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_can_be_given_to_another_key() {
+    fn rekeying_moves_a_record_to_another_key() {
         let other = RowKey::new(key().owner, key().position.next());
         let mut rekeyed = Vec::new();
         rekey(&record(), &key(), &other, &mut rekeyed);
@@ -352,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_or_missing_byte_is_found() {
+    fn every_changed_or_missing_byte_is_detected() {
         let good = record();
         for at in 0..good.len() {
             let mut bad = good.clone();
@@ -366,7 +373,7 @@ mod tests {
         #[test]
         fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = read(key(), &bytes);
-            // And behind a checksum that holds, as a program with a fault could write it.
+            // Also without the checksum, as a program with a bug could write the record.
             let _ = Body::reopened(&bytes).conversation(key().position);
         }
     }

@@ -1,10 +1,12 @@
-//! What a counter spans: a day or a month of one assistant, or a day of all of them. Three grains of
-//! the same counts, so that a year is short to add up whatever is asked for.
+//! Time buckets: the day or month of a counter, at three granularities.
+//!
+//! The same conversations are counted at each granularity (rollups), so that statistics of a year
+//! read few counters.
 //!
 //! ```text
 //! a day of one assistant   | 00 | days since 1970-01-01, 30 bits
 //! a day of all assistants  | 01 | the same
-//! a month of one assistant | 10 | days to the first of the month
+//! a month of one assistant | 10 | days from 1970-01-01 to the first of the month
 //! ```
 
 use crate::model::timestamp::Day;
@@ -12,7 +14,7 @@ use crate::model::timestamp::Day;
 const GRAIN_SHIFT: u32 = 30;
 const DAYS: u32 = (1 << GRAIN_SHIFT) - 1;
 
-/// How much time, and whose, a counter is for.
+/// The granularity of a counter: its length of time, and whether it counts one assistant or all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Granularity {
     /// A day of one assistant.
@@ -23,7 +25,7 @@ pub(crate) enum Granularity {
     Month,
 }
 
-/// A grain and the day that it begins with. Orders by grain, then by day.
+/// A time bucket: a granularity and its first day. Orders by granularity, then by day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct TimeBucket(u32);
 
@@ -31,7 +33,8 @@ impl Granularity {
     pub(crate) const ALL: [Granularity; 3] =
         [Granularity::Day, Granularity::DayAllAssistants, Granularity::Month];
 
-    /// The span of this grain that a day is in. Days that no instant has are one day.
+    /// The time bucket of this granularity that contains a day. All days beyond 30 bits, which no
+    /// timestamp reaches, share one bucket.
     pub(crate) fn of(self, day: Day) -> TimeBucket {
         let start = match self {
             Granularity::Day | Granularity::DayAllAssistants => day,
@@ -50,12 +53,12 @@ impl TimeBucket {
         Self(bits)
     }
 
-    /// The day that it begins with.
+    /// The first day.
     pub(crate) const fn start(self) -> Day {
         Day::new(self.0 & DAYS)
     }
 
-    /// The grain; none for bits that no span has.
+    /// The granularity, or `None` for bits that no time bucket has.
     pub(crate) fn granularity(self) -> Option<Granularity> {
         Granularity::ALL
             .into_iter()
@@ -68,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_tells_its_grain_and_its_first_day() {
+    fn a_bucket_contains_its_granularity_and_first_day() {
         let day: Day = "2025-01-26".parse().unwrap();
         for (granularity, start) in [
             (Granularity::Day, "2025-01-26"),
@@ -84,11 +87,11 @@ mod tests {
     }
 
     #[test]
-    fn spans_of_one_grain_order_as_their_days_do() {
+    fn buckets_of_one_granularity_order_by_day() {
         for granularity in Granularity::ALL {
             assert!(granularity.of(Day::new(40)) < granularity.of(Day::new(80)));
             assert!(granularity.of(Day::new(80)) < granularity.of(Day::new(u32::MAX)));
         }
-        assert_eq!(Granularity::Day.of(Day::new(7)).bits(), 7, "as format 1 has it");
+        assert_eq!(Granularity::Day.of(Day::new(7)).bits(), 7, "as in format 1");
     }
 }

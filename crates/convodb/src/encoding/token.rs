@@ -1,14 +1,15 @@
-//! Sealed tokens: a few bytes that a client keeps for its user, that tell nothing and cannot be
-//! changed.
+//! Cursor tokens: encrypted and authenticated payloads that clients store between requests.
 //!
 //! ```text
-//! token = base64url( version u8 | key number u8 | seal 16 bytes | payload, enciphered )
+//! token = base64url( version u8 | key number u8 | seal 16 bytes | payload, encrypted )
 //! ```
 //!
-//! The seal is keyed BLAKE3 over version, key number, endpoint, owner and payload; the cipher is an
-//! exclusive-or with keyed BLAKE3 output for the seal (a synthetic initialisation vector, as in RFC
-//! 5297), so equal payloads have equal tokens and nothing else can be read from one. At most 73
-//! bytes, 98 characters. About 0.3 us to seal or to open.
+//! The seal is a message authentication code: keyed BLAKE3 over version, key number, endpoint, user
+//! and payload, so that a client can neither change a token nor use that of another user or
+//! endpoint. The cipher is an exclusive-or with keyed BLAKE3 output for the seal, which serves as a
+//! synthetic initialisation vector (SIV, RFC 5297). Equal payloads therefore have equal tokens, and
+//! nothing else can be read from one. At most 73 bytes, 98 characters. About 0.3 us to seal or to
+//! open.
 
 use data_encoding::BASE64URL_NOPAD;
 
@@ -19,17 +20,17 @@ const VERSION: u8 = 1;
 const SEAL_BYTES: usize = 16;
 const HEADER_BYTES: usize = 2 + SEAL_BYTES;
 const MAX_PAYLOAD_BYTES: usize = 2 + 1 + 8 + 2 * 6 + 4 * 8;
-/// No token is longer; a longer text is refused before it is decoded.
+/// Longer than any token. A longer text is refused before it is decoded.
 const MAX_TOKEN_CHARS: usize = 128;
 
-/// What a token is for: another endpoint refuses it.
+/// The endpoint of a token: every other endpoint refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Endpoint(pub(crate) &'static [u8]);
 
-/// Seals and opens tokens, with the keys of one database.
+/// Seals and opens tokens with the keys of one database.
 #[derive(Clone)]
 pub(crate) struct Sealer {
-    /// Oldest first; the last one seals, all open.
+    /// Oldest first. The last key seals; all of them open.
     keys: Vec<[u8; 32]>,
 }
 
@@ -38,14 +39,14 @@ impl Sealer {
         Self { keys }
     }
 
-    /// A token of the payload: at most 98 characters of `[A-Za-z0-9_-]`.
-    pub(crate) fn seal(&self, endpoint: Endpoint, owner: UserId, mut payload: Payload) -> String {
+    /// Returns the token of the payload: at most 98 characters of `[A-Za-z0-9_-]`.
+    pub(crate) fn seal(&self, endpoint: Endpoint, user: UserId, mut payload: Payload) -> String {
         let number = self.keys.len();
         let Some(key) = self.keys.last() else { unreachable!("a store has a cursor key") };
         let header = [VERSION, u8::try_from(number).unwrap_or(u8::MAX)];
-        let seal = *seal(key, header, endpoint, owner, payload.bytes()).as_bytes();
+        let seal = *seal(key, header, endpoint, user, payload.bytes()).as_bytes();
         let (seal, _) = seal.split_at(SEAL_BYTES);
-        payload.encipher(key, seal);
+        payload.apply_cipher(key, seal);
 
         let mut token = [0; HEADER_BYTES + MAX_PAYLOAD_BYTES];
         token[..2].copy_from_slice(&header);
@@ -55,21 +56,22 @@ impl Sealer {
         BASE64URL_NOPAD.encode(&token[..end])
     }
 
-    /// The payload of a token that this store gave to `owner` for `endpoint`.
-    pub(crate) fn open(&self, endpoint: Endpoint, owner: UserId, token: &str) -> Option<Payload> {
+    /// Returns the payload of a token that this store issued to `user` for `endpoint`, or `None`
+    /// for any other text.
+    pub(crate) fn open(&self, endpoint: Endpoint, user: UserId, token: &str) -> Option<Payload> {
         if token.len() > MAX_TOKEN_CHARS {
             return None;
         }
         let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).ok()?;
         let (&[version, number], sealed) = bytes.split_first_chunk::<2>()?;
-        let (stored_seal, enciphered) = sealed.split_first_chunk::<SEAL_BYTES>()?;
+        let (stored_seal, encrypted) = sealed.split_first_chunk::<SEAL_BYTES>()?;
         let key = self.keys.get(usize::from(number).checked_sub(1)?)?;
         let mut payload = Payload::default();
-        payload.try_put(enciphered)?;
-        payload.encipher(key, stored_seal);
+        payload.try_put(encrypted)?;
+        payload.apply_cipher(key, stored_seal);
 
-        let expected = seal(key, [version, number], endpoint, owner, payload.bytes());
-        // The comparison of hashes takes constant time, so the stored half is made a whole one.
+        let expected = seal(key, [version, number], endpoint, user, payload.bytes());
+        // Hashes compare in constant time, so the stored half is completed to a whole hash.
         let mut stored = *expected.as_bytes();
         stored[..SEAL_BYTES].copy_from_slice(stored_seal);
         let genuine = version == VERSION && expected == blake3::Hash::from_bytes(stored);
@@ -81,19 +83,19 @@ fn seal(
     key: &[u8; 32],
     header: [u8; 2],
     endpoint: Endpoint,
-    owner: UserId,
+    user: UserId,
     payload: &[u8],
 ) -> blake3::Hash {
     let mut hasher = blake3::Hasher::new_keyed(key);
     hasher.update(b"seal");
     hasher.update(&header);
-    hasher.update(&owner.get().to_be_bytes());
+    hasher.update(&user.get().to_be_bytes());
     hasher.update(endpoint.0);
     hasher.update(payload);
     hasher.finalize()
 }
 
-/// What a token says.
+/// The plain content of a token.
 pub(crate) struct Payload {
     bytes: [u8; MAX_PAYLOAD_BYTES],
     len: usize,
@@ -110,12 +112,15 @@ impl Payload {
         &self.bytes[..self.len]
     }
 
-    /// Appends `part`, for which there must be room.
+    /// Appends `part`.
+    ///
+    /// # Panics
+    /// Panics when the payload has no space left; the layouts of all cursors fit.
     pub(crate) fn put(&mut self, part: &[u8]) {
-        let Some(()) = self.try_put(part) else { unreachable!("a payload has room for all") };
+        let Some(()) = self.try_put(part) else { unreachable!("every cursor fits into a payload") };
     }
 
-    /// Appends `part`, if there is room for it.
+    /// Appends `part`, or returns `None` if it does not fit.
     fn try_put(&mut self, part: &[u8]) -> Option<()> {
         let end = self.len + part.len();
         self.bytes.get_mut(self.len..end)?.copy_from_slice(part);
@@ -123,8 +128,8 @@ impl Payload {
         Some(())
     }
 
-    /// Enciphers or deciphers, which is the same.
-    fn encipher(&mut self, key: &[u8; 32], seal: &[u8]) {
+    /// Encrypts or decrypts; an exclusive-or is its own inverse.
+    fn apply_cipher(&mut self, key: &[u8; 32], seal: &[u8]) {
         let mut stream = [0; MAX_PAYLOAD_BYTES];
         let mut hasher = blake3::Hasher::new_keyed(key);
         hasher.update(b"stream");
@@ -136,7 +141,7 @@ impl Payload {
     }
 }
 
-/// A payload being read: each call takes the next bytes, if there are as many.
+/// A reader of a payload. Each call consumes the next bytes, or returns `None` if too few remain.
 pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
 
 impl Reader<'_> {
@@ -146,7 +151,7 @@ impl Reader<'_> {
         Some(*part)
     }
 
-    /// An instant of 6 bytes.
+    /// Reads a timestamp of 6 bytes, big-endian milliseconds.
     pub(crate) fn millis(&mut self) -> Option<Timestamp> {
         let [a, b, c, d, e, f] = self.take::<6>()?;
         Timestamp::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f])).ok()

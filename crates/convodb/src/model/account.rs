@@ -1,10 +1,13 @@
-//! Who owns what: users, and the assistants that hold their conversations.
+//! Users and their assistants: plain records of the accounts of a store.
 
 use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
 
-/// A user: the owner of assistants and conversations.
+/// A user: the tenant that owns assistants and conversations.
+///
+/// A user sees nothing of another user. All fields are public, because any combination of valid
+/// values is a valid user.
 ///
 /// ```
 /// let store = convodb::Store::in_memory()?;
@@ -13,16 +16,17 @@ use crate::model::timestamp::Timestamp;
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct User {
-    /// The number that the store gave.
+    /// The number that the store assigned.
     pub id: UserId,
-    /// A name that no other user has.
+    /// The user's name, unique in the store.
     pub name: Name,
-    /// When the user was created.
+    /// The time of creation, as the caller gave it.
     pub created_at: Timestamp,
 }
 
-/// An assistant of a user.
+/// An assistant of a user: the bot that answers in conversations.
 ///
 /// ```
 /// # use convodb::{AssistantId, Store, Timestamp};
@@ -35,11 +39,12 @@ pub struct User {
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Assistant {
-    /// Its id, unique among its owner's assistants.
+    /// The id, unique among the user's assistants.
     pub id: AssistantId,
-    /// Its number in the assistants list: from 1 for each owner, in order of creation.
+    /// The number in the list of assistants: from 1 for each user, in order of creation.
     pub number: u32,
-    /// Its present name, which every list shows.
+    /// The current name, which every list shows.
     pub name: Name,
 }

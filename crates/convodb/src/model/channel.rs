@@ -1,46 +1,100 @@
-//! How a conversation is held. The documented filters are invariants of this type: a phone implies
-//! WhatsApp, an external identifier implies the API. What cannot be is not representable.
+//! The channel of a conversation, with the fields that only that channel has.
+//!
+//! The type states two rules that filters rely on: only WhatsApp has phones, and only the API has
+//! an external identifier. Other combinations cannot be represented.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
 use crate::model::contact::Contact;
-use crate::model::text::{ExternalIdentifier, Text};
+use crate::model::text::{ExternalIdentifier, Phone};
 
-/// The channel of a conversation, with what only that channel has.
+/// The channel of a conversation, with the fields that only that channel has.
+///
+/// Serde: an object with the fields of the variant and the channel's kind as `type`, as in
+/// `{"type": "widget"}`.
 ///
 /// ```
-/// use convodb::{Channel, ChannelKind, Contact};
-/// let customer = Contact { name: None, phone: Some("+4915112345678".parse()?) };
-/// let channel: Channel = Channel::Whatsapp { sender: Contact::default(), customer };
+/// use convodb::{Channel, ChannelKind};
+/// let channel = Channel::whatsapp("+14155551234", "+4915112345678")?;
 /// assert_eq!(channel.kind(), ChannelKind::Whatsapp);
 /// assert_eq!(channel.customer_phone(), Some("+4915112345678"));
 /// assert_eq!(channel.external_identifier(), None);
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(
+        tag = "type",
+        rename_all = "lowercase",
+        bound(
+            serialize = "S: AsRef<str>",
+            deserialize = "S: AsRef<str> + serde::Deserialize<'de>"
+        )
+    )
+)]
 pub enum Channel<S = String> {
-    /// A test of an assistant by its owner.
+    /// A test of an assistant by its user.
     Test,
-    /// The widget on a web site.
+    /// The chat widget on a web site.
     Widget,
-    /// WhatsApp, between a number of the owner's and a customer.
+    /// WhatsApp, between a business number of the user and a customer.
     Whatsapp {
-        /// The owner's number.
+        /// The user's business number.
         sender: Contact<S>,
-        /// The other end.
+        /// The customer.
         customer: Contact<S>,
     },
-    /// A conversation held by the owner's own program.
+    /// The user's own program.
     Api {
-        /// The owner's identifier of it, for look-ups from a CRM.
+        /// The user's identifier of the conversation, for look-ups from a CRM.
         external_identifier: Option<ExternalIdentifier<S>>,
     },
 }
 
+impl Channel {
+    /// WhatsApp, between these two numbers, with no names. Takes a `&str`, a `String` or a
+    /// [`Phone`] each; build [`Channel::Whatsapp`] for contacts with names or without a number.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a number is not a valid [`Phone`].
+    pub fn whatsapp<S, C>(sender_phone: S, customer_phone: C) -> Result<Self>
+    where
+        S: TryInto<Phone>,
+        C: TryInto<Phone>,
+        Error: From<S::Error> + From<C::Error>,
+    {
+        Ok(Channel::Whatsapp {
+            sender: Contact::with_phone(sender_phone)?,
+            customer: Contact::with_phone(customer_phone)?,
+        })
+    }
+
+    /// The API, with this external identifier. Takes a `&str`, a `String` or an
+    /// [`ExternalIdentifier`]; build [`Channel::Api`] for a conversation without one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the identifier is not a valid [`ExternalIdentifier`].
+    ///
+    /// ```
+    /// let channel = convodb::Channel::api("crm-4711")?;
+    /// assert_eq!(channel.external_identifier(), Some("crm-4711"));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    pub fn api<E>(external_identifier: E) -> Result<Self>
+    where
+        E: TryInto<ExternalIdentifier>,
+        Error: From<E::Error>,
+    {
+        Ok(Channel::Api { external_identifier: Some(external_identifier.try_into()?) })
+    }
+}
+
 impl<S> Channel<S> {
-    /// Which channel it is: the API's `type`.
+    /// The kind of this channel: the API's `type`.
     #[must_use]
     pub const fn kind(&self) -> ChannelKind {
         match self {
@@ -53,34 +107,36 @@ impl<S> Channel<S> {
 }
 
 impl<S: AsRef<str>> Channel<S> {
-    /// The customer's phone number, on WhatsApp, where it is known.
+    /// The customer's phone number, if the channel is WhatsApp and the number is known.
     #[must_use]
     pub fn customer_phone(&self) -> Option<&str> {
         match self {
-            Channel::Whatsapp { customer, .. } => customer.phone.as_ref().map(Text::as_str),
+            Channel::Whatsapp { customer, .. } => customer.phone.as_ref().map(Phone::as_str),
             Channel::Test | Channel::Widget | Channel::Api { .. } => None,
         }
     }
 
-    /// The owner's phone number, on WhatsApp, where it is known.
+    /// The user's phone number, if the channel is WhatsApp and the number is known.
     #[must_use]
     pub fn sender_phone(&self) -> Option<&str> {
         match self {
-            Channel::Whatsapp { sender, .. } => sender.phone.as_ref().map(Text::as_str),
+            Channel::Whatsapp { sender, .. } => sender.phone.as_ref().map(Phone::as_str),
             Channel::Test | Channel::Widget | Channel::Api { .. } => None,
         }
     }
 
-    /// The owner's identifier, on the API, where one was given.
+    /// The user's identifier of the conversation, if the channel is the API and has one.
     #[must_use]
     pub fn external_identifier(&self) -> Option<&str> {
         match self {
-            Channel::Api { external_identifier } => external_identifier.as_ref().map(Text::as_str),
+            Channel::Api { external_identifier } => {
+                external_identifier.as_ref().map(ExternalIdentifier::as_str)
+            }
             Channel::Test | Channel::Widget | Channel::Whatsapp { .. } => None,
         }
     }
 
-    /// The same channel, borrowed.
+    /// Returns the same channel, borrowing its texts.
     #[must_use]
     pub fn borrowed(&self) -> Channel<&str> {
         match self {
@@ -90,12 +146,12 @@ impl<S: AsRef<str>> Channel<S> {
                 Channel::Whatsapp { sender: sender.borrowed(), customer: customer.borrowed() }
             }
             Channel::Api { external_identifier } => Channel::Api {
-                external_identifier: external_identifier.as_ref().map(|e| e.borrowed()),
+                external_identifier: external_identifier.as_ref().map(ExternalIdentifier::borrowed),
             },
         }
     }
 
-    /// The same channel, with its own texts.
+    /// Returns the same channel with its own copies of the texts.
     #[must_use]
     pub fn owned(&self) -> Channel {
         match self {
@@ -104,14 +160,14 @@ impl<S: AsRef<str>> Channel<S> {
             Channel::Whatsapp { sender, customer } => {
                 Channel::Whatsapp { sender: sender.owned(), customer: customer.owned() }
             }
-            Channel::Api { external_identifier } => {
-                Channel::Api { external_identifier: external_identifier.as_ref().map(Text::owned) }
-            }
+            Channel::Api { external_identifier } => Channel::Api {
+                external_identifier: external_identifier.as_ref().map(ExternalIdentifier::owned),
+            },
         }
     }
 }
 
-/// The API's `type`: which [`Channel`] a conversation is on.
+/// The kind of a [`Channel`]: the API's `type`.
 ///
 /// ```
 /// use convodb::ChannelKind;
@@ -120,6 +176,8 @@ impl<S: AsRef<str>> Channel<S> {
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum ChannelKind {
     /// `test`
     Test,
@@ -132,11 +190,11 @@ pub enum ChannelKind {
 }
 
 impl ChannelKind {
-    /// All kinds, in the order of their documentation.
+    /// All kinds, in the order of the documentation.
     pub const ALL: [ChannelKind; 4] =
         [ChannelKind::Test, ChannelKind::Widget, ChannelKind::Whatsapp, ChannelKind::Api];
 
-    /// The word that the API uses.
+    /// The kind's name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

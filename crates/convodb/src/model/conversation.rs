@@ -1,4 +1,4 @@
-//! A conversation: the row of every list.
+//! A conversation without its messages: one row of every list.
 
 use crate::model::channel::Channel;
 use crate::model::cost::Cost;
@@ -6,9 +6,15 @@ use crate::model::id::{AssistantId, ConversationId};
 use crate::model::timestamp::Timestamp;
 use crate::model::variables::Variables;
 
-/// One conversation of an owner with the outside, without its messages.
+/// A conversation of a user's assistant with a customer, without its messages.
 ///
-/// `S` is how its texts are held: `String` by default, `&str` in [`ConversationRef`].
+/// `S` is the type that stores its texts: `String`, or `&str` in [`ConversationRef`].
+///
+/// All fields are public, because each one validates itself and any combination of them is a valid
+/// conversation. (A [`Message`](crate::Message) has private fields and getters, because its limits
+/// apply to plain strings.)
+///
+/// Serde: an object of these fields. This is the form of the Rust value; the HTTP API has its own.
 ///
 /// ```
 /// use convodb::{AssistantId, Channel, Conversation, ConversationId, Cost, Timestamp};
@@ -20,32 +26,43 @@ use crate::model::variables::Variables;
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(bound(
+        serialize = "S: AsRef<str>",
+        deserialize = "
+            S: AsRef<str> + serde::Deserialize<'de>,
+            Variables<S>: serde::Deserialize<'de>
+        "
+    ))
+)]
 pub struct Conversation<S = String> {
-    /// Its id, unique among its owner's.
+    /// The id, unique among the user's conversations.
     pub id: ConversationId,
-    /// The assistant that holds it; one of the same owner's.
+    /// The assistant that answers; it belongs to the same user.
     pub assistant: AssistantId,
-    /// How it is held, with what only that channel has.
+    /// The channel, with the fields that only that channel has.
     pub channel: Channel<S>,
-    /// A JSON object of the owner's.
+    /// A JSON object of the user.
     pub variables: Option<Variables<S>>,
-    /// How many messages it has.
+    /// The number of messages.
     pub message_count: u32,
-    /// What it has cost.
+    /// The total cost in USD.
     pub total_cost: Cost,
-    /// Whether the assistant answers.
+    /// Whether the assistant answers; false once a person has taken over.
     pub ai_enabled: bool,
-    /// When it began. Fixes its place in the list and never changes.
+    /// The time of creation. It fixes the position in the list and never changes.
     pub created_at: Timestamp,
-    /// When it last changed.
+    /// The time of the last change.
     pub updated_at: Timestamp,
 }
 
-/// A conversation whose texts are borrowed from the page or the buffer that it was read into.
+/// A conversation whose texts are borrowed from a page or a buffer.
 ///
 /// ```
 /// # use convodb::{Conversation, ConversationRef};
-/// /// Works on rows of a page without a copy, and on conversations of one's own.
+/// /// Takes rows of a page without a copy, and owned conversations.
 /// fn is_long(row: &ConversationRef<'_>) -> bool {
 ///     row.message_count > 100
 /// }
@@ -56,7 +73,7 @@ pub struct Conversation<S = String> {
 pub type ConversationRef<'a> = Conversation<&'a str>;
 
 impl Conversation {
-    /// A conversation that begins at `created_at`: no messages, no cost, the assistant answering.
+    /// A conversation that begins at `created_at`: no messages, no cost, the assistant enabled.
     #[must_use]
     pub const fn new(
         id: ConversationId,
@@ -79,13 +96,13 @@ impl Conversation {
 }
 
 impl<S: AsRef<str>> Conversation<S> {
-    /// The same conversation, borrowed.
+    /// Returns the same conversation, borrowing its texts.
     #[must_use]
     pub fn borrowed(&self) -> ConversationRef<'_> {
         self.with_texts(self.channel.borrowed(), self.variables.as_ref().map(Variables::borrowed))
     }
 
-    /// The same conversation, with its own texts.
+    /// Returns the same conversation with its own copies of the texts.
     #[must_use]
     pub fn owned(&self) -> Conversation {
         self.with_texts(self.channel.owned(), self.variables.as_ref().map(Variables::owned))

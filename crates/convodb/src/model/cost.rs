@@ -1,4 +1,4 @@
-//! Money without binary rounding: a decimal text goes in and the same decimal comes out.
+//! Costs: exact decimal amounts of money in USD, as fixed-point integers.
 
 use std::fmt;
 use std::iter::Sum;
@@ -9,18 +9,26 @@ use crate::model::inline_str::InlineStr;
 
 const NANOS_PER_DOLLAR: u64 = 1_000_000_000;
 const DECIMALS: u8 = 9;
+/// The sign, ten digits of dollars, the point and nine decimals.
+const MAX_CHARS: usize = 21;
 
-/// An amount in USD, as a whole number of billionths (nanodollars), between about
-/// -9.2 and 9.2 billion dollars.
+/// An amount in USD: a whole number of nanodollars (billionths of a dollar) between about -9.2 and
+/// 9.2 billion dollars.
 ///
-/// Parses a decimal or JSON number and prints the shortest decimal. Digits beyond the ninth after
-/// the point, which only binary noise such as `0.30000000000000004` has, are rounded half to even.
+/// No amount is ever a binary fraction, so a decimal of up to nine places parses and prints
+/// unchanged. It parses from a decimal number or a JSON number (RFC 8259, section 6) and prints as
+/// the shortest decimal. More than nine places, which are usually binary noise as in
+/// `0.30000000000000004`, are rounded half to even.
+///
+/// Serde: the string of the decimal, so that no digit is lost; deserialization accepts numbers too.
 ///
 /// ```
 /// use convodb::Cost;
 /// let cost: Cost = "0.0045".parse()?;
 /// assert_eq!(cost.nanos(), 4_500_000);
 /// assert_eq!(cost.to_string(), "0.0045");
+/// let error = "4,50".parse::<Cost>().unwrap_err().to_string();
+/// assert_eq!(error, "cost must be a decimal number of USD within 9.2 billion");
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,21 +38,33 @@ impl Cost {
     /// No cost.
     pub const ZERO: Cost = Cost(0);
 
-    /// This many billionths of a USD.
+    /// The amount of this many nanodollars.
     #[must_use]
     pub const fn from_nanos(nanos: i64) -> Self {
         Self(nanos)
     }
 
-    /// Billionths of a USD.
+    /// The amount in nanodollars.
     #[must_use]
     pub const fn nanos(self) -> i64 {
         self.0
     }
 
-    /// This amount as it prints, without a formatter: `0.0045`. About 5 ns.
-    #[must_use]
-    pub fn printed(self) -> InlineStr<21> {
+    /// Appends the decimal that `Display` prints, as ASCII. About 5 ns, several times faster than
+    /// `write!`.
+    ///
+    /// ```
+    /// let mut out = b"USD ".to_vec();
+    /// "0.0045".parse::<convodb::Cost>()?.write_to(&mut out);
+    /// assert_eq!(out, b"USD 0.0045");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[inline]
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.format().as_bytes());
+    }
+
+    fn format(self) -> InlineStr<MAX_CHARS> {
         let magnitude = self.0.unsigned_abs();
         let (mut dollars, mut nanos) = (magnitude / NANOS_PER_DOLLAR, magnitude % NANOS_PER_DOLLAR);
         let mut text = InlineStr::new();
@@ -70,7 +90,7 @@ impl Cost {
         text
     }
 
-    /// The sum, or `None` where it leaves the range.
+    /// The sum, or `None` if it is out of range.
     #[must_use]
     pub const fn checked_add(self, other: Cost) -> Option<Cost> {
         match self.0.checked_add(other.0) {
@@ -82,7 +102,7 @@ impl Cost {
 
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.printed().fmt(f)
+        self.format().fmt(f)
     }
 }
 
@@ -90,16 +110,18 @@ impl FromStr for Cost {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        parse_nanos(text).map(Self).ok_or(Error::Invalid {
-            field: "total_cost",
-            reason: "must be a decimal number of USD within 9.2 billion",
-        })
+        parse_nanos(text).and_then(|nanos| i64::try_from(nanos).ok()).map(Self).ok_or(
+            Error::Invalid {
+                field: "cost",
+                reason: "must be a decimal number of USD within 9.2 billion",
+            },
+        )
     }
 }
 
-/// `[-] digits [. digits] [e [+-] digits]` to billionths; `None` for any other text or a value out
-/// of range. Works on digits alone, so nothing is ever a binary fraction.
-fn parse_nanos(text: &str) -> Option<i64> {
+/// Parses `[-] digits [. digits] [e [+-] digits]` into nanodollars. Returns `None` for any other
+/// text and for a value out of range. Works on the digits alone, never on a binary fraction.
+fn parse_nanos(text: &str) -> Option<i128> {
     let (negative, unsigned) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),
@@ -113,55 +135,65 @@ fn parse_nanos(text: &str) -> Option<i64> {
         return None;
     }
     let digits = whole.bytes().chain(fraction.bytes());
-    // Digits that stand before the billionths' point once the exponent has moved it.
-    let kept = i64::try_from(whole.len()).ok()? + i64::from(exponent) + i64::from(DECIMALS);
+    // The number of digits down to the ninth decimal, once the exponent has moved the point.
+    let significant = i64::try_from(whole.len()).ok()? + i64::from(exponent) + i64::from(DECIMALS);
     let mut nanos: i128 = 0;
     let (mut first_dropped, mut rest_dropped) = (0, false);
     let mut seen: i64 = 0;
     for digit in digits {
         let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
-        if seen < kept {
+        if seen < significant {
             nanos = nanos.checked_mul(10)?.checked_add(i128::from(digit))?;
-        } else if seen == kept {
+        } else if seen == significant {
             first_dropped = digit;
         } else {
             rest_dropped |= digit != 0;
         }
         seen += 1;
     }
-    for _ in seen..kept {
+    for _ in seen..significant {
         if nanos == 0 {
             break;
         }
         nanos = nanos.checked_mul(10)?;
     }
     let up = first_dropped > 5 || (first_dropped == 5 && (rest_dropped || nanos % 2 == 1));
-    let nanos = nanos + i128::from(up);
-    i64::try_from(if negative { -nanos } else { nanos }).ok()
+    let nanos = nanos.checked_add(i128::from(up))?;
+    Some(if negative { -nanos } else { nanos })
 }
 
-/// A sum of costs, exact for any number of conversations a store can hold. Prints as [`Cost`] does.
+/// A sum of costs in USD, exact for any number of conversations that a store can contain.
+///
+/// Parses, prints and serializes as [`Cost`] does.
 ///
 /// ```
 /// use convodb::{Cost, CostSum};
 /// let costs: [Cost; 3] = ["0.1".parse()?, "0.2".parse()?, "0.0004".parse()?];
-/// assert_eq!(costs.into_iter().sum::<CostSum>().to_string(), "0.3004");
+/// let sum: CostSum = costs.into_iter().sum();
+/// assert_eq!(sum.to_string(), "0.3004");
+/// assert_eq!(sum, "0.3004".parse()?);
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CostSum(i128);
 
 impl CostSum {
-    /// This many billionths of a USD.
+    /// The amount of this many nanodollars.
     #[must_use]
     pub const fn from_nanos(nanos: i128) -> Self {
         Self(nanos)
     }
 
-    /// Billionths of a USD.
+    /// The amount in nanodollars.
     #[must_use]
     pub const fn nanos(self) -> i128 {
         self.0
+    }
+}
+
+impl From<Cost> for CostSum {
+    fn from(cost: Cost) -> Self {
+        Self(cost.0.into())
     }
 }
 
@@ -176,13 +208,23 @@ impl fmt::Display for CostSum {
         if let Ok(nanos) = i64::try_from(self.0) {
             return Cost(nanos).fmt(f);
         }
-        // Beyond a cost's range: the dollars that do not fit, before the nine digits that do.
+        // Beyond the range of a cost: print the billions of dollars, then the rest as a cost.
         let billion_dollars = i128::from(NANOS_PER_DOLLAR).pow(2);
         let (billions, rest) = (self.0 / billion_dollars, self.0 % billion_dollars);
         let rest = Cost(i64::try_from(rest.abs()).unwrap_or_default()).to_string();
         let (dollars, fraction) = rest.split_once('.').unwrap_or((&rest, ""));
         let point = if fraction.is_empty() { "" } else { "." };
         write!(f, "{billions}{dollars:0>9}{point}{fraction}")
+    }
+}
+
+impl FromStr for CostSum {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        parse_nanos(text)
+            .map(Self)
+            .ok_or(Error::Invalid { field: "cost", reason: "must be a decimal number of USD" })
     }
 }
 
@@ -196,14 +238,14 @@ mod tests {
     }
 
     #[test]
-    fn decimals_come_out_as_they_went_in() {
+    fn decimals_print_as_they_parse() {
         for same in ["0", "1", "0.0045", "0.000000001", "9223372036.854775807", "-0.5", "120"] {
             check(same, same);
         }
     }
 
     #[test]
-    fn amounts_print_as_they_parse() {
+    fn every_amount_prints_as_the_shortest_decimal() {
         let mut all: Vec<i64> = vec![0, 1, 10, 999_999_999, 1_000_000_000, 1_000_000_001];
         all.extend([3_200_000, 4_500_000_000, i64::MAX, i64::MIN + 1, i64::MIN]);
         all.extend((0..500).map(|n: i64| n.wrapping_mul(0x5851_f42d_4c95_7f2d)));
@@ -215,10 +257,12 @@ mod tests {
         }
         let beyond = CostSum::from_nanos(-(i128::from(i64::MAX) + 2) * 10);
         assert_eq!(beyond.to_string(), "-92233720368.54775809");
+        assert_eq!(beyond.to_string().parse::<CostSum>().unwrap(), beyond);
+        assert!("9223372036.854775808".parse::<CostSum>().is_ok(), "a sum has a wider range");
     }
 
     #[test]
-    fn other_forms_of_the_same_number() {
+    fn json_forms_of_a_number_parse() {
         check("0.10", "0.1");
         check("5.0", "5");
         check("5e-05", "0.00005");
@@ -230,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_beyond_the_ninth_digit_is_rounded_half_to_even() {
+    fn decimals_beyond_the_ninth_are_rounded_half_to_even() {
         check("0.30000000000000004", "0.3");
         check("0.0000000005", "0");
         check("0.0000000015", "0.000000002");
@@ -241,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_amount_is_refused() {
+    fn other_texts_and_amounts_out_of_range_are_refused() {
         for wrong in
             ["", "-", ".5", "5.", "1,5", "NaN", "1e", "9223372036.854775808", "1e300", "+1"]
         {
@@ -250,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_do_not_drift() {
+    fn sums_are_exact() {
         let total: CostSum = std::iter::repeat_n(Cost::from_nanos(100_000_000), 1_000).sum();
         assert_eq!(total.to_string(), "100");
     }

@@ -1,15 +1,15 @@
-//! Whether a text is one JSON value of a kind, without building it.
+//! JSON validation: checks that a text is one JSON object or array, without building it.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// Whether `text` is one JSON object, nested at most 127 deep.
+/// Whether `text` is one JSON object (RFC 8259), nested at most 127 deep.
 pub(crate) fn is_object(text: &str) -> bool {
     is_value_after(text, '{')
 }
 
-/// Whether `text` is one JSON array, nested at most 127 deep.
+/// Whether `text` is one JSON array (RFC 8259), nested at most 127 deep.
 pub(crate) fn is_array(text: &str) -> bool {
     is_value_after(text, '[')
 }
@@ -18,8 +18,8 @@ fn is_value_after(text: &str, opening: char) -> bool {
     text.trim_start().starts_with(opening) && serde_json::from_str::<Checked>(text).is_ok()
 }
 
-/// Any value, thrown away. Unlike `serde::de::IgnoredAny` it goes through the parser's limit on
-/// nesting, so what is stored can be parsed by those who have one too.
+/// Any value, validated and discarded. Unlike `serde::de::IgnoredAny` it is subject to the parser's
+/// limit on nesting, so that other parsers with such a limit can read what is stored.
 struct Checked;
 
 impl<'de> Deserialize<'de> for Checked {
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_and_arrays_are_told_from_the_rest() {
+    fn objects_and_arrays_are_recognised() {
         let everything = "{\"a\":[1,-2,3.5,true,null,\"\\u00e9\",{}]}";
         assert!(is_object(everything) && !is_array(everything));
         assert!(is_array(" [[]]\n") && !is_object("[]"));

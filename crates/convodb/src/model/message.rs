@@ -1,4 +1,4 @@
-//! One message of a conversation's history.
+//! A message of a conversation, and the role of its author.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,35 +8,40 @@ use crate::model::cost::Cost;
 use crate::model::json;
 use crate::model::timestamp::Timestamp;
 
-/// Who says a message.
+/// The author of a message.
 ///
 /// ```
 /// use convodb::Role;
 /// assert_eq!("assistant".parse::<Role>()?, Role::Assistant);
-/// assert_eq!(Role::ALL.map(Role::as_str), ["user", "assistant", "system"]);
+/// assert_eq!(Role::ALL.map(Role::as_str), ["user", "assistant", "system", "tool"]);
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Role {
     /// `user`: the customer.
     User,
-    /// `assistant`: the assistant, or a person who took over.
+    /// `assistant`: the assistant, or a person who has taken over.
     Assistant,
     /// `system`: an instruction or an event.
     System,
+    /// `tool`: the result of a function that the assistant called.
+    Tool,
 }
 
 impl Role {
-    /// All roles, in the order of their documentation.
-    pub const ALL: [Role; 3] = [Role::User, Role::Assistant, Role::System];
+    /// All roles, in the order of the documentation.
+    pub const ALL: [Role; 4] = [Role::User, Role::Assistant, Role::System, Role::Tool];
 
-    /// The word that the API uses.
+    /// The role's name in the API.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Role::User => "user",
             Role::Assistant => "assistant",
             Role::System => "system",
+            Role::Tool => "tool",
         }
     }
 }
@@ -53,43 +58,54 @@ impl FromStr for Role {
     fn from_str(text: &str) -> Result<Self> {
         Role::ALL.into_iter().find(|role| role.as_str() == text).ok_or(Error::Invalid {
             field: "role",
-            reason: "must be one of user, assistant, system",
+            reason: "must be one of user, assistant, system, tool",
         })
     }
 }
 
-/// A message as it was said. Nothing of it is parsed again but `function_calls`, which is checked
-/// to be a JSON array once.
+/// A message, stored verbatim.
+///
+/// The fields are private and have getters, because their limits apply to plain strings: the
+/// constructors validate them, and a `Message` is therefore always valid. `Debug` does not print
+/// the content, which is personal data.
+///
+/// Serde: an object with the names of the getters. `function_calls` is the array itself in formats
+/// that people read, such as JSON, and a string of its text in binary formats. Deserialization
+/// validates, and needs neither `function_calls` nor `cost`.
 ///
 /// ```
-/// use convodb::{Message, Role};
-/// let message = Message::new(Role::Assistant, "Booked.", "2025-01-25 14:30:00".parse()?)?
+/// use convodb::{Message, Role, Timestamp};
+/// let at: Timestamp = "2025-01-25 14:30:00".parse()?;
+/// let question = Message::new(Role::User, "A table for two?", at)?;
+/// let answer = Message::new(Role::Assistant, "Booked.", at)?
 ///     .with_function_calls(r#"[{"name": "book"}]"#)?
 ///     .with_cost("0.0004".parse()?);
-/// assert_eq!((message.content(), message.cost().nanos()), ("Booked.", 400_000));
+/// assert_eq!((question.content(), question.cost().nanos()), ("A table for two?", 0));
+/// assert_eq!((answer.content(), answer.cost().nanos()), ("Booked.", 400_000));
 /// # Ok::<(), convodb::Error>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Message<S = String> {
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Message {
     role: Role,
-    content: S,
-    function_calls: Option<S>,
+    content: String,
+    function_calls: Option<String>,
     cost: Cost,
     created_at: Timestamp,
 }
 
-impl<S: AsRef<str>> Message<S> {
-    /// The most bytes of a content.
+impl Message {
+    /// The maximum length of a content in bytes: 1 MiB. A content may be empty.
     pub const MAX_CONTENT_BYTES: usize = 1024 * 1024;
-    /// The most bytes of function calls.
+    /// The maximum length of function calls in bytes: 64 KiB.
     pub const MAX_FUNCTION_CALLS_BYTES: usize = 64 * 1024;
 
-    /// A message of at most [`Message::MAX_CONTENT_BYTES`] that cost nothing and called nothing.
+    /// A message without cost and function calls.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the content is longer.
-    pub fn new(role: Role, content: S, created_at: Timestamp) -> Result<Self> {
-        if content.as_ref().len() > Self::MAX_CONTENT_BYTES {
+    /// [`Error::Invalid`] if the content is longer than [`Message::MAX_CONTENT_BYTES`].
+    pub fn new(role: Role, content: impl Into<String>, created_at: Timestamp) -> Result<Self> {
+        let content = content.into();
+        if content.len() > Self::MAX_CONTENT_BYTES {
             return Err(Error::Invalid {
                 field: "content",
                 reason: "must have at most 1048576 bytes",
@@ -98,14 +114,15 @@ impl<S: AsRef<str>> Message<S> {
         Ok(Self { role, content, function_calls: None, cost: Cost::ZERO, created_at })
     }
 
-    /// The same message with the functions that it called, as the text of a JSON array of at most
-    /// [`Message::MAX_FUNCTION_CALLS_BYTES`].
+    /// Returns the same message with the functions that it called: the text of a JSON array.
+    /// The elements are not interpreted.
     ///
     /// # Errors
-    /// [`Error::Invalid`] when the text is longer or not a JSON array.
-    pub fn with_function_calls(self, array: S) -> Result<Self> {
-        let text = array.as_ref();
-        if text.len() > Self::MAX_FUNCTION_CALLS_BYTES || !json::is_array(text) {
+    /// [`Error::Invalid`] if the text is longer than [`Message::MAX_FUNCTION_CALLS_BYTES`] or is
+    /// not a JSON array (RFC 8259), nested at most 127 deep.
+    pub fn with_function_calls(self, array: impl Into<String>) -> Result<Self> {
+        let array = array.into();
+        if array.len() > Self::MAX_FUNCTION_CALLS_BYTES || !json::is_array(&array) {
             return Err(Error::Invalid {
                 field: "function_calls",
                 reason: "must be a JSON array of at most 65536 bytes",
@@ -114,46 +131,44 @@ impl<S: AsRef<str>> Message<S> {
         Ok(Self { function_calls: Some(array), ..self })
     }
 
-    /// The same message with what it cost.
+    /// Returns the same message with this cost.
     #[must_use]
     pub fn with_cost(self, cost: Cost) -> Self {
         Self { cost, ..self }
     }
 
-    /// Who said it.
+    /// The author.
     #[must_use]
-    pub fn role(&self) -> Role {
+    pub const fn role(&self) -> Role {
         self.role
     }
 
-    /// What was said.
+    /// The text of the message.
     #[must_use]
     pub fn content(&self) -> &str {
-        self.content.as_ref()
+        &self.content
     }
 
-    /// The functions that it called: the text of a JSON array.
+    /// The functions that the message called: the text of a JSON array.
     #[must_use]
     pub fn function_calls(&self) -> Option<&str> {
-        self.function_calls.as_ref().map(AsRef::as_ref)
+        self.function_calls.as_deref()
     }
 
-    /// What it cost.
+    /// The cost of the message in USD.
     #[must_use]
-    pub fn cost(&self) -> Cost {
+    pub const fn cost(&self) -> Cost {
         self.cost
     }
 
-    /// When it was said.
+    /// The time of the message, as the caller gave it.
     #[must_use]
-    pub fn created_at(&self) -> Timestamp {
+    pub const fn created_at(&self) -> Timestamp {
         self.created_at
     }
-}
 
-impl Message {
-    /// Puts a message together from parts that were checked before they were stored.
-    pub(crate) fn from_stored(
+    /// A message whose parts were validated before they were stored.
+    pub(crate) const fn from_stored(
         role: Role,
         content: String,
         function_calls: Option<String>,
@@ -164,11 +179,11 @@ impl Message {
     }
 }
 
-impl<S: AsRef<str>> fmt::Debug for Message<S> {
+impl fmt::Debug for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Message")
             .field("role", &self.role)
-            .field("content_bytes", &self.content.as_ref().len())
+            .field("content_bytes", &self.content.len())
             .field("cost", &self.cost)
             .field("created_at", &self.created_at)
             .finish_non_exhaustive()
@@ -184,10 +199,19 @@ mod tests {
         let at = Timestamp::MIN;
         assert!(Message::new(Role::User, "x".repeat(1024 * 1024), at).is_ok());
         assert!(Message::new(Role::User, "x".repeat(1024 * 1024 + 1), at).is_err());
-        let message = Message::new(Role::Assistant, "", at).unwrap();
-        assert!(message.with_function_calls("[{\"name\":\"book\"}]").is_ok());
-        assert!(message.with_function_calls("{}").is_err());
-        assert!(message.with_function_calls("[").is_err());
+        let message = || Message::new(Role::Assistant, "", at).unwrap();
+        assert!(message().with_function_calls("[{\"name\":\"book\"}]").is_ok());
+        assert!(message().with_function_calls("{}").is_err());
+        assert!(message().with_function_calls("[").is_err());
+    }
+
+    #[test]
+    fn every_role_parses_from_its_name() {
+        for role in Role::ALL {
+            assert_eq!(role.to_string().parse::<Role>().unwrap(), role);
+        }
+        let error = "bot".parse::<Role>().unwrap_err().to_string();
+        assert_eq!(error, "role must be one of user, assistant, system, tool");
     }
 
     #[test]

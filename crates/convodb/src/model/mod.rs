@@ -1,4 +1,4 @@
-//! Plain values: what a conversation is, with its limits kept by types. No bytes, no tables.
+//! Model: the plain values of the public API, each of which validates itself. No bytes, no I/O.
 
 pub(crate) mod account;
 pub(crate) mod change;
@@ -11,6 +11,8 @@ pub(crate) mod inline_str;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod position;
+#[cfg(feature = "serde")]
+pub(crate) mod serialize;
 pub(crate) mod text;
 pub(crate) mod timestamp;
 pub(crate) mod variables;

@@ -1,14 +1,19 @@
-//! Where a conversation stands in its owner's list.
+//! The position of a conversation in the list of its user: the sort key of every list.
 
 use crate::model::timestamp::Timestamp;
 
 const SEQUENCE_BITS: u32 = 22;
 
-/// A place in an owner's list: 42 bits of creation time in milliseconds, then 22 bits of sequence
+/// A position in a user's list: 42 bits of creation time in milliseconds, then 22 bits of sequence
 /// within that millisecond.
 ///
-/// Unique for each owner, given by the writer, and never changed, so an update never moves a row.
-/// A range of dates is a range of positions.
+/// ```text
+///  63                              22 21                 0
+/// | created_at in milliseconds: 42   | sequence: 22       |
+/// ```
+///
+/// A position is unique for each user. The writer assigns it and an update never changes it. A
+/// range of dates is therefore a range of positions. A millisecond has 4,194,304 positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Position(u64);
 
@@ -31,13 +36,13 @@ impl Position {
         self.0
     }
 
-    /// The time of creation that this position was given for. A stored position beyond the range
-    /// of [`Timestamp`] reads as its end.
+    /// The creation time that this position was assigned for. A stored position beyond the range
+    /// of [`Timestamp`] returns [`Timestamp::MAX`].
     pub(crate) fn created_at(self) -> Timestamp {
         Timestamp::from_millis(self.0 >> SEQUENCE_BITS).unwrap_or(Timestamp::MAX)
     }
 
-    /// The position directly after this one.
+    /// The next position.
     pub(crate) const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -48,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn time_orders_before_sequence_and_comes_back() {
+    fn positions_order_by_time_and_then_by_sequence() {
         let at = Timestamp::from_millis(1_737_800_000_123).unwrap();
         let later = Timestamp::from_millis(1_737_800_000_124).unwrap();
         assert!(Position::first_at(at) < Position::last_at(at));

@@ -1,149 +1,249 @@
-//! Short texts with a length limit, kept and compared byte for byte.
+//! Short texts: newtypes of a string with a length limit, stored and compared byte for byte.
+//!
+//! Each type validates when it is created, so that code that receives one need not check again.
 
+use std::convert::Infallible;
 use std::fmt;
-use std::marker::PhantomData;
+use std::str::FromStr;
 
 use crate::error::{Error, Result};
 
-/// What a kind of [`Text`] is called and how long it may be.
-pub trait TextKind: Copy + 'static {
-    /// The field, by the name it has in the documented API.
-    const FIELD: &'static str;
-    /// The most bytes of UTF-8 it may have; at least one byte is needed.
-    const MAX_BYTES: usize;
-    /// What is said of a text that is empty or too long.
-    const RULE: &'static str;
-}
+/// Defines a short text: a newtype of a UTF-8 string of 1 to `max_bytes` bytes.
+macro_rules! short_text {
+    ($(#[$doc:meta])* $name:ident, field: $field:literal, max_bytes: $max:literal) => {
+        $(#[$doc])*
+        ///
+        /// `S` is the type that stores the text: `String`, or `&str` where it is borrowed from a
+        /// page. `Debug` does not print the text, because it is personal data and must not reach a
+        /// log. Serde: a string.
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name<S = String>(S);
 
-/// A text of 1 to [`TextKind::MAX_BYTES`] bytes, kept verbatim and compared byte for byte.
-///
-/// `S` is how the text is held: `String`, or `&str` in rows that are borrowed from a page. `Debug`
-/// does not show it: these are personal data and must not reach a log.
-///
-/// ```
-/// use convodb::{Name, Phone};
-/// let phone: Phone = "+4915112345678".parse()?;
-/// assert_eq!(phone.as_str(), "+4915112345678");
-/// assert_eq!(format!("{phone:?}"), "phone(..)", "no log shows it");
-/// assert!("".parse::<Name>().is_err());
-/// # Ok::<(), convodb::Error>(())
-/// ```
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Text<K, S = String> {
-    text: S,
-    kind: PhantomData<K>,
-}
+        impl $name {
+            /// The maximum length in bytes of UTF-8. The minimum is 1.
+            pub const MAX_BYTES: usize = $max;
 
-/// The kind of [`Phone`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PhoneKind;
+            /// Validates a text.
+            ///
+            /// # Errors
+            /// [`Error::Invalid`] if the text is empty or longer than `MAX_BYTES`.
+            pub fn new(text: impl Into<String>) -> Result<Self> {
+                Self::validated(text.into())
+            }
 
-/// The kind of [`Name`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NameKind;
-
-/// The kind of [`ExternalIdentifier`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ExternalIdentifierKind;
-
-/// The kind of [`IdempotencyKey`].
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct IdempotencyKeyKind;
-
-impl TextKind for PhoneKind {
-    const FIELD: &'static str = "phone";
-    const MAX_BYTES: usize = 64;
-    const RULE: &'static str = "must have 1 to 64 bytes";
-}
-
-impl TextKind for NameKind {
-    const FIELD: &'static str = "name";
-    const MAX_BYTES: usize = 255;
-    const RULE: &'static str = "must have 1 to 255 bytes";
-}
-
-impl TextKind for ExternalIdentifierKind {
-    const FIELD: &'static str = "external_identifier";
-    const MAX_BYTES: usize = 255;
-    const RULE: &'static str = "must have 1 to 255 bytes";
-}
-
-impl TextKind for IdempotencyKeyKind {
-    const FIELD: &'static str = "Idempotency-Key";
-    const MAX_BYTES: usize = 255;
-    const RULE: &'static str = "must have 1 to 255 bytes";
-}
-
-/// A phone number as it was given, 1 to 64 bytes. Nothing is normalised: a filter matches the
-/// exact bytes.
-pub type Phone<S = String> = Text<PhoneKind, S>;
-
-/// A name of a person, an account or an assistant, 1 to 255 bytes.
-pub type Name<S = String> = Text<NameKind, S>;
-
-/// The caller's own identifier of a conversation, 1 to 255 bytes.
-pub type ExternalIdentifier<S = String> = Text<ExternalIdentifierKind, S>;
-
-/// What a caller gives a write so that it is done once, however often it is sent; 1 to 255 bytes.
-pub type IdempotencyKey<S = String> = Text<IdempotencyKeyKind, S>;
-
-impl<K: TextKind, S: AsRef<str>> Text<K, S> {
-    /// Takes a text of 1 to [`TextKind::MAX_BYTES`] bytes.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] with the field's name when it is empty or longer.
-    pub fn new(text: S) -> Result<Self> {
-        if text.as_ref().is_empty() || text.as_ref().len() > K::MAX_BYTES {
-            return Err(Error::Invalid { field: K::FIELD, reason: K::RULE });
+            /// Returns the text as a string, without a copy.
+            #[must_use]
+            pub fn into_string(self) -> String {
+                self.0
+            }
         }
-        Ok(Self { text, kind: PhantomData })
-    }
 
-    /// A text that was checked before it was stored.
-    pub(crate) const fn from_stored(text: S) -> Self {
-        Self { text, kind: PhantomData }
-    }
+        impl<S: AsRef<str>> $name<S> {
+            fn validated(text: S) -> Result<Self> {
+                match text.as_ref().len() {
+                    1..=$max => Ok(Self(text)),
+                    _ => Err(Error::Invalid {
+                        field: $field,
+                        reason: concat!("must have 1 to ", $max, " bytes"),
+                    }),
+                }
+            }
 
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.text.as_ref()
-    }
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                self.0.as_ref()
+            }
 
-    pub(crate) fn borrowed(&self) -> Text<K, &str> {
-        Text { text: self.text.as_ref(), kind: PhantomData }
-    }
+            /// Returns the same value, borrowing its text.
+            #[must_use]
+            pub fn borrowed(&self) -> $name<&str> {
+                $name(self.0.as_ref())
+            }
 
-    pub(crate) fn owned(&self) -> Text<K> {
-        Text { text: self.text.as_ref().to_owned(), kind: PhantomData }
+            /// Returns the same value with its own copy of the text.
+            #[must_use]
+            pub fn owned(&self) -> $name {
+                $name(self.0.as_ref().to_owned())
+            }
+        }
+
+        impl<'a> $name<&'a str> {
+            /// Returns the text with the lifetime of the buffer that it is borrowed from.
+            #[must_use]
+            pub const fn get(self) -> &'a str {
+                self.0
+            }
+        }
+
+        impl<S> fmt::Debug for $name<S> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(..)"))
+            }
+        }
+
+        impl<S: AsRef<str>> fmt::Display for $name<S> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl<S: AsRef<str>> AsRef<str> for $name<S> {
+            fn as_ref(&self) -> &str {
+                self.as_str()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                $name::validated(text).map(|valid| valid.owned())
+            }
+        }
+
+        impl TryFrom<&str> for $name {
+            type Error = Error;
+
+            fn try_from(text: &str) -> Result<Self> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<&String> for $name {
+            type Error = Error;
+
+            fn try_from(text: &String) -> Result<Self> {
+                text.parse()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self> {
+                Self::validated(text)
+            }
+        }
+
+        impl<'a> TryFrom<&'a str> for $name<&'a str> {
+            type Error = Error;
+
+            fn try_from(text: &'a str) -> Result<Self> {
+                Self::validated(text)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(text: $name) -> String {
+                text.0
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<S: AsRef<str>> serde::Serialize for $name<S> {
+            fn serialize<W: serde::Serializer>(
+                &self,
+                writer: W,
+            ) -> std::result::Result<W::Ok, W::Error> {
+                writer.serialize_str(self.as_str())
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de, S: AsRef<str> + serde::Deserialize<'de>> serde::Deserialize<'de> for $name<S> {
+            fn deserialize<R: serde::Deserializer<'de>>(
+                reader: R,
+            ) -> std::result::Result<Self, R::Error> {
+                Self::validated(S::deserialize(reader)?).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+short_text! {
+    /// A phone number of 1 to 64 bytes, as the caller gave it.
+    ///
+    /// The number is not normalised, and the E.164 format (`+` and digits) is recommended but not
+    /// enforced: a filter matches the exact bytes.
+    ///
+    /// ```
+    /// use convodb::Phone;
+    /// let phone = Phone::new("+4915112345678")?;
+    /// assert_eq!(phone.as_str(), "+4915112345678");
+    /// assert_eq!(format!("{phone:?}"), "Phone(..)", "logs never show the number");
+    /// assert!("".parse::<Phone>().is_err());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    Phone, field: "phone", max_bytes: 64
+}
+
+short_text! {
+    /// A name of a person, a user or an assistant: 1 to 255 bytes.
+    ///
+    /// ```
+    /// use convodb::Name;
+    /// assert_eq!(Name::new("Acme")?.to_string(), "Acme");
+    /// assert!(Name::new("x".repeat(Name::MAX_BYTES + 1)).is_err());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    Name, field: "name", max_bytes: 255
+}
+
+short_text! {
+    /// The caller's own identifier of a conversation: 1 to 255 bytes.
+    ///
+    /// Conversations need not have different identifiers; a filter finds all that share one.
+    ///
+    /// ```
+    /// use convodb::ExternalIdentifier;
+    /// assert_eq!(ExternalIdentifier::new("crm-4711")?.as_str(), "crm-4711");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ExternalIdentifier, field: "external_identifier", max_bytes: 255
+}
+
+short_text! {
+    /// An idempotency key: 1 to 255 bytes that name one write, so that a retry of the same request
+    /// returns the first response and writes nothing.
+    ///
+    /// ```
+    /// use convodb::IdempotencyKey;
+    /// let key: IdempotencyKey = "order-4711".parse()?;
+    /// assert_eq!(key.as_str(), "order-4711");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    IdempotencyKey, field: "Idempotency-Key", max_bytes: 255
+}
+
+// Only these texts are decoded from records, whose checksum vouches for them.
+
+impl<'a> Phone<&'a str> {
+    /// A text that was validated before it was stored.
+    pub(crate) const fn from_stored(text: &'a str) -> Self {
+        Self(text)
     }
 }
 
-impl<'a, K> Text<K, &'a str> {
-    /// The text, for as long as what it is borrowed from.
-    #[must_use]
-    pub fn get(self) -> &'a str {
-        self.text
+impl<'a> Name<&'a str> {
+    /// A text that was validated before it was stored.
+    pub(crate) const fn from_stored(text: &'a str) -> Self {
+        Self(text)
     }
 }
 
-impl<K: TextKind, S> fmt::Debug for Text<K, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(..)", K::FIELD)
+impl<'a> ExternalIdentifier<&'a str> {
+    /// A text that was validated before it was stored.
+    pub(crate) const fn from_stored(text: &'a str) -> Self {
+        Self(text)
     }
 }
 
-impl<K: TextKind, S: AsRef<str>> fmt::Display for Text<K, S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text.as_ref())
-    }
-}
-
-impl<K: TextKind> std::str::FromStr for Text<K> {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        Self::new(text.to_owned())
+/// Lets functions that take `impl TryInto<Phone>` also take a `Phone`, whose conversion cannot
+/// fail.
+impl From<Infallible> for Error {
+    fn from(never: Infallible) -> Self {
+        match never {}
     }
 }
 
@@ -152,7 +252,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_count_bytes() {
+    fn the_length_limit_counts_bytes() {
         assert!(Phone::new("9".repeat(64)).is_ok());
         assert!(Phone::new("9".repeat(65)).is_err());
         assert!(Phone::new("").is_err());
@@ -162,8 +262,25 @@ mod tests {
     }
 
     #[test]
+    fn an_error_names_the_field_and_the_limit() {
+        let error = |text: &str| Phone::new(text).unwrap_err().to_string();
+        assert_eq!(error(""), "phone must have 1 to 64 bytes");
+        let error = |text: &str| text.parse::<IdempotencyKey>().unwrap_err().to_string();
+        assert_eq!(error(""), "Idempotency-Key must have 1 to 255 bytes");
+    }
+
+    #[test]
     fn debug_shows_no_personal_data() {
         let phone = Phone::new("+4915112345678").unwrap();
-        assert_eq!(format!("{phone:?}"), "phone(..)");
+        assert_eq!(format!("{phone:?} {:?}", phone.borrowed()), "Phone(..) Phone(..)");
+    }
+
+    #[test]
+    fn texts_convert_from_and_into_strings() {
+        let owned: Phone = "+1".to_owned().try_into().unwrap();
+        let borrowed: Phone<&str> = "+1".try_into().unwrap();
+        assert_eq!(owned.borrowed(), borrowed);
+        assert_eq!(owned, borrowed.owned());
+        assert_eq!(String::from(owned), "+1");
     }
 }

@@ -1,21 +1,29 @@
-//! The five exact matches that a list can be narrowed by.
+//! The filter of a list: up to five exact matches, combined with "and".
 
 use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints};
+use crate::error::{Error, Result};
 use crate::model::channel::ChannelKind;
 use crate::model::conversation::Conversation;
 use crate::model::id::AssistantId;
-use crate::model::text::{ExternalIdentifier, Phone, Text};
+use crate::model::text::{ExternalIdentifier, Phone};
 
-/// Exact matches, any combination of them. A conversation is listed when it matches all that are
-/// given; texts match byte for byte.
+/// Exact matches on any combination of five fields. A conversation passes if it matches every
+/// field that is set; texts match byte for byte. The default passes all conversations.
+///
+/// Prefer the methods, which also validate: they take phones and identifiers as `&str`, `String`
+/// or the validated type. The fields are public for code that has validated values already.
 ///
 /// ```
-/// use convodb::{ChannelKind, Filter};
-/// let filter = Filter {
+/// use convodb::{ChannelKind, Filter, Phone};
+/// let filter = Filter::new().kind(ChannelKind::Whatsapp).customer_phone("+4915112345678")?;
+/// let same = Filter {
 ///     kind: Some(ChannelKind::Whatsapp),
-///     customer_phone: Some("+4915112345678".parse()?),
+///     customer_phone: Some(Phone::new("+4915112345678")?),
 ///     ..Filter::default()
 /// };
+/// assert_eq!(filter, same);
+/// let error = Filter::new().customer_phone("").unwrap_err().to_string();
+/// assert_eq!(error, "customer_phone must have 1 to 64 bytes");
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,52 +32,141 @@ pub struct Filter {
     pub kind: Option<ChannelKind>,
     /// The API's `assistant_id`.
     pub assistant: Option<AssistantId>,
-    /// The API's `whatsapp_sender_phone`: implies WhatsApp.
+    /// The API's `whatsapp_sender_phone`: only WhatsApp conversations have one.
     pub sender_phone: Option<Phone>,
-    /// The API's `customer_phone`: implies WhatsApp.
+    /// The API's `customer_phone`: only WhatsApp conversations have one.
     pub customer_phone: Option<Phone>,
-    /// The API's `external_identifier`: implies the API channel.
+    /// The API's `external_identifier`: only API conversations have one.
     pub external_identifier: Option<ExternalIdentifier>,
 }
 
 impl Filter {
-    /// Whether a conversation has all that is asked for.
+    /// A filter that passes all conversations.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Passes only conversations on this kind of channel.
+    #[must_use]
+    pub fn kind(self, kind: ChannelKind) -> Self {
+        Self { kind: Some(kind), ..self }
+    }
+
+    /// Passes only conversations of this assistant.
+    #[must_use]
+    pub fn assistant(self, assistant: AssistantId) -> Self {
+        Self { assistant: Some(assistant), ..self }
+    }
+
+    /// Passes only WhatsApp conversations with this number of the user.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the number is not a valid [`Phone`].
+    pub fn sender_phone<P>(self, phone: P) -> Result<Self>
+    where
+        P: TryInto<Phone>,
+        Error: From<P::Error>,
+    {
+        Ok(Self { sender_phone: Some(validated(Field::Sender, phone)?), ..self })
+    }
+
+    /// Passes only WhatsApp conversations with this number of the customer.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the number is not a valid [`Phone`].
+    pub fn customer_phone<P>(self, phone: P) -> Result<Self>
+    where
+        P: TryInto<Phone>,
+        Error: From<P::Error>,
+    {
+        Ok(Self { customer_phone: Some(validated(Field::Customer, phone)?), ..self })
+    }
+
+    /// Passes only API conversations with this external identifier.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the identifier is not a valid [`ExternalIdentifier`].
+    pub fn external_identifier<E>(self, identifier: E) -> Result<Self>
+    where
+        E: TryInto<ExternalIdentifier>,
+        Error: From<E::Error>,
+    {
+        Ok(Self { external_identifier: Some(validated(Field::External, identifier)?), ..self })
+    }
+
+    /// Whether a conversation matches every field that is set.
     pub(crate) fn matches(&self, row: &Conversation) -> bool {
         let channel = &row.channel;
-        let wanted = |field, value: Option<&str>| {
-            self.text(field).is_none_or(|wanted| value == Some(wanted))
+        let matches = |field, value: Option<&str>| {
+            self.text(field).is_none_or(|filtered| value == Some(filtered))
         };
         self.kind.is_none_or(|kind| kind == channel.kind())
             && self.assistant.is_none_or(|assistant| assistant == row.assistant)
-            && wanted(Field::Sender, channel.sender_phone())
-            && wanted(Field::Customer, channel.customer_phone())
-            && wanted(Field::External, channel.external_identifier())
+            && matches(Field::Sender, channel.sender_phone())
+            && matches(Field::Customer, channel.customer_phone())
+            && matches(Field::External, channel.external_identifier())
     }
 
-    /// The text that is asked for in a text field.
+    /// The value of a text field, if it is set.
     pub(crate) fn text(&self, field: Field) -> Option<&str> {
         match field {
-            Field::Sender => self.sender_phone.as_ref().map(Text::as_str),
-            Field::Customer => self.customer_phone.as_ref().map(Text::as_str),
-            Field::External => self.external_identifier.as_ref().map(Text::as_str),
+            Field::Sender => self.sender_phone.as_ref().map(Phone::as_str),
+            Field::Customer => self.customer_phone.as_ref().map(Phone::as_str),
+            Field::External => self.external_identifier.as_ref().map(ExternalIdentifier::as_str),
             Field::Kind | Field::Assistant => None,
         }
     }
 
-    /// The fingerprints of what is asked for. About 80 ns for each field but the type.
+    /// The fingerprints of the fields that are set. About 80 ns for each field but the type.
     pub(crate) fn fingerprints(&self, fingerprinter: &Fingerprinter) -> Fingerprints {
-        let mut wanted = Fingerprints::default();
+        let mut fingerprints = Fingerprints::default();
         if let Some(kind) = self.kind {
-            wanted.set(Field::Kind, fingerprinter.kind(kind));
+            fingerprints.set(Field::Kind, fingerprinter.kind(kind));
         }
         if let Some(assistant) = self.assistant {
-            wanted.set(Field::Assistant, fingerprinter.assistant(assistant));
+            fingerprints.set(Field::Assistant, fingerprinter.assistant(assistant));
         }
         for field in [Field::Sender, Field::Customer, Field::External] {
             if let Some(text) = self.text(field) {
-                wanted.set(field, fingerprinter.text(field, text));
+                fingerprints.set(field, fingerprinter.text(field, text));
             }
         }
-        wanted
+        fingerprints
+    }
+}
+
+/// Validates the value of a field. An error names the field of the filter, not the type of value.
+fn validated<T, V>(field: Field, value: V) -> Result<T>
+where
+    V: TryInto<T>,
+    Error: From<V::Error>,
+{
+    value.try_into().map_err(|error| match Error::from(error) {
+        Error::Invalid { reason, .. } => Error::Invalid { field: field.name(), reason },
+        other => other,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn methods_take_texts_and_validated_values() {
+        let phone = Phone::new("+1").unwrap();
+        let owned = Filter::new().sender_phone("+1".to_owned()).unwrap();
+        assert_eq!(Filter::new().sender_phone("+1").unwrap(), owned);
+        assert_eq!(Filter::new().sender_phone(phone.clone()).unwrap(), owned);
+        assert_eq!(owned, Filter { sender_phone: Some(phone), ..Filter::default() });
+    }
+
+    #[test]
+    fn an_error_names_the_field_of_the_filter() {
+        let message = |result: Result<Filter>| result.unwrap_err().to_string();
+        let sender = message(Filter::new().sender_phone(""));
+        assert_eq!(sender, "whatsapp_sender_phone must have 1 to 64 bytes");
+        let identifier = message(Filter::new().external_identifier("x".repeat(256)));
+        assert_eq!(identifier, "external_identifier must have 1 to 255 bytes");
     }
 }

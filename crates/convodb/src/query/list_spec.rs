@@ -1,8 +1,11 @@
 //! List specification: which rows belong to a list, between which positions and in which order.
 
+use std::fmt;
 use std::ops::Range;
+use std::str::FromStr;
 
 use crate::encoding::index_term::Fingerprints;
+use crate::error::{Error, Result};
 use crate::kv::cursor::ScanDirection;
 use crate::model::channel::ChannelKind;
 use crate::model::position::Position;
@@ -26,6 +29,44 @@ pub enum Order {
     Descending,
     /// Oldest first.
     Ascending,
+}
+
+impl Order {
+    /// Both orders.
+    pub const ALL: [Order; 2] = [Order::Descending, Order::Ascending];
+
+    /// The order's name in the API: `desc` or `asc`.
+    ///
+    /// ```
+    /// use convodb::Order;
+    /// assert_eq!("asc".parse::<Order>()?, Order::Ascending);
+    /// assert_eq!(Order::default().to_string(), "desc");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Order::Descending => "desc",
+            Order::Ascending => "asc",
+        }
+    }
+}
+
+impl fmt::Display for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Order {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Order::ALL
+            .into_iter()
+            .find(|order| order.as_str() == text)
+            .ok_or(Error::Invalid { field: "order", reason: "must be one of asc, desc" })
+    }
 }
 
 /// The side of a cursor on which a page lies, in the order of the list.

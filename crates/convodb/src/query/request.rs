@@ -1,4 +1,4 @@
-//! What a caller asks of a list, and how it agrees with the cursor it came with.
+//! List requests, and their resolution against the cursor that they continue.
 
 use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::error::{Error, Result};
@@ -10,22 +10,23 @@ use crate::query::filter::Filter;
 use crate::query::list_spec::{Direction, ListSpec, Order};
 use crate::query::page_size::PageSize;
 
-/// A request for one page of a list. The default is the first page of all conversations, 15 of
+/// A request for one page of a list. The default is the first page of all conversations: 15 of
 /// them, newest first.
 ///
-/// With a cursor, everything else may stay out: the cursor carries the filter, the bounds, the
-/// order and the page size. What is given beside it must agree, but for the page size, which wins.
+/// A cursor contains the filter, the bounds, the order and the page size, so a request with a
+/// cursor can omit them. Values beside a cursor must be equal to those of the cursor, except the
+/// page size, which replaces that of the cursor.
+///
+/// Prefer the methods; the fields are public for code that has optional values.
 ///
 /// ```
-/// use convodb::{ChannelKind, Filter, ListRequest, Order, PageSize};
-/// let request = ListRequest {
-///     filter: Filter { kind: Some(ChannelKind::Whatsapp), ..Filter::default() },
-///     created_from: Some("2025-01-01".parse()?),
-///     created_to: Some("2025-02-01".parse()?),
-///     order: Some(Order::Ascending),
-///     page_size: Some(PageSize::new(50)?),
-///     cursor: None,
-/// };
+/// use convodb::{ChannelKind, Filter, ListRequest, Order};
+/// let request = ListRequest::new()
+///     .filter(Filter::new().kind(ChannelKind::Whatsapp))
+///     .created_from("2025-01-01".parse()?)
+///     .created_to("2025-02-01".parse()?)
+///     .order(Order::Ascending)
+///     .page_size(50)?;
 /// # let store = convodb::Store::in_memory()?;
 /// # let user = convodb::UserId::new(1);
 /// for page in store.snapshot().pages(user, request) {
@@ -35,28 +36,72 @@ use crate::query::page_size::PageSize;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListRequest {
-    /// Which conversations.
+    /// The filter; the default passes all conversations.
     pub filter: Filter,
-    /// Only those created at this instant or later.
+    /// The earliest creation time, inclusive.
     pub created_from: Option<Timestamp>,
-    /// Only those created before this instant.
+    /// The end of the creation times, exclusive.
     pub created_to: Option<Timestamp>,
-    /// In which order; newest first where nothing is said.
+    /// The order; newest first by default.
     pub order: Option<Order>,
-    /// How many a page; 15 where nothing is said.
+    /// The maximum number of conversations of the page; 15 by default.
     pub page_size: Option<PageSize>,
-    /// Where to continue.
+    /// The position to continue from; the beginning of the list by default.
     pub cursor: Option<PageCursor>,
 }
 
 impl ListRequest {
-    /// The request that continues a list at `cursor`.
+    /// A request for the first page of all conversations.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A request that continues a list at `cursor`.
     #[must_use]
     pub fn at(cursor: PageCursor) -> Self {
         Self { cursor: Some(cursor), ..Self::default() }
     }
 
-    /// The list that is asked for, whatever the cursor continues.
+    /// Lists only conversations that pass this filter.
+    #[must_use]
+    pub fn filter(self, filter: Filter) -> Self {
+        Self { filter, ..self }
+    }
+
+    /// Lists only conversations created at this instant or later.
+    #[must_use]
+    pub fn created_from(self, from: Timestamp) -> Self {
+        Self { created_from: Some(from), ..self }
+    }
+
+    /// Lists only conversations created before this instant.
+    #[must_use]
+    pub fn created_to(self, to: Timestamp) -> Self {
+        Self { created_to: Some(to), ..self }
+    }
+
+    /// Lists in this order.
+    #[must_use]
+    pub fn order(self, order: Order) -> Self {
+        Self { order: Some(order), ..self }
+    }
+
+    /// Limits the page to this number of conversations, 1 to 100.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming `per_page` for any other number.
+    pub fn page_size(self, conversations: u64) -> Result<Self> {
+        Ok(Self { page_size: Some(PageSize::new(conversations)?), ..self })
+    }
+
+    /// Continues at this cursor.
+    #[must_use]
+    pub fn cursor(self, cursor: PageCursor) -> Self {
+        Self { cursor: Some(cursor), ..self }
+    }
+
+    /// The list that the request describes, without its cursor.
     pub(crate) fn list(&self, fingerprinter: &Fingerprinter) -> ListSpec {
         ListSpec {
             kind: self.filter.kind,
@@ -67,26 +112,26 @@ impl ListRequest {
         }
     }
 
-    /// The list, the page size and the place that are asked for.
+    /// Resolves the request of `user`: fills in the defaults or the values of the cursor.
     pub(crate) fn resolve(
         &self,
-        owner: UserId,
+        user: UserId,
         fingerprinter: &Fingerprinter,
     ) -> Result<ResolvedRequest> {
-        let asked = self.list(fingerprinter);
+        let requested = self.list(fingerprinter);
         let Some(cursor) = self.cursor else {
             return Ok(ResolvedRequest {
-                list: asked,
+                list: requested,
                 page_size: self.page_size.unwrap_or_default(),
                 direction: Direction::Next,
-                gap: asked.front(),
+                gap: requested.front(),
                 at_front: true,
             });
         };
-        if cursor.owner != owner {
+        if cursor.owner != user {
             return Err(Error::InvalidCursor);
         }
-        self.check_cursor_conflicts(&asked, &cursor.list)?;
+        self.check_cursor_conflicts(&requested, &cursor.list)?;
         Ok(ResolvedRequest {
             list: cursor.list,
             page_size: self.page_size.unwrap_or(cursor.page_size),
@@ -96,11 +141,11 @@ impl ListRequest {
         })
     }
 
-    /// What is given beside a cursor must be what the cursor continues.
-    fn check_cursor_conflicts(&self, asked: &ListSpec, continued: &ListSpec) -> Result<()> {
+    /// Fails if a value of the request differs from the list that its cursor continues.
+    fn check_cursor_conflicts(&self, requested: &ListSpec, continued: &ListSpec) -> Result<()> {
         let conflict = |field| Err(Error::CursorConflict { field });
         for field in Field::ALL {
-            let given = asked.filter.get(field);
+            let given = requested.filter.get(field);
             if given.is_some() && given != continued.filter.get(field) {
                 return conflict(field.name());
             }
@@ -118,13 +163,13 @@ impl ListRequest {
     }
 }
 
-/// A request with nothing left open.
+/// A request with all values filled in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ResolvedRequest {
     pub(crate) list: ListSpec,
     pub(crate) page_size: PageSize,
     pub(crate) direction: Direction,
     pub(crate) gap: Position,
-    /// Nothing can lie before the gap, so nobody needs to look.
+    /// The gap is the beginning of the list, so no row precedes it and none needs to be looked up.
     pub(crate) at_front: bool,
 }

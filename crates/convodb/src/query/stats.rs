@@ -10,7 +10,9 @@
 //! | by assistant | a step for each assistant and day, or month if not grouped by day or week |
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use crate::encoding::key::{CounterKey, kind_of_number};
 use crate::encoding::record::CounterV1;
@@ -87,6 +89,45 @@ pub enum Period {
     Week,
     /// A calendar month.
     Month,
+}
+
+impl Period {
+    /// All periods, the shortest first.
+    pub const ALL: [Period; 3] = [Period::Day, Period::Week, Period::Month];
+
+    /// The period's name in the API: `day`, `week` or `month`.
+    ///
+    /// ```
+    /// use convodb::Period;
+    /// assert_eq!("week".parse::<Period>()?, Period::Week);
+    /// assert_eq!(Period::ALL.map(Period::as_str), ["day", "week", "month"]);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Period::Day => "day",
+            Period::Week => "week",
+            Period::Month => "month",
+        }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Period {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Period::ALL
+            .into_iter()
+            .find(|period| period.as_str() == text)
+            .ok_or(Error::Invalid { field: "period", reason: "must be one of day, week, month" })
+    }
 }
 
 /// The result of a [`StatsRequest`].
