@@ -145,6 +145,7 @@ pub const CONTAINMENT: &[Containment] = &[
             "engine",
             "bulk_load",
             "maintenance",
+            "store",
             "fuzzing",
         ]),
         text: "is allowed only where tables, transactions or the file are in use",
@@ -179,10 +180,8 @@ pub const CONTAINMENT: &[Containment] = &[
         // Ages of a memtable, latencies and retries are schedules, not data.
         scope: Scope::Except(&[
             "metrics",
-            "engine/admission",
-            "engine/committer",
-            "engine/recovery",
-            "engine/supervisor",
+            "engine/write_queue",
+            "store",
         ]),
         text: "reads a clock; pass the time as an argument",
     },

@@ -16,7 +16,7 @@ use crate::wal;
 pub struct Usage {
     /// Size of the file in bytes.
     pub file_bytes: u64,
-    /// Size of the WAL beside it in bytes: what is not in the tables yet.
+    /// Size of the WAL beside it in bytes: writes that the tables lack.
     pub wal_bytes: u64,
     /// Each table, by its name on disk, with its approximate number of entries: memtable entries that
     /// replace stored ones count twice.

@@ -1,4 +1,4 @@
-//! Model: the plain values of the public API, each of which validates itself. No bytes, no I/O.
+//! Model: the plain values of the public API. Each validates itself. No bytes, no I/O.
 
 pub(crate) mod account;
 pub(crate) mod change;
