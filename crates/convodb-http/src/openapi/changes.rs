@@ -4,11 +4,11 @@ use convodb::{ChangeKind, PageSize};
 use serde_json::{Value, json};
 use utoipa::openapi::{HttpMethod, OneOfBuilder};
 
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{
+use crate::openapi::builders::{
     Shape, always, any_text, boolean, integer, list, named, null, object, text, uuid, word,
 };
+use crate::openapi::endpoint::{Body, Endpoint};
+use crate::openapi::error_responses::Refusal;
 use crate::openapi::{CONVERSATIONS, examples};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {

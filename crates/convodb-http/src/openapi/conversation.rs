@@ -3,10 +3,10 @@
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
+use crate::openapi::builders::{always, boolean, list, named, object, uuid};
 use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{always, boolean, list, named, object, uuid};
-use crate::openapi::shapes::went_well;
+use crate::openapi::error_responses::Refusal;
+use crate::openapi::schemas::went_well;
 use crate::openapi::{CONVERSATIONS, examples};
 
 const ALL: &str = "/api/conversations";

@@ -17,9 +17,9 @@ use utoipa::openapi::{
 };
 
 use crate::error::Dialect;
+use crate::openapi::builders::{Shape, formed, integer};
+use crate::openapi::error_responses::Refusal;
 use crate::openapi::headers;
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{Shape, formed, integer};
 
 /// The name of the security scheme.
 pub(super) const BEARER: &str = "bearer";

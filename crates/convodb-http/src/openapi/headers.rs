@@ -3,7 +3,7 @@
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::{Header, HeaderBuilder, Object, Ref, ResponseBuilder};
 
-use crate::openapi::schema::{any_text, formed, integer, word};
+use crate::openapi::builders::{any_text, formed, integer, word};
 
 /// Every header that the document tells of.
 pub(super) fn all() -> Vec<(&'static str, Header)> {

@@ -4,11 +4,11 @@ use convodb::{ExternalIdentifierKind, PhoneKind};
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::schema::{
+use crate::openapi::builders::{
     Shape, always, any_text, given_time, integer, kind, list, named, object, or_null, text,
     text_of, url, word,
 };
+use crate::openapi::endpoint::{Body, Endpoint};
 use crate::openapi::{CONVERSATIONS, examples};
 
 const PATH: &str = "/api/user/conversations";

@@ -3,10 +3,10 @@
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
+use crate::openapi::builders::{always, anything, integer, list, named, null, object};
 use crate::openapi::conversation::of_one;
 use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::schema::{always, anything, integer, list, named, null, object};
-use crate::openapi::shapes::went_well;
+use crate::openapi::schemas::went_well;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let path = "/api/conversations/{uuid}/messages";

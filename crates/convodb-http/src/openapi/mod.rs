@@ -4,20 +4,20 @@
 //! An endpoint is told in the file of its resource; a resource is a file here and a line in
 //! [`endpoints`]. A test holds that the routes and the document tell of each other.
 
-mod account;
+mod builders;
 mod changes;
 mod conversation;
 mod endpoint;
+mod error_responses;
 mod examples;
 mod headers;
 mod list;
 mod messages;
 mod probes;
-mod refusals;
-mod schema;
-mod shapes;
+mod schemas;
 mod stats;
 mod transfer;
+mod user;
 
 use std::sync::LazyLock;
 
@@ -74,7 +74,7 @@ fn endpoints() -> impl Iterator<Item = Endpoint> {
         conversation::endpoints(),
         messages::endpoints(),
         transfer::endpoints(),
-        account::endpoints(),
+        user::endpoints(),
         probes::endpoints(),
     ];
     resources.into_iter().flatten()
@@ -92,7 +92,7 @@ fn components() -> Components {
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
         "A token of `convodb token create`, which is shown once; the server has its hash.",
     ));
-    let schemas = refusals::schemas().into_iter().chain(shapes::schemas());
+    let schemas = error_responses::schemas().into_iter().chain(schemas::schemas());
     let components = schemas.fold(ComponentsBuilder::new(), |components, (name, schema)| {
         components.schema(name, schema)
     });

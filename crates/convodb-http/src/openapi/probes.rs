@@ -4,9 +4,9 @@ use serde_json::json;
 use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};
 
 use crate::openapi::SERVICE;
+use crate::openapi::builders::{Shape, always, any_text, object, word};
 use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{Shape, always, any_text, object, word};
+use crate::openapi::error_responses::Refusal;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![

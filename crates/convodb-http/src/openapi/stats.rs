@@ -4,11 +4,11 @@ use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
 use crate::openapi::CONVERSATIONS;
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::schema::{
+use crate::openapi::builders::{
     Field, Shape, always, any_text, formed, integer, kind, list, maybe, object, or_null, text, usd,
     uuid, word,
 };
+use crate::openapi::endpoint::{Body, Endpoint};
 
 const DAY: &str = r"^\d{4}-\d{2}-\d{2}$";
 const GROUPS: &str = "^((type|assistant),)*(day|week|month|type|assistant)(,(type|assistant))*$";

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};
 
+use crate::openapi::builders::{always, any_text, anything, integer, list, object, word};
 use crate::openapi::endpoint::{Body, Endpoint};
+use crate::openapi::error_responses::Refusal;
 use crate::openapi::list::filters;
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{always, any_text, anything, integer, list, object, word};
 use crate::openapi::{CONVERSATIONS, examples};
 
 const LINES: &str = "application/x-ndjson";

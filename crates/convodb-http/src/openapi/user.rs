@@ -4,11 +4,11 @@ use convodb::NameKind;
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{
+use crate::openapi::builders::{
     Shape, always, integer, list, maybe, named, object, or_null, text_of, time, url, uuid,
 };
+use crate::openapi::endpoint::{Body, Endpoint};
+use crate::openapi::error_responses::Refusal;
 use crate::openapi::{ACCOUNT, examples};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {

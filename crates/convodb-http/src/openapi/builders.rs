@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use convodb::{ChannelKind, Role, TextKind};
 use serde_json::Value;
-use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::builders::SchemaType;
 use utoipa::openapi::{
     ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema, SchemaFormat, Type,
 };

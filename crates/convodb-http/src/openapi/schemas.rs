@@ -2,10 +2,10 @@
 
 use convodb::{ExternalIdentifierKind, NameKind, PhoneKind};
 use serde_json::json;
-use utoipa::openapi::schema::AnyOfBuilder;
+use utoipa::openapi::builders::AnyOfBuilder;
 use utoipa::openapi::{AllOfBuilder, Object, Type};
 
-use crate::openapi::schema::{
+use crate::openapi::builders::{
     Field, Shape, always, any_text, anything, boolean, constant, given_time, integer, kind, list,
     maybe, named, null, object, or_null, role, text, text_of, time, usd, uuid,
 };

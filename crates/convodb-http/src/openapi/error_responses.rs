@@ -7,8 +7,8 @@ use serde_json::Value;
 use utoipa::openapi::{ContentBuilder, Response, ResponseBuilder, Type};
 
 use crate::error::{ApiError, Dialect, FieldError};
+use crate::openapi::builders::{Shape, always, any_text, constant, list, maybe, named, object};
 use crate::openapi::headers;
-use crate::openapi::schema::{Shape, always, any_text, constant, list, maybe, named, object};
 
 /// What a request can be refused for, beside what is wrong with its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,7 +130,7 @@ pub(super) fn schemas() -> Vec<(&'static str, Shape)> {
     let mut by_field =
         object("What is wrong, by field; a field inside another is named with it", []);
     if let utoipa::openapi::RefOr::T(of_field) = of_field {
-        let any = utoipa::openapi::schema::AdditionalProperties::RefOr(of_field.into());
+        let any = utoipa::openapi::builders::AdditionalProperties::RefOr(of_field.into());
         by_field.additional_properties = Some(Box::new(any));
     }
     let errors = || maybe("errors", by_field.clone());
