@@ -107,7 +107,7 @@ impl ApiError {
         Self::of(StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// Fields of the request are at fault: all of them, in the order of their documentation.
+    /// FieldErrors of the request are at fault: all of them, in the order of their documentation.
     pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
         let first = fields.first().map_or("The request is invalid.", |first| &first.message);
         let message = match fields.len().saturating_sub(1) {

@@ -5,7 +5,7 @@
 //! conversations with their messages, imports and exports, assistants; and for anyone `/healthz`,
 //! `/readyz` and `/metrics`, and `/docs` and `/openapi.json`, which tell of all of it.
 //! [`item`] reads and writes the list's items alone, which is also the form of imports and exports,
-//! and [`write_page`] a whole body. [`wrapped`] and [`serve_routes`] do for routes of your own what
+//! and [`write_page`] a whole body. [`with_middleware`] and [`serve_router`] do for routes of your own what
 //! is done for these.
 //!
 //! ```no_run
@@ -19,35 +19,22 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod admin;
-mod auth;
-mod base_url;
-mod bell;
-mod blocking;
 mod body;
 mod clock;
-mod envelope;
+mod commit_notifier;
 mod error;
-mod form;
+mod extract;
 mod import;
 pub mod item;
 mod json;
 mod limits;
-mod metrics;
-mod numbered;
-mod once;
+mod middleware;
 mod openapi;
-mod page;
-mod params;
-mod patience;
-mod rate;
 mod response;
 mod routes;
+mod run_blocking;
 mod server;
 mod state;
-mod statistics;
-mod store_metrics;
-mod transfers;
 
 use std::num::NonZero;
 use std::{io, thread};
@@ -57,20 +44,20 @@ use convodb::Store;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::base_url::BaseUrl;
-use crate::metrics::Metrics;
+use crate::middleware::metrics::Metrics;
+use crate::response::base_url::BaseUrl;
 use crate::state::Service;
 
-pub use crate::admin::admin_routes;
-#[cfg(unix)]
-pub use crate::admin::serve_admin;
-pub use crate::base_url::{PublicUrl, PublicUrlError, local_url};
 pub use crate::item::{
     AssistantNames, ExportLines, Item, ItemError, Messages, write_item, write_line,
 };
 pub use crate::limits::Limits;
-pub use crate::page::{PageTokens, write_page};
-pub use crate::rate::{RateLimit, RateLimitError};
+pub use crate::middleware::rate_limit::{RateLimit, RateLimitError};
+pub use crate::response::base_url::{PublicUrl, PublicUrlError, local_url};
+pub use crate::response::page::{PageTokens, write_page};
+pub use crate::server::admin::admin_routes;
+#[cfg(unix)]
+pub use crate::server::admin::serve_admin;
 
 /// How a store is served.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -117,7 +104,7 @@ pub fn router(store: Store, config: &Config) -> Router {
 }
 
 /// Serves a store on `listener` until `stop` is done; then takes no new connection, finishes the
-/// requests in flight in at most [`Limits::stop`], and returns.
+/// requests in flight in at most [`Limits::shutdown_timeout`], and returns.
 ///
 /// 8 KiB of URL and 100 headers with 16 KiB are taken; all else is bounded by [`Config::limits`].
 ///
@@ -137,15 +124,15 @@ pub async fn serve(
         stop.await;
         bell.stop();
     };
-    server::run(listener, routes::router(service), limits, &metrics, stop).await;
+    server::accept::run(listener, routes::router(service), limits, &metrics, stop).await;
     Ok(())
 }
 
 /// Puts around routes of your own what every answer of [`router`] has: error bodies, limits on URL
 /// and headers, request ids and compression. The fallbacks of the routes are replaced, and what is
 /// counted is shown nowhere.
-pub fn wrapped(routes: Router) -> Router {
-    routes::wrapped(routes, Metrics::new(None))
+pub fn with_middleware(routes: Router) -> Router {
+    routes::with_middleware(routes, Metrics::new(None))
 }
 
 /// The description of all that is served, in OpenAPI 3.1, as JSON: what `/openapi.json` answers. Made
@@ -161,11 +148,11 @@ pub fn openapi() -> &'static str {
 }
 
 /// Serves any routes on `listener`, with deadlines and a stop as of [`serve`].
-pub async fn serve_routes(
+pub async fn serve_router(
     routes: Router,
     listener: TcpListener,
     limits: Limits,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
-    server::run(listener, routes, limits, &Metrics::new(None), stop).await;
+    server::accept::run(listener, routes, limits, &Metrics::new(None), stop).await;
 }

@@ -1,18 +1,18 @@
 //! What handlers can reach: where the server is reached, its limits and counters, and, only
-//! through a `Caller`, the store.
+//! through a `AuthRead`, the store.
 
 use std::sync::Arc;
 
 use convodb::{Store, UserId};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::base_url::BaseUrl;
-use crate::bell::Bell;
+use crate::commit_notifier::CommitNotifier;
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
-use crate::metrics::Metrics;
-use crate::rate::{Gate, RateLimit, Told};
-use crate::transfers::{Transfer, Transfers};
+use crate::middleware::metrics::Metrics;
+use crate::middleware::rate_limit::{RateLimit, RateLimiter, StatusSlot};
+use crate::middleware::transfer_limit::{TransferLimiter, TransferPermit};
+use crate::response::base_url::BaseUrl;
 
 /// The store that is served, and what all its requests share.
 #[derive(Clone, Debug)]
@@ -24,12 +24,12 @@ pub(crate) struct Service {
 #[derive(Debug)]
 struct Shared {
     base_url: BaseUrl,
-    bell: Bell,
+    bell: CommitNotifier,
     limits: Limits,
     metrics: Metrics,
-    gate: Option<Gate>,
+    gate: Option<RateLimiter>,
     writes: Arc<Semaphore>,
-    transfers: Arc<Transfers>,
+    transfers: Arc<TransferLimiter>,
 }
 
 impl Service {
@@ -41,12 +41,12 @@ impl Service {
     ) -> Self {
         let shared = Shared {
             base_url,
-            bell: Bell::of(&store),
+            bell: CommitNotifier::of(&store),
             limits,
             metrics: Metrics::new(Some(&store)),
-            gate: rate_limit.map(Gate::new),
-            writes: Arc::new(Semaphore::new(limits.writes)),
-            transfers: Transfers::new(limits.transfers, limits.transfers_per_user),
+            gate: rate_limit.map(RateLimiter::new),
+            writes: Arc::new(Semaphore::new(limits.max_waiting_writes)),
+            transfers: TransferLimiter::new(limits.max_transfers, limits.max_transfers_per_user),
         };
         Self { store, shared: Arc::new(shared) }
     }
@@ -61,7 +61,7 @@ impl Service {
     }
 
     /// What rings when there is news of the store.
-    pub(crate) fn bell(&self) -> &Bell {
+    pub(crate) fn bell(&self) -> &CommitNotifier {
         &self.shared.bell
     }
 
@@ -82,7 +82,7 @@ impl Service {
     ///
     /// # Errors
     /// 429 where it is one too many.
-    pub(crate) fn admit(&self, token: &str, told: Option<&Told>) -> Result<()> {
+    pub(crate) fn admit(&self, token: &str, told: Option<&StatusSlot>) -> Result<()> {
         let Some(gate) = &self.shared.gate else { return Ok(()) };
         let standing = gate.admit(token);
         if let Some(told) = told {
@@ -104,7 +104,7 @@ impl Service {
     ///
     /// # Errors
     /// 503 where as many go on as may.
-    pub(crate) fn transfer(&self, user: UserId) -> Result<Transfer> {
+    pub(crate) fn transfer(&self, user: UserId) -> Result<TransferPermit> {
         self.shared.transfers.begin(user).ok_or_else(ApiError::busy)
     }
 }

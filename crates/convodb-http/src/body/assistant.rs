@@ -4,7 +4,7 @@ use convodb::{AssistantId, Name};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::body::fields::{Fields, object};
+use crate::body::object::{FieldErrors, object};
 use crate::error::{ApiError, Result};
 use crate::item::{optional, parsed, required};
 
@@ -48,7 +48,7 @@ impl NewAssistant {
     /// All fields that break a rule.
     pub(crate) fn read(text: &str) -> Result<Self> {
         let wire: Wire<'_> = object(text)?;
-        let mut fields = Fields::default();
+        let mut fields = FieldErrors::default();
         let id = fields.take(optional("uuid", wire.uuid, parsed));
         let name = fields.take(required("name", wire.name, parsed));
         fields.finish()?;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::body::assistant::AssistantName;
-use crate::body::fields::{Fields, object};
+use crate::body::object::{FieldErrors, object};
 use crate::error::{ApiError, Result};
 use crate::item::{ChannelParts, optional, parsed, required, variables};
 
@@ -42,7 +42,7 @@ impl NewConversation {
     /// All fields that break a rule.
     pub(crate) fn read(text: &str, now: Timestamp) -> Result<Self> {
         let wire: WireNew<'_> = object(text)?;
-        let mut fields = Fields::default();
+        let mut fields = FieldErrors::default();
         let assistant = required("assistant_id", wire.assistant_id, AssistantName::read);
         let assistant = fields.take(assistant);
         let kind = fields.take(optional("type", wire.kind, parsed));

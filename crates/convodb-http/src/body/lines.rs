@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 
-use crate::body::packing::Packing;
-use crate::body::pieces::next_within;
+use crate::body::decompress::Decompressor;
+use crate::body::stream::next_within;
 use crate::error::Result;
 
 /// The most lines of a batch.
@@ -29,7 +29,7 @@ pub(crate) struct Line {
 /// A body, read line by line.
 pub(crate) struct Lines {
     body: Body,
-    packing: Packing,
+    packing: Decompressor,
     /// What of the body came and is not unpacked yet.
     packed: Bytes,
     max_bytes: usize,
@@ -46,7 +46,12 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn new(body: Body, packing: Packing, max_bytes: usize, pause: Duration) -> Self {
+    pub(super) fn new(
+        body: Body,
+        packing: Decompressor,
+        max_bytes: usize,
+        pause: Duration,
+    ) -> Self {
         Self {
             body,
             packing,
@@ -151,8 +156,8 @@ mod tests {
 
     const MAX: usize = 8;
 
-    fn plain() -> Packing {
-        Packing::named(None).unwrap().unwrap()
+    fn plain() -> Decompressor {
+        Decompressor::named(None).unwrap().unwrap()
     }
 
     /// The lines of a body that comes in pieces of `size` bytes.

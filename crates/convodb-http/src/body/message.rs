@@ -4,7 +4,7 @@ use convodb::{Message, Role, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::body::fields::{Fields, object};
+use crate::body::object::{FieldErrors, object};
 use crate::error::{ApiError, Result};
 use crate::item::{Broken, cost, optional, parsed, required, rule, text};
 
@@ -27,7 +27,7 @@ struct Wire<'a> {
 /// All fields that break a rule.
 pub(crate) fn read_message(body: &str, now: Timestamp) -> Result<Message> {
     let wire: Wire<'_> = object(body)?;
-    let mut fields = Fields::default();
+    let mut fields = FieldErrors::default();
     let (field, content) = match wire.message {
         Some(message) => ("message", Some(message)),
         None => ("content", wire.content),

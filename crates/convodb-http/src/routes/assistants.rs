@@ -4,14 +4,14 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use convodb::{Assistant, AssistantId, AssistantKind, Store};
 
-use crate::auth::{Account, Caller};
-use crate::body::{NewAssistant, Unread};
+use crate::body::{NewAssistant, RequestBody};
 use crate::clock::now;
 use crate::error::Result;
-use crate::numbered::{self, NumberedPage};
-use crate::params;
-use crate::response;
-use crate::routes::path::PathId;
+use crate::extract::auth::{AuthRead, AuthWrite};
+use crate::extract::params;
+use crate::extract::path::PathId;
+use crate::response::json_body;
+use crate::response::numbered_page::{self, NumberedPage};
 use crate::state::Service;
 
 /// The path of the list.
@@ -20,7 +20,7 @@ pub(crate) const LIST: &str = "/api/user/assistants/get";
 /// `GET /api/user/assistants/get`.
 pub(crate) async fn list(
     State(service): State<Service>,
-    Caller { user, snapshot }: Caller,
+    AuthRead { user, snapshot }: AuthRead,
     request: Request,
 ) -> Result<Response> {
     let asked = params::numbered_page(request.uri().query().unwrap_or_default())?;
@@ -32,29 +32,29 @@ pub(crate) async fn list(
     };
     let page = NumberedPage { asked, total, len: assistants.len() };
     let url = service.base_url().of(request.headers(), LIST);
-    Ok(numbered::answer(&url, page, |out| {
+    Ok(numbered_page::response(&url, page, |out| {
         for (at, assistant) in assistants.iter().enumerate() {
             if at > 0 {
                 out.push(b',');
             }
-            response::write_assistant(out, assistant);
+            json_body::write_assistant(out, assistant);
         }
     }))
 }
 
 /// `POST /api/user/assistants`.
-pub(crate) async fn create(account: Account, body: Unread) -> Result<Response> {
+pub(crate) async fn create(account: AuthWrite, body: RequestBody) -> Result<Response> {
     let NewAssistant { id, name } = NewAssistant::read(&body.json().await?)?;
     let id = id.unwrap_or(AssistantId::generate(now()?));
     let write = move |user, store: &Store| Ok(store.create_assistant(user, id, name)?);
-    Ok(response::assistant(&account.write(write).await?))
+    Ok(json_body::assistant(&account.write(write).await?))
 }
 
 /// `PATCH /api/user/assistants/{uuid}`: another name, which every list shows at once.
 pub(crate) async fn rename(
-    account: Account,
+    account: AuthWrite,
     path: PathId<AssistantKind>,
-    body: Unread,
+    body: RequestBody,
 ) -> Result<Response> {
     let id = path.assistant()?;
     let name = NewAssistant::read(&body.json().await?)?.name;
@@ -65,5 +65,5 @@ pub(crate) async fn rename(
         })?;
         Ok::<Assistant, _>(renamed)
     };
-    Ok(response::assistant(&account.write(write).await?))
+    Ok(json_body::assistant(&account.write(write).await?))
 }

@@ -7,10 +7,10 @@ use axum::response::Response;
 use convodb::ChangesSince;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::auth::Caller;
 use crate::error::Result;
-use crate::params;
-use crate::response;
+use crate::extract::auth::AuthRead;
+use crate::extract::params;
+use crate::response::json_body;
 use crate::state::Service;
 
 /// Who waits looks again at most so often, however many commits there are.
@@ -20,7 +20,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// for as long as is asked, and holds neither a thread nor a snapshot meanwhile.
 pub(crate) async fn changes(
     State(service): State<Service>,
-    Caller { user, mut snapshot }: Caller,
+    AuthRead { user, mut snapshot }: AuthRead,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
@@ -33,7 +33,7 @@ pub(crate) async fn changes(
         let part = snapshot.changes_since(user, since, asked.size)?;
         let told = !part.changes.is_empty() || part.more;
         if told || stopped || Instant::now() >= deadline {
-            return response::changes(&part, asked.size, user, &snapshot);
+            return json_body::changes(&part, asked.size, user, &snapshot);
         }
         since = ChangesSince::Cursor(part.next);
         drop(snapshot);

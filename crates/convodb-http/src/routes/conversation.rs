@@ -7,16 +7,20 @@ use convodb::{
 };
 use uuid::Uuid;
 
-use crate::auth::{Account, Caller};
-use crate::body::{AssistantName, ConversationChange, NewConversation, Unread};
+use crate::body::{AssistantName, ConversationPatch, NewConversation, RequestBody};
 use crate::clock::now;
 use crate::error::Result;
-use crate::once::Once;
-use crate::response;
-use crate::routes::path::PathId;
+use crate::extract::auth::{AuthRead, AuthWrite};
+use crate::extract::idempotency::Idempotency;
+use crate::extract::path::PathId;
+use crate::response::json_body;
 
 /// `POST /api/conversations`.
-pub(crate) async fn create(account: Account, once: Once, body: Unread) -> Result<Response> {
+pub(crate) async fn create(
+    account: AuthWrite,
+    once: Idempotency,
+    body: RequestBody,
+) -> Result<Response> {
     let (body, now) = (body.json().await?, now()?);
     let new = NewConversation::read(&body, now)?;
     let once = once.with(&body, now);
@@ -30,42 +34,42 @@ pub(crate) async fn create(account: Account, once: Once, body: Unread) -> Result
         Ok(store.write(move |transaction| once.run(transaction, user, insert))?)
     };
     let id = Uuid::from_bytes(account.write(write).await?);
-    Ok(response::created_conversation(ConversationId::new(id)))
+    Ok(json_body::created_conversation(ConversationId::new(id)))
 }
 
 /// `GET /api/conversations/{uuid}`, with its history.
 pub(crate) async fn read(
-    Caller { user, snapshot }: Caller,
+    AuthRead { user, snapshot }: AuthRead,
     path: PathId<ConversationKind>,
 ) -> Result<Response> {
     let id = path.conversation()?;
     let found = snapshot.get(user, id)?.zip(snapshot.history(user, id)?);
     let (conversation, history) = found.ok_or(Error::ConversationNotFound)?;
-    response::conversation(&conversation, &history, user, &snapshot)
+    json_body::conversation(&conversation, &history, user, &snapshot)
 }
 
 /// `PATCH /api/conversations/{uuid}`.
 pub(crate) async fn change(
-    account: Account,
+    account: AuthWrite,
     path: PathId<ConversationKind>,
-    body: Unread,
+    body: RequestBody,
 ) -> Result<Response> {
     let id = path.conversation()?;
-    let change = ConversationChange::read(&body.json().await?)?;
+    let change = ConversationPatch::read(&body.json().await?)?;
     let (conversation, name) = changed(&account, id, change).await?;
-    Ok(response::changed_conversation(&conversation, &name))
+    Ok(json_body::changed_conversation(&conversation, &name))
 }
 
 /// `DELETE /api/conversations/{uuid}`, with its messages.
-pub(crate) async fn delete(account: Account, path: PathId<ConversationKind>) -> Result<Response> {
+pub(crate) async fn delete(account: AuthWrite, path: PathId<ConversationKind>) -> Result<Response> {
     let id = path.conversation()?;
     account.write(move |user, store| Ok(store.delete(user, id)?)).await?;
-    Ok(response::ok(r#"{"status":true}"#))
+    Ok(json_body::ok(r#"{"status":true}"#))
 }
 
 /// `POST /api/automate/conversations/{uuid}/enable-ai`.
 pub(crate) async fn enable_ai(
-    account: Account,
+    account: AuthWrite,
     path: PathId<ConversationKind>,
 ) -> Result<Response> {
     set_ai(account, path, true).await
@@ -73,27 +77,27 @@ pub(crate) async fn enable_ai(
 
 /// `POST /api/automate/conversations/{uuid}/disable-ai`.
 pub(crate) async fn disable_ai(
-    account: Account,
+    account: AuthWrite,
     path: PathId<ConversationKind>,
 ) -> Result<Response> {
     set_ai(account, path, false).await
 }
 
 async fn set_ai(
-    account: Account,
+    account: AuthWrite,
     path: PathId<ConversationKind>,
     enabled: bool,
 ) -> Result<Response> {
     let id = path.conversation()?;
-    let (conversation, _) = changed(&account, id, ConversationChange::of_ai(enabled)).await?;
-    Ok(response::ok(format!(r#"{{"status":true,"ai_enabled":{}}}"#, conversation.ai_enabled)))
+    let (conversation, _) = changed(&account, id, ConversationPatch::of_ai(enabled)).await?;
+    Ok(json_body::ok(format!(r#"{{"status":true,"ai_enabled":{}}}"#, conversation.ai_enabled)))
 }
 
 /// Changes a conversation in one write, and gives what it became and the name of its assistant.
 async fn changed(
-    account: &Account,
+    account: &AuthWrite,
     id: ConversationId,
-    change: ConversationChange,
+    change: ConversationPatch,
 ) -> Result<(Conversation, Name)> {
     let now = now()?;
     let write = move |user, store: &Store| {

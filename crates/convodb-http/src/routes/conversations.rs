@@ -3,10 +3,10 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 
-use crate::auth::Caller;
 use crate::error::Result;
-use crate::params;
-use crate::response;
+use crate::extract::auth::AuthRead;
+use crate::extract::params;
+use crate::response::json_body;
 use crate::state::Service;
 
 /// The path of the list.
@@ -15,11 +15,11 @@ pub(crate) const LIST: &str = "/api/user/conversations";
 /// `GET /api/user/conversations`: one page, of one snapshot.
 pub(crate) async fn list(
     State(service): State<Service>,
-    Caller { user, snapshot }: Caller,
+    AuthRead { user, snapshot }: AuthRead,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
     let page = snapshot.list(user, &params::list_request(query, user, &snapshot)?)?;
     service.metrics().page_read(page.work());
-    response::list(&service.base_url().of(request.headers(), LIST), &page, user, &snapshot)
+    json_body::list(&service.base_url().of(request.headers(), LIST), &page, user, &snapshot)
 }

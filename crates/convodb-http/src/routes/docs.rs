@@ -10,14 +10,14 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
 use crate::openapi;
-use crate::response;
+use crate::response::json_body;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /openapi.json`.
 pub(crate) async fn document() -> Response {
-    response::ok(openapi::json())
+    json_body::ok(openapi::json())
 }
 
 /// `GET /docs`.
@@ -36,7 +36,7 @@ pub(crate) async fn script() -> Response {
 }
 
 fn part(text: &'static str, media_type: &'static str) -> Response {
-    let mut answer = response::ok(text);
+    let mut answer = json_body::ok(text);
     let headers: [(HeaderName, &'static str); 4] = [
         (CONTENT_TYPE, media_type),
         (CONTENT_SECURITY_POLICY, POLICY),

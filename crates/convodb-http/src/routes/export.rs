@@ -15,14 +15,14 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use futures_util::stream;
 
-use crate::auth::Caller;
-use crate::blocking::aside;
 use crate::error::Result;
+use crate::extract::auth::AuthRead;
+use crate::extract::params;
 use crate::item::ExportLines;
-use crate::params;
-use crate::response;
+use crate::middleware::transfer_limit::TransferPermit;
+use crate::response::json_body;
+use crate::run_blocking::run_blocking;
 use crate::state::Service;
-use crate::transfers::Transfer;
 
 /// A piece of this many bytes takes no further line.
 const PIECE_BYTES: usize = 64 * 1024;
@@ -30,18 +30,18 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// `GET /api/user/conversations/export`.
 pub(crate) async fn export(
     State(service): State<Service>,
-    Caller { user, snapshot }: Caller,
+    AuthRead { user, snapshot }: AuthRead,
     uri: Uri,
 ) -> Result<Response> {
     let query = uri.query().unwrap_or_default();
     let (request, messages) = params::export_request(query, user, &snapshot)?;
     let export = Export {
         lines: ExportLines::new(snapshot, user, &request, messages),
-        until: Instant::now() + service.limits().export,
+        until: Instant::now() + service.limits().export_timeout,
         _transfer: service.transfer(user)?,
     };
-    let pieces = stream::try_unfold(export, |export| aside(move || export.piece()));
-    let mut answer = response::ok(Body::from_stream(pieces));
+    let pieces = stream::try_unfold(export, |export| run_blocking(move || export.piece()));
+    let mut answer = json_body::ok(Body::from_stream(pieces));
     let lines = HeaderValue::from_static("application/x-ndjson");
     answer.headers_mut().insert(CONTENT_TYPE, lines);
     Ok(answer)
@@ -51,7 +51,7 @@ pub(crate) async fn export(
 struct Export {
     lines: ExportLines,
     until: Instant,
-    _transfer: Transfer,
+    _transfer: TransferPermit,
 }
 
 impl Export {

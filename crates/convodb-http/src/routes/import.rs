@@ -8,13 +8,13 @@ use axum::response::Response;
 use convodb::{Error, Store};
 use tokio::time::sleep;
 
-use crate::auth::Account;
-use crate::blocking::aside;
-use crate::body::Unread;
+use crate::body::RequestBody;
 use crate::error::{ApiError, Result};
+use crate::extract::auth::AuthWrite;
 use crate::import::{Batch, ImportReport};
 use crate::json;
-use crate::response;
+use crate::response::json_body;
+use crate::run_blocking::run_blocking;
 use crate::state::Service;
 
 /// Before the next try when the queue of writes is full, and how often it is tried.
@@ -25,8 +25,8 @@ const QUEUE_TRIES: u32 = 100;
 /// stays where a later one fails.
 pub(crate) async fn import(
     State(service): State<Service>,
-    account: Account,
-    body: Unread,
+    account: AuthWrite,
+    body: RequestBody,
 ) -> Result<Response> {
     let _transfer = account.transfer()?;
     let mut lines = body.lines()?;
@@ -36,14 +36,14 @@ pub(crate) async fn import(
         if batch.is_empty() {
             return Ok(answer(&report));
         }
-        let line_bytes = service.limits().line_bytes;
-        let batch = aside(move || Ok::<_, ApiError>(Batch::read(batch, line_bytes))).await?;
+        let line_bytes = service.limits().max_line_bytes;
+        let batch = run_blocking(move || Ok::<_, ApiError>(Batch::read(batch, line_bytes))).await?;
         report.add(stored(&account, batch).await?);
     }
 }
 
 /// Stores a batch, waiting for a place in the queue of writes as long as that is worth while.
-async fn stored(account: &Account, batch: Batch) -> Result<ImportReport> {
+async fn stored(account: &AuthWrite, batch: Batch) -> Result<ImportReport> {
     let batch = Arc::new(batch);
     for _ in 0..QUEUE_TRIES {
         let batch = batch.clone();
@@ -83,5 +83,5 @@ fn answer(report: &ImportReport) -> Response {
         out.push(b'}');
     }
     json::raw(&mut out, "]}");
-    response::ok(out)
+    json_body::ok(out)
 }

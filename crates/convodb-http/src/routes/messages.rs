@@ -3,21 +3,21 @@
 use axum::response::Response;
 use convodb::{ConversationKind, Store, Transaction};
 
-use crate::auth::Account;
-use crate::body::{Unread, read_message};
+use crate::body::{RequestBody, read_message};
 use crate::clock::now;
 use crate::error::Result;
-use crate::once::Once;
-use crate::response;
-use crate::routes::path::PathId;
+use crate::extract::auth::AuthWrite;
+use crate::extract::idempotency::Idempotency;
+use crate::extract::path::PathId;
+use crate::response::json_body;
 
 /// `POST /api/conversations/{uuid}/messages`: stored, counted and billed in one write. Nothing here
 /// answers for the assistant.
 pub(crate) async fn append(
-    account: Account,
+    account: AuthWrite,
     path: PathId<ConversationKind>,
-    once: Once,
-    body: Unread,
+    once: Idempotency,
+    body: RequestBody,
 ) -> Result<Response> {
     let id = path.conversation()?;
     let (body, now) = (body.json().await?, now()?);
@@ -30,7 +30,7 @@ pub(crate) async fn append(
         Ok(store.write(move |transaction| once.run(transaction, user, append))?)
     };
     let count = u32::from_be_bytes(account.write(write).await?);
-    Ok(response::ok(format!(
+    Ok(json_body::ok(format!(
         r#"{{"status":true,"message":null,"function_calls":[],"message_count":{count}}}"#
     )))
 }

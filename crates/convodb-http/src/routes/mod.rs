@@ -1,6 +1,5 @@
 //! Which path is answered by which function, and what lies around all of them.
 
-mod account;
 mod assistants;
 mod changes;
 mod conversation;
@@ -9,9 +8,9 @@ mod docs;
 mod export;
 mod import;
 mod messages;
-mod path;
 mod probes;
 mod stats;
+mod user;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -22,10 +21,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
-use crate::envelope::{envelope, panicked};
 use crate::error::ApiError;
-use crate::metrics::Metrics;
-use crate::rate;
+use crate::middleware::envelope::{envelope, panicked};
+use crate::middleware::metrics::Metrics;
+use crate::middleware::rate_limit;
 use crate::state::Service;
 
 /// A body of fewer bytes fits into one packet as it is.
@@ -49,9 +48,12 @@ impl Routes {
 pub(crate) fn router(service: Service) -> Router {
     let metrics = service.metrics().clone();
     let routes = routes().router;
-    let routes =
-        if service.is_limited() { routes.layer(middleware::from_fn(rate::tell)) } else { routes };
-    wrapped(routes.with_state(service), metrics)
+    let routes = if service.is_limited() {
+        routes.layer(middleware::from_fn(rate_limit::add_headers))
+    } else {
+        routes
+    };
+    with_middleware(routes.with_state(service), metrics)
 }
 
 fn routes() -> Routes {
@@ -69,7 +71,7 @@ fn routes() -> Routes {
         .route("/api/conversations/{uuid}/messages", post(messages::append))
         .route("/api/automate/conversations/{uuid}/enable-ai", post(conversation::enable_ai))
         .route("/api/automate/conversations/{uuid}/disable-ai", post(conversation::disable_ai))
-        .route("/api/user/me", get(account::me))
+        .route("/api/user/me", get(user::me))
         .route(assistants::LIST, get(assistants::list))
         .route("/api/user/assistants", post(assistants::create))
         .route("/api/user/assistants/{uuid}", patch(assistants::rename))
@@ -83,7 +85,7 @@ fn routes() -> Routes {
 }
 
 /// Puts around routes what every answer has. The layer that is added last is the outermost.
-pub(crate) fn wrapped(routes: Router, metrics: Metrics) -> Router {
+pub(crate) fn with_middleware(routes: Router, metrics: Metrics) -> Router {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES));
@@ -100,9 +102,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::base_url::BaseUrl;
     use crate::limits::Limits;
     use crate::openapi;
+    use crate::response::base_url::BaseUrl;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
     use convodb::Store;
@@ -142,8 +144,10 @@ mod tests {
         async fn bug() {
             panic!("a bug");
         }
-        let routes =
-            wrapped(Router::new().route("/api/conversations/{id}", get(bug)), Metrics::new(None));
+        let routes = with_middleware(
+            Router::new().route("/api/conversations/{id}", get(bug)),
+            Metrics::new(None),
+        );
         let request = Request::get("/api/conversations/1").body(Body::empty()).unwrap();
         let Ok(answer) = TowerToHyperService::new(routes).call(request).await;
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);

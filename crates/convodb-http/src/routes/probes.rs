@@ -7,20 +7,20 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 
 use crate::error::{ApiError, Result};
-use crate::response;
+use crate::response::json_body;
 use crate::state::Service;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// `GET /healthz`: alive. Asks nothing of the store.
 pub(crate) async fn alive() -> Response {
-    response::ok(r#"{"status":"ok"}"#)
+    json_body::ok(r#"{"status":"ok"}"#)
 }
 
 /// `GET /readyz`: the store is open and takes writes. Reads no disk.
 pub(crate) async fn ready(State(service): State<Service>) -> Result<Response> {
     if service.store().is_open() {
-        Ok(response::ok(r#"{"status":"ok"}"#))
+        Ok(json_body::ok(r#"{"status":"ok"}"#))
     } else {
         Err(ApiError::busy())
     }
@@ -29,7 +29,7 @@ pub(crate) async fn ready(State(service): State<Service>) -> Result<Response> {
 /// `GET /metrics`.
 pub(crate) async fn metrics(State(service): State<Service>) -> Result<Response> {
     let text = service.metrics().text().map_err(|error| ApiError::fault(error.to_string()))?;
-    let mut answer = response::ok(text);
+    let mut answer = json_body::ok(text);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
     Ok(answer)
 }

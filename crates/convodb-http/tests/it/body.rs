@@ -93,7 +93,7 @@ fn what_is_not_json_is_told_where() {
 }
 
 fn small() -> World {
-    let limits = Limits { body_bytes: 1000, ..Limits::default() };
+    let limits = Limits { max_body_bytes: 1000, ..Limits::default() };
     World::of(Store::in_memory().unwrap(), Config { limits, ..Config::default() })
 }
 

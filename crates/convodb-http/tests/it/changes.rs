@@ -106,7 +106,7 @@ fn who_waits_for_nothing_is_told_so() {
 /// Neither the stop of a server nor the requests that wait hold each other up.
 #[test]
 fn a_stop_ends_the_waiting() {
-    let limits = Limits { stop: Duration::from_secs(50), ..Limits::default() };
+    let limits = Limits { shutdown_timeout: Duration::from_secs(50), ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let world = World::of(convodb::Store::in_memory().unwrap(), config);
     let (_, cursor) = told(&feed(&world, "cursor=now"));

@@ -54,7 +54,7 @@ fn await_others(server: &Server, count: u32) {
 
 #[test]
 fn a_slow_head_is_given_up() {
-    let world = world(Limits { head: SHORT, ..Limits::default() });
+    let world = world(Limits { header_timeout: SHORT, ..Limits::default() });
     for partial in ["", "G", "GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: "] {
         let began = Instant::now();
         let answer = begin(&world.server, partial);
@@ -69,7 +69,7 @@ fn a_slow_head_is_given_up() {
 
 #[test]
 fn a_slow_body_is_given_up() {
-    let world = world(Limits { body: SHORT, pause: SHORT, ..Limits::default() });
+    let world = world(Limits { body_timeout: SHORT, chunk_timeout: SHORT, ..Limits::default() });
     for (target, content_type, partial) in [
         ("/api/conversations", "application/json", "{\"assistant_id\":"),
         ("/api/user/assistants", "application/json", ""),
@@ -91,7 +91,7 @@ fn a_slow_body_is_given_up() {
 
 #[test]
 fn a_client_that_never_reads_is_given_up() {
-    let world = world(Limits { write: SHORT, ..Limits::default() });
+    let world = world(Limits { write_timeout: SHORT, ..Limits::default() });
     furnish(&world);
     let (mut stream, status) = unread_export(&world);
     assert_eq!(status, "HTTP/1.1 200");
@@ -127,7 +127,7 @@ fn furnish(world: &World) {
 
 #[test]
 fn an_export_that_takes_too_long_is_broken_off() {
-    let world = world(Limits { export: Duration::ZERO, ..Limits::default() });
+    let world = world(Limits { export_timeout: Duration::ZERO, ..Limits::default() });
     furnish(&world);
     let (mut stream, status) = unread_export(&world);
     assert_eq!(status, "HTTP/1.1 200");
@@ -139,7 +139,7 @@ fn an_export_that_takes_too_long_is_broken_off() {
 
 #[test]
 fn a_user_with_a_slow_export_leaves_room_for_others() {
-    let world = world(Limits { transfers_per_user: 1, ..Limits::default() });
+    let world = world(Limits { max_transfers_per_user: 1, ..Limits::default() });
     furnish(&world);
     let (held, status) = unread_export(&world);
     assert_eq!(status, "HTTP/1.1 200");
@@ -156,7 +156,7 @@ fn a_user_with_a_slow_export_leaves_room_for_others() {
 
 #[test]
 fn one_connection_more_waits() {
-    let world = world(Limits { connections: 1, ..Limits::default() });
+    let world = world(Limits { max_connections: 1, ..Limits::default() });
     let mut held = TcpStream::connect(world.server.address).unwrap();
     held.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut some = [0; 12];
@@ -176,7 +176,7 @@ fn one_connection_more_waits() {
 
 #[test]
 fn one_write_more_is_refused() {
-    let world = world(Limits { writes: 0, ..Limits::default() });
+    let world = world(Limits { max_waiting_writes: 0, ..Limits::default() });
     let answer = world.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
     assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
     assert_eq!(answer.header("retry-after"), "1");

@@ -206,7 +206,7 @@ fn an_export_is_one_snapshot_read_as_the_client_takes_it() {
 
 #[test]
 fn lines_that_cannot_be_taken_are_told_and_the_others_are_taken() {
-    let limits = Limits { line_bytes: 500, ..Limits::default() };
+    let limits = Limits { max_line_bytes: 500, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let world = World::of(Store::in_memory().unwrap(), config);
     let line = |id: u32, rest: &str| {
@@ -298,7 +298,7 @@ fn only_json_lines_are_imported_and_only_for_somebody() {
 
 #[test]
 fn only_so_many_go_on_at_a_time() {
-    let limits = Limits { transfers: 0, ..Limits::default() };
+    let limits = Limits { max_transfers: 0, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let world = World::of(Store::in_memory().unwrap(), config);
     for answer in [import(&world, b"{}"), world.ask("GET", EXPORT, &world.token, "")] {

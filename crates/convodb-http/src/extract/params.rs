@@ -11,30 +11,31 @@ use convodb::{
 };
 
 use crate::error::{FieldError, Result};
-use crate::form::{Form, Plus};
+use crate::extract::query_string::{PlusSign, QueryString};
 use crate::item::Messages;
-use crate::numbered::AskedPage;
-use crate::statistics::{self, AskedStats};
+use crate::response::numbered_page::PageParams;
+use crate::response::statistics::{self, StatsParams};
 
 /// The list request that a query string makes for the user.
 ///
 /// # Errors
 /// All parameters that are at fault, in the order of their documentation; or a fault of the store.
 pub(crate) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ListRequest> {
-    let mut form = Form::new(query);
-    let kind = form.take("type", Plus::Space, |text| choice("type", text.parse()));
+    let mut form = QueryString::new(query);
+    let kind = form.take("type", PlusSign::Space, |text| choice("type", text.parse()));
     let named = assistant_name(&mut form);
     let customer_phone = phone(&mut form, "customer_phone");
     let sender_phone = phone(&mut form, "whatsapp_sender_phone");
-    let external_identifier = form.take("external_identifier", Plus::Space, |text| {
+    let external_identifier = form.take("external_identifier", PlusSign::Space, |text| {
         ruled("external_identifier", text.parse::<ExternalIdentifier>())
     });
     let page_size = page_size(&mut form);
-    let cursor = form
-        .take("cursor", Plus::Space, |token| choice("cursor", snapshot.open_cursor(user, token)));
+    let cursor = form.take("cursor", PlusSign::Space, |token| {
+        choice("cursor", snapshot.open_cursor(user, token))
+    });
     let created_from = time(&mut form, "created_from");
     let created_to = time(&mut form, "created_to");
-    let order = form.take("order", Plus::Space, order);
+    let order = form.take("order", PlusSign::Space, order);
     let assistant = assistant(&mut form, named, user, snapshot)?;
     form.finish()?;
     let filter = Filter { kind, assistant, sender_phone, customer_phone, external_identifier };
@@ -46,21 +47,21 @@ pub(crate) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Re
 ///
 /// # Errors
 /// All parameters that are at fault.
-pub(crate) fn numbered_page(query: &str) -> Result<AskedPage> {
-    let mut form = Form::new(query);
+pub(crate) fn numbered_page(query: &str) -> Result<PageParams> {
+    let mut form = QueryString::new(query);
     let per_page = page_size(&mut form);
-    let number = form.take("page", Plus::Space, |text| {
+    let number = form.take("page", PlusSign::Space, |text| {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|number| digits && *number > 0);
         number.ok_or_else(|| FieldError::breaks("page", "must be an integer from 1 to 4294967295"))
     });
     form.finish()?;
-    Ok(AskedPage { number: number.unwrap_or(1), per_page: per_page.unwrap_or_default() })
+    Ok(PageParams { number: number.unwrap_or(1), per_page: per_page.unwrap_or_default() })
 }
 
 /// A part of the feed that is asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct AskedChanges {
+pub(crate) struct ChangesParams {
     pub(crate) since: ChangesSince,
     pub(crate) size: PageSize,
     /// For how long to wait where there is nothing yet.
@@ -79,23 +80,23 @@ pub(crate) fn changes_request(
     query: &str,
     user: UserId,
     snapshot: &Snapshot,
-) -> Result<AskedChanges> {
-    let mut form = Form::new(query);
-    let since = form.take("cursor", Plus::Space, |text| match text {
+) -> Result<ChangesParams> {
+    let mut form = QueryString::new(query);
+    let since = form.take("cursor", PlusSign::Space, |text| match text {
         "now" => Ok(ChangesSince::Now),
         token => {
             choice("cursor", snapshot.open_change_cursor(user, token)).map(ChangesSince::Cursor)
         }
     });
     let size = page_size(&mut form);
-    let wait = form.take("wait", Plus::Space, |text| {
+    let wait = form.take("wait", PlusSign::Space, |text| {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         let seconds = text.parse().ok().filter(|seconds| digits && *seconds <= MAX_WAIT);
         let rule = "must be a number of seconds from 0 to 60";
         seconds.ok_or_else(|| FieldError::breaks("wait", rule))
     });
     form.finish()?;
-    Ok(AskedChanges {
+    Ok(ChangesParams {
         since: since.unwrap_or_default(),
         size: size.unwrap_or(PageSize::MAX),
         wait: Duration::from_secs(wait.unwrap_or(0)),
@@ -106,8 +107,8 @@ pub(crate) fn changes_request(
 ///
 /// # Errors
 /// All parameters that are at fault; or a fault of the store.
-pub(crate) fn stats_request(query: &str, user: UserId, snapshot: &Snapshot) -> Result<AskedStats> {
-    let mut form = Form::new(query);
+pub(crate) fn stats_request(query: &str, user: UserId, snapshot: &Snapshot) -> Result<StatsParams> {
+    let mut form = QueryString::new(query);
     let mut request = ReportRequest::new(Day::new(0), Day::new(u32::MAX));
     let from = day(&mut form, "from");
     let to = day(&mut form, "to");
@@ -116,30 +117,30 @@ pub(crate) fn stats_request(query: &str, user: UserId, snapshot: &Snapshot) -> R
     {
         form.refuse(FieldError::breaks("to", "must not be before from"));
     }
-    form.take("group_by", Plus::Space, |text| {
+    form.take("group_by", PlusSign::Space, |text| {
         statistics::group_by(text, &mut request)
             .map_err(|rule| FieldError::breaks("group_by", rule))
     });
-    request.kind = form.take("type", Plus::Space, |text| choice("type", text.parse()));
+    request.kind = form.take("type", PlusSign::Space, |text| choice("type", text.parse()));
     let named = assistant_name(&mut form);
     request.assistant = assistant(&mut form, named, user, snapshot)?;
     form.finish()?;
     request.from = from.unwrap_or(request.from);
     request.to = to.map_or(request.to, |last| Day::new(last.get() + 1));
-    Ok(AskedStats { from, to, request })
+    Ok(StatsParams { from, to, request })
 }
 
 /// A day, given as a date alone.
-fn day(form: &mut Form<'_>, field: &'static str) -> Option<Day> {
-    form.take(field, Plus::Space, |text| {
+fn day(form: &mut QueryString<'_>, field: &'static str) -> Option<Day> {
+    form.take(field, PlusSign::Space, |text| {
         let is_date = text.len() == "2025-01-25".len();
         let day = text.parse::<Day>().ok().filter(|_| is_date);
         day.ok_or_else(|| FieldError::breaks(field, "must be a date, YYYY-MM-DD"))
     })
 }
 
-fn page_size(form: &mut Form<'_>) -> Option<PageSize> {
-    form.take("per_page", Plus::Space, |text| ruled("per_page", text.parse::<PageSize>()))
+fn page_size(form: &mut QueryString<'_>) -> Option<PageSize> {
+    form.take("per_page", PlusSign::Space, |text| ruled("per_page", text.parse::<PageSize>()))
 }
 
 /// What an export is of, and whether it has the messages.
@@ -151,14 +152,14 @@ pub(crate) fn export_request(
     user: UserId,
     snapshot: &Snapshot,
 ) -> Result<(ListRequest, Messages)> {
-    let mut form = Form::new(query);
-    let messages = form.take("messages", Plus::Space, |text| match text {
+    let mut form = QueryString::new(query);
+    let messages = form.take("messages", PlusSign::Space, |text| match text {
         "1" | "true" => Ok(Messages::Included),
         "0" | "false" => Ok(Messages::LeftOut),
         _ => Err(FieldError::not_on_offer("messages")),
     });
     let rule = "must be left out of an export, which is of a whole list";
-    form.take("cursor", Plus::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
+    form.take("cursor", PlusSign::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
     form.finish()?;
     let request = list_request(query, user, snapshot)?;
     // Imported again in this order, rows of one millisecond keep theirs.
@@ -176,8 +177,8 @@ enum AssistantName {
 }
 
 /// The assistant that is named. A text that can be no assistant's is refused at once.
-fn assistant_name(form: &mut Form<'_>) -> Option<AssistantName> {
-    form.take(ASSISTANT, Plus::Space, |text| {
+fn assistant_name(form: &mut QueryString<'_>) -> Option<AssistantName> {
+    form.take(ASSISTANT, PlusSign::Space, |text| {
         let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
         let number = text.parse().ok().filter(|_| is_number).map(AssistantName::Number);
         number.map_or_else(|| choice(ASSISTANT, text.parse().map(AssistantName::Id)), Ok)
@@ -187,7 +188,7 @@ fn assistant_name(form: &mut Form<'_>) -> Option<AssistantName> {
 /// The assistant that is asked for, looked up only where nothing else is wrong. One that the user
 /// does not have is refused as one that nobody has, and as a text that can be no assistant's.
 fn assistant(
-    form: &mut Form<'_>,
+    form: &mut QueryString<'_>,
     named: Option<AssistantName>,
     user: UserId,
     snapshot: &Snapshot,
@@ -207,15 +208,15 @@ fn assistant(
 }
 
 /// A phone number, in which a plus is a plus whether or not it was encoded.
-fn phone(form: &mut Form<'_>, field: &'static str) -> Option<Phone> {
-    form.take(field, Plus::Literal, |text| {
+fn phone(form: &mut QueryString<'_>, field: &'static str) -> Option<Phone> {
+    form.take(field, PlusSign::Literal, |text| {
         text.parse::<Phone>()
             .map_err(|_| FieldError::breaks(field, "must not be greater than 64 bytes"))
     })
 }
 
-fn time(form: &mut Form<'_>, field: &'static str) -> Option<Timestamp> {
-    form.take(field, Plus::Space, |text| {
+fn time(form: &mut QueryString<'_>, field: &'static str) -> Option<Timestamp> {
+    form.take(field, PlusSign::Space, |text| {
         let read = text.parse::<Timestamp>().or_else(|error| match with_offset(text) {
             Some(text) => text.parse(),
             None => Err(error),
@@ -257,13 +258,13 @@ mod tests {
     use crate::error::ApiError;
     use convodb::{ChannelKind, Store};
 
-    struct Account {
+    struct AuthWrite {
         store: Store,
         user: UserId,
         bot: AssistantId,
     }
 
-    fn account() -> Account {
+    fn account() -> AuthWrite {
         let store = Store::in_memory().unwrap();
         let user = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap().id;
         let other = store.create_user("Other".parse().unwrap(), Timestamp::MIN).unwrap().id;
@@ -271,14 +272,14 @@ mod tests {
             let id = uuid(number).parse().unwrap();
             store.create_assistant(owner, id, "Bot".parse().unwrap()).unwrap();
         }
-        Account { store, user, bot: uuid('1').parse().unwrap() }
+        AuthWrite { store, user, bot: uuid('1').parse().unwrap() }
     }
 
     fn uuid(digit: char) -> String {
         format!("a1b2c3d4-5678-40ab-8def-00000000000{digit}")
     }
 
-    impl Account {
+    impl AuthWrite {
         fn read(&self, query: &str) -> Result<ListRequest> {
             list_request(query, self.user, &self.store.snapshot())
         }

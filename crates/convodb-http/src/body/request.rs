@@ -10,9 +10,9 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use http_body::Body as _;
 use tokio::time::timeout;
 
+use crate::body::decompress::Decompressor;
 use crate::body::lines::Lines;
-use crate::body::packing::Packing;
-use crate::body::pieces::next;
+use crate::body::stream::next;
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
 use crate::state::Service;
@@ -27,13 +27,13 @@ const JSON_LINES: [&str; 5] = [
 ];
 
 /// A body that nobody has read yet.
-pub(crate) struct Unread {
+pub(crate) struct RequestBody {
     headers: HeaderMap,
     body: Body,
     limits: Limits,
 }
 
-impl FromRequest<Service> for Unread {
+impl FromRequest<Service> for RequestBody {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, service: &Service) -> Result<Self> {
@@ -42,7 +42,7 @@ impl FromRequest<Service> for Unread {
     }
 }
 
-impl Unread {
+impl RequestBody {
     /// The text of a JSON body.
     ///
     /// # Errors
@@ -54,7 +54,8 @@ impl Unread {
             return Err(unpacked("identity"));
         }
         self.check_type(is_json)?;
-        let read = timeout(self.limits.body, whole(self.body, self.limits.body_bytes)).await;
+        let read =
+            timeout(self.limits.body_timeout, whole(self.body, self.limits.max_body_bytes)).await;
         let bytes = read.unwrap_or_else(|_| Err(ApiError::of(StatusCode::REQUEST_TIMEOUT)))?;
         String::from_utf8(bytes).map_err(|_| ApiError::malformed("The body is not valid UTF-8."))
     }
@@ -68,10 +69,10 @@ impl Unread {
         let mut encodings = self.headers.get_all(CONTENT_ENCODING).iter();
         let offer = || unpacked("gzip, zstd, identity");
         let packing = match (encodings.next(), encodings.next()) {
-            (encoding, None) => Packing::named(encoding)?.ok_or_else(offer)?,
+            (encoding, None) => Decompressor::named(encoding)?.ok_or_else(offer)?,
             _ => return Err(offer()),
         };
-        Ok(Lines::new(self.body, packing, self.limits.line_bytes, self.limits.pause))
+        Ok(Lines::new(self.body, packing, self.limits.max_line_bytes, self.limits.chunk_timeout))
     }
 
     /// The one content type, without parameters but a charset that is UTF-8.

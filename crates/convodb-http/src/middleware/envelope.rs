@@ -18,7 +18,7 @@ use uuid::Uuid;
 use uuid::fmt::Simple;
 
 use crate::error::{ApiError, Dialect};
-use crate::metrics::{Metrics, method_name};
+use crate::middleware::metrics::{Metrics, method_name};
 
 const MAX_URL_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;

@@ -4,14 +4,14 @@ use convodb::{Day, Period, ReportRequest};
 
 /// Statistics that are asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct AskedStats {
+pub(crate) struct StatsParams {
     /// The first day and the last, as they were given.
     pub(crate) from: Option<Day>,
     pub(crate) to: Option<Day>,
     pub(crate) request: ReportRequest,
 }
 
-impl AskedStats {
+impl StatsParams {
     /// Whether it may take many counters to answer.
     pub(crate) fn is_long(&self) -> bool {
         self.request.by_assistant || self.request.assistant.is_some()

@@ -17,8 +17,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
 use crate::limits::Limits;
-use crate::metrics::Metrics;
-use crate::patience::Patience;
+use crate::middleware::metrics::Metrics;
+use crate::server::write_timeout::WriteTimeout;
 
 /// More than the limits on the URL and the headers, so that those answer with a body; a head that
 /// is larger still is refused by the parser with a bare 431, as is one of more than 100 headers:
@@ -28,7 +28,7 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves until `stop` is done, and then until the requests in flight are, at most
-/// [`Limits::stop`] longer.
+/// [`Limits::shutdown_timeout`] longer.
 pub(crate) async fn run(
     listener: TcpListener,
     routes: Router,
@@ -36,7 +36,7 @@ pub(crate) async fn run(
     metrics: &Metrics,
     stop: impl Future<Output = ()>,
 ) {
-    let all_connections = limits.connections.max(1);
+    let all_connections = limits.max_connections.max(1);
     let permits = Arc::new(Semaphore::new(all_connections as usize));
     let (stopping, stopped) = watch::channel(());
     let mut stop = pin!(stop);
@@ -95,10 +95,10 @@ async fn serve(
 ) {
     // Without it a short answer may wait for the acknowledgement of the one before.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(Patience::new(stream, limits.write));
+    let io = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(limits.head)
+        .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(io, TowerToHyperService::new(routes));
     let mut connection = pin!(connection);
@@ -106,7 +106,7 @@ async fn serve(
         served = connection.as_mut() => served,
         _ = stopped.changed() => {
             connection.as_mut().graceful_shutdown();
-            match timeout(limits.stop, connection).await {
+            match timeout(limits.shutdown_timeout, connection).await {
                 Ok(served) => served,
                 Err(_) => return tracing::warn!("a request was cut off by the stop"),
             }

@@ -21,7 +21,7 @@ const MAX_RATIO: u64 = 256;
 const FREE_BYTES: u64 = 64 << 20;
 
 /// How a body is packed, and how far it is unpacked.
-pub(super) struct Packing {
+pub(super) struct Decompressor {
     decoder: Decoder,
     taken: u64,
     given: u64,
@@ -38,7 +38,7 @@ enum Decoder {
     },
 }
 
-impl Packing {
+impl Decompressor {
     /// The packing that a header names; none for one that is not on offer.
     pub(super) fn named(encoding: Option<&HeaderValue>) -> Result<Option<Self>> {
         let name = encoding.map_or(&b""[..], HeaderValue::as_bytes).to_ascii_lowercase();
@@ -137,7 +137,7 @@ mod tests {
 
     /// Unpacks a body; the most bytes that came out at once must have a bound.
     fn unpacked(name: &'static str, packed: &[u8], mut see: impl FnMut(&[u8])) -> Result<()> {
-        let mut packing = Packing::named(Some(&HeaderValue::from_static(name)))?.unwrap();
+        let mut packing = Decompressor::named(Some(&HeaderValue::from_static(name)))?.unwrap();
         let mut rest = packed;
         let mut piece = Vec::new();
         loop {
@@ -192,9 +192,9 @@ mod tests {
         for (name, taken) in
             [("identity", true), ("GZIP", true), ("br", false), ("gzip, zstd", false)]
         {
-            let named = Packing::named(Some(&HeaderValue::from_static(name))).unwrap();
+            let named = Decompressor::named(Some(&HeaderValue::from_static(name))).unwrap();
             assert_eq!(named.is_some(), taken, "{name}");
         }
-        assert!(Packing::named(None).unwrap().is_some());
+        assert!(Decompressor::named(None).unwrap().is_some());
     }
 }

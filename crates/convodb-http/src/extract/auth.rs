@@ -8,11 +8,11 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use convodb::{Snapshot, Store, UserId};
 
-use crate::blocking::aside;
 use crate::error::{ApiError, Result};
-use crate::rate::Told;
+use crate::middleware::rate_limit::StatusSlot;
+use crate::middleware::transfer_limit::TransferPermit;
+use crate::run_blocking::run_blocking;
 use crate::state::Service;
-use crate::transfers::Transfer;
 
 /// No token is longer; a longer text is refused before it is hashed.
 const MAX_TOKEN_BYTES: usize = 256;
@@ -21,12 +21,12 @@ const MAX_TOKEN_BYTES: usize = 256;
 ///
 /// It is read, as all that follows, on the thread of the runtime that has the request: see
 /// [`runtime`](crate::runtime).
-pub(crate) struct Caller {
+pub(crate) struct AuthRead {
     pub(crate) user: UserId,
     pub(crate) snapshot: Snapshot,
 }
 
-impl FromRequestParts<Service> for Caller {
+impl FromRequestParts<Service> for AuthRead {
     type Rejection = ApiError;
 
     /// Fails with 401 where the token is nobody's, with 429 where it is used too often, or with a
@@ -35,34 +35,34 @@ impl FromRequestParts<Service> for Caller {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
         let snapshot = service.store().snapshot();
         let user = snapshot.authenticate(token)?.ok_or_else(ApiError::unauthenticated)?;
-        service.admit(token, parts.extensions.get::<Told>())?;
+        service.admit(token, parts.extensions.get::<StatusSlot>())?;
         Ok(Self { user, snapshot })
     }
 }
 
 /// A user who was believed, and the way to change what is theirs. It holds no snapshot, because a
 /// body may be long in coming, and what a snapshot sees cannot be freed.
-pub(crate) struct Account {
+pub(crate) struct AuthWrite {
     service: Service,
     user: UserId,
 }
 
-impl FromRequestParts<Service> for Account {
+impl FromRequestParts<Service> for AuthWrite {
     type Rejection = ApiError;
 
-    /// As of [`Caller`].
+    /// As of [`AuthRead`].
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
-        let Caller { user, .. } = Caller::from_request_parts(parts, service).await?;
+        let AuthRead { user, .. } = AuthRead::from_request_parts(parts, service).await?;
         Ok(Self { service: service.clone(), user })
     }
 }
 
-impl Account {
+impl AuthWrite {
     /// Leave for an import, while what this gives is held.
     ///
     /// # Errors
     /// 503 where as many go on as may.
-    pub(crate) fn transfer(&self) -> Result<Transfer> {
+    pub(crate) fn transfer(&self) -> Result<TransferPermit> {
         self.service.transfer(self.user)
     }
 
@@ -76,7 +76,7 @@ impl Account {
     ) -> Result<T> {
         let permit = self.service.write_permit()?;
         let (user, store) = (self.user, self.service.store().clone());
-        aside(move || {
+        run_blocking(move || {
             // The write goes on where its client does not wait for it, and so does its permit.
             let _permit = permit;
             work(user, &store)

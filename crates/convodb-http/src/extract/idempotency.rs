@@ -11,13 +11,13 @@ const HEADER: &str = "Idempotency-Key";
 const RULE: &str = "must be given once, with 1 to 255 visible ASCII characters";
 
 /// The key of a request, if it has one, and of which request.
-pub(crate) struct Once {
+pub(crate) struct Idempotency {
     key: Option<IdempotencyKey>,
     /// The method and the path.
     target: String,
 }
 
-impl FromRequestParts<Service> for Once {
+impl FromRequestParts<Service> for Idempotency {
     type Rejection = ApiError;
 
     /// Fails with 422 for a key that is none.
@@ -40,23 +40,23 @@ fn refused() -> ApiError {
 }
 
 /// A request that is known by its body.
-pub(crate) struct OnceFor {
+pub(crate) struct IdempotentRequest {
     key: Option<IdempotencyKey>,
     digest: [u8; 32],
     now: Timestamp,
 }
 
-impl Once {
+impl Idempotency {
     /// Of the request with this body.
-    pub(crate) fn with(self, body: &str, now: Timestamp) -> OnceFor {
+    pub(crate) fn with(self, body: &str, now: Timestamp) -> IdempotentRequest {
         let mut hasher = blake3::Hasher::new();
         // No target has a line break.
         hasher.update(self.target.as_bytes()).update(b"\n").update(body.as_bytes());
-        OnceFor { key: self.key, digest: *hasher.finalize().as_bytes(), now }
+        IdempotentRequest { key: self.key, digest: *hasher.finalize().as_bytes(), now }
     }
 }
 
-impl OnceFor {
+impl IdempotentRequest {
     /// Does `work` in a write, unless a request with the key has done it before, and gives what it
     /// gave.
     ///

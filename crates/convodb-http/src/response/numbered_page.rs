@@ -8,17 +8,17 @@ use axum::response::Response;
 use convodb::PageSize;
 
 use crate::json;
-use crate::response;
+use crate::response::json_body;
 
 /// Which page is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AskedPage {
+pub(crate) struct PageParams {
     /// From 1.
     pub(crate) number: u32,
     pub(crate) per_page: PageSize,
 }
 
-impl AskedPage {
+impl PageParams {
     /// How many items stand before the page; none where that is more than there can be.
     pub(crate) fn before(self) -> Option<u32> {
         self.size().checked_mul(self.number.checked_sub(1)?)
@@ -32,7 +32,7 @@ impl AskedPage {
 /// A page, beside its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NumberedPage {
-    pub(crate) asked: AskedPage,
+    pub(crate) asked: PageParams,
     /// Of all pages.
     pub(crate) total: u32,
     /// Of this page.
@@ -61,7 +61,7 @@ impl NumberedPage {
 }
 
 /// The answer for `url`, with the items that `write` appends.
-pub(crate) fn answer(url: &str, page: NumberedPage, write: impl FnOnce(&mut Vec<u8>)) -> Response {
+pub(crate) fn response(url: &str, page: NumberedPage, write: impl FnOnce(&mut Vec<u8>)) -> Response {
     let per_page = page.asked.per_page.get();
     let link = |number: u32| format!("{url}?per_page={per_page}&page={number}");
     let [next, prev] = [page.next(), page.prev()].map(|number| number.map(link));
@@ -100,7 +100,7 @@ pub(crate) fn answer(url: &str, page: NumberedPage, write: impl FnOnce(&mut Vec<
             let _ = write!(links, ", <{url}>; rel=\"{rel}\"");
         }
     }
-    let mut response = response::ok(out);
+    let mut response = json_body::ok(out);
     if let Ok(links) = HeaderValue::try_from(links) {
         response.headers_mut().insert(LINK, links);
     }
@@ -119,7 +119,7 @@ mod tests {
         ends: Option<(u64, u64)>,
         around: [Option<u32>; 2],
     ) {
-        let asked = AskedPage { number, per_page: PageSize::new(10).unwrap() };
+        let asked = PageParams { number, per_page: PageSize::new(10).unwrap() };
         let page = NumberedPage { asked, total, len };
         assert_eq!(
             (page.ends(), [page.prev(), page.next()]),

@@ -9,7 +9,7 @@ use serde::de::Deserializer;
 use serde_json::value::RawValue;
 
 use crate::body::assistant::AssistantName;
-use crate::body::fields::{Fields, object};
+use crate::body::object::{FieldErrors, object};
 use crate::error::Result;
 use crate::item::{
     Broken, ContactFields, NOT_API, NOT_WHATSAPP, boolean, object as inner_object, optional,
@@ -18,7 +18,7 @@ use crate::item::{
 
 /// What to change of a conversation.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct ConversationChange {
+pub(crate) struct ConversationPatch {
     /// The assistant to give it to.
     pub(crate) assistant: Option<AssistantName>,
     ai_enabled: Option<bool>,
@@ -63,14 +63,14 @@ fn given<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Option<&'a RawVal
     <&RawValue>::deserialize(json).map(Some)
 }
 
-impl ConversationChange {
+impl ConversationPatch {
     /// Reads the body.
     ///
     /// # Errors
     /// All fields that break a rule, whatever the conversation is.
     pub(crate) fn read(text: &str) -> Result<Self> {
         let wire: Wire<'_> = object(text)?;
-        let mut fields = Fields::default();
+        let mut fields = FieldErrors::default();
         let assistant = optional("assistant_id", wire.assistant_id, AssistantName::read);
         let change = Self {
             assistant: fields.take(assistant).flatten(),
@@ -155,7 +155,11 @@ fn variables_change(json: Option<&RawValue>) -> Result<Change<Variables>, Broken
 }
 
 /// A contact of which only the given parts change; null clears both.
-fn contact(names: ContactFields, json: Option<&RawValue>, fields: &mut Fields) -> ContactChange {
+fn contact(
+    names: ContactFields,
+    json: Option<&RawValue>,
+    fields: &mut FieldErrors,
+) -> ContactChange {
     let Some(json) = json.map(RawValue::get) else {
         return ContactChange::default();
     };

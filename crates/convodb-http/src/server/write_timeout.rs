@@ -19,7 +19,7 @@ use tokio::time::{Instant, Sleep, sleep};
 const MAX_DRAINED_BYTES: usize = 16 << 20;
 
 /// A stream whose writes fail once none of them has gone on for `limit`.
-pub(crate) struct Patience<S> {
+pub(crate) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
     /// Runs while a write waits, and while what still comes is thrown away.
@@ -29,7 +29,7 @@ pub(crate) struct Patience<S> {
     drained: Option<usize>,
 }
 
-impl<S> Patience<S> {
+impl<S> WriteTimeout<S> {
     /// Must be called within a runtime.
     pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, deadline: Box::pin(sleep(limit)), waiting: false, drained: None }
@@ -54,7 +54,7 @@ impl<S> Patience<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> Patience<S> {
+impl<S: AsyncRead + Unpin> WriteTimeout<S> {
     /// Throws away what the client still sends: done at its end, or where it is too much or takes
     /// too long, and at once where nothing is on its way.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -75,7 +75,7 @@ impl<S: AsyncRead + Unpin> Patience<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for WriteTimeout<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -85,7 +85,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Patience<S> {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Patience<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -136,7 +136,7 @@ mod tests {
     async fn a_client_that_never_reads_is_given_up() {
         let (near, _far) = duplex(8);
         let began = Instant::now();
-        let error = Patience::new(near, LIMIT).write_all(&[0; 9]).await.unwrap_err();
+        let error = WriteTimeout::new(near, LIMIT).write_all(&[0; 9]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), LIMIT);
     }
@@ -151,7 +151,7 @@ mod tests {
             }
             io::Result::Ok(read)
         });
-        let mut near = Patience::new(near, LIMIT);
+        let mut near = WriteTimeout::new(near, LIMIT);
         near.write_all(&[7; 80]).await.unwrap();
         near.shutdown().await.unwrap();
         assert_eq!(reader.await.unwrap().unwrap(), [7; 80]);
@@ -166,7 +166,7 @@ mod tests {
             io::Result::Ok(())
         });
         tokio::task::yield_now().await;
-        Patience::new(near, LIMIT).shutdown().await.unwrap();
+        WriteTimeout::new(near, LIMIT).shutdown().await.unwrap();
         sender.await.unwrap().unwrap();
     }
 
@@ -175,7 +175,7 @@ mod tests {
         let (near, mut far) = duplex(8);
         far.write_all(&[1; 8]).await.unwrap();
         let began = Instant::now();
-        Patience::new(near, LIMIT).shutdown().await.unwrap();
+        WriteTimeout::new(near, LIMIT).shutdown().await.unwrap();
         assert_eq!(began.elapsed(), LIMIT);
 
         let (near, mut far) = duplex(1 << 20);
@@ -187,7 +187,7 @@ mod tests {
             sent
         });
         tokio::task::yield_now().await;
-        Patience::new(near, LIMIT).shutdown().await.unwrap();
+        WriteTimeout::new(near, LIMIT).shutdown().await.unwrap();
         assert!((MAX_DRAINED_BYTES..2 * MAX_DRAINED_BYTES).contains(&sender.await.unwrap()));
     }
 
@@ -195,7 +195,7 @@ mod tests {
     async fn a_client_that_sends_nothing_is_not_waited_for() {
         let (near, _far) = duplex(8);
         let began = Instant::now();
-        Patience::new(near, LIMIT).shutdown().await.unwrap();
+        WriteTimeout::new(near, LIMIT).shutdown().await.unwrap();
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -21,8 +21,8 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
-use crate::blocking::aside;
 use crate::clock;
+use crate::run_blocking::run_blocking;
 
 /// A body says a name, at most.
 const MAX_BODY_BYTES: usize = 4096;
@@ -96,7 +96,7 @@ async fn backup(State(admin): State<Admin>, request: Request) -> Response {
     };
     let (file, snapshot, started) = (directory.join(&name), admin.store.snapshot(), Instant::now());
     let path = file.clone();
-    let made = aside(move || {
+    let made = run_blocking(move || {
         // Who breaks off leaves the backup to be made, and the next one waits for it.
         let _turn = turn;
         snapshot.backup(path, |_, _| {})
@@ -187,7 +187,7 @@ async fn erase(State(admin): State<Admin>, request: Request) -> Response {
         return refused(StatusCode::SERVICE_UNAVAILABLE, BUSY);
     };
     let store = admin.store;
-    let erased = aside(move || {
+    let erased = run_blocking(move || {
         let _turn = turn;
         let user = store.snapshot().user_by_name(&asked.user.parse()?)?;
         let user = user.ok_or(Error::UserNotFound)?;
@@ -217,7 +217,7 @@ async fn erase(State(admin): State<Admin>, request: Request) -> Response {
 /// `GET /admin/stats`: what the store takes, as far as it costs next to nothing to tell.
 async fn stats(State(admin): State<Admin>) -> Response {
     let counters = admin.store.counters();
-    match aside(move || admin.store.usage()).await {
+    match run_blocking(move || admin.store.usage()).await {
         Ok(usage) => {
             let table =
                 |(table, entries): &(&str, u64)| json!({ "table": table, "entries": entries });

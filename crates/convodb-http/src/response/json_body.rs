@@ -14,8 +14,8 @@ use convodb::{
 use crate::error::Result;
 use crate::item::{AssistantNames, Times, write_fields, write_history, write_item};
 use crate::json;
-use crate::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
-use crate::statistics::{self, AskedStats};
+use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
+use crate::response::statistics::{self, StatsParams};
 
 /// What a link takes beside its URL: a token has at most 98 characters.
 const MAX_LINK_BYTES: usize = 144;
@@ -113,7 +113,7 @@ pub(crate) fn changes(
 
 /// Statistics of the user's, with the names of assistants of the snapshot that they are of.
 pub(crate) fn stats(
-    asked: &AskedStats,
+    asked: &StatsParams,
     report: &Report,
     user: UserId,
     snapshot: &Snapshot,

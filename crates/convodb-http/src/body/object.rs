@@ -1,6 +1,6 @@
 //! A JSON object whose fields are read one by one, with all that they break told at once.
 //!
-//! Fields of other names are passed over, as the reference does. A field that is given twice is
+//! FieldErrors of other names are passed over, as the reference does. A field that is given twice is
 //! refused, because two readers of such a body may see two different values.
 
 use serde::Deserialize;
@@ -39,11 +39,11 @@ fn refusal(rule: &str) -> ApiError {
 
 /// The fields of a body, and the rules that they break, in the order in which they are read.
 #[derive(Default)]
-pub(crate) struct Fields {
+pub(crate) struct FieldErrors {
     errors: Vec<FieldError>,
 }
 
-impl Fields {
+impl FieldErrors {
     /// What was read, or none with the rule that it breaks kept.
     pub(crate) fn take<T>(&mut self, read: Result<T, Broken>) -> Option<T> {
         read.map_err(|broken| self.refuse(broken)).ok()

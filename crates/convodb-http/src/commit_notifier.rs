@@ -9,13 +9,13 @@ use tokio::sync::watch;
 
 /// Rings at each commit, and for the last time when the server stops.
 #[derive(Clone)]
-pub(crate) struct Bell {
+pub(crate) struct CommitNotifier {
     stopped: watch::Sender<bool>,
     /// The store rings as long as this is held.
     _rope: Arc<dyn Fn() + Send + Sync>,
 }
 
-impl Bell {
+impl CommitNotifier {
     /// The bell of a store.
     pub(crate) fn of(store: &Store) -> Self {
         let stopped = watch::Sender::new(false);
@@ -36,8 +36,8 @@ impl Bell {
     }
 }
 
-impl fmt::Debug for Bell {
+impl fmt::Debug for CommitNotifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bell").finish_non_exhaustive()
+        f.debug_struct("CommitNotifier").finish_non_exhaustive()
     }
 }

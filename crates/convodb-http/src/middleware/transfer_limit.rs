@@ -8,28 +8,28 @@ use convodb::UserId;
 
 /// The transfers that go on.
 #[derive(Debug)]
-pub(crate) struct Transfers {
+pub(crate) struct TransferLimiter {
     most: usize,
     most_per_user: usize,
     /// How many each user has, for those who have any.
     under_way: Mutex<HashMap<UserId, usize>>,
 }
 
-impl Transfers {
+impl TransferLimiter {
     pub(crate) fn new(most: usize, most_per_user: usize) -> Arc<Self> {
         Arc::new(Self { most, most_per_user, under_way: Mutex::default() })
     }
 
     /// Leave for one more transfer of the user's, while what this gives is held. None where there
     /// are as many as may be.
-    pub(crate) fn begin(self: &Arc<Self>, user: UserId) -> Option<Transfer> {
+    pub(crate) fn begin(self: &Arc<Self>, user: UserId) -> Option<TransferPermit> {
         let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
         let own = under_way.get(&user).copied().unwrap_or_default();
         if own >= self.most_per_user || under_way.values().sum::<usize>() >= self.most {
             return None;
         }
         under_way.insert(user, own + 1);
-        Some(Transfer { transfers: self.clone(), user })
+        Some(TransferPermit { transfers: self.clone(), user })
     }
 
     fn end(&self, user: UserId) {
@@ -45,12 +45,12 @@ impl Transfers {
 
 /// A transfer under way.
 #[derive(Debug)]
-pub(crate) struct Transfer {
-    transfers: Arc<Transfers>,
+pub(crate) struct TransferPermit {
+    transfers: Arc<TransferLimiter>,
     user: UserId,
 }
 
-impl Drop for Transfer {
+impl Drop for TransferPermit {
     fn drop(&mut self) {
         self.transfers.end(self.user);
     }
@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn all_have_a_bound_and_each_has_one() {
-        let transfers = Transfers::new(3, 2);
+        let transfers = TransferLimiter::new(3, 2);
         let begin = |user| transfers.begin(UserId::new(user));
         let (first, second) = (begin(1), begin(1));
         assert!(first.is_some() && second.is_some());

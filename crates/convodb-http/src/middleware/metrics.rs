@@ -15,7 +15,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use crate::store_metrics::StoreMetrics;
+use crate::middleware::store_metrics::StoreMetrics;
 
 /// The counters of one server. Cheap to clone; all clones count together.
 #[derive(Clone)]

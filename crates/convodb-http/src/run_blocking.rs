@@ -10,7 +10,7 @@ use tokio::task::spawn_blocking;
 ///
 /// # Errors
 /// What the work returns, or that the store is closed where the runtime ends before it began.
-pub(crate) async fn aside<T, E>(
+pub(crate) async fn run_blocking<T, E>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E>
 where

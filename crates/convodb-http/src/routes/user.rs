@@ -3,13 +3,13 @@
 use axum::response::Response;
 use convodb::{Error, User};
 
-use crate::auth::Caller;
 use crate::error::Result;
+use crate::extract::auth::AuthRead;
 use crate::json;
-use crate::response;
+use crate::response::json_body;
 
 /// `GET /api/user/me`.
-pub(crate) async fn me(Caller { user, snapshot }: Caller) -> Result<Response> {
+pub(crate) async fn me(AuthRead { user, snapshot }: AuthRead) -> Result<Response> {
     let User { id, name, created_at } = snapshot.user(user)?.ok_or(Error::UserNotFound)?;
     let mut out = Vec::with_capacity(128);
     json::raw(&mut out, "{\"id\":");
@@ -19,5 +19,5 @@ pub(crate) async fn me(Caller { user, snapshot }: Caller) -> Result<Response> {
     json::raw(&mut out, ",\"created_at\":");
     json::time(&mut out, created_at);
     out.push(b'}');
-    Ok(response::ok(out))
+    Ok(json_body::ok(out))
 }

@@ -14,7 +14,7 @@ const MAX_VALUE_BYTES: usize = 255;
 
 /// What a literal plus in a value means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Plus {
+pub(crate) enum PlusSign {
     /// A space, as forms are encoded.
     Space,
     /// Itself, as in a phone number that was not encoded.
@@ -22,25 +22,25 @@ pub(crate) enum Plus {
 }
 
 /// A query string whose fields are taken one by one.
-pub(crate) struct Form<'q> {
+pub(crate) struct QueryString<'q> {
     query: &'q str,
     errors: Vec<FieldError>,
 }
 
-impl<'q> Form<'q> {
+impl<'q> QueryString<'q> {
     /// The form of a query string, without its question mark.
     pub(crate) const fn new(query: &'q str) -> Self {
         Self { query, errors: Vec::new() }
     }
 
     /// The value of a field, if it is given, not blank, and `read` takes it. What `read` or the
-    /// form itself refuses is kept for [`Form::finish`].
+    /// form itself refuses is kept for [`QueryString::finish`].
     ///
     /// A field without a value is as one that is not given. A field must not be given twice.
     pub(crate) fn take<T>(
         &mut self,
         field: &'static str,
-        plus: Plus,
+        plus: PlusSign,
         read: impl FnOnce(&str) -> Result<T, FieldError>,
     ) -> Option<T> {
         let text = match self.text(field, plus) {
@@ -68,7 +68,7 @@ impl<'q> Form<'q> {
         if self.errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.errors)) }
     }
 
-    fn text(&self, field: &str, plus: Plus) -> Result<Option<Cow<'q, str>>, &'static str> {
+    fn text(&self, field: &str, plus: PlusSign) -> Result<Option<Cow<'q, str>>, &'static str> {
         let pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
         let mut values = pairs.filter(|(name, _)| is_name(name, field)).map(|(_, value)| value);
         let Some(value) = values.next() else {
@@ -91,8 +91,8 @@ fn is_name(name: &str, field: &str) -> bool {
     name == field || (name.contains('%') && percent_decode_str(name).eq(field.bytes()))
 }
 
-fn decoded(value: &str, plus: Plus) -> Option<Cow<'_, str>> {
-    if plus == Plus::Space && value.contains('+') {
+fn decoded(value: &str, plus: PlusSign) -> Option<Cow<'_, str>> {
+    if plus == PlusSign::Space && value.contains('+') {
         let spaced = value.replace('+', " ");
         let text = percent_decode_str(&spaced).decode_utf8().ok()?;
         return Some(Cow::Owned(text.into_owned()));
@@ -105,8 +105,8 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(query: &str, plus: Plus, expected: Result<Option<&str>, &str>) {
-        let mut form = Form::new(query);
+    fn check(query: &str, plus: PlusSign, expected: Result<Option<&str>, &str>) {
+        let mut form = QueryString::new(query);
         let value = form.take("f_x", plus, |text| Ok(text.to_owned()));
         match expected {
             Ok(expected) => {
@@ -134,28 +134,28 @@ mod tests {
             ("f_x=%zz", "%zz"),
             ("f_x=%20", " "),
         ] {
-            check(query, Plus::Space, Ok(Some(text)));
-            check(query, Plus::Literal, Ok(Some(text)));
+            check(query, PlusSign::Space, Ok(Some(text)));
+            check(query, PlusSign::Literal, Ok(Some(text)));
         }
-        check("f_x=+49", Plus::Space, Ok(Some(" 49")));
-        check("f_x=+49", Plus::Literal, Ok(Some("+49")));
+        check("f_x=+49", PlusSign::Space, Ok(Some(" 49")));
+        check("f_x=+49", PlusSign::Literal, Ok(Some("+49")));
     }
 
     #[test]
     fn blank_is_not_given() {
         for query in ["", "&&", "f_x", "f_x=", "F_X=1", "f_x[]=1", "f+x=1", "%FF=1"] {
-            check(query, Plus::Space, Ok(None));
+            check(query, PlusSign::Space, Ok(None));
         }
     }
 
     #[test]
     fn what_no_field_may_be() {
-        check("f_x=1&f_x=1", Plus::Space, Err("must be given only once"));
-        check("f_x=&g&f%5fx=1", Plus::Space, Err("must be given only once"));
-        check("f_x=%FF", Plus::Space, Err("must be valid UTF-8"));
-        check("f_x=+%C3", Plus::Space, Err("must be valid UTF-8"));
+        check("f_x=1&f_x=1", PlusSign::Space, Err("must be given only once"));
+        check("f_x=&g&f%5fx=1", PlusSign::Space, Err("must be given only once"));
+        check("f_x=%FF", PlusSign::Space, Err("must be valid UTF-8"));
+        check("f_x=+%C3", PlusSign::Space, Err("must be valid UTF-8"));
         let long = |n: usize| format!("f_x={}", "%61".repeat(n));
-        check(&long(255), Plus::Literal, Ok(Some(&"a".repeat(255))));
-        check(&long(256), Plus::Literal, Err("must not be greater than 255 bytes"));
+        check(&long(255), PlusSign::Literal, Ok(Some(&"a".repeat(255))));
+        check(&long(256), PlusSign::Literal, Err("must not be greater than 255 bytes"));
     }
 }

@@ -17,10 +17,10 @@ use axum::http::header::RETRY_AFTER;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
+use governor::Quota;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DefaultKeyedStateStore;
-use governor::{Quota, RateLimiter};
 
 use crate::error::{ApiError, Result};
 
@@ -96,10 +96,10 @@ impl RateLimit {
     }
 
     /// Where a token stands that has so many requests left.
-    fn standing(self, left: u32) -> Standing {
+    fn standing(self, left: u32) -> RateLimitStatus {
         let spent = self.requests.get().saturating_sub(left);
         let until = in_seconds(self.interval().saturating_mul(spent));
-        Standing { limit: self, left, until, refused: false }
+        RateLimitStatus { limit: self, left, until, refused: false }
     }
 }
 
@@ -110,7 +110,7 @@ fn in_seconds(time: Duration) -> u64 {
 
 /// Where a token stands after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct RateLimitStatus {
     limit: RateLimit,
     left: u32,
     /// Seconds until all are there again, or one, where none is.
@@ -118,7 +118,7 @@ pub(crate) struct Standing {
     refused: bool,
 }
 
-impl Standing {
+impl RateLimitStatus {
     /// # Errors
     /// 429, with how many seconds to wait, where the request is one too many.
     pub(crate) fn check(self) -> Result<()> {
@@ -145,19 +145,19 @@ impl Standing {
 
 /// Where an answer is told how its token stands, once it is known whose it is.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told(Arc<OnceLock<Standing>>);
+pub(crate) struct StatusSlot(Arc<OnceLock<RateLimitStatus>>);
 
-impl Told {
+impl StatusSlot {
     /// Keeps it for the answer.
-    pub(crate) fn keep(&self, standing: Standing) {
+    pub(crate) fn keep(&self, standing: RateLimitStatus) {
         // A request has one token, so a second one would say the same.
         let _ = self.0.set(standing);
     }
 }
 
 /// Adds to each answer how its token stands. A layer of servers that have a limit.
-pub(crate) async fn tell(mut request: Request, next: Next) -> Response {
-    let told = Told::default();
+pub(crate) async fn add_headers(mut request: Request, next: Next) -> Response {
+    let told = StatusSlot::default();
     request.extensions_mut().insert(told.clone());
     let mut response = next.run(request).await;
     if let Some(standing) = told.0.get() {
@@ -167,7 +167,7 @@ pub(crate) async fn tell(mut request: Request, next: Next) -> Response {
 }
 
 /// The buckets of all tokens.
-pub(crate) struct Gate {
+pub(crate) struct RateLimiter {
     limit: RateLimit,
     buckets: Buckets,
     /// How many requests are let in before buckets that are full again are dropped.
@@ -176,17 +176,21 @@ pub(crate) struct Gate {
     clock: DefaultClock,
 }
 
-type Buckets =
-    RateLimiter<u64, DefaultKeyedStateStore<u64>, DefaultClock, StateInformationMiddleware>;
+type Buckets = governor::RateLimiter<
+    u64,
+    DefaultKeyedStateStore<u64>,
+    DefaultClock,
+    StateInformationMiddleware,
+>;
 
-impl Gate {
+impl RateLimiter {
     pub(crate) fn new(limit: RateLimit) -> Self {
         let quota = Quota::with_period(limit.interval())
             .unwrap_or(Quota::per_second(limit.requests))
             .allow_burst(limit.requests);
         Self {
             limit,
-            buckets: RateLimiter::keyed(quota).with_middleware(),
+            buckets: governor::RateLimiter::keyed(quota).with_middleware(),
             until_sweep: AtomicUsize::new(MIN_SWEEP),
             hasher: RandomState::new(),
             clock: DefaultClock::default(),
@@ -194,7 +198,7 @@ impl Gate {
     }
 
     /// Counts a request of a token that is somebody's, and tells whether it is one too many.
-    pub(crate) fn admit(&self, token: &str) -> Standing {
+    pub(crate) fn admit(&self, token: &str) -> RateLimitStatus {
         if self.until_sweep.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.sweep();
         }
@@ -202,7 +206,7 @@ impl Gate {
             Ok(state) => self.limit.standing(state.remaining_burst_capacity()),
             Err(refused) => {
                 let wait = in_seconds(refused.wait_time_from(self.clock.now()));
-                Standing { limit: self.limit, left: 0, until: wait, refused: true }
+                RateLimitStatus { limit: self.limit, left: 0, until: wait, refused: true }
             }
         }
     }
@@ -216,9 +220,9 @@ impl Gate {
     }
 }
 
-impl fmt::Debug for Gate {
+impl fmt::Debug for RateLimiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gate").field("limit", &self.limit).finish_non_exhaustive()
+        f.debug_struct("RateLimiter").field("limit", &self.limit).finish_non_exhaustive()
     }
 }
 
@@ -238,7 +242,7 @@ mod tests {
 
     #[test]
     fn each_token_has_its_own_bucket() {
-        let gate = Gate::new("2/h".parse().unwrap());
+        let gate = RateLimiter::new("2/h".parse().unwrap());
         let stands = |token: &str| {
             let standing = gate.admit(token);
             (standing.left, standing.until, standing.check().is_ok())
@@ -251,14 +255,14 @@ mod tests {
 
     #[test]
     fn buckets_that_are_full_again_are_dropped() {
-        let gate = Gate::new("1000000/s".parse().unwrap());
+        let gate = RateLimiter::new("1000000/s".parse().unwrap());
         let mut most = 0;
         for number in 0..50_000 {
             assert!(!gate.admit(&format!("token {number}")).refused);
             most = most.max(gate.buckets.len());
         }
         assert!(most <= 3 * MIN_SWEEP, "{most} buckets at a time");
-        let slow = Gate::new("1/h".parse().unwrap());
+        let slow = RateLimiter::new("1/h".parse().unwrap());
         for number in 0..3000 {
             assert!(!slow.admit(&format!("token {number}")).refused);
         }
