@@ -1,5 +1,6 @@
-//! Answers that are not what was asked for, each described once for either dialect. Their examples
-//! are written by what writes the answers.
+//! Error responses: one description for each kind of error and each dialect.
+//!
+//! The example bodies come from the code that writes the server's own errors.
 
 use axum::http::StatusCode;
 use convodb::Error;
@@ -7,31 +8,33 @@ use serde_json::Value;
 use utoipa::openapi::{ContentBuilder, Response, ResponseBuilder, Type};
 
 use crate::error::{ApiError, Dialect, FieldError};
-use crate::openapi::builders::{Shape, always, any_text, constant, list, maybe, named, object};
+use crate::openapi::builders::{
+    SchemaRef, constant, list, named, object, optional, required, string,
+};
 use crate::openapi::headers;
 
-/// What a request can be refused for, beside what is wrong with its connection.
+/// The kinds of errors that a request can be answered with, except errors of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Refusal {
+pub(super) enum ErrorResponse {
     Malformed,
     Unauthenticated,
     ConversationNotFound,
     AssistantNotFound,
-    Forgotten,
-    TooSlow,
-    TooLarge,
+    ChangesExpired,
+    BodyTimeout,
+    BodyTooLarge,
     UrlTooLong,
-    WrongType,
+    UnsupportedMediaType,
     Invalid,
-    TooMany,
+    RateLimited,
     HeadersTooLarge,
-    Fault,
+    ServerError,
     Unavailable,
     DiskFull,
 }
 
-impl Refusal {
-    /// The name of its answer among the document's, in a dialect.
+impl ErrorResponse {
+    /// The name of the response component, in a dialect.
     pub(super) fn name(self, dialect: Dialect) -> String {
         match dialect {
             Dialect::Plain => format!("{self:?}"),
@@ -39,11 +42,12 @@ impl Refusal {
         }
     }
 
+    /// The status code.
     pub(super) fn status(self) -> StatusCode {
         self.error(Dialect::Plain).status()
     }
 
-    /// The answer, with an example.
+    /// The response component, with an example.
     pub(super) fn response(self, dialect: Dialect) -> Response {
         let schema = match dialect {
             Dialect::Plain => "Error",
@@ -52,97 +56,114 @@ impl Refusal {
         let body = self.error(dialect).body(dialect);
         let example = serde_json::from_slice::<Value>(&body).ok();
         let content = ContentBuilder::new().schema(Some(named(schema))).example(example);
-        let response = ResponseBuilder::new().description(self.tells());
+        let response = ResponseBuilder::new().description(self.description());
         let response = response.content("application/json", content.build());
         let response = headers::with(response, &headers::COMMON);
         match self {
-            Refusal::Unauthenticated => headers::with(response, &["WWW-Authenticate"]),
-            Refusal::TooMany => {
-                headers::with(headers::with(response, &["Retry-After"]), &headers::RATES)
+            ErrorResponse::Unauthenticated => headers::with(response, &["WWW-Authenticate"]),
+            ErrorResponse::RateLimited => {
+                headers::with(headers::with(response, &["Retry-After"]), &headers::RATE_LIMIT)
             }
-            Refusal::Unavailable => headers::with(response, &["Retry-After"]),
+            ErrorResponse::Unavailable => headers::with(response, &["Retry-After"]),
             _ => response,
         }
         .build()
     }
 
-    /// An error of this kind, as a handler gives it up.
+    /// An error of this kind, as a handler returns it.
     fn error(self, dialect: Dialect) -> ApiError {
         match self {
-            Refusal::Malformed => {
+            ErrorResponse::Malformed => {
                 ApiError::malformed("The body is not valid JSON at line 1 column 9.")
             }
-            Refusal::Unauthenticated => ApiError::unauthenticated(),
-            Refusal::ConversationNotFound => Error::ConversationNotFound.into(),
-            Refusal::AssistantNotFound => Error::AssistantNotFound.into(),
-            Refusal::Forgotten => Error::ChangesForgotten.into(),
-            Refusal::TooSlow => ApiError::of(StatusCode::REQUEST_TIMEOUT),
-            Refusal::TooLarge => ApiError::of(StatusCode::PAYLOAD_TOO_LARGE),
-            Refusal::UrlTooLong => ApiError::of(StatusCode::URI_TOO_LONG),
-            Refusal::WrongType => ApiError::of(StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Refusal::Invalid => ApiError::invalid(match dialect {
+            ErrorResponse::Unauthenticated => ApiError::unauthenticated(),
+            ErrorResponse::ConversationNotFound => Error::ConversationNotFound.into(),
+            ErrorResponse::AssistantNotFound => Error::AssistantNotFound.into(),
+            ErrorResponse::ChangesExpired => Error::ChangesForgotten.into(),
+            ErrorResponse::BodyTimeout => ApiError::of(StatusCode::REQUEST_TIMEOUT),
+            ErrorResponse::BodyTooLarge => ApiError::of(StatusCode::PAYLOAD_TOO_LARGE),
+            ErrorResponse::UrlTooLong => ApiError::of(StatusCode::URI_TOO_LONG),
+            ErrorResponse::UnsupportedMediaType => ApiError::of(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            ErrorResponse::Invalid => ApiError::invalid(match dialect {
                 Dialect::Plain => vec![
                     FieldError::breaks("per_page", "must not be greater than 100"),
                     FieldError::not_on_offer("cursor"),
                 ],
                 Dialect::Conversation => vec![FieldError::taken("id")],
             }),
-            Refusal::TooMany => ApiError::of(StatusCode::TOO_MANY_REQUESTS),
-            Refusal::HeadersTooLarge => ApiError::of(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
-            Refusal::Fault => ApiError::fault("an example"),
-            Refusal::Unavailable => ApiError::busy(),
-            Refusal::DiskFull => ApiError::of(StatusCode::INSUFFICIENT_STORAGE),
+            ErrorResponse::RateLimited => ApiError::of(StatusCode::TOO_MANY_REQUESTS),
+            ErrorResponse::HeadersTooLarge => {
+                ApiError::of(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+            }
+            ErrorResponse::ServerError => ApiError::fault("an example"),
+            ErrorResponse::Unavailable => ApiError::busy(),
+            ErrorResponse::DiskFull => ApiError::of(StatusCode::INSUFFICIENT_STORAGE),
         }
     }
 
-    const fn tells(self) -> &'static str {
+    const fn description(self) -> &'static str {
         match self {
-            Refusal::Malformed => {
-                "The body is not JSON, not UTF-8, not packed right, or ends early"
+            ErrorResponse::Malformed => {
+                "The body is not valid JSON or UTF-8, is not compressed as its headers say, or \
+                 ends early"
             }
-            Refusal::Unauthenticated => "No token, or one that is nobody's",
-            Refusal::ConversationNotFound => {
-                "No such conversation: another user's, one that does not exist and a text that is \
-                 no UUID are refused with the same bytes"
+            ErrorResponse::Unauthenticated => "The token is missing or unknown",
+            ErrorResponse::ConversationNotFound => {
+                "The conversation does not exist. A conversation of another user, an unknown id \
+                 and a text that is not a UUID get the same response, byte for byte"
             }
-            Refusal::AssistantNotFound => "No such assistant of the caller's",
-            Refusal::Forgotten => "Changes after the cursor are no longer kept",
-            Refusal::TooSlow => "The body does not come",
-            Refusal::TooLarge => "The body is larger than what is taken",
-            Refusal::UrlTooLong => "The URL has more than 8 KiB",
-            Refusal::WrongType => "A body of another media type, or packed as it may not be",
-            Refusal::Invalid => "Parameters or fields break their rules; all of them are told",
-            Refusal::TooMany => "The token was used too often",
-            Refusal::HeadersTooLarge => "The headers have more than 16 KiB",
-            Refusal::Fault => "A fault of the server; its log has the cause under the request id",
-            Refusal::Unavailable => {
-                "Too many writes, imports or exports at a time, or the store is closed"
+            ErrorResponse::AssistantNotFound => "The user has no such assistant",
+            ErrorResponse::ChangesExpired => {
+                "Changes after the cursor have expired, or the store was restored from an older \
+                 backup. Read the whole list, then follow the changes from `cursor=now`"
             }
-            Refusal::DiskFull => "The disk is full; nothing was written",
+            ErrorResponse::BodyTimeout => "The body did not arrive in time",
+            ErrorResponse::BodyTooLarge => {
+                "The body exceeds the size limit, or decompresses to far more than it may"
+            }
+            ErrorResponse::UrlTooLong => "The URL is longer than 8 KiB",
+            ErrorResponse::UnsupportedMediaType => {
+                "The media type or the compression of the body is not supported"
+            }
+            ErrorResponse::Invalid => {
+                "Parameters or fields are invalid; `errors` lists all of them"
+            }
+            ErrorResponse::RateLimited => "The token exceeded its rate limit",
+            ErrorResponse::HeadersTooLarge => "The headers are larger than 16 KiB",
+            ErrorResponse::ServerError => {
+                "Internal error. The server logs the cause under the request id. If a write was in \
+                 progress when the disk failed, it may or may not have been stored"
+            }
+            ErrorResponse::Unavailable => {
+                "Too many concurrent writes, imports or exports, or the store is closed or is \
+                 being reopened after a disk error. Retry later"
+            }
+            ErrorResponse::DiskFull => "The disk is full; nothing was written",
         }
     }
 }
 
-/// The bodies of refusals.
-pub(super) fn schemas() -> Vec<(&'static str, Shape)> {
-    let message = || always("message", any_text("What went wrong, for people"));
-    let of_field = list("", any_text("The rule that the field breaks"));
+/// The bodies of error responses.
+pub(super) fn schemas() -> Vec<(&'static str, SchemaRef)> {
+    let message = || required("message", string("A description of the error for people"));
+    let of_field = list("", string("The rule that the field breaks"));
     let mut by_field =
-        object("What is wrong, by field; a field inside another is named with it", []);
+        object("The errors, by field; a nested field has a dotted name, as `customer.phone`", []);
     if let utoipa::openapi::RefOr::T(of_field) = of_field {
-        let any = utoipa::openapi::builders::AdditionalProperties::RefOr(of_field.into());
+        let any = utoipa::openapi::schema::AdditionalProperties::RefOr(of_field.into());
         by_field.additional_properties = Some(Box::new(any));
     }
-    let errors = || maybe("errors", by_field.clone());
+    let errors = || optional("errors", by_field.clone());
     let status = constant("", Type::Boolean, false);
-    let error = always("error", any_text("The same text as `message`"));
+    let error = required("error", string("The same text as `message`"));
     vec![
-        ("Error", object("A refusal", [message(), errors()]).into()),
+        ("Error", object("An error", [message(), errors()]).into()),
         (
             "ConversationError",
             object(
-                "A refusal below the paths of single conversations, in the reference's words",
-                [always("status", status), error, message(), errors()],
+                "An error of an endpoint for single conversations, with the `status` and `error` \
+                 of the reference API",
+                [required("status", status), error, message(), errors()],
             )
             .into(),
         ),

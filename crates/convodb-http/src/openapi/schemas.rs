@@ -1,24 +1,27 @@
-//! What bodies are made of, each under its name in the document.
+//! Schema components: the named schemas of request and response bodies.
 
 use convodb::{ExternalIdentifierKind, NameKind, PhoneKind};
 use serde_json::json;
-use utoipa::openapi::builders::AnyOfBuilder;
+use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{AllOfBuilder, Object, Type};
 
 use crate::openapi::builders::{
-    Field, Shape, always, any_text, anything, boolean, constant, given_time, integer, kind, list,
-    maybe, named, null, object, or_null, role, text, text_of, time, usd, uuid,
+    Field, SchemaRef, any_json, boolean, constant, conversation_type, integer, list, named, null,
+    object, optional, or_null, required, role, string, text, text_of, time, time_input, usd, uuid,
 };
 
 const COUNT: u64 = u32::MAX as u64;
+/// How queries and bodies name an assistant.
+pub(super) const ASSISTANT: &str =
+    "An assistant of the user: its UUID, or its number in the list of assistants";
 
 type Message = convodb::Message<String>;
 type Variables = convodb::Variables<String>;
 
-/// All of them.
-pub(super) fn schemas() -> Vec<(&'static str, Shape)> {
+/// All schema components but those of errors.
+pub(super) fn schemas() -> Vec<(&'static str, SchemaRef)> {
     vec![
-        ("Conversation", object("A conversation, as lists show it", conversation()).into()),
+        ("Conversation", object("A conversation, as lists contain it", conversation()).into()),
         ("Contact", contact().into()),
         ("GivenContact", given_contact().into()),
         ("Message", message().into()),
@@ -33,207 +36,224 @@ pub(super) fn schemas() -> Vec<(&'static str, Shape)> {
     ]
 }
 
-/// What `status` says where all went well.
-pub(super) fn went_well() -> Field {
-    always("status", constant("", Type::Boolean, true))
+/// The field `status` of a success.
+pub(super) fn status_true() -> Field {
+    required("status", constant("", Type::Boolean, true))
 }
 
-/// How a request names an assistant.
-fn assistant_name() -> Shape {
+fn assistant_name() -> SchemaRef {
     AnyOfBuilder::new()
-        .description(Some("One of the caller's assistants: its UUID, or its number in their list"))
+        .description(Some(ASSISTANT))
         .item(uuid(""))
         .item(integer("", 0..=COUNT))
         .into()
 }
 
-fn variables(tells: &str) -> Object {
-    let bytes = Variables::MAX_BYTES / 1024;
-    let tells = format!("{tells}: at most {bytes} KiB, nested at most 127 deep");
-    object(&tells, [])
+fn variables(description: &str) -> Object {
+    let kib = Variables::MAX_BYTES / 1024;
+    let description = format!("{description}: at most {kib} KiB, nested at most 127 levels deep");
+    object(&description, [])
 }
 
 fn conversation() -> Vec<Field> {
-    let identifier = "The caller's own name for it; stands on `api` conversations that have one";
+    let identifier = "The client's own identifier; present on `api` conversations that have one";
     vec![
-        always("id", uuid("")),
-        always("assistant_id", uuid("The assistant that has it")),
-        always("assistant_name", any_text("The assistant's present name")),
-        always("type", kind("Where it takes place")),
-        always("variables", or_null(variables("The caller's own values"))),
-        maybe("external_identifier", text_of::<ExternalIdentifierKind>(identifier)),
-        always("message_count", integer("", 0..=COUNT)),
-        always("total_cost", usd("What its messages cost")),
-        always("ai_enabled", boolean("Whether the assistant answers")),
-        always("created_at", time("When it began")),
-        always("updated_at", time("When it was last changed")),
-        maybe("whatsapp_sender", named("Contact")),
-        maybe("customer", named("Contact")),
+        required("id", uuid("")),
+        required("assistant_id", uuid("The UUID of its assistant")),
+        required("assistant_name", string("The current name of the assistant")),
+        required("type", conversation_type("The channel")),
+        required("variables", or_null(variables("Values of the client's choice"))),
+        optional("external_identifier", text_of::<ExternalIdentifierKind>(identifier)),
+        required("message_count", integer("", 0..=COUNT)),
+        required("total_cost", usd("The total cost of its messages")),
+        required("ai_enabled", boolean("Whether the assistant replies")),
+        required("created_at", time("Time of creation")),
+        required("updated_at", time("Time of the last change")),
+        optional("whatsapp_sender", named("Contact")),
+        optional("customer", named("Contact")),
     ]
 }
 
 fn contact() -> Object {
-    let name = or_null(text_of::<NameKind>("Null where nobody knows it"));
-    let phone = or_null(text_of::<PhoneKind>("Null where there is none, as with a user name"));
+    let name = or_null(text_of::<NameKind>("Null if unknown"));
+    let phone = or_null(text_of::<PhoneKind>(
+        "Null if there is none: a WhatsApp user with a username may have no phone",
+    ));
     object(
-        "One end of a WhatsApp conversation; stands where the type is `whatsapp`, and only there",
-        [always("name", name), always("phone", phone)],
+        "One end of a WhatsApp conversation; present exactly if the type is `whatsapp`",
+        [required("name", name), required("phone", phone)],
     )
 }
 
 fn given_contact() -> Object {
     let name = or_null(text_of::<NameKind>(""));
-    let phone = or_null(text_of::<PhoneKind>("Kept and compared byte for byte"));
+    let phone = or_null(text_of::<PhoneKind>("Stored and compared byte for byte"));
     object(
-        "One end of a WhatsApp conversation: only where the type is `whatsapp`",
-        [maybe("name", name), maybe("phone", phone)],
+        "One end of a WhatsApp conversation; allowed only if the type is `whatsapp`",
+        [optional("name", name), optional("phone", phone)],
     )
 }
 
-fn calls() -> Shape {
-    let bytes = Message::MAX_FUNCTION_CALLS_BYTES / 1024;
-    list(&format!("What it calls, as its own text of at most {bytes} KiB"), anything())
+fn function_calls(extension: &str) -> SchemaRef {
+    let kib = Message::MAX_FUNCTION_CALLS_BYTES / 1024;
+    let description =
+        format!("{extension}The function calls, stored as JSON text of at most {kib} KiB");
+    list(&description, any_json())
 }
 
 fn message() -> Object {
     object(
         "A message of a history",
         [
-            always("role", role()),
-            always("content", text("", 0..=Message::MAX_CONTENT_BYTES)),
-            maybe("function_calls", calls()),
-            always("created_at", time("When it was said")),
+            required("role", role()),
+            required("content", text("", 0..=Message::MAX_CONTENT_BYTES)),
+            optional("function_calls", function_calls("Present if the message has any. ")),
+            required("created_at", time("Extension. Time of the message")),
         ],
     )
 }
 
-fn with_history() -> Shape {
-    let history = always("history", list("The messages, in order", named("Message")));
-    let own = object("", [went_well(), history]);
+fn with_history() -> SchemaRef {
+    let history = required("history", list("The messages, in order", named("Message")));
+    let own = object("", [status_true(), history]);
     AllOfBuilder::new().item(own).item(named("Conversation")).into()
 }
 
-fn changed() -> Shape {
-    AllOfBuilder::new().item(object("", [went_well()])).item(named("Conversation")).into()
+fn changed() -> SchemaRef {
+    AllOfBuilder::new().item(object("", [status_true()])).item(named("Conversation")).into()
 }
 
-/// A reference to a schema, or null.
-fn named_or_null(name: &str) -> Shape {
+/// A reference to a schema component, or null.
+fn named_or_null(name: &str) -> SchemaRef {
     AnyOfBuilder::new().item(named(name)).item(null("")).into()
 }
 
-/// `variables` of a request: null and PHP's empty object stand for none.
-fn given_variables() -> Shape {
+/// `variables` of a request. Null and `[]`, which PHP writes for an empty object, both mean none.
+fn given_variables() -> SchemaRef {
     let mut empty = utoipa::openapi::Array::default();
     empty.max_items = Some(0);
     AnyOfBuilder::new()
-        .description(Some("The caller's own values; `[]`, PHP's empty object, and null are none"))
-        .item(or_null(variables("An object, kept as its own text")))
+        .description(Some(
+            "Values of the client's choice. Null means none, and so does `[]`, which PHP writes \
+             for an empty object",
+        ))
+        .item(or_null(variables("An object, stored as its JSON text")))
         .item(empty)
         .into()
 }
 
-fn identifier() -> Object {
-    let tells = "The caller's own name for it; only where the type is `api`";
-    or_null(text_of::<ExternalIdentifierKind>(tells))
+fn identifier(extension: &str) -> Object {
+    let description =
+        format!("{extension}The client's own identifier; allowed only if the type is `api`");
+    or_null(text_of::<ExternalIdentifierKind>(&description))
 }
 
 fn new_conversation() -> Object {
-    let mut kind = or_null(kind("Where it takes place"));
-    kind.default = Some(json!("widget"));
+    let mut channel = or_null(conversation_type("The channel. Extension: `whatsapp` and `api`"));
+    channel.default = Some(json!("widget"));
+    let created_at = "Extension. Time of creation; the current time by default";
+    let id = "Extension. An id that no other conversation of the user has; a new UUID (version 7) \
+              by default";
     object(
-        "A conversation to create",
+        "A conversation to create. The contacts are an extension",
         [
-            always("assistant_id", named("AssistantName")),
-            maybe("type", kind),
-            maybe("variables", given_variables()),
-            maybe("external_identifier", identifier()),
-            maybe("customer", named_or_null("GivenContact")),
-            maybe("whatsapp_sender", named_or_null("GivenContact")),
-            maybe("created_at", or_null(given_time("Now where nothing is said"))),
-            maybe("id", or_null(uuid("One that the caller does not have yet; a new one if none"))),
+            required("assistant_id", named("AssistantName")),
+            optional("type", channel),
+            optional("variables", given_variables()),
+            optional("external_identifier", identifier("Extension. ")),
+            optional("customer", named_or_null("GivenContact")),
+            optional("whatsapp_sender", named_or_null("GivenContact")),
+            optional("created_at", or_null(time_input(created_at))),
+            optional("id", or_null(uuid(id))),
         ],
     )
 }
 
 fn conversation_change() -> Object {
     object(
-        "What is left out stays; null clears `variables`, the identifier, a contact or a part of one",
+        "The fields to change. An absent field stays as it is; null clears `variables`, the \
+         identifier, a contact, or a part of a contact",
         [
-            maybe("assistant_id", named("AssistantName")),
-            maybe("ai_enabled", boolean("Whether the assistant answers")),
-            maybe("variables", given_variables()),
-            maybe("external_identifier", identifier()),
-            maybe("customer", named_or_null("GivenContact")),
-            maybe("whatsapp_sender", named_or_null("GivenContact")),
+            optional("assistant_id", named("AssistantName")),
+            optional("ai_enabled", boolean("Whether the assistant replies")),
+            optional("variables", given_variables()),
+            optional("external_identifier", identifier("")),
+            optional("customer", named_or_null("GivenContact")),
+            optional("whatsapp_sender", named_or_null("GivenContact")),
         ],
     )
 }
 
-fn new_message() -> Shape {
-    let content = |tells: &str| text(tells, 0..=Message::MAX_CONTENT_BYTES);
+fn new_message() -> SchemaRef {
+    let content = |description: &str| text(description, 0..=Message::MAX_CONTENT_BYTES);
+    let created_at = "Extension. Time of the message; the current time by default";
     let rest = || {
+        let calls = AnyOfBuilder::new().item(function_calls("Extension. ")).item(null(""));
         [
-            maybe("function_calls", AnyOfBuilder::new().item(calls()).item(null(""))),
-            maybe("cost", or_null(usd("What it cost"))),
-            maybe("created_at", or_null(given_time("Now where nothing is said"))),
+            optional("function_calls", calls),
+            optional("cost", or_null(usd("Extension. The cost of the message; 0 by default"))),
+            optional("created_at", or_null(time_input(created_at))),
         ]
     };
-    let mut speaker = or_null(role());
-    speaker.default = Some(json!("user"));
-    let [calls_field, cost, time] = rest();
-    let full = object(
-        "A message",
-        [always("role", role()), always("content", content("")), calls_field, cost, time],
+    let mut author = or_null(role());
+    author.default = Some(json!("user"));
+    let [calls, cost, time] = rest();
+    let mut with_role = object(
+        "A message with a role",
+        [required("role", role()), required("content", content("")), calls, cost, time],
     );
-    let [calls_field, cost, time] = rest();
-    let said = "What is said; `content` is then left out";
-    let mut short = object(
-        "A message in the reference's words",
+    with_role.properties.insert("message".to_owned(), null("").into());
+    with_role.title = Some("Extension: with a role".to_owned());
+    let [calls, cost, time] = rest();
+    let text = "The text of the message; `content` must then be absent or null";
+    let mut as_reference = object(
+        "A message in the form of the reference API",
         [
-            always("message", content(said)),
-            maybe("role", speaker),
-            maybe("content", null("")),
-            calls_field,
+            required("message", content(text)),
+            optional("role", author),
+            optional("content", null("")),
+            calls,
             cost,
             time,
         ],
     );
-    short.title = Some("As in the reference".to_owned());
-    let mut full = full;
-    full.properties.insert("message".to_owned(), null("").into());
-    full.title = Some("With a role".to_owned());
-    AnyOfBuilder::new().item(full).item(short).into()
+    as_reference.title = Some("As in the reference API".to_owned());
+    AnyOfBuilder::new().item(with_role).item(as_reference).into()
 }
 
 fn imported() -> Object {
-    let said = object(
+    let message = object(
         "",
         [
-            always("role", role()),
-            always("content", text("", 0..=Message::MAX_CONTENT_BYTES)),
-            maybe("function_calls", calls()),
-            maybe("cost", or_null(usd("What it cost"))),
-            always("created_at", given_time("When it was said")),
+            required("role", role()),
+            required("content", text("", 0..=Message::MAX_CONTENT_BYTES)),
+            optional("function_calls", function_calls("")),
+            optional("cost", or_null(usd("The cost of the message; 0 by default"))),
+            required("created_at", time_input("Time of the message")),
         ],
     );
+    let assistant = "Created with `assistant_name` if the user has no assistant with this UUID";
+    let count = "At least the number of `messages`, which is the default";
+    let cost = "The total cost; the sum of the costs of `messages` by default";
+    let ai_enabled = "Whether the assistant replies; true by default";
+    let updated_at = "Time of the last change; `created_at` by default";
     object(
         "A line of an import or an export",
         [
-            always("id", uuid("One that the caller has is left as it is")),
-            always("assistant_id", uuid("Created with its name where the caller has none of it")),
-            maybe("assistant_name", or_null(text_of::<NameKind>(""))),
-            always("type", kind("Where it took place")),
-            maybe("variables", given_variables()),
-            maybe("external_identifier", identifier()),
-            maybe("message_count", or_null(integer("No fewer than the messages given", 0..=COUNT))),
-            maybe("total_cost", or_null(usd("The sum of the messages' costs if none"))),
-            maybe("ai_enabled", or_null(boolean("True where nothing is said"))),
-            always("created_at", given_time("When it began")),
-            maybe("updated_at", or_null(given_time("When it was last changed"))),
-            maybe("whatsapp_sender", named_or_null("GivenContact")),
-            maybe("customer", named_or_null("GivenContact")),
-            maybe("messages", list("Its history, in order", said)),
+            required("id", uuid("A conversation of the user with this id is left unchanged")),
+            required("assistant_id", uuid(assistant)),
+            optional("assistant_name", or_null(text_of::<NameKind>(""))),
+            required("type", conversation_type("The channel")),
+            optional("variables", given_variables()),
+            optional("external_identifier", identifier("")),
+            optional("message_count", or_null(integer(count, 0..=COUNT))),
+            optional("total_cost", or_null(usd(cost))),
+            optional("ai_enabled", or_null(boolean(ai_enabled))),
+            required("created_at", time_input("Time of creation")),
+            optional("updated_at", or_null(time_input(updated_at))),
+            optional("whatsapp_sender", named_or_null("GivenContact")),
+            optional("customer", named_or_null("GivenContact")),
+            optional("messages", list("The history, in order", message)),
         ],
     )
 }
@@ -242,9 +262,9 @@ fn assistant() -> Object {
     object(
         "An assistant",
         [
-            always("id", integer("Its number, which filters and bodies take", 1..=COUNT)),
-            always("uuid", uuid("")),
-            always("name", text_of::<NameKind>("")),
+            required("id", integer("Its number, as filters and bodies accept it", 1..=COUNT)),
+            required("uuid", uuid("")),
+            required("name", text_of::<NameKind>("")),
         ],
     )
 }

@@ -1,15 +1,15 @@
-//! Who one is, and one's assistants.
+//! The user of the token and the user's assistants.
 
 use convodb::NameKind;
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
 use crate::openapi::builders::{
-    Shape, always, integer, list, maybe, named, object, or_null, text_of, time, url, uuid,
+    SchemaRef, integer, list, named, object, optional, or_null, required, text_of, time, url, uuid,
 };
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::error_responses::Refusal;
-use crate::openapi::{ACCOUNT, examples};
+use crate::openapi::endpoint::{Endpoint, Example};
+use crate::openapi::error_responses::ErrorResponse;
+use crate::openapi::{USER, examples};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![me(), assistants(), create(), rename()]
@@ -19,47 +19,52 @@ fn me() -> Endpoint {
     let user = object(
         "",
         [
-            always("id", integer("", 1..=u64::from(u32::MAX))),
-            always("name", text_of::<NameKind>("")),
-            always("created_at", time("")),
+            required("id", integer("", 1..=u64::from(u32::MAX))),
+            required("name", text_of::<NameKind>("")),
+            required("created_at", time("Time of creation")),
         ],
     );
     let example = json!({"id": 1, "name": "Acme", "created_at": "2025-01-01 00:00:00"});
-    Endpoint::new(HttpMethod::Get, "/api/user/me", ACCOUNT, "readMe", "Read the account").answers(
+    Endpoint::new(HttpMethod::Get, "/api/user/me", USER, "readMe", "Read the user").returns(
         "The user of the token",
         user.into(),
-        Body::one(example),
+        Example::only(example),
     )
 }
 
 fn assistants() -> Endpoint {
     let path = "/api/user/assistants/get";
-    let numbers = 1..=u64::from(u32::MAX);
-    Endpoint::new(HttpMethod::Get, path, ACCOUNT, "listAssistants", "List assistants")
-        .tells("In the form of Laravel's paginator, without its `links` for HTML.")
-        .query("page", integer("From 1", numbers), None)
+    let pages = 1..=u64::from(u32::MAX);
+    Endpoint::new(HttpMethod::Get, path, USER, "listAssistants", "List assistants")
+        .description(
+            "Returns one page of the user's assistants, in the form of Laravel's paginator, \
+             without its `links` field for HTML.",
+        )
+        .query("page", integer("The page number, from 1; 1 by default", pages), None)
         .per_page()
-        .answers("A page", page(), Body::one(page_example()))
-        .links()
+        .returns("A page", page(), Example::only(page_example()))
+        .with_link_header()
 }
 
-fn page() -> Shape {
-    let number = |tells| integer(tells, 1..=u64::from(u32::MAX));
+fn page() -> SchemaRef {
+    let number = |description| integer(description, 1..=u64::from(u32::MAX));
+    let first = "The position of the first item in the list, from 1; null if the page is empty";
+    let last = "The position of the last item in the list; null if the page is empty";
     object(
         "",
         [
-            always("current_page", number("")),
-            always("data", list("", named("Assistant"))),
-            always("first_page_url", url("")),
-            always("from", or_null(number("Of the page's first item"))),
-            always("last_page", number("")),
-            always("last_page_url", url("")),
-            always("next_page_url", or_null(url(""))),
-            always("path", url("")),
-            always("per_page", integer("", 1..=100)),
-            always("prev_page_url", or_null(url(""))),
-            always("to", or_null(number("Of the page's last item"))),
-            always("total", integer("", 0..=u64::from(u32::MAX))),
+            required("current_page", number("")),
+            required("data", list("", named("Assistant"))),
+            required("first_page_url", url("")),
+            required("from", or_null(number(first))),
+            required("last_page", number("")),
+            required("last_page_url", url("")),
+            required("next_page_url", or_null(url(""))),
+            required("path", url("")),
+            required("per_page", integer("", 1..=100)),
+            required("prev_page_url", or_null(url(""))),
+            required("to", or_null(number(last))),
+            required("total", integer("", 0..=u64::from(u32::MAX))),
         ],
     )
     .into()
@@ -85,35 +90,32 @@ fn page_example() -> Value {
 }
 
 fn create() -> Endpoint {
-    let name = "It has 1 to 255 bytes, and may be another's name, too";
+    let name = "1 to 255 bytes; need not be unique";
+    let id = "A UUID that no other assistant of the user has; a new one by default";
     let new = object(
         "An assistant to create",
-        [
-            always("name", text_of::<NameKind>(name)),
-            maybe(
-                "uuid",
-                or_null(uuid("One that the caller does not have yet; a new one if none")),
-            ),
-        ],
+        [required("name", text_of::<NameKind>(name)), optional("uuid", or_null(uuid(id)))],
     );
     let body = json!({"name": "Sales", "uuid": examples::NEW_ASSISTANT});
-    let answer = json!({"id": 2, "uuid": examples::NEW_ASSISTANT, "name": "Sales"});
+    let response = json!({"id": 2, "uuid": examples::NEW_ASSISTANT, "name": "Sales"});
     let path = "/api/user/assistants";
-    Endpoint::new(HttpMethod::Post, path, ACCOUNT, "createAssistant", "Create an assistant")
-        .takes(new.into(), Body::one(body))
+    Endpoint::new(HttpMethod::Post, path, USER, "createAssistant", "Create an assistant")
+        .extension()
+        .json_body(new.into(), Example::only(body))
         .writes()
-        .answers("The assistant", named("Assistant"), Body::one(answer))
+        .returns("The new assistant", named("Assistant"), Example::only(response))
 }
 
 fn rename() -> Endpoint {
-    let name = object("Another name", [always("name", text_of::<NameKind>("1 to 255 bytes"))]);
-    let answer = json!({"id": 1, "uuid": examples::ASSISTANT, "name": "Front Desk"});
+    let name = object("The new name", [required("name", text_of::<NameKind>("1 to 255 bytes"))]);
+    let response = json!({"id": 1, "uuid": examples::ASSISTANT, "name": "Front Desk"});
     let path = "/api/user/assistants/{uuid}";
-    Endpoint::new(HttpMethod::Patch, path, ACCOUNT, "renameAssistant", "Rename an assistant")
-        .tells("Every list shows the new name at once.")
-        .in_path("uuid", uuid("The assistant's id"), examples::ASSISTANT)
-        .takes(name.into(), Body::one(json!({"name": "Front Desk"})))
+    Endpoint::new(HttpMethod::Patch, path, USER, "renameAssistant", "Rename an assistant")
+        .extension()
+        .description("All lists show the new name at once.")
+        .path_parameter("uuid", uuid("The UUID of the assistant"), examples::ASSISTANT)
+        .json_body(name.into(), Example::only(json!({"name": "Front Desk"})))
         .writes()
-        .or(Refusal::AssistantNotFound)
-        .answers("The assistant", named("Assistant"), Body::one(answer))
+        .fails_with(ErrorResponse::AssistantNotFound)
+        .returns("The renamed assistant", named("Assistant"), Example::only(response))
 }
