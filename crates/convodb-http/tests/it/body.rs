@@ -7,7 +7,7 @@ use convodb::{Channel, Store};
 use convodb_http::{Config, Limits};
 
 use crate::client::send;
-use crate::world::{World, conversation};
+use crate::harness::{Harness, conversation};
 
 const PLACE: &str = "/api/conversations";
 const JSON: &str = "application/json";
@@ -18,9 +18,9 @@ fn error(message: &str) -> String {
 
 #[test]
 fn only_json_is_taken() {
-    let world = World::new();
+    let harness = Harness::new();
     let ask = |content_type: &str| {
-        world.send_typed(&world.token, "POST", PLACE, content_type, br#"{"assistant_id":1}"#)
+        harness.send_typed(&harness.token, "POST", PLACE, content_type, br#"{"assistant_id":1}"#)
     };
     for right in [
         JSON,
@@ -48,15 +48,15 @@ fn only_json_is_taken() {
             "{wrong}"
         );
     }
-    let none = world.ask("POST", PLACE, &world.token, "Content-Length: 0\r\n");
+    let none = harness.ask("POST", PLACE, &harness.token, "Content-Length: 0\r\n");
     assert_eq!(none.status, 415);
 }
 
 #[test]
 fn what_is_not_json_is_told_where() {
-    let world = World::new();
+    let harness = Harness::new();
     let check = |body: &[u8], status: u16, message: &str| {
-        let answer = world.send_typed(&world.token, "POST", PLACE, JSON, body);
+        let answer = harness.send_typed(&harness.token, "POST", PLACE, JSON, body);
         assert_eq!(answer.status, status, "{}", answer.text());
         assert_eq!(answer.json()["message"], message);
     };
@@ -89,32 +89,32 @@ fn what_is_not_json_is_told_where() {
     );
     let lone = br#"{"assistant_id":1,"type":"api","external_identifier":"\ud800"}"#;
     check(lone, 422, "The external identifier field must be a string.");
-    assert!(world.list("").rows().is_empty(), "nothing of it was taken");
+    assert!(harness.list("").rows().is_empty(), "nothing of it was taken");
 }
 
-fn small() -> World {
+fn small() -> Harness {
     let limits = Limits { max_body_bytes: 1000, ..Limits::default() };
-    World::of(Store::in_memory().unwrap(), Config { limits, ..Config::default() })
+    Harness::of(Store::in_memory().unwrap(), Config { limits, ..Config::default() })
 }
 
 #[test]
 fn a_body_has_a_limit_of_bytes() {
-    let world = small();
+    let harness = small();
     let padded = |bytes: usize| {
         let body = r#"{"assistant_id":1}"#;
         format!("{}{body}", " ".repeat(bytes - body.len()))
     };
-    assert_eq!(world.send("POST", PLACE, &padded(1000)).status, 200);
+    assert_eq!(harness.send("POST", PLACE, &padded(1000)).status, 200);
     let message = error("Payload Too Large");
     for bytes in [1001, 50_000, 2_000_000] {
-        let answer = world.send("POST", PLACE, &padded(bytes));
+        let answer = harness.send("POST", PLACE, &padded(bytes));
         assert_eq!((answer.status, answer.text()), (413, message.as_str()));
     }
     // Of a body in chunks nobody knows the length before.
     let head = format!(
         "POST {PLACE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {JSON}\r\n\
          Authorization: Bearer {}\r\nTransfer-Encoding: chunked\r\n\r\n",
-        world.token
+        harness.token
     );
     let chunked = |bytes: usize| {
         let body = padded(bytes);
@@ -123,28 +123,28 @@ fn a_body_has_a_limit_of_bytes() {
             .chunks(100)
             .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap()))
             .collect();
-        send(world.server.address, format!("{head}{chunks}0\r\n\r\n").as_bytes())
+        send(harness.server.address, format!("{head}{chunks}0\r\n\r\n").as_bytes())
     };
     assert_eq!(chunked(1000).status, 200);
     assert_eq!((chunked(1001).status, chunked(100_000).status), (413, 413));
-    assert_eq!(world.list("").rows().len(), 2);
+    assert_eq!(harness.list("").rows().len(), 2);
 }
 
 #[test]
 fn a_client_that_asks_first_is_told_no_before_it_sends() {
-    let world = small();
+    let harness = small();
     let head = |length: usize| {
         format!(
             "POST {PLACE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {JSON}\r\n\
              Authorization: Bearer {}\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n",
-            world.token
+            harness.token
         )
     };
-    let refused = send(world.server.address, head(1_000_000_000).as_bytes());
+    let refused = send(harness.server.address, head(1_000_000_000).as_bytes());
     assert_eq!(refused.status, 413);
 
     let body = br#"{"assistant_id":1}"#;
-    let mut stream = TcpStream::connect(world.server.address).unwrap();
+    let mut stream = TcpStream::connect(harness.server.address).unwrap();
     stream.write_all(head(body.len()).as_bytes()).unwrap();
     let mut go_on = [0; 25];
     stream.read_exact(&mut go_on).unwrap();
@@ -158,22 +158,22 @@ fn a_client_that_asks_first_is_told_no_before_it_sends() {
 /// Who is refused before all is sent can read why.
 #[test]
 fn a_refusal_reaches_a_client_that_still_sends() {
-    let world = small();
+    let harness = small();
     let big = vec![b'x'; 4_000_000];
     let import = "/api/user/conversations/import";
     let lines = "application/x-ndjson";
     for _ in 0..5 {
-        assert_eq!(world.send_typed("x", "POST", PLACE, JSON, &big).status, 401);
-        assert_eq!(world.send_typed("x", "POST", import, lines, &big).status, 401);
-        assert_eq!(world.send_typed(&world.token, "POST", PLACE, lines, &big).status, 415);
-        assert_eq!(world.send_typed(&world.token, "POST", "/nowhere", JSON, &big).status, 404);
+        assert_eq!(harness.send_typed("x", "POST", PLACE, JSON, &big).status, 401);
+        assert_eq!(harness.send_typed("x", "POST", import, lines, &big).status, 401);
+        assert_eq!(harness.send_typed(&harness.token, "POST", PLACE, lines, &big).status, 415);
+        assert_eq!(harness.send_typed(&harness.token, "POST", "/nowhere", JSON, &big).status, 404);
     }
 }
 
 #[test]
 fn a_conversation_that_is_not_there_gets_no_message() {
-    let world = small();
-    world.insert([1], &Channel::Widget);
+    let harness = small();
+    harness.insert([1], &Channel::Widget);
     let target = format!("{PLACE}/{}/messages", conversation(9).id);
-    assert_eq!(world.send("POST", &target, r#"{"message":"a"}"#).status, 404);
+    assert_eq!(harness.send("POST", &target, r#"{"message":"a"}"#).status, 404);
 }

@@ -1,10 +1,10 @@
 //! The page that shows the description: all of it is here, and it may ask for nothing elsewhere.
 
 use crate::client::Answer;
-use crate::world::World;
+use crate::harness::Harness;
 
-fn part(world: &World, path: &str, media_type: &str) -> Answer {
-    let answer = world.server.ask("GET", path, "Host: test\r\n");
+fn part(harness: &Harness, path: &str, media_type: &str) -> Answer {
+    let answer = harness.server.ask("GET", path, "Host: test\r\n");
     assert_eq!((answer.status, answer.header("content-type")), (200, media_type), "{path}");
     let policy = answer.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; style-src 'self'; script-src 'self'"));
@@ -16,10 +16,10 @@ fn part(world: &World, path: &str, media_type: &str) -> Answer {
 
 #[test]
 fn the_page_needs_nothing_from_elsewhere() {
-    let world = World::new();
-    let page = part(&world, "/docs", "text/html; charset=utf-8");
-    let style = part(&world, "/docs/style.css", "text/css; charset=utf-8");
-    let script = part(&world, "/docs/page.js", "text/javascript; charset=utf-8");
+    let harness = Harness::new();
+    let page = part(&harness, "/docs", "text/html; charset=utf-8");
+    let style = part(&harness, "/docs/style.css", "text/css; charset=utf-8");
+    let script = part(&harness, "/docs/page.js", "text/javascript; charset=utf-8");
     for text in [page.text(), style.text(), script.text()] {
         assert!(!text.contains("//cdn") && !text.contains("http://") && !text.contains("https://"));
         assert!(!text.contains("@import") && !text.contains("innerHTML"));
@@ -29,7 +29,7 @@ fn the_page_needs_nothing_from_elsewhere() {
     // What the page refers to is served.
     for path in page.text().split("=\"").skip(1).filter_map(|rest| rest.split('"').next()) {
         if path.ends_with(".css") || path.ends_with(".js") || path.ends_with(".json") {
-            assert_eq!(world.server.ask("GET", &format!("/{path}"), "").status, 200, "{path}");
+            assert_eq!(harness.server.ask("GET", &format!("/{path}"), "").status, 200, "{path}");
         }
     }
 }

@@ -7,7 +7,7 @@ use convodb_http::Config;
 use serde_json::{Map, Value};
 
 use crate::client::{Answer, send};
-use crate::world::Server;
+use crate::harness::Server;
 
 /// The story of the examples, in its order: the operations, with the example of the body where
 /// there are several.

@@ -8,10 +8,10 @@ use convodb::{Channel, Store, StoreOptions, Timestamp};
 use convodb_http::Config;
 
 use crate::client::Answer;
-use crate::world::{LIST, World, conversation};
+use crate::harness::{Harness, LIST, conversation};
 
-fn metrics(world: &World) -> Answer {
-    let answer = world.server.ask("GET", "/metrics", "");
+fn metrics(harness: &Harness) -> Answer {
+    let answer = harness.server.ask("GET", "/metrics", "");
     assert_eq!(answer.status, 200);
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(answer.header("content-type"), expected);
@@ -25,28 +25,28 @@ fn has(answer: &Answer, line: &str) {
 
 #[test]
 fn ready_is_who_takes_writes() {
-    let world = World::new();
-    let ready = world.server.ask("GET", "/readyz", "");
+    let harness = Harness::new();
+    let ready = harness.server.ask("GET", "/readyz", "");
     assert_eq!((ready.status, ready.text()), (200, r#"{"status":"ok"}"#));
-    world.store.clone().close().unwrap();
-    let ready = world.server.ask("GET", "/readyz", "");
+    harness.store.clone().close().unwrap();
+    let ready = harness.server.ask("GET", "/readyz", "");
     assert_eq!((ready.status, ready.text()), (503, r#"{"message":"Service Unavailable"}"#));
     assert_eq!(ready.header("retry-after"), "1");
-    assert_eq!(world.server.ask("GET", "/healthz", "").status, 200);
+    assert_eq!(harness.server.ask("GET", "/healthz", "").status, 200);
 }
 
 #[test]
 fn what_is_answered_is_counted() {
-    let world = World::new();
-    world.insert(1..=20, &Channel::Widget);
-    world.list("type=widget&per_page=10");
-    world.list("per_page=0");
-    world.list_of("x", "");
-    world.ask("HEAD", LIST, &world.token, "");
-    world.server.ask("BREW", LIST, "");
-    world.server.ask("GET", "/nowhere/planted", "");
-    world.ask("GET", "/api/conversations/planted", &world.token, "");
-    let answer = metrics(&world);
+    let harness = Harness::new();
+    harness.insert(1..=20, &Channel::Widget);
+    harness.list("type=widget&per_page=10");
+    harness.list("per_page=0");
+    harness.list_of("x", "");
+    harness.ask("HEAD", LIST, &harness.token, "");
+    harness.server.ask("BREW", LIST, "");
+    harness.server.ask("GET", "/nowhere/planted", "");
+    harness.ask("GET", "/api/conversations/planted", &harness.token, "");
+    let answer = metrics(&harness);
     let route = format!("route=\"{LIST}\"");
     for (method, status, count) in
         [("GET", 200, 1), ("GET", 422, 1), ("GET", 401, 1), ("HEAD", 200, 1), ("other", 405, 1)]
@@ -74,8 +74,8 @@ fn what_is_answered_is_counted() {
 
 /// The value of a metric that has no labels.
 #[track_caller]
-fn value(world: &World, name: &str) -> f64 {
-    let answer = metrics(world);
+fn value(harness: &Harness, name: &str) -> f64 {
+    let answer = metrics(harness);
     let line = answer.text().lines().find(|line| line.split(' ').next() == Some(name));
     let line = line.unwrap_or_else(|| panic!("no {name} in\n{}", answer.text()));
     line.split(' ').nth(1).unwrap().parse().unwrap()
@@ -87,13 +87,13 @@ fn the_stores_work_is_counted() {
     let directory = tempfile::tempdir().unwrap();
     let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
     let store = Store::open_with(directory.path().join("s.convodb"), &options).unwrap();
-    let world = World::of(store, Config::default());
-    let of = |name: &str| value(&world, name);
+    let harness = Harness::of(store, Config::default());
+    let of = |name: &str| value(&harness, name);
     let names =
         ["commits_total", "changes_total", "committed_bytes_total", "log_sync_seconds_count"];
     let names = names.map(|name| format!("convodb_{name}"));
     let before = names.each_ref().map(|name| of(name));
-    world.insert([1], &Channel::Widget);
+    harness.insert([1], &Channel::Widget);
     for (name, before) in names.iter().zip(before) {
         assert!(of(name) > before, "{name}");
     }
@@ -101,10 +101,10 @@ fn the_stores_work_is_counted() {
     assert!(of("convodb_file_bytes") > 0.0);
 
     // A snapshot that is held ages from the next commit on; its removal is a checkpoint.
-    let held = world.store.snapshot();
+    let held = harness.store.snapshot();
     assert_eq!(of("convodb_writes_waiting"), 0.0);
     let checkpoints = of("convodb_checkpoint_seconds_count");
-    world.store.delete(world.user, conversation(1).id).unwrap();
+    harness.store.delete(harness.user, conversation(1).id).unwrap();
     assert!(of("convodb_checkpoint_seconds_count") > checkpoints);
     assert!(of("convodb_oldest_view_age_seconds") > 0.0);
     let views = of("convodb_views");
@@ -115,7 +115,7 @@ fn the_stores_work_is_counted() {
     // While the writer is busy, one write waits and one more is refused.
     let (enter, entered) = channel();
     let (release, released) = channel::<()>();
-    let busy = world.store.clone();
+    let busy = harness.store.clone();
     let busy = thread::spawn(move || {
         busy.write(move |transaction| {
             enter.send(()).unwrap();
@@ -127,7 +127,7 @@ fn the_stores_work_is_counted() {
     let (report, reported) = channel();
     let waiting: Vec<_> = (0..2)
         .map(|_| {
-            let (store, report) = (world.store.clone(), report.clone());
+            let (store, report) = (harness.store.clone(), report.clone());
             thread::spawn(move || report.send(store.write(|_| Ok(())).is_ok()))
         })
         .collect();
@@ -139,7 +139,7 @@ fn the_stores_work_is_counted() {
     waiting.into_iter().for_each(|one| one.join().unwrap().unwrap());
     assert_eq!(of("convodb_writes_waiting"), 0.0);
     // What was put last is in the log and in the tail until a checkpoint, a second later.
-    world.insert([2], &Channel::Widget);
+    harness.insert([2], &Channel::Widget);
     let until = Instant::now() + Duration::from_secs(20);
     let mut seen = false;
     while of("convodb_tail_bytes") > 0.0 {
@@ -149,7 +149,7 @@ fn the_stores_work_is_counted() {
     assert!(seen);
     // Once the checkpoint is done, a page that is read again keeps its rows.
     while of("convodb_page_rows_cached_total") == 0.0 {
-        world.list("type=widget");
+        harness.list("type=widget");
         assert!(Instant::now() < until, "no row was kept");
     }
 }

@@ -2,26 +2,26 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{World, bot, other_bot};
+use crate::harness::{Harness, bot, other_bot};
 
 const LIST: &str = "/api/user/assistants/get";
 
 #[test]
 fn one_is_told_who_one_is() {
-    let world = World::new();
-    let me = |token: &str| world.ask("GET", "/api/user/me", token, "");
+    let harness = Harness::new();
+    let me = |token: &str| harness.ask("GET", "/api/user/me", token, "");
     assert_eq!(
-        me(&world.token).text(),
+        me(&harness.token).text(),
         r#"{"id":1,"name":"Acme","created_at":"1970-01-01 00:00:00"}"#
     );
-    assert_eq!(me(&world.other_token).json()["name"], "Other");
+    assert_eq!(me(&harness.other_token).json()["name"], "Other");
     assert_eq!((me("x").status, me("x").text()), (401, r#"{"message":"Unauthenticated."}"#));
 }
 
 #[test]
 fn a_page_is_byte_for_byte_as_documented() {
-    let world = World::new();
-    let answer = world.ask("GET", LIST, &world.token, "");
+    let harness = Harness::new();
+    let answer = harness.ask("GET", LIST, &harness.token, "");
     assert_eq!(
         answer.text(),
         r#"{"current_page":1,"data":[{"id":1,"uuid":"00000000-0000-0000-0000-000000000b07","name":"Support"}],"first_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","from":1,"last_page":1,"last_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","next_page_url":null,"path":"http://test/api/user/assistants/get","per_page":15,"prev_page_url":null,"to":1,"total":1}"#
@@ -35,16 +35,16 @@ fn a_page_is_byte_for_byte_as_documented() {
 
 #[test]
 fn pages_are_walked_by_their_urls() {
-    let world = World::new();
+    let harness = Harness::new();
     for n in 2..=7 {
         let body = format!(r#"{{"name":"A{n}"}}"#);
-        let answer = world.send("POST", "/api/user/assistants", &body);
+        let answer = harness.send("POST", "/api/user/assistants", &body);
         assert_eq!((answer.status, &answer.json()["id"]), (200, &json!(n)));
     }
     let mut seen = Vec::new();
     let mut target = format!("{LIST}?per_page=3");
     loop {
-        let page = world.ask("GET", &target, &world.token, "").json();
+        let page = harness.ask("GET", &target, &harness.token, "").json();
         let items = page["data"].as_array().unwrap();
         seen.extend(items.iter().map(|item| item["id"].as_u64().unwrap()));
         assert_eq!((&page["total"], &page["last_page"]), (&json!(7), &json!(3)));
@@ -55,11 +55,11 @@ fn pages_are_walked_by_their_urls() {
         }
     }
     assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
-    let beyond = world.ask("GET", &format!("{LIST}?page=4294967295"), &world.token, "").json();
+    let beyond = harness.ask("GET", &format!("{LIST}?page=4294967295"), &harness.token, "").json();
     assert_eq!((&beyond["data"], &beyond["from"]), (&json!([]), &Value::Null));
-    assert_eq!(world.ask("GET", LIST, &world.other_token, "").json()["total"], 1);
+    assert_eq!(harness.ask("GET", LIST, &harness.other_token, "").json()["total"], 1);
     for (query, field) in [("page=0", "page"), ("page=x", "page"), ("per_page=101", "per_page")] {
-        let answer = world.ask("GET", &format!("{LIST}?{query}"), &world.token, "");
+        let answer = harness.ask("GET", &format!("{LIST}?{query}"), &harness.token, "");
         assert_eq!(answer.status, 422);
         assert!(answer.json()["errors"][field].is_array(), "{}", answer.text());
     }
@@ -67,12 +67,12 @@ fn pages_are_walked_by_their_urls() {
 
 #[test]
 fn an_assistant_is_created_and_renamed() {
-    let world = World::new();
+    let harness = Harness::new();
     let uuid = "a1b2c3d4-5678-40ab-8def-1234567890ab";
     let body = format!(r#"{{"name":"Sales","uuid":"{uuid}"}}"#);
-    let created = world.send("POST", "/api/user/assistants", &body);
+    let created = harness.send("POST", "/api/user/assistants", &body);
     assert_eq!(created.text(), format!(r#"{{"id":2,"uuid":"{uuid}","name":"Sales"}}"#));
-    let again = world.send("POST", "/api/user/assistants", &body);
+    let again = harness.send("POST", "/api/user/assistants", &body);
     assert_eq!(
         (again.status, again.text()),
         (
@@ -81,16 +81,16 @@ fn an_assistant_is_created_and_renamed() {
         )
     );
 
-    world.insert([1], &convodb::Channel::Widget);
+    harness.insert([1], &convodb::Channel::Widget);
     let path = format!("/api/user/assistants/{}", bot().uuid());
-    let renamed = world.send("PATCH", &path, r#"{"name":"Front Desk"}"#);
+    let renamed = harness.send("PATCH", &path, r#"{"name":"Front Desk"}"#);
     assert_eq!((renamed.status, &renamed.json()["name"]), (200, &json!("Front Desk")));
-    assert_eq!(world.list("").json()["data"][0]["assistant_name"], "Front Desk");
+    assert_eq!(harness.list("").json()["data"][0]["assistant_name"], "Front Desk");
 
     let missing = r#"{"message":"Assistant not found"}"#;
     for id in [&other_bot().uuid().to_string(), "x", "00000000-0000-0000-0000-000000000001"] {
         let path = format!("/api/user/assistants/{id}");
-        let answer = world.send("PATCH", &path, r#"{"name":"Mine"}"#);
+        let answer = harness.send("PATCH", &path, r#"{"name":"Mine"}"#);
         assert_eq!((answer.status, answer.text()), (404, missing));
     }
     for (body, message) in [
@@ -99,7 +99,7 @@ fn an_assistant_is_created_and_renamed() {
         (r#"{"name":7}"#, "The name field must be a string."),
     ] {
         for (method, target) in [("POST", "/api/user/assistants"), ("PATCH", path.as_str())] {
-            let answer = world.send(method, target, body);
+            let answer = harness.send(method, target, body);
             let expected =
                 format!(r#"{{"message":"{message}","errors":{{"name":["{message}"]}}}}"#);
             assert_eq!((answer.status, answer.text()), (422, expected.as_str()));

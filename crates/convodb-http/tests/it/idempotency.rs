@@ -3,76 +3,77 @@
 use serde_json::json;
 
 use crate::client::{Answer, send};
-use crate::world::{World, bot};
+use crate::harness::{Harness, bot};
 
 const PLACE: &str = "/api/conversations";
 
 #[track_caller]
-fn post(world: &World, token: &str, target: &str, keys: &[&str], body: &str) -> Answer {
+fn post(harness: &Harness, token: &str, target: &str, keys: &[&str], body: &str) -> Answer {
     let keys: String = keys.iter().map(|key| format!("Idempotency-Key: {key}\r\n")).collect();
     let request = format!(
         "POST {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
          Content-Type: application/json\r\nContent-Length: {}\r\n{keys}\r\n{body}",
         body.len()
     );
-    send(world.server.address, request.as_bytes())
+    send(harness.server.address, request.as_bytes())
 }
 
 #[test]
 fn a_retry_changes_nothing_and_is_told_the_same() {
-    let world = World::new();
+    let harness = Harness::new();
     let body = format!(r#"{{"assistant_id":"{}"}}"#, bot().uuid());
-    let create = |key: &str| post(&world, &world.token, PLACE, &[key], &body);
+    let create = |key: &str| post(&harness, &harness.token, PLACE, &[key], &body);
     let first = create("k-1");
     assert_eq!(first.status, 200, "{}", first.text());
     assert_eq!(create("k-1").text(), first.text());
     assert_ne!(create("k-2").text(), first.text());
-    assert_eq!(world.list("").json()["data"].as_array().unwrap().len(), 2);
+    assert_eq!(harness.list("").json()["data"].as_array().unwrap().len(), 2);
 
     let id = first.json()["conversation_id"].as_str().unwrap().to_owned();
     let messages = format!("{PLACE}/{id}/messages");
     let say = |key: &str| {
-        post(&world, &world.token, &messages, &[key], r#"{"message":"hi","cost":0.5}"#).json()
+        post(&harness, &harness.token, &messages, &[key], r#"{"message":"hi","cost":0.5}"#).json()
     };
     for _ in 0..3 {
         assert_eq!(say("m-1")["message_count"], 1);
     }
     assert_eq!(say("m-2")["message_count"], 2);
-    let read = world.ask("GET", &format!("{PLACE}/{id}"), &world.token, "").json();
+    let read = harness.ask("GET", &format!("{PLACE}/{id}"), &harness.token, "").json();
     assert_eq!((&read["message_count"], &read["total_cost"]), (&json!(2), &json!(1)));
 }
 
 #[test]
 fn a_key_is_of_one_request_of_one_user() {
-    let world = World::new();
+    let harness = Harness::new();
     let body = r#"{"assistant_id":1}"#;
-    let first = post(&world, &world.token, PLACE, &["k"], body);
-    let other = post(&world, &world.token, PLACE, &["k"], r#"{"assistant_id":1,"type":"test"}"#);
+    let first = post(&harness, &harness.token, PLACE, &["k"], body);
+    let other =
+        post(&harness, &harness.token, PLACE, &["k"], r#"{"assistant_id":1,"type":"test"}"#);
     let message = "The Idempotency-Key field must not be used for another request.";
     let refused = json!({"status": false, "error": message, "message": message,
                          "errors": {"Idempotency-Key": [message]}});
     assert_eq!((other.status, other.json()), (422, refused));
-    let foreign = post(&world, &world.other_token, PLACE, &["k"], body);
+    let foreign = post(&harness, &harness.other_token, PLACE, &["k"], body);
     assert_eq!(foreign.status, 200);
     assert_ne!(foreign.text(), first.text());
 }
 
 #[test]
 fn what_failed_may_be_sent_again() {
-    let world = World::new();
-    let refused = post(&world, &world.token, PLACE, &["k"], r#"{"assistant_id":99}"#);
+    let harness = Harness::new();
+    let refused = post(&harness, &harness.token, PLACE, &["k"], r#"{"assistant_id":99}"#);
     assert_eq!(refused.status, 404);
-    assert_eq!(post(&world, &world.token, PLACE, &["k"], r#"{"assistant_id":1}"#).status, 200);
+    assert_eq!(post(&harness, &harness.token, PLACE, &["k"], r#"{"assistant_id":1}"#).status, 200);
 }
 
 #[test]
 fn a_key_that_is_none_is_refused() {
-    let world = World::new();
+    let harness = Harness::new();
     let long = "k".repeat(256);
     for keys in [&[""][..], &[&long], &["a", "a"], &["caf\u{e9}"], &["a b"]] {
-        let answer = post(&world, &world.token, PLACE, keys, r#"{"assistant_id":1}"#);
+        let answer = post(&harness, &harness.token, PLACE, keys, r#"{"assistant_id":1}"#);
         assert_eq!(answer.status, 422, "{keys:?}");
         assert!(answer.json()["errors"]["Idempotency-Key"].is_array());
     }
-    assert_eq!(world.list("").json()["data"], json!([]));
+    assert_eq!(harness.list("").json()["data"], json!([]));
 }

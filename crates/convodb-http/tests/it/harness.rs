@@ -58,7 +58,7 @@ impl Drop for Server {
 }
 
 /// Two accounts with an assistant each, and a server.
-pub(crate) struct World {
+pub(crate) struct Harness {
     pub(crate) server: Server,
     pub(crate) store: Store,
     pub(crate) user: UserId,
@@ -66,7 +66,7 @@ pub(crate) struct World {
     pub(crate) other_token: String,
 }
 
-impl World {
+impl Harness {
     pub(crate) fn new() -> Self {
         Self::of(Store::in_memory().unwrap(), Config::default())
     }

@@ -4,12 +4,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::Duration;
 
-use crate::world::World;
+use crate::harness::Harness;
 
 /// All that comes back for these bytes until the server closes.
 #[track_caller]
-fn exchange(world: &World, bytes: &[u8]) -> String {
-    let mut stream = TcpStream::connect(world.server.address).unwrap();
+fn exchange(harness: &Harness, bytes: &[u8]) -> String {
+    let mut stream = TcpStream::connect(harness.server.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     // The server may close before it has read all.
     let _ = stream.write_all(bytes);
@@ -30,7 +30,7 @@ fn statuses(answer: &str) -> Vec<&str> {
 /// not a refusal, and the connection ends.
 #[test]
 fn what_could_be_read_as_two_requests_is_one_or_none() {
-    let world = World::new();
+    let harness = Harness::new();
     let hidden = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     let post = "POST /healthz HTTP/1.1\r\nHost: a\r\n";
     for headers in [
@@ -56,7 +56,7 @@ fn what_could_be_read_as_two_requests_is_one_or_none() {
         "Content-Length: 5\0\r\n",
     ] {
         let request = format!("{post}{headers}\r\n0\r\n\r\n{hidden}");
-        let answer = exchange(&world, request.as_bytes());
+        let answer = exchange(&harness, request.as_bytes());
         let statuses = statuses(&answer);
         assert!(statuses.len() <= 1, "{headers:?}: {answer}");
         assert!(statuses.iter().all(|status| status.starts_with('4')), "{headers:?}: {answer}");
@@ -66,11 +66,11 @@ fn what_could_be_read_as_two_requests_is_one_or_none() {
 
 #[test]
 fn what_is_no_request_is_refused() {
-    let world = World::new();
+    let harness = Harness::new();
     let big_chunk = format!(
         "POST /api/conversations HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
          Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n",
-        world.token
+        harness.token
     );
     let long_extension = format!("{big_chunk}1;{}\r\n{{\r\n0\r\n\r\n", "x".repeat(100_000));
     let endless_trailer = format!("{big_chunk}0\r\nX: {}\r\n\r\n", "x".repeat(100_000));
@@ -98,20 +98,20 @@ fn what_is_no_request_is_refused() {
         &long_extension,
         &endless_trailer,
     ] {
-        let answer = exchange(&world, bytes.as_bytes());
+        let answer = exchange(&harness, bytes.as_bytes());
         let start = bytes.chars().take(60).collect::<String>();
         let statuses = statuses(&answer);
         assert!(statuses.iter().all(|status| status.starts_with('4')), "{start:?}: {answer}");
     }
     // Not one of them did any harm.
-    assert_eq!(world.server.ask("GET", "/healthz", "").status, 200);
-    assert!(world.list("").rows().is_empty());
+    assert_eq!(harness.server.ask("GET", "/healthz", "").status, 200);
+    assert!(harness.list("").rows().is_empty());
 }
 
 /// Targets that a proxy could see as others than we do.
 #[test]
 fn odd_targets_are_no_way_in() {
-    let world = World::new();
+    let harness = Harness::new();
     for target in [
         "/api/user/../user/conversations",
         "//api/user/conversations",
@@ -124,12 +124,13 @@ fn odd_targets_are_no_way_in() {
         "*",
         "http://evil.example",
     ] {
-        let answer = world.ask("GET", target, &world.token, "");
+        let answer = harness.ask("GET", target, &harness.token, "");
         assert!((400..500).contains(&answer.status), "{target}: {}", answer.text());
     }
-    let absolute = world.ask("GET", "http://evil.example/api/user/conversations", &world.token, "");
+    let absolute =
+        harness.ask("GET", "http://evil.example/api/user/conversations", &harness.token, "");
     assert_eq!(absolute.status, 200, "the absolute form is for us all the same (RFC 9112)");
     let path = absolute.json()["path"].as_str().unwrap().to_owned();
     assert_eq!(path, "http://test/api/user/conversations", "and is not reflected");
-    assert_eq!(world.ask("CONNECT", "evil.example:443", &world.token, "").status, 404);
+    assert_eq!(harness.ask("CONNECT", "evil.example:443", &harness.token, "").status, 404);
 }
