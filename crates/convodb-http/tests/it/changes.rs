@@ -1,4 +1,4 @@
-//! The feed of changes, and waiting for it.
+//! Change feed: following, long polling, expired cursors.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -14,21 +14,21 @@ const FEED: &str = "/api/user/conversations/changes";
 
 #[track_caller]
 fn feed(harness: &Harness, query: &str) -> Answer {
-    harness.ask("GET", &format!("{FEED}?{query}"), &harness.token, "")
+    harness.request("GET", &format!("{FEED}?{query}"), &harness.token, "")
 }
 
-/// What happened to which rows, and where the feed goes on.
+/// The changes of a response, by kind and row, and its next cursor.
 #[track_caller]
-fn told(answer: &Answer) -> (Vec<(String, u8)>, String) {
+fn parsed(answer: &Answer) -> (Vec<(String, u8)>, String) {
     assert_eq!(answer.status, 200, "{}", answer.text());
     let body = answer.json();
-    let told = |change: &Value| {
+    let parsed = |change: &Value| {
         let row = u8::from_str_radix(&change["id"].as_str().unwrap()[..2], 16).unwrap();
         let gone = change["change"] == "deleted";
         assert_eq!(change["conversation"].is_null(), gone);
         (change["change"].as_str().unwrap().to_owned(), row)
     };
-    let changes = body["data"].as_array().unwrap().iter().map(told).collect();
+    let changes = body["data"].as_array().unwrap().iter().map(parsed).collect();
     (changes, body["next_cursor"].as_str().unwrap().to_owned())
 }
 
@@ -37,9 +37,9 @@ fn change(kind: &str, row: u8) -> (String, u8) {
 }
 
 #[test]
-fn an_answer_is_byte_for_byte_as_documented() {
+fn the_body_matches_the_documentation_byte_for_byte() {
     let harness = Harness::new();
-    let (nothing, cursor) = told(&feed(&harness, ""));
+    let (nothing, cursor) = parsed(&feed(&harness, ""));
     assert!(nothing.is_empty());
     harness.insert([1], &api("crm-1"));
     harness.insert([2], &Channel::Widget);
@@ -53,63 +53,63 @@ fn an_answer_is_byte_for_byte_as_documented() {
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
-/// A program that begins in the middle: from now on, then the list, then what changed.
+/// A follower that starts in the middle: cursor of now, the list, then the changes.
 #[test]
-fn a_copy_follows() {
+fn a_follower_sees_every_change_once() {
     let harness = Harness::new();
     harness.insert(1..=5, &Channel::Widget);
-    let (nothing, cursor) = told(&feed(&harness, "cursor=now"));
+    let (nothing, cursor) = parsed(&feed(&harness, "cursor=now"));
     assert!(nothing.is_empty());
     let patch = |row| format!("/api/conversations/{}", conversation(row).id);
     assert_eq!(harness.send("PATCH", &patch(2), r#"{"ai_enabled":false}"#).status, 200);
     harness.send("POST", &format!("{}/messages", patch(3)), r#"{"message":"hi"}"#);
-    assert_eq!(harness.ask("DELETE", &patch(4), &harness.token, "").status, 200);
+    assert_eq!(harness.request("DELETE", &patch(4), &harness.token, "").status, 200);
     harness.insert([6], &Channel::Widget);
     let first = feed(&harness, &format!("cursor={cursor}&per_page=2"));
     assert_eq!(first.json()["has_more"], true);
-    let (changes, cursor) = told(&first);
+    let (changes, cursor) = parsed(&first);
     assert_eq!(changes, [change("updated", 2), change("updated", 3)]);
-    let (changes, cursor) = told(&feed(&harness, &format!("cursor={cursor}")));
+    let (changes, cursor) = parsed(&feed(&harness, &format!("cursor={cursor}")));
     assert_eq!(changes, [change("deleted", 4), change("created", 6)]);
-    let (changes, again) = told(&feed(&harness, &format!("cursor={cursor}")));
-    assert_eq!((changes, &again), (vec![], &cursor), "a cursor is never null, and stays good");
+    let (changes, again) = parsed(&feed(&harness, &format!("cursor={cursor}")));
+    assert_eq!((changes, &again), (vec![], &cursor), "the cursor is never null and stays valid");
 }
 
 #[test]
-fn who_waits_is_woken_by_a_commit() {
+fn a_commit_wakes_a_waiting_request() {
     let harness = Harness::new();
-    let (_, cursor) = told(&feed(&harness, "cursor=now"));
+    let (_, cursor) = parsed(&feed(&harness, "cursor=now"));
     let target = format!("cursor={cursor}&wait=60");
     let began = Instant::now();
     let answer = thread::scope(|scope| {
         let waiting = scope.spawn(|| feed(&harness, &target));
-        // Another user's commits wake nobody for good.
+        // Commits of another user do not end the wait.
         let body = r#"{"assistant_id":1}"#;
         harness.send_as(&harness.other_token, "POST", "/api/conversations", body);
         harness.insert([7], &Channel::Widget);
         waiting.join().unwrap()
     });
-    assert_eq!(told(&answer).0, [change("created", 7)]);
-    assert!(began.elapsed() < Duration::from_secs(30), "it did not wait to the end");
+    assert_eq!(parsed(&answer).0, [change("created", 7)]);
+    assert!(began.elapsed() < Duration::from_secs(30), "the response came before the deadline");
 }
 
 #[test]
-fn who_waits_for_nothing_is_told_so() {
+fn a_wait_without_changes_answers_an_empty_page() {
     let harness = Harness::new();
-    let (_, cursor) = told(&feed(&harness, "cursor=now"));
+    let (_, cursor) = parsed(&feed(&harness, "cursor=now"));
     let began = Instant::now();
-    let (changes, again) = told(&feed(&harness, &format!("cursor={cursor}&wait=1")));
+    let (changes, again) = parsed(&feed(&harness, &format!("cursor={cursor}&wait=1")));
     assert!(changes.is_empty() && again == cursor);
     assert!(began.elapsed() >= Duration::from_secs(1));
 }
 
-/// Neither the stop of a server nor the requests that wait hold each other up.
+/// A shutdown does not wait for waiting requests to time out.
 #[test]
-fn a_stop_ends_the_waiting() {
+fn shutdown_ends_waiting_requests() {
     let limits = Limits { shutdown_timeout: Duration::from_secs(50), ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let harness = Harness::of(convodb::Store::in_memory().unwrap(), config);
-    let (_, cursor) = told(&feed(&harness, "cursor=now"));
+    let (_, cursor) = parsed(&feed(&harness, "cursor=now"));
     let (address, token) = (harness.server.address, harness.token.clone());
     let (began, asked) = (Instant::now(), std::sync::Arc::new(std::sync::Barrier::new(2)));
     let waiting = {
@@ -128,9 +128,9 @@ fn a_stop_ends_the_waiting() {
         })
     };
     asked.wait();
-    // Until the request is seen, a stop would turn it away.
+    // Before the server has seen the request, a shutdown would refuse it.
     let in_flight = |metrics: &str| metrics.contains("convodb_connections 2");
-    while !in_flight(harness.ask("GET", "/metrics", "", "").text()) {}
+    while !in_flight(harness.request("GET", "/metrics", "", "").text()) {}
     drop(harness);
     let answer = waiting.join().unwrap();
     assert!(answer.is_empty() || answer.contains(r#""data":[]"#), "{answer}");
@@ -138,7 +138,7 @@ fn a_stop_ends_the_waiting() {
 }
 
 #[test]
-fn what_is_wrong_is_told() {
+fn invalid_parameters_answer_422() {
     let harness = Harness::new();
     for (query, field, message) in [
         ("cursor=x", "cursor", "The selected cursor is invalid."),
@@ -150,20 +150,20 @@ fn what_is_wrong_is_told() {
         let body = json!({"message": message, "errors": {field: [message]}});
         assert_eq!((answer.status, answer.json()), (422, body), "{query}");
     }
-    let (_, cursor) = told(&feed(&harness, "cursor=now"));
+    let (_, cursor) = parsed(&feed(&harness, "cursor=now"));
     let target = format!("{FEED}?cursor={cursor}");
     assert_eq!(
-        harness.ask("GET", &target, &harness.other_token, "").status,
+        harness.request("GET", &target, &harness.other_token, "").status,
         422,
-        "another's cursor"
+        "the cursor of another user"
     );
-    assert_eq!(harness.ask("GET", FEED, "nobody", "").status, 401);
+    assert_eq!(harness.request("GET", FEED, "nobody", "").status, 401);
 }
 
 #[test]
-fn who_comes_back_too_late_is_told_what_to_do() {
+fn an_expired_cursor_answers_410() {
     let harness = Harness::new();
-    let (_, cursor) = told(&feed(&harness, "cursor=now"));
+    let (_, cursor) = parsed(&feed(&harness, "cursor=now"));
     harness.insert([1], &Channel::Widget);
     let keep = Keep { changes: Duration::ZERO, ..Keep::default() };
     let hour = |hours: u64| Timestamp::from_millis(hours * 3_600_000).unwrap();

@@ -1,4 +1,4 @@
-//! A client of HTTP/1.1 that hides nothing.
+//! HTTP/1.1 client that exposes the raw response.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// An answer as it came.
+/// A response, as received.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -15,7 +15,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// The one header of this name.
+    /// The value of a header that must be present once.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
         self.maybe_header(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers))
@@ -25,7 +25,7 @@ impl Answer {
     pub(crate) fn maybe_header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "{name} stands twice");
+        assert!(values.next().is_none(), "{name} occurs twice");
         value
     }
 
@@ -39,7 +39,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// What the first byte of each id of the page's items counts, in their order.
+    /// The rows of the page, in order: the first byte of each id.
     #[track_caller]
     pub(crate) fn rows(&self) -> Vec<u8> {
         assert_eq!(self.status, 200, "{}", self.text());
@@ -55,7 +55,7 @@ impl Answer {
     }
 }
 
-/// Sends the bytes of one request, which asks for the connection to be closed after it.
+/// Sends one request with `Connection: close` and reads the response until the end.
 #[track_caller]
 pub(crate) fn send(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
@@ -68,7 +68,7 @@ pub(crate) fn send(address: SocketAddr, request: &[u8]) -> Answer {
 
 #[track_caller]
 fn parse(answer: &[u8]) -> Answer {
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a complete head");
     let head = std::str::from_utf8(&answer[..end]).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();

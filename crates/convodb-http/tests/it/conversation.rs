@@ -1,4 +1,4 @@
-//! One conversation: made, read, changed, deleted.
+//! Single conversations: create, read, change, delete, append messages.
 
 use convodb::{Channel, ConversationId, Message, Role};
 use serde_json::{Value, json};
@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use crate::client::Answer;
 use crate::harness::{Harness, api, bot, conversation, other_bot, whatsapp};
 
-const PLACE: &str = "/api/conversations";
+const PATH: &str = "/api/conversations";
 const MISSING: &str =
     r#"{"status":false,"error":"Conversation not found","message":"Conversation not found"}"#;
 
 fn path(row: u8) -> String {
-    format!("{PLACE}/{}", conversation(row).id)
+    format!("{PATH}/{}", conversation(row).id)
 }
 
 #[track_caller]
@@ -21,18 +21,18 @@ fn check(answer: &Answer, status: u16, body: &str) {
     assert_eq!(answer.header("cache-control"), "no-store");
 }
 
-/// The answer refuses exactly these fields with these messages, in this order.
+/// Asserts a 422 with exactly these fields and messages, in this order.
 #[track_caller]
 fn refused(answer: &Answer, errors: &[(&str, &str)]) {
     assert_eq!(answer.status, 422, "{}", answer.text());
     let body = answer.json();
-    let told: Vec<(&str, &str)> = body["errors"]
+    let actual: Vec<(&str, &str)> = body["errors"]
         .as_object()
         .unwrap()
         .iter()
         .map(|(field, messages)| (field.as_str(), messages[0].as_str().unwrap()))
         .collect();
-    assert_eq!(told, errors, "all of them, in their order");
+    assert_eq!(actual, errors, "all errors, in order");
     let message = match errors.len() {
         1 => errors[0].1.to_owned(),
         2 => format!("{} (and 1 more error)", errors[0].1),
@@ -42,19 +42,19 @@ fn refused(answer: &Answer, errors: &[(&str, &str)]) {
     assert_eq!((&body["error"], &body["message"]), (&json!(message), &json!(message)));
 }
 
-/// Creates a conversation with these fields beside its assistant, and gives its item.
+/// Creates a conversation with these fields besides its assistant, and returns its item.
 #[track_caller]
 fn created(harness: &Harness, fields: &str) -> Value {
     let body = format!(r#"{{"assistant_id":"{}"{fields}}}"#, bot().uuid());
-    let answer = harness.send("POST", PLACE, &body);
+    let answer = harness.send("POST", PATH, &body);
     assert_eq!(answer.status, 200, "{}", answer.text());
     let id = answer.json()["conversation_id"].as_str().unwrap().to_owned();
     check(&answer, 200, &format!(r#"{{"status":true,"conversation_id":"{id}","history":[]}}"#));
-    harness.ask("GET", &format!("{PLACE}/{id}"), &harness.token, "").json()
+    harness.request("GET", &format!("{PATH}/{id}"), &harness.token, "").json()
 }
 
 #[test]
-fn a_conversation_is_read_with_its_history() {
+fn reading_a_conversation_returns_its_history() {
     let harness = Harness::new();
     harness.insert([1], &whatsapp("+1", "+2"));
     let at = conversation(1).created_at;
@@ -68,18 +68,18 @@ fn a_conversation_is_read_with_its_history() {
         harness.store.append_message(harness.user, conversation(1).id, message).unwrap();
     }
     check(
-        &harness.ask("GET", &path(1), &harness.token, ""),
+        &harness.request("GET", &path(1), &harness.token, ""),
         200,
         r#"{"status":true,"history":[{"role":"user","content":"Hello \"you\"\n","created_at":"2025-01-25 10:13:21"},{"role":"assistant","content":"","function_calls":[{"name": "book"}],"created_at":"2025-01-25 10:13:21"}],"id":"01000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Support","type":"whatsapp","variables":null,"message_count":2,"total_cost":0.002,"ai_enabled":true,"created_at":"2025-01-25 10:13:21","updated_at":"2025-01-25 10:13:21","whatsapp_sender":{"name":null,"phone":"+1"},"customer":{"name":null,"phone":"+2"}}"#,
     );
-    let upper = path(1).to_uppercase().replace("/API/CONVERSATIONS", PLACE);
-    assert_eq!(harness.ask("GET", &upper, &harness.token, "").status, 200);
-    let head = harness.ask("HEAD", &path(1), &harness.token, "");
+    let upper = path(1).to_uppercase().replace("/API/CONVERSATIONS", PATH);
+    assert_eq!(harness.request("GET", &upper, &harness.token, "").status, 200);
+    let head = harness.request("HEAD", &path(1), &harness.token, "");
     assert_eq!((head.status, head.body.len()), (200, 0));
 }
 
 #[test]
-fn what_is_another_users_is_missing_byte_for_byte() {
+fn a_foreign_conversation_answers_like_a_missing_one() {
     let harness = Harness::new();
     harness.insert([1], &Channel::Widget);
     let message = r#"{"message":"hi"}"#;
@@ -91,45 +91,45 @@ fn what_is_another_users_is_missing_byte_for_byte() {
         "%FF".to_owned(),
         "01000000000000000000000000000000".to_owned(),
     ] {
-        let one = format!("{PLACE}/{id}");
+        let one = format!("{PATH}/{id}");
         let other = &harness.other_token;
-        check(&harness.ask("GET", &one, other, ""), 404, MISSING);
+        check(&harness.request("GET", &one, other, ""), 404, MISSING);
         check(&harness.send_as(other, "PATCH", &one, "{}"), 404, MISSING);
-        check(&harness.ask("DELETE", &one, other, ""), 404, MISSING);
+        check(&harness.request("DELETE", &one, other, ""), 404, MISSING);
         check(&harness.send_as(other, "POST", &format!("{one}/messages"), message), 404, MISSING);
         for verb in ["enable-ai", "disable-ai"] {
             let target = format!("/api/automate/conversations/{id}/{verb}");
-            check(&harness.ask("POST", &target, other, ""), 404, MISSING);
+            check(&harness.request("POST", &target, other, ""), 404, MISSING);
         }
     }
-    assert_eq!(harness.ask("GET", &path(1), &harness.token, "").status, 200);
-    // The same id may be each user's.
+    assert_eq!(harness.request("GET", &path(1), &harness.token, "").status, 200);
+    // Two users may have conversations with the same id.
     let body =
         format!(r#"{{"assistant_id":"{}","id":"{}"}}"#, other_bot().uuid(), conversation(1).id);
-    assert_eq!(harness.send_as(&harness.other_token, "POST", PLACE, &body).status, 200);
+    assert_eq!(harness.send_as(&harness.other_token, "POST", PATH, &body).status, 200);
 }
 
 #[test]
-fn nobody_changes_anything() {
+fn every_operation_requires_a_token() {
     let harness = Harness::new();
     harness.insert([1], &Channel::Widget);
     let body = r#"{"status":false,"error":"Unauthenticated.","message":"Unauthenticated."}"#;
     for (method, target) in [
-        ("POST", PLACE.to_owned()),
+        ("POST", PATH.to_owned()),
         ("GET", path(1)),
         ("PATCH", path(1)),
         ("DELETE", path(1)),
         ("POST", format!("{}/messages", path(1))),
         ("POST", format!("/api/automate{}/enable-ai", &path(1)["/api".len()..])),
     ] {
-        // Neither the path nor the body is looked at before.
+        // Authentication comes before the path parameter and the body.
         check(&harness.send_as("x", method, &target, "{"), 401, body);
-        check(&harness.server.ask(method, &target, ""), 401, body);
+        check(&harness.server.request(method, &target, ""), 401, body);
     }
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
+fn absent_fields_get_their_defaults() {
     let harness = Harness::new();
     let one = created(&harness, "");
     assert_eq!((&one["type"], &one["variables"]), (&json!("widget"), &Value::Null));
@@ -151,12 +151,12 @@ fn what_is_left_out_has_its_default() {
     let api = created(&harness, r#","type":"api","external_identifier":"crm-1","variables":[]"#);
     assert_eq!(api["external_identifier"], "crm-1");
     assert_eq!(api["variables"], Value::Null);
-    // An assistant has a number too.
-    assert_eq!(harness.send("POST", PLACE, r#"{"assistant_id":1}"#).status, 200);
+    // An assistant can be named by its number.
+    assert_eq!(harness.send("POST", PATH, r#"{"assistant_id":1}"#).status, 200);
 }
 
 #[test]
-fn an_assistant_that_is_not_the_callers_is_not_found() {
+fn a_foreign_assistant_answers_404() {
     let harness = Harness::new();
     let missing =
         r#"{"status":false,"error":"Assistant not found","message":"Assistant not found"}"#;
@@ -164,17 +164,17 @@ fn an_assistant_that_is_not_the_callers_is_not_found() {
     let foreign = format!("\"{}\"", other_bot().uuid());
     for id in [&foreign, "\"00000000-0000-0000-0000-000000000001\"", "2", "0"] {
         let body = format!(r#"{{"assistant_id":{id}}}"#);
-        check(&harness.send("POST", PLACE, &body), 404, missing);
+        check(&harness.send("POST", PATH, &body), 404, missing);
         check(&harness.send("PATCH", &path(1), &body), 404, missing);
     }
 }
 
 #[test]
-fn each_field_that_breaks_a_rule_is_named() {
+fn every_invalid_field_is_listed() {
     let harness = Harness::new();
     let refused = |fields: &str, errors: &[(&str, &str)]| {
         let body = format!(r#"{{"assistant_id":1{fields}}}"#);
-        refused(&harness.send("POST", PLACE, &body), errors);
+        refused(&harness.send("POST", PATH, &body), errors);
     };
     let long = "9".repeat(256);
     refused(
@@ -215,22 +215,22 @@ fn each_field_that_breaks_a_rule_is_named() {
     let must = "The assistant id field must be an assistant's UUID or its number.";
     for wrong in ["\"x\"", "-1", "1.5", "99999999999", "[]", "true"] {
         let body = format!(r#"{{"assistant_id":{wrong}}}"#);
-        self::refused(&harness.send("POST", PLACE, &body), &[("assistant_id", must)]);
+        self::refused(&harness.send("POST", PATH, &body), &[("assistant_id", must)]);
     }
     let none = [("assistant_id", "The assistant id field is required.")];
-    self::refused(&harness.send("POST", PLACE, "{}"), &none);
-    self::refused(&harness.send("POST", PLACE, r#"{"assistant_id":null}"#), &none);
+    self::refused(&harness.send("POST", PATH, "{}"), &none);
+    self::refused(&harness.send("POST", PATH, r#"{"assistant_id":null}"#), &none);
 
     harness.insert([1], &Channel::Widget);
     refused(
         &format!(r#","id":"{}""#, conversation(1).id),
         &[("id", "The id has already been taken.")],
     );
-    assert_eq!(harness.list("").rows(), [1], "nothing that was refused is there");
+    assert_eq!(harness.list("").rows(), [1], "refused requests write nothing");
 }
 
 #[test]
-fn a_message_is_stored_counted_and_billed() {
+fn appending_a_message_updates_count_and_cost() {
     let harness = Harness::new();
     harness.insert([1], &Channel::Widget);
     let target = format!("{}/messages", path(1));
@@ -247,7 +247,7 @@ fn a_message_is_stored_counted_and_billed() {
     );
     said(r#"{"role":"system","content":"","cost":0.0009}"#, 3);
     said(r#"{"role":"assistant","message":"Bye","cost":null}"#, 4);
-    let one = harness.ask("GET", &path(1), &harness.token, "").json();
+    let one = harness.request("GET", &path(1), &harness.token, "").json();
     assert_eq!((&one["message_count"], &one["total_cost"]), (&json!(4), &json!(0.004)));
     assert_eq!(one["updated_at"], "2109-01-01 00:00:00");
     let history = one["history"].as_array().unwrap();
@@ -264,7 +264,7 @@ fn a_message_is_stored_counted_and_billed() {
 }
 
 #[test]
-fn a_message_has_its_rules() {
+fn an_invalid_message_answers_422() {
     let harness = Harness::new();
     harness.insert([1], &Channel::Widget);
     let target = format!("{}/messages", path(1));
@@ -299,20 +299,20 @@ fn a_message_has_its_rules() {
     let most = r#"{"message":"a","cost":9000000000}"#;
     assert_eq!(harness.send("POST", &target, most).status, 200);
     check(most, &[("total_cost", "The total cost field would leave its range.")]);
-    let one = harness.ask("GET", &path(1), &harness.token, "").json();
+    let one = harness.request("GET", &path(1), &harness.token, "").json();
     assert_eq!(one["history"].as_array().unwrap().len(), 1);
 }
 
 #[test]
-fn a_change_leaves_what_it_does_not_name() {
+fn a_change_keeps_absent_fields() {
     let harness = Harness::new();
     harness.insert([1], &whatsapp("+1", "+2"));
-    let before = harness.ask("GET", &path(1), &harness.token, "").json();
+    let before = harness.request("GET", &path(1), &harness.token, "").json();
     let answer = harness.send("PATCH", &path(1), "{}");
     assert_eq!(answer.status, 200);
     let mut unchanged = before.clone();
     unchanged.as_object_mut().unwrap().remove("history");
-    assert_eq!(answer.json(), unchanged, "and nothing that changes nothing moves a time");
+    assert_eq!(answer.json(), unchanged, "an empty change keeps updated_at");
 
     let answer = harness.send(
         "PATCH",
@@ -327,7 +327,7 @@ fn a_change_leaves_what_it_does_not_name() {
     assert_eq!(changed["created_at"], before["created_at"]);
     assert!(changed["updated_at"].as_str() > before["updated_at"].as_str());
 
-    // The index follows.
+    // The indexes follow the change.
     harness.send("PATCH", &path(1), r#"{"customer":{"phone":"+3"},"variables":null}"#);
     assert!(harness.list("customer_phone=%2B2").rows().is_empty());
     assert_eq!(harness.list("customer_phone=%2B3").rows(), [1]);
@@ -343,7 +343,7 @@ fn a_change_leaves_what_it_does_not_name() {
 }
 
 #[test]
-fn a_change_has_its_rules() {
+fn an_invalid_change_answers_422() {
     let harness = Harness::new();
     harness.insert([1], &Channel::Widget);
     harness.insert([2], &api("a"));
@@ -374,12 +374,12 @@ fn a_change_has_its_rules() {
         r#"{"customer":{"name":"a"}}"#,
         &[("customer", "The customer field must be left out where the type is not whatsapp.")],
     );
-    let one = harness.ask("GET", &path(1), &harness.token, "").json();
-    assert_eq!(one["ai_enabled"], true, "a change that is refused changes nothing");
+    let one = harness.request("GET", &path(1), &harness.token, "").json();
+    assert_eq!(one["ai_enabled"], true, "a refused change writes nothing");
 }
 
 #[test]
-fn a_conversation_can_be_given_to_another_assistant() {
+fn a_conversation_can_be_moved_to_another_assistant() {
     let harness = Harness::new();
     harness.insert([1], &Channel::Widget);
     assert_eq!(harness.send("POST", "/api/user/assistants", r#"{"name":"Sales"}"#).status, 200);
@@ -390,25 +390,25 @@ fn a_conversation_can_be_given_to_another_assistant() {
 }
 
 #[test]
-fn deleted_is_gone() {
+fn a_deleted_conversation_is_gone_from_list_and_indexes() {
     let harness = Harness::new();
     harness.insert([1, 2], &whatsapp("+1", "+2"));
-    check(&harness.ask("DELETE", &path(1), &harness.token, ""), 200, r#"{"status":true}"#);
-    check(&harness.ask("DELETE", &path(1), &harness.token, ""), 404, MISSING);
-    check(&harness.ask("GET", &path(1), &harness.token, ""), 404, MISSING);
+    check(&harness.request("DELETE", &path(1), &harness.token, ""), 200, r#"{"status":true}"#);
+    check(&harness.request("DELETE", &path(1), &harness.token, ""), 404, MISSING);
+    check(&harness.request("GET", &path(1), &harness.token, ""), 404, MISSING);
     assert_eq!(harness.list("customer_phone=%2B2").rows(), [2]);
 }
 
 #[test]
-fn the_assistant_is_told_to_answer_or_not() {
+fn ai_can_be_enabled_and_disabled() {
     let harness = Harness::new();
     harness.insert([1], &Channel::Widget);
     let set = |verb: &str| {
         let target = format!("/api/automate/conversations/{}/{verb}", conversation(1).id);
-        harness.ask("POST", &target, &harness.token, "")
+        harness.request("POST", &target, &harness.token, "")
     };
     let is_enabled =
-        || harness.ask("GET", &path(1), &harness.token, "").json()["ai_enabled"].clone();
+        || harness.request("GET", &path(1), &harness.token, "").json()["ai_enabled"].clone();
     check(&set("disable-ai"), 200, r#"{"status":true,"ai_enabled":false}"#);
     check(&set("disable-ai"), 200, r#"{"status":true,"ai_enabled":false}"#);
     assert_eq!(is_enabled(), false);

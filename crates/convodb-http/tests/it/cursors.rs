@@ -1,4 +1,4 @@
-//! Lines 16, 17 and 23 to 25 of the pagination contract, as they are seen over HTTP.
+//! Cursors over HTTP: lines 16, 17 and 23 to 25 of the pagination contract.
 
 use crate::harness::{Harness, Server, whatsapp};
 use convodb::{Channel, Store};
@@ -6,7 +6,7 @@ use convodb_http::Config;
 
 const REFUSAL: &str = "The selected cursor is invalid.";
 
-fn world_of_seven() -> Harness {
+fn with_seven_rows() -> Harness {
     let harness = Harness::new();
     harness.insert(1..=7, &whatsapp("+1", "+2"));
     harness.insert(8..=9, &Channel::Widget);
@@ -14,8 +14,8 @@ fn world_of_seven() -> Harness {
 }
 
 #[test]
-fn a_cursor_alone_carries_filters_page_size_and_order() {
-    let harness = world_of_seven();
+fn a_cursor_alone_contains_filters_page_size_and_order() {
+    let harness = with_seven_rows();
     for (query, rows) in [
         ("type=whatsapp&per_page=3", [4, 3, 2]),
         ("customer_phone=+2&order=asc&per_page=3", [4, 5, 6]),
@@ -34,8 +34,8 @@ fn a_cursor_alone_carries_filters_page_size_and_order() {
 }
 
 #[test]
-fn another_filter_beside_a_cursor_is_named() {
-    let harness = world_of_seven();
+fn a_conflicting_filter_beside_a_cursor_answers_422() {
+    let harness = with_seven_rows();
     let cursor = harness.list("type=whatsapp&per_page=2").cursor("next_cursor").unwrap();
     for (filter, field) in [
         ("type=widget", "type"),
@@ -57,8 +57,8 @@ fn another_filter_beside_a_cursor_is_named() {
 }
 
 #[test]
-fn tokens_are_short_and_tell_nothing() {
-    let harness = world_of_seven();
+fn tokens_are_short_and_url_safe() {
+    let harness = with_seven_rows();
     let query = "type=whatsapp&assistant_id=1&customer_phone=+2&whatsapp_sender_phone=+1&\
                  created_from=2025-01-01&created_to=2026-01-01&per_page=2";
     let token = harness.list(query).cursor("next_cursor").unwrap();
@@ -68,11 +68,11 @@ fn tokens_are_short_and_tell_nothing() {
 }
 
 #[test]
-fn every_other_token_is_refused() {
-    let harness = world_of_seven();
+fn a_modified_token_is_refused() {
+    let harness = with_seven_rows();
     let token = harness.list("customer_phone=+2&per_page=2").cursor("next_cursor").unwrap();
     let refused = |token: &str| harness.refused(&format!("cursor={token}"), "cursor", REFUSAL);
-    // Each character of the alphabet differs from its neighbour in one bit; six of them are all.
+    // Flips one bit of each character's six.
     let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     for at in 0..token.len() {
         let place = alphabet.iter().position(|c| *c == token.as_bytes()[at]).unwrap();
@@ -94,16 +94,16 @@ fn every_other_token_is_refused() {
 
 #[test]
 fn a_cursor_of_another_user_or_store_is_refused() {
-    let harness = world_of_seven();
+    let harness = with_seven_rows();
     let token = harness.list("per_page=2").cursor("next_cursor").unwrap();
     let stolen = harness.list_of(&harness.other_token, &format!("cursor={token}"));
     let body = format!(r#"{{"message":"{REFUSAL}","errors":{{"cursor":["{REFUSAL}"]}}}}"#);
     assert_eq!((stolen.status, stolen.text()), (422, body.as_str()));
-    world_of_seven().refused(&format!("cursor={token}"), "cursor", REFUSAL);
+    with_seven_rows().refused(&format!("cursor={token}"), "cursor", REFUSAL);
 }
 
 #[test]
-fn a_cursor_survives_a_restart_and_a_rotation() {
+fn a_cursor_survives_a_restart_and_a_key_rotation() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.convodb");
     let harness = Harness::of(Store::open(&path).unwrap(), Config::default());

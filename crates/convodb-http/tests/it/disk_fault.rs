@@ -1,4 +1,4 @@
-//! A server whose disk fails: what clients are told meanwhile, and that it goes on by itself.
+//! Disk faults: responses during a fault, and recovery without a restart.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,35 +18,35 @@ fn harness() -> (CrashDisk, Harness) {
     (disk, Harness::of(store, Config::default()))
 }
 
-/// Asks until the answer has this status.
+/// Repeats a request until its response has this status.
 #[track_caller]
-fn until(status: u16, mut ask: impl FnMut() -> u16) {
+fn until(status: u16, mut request: impl FnMut() -> u16) {
     let since = Instant::now();
-    while ask() != status {
-        assert!(since.elapsed() < Duration::from_secs(20), "the store is not well again");
+    while request() != status {
+        assert!(since.elapsed() < Duration::from_secs(20), "the store has not recovered");
     }
 }
 
 #[test]
-fn a_broken_disk_is_503_until_it_is_whole() {
+fn a_broken_disk_answers_503_until_it_recovers() {
     let (disk, harness) = harness();
     let create = || harness.send("POST", CONVERSATIONS, NEW);
     assert_eq!(create().status, 200);
     disk.fail(Schedule::lasting(Fault::Broken, 0));
-    assert_eq!(create().status, 500, "whether it is there is not known");
+    assert_eq!(create().status, 500, "the outcome of the write is unknown");
     let refused = create();
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
-    assert_eq!(harness.ask("GET", "/readyz", "", "").status, 503);
-    assert_eq!(harness.ask("GET", "/healthz", "", "").status, 200);
+    assert_eq!(harness.request("GET", "/readyz", "", "").status, 503);
+    assert_eq!(harness.request("GET", "/healthz", "", "").status, 200);
     assert!([200, 503].contains(&harness.list("").status));
     disk.lift();
     until(200, || create().status);
-    assert_eq!(harness.ask("GET", "/readyz", "", "").status, 200);
+    assert_eq!(harness.request("GET", "/readyz", "", "").status, 200);
     assert_eq!(harness.list("").status, 200);
 }
 
 #[test]
-fn a_full_disk_is_507_for_writes_alone() {
+fn a_full_disk_answers_507_to_writes_only() {
     let (disk, harness) = harness();
     let create = || harness.send("POST", CONVERSATIONS, NEW);
     assert_eq!(create().status, 200);

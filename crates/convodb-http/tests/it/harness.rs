@@ -1,4 +1,4 @@
-//! A store with two accounts, behind a running server.
+//! Test harness: a store with two users behind a running server.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::client::{Answer, send};
 
 pub(crate) const LIST: &str = "/api/user/conversations";
 
-/// A server on a port of its own; dropping it stops it and waits until it has.
+/// A server on a free port. Dropping it stops the server and waits for it.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
@@ -40,9 +40,9 @@ impl Server {
         Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// `method target`, with header lines that each end their line.
+    /// Sends `method target` with these header lines, each ending with CRLF.
     #[track_caller]
-    pub(crate) fn ask(&self, method: &str, target: &str, headers: &str) -> Answer {
+    pub(crate) fn request(&self, method: &str, target: &str, headers: &str) -> Answer {
         let head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
         send(self.address, head.as_bytes())
     }
@@ -57,7 +57,7 @@ impl Drop for Server {
     }
 }
 
-/// Two accounts with an assistant each, and a server.
+/// Two users with an assistant each, and a server.
 pub(crate) struct Harness {
     pub(crate) server: Server,
     pub(crate) store: Store,
@@ -72,18 +72,18 @@ impl Harness {
     }
 
     pub(crate) fn of(store: Store, config: Config) -> Self {
-        let account = |name: &str, assistant| {
+        let user = |name: &str, assistant| {
             let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
             store.create_assistant(user, assistant, "Support".parse().unwrap()).unwrap();
             (user, store.create_token(user, Timestamp::MIN).unwrap())
         };
-        let (user, token) = account("Acme", bot());
-        let (_, other_token) = account("Other", other_bot());
+        let (user, token) = user("Acme", bot());
+        let (_, other_token) = user("Other", other_bot());
         let server = Server::start(&store, config);
         Self { server, store, user, token, other_token }
     }
 
-    /// Inserts the rows of these numbers, each created that many seconds after the first of all.
+    /// Inserts rows with these numbers; row `n` is created `n` seconds after a fixed time.
     pub(crate) fn insert(&self, rows: impl IntoIterator<Item = u8>, channel: &Channel) {
         for row in rows {
             let channel = channel.clone();
@@ -91,7 +91,7 @@ impl Harness {
         }
     }
 
-    /// The user's list with this query.
+    /// Requests the user's list with this query.
     #[track_caller]
     pub(crate) fn list(&self, query: &str) -> Answer {
         self.list_of(&self.token, query)
@@ -99,16 +99,16 @@ impl Harness {
 
     #[track_caller]
     pub(crate) fn list_of(&self, token: &str, query: &str) -> Answer {
-        self.ask("GET", &format!("{LIST}?{query}"), token, "")
+        self.request("GET", &format!("{LIST}?{query}"), token, "")
     }
 
     #[track_caller]
-    pub(crate) fn ask(&self, method: &str, target: &str, token: &str, headers: &str) -> Answer {
+    pub(crate) fn request(&self, method: &str, target: &str, token: &str, headers: &str) -> Answer {
         let headers = format!("Host: test\r\nAuthorization: Bearer {token}\r\n{headers}");
-        self.server.ask(method, target, &headers)
+        self.server.request(method, target, &headers)
     }
 
-    /// A request of the user's with a JSON body.
+    /// Sends a request of the user with a JSON body.
     #[track_caller]
     pub(crate) fn send(&self, method: &str, target: &str, body: &str) -> Answer {
         self.send_as(&self.token, method, target, body)
@@ -137,7 +137,7 @@ impl Harness {
         send(self.server.address, &[head.as_bytes(), body].concat())
     }
 
-    /// The list with this query is refused with these messages, all of one field.
+    /// Asserts that the list refuses this query with 422 and this message for this field.
     #[track_caller]
     pub(crate) fn refused(&self, query: &str, field: &str, message: &str) {
         let answer = self.list(query);
@@ -169,7 +169,7 @@ pub(crate) fn api(identifier: &str) -> Channel {
     Channel::Api { external_identifier: Some(identifier.parse().unwrap()) }
 }
 
-/// All that was logged by all servers of this process so far.
+/// The log of all servers of this process so far.
 pub(crate) fn logged() -> String {
     #[derive(Clone, Default)]
     struct Log(Arc<Mutex<Vec<u8>>>);

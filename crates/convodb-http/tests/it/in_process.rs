@@ -1,4 +1,4 @@
-//! The routes without a server around them, as a server of somebody's own would have them.
+//! Routes without a server, as an embedding application mounts them.
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, StatusCode};
@@ -8,7 +8,7 @@ use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
 #[tokio::test]
-async fn a_conversation_lives_its_life() {
+async fn a_conversation_can_be_created_changed_and_deleted() {
     let store = Store::in_memory().unwrap();
     let user = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap().id;
     let token = store.create_token(user, Timestamp::MIN).unwrap();
@@ -78,10 +78,10 @@ async fn a_conversation_lives_its_life() {
     }
 }
 
-/// Right requests with one byte changed, cut off or doubled: some of them are right again, others
-/// are refused, and none is a fault.
+/// Sends valid bodies with one byte changed, removed or doubled. Each is accepted or refused; none
+/// causes an internal error.
 #[tokio::test]
-async fn no_body_is_a_fault() {
+async fn mutated_bodies_never_answer_500() {
     let store = Store::in_memory().unwrap();
     let user = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap().id;
     let token = store.create_token(user, Timestamp::MIN).unwrap();
@@ -127,8 +127,8 @@ async fn no_body_is_a_fault() {
                 .unwrap();
             let Ok(answer) = routes.call(request).await;
             let status = answer.status().as_u16();
-            let told = String::from_utf8_lossy(&changed).into_owned();
-            assert!(matches!(status, 200 | 400 | 404 | 422), "{status}: {method} {target} {told}");
+            let sent = String::from_utf8_lossy(&changed).into_owned();
+            assert!(matches!(status, 200 | 400 | 404 | 422), "{status}: {method} {target} {sent}");
             refused += u32::from(status != 200);
         }
     }
@@ -136,7 +136,8 @@ async fn no_body_is_a_fault() {
     assert!(store.snapshot().verify(|_, _| ()).unwrap().is_clean());
 }
 
-/// Each place of a body cut off, left out, doubled, and made into each of a few bytes.
+/// For each position of a body: the body truncated there, without that byte, with it doubled, and
+/// with it replaced by each of a few bytes.
 fn mutations(body: &[u8]) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for at in 0..body.len() {

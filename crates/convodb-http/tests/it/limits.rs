@@ -1,5 +1,4 @@
-//! Clients that take too much: too long for a head, for a body, for taking an answer; too many
-//! connections, too many requests.
+//! Limits: timeouts for slow clients; bounds on connections, writes, transfers and request rates.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -13,14 +12,14 @@ use convodb_http::{Config, Limits};
 use crate::harness::{Harness, LIST, Server, bot, conversation};
 
 const SHORT: Duration = Duration::from_millis(200);
-/// Far longer than what is awaited takes on a machine that is busy.
+/// An upper bound that a busy machine stays far below.
 const LONG: Duration = Duration::from_secs(20);
 
 fn harness(limits: Limits) -> Harness {
     Harness::of(Store::in_memory().unwrap(), Config { limits, ..Config::default() })
 }
 
-/// Sends the beginning of a request, and gives what comes until the server closes.
+/// Sends the beginning of a request, and returns all bytes until the server closes.
 #[track_caller]
 fn begin(server: &Server, request: &str) -> String {
     let mut stream = TcpStream::connect(server.address).unwrap();
@@ -34,15 +33,15 @@ fn begin(server: &Server, request: &str) -> String {
     String::from_utf8(answer).unwrap()
 }
 
-/// How many connections the server counts, but for the one that asks.
+/// The number of connections that the server counts, without the one of this request.
 fn others(server: &Server) -> u32 {
-    let metrics = server.ask("GET", "/metrics", "");
+    let metrics = server.request("GET", "/metrics", "");
     let line =
         metrics.text().lines().find(|line| line.starts_with("convodb_connections ")).unwrap();
     line.split(' ').nth(1).unwrap().parse::<u32>().unwrap() - 1
 }
 
-/// Waits until the server counts this many connections beside the one that asks.
+/// Waits until the server counts this many other connections.
 #[track_caller]
 fn await_others(server: &Server, count: u32) {
     let until = Instant::now() + LONG;
@@ -53,22 +52,22 @@ fn await_others(server: &Server, count: u32) {
 }
 
 #[test]
-fn a_slow_head_is_given_up() {
+fn a_slow_request_head_times_out() {
     let harness = harness(Limits { header_timeout: SHORT, ..Limits::default() });
     for partial in ["", "G", "GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: "] {
         let began = Instant::now();
         let answer = begin(&harness.server, partial);
         assert!(!answer.contains(" 200 "), "{answer}");
-        assert!(began.elapsed() >= SHORT, "it was waited for");
+        assert!(began.elapsed() >= SHORT, "the server waited until the timeout");
     }
-    // So is a connection that does nothing after a request.
+    // So does an idle connection.
     let answer = begin(&harness.server, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
     await_others(&harness.server, 0);
 }
 
 #[test]
-fn a_slow_body_is_given_up() {
+fn a_slow_body_answers_408() {
     let harness =
         harness(Limits { body_timeout: SHORT, chunk_timeout: SHORT, ..Limits::default() });
     for (target, content_type, partial) in [
@@ -85,24 +84,24 @@ fn a_slow_body_is_given_up() {
         let answer = begin(&harness.server, &request);
         assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
         assert!(answer.contains(r#""message":"Request Timeout""#), "{answer}");
-        assert!(began.elapsed() >= SHORT, "it was waited for");
+        assert!(began.elapsed() >= SHORT, "the server waited until the timeout");
     }
     await_others(&harness.server, 0);
 }
 
 #[test]
-fn a_client_that_never_reads_is_given_up() {
+fn a_client_that_stops_reading_is_disconnected() {
     let harness = harness(Limits { write_timeout: SHORT, ..Limits::default() });
-    furnish(&harness);
+    fill(&harness);
     let (mut stream, status) = unread_export(&harness);
     assert_eq!(status, "HTTP/1.1 200");
     await_others(&harness.server, 0);
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
-    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "it was broken off");
+    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "the export was cut off");
 }
 
-/// Begins an export of more than all buffers on its way hold, and reads no more than its status.
+/// Begins an export that exceeds all buffers, and reads only its status.
 fn unread_export(harness: &Harness) -> (TcpStream, String) {
     let request = format!(
         "GET {LIST}/export?messages=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
@@ -116,8 +115,8 @@ fn unread_export(harness: &Harness) -> (TcpStream, String) {
     (stream, String::from_utf8(status.to_vec()).unwrap())
 }
 
-/// Forty conversations with a megabyte each.
-fn furnish(harness: &Harness) {
+/// Inserts forty conversations of one megabyte each.
+fn fill(harness: &Harness) {
     let content = "x".repeat(1_000_000);
     for row in 1..=40 {
         harness.insert([row], &Channel::Widget);
@@ -127,36 +126,40 @@ fn furnish(harness: &Harness) {
 }
 
 #[test]
-fn an_export_that_takes_too_long_is_broken_off() {
+fn an_export_over_its_timeout_is_cut_off() {
     let harness = harness(Limits { export_timeout: Duration::ZERO, ..Limits::default() });
-    furnish(&harness);
+    fill(&harness);
     let (mut stream, status) = unread_export(&harness);
     assert_eq!(status, "HTTP/1.1 200");
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
-    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "it was broken off");
+    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "the export was cut off");
     await_others(&harness.server, 0);
 }
 
 #[test]
-fn a_user_with_a_slow_export_leaves_room_for_others() {
+fn transfers_are_limited_per_user() {
     let harness = harness(Limits { max_transfers_per_user: 1, ..Limits::default() });
-    furnish(&harness);
+    fill(&harness);
     let (held, status) = unread_export(&harness);
     assert_eq!(status, "HTTP/1.1 200");
     let export = format!("{LIST}/export");
-    assert_eq!(harness.ask("GET", &export, &harness.token, "").status, 503);
-    assert_eq!(harness.ask("GET", &export, &harness.other_token, "").status, 200);
-    assert_eq!(harness.ask("GET", &export, &harness.other_token, "").status, 200, "it has ended");
+    assert_eq!(harness.request("GET", &export, &harness.token, "").status, 503);
+    assert_eq!(harness.request("GET", &export, &harness.other_token, "").status, 200);
+    assert_eq!(
+        harness.request("GET", &export, &harness.other_token, "").status,
+        200,
+        "the first export has ended"
+    );
     drop(held);
     let until = Instant::now() + LONG;
-    while harness.ask("GET", &export, &harness.token, "").status != 200 {
-        assert!(Instant::now() < until, "a client that went away still has its place");
+    while harness.request("GET", &export, &harness.token, "").status != 200 {
+        assert!(Instant::now() < until, "a disconnected client still occupies its transfer");
     }
 }
 
 #[test]
-fn one_connection_more_waits() {
+fn a_connection_over_the_limit_waits() {
     let harness = harness(Limits { max_connections: 1, ..Limits::default() });
     let mut held = TcpStream::connect(harness.server.address).unwrap();
     held.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
@@ -176,17 +179,17 @@ fn one_connection_more_waits() {
 }
 
 #[test]
-fn one_write_more_is_refused() {
+fn a_write_over_the_limit_answers_503() {
     let harness = harness(Limits { max_waiting_writes: 0, ..Limits::default() });
     let answer = harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
     assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
     assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(harness.list("").status, 200, "reads go on");
+    assert_eq!(harness.list("").status, 200, "reads still succeed");
 }
 
-/// While the queue of writes is full a write is refused, and an import waits for its place.
+/// While the write queue is full, a write is refused, and an import waits.
 #[test]
-fn a_full_queue_refuses_a_write_and_holds_an_import_up() {
+fn a_full_queue_answers_503_to_a_write_and_delays_an_import() {
     let directory = tempfile::tempdir().unwrap();
     let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
     let store = Store::open_with(directory.path().join("s.convodb"), &options).unwrap();
@@ -202,7 +205,7 @@ fn a_full_queue_refuses_a_write_and_holds_an_import_up() {
         })
     });
     entered.recv().unwrap();
-    // Of two writes one takes the only place, and the other one is told that it is taken.
+    // One of two writes takes the only slot of the queue; the other fails.
     let (report, reported) = channel();
     let waiting: Vec<_> = (0..2)
         .map(|_| {
@@ -215,7 +218,7 @@ fn a_full_queue_refuses_a_write_and_holds_an_import_up() {
     let answer = harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
     assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
     assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(harness.list("").status, 200, "reads go on");
+    assert_eq!(harness.list("").status, 200, "reads still succeed");
 
     let line = format!(
         r#"{{"id":"{}","assistant_id":"{}","type":"test","created_at":"2025-01-25"}}"#,
@@ -247,11 +250,11 @@ fn a_full_queue_refuses_a_write_and_holds_an_import_up() {
 }
 
 #[test]
-fn each_token_has_its_own_rate() {
+fn each_token_has_its_own_rate_limit() {
     let rate_limit = Some("2/h".parse().unwrap());
     let config = Config { rate_limit, ..Config::default() };
     let harness = Harness::of(Store::in_memory().unwrap(), config);
-    // Who is nobody does not count.
+    // A request with an unknown token does not count.
     assert_eq!(harness.list_of("x", "").status, 401);
     for (answer, left, until) in [
         (harness.list("per_page=0"), "1", 1800),
@@ -275,6 +278,6 @@ fn each_token_has_its_own_rate() {
     }
     let other = harness.list_of(&harness.other_token, "");
     assert_eq!((other.status, other.maybe_header("retry-after")), (200, None));
-    let nobody = harness.server.ask("GET", "/healthz", "");
+    let nobody = harness.server.request("GET", "/healthz", "");
     assert_eq!((nobody.status, nobody.maybe_header("ratelimit")), (200, None));
 }

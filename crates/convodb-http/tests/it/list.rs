@@ -1,11 +1,11 @@
-//! What the list answers.
+//! List of conversations: pages, filters, bodies, links.
 
 use crate::client::Answer;
 use crate::harness::{Harness, LIST, api, bot, conversation, whatsapp};
 use convodb::{AssistantId, Channel, Conversation, Variables};
 use uuid::Uuid;
 
-/// A step of a walk: its rows, and whether it has a next and a previous page.
+/// Asserts the rows of a page, and whether it has a next and a previous page.
 #[track_caller]
 fn check(answer: &Answer, rows: &[u8], next: bool, prev: bool) {
     assert_eq!(answer.rows(), rows);
@@ -18,9 +18,9 @@ fn follow(harness: &Harness, answer: &Answer, key: &str) -> Answer {
     harness.list(&format!("cursor={}", answer.cursor(key).expect("a cursor")))
 }
 
-/// The table of the pagination contract.
+/// The example table of the pagination contract.
 #[test]
-fn the_golden_walk() {
+fn pages_in_both_directions_match_the_pagination_contract() {
     let harness = Harness::new();
     harness.insert(1..=7, &Channel::Widget);
     let first = harness.list("per_page=3");
@@ -55,7 +55,7 @@ fn a_list_of_one_page_has_no_cursors() {
 }
 
 #[test]
-fn bodies_are_byte_for_byte_as_documented() {
+fn bodies_match_the_documentation_byte_for_byte() {
     let harness = Harness::new();
     assert_eq!(
         harness.list("").text(),
@@ -63,7 +63,7 @@ fn bodies_are_byte_for_byte_as_documented() {
     );
     harness.insert([1], &whatsapp("+14155551234", "+14155559876"));
     let variables = r#"{"plan":"pro","price":1.10}"#.to_owned();
-    let kept = Conversation {
+    let conversation = Conversation {
         channel: api("crm-1"),
         variables: Some(Variables::new(variables).unwrap()),
         total_cost: "0.0045".parse().unwrap(),
@@ -71,7 +71,7 @@ fn bodies_are_byte_for_byte_as_documented() {
         ai_enabled: false,
         ..conversation(2)
     };
-    harness.store.insert(harness.user, kept).unwrap();
+    harness.store.insert(harness.user, conversation).unwrap();
     harness.store.rename_assistant(harness.user, bot(), "Sales".parse().unwrap()).unwrap();
     assert_eq!(
         harness.list("per_page=100").text(),
@@ -85,7 +85,7 @@ fn bodies_are_byte_for_byte_as_documented() {
 }
 
 #[test]
-fn each_filter_and_all_of_them_narrow_the_list() {
+fn filters_narrow_the_list_alone_and_combined() {
     let harness = Harness::new();
     harness.insert([1, 4], &Channel::Widget);
     harness.insert([2, 5], &whatsapp("+1", "+2"));
@@ -142,7 +142,7 @@ fn each_item_has_the_name_of_its_own_assistant() {
 }
 
 #[test]
-fn one_user_sees_nothing_of_another() {
+fn a_user_sees_only_own_conversations() {
     let harness = Harness::new();
     harness.insert(1..=7, &whatsapp("+1", "+2"));
     assert_eq!(harness.list("customer_phone=%2B2").rows().len(), 7);
@@ -153,7 +153,7 @@ fn one_user_sees_nothing_of_another() {
 }
 
 #[test]
-fn links_lead_where_the_cursors_do() {
+fn link_headers_match_the_cursors() {
     let harness = Harness::new();
     harness.insert(1..=7, &whatsapp("+1", "+2"));
     let target = |answer: &Answer, rel: &str| {

@@ -1,6 +1,6 @@
-//! The real server on a loopback socket, asked by a client that sees every byte.
+//! Integration tests: a running server on a loopback socket, and a client that sees every byte.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod body;
 mod changes;

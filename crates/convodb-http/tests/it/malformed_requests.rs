@@ -1,4 +1,4 @@
-//! Bytes that are sent to confuse: never a fault, never two requests where one was meant.
+//! Malformed requests: request smuggling, broken syntax, odd targets.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::harness::Harness;
 
-/// All that comes back for these bytes until the server closes.
+/// Sends these bytes, and returns all bytes until the server closes.
 #[track_caller]
 fn exchange(harness: &Harness, bytes: &[u8]) -> String {
     let mut stream = TcpStream::connect(harness.server.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    // The server may close before it has read all.
+    // The server may close before it has read everything.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
@@ -26,10 +26,10 @@ fn statuses(answer: &str) -> Vec<&str> {
     answer.split("HTTP/1.1 ").skip(1).map(|rest| &rest[..3]).collect()
 }
 
-/// Where one reader may see one request and another one two, there is at most one answer that is
-/// not a refusal, and the connection ends.
+/// Requests with an ambiguous length, which two parsers could split differently, are refused, and
+/// the connection is closed.
 #[test]
-fn what_could_be_read_as_two_requests_is_one_or_none() {
+fn a_request_with_ambiguous_length_is_refused() {
     let harness = Harness::new();
     let hidden = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
     let post = "POST /healthz HTTP/1.1\r\nHost: a\r\n";
@@ -65,7 +65,7 @@ fn what_could_be_read_as_two_requests_is_one_or_none() {
 }
 
 #[test]
-fn what_is_no_request_is_refused() {
+fn malformed_requests_answer_4xx() {
     let harness = Harness::new();
     let big_chunk = format!(
         "POST /api/conversations HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
@@ -103,14 +103,14 @@ fn what_is_no_request_is_refused() {
         let statuses = statuses(&answer);
         assert!(statuses.iter().all(|status| status.starts_with('4')), "{start:?}: {answer}");
     }
-    // Not one of them did any harm.
-    assert_eq!(harness.server.ask("GET", "/healthz", "").status, 200);
+    // The server is unharmed.
+    assert_eq!(harness.server.request("GET", "/healthz", "").status, 200);
     assert!(harness.list("").rows().is_empty());
 }
 
-/// Targets that a proxy could see as others than we do.
+/// Targets that a proxy could interpret differently.
 #[test]
-fn odd_targets_are_no_way_in() {
+fn ambiguous_targets_answer_4xx() {
     let harness = Harness::new();
     for target in [
         "/api/user/../user/conversations",
@@ -124,13 +124,16 @@ fn odd_targets_are_no_way_in() {
         "*",
         "http://evil.example",
     ] {
-        let answer = harness.ask("GET", target, &harness.token, "");
+        let answer = harness.request("GET", target, &harness.token, "");
         assert!((400..500).contains(&answer.status), "{target}: {}", answer.text());
     }
     let absolute =
-        harness.ask("GET", "http://evil.example/api/user/conversations", &harness.token, "");
-    assert_eq!(absolute.status, 200, "the absolute form is for us all the same (RFC 9112)");
+        harness.request("GET", "http://evil.example/api/user/conversations", &harness.token, "");
+    assert_eq!(absolute.status, 200, "the absolute form is accepted (RFC 9112)");
     let path = absolute.json()["path"].as_str().unwrap().to_owned();
-    assert_eq!(path, "http://test/api/user/conversations", "and is not reflected");
-    assert_eq!(harness.ask("CONNECT", "evil.example:443", &harness.token, "").status, 404);
+    assert_eq!(
+        path, "http://test/api/user/conversations",
+        "the host of the target is not reflected"
+    );
+    assert_eq!(harness.request("CONNECT", "evil.example:443", &harness.token, "").status, 404);
 }

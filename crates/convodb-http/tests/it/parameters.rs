@@ -1,11 +1,11 @@
-//! Lines 18 to 22 of the pagination contract, as they are seen over HTTP.
+//! Query parameters over HTTP: lines 18 to 22 of the pagination contract.
 
 use crate::harness::{Harness, api, other_bot, whatsapp};
 use convodb::Channel;
 use uuid::Uuid;
 
 #[test]
-fn page_sizes_are_one_to_a_hundred() {
+fn per_page_must_be_1_to_100() {
     let harness = Harness::new();
     harness.insert(1..=120, &Channel::Widget);
     for (query, rows) in [("", 15), ("per_page=1", 1), ("per_page=100", 100), ("per_page=", 15)] {
@@ -27,7 +27,7 @@ fn page_sizes_are_one_to_a_hundred() {
 }
 
 #[test]
-fn what_is_not_on_offer() {
+fn an_unknown_choice_answers_422() {
     let harness = Harness::new();
     harness.refused("type=fax", "type", "The selected type is invalid.");
     harness.refused("order=up", "order", "The selected order is invalid.");
@@ -39,12 +39,12 @@ fn what_is_not_on_offer() {
 }
 
 #[test]
-fn a_foreign_assistant_reads_as_a_missing_one() {
+fn a_foreign_assistant_answers_like_a_missing_one() {
     let harness = Harness::new();
     let of = |uuid: Uuid| {
         let id = "x-request-id: same\r\n";
         let target = format!("{}?assistant_id={uuid}", crate::harness::LIST);
-        harness.ask("GET", &target, &harness.token, id)
+        harness.request("GET", &target, &harness.token, id)
     };
     let (foreign, missing) = (of(other_bot().uuid()), of(Uuid::from_u128(7)));
     assert_eq!((foreign.status, &foreign.body), (422, &missing.body));
@@ -52,7 +52,7 @@ fn a_foreign_assistant_reads_as_a_missing_one() {
 }
 
 #[test]
-fn unknown_and_blank_are_not_given_and_repeated_is_refused() {
+fn unknown_and_blank_parameters_are_ignored_and_repeated_ones_refused() {
     let harness = Harness::new();
     harness.insert(1..=3, &Channel::Widget);
     let plain = harness.list("");
@@ -70,7 +70,7 @@ fn unknown_and_blank_are_not_given_and_repeated_is_refused() {
 }
 
 #[test]
-fn a_plus_in_a_phone_is_a_plus() {
+fn a_plus_in_a_phone_is_not_a_space() {
     let harness = Harness::new();
     harness.insert([1], &whatsapp("+4915112345678", "+4915112345679"));
     harness.insert([2], &whatsapp("+1", "+2"));
@@ -98,7 +98,7 @@ fn values_are_compared_byte_for_byte() {
 }
 
 #[test]
-fn what_no_value_may_be() {
+fn too_long_and_non_utf8_values_answer_422() {
     let harness = Harness::new();
     for (field, bytes) in
         [("external_identifier", 255), ("customer_phone", 64), ("whatsapp_sender_phone", 64)]
@@ -114,7 +114,7 @@ fn what_no_value_may_be() {
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
+fn all_invalid_parameters_are_reported_at_once() {
     let answer = Harness::new().list("per_page=101&type=fax&created_from=soon");
     assert_eq!(
         (answer.status, answer.text()),

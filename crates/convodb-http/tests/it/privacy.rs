@@ -1,5 +1,4 @@
-//! What is planted in requests and in the store appears in no answer that refuses them, in no
-//! counter, and in no line of the log.
+//! Privacy: personal data never appears in error responses, metrics or the log.
 
 use crate::harness::{Harness, LIST, conversation, logged, whatsapp};
 
@@ -12,16 +11,16 @@ fn personal_data_stays_out_of_errors_metrics_and_the_log() {
     let page = harness.list("customer_phone=+4915273846026&per_page=1");
     assert_eq!(page.status, 200);
     let cursor = page.cursor("next_cursor").unwrap();
-    // Digits that no count and no sum of times comes to by chance.
+    // The digits are too long to occur by chance in a counter or a sum of times.
     let planted = [SECRET, &cursor, "15273846", &harness.token, &harness.other_token];
-    let mut refusals = Vec::new();
+    let mut errors = Vec::new();
     for query in [
         format!("cursor={cursor}&customer_phone=+4915273846015"),
         format!("cursor={cursor}{SECRET}"),
         format!("type={SECRET}&assistant_id={SECRET}&per_page={SECRET}&created_from={SECRET}"),
         format!("customer_phone={}{SECRET}", "9".repeat(60)),
     ] {
-        refusals.push(harness.list(&query));
+        errors.push(harness.list(&query));
     }
 
     let one = format!("/api/conversations/{}", conversation(1).id);
@@ -53,21 +52,26 @@ fn personal_data_stays_out_of_errors_metrics_and_the_log() {
         ("POST", "/api/user/assistants", format!(r#"{{"name":"{}"}}"#, SECRET.repeat(20))),
         ("PATCH", "/api/user/assistants/planted-secret", format!(r#"{{"name":"{SECRET}"}}"#)),
     ] {
-        refusals.push(harness.send(method, target, &body));
+        errors.push(harness.send(method, target, &body));
     }
-    refusals.push(harness.list_of(SECRET, ""));
-    refusals.push(harness.server.ask("GET", &format!("/{SECRET}"), ""));
-    refusals.push(harness.ask("GET", &format!("/api/conversations/{SECRET}"), &harness.token, ""));
-    refusals.push(harness.send_typed(&harness.token, "POST", "/api/conversations", SECRET, b"{}"));
-    refusals.push(harness.server.ask(SECRET, LIST, ""));
-    for answer in &refusals {
+    errors.push(harness.list_of(SECRET, ""));
+    errors.push(harness.server.request("GET", &format!("/{SECRET}"), ""));
+    errors.push(harness.request(
+        "GET",
+        &format!("/api/conversations/{SECRET}"),
+        &harness.token,
+        "",
+    ));
+    errors.push(harness.send_typed(&harness.token, "POST", "/api/conversations", SECRET, b"{}"));
+    errors.push(harness.server.request(SECRET, LIST, ""));
+    for answer in &errors {
         assert!((400..500).contains(&answer.status), "{}", answer.text());
         for planted in planted {
             assert!(!answer.text().contains(planted), "{}", answer.text());
         }
     }
 
-    // An import tells of what it refuses, and what goes well is written and read.
+    // An import reports rejected lines without their content; valid data can be written and read.
     let lines = format!("{SECRET}\n{{\"id\":\"{SECRET}\"}}\n{{\"{SECRET}\":1}}\n");
     let target = format!("{LIST}/import");
     let lines =
@@ -78,13 +82,13 @@ fn personal_data_stays_out_of_errors_metrics_and_the_log() {
     assert_eq!(harness.send("POST", "/api/conversations", &body).status, 200);
     let body = format!(r#"{{"message":"{SECRET}"}}"#);
     assert_eq!(harness.send("POST", &format!("{one}/messages"), &body).status, 200);
-    assert!(harness.ask("GET", &one, &harness.token, "").text().contains(SECRET));
+    assert!(harness.request("GET", &one, &harness.token, "").text().contains(SECRET));
 
-    let metrics = harness.server.ask("GET", "/metrics", "");
+    let metrics = harness.server.request("GET", "/metrics", "");
     let log = logged();
     assert!(log.contains("answered"), "requests are logged");
     for planted in planted {
-        assert!(!metrics.text().contains(planted), "the counters tell {planted}");
-        assert!(!log.contains(planted), "the log tells {planted}");
+        assert!(!metrics.text().contains(planted), "the metrics contain {planted}");
+        assert!(!log.contains(planted), "the log contains {planted}");
     }
 }

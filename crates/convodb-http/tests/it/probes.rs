@@ -1,4 +1,4 @@
-//! What watches the server: alive, ready, counters.
+//! Probes and metrics.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -11,7 +11,7 @@ use crate::client::Answer;
 use crate::harness::{Harness, LIST, conversation};
 
 fn metrics(harness: &Harness) -> Answer {
-    let answer = harness.server.ask("GET", "/metrics", "");
+    let answer = harness.server.request("GET", "/metrics", "");
     assert_eq!(answer.status, 200);
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(answer.header("content-type"), expected);
@@ -24,28 +24,28 @@ fn has(answer: &Answer, line: &str) {
 }
 
 #[test]
-fn ready_is_who_takes_writes() {
+fn readiness_requires_an_open_store() {
     let harness = Harness::new();
-    let ready = harness.server.ask("GET", "/readyz", "");
+    let ready = harness.server.request("GET", "/readyz", "");
     assert_eq!((ready.status, ready.text()), (200, r#"{"status":"ok"}"#));
     harness.store.clone().close().unwrap();
-    let ready = harness.server.ask("GET", "/readyz", "");
+    let ready = harness.server.request("GET", "/readyz", "");
     assert_eq!((ready.status, ready.text()), (503, r#"{"message":"Service Unavailable"}"#));
     assert_eq!(ready.header("retry-after"), "1");
-    assert_eq!(harness.server.ask("GET", "/healthz", "").status, 200);
+    assert_eq!(harness.server.request("GET", "/healthz", "").status, 200);
 }
 
 #[test]
-fn what_is_answered_is_counted() {
+fn responses_are_counted_by_method_route_and_status() {
     let harness = Harness::new();
     harness.insert(1..=20, &Channel::Widget);
     harness.list("type=widget&per_page=10");
     harness.list("per_page=0");
     harness.list_of("x", "");
-    harness.ask("HEAD", LIST, &harness.token, "");
-    harness.server.ask("BREW", LIST, "");
-    harness.server.ask("GET", "/nowhere/planted", "");
-    harness.ask("GET", "/api/conversations/planted", &harness.token, "");
+    harness.request("HEAD", LIST, &harness.token, "");
+    harness.server.request("BREW", LIST, "");
+    harness.server.request("GET", "/nowhere/planted", "");
+    harness.request("GET", "/api/conversations/planted", &harness.token, "");
     let answer = metrics(&harness);
     let route = format!("route=\"{LIST}\"");
     for (method, status, count) in
@@ -66,10 +66,10 @@ fn what_is_answered_is_counted() {
     );
     has(&answer, &format!("convodb_http_request_seconds_count{{method=\"GET\",{route}}} 3"));
     has(&answer, "convodb_connections 1");
-    // A page of ten and one beyond; then fifteen and one beyond, where the rows are the list.
+    // A page of ten and one beyond it; then fifteen and one beyond, read from the rows themselves.
     has(&answer, "convodb_page_entries_read_total 27");
     assert!(answer.text().ends_with("# EOF\n"));
-    assert!(!answer.text().contains("planted"), "no path is a label");
+    assert!(!answer.text().contains("planted"), "paths are not labels");
 }
 
 /// The value of a metric that has no labels.
@@ -81,9 +81,9 @@ fn value(harness: &Harness, name: &str) -> f64 {
     line.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// Each of the store's metrics moves when what it counts does.
+/// Each metric of the store moves with the event that it counts.
 #[test]
-fn the_stores_work_is_counted() {
+fn store_metrics_follow_the_work_of_the_store() {
     let directory = tempfile::tempdir().unwrap();
     let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
     let store = Store::open_with(directory.path().join("s.convodb"), &options).unwrap();
@@ -100,8 +100,8 @@ fn the_stores_work_is_counted() {
     assert!(of("convodb_log_sync_seconds_sum") > 0.0);
     assert!(of("convodb_file_bytes") > 0.0);
 
-    // A snapshot that is held ages from the next commit on; its removal is a checkpoint.
-    let held = harness.store.snapshot();
+    // A live snapshot ages from the next commit on. A deletion writes a checkpoint.
+    let live = harness.store.snapshot();
     assert_eq!(of("convodb_writes_waiting"), 0.0);
     let checkpoints = of("convodb_checkpoint_seconds_count");
     harness.store.delete(harness.user, conversation(1).id).unwrap();
@@ -109,10 +109,10 @@ fn the_stores_work_is_counted() {
     assert!(of("convodb_oldest_view_age_seconds") > 0.0);
     let views = of("convodb_views");
     assert!(views >= 2.0, "{views}");
-    drop(held);
+    drop(live);
     assert!(of("convodb_views") < views);
 
-    // While the writer is busy, one write waits and one more is refused.
+    // While the writer is busy, one write waits and another one is refused.
     let (enter, entered) = channel();
     let (release, released) = channel::<()>();
     let busy = harness.store.clone();
@@ -138,18 +138,18 @@ fn the_stores_work_is_counted() {
     busy.join().unwrap().unwrap();
     waiting.into_iter().for_each(|one| one.join().unwrap().unwrap());
     assert_eq!(of("convodb_writes_waiting"), 0.0);
-    // What was put last is in the log and in the tail until a checkpoint, a second later.
+    // The last write stays in the WAL and the memtable until a checkpoint, one second later.
     harness.insert([2], &Channel::Widget);
     let until = Instant::now() + Duration::from_secs(20);
     let mut seen = false;
     while of("convodb_tail_bytes") > 0.0 {
         seen |= of("convodb_log_bytes") > 0.0;
-        assert!(Instant::now() < until, "no checkpoint came");
+        assert!(Instant::now() < until, "no checkpoint happened");
     }
     assert!(seen);
-    // Once the checkpoint is done, a page that is read again keeps its rows.
+    // After the checkpoint, reading a page again caches its rows.
     while of("convodb_page_rows_cached_total") == 0.0 {
         harness.list("type=widget");
-        assert!(Instant::now() < until, "no row was kept");
+        assert!(Instant::now() < until, "no row was cached");
     }
 }

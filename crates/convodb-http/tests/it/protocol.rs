@@ -1,4 +1,4 @@
-//! What is the same for every route: who may ask, what is refused, what an answer has around it.
+//! Protocol rules of every route: authentication, methods, headers, compression, limits.
 
 use std::io::Read;
 
@@ -16,7 +16,7 @@ fn check(answer: &Answer, status: u16, body: &str) {
 }
 
 #[test]
-fn only_a_token_that_was_given_out_lets_in() {
+fn only_a_valid_token_authenticates() {
     let harness = Harness::new();
     let revoked = harness.store.create_token(harness.user, convodb::Timestamp::MIN).unwrap();
     assert_eq!(harness.list_of(&revoked, "").status, 200);
@@ -35,29 +35,29 @@ fn only_a_token_that_was_given_out_lets_in() {
         format!("Authorization: Bearer {}\r\n", "a".repeat(5000)),
         format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n"),
     ] {
-        // Who is not known is not told what else is wrong.
-        let answer = harness.server.ask("GET", &format!("{LIST}?per_page=0"), &authorization);
+        // Without authentication, no other error is reported.
+        let answer = harness.server.request("GET", &format!("{LIST}?per_page=0"), &authorization);
         check(&answer, 401, r#"{"message":"Unauthenticated."}"#);
         assert_eq!(answer.header("www-authenticate"), "Bearer");
     }
-    let lower = harness.server.ask("GET", LIST, &format!("authorization: bEARER {token}\r\n"));
+    let lower = harness.server.request("GET", LIST, &format!("authorization: bEARER {token}\r\n"));
     assert_eq!(lower.status, 200);
 }
 
 #[test]
-fn unknown_paths_and_methods_have_bodies_too() {
+fn unknown_paths_and_methods_answer_with_a_body() {
     let harness = Harness::new();
     for path in ["/", "/api/user", "/api/user/conversations/", "/healthz/x", "/%00"] {
-        check(&harness.server.ask("GET", path, ""), 404, r#"{"message":"Not Found"}"#);
+        check(&harness.server.request("GET", path, ""), 404, r#"{"message":"Not Found"}"#);
     }
     check(
-        &harness.server.ask("GET", "/api/conversations/", ""),
+        &harness.server.request("GET", "/api/conversations/", ""),
         404,
         r#"{"status":false,"error":"Not Found","message":"Not Found"}"#,
     );
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
         for path in [LIST, "/healthz"] {
-            let answer = harness.server.ask(method, path, "");
+            let answer = harness.server.request(method, path, "");
             check(&answer, 405, r#"{"message":"Method Not Allowed"}"#);
             assert_eq!(answer.header("allow"), "GET,HEAD");
         }
@@ -72,18 +72,18 @@ fn unknown_paths_and_methods_have_bodies_too() {
         ("DELETE", "/api/user/assistants/x", "PATCH"),
         ("POST", "/api/user/me", "GET,HEAD"),
     ] {
-        let answer = harness.server.ask(method, path, "");
+        let answer = harness.server.request(method, path, "");
         assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{method} {path}");
     }
 }
 
 #[test]
-fn alive_asks_for_nobody() {
-    check(&Harness::new().server.ask("GET", "/healthz", ""), 200, r#"{"status":"ok"}"#);
+fn liveness_requires_no_token() {
+    check(&Harness::new().server.request("GET", "/healthz", ""), 200, r#"{"status":"ok"}"#);
 }
 
 #[test]
-fn head_answers_as_get_without_a_body() {
+fn head_answers_like_get_without_a_body() {
     let harness = Harness::new();
     harness.insert(1..=20, &Channel::Widget);
     let token = harness.token.as_str();
@@ -98,8 +98,8 @@ fn head_answers_as_get_without_a_body() {
         ("/readyz", ""),
         ("/", ""),
     ] {
-        let get = harness.ask("GET", target, token, "");
-        let head = harness.ask("HEAD", target, token, "");
+        let get = harness.request("GET", target, token, "");
+        let head = harness.request("HEAD", target, token, "");
         assert_eq!((head.status, head.body.len()), (get.status, 0), "{target}");
         for name in ["content-length", "content-type", "link", "www-authenticate"] {
             assert_eq!(head.maybe_header(name), get.maybe_header(name), "{target}: {name}");
@@ -109,26 +109,26 @@ fn head_answers_as_get_without_a_body() {
 }
 
 #[test]
-fn a_request_has_an_id() {
+fn every_response_has_a_request_id() {
     let harness = Harness::new();
     let id = |headers: &str| {
-        let answer = harness.server.ask("GET", "/healthz", headers);
+        let answer = harness.server.request("GET", "/healthz", headers);
         answer.header("x-request-id").to_owned()
     };
     assert_eq!(id("X-Request-Id: abc-DEF_1\r\n"), "abc-DEF_1");
-    let made = id("");
-    assert_eq!(made.len(), 32);
-    assert_ne!(id(""), made);
+    let generated = id("");
+    assert_eq!(generated.len(), 32);
+    assert_ne!(id(""), generated);
     for odd in ["a b", "\"", &"a".repeat(65)] {
         assert_eq!(id(&format!("X-Request-Id: {odd}\r\n")).len(), 32, "{odd}");
     }
 }
 
 #[test]
-fn the_path_is_where_the_client_reached_us() {
+fn path_follows_the_host_header_or_the_public_url() {
     let path = |harness: &Harness, hosts: &str| {
         let headers = format!("{hosts}Authorization: Bearer {}\r\n", harness.token);
-        let answer = harness.server.ask("GET", LIST, &headers);
+        let answer = harness.server.request("GET", LIST, &headers);
         answer.json()["path"].as_str().unwrap().to_owned()
     };
     let harness = Harness::new();
@@ -146,50 +146,50 @@ fn the_path_is_where_the_client_reached_us() {
 }
 
 #[test]
-fn what_is_large_is_compressed_for_who_wants_it() {
+fn large_bodies_are_compressed_if_accepted() {
     let harness = Harness::new();
-    let small = harness.ask("GET", LIST, &harness.token, "Accept-Encoding: gzip\r\n");
+    let small = harness.request("GET", LIST, &harness.token, "Accept-Encoding: gzip\r\n");
     assert_eq!(small.maybe_header("content-encoding"), None);
     harness.insert(1..=50, &Channel::Widget);
     let target = format!("{LIST}?per_page=50");
-    let ask = |accepted: &str| {
+    let request = |accepted: &str| {
         let header = format!("Accept-Encoding: {accepted}\r\n");
-        harness.ask("GET", &target, &harness.token, &header)
+        harness.request("GET", &target, &harness.token, &header)
     };
-    let plain = ask("identity");
+    let plain = request("identity");
     assert_eq!(plain.maybe_header("content-encoding"), None);
-    let mut unpacked = Vec::new();
-    let gzip = ask("gzip");
+    let mut decompressed = Vec::new();
+    let gzip = request("gzip");
     assert_eq!(gzip.header("content-encoding"), "gzip");
     assert!(gzip.header("vary").eq_ignore_ascii_case("accept-encoding"));
-    flate2::read::GzDecoder::new(&gzip.body[..]).read_to_end(&mut unpacked).unwrap();
-    assert_eq!(unpacked, plain.body);
-    let zstd = ask("zstd, br");
+    flate2::read::GzDecoder::new(&gzip.body[..]).read_to_end(&mut decompressed).unwrap();
+    assert_eq!(decompressed, plain.body);
+    let zstd = request("zstd, br");
     assert_eq!(zstd.header("content-encoding"), "zstd");
     assert_eq!(zstd::decode_all(&zstd.body[..]).unwrap(), plain.body);
     assert!(zstd.body.len() * 5 < plain.body.len());
 }
 
 #[test]
-fn too_much_is_refused_with_a_body() {
+fn oversized_urls_and_headers_answer_with_a_body() {
     let harness = Harness::new();
     let long = |n: usize| format!("/healthz?{}", "a".repeat(n - "/healthz?".len()));
-    assert_eq!(harness.server.ask("GET", &long(8 * 1024), "").status, 200);
-    let over = harness.server.ask("GET", &long(8 * 1024 + 1), "");
+    assert_eq!(harness.server.request("GET", &long(8 * 1024), "").status, 200);
+    let over = harness.server.request("GET", &long(8 * 1024 + 1), "");
     check(&over, 414, r#"{"message":"URI Too Long"}"#);
     let headers = |n: usize| format!("X-Filler: {}\r\n", "a".repeat(n));
-    assert_eq!(harness.server.ask("GET", "/healthz", &headers(15 * 1024)).status, 200);
-    let over = harness.server.ask("GET", "/healthz", &headers(17 * 1024));
+    assert_eq!(harness.server.request("GET", "/healthz", &headers(15 * 1024)).status, 200);
+    let over = harness.server.request("GET", "/healthz", &headers(17 * 1024));
     check(&over, 431, r#"{"message":"Request Header Fields Too Large"}"#);
-    // What the parser has no room for it refuses alone.
+    // Beyond its own limits the parser answers without a body.
     let many = |n: usize| "X-Filler: a\r\n".repeat(n);
-    assert_eq!(harness.server.ask("GET", "/healthz", &many(99)).status, 200);
-    let over = harness.server.ask("GET", "/healthz", &many(100));
+    assert_eq!(harness.server.request("GET", "/healthz", &many(99)).status, 200);
+    let over = harness.server.request("GET", "/healthz", &many(100));
     assert_eq!((over.status, over.text()), (431, ""));
 }
 
 #[test]
-fn a_connection_serves_one_request_after_the_other() {
+fn a_connection_serves_several_requests() {
     let harness = Harness::new();
     let one = "GET /healthz HTTP/1.1\r\nHost: a\r\n";
     let both = format!("{one}\r\n{one}Connection: close\r\n\r\n");
@@ -200,12 +200,12 @@ fn a_connection_serves_one_request_after_the_other() {
 }
 
 #[test]
-fn a_closed_store_is_unavailable() {
+fn a_closed_store_answers_503() {
     let harness = Harness::new();
     harness.insert(1..=3, &Channel::Widget);
     harness.store.clone().close().unwrap();
     let answer = harness.list("");
     check(&answer, 503, r#"{"message":"Service Unavailable"}"#);
     assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(harness.server.ask("GET", "/healthz", "").status, 200);
+    assert_eq!(harness.server.request("GET", "/healthz", "").status, 200);
 }

@@ -1,4 +1,4 @@
-//! Statistics, from counters.
+//! Statistics endpoint.
 
 use convodb::{AssistantId, Channel, Conversation, Cost, Timestamp};
 use serde_json::json;
@@ -9,10 +9,10 @@ use crate::harness::{Harness, api, bot, conversation};
 
 #[track_caller]
 fn stats(harness: &Harness, query: &str) -> Answer {
-    harness.ask("GET", &format!("/api/user/conversations/stats?{query}"), &harness.token, "")
+    harness.request("GET", &format!("/api/user/conversations/stats?{query}"), &harness.token, "")
 }
 
-/// Four rows in two months, of two assistants.
+/// A harness with four rows in two months, of two assistants.
 fn harness() -> Harness {
     let harness = Harness::new();
     let second = AssistantId::new(Uuid::from_u128(0xB09));
@@ -41,7 +41,7 @@ fn harness() -> Harness {
 }
 
 #[test]
-fn an_answer_is_byte_for_byte_as_documented() {
+fn the_body_matches_the_documentation_byte_for_byte() {
     let harness = harness();
     assert_eq!(
         stats(&harness, "from=2025-01-01&to=2025-01-31&group_by=month,type").text(),
@@ -58,7 +58,7 @@ fn an_answer_is_byte_for_byte_as_documented() {
 }
 
 #[test]
-fn periods_begin_with_their_first_day() {
+fn a_period_is_named_by_its_first_day() {
     let harness = harness();
     let periods = |query: &str| {
         let body = stats(&harness, query).json();
@@ -74,17 +74,17 @@ fn periods_begin_with_their_first_day() {
 }
 
 #[test]
-fn what_is_anothers_is_not_counted() {
+fn conversations_of_other_users_are_not_counted() {
     let harness = harness();
     let target = "/api/user/conversations/stats";
-    let other = harness.ask("GET", target, &harness.other_token, "").json();
+    let other = harness.request("GET", target, &harness.other_token, "").json();
     let nothing = json!({"conversations": 0, "messages": 0, "total_cost": 0});
     assert_eq!((&other["data"], &other["total"]), (&json!([]), &nothing));
-    assert_eq!(harness.ask("GET", target, "nobody", "").status, 401);
+    assert_eq!(harness.request("GET", target, "nobody", "").status, 401);
 }
 
 #[test]
-fn what_is_wrong_is_told() {
+fn invalid_parameters_answer_422() {
     let harness = harness();
     let grouping = "must be some of day, week, month, type and assistant, with commas between them";
     for (query, field, message) in [

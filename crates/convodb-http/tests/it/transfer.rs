@@ -1,4 +1,4 @@
-//! Imports and exports: what goes out comes in again, and nothing is lost between.
+//! Import and export: round trip, rejected lines, interruption, compression.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -24,7 +24,7 @@ fn import(harness: &Harness, body: &[u8]) -> Answer {
 }
 
 fn export(harness: &Harness, query: &str) -> Answer {
-    let answer = harness.ask("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
+    let answer = harness.request("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(answer.header("content-type"), LINES);
     answer
@@ -38,7 +38,7 @@ fn ids(answer: &Answer) -> Vec<u8> {
     answer.text().lines().map(number).collect()
 }
 
-/// All conversations of the harness's user with their messages, oldest first.
+/// All conversations of the user with their messages, oldest first.
 fn contents(harness: &Harness) -> Vec<(Conversation, Vec<Message>)> {
     let snapshot = harness.store.snapshot();
     let request = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
@@ -50,8 +50,8 @@ fn contents(harness: &Harness) -> Vec<(Conversation, Vec<Message>)> {
     snapshot.rows(harness.user, &request).map(with_history).collect()
 }
 
-/// One of everything, with times to the millisecond and several of the same instant.
-fn furnish(harness: &Harness) {
+/// Inserts conversations of every type, with times to the millisecond and several in the same one.
+fn fill(harness: &Harness) {
     let at = |millis: u64| Timestamp::from_millis(1_737_800_000_123 + millis).unwrap();
     let name = |text: &str| Some(text.parse().unwrap());
     let contact = |n: &str| Contact { name: name(n), phone: Some("+1".parse().unwrap()) };
@@ -98,9 +98,9 @@ fn furnish(harness: &Harness) {
 }
 
 #[test]
-fn an_export_imported_again_is_equal() {
+fn an_imported_export_is_equal() {
     let harness = Harness::new();
-    furnish(&harness);
+    fill(&harness);
     let lines = export(&harness, "messages=1");
     assert_eq!(lines.text().lines().count(), 7);
 
@@ -114,7 +114,7 @@ fn an_export_imported_again_is_equal() {
     assert_eq!(export(&copy, "messages=true").text(), lines.text());
     assert_eq!(copy.list("").text(), harness.list("").text());
 
-    // Once more changes nothing.
+    // A second import changes nothing.
     let again = import(&copy, &lines.body).json();
     assert_eq!((&again["inserted"], &again["already_present"]), (&json!(0), &json!(7)));
     assert_eq!(contents(&copy), contents(&harness));
@@ -122,7 +122,7 @@ fn an_export_imported_again_is_equal() {
 }
 
 #[test]
-fn a_line_is_byte_for_byte_as_documented() {
+fn a_line_matches_the_documentation_byte_for_byte() {
     let harness = Harness::new();
     harness.insert([1], &whatsapp("+1", "+2"));
     let at = "2025-01-25T10:15:00.250Z".parse().unwrap();
@@ -162,21 +162,21 @@ fn an_export_has_the_filters_of_the_list() {
         ("messages=yes".to_owned(), "messages"),
         ("type=fax".to_owned(), "type"),
     ] {
-        let answer = harness.ask("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
+        let answer = harness.request("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
         assert_eq!(answer.status, 422);
         assert!(answer.json()["errors"][field].is_array(), "{}", answer.text());
     }
-    let foreign = harness.ask("GET", EXPORT, &harness.other_token, "");
+    let foreign = harness.request("GET", EXPORT, &harness.other_token, "");
     assert_eq!((foreign.status, foreign.text()), (200, ""));
-    assert_eq!(harness.ask("GET", EXPORT, "x", "").status, 401);
-    let head = harness.ask("HEAD", EXPORT, &harness.token, "");
+    assert_eq!(harness.request("GET", EXPORT, "x", "").status, 401);
+    let head = harness.request("HEAD", EXPORT, &harness.token, "");
     assert_eq!((head.status, head.header("content-type")), (200, LINES));
 }
 
-/// What is written while it is sent is no part of it: it is of one snapshot, however slowly the
-/// client reads, and larger than all buffers on its way.
+/// An export larger than all buffers comes from one snapshot, however slowly the client reads:
+/// writes during the export do not change it.
 #[test]
-fn an_export_is_one_snapshot_read_as_the_client_takes_it() {
+fn an_export_is_one_snapshot_at_the_pace_of_the_client() {
     let harness = Harness::new();
     let content = "x".repeat(1_000_000);
     for row in 1..=40 {
@@ -195,7 +195,7 @@ fn an_export_is_one_snapshot_read_as_the_client_takes_it() {
     let mut status = String::new();
     reader.read_line(&mut status).unwrap();
     assert!(status.starts_with("HTTP/1.1 200"), "{status}");
-    // The server waits for us. Meanwhile all of it is deleted.
+    // The server waits for the client. Meanwhile everything is deleted.
     for row in 1..=40 {
         harness.store.delete(harness.user, conversation(row).id).unwrap();
     }
@@ -204,11 +204,11 @@ fn an_export_is_one_snapshot_read_as_the_client_takes_it() {
     reader.read_to_end(&mut rest).unwrap();
     let messages = rest.windows(8).filter(|window| *window == b"\"content").count();
     assert_eq!(messages, 40);
-    assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "it is whole");
+    assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "the export is complete");
 }
 
 #[test]
-fn lines_that_cannot_be_taken_are_told_and_the_others_are_taken() {
+fn invalid_lines_are_reported_and_the_others_imported() {
     let limits = Limits { max_line_bytes: 500, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let harness = Harness::of(Store::in_memory().unwrap(), config);
@@ -241,12 +241,12 @@ fn lines_that_cannot_be_taken_are_told_and_the_others_are_taken() {
     let wrong = "[]\n".repeat(2000);
     let answer = import(&harness, wrong.as_bytes()).json();
     assert_eq!(answer["rejected"], 2000);
-    assert_eq!(answer["errors"].as_array().unwrap().len(), 20, "the first ones are told");
+    assert_eq!(answer["errors"].as_array().unwrap().len(), 20, "only the first errors are listed");
     assert_eq!(answer["errors"][19]["line"], 20);
 }
 
 #[test]
-fn an_import_of_many_batches_is_whole() {
+fn an_import_of_many_batches_is_complete() {
     let harness = Harness::new();
     let line = |n: u32| {
         format!(
@@ -265,9 +265,9 @@ fn an_import_of_many_batches_is_whole() {
 }
 
 #[test]
-fn a_break_leaves_what_was_stored_and_can_be_run_again() {
+fn an_interrupted_import_keeps_its_batches_and_can_be_repeated() {
     let harness = Harness::new();
-    furnish(&harness);
+    fill(&harness);
     let lines = export(&harness, "messages=1").body;
     let copy = Harness::new();
     let head = format!(
@@ -289,7 +289,7 @@ fn a_break_leaves_what_was_stored_and_can_be_run_again() {
 }
 
 #[test]
-fn only_json_lines_are_imported_and_only_for_somebody() {
+fn an_import_requires_json_lines_and_a_token() {
     let harness = Harness::new();
     for wrong in ["application/json", "text/plain", "", "application/x-ndjson; charset=utf-16"] {
         let answer = harness.send_typed(&harness.token, "POST", IMPORT, wrong, b"{}");
@@ -300,33 +300,32 @@ fn only_json_lines_are_imported_and_only_for_somebody() {
 }
 
 #[test]
-fn only_so_many_go_on_at_a_time() {
+fn a_transfer_over_the_limit_answers_503() {
     let limits = Limits { max_transfers: 0, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let harness = Harness::of(Store::in_memory().unwrap(), config);
-    for answer in [import(&harness, b"{}"), harness.ask("GET", EXPORT, &harness.token, "")] {
+    for answer in [import(&harness, b"{}"), harness.request("GET", EXPORT, &harness.token, "")] {
         assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
         assert_eq!(answer.header("retry-after"), "1");
     }
 }
 
-/// An export that was packed for its way is imported as it came, and what unpacks to far more than it
-/// is on its way is refused before it is.
+/// Compressed lines can be imported as they are; a decompression bomb is refused while it is read.
 #[test]
-fn packed_lines_are_imported() {
+fn compressed_lines_are_imported() {
     let harness = Harness::new();
-    furnish(&harness);
+    fill(&harness);
     let lines = export(&harness, "messages=1").body;
     let import = |harness: &Harness, encoding: &str, body: &[u8]| {
         let media_type = format!("{LINES}\r\nContent-Encoding: {encoding}");
         harness.send_typed(&harness.token, "POST", IMPORT, &media_type, body)
     };
-    let packed = |text: &[u8]| {
+    let compressed = |text: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(text).unwrap();
         [("gzip", encoder.finish().unwrap()), ("zstd", zstd::encode_all(text, 3).unwrap())]
     };
-    for (encoding, body) in packed(&lines) {
+    for (encoding, body) in compressed(&lines) {
         let copy = Harness::new();
         assert_eq!(import(&copy, encoding, &body).json()["inserted"], 7, "{encoding}");
         assert_eq!(contents(&copy), contents(&harness), "{encoding}");
@@ -334,7 +333,7 @@ fn packed_lines_are_imported() {
         let message = "The body is not packed as its Content-Encoding says, or ends early.";
         assert_eq!((cut.status, &cut.json()["message"]), (400, &json!(message)), "{encoding}");
     }
-    for (encoding, body) in packed(&vec![b'x'; 70 << 20]) {
+    for (encoding, body) in compressed(&vec![b'x'; 70 << 20]) {
         let bomb = import(&harness, encoding, &body);
         assert_eq!((bomb.status, bomb.text()), (413, r#"{"message":"Payload Too Large"}"#));
     }

@@ -1,4 +1,4 @@
-//! Who one is, and one's assistants.
+//! The user of a token, and the user's assistants.
 
 use serde_json::{Value, json};
 
@@ -7,9 +7,9 @@ use crate::harness::{Harness, bot, other_bot};
 const LIST: &str = "/api/user/assistants/get";
 
 #[test]
-fn one_is_told_who_one_is() {
+fn me_returns_the_user_of_the_token() {
     let harness = Harness::new();
-    let me = |token: &str| harness.ask("GET", "/api/user/me", token, "");
+    let me = |token: &str| harness.request("GET", "/api/user/me", token, "");
     assert_eq!(
         me(&harness.token).text(),
         r#"{"id":1,"name":"Acme","created_at":"1970-01-01 00:00:00"}"#
@@ -19,9 +19,9 @@ fn one_is_told_who_one_is() {
 }
 
 #[test]
-fn a_page_is_byte_for_byte_as_documented() {
+fn a_page_matches_the_documentation_byte_for_byte() {
     let harness = Harness::new();
-    let answer = harness.ask("GET", LIST, &harness.token, "");
+    let answer = harness.request("GET", LIST, &harness.token, "");
     assert_eq!(
         answer.text(),
         r#"{"current_page":1,"data":[{"id":1,"uuid":"00000000-0000-0000-0000-000000000b07","name":"Support"}],"first_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","from":1,"last_page":1,"last_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","next_page_url":null,"path":"http://test/api/user/assistants/get","per_page":15,"prev_page_url":null,"to":1,"total":1}"#
@@ -34,7 +34,7 @@ fn a_page_is_byte_for_byte_as_documented() {
 }
 
 #[test]
-fn pages_are_walked_by_their_urls() {
+fn page_urls_lead_through_all_assistants() {
     let harness = Harness::new();
     for n in 2..=7 {
         let body = format!(r#"{{"name":"A{n}"}}"#);
@@ -44,7 +44,7 @@ fn pages_are_walked_by_their_urls() {
     let mut seen = Vec::new();
     let mut target = format!("{LIST}?per_page=3");
     loop {
-        let page = harness.ask("GET", &target, &harness.token, "").json();
+        let page = harness.request("GET", &target, &harness.token, "").json();
         let items = page["data"].as_array().unwrap();
         seen.extend(items.iter().map(|item| item["id"].as_u64().unwrap()));
         assert_eq!((&page["total"], &page["last_page"]), (&json!(7), &json!(3)));
@@ -55,11 +55,12 @@ fn pages_are_walked_by_their_urls() {
         }
     }
     assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
-    let beyond = harness.ask("GET", &format!("{LIST}?page=4294967295"), &harness.token, "").json();
+    let beyond =
+        harness.request("GET", &format!("{LIST}?page=4294967295"), &harness.token, "").json();
     assert_eq!((&beyond["data"], &beyond["from"]), (&json!([]), &Value::Null));
-    assert_eq!(harness.ask("GET", LIST, &harness.other_token, "").json()["total"], 1);
+    assert_eq!(harness.request("GET", LIST, &harness.other_token, "").json()["total"], 1);
     for (query, field) in [("page=0", "page"), ("page=x", "page"), ("per_page=101", "per_page")] {
-        let answer = harness.ask("GET", &format!("{LIST}?{query}"), &harness.token, "");
+        let answer = harness.request("GET", &format!("{LIST}?{query}"), &harness.token, "");
         assert_eq!(answer.status, 422);
         assert!(answer.json()["errors"][field].is_array(), "{}", answer.text());
     }
