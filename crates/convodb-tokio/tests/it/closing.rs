@@ -3,28 +3,28 @@
 use convodb::{Error, Store};
 use convodb_tokio::AsyncStore;
 
-use crate::world::{World, at};
+use crate::harness::{Harness, at};
 
 #[tokio::test]
 async fn closing_finishes_what_is_queued() {
-    let world = World::new().await;
-    let held = world.hold().await;
-    let row = world.conversation(1);
+    let harness = Harness::new().await;
+    let held = harness.hold().await;
+    let row = harness.conversation(1);
     let id = row.id;
-    let (store, user) = (world.store.clone(), world.user);
+    let (store, user) = (harness.store.clone(), harness.user);
     let insert = tokio::spawn(async move { store.insert(user, row).await });
-    let store = world.store.clone();
+    let store = harness.store.clone();
     let closing = tokio::spawn(async move { store.close().await });
     // Both have begun when a task that was spawned after them has run.
     tokio::spawn(async {}).await.unwrap();
     held.release().await;
     insert.await.unwrap().unwrap();
     closing.await.unwrap().unwrap();
-    assert!(!world.store.is_open());
-    let late = world.store.insert(world.user, world.conversation(2)).await;
+    assert!(!harness.store.is_open());
+    let late = harness.store.insert(harness.user, harness.conversation(2)).await;
     assert!(matches!(late, Err(Error::Closed)), "{late:?}");
-    assert!(matches!(world.store.clone().close().await, Err(Error::Closed)));
-    assert!(world.store.snapshot().get(user, id).unwrap().is_some());
+    assert!(matches!(harness.store.clone().close().await, Err(Error::Closed)));
+    assert!(harness.store.snapshot().get(user, id).unwrap().is_some());
 }
 
 /// The file is free once the runtime is gone, for it waits for its blocking threads.
@@ -50,11 +50,11 @@ fn the_last_handle_closes_the_store_aside() {
 fn a_store_outlives_its_runtime() {
     let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let one = runtime();
-    let world = one.block_on(World::new());
+    let harness = one.block_on(Harness::new());
     let abandoned = {
-        let (store, row) = (world.store.clone(), world.conversation(1));
+        let (store, row) = (harness.store.clone(), harness.conversation(1));
         one.spawn({
-            let user = world.user;
+            let user = harness.user;
             async move { store.insert(user, row).await }
         })
     };
@@ -62,6 +62,6 @@ fn a_store_outlives_its_runtime() {
     drop(one);
     let two = runtime();
     assert!(two.block_on(abandoned).unwrap_err().is_cancelled());
-    two.block_on(world.store.insert(world.user, world.conversation(2))).unwrap();
-    two.block_on(world.store.clone().close()).unwrap();
+    two.block_on(harness.store.insert(harness.user, harness.conversation(2))).unwrap();
+    two.block_on(harness.store.clone().close()).unwrap();
 }

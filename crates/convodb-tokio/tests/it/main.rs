@@ -3,6 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod closing;
-mod walks;
-mod world;
+mod harness;
+mod streams;
 mod writes;

@@ -7,7 +7,7 @@ use std::task::Poll;
 use convodb::{Error, StoreOptions};
 use futures_util::future::join_all;
 
-use crate::world::{World, at};
+use crate::harness::{Harness, at};
 
 /// Polls a future once; it must not be ready.
 async fn begin<F: Future>(mut future: Pin<&mut F>) {
@@ -20,20 +20,20 @@ async fn begin<F: Future>(mut future: Pin<&mut F>) {
 
 #[tokio::test]
 async fn tasks_that_write_together_share_a_commit_and_no_thread_waits() {
-    let world = World::new().await;
-    let held = world.hold().await;
-    let first = world.conversation(1);
-    let (user, first_id) = (world.user, first.id);
+    let harness = Harness::new().await;
+    let held = harness.hold().await;
+    let first = harness.conversation(1);
+    let (user, first_id) = (harness.user, first.id);
     // Each in a task of its own, begun in this order.
-    let rows = std::iter::once(first).chain((2..500).map(|second| world.conversation(second)));
+    let rows = std::iter::once(first).chain((2..500).map(|second| harness.conversation(second)));
     let inserts: Vec<_> = rows
         .map(|row| {
-            let store = world.store.clone();
+            let store = harness.store.clone();
             tokio::spawn(async move { store.insert(user, row).await })
         })
         .collect();
     // The last one sees the first in its group, and no snapshot has it yet.
-    let store = world.store.clone();
+    let store = harness.store.clone();
     let last = tokio::spawn(async move {
         let shown = store.clone();
         let write = move |transaction: &mut convodb::Transaction<'_>| {
@@ -50,65 +50,66 @@ async fn tasks_that_write_together_share_a_commit_and_no_thread_waits() {
     for insert in inserts {
         insert.await.unwrap().unwrap();
     }
-    let rows = world.store.snapshot().rows(user, &convodb::ListRequest::default()).count();
+    let rows = harness.store.snapshot().rows(user, &convodb::ListRequest::default()).count();
     assert_eq!(rows, 499);
 }
 
 #[tokio::test]
 async fn who_finds_no_place_in_the_queue_waits_for_one() {
-    let world = World::with(StoreOptions { queue_depth: 2, ..StoreOptions::default() }).await;
-    let writes = (0..100).map(|second| world.store.insert(world.user, world.conversation(second)));
+    let harness = Harness::with(StoreOptions { queue_depth: 2, ..StoreOptions::default() }).await;
+    let writes =
+        (0..100).map(|second| harness.store.insert(harness.user, harness.conversation(second)));
     for written in join_all(writes).await {
         written.unwrap();
     }
-    let snapshot = world.store.snapshot();
-    assert_eq!(snapshot.rows(world.user, &convodb::ListRequest::default()).count(), 100);
+    let snapshot = harness.store.snapshot();
+    assert_eq!(snapshot.rows(harness.user, &convodb::ListRequest::default()).count(), 100);
 }
 
 #[tokio::test]
 async fn a_write_that_is_dropped_before_it_has_a_place_is_never_run() {
     // The held write has the only place.
-    let world = World::with(StoreOptions { queue_depth: 1, ..StoreOptions::default() }).await;
-    let held = world.hold().await;
-    let (withdrawn, kept) = (world.conversation(1), world.conversation(2));
+    let harness = Harness::with(StoreOptions { queue_depth: 1, ..StoreOptions::default() }).await;
+    let held = harness.hold().await;
+    let (withdrawn, kept) = (harness.conversation(1), harness.conversation(2));
     let (withdrawn_id, kept_id) = (withdrawn.id, kept.id);
-    let mut dropped = Box::pin(world.store.insert(world.user, withdrawn));
+    let mut dropped = Box::pin(harness.store.insert(harness.user, withdrawn));
     begin(dropped.as_mut()).await;
-    let mut waits = pin!(world.store.insert(world.user, kept));
+    let mut waits = pin!(harness.store.insert(harness.user, kept));
     begin(waits.as_mut()).await;
     drop(dropped);
     held.release().await;
     waits.await.unwrap();
-    let snapshot = world.store.snapshot();
-    assert!(snapshot.get(world.user, kept_id).unwrap().is_some());
-    assert!(snapshot.get(world.user, withdrawn_id).unwrap().is_none());
+    let snapshot = harness.store.snapshot();
+    assert!(snapshot.get(harness.user, kept_id).unwrap().is_some());
+    assert!(snapshot.get(harness.user, withdrawn_id).unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_write_that_is_dropped_in_the_queue_is_done_without_an_answer() {
-    let world = World::new().await;
-    let held = world.hold().await;
-    let row = world.conversation(1);
+    let harness = Harness::new().await;
+    let held = harness.hold().await;
+    let row = harness.conversation(1);
     let id = row.id;
-    let mut dropped = Box::pin(world.store.insert(world.user, row));
+    let mut dropped = Box::pin(harness.store.insert(harness.user, row));
     begin(dropped.as_mut()).await;
     drop(dropped);
     held.release().await;
     // A later write is answered after it, and its place came back.
-    world.store.insert(world.user, world.conversation(2)).await.unwrap();
-    assert!(world.store.snapshot().get(world.user, id).unwrap().is_some());
+    harness.store.insert(harness.user, harness.conversation(2)).await.unwrap();
+    assert!(harness.store.snapshot().get(harness.user, id).unwrap().is_some());
 }
 
 #[tokio::test]
 async fn a_failed_write_leaves_nothing_and_says_why() {
-    let world = World::new().await;
-    let row = world.conversation(1);
-    world.store.insert(world.user, row.clone()).await.unwrap();
-    let again = world.store.insert(world.user, row).await;
+    let harness = Harness::new().await;
+    let row = harness.conversation(1);
+    harness.store.insert(harness.user, row.clone()).await.unwrap();
+    let again = harness.store.insert(harness.user, row).await;
     assert!(matches!(again, Err(Error::DuplicateConversation(_))), "{again:?}");
-    let (user, new) = (world.user, world.conversation(2));
+    let (user, new) = (harness.user, harness.conversation(2));
     let id = new.id;
-    let failed: convodb::Result<()> = world
+    let failed: convodb::Result<()> = harness
         .store
         .write(move |transaction| {
             transaction.insert(user, &new, &[])?;
@@ -116,17 +117,17 @@ async fn a_failed_write_leaves_nothing_and_says_why() {
         })
         .await;
     assert!(matches!(failed, Err(Error::AssistantNotFound)), "{failed:?}");
-    assert!(world.store.snapshot().get(user, id).unwrap().is_none());
+    assert!(harness.store.snapshot().get(user, id).unwrap().is_none());
 }
 
 #[tokio::test]
 async fn a_panic_of_a_write_is_that_of_its_task_alone() {
-    let world = World::new().await;
-    let store = world.store.clone();
+    let harness = Harness::new().await;
+    let store = harness.store.clone();
     let write = async move { store.write::<()>(|_| panic!("a bug")).await };
     let panic = tokio::spawn(write).await.unwrap_err().into_panic();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"a bug"));
-    world.store.insert(world.user, world.conversation(1)).await.unwrap();
+    harness.store.insert(harness.user, harness.conversation(1)).await.unwrap();
 }
 
 #[test]

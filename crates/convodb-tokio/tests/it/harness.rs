@@ -9,7 +9,7 @@ use convodb_tokio::AsyncStore;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-pub(crate) struct World {
+pub(crate) struct Harness {
     pub(crate) store: AsyncStore,
     pub(crate) user: UserId,
     pub(crate) bot: AssistantId,
@@ -26,7 +26,7 @@ pub(crate) fn at(second: u64) -> Timestamp {
     Timestamp::from_millis(1_737_800_000_000 + second * 1000).unwrap()
 }
 
-impl World {
+impl Harness {
     pub(crate) async fn new() -> Self {
         Self::with(StoreOptions::default()).await
     }

@@ -8,7 +8,7 @@ use convodb::{ConversationId, Error, Filter, ListRequest, Order, PageSize, UserI
 use convodb_tokio::Conversations;
 use futures_util::{StreamExt, TryStreamExt};
 
-use crate::world::World;
+use crate::harness::Harness;
 
 fn oldest_first(rows: u64) -> ListRequest {
     ListRequest {
@@ -24,32 +24,32 @@ async fn ids(conversations: Conversations) -> Vec<ConversationId> {
 
 #[tokio::test]
 async fn a_walk_gives_every_row_once_in_order() {
-    let world = World::new().await;
-    let expected = world.fill(23).await;
+    let harness = Harness::new().await;
+    let expected = harness.fill(23).await;
     for page_size in [1, 7, 23, 100] {
         let request = oldest_first(page_size);
-        assert_eq!(ids(world.store.conversations(world.user, request.clone())).await, expected);
-        assert_eq!(ids(world.store.live_conversations(world.user, request)).await, expected);
+        assert_eq!(ids(harness.store.conversations(harness.user, request.clone())).await, expected);
+        assert_eq!(ids(harness.store.live_conversations(harness.user, request)).await, expected);
     }
-    let newest = world.store.conversations(world.user, ListRequest::default());
+    let newest = harness.store.conversations(harness.user, ListRequest::default());
     assert!(ids(newest).await.iter().eq(expected.iter().rev()));
 }
 
 #[tokio::test]
 async fn a_frozen_walk_is_of_one_moment_and_a_live_one_meets_what_is_new() {
-    let world = World::new().await;
-    let mut expected = world.fill(10).await;
-    let mut frozen = world.store.pages(world.user, oldest_first(4));
-    let mut live = world.store.live_pages(world.user, oldest_first(4));
+    let harness = Harness::new().await;
+    let mut expected = harness.fill(10).await;
+    let mut frozen = harness.store.pages(harness.user, oldest_first(4));
+    let mut live = harness.store.live_pages(harness.user, oldest_first(4));
     let mut seen = [Vec::new(), Vec::new()];
     for (walk, seen) in [&mut frozen, &mut live].into_iter().zip(&mut seen) {
         let page = walk.next().await.unwrap().unwrap();
         seen.extend(page.rows().map(|row| row.id));
     }
-    let new = world.conversation(100);
+    let new = harness.conversation(100);
     let new_id = new.id;
-    world.store.insert(world.user, new).await.unwrap();
-    world.store.delete(world.user, expected[8]).await.unwrap();
+    harness.store.insert(harness.user, new).await.unwrap();
+    harness.store.delete(harness.user, expected[8]).await.unwrap();
     for (walk, seen) in [&mut frozen, &mut live].into_iter().zip(&mut seen) {
         while let Some(page) = walk.next().await {
             seen.extend(page.unwrap().rows().map(|row| row.id));
@@ -63,24 +63,24 @@ async fn a_frozen_walk_is_of_one_moment_and_a_live_one_meets_what_is_new() {
 
 #[tokio::test]
 async fn a_walk_goes_on_where_another_stopped() {
-    let world = World::new().await;
-    let expected = world.fill(9).await;
-    let mut pages = world.store.pages(world.user, oldest_first(4));
+    let harness = Harness::new().await;
+    let expected = harness.fill(9).await;
+    let mut pages = harness.store.pages(harness.user, oldest_first(4));
     let first = pages.next().await.unwrap().unwrap();
     drop(pages);
-    let rest = world.store.pages(world.user, ListRequest::at(*first.next().unwrap()));
+    let rest = harness.store.pages(harness.user, ListRequest::at(*first.next().unwrap()));
     let rest: Vec<_> = rest.map(|page| page.unwrap().len()).collect().await;
     assert_eq!(rest, [4, 1]);
     let rest = ListRequest::at(*first.next().unwrap());
-    assert_eq!(ids(world.store.conversations(world.user, rest)).await, expected[4..]);
+    assert_eq!(ids(harness.store.conversations(harness.user, rest)).await, expected[4..]);
 }
 
 /// The future of a next item is dropped whenever it is not ready; nothing is lost or given twice.
 #[tokio::test]
 async fn to_drop_a_next_that_waits_loses_nothing() {
-    let world = World::new().await;
-    let expected = world.fill(50).await;
-    let mut walk = world.store.conversations(world.user, oldest_first(3));
+    let harness = Harness::new().await;
+    let expected = harness.fill(50).await;
+    let mut walk = harness.store.conversations(harness.user, oldest_first(3));
     let mut seen = Vec::new();
     loop {
         let once = poll_fn(|context| {
@@ -99,17 +99,17 @@ async fn to_drop_a_next_that_waits_loses_nothing() {
 
 #[tokio::test]
 async fn an_error_ends_the_walk() {
-    let world = World::new().await;
-    world.fill(3).await;
-    let mut pages = world.store.pages(world.user, oldest_first(2));
+    let harness = Harness::new().await;
+    harness.fill(3).await;
+    let mut pages = harness.store.pages(harness.user, oldest_first(2));
     let cursor = *pages.next().await.unwrap().unwrap().next().unwrap();
-    let mut foreign = world.store.pages(UserId::new(9), ListRequest::at(cursor));
+    let mut foreign = harness.store.pages(UserId::new(9), ListRequest::at(cursor));
     assert!(matches!(foreign.next().await, Some(Err(Error::InvalidCursor))));
     assert!(foreign.next().await.is_none());
 
     let filter = Filter { kind: Some(convodb::ChannelKind::Api), ..Filter::default() };
     let conflict = ListRequest { filter, ..ListRequest::at(cursor) };
-    let mut rows = world.store.conversations(world.user, conflict);
+    let mut rows = harness.store.conversations(harness.user, conflict);
     assert!(matches!(rows.next().await, Some(Err(Error::CursorConflict { field: "type" }))));
     assert!(rows.next().await.is_none());
 }
@@ -118,16 +118,16 @@ async fn an_error_ends_the_walk() {
 fn a_runtime_of_many_threads_reads_beside_writers() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
     runtime.block_on(async {
-        let world = World::new().await;
-        let before = world.fill(300).await;
-        let (store, user) = (world.store.clone(), world.user);
+        let harness = Harness::new().await;
+        let before = harness.fill(300).await;
+        let (store, user) = (harness.store.clone(), harness.user);
         let reader = tokio::spawn(async move {
             let walk = store.live_conversations(user, oldest_first(5));
             walk.map_ok(|row| row.id).try_collect::<Vec<_>>().await.unwrap()
         });
         let mut writers = tokio::task::JoinSet::new();
         for second in 0..100 {
-            let (store, row) = (world.store.clone(), world.conversation(second));
+            let (store, row) = (harness.store.clone(), harness.conversation(second));
             writers.spawn(async move { store.insert(user, row).await });
         }
         while let Some(written) = writers.join_next().await {
