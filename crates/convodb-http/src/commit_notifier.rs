@@ -1,5 +1,4 @@
-//! What wakes requests that wait for news of the store: a commit, or the stop of the server, which
-//! finds none of them still waiting.
+//! Commit notifier: wakes the requests that wait for changes, after each commit and at shutdown.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,32 +6,33 @@ use std::sync::Arc;
 use convodb::Store;
 use tokio::sync::watch;
 
-/// Rings at each commit, and for the last time when the server stops.
+/// Notifies its subscribers of each commit of a store, and once of the server's shutdown.
 #[derive(Clone)]
 pub(crate) struct CommitNotifier {
-    stopped: watch::Sender<bool>,
-    /// The store rings as long as this is held.
-    _rope: Arc<dyn Fn() + Send + Sync>,
+    shutting_down: watch::Sender<bool>,
+    /// The store calls this after each commit, until it is dropped.
+    _on_commit: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl CommitNotifier {
-    /// The bell of a store.
-    pub(crate) fn of(store: &Store) -> Self {
-        let stopped = watch::Sender::new(false);
-        let ring = stopped.clone();
-        let rope = Arc::new(move || ring.send_modify(|_| ()));
-        store.on_commit(&rope);
-        Self { stopped, _rope: rope }
+    /// Registers a notifier with the store.
+    pub(crate) fn new(store: &Store) -> Self {
+        let shutting_down = watch::Sender::new(false);
+        let sender = shutting_down.clone();
+        let on_commit = Arc::new(move || sender.send_modify(|_| ()));
+        store.on_commit(&on_commit);
+        Self { shutting_down, _on_commit: on_commit }
     }
 
-    /// Hears each ring from now on, and whether the server has stopped.
-    pub(crate) fn listen(&self) -> watch::Receiver<bool> {
-        self.stopped.subscribe()
+    /// Returns a receiver that changes at each notification from now on. Its value is whether the
+    /// server is shutting down.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<bool> {
+        self.shutting_down.subscribe()
     }
 
-    /// Nobody is to wait any longer.
-    pub(crate) fn stop(&self) {
-        self.stopped.send_replace(true);
+    /// Notifies all subscribers that the server is shutting down, so that none waits any longer.
+    pub(crate) fn shut_down(&self) {
+        self.shutting_down.send_replace(true);
     }
 }
 

@@ -1,15 +1,20 @@
-//! Long work of the engine on a thread that no other request needs.
+//! Blocking work of the engine, on a thread of the runtime's blocking pool.
 
 use std::panic::resume_unwind;
 
 use tokio::task::spawn_blocking;
 
-/// Does work where it may take its time: a write, which waits for the disk, or a piece of an import
-/// or an export. The way there and back costs 10 to 20 us, so that what reads a page stays where
-/// its request is.
+/// Runs work that may take long on a blocking thread: parsing an import, reading an export, a
+/// backup.
+///
+/// The hand-over costs 10 to 20 us, more than reading a page from memory; so pages are read on the
+/// thread of their request.
 ///
 /// # Errors
-/// What the work returns, or that the store is closed where the runtime ends before it began.
+/// The error of `work`, or [`convodb::Error::Closed`] if the runtime shuts down before it starts.
+///
+/// # Panics
+/// When `work` panics.
 pub(crate) async fn run_blocking<T, E>(
     work: impl FnOnce() -> Result<T, E> + Send + 'static,
 ) -> Result<T, E>
@@ -18,8 +23,8 @@ where
     E: From<convodb::Error> + Send + 'static,
 {
     match spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(lost) => match lost.try_into_panic() {
+        Ok(result) => result,
+        Err(failed) => match failed.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
             Err(_) => Err(convodb::Error::Closed.into()),
         },

@@ -10,7 +10,8 @@ use convodb::{
     AssistantId, Channel, Contact, Conversation, ConversationId, ListRequest, PageSize, Store,
     Timestamp, UserId, Variables,
 };
-use convodb_http::{AssistantNames, PageTokens, write_page};
+use convodb_http::{PageTokens, write_page};
+use convodb_json::AssistantNames;
 use uuid::Uuid;
 
 const ASSISTANTS: usize = 5;

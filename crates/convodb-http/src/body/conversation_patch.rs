@@ -1,102 +1,100 @@
-//! The body that changes a conversation: what is left out stays, what is null is cleared.
+//! Body that updates a conversation: a merge patch, in which an absent field stays and null clears.
 
 use convodb::{
     AssistantId, Channel, Contact, Conversation, Error, ExternalIdentifier, Name, Phone, Timestamp,
     Variables,
 };
+use convodb_json::AssistantRef;
+use convodb_json::channel::{ContactFields, NOT_API, NOT_WHATSAPP};
+use convodb_json::field::{InvalidField, boolean, object, optional, parsed, variables};
 use serde::Deserialize;
 use serde::de::Deserializer;
 use serde_json::value::RawValue;
 
-use crate::body::assistant::AssistantName;
-use crate::body::object::{FieldErrors, object};
+use crate::body::object::{FieldErrors, parse_object};
 use crate::error::Result;
-use crate::item::{
-    Broken, ContactFields, NOT_API, NOT_WHATSAPP, boolean, object as inner_object, optional,
-    parsed, variables,
-};
 
-/// What to change of a conversation.
+/// An update of a conversation.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConversationPatch {
-    /// The assistant to give it to.
-    pub(crate) assistant: Option<AssistantName>,
+    /// The new assistant.
+    pub(crate) assistant: Option<AssistantRef>,
     ai_enabled: Option<bool>,
-    variables: Change<Variables>,
-    external_identifier: Change<ExternalIdentifier>,
-    sender: ContactChange,
-    customer: ContactChange,
+    variables: Patch<Variables>,
+    external_identifier: Patch<ExternalIdentifier>,
+    sender: ContactPatch,
+    customer: ContactPatch,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
-struct ContactChange {
-    name: Change<Name>,
-    phone: Change<Phone>,
+struct ContactPatch {
+    name: Patch<Name>,
+    phone: Patch<Phone>,
 }
 
 #[derive(Deserialize)]
 struct Wire<'a> {
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     assistant_id: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     ai_enabled: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     variables: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     external_identifier: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     whatsapp_sender: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     customer: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct WireContact<'a> {
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     name: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "given")]
+    #[serde(borrow, default, deserialize_with = "present")]
     phone: Option<&'a RawValue>,
 }
 
-/// A field that is there, null or not.
-fn given<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Option<&'a RawValue>, D::Error> {
+/// Deserializes a field that is present, also if it is null.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(json: D) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(json).map(Some)
 }
 
 impl ConversationPatch {
-    /// Reads the body.
+    /// Parses the body.
     ///
     /// # Errors
-    /// All fields that break a rule, whatever the conversation is.
-    pub(crate) fn read(text: &str) -> Result<Self> {
-        let wire: Wire<'_> = object(text)?;
-        let mut fields = FieldErrors::default();
-        let assistant = optional("assistant_id", wire.assistant_id, AssistantName::read);
-        let change = Self {
-            assistant: fields.take(assistant).flatten(),
-            ai_enabled: fields.take(optional("ai_enabled", wire.ai_enabled, boolean)).flatten(),
-            variables: fields.take(variables_change(wire.variables)).unwrap_or_default(),
-            external_identifier: fields
-                .take(Change::read("external_identifier", wire.external_identifier, parsed))
+    /// 422 with every field that is invalid for any conversation.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let wire: Wire<'_> = parse_object(text)?;
+        let mut errors = FieldErrors::default();
+        let assistant = optional("assistant_id", wire.assistant_id, AssistantRef::from_json);
+        let patch = Self {
+            assistant: errors.ok(assistant).flatten(),
+            ai_enabled: errors.ok(optional("ai_enabled", wire.ai_enabled, boolean)).flatten(),
+            variables: errors.ok(variables_patch(wire.variables)).unwrap_or_default(),
+            external_identifier: errors
+                .ok(Patch::parse("external_identifier", wire.external_identifier, parsed))
                 .unwrap_or_default(),
-            sender: contact(ContactFields::SENDER, wire.whatsapp_sender, &mut fields),
-            customer: contact(ContactFields::CUSTOMER, wire.customer, &mut fields),
+            sender: contact_patch(ContactFields::SENDER, wire.whatsapp_sender, &mut errors),
+            customer: contact_patch(ContactFields::CUSTOMER, wire.customer, &mut errors),
         };
-        fields.finish()?;
-        Ok(change)
+        errors.finish()?;
+        Ok(patch)
     }
 
-    /// A change of nothing but whether the assistant answers.
-    pub(crate) fn of_ai(enabled: bool) -> Self {
+    /// Returns a patch that only enables or disables the assistant.
+    pub(crate) fn ai_enabled(enabled: bool) -> Self {
         Self { ai_enabled: Some(enabled), ..Self::default() }
     }
 
-    /// Changes the conversation, with the assistant that the body names looked up. What changes
-    /// something also moves the time of the last change on to `now`.
+    /// Applies the patch, with its resolved assistant. If it changes anything, `updated_at` moves
+    /// forward to `now`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a part that this conversation's type does not have; what was changed
-    /// until then is not to be kept.
+    /// [`Error::Invalid`] for a field that a conversation of this type does not have. The
+    /// conversation is then partly changed and must be discarded.
     pub(crate) fn apply(
         self,
         assistant: Option<AssistantId>,
@@ -104,7 +102,7 @@ impl ConversationPatch {
         now: Timestamp,
     ) -> convodb::Result<()> {
         let before = conversation.clone();
-        let lacks = |field, reason| Err(Error::Invalid { field, reason });
+        let invalid = |field, reason| Err(Error::Invalid { field, reason });
         conversation.assistant = assistant.unwrap_or(before.assistant);
         conversation.ai_enabled = self.ai_enabled.unwrap_or(before.ai_enabled);
         self.variables.apply(&mut conversation.variables);
@@ -113,11 +111,11 @@ impl ConversationPatch {
                 self.sender.apply(sender);
                 self.customer.apply(customer);
             }
-            _ if self.sender != ContactChange::default() => {
-                return lacks("whatsapp_sender", NOT_WHATSAPP);
+            _ if self.sender != ContactPatch::default() => {
+                return invalid("whatsapp_sender", NOT_WHATSAPP);
             }
-            _ if self.customer != ContactChange::default() => {
-                return lacks("customer", NOT_WHATSAPP);
+            _ if self.customer != ContactPatch::default() => {
+                return invalid("customer", NOT_WHATSAPP);
             }
             _ => {}
         }
@@ -125,8 +123,8 @@ impl ConversationPatch {
             Channel::Api { external_identifier } => {
                 self.external_identifier.apply(external_identifier);
             }
-            _ if self.external_identifier != Change::Kept => {
-                return lacks("external_identifier", NOT_API);
+            _ if self.external_identifier != Patch::Unchanged => {
+                return invalid("external_identifier", NOT_API);
             }
             _ => {}
         }
@@ -137,78 +135,79 @@ impl ConversationPatch {
     }
 }
 
-impl ContactChange {
+impl ContactPatch {
     fn apply(self, contact: &mut Contact) {
         self.name.apply(&mut contact.name);
         self.phone.apply(&mut contact.phone);
     }
 }
 
-/// PHP's empty object, an empty array, stands for none.
-fn variables_change(json: Option<&RawValue>) -> Result<Change<Variables>, Broken> {
-    let read = Change::read("variables", json, variables)?;
-    Ok(match read {
-        Change::Kept => Change::Kept,
-        Change::Cleared | Change::Set(None) => Change::Cleared,
-        Change::Set(Some(variables)) => Change::Set(variables),
+/// Parses a patch of variables. An empty array clears them: PHP encodes an empty object like this.
+fn variables_patch(json: Option<&RawValue>) -> Result<Patch<Variables>, InvalidField> {
+    Ok(match Patch::parse("variables", json, variables)? {
+        Patch::Unchanged => Patch::Unchanged,
+        Patch::Cleared | Patch::Set(None) => Patch::Cleared,
+        Patch::Set(Some(variables)) => Patch::Set(variables),
     })
 }
 
-/// A contact of which only the given parts change; null clears both.
-fn contact(
-    names: ContactFields,
+/// Parses a patch of a contact: only the given parts change; null clears both.
+fn contact_patch(
+    fields: ContactFields,
     json: Option<&RawValue>,
-    fields: &mut FieldErrors,
-) -> ContactChange {
+    errors: &mut FieldErrors,
+) -> ContactPatch {
     let Some(json) = json.map(RawValue::get) else {
-        return ContactChange::default();
+        return ContactPatch::default();
     };
     if json == "null" {
-        return ContactChange { name: Change::Cleared, phone: Change::Cleared };
+        return ContactPatch { name: Patch::Cleared, phone: Patch::Cleared };
     }
-    let wire: WireContact<'_> = match inner_object(json) {
+    let wire: WireContact<'_> = match object(json) {
         Ok(wire) => wire,
         Err(reason) => {
-            fields.refuse(Broken { field: names.whole, reason });
-            return ContactChange::default();
+            errors.add(InvalidField { field: fields.contact, reason });
+            return ContactPatch::default();
         }
     };
-    ContactChange {
-        name: fields.take(Change::read(names.name, wire.name, parsed)).unwrap_or_default(),
-        phone: fields.take(Change::read(names.phone, wire.phone, parsed)).unwrap_or_default(),
+    ContactPatch {
+        name: errors.ok(Patch::parse(fields.name, wire.name, parsed)).unwrap_or_default(),
+        phone: errors.ok(Patch::parse(fields.phone, wire.phone, parsed)).unwrap_or_default(),
     }
 }
 
-/// What becomes of a part of a conversation that may be absent.
+/// An update of an optional value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Change<T> {
-    /// It was not given.
+enum Patch<T> {
+    /// The field is absent.
     #[default]
-    Kept,
-    /// It was null.
+    Unchanged,
+    /// The field is null.
     Cleared,
-    /// It was a value.
+    /// The field has a value.
     Set(T),
 }
 
-impl<T> Change<T> {
-    fn read(
+impl<T> Patch<T> {
+    fn parse(
         field: &'static str,
         json: Option<&RawValue>,
-        read: impl FnOnce(&str) -> Result<T, &'static str>,
-    ) -> Result<Self, Broken> {
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Result<Self, InvalidField> {
         match json.map(RawValue::get) {
-            None => Ok(Change::Kept),
-            Some("null") => Ok(Change::Cleared),
-            Some(json) => read(json).map(Change::Set).map_err(|reason| Broken { field, reason }),
+            None => Ok(Patch::Unchanged),
+            Some("null") => Ok(Patch::Cleared),
+            Some(json) => {
+                parse(json).map(Patch::Set).map_err(|reason| InvalidField { field, reason })
+            }
         }
     }
 
-    fn apply(self, part: &mut Option<T>) {
+    fn apply(self, value: &mut Option<T>) {
         match self {
-            Change::Kept => {}
-            Change::Cleared => *part = None,
-            Change::Set(value) => *part = Some(value),
+            Patch::Unchanged => {}
+            Patch::Cleared => *value = None,
+            Patch::Set(new) => *value = Some(new),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! Unpacks the body of an import, gzip or zstd, a little at a time: what comes out for what went in
-//! is bounded at every step, so a body that is small on its way and endless when unpacked costs no
-//! memory, and is refused.
+//! Decompression of an import body (gzip or zstd), in bounded steps.
+//!
+//! The output of each step is bounded, and so is the ratio of output to input. So a decompression
+//! bomb costs no memory and is rejected.
 
 use std::io::{self, Write};
 
@@ -10,40 +11,43 @@ use zstd::stream::raw::{self, DParameter, InBuffer, Operation, OutBuffer};
 
 use crate::error::{ApiError, Result};
 
-/// How much of a packed body is taken at a time. Of gzip, at most a thousand times as much comes out.
+/// The compressed bytes consumed in a step. Gzip expands them at most a thousandfold.
 const STEP_BYTES: usize = 1024;
-/// How much comes out of zstd at a time.
+/// The decompressed bytes that zstd produces in a step.
 const OUT_BYTES: usize = 64 * 1024;
-/// What zstd may look back by, as a power of two: 8 MiB, as its levels up to 19 do.
+/// The largest window of zstd, as a power of two: 8 MiB, that of its levels up to 19.
 const WINDOW_LOG: u32 = 23;
-/// The most times that a body may be larger unpacked, once it is larger than [`FREE_BYTES`].
+/// The largest ratio of decompressed to compressed bytes, checked from [`RATIO_FREE_BYTES`] on.
 const MAX_RATIO: u64 = 256;
-const FREE_BYTES: u64 = 64 << 20;
+const RATIO_FREE_BYTES: u64 = 64 << 20;
 
-/// How a body is packed, and how far it is unpacked.
+/// A streaming decompressor, with its totals so far.
 pub(super) struct Decompressor {
     decoder: Decoder,
-    taken: u64,
-    given: u64,
+    bytes_in: u64,
+    bytes_out: u64,
 }
 
 enum Decoder {
-    Plain,
+    Identity,
     Gzip(Box<MultiGzDecoder<Vec<u8>>>),
     Zstd {
         decoder: Box<raw::Decoder<'static>>,
-        /// Whether the last frame was whole.
+        /// Whether the last frame is complete.
         at_end: bool,
         out: Box<[u8]>,
     },
 }
 
 impl Decompressor {
-    /// The packing that a header names; none for one that is not on offer.
-    pub(super) fn named(encoding: Option<&HeaderValue>) -> Result<Option<Self>> {
+    /// Returns the decompressor for a `Content-Encoding`, or `None` if it is not supported.
+    ///
+    /// # Errors
+    /// 500 if zstd cannot be initialised.
+    pub(super) fn for_encoding(encoding: Option<&HeaderValue>) -> Result<Option<Self>> {
         let name = encoding.map_or(&b""[..], HeaderValue::as_bytes).to_ascii_lowercase();
         let decoder = match name.as_slice() {
-            b"" | b"identity" => Decoder::Plain,
+            b"" | b"identity" => Decoder::Identity,
             b"gzip" | b"x-gzip" => Decoder::Gzip(Box::new(MultiGzDecoder::new(Vec::new()))),
             b"zstd" => {
                 let fault = |error: io::Error| ApiError::fault(error.to_string());
@@ -54,24 +58,24 @@ impl Decompressor {
             }
             _ => return Ok(None),
         };
-        Ok(Some(Self { decoder, taken: 0, given: 0 }))
+        Ok(Some(Self { decoder, bytes_in: 0, bytes_out: 0 }))
     }
 
-    /// Appends what comes out of the beginning of `packed`, and tells how many bytes of that it was:
-    /// 0 only where there is more to come out of what was taken before.
+    /// Decompresses a step of `compressed`, appends the output to `into`, and returns how many
+    /// bytes it consumed. It may consume 0 while output of earlier bytes is pending.
     ///
     /// # Errors
-    /// 400 for bytes that are not packed so, 413 for a body that becomes too much larger.
-    pub(super) fn unpack(&mut self, packed: &[u8], into: &mut Vec<u8>) -> Result<usize> {
-        let before = into.len();
-        let step = &packed[..packed.len().min(STEP_BYTES)];
-        let taken = match &mut self.decoder {
-            Decoder::Plain => {
-                into.extend_from_slice(packed);
-                return Ok(packed.len());
+    /// 400 for malformed input; 413 if the output exceeds the largest ratio.
+    pub(super) fn decompress(&mut self, compressed: &[u8], into: &mut Vec<u8>) -> Result<usize> {
+        let len_before = into.len();
+        let step = &compressed[..compressed.len().min(STEP_BYTES)];
+        let consumed = match &mut self.decoder {
+            Decoder::Identity => {
+                into.extend_from_slice(compressed);
+                return Ok(compressed.len());
             }
             Decoder::Gzip(decoder) => {
-                decoder.write_all(step).map_err(|_| damaged())?;
+                decoder.write_all(step).map_err(|_| malformed())?;
                 into.append(decoder.get_mut());
                 step.len()
             }
@@ -80,42 +84,43 @@ impl Decompressor {
                 let mut input = InBuffer::around(step);
                 let mut output = OutBuffer::around(&mut out[..]);
                 if *at_end {
-                    decoder.reinit().map_err(|_| damaged())?;
+                    decoder.reinit().map_err(|_| malformed())?;
                 }
-                let hint = decoder.run(&mut input, &mut output).map_err(|_| damaged())?;
+                let hint = decoder.run(&mut input, &mut output).map_err(|_| malformed())?;
                 *at_end = hint == 0;
                 into.extend_from_slice(output.as_slice());
                 input.pos()
             }
         };
-        self.taken += taken as u64;
-        self.given += (into.len() - before) as u64;
-        if self.given > FREE_BYTES && self.given > MAX_RATIO.saturating_mul(self.taken) {
+        self.bytes_in += consumed as u64;
+        self.bytes_out += (into.len() - len_before) as u64;
+        let max_bytes_out = MAX_RATIO.saturating_mul(self.bytes_in).max(RATIO_FREE_BYTES);
+        if self.bytes_out > max_bytes_out {
             return Err(ApiError::of(StatusCode::PAYLOAD_TOO_LARGE));
         }
-        Ok(taken)
+        Ok(consumed)
     }
 
-    /// Appends the last bytes, where the packed body has ended.
+    /// Appends the last bytes after the end of the compressed body.
     ///
     /// # Errors
-    /// 400 where it ended too early.
+    /// 400 if the compressed body is incomplete.
     pub(super) fn finish(&mut self, into: &mut Vec<u8>) -> Result<()> {
         match &mut self.decoder {
-            Decoder::Plain => Ok(()),
-            Decoder::Gzip(_) if self.taken == 0 => Ok(()),
+            Decoder::Identity => Ok(()),
+            Decoder::Gzip(_) if self.bytes_in == 0 => Ok(()),
             Decoder::Gzip(decoder) => {
-                decoder.try_finish().map_err(|_| damaged())?;
+                decoder.try_finish().map_err(|_| malformed())?;
                 into.append(decoder.get_mut());
                 Ok(())
             }
             Decoder::Zstd { at_end: true, .. } => Ok(()),
-            Decoder::Zstd { .. } => Err(damaged()),
+            Decoder::Zstd { .. } => Err(malformed()),
         }
     }
 }
 
-fn damaged() -> ApiError {
+fn malformed() -> ApiError {
     ApiError::malformed("The body is not packed as its Content-Encoding says, or ends early.")
 }
 
@@ -135,66 +140,73 @@ mod tests {
         zstd::encode_all(text, 3).unwrap()
     }
 
-    /// Unpacks a body; the most bytes that came out at once must have a bound.
-    fn unpacked(name: &'static str, packed: &[u8], mut see: impl FnMut(&[u8])) -> Result<()> {
-        let mut packing = Decompressor::named(Some(&HeaderValue::from_static(name)))?.unwrap();
-        let mut rest = packed;
-        let mut piece = Vec::new();
+    /// Decompresses a body and checks that the output of each step is bounded.
+    fn decompress(
+        name: &'static str,
+        compressed: &[u8],
+        mut output: impl FnMut(&[u8]),
+    ) -> Result<()> {
+        let mut decompressor =
+            Decompressor::for_encoding(Some(&HeaderValue::from_static(name)))?.unwrap();
+        let mut rest = compressed;
+        let mut chunk = Vec::new();
         loop {
-            let taken = packing.unpack(rest, &mut piece)?;
-            assert!(piece.len() <= 2 << 20, "{} bytes at once", piece.len());
-            see(&piece);
-            rest = &rest[taken..];
-            if taken == 0 && piece.is_empty() {
+            let consumed = decompressor.decompress(rest, &mut chunk)?;
+            assert!(chunk.len() <= 2 << 20, "{} bytes in one step", chunk.len());
+            output(&chunk);
+            rest = &rest[consumed..];
+            if consumed == 0 && chunk.is_empty() {
                 break;
             }
-            piece.clear();
+            chunk.clear();
         }
-        packing.finish(&mut piece)?;
-        see(&piece);
+        decompressor.finish(&mut chunk)?;
+        output(&chunk);
         Ok(())
     }
 
     #[test]
-    fn what_was_packed_is_unpacked() {
+    fn compressed_bodies_are_restored_and_damaged_ones_rejected() {
         let text: Vec<u8> = (0..300_000u32).flat_map(u32::to_le_bytes).collect();
         let (one, two) = text.split_at(1000);
-        for (name, packed) in [
+        for (name, compressed) in [
             ("gzip", gzip(&text)),
             ("gzip", [gzip(one), gzip(two)].concat()),
             ("zstd", zstd(&text)),
             ("zstd", [zstd(one), zstd(two)].concat()),
         ] {
             let mut whole = Vec::new();
-            unpacked(name, &packed, |piece| whole.extend_from_slice(piece)).unwrap();
+            decompress(name, &compressed, |chunk| whole.extend_from_slice(chunk)).unwrap();
             assert!(whole == text, "{name}");
-            let cut = unpacked(name, &packed[..packed.len() - 5], |_| ());
-            assert_eq!(cut.unwrap_err(), damaged(), "{name}");
-            let mut flipped = packed.clone();
+            let cut = decompress(name, &compressed[..compressed.len() - 5], |_| ());
+            assert_eq!(cut.unwrap_err(), malformed(), "{name}");
+            let mut flipped = compressed.clone();
             flipped[1] ^= 1;
-            assert_eq!(unpacked(name, &flipped, |_| ()).unwrap_err(), damaged(), "{name}");
+            assert_eq!(decompress(name, &flipped, |_| ()).unwrap_err(), malformed(), "{name}");
         }
     }
 
     #[test]
-    fn a_bomb_is_refused() {
+    fn a_decompression_bomb_is_rejected() {
         let zeros = vec![0; 70 << 20];
-        for (name, packed) in [("gzip", gzip(&zeros)), ("zstd", zstd(&zeros))] {
-            let mut given = 0;
-            let refused = unpacked(name, &packed, |piece| given += piece.len()).unwrap_err();
-            assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE, "{name}");
-            assert!(given < 66 << 20, "{name}: {given}");
+        for (name, compressed) in [("gzip", gzip(&zeros)), ("zstd", zstd(&zeros))] {
+            let mut bytes_out = 0;
+            let error =
+                decompress(name, &compressed, |chunk| bytes_out += chunk.len()).unwrap_err();
+            assert_eq!(error.status(), StatusCode::PAYLOAD_TOO_LARGE, "{name}");
+            assert!(bytes_out < 66 << 20, "{name}: {bytes_out}");
         }
     }
 
     #[test]
-    fn only_what_is_on_offer_is_taken() {
-        for (name, taken) in
+    fn only_supported_encodings_have_a_decompressor() {
+        for (name, supported) in
             [("identity", true), ("GZIP", true), ("br", false), ("gzip, zstd", false)]
         {
-            let named = Decompressor::named(Some(&HeaderValue::from_static(name))).unwrap();
-            assert_eq!(named.is_some(), taken, "{name}");
+            let decompressor =
+                Decompressor::for_encoding(Some(&HeaderValue::from_static(name))).unwrap();
+            assert_eq!(decompressor.is_some(), supported, "{name}");
         }
-        assert!(Decompressor::named(None).unwrap().is_some());
+        assert!(Decompressor::for_encoding(None).unwrap().is_some());
     }
 }

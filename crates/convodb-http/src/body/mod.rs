@@ -1,4 +1,4 @@
-//! Request bodies: bounded reading of their bytes, then parsing into values of the engine.
+//! Request bodies: reads their bytes within limits, then parses them into values of the engine.
 
 mod assistant;
 mod conversation;
@@ -10,9 +10,9 @@ mod object;
 mod request;
 mod stream;
 
-pub(crate) use self::assistant::{AssistantName, NewAssistant};
+pub(crate) use self::assistant::NewAssistant;
 pub(crate) use self::conversation::NewConversation;
 pub(crate) use self::conversation_patch::ConversationPatch;
 pub(crate) use self::lines::Line;
-pub(crate) use self::message::read_message;
+pub(crate) use self::message::parse_message;
 pub(crate) use self::request::RequestBody;

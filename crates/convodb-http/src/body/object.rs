@@ -1,60 +1,60 @@
-//! A JSON object whose fields are read one by one, with all that they break told at once.
+//! JSON object of a request body, parsed field by field, with every invalid field reported at once.
 //!
-//! FieldErrors of other names are passed over, as the reference does. A field that is given twice is
-//! refused, because two readers of such a body may see two different values.
+//! Unknown fields are ignored, as the reference API does. A field that is given twice is rejected,
+//! because two parsers of such a body may see two different values.
 
+use convodb_json::field::{InvalidField, is_object};
 use serde::Deserialize;
 
 use crate::error::{ApiError, FieldError, Result};
-use crate::item::{Broken, is_object};
 
-/// What a refusal calls the body as a whole.
+/// The name of the whole body in an error.
 const BODY: &str = "body";
 
-/// The object of a body's text, each of its fields still JSON.
+/// Parses the text of a body into a struct of raw fields.
 ///
 /// # Errors
-/// 400 for a text that is not JSON; 422 for JSON that is no object or has a field twice.
-pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
+/// 400 if the text is not JSON; 422 if it is not an object or has a field twice.
+pub(crate) fn parse_object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T> {
     let wire = serde_json::from_str::<T>(text).map_err(|error| {
         if !error.is_data() {
             let (line, column) = (error.line(), error.column());
             let message = format!("The body is not valid JSON at line {line} column {column}.");
             return ApiError::malformed(message);
         }
-        // What is in backquotes is the name of a field that this type has.
-        let told = error.to_string();
-        match told.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
-            Some((field, _)) => refusal(&format!("must have {field} only once")),
-            None => refusal("must be a JSON object"),
+        // The name in backquotes is one of this type's fields, not the client's text.
+        let message = error.to_string();
+        match message.strip_prefix("duplicate field `").and_then(|rest| rest.split_once('`')) {
+            Some((field, _)) => invalid_body(&format!("must have {field} only once")),
+            None => invalid_body("must be a JSON object"),
         }
     })?;
-    // An array of a struct's fields would also be read as the struct.
-    if is_object(text) { Ok(wire) } else { Err(refusal("must be a JSON object")) }
+    // Serde also accepts an array of the struct's fields.
+    if is_object(text) { Ok(wire) } else { Err(invalid_body("must be a JSON object")) }
 }
 
-fn refusal(rule: &str) -> ApiError {
+fn invalid_body(rule: &str) -> ApiError {
     ApiError::invalid(vec![FieldError::breaks(BODY, rule)])
 }
 
-/// The fields of a body, and the rules that they break, in the order in which they are read.
+/// The invalid fields of a body, in the order in which they are parsed.
 #[derive(Default)]
 pub(crate) struct FieldErrors {
     errors: Vec<FieldError>,
 }
 
 impl FieldErrors {
-    /// What was read, or none with the rule that it breaks kept.
-    pub(crate) fn take<T>(&mut self, read: Result<T, Broken>) -> Option<T> {
-        read.map_err(|broken| self.refuse(broken)).ok()
+    /// Returns the value, or `None` with its error added.
+    pub(crate) fn ok<T>(&mut self, result: Result<T, InvalidField>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
     }
 
-    /// Keeps a rule that is broken.
-    pub(crate) fn refuse(&mut self, Broken { field, reason }: Broken) {
+    /// Adds an error.
+    pub(crate) fn add(&mut self, InvalidField { field, reason }: InvalidField) {
         self.errors.push(FieldError::breaks(field, reason));
     }
 
-    /// Fails with all rules that were broken.
+    /// Fails with 422 and all errors.
     pub(crate) fn finish(self) -> Result<()> {
         if self.errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.errors)) }
     }
@@ -74,16 +74,16 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_read_field_by_field() {
-        let wire: Wire<'_> = object(r#" {"other":[{}],"type":"x","name":null} "#).unwrap();
+    fn known_fields_are_parsed_and_others_ignored() {
+        let wire: Wire<'_> = parse_object(r#" {"other":[{}],"type":"x","name":null} "#).unwrap();
         assert_eq!(wire.kind.unwrap().get(), "\"x\"");
         assert!(wire.name.is_none());
         let deep = format!("{{\"other\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-        assert!(object::<Wire<'_>>(&deep).unwrap().name.is_none());
+        assert!(parse_object::<Wire<'_>>(&deep).unwrap().name.is_none());
     }
 
     #[test]
-    fn what_is_no_object_is_told_without_a_word_of_it() {
+    fn an_error_repeats_nothing_of_the_body() {
         let malformed = |column: usize| {
             ApiError::malformed(format!("The body is not valid JSON at line 1 column {column}."))
         };
@@ -92,13 +92,13 @@ mod tests {
             ("secret", malformed(1)),
             (r#"{"name":}"#, malformed(9)),
             ("{} {}", malformed(4)),
-            ("[]", refusal("must be a JSON object")),
-            ("[\"secret\",\"secret\"]", refusal("must be a JSON object")),
-            ("\"secret\"", refusal("must be a JSON object")),
-            ("null", refusal("must be a JSON object")),
-            (r#"{"type":"secret","type":1}"#, refusal("must have type only once")),
+            ("[]", invalid_body("must be a JSON object")),
+            ("[\"secret\",\"secret\"]", invalid_body("must be a JSON object")),
+            ("\"secret\"", invalid_body("must be a JSON object")),
+            ("null", invalid_body("must be a JSON object")),
+            (r#"{"type":"secret","type":1}"#, invalid_body("must have type only once")),
         ] {
-            assert_eq!(object::<Wire<'_>>(text).unwrap_err(), expected, "{text}");
+            assert_eq!(parse_object::<Wire<'_>>(text).unwrap_err(), expected, "{text}");
         }
     }
 }

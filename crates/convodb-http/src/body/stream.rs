@@ -1,4 +1,4 @@
-//! The bytes of a body, piece by piece as they come.
+//! Body stream: the next chunk of a request body, with or without a timeout.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use tokio::time::timeout;
 
 use crate::error::{ApiError, Result};
 
-/// The next bytes of a body; none at its end.
+/// Returns the next chunk of a body, or `None` at its end.
 ///
 /// # Errors
-/// 400 where it ends before its end.
-pub(super) async fn next(body: &mut Body) -> Result<Option<Bytes>> {
+/// 400 if the connection ends before the body.
+pub(super) async fn next_chunk(body: &mut Body) -> Result<Option<Bytes>> {
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| ApiError::malformed("The body ended early."))?;
-        // Trailers say nothing here.
+        // Trailers are ignored.
         if let Ok(bytes) = frame.into_data() {
             return Ok(Some(bytes));
         }
@@ -24,11 +24,11 @@ pub(super) async fn next(body: &mut Body) -> Result<Option<Bytes>> {
     Ok(None)
 }
 
-/// The next bytes of a body; none at its end.
+/// Returns the next chunk of a body, or `None` at its end.
 ///
 /// # Errors
-/// 408 where none come for `pause`; 400 where it ends before its end.
-pub(super) async fn next_within(body: &mut Body, pause: Duration) -> Result<Option<Bytes>> {
-    let read = timeout(pause, next(body)).await;
-    read.unwrap_or_else(|_| Err(ApiError::of(StatusCode::REQUEST_TIMEOUT)))
+/// 408 if no chunk arrives within `limit`; 400 if the connection ends before the body.
+pub(super) async fn next_chunk_within(body: &mut Body, limit: Duration) -> Result<Option<Bytes>> {
+    let chunk = timeout(limit, next_chunk(body)).await;
+    chunk.unwrap_or_else(|_| Err(ApiError::of(StatusCode::REQUEST_TIMEOUT)))
 }

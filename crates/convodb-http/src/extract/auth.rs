@@ -1,25 +1,27 @@
-//! Who asks: from a Bearer token to a user, and from there to that user's rows.
+//! Authentication: from a Bearer token to a user, and to that user's read or write access.
 //!
-//! A handler gets at the store only through its caller, so no read can happen for nobody.
+//! A handler reaches the store only through these extractors, so no handler can read or write
+//! without an authenticated user.
+
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use convodb::{Snapshot, Store, UserId};
+use convodb::{Snapshot, Transaction, UserId};
 
 use crate::error::{ApiError, Result};
 use crate::middleware::rate_limit::StatusSlot;
 use crate::middleware::transfer_limit::TransferPermit;
-use crate::run_blocking::run_blocking;
 use crate::state::Service;
 
-/// No token is longer; a longer text is refused before it is hashed.
+/// Longer than any token. A longer text is rejected before it is hashed.
 const MAX_TOKEN_BYTES: usize = 256;
 
-/// Whose token a request has, and the state of the store that it is answered from.
+/// An authenticated user with read access, and the snapshot that the request is answered from.
 ///
-/// It is read, as all that follows, on the thread of the runtime that has the request: see
+/// The snapshot is read on the runtime thread that runs the request: see
 /// [`runtime`](crate::runtime).
 pub(crate) struct AuthRead {
     pub(crate) user: UserId,
@@ -29,19 +31,21 @@ pub(crate) struct AuthRead {
 impl FromRequestParts<Service> for AuthRead {
     type Rejection = ApiError;
 
-    /// Fails with 401 where the token is nobody's, with 429 where it is used too often, or with a
-    /// fault of the store. One descent.
+    /// Fails with 401 if the token belongs to no user, with 429 if it exceeds its rate limit, or if
+    /// the store cannot be read. One B-tree lookup.
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
         let snapshot = service.store().snapshot();
         let user = snapshot.authenticate(token)?.ok_or_else(ApiError::unauthenticated)?;
-        service.admit(token, parts.extensions.get::<StatusSlot>())?;
+        service.check_rate(token, parts.extensions.get::<StatusSlot>())?;
         Ok(Self { user, snapshot })
     }
 }
 
-/// A user who was believed, and the way to change what is theirs. It holds no snapshot, because a
-/// body may be long in coming, and what a snapshot sees cannot be freed.
+/// An authenticated user with write access.
+///
+/// Holds no snapshot: a body may take long to arrive, and space that a snapshot can see cannot be
+/// reused meanwhile.
 pub(crate) struct AuthWrite {
     service: Service,
     user: UserId,
@@ -50,7 +54,7 @@ pub(crate) struct AuthWrite {
 impl FromRequestParts<Service> for AuthWrite {
     type Rejection = ApiError;
 
-    /// As of [`AuthRead`].
+    /// Fails as [`AuthRead`].
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
         let AuthRead { user, .. } = AuthRead::from_request_parts(parts, service).await?;
         Ok(Self { service: service.clone(), user })
@@ -58,34 +62,59 @@ impl FromRequestParts<Service> for AuthWrite {
 }
 
 impl AuthWrite {
-    /// Leave for an import, while what this gives is held.
-    ///
-    /// # Errors
-    /// 503 where as many go on as may.
-    pub(crate) fn transfer(&self) -> Result<TransferPermit> {
-        self.service.transfer(self.user)
+    /// Returns the user.
+    pub(crate) const fn user(&self) -> UserId {
+        self.user
     }
 
-    /// Does `work` that changes what is the user's. It is durable when this returns.
+    /// Returns a new snapshot, for lookups that a write depends on.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.service.store().snapshot()
+    }
+
+    /// Returns a permit for an import, valid until it is dropped.
     ///
     /// # Errors
-    /// 503 where too many writes wait; what `work` returns; or a fault of the store.
+    /// 503 if the limit of concurrent imports and exports is reached.
+    pub(crate) fn transfer_permit(&self) -> Result<TransferPermit> {
+        self.service.transfer_permit(self.user)
+    }
+
+    /// Runs a write and returns its result once it is durable. No thread waits meanwhile.
+    ///
+    /// If the future is dropped, a write that is already queued still runs.
+    ///
+    /// # Errors
+    /// 503 if too many writes wait; the error of `work`; or the error of the commit.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(UserId, &Store) -> Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let permit = self.service.write_permit()?;
-        let (user, store) = (self.user, self.service.store().clone());
-        run_blocking(move || {
-            // The write goes on where its client does not wait for it, and so does its permit.
-            let _permit = permit;
-            work(user, &store)
-        })
-        .await
+        Ok(self.try_write(work).await??)
+    }
+
+    /// As [`AuthWrite::write`], with the error of the engine apart.
+    ///
+    /// # Errors
+    /// 503 if too many writes wait.
+    pub(crate) async fn try_write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
+    ) -> Result<convodb::Result<T>> {
+        // Held by the response until the commit is durable, and by the queued write for as long as
+        // it waits, even if its client has disconnected.
+        let permit = Arc::new(self.service.write_permit()?);
+        let queued = permit.clone();
+        let work = move |transaction: &mut Transaction<'_>| {
+            let _queued = queued;
+            work(transaction)
+        };
+        Ok(self.service.async_store().write(work).await)
     }
 }
 
-/// The token of the one `Authorization: Bearer` header; the word in either case (RFC 9110).
+/// Returns the token of the only `Authorization: Bearer` header. The scheme is case-insensitive
+/// (RFC 9110).
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?.to_str().ok()?, values.next()) else {
@@ -111,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bearer_token_is_taken() {
+    fn exactly_one_well_formed_bearer_token_is_accepted() {
         check(&["Bearer abc"], Some("abc"));
         check(&["bEARER  abc "], Some("abc"));
         check(&["Bearer"], None);

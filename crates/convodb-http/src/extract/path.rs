@@ -1,5 +1,7 @@
-//! The id in a path. A text that can be no id is one that nobody has: refused as a missing one is,
-//! and only once it is known who asks.
+//! Path parameter: the UUID in a URL.
+//!
+//! A text that is not a UUID is no error of the extractor. The handler answers 404, as for an
+//! unknown UUID, after the request has been authenticated.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
@@ -8,7 +10,7 @@ use convodb::{AssistantId, ConversationId, Error, Id, IdKind};
 use crate::error::{ApiError, Result};
 use crate::state::Service;
 
-/// What stands in the path where an id of the kind does.
+/// The id in the path; `None` if the text there is not a UUID.
 pub(crate) struct PathId<K>(Option<Id<K>>);
 
 impl<K: IdKind + Send> FromRequestParts<Service> for PathId<K> {
@@ -22,20 +24,20 @@ impl<K: IdKind + Send> FromRequestParts<Service> for PathId<K> {
 }
 
 impl PathId<convodb::ConversationKind> {
-    /// The conversation's id.
+    /// Returns the conversation's id.
     ///
     /// # Errors
-    /// 404.
+    /// 404 if the path contains no UUID.
     pub(crate) fn conversation(self) -> Result<ConversationId> {
         self.0.ok_or_else(|| Error::ConversationNotFound.into())
     }
 }
 
 impl PathId<convodb::AssistantKind> {
-    /// The assistant's id.
+    /// Returns the assistant's id.
     ///
     /// # Errors
-    /// 404.
+    /// 404 if the path contains no UUID.
     pub(crate) fn assistant(self) -> Result<AssistantId> {
         self.0.ok_or_else(|| Error::AssistantNotFound.into())
     }

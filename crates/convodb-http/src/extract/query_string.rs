@@ -1,7 +1,7 @@
-//! A query string as named texts: splits it, decodes it, and gathers what is wrong with it.
+//! Query string: splits and percent-decodes it, and collects every invalid field.
 //!
-//! Here the encoding of URLs ends. Each known field is decoded by its own rule for a plus, and
-//! what any field breaks is kept beside the others, so that a client is told all of it at once.
+//! Beyond this module no text is URL-encoded. Each known field is decoded by its own rule for a
+//! plus sign. The errors of all fields are collected, so a client sees all of them at once.
 
 use std::borrow::Cow;
 
@@ -12,36 +12,35 @@ use crate::error::{ApiError, FieldError, Result};
 /// The most bytes of a value.
 const MAX_VALUE_BYTES: usize = 255;
 
-/// What a literal plus in a value means.
+/// The meaning of a plus sign that is not percent-encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlusSign {
-    /// A space, as forms are encoded.
+    /// A space, as in form encoding.
     Space,
-    /// Itself, as in a phone number that was not encoded.
+    /// A plus sign, as in a phone number that was not encoded.
     Literal,
 }
 
-/// A query string whose fields are taken one by one.
+/// A query string, parsed field by field, with the errors so far.
 pub(crate) struct QueryString<'q> {
     query: &'q str,
     errors: Vec<FieldError>,
 }
 
 impl<'q> QueryString<'q> {
-    /// The form of a query string, without its question mark.
+    /// Wraps a query string without its question mark.
     pub(crate) const fn new(query: &'q str) -> Self {
         Self { query, errors: Vec::new() }
     }
 
-    /// The value of a field, if it is given, not blank, and `read` takes it. What `read` or the
-    /// form itself refuses is kept for [`QueryString::finish`].
+    /// Returns the value of a field, parsed by `parse`; `None` if it is absent, blank or invalid.
     ///
-    /// A field without a value is as one that is not given. A field must not be given twice.
+    /// [`QueryString::finish`] reports an invalid value, and a field that is given twice.
     pub(crate) fn take<T>(
         &mut self,
         field: &'static str,
         plus: PlusSign,
-        read: impl FnOnce(&str) -> Result<T, FieldError>,
+        parse: impl FnOnce(&str) -> Result<T, FieldError>,
     ) -> Option<T> {
         let text = match self.text(field, plus) {
             Ok(text) => text?,
@@ -50,20 +49,20 @@ impl<'q> QueryString<'q> {
                 return None;
             }
         };
-        read(&text).map_err(|error| self.errors.push(error)).ok()
+        parse(&text).map_err(|error| self.errors.push(error)).ok()
     }
 
-    /// Whether anything was refused so far.
-    pub(crate) fn is_refused(&self) -> bool {
+    /// Returns whether any field has been invalid so far.
+    pub(crate) fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }
 
-    /// Keeps a refusal of a field that was taken.
-    pub(crate) fn refuse(&mut self, error: FieldError) {
+    /// Adds an error of a field that was taken.
+    pub(crate) fn reject(&mut self, error: FieldError) {
         self.errors.push(error);
     }
 
-    /// Fails with all that was refused, in the order in which it was taken.
+    /// Fails with 422 and all errors, in the order in which the fields were taken.
     pub(crate) fn finish(self) -> Result<()> {
         if self.errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.errors)) }
     }
@@ -77,7 +76,7 @@ impl<'q> QueryString<'q> {
         if values.next().is_some() {
             return Err("must be given only once");
         }
-        let text = decoded(value, plus).ok_or("must be valid UTF-8")?;
+        let text = decode(value, plus).ok_or("must be valid UTF-8")?;
         if text.len() > MAX_VALUE_BYTES {
             return Err("must not be greater than 255 bytes");
         }
@@ -85,13 +84,13 @@ impl<'q> QueryString<'q> {
     }
 }
 
-/// Whether the encoded `name` is the field's. A name that needs decoding is none of ours, but may
-/// have been encoded all the same.
+/// Returns whether the encoded `name` is the field's. No field name needs encoding, but a client
+/// may encode it all the same.
 fn is_name(name: &str, field: &str) -> bool {
     name == field || (name.contains('%') && percent_decode_str(name).eq(field.bytes()))
 }
 
-fn decoded(value: &str, plus: PlusSign) -> Option<Cow<'_, str>> {
+fn decode(value: &str, plus: PlusSign) -> Option<Cow<'_, str>> {
     if plus == PlusSign::Space && value.contains('+') {
         let spaced = value.replace('+', " ");
         let text = percent_decode_str(&spaced).decode_utf8().ok()?;
@@ -106,16 +105,16 @@ mod tests {
 
     #[track_caller]
     fn check(query: &str, plus: PlusSign, expected: Result<Option<&str>, &str>) {
-        let mut form = QueryString::new(query);
-        let value = form.take("f_x", plus, |text| Ok(text.to_owned()));
+        let mut query_string = QueryString::new(query);
+        let value = query_string.take("f_x", plus, |text| Ok(text.to_owned()));
         match expected {
             Ok(expected) => {
                 assert_eq!(value.as_deref(), expected, "{query}");
-                assert!(form.finish().is_ok(), "{query}");
+                assert!(query_string.finish().is_ok(), "{query}");
             }
             Err(rule) => {
                 let expected = ApiError::invalid(vec![FieldError::breaks("f_x", rule)]);
-                assert_eq!(form.finish().unwrap_err(), expected, "{query}");
+                assert_eq!(query_string.finish().unwrap_err(), expected, "{query}");
             }
         }
     }
@@ -142,14 +141,14 @@ mod tests {
     }
 
     #[test]
-    fn blank_is_not_given() {
+    fn a_blank_or_unknown_field_is_absent() {
         for query in ["", "&&", "f_x", "f_x=", "F_X=1", "f_x[]=1", "f+x=1", "%FF=1"] {
             check(query, PlusSign::Space, Ok(None));
         }
     }
 
     #[test]
-    fn what_no_field_may_be() {
+    fn a_repeated_undecodable_or_long_value_is_rejected() {
         check("f_x=1&f_x=1", PlusSign::Space, Err("must be given only once"));
         check("f_x=&g&f%5fx=1", PlusSign::Space, Err("must be given only once"));
         check("f_x=%FF", PlusSign::Space, Err("must be valid UTF-8"));

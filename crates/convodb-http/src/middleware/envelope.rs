@@ -1,8 +1,8 @@
-//! What every request goes through and every answer has, whatever the route: limits, a request id,
-//! the body of an error, no caching, and a line in the log.
+//! Envelope: the outermost middleware, which every request and response passes.
 //!
-//! The log tells the route's pattern, never the path, the query, a header or a method that a client
-//! made up.
+//! It checks the size of the URL and the headers, sets the request id and `Cache-Control`, writes
+//! the body of an error, records metrics and writes the access log. The log contains the pattern of
+//! the route, never the path, the query, a header or another text that a client chooses.
 
 use std::any::Any;
 use std::sync::LazyLock;
@@ -24,11 +24,11 @@ const MAX_URL_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
 const MAX_REQUEST_ID_BYTES: usize = 64;
 
-/// What the line of a request is logged under, at the level `debug`.
+/// The target of the access log, at level `debug`.
 const ACCESS: &str = "convodb_http::access";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Answers a request with all that an answer has. The outermost layer.
+/// Runs a request through its route, and completes the response.
 pub(crate) async fn envelope(
     State(metrics): State<Metrics>,
     request: Request,
@@ -40,13 +40,13 @@ pub(crate) async fn envelope(
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
 
-    let mut response = match excess(&request) {
+    let mut response = match size_error(&request) {
         Some(status) => ApiError::of(status).into_response(),
         None => next.run(request).await,
     };
     let error = response.extensions_mut().remove::<ApiError>();
     if let Some(error) = &error {
-        response = error.answer(dialect, std::mem::take(response.headers_mut()));
+        response = error.response(dialect, std::mem::take(response.headers_mut()));
     }
     response.headers_mut().insert(REQUEST_ID, id.clone());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -56,34 +56,34 @@ pub(crate) async fn envelope(
     metrics.answered(method, route, response.status(), took);
     let (status, micros) = (response.status().as_u16(), micros(took));
     if let Some(cause) = error.as_ref().and_then(ApiError::cause) {
-        tracing::error!(id, status, route, cause, "a request could not be served");
+        tracing::error!(id, status, route, cause, "request failed");
     }
-    tracing::debug!(target: ACCESS, id, method, route, status, micros, "answered");
+    tracing::debug!(target: ACCESS, id, method, route, status, micros, "request");
     response
 }
 
-/// Microseconds as a number that every log can print as one.
+/// Returns microseconds as `u64`, which every log format supports.
 fn micros(took: Duration) -> u64 {
     u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// A panic of a handler as an answer. The panic's own message went to the panic hook.
+/// Converts a panic of a handler into a 500. The panic hook has already logged its message.
 pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
-    ApiError::fault("a handler panicked").into_response()
+    ApiError::fault("handler panicked").into_response()
 }
 
-/// The client's own id for the request, if it is one that can stand in a log; else a new one.
+/// Returns the client's request id if it is short and safe to log; otherwise a new one.
 fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let is_sane = |value: &&HeaderValue| {
+    let is_safe = |value: &&HeaderValue| {
         let bytes = value.as_bytes();
         (1..=MAX_REQUEST_ID_BYTES).contains(&bytes.len())
             && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
     };
-    headers.get(REQUEST_ID).filter(is_sane).cloned().unwrap_or_else(new_request_id)
+    headers.get(REQUEST_ID).filter(is_safe).cloned().unwrap_or_else(new_request_id)
 }
 
-/// An id that no other request has: random for the process, then a count. Randomness for each would
-/// be a call of the system for each.
+/// Returns a unique request id: a random number of the process, and a counter. A random number per
+/// request would be a system call per request.
 fn new_request_id() -> HeaderValue {
     static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::now_v7().as_u64_pair().1);
     static REQUESTS: AtomicU64 = AtomicU64::new(0);
@@ -93,8 +93,8 @@ fn new_request_id() -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
-/// What the request has too much of.
-fn excess(request: &Request) -> Option<StatusCode> {
+/// Returns the error status of a URL or headers that are too large.
+fn size_error(request: &Request) -> Option<StatusCode> {
     let url = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
     let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
     if url > MAX_URL_BYTES {
@@ -111,17 +111,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sane_request_id_is_kept() {
-        let given = |value: &str| {
+    fn a_safe_request_id_is_reused() {
+        let id_for = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(REQUEST_ID, value.parse().unwrap());
             request_id(&headers).to_str().unwrap().to_owned()
         };
-        assert_eq!(given("abc_DEF-1"), "abc_DEF-1");
-        assert_eq!(given(&"a".repeat(64)), "a".repeat(64));
+        assert_eq!(id_for("abc_DEF-1"), "abc_DEF-1");
+        assert_eq!(id_for(&"a".repeat(64)), "a".repeat(64));
         for odd in ["", "a b", "a\"", "é", &"a".repeat(65)] {
-            assert_eq!(given(odd).len(), 32, "{odd}");
+            assert_eq!(id_for(odd).len(), 32, "{odd}");
         }
-        assert_ne!(given(""), given(""));
+        assert_ne!(id_for(""), id_for(""));
     }
 }

@@ -1,5 +1,7 @@
-//! What a server counts, as Prometheus reads it. A label is the pattern of a route, a method or a
-//! status: never a path, a name or anything else that a client makes up.
+//! Metrics of the server, in the Prometheus exposition format.
+//!
+//! A label is the pattern of a route, a method or a status: never a path or any other text that a
+//! client chooses, which would create a time series for each.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::middleware::store_metrics::StoreMetrics;
 
-/// The counters of one server. Cheap to clone; all clones count together.
+/// The metrics of one server. Cheap to clone; clones share their counters.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     registry: Arc<Registry>,
@@ -42,7 +44,7 @@ struct Route {
     route: String,
 }
 
-/// A method by its name, or `other`: clients can make up as many as they like.
+/// Returns the name of a method, or `other` for one that no route has: clients can invent methods.
 pub(crate) fn method_name(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
@@ -55,7 +57,7 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
 }
 
 impl Metrics {
-    /// Counters that stand at nothing, beside those of the store, if there is one.
+    /// Creates metrics, with those of the store if given.
     pub(crate) fn new(store: Option<&Store>) -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
@@ -70,30 +72,30 @@ impl Metrics {
             connections: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("convodb");
-        let requests = "Requests answered, by method, route and status";
+        let requests = "Responses, by method, route and status";
         registry.register("http_requests", requests, metrics.requests.clone());
-        let latency = "Time from a request's head to its answer's head";
+        let latency = "Time from the headers of a request to the headers of its response";
         registry.register_with_unit(
             "http_request",
             latency,
             Unit::Seconds,
             metrics.latency.clone(),
         );
-        let entries = "Entries of indexes, or rows where they are the list, read for pages";
+        let entries = "Index entries read for pages, or rows for a list without an index";
         registry.register("page_entries_read", entries, metrics.entries_read.clone());
-        let rows = "Rows read for the entries of an index";
+        let rows = "Rows looked up for index entries";
         registry.register("page_rows_read", rows, metrics.rows_read.clone());
-        let cached = "Rows read that were kept from pages before";
+        let cached = "Rows for index entries that the row cache had";
         registry.register("page_rows_cached", cached, metrics.rows_cached.clone());
         if let Some(store) = store {
             registry.register_collector(Box::new(StoreMetrics(store.clone())));
         }
-        registry.register("connections", "Connections open", metrics.connections.clone());
+        registry.register("connections", "Open connections", metrics.connections.clone());
         metrics.registry = Arc::new(registry);
         metrics
     }
 
-    /// Counts an answer. A request that no route takes has none.
+    /// Counts a response. `route` is `None` for a request that matches no route.
     pub(crate) fn answered(
         &self,
         method: &'static str,
@@ -108,23 +110,23 @@ impl Metrics {
         self.requests.get_or_create(&Request { method, route, status: status.as_u16() }).inc();
     }
 
-    /// Counts what a page took to read.
-    pub(crate) fn page_read(&self, work: Work) {
-        self.entries_read.inc_by(work.entries as u64);
-        self.rows_read.inc_by(work.rows as u64);
-        self.rows_cached.inc_by(work.cached as u64);
+    /// Counts the cost of reading a page.
+    pub(crate) fn page_read(&self, cost: Work) {
+        self.entries_read.inc_by(cost.entries as u64);
+        self.rows_read.inc_by(cost.rows as u64);
+        self.rows_cached.inc_by(cost.cached as u64);
     }
 
-    /// Counts a connection as open for as long as what this gives is held.
+    /// Counts a connection as open until the returned guard is dropped.
     pub(crate) fn connection(&self) -> OpenConnection {
         self.connections.inc();
         OpenConnection(self.connections.clone())
     }
 
-    /// All counters as text.
+    /// Returns all metrics as text.
     ///
     /// # Errors
-    /// None but those of formatting into memory.
+    /// Fails if formatting fails.
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.registry)?;
@@ -138,7 +140,7 @@ impl fmt::Debug for Metrics {
     }
 }
 
-/// A connection that counts as open.
+/// A guard that counts a connection as open.
 pub(crate) struct OpenConnection(Gauge);
 
 impl Drop for OpenConnection {

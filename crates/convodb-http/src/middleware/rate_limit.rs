@@ -1,7 +1,7 @@
-//! How many requests a token may make: a bound that starts to count once it is known whose it is.
+//! Rate limiter: one token bucket per access token, checked after authentication.
 //!
-//! Each token has a bucket of its own. What is kept of a token is a keyed hash, in memory only, and
-//! only as long as its bucket is not full.
+//! A bucket is keyed by a keyed hash of its token, exists in memory only, and is dropped once it is
+//! full again.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -24,17 +24,26 @@ use governor::state::keyed::DefaultKeyedStateStore;
 
 use crate::error::{ApiError, Result};
 
-/// The fields of the IETF's draft on rate limits.
+/// The header fields of the IETF draft on rate limits.
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-/// The fields of Laravel, and so of the reference.
+/// The header fields of Laravel, and so of the reference API.
 const X_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
 const X_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
 /// The fewest requests between two sweeps.
 const MIN_SWEEP: usize = 1024;
 
-/// So many requests a second, a minute or an hour, of each token. As many may come at once; after
-/// that, one for each part of the time.
+/// A rate limit for each token: requests per second, minute or hour.
+///
+/// It is a token bucket. A burst may use all requests at once; after that, one request becomes
+/// available per fraction of the period.
+///
+/// ```
+/// let limit: convodb_http::RateLimit = "50/s".parse()?;
+/// assert_eq!(limit.to_string(), "50/s");
+/// assert!("0/s".parse::<convodb_http::RateLimit>().is_err());
+/// # Ok::<(), convodb_http::RateLimitError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
     requests: NonZeroU32,
@@ -61,7 +70,7 @@ impl Period {
     }
 }
 
-/// Why a text is no [`RateLimit`].
+/// The error of parsing a [`RateLimit`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a number of requests, 1 to 1000000, and s, m or h, as in 50/s")]
 pub struct RateLimitError;
@@ -90,78 +99,80 @@ impl fmt::Display for RateLimit {
 }
 
 impl RateLimit {
-    /// The time in which one request more is there.
+    /// Returns the time after which one more request is available.
     fn interval(self) -> Duration {
         Duration::from_secs(self.period.seconds().into()) / self.requests.get()
     }
 
-    /// Where a token stands that has so many requests left.
-    fn standing(self, left: u32) -> RateLimitStatus {
-        let spent = self.requests.get().saturating_sub(left);
-        let until = in_seconds(self.interval().saturating_mul(spent));
-        RateLimitStatus { limit: self, left, until, refused: false }
+    /// Returns the status of a token that has this many requests left.
+    fn status(self, remaining: u32) -> RateLimitStatus {
+        let spent = self.requests.get().saturating_sub(remaining);
+        let reset_seconds = whole_seconds(self.interval().saturating_mul(spent));
+        RateLimitStatus { limit: self, remaining, reset_seconds, exceeded: false }
     }
 }
 
-/// Whole seconds, rounded up.
-fn in_seconds(time: Duration) -> u64 {
+/// Rounds up to whole seconds.
+fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }
 
-/// Where a token stands after a request.
+/// The status of a token after a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct RateLimitStatus {
     limit: RateLimit,
-    left: u32,
-    /// Seconds until all are there again, or one, where none is.
-    until: u64,
-    refused: bool,
+    remaining: u32,
+    /// The time until the bucket is full, or until one request is available if the limit is
+    /// exceeded.
+    reset_seconds: u64,
+    exceeded: bool,
 }
 
 impl RateLimitStatus {
+    /// Fails if the request exceeds the limit.
+    ///
     /// # Errors
-    /// 429, with how many seconds to wait, where the request is one too many.
-    pub(crate) fn check(self) -> Result<()> {
-        if !self.refused {
+    /// 429 with `Retry-After`.
+    pub(crate) fn into_result(self) -> Result<()> {
+        if !self.exceeded {
             return Ok(());
         }
         let error = ApiError::of(StatusCode::TOO_MANY_REQUESTS);
-        Err(error.with_header(RETRY_AFTER, HeaderValue::from(self.until)))
+        Err(error.with_header(RETRY_AFTER, HeaderValue::from(self.reset_seconds)))
     }
 
-    /// What every answer to the token tells: by the IETF's draft, and by the names that clients of
-    /// Laravel look for.
-    fn tell(self, headers: &mut HeaderMap) {
+    /// Adds the header fields of the IETF draft, and those that clients of Laravel expect.
+    fn add_to(self, headers: &mut HeaderMap) {
         let (requests, window) = (self.limit.requests.get(), self.limit.period.seconds());
         let policy = format!("\"token\";q={requests};w={window}");
-        let limit = format!("\"token\";r={};t={}", self.left, self.until);
+        let limit = format!("\"token\";r={};t={}", self.remaining, self.reset_seconds);
         for (name, text) in [(POLICY, policy), (LIMIT, limit)] {
             headers.extend(HeaderValue::try_from(text).ok().map(|value| (name, value)));
         }
         headers.insert(X_LIMIT, requests.into());
-        headers.insert(X_REMAINING, self.left.into());
+        headers.insert(X_REMAINING, self.remaining.into());
     }
 }
 
-/// Where an answer is told how its token stands, once it is known whose it is.
+/// A request extension in which authentication leaves the status for the response.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StatusSlot(Arc<OnceLock<RateLimitStatus>>);
 
 impl StatusSlot {
-    /// Keeps it for the answer.
-    pub(crate) fn keep(&self, standing: RateLimitStatus) {
-        // A request has one token, so a second one would say the same.
-        let _ = self.0.set(standing);
+    /// Stores the status.
+    pub(crate) fn set(&self, status: RateLimitStatus) {
+        // A request has only one token, so a second status would be the same.
+        let _ = self.0.set(status);
     }
 }
 
-/// Adds to each answer how its token stands. A layer of servers that have a limit.
+/// Middleware of servers with a rate limit: adds the status of the token to the response headers.
 pub(crate) async fn add_headers(mut request: Request, next: Next) -> Response {
-    let told = StatusSlot::default();
-    request.extensions_mut().insert(told.clone());
+    let slot = StatusSlot::default();
+    request.extensions_mut().insert(slot.clone());
     let mut response = next.run(request).await;
-    if let Some(standing) = told.0.get() {
-        standing.tell(response.headers_mut());
+    if let Some(status) = slot.0.get() {
+        status.add_to(response.headers_mut());
     }
     response
 }
@@ -170,7 +181,7 @@ pub(crate) async fn add_headers(mut request: Request, next: Next) -> Response {
 pub(crate) struct RateLimiter {
     limit: RateLimit,
     buckets: Buckets,
-    /// How many requests are let in before buckets that are full again are dropped.
+    /// How many more requests are checked before full buckets are dropped.
     until_sweep: AtomicUsize,
     hasher: RandomState,
     clock: DefaultClock,
@@ -197,22 +208,24 @@ impl RateLimiter {
         }
     }
 
-    /// Counts a request of a token that is somebody's, and tells whether it is one too many.
-    pub(crate) fn admit(&self, token: &str) -> RateLimitStatus {
+    /// Counts a request of an authenticated token and returns the token's status.
+    pub(crate) fn check(&self, token: &str) -> RateLimitStatus {
         if self.until_sweep.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.sweep();
         }
         match self.buckets.check_key(&self.hasher.hash_one(token)) {
-            Ok(state) => self.limit.standing(state.remaining_burst_capacity()),
-            Err(refused) => {
-                let wait = in_seconds(refused.wait_time_from(self.clock.now()));
-                RateLimitStatus { limit: self.limit, left: 0, until: wait, refused: true }
+            Ok(state) => self.limit.status(state.remaining_burst_capacity()),
+            Err(exceeded) => {
+                let reset_seconds = whole_seconds(exceeded.wait_time_from(self.clock.now()));
+                RateLimitStatus { limit: self.limit, remaining: 0, reset_seconds, exceeded: true }
             }
         }
     }
 
-    /// Drops the buckets that are as new: those of tokens that were not used for a while. At most
-    /// as many more can come until the next sweep as are left, so it costs nothing to speak of.
+    /// Drops full buckets: those of tokens that were not used for a while.
+    ///
+    /// The next sweep follows after as many requests as buckets remain, so the buckets at most
+    /// double in between, and the cost per request is constant.
     fn sweep(&self) {
         self.buckets.retain_recent();
         self.buckets.shrink_to_fit();
@@ -231,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn limits_are_read_and_printed() {
+    fn limits_are_parsed_and_displayed() {
         for text in ["1/s", "50/s", "600/m", "1000000/h"] {
             assert_eq!(text.parse::<RateLimit>().unwrap().to_string(), text);
         }
@@ -242,30 +255,30 @@ mod tests {
 
     #[test]
     fn each_token_has_its_own_bucket() {
-        let gate = RateLimiter::new("2/h".parse().unwrap());
-        let stands = |token: &str| {
-            let standing = gate.admit(token);
-            (standing.left, standing.until, standing.check().is_ok())
+        let limiter = RateLimiter::new("2/h".parse().unwrap());
+        let status = |token: &str| {
+            let status = limiter.check(token);
+            (status.remaining, status.reset_seconds, status.into_result().is_ok())
         };
-        assert_eq!(stands("a"), (1, 1800, true));
-        assert_eq!(stands("a"), (0, 3600, true));
-        assert_eq!(stands("a"), (0, 1800, false));
-        assert_eq!(stands("b"), (1, 1800, true));
+        assert_eq!(status("a"), (1, 1800, true));
+        assert_eq!(status("a"), (0, 3600, true));
+        assert_eq!(status("a"), (0, 1800, false));
+        assert_eq!(status("b"), (1, 1800, true));
     }
 
     #[test]
-    fn buckets_that_are_full_again_are_dropped() {
-        let gate = RateLimiter::new("1000000/s".parse().unwrap());
+    fn full_buckets_are_dropped_and_others_retained() {
+        let limiter = RateLimiter::new("1000000/s".parse().unwrap());
         let mut most = 0;
         for number in 0..50_000 {
-            assert!(!gate.admit(&format!("token {number}")).refused);
-            most = most.max(gate.buckets.len());
+            assert!(!limiter.check(&format!("token {number}")).exceeded);
+            most = most.max(limiter.buckets.len());
         }
-        assert!(most <= 3 * MIN_SWEEP, "{most} buckets at a time");
+        assert!(most <= 3 * MIN_SWEEP, "{most} buckets at once");
         let slow = RateLimiter::new("1/h".parse().unwrap());
         for number in 0..3000 {
-            assert!(!slow.admit(&format!("token {number}")).refused);
+            assert!(!slow.check(&format!("token {number}")).exceeded);
         }
-        assert_eq!(slow.buckets.len(), 3000, "a bucket that counts is kept");
+        assert_eq!(slow.buckets.len(), 3000, "a bucket in use is retained");
     }
 }

@@ -1,4 +1,4 @@
-//! What the store counts, read when somebody asks: nothing is added to a write for it.
+//! Metrics of the store, collected when they are scraped; they add no cost to a write.
 
 use std::fmt;
 
@@ -10,18 +10,18 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// A store as a source of metrics.
+/// A collector of the metrics of a store.
 #[derive(Debug)]
 pub(crate) struct StoreMetrics(pub(crate) Store);
 
 impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         encode(&self.0.counters(), &mut encoder)?;
-        // Files that cannot be asked for their sizes are told in the log, and by what is missing.
+        // Without the sizes of its files the store's other metrics are still useful.
         match self.0.usage() {
             Ok(usage) => encode_usage(&usage, &mut encoder),
             Err(error) => {
-                tracing::warn!(cause = %error, "the store's sizes could not be read");
+                tracing::warn!(cause = %error, "cannot read the sizes of the store's files for /metrics");
                 Ok(())
             }
         }
@@ -30,46 +30,58 @@ impl Collector for StoreMetrics {
 
 fn encode(counters: &Counters, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let counts = [
-        ("commits", "Groups of writes committed", counters.commits),
-        ("changes", "Entries of tables put or removed by them", counters.changes),
-        ("writes_refused", "Writes refused because too many waited", counters.writes_refused),
+        ("commits", "Commits, each of one or more writes", counters.commits),
+        ("changes", "Table entries inserted, replaced or removed by commits", counters.changes),
+        (
+            "writes_refused",
+            "Writes rejected because the write queue was full",
+            counters.writes_refused,
+        ),
     ];
     for (name, help, count) in counts {
         one(encoder, name, help, None, &ConstCounter::new(count))?;
     }
     let bytes = Some(&Unit::Bytes);
-    let help = "Bytes of keys and values put by commits";
+    let help = "Bytes of keys and values written by commits";
     one(encoder, "committed", help, bytes, &ConstCounter::new(counters.committed_bytes))?;
     let times = [
-        ("log_sync", "Appends to the log with their sync", &counters.log_syncs),
-        ("checkpoint", "What carried writes into the tables, and its sync", &counters.checkpoints),
+        ("log_sync", "Time of an append to the WAL with its sync", &counters.log_syncs),
+        (
+            "checkpoint",
+            "Time of a checkpoint of the memtables into the file, with its sync",
+            &counters.checkpoints,
+        ),
     ];
     for (name, help, histogram) in times {
-        one(encoder, name, help, Some(&Unit::Seconds), &Read(histogram))?;
+        one(encoder, name, help, Some(&Unit::Seconds), &StoreHistogram(histogram))?;
     }
-    let help = "Written since the last checkpoint began";
+    let help = "Size of the memtables: bytes written since the last checkpoint began";
     one(encoder, "tail", help, bytes, &ConstGauge::new(signed(counters.tail_bytes as u64)))?;
     let now = [
-        ("writes_waiting", "Writes that wait for their answer", counters.writes_waiting),
-        ("views", "States in memory: the present one, and those held", counters.views),
+        ("writes_waiting", "Writes that wait for their commit", counters.writes_waiting),
+        (
+            "views",
+            "Committed states in memory: the current one, and those that snapshots hold",
+            counters.views,
+        ),
     ];
     for (name, help, count) in now {
         one(encoder, name, help, None, &ConstGauge::new(signed(count as u64)))?;
     }
-    let help = "For how long the oldest state that is held has not been the present one";
+    let help = "Time since the oldest state that a snapshot holds was the current one";
     let age = ConstGauge::new(counters.oldest_view.as_secs_f64());
     one(encoder, "oldest_view_age", help, Some(&Unit::Seconds), &age)
 }
 
 fn encode_usage(usage: &Usage, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let sizes = [
-        ("file", "Size of the store's file", usage.file_bytes),
-        ("log", "Size of the log beside it", usage.log_bytes),
+        ("file", "Size of the database file", usage.file_bytes),
+        ("log", "Size of the WAL file", usage.log_bytes),
     ];
     for (name, help, size) in sizes {
         one(encoder, name, help, Some(&Unit::Bytes), &ConstGauge::new(signed(size)))?;
     }
-    let help = "About how many entries each table has";
+    let help = "Approximate number of entries of each table";
     let mut tables = encoder.encode_descriptor("table_entries", help, None, MetricType::Gauge)?;
     for (table, entries) in &usage.tables {
         let label = [("table", *table)];
@@ -93,10 +105,10 @@ fn one(
     metric.encode(metric_encoder)
 }
 
-/// A histogram that was counted elsewhere.
-struct Read<'h>(&'h Histogram);
+/// A histogram of the store, which counts by itself.
+struct StoreHistogram<'h>(&'h Histogram);
 
-impl EncodeMetric for Read<'_> {
+impl EncodeMetric for StoreHistogram<'_> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
         let last = |(bound, count): &(f64, u64)| {
             (if bound.is_finite() { *bound } else { f64::MAX }, *count)

@@ -1,58 +1,60 @@
-//! How many imports and exports go on at a time: of all users together, because each may hold a
-//! line of many bytes, and of each, so that one who is slow leaves room for the others.
+//! Transfer limiter: bounds the concurrent imports and exports, of all users and of each.
+//!
+//! The total is bounded because each may buffer a long line. The number of each user is bounded so
+//! that a slow user cannot block the others.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use convodb::UserId;
 
-/// The transfers that go on.
+/// Counts the transfers in progress.
 #[derive(Debug)]
 pub(crate) struct TransferLimiter {
-    most: usize,
-    most_per_user: usize,
-    /// How many each user has, for those who have any.
-    under_way: Mutex<HashMap<UserId, usize>>,
+    max: usize,
+    max_per_user: usize,
+    /// The transfers of each user who has any.
+    in_progress: Mutex<HashMap<UserId, usize>>,
 }
 
 impl TransferLimiter {
-    pub(crate) fn new(most: usize, most_per_user: usize) -> Arc<Self> {
-        Arc::new(Self { most, most_per_user, under_way: Mutex::default() })
+    pub(crate) fn new(max: usize, max_per_user: usize) -> Arc<Self> {
+        Arc::new(Self { max, max_per_user, in_progress: Mutex::default() })
     }
 
-    /// Leave for one more transfer of the user's, while what this gives is held. None where there
-    /// are as many as may be.
-    pub(crate) fn begin(self: &Arc<Self>, user: UserId) -> Option<TransferPermit> {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = under_way.get(&user).copied().unwrap_or_default();
-        if own >= self.most_per_user || under_way.values().sum::<usize>() >= self.most {
+    /// Returns a permit for one transfer of the user, valid until it is dropped; `None` if a bound
+    /// is reached.
+    pub(crate) fn try_acquire(self: &Arc<Self>, user: UserId) -> Option<TransferPermit> {
+        let mut in_progress = self.in_progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_user = in_progress.get(&user).copied().unwrap_or_default();
+        if of_user >= self.max_per_user || in_progress.values().sum::<usize>() >= self.max {
             return None;
         }
-        under_way.insert(user, own + 1);
-        Some(TransferPermit { transfers: self.clone(), user })
+        in_progress.insert(user, of_user + 1);
+        Some(TransferPermit { limiter: self.clone(), user })
     }
 
-    fn end(&self, user: UserId) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        match under_way.get_mut(&user) {
-            Some(own) if *own > 1 => *own -= 1,
+    fn release(&self, user: UserId) {
+        let mut in_progress = self.in_progress.lock().unwrap_or_else(PoisonError::into_inner);
+        match in_progress.get_mut(&user) {
+            Some(of_user) if *of_user > 1 => *of_user -= 1,
             _ => {
-                under_way.remove(&user);
+                in_progress.remove(&user);
             }
         }
     }
 }
 
-/// A transfer under way.
+/// A permit for one transfer.
 #[derive(Debug)]
 pub(crate) struct TransferPermit {
-    transfers: Arc<TransferLimiter>,
+    limiter: Arc<TransferLimiter>,
     user: UserId,
 }
 
 impl Drop for TransferPermit {
     fn drop(&mut self) {
-        self.transfers.end(self.user);
+        self.limiter.release(self.user);
     }
 }
 
@@ -61,19 +63,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_have_a_bound_and_each_has_one() {
-        let transfers = TransferLimiter::new(3, 2);
-        let begin = |user| transfers.begin(UserId::new(user));
-        let (first, second) = (begin(1), begin(1));
+    fn transfers_are_bounded_in_total_and_per_user() {
+        let limiter = TransferLimiter::new(3, 2);
+        let acquire = |user| limiter.try_acquire(UserId::new(user));
+        let (first, second) = (acquire(1), acquire(1));
         assert!(first.is_some() && second.is_some());
-        assert!(begin(1).is_none(), "one user leaves room");
-        let third = begin(2);
+        assert!(acquire(1).is_none(), "the bound per user");
+        let third = acquire(2);
         assert!(third.is_some());
-        assert!(begin(3).is_none(), "all together have a bound");
+        assert!(acquire(3).is_none(), "the bound of all");
         drop(first);
-        let again = begin(1);
-        assert!(again.is_some() && begin(2).is_none());
+        let again = acquire(1);
+        assert!(again.is_some() && acquire(2).is_none());
         drop((second, third, again));
-        assert!(transfers.under_way.lock().unwrap().is_empty());
+        assert!(limiter.in_progress.lock().unwrap().is_empty());
     }
 }

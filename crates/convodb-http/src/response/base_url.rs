@@ -1,4 +1,4 @@
-//! The absolute URL that clients reach this server by: configured, or as the request says.
+//! Base URL of the links in responses: configured, or from the request's `Host` header.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -8,31 +8,31 @@ use std::sync::Arc;
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 
-/// The most bytes of a host with its port: a DNS name has 253.
+/// The most bytes of a host with its port; a DNS name has at most 253.
 const MAX_HOST_BYTES: usize = 260;
 
-/// Where the absolute URLs of answers begin. Nothing of it is ever taken from a forwarding header.
+/// The beginning of the absolute URLs in responses. Forwarding headers are never used.
 #[derive(Clone, Debug)]
 pub(crate) struct BaseUrl {
-    /// Without a slash at its end.
+    /// The configured URL, without a trailing slash.
     public: Option<Arc<str>>,
-    /// For a request that does not say how it reached us.
+    /// The URL of the listener, for a request without a valid host.
     listening: Arc<str>,
 }
 
 impl BaseUrl {
-    /// The configured URL, or the request's host where there is none.
+    /// Uses the configured URL, or else the host of each request.
     pub(crate) fn new(public_url: Option<&PublicUrl>) -> Self {
         let public = public_url.map(|url| url.0.clone());
         Self { public, listening: Arc::from("http://127.0.0.1") }
     }
 
-    /// The same, of a server that listens on `address`.
+    /// Sets the address of the listener.
     pub(crate) fn listening_on(self, address: SocketAddr) -> Self {
         Self { listening: Arc::from(local_url(address)), ..self }
     }
 
-    /// The absolute URL of `path` for a request with these headers.
+    /// Returns the absolute URL of `path` for a request with these headers.
     pub(crate) fn of(&self, headers: &HeaderMap, path: &str) -> String {
         match (&self.public, host(headers)) {
             (Some(public), _) => format!("{public}{path}"),
@@ -42,7 +42,7 @@ impl BaseUrl {
     }
 }
 
-/// The URL at which a program on this machine reaches a server that listens on `address`.
+/// Returns the URL at which a program on this machine reaches a server that listens on `address`.
 #[must_use]
 pub fn local_url(address: SocketAddr) -> String {
     let reachable = match address.ip() {
@@ -53,12 +53,17 @@ pub fn local_url(address: SocketAddr) -> String {
     format!("http://{}", SocketAddr::new(reachable, address.port()))
 }
 
-/// Where clients reach a server, `https://api.example.com`: `http://` or `https://`, a host, and no
-/// more than a path.
+/// The URL at which clients reach a server: `http://` or `https://`, a host, and at most a path.
+///
+/// ```
+/// let url: convodb_http::PublicUrl = "https://api.example.com".parse()?;
+/// assert!("api.example.com".parse::<convodb_http::PublicUrl>().is_err());
+/// # Ok::<(), convodb_http::PublicUrlError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicUrl(Arc<str>);
 
-/// Why a text is no [`PublicUrl`].
+/// The error of parsing a [`PublicUrl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be http:// or https://, a host, and no more than a path")]
 pub struct PublicUrlError;
@@ -87,7 +92,7 @@ const fn is_path_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'.' | b'_' | b'~' | b'%')
 }
 
-/// The host that the request names, if it names one and it is one.
+/// Returns the host of the request, if there is exactly one and it is valid.
 fn host(headers: &HeaderMap) -> Option<&str> {
     let mut hosts = headers.get_all(HOST).iter();
     let (host, None) = (hosts.next()?.to_str().ok()?, hosts.next()) else {
@@ -96,7 +101,7 @@ fn host(headers: &HeaderMap) -> Option<&str> {
     is_host(host).then_some(host)
 }
 
-/// Whether the text is a name or an address, with or without a port.
+/// Returns whether the text is a host name or an address, with or without a port.
 fn is_host(text: &str) -> bool {
     if text.len() > MAX_HOST_BYTES {
         return false;
@@ -137,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_that_is_one_is_taken() {
+    fn a_valid_host_is_used() {
         check(&["example.com"], "http://example.com/p");
         check(&["example.com:8080"], "http://example.com:8080/p");
         check(&["[::1]:80"], "http://[::1]:80/p");
@@ -145,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_host_is_not_reflected() {
+    fn an_invalid_host_is_not_reflected() {
         for odd in [
             "", "a b", "a\"b", "<script>", "a/b", "a@b", "a:b", "a:", "a:99999", "a:+1", "a:1:2",
             "::1", "[x]", "[::1", "[::1]x", "é", ":80",
@@ -158,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_public_url_that_is_none_is_refused() {
+    fn an_invalid_public_url_is_rejected() {
         for wrong in ["", "example.com", "ftp://a", "http://", "https://a/?q", "https://a/<", "/"] {
             assert_eq!(wrong.parse::<PublicUrl>(), Err(PublicUrlError), "{wrong}");
         }
@@ -166,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn the_local_url_can_be_reached() {
+    fn the_local_url_replaces_an_unspecified_address() {
         let check = |address: &str, expected: &str| {
             assert_eq!(local_url(address.parse().unwrap()), expected);
         };

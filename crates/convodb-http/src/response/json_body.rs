@@ -1,4 +1,4 @@
-//! Answers that went well: a JSON body and its headers.
+//! Successful responses: a JSON body and its headers.
 
 use std::fmt::Write as _;
 
@@ -7,20 +7,19 @@ use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use convodb::{
-    Assistant, Changes, Conversation, ConversationId, Message, Name, Page, PageSize, Report,
-    Snapshot, UserId, Volume,
+    Assistant, AssistantId, Changes, Conversation, ConversationId, Error, Message, Name, Page,
+    PageSize, Report, Snapshot, UserId, Volume,
 };
+use convodb_json::{AssistantNames, TimeFormat, json, write_fields, write_history, write_item};
 
-use crate::error::Result;
-use crate::item::{AssistantNames, Times, write_fields, write_history, write_item};
-use crate::json;
+use crate::error::{ApiError, Result};
 use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
-use crate::response::statistics::{self, StatsParams};
+use crate::response::statistics::{StatsParams, group_names};
 
-/// What a link takes beside its URL: a token has at most 98 characters.
+/// The most bytes of a link beside its URL: a token has at most 98 characters.
 const MAX_LINK_BYTES: usize = 144;
 
-/// An answer of status 200 with a JSON body.
+/// Returns a response of status 200 with a JSON body.
 pub(crate) fn ok(body: impl Into<Body>) -> Response {
     let mut response = Response::new(body.into());
     *response.status_mut() = StatusCode::OK;
@@ -29,12 +28,12 @@ pub(crate) fn ok(body: impl Into<Body>) -> Response {
     response
 }
 
-/// A page of the user's list as the answer for `url`, read from the snapshot that the page is of.
+/// Returns a page of the list at `url`. `snapshot` is the one that the page was read from.
 pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) -> Result<Response> {
     let tokens = PageTokens::of(page, snapshot);
     let mut names = AssistantNames::new(snapshot.clone(), user);
     let mut body = Vec::new();
-    write_page(&mut body, url, page, &tokens, &mut names)?;
+    write_page(&mut body, url, page, &tokens, &mut names).map_err(stored_assistant)?;
     let mut response = ok(body);
     if let Some(link) = link(url, page.page_size().get(), &tokens) {
         response.headers_mut().insert(LINK, link);
@@ -42,35 +41,35 @@ pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) ->
     Ok(response)
 }
 
-/// A conversation with its history, read from the snapshot that both are of.
+/// Returns a conversation with its messages. `snapshot` is the one that both were read from.
 pub(crate) fn conversation(
     conversation: &Conversation,
-    history: &[Message],
+    messages: &[Message],
     user: UserId,
     snapshot: &Snapshot,
 ) -> Result<Response> {
-    let texts: usize = history.iter().map(|message| message.content().len()).sum();
-    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES + texts + 128 * history.len());
+    let texts: usize = messages.iter().map(|message| message.content().len()).sum();
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES + texts + 128 * messages.len());
     let mut names = AssistantNames::new(snapshot.clone(), user);
     json::raw(&mut out, "{\"status\":true,\"history\":");
-    write_history(&mut out, history);
+    write_history(&mut out, messages);
     out.push(b',');
-    let name = names.name(conversation.assistant)?;
-    write_fields(&mut out, &conversation.borrowed(), name, Times::Seconds);
+    let name = name(&mut names, conversation.assistant)?;
+    write_fields(&mut out, &conversation.borrowed(), name, TimeFormat::Seconds);
     out.push(b'}');
     Ok(ok(out))
 }
 
-/// A conversation as a change left it, with the name of its assistant.
-pub(crate) fn changed_conversation(conversation: &Conversation, assistant: &Name) -> Response {
+/// Returns an updated conversation with the name of its assistant.
+pub(crate) fn updated_conversation(conversation: &Conversation, assistant: &Name) -> Response {
     let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES);
     json::raw(&mut out, "{\"status\":true,");
-    write_fields(&mut out, &conversation.borrowed(), assistant.as_str(), Times::Seconds);
+    write_fields(&mut out, &conversation.borrowed(), assistant.as_str(), TimeFormat::Seconds);
     out.push(b'}');
     ok(out)
 }
 
-/// A conversation that was created, in the reference's words.
+/// Returns a created conversation, in the shape of the reference API.
 pub(crate) fn created_conversation(id: ConversationId) -> Response {
     let mut out = Vec::with_capacity(128);
     json::raw(&mut out, "{\"status\":true,\"conversation_id\":");
@@ -79,24 +78,24 @@ pub(crate) fn created_conversation(id: ConversationId) -> Response {
     ok(out)
 }
 
-/// A part of the user's feed, read from the snapshot that it is of.
+/// Returns a page of the change feed. `snapshot` is the one that the page was read from.
 pub(crate) fn changes(
-    part: &Changes,
+    page: &Changes,
     size: PageSize,
     user: UserId,
     snapshot: &Snapshot,
 ) -> Result<Response> {
     let mut names = AssistantNames::new(snapshot.clone(), user);
-    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (part.changes.len() + 1));
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (page.changes.len() + 1));
     json::raw(&mut out, "{\"data\":[");
-    for (at, change) in part.changes.iter().enumerate() {
+    for (at, change) in page.changes.iter().enumerate() {
         json::raw(&mut out, if at == 0 { "{\"change\":" } else { ",{\"change\":" });
         json::string(&mut out, change.kind.as_str());
         json::raw(&mut out, ",\"id\":");
         json::uuid(&mut out, change.id.uuid());
         json::raw(&mut out, ",\"conversation\":");
         match &change.conversation {
-            Some(row) => write_item(&mut out, &row.borrowed(), names.name(row.assistant)?),
+            Some(row) => write_item(&mut out, &row.borrowed(), name(&mut names, row.assistant)?),
             None => json::raw(&mut out, "null"),
         }
         out.push(b'}');
@@ -104,33 +103,33 @@ pub(crate) fn changes(
     json::raw(&mut out, "],\"per_page\":");
     json::integer(&mut out, size.get() as u64);
     json::raw(&mut out, ",\"next_cursor\":");
-    json::string(&mut out, &snapshot.seal_change_cursor(&part.next));
+    json::string(&mut out, &snapshot.seal_change_cursor(&page.next));
     json::raw(&mut out, ",\"has_more\":");
-    json::boolean(&mut out, part.more);
+    json::boolean(&mut out, page.more);
     out.push(b'}');
     Ok(ok(out))
 }
 
-/// Statistics of the user's, with the names of assistants of the snapshot that they are of.
+/// Returns statistics. `snapshot` is the one that they were read from.
 pub(crate) fn stats(
-    asked: &StatsParams,
-    report: &Report,
+    params: &StatsParams,
+    stats: &Report,
     user: UserId,
     snapshot: &Snapshot,
 ) -> Result<Response> {
     let mut names = AssistantNames::new(snapshot.clone(), user);
-    let mut out = Vec::with_capacity(128 * (report.rows.len() + 2));
-    for (key, day) in [("{\"from\":", asked.from), (",\"to\":", asked.to)] {
+    let mut out = Vec::with_capacity(128 * (stats.rows.len() + 2));
+    for (key, day) in [("{\"from\":", params.from), (",\"to\":", params.to)] {
         json::raw(&mut out, key);
         json::string_or_null(&mut out, day.map(|day| day.to_string()).as_deref());
     }
     json::raw(&mut out, ",\"group_by\":[");
-    for (at, name) in statistics::groups(&asked.request).enumerate() {
+    for (at, name) in group_names(&params.request).enumerate() {
         json::raw(&mut out, if at == 0 { "" } else { "," });
         json::string(&mut out, name);
     }
     json::raw(&mut out, "],\"data\":[");
-    for (at, row) in report.rows.iter().enumerate() {
+    for (at, row) in stats.rows.iter().enumerate() {
         json::raw(&mut out, if at == 0 { "{" } else { ",{" });
         if let Some(period) = row.period {
             json::raw(&mut out, "\"period\":");
@@ -146,14 +145,14 @@ pub(crate) fn stats(
             json::raw(&mut out, "\"assistant_id\":");
             json::uuid(&mut out, assistant.uuid());
             json::raw(&mut out, ",\"assistant_name\":");
-            json::string(&mut out, names.name(assistant)?);
+            json::string(&mut out, name(&mut names, assistant)?);
             out.push(b',');
         }
         write_volume(&mut out, &row.volume);
         out.push(b'}');
     }
     json::raw(&mut out, "],\"total\":{");
-    write_volume(&mut out, &report.total);
+    write_volume(&mut out, &stats.total);
     json::raw(&mut out, "}}");
     Ok(ok(out))
 }
@@ -167,7 +166,7 @@ fn write_volume(out: &mut Vec<u8>, volume: &Volume) {
     json::raw(out, &volume.cost.to_string());
 }
 
-/// One assistant.
+/// Returns one assistant.
 pub(crate) fn assistant(assistant: &Assistant) -> Response {
     let mut out = Vec::with_capacity(128);
     write_assistant(&mut out, assistant);
@@ -185,13 +184,30 @@ pub(crate) fn write_assistant(out: &mut Vec<u8>, assistant: &Assistant) {
     out.push(b'}');
 }
 
-/// The `Link` header (RFC 8288). A cursor carries the filters, so no URL of it tells a phone.
+/// Returns the name of a stored conversation's assistant.
+fn name(names: &mut AssistantNames, assistant: AssistantId) -> Result<&str> {
+    names.name(assistant).map_err(stored_assistant)
+}
+
+/// Maps the error of an assistant's name: the assistant of a stored conversation always exists, so
+/// a missing one is a fault of the store, not an unknown resource.
+fn stored_assistant(error: Error) -> ApiError {
+    match error {
+        Error::AssistantNotFound => {
+            ApiError::fault("the assistant of a stored conversation does not exist")
+        }
+        error => error.into(),
+    }
+}
+
+/// Returns the `Link` header (RFC 8288). The cursor contains the filters, sealed, so no URL exposes
+/// a phone number.
 fn link(url: &str, per_page: usize, tokens: &PageTokens) -> Option<HeaderValue> {
     let mut links = String::with_capacity(2 * (url.len() + MAX_LINK_BYTES));
     for (cursor, rel) in [(&tokens.next, "next"), (&tokens.prev, "prev")] {
         if let Some(cursor) = cursor {
             let comma = if links.is_empty() { "" } else { ", " };
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ =
                 write!(links, "{comma}<{url}?per_page={per_page}&cursor={cursor}>; rel=\"{rel}\"");
         }

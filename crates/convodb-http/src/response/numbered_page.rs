@@ -1,4 +1,4 @@
-//! A list by page number, in the shape of Laravel's paginator, which the reference has here.
+//! Page of a list by page number, in the shape of Laravel's paginator, as in the reference API.
 
 use std::fmt::Write as _;
 
@@ -6,11 +6,11 @@ use axum::http::HeaderValue;
 use axum::http::header::LINK;
 use axum::response::Response;
 use convodb::PageSize;
+use convodb_json::json;
 
-use crate::json;
 use crate::response::json_body;
 
-/// Which page is asked for.
+/// The number and the size of the requested page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PageParams {
     /// From 1.
@@ -19,8 +19,8 @@ pub(crate) struct PageParams {
 }
 
 impl PageParams {
-    /// How many items stand before the page; none where that is more than there can be.
-    pub(crate) fn before(self) -> Option<u32> {
+    /// Returns the number of items before the page, or `None` if it exceeds `u32`.
+    pub(crate) fn offset(self) -> Option<u32> {
         self.size().checked_mul(self.number.checked_sub(1)?)
     }
 
@@ -29,52 +29,57 @@ impl PageParams {
     }
 }
 
-/// A page, beside its items.
+/// A page, except for its items.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NumberedPage {
-    pub(crate) asked: PageParams,
-    /// Of all pages.
+    pub(crate) params: PageParams,
+    /// The number of items on all pages.
     pub(crate) total: u32,
-    /// Of this page.
+    /// The number of items on this page.
     pub(crate) len: usize,
 }
 
 impl NumberedPage {
-    /// The number of the last page; 1 where there is nothing.
+    /// Returns the number of the last page; 1 for an empty list.
     fn last(self) -> u32 {
-        self.total.div_ceil(self.asked.size()).max(1)
+        self.total.div_ceil(self.params.size()).max(1)
     }
 
-    /// The numbers of the first and the last item of the page, from 1; none where it has none.
-    fn ends(self) -> Option<(u64, u64)> {
-        let before = u64::from(self.asked.before()?);
-        (self.len > 0).then(|| (before + 1, before + self.len as u64))
+    /// Returns the numbers of the first and the last item of the page, from 1; `None` if it is
+    /// empty.
+    fn bounds(self) -> Option<(u64, u64)> {
+        let offset = u64::from(self.params.offset()?);
+        (self.len > 0).then(|| (offset + 1, offset + self.len as u64))
     }
 
     fn next(self) -> Option<u32> {
-        (self.asked.number < self.last()).then(|| self.asked.number + 1)
+        (self.params.number < self.last()).then(|| self.params.number + 1)
     }
 
     fn prev(self) -> Option<u32> {
-        (self.asked.number > 1).then(|| self.asked.number - 1)
+        (self.params.number > 1).then(|| self.params.number - 1)
     }
 }
 
-/// The answer for `url`, with the items that `write` appends.
-pub(crate) fn response(url: &str, page: NumberedPage, write: impl FnOnce(&mut Vec<u8>)) -> Response {
-    let per_page = page.asked.per_page.get();
+/// Returns the response for the list at `url`. `write` appends the items.
+pub(crate) fn response(
+    url: &str,
+    page: NumberedPage,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Response {
+    let per_page = page.params.per_page.get();
     let link = |number: u32| format!("{url}?per_page={per_page}&page={number}");
     let [next, prev] = [page.next(), page.prev()].map(|number| number.map(link));
     let [first, last] = [1, page.last()].map(link);
     let mut out = Vec::with_capacity(1024);
     json::raw(&mut out, "{\"current_page\":");
-    json::integer(&mut out, page.asked.number.into());
+    json::integer(&mut out, page.params.number.into());
     json::raw(&mut out, ",\"data\":[");
     write(&mut out);
     json::raw(&mut out, "],\"first_page_url\":");
     json::string(&mut out, &first);
     json::raw(&mut out, ",\"from\":");
-    json::integer_or_null(&mut out, page.ends().map(|(from, _)| from));
+    json::integer_or_null(&mut out, page.bounds().map(|(from, _)| from));
     json::raw(&mut out, ",\"last_page\":");
     json::integer(&mut out, page.last().into());
     json::raw(&mut out, ",\"last_page_url\":");
@@ -88,7 +93,7 @@ pub(crate) fn response(url: &str, page: NumberedPage, write: impl FnOnce(&mut Ve
     json::raw(&mut out, ",\"prev_page_url\":");
     json::string_or_null(&mut out, prev.as_deref());
     json::raw(&mut out, ",\"to\":");
-    json::integer_or_null(&mut out, page.ends().map(|(_, to)| to));
+    json::integer_or_null(&mut out, page.bounds().map(|(_, to)| to));
     json::raw(&mut out, ",\"total\":");
     json::integer(&mut out, page.total.into());
     out.push(b'}');
@@ -96,7 +101,7 @@ pub(crate) fn response(url: &str, page: NumberedPage, write: impl FnOnce(&mut Ve
     let mut links = format!("<{first}>; rel=\"first\", <{last}>; rel=\"last\"");
     for (url, rel) in [(next, "next"), (prev, "prev")] {
         if let Some(url) = url {
-            // Writing to a string does not fail.
+            // Writing to a string cannot fail.
             let _ = write!(links, ", <{url}>; rel=\"{rel}\"");
         }
     }
@@ -116,20 +121,20 @@ mod tests {
         number: u32,
         total: u32,
         len: usize,
-        ends: Option<(u64, u64)>,
-        around: [Option<u32>; 2],
+        bounds: Option<(u64, u64)>,
+        neighbours: [Option<u32>; 2],
     ) {
-        let asked = PageParams { number, per_page: PageSize::new(10).unwrap() };
-        let page = NumberedPage { asked, total, len };
+        let params = PageParams { number, per_page: PageSize::new(10).unwrap() };
+        let page = NumberedPage { params, total, len };
         assert_eq!(
-            (page.ends(), [page.prev(), page.next()]),
-            (ends, around),
+            (page.bounds(), [page.prev(), page.next()]),
+            (bounds, neighbours),
             "{number} of {total}"
         );
     }
 
     #[test]
-    fn pages_know_their_neighbours() {
+    fn a_page_has_its_bounds_and_neighbours() {
         check(1, 0, 0, None, [None, None]);
         check(1, 10, 10, Some((1, 10)), [None, None]);
         check(1, 11, 10, Some((1, 10)), [None, Some(2)]);

@@ -1,24 +1,25 @@
-//! Statistics as clients ask for them: over which days, and by what they are grouped.
+//! Grouping of statistics: the parameter `group_by`, to and from its text.
 
 use convodb::{Day, Period, ReportRequest};
 
-/// Statistics that are asked for.
+/// The parameters of the statistics.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct StatsParams {
-    /// The first day and the last, as they were given.
+    /// The first day, as given.
     pub(crate) from: Option<Day>,
+    /// The last day, inclusive, as given.
     pub(crate) to: Option<Day>,
     pub(crate) request: ReportRequest,
 }
 
 impl StatsParams {
-    /// Whether it may take many counters to answer.
-    pub(crate) fn is_long(&self) -> bool {
+    /// Returns whether the statistics may read many counters: those by assistant do.
+    pub(crate) fn reads_many_counters(&self) -> bool {
         self.request.by_assistant || self.request.assistant.is_some()
     }
 }
 
-/// Something to group by.
+/// A criterion to group by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grouping {
     Period(Period),
@@ -26,8 +27,8 @@ enum Grouping {
     Assistant,
 }
 
-/// Each with its name.
-const NAMED: [(&str, Grouping); 5] = [
+/// All criteria with their names.
+const GROUPINGS: [(&str, Grouping); 5] = [
     ("day", Grouping::Period(Period::Day)),
     ("week", Grouping::Period(Period::Week)),
     ("month", Grouping::Period(Period::Month)),
@@ -35,15 +36,15 @@ const NAMED: [(&str, Grouping); 5] = [
     ("assistant", Grouping::Assistant),
 ];
 
-/// What to group by, from its names with commas between them.
+/// Parses comma-separated names of criteria into `request`.
 ///
 /// # Errors
-/// The rule that is broken.
-pub(crate) fn group_by(text: &str, request: &mut ReportRequest) -> Result<(), &'static str> {
+/// The rule that the text breaks.
+pub(crate) fn parse_group_by(text: &str, request: &mut ReportRequest) -> Result<(), &'static str> {
     const RULE: &str =
         "must be some of day, week, month, type and assistant, with commas between them";
     for name in text.split(',') {
-        let found = NAMED.iter().find(|(known, _)| *known == name);
+        let found = GROUPINGS.iter().find(|(known, _)| *known == name);
         match found.map(|(_, grouping)| *grouping).ok_or(RULE)? {
             Grouping::Period(period) if request.period.is_none() => {
                 request.period = Some(period);
@@ -56,12 +57,12 @@ pub(crate) fn group_by(text: &str, request: &mut ReportRequest) -> Result<(), &'
     Ok(())
 }
 
-/// The names of what a request groups by.
-pub(crate) fn groups(request: &ReportRequest) -> impl Iterator<Item = &'static str> {
-    let asked = |grouping| match grouping {
+/// Returns the names of the criteria that a request groups by.
+pub(crate) fn group_names(request: &ReportRequest) -> impl Iterator<Item = &'static str> {
+    let is_used = |grouping| match grouping {
         Grouping::Period(period) => request.period == Some(period),
         Grouping::Type => request.by_kind,
         Grouping::Assistant => request.by_assistant,
     };
-    NAMED.iter().filter(move |(_, grouping)| asked(*grouping)).map(|(name, _)| *name)
+    GROUPINGS.iter().filter(move |(_, grouping)| is_used(*grouping)).map(|(name, _)| *name)
 }

@@ -1,8 +1,8 @@
-//! The assistants of a user: listed by page number, created, renamed.
+//! Assistants of a user: list by page number, create, rename.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use convodb::{Assistant, AssistantId, AssistantKind, Store};
+use convodb::{AssistantId, AssistantKind, Error};
 
 use crate::body::{NewAssistant, RequestBody};
 use crate::clock::now;
@@ -23,14 +23,14 @@ pub(crate) async fn list(
     AuthRead { user, snapshot }: AuthRead,
     request: Request,
 ) -> Result<Response> {
-    let asked = params::numbered_page(request.uri().query().unwrap_or_default())?;
+    let params = params::numbered_page(request.uri().query().unwrap_or_default())?;
     let total = snapshot.assistant_count(user)?;
-    // Their numbers have no gap, so a page begins after as many as stand before it.
-    let assistants = match asked.before() {
-        Some(before) => snapshot.assistants(user, before, asked.per_page.get())?,
+    // Assistants are numbered from 1 without gaps, so the offset of a page is also a number.
+    let assistants = match params.offset() {
+        Some(offset) => snapshot.assistants(user, offset, params.per_page.get())?,
         None => Vec::new(),
     };
-    let page = NumberedPage { asked, total, len: assistants.len() };
+    let page = NumberedPage { params, total, len: assistants.len() };
     let url = service.base_url().of(request.headers(), LIST);
     Ok(numbered_page::response(&url, page, |out| {
         for (at, assistant) in assistants.iter().enumerate() {
@@ -43,27 +43,25 @@ pub(crate) async fn list(
 }
 
 /// `POST /api/user/assistants`.
-pub(crate) async fn create(account: AuthWrite, body: RequestBody) -> Result<Response> {
-    let NewAssistant { id, name } = NewAssistant::read(&body.json().await?)?;
+pub(crate) async fn create(auth: AuthWrite, body: RequestBody) -> Result<Response> {
+    let NewAssistant { id, name } = NewAssistant::parse(&body.json().await?)?;
     let id = id.unwrap_or(AssistantId::generate(now()?));
-    let write = move |user, store: &Store| Ok(store.create_assistant(user, id, name)?);
-    Ok(json_body::assistant(&account.write(write).await?))
+    let user = auth.user();
+    let created = auth.write(move |transaction| transaction.create_assistant(user, id, name));
+    Ok(json_body::assistant(&created.await?))
 }
 
-/// `PATCH /api/user/assistants/{uuid}`: another name, which every list shows at once.
+/// `PATCH /api/user/assistants/{uuid}`: rename. Every list shows the new name at once.
 pub(crate) async fn rename(
-    account: AuthWrite,
+    auth: AuthWrite,
     path: PathId<AssistantKind>,
     body: RequestBody,
 ) -> Result<Response> {
-    let id = path.assistant()?;
-    let name = NewAssistant::read(&body.json().await?)?.name;
-    let write = move |user, store: &Store| {
-        let renamed = store.write(move |transaction| {
-            transaction.rename_assistant(user, id, name)?;
-            transaction.assistant(user, id)?.ok_or(convodb::Error::AssistantNotFound)
-        })?;
-        Ok::<Assistant, _>(renamed)
-    };
-    Ok(json_body::assistant(&account.write(write).await?))
+    let (user, id) = (auth.user(), path.assistant()?);
+    let name = NewAssistant::parse(&body.json().await?)?.name;
+    let renamed = auth.write(move |transaction| {
+        transaction.rename_assistant(user, id, name)?;
+        transaction.assistant(user, id)?.ok_or(Error::AssistantNotFound)
+    });
+    Ok(json_body::assistant(&renamed.await?))
 }

@@ -1,4 +1,4 @@
-//! What changed since a cursor, for programs that keep a copy.
+//! Change feed: the conversations that changed since a cursor, with long polling.
 
 use std::time::Duration;
 
@@ -13,33 +13,36 @@ use crate::extract::params;
 use crate::response::json_body;
 use crate::state::Service;
 
-/// Who waits looks again at most so often, however many commits there are.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The shortest time between two reads of a waiting request, however frequent commits are.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// `GET /api/user/conversations/changes`: a part of the feed. Where there is nothing yet, it waits
-/// for as long as is asked, and holds neither a thread nor a snapshot meanwhile.
+/// `GET /api/user/conversations/changes`: a page of the feed.
+///
+/// If it is empty, waits up to the requested time for a change. A waiting request holds neither a
+/// thread nor a snapshot.
 pub(crate) async fn changes(
     State(service): State<Service>,
     AuthRead { user, mut snapshot }: AuthRead,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
-    let asked = params::changes_request(query, user, &snapshot)?;
-    let deadline = Instant::now() + asked.wait;
-    let mut bell = service.bell().listen();
-    let mut since = asked.since;
+    let params = params::changes(query, user, &snapshot)?;
+    let deadline = Instant::now() + params.wait;
+    let mut notifications = service.commit_notifier().subscribe();
+    let mut since = params.since;
     loop {
-        let stopped = *bell.borrow_and_update();
-        let part = snapshot.changes_since(user, since, asked.size)?;
-        let told = !part.changes.is_empty() || part.more;
-        if told || stopped || Instant::now() >= deadline {
-            return json_body::changes(&part, asked.size, user, &snapshot);
+        // Before the read, so that a commit after it is noticed.
+        let shutting_down = *notifications.borrow_and_update();
+        let page = snapshot.changes_since(user, since, params.size)?;
+        let has_changes = !page.changes.is_empty() || page.more;
+        if has_changes || shutting_down || Instant::now() >= deadline {
+            return json_body::changes(&page, params.size, user, &snapshot);
         }
-        since = ChangesSince::Cursor(part.next);
+        since = ChangesSince::Cursor(page.next);
         drop(snapshot);
-        // A commit, the stop, or the deadline: each is seen by looking again.
-        let _ = timeout_at(deadline, bell.changed()).await;
-        sleep(LOOK_EVERY).await;
+        // Ends at a commit, at the shutdown or at the deadline; the next read shows which.
+        let _ = timeout_at(deadline, notifications.changed()).await;
+        sleep(MIN_POLL_INTERVAL).await;
         snapshot = service.store().snapshot();
     }
 }

@@ -1,5 +1,4 @@
-//! What watches the server: whether it is alive, whether it is ready, what it counts. None of it
-//! needs a token, and none of it tells of anyone.
+//! Health, readiness and metrics. None of them needs a token or contains data of users.
 
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -12,12 +11,12 @@ use crate::state::Service;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// `GET /healthz`: alive. Asks nothing of the store.
+/// `GET /healthz`: the process responds. Does not use the store.
 pub(crate) async fn alive() -> Response {
     json_body::ok(r#"{"status":"ok"}"#)
 }
 
-/// `GET /readyz`: the store is open and takes writes. Reads no disk.
+/// `GET /readyz`: the store is open and accepts writes. Reads no disk.
 pub(crate) async fn ready(State(service): State<Service>) -> Result<Response> {
     if service.store().is_open() {
         Ok(json_body::ok(r#"{"status":"ok"}"#))
@@ -26,10 +25,10 @@ pub(crate) async fn ready(State(service): State<Service>) -> Result<Response> {
     }
 }
 
-/// `GET /metrics`.
+/// `GET /metrics`, in the OpenMetrics text format.
 pub(crate) async fn metrics(State(service): State<Service>) -> Result<Response> {
     let text = service.metrics().text().map_err(|error| ApiError::fault(error.to_string()))?;
-    let mut answer = json_body::ok(text);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
-    Ok(answer)
+    let mut response = json_body::ok(text);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+    Ok(response)
 }

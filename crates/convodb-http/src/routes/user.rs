@@ -1,11 +1,11 @@
-//! Who one is.
+//! The authenticated user.
 
 use axum::response::Response;
 use convodb::{Error, User};
+use convodb_json::json;
 
 use crate::error::Result;
 use crate::extract::auth::AuthRead;
-use crate::json;
 use crate::response::json_body;
 
 /// `GET /api/user/me`.

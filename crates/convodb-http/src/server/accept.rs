@@ -1,7 +1,7 @@
-//! Serves routes on a listener: an accept loop with limits, and a stop that lets requests finish.
+//! Server loop: accepts connections within a limit, and shuts down gracefully.
 //!
-//! One connection is one task. Each holds a permit, so the number of connections has a bound, and
-//! all permits being back means that all connections are done.
+//! Each connection is one task and holds one permit. So the number of connections is bounded, and
+//! once all permits are available again, all connections are closed.
 
 use std::io;
 use std::pin::pin;
@@ -20,26 +20,28 @@ use crate::limits::Limits;
 use crate::middleware::metrics::Metrics;
 use crate::server::write_timeout::WriteTimeout;
 
-/// More than the limits on the URL and the headers, so that those answer with a body; a head that
-/// is larger still is refused by the parser with a bare 431, as is one of more than 100 headers:
-/// a higher number would cost each request two large allocations.
+/// The most bytes of a request line with its headers.
+///
+/// Larger than the limits of the envelope, whose errors have a body. The parser answers a larger
+/// head, and one of more than 100 headers, with a bare 431. A higher number of headers would cost
+/// each request two large allocations.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Before the next try when the system has no more sockets.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How long to wait after the system could not provide a socket.
+pub(super) const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` is done, and then until the requests in flight are, at most
-/// [`Limits::shutdown_timeout`] longer.
+/// Serves until `shutdown` resolves, and then until the requests in flight are finished, for at
+/// most [`Limits::shutdown_timeout`].
 pub(crate) async fn run(
     listener: TcpListener,
-    routes: Router,
+    router: Router,
     limits: Limits,
     metrics: &Metrics,
-    stop: impl Future<Output = ()>,
+    shutdown: impl Future<Output = ()>,
 ) {
-    let all_connections = limits.max_connections.max(1);
-    let permits = Arc::new(Semaphore::new(all_connections as usize));
-    let (stopping, stopped) = watch::channel(());
-    let mut stop = pin!(stop);
+    let max_connections = limits.max_connections.max(1);
+    let permits = Arc::new(Semaphore::new(max_connections as usize));
+    let (notify_shutdown, shutting_down) = watch::channel(());
+    let mut shutdown = pin!(shutdown);
     loop {
         let connection = async {
             let permit = permits.clone().acquire_owned().await;
@@ -47,26 +49,27 @@ pub(crate) async fn run(
         };
         let (permit, stream) = tokio::select! {
             biased;
-            () = &mut stop => break,
+            () = &mut shutdown => break,
             connection = connection => connection,
         };
-        let (routes, stopped, counted) = (routes.clone(), stopped.clone(), metrics.connection());
+        let (router, shutting_down) = (router.clone(), shutting_down.clone());
+        let counted = metrics.connection();
         tokio::spawn(async move {
             let (_permit, _counted) = (permit, counted);
-            serve(stream, routes, limits, stopped).await;
+            serve(stream, router, limits, shutting_down).await;
         });
     }
-    // New clients are turned away by the system from here on.
+    // From here on the system refuses new connections.
     drop(listener);
-    drop(stopping);
-    // The semaphore is never closed, so what comes back is all permits.
-    let _all = permits.acquire_many(all_connections).await;
+    drop(notify_shutdown);
+    // Fails only if the semaphore is closed, which never happens.
+    let _all = permits.acquire_many(max_connections).await;
 }
 
-/// The next connection. What fails is one connection or the system's lack of sockets, neither a
-/// reason to stop.
+/// Returns the next connection. Errors concern one connection, or a temporary lack of sockets;
+/// neither is a reason to stop.
 async fn accept(listener: &TcpListener) -> TcpStream {
-    let mut told = false;
+    let mut logged = false;
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
@@ -75,45 +78,48 @@ async fn accept(listener: &TcpListener) -> TcpStream {
                 | io::ErrorKind::ConnectionAborted
                 | io::ErrorKind::ConnectionReset => {}
                 _ => {
-                    if !told {
-                        tracing::warn!(%error, "no connection can be accepted for now");
-                        told = true;
+                    if !logged {
+                        tracing::warn!(%error, "cannot accept connections; retrying");
+                        logged = true;
                     }
-                    sleep(ACCEPT_PAUSE).await;
+                    sleep(ACCEPT_RETRY_DELAY).await;
                 }
             },
         }
     }
 }
 
-/// Serves one connection until it is closed, or until the server stops and its request is done.
+/// Serves one connection until it is closed, or until the server shuts down and its request is
+/// finished.
 async fn serve(
     stream: TcpStream,
-    routes: Router,
+    router: Router,
     limits: Limits,
-    mut stopped: watch::Receiver<()>,
+    mut shutting_down: watch::Receiver<()>,
 ) {
-    // Without it a short answer may wait for the acknowledgement of the one before.
+    // Otherwise a short response may wait for the acknowledgement of the previous one.
     let _ = stream.set_nodelay(true);
     let io = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(io, TowerToHyperService::new(routes));
+        .serve_connection(io, TowerToHyperService::new(router));
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
-        _ = stopped.changed() => {
+        _ = shutting_down.changed() => {
             connection.as_mut().graceful_shutdown();
             match timeout(limits.shutdown_timeout, connection).await {
                 Ok(served) => served,
-                Err(_) => return tracing::warn!("a request was cut off by the stop"),
+                Err(_) => {
+                    return tracing::warn!("request aborted: shutdown timeout reached");
+                }
             }
         }
     };
     if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended early");
+        tracing::debug!(%error, "connection ended early");
     }
 }
 
@@ -125,7 +131,7 @@ mod tests {
     use tokio::sync::{Notify, oneshot};
 
     #[tokio::test]
-    async fn a_stop_lets_the_request_in_flight_finish_and_closes_the_idle() {
+    async fn a_shutdown_finishes_requests_in_flight_and_closes_idle_connections() {
         let (entered, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
         let (in_handler, may_end) = (entered.clone(), release.clone());
         let slow = async move || {
@@ -135,30 +141,30 @@ mod tests {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (stop, stopped) = oneshot::channel::<()>();
-        let routes = Router::new().route("/", get(slow));
+        let (shut_down, requested) = oneshot::channel::<()>();
+        let router = Router::new().route("/", get(slow));
         let server = tokio::spawn(async move {
-            let stop = async {
-                let _ = stopped.await;
+            let shutdown = async {
+                let _ = requested.await;
             };
-            run(listener, routes, Limits::default(), &Metrics::new(None), stop).await;
+            run(listener, router, Limits::default(), &Metrics::new(None), shutdown).await;
         });
 
         let mut idle = TcpStream::connect(address).await.unwrap();
         let mut busy = TcpStream::connect(address).await.unwrap();
         busy.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
         entered.notified().await;
-        stop.send(()).unwrap();
+        shut_down.send(()).unwrap();
 
-        let mut nothing = Vec::new();
-        idle.read_to_end(&mut nothing).await.unwrap();
-        assert!(nothing.is_empty(), "an idle connection is closed at once");
+        let mut received = Vec::new();
+        idle.read_to_end(&mut received).await.unwrap();
+        assert!(received.is_empty(), "an idle connection is closed at once");
         assert!(!server.is_finished(), "the request is still in flight");
-        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+        assert!(TcpStream::connect(address).await.is_err(), "the listener is closed");
         release.notify_one();
-        let mut answer = String::new();
-        busy.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("done"), "{answer}");
+        let mut response = String::new();
+        busy.read_to_string(&mut response).await.unwrap();
+        assert!(response.starts_with("HTTP/1.1 200") && response.ends_with("done"), "{response}");
         server.await.unwrap();
     }
 }

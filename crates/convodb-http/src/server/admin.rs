@@ -1,8 +1,8 @@
-//! What only the operator asks: backups of the store that is served, erasures, and what it takes. It is served
-//! apart from all else, on a Unix socket that its owner alone can open, so it needs no token, and
-//! nothing on the network reaches it.
+//! Admin API: backup, erasure and usage of the store that is being served.
 //!
-//! One backup or erasure goes on at a time; backups go into one directory, under a name that is a plain file name.
+//! It has no tokens: it is served apart from the public API, on a Unix socket that only its owner
+//! may open and that the network cannot reach. One backup or erasure runs at a time. Backups are
+//! written to one directory, under plain file names.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -24,87 +24,90 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::run_blocking::run_blocking;
 
-/// A body says a name, at most.
+/// The most bytes of a body, which contains at most a name and a filter.
 const MAX_BODY_BYTES: usize = 4096;
 const MAX_NAME_BYTES: usize = 128;
-/// Why there is no turn.
-const BUSY: &str = "another backup or erasure goes on";
+/// The error while another backup or erasure holds the permit.
+const BUSY: &str = "another backup or erasure is in progress";
 
-/// What its handlers reach.
+/// The state of the handlers.
 #[derive(Clone)]
 struct Admin {
     store: Store,
-    /// Where backups go; without it, none is made.
+    /// The directory of backups. Without it, backups are rejected.
     directory: Option<Arc<Path>>,
-    /// Leave to make a backup or to erase: one.
-    turn: Arc<Semaphore>,
+    /// One permit, for a backup or an erasure.
+    exclusive: Arc<Semaphore>,
 }
 
-/// The routes of the operator: `POST /admin/backup`, `POST /admin/erase`, `GET /admin/stats`. They
-/// ask for no token, so they belong on a listener that strangers do not reach: see [`serve_admin`].
+/// Returns the routes of the admin API: `POST /admin/backup`, `POST /admin/erase`,
+/// `GET /admin/stats`.
+///
+/// They require no token, so serve them only where no stranger can connect: see [`serve_admin`].
+/// Without `backup_directory`, backups are answered with 409.
 pub fn admin_routes(store: Store, backup_directory: Option<PathBuf>) -> Router {
     let directory = backup_directory.map(Arc::from);
-    let admin = Admin { store, directory, turn: Arc::new(Semaphore::new(1)) };
+    let admin = Admin { store, directory, exclusive: Arc::new(Semaphore::new(1)) };
     Router::new()
         .route("/admin/backup", post(backup))
         .route("/admin/erase", post(erase))
         .route("/admin/stats", get(stats))
-        .fallback(async || refused(StatusCode::NOT_FOUND, "there is no such request"))
+        .fallback(async || error_response(StatusCode::NOT_FOUND, "there is no such request"))
         .with_state(admin)
 }
 
-/// Why a request was refused.
-fn refused(status: StatusCode, message: impl Into<String>) -> Response {
+fn error_response(status: StatusCode, message: impl Into<String>) -> Response {
     (status, Json(json!({ "message": message.into() }))).into_response()
 }
 
+/// Logs an error of the store and returns it as a 500.
 fn failed(error: &Error) -> Response {
-    tracing::error!(cause = %error, "a request of the operator's failed");
-    refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    tracing::error!(cause = %error, "admin request failed");
+    error_response(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
 }
 
-/// The body of a request; an empty one asks for nothing in particular.
-async fn body<T: DeserializeOwned>(request: Request) -> Result<T, String> {
+/// Parses a JSON body. An empty body is an empty object.
+async fn parse_body<T: DeserializeOwned>(request: Request) -> Result<T, String> {
     let body = to_bytes(request.into_body(), MAX_BODY_BYTES).await;
     let body = body.map_err(|error| error.to_string())?;
-    let asked = if body.is_empty() { b"{}" } else { body.as_ref() };
-    // Where the body is wrong is told, not what stands there.
-    serde_json::from_slice(asked).map_err(|error| {
+    let json = if body.is_empty() { b"{}" } else { body.as_ref() };
+    // The error contains the position but not the text there, which may be personal data.
+    serde_json::from_slice(json).map_err(|error| {
         format!("the body is not as it should be, at its character {}", error.column())
     })
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Asked {
+struct BackupParams {
     name: Option<String>,
 }
 
-/// `POST /admin/backup`: answers when the backup is made.
+/// `POST /admin/backup`. Answers when the backup is complete.
 async fn backup(State(admin): State<Admin>, request: Request) -> Response {
     let Some(directory) = admin.directory else {
         let message = "the server was started without --backup-dir";
-        return refused(StatusCode::CONFLICT, message);
+        return error_response(StatusCode::CONFLICT, message);
     };
-    let asked = body::<Asked>(request).await;
-    let name = match asked.and_then(|asked| named(asked.name)) {
+    let params = parse_body::<BackupParams>(request).await;
+    let name = match params.and_then(|params| file_name(params.name)) {
         Ok(name) => name,
-        Err(message) => return refused(StatusCode::UNPROCESSABLE_ENTITY, message),
+        Err(message) => return error_response(StatusCode::UNPROCESSABLE_ENTITY, message),
     };
-    let Ok(turn) = admin.turn.try_acquire_owned() else {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, BUSY);
+    let Ok(permit) = admin.exclusive.try_acquire_owned() else {
+        return error_response(StatusCode::SERVICE_UNAVAILABLE, BUSY);
     };
     let (file, snapshot, started) = (directory.join(&name), admin.store.snapshot(), Instant::now());
     let path = file.clone();
-    let made = run_blocking(move || {
-        // Who breaks off leaves the backup to be made, and the next one waits for it.
-        let _turn = turn;
+    let report = run_blocking(move || {
+        // If the client disconnects, the backup still completes and holds its permit until then.
+        let _permit = permit;
         snapshot.backup(path, |_, _| {})
     });
-    match made.await {
+    match report.await {
         Ok(Backup { entries, bytes, checksum }) => {
             let seconds = started.elapsed().as_secs_f64();
-            tracing::info!(file = %file.display(), entries, bytes, seconds, "backed up");
+            tracing::info!(file = %file.display(), entries, bytes, seconds, "backup written");
             let file = file.display().to_string();
             let body = json!({
                 "file": file, "entries": entries, "bytes": bytes, "checksum": checksum,
@@ -114,15 +117,18 @@ async fn backup(State(admin): State<Admin>, request: Request) -> Response {
         }
         Err(Error::FileExists(path)) => {
             let message = format!("{} is there already; name another", path.display());
-            refused(StatusCode::CONFLICT, message)
+            error_response(StatusCode::CONFLICT, message)
         }
         Err(error) => failed(&error),
     }
 }
 
-/// A plain file name: the one that is asked for, or one of the present instant.
-fn named(asked: Option<String>) -> Result<String, String> {
-    let Some(name) = asked else {
+/// Returns the requested file name, or one with the current time.
+///
+/// # Errors
+/// Fails if the name is not a plain, visible file name.
+fn file_name(requested: Option<String>) -> Result<String, String> {
+    let Some(name) = requested else {
         let now = clock::now().map_err(|_| "the clock is wrong".to_owned())?.to_rfc3339();
         let digits: String = now.chars().filter(|c| !"-:.".contains(*c)).collect();
         return Ok(format!("convodb-{digits}.backup"));
@@ -138,7 +144,7 @@ fn named(asked: Option<String>) -> Result<String, String> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Erasure {
+struct EraseParams {
     user: String,
     customer_phone: Option<String>,
     external_identifier: Option<String>,
@@ -146,14 +152,17 @@ struct Erasure {
     everything: bool,
 }
 
-/// What is to be erased, of which user.
-enum What {
-    Everything,
-    Listed(Box<ListRequest>),
+/// What an erasure removes.
+enum EraseScope {
+    /// The user with all data.
+    User,
+    /// The conversations of a list.
+    Conversations(Box<ListRequest>),
 }
 
-impl Erasure {
-    fn what(&self) -> convodb::Result<Option<What>> {
+impl EraseParams {
+    /// Returns the scope, or `None` unless exactly one is given.
+    fn scope(&self) -> convodb::Result<Option<EraseScope>> {
         let filter = match (&self.customer_phone, &self.external_identifier, self.everything) {
             (Some(phone), None, false) => {
                 Filter { customer_phone: Some(phone.parse()?), ..Filter::default() }
@@ -161,60 +170,65 @@ impl Erasure {
             (None, Some(identifier), false) => {
                 Filter { external_identifier: Some(identifier.parse()?), ..Filter::default() }
             }
-            (None, None, true) => return Ok(Some(What::Everything)),
+            (None, None, true) => return Ok(Some(EraseScope::User)),
             _ => return Ok(None),
         };
-        Ok(Some(What::Listed(Box::new(ListRequest { filter, ..ListRequest::default() }))))
+        let request = ListRequest { filter, ..ListRequest::default() };
+        Ok(Some(EraseScope::Conversations(Box::new(request))))
     }
 }
 
-/// `POST /admin/erase`: answers when all is erased; its bytes stay in the file until it is compacted.
+/// `POST /admin/erase`. Answers when the erasure is durable.
+///
+/// The erased bytes stay in the file until it is compacted.
 async fn erase(State(admin): State<Admin>, request: Request) -> Response {
-    let invalid = |message: String| refused(StatusCode::UNPROCESSABLE_ENTITY, message);
-    let asked = match body::<Erasure>(request).await {
-        Ok(asked) => asked,
+    let invalid = |message: String| error_response(StatusCode::UNPROCESSABLE_ENTITY, message);
+    let params = match parse_body::<EraseParams>(request).await {
+        Ok(params) => params,
         Err(message) => return invalid(message),
     };
-    let what = match asked.what() {
-        Ok(Some(what)) => what,
+    let scope = match params.scope() {
+        Ok(Some(scope)) => scope,
         Ok(None) => {
             let one = "one of customer_phone, external_identifier and everything must be given";
             return invalid(one.to_owned());
         }
         Err(error) => return invalid(error.to_string()),
     };
-    let Ok(turn) = admin.turn.try_acquire_owned() else {
-        return refused(StatusCode::SERVICE_UNAVAILABLE, BUSY);
+    let Ok(permit) = admin.exclusive.try_acquire_owned() else {
+        return error_response(StatusCode::SERVICE_UNAVAILABLE, BUSY);
     };
     let store = admin.store;
-    let erased = run_blocking(move || {
-        let _turn = turn;
-        let user = store.snapshot().user_by_name(&asked.user.parse()?)?;
+    let report = run_blocking(move || {
+        let _permit = permit;
+        let user = store.snapshot().user_by_name(&params.user.parse()?)?;
         let user = user.ok_or(Error::UserNotFound)?;
-        match what {
-            What::Everything => store.erase_user(user, |_| {}),
-            What::Listed(request) => {
+        match scope {
+            EraseScope::User => store.erase_user(user, |_| {}),
+            EraseScope::Conversations(request) => {
                 let conversations =
                     store.delete_all(user, &request, |_| ControlFlow::Continue(()))?;
                 Ok(Erased { conversations, ..Erased::default() })
             }
         }
     });
-    match erased.await {
+    match report.await {
         Ok(Erased { conversations, assistants, tokens }) => {
-            tracing::info!(conversations, assistants, tokens, "erased");
+            tracing::info!(conversations, assistants, tokens, "data erased");
             let body = json!({
                 "conversations": conversations, "assistants": assistants, "tokens": tokens,
             });
             Json(body).into_response()
         }
-        Err(error @ Error::UserNotFound) => refused(StatusCode::NOT_FOUND, error.to_string()),
+        Err(error @ Error::UserNotFound) => {
+            error_response(StatusCode::NOT_FOUND, error.to_string())
+        }
         Err(error @ Error::Invalid { .. }) => invalid(error.to_string()),
         Err(error) => failed(&error),
     }
 }
 
-/// `GET /admin/stats`: what the store takes, as far as it costs next to nothing to tell.
+/// `GET /admin/stats`: the sizes of the store, from counters that are cheap to read.
 async fn stats(State(admin): State<Admin>) -> Response {
     let counters = admin.store.counters();
     match run_blocking(move || admin.store.usage()).await {
@@ -235,13 +249,15 @@ async fn stats(State(admin): State<Admin>) -> Response {
     }
 }
 
-/// Serves the operator's routes on a Unix socket until `stop` is done; who may open the socket is the
-/// caller's to see to. A few connections at a time; one that is idle for 10 seconds is closed.
+/// Serves the admin API on a Unix socket until `shutdown` resolves.
+///
+/// The permissions of the socket are the caller's responsibility. At most 8 connections are open at
+/// a time. A connection that is idle for 10 seconds is closed.
 #[cfg(unix)]
 pub async fn serve_admin(
     listener: tokio::net::UnixListener,
     routes: Router,
-    stop: impl Future<Output = ()>,
+    shutdown: impl Future<Output = ()>,
 ) {
     use std::pin::pin;
     use std::time::Duration;
@@ -250,11 +266,13 @@ pub async fn serve_admin(
     use hyper_util::rt::{TokioIo, TokioTimer};
     use hyper_util::service::TowerToHyperService;
 
-    const CONNECTIONS: usize = 8;
-    const IDLE: Duration = Duration::from_secs(10);
+    use crate::server::accept::ACCEPT_RETRY_DELAY;
 
-    let permits = Arc::new(Semaphore::new(CONNECTIONS));
-    let mut stop = pin!(stop);
+    const MAX_CONNECTIONS: usize = 8;
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut shutdown = pin!(shutdown);
     loop {
         let connection = async {
             let permit = permits.clone().acquire_owned().await;
@@ -262,12 +280,12 @@ pub async fn serve_admin(
         };
         let (permit, accepted) = tokio::select! {
             biased;
-            () = &mut stop => return,
+            () = &mut shutdown => return,
             connection = connection => connection,
         };
         let Ok((stream, _)) = accepted else {
-            // The system has no more sockets for now.
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            // A temporary lack of sockets.
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
         let routes = routes.clone();
@@ -275,10 +293,10 @@ pub async fn serve_admin(
             let _permit = permit;
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
-                .header_read_timeout(IDLE)
+                .header_read_timeout(IDLE_TIMEOUT)
                 .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
             if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection of the operator's ended early");
+                tracing::debug!(%error, "admin connection ended early");
             }
         });
     }
@@ -289,13 +307,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_stays_in_its_directory() {
+    fn a_backup_name_cannot_leave_its_directory() {
         for wrong in ["", ".hidden", "../x", "a/b", "a b", "a\\b", &"a".repeat(129)] {
-            assert!(named(Some(wrong.to_owned())).is_err(), "{wrong}");
+            assert!(file_name(Some(wrong.to_owned())).is_err(), "{wrong}");
         }
-        assert_eq!(named(Some("a-1.backup".to_owned())).unwrap(), "a-1.backup");
-        let own = named(None).unwrap();
-        assert!(own.starts_with("convodb-20") && own.ends_with("Z.backup"), "{own}");
-        assert!(named(Some(own)).is_ok());
+        assert_eq!(file_name(Some("a-1.backup".to_owned())).unwrap(), "a-1.backup");
+        let generated = file_name(None).unwrap();
+        assert!(
+            generated.starts_with("convodb-20") && generated.ends_with("Z.backup"),
+            "{generated}"
+        );
+        assert!(file_name(Some(generated)).is_ok());
     }
 }

@@ -1,10 +1,9 @@
-//! A connection that is given up when its client stops taking what is sent, and that ends so that a
-//! client can read why.
+//! Write timeout: a stream that fails when its client stops reading, and that closes gracefully.
 //!
-//! Reading has its deadline in the HTTP parser; writing has none there, and a client that never
-//! reads would hold its connection, and the body in it, for ever. A connection that is closed while
-//! its client still sends is reset by the system, and the answer is lost with it; so what still
-//! comes is read for a while, and thrown away.
+//! The HTTP parser has a timeout for reads but none for writes: a client that never reads would
+//! occupy its connection, and the response in it, forever. And if the server closes a connection
+//! while the client still sends, the system resets it, and the client loses the response. So a
+//! shutdown first reads and discards what the client still sends, within bounds.
 
 use std::future::Future;
 use std::io;
@@ -15,35 +14,38 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// The most bytes that are read to be thrown away.
+/// The most bytes that a shutdown discards.
 const MAX_DRAINED_BYTES: usize = 16 << 20;
 
-/// A stream whose writes fail once none of them has gone on for `limit`.
+/// A stream whose writes fail with `TimedOut` when they make no progress for `limit`.
 pub(crate) struct WriteTimeout<S> {
     stream: S,
     limit: Duration,
-    /// Runs while a write waits, and while what still comes is thrown away.
+    /// Runs while a write waits, and during the drain.
     deadline: Pin<Box<Sleep>>,
     waiting: bool,
-    /// How much was thrown away; none before the stream was closed from this side.
+    /// The bytes discarded so far; `None` before the stream is shut down.
     drained: Option<usize>,
 }
 
 impl<S> WriteTimeout<S> {
-    /// Must be called within a runtime.
+    /// Wraps a stream.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
     pub(crate) fn new(stream: S, limit: Duration) -> Self {
         Self { stream, limit, deadline: Box::pin(sleep(limit)), waiting: false, drained: None }
     }
 
-    /// Passes on what a write came to; fails with `TimedOut` where it waits for too long.
-    fn judge<T>(
+    /// Returns the result of a write, or `TimedOut` if it has been pending for too long.
+    fn check_deadline<T>(
         &mut self,
         context: &mut Context<'_>,
-        outcome: Poll<io::Result<T>>,
+        result: Poll<io::Result<T>>,
     ) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
+        if result.is_ready() {
             self.waiting = false;
-            return outcome;
+            return result;
         }
         if !self.waiting {
             self.waiting = true;
@@ -55,8 +57,8 @@ impl<S> WriteTimeout<S> {
 }
 
 impl<S: AsyncRead + Unpin> WriteTimeout<S> {
-    /// Throws away what the client still sends: done at its end, or where it is too much or takes
-    /// too long, and at once where nothing is on its way.
+    /// Discards what the client still sends. Ready at the end of the stream, at the bound of bytes
+    /// or of time, and at once if nothing is arriving.
     fn poll_drain(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; 8 * 1024];
         loop {
@@ -91,8 +93,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.judge(context, outcome)
+        let result = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.check_deadline(context, result)
     }
 
     fn poll_write_vectored(
@@ -100,8 +102,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.judge(context, outcome)
+        let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.check_deadline(context, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -109,14 +111,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.stream).poll_flush(context);
-        self.judge(context, outcome)
+        let result = Pin::new(&mut self.stream).poll_flush(context);
+        self.check_deadline(context, result)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.drained.is_none() {
-            let outcome = Pin::new(&mut self.stream).poll_shutdown(context);
-            ready!(self.judge(context, outcome))?;
+            let result = Pin::new(&mut self.stream).poll_shutdown(context);
+            ready!(self.check_deadline(context, result))?;
             self.drained = Some(0);
             let until = Instant::now() + self.limit;
             self.deadline.as_mut().reset(until);
@@ -133,7 +135,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(30);
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_never_reads_is_given_up() {
+    async fn a_write_times_out_if_the_client_never_reads() {
         let (near, _far) = duplex(8);
         let began = Instant::now();
         let error = WriteTimeout::new(near, LIMIT).write_all(&[0; 9]).await.unwrap_err();
@@ -142,7 +144,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_reads_slowly_is_waited_for() {
+    async fn a_slow_reader_does_not_time_out() {
         let (near, mut far) = duplex(8);
         let reader = tokio::spawn(async move {
             let mut read = Vec::new();
@@ -158,7 +160,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_still_sends_is_heard_out() {
+    async fn a_shutdown_drains_what_the_client_still_sends() {
         let (near, mut far) = duplex(8);
         let sender = tokio::spawn(async move {
             far.write_all(&[1; 100]).await?;
@@ -171,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn but_not_for_ever() {
+    async fn a_drain_is_bounded_in_time_and_bytes() {
         let (near, mut far) = duplex(8);
         far.write_all(&[1; 8]).await.unwrap();
         let began = Instant::now();
@@ -192,7 +194,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_sends_nothing_is_not_waited_for() {
+    async fn a_shutdown_is_immediate_if_the_client_sends_nothing() {
         let (near, _far) = duplex(8);
         let began = Instant::now();
         WriteTimeout::new(near, LIMIT).shutdown().await.unwrap();

@@ -1,22 +1,24 @@
-//! The lines of an export: conversations of a list, and their messages, one by one. The same for a
-//! client of the server as for a file.
+//! Export: the conversations of a list as JSON lines, from one snapshot, in bounded memory.
+//!
+//! The HTTP export and the command line both write these lines.
 
 use convodb::{Conversation, ListRequest, Result, Snapshot, UserId};
 
-use crate::item::names::AssistantNames;
-use crate::item::write::write_line;
+use crate::assistant_names::AssistantNames;
+use crate::write::write_line;
 
-/// Whether conversations are exported with their messages.
+/// Whether the lines of an export contain the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Messages {
-    /// Each line has them all.
+    /// Each line has all messages of its conversation.
     Included,
-    /// No line has any.
+    /// No line has messages.
     LeftOut,
 }
 
-/// The lines of a list, in its order, in one consistent view. In memory is a page of rows, and the
-/// messages of one conversation.
+/// The lines of a list, in the order of the list.
+///
+/// In memory are one page of rows and the messages of one conversation.
 pub struct ExportLines {
     rows: Box<dyn Iterator<Item = Result<Conversation>> + Send>,
     names: AssistantNames,
@@ -26,8 +28,10 @@ pub struct ExportLines {
 }
 
 impl ExportLines {
-    /// The lines of the user's list. The request's filter, bounds and order count; its page size and
-    /// cursor do not. Nothing is read yet.
+    /// Prepares the export of the user's list. Reads nothing.
+    ///
+    /// The filter, the time bounds and the order of `request` apply. Its page size and its cursor
+    /// are ignored.
     #[must_use]
     pub fn new(
         snapshot: Snapshot,
@@ -40,11 +44,11 @@ impl ExportLines {
         Self { rows, names, snapshot, user, messages }
     }
 
-    /// Appends the next line, with its line break, to `out`, and tells whether there was one.
+    /// Appends the next line to `out`, with its line break. Returns `false` at the end of the list.
     ///
     /// ```
     /// use convodb::{ListRequest, Store};
-    /// use convodb_http::item::{ExportLines, Messages};
+    /// use convodb_json::{ExportLines, Messages};
     /// # let store = Store::in_memory()?;
     /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?.id;
     /// let request = ListRequest::default();
@@ -56,15 +60,15 @@ impl ExportLines {
     /// ```
     ///
     /// # Errors
-    /// A fault of the store; what was appended is then no line.
+    /// Fails if the store cannot be read. `out` may then end with an incomplete line.
     pub fn next_into(&mut self, out: &mut Vec<u8>) -> Result<bool> {
         let Some(row) = self.rows.next().transpose()? else { return Ok(false) };
-        let history = match self.messages {
+        let messages = match self.messages {
             Messages::Included => self.snapshot.history(self.user, row.id)?,
             Messages::LeftOut => None,
         };
         let name = self.names.name(row.assistant)?;
-        write_line(out, &row.borrowed(), name, history.as_deref());
+        write_line(out, &row.borrowed(), name, messages.as_deref());
         out.push(b'\n');
         Ok(true)
     }

@@ -1,55 +1,56 @@
-//! Reads an item back, with the messages it may have, into values of the engine.
+//! Item parser: one JSON object to a conversation, its messages and the name of its assistant.
 //!
-//! Each field is taken as its own piece of JSON text first, so that an error names its field, and
-//! numbers and variables stay the text they are. An error never repeats what was read.
+//! Each field is first read as raw JSON text. So an error can name its field, and numbers and
+//! variables keep their exact text. An error never repeats a value.
 
 use convodb::{Channel, Conversation, Cost, Message, Name};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::item::channel::ChannelParts;
-use crate::item::field::{
-    Broken, boolean, cost, is_object, object, optional, parsed, required, rule, text, variables,
+use crate::channel::ChannelFields;
+use crate::field::{
+    InvalidField, boolean, cost, is_object, object, optional, parsed, required, rule, text,
+    variables,
 };
 
-/// A conversation read from a line, with what an import needs beside it.
+/// A conversation parsed from a line, with the parts that an import stores beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// The conversation; its assistant's id is in it.
+    /// The conversation, with the id of its assistant.
     pub conversation: Conversation,
-    /// The name of its assistant, where the line tells it.
+    /// The name of its assistant, if the line has it.
     pub assistant_name: Option<Name>,
-    /// Its messages, in their order; none where the line has none.
+    /// Its messages in order; empty if the line has none.
     pub messages: Vec<Message>,
 }
 
-/// Why a line is no item. Names the field and the rule, never the value.
+/// Why a line is not an item. Names the field and the rule, never the value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ItemError {
     /// The line is not JSON.
     #[error("the line is not valid JSON at column {column}")]
     Syntax {
-        /// The byte where it stops being JSON, counted from 1.
+        /// The byte at which the line stops being JSON, from 1.
         column: usize,
     },
-    /// The line is JSON, but not of an item's form.
+    /// The line is JSON, but not one object, or an object with a field twice.
     #[error("the line must be one JSON object with each field at most once")]
     Form,
-    /// A field breaks its rule.
+    /// A field breaks a rule.
     #[error("{field} {reason}")]
     Field {
-        /// The field, with the one it is part of: `customer.phone`.
+        /// The field, with its parent: `customer.phone`.
         field: &'static str,
         /// What a right value looks like.
         reason: &'static str,
     },
-    /// A field of a message breaks its rule.
+    /// A field of a message breaks a rule.
     #[error("messages[{index}].{field} {reason}")]
     Message {
-        /// Which message, counted from 0.
+        /// The index of the message, from 0.
         index: usize,
-        /// The field of the message; `message` when it is no object at all.
+        /// The field of the message; `message` if it is not an object.
         field: &'static str,
         /// What a right value looks like.
         reason: &'static str,
@@ -57,15 +58,15 @@ pub enum ItemError {
 }
 
 impl Item {
-    /// Reads one line.
+    /// Parses one line.
     ///
-    /// `id`, `assistant_id`, `type` and `created_at` are needed. Left out or null, `message_count`
+    /// `id`, `assistant_id`, `type` and `created_at` are required. Absent or null, `message_count`
     /// is the number of messages, `total_cost` the sum of their costs, `ai_enabled` true, and
-    /// `updated_at` the time of creation; the empty array that PHP writes for empty `variables`
-    /// stands for none. Fields of other names are passed over.
+    /// `updated_at` the time of creation. For `variables`, `[]` means none, because PHP encodes an
+    /// empty associative array like this. Unknown fields are ignored.
     ///
     /// ```
-    /// use convodb_http::item::Item;
+    /// use convodb_json::Item;
     /// let line = br#"{"id": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "type": "api",
     ///     "assistant_id": "a1b2c3d4-5678-40ab-8def-1234567890ab", "external_identifier": "crm-1",
     ///     "created_at": "2025-01-25 10:15:00"}"#;
@@ -74,11 +75,11 @@ impl Item {
     ///
     /// let error = Item::parse(br#"{"id": 1}"#).unwrap_err();
     /// assert_eq!(error.to_string(), "id must be a string");
-    /// # Ok::<(), convodb_http::item::ItemError>(())
+    /// # Ok::<(), convodb_json::ItemError>(())
     /// ```
     ///
     /// # Errors
-    /// [`ItemError`], which says what would be right.
+    /// [`ItemError`] with the first rule that the line breaks.
     pub fn parse(line: &[u8]) -> Result<Self, ItemError> {
         let text = std::str::from_utf8(line)
             .map_err(|error| ItemError::Syntax { column: error.valid_up_to() + 1 })?;
@@ -92,11 +93,11 @@ impl Item {
         if !is_object(text) {
             return Err(ItemError::Form);
         }
-        wire.read()
+        wire.parse()
     }
 }
 
-/// The fields of a line, each as the JSON that it is.
+/// The fields of a line, each as raw JSON.
 #[derive(Deserialize)]
 struct WireItem<'a> {
     #[serde(borrow)]
@@ -128,7 +129,7 @@ struct WireMessage<'a> {
 }
 
 impl WireItem<'_> {
-    fn read(&self) -> Result<Item, ItemError> {
+    fn parse(&self) -> Result<Item, ItemError> {
         let id = required("id", self.id, parsed)?;
         let assistant = required("assistant_id", self.assistant_id, parsed)?;
         let channel = self.channel()?;
@@ -149,43 +150,46 @@ impl WireItem<'_> {
         Ok(Item { conversation, assistant_name, messages })
     }
 
-    fn channel(&self) -> Result<Channel, Broken> {
+    fn channel(&self) -> Result<Channel, InvalidField> {
         let kind = required("type", self.kind, parsed)?;
-        let parts = ChannelParts {
+        let fields = ChannelFields {
             whatsapp_sender: self.whatsapp_sender,
             customer: self.customer,
             external_identifier: self.external_identifier,
         };
-        let mut broken = Vec::new();
-        let channel = parts.read(kind, &mut broken);
-        match broken.into_iter().next() {
+        let mut invalid = Vec::new();
+        let channel = fields.parse(kind, &mut invalid);
+        match invalid.into_iter().next() {
             Some(first) => Err(first),
             None => Ok(channel),
         }
     }
 
-    /// As many messages as are told, which may be more than are given but not fewer.
-    fn message_count(&self, given: usize) -> Result<u32, Broken> {
+    /// Returns the given message count, or else the number of messages in the line.
+    ///
+    /// The count may exceed the messages, as in an export without them, but not fall below.
+    fn message_count(&self, messages: usize) -> Result<u32, InvalidField> {
         let field = "message_count";
         let reason = "must be a whole number from 0 to 4294967295";
-        let told = optional(field, self.message_count, |json| json.parse().map_err(|_| reason))?;
-        let given = u32::try_from(given).map_err(|_| Broken { field, reason })?;
-        match told {
-            Some(told) if told < given => {
-                Err(Broken { field, reason: "must not be less than the number of messages given" })
-            }
-            told => Ok(told.unwrap_or(given)),
+        let count = optional(field, self.message_count, |json| json.parse().map_err(|_| reason))?;
+        let messages = u32::try_from(messages).map_err(|_| InvalidField { field, reason })?;
+        match count {
+            Some(count) if count < messages => Err(InvalidField {
+                field,
+                reason: "must not be less than the number of messages given",
+            }),
+            count => Ok(count.unwrap_or(messages)),
         }
     }
 
-    fn total_cost(&self, messages: &[Message]) -> Result<Cost, Broken> {
+    fn total_cost(&self, messages: &[Message]) -> Result<Cost, InvalidField> {
         let field = "total_cost";
-        if let Some(told) = optional(field, self.total_cost, cost)? {
-            return Ok(told);
+        if let Some(total) = optional(field, self.total_cost, cost)? {
+            return Ok(total);
         }
         let sum = messages.iter().try_fold(Cost::ZERO, |sum, each| sum.checked_add(each.cost()));
         let reason = "must be given where the costs of the messages add up beyond its range";
-        sum.ok_or(Broken { field, reason })
+        sum.ok_or(InvalidField { field, reason })
     }
 
     fn messages(&self) -> Result<Vec<Message>, ItemError> {
@@ -193,22 +197,22 @@ impl WireItem<'_> {
             return Ok(Vec::new());
         };
         let reason = "must be an array";
-        let list: Vec<&RawValue> =
-            serde_json::from_str(list.get()).map_err(|_| Broken { field: "messages", reason })?;
-        let read = |(index, json): (usize, &RawValue)| {
-            message(json.get()).map_err(|Broken { field, reason }| ItemError::Message {
+        let list: Vec<&RawValue> = serde_json::from_str(list.get())
+            .map_err(|_| InvalidField { field: "messages", reason })?;
+        let parse = |(index, json): (usize, &RawValue)| {
+            message(json.get()).map_err(|InvalidField { field, reason }| ItemError::Message {
                 index,
                 field,
                 reason,
             })
         };
-        list.into_iter().enumerate().map(read).collect()
+        list.into_iter().enumerate().map(parse).collect()
     }
 }
 
-fn message(json: &str) -> Result<Message, Broken> {
+fn message(json: &str) -> Result<Message, InvalidField> {
     let wire: WireMessage<'_> =
-        object(json).map_err(|reason| Broken { field: "message", reason })?;
+        object(json).map_err(|reason| InvalidField { field: "message", reason })?;
     let role = required("role", wire.role, parsed)?;
     let created_at = required("created_at", wire.created_at, parsed)?;
     let message = required("content", wire.content, |json| {
@@ -218,13 +222,13 @@ fn message(json: &str) -> Result<Message, Broken> {
     match wire.function_calls {
         Some(calls) => message
             .with_function_calls(calls.get().to_owned())
-            .map_err(|error| Broken { field: "function_calls", reason: rule(&error) }),
+            .map_err(|error| InvalidField { field: "function_calls", reason: rule(&error) }),
         None => Ok(message),
     }
 }
 
-impl From<Broken> for ItemError {
-    fn from(Broken { field, reason }: Broken) -> Self {
+impl From<InvalidField> for ItemError {
+    fn from(InvalidField { field, reason }: InvalidField) -> Self {
         ItemError::Field { field, reason }
     }
 }
@@ -232,7 +236,7 @@ impl From<Broken> for ItemError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::item::write_item;
+    use crate::write::write_item;
     use convodb::Role;
 
     const IDS: &str = r#""id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","assistant_id":"a1b2c3d4-5678-40ab-8def-1234567890ab","created_at":"2025-01-25 10:15:00""#;
@@ -246,14 +250,14 @@ mod tests {
         Item::parse(line(rest).as_bytes()).unwrap_or_else(|error| panic!("{rest}: {error}"))
     }
 
-    /// The item of `line` fails with `expected`, which tells nothing of the item's values.
+    /// Parsing `line` fails with `expected`, which contains no value of the item.
     #[track_caller]
-    fn refused(line: &str, expected: &str) {
+    fn rejected(line: &str, expected: &str) {
         assert_eq!(Item::parse(line.as_bytes()).unwrap_err().to_string(), expected, "{line}");
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_written_item_parses_to_the_same_conversation() {
         for rest in [
             r#""type":"widget""#,
             r#""type":"test","variables":{"a": 1.10,"b":[1e40]},"message_count":8,"total_cost":0.000000001,"ai_enabled":false,"updated_at":"2025-01-26 00:00:01""#,
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_out_has_its_default() {
+    fn absent_fields_have_their_defaults() {
         let messages = r#""messages":[{"role":"user","content":"hi\n","cost":0.1,"created_at":"2025-01-25"},{"role":"assistant","content":"","function_calls":[{"name":"book"}],"cost":2e-1,"created_at":"2025-01-25T10:00:00Z","other":{}}]"#;
         let item = read(&format!(r#""type":"widget","variables":[ ],"customer":null,{messages}"#));
         let Item { conversation, messages, assistant_name } = item;
@@ -284,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_field_is_named() {
+    fn an_error_names_the_field_and_the_rule() {
         for (rest, expected) in [
             (r#""type":"widget","ai_enabled":"yes""#, "ai_enabled must be true or false"),
             (r#""type":"fax""#, "type must be one of test, widget, whatsapp, api"),
@@ -340,20 +344,20 @@ mod tests {
                 "messages[0].function_calls must be a JSON array of at most 65536 bytes",
             ),
         ] {
-            refused(&line(rest), expected);
+            rejected(&line(rest), expected);
         }
-        refused("{}", "id is required");
-        refused(r#"{"id":"x"}"#, "id must be a valid UUID");
+        rejected("{}", "id is required");
+        rejected(r#"{"id":"x"}"#, "id must be a valid UUID");
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
-        refused("", "the line is not valid JSON at column 0");
-        refused(r#"{"id": }"#, "the line is not valid JSON at column 8");
-        refused("{} {}", "the line is not valid JSON at column 4");
+    fn anything_but_one_object_is_rejected() {
+        rejected("", "the line is not valid JSON at column 0");
+        rejected(r#"{"id": }"#, "the line is not valid JSON at column 8");
+        rejected("{} {}", "the line is not valid JSON at column 4");
         let form = "the line must be one JSON object with each field at most once";
         for wrong in ["[]", "[1,2,3]", "3", "\"secret\"", r#"{"id":"a","id":"b"}"#] {
-            refused(wrong, form);
+            rejected(wrong, form);
         }
         let error = Item::parse(b"{\"id\":\"\xff\"}").unwrap_err();
         assert_eq!(error, ItemError::Syntax { column: 8 });

@@ -1,19 +1,21 @@
-//! The few kinds of JSON values that bodies are made of, appended to a buffer.
+//! JSON values appended to a byte buffer.
 //!
-//! Nothing here allocates but the buffer itself when it has to grow.
+//! Nothing is allocated except when the buffer grows.
 
 use convodb::{Cost, Timestamp};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
-/// Appends what needs no escaping: punctuation, names of keys, JSON that is stored as text.
-pub(crate) fn raw(out: &mut Vec<u8>, json: &str) {
+/// Appends text without escaping it: punctuation, keys, stored JSON.
+pub fn raw(out: &mut Vec<u8>, json: &str) {
     out.extend_from_slice(json.as_bytes());
 }
 
-/// Appends a string with its quotes. Hardly any needs escaping, and telling so of all its bytes at
-/// once is quicker than looking for the first that does.
-pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
+/// Appends a string in quotes, escaped.
+///
+/// Few strings need escaping, and a check of all bytes without a branch is faster than a search for
+/// the first one that does.
+pub fn string(out: &mut Vec<u8>, text: &str) {
     let special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
     if !text.bytes().fold(false, |any, byte| any | special(byte)) {
         out.push(b'"');
@@ -26,7 +28,7 @@ pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends a string, or `null`.
-pub(crate) fn string_or_null(out: &mut Vec<u8>, text: Option<&str>) {
+pub fn string_or_null(out: &mut Vec<u8>, text: Option<&str>) {
     match text {
         Some(text) => string(out, text),
         None => raw(out, "null"),
@@ -34,12 +36,12 @@ pub(crate) fn string_or_null(out: &mut Vec<u8>, text: Option<&str>) {
 }
 
 /// Appends a whole number.
-pub(crate) fn integer(out: &mut Vec<u8>, number: u64) {
+pub fn integer(out: &mut Vec<u8>, number: u64) {
     raw(out, itoa::Buffer::new().format(number));
 }
 
 /// Appends a whole number, or `null`.
-pub(crate) fn integer_or_null(out: &mut Vec<u8>, number: Option<u64>) {
+pub fn integer_or_null(out: &mut Vec<u8>, number: Option<u64>) {
     match number {
         Some(number) => integer(out, number),
         None => raw(out, "null"),
@@ -47,35 +49,35 @@ pub(crate) fn integer_or_null(out: &mut Vec<u8>, number: Option<u64>) {
 }
 
 /// Appends `true` or `false`.
-pub(crate) fn boolean(out: &mut Vec<u8>, value: bool) {
+pub fn boolean(out: &mut Vec<u8>, value: bool) {
     raw(out, if value { "true" } else { "false" });
 }
 
-/// Appends a UUID as a string.
-pub(crate) fn uuid(out: &mut Vec<u8>, uuid: Uuid) {
+/// Appends a UUID as a string, in lower case.
+pub fn uuid(out: &mut Vec<u8>, uuid: Uuid) {
     let mut text = [0; Hyphenated::LENGTH];
     out.push(b'"');
     raw(out, uuid.hyphenated().encode_lower(&mut text));
     out.push(b'"');
 }
 
-/// Appends a time as a string, in UTC, to the second.
-pub(crate) fn time(out: &mut Vec<u8>, at: Timestamp) {
+/// Appends a time as a string, in UTC, to the second: `2025-01-25 10:15:00`.
+pub fn time(out: &mut Vec<u8>, at: Timestamp) {
     out.push(b'"');
     out.extend_from_slice(at.printed().as_bytes());
     out.push(b'"');
 }
 
-/// Appends a time as a string in RFC 3339, to the millisecond, in which nothing is lost.
-pub(crate) fn exact_time(out: &mut Vec<u8>, at: Timestamp) {
+/// Appends a time as an RFC 3339 string, to the millisecond, which is lossless.
+pub fn exact_time(out: &mut Vec<u8>, at: Timestamp) {
     out.push(b'"');
     out.extend_from_slice(at.printed_rfc3339().as_bytes());
     out.push(b'"');
 }
 
-/// Appends JSON that is stored as text so that it stays one line: a JSON string holds no raw line
-/// break, so each one stands between values, and becomes a space.
-pub(crate) fn one_line(out: &mut Vec<u8>, json: &str) {
+/// Appends stored JSON as one line. A JSON string contains no raw line break, so every line break
+/// is between values and can become a space.
+pub fn one_line(out: &mut Vec<u8>, json: &str) {
     let start = out.len();
     raw(out, json);
     for byte in &mut out[start..] {
@@ -85,8 +87,8 @@ pub(crate) fn one_line(out: &mut Vec<u8>, json: &str) {
     }
 }
 
-/// Appends an amount as a decimal number of USD.
-pub(crate) fn cost(out: &mut Vec<u8>, cost: Cost) {
+/// Appends an amount in USD as a decimal number.
+pub fn cost(out: &mut Vec<u8>, cost: Cost) {
     out.extend_from_slice(cost.printed().as_bytes());
 }
 
@@ -101,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_escaped_and_nothing_else_is_quoted() {
+    fn values_have_their_documented_form() {
         let text = "a\"b\\c\n\0\u{1F600}/é";
         let json = written(|out| string(out, text));
         assert_eq!(json, "\"a\\\"b\\\\c\\n\\u0000\u{1F600}/é\"");
