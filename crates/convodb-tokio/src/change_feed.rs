@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use convodb::{Changes, ChangesSince, Error, PageSize, Result, Snapshot, UserId};
+use convodb::{Changes, ChangesSince, PageSize, Result, Snapshot, StoreState, UserId};
 use futures_core::Stream;
 
 use crate::commits::Commits;
@@ -28,8 +28,11 @@ use crate::store::AsyncStore;
 ///   conversation's current state. A conversation that was created and deleted before the part was
 ///   read is reported as deleted only.
 /// - **Expiry.** If the retention of the feed passes the position of the stream, the next item is
-///   [`Error::ChangesForgotten`], and the stream ends. Read the list again, then follow from
-///   [`ChangesSince::Now`]. A stream that is polled regularly stays ahead of any retention.
+///   [`Error::ChangesForgotten`](convodb::Error::ChangesForgotten), and the stream ends. Read the
+///   list again, then follow from [`ChangesSince::Now`]. A stream that is polled regularly stays
+///   ahead of any retention.
+/// - **Closing.** Changes that the stream has not read when the store is closed are not lost: a
+///   stream from the last cursor returns them after the store was opened again.
 /// - **Cancellation.** Dropping the future of the next item loses nothing; dropping the stream ends
 ///   the feed.
 ///
@@ -115,7 +118,8 @@ impl Follower {
             let read = move || snapshot.changes_since(user, since, PageSize::MAX);
             let part = match run_blocking(read).await {
                 Ok(part) => part,
-                Err(Error::Closed) => return None,
+                // A snapshot of a closed store has lost what was not in memory.
+                Err(_) if self.store.store().state() == StoreState::Closed => return None,
                 Err(error) => return Some(Err(error)),
             };
             self.since = ChangesSince::Cursor(part.next);

@@ -1,4 +1,4 @@
-//! The end: closing, dropping the last handle, a runtime that goes before its store.
+//! Closing: explicit close, drop of the last handle, a runtime that ends before its store.
 
 use convodb::{Error, Store};
 use convodb_tokio::AsyncStore;
@@ -6,18 +6,18 @@ use convodb_tokio::AsyncStore;
 use crate::harness::{Harness, at};
 
 #[tokio::test]
-async fn closing_finishes_what_is_queued() {
+async fn close_finishes_queued_writes() {
     let harness = Harness::new().await;
-    let held = harness.hold().await;
+    let blocked = harness.block_writer().await;
     let row = harness.conversation(1);
     let id = row.id;
     let (store, user) = (harness.store.clone(), harness.user);
     let insert = tokio::spawn(async move { store.insert(user, row).await });
     let store = harness.store.clone();
     let closing = tokio::spawn(async move { store.close().await });
-    // Both have begun when a task that was spawned after them has run.
+    // Both have begun once a task that was spawned after them has run.
     tokio::spawn(async {}).await.unwrap();
-    held.release().await;
+    blocked.release().await;
     insert.await.unwrap().unwrap();
     closing.await.unwrap().unwrap();
     assert!(!harness.store.is_open());
@@ -27,9 +27,9 @@ async fn closing_finishes_what_is_queued() {
     assert!(harness.store.snapshot().get(user, id).unwrap().is_some());
 }
 
-/// The file is free once the runtime is gone, for it waits for its blocking threads.
+/// A runtime waits for its blocking threads when it is dropped, so the file is then free.
 #[test]
-fn the_last_handle_closes_the_store_aside() {
+fn dropping_the_last_handle_closes_the_store_on_a_blocking_thread() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s.convodb");
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
@@ -38,7 +38,7 @@ fn the_last_handle_closes_the_store_aside() {
         let mut pages = store.live_pages(convodb::UserId::new(1), convodb::ListRequest::default());
         store.create_user("Acme".parse().unwrap(), at(0)).await.unwrap();
         drop(store);
-        // A live walk holds the store.
+        // A live stream keeps the store open.
         assert!(pages.next().await.unwrap().unwrap().is_empty());
     });
     drop(runtime);
@@ -47,7 +47,7 @@ fn the_last_handle_closes_the_store_aside() {
 }
 
 #[test]
-fn a_store_outlives_its_runtime() {
+fn a_store_remains_usable_after_its_runtime_ends() {
     let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
     let one = runtime();
     let harness = one.block_on(Harness::new());
@@ -58,7 +58,7 @@ fn a_store_outlives_its_runtime() {
             async move { store.insert(user, row).await }
         })
     };
-    // A task that never ran is dropped, with the write that it did not begin.
+    // A task that never ran is dropped, and its write never begins.
     drop(one);
     let two = runtime();
     assert!(two.block_on(abandoned).unwrap_err().is_cancelled());

@@ -1,4 +1,4 @@
-//! A store with a user and an assistant, and the means to hold its writer.
+//! Test harness: a store with a user and an assistant, whose writer can be blocked.
 
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -16,10 +16,10 @@ pub(crate) struct Harness {
     _directory: TempDir,
 }
 
-/// Holds the writer until it is dropped.
-pub(crate) struct Held {
+/// Blocks the writer until it is released or dropped.
+pub(crate) struct BlockedWriter {
     _release: Sender<()>,
-    pub(crate) held: JoinHandle<convodb::Result<()>>,
+    write: JoinHandle<convodb::Result<()>>,
 }
 
 pub(crate) fn at(second: u64) -> Timestamp {
@@ -46,7 +46,7 @@ impl Harness {
         Conversation::new(id, self.bot, Channel::Widget, at(second))
     }
 
-    /// Inserts conversations, one a second, and gives their ids, oldest first.
+    /// Inserts conversations, one per second, and returns their ids, oldest first.
     pub(crate) async fn fill(&self, rows: u64) -> Vec<ConversationId> {
         let rows: Vec<_> = (0..rows).map(|second| self.conversation(second)).collect();
         let ids = rows.iter().map(|row| row.id).collect();
@@ -58,30 +58,30 @@ impl Harness {
         ids
     }
 
-    /// Makes the writer wait, and returns when it does.
-    pub(crate) async fn hold(&self) -> Held {
+    /// Blocks the writer, and returns once it is blocked.
+    pub(crate) async fn block_writer(&self) -> BlockedWriter {
         let (release, released): (_, Receiver<()>) = channel();
         let (begin, begun) = tokio::sync::oneshot::channel();
         let store = self.store.clone();
-        let held = tokio::spawn(async move {
+        let write = tokio::spawn(async move {
             let wait = move |_: &mut convodb::Transaction<'_>| {
                 begin.send(()).unwrap();
-                // Ends when the sender is dropped.
+                // Returns when the sender is dropped.
                 let _ = released.recv();
                 Ok(())
             };
             store.write(wait).await
         });
         begun.await.unwrap();
-        Held { _release: release, held }
+        BlockedWriter { _release: release, write }
     }
 }
 
-impl Held {
-    /// Lets the writer go on, and waits for what it was held by.
+impl BlockedWriter {
+    /// Unblocks the writer, and waits for the blocking write.
     pub(crate) async fn release(self) {
-        let Self { _release, held } = self;
+        let Self { _release, write } = self;
         drop(_release);
-        held.await.unwrap().unwrap();
+        write.await.unwrap().unwrap();
     }
 }

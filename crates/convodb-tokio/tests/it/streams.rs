@@ -1,4 +1,4 @@
-//! Walks: all rows once, of one moment or of each; read as they are asked for.
+//! Streams of lists: completeness, consistency, cancellation, errors.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -23,7 +23,7 @@ async fn ids(conversations: Conversations) -> Vec<ConversationId> {
 }
 
 #[tokio::test]
-async fn a_walk_gives_every_row_once_in_order() {
+async fn a_stream_returns_every_conversation_once_in_order() {
     let harness = Harness::new().await;
     let expected = harness.fill(23).await;
     for page_size in [1, 7, 23, 100] {
@@ -36,22 +36,22 @@ async fn a_walk_gives_every_row_once_in_order() {
 }
 
 #[tokio::test]
-async fn a_frozen_walk_is_of_one_moment_and_a_live_one_meets_what_is_new() {
+async fn a_snapshot_stream_is_consistent_and_a_live_stream_sees_new_rows() {
     let harness = Harness::new().await;
     let mut expected = harness.fill(10).await;
-    let mut frozen = harness.store.pages(harness.user, oldest_first(4));
+    let mut snapshot = harness.store.pages(harness.user, oldest_first(4));
     let mut live = harness.store.live_pages(harness.user, oldest_first(4));
     let mut seen = [Vec::new(), Vec::new()];
-    for (walk, seen) in [&mut frozen, &mut live].into_iter().zip(&mut seen) {
-        let page = walk.next().await.unwrap().unwrap();
+    for (pages, seen) in [&mut snapshot, &mut live].into_iter().zip(&mut seen) {
+        let page = pages.next().await.unwrap().unwrap();
         seen.extend(page.rows().map(|row| row.id));
     }
     let new = harness.conversation(100);
     let new_id = new.id;
     harness.store.insert(harness.user, new).await.unwrap();
     harness.store.delete(harness.user, expected[8]).await.unwrap();
-    for (walk, seen) in [&mut frozen, &mut live].into_iter().zip(&mut seen) {
-        while let Some(page) = walk.next().await {
+    for (pages, seen) in [&mut snapshot, &mut live].into_iter().zip(&mut seen) {
+        while let Some(page) = pages.next().await {
             seen.extend(page.unwrap().rows().map(|row| row.id));
         }
     }
@@ -62,7 +62,7 @@ async fn a_frozen_walk_is_of_one_moment_and_a_live_one_meets_what_is_new() {
 }
 
 #[tokio::test]
-async fn a_walk_goes_on_where_another_stopped() {
+async fn a_cursor_resumes_a_stream() {
     let harness = Harness::new().await;
     let expected = harness.fill(9).await;
     let mut pages = harness.store.pages(harness.user, oldest_first(4));
@@ -75,16 +75,16 @@ async fn a_walk_goes_on_where_another_stopped() {
     assert_eq!(ids(harness.store.conversations(harness.user, rest)).await, expected[4..]);
 }
 
-/// The future of a next item is dropped whenever it is not ready; nothing is lost or given twice.
+/// Drops the future of the next item whenever it is pending; nothing is lost or repeated.
 #[tokio::test]
-async fn to_drop_a_next_that_waits_loses_nothing() {
+async fn dropping_a_pending_next_loses_nothing() {
     let harness = Harness::new().await;
     let expected = harness.fill(50).await;
-    let mut walk = harness.store.conversations(harness.user, oldest_first(3));
+    let mut stream = harness.store.conversations(harness.user, oldest_first(3));
     let mut seen = Vec::new();
     loop {
         let once = poll_fn(|context| {
-            let mut next = pin!(walk.next());
+            let mut next = pin!(stream.next());
             Poll::Ready(next.as_mut().poll(context))
         });
         match once.await {
@@ -94,11 +94,11 @@ async fn to_drop_a_next_that_waits_loses_nothing() {
         }
     }
     assert_eq!(seen, expected);
-    assert!(walk.next().await.is_none(), "an ended walk stays ended");
+    assert!(stream.next().await.is_none(), "an ended stream stays ended");
 }
 
 #[tokio::test]
-async fn an_error_ends_the_walk() {
+async fn an_error_ends_the_stream() {
     let harness = Harness::new().await;
     harness.fill(3).await;
     let mut pages = harness.store.pages(harness.user, oldest_first(2));
@@ -115,15 +115,15 @@ async fn an_error_ends_the_walk() {
 }
 
 #[test]
-fn a_runtime_of_many_threads_reads_beside_writers() {
+fn a_live_stream_reads_beside_writers_on_several_threads() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
     runtime.block_on(async {
         let harness = Harness::new().await;
         let before = harness.fill(300).await;
         let (store, user) = (harness.store.clone(), harness.user);
         let reader = tokio::spawn(async move {
-            let walk = store.live_conversations(user, oldest_first(5));
-            walk.map_ok(|row| row.id).try_collect::<Vec<_>>().await.unwrap()
+            let stream = store.live_conversations(user, oldest_first(5));
+            stream.map_ok(|row| row.id).try_collect::<Vec<_>>().await.unwrap()
         });
         let mut writers = tokio::task::JoinSet::new();
         for second in 0..100 {
@@ -135,6 +135,6 @@ fn a_runtime_of_many_threads_reads_beside_writers() {
         }
         let seen = reader.await.unwrap();
         let old: Vec<_> = seen.iter().filter(|id| before.contains(id)).copied().collect();
-        assert_eq!(old, before, "what was there all the time is met once, in order");
+        assert_eq!(old, before, "every old row is seen once, in order");
     });
 }

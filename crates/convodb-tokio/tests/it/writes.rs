@@ -1,4 +1,4 @@
-//! Writes: shared groups, waiting for a place, what cancelling does, panics.
+//! Writes: shared commits, a full queue, cancellation, errors, panics.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -12,16 +12,16 @@ use crate::harness::{Harness, at};
 /// Polls a future once; it must not be ready.
 async fn begin<F: Future>(mut future: Pin<&mut F>) {
     poll_fn(|context| {
-        assert!(future.as_mut().poll(context).is_pending(), "the writer is held");
+        assert!(future.as_mut().poll(context).is_pending(), "the writer is blocked");
         Poll::Ready(())
     })
     .await;
 }
 
 #[tokio::test]
-async fn tasks_that_write_together_share_a_commit_and_no_thread_waits() {
+async fn concurrent_writes_share_a_commit_on_one_thread() {
     let harness = Harness::new().await;
-    let held = harness.hold().await;
+    let blocked = harness.block_writer().await;
     let first = harness.conversation(1);
     let (user, first_id) = (harness.user, first.id);
     // Each in a task of its own, begun in this order.
@@ -32,20 +32,20 @@ async fn tasks_that_write_together_share_a_commit_and_no_thread_waits() {
             tokio::spawn(async move { store.insert(user, row).await })
         })
         .collect();
-    // The last one sees the first in its group, and no snapshot has it yet.
+    // The last write sees the first one within the commit, before any snapshot does.
     let store = harness.store.clone();
     let last = tokio::spawn(async move {
-        let shown = store.clone();
+        let reader = store.clone();
         let write = move |transaction: &mut convodb::Transaction<'_>| {
-            let in_group = transaction.get(user, first_id)?.is_some();
-            Ok((in_group, shown.snapshot().get(user, first_id)?.is_some()))
+            let in_commit = transaction.get(user, first_id)?.is_some();
+            Ok((in_commit, reader.snapshot().get(user, first_id)?.is_some()))
         };
         store.write(write).await
     });
-    // The one thread goes on: what is spawned now runs after all of them have begun.
+    // The only thread is not blocked: a task spawned now runs after all of them have begun.
     tokio::spawn(async {}).await.unwrap();
 
-    held.release().await;
+    blocked.release().await;
     assert_eq!(last.await.unwrap().unwrap(), (true, false));
     for insert in inserts {
         insert.await.unwrap().unwrap();
@@ -55,7 +55,7 @@ async fn tasks_that_write_together_share_a_commit_and_no_thread_waits() {
 }
 
 #[tokio::test]
-async fn who_finds_no_place_in_the_queue_waits_for_one() {
+async fn a_write_waits_while_the_queue_is_full() {
     let harness = Harness::with(StoreOptions { queue_depth: 2, ..StoreOptions::default() }).await;
     let writes =
         (0..100).map(|second| harness.store.insert(harness.user, harness.conversation(second)));
@@ -67,41 +67,41 @@ async fn who_finds_no_place_in_the_queue_waits_for_one() {
 }
 
 #[tokio::test]
-async fn a_write_that_is_dropped_before_it_has_a_place_is_never_run() {
-    // The held write has the only place.
+async fn a_write_dropped_before_it_is_queued_never_runs() {
+    // The blocking write occupies the only slot.
     let harness = Harness::with(StoreOptions { queue_depth: 1, ..StoreOptions::default() }).await;
-    let held = harness.hold().await;
-    let (withdrawn, kept) = (harness.conversation(1), harness.conversation(2));
-    let (withdrawn_id, kept_id) = (withdrawn.id, kept.id);
+    let blocked = harness.block_writer().await;
+    let (withdrawn, waiting) = (harness.conversation(1), harness.conversation(2));
+    let (withdrawn_id, waiting_id) = (withdrawn.id, waiting.id);
     let mut dropped = Box::pin(harness.store.insert(harness.user, withdrawn));
     begin(dropped.as_mut()).await;
-    let mut waits = pin!(harness.store.insert(harness.user, kept));
+    let mut waits = pin!(harness.store.insert(harness.user, waiting));
     begin(waits.as_mut()).await;
     drop(dropped);
-    held.release().await;
+    blocked.release().await;
     waits.await.unwrap();
     let snapshot = harness.store.snapshot();
-    assert!(snapshot.get(harness.user, kept_id).unwrap().is_some());
+    assert!(snapshot.get(harness.user, waiting_id).unwrap().is_some());
     assert!(snapshot.get(harness.user, withdrawn_id).unwrap().is_none());
 }
 
 #[tokio::test]
-async fn a_write_that_is_dropped_in_the_queue_is_done_without_an_answer() {
+async fn a_write_dropped_after_it_is_queued_still_runs() {
     let harness = Harness::new().await;
-    let held = harness.hold().await;
+    let blocked = harness.block_writer().await;
     let row = harness.conversation(1);
     let id = row.id;
     let mut dropped = Box::pin(harness.store.insert(harness.user, row));
     begin(dropped.as_mut()).await;
     drop(dropped);
-    held.release().await;
-    // A later write is answered after it, and its place came back.
+    blocked.release().await;
+    // A later write completes after it; its slot was returned.
     harness.store.insert(harness.user, harness.conversation(2)).await.unwrap();
     assert!(harness.store.snapshot().get(harness.user, id).unwrap().is_some());
 }
 
 #[tokio::test]
-async fn a_failed_write_leaves_nothing_and_says_why() {
+async fn a_failed_write_is_rolled_back_and_returns_its_error() {
     let harness = Harness::new().await;
     let row = harness.conversation(1);
     harness.store.insert(harness.user, row.clone()).await.unwrap();
@@ -121,7 +121,7 @@ async fn a_failed_write_leaves_nothing_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_panic_of_a_write_is_that_of_its_task_alone() {
+async fn a_panic_in_a_write_reaches_only_its_task() {
     let harness = Harness::new().await;
     let store = harness.store.clone();
     let write = async move { store.write::<()>(|_| panic!("a bug")).await };
@@ -131,10 +131,10 @@ async fn a_panic_of_a_write_is_that_of_its_task_alone() {
 }
 
 #[test]
-fn writing_needs_no_runtime() {
+fn writes_work_without_a_runtime() {
     let store = convodb_tokio::AsyncStore::in_memory().unwrap();
     let user = std::thread::spawn(move || {
-        // Another executor: a thread that parks.
+        // A minimal executor: a thread that parks.
         let waker = std::task::Waker::from(std::sync::Arc::new(Parked(std::thread::current())));
         let mut context = std::task::Context::from_waker(&waker);
         let mut write = pin!(store.create_user("Acme".parse().unwrap(), at(0)));
