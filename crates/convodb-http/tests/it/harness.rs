@@ -72,13 +72,13 @@ impl Harness {
     }
 
     pub(crate) fn of(store: Store, config: Config) -> Self {
-        let user = |name: &str, assistant| {
+        let create = |name: &str, assistant| {
             let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
             store.create_assistant(user, assistant, "Support".parse().unwrap()).unwrap();
             (user, store.create_token(user, Timestamp::MIN).unwrap())
         };
-        let (user, token) = user("Acme", bot());
-        let (_, other_token) = user("Other", other_bot());
+        let (user, token) = create("Acme", bot());
+        let (_, other_token) = create("Other", other_bot());
         let server = Server::start(&store, config);
         Self { server, store, user, token, other_token }
     }
