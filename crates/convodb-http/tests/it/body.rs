@@ -41,9 +41,9 @@ fn only_json_media_types_are_accepted() {
         "application/json\r\nContent-Type: application/json",
         "application/json\r\nContent-Encoding: gzip",
     ] {
-        let answer = request(wrong);
+        let response = request(wrong);
         assert_eq!(
-            (answer.status, answer.text()),
+            (response.status, response.text()),
             (415, &*error("Unsupported Media Type")),
             "{wrong}"
         );
@@ -56,9 +56,9 @@ fn only_json_media_types_are_accepted() {
 fn a_syntax_error_is_reported_with_its_position() {
     let harness = Harness::new();
     let check = |body: &[u8], status: u16, message: &str| {
-        let answer = harness.send_typed(&harness.token, "POST", PATH, JSON, body);
-        assert_eq!(answer.status, status, "{}", answer.text());
-        assert_eq!(answer.json()["message"], message);
+        let response = harness.send_typed(&harness.token, "POST", PATH, JSON, body);
+        assert_eq!(response.status, status, "{}", response.text());
+        assert_eq!(response.json()["message"], message);
     };
     check(b"", 400, "The body is not valid JSON at line 1 column 0.");
     check(b"{\"assistant_id\":\n1,}", 400, "The body is not valid JSON at line 2 column 3.");
@@ -107,8 +107,8 @@ fn a_body_over_the_size_limit_answers_413() {
     assert_eq!(harness.send("POST", PATH, &padded(1000)).status, 200);
     let message = error("Payload Too Large");
     for bytes in [1001, 50_000, 2_000_000] {
-        let answer = harness.send("POST", PATH, &padded(bytes));
-        assert_eq!((answer.status, answer.text()), (413, message.as_str()));
+        let response = harness.send("POST", PATH, &padded(bytes));
+        assert_eq!((response.status, response.text()), (413, message.as_str()));
     }
     // The length of a chunked body is unknown in advance.
     let head = format!(
@@ -150,9 +150,9 @@ fn expect_100_continue_is_refused_before_the_body_is_sent() {
     stream.read_exact(&mut interim).unwrap();
     assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
 
 /// The server drains the body, so that the client can read the response.

@@ -7,21 +7,21 @@ use convodb::{Channel, Keep, Timestamp};
 use convodb_http::{Config, Limits};
 use serde_json::{Value, json};
 
-use crate::client::Answer;
+use crate::client::Response;
 use crate::harness::{Harness, api, conversation};
 
 const FEED: &str = "/api/user/conversations/changes";
 
 #[track_caller]
-fn feed(harness: &Harness, query: &str) -> Answer {
+fn feed(harness: &Harness, query: &str) -> Response {
     harness.request("GET", &format!("{FEED}?{query}"), &harness.token, "")
 }
 
 /// The changes of a response, by kind and row, and its next cursor.
 #[track_caller]
-fn parsed(answer: &Answer) -> (Vec<(String, u8)>, String) {
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let body = answer.json();
+fn parsed(response: &Response) -> (Vec<(String, u8)>, String) {
+    assert_eq!(response.status, 200, "{}", response.text());
+    let body = response.json();
     let parsed = |change: &Value| {
         let row = u8::from_str_radix(&change["id"].as_str().unwrap()[..2], 16).unwrap();
         let gone = change["change"] == "deleted";
@@ -44,13 +44,13 @@ fn the_body_matches_the_documentation_byte_for_byte() {
     harness.insert([1], &api("crm-1"));
     harness.insert([2], &Channel::Widget);
     harness.store.delete(harness.user, conversation(2).id).unwrap();
-    let answer = feed(&harness, &format!("cursor={cursor}&per_page=3"));
-    let next = answer.json()["next_cursor"].as_str().unwrap().to_owned();
+    let response = feed(&harness, &format!("cursor={cursor}&per_page=3"));
+    let next = response.json()["next_cursor"].as_str().unwrap().to_owned();
     let expected = format!(
         r#"{{"data":[{{"change":"created","id":"01000000-0000-0000-0000-000000000000","conversation":{{"id":"01000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Support","type":"api","variables":null,"external_identifier":"crm-1","message_count":0,"total_cost":0,"ai_enabled":true,"created_at":"2025-01-25 10:13:21","updated_at":"2025-01-25 10:13:21"}}}},{{"change":"deleted","id":"02000000-0000-0000-0000-000000000000","conversation":null}}],"per_page":3,"next_cursor":"{next}","has_more":false}}"#
     );
-    assert_eq!(answer.text(), expected);
-    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(response.text(), expected);
+    assert_eq!(response.header("cache-control"), "no-store");
 }
 
 /// A follower that starts in the middle: cursor of now, the list, then the changes.
@@ -81,7 +81,7 @@ fn a_commit_wakes_a_waiting_request() {
     let (_, cursor) = parsed(&feed(&harness, "cursor=now"));
     let target = format!("cursor={cursor}&wait=60");
     let began = Instant::now();
-    let answer = thread::scope(|scope| {
+    let response = thread::scope(|scope| {
         let waiting = scope.spawn(|| feed(&harness, &target));
         // Commits of another user do not end the wait.
         let body = r#"{"assistant_id":1}"#;
@@ -89,7 +89,7 @@ fn a_commit_wakes_a_waiting_request() {
         harness.insert([7], &Channel::Widget);
         waiting.join().unwrap()
     });
-    assert_eq!(parsed(&answer).0, [change("created", 7)]);
+    assert_eq!(parsed(&response).0, [change("created", 7)]);
     assert!(began.elapsed() < Duration::from_secs(30), "the response came before the deadline");
 }
 
@@ -122,9 +122,9 @@ fn shutdown_ends_waiting_requests() {
             let mut stream = std::net::TcpStream::connect(address).unwrap();
             std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
             asked.wait();
-            let mut answer = String::new();
-            std::io::Read::read_to_string(&mut stream, &mut answer).unwrap();
-            answer
+            let mut response = String::new();
+            std::io::Read::read_to_string(&mut stream, &mut response).unwrap();
+            response
         })
     };
     asked.wait();
@@ -132,8 +132,8 @@ fn shutdown_ends_waiting_requests() {
     let in_flight = |metrics: &str| metrics.contains("convodb_connections 2");
     while !in_flight(harness.request("GET", "/metrics", "", "").text()) {}
     drop(harness);
-    let answer = waiting.join().unwrap();
-    assert!(answer.is_empty() || answer.contains(r#""data":[]"#), "{answer}");
+    let response = waiting.join().unwrap();
+    assert!(response.is_empty() || response.contains(r#""data":[]"#), "{response}");
     assert!(began.elapsed() < Duration::from_secs(30));
 }
 
@@ -146,9 +146,9 @@ fn invalid_parameters_answer_422() {
         ("wait=-1", "wait", "The wait field must be a number of seconds from 0 to 60."),
         ("per_page=0", "per_page", "The per page field must be at least 1."),
     ] {
-        let answer = feed(&harness, query);
+        let response = feed(&harness, query);
         let body = json!({"message": message, "errors": {field: [message]}});
-        assert_eq!((answer.status, answer.json()), (422, body), "{query}");
+        assert_eq!((response.status, response.json()), (422, body), "{query}");
     }
     let (_, cursor) = parsed(&feed(&harness, "cursor=now"));
     let target = format!("{FEED}?cursor={cursor}");
@@ -157,7 +157,7 @@ fn invalid_parameters_answer_422() {
         422,
         "the cursor of another user"
     );
-    assert_eq!(harness.request("GET", FEED, "nobody", "").status, 401);
+    assert_eq!(harness.request("GET", FEED, "unknown", "").status, 401);
 }
 
 #[test]

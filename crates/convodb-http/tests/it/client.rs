@@ -8,13 +8,13 @@ use serde_json::Value;
 
 /// A response, as received.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     /// The value of a header that must be present once.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
@@ -57,28 +57,28 @@ impl Answer {
 
 /// Sends one request with `Connection: close` and reads the response until the end.
 #[track_caller]
-pub(crate) fn send(address: SocketAddr, request: &[u8]) -> Answer {
+pub(crate) fn send(address: SocketAddr, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    parse(&answer)
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
+    parse(&response)
 }
 
 #[track_caller]
-fn parse(answer: &[u8]) -> Answer {
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a complete head");
-    let head = std::str::from_utf8(&answer[..end]).unwrap();
+fn parse(response: &[u8]) -> Response {
+    let end = response.windows(4).position(|w| w == b"\r\n\r\n").expect("a complete head");
+    let head = std::str::from_utf8(&response[..end]).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let pair = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned()));
     let headers = lines.map(|line| pair(line).unwrap()).collect();
-    let mut answer = Answer { status, headers, body: answer[end + 4..].to_vec() };
-    if answer.maybe_header("transfer-encoding") == Some("chunked") {
-        answer.body = unchunked(&answer.body);
+    let mut response = Response { status, headers, body: response[end + 4..].to_vec() };
+    if response.maybe_header("transfer-encoding") == Some("chunked") {
+        response.body = unchunked(&response.body);
     }
-    answer
+    response
 }
 
 #[track_caller]

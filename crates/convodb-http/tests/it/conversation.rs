@@ -3,7 +3,7 @@
 use convodb::{Channel, ConversationId, Message, Role};
 use serde_json::{Value, json};
 
-use crate::client::Answer;
+use crate::client::Response;
 use crate::harness::{Harness, api, bot, conversation, other_bot, whatsapp};
 
 const PATH: &str = "/api/conversations";
@@ -15,17 +15,17 @@ fn path(row: u8) -> String {
 }
 
 #[track_caller]
-fn check(answer: &Answer, status: u16, body: &str) {
-    assert_eq!((answer.status, answer.text()), (status, body));
-    assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.header("cache-control"), "no-store");
+fn check(response: &Response, status: u16, body: &str) {
+    assert_eq!((response.status, response.text()), (status, body));
+    assert_eq!(response.header("content-type"), "application/json");
+    assert_eq!(response.header("cache-control"), "no-store");
 }
 
 /// Asserts a 422 with exactly these fields and messages, in this order.
 #[track_caller]
-fn refused(answer: &Answer, errors: &[(&str, &str)]) {
-    assert_eq!(answer.status, 422, "{}", answer.text());
-    let body = answer.json();
+fn refused(response: &Response, errors: &[(&str, &str)]) {
+    assert_eq!(response.status, 422, "{}", response.text());
+    let body = response.json();
     let actual: Vec<(&str, &str)> = body["errors"]
         .as_object()
         .unwrap()
@@ -46,10 +46,10 @@ fn refused(answer: &Answer, errors: &[(&str, &str)]) {
 #[track_caller]
 fn created(harness: &Harness, fields: &str) -> Value {
     let body = format!(r#"{{"assistant_id":"{}"{fields}}}"#, bot().uuid());
-    let answer = harness.send("POST", PATH, &body);
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let id = answer.json()["conversation_id"].as_str().unwrap().to_owned();
-    check(&answer, 200, &format!(r#"{{"status":true,"conversation_id":"{id}","history":[]}}"#));
+    let response = harness.send("POST", PATH, &body);
+    assert_eq!(response.status, 200, "{}", response.text());
+    let id = response.json()["conversation_id"].as_str().unwrap().to_owned();
+    check(&response, 200, &format!(r#"{{"status":true,"conversation_id":"{id}","history":[]}}"#));
     harness.request("GET", &format!("{PATH}/{id}"), &harness.token, "").json()
 }
 
@@ -59,12 +59,12 @@ fn reading_a_conversation_returns_its_history() {
     harness.insert([1], &whatsapp("+1", "+2"));
     let at = conversation(1).created_at;
     let question = Message::new(Role::User, "Hello \"you\"\n".to_owned(), at).unwrap();
-    let answer = Message::new(Role::Assistant, String::new(), at)
+    let response = Message::new(Role::Assistant, String::new(), at)
         .unwrap()
         .with_function_calls("[{\"name\":\n\"book\"}]".to_owned())
         .unwrap()
         .with_cost("0.002".parse().unwrap());
-    for message in [question, answer] {
+    for message in [question, response] {
         harness.store.append_message(harness.user, conversation(1).id, message).unwrap();
     }
     check(
@@ -308,19 +308,19 @@ fn a_change_keeps_absent_fields() {
     let harness = Harness::new();
     harness.insert([1], &whatsapp("+1", "+2"));
     let before = harness.request("GET", &path(1), &harness.token, "").json();
-    let answer = harness.send("PATCH", &path(1), "{}");
-    assert_eq!(answer.status, 200);
+    let response = harness.send("PATCH", &path(1), "{}");
+    assert_eq!(response.status, 200);
     let mut unchanged = before.clone();
     unchanged.as_object_mut().unwrap().remove("history");
-    assert_eq!(answer.json(), unchanged, "an empty change keeps updated_at");
+    assert_eq!(response.json(), unchanged, "an empty change keeps updated_at");
 
-    let answer = harness.send(
+    let response = harness.send(
         "PATCH",
         &path(1),
         r#"{"variables":{"plan":"pro"},"ai_enabled":false,"customer":{"name":"Jo"}}"#,
     );
-    let changed = answer.json();
-    assert_eq!((answer.status, &changed["status"]), (200, &json!(true)));
+    let changed = response.json();
+    assert_eq!((response.status, &changed["status"]), (200, &json!(true)));
     assert_eq!(changed["customer"], json!({"name": "Jo", "phone": "+2"}));
     assert_eq!(changed["variables"], json!({"plan": "pro"}));
     assert_eq!(changed["ai_enabled"], false);

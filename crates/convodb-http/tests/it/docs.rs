@@ -1,17 +1,17 @@
 //! API reference page: served whole, with a policy that forbids external resources.
 
-use crate::client::Answer;
+use crate::client::Response;
 use crate::harness::Harness;
 
-fn part(harness: &Harness, path: &str, media_type: &str) -> Answer {
-    let answer = harness.server.request("GET", path, "Host: test\r\n");
-    assert_eq!((answer.status, answer.header("content-type")), (200, media_type), "{path}");
-    let policy = answer.header("content-security-policy");
+fn part(harness: &Harness, path: &str, media_type: &str) -> Response {
+    let response = harness.server.request("GET", path, "Host: test\r\n");
+    assert_eq!((response.status, response.header("content-type")), (200, media_type), "{path}");
+    let policy = response.header("content-security-policy");
     assert!(policy.starts_with("default-src 'none'; style-src 'self'; script-src 'self'"));
     assert!(!policy.contains("unsafe") && !policy.contains("http"), "{policy}");
-    assert_eq!(answer.header("x-content-type-options"), "nosniff");
-    assert_eq!(answer.maybe_header("access-control-allow-origin"), None);
-    answer
+    assert_eq!(response.header("x-content-type-options"), "nosniff");
+    assert_eq!(response.maybe_header("access-control-allow-origin"), None);
+    response
 }
 
 #[test]

@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::client::{Answer, send};
+use crate::client::{Response, send};
 
 pub(crate) const LIST: &str = "/api/user/conversations";
 
@@ -42,7 +42,7 @@ impl Server {
 
     /// Sends `method target` with these header lines, each ending with CRLF.
     #[track_caller]
-    pub(crate) fn request(&self, method: &str, target: &str, headers: &str) -> Answer {
+    pub(crate) fn request(&self, method: &str, target: &str, headers: &str) -> Response {
         let head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
         send(self.address, head.as_bytes())
     }
@@ -93,29 +93,35 @@ impl Harness {
 
     /// Requests the user's list with this query.
     #[track_caller]
-    pub(crate) fn list(&self, query: &str) -> Answer {
+    pub(crate) fn list(&self, query: &str) -> Response {
         self.list_of(&self.token, query)
     }
 
     #[track_caller]
-    pub(crate) fn list_of(&self, token: &str, query: &str) -> Answer {
+    pub(crate) fn list_of(&self, token: &str, query: &str) -> Response {
         self.request("GET", &format!("{LIST}?{query}"), token, "")
     }
 
     #[track_caller]
-    pub(crate) fn request(&self, method: &str, target: &str, token: &str, headers: &str) -> Answer {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        target: &str,
+        token: &str,
+        headers: &str,
+    ) -> Response {
         let headers = format!("Host: test\r\nAuthorization: Bearer {token}\r\n{headers}");
         self.server.request(method, target, &headers)
     }
 
     /// Sends a request of the user with a JSON body.
     #[track_caller]
-    pub(crate) fn send(&self, method: &str, target: &str, body: &str) -> Answer {
+    pub(crate) fn send(&self, method: &str, target: &str, body: &str) -> Response {
         self.send_as(&self.token, method, target, body)
     }
 
     #[track_caller]
-    pub(crate) fn send_as(&self, token: &str, method: &str, target: &str, body: &str) -> Answer {
+    pub(crate) fn send_as(&self, token: &str, method: &str, target: &str, body: &str) -> Response {
         self.send_typed(token, method, target, "application/json", body.as_bytes())
     }
 
@@ -127,7 +133,7 @@ impl Harness {
         target: &str,
         content_type: &str,
         body: &[u8],
-    ) -> Answer {
+    ) -> Response {
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\
              Authorization: Bearer {token}\r\nContent-Type: {content_type}\r\n\
@@ -140,9 +146,9 @@ impl Harness {
     /// Asserts that the list refuses this query with 422 and this message for this field.
     #[track_caller]
     pub(crate) fn refused(&self, query: &str, field: &str, message: &str) {
-        let answer = self.list(query);
+        let response = self.list(query);
         let body = format!(r#"{{"message":"{message}","errors":{{"{field}":["{message}"]}}}}"#);
-        assert_eq!((answer.status, answer.text()), (422, body.as_str()), "{query}");
+        assert_eq!((response.status, response.text()), (422, body.as_str()), "{query}");
     }
 }
 

@@ -2,13 +2,13 @@
 
 use serde_json::json;
 
-use crate::client::{Answer, send};
+use crate::client::{Response, send};
 use crate::harness::{Harness, bot};
 
 const PATH: &str = "/api/conversations";
 
 #[track_caller]
-fn post(harness: &Harness, token: &str, target: &str, keys: &[&str], body: &str) -> Answer {
+fn post(harness: &Harness, token: &str, target: &str, keys: &[&str], body: &str) -> Response {
     let keys: String = keys.iter().map(|key| format!("Idempotency-Key: {key}\r\n")).collect();
     let request = format!(
         "POST {target} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\
@@ -70,9 +70,9 @@ fn an_invalid_key_answers_422() {
     let harness = Harness::new();
     let long = "k".repeat(256);
     for keys in [&[""][..], &[&long], &["a", "a"], &["caf\u{e9}"], &["a b"]] {
-        let answer = post(&harness, &harness.token, PATH, keys, r#"{"assistant_id":1}"#);
-        assert_eq!(answer.status, 422, "{keys:?}");
-        assert!(answer.json()["errors"]["Idempotency-Key"].is_array());
+        let response = post(&harness, &harness.token, PATH, keys, r#"{"assistant_id":1}"#);
+        assert_eq!(response.status, 422, "{keys:?}");
+        assert!(response.json()["errors"]["Idempotency-Key"].is_array());
     }
     assert_eq!(harness.list("").json()["data"], json!([]));
 }

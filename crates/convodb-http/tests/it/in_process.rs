@@ -70,9 +70,9 @@ async fn a_conversation_can_be_created_changed_and_deleted() {
             .header("content-type", content_type)
             .body(Body::from(body.to_owned()))
             .unwrap();
-        let Ok(answer) = routes.call(request).await;
-        let status = answer.status();
-        let body = to_bytes(answer.into_body(), usize::MAX).await.unwrap();
+        let Ok(response) = routes.call(request).await;
+        let status = response.status();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         let body = str::from_utf8(&body).unwrap();
         assert_eq!((status, body), (StatusCode::OK, expected.as_str()), "{method} {target}");
     }
@@ -125,8 +125,8 @@ async fn mutated_bodies_never_answer_500() {
                 .header("content-type", content_type)
                 .body(Body::from(changed.clone()))
                 .unwrap();
-            let Ok(answer) = routes.call(request).await;
-            let status = answer.status().as_u16();
+            let Ok(response) = routes.call(request).await;
+            let status = response.status().as_u16();
             let sent = String::from_utf8_lossy(&changed).into_owned();
             assert!(matches!(status, 200 | 400 | 404 | 422), "{status}: {method} {target} {sent}");
             refused += u32::from(status != 200);

@@ -25,12 +25,12 @@ fn begin(server: &Server, request: &str) -> String {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
+    let mut response = Vec::new();
+    match stream.read_to_end(&mut response) {
         Ok(_) => {}
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
-    String::from_utf8(answer).unwrap()
+    String::from_utf8(response).unwrap()
 }
 
 /// The number of connections that the server counts, without the one of this request.
@@ -56,13 +56,13 @@ fn a_slow_request_head_times_out() {
     let harness = harness(Limits { header_timeout: SHORT, ..Limits::default() });
     for partial in ["", "G", "GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: "] {
         let began = Instant::now();
-        let answer = begin(&harness.server, partial);
-        assert!(!answer.contains(" 200 "), "{answer}");
+        let response = begin(&harness.server, partial);
+        assert!(!response.contains(" 200 "), "{response}");
         assert!(began.elapsed() >= SHORT, "the server waited until the timeout");
     }
     // So does an idle connection.
-    let answer = begin(&harness.server, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
+    let response = begin(&harness.server, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(response.ends_with(r#"{"status":"ok"}"#), "{response}");
     await_others(&harness.server, 0);
 }
 
@@ -81,9 +81,9 @@ fn a_slow_body_answers_408() {
             harness.token
         );
         let began = Instant::now();
-        let answer = begin(&harness.server, &request);
-        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-        assert!(answer.contains(r#""message":"Request Timeout""#), "{answer}");
+        let response = begin(&harness.server, &request);
+        assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
+        assert!(response.contains(r#""message":"Request Timeout""#), "{response}");
         assert!(began.elapsed() >= SHORT, "the server waited until the timeout");
     }
     await_others(&harness.server, 0);
@@ -141,7 +141,7 @@ fn an_export_over_its_timeout_is_cut_off() {
 fn transfers_are_limited_per_user() {
     let harness = harness(Limits { max_transfers_per_user: 1, ..Limits::default() });
     fill(&harness);
-    let (held, status) = unread_export(&harness);
+    let (first, status) = unread_export(&harness);
     assert_eq!(status, "HTTP/1.1 200");
     let export = format!("{LIST}/export");
     assert_eq!(harness.request("GET", &export, &harness.token, "").status, 503);
@@ -151,7 +151,7 @@ fn transfers_are_limited_per_user() {
         200,
         "the first export has ended"
     );
-    drop(held);
+    drop(first);
     let until = Instant::now() + LONG;
     while harness.request("GET", &export, &harness.token, "").status != 200 {
         assert!(Instant::now() < until, "a disconnected client still occupies its transfer");
@@ -161,30 +161,60 @@ fn transfers_are_limited_per_user() {
 #[test]
 fn a_connection_over_the_limit_waits() {
     let harness = harness(Limits { max_connections: 1, ..Limits::default() });
-    let mut held = TcpStream::connect(harness.server.address).unwrap();
-    held.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut first = TcpStream::connect(harness.server.address).unwrap();
+    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut some = [0; 12];
-    held.read_exact(&mut some).unwrap();
+    first.read_exact(&mut some).unwrap();
 
     let mut waiting = TcpStream::connect(harness.server.address).unwrap();
     waiting.set_read_timeout(Some(SHORT)).unwrap();
     waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let early = waiting.read(&mut some).unwrap_err().kind();
     assert!(matches!(early, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{early:?}");
-    drop(held);
+    drop(first);
     waiting.set_read_timeout(Some(LONG)).unwrap();
-    let mut answer = String::new();
-    waiting.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut response = String::new();
+    waiting.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
 
 #[test]
 fn a_write_over_the_limit_answers_503() {
     let harness = harness(Limits { max_waiting_writes: 0, ..Limits::default() });
-    let answer = harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
-    assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
-    assert_eq!(answer.header("retry-after"), "1");
+    let response = harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
+    assert_eq!((response.status, response.text()), (503, r#"{"message":"Service Unavailable"}"#));
+    assert_eq!(response.header("retry-after"), "1");
     assert_eq!(harness.list("").status, 200, "reads still succeed");
+}
+
+#[test]
+fn waiting_writes_are_bounded_and_complete() {
+    let harness = harness(Limits { max_waiting_writes: 1, ..Limits::default() });
+    let create = || harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#).status;
+    let (enter, entered) = channel();
+    let (release, released) = channel::<()>();
+    let store = harness.store.clone();
+    let slow = thread::spawn(move || {
+        store.write(move |_| {
+            enter.send(()).unwrap();
+            let _ = released.recv();
+            Ok(())
+        })
+    });
+    entered.recv().unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(create);
+        let until = Instant::now() + LONG;
+        while harness.store.counters().writes_waiting < 2 {
+            assert!(Instant::now() < until, "the write is not queued");
+            thread::yield_now();
+        }
+        assert_eq!(create(), 503);
+        release.send(()).unwrap();
+        assert_eq!(waiting.join().unwrap(), 200);
+    });
+    assert_eq!(create(), 200, "the permit is free again");
+    slow.join().unwrap().unwrap();
 }
 
 /// While the write queue is full, a write is refused, and an import waits.
@@ -215,9 +245,9 @@ fn a_full_queue_answers_503_to_a_write_and_delays_an_import() {
         .collect();
     assert!(!reported.recv().unwrap());
 
-    let answer = harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
-    assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
-    assert_eq!(answer.header("retry-after"), "1");
+    let response = harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
+    assert_eq!((response.status, response.text()), (503, r#"{"message":"Service Unavailable"}"#));
+    assert_eq!(response.header("retry-after"), "1");
     assert_eq!(harness.list("").status, 200, "reads still succeed");
 
     let line = format!(
@@ -239,9 +269,9 @@ fn a_full_queue_answers_503_to_a_write_and_delays_an_import() {
     assert!(matches!(early, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{early:?}");
     release.send(()).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains(r#"{"inserted":1,"#), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.contains(r#"{"inserted":1,"#), "{response}");
     slow.join().unwrap().unwrap();
     for waiting in waiting {
         waiting.join().unwrap().unwrap();
@@ -256,28 +286,28 @@ fn each_token_has_its_own_rate_limit() {
     let harness = Harness::of(Store::in_memory().unwrap(), config);
     // A request with an unknown token does not count.
     assert_eq!(harness.list_of("x", "").status, 401);
-    for (answer, left, until) in [
+    for (response, left, until) in [
         (harness.list("per_page=0"), "1", 1800),
         (harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#), "0", 3600),
     ] {
-        assert!(matches!(answer.status, 200 | 422), "{}", answer.text());
-        assert_eq!(answer.header("ratelimit-policy"), "\"token\";q=2;w=3600");
-        assert_eq!(answer.header("ratelimit"), format!("\"token\";r={left};t={until}"));
-        assert_eq!(answer.header("x-ratelimit-limit"), "2");
-        assert_eq!(answer.header("x-ratelimit-remaining"), left);
+        assert!(matches!(response.status, 200 | 422), "{}", response.text());
+        assert_eq!(response.header("ratelimit-policy"), "\"token\";q=2;w=3600");
+        assert_eq!(response.header("ratelimit"), format!("\"token\";r={left};t={until}"));
+        assert_eq!(response.header("x-ratelimit-limit"), "2");
+        assert_eq!(response.header("x-ratelimit-remaining"), left);
     }
-    for answer in
+    for response in
         [harness.list(""), harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#)]
     {
-        assert_eq!((answer.status, answer.text()), (429, r#"{"message":"Too Many Requests"}"#));
-        let seconds: u32 = answer.header("retry-after").parse().unwrap();
+        assert_eq!((response.status, response.text()), (429, r#"{"message":"Too Many Requests"}"#));
+        let seconds: u32 = response.header("retry-after").parse().unwrap();
         assert!((1..=1800).contains(&seconds), "{seconds}");
-        assert_eq!(answer.header("ratelimit-policy"), "\"token\";q=2;w=3600");
-        assert_eq!(answer.header("ratelimit"), format!("\"token\";r=0;t={seconds}"));
-        assert_eq!(answer.header("x-ratelimit-remaining"), "0");
+        assert_eq!(response.header("ratelimit-policy"), "\"token\";q=2;w=3600");
+        assert_eq!(response.header("ratelimit"), format!("\"token\";r=0;t={seconds}"));
+        assert_eq!(response.header("x-ratelimit-remaining"), "0");
     }
     let other = harness.list_of(&harness.other_token, "");
     assert_eq!((other.status, other.maybe_header("retry-after")), (200, None));
-    let nobody = harness.server.request("GET", "/healthz", "");
-    assert_eq!((nobody.status, nobody.maybe_header("ratelimit")), (200, None));
+    let anonymous = harness.server.request("GET", "/healthz", "");
+    assert_eq!((anonymous.status, anonymous.maybe_header("ratelimit")), (200, None));
 }

@@ -1,21 +1,21 @@
 //! List of conversations: pages, filters, bodies, links.
 
-use crate::client::Answer;
+use crate::client::Response;
 use crate::harness::{Harness, LIST, api, bot, conversation, whatsapp};
 use convodb::{AssistantId, Channel, Conversation, Variables};
 use uuid::Uuid;
 
 /// Asserts the rows of a page, and whether it has a next and a previous page.
 #[track_caller]
-fn check(answer: &Answer, rows: &[u8], next: bool, prev: bool) {
-    assert_eq!(answer.rows(), rows);
-    let ends = (answer.cursor("next_cursor").is_some(), answer.cursor("prev_cursor").is_some());
-    assert_eq!(ends, (next, prev), "{}", answer.text());
+fn check(response: &Response, rows: &[u8], next: bool, prev: bool) {
+    assert_eq!(response.rows(), rows);
+    let ends = (response.cursor("next_cursor").is_some(), response.cursor("prev_cursor").is_some());
+    assert_eq!(ends, (next, prev), "{}", response.text());
 }
 
 #[track_caller]
-fn follow(harness: &Harness, answer: &Answer, key: &str) -> Answer {
-    harness.list(&format!("cursor={}", answer.cursor(key).expect("a cursor")))
+fn follow(harness: &Harness, response: &Response, key: &str) -> Response {
+    harness.list(&format!("cursor={}", response.cursor(key).expect("a cursor")))
 }
 
 /// The example table of the pagination contract.
@@ -156,9 +156,9 @@ fn a_user_sees_only_own_conversations() {
 fn link_headers_match_the_cursors() {
     let harness = Harness::new();
     harness.insert(1..=7, &whatsapp("+1", "+2"));
-    let target = |answer: &Answer, rel: &str| {
+    let target = |response: &Response, rel: &str| {
         let base = format!("<http://test{LIST}?");
-        let links = answer.header("link").split(", ").map(str::to_owned);
+        let links = response.header("link").split(", ").map(str::to_owned);
         let end = format!(">; rel=\"{rel}\"");
         let mut queries =
             links.filter_map(|link| Some(link.strip_prefix(&base)?.strip_suffix(&end)?.to_owned()));

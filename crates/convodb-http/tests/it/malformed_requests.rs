@@ -14,16 +14,16 @@ fn exchange(harness: &Harness, bytes: &[u8]) -> String {
     // The server may close before it has read everything.
     let _ = stream.write_all(bytes);
     let _ = stream.shutdown(Shutdown::Write);
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
+    let mut response = Vec::new();
+    match stream.read_to_end(&mut response) {
         Ok(_) => {}
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
-    String::from_utf8_lossy(&answer).into_owned()
+    String::from_utf8_lossy(&response).into_owned()
 }
 
-fn statuses(answer: &str) -> Vec<&str> {
-    answer.split("HTTP/1.1 ").skip(1).map(|rest| &rest[..3]).collect()
+fn statuses(response: &str) -> Vec<&str> {
+    response.split("HTTP/1.1 ").skip(1).map(|rest| &rest[..3]).collect()
 }
 
 /// Requests with an ambiguous length, which two parsers could split differently, are refused, and
@@ -56,11 +56,11 @@ fn a_request_with_ambiguous_length_is_refused() {
         "Content-Length: 5\0\r\n",
     ] {
         let request = format!("{post}{headers}\r\n0\r\n\r\n{hidden}");
-        let answer = exchange(&harness, request.as_bytes());
-        let statuses = statuses(&answer);
-        assert!(statuses.len() <= 1, "{headers:?}: {answer}");
-        assert!(statuses.iter().all(|status| status.starts_with('4')), "{headers:?}: {answer}");
-        assert!(!answer.contains(r#"{"status":"ok"}"#), "{headers:?}: {answer}");
+        let response = exchange(&harness, request.as_bytes());
+        let statuses = statuses(&response);
+        assert!(statuses.len() <= 1, "{headers:?}: {response}");
+        assert!(statuses.iter().all(|status| status.starts_with('4')), "{headers:?}: {response}");
+        assert!(!response.contains(r#"{"status":"ok"}"#), "{headers:?}: {response}");
     }
 }
 
@@ -98,10 +98,10 @@ fn malformed_requests_answer_4xx() {
         &long_extension,
         &endless_trailer,
     ] {
-        let answer = exchange(&harness, bytes.as_bytes());
+        let response = exchange(&harness, bytes.as_bytes());
         let start = bytes.chars().take(60).collect::<String>();
-        let statuses = statuses(&answer);
-        assert!(statuses.iter().all(|status| status.starts_with('4')), "{start:?}: {answer}");
+        let statuses = statuses(&response);
+        assert!(statuses.iter().all(|status| status.starts_with('4')), "{start:?}: {response}");
     }
     // The server is unharmed.
     assert_eq!(harness.server.request("GET", "/healthz", "").status, 200);
@@ -124,8 +124,8 @@ fn ambiguous_targets_answer_4xx() {
         "*",
         "http://evil.example",
     ] {
-        let answer = harness.request("GET", target, &harness.token, "");
-        assert!((400..500).contains(&answer.status), "{target}: {}", answer.text());
+        let response = harness.request("GET", target, &harness.token, "");
+        assert!((400..500).contains(&response.status), "{target}: {}", response.text());
     }
     let absolute =
         harness.request("GET", "http://evil.example/api/user/conversations", &harness.token, "");

@@ -6,7 +6,7 @@ use convodb::Store;
 use convodb_http::Config;
 use serde_json::{Map, Value};
 
-use crate::client::{Answer, send};
+use crate::client::{Response, send};
 use crate::harness::Server;
 
 /// The examples in the order in which the test runs them: operation id, and name of the request
@@ -79,7 +79,7 @@ impl Description {
         }
     }
 
-    fn request(&self, method: &str, target: &str, media_type: &str, body: &str) -> Answer {
+    fn request(&self, method: &str, target: &str, media_type: &str, body: &str) -> Response {
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\
              Authorization: Bearer {}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
@@ -153,12 +153,12 @@ fn media_type(content: &Value) -> Option<(&String, &Value)> {
 }
 
 #[track_caller]
-fn assert_same(answer: &Value, example: &Value, place: &str) {
-    match (answer, example) {
-        (Value::Object(answer), Value::Object(example)) => {
-            let names: Vec<_> = answer.keys().collect();
+fn assert_same(response: &Value, example: &Value, place: &str) {
+    match (response, example) {
+        (Value::Object(response), Value::Object(example)) => {
+            let names: Vec<_> = response.keys().collect();
             assert_eq!(names, example.keys().collect::<Vec<_>>(), "{place}");
-            for (name, value) in answer {
+            for (name, value) in response {
                 if VOLATILE.contains(&name.as_str()) && example[name].is_string() {
                     assert!(value.is_string(), "{place}.{name}");
                 } else {
@@ -166,11 +166,11 @@ fn assert_same(answer: &Value, example: &Value, place: &str) {
                 }
             }
         }
-        (Value::Array(answer), Value::Array(example)) => {
-            assert_eq!(answer.len(), example.len(), "{place}");
-            answer.iter().zip(example).for_each(|(one, other)| assert_same(one, other, place));
+        (Value::Array(response), Value::Array(example)) => {
+            assert_eq!(response.len(), example.len(), "{place}");
+            response.iter().zip(example).for_each(|(one, other)| assert_same(one, other, place));
         }
-        _ => assert_eq!(answer, example, "{place}"),
+        _ => assert_eq!(response, example, "{place}"),
     }
 }
 
@@ -188,24 +188,24 @@ fn every_example_request_gets_its_example_response() {
             let text = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
             (media_type, text)
         });
-        let answer =
+        let response =
             description.request(method, &Description::target(path, operation), sent_type, &sent);
-        assert_eq!(answer.status, 200, "{id} {body}: {}", answer.text());
+        assert_eq!(response.status, 200, "{id} {body}: {}", response.text());
         let success = description.resolved(&operation["responses"]["200"]);
         let (media_type, content) = media_type(&success["content"]).expect(id);
-        assert_eq!(answer.header("content-type"), media_type, "{id}");
+        assert_eq!(response.header("content-type"), media_type, "{id}");
         if media_type == "application/json" {
-            description.check_fields(&content["schema"], &answer.json(), id);
+            description.check_fields(&content["schema"], &response.json(), id);
         }
         if let Some(example) = example(content, body) {
             match example.as_str() {
-                Some(text) => assert_eq!(answer.text(), text, "{id}"),
-                None => assert_same(&answer.json(), &example, id),
+                Some(text) => assert_eq!(response.text(), text, "{id}"),
+                None => assert_same(&response.json(), &example, id),
             }
         }
         for (name, header) in success["headers"].as_object().unwrap() {
             let required = description.resolved(header)["required"] == true;
-            assert!(!required || answer.maybe_header(name).is_some(), "{id} has no {name}");
+            assert!(!required || response.maybe_header(name).is_some(), "{id} has no {name}");
         }
         tried.insert((id.to_owned(), body.to_owned()));
     }
@@ -230,21 +230,21 @@ fn error_responses_match_their_examples() {
     for (method, path, operation) in description.operations() {
         let error = &operation["responses"]["401"];
         let target = path.replace("{uuid}", "x");
-        let answer =
+        let response =
             description.server.request(&method, &target, "Host: test\r\nContent-Length: 0\r\n");
-        assert_eq!(error.is_null(), answer.status == 200, "{path}: {}", answer.text());
+        assert_eq!(error.is_null(), response.status == 200, "{path}: {}", response.text());
         if !error.is_null() {
             let error = description.resolved(error);
             let content = &error["content"]["application/json"];
-            assert_eq!((answer.status, &answer.json()), (401, &content["example"]), "{path}");
-            description.check_fields(&content["schema"], &answer.json(), &path);
+            assert_eq!((response.status, &response.json()), (401, &content["example"]), "{path}");
+            description.check_fields(&content["schema"], &response.json(), &path);
         }
         if !operation["responses"]["404"].is_null() && path.contains("{uuid}") {
-            let answer =
+            let response =
                 description.request(&method, &target, "application/json", r#"{"name":"A"}"#);
             let error = description.resolved(&operation["responses"]["404"]);
             let example = &error["content"]["application/json"]["example"];
-            assert_eq!((answer.status, &answer.json()), (404, example), "{method} {path}");
+            assert_eq!((response.status, &response.json()), (404, example), "{method} {path}");
         }
     }
 }

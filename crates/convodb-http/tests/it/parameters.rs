@@ -9,9 +9,9 @@ fn per_page_must_be_1_to_100() {
     let harness = Harness::new();
     harness.insert(1..=120, &Channel::Widget);
     for (query, rows) in [("", 15), ("per_page=1", 1), ("per_page=100", 100), ("per_page=", 15)] {
-        let answer = harness.list(query);
-        assert_eq!(answer.rows().len(), rows, "{query}");
-        assert_eq!(answer.json()["per_page"], rows, "{query}");
+        let response = harness.list(query);
+        assert_eq!(response.rows().len(), rows, "{query}");
+        assert_eq!(response.json()["per_page"], rows, "{query}");
     }
     for (wrong, rule) in [
         ("0", "must be at least 1"),
@@ -115,9 +115,9 @@ fn too_long_and_non_utf8_values_answer_422() {
 
 #[test]
 fn all_invalid_parameters_are_reported_at_once() {
-    let answer = Harness::new().list("per_page=101&type=fax&created_from=soon");
+    let response = Harness::new().list("per_page=101&type=fax&created_from=soon");
     assert_eq!(
-        (answer.status, answer.text()),
+        (response.status, response.text()),
         (
             422,
             concat!(

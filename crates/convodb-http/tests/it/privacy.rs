@@ -64,10 +64,10 @@ fn personal_data_stays_out_of_errors_metrics_and_the_log() {
     ));
     errors.push(harness.send_typed(&harness.token, "POST", "/api/conversations", SECRET, b"{}"));
     errors.push(harness.server.request(SECRET, LIST, ""));
-    for answer in &errors {
-        assert!((400..500).contains(&answer.status), "{}", answer.text());
+    for response in &errors {
+        assert!((400..500).contains(&response.status), "{}", response.text());
         for planted in planted {
-            assert!(!answer.text().contains(planted), "{}", answer.text());
+            assert!(!response.text().contains(planted), "{}", response.text());
         }
     }
 

@@ -7,20 +7,20 @@ use std::time::{Duration, Instant};
 use convodb::{Channel, Store, StoreOptions, Timestamp};
 use convodb_http::Config;
 
-use crate::client::Answer;
+use crate::client::Response;
 use crate::harness::{Harness, LIST, conversation};
 
-fn metrics(harness: &Harness) -> Answer {
-    let answer = harness.server.request("GET", "/metrics", "");
-    assert_eq!(answer.status, 200);
+fn metrics(harness: &Harness) -> Response {
+    let response = harness.server.request("GET", "/metrics", "");
+    assert_eq!(response.status, 200);
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    assert_eq!(answer.header("content-type"), expected);
-    answer
+    assert_eq!(response.header("content-type"), expected);
+    response
 }
 
 #[track_caller]
-fn has(answer: &Answer, line: &str) {
-    assert!(answer.text().lines().any(|one| one == line), "no {line} in\n{}", answer.text());
+fn has(response: &Response, line: &str) {
+    assert!(response.text().lines().any(|one| one == line), "no {line} in\n{}", response.text());
 }
 
 #[test]
@@ -46,38 +46,38 @@ fn responses_are_counted_by_method_route_and_status() {
     harness.server.request("BREW", LIST, "");
     harness.server.request("GET", "/nowhere/planted", "");
     harness.request("GET", "/api/conversations/planted", &harness.token, "");
-    let answer = metrics(&harness);
+    let response = metrics(&harness);
     let route = format!("route=\"{LIST}\"");
     for (method, status, count) in
         [("GET", 200, 1), ("GET", 422, 1), ("GET", 401, 1), ("HEAD", 200, 1), ("other", 405, 1)]
     {
         has(
-            &answer,
+            &response,
             &format!(
                 "convodb_http_requests_total{{method=\"{method}\",{route},status=\"{status}\"}} {count}"
             ),
         );
     }
-    has(&answer, "convodb_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1");
+    has(&response, "convodb_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1");
     let single = "route=\"/api/conversations/{uuid}\"";
     has(
-        &answer,
+        &response,
         &format!("convodb_http_requests_total{{method=\"GET\",{single},status=\"404\"}} 1"),
     );
-    has(&answer, &format!("convodb_http_request_seconds_count{{method=\"GET\",{route}}} 3"));
-    has(&answer, "convodb_connections 1");
+    has(&response, &format!("convodb_http_request_seconds_count{{method=\"GET\",{route}}} 3"));
+    has(&response, "convodb_connections 1");
     // A page of ten and one beyond it; then fifteen and one beyond, read from the rows themselves.
-    has(&answer, "convodb_page_entries_read_total 27");
-    assert!(answer.text().ends_with("# EOF\n"));
-    assert!(!answer.text().contains("planted"), "paths are not labels");
+    has(&response, "convodb_page_entries_read_total 27");
+    assert!(response.text().ends_with("# EOF\n"));
+    assert!(!response.text().contains("planted"), "paths are not labels");
 }
 
 /// The value of a metric that has no labels.
 #[track_caller]
 fn value(harness: &Harness, name: &str) -> f64 {
-    let answer = metrics(harness);
-    let line = answer.text().lines().find(|line| line.split(' ').next() == Some(name));
-    let line = line.unwrap_or_else(|| panic!("no {name} in\n{}", answer.text()));
+    let response = metrics(harness);
+    let line = response.text().lines().find(|line| line.split(' ').next() == Some(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} in\n{}", response.text()));
     line.split(' ').nth(1).unwrap().parse().unwrap()
 }
 

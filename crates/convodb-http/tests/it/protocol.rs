@@ -2,17 +2,17 @@
 
 use std::io::Read;
 
-use crate::client::{Answer, send};
+use crate::client::{Response, send};
 use crate::harness::{Harness, LIST};
 use convodb::{Channel, Store};
 use convodb_http::Config;
 
 #[track_caller]
-fn check(answer: &Answer, status: u16, body: &str) {
-    assert_eq!((answer.status, answer.text()), (status, body));
-    assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.header("cache-control"), "no-store");
-    assert!(!answer.header("x-request-id").is_empty());
+fn check(response: &Response, status: u16, body: &str) {
+    assert_eq!((response.status, response.text()), (status, body));
+    assert_eq!(response.header("content-type"), "application/json");
+    assert_eq!(response.header("cache-control"), "no-store");
+    assert!(!response.header("x-request-id").is_empty());
 }
 
 #[test]
@@ -36,9 +36,9 @@ fn only_a_valid_token_authenticates() {
         format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n"),
     ] {
         // Without authentication, no other error is reported.
-        let answer = harness.server.request("GET", &format!("{LIST}?per_page=0"), &authorization);
-        check(&answer, 401, r#"{"message":"Unauthenticated."}"#);
-        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        let response = harness.server.request("GET", &format!("{LIST}?per_page=0"), &authorization);
+        check(&response, 401, r#"{"message":"Unauthenticated."}"#);
+        assert_eq!(response.header("www-authenticate"), "Bearer");
     }
     let lower = harness.server.request("GET", LIST, &format!("authorization: bEARER {token}\r\n"));
     assert_eq!(lower.status, 200);
@@ -57,9 +57,9 @@ fn unknown_paths_and_methods_answer_with_a_body() {
     );
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
         for path in [LIST, "/healthz"] {
-            let answer = harness.server.request(method, path, "");
-            check(&answer, 405, r#"{"message":"Method Not Allowed"}"#);
-            assert_eq!(answer.header("allow"), "GET,HEAD");
+            let response = harness.server.request(method, path, "");
+            check(&response, 405, r#"{"message":"Method Not Allowed"}"#);
+            assert_eq!(response.header("allow"), "GET,HEAD");
         }
     }
     for (method, path, allowed) in [
@@ -72,8 +72,8 @@ fn unknown_paths_and_methods_answer_with_a_body() {
         ("DELETE", "/api/user/assistants/x", "PATCH"),
         ("POST", "/api/user/me", "GET,HEAD"),
     ] {
-        let answer = harness.server.request(method, path, "");
-        assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{method} {path}");
+        let response = harness.server.request(method, path, "");
+        assert_eq!((response.status, response.header("allow")), (405, allowed), "{method} {path}");
     }
 }
 
@@ -112,8 +112,8 @@ fn head_answers_like_get_without_a_body() {
 fn every_response_has_a_request_id() {
     let harness = Harness::new();
     let id = |headers: &str| {
-        let answer = harness.server.request("GET", "/healthz", headers);
-        answer.header("x-request-id").to_owned()
+        let response = harness.server.request("GET", "/healthz", headers);
+        response.header("x-request-id").to_owned()
     };
     assert_eq!(id("X-Request-Id: abc-DEF_1\r\n"), "abc-DEF_1");
     let generated = id("");
@@ -128,8 +128,8 @@ fn every_response_has_a_request_id() {
 fn path_follows_the_host_header_or_the_public_url() {
     let path = |harness: &Harness, hosts: &str| {
         let headers = format!("{hosts}Authorization: Bearer {}\r\n", harness.token);
-        let answer = harness.server.request("GET", LIST, &headers);
-        answer.json()["path"].as_str().unwrap().to_owned()
+        let response = harness.server.request("GET", LIST, &headers);
+        response.json()["path"].as_str().unwrap().to_owned()
     };
     let harness = Harness::new();
     let here = format!("http://{}{LIST}", harness.server.address);
@@ -181,7 +181,7 @@ fn oversized_urls_and_headers_answer_with_a_body() {
     assert_eq!(harness.server.request("GET", "/healthz", &headers(15 * 1024)).status, 200);
     let over = harness.server.request("GET", "/healthz", &headers(17 * 1024));
     check(&over, 431, r#"{"message":"Request Header Fields Too Large"}"#);
-    // Beyond its own limits the parser answers without a body.
+    // Beyond its own limits the parser responses without a body.
     let many = |n: usize| "X-Filler: a\r\n".repeat(n);
     assert_eq!(harness.server.request("GET", "/healthz", &many(99)).status, 200);
     let over = harness.server.request("GET", "/healthz", &many(100));
@@ -204,8 +204,8 @@ fn a_closed_store_answers_503() {
     let harness = Harness::new();
     harness.insert(1..=3, &Channel::Widget);
     harness.store.clone().close().unwrap();
-    let answer = harness.list("");
-    check(&answer, 503, r#"{"message":"Service Unavailable"}"#);
-    assert_eq!(answer.header("retry-after"), "1");
+    let response = harness.list("");
+    check(&response, 503, r#"{"message":"Service Unavailable"}"#);
+    assert_eq!(response.header("retry-after"), "1");
     assert_eq!(harness.server.request("GET", "/healthz", "").status, 200);
 }

@@ -4,11 +4,11 @@ use convodb::{AssistantId, Channel, Conversation, Cost, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::client::Answer;
+use crate::client::Response;
 use crate::harness::{Harness, api, bot, conversation};
 
 #[track_caller]
-fn stats(harness: &Harness, query: &str) -> Answer {
+fn stats(harness: &Harness, query: &str) -> Response {
     harness.request("GET", &format!("/api/user/conversations/stats?{query}"), &harness.token, "")
 }
 
@@ -80,7 +80,7 @@ fn conversations_of_other_users_are_not_counted() {
     let other = harness.request("GET", target, &harness.other_token, "").json();
     let nothing = json!({"conversations": 0, "messages": 0, "total_cost": 0});
     assert_eq!((&other["data"], &other["total"]), (&json!([]), &nothing));
-    assert_eq!(harness.request("GET", target, "nobody", "").status, 401);
+    assert_eq!(harness.request("GET", target, "unknown", "").status, 401);
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn invalid_parameters_answer_422() {
         ("type=fax", "type", "The selected type is invalid.".to_owned()),
         ("assistant_id=3", "assistant_id", "The selected assistant id is invalid.".to_owned()),
     ] {
-        let answer = stats(&harness, query);
+        let response = stats(&harness, query);
         let body = json!({"message": message, "errors": {field: [message]}});
-        assert_eq!((answer.status, answer.json()), (422, body), "{query}");
+        assert_eq!((response.status, response.json()), (422, body), "{query}");
     }
 }

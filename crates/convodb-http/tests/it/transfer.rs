@@ -12,30 +12,30 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::client::Answer;
+use crate::client::Response;
 use crate::harness::{Harness, api, bot, conversation, whatsapp};
 
 const IMPORT: &str = "/api/user/conversations/import";
 const EXPORT: &str = "/api/user/conversations/export";
 const LINES: &str = "application/x-ndjson";
 
-fn import(harness: &Harness, body: &[u8]) -> Answer {
+fn import(harness: &Harness, body: &[u8]) -> Response {
     harness.send_typed(&harness.token, "POST", IMPORT, LINES, body)
 }
 
-fn export(harness: &Harness, query: &str) -> Answer {
-    let answer = harness.request("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(answer.header("content-type"), LINES);
-    answer
+fn export(harness: &Harness, query: &str) -> Response {
+    let response = harness.request("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.header("content-type"), LINES);
+    response
 }
 
-fn ids(answer: &Answer) -> Vec<u8> {
+fn ids(response: &Response) -> Vec<u8> {
     let number = |line: &str| {
         let item: Value = serde_json::from_str(line).unwrap();
         u8::from_str_radix(&item["id"].as_str().unwrap()[..2], 16).unwrap()
     };
-    answer.text().lines().map(number).collect()
+    response.text().lines().map(number).collect()
 }
 
 /// All conversations of the user with their messages, oldest first.
@@ -105,9 +105,9 @@ fn an_imported_export_is_equal() {
     assert_eq!(lines.text().lines().count(), 7);
 
     let copy = Harness::new();
-    let answer = import(&copy, &lines.body);
+    let response = import(&copy, &lines.body);
     assert_eq!(
-        answer.text(),
+        response.text(),
         r#"{"inserted":7,"already_present":0,"messages":12,"assistants_created":0,"rejected":0,"errors":[]}"#
     );
     assert_eq!(contents(&copy), contents(&harness));
@@ -162,9 +162,9 @@ fn an_export_has_the_filters_of_the_list() {
         ("messages=yes".to_owned(), "messages"),
         ("type=fax".to_owned(), "type"),
     ] {
-        let answer = harness.request("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
-        assert_eq!(answer.status, 422);
-        assert!(answer.json()["errors"][field].is_array(), "{}", answer.text());
+        let response = harness.request("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
+        assert_eq!(response.status, 422);
+        assert!(response.json()["errors"][field].is_array(), "{}", response.text());
     }
     let foreign = harness.request("GET", EXPORT, &harness.other_token, "");
     assert_eq!((foreign.status, foreign.text()), (200, ""));
@@ -239,10 +239,14 @@ fn invalid_lines_are_reported_and_the_others_imported() {
     assert_eq!(harness.list("assistant_id=2").rows().len(), 1);
 
     let wrong = "[]\n".repeat(2000);
-    let answer = import(&harness, wrong.as_bytes()).json();
-    assert_eq!(answer["rejected"], 2000);
-    assert_eq!(answer["errors"].as_array().unwrap().len(), 20, "only the first errors are listed");
-    assert_eq!(answer["errors"][19]["line"], 20);
+    let response = import(&harness, wrong.as_bytes()).json();
+    assert_eq!(response["rejected"], 2000);
+    assert_eq!(
+        response["errors"].as_array().unwrap().len(),
+        20,
+        "only the first errors are listed"
+    );
+    assert_eq!(response["errors"][19]["line"], 20);
 }
 
 #[test]
@@ -258,8 +262,8 @@ fn an_import_of_many_batches_is_complete() {
         )
     };
     let body: String = (0..2000).map(line).collect();
-    let answer = import(&harness, body.as_bytes()).json();
-    assert_eq!((&answer["inserted"], &answer["messages"]), (&json!(2000), &json!(2000)));
+    let response = import(&harness, body.as_bytes()).json();
+    assert_eq!((&response["inserted"], &response["messages"]), (&json!(2000), &json!(2000)));
     assert_eq!(export(&harness, "external_identifier=3").text().lines().count(), 200);
     assert!(harness.store.snapshot().verify(|_, _| ()).unwrap().is_clean());
 }
@@ -279,11 +283,11 @@ fn an_interrupted_import_keeps_its_batches_and_can_be_repeated() {
     let mut stream = TcpStream::connect(copy.server.address).unwrap();
     stream.write_all(&[head.as_bytes(), &lines[..lines.len() / 2]].concat()).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(!answer.contains(" 200 "), "{answer}");
-    let answer = import(&copy, &lines).json();
-    let counted = |key: &str| answer[key].as_u64().unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(!response.contains(" 200 "), "{response}");
+    let response = import(&copy, &lines).json();
+    let counted = |key: &str| response[key].as_u64().unwrap();
     assert_eq!(counted("inserted") + counted("already_present"), 7);
     assert_eq!(contents(&copy), contents(&harness));
 }
@@ -292,8 +296,8 @@ fn an_interrupted_import_keeps_its_batches_and_can_be_repeated() {
 fn an_import_requires_json_lines_and_a_token() {
     let harness = Harness::new();
     for wrong in ["application/json", "text/plain", "", "application/x-ndjson; charset=utf-16"] {
-        let answer = harness.send_typed(&harness.token, "POST", IMPORT, wrong, b"{}");
-        assert_eq!(answer.status, 415, "{wrong}");
+        let response = harness.send_typed(&harness.token, "POST", IMPORT, wrong, b"{}");
+        assert_eq!(response.status, 415, "{wrong}");
     }
     assert_eq!(harness.send_typed("x", "POST", IMPORT, LINES, b"{}").status, 401);
     assert_eq!(import(&harness, b"").json()["inserted"], 0);
@@ -304,9 +308,12 @@ fn a_transfer_over_the_limit_answers_503() {
     let limits = Limits { max_transfers: 0, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let harness = Harness::of(Store::in_memory().unwrap(), config);
-    for answer in [import(&harness, b"{}"), harness.request("GET", EXPORT, &harness.token, "")] {
-        assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
-        assert_eq!(answer.header("retry-after"), "1");
+    for response in [import(&harness, b"{}"), harness.request("GET", EXPORT, &harness.token, "")] {
+        assert_eq!(
+            (response.status, response.text()),
+            (503, r#"{"message":"Service Unavailable"}"#)
+        );
+        assert_eq!(response.header("retry-after"), "1");
     }
 }
 
@@ -338,8 +345,8 @@ fn compressed_lines_are_imported() {
         assert_eq!((bomb.status, bomb.text()), (413, r#"{"message":"Payload Too Large"}"#));
     }
     for wrong in ["br", "gzip, gzip", "gzip\r\nContent-Encoding: gzip"] {
-        let answer = import(&harness, wrong, &lines);
-        assert_eq!(answer.status, 415, "{wrong}");
-        assert_eq!(answer.header("accept-encoding"), "gzip, zstd, identity");
+        let response = import(&harness, wrong, &lines);
+        assert_eq!(response.status, 415, "{wrong}");
+        assert_eq!(response.header("accept-encoding"), "gzip, zstd, identity");
     }
 }

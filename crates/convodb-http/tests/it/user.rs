@@ -21,13 +21,13 @@ fn me_returns_the_user_of_the_token() {
 #[test]
 fn a_page_matches_the_documentation_byte_for_byte() {
     let harness = Harness::new();
-    let answer = harness.request("GET", LIST, &harness.token, "");
+    let response = harness.request("GET", LIST, &harness.token, "");
     assert_eq!(
-        answer.text(),
+        response.text(),
         r#"{"current_page":1,"data":[{"id":1,"uuid":"00000000-0000-0000-0000-000000000b07","name":"Support"}],"first_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","from":1,"last_page":1,"last_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","next_page_url":null,"path":"http://test/api/user/assistants/get","per_page":15,"prev_page_url":null,"to":1,"total":1}"#
     );
     assert_eq!(
-        answer.header("link"),
+        response.header("link"),
         "<http://test/api/user/assistants/get?per_page=15&page=1>; rel=\"first\", \
          <http://test/api/user/assistants/get?per_page=15&page=1>; rel=\"last\""
     );
@@ -38,8 +38,8 @@ fn page_urls_lead_through_all_assistants() {
     let harness = Harness::new();
     for n in 2..=7 {
         let body = format!(r#"{{"name":"A{n}"}}"#);
-        let answer = harness.send("POST", "/api/user/assistants", &body);
-        assert_eq!((answer.status, &answer.json()["id"]), (200, &json!(n)));
+        let response = harness.send("POST", "/api/user/assistants", &body);
+        assert_eq!((response.status, &response.json()["id"]), (200, &json!(n)));
     }
     let mut seen = Vec::new();
     let mut target = format!("{LIST}?per_page=3");
@@ -60,9 +60,9 @@ fn page_urls_lead_through_all_assistants() {
     assert_eq!((&beyond["data"], &beyond["from"]), (&json!([]), &Value::Null));
     assert_eq!(harness.request("GET", LIST, &harness.other_token, "").json()["total"], 1);
     for (query, field) in [("page=0", "page"), ("page=x", "page"), ("per_page=101", "per_page")] {
-        let answer = harness.request("GET", &format!("{LIST}?{query}"), &harness.token, "");
-        assert_eq!(answer.status, 422);
-        assert!(answer.json()["errors"][field].is_array(), "{}", answer.text());
+        let response = harness.request("GET", &format!("{LIST}?{query}"), &harness.token, "");
+        assert_eq!(response.status, 422);
+        assert!(response.json()["errors"][field].is_array(), "{}", response.text());
     }
 }
 
@@ -91,8 +91,8 @@ fn an_assistant_is_created_and_renamed() {
     let missing = r#"{"message":"Assistant not found"}"#;
     for id in [&other_bot().uuid().to_string(), "x", "00000000-0000-0000-0000-000000000001"] {
         let path = format!("/api/user/assistants/{id}");
-        let answer = harness.send("PATCH", &path, r#"{"name":"Mine"}"#);
-        assert_eq!((answer.status, answer.text()), (404, missing));
+        let response = harness.send("PATCH", &path, r#"{"name":"Mine"}"#);
+        assert_eq!((response.status, response.text()), (404, missing));
     }
     for (body, message) in [
         ("{}", "The name field is required."),
@@ -100,10 +100,10 @@ fn an_assistant_is_created_and_renamed() {
         (r#"{"name":7}"#, "The name field must be a string."),
     ] {
         for (method, target) in [("POST", "/api/user/assistants"), ("PATCH", path.as_str())] {
-            let answer = harness.send(method, target, body);
+            let response = harness.send(method, target, body);
             let expected =
                 format!(r#"{{"message":"{message}","errors":{{"name":["{message}"]}}}}"#);
-            assert_eq!((answer.status, answer.text()), (422, expected.as_str()));
+            assert_eq!((response.status, response.text()), (422, expected.as_str()));
         }
     }
 }
