@@ -75,7 +75,7 @@ impl FieldError {
 
     /// `The selected type is invalid.`, for any invalid choice. The message does not say why, so a
     /// resource of another user is indistinguishable from one that does not exist.
-    pub(crate) fn not_on_offer(field: &'static str) -> Self {
+    pub(crate) fn invalid_choice(field: &'static str) -> Self {
         Self { field, message: format!("The selected {} is invalid.", words(field)) }
     }
 }
@@ -195,7 +195,7 @@ impl From<Error> for ApiError {
             Error::Invalid { field, reason } => {
                 Self::invalid(vec![FieldError::breaks(field, reason)])
             }
-            Error::InvalidCursor => Self::invalid(vec![FieldError::not_on_offer("cursor")]),
+            Error::InvalidCursor => Self::invalid(vec![FieldError::invalid_choice("cursor")]),
             Error::CursorConflict { field } => Self::invalid(vec![FieldError::breaks(
                 field,
                 "must be the one of the list that the cursor continues",
@@ -257,9 +257,9 @@ mod tests {
     fn bodies_have_the_documented_bytes() {
         let fields = |n: usize| {
             let all = [
-                FieldError::not_on_offer("type"),
+                FieldError::invalid_choice("type"),
                 FieldError::breaks("per_page", "must be an integer"),
-                FieldError::not_on_offer("cursor"),
+                FieldError::invalid_choice("cursor"),
             ];
             ApiError::invalid(all.into_iter().take(n).collect())
         };

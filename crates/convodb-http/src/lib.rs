@@ -1,7 +1,6 @@
-//! HTTP server of a convodb store, compatible with the "List Conversations" API of Autocalls (the
-//! same at Famulor): its clients work by changing the base URL.
+//! HTTP server compatible with the "List Conversations" API of Autocalls (the same at Famulor).
 //!
-//! A Bearer token selects the user whose conversations, messages, assistants, imports and exports a
+//! It serves a [`convodb`] store, and clients of that API work by changing the base URL. A Bearer token selects the user whose conversations, messages, assistants, imports and exports a
 //! request reads and writes. `/healthz`, `/readyz`, `/metrics`, `/docs` and `/openapi.json` need no
 //! token.
 //!

@@ -13,7 +13,7 @@ const TYPICAL_NAME_BYTES: usize = 24;
 pub struct AssistantNames {
     snapshot: Snapshot,
     user: UserId,
-    /// The names read so far, one after the other; `ranges` has where each one stands.
+    /// The names read so far, concatenated; `ranges` has the position of each.
     text: String,
     ranges: Vec<(AssistantId, Range<usize>)>,
 }

@@ -1,4 +1,4 @@
-//! One field of a JSON object: its raw JSON text, parsed by a rule, with an error that names both.
+//! JSON field: its raw text, parsed by a rule; an error names the field and the rule.
 
 use std::borrow::Cow;
 use std::str::FromStr;

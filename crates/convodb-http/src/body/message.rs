@@ -59,7 +59,7 @@ pub(crate) fn parse_message(body: &str, now: Timestamp) -> Result<Message> {
     })
 }
 
-/// Checks function calls on a message of its own, so that their error is reported beside others.
+/// Checks function calls on an empty message, so that their error is reported with the others.
 fn function_calls(json: &str) -> Result<String, &'static str> {
     Message::new(Role::User, "", Timestamp::MIN)
         .and_then(|message| message.with_function_calls(json))

@@ -101,8 +101,8 @@ impl AuthWrite {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
     ) -> Result<convodb::Result<T>> {
-        // Held by the response until the commit is durable, and by the queued write for as long as
-        // it waits, even if its client has disconnected.
+        // This future holds the permit until the commit is durable. If the client disconnects, the
+        // future is dropped, and the queued write holds the permit until it runs.
         let permit = Arc::new(self.service.write_permit()?);
         let queued = permit.clone();
         let work = move |transaction: &mut Transaction<'_>| {

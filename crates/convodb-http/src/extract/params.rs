@@ -137,7 +137,7 @@ pub(crate) fn export(
     let messages = query.take("messages", PlusSign::Space, |text| match text {
         "1" | "true" => Ok(Messages::Included),
         "0" | "false" => Ok(Messages::LeftOut),
-        _ => Err(FieldError::not_on_offer("messages")),
+        _ => Err(FieldError::invalid_choice("messages")),
     });
     let rule = "must be left out of an export, which is of a whole list";
     query.take("cursor", PlusSign::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
@@ -181,7 +181,7 @@ fn resolve(
     let Some(assistant) = assistant.filter(|_| !query.has_errors()) else { return Ok(None) };
     let found = assistant.resolve(snapshot, user)?;
     if found.is_none() {
-        query.reject(FieldError::not_on_offer(ASSISTANT));
+        query.reject(FieldError::invalid_choice(ASSISTANT));
     }
     Ok(found)
 }
@@ -215,20 +215,20 @@ fn order(text: &str) -> Result<Order, FieldError> {
     match text {
         "asc" => Ok(Order::Ascending),
         "desc" => Ok(Order::Descending),
-        _ => Err(FieldError::not_on_offer("order")),
+        _ => Err(FieldError::invalid_choice("order")),
     }
 }
 
 /// Maps any error of the engine to "the selected … is invalid", which does not say why.
 fn choice<T>(field: &'static str, value: convodb::Result<T>) -> Result<T, FieldError> {
-    value.map_err(|_| FieldError::not_on_offer(field))
+    value.map_err(|_| FieldError::invalid_choice(field))
 }
 
 /// Maps an error of the engine to the rule that the value breaks.
 fn rule_checked<T>(field: &'static str, value: convodb::Result<T>) -> Result<T, FieldError> {
     value.map_err(|error| match error {
         Error::Invalid { reason, .. } => FieldError::breaks(field, reason),
-        _ => FieldError::not_on_offer(field),
+        _ => FieldError::invalid_choice(field),
     })
 }
 
@@ -328,7 +328,7 @@ mod tests {
                 "{query}"
             );
         };
-        let invalid = FieldError::not_on_offer;
+        let invalid = FieldError::invalid_choice;
         let long = "9".repeat(256);
         check("type=fax", invalid("type"));
         check("type=API", invalid("type"));
@@ -370,11 +370,11 @@ mod tests {
         let wrong = "order=x&per_page=0&cursor=x&type=x&type=y&assistant_id=x&customer_phone=%FF";
         let expected = vec![
             FieldError::breaks("type", "must be given only once"),
-            FieldError::not_on_offer("assistant_id"),
+            FieldError::invalid_choice("assistant_id"),
             FieldError::breaks("customer_phone", "must be valid UTF-8"),
             FieldError::breaks("per_page", "must be at least 1"),
-            FieldError::not_on_offer("cursor"),
-            FieldError::not_on_offer("order"),
+            FieldError::invalid_choice("cursor"),
+            FieldError::invalid_choice("order"),
         ];
         assert_eq!(fixture().parse(wrong).unwrap_err(), ApiError::invalid(expected));
     }

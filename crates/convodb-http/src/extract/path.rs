@@ -1,7 +1,7 @@
 //! Path parameter: the UUID in a URL.
 //!
-//! A text that is not a UUID is no error of the extractor. The handler answers 404, as for an
-//! unknown UUID, after the request has been authenticated.
+//! The extractor accepts a text that is not a UUID. After authentication the handler answers it with
+//! 404, like an unknown UUID.
 
 use axum::extract::{FromRequestParts, RawPathParams};
 use axum::http::request::Parts;

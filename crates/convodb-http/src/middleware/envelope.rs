@@ -53,12 +53,12 @@ pub(crate) async fn envelope(
 
     let (id, route) = (id.to_str().unwrap_or_default(), route.as_ref().map(MatchedPath::as_str));
     let took = began.elapsed();
-    metrics.answered(method, route, response.status(), took);
+    metrics.record_response(method, route, response.status(), took);
     let (status, micros) = (response.status().as_u16(), micros(took));
     if let Some(cause) = error.as_ref().and_then(ApiError::cause) {
         tracing::error!(id, status, route, cause, "request failed");
     }
-    tracing::debug!(target: ACCESS, id, method, route, status, micros, "request");
+    tracing::debug!(target: ACCESS, id, method, route, status, micros, "request answered");
     response
 }
 

@@ -96,7 +96,7 @@ impl Metrics {
     }
 
     /// Counts a response. `route` is `None` for a request that matches no route.
-    pub(crate) fn answered(
+    pub(crate) fn record_response(
         &self,
         method: &'static str,
         route: Option<&str>,
@@ -111,7 +111,7 @@ impl Metrics {
     }
 
     /// Counts the cost of reading a page.
-    pub(crate) fn page_read(&self, cost: Work) {
+    pub(crate) fn record_page(&self, cost: Work) {
         self.entries_read.inc_by(cost.entries as u64);
         self.rows_read.inc_by(cost.rows as u64);
         self.rows_cached.inc_by(cost.cached as u64);

@@ -21,7 +21,7 @@ impl Collector for StoreMetrics {
         match self.0.usage() {
             Ok(usage) => encode_usage(&usage, &mut encoder),
             Err(error) => {
-                tracing::warn!(cause = %error, "cannot read the sizes of the store's files for /metrics");
+                tracing::warn!(cause = %error, "metrics incomplete: cannot read file sizes");
                 Ok(())
             }
         }

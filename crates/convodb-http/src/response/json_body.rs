@@ -16,7 +16,7 @@ use crate::error::{ApiError, Result};
 use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
 use crate::response::statistics::{StatsParams, group_names};
 
-/// The most bytes of a link beside its URL: a token has at most 98 characters.
+/// The most bytes of a link in addition to its URL; a token has at most 98 characters.
 const MAX_LINK_BYTES: usize = 144;
 
 /// Returns a response of status 200 with a JSON body.

@@ -1,4 +1,4 @@
-//! Grouping of statistics: the parameter `group_by`, to and from its text.
+//! Statistics parameters: the days, and the grouping with its text form, `group_by`.
 
 use convodb::{Day, Period, ReportRequest};
 

@@ -20,6 +20,6 @@ pub(crate) async fn list(
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
     let page = snapshot.list(user, &params::list(query, user, &snapshot)?)?;
-    service.metrics().page_read(page.work());
+    service.metrics().record_page(page.work());
     json_body::list(&service.base_url().of(request.headers(), LIST), &page, user, &snapshot)
 }

@@ -1,4 +1,4 @@
-//! Health, readiness and metrics. None of them needs a token or contains data of users.
+//! Probes: health, readiness and metrics, without a token and without data of users.
 
 use axum::extract::State;
 use axum::http::HeaderValue;
