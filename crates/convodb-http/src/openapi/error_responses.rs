@@ -87,7 +87,7 @@ impl ErrorResponse {
             ErrorResponse::Invalid => ApiError::invalid(match dialect {
                 Dialect::Plain => vec![
                     FieldError::breaks("per_page", "must not be greater than 100"),
-                    FieldError::not_on_offer("cursor"),
+                    FieldError::invalid_choice("cursor"),
                 ],
                 Dialect::Conversation => vec![FieldError::taken("id")],
             }),
