@@ -117,9 +117,13 @@ impl ErrorResponse {
                 "Changes after the cursor have expired, or the store was restored from an older \
                  backup. Read the whole list, then follow the changes from `cursor=now`"
             }
-            ErrorResponse::BodyTimeout => "The body did not arrive in time",
+            ErrorResponse::BodyTimeout => {
+                "The JSON body, or the next chunk of an import, did not arrive within 30 seconds (the \
+                 default)"
+            }
             ErrorResponse::BodyTooLarge => {
-                "The body exceeds the size limit, or decompresses to far more than it may"
+                "A JSON body is larger than 1 MiB, or a compressed import decompresses to more than \
+                 64 MiB and to more than 256 times its size"
             }
             ErrorResponse::UrlTooLong => "The URL is longer than 8 KiB",
             ErrorResponse::UnsupportedMediaType => {
