@@ -118,12 +118,12 @@ impl ErrorResponse {
                  backup. Read the whole list, then follow the changes from `cursor=now`"
             }
             ErrorResponse::BodyTimeout => {
-                "The JSON body, or the next chunk of an import, did not arrive within 30 seconds (the \
-                 default)"
+                "The JSON body, or the next chunk of an import, did not arrive within 30 seconds \
+                 (the default)"
             }
             ErrorResponse::BodyTooLarge => {
-                "A JSON body is larger than 1 MiB, or a compressed import decompresses to more than \
-                 64 MiB and to more than 256 times its size"
+                "A JSON body is larger than 1 MiB, or a compressed import decompresses to more \
+                 than 64 MiB and to more than 256 times its size"
             }
             ErrorResponse::UrlTooLong => "The URL is longer than 8 KiB",
             ErrorResponse::UnsupportedMediaType => {
