@@ -26,7 +26,6 @@
 
 mod body;
 mod clock;
-mod commit_notifier;
 mod error;
 mod extract;
 mod limits;
@@ -123,10 +122,10 @@ pub async fn serve(
     let base_url = BaseUrl::new(config.public_url.as_ref());
     let service = config.service(store, base_url.listening_on(listener.local_addr()?));
     let (limits, metrics) = (*service.limits(), service.metrics().clone());
-    let commit_notifier = service.commit_notifier().clone();
+    let notify_shutdown = service.shutdown_sender();
     let shutdown = async move {
         shutdown.await;
-        commit_notifier.shut_down();
+        notify_shutdown.send_replace(true);
     };
     server::accept::run(listener, routes::router(service), limits, &metrics, shutdown).await;
     Ok(())

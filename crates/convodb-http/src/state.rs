@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use convodb::{Store, UserId};
 use convodb_tokio::AsyncStore;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::commit_notifier::CommitNotifier;
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
 use crate::middleware::metrics::Metrics;
@@ -26,10 +25,11 @@ pub(crate) struct Service {
 #[derive(Debug)]
 struct Shared {
     base_url: BaseUrl,
-    commit_notifier: CommitNotifier,
     limits: Limits,
     metrics: Metrics,
     rate_limiter: Option<RateLimiter>,
+    /// Whether the server is shutting down.
+    shutdown: watch::Sender<bool>,
     waiting_writes: Arc<Semaphore>,
     transfer_limiter: Arc<TransferLimiter>,
 }
@@ -43,10 +43,10 @@ impl Service {
     ) -> Self {
         let shared = Shared {
             base_url,
-            commit_notifier: CommitNotifier::new(&store),
             limits,
             metrics: Metrics::new(Some(&store)),
             rate_limiter: rate_limit.map(RateLimiter::new),
+            shutdown: watch::Sender::new(false),
             waiting_writes: Arc::new(Semaphore::new(limits.max_waiting_writes)),
             transfer_limiter: TransferLimiter::new(
                 limits.max_transfers,
@@ -61,7 +61,7 @@ impl Service {
         self.store.store()
     }
 
-    /// Returns the store whose writes are awaited.
+    /// Returns the store whose writes and commits are awaited.
     pub(crate) const fn async_store(&self) -> &AsyncStore {
         &self.store
     }
@@ -70,9 +70,15 @@ impl Service {
         &self.shared.base_url
     }
 
-    /// Returns the notifier of commits and of the shutdown.
-    pub(crate) fn commit_notifier(&self) -> &CommitNotifier {
-        &self.shared.commit_notifier
+    /// Returns the sender of the shutdown notification. Sending `true` ends the requests that wait
+    /// for changes.
+    pub(crate) fn shutdown_sender(&self) -> watch::Sender<bool> {
+        self.shared.shutdown.clone()
+    }
+
+    /// Returns a receiver of the shutdown notification.
+    pub(crate) fn shutdown_receiver(&self) -> watch::Receiver<bool> {
+        self.shared.shutdown.subscribe()
     }
 
     pub(crate) fn limits(&self) -> &Limits {

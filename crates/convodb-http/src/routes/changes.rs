@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use convodb::ChangesSince;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::Result;
 use crate::extract::auth::AuthRead;
@@ -22,17 +22,20 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// thread nor a snapshot.
 pub(crate) async fn changes(
     State(service): State<Service>,
-    AuthRead { user, mut snapshot }: AuthRead,
+    AuthRead { user, snapshot }: AuthRead,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
     let params = params::changes(query, user, &snapshot)?;
     let deadline = Instant::now() + params.wait;
-    let mut notifications = service.commit_notifier().subscribe();
+    drop(snapshot);
+    // Subscribe before the first snapshot, so that no commit after it is missed.
+    let mut commits = service.async_store().commits();
+    let mut shutdown = service.shutdown_receiver();
     let mut since = params.since;
     loop {
-        // Before the read, so that a commit after it is noticed.
-        let shutting_down = *notifications.borrow_and_update();
+        let shutting_down = *shutdown.borrow_and_update();
+        let snapshot = service.store().snapshot();
         let page = snapshot.changes_since(user, since, params.size)?;
         let has_changes = !page.changes.is_empty() || page.more;
         if has_changes || shutting_down || Instant::now() >= deadline {
@@ -40,9 +43,11 @@ pub(crate) async fn changes(
         }
         since = ChangesSince::Cursor(page.next);
         drop(snapshot);
-        // Ends at a commit, at the shutdown or at the deadline; the next read shows which.
-        let _ = timeout_at(deadline, notifications.changed()).await;
+        tokio::select! {
+            _ = commits.changed() => {}
+            _ = shutdown.changed() => {}
+            () = sleep_until(deadline) => {}
+        }
         sleep(MIN_POLL_INTERVAL).await;
-        snapshot = service.store().snapshot();
     }
 }
