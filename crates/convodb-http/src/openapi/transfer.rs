@@ -65,11 +65,11 @@ fn import() -> Endpoint {
     .extension()
     .description(
         "Inserts any number of conversations from JSON lines, plain or compressed with gzip or \
-         zstd (window size at most 8 MiB). Lines are stored in batches, and each batch is on disk before the next one is read, \
-         so the server reads no faster than it stores.\n\nIf the import is interrupted, the \
-         batches before remain stored, and the same import can be repeated: conversations whose id \
-         exists are left unchanged. Invalid lines are rejected one by one; the status is 200 even \
-         then.",
+         zstd (window size at most 8 MiB). Lines are stored in batches, and each batch is on disk \
+         before the next one is read, so the server reads no faster than it stores.\n\nIf the \
+         import is interrupted, the batches before remain stored, and the same import can be \
+         repeated: conversations whose id exists are left unchanged. Invalid lines are rejected \
+         one by one; the status is 200 even then.",
     )
     .body(body.build())
     .writes()
