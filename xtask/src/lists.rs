@@ -178,11 +178,7 @@ pub const CONTAINMENT: &[Containment] = &[
     Containment {
         words: &["Instant::now"],
         // Ages of a memtable, latencies and retries are schedules, not data.
-        scope: Scope::Except(&[
-            "metrics",
-            "engine/write_queue",
-            "store",
-        ]),
+        scope: Scope::Except(&["metrics", "engine/write_queue", "store"]),
         text: "reads a clock; pass the time as an argument",
     },
     Containment {

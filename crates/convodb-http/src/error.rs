@@ -1,9 +1,9 @@
-//! What went wrong, as a status and a JSON body: the one place that knows both.
+//! API errors: the only mapping from errors to HTTP statuses and JSON bodies.
 //!
-//! An error has an outer message for the client and, where the store or the server is at fault, an
-//! inner one for the log. Neither holds a token, a phone number, a name or a cursor. A handler
-//! gives its error up as an answer without a body; the envelope writes the body, because only
-//! there the path is known, and with it the shape.
+//! An error has a message for the client and, if the store or the server is at fault, a cause for
+//! the log. Neither contains a token, a phone number, a name or a cursor. A handler returns its
+//! error as a response without a body. The envelope writes the body, because its shape depends on
+//! the path.
 
 use std::borrow::Cow;
 use std::io;
@@ -13,47 +13,46 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use convodb::Error;
+use convodb_json::json;
 
-use crate::json;
-
-/// A handler's result.
+/// The result of a handler.
 pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
-/// An answer that is not what was asked for.
+/// An error response.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
     status: StatusCode,
     /// For the client.
     message: Cow<'static, str>,
-    /// The fields of the request that are at fault, each once.
+    /// The invalid fields of the request, each once.
     fields: Vec<FieldError>,
-    /// For the client's library.
+    /// Additional headers.
     headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log.
     cause: Option<String>,
 }
 
-/// What is wrong with one field of a request.
+/// The error of one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FieldError {
     field: &'static str,
     message: String,
 }
 
-/// Which shape the error bodies of a path have.
+/// The shape of the error bodies of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
-    /// `message`, and `errors` where fields are at fault.
+    /// `message`, and `errors` if fields are invalid.
     Plain,
-    /// The same behind the reference's `status` and `error` of a single conversation.
+    /// The same after `status` and `error`, which the reference API has for single conversations.
     Conversation,
 }
 
 impl Dialect {
-    /// The dialect of a path: that of conversations below the two places where those live.
+    /// Returns the dialect of a path.
     pub(crate) fn of(path: &str) -> Self {
-        let below = |place: &str| {
-            path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        let below = |prefix: &str| {
+            path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
         if below("/api/conversations") || below("/api/automate/conversations") {
             Dialect::Conversation
@@ -66,48 +65,48 @@ impl Dialect {
 impl FieldError {
     /// `The per page field must be an integer.`, from the rule `must be an integer`.
     pub(crate) fn breaks(field: &'static str, rule: &str) -> Self {
-        Self { field, message: format!("The {} field {rule}.", spoken(field)) }
+        Self { field, message: format!("The {} field {rule}.", words(field)) }
     }
 
     /// `The id has already been taken.`
     pub(crate) fn taken(field: &'static str) -> Self {
-        Self { field, message: format!("The {} has already been taken.", spoken(field)) }
+        Self { field, message: format!("The {} has already been taken.", words(field)) }
     }
 
-    /// `The selected type is invalid.`: for a choice that is not on offer, whatever the reason, so
-    /// that what another user has and what nobody has read the same.
-    pub(crate) fn not_on_offer(field: &'static str) -> Self {
-        Self { field, message: format!("The selected {} is invalid.", spoken(field)) }
+    /// `The selected type is invalid.`, for any invalid choice. The message does not say why, so a
+    /// resource of another user is indistinguishable from one that does not exist.
+    pub(crate) fn invalid_choice(field: &'static str) -> Self {
+        Self { field, message: format!("The selected {} is invalid.", words(field)) }
     }
 }
 
-/// A field's name as a message speaks of it.
-fn spoken(field: &str) -> String {
+/// Returns the name of a field in a message.
+fn words(field: &str) -> String {
     field.replace('_', " ")
 }
 
 impl ApiError {
-    /// An error whose message is the status' own phrase.
+    /// Returns an error whose message is the standard phrase of its status.
     pub(crate) fn of(status: StatusCode) -> Self {
         Self::new(status, status.canonical_reason().unwrap_or("Error"))
     }
 
-    /// The caller did not say who they are, or not so that it can be believed.
+    /// 401: the token is missing, malformed or unknown.
     pub(crate) fn unauthenticated() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthenticated.")
     }
 
-    /// The body is not what its format asks for, so none of its fields could be read.
+    /// 400: the body does not have its format, so its fields cannot be parsed.
     pub(crate) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
 
-    /// As much is going on as may at a time.
+    /// 503: a limit of concurrency is reached.
     pub(crate) fn busy() -> Self {
         Self::of(StatusCode::SERVICE_UNAVAILABLE)
     }
 
-    /// Fields of the request are at fault: all of them, in the order of their documentation.
+    /// 422 with every invalid field, in the documented order.
     pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
         let first = fields.first().map_or("The request is invalid.", |first| &first.message);
         let message = match fields.len().saturating_sub(1) {
@@ -118,9 +117,9 @@ impl ApiError {
         Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, message) }
     }
 
-    /// The server is at fault, for a reason that only the log is told.
+    /// 500. Only the log contains the cause.
     pub(crate) fn fault(cause: impl Into<String>) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Server Error").because(cause)
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Server Error").with_cause(cause)
     }
 
     fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
@@ -128,23 +127,23 @@ impl ApiError {
         Self { status, message, fields: Vec::new(), headers: Vec::new(), cause: None }
     }
 
-    /// The same with a header of its own.
+    /// Adds a header.
     pub(crate) fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    fn because(self, cause: impl Into<String>) -> Self {
+    fn with_cause(self, cause: impl Into<String>) -> Self {
         Self { cause: Some(cause.into()), ..self }
     }
 
-    /// What the log is told.
+    /// Returns the cause for the log.
     pub(crate) fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
 
-    /// The whole answer: `headers` that came with the error, its own, and its body.
-    pub(crate) fn answer(&self, dialect: Dialect, mut headers: HeaderMap) -> Response {
+    /// Returns the response: `headers`, the error's own headers and its body.
+    pub(crate) fn response(&self, dialect: Dialect, mut headers: HeaderMap) -> Response {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self.status {
             StatusCode::UNAUTHORIZED => {
@@ -162,12 +161,12 @@ impl ApiError {
         response
     }
 
-    /// The status of the answer.
+    /// Returns the status.
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The body of the answer.
+    /// Returns the body.
     pub(crate) fn body(&self, dialect: Dialect) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         out.push(b'{');
@@ -196,7 +195,7 @@ impl From<Error> for ApiError {
             Error::Invalid { field, reason } => {
                 Self::invalid(vec![FieldError::breaks(field, reason)])
             }
-            Error::InvalidCursor => Self::invalid(vec![FieldError::not_on_offer("cursor")]),
+            Error::InvalidCursor => Self::invalid(vec![FieldError::invalid_choice("cursor")]),
             Error::CursorConflict { field } => Self::invalid(vec![FieldError::breaks(
                 field,
                 "must be the one of the list that the cursor continues",
@@ -217,15 +216,16 @@ impl From<Error> for ApiError {
             Error::DuplicateAssistant(_) => Self::invalid(vec![FieldError::taken("uuid")]),
             Error::AssistantNotFound => Self::new(StatusCode::NOT_FOUND, "Assistant not found"),
             error if is_disk_full(error.io_kind()) => {
-                Self::of(StatusCode::INSUFFICIENT_STORAGE).because(error.to_string())
+                Self::of(StatusCode::INSUFFICIENT_STORAGE).with_cause(error.to_string())
             }
-            // After a fault of the disk the store opens its files again; what was not done can be
-            // tried again.
+            // After a disk fault the store reopens its files, so the request can be retried.
             Error::QueueFull
             | Error::Closed
             | Error::WriteAborted { .. }
             | Error::SnapshotInvalidated
-            | Error::Io(_) => Self::of(StatusCode::SERVICE_UNAVAILABLE).because(error.to_string()),
+            | Error::Io(_) => {
+                Self::of(StatusCode::SERVICE_UNAVAILABLE).with_cause(error.to_string())
+            }
             error => Self::fault(error.to_string()),
         }
     }
@@ -254,12 +254,12 @@ mod tests {
     }
 
     #[test]
-    fn bodies_are_byte_for_byte_as_documented() {
+    fn bodies_have_the_documented_bytes() {
         let fields = |n: usize| {
             let all = [
-                FieldError::not_on_offer("type"),
+                FieldError::invalid_choice("type"),
                 FieldError::breaks("per_page", "must be an integer"),
-                FieldError::not_on_offer("cursor"),
+                FieldError::invalid_choice("cursor"),
             ];
             ApiError::invalid(all.into_iter().take(n).collect())
         };
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_engine_have_their_statuses() {
+    fn engine_errors_have_their_statuses() {
         let from = ApiError::from;
         check(
             &from(Error::ConversationNotFound),
@@ -332,14 +332,14 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_tells_the_log_and_not_the_client() {
+    fn only_the_log_contains_the_cause_of_a_fault() {
         let error = ApiError::from(Error::Corrupted { table: "rows.v1", what: "checksum" });
         check(&error, Dialect::Plain, 500, r#"{"message":"Server Error"}"#);
         assert_eq!(error.cause(), Some("damaged data in table rows.v1: checksum"));
     }
 
     #[test]
-    fn only_single_conversations_have_their_dialect() {
+    fn paths_of_single_conversations_have_the_conversation_dialect() {
         for path in ["/api/conversations", "/api/conversations/1", "/api/automate/conversations/1"]
         {
             assert_eq!(Dialect::of(path), Dialect::Conversation, "{path}");

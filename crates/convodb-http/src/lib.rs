@@ -1,12 +1,17 @@
-//! Serves a convodb store over HTTP, in the shape of the documented conversations API.
+//! HTTP server compatible with the "List Conversations" API of Autocalls (the same at Famulor).
 //!
-//! [`serve`] is the whole server on a listener, and [`runtime`] what it runs on best; [`router`] is
-//! its routes, for a server of your own. Both answer for the user of a Bearer token: the list, single
-//! conversations with their messages, imports and exports, assistants; and for anyone `/healthz`,
-//! `/readyz` and `/metrics`, and `/docs` and `/openapi.json`, which tell of all of it.
-//! [`item`] reads and writes the list's items alone, which is also the form of imports and exports,
-//! and [`write_page`] a whole body. [`wrapped`] and [`serve_routes`] do for routes of your own what
-//! is done for these.
+//! It serves a [`convodb`] store, and clients of that API work by changing the base URL. A Bearer token selects the user whose conversations, messages, assistants, imports and exports a
+//! request reads and writes. `/healthz`, `/readyz`, `/metrics`, `/docs` and `/openapi.json` need no
+//! token.
+//!
+//! [`serve`] runs the whole server on a listener; [`runtime`] builds the tokio runtime that suits
+//! it. For a server of your own, [`router`] returns the routes, [`write_page`] writes the body of a
+//! list, and [`with_middleware`] and [`serve_router`] add the same middleware and timeouts to other
+//! routes. The JSON form of a conversation is in the crate `convodb-json`.
+//!
+//! A request passes `server` (connections and timeouts), `middleware` (envelope, limits, metrics)
+//! and `routes` (handlers). A handler parses it with `extract` and `body`, reaches the store
+//! through `extract::auth`, and answers with `response`.
 //!
 //! ```no_run
 //! use convodb_http::{Config, runtime, serve};
@@ -19,35 +24,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod admin;
-mod auth;
-mod base_url;
-mod bell;
-mod blocking;
 mod body;
 mod clock;
-mod envelope;
 mod error;
-mod form;
-mod import;
-pub mod item;
-mod json;
+mod extract;
 mod limits;
-mod metrics;
-mod numbered;
-mod once;
+mod middleware;
 mod openapi;
-mod page;
-mod params;
-mod patience;
-mod rate;
 mod response;
 mod routes;
+mod run_blocking;
 mod server;
 mod state;
-mod statistics;
-mod store_metrics;
-mod transfers;
 
 use std::num::NonZero;
 use std::{io, thread};
@@ -57,31 +45,30 @@ use convodb::Store;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::base_url::BaseUrl;
-use crate::metrics::Metrics;
+use crate::middleware::metrics::Metrics;
+use crate::response::base_url::BaseUrl;
 use crate::state::Service;
 
-pub use crate::admin::admin_routes;
-#[cfg(unix)]
-pub use crate::admin::serve_admin;
-pub use crate::base_url::{PublicUrl, PublicUrlError, local_url};
-pub use crate::item::{
-    AssistantNames, ExportLines, Item, ItemError, Messages, write_item, write_line,
-};
 pub use crate::limits::Limits;
-pub use crate::page::{PageTokens, write_page};
-pub use crate::rate::{RateLimit, RateLimitError};
+pub use crate::middleware::rate_limit::{RateLimit, RateLimitError};
+pub use crate::response::base_url::{PublicUrl, PublicUrlError, local_url};
+pub use crate::response::page::{PageTokens, write_page};
+pub use crate::server::admin::admin_routes;
+#[cfg(unix)]
+pub use crate::server::admin::serve_admin;
 
-/// How a store is served.
+/// Configuration of a server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
-    /// Where clients reach the server, `https://api.example.com`: the beginning of the URLs in its
-    /// answers. Without it they begin with the `Host` of the request, or with the address that the
-    /// server listens on where a request has none that is one.
+    /// The URL at which clients reach the server, `https://api.example.com`. The URLs in responses
+    /// begin with it.
+    ///
+    /// Without it they begin with the `Host` of the request, or with the address of the listener
+    /// if the request has no valid host.
     pub public_url: Option<PublicUrl>,
-    /// What each client may take of time, memory and connections.
+    /// Limits on time, memory and connections.
     pub limits: Limits,
-    /// How many requests each token may make; as many as it likes where nothing is said.
+    /// Rate limit of each token; unlimited by default.
     pub rate_limit: Option<RateLimit>,
 }
 
@@ -94,62 +81,67 @@ impl Config {
 /// The fewest threads of [`runtime`].
 const MIN_THREADS: usize = 16;
 
-/// A runtime as the server wants it: with 16 threads at least, or four for each processor core.
+/// Builds the tokio runtime that suits the server: four threads for each core, at least 16.
 ///
-/// A page is read on the thread that has its request. A page that is in memory takes less time than
-/// to hand it to another thread and back; one that is not waits for the disk, and its thread with
-/// it, while the others serve what is in memory. On a runtime of one thread, all would wait. Writes,
-/// imports and exports are done on threads beside these.
+/// A page is read on the thread of its request. If it is in memory, reading it takes less time than
+/// a hand-over to another thread and back. If it is not, its thread waits for the disk while the
+/// other threads serve pages from memory; with one thread all requests would wait. Writes wait
+/// without a thread. Imports, exports and backups run on blocking threads.
 ///
 /// # Errors
-/// When the system gives no threads.
+/// Fails if the system cannot start the threads.
 pub fn runtime() -> io::Result<Runtime> {
     let cores = thread::available_parallelism().map_or(1, NonZero::get);
     let threads = MIN_THREADS.max(4 * cores);
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-/// The routes of a store, with all that an answer has: error bodies, limits on URL, headers and
-/// bodies, request ids and compression. Deadlines for heads and for clients that do not read are a
-/// matter of the server around them.
+/// Returns the routes of a store with their middleware: error bodies, limits on URL, headers and
+/// bodies, request ids, compression and metrics.
+///
+/// Timeouts for request headers and for clients that do not read are up to the server around them;
+/// [`serve`] has them.
 pub fn router(store: Store, config: &Config) -> Router {
     routes::router(config.service(store, BaseUrl::new(config.public_url.as_ref())))
 }
 
-/// Serves a store on `listener` until `stop` is done; then takes no new connection, finishes the
-/// requests in flight in at most [`Limits::stop`], and returns.
+/// Serves a store on `listener` until `shutdown` resolves.
 ///
-/// 8 KiB of URL and 100 headers with 16 KiB are taken; all else is bounded by [`Config::limits`].
+/// It then accepts no new connection, finishes the requests in flight within
+/// [`Limits::shutdown_timeout`], and returns. A URL may have 8 KiB; the headers 16 KiB, at most 100
+/// of them. [`Config::limits`] bounds everything else.
 ///
 /// # Errors
-/// When the listener has no address.
+/// Fails if the listener has no local address.
 pub async fn serve(
     store: Store,
     listener: TcpListener,
     config: Config,
-    stop: impl Future<Output = ()> + Send + 'static,
+    shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
     let base_url = BaseUrl::new(config.public_url.as_ref());
     let service = config.service(store, base_url.listening_on(listener.local_addr()?));
     let (limits, metrics) = (*service.limits(), service.metrics().clone());
-    let bell = service.bell().clone();
-    let stop = async move {
-        stop.await;
-        bell.stop();
+    let notify_shutdown = service.shutdown_sender();
+    let shutdown = async move {
+        shutdown.await;
+        notify_shutdown.send_replace(true);
     };
-    server::run(listener, routes::router(service), limits, &metrics, stop).await;
+    server::accept::run(listener, routes::router(service), limits, &metrics, shutdown).await;
     Ok(())
 }
 
-/// Puts around routes of your own what every answer of [`router`] has: error bodies, limits on URL
-/// and headers, request ids and compression. The fallbacks of the routes are replaced, and what is
-/// counted is shown nowhere.
-pub fn wrapped(routes: Router) -> Router {
-    routes::wrapped(routes, Metrics::new(None))
+/// Adds to routes of your own the middleware of [`router`]: error bodies, limits on URL and
+/// headers, request ids and compression.
+///
+/// The fallbacks of the routes are replaced. Their metrics are not exposed.
+pub fn with_middleware(routes: Router) -> Router {
+    routes::with_middleware(routes, Metrics::new(None))
 }
 
-/// The description of all that is served, in OpenAPI 3.1, as JSON: what `/openapi.json` answers. Made
-/// once, in about a millisecond.
+/// Returns the OpenAPI 3.1 document of the server as JSON, as in `/openapi.json`.
+///
+/// The first call builds it, in about a millisecond.
 ///
 /// ```
 /// let document = convodb_http::openapi();
@@ -160,12 +152,12 @@ pub fn openapi() -> &'static str {
     openapi::json()
 }
 
-/// Serves any routes on `listener`, with deadlines and a stop as of [`serve`].
-pub async fn serve_routes(
-    routes: Router,
+/// Serves a router of your own on `listener`, with the timeouts and the shutdown of [`serve`].
+pub async fn serve_router(
+    router: Router,
     listener: TcpListener,
     limits: Limits,
-    stop: impl Future<Output = ()> + Send + 'static,
+    shutdown: impl Future<Output = ()> + Send + 'static,
 ) {
-    server::run(listener, routes, limits, &Metrics::new(None), stop).await;
+    server::accept::run(listener, router, limits, &Metrics::new(None), shutdown).await;
 }

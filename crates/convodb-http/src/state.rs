@@ -1,35 +1,37 @@
-//! What handlers can reach: where the server is reached, its limits and counters, and, only
-//! through a `Caller`, the store.
+//! Shared state of the handlers: the store, the limits, the metrics and the base URL.
 
 use std::sync::Arc;
 
 use convodb::{Store, UserId};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use convodb_tokio::AsyncStore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::base_url::BaseUrl;
-use crate::bell::Bell;
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
-use crate::metrics::Metrics;
-use crate::rate::{Gate, RateLimit, Told};
-use crate::transfers::{Transfer, Transfers};
+use crate::middleware::metrics::Metrics;
+use crate::middleware::rate_limit::{RateLimit, RateLimiter, StatusSlot};
+use crate::middleware::transfer_limit::{TransferLimiter, TransferPermit};
+use crate::response::base_url::BaseUrl;
 
-/// The store that is served, and what all its requests share.
+/// The state that all requests share. Cheap to clone.
+///
+/// Handlers reach the store through the extractors of [`auth`](crate::extract::auth).
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
-    store: Store,
+    store: AsyncStore,
     shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
 struct Shared {
     base_url: BaseUrl,
-    bell: Bell,
     limits: Limits,
     metrics: Metrics,
-    gate: Option<Gate>,
-    writes: Arc<Semaphore>,
-    transfers: Arc<Transfers>,
+    rate_limiter: Option<RateLimiter>,
+    /// Whether the server is shutting down.
+    shutdown: watch::Sender<bool>,
+    waiting_writes: Arc<Semaphore>,
+    transfer_limiter: Arc<TransferLimiter>,
 }
 
 impl Service {
@@ -41,18 +43,26 @@ impl Service {
     ) -> Self {
         let shared = Shared {
             base_url,
-            bell: Bell::of(&store),
             limits,
             metrics: Metrics::new(Some(&store)),
-            gate: rate_limit.map(Gate::new),
-            writes: Arc::new(Semaphore::new(limits.writes)),
-            transfers: Transfers::new(limits.transfers, limits.transfers_per_user),
+            rate_limiter: rate_limit.map(RateLimiter::new),
+            shutdown: watch::Sender::new(false),
+            waiting_writes: Arc::new(Semaphore::new(limits.max_waiting_writes)),
+            transfer_limiter: TransferLimiter::new(
+                limits.max_transfers,
+                limits.max_transfers_per_user,
+            ),
         };
-        Self { store, shared: Arc::new(shared) }
+        Self { store: AsyncStore::from(store), shared: Arc::new(shared) }
     }
 
-    /// For callers, and for whether the store takes writes.
-    pub(crate) const fn store(&self) -> &Store {
+    /// Returns the store, for the extractors and the readiness probe.
+    pub(crate) fn store(&self) -> &Store {
+        self.store.store()
+    }
+
+    /// Returns the store whose writes and commits are awaited.
+    pub(crate) const fn async_store(&self) -> &AsyncStore {
         &self.store
     }
 
@@ -60,9 +70,15 @@ impl Service {
         &self.shared.base_url
     }
 
-    /// What rings when there is news of the store.
-    pub(crate) fn bell(&self) -> &Bell {
-        &self.shared.bell
+    /// Returns the sender of the shutdown notification. Sending `true` ends the requests that wait
+    /// for changes.
+    pub(crate) fn shutdown_sender(&self) -> watch::Sender<bool> {
+        self.shared.shutdown.clone()
+    }
+
+    /// Returns a receiver of the shutdown notification.
+    pub(crate) fn shutdown_receiver(&self) -> watch::Receiver<bool> {
+        self.shared.shutdown.subscribe()
     }
 
     pub(crate) fn limits(&self) -> &Limits {
@@ -73,38 +89,39 @@ impl Service {
         &self.shared.metrics
     }
 
-    /// Whether tokens have a limit.
-    pub(crate) fn is_limited(&self) -> bool {
-        self.shared.gate.is_some()
+    /// Returns whether tokens have a rate limit.
+    pub(crate) fn has_rate_limit(&self) -> bool {
+        self.shared.rate_limiter.is_some()
     }
 
-    /// Counts a request of a token that is somebody's, and keeps how it stands for the answer.
+    /// Counts a request of an authenticated token, and stores the token's status in `slot` for the
+    /// headers of the response.
     ///
     /// # Errors
-    /// 429 where it is one too many.
-    pub(crate) fn admit(&self, token: &str, told: Option<&Told>) -> Result<()> {
-        let Some(gate) = &self.shared.gate else { return Ok(()) };
-        let standing = gate.admit(token);
-        if let Some(told) = told {
-            told.keep(standing);
+    /// 429 if the token exceeds its rate limit.
+    pub(crate) fn check_rate(&self, token: &str, slot: Option<&StatusSlot>) -> Result<()> {
+        let Some(rate_limiter) = &self.shared.rate_limiter else { return Ok(()) };
+        let status = rate_limiter.check(token);
+        if let Some(slot) = slot {
+            slot.set(status);
         }
-        standing.check()
+        status.into_result()
     }
 
-    /// Leave for a write to wait for the disk. Each holds a thread meanwhile, and imports and
-    /// exports need such threads too.
+    /// Returns a permit for one write that waits for its commit. Bounds the memory that queued
+    /// writes take.
     ///
     /// # Errors
-    /// 503 where as many wait as may.
+    /// 503 if [`Limits::max_waiting_writes`] is reached.
     pub(crate) fn write_permit(&self) -> Result<OwnedSemaphorePermit> {
-        self.shared.writes.clone().try_acquire_owned().map_err(|_| ApiError::busy())
+        self.shared.waiting_writes.clone().try_acquire_owned().map_err(|_| ApiError::busy())
     }
 
-    /// Leave for an import or an export of the user's, while what this gives is held.
+    /// Returns a permit for an import or an export of the user, valid until it is dropped.
     ///
     /// # Errors
-    /// 503 where as many go on as may.
-    pub(crate) fn transfer(&self, user: UserId) -> Result<Transfer> {
-        self.shared.transfers.begin(user).ok_or_else(ApiError::busy)
+    /// 503 if [`Limits::max_transfers`] or [`Limits::max_transfers_per_user`] is reached.
+    pub(crate) fn transfer_permit(&self, user: UserId) -> Result<TransferPermit> {
+        self.shared.transfer_limiter.try_acquire(user).ok_or_else(ApiError::busy)
     }
 }

@@ -1,11 +1,11 @@
-//! A store inside an axum service of one's own: a hook that stores messages, and a dashboard.
+//! Embedding a store in an axum service: a webhook that stores messages, and a dashboard.
 //!
-//! The service is a shop's. Its widget posts messages to `/hook/{visitor}`, and the owner looks at
-//! `/dashboard`. The store is a value in the router's state: no server beside the service, no pool, no
-//! connection. Handlers await their writes; they read in line, because a page in memory is quicker than
-//! the way to another thread.
+//! The service belongs to a shop. Its widget posts messages to `/hook/{visitor}`, and its owner
+//! opens `/dashboard`. The store is a value in the router's state: there is no database server, no
+//! pool and no connection. Handlers await their writes, but read on their own thread, because a
+//! cached page takes less time than a handover to another thread.
 //!
-//! This program serves itself on a loopback port, plays fifty visitors at a time, looks at the
+//! The program serves itself on a loopback port, simulates fifty concurrent visitors, requests the
 //! dashboard and stops.
 //!
 //! Run it: `cargo run -p convodb-tokio --example axum_embed`
@@ -31,7 +31,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-/// What handlers reach. Cheap to clone.
+/// The state of the handlers. Cheap to clone.
 #[derive(Clone)]
 struct Shop {
     store: AsyncStore,
@@ -62,13 +62,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
     });
     println!("serving http://{address}");
 
-    // Fifty visitors at a time, each with two messages; their writes share commits.
+    // Fifty concurrent visitors with two messages each; their writes share commits.
     let mut visits = tokio::task::JoinSet::new();
     for visitor in 0..50 {
         visits.spawn(async move {
             for text in ["Do you ship to Oslo?", "And how long does it take?"] {
                 let path = format!("/hook/visitor-{visitor}");
-                ask(address, "POST", &path, text).await?;
+                request(address, "POST", &path, text).await?;
             }
             Ok::<(), std::io::Error>(())
         });
@@ -76,21 +76,22 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(visit) = visits.join_next().await {
         visit??;
     }
-    let body = ask(address, "GET", "/dashboard", "").await?;
-    let shown: Value = serde_json::from_str(&body)?;
-    println!("{shown:#}");
+    let body = request(address, "GET", "/dashboard", "").await?;
+    let dashboard: Value = serde_json::from_str(&body)?;
+    println!("{dashboard:#}");
 
     drop(stop);
     server.await??;
     store.close().await?;
-    let (conversations, messages) = (&shown["today"]["conversations"], &shown["today"]["messages"]);
+    let (conversations, messages) =
+        (&dashboard["today"]["conversations"], &dashboard["today"]["messages"]);
     if (conversations, messages) != (&json!(50), &json!(100)) {
         return Err(format!("{conversations} conversations with {messages} messages").into());
     }
     Ok(())
 }
 
-/// `POST /hook/{visitor}`: a message of a visitor, durable when it is answered.
+/// `POST /hook/{visitor}`: stores a visitor's message; it is durable before the response.
 async fn hook(
     State(shop): State<Shop>,
     Path(visitor): Path<String>,
@@ -100,8 +101,8 @@ async fn hook(
     let external_identifier: convodb::ExternalIdentifier = visitor.parse()?;
     let message = Message::new(Role::User, text, now)?;
     let Shop { store, user, bot } = shop;
-    // One page of one: is there a conversation of this visitor's? A visitor's first two messages at a
-    // time would begin two; where that happens, make the id of the identifier, as `crm_sync` does.
+    // Look up the visitor's conversation: a page of one. Two concurrent first messages of a visitor
+    // would create two conversations; to prevent that, derive the id as `crm_sync` does.
     let filter =
         Filter { external_identifier: Some(external_identifier.clone()), ..Filter::default() };
     let request = ListRequest { filter, page_size: Some(PageSize::MIN), ..ListRequest::default() };
@@ -110,7 +111,7 @@ async fn hook(
     let write = move |transaction: &mut convodb::Transaction<'_>| {
         if known.is_none() {
             let channel = Channel::Api { external_identifier: Some(external_identifier) };
-            transaction.insert(user, &Conversation::new(id, bot, channel, now), &[])?;
+            transaction.insert(user, Conversation::new(id, bot, channel, now), Vec::new())?;
         }
         transaction.append_message(user, id, &message)
     };
@@ -118,11 +119,11 @@ async fn hook(
     Ok(Json(json!({ "conversation": id.to_string(), "messages": count })))
 }
 
-/// `GET /dashboard`: what today came to, from counters, and the latest conversations.
+/// `GET /dashboard`: today's statistics, from counters, and the latest conversations.
 async fn dashboard(State(Shop { store, user, .. }): State<Shop>) -> Result<Json<Value>, Failed> {
     let snapshot = store.snapshot();
     let today = now()?.day();
-    // The day before as well: a visit may have begun before midnight.
+    // Include yesterday: a visit may have begun before midnight.
     let from = Day::new(today.get().saturating_sub(1));
     let request = StatsRequest::new(from, Day::new(today.get() + 1));
     let volume = snapshot.stats(user, &request)?.total;
@@ -148,7 +149,7 @@ async fn dashboard(State(Shop { store, user, .. }): State<Shop>) -> Result<Json<
     })))
 }
 
-/// An error of the store as an answer: whose fault it is decides.
+/// An error of the store as a response: the status says whether the client or the server caused it.
 struct Failed(convodb::Error);
 
 impl From<convodb::Error> for Failed {
@@ -165,19 +166,24 @@ impl IntoResponse for Failed {
             convodb::Error::Closed => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        // Messages of the store never hold personal data.
+        // Error messages of the store never contain personal data.
         (status, self.0.to_string()).into_response()
     }
 }
 
-/// The engine reads no clock: its caller does.
+/// The current time. The engine does not read a clock itself.
 fn now() -> convodb::Result<Timestamp> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A client for this program alone: one request, one connection; gives the body of a 200.
-async fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> std::io::Result<String> {
+/// Sends one request on a new connection, and returns the body of a 200.
+async fn request(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> std::io::Result<String> {
     let mut stream = TcpStream::connect(address).await?;
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {}\r\n\

@@ -1,10 +1,10 @@
-//! Keeps a CRM and a store in step, by the CRM's own identifiers.
+//! Two-way synchronization of a CRM and a store, by the CRM's own identifiers.
 //!
 //! Twice a day the CRM sends its deals. Each is looked up by its external identifier, which is one
-//! index range; it is begun where it is new and brought up to date where it is not, in one write, so
-//! that a sync that runs twice at a time makes no twins. Then the other way round: the CRM keeps the
-//! cursor of a feed, as a text, and gets what changed since, whoever changed it; nothing is missed,
-//! and nothing is looked at that did not change.
+//! index range, and created or updated in one write, so that two concurrent syncs create no
+//! duplicates. In the other direction, the CRM stores the cursor of the change feed as a token, and
+//! receives all changes since, by any writer. No change is missed, and unchanged conversations are
+//! not read.
 //!
 //! Run it: `cargo run -p convodb-tokio --example crm_sync`
 
@@ -26,11 +26,11 @@ struct Deal {
     note: &'static str,
 }
 
-/// What a sync did.
+/// The result of a sync.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Synced {
-    begun: usize,
-    moved: usize,
+    created: usize,
+    updated: usize,
     unchanged: usize,
 }
 
@@ -48,10 +48,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let deals: Vec<Deal> = (0..200).map(|n| deal(n, "new", "A first call was made.")).collect();
     let synced = sync(&store, user, bot, deals.clone(), morning).await?;
     println!("08:00 {synced:?}");
-    check(synced == Synced { begun: 200, ..Synced::default() }, "all deals are new")?;
+    check(synced == Synced { created: 200, ..Synced::default() }, "all deals are new")?;
     let cursor = cursor_of_now(store.store(), user)?;
 
-    // The same deals in the evening: three are won, one is new; and the CRM sends everything twice.
+    // In the evening three deals are won and one is new, and the CRM sends all deals twice.
     let mut deals = deals;
     for n in [3, 50, 199] {
         deals[n] = deal(n, "won", "Signed.");
@@ -63,25 +63,28 @@ async fn main() -> Result<(), Box<dyn Error>> {
     );
     let (one, two) = (one?, two?);
     println!("18:00 {one:?}\n18:00 {two:?} (at the same time)");
-    check((one.begun + two.begun, one.moved + two.moved) == (1, 3), "nothing happens twice")?;
+    check(
+        (one.created + two.created, one.updated + two.updated) == (1, 3),
+        "every deal changes once",
+    )?;
 
-    let gone = find(store.store(), user, "deal-7")?.ok_or("deal-7 is not there")?;
-    store.delete(user, gone.id).await?;
+    let deleted = find(store.store(), user, "deal-7")?.ok_or("deal-7 does not exist")?;
+    store.delete(user, deleted.id).await?;
 
-    let (told, cursor) = changed_since(store.store(), user, &cursor)?;
+    let (lines, cursor) = changed_since(store.store(), user, &cursor)?;
     println!("\nfor the CRM, since 08:00:");
-    for line in &told {
+    for line in &lines {
         println!("  {line}");
     }
-    check(told.len() == 5, "four deals changed in the evening, and one was deleted")?;
-    check(changed_since(store.store(), user, &cursor)?.0.is_empty(), "all of it was told")?;
+    check(lines.len() == 5, "four deals changed in the evening, and one was deleted")?;
+    check(changed_since(store.store(), user, &cursor)?.0.is_empty(), "the feed has ended")?;
     check(find(store.store(), user, "deal-3")?.is_some(), "a deal is found by its identifier")?;
-    check(find(store.store(), user, "deal-999")?.is_none(), "what is not there is not found")?;
+    check(find(store.store(), user, "deal-999")?.is_none(), "an unknown identifier is not found")?;
     store.close().await?;
     Ok(())
 }
 
-/// Brings all deals into the store; all writes are under way at a time and share commits.
+/// Writes all deals into the store. The writes run concurrently and share commits.
 async fn sync(
     store: &AsyncStore,
     user: UserId,
@@ -97,8 +100,8 @@ async fn sync(
     let mut synced = Synced::default();
     while let Some(done) = writes.join_next().await {
         match done?? {
-            Change::Begun => synced.begun += 1,
-            Change::Moved => synced.moved += 1,
+            Change::Created => synced.created += 1,
+            Change::Updated => synced.updated += 1,
             Change::None => synced.unchanged += 1,
         }
     }
@@ -106,15 +109,16 @@ async fn sync(
 }
 
 enum Change {
-    Begun,
-    Moved,
+    Created,
+    Updated,
     None,
 }
 
-/// Brings one deal into the store.
+/// Writes one deal into the store.
 ///
-/// Its conversation's id is made of the CRM's identifier, so that who comes second finds what the
-/// first has begun, inside the write, where nobody comes between.
+/// The id of its conversation is derived from the CRM's identifier. Of two concurrent syncs, the
+/// second one therefore finds the conversation of the first one within its write, which is
+/// isolated.
 async fn sync_one(
     store: &AsyncStore,
     user: UserId,
@@ -130,35 +134,38 @@ async fn sync_one(
     let write = move |transaction: &mut convodb::Transaction<'_>| {
         let change = match transaction.conversation(user, id)? {
             Some(row) if row.variables.as_ref() == Some(&variables) => return Ok(Change::None),
-            Some(_) => Change::Moved,
+            Some(_) => Change::Updated,
             None => {
                 let channel = Channel::Api { external_identifier };
-                transaction.insert(user, &Conversation::new(id, bot, channel, now), &[])?;
-                Change::Begun
+                transaction.insert(user, Conversation::new(id, bot, channel, now), Vec::new())?;
+                Change::Created
             }
         };
         transaction.append_message(user, id, &note)?;
-        transaction.update(user, id, |row| row.variables = Some(variables))?;
+        transaction.update(user, id, Timestamp::MIN, |row| {
+            row.variables = Some(variables);
+            Ok(())
+        })?;
         Ok(change)
     };
     store.write(write).await
 }
 
-/// The conversation of a deal: one page of one, whatever the store holds.
+/// The conversation of a deal: a page of one, at the same cost for any size of the store.
 fn find(store: &Store, user: UserId, identifier: &str) -> convodb::Result<Option<Conversation>> {
     let filter = Filter { external_identifier: Some(identifier.parse()?), ..Filter::default() };
     let page = store.snapshot().list(user, &ListRequest { filter, ..ListRequest::default() })?;
     Ok(page.conversations().next().map(|row| row.owned()))
 }
 
-/// Where the user's feed ends now, as the text that the CRM keeps.
+/// The current end of the user's change feed, as a token that the CRM stores.
 fn cursor_of_now(store: &Store, user: UserId) -> convodb::Result<String> {
     let snapshot = store.snapshot();
     let end = snapshot.changes_since(user, ChangesSince::Now, PageSize::MIN)?.next_cursor;
     Ok(snapshot.seal_change_cursor(&end))
 }
 
-/// What changed since a cursor, a line for each conversation, and the cursor for the next time.
+/// The changes since a cursor, one line for each conversation, and the cursor for the next call.
 fn changed_since(
     store: &Store,
     user: UserId,
@@ -166,28 +173,28 @@ fn changed_since(
 ) -> convodb::Result<(Vec<String>, String)> {
     let snapshot = store.snapshot();
     let mut cursor = snapshot.open_change_cursor(user, cursor)?;
-    let mut told = Vec::new();
+    let mut lines = Vec::new();
     loop {
         let since = ChangesSince::Cursor(cursor);
         let part = snapshot.changes_since(user, since, PageSize::MAX)?;
-        told.extend(part.changes.iter().map(|change| match &change.conversation {
-            Some(row) => tell(change.kind, row),
+        lines.extend(part.changes.iter().map(|change| match &change.conversation {
+            Some(row) => describe(change.kind, row),
             None => format!("{:<8} {}", change.kind.as_str(), change.id),
         }));
         cursor = part.next_cursor;
         if !part.has_more {
-            return Ok((told, snapshot.seal_change_cursor(&cursor)));
+            return Ok((lines, snapshot.seal_change_cursor(&cursor)));
         }
     }
 }
 
-fn tell(kind: ChangeKind, row: &Conversation) -> String {
+fn describe(kind: ChangeKind, row: &Conversation) -> String {
     let identifier = row.channel.external_identifier().unwrap_or_default();
     let stage = row.variables.as_ref().map_or("", Variables::as_str);
     format!("{:<8} {identifier:<9} {stage:<16} {} messages", kind.as_str(), row.message_count)
 }
 
-/// An id that is the same for the same identifier. A CRM's own UUIDs would do as well.
+/// Derives an id from an identifier. A CRM with UUIDs of its own would use those.
 fn id_of(identifier: &str) -> convodb::Result<ConversationId> {
     let mut hash: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     for byte in identifier.bytes() {
@@ -199,5 +206,5 @@ fn id_of(identifier: &str) -> convodb::Result<ConversationId> {
 }
 
 fn check(holds: bool, what: &str) -> Result<(), String> {
-    if holds { Ok(()) } else { Err(format!("it does not hold that {what}")) }
+    if holds { Ok(()) } else { Err(format!("check failed: {what}")) }
 }

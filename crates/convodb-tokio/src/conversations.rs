@@ -1,4 +1,4 @@
-//! The conversations of a list as a stream, page by page underneath.
+//! Conversations of a list as a stream, read page by page.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -11,25 +11,25 @@ use futures_core::Stream;
 
 use crate::pages::Pages;
 
-/// The conversations of a list, one after the other. Made by
+/// The conversations of a list. Created by
 /// [`AsyncStore::conversations`](crate::AsyncStore::conversations) and
 /// [`AsyncStore::live_conversations`](crate::AsyncStore::live_conversations).
 ///
-/// A [`Stream`] of `Result<Conversation>`: a conversation, or the error that ended the walk. At most
-/// one page of them is in memory; the next is read when they are used up. To drop it ends the walk;
-/// to drop a [`Conversations::next`] that waits loses nothing.
+/// A [`Stream`] of `Result<Conversation>`; an error ends it. At most one page is in memory; the
+/// next one is read after its last conversation was returned. Dropping the stream stops the
+/// iteration; dropping the future of [`Conversations::next`] loses nothing.
 pub struct Conversations {
     pages: Pages,
-    rows: vec::IntoIter<Conversation>,
+    page: vec::IntoIter<Conversation>,
 }
 
 impl Conversations {
     pub(crate) fn new(pages: Pages) -> Self {
-        Self { pages, rows: Vec::new().into_iter() }
+        Self { pages, page: Vec::new().into_iter() }
     }
 
-    /// The next conversation; `None` after the last. The same as the stream's next item, without a
-    /// trait to import. Cancel-safe.
+    /// The next conversation; `None` after the last. Equal to the next item of the stream, without
+    /// a trait to import. Cancel-safe.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -46,10 +46,10 @@ impl Conversations {
     /// ```
     ///
     /// # Errors
-    /// As [`convodb::Snapshot::list`]; the walk has then ended.
+    /// As [`convodb::Snapshot::list`]; the stream then ends.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub async fn next(&mut self) -> Option<Result<Conversation>> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
@@ -61,15 +61,15 @@ impl Stream for Conversations {
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
         loop {
-            if let Some(row) = this.rows.next() {
-                return Poll::Ready(Some(Ok(row)));
+            if let Some(conversation) = this.page.next() {
+                return Poll::Ready(Some(Ok(conversation)));
             }
             match ready!(Pin::new(&mut this.pages).poll_next(context)) {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(page)) => {
-                    let rows: Vec<_> = page.conversations().map(|row| row.owned()).collect();
-                    this.rows = rows.into_iter();
+                    let page: Vec<_> = page.conversations().map(|row| row.owned()).collect();
+                    this.page = page.into_iter();
                 }
             }
         }

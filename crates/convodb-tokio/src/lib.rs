@@ -1,20 +1,23 @@
-//! Async calls and streams over a [`convodb`] store, for services on tokio.
+//! Async API of a [`convodb`] store for services on tokio: awaited writes, streams, notifications.
 //!
-//! The engine is synchronous: a page in memory takes microseconds, and a write waits for the disk.
-//! This crate adds what a service needs for the second, and nothing else:
+//! The engine is synchronous: a cached page takes microseconds, and a write waits for the disk.
+//! This crate makes waiting asynchronous and adds nothing else:
 //!
-//! - **Writes** are awaited without holding a thread: [`AsyncStore::write`] puts the write into the
-//!   engine's queue, and the writer's thread wakes the task once it is durable. Ten thousand tasks may
-//!   write at a time; they share commits, and those that find no place in the queue wait for one.
-//! - **Pages** are read in line: [`AsyncStore::snapshot`] is the engine's own
-//!   [`Snapshot`](convodb::Snapshot). A page that is in memory takes less time than the way to
-//!   another thread and back; one that is not holds its thread for as long as a read of the disk, so a
-//!   service wants more threads than cores (16, or four a core).
-//! - **What takes longer** goes aside: [`AsyncStore::aside`] runs any work of the engine (a history of
-//!   a thousand messages, a report over years, an audit, a bulk load) on a thread for what blocks.
-//! - **Walks** are streams: [`AsyncStore::pages`] and [`AsyncStore::conversations`] over one state of
-//!   the store, [`AsyncStore::live_pages`] and [`AsyncStore::live_conversations`] over the state of
-//!   each moment.
+//! - **Writes** hold no thread: [`AsyncStore::write`] puts the write into the engine's queue, and
+//!   the writer thread wakes the task once the write is durable. Ten thousand tasks may write
+//!   concurrently; they share commits, and tasks that find the queue full wait for a slot.
+//! - **Pages** are read on the current thread: [`AsyncStore::snapshot`] returns the engine's own
+//!   [`Snapshot`](convodb::Snapshot). A cached page takes less time than a handover to another
+//!   thread. A page that is not cached blocks its thread for a disk read, so a service should have
+//!   more threads than cores (16, or four per core).
+//! - **Long work** runs on blocking threads: [`AsyncStore::run_blocking`] runs any work of the
+//!   engine there, such as a history of a thousand messages, statistics over years, a verification
+//!   or a bulk load.
+//! - **Lists** are streams: [`AsyncStore::pages`] and [`AsyncStore::conversations`] read one
+//!   snapshot, [`AsyncStore::live_pages`] and [`AsyncStore::live_conversations`] a new one for each
+//!   page.
+//! - **Changes** are a stream: [`AsyncStore::changes`] follows a user's change feed and waits for
+//!   new changes at its end. [`AsyncStore::commits`] wakes a task after each commit.
 //!
 //! ```
 //! use convodb_tokio::{AsyncStore, convodb::*};
@@ -28,7 +31,7 @@
 //!     store.create_assistant(user, bot, "Support".parse()?).await?;
 //!
 //!     let id = ConversationId::generate(now);
-//!     store.insert(user, Conversation::new(id, bot, Channel::Widget, now)).await?;
+//!     store.insert(user, Conversation::new(id, bot, Channel::Widget, now), Vec::new()).await?;
 //!     let hello = Message::new(Role::User, "Hello!".to_owned(), now)?;
 //!     assert_eq!(store.append_message(user, id, hello).await?, 1);
 //!
@@ -38,35 +41,40 @@
 //! }
 //! ```
 //!
-//! # What cancelling means
+//! # Cancellation
 //!
-//! To drop the future of a write before it found a place in the queue withdraws it: it is never run.
-//! Afterwards it cannot be taken back. It runs, and is committed if it can be, whether or not anyone
-//! waits; only its answer is lost, as that of a request whose connection broke. A service that must
-//! know gives conversations ids of its own and looks, or spawns the write as a task.
+//! Dropping the future of a write before it is queued withdraws the write: it never runs. Once it
+//! is queued, it runs and is committed if it succeeds, whether or not a task waits for it; only the
+//! result is lost, as for a request whose connection breaks. A service that must know the outcome
+//! chooses the ids of its conversations and reads them back, or spawns the write as a task.
 //!
-//! To drop a stream ends its walk. To drop the future of its next item loses nothing.
+//! Dropping a stream ends it. Dropping the future of its next item loses nothing.
 //!
 //! # Errors and panics
 //!
-//! All errors are the engine's [`Error`](convodb::Error). A closure that panics panics in the task
-//! that awaits it, after all that it changed was taken back. Reading aside needs a runtime and panics
-//! without one; writing works under any executor.
+//! All errors are the engine's [`Error`](convodb::Error). A panic of a write's closure continues in
+//! the task that awaits the write, after the closure's changes were rolled back. Streams and
+//! [`AsyncStore::run_blocking`] panic outside a tokio runtime; writes and [`Commits`] work under
+//! any executor.
 //!
 //! # Closing
 //!
-//! A write that was answered is durable, so nothing needs to be done at the end. [`AsyncStore::close`]
-//! finishes what is queued and tells how that went. The last handle that is dropped inside a runtime
-//! leaves that to a thread for what blocks.
+//! A write is durable when its future completes, so a service need not close its store.
+//! [`AsyncStore::close`] finishes the queued writes and returns the errors of closing. When the
+//! last handle is dropped inside a runtime, a blocking thread closes the store.
 
 pub use convodb;
 
-mod aside;
+mod change_feed;
+mod commits;
 mod conversations;
 mod pages;
+mod run_blocking;
 mod store;
 mod writes;
 
+pub use crate::change_feed::ChangeFeed;
+pub use crate::commits::Commits;
 pub use crate::conversations::Conversations;
 pub use crate::pages::Pages;
 pub use crate::store::AsyncStore;

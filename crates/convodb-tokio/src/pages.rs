@@ -1,7 +1,7 @@
-//! The pages of a list as a stream.
+//! Pages of a list as a stream.
 //!
-//! A page is read when it is asked for, not before, on a thread for what blocks: a walk goes through
-//! what is not in memory, and must not hold up the tasks beside it. In memory is one page.
+//! A page is read when the stream is polled, not ahead, on a blocking thread: most pages of a long
+//! list are not cached, and reading them must not block other tasks. One page is in memory.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -12,47 +12,47 @@ use convodb::{ListRequest, Page, Result, Snapshot, Store, UserId};
 use futures_core::Stream;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::aside::returned;
+use crate::run_blocking::flatten;
 
-/// The pages of a list, one after the other. Made by [`AsyncStore::pages`](crate::AsyncStore::pages)
-/// and [`AsyncStore::live_pages`](crate::AsyncStore::live_pages).
+/// The pages of a list. Created by [`AsyncStore::pages`](crate::AsyncStore::pages) and
+/// [`AsyncStore::live_pages`](crate::AsyncStore::live_pages).
 ///
-/// A [`Stream`] of `Result<Page>`: a page, or the error that ended the walk. Nothing is read before it
-/// is asked for. To drop it ends the walk; to drop a [`Pages::next`] that waits loses nothing.
-/// A walk is resumed elsewhere by [`Page::next_cursor`] of the last page that was dealt with.
+/// A [`Stream`] of `Result<Page>`; an error ends it. No page is read before the stream is polled
+/// for it. Dropping the stream stops the iteration; dropping the future of [`Pages::next`] loses
+/// nothing. [`Page::next_cursor`] of the last page that was processed resumes the iteration elsewhere.
 pub struct Pages {
-    view: View,
+    source: Source,
     user: UserId,
     state: State,
 }
 
-/// What each page is read from.
+/// The snapshot that each page is read from.
 #[derive(Clone)]
-pub(crate) enum View {
-    /// All of them from one state of the store.
-    Frozen(Snapshot),
-    /// Each from the state of its moment.
+pub(crate) enum Source {
+    /// One snapshot for all pages.
+    Snapshot(Snapshot),
+    /// A new snapshot for each page.
     Live(Store),
 }
 
 enum State {
-    Before(Box<ListRequest>),
+    Idle(Box<ListRequest>),
     Reading(JoinHandle<Result<Read>>),
     Ended,
 }
 
-/// A page, and the request for the one after it.
+/// A page, and the request for the next one.
 type Read = (Page, Option<Box<ListRequest>>);
 
 impl Pages {
-    pub(crate) fn new(view: View, user: UserId, request: ListRequest) -> Self {
-        Self { view, user, state: State::Before(Box::new(request)) }
+    pub(crate) fn new(source: Source, user: UserId, request: ListRequest) -> Self {
+        Self { source, user, state: State::Idle(Box::new(request)) }
     }
 
-    /// The next page; `None` after the last. The same as the stream's next item, without a trait to
-    /// import.
+    /// The next page; `None` after the last. Equal to the next item of the stream, without a trait
+    /// to import.
     ///
-    /// Cancel-safe: a page that is being read is what the next call gives.
+    /// Cancel-safe: if the future is dropped during a read, the next call returns that page.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -68,24 +68,24 @@ impl Pages {
     /// ```
     ///
     /// # Errors
-    /// As [`Snapshot::list`]; the walk has then ended.
+    /// As [`Snapshot::list`]; the stream then ends.
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub async fn next(&mut self) -> Option<Result<Page>> {
         poll_fn(|context| Pin::new(&mut *self).poll_next(context)).await
     }
 
     fn begin(&self, mut request: Box<ListRequest>) -> JoinHandle<Result<Read>> {
-        let (view, user) = (self.view.clone(), self.user);
+        let (source, user) = (self.source.clone(), self.user);
         spawn_blocking(move || {
-            let page = match view {
-                View::Frozen(snapshot) => snapshot.list(user, &request)?,
-                View::Live(store) => store.snapshot().list(user, &request)?,
+            let page = match source {
+                Source::Snapshot(snapshot) => snapshot.list(user, &request)?,
+                Source::Live(store) => store.snapshot().list(user, &request)?,
             };
             request.cursor = page.next_cursor().copied();
-            let upcoming = request.cursor.is_some().then_some(request);
-            Ok((page, upcoming))
+            let following = request.cursor.is_some().then_some(request);
+            Ok((page, following))
         })
     }
 }
@@ -98,14 +98,14 @@ impl Stream for Pages {
         loop {
             match std::mem::replace(&mut this.state, State::Ended) {
                 State::Ended => return Poll::Ready(None),
-                State::Before(request) => this.state = State::Reading(this.begin(request)),
+                State::Idle(request) => this.state = State::Reading(this.begin(request)),
                 State::Reading(mut reading) => {
                     let Poll::Ready(joined) = Pin::new(&mut reading).poll(context) else {
                         this.state = State::Reading(reading);
                         return Poll::Pending;
                     };
-                    return Poll::Ready(Some(returned(joined).map(|(page, upcoming)| {
-                        this.state = upcoming.map_or(State::Ended, State::Before);
+                    return Poll::Ready(Some(flatten(joined).map(|(page, following)| {
+                        this.state = following.map_or(State::Ended, State::Idle);
                         page
                     })));
                 }

@@ -1,45 +1,52 @@
-//! The store, opened, read and closed without holding a thread of the runtime.
+//! Async handle of a store: open, close, snapshots, streams.
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use convodb::{ListRequest, PageSize, Result, Snapshot, Store, StoreOptions, UserId};
+use convodb::{ChangesSince, ListRequest, PageSize, Result, Snapshot, Store, StoreOptions, UserId};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::aside::aside;
+use crate::change_feed::ChangeFeed;
+use crate::commits::{CommitNotifier, Commits};
 use crate::conversations::Conversations;
-use crate::pages::{Pages, View};
+use crate::pages::{Pages, Source};
+use crate::run_blocking::run_blocking;
 
-/// A store of conversations whose writes are awaited. Cheap to clone and to send; all clones are the
-/// same store.
+/// A handle of a store whose writes are awaited. Cheap to clone; all clones are the same store.
 ///
-/// Errors are the engine's. What cancelling a write means, and what is read where, is told on the
-/// [front page](crate).
+/// Errors are the engine's. The [crate documentation](crate) describes cancellation and which reads
+/// run on which thread.
 #[derive(Clone)]
 pub struct AsyncStore {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// Taken only when this is dropped.
+    /// `None` only during the drop.
     store: Option<Store>,
-    /// For the writes that may be in the engine's queue.
-    places: Arc<Semaphore>,
+    /// One permit for each slot of the engine's write queue.
+    queue_permits: Arc<Semaphore>,
+    /// Created by the first receiver: a listener costs the writer a call for each commit.
+    commit_notifier: OnceLock<CommitNotifier>,
 }
 
 impl Inner {
     fn store(&self) -> &Store {
         match &self.store {
             Some(store) => store,
-            None => unreachable!("the store is taken only when its last handle is dropped"),
+            None => unreachable!("the store is taken only by the drop"),
         }
+    }
+
+    fn commit_notifier(&self) -> &CommitNotifier {
+        self.commit_notifier.get_or_init(|| CommitNotifier::new(self.store()))
     }
 }
 
 impl Drop for Inner {
-    /// To close a store waits for the disk, which a thread of the runtime must not.
+    /// Drops the store on a blocking thread, because closing it waits for the disk.
     fn drop(&mut self) {
         let store = self.store.take();
         if let Ok(runtime) = Handle::try_current() {
@@ -49,20 +56,20 @@ impl Drop for Inner {
 }
 
 impl From<Store> for AsyncStore {
-    /// The same store; the engine's own handle goes on working beside it. Writes through that one
-    /// take places in the queue too, so a busy mixture of both may meet
-    /// [`Error::QueueFull`](convodb::Error::QueueFull).
+    /// Wraps a store. The engine's own handle remains usable, but its writes take slots of the
+    /// queue as well, so writes through both may fail with
+    /// [`Error::QueueFull`](convodb::Error::QueueFull) under load.
     fn from(store: Store) -> Self {
-        // One is left to the engine's own commands, such as bulk loads. A semaphore has some billions
-        // of places at most on any platform.
-        let places = store.queue_depth().saturating_sub(1).clamp(1, Semaphore::MAX_PERMITS);
-        let places = Arc::new(Semaphore::new(places));
-        Self { inner: Arc::new(Inner { store: Some(store), places }) }
+        // One slot is left to the engine's own commands, such as bulk loads.
+        let permits = store.queue_depth().saturating_sub(1).clamp(1, Semaphore::MAX_PERMITS);
+        let queue_permits = Arc::new(Semaphore::new(permits));
+        let store = Some(store);
+        Self { inner: Arc::new(Inner { store, queue_permits, commit_notifier: OnceLock::new() }) }
     }
 }
 
 impl AsyncStore {
-    /// Opens the store at `path` with the default options, or makes one where there is no file.
+    /// Opens the store at `path` with default options, or creates it if the file does not exist.
     ///
     /// ```
     /// # use convodb_tokio::AsyncStore;
@@ -80,12 +87,12 @@ impl AsyncStore {
     /// As [`Store::open`].
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, StoreOptions::default()).await
     }
 
-    /// Opens the store at `path`, or makes one where there is no file.
+    /// Opens the store at `path`, or creates it if the file does not exist.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::StoreOptions};
@@ -93,7 +100,7 @@ impl AsyncStore {
     /// # async fn main() -> convodb::Result<()> {
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("conversations.convodb");
-    /// let options = StoreOptions { cache_bytes: 64 << 20, ..StoreOptions::default() };
+    /// let options = StoreOptions::new().cache_bytes(64 << 20);
     /// let store = AsyncStore::open_with(&path, options).await?;
     /// store.close().await
     /// # }
@@ -103,13 +110,13 @@ impl AsyncStore {
     /// As [`Store::open`].
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub async fn open_with(path: impl AsRef<Path>, options: StoreOptions) -> Result<Self> {
         let path = path.as_ref().to_owned();
-        aside(move || Store::open_with(path, &options)).await.map(Self::from)
+        run_blocking(move || Store::open_with(path, &options)).await.map(Self::from)
     }
 
-    /// A store in memory, for tests: the same engine, without a file. Reads no disk.
+    /// Creates a store in memory, for tests: the same engine without a file. Does not block.
     ///
     /// # Errors
     /// As [`Store::in_memory`].
@@ -117,25 +124,25 @@ impl AsyncStore {
         Store::in_memory().map(Self::from)
     }
 
-    /// The engine's own handle on the store, for what this one does not have.
+    /// The engine's own handle, for operations that this one does not offer.
     #[must_use]
     pub fn store(&self) -> &Store {
         self.inner.store()
     }
 
-    /// The places in the queue.
-    pub(crate) fn places(&self) -> Arc<Semaphore> {
-        self.inner.places.clone()
+    /// The permits for slots of the write queue.
+    pub(crate) fn queue_permits(&self) -> Arc<Semaphore> {
+        self.inner.queue_permits.clone()
     }
 
-    /// Whether the store takes writes, as of [`Store::is_open`]. Reads no disk.
+    /// Whether the store accepts writes; see [`Store::is_open`]. Does not block.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.store().is_open()
     }
 
-    /// Finishes the writes that are queued and closes the store for all clones, and tells how that
-    /// went.
+    /// Finishes the queued writes and closes the store for all clones. Then
+    /// [`Commits`](crate::Commits) and [`ChangeFeed`](crate::ChangeFeed)s end.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::Error};
@@ -154,16 +161,21 @@ impl AsyncStore {
     /// As [`Store::close`].
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub async fn close(self) -> Result<()> {
-        let store = self.store().clone();
-        aside(move || store.close()).await
+        let inner = self.inner.clone();
+        let close = move || {
+            let closed = inner.store().clone().close();
+            inner.commit_notifier().close();
+            closed
+        };
+        run_blocking(close).await
     }
 
     // ---- reads ---------------------------------------------------------------------------------
 
-    /// The state of the last commit, to be read in line: a page in memory takes microseconds, one
-    /// that is not as long as a read of the disk. About 20 ns.
+    /// A snapshot of the last commit, to be read on the current thread. A cached page takes
+    /// microseconds; a page that is not cached takes a disk read. The call costs about 20 ns.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -182,43 +194,44 @@ impl AsyncStore {
         self.store().snapshot()
     }
 
-    /// Does any work of the engine on a thread for what blocks: what reads much, loads or copies. The
-    /// way there and back costs 10 to 20 us.
+    /// Runs any work of the engine on a blocking thread: long reads, bulk loads, backups. The
+    /// handover there and back costs 10 to 20 us.
     ///
-    /// Work that began goes on when the future is dropped.
+    /// Dropping the future does not stop work that has begun.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
-    /// let audit = store.aside(|store| store.snapshot().verify(|_, _| {})).await?;
-    /// assert!(audit.is_clean());
+    /// let report = store.run_blocking(|store| store.snapshot().verify()).await?;
+    /// assert!(report.is_clean());
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// What the work returns, or [`Error::Closed`](convodb::Error::Closed) where the runtime ends
-    /// before it began.
+    /// What the work returns, or [`Error::Closed`](convodb::Error::Closed) if the runtime shuts
+    /// down before the work begins.
     ///
     /// # Panics
-    /// When the work panics, or outside a tokio runtime.
-    pub async fn aside<T: Send + 'static>(
+    /// Panics when the work panics, and outside a tokio runtime.
+    pub async fn run_blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Store) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let store = self.store().clone();
-        aside(move || work(&store)).await
+        run_blocking(move || work(&store)).await
     }
 
-    // ---- walks ---------------------------------------------------------------------------------
+    // ---- streams -------------------------------------------------------------------------------
 
-    /// The pages of a list from where the request begins, all of the state that the store has now.
+    /// The pages of a list, beginning at the request's position, all from one snapshot of this
+    /// moment.
     ///
-    /// For exports and sums that must be of one moment. The snapshot is held until the stream is
-    /// dropped or ends, and keeps the space of replaced rows from being used again: for a walk that
-    /// takes hours beside many writes, see [`AsyncStore::live_pages`].
+    /// For exports and sums that must be consistent. The snapshot lives until the stream ends or is
+    /// dropped; meanwhile the space of replaced rows cannot be reused. For an iteration that takes
+    /// hours beside many writes, see [`AsyncStore::live_pages`].
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -235,15 +248,16 @@ impl AsyncStore {
     /// ```
     #[must_use]
     pub fn pages(&self, user: UserId, request: ListRequest) -> Pages {
-        Pages::new(View::Frozen(self.snapshot()), user, request)
+        Pages::new(Source::Snapshot(self.snapshot()), user, request)
     }
 
-    /// The pages of a list from where the request begins, each of the state of its moment.
+    /// The pages of a list, beginning at the request's position, each from a new snapshot.
     ///
-    /// For walks that take long, and for consumers that want to meet what is new. A conversation that
-    /// is there all the time is met exactly once: positions never change, and a cursor is a place
-    /// between two. One that is created, deleted or changed meanwhile is met as it is then, if its
-    /// place still lies ahead. No snapshot is held between two pages. It holds the store open.
+    /// For long iterations, and for consumers that want to see new conversations. A conversation
+    /// that exists all the time is returned exactly once, because positions never change and a
+    /// cursor is a position between two conversations. One that is created, deleted or changed
+    /// meanwhile is returned in its current state if its position is still ahead. The stream keeps
+    /// the store open, but holds no snapshot between two pages.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -253,41 +267,83 @@ impl AsyncStore {
     /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?).await?.id;
     /// let mut pages = store.live_pages(user, ListRequest::default());
     /// while let Some(page) = pages.next().await {
-    ///     // Kept after each page, this continues the walk in another process.
-    ///     let place = page?.next_cursor().map(|next| store.snapshot().seal_cursor(next));
-    ///     assert_eq!(place, None, "a list of one page");
+    ///     // Stored after each page, this token resumes the iteration in another process.
+    ///     let token = page?.next_cursor().map(|next| store.snapshot().seal_cursor(next));
+    ///     assert_eq!(token, None, "the list has one page");
     /// }
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
     pub fn live_pages(&self, user: UserId, request: ListRequest) -> Pages {
-        Pages::new(View::Live(self.store().clone()), user, request)
+        Pages::new(Source::Live(self.store().clone()), user, request)
     }
 
-    /// The conversations of a list from where the request begins, all of the state that the store has
-    /// now; read in pages of the request's size, or of 100 where it has neither size nor cursor. See
-    /// [`AsyncStore::pages`].
+    /// The conversations of a list, beginning at the request's position, all from one snapshot of
+    /// this moment. Reads pages of the request's size, or of 100 if it has neither a size nor a
+    /// cursor. See [`AsyncStore::pages`].
     #[must_use]
     pub fn conversations(&self, user: UserId, request: ListRequest) -> Conversations {
         Conversations::new(self.pages(user, in_large_pages(request)))
     }
 
-    /// The conversations of a list from where the request begins, those of each page of the state of
-    /// its moment. See [`AsyncStore::live_pages`].
+    /// The conversations of a list, beginning at the request's position, each page from a new
+    /// snapshot. See [`AsyncStore::live_pages`].
     #[must_use]
     pub fn live_conversations(&self, user: UserId, request: ListRequest) -> Conversations {
         Conversations::new(self.live_pages(user, in_large_pages(request)))
     }
+
+    /// The changes of a user's conversations since a position in the change feed. The stream waits
+    /// for new changes at the end of the feed. [`ChangesSince::Now`] is the time of this call.
+    ///
+    /// Each commit of any user wakes a waiting stream for one read on a blocking thread; commits
+    /// during a read cost one more read together. [`ChangeFeed`] describes delivery, coalescing and
+    /// expiry.
+    ///
+    /// ```
+    /// # use convodb_tokio::{AsyncStore, convodb::*};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let store = AsyncStore::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// # let bot = AssistantId::generate(at);
+    /// # store.create_assistant(user, bot, "Bot".parse()?).await?;
+    /// let mut changes = store.changes(user, ChangesSince::Now);
+    /// let id = ConversationId::generate(at);
+    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
+    ///
+    /// let part = changes.next().await.expect("the store is open")?;
+    /// assert_eq!((part.changes[0].kind, part.changes[0].id), (ChangeKind::Created, id));
+    /// // Stored after each part, this token resumes the feed in another process.
+    /// let token = store.snapshot().seal_change_cursor(&part.next);
+    /// # assert!(!token.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn changes(&self, user: UserId, since: ChangesSince) -> ChangeFeed {
+        ChangeFeed::new(self.clone(), user, since)
+    }
+
+    /// A receiver of notifications about the commits from now on, for a task that waits until
+    /// something changed. [`Commits::changed`] shows it.
+    ///
+    /// The first receiver of a store adds a listener, which costs each commit an allocation and a
+    /// call; further receivers cost a wakeup each if they wait.
+    #[must_use]
+    pub fn commits(&self) -> Commits {
+        self.inner.commit_notifier().subscribe()
+    }
 }
 
-/// A walk over single rows has no use for small pages.
+/// Chooses the largest pages for a stream of conversations, unless the request has a size.
 fn in_large_pages(request: ListRequest) -> ListRequest {
-    let asked = request.page_size.is_some() || request.cursor.is_some();
-    match asked {
-        true => request,
-        false => ListRequest { page_size: Some(PageSize::MAX), ..request },
+    if request.page_size.is_some() || request.cursor.is_some() {
+        return request;
     }
+    ListRequest { page_size: Some(PageSize::MAX), ..request }
 }
 
 impl fmt::Debug for AsyncStore {

@@ -1,11 +1,12 @@
-//! Writes, awaited.
+//! Awaited writes.
 //!
-//! A write takes a place, of which there are as many as the engine's queue has, before it is queued,
-//! and gives it back when it is answered. So the queue is never found full by tasks alone, and a task
-//! that finds no place waits instead of failing.
+//! A semaphore has one permit for each slot of the engine's write queue. A write takes a permit
+//! before it is queued and returns it when it is answered, so the queue never overflows through
+//! this handle: a task without a permit waits instead of failing.
 
 use std::io;
 use std::panic::resume_unwind;
+use std::sync::Arc;
 
 use convodb::{
     Assistant, AssistantId, Conversation, ConversationId, Error, Message, Name, Result, Timestamp,
@@ -16,12 +17,12 @@ use tokio::sync::oneshot;
 use crate::store::AsyncStore;
 
 impl AsyncStore {
-    /// Runs a write of any number of operations, all or nothing, and gives what it returned once it
-    /// is durable. No thread waits meanwhile, and writes of other tasks share the commit.
+    /// Runs a write of any number of operations atomically, and returns the closure's result once
+    /// the write is durable. No thread waits for it, and writes of other tasks share the commit.
     ///
-    /// The closure runs on the writer's thread, after all writes before it. Where the queue has no
-    /// place, the task waits for one. To drop the future then withdraws the write; later, it is done
-    /// without an answer.
+    /// The closure runs on the writer thread, after all earlier writes. If the queue is full, the
+    /// task waits for a slot. Dropping the future while it waits withdraws the write; dropping it
+    /// later does not: the write runs, and its result is lost.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -37,7 +38,7 @@ impl AsyncStore {
     ///     .write(move |transaction| {
     ///         for id in ids {
     ///             let conversation = Conversation::new(id, bot, Channel::Widget, at);
-    ///             transaction.insert(user, &conversation, &[])?;
+    ///             transaction.insert(user, conversation, Vec::new())?;
     ///         }
     ///         Ok(())
     ///     })
@@ -48,35 +49,39 @@ impl AsyncStore {
     /// ```
     ///
     /// # Errors
-    /// As [`Store::write`](convodb::Store::write); [`Error::QueueFull`] only where the engine's own handle is written
-    /// through as well.
+    /// As [`Store::write`](convodb::Store::write). [`Error::QueueFull`] occurs only if the engine's
+    /// own handle writes as well.
     ///
     /// # Panics
-    /// When the closure panics, after all that it changed was taken back.
-    pub async fn write<T: Send + 'static>(
+    /// Panics when the closure panics, after its changes were rolled back.
+    pub async fn write<T, E>(
         &self,
-        write: impl FnOnce(&mut Transaction<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
-        let Ok(place) = self.places().acquire_owned().await else {
-            unreachable!("the places are never closed");
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let Ok(permit) = self.queue_permits().acquire_owned().await else {
+            unreachable!("the semaphore is never closed");
         };
         let (reply, answer) = oneshot::channel();
         self.store().submit(write, move |outcome| {
-            drop(place);
-            // Who no longer waits needs no answer.
+            drop(permit);
+            // Fails if the task no longer waits.
             let _ = reply.send(outcome);
         })?;
         match answer.await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => resume_unwind(panic),
-            Err(_) => Err(Error::CommitUnknown {
-                kind: io::ErrorKind::Other,
-                why: "the writer stopped".to_owned(),
-            }),
+            Err(_) => {
+                let source = Arc::new(io::Error::other("the writer thread stopped"));
+                Err(Error::CommitUnknown { source }.into())
+            }
         }
     }
 
-    /// [`Transaction::insert`] as a write of its own, without messages.
+    /// Runs [`Transaction::insert`] as a write of its own.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -88,19 +93,24 @@ impl AsyncStore {
     /// let bot = AssistantId::generate(at);
     /// store.create_assistant(user, bot, "Support".parse()?).await?;
     /// let id = ConversationId::generate(at);
-    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at)).await?;
+    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
     /// assert!(store.snapshot().conversation(user, id)?.is_some());
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// As there and as [`AsyncStore::write`].
-    pub async fn insert(&self, user: UserId, conversation: Conversation) -> Result<()> {
-        self.write(move |transaction| transaction.insert(user, &conversation, &[])).await
+    /// As [`Transaction::insert`] and [`AsyncStore::write`].
+    pub async fn insert(
+        &self,
+        user: UserId,
+        conversation: Conversation,
+        messages: Vec<Message>,
+    ) -> Result<()> {
+        self.write(move |transaction| transaction.insert(user, conversation, messages)).await
     }
 
-    /// [`Transaction::update`] as a write of its own.
+    /// Runs [`Transaction::update`] as a write of its own.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -111,25 +121,31 @@ impl AsyncStore {
     /// # let user = store.create_user("Acme".parse()?, at).await?.id;
     /// # let (bot, id) = (AssistantId::generate(at), ConversationId::generate(at));
     /// # store.create_assistant(user, bot, "Bot".parse()?).await?;
-    /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at)).await?;
-    /// let taken_over = store.update(user, id, |conversation| conversation.ai_enabled = false);
+    /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
+    /// let taken_over = store.update(user, id, Timestamp::MIN, |conversation| { conversation.ai_enabled = false; Ok(()) });
     /// assert!(!taken_over.await?.ai_enabled);
     /// # Ok(())
     /// # }
     /// ```
     ///
     /// # Errors
-    /// As there and as [`AsyncStore::write`].
+    /// As [`Transaction::update`] and [`AsyncStore::write`].
     pub async fn update(
         &self,
         user: UserId,
         id: ConversationId,
         change: impl FnOnce(&mut Conversation) + Send + 'static,
     ) -> Result<Conversation> {
-        self.write(move |transaction| transaction.update(user, id, change)).await
+        self.write(move |transaction| {
+            transaction.update(user, id, Timestamp::MIN, |row| {
+                (change)(row);
+                Ok(())
+            })
+        })
+        .await
     }
 
-    /// [`Transaction::delete`] as a write of its own.
+    /// Runs [`Transaction::delete`] as a write of its own.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -141,7 +157,7 @@ impl AsyncStore {
     /// let bot = AssistantId::generate(at);
     /// store.create_assistant(user, bot, "Support".parse()?).await?;
     /// let id = ConversationId::generate(at);
-    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at)).await?;
+    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
     /// store.delete(user, id).await?;
     /// assert!(store.snapshot().conversation(user, id)?.is_none());
     /// # Ok(())
@@ -149,12 +165,12 @@ impl AsyncStore {
     /// ```
     ///
     /// # Errors
-    /// As there and as [`AsyncStore::write`].
+    /// As [`Transaction::delete`] and [`AsyncStore::write`].
     pub async fn delete(&self, user: UserId, id: ConversationId) -> Result<()> {
         self.write(move |transaction| transaction.delete(user, id)).await
     }
 
-    /// [`Transaction::append_message`] as a write of its own.
+    /// Runs [`Transaction::append_message`] as a write of its own.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -166,7 +182,7 @@ impl AsyncStore {
     /// let bot = AssistantId::generate(at);
     /// store.create_assistant(user, bot, "Support".parse()?).await?;
     /// let id = ConversationId::generate(at);
-    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at)).await?;
+    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
     /// let hello = Message::new(Role::User, "Hello!".to_owned(), at)?;
     /// assert_eq!(store.append_message(user, id, hello).await?, 1);
     /// # Ok(())
@@ -174,7 +190,7 @@ impl AsyncStore {
     /// ```
     ///
     /// # Errors
-    /// As there and as [`AsyncStore::write`].
+    /// As [`Transaction::append_message`] and [`AsyncStore::write`].
     pub async fn append_message(
         &self,
         user: UserId,
@@ -184,20 +200,20 @@ impl AsyncStore {
         self.write(move |transaction| transaction.append_message(user, id, &message)).await
     }
 
-    // ---- accounts ------------------------------------------------------------------------------
+    // ---- users, assistants, tokens -------------------------------------------------------------
 
-    /// [`Transaction::create_user`] as a write of its own.
+    /// Runs [`Transaction::create_user`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`AsyncStore::write`].
+    /// As [`Transaction::create_user`] and [`AsyncStore::write`].
     pub async fn create_user(&self, name: Name, created_at: Timestamp) -> Result<User> {
         self.write(move |transaction| transaction.create_user(name, created_at)).await
     }
 
-    /// [`Transaction::create_assistant`] as a write of its own.
+    /// Runs [`Transaction::create_assistant`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`AsyncStore::write`].
+    /// As [`Transaction::create_assistant`] and [`AsyncStore::write`].
     pub async fn create_assistant(
         &self,
         user: UserId,
@@ -207,7 +223,7 @@ impl AsyncStore {
         self.write(move |transaction| transaction.create_assistant(user, id, name)).await
     }
 
-    /// [`Transaction::rename_assistant`] as a write of its own.
+    /// Runs [`Transaction::rename_assistant`] as a write of its own.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -225,12 +241,12 @@ impl AsyncStore {
     /// ```
     ///
     /// # Errors
-    /// As there and as [`AsyncStore::write`].
+    /// As [`Transaction::rename_assistant`] and [`AsyncStore::write`].
     pub async fn rename_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
         self.write(move |transaction| transaction.rename_assistant(user, id, name)).await
     }
 
-    /// [`Store::create_token`](convodb::Store::create_token), on a thread for what blocks.
+    /// [`Store::create_token`](convodb::Store::create_token) on a blocking thread.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -250,18 +266,18 @@ impl AsyncStore {
     /// ```
     ///
     /// # Errors
-    /// As there.
+    /// As [`Store::create_token`](convodb::Store::create_token).
     ///
     /// # Panics
-    /// Outside a tokio runtime.
+    /// Panics outside a tokio runtime.
     pub async fn create_token(&self, user: UserId, created_at: Timestamp) -> Result<String> {
-        self.aside(move |store| store.create_token(user, created_at)).await
+        self.run_blocking(move |store| store.create_token(user, created_at)).await
     }
 
-    /// [`Transaction::revoke_token`] as a write of its own.
+    /// Runs [`Transaction::revoke_token`] as a write of its own.
     ///
     /// # Errors
-    /// As there and as [`AsyncStore::write`].
+    /// As [`Transaction::revoke_token`] and [`AsyncStore::write`].
     pub async fn revoke_token(&self, token: String) -> Result<()> {
         self.write(move |transaction| transaction.revoke_token(&token)).await
     }

@@ -1,20 +1,21 @@
-//! The body that creates a conversation.
+//! Body that creates a conversation.
 
 use convodb::{
     AssistantId, Channel, ChannelKind, Conversation, ConversationId, Timestamp, Variables,
 };
+use convodb_json::AssistantRef;
+use convodb_json::channel::ChannelFields;
+use convodb_json::field::{optional, parsed, required, variables};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::body::assistant::AssistantName;
-use crate::body::fields::{Fields, object};
+use crate::body::object::{FieldErrors, parse_object};
 use crate::error::{ApiError, Result};
-use crate::item::{ChannelParts, optional, parsed, required, variables};
 
 /// A conversation to create.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct NewConversation {
-    pub(crate) assistant: AssistantName,
+    pub(crate) assistant: AssistantRef,
     id: ConversationId,
     channel: Channel,
     variables: Option<Variables>,
@@ -22,7 +23,7 @@ pub(crate) struct NewConversation {
 }
 
 #[derive(Deserialize)]
-struct WireNew<'a> {
+struct Wire<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     assistant_id: Option<&'a RawValue>,
@@ -36,33 +37,33 @@ struct WireNew<'a> {
 }
 
 impl NewConversation {
-    /// Reads the body. Left out, the type is `widget`, the time `now`, and the id a new one.
+    /// Parses the body. Defaults: the type `widget`, the time `now`, and a generated id.
     ///
     /// # Errors
-    /// All fields that break a rule.
-    pub(crate) fn read(text: &str, now: Timestamp) -> Result<Self> {
-        let wire: WireNew<'_> = object(text)?;
-        let mut fields = Fields::default();
-        let assistant = required("assistant_id", wire.assistant_id, AssistantName::read);
-        let assistant = fields.take(assistant);
-        let kind = fields.take(optional("type", wire.kind, parsed));
-        let variables = fields.take(optional("variables", wire.variables, variables));
-        let parts = ChannelParts {
+    /// 422 with every invalid field.
+    pub(crate) fn parse(text: &str, now: Timestamp) -> Result<Self> {
+        let wire: Wire<'_> = parse_object(text)?;
+        let mut errors = FieldErrors::default();
+        let assistant = required("assistant_id", wire.assistant_id, AssistantRef::from_json);
+        let assistant = errors.ok(assistant);
+        let kind = errors.ok(optional("type", wire.kind, parsed));
+        let variables = errors.ok(optional("variables", wire.variables, variables));
+        let fields = ChannelFields {
             whatsapp_sender: wire.whatsapp_sender,
             customer: wire.customer,
             external_identifier: wire.external_identifier,
         };
         let channel = kind.map(|kind| {
-            let mut broken = Vec::new();
-            let channel = parts.read(kind.unwrap_or(ChannelKind::Widget), &mut broken);
-            broken.into_iter().for_each(|broken| fields.refuse(broken));
+            let mut invalid = Vec::new();
+            let channel = fields.parse(kind.unwrap_or(ChannelKind::Widget), &mut invalid);
+            invalid.into_iter().for_each(|error| errors.add(error));
             channel
         });
-        let created_at = fields.take(optional("created_at", wire.created_at, parsed)).flatten();
-        let id = fields.take(optional("id", wire.id, parsed)).flatten();
-        fields.finish()?;
+        let created_at = errors.ok(optional("created_at", wire.created_at, parsed)).flatten();
+        let id = errors.ok(optional("id", wire.id, parsed)).flatten();
+        errors.finish()?;
         let (Some(assistant), Some(channel)) = (assistant, channel) else {
-            return Err(ApiError::fault("a field was neither taken nor refused"));
+            return Err(ApiError::fault("a required field is missing without an error"));
         };
         let created_at = created_at.unwrap_or(now);
         Ok(Self {
@@ -74,8 +75,8 @@ impl NewConversation {
         })
     }
 
-    /// The conversation, with the assistant that its body names.
-    pub(crate) fn held_by(self, assistant: AssistantId) -> Conversation {
+    /// Returns the conversation, with the assistant that the body names.
+    pub(crate) fn into_conversation(self, assistant: AssistantId) -> Conversation {
         let Self { id, channel, variables, created_at, .. } = self;
         Conversation { variables, ..Conversation::new(id, assistant, channel, created_at) }
     }

@@ -1,73 +1,78 @@
-//! The lines of a body that may be of any length, in bounded memory: at most one line and the
-//! piece of the body that ended it, and the lines of one batch.
+//! Line reader: splits a body of any length into batches of lines, in bounded memory.
 //!
-//! The body is read only as fast as its batches are asked for, so a client sends no faster than its
+//! In memory are at most one line, the chunk that completed it, and the lines of one batch. The
+//! body is read only when the next batch is requested, so a client cannot send faster than its
 //! lines are stored.
 
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 
-use crate::body::packing::Packing;
-use crate::body::pieces::next_within;
+use crate::body::decompress::Decompressor;
+use crate::body::stream::next_chunk_within;
 use crate::error::Result;
 
 /// The most lines of a batch.
 const BATCH_LINES: usize = 1024;
-/// A batch of this many bytes takes no further line.
+/// A batch of at least this many bytes is complete.
 const BATCH_BYTES: usize = 1 << 20;
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
-/// A line without its end.
+/// A line without its line break.
 pub(crate) struct Line {
-    /// Its number, from 1; blank lines count.
+    /// Its number, from 1, blank lines included.
     pub(crate) number: u64,
-    /// Its bytes; none where it is longer than a line may be.
+    /// Its bytes, or `None` if it is longer than the limit.
     pub(crate) text: Option<Vec<u8>>,
 }
 
 /// A body, read line by line.
 pub(crate) struct Lines {
     body: Body,
-    packing: Packing,
-    /// What of the body came and is not unpacked yet.
-    packed: Bytes,
-    max_bytes: usize,
-    pause: Duration,
-    /// What was read and is not taken yet, from `start` on.
+    decompressor: Decompressor,
+    /// The part of the last chunk that is not decompressed yet.
+    compressed: Bytes,
+    max_line_bytes: usize,
+    chunk_timeout: Duration,
+    /// Decompressed bytes; those before `start` belong to earlier lines.
     buffer: Vec<u8>,
     start: usize,
-    /// Up to where the buffer is known to hold no line break.
+    /// The buffer has no line break before this position.
     searched: usize,
-    /// Whether the line at hand is too long, and its rest is passed over.
-    passing_over: bool,
+    /// Whether the current line is too long, and its rest is skipped.
+    skipping: bool,
     ended: bool,
     number: u64,
 }
 
 impl Lines {
-    pub(super) fn new(body: Body, packing: Packing, max_bytes: usize, pause: Duration) -> Self {
+    pub(super) fn new(
+        body: Body,
+        decompressor: Decompressor,
+        max_line_bytes: usize,
+        chunk_timeout: Duration,
+    ) -> Self {
         Self {
             body,
-            packing,
-            packed: Bytes::new(),
-            max_bytes,
-            pause,
+            decompressor,
+            compressed: Bytes::new(),
+            max_line_bytes,
+            chunk_timeout,
             buffer: Vec::new(),
             start: 0,
             searched: 0,
-            passing_over: false,
+            skipping: false,
             ended: false,
             number: 0,
         }
     }
 
-    /// The next lines that are not blank; none at the end of the body.
+    /// Returns the next lines that are not blank; empty at the end of the body.
     ///
     /// # Errors
-    /// 408 where the next piece of the body does not come; 400 where the body ends early, or is not
-    /// packed as it says; 413 where it unpacks to far too much. The lines
-    /// before were whole, but those of this batch are lost with it.
+    /// 408 if the next chunk does not arrive in time; 400 if the body ends early or cannot be
+    /// decompressed; 413 if it decompresses to far too much. The lines of this batch are then lost;
+    /// those of earlier batches were complete.
     pub(crate) async fn batch(&mut self) -> Result<Vec<Line>> {
         let mut batch = Vec::new();
         let mut bytes = 0;
@@ -81,53 +86,53 @@ impl Lines {
 
     async fn next(&mut self) -> Result<Option<Line>> {
         loop {
-            if let Some(line) = self.take() {
+            if let Some(line) = self.take_line() {
                 if line.text.as_ref().is_none_or(|text| !text.trim_ascii().is_empty()) {
                     return Ok(Some(line));
                 }
             } else if self.ended {
                 return Ok(None);
             } else {
-                self.read().await?;
+                self.fill_buffer().await?;
             }
         }
     }
 
-    /// Reads one more piece of the body, or of what it unpacks to, behind what is not taken yet.
-    async fn read(&mut self) -> Result<()> {
+    /// Decompresses a step of the current chunk into the buffer, or reads the next chunk.
+    async fn fill_buffer(&mut self) -> Result<()> {
         self.buffer.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
-        let had = self.buffer.len();
-        let taken = self.packing.unpack(&self.packed, &mut self.buffer)?;
-        let _taken = self.packed.split_to(taken);
-        if taken > 0 || self.buffer.len() > had {
+        let len_before = self.buffer.len();
+        let consumed = self.decompressor.decompress(&self.compressed, &mut self.buffer)?;
+        let _consumed = self.compressed.split_to(consumed);
+        if consumed > 0 || self.buffer.len() > len_before {
             return Ok(());
         }
-        match next_within(&mut self.body, self.pause).await? {
-            Some(piece) => self.packed = piece,
+        match next_chunk_within(&mut self.body, self.chunk_timeout).await? {
+            Some(chunk) => self.compressed = chunk,
             None => {
-                self.packing.finish(&mut self.buffer)?;
+                self.decompressor.finish(&mut self.buffer)?;
                 self.ended = true;
             }
         }
         Ok(())
     }
 
-    /// Takes a line out of the buffer, if its end is in it.
-    fn take(&mut self) -> Option<Line> {
+    /// Takes the next line from the buffer, if its end is there.
+    fn take_line(&mut self) -> Option<Line> {
         let found = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
         let (end, next) = match found {
             Some(at) => (self.searched + at, self.searched + at + 1),
             None if self.ended && self.start < self.buffer.len() => {
                 (self.buffer.len(), self.buffer.len())
             }
-            // The end of a body within a line that is passed over ends that line.
-            None if self.ended && self.passing_over => (self.start, self.start),
+            // The end of the body also ends a line that is being skipped.
+            None if self.ended && self.skipping => (self.start, self.start),
             None => {
                 self.searched = self.buffer.len();
-                if self.passing_over || self.searched - self.start > self.max_bytes {
-                    self.passing_over = true;
+                if self.skipping || self.searched - self.start > self.max_line_bytes {
+                    self.skipping = true;
                     self.start = self.searched;
                 }
                 return None;
@@ -135,10 +140,10 @@ impl Lines {
         };
         self.number += 1;
         let text = &self.buffer[self.start..end];
-        let whole = !self.passing_over && text.len() <= self.max_bytes;
-        let marked = if self.number == 1 { text.strip_prefix(BYTE_ORDER_MARK) } else { None };
-        let text = whole.then(|| marked.unwrap_or(text).to_vec());
-        (self.start, self.searched, self.passing_over) = (next, next, false);
+        let complete = !self.skipping && text.len() <= self.max_line_bytes;
+        let unmarked = if self.number == 1 { text.strip_prefix(BYTE_ORDER_MARK) } else { None };
+        let text = complete.then(|| unmarked.unwrap_or(text).to_vec());
+        (self.start, self.searched, self.skipping) = (next, next, false);
         Some(Line { number: self.number, text })
     }
 }
@@ -151,15 +156,15 @@ mod tests {
 
     const MAX: usize = 8;
 
-    fn plain() -> Packing {
-        Packing::named(None).unwrap().unwrap()
+    fn plain() -> Decompressor {
+        Decompressor::for_encoding(None).unwrap().unwrap()
     }
 
-    /// The lines of a body that comes in pieces of `size` bytes.
+    /// Reads the lines of a body that arrives in chunks of `size` bytes.
     async fn lines(body: &[u8], size: usize) -> Vec<(u64, Option<String>)> {
-        let pieces: Vec<Result<Bytes, std::io::Error>> =
-            body.chunks(size).map(|piece| Ok(Bytes::copy_from_slice(piece))).collect();
-        let body = Body::from_stream(stream::iter(pieces));
+        let chunks: Vec<Result<Bytes, std::io::Error>> =
+            body.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
+        let body = Body::from_stream(stream::iter(chunks));
         let mut lines = Lines::new(body, plain(), MAX, Duration::from_secs(1));
         let mut all = Vec::new();
         loop {
@@ -169,12 +174,12 @@ mod tests {
             }
             let text = |text: Vec<u8>| String::from_utf8(text).unwrap();
             all.extend(batch.into_iter().map(|line| (line.number, line.text.map(text))));
-            assert!(lines.buffer.len() <= MAX + size, "only a line and a piece are held");
+            assert!(lines.buffer.len() <= MAX + size, "only one line and one chunk are buffered");
         }
     }
 
     #[tokio::test]
-    async fn lines_are_the_same_whatever_pieces_they_come_in() {
+    async fn lines_do_not_depend_on_the_chunk_size() {
         for (body, expected) in [
             ("", vec![]),
             ("\n\r\n  \n", vec![]),
@@ -196,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_batch_has_a_bound() {
+    async fn a_batch_is_bounded_by_lines_and_bytes() {
         let body = Body::from("x\n".repeat(BATCH_LINES + 1));
         let mut lines = Lines::new(body, plain(), MAX, Duration::from_secs(1));
         assert_eq!(lines.batch().await.unwrap().len(), BATCH_LINES);
@@ -210,7 +215,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_sends_nothing_more_is_given_up() {
+    async fn a_stalled_body_times_out() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let mut lines = Lines::new(body, plain(), MAX, Duration::from_secs(30));
         let timeout = ApiError::of(axum::http::StatusCode::REQUEST_TIMEOUT);

@@ -1,18 +1,18 @@
-//! Bodies of requests: their bytes within bounds, and from those to values of the engine.
+//! Request bodies: reads their bytes within limits, then parses them into values of the engine.
 
 mod assistant;
-mod change;
 mod conversation;
-mod fields;
+mod conversation_patch;
+mod decompress;
 mod lines;
 mod message;
-mod packing;
-mod pieces;
-mod unread;
+mod object;
+mod request;
+mod stream;
 
-pub(crate) use self::assistant::{AssistantName, NewAssistant};
-pub(crate) use self::change::ConversationChange;
+pub(crate) use self::assistant::NewAssistant;
 pub(crate) use self::conversation::NewConversation;
+pub(crate) use self::conversation_patch::ConversationPatch;
 pub(crate) use self::lines::Line;
-pub(crate) use self::message::read_message;
-pub(crate) use self::unread::Unread;
+pub(crate) use self::message::parse_message;
+pub(crate) use self::request::RequestBody;

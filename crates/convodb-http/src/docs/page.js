@@ -1,12 +1,12 @@
-// Draws the API's description, openapi.json of the same server, as a page: groups, endpoints with
-// their fields and examples, and the table of errors. Everything is made of elements and texts, never
-// of markup in strings.
+// API reference page: renders openapi.json of the same server as groups of endpoints with their
+// fields and examples, and a table of errors. It creates elements and text nodes only, never markup
+// from strings, so that no text of the description can inject HTML.
 "use strict";
 
 const METHODS = ["get", "post", "patch", "put", "delete"];
 const by = (id) => document.getElementById(id);
 
-// An element with attributes and children; texts are texts.
+// Creates an element with attributes and children; strings become text nodes.
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
@@ -16,7 +16,7 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
-// A text with `code` in backquotes.
+// Splits a text into plain parts and `code` parts.
 function prose(text) {
   return text.split("`").map((part, at) => (at % 2 ? make("code", {}, part) : part));
 }
@@ -54,7 +54,7 @@ function operations() {
 
 const isNull = (schema) => resolved(schema).type === "null";
 
-// Parts of a schema that are one of several; null is told apart.
+// The alternatives of a schema, without null.
 function choices(schema) {
   const all = schema.anyOf || schema.oneOf || [];
   return all.filter((part) => !isNull(part));
@@ -72,7 +72,7 @@ function kindOf(given) {
   return nullable ? `${kind || "anything"} or null` : kind || "object";
 }
 
-// What holds of a value beside its type, in few words.
+// The constraints of a value besides its type, as short texts.
 function rulesOf(schema) {
   const rules = [];
   const { minimum, maximum, minLength, maxLength } = schema;
@@ -87,7 +87,7 @@ function rulesOf(schema) {
   return rules;
 }
 
-// The fields of an object, its parts put together.
+// The fields of an object, including those of its `allOf` parts.
 function fieldsOf(given) {
   const schema = resolved(given);
   const parts = (schema.allOf || []).map(fieldsOf).flat();
@@ -103,7 +103,7 @@ function fieldItem({ name, field, required }, depth) {
   const head = make("div", { class: "field" },
     make("span", { class: "name" }, name),
     make("span", { class: "kind" }, kindOf(field)),
-    required ? make("span", { class: "needed" }, "required") : make("span", { class: "seldom" }, "not always"));
+    required ? make("span", { class: "required" }, "required") : make("span", { class: "optional" }, "optional"));
   const rules = rulesOf(schema);
   return make("li", {}, head,
     about ? make("p", { class: "about" }, prose(about)) : undefined,
@@ -111,7 +111,7 @@ function fieldItem({ name, field, required }, depth) {
     depth < 3 ? inner(field, depth) : undefined);
 }
 
-// What is inside a field, to be opened.
+// The nested fields of a field, collapsed.
 function inner(field, depth) {
   const schema = resolved(field);
   const inside = [schema.items, ...choices(schema), schema].filter(Boolean);
@@ -149,7 +149,7 @@ function examplesOf(content) {
 
 const asText = (value) => (typeof value === "string" ? value.trimEnd() : JSON.stringify(value, null, 2));
 
-// A text of JSON, its parts in their colours. A command is one colour but for what it quotes.
+// Highlights JSON; of a command, only its quoted strings.
 function coloured(text) {
   const string = /("(?:\\.|[^"\\])*")(\s*:)?/;
   const value = /|\b(true|false|null)\b|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)/;
@@ -186,22 +186,27 @@ function curlOf(operation, body) {
   return lines.join(" \\\n  ");
 }
 
-// Browsers give the clipboard to pages of https and of this machine alone; elsewhere the text is
-// marked, so that the keys copy it.
+// Reports an event to screen readers.
+function announce(text) {
+  by("announcement").textContent = text;
+}
+
+// Browsers offer the clipboard only to secure contexts (https and localhost). Elsewhere the text is
+// selected, so that the user can copy it with the keyboard.
 async function copy(text, button, code) {
   try {
     await navigator.clipboard.writeText(text);
     button.textContent = "Copied";
-    by("told").textContent = "Copied to the clipboard";
+    announce("Copied to the clipboard");
   } catch {
     getSelection().selectAllChildren(code);
     button.textContent = "Press Ctrl-C";
-    by("told").textContent = "The text is marked; copy it with Ctrl-C";
+    announce("The text is selected; press Ctrl-C to copy it");
   }
   setTimeout(() => { button.textContent = "Copy"; }, 1600);
 }
 
-// A panel of one text, of several to choose from.
+// A panel that shows one of several texts, with a selector and a copy button.
 function panel(title, label, texts) {
   const code = make("code");
   const pre = make("pre", { tabindex: "0", role: "region", "aria-label": `${title}: ${label}` }, code);
@@ -228,10 +233,10 @@ function samples(operation) {
     : [{ name: "", text: curlOf(operation) }];
   const [, answer] = Object.entries(resolved(operation.responses["200"]).content || {})[0] || [];
   const answers = answer ? examplesOf(answer) : [];
-  return make("div", { class: "samples" }, make("div", { class: "stuck" },
+  return make("div", { class: "samples" }, make("div", { class: "sticky" },
     panel("Request", operation.summary, texts),
     answers.length
-      ? panel("Answer, 200", operation.summary, answers.map(({ name, value }) => ({ name, text: asText(value) })))
+      ? panel("Response, 200", operation.summary, answers.map(({ name, value }) => ({ name, text: asText(value) })))
       : undefined));
 }
 
@@ -251,18 +256,18 @@ function parameterBlock(title, parameters) {
 function statusTable(operation) {
   const rows = Object.entries(operation.responses).map(([status, given]) => {
     const text = resolved(given).description;
-    const told = status === "200" ? text : make("a", { href: `#error-${status}` }, text);
-    return make("tr", {}, make("th", { scope: "row" }, status), make("td", {}, told));
+    const description = status === "200" ? text : make("a", { href: `#error-${status}` }, text);
+    return make("tr", {}, make("th", { scope: "row" }, status), make("td", {}, description));
   });
   return make("details", { class: "statuses" },
-    make("summary", {}, `${rows.length} statuses`),
-    make("table", {}, make("caption", { class: "hidden" }, `Statuses of ${operation.summary}`), make("tbody", {}, rows)));
+    make("summary", {}, `${rows.length} status codes`),
+    make("table", {}, make("caption", { class: "hidden" }, `Status codes of ${operation.summary}`), make("tbody", {}, rows)));
 }
 
 function headerBlock(operation) {
   const link = (resolved(operation.responses["200"]).headers || {}).Link;
   if (!link) return undefined;
-  return [make("h4", {}, "Headers of the answer"), fieldList([{ name: "Link", field: { type: "string", description: resolved(link).description } }])];
+  return [make("h4", {}, "Response headers"), fieldList([{ name: "Link", field: { type: "string", description: resolved(link).description } }])];
 }
 
 function section(operation) {
@@ -276,14 +281,14 @@ function section(operation) {
     make("div", {},
       make("h3", { id: `${id}-name` }, make("a", { href: `#${id}` }, operation.summary)),
       make("div", { class: "route" }, methodMark(operation.method), make("code", {}, operation.path)),
-      needsToken ? undefined : make("p", { class: "open" }, "Needs no token."),
+      needsToken ? undefined : make("p", { class: "open" }, "No token required."),
       operation.description ? paragraphs(operation.description) : undefined,
-      parameterBlock("In the path", parameters.filter((one) => one.in === "path")),
-      parameterBlock("In the query", parameters.filter((one) => one.in === "query")),
-      parameterBlock("Headers", parameters.filter((one) => one.in === "header")),
-      bodyText ? [make("h4", {}, "Body"), make("p", { class: "about" }, prose(request.schema.description || ""))] : undefined,
-      request && !bodyText ? schemaBlock("Body", request.schema) : undefined,
-      answer ? make("div", { class: "answer" }, schemaBlock("Answer", answer.schema)) : undefined,
+      parameterBlock("Path parameters", parameters.filter((one) => one.in === "path")),
+      parameterBlock("Query parameters", parameters.filter((one) => one.in === "query")),
+      parameterBlock("Request headers", parameters.filter((one) => one.in === "header")),
+      bodyText ? [make("h4", {}, "Request body"), make("p", { class: "about" }, prose(request.schema.description || ""))] : undefined,
+      request && !bodyText ? schemaBlock("Request body", request.schema) : undefined,
+      answer ? make("div", { class: "answer" }, schemaBlock("Response", answer.schema)) : undefined,
       headerBlock(operation),
       statusTable(operation)),
     samples(operation));
@@ -304,10 +309,10 @@ function errorTable() {
   const first = new Set();
   return make("section", { class: "errors", id: "errors", "aria-labelledby": "errors-name" },
     make("h2", { id: "errors-name" }, "Errors"),
-    make("p", {}, prose("Always JSON with a `message`. Below the paths of single conversations the same bodies begin with the reference's `\"status\":false` and `\"error\"`. Answers with 429 and 503 have `Retry-After`.")),
+    make("p", {}, prose("Every error is a JSON object with a `message`. Endpoints for single conversations add the `\"status\":false` and `\"error\"` of the reference API. Responses with 429 and 503 have a `Retry-After` header.")),
     make("table", {},
-      make("caption", { class: "hidden" }, "Statuses, when they come, and an example of the body"),
-      make("thead", {}, make("tr", {}, ["Status", "When", "Example"].map((name) => make("th", { scope: "col" }, name)))),
+      make("caption", { class: "hidden" }, "Status codes, their causes, and an example of the body"),
+      make("thead", {}, make("tr", {}, ["Status", "Cause", "Example"].map((name) => make("th", { scope: "col" }, name)))),
       make("tbody", {}, rows.map(({ status, response, example }) => {
         const id = first.has(status) ? undefined : `error-${status}`;
         first.add(status);
@@ -329,9 +334,9 @@ function draw() {
     make("ul", { class: "links" }, group.operations.map((one) =>
       make("li", { "data-words": `${one.summary} ${one.path} ${one.method}`.toLowerCase() },
         make("a", { href: `#${one.operationId}` }, methodMark(one.method), make("span", {}, one.summary))))))),
-    make("div", { class: "group" }, make("p", { class: "group-name" }, "Refusals"),
+    make("div", { class: "group" }, make("p", { class: "group-name" }, "Errors"),
       make("ul", { class: "links" }, make("li", { "data-words": "errors statuses" },
-        make("a", { href: "#errors" }, make("span", { class: "method" }, "4xx"), make("span", {}, "Errors"))))));
+        make("a", { href: "#errors" }, make("span", { class: "method" }, "4xx"), make("span", {}, "All errors"))))));
   by("content").replaceChildren(
     make("div", { class: "intro" }, make("h1", {}, `${api.info.title} API`), paragraphs(api.info.description)),
     ...groups.map((group) => make("div", { class: "tag" }, make("h2", {}, group.name), group.operations.map(section))),
@@ -343,7 +348,7 @@ function draw() {
   }
 }
 
-// Marks the endpoint that is being read.
+// Highlights the link of the endpoint in view.
 function follow() {
   const links = new Map([...document.querySelectorAll(".links a")].map((link) => [link.hash.slice(1), link]));
   const mark = (id) => {
@@ -374,12 +379,13 @@ function find() {
   by("none").hidden = shown > 0;
 }
 
-// ---- Colours and keys --------------------------------------------------------------------------
+// ---- Theme and keyboard ------------------------------------------------------------------------
 
 const THEMES = ["auto", "light", "dark"];
 
-function kept(theme) {
-  // A browser may keep nothing; then the choice lasts as long as the page.
+// Stores a theme if one is given, and returns the stored one.
+function storedTheme(theme) {
+  // Storage may be disabled; the choice then lasts until the page is closed.
   try {
     if (theme) localStorage.setItem("convodb-docs-theme", theme);
     return localStorage.getItem("convodb-docs-theme");
@@ -388,20 +394,20 @@ function kept(theme) {
   }
 }
 
-function wear(theme) {
+function applyTheme(theme) {
   if (theme === "auto") document.documentElement.removeAttribute("data-theme");
   else document.documentElement.dataset.theme = theme;
   const button = by("theme");
   button.textContent = theme[0].toUpperCase() + theme.slice(1);
   button.dataset.theme = theme;
-  button.setAttribute("aria-label", `Colours: ${theme === "auto" ? "as the system has them" : theme}`);
+  button.setAttribute("aria-label", `Theme: ${theme === "auto" ? "follow the system" : theme}`);
 }
 
-wear(THEMES.includes(kept()) ? kept() : "auto");
+applyTheme(THEMES.includes(storedTheme()) ? storedTheme() : "auto");
 by("theme").addEventListener("click", () => {
   const next = THEMES[(THEMES.indexOf(by("theme").dataset.theme) + 1) % THEMES.length];
-  kept(next);
-  wear(next);
+  storedTheme(next);
+  applyTheme(next);
 });
 by("find").addEventListener("input", find);
 document.addEventListener("keydown", (event) => {
@@ -420,4 +426,4 @@ if (matchMedia("(max-width: 52rem)").matches) by("menu").open = false;
 fetch("openapi.json")
   .then((answer) => (answer.ok ? answer.json() : Promise.reject(new Error(answer.status))))
   .then((document) => { api = document; draw(); })
-  .catch((error) => { by("loading").textContent = `The description could not be loaded: ${error.message}`; });
+  .catch((error) => { by("loading").textContent = `Failed to load the API description: ${error.message}`; });

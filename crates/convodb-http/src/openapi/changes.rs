@@ -1,14 +1,15 @@
-//! The feed of changes.
+//! The change feed.
 
 use convodb::{ChangeKind, PageSize};
 use serde_json::{Value, json};
 use utoipa::openapi::{HttpMethod, OneOfBuilder};
 
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{
-    Shape, always, any_text, boolean, integer, list, named, null, object, text, uuid, word,
+use crate::openapi::builders::{
+    SchemaRef, boolean, enumeration, integer, list, named, null, object, required, string, text,
+    uuid,
 };
+use crate::openapi::endpoint::{Endpoint, Example};
+use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::{CONVERSATIONS, examples};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -17,48 +18,54 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "/api/user/conversations/changes",
         CONVERSATIONS,
         "listChanges",
-        "Follow what changes",
+        "Follow changes",
     )
-    .tells(
-        "What was created, changed or deleted since a cursor, in the order in which it was \
-         committed; nothing is left out and nothing told twice, whatever is written meanwhile. To \
-         begin a copy: take the cursor of `cursor=now`, read the list or an export, then follow \
-         from that cursor.",
+    .extension()
+    .description(
+        "Returns the conversations that were created, changed or deleted since a cursor, in commit \
+         order. No change is skipped or repeated, even while others write. Changes expire after 30 \
+         days by default; an older cursor is refused with 410. Renaming an assistant is not a \
+         change of its conversations.\n\nTo start a copy: read `cursor=now` and store its \
+         `next_cursor`, read the list or an export, then follow the changes from that cursor.",
     );
-    let (least, most) = (PageSize::MIN.get() as u64, PageSize::MAX.get() as u64);
-    let mut size = integer("The most changes to look at", least..=most);
-    size.default = Some(json!(most));
-    let mut wait = integer("Where there is nothing yet, for how many seconds to wait", 0..=60);
+    let (min, max) = (PageSize::MIN.get() as u64, PageSize::MAX.get() as u64);
+    let mut size = integer("The most changes to read", min..=max);
+    size.default = Some(json!(max));
+    let wait = "The time to wait for a change if there is none yet, in seconds";
+    let mut wait = integer(wait, 0..=60);
     wait.default = Some(json!(0));
-    let cursor = "The `next_cursor` of an answer; `now` for the present end; the beginning if none";
+    let cursor = "The `next_cursor` of a previous response, or `now` for the end of the feed; the \
+                  beginning of the feed by default";
     let changes = changes
         .query("cursor", text(cursor, 0..=255), None)
         .query("per_page", size, None)
         .query("wait", wait, None)
-        .or(Refusal::Forgotten)
-        .answers("A part of the feed", part(), Body::one(example()));
+        .fails_with(ErrorResponse::ChangesExpired)
+        .returns("A part of the feed", part(), Example::only(example()));
     vec![changes]
 }
 
-fn part() -> Shape {
+fn part() -> SchemaRef {
     let kinds = ChangeKind::ALL.map(ChangeKind::as_str);
-    let told = "Deleted whatever was before; else created, if that is in this part, or updated";
-    let now = OneOfBuilder::new().item(named("Conversation")).item(null("It was deleted"));
+    let kind = "`deleted` if the conversation was deleted; else `created` if this part contains \
+                its creation, or `updated`";
+    let deleted = "Null exactly if the conversation was deleted";
+    let now = OneOfBuilder::new().item(named("Conversation")).item(null(deleted));
     let change = object(
-        "What happened to one conversation",
+        "The change of one conversation, and its current state",
         [
-            always("change", word(told, kinds)),
-            always("id", uuid("The conversation's id")),
-            always("conversation", now),
+            required("change", enumeration(kind, kinds)),
+            required("id", uuid("The id of the conversation")),
+            required("conversation", now),
         ],
     );
     object(
-        "Each conversation that changed, once, in the order of its last change",
+        "Each changed conversation once, ordered by its last change",
         [
-            always("data", list("", change)),
-            always("per_page", integer("", 1..=100)),
-            always("next_cursor", any_text("Where the feed goes on; never null")),
-            always("has_more", boolean("Whether there is more already")),
+            required("data", list("", change)),
+            required("per_page", integer("", 1..=100)),
+            required("next_cursor", string("The cursor of the next part; never null")),
+            required("has_more", boolean("Whether more changes can be read at once")),
         ],
     )
     .into()

@@ -1,12 +1,12 @@
-//! One conversation: made, read, changed, deleted; and whether its assistant answers.
+//! Single conversations: create, read, change, delete, enable and disable AI.
 
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{always, boolean, list, named, object, uuid};
-use crate::openapi::shapes::went_well;
+use crate::openapi::builders::{boolean, list, named, object, required, uuid};
+use crate::openapi::endpoint::{Endpoint, Example};
+use crate::openapi::error_responses::ErrorResponse;
+use crate::openapi::schemas::status_true;
 use crate::openapi::{CONVERSATIONS, examples};
 
 const ALL: &str = "/api/conversations";
@@ -19,12 +19,12 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         read(),
         change(),
         delete(),
-        ai("/api/automate/conversations/{uuid}/enable-ai", "enableAi", true),
-        ai("/api/automate/conversations/{uuid}/disable-ai", "disableAi", false),
+        set_ai("/api/automate/conversations/{uuid}/enable-ai", "enableAi", true),
+        set_ai("/api/automate/conversations/{uuid}/disable-ai", "disableAi", false),
     ]
 }
 
-/// An endpoint of one conversation, which may not be there.
+/// An endpoint of one conversation, which answers 404 if it does not exist.
 pub(super) fn of_one(
     method: HttpMethod,
     path: &'static str,
@@ -32,20 +32,20 @@ pub(super) fn of_one(
     summary: &'static str,
 ) -> Endpoint {
     Endpoint::new(method, path, CONVERSATIONS, id, summary)
-        .in_path("uuid", uuid("The conversation's id"), examples::CONVERSATION)
-        .or(Refusal::ConversationNotFound)
+        .path_parameter("uuid", uuid("The id of the conversation"), examples::CONVERSATION)
+        .fails_with(ErrorResponse::ConversationNotFound)
 }
 
 fn create() -> Endpoint {
     let created = object(
         "",
         [
-            went_well(),
-            always("conversation_id", uuid("")),
-            always("history", list("Empty", named("Message"))),
+            status_true(),
+            required("conversation_id", uuid("")),
+            required("history", list("Always empty", named("Message"))),
         ],
     );
-    let whole = json!({
+    let all_fields = json!({
         "assistant_id": 1,
         "type": "api",
         "external_identifier": "crm-1",
@@ -58,72 +58,81 @@ fn create() -> Endpoint {
         "type": "whatsapp",
         "customer": {"name": "John Doe", "phone": "+14155559876"},
     });
-    let answer = json!({"status": true, "conversation_id": examples::CREATED, "history": []});
+    let response = json!({"status": true, "conversation_id": examples::CREATED, "history": []});
     Endpoint::new(HttpMethod::Post, ALL, CONVERSATIONS, "createConversation", CREATE)
-        .tells("On disk before it is answered.")
-        .takes(
+        .description("The conversation is on disk before the response is sent.")
+        .json_body(
             named("NewConversation"),
             [
-                Body::new("api", "With all that may be given", whole),
-                Body::new("whatsapp", "Of WhatsApp, with the customer's end", whatsapp),
-                Body::new("widget", "The least", json!({"assistant_id": 1})),
+                Example::new("api", "All fields of an API conversation", all_fields),
+                Example::new("whatsapp", "A WhatsApp conversation with its customer", whatsapp),
+                Example::new("widget", "Required fields only", json!({"assistant_id": 1})),
             ],
         )
-        .once()
+        .idempotent()
         .writes()
-        .or(Refusal::AssistantNotFound)
-        .answers("Created", created.into(), [Body::new("api", "", answer)])
+        .fails_with(ErrorResponse::AssistantNotFound)
+        .returns("Created", created.into(), [Example::new("api", "", response)])
 }
 
 fn read() -> Endpoint {
     let start = json!({"status": true, "history": examples::history()});
     of_one(HttpMethod::Get, ONE, "readConversation", "Read a conversation")
-        .tells("The fields of the list, behind `status` and the history, of one moment.")
-        .answers(
+        .description(
+            "Returns `status`, the history, and the fields of the list, all from one snapshot. The \
+             reference API documents `status` and `history`; the fields of the list are an \
+             extension.",
+        )
+        .returns(
             "The conversation",
             named("ConversationWithHistory"),
-            Body::one(examples::before(start, examples::item())),
+            Example::only(examples::merged(start, examples::item())),
         )
 }
 
 fn change() -> Endpoint {
     let body = json!({"customer": {"name": "Jo"}, "variables": {"plan": "pro"}});
-    let answer = examples::before(json!({"status": true}), examples::item());
+    let response = examples::merged(json!({"status": true}), examples::item());
     let changed = json!({
         "variables": {"plan": "pro"},
         "customer": {"name": "Jo", "phone": "+14155559876"},
         "message_count": 3,
     });
     of_one(HttpMethod::Patch, ONE, "changeConversation", "Change a conversation")
-        .tells(
-            "Of a contact only the given parts change. Type, id and time of creation never change, \
-             and a change never moves a conversation in the list.",
+        .extension()
+        .description(
+            "Changes the given fields. A contact is changed part by part. The type, the id and the \
+             time of creation cannot change, and a change never moves a conversation in the list.",
         )
-        .takes(named("ConversationChange"), Body::one(body))
+        .json_body(named("ConversationChange"), Example::only(body))
         .writes()
-        .answers(
-            "The conversation as it is now",
+        .returns(
+            "The changed conversation",
             named("ChangedConversation"),
-            Body::one(examples::before(answer, changed)),
+            Example::only(examples::merged(response, changed)),
         )
 }
 
 fn delete() -> Endpoint {
+    let response = Example::only(json!({"status": true}));
     of_one(HttpMethod::Delete, ONE, "deleteConversation", "Delete a conversation")
-        .tells("With its messages.")
+        .extension()
+        .description("Deletes the conversation and its messages.")
         .writes()
-        .answers("Deleted", object("", [went_well()]).into(), Body::one(json!({"status": true})))
+        .returns("Deleted", object("", [status_true()]).into(), response)
 }
 
-fn ai(path: &'static str, id: &'static str, enabled: bool) -> Endpoint {
-    let summary = if enabled { "Switch the assistant on" } else { "Switch the assistant off" };
-    let shape = object("", [went_well(), always("ai_enabled", boolean(""))]);
-    of_one(HttpMethod::Post, path, id, summary)
-        .tells("Takes no body. Doing it twice is as doing it once.")
-        .writes()
-        .answers(
-            "As it is now",
-            shape.into(),
-            Body::one(json!({"status": true, "ai_enabled": enabled})),
-        )
+fn set_ai(path: &'static str, id: &'static str, enabled: bool) -> Endpoint {
+    let summary = if enabled { "Enable AI" } else { "Disable AI" };
+    let description = if enabled {
+        "Sets `ai_enabled` to `true`. The request has no body and is idempotent."
+    } else {
+        "Sets `ai_enabled` to `false`. The request has no body and is idempotent."
+    };
+    let schema = object("", [status_true(), required("ai_enabled", boolean(""))]);
+    of_one(HttpMethod::Post, path, id, summary).description(description).writes().returns(
+        "The new setting",
+        schema.into(),
+        Example::only(json!({"status": true, "ai_enabled": enabled})),
+    )
 }

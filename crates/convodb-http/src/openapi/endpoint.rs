@@ -1,7 +1,7 @@
-//! One endpoint as the document tells it: what it takes, and each status that it answers with.
+//! Endpoint builder: one operation with its parameters, body and possible statuses.
 //!
-//! What follows from the kind of an endpoint is added here: whoever takes a token can be refused,
-//! whoever takes a body can be given a wrong one, whoever writes waits for the disk.
+//! Rules that follow from the kind of an endpoint are applied here: every endpoint with a token can
+//! answer 401 and 429, every endpoint with a body can answer 400 and 413, every write 503 and 507.
 
 use std::collections::BTreeSet;
 
@@ -17,26 +17,34 @@ use utoipa::openapi::{
 };
 
 use crate::error::Dialect;
+use crate::openapi::builders::{SchemaRef, integer, pattern};
+use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::headers;
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{Shape, formed, integer};
 
 /// The name of the security scheme.
 pub(super) const BEARER: &str = "bearer";
 const JSON: &str = "application/json";
+/// The last paragraph of the description of an operation that the reference API does not have.
+const EXTENSION: &str = "Extension: the reference API does not have this operation.";
 
-/// An endpoint, as far as it is told.
+/// The errors of every endpoint with a token.
+const TOKEN_ERRORS: [ErrorResponse; 3] =
+    [ErrorResponse::Unauthenticated, ErrorResponse::RateLimited, ErrorResponse::ServerError];
+
+/// An operation of the description, under construction.
 pub(super) struct Endpoint {
     method: HttpMethod,
     path: &'static str,
     operation: OperationBuilder,
-    refusals: BTreeSet<Refusal>,
+    description: &'static str,
+    is_extension: bool,
+    errors: BTreeSet<ErrorResponse>,
     needs_token: bool,
     success: ResponseBuilder,
 }
 
 impl Endpoint {
-    /// An endpoint that answers for the user of a token.
+    /// An endpoint that requires the token of a user.
     pub(super) fn new(
         method: HttpMethod,
         path: &'static str,
@@ -46,142 +54,165 @@ impl Endpoint {
     ) -> Self {
         let operation =
             OperationBuilder::new().tag(tag).operation_id(Some(id)).summary(Some(summary));
-        let refusals = [Refusal::Unauthenticated, Refusal::TooMany, Refusal::Fault];
-        let everywhere = [Refusal::UrlTooLong, Refusal::HeadersTooLarge];
+        let errors = TOKEN_ERRORS
+            .into_iter()
+            .chain([ErrorResponse::UrlTooLong, ErrorResponse::HeadersTooLarge]);
         Self {
             method,
             path,
             operation,
-            refusals: refusals.into_iter().chain(everywhere).collect(),
+            description: "",
+            is_extension: false,
+            errors: errors.collect(),
             needs_token: true,
             success: ResponseBuilder::new(),
         }
     }
 
-    /// The same for anyone, without a token.
-    pub(super) fn open(mut self) -> Self {
+    /// Requires no token.
+    pub(super) fn without_token(mut self) -> Self {
         self.needs_token = false;
-        self.refusals.retain(|refusal| {
-            !matches!(refusal, Refusal::Unauthenticated | Refusal::TooMany | Refusal::Fault)
-        });
+        self.errors.retain(|error| !TOKEN_ERRORS.contains(error));
         self
     }
 
-    /// More than its summary.
-    pub(super) fn tells(mut self, text: &'static str) -> Self {
-        self.operation = self.operation.description(Some(text));
+    /// Sets the description, which follows the summary.
+    pub(super) fn description(mut self, text: &'static str) -> Self {
+        self.description = text;
         self
     }
 
-    /// What stands in the path.
-    pub(super) fn in_path(mut self, name: &str, shape: Object, example: &str) -> Self {
-        let parameter = parameter(name, ParameterIn::Path, shape).required(Required::True);
+    /// Marks an operation that the reference API does not have.
+    pub(super) fn extension(mut self) -> Self {
+        self.is_extension = true;
+        self
+    }
+
+    /// Adds a path parameter.
+    pub(super) fn path_parameter(mut self, name: &str, schema: Object, example: &str) -> Self {
+        let parameter = parameter(name, ParameterIn::Path, schema).required(Required::True);
         self.operation = self.operation.parameter(parameter.example(Some(example.into())));
         self
     }
 
-    /// A parameter of the query string. A blank one counts as not given.
-    pub(super) fn query(mut self, name: &str, shape: Object, example: Option<Value>) -> Self {
-        let parameter = parameter(name, ParameterIn::Query, shape).required(Required::False);
+    /// Adds an optional query parameter. The server treats an empty one as absent.
+    pub(super) fn query(mut self, name: &str, schema: Object, example: Option<Value>) -> Self {
+        let parameter = parameter(name, ParameterIn::Query, schema).required(Required::False);
         let blank = Extensions::from_iter([("allowEmptyValue", true)]);
         let parameter = parameter.example(example).extensions(Some(blank));
         self.operation = self.operation.parameter(parameter);
-        self.or(Refusal::Invalid)
+        self.fails_with(ErrorResponse::Invalid)
     }
 
-    /// It is done once for a key, however often it is sent.
-    pub(super) fn once(mut self) -> Self {
-        // A header is sent with no more than visible ASCII, and without spaces around it.
-        let key = formed(
-            "The same request with the same key is done once, and answered alike for a day; \
-             another request with the key is refused",
+    /// Adds the `Idempotency-Key` header.
+    pub(super) fn idempotent(mut self) -> Self {
+        // HTTP clients send only visible ASCII in headers, without surrounding spaces.
+        let key = pattern(
+            "Extension. Makes a retry safe: for one day, the same request with the same key is \
+             executed once and gets the same response; a different request with the key is refused \
+             with 422. A request that failed may be retried with its key",
             r"^[!-~]{1,255}$",
         );
         let parameter = parameter("Idempotency-Key", ParameterIn::Header, key);
         self.operation = self.operation.parameter(parameter.required(Required::False));
-        self.or(Refusal::Invalid)
+        self.fails_with(ErrorResponse::Invalid)
     }
 
-    /// The size of a page.
+    /// Adds the `per_page` parameter.
     pub(super) fn per_page(self) -> Self {
-        let (least, most) = (PageSize::MIN.get() as u64, PageSize::MAX.get() as u64);
-        let mut shape = integer("How many a page", least..=most);
-        shape.default = Some(json!(PageSize::default().get()));
-        self.query("per_page", shape, None)
+        let (min, max) = (PageSize::MIN.get() as u64, PageSize::MAX.get() as u64);
+        let mut schema = integer("Page size", min..=max);
+        schema.default = Some(json!(PageSize::default().get()));
+        self.query("per_page", schema, None)
     }
 
-    /// A JSON body.
-    pub(super) fn takes(self, shape: Shape, examples: impl IntoIterator<Item = Body>) -> Self {
-        let content = ContentBuilder::new().schema(Some(shape));
-        let content = content.examples_from_iter(examples.into_iter().map(Body::example)).build();
+    /// Requires a JSON body.
+    pub(super) fn json_body(
+        self,
+        schema: SchemaRef,
+        examples: impl IntoIterator<Item = Example>,
+    ) -> Self {
+        let content = ContentBuilder::new().schema(Some(schema));
+        let content = content.examples_from_iter(examples.into_iter().map(Example::build)).build();
         let body = RequestBodyBuilder::new().content(JSON, content);
         let body = body.description(Some(
-            "One JSON object in UTF-8, of at most 1 MiB, not packed. Fields of other names are \
-             passed over; one that is given twice is refused.",
+            "One JSON object in UTF-8, at most 1 MiB, not compressed. Unknown fields are ignored; \
+             a field that occurs twice is refused.",
         ));
-        self.takes_body(body.build()).or(Refusal::Invalid)
+        self.body(body.build()).fails_with(ErrorResponse::Invalid)
     }
 
-    /// A body of any type.
-    pub(super) fn takes_body(mut self, mut body: RequestBody) -> Self {
+    /// Requires a body of any media type.
+    pub(super) fn body(mut self, mut body: RequestBody) -> Self {
         body.required = Some(Required::True);
         self.operation = self.operation.request_body(Some(body));
-        let refusals =
-            [Refusal::Malformed, Refusal::TooSlow, Refusal::TooLarge, Refusal::WrongType];
-        refusals.into_iter().fold(self, Self::or)
+        let errors = [
+            ErrorResponse::Malformed,
+            ErrorResponse::BodyTimeout,
+            ErrorResponse::BodyTooLarge,
+            ErrorResponse::UnsupportedMediaType,
+        ];
+        errors.into_iter().fold(self, Self::fails_with)
     }
 
-    /// It changes what is stored.
+    /// Marks an operation that writes to the store.
     pub(super) fn writes(self) -> Self {
-        self.or(Refusal::Unavailable).or(Refusal::DiskFull)
+        self.fails_with(ErrorResponse::Unavailable).fails_with(ErrorResponse::DiskFull)
     }
 
-    /// A refusal that it may come to.
-    pub(super) fn or(mut self, refusal: Refusal) -> Self {
-        self.refusals.insert(refusal);
+    /// Adds an error response.
+    pub(super) fn fails_with(mut self, error: ErrorResponse) -> Self {
+        self.errors.insert(error);
         self
     }
 
-    /// What it answers, as JSON.
-    pub(super) fn answers(
+    /// Sets the response of success to a JSON body.
+    pub(super) fn returns(
         self,
-        tells: &str,
-        shape: Shape,
-        examples: impl IntoIterator<Item = Body>,
+        description: &str,
+        schema: SchemaRef,
+        examples: impl IntoIterator<Item = Example>,
     ) -> Self {
-        let content = ContentBuilder::new().schema(Some(shape));
-        let content = content.examples_from_iter(examples.into_iter().map(Body::example)).build();
-        self.answers_with(ResponseBuilder::new().description(tells).content(JSON, content))
+        let content = ContentBuilder::new().schema(Some(schema));
+        let content = content.examples_from_iter(examples.into_iter().map(Example::build)).build();
+        self.returns_response(
+            ResponseBuilder::new().description(description).content(JSON, content),
+        )
     }
 
-    /// What it answers.
-    pub(super) fn answers_with(mut self, success: ResponseBuilder) -> Self {
+    /// Sets the response of success.
+    pub(super) fn returns_response(mut self, success: ResponseBuilder) -> Self {
         self.success = success;
         self
     }
 
-    /// The answer has a `Link` header.
-    pub(super) fn links(mut self) -> Self {
+    /// Adds a `Link` header to the response of success.
+    pub(super) fn with_link_header(mut self) -> Self {
         self.success = headers::with(self.success, &["Link"]);
         self
     }
 
-    /// What it can be refused for, in the dialect of its path.
-    pub(super) fn refusals(&self) -> Vec<(Refusal, Dialect)> {
+    /// The error responses, in the dialect of the path.
+    pub(super) fn error_responses(&self) -> Vec<(ErrorResponse, Dialect)> {
         let dialect = Dialect::of(self.path);
-        self.refusals.iter().map(|refusal| (*refusal, dialect)).collect()
+        self.errors.iter().map(|error| (*error, dialect)).collect()
     }
 
-    /// All of it.
+    /// The finished operation, with its path and method.
     pub(super) fn build(self) -> (&'static str, HttpMethod, Operation) {
         let dialect = Dialect::of(self.path);
         let success = headers::with(self.success, &headers::COMMON);
         let success =
-            if self.needs_token { headers::with(success, &headers::RATES) } else { success };
+            if self.needs_token { headers::with(success, &headers::RATE_LIMIT) } else { success };
         let mut operation = self.operation.response("200", Response::from(success));
-        for refusal in &self.refusals {
-            let answer = Ref::from_response_name(refusal.name(dialect));
-            operation = operation.response(refusal.status().as_str(), answer);
+        for error in &self.errors {
+            let response = Ref::from_response_name(error.name(dialect));
+            operation = operation.response(error.status().as_str(), response);
+        }
+        let paragraphs = [self.description, if self.is_extension { EXTENSION } else { "" }];
+        let paragraphs: Vec<_> = paragraphs.into_iter().filter(|text| !text.is_empty()).collect();
+        if !paragraphs.is_empty() {
+            operation = operation.description(Some(paragraphs.join("\n\n")));
         }
         let security = if self.needs_token {
             vec![SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, [])]
@@ -192,30 +223,31 @@ impl Endpoint {
     }
 }
 
-fn parameter(name: &str, place: ParameterIn, mut shape: Object) -> ParameterBuilder {
-    let tells = shape.description.take();
-    ParameterBuilder::new().name(name).parameter_in(place).description(tells).schema(Some(shape))
+fn parameter(name: &str, location: ParameterIn, mut schema: Object) -> ParameterBuilder {
+    let description = schema.description.take();
+    let parameter = ParameterBuilder::new().name(name).parameter_in(location);
+    parameter.description(description).schema(Some(schema))
 }
 
 /// An example of a body.
-pub(super) struct Body {
+pub(super) struct Example {
     name: &'static str,
     summary: &'static str,
     value: Value,
 }
 
-impl Body {
-    /// An example under a name, with what it shows.
+impl Example {
+    /// A named example, with a summary of what it shows.
     pub(super) const fn new(name: &'static str, summary: &'static str, value: Value) -> Self {
         Self { name, summary, value }
     }
 
-    /// The only one.
-    pub(super) fn one(value: Value) -> [Self; 1] {
+    /// The only example of a body.
+    pub(super) fn only(value: Value) -> [Self; 1] {
         [Self::new("example", "", value)]
     }
 
-    fn example(self) -> (&'static str, utoipa::openapi::example::Example) {
+    fn build(self) -> (&'static str, utoipa::openapi::example::Example) {
         let example = utoipa::openapi::example::ExampleBuilder::new();
         (self.name, example.summary(self.summary).value(Some(self.value)).build())
     }

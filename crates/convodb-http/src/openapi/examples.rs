@@ -1,15 +1,17 @@
-//! One story that all examples tell, so that they can be run one after the other: a conversation
-//! that is imported, listed, read, changed and deleted, and the account that it is in.
+//! Example data: one conversation, its user and its assistants.
+//!
+//! All examples use the same data, so that a test can run them in order: it imports, lists, reads,
+//! changes and deletes the conversation.
 
 use serde_json::{Value, json};
 
-/// The conversation.
+/// The id of the conversation.
 pub(super) const CONVERSATION: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
-/// The one that is created later.
+/// The id of the conversation that is created later.
 pub(super) const CREATED: &str = "01983c5e-4b1a-7000-8000-5a0c1c1e7f10";
-/// The assistant of both.
+/// The id of the assistant of both.
 pub(super) const ASSISTANT: &str = "a1b2c3d4-5678-40ab-8def-1234567890ab";
-/// The one that is created later.
+/// The id of the assistant that is created later.
 pub(super) const NEW_ASSISTANT: &str = "c0ffee00-0000-4000-8000-000000000001";
 
 /// A line of an import or an export, with its messages.
@@ -45,7 +47,7 @@ pub(super) fn line() -> Value {
     })
 }
 
-/// The conversation as lists show it.
+/// The conversation as lists contain it.
 pub(super) fn item() -> Value {
     let mut item = line();
     if let Some(fields) = item.as_object_mut() {
@@ -56,7 +58,7 @@ pub(super) fn item() -> Value {
     item
 }
 
-/// Its history.
+/// The history of the conversation.
 pub(super) fn history() -> Value {
     json!([
         {"role": "user", "content": "Where is my order?", "created_at": "2025-01-25 10:15:00"},
@@ -69,8 +71,8 @@ pub(super) fn history() -> Value {
     ])
 }
 
-/// The fields of an object, in front of those of another.
-pub(super) fn before(first: Value, rest: Value) -> Value {
+/// The fields of two objects, those of `first` first. A value of `rest` replaces one of `first`.
+pub(super) fn merged(first: Value, rest: Value) -> Value {
     match (first, rest) {
         (Value::Object(mut first), Value::Object(rest)) => {
             first.extend(rest);

@@ -1,43 +1,47 @@
-//! The headers of answers, each described once.
+//! Response headers, each described once.
 
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::{Header, HeaderBuilder, Object, Ref, ResponseBuilder};
 
-use crate::openapi::schema::{any_text, formed, integer, word};
+use crate::openapi::builders::{enumeration, integer, pattern, string};
 
-/// Every header that the document tells of.
+/// Every header of the description, by name.
 pub(super) fn all() -> Vec<(&'static str, Header)> {
-    let delay = "Seconds to wait before the next try";
     vec![
         (
             "X-Request-Id",
             header(
                 Presence::Always,
-                formed(
-                    "The request's id in the log: yours, if you sent one of this form",
+                pattern(
+                    "The id of the request in the server's log; the client's own, if it sent one \
+                     of this form",
                     "^[A-Za-z0-9_-]{1,64}$",
                 ),
             ),
         ),
+        ("Cache-Control", header(Presence::Always, enumeration("Forbids caching", ["no-store"]))),
         (
-            "Cache-Control",
-            header(Presence::Always, word("Nothing is to be kept by caches", ["no-store"])),
+            "Retry-After",
+            header(Presence::Always, integer("Seconds to wait before a retry", 1..=3600)),
         ),
-        ("Retry-After", header(Presence::Always, integer(delay, 1..=3600))),
-        ("WWW-Authenticate", header(Presence::Always, word("How to say who one is", ["Bearer"]))),
+        (
+            "WWW-Authenticate",
+            header(Presence::Always, enumeration("The required authentication scheme", ["Bearer"])),
+        ),
         (
             "Link",
             header(
-                Presence::Maybe,
-                any_text("The URLs of the pages around this one, by `rel` (RFC 8288)"),
+                Presence::Optional,
+                string("URLs of the neighbouring pages, by `rel` (RFC 8288)"),
             ),
         ),
         (
             "RateLimit-Policy",
             header(
-                Presence::Maybe,
-                formed(
-                    "Where tokens have a limit: requests (`q`) in a window of seconds (`w`)",
+                Presence::Optional,
+                pattern(
+                    "Present if the server has a rate limit: `q` requests per window of `w` \
+                     seconds",
                     r#"^"token";q=\d+;w=\d+$"#,
                 ),
             ),
@@ -45,31 +49,38 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
         (
             "RateLimit",
             header(
-                Presence::Maybe,
-                formed(
-                    "Requests left (`r`), and seconds (`t`) until all are there again, or one if none is",
+                Presence::Optional,
+                pattern(
+                    "Requests left (`r`), and seconds (`t`) until the quota is full again; if none \
+                     is left, seconds until the next request is allowed",
                     r#"^"token";r=\d+;t=\d+$"#,
                 ),
             ),
         ),
         (
             "X-RateLimit-Limit",
-            header(Presence::Maybe, integer("Requests of a window, as of Laravel", 1..=1_000_000)),
+            header(
+                Presence::Optional,
+                integer("Requests per window, under Laravel's name", 1..=1_000_000),
+            ),
         ),
         (
             "X-RateLimit-Remaining",
-            header(Presence::Maybe, integer("Requests left, as of Laravel", 0..=1_000_000)),
+            header(
+                Presence::Optional,
+                integer("Requests left, under Laravel's name", 0..=1_000_000),
+            ),
         ),
     ]
 }
 
-/// Those that every answer has.
+/// Headers of every response.
 pub(super) const COMMON: [&str; 2] = ["X-Request-Id", "Cache-Control"];
-/// Those of every answer to a token that has a limit.
-pub(super) const RATES: [&str; 4] =
+/// Headers of every response to a token with a rate limit.
+pub(super) const RATE_LIMIT: [&str; 4] =
     ["RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining"];
 
-/// Adds headers to an answer, by their names.
+/// Adds headers to a response, by name.
 pub(super) fn with<'n>(
     response: ResponseBuilder,
     names: impl IntoIterator<Item = &'n &'n str>,
@@ -79,16 +90,17 @@ pub(super) fn with<'n>(
     })
 }
 
-/// Whether an answer that names a header always has it.
+/// Whether a response that lists a header always has it.
 #[derive(Clone, Copy)]
 enum Presence {
     Always,
-    Maybe,
+    Optional,
 }
 
-fn header(presence: Presence, shape: Object) -> Header {
-    let tells = shape.description.clone();
+fn header(presence: Presence, schema: Object) -> Header {
+    let description = schema.description.clone();
     let required = matches!(presence, Presence::Always);
     let required = Extensions::from_iter([("required", required)]);
-    HeaderBuilder::new().description(tells).schema(Some(shape)).extensions(Some(required)).build()
+    let header = HeaderBuilder::new().description(description).schema(Some(schema));
+    header.extensions(Some(required)).build()
 }

@@ -1,14 +1,15 @@
-//! The list of conversations, and what its filters are.
+//! The list of conversations: its filters, pagination and page.
 
 use convodb::{ExternalIdentifier, Phone};
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::schema::{
-    Shape, always, any_text, given_time, integer, kind, list, named, object, or_null, text,
-    text_of, url, word,
+use crate::openapi::builders::{
+    SchemaRef, conversation_type, enumeration, integer, list, named, object, or_null, required,
+    string, text, text_of, time_input, url,
 };
+use crate::openapi::endpoint::{Endpoint, Example};
+use crate::openapi::schemas::ASSISTANT;
 use crate::openapi::{CONVERSATIONS, examples};
 
 const PATH: &str = "/api/user/conversations";
@@ -21,47 +22,55 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "listConversations",
         "List conversations",
     )
-    .tells(
-        "Any combination of filters, at any depth, for the same cost. A cursor alone continues its \
-         list: it carries the filters, the bounds, the order and the page size. The same filters \
-         beside it are fine, fewer too; a different one is refused. It never expires, and is for \
-         one user of one store.\n\nUnknown parameters are passed over; a blank one counts as not \
-         given; one that is given twice is refused.",
+    .description(
+        "Returns one page of the user's conversations, newest first. Filters combine freely, and a \
+         page costs the same at any depth.\n\nA cursor alone continues its list: it contains the \
+         filters, the bounds, the order and the page size. The same filters, or some of them, may \
+         be repeated beside it; a different value is refused with 422. Another `per_page` beside a \
+         cursor takes precedence. A cursor never expires, and is valid for one user of one \
+         store.\n\nUnknown parameters are ignored, an empty parameter counts as absent, and a \
+         parameter that occurs twice is refused.",
     );
     let list = filters(list)
         .per_page()
         .query("cursor", text("The `next_cursor` or `prev_cursor` of a page", 0..=255), None)
-        .answers("A page", page(), Body::one(example()))
-        .links();
+        .returns("A page", page(), Example::only(example()))
+        .with_link_header();
     vec![list]
 }
 
-/// The filters, bounds and order of a list. The number of an assistant and its UUID are texts here.
+/// Adds the filters, bounds and order of a list. In a query string, an assistant's number is text.
 pub(super) fn filters(endpoint: Endpoint) -> Endpoint {
-    let phone = |tells| text_of(Phone::MAX_BYTES, tells);
-    let identifier = text_of(ExternalIdentifier::MAX_BYTES, "The caller's own name for it; exact");
-    let assistant = "One of the caller's assistants: its UUID, or its number in their list";
-    let order = word("Newest or oldest first; an extension", ["desc", "asc"]);
+    let sender = "The phone number of the WhatsApp sender; compared like `customer_phone`";
+    let customer = "The phone number of the customer; compared byte for byte. A `+` is a plus \
+                    sign, percent-encoded or not";
+    let identifier = "The client's own identifier; compared byte for byte";
+    let order = "Extension. `desc`: newest first; `asc`: oldest first. The default is `desc`, and \
+                 `asc` for an export";
+    let from = "Extension. Only conversations created at this time or later";
+    let to = "Extension. Only conversations created before this time";
     endpoint
-        .query("type", kind("Where the conversations take place"), Some(json!("whatsapp")))
-        .query("assistant_id", text(assistant, 1..=255), None)
-        .query("customer_phone", phone("Exact; a plus is a plus, encoded or not"), None)
-        .query("whatsapp_sender_phone", phone("Likewise"), None)
-        .query("external_identifier", identifier, None)
-        .query("created_from", given_time("Begun then or later; an extension"), None)
-        .query("created_to", given_time("Begun before then; an extension"), None)
-        .query("order", order, None)
+        .query("type", conversation_type("The channel"), Some(json!("whatsapp")))
+        .query("assistant_id", text(ASSISTANT, 1..=255), None)
+        .query("customer_phone", text_of(Phone::MAX_BYTES, customer), None)
+        .query("whatsapp_sender_phone", text_of(Phone::MAX_BYTES, sender), None)
+        .query("external_identifier", text_of(ExternalIdentifier::MAX_BYTES, identifier), None)
+        .query("created_from", time_input(from), None)
+        .query("created_to", time_input(to), None)
+        .query("order", enumeration(order, ["desc", "asc"]), None)
 }
 
-fn page() -> Shape {
+fn page() -> SchemaRef {
+    let next = "The cursor of the next page; null exactly if the list ends with this page";
+    let prev = "The cursor of the previous page; null exactly if the list begins with this page";
     object(
-        "Exactly these five fields, in this order",
+        "Always these five fields, in this order",
         [
-            always("data", list("", named("Conversation"))),
-            always("path", url("The list's own URL")),
-            always("per_page", integer("", 1..=100)),
-            always("next_cursor", or_null(any_text("Null if and only if the list ends there"))),
-            always("prev_cursor", or_null(any_text("Null if and only if the list begins there"))),
+            required("data", list("", named("Conversation"))),
+            required("path", url("The URL of the list, without a query")),
+            required("per_page", integer("", 1..=100)),
+            required("next_cursor", or_null(string(next))),
+            required("prev_cursor", or_null(string(prev))),
         ],
     )
     .into()

@@ -1,43 +1,52 @@
-//! The messages of a conversation.
+//! Messages: append a message to a conversation.
 
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
+use crate::openapi::builders::{any_json, integer, list, named, null, object, required};
 use crate::openapi::conversation::of_one;
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::schema::{always, anything, integer, list, named, null, object};
-use crate::openapi::shapes::went_well;
+use crate::openapi::endpoint::{Endpoint, Example};
+use crate::openapi::schemas::status_true;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let path = "/api/conversations/{uuid}/messages";
+    let count = "Extension. The number of messages, including this one";
     let stored = object(
         "",
         [
-            went_well(),
-            always("message", null("No assistant answers here")),
-            always("function_calls", list("Empty", anything())),
-            always("message_count", integer("With this one", 1..=u64::from(u32::MAX))),
+            status_true(),
+            required("message", null("Always null: the server stores messages, it does not reply")),
+            required("function_calls", list("Always empty", any_json())),
+            required("message_count", integer(count, 1..=u64::from(u32::MAX))),
         ],
     );
-    let said = json!({
+    let all_fields = json!({
         "role": "assistant",
         "content": "It is on its way.",
         "cost": 0.0008,
         "created_at": "2025-01-25T10:29:03Z",
     });
-    let answer = json!({"status": true, "message": null, "function_calls": [], "message_count": 3});
+    let response =
+        json!({"status": true, "message": null, "function_calls": [], "message_count": 3});
     vec![
         of_one(HttpMethod::Post, path, "appendMessage", "Append a message")
-            .tells("Stored, counted and billed in one write.")
-            .takes(
+            .description(
+                "Stores the message, increments `message_count` and adds the cost to `total_cost` \
+                 in one write, which is on disk before the response is sent.",
+            )
+            .json_body(
                 named("NewMessage"),
                 [
-                    Body::new("user", "As in the reference", json!({"message": "Thank you!"})),
-                    Body::new("assistant", "With all that may be given", said),
+                    Example::new(
+                        "user",
+                        "As in the reference API",
+                        json!({"message": "Thank you!"}),
+                    ),
+                    Example::new("assistant", "With role, cost and time", all_fields),
                 ],
             )
-            .once()
+            .idempotent()
             .writes()
-            .answers("Stored", stored.into(), [Body::new("user", "", answer)]),
+            .returns("Stored", stored.into(), [Example::new("user", "", response)]),
     ]
 }

@@ -1,23 +1,22 @@
-//! The server's own description, in OpenAPI 3.1: each endpoint, what it takes, every status that it
-//! answers with, and examples that tests run against a server.
+//! OpenAPI 3.1 description of the server: operations, parameters, bodies, statuses and examples.
 //!
-//! An endpoint is told in the file of its resource; a resource is a file here and a line in
-//! [`endpoints`]. A test holds that the routes and the document tell of each other.
+//! Each resource has a file here and a line in [`endpoints`]. Tests check that the description and
+//! the routes list the same operations, and send every example to a running server.
 
-mod account;
+mod builders;
 mod changes;
 mod conversation;
 mod endpoint;
+mod error_responses;
 mod examples;
 mod headers;
 mod list;
 mod messages;
 mod probes;
-mod refusals;
-mod schema;
-mod shapes;
+mod schemas;
 mod stats;
 mod transfer;
+mod user;
 
 use std::sync::LazyLock;
 
@@ -29,20 +28,27 @@ use utoipa::openapi::{
 use crate::openapi::endpoint::{BEARER, Endpoint};
 
 const CONVERSATIONS: &str = "Conversations";
-const ACCOUNT: &str = "Account";
+const USER: &str = "User and assistants";
 const SERVICE: &str = "Service";
 const LICENSE: &str = env!("CARGO_PKG_LICENSE");
 
-const ABOUT: &str = "\
-The shape and the names are those of the documented conversations API, so its clients work by \
-changing the base URL. Every path below `/api` needs `Authorization: Bearer TOKEN`, with a token of \
-`convodb token create`. UTC everywhere.
+const DESCRIPTION: &str = "\
+Compatible with the \"List Conversations\" API of Autocalls, which Famulor publishes as well. It \
+is called the reference API below. Paths, parameters and fields have the same names, so its \
+clients work after a change of the base URL.
 
-Errors are always JSON with a `message`, and never hold a token, a phone number or a cursor. A \
-method that a path does not have is refused with 405 and `Allow`; HEAD works where GET does. Bodies \
-of answers are packed with gzip or zstd where the client takes it.";
+The reference API has eight of these operations: list, create and read conversations, append a \
+message, enable and disable AI, read the user, and list assistants. All other operations are \
+extensions, and so are the parameters and fields whose description begins with \"Extension\".
 
-/// The document as JSON; made once.
+Every path below `/api` requires `Authorization: Bearer TOKEN`, with a token that `convodb token \
+create` prints. All times are in UTC.
+
+Errors are JSON objects with a `message`. They never contain a token, a phone number or a cursor. \
+A method that a path does not support is refused with 405 and an `Allow` header. HEAD is supported \
+wherever GET is. Response bodies are compressed with gzip or zstd if the client accepts it.";
+
+/// The description as JSON. Built on first use.
 pub(crate) fn json() -> &'static str {
     static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         let document = OpenApiBuilder::new()
@@ -50,17 +56,17 @@ pub(crate) fn json() -> &'static str {
                 InfoBuilder::new()
                     .title("convodb")
                     .version(env!("CARGO_PKG_VERSION"))
-                    .description(Some(ABOUT))
+                    .description(Some(DESCRIPTION))
                     .license(Some(
                         LicenseBuilder::new().name(LICENSE).identifier(Some(LICENSE)).build(),
                     )),
             )
             .servers(Some([Server::new("/")]))
-            .tags(Some([CONVERSATIONS, ACCOUNT, SERVICE].map(Tag::new)))
+            .tags(Some([CONVERSATIONS, USER, SERVICE].map(Tag::new)))
             .paths(paths())
             .components(Some(components()))
             .build();
-        // Nothing in it has a key that is no text, which is all that could fail.
+        // Serialization fails only for map keys that are not strings; the document has none.
         document.to_json().unwrap_or_default()
     });
     &DOCUMENT
@@ -74,7 +80,7 @@ fn endpoints() -> impl Iterator<Item = Endpoint> {
         conversation::endpoints(),
         messages::endpoints(),
         transfer::endpoints(),
-        account::endpoints(),
+        user::endpoints(),
         probes::endpoints(),
     ];
     resources.into_iter().flatten()
@@ -90,18 +96,19 @@ fn paths() -> Paths {
 
 fn components() -> Components {
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(
-        "A token of `convodb token create`, which is shown once; the server has its hash.",
+        "A token printed by `convodb token create`. It is shown once; the server stores only its \
+         hash.",
     ));
-    let schemas = refusals::schemas().into_iter().chain(shapes::schemas());
+    let schemas = error_responses::schemas().into_iter().chain(schemas::schemas());
     let components = schemas.fold(ComponentsBuilder::new(), |components, (name, schema)| {
         components.schema(name, schema)
     });
     let headers = headers::all().into_iter();
     let components = headers.fold(components, |all, (name, header)| all.header(name, header));
-    let refusals = endpoints().flat_map(|endpoint| endpoint.refusals());
+    let errors = endpoints().flat_map(|endpoint| endpoint.error_responses());
     components
         .responses_from_iter(
-            refusals.map(|(refusal, dialect)| (refusal.name(dialect), refusal.response(dialect))),
+            errors.map(|(error, dialect)| (error.name(dialect), error.response(dialect))),
         )
         .security_scheme(BEARER, SecurityScheme::Http(token.build()))
         .build()

@@ -1,48 +1,50 @@
-//! What watches the server, and what tells of it.
+//! Health probes, metrics, and the description itself.
 
 use serde_json::json;
 use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};
 
 use crate::openapi::SERVICE;
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{Shape, always, any_text, object, word};
+use crate::openapi::builders::{SchemaRef, enumeration, object, required, string};
+use crate::openapi::endpoint::{Endpoint, Example};
+use crate::openapi::error_responses::ErrorResponse;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        open("/healthz", "readHealth", "Alive")
-            .tells("As long as the process answers; asks nothing of the store.")
-            .answers("It is", fine(), Body::one(json!({"status": "ok"}))),
-        open("/readyz", "readReadiness", "Ready")
-            .tells("The store is open and takes writes. Reads no disk.")
-            .or(Refusal::Unavailable)
-            .answers("It does", fine(), Body::one(json!({"status": "ok"}))),
+        public("/healthz", "readHealth", "Liveness")
+            .description("Answers as long as the process runs. Does not access the store.")
+            .returns("The process runs", ok(), Example::only(json!({"status": "ok"}))),
+        public("/readyz", "readReadiness", "Readiness")
+            .description(
+                "Answers 200 if the store is open for writes, else 503. Does not read from disk.",
+            )
+            .fails_with(ErrorResponse::Unavailable)
+            .returns("The store is open for writes", ok(), Example::only(json!({"status": "ok"}))),
         text(
-            open("/metrics", "readMetrics", "Metrics").or(Refusal::Fault),
-            "OpenMetrics text, for Prometheus",
+            public("/metrics", "readMetrics", "Metrics").fails_with(ErrorResponse::ServerError),
+            "Metrics for Prometheus, in OpenMetrics text format",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         ),
-        open("/openapi.json", "readOpenApi", "The description").answers(
-            "OpenAPI 3.1",
-            object("As of its own specification", []).into(),
+        public("/openapi.json", "readOpenApi", "OpenAPI description").returns(
+            "This description, in OpenAPI 3.1",
+            object("A document as OpenAPI 3.1 specifies it", []).into(),
             [],
         ),
-        text(open("/docs", "readDocs", "This page"), "A page", HTML),
+        text(public("/docs", "readDocs", "API reference page"), "An HTML page", HTML),
     ]
 }
 
 const HTML: &str = "text/html; charset=utf-8";
 
-fn open(path: &'static str, id: &'static str, summary: &'static str) -> Endpoint {
-    Endpoint::new(HttpMethod::Get, path, SERVICE, id, summary).open()
+fn public(path: &'static str, id: &'static str, summary: &'static str) -> Endpoint {
+    Endpoint::new(HttpMethod::Get, path, SERVICE, id, summary).without_token().extension()
 }
 
-fn text(endpoint: Endpoint, tells: &str, media_type: &str) -> Endpoint {
-    let content = ContentBuilder::new().schema(Some(any_text(""))).build();
-    let answer = ResponseBuilder::new().description(tells).content(media_type, content);
-    endpoint.answers_with(answer)
+fn text(endpoint: Endpoint, description: &str, media_type: &str) -> Endpoint {
+    let content = ContentBuilder::new().schema(Some(string(""))).build();
+    let response = ResponseBuilder::new().description(description).content(media_type, content);
+    endpoint.returns_response(response)
 }
 
-fn fine() -> Shape {
-    object("", [always("status", word("", ["ok"]))]).into()
+fn ok() -> SchemaRef {
+    object("", [required("status", enumeration("", ["ok"]))]).into()
 }

@@ -1,14 +1,15 @@
-//! Statistics.
+//! Statistics: conversations, messages and cost by period, type and assistant.
 
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
 use crate::openapi::CONVERSATIONS;
-use crate::openapi::endpoint::{Body, Endpoint};
-use crate::openapi::schema::{
-    Field, Shape, always, any_text, formed, integer, kind, list, maybe, object, or_null, text, usd,
-    uuid, word,
+use crate::openapi::builders::{
+    Field, SchemaRef, conversation_type, enumeration, integer, list, object, optional, or_null,
+    pattern, required, string, text, usd, uuid,
 };
+use crate::openapi::endpoint::{Endpoint, Example};
+use crate::openapi::schemas::ASSISTANT;
 
 const DAY: &str = r"^\d{4}-\d{2}-\d{2}$";
 const GROUPS: &str = "^((type|assistant),)*(day|week|month|type|assistant)(,(type|assistant))*$";
@@ -20,42 +21,48 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "/api/user/conversations/stats",
         CONVERSATIONS,
         "readStatistics",
-        "Count and bill",
+        "Read statistics",
     )
-    .tells(
-        "Conversations by the day of their creation, with all their messages and cost, from \
-         counters that are kept with each write: exact, and no conversation is read for it.",
+    .extension()
+    .description(
+        "Counts conversations by the day of their creation (UTC), with all their messages and \
+         their total cost. The numbers are exact: they come from counters that every write \
+         updates, so no conversation is read. A request for more than 10,000 groups is refused \
+         with 422.",
     );
-    let groups =
-        "A row for each; at most one of `day`, `week` and `month`, and at most 10,000 rows";
-    let assistant = "One of the caller's assistants: its UUID, or its number in their list";
+    let groups = "The groups of the result, separated by commas; at most one of `day`, `week` and \
+                  `month`";
+    let from = "The first day; the first day with a conversation by default";
+    let to = "The last day, inclusive, not before `from`; no limit by default";
     let stats = stats
-        .query("from", formed("The first day; the first there is if none", DAY), None)
-        .query("to", formed("The last day, not before the first; none for no end", DAY), None)
-        .query("group_by", formed(groups, GROUPS), Some(json!("month,type")))
-        .query("type", kind("Only of this type"), None)
-        .query("assistant_id", text(assistant, 1..=255), None)
-        .answers("Statistics", statistics(), Body::one(example()));
+        .query("from", pattern(from, DAY), None)
+        .query("to", pattern(to, DAY), None)
+        .query("group_by", pattern(groups, GROUPS), Some(json!("month,type")))
+        .query("type", conversation_type("Only conversations of this type"), None)
+        .query("assistant_id", text(ASSISTANT, 1..=255), None)
+        .returns("The statistics", statistics(), Example::only(example()));
     vec![stats]
 }
 
-fn statistics() -> Shape {
-    let rows = [
-        maybe("period", formed("Its first day, where periods are asked for", DAY)),
-        maybe("type", kind("Where types are asked for")),
-        maybe("assistant_id", uuid("Where assistants are asked for")),
-        maybe("assistant_name", any_text("The present name of it")),
+fn statistics() -> SchemaRef {
+    let period = "The first day of the period, a Monday for a week, even if `from` is later; \
+                  present if grouped by period";
+    let group = [
+        optional("period", pattern(period, DAY)),
+        optional("type", conversation_type("Present if grouped by type")),
+        optional("assistant_id", uuid("Present if grouped by assistant")),
+        optional("assistant_name", string("The current name of the assistant")),
     ];
-    let row = object("A group that has conversations", rows.into_iter().chain(volume()));
-    let day = |tells| or_null(formed(tells, DAY));
+    let group = object("A group with at least one conversation", group.into_iter().chain(volume()));
+    let day = || or_null(pattern("As in the request", DAY));
     object(
-        "Groups by period, type and assistant, and all of them together",
+        "Groups ordered by period, type and assistant, and their total",
         [
-            always("from", day("As it was asked for")),
-            always("to", day("As it was asked for")),
-            always("group_by", list("", word("", NAMES))),
-            always("data", list("", row)),
-            always("total", object("All groups together", volume())),
+            required("from", day()),
+            required("to", day()),
+            required("group_by", list("", enumeration("", NAMES))),
+            required("data", list("", group)),
+            required("total", object("The sum of all groups", volume())),
         ],
     )
     .into()
@@ -63,9 +70,9 @@ fn statistics() -> Shape {
 
 fn volume() -> [Field; 3] {
     [
-        always("conversations", integer("", 0..=u64::MAX)),
-        always("messages", integer("All of those conversations", 0..=u64::MAX)),
-        always("total_cost", usd("All of those conversations")),
+        required("conversations", integer("", 0..=u64::MAX)),
+        required("messages", integer("All messages of these conversations", 0..=u64::MAX)),
+        required("total_cost", usd("The cost of all messages of these conversations")),
     ]
 }
 

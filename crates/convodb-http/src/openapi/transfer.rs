@@ -1,13 +1,13 @@
-//! Imports and exports of JSON lines.
+//! Bulk transfer: import and export of conversations as JSON lines.
 
 use serde_json::{Value, json};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};
 
-use crate::openapi::endpoint::{Body, Endpoint};
+use crate::openapi::builders::{any_json, enumeration, integer, list, object, required, string};
+use crate::openapi::endpoint::{Endpoint, Example};
+use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::list::filters;
-use crate::openapi::refusals::Refusal;
-use crate::openapi::schema::{always, any_text, anything, integer, list, object, word};
 use crate::openapi::{CONVERSATIONS, examples};
 
 const LINES: &str = "application/x-ndjson";
@@ -16,35 +16,38 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![import(), export()]
 }
 
-/// The story's line, as a body of one line.
+/// A body of one line: the conversation of the examples.
 fn lines() -> Value {
     Value::String(format!("{}\n", examples::line()))
 }
 
 fn import() -> Endpoint {
-    let whole = |tells| integer(tells, 0..=u64::MAX);
-    let refused = object(
-        "A line that was not taken",
-        [always("line", integer("From 1", 1..=u64::MAX)), always("message", any_text("Why not"))],
-    );
-    let report = object(
-        "What became of the lines",
+    let count = |description| integer(description, 0..=u64::MAX);
+    let rejected = object(
+        "A rejected line",
         [
-            always("inserted", whole("")),
-            always("already_present", whole("Conversations that the caller had")),
-            always("messages", whole("")),
-            always("assistants_created", whole("")),
-            always("rejected", whole("")),
-            always("errors", list("The first 20 lines that were not taken", refused)),
+            required("line", integer("Line number, from 1", 1..=u64::MAX)),
+            required("message", string("The reason")),
         ],
     );
-    // Any text is taken: lines that cannot be are told in the answer.
-    let mut body = anything();
+    let report = object(
+        "The result of the import",
+        [
+            required("inserted", count("Conversations inserted")),
+            required("already_present", count("Conversations left unchanged: their id exists")),
+            required("messages", count("Messages inserted")),
+            required("assistants_created", count("Assistants created")),
+            required("rejected", count("Lines rejected")),
+            required("errors", list("The first 20 rejected lines", rejected)),
+        ],
+    );
+    // The schema accepts any text, because the server reports invalid lines in its response.
+    let mut body = any_json();
     body.description =
         Some("JSON lines, each an `ImportedConversation` of at most 16 MiB".to_owned());
     let content = ContentBuilder::new().schema(Some(body)).example(Some(lines())).build();
     let body = RequestBodyBuilder::new().content(LINES, content);
-    let answer = json!({
+    let response = json!({
         "inserted": 1,
         "already_present": 0,
         "messages": 2,
@@ -52,38 +55,49 @@ fn import() -> Endpoint {
         "rejected": 0,
         "errors": [],
     });
-    let path = "/api/user/conversations/import";
-    Endpoint::new(HttpMethod::Post, path, CONVERSATIONS, "importConversations", "Import conversations")
-        .tells(
-            "JSON lines in any number, packed with gzip or zstd or not. Read no faster than they are stored, in batches; each batch is on disk before the \
-             next one is read. If the import breaks off, what was stored stays, and the same \
-             import can be run again. 200 also where lines were rejected: the others are taken.",
-        )
-        .takes_body(body.build())
-        .writes()
-        .answers("Done", report.into(), Body::one(answer))
+    Endpoint::new(
+        HttpMethod::Post,
+        "/api/user/conversations/import",
+        CONVERSATIONS,
+        "importConversations",
+        "Import conversations",
+    )
+    .extension()
+    .description(
+        "Inserts any number of conversations from JSON lines, plain or compressed with gzip or \
+         zstd (window size at most 8 MiB). Lines are stored in batches, and each batch is on disk \
+         before the next one is read, so the server reads no faster than it stores.\n\nIf the \
+         import is interrupted, the batches before remain stored, and the same import can be \
+         repeated: conversations whose id exists are left unchanged. Invalid lines are rejected \
+         one by one; the status is 200 even then.",
+    )
+    .body(body.build())
+    .writes()
+    .returns("The result of the import", report.into(), Example::only(response))
 }
 
 fn export() -> Endpoint {
-    let path = "/api/user/conversations/export";
-    let body = any_text("JSON lines, each an `ImportedConversation`");
+    let body = string("JSON lines, each an `ImportedConversation`");
     let content = ContentBuilder::new().schema(Some(body)).example(Some(lines())).build();
-    let answer = ResponseBuilder::new().description("All of the list, of one moment");
+    let response = ResponseBuilder::new().description("The whole list, from one snapshot");
     let export = Endpoint::new(
         HttpMethod::Get,
-        path,
+        "/api/user/conversations/export",
         CONVERSATIONS,
         "exportConversations",
         "Export conversations",
     )
-    .tells(
-        "JSON lines, in constant memory, oldest first where nothing is said. The client sets the pace, but must \
-         go on taking. If the server fails on the way, the connection breaks before its last chunk: \
-         a body that ends well is whole. Imported again, it gives equal conversations.",
+    .extension()
+    .description(
+        "Streams the whole list as JSON lines from one snapshot, oldest first by default, in \
+         constant memory. The stream follows the pace of the client, which has one hour by default \
+         to read all of it. If the server fails, the connection breaks before the last chunk: a \
+         body that ends properly is complete. Importing an export restores equal conversations.",
     );
-    let messages = word("Whether lines have their messages", ["1", "0", "true", "false"]);
+    let messages = "Whether each line includes its messages; they are left out by default";
+    let messages = enumeration(messages, ["1", "0", "true", "false"]);
     filters(export)
         .query("messages", messages, Some(json!("1")))
-        .or(Refusal::Unavailable)
-        .answers_with(answer.content(LINES, content))
+        .fails_with(ErrorResponse::Unavailable)
+        .returns_response(response.content(LINES, content))
 }

@@ -1,45 +1,53 @@
-//! What changed since a cursor, for programs that keep a copy.
+//! Change feed: the conversations that changed since a cursor, with long polling.
 
 use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use convodb::ChangesSince;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::auth::Caller;
 use crate::error::Result;
-use crate::params;
-use crate::response;
+use crate::extract::auth::AuthRead;
+use crate::extract::params;
+use crate::response::json_body;
 use crate::state::Service;
 
-/// Who waits looks again at most so often, however many commits there are.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// The shortest time between two reads of a waiting request, however frequent commits are.
+const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// `GET /api/user/conversations/changes`: a part of the feed. Where there is nothing yet, it waits
-/// for as long as is asked, and holds neither a thread nor a snapshot meanwhile.
+/// `GET /api/user/conversations/changes`: a page of the feed.
+///
+/// If it is empty, waits up to the requested time for a change. A waiting request holds neither a
+/// thread nor a snapshot.
 pub(crate) async fn changes(
     State(service): State<Service>,
-    Caller { user, mut snapshot }: Caller,
+    AuthRead { user, snapshot }: AuthRead,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
-    let asked = params::changes_request(query, user, &snapshot)?;
-    let deadline = Instant::now() + asked.wait;
-    let mut bell = service.bell().listen();
-    let mut since = asked.since;
+    let params = params::changes(query, user, &snapshot)?;
+    let deadline = Instant::now() + params.wait;
+    drop(snapshot);
+    // Subscribe before the first snapshot, so that no commit after it is missed.
+    let mut commits = service.async_store().commits();
+    let mut shutdown = service.shutdown_receiver();
+    let mut since = params.since;
     loop {
-        let stopped = *bell.borrow_and_update();
-        let part = snapshot.changes_since(user, since, asked.size)?;
-        let told = !part.changes.is_empty() || part.has_more;
-        if told || stopped || Instant::now() >= deadline {
-            return response::changes(&part, asked.size, user, &snapshot);
+        let shutting_down = *shutdown.borrow_and_update();
+        let snapshot = service.store().snapshot();
+        let page = snapshot.changes_since(user, since, params.size)?;
+        let has_changes = !page.changes.is_empty() || page.has_more;
+        if has_changes || shutting_down || Instant::now() >= deadline {
+            return json_body::changes(&page, params.size, user, &snapshot);
         }
-        since = ChangesSince::Cursor(part.next_cursor);
+        since = ChangesSince::Cursor(page.next_cursor);
         drop(snapshot);
-        // A commit, the stop, or the deadline: each is seen by looking again.
-        let _ = timeout_at(deadline, bell.changed()).await;
-        sleep(LOOK_EVERY).await;
-        snapshot = service.store().snapshot();
+        tokio::select! {
+            _ = commits.changed() => {}
+            _ = shutdown.changed() => {}
+            () = sleep_until(deadline) => {}
+        }
+        sleep(MIN_POLL_INTERVAL).await;
     }
 }

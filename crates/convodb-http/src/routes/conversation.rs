@@ -1,112 +1,113 @@
-//! One conversation: made, read, changed, deleted; and whether its assistant answers.
+//! A single conversation: create, read, update, delete, and enable or disable its assistant.
 
 use axum::response::Response;
-use convodb::{
-    AssistantId, Conversation, ConversationId, Error, Name, Snapshot, Store, Transaction, UserId,
-};
+use convodb::{AssistantId, Conversation, ConversationId, Error, Name, Snapshot, UserId};
+use convodb_json::AssistantRef;
 use uuid::Uuid;
 
-use crate::auth::{Account, Caller};
-use crate::body::{AssistantName, ConversationChange, NewConversation, Unread};
+use crate::body::{ConversationPatch, NewConversation, RequestBody};
 use crate::clock::now;
 use crate::error::Result;
-use crate::once::Once;
-use crate::response;
-use crate::routes::path::PathId;
+use crate::extract::auth::{AuthRead, AuthWrite};
+use crate::extract::idempotency::{Idempotency, stored_bytes};
+use crate::extract::path::PathId;
+use crate::response::json_body;
 
 /// `POST /api/conversations`.
-pub(crate) async fn create(account: Account, once: Once, body: Unread) -> Result<Response> {
+pub(crate) async fn create(
+    auth: AuthWrite,
+    idempotency: Idempotency,
+    body: RequestBody,
+) -> Result<Response> {
     let (body, now) = (body.json().await?, now()?);
-    let new = NewConversation::read(&body, now)?;
-    let once = once.with(&body, now);
-    let write = move |user, store: &Store| {
-        let assistant = assistant(&store.snapshot(), user, new.assistant)?;
-        let conversation = new.held_by(assistant);
-        let insert = move |transaction: &mut Transaction<'_>| {
-            transaction.insert(user, &conversation, &[])?;
-            Ok(conversation.id.uuid().into_bytes())
-        };
-        Ok(store.write(move |transaction| once.run(transaction, user, insert))?)
-    };
-    let id = Uuid::from_bytes(account.write(write).await?);
-    Ok(response::created_conversation(ConversationId::new(id)))
+    let new = NewConversation::parse(&body, now)?;
+    let request = idempotency.with_body(&body, now);
+    let user = auth.user();
+    let assistant = resolve(new.assistant, &auth.snapshot(), user)?;
+    let conversation = new.into_conversation(assistant);
+    let id = auth
+        .write(move |transaction| {
+            request.run(transaction, user, |transaction| {
+                let id = conversation.id.uuid().into_bytes().to_vec();
+                transaction.insert(user, conversation, Vec::new())?;
+                Ok(id)
+            })
+        })
+        .await?;
+    let id = ConversationId::new(Uuid::from_bytes(stored_bytes(id)?));
+    Ok(json_body::created_conversation(id))
 }
 
-/// `GET /api/conversations/{uuid}`, with its history.
+/// `GET /api/conversations/{uuid}`, with its messages.
 pub(crate) async fn read(
-    Caller { user, snapshot }: Caller,
+    AuthRead { user, snapshot }: AuthRead,
     path: PathId<ConversationId>,
 ) -> Result<Response> {
     let id = path.conversation()?;
     let found = snapshot.conversation(user, id)?.zip(snapshot.messages(user, id)?);
-    let (conversation, history) = found.ok_or(Error::ConversationNotFound)?;
-    response::conversation(&conversation, &history, user, &snapshot)
+    let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
+    json_body::conversation(&conversation, &messages, user, &snapshot)
 }
 
 /// `PATCH /api/conversations/{uuid}`.
-pub(crate) async fn change(
-    account: Account,
+pub(crate) async fn update(
+    auth: AuthWrite,
     path: PathId<ConversationId>,
-    body: Unread,
+    body: RequestBody,
 ) -> Result<Response> {
     let id = path.conversation()?;
-    let change = ConversationChange::read(&body.json().await?)?;
-    let (conversation, name) = changed(&account, id, change).await?;
-    Ok(response::changed_conversation(&conversation, &name))
+    let patch = ConversationPatch::parse(&body.json().await?)?;
+    let (conversation, name) = apply(&auth, id, patch).await?;
+    Ok(json_body::updated_conversation(&conversation, &name))
 }
 
 /// `DELETE /api/conversations/{uuid}`, with its messages.
-pub(crate) async fn delete(account: Account, path: PathId<ConversationId>) -> Result<Response> {
-    let id = path.conversation()?;
-    account.write(move |user, store| Ok(store.delete(user, id)?)).await?;
-    Ok(response::ok(r#"{"status":true}"#))
+pub(crate) async fn delete(auth: AuthWrite, path: PathId<ConversationId>) -> Result<Response> {
+    let (user, id) = (auth.user(), path.conversation()?);
+    auth.write(move |transaction| transaction.delete(user, id)).await?;
+    Ok(json_body::ok(r#"{"status":true}"#))
 }
 
 /// `POST /api/automate/conversations/{uuid}/enable-ai`.
-pub(crate) async fn enable_ai(account: Account, path: PathId<ConversationId>) -> Result<Response> {
-    set_ai(account, path, true).await
+pub(crate) async fn enable_ai(auth: AuthWrite, path: PathId<ConversationId>) -> Result<Response> {
+    set_ai(auth, path, true).await
 }
 
 /// `POST /api/automate/conversations/{uuid}/disable-ai`.
-pub(crate) async fn disable_ai(account: Account, path: PathId<ConversationId>) -> Result<Response> {
-    set_ai(account, path, false).await
+pub(crate) async fn disable_ai(auth: AuthWrite, path: PathId<ConversationId>) -> Result<Response> {
+    set_ai(auth, path, false).await
 }
 
-async fn set_ai(account: Account, path: PathId<ConversationId>, enabled: bool) -> Result<Response> {
+async fn set_ai(auth: AuthWrite, path: PathId<ConversationId>, enabled: bool) -> Result<Response> {
     let id = path.conversation()?;
-    let (conversation, _) = changed(&account, id, ConversationChange::of_ai(enabled)).await?;
-    Ok(response::ok(format!(r#"{{"status":true,"ai_enabled":{}}}"#, conversation.ai_enabled)))
+    let (conversation, _) = apply(&auth, id, ConversationPatch::ai_enabled(enabled)).await?;
+    let enabled = conversation.ai_enabled;
+    Ok(json_body::ok(format!(r#"{{"status":true,"ai_enabled":{enabled}}}"#)))
 }
 
-/// Changes a conversation in one write, and gives what it became and the name of its assistant.
-async fn changed(
-    account: &Account,
+/// Applies a patch in one write. Returns the updated conversation and the name of its assistant.
+async fn apply(
+    auth: &AuthWrite,
     id: ConversationId,
-    change: ConversationChange,
+    patch: ConversationPatch,
 ) -> Result<(Conversation, Name)> {
-    let now = now()?;
-    let write = move |user, store: &Store| {
-        let named = change.assistant;
-        let assistant = named.map(|named| assistant(&store.snapshot(), user, named)).transpose()?;
-        let write = move |transaction: &mut Transaction<'_>| {
-            let mut new = transaction.conversation(user, id)?.ok_or(Error::ConversationNotFound)?;
-            change.apply(assistant, &mut new, now)?;
-            let new = transaction.update(user, id, |conversation| *conversation = new)?;
-            let missing = Error::AssistantNotFound;
-            let name = transaction.assistant(user, new.assistant)?.ok_or(missing)?.name;
-            Ok((new, name))
-        };
-        Ok(store.write(write)?)
-    };
-    account.write(write).await
+    let (user, now) = (auth.user(), now()?);
+    let assistant =
+        patch.assistant.map(|named| resolve(named, &auth.snapshot(), user)).transpose()?;
+    auth.write(move |transaction| {
+        let updated = transaction.update(user, id, now, |conversation| {
+            patch.apply(assistant, conversation)
+        })?;
+        let assistant = transaction.assistant(user, updated.assistant)?;
+        Ok((updated, assistant.ok_or(Error::AssistantNotFound)?.name))
+    })
+    .await
 }
 
-/// The assistant that a body names. Assistants are never taken away, so what a snapshot finds is
-/// still there when it is written.
-fn assistant(snapshot: &Snapshot, user: UserId, named: AssistantName) -> Result<AssistantId> {
-    let found = match named {
-        AssistantName::Id(id) => snapshot.assistant(user, id)?.map(|found| found.id),
-        AssistantName::Number(number) => snapshot.assistant_by_number(user, number)?,
-    };
-    Ok(found.ok_or(Error::AssistantNotFound)?)
+/// Returns the id of the assistant that a body names.
+///
+/// # Errors
+/// 404 if the user has no such assistant.
+fn resolve(assistant: AssistantRef, snapshot: &Snapshot, user: UserId) -> Result<AssistantId> {
+    Ok(assistant.resolve(snapshot, user)?.ok_or(Error::AssistantNotFound)?)
 }

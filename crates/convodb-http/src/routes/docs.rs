@@ -1,7 +1,7 @@
-//! What tells of the server: its description in OpenAPI, and a page that shows it to people.
+//! API documentation: the OpenAPI document, and a page that shows it.
 //!
-//! The page and its parts are in the program, and load nothing from elsewhere: its policy allows
-//! no other place, no code in line, and no frame around it.
+//! The page and its assets are compiled into the program. Its content security policy allows no
+//! other origin, no inline code and no frame around it.
 
 use axum::http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
@@ -10,33 +10,33 @@ use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
 use crate::openapi;
-use crate::response;
+use crate::response::json_body;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// `GET /openapi.json`.
 pub(crate) async fn document() -> Response {
-    response::ok(openapi::json())
+    json_body::ok(openapi::json())
 }
 
 /// `GET /docs`.
 pub(crate) async fn page() -> Response {
-    part(include_str!("../docs/page.html"), "text/html; charset=utf-8")
+    asset(include_str!("../docs/page.html"), "text/html; charset=utf-8")
 }
 
 /// `GET /docs/style.css`.
 pub(crate) async fn style() -> Response {
-    part(include_str!("../docs/style.css"), "text/css; charset=utf-8")
+    asset(include_str!("../docs/style.css"), "text/css; charset=utf-8")
 }
 
 /// `GET /docs/page.js`.
 pub(crate) async fn script() -> Response {
-    part(include_str!("../docs/page.js"), "text/javascript; charset=utf-8")
+    asset(include_str!("../docs/page.js"), "text/javascript; charset=utf-8")
 }
 
-fn part(text: &'static str, media_type: &'static str) -> Response {
-    let mut answer = response::ok(text);
+fn asset(text: &'static str, media_type: &'static str) -> Response {
+    let mut response = json_body::ok(text);
     let headers: [(HeaderName, &'static str); 4] = [
         (CONTENT_TYPE, media_type),
         (CONTENT_SECURITY_POLICY, POLICY),
@@ -44,7 +44,7 @@ fn part(text: &'static str, media_type: &'static str) -> Response {
         (REFERRER_POLICY, "no-referrer"),
     ];
     for (name, value) in headers {
-        answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
     }
-    answer
+    response
 }

@@ -1,9 +1,10 @@
-//! A whole list as JSON lines, of one snapshot, in constant memory.
+//! Export: a whole list as newline-delimited JSON, streamed from one snapshot in constant memory.
 //!
-//! The next piece is read when the one before was sent, so a client that reads slowly is read for
-//! slowly, but not for ever: a snapshot is held meanwhile. What is in memory is a piece, a page of
-//! rows, and the history of one conversation. A fault in the middle breaks the connection off, so
-//! that nobody takes a part for the whole.
+//! The next chunk is read after the previous one was sent, so a slow client slows down the reading.
+//! It cannot do so forever, because the snapshot stays open meanwhile: see
+//! [`Limits::export_timeout`](crate::Limits::export_timeout). In memory are one chunk, one page of
+//! rows and the messages of one conversation. An error in the middle aborts the connection, so a
+//! client cannot mistake a part for the whole.
 
 use std::io;
 use std::time::Instant;
@@ -13,60 +14,60 @@ use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
+use convodb_json::ExportLines;
 use futures_util::stream;
 
-use crate::auth::Caller;
-use crate::blocking::aside;
 use crate::error::Result;
-use crate::item::ExportLines;
-use crate::params;
-use crate::response;
+use crate::extract::auth::AuthRead;
+use crate::extract::params;
+use crate::middleware::transfer_limit::TransferPermit;
+use crate::response::json_body;
+use crate::run_blocking::run_blocking;
 use crate::state::Service;
-use crate::transfers::Transfer;
 
-/// A piece of this many bytes takes no further line.
-const PIECE_BYTES: usize = 64 * 1024;
+/// A chunk of at least this many bytes is sent.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// `GET /api/user/conversations/export`.
 pub(crate) async fn export(
     State(service): State<Service>,
-    Caller { user, snapshot }: Caller,
+    AuthRead { user, snapshot }: AuthRead,
     uri: Uri,
 ) -> Result<Response> {
     let query = uri.query().unwrap_or_default();
-    let (request, messages) = params::export_request(query, user, &snapshot)?;
+    let (request, messages) = params::export(query, user, &snapshot)?;
     let export = Export {
         lines: ExportLines::new(snapshot, user, &request, messages),
-        until: Instant::now() + service.limits().export,
-        _transfer: service.transfer(user)?,
+        deadline: Instant::now() + service.limits().export_timeout,
+        _permit: service.transfer_permit(user)?,
     };
-    let pieces = stream::try_unfold(export, |export| aside(move || export.piece()));
-    let mut answer = response::ok(Body::from_stream(pieces));
-    let lines = HeaderValue::from_static("application/x-ndjson");
-    answer.headers_mut().insert(CONTENT_TYPE, lines);
-    Ok(answer)
+    let chunks = stream::try_unfold(export, |export| run_blocking(move || export.next_chunk()));
+    let mut response = json_body::ok(Body::from_stream(chunks));
+    let media_type = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    Ok(response)
 }
 
-/// An export under way.
+/// An export in progress.
 struct Export {
     lines: ExportLines,
-    until: Instant,
-    _transfer: Transfer,
+    deadline: Instant,
+    _permit: TransferPermit,
 }
 
 impl Export {
-    /// The next lines, with the rest of the export; none at its end.
-    fn piece(mut self) -> convodb::Result<Option<(Bytes, Self)>> {
-        if Instant::now() > self.until {
-            tracing::warn!("an export was broken off: its client takes too long");
+    /// Reads the next chunk of lines. Returns it with the rest of the export, or `None` at the end.
+    fn next_chunk(mut self) -> convodb::Result<Option<(Bytes, Self)>> {
+        if Instant::now() > self.deadline {
+            tracing::warn!("export aborted: the client did not read it within the export timeout");
             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         }
-        let mut piece = Vec::with_capacity(PIECE_BYTES + PIECE_BYTES / 8);
-        while piece.len() < PIECE_BYTES
-            && self.lines.next_into(&mut piece).inspect_err(|error| {
-                tracing::error!(cause = %error, "an export was broken off");
+        let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
+        while chunk.len() < CHUNK_BYTES
+            && self.lines.next_into(&mut chunk).inspect_err(|error| {
+                tracing::error!(cause = %error, "export aborted: cannot read the store");
             })?
         {}
-        Ok((!piece.is_empty()).then(|| (piece.into(), self)))
+        Ok((!chunk.is_empty()).then(|| (chunk.into(), self)))
     }
 }

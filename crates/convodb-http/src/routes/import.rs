@@ -1,87 +1,170 @@
-//! Conversations from JSON lines, streamed: read no faster than they are stored.
+//! Import: conversations from newline-delimited JSON, each batch of lines one durable write.
+//!
+//! A conversation whose id the user already has is left unchanged, so an interrupted import can be
+//! repeated. A line that cannot be imported is reported; the lines around it are imported.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use convodb::{Error, Store};
+use convodb::{Error, Transaction, UserId};
+use convodb_json::{ImportCounts, Item, Outcome, insert_if_new, json};
 use tokio::time::sleep;
 
-use crate::auth::Account;
-use crate::blocking::aside;
-use crate::body::Unread;
+use crate::body::{Line, RequestBody};
 use crate::error::{ApiError, Result};
-use crate::import::{Batch, ImportReport};
-use crate::json;
-use crate::response;
+use crate::extract::auth::AuthWrite;
+use crate::response::json_body;
+use crate::run_blocking::run_blocking;
 use crate::state::Service;
 
-/// Before the next try when the queue of writes is full, and how often it is tried.
-const QUEUE_PAUSE: Duration = Duration::from_millis(50);
-const QUEUE_TRIES: u32 = 100;
+/// How long a batch waits before it is queued again after the write queue was full.
+const QUEUE_RETRY_DELAY: Duration = Duration::from_millis(50);
+/// How often a batch is queued before the import fails: for 5 s altogether.
+const MAX_QUEUE_ATTEMPTS: u32 = 100;
+/// How many rejected lines the response lists; the others are only counted.
+const MAX_LISTED_LINES: usize = 20;
 
-/// `POST /api/user/conversations/import`. Each batch is durable before the next one is read, and
-/// stays where a later one fails.
+/// `POST /api/user/conversations/import`.
+///
+/// Each batch is durable before the next one is read, and stays if a later one fails.
 pub(crate) async fn import(
     State(service): State<Service>,
-    account: Account,
-    body: Unread,
+    auth: AuthWrite,
+    body: RequestBody,
 ) -> Result<Response> {
-    let _transfer = account.transfer()?;
+    let _permit = auth.transfer_permit()?;
     let mut lines = body.lines()?;
     let mut report = ImportReport::default();
     loop {
         let batch = lines.batch().await?;
         if batch.is_empty() {
-            return Ok(answer(&report));
+            return Ok(json_body::ok(report.to_json()));
         }
-        let line_bytes = service.limits().line_bytes;
-        let batch = aside(move || Ok::<_, ApiError>(Batch::read(batch, line_bytes))).await?;
-        report.add(stored(&account, batch).await?);
+        let max_line_bytes = service.limits().max_line_bytes;
+        let batch =
+            run_blocking(move || Ok::<_, ApiError>(Batch::parse(batch, max_line_bytes))).await?;
+        report.add(write(&auth, batch).await?);
     }
 }
 
-/// Stores a batch, waiting for a place in the queue of writes as long as that is worth while.
-async fn stored(account: &Account, batch: Batch) -> Result<ImportReport> {
-    let batch = Arc::new(batch);
-    for _ in 0..QUEUE_TRIES {
+/// Writes a batch, and retries while the write queue is full.
+async fn write(auth: &AuthWrite, batch: Batch) -> Result<ImportReport> {
+    let (user, batch) = (auth.user(), Arc::new(batch));
+    for _ in 0..MAX_QUEUE_ATTEMPTS {
         let batch = batch.clone();
-        let write = move |user, store: &Store| match store
-            .write(move |transaction| batch.write(user, transaction))
-        {
-            Err(Error::QueueFull) => Ok(None),
-            stored => Ok(Some(stored?)),
-        };
-        if let Some(report) = account.write(write).await? {
-            return Ok(report);
+        match auth.try_write(move |transaction| batch.apply(user, transaction)).await? {
+            Err(Error::QueueFull) => sleep(QUEUE_RETRY_DELAY).await,
+            written => return Ok(written?),
         }
-        sleep(QUEUE_PAUSE).await;
     }
     Err(Error::QueueFull.into())
 }
 
-fn answer(report: &ImportReport) -> Response {
-    let mut out = Vec::with_capacity(256);
-    let counts = [
-        ("{\"inserted\":", report.inserted),
-        (",\"already_present\":", report.already_present),
-        (",\"messages\":", report.messages),
-        (",\"assistants_created\":", report.assistants_created),
-        (",\"rejected\":", report.rejected),
-    ];
-    for (key, count) in counts {
-        json::raw(&mut out, key);
-        json::integer(&mut out, count);
+/// The result of an import, or of a part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct ImportReport {
+    counts: ImportCounts,
+    /// The first rejected lines.
+    rejected: Vec<RejectedLine>,
+}
+
+/// A line that was not imported, and why. Contains no value of the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RejectedLine {
+    number: u64,
+    reason: String,
+}
+
+impl ImportReport {
+    /// Adds the report of the lines that follow.
+    fn add(&mut self, next: ImportReport) {
+        self.counts += next.counts;
+        let room = MAX_LISTED_LINES.saturating_sub(self.rejected.len());
+        self.rejected.extend(next.rejected.into_iter().take(room));
     }
-    json::raw(&mut out, ",\"errors\":[");
-    for (at, refusal) in report.errors.iter().enumerate() {
-        json::raw(&mut out, if at == 0 { "{\"line\":" } else { ",{\"line\":" });
-        json::integer(&mut out, refusal.line);
-        json::raw(&mut out, ",\"message\":");
-        json::string(&mut out, &refusal.reason);
-        out.push(b'}');
+
+    fn reject(&mut self, number: u64, reason: String) {
+        self.rejected.push(RejectedLine { number, reason });
     }
-    json::raw(&mut out, "]}");
-    response::ok(out)
+
+    /// Returns the body of the response.
+    fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        let counts = [
+            ("{\"inserted\":", self.counts.inserted),
+            (",\"already_present\":", self.counts.already_present),
+            (",\"messages\":", self.counts.messages),
+            (",\"assistants_created\":", self.counts.assistants_created),
+            (",\"rejected\":", self.counts.rejected),
+        ];
+        for (key, count) in counts {
+            json::raw(&mut out, key);
+            json::integer(&mut out, count);
+        }
+        json::raw(&mut out, ",\"errors\":[");
+        for (at, line) in self.rejected.iter().enumerate() {
+            json::raw(&mut out, if at == 0 { "{\"line\":" } else { ",{\"line\":" });
+            json::integer(&mut out, line.number);
+            json::raw(&mut out, ",\"message\":");
+            json::string(&mut out, &line.reason);
+            out.push(b'}');
+        }
+        json::raw(&mut out, "]}");
+        out
+    }
+}
+
+/// The lines of a batch, parsed as far as possible without the store.
+struct Batch {
+    items: Vec<(u64, Item)>,
+    /// The lines that are not items.
+    report: ImportReport,
+}
+
+impl Batch {
+    /// Parses lines of at most `max_line_bytes` each.
+    fn parse(lines: Vec<Line>, max_line_bytes: usize) -> Self {
+        let mut batch = Self { items: Vec::new(), report: ImportReport::default() };
+        for Line { number, text } in lines {
+            let Some(text) = text else {
+                let reason = format!("the line has more than {max_line_bytes} bytes");
+                batch.reject(number, reason);
+                continue;
+            };
+            match Item::parse(&text) {
+                Ok(item) => batch.items.push((number, item)),
+                Err(error) => batch.reject(number, error.to_string()),
+            }
+        }
+        batch
+    }
+
+    fn reject(&mut self, number: u64, reason: String) {
+        self.report.counts.rejected += 1;
+        self.report.reject(number, reason);
+    }
+
+    /// Inserts the conversations that the user does not have, and reports on all lines.
+    ///
+    /// # Errors
+    /// Fails if the store fails; nothing of the batch is then written.
+    fn apply(
+        &self,
+        user: UserId,
+        transaction: &mut Transaction<'_>,
+    ) -> convodb::Result<ImportReport> {
+        let mut report = self.report.clone();
+        for (number, item) in &self.items {
+            let applied = insert_if_new(transaction, user, item)?;
+            report.counts.record(&applied);
+            if let Outcome::Rejected(rejection) = applied.outcome {
+                report.reject(*number, rejection.to_string());
+            }
+        }
+        report.rejected.sort_unstable_by_key(|line| line.number);
+        report.rejected.truncate(MAX_LISTED_LINES);
+        Ok(report)
+    }
 }

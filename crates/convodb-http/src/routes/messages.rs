@@ -1,36 +1,41 @@
-//! The messages of a conversation.
+//! Messages of a conversation: append.
 
 use axum::response::Response;
-use convodb::{ConversationId, Store, Transaction};
+use convodb::ConversationId;
 
-use crate::auth::Account;
-use crate::body::{Unread, read_message};
+use crate::body::{RequestBody, parse_message};
 use crate::clock::now;
 use crate::error::Result;
-use crate::once::Once;
-use crate::response;
-use crate::routes::path::PathId;
+use crate::extract::auth::AuthWrite;
+use crate::extract::idempotency::{Idempotency, stored_bytes};
+use crate::extract::path::PathId;
+use crate::response::json_body;
 
-/// `POST /api/conversations/{uuid}/messages`: stored, counted and billed in one write. Nothing here
-/// answers for the assistant.
+/// `POST /api/conversations/{uuid}/messages`.
+///
+/// One write stores the message and updates the conversation's message count and cost. The server
+/// runs no assistant, so the response contains no reply.
 pub(crate) async fn append(
-    account: Account,
+    auth: AuthWrite,
     path: PathId<ConversationId>,
-    once: Once,
-    body: Unread,
+    idempotency: Idempotency,
+    body: RequestBody,
 ) -> Result<Response> {
     let id = path.conversation()?;
     let (body, now) = (body.json().await?, now()?);
-    let message = read_message(&body, now)?;
-    let once = once.with(&body, now);
-    let write = move |user, store: &Store| {
-        let append = move |transaction: &mut Transaction<'_>| {
-            Ok(transaction.append_message(user, id, &message)?.to_be_bytes())
-        };
-        Ok(store.write(move |transaction| once.run(transaction, user, append))?)
-    };
-    let count = u32::from_be_bytes(account.write(write).await?);
-    Ok(response::ok(format!(
+    let message = parse_message(&body, now)?;
+    let request = idempotency.with_body(&body, now);
+    let user = auth.user();
+    let count = auth
+        .write(move |transaction| {
+            request.run(transaction, user, |transaction| {
+                let count = transaction.append_message(user, id, &message)?;
+                Ok(count.to_be_bytes().to_vec())
+            })
+        })
+        .await?;
+    let count = u32::from_be_bytes(stored_bytes(count)?);
+    Ok(json_body::ok(format!(
         r#"{{"status":true,"message":null,"function_calls":[],"message_count":{count}}}"#
     )))
 }

@@ -1,6 +1,5 @@
-//! Which path is answered by which function, and what lies around all of them.
+//! Routes: which handler serves which path, and the middleware around all of them.
 
-mod account;
 mod assistants;
 mod changes;
 mod conversation;
@@ -9,9 +8,9 @@ mod docs;
 mod export;
 mod import;
 mod messages;
-mod path;
 mod probes;
 mod stats;
+mod user;
 
 use axum::Router;
 use axum::http::StatusCode;
@@ -22,16 +21,17 @@ use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
-use crate::envelope::{envelope, panicked};
 use crate::error::ApiError;
-use crate::metrics::Metrics;
-use crate::rate;
+use crate::middleware::envelope::{envelope, panicked};
+use crate::middleware::metrics::Metrics;
+use crate::middleware::rate_limit;
 use crate::state::Service;
 
-/// A body of fewer bytes fits into one packet as it is.
+/// Bodies of at most this many bytes are not compressed: they fit into one packet.
 const MIN_COMPRESSED_BYTES: u64 = 1024;
 
-/// Routes, and the paths that they are of, which axum's own do not tell.
+/// A router and its paths. axum's router does not list them, and a test compares them with the
+/// OpenAPI document.
 #[derive(Default)]
 struct Routes {
     router: Router<Service>,
@@ -45,13 +45,14 @@ impl Routes {
     }
 }
 
-/// All that is served.
+/// Returns all routes of a service with their middleware.
 pub(crate) fn router(service: Service) -> Router {
     let metrics = service.metrics().clone();
-    let routes = routes().router;
-    let routes =
-        if service.is_limited() { routes.layer(middleware::from_fn(rate::tell)) } else { routes };
-    wrapped(routes.with_state(service), metrics)
+    let mut router = routes().router;
+    if service.has_rate_limit() {
+        router = router.layer(middleware::from_fn(rate_limit::add_headers));
+    }
+    with_middleware(router.with_state(service), metrics)
 }
 
 fn routes() -> Routes {
@@ -64,12 +65,12 @@ fn routes() -> Routes {
         .route("/api/conversations", post(conversation::create))
         .route(
             "/api/conversations/{uuid}",
-            get(conversation::read).patch(conversation::change).delete(conversation::delete),
+            get(conversation::read).patch(conversation::update).delete(conversation::delete),
         )
         .route("/api/conversations/{uuid}/messages", post(messages::append))
         .route("/api/automate/conversations/{uuid}/enable-ai", post(conversation::enable_ai))
         .route("/api/automate/conversations/{uuid}/disable-ai", post(conversation::disable_ai))
-        .route("/api/user/me", get(account::me))
+        .route("/api/user/me", get(user::me))
         .route(assistants::LIST, get(assistants::list))
         .route("/api/user/assistants", post(assistants::create))
         .route("/api/user/assistants/{uuid}", patch(assistants::rename))
@@ -82,8 +83,8 @@ fn routes() -> Routes {
         .route("/docs/page.js", get(docs::script))
 }
 
-/// Puts around routes what every answer has. The layer that is added last is the outermost.
-pub(crate) fn wrapped(routes: Router, metrics: Metrics) -> Router {
+/// Adds the middleware of every response. The layer that is added last is the outermost.
+pub(crate) fn with_middleware(routes: Router, metrics: Metrics) -> Router {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES));
@@ -100,9 +101,9 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::base_url::BaseUrl;
     use crate::limits::Limits;
     use crate::openapi;
+    use crate::response::base_url::BaseUrl;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
     use convodb::Store;
@@ -110,47 +111,49 @@ mod tests {
     use hyper_util::service::TowerToHyperService;
     use serde_json::Value;
 
-    /// What the document tells of is served, by the same methods, and nothing else is.
+    /// The OpenAPI document and the router have the same paths and methods.
     #[tokio::test]
-    async fn the_document_tells_of_all_routes() {
+    async fn the_openapi_document_has_exactly_the_routes() {
         let document: Value = serde_json::from_str(openapi::json()).unwrap();
-        let told = document["paths"].as_object().unwrap();
-        // The parts of the page are asked for by the page alone.
-        let is_part = |path: &&str| path.starts_with("/docs/");
+        let documented = document["paths"].as_object().unwrap();
+        // The assets of the docs page are not documented.
+        let is_asset = |path: &&str| path.starts_with("/docs/");
         let all = routes().paths;
-        let served: BTreeSet<&str> = all.iter().copied().filter(|path| !is_part(path)).collect();
-        assert_eq!(served, told.keys().map(String::as_str).collect());
+        let served: BTreeSet<&str> = all.iter().copied().filter(|path| !is_asset(path)).collect();
+        assert_eq!(served, documented.keys().map(String::as_str).collect());
 
         let service =
             Service::new(Store::in_memory().unwrap(), BaseUrl::new(None), Limits::default(), None);
         let routes = TowerToHyperService::new(router(service));
-        for (path, operations) in told {
+        for (path, operations) in documented {
             let path = path.replace("{uuid}", "7c9e6679-7425-40de-944b-e07fc1f90ae7");
             let request = Request::builder().method("BREW").uri(&path).body(Body::empty());
-            let Ok(answer) = routes.call(request.unwrap()).await;
-            assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
-            let allowed = answer.headers()["allow"].to_str().unwrap().split(',');
+            let Ok(response) = routes.call(request.unwrap()).await;
+            assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            let allowed = response.headers()["allow"].to_str().unwrap().split(',');
             let allowed: BTreeSet<_> = allowed.filter(|method| *method != "HEAD").collect();
             let operations = operations.as_object().unwrap();
-            let told: Vec<_> = operations.keys().map(|method| method.to_uppercase()).collect();
-            assert_eq!(allowed, told.iter().map(String::as_str).collect(), "{path}");
+            let methods: Vec<_> = operations.keys().map(|method| method.to_uppercase()).collect();
+            assert_eq!(allowed, methods.iter().map(String::as_str).collect(), "{path}");
         }
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_fault_with_a_body() {
+    async fn a_panicking_handler_answers_500_with_a_body() {
         async fn bug() {
             panic!("a bug");
         }
-        let routes =
-            wrapped(Router::new().route("/api/conversations/{id}", get(bug)), Metrics::new(None));
+        let routes = with_middleware(
+            Router::new().route("/api/conversations/{id}", get(bug)),
+            Metrics::new(None),
+        );
         let request = Request::get("/api/conversations/1").body(Body::empty()).unwrap();
-        let Ok(answer) = TowerToHyperService::new(routes).call(request).await;
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert_eq!(answer.headers()["content-type"], "application/json");
-        assert_eq!(answer.headers()["x-request-id"].len(), 32);
+        let Ok(response) = TowerToHyperService::new(routes).call(request).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(response.headers()["content-type"], "application/json");
+        assert_eq!(response.headers()["x-request-id"].len(), 32);
         assert_eq!(
-            to_bytes(answer.into_body(), usize::MAX).await.unwrap(),
+            to_bytes(response.into_body(), usize::MAX).await.unwrap(),
             r#"{"status":false,"error":"Server Error","message":"Server Error"}"#
         );
     }

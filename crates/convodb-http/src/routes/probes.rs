@@ -1,5 +1,4 @@
-//! What watches the server: whether it is alive, whether it is ready, what it counts. None of it
-//! needs a token, and none of it tells of anyone.
+//! Probes: health, readiness and metrics, without a token and without data of users.
 
 use axum::extract::State;
 use axum::http::HeaderValue;
@@ -7,29 +6,29 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 
 use crate::error::{ApiError, Result};
-use crate::response;
+use crate::response::json_body;
 use crate::state::Service;
 
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// `GET /healthz`: alive. Asks nothing of the store.
+/// `GET /healthz`: the process responds. Does not use the store.
 pub(crate) async fn alive() -> Response {
-    response::ok(r#"{"status":"ok"}"#)
+    json_body::ok(r#"{"status":"ok"}"#)
 }
 
-/// `GET /readyz`: the store is open and takes writes. Reads no disk.
+/// `GET /readyz`: the store is open and accepts writes. Reads no disk.
 pub(crate) async fn ready(State(service): State<Service>) -> Result<Response> {
     if service.store().is_open() {
-        Ok(response::ok(r#"{"status":"ok"}"#))
+        Ok(json_body::ok(r#"{"status":"ok"}"#))
     } else {
         Err(ApiError::busy())
     }
 }
 
-/// `GET /metrics`.
+/// `GET /metrics`, in the OpenMetrics text format.
 pub(crate) async fn metrics(State(service): State<Service>) -> Result<Response> {
     let text = service.metrics().text().map_err(|error| ApiError::fault(error.to_string()))?;
-    let mut answer = response::ok(text);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
-    Ok(answer)
+    let mut response = json_body::ok(text);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(OPEN_METRICS));
+    Ok(response)
 }

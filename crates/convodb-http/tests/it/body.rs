@@ -1,4 +1,4 @@
-//! Bodies that are not what they should be: always told what would be right, never a fault.
+//! Request bodies: media types, syntax errors, size limits, refusals before the end of the body.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -7,9 +7,9 @@ use convodb::{Channel, Store};
 use convodb_http::{Config, Limits};
 
 use crate::client::send;
-use crate::world::{World, conversation};
+use crate::harness::{Harness, conversation};
 
-const PLACE: &str = "/api/conversations";
+const PATH: &str = "/api/conversations";
 const JSON: &str = "application/json";
 
 fn error(message: &str) -> String {
@@ -17,10 +17,10 @@ fn error(message: &str) -> String {
 }
 
 #[test]
-fn only_json_is_taken() {
-    let world = World::new();
-    let ask = |content_type: &str| {
-        world.send_typed(&world.token, "POST", PLACE, content_type, br#"{"assistant_id":1}"#)
+fn only_json_media_types_are_accepted() {
+    let harness = Harness::new();
+    let request = |content_type: &str| {
+        harness.send_typed(&harness.token, "POST", PATH, content_type, br#"{"assistant_id":1}"#)
     };
     for right in [
         JSON,
@@ -29,7 +29,7 @@ fn only_json_is_taken() {
         "application/json;charset=\"UTF-8\"",
         "application/vnd.api+json",
     ] {
-        assert_eq!(ask(right).status, 200, "{right}");
+        assert_eq!(request(right).status, 200, "{right}");
     }
     for wrong in [
         "",
@@ -41,24 +41,24 @@ fn only_json_is_taken() {
         "application/json\r\nContent-Type: application/json",
         "application/json\r\nContent-Encoding: gzip",
     ] {
-        let answer = ask(wrong);
+        let response = request(wrong);
         assert_eq!(
-            (answer.status, answer.text()),
+            (response.status, response.text()),
             (415, &*error("Unsupported Media Type")),
             "{wrong}"
         );
     }
-    let none = world.ask("POST", PLACE, &world.token, "Content-Length: 0\r\n");
+    let none = harness.request("POST", PATH, &harness.token, "Content-Length: 0\r\n");
     assert_eq!(none.status, 415);
 }
 
 #[test]
-fn what_is_not_json_is_told_where() {
-    let world = World::new();
+fn a_syntax_error_is_reported_with_its_position() {
+    let harness = Harness::new();
     let check = |body: &[u8], status: u16, message: &str| {
-        let answer = world.send_typed(&world.token, "POST", PLACE, JSON, body);
-        assert_eq!(answer.status, status, "{}", answer.text());
-        assert_eq!(answer.json()["message"], message);
+        let response = harness.send_typed(&harness.token, "POST", PATH, JSON, body);
+        assert_eq!(response.status, status, "{}", response.text());
+        assert_eq!(response.json()["message"], message);
     };
     check(b"", 400, "The body is not valid JSON at line 1 column 0.");
     check(b"{\"assistant_id\":\n1,}", 400, "The body is not valid JSON at line 2 column 3.");
@@ -89,32 +89,32 @@ fn what_is_not_json_is_told_where() {
     );
     let lone = br#"{"assistant_id":1,"type":"api","external_identifier":"\ud800"}"#;
     check(lone, 422, "The external identifier field must be a string.");
-    assert!(world.list("").rows().is_empty(), "nothing of it was taken");
+    assert!(harness.list("").rows().is_empty(), "a refused body writes nothing");
 }
 
-fn small() -> World {
-    let limits = Limits { body_bytes: 1000, ..Limits::default() };
-    World::of(Store::in_memory().unwrap(), Config { limits, ..Config::default() })
+fn with_small_bodies() -> Harness {
+    let limits = Limits { max_body_bytes: 1000, ..Limits::default() };
+    Harness::of(Store::in_memory().unwrap(), Config { limits, ..Config::default() })
 }
 
 #[test]
-fn a_body_has_a_limit_of_bytes() {
-    let world = small();
+fn a_body_over_the_size_limit_answers_413() {
+    let harness = with_small_bodies();
     let padded = |bytes: usize| {
         let body = r#"{"assistant_id":1}"#;
         format!("{}{body}", " ".repeat(bytes - body.len()))
     };
-    assert_eq!(world.send("POST", PLACE, &padded(1000)).status, 200);
+    assert_eq!(harness.send("POST", PATH, &padded(1000)).status, 200);
     let message = error("Payload Too Large");
     for bytes in [1001, 50_000, 2_000_000] {
-        let answer = world.send("POST", PLACE, &padded(bytes));
-        assert_eq!((answer.status, answer.text()), (413, message.as_str()));
+        let response = harness.send("POST", PATH, &padded(bytes));
+        assert_eq!((response.status, response.text()), (413, message.as_str()));
     }
-    // Of a body in chunks nobody knows the length before.
+    // The length of a chunked body is unknown in advance.
     let head = format!(
-        "POST {PLACE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {JSON}\r\n\
+        "POST {PATH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {JSON}\r\n\
          Authorization: Bearer {}\r\nTransfer-Encoding: chunked\r\n\r\n",
-        world.token
+        harness.token
     );
     let chunked = |bytes: usize| {
         let body = padded(bytes);
@@ -123,57 +123,57 @@ fn a_body_has_a_limit_of_bytes() {
             .chunks(100)
             .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), str::from_utf8(chunk).unwrap()))
             .collect();
-        send(world.server.address, format!("{head}{chunks}0\r\n\r\n").as_bytes())
+        send(harness.server.address, format!("{head}{chunks}0\r\n\r\n").as_bytes())
     };
     assert_eq!(chunked(1000).status, 200);
     assert_eq!((chunked(1001).status, chunked(100_000).status), (413, 413));
-    assert_eq!(world.list("").rows().len(), 2);
+    assert_eq!(harness.list("").rows().len(), 2);
 }
 
 #[test]
-fn a_client_that_asks_first_is_told_no_before_it_sends() {
-    let world = small();
+fn expect_100_continue_is_refused_before_the_body_is_sent() {
+    let harness = with_small_bodies();
     let head = |length: usize| {
         format!(
-            "POST {PLACE} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {JSON}\r\n\
+            "POST {PATH} HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: {JSON}\r\n\
              Authorization: Bearer {}\r\nExpect: 100-continue\r\nContent-Length: {length}\r\n\r\n",
-            world.token
+            harness.token
         )
     };
-    let refused = send(world.server.address, head(1_000_000_000).as_bytes());
+    let refused = send(harness.server.address, head(1_000_000_000).as_bytes());
     assert_eq!(refused.status, 413);
 
     let body = br#"{"assistant_id":1}"#;
-    let mut stream = TcpStream::connect(world.server.address).unwrap();
+    let mut stream = TcpStream::connect(harness.server.address).unwrap();
     stream.write_all(head(body.len()).as_bytes()).unwrap();
-    let mut go_on = [0; 25];
-    stream.read_exact(&mut go_on).unwrap();
-    assert_eq!(&go_on, b"HTTP/1.1 100 Continue\r\n\r\n");
+    let mut interim = [0; 25];
+    stream.read_exact(&mut interim).unwrap();
+    assert_eq!(&interim, b"HTTP/1.1 100 Continue\r\n\r\n");
     stream.write_all(body).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
 
-/// Who is refused before all is sent can read why.
+/// The server drains the body, so that the client can read the response.
 #[test]
-fn a_refusal_reaches_a_client_that_still_sends() {
-    let world = small();
+fn a_client_that_is_still_sending_receives_the_error() {
+    let harness = with_small_bodies();
     let big = vec![b'x'; 4_000_000];
     let import = "/api/user/conversations/import";
     let lines = "application/x-ndjson";
     for _ in 0..5 {
-        assert_eq!(world.send_typed("x", "POST", PLACE, JSON, &big).status, 401);
-        assert_eq!(world.send_typed("x", "POST", import, lines, &big).status, 401);
-        assert_eq!(world.send_typed(&world.token, "POST", PLACE, lines, &big).status, 415);
-        assert_eq!(world.send_typed(&world.token, "POST", "/nowhere", JSON, &big).status, 404);
+        assert_eq!(harness.send_typed("x", "POST", PATH, JSON, &big).status, 401);
+        assert_eq!(harness.send_typed("x", "POST", import, lines, &big).status, 401);
+        assert_eq!(harness.send_typed(&harness.token, "POST", PATH, lines, &big).status, 415);
+        assert_eq!(harness.send_typed(&harness.token, "POST", "/nowhere", JSON, &big).status, 404);
     }
 }
 
 #[test]
-fn a_conversation_that_is_not_there_gets_no_message() {
-    let world = small();
-    world.insert([1], &Channel::Widget);
-    let target = format!("{PLACE}/{}/messages", conversation(9).id);
-    assert_eq!(world.send("POST", &target, r#"{"message":"a"}"#).status, 404);
+fn a_message_to_a_missing_conversation_answers_404() {
+    let harness = with_small_bodies();
+    harness.insert([1], &Channel::Widget);
+    let target = format!("{PATH}/{}/messages", conversation(9).id);
+    assert_eq!(harness.send("POST", &target, r#"{"message":"a"}"#).status, 404);
 }

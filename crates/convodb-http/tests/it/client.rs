@@ -1,4 +1,4 @@
-//! A client of HTTP/1.1 that hides nothing.
+//! HTTP/1.1 client that exposes the raw response.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-/// An answer as it came.
+/// A response, as received.
 #[derive(Debug)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
-    /// The one header of this name.
+impl Response {
+    /// The value of a header that must be present once.
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
         self.maybe_header(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers))
@@ -25,7 +25,7 @@ impl Answer {
     pub(crate) fn maybe_header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
         let value = values.next().map(|(_, value)| value.as_str());
-        assert!(values.next().is_none(), "{name} stands twice");
+        assert!(values.next().is_none(), "{name} occurs twice");
         value
     }
 
@@ -39,7 +39,7 @@ impl Answer {
         serde_json::from_slice(&self.body).unwrap()
     }
 
-    /// What the first byte of each id of the page's items counts, in their order.
+    /// The rows of the page, in order: the first byte of each id.
     #[track_caller]
     pub(crate) fn rows(&self) -> Vec<u8> {
         assert_eq!(self.status, 200, "{}", self.text());
@@ -55,30 +55,30 @@ impl Answer {
     }
 }
 
-/// Sends the bytes of one request, which asks for the connection to be closed after it.
+/// Sends one request with `Connection: close` and reads the response until the end.
 #[track_caller]
-pub(crate) fn send(address: SocketAddr, request: &[u8]) -> Answer {
+pub(crate) fn send(address: SocketAddr, request: &[u8]) -> Response {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream.write_all(request).unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    parse(&answer)
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
+    parse(&response)
 }
 
 #[track_caller]
-fn parse(answer: &[u8]) -> Answer {
-    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").expect("a whole head");
-    let head = std::str::from_utf8(&answer[..end]).unwrap();
+fn parse(response: &[u8]) -> Response {
+    let end = response.windows(4).position(|w| w == b"\r\n\r\n").expect("a complete head");
+    let head = std::str::from_utf8(&response[..end]).unwrap();
     let mut lines = head.split("\r\n");
     let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
     let pair = |line: &str| line.split_once(": ").map(|(n, v)| (n.to_owned(), v.to_owned()));
     let headers = lines.map(|line| pair(line).unwrap()).collect();
-    let mut answer = Answer { status, headers, body: answer[end + 4..].to_vec() };
-    if answer.maybe_header("transfer-encoding") == Some("chunked") {
-        answer.body = unchunked(&answer.body);
+    let mut response = Response { status, headers, body: response[end + 4..].to_vec() };
+    if response.maybe_header("transfer-encoding") == Some("chunked") {
+        response.body = unchunked(&response.body);
     }
-    answer
+    response
 }
 
 #[track_caller]

@@ -1,38 +1,38 @@
-//! One conversation: made, read, changed, deleted.
+//! Single conversations: create, read, change, delete, append messages.
 
 use convodb::{Channel, ConversationId, Message, Role};
 use serde_json::{Value, json};
 
-use crate::client::Answer;
-use crate::world::{World, api, bot, conversation, other_bot, whatsapp};
+use crate::client::Response;
+use crate::harness::{Harness, api, bot, conversation, other_bot, whatsapp};
 
-const PLACE: &str = "/api/conversations";
+const PATH: &str = "/api/conversations";
 const MISSING: &str =
     r#"{"status":false,"error":"Conversation not found","message":"Conversation not found"}"#;
 
 fn path(row: u8) -> String {
-    format!("{PLACE}/{}", conversation(row).id)
+    format!("{PATH}/{}", conversation(row).id)
 }
 
 #[track_caller]
-fn check(answer: &Answer, status: u16, body: &str) {
-    assert_eq!((answer.status, answer.text()), (status, body));
-    assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.header("cache-control"), "no-store");
+fn check(response: &Response, status: u16, body: &str) {
+    assert_eq!((response.status, response.text()), (status, body));
+    assert_eq!(response.header("content-type"), "application/json");
+    assert_eq!(response.header("cache-control"), "no-store");
 }
 
-/// The answer refuses exactly these fields with these messages, in this order.
+/// Asserts a 422 with exactly these fields and messages, in this order.
 #[track_caller]
-fn refused(answer: &Answer, errors: &[(&str, &str)]) {
-    assert_eq!(answer.status, 422, "{}", answer.text());
-    let body = answer.json();
-    let told: Vec<(&str, &str)> = body["errors"]
+fn refused(response: &Response, errors: &[(&str, &str)]) {
+    assert_eq!(response.status, 422, "{}", response.text());
+    let body = response.json();
+    let actual: Vec<(&str, &str)> = body["errors"]
         .as_object()
         .unwrap()
         .iter()
         .map(|(field, messages)| (field.as_str(), messages[0].as_str().unwrap()))
         .collect();
-    assert_eq!(told, errors, "all of them, in their order");
+    assert_eq!(actual, errors, "all errors, in order");
     let message = match errors.len() {
         1 => errors[0].1.to_owned(),
         2 => format!("{} (and 1 more error)", errors[0].1),
@@ -42,46 +42,46 @@ fn refused(answer: &Answer, errors: &[(&str, &str)]) {
     assert_eq!((&body["error"], &body["message"]), (&json!(message), &json!(message)));
 }
 
-/// Creates a conversation with these fields beside its assistant, and gives its item.
+/// Creates a conversation with these fields besides its assistant, and returns its item.
 #[track_caller]
-fn created(world: &World, fields: &str) -> Value {
+fn created(harness: &Harness, fields: &str) -> Value {
     let body = format!(r#"{{"assistant_id":"{}"{fields}}}"#, bot().uuid());
-    let answer = world.send("POST", PLACE, &body);
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    let id = answer.json()["conversation_id"].as_str().unwrap().to_owned();
-    check(&answer, 200, &format!(r#"{{"status":true,"conversation_id":"{id}","history":[]}}"#));
-    world.ask("GET", &format!("{PLACE}/{id}"), &world.token, "").json()
+    let response = harness.send("POST", PATH, &body);
+    assert_eq!(response.status, 200, "{}", response.text());
+    let id = response.json()["conversation_id"].as_str().unwrap().to_owned();
+    check(&response, 200, &format!(r#"{{"status":true,"conversation_id":"{id}","history":[]}}"#));
+    harness.request("GET", &format!("{PATH}/{id}"), &harness.token, "").json()
 }
 
 #[test]
-fn a_conversation_is_read_with_its_history() {
-    let world = World::new();
-    world.insert([1], &whatsapp("+1", "+2"));
+fn reading_a_conversation_returns_its_history() {
+    let harness = Harness::new();
+    harness.insert([1], &whatsapp("+1", "+2"));
     let at = conversation(1).created_at;
     let question = Message::new(Role::User, "Hello \"you\"\n".to_owned(), at).unwrap();
-    let answer = Message::new(Role::Assistant, String::new(), at)
+    let response = Message::new(Role::Assistant, String::new(), at)
         .unwrap()
         .with_function_calls("[{\"name\":\n\"book\"}]".to_owned())
         .unwrap()
         .with_cost("0.002".parse().unwrap());
-    for message in [question, answer] {
-        world.store.append_message(world.user, conversation(1).id, message).unwrap();
+    for message in [question, response] {
+        harness.store.append_message(harness.user, conversation(1).id, message).unwrap();
     }
     check(
-        &world.ask("GET", &path(1), &world.token, ""),
+        &harness.request("GET", &path(1), &harness.token, ""),
         200,
         r#"{"status":true,"history":[{"role":"user","content":"Hello \"you\"\n","created_at":"2025-01-25 10:13:21"},{"role":"assistant","content":"","function_calls":[{"name": "book"}],"created_at":"2025-01-25 10:13:21"}],"id":"01000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Support","type":"whatsapp","variables":null,"message_count":2,"total_cost":0.002,"ai_enabled":true,"created_at":"2025-01-25 10:13:21","updated_at":"2025-01-25 10:13:21","whatsapp_sender":{"name":null,"phone":"+1"},"customer":{"name":null,"phone":"+2"}}"#,
     );
-    let upper = path(1).to_uppercase().replace("/API/CONVERSATIONS", PLACE);
-    assert_eq!(world.ask("GET", &upper, &world.token, "").status, 200);
-    let head = world.ask("HEAD", &path(1), &world.token, "");
+    let upper = path(1).to_uppercase().replace("/API/CONVERSATIONS", PATH);
+    assert_eq!(harness.request("GET", &upper, &harness.token, "").status, 200);
+    let head = harness.request("HEAD", &path(1), &harness.token, "");
     assert_eq!((head.status, head.body.len()), (200, 0));
 }
 
 #[test]
-fn what_is_another_users_is_missing_byte_for_byte() {
-    let world = World::new();
-    world.insert([1], &Channel::Widget);
+fn a_foreign_conversation_answers_like_a_missing_one() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
     let message = r#"{"message":"hi"}"#;
     for id in [
         conversation(1).id.to_string(),
@@ -91,47 +91,47 @@ fn what_is_another_users_is_missing_byte_for_byte() {
         "%FF".to_owned(),
         "01000000000000000000000000000000".to_owned(),
     ] {
-        let one = format!("{PLACE}/{id}");
-        let other = &world.other_token;
-        check(&world.ask("GET", &one, other, ""), 404, MISSING);
-        check(&world.send_as(other, "PATCH", &one, "{}"), 404, MISSING);
-        check(&world.ask("DELETE", &one, other, ""), 404, MISSING);
-        check(&world.send_as(other, "POST", &format!("{one}/messages"), message), 404, MISSING);
+        let one = format!("{PATH}/{id}");
+        let other = &harness.other_token;
+        check(&harness.request("GET", &one, other, ""), 404, MISSING);
+        check(&harness.send_as(other, "PATCH", &one, "{}"), 404, MISSING);
+        check(&harness.request("DELETE", &one, other, ""), 404, MISSING);
+        check(&harness.send_as(other, "POST", &format!("{one}/messages"), message), 404, MISSING);
         for verb in ["enable-ai", "disable-ai"] {
             let target = format!("/api/automate/conversations/{id}/{verb}");
-            check(&world.ask("POST", &target, other, ""), 404, MISSING);
+            check(&harness.request("POST", &target, other, ""), 404, MISSING);
         }
     }
-    assert_eq!(world.ask("GET", &path(1), &world.token, "").status, 200);
-    // The same id may be each user's.
+    assert_eq!(harness.request("GET", &path(1), &harness.token, "").status, 200);
+    // Two users may have conversations with the same id.
     let body =
         format!(r#"{{"assistant_id":"{}","id":"{}"}}"#, other_bot().uuid(), conversation(1).id);
-    assert_eq!(world.send_as(&world.other_token, "POST", PLACE, &body).status, 200);
+    assert_eq!(harness.send_as(&harness.other_token, "POST", PATH, &body).status, 200);
 }
 
 #[test]
-fn nobody_changes_anything() {
-    let world = World::new();
-    world.insert([1], &Channel::Widget);
+fn every_operation_requires_a_token() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
     let body = r#"{"status":false,"error":"Unauthenticated.","message":"Unauthenticated."}"#;
     for (method, target) in [
-        ("POST", PLACE.to_owned()),
+        ("POST", PATH.to_owned()),
         ("GET", path(1)),
         ("PATCH", path(1)),
         ("DELETE", path(1)),
         ("POST", format!("{}/messages", path(1))),
         ("POST", format!("/api/automate{}/enable-ai", &path(1)["/api".len()..])),
     ] {
-        // Neither the path nor the body is looked at before.
-        check(&world.send_as("x", method, &target, "{"), 401, body);
-        check(&world.server.ask(method, &target, ""), 401, body);
+        // Authentication comes before the path parameter and the body.
+        check(&harness.send_as("x", method, &target, "{"), 401, body);
+        check(&harness.server.request(method, &target, ""), 401, body);
     }
 }
 
 #[test]
-fn what_is_left_out_has_its_default() {
-    let world = World::new();
-    let one = created(&world, "");
+fn absent_fields_get_their_defaults() {
+    let harness = Harness::new();
+    let one = created(&harness, "");
     assert_eq!((&one["type"], &one["variables"]), (&json!("widget"), &Value::Null));
     assert_eq!((&one["message_count"], &one["ai_enabled"]), (&json!(0), &json!(true)));
     assert_eq!(one["created_at"], one["updated_at"]);
@@ -139,42 +139,42 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(id.uuid().get_version_num(), 7);
 
     let full = created(
-        &world,
+        &harness,
         r#","type":"whatsapp","id":"0A000000-0000-4000-8000-000000000001","variables":{"a": 1.10},"created_at":"2025-01-25T11:00:00.5+01:00","customer":{"name":"Jo","phone":"+2"},"whatsapp_sender":{"phone":"+1","other":[]},"unknown":{}"#,
     );
     assert_eq!(full["id"], "0a000000-0000-4000-8000-000000000001");
     assert_eq!(full["created_at"], "2025-01-25 10:00:00");
     assert_eq!(full["customer"], json!({"name": "Jo", "phone": "+2"}));
     assert_eq!(full["whatsapp_sender"], json!({"name": null, "phone": "+1"}));
-    assert_eq!(world.list("customer_phone=%2B2").rows(), [10]);
+    assert_eq!(harness.list("customer_phone=%2B2").rows(), [10]);
 
-    let api = created(&world, r#","type":"api","external_identifier":"crm-1","variables":[]"#);
+    let api = created(&harness, r#","type":"api","external_identifier":"crm-1","variables":[]"#);
     assert_eq!(api["external_identifier"], "crm-1");
     assert_eq!(api["variables"], Value::Null);
-    // An assistant has a number too.
-    assert_eq!(world.send("POST", PLACE, r#"{"assistant_id":1}"#).status, 200);
+    // An assistant can be named by its number.
+    assert_eq!(harness.send("POST", PATH, r#"{"assistant_id":1}"#).status, 200);
 }
 
 #[test]
-fn an_assistant_that_is_not_the_callers_is_not_found() {
-    let world = World::new();
+fn a_foreign_assistant_answers_404() {
+    let harness = Harness::new();
     let missing =
         r#"{"status":false,"error":"Assistant not found","message":"Assistant not found"}"#;
-    world.insert([1], &Channel::Widget);
+    harness.insert([1], &Channel::Widget);
     let foreign = format!("\"{}\"", other_bot().uuid());
     for id in [&foreign, "\"00000000-0000-0000-0000-000000000001\"", "2", "0"] {
         let body = format!(r#"{{"assistant_id":{id}}}"#);
-        check(&world.send("POST", PLACE, &body), 404, missing);
-        check(&world.send("PATCH", &path(1), &body), 404, missing);
+        check(&harness.send("POST", PATH, &body), 404, missing);
+        check(&harness.send("PATCH", &path(1), &body), 404, missing);
     }
 }
 
 #[test]
-fn each_field_that_breaks_a_rule_is_named() {
-    let world = World::new();
+fn every_invalid_field_is_listed() {
+    let harness = Harness::new();
     let refused = |fields: &str, errors: &[(&str, &str)]| {
         let body = format!(r#"{{"assistant_id":1{fields}}}"#);
-        refused(&world.send("POST", PLACE, &body), errors);
+        refused(&harness.send("POST", PATH, &body), errors);
     };
     let long = "9".repeat(256);
     refused(
@@ -215,30 +215,30 @@ fn each_field_that_breaks_a_rule_is_named() {
     let must = "The assistant id field must be an assistant's UUID or its number.";
     for wrong in ["\"x\"", "-1", "1.5", "99999999999", "[]", "true"] {
         let body = format!(r#"{{"assistant_id":{wrong}}}"#);
-        self::refused(&world.send("POST", PLACE, &body), &[("assistant_id", must)]);
+        self::refused(&harness.send("POST", PATH, &body), &[("assistant_id", must)]);
     }
     let none = [("assistant_id", "The assistant id field is required.")];
-    self::refused(&world.send("POST", PLACE, "{}"), &none);
-    self::refused(&world.send("POST", PLACE, r#"{"assistant_id":null}"#), &none);
+    self::refused(&harness.send("POST", PATH, "{}"), &none);
+    self::refused(&harness.send("POST", PATH, r#"{"assistant_id":null}"#), &none);
 
-    world.insert([1], &Channel::Widget);
+    harness.insert([1], &Channel::Widget);
     refused(
         &format!(r#","id":"{}""#, conversation(1).id),
         &[("id", "The id has already been taken.")],
     );
-    assert_eq!(world.list("").rows(), [1], "nothing that was refused is there");
+    assert_eq!(harness.list("").rows(), [1], "refused requests write nothing");
 }
 
 #[test]
-fn a_message_is_stored_counted_and_billed() {
-    let world = World::new();
-    world.insert([1], &Channel::Widget);
+fn appending_a_message_updates_count_and_cost() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
     let target = format!("{}/messages", path(1));
     let said = |body: &str, count: u32| {
         let expected = format!(
             r#"{{"status":true,"message":null,"function_calls":[],"message_count":{count}}}"#
         );
-        check(&world.send("POST", &target, body), 200, &expected);
+        check(&harness.send("POST", &target, body), 200, &expected);
     };
     said(r#"{"message":"Hello"}"#, 1);
     said(
@@ -247,7 +247,7 @@ fn a_message_is_stored_counted_and_billed() {
     );
     said(r#"{"role":"system","content":"","cost":0.0009}"#, 3);
     said(r#"{"role":"assistant","message":"Bye","cost":null}"#, 4);
-    let one = world.ask("GET", &path(1), &world.token, "").json();
+    let one = harness.request("GET", &path(1), &harness.token, "").json();
     assert_eq!((&one["message_count"], &one["total_cost"]), (&json!(4), &json!(0.004)));
     assert_eq!(one["updated_at"], "2109-01-01 00:00:00");
     let history = one["history"].as_array().unwrap();
@@ -264,12 +264,12 @@ fn a_message_is_stored_counted_and_billed() {
 }
 
 #[test]
-fn a_message_has_its_rules() {
-    let world = World::new();
-    world.insert([1], &Channel::Widget);
+fn an_invalid_message_answers_422() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
     let target = format!("{}/messages", path(1));
     let check = |body: &str, errors: &[(&str, &str)]| {
-        refused(&world.send("POST", &target, body), errors);
+        refused(&harness.send("POST", &target, body), errors);
     };
     check(
         "{}",
@@ -297,58 +297,58 @@ fn a_message_has_its_rules() {
         &[("cost", "The cost field must be a decimal number of USD within 9.2 billion.")],
     );
     let most = r#"{"message":"a","cost":9000000000}"#;
-    assert_eq!(world.send("POST", &target, most).status, 200);
+    assert_eq!(harness.send("POST", &target, most).status, 200);
     check(most, &[("total_cost", "The total cost field would leave its range.")]);
-    let one = world.ask("GET", &path(1), &world.token, "").json();
+    let one = harness.request("GET", &path(1), &harness.token, "").json();
     assert_eq!(one["history"].as_array().unwrap().len(), 1);
 }
 
 #[test]
-fn a_change_leaves_what_it_does_not_name() {
-    let world = World::new();
-    world.insert([1], &whatsapp("+1", "+2"));
-    let before = world.ask("GET", &path(1), &world.token, "").json();
-    let answer = world.send("PATCH", &path(1), "{}");
-    assert_eq!(answer.status, 200);
+fn a_change_keeps_absent_fields() {
+    let harness = Harness::new();
+    harness.insert([1], &whatsapp("+1", "+2"));
+    let before = harness.request("GET", &path(1), &harness.token, "").json();
+    let response = harness.send("PATCH", &path(1), "{}");
+    assert_eq!(response.status, 200);
     let mut unchanged = before.clone();
     unchanged.as_object_mut().unwrap().remove("history");
-    assert_eq!(answer.json(), unchanged, "and nothing that changes nothing moves a time");
+    assert_eq!(response.json(), unchanged, "an empty change keeps updated_at");
 
-    let answer = world.send(
+    let response = harness.send(
         "PATCH",
         &path(1),
         r#"{"variables":{"plan":"pro"},"ai_enabled":false,"customer":{"name":"Jo"}}"#,
     );
-    let changed = answer.json();
-    assert_eq!((answer.status, &changed["status"]), (200, &json!(true)));
+    let changed = response.json();
+    assert_eq!((response.status, &changed["status"]), (200, &json!(true)));
     assert_eq!(changed["customer"], json!({"name": "Jo", "phone": "+2"}));
     assert_eq!(changed["variables"], json!({"plan": "pro"}));
     assert_eq!(changed["ai_enabled"], false);
     assert_eq!(changed["created_at"], before["created_at"]);
     assert!(changed["updated_at"].as_str() > before["updated_at"].as_str());
 
-    // The index follows.
-    world.send("PATCH", &path(1), r#"{"customer":{"phone":"+3"},"variables":null}"#);
-    assert!(world.list("customer_phone=%2B2").rows().is_empty());
-    assert_eq!(world.list("customer_phone=%2B3").rows(), [1]);
-    let cleared = world.send("PATCH", &path(1), r#"{"customer":null,"variables":[]}"#).json();
+    // The indexes follow the change.
+    harness.send("PATCH", &path(1), r#"{"customer":{"phone":"+3"},"variables":null}"#);
+    assert!(harness.list("customer_phone=%2B2").rows().is_empty());
+    assert_eq!(harness.list("customer_phone=%2B3").rows(), [1]);
+    let cleared = harness.send("PATCH", &path(1), r#"{"customer":null,"variables":[]}"#).json();
     assert_eq!(cleared["customer"], json!({"name": null, "phone": null}));
     assert_eq!(cleared["variables"], Value::Null);
 
-    world.insert([2], &api("a"));
-    let set = world.send("PATCH", &path(2), r#"{"external_identifier":"b"}"#).json();
+    harness.insert([2], &api("a"));
+    let set = harness.send("PATCH", &path(2), r#"{"external_identifier":"b"}"#).json();
     assert_eq!(set["external_identifier"], "b");
-    let cleared = world.send("PATCH", &path(2), r#"{"external_identifier":null}"#).json();
+    let cleared = harness.send("PATCH", &path(2), r#"{"external_identifier":null}"#).json();
     assert!(cleared.get("external_identifier").is_none());
 }
 
 #[test]
-fn a_change_has_its_rules() {
-    let world = World::new();
-    world.insert([1], &Channel::Widget);
-    world.insert([2], &api("a"));
+fn an_invalid_change_answers_422() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
+    harness.insert([2], &api("a"));
     let check = |row: u8, body: &str, errors: &[(&str, &str)]| {
-        refused(&world.send("PATCH", &path(row), body), errors);
+        refused(&harness.send("PATCH", &path(row), body), errors);
     };
     let boolean = ("ai_enabled", "The ai enabled field must be true or false.");
     check(1, r#"{"ai_enabled":null}"#, &[boolean]);
@@ -374,40 +374,41 @@ fn a_change_has_its_rules() {
         r#"{"customer":{"name":"a"}}"#,
         &[("customer", "The customer field must be left out where the type is not whatsapp.")],
     );
-    let one = world.ask("GET", &path(1), &world.token, "").json();
-    assert_eq!(one["ai_enabled"], true, "a change that is refused changes nothing");
+    let one = harness.request("GET", &path(1), &harness.token, "").json();
+    assert_eq!(one["ai_enabled"], true, "a refused change writes nothing");
 }
 
 #[test]
-fn a_conversation_can_be_given_to_another_assistant() {
-    let world = World::new();
-    world.insert([1], &Channel::Widget);
-    assert_eq!(world.send("POST", "/api/user/assistants", r#"{"name":"Sales"}"#).status, 200);
-    let moved = world.send("PATCH", &path(1), r#"{"assistant_id":2}"#).json();
+fn a_conversation_can_be_moved_to_another_assistant() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
+    assert_eq!(harness.send("POST", "/api/user/assistants", r#"{"name":"Sales"}"#).status, 200);
+    let moved = harness.send("PATCH", &path(1), r#"{"assistant_id":2}"#).json();
     assert_eq!(moved["assistant_name"], "Sales");
-    assert_eq!(world.list("assistant_id=2").rows(), [1]);
-    assert!(world.list("assistant_id=1").rows().is_empty());
+    assert_eq!(harness.list("assistant_id=2").rows(), [1]);
+    assert!(harness.list("assistant_id=1").rows().is_empty());
 }
 
 #[test]
-fn deleted_is_gone() {
-    let world = World::new();
-    world.insert([1, 2], &whatsapp("+1", "+2"));
-    check(&world.ask("DELETE", &path(1), &world.token, ""), 200, r#"{"status":true}"#);
-    check(&world.ask("DELETE", &path(1), &world.token, ""), 404, MISSING);
-    check(&world.ask("GET", &path(1), &world.token, ""), 404, MISSING);
-    assert_eq!(world.list("customer_phone=%2B2").rows(), [2]);
+fn a_deleted_conversation_is_gone_from_list_and_indexes() {
+    let harness = Harness::new();
+    harness.insert([1, 2], &whatsapp("+1", "+2"));
+    check(&harness.request("DELETE", &path(1), &harness.token, ""), 200, r#"{"status":true}"#);
+    check(&harness.request("DELETE", &path(1), &harness.token, ""), 404, MISSING);
+    check(&harness.request("GET", &path(1), &harness.token, ""), 404, MISSING);
+    assert_eq!(harness.list("customer_phone=%2B2").rows(), [2]);
 }
 
 #[test]
-fn the_assistant_is_told_to_answer_or_not() {
-    let world = World::new();
-    world.insert([1], &Channel::Widget);
+fn ai_can_be_enabled_and_disabled() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
     let set = |verb: &str| {
         let target = format!("/api/automate/conversations/{}/{verb}", conversation(1).id);
-        world.ask("POST", &target, &world.token, "")
+        harness.request("POST", &target, &harness.token, "")
     };
-    let is_enabled = || world.ask("GET", &path(1), &world.token, "").json()["ai_enabled"].clone();
+    let is_enabled =
+        || harness.request("GET", &path(1), &harness.token, "").json()["ai_enabled"].clone();
     check(&set("disable-ai"), 200, r#"{"status":true,"ai_enabled":false}"#);
     check(&set("disable-ai"), 200, r#"{"status":true,"ai_enabled":false}"#);
     assert_eq!(is_enabled(), false);

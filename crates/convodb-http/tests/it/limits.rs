@@ -1,5 +1,4 @@
-//! Clients that take too much: too long for a head, for a body, for taking an answer; too many
-//! connections, too many requests.
+//! Limits: timeouts for slow clients; bounds on connections, writes, transfers and request rates.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -10,39 +9,39 @@ use std::time::{Duration, Instant};
 use convodb::{Channel, Message, Role, Store, StoreOptions, Timestamp};
 use convodb_http::{Config, Limits};
 
-use crate::world::{LIST, Server, World, bot, conversation};
+use crate::harness::{Harness, LIST, Server, bot, conversation};
 
 const SHORT: Duration = Duration::from_millis(200);
-/// Far longer than what is awaited takes on a machine that is busy.
+/// An upper bound that a busy machine stays far below.
 const LONG: Duration = Duration::from_secs(20);
 
-fn world(limits: Limits) -> World {
-    World::of(Store::in_memory().unwrap(), Config { limits, ..Config::default() })
+fn harness(limits: Limits) -> Harness {
+    Harness::of(Store::in_memory().unwrap(), Config { limits, ..Config::default() })
 }
 
-/// Sends the beginning of a request, and gives what comes until the server closes.
+/// Sends the beginning of a request, and returns all bytes until the server closes.
 #[track_caller]
 fn begin(server: &Server, request: &str) -> String {
     let mut stream = TcpStream::connect(server.address).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = Vec::new();
-    match stream.read_to_end(&mut answer) {
+    let mut response = Vec::new();
+    match stream.read_to_end(&mut response) {
         Ok(_) => {}
         Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
     }
-    String::from_utf8(answer).unwrap()
+    String::from_utf8(response).unwrap()
 }
 
-/// How many connections the server counts, but for the one that asks.
+/// The number of connections that the server counts, without the one of this request.
 fn others(server: &Server) -> u32 {
-    let metrics = server.ask("GET", "/metrics", "");
+    let metrics = server.request("GET", "/metrics", "");
     let line =
         metrics.text().lines().find(|line| line.starts_with("convodb_connections ")).unwrap();
     line.split(' ').nth(1).unwrap().parse::<u32>().unwrap() - 1
 }
 
-/// Waits until the server counts this many connections beside the one that asks.
+/// Waits until the server counts this many other connections.
 #[track_caller]
 fn await_others(server: &Server, count: u32) {
     let until = Instant::now() + LONG;
@@ -53,23 +52,24 @@ fn await_others(server: &Server, count: u32) {
 }
 
 #[test]
-fn a_slow_head_is_given_up() {
-    let world = world(Limits { head: SHORT, ..Limits::default() });
+fn a_slow_request_head_times_out() {
+    let harness = harness(Limits { header_timeout: SHORT, ..Limits::default() });
     for partial in ["", "G", "GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: "] {
         let began = Instant::now();
-        let answer = begin(&world.server, partial);
-        assert!(!answer.contains(" 200 "), "{answer}");
-        assert!(began.elapsed() >= SHORT, "it was waited for");
+        let response = begin(&harness.server, partial);
+        assert!(!response.contains(" 200 "), "{response}");
+        assert!(began.elapsed() >= SHORT, "the server waited until the timeout");
     }
-    // So is a connection that does nothing after a request.
-    let answer = begin(&world.server, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert!(answer.ends_with(r#"{"status":"ok"}"#), "{answer}");
-    await_others(&world.server, 0);
+    // So does an idle connection.
+    let response = begin(&harness.server, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(response.ends_with(r#"{"status":"ok"}"#), "{response}");
+    await_others(&harness.server, 0);
 }
 
 #[test]
-fn a_slow_body_is_given_up() {
-    let world = world(Limits { body: SHORT, pause: SHORT, ..Limits::default() });
+fn a_slow_body_answers_408() {
+    let harness =
+        harness(Limits { body_timeout: SHORT, chunk_timeout: SHORT, ..Limits::default() });
     for (target, content_type, partial) in [
         ("/api/conversations", "application/json", "{\"assistant_id\":"),
         ("/api/user/assistants", "application/json", ""),
@@ -78,36 +78,36 @@ fn a_slow_body_is_given_up() {
         let request = format!(
             "POST {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
              Content-Type: {content_type}\r\nContent-Length: 100\r\n\r\n{partial}",
-            world.token
+            harness.token
         );
         let began = Instant::now();
-        let answer = begin(&world.server, &request);
-        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
-        assert!(answer.contains(r#""message":"Request Timeout""#), "{answer}");
-        assert!(began.elapsed() >= SHORT, "it was waited for");
+        let response = begin(&harness.server, &request);
+        assert!(response.starts_with("HTTP/1.1 408 "), "{response}");
+        assert!(response.contains(r#""message":"Request Timeout""#), "{response}");
+        assert!(began.elapsed() >= SHORT, "the server waited until the timeout");
     }
-    await_others(&world.server, 0);
+    await_others(&harness.server, 0);
 }
 
 #[test]
-fn a_client_that_never_reads_is_given_up() {
-    let world = world(Limits { write: SHORT, ..Limits::default() });
-    furnish(&world);
-    let (mut stream, status) = unread_export(&world);
+fn a_client_that_stops_reading_is_disconnected() {
+    let harness = harness(Limits { write_timeout: SHORT, ..Limits::default() });
+    fill(&harness);
+    let (mut stream, status) = unread_export(&harness);
     assert_eq!(status, "HTTP/1.1 200");
-    await_others(&world.server, 0);
+    await_others(&harness.server, 0);
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
-    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "it was broken off");
+    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "the export was cut off");
 }
 
-/// Begins an export of more than all buffers on its way hold, and reads no more than its status.
-fn unread_export(world: &World) -> (TcpStream, String) {
+/// Begins an export that exceeds all buffers, and reads only its status.
+fn unread_export(harness: &Harness) -> (TcpStream, String) {
     let request = format!(
         "GET {LIST}/export?messages=1 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
-        world.token
+        harness.token
     );
-    let mut stream = TcpStream::connect(world.server.address).unwrap();
+    let mut stream = TcpStream::connect(harness.server.address).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut status = [0; 12];
@@ -115,84 +115,85 @@ fn unread_export(world: &World) -> (TcpStream, String) {
     (stream, String::from_utf8(status.to_vec()).unwrap())
 }
 
-/// Forty conversations with a megabyte each.
-fn furnish(world: &World) {
+/// Inserts forty conversations of one megabyte each.
+fn fill(harness: &Harness) {
     let content = "x".repeat(1_000_000);
     for row in 1..=40 {
-        world.insert([row], &Channel::Widget);
+        harness.insert([row], &Channel::Widget);
         let message = Message::new(Role::User, content.clone(), Timestamp::MIN).unwrap();
-        world.store.append_message(world.user, conversation(row).id, message).unwrap();
+        harness.store.append_message(harness.user, conversation(row).id, message).unwrap();
     }
 }
 
 #[test]
-fn an_export_that_takes_too_long_is_broken_off() {
-    let world = world(Limits { export: Duration::ZERO, ..Limits::default() });
-    furnish(&world);
-    let (mut stream, status) = unread_export(&world);
+fn an_export_over_its_timeout_is_cut_off() {
+    let harness = harness(Limits { export_timeout: Duration::ZERO, ..Limits::default() });
+    fill(&harness);
+    let (mut stream, status) = unread_export(&harness);
     assert_eq!(status, "HTTP/1.1 200");
     let mut rest = Vec::new();
     let _ = stream.read_to_end(&mut rest);
-    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "it was broken off");
-    await_others(&world.server, 0);
+    assert!(!rest.ends_with(b"0\r\n\r\n") && rest.len() < 40_000_000, "the export was cut off");
+    await_others(&harness.server, 0);
 }
 
 #[test]
-fn a_user_with_a_slow_export_leaves_room_for_others() {
-    let world = world(Limits { transfers_per_user: 1, ..Limits::default() });
-    furnish(&world);
-    let (held, status) = unread_export(&world);
+fn transfers_are_limited_per_user() {
+    let harness = harness(Limits { max_transfers_per_user: 1, ..Limits::default() });
+    fill(&harness);
+    let (first, status) = unread_export(&harness);
     assert_eq!(status, "HTTP/1.1 200");
     let export = format!("{LIST}/export");
-    assert_eq!(world.ask("GET", &export, &world.token, "").status, 503);
-    assert_eq!(world.ask("GET", &export, &world.other_token, "").status, 200);
-    assert_eq!(world.ask("GET", &export, &world.other_token, "").status, 200, "it has ended");
-    drop(held);
+    assert_eq!(harness.request("GET", &export, &harness.token, "").status, 503);
+    assert_eq!(harness.request("GET", &export, &harness.other_token, "").status, 200);
+    assert_eq!(
+        harness.request("GET", &export, &harness.other_token, "").status,
+        200,
+        "the first export has ended"
+    );
+    drop(first);
     let until = Instant::now() + LONG;
-    while world.ask("GET", &export, &world.token, "").status != 200 {
-        assert!(Instant::now() < until, "a client that went away still has its place");
+    while harness.request("GET", &export, &harness.token, "").status != 200 {
+        assert!(Instant::now() < until, "a disconnected client still occupies its transfer");
     }
 }
 
 #[test]
-fn one_connection_more_waits() {
-    let world = world(Limits { connections: 1, ..Limits::default() });
-    let mut held = TcpStream::connect(world.server.address).unwrap();
-    held.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+fn a_connection_over_the_limit_waits() {
+    let harness = harness(Limits { max_connections: 1, ..Limits::default() });
+    let mut first = TcpStream::connect(harness.server.address).unwrap();
+    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
     let mut some = [0; 12];
-    held.read_exact(&mut some).unwrap();
+    first.read_exact(&mut some).unwrap();
 
-    let mut waiting = TcpStream::connect(world.server.address).unwrap();
+    let mut waiting = TcpStream::connect(harness.server.address).unwrap();
     waiting.set_read_timeout(Some(SHORT)).unwrap();
     waiting.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
     let early = waiting.read(&mut some).unwrap_err().kind();
     assert!(matches!(early, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{early:?}");
-    drop(held);
+    drop(first);
     waiting.set_read_timeout(Some(LONG)).unwrap();
-    let mut answer = String::new();
-    waiting.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let mut response = String::new();
+    waiting.read_to_string(&mut response).unwrap();
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
 
 #[test]
-fn one_write_more_is_refused() {
-    let world = world(Limits { writes: 0, ..Limits::default() });
-    let answer = world.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
-    assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
-    assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(world.list("").status, 200, "reads go on");
+fn a_write_over_the_limit_answers_503() {
+    let harness = harness(Limits { max_waiting_writes: 0, ..Limits::default() });
+    let response = harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
+    assert_eq!((response.status, response.text()), (503, r#"{"message":"Service Unavailable"}"#));
+    assert_eq!(response.header("retry-after"), "1");
+    assert_eq!(harness.list("").status, 200, "reads still succeed");
 }
 
-/// While the queue of writes is full a write is refused, and an import waits for its place.
 #[test]
-fn a_full_queue_refuses_a_write_and_holds_an_import_up() {
-    let directory = tempfile::tempdir().unwrap();
-    let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
-    let store = Store::open_with(directory.path().join("s.convodb"), &options).unwrap();
-    let world = World::of(store, Config::default());
+fn waiting_writes_are_bounded_and_complete() {
+    let harness = harness(Limits { max_waiting_writes: 1, ..Limits::default() });
+    let create = || harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#).status;
     let (enter, entered) = channel();
     let (release, released) = channel::<()>();
-    let store = world.store.clone();
+    let store = harness.store.clone();
     let slow = thread::spawn(move || {
         store.write(move |_| {
             enter.send(()).unwrap();
@@ -201,32 +202,65 @@ fn a_full_queue_refuses_a_write_and_holds_an_import_up() {
         })
     });
     entered.recv().unwrap();
-    // Of two writes one takes the only place, and the other one is told that it is taken.
+    thread::scope(|scope| {
+        let waiting = scope.spawn(create);
+        let until = Instant::now() + LONG;
+        while harness.store.counters().writes_waiting < 2 {
+            assert!(Instant::now() < until, "the write is not queued");
+            thread::yield_now();
+        }
+        assert_eq!(create(), 503);
+        release.send(()).unwrap();
+        assert_eq!(waiting.join().unwrap(), 200);
+    });
+    assert_eq!(create(), 200, "the permit is free again");
+    slow.join().unwrap().unwrap();
+}
+
+/// While the write queue is full, a write is refused, and an import waits.
+#[test]
+fn a_full_queue_answers_503_to_a_write_and_delays_an_import() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions::new().queue_depth(1);
+    let store = Store::open_with(directory.path().join("s.convodb"), &options).unwrap();
+    let harness = Harness::of(store, Config::default());
+    let (enter, entered) = channel();
+    let (release, released) = channel::<()>();
+    let store = harness.store.clone();
+    let slow = thread::spawn(move || {
+        store.write(move |_| {
+            enter.send(()).unwrap();
+            let _ = released.recv();
+            Ok(())
+        })
+    });
+    entered.recv().unwrap();
+    // One of two writes takes the only slot of the queue; the other fails.
     let (report, reported) = channel();
     let waiting: Vec<_> = (0..2)
         .map(|_| {
-            let (store, report) = (world.store.clone(), report.clone());
+            let (store, report) = (harness.store.clone(), report.clone());
             thread::spawn(move || report.send(store.write(|_| Ok(())).is_ok()))
         })
         .collect();
     assert!(!reported.recv().unwrap());
 
-    let answer = world.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
-    assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
-    assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(world.list("").status, 200, "reads go on");
+    let response = harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#);
+    assert_eq!((response.status, response.text()), (503, r#"{"message":"Service Unavailable"}"#));
+    assert_eq!(response.header("retry-after"), "1");
+    assert_eq!(harness.list("").status, 200, "reads still succeed");
 
     let line = format!(
         r#"{{"id":"{}","assistant_id":"{}","type":"test","created_at":"2025-01-25"}}"#,
         conversation(1).id,
         bot().uuid()
     );
-    let mut stream = TcpStream::connect(world.server.address).unwrap();
+    let mut stream = TcpStream::connect(harness.server.address).unwrap();
     let request = format!(
         "POST {LIST}/import HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
          Authorization: Bearer {}\r\nContent-Type: application/x-ndjson\r\n\
          Content-Length: {}\r\n\r\n{line}",
-        world.token,
+        harness.token,
         line.len()
     );
     stream.write_all(request.as_bytes()).unwrap();
@@ -235,43 +269,45 @@ fn a_full_queue_refuses_a_write_and_holds_an_import_up() {
     assert!(matches!(early, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{early:?}");
     release.send(()).unwrap();
     stream.set_read_timeout(Some(LONG)).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.contains(r#"{"inserted":1,"#), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(response.contains(r#"{"inserted":1,"#), "{response}");
     slow.join().unwrap().unwrap();
     for waiting in waiting {
         waiting.join().unwrap().unwrap();
     }
-    assert_eq!(world.list("").rows(), [1]);
+    assert_eq!(harness.list("").rows(), [1]);
 }
 
 #[test]
-fn each_token_has_its_own_rate() {
+fn each_token_has_its_own_rate_limit() {
     let rate_limit = Some("2/h".parse().unwrap());
     let config = Config { rate_limit, ..Config::default() };
-    let world = World::of(Store::in_memory().unwrap(), config);
-    // Who is nobody does not count.
-    assert_eq!(world.list_of("x", "").status, 401);
-    for (answer, left, until) in [
-        (world.list("per_page=0"), "1", 1800),
-        (world.send("POST", "/api/user/assistants", r#"{"name":"a"}"#), "0", 3600),
+    let harness = Harness::of(Store::in_memory().unwrap(), config);
+    // A request with an unknown token does not count.
+    assert_eq!(harness.list_of("x", "").status, 401);
+    for (response, left, until) in [
+        (harness.list("per_page=0"), "1", 1800),
+        (harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#), "0", 3600),
     ] {
-        assert!(matches!(answer.status, 200 | 422), "{}", answer.text());
-        assert_eq!(answer.header("ratelimit-policy"), "\"token\";q=2;w=3600");
-        assert_eq!(answer.header("ratelimit"), format!("\"token\";r={left};t={until}"));
-        assert_eq!(answer.header("x-ratelimit-limit"), "2");
-        assert_eq!(answer.header("x-ratelimit-remaining"), left);
+        assert!(matches!(response.status, 200 | 422), "{}", response.text());
+        assert_eq!(response.header("ratelimit-policy"), "\"token\";q=2;w=3600");
+        assert_eq!(response.header("ratelimit"), format!("\"token\";r={left};t={until}"));
+        assert_eq!(response.header("x-ratelimit-limit"), "2");
+        assert_eq!(response.header("x-ratelimit-remaining"), left);
     }
-    for answer in [world.list(""), world.send("POST", "/api/user/assistants", r#"{"name":"a"}"#)] {
-        assert_eq!((answer.status, answer.text()), (429, r#"{"message":"Too Many Requests"}"#));
-        let seconds: u32 = answer.header("retry-after").parse().unwrap();
+    for response in
+        [harness.list(""), harness.send("POST", "/api/user/assistants", r#"{"name":"a"}"#)]
+    {
+        assert_eq!((response.status, response.text()), (429, r#"{"message":"Too Many Requests"}"#));
+        let seconds: u32 = response.header("retry-after").parse().unwrap();
         assert!((1..=1800).contains(&seconds), "{seconds}");
-        assert_eq!(answer.header("ratelimit-policy"), "\"token\";q=2;w=3600");
-        assert_eq!(answer.header("ratelimit"), format!("\"token\";r=0;t={seconds}"));
-        assert_eq!(answer.header("x-ratelimit-remaining"), "0");
+        assert_eq!(response.header("ratelimit-policy"), "\"token\";q=2;w=3600");
+        assert_eq!(response.header("ratelimit"), format!("\"token\";r=0;t={seconds}"));
+        assert_eq!(response.header("x-ratelimit-remaining"), "0");
     }
-    let other = world.list_of(&world.other_token, "");
+    let other = harness.list_of(&harness.other_token, "");
     assert_eq!((other.status, other.maybe_header("retry-after")), (200, None));
-    let nobody = world.server.ask("GET", "/healthz", "");
-    assert_eq!((nobody.status, nobody.maybe_header("ratelimit")), (200, None));
+    let anonymous = harness.server.request("GET", "/healthz", "");
+    assert_eq!((anonymous.status, anonymous.maybe_header("ratelimit")), (200, None));
 }

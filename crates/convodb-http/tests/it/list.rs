@@ -1,69 +1,69 @@
-//! What the list answers.
+//! List of conversations: pages, filters, bodies, links.
 
-use crate::client::Answer;
-use crate::world::{LIST, World, api, bot, conversation, whatsapp};
+use crate::client::Response;
+use crate::harness::{Harness, LIST, api, bot, conversation, whatsapp};
 use convodb::{AssistantId, Channel, Conversation, Variables};
 use uuid::Uuid;
 
-/// A step of a walk: its rows, and whether it has a next and a previous page.
+/// Asserts the rows of a page, and whether it has a next and a previous page.
 #[track_caller]
-fn check(answer: &Answer, rows: &[u8], next: bool, prev: bool) {
-    assert_eq!(answer.rows(), rows);
-    let ends = (answer.cursor("next_cursor").is_some(), answer.cursor("prev_cursor").is_some());
-    assert_eq!(ends, (next, prev), "{}", answer.text());
+fn check(response: &Response, rows: &[u8], next: bool, prev: bool) {
+    assert_eq!(response.rows(), rows);
+    let ends = (response.cursor("next_cursor").is_some(), response.cursor("prev_cursor").is_some());
+    assert_eq!(ends, (next, prev), "{}", response.text());
 }
 
 #[track_caller]
-fn follow(world: &World, answer: &Answer, key: &str) -> Answer {
-    world.list(&format!("cursor={}", answer.cursor(key).expect("a cursor")))
+fn follow(harness: &Harness, response: &Response, key: &str) -> Response {
+    harness.list(&format!("cursor={}", response.cursor(key).expect("a cursor")))
 }
 
-/// The table of the pagination contract.
+/// The example table of the pagination contract.
 #[test]
-fn the_golden_walk() {
-    let world = World::new();
-    world.insert(1..=7, &Channel::Widget);
-    let first = world.list("per_page=3");
+fn pages_in_both_directions_match_the_pagination_contract() {
+    let harness = Harness::new();
+    harness.insert(1..=7, &Channel::Widget);
+    let first = harness.list("per_page=3");
     check(&first, &[7, 6, 5], true, false);
-    let second = follow(&world, &first, "next_cursor");
+    let second = follow(&harness, &first, "next_cursor");
     check(&second, &[4, 3, 2], true, true);
-    let third = follow(&world, &second, "next_cursor");
+    let third = follow(&harness, &second, "next_cursor");
     check(&third, &[1], false, true);
-    let back = follow(&world, &third, "prev_cursor");
+    let back = follow(&harness, &third, "prev_cursor");
     check(&back, &[4, 3, 2], true, true);
     assert_eq!(back.text(), second.text());
-    check(&follow(&world, &back, "prev_cursor"), &[7, 6, 5], true, false);
+    check(&follow(&harness, &back, "prev_cursor"), &[7, 6, 5], true, false);
 
     let cursor = first.cursor("next_cursor").unwrap();
-    let smaller = world.list(&format!("per_page=2&cursor={cursor}"));
+    let smaller = harness.list(&format!("per_page=2&cursor={cursor}"));
     check(&smaller, &[4, 3], true, true);
     assert_eq!(smaller.json()["per_page"], 2);
 
-    world.insert(8..=9, &Channel::Widget);
-    let again = follow(&world, &back, "prev_cursor");
+    harness.insert(8..=9, &Channel::Widget);
+    let again = follow(&harness, &back, "prev_cursor");
     check(&again, &[7, 6, 5], true, true);
-    check(&follow(&world, &again, "prev_cursor"), &[9, 8], true, false);
+    check(&follow(&harness, &again, "prev_cursor"), &[9, 8], true, false);
 }
 
 #[test]
 fn a_list_of_one_page_has_no_cursors() {
-    let world = World::new();
-    check(&world.list(""), &[], false, false);
-    world.insert(1..=3, &Channel::Widget);
-    check(&world.list("per_page=3"), &[3, 2, 1], false, false);
-    assert!(world.list("per_page=3").maybe_header("link").is_none());
+    let harness = Harness::new();
+    check(&harness.list(""), &[], false, false);
+    harness.insert(1..=3, &Channel::Widget);
+    check(&harness.list("per_page=3"), &[3, 2, 1], false, false);
+    assert!(harness.list("per_page=3").maybe_header("link").is_none());
 }
 
 #[test]
-fn bodies_are_byte_for_byte_as_documented() {
-    let world = World::new();
+fn bodies_match_the_documentation_byte_for_byte() {
+    let harness = Harness::new();
     assert_eq!(
-        world.list("").text(),
+        harness.list("").text(),
         r#"{"data":[],"path":"http://test/api/user/conversations","per_page":15,"next_cursor":null,"prev_cursor":null}"#
     );
-    world.insert([1], &whatsapp("+14155551234", "+14155559876"));
+    harness.insert([1], &whatsapp("+14155551234", "+14155559876"));
     let variables = r#"{"plan":"pro","price":1.10}"#.to_owned();
-    let kept = Conversation {
+    let conversation = Conversation {
         channel: api("crm-1"),
         variables: Some(Variables::new(variables).unwrap()),
         total_cost: "0.0045".parse().unwrap(),
@@ -71,10 +71,10 @@ fn bodies_are_byte_for_byte_as_documented() {
         ai_enabled: false,
         ..conversation(2)
     };
-    world.store.insert(world.user, kept).unwrap();
-    world.store.rename_assistant(world.user, bot(), "Sales".parse().unwrap()).unwrap();
+    harness.store.insert(harness.user, conversation, Vec::new()).unwrap();
+    harness.store.rename_assistant(harness.user, bot(), "Sales".parse().unwrap()).unwrap();
     assert_eq!(
-        world.list("per_page=100").text(),
+        harness.list("per_page=100").text(),
         concat!(
             r#"{"data":["#,
             r#"{"id":"02000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Sales","type":"api","variables":{"plan":"pro","price":1.10},"external_identifier":"crm-1","message_count":12,"total_cost":0.0045,"ai_enabled":false,"created_at":"2025-01-25 10:13:22","updated_at":"2025-01-25 10:13:22"},"#,
@@ -85,13 +85,13 @@ fn bodies_are_byte_for_byte_as_documented() {
 }
 
 #[test]
-fn each_filter_and_all_of_them_narrow_the_list() {
-    let world = World::new();
-    world.insert([1, 4], &Channel::Widget);
-    world.insert([2, 5], &whatsapp("+1", "+2"));
-    world.insert([3], &whatsapp("+1", "+3"));
-    world.insert([6], &api("a"));
-    world.insert([7], &Channel::Test);
+fn filters_narrow_the_list_alone_and_combined() {
+    let harness = Harness::new();
+    harness.insert([1, 4], &Channel::Widget);
+    harness.insert([2, 5], &whatsapp("+1", "+2"));
+    harness.insert([3], &whatsapp("+1", "+3"));
+    harness.insert([6], &api("a"));
+    harness.insert([7], &Channel::Test);
     let assistant = format!("assistant_id={}", bot().uuid());
     for (query, rows) in [
         ("type=widget", vec![4, 1]),
@@ -109,7 +109,7 @@ fn each_filter_and_all_of_them_narrow_the_list() {
         ("created_from=2025-01-26", vec![]),
         ("created_to=2025-01-26&type=api", vec![6]),
     ] {
-        assert_eq!(world.list(query).rows(), rows, "{query}");
+        assert_eq!(harness.list(query).rows(), rows, "{query}");
     }
     for impossible in [
         "external_identifier=a&customer_phone=%2B2",
@@ -117,20 +117,20 @@ fn each_filter_and_all_of_them_narrow_the_list() {
         "type=whatsapp&external_identifier=a",
         "created_from=2025-01-26&created_to=2025-01-25",
     ] {
-        check(&world.list(impossible), &[], false, false);
+        check(&harness.list(impossible), &[], false, false);
     }
 }
 
 #[test]
 fn each_item_has_the_name_of_its_own_assistant() {
-    let world = World::new();
+    let harness = Harness::new();
     let sales = AssistantId::new(Uuid::from_u128(0x5A1E5));
-    world.store.create_assistant(world.user, sales, "Sales".parse().unwrap()).unwrap();
+    harness.store.create_assistant(harness.user, sales, "Sales".parse().unwrap()).unwrap();
     for (row, assistant) in [(1, bot()), (2, sales), (3, bot()), (4, sales)] {
         let row = Conversation { assistant, ..conversation(row) };
-        world.store.insert(world.user, row).unwrap();
+        harness.store.insert(harness.user, row, Vec::new()).unwrap();
     }
-    let page = world.list("").json();
+    let page = harness.list("").json();
     let names: Vec<&str> = page["data"]
         .as_array()
         .unwrap()
@@ -138,37 +138,38 @@ fn each_item_has_the_name_of_its_own_assistant() {
         .map(|item| item["assistant_name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["Sales", "Support", "Sales", "Support"]);
-    assert_eq!(world.list("assistant_id=2").rows(), [4, 2]);
+    assert_eq!(harness.list("assistant_id=2").rows(), [4, 2]);
 }
 
 #[test]
-fn one_user_sees_nothing_of_another() {
-    let world = World::new();
-    world.insert(1..=7, &whatsapp("+1", "+2"));
-    assert_eq!(world.list("customer_phone=%2B2").rows().len(), 7);
-    let [full, empty] = ["", "customer_phone=%2B2"].map(|q| world.list_of(&world.other_token, q));
+fn a_user_sees_only_own_conversations() {
+    let harness = Harness::new();
+    harness.insert(1..=7, &whatsapp("+1", "+2"));
+    assert_eq!(harness.list("customer_phone=%2B2").rows().len(), 7);
+    let [full, empty] =
+        ["", "customer_phone=%2B2"].map(|q| harness.list_of(&harness.other_token, q));
     check(&empty, &[], false, false);
     assert_eq!(full.text(), empty.text());
 }
 
 #[test]
-fn links_lead_where_the_cursors_do() {
-    let world = World::new();
-    world.insert(1..=7, &whatsapp("+1", "+2"));
-    let target = |answer: &Answer, rel: &str| {
+fn link_headers_match_the_cursors() {
+    let harness = Harness::new();
+    harness.insert(1..=7, &whatsapp("+1", "+2"));
+    let target = |response: &Response, rel: &str| {
         let base = format!("<http://test{LIST}?");
-        let links = answer.header("link").split(", ").map(str::to_owned);
+        let links = response.header("link").split(", ").map(str::to_owned);
         let end = format!(">; rel=\"{rel}\"");
         let mut queries =
             links.filter_map(|link| Some(link.strip_prefix(&base)?.strip_suffix(&end)?.to_owned()));
         queries.next()
     };
-    let first = world.list("customer_phone=+2&per_page=3");
+    let first = harness.list("customer_phone=+2&per_page=3");
     assert_eq!(target(&first, "prev"), None);
     let next = target(&first, "next").expect("a next page");
     assert!(!next.contains("phone"), "{next}");
-    let second = world.list(&next);
+    let second = harness.list(&next);
     check(&second, &[4, 3, 2], true, true);
-    check(&world.list(&target(&second, "next").unwrap()), &[1], false, true);
-    check(&world.list(&target(&second, "prev").unwrap()), &[7, 6, 5], true, false);
+    check(&harness.list(&target(&second, "next").unwrap()), &[1], false, true);
+    check(&harness.list(&target(&second, "prev").unwrap()), &[7, 6, 5], true, false);
 }

@@ -1,20 +1,20 @@
-//! The real server on a loopback socket, asked by a client that sees every byte.
+//! Integration tests: a running server on a loopback socket, and a client that sees every byte.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
-mod account;
 mod body;
 mod changes;
 mod client;
 mod conversation;
 mod cursors;
+mod disk_fault;
 mod docs;
-mod fault;
-mod hostile;
+mod harness;
+mod idempotency;
+mod in_process;
 mod limits;
 mod list;
-mod once;
-mod oneshot;
+mod malformed_requests;
 mod openapi;
 mod parameters;
 mod privacy;
@@ -22,4 +22,4 @@ mod probes;
 mod protocol;
 mod stats;
 mod transfer;
-mod world;
+mod user;

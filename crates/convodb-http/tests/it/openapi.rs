@@ -1,4 +1,4 @@
-//! The document is what the server does: its examples are sent to one, and its answers are theirs.
+//! OpenAPI description: its examples are sent to a server, whose responses must match it.
 
 use std::collections::BTreeSet;
 
@@ -6,12 +6,12 @@ use convodb::Store;
 use convodb_http::Config;
 use serde_json::{Map, Value};
 
-use crate::client::{Answer, send};
-use crate::world::Server;
+use crate::client::{Response, send};
+use crate::harness::Server;
 
-/// The story of the examples, in its order: the operations, with the example of the body where
-/// there are several.
-const STORY: [(&str, &str); 24] = [
+/// The examples in the order in which the test runs them: operation id, and name of the request
+/// body's example.
+const EXAMPLES: [(&str, &str); 24] = [
     ("importConversations", "example"),
     ("listConversations", ""),
     ("listChanges", ""),
@@ -38,23 +38,23 @@ const STORY: [(&str, &str); 24] = [
     ("readDocs", ""),
 ];
 
-/// What is another thing each time: only of what kind it is can be told.
+/// Fields whose value differs from run to run; only their type is compared.
 const VOLATILE: [&str; 3] = ["updated_at", "conversation_id", "next_cursor"];
 
-struct Told {
+struct Description {
     document: Value,
     server: Server,
     token: String,
 }
 
-impl Told {
+impl Description {
     fn new() -> Self {
         let store = Store::in_memory().unwrap();
         let since = "2025-01-01".parse().unwrap();
         let user = store.create_user("Acme".parse().unwrap(), since).unwrap().id;
         let token = store.create_token(user, since).unwrap();
         let server = Server::start(&store, Config::default());
-        let document = server.ask("GET", "/openapi.json", "Host: test\r\n");
+        let document = server.request("GET", "/openapi.json", "Host: test\r\n");
         assert_eq!(document.header("content-type"), "application/json");
         assert_eq!(document.text(), convodb_http::openapi());
         Self { document: document.json(), server, token }
@@ -71,7 +71,7 @@ impl Told {
         all
     }
 
-    /// What a reference stands for.
+    /// The target of a reference, or the value itself.
     fn resolved<'v>(&'v self, value: &'v Value) -> &'v Value {
         match value["$ref"].as_str() {
             Some(place) => self.resolved(self.document.pointer(&place[1..]).expect(place)),
@@ -79,7 +79,7 @@ impl Told {
         }
     }
 
-    fn ask(&self, method: &str, target: &str, media_type: &str, body: &str) -> Answer {
+    fn request(&self, method: &str, target: &str, media_type: &str, body: &str) -> Response {
         let head = format!(
             "{method} {target} HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\
              Authorization: Bearer {}\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n",
@@ -89,7 +89,7 @@ impl Told {
         send(self.server.address, &[head.as_bytes(), body.as_bytes()].concat())
     }
 
-    /// The path with the examples of what stands in it, and the query of the examples.
+    /// The path and query, with the examples of the parameters.
     fn target(path: &str, operation: &Value) -> String {
         let mut target = path.to_owned();
         let mut query = Vec::new();
@@ -106,21 +106,23 @@ impl Told {
         format!("{target}?{}", query.join("&"))
     }
 
-    /// Every field of the value is told by the schema.
-    fn tells(&self, schema: &Value, value: &Value, place: &str) {
+    /// Asserts that the schema describes every field of the value.
+    fn check_fields(&self, schema: &Value, value: &Value, place: &str) {
         let schema = self.resolved(schema);
         match value {
             Value::Object(fields) => {
                 let mut known = Map::new();
                 self.properties(schema, &mut known);
-                // An object of the client's own has none that could be told.
+                // A schema without properties allows any.
                 for (name, value) in fields.iter().filter(|_| !known.is_empty()) {
-                    let told = known.get(name).unwrap_or_else(|| panic!("{place}.{name}: untold"));
-                    self.tells(told, value, &format!("{place}.{name}"));
+                    let field = known
+                        .get(name)
+                        .unwrap_or_else(|| panic!("{place}.{name} is not described"));
+                    self.check_fields(field, value, &format!("{place}.{name}"));
                 }
             }
             Value::Array(items) => {
-                items.iter().for_each(|item| self.tells(&schema["items"], item, place));
+                items.iter().for_each(|item| self.check_fields(&schema["items"], item, place));
             }
             _ => {}
         }
@@ -134,7 +136,7 @@ impl Told {
     }
 }
 
-/// The example of a body under a name, or the only one.
+/// The example of a body with this name, or the only one.
 fn example(content: &Value, name: &str) -> Option<Value> {
     let named = content["examples"][name]["value"].clone();
     [named, content["examples"]["example"]["value"].clone(), content["example"].clone()]
@@ -142,7 +144,7 @@ fn example(content: &Value, name: &str) -> Option<Value> {
         .find(|value| !value.is_null())
 }
 
-/// The one media type of a content, and what is told of it.
+/// The only media type of a body, with its description.
 fn media_type(content: &Value) -> Option<(&String, &Value)> {
     let mut types = content.as_object()?.iter();
     let only = types.next();
@@ -151,33 +153,33 @@ fn media_type(content: &Value) -> Option<(&String, &Value)> {
 }
 
 #[track_caller]
-fn same(answer: &Value, example: &Value, place: &str) {
-    match (answer, example) {
-        (Value::Object(answer), Value::Object(example)) => {
-            let names: Vec<_> = answer.keys().collect();
+fn assert_same(response: &Value, example: &Value, place: &str) {
+    match (response, example) {
+        (Value::Object(response), Value::Object(example)) => {
+            let names: Vec<_> = response.keys().collect();
             assert_eq!(names, example.keys().collect::<Vec<_>>(), "{place}");
-            for (name, value) in answer {
+            for (name, value) in response {
                 if VOLATILE.contains(&name.as_str()) && example[name].is_string() {
                     assert!(value.is_string(), "{place}.{name}");
                 } else {
-                    same(value, &example[name], &format!("{place}.{name}"));
+                    assert_same(value, &example[name], &format!("{place}.{name}"));
                 }
             }
         }
-        (Value::Array(answer), Value::Array(example)) => {
-            assert_eq!(answer.len(), example.len(), "{place}");
-            answer.iter().zip(example).for_each(|(one, other)| same(one, other, place));
+        (Value::Array(response), Value::Array(example)) => {
+            assert_eq!(response.len(), example.len(), "{place}");
+            response.iter().zip(example).for_each(|(one, other)| assert_same(one, other, place));
         }
-        _ => assert_eq!(answer, example, "{place}"),
+        _ => assert_eq!(response, example, "{place}"),
     }
 }
 
 #[test]
-fn every_example_is_taken_and_every_answer_is_its_example() {
-    let told = Told::new();
-    let operations = told.operations();
+fn every_example_request_gets_its_example_response() {
+    let description = Description::new();
+    let operations = description.operations();
     let mut tried = BTreeSet::new();
-    for (id, body) in STORY {
+    for (id, body) in EXAMPLES {
         let of_id = |(_, _, operation): &&(String, String, &Value)| operation["operationId"] == id;
         let (method, path, operation) = operations.iter().find(of_id).expect(id);
         let sent = media_type(&operation["requestBody"]["content"]);
@@ -186,27 +188,28 @@ fn every_example_is_taken_and_every_answer_is_its_example() {
             let text = example.as_str().map_or_else(|| example.to_string(), str::to_owned);
             (media_type, text)
         });
-        let answer = told.ask(method, &Told::target(path, operation), sent_type, &sent);
-        assert_eq!(answer.status, 200, "{id} {body}: {}", answer.text());
-        let success = told.resolved(&operation["responses"]["200"]);
+        let response =
+            description.request(method, &Description::target(path, operation), sent_type, &sent);
+        assert_eq!(response.status, 200, "{id} {body}: {}", response.text());
+        let success = description.resolved(&operation["responses"]["200"]);
         let (media_type, content) = media_type(&success["content"]).expect(id);
-        assert_eq!(answer.header("content-type"), media_type, "{id}");
+        assert_eq!(response.header("content-type"), media_type, "{id}");
         if media_type == "application/json" {
-            told.tells(&content["schema"], &answer.json(), id);
+            description.check_fields(&content["schema"], &response.json(), id);
         }
         if let Some(example) = example(content, body) {
             match example.as_str() {
-                Some(text) => assert_eq!(answer.text(), text, "{id}"),
-                None => same(&answer.json(), &example, id),
+                Some(text) => assert_eq!(response.text(), text, "{id}"),
+                None => assert_same(&response.json(), &example, id),
             }
         }
         for (name, header) in success["headers"].as_object().unwrap() {
-            let required = told.resolved(header)["required"] == true;
-            assert!(!required || answer.maybe_header(name).is_some(), "{id} has no {name}");
+            let required = description.resolved(header)["required"] == true;
+            assert!(!required || response.maybe_header(name).is_some(), "{id} has no {name}");
         }
         tried.insert((id.to_owned(), body.to_owned()));
     }
-    // Nothing that is told was left out.
+    // Every example was sent.
     for (_, path, operation) in &operations {
         let id = operation["operationId"].as_str().unwrap();
         let content = &operation["requestBody"]["content"];
@@ -220,55 +223,83 @@ fn every_example_is_taken_and_every_answer_is_its_example() {
     }
 }
 
-/// Whoever needs a token is told so, and nobody else.
+/// Exactly the operations that document 401 refuse a request without a token.
 #[test]
-fn refusals_are_their_examples() {
-    let told = Told::new();
-    for (method, path, operation) in told.operations() {
-        let refusal = &operation["responses"]["401"];
+fn error_responses_match_their_examples() {
+    let description = Description::new();
+    for (method, path, operation) in description.operations() {
+        let error = &operation["responses"]["401"];
         let target = path.replace("{uuid}", "x");
-        let answer = told.server.ask(&method, &target, "Host: test\r\nContent-Length: 0\r\n");
-        assert_eq!(refusal.is_null(), answer.status == 200, "{path}: {}", answer.text());
-        if !refusal.is_null() {
-            let refusal = told.resolved(refusal);
-            let content = &refusal["content"]["application/json"];
-            assert_eq!((answer.status, &answer.json()), (401, &content["example"]), "{path}");
-            told.tells(&content["schema"], &answer.json(), &path);
+        let response =
+            description.server.request(&method, &target, "Host: test\r\nContent-Length: 0\r\n");
+        assert_eq!(error.is_null(), response.status == 200, "{path}: {}", response.text());
+        if !error.is_null() {
+            let error = description.resolved(error);
+            let content = &error["content"]["application/json"];
+            assert_eq!((response.status, &response.json()), (401, &content["example"]), "{path}");
+            description.check_fields(&content["schema"], &response.json(), &path);
         }
         if !operation["responses"]["404"].is_null() && path.contains("{uuid}") {
-            let answer = told.ask(&method, &target, "application/json", r#"{"name":"A"}"#);
-            let refusal = told.resolved(&operation["responses"]["404"]);
-            let example = &refusal["content"]["application/json"]["example"];
-            assert_eq!((answer.status, &answer.json()), (404, example), "{method} {path}");
+            let response =
+                description.request(&method, &target, "application/json", r#"{"name":"A"}"#);
+            let error = description.resolved(&operation["responses"]["404"]);
+            let example = &error["content"]["application/json"]["example"];
+            assert_eq!((response.status, &response.json()), (404, example), "{method} {path}");
         }
     }
 }
 
-/// Whatever is referred to is there, and whatever is there is referred to.
+/// Every reference resolves, and every component is referenced.
 #[test]
-fn references_and_components_agree() {
-    let told = Told::new();
+fn references_and_components_match() {
+    let description = Description::new();
     let text = convodb_http::openapi();
     let mut referred = BTreeSet::new();
     for rest in text.split("\"$ref\":\"#").skip(1) {
         let place = rest.split('"').next().unwrap();
-        assert!(told.document.pointer(place).is_some(), "{place} is nowhere");
+        assert!(description.document.pointer(place).is_some(), "{place} does not exist");
         referred.insert(place.to_owned());
     }
     for kind in ["schemas", "responses", "headers"] {
-        for name in told.document["components"][kind].as_object().unwrap().keys() {
-            // It is told of in words: a line of a body is no body.
+        for name in description.document["components"][kind].as_object().unwrap().keys() {
+            // Referenced only in prose: it describes a line of a body, not a body.
             if name == "ImportedConversation" {
                 continue;
             }
             let place = format!("/components/{kind}/{name}");
-            assert!(referred.contains(&place), "{place} is not used");
+            assert!(referred.contains(&place), "{place} is not referenced");
         }
     }
-    let ids: BTreeSet<_> = told
+    let ids: BTreeSet<_> = description
         .operations()
         .iter()
         .map(|(_, _, operation)| operation["operationId"].to_string())
         .collect();
-    assert_eq!(ids.len(), told.operations().len(), "an operation's id is its own");
+    assert_eq!(ids.len(), description.operations().len(), "operation ids are unique");
+}
+
+#[test]
+fn operations_outside_the_reference_api_are_marked_as_extensions() {
+    let description = Description::new();
+    let is_reference = |operation: &Value| {
+        let text = operation["description"].as_str().unwrap_or_default();
+        !text.ends_with("Extension: the reference API does not have this operation.")
+    };
+    let operations = description.operations();
+    let reference: BTreeSet<_> = operations
+        .iter()
+        .filter(|(_, _, operation)| is_reference(operation))
+        .map(|(_, _, operation)| operation["operationId"].as_str().unwrap())
+        .collect();
+    let expected = [
+        "appendMessage",
+        "createConversation",
+        "disableAi",
+        "enableAi",
+        "listAssistants",
+        "listConversations",
+        "readConversation",
+        "readMe",
+    ];
+    assert_eq!(reference, expected.into());
 }

@@ -1,17 +1,17 @@
-//! Lines 18 to 22 of the pagination contract, as they are seen over HTTP.
+//! Query parameters over HTTP: lines 18 to 22 of the pagination contract.
 
-use crate::world::{World, api, other_bot, whatsapp};
+use crate::harness::{Harness, api, other_bot, whatsapp};
 use convodb::Channel;
 use uuid::Uuid;
 
 #[test]
-fn page_sizes_are_one_to_a_hundred() {
-    let world = World::new();
-    world.insert(1..=120, &Channel::Widget);
+fn per_page_must_be_1_to_100() {
+    let harness = Harness::new();
+    harness.insert(1..=120, &Channel::Widget);
     for (query, rows) in [("", 15), ("per_page=1", 1), ("per_page=100", 100), ("per_page=", 15)] {
-        let answer = world.list(query);
-        assert_eq!(answer.rows().len(), rows, "{query}");
-        assert_eq!(answer.json()["per_page"], rows, "{query}");
+        let response = harness.list(query);
+        assert_eq!(response.rows().len(), rows, "{query}");
+        assert_eq!(response.json()["per_page"], rows, "{query}");
     }
     for (wrong, rule) in [
         ("0", "must be at least 1"),
@@ -22,42 +22,42 @@ fn page_sizes_are_one_to_a_hundred() {
         ("abc", "must be an integer"),
     ] {
         let message = format!("The per page field {rule}.");
-        world.refused(&format!("per_page={wrong}"), "per_page", &message);
+        harness.refused(&format!("per_page={wrong}"), "per_page", &message);
     }
 }
 
 #[test]
-fn what_is_not_on_offer() {
-    let world = World::new();
-    world.refused("type=fax", "type", "The selected type is invalid.");
-    world.refused("order=up", "order", "The selected order is invalid.");
+fn an_unknown_choice_answers_422() {
+    let harness = Harness::new();
+    harness.refused("type=fax", "type", "The selected type is invalid.");
+    harness.refused("order=up", "order", "The selected order is invalid.");
     let missing = Uuid::from_u128(7).to_string();
     for assistant in [&other_bot().uuid().to_string(), &missing, "2", "0", "x"] {
         let query = format!("assistant_id={assistant}");
-        world.refused(&query, "assistant_id", "The selected assistant id is invalid.");
+        harness.refused(&query, "assistant_id", "The selected assistant id is invalid.");
     }
 }
 
 #[test]
-fn a_foreign_assistant_reads_as_a_missing_one() {
-    let world = World::new();
+fn a_foreign_assistant_answers_like_a_missing_one() {
+    let harness = Harness::new();
     let of = |uuid: Uuid| {
         let id = "x-request-id: same\r\n";
-        let target = format!("{}?assistant_id={uuid}", crate::world::LIST);
-        world.ask("GET", &target, &world.token, id)
+        let target = format!("{}?assistant_id={uuid}", crate::harness::LIST);
+        harness.request("GET", &target, &harness.token, id)
     };
     let (foreign, missing) = (of(other_bot().uuid()), of(Uuid::from_u128(7)));
     assert_eq!((foreign.status, &foreign.body), (422, &missing.body));
-    assert_eq!(world.list_of(&world.other_token, "assistant_id=1").status, 200);
+    assert_eq!(harness.list_of(&harness.other_token, "assistant_id=1").status, 200);
 }
 
 #[test]
-fn unknown_and_blank_are_not_given_and_repeated_is_refused() {
-    let world = World::new();
-    world.insert(1..=3, &Channel::Widget);
-    let plain = world.list("");
+fn unknown_and_blank_parameters_are_ignored_and_repeated_ones_refused() {
+    let harness = Harness::new();
+    harness.insert(1..=3, &Channel::Widget);
+    let plain = harness.list("");
     for same in ["utm=1&utm=2&page=9&type[]=x", "type=&cursor=&assistant_id=&order=&per_page"] {
-        assert_eq!(world.list(same).text(), plain.text(), "{same}");
+        assert_eq!(harness.list(same).text(), plain.text(), "{same}");
     }
     for (query, field) in [
         ("type=widget&type=widget", "type"),
@@ -65,17 +65,17 @@ fn unknown_and_blank_are_not_given_and_repeated_is_refused() {
         ("cursor=&cursor=", "cursor"),
     ] {
         let name = field.replace('_', " ");
-        world.refused(query, field, &format!("The {name} field must be given only once."));
+        harness.refused(query, field, &format!("The {name} field must be given only once."));
     }
 }
 
 #[test]
-fn a_plus_in_a_phone_is_a_plus() {
-    let world = World::new();
-    world.insert([1], &whatsapp("+4915112345678", "+4915112345679"));
-    world.insert([2], &whatsapp("+1", "+2"));
+fn a_plus_in_a_phone_is_not_a_space() {
+    let harness = Harness::new();
+    harness.insert([1], &whatsapp("+4915112345678", "+4915112345679"));
+    harness.insert([2], &whatsapp("+1", "+2"));
     for filter in ["whatsapp_sender_phone=PLUS4915112345678", "customer_phone=PLUS4915112345679"] {
-        let [raw, encoded] = ["+", "%2B"].map(|plus| world.list(&filter.replace("PLUS", plus)));
+        let [raw, encoded] = ["+", "%2B"].map(|plus| harness.list(&filter.replace("PLUS", plus)));
         assert_eq!(raw.rows(), [1], "{filter}");
         assert_eq!(raw.text(), encoded.text(), "{filter}");
     }
@@ -83,41 +83,41 @@ fn a_plus_in_a_phone_is_a_plus() {
 
 #[test]
 fn values_are_compared_byte_for_byte() {
-    let world = World::new();
+    let harness = Harness::new();
     let longest = "x".repeat(255);
     let values = ["a\0b", "'\"\\", "\u{1F600}", "a b", "A", "ä", "a\u{308}", "%2B", &longest];
     for (row, value) in (1..).zip(values) {
-        world.insert([row], &api(value));
+        harness.insert([row], &api(value));
     }
     let encoded =
         ["a%00b", "%27%22%5C", "%F0%9F%98%80", "a+b", "A", "%C3%A4", "a%CC%88", "%252B", &longest];
     for (row, value) in (1..).zip(encoded) {
-        assert_eq!(world.list(&format!("external_identifier={value}")).rows(), [row], "{value}");
+        assert_eq!(harness.list(&format!("external_identifier={value}")).rows(), [row], "{value}");
     }
-    assert_eq!(world.list("external_identifier=a").rows(), Vec::<u8>::new());
+    assert_eq!(harness.list("external_identifier=a").rows(), Vec::<u8>::new());
 }
 
 #[test]
-fn what_no_value_may_be() {
-    let world = World::new();
+fn too_long_and_non_utf8_values_answer_422() {
+    let harness = Harness::new();
     for (field, bytes) in
         [("external_identifier", 255), ("customer_phone", 64), ("whatsapp_sender_phone", 64)]
     {
         let name = field.replace('_', " ");
         let [longest, over] = [bytes, bytes + 1].map(|n| format!("{field}={}", "1".repeat(n)));
-        assert_eq!(world.list(&longest).status, 200);
+        assert_eq!(harness.list(&longest).status, 200);
         let message = format!("The {name} field must not be greater than {bytes} bytes.");
-        world.refused(&over, field, &message);
+        harness.refused(&over, field, &message);
         let message = format!("The {name} field must be valid UTF-8.");
-        world.refused(&format!("{field}=%C3%28"), field, &message);
+        harness.refused(&format!("{field}=%C3%28"), field, &message);
     }
 }
 
 #[test]
-fn all_that_is_wrong_is_told_at_once() {
-    let answer = World::new().list("per_page=101&type=fax&created_from=soon");
+fn all_invalid_parameters_are_reported_at_once() {
+    let response = Harness::new().list("per_page=101&type=fax&created_from=soon");
     assert_eq!(
-        (answer.status, answer.text()),
+        (response.status, response.text()),
         (
             422,
             concat!(

@@ -1,27 +1,26 @@
-//! What is planted in requests and in the store appears in no answer that refuses them, in no
-//! counter, and in no line of the log.
+//! Privacy: personal data never appears in error responses, metrics or the log.
 
-use crate::world::{LIST, World, conversation, logged, whatsapp};
+use crate::harness::{Harness, LIST, conversation, logged, whatsapp};
 
 const SECRET: &str = "planted-secret";
 
 #[test]
 fn personal_data_stays_out_of_errors_metrics_and_the_log() {
-    let world = World::new();
-    world.insert(1..=3, &whatsapp("+4915273846015", "+4915273846026"));
-    let page = world.list("customer_phone=+4915273846026&per_page=1");
+    let harness = Harness::new();
+    harness.insert(1..=3, &whatsapp("+4915273846015", "+4915273846026"));
+    let page = harness.list("customer_phone=+4915273846026&per_page=1");
     assert_eq!(page.status, 200);
     let cursor = page.cursor("next_cursor").unwrap();
-    // Digits that no count and no sum of times comes to by chance.
-    let planted = [SECRET, &cursor, "15273846", &world.token, &world.other_token];
-    let mut refusals = Vec::new();
+    // The digits are too long to occur by chance in a counter or a sum of times.
+    let planted = [SECRET, &cursor, "15273846", &harness.token, &harness.other_token];
+    let mut errors = Vec::new();
     for query in [
         format!("cursor={cursor}&customer_phone=+4915273846015"),
         format!("cursor={cursor}{SECRET}"),
         format!("type={SECRET}&assistant_id={SECRET}&per_page={SECRET}&created_from={SECRET}"),
         format!("customer_phone={}{SECRET}", "9".repeat(60)),
     ] {
-        refusals.push(world.list(&query));
+        errors.push(harness.list(&query));
     }
 
     let one = format!("/api/conversations/{}", conversation(1).id);
@@ -53,38 +52,43 @@ fn personal_data_stays_out_of_errors_metrics_and_the_log() {
         ("POST", "/api/user/assistants", format!(r#"{{"name":"{}"}}"#, SECRET.repeat(20))),
         ("PATCH", "/api/user/assistants/planted-secret", format!(r#"{{"name":"{SECRET}"}}"#)),
     ] {
-        refusals.push(world.send(method, target, &body));
+        errors.push(harness.send(method, target, &body));
     }
-    refusals.push(world.list_of(SECRET, ""));
-    refusals.push(world.server.ask("GET", &format!("/{SECRET}"), ""));
-    refusals.push(world.ask("GET", &format!("/api/conversations/{SECRET}"), &world.token, ""));
-    refusals.push(world.send_typed(&world.token, "POST", "/api/conversations", SECRET, b"{}"));
-    refusals.push(world.server.ask(SECRET, LIST, ""));
-    for answer in &refusals {
-        assert!((400..500).contains(&answer.status), "{}", answer.text());
+    errors.push(harness.list_of(SECRET, ""));
+    errors.push(harness.server.request("GET", &format!("/{SECRET}"), ""));
+    errors.push(harness.request(
+        "GET",
+        &format!("/api/conversations/{SECRET}"),
+        &harness.token,
+        "",
+    ));
+    errors.push(harness.send_typed(&harness.token, "POST", "/api/conversations", SECRET, b"{}"));
+    errors.push(harness.server.request(SECRET, LIST, ""));
+    for response in &errors {
+        assert!((400..500).contains(&response.status), "{}", response.text());
         for planted in planted {
-            assert!(!answer.text().contains(planted), "{}", answer.text());
+            assert!(!response.text().contains(planted), "{}", response.text());
         }
     }
 
-    // An import tells of what it refuses, and what goes well is written and read.
+    // An import reports rejected lines without their content; valid data can be written and read.
     let lines = format!("{SECRET}\n{{\"id\":\"{SECRET}\"}}\n{{\"{SECRET}\":1}}\n");
     let target = format!("{LIST}/import");
     let lines =
-        world.send_typed(&world.token, "POST", &target, "application/jsonl", lines.as_bytes());
+        harness.send_typed(&harness.token, "POST", &target, "application/jsonl", lines.as_bytes());
     assert_eq!((lines.status, lines.json()["rejected"].as_u64()), (200, Some(3)));
     assert!(!lines.text().contains(SECRET), "{}", lines.text());
     let body = format!(r#"{{"assistant_id":1,"type":"whatsapp","customer":{contact}}}"#);
-    assert_eq!(world.send("POST", "/api/conversations", &body).status, 200);
+    assert_eq!(harness.send("POST", "/api/conversations", &body).status, 200);
     let body = format!(r#"{{"message":"{SECRET}"}}"#);
-    assert_eq!(world.send("POST", &format!("{one}/messages"), &body).status, 200);
-    assert!(world.ask("GET", &one, &world.token, "").text().contains(SECRET));
+    assert_eq!(harness.send("POST", &format!("{one}/messages"), &body).status, 200);
+    assert!(harness.request("GET", &one, &harness.token, "").text().contains(SECRET));
 
-    let metrics = world.server.ask("GET", "/metrics", "");
+    let metrics = harness.server.request("GET", "/metrics", "");
     let log = logged();
     assert!(log.contains("answered"), "requests are logged");
     for planted in planted {
-        assert!(!metrics.text().contains(planted), "the counters tell {planted}");
-        assert!(!log.contains(planted), "the log tells {planted}");
+        assert!(!metrics.text().contains(planted), "the metrics contain {planted}");
+        assert!(!log.contains(planted), "the log contains {planted}");
     }
 }

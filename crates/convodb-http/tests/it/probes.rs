@@ -1,4 +1,4 @@
-//! What watches the server: alive, ready, counters.
+//! Probes and metrics.
 
 use std::sync::mpsc::channel;
 use std::thread;
@@ -7,115 +7,115 @@ use std::time::{Duration, Instant};
 use convodb::{Channel, Store, StoreOptions, Timestamp};
 use convodb_http::Config;
 
-use crate::client::Answer;
-use crate::world::{LIST, World, conversation};
+use crate::client::Response;
+use crate::harness::{Harness, LIST, conversation};
 
-fn metrics(world: &World) -> Answer {
-    let answer = world.server.ask("GET", "/metrics", "");
-    assert_eq!(answer.status, 200);
+fn metrics(harness: &Harness) -> Response {
+    let response = harness.server.request("GET", "/metrics", "");
+    assert_eq!(response.status, 200);
     let expected = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    assert_eq!(answer.header("content-type"), expected);
-    answer
+    assert_eq!(response.header("content-type"), expected);
+    response
 }
 
 #[track_caller]
-fn has(answer: &Answer, line: &str) {
-    assert!(answer.text().lines().any(|one| one == line), "no {line} in\n{}", answer.text());
+fn has(response: &Response, line: &str) {
+    assert!(response.text().lines().any(|one| one == line), "no {line} in\n{}", response.text());
 }
 
 #[test]
-fn ready_is_who_takes_writes() {
-    let world = World::new();
-    let ready = world.server.ask("GET", "/readyz", "");
+fn readiness_requires_an_open_store() {
+    let harness = Harness::new();
+    let ready = harness.server.request("GET", "/readyz", "");
     assert_eq!((ready.status, ready.text()), (200, r#"{"status":"ok"}"#));
-    world.store.clone().close().unwrap();
-    let ready = world.server.ask("GET", "/readyz", "");
+    harness.store.clone().close().unwrap();
+    let ready = harness.server.request("GET", "/readyz", "");
     assert_eq!((ready.status, ready.text()), (503, r#"{"message":"Service Unavailable"}"#));
     assert_eq!(ready.header("retry-after"), "1");
-    assert_eq!(world.server.ask("GET", "/healthz", "").status, 200);
+    assert_eq!(harness.server.request("GET", "/healthz", "").status, 200);
 }
 
 #[test]
-fn what_is_answered_is_counted() {
-    let world = World::new();
-    world.insert(1..=20, &Channel::Widget);
-    world.list("type=widget&per_page=10");
-    world.list("per_page=0");
-    world.list_of("x", "");
-    world.ask("HEAD", LIST, &world.token, "");
-    world.server.ask("BREW", LIST, "");
-    world.server.ask("GET", "/nowhere/planted", "");
-    world.ask("GET", "/api/conversations/planted", &world.token, "");
-    let answer = metrics(&world);
+fn responses_are_counted_by_method_route_and_status() {
+    let harness = Harness::new();
+    harness.insert(1..=20, &Channel::Widget);
+    harness.list("type=widget&per_page=10");
+    harness.list("per_page=0");
+    harness.list_of("x", "");
+    harness.request("HEAD", LIST, &harness.token, "");
+    harness.server.request("BREW", LIST, "");
+    harness.server.request("GET", "/nowhere/planted", "");
+    harness.request("GET", "/api/conversations/planted", &harness.token, "");
+    let response = metrics(&harness);
     let route = format!("route=\"{LIST}\"");
     for (method, status, count) in
         [("GET", 200, 1), ("GET", 422, 1), ("GET", 401, 1), ("HEAD", 200, 1), ("other", 405, 1)]
     {
         has(
-            &answer,
+            &response,
             &format!(
                 "convodb_http_requests_total{{method=\"{method}\",{route},status=\"{status}\"}} {count}"
             ),
         );
     }
-    has(&answer, "convodb_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1");
+    has(&response, "convodb_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1");
     let single = "route=\"/api/conversations/{uuid}\"";
     has(
-        &answer,
+        &response,
         &format!("convodb_http_requests_total{{method=\"GET\",{single},status=\"404\"}} 1"),
     );
-    has(&answer, &format!("convodb_http_request_seconds_count{{method=\"GET\",{route}}} 3"));
-    has(&answer, "convodb_connections 1");
-    // A page of ten and one beyond; then fifteen and one beyond, where the rows are the list.
-    has(&answer, "convodb_page_entries_read_total 27");
-    assert!(answer.text().ends_with("# EOF\n"));
-    assert!(!answer.text().contains("planted"), "no path is a label");
+    has(&response, &format!("convodb_http_request_seconds_count{{method=\"GET\",{route}}} 3"));
+    has(&response, "convodb_connections 1");
+    // A page of ten and one beyond it; then fifteen and one beyond, read from the rows themselves.
+    has(&response, "convodb_page_entries_read_total 27");
+    assert!(response.text().ends_with("# EOF\n"));
+    assert!(!response.text().contains("planted"), "paths are not labels");
 }
 
 /// The value of a metric that has no labels.
 #[track_caller]
-fn value(world: &World, name: &str) -> f64 {
-    let answer = metrics(world);
-    let line = answer.text().lines().find(|line| line.split(' ').next() == Some(name));
-    let line = line.unwrap_or_else(|| panic!("no {name} in\n{}", answer.text()));
+fn value(harness: &Harness, name: &str) -> f64 {
+    let response = metrics(harness);
+    let line = response.text().lines().find(|line| line.split(' ').next() == Some(name));
+    let line = line.unwrap_or_else(|| panic!("no {name} in\n{}", response.text()));
     line.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-/// Each of the store's metrics moves when what it counts does.
+/// Each metric of the store moves with the event that it counts.
 #[test]
-fn the_stores_work_is_counted() {
+fn store_metrics_follow_the_work_of_the_store() {
     let directory = tempfile::tempdir().unwrap();
-    let options = StoreOptions { queue_depth: 1, ..StoreOptions::default() };
+    let options = StoreOptions::new().queue_depth(1);
     let store = Store::open_with(directory.path().join("s.convodb"), &options).unwrap();
-    let world = World::of(store, Config::default());
-    let of = |name: &str| value(&world, name);
+    let harness = Harness::of(store, Config::default());
+    let of = |name: &str| value(&harness, name);
     let names =
         ["commits_total", "changes_total", "committed_bytes_total", "log_sync_seconds_count"];
     let names = names.map(|name| format!("convodb_{name}"));
     let before = names.each_ref().map(|name| of(name));
-    world.insert([1], &Channel::Widget);
+    harness.insert([1], &Channel::Widget);
     for (name, before) in names.iter().zip(before) {
         assert!(of(name) > before, "{name}");
     }
     assert!(of("convodb_log_sync_seconds_sum") > 0.0);
     assert!(of("convodb_file_bytes") > 0.0);
 
-    // A snapshot that is held ages from the next commit on; its removal is a checkpoint.
-    let held = world.store.snapshot();
+    // A live snapshot ages from the next commit on. A deletion writes a checkpoint.
+    let live = harness.store.snapshot();
     assert_eq!(of("convodb_writes_waiting"), 0.0);
     let checkpoints = of("convodb_checkpoint_seconds_count");
-    world.store.delete(world.user, conversation(1).id).unwrap();
+    harness.store.delete(harness.user, conversation(1).id).unwrap();
     assert!(of("convodb_checkpoint_seconds_count") > checkpoints);
     assert!(of("convodb_oldest_view_age_seconds") > 0.0);
     let views = of("convodb_views");
     assert!(views >= 2.0, "{views}");
-    drop(held);
+    drop(live);
     assert!(of("convodb_views") < views);
 
-    // While the writer is busy, one write waits and one more is refused.
+    // While the writer is busy, one write waits and another one is refused.
     let (enter, entered) = channel();
     let (release, released) = channel::<()>();
-    let busy = world.store.clone();
+    let busy = harness.store.clone();
     let busy = thread::spawn(move || {
         busy.write(move |transaction| {
             enter.send(()).unwrap();
@@ -127,7 +127,7 @@ fn the_stores_work_is_counted() {
     let (report, reported) = channel();
     let waiting: Vec<_> = (0..2)
         .map(|_| {
-            let (store, report) = (world.store.clone(), report.clone());
+            let (store, report) = (harness.store.clone(), report.clone());
             thread::spawn(move || report.send(store.write(|_| Ok(())).is_ok()))
         })
         .collect();
@@ -138,18 +138,18 @@ fn the_stores_work_is_counted() {
     busy.join().unwrap().unwrap();
     waiting.into_iter().for_each(|one| one.join().unwrap().unwrap());
     assert_eq!(of("convodb_writes_waiting"), 0.0);
-    // What was put last is in the log and in the tail until a checkpoint, a second later.
-    world.insert([2], &Channel::Widget);
+    // The last write stays in the WAL and the memtable until a checkpoint, one second later.
+    harness.insert([2], &Channel::Widget);
     let until = Instant::now() + Duration::from_secs(20);
     let mut seen = false;
     while of("convodb_tail_bytes") > 0.0 {
         seen |= of("convodb_log_bytes") > 0.0;
-        assert!(Instant::now() < until, "no checkpoint came");
+        assert!(Instant::now() < until, "no checkpoint happened");
     }
     assert!(seen);
-    // Once the checkpoint is done, a page that is read again keeps its rows.
+    // After the checkpoint, reading a page again caches its rows.
     while of("convodb_page_rows_cached_total") == 0.0 {
-        world.list("type=widget");
-        assert!(Instant::now() < until, "no row was kept");
+        harness.list("type=widget");
+        assert!(Instant::now() < until, "no row was cached");
     }
 }

@@ -1,27 +1,27 @@
-//! What is the same for every route: who may ask, what is refused, what an answer has around it.
+//! Protocol rules of every route: authentication, methods, headers, compression, limits.
 
 use std::io::Read;
 
-use crate::client::{Answer, send};
-use crate::world::{LIST, World};
+use crate::client::{Response, send};
+use crate::harness::{Harness, LIST};
 use convodb::{Channel, Store};
 use convodb_http::Config;
 
 #[track_caller]
-fn check(answer: &Answer, status: u16, body: &str) {
-    assert_eq!((answer.status, answer.text()), (status, body));
-    assert_eq!(answer.header("content-type"), "application/json");
-    assert_eq!(answer.header("cache-control"), "no-store");
-    assert!(!answer.header("x-request-id").is_empty());
+fn check(response: &Response, status: u16, body: &str) {
+    assert_eq!((response.status, response.text()), (status, body));
+    assert_eq!(response.header("content-type"), "application/json");
+    assert_eq!(response.header("cache-control"), "no-store");
+    assert!(!response.header("x-request-id").is_empty());
 }
 
 #[test]
-fn only_a_token_that_was_given_out_lets_in() {
-    let world = World::new();
-    let revoked = world.store.create_token(world.user, convodb::Timestamp::MIN).unwrap();
-    assert_eq!(world.list_of(&revoked, "").status, 200);
-    world.store.revoke_token(revoked.clone()).unwrap();
-    let token = &world.token;
+fn only_a_valid_token_authenticates() {
+    let harness = Harness::new();
+    let revoked = harness.store.create_token(harness.user, convodb::Timestamp::MIN).unwrap();
+    assert_eq!(harness.list_of(&revoked, "").status, 200);
+    harness.store.revoke_token(revoked.clone()).unwrap();
+    let token = &harness.token;
     for authorization in [
         String::new(),
         "Authorization: Bearer\r\n".to_owned(),
@@ -35,31 +35,31 @@ fn only_a_token_that_was_given_out_lets_in() {
         format!("Authorization: Bearer {}\r\n", "a".repeat(5000)),
         format!("Authorization: Bearer {token}\r\nAuthorization: Bearer {token}\r\n"),
     ] {
-        // Who is not known is not told what else is wrong.
-        let answer = world.server.ask("GET", &format!("{LIST}?per_page=0"), &authorization);
-        check(&answer, 401, r#"{"message":"Unauthenticated."}"#);
-        assert_eq!(answer.header("www-authenticate"), "Bearer");
+        // Without authentication, no other error is reported.
+        let response = harness.server.request("GET", &format!("{LIST}?per_page=0"), &authorization);
+        check(&response, 401, r#"{"message":"Unauthenticated."}"#);
+        assert_eq!(response.header("www-authenticate"), "Bearer");
     }
-    let lower = world.server.ask("GET", LIST, &format!("authorization: bEARER {token}\r\n"));
+    let lower = harness.server.request("GET", LIST, &format!("authorization: bEARER {token}\r\n"));
     assert_eq!(lower.status, 200);
 }
 
 #[test]
-fn unknown_paths_and_methods_have_bodies_too() {
-    let world = World::new();
+fn unknown_paths_and_methods_answer_with_a_body() {
+    let harness = Harness::new();
     for path in ["/", "/api/user", "/api/user/conversations/", "/healthz/x", "/%00"] {
-        check(&world.server.ask("GET", path, ""), 404, r#"{"message":"Not Found"}"#);
+        check(&harness.server.request("GET", path, ""), 404, r#"{"message":"Not Found"}"#);
     }
     check(
-        &world.server.ask("GET", "/api/conversations/", ""),
+        &harness.server.request("GET", "/api/conversations/", ""),
         404,
         r#"{"status":false,"error":"Not Found","message":"Not Found"}"#,
     );
     for method in ["POST", "PUT", "PATCH", "DELETE", "OPTIONS", "BREW"] {
         for path in [LIST, "/healthz"] {
-            let answer = world.server.ask(method, path, "");
-            check(&answer, 405, r#"{"message":"Method Not Allowed"}"#);
-            assert_eq!(answer.header("allow"), "GET,HEAD");
+            let response = harness.server.request(method, path, "");
+            check(&response, 405, r#"{"message":"Method Not Allowed"}"#);
+            assert_eq!(response.header("allow"), "GET,HEAD");
         }
     }
     for (method, path, allowed) in [
@@ -72,21 +72,21 @@ fn unknown_paths_and_methods_have_bodies_too() {
         ("DELETE", "/api/user/assistants/x", "PATCH"),
         ("POST", "/api/user/me", "GET,HEAD"),
     ] {
-        let answer = world.server.ask(method, path, "");
-        assert_eq!((answer.status, answer.header("allow")), (405, allowed), "{method} {path}");
+        let response = harness.server.request(method, path, "");
+        assert_eq!((response.status, response.header("allow")), (405, allowed), "{method} {path}");
     }
 }
 
 #[test]
-fn alive_asks_for_nobody() {
-    check(&World::new().server.ask("GET", "/healthz", ""), 200, r#"{"status":"ok"}"#);
+fn liveness_requires_no_token() {
+    check(&Harness::new().server.request("GET", "/healthz", ""), 200, r#"{"status":"ok"}"#);
 }
 
 #[test]
-fn head_answers_as_get_without_a_body() {
-    let world = World::new();
-    world.insert(1..=20, &Channel::Widget);
-    let token = world.token.as_str();
+fn head_answers_like_get_without_a_body() {
+    let harness = Harness::new();
+    harness.insert(1..=20, &Channel::Widget);
+    let token = harness.token.as_str();
     for (target, token) in [
         (LIST, token),
         (LIST, "x"),
@@ -98,8 +98,8 @@ fn head_answers_as_get_without_a_body() {
         ("/readyz", ""),
         ("/", ""),
     ] {
-        let get = world.ask("GET", target, token, "");
-        let head = world.ask("HEAD", target, token, "");
+        let get = harness.request("GET", target, token, "");
+        let head = harness.request("HEAD", target, token, "");
         assert_eq!((head.status, head.body.len()), (get.status, 0), "{target}");
         for name in ["content-length", "content-type", "link", "www-authenticate"] {
             assert_eq!(head.maybe_header(name), get.maybe_header(name), "{target}: {name}");
@@ -109,103 +109,103 @@ fn head_answers_as_get_without_a_body() {
 }
 
 #[test]
-fn a_request_has_an_id() {
-    let world = World::new();
+fn every_response_has_a_request_id() {
+    let harness = Harness::new();
     let id = |headers: &str| {
-        let answer = world.server.ask("GET", "/healthz", headers);
-        answer.header("x-request-id").to_owned()
+        let response = harness.server.request("GET", "/healthz", headers);
+        response.header("x-request-id").to_owned()
     };
     assert_eq!(id("X-Request-Id: abc-DEF_1\r\n"), "abc-DEF_1");
-    let made = id("");
-    assert_eq!(made.len(), 32);
-    assert_ne!(id(""), made);
+    let generated = id("");
+    assert_eq!(generated.len(), 32);
+    assert_ne!(id(""), generated);
     for odd in ["a b", "\"", &"a".repeat(65)] {
         assert_eq!(id(&format!("X-Request-Id: {odd}\r\n")).len(), 32, "{odd}");
     }
 }
 
 #[test]
-fn the_path_is_where_the_client_reached_us() {
-    let path = |world: &World, hosts: &str| {
-        let headers = format!("{hosts}Authorization: Bearer {}\r\n", world.token);
-        let answer = world.server.ask("GET", LIST, &headers);
-        answer.json()["path"].as_str().unwrap().to_owned()
+fn path_follows_the_host_header_or_the_public_url() {
+    let path = |harness: &Harness, hosts: &str| {
+        let headers = format!("{hosts}Authorization: Bearer {}\r\n", harness.token);
+        let response = harness.server.request("GET", LIST, &headers);
+        response.json()["path"].as_str().unwrap().to_owned()
     };
-    let world = World::new();
-    let here = format!("http://{}{LIST}", world.server.address);
-    assert_eq!(path(&world, "Host: a.example:81\r\n"), format!("http://a.example:81{LIST}"));
+    let harness = Harness::new();
+    let here = format!("http://{}{LIST}", harness.server.address);
+    assert_eq!(path(&harness, "Host: a.example:81\r\n"), format!("http://a.example:81{LIST}"));
     for odd in ["", "Host: a\"b\r\n", "Host: <b>\r\n", "Host: a\r\nHost: b\r\n", "Host:\r\n"] {
         let forwarded = "X-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\n";
-        assert_eq!(path(&world, &format!("{odd}{forwarded}")), here, "{odd}");
+        assert_eq!(path(&harness, &format!("{odd}{forwarded}")), here, "{odd}");
     }
     let public_url = Some("https://api.example.com/v1/".parse().unwrap());
     let config = Config { public_url, ..Config::default() };
-    let public = World::of(Store::in_memory().unwrap(), config);
+    let public = Harness::of(Store::in_memory().unwrap(), config);
     let expected = format!("https://api.example.com/v1{LIST}");
     assert_eq!(path(&public, "Host: a.example\r\n"), expected);
 }
 
 #[test]
-fn what_is_large_is_compressed_for_who_wants_it() {
-    let world = World::new();
-    let small = world.ask("GET", LIST, &world.token, "Accept-Encoding: gzip\r\n");
+fn large_bodies_are_compressed_if_accepted() {
+    let harness = Harness::new();
+    let small = harness.request("GET", LIST, &harness.token, "Accept-Encoding: gzip\r\n");
     assert_eq!(small.maybe_header("content-encoding"), None);
-    world.insert(1..=50, &Channel::Widget);
+    harness.insert(1..=50, &Channel::Widget);
     let target = format!("{LIST}?per_page=50");
-    let ask = |accepted: &str| {
+    let request = |accepted: &str| {
         let header = format!("Accept-Encoding: {accepted}\r\n");
-        world.ask("GET", &target, &world.token, &header)
+        harness.request("GET", &target, &harness.token, &header)
     };
-    let plain = ask("identity");
+    let plain = request("identity");
     assert_eq!(plain.maybe_header("content-encoding"), None);
-    let mut unpacked = Vec::new();
-    let gzip = ask("gzip");
+    let mut decompressed = Vec::new();
+    let gzip = request("gzip");
     assert_eq!(gzip.header("content-encoding"), "gzip");
     assert!(gzip.header("vary").eq_ignore_ascii_case("accept-encoding"));
-    flate2::read::GzDecoder::new(&gzip.body[..]).read_to_end(&mut unpacked).unwrap();
-    assert_eq!(unpacked, plain.body);
-    let zstd = ask("zstd, br");
+    flate2::read::GzDecoder::new(&gzip.body[..]).read_to_end(&mut decompressed).unwrap();
+    assert_eq!(decompressed, plain.body);
+    let zstd = request("zstd, br");
     assert_eq!(zstd.header("content-encoding"), "zstd");
     assert_eq!(zstd::decode_all(&zstd.body[..]).unwrap(), plain.body);
     assert!(zstd.body.len() * 5 < plain.body.len());
 }
 
 #[test]
-fn too_much_is_refused_with_a_body() {
-    let world = World::new();
+fn oversized_urls_and_headers_answer_with_a_body() {
+    let harness = Harness::new();
     let long = |n: usize| format!("/healthz?{}", "a".repeat(n - "/healthz?".len()));
-    assert_eq!(world.server.ask("GET", &long(8 * 1024), "").status, 200);
-    let over = world.server.ask("GET", &long(8 * 1024 + 1), "");
+    assert_eq!(harness.server.request("GET", &long(8 * 1024), "").status, 200);
+    let over = harness.server.request("GET", &long(8 * 1024 + 1), "");
     check(&over, 414, r#"{"message":"URI Too Long"}"#);
     let headers = |n: usize| format!("X-Filler: {}\r\n", "a".repeat(n));
-    assert_eq!(world.server.ask("GET", "/healthz", &headers(15 * 1024)).status, 200);
-    let over = world.server.ask("GET", "/healthz", &headers(17 * 1024));
+    assert_eq!(harness.server.request("GET", "/healthz", &headers(15 * 1024)).status, 200);
+    let over = harness.server.request("GET", "/healthz", &headers(17 * 1024));
     check(&over, 431, r#"{"message":"Request Header Fields Too Large"}"#);
-    // What the parser has no room for it refuses alone.
+    // Beyond its own limits the parser responses without a body.
     let many = |n: usize| "X-Filler: a\r\n".repeat(n);
-    assert_eq!(world.server.ask("GET", "/healthz", &many(99)).status, 200);
-    let over = world.server.ask("GET", "/healthz", &many(100));
+    assert_eq!(harness.server.request("GET", "/healthz", &many(99)).status, 200);
+    let over = harness.server.request("GET", "/healthz", &many(100));
     assert_eq!((over.status, over.text()), (431, ""));
 }
 
 #[test]
-fn a_connection_serves_one_request_after_the_other() {
-    let world = World::new();
+fn a_connection_serves_several_requests() {
+    let harness = Harness::new();
     let one = "GET /healthz HTTP/1.1\r\nHost: a\r\n";
     let both = format!("{one}\r\n{one}Connection: close\r\n\r\n");
-    let first = send(world.server.address, both.as_bytes());
+    let first = send(harness.server.address, both.as_bytes());
     let rest = first.text().strip_prefix(r#"{"status":"ok"}"#).unwrap();
     assert!(rest.starts_with("HTTP/1.1 200 OK\r\n"), "{rest}");
     assert!(rest.ends_with(r#"{"status":"ok"}"#), "{rest}");
 }
 
 #[test]
-fn a_closed_store_is_unavailable() {
-    let world = World::new();
-    world.insert(1..=3, &Channel::Widget);
-    world.store.clone().close().unwrap();
-    let answer = world.list("");
-    check(&answer, 503, r#"{"message":"Service Unavailable"}"#);
-    assert_eq!(answer.header("retry-after"), "1");
-    assert_eq!(world.server.ask("GET", "/healthz", "").status, 200);
+fn a_closed_store_answers_503() {
+    let harness = Harness::new();
+    harness.insert(1..=3, &Channel::Widget);
+    harness.store.clone().close().unwrap();
+    let response = harness.list("");
+    check(&response, 503, r#"{"message":"Service Unavailable"}"#);
+    assert_eq!(response.header("retry-after"), "1");
+    assert_eq!(harness.server.request("GET", "/healthz", "").status, 200);
 }

@@ -1,22 +1,22 @@
-//! Statistics, from counters.
+//! Statistics endpoint.
 
 use convodb::{AssistantId, Channel, Conversation, Cost, Timestamp};
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::client::Answer;
-use crate::world::{World, api, bot, conversation};
+use crate::client::Response;
+use crate::harness::{Harness, api, bot, conversation};
 
 #[track_caller]
-fn stats(world: &World, query: &str) -> Answer {
-    world.ask("GET", &format!("/api/user/conversations/stats?{query}"), &world.token, "")
+fn stats(harness: &Harness, query: &str) -> Response {
+    harness.request("GET", &format!("/api/user/conversations/stats?{query}"), &harness.token, "")
 }
 
-/// Four rows in two months, of two assistants.
-fn world() -> World {
-    let world = World::new();
+/// A harness with four rows in two months, of two assistants.
+fn harness() -> Harness {
+    let harness = Harness::new();
     let second = AssistantId::new(Uuid::from_u128(0xB09));
-    world.store.create_assistant(world.user, second, "Sales".parse().unwrap()).unwrap();
+    harness.store.create_assistant(harness.user, second, "Sales".parse().unwrap()).unwrap();
     let rows = [
         ("2025-01-25", Channel::Widget, bot(), 3, "0.1"),
         ("2025-01-25", api("crm-1"), bot(), 1, "0.2"),
@@ -35,33 +35,33 @@ fn world() -> World {
             total_cost,
             ..conversation(number)
         };
-        world.store.insert(world.user, row).unwrap();
+        harness.store.insert(harness.user, row, Vec::new()).unwrap();
     }
-    world
+    harness
 }
 
 #[test]
-fn an_answer_is_byte_for_byte_as_documented() {
-    let world = world();
+fn the_body_matches_the_documentation_byte_for_byte() {
+    let harness = harness();
     assert_eq!(
-        stats(&world, "from=2025-01-01&to=2025-01-31&group_by=month,type").text(),
+        stats(&harness, "from=2025-01-01&to=2025-01-31&group_by=month,type").text(),
         r#"{"from":"2025-01-01","to":"2025-01-31","group_by":["month","type"],"data":[{"period":"2025-01-01","type":"widget","conversations":2,"messages":3,"total_cost":0.1},{"period":"2025-01-01","type":"api","conversations":1,"messages":1,"total_cost":0.2}],"total":{"conversations":3,"messages":4,"total_cost":0.3}}"#
     );
     assert_eq!(
-        stats(&world, "").text(),
+        stats(&harness, "").text(),
         r#"{"from":null,"to":null,"group_by":[],"data":[{"conversations":4,"messages":9,"total_cost":1.8}],"total":{"conversations":4,"messages":9,"total_cost":1.8}}"#
     );
     assert_eq!(
-        stats(&world, "group_by=assistant&type=widget").text(),
+        stats(&harness, "group_by=assistant&type=widget").text(),
         r#"{"from":null,"to":null,"group_by":["assistant"],"data":[{"assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Support","conversations":1,"messages":3,"total_cost":0.1},{"assistant_id":"00000000-0000-0000-0000-000000000b09","assistant_name":"Sales","conversations":2,"messages":5,"total_cost":1.5}],"total":{"conversations":3,"messages":8,"total_cost":1.6}}"#
     );
 }
 
 #[test]
-fn periods_begin_with_their_first_day() {
-    let world = world();
+fn a_period_is_named_by_its_first_day() {
+    let harness = harness();
     let periods = |query: &str| {
-        let body = stats(&world, query).json();
+        let body = stats(&harness, query).json();
         let rows = body["data"].as_array().unwrap().clone();
         rows.iter().map(|row| row["period"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
@@ -74,18 +74,18 @@ fn periods_begin_with_their_first_day() {
 }
 
 #[test]
-fn what_is_anothers_is_not_counted() {
-    let world = world();
+fn conversations_of_other_users_are_not_counted() {
+    let harness = harness();
     let target = "/api/user/conversations/stats";
-    let other = world.ask("GET", target, &world.other_token, "").json();
+    let other = harness.request("GET", target, &harness.other_token, "").json();
     let nothing = json!({"conversations": 0, "messages": 0, "total_cost": 0});
     assert_eq!((&other["data"], &other["total"]), (&json!([]), &nothing));
-    assert_eq!(world.ask("GET", target, "nobody", "").status, 401);
+    assert_eq!(harness.request("GET", target, "unknown", "").status, 401);
 }
 
 #[test]
-fn what_is_wrong_is_told() {
-    let world = world();
+fn invalid_parameters_answer_422() {
+    let harness = harness();
     let grouping = "must be some of day, week, month, type and assistant, with commas between them";
     for (query, field, message) in [
         ("from=soon", "from", "The from field must be a date, YYYY-MM-DD.".to_owned()),
@@ -106,8 +106,8 @@ fn what_is_wrong_is_told() {
         ("type=fax", "type", "The selected type is invalid.".to_owned()),
         ("assistant_id=3", "assistant_id", "The selected assistant id is invalid.".to_owned()),
     ] {
-        let answer = stats(&world, query);
+        let response = stats(&harness, query);
         let body = json!({"message": message, "errors": {field: [message]}});
-        assert_eq!((answer.status, answer.json()), (422, body), "{query}");
+        assert_eq!((response.status, response.json()), (422, body), "{query}");
     }
 }

@@ -1,4 +1,4 @@
-//! Imports and exports: what goes out comes in again, and nothing is lost between.
+//! Import and export: round trip, rejected lines, interruption, compression.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -12,46 +12,46 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
-use crate::client::Answer;
-use crate::world::{World, api, bot, conversation, whatsapp};
+use crate::client::Response;
+use crate::harness::{Harness, api, bot, conversation, whatsapp};
 
 const IMPORT: &str = "/api/user/conversations/import";
 const EXPORT: &str = "/api/user/conversations/export";
 const LINES: &str = "application/x-ndjson";
 
-fn import(world: &World, body: &[u8]) -> Answer {
-    world.send_typed(&world.token, "POST", IMPORT, LINES, body)
+fn import(harness: &Harness, body: &[u8]) -> Response {
+    harness.send_typed(&harness.token, "POST", IMPORT, LINES, body)
 }
 
-fn export(world: &World, query: &str) -> Answer {
-    let answer = world.ask("GET", &format!("{EXPORT}?{query}"), &world.token, "");
-    assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(answer.header("content-type"), LINES);
-    answer
+fn export(harness: &Harness, query: &str) -> Response {
+    let response = harness.request("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
+    assert_eq!(response.status, 200, "{}", response.text());
+    assert_eq!(response.header("content-type"), LINES);
+    response
 }
 
-fn ids(answer: &Answer) -> Vec<u8> {
+fn ids(response: &Response) -> Vec<u8> {
     let number = |line: &str| {
         let item: Value = serde_json::from_str(line).unwrap();
         u8::from_str_radix(&item["id"].as_str().unwrap()[..2], 16).unwrap()
     };
-    answer.text().lines().map(number).collect()
+    response.text().lines().map(number).collect()
 }
 
-/// All conversations of the world's user with their messages, oldest first.
-fn contents(world: &World) -> Vec<(Conversation, Vec<Message>)> {
-    let snapshot = world.store.snapshot();
+/// All conversations of the user with their messages, oldest first.
+fn contents(harness: &Harness) -> Vec<(Conversation, Vec<Message>)> {
+    let snapshot = harness.store.snapshot();
     let request = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
     let with_history = |row: convodb::Result<Conversation>| {
         let row = row.unwrap();
-        let history = snapshot.messages(world.user, row.id).unwrap().unwrap();
+        let history = snapshot.history(harness.user, row.id).unwrap().unwrap();
         (row, history)
     };
-    snapshot.conversations(world.user, &request).map(with_history).collect()
+    snapshot.rows(harness.user, &request).map(with_history).collect()
 }
 
-/// One of everything, with times to the millisecond and several of the same instant.
-fn furnish(world: &World) {
+/// Inserts conversations of every type, with times to the millisecond and several in the same one.
+fn fill(harness: &Harness) {
     let at = |millis: u64| Timestamp::from_millis(1_737_800_000_123 + millis).unwrap();
     let name = |text: &str| Some(text.parse().unwrap());
     let contact = |n: &str| Contact { name: name(n), phone: Some("+1".parse().unwrap()) };
@@ -79,7 +79,7 @@ fn furnish(world: &World) {
             }),
             ..conversation(row)
         };
-        let user = world.user;
+        let user = harness.user;
         let messages: Vec<Message> = (0..row % 4)
             .map(|n| {
                 let role = Role::ALL[usize::from(n % 3)];
@@ -93,55 +93,58 @@ fn furnish(world: &World) {
                 }
             })
             .collect();
-        world.store.write(move |txn| txn.insert(user, &full, &messages)).unwrap();
+        harness.store.write(move |txn| txn.insert(user, &full, &messages)).unwrap();
     }
 }
 
 #[test]
-fn an_export_imported_again_is_equal() {
-    let world = World::new();
-    furnish(&world);
-    let lines = export(&world, "messages=1");
+fn an_imported_export_is_equal() {
+    let harness = Harness::new();
+    fill(&harness);
+    let lines = export(&harness, "messages=1");
     assert_eq!(lines.text().lines().count(), 7);
 
-    let copy = World::new();
-    let answer = import(&copy, &lines.body);
+    let copy = Harness::new();
+    let response = import(&copy, &lines.body);
     assert_eq!(
-        answer.text(),
+        response.text(),
         r#"{"inserted":7,"already_present":0,"messages":12,"assistants_created":0,"rejected":0,"errors":[]}"#
     );
-    assert_eq!(contents(&copy), contents(&world));
+    assert_eq!(contents(&copy), contents(&harness));
     assert_eq!(export(&copy, "messages=true").text(), lines.text());
-    assert_eq!(copy.list("").text(), world.list("").text());
+    assert_eq!(copy.list("").text(), harness.list("").text());
 
-    // Once more changes nothing.
+    // A second import changes nothing.
     let again = import(&copy, &lines.body).json();
     assert_eq!((&again["inserted"], &again["already_present"]), (&json!(0), &json!(7)));
-    assert_eq!(contents(&copy), contents(&world));
-    assert!(copy.store.snapshot().verify(|_, _| ()).unwrap().is_clean());
+    assert_eq!(contents(&copy), contents(&harness));
+    assert!(copy.store.snapshot().verify_with_progress(|_, _| ()).unwrap().is_clean());
 }
 
 #[test]
-fn a_line_is_byte_for_byte_as_documented() {
-    let world = World::new();
-    world.insert([1], &whatsapp("+1", "+2"));
+fn a_line_matches_the_documentation_byte_for_byte() {
+    let harness = Harness::new();
+    harness.insert([1], &whatsapp("+1", "+2"));
     let at = "2025-01-25T10:15:00.250Z".parse().unwrap();
     let message = Message::new(Role::User, "Hi".to_owned(), at).unwrap();
     let message = message.with_cost("0.001".parse().unwrap());
-    world.store.append_message(world.user, conversation(1).id, message).unwrap();
+    harness.store.append_message(harness.user, conversation(1).id, message).unwrap();
     let item = r#"{"id":"01000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Support","type":"whatsapp","variables":null,"message_count":1,"total_cost":0.001,"ai_enabled":true,"created_at":"2025-01-25T10:13:21.000Z","updated_at":"2025-01-25T10:15:00.250Z","whatsapp_sender":{"name":null,"phone":"+1"},"customer":{"name":null,"phone":"+2"}"#;
-    assert_eq!(export(&world, "").text(), format!("{item}}}\n"));
+    assert_eq!(export(&harness, "").text(), format!("{item}}}\n"));
     let messages =
         r#"[{"role":"user","content":"Hi","cost":0.001,"created_at":"2025-01-25T10:15:00.250Z"}]"#;
-    assert_eq!(export(&world, "messages=1").text(), format!("{item},\"messages\":{messages}}}\n"));
+    assert_eq!(
+        export(&harness, "messages=1").text(),
+        format!("{item},\"messages\":{messages}}}\n")
+    );
 }
 
 #[test]
 fn an_export_has_the_filters_of_the_list() {
-    let world = World::new();
-    world.insert([1, 4], &Channel::Widget);
-    world.insert([2, 5], &whatsapp("+1", "+2"));
-    world.insert([3], &api("a"));
+    let harness = Harness::new();
+    harness.insert([1, 4], &Channel::Widget);
+    harness.insert([2, 5], &whatsapp("+1", "+2"));
+    harness.insert([3], &api("a"));
     for (query, rows) in [
         ("", vec![1, 2, 3, 4, 5]),
         ("order=desc&per_page=2", vec![5, 4, 3, 2, 1]),
@@ -151,64 +154,64 @@ fn an_export_has_the_filters_of_the_list() {
         ("external_identifier=b", vec![]),
         ("created_from=2025-01-25T10:13:24Z", vec![4, 5]),
     ] {
-        assert_eq!(ids(&export(&world, query)), rows, "{query}");
+        assert_eq!(ids(&export(&harness, query)), rows, "{query}");
     }
-    let cursor = world.list("per_page=2").cursor("next_cursor").unwrap();
+    let cursor = harness.list("per_page=2").cursor("next_cursor").unwrap();
     for (query, field) in [
         (format!("cursor={cursor}"), "cursor"),
         ("messages=yes".to_owned(), "messages"),
         ("type=fax".to_owned(), "type"),
     ] {
-        let answer = world.ask("GET", &format!("{EXPORT}?{query}"), &world.token, "");
-        assert_eq!(answer.status, 422);
-        assert!(answer.json()["errors"][field].is_array(), "{}", answer.text());
+        let response = harness.request("GET", &format!("{EXPORT}?{query}"), &harness.token, "");
+        assert_eq!(response.status, 422);
+        assert!(response.json()["errors"][field].is_array(), "{}", response.text());
     }
-    let foreign = world.ask("GET", EXPORT, &world.other_token, "");
+    let foreign = harness.request("GET", EXPORT, &harness.other_token, "");
     assert_eq!((foreign.status, foreign.text()), (200, ""));
-    assert_eq!(world.ask("GET", EXPORT, "x", "").status, 401);
-    let head = world.ask("HEAD", EXPORT, &world.token, "");
+    assert_eq!(harness.request("GET", EXPORT, "x", "").status, 401);
+    let head = harness.request("HEAD", EXPORT, &harness.token, "");
     assert_eq!((head.status, head.header("content-type")), (200, LINES));
 }
 
-/// What is written while it is sent is no part of it: it is of one snapshot, however slowly the
-/// client reads, and larger than all buffers on its way.
+/// An export larger than all buffers comes from one snapshot, however slowly the client reads:
+/// writes during the export do not change it.
 #[test]
-fn an_export_is_one_snapshot_read_as_the_client_takes_it() {
-    let world = World::new();
+fn an_export_is_one_snapshot_at_the_pace_of_the_client() {
+    let harness = Harness::new();
     let content = "x".repeat(1_000_000);
     for row in 1..=40 {
-        world.insert([row], &Channel::Widget);
+        harness.insert([row], &Channel::Widget);
         let message = Message::new(Role::User, content.clone(), Timestamp::MIN).unwrap();
-        world.store.append_message(world.user, conversation(row).id, message).unwrap();
+        harness.store.append_message(harness.user, conversation(row).id, message).unwrap();
     }
-    let mut stream = TcpStream::connect(world.server.address).unwrap();
+    let mut stream = TcpStream::connect(harness.server.address).unwrap();
     let request = format!(
         "GET {EXPORT}?messages=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
          Authorization: Bearer {}\r\n\r\n",
-        world.token
+        harness.token
     );
     stream.write_all(request.as_bytes()).unwrap();
     let mut reader = BufReader::new(stream);
     let mut status = String::new();
     reader.read_line(&mut status).unwrap();
     assert!(status.starts_with("HTTP/1.1 200"), "{status}");
-    // The server waits for us. Meanwhile all of it is deleted.
+    // The server waits for the client. Meanwhile everything is deleted.
     for row in 1..=40 {
-        world.store.delete(world.user, conversation(row).id).unwrap();
+        harness.store.delete(harness.user, conversation(row).id).unwrap();
     }
-    assert!(world.list("").rows().is_empty());
+    assert!(harness.list("").rows().is_empty());
     let mut rest = Vec::new();
     reader.read_to_end(&mut rest).unwrap();
     let messages = rest.windows(8).filter(|window| *window == b"\"content").count();
     assert_eq!(messages, 40);
-    assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "it is whole");
+    assert!(rest.ends_with(b"\r\n0\r\n\r\n"), "the export is complete");
 }
 
 #[test]
-fn lines_that_cannot_be_taken_are_told_and_the_others_are_taken() {
-    let limits = Limits { line_bytes: 500, ..Limits::default() };
+fn invalid_lines_are_reported_and_the_others_imported() {
+    let limits = Limits { max_line_bytes: 500, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
-    let world = World::of(Store::in_memory().unwrap(), config);
+    let harness = Harness::of(Store::in_memory().unwrap(), config);
     let line = |id: u32, rest: &str| {
         format!(
             r#"{{"id":"00000000-0000-0000-0000-{id:012}","assistant_id":"{}","type":"widget","created_at":"2025-01-25"{rest}}}"#,
@@ -230,21 +233,25 @@ fn lines_that_cannot_be_taken_are_told_and_the_others_are_taken() {
     ]
     .join("\n");
     assert_eq!(
-        import(&world, body.as_bytes()).text(),
+        import(&harness, body.as_bytes()).text(),
         r#"{"inserted":3,"already_present":1,"messages":0,"assistants_created":1,"rejected":4,"errors":[{"line":3,"message":"the line is not valid JSON at column 2"},{"line":4,"message":"customer must be left out where the type is not whatsapp"},{"line":6,"message":"the line has more than 500 bytes"},{"line":7,"message":"assistant_name must be given for an assistant that is not there yet"}]}"#
     );
-    assert_eq!(world.list("assistant_id=2").rows().len(), 1);
+    assert_eq!(harness.list("assistant_id=2").rows().len(), 1);
 
     let wrong = "[]\n".repeat(2000);
-    let answer = import(&world, wrong.as_bytes()).json();
-    assert_eq!(answer["rejected"], 2000);
-    assert_eq!(answer["errors"].as_array().unwrap().len(), 20, "the first ones are told");
-    assert_eq!(answer["errors"][19]["line"], 20);
+    let response = import(&harness, wrong.as_bytes()).json();
+    assert_eq!(response["rejected"], 2000);
+    assert_eq!(
+        response["errors"].as_array().unwrap().len(),
+        20,
+        "only the first errors are listed"
+    );
+    assert_eq!(response["errors"][19]["line"], 20);
 }
 
 #[test]
-fn an_import_of_many_batches_is_whole() {
-    let world = World::new();
+fn an_import_of_many_batches_is_complete() {
+    let harness = Harness::new();
     let line = |n: u32| {
         format!(
             "{{\"id\":\"{n:08x}-0000-0000-0000-000000000000\",\"assistant_id\":\"{}\",\"type\":\"api\",\
@@ -255,18 +262,18 @@ fn an_import_of_many_batches_is_whole() {
         )
     };
     let body: String = (0..2000).map(line).collect();
-    let answer = import(&world, body.as_bytes()).json();
-    assert_eq!((&answer["inserted"], &answer["messages"]), (&json!(2000), &json!(2000)));
-    assert_eq!(export(&world, "external_identifier=3").text().lines().count(), 200);
-    assert!(world.store.snapshot().verify(|_, _| ()).unwrap().is_clean());
+    let response = import(&harness, body.as_bytes()).json();
+    assert_eq!((&response["inserted"], &response["messages"]), (&json!(2000), &json!(2000)));
+    assert_eq!(export(&harness, "external_identifier=3").text().lines().count(), 200);
+    assert!(harness.store.snapshot().verify_with_progress(|_, _| ()).unwrap().is_clean());
 }
 
 #[test]
-fn a_break_leaves_what_was_stored_and_can_be_run_again() {
-    let world = World::new();
-    furnish(&world);
-    let lines = export(&world, "messages=1").body;
-    let copy = World::new();
+fn an_interrupted_import_keeps_its_batches_and_can_be_repeated() {
+    let harness = Harness::new();
+    fill(&harness);
+    let lines = export(&harness, "messages=1").body;
+    let copy = Harness::new();
     let head = format!(
         "POST {IMPORT} HTTP/1.1\r\nHost: a\r\nContent-Type: {LINES}\r\n\
          Authorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
@@ -276,68 +283,70 @@ fn a_break_leaves_what_was_stored_and_can_be_run_again() {
     let mut stream = TcpStream::connect(copy.server.address).unwrap();
     stream.write_all(&[head.as_bytes(), &lines[..lines.len() / 2]].concat()).unwrap();
     stream.shutdown(std::net::Shutdown::Write).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(!answer.contains(" 200 "), "{answer}");
-    let answer = import(&copy, &lines).json();
-    let counted = |key: &str| answer[key].as_u64().unwrap();
+    let mut response = String::new();
+    stream.read_to_string(&mut response).unwrap();
+    assert!(!response.contains(" 200 "), "{response}");
+    let response = import(&copy, &lines).json();
+    let counted = |key: &str| response[key].as_u64().unwrap();
     assert_eq!(counted("inserted") + counted("already_present"), 7);
-    assert_eq!(contents(&copy), contents(&world));
+    assert_eq!(contents(&copy), contents(&harness));
 }
 
 #[test]
-fn only_json_lines_are_imported_and_only_for_somebody() {
-    let world = World::new();
+fn an_import_requires_json_lines_and_a_token() {
+    let harness = Harness::new();
     for wrong in ["application/json", "text/plain", "", "application/x-ndjson; charset=utf-16"] {
-        let answer = world.send_typed(&world.token, "POST", IMPORT, wrong, b"{}");
-        assert_eq!(answer.status, 415, "{wrong}");
+        let response = harness.send_typed(&harness.token, "POST", IMPORT, wrong, b"{}");
+        assert_eq!(response.status, 415, "{wrong}");
     }
-    assert_eq!(world.send_typed("x", "POST", IMPORT, LINES, b"{}").status, 401);
-    assert_eq!(import(&world, b"").json()["inserted"], 0);
+    assert_eq!(harness.send_typed("x", "POST", IMPORT, LINES, b"{}").status, 401);
+    assert_eq!(import(&harness, b"").json()["inserted"], 0);
 }
 
 #[test]
-fn only_so_many_go_on_at_a_time() {
-    let limits = Limits { transfers: 0, ..Limits::default() };
+fn a_transfer_over_the_limit_answers_503() {
+    let limits = Limits { max_transfers: 0, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
-    let world = World::of(Store::in_memory().unwrap(), config);
-    for answer in [import(&world, b"{}"), world.ask("GET", EXPORT, &world.token, "")] {
-        assert_eq!((answer.status, answer.text()), (503, r#"{"message":"Service Unavailable"}"#));
-        assert_eq!(answer.header("retry-after"), "1");
+    let harness = Harness::of(Store::in_memory().unwrap(), config);
+    for response in [import(&harness, b"{}"), harness.request("GET", EXPORT, &harness.token, "")] {
+        assert_eq!(
+            (response.status, response.text()),
+            (503, r#"{"message":"Service Unavailable"}"#)
+        );
+        assert_eq!(response.header("retry-after"), "1");
     }
 }
 
-/// An export that was packed for its way is imported as it came, and what unpacks to far more than it
-/// is on its way is refused before it is.
+/// Compressed lines can be imported as they are; a decompression bomb is refused while it is read.
 #[test]
-fn packed_lines_are_imported() {
-    let world = World::new();
-    furnish(&world);
-    let lines = export(&world, "messages=1").body;
-    let import = |world: &World, encoding: &str, body: &[u8]| {
+fn compressed_lines_are_imported() {
+    let harness = Harness::new();
+    fill(&harness);
+    let lines = export(&harness, "messages=1").body;
+    let import = |harness: &Harness, encoding: &str, body: &[u8]| {
         let media_type = format!("{LINES}\r\nContent-Encoding: {encoding}");
-        world.send_typed(&world.token, "POST", IMPORT, &media_type, body)
+        harness.send_typed(&harness.token, "POST", IMPORT, &media_type, body)
     };
-    let packed = |text: &[u8]| {
+    let compressed = |text: &[u8]| {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(text).unwrap();
         [("gzip", encoder.finish().unwrap()), ("zstd", zstd::encode_all(text, 3).unwrap())]
     };
-    for (encoding, body) in packed(&lines) {
-        let copy = World::new();
+    for (encoding, body) in compressed(&lines) {
+        let copy = Harness::new();
         assert_eq!(import(&copy, encoding, &body).json()["inserted"], 7, "{encoding}");
-        assert_eq!(contents(&copy), contents(&world), "{encoding}");
+        assert_eq!(contents(&copy), contents(&harness), "{encoding}");
         let cut = import(&copy, encoding, &body[..body.len() - 9]);
         let message = "The body is not packed as its Content-Encoding says, or ends early.";
         assert_eq!((cut.status, &cut.json()["message"]), (400, &json!(message)), "{encoding}");
     }
-    for (encoding, body) in packed(&vec![b'x'; 70 << 20]) {
-        let bomb = import(&world, encoding, &body);
+    for (encoding, body) in compressed(&vec![b'x'; 70 << 20]) {
+        let bomb = import(&harness, encoding, &body);
         assert_eq!((bomb.status, bomb.text()), (413, r#"{"message":"Payload Too Large"}"#));
     }
     for wrong in ["br", "gzip, gzip", "gzip\r\nContent-Encoding: gzip"] {
-        let answer = import(&world, wrong, &lines);
-        assert_eq!(answer.status, 415, "{wrong}");
-        assert_eq!(answer.header("accept-encoding"), "gzip, zstd, identity");
+        let response = import(&harness, wrong, &lines);
+        assert_eq!(response.status, 415, "{wrong}");
+        assert_eq!(response.header("accept-encoding"), "gzip, zstd, identity");
     }
 }

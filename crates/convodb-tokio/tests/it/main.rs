@@ -1,8 +1,10 @@
-//! The awaited store, on a runtime of one thread unless a test says otherwise.
+//! Integration tests of the async API, on a single-threaded runtime unless a test says otherwise.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+mod changes;
 mod closing;
-mod walks;
-mod world;
+mod commits;
+mod harness;
+mod streams;
 mod writes;

@@ -1,0 +1,87 @@
+//! Idempotency: the `Idempotency-Key` header, by which a retried request is applied only once.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use convodb::{IdempotencyKey, Timestamp, Transaction, UserId};
+
+use crate::error::{ApiError, FieldError, Result};
+use crate::state::Service;
+
+const HEADER: &str = "Idempotency-Key";
+const RULE: &str = "must be given once, with 1 to 255 visible ASCII characters";
+
+/// The idempotency key of a request, if it has one, and the request's method and path.
+pub(crate) struct Idempotency {
+    key: Option<IdempotencyKey>,
+    /// `POST /api/conversations`.
+    target: String,
+}
+
+impl FromRequestParts<Service> for Idempotency {
+    type Rejection = ApiError;
+
+    /// Fails with 422 if the key is malformed or given twice.
+    async fn from_request_parts(parts: &mut Parts, _: &Service) -> Result<Self> {
+        let mut keys = parts.headers.get_all(HEADER).iter();
+        let key = match (keys.next(), keys.next()) {
+            (None, _) => None,
+            (Some(key), None) => {
+                let key = key.to_str().ok().filter(|key| key.bytes().all(|b| b.is_ascii_graphic()));
+                Some(key.and_then(|key| key.parse().ok()).ok_or_else(invalid_key)?)
+            }
+            _ => return Err(invalid_key()),
+        };
+        Ok(Self { key, target: format!("{} {}", parts.method, parts.uri.path()) })
+    }
+}
+
+fn invalid_key() -> ApiError {
+    ApiError::invalid(vec![FieldError::breaks(HEADER, RULE)])
+}
+
+impl Idempotency {
+    /// Binds the key to the request with this body.
+    pub(crate) fn with_body(self, body: &str, now: Timestamp) -> IdempotentRequest {
+        let mut hasher = blake3::Hasher::new();
+        // A target contains no line break, so the separator is unambiguous.
+        hasher.update(self.target.as_bytes()).update(b"\n").update(body.as_bytes());
+        IdempotentRequest { key: self.key, digest: *hasher.finalize().as_bytes(), now }
+    }
+}
+
+/// A request that is identified by the digest of its method, path and body.
+pub(crate) struct IdempotentRequest {
+    key: Option<IdempotencyKey>,
+    digest: [u8; 32],
+    now: Timestamp,
+}
+
+impl IdempotentRequest {
+    /// Runs `work` in the transaction and stores the bytes it returns under the key. If the key was
+    /// used by this request before, returns the stored bytes instead.
+    ///
+    /// # Errors
+    /// [`convodb::Error::IdempotencyConflict`] if the key was used by another request; the error of
+    /// `work`.
+    pub(crate) fn run(
+        self,
+        transaction: &mut Transaction<'_>,
+        user: UserId,
+        work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<Vec<u8>>,
+    ) -> convodb::Result<Vec<u8>> {
+        match self.key {
+            Some(key) => transaction.idempotent(user, &key, self.digest, self.now, work),
+            None => work(transaction),
+        }
+    }
+}
+
+/// Converts the bytes of [`IdempotentRequest::run`] into the `N` bytes that its `work` returned.
+///
+/// # Errors
+/// 500 if the stored bytes have another length.
+pub(crate) fn stored_bytes<const N: usize>(bytes: Vec<u8>) -> Result<[u8; N]> {
+    bytes.try_into().map_err(|bytes: Vec<u8>| {
+        ApiError::fault(format!("stored idempotent result has {} bytes, not {N}", bytes.len()))
+    })
+}

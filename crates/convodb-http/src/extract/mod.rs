@@ -1,0 +1,7 @@
+//! Extractors: from the URL, query and headers of a request to typed values.
+
+pub(crate) mod auth;
+pub(crate) mod idempotency;
+pub(crate) mod params;
+pub(crate) mod path;
+pub(crate) mod query_string;

@@ -1,0 +1,381 @@
+//! Query parameters: from texts to a request of the engine.
+//!
+//! All parameters are validated before any error is reported, without reading the store. Only an
+//! assistant has to be looked up, once everything else is valid.
+
+use std::time::Duration;
+
+use convodb::{
+    AssistantId, ChangesSince, Day, Error, ExternalIdentifier, Filter, ListRequest, Order,
+    PageSize, Phone, Snapshot, StatsRequest, Timestamp, UserId,
+};
+use convodb_json::{AssistantRef, Messages};
+
+use crate::error::{FieldError, Result};
+use crate::extract::query_string::{PlusSign, QueryString};
+use crate::response::numbered_page::PageParams;
+use crate::response::statistics::{self, StatsParams};
+
+/// Parses the parameters of the list of conversations.
+///
+/// # Errors
+/// 422 with every invalid parameter, in the documented order. Fails if the store cannot be read.
+pub(crate) fn list(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ListRequest> {
+    let mut query = QueryString::new(query);
+    let kind = query.take("type", PlusSign::Space, |text| choice("type", text.parse()));
+    let assistant = assistant_ref(&mut query);
+    let customer_phone = phone(&mut query, "customer_phone");
+    let sender_phone = phone(&mut query, "whatsapp_sender_phone");
+    let external_identifier = query.take("external_identifier", PlusSign::Space, |text| {
+        rule_checked("external_identifier", text.parse::<ExternalIdentifier>())
+    });
+    let page_size = page_size(&mut query);
+    let cursor = query.take("cursor", PlusSign::Space, |token| {
+        choice("cursor", snapshot.open_cursor(user, token))
+    });
+    let created_from = time(&mut query, "created_from");
+    let created_to = time(&mut query, "created_to");
+    let order = query.take("order", PlusSign::Space, order);
+    let assistant = resolve(&mut query, assistant, user, snapshot)?;
+    query.finish()?;
+    let filter = Filter { kind, assistant, sender_phone, customer_phone, external_identifier };
+    Ok(ListRequest { filter, created_from, created_to, order, page_size, cursor })
+}
+
+/// Parses the parameters of a list by page number. Defaults: page 1, 15 items a page.
+///
+/// # Errors
+/// 422 with every invalid parameter.
+pub(crate) fn numbered_page(query: &str) -> Result<PageParams> {
+    let mut query = QueryString::new(query);
+    let per_page = page_size(&mut query);
+    let number = query.take("page", PlusSign::Space, |text| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && *number > 0);
+        number.ok_or_else(|| FieldError::breaks("page", "must be an integer from 1 to 4294967295"))
+    });
+    query.finish()?;
+    Ok(PageParams { number: number.unwrap_or(1), per_page: per_page.unwrap_or_default() })
+}
+
+/// The parameters of a page of the change feed.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ChangesParams {
+    pub(crate) since: ChangesSince,
+    pub(crate) size: PageSize,
+    /// How long to wait for a change if there is none yet.
+    pub(crate) wait: Duration,
+}
+
+/// The longest time that a request for changes may wait, in seconds.
+const MAX_WAIT_SECONDS: u64 = 60;
+
+/// Parses the parameters of the change feed. Defaults: from the beginning, 100 changes, no waiting.
+///
+/// # Errors
+/// 422 with every invalid parameter.
+pub(crate) fn changes(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ChangesParams> {
+    let mut query = QueryString::new(query);
+    let since = query.take("cursor", PlusSign::Space, |text| match text {
+        "now" => Ok(ChangesSince::Now),
+        token => {
+            choice("cursor", snapshot.open_change_cursor(user, token)).map(ChangesSince::Cursor)
+        }
+    });
+    let size = page_size(&mut query);
+    let wait = query.take("wait", PlusSign::Space, |text| {
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let seconds = text.parse().ok().filter(|seconds| digits && *seconds <= MAX_WAIT_SECONDS);
+        let rule = "must be a number of seconds from 0 to 60";
+        seconds.ok_or_else(|| FieldError::breaks("wait", rule))
+    });
+    query.finish()?;
+    Ok(ChangesParams {
+        since: since.unwrap_or_default(),
+        size: size.unwrap_or(PageSize::MAX),
+        wait: Duration::from_secs(wait.unwrap_or(0)),
+    })
+}
+
+/// Parses the parameters of the statistics. Defaults: all days, one group.
+///
+/// # Errors
+/// 422 with every invalid parameter. Fails if the store cannot be read.
+pub(crate) fn stats(query: &str, user: UserId, snapshot: &Snapshot) -> Result<StatsParams> {
+    let mut query = QueryString::new(query);
+    let mut request = StatsRequest::new(Day::new(0), Day::new(u32::MAX));
+    let from = day(&mut query, "from");
+    let to = day(&mut query, "to");
+    if let (Some(from), Some(to)) = (from, to)
+        && to < from
+    {
+        query.reject(FieldError::breaks("to", "must not be before from"));
+    }
+    query.take("group_by", PlusSign::Space, |text| {
+        statistics::parse_group_by(text, &mut request)
+            .map_err(|rule| FieldError::breaks("group_by", rule))
+    });
+    request.kind = query.take("type", PlusSign::Space, |text| choice("type", text.parse()));
+    let assistant = assistant_ref(&mut query);
+    request.assistant = resolve(&mut query, assistant, user, snapshot)?;
+    query.finish()?;
+    request.from = from.unwrap_or(request.from);
+    request.to = to.map_or(request.to, |last| Day::new(last.get() + 1));
+    Ok(StatsParams { from, to, request })
+}
+
+/// Parses the parameters of an export: a list, and whether to include the messages.
+///
+/// # Errors
+/// As [`list`], and 422 for a cursor: an export is of a whole list.
+pub(crate) fn export(
+    query_string: &str,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<(ListRequest, Messages)> {
+    let mut query = QueryString::new(query_string);
+    let messages = query.take("messages", PlusSign::Space, |text| match text {
+        "1" | "true" => Ok(Messages::Included),
+        "0" | "false" => Ok(Messages::LeftOut),
+        _ => Err(FieldError::invalid_choice("messages")),
+    });
+    let rule = "must be left out of an export, which is of a whole list";
+    query.take("cursor", PlusSign::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
+    query.finish()?;
+    let request = list(query_string, user, snapshot)?;
+    // An import in ascending order preserves the order of conversations of the same millisecond.
+    let order = request.order.or(Some(Order::Ascending));
+    Ok((ListRequest { order, ..request }, messages.unwrap_or(Messages::LeftOut)))
+}
+
+/// Parses a date without a time.
+fn day(query: &mut QueryString<'_>, field: &'static str) -> Option<Day> {
+    query.take(field, PlusSign::Space, |text| {
+        let is_date = text.len() == "2025-01-25".len();
+        let day = text.parse::<Day>().ok().filter(|_| is_date);
+        day.ok_or_else(|| FieldError::breaks(field, "must be a date, YYYY-MM-DD"))
+    })
+}
+
+fn page_size(query: &mut QueryString<'_>) -> Option<PageSize> {
+    query.take("per_page", PlusSign::Space, |text| {
+        rule_checked("per_page", text.parse::<PageSize>())
+    })
+}
+
+const ASSISTANT: &str = "assistant_id";
+
+/// Parses an assistant's UUID or number. Rejects any other text without a lookup.
+fn assistant_ref(query: &mut QueryString<'_>) -> Option<AssistantRef> {
+    query.take(ASSISTANT, PlusSign::Space, |text| choice(ASSISTANT, text.parse()))
+}
+
+/// Looks up the assistant if everything else is valid. An assistant of another user is rejected
+/// exactly like one that does not exist, and like a text that names none.
+fn resolve(
+    query: &mut QueryString<'_>,
+    assistant: Option<AssistantRef>,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Option<AssistantId>> {
+    let Some(assistant) = assistant.filter(|_| !query.has_errors()) else { return Ok(None) };
+    let found = assistant.resolve(snapshot, user)?;
+    if found.is_none() {
+        query.reject(FieldError::invalid_choice(ASSISTANT));
+    }
+    Ok(found)
+}
+
+/// Parses a phone number. A plus sign is literal whether or not it is percent-encoded.
+fn phone(query: &mut QueryString<'_>, field: &'static str) -> Option<Phone> {
+    query.take(field, PlusSign::Literal, |text| {
+        text.parse::<Phone>()
+            .map_err(|_| FieldError::breaks(field, "must not be greater than 64 bytes"))
+    })
+}
+
+fn time(query: &mut QueryString<'_>, field: &'static str) -> Option<Timestamp> {
+    query.take(field, PlusSign::Space, |text| {
+        let parsed = text.parse::<Timestamp>().or_else(|error| match with_offset(text) {
+            Some(text) => text.parse(),
+            None => Err(error),
+        });
+        rule_checked(field, parsed)
+    })
+}
+
+/// Restores the plus sign of an offset that was not percent-encoded, and so became a space:
+/// `2025-01-25T14:30:00 01:00`.
+fn with_offset(text: &str) -> Option<String> {
+    let (time, offset) = text.rsplit_once(' ')?;
+    time.contains(':').then(|| format!("{time}+{offset}"))
+}
+
+fn order(text: &str) -> Result<Order, FieldError> {
+    match text {
+        "asc" => Ok(Order::Ascending),
+        "desc" => Ok(Order::Descending),
+        _ => Err(FieldError::invalid_choice("order")),
+    }
+}
+
+/// Maps any error of the engine to "the selected … is invalid", which does not say why.
+fn choice<T>(field: &'static str, value: convodb::Result<T>) -> Result<T, FieldError> {
+    value.map_err(|_| FieldError::invalid_choice(field))
+}
+
+/// Maps an error of the engine to the rule that the value breaks.
+fn rule_checked<T>(field: &'static str, value: convodb::Result<T>) -> Result<T, FieldError> {
+    value.map_err(|error| match error {
+        Error::Invalid { reason, .. } => FieldError::breaks(field, reason),
+        _ => FieldError::invalid_choice(field),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ApiError;
+    use convodb::{ChannelKind, Store};
+
+    struct Fixture {
+        store: Store,
+        user: UserId,
+        bot: AssistantId,
+    }
+
+    fn fixture() -> Fixture {
+        let store = Store::in_memory().unwrap();
+        let user = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap().id;
+        let other = store.create_user("Other".parse().unwrap(), Timestamp::MIN).unwrap().id;
+        for (user, number) in [(user, '1'), (other, '2')] {
+            let id = uuid(number).parse().unwrap();
+            store.create_assistant(user, id, "Bot".parse().unwrap()).unwrap();
+        }
+        Fixture { store, user, bot: uuid('1').parse().unwrap() }
+    }
+
+    fn uuid(digit: char) -> String {
+        format!("a1b2c3d4-5678-40ab-8def-00000000000{digit}")
+    }
+
+    impl Fixture {
+        fn parse(&self, query: &str) -> Result<ListRequest> {
+            list(query, self.user, &self.store.snapshot())
+        }
+    }
+
+    #[test]
+    fn parameters_become_a_list_request() {
+        let fixture = fixture();
+        let check = |query: &str, expected: ListRequest| {
+            assert_eq!(fixture.parse(query).unwrap(), expected, "{query}");
+        };
+        let all = ListRequest::default();
+        let filtered = |filter| ListRequest { filter, ..ListRequest::default() };
+        check("", all.clone());
+        check("type=&assistant_id=&cursor=&per_page=&order=&created_to&utm=1", all.clone());
+        check(
+            "type=api&external_identifier=a+b",
+            filtered(Filter {
+                kind: Some(ChannelKind::Api),
+                external_identifier: Some("a b".parse().unwrap()),
+                ..Filter::default()
+            }),
+        );
+        let bot = Filter { assistant: Some(fixture.bot), ..Filter::default() };
+        check(&format!("assistant_id={}", uuid('1')), filtered(bot.clone()));
+        check(&format!("assistant_id={}", uuid('1').to_uppercase()), filtered(bot.clone()));
+        check("assistant_id=1", filtered(bot));
+        for phone in ["+49151", "%2B49151"] {
+            check(
+                &format!("customer_phone={phone}&whatsapp_sender_phone={phone}"),
+                filtered(Filter {
+                    customer_phone: Some("+49151".parse().unwrap()),
+                    sender_phone: Some("+49151".parse().unwrap()),
+                    ..Filter::default()
+                }),
+            );
+        }
+        check("per_page=100&order=asc", {
+            let page_size = Some(PageSize::MAX);
+            ListRequest { page_size, order: Some(Order::Ascending), ..all.clone() }
+        });
+        for half_past_two in [
+            "2025-01-25T14:30:00Z",
+            "2025-01-25+14:30:00",
+            "2025-01-25%2014:30:00",
+            "2025-01-25T15:30:00+01:00",
+            "2025-01-25T15:30:00%2B01:00",
+            "2025-01-25+15:30:00+01:00",
+        ] {
+            let created_from = Some("2025-01-25 14:30:00".parse().unwrap());
+            let created_to = Some("2025-01-26".parse().unwrap());
+            check(
+                &format!("created_from={half_past_two}&created_to=2025-01-26"),
+                ListRequest { created_from, created_to, ..all.clone() },
+            );
+        }
+    }
+
+    #[test]
+    fn an_invalid_parameter_is_rejected_with_its_rule() {
+        let fixture = fixture();
+        let check = |query: &str, error: FieldError| {
+            assert_eq!(
+                fixture.parse(query).unwrap_err(),
+                ApiError::invalid(vec![error]),
+                "{query}"
+            );
+        };
+        let invalid = FieldError::invalid_choice;
+        let long = "9".repeat(256);
+        check("type=fax", invalid("type"));
+        check("type=API", invalid("type"));
+        check("order=up", invalid("order"));
+        for wrong in ["0", "2", "x", "99999999999", "+1", &uuid('2'), &uuid('3')] {
+            check(&format!("assistant_id={wrong}"), invalid("assistant_id"));
+        }
+        for wrong in ["null", "0", "eyJpZCI6MX0", "AA=="] {
+            check(&format!("cursor={wrong}"), invalid("cursor"));
+        }
+        for (field, limit) in
+            [("customer_phone", 64), ("whatsapp_sender_phone", 64), ("external_identifier", 255)]
+        {
+            assert!(fixture.parse(&format!("{field}={}", &long[..limit])).is_ok());
+            let rule = format!("must not be greater than {limit} bytes");
+            let over = &long[..=limit];
+            check(&format!("{field}={over}"), FieldError::breaks(field, &rule));
+        }
+        for (wrong, rule) in [
+            ("0", "must be at least 1"),
+            ("-1", "must be at least 1"),
+            ("101", "must not be greater than 100"),
+            ("18446744073709551616", "must not be greater than 100"),
+            ("1.5", "must be an integer"),
+            ("abc", "must be an integer"),
+        ] {
+            check(&format!("per_page={wrong}"), FieldError::breaks("per_page", rule));
+        }
+        let form = "must be a date, YYYY-MM-DD HH:MM:SS, or RFC 3339";
+        for wrong in ["soon", "2025-02-30", "2025-01-25+24:00", "1737800000"] {
+            check(&format!("created_from={wrong}"), FieldError::breaks("created_from", form));
+        }
+        let span = "must lie between 1970-01-01 and 2109-05-15";
+        check("created_to=1969-12-31", FieldError::breaks("created_to", span));
+    }
+
+    #[test]
+    fn all_invalid_parameters_are_reported_in_the_documented_order() {
+        let wrong = "order=x&per_page=0&cursor=x&type=x&type=y&assistant_id=x&customer_phone=%FF";
+        let expected = vec![
+            FieldError::breaks("type", "must be given only once"),
+            FieldError::invalid_choice("assistant_id"),
+            FieldError::breaks("customer_phone", "must be valid UTF-8"),
+            FieldError::breaks("per_page", "must be at least 1"),
+            FieldError::invalid_choice("cursor"),
+            FieldError::invalid_choice("order"),
+        ];
+        assert_eq!(fixture().parse(wrong).unwrap_err(), ApiError::invalid(expected));
+    }
+}

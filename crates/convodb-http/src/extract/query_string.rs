@@ -1,0 +1,160 @@
+//! Query string: splits and percent-decodes it, and collects every invalid field.
+//!
+//! Beyond this module no text is URL-encoded. Each known field is decoded by its own rule for a
+//! plus sign. The errors of all fields are collected, so a client sees all of them at once.
+
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
+
+use crate::error::{ApiError, FieldError, Result};
+
+/// The most bytes of a value.
+const MAX_VALUE_BYTES: usize = 255;
+
+/// The meaning of a plus sign that is not percent-encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PlusSign {
+    /// A space, as in form encoding.
+    Space,
+    /// A plus sign, as in a phone number that was not encoded.
+    Literal,
+}
+
+/// A query string, parsed field by field, with the errors so far.
+pub(crate) struct QueryString<'q> {
+    query: &'q str,
+    errors: Vec<FieldError>,
+}
+
+impl<'q> QueryString<'q> {
+    /// Wraps a query string without its question mark.
+    pub(crate) const fn new(query: &'q str) -> Self {
+        Self { query, errors: Vec::new() }
+    }
+
+    /// Returns the value of a field, parsed by `parse`; `None` if it is absent, blank or invalid.
+    ///
+    /// [`QueryString::finish`] reports an invalid value, and a field that is given twice.
+    pub(crate) fn take<T>(
+        &mut self,
+        field: &'static str,
+        plus: PlusSign,
+        parse: impl FnOnce(&str) -> Result<T, FieldError>,
+    ) -> Option<T> {
+        let text = match self.text(field, plus) {
+            Ok(text) => text?,
+            Err(rule) => {
+                self.errors.push(FieldError::breaks(field, rule));
+                return None;
+            }
+        };
+        parse(&text).map_err(|error| self.errors.push(error)).ok()
+    }
+
+    /// Returns whether any field has been invalid so far.
+    pub(crate) fn has_errors(&self) -> bool {
+        !self.errors.is_empty()
+    }
+
+    /// Adds an error of a field that was taken.
+    pub(crate) fn reject(&mut self, error: FieldError) {
+        self.errors.push(error);
+    }
+
+    /// Fails with 422 and all errors, in the order in which the fields were taken.
+    pub(crate) fn finish(self) -> Result<()> {
+        if self.errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.errors)) }
+    }
+
+    fn text(&self, field: &str, plus: PlusSign) -> Result<Option<Cow<'q, str>>, &'static str> {
+        let pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+        let mut values = pairs.filter(|(name, _)| is_name(name, field)).map(|(_, value)| value);
+        let Some(value) = values.next() else {
+            return Ok(None);
+        };
+        if values.next().is_some() {
+            return Err("must be given only once");
+        }
+        let text = decode(value, plus).ok_or("must be valid UTF-8")?;
+        if text.len() > MAX_VALUE_BYTES {
+            return Err("must not be greater than 255 bytes");
+        }
+        Ok(Some(text).filter(|text| !text.is_empty()))
+    }
+}
+
+/// Returns whether the encoded `name` is the field's. No field name needs encoding, but a client
+/// may encode it all the same.
+fn is_name(name: &str, field: &str) -> bool {
+    name == field || (name.contains('%') && percent_decode_str(name).eq(field.bytes()))
+}
+
+fn decode(value: &str, plus: PlusSign) -> Option<Cow<'_, str>> {
+    if plus == PlusSign::Space && value.contains('+') {
+        let spaced = value.replace('+', " ");
+        let text = percent_decode_str(&spaced).decode_utf8().ok()?;
+        return Some(Cow::Owned(text.into_owned()));
+    }
+    percent_decode_str(value).decode_utf8().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(query: &str, plus: PlusSign, expected: Result<Option<&str>, &str>) {
+        let mut query_string = QueryString::new(query);
+        let value = query_string.take("f_x", plus, |text| Ok(text.to_owned()));
+        match expected {
+            Ok(expected) => {
+                assert_eq!(value.as_deref(), expected, "{query}");
+                assert!(query_string.finish().is_ok(), "{query}");
+            }
+            Err(rule) => {
+                let expected = ApiError::invalid(vec![FieldError::breaks("f_x", rule)]);
+                assert_eq!(query_string.finish().unwrap_err(), expected, "{query}");
+            }
+        }
+    }
+
+    #[test]
+    fn values_are_decoded_once() {
+        for (query, text) in [
+            ("f_x=a", "a"),
+            ("g=1&f_x=a%20b&h", "a b"),
+            ("f%5Fx=a", "a"),
+            ("f_x=%2B49", "+49"),
+            ("f_x=%252B", "%2B"),
+            ("f_x=a=b", "a=b"),
+            ("f_x=%00'%22%F0%9F%98%80", "\0'\"\u{1F600}"),
+            ("f_x=100%", "100%"),
+            ("f_x=%zz", "%zz"),
+            ("f_x=%20", " "),
+        ] {
+            check(query, PlusSign::Space, Ok(Some(text)));
+            check(query, PlusSign::Literal, Ok(Some(text)));
+        }
+        check("f_x=+49", PlusSign::Space, Ok(Some(" 49")));
+        check("f_x=+49", PlusSign::Literal, Ok(Some("+49")));
+    }
+
+    #[test]
+    fn a_blank_or_unknown_field_is_absent() {
+        for query in ["", "&&", "f_x", "f_x=", "F_X=1", "f_x[]=1", "f+x=1", "%FF=1"] {
+            check(query, PlusSign::Space, Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_repeated_undecodable_or_long_value_is_rejected() {
+        check("f_x=1&f_x=1", PlusSign::Space, Err("must be given only once"));
+        check("f_x=&g&f%5fx=1", PlusSign::Space, Err("must be given only once"));
+        check("f_x=%FF", PlusSign::Space, Err("must be valid UTF-8"));
+        check("f_x=+%C3", PlusSign::Space, Err("must be valid UTF-8"));
+        let long = |n: usize| format!("f_x={}", "%61".repeat(n));
+        check(&long(255), PlusSign::Literal, Ok(Some(&"a".repeat(255))));
+        check(&long(256), PlusSign::Literal, Err("must not be greater than 255 bytes"));
+    }
+}

@@ -1,0 +1,127 @@
+//! Envelope: the outermost middleware, which every request and response passes.
+//!
+//! It checks the size of the URL and the headers, sets the request id and `Cache-Control`, writes
+//! the body of an error, records metrics and writes the access log. The log contains the pattern of
+//! the route, never the path, the query, a header or another text that a client chooses.
+
+use std::any::Any;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::CACHE_CONTROL;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use uuid::Uuid;
+use uuid::fmt::Simple;
+
+use crate::error::{ApiError, Dialect};
+use crate::middleware::metrics::{Metrics, method_name};
+
+const MAX_URL_BYTES: usize = 8 * 1024;
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+const MAX_REQUEST_ID_BYTES: usize = 64;
+
+/// The target of the access log, at level `debug`.
+const ACCESS: &str = "convodb_http::access";
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Runs a request through its route, and completes the response.
+pub(crate) async fn envelope(
+    State(metrics): State<Metrics>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let id = request_id(request.headers());
+    let dialect = Dialect::of(request.uri().path());
+    let method = method_name(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+
+    let mut response = match size_error(&request) {
+        Some(status) => ApiError::of(status).into_response(),
+        None => next.run(request).await,
+    };
+    let error = response.extensions_mut().remove::<ApiError>();
+    if let Some(error) = &error {
+        response = error.response(dialect, std::mem::take(response.headers_mut()));
+    }
+    response.headers_mut().insert(REQUEST_ID, id.clone());
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+
+    let (id, route) = (id.to_str().unwrap_or_default(), route.as_ref().map(MatchedPath::as_str));
+    let took = began.elapsed();
+    metrics.record_response(method, route, response.status(), took);
+    let (status, micros) = (response.status().as_u16(), micros(took));
+    if let Some(cause) = error.as_ref().and_then(ApiError::cause) {
+        tracing::error!(id, status, route, cause, "request failed");
+    }
+    tracing::debug!(target: ACCESS, id, method, route, status, micros, "request answered");
+    response
+}
+
+/// Returns microseconds as `u64`, which every log format supports.
+fn micros(took: Duration) -> u64 {
+    u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Converts a panic of a handler into a 500. The panic hook has already logged its message.
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    ApiError::fault("handler panicked").into_response()
+}
+
+/// Returns the client's request id if it is short and safe to log; otherwise a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let is_safe = |value: &&HeaderValue| {
+        let bytes = value.as_bytes();
+        (1..=MAX_REQUEST_ID_BYTES).contains(&bytes.len())
+            && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    headers.get(REQUEST_ID).filter(is_safe).cloned().unwrap_or_else(new_request_id)
+}
+
+/// Returns a unique request id: a random number of the process, and a counter. A random number per
+/// request would be a system call per request.
+fn new_request_id() -> HeaderValue {
+    static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::now_v7().as_u64_pair().1);
+    static REQUESTS: AtomicU64 = AtomicU64::new(0);
+    let id = Uuid::from_u64_pair(*PROCESS, REQUESTS.fetch_add(1, Ordering::Relaxed));
+    let mut text = [0; Simple::LENGTH];
+    let text = id.simple().encode_lower(&mut text);
+    HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
+}
+
+/// Returns the error status of a URL or headers that are too large.
+fn size_error(request: &Request) -> Option<StatusCode> {
+    let url = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
+    let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    if url > MAX_URL_BYTES {
+        Some(StatusCode::URI_TOO_LONG)
+    } else if request.headers().iter().map(header).sum::<usize>() > MAX_HEADER_BYTES {
+        Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_safe_request_id_is_reused() {
+        let id_for = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(REQUEST_ID, value.parse().unwrap());
+            request_id(&headers).to_str().unwrap().to_owned()
+        };
+        assert_eq!(id_for("abc_DEF-1"), "abc_DEF-1");
+        assert_eq!(id_for(&"a".repeat(64)), "a".repeat(64));
+        for odd in ["", "a b", "a\"", "é", &"a".repeat(65)] {
+            assert_eq!(id_for(odd).len(), 32, "{odd}");
+        }
+        assert_ne!(id_for(""), id_for(""));
+    }
+}

@@ -1,0 +1,150 @@
+//! Metrics of the server, in the Prometheus exposition format.
+//!
+//! A label is the pattern of a route, a method or a status: never a path or any other text that a
+//! client chooses, which would create a time series for each.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use convodb::{PageCost, Store};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::middleware::store_metrics::StoreMetrics;
+
+/// The metrics of one server. Cheap to clone; clones share their counters.
+#[derive(Clone)]
+pub(crate) struct Metrics {
+    registry: Arc<Registry>,
+    requests: Family<Request, Counter>,
+    latency: Family<Route, Histogram>,
+    entries_read: Counter,
+    rows_read: Counter,
+    rows_cached: Counter,
+    connections: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    method: &'static str,
+    route: String,
+}
+
+/// Returns the name of a method, or `other` for one that no route has: clients can invent methods.
+pub(crate) fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        _ => "other",
+    }
+}
+
+impl Metrics {
+    /// Creates metrics, with those of the store if given.
+    pub(crate) fn new(store: Option<&Store>) -> Self {
+        let mut metrics = Self {
+            registry: Arc::default(),
+            requests: Family::default(),
+            // From 0.1 ms to 6.6 s, each twice the one before.
+            latency: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.0001, 2.0, 17))
+            }),
+            entries_read: Counter::default(),
+            rows_read: Counter::default(),
+            rows_cached: Counter::default(),
+            connections: Gauge::default(),
+        };
+        let mut registry = Registry::with_prefix("convodb");
+        let requests = "Responses, by method, route and status";
+        registry.register("http_requests", requests, metrics.requests.clone());
+        let latency = "Time from the headers of a request to the headers of its response";
+        registry.register_with_unit(
+            "http_request",
+            latency,
+            Unit::Seconds,
+            metrics.latency.clone(),
+        );
+        let entries = "Index entries read for pages, or rows for a list without an index";
+        registry.register("page_entries_read", entries, metrics.entries_read.clone());
+        let rows = "Rows looked up for index entries";
+        registry.register("page_rows_read", rows, metrics.rows_read.clone());
+        let cached = "Rows for index entries that the row cache had";
+        registry.register("page_rows_cached", cached, metrics.rows_cached.clone());
+        if let Some(store) = store {
+            registry.register_collector(Box::new(StoreMetrics(store.clone())));
+        }
+        registry.register("connections", "Open connections", metrics.connections.clone());
+        metrics.registry = Arc::new(registry);
+        metrics
+    }
+
+    /// Counts a response. `route` is `None` for a request that matches no route.
+    pub(crate) fn record_response(
+        &self,
+        method: &'static str,
+        route: Option<&str>,
+        status: StatusCode,
+        took: Duration,
+    ) {
+        let route = route.unwrap_or("none").to_owned();
+        self.latency
+            .get_or_create(&Route { method, route: route.clone() })
+            .observe(took.as_secs_f64());
+        self.requests.get_or_create(&Request { method, route, status: status.as_u16() }).inc();
+    }
+
+    /// Counts the cost of reading a page.
+    pub(crate) fn record_page(&self, cost: PageCost) {
+        self.entries_read.inc_by(cost.entries as u64);
+        self.rows_read.inc_by(cost.rows as u64);
+        self.rows_cached.inc_by(cost.cached as u64);
+    }
+
+    /// Counts a connection as open until the returned guard is dropped.
+    pub(crate) fn connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+
+    /// Returns all metrics as text.
+    ///
+    /// # Errors
+    /// Fails if formatting fails.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+/// A guard that counts a connection as open.
+pub(crate) struct OpenConnection(Gauge);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}

@@ -1,0 +1,7 @@
+//! Middleware: what runs around every route, and the limits and metrics it enforces and records.
+
+pub(crate) mod envelope;
+pub(crate) mod metrics;
+pub(crate) mod rate_limit;
+mod store_metrics;
+pub(crate) mod transfer_limit;

@@ -1,0 +1,128 @@
+//! Metrics of the store, collected when they are scraped; they add no cost to a write.
+
+use std::fmt;
+
+use convodb::{Histogram, Metrics, Store, Usage};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Unit;
+
+/// A collector of the metrics of a store.
+#[derive(Debug)]
+pub(crate) struct StoreMetrics(pub(crate) Store);
+
+impl Collector for StoreMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        encode(&self.0.metrics(), &mut encoder)?;
+        // Without the sizes of its files the store's other metrics are still useful.
+        match self.0.usage() {
+            Ok(usage) => encode_usage(&usage, &mut encoder),
+            Err(error) => {
+                tracing::warn!(cause = %error, "metrics incomplete: cannot read file sizes");
+                Ok(())
+            }
+        }
+    }
+}
+
+fn encode(counters: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let counts = [
+        ("commits", "Commits, each of one or more writes", counters.commits),
+        ("changes", "Table entries inserted, replaced or removed by commits", counters.changes),
+        (
+            "writes_refused",
+            "Writes rejected because the write queue was full",
+            counters.writes_refused,
+        ),
+    ];
+    for (name, help, count) in counts {
+        one(encoder, name, help, None, &ConstCounter::new(count))?;
+    }
+    let bytes = Some(&Unit::Bytes);
+    let help = "Bytes of keys and values written by commits";
+    one(encoder, "committed", help, bytes, &ConstCounter::new(counters.committed_bytes))?;
+    let times = [
+        ("log_sync", "Time of an append to the WAL with its sync", &counters.wal_syncs),
+        (
+            "checkpoint",
+            "Time of a checkpoint of the memtables into the file, with its sync",
+            &counters.checkpoints,
+        ),
+    ];
+    for (name, help, histogram) in times {
+        one(encoder, name, help, Some(&Unit::Seconds), &StoreHistogram(histogram))?;
+    }
+    let help = "Size of the memtables: bytes written since the last checkpoint began";
+    one(encoder, "tail", help, bytes, &ConstGauge::new(signed(counters.memtable_bytes as u64)))?;
+    let now = [
+        ("writes_waiting", "Writes that wait for their commit", counters.writes_waiting),
+        (
+            "views",
+            "Committed states in memory: the current one, and those that snapshots hold",
+            counters.live_snapshots,
+        ),
+    ];
+    for (name, help, count) in now {
+        one(encoder, name, help, None, &ConstGauge::new(signed(count as u64)))?;
+    }
+    let help = "Time since the oldest state that a snapshot holds was the current one";
+    let age = ConstGauge::new(counters.oldest_snapshot.as_secs_f64());
+    one(encoder, "oldest_view_age", help, Some(&Unit::Seconds), &age)
+}
+
+fn encode_usage(usage: &Usage, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let sizes = [
+        ("file", "Size of the database file", usage.file_bytes),
+        ("log", "Size of the WAL file", usage.wal_bytes),
+    ];
+    for (name, help, size) in sizes {
+        one(encoder, name, help, Some(&Unit::Bytes), &ConstGauge::new(signed(size)))?;
+    }
+    let help = "Approximate number of entries of each table";
+    let mut tables = encoder.encode_descriptor("table_entries", help, None, MetricType::Gauge)?;
+    for (table, entries) in &usage.tables {
+        let label = [("table", *table)];
+        ConstGauge::new(signed(*entries)).encode(tables.encode_family(&label)?)?;
+    }
+    Ok(())
+}
+
+fn signed(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+fn one(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    unit: Option<&Unit>,
+    metric: &impl EncodeMetric,
+) -> fmt::Result {
+    let metric_encoder = encoder.encode_descriptor(name, help, unit, metric.metric_type())?;
+    metric.encode(metric_encoder)
+}
+
+/// A histogram of the store, which counts by itself.
+struct StoreHistogram<'h>(&'h Histogram);
+
+impl EncodeMetric for StoreHistogram<'_> {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        let last = |(bound, count): &(f64, u64)| {
+            (if bound.is_finite() { *bound } else { f64::MAX }, *count)
+        };
+        let buckets: Vec<_> = self.0.buckets.iter().map(last).collect();
+        encoder.encode_histogram::<NoLabelSet>(
+            self.0.sum.as_secs_f64(),
+            self.0.count(),
+            &buckets,
+            None,
+        )
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}

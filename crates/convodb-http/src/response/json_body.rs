@@ -1,0 +1,216 @@
+//! Successful responses: a JSON body and its headers.
+
+use std::fmt::Write as _;
+
+use axum::body::Body;
+use axum::http::header::{CONTENT_TYPE, LINK};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use convodb::{
+    Assistant, AssistantId, Changes, Conversation, ConversationId, Error, Message, Name, Page,
+    PageSize, Stats, Snapshot, UserId, Volume,
+};
+use convodb_json::{AssistantNames, TimeFormat, json, write_fields, write_history, write_item};
+
+use crate::error::{ApiError, Result};
+use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
+use crate::response::statistics::{StatsParams, group_names};
+
+/// The most bytes of a link in addition to its URL; a token has at most 98 characters.
+const MAX_LINK_BYTES: usize = 144;
+
+/// Returns a response of status 200 with a JSON body.
+pub(crate) fn ok(body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = StatusCode::OK;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    response
+}
+
+/// Returns a page of the list at `url`. `snapshot` is the one that the page was read from.
+pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) -> Result<Response> {
+    let tokens = PageTokens::of(page, snapshot);
+    let mut names = AssistantNames::new(snapshot.clone(), user);
+    let mut body = Vec::new();
+    write_page(&mut body, url, page, &tokens, &mut names).map_err(stored_assistant)?;
+    let mut response = ok(body);
+    if let Some(link) = link(url, page.page_size().get(), &tokens) {
+        response.headers_mut().insert(LINK, link);
+    }
+    Ok(response)
+}
+
+/// Returns a conversation with its messages. `snapshot` is the one that both were read from.
+pub(crate) fn conversation(
+    conversation: &Conversation,
+    messages: &[Message],
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Response> {
+    let texts: usize = messages.iter().map(|message| message.content().len()).sum();
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES + texts + 128 * messages.len());
+    let mut names = AssistantNames::new(snapshot.clone(), user);
+    json::raw(&mut out, "{\"status\":true,\"history\":");
+    write_history(&mut out, messages);
+    out.push(b',');
+    let name = name(&mut names, conversation.assistant)?;
+    write_fields(&mut out, &conversation.borrowed(), name, TimeFormat::Seconds);
+    out.push(b'}');
+    Ok(ok(out))
+}
+
+/// Returns an updated conversation with the name of its assistant.
+pub(crate) fn updated_conversation(conversation: &Conversation, assistant: &Name) -> Response {
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES);
+    json::raw(&mut out, "{\"status\":true,");
+    write_fields(&mut out, &conversation.borrowed(), assistant.as_str(), TimeFormat::Seconds);
+    out.push(b'}');
+    ok(out)
+}
+
+/// Returns a created conversation, in the shape of the reference API.
+pub(crate) fn created_conversation(id: ConversationId) -> Response {
+    let mut out = Vec::with_capacity(128);
+    json::raw(&mut out, "{\"status\":true,\"conversation_id\":");
+    json::uuid(&mut out, id.uuid());
+    json::raw(&mut out, ",\"history\":[]}");
+    ok(out)
+}
+
+/// Returns a page of the change feed. `snapshot` is the one that the page was read from.
+pub(crate) fn changes(
+    page: &Changes,
+    size: PageSize,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Response> {
+    let mut names = AssistantNames::new(snapshot.clone(), user);
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (page.changes.len() + 1));
+    json::raw(&mut out, "{\"data\":[");
+    for (at, change) in page.changes.iter().enumerate() {
+        json::raw(&mut out, if at == 0 { "{\"change\":" } else { ",{\"change\":" });
+        json::string(&mut out, change.kind.as_str());
+        json::raw(&mut out, ",\"id\":");
+        json::uuid(&mut out, change.id.uuid());
+        json::raw(&mut out, ",\"conversation\":");
+        match &change.conversation {
+            Some(row) => write_item(&mut out, &row.borrowed(), name(&mut names, row.assistant)?),
+            None => json::raw(&mut out, "null"),
+        }
+        out.push(b'}');
+    }
+    json::raw(&mut out, "],\"per_page\":");
+    json::integer(&mut out, size.get() as u64);
+    json::raw(&mut out, ",\"next_cursor\":");
+    json::string(&mut out, &snapshot.seal_change_cursor(&page.next_cursor));
+    json::raw(&mut out, ",\"has_more\":");
+    json::boolean(&mut out, page.has_more);
+    out.push(b'}');
+    Ok(ok(out))
+}
+
+/// Returns statistics. `snapshot` is the one that they were read from.
+pub(crate) fn stats(
+    params: &StatsParams,
+    stats: &Stats,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Response> {
+    let mut names = AssistantNames::new(snapshot.clone(), user);
+    let mut out = Vec::with_capacity(128 * (stats.rows.len() + 2));
+    for (key, day) in [("{\"from\":", params.from), (",\"to\":", params.to)] {
+        json::raw(&mut out, key);
+        json::string_or_null(&mut out, day.map(|day| day.to_string()).as_deref());
+    }
+    json::raw(&mut out, ",\"group_by\":[");
+    for (at, name) in group_names(&params.request).enumerate() {
+        json::raw(&mut out, if at == 0 { "" } else { "," });
+        json::string(&mut out, name);
+    }
+    json::raw(&mut out, "],\"data\":[");
+    for (at, row) in stats.rows.iter().enumerate() {
+        json::raw(&mut out, if at == 0 { "{" } else { ",{" });
+        if let Some(period) = row.period {
+            json::raw(&mut out, "\"period\":");
+            json::string(&mut out, &period.to_string());
+            out.push(b',');
+        }
+        if let Some(kind) = row.kind {
+            json::raw(&mut out, "\"type\":");
+            json::string(&mut out, kind.as_str());
+            out.push(b',');
+        }
+        if let Some(assistant) = row.assistant {
+            json::raw(&mut out, "\"assistant_id\":");
+            json::uuid(&mut out, assistant.uuid());
+            json::raw(&mut out, ",\"assistant_name\":");
+            json::string(&mut out, name(&mut names, assistant)?);
+            out.push(b',');
+        }
+        write_volume(&mut out, &row.volume);
+        out.push(b'}');
+    }
+    json::raw(&mut out, "],\"total\":{");
+    write_volume(&mut out, &stats.total);
+    json::raw(&mut out, "}}");
+    Ok(ok(out))
+}
+
+fn write_volume(out: &mut Vec<u8>, volume: &Volume) {
+    json::raw(out, "\"conversations\":");
+    json::integer(out, volume.conversations);
+    json::raw(out, ",\"messages\":");
+    json::integer(out, volume.messages);
+    json::raw(out, ",\"total_cost\":");
+    json::raw(out, &volume.cost.to_string());
+}
+
+/// Returns one assistant.
+pub(crate) fn assistant(assistant: &Assistant) -> Response {
+    let mut out = Vec::with_capacity(128);
+    write_assistant(&mut out, assistant);
+    ok(out)
+}
+
+/// Appends an assistant as the assistants list shows it.
+pub(crate) fn write_assistant(out: &mut Vec<u8>, assistant: &Assistant) {
+    json::raw(out, "{\"id\":");
+    json::integer(out, assistant.number.into());
+    json::raw(out, ",\"uuid\":");
+    json::uuid(out, assistant.id.uuid());
+    json::raw(out, ",\"name\":");
+    json::string(out, assistant.name.as_str());
+    out.push(b'}');
+}
+
+/// Returns the name of a stored conversation's assistant.
+fn name(names: &mut AssistantNames, assistant: AssistantId) -> Result<&str> {
+    names.name(assistant).map_err(stored_assistant)
+}
+
+/// Maps the error of an assistant's name: the assistant of a stored conversation always exists, so
+/// a missing one is a fault of the store, not an unknown resource.
+fn stored_assistant(error: Error) -> ApiError {
+    match error {
+        Error::AssistantNotFound => {
+            ApiError::fault("the assistant of a stored conversation does not exist")
+        }
+        error => error.into(),
+    }
+}
+
+/// Returns the `Link` header (RFC 8288). The cursor contains the filters, sealed, so no URL exposes
+/// a phone number.
+fn link(url: &str, per_page: usize, tokens: &PageTokens) -> Option<HeaderValue> {
+    let mut links = String::with_capacity(2 * (url.len() + MAX_LINK_BYTES));
+    for (cursor, rel) in [(&tokens.next, "next"), (&tokens.prev, "prev")] {
+        if let Some(cursor) = cursor {
+            let comma = if links.is_empty() { "" } else { ", " };
+            // Writing to a string cannot fail.
+            let _ =
+                write!(links, "{comma}<{url}?per_page={per_page}&cursor={cursor}>; rel=\"{rel}\"");
+        }
+    }
+    if links.is_empty() { None } else { links.try_into().ok() }
+}

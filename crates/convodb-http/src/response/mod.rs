@@ -1,0 +1,7 @@
+//! Responses: JSON bodies, pages of lists, pagination links.
+
+pub(crate) mod base_url;
+pub(crate) mod json_body;
+pub(crate) mod numbered_page;
+pub(crate) mod page;
+pub(crate) mod statistics;

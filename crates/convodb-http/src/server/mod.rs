@@ -1,0 +1,5 @@
+//! Server: connections over TCP with timeouts and graceful shutdown, and the admin socket.
+
+pub(crate) mod accept;
+pub(crate) mod admin;
+mod write_timeout;

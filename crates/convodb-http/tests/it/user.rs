@@ -1,0 +1,109 @@
+//! The user of a token, and the user's assistants.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Harness, bot, other_bot};
+
+const LIST: &str = "/api/user/assistants/get";
+
+#[test]
+fn me_returns_the_user_of_the_token() {
+    let harness = Harness::new();
+    let me = |token: &str| harness.request("GET", "/api/user/me", token, "");
+    assert_eq!(
+        me(&harness.token).text(),
+        r#"{"id":1,"name":"Acme","created_at":"1970-01-01 00:00:00"}"#
+    );
+    assert_eq!(me(&harness.other_token).json()["name"], "Other");
+    assert_eq!((me("x").status, me("x").text()), (401, r#"{"message":"Unauthenticated."}"#));
+}
+
+#[test]
+fn a_page_matches_the_documentation_byte_for_byte() {
+    let harness = Harness::new();
+    let response = harness.request("GET", LIST, &harness.token, "");
+    assert_eq!(
+        response.text(),
+        r#"{"current_page":1,"data":[{"id":1,"uuid":"00000000-0000-0000-0000-000000000b07","name":"Support"}],"first_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","from":1,"last_page":1,"last_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","next_page_url":null,"path":"http://test/api/user/assistants/get","per_page":15,"prev_page_url":null,"to":1,"total":1}"#
+    );
+    assert_eq!(
+        response.header("link"),
+        "<http://test/api/user/assistants/get?per_page=15&page=1>; rel=\"first\", \
+         <http://test/api/user/assistants/get?per_page=15&page=1>; rel=\"last\""
+    );
+}
+
+#[test]
+fn page_urls_lead_through_all_assistants() {
+    let harness = Harness::new();
+    for n in 2..=7 {
+        let body = format!(r#"{{"name":"A{n}"}}"#);
+        let response = harness.send("POST", "/api/user/assistants", &body);
+        assert_eq!((response.status, &response.json()["id"]), (200, &json!(n)));
+    }
+    let mut seen = Vec::new();
+    let mut target = format!("{LIST}?per_page=3");
+    loop {
+        let page = harness.request("GET", &target, &harness.token, "").json();
+        let items = page["data"].as_array().unwrap();
+        seen.extend(items.iter().map(|item| item["id"].as_u64().unwrap()));
+        assert_eq!((&page["total"], &page["last_page"]), (&json!(7), &json!(3)));
+        assert_eq!(page["to"], json!(seen.len()));
+        match page["next_page_url"].as_str() {
+            Some(url) => target = url["http://test".len()..].to_owned(),
+            None => break,
+        }
+    }
+    assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
+    let beyond =
+        harness.request("GET", &format!("{LIST}?page=4294967295"), &harness.token, "").json();
+    assert_eq!((&beyond["data"], &beyond["from"]), (&json!([]), &Value::Null));
+    assert_eq!(harness.request("GET", LIST, &harness.other_token, "").json()["total"], 1);
+    for (query, field) in [("page=0", "page"), ("page=x", "page"), ("per_page=101", "per_page")] {
+        let response = harness.request("GET", &format!("{LIST}?{query}"), &harness.token, "");
+        assert_eq!(response.status, 422);
+        assert!(response.json()["errors"][field].is_array(), "{}", response.text());
+    }
+}
+
+#[test]
+fn an_assistant_is_created_and_renamed() {
+    let harness = Harness::new();
+    let uuid = "a1b2c3d4-5678-40ab-8def-1234567890ab";
+    let body = format!(r#"{{"name":"Sales","uuid":"{uuid}"}}"#);
+    let created = harness.send("POST", "/api/user/assistants", &body);
+    assert_eq!(created.text(), format!(r#"{{"id":2,"uuid":"{uuid}","name":"Sales"}}"#));
+    let again = harness.send("POST", "/api/user/assistants", &body);
+    assert_eq!(
+        (again.status, again.text()),
+        (
+            422,
+            r#"{"message":"The uuid has already been taken.","errors":{"uuid":["The uuid has already been taken."]}}"#
+        )
+    );
+
+    harness.insert([1], &convodb::Channel::Widget);
+    let path = format!("/api/user/assistants/{}", bot().uuid());
+    let renamed = harness.send("PATCH", &path, r#"{"name":"Front Desk"}"#);
+    assert_eq!((renamed.status, &renamed.json()["name"]), (200, &json!("Front Desk")));
+    assert_eq!(harness.list("").json()["data"][0]["assistant_name"], "Front Desk");
+
+    let missing = r#"{"message":"Assistant not found"}"#;
+    for id in [&other_bot().uuid().to_string(), "x", "00000000-0000-0000-0000-000000000001"] {
+        let path = format!("/api/user/assistants/{id}");
+        let response = harness.send("PATCH", &path, r#"{"name":"Mine"}"#);
+        assert_eq!((response.status, response.text()), (404, missing));
+    }
+    for (body, message) in [
+        ("{}", "The name field is required."),
+        (r#"{"name":""}"#, "The name field must have 1 to 255 bytes."),
+        (r#"{"name":7}"#, "The name field must be a string."),
+    ] {
+        for (method, target) in [("POST", "/api/user/assistants"), ("PATCH", path.as_str())] {
+            let response = harness.send(method, target, body);
+            let expected =
+                format!(r#"{{"message":"{message}","errors":{{"name":["{message}"]}}}}"#);
+            assert_eq!((response.status, response.text()), (422, expected.as_str()));
+        }
+    }
+}

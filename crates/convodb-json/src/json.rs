@@ -1,0 +1,122 @@
+//! JSON values appended to a byte buffer.
+//!
+//! Nothing is allocated except when the buffer grows.
+
+use convodb::{Cost, Timestamp};
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+
+/// Appends text without escaping it: punctuation, keys, stored JSON.
+pub fn raw(out: &mut Vec<u8>, json: &str) {
+    out.extend_from_slice(json.as_bytes());
+}
+
+/// Appends a string in quotes, escaped.
+///
+/// Few strings need escaping, and a check of all bytes without a branch is faster than a search for
+/// the first one that does.
+pub fn string(out: &mut Vec<u8>, text: &str) {
+    let special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
+    if !text.bytes().fold(false, |any, byte| any | special(byte)) {
+        out.push(b'"');
+        raw(out, text);
+        return out.push(b'"');
+    }
+    let Ok(()) = serde_json::to_writer(&mut *out, text) else {
+        unreachable!("a string is JSON and a buffer takes it")
+    };
+}
+
+/// Appends a string, or `null`.
+pub fn string_or_null(out: &mut Vec<u8>, text: Option<&str>) {
+    match text {
+        Some(text) => string(out, text),
+        None => raw(out, "null"),
+    }
+}
+
+/// Appends a whole number.
+pub fn integer(out: &mut Vec<u8>, number: u64) {
+    raw(out, itoa::Buffer::new().format(number));
+}
+
+/// Appends a whole number, or `null`.
+pub fn integer_or_null(out: &mut Vec<u8>, number: Option<u64>) {
+    match number {
+        Some(number) => integer(out, number),
+        None => raw(out, "null"),
+    }
+}
+
+/// Appends `true` or `false`.
+pub fn boolean(out: &mut Vec<u8>, value: bool) {
+    raw(out, if value { "true" } else { "false" });
+}
+
+/// Appends a UUID as a string, in lower case.
+pub fn uuid(out: &mut Vec<u8>, uuid: Uuid) {
+    let mut text = [0; Hyphenated::LENGTH];
+    out.push(b'"');
+    raw(out, uuid.hyphenated().encode_lower(&mut text));
+    out.push(b'"');
+}
+
+/// Appends a time as a string, in UTC, to the second: `2025-01-25 10:15:00`.
+pub fn time(out: &mut Vec<u8>, at: Timestamp) {
+    out.push(b'"');
+    at.write_to(out);
+    out.push(b'"');
+}
+
+/// Appends a time as an RFC 3339 string, to the millisecond, which is lossless.
+pub fn exact_time(out: &mut Vec<u8>, at: Timestamp) {
+    out.push(b'"');
+    at.write_rfc3339_to(out);
+    out.push(b'"');
+}
+
+/// Appends stored JSON as one line. A JSON string contains no raw line break, so every line break
+/// is between values and can become a space.
+pub fn one_line(out: &mut Vec<u8>, json: &str) {
+    let start = out.len();
+    raw(out, json);
+    for byte in &mut out[start..] {
+        if matches!(byte, b'\n' | b'\r') {
+            *byte = b' ';
+        }
+    }
+}
+
+/// Appends an amount in USD as a decimal number.
+pub fn cost(out: &mut Vec<u8>, cost: Cost) {
+    cost.write_to(out);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(write: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        write(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn values_have_their_documented_form() {
+        let text = "a\"b\\c\n\0\u{1F600}/é";
+        let json = written(|out| string(out, text));
+        assert_eq!(json, "\"a\\\"b\\\\c\\n\\u0000\u{1F600}/é\"");
+        assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text);
+        assert_eq!(written(|out| string_or_null(out, None)), "null");
+        assert_eq!(written(|out| boolean(out, false)), "false");
+        assert_eq!(written(|out| time(out, Timestamp::MIN)), "\"1970-01-01 00:00:00\"");
+        let exact = "\"1970-01-01T00:00:00.000Z\"";
+        assert_eq!(written(|out| exact_time(out, Timestamp::MIN)), exact);
+        assert_eq!(written(|out| cost(out, Cost::from_nanos(-4_500_000))), "-0.0045");
+        assert_eq!(
+            written(|out| uuid(out, Uuid::from_u128(0xAB))),
+            "\"00000000-0000-0000-0000-0000000000ab\""
+        );
+    }
+}
