@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use convodb::{Name, PageSize};
 use convodb_http::{PublicUrl, RateLimit};
 
-use crate::from_api::FromApi;
+use crate::import_api::args::FromApi;
 use crate::upkeep::{Backup, Compact, Erase, Export, Restore, Retain, Stats};
 
 pub(crate) use crate::flags::{AssistantKey, ByteSize, Db, Filters, Json, OrderWord, Owner, Usage};

@@ -4,49 +4,29 @@
 //! as data; each verb has its file, and no verb knows another, but for `serve`, which can serve the
 //! `demo`.
 
-mod admin;
-mod admin_socket;
+mod admin_client;
 mod args;
-mod assistant;
-mod backup;
-mod compact;
+mod commands;
 mod console;
-mod csv_table;
-mod demo;
-mod erase;
-mod export;
 mod flags;
-mod from_api;
-mod import;
-mod input;
-mod list;
-mod lookup;
-mod migrate;
-mod open;
-mod output;
-#[cfg(feature = "parquet")]
-mod parquet_table;
-mod rejects;
-mod restore;
-mod retain;
-mod retention;
+mod import_api;
+mod io;
+mod open_store;
+mod resolve;
 mod serve;
-mod settings;
-mod stats;
-mod supervisor;
-mod table;
-mod token;
 mod upkeep;
-mod user;
-mod verify;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
 
 use crate::args::{Cli, Usage, Verb};
+use crate::commands::{
+    assistant, backup, compact, erase, export, import, list, prune, restore, token, usage, user,
+    verify,
+};
 use crate::console::say;
 
 /// The exit status of a wrong command line, as clap has it.
@@ -60,17 +40,16 @@ fn main() -> ExitCode {
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("error: {}", one_line(&error)));
-            let usage = error.is::<Usage>();
-            if usage { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+            if error.is::<Usage>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let mut out = BufWriter::new(io::stdout());
+    let mut out = BufWriter::new(stdout());
     let code = match verb {
         Verb::Serve(verb) => serve::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Import(verb) if verb.from_api.is_asked_for() => migrate::run(&verb, &mut out),
+        Verb::Import(verb) if verb.from_api.is_asked_for() => import_api::run(&verb, &mut out),
         Verb::Import(verb) => import::run(&verb, &mut out),
         Verb::User(verb) => user::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Token(verb) => token::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
@@ -84,14 +63,14 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Export(verb) => export::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Backup(verb) => backup::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Restore(verb) => restore::run(&verb, &mut out),
-        Verb::Stats(verb) => stats::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Stats(verb) => usage::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Compact(verb) => compact::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
         Verb::Erase(verb) => erase::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Retain(verb) => retain::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Retain(verb) => prune::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
     }?;
     match out.flush() {
         // What was done is done, and its status stands, whoever reads of it.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }
         _ => Ok(code),
@@ -111,8 +90,9 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let kinds = error.chain().filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
-    kinds.into_iter().any(|kind| kind == io::ErrorKind::BrokenPipe)
+    let kinds =
+        error.chain().filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    kinds.into_iter().any(|kind| kind == ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]
@@ -121,11 +101,11 @@ mod tests {
 
     #[test]
     fn a_cause_is_told_once() {
-        let cause = || convodb::Error::Io(io::Error::other("disk on fire"));
+        let cause = || convodb::Error::Io(std::io::Error::other("disk on fire"));
         let error = anyhow::Error::new(cause()).context("cannot open x");
         assert_eq!(one_line(&error), "cannot open x: input or output failed: disk on fire");
         assert!(!is_closed_pipe(&error));
-        let closed = io::Error::from(io::ErrorKind::BrokenPipe);
+        let closed = std::io::Error::from(ErrorKind::BrokenPipe);
         assert!(is_closed_pipe(&anyhow::Error::new(closed).context("cannot print")));
     }
 }

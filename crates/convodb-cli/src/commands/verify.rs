@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::{Json, Verify};
 use crate::console::{entries_bar, grouped};
-use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing_checked};
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing_checked};
 
 /// What an audit found, as JSON.
 #[derive(Serialize)]

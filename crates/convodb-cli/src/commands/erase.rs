@@ -10,12 +10,12 @@ use convodb::{Erased, ExternalIdentifier, Filter, ListRequest, Snapshot, Store, 
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
-use crate::admin;
+use crate::admin_client;
 use crate::args::Usage;
-use crate::compact::compact;
+use crate::commands::compact::compact;
 use crate::console::{counted, progress_style, quoted, say};
-use crate::lookup;
-use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing};
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
+use crate::resolve;
 use crate::upkeep::Erase;
 
 /// What was erased, as JSON: what the server answers, too, but for the last.
@@ -53,7 +53,7 @@ fn served(verb: &Erase, socket: &Path) -> Result<Line> {
         "external_identifier": verb.external_identifier,
         "everything": verb.everything,
     });
-    let answer = admin::ask(socket, "POST", "/admin/erase", &body.to_string())?;
+    let answer = admin_client::ask(socket, "POST", "/admin/erase", &body.to_string())?;
     serde_json::from_str(&answer).context("the server's answer is not one of an erasure")
 }
 
@@ -61,7 +61,7 @@ fn own(verb: &Erase, db: &Path, filter: Filter) -> Result<Line> {
     let served = WhileServed::Command("convodb erase --admin-socket SOCKET ...");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
-    let user = lookup::user(&snapshot, &verb.owner.user, db)?;
+    let user = resolve::user(&snapshot, &verb.owner.user, db)?;
     let request = ListRequest { filter, ..ListRequest::default() };
     let count = count(&snapshot, user, &request)?;
     drop(snapshot);
@@ -92,7 +92,7 @@ fn filter(verb: &Erase) -> Result<Filter> {
     let identifier = verb.external_identifier.as_deref();
     let identifier = identifier.map(str::parse::<ExternalIdentifier>).transpose();
     Ok(Filter {
-        customer_phone: lookup::phone("--customer-phone", verb.customer_phone.as_deref())?,
+        customer_phone: resolve::phone("--customer-phone", verb.customer_phone.as_deref())?,
         external_identifier: identifier
             .map_err(|error| anyhow!(Usage(format!("--external-identifier: {error}"))))?,
         ..Filter::default()

@@ -12,12 +12,12 @@ use indicatif::ProgressBar;
 
 use crate::args::Usage;
 use crate::console::{counted, progress_style, say};
-use crate::csv_table::CsvTable;
-use crate::lookup;
-use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing};
-use crate::output::{Output, unpacked_name};
+use crate::io::csv::CsvTable;
+use crate::io::output::{Output, unpacked_name};
 #[cfg(feature = "parquet")]
-use crate::parquet_table;
+use crate::io::parquet;
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
+use crate::resolve;
 use crate::upkeep::{Export, ExportFormat};
 
 /// How often the bar is told where the export is, in conversations.
@@ -34,9 +34,9 @@ pub(crate) fn run(verb: &Export, out: &mut (dyn Write + Send)) -> Result<()> {
     let served = WhileServed::Ask("GET /api/user/conversations/export");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
-    let user = lookup::user(&snapshot, &verb.owner.user, db)?;
+    let user = resolve::user(&snapshot, &verb.owner.user, db)?;
     let request = ListRequest {
-        filter: lookup::filter(&snapshot, user, &verb.filters)?,
+        filter: resolve::filter(&snapshot, user, &verb.filters)?,
         created_from: verb.filters.from,
         created_to: verb.filters.to,
         order: Some(verb.order.into()),
@@ -118,7 +118,7 @@ impl Source {
     fn write_parquet(self, output: &mut Output<'_>, bar: &ProgressBar) -> Result<u64> {
         let Self { snapshot, user, request, messages } = self;
         let mut written = 0;
-        parquet_table::write(output, (&snapshot, user), &request, messages, || {
+        parquet::write(output, (&snapshot, user), &request, messages, || {
             step(&mut written, bar);
         })?;
         Ok(written)

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::rejects::create_private;
+use crate::io::rejects::create_private;
 
 const VERSION: u32 = 1;
 

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::args::{Db, User};
 use crate::console::{now, quoted, say};
-use crate::open::{SMALL_CACHE_BYTES, WhileServed, existing, existing_or_new};
-use crate::table::{Column, Fit, Sheet, Side};
+use crate::io::text_table::{Column, Fit, Sheet, Side};
+use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing, existing_or_new};
 
 /// A user as JSON.
 #[derive(Serialize)]

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use crate::args::{Db, Owner, Token};
 use crate::console::{now, say};
-use crate::lookup;
-use crate::open::{SMALL_CACHE_BYTES, WhileServed, existing};
+use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
+use crate::resolve;
 
 /// No token is nearly as long; what comes on standard input is read this far.
 const MAX_TOKEN_BYTES: u64 = 4096;
@@ -18,7 +18,7 @@ pub(crate) fn run(verb: Token, out: &mut dyn Write) -> Result<()> {
     match verb {
         Token::Create { db: Db { db }, owner: Owner { user: name } } => {
             let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
-            let user = lookup::user(&store.snapshot(), &name, &db)?;
+            let user = resolve::user(&store.snapshot(), &name, &db)?;
             let token = store.create_token(user, now()?)?;
             // A token that nobody has seen must not stay valid.
             if let Err(error) = writeln!(out, "{token}").and_then(|()| out.flush()) {

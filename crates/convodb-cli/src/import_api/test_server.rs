@@ -19,8 +19,8 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::args::{Cli, Import, Verb};
-use crate::migrate::client::{ApiError, Client, Patience};
-use crate::migrate::migrate;
+use crate::import_api::client::{ApiError, Client, Patience};
+use crate::import_api::migrate;
 
 pub(super) const ROWS: u64 = 330;
 

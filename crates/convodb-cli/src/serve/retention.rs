@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use convodb::{Expired, Keep, Store, Timestamp};
 
+use crate::commands::prune::{delete_before, oldest_kept};
 use crate::console::now;
-use crate::retain::{delete_before, oldest_kept};
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const EVERY: Duration = Duration::from_secs(3600);

@@ -16,11 +16,11 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
 
-use crate::csv_table::contacts;
+use crate::io::csv::contacts;
 
 const GROUP_ROWS: usize = 16_384;
 
-/// The columns of [`crate::csv_table`], in its order; `total_cost` is exact, in USD.
+/// The columns of [`crate::io::csv`], in its order; `total_cost` is exact, in USD.
 const SCHEMA: &str = "
     REQUIRED BYTE_ARRAY id (STRING);
     REQUIRED INT64 created_at (TIMESTAMP(MILLIS, true));

@@ -10,9 +10,9 @@ use convodb_http::item::{AssistantNames, write_item};
 
 use crate::args::{List, Usage};
 use crate::console::say;
-use crate::lookup;
-use crate::open::{SMALL_CACHE_BYTES, WhileServed, existing};
-use crate::table::{Column, Fit, Sheet, Side};
+use crate::io::text_table::{Column, Fit, Sheet, Side};
+use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
+use crate::resolve;
 
 const COLUMNS: [Column; 8] = [
     Column { title: "ID", side: Side::Left, fit: Fit::Whole },
@@ -31,7 +31,7 @@ pub(crate) fn run(verb: &List, out: &mut dyn Write) -> Result<()> {
     let served = WhileServed::Ask("GET /api/user/conversations (docs/api.md tells its filters)");
     let store = existing(path, SMALL_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
-    let user = lookup::user(&snapshot, &verb.owner.user, path)?;
+    let user = resolve::user(&snapshot, &verb.owner.user, path)?;
     let request = request(verb, &snapshot, user)?;
 
     let mut printer = Printer::new(verb, snapshot.clone(), user);
@@ -53,7 +53,7 @@ fn request(verb: &List, snapshot: &Snapshot, user: UserId) -> Result<ListRequest
     let cursor = verb.cursor.as_deref().map(|token| snapshot.open_cursor(user, token));
     let whole_pages = verb.all.then_some(PageSize::MAX);
     Ok(ListRequest {
-        filter: lookup::filter(snapshot, user, &verb.filters)?,
+        filter: resolve::filter(snapshot, user, &verb.filters)?,
         created_from: verb.filters.from,
         created_to: verb.filters.to,
         order: verb.order.map(Into::into),

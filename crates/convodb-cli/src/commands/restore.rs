@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 use convodb::{Checksum, Error, restore};
 
-use crate::backup::checksum_name;
+use crate::commands::backup::checksum_name;
+use crate::commands::verify;
 use crate::console::{entries_bar, say};
 use crate::upkeep::Restore;
-use crate::verify;
 
 /// Restores a backup; one with faults is a failure, and no store is made of it.
 pub(crate) fn run(verb: &Restore, out: &mut dyn Write) -> Result<ExitCode> {

@@ -15,7 +15,7 @@ use ureq::http::header::{LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderMap, StatusCode};
 use ureq::{Agent, Error as Wire};
 
-use crate::from_api::Token;
+use crate::import_api::args::Token;
 
 /// For a connection to be made, and for the whole of an answer.
 const CONNECT: Duration = Duration::from_secs(10);

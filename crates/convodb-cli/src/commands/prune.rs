@@ -8,8 +8,8 @@ use convodb::{ListRequest, Store, Timestamp, UserId};
 use serde::Serialize;
 
 use crate::console::{counted, now, say};
-use crate::lookup;
-use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing};
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
+use crate::resolve;
 use crate::upkeep::Retain;
 
 const DAY_MILLIS: u64 = 86_400_000;
@@ -27,7 +27,7 @@ pub(crate) fn run(verb: &Retain, out: &mut dyn Write) -> Result<()> {
     let served = WhileServed::Command("convodb serve --keep DAYS");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let users = match &verb.user {
-        Some(name) => vec![lookup::user(&store.snapshot(), name, db)?],
+        Some(name) => vec![resolve::user(&store.snapshot(), name, db)?],
         None => store.snapshot().users()?.into_iter().map(|user| user.id).collect(),
     };
     let before = oldest_kept(now()?, verb.keep);

@@ -17,10 +17,10 @@ use serde::Serialize;
 
 use crate::args::Import;
 use crate::console::{counted, grouped, now, progress_style, say};
-use crate::input::{KEPT_BYTES, Line, Lines, MAX_LINE_BYTES, Source, Text};
-use crate::lookup;
-use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing, existing_or_new};
-use crate::rejects::Rejects;
+use crate::io::input::{KEPT_BYTES, Line, Lines, MAX_LINE_BYTES, Source, Text};
+use crate::io::rejects::Rejects;
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing, existing_or_new};
+use crate::resolve;
 
 /// The exit status when lines were rejected.
 pub(crate) const SOME_REJECTED: u8 = 3;
@@ -94,7 +94,7 @@ pub(crate) fn user(store: &Store, verb: &Import) -> Result<UserId> {
     if verb.create_user && store.snapshot().user_by_name(name)?.is_none() {
         return Ok(store.create_user(name.clone(), now()?)?.id);
     }
-    lookup::user(&store.snapshot(), name, &verb.db.db)
+    resolve::user(&store.snapshot(), name, &verb.db.db)
 }
 
 fn progress_bar(bytes: Option<u64>) -> ProgressBar {

@@ -9,7 +9,7 @@ use convodb::Compaction;
 use serde::Serialize;
 
 use crate::console::{bytes, entries_bar, say};
-use crate::open::{SMALL_CACHE_BYTES, WhileServed, existing};
+use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::upkeep::Compact;
 
 /// What a compaction did, as JSON.

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, anyhow};
 use convodb::{Error, checksum_path};
 use serde::{Deserialize, Serialize};
 
-use crate::admin;
+use crate::admin_client;
 use crate::args::Usage;
 use crate::console::{bytes, entries_bar, grouped, say};
-use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing};
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
 use crate::upkeep::Backup;
 
 /// A backup that was made, as JSON: what the server answers, too.
@@ -73,7 +73,7 @@ fn own(db: &Path, to: &Path) -> Result<Line> {
 
 fn served(socket: &Path, name: Option<&str>) -> Result<Line> {
     let body = serde_json::to_string(&serde_json::json!({ "name": name }))?;
-    let answer = admin::ask(socket, "POST", "/admin/backup", &body)?;
+    let answer = admin_client::ask(socket, "POST", "/admin/backup", &body)?;
     serde_json::from_str(&answer).context("the server's answer is not one of a backup")
 }
 

@@ -4,6 +4,13 @@
 //! The only verb with a runtime. A first signal lets requests in flight finish, a second one does
 //! not; both ways the store is closed, and its file is whole.
 
+#[cfg(unix)]
+mod admin_socket;
+mod demo;
+mod retention;
+mod settings;
+mod systemd;
+
 use std::future::pending;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -15,15 +22,13 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
-#[cfg(unix)]
-use crate::admin_socket::AdminSocket;
 use crate::args::{LogFormat, Serve, Usage};
 use crate::console::{now, say};
-use crate::demo;
-use crate::open::{WhileServed, existing, existing_or_new};
-use crate::retention::{self, Kept};
-use crate::settings::{self, Settings};
-use crate::supervisor;
+use crate::open_store::{WhileServed, existing, existing_or_new};
+#[cfg(unix)]
+use crate::serve::admin_socket::AdminSocket;
+use crate::serve::retention::Kept;
+use crate::serve::settings::Settings;
 
 /// How long work that a second signal left behind may go on.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -69,7 +74,7 @@ fn serve_until_stopped(verb: &Serve) -> Result<()> {
     say(format_args!("listening on {base}{public}; Ctrl-C or SIGTERM stops it"));
     let (public_url, rate_limit) = (verb.public_url.clone(), verb.rate_limit);
     let config = Config { public_url, rate_limit, limits: limits(verb) };
-    supervisor::tell_ready();
+    systemd::tell_ready();
     let served = runtime.block_on(async {
         tokio::select! {
             served = serve(store.clone(), listener, config, signals) => served,
@@ -112,7 +117,7 @@ fn beside(store: &Store, verb: &Serve) -> Result<impl Future<Output = ()> + use<
     let (store, backups) = (store.clone(), verb.backup_dir.clone());
     let kept = Kept { conversations: verb.keep, changes: verb.keep_changes };
     Ok(async move {
-        let well = supervisor::keep_telling(store.clone());
+        let well = systemd::keep_telling(store.clone());
         let kept = retention::keep(store.clone(), kept);
         let asked = async {
             #[cfg(unix)]
@@ -200,7 +205,7 @@ async fn serve(
 ) -> io::Result<()> {
     let stop = async move {
         first.next().await;
-        supervisor::tell_stopping();
+        systemd::tell_stopping();
         say("stopping once the requests in flight are done; a second signal stops at once");
     };
     let hurried = async move {

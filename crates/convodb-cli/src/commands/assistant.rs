@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use crate::args::{Assistant, Db, Json, Owner};
 use crate::console::{now, say};
-use crate::lookup;
-use crate::open::{SMALL_CACHE_BYTES, WhileServed, existing};
-use crate::table::{Column, Fit, Sheet, Side};
+use crate::io::text_table::{Column, Fit, Sheet, Side};
+use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
+use crate::resolve;
 
 /// An assistant as JSON, with the keys of the API.
 #[derive(Serialize)]
@@ -26,7 +26,7 @@ pub(crate) fn run(verb: Assistant, out: &mut dyn Write) -> Result<()> {
         Assistant::Create { db: Db { db }, owner: Owner { user }, name } => {
             let served = WhileServed::Ask("POST /api/user/assistants");
             let store = existing(&db, SMALL_CACHE_BYTES, served)?;
-            let owner = lookup::user(&store.snapshot(), &user, &db)?;
+            let owner = resolve::user(&store.snapshot(), &user, &db)?;
             let id = AssistantId::generate(now()?);
             let made = store.create_assistant(owner, id, name)?;
             store.close()?;
@@ -38,7 +38,7 @@ pub(crate) fn run(verb: Assistant, out: &mut dyn Write) -> Result<()> {
             let served = WhileServed::Ask("GET /api/user/assistants/get");
             let store = existing(&db, SMALL_CACHE_BYTES, served)?;
             let snapshot = store.snapshot();
-            let owner = lookup::user(&snapshot, &user, &db)?;
+            let owner = resolve::user(&snapshot, &user, &db)?;
             let assistants = snapshot.assistants(owner, 0, usize::MAX)?;
             store.close()?;
             print(&assistants, &json, out)
@@ -47,8 +47,8 @@ pub(crate) fn run(verb: Assistant, out: &mut dyn Write) -> Result<()> {
             let served = WhileServed::Ask("PATCH /api/user/assistants/UUID");
             let store = existing(&db, SMALL_CACHE_BYTES, served)?;
             let snapshot = store.snapshot();
-            let owner = lookup::user(&snapshot, &user, &db)?;
-            let id = lookup::assistant(&snapshot, owner, key)?;
+            let owner = resolve::user(&snapshot, &user, &db)?;
+            let id = resolve::assistant(&snapshot, owner, key)?;
             store.rename_assistant(owner, id, name.clone())?;
             store.close()?;
             say(format_args!("renamed the assistant {key} to {name}"));

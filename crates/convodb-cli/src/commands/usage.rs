@@ -7,11 +7,11 @@ use anyhow::{Context, Result, anyhow};
 use convodb::Store;
 use serde::{Deserialize, Serialize};
 
-use crate::admin;
+use crate::admin_client;
 use crate::args::Usage;
 use crate::console::{bytes, grouped};
-use crate::open::{LARGE_CACHE_BYTES, WhileServed, existing};
-use crate::table::{Column, Fit, Sheet, Side};
+use crate::io::text_table::{Column, Fit, Sheet, Side};
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
 use crate::upkeep::Stats;
 
 /// What a store takes, as JSON. A server does not tell the bytes of tables, which it would have to
@@ -66,7 +66,7 @@ pub(crate) fn run(verb: &Stats, out: &mut dyn Write) -> Result<()> {
 }
 
 fn served(socket: &Path) -> Result<Line> {
-    let answer = admin::ask(socket, "GET", "/admin/stats", "")?;
+    let answer = admin_client::ask(socket, "GET", "/admin/stats", "")?;
     serde_json::from_str(&answer).context("the server's answer is not one of its statistics")
 }
 

@@ -16,11 +16,11 @@ use convodb::{AssistantId, ConversationId, Name, Store, Timestamp, UserId};
 use indicatif::ProgressBar;
 
 use crate::console::grouped;
-use crate::migrate::client::{ApiError, Client};
-use crate::migrate::intake::{Arrival, Taken, take};
-use crate::migrate::progress::Progress;
-use crate::migrate::wire::{self, ListItem, ListPage};
-use crate::rejects::Rejects;
+use crate::import_api::apply::{Arrival, Taken, take};
+use crate::import_api::client::{ApiError, Client};
+use crate::import_api::progress::Progress;
+use crate::import_api::wire::{self, ListItem, ListPage};
+use crate::io::rejects::Rejects;
 
 const LIST: &str = "/api/user/conversations";
 const ASSISTANTS: &str = "/api/user/assistants/get";

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use convodb::{Channel, Conversation, ConversationId, Cost, ListRequest, Store};
 
-use crate::migrate::client::ApiError;
-use crate::migrate::progress::Progress;
-use crate::migrate::server_tests::{
+use crate::import_api::client::ApiError;
+use crate::import_api::progress::Progress;
+use crate::import_api::test_server::{
     Place, ROWS, Reply, Server, at, exported, filled, mixed, owner, said, scripted,
 };
 

@@ -4,14 +4,15 @@
 //! is left or brought up to date. So an interrupted migration goes on, and a finished one can be
 //! repeated.
 
+mod apply;
+pub(crate) mod args;
 mod client;
-mod intake;
-#[cfg(test)]
-mod migration_tests;
+mod pager;
 mod progress;
 #[cfg(test)]
-mod server_tests;
-mod walk;
+mod test_server;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::io::Write;
@@ -26,12 +27,12 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::args::Import;
+use crate::commands::import::{SOME_REJECTED, open, user};
 use crate::console::{progress_style, say};
-use crate::import::{SOME_REJECTED, open, user};
-use crate::migrate::client::{Client, Patience};
-use crate::migrate::progress::{Asked, Counts, Progress};
-use crate::migrate::walk::{Seen, Walk, Wanted};
-use crate::rejects::Rejects;
+use crate::import_api::client::{Client, Patience};
+use crate::import_api::pager::{Seen, Walk, Wanted};
+use crate::import_api::progress::{Asked, Counts, Progress};
+use crate::io::rejects::Rejects;
 
 /// What a migration did, in all its runs, and what this run took.
 #[derive(Debug, Serialize)]
