@@ -1,5 +1,4 @@
-//! Opening the store for a verb, with errors that say what to do: above all when a server holds
-//! the file, since then another way may lead to the same result.
+//! Store opening: cache sizes, and errors that say what to do while another process has the file.
 
 use std::path::Path;
 
@@ -8,29 +7,29 @@ use convodb::{Error, Store, StoreOptions};
 
 use crate::console::quoted;
 
-/// Memory for pages of the file in verbs that look at little of it.
+/// Page cache of verbs that read little of the file.
 pub(crate) const SMALL_CACHE_BYTES: usize = 64 << 20;
-/// Memory for pages of the file in verbs that go through all of it.
+/// Page cache of verbs that read all of the file.
 pub(crate) const LARGE_CACHE_BYTES: usize = 256 << 20;
 
-/// What to do instead while a server holds the file.
+/// What to do instead while a server has the file open.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum WhileServed {
-    /// The server answers this request.
-    Ask(&'static str),
-    /// The server does this, where it was started with a socket for it.
+    /// Send this request to the server.
+    Request(&'static str),
+    /// Run this command, which needs a server with an admin socket.
     Command(&'static str),
-    /// Only a stopped server lets go of it.
+    /// Stop the server first.
     Stop,
 }
 
-/// Opens the store at `path`, which must exist: a mistyped name must not become an empty store.
+/// Opens the store at `path`, which must exist: a mistyped name must not create an empty store.
 pub(crate) fn existing(path: &Path, cache_bytes: usize, served: WhileServed) -> Result<Store> {
     require(path)?;
     existing_or_new(path, cache_bytes, served)
 }
 
-/// The same, every page of it checked first.
+/// Opens the store at `path`, which must exist, and verifies the checksum of every page.
 pub(crate) fn existing_checked(
     path: &Path,
     cache_bytes: usize,
@@ -42,18 +41,18 @@ pub(crate) fn existing_checked(
 }
 
 fn require(path: &Path) -> Result<()> {
-    let there = path.try_exists().with_context(|| format!("cannot open {}", path.display()))?;
-    if !there {
+    let exists = path.try_exists().with_context(|| format!("cannot open {}", path.display()))?;
+    if !exists {
         let (path, db) = (path.display(), quoted(path.display()));
         bail!(
-            "there is no store at {path}; `convodb user create --db {db} NAME` makes one, \
-             with its first user"
+            "no store at {path}; `convodb user create --db {db} NAME` creates one, with its first \
+             user"
         );
     }
     Ok(())
 }
 
-/// Opens the store at `path`, or makes one where there is no file.
+/// Opens the store at `path`, or creates it if there is no file.
 pub(crate) fn existing_or_new(
     path: &Path,
     cache_bytes: usize,
@@ -75,20 +74,20 @@ fn open(path: &Path, options: &StoreOptions, served: WhileServed) -> Result<Stor
 }
 
 fn in_use(path: &Path, served: WhileServed) -> anyhow::Error {
-    let way = match served {
-        WhileServed::Ask(request) => {
-            format!("stop that process first, or ask the server instead: {request}")
+    let advice = match served {
+        WhileServed::Request(request) => {
+            format!("stop that process, or send the server this request: {request}")
         }
         WhileServed::Command(command) => format!(
-            "let the server do it: `{command}`, where it was started with --admin-socket SOCKET; \
-             or stop that process first"
+            "run `{command}` if the server was started with --admin-socket SOCKET, or stop that \
+             process"
         ),
-        WhileServed::Stop => "stop that process first (a server stops on Ctrl-C or SIGTERM), \
-                              run this again, then start it again"
-            .to_owned(),
+        WhileServed::Stop => {
+            "stop that process (a server stops on Ctrl-C or SIGTERM) and run this again".to_owned()
+        }
     };
     anyhow!(
-        "{} is in use by another process, perhaps a running `convodb serve`; {way}",
+        "{} is in use by another process, perhaps a running `convodb serve`; {advice}",
         path.display()
     )
 }
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_file_is_not_made() {
+    fn a_missing_file_is_not_created() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("typo.convodb");
         let error = existing(&path, SMALL_CACHE_BYTES, WhileServed::Stop).unwrap_err();
@@ -107,15 +106,15 @@ mod tests {
     }
 
     #[test]
-    fn a_file_in_use_names_the_way() {
+    fn a_file_in_use_is_an_error_with_advice() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("held.convodb");
-        let held = Store::open(&path).unwrap();
-        let ask = WhileServed::Ask("GET /api/user/conversations");
-        let error = existing(&path, SMALL_CACHE_BYTES, ask).unwrap_err().to_string();
+        let path = directory.path().join("open.convodb");
+        let open = Store::open(&path).unwrap();
+        let request = WhileServed::Request("GET /api/user/conversations");
+        let error = existing(&path, SMALL_CACHE_BYTES, request).unwrap_err().to_string();
         assert!(error.contains("in use by another process"), "{error}");
         assert!(error.contains("GET /api/user/conversations"), "{error}");
-        held.close().unwrap();
-        existing(&path, SMALL_CACHE_BYTES, ask).unwrap().close().unwrap();
+        open.close().unwrap();
+        existing(&path, SMALL_CACHE_BYTES, request).unwrap().close().unwrap();
     }
 }

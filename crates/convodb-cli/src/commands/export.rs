@@ -1,60 +1,105 @@
-//! `convodb export`: conversations as JSON lines, which lose nothing, or as a table for other programs.
-//! One snapshot, in constant memory.
+//! `convodb export`: writes conversations as JSON lines, CSV or Parquet.
+//!
+//! One snapshot, in constant memory. JSON lines lose nothing and can be imported again.
 
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
 use convodb::{ListRequest, Snapshot, UserId};
 use convodb_http::item::{AssistantNames, ExportLines, Messages};
 use indicatif::ProgressBar;
 
-use crate::args::Usage;
+use crate::args::{DbFlag, FilterFlags, OrderWord, UsageError, UserFlag};
 use crate::console::{counted, progress_style, say};
-use crate::io::csv::CsvTable;
-use crate::io::output::{Output, unpacked_name};
+use crate::io::csv::CsvExport;
+use crate::io::output::{Output, uncompressed_name};
 #[cfg(feature = "parquet")]
 use crate::io::parquet;
 use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
-use crate::upkeep::{Export, ExportFormat};
 
-/// How often the bar is told where the export is, in conversations.
+/// Conversations between two updates of the progress bar.
 const STEP: u64 = 1 << 8;
 
+/// Export conversations to a file or to standard output
+///
+/// JSON lines lose nothing: imported again, they are the same conversations. CSV has one record a
+/// conversation, with the columns that docs/api.md lists, and no messages. An export is one consistent
+/// state of the store. A file whose name ends in .gz or .zst is compressed.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: convodb export --db chats.convodb --user acme --messages acme.jsonl.zst"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    db: DbFlag,
+    #[command(flatten)]
+    user: UserFlag,
+    #[command(flatten)]
+    filters: FilterFlags,
+    /// Oldest first (asc) or newest first (desc); imported oldest first, conversations of the same
+    /// millisecond keep their order
+    #[arg(long, env = "CONVODB_ORDER", default_value = "asc")]
+    order: OrderWord,
+    /// Include messages
+    #[arg(long, env = "CONVODB_MESSAGES", value_parser = BoolishValueParser::new())]
+    messages: bool,
+    /// Format of the export [default: by the file's extension, else jsonl]
+    #[arg(long, env = "CONVODB_FORMAT", value_name = "FORMAT")]
+    format: Option<Format>,
+    /// File to write, which must not exist, or - for standard output
+    #[arg(value_name = "PATH", default_value = "-")]
+    path: PathBuf,
+}
+
+/// The format of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One JSON object a line; loses nothing
+    Jsonl,
+    /// One record a conversation, without messages
+    Csv,
+    /// Typed columns, for analytics
+    #[cfg(feature = "parquet")]
+    Parquet,
+}
+
 /// Exports a list.
-pub(crate) fn run(verb: &Export, out: &mut (dyn Write + Send)) -> Result<()> {
-    let format = verb.format.map_or_else(|| format_of(&verb.path), Ok)?;
-    if verb.messages && format == ExportFormat::Csv {
-        let usage = "--messages: CSV has one line a conversation; export them as jsonl";
-        return Err(anyhow!(Usage(usage.to_owned())));
+pub(crate) fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
+    let format = args.format.map_or_else(|| format_of(&args.path), Ok)?;
+    if args.messages && format == Format::Csv {
+        let usage = "--messages: CSV cannot contain messages; use --format jsonl";
+        return Err(anyhow!(UsageError(usage.to_owned())));
     }
-    let db = &verb.db.db;
-    let served = WhileServed::Ask("GET /api/user/conversations/export");
+    let db = &args.db.db;
+    let served = WhileServed::Request("GET /api/user/conversations/export");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
-    let user = resolve::user(&snapshot, &verb.owner.user, db)?;
+    let user = resolve::user(&snapshot, &args.user.user, db)?;
     let request = ListRequest {
-        filter: resolve::filter(&snapshot, user, &verb.filters)?,
-        created_from: verb.filters.from,
-        created_to: verb.filters.to,
-        order: Some(verb.order.into()),
+        filter: resolve::filter(&snapshot, user, &args.filters)?,
+        created_from: args.filters.from,
+        created_to: args.filters.to,
+        order: Some(args.order.into()),
         ..ListRequest::default()
     };
-    let messages = if verb.messages { Messages::Included } else { Messages::LeftOut };
+    let messages = if args.messages { Messages::Included } else { Messages::LeftOut };
     let source = Source { snapshot, user, request, messages };
 
     let started = Instant::now();
     let bar = ProgressBar::new_spinner()
         .with_style(progress_style("{spinner} {human_pos} conversations, {per_sec}, {elapsed}"));
     bar.enable_steady_tick(Duration::from_millis(200));
-    let mut output = Output::open(&verb.path, out)?;
+    let mut output = Output::open(&args.path, out)?;
     let written = match format {
-        ExportFormat::Jsonl => source.write_lines(&mut output, &bar),
-        ExportFormat::Csv => source.write_csv(&mut output, &bar),
+        Format::Jsonl => source.write_lines(&mut output, &bar),
+        Format::Csv => source.write_csv(&mut output, &bar),
         #[cfg(feature = "parquet")]
-        ExportFormat::Parquet => source.write_parquet(&mut output, &bar),
+        Format::Parquet => source.write_parquet(&mut output, &bar),
     };
     bar.finish_and_clear();
     let written = written?;
@@ -65,22 +110,22 @@ pub(crate) fn run(verb: &Export, out: &mut (dyn Write + Send)) -> Result<()> {
     Ok(())
 }
 
-/// The form that the end of a name tells.
-fn format_of(path: &Path) -> Result<ExportFormat> {
-    match unpacked_name(path).extension().and_then(|end| end.to_str()) {
-        Some("csv") => Ok(ExportFormat::Csv),
+/// The format by the extension of a file.
+fn format_of(path: &Path) -> Result<Format> {
+    match uncompressed_name(path).extension().and_then(|end| end.to_str()) {
+        Some("csv") => Ok(Format::Csv),
         #[cfg(feature = "parquet")]
-        Some("parquet") => Ok(ExportFormat::Parquet),
+        Some("parquet") => Ok(Format::Parquet),
         #[cfg(not(feature = "parquet"))]
         Some("parquet") => {
-            let usage = "this convodb was built without Parquet (cargo's --features parquet)";
-            Err(anyhow!(Usage(usage.to_owned())))
+            let usage = "this build of convodb has no Parquet (cargo feature `parquet`)";
+            Err(anyhow!(UsageError(usage.to_owned())))
         }
-        _ => Ok(ExportFormat::Jsonl),
+        _ => Ok(Format::Jsonl),
     }
 }
 
-/// What is exported.
+/// The list to export.
 struct Source {
     snapshot: Snapshot,
     user: UserId,
@@ -103,14 +148,14 @@ impl Source {
 
     fn write_csv(self, output: &mut Output<'_>, bar: &ProgressBar) -> Result<u64> {
         let mut names = AssistantNames::new(self.snapshot.clone(), self.user);
-        let mut table = CsvTable::new(output)?;
+        let mut csv = CsvExport::new(output)?;
         let mut written = 0;
         for row in self.snapshot.rows(self.user, &self.request) {
             let row = row.context("cannot read the store")?;
-            table.write(&row.borrowed(), &mut names)?;
+            csv.write(&row.borrowed(), &mut names)?;
             step(&mut written, bar);
         }
-        table.finish()?;
+        csv.finish()?;
         Ok(written)
     }
 
@@ -137,14 +182,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_tells_the_form() {
+    fn the_extension_decides_the_format() {
         for (path, expected) in [
-            ("a.jsonl", ExportFormat::Jsonl),
-            ("a.csv.gz", ExportFormat::Csv),
-            ("a.CSV", ExportFormat::Jsonl),
-            ("-", ExportFormat::Jsonl),
+            ("a.jsonl", Format::Jsonl),
+            ("a.csv.gz", Format::Csv),
+            ("a.CSV", Format::Jsonl),
+            ("-", Format::Jsonl),
             #[cfg(feature = "parquet")]
-            ("a.parquet", ExportFormat::Parquet),
+            ("a.parquet", Format::Parquet),
         ] {
             assert_eq!(format_of(Path::new(path)).unwrap(), expected, "{path}");
         }

@@ -1,84 +1,117 @@
-//! `convodb list`: pages of conversations as a table, or as JSON lines in the API's shape.
+//! `convodb list`: pages of conversations as a table or as JSON lines in the API's format.
 
 use std::io::Write;
 
 use anyhow::{Context, Result, anyhow};
+use clap::builder::BoolishValueParser;
 use convodb::{
     Channel, Contact, ConversationRef, Error, ListRequest, Page, PageSize, Snapshot, Text, UserId,
 };
 use convodb_http::item::{AssistantNames, write_item};
 
-use crate::args::{List, Usage};
+use crate::args::{DbFlag, FilterFlags, JsonFlag, OrderWord, UsageError, UserFlag};
 use crate::console::say;
-use crate::io::text_table::{Column, Fit, Sheet, Side};
+use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
 
+/// List conversations, newest first
+///
+/// Filters match exactly, in any combination. With --json, each line is one conversation as the API's
+/// list shows it: without messages, with times to the second. Imported again with --order asc,
+/// conversations of the same second keep their order. Cursors are printed on standard error.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: convodb list --db chats.convodb --user acme --type whatsapp --per-page 50"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    db: DbFlag,
+    #[command(flatten)]
+    user: UserFlag,
+    #[command(flatten)]
+    filters: FilterFlags,
+    /// Newest first (desc) or oldest first (asc) [default: desc]
+    #[arg(long, env = "CONVODB_ORDER")]
+    order: Option<OrderWord>,
+    /// Conversations a page, 1 to 100 [default: 15, or 100 with --all]
+    #[arg(long, env = "CONVODB_PER_PAGE", value_name = "N")]
+    per_page: Option<PageSize>,
+    /// Start at this cursor, which an earlier page printed; it includes the filters
+    #[arg(long, env = "CONVODB_CURSOR", value_name = "CURSOR", hide_env_values = true)]
+    cursor: Option<String>,
+    /// Print all pages
+    #[arg(long, env = "CONVODB_ALL", value_parser = BoolishValueParser::new())]
+    all: bool,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
 const COLUMNS: [Column; 8] = [
-    Column { title: "ID", side: Side::Left, fit: Fit::Whole },
-    Column { title: "CREATED", side: Side::Left, fit: Fit::Drop(1) },
-    Column { title: "TYPE", side: Side::Left, fit: Fit::Drop(2) },
-    Column { title: "WITH", side: Side::Left, fit: Fit::Cut },
-    Column { title: "ASSISTANT", side: Side::Left, fit: Fit::Drop(5) },
-    Column { title: "MESSAGES", side: Side::Right, fit: Fit::Drop(4) },
-    Column { title: "COST", side: Side::Right, fit: Fit::Drop(3) },
-    Column { title: "AI", side: Side::Left, fit: Fit::Drop(6) },
+    Column { title: "ID", align: Align::Left, fit: Fit::Whole },
+    Column { title: "CREATED", align: Align::Left, fit: Fit::Drop(1) },
+    Column { title: "TYPE", align: Align::Left, fit: Fit::Drop(2) },
+    Column { title: "WITH", align: Align::Left, fit: Fit::Cut },
+    Column { title: "ASSISTANT", align: Align::Left, fit: Fit::Drop(5) },
+    Column { title: "MESSAGES", align: Align::Right, fit: Fit::Drop(4) },
+    Column { title: "COST", align: Align::Right, fit: Fit::Drop(3) },
+    Column { title: "AI", align: Align::Left, fit: Fit::Drop(6) },
 ];
 
-/// Prints one page, or all from where it begins.
-pub(crate) fn run(verb: &List, out: &mut dyn Write) -> Result<()> {
-    let path = &verb.db.db;
-    let served = WhileServed::Ask("GET /api/user/conversations (docs/api.md tells its filters)");
+/// Prints one page, or all pages from there.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let path = &args.db.db;
+    let served = WhileServed::Request("GET /api/user/conversations");
     let store = existing(path, SMALL_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
-    let user = resolve::user(&snapshot, &verb.owner.user, path)?;
-    let request = request(verb, &snapshot, user)?;
+    let user = resolve::user(&snapshot, &args.user.user, path)?;
+    let request = request(args, &snapshot, user)?;
 
-    let mut printer = Printer::new(verb, snapshot.clone(), user);
-    if verb.all {
+    let mut printer = Printer::new(args, snapshot.clone(), user);
+    if args.all {
         for page in snapshot.pages(user, request) {
             printer.print(&page.map_err(explain)?, out)?;
         }
     } else {
         let page = snapshot.list(user, &request).map_err(explain)?;
         printer.print(&page, out)?;
-        // On a terminal the page stands above what is said of it.
+        // Standard output is buffered: print the page before the cursors.
         out.flush()?;
-        say_where(&snapshot, &page);
+        print_cursors(&snapshot, &page);
     }
     Ok(store.close()?)
 }
 
-fn request(verb: &List, snapshot: &Snapshot, user: UserId) -> Result<ListRequest> {
-    let cursor = verb.cursor.as_deref().map(|token| snapshot.open_cursor(user, token));
-    let whole_pages = verb.all.then_some(PageSize::MAX);
+fn request(args: &Args, snapshot: &Snapshot, user: UserId) -> Result<ListRequest> {
+    let cursor = args.cursor.as_deref().map(|token| snapshot.open_cursor(user, token));
+    let whole_pages = args.all.then_some(PageSize::MAX);
     Ok(ListRequest {
-        filter: resolve::filter(snapshot, user, &verb.filters)?,
-        created_from: verb.filters.from,
-        created_to: verb.filters.to,
-        order: verb.order.map(Into::into),
-        page_size: verb.per_page.or(whole_pages),
+        filter: resolve::filter(snapshot, user, &args.filters)?,
+        created_from: args.filters.from,
+        created_to: args.filters.to,
+        order: args.order.map(Into::into),
+        page_size: args.per_page.or(whole_pages),
         cursor: cursor.transpose().map_err(explain)?,
     })
 }
 
-/// What is wrong with the command line, told apart from what is wrong with the store.
+/// A cursor of another list is a wrong command line; everything else is a failure of the store.
 fn explain(error: Error) -> anyhow::Error {
     match error {
-        Error::InvalidCursor => anyhow!(Usage(format!(
-            "--cursor: {error}; take the one that a page of this user in this store printed"
+        Error::InvalidCursor => anyhow!(UsageError(format!(
+            "--cursor: {error}; use one that a page of the same user and store printed"
         ))),
         Error::CursorConflict { .. } => {
-            anyhow!(Usage(format!("{error}; leave it out, the cursor carries it")))
+            anyhow!(UsageError(format!("{error}; leave it out, the cursor includes it")))
         }
         error => anyhow!(error).context("cannot read the list"),
     }
 }
 
-/// Tells where the list goes on.
-fn say_where(snapshot: &Snapshot, page: &Page) {
+/// Prints the cursors of the pages before and after.
+fn print_cursors(snapshot: &Snapshot, page: &Page) {
     if page.is_empty() {
-        say("no conversations");
+        say("no conversation matches");
     }
     for (name, cursor) in [("next", page.next()), ("prev", page.prev())] {
         if let Some(cursor) = cursor {
@@ -90,28 +123,28 @@ fn say_where(snapshot: &Snapshot, page: &Page) {
 /// Prints pages of one list.
 struct Printer {
     names: AssistantNames,
-    form: Form,
+    format: Format,
 }
 
-enum Form {
-    Table(Sheet),
-    /// With a buffer for one line.
+enum Format {
+    Table(TextTable),
+    /// With the buffer of a line.
     Json(Vec<u8>),
 }
 
 impl Printer {
-    fn new(verb: &List, snapshot: Snapshot, user: UserId) -> Self {
-        let form = match verb.json.json {
-            true => Form::Json(Vec::new()),
-            false => Form::Table(Sheet::new(&COLUMNS)),
+    fn new(args: &Args, snapshot: Snapshot, user: UserId) -> Self {
+        let format = match args.json.json {
+            true => Format::Json(Vec::new()),
+            false => Format::Table(TextTable::new(&COLUMNS)),
         };
-        Self { names: AssistantNames::new(snapshot, user), form }
+        Self { names: AssistantNames::new(snapshot, user), format }
     }
 
     fn print(&mut self, page: &Page, out: &mut dyn Write) -> Result<()> {
-        let Self { names, form } = self;
-        match form {
-            Form::Json(line) => {
+        let Self { names, format } = self;
+        match format {
+            Format::Json(line) => {
                 for row in page.rows() {
                     line.clear();
                     write_item(line, &row, names.name(row.assistant)?);
@@ -119,17 +152,17 @@ impl Printer {
                     out.write_all(line).context("cannot print the list")?;
                 }
             }
-            Form::Table(sheet) => {
+            Format::Table(table) => {
                 let rows = page.rows().map(|row| Ok(cells(&row, names.name(row.assistant)?)));
                 let rows = rows.collect::<Result<Vec<_>>>()?;
-                sheet.write(out, &rows).context("cannot print the list")?;
+                table.write(out, &rows).context("cannot print the list")?;
             }
         }
         Ok(())
     }
 }
 
-/// A row of the table, in the order of [`COLUMNS`].
+/// The texts of a row, in the order of [`COLUMNS`].
 fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<String> {
     vec![
         row.id.to_string(),
@@ -143,7 +176,7 @@ fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<String> {
     ]
 }
 
-/// The other end of a conversation.
+/// The customer or the external identifier of a conversation.
 fn with(channel: &Channel<&str>) -> String {
     match channel {
         Channel::Whatsapp { customer: Contact { name, phone }, .. } => {
@@ -162,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_other_end() {
+    fn the_counterpart_is_a_customer_or_an_identifier() {
         #[track_caller]
         fn check(channel: &Channel, expected: &str) {
             assert_eq!(with(&channel.borrowed()), expected);

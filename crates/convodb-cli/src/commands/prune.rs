@@ -1,18 +1,36 @@
-//! `convodb retain`: conversations that are older than they are kept, deleted.
+//! `convodb prune`: deletes conversations older than a number of days.
 
 use std::io::Write;
 use std::ops::ControlFlow;
 
 use anyhow::{Context, Result};
-use convodb::{ListRequest, Store, Timestamp, UserId};
+use convodb::Name;
 use serde::Serialize;
 
+use crate::args::{DbFlag, JsonFlag};
 use crate::console::{counted, now, say};
 use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
-use crate::upkeep::Retain;
+use crate::serve::retention::{cutoff, delete_before};
 
-const DAY_MILLIS: u64 = 86_400_000;
+/// Delete conversations created more than a number of days ago
+///
+/// Deletes the oldest first, in writes of bounded size. `convodb serve --keep DAYS` does the same while
+/// it serves. The freed space stays in the file for reuse until `convodb compact` is run.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: convodb prune --db chats.convodb --keep 365")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    db: DbFlag,
+    /// Retention period in days, from the creation of a conversation
+    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    keep: u32,
+    /// Only conversations of this user, by name or number [default: all users]
+    #[arg(long, env = "CONVODB_USER", value_name = "USER")]
+    user: Option<Name>,
+    #[command(flatten)]
+    json: JsonFlag,
+}
 
 /// What was deleted, as JSON.
 #[derive(Serialize)]
@@ -21,57 +39,27 @@ struct Line {
     created_before: String,
 }
 
-/// Deletes what is older.
-pub(crate) fn run(verb: &Retain, out: &mut dyn Write) -> Result<()> {
-    let db = &verb.db.db;
+/// Deletes expired conversations.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let db = &args.db.db;
     let served = WhileServed::Command("convodb serve --keep DAYS");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
-    let users = match &verb.user {
+    let users = match &args.user {
         Some(name) => vec![resolve::user(&store.snapshot(), name, db)?],
         None => store.snapshot().users()?.into_iter().map(|user| user.id).collect(),
     };
-    let before = oldest_kept(now()?, verb.keep);
+    let before = cutoff(now()?, args.keep);
     let mut conversations = 0;
     for user in users {
         conversations += delete_before(&store, user, before, || ControlFlow::Continue(()))
-            .context("cannot delete conversations; run it again to go on")?;
+            .context("cannot delete conversations; run the command again to continue")?;
     }
     store.close()?;
-    if verb.json.json {
+    if args.json.json {
         let line = Line { conversations, created_before: before.to_rfc3339() };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
     }
     let what = counted(conversations, "conversation");
     say(format_args!("deleted {what} created before {before} UTC"));
     Ok(())
-}
-
-/// When what is kept `days` days must have been created, at `now`.
-pub(crate) fn oldest_kept(now: Timestamp, days: u32) -> Timestamp {
-    let millis = now.millis().saturating_sub(u64::from(days) * DAY_MILLIS);
-    Timestamp::from_millis(millis).unwrap_or(Timestamp::MIN)
-}
-
-/// Deletes the user's conversations that were created before an instant, oldest first. `between`
-/// may take its time after each write, or break off.
-pub(crate) fn delete_before(
-    store: &Store,
-    user: UserId,
-    before: Timestamp,
-    mut between: impl FnMut() -> ControlFlow<()>,
-) -> convodb::Result<u64> {
-    let request = ListRequest { created_to: Some(before), ..ListRequest::default() };
-    store.delete_all(user, &request, |_| between())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn days_are_counted_back_to_the_instant() {
-        let now: Timestamp = "2025-01-25 14:30:00".parse().unwrap();
-        assert_eq!(oldest_kept(now, 25).to_string(), "2024-12-31 14:30:00");
-        assert_eq!(oldest_kept(now, u32::MAX), Timestamp::MIN);
-    }
 }

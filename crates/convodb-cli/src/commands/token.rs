@@ -1,47 +1,67 @@
-//! `convodb token create`, `convodb token revoke`. A token is printed once and never repeated in a
-//! message.
+//! `convodb token`: create and revoke access tokens.
+//!
+//! A token is printed once and never appears in a message.
 
 use std::io::{self, BufRead, Read, Write};
 
 use anyhow::{Context, Result, bail};
+use clap::Subcommand;
 
-use crate::args::{Db, Owner, Token};
+use crate::args::{DbFlag, UserFlag};
 use crate::console::{now, say};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
 
-/// No token is nearly as long; what comes on standard input is read this far.
+/// Maximum bytes read from standard input; tokens are far shorter.
 const MAX_TOKEN_BYTES: u64 = 4096;
 
-/// Creates a token, or revokes one.
-pub(crate) fn run(verb: Token, out: &mut dyn Write) -> Result<()> {
-    match verb {
-        Token::Create { db: Db { db }, owner: Owner { user: name } } => {
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create an access token and print it, once: the store has only its hash
+    Create {
+        #[command(flatten)]
+        db: DbFlag,
+        #[command(flatten)]
+        user: UserFlag,
+    },
+    /// Revoke an access token
+    Revoke {
+        #[command(flatten)]
+        db: DbFlag,
+        /// The token, or - to read it from standard input and not leave it in the shell's history
+        token: String,
+    },
+}
+
+/// Creates or revokes a token.
+pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
+    match command {
+        Command::Create { db: DbFlag { db }, user: UserFlag { user } } => {
             let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
-            let user = resolve::user(&store.snapshot(), &name, &db)?;
+            let user = resolve::user(&store.snapshot(), &user, &db)?;
             let token = store.create_token(user, now()?)?;
             // A token that nobody has seen must not stay valid.
             if let Err(error) = writeln!(out, "{token}").and_then(|()| out.flush()) {
                 store.revoke_token(token)?;
                 store.close()?;
-                bail!("the token could not be printed and was revoked: {error}");
+                bail!("cannot print the token, which was revoked: {error}");
             }
             store.close()?;
-            say("keep the token: only its hash is stored, so it cannot be shown again");
+            say("save the token now: only its hash is stored, so it cannot be shown again");
             Ok(())
         }
-        Token::Revoke { db: Db { db }, token } => {
+        Command::Revoke { db: DbFlag { db }, token } => {
             let token = if token == "-" { read_token(&mut io::stdin().lock())? } else { token };
             let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
             store.revoke_token(token).context("cannot revoke the token")?;
             store.close()?;
-            say("revoked");
+            say("revoked the token");
             Ok(())
         }
     }
 }
 
-/// The first line of the input, without the blanks around it.
+/// Reads the first line of the input, without surrounding white space.
 fn read_token(input: &mut dyn BufRead) -> Result<String> {
     let mut line = String::new();
     input
@@ -49,7 +69,7 @@ fn read_token(input: &mut dyn BufRead) -> Result<String> {
         .read_line(&mut line)
         .context("cannot read the token from standard input")?;
     match line.trim() {
-        "" => bail!("there is no token on standard input"),
+        "" => bail!("standard input has no token"),
         token => Ok(token.to_owned()),
     }
 }

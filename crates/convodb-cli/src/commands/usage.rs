@@ -1,32 +1,47 @@
-//! `convodb stats`: what a store takes on disk, table by table.
+//! `convodb usage`: disk usage of a store, table by table.
 
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use convodb::Store;
 use serde::{Deserialize, Serialize};
 
 use crate::admin_client;
-use crate::args::Usage;
+use crate::args::{JsonFlag, StoreOrServer, Target};
 use crate::console::{bytes, grouped};
-use crate::io::text_table::{Column, Fit, Sheet, Side};
+use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
-use crate::upkeep::Stats;
 
-/// What a store takes, as JSON. A server does not tell the bytes of tables, which it would have to
-/// read all pages for; only a server has states that are held.
+/// Show the disk usage of a store: bytes of its files, entries and bytes of each table
+///
+/// Reads every page to measure the tables. A running server answers at once, but without the bytes of
+/// the tables: pass its admin socket.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "convodb usage --db <FILE>\n       convodb usage --admin-socket <SOCKET>",
+    after_help = "Example: convodb usage --db chats.convodb --json"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: StoreOrServer,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// Disk usage as JSON; also the server's response. The server leaves out the bytes of tables, which
+/// cost it a read of every page. Only a server has snapshots.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
     file_bytes: u64,
     log_bytes: u64,
-    /// What pages in use take; the rest of the file is free.
+    /// Bytes of pages in use; the rest of the file is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_bytes: Option<u64>,
-    /// The present state, and those that requests and exports hold.
+    /// Live snapshots: of the current state, and of older ones that requests and exports still read.
     #[serde(skip_serializing_if = "Option::is_none")]
     views: Option<u64>,
-    /// For how long the oldest of them has not been the present one.
+    /// Time since the oldest of them was superseded.
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_view_seconds: Option<f64>,
     tables: Vec<TableLine>,
@@ -43,35 +58,31 @@ struct TableLine {
 }
 
 const COLUMNS: [Column; 4] = [
-    Column { title: "TABLE", side: Side::Left, fit: Fit::Whole },
-    Column { title: "ENTRIES", side: Side::Right, fit: Fit::Whole },
-    Column { title: "CONTENT", side: Side::Right, fit: Fit::Drop(2) },
-    Column { title: "PAGES", side: Side::Right, fit: Fit::Drop(1) },
+    Column { title: "TABLE", align: Align::Left, fit: Fit::Whole },
+    Column { title: "ENTRIES", align: Align::Right, fit: Fit::Whole },
+    Column { title: "CONTENT", align: Align::Right, fit: Fit::Drop(2) },
+    Column { title: "PAGES", align: Align::Right, fit: Fit::Drop(1) },
 ];
 
-/// Tells what the store takes.
-pub(crate) fn run(verb: &Stats, out: &mut dyn Write) -> Result<()> {
-    let line = match (&verb.admin_socket, &verb.db) {
-        (Some(socket), _) => served(socket)?,
-        (None, Some(db)) => own(db)?,
-        (None, None) => {
-            let usage = "--db FILE is needed, or --admin-socket SOCKET of the server";
-            return Err(anyhow!(Usage(usage.to_owned())));
-        }
+/// Prints the disk usage.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let line = match args.target.target()? {
+        Target::Server(socket) => of_server(socket)?,
+        Target::File(db) => of_file(db)?,
     };
-    if verb.json.json {
+    if args.json.json {
         return Ok(writeln!(out, "{}", serde_json::to_string(&line)?)?);
     }
     print(&line, out)
 }
 
-fn served(socket: &Path) -> Result<Line> {
-    let answer = admin_client::ask(socket, "GET", "/admin/stats", "")?;
-    serde_json::from_str(&answer).context("the server's answer is not one of its statistics")
+fn of_server(socket: &Path) -> Result<Line> {
+    let response = admin_client::request(socket, "GET", "/admin/stats", "")?;
+    serde_json::from_str(&response).context("cannot parse the server's response")
 }
 
-fn own(db: &Path) -> Result<Line> {
-    let served = WhileServed::Command("convodb stats --admin-socket SOCKET");
+fn of_file(db: &Path) -> Result<Line> {
+    let served = WhileServed::Command("convodb usage --admin-socket SOCKET");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let line = measure(&store).with_context(|| format!("cannot read {}", db.display()))?;
     store.close()?;
@@ -100,13 +111,13 @@ fn measure(store: &Store) -> convodb::Result<Line> {
 
 fn print(line: &Line, out: &mut dyn Write) -> Result<()> {
     let used = line.used_bytes.map(|used| ("used", used));
-    for (what, number) in
-        [("file", line.file_bytes)].into_iter().chain(used).chain([("log", line.log_bytes)])
-    {
-        writeln!(out, "{what:<5}{:>12}", bytes(number))?;
+    let sizes =
+        [("file", line.file_bytes)].into_iter().chain(used).chain([("log", line.log_bytes)]);
+    for (what, number) in sizes {
+        writeln!(out, "{what:<9}{:>12}", bytes(number))?;
     }
-    if let (Some(views), Some(age)) = (line.views, line.oldest_view_seconds) {
-        writeln!(out, "views{views:>8}, the oldest replaced {age:.1} s ago")?;
+    if let (Some(snapshots), Some(age)) = (line.views, line.oldest_view_seconds) {
+        writeln!(out, "snapshots{snapshots:>12}, the oldest superseded {age:.1} s ago")?;
     }
     writeln!(out)?;
     let size = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), bytes);
@@ -122,5 +133,5 @@ fn print(line: &Line, out: &mut dyn Write) -> Result<()> {
             ]
         })
         .collect();
-    Ok(Sheet::new(&COLUMNS).write(out, &rows)?)
+    Ok(TextTable::new(&COLUMNS).write(out, &rows)?)
 }

@@ -1,12 +1,11 @@
-//! `convodb import --from-api`: the conversations of another server of the API, page by page.
+//! Import from another server of the API: `convodb import --from-api`.
 //!
-//! Each page is durable before the next is asked for, and the progress with it; what is there already
-//! is left or brought up to date. So an interrupted migration goes on, and a finished one can be
-//! repeated.
+//! Each page, and the progress with it, is on disk before the next page is requested. An interrupted
+//! import therefore resumes after its last page, and a finished one can be repeated: it inserts only
+//! what is new.
 
 mod apply;
-pub(crate) mod args;
-mod client;
+pub(crate) mod client;
 mod pager;
 mod progress;
 #[cfg(test)]
@@ -15,30 +14,76 @@ mod test_server;
 mod tests;
 mod wire;
 
-use std::io::Write;
-use std::path::PathBuf;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use convodb::Timestamp;
-use convodb_http::PublicUrl;
+use clap::builder::BoolishValueParser;
+use convodb::{Name, Store, Timestamp, UserId};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::args::Import;
-use crate::commands::import::{SOME_REJECTED, open, user};
 use crate::console::{progress_style, say};
-use crate::import_api::client::{Client, Patience};
-use crate::import_api::pager::{Seen, Walk, Wanted};
-use crate::import_api::progress::{Asked, Counts, Progress};
+use crate::import_api::client::{Client, RetryPolicy, ServerFlags};
+use crate::import_api::pager::{LoopDetector, Options, Pager};
+use crate::import_api::progress::{Counts, Job, Progress};
 use crate::io::rejects::Rejects;
 
-/// What a migration did, in all its runs, and what this run took.
+/// Flags of an import from another server.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Import from another server of the API")]
+pub(crate) struct FromApiFlags {
+    #[command(flatten)]
+    pub(crate) server: ServerFlags,
+    /// Only conversations created at this time or later: a date (UTC) or RFC 3339
+    #[arg(long, env = "CONVODB_SINCE", value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Update existing conversations that changed on the server; without it, they are left unchanged
+    #[arg(long, env = "CONVODB_UPDATE", value_parser = BoolishValueParser::new())]
+    update: bool,
+    /// Start at the first page and ignore the progress of an interrupted import
+    #[arg(long, env = "CONVODB_RESTART", value_parser = BoolishValueParser::new())]
+    restart: bool,
+    /// Concurrent requests for messages, 1 to 16
+    #[arg(long, env = "CONVODB_PARALLEL", value_name = "N", default_value_t = 4)]
+    #[arg(value_parser = clap::value_parser!(u8).range(1..=16))]
+    parallel: u8,
+}
+
+impl FromApiFlags {
+    /// Whether the import is from a server.
+    pub(crate) const fn is_given(&self) -> bool {
+        self.server.is_given()
+    }
+
+    /// The client of the server that the flags name.
+    pub(crate) fn client(&self) -> Result<Client> {
+        self.server.client(RetryPolicy::default())
+    }
+}
+
+/// Where an import writes.
+pub(crate) struct Destination<'a> {
+    pub(crate) store: &'a Store,
+    /// The store's file; the progress is saved beside it.
+    pub(crate) db: &'a Path,
+    pub(crate) user: UserId,
+    pub(crate) user_name: &'a Name,
+    /// The rejects file, if not the default.
+    pub(crate) rejects: Option<&'a Path>,
+}
+
+/// The result of an import, finished or interrupted.
+pub(crate) struct Outcome {
+    summary: Summary,
+    ended: Result<()>,
+}
+
+/// The counts of all runs of an import, and the cost of this run.
 #[derive(Debug, Serialize)]
-struct Summary<'a> {
+struct Summary {
     #[serde(flatten)]
-    counts: &'a Counts,
+    counts: Counts,
     rejects_file: Option<String>,
     resumed: bool,
     finished: bool,
@@ -47,118 +92,116 @@ struct Summary<'a> {
     seconds: f64,
 }
 
-/// Migrates from the server that the command line names.
-pub(crate) fn run(verb: &Import, out: &mut dyn Write) -> Result<ExitCode> {
-    let base = verb.from_api.from_api.clone().context("--from-api is not given")?;
-    warn_of_plain_text(&base);
-    let client = Client::new(base, &verb.from_api.token()?, Patience::default());
-    migrate(verb, &client, out)
-}
-
-/// Migrates from the server of the client.
-fn migrate(verb: &Import, client: &Client, out: &mut dyn Write) -> Result<ExitCode> {
+/// Imports from the client's server and prints a summary on standard error.
+///
+/// # Errors
+/// Fails if a file beside the store cannot be used. What interrupts the import itself, such as an
+/// unreachable server, is part of the [`Outcome`].
+pub(crate) fn run(
+    destination: &Destination<'_>,
+    flags: &FromApiFlags,
+    client: &Client,
+) -> Result<Outcome> {
     let started = Instant::now();
-    let (db, from) = (&verb.db.db, &verb.from_api);
-    let asked = Asked {
-        from: from.from_api.as_ref().map(ToString::to_string).unwrap_or_default(),
-        user: verb.owner.user.to_string(),
-        since: from.since.map(Timestamp::to_rfc3339),
-        update: from.update,
+    let &Destination { store, db, user, user_name, rejects } = destination;
+    let job = Job {
+        from: flags.server.from_api.as_ref().map(ToString::to_string).unwrap_or_default(),
+        user: user_name.to_string(),
+        since: flags.since.map(Timestamp::to_rfc3339),
+        update: flags.update,
     };
-    let store = open(verb)?;
-    let user = user(&store, verb)?;
-    let mut progress = Progress::open(db, asked, from.restart)?;
+    let mut progress = Progress::open(db, job, flags.restart)?;
     let resumed = progress.is_resumed();
-    let path = verb.rejects.clone().unwrap_or_else(|| PathBuf::from("migration.rejects.jsonl"));
+    let path = rejects.map_or_else(|| PathBuf::from("migration.rejects.jsonl"), Path::to_owned);
     let rejects = Rejects::new(path, &[db, &Progress::path(db)])?;
-    let mut rejects = if resumed { rejects.resumed()? } else { rejects };
-    let bar = ProgressBar::new_spinner()
-        .with_style(progress_style("{spinner} {msg}, {elapsed} since the command began"));
+    let mut rejects = if resumed { rejects.resume()? } else { rejects };
+    let bar =
+        ProgressBar::new_spinner().with_style(progress_style("{spinner} {msg}, {elapsed} elapsed"));
     bar.enable_steady_tick(Duration::from_millis(200));
-    let wanted =
-        Wanted { since: from.since, update: from.update, parallel: usize::from(from.parallel) };
-    let outcome = Walk {
+    let parallel = usize::from(flags.parallel);
+    let ended = Pager {
         client,
-        store: &store,
+        store,
         db,
         user,
-        wanted,
+        options: Options { since: flags.since, update: flags.update, parallel },
         progress: &mut progress,
         rejects: &mut rejects,
         bar: &bar,
-        seen: Seen::default(),
+        loop_detector: LoopDetector::default(),
     }
     .run();
     bar.finish_and_clear();
     rejects.finish()?;
-    store.close()?;
-    if outcome.is_ok() {
+    if ended.is_ok() {
         Progress::remove(db)?;
     }
-
-    let counts = &progress.counts;
+    let counts = progress.counts;
     let (requests, retries) = client.counts();
     let summary = Summary {
-        counts,
         rejects_file: (counts.rejected > 0).then(|| rejects.path().display().to_string()),
+        counts,
         resumed,
-        finished: outcome.is_ok(),
+        finished: ended.is_ok(),
         requests,
         retries,
         seconds: started.elapsed().as_secs_f64(),
     };
-    summary.tell();
-    if verb.json.json {
-        writeln!(out, "{}", serde_json::to_string(&summary)?)?;
-    }
-    let met = counts.met();
-    outcome.with_context(|| {
-        format!(
-            "stopped after {met} conversations; the same command goes on there, --restart begins anew"
-        )
-    })?;
-    let rejected = counts.rejected > 0;
-    Ok(if rejected { ExitCode::from(SOME_REJECTED) } else { ExitCode::SUCCESS })
+    summary.print();
+    Ok(Outcome { summary, ended })
 }
 
-impl Summary<'_> {
-    /// Tells a person what was done: what is not nothing.
-    fn tell(&self) {
+impl Outcome {
+    /// The summary as one JSON object.
+    pub(crate) fn to_json(&self) -> Result<String> {
+        Ok(serde_json::to_string(&self.summary)?)
+    }
+
+    /// Returns whether no conversation was rejected.
+    ///
+    /// # Errors
+    /// Fails if the import was interrupted.
+    pub(crate) fn into_result(self) -> Result<bool> {
+        let seen = self.summary.counts.seen();
+        self.ended.with_context(|| {
+            format!(
+                "interrupted after {seen} conversations; the same command continues there, \
+                 --restart starts from the beginning"
+            )
+        })?;
+        Ok(self.summary.counts.rejected == 0)
+    }
+}
+
+impl Summary {
+    /// Prints the counts that are not zero on standard error.
+    fn print(&self) {
         let Counts {
             inserted, updated, already_present, repeated, gone, too_old, messages, ..
-        } = *self.counts;
-        let told: Vec<String> = [
+        } = self.counts;
+        let parts: Vec<String> = [
             (inserted, "conversations inserted"),
             (messages, "messages"),
             (self.counts.assistants_created, "assistants created"),
-            (updated, "brought up to date"),
-            (already_present, "already there"),
-            (repeated, "met twice"),
-            (gone, "deleted on the server meanwhile"),
+            (updated, "updated"),
+            (already_present, "already existed"),
+            (repeated, "listed twice"),
+            (gone, "deleted on the server during the import"),
             (too_old, "created before --since"),
         ]
         .into_iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
-        let told = if told.is_empty() { "nothing to migrate".to_owned() } else { told.join(", ") };
+        let counts =
+            if parts.is_empty() { "nothing to import".to_owned() } else { parts.join(", ") };
         say(format_args!(
-            "{told} ({} requests, {} of them again, {:.1} s)",
+            "{counts} ({} requests, {} of them retries, {:.1} s)",
             self.requests, self.retries, self.seconds
         ));
         if let Some(file) = &self.rejects_file {
             let rejected = self.counts.rejected;
-            say(format_args!("{rejected} conversations rejected, with reasons, to {file}"));
+            say(format_args!("{rejected} conversations rejected; lines and reasons are in {file}"));
         }
-    }
-}
-
-/// A token that goes over a network in plain text can be read by others.
-fn warn_of_plain_text(base: &PublicUrl) {
-    let base = base.to_string();
-    let Some(host) = base.strip_prefix("http://") else { return };
-    let this_machine = ["localhost", "127.", "[::1]"].iter().any(|name| host.starts_with(name));
-    if !this_machine {
-        say("warning: the token and all conversations go over plain HTTP; https:// hides them");
     }
 }

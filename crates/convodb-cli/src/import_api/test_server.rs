@@ -1,9 +1,8 @@
-//! Our own server over a loopback socket, one that answers by a script, and a place to migrate to.
+//! Test servers: convodb's own over a loopback socket, and one that answers by a script.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -18,13 +17,12 @@ use convodb_http::item::{AssistantNames, write_line};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
-use crate::args::{Cli, Import, Verb};
-use crate::import_api::client::{ApiError, Client, Patience};
-use crate::import_api::migrate;
+use crate::import_api::client::{ApiError, RetryPolicy};
+use crate::import_api::{self, Destination, FromApiFlags};
 
 pub(super) const ROWS: u64 = 330;
 
-/// A number that looks random and is the same each time.
+/// A pseudorandom number, the same for the same arguments.
 pub(super) fn mixed(seed: u64, n: u64) -> u64 {
     let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ n.wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x ^= x >> 29;
@@ -36,11 +34,11 @@ pub(super) fn at(second: u64) -> Timestamp {
     Timestamp::from_millis((1_737_800_000 + second) * 1000).unwrap()
 }
 
-pub(super) fn owner(store: &Store) -> UserId {
+pub(super) fn user_of(store: &Store) -> UserId {
     store.snapshot().user_by_name(&"acme".parse().unwrap()).unwrap().unwrap()
 }
 
-/// Conversations of all types, three of each second, with what the API can tell of them.
+/// A store with conversations of all types, three of each second, with every field of the API.
 pub(super) fn filled() -> Store {
     let store = Store::in_memory().unwrap();
     let user = store.create_user("acme".parse().unwrap(), at(0)).unwrap().id;
@@ -67,15 +65,15 @@ pub(super) fn filled() -> Store {
         row.total_cost = Cost::from_nanos(i64::try_from(n).unwrap() * 1_234_567);
         row.ai_enabled = n % 7 > 0;
         row.updated_at = at(n / 3 * 60 + n % 50);
-        let history: Vec<Message> = (0..n % 6).map(|m| said(n, m)).collect();
-        // Some histories are known in part.
+        let history: Vec<Message> = (0..n % 6).map(|m| message(n, m)).collect();
+        // Of some conversations, the store has fewer messages than it counts.
         row.message_count = u32::try_from(history.len()).unwrap() + u32::from(n % 11 == 0);
         store.write(move |transaction| transaction.insert(user, &row, &history)).unwrap();
     }
     store
 }
 
-pub(super) fn said(n: u64, m: u64) -> Message {
+pub(super) fn message(n: u64, m: u64) -> Message {
     let role = [Role::User, Role::Assistant, Role::System][usize::try_from(m % 3).unwrap()];
     let text = format!("message {m} of {n}: \u{1F600}\n\"quoted\"");
     let message = Message::new(role, text, at(n / 3 * 60 + m)).unwrap();
@@ -85,9 +83,9 @@ pub(super) fn said(n: u64, m: u64) -> Message {
     }
 }
 
-/// All of a store as an export has it, oldest first.
+/// All lines of an export of a store, oldest first.
 pub(super) fn exported(store: &Store) -> Vec<String> {
-    let (snapshot, user) = (store.snapshot(), owner(store));
+    let (snapshot, user) = (store.snapshot(), user_of(store));
     let mut names = AssistantNames::new(snapshot.clone(), user);
     let oldest_first = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
     let line = |row: convodb::Result<Conversation>| {
@@ -101,7 +99,7 @@ pub(super) fn exported(store: &Store) -> Vec<String> {
     snapshot.rows(user, &oldest_first).map(line).collect()
 }
 
-/// Our server, until it is dropped.
+/// A convodb server, which stops when it is dropped.
 pub(super) struct Server {
     pub(super) address: SocketAddr,
     pub(super) token: String,
@@ -111,7 +109,7 @@ pub(super) struct Server {
 
 impl Server {
     pub(super) fn of(store: &Store) -> Self {
-        let token = store.create_token(owner(store), at(0)).unwrap();
+        let token = store.create_token(user_of(store), at(0)).unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -135,18 +133,17 @@ impl Drop for Server {
     }
 }
 
-/// What a server does with a request.
+/// The response of a scripted server to a request.
 pub(super) enum Reply {
     /// Status, further headers, body.
-    Answer(u16, &'static str, String),
-    /// The beginning of what the real server answers.
-    Cut(usize),
-    /// What the real server answers to this target.
+    Respond(u16, &'static str, String),
+    /// The first bytes of the real server's response.
+    Truncate(usize),
+    /// The real server's response to this target.
     Forward(String),
 }
 
-/// Answers requests, by their number and target, for as long as the process runs: each on a
-/// connection of its own.
+/// Starts a server that answers each request by its number and target, until the process ends.
 pub(super) fn scripted(
     upstream: Option<SocketAddr>,
     script: impl Fn(usize, &str) -> Reply + Send + Sync + 'static,
@@ -157,14 +154,14 @@ pub(super) fn scripted(
     thread::spawn(move || {
         for stream in listener.incoming() {
             let (script, number) = (script.clone(), number.clone());
-            // A client that went away needs no answer.
-            thread::spawn(move || answer(stream?, upstream, &number, &*script));
+            // A closed connection is ignored.
+            thread::spawn(move || respond(stream?, upstream, &number, &*script));
         }
     });
     address
 }
 
-fn answer(
+fn respond(
     mut stream: TcpStream,
     upstream: Option<SocketAddr>,
     number: &AtomicUsize,
@@ -183,36 +180,36 @@ fn answer(
         real.set_read_timeout(Some(Duration::from_secs(30)))?;
         let (_, headers) = head.split_once("\r\n").unwrap();
         write!(real, "GET {target} HTTP/1.1\r\nConnection: close\r\n{headers}")?;
-        let mut answer = Vec::new();
-        real.read_to_end(&mut answer)?;
-        Ok(answer)
+        let mut response = Vec::new();
+        real.read_to_end(&mut response)?;
+        Ok(response)
     };
     let bytes = match script(number.fetch_add(1, Ordering::Relaxed), &target) {
-        Reply::Answer(status, headers, body) => format!(
+        Reply::Respond(status, headers, body) => format!(
             "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n{headers}\r\n{body}",
             body.len()
         )
         .into_bytes(),
         Reply::Forward(target) => forwarded(&target)?,
-        Reply::Cut(bytes) => {
-            let mut answer = forwarded(&target)?;
-            answer.truncate(bytes.min(answer.len() - 1));
-            answer
+        Reply::Truncate(bytes) => {
+            let mut response = forwarded(&target)?;
+            response.truncate(bytes.min(response.len() - 1));
+            response
         }
     };
     stream.write_all(&bytes)
 }
 
-/// Where a migration leads.
+/// A directory with the store to import into.
 pub(super) struct Place {
     directory: TempDir,
     base: String,
     pub(super) token: String,
 }
 
-/// How one run ended.
+/// The result of one run: whether all was imported, and the summary.
 pub(super) struct Ran {
-    pub(super) code: Result<ExitCode, anyhow::Error>,
+    pub(super) ended: anyhow::Result<bool>,
     pub(super) summary: serde_json::Value,
 }
 
@@ -227,69 +224,68 @@ impl Place {
     }
 
     pub(super) fn run(&self, flags: &[&str]) -> Ran {
-        let (db, rejects) = (self.path("s.convodb"), self.path("r.jsonl"));
-        let text = |path: &Path| path.to_str().unwrap().to_owned();
-        let (db, rejects) = (text(&db), text(&rejects));
-        let arguments = [
-            "convodb",
-            "import",
-            "--db",
-            &db,
-            "--user",
-            "acme",
-            "--create-user",
-            "--json",
-            "--rejects",
-            &rejects,
-            "--from-api",
-            &self.base,
-            "--token",
-            &self.token,
-        ];
-        let cli = Cli::try_parse_from(arguments.iter().chain(flags)).unwrap();
-        let Verb::Import(verb) = cli.verb else { panic!("it is an import") };
-        let mut out = Vec::new();
-        let code = migrate(&verb, &client(&verb), &mut out);
-        Ran { code, summary: serde_json::from_slice(&out).unwrap() }
+        let arguments = ["import", "--from-api", &self.base, "--token", &self.token];
+        let Flags { flags } = Flags::try_parse_from(arguments.iter().chain(flags)).unwrap();
+        let client = flags.server.client(RETRY_POLICY).unwrap();
+        let (db, rejects, store) = (self.path("s.convodb"), self.path("r.jsonl"), self.store());
+        let user_name = "acme".parse().unwrap();
+        if store.snapshot().user_by_name(&user_name).unwrap().is_none() {
+            store.create_user(user_name.clone(), at(0)).unwrap();
+        }
+        let destination = Destination {
+            store: &store,
+            db: &db,
+            user: user_of(&store),
+            user_name: &user_name,
+            rejects: Some(&rejects),
+        };
+        let outcome = import_api::run(&destination, &flags, &client).unwrap();
+        let summary = serde_json::from_str(&outcome.to_json().unwrap()).unwrap();
+        store.close().unwrap();
+        Ran { ended: outcome.into_result(), summary }
     }
 
     pub(super) fn store(&self) -> Store {
         Store::open(self.path("s.convodb")).unwrap()
     }
 
-    /// What was migrated, once the audit has found it sound.
+    /// Verifies the store and exports it.
     pub(super) fn exported(&self) -> Vec<String> {
         let store = self.store();
-        let audit = store.snapshot().verify(|_, _| {}).unwrap();
-        assert!(audit.is_clean(), "{:?}", audit.faults);
+        let found = store.snapshot().verify(|_, _| {}).unwrap();
+        assert!(found.is_clean(), "{:?}", found.faults);
         exported(&store)
     }
 }
 
-pub(super) fn client(verb: &Import) -> Client {
-    let patience = Patience {
-        tries: 12,
-        first: Duration::from_millis(1),
-        longest: Duration::from_millis(4),
-        longest_asked: Duration::from_secs(60),
-    };
-    let from = &verb.from_api;
-    Client::new(from.from_api.clone().unwrap(), &from.token().unwrap(), patience)
+/// Retries without noticeable pauses.
+const RETRY_POLICY: RetryPolicy = RetryPolicy {
+    attempts: 12,
+    first_backoff: Duration::from_millis(1),
+    max_backoff: Duration::from_millis(4),
+    max_retry_after: Duration::from_secs(60),
+};
+
+/// The flags of an import from a server.
+#[derive(Debug, Parser)]
+struct Flags {
+    #[command(flatten)]
+    flags: FromApiFlags,
 }
 
 impl Ran {
     #[track_caller]
     pub(super) fn succeeded(self) -> serde_json::Value {
-        assert!(self.code.is_ok_and(|code| code == ExitCode::SUCCESS), "{}", self.summary);
+        assert!(self.ended.is_ok_and(|all| all), "{}", self.summary);
         assert_eq!(self.summary["finished"], true);
         self.summary
     }
 
-    /// The server's error, that ended the run.
+    /// The error that interrupted the run.
     #[track_caller]
     pub(super) fn failed(self) -> ApiError {
         assert_eq!(self.summary["finished"], false);
-        let error = self.code.unwrap_err();
+        let error = self.ended.unwrap_err();
         assert!(error.to_string().contains("--restart"), "{error}");
         error.downcast().unwrap()
     }

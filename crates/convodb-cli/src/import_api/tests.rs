@@ -1,8 +1,6 @@
-//! Migrations from our own server, straight and through one that breaks; and from servers that are
-//! none.
+//! Imports from convodb's own server, through one that fails, and from servers with another API.
 
 use std::net::TcpListener;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,11 +10,11 @@ use convodb::{Channel, Conversation, ConversationId, Cost, ListRequest, Store};
 use crate::import_api::client::ApiError;
 use crate::import_api::progress::Progress;
 use crate::import_api::test_server::{
-    Place, ROWS, Reply, Server, at, exported, filled, mixed, owner, said, scripted,
+    Place, ROWS, Reply, Server, at, exported, filled, message, mixed, scripted, user_of,
 };
 
 #[test]
-fn a_store_and_what_was_migrated_of_it_are_equal() {
+fn an_imported_store_equals_its_source() {
     let source = filled();
     let server = Server::of(&source);
     let place = Place::new(server.address, &server.token);
@@ -26,20 +24,20 @@ fn a_store_and_what_was_migrated_of_it_are_equal() {
     assert_eq!((&summary["pages"], &summary["requests"]), (&4.into(), &(1 + 4 + ROWS).into()));
     assert_eq!(place.exported(), exported(&source));
     assert!(!Progress::path(&place.path("s.convodb")).exists());
-    let assistants = |store: &Store| store.snapshot().assistants(owner(store), 0, 9).unwrap();
+    let assistants = |store: &Store| store.snapshot().assistants(user_of(store), 0, 9).unwrap();
     assert_eq!(assistants(&place.store()), assistants(&source));
 
-    // Once more: nothing changes, and no history is asked for.
+    // Again: nothing changes, and no messages are requested.
     let summary = place.run(&[]).succeeded();
     assert_eq!((&summary["already_present"], &summary["inserted"]), (&ROWS.into(), &0.into()));
     assert_eq!(summary["requests"], 5);
     assert_eq!(place.exported(), exported(&source));
 }
 
-/// The server goes away after some requests, again and again; each run goes on where the one before
-/// stopped, and does not ask again for what was finished.
+/// The server fails after some requests, repeatedly. Each run continues where the one before stopped
+/// and does not request finished pages again.
 #[test]
-fn an_interrupted_migration_goes_on_where_it_stopped() {
+fn an_interrupted_import_resumes_after_its_last_page() {
     let source = filled();
     let server = Server::of(&source);
     for seed in 0..4 {
@@ -47,7 +45,7 @@ fn an_interrupted_migration_goes_on_where_it_stopped() {
         let limit = until.clone();
         let address = scripted(Some(server.address), move |number, target| {
             if number >= limit.load(Ordering::Relaxed) {
-                return Reply::Answer(418, "", String::new());
+                return Reply::Respond(418, "", String::new());
             }
             Reply::Forward(target.to_owned())
         });
@@ -63,7 +61,7 @@ fn an_interrupted_migration_goes_on_where_it_stopped() {
             assert_eq!(ran.summary["resumed"], pages > 0, "seed {seed}");
             assert!(ran.summary["pages"].as_u64().unwrap() >= pages, "seed {seed}");
             pages = ran.summary["pages"].as_u64().unwrap();
-            match ran.code.is_ok() {
+            match ran.ended.is_ok() {
                 true => break,
                 false => assert!(matches!(ran.failed(), ApiError::Refused { status: 418, .. })),
             }
@@ -74,18 +72,18 @@ fn an_interrupted_migration_goes_on_where_it_stopped() {
     }
 }
 
-/// 429, 500, 503, connections that break and answers that are cut off, at random.
+/// Random 429, 500, 503, broken connections and truncated responses.
 #[test]
-fn a_server_that_fails_now_and_then_is_asked_again() {
+fn transient_failures_are_retried() {
     let source = filled();
     let server = Server::of(&source);
     let address =
         scripted(Some(server.address), |number, target| match mixed(7, number as u64) % 12 {
-            0 => Reply::Answer(429, "Retry-After: 0\r\n", "{}".to_owned()),
-            1 => Reply::Answer(500, "", "{}".to_owned()),
-            2 => Reply::Answer(503, "", String::new()),
-            3 => Reply::Cut(0),
-            4 => Reply::Cut(usize::try_from(mixed(8, number as u64) % 700).unwrap()),
+            0 => Reply::Respond(429, "Retry-After: 0\r\n", "{}".to_owned()),
+            1 => Reply::Respond(500, "", "{}".to_owned()),
+            2 => Reply::Respond(503, "", String::new()),
+            3 => Reply::Truncate(0),
+            4 => Reply::Truncate(usize::try_from(mixed(8, number as u64) % 700).unwrap()),
             _ => Reply::Forward(target.to_owned()),
         });
     let place = Place::new(address, &server.token);
@@ -94,14 +92,14 @@ fn a_server_that_fails_now_and_then_is_asked_again() {
     assert_eq!(place.exported(), exported(&source));
 }
 
-/// A server that does not know the order: newest first, page by page.
+/// A server without `order` lists newest first.
 #[test]
-fn a_server_without_the_extensions_is_walked_too() {
+fn a_server_without_the_extensions_is_imported_too() {
     let source = filled();
     let server = Server::of(&source);
     let address = scripted(Some(server.address), |_, target| match target.split_once('?') {
         Some((path, _)) if path.ends_with("/assistants/get") => {
-            Reply::Answer(404, "", "{}".to_owned())
+            Reply::Respond(404, "", "{}".to_owned())
         }
         Some((path, query)) => {
             let known = query.split('&').filter(|part| {
@@ -115,7 +113,7 @@ fn a_server_without_the_extensions_is_walked_too() {
     let place = Place::new(address, &server.token);
     let summary = place.run(&["--since", &since.to_rfc3339()]).succeeded();
     assert_eq!(summary["too_old"], 90);
-    // Where a page ends inside a second, that second's rows change places.
+    // Where a page ends within a second, the rows of that second change places.
     let mut expected = exported(&source).split_off(90);
     let mut found = place.exported();
     let second = |line: &str| line.split("\"created_at\":\"").nth(1).unwrap()[..19].to_owned();
@@ -128,18 +126,18 @@ fn a_server_without_the_extensions_is_walked_too() {
 }
 
 #[test]
-fn what_changed_on_the_server_is_left_or_brought_up_to_date() {
+fn existing_conversations_are_updated_only_on_request() {
     let source = filled();
     let server = Server::of(&source);
     let place = Place::new(server.address, &server.token);
     place.run(&[]).succeeded();
     let before = exported(&source);
 
-    let (user, snapshot) = (owner(&source), source.snapshot());
+    let (user, snapshot) = (user_of(&source), source.snapshot());
     let mut rows = snapshot.rows(user, &ListRequest::default());
     for n in 0..10 {
         let id = rows.next().unwrap().unwrap().id;
-        source.append_message(user, id, said(9_999_999, n)).unwrap();
+        source.append_message(user, id, message(9_999_999, n)).unwrap();
         let change = |row: &mut Conversation| row.total_cost = Cost::from_nanos(5);
         source.update(user, id, change).unwrap();
     }
@@ -158,19 +156,19 @@ fn what_changed_on_the_server_is_left_or_brought_up_to_date() {
 }
 
 #[test]
-fn what_cannot_be_taken_is_rejected_and_the_rest_goes_on() {
+fn invalid_conversations_are_rejected_and_the_rest_imported() {
     let source = filled();
     let server = Server::of(&source);
     let ids: Vec<String> = exported(&source).iter().map(|line| line[7..43].to_owned()).collect();
     let (gone, broken) = (ids[5].clone(), ids[150].clone());
     let address = scripted(Some(server.address), move |_, target| match target {
-        target if target.ends_with(&gone) => Reply::Answer(404, "", "{}".to_owned()),
-        target if target.ends_with(&broken) => Reply::Answer(200, "", "<html>".to_owned()),
+        target if target.ends_with(&gone) => Reply::Respond(404, "", "{}".to_owned()),
+        target if target.ends_with(&broken) => Reply::Respond(200, "", "<html>".to_owned()),
         target => Reply::Forward(target.to_owned()),
     });
     let place = Place::new(address, &server.token);
     let ran = place.run(&[]);
-    assert!(ran.code.is_ok_and(|code| code == ExitCode::from(3)));
+    assert!(!ran.ended.unwrap());
     assert_eq!((&ran.summary["gone"], &ran.summary["rejected"]), (&1.into(), &1.into()));
     assert_eq!(ran.summary["inserted"], ROWS - 2);
     let rejects = std::fs::read_to_string(place.path("r.jsonl")).unwrap();
@@ -182,10 +180,10 @@ fn what_cannot_be_taken_is_rejected_and_the_rest_goes_on() {
 }
 
 fn json(body: &str) -> Reply {
-    Reply::Answer(200, "Content-Type: application/json\r\n", body.to_owned())
+    Reply::Respond(200, "Content-Type: application/json\r\n", body.to_owned())
 }
 
-/// A server whose list is answered by `script`; it has no assistants, and empty histories.
+/// The error of an import from a server whose list is scripted; it has no assistants and no messages.
 #[track_caller]
 fn fails(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> ApiError {
     let pages = AtomicUsize::new(0);
@@ -200,48 +198,48 @@ fn fails(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> ApiError {
 }
 
 #[test]
-fn a_server_that_is_none_is_a_clear_error() {
+fn each_failure_of_a_server_is_a_clear_error() {
     let path = || "/api/user/conversations".to_owned();
     let malformed = |error| match error {
-        ApiError::Malformed { path: told, what } if told == path() => what,
+        ApiError::Malformed { path: found, what } if found == path() => what,
         other => panic!("{other:?}"),
     };
     assert!(malformed(fails(|_| json("<html>"))).contains("not JSON"));
     assert!(malformed(fails(|_| json("{}"))).contains("`data`"));
     assert!(malformed(fails(|_| json(r#"{"data":[],"next_cursor":7}"#))).contains("next_cursor"));
-    let refused = |status| Reply::Answer(status, "", "{}".to_owned());
+    let refused = |status| Reply::Respond(status, "", "{}".to_owned());
     assert_eq!(fails(move |_| refused(401)), ApiError::Token(401));
     assert_eq!(fails(move |_| refused(404)), ApiError::NotFound { path: path() });
     assert_eq!(fails(move |_| refused(422)), ApiError::Refused { path: path(), status: 422 });
     let elsewhere =
-        fails(|_| Reply::Answer(308, "Location: https://example.com/\r\n", String::new()));
+        fails(|_| Reply::Respond(308, "Location: https://example.com/\r\n", String::new()));
     assert_eq!(elsewhere, ApiError::Redirected { path: path(), status: 308 });
-    let later = fails(|_| Reply::Answer(429, "Retry-After: 3600\r\n", String::new()));
-    assert_eq!(later, ApiError::AskedToWait { wait: Duration::from_secs(3600) });
+    let later = fails(|_| Reply::Respond(429, "Retry-After: 3600\r\n", String::new()));
+    assert_eq!(later, ApiError::Busy { wait: Duration::from_secs(3600) });
     match fails(move |_| refused(500)) {
-        ApiError::GivenUp { tries: 12, why, .. } => assert_eq!(why, "HTTP 500"),
+        ApiError::RetriesExhausted { attempts: 12, why, .. } => assert_eq!(why, "HTTP 500"),
         other => panic!("{other:?}"),
     }
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = Place::new(nobody, "secret-token").run(&[]).failed();
-    assert!(matches!(&error, ApiError::GivenUp { .. }), "{error:?}");
+    assert!(matches!(&error, ApiError::RetriesExhausted { .. }), "{error:?}");
     assert!(!error.to_string().contains("secret-token"));
 }
 
-/// Neither cursors that go round, nor fresh cursors over the same rows, nor pages of nothing.
+/// Repeated cursors, new cursors over the same conversations, and empty pages.
 #[test]
-fn a_list_that_does_not_end_is_found_out() {
+fn an_endless_list_is_detected() {
     let item = r#"{"id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","assistant_id":"a1b2c3d4-5678-40ab-8def-1234567890ab","assistant_name":"Bot","type":"widget","message_count":0,"created_at":"2025-01-25 10:15:00"}"#;
     let page =
         |item: &str, next: String| json(&format!(r#"{{"data":[{item}],"next_cursor":"{next}"}}"#));
     assert_eq!(
         fails(move |n| page(item, format!("c{}", n % 2))),
-        ApiError::Endless("a cursor came twice")
+        ApiError::EndlessList("a cursor was repeated")
     );
-    let stale = ApiError::Endless("its pages bring nothing new and name a next one");
+    let stale = ApiError::EndlessList("its pages have no new conversation and a next page");
     assert_eq!(fails(move |n| page(item, format!("c{n}"))), stale);
     assert_eq!(fails(move |n| page("", format!("c{n}"))), stale);
-    // A server may have an empty page or two on the way.
+    // One or two empty pages are allowed.
     let address = scripted(None, move |n, target| match (target.contains("/assistants/"), n) {
         (true, _) => json(r#"{"data":[]}"#),
         (false, 1 | 2) => page("", format!("c{n}")),

@@ -1,5 +1,6 @@
-//! What the server answers, as far as a migration looks into it, and how an item and its history
-//! become a line of an import.
+//! Responses of the other server: list pages, assistants, and messages, as far as an import reads them.
+//!
+//! An item of the list and its history become one line of an import.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// What an item of the list says too, of another moment, where the server tells it with a history.
+/// Fields of an item that the server may repeat, as of a later moment, in the response with its history.
 const FIELDS: [&str; 12] = [
     "assistant_id",
     "assistant_name",
@@ -25,7 +26,7 @@ const FIELDS: [&str; 12] = [
     "type",
 ];
 
-/// Why an answer is none of the API.
+/// Why a response does not follow the API.
 pub(crate) type Malformed = &'static str;
 
 /// One page of the list.
@@ -35,7 +36,7 @@ pub(crate) struct ListPage {
     pub(crate) next: Option<String>,
 }
 
-/// One item of a page: its text, and what decides whether its history is wanted.
+/// One item of a page: its text, and the fields that decide whether to request its history.
 #[derive(Clone, Debug)]
 pub(crate) struct ListItem {
     pub(crate) text: String,
@@ -61,23 +62,23 @@ struct WireHead {
 }
 
 impl ListPage {
-    /// Reads the body of a page.
+    /// Parses the body of a page.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(body).map_err(|_| "it is not UTF-8")?;
         let page: WirePage<'_> =
             serde_json::from_str(text).map_err(|error| match error.is_data() {
-                true => "it is no object with an array `data` and a `next_cursor`",
-                false => "it is not JSON, or only the beginning of it",
+                true => "it is not an object with an array `data` and a `next_cursor`",
+                false => "it is not JSON, or incomplete",
             })?;
         let next = serde_json::from_str::<Option<String>>(page.next_cursor.get());
         let next = next.map_err(|_| "its `next_cursor` is neither a string nor null")?;
-        let items = page.data.into_iter().map(ListItem::read).collect();
+        let items = page.data.into_iter().map(ListItem::parse).collect();
         Ok(Self { items, next: next.filter(|next| !next.is_empty()) })
     }
 }
 
 impl ListItem {
-    fn read(json: &RawValue) -> Self {
+    fn parse(json: &RawValue) -> Self {
         fn text<T: std::str::FromStr>(value: Option<&Value>) -> Option<T> {
             value?.as_str()?.parse().ok()
         }
@@ -92,47 +93,47 @@ impl ListItem {
         }
     }
 
-    /// The item with the history that was asked for after it, as a line of an import, and what the
-    /// line says.
+    /// Merges the item with the response that has its history into a line of an import, and parses it.
     ///
-    /// Where the answer with the history tells the item's fields too, those count, for they are of
-    /// the history's moment. A history that is longer than what is counted was added to in between,
-    /// and is counted.
+    /// Fields in that response replace the item's, because they are as of the history. If the history
+    /// has more messages than the item counts, some were appended in between, and its length counts.
     pub(crate) fn with_history(
         &self,
-        answer: &[u8],
+        response: &[u8],
     ) -> Result<(Vec<u8>, Result<Item, ItemError>), Malformed> {
         let object = |text| serde_json::from_str::<BTreeMap<String, &RawValue>>(text);
-        let answer = std::str::from_utf8(answer).map_err(|_| "it is not UTF-8")?;
-        let answer = object(answer).map_err(|_| "it is no JSON object")?;
-        let history = *answer.get("history").ok_or("it has no `history`")?;
-        let said = serde_json::from_str::<Vec<&RawValue>>(history.get());
-        let said = said.map_err(|_| "its `history` is no array")?.len() as u64;
+        let response = std::str::from_utf8(response).map_err(|_| "it is not UTF-8")?;
+        let response = object(response).map_err(|_| "it is not a JSON object")?;
+        let history = *response.get("history").ok_or("it has no `history`")?;
+        let messages = serde_json::from_str::<Vec<&RawValue>>(history.get());
+        let messages = messages.map_err(|_| "its `history` is not an array")?.len() as u64;
         let Ok(mut line) = object(&self.text) else {
-            // No object: whoever reads it says so.
+            // Not an object: the parser reports it.
             return Ok((self.text.clone().into_bytes(), Item::parse(self.text.as_bytes())));
         };
-        let same = answer.get("id").map(|id| id.get()) == line.get("id").map(|id| id.get());
+        let same = response.get("id").map(|id| id.get()) == line.get("id").map(|id| id.get());
         for field in FIELDS.into_iter().filter(|_| same) {
-            if let Some(value) = answer.get(field) {
+            if let Some(value) = response.get(field) {
                 line.insert(field.to_owned(), *value);
             }
         }
-        let counted = line.get("message_count").and_then(|count| count.get().parse::<u64>().ok());
-        let count = counted.filter(|counted| *counted < said).map(|_| said.to_string());
-        let count =
-            count.map(RawValue::from_string).transpose().map_err(|_| "its count is none")?;
+        let count = line.get("message_count").and_then(|count| count.get().parse::<u64>().ok());
+        let count = count.filter(|count| *count < messages).map(|_| messages.to_string());
+        let count = count
+            .map(RawValue::from_string)
+            .transpose()
+            .map_err(|_| "its message count is invalid")?;
         if let Some(count) = &count {
             line.insert("message_count".to_owned(), count);
         }
         line.insert("messages".to_owned(), history);
-        let line = serde_json::to_vec(&line).map_err(|_| "it cannot be put together")?;
+        let line = serde_json::to_vec(&line).map_err(|_| "it cannot be merged with its item")?;
         let item = Item::parse(&line);
         Ok((line, item))
     }
 }
 
-/// One page of the assistants list: those that have an id and a name, and whether there are more.
+/// Parses a page of the assistants list: returns those with an id and a name, and whether more follow.
 pub(crate) fn assistants(body: &[u8]) -> Result<(Vec<(AssistantId, Name)>, bool), Malformed> {
     #[derive(Deserialize)]
     struct Page {
@@ -140,13 +141,13 @@ pub(crate) fn assistants(body: &[u8]) -> Result<(Vec<(AssistantId, Name)>, bool)
         next_page_url: Option<Value>,
     }
     let page: Page =
-        serde_json::from_slice(body).map_err(|_| "it is no object with an array `data`")?;
-    let read = |item: &Value| {
+        serde_json::from_slice(body).map_err(|_| "it is not an object with an array `data`")?;
+    let parse = |item: &Value| {
         let text = |field| item.get(field).and_then(Value::as_str);
         Some((text("uuid")?.parse().ok()?, text("name")?.parse().ok()?))
     };
     let more = page.next_page_url.is_some_and(|url| url.is_string());
-    Ok((page.data.iter().filter_map(read).collect(), more))
+    Ok((page.data.iter().filter_map(parse).collect(), more))
 }
 
 #[cfg(test)]
@@ -162,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_has_items_and_a_cursor_or_is_none() {
+    fn a_page_without_items_or_cursor_is_malformed() {
         let read = page(&format!("{ITEM},3"), "\"abc\"").unwrap();
         assert_eq!(read.next.as_deref(), Some("abc"));
         assert_eq!((read.items[0].message_count, read.items[1].id), (Some(1), None));
@@ -175,17 +176,17 @@ mod tests {
     }
 
     #[test]
-    fn an_item_and_its_history_are_one_line() {
+    fn an_item_and_its_history_become_one_line() {
         let item = &page(ITEM, "null").unwrap().items[0];
         let said = r#"{"role":"user","content":"hi","created_at":"2025-01-25 10:15:01"}"#;
         let answer = format!(r#"{{"status":true,"history":[{said},{said}],"variables":null}}"#);
         let (_, line) = item.with_history(answer.as_bytes()).unwrap();
         let line = line.unwrap();
         assert_eq!(line.messages.len(), 2);
-        assert_eq!(line.conversation.message_count, 2, "said meanwhile");
+        assert_eq!(line.conversation.message_count, 2, "appended in between");
         assert_eq!(line.conversation.variables.unwrap().as_str(), r#"{"n":1.10}"#);
 
-        // Another moment's fields count where they are this conversation's.
+        // Newer fields count if they are of the same conversation.
         let answer = ITEM.replace("0.5", "0.75").replace('{', r#"{"history":[],"#);
         let answer = answer.replace(r#"{"history":[],"n":1.10}"#, r#"{"n":2}"#);
         let (_, line) = item.with_history(answer.as_bytes()).unwrap();
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn assistants_without_an_id_are_passed_over() {
+    fn assistants_without_an_id_are_skipped() {
         let uuid = "a1b2c3d4-5678-40ab-8def-1234567890ab";
         let body = format!(
             r#"{{"data":[{{"id":1,"uuid":"{uuid}","name":"Bot"}},{{"id":2,"name":"Old"}}],"next_page_url":"x"}}"#

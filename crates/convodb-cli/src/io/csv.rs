@@ -1,5 +1,6 @@
-//! Conversations as CSV: a line of columns each, for spreadsheets and other programs. The columns and
-//! their order are documented and only ever added to, at the end.
+//! CSV export: one record a conversation, for spreadsheets and other programs.
+//!
+//! The columns and their order are documented in docs/api.md; new columns are added at the end only.
 
 use std::io::Write;
 
@@ -7,7 +8,7 @@ use anyhow::{Context, Result};
 use convodb::{Contact, ConversationRef, Text, Variables};
 use convodb_http::item::AssistantNames;
 
-/// The header, in order.
+/// The column names, in order.
 pub(crate) const COLUMNS: [&str; 15] = [
     "id",
     "created_at",
@@ -26,20 +27,20 @@ pub(crate) const COLUMNS: [&str; 15] = [
     "variables",
 ];
 
-/// Writes a header, and then rows. What is not there is an empty field.
-pub(crate) struct CsvTable<W: Write> {
-    lines: csv::Writer<W>,
+/// Writes a header and then records. A missing value is an empty field.
+pub(crate) struct CsvExport<W: Write> {
+    records: csv::Writer<W>,
 }
 
-impl<W: Write> CsvTable<W> {
-    /// A table with its header.
+impl<W: Write> CsvExport<W> {
+    /// Writes the header.
     pub(crate) fn new(out: W) -> Result<Self> {
-        let mut lines = csv::Writer::from_writer(out);
-        lines.write_record(COLUMNS).context("cannot write the export")?;
-        Ok(Self { lines })
+        let mut records = csv::Writer::from_writer(out);
+        records.write_record(COLUMNS).context("cannot write the export")?;
+        Ok(Self { records })
     }
 
-    /// Writes a conversation.
+    /// Writes the record of a conversation.
     pub(crate) fn write(
         &mut self,
         row: &ConversationRef<'_>,
@@ -65,16 +66,16 @@ impl<W: Write> CsvTable<W> {
             text(customer.phone.map(Text::get)),
             text(row.variables.map(Variables::get)),
         ];
-        self.lines.write_record(&fields).context("cannot write the export")
+        self.records.write_record(&fields).context("cannot write the export")
     }
 
-    /// Ends the table.
+    /// Writes what is buffered.
     pub(crate) fn finish(mut self) -> Result<()> {
-        self.lines.flush().context("cannot write the export")
+        self.records.flush().context("cannot write the export")
     }
 }
 
-/// The sender and the customer of a conversation, where it has them.
+/// The sender and the customer of a conversation; both are empty unless it is over WhatsApp.
 pub(crate) fn contacts<'a>(row: &ConversationRef<'a>) -> [Contact<&'a str>; 2] {
     match row.channel {
         convodb::Channel::Whatsapp { sender, customer } => [sender, customer],

@@ -1,5 +1,6 @@
-//! What is imported: a file or standard input, plain, gzip or zstd, read line by line in constant
-//! memory. How it is packed is told by its first bytes, not by its name.
+//! Import input: a file or standard input, read line by line in constant memory.
+//!
+//! The first bytes, not the file's name, decide whether it is gzip, zstd or plain text.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
@@ -10,19 +11,19 @@ use flate2::bufread::MultiGzDecoder;
 use indicatif::ProgressBar;
 
 const BUFFER_BYTES: usize = 1 << 18;
-/// The most bytes of a line; of a longer one, [`KEPT_BYTES`] are kept.
+/// Maximum bytes of a line. Of a longer one, the first [`KEPT_BYTES`] remain.
 pub(crate) const MAX_LINE_BYTES: usize = 64 << 20;
-/// How much of a line that is too long can be seen.
+/// Bytes of a line that is too long which the rejects file shows.
 pub(crate) const KEPT_BYTES: usize = 4096;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
-/// An input, before anything of it is read.
+/// An input before its first byte is read.
 pub(crate) struct Source {
     raw: Box<dyn Read>,
-    /// How many bytes it has, as it is packed, where that is known.
+    /// Its size in bytes before decompression, if known.
     pub(crate) bytes: Option<u64>,
 }
 
@@ -42,20 +43,20 @@ impl Source {
         Ok(Self { raw: Box::new(file), bytes })
     }
 
-    /// The lines of the input; `bar` follows the bytes as they are packed.
+    /// The lines of the input. `bar` counts the bytes read before decompression.
     pub(crate) fn lines(self, bar: &ProgressBar) -> io::Result<Lines> {
-        let mut packed = bar.wrap_read(self.raw);
+        let mut compressed = bar.wrap_read(self.raw);
         let mut start = Vec::new();
-        packed.by_ref().take(ZSTD.len() as u64).read_to_end(&mut start)?;
+        compressed.by_ref().take(ZSTD.len() as u64).read_to_end(&mut start)?;
         let is_gzip = start.starts_with(GZIP);
         let is_zstd = start == ZSTD;
-        let packed = buffered(io::Cursor::new(start).chain(packed));
+        let compressed = buffered(io::Cursor::new(start).chain(compressed));
         let reader: Box<dyn BufRead> = if is_gzip {
-            Box::new(buffered(MultiGzDecoder::new(packed)))
+            Box::new(buffered(MultiGzDecoder::new(compressed)))
         } else if is_zstd {
-            Box::new(buffered(zstd::Decoder::with_buffer(packed)?))
+            Box::new(buffered(zstd::Decoder::with_buffer(compressed)?))
         } else {
-            Box::new(packed)
+            Box::new(compressed)
         };
         Ok(Lines::new(reader, MAX_LINE_BYTES))
     }
@@ -65,10 +66,10 @@ fn buffered<R: Read>(reader: R) -> BufReader<R> {
     BufReader::with_capacity(BUFFER_BYTES, reader)
 }
 
-/// A line without its end.
+/// A line without its line break.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line<'a> {
-    /// Its number, from 1; blank lines count.
+    /// Its number in the input, from 1, counting blank lines.
     pub(crate) number: u64,
     /// Its text.
     pub(crate) text: Text<'a>,
@@ -77,7 +78,7 @@ pub(crate) struct Line<'a> {
 /// The text of a line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Text<'a> {
-    /// All of it.
+    /// The complete line.
     Whole(&'a [u8]),
     /// The first [`KEPT_BYTES`] of a line of more than [`MAX_LINE_BYTES`].
     TooLong(&'a [u8]),
@@ -91,7 +92,7 @@ pub(crate) struct Lines {
     line: Vec<u8>,
 }
 
-/// What a read found.
+/// The result of reading one line.
 enum Found {
     Whole,
     TooLong,
@@ -103,15 +104,15 @@ impl Lines {
         Self { reader, max_bytes, number: 0, line: Vec::new() }
     }
 
-    /// The number of the last line that was read; 0 before the first.
+    /// The number of the last line read; 0 before the first.
     pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
-    /// The next line that is not blank.
+    /// Returns the next line that is not blank, or `None` at the end.
     ///
     /// # Errors
-    /// When the input cannot be read or unpacked; the lines before it were whole.
+    /// Fails if the input cannot be read or decompressed; the lines before were complete.
     pub(crate) fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         loop {
             let found = self.read()?;
@@ -132,7 +133,7 @@ impl Lines {
         }
     }
 
-    /// Reads a line into the buffer, at most the allowed bytes of it, and passes over the rest.
+    /// Reads a line into the buffer, up to the maximum, and skips the rest of it.
     fn read(&mut self) -> io::Result<Found> {
         self.line.clear();
         let limit = self.max_bytes as u64 + 1;
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_numbered_and_blank_ones_passed_over() {
+    fn blank_lines_are_skipped_but_counted() {
         let expected =
             [(1, Text::Whole(b"one")), (4, Text::Whole(b"two\r")), (5, Text::Whole(b"three"))];
         check(lines(b"\xef\xbb\xbfone\n\n \r\ntwo\r\nthree".to_vec()), &expected);
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_long_is_passed_over() {
+    fn a_line_that_is_too_long_is_cut() {
         let text = b"123\n1234\n12345\n1\n123456".to_vec();
         let lines = Lines::new(Box::new(io::Cursor::new(text)), 4);
         let expected = [
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn packed_inputs_are_told_by_their_first_bytes() {
+    fn compression_is_detected_by_the_first_bytes() {
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(b"a\nb\n").unwrap();
         let gzip = gzip.finish().unwrap();
@@ -209,11 +210,11 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_ends_early_is_an_error() {
+    fn a_truncated_input_is_an_error() {
         let zstd = zstd::encode_all(b"a\nb\n".as_slice(), 1).unwrap();
         let mut lines = lines(zstd[..zstd.len() - 1].to_vec());
         while let Ok(line) = lines.next() {
-            assert!(line.is_some(), "the end of the input was not missed");
+            assert!(line.is_some(), "the truncation was not detected");
         }
     }
 }

@@ -1,5 +1,6 @@
-//! Input and output files and the tables printed for people.
+//! Files that verbs read and write, and the tables they print.
 
+pub(crate) mod atomic_file;
 pub(crate) mod csv;
 pub(crate) mod input;
 pub(crate) mod output;

@@ -1,6 +1,6 @@
-//! Conversations as a Parquet file, for analytics: the columns of the CSV, with types, and messages as
-//! JSON text where they are asked for. Row groups of 16,384 conversations, which are in memory until
-//! they are written; zstd.
+//! Parquet export: the columns of the CSV export with types, and messages as JSON text on request.
+//!
+//! Compressed with zstd. A row group has 16,384 conversations and is in memory until it is written.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::io::csv::contacts;
 
 const GROUP_ROWS: usize = 16_384;
 
-/// The columns of [`crate::io::csv`], in its order; `total_cost` is exact, in USD.
+/// The columns of [`crate::io::csv`], in the same order; `total_cost` is exact, in USD.
 const SCHEMA: &str = "
     REQUIRED BYTE_ARRAY id (STRING);
     REQUIRED INT64 created_at (TIMESTAMP(MILLIS, true));
@@ -40,41 +40,41 @@ const SCHEMA: &str = "
 ";
 const MESSAGES: &str = "OPTIONAL BYTE_ARRAY messages (JSON);";
 
-/// A column of the row group in hand.
+/// A column of the current row group.
 enum Column {
     Numbers(Vec<i64>),
-    Switches(Vec<bool>),
+    Booleans(Vec<bool>),
     Texts(Vec<ByteArray>),
-    /// With which rows have one.
-    MaybeTexts(Vec<ByteArray>, Vec<i16>),
+    /// With a definition level for each row: 1 where it has a value.
+    OptionalTexts(Vec<ByteArray>, Vec<i16>),
 }
 
-/// A value for the next row of its column.
+/// A value of one row and column.
 enum Cell {
     Number(i64),
-    Switch(bool),
+    Boolean(bool),
     Text(String),
-    MaybeText(Option<String>),
+    OptionalText(Option<String>),
 }
 
 impl Column {
     fn of(field: &Type) -> Self {
         match field.get_physical_type() {
             parquet::basic::Type::INT64 => Column::Numbers(Vec::new()),
-            parquet::basic::Type::BOOLEAN => Column::Switches(Vec::new()),
-            _ if field.is_optional() => Column::MaybeTexts(Vec::new(), Vec::new()),
+            parquet::basic::Type::BOOLEAN => Column::Booleans(Vec::new()),
+            _ if field.is_optional() => Column::OptionalTexts(Vec::new(), Vec::new()),
             _ => Column::Texts(Vec::new()),
         }
     }
 
-    /// Takes the value of the next row, which is of the column's kind.
+    /// Appends the value of the next row, whose type is the column's.
     fn push(&mut self, cell: Cell) {
         match (self, cell) {
             (Column::Numbers(column), Cell::Number(number)) => column.push(number),
-            (Column::Switches(column), Cell::Switch(on)) => column.push(on),
+            (Column::Booleans(column), Cell::Boolean(on)) => column.push(on),
             (Column::Texts(column), Cell::Text(text)) => column.push(text.into_bytes().into()),
-            (Column::MaybeTexts(column, there), Cell::MaybeText(text)) => {
-                there.push(i16::from(text.is_some()));
+            (Column::OptionalTexts(column, levels), Cell::OptionalText(text)) => {
+                levels.push(i16::from(text.is_some()));
                 column.extend(text.map(|text| ByteArray::from(text.into_bytes())));
             }
             _ => unreachable!("cells are in the order of the schema"),
@@ -87,7 +87,7 @@ impl Column {
                 out.write_batch(column, None, None)?;
                 column.clear();
             }
-            (Column::Switches(column), ColumnWriter::BoolColumnWriter(out)) => {
+            (Column::Booleans(column), ColumnWriter::BoolColumnWriter(out)) => {
                 out.write_batch(column, None, None)?;
                 column.clear();
             }
@@ -95,10 +95,10 @@ impl Column {
                 out.write_batch(column, None, None)?;
                 column.clear();
             }
-            (Column::MaybeTexts(column, there), ColumnWriter::ByteArrayColumnWriter(out)) => {
-                out.write_batch(column, Some(there), None)?;
+            (Column::OptionalTexts(column, levels), ColumnWriter::ByteArrayColumnWriter(out)) => {
+                out.write_batch(column, Some(levels), None)?;
                 column.clear();
-                there.clear();
+                levels.clear();
             }
             _ => unreachable!("columns are in the order of the schema"),
         }
@@ -106,7 +106,7 @@ impl Column {
     }
 }
 
-/// Writes the user's list as a file; `step` is called for each conversation.
+/// Writes the user's list as a Parquet file; calls `step` after each conversation.
 pub(crate) fn write(
     out: &mut (dyn Write + Send),
     (snapshot, user): (&Snapshot, UserId),
@@ -114,33 +114,33 @@ pub(crate) fn write(
     messages: Messages,
     mut step: impl FnMut(),
 ) -> Result<()> {
-    let said = if messages == Messages::Included { MESSAGES } else { "" };
+    let extra = if messages == Messages::Included { MESSAGES } else { "" };
     let schema =
-        Arc::new(parse_message_type(&format!("message conversations {{ {SCHEMA} {said} }}"))?);
+        Arc::new(parse_message_type(&format!("message conversations {{ {SCHEMA} {extra} }}"))?);
     let compression = Compression::ZSTD(ZstdLevel::default());
     let properties = WriterProperties::builder().set_compression(compression).build();
     let mut file = SerializedFileWriter::new(out, schema.clone(), Arc::new(properties))?;
     let mut columns: Vec<Column> = schema.get_fields().iter().map(|f| Column::of(f)).collect();
     let mut names = AssistantNames::new(snapshot.clone(), user);
-    let mut held = 0;
+    let mut buffered = 0;
     for row in snapshot.rows(user, request) {
         let row = row.context("cannot read the store")?;
         let mut cells = cells(&row.borrowed(), names.name(row.assistant)?);
         if messages == Messages::Included {
             let history = snapshot.history(user, row.id)?.unwrap_or_default();
-            cells.push(Cell::MaybeText(Some(messages_json(&row.borrowed(), &history)?)));
+            cells.push(Cell::OptionalText(Some(messages_json(&row.borrowed(), &history)?)));
         }
         for (column, cell) in columns.iter_mut().zip(cells) {
             column.push(cell);
         }
-        held += 1;
+        buffered += 1;
         step();
-        if held == GROUP_ROWS {
+        if buffered == GROUP_ROWS {
             write_group(&mut file, &mut columns)?;
-            held = 0;
+            buffered = 0;
         }
     }
-    if held > 0 {
+    if buffered > 0 {
         write_group(&mut file, &mut columns)?;
     }
     file.close().context("cannot write the export")?;
@@ -162,12 +162,12 @@ fn write_group<W: Write + Send>(
     Ok(())
 }
 
-/// A row, in the order of the schema.
+/// The values of a row, in the order of the schema.
 fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<Cell> {
-    // 42 bits of milliseconds.
+    // A timestamp has 42 bits, so the conversion never fails.
     let millis =
         |at: convodb::Timestamp| Cell::Number(i64::try_from(at.millis()).unwrap_or(i64::MAX));
-    let maybe = |text: Option<&str>| Cell::MaybeText(text.map(str::to_owned));
+    let optional = |text: Option<&str>| Cell::OptionalText(text.map(str::to_owned));
     let [sender, customer] = contacts(row);
     vec![
         Cell::Text(row.id.to_string()),
@@ -178,17 +178,17 @@ fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<Cell> {
         Cell::Text(assistant_name.to_owned()),
         Cell::Number(row.message_count.into()),
         Cell::Number(row.total_cost.nanos()),
-        Cell::Switch(row.ai_enabled),
-        maybe(row.channel.external_identifier()),
-        maybe(sender.name.map(Text::get)),
-        maybe(sender.phone.map(Text::get)),
-        maybe(customer.name.map(Text::get)),
-        maybe(customer.phone.map(Text::get)),
-        maybe(row.variables.map(Variables::get)),
+        Cell::Boolean(row.ai_enabled),
+        optional(row.channel.external_identifier()),
+        optional(sender.name.map(Text::get)),
+        optional(sender.phone.map(Text::get)),
+        optional(customer.name.map(Text::get)),
+        optional(customer.phone.map(Text::get)),
+        optional(row.variables.map(Variables::get)),
     ]
 }
 
-/// The array `messages` of a line of an export.
+/// The array `messages` of the conversation's line in a JSON lines export.
 fn messages_json(row: &ConversationRef<'_>, history: &[Message]) -> Result<String> {
     #[derive(serde::Deserialize)]
     struct Line<'a> {
@@ -209,7 +209,7 @@ mod tests {
     use parquet::record::RowAccessor;
 
     #[test]
-    fn what_is_read_back_is_what_was_stored() {
+    fn a_parquet_file_reads_back_as_written() {
         let store = Store::in_memory().unwrap();
         let at: Timestamp = "2025-01-25T10:15:00.250Z".parse().unwrap();
         let user = store.create_user("acme".parse().unwrap(), at).unwrap().id;
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(rows[1].get_string(3).unwrap(), "api");
         assert_eq!(rows[1].get_long(6).unwrap(), 1);
         assert_eq!(rows[1].get_string(9).unwrap(), "crm-1");
-        assert!(rows[0].get_string(9).is_err(), "a widget has none");
+        assert!(rows[0].get_string(9).is_err(), "a widget has no external identifier");
         let messages = rows[0].get_string(15).unwrap();
         assert!(
             messages.starts_with(r#"[{"role":"user","content":"Hello \"you\"","#),

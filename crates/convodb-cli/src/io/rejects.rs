@@ -1,18 +1,23 @@
-//! The file of rejects: lines that an import could not take, each with its number and the reason,
-//! as JSON lines. Made with the first reject, beside its name, and given the name when it is complete,
-//! so a clean import leaves what was there alone.
+//! Rejects file: the lines that an import could not take, as JSON lines with number and reason.
+//!
+//! It is created with the first reject, under a temporary name, and published when the import ends.
+//! An import without rejects leaves an earlier file alone.
 
 use std::borrow::Cow;
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use crate::args::Usage;
+use crate::args::UsageError;
+use crate::io::atomic_file::{create_private, publish, with_suffix};
 
 /// Writes rejects and counts them.
+///
+/// Not an [`AtomicFile`](crate::io::atomic_file::AtomicFile): an interrupted import leaves the
+/// temporary file, and the resumed one appends to it.
 #[derive(Debug)]
 pub(crate) struct Rejects {
     path: PathBuf,
@@ -25,63 +30,59 @@ pub(crate) struct Rejects {
 struct Reject<'a> {
     line: u64,
     reason: &'a str,
-    /// What is not UTF-8 is replaced.
+    /// With U+FFFD in place of invalid UTF-8.
     text: Cow<'a, str>,
 }
 
 impl Rejects {
-    /// Rejects that go to `path`, in place of what an earlier import left there. It may not be one of
-    /// the files that the import is about.
+    /// Rejects for the file at `path`, which replace those of an earlier import.
+    ///
+    /// # Errors
+    /// Fails if `path` is one of the `others`: the files that the import reads or writes.
     pub(crate) fn new(path: PathBuf, others: &[&Path]) -> Result<Self> {
         let same = |other: &&Path| match (path.canonicalize(), other.canonicalize()) {
             (Ok(path), Ok(other)) => path == other,
             _ => false,
         };
         if others.iter().any(same) {
-            bail!(Usage(format!(
-                "--rejects {} is a file that the import reads or writes; name another",
+            bail!(UsageError(format!(
+                "--rejects {} is a file that the import reads or writes; choose another",
                 path.display()
             )));
         }
         Ok(Self { path, file: None, count: 0 })
     }
 
-    /// The same file, with what an interrupted import has left in it. Where it was interrupted hard, the
-    /// rejects of its last page may come twice.
-    pub(crate) fn resumed(mut self) -> Result<Self> {
-        let unfinished = self.unfinished();
-        let append = || -> std::io::Result<Option<File>> {
+    /// Appends to the rejects of an interrupted import. If it was killed, the rejects of its last
+    /// page may appear twice.
+    pub(crate) fn resume(mut self) -> Result<Self> {
+        let temporary = self.temporary();
+        let append = || -> io::Result<Option<File>> {
             if self.path.try_exists()? {
-                fs::rename(&self.path, &unfinished)?;
-            } else if !unfinished.try_exists()? {
+                fs::rename(&self.path, &temporary)?;
+            } else if !temporary.try_exists()? {
                 return Ok(None);
             }
-            OpenOptions::new().append(true).open(&unfinished).map(Some)
+            OpenOptions::new().append(true).open(&temporary).map(Some)
         };
         let file = append().with_context(|| format!("cannot open {}", self.path.display()))?;
         self.file = file.map(BufWriter::new);
         Ok(self)
     }
 
-    /// Puts what was rejected so far into the file, so that an interruption does not lose it.
+    /// Writes buffered rejects to the file, so that an interruption does not lose them.
     pub(crate) fn flush(&mut self) -> Result<()> {
         match &mut self.file {
-            Some(file) => file
-                .flush()
-                .with_context(|| format!("cannot write the rejects to {}", self.path.display())),
+            Some(file) => file.flush().with_context(|| cannot_write(&self.path)),
             None => Ok(()),
         }
     }
 
-    /// Where the rejects stand until they are complete.
-    fn unfinished(&self) -> PathBuf {
-        let mut name = self.path.clone().into_os_string();
-        name.push(".unfinished");
-        name.into()
+    fn temporary(&self) -> PathBuf {
+        with_suffix(&self.path, ".unfinished")
     }
 
-    /// Where the rejects of an input go if nothing else is said: to this directory, under the
-    /// name of the input.
+    /// The default path: in the working directory, named after the input.
     pub(crate) fn default_path(input: &Path) -> PathBuf {
         let name = match input.file_name() {
             Some(name) if name != "-" => name.to_string_lossy(),
@@ -90,11 +91,11 @@ impl Rejects {
         PathBuf::from(format!("{name}.rejects.jsonl"))
     }
 
-    /// Writes one line that was rejected.
+    /// Writes one rejected line.
     pub(crate) fn write(&mut self, line: u64, reason: &str, text: &[u8]) -> Result<()> {
-        let cannot_write = || format!("cannot write the rejects to {}", self.path.display());
+        let cannot_write = || cannot_write(&self.path);
         if self.file.is_none() {
-            let file = create_private(&self.unfinished()).with_context(cannot_write)?;
+            let file = create_private(&self.temporary()).with_context(cannot_write)?;
             self.file = Some(BufWriter::new(file));
         }
         self.count += 1;
@@ -106,29 +107,24 @@ impl Rejects {
         Ok(())
     }
 
-    /// Completes the file, and tells how many lines it has.
+    /// Publishes the file and returns how many lines this run rejected.
     pub(crate) fn finish(&mut self) -> Result<u64> {
-        if let Some(file) = &mut self.file {
+        if let Some(mut file) = self.file.take() {
             file.flush()
-                .and_then(|()| fs::rename(self.unfinished(), &self.path))
-                .with_context(|| format!("cannot write the rejects to {}", self.path.display()))?;
+                .and_then(|()| publish(file.get_ref(), &self.temporary(), &self.path))
+                .with_context(|| cannot_write(&self.path))?;
         }
         Ok(self.count)
     }
 
-    /// Where the rejects go.
+    /// The path of the published file.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Makes a file that only its owner can read: rejected lines hold what conversations hold.
-pub(crate) fn create_private(path: &Path) -> std::io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+fn cannot_write(path: &Path) -> String {
+    format!("cannot write the rejects to {}", path.display())
 }
 
 #[cfg(test)]
@@ -152,31 +148,31 @@ mod tests {
         fs::write(&store, "precious").unwrap();
         let other_name = directory.path().join(".").join("store.convodb");
         let error = Rejects::new(other_name, &[&store]).unwrap_err();
-        assert!(error.is::<Usage>(), "{error}");
+        assert!(error.is::<UsageError>(), "{error}");
         assert!(Rejects::new(directory.path().join("new"), &[&store]).is_ok());
     }
 
     #[test]
-    fn an_interrupted_import_goes_on_in_the_same_file() {
+    fn a_resumed_import_appends_to_the_same_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("r.jsonl");
         let new = || Rejects::new(path.clone(), &[]).unwrap();
-        let mut rejects = new().resumed().unwrap();
+        let mut rejects = new().resume().unwrap();
         rejects.write(1, "a", b"x").unwrap();
         rejects.flush().unwrap();
-        // Not completed.
+        // Interrupted: not published.
         drop(rejects);
-        let mut rejects = new().resumed().unwrap();
+        let mut rejects = new().resume().unwrap();
         rejects.write(2, "b", b"y").unwrap();
         rejects.finish().unwrap();
-        let mut rejects = new().resumed().unwrap();
+        let mut rejects = new().resume().unwrap();
         rejects.finish().unwrap();
         let lines = fs::read_to_string(path).unwrap();
         assert!(lines.starts_with("{\"line\":1,") && lines.contains("\n{\"line\":2,"), "{lines}");
     }
 
     #[test]
-    fn only_a_reject_makes_the_file() {
+    fn the_file_is_created_with_the_first_reject() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("r.jsonl");
         let mut rejects = Rejects::new(path.clone(), &[]).unwrap();

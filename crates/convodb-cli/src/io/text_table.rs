@@ -1,8 +1,7 @@
-//! Tables for people: aligned columns, fitted to the terminal, each row on one line.
+//! Text tables: aligned columns, fitted to the width of the terminal, one line a row.
 //!
-//! Where the terminal is too narrow the least telling columns are left out, then long texts are
-//! cut. What is not a terminal gets everything. Control characters are replaced: texts come from
-//! customers, and a terminal obeys what it is sent.
+//! In a narrow terminal, the least important columns are dropped and long texts are cut. A pipe or
+//! file gets everything. Control characters are replaced, because texts come from customers.
 
 use std::io::{self, Write};
 
@@ -10,52 +9,53 @@ use comfy_table::{
     Cell, CellAlignment, ColumnConstraint, ContentArrangement, Row, Table, Width, presets,
 };
 
+use crate::console::printable;
+
 /// Spaces between two columns.
 const GAP: u16 = 2;
-/// A column whose texts may be cut keeps this much of them before another column is left out.
+/// Characters that a column with [`Fit::Cut`] needs before another column is dropped.
 const CUT_TO: u16 = 16;
 
-/// A column of a [`Sheet`].
+/// A column of a [`TextTable`].
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Column {
-    /// What stands above it.
+    /// Its header.
     pub(crate) title: &'static str,
-    /// On which side its texts stand.
-    pub(crate) side: Side,
-    /// Whether it stays in a narrow terminal.
+    /// The alignment of its texts.
+    pub(crate) align: Align,
+    /// Its behaviour in a narrow terminal.
     pub(crate) fit: Fit,
 }
 
-/// On which side of a column its texts stand.
+/// The alignment of texts in a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
+pub(crate) enum Align {
     Left,
     Right,
 }
 
-/// What becomes of a column in a narrow terminal.
+/// The behaviour of a column in a narrow terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fit {
-    /// It stays whole.
+    /// Never cut or dropped.
     Whole,
-    /// It stays; its texts are cut.
+    /// Texts are cut.
     Cut,
-    /// It is left out, the higher its number the sooner.
+    /// The column is dropped, those with higher numbers first.
     Drop(u8),
 }
 
-/// A table that is printed in blocks of rows: the header once, and the columns of later blocks at
-/// least as wide as those before.
-pub(crate) struct Sheet {
+/// A table printed in blocks of rows, with one header. Columns never become narrower in later blocks.
+pub(crate) struct TextTable {
     columns: Vec<Column>,
-    /// The indexes of the columns that are shown, once the first block is known.
+    /// The indexes of the columns that are printed; chosen with the first block.
     shown: Option<Vec<usize>>,
     widths: Vec<u16>,
-    /// The characters of a line, where there is a limit.
+    /// Maximum characters of a line; `None` if the output is not a terminal.
     limit: Option<u16>,
 }
 
-impl Sheet {
+impl TextTable {
     /// A table for standard output.
     pub(crate) fn new(columns: &[Column]) -> Self {
         let limit = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
@@ -66,7 +66,7 @@ impl Sheet {
         Self { columns: columns.to_vec(), shown: None, widths: vec![0; columns.len()], limit }
     }
 
-    /// Prints a block of rows, each with a text for every column.
+    /// Prints a block of rows. Each row has a text for every column.
     pub(crate) fn write(&mut self, out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
         let with_header = self.shown.is_none();
         let shown = self.shown.take().unwrap_or_else(|| self.choose(rows));
@@ -97,13 +97,13 @@ impl Sheet {
     fn arrange(&mut self, table: &mut Table, shown: &[usize]) {
         let widths = table.column_max_content_widths();
         for ((column, at), width) in table.column_iter_mut().zip(shown).zip(widths) {
-            let Column { side, fit, .. } = self.columns[*at];
+            let Column { align, fit, .. } = self.columns[*at];
             column.set_padding((0, GAP));
-            if side == Side::Right {
+            if align == Align::Right {
                 column.set_cell_alignment(CellAlignment::Right);
             }
             let least = self.widths[*at].max(width);
-            // A column that may be cut gives way where there is a limit.
+            // A column with `Fit::Cut` may shrink below its texts if the width is limited.
             if fit != Fit::Cut || self.limit.is_none() {
                 let lower = Width::Fixed(least + GAP);
                 column.set_constraint(ColumnConstraint::LowerBoundary(lower));
@@ -112,7 +112,7 @@ impl Sheet {
         }
     }
 
-    /// The columns that fit, by the width of the first block.
+    /// The columns that fit, by the widths of the first block.
     fn choose(&self, rows: &[Vec<String>]) -> Vec<usize> {
         let widths = self.columns.iter().enumerate().map(|(at, column)| {
             let texts = rows.iter().map(|row| row[at].chars().count());
@@ -125,7 +125,7 @@ impl Sheet {
     }
 }
 
-/// The indexes of the columns that stay within `limit` characters, in order.
+/// The indexes of the columns that fit into `limit` characters, in order.
 fn choose(widths: &[u16], fits: &[Fit], limit: Option<u16>) -> Vec<usize> {
     let mut shown: Vec<usize> = (0..widths.len()).collect();
     let limit = limit.map_or(usize::MAX, usize::from);
@@ -144,35 +144,30 @@ fn choose(widths: &[u16], fits: &[Fit], limit: Option<u16>) -> Vec<usize> {
     shown
 }
 
-/// The text without what a terminal would obey.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const COLUMNS: [Column; 3] = [
-        Column { title: "NAME", side: Side::Left, fit: Fit::Cut },
-        Column { title: "ID", side: Side::Left, fit: Fit::Whole },
-        Column { title: "N", side: Side::Right, fit: Fit::Drop(1) },
+        Column { title: "NAME", align: Align::Left, fit: Fit::Cut },
+        Column { title: "ID", align: Align::Left, fit: Fit::Whole },
+        Column { title: "N", align: Align::Right, fit: Fit::Drop(1) },
     ];
 
     #[track_caller]
     fn check(limit: Option<u16>, blocks: &[&[[&str; 3]]], expected: &str) {
-        let mut sheet = Sheet::with_limit(&COLUMNS, limit);
+        let mut table = TextTable::with_limit(&COLUMNS, limit);
         let mut out = Vec::new();
         for block in blocks {
             let rows: Vec<Vec<String>> =
                 block.iter().map(|row| row.map(str::to_owned).to_vec()).collect();
-            sheet.write(&mut out, &rows).unwrap();
+            table.write(&mut out, &rows).unwrap();
         }
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
     #[test]
-    fn columns_line_up_over_blocks() {
+    fn columns_line_up_across_blocks() {
         check(
             None,
             &[&[["Front Desk", "aa", "1000"], ["Bob", "b", "7"]], &[["x", "c", "12"]]],
@@ -184,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_loses_columns_and_then_the_ends_of_texts() {
+    fn a_narrow_terminal_cuts_texts_and_drops_columns() {
         let row = ["A rather long name of somebody", "0123456789", "12"];
         let wide = "NAME                            ID           N\n\
                     A rather long name of somebody  0123456789  12\n";
@@ -203,16 +198,11 @@ mod tests {
     }
 
     #[test]
-    fn the_least_telling_columns_go_first() {
+    fn the_least_important_columns_are_dropped_first() {
         let fits = [Fit::Whole, Fit::Drop(1), Fit::Drop(3), Fit::Drop(2)];
         assert_eq!(choose(&[10, 10, 10, 10], &fits, None), [0, 1, 2, 3]);
         assert_eq!(choose(&[10, 10, 10, 10], &fits, Some(40)), [0, 1, 3]);
         assert_eq!(choose(&[10, 10, 10, 10], &fits, Some(24)), [0, 1]);
         assert_eq!(choose(&[10, 10, 10, 10], &fits, Some(5)), [0]);
-    }
-
-    #[test]
-    fn a_terminal_is_not_sent_what_it_obeys() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
     }
 }

@@ -1,5 +1,5 @@
-//! The Unix socket on which a server takes the operator's requests: for its own user alone, from the
-//! moment it is there, and gone when the server ends.
+//! Admin socket: a Unix socket for the operator's requests, which only the server's own system user
+//! can open from the moment it exists. Removed when the server stops.
 
 #[cfg(unix)]
 pub(crate) use self::unix::AdminSocket;
@@ -15,13 +15,13 @@ mod unix {
     use anyhow::{Context, Result, bail};
     use tokio::net::UnixListener;
 
-    /// See the head of this file.
+    /// The bound socket. Removes its file when it is dropped.
     pub(crate) struct AdminSocket {
         path: PathBuf,
     }
 
     impl AdminSocket {
-        /// Listens at `path`, where a server that crashed may have left its socket. Needs a runtime.
+        /// Listens at `path`, in place of a socket that a crashed server left. Needs a Tokio runtime.
         pub(crate) fn bind(path: &Path) -> Result<(Self, UnixListener)> {
             Self::try_bind(path)
                 .with_context(|| format!("cannot listen on the admin socket {}", path.display()))
@@ -29,19 +29,21 @@ mod unix {
 
         fn try_bind(path: &Path) -> Result<(Self, UnixListener)> {
             match fs::symlink_metadata(path) {
-                Ok(found) if !found.file_type().is_socket() => bail!("a file is there"),
-                Ok(_) if UnixStream::connect(path).is_ok() => bail!("another server does"),
+                Ok(found) if !found.file_type().is_socket() => {
+                    bail!("the path is an existing file")
+                }
+                Ok(_) if UnixStream::connect(path).is_ok() => bail!("another server listens there"),
                 _ => {}
             }
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            // Made where nobody else gets, and moved to its place when it is nobody else's.
+            // Created in a private directory, so that nobody can connect before the mode is set.
             let private = tempfile::Builder::new()
                 .prefix(".convodb-")
                 .tempdir_in(parent.unwrap_or(Path::new(".")))?;
-            let made = private.path().join("s");
-            let listener = UnixListener::bind(&made)?;
-            fs::set_permissions(&made, Permissions::from_mode(0o600))?;
-            fs::rename(&made, path)?;
+            let created = private.path().join("s");
+            let listener = UnixListener::bind(&created)?;
+            fs::set_permissions(&created, Permissions::from_mode(0o600))?;
+            fs::rename(&created, path)?;
             Ok((Self { path: path.to_owned() }, listener))
         }
     }
@@ -50,7 +52,7 @@ mod unix {
         fn drop(&mut self) {
             match fs::remove_file(&self.path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    tracing::warn!(cause = %error, "the admin socket is left behind");
+                    tracing::warn!(cause = %error, "cannot remove the admin socket");
                 }
                 _ => {}
             }
@@ -62,7 +64,7 @@ mod unix {
         use super::*;
 
         #[tokio::test]
-        async fn a_socket_is_private_and_one_that_was_left_is_taken_over() {
+        async fn a_socket_is_private_and_replaces_a_stale_one() {
             let directory = tempfile::tempdir().unwrap();
             let path = directory.path().join("admin");
             let (socket, listener) = AdminSocket::bind(&path).unwrap();

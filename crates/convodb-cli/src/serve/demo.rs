@@ -1,7 +1,7 @@
-//! The made-up data of `serve --demo`: the same conversations for the same seed and end.
+//! Demo data of `serve --demo`: generated conversations, the same for the same end time.
 //!
-//! The load is one commit, so a store has the whole demo or none of it. Names and numbers are
-//! invented; the phones are of ranges that are not given to anyone, or look like them.
+//! One bulk load writes them, so a store has the whole demo or nothing of it. Names and numbers are
+//! invented; phone numbers are from ranges reserved for fiction, or resemble them.
 
 use anyhow::{Result, bail};
 use convodb::{
@@ -10,7 +10,7 @@ use convodb::{
 };
 use uuid::Builder;
 
-/// The name of the user that has the demo.
+/// The name of the user with the demo data.
 pub(crate) const USER: &str = "demo";
 
 const CONVERSATIONS: u64 = 20_000;
@@ -43,17 +43,17 @@ const ANSWERS: [&str; 6] = [
     "You are welcome. Have a nice day!",
 ];
 
-/// The user of the demo in this store, with its data made up to `end` where there is none yet.
+/// Returns the demo's user in this store. Generates its data, up to `end`, if there is none yet.
 ///
 /// # Errors
-/// When the store has users but not this one: then it is somebody's store, not a demo.
+/// Fails if the store has users but not this one: it is not a demo then.
 pub(crate) fn ensure(store: &Store, end: Timestamp) -> Result<UserId> {
     let snapshot = store.snapshot();
     let user = match snapshot.user_by_name(&USER.parse()?)? {
         Some(user) => user,
         None if snapshot.users()?.is_empty() => create_accounts(store, end)?,
         None => bail!(
-            "this store has users, but not the user {USER}: leave out --demo to serve it, or name \
+            "the store has users but no user {USER}: leave out --demo to serve it, or choose \
              another file for the demo"
         ),
     };
@@ -63,7 +63,7 @@ pub(crate) fn ensure(store: &Store, end: Timestamp) -> Result<UserId> {
     Ok(user)
 }
 
-/// The phone of a customer that comes back: the most frequent one of the latest page.
+/// The most frequent customer phone number of the latest page.
 pub(crate) fn frequent_phone(store: &Store, user: UserId) -> Result<Option<String>> {
     let filter = Filter { kind: Some(ChannelKind::Whatsapp), ..Filter::default() };
     let request = ListRequest { filter, page_size: Some(PageSize::MAX), ..ListRequest::default() };
@@ -75,7 +75,7 @@ pub(crate) fn frequent_phone(store: &Store, user: UserId) -> Result<Option<Strin
     Ok(most.and_then(|same| same.first().cloned()))
 }
 
-/// The user and its assistants, all or none.
+/// Creates the user with its assistants in one transaction.
 fn create_accounts(store: &Store, at: Timestamp) -> Result<UserId> {
     let name = USER.parse()?;
     let ids = assistant_ids();
@@ -104,7 +104,7 @@ fn assistant_ids() -> [AssistantId; 5] {
     ASSISTANTS.map(|_| AssistantId::new(random.uuid()))
 }
 
-/// Makes conversations, one after the other in time.
+/// Generates conversations in the order of their creation.
 struct Generator {
     random: SplitMix64,
     end: Timestamp,
@@ -124,18 +124,18 @@ impl Generator {
         // Each answer costs the same within a conversation: 0.0004 to 0.0031 USD.
         let answer_cost = 400_000 + 100_000 * self.random.below(28);
         let pause_millis = 5_000 + self.random.below(120_000);
-        let said_at = |n: u64| {
+        let sent_at = |n: u64| {
             let millis = created_at.millis() + n * pause_millis;
             Timestamp::from_millis(millis.min(self.end.millis()))
         };
         conversation.message_count = u32::try_from(count).unwrap_or(u32::MAX);
         conversation.total_cost = nanos(count / 2 * answer_cost);
-        conversation.updated_at = said_at(count - 1)?;
+        conversation.updated_at = sent_at(count - 1)?;
         let mut history = Vec::new();
-        // Short conversations have their messages; of long ones only the count is known.
+        // Short conversations have messages; long ones have only their number.
         if count <= 12 {
             for n in 0..count {
-                let at = said_at(n)?;
+                let at = sent_at(n)?;
                 let (role, texts) =
                     if n % 2 == 0 { (Role::User, QUESTIONS) } else { (Role::Assistant, ANSWERS) };
                 let text = texts[self.random.index(texts.len())];
@@ -146,8 +146,8 @@ impl Generator {
         Ok((conversation, history))
     }
 
-    /// When the numbered conversation begins: three times as many a day at the end as at the
-    /// beginning, and most of them by day.
+    /// The creation time of a conversation. The rate triples over the two years, and most
+    /// conversations start in the daytime.
     fn moment(&mut self, number: u64) -> convodb::Result<Timestamp> {
         let even = (CONVERSATIONS - 1 - number) * SPAN_MINUTES / CONVERSATIONS;
         let minutes = (even + even * even / SPAN_MINUTES) / 2 + self.random.below(60);
@@ -176,7 +176,7 @@ impl Generator {
         })
     }
 
-    /// A customer: few of them often, many of them once. Some have no name, a few no phone.
+    /// A customer: few return often, many come once. Some have no name, a few no phone number.
     fn customer(&mut self) -> convodb::Result<Contact> {
         let number = 1 + self.random.skewed(CUSTOMERS);
         let phone = match number % 3 {
@@ -206,7 +206,7 @@ fn nanos(nanos: u64) -> Cost {
     Cost::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
 }
 
-/// The generator of Steele, Lea and Flood: small, and the same on every machine for ever.
+/// The SplitMix64 generator of Steele, Lea and Flood: the same numbers on every machine.
 struct SplitMix64(u64);
 
 impl SplitMix64 {
@@ -218,7 +218,7 @@ impl SplitMix64 {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`, which is far below 2^32, so that the bias does not show.
+    /// A number below `bound`. The bias is negligible, because bounds are far below 2^32.
     fn below(&mut self, bound: u64) -> u64 {
         (self.next() >> 32) % bound
     }
@@ -227,14 +227,14 @@ impl SplitMix64 {
         usize::try_from(self.below(len as u64)).unwrap_or(0)
     }
 
-    /// A number below `bound`, small ones far more often: the cube of an even one.
+    /// A number below `bound`, the cube of a uniform one: small numbers are far more frequent.
     fn skewed(&mut self, bound: u64) -> u64 {
         let unit = 1 << 20;
         let even = self.below(unit);
         even * even / unit * even / unit * bound / unit
     }
 
-    /// An index, as often as its weight.
+    /// An index with a probability proportional to its weight.
     fn weighted(&mut self, weights: &[u64]) -> usize {
         let mut left = self.below(weights.iter().sum());
         for (at, weight) in weights.iter().enumerate() {
@@ -267,12 +267,12 @@ mod tests {
     }
 
     #[test]
-    fn it_is_the_same_each_time() {
+    fn the_data_is_deterministic() {
         assert_eq!(all(), all());
     }
 
     #[test]
-    fn the_mix_is_as_told() {
+    fn the_data_has_the_documented_mix() {
         let all = all();
         let percent = |test: &dyn Fn(&Conversation) -> bool| {
             100 * all.iter().filter(|(conversation, _)| test(conversation)).count() / all.len()
@@ -292,14 +292,14 @@ mod tests {
 
         for (conversation, history) in &all {
             let known = history.len() == conversation.message_count as usize;
-            assert!(known || history.is_empty(), "a history is whole or absent");
+            assert!(known || history.is_empty(), "a history is complete or empty");
             let cost: i64 = history.iter().map(|message| message.cost().nanos()).sum();
             assert!(history.is_empty() || cost == conversation.total_cost.nanos());
         }
     }
 
     #[test]
-    fn a_store_gets_it_once_and_somebodys_store_never() {
+    fn only_an_empty_store_is_filled() {
         let store = Store::in_memory().unwrap();
         let user = ensure(&store, end()).unwrap();
         assert_eq!(ensure(&store, Timestamp::MAX).unwrap(), user);

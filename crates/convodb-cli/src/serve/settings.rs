@@ -1,6 +1,8 @@
-//! The settings of a server from a file, beneath flags and environment. Every flag of `serve` is a
-//! setting by the same name, and `args` is the only list of them: a setting of the file becomes a flag
-//! that nobody gave, and is checked as one.
+//! Settings file of `serve`: TOML, below flags and environment variables.
+//!
+//! Every flag of `serve` is a setting of the same name, and its [`Args`](crate::serve::Args) are the
+//! only list of them: a setting of the file becomes a flag that is not on the command line, and is
+//! checked like one.
 
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -9,50 +11,52 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgMatches, Args, Command, CommandFactory, FromArgMatches};
+use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches};
 use toml::de::{DeTable, DeValue};
 
-use crate::args::{Cli, Serve, Usage};
+use crate::args::UsageError;
+use crate::serve::Args;
 
-/// Flags that are no settings.
-const NO_SETTINGS: [&str; 4] = ["config", "check_config", "help", "version"];
+/// Flags that are not settings.
+const NOT_SETTINGS: [&str; 4] = ["config", "check_config", "help", "version"];
 
 /// A setting of the file.
 #[derive(Debug, PartialEq, Eq)]
 struct Setting {
     key: String,
-    /// None for a switch that is off.
+    /// The flag with its value; `None` for a switch that is off.
     flag: Option<String>,
     line: usize,
 }
 
-/// What is in force.
+/// The effective settings.
 pub(crate) struct Settings {
-    /// As if all had been flags.
-    pub(crate) serve: Serve,
-    /// The same in TOML, with where each comes from.
+    pub(crate) args: Args,
+    /// The same in TOML, with the origin of each as a comment.
     pub(crate) listing: String,
 }
 
-/// The settings that the command line `arguments`, the environment and the file that they name make.
+/// Merges the command line (the program's name first), the environment and the file that they name.
 pub(crate) fn effective(arguments: impl Iterator<Item = OsString>) -> Result<Settings> {
-    let mut arguments: Vec<OsString> = arguments.collect();
+    // Without the program's name: `serve` is first.
+    let mut arguments: Vec<OsString> = arguments.skip(1).collect();
     let given = parse(&arguments)?;
     let path = given.get_one::<PathBuf>("config").cloned();
     let mut from_file = Vec::new();
     if let Some(path) = &path {
         for setting in read(path)? {
             let arg = check(&setting).map_err(|why| wrong(path, setting.line, &why))?;
-            let said = given.value_source(arg.get_id().as_str());
-            let is_said = matches!(said, Some(ValueSource::CommandLine | ValueSource::EnvVariable));
-            if !is_said {
+            let source = given.value_source(arg.get_id().as_str());
+            let overridden =
+                matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable));
+            if !overridden {
                 from_file.push((arg.get_id().to_string(), setting.line));
                 arguments.extend(setting.flag.map(OsString::from));
             }
         }
     }
     let all = parse(&arguments)?;
-    let serve = Serve::from_arg_matches(&all).context("cannot read the settings")?;
+    let args = Args::from_arg_matches(&all).context("cannot read the settings")?;
     let origin = |arg: &Arg| {
         let id = arg.get_id().as_str();
         let in_file = from_file.iter().find(|(key, _)| key == id);
@@ -68,20 +72,18 @@ pub(crate) fn effective(arguments: impl Iterator<Item = OsString>) -> Result<Set
         }
     };
     let listing = list(&all, origin);
-    Ok(Settings { serve, listing })
+    Ok(Settings { args, listing })
 }
 
-/// The arguments of `serve` on a command line, which was parsed before.
+/// Parses the arguments of `serve`.
 fn parse(arguments: &[OsString]) -> Result<ArgMatches> {
-    let mut matches = Cli::command()
+    serve_command()
         .try_get_matches_from(arguments)
-        .map_err(|error| anyhow!(Usage(first_lines(&error))))?;
-    let (_, serve) = matches.remove_subcommand().context("there is no verb")?;
-    Ok(serve)
+        .map_err(|error| anyhow!(UsageError(first_lines(&error))))
 }
 
 fn serve_command() -> Command {
-    Serve::augment_args(Command::new("serve"))
+    Args::augment_args(Command::new("serve"))
 }
 
 fn name(arg: &Arg) -> String {
@@ -91,14 +93,14 @@ fn name(arg: &Arg) -> String {
 fn settings() -> Vec<Arg> {
     let command = serve_command();
     let all = command.get_arguments();
-    all.filter(|arg| !NO_SETTINGS.contains(&arg.get_id().as_str())).cloned().collect()
+    all.filter(|arg| !NOT_SETTINGS.contains(&arg.get_id().as_str())).cloned().collect()
 }
 
 fn wrong(path: &Path, line: usize, why: &str) -> anyhow::Error {
-    anyhow!(Usage(format!("{}:{line}: {why}", path.display())))
+    anyhow!(UsageError(format!("{}:{line}: {why}", path.display())))
 }
 
-/// What a file says, in order.
+/// Reads the settings of a file, in their order.
 fn read(path: &Path) -> Result<Vec<Setting>> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -123,7 +125,7 @@ fn parse_file(text: &str) -> Result<Vec<Setting>, (usize, String)> {
                 continue;
             }
             _ => {
-                return Err((line, format!("{key} must be a text, a whole number, true or false")));
+                return Err((line, format!("{key} must be a string, an integer, true or false")));
             }
         };
         let flag = flag.map(|value| format!("--{key}={value}"));
@@ -133,16 +135,16 @@ fn parse_file(text: &str) -> Result<Vec<Setting>, (usize, String)> {
     Ok(found)
 }
 
-/// The flag that a setting stands for, if its value is one that the flag takes.
+/// Returns the flag of a setting if it accepts the setting's value.
 fn check(setting: &Setting) -> Result<Arg, String> {
     let key = setting.key.as_str();
     let all = settings();
     let Some(arg) = all.iter().find(|arg| arg.get_long() == Some(key)) else {
         let names: Vec<String> = all.iter().map(name).collect();
-        return Err(format!("there is no setting {key}; there are {}", names.join(", ")));
+        return Err(format!("unknown setting {key}; the settings are {}", names.join(", ")));
     };
     if setting.flag.is_none() && arg.get_action().takes_values() {
-        return Err(format!("{key} must be a text or a whole number"));
+        return Err(format!("{key} must be a string or an integer"));
     }
     if let Some(flag) = &setting.flag
         && let Err(error) = serve_command().try_get_matches_from(["serve", flag.as_str()])
@@ -152,7 +154,7 @@ fn check(setting: &Setting) -> Result<Arg, String> {
     Ok(arg.clone())
 }
 
-/// What is wrong, without the hint at `--help`.
+/// The message of a parser's error, without its hint at `--help`.
 fn first_lines(error: &clap::Error) -> String {
     let text = error.to_string();
     let lines = text.lines().map(str::trim).take_while(|line| !line.starts_with("For more"));
@@ -160,7 +162,7 @@ fn first_lines(error: &clap::Error) -> String {
     joined.strip_prefix("error: ").unwrap_or(&joined).to_owned()
 }
 
-/// What is in force, as a file of settings that would make it so.
+/// The effective settings as a settings file.
 fn list(all: &ArgMatches, origin: impl Fn(&Arg) -> String) -> String {
     let mut listing = String::new();
     for arg in settings() {
@@ -170,7 +172,7 @@ fn list(all: &ArgMatches, origin: impl Fn(&Arg) -> String) -> String {
         } else {
             Some(all.get_flag(id).to_string())
         };
-        // Writing to a text does not fail.
+        // Writing to a string cannot fail.
         let _ = match value {
             Some(value) => writeln!(listing, "{name} = {value}  # {}", origin(&arg)),
             None => writeln!(listing, "# {name} is not set"),
@@ -179,7 +181,7 @@ fn list(all: &ArgMatches, origin: impl Fn(&Arg) -> String) -> String {
     listing
 }
 
-/// A value in TOML: a basic string, whose escapes are those of JSON, but for whole numbers.
+/// A value in TOML: an integer, or a basic string, whose escapes are those of JSON.
 fn quoted(value: &str) -> String {
     match value.parse::<u32>() {
         Ok(number) => number.to_string(),
@@ -187,15 +189,15 @@ fn quoted(value: &str) -> String {
     }
 }
 
-/// Refuses settings that are in order each, but not together.
-pub(crate) fn check_together(serve: &Serve) -> Result<()> {
-    if serve.backup_dir.is_some() && serve.admin_socket.is_none() {
-        bail!(Usage(
-            "--backup-dir needs --admin-socket, over which backups are asked for".to_owned()
+/// Fails if settings that are valid alone contradict each other.
+pub(crate) fn check_together(args: &Args) -> Result<()> {
+    if args.backup_dir.is_some() && args.admin_socket.is_none() {
+        bail!(UsageError(
+            "--backup-dir needs --admin-socket, which receives the requests for backups".to_owned()
         ));
     }
-    if serve.db.is_none() && !serve.demo {
-        bail!(Usage("--db FILE is needed without --demo".to_owned()));
+    if args.db.is_none() && !args.demo {
+        bail!(UsageError("--db FILE is required without --demo".to_owned()));
     }
     Ok(())
 }
@@ -218,40 +220,40 @@ mod tests {
         match (read, expected) {
             (Ok(flags), Ok(expected)) => assert_eq!(flags, expected),
             (Err((line, why)), Err(expected)) => {
-                let told = format!("{line}: {why}");
-                assert!(told.starts_with(expected), "{told}");
+                let found = format!("{line}: {why}");
+                assert!(found.starts_with(expected), "{found}");
             }
             (read, expected) => panic!("{read:?}, not {expected:?}"),
         }
     }
 
     #[test]
-    fn a_setting_is_a_flag() {
+    fn a_setting_becomes_a_flag() {
         check_file("", Ok(&[]));
         let text = "# a comment\ndb = \"a b.convodb\"\nkeep = 30\ndemo = false\n";
         check_file(text, Ok(&["--db=a b.convodb", "--keep=30", ""]));
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line() {
+    fn an_invalid_setting_is_reported_with_its_line() {
         check_file(
             "db = 1\n\nlistne = \"x\"",
-            Err("3: there is no setting listne; there are db, listen"),
+            Err("3: unknown setting listne; the settings are db, listen"),
         );
-        check_file("config = \"x\"", Err("1: there is no setting config"));
+        check_file("config = \"x\"", Err("1: unknown setting config"));
         check_file(
             "\ncache-bytes = \"64MB\"",
             Err("2: invalid value '64MB' for '--cache-bytes <SIZE>'"),
         );
         check_file("keep = 0", Err("1: invalid value '0'"));
         check_file("keep = true", Err("1: a value is required"));
-        check_file("keep = false", Err("1: keep must be a text"));
+        check_file("keep = false", Err("1: keep must be a string"));
         check_file("demo = \"yes\"", Err("1: unexpected value 'yes'"));
         check_file(
             "log-format = \"xml\"",
             Err("1: invalid value 'xml' for '--log-format <FORMAT>' [possible"),
         );
-        check_file("[server]\ndb = \"x\"", Err("1: server must be a text"));
+        check_file("[server]\ndb = \"x\"", Err("1: server must be a string"));
         check_file("db = \"x\"\ndb = \"y\"", Err("2: "));
         check_file("db = ", Err("1: "));
     }

@@ -1,35 +1,36 @@
-//! What a supervisor that started the server is told, systemd above all: that it is ready, that it
-//! stops, and, where it wants to know, that it is well. Without a supervisor nothing is told.
+//! systemd notifications: ready, stopping, and the watchdog's heartbeat.
+//!
+//! Without systemd's environment variables, nothing is sent. Failures are ignored: they must not stop
+//! the server.
 
 use std::time::Duration;
 
 use convodb::Store;
 use sd_notify::NotifyState;
 
-/// Tells that requests are served from now on.
-pub(crate) fn tell_ready() {
-    tell(NotifyState::Ready);
+/// Notifies that requests are served.
+pub(crate) fn notify_ready() {
+    notify(NotifyState::Ready);
 }
 
-/// Tells that the server stops.
-pub(crate) fn tell_stopping() {
-    tell(NotifyState::Stopping);
+/// Notifies that the server is stopping.
+pub(crate) fn notify_stopping() {
+    notify(NotifyState::Stopping);
 }
 
-/// A supervisor that does not listen misses it, nothing else fails.
-fn tell(state: NotifyState<'_>) {
+fn notify(state: NotifyState<'_>) {
     let _ = sd_notify::notify(&[state]);
 }
 
-/// Tells that the server is well for as long as the store takes writes, twice in the time after which
-/// the supervisor would start it anew. Returns at once where nobody wants to know.
-pub(crate) async fn keep_telling(store: Store) {
-    let Some(patience) = sd_notify::watchdog_enabled() else { return };
-    let mut beat = tokio::time::interval((patience / 2).max(Duration::from_millis(10)));
+/// Sends heartbeats while the store accepts writes, two in each watchdog timeout; without them,
+/// systemd restarts the server. Returns at once if no watchdog is configured.
+pub(crate) async fn send_heartbeats(store: Store) {
+    let Some(timeout) = sd_notify::watchdog_enabled() else { return };
+    let mut beat = tokio::time::interval((timeout / 2).max(Duration::from_millis(10)));
     loop {
         beat.tick().await;
         if store.is_open() {
-            tell(NotifyState::Watchdog);
+            notify(NotifyState::Watchdog);
         }
     }
 }
