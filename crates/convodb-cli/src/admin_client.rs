@@ -1,4 +1,4 @@
-//! Admin client: one HTTP/1.1 request a connection over the admin socket of a running server.
+//! Admin client: one HTTP/1.1 request per connection over the admin socket of a running server.
 
 use std::path::Path;
 

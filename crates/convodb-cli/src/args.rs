@@ -67,7 +67,7 @@ pub(crate) struct UserFlag {
 /// `--json`: JSON instead of text.
 #[derive(Debug, Args)]
 pub(crate) struct JsonFlag {
-    /// Print JSON on standard output, one object a line
+    /// Print JSON on standard output, one object per line
     #[arg(long, env = "CONVODB_JSON", value_parser = BoolishValueParser::new())]
     pub(crate) json: bool,
 }
@@ -76,7 +76,7 @@ pub(crate) struct JsonFlag {
 #[derive(Debug, Args)]
 pub(crate) struct GroupFilterFlags {
     /// Only conversations of this type
-    #[arg(long = "type", env = "CONVODB_TYPE", value_parser = kind_parser())]
+    #[arg(long = "type", env = "CONVODB_TYPE", value_name = "TYPE", value_parser = kind_parser())]
     pub(crate) kind: Option<ChannelKind>,
     /// Only conversations of this assistant: its id, or its number in `convodb assistant list`
     #[arg(long, env = "CONVODB_ASSISTANT", value_name = "ID")]

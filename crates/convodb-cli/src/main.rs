@@ -41,8 +41,11 @@ const AFTER_HELP: &str = "\
 Each flag can also be set by its environment variable; the flag wins.
 Results go to standard output, everything else to standard error.
 
-Exit status: 0 success; 1 failure, or a verification with findings; 2 wrong command line or settings;
-3 import with rejected lines.
+Exit status:
+  0  success
+  1  failure, or a verification with findings
+  2  wrong command line or settings
+  3  import with rejected lines
 
 Try it: convodb serve --demo";
 

@@ -26,12 +26,14 @@ use crate::resolve;
 /// of them remains in its files. Backups and exports are not changed: replace them yourself. What
 /// others wrote about a person in other conversations is not found.
 ///
-/// A running server erases from its own store: pass its admin socket. The bytes then remain in the
-/// file until the server is stopped and `convodb compact` is run.
+/// A running server erases from its own store: pass its admin socket instead of the file, and the
+/// user's name. The bytes then remain in the file until the server is stopped and `convodb compact` is
+/// run.
 #[derive(Debug, clap::Args)]
 #[command(
-    override_usage = "convodb erase <--db <FILE>|--admin-socket <SOCKET>> --user <USER> [OPTIONS]\n       \
-                      <--customer-phone <PHONE>|--external-identifier <TEXT>|--everything>",
+    override_usage = "convodb erase --db <FILE> --user <USER> --customer-phone <PHONE> [OPTIONS]\n       \
+                      convodb erase --db <FILE> --user <USER> --external-identifier <TEXT> [OPTIONS]\n       \
+                      convodb erase --db <FILE> --user <USER> --everything [OPTIONS]",
     group = ArgGroup::new("what").required(true),
     after_help = "Examples:\n  convodb erase --db chats.convodb --user acme --customer-phone +14155559876\n  \
                   convodb erase --db chats.convodb --user acme --everything"

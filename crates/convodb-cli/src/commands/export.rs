@@ -27,7 +27,7 @@ const STEP: u64 = 1 << 8;
 
 /// Export conversations to a file or to standard output
 ///
-/// JSON lines lose nothing: imported again, they are the same conversations. CSV has one record a
+/// JSON lines lose nothing: imported again, they are the same conversations. CSV has one record per
 /// conversation, with the columns that docs/api.md lists, and no messages. An export is one consistent
 /// state of the store. A file whose name ends in .gz or .zst is compressed.
 #[derive(Debug, clap::Args)]
@@ -59,9 +59,9 @@ pub(crate) struct Args {
 /// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// One JSON object a line; loses nothing
+    /// One JSON object per line; loses nothing
     Jsonl,
-    /// One record a conversation, without messages
+    /// One record per conversation, without messages
     Csv,
     /// Typed columns, for analytics
     #[cfg(feature = "parquet")]

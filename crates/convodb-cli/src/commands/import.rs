@@ -69,12 +69,12 @@ pub(crate) struct Args {
     memory: ByteSize,
     #[command(flatten)]
     json: JsonFlag,
-    #[command(flatten)]
-    from_api: FromApiFlags,
     /// File to read, or - for standard input
     #[arg(default_value_if("from_api", ArgPredicate::IsPresent, "-"))]
     #[arg(required = false, required_unless_present = "from_api", conflicts_with = "from_api")]
     path: PathBuf,
+    #[command(flatten)]
+    from_api: FromApiFlags,
 }
 
 /// The result of an import, as JSON.

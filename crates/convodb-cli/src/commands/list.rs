@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// Newest first (desc) or oldest first (asc) [default: desc]
     #[arg(long, env = "CONVODB_ORDER")]
     order: Option<OrderWord>,
-    /// Conversations a page, 1 to 100 [default: 15, or 100 with --all]
+    /// Conversations per page, 1 to 100 [default: 15, or 100 with --all]
     #[arg(long, env = "CONVODB_PER_PAGE", value_name = "N")]
     per_page: Option<PageSize>,
     /// Start at this cursor, which an earlier page printed; it includes the filters

@@ -23,7 +23,7 @@ use convodb::{Name, Store, Timestamp, UserId};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use crate::console::{progress_style, say};
+use crate::console::{counted, progress_style, say};
 use crate::import_api::client::{Client, RetryPolicy, ServerFlags};
 use crate::import_api::pager::{LoopDetector, Options, Pager};
 use crate::import_api::progress::{Counts, Job, Progress};
@@ -176,32 +176,47 @@ impl Outcome {
 impl Summary {
     /// Prints the counts that are not zero on standard error.
     fn print(&self) {
-        let Counts {
-            inserted, updated, already_present, repeated, gone, too_old, messages, ..
-        } = self.counts;
-        let parts: Vec<String> = [
-            (inserted, "conversations inserted"),
-            (messages, "messages"),
-            (self.counts.assistants_created, "assistants created"),
-            (updated, "updated"),
-            (already_present, "already existed"),
-            (repeated, "listed twice"),
-            (gone, "deleted on the server during the import"),
-            (too_old, "created before --since"),
-        ]
-        .into_iter()
-        .filter(|(count, _)| *count > 0)
-        .map(|(count, what)| format!("{count} {what}"))
-        .collect();
-        let counts =
-            if parts.is_empty() { "nothing to import".to_owned() } else { parts.join(", ") };
         say(format_args!(
-            "{counts} ({} requests, {} of them retries, {:.1} s)",
-            self.requests, self.retries, self.seconds
+            "{} ({}, {}, {:.1} s)",
+            self.text(),
+            counted(self.requests, "request"),
+            if self.retries == 1 {
+                "1 retry".to_owned()
+            } else {
+                format!("{} retries", self.retries)
+            },
+            self.seconds
         ));
         if let Some(file) = &self.rejects_file {
-            let rejected = self.counts.rejected;
-            say(format_args!("{rejected} conversations rejected; lines and reasons are in {file}"));
+            let rejected = counted(self.counts.rejected, "conversation");
+            say(format_args!("{rejected} rejected; lines and reasons are in {file}"));
+        }
+    }
+
+    fn text(&self) -> String {
+        let counts = &self.counts;
+        let parts: Vec<String> = [
+            (counts.inserted, counted(counts.inserted, "conversation"), " inserted"),
+            (counts.messages, counted(counts.messages, "message"), ""),
+            (
+                counts.assistants_created,
+                counted(counts.assistants_created, "assistant"),
+                " created",
+            ),
+            (counts.updated, counts.updated.to_string(), " updated"),
+            (counts.already_present, counts.already_present.to_string(), " already existed"),
+            (counts.repeated, counts.repeated.to_string(), " listed twice"),
+            (counts.gone, counts.gone.to_string(), " deleted on the server during the import"),
+            (counts.too_old, counts.too_old.to_string(), " created before --since"),
+        ]
+        .into_iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(_, counted, what)| counted + what)
+        .collect();
+        match (parts.is_empty(), self.finished) {
+            (false, _) => parts.join(", "),
+            (true, true) => "nothing to import".to_owned(),
+            (true, false) => "nothing was imported".to_owned(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! CSV export: one record a conversation, for spreadsheets and other programs.
+//! CSV export: one record per conversation, for spreadsheets and other programs.
 //!
 //! The columns and their order are documented in docs/api.md; new columns are added at the end only.
 

@@ -1,4 +1,4 @@
-//! Text tables: aligned columns, fitted to the width of the terminal, one line a row.
+//! Text tables: aligned columns, fitted to the width of the terminal, one line per row.
 //!
 //! In a narrow terminal, the least important columns are dropped and long texts are cut. A pipe or
 //! file gets everything. Control characters are replaced, because texts come from customers.

@@ -1,4 +1,4 @@
-//! Looking after a store: backup, restore, stats, compact, export, erase, retain.
+//! Maintenance: `backup`, `restore`, `usage`, `compact`, `export`, `erase`, `prune` and settings.
 
 use std::fs;
 use std::process::{Command, Stdio};
@@ -7,8 +7,8 @@ use crate::command::Place;
 use crate::import::{file, items};
 use crate::serve::Server;
 
-/// A store with four conversations of acme's.
-fn filled() -> Place {
+/// A store with four conversations of the user acme.
+pub(crate) fn filled() -> Place {
     let place = Place::with_user();
     place.write("c.jsonl", file());
     place.run(["import", "--db", "s.convodb", "--user", "acme", "c.jsonl"]).succeeded();
@@ -27,7 +27,7 @@ fn names(place: &Place) -> Vec<String> {
     names
 }
 
-/// Whether any file of the place has the bytes anywhere.
+/// Whether any file of the place contains the bytes.
 fn somewhere(place: &Place, bytes: &str) -> bool {
     let has = |name: &String| {
         let read = fs::read(place.path(name)).unwrap();
@@ -37,21 +37,21 @@ fn somewhere(place: &Place, bytes: &str) -> bool {
 }
 
 #[test]
-fn a_backup_is_restored_once_it_is_what_it_was() {
+fn only_an_intact_backup_is_restored() {
     let place = filled();
     let backup = ["backup", "--db", "s.convodb", "--to", "b"];
     let printed = place.run(backup).succeeded();
     let checksum = place.read("b.b3");
     assert_eq!(checksum, printed);
     assert!(checksum.ends_with("  b\n") && checksum.len() == 64 + 4, "{checksum}");
-    assert!(place.run(backup).failed(1).contains("b is there already"));
+    assert!(place.run(backup).failed(1).contains("b already exists"));
 
     let restore = ["restore", "b", "--to", "r.convodb"];
     let ran = place.run(restore);
     assert!(ran.err.contains("restored to r.convodb"), "{ran:?}");
     assert!(ran.succeeded().starts_with("conversations              4\n"));
     assert_eq!(listed(&place, "r.convodb"), listed(&place, "s.convodb"));
-    assert!(place.run(restore).failed(1).contains("move it away first, with its log"));
+    assert!(place.run(restore).failed(1).contains("move it away first, with its write-ahead log"));
 
     fs::remove_file(place.path("r.convodb")).unwrap();
     place.write("r.convodb-log.00000000000000000007", "left");
@@ -73,15 +73,15 @@ fn a_backup_is_restored_once_it_is_what_it_was() {
 }
 
 #[test]
-fn a_server_backs_up_what_it_holds_and_tells_what_it_takes() {
+fn a_server_handles_backup_usage_and_erase() {
     let place = filled();
     fs::create_dir(place.path("backups")).unwrap();
     let server = Server::start(
         &place,
         &["--db", "s.convodb", "--admin-socket", "admin", "--backup-dir", "backups"],
     );
-    let held = place.run(["backup", "--db", "s.convodb", "--to", "b"]).failed(1);
-    assert!(held.contains("`convodb backup --admin-socket SOCKET`"), "{held}");
+    let in_use = place.run(["backup", "--db", "s.convodb", "--to", "b"]).failed(1);
+    assert!(in_use.contains("`convodb backup --admin-socket SOCKET`"), "{in_use}");
 
     let ask = ["backup", "--admin-socket", "admin", "--json"];
     let made = place.run(ask.into_iter().chain(["--name", "one"])).succeeded();
@@ -94,11 +94,11 @@ fn a_server_backs_up_what_it_holds_and_tells_what_it_takes() {
     assert!(outside.contains("letters, digits"), "{outside}");
     let dated = place.run(ask).succeeded();
     assert!(dated.starts_with(r#"{"file":"backups/convodb-20"#), "{dated}");
-    let stats = place.run(["stats", "--admin-socket", "admin", "--json"]).succeeded();
-    assert!(stats.contains(r#"{"table":"conversations.v1","entries":4}"#), "{stats}");
+    let usage = place.run(["usage", "--admin-socket", "admin", "--json"]).succeeded();
+    assert!(usage.contains(r#"{"table":"conversations.v1","entries":4}"#), "{usage}");
     assert!(
-        stats.contains(r#""views":"#) && stats.contains(r#""oldest_view_seconds":"#),
-        "{stats}"
+        usage.contains(r#""views":"#) && usage.contains(r#""oldest_view_seconds":"#),
+        "{usage}"
     );
     let erase = ["erase", "--admin-socket", "admin", "--user", "acme", "--yes", "--json"];
     let gone = ["--external-identifier", "crm-1"];
@@ -111,16 +111,16 @@ fn a_server_backs_up_what_it_holds_and_tells_what_it_takes() {
     assert!(!place.path("admin").exists());
     assert_eq!(listed(&place, "s.convodb").lines().count(), 3);
     let gone = place.run(ask).failed(1);
-    assert!(gone.contains("it must run, with --admin-socket"), "{gone}");
+    assert!(gone.contains("the server must run with --admin-socket"), "{gone}");
 
     place.run(["restore", "backups/one", "--to", "r.convodb"]).succeeded();
     assert_eq!(listed(&place, "r.convodb").lines().count(), 4);
 }
 
 #[test]
-fn stats_tell_of_each_table() {
+fn usage_lists_each_table() {
     let place = filled();
-    let line = place.run(["stats", "--db", "s.convodb", "--json"]).succeeded();
+    let line = place.run(["usage", "--db", "s.convodb", "--json"]).succeeded();
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     let tables = line["tables"].as_array().unwrap();
     let messages = tables.iter().find(|table| table["table"] == "messages.v1").unwrap();
@@ -128,34 +128,34 @@ fn stats_tell_of_each_table() {
     assert!(messages["content_bytes"].as_u64().unwrap() > 8 * 50, "{messages}");
     assert!(messages["page_bytes"].as_u64().unwrap() >= 4096, "{messages}");
     assert!(line["used_bytes"].as_u64().unwrap() <= line["file_bytes"].as_u64().unwrap());
-    let table = place.run(["stats", "--db", "s.convodb"]).succeeded();
+    let table = place.run(["usage", "--db", "s.convodb"]).succeeded();
     assert!(table.starts_with("file ") && table.contains("\nconversations.v1 "), "{table}");
 }
 
 #[test]
-fn an_export_imported_again_is_equal() {
+fn an_imported_export_is_equal() {
     let place = filled();
     let all =
         place.run(["export", "--db", "s.convodb", "--user", "acme", "--messages"]).succeeded();
     assert_eq!(all.lines().count(), 4);
-    for packed in ["e.jsonl", "e.jsonl.gz", "e.jsonl.zst"] {
-        let export = ["export", "--db", "s.convodb", "--user", "acme", "--messages", packed];
+    for name in ["e.jsonl", "e.jsonl.gz", "e.jsonl.zst"] {
+        let export = ["export", "--db", "s.convodb", "--user", "acme", "--messages", name];
         place.run(export).succeeded();
         assert!(place.run(export).failed(1).contains("is not overwritten"));
-        let db = format!("{packed}.convodb");
-        let import = ["import", "--db", &db, "--user", "acme", "--create-user", packed];
+        let db = format!("{name}.convodb");
+        let import = ["import", "--db", &db, "--user", "acme", "--create-user", name];
         place.run(import).succeeded();
         let again = ["export", "--db", &db, "--user", "acme", "--messages"];
-        assert_eq!(place.run(again).succeeded(), all, "{packed}");
-        let audit = place.run(["verify", "--db", &db, "--json"]).succeeded();
-        assert!(audit.starts_with(r#"{"conversations":4,"messages":8,"#), "{audit}");
+        assert_eq!(place.run(again).succeeded(), all, "{name}");
+        let verified = place.run(["verify", "--db", &db, "--json"]).succeeded();
+        assert!(verified.starts_with(r#"{"conversations":4,"messages":8,"#), "{verified}");
     }
     let gzip = fs::read(place.path("e.jsonl.gz")).unwrap();
     assert!(gzip.starts_with(&[0x1f, 0x8b]));
 }
 
 #[test]
-fn csv_has_the_documented_columns_and_filters_are_those_of_the_list() {
+fn csv_has_the_documented_columns() {
     let place = filled();
     let export = ["export", "--db", "s.convodb", "--user", "acme", "--type", "whatsapp", "w.csv"];
     place.run(export).succeeded();
@@ -180,11 +180,11 @@ fn csv_has_the_documented_columns_and_filters_are_those_of_the_list() {
         .collect();
     assert_eq!(types, ["api", "widget"]);
     let with = ["--messages", "--format", "csv"];
-    assert!(place.run(export.into_iter().chain(with)).failed(2).contains("export them as jsonl"));
+    assert!(place.run(export.into_iter().chain(with)).failed(2).contains("use --format jsonl"));
 }
 
 #[test]
-fn an_erased_customer_is_in_no_file() {
+fn an_erased_customer_remains_in_no_file() {
     let place = filled();
     fs::remove_file(place.path("c.jsonl")).unwrap();
     assert!(somewhere(&place, "+4915550100001") && somewhere(&place, "crm-1"));
@@ -192,7 +192,7 @@ fn an_erased_customer_is_in_no_file() {
         ["erase", "--db", "s.convodb", "--user", "acme", "--customer-phone", "+4915550100001"];
     let asks = place.run(erase).failed(2);
     assert!(
-        asks.contains("1 conversation of acme would be erased") && asks.contains("--yes"),
+        asks.contains("this erases 1 conversation of acme, for good") && asks.contains("--yes"),
         "{asks}"
     );
     assert_eq!(listed(&place, "s.convodb").lines().count(), 4);
@@ -209,7 +209,7 @@ fn an_erased_customer_is_in_no_file() {
 }
 
 #[test]
-fn an_erased_user_is_in_no_file_and_others_stay() {
+fn an_erased_user_remains_in_no_file() {
     let place = filled();
     fs::remove_file(place.path("c.jsonl")).unwrap();
     place.run(["user", "create", "--db", "s.convodb", "other"]).succeeded();
@@ -232,13 +232,13 @@ fn an_erased_user_is_in_no_file_and_others_stay() {
 }
 
 #[test]
-fn what_is_older_than_it_is_kept_goes() {
+fn prune_deletes_expired_conversations() {
     let place = filled();
     let young =
         items()[0].replace("2025-01-21 10:15:00", "2109-01-01 00:00:00").replace("e1\"", "ef\"");
     let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];
     place.run_with(import, young.as_bytes()).succeeded();
-    let keep = |days: &'static str| ["retain", "--db", "s.convodb", "--keep", days, "--json"];
+    let keep = |days: &'static str| ["prune", "--db", "s.convodb", "--keep", days, "--json"];
     let none = place.run(keep("30000")).succeeded();
     assert!(none.starts_with("{\"conversations\":0,\"created_before\":\"1"), "{none}");
     let gone = place.run(keep("1")).succeeded();
@@ -248,32 +248,32 @@ fn what_is_older_than_it_is_kept_goes() {
 }
 
 #[test]
-fn a_server_deletes_what_it_does_not_keep() {
+fn a_server_deletes_expired_conversations() {
     let place = filled();
     let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();
     let mut server = Server::start(&place, &["--db", "s.convodb", "--keep", "30"]);
     server.token = Some(token.trim().to_owned());
-    let said = server.hear_until("deleted what is not kept longer");
-    assert!(said.contains("deleted=4"), "{said}");
+    let said = server.wait_for_log("retention pass deleted expired data");
+    assert!(said.contains("conversations=4"), "{said}");
     let page = server.get("/api/user/conversations");
     assert_eq!(page["data"].as_array().unwrap().len(), 0);
     server.stop("-TERM");
 }
 
 #[test]
-fn compaction_keeps_what_is_there() {
+fn compaction_preserves_the_conversations() {
     let place = filled();
     let before = listed(&place, "s.convodb");
     let done = place.run(["compact", "--db", "s.convodb", "--json"]).succeeded();
     assert!(done.starts_with("{\"bytes_before\":"), "{done}");
     assert_eq!(listed(&place, "s.convodb"), before);
     let missing = place.run(["compact", "--db", "typo.convodb"]).failed(1);
-    assert!(missing.contains("there is no store at typo.convodb"), "{missing}");
+    assert!(missing.contains("no store at typo.convodb"), "{missing}");
     assert!(!place.path("typo.convodb").exists());
 }
 
 #[test]
-fn settings_come_from_flags_then_variables_then_the_file() {
+fn flags_win_over_variables_and_those_over_the_file() {
     let place = Place::with_user();
     place.write(
         "c.toml",
@@ -294,7 +294,7 @@ fn settings_come_from_flags_then_variables_then_the_file() {
     ] {
         assert!(listing.lines().any(|l| l == line), "{line} is not in\n{listing}");
     }
-    // What is printed is a file of settings.
+    // The listing is itself a settings file.
     place.write("again.toml", &listing);
     let again = ["serve", "--config", "again.toml", "--check-config"];
     let values = |text: &str| -> Vec<String> {
@@ -308,7 +308,7 @@ fn settings_come_from_flags_then_variables_then_the_file() {
         &["serve", "--config", "wrong.toml", "--check-config"],
     ] {
         let error = place.run(verb).failed(2);
-        assert!(error.contains("wrong.toml:3: there is no setting listen_on"), "{error}");
+        assert!(error.contains("wrong.toml:3: unknown setting listen_on"), "{error}");
     }
     let error = place.run(["serve", "--db", "s", "--backup-dir", ".", "--check-config"]).failed(2);
     assert!(error.contains("--backup-dir needs --admin-socket"), "{error}");
@@ -319,10 +319,10 @@ fn settings_come_from_flags_then_variables_then_the_file() {
     server.stop("-TERM");
 }
 
-/// As systemd does: a socket to hear from the server, and a time in which it must be heard.
+/// Acts as systemd: a notification socket and a watchdog timeout.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_supervisor_is_told() {
+fn systemd_is_notified() {
     use std::os::unix::net::UnixDatagram;
     use std::time::Duration;
     let place = Place::with_user();
@@ -331,38 +331,38 @@ fn a_supervisor_is_told() {
     let mut command = place.command(["serve", "--db", "s.convodb", "--listen", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", place.path("notify")).env("WATCHDOG_USEC", "200000");
     let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    let hear = || {
+    let receive = || {
         let mut heard = [0; 64];
         let length = socket.recv(&mut heard).unwrap();
         String::from_utf8(heard[..length].to_vec()).unwrap().trim().to_owned()
     };
-    let mut heard = vec![hear()];
+    let mut heard = vec![receive()];
     while heard.len() < 4 {
-        heard.push(hear());
+        heard.push(receive());
     }
     assert!(heard.contains(&"READY=1".to_owned()), "{heard:?}");
     assert!(heard.iter().filter(|state| *state == "WATCHDOG=1").count() >= 2, "{heard:?}");
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
-    while hear() != "STOPPING=1" {}
+    while receive() != "STOPPING=1" {}
     assert!(child.wait().unwrap().success());
 }
 
-/// The file that a compaction is writing, if it has begun.
+/// The temporary file of a running compaction.
 fn unfinished(place: &Place) -> Option<std::path::PathBuf> {
     let name = names(place).into_iter().find(|name| name.starts_with(".s.convodb."))?;
     Some(place.path(&name))
 }
 
 #[test]
-fn a_compaction_that_is_killed_leaves_a_whole_store() {
+fn a_killed_compaction_leaves_a_complete_store() {
     let place = Place::with_user();
     let [item, ..] = items();
     let lines = (0..4000).map(|n| item.replace("7c9e6679", &format!("{n:08x}")) + "\n");
     let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];
     place.run_with(import, lines.collect::<String>().as_bytes()).succeeded();
     let mut left_behind = 0;
-    // From its first page to its last, as far as it gets before it is heard of.
+    // Killed at sizes from the first page to the last, as far as it gets before it is noticed.
     for reached in [0, 1, 1 << 17, 1 << 19, 1 << 20, u64::MAX] {
         let mut child =
             place.command(["compact", "--db", "s.convodb"]).stderr(Stdio::null()).spawn().unwrap();
@@ -376,8 +376,8 @@ fn a_compaction_that_is_killed_leaves_a_whole_store() {
             std::thread::yield_now();
         }
         left_behind += usize::from(unfinished(&place).is_some());
-        let audit = place.run(["verify", "--db", "s.convodb"]).succeeded();
-        assert!(audit.starts_with("conversations          4,000\n"), "{audit}");
+        let verified = place.run(["verify", "--db", "s.convodb"]).succeeded();
+        assert!(verified.starts_with("conversations          4,000\n"), "{verified}");
         if let Some(path) = unfinished(&place) {
             assert!(reached < u64::MAX, "nothing killed the last one: {path:?} is left");
         }
@@ -388,17 +388,17 @@ fn a_compaction_that_is_killed_leaves_a_whole_store() {
 }
 
 #[test]
-fn the_documented_settings_are_right_and_all_there() {
+fn the_example_settings_are_valid_and_complete() {
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/deploy/convodb.toml");
     let place = Place::empty();
     let listing = place.run(["serve", "--config", example, "--check-config"]).succeeded();
     let text = fs::read_to_string(example).unwrap();
     for line in listing.lines().map(|line| line.trim_start_matches("# ")) {
         let name = line.split(' ').next().unwrap();
-        let told = text.lines().any(|line| {
+        let documented = text.lines().any(|line| {
             let line = line.trim_start_matches("# ");
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(" = "))
         });
-        assert!(told || name == "demo", "docs/deploy/convodb.toml does not tell of {name}");
+        assert!(documented || name == "demo", "docs/deploy/convodb.toml does not document {name}");
     }
 }

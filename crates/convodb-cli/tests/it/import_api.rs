@@ -1,10 +1,10 @@
-//! `import --from-api`, between two processes: where the token comes from, and what is told.
+//! `import --from-api` between two processes: sources of the token, and messages.
 
 use crate::command::Place;
 use crate::import::{file, items};
 use crate::serve::Server;
 
-/// A place whose store is served, and the token of its user.
+/// A place with a served store, and a token of its user.
 fn served() -> (Place, Server, String) {
     let place = Place::with_user();
     let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];
@@ -15,7 +15,7 @@ fn served() -> (Place, Server, String) {
 }
 
 #[test]
-fn a_server_is_migrated_with_a_token_from_the_environment_or_a_file() {
+fn the_token_comes_from_the_environment_or_a_file() {
     let (_source, server, token) = served();
     let url = format!("http://{}/", server.address);
     let place = Place::empty();
@@ -23,17 +23,17 @@ fn a_server_is_migrated_with_a_token_from_the_environment_or_a_file() {
     let import: Vec<&str> = import.into_iter().chain(["--from-api", &url]).collect();
 
     let error = place.run(&import).failed(1);
-    assert!(error.contains("set CONVODB_TOKEN, or name a file with --token-file"), "{error}");
+    assert!(error.contains("set CONVODB_TOKEN or use --token-file"), "{error}");
     let wrong = place.run(import.iter().chain(&["--token", "cvdb_wrong"]));
     assert_eq!(wrong.code, Some(1), "{wrong:?}");
-    assert!(wrong.err.contains("the server refuses the token (HTTP 401)"), "{wrong:?}");
+    assert!(wrong.err.contains("the server refused the token (HTTP 401)"), "{wrong:?}");
     assert!(!wrong.err.contains("cvdb_wrong"), "{wrong:?}");
 
     let mut command = place.command(&import);
     let output = command.env("CONVODB_TOKEN", token.trim()).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(output.status.success(), "{said}");
-    assert!(said.starts_with("4 conversations inserted, 8 messages, 1 assistants created ("));
+    assert!(said.starts_with("4 conversations inserted, 8 messages, 1 assistant created ("));
     let list = ["list", "--db", "s.convodb", "--user", "acme", "--order", "asc", "--json"];
     assert_eq!(place.run(list).succeeded(), items().map(|item| item + "\n").concat());
 
@@ -43,12 +43,12 @@ fn a_server_is_migrated_with_a_token_from_the_environment_or_a_file() {
     let summary = place.run(import.iter().chain(&from_file)).succeeded();
     assert!(summary.starts_with(r#"{"pages":1,"inserted":0,"updated":0,"already_present":4,"#));
     let piped = import.iter().chain(&["--token-file", "-"]);
-    assert!(place.run_with(piped, token.as_bytes()).err.starts_with("4 already there ("));
+    assert!(place.run_with(piped, token.as_bytes()).err.starts_with("4 already existed ("));
     server.stop("-TERM");
 }
 
 #[test]
-fn a_file_and_a_server_are_not_imported_at_once() {
+fn a_file_and_a_server_exclude_each_other() {
     let place = Place::with_user();
     let import = ["import", "--db", "s.convodb", "--user", "acme"];
     let error = place.run(import).failed(2);

@@ -1,4 +1,4 @@
-//! Users, tokens and assistants: `create` prints one value alone, so that scripts can use it.
+//! `user`, `token` and `assistant`: `create` prints one value alone, for scripts.
 
 use crate::command::Place;
 
@@ -10,7 +10,7 @@ fn one_value(printed: &str) -> &str {
 }
 
 #[test]
-fn a_user_is_its_number() {
+fn creating_a_user_prints_its_number() {
     let place = Place::empty();
     let printed = place.run(["user", "create", "--db", "s.convodb", "acme"]).succeeded();
     assert_eq!(one_value(&printed), "1");
@@ -47,7 +47,7 @@ fn a_token_is_printed_once_and_can_be_revoked() {
 }
 
 #[test]
-fn an_assistant_is_its_id_and_keeps_it_when_renamed() {
+fn a_renamed_assistant_keeps_its_id() {
     let place = Place::with_user();
     let user = ["--db", "s.convodb", "--user", "acme"];
     let create = ["assistant", "create"].into_iter().chain(user).chain(["Front Desk"]);
@@ -68,11 +68,11 @@ fn an_assistant_is_its_id_and_keeps_it_when_renamed() {
     assert_eq!(place.run(list).succeeded(), expected);
 
     let unknown = ["assistant", "rename"].into_iter().chain(user).chain(["7", "x"]);
-    assert!(place.run(unknown).failed(1).contains("no assistant 7"));
+    assert!(place.run(unknown).failed(1).contains("assistant 7 not found"));
 }
 
 #[test]
-fn what_is_not_there_is_not_made() {
+fn a_missing_store_or_user_is_not_created() {
     let place = Place::with_user();
     let error = place.run(["token", "create", "--db", "typo.convodb", "--user", "acme"]).failed(1);
     assert!(error.contains("`convodb user create --db typo.convodb NAME`"), "{error}");
@@ -83,7 +83,7 @@ fn what_is_not_there_is_not_made() {
 }
 
 #[test]
-fn a_file_that_is_no_store_is_left_as_it_is() {
+fn a_file_that_is_not_a_store_is_left_unchanged() {
     let place = Place::empty();
     for (name, bytes) in [("text", b"hello".repeat(2000)), ("empty", Vec::new())] {
         place.write(name, &bytes);
@@ -94,7 +94,7 @@ fn a_file_that_is_no_store_is_left_as_it_is() {
 }
 
 #[test]
-fn a_variable_is_as_good_as_a_flag() {
+fn environment_variables_set_flags() {
     let place = Place::with_user();
     let mut command = place.command(["user", "list"]);
     let output = command.env("CONVODB_DB", "s.convodb").env("CONVODB_JSON", "1").output().unwrap();
