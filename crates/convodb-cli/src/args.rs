@@ -10,7 +10,9 @@ use std::str::FromStr;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use convodb::{AssistantId, ChannelKind, ExternalIdentifier, Name, Order, Timestamp};
+use convodb::{ChannelKind, ExternalIdentifier, Name, Order, Timestamp};
+
+use crate::convodb_json::AssistantRef;
 
 /// `--db`: the file of a store.
 #[derive(Debug, Args)]
@@ -123,36 +125,6 @@ impl From<OrderWord> for Order {
     }
 }
 
-/// An assistant as a person names it: by id or by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum AssistantRef {
-    /// Its UUID.
-    Id(AssistantId),
-    /// Its number in the assistants list.
-    Number(u32),
-}
-
-impl FromStr for AssistantRef {
-    type Err = convodb::Error;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        match text.parse() {
-            Ok(number) if digits => Ok(AssistantRef::Number(number)),
-            _ => text.parse().map(AssistantRef::Id),
-        }
-    }
-}
-
-impl fmt::Display for AssistantRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            AssistantRef::Id(id) => id.fmt(f),
-            AssistantRef::Number(number) => number.fmt(f),
-        }
-    }
-}
-
 /// A number of bytes, at least one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ByteSize(pub(crate) usize);
@@ -209,14 +181,6 @@ mod tests {
         check("-1", None);
         check("99999999999GiB", None);
         check("", None);
-    }
-
-    #[test]
-    fn assistants_are_named_by_id_or_number() {
-        assert_eq!("3".parse::<AssistantRef>().unwrap(), AssistantRef::Number(3));
-        let id = "a1b2c3d4-5678-40ab-8def-1234567890ab";
-        assert_eq!(id.parse::<AssistantRef>().unwrap().to_string(), id);
-        assert!("Support".parse::<AssistantRef>().is_err());
     }
 
     #[test]

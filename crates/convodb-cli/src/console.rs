@@ -24,7 +24,9 @@ pub(crate) fn say(line: impl Display) {
 /// Fails with a [`UsageError`] if standard input is not a terminal: a script must pass `--yes`.
 pub(crate) fn confirm(action: &str, word: &str) -> Result<bool> {
     if !io::stdin().is_terminal() {
-        bail!(UsageError(format!("this {action}; pass --yes where no terminal can confirm it")));
+        bail!(UsageError(format!(
+            "this {action}; pass --yes, as standard input is not a terminal to confirm it"
+        )));
     }
     say(format_args!("This {action}. Type {} to confirm:", quoted(word)));
     let mut typed = String::new();

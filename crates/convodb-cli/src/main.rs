@@ -1,12 +1,13 @@
 //! The command `convodb`: serve, import, list and maintain a store of conversations.
 //!
-//! Results go to standard output, everything else to standard error. `args` has the flags that verbs
-//! share; each verb is a file in `commands`, and `serve` a folder.
+//! Results go to standard output, everything else to standard error. `args` has the flags that
+//! verbs share; each verb is a file in `commands`, and `serve` a folder.
 
 mod admin_client;
 mod args;
 mod commands;
 mod console;
+mod convodb_json;
 mod import_api;
 mod io;
 mod open_store;
@@ -174,7 +175,7 @@ mod tests {
 
     #[test]
     fn every_flag_has_help_and_an_environment_variable() {
-        fn walk(command: &Command) {
+        fn check(command: &Command) {
             for flag in command.get_arguments().filter(|arg| !arg.is_positional()) {
                 let long = flag.get_long().unwrap();
                 if ["help", "version"].contains(&long) {
@@ -185,9 +186,9 @@ mod tests {
                 assert_eq!(variable.to_str().unwrap(), expected);
                 assert!(flag.get_help().is_some(), "--{long} has no help");
             }
-            command.get_subcommands().for_each(walk);
+            command.get_subcommands().for_each(check);
         }
-        walk(&Cli::command());
+        check(&Cli::command());
     }
 
     #[test]

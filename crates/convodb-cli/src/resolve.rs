@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Result, anyhow};
 use convodb::{AssistantId, Error, Filter, Name, Phone, Snapshot, UserId};
 
-use crate::args::{AssistantRef, FilterFlags, UsageError};
+use crate::args::{FilterFlags, UsageError};
 use crate::console::quoted;
+use crate::convodb_json::AssistantRef;
 
 /// The user with this name, or else with this number, in the store at `path`.
 pub(crate) fn user(snapshot: &Snapshot, name: &Name, path: &Path) -> Result<UserId> {
@@ -33,11 +34,7 @@ pub(crate) fn assistant(
     user: UserId,
     assistant: AssistantRef,
 ) -> Result<AssistantId> {
-    let found = match assistant {
-        AssistantRef::Id(id) => snapshot.assistant(user, id)?.map(|assistant| assistant.id),
-        AssistantRef::Number(number) => snapshot.assistant_by_number(user, number)?,
-    };
-    found.ok_or_else(|| {
+    assistant.resolve(snapshot, user)?.ok_or_else(|| {
         anyhow!(
             "assistant {assistant} not found; `convodb assistant list`, with the same --db and \
              --user, lists the user's assistants"

@@ -7,8 +7,9 @@ use clap::Subcommand;
 use convodb::{Assistant, AssistantId, Name};
 use serde::Serialize;
 
-use crate::args::{AssistantRef, DbFlag, JsonFlag, UserFlag};
+use crate::args::{DbFlag, JsonFlag, UserFlag};
 use crate::console::{now, say};
+use crate::convodb_json::AssistantRef;
 use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;

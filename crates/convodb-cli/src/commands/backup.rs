@@ -15,8 +15,9 @@ use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
 
 /// Write a backup: a compact copy of one state of the store, verified while it is copied
 ///
-/// The backup is a complete store: cursors and tokens are valid in it. Its BLAKE3 checksum is written
-/// beside it, to FILE.b3, which `b3sum --check` reads. An existing file is never overwritten.
+/// The backup is a complete store: cursors and tokens are valid in it. Its BLAKE3 checksum is
+/// written beside it, to FILE.b3, which `b3sum --check` reads. An existing file is never
+/// overwritten.
 ///
 /// A running server backs up its own store without a pause: start it with --admin-socket and
 /// --backup-dir, and pass the same socket here. The command prints the name of the backup.

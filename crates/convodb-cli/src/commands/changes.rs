@@ -6,10 +6,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::convodb_json::{AssistantNames, write_item};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::builder::BoolishValueParser;
 use convodb::{Change, ChangesSince, Error, Name, PageSize, Snapshot, UserId};
-use convodb_http::item::{AssistantNames, write_item};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -27,9 +27,9 @@ const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 
 /// Print the changes of a user's conversations as JSON lines, oldest first
 ///
-/// Each line has the kind of the `change` (created, updated, deleted), the `id`, and the `conversation`
-/// as it is now, or null if it was deleted. After each part, a line with a `cursor` says where to
-/// continue. Several changes of one conversation may be merged into one.
+/// Each line has the kind of the `change` (created, updated, deleted), the `id`, and the
+/// `conversation` as it is now, or null if it was deleted. After each part, a line with a `cursor`
+/// says where to continue. Several changes of one conversation may be merged into one.
 ///
 /// Reads a store's file, or a running server with --from-api and a token. With --follow, waits for
 /// further changes until Ctrl-C; if the server cannot be reached, retries for about two minutes.

@@ -14,9 +14,9 @@ use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 
 /// Rewrite the store without free pages and deleted data
 ///
-/// Writes a second, compact file, which then replaces the first atomically: after a crash, either is
-/// complete. Needs free disk space for it. No byte of deleted data remains. A server must be stopped
-/// first.
+/// Writes a second, compact file, which then replaces the first atomically: after a crash, either
+/// is complete. Needs free disk space for it. No byte of deleted data remains. A server must be
+/// stopped first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: convodb compact --db chats.convodb")]
 pub(crate) struct Args {

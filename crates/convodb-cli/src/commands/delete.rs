@@ -11,8 +11,8 @@ use crate::resolve;
 
 /// Delete one conversation with its messages
 ///
-/// Its bytes may remain in the file until `convodb compact` is run; `convodb erase` deletes by phone
-/// number or identifier and compacts.
+/// Its bytes may remain in the file until `convodb compact` is run; `convodb erase` deletes by
+/// phone number or identifier and compacts.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: convodb delete --db chats.convodb --user acme \
                         7c9e6679-7425-40de-944b-e07fc1f90ae7")]

@@ -22,13 +22,13 @@ use crate::resolve;
 /// Erase a customer's conversations, or a user with all data
 ///
 /// Deletes the matching conversations with their messages, index entries and counters; with
-/// --everything also the user's assistants, tokens and name. Then compacts the store, so that no byte
-/// of them remains in its files. Backups and exports are not changed: replace them yourself. What
-/// others wrote about a person in other conversations is not found.
+/// --everything also the user's assistants, tokens and name. Then compacts the store, so that no
+/// byte of them remains in its files. Backups and exports are not changed: replace them yourself.
+/// What others wrote about a person in other conversations is not found.
 ///
 /// A running server erases from its own store: pass its admin socket instead of the file, and the
-/// user's name. The bytes then remain in the file until the server is stopped and `convodb compact` is
-/// run.
+/// user's name. The bytes then remain in the file until the server is stopped and `convodb compact`
+/// is run.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "convodb erase --db <FILE> --user <USER> --customer-phone <PHONE> [OPTIONS]\n       \

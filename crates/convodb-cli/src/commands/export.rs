@@ -6,11 +6,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::convodb_json::{AssistantNames, ExportLines, Messages};
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use convodb::{ListRequest, Snapshot, UserId};
-use convodb_http::item::{AssistantNames, ExportLines, Messages};
 use indicatif::ProgressBar;
 
 use crate::args::{DbFlag, FilterFlags, OrderWord, UsageError, UserFlag};
@@ -28,8 +28,8 @@ const STEP: u64 = 1 << 8;
 /// Export conversations to a file or to standard output
 ///
 /// JSON lines lose nothing: imported again, they are the same conversations. CSV has one record per
-/// conversation, with the columns that docs/api.md lists, and no messages. An export is one consistent
-/// state of the store. A file whose name ends in .gz or .zst is compressed.
+/// conversation, with the columns that docs/api.md lists, and no messages. An export is one
+/// consistent state of the store. A file whose name ends in .gz or .zst is compressed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: convodb export --db chats.convodb --user acme --messages acme.jsonl.zst"

@@ -1,10 +1,9 @@
 //! `convodb import`: imports conversations from JSON lines or from another server, idempotently.
 //!
 //! Lines are read and sorted in bounded memory, then written as one bulk load: an import that is
-//! killed leaves nothing but the assistants that it created, and can be run again. If the input breaks
-//! off, the lines before are loaded and the verb fails.
+//! killed leaves nothing but the assistants that it created, and can be run again. If the input
+//! breaks off, the lines before are loaded and the verb fails.
 
-use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,13 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::builder::{ArgPredicate, BoolishValueParser};
-use convodb::{AssistantId, BulkLoader, BulkOptions, BulkReport, Error, Name, Store, UserId};
-use convodb_http::item::Item;
+use convodb::{BulkOptions, BulkReport, Store, UserId};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::args::{ByteSize, DbFlag, JsonFlag, UserFlag};
 use crate::console::{counted, grouped, now, progress_style, say};
+use crate::convodb_json::{BulkTarget, ImportCounts, Item, Outcome, insert_if_new};
 use crate::import_api::{self, Destination, FromApiFlags};
 use crate::io::input::{KEPT_BYTES, Line, Lines, MAX_LINE_BYTES, Source, Text};
 use crate::io::rejects::Rejects;
@@ -35,17 +34,18 @@ const STEP: u64 = 1 << 8;
 /// Each line is one conversation as the API's list shows it, with an optional array `messages`. The
 /// input may be plain text, gzip or zstd; its first bytes decide.
 ///
-/// A conversation whose id the user already has is left unchanged, so a second run changes nothing. Of
-/// several lines with the same id, the first one counts. An assistant that the user does not have is
-/// created with the line's `assistant_id` and `assistant_name`; an existing one keeps its name. If the
-/// input breaks off, the lines before are imported.
+/// A conversation whose id the user already has is left unchanged, so a second run changes nothing.
+/// Of several lines with the same id, the first one counts. An assistant that the user does not
+/// have is created with the line's `assistant_id` and `assistant_name`; an existing one keeps its
+/// name. If the input breaks off, the lines before are imported.
 ///
-/// A line that cannot be imported goes to the rejects file, as an object with its number `line`, the
-/// `reason` and its `text`, and the import continues. The exit status is then 3.
+/// A line that cannot be imported goes to the rejects file, as an object with its number `line`,
+/// the `reason` and its `text`, and the import continues. The exit status is then 3.
 ///
-/// With --from-api, conversations come from another server of the API, page by page, oldest first if it
-/// supports that. Each page is on disk before the next one is requested. If it is interrupted, run the
-/// same command again: it continues after the last finished page, with the progress in FILE.migration.
+/// With --from-api, conversations come from another server of the API, page by page, oldest first
+/// if it supports that. Each page is on disk before the next one is requested. If it is
+/// interrupted, run the same command again: it continues after the last finished page, with the
+/// progress in FILE.migration.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "convodb import --db <FILE> --user <USER> [OPTIONS] <PATH>\n       \
@@ -63,8 +63,8 @@ pub(crate) struct Args {
     /// File for rejected lines [default: PATH's name with .rejects.jsonl, in the working directory]
     #[arg(long, env = "CONVODB_REJECTS", value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Memory for sorting: bytes, or with KiB, MiB, GiB; beyond it, temporary files are used. The page
-    /// cache takes another 256 MiB
+    /// Memory for sorting: bytes, or with KiB, MiB, GiB; beyond it, temporary files are used. The
+    /// page cache takes another 256 MiB
     #[arg(long, env = "CONVODB_MEMORY", value_name = "SIZE", default_value = "256MiB")]
     memory: ByteSize,
     #[command(flatten)]
@@ -124,15 +124,9 @@ fn run_from_file(args: &Args, out: &mut dyn Write) -> Result<bool> {
     let user = user(&store, args)?;
     let bar = progress_bar(source.bytes);
 
-    let mut importer = Importer {
-        loader: store
-            .bulk_load(BulkOptions { budget_bytes: args.memory.0, ..BulkOptions::default() }),
-        known: HashSet::new(),
-        created: 0,
-        rejects,
-        store: store.clone(),
-        user,
-    };
+    let options = BulkOptions { budget_bytes: args.memory.0, ..BulkOptions::default() };
+    let target = BulkTarget::new(&store, options);
+    let mut importer = Importer { target, user, counts: ImportCounts::default(), rejects };
     let outcome = source
         .lines(&bar)
         .context("cannot decompress the input")
@@ -188,12 +182,9 @@ fn progress_bar(bytes: Option<u64>) -> ProgressBar {
 
 /// Imports lines into a store.
 struct Importer {
-    store: Store,
+    target: BulkTarget,
     user: UserId,
-    loader: BulkLoader,
-    /// Assistants that the user is known to have.
-    known: HashSet<AssistantId>,
-    created: u64,
+    counts: ImportCounts,
     rejects: Rejects,
 }
 
@@ -233,36 +224,13 @@ impl Importer {
             Ok(item) => item,
             Err(error) => return self.rejects.write(line.number, &error.to_string(), text),
         };
-        let assistant = item.conversation.assistant;
-        if !self.has_assistant(assistant, item.assistant_name)? {
-            let reason = "assistant_name must be given for an assistant that does not exist yet";
-            return self.rejects.write(line.number, reason, text);
+        let applied = insert_if_new(&mut self.target, self.user, &item)
+            .context("cannot load the conversations")?;
+        self.counts.record(&applied);
+        match applied.outcome {
+            Outcome::Rejected(reason) => self.rejects.write(line.number, &reason.to_string(), text),
+            _ => Ok(()),
         }
-        match self.loader.push(self.user, &item.conversation, &item.messages) {
-            Ok(()) => Ok(()),
-            Err(error @ Error::Invalid { .. }) => {
-                self.rejects.write(line.number, &error.to_string(), text)
-            }
-            Err(error) => Err(error).context("cannot load the conversations"),
-        }
-    }
-
-    /// Whether the user has the assistant. Creates it if the line has a name.
-    fn has_assistant(&mut self, id: AssistantId, name: Option<Name>) -> Result<bool> {
-        if self.known.contains(&id) {
-            return Ok(true);
-        }
-        if self.store.snapshot().assistant(self.user, id)?.is_none() {
-            let Some(name) = name else {
-                return Ok(false);
-            };
-            self.store
-                .create_assistant(self.user, id, name)
-                .context("cannot create an assistant")?;
-            self.created += 1;
-        }
-        self.known.insert(id);
-        Ok(true)
     }
 
     fn finish(mut self, started: Instant, bar: &ProgressBar) -> Result<Summary> {
@@ -270,7 +238,7 @@ impl Importer {
         bar.reset_eta();
         let writing = bar.clone();
         let BulkReport { inserted, messages, present, repeated } = self
-            .loader
+            .target
             .finish(move |done, of| {
                 writing.set_length(of);
                 writing.set_position(done);
@@ -282,7 +250,7 @@ impl Importer {
             already_present: present,
             repeated,
             messages,
-            assistants_created: self.created,
+            assistants_created: self.counts.assistants_created,
             rejected,
             rejects_file: (rejected > 0).then(|| self.rejects.path().display().to_string()),
             seconds: started.elapsed().as_secs_f64(),

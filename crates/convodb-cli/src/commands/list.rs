@@ -2,12 +2,12 @@
 
 use std::io::Write;
 
+use crate::convodb_json::{AssistantNames, write_item};
 use anyhow::{Context, Result, anyhow};
 use clap::builder::BoolishValueParser;
 use convodb::{
     Channel, Contact, ConversationRef, Error, ListRequest, Page, PageSize, Snapshot, Text, UserId,
 };
-use convodb_http::item::{AssistantNames, write_item};
 
 use crate::args::{DbFlag, FilterFlags, JsonFlag, OrderWord, UsageError, UserFlag};
 use crate::console::say;
@@ -17,9 +17,9 @@ use crate::resolve;
 
 /// List conversations, newest first
 ///
-/// Filters match exactly, in any combination. With --json, each line is one conversation as the API's
-/// list shows it: without messages, with times to the second. Imported again with --order asc,
-/// conversations of the same second keep their order. Cursors are printed on standard error.
+/// Filters match exactly, in any combination. With --json, each line is one conversation as the
+/// API's list shows it: without messages, with times to the second. Imported again with --order
+/// asc, conversations of the same second keep their order. Cursors are printed on standard error.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: convodb list --db chats.convodb --user acme --type whatsapp --per-page 50"

@@ -15,15 +15,16 @@ use crate::serve::retention::{cutoff, delete_before};
 
 /// Delete conversations created more than a number of days ago
 ///
-/// Deletes the oldest first, in writes of bounded size. `convodb serve --keep DAYS` does the same while
-/// it serves. The freed space stays in the file for reuse until `convodb compact` is run.
+/// Deletes the oldest first, in writes of bounded size. `convodb serve --keep DAYS` does the same
+/// while it serves. The freed space stays in the file for reuse until `convodb compact` is run.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: convodb prune --db chats.convodb --keep 365")]
 pub(crate) struct Args {
     #[command(flatten)]
     db: DbFlag,
     /// Retention period in days, from the creation of a conversation
-    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS",
+          value_parser = clap::value_parser!(u32).range(1..))]
     keep: u32,
     /// Only conversations of this user, by name or number [default: all users]
     #[arg(long, env = "CONVODB_USER", value_name = "USER")]

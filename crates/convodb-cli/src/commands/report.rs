@@ -4,11 +4,11 @@
 
 use std::io::Write;
 
+use crate::convodb_json::AssistantNames;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use convodb::{Day, Period, ReportRequest, ReportRow, Volume};
-use convodb_http::item::AssistantNames;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -20,9 +20,9 @@ use crate::resolve;
 
 /// Report the number of conversations and messages and their cost
 ///
-/// Counts conversations by their day of creation (UTC), with all their messages and cost in USD. Groups
-/// without conversations are left out. Prints a table with a total, JSON lines with --json, or CSV with
-/// --csv.
+/// Counts conversations by their day of creation (UTC), with all their messages and cost in USD.
+/// Groups without conversations are left out. Prints a table with a total, JSON lines with --json,
+/// or CSV with --csv.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: convodb report --db chats.convodb --user acme --group-by month,type \
@@ -33,7 +33,8 @@ pub(crate) struct Args {
     db: DbFlag,
     #[command(flatten)]
     user: UserFlag,
-    /// Groups, separated by commas: at most one of day, week (from Monday) and month; type; assistant
+    /// Groups, separated by commas: at most one of day, week (from Monday) and month; type;
+    /// assistant
     #[arg(long, env = "CONVODB_GROUP_BY", value_name = "GROUPS", value_delimiter = ',')]
     group_by: Vec<Grouping>,
     #[command(flatten)]
@@ -215,7 +216,7 @@ fn write_table(
         .iter()
         .map(|Group { row, assistant_name }| {
             let mut cells = Vec::new();
-            cells.extend(row.period.map(|day| day.to_string()));
+            cells.extend(row.period.map(|first_day| period_cell(request.period, first_day)));
             cells.extend(row.kind.map(|kind| kind.to_string()));
             cells.extend(assistant_name.clone());
             cells.extend(volume_cells(&row.volume));
@@ -235,10 +236,44 @@ const fn period_title(period: Period) -> &'static str {
     match period {
         Period::Day => "DAY",
         Period::Week => "WEEK OF",
-        Period::Month => "MONTH OF",
+        Period::Month => "MONTH",
     }
 }
 
+/// A period by its first day; a month without the day.
+fn period_cell(period: Option<Period>, first_day: Day) -> String {
+    let mut cell = first_day.to_string();
+    if period == Some(Period::Month) {
+        cell.truncate("2025-01".len());
+    }
+    cell
+}
+
 fn volume_cells(volume: &Volume) -> [String; 3] {
-    [grouped(volume.conversations), grouped(volume.messages), volume.cost.to_string()]
+    let cost = with_cents(volume.cost.to_string());
+    [grouped(volume.conversations), grouped(volume.messages), cost]
+}
+
+/// A decimal number with two decimals at least.
+fn with_cents(mut cost: String) -> String {
+    let decimals = cost.split_once('.').map_or(0, |(_, decimals)| decimals.len());
+    if decimals == 0 {
+        cost.push('.');
+    }
+    cost.extend(std::iter::repeat_n('0', 2_usize.saturating_sub(decimals)));
+    cost
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn costs_have_two_decimals_at_least() {
+        for (cost, expected) in
+            [("0", "0.00"), ("47.6", "47.60"), ("171.94", "171.94"), ("0.0032", "0.0032")]
+        {
+            assert_eq!(with_cents(cost.to_owned()), expected);
+        }
+    }
 }

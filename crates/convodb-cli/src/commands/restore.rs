@@ -16,8 +16,8 @@ use crate::console::{entries_bar, say};
 ///
 /// Verifies the backup against its checksum (BACKUP.b3), copies it, and verifies the copy as
 /// `convodb verify` does; the store appears only if both succeed. An existing file is never
-/// overwritten: move an old store away first, together with its write-ahead log (FILE-log.*). The exit
-/// status is 1 if the verification finds anything.
+/// overwritten: move an old store away first, together with its write-ahead log (FILE-log.*). The
+/// exit status is 1 if the verification finds anything.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: convodb restore /backups/chats-2025-01-25.convodb --to chats.convodb"

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
+use crate::convodb_json::{AssistantNames, write_line};
 use anyhow::{Result, anyhow};
 use convodb::{Channel, Contact, Conversation, ConversationId, Message, Text};
-use convodb_http::item::{AssistantNames, write_line};
 
 use crate::args::{DbFlag, JsonFlag, UserFlag};
 use crate::console::printable;

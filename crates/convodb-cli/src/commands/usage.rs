@@ -15,8 +15,8 @@ use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
 
 /// Show the disk usage of a store: bytes of its files, entries and bytes of each table
 ///
-/// Reads every page to measure the tables. A running server answers at once, but without the bytes of
-/// the tables: pass its admin socket.
+/// Reads every page to measure the tables. A running server answers at once, but without the bytes
+/// of the tables: pass its admin socket.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "convodb usage --db <FILE>\n       convodb usage --admin-socket <SOCKET>",
@@ -38,7 +38,8 @@ struct Line {
     /// Bytes of pages in use; the rest of the file is free.
     #[serde(skip_serializing_if = "Option::is_none")]
     used_bytes: Option<u64>,
-    /// Live snapshots: of the current state, and of older ones that requests and exports still read.
+    /// Live snapshots: of the current state, and of older ones that requests and exports still
+    /// read.
     #[serde(skip_serializing_if = "Option::is_none")]
     views: Option<u64>,
     /// Time since the oldest of them was superseded.

@@ -1,8 +1,8 @@
 //! HTTP client of another server of the API: GET requests with retries and exponential backoff.
 //!
 //! Broken connections and the statuses 408, 425, 429 and 5xx are retried a bounded number of times,
-//! after a backoff with jitter or the server's `Retry-After`. Everything else fails at once. No error
-//! contains a token or a cursor.
+//! after a backoff with jitter or the server's `Retry-After`. Everything else fails at once. No
+//! error contains a token or a cursor.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;

@@ -1,8 +1,8 @@
 //! Import from another server of the API: `convodb import --from-api`.
 //!
-//! Each page, and the progress with it, is on disk before the next page is requested. An interrupted
-//! import therefore resumes after its last page, and a finished one can be repeated: it inserts only
-//! what is new.
+//! Each page, and the progress with it, is on disk before the next page is requested. An
+//! interrupted import therefore resumes after its last page, and a finished one can be repeated: it
+//! inserts only what is new.
 
 mod apply;
 pub(crate) mod client;
@@ -38,7 +38,8 @@ pub(crate) struct FromApiFlags {
     /// Only conversations created at this time or later: a date (UTC) or RFC 3339
     #[arg(long, env = "CONVODB_SINCE", value_name = "TIME")]
     since: Option<Timestamp>,
-    /// Update existing conversations that changed on the server; without it, they are left unchanged
+    /// Update existing conversations that changed on the server; without it, they are left
+    /// unchanged
     #[arg(long, env = "CONVODB_UPDATE", value_parser = BoolishValueParser::new())]
     update: bool,
     /// Start at the first page and ignore the progress of an interrupted import

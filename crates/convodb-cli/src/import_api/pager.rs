@@ -16,7 +16,7 @@ use convodb::{AssistantId, ConversationId, Name, Store, Timestamp, UserId};
 use indicatif::ProgressBar;
 
 use crate::console::grouped;
-use crate::import_api::apply::{Applied, Candidate, apply_page};
+use crate::import_api::apply::{AppliedPage, Candidate, apply_page};
 use crate::import_api::client::{ApiError, Client};
 use crate::import_api::progress::Progress;
 use crate::import_api::wire::{self, ListItem, ListPage};
@@ -230,12 +230,12 @@ impl Pager<'_> {
         }
     }
 
-    fn count(&mut self, applied: Applied) -> Result<()> {
+    fn count(&mut self, applied: AppliedPage) -> Result<()> {
         let counts = &mut self.progress.counts;
-        counts.inserted += applied.inserted;
-        counts.updated += applied.updated;
-        counts.messages += applied.messages;
-        counts.assistants_created += applied.assistants_created;
+        counts.inserted += applied.counts.inserted;
+        counts.updated += applied.counts.updated;
+        counts.messages += applied.counts.messages;
+        counts.assistants_created += applied.counts.assistants_created;
         counts.rejected += applied.rejected.len() as u64;
         for (number, reason, line) in applied.rejected {
             self.rejects.write(number, &reason, &line)?;

@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use crate::convodb_json::{AssistantNames, write_line};
 use clap::Parser;
 use convodb::{
     AssistantId, Channel, Contact, Conversation, ConversationId, Cost, ListRequest, Message, Order,
     Role, Store, Timestamp, UserId, Variables,
 };
-use convodb_http::item::{AssistantNames, write_line};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 

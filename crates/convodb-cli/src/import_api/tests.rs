@@ -34,8 +34,8 @@ fn an_imported_store_equals_its_source() {
     assert_eq!(place.exported(), exported(&source));
 }
 
-/// The server fails after some requests, repeatedly. Each run continues where the one before stopped
-/// and does not request finished pages again.
+/// The server fails after some requests, repeatedly. Each run continues where the one before
+/// stopped and does not request finished pages again.
 #[test]
 fn an_interrupted_import_resumes_after_its_last_page() {
     let source = filled();
@@ -183,7 +183,8 @@ fn json(body: &str) -> Reply {
     Reply::Respond(200, "Content-Type: application/json\r\n", body.to_owned())
 }
 
-/// The error of an import from a server whose list is scripted; it has no assistants and no messages.
+/// The error of an import from a server whose list is scripted; it has no assistants and no
+/// messages.
 #[track_caller]
 fn fails(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> ApiError {
     let pages = AtomicUsize::new(0);
@@ -220,8 +221,8 @@ fn each_failure_of_a_server_is_a_clear_error() {
         ApiError::RetriesExhausted { attempts: 12, why, .. } => assert_eq!(why, "HTTP 500"),
         other => panic!("{other:?}"),
     }
-    let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = Place::new(nobody, "secret-token").run(&[]).failed();
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = Place::new(unused, "secret-token").run(&[]).failed();
     assert!(matches!(&error, ApiError::RetriesExhausted { .. }), "{error:?}");
     assert!(!error.to_string().contains("secret-token"));
 }

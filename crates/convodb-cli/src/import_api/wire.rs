@@ -1,16 +1,18 @@
-//! Responses of the other server: list pages, assistants, and messages, as far as an import reads them.
+//! Responses of the other server: list pages, assistants, and messages, as far as an import reads
+//! them.
 //!
 //! An item of the list and its history become one line of an import.
 
 use std::collections::BTreeMap;
 
+use crate::convodb_json::{Item, ItemError};
 use convodb::{AssistantId, ConversationId, Name, Timestamp};
-use convodb_http::item::{Item, ItemError};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-/// Fields of an item that the server may repeat, as of a later moment, in the response with its history.
+/// Fields of an item that the server may repeat, as of a later moment, in the response with its
+/// history.
 const FIELDS: [&str; 12] = [
     "assistant_id",
     "assistant_name",
@@ -93,10 +95,12 @@ impl ListItem {
         }
     }
 
-    /// Merges the item with the response that has its history into a line of an import, and parses it.
+    /// Merges the item with the response that has its history into a line of an import, and parses
+    /// it.
     ///
-    /// Fields in that response replace the item's, because they are as of the history. If the history
-    /// has more messages than the item counts, some were appended in between, and its length counts.
+    /// Fields in that response replace the item's, because they are as of the history. If the
+    /// history has more messages than the item counts, some were appended in between, and its
+    /// length counts.
     pub(crate) fn with_history(
         &self,
         response: &[u8],
@@ -133,7 +137,8 @@ impl ListItem {
     }
 }
 
-/// Parses a page of the assistants list: returns those with an id and a name, and whether more follow.
+/// Parses a page of the assistants list: returns those with an id and a name, and whether more
+/// follow.
 pub(crate) fn assistants(body: &[u8]) -> Result<(Vec<(AssistantId, Name)>, bool), Malformed> {
     #[derive(Deserialize)]
     struct Page {
@@ -178,18 +183,19 @@ mod tests {
     #[test]
     fn an_item_and_its_history_become_one_line() {
         let item = &page(ITEM, "null").unwrap().items[0];
-        let said = r#"{"role":"user","content":"hi","created_at":"2025-01-25 10:15:01"}"#;
-        let answer = format!(r#"{{"status":true,"history":[{said},{said}],"variables":null}}"#);
-        let (_, line) = item.with_history(answer.as_bytes()).unwrap();
+        let message = r#"{"role":"user","content":"hi","created_at":"2025-01-25 10:15:01"}"#;
+        let response =
+            format!(r#"{{"status":true,"history":[{message},{message}],"variables":null}}"#);
+        let (_, line) = item.with_history(response.as_bytes()).unwrap();
         let line = line.unwrap();
         assert_eq!(line.messages.len(), 2);
         assert_eq!(line.conversation.message_count, 2, "appended in between");
         assert_eq!(line.conversation.variables.unwrap().as_str(), r#"{"n":1.10}"#);
 
         // Newer fields count if they are of the same conversation.
-        let answer = ITEM.replace("0.5", "0.75").replace('{', r#"{"history":[],"#);
-        let answer = answer.replace(r#"{"history":[],"n":1.10}"#, r#"{"n":2}"#);
-        let (_, line) = item.with_history(answer.as_bytes()).unwrap();
+        let response = ITEM.replace("0.5", "0.75").replace('{', r#"{"history":[],"#);
+        let response = response.replace(r#"{"history":[],"n":1.10}"#, r#"{"n":2}"#);
+        let (_, line) = item.with_history(response.as_bytes()).unwrap();
         let line = line.unwrap().conversation;
         assert_eq!(line.total_cost.to_string(), "0.75");
         assert_eq!(line.variables.unwrap().as_str(), r#"{"n":2}"#);

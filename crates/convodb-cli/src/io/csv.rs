@@ -1,12 +1,13 @@
 //! CSV export: one record per conversation, for spreadsheets and other programs.
 //!
-//! The columns and their order are documented in docs/api.md; new columns are added at the end only.
+//! The columns and their order are documented in docs/api.md; new columns are added at the end
+//! only.
 
 use std::io::Write;
 
+use crate::convodb_json::AssistantNames;
 use anyhow::{Context, Result};
 use convodb::{Contact, ConversationRef, Text, Variables};
-use convodb_http::item::AssistantNames;
 
 /// The column names, in order.
 pub(crate) const COLUMNS: [&str; 15] = [

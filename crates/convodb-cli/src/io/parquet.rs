@@ -5,9 +5,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
+use crate::convodb_json::{AssistantNames, Messages, write_line};
 use anyhow::{Context, Result};
 use convodb::{ConversationRef, ListRequest, Message, Snapshot, Text, UserId, Variables};
-use convodb_http::item::{AssistantNames, Messages, write_line};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
@@ -222,9 +222,9 @@ mod tests {
         {
             let id = ConversationId::new(uuid::Uuid::from_u128(number as u128));
             store.insert(user, Conversation::new(id, bot, channel, at)).unwrap();
-            let said = Message::new(Role::User, "Hello \"you\"".to_owned(), at).unwrap();
-            let said = said.with_cost("0.0032".parse().unwrap());
-            store.append_message(user, id, said).unwrap();
+            let message = Message::new(Role::User, "Hello \"you\"".to_owned(), at).unwrap();
+            let message = message.with_cost("0.0032".parse().unwrap());
+            store.append_message(user, id, message).unwrap();
         }
         let mut bytes = Vec::new();
         let request = ListRequest { order: Some(convodb::Order::Ascending), ..Default::default() };

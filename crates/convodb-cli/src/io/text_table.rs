@@ -45,7 +45,8 @@ pub(crate) enum Fit {
     Drop(u8),
 }
 
-/// A table printed in blocks of rows, with one header. Columns never become narrower in later blocks.
+/// A table printed in blocks of rows, with one header. Columns never become narrower in later
+/// blocks.
 pub(crate) struct TextTable {
     columns: Vec<Column>,
     /// The indexes of the columns that are printed; chosen with the first block.

@@ -21,7 +21,8 @@ mod unix {
     }
 
     impl AdminSocket {
-        /// Listens at `path`, in place of a socket that a crashed server left. Needs a Tokio runtime.
+        /// Listens at `path`, in place of a socket that a crashed server left. Needs a Tokio
+        /// runtime.
         pub(crate) fn bind(path: &Path) -> Result<(Self, UnixListener)> {
             Self::try_bind(path)
                 .with_context(|| format!("cannot listen on the admin socket {}", path.display()))

@@ -1,7 +1,7 @@
 //! `convodb serve`: serves a store, or a demo, over HTTP until Ctrl-C or SIGTERM.
 //!
-//! The only verb with an async runtime. The first signal starts a graceful shutdown, which finishes the
-//! requests in flight; a second one stops at once. Both close the store properly.
+//! The only verb with an async runtime. The first signal starts a graceful shutdown, which finishes
+//! the requests in flight; a second one stops at once. Both close the store properly.
 
 #[cfg(unix)]
 mod admin_socket;
@@ -42,9 +42,9 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serve a store over HTTP until Ctrl-C or SIGTERM
 ///
-/// With --demo, generates a store of about 20,000 conversations over two years and prints a new access
-/// token with two curl commands to try. The store is temporary, or the file that --db names, which is
-/// kept and served again the next time.
+/// With --demo, generates a store of about 20,000 conversations over two years and prints a new
+/// access token with two curl commands to try. The store is temporary, or the file that --db names,
+/// which is kept and served again the next time.
 ///
 /// Each flag can also be set in a settings file in TOML, by its name without dashes in front; see
 /// docs/deploy/convodb.toml. Flags win over environment variables, and those over the file.
@@ -92,17 +92,21 @@ pub(crate) struct Args {
     /// Format of the log on standard error
     #[arg(long, env = "CONVODB_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
-    /// Unix socket for `convodb backup`, `usage` and `erase`; only the server's system user can open it
+    /// Unix socket for `convodb backup`, `usage` and `erase`; only the server's system user can
+    /// open it
     #[arg(long, env = "CONVODB_ADMIN_SOCKET", value_name = "SOCKET")]
     admin_socket: Option<PathBuf>,
     /// Directory for the backups that are requested over the admin socket
     #[arg(long, env = "CONVODB_BACKUP_DIR", value_name = "DIR")]
     backup_dir: Option<PathBuf>,
-    /// Retention of conversations in days from their creation, enforced every hour [default: unlimited]
-    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Retention of conversations in days from their creation, enforced every hour [default:
+    /// unlimited]
+    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS",
+          value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
     /// Retention of the change feed in days
-    #[arg(long, env = "CONVODB_KEEP_CHANGES", value_name = "DAYS", default_value = "30", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, env = "CONVODB_KEEP_CHANGES", value_name = "DAYS", default_value = "30",
+          value_parser = clap::value_parser!(u32).range(1..))]
     keep_changes: u32,
     /// Settings file in TOML
     #[arg(long, env = "CONVODB_CONFIG", value_name = "FILE")]

@@ -1,6 +1,7 @@
 //! Retention: a background task of the server that deletes expired conversations and changes.
 //!
-//! A pass runs at the start and every hour, in small writes with pauses, so that clients hardly notice.
+//! A pass runs at the start and every hour, in small writes with pauses, so that clients hardly
+//! notice.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -112,8 +113,8 @@ pub(crate) fn cutoff(now: Timestamp, days: u32) -> Timestamp {
     Timestamp::from_millis(millis).unwrap_or(Timestamp::MIN)
 }
 
-/// Deletes the user's conversations that were created before a time, oldest first, and returns their
-/// number. Calls `between` after each write; it may sleep or stop.
+/// Deletes the user's conversations that were created before a time, oldest first, and returns
+/// their number. Calls `between` after each write; it may sleep or stop.
 pub(crate) fn delete_before(
     store: &Store,
     user: UserId,

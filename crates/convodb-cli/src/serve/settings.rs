@@ -1,8 +1,8 @@
 //! Settings file of `serve`: TOML, below flags and environment variables.
 //!
-//! Every flag of `serve` is a setting of the same name, and its [`Args`](crate::serve::Args) are the
-//! only list of them: a setting of the file becomes a flag that is not on the command line, and is
-//! checked like one.
+//! Every flag of `serve` is a setting of the same name, and its [`Args`](crate::serve::Args) are
+//! the only list of them: a setting of the file becomes a flag that is not on the command line, and
+//! is checked like one.
 
 use std::ffi::OsString;
 use std::fmt::Write;

@@ -1,7 +1,7 @@
 //! systemd notifications: ready, stopping, and the watchdog's heartbeat.
 //!
-//! Without systemd's environment variables, nothing is sent. Failures are ignored: they must not stop
-//! the server.
+//! Without systemd's environment variables, nothing is sent. Failures are ignored: they must not
+//! stop the server.
 
 use std::time::Duration;
 

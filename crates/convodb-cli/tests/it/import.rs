@@ -60,8 +60,8 @@ fn every_compression_imports_the_same_store() {
         let place = Place::with_user();
         place.write(name, bytes);
         let ran = place.run(import(name));
-        let said = "inserted 4 conversations with 8 messages, created 1 assistant (";
-        assert!(ran.err.starts_with(said), "{ran:?}");
+        let summary = "inserted 4 conversations with 8 messages, created 1 assistant (";
+        assert!(ran.err.starts_with(summary), "{ran:?}");
         assert_eq!(ran.succeeded(), "");
         check_store(&place);
     }
@@ -81,8 +81,8 @@ fn a_second_run_changes_nothing_and_says_so() {
     place.run(import("c.jsonl")).succeeded();
     place.run(["assistant", "rename", "--db", "s.convodb", "--user", "acme", "1", "Renamed"]);
     let ran = place.run(import("c.jsonl"));
-    let said = "nothing changed: all 4 conversations already existed (";
-    assert!(ran.err.starts_with(said), "{ran:?}");
+    let summary = "nothing changed: all 4 conversations already existed (";
+    assert!(ran.err.starts_with(summary), "{ran:?}");
     ran.succeeded();
 
     let list = ["list", "--db", "s.convodb", "--user", "acme", "--json"];

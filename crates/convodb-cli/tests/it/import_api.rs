@@ -31,9 +31,9 @@ fn the_token_comes_from_the_environment_or_a_file() {
 
     let mut command = place.command(&import);
     let output = command.env("CONVODB_TOKEN", token.trim()).output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success(), "{said}");
-    assert!(said.starts_with("4 conversations inserted, 8 messages, 1 assistant created ("));
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{err}");
+    assert!(err.starts_with("4 conversations inserted, 8 messages, 1 assistant created ("));
     let list = ["list", "--db", "s.convodb", "--user", "acme", "--order", "asc", "--json"];
     assert_eq!(place.run(list).succeeded(), items().map(|item| item + "\n").concat());
 

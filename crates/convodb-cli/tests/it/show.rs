@@ -33,9 +33,12 @@ fn a_conversation_is_shown_with_its_messages() {
 #[test]
 fn a_conversation_is_deleted_after_confirmation() {
     let place = filled();
-    let asks = place.run([&["delete"], &STORE[..]].concat()).failed(2);
-    assert!(asks.contains("this deletes the whatsapp conversation 7c9e6679"), "{asks}");
-    assert!(asks.contains("--yes"), "{asks}");
+    let unconfirmed = place.run([&["delete"], &STORE[..]].concat()).failed(2);
+    assert!(
+        unconfirmed.contains("this deletes the whatsapp conversation 7c9e6679"),
+        "{unconfirmed}"
+    );
+    assert!(unconfirmed.contains("--yes"), "{unconfirmed}");
     let deleted = place.run([&["delete", "--yes"], &STORE[..]].concat());
     assert!(deleted.err.contains("with 2 messages"), "{deleted:?}");
     deleted.succeeded();
