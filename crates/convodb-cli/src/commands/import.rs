@@ -107,12 +107,12 @@ fn run_from_api(args: &Args, out: &mut dyn Write) -> Result<bool> {
         rejects: args.rejects.as_deref(),
         store: &store,
     };
-    let summary = import_api::run(&destination, &args.from_api, &client)?;
+    let outcome = import_api::run(&destination, &args.from_api, &client)?;
     store.close()?;
     if args.json.json {
-        writeln!(out, "{}", summary.to_json()?)?;
+        writeln!(out, "{}", outcome.to_json()?)?;
     }
-    summary.into_result()
+    outcome.into_result()
 }
 
 fn run_from_file(args: &Args, out: &mut dyn Write) -> Result<bool> {
