@@ -1,12 +1,12 @@
 //! Terminal output: messages on standard error, progress bars, confirmation, number formats.
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use convodb::Timestamp;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::args::UsageError;
 
@@ -68,6 +68,10 @@ pub(crate) fn counted(count: u64, noun: &str) -> String {
 pub(crate) fn progress_style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|error| unreachable!("{template}: {error}"))
+        .with_key("per_sec", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A failed write leaves a gap in the bar.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        })
         .progress_chars("=> ")
 }
 
