@@ -1,21 +1,40 @@
-//! What is told to the person at the terminal, and what time it is there.
+//! Terminal output: messages on standard error, progress bars, confirmation, number formats.
 
-use std::fmt::Display;
-use std::io::{self, Write};
+use std::fmt::{self, Display};
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::{Context, Result, bail};
 use convodb::Timestamp;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-/// How often a bar is told where the work is, in entries.
+use crate::args::UsageError;
+
+/// Entries between two updates of a progress bar.
 const STEP: u64 = 1 << 12;
 
-/// Writes a line to standard error. A person who no longer listens misses it, nothing else fails.
+/// Writes a line to standard error. Ignores errors: a closed standard error must not fail the verb.
 pub(crate) fn say(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// A word as a shell takes it, for a command that is told to be typed.
+/// Asks on the terminal to type `word`, and returns whether it was typed.
+///
+/// # Errors
+/// Fails with a [`UsageError`] if standard input is not a terminal: a script must pass `--yes`.
+pub(crate) fn confirm(action: &str, word: &str) -> Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!(UsageError(format!(
+            "this {action}; pass --yes, as standard input is not a terminal to confirm it"
+        )));
+    }
+    say(format_args!("This {action}. Type {} to confirm:", quoted(word)));
+    let mut typed = String::new();
+    io::stdin().lock().read_line(&mut typed).context("cannot read the answer")?;
+    Ok(typed.trim() == word)
+}
+
+/// A word quoted for a POSIX shell, for commands that a message suggests.
 pub(crate) fn quoted(word: impl Display) -> String {
     let word = word.to_string();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@%+,=".contains(&byte);
@@ -25,48 +44,61 @@ pub(crate) fn quoted(word: impl Display) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 
-/// The present, as the system's clock has it.
+/// The present time by the system's clock.
 pub(crate) fn now() -> convodb::Result<Timestamp> {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A number as people read it: `258,145`.
+/// A number with thousands separators: `258,145`.
 pub(crate) fn grouped(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
 
-/// `1 message`, `258145 messages`.
+/// A count with its noun: `1 message`, `258145 messages`.
 pub(crate) fn counted(count: u64, noun: &str) -> String {
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {noun}{plural}")
 }
 
-/// The style of a progress bar. The template is ours, so it is right.
+/// The style of a progress bar.
+///
+/// # Panics
+/// Panics if the template, which is part of this program, is invalid.
 pub(crate) fn progress_style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|error| unreachable!("{template}: {error}"))
+        .with_key("per_sec", |state: &ProgressState, out: &mut dyn fmt::Write| {
+            // A failed write leaves a gap in the bar.
+            let _ = write!(out, "{:.0}/s", state.per_sec());
+        })
         .progress_chars("=> ")
 }
 
-/// A bar for work that goes through entries, and how it is told of them.
+/// A progress bar over the entries of a store, and the callback that moves it.
 pub(crate) fn entries_bar() -> (ProgressBar, impl FnMut(u64, u64)) {
     let bar = ProgressBar::new(0).with_style(progress_style(
-        "{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} to go",
+        "{bar:40} {human_pos} of {human_len} entries, {per_sec}, {eta} left",
     ));
-    let told = bar.clone();
-    let follow = move |done: u64, of: u64| {
+    let shown = bar.clone();
+    let progress = move |done: u64, of: u64| {
         if done.is_multiple_of(STEP) || done == of {
-            told.set_length(of);
-            told.set_position(done);
+            shown.set_length(of);
+            shown.set_position(done);
         }
     };
-    (bar, follow)
+    (bar, progress)
 }
 
-/// A number of bytes as people read it: `538.2 MiB`.
+/// A number of bytes with a binary unit: `538.2 MiB`.
 pub(crate) fn bytes(number: u64) -> String {
     indicatif::BinaryBytes(number).to_string()
+}
+
+/// The text with control characters replaced: texts come from customers, and a terminal obeys
+/// control sequences.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -74,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+    fn words_with_special_characters_are_quoted() {
         for (word, expected) in
             [("acme", "acme"), ("a/b.convodb", "a/b.convodb"), ("Acme Corp", "'Acme Corp'")]
         {
@@ -82,5 +114,10 @@ mod tests {
         }
         assert_eq!(quoted("O'Neil"), "'O'\\''Neil'");
         assert_eq!(quoted("$(x)"), "'$(x)'");
+    }
+
+    #[test]
+    fn control_sequences_are_not_printed() {
+        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
     }
 }

@@ -1,104 +1,139 @@
-//! The command `convodb`: serve, import, list and look after a store of conversations.
+//! The command `convodb`: serve, import, list and maintain a store of conversations.
 //!
-//! Results go to standard output and everything else to standard error. `args` is the command line
-//! as data; each verb has its file, and no verb knows another, but for `serve`, which can serve the
-//! `demo`.
+//! Results go to standard output, everything else to standard error. `args` has the flags that
+//! verbs share; each verb is a file in `commands`, and `serve` a folder.
 
-mod admin;
-mod admin_socket;
+mod admin_client;
 mod args;
-mod assistant;
-mod backup;
-mod compact;
+mod commands;
 mod console;
-mod csv_table;
-mod demo;
-mod erase;
-mod export;
-mod flags;
-mod from_api;
-mod import;
-mod input;
-mod list;
-mod lookup;
-mod migrate;
-mod open;
-mod output;
-#[cfg(feature = "parquet")]
-mod parquet_table;
-mod rejects;
-mod restore;
-mod retain;
-mod retention;
+mod convodb_json;
+mod import_api;
+mod io;
+mod open_store;
+mod resolve;
 mod serve;
-mod settings;
-mod stats;
-mod supervisor;
-mod table;
-mod token;
-mod upkeep;
-mod user;
-mod verify;
 
-use std::io::{self, BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write, stdout};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-use crate::args::{Cli, Usage, Verb};
+use crate::args::UsageError;
+use crate::commands::{
+    assistant, backup, changes, compact, delete, erase, export, import, list, prune, report,
+    restore, show, token, usage, user, verify,
+};
 use crate::console::say;
 
-/// The exit status of a wrong command line, as clap has it.
+/// The exit status of a wrong command line, the same as clap's.
 const WRONG_USAGE: u8 = 2;
+
+/// Serve, import, list and maintain an embedded store of conversations
+#[derive(Debug, Parser)]
+#[command(name = "convodb", version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+const AFTER_HELP: &str = "\
+Each flag can also be set by its environment variable; the flag wins.
+Results go to standard output, everything else to standard error.
+
+Exit status:
+  0  success
+  1  failure, or a verification with findings
+  2  wrong command line or settings
+  3  import with rejected lines
+
+Try it: convodb serve --demo";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Serve(serve::Args),
+    Import(import::Args),
+    Export(export::Args),
+    List(list::Args),
+    Show(show::Args),
+    Delete(delete::Args),
+    Report(report::Args),
+    Changes(changes::Args),
+    /// Create and list users
+    #[command(subcommand)]
+    User(user::Command),
+    /// Create and revoke access tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Create, list and rename assistants
+    #[command(subcommand)]
+    Assistant(assistant::Command),
+    Verify(verify::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
+    // Formerly `stats`, which suggests volumes and costs.
+    #[command(alias = "stats")]
+    Usage(usage::Args),
+    Compact(compact::Args),
+    Erase(erase::Args),
+    #[command(alias = "retain")]
+    Prune(prune::Args),
+    /// Print the OpenAPI 3.1 description of the server's API
+    Openapi,
+}
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.verb) {
         Ok(code) => code,
-        // Who closed the pipe, as `head` does, has all that was wanted.
+        // The reader of a pipe, such as `head`, has closed it: it needs no more.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             say(format_args!("error: {}", one_line(&error)));
-            let usage = error.is::<Usage>();
+            let usage = error.is::<UsageError>();
             if usage { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
 
 fn run(verb: Verb) -> anyhow::Result<ExitCode> {
-    let mut out = BufWriter::new(io::stdout());
+    let mut out = BufWriter::new(stdout());
     let code = match verb {
-        Verb::Serve(verb) => serve::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Import(verb) if verb.from_api.is_asked_for() => migrate::run(&verb, &mut out),
-        Verb::Import(verb) => import::run(&verb, &mut out),
-        Verb::User(verb) => user::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Token(verb) => token::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Assistant(verb) => assistant::run(verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::List(verb) => list::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Verify(verb) => verify::run(&verb, &mut out),
-        Verb::Openapi => {
-            writeln!(out, "{}", convodb_http::openapi())?;
-            Ok(ExitCode::SUCCESS)
-        }
-        Verb::Export(verb) => export::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Backup(verb) => backup::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Restore(verb) => restore::run(&verb, &mut out),
-        Verb::Stats(verb) => stats::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Compact(verb) => compact::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Erase(verb) => erase::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
-        Verb::Retain(verb) => retain::run(&verb, &mut out).map(|()| ExitCode::SUCCESS),
+        Verb::Serve(args) => success(serve::run(&args, &mut out)),
+        Verb::Import(args) => import::run(&args, &mut out),
+        Verb::Export(args) => success(export::run(&args, &mut out)),
+        Verb::List(args) => success(list::run(&args, &mut out)),
+        Verb::Show(args) => success(show::run(&args, &mut out)),
+        Verb::Delete(args) => success(delete::run(&args)),
+        Verb::Report(args) => success(report::run(&args, &mut out)),
+        Verb::Changes(args) => success(changes::run(&args, &mut out)),
+        Verb::User(command) => success(user::run(command, &mut out)),
+        Verb::Token(command) => success(token::run(command, &mut out)),
+        Verb::Assistant(command) => success(assistant::run(command, &mut out)),
+        Verb::Verify(args) => verify::run(&args, &mut out),
+        Verb::Backup(args) => success(backup::run(&args, &mut out)),
+        Verb::Restore(args) => restore::run(&args, &mut out),
+        Verb::Usage(args) => success(usage::run(&args, &mut out)),
+        Verb::Compact(args) => success(compact::run(&args, &mut out)),
+        Verb::Erase(args) => success(erase::run(&args, &mut out)),
+        Verb::Prune(args) => success(prune::run(&args, &mut out)),
+        Verb::Openapi => success(writeln!(out, "{}", convodb_http::openapi()).map_err(Into::into)),
     }?;
     match out.flush() {
-        // What was done is done, and its status stands, whoever reads of it.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+        // The work is done: a closed pipe must not change the exit status.
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             Err(error).context("cannot write to standard output")
         }
         _ => Ok(code),
     }
 }
 
-/// The error and its causes, without those that are part of what they caused already.
+fn success(result: anyhow::Result<()>) -> anyhow::Result<ExitCode> {
+    result.map(|()| ExitCode::SUCCESS)
+}
+
+/// The error and its causes, except causes that the message before already ends with.
 fn one_line(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -111,21 +146,55 @@ fn one_line(error: &anyhow::Error) -> String {
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    let kinds = error.chain().filter_map(|cause| Some(cause.downcast_ref::<io::Error>()?.kind()));
-    kinds.into_iter().any(|kind| kind == io::ErrorKind::BrokenPipe)
+    let mut kinds =
+        error.chain().filter_map(|cause| Some(cause.downcast_ref::<std::io::Error>()?.kind()));
+    kinds.any(|kind| kind == ErrorKind::BrokenPipe)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use clap::{Command, CommandFactory};
 
     #[test]
-    fn a_cause_is_told_once() {
-        let cause = || convodb::Error::Io(io::Error::other("disk on fire"));
+    fn a_cause_is_printed_once() {
+        let cause = || convodb::Error::Io(std::io::Error::other("disk on fire"));
         let error = anyhow::Error::new(cause()).context("cannot open x");
-        assert_eq!(one_line(&error), "cannot open x: input or output failed: disk on fire");
+        let line = one_line(&error);
+        assert!(line.starts_with("cannot open x: "), "{line}");
+        assert_eq!(line.matches("disk on fire").count(), 1, "{line}");
         assert!(!is_closed_pipe(&error));
-        let closed = io::Error::from(io::ErrorKind::BrokenPipe);
+        let closed = std::io::Error::from(ErrorKind::BrokenPipe);
         assert!(is_closed_pipe(&anyhow::Error::new(closed).context("cannot print")));
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_has_help_and_an_environment_variable() {
+        fn check(command: &Command) {
+            for flag in command.get_arguments().filter(|arg| !arg.is_positional()) {
+                let long = flag.get_long().unwrap();
+                if ["help", "version"].contains(&long) {
+                    continue;
+                }
+                let expected = format!("CONVODB_{}", long.replace('-', "_").to_uppercase());
+                let variable = flag.get_env().unwrap_or_else(|| panic!("--{long} has none"));
+                assert_eq!(variable.to_str().unwrap(), expected);
+                assert!(flag.get_help().is_some(), "--{long} has no help");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Cli::command());
+    }
+
+    #[test]
+    fn old_names_of_verbs_still_work() {
+        for (old, new) in [("stats", "usage"), ("retain", "prune")] {
+            assert_eq!(Cli::command().find_subcommand(old).unwrap().get_name(), new);
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! A directory with a store in it, and the command to run there.
+//! Test harness: a working directory and the command that runs in it.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -7,12 +7,12 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-/// A working directory of its own, removed at the end.
+/// A working directory, removed when it is dropped.
 pub(crate) struct Place {
     directory: TempDir,
 }
 
-/// How a run ended.
+/// The exit status and the output of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) code: Option<i32>,
@@ -26,7 +26,7 @@ impl Place {
         Self { directory: tempfile::tempdir().unwrap() }
     }
 
-    /// A directory with the store `s.convodb`, which has the user `acme`.
+    /// A directory with the store `s.convodb` and its user `acme`.
     pub(crate) fn with_user() -> Self {
         let place = Self::empty();
         place.run(["user", "create", "--db", "s.convodb", "acme"]).succeeded();
@@ -45,7 +45,7 @@ impl Place {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    /// The command, in this directory and without variables that would change it.
+    /// The command in this directory, without environment variables that would change it.
     pub(crate) fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_convodb"));
         let ours = std::env::vars_os().map(|(name, _)| name);
@@ -79,14 +79,14 @@ impl Place {
 }
 
 impl Ran {
-    /// What a run that went well printed on standard output.
+    /// The standard output of a successful run.
     #[track_caller]
     pub(crate) fn succeeded(self) -> String {
         assert_eq!(self.code, Some(0), "{self:?}");
         self.out
     }
 
-    /// What a run that ended with `code` said on standard error; it printed nothing else.
+    /// The standard error of a run that ended with `code` and an empty standard output.
     #[track_caller]
     pub(crate) fn failed(self, code: i32) -> String {
         assert_eq!(self.code, Some(code), "{self:?}");

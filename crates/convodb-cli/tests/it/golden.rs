@@ -1,5 +1,4 @@
-//! Stores that released versions wrote, as files of the repository: each is opened, brought to this
-//! version's format, and is what it was.
+//! Golden stores: files that released versions wrote are opened, upgraded, and read back unchanged.
 
 use convodb_testkit::golden::{CURSOR_AT, Golden, USER, V1, V2};
 
@@ -16,11 +15,11 @@ fn place(golden: &Golden) -> Place {
 const STORE: [&str; 4] = ["--db", "store.convodb", "--user", USER];
 
 #[track_caller]
-fn is_what_it_was(golden: &Golden) {
+fn check_content(golden: &Golden) {
     let bare = Place::empty();
     bare.write("store.convodb", golden.tables().unwrap());
     let list = bare.run([&["list", "--all", "--json"], &STORE[..]].concat()).succeeded();
-    assert_ne!(list, golden.list, "some of it only the log has");
+    assert_ne!(list, golden.list, "some of it is only in the write-ahead log");
 
     let place = place(golden);
     for _ in 0..2 {
@@ -30,10 +29,9 @@ fn is_what_it_was(golden: &Golden) {
     }
 }
 
-/// What clients of the version have in hand still works: a cursor goes on where it was, and a token
-/// is still known.
+/// Cursors and tokens of the version still work.
 #[track_caller]
-fn knows_its_clients(golden: &Golden) {
+fn check_cursor_and_token(golden: &Golden) {
     let place = place(golden);
     let args = ["list", "--json", "--per-page", "7", "--cursor", golden.cursor];
     let page = place.run([&args, &STORE[..]].concat()).succeeded();
@@ -46,21 +44,21 @@ fn knows_its_clients(golden: &Golden) {
 }
 
 #[test]
-fn a_store_of_format_1_is_what_it_was() {
-    is_what_it_was(&V1);
+fn a_store_of_format_1_is_unchanged() {
+    check_content(&V1);
 }
 
 #[test]
-fn cursors_and_tokens_of_format_1_are_still_good() {
-    knows_its_clients(&V1);
+fn cursors_and_tokens_of_format_1_still_work() {
+    check_cursor_and_token(&V1);
 }
 
 #[test]
-fn a_store_of_format_2_is_what_it_was() {
-    is_what_it_was(&V2);
+fn a_store_of_format_2_is_unchanged() {
+    check_content(&V2);
 }
 
 #[test]
-fn cursors_and_tokens_of_format_2_are_still_good() {
-    knows_its_clients(&V2);
+fn cursors_and_tokens_of_format_2_still_work() {
+    check_cursor_and_token(&V2);
 }

@@ -1,4 +1,4 @@
-//! `import`: every packing, twice, and with lines that cannot be taken.
+//! `import`: every compression, repeated runs, and invalid lines.
 
 use std::io::Write;
 
@@ -48,7 +48,7 @@ fn check_store(place: &Place) {
 }
 
 #[test]
-fn every_packing_gives_the_same_store() {
+fn every_compression_imports_the_same_store() {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&file()).unwrap();
     let gzip = gzip.finish().unwrap();
@@ -60,15 +60,15 @@ fn every_packing_gives_the_same_store() {
         let place = Place::with_user();
         place.write(name, bytes);
         let ran = place.run(import(name));
-        let said = "inserted 4 conversations with 8 messages, created 1 assistant (";
-        assert!(ran.err.starts_with(said), "{ran:?}");
+        let summary = "inserted 4 conversations with 8 messages, created 1 assistant (";
+        assert!(ran.err.starts_with(summary), "{ran:?}");
         assert_eq!(ran.succeeded(), "");
         check_store(&place);
     }
 }
 
 #[test]
-fn standard_input_is_a_file_like_any() {
+fn standard_input_is_imported() {
     let place = Place::with_user();
     place.run_with(import("-"), &file()).succeeded();
     check_store(&place);
@@ -81,8 +81,8 @@ fn a_second_run_changes_nothing_and_says_so() {
     place.run(import("c.jsonl")).succeeded();
     place.run(["assistant", "rename", "--db", "s.convodb", "--user", "acme", "1", "Renamed"]);
     let ran = place.run(import("c.jsonl"));
-    let said = "nothing changed: all 4 conversations were already there (";
-    assert!(ran.err.starts_with(said), "{ran:?}");
+    let summary = "nothing changed: all 4 conversations already existed (";
+    assert!(ran.err.starts_with(summary), "{ran:?}");
     ran.succeeded();
 
     let list = ["list", "--db", "s.convodb", "--user", "acme", "--json"];
@@ -97,7 +97,7 @@ fn a_second_run_changes_nothing_and_says_so() {
 }
 
 #[test]
-fn what_list_prints_can_be_imported() {
+fn the_output_of_list_can_be_imported() {
     let place = Place::with_user();
     place.write("c.jsonl", file());
     place.run(import("c.jsonl")).succeeded();
@@ -117,7 +117,7 @@ fn what_list_prints_can_be_imported() {
 }
 
 #[test]
-fn of_two_lines_with_one_id_the_first_counts_and_the_other_is_told() {
+fn of_two_lines_with_one_id_the_first_is_imported() {
     let place = Place::with_user();
     let [first, ..] = items();
     let second = first.replace("\"message_count\":", "\"message_count\":1");
@@ -126,25 +126,25 @@ fn of_two_lines_with_one_id_the_first_counts_and_the_other_is_told() {
         ["import", "--db", "s.convodb", "--user", "acme", "-"],
         format!("{first}\n{second}\n").as_bytes(),
     );
-    assert!(ran.err.contains("1 line left out: an earlier line of the input has the same id"));
+    assert!(ran.err.contains("1 line skipped: an earlier line of the input has the same id"));
     ran.succeeded();
     let list = ["list", "--db", "s.convodb", "--user", "acme", "--json"];
     assert_eq!(place.run(list).succeeded(), format!("{first}\n"));
 }
 
 #[test]
-fn rejects_never_take_the_place_of_the_store_or_the_input() {
+fn rejects_never_overwrite_the_store_or_the_input() {
     let place = Place::with_user();
     place.write("c.jsonl", "not json\n");
     for precious in ["s.convodb", "c.jsonl", "./c.jsonl"] {
         let ran = place.run(import("c.jsonl").into_iter().chain(["--rejects", precious]));
-        assert!(ran.failed(2).contains("name another"), "{precious}");
+        assert!(ran.failed(2).contains("choose another"), "{precious}");
     }
     assert_eq!(place.run(["verify", "--db", "s.convodb", "--json"]).succeeded().lines().count(), 1);
 }
 
 #[test]
-fn lines_that_cannot_be_taken_are_kept_with_their_reason() {
+fn invalid_lines_are_rejected_with_their_reason() {
     let [first, second, ..] = items();
     let few = second.replace("\"message_count\":2", "\"message_count\":0");
     let few = format!(
@@ -162,7 +162,7 @@ fn lines_that_cannot_be_taken_are_kept_with_their_reason() {
     let ran = place.run(import("c.jsonl"));
     assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(ran.err.starts_with("inserted 1 conversation with 0 messages"), "{ran:?}");
-    assert!(ran.err.contains("5 lines rejected, with reasons, to c.jsonl.rejects.jsonl"));
+    assert!(ran.err.contains("5 lines rejected; lines and reasons are in c.jsonl.rejects.jsonl"));
 
     let rejects = place.read("c.jsonl.rejects.jsonl");
     let rejects: Vec<serde_json::Value> =
@@ -187,12 +187,12 @@ fn lines_that_cannot_be_taken_are_kept_with_their_reason() {
 }
 
 #[test]
-fn an_input_that_breaks_off_keeps_what_came_before() {
+fn a_truncated_input_is_imported_up_to_its_end() {
     let place = Place::with_user();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     gzip.write_all(&file()).unwrap();
     let mut gzip = gzip.finish().unwrap();
-    // The checksum at the end is missing; every line was there.
+    // Without the checksum at the end, but with every line.
     gzip.truncate(gzip.len() - 4);
     place.write("c.jsonl.gz", gzip);
     let error = place.run(import("c.jsonl.gz")).failed(1);
@@ -201,7 +201,7 @@ fn an_input_that_breaks_off_keeps_what_came_before() {
 }
 
 #[test]
-fn an_import_without_its_user_names_the_way() {
+fn an_import_for_a_missing_user_suggests_creating_it() {
     let place = Place::with_user();
     place.write("c.jsonl", file());
     let error = place.run(["import", "--db", "s.convodb", "--user", "bob", "c.jsonl"]).failed(1);

@@ -1,4 +1,4 @@
-//! `list`: filters, pages, and readers that stop early.
+//! `list`: filters, cursors, and a closed pipe.
 
 use std::io::Read;
 use std::process::Stdio;
@@ -35,7 +35,7 @@ fn filters_narrow_the_list() {
 }
 
 #[test]
-fn cursors_lead_on_and_back() {
+fn cursors_lead_forward_and_back() {
     let place = filled();
     let [test, widget, api, whatsapp] = items();
     let page = |flags: &[&str]| {
@@ -56,7 +56,7 @@ fn cursors_lead_on_and_back() {
 }
 
 #[test]
-fn a_table_is_for_people() {
+fn without_json_a_table_is_printed() {
     let place = filled();
     let table = place.run(LIST).succeeded();
     let lines: Vec<&str> = table.lines().collect();
@@ -67,7 +67,7 @@ fn a_table_is_for_people() {
 }
 
 #[test]
-fn wrong_flags_are_told_apart_from_failures() {
+fn wrong_flags_have_their_own_exit_status() {
     let place = filled();
     let long = "4915".repeat(20);
     for flags in [
@@ -86,10 +86,10 @@ fn wrong_flags_are_told_apart_from_failures() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_failure() {
+fn a_closed_pipe_is_not_a_failure() {
     let place = Place::with_user();
     let [item, ..] = items();
-    // Far more than a pipe holds, so that the writer meets its end.
+    // Far more than the buffer of a pipe, so that a write fails.
     let lines: String =
         (0..2000).map(|n| item.replace("7c9e6679", &format!("{n:08x}")) + "\n").collect();
     let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];

@@ -1,13 +1,16 @@
-//! Runs the real binary as a person or a script would.
+//! Integration tests of the command: run the real binary as a person or a script would.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod accounts;
+mod changes;
 mod command;
-mod crowd;
 mod golden;
 mod import;
+mod import_api;
 mod list;
-mod migrate;
+mod maintenance;
+mod report;
 mod serve;
-mod upkeep;
+mod show;
+mod slow_clients;
+mod users;

@@ -1,4 +1,4 @@
-//! `serve`: the demo answers, holds its file, and stops when it is asked to.
+//! `serve`: the demo, its exclusive use of the file, shutdown, and limits.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::command::Place;
 
-/// A running server. Killed when a test fails before it has stopped it.
+/// A running server, killed when it is dropped.
 pub(crate) struct Server {
     child: Child,
     err: BufReader<ChildStderr>,
@@ -18,18 +18,18 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server and reads what it says until it listens.
+    /// Starts a server and waits until it listens.
     pub(crate) fn start(place: &Place, args: &[&str]) -> Self {
         let args = ["serve", "--listen", "127.0.0.1:0"].iter().chain(args);
         let mut child = place.command(args).stderr(Stdio::piped()).spawn().unwrap();
         let err = BufReader::new(child.stderr.take().unwrap());
         let (address, token, targets) = (String::new(), None, Vec::new());
         let mut server = Self { child, err, address, token, targets };
-        server.hear_until_it_listens();
+        server.wait_until_it_listens();
         server
     }
 
-    fn hear_until_it_listens(&mut self) {
+    fn wait_until_it_listens(&mut self) {
         while self.address.is_empty() {
             let mut line = String::new();
             assert_ne!(self.err.read_line(&mut line).unwrap(), 0, "the server ended early");
@@ -45,8 +45,8 @@ impl Server {
         }
     }
 
-    /// The next line that the server says with these words in it.
-    pub(crate) fn hear_until(&mut self, words: &str) -> String {
+    /// Waits for a line of the log with these words and returns it.
+    pub(crate) fn wait_for_log(&mut self, words: &str) -> String {
         loop {
             let mut line = String::new();
             assert_ne!(self.err.read_line(&mut line).unwrap(), 0, "the server ended early");
@@ -56,7 +56,7 @@ impl Server {
         }
     }
 
-    /// The body of the answer to a GET.
+    /// The body of the response to a GET.
     pub(crate) fn get(&self, target: &str) -> serde_json::Value {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
@@ -73,7 +73,7 @@ impl Server {
         serde_json::from_str(body).unwrap()
     }
 
-    /// Stops the server as `kill` does, and gives what it said last.
+    /// Sends the server a signal and returns the rest of its standard error.
     #[track_caller]
     pub(crate) fn stop(mut self, signal: &str) -> String {
         let id = self.child.id().to_string();
@@ -94,7 +94,7 @@ impl Drop for Server {
 }
 
 #[test]
-fn the_demo_answers_what_it_says_to_try_and_stops_cleanly() {
+fn the_demo_serves_its_suggestions_and_stops_cleanly() {
     let place = Place::empty();
     let server = Server::start(&place, &["--demo", "--db", "demo.convodb"]);
     assert_eq!(server.targets.len(), 2);
@@ -110,38 +110,38 @@ fn the_demo_answers_what_it_says_to_try_and_stops_cleanly() {
     let rows = page["data"].as_array().unwrap();
     assert!(!rows.is_empty() && rows.iter().all(|row| row["customer"]["phone"] == phone));
 
-    // Its file is held, and each verb names the way.
-    let held = |args: &[&str], way: &str| {
+    // Its file is in use, and each verb says what to do instead.
+    let in_use = |args: &[&str], way: &str| {
         let error = place.run(args).failed(1);
         assert!(error.contains("demo.convodb is in use by another process"), "{error}");
         assert!(error.contains(way), "{error}");
     };
     let list = ["list", "--db", "demo.convodb", "--user", "demo"];
-    held(&list, "GET /api/user/conversations");
+    in_use(&list, "GET /api/user/conversations");
     let assistants = ["assistant", "list", "--db", "demo.convodb", "--user", "demo"];
-    held(&assistants, "GET /api/user/assistants/get");
-    held(&["token", "create", "--db", "demo.convodb", "--user", "demo"], "stop that process");
-    held(&["serve", "--db", "demo.convodb", "--listen", "127.0.0.1:0"], "stop that process");
+    in_use(&assistants, "GET /api/user/assistants/get");
+    in_use(&["token", "create", "--db", "demo.convodb", "--user", "demo"], "stop that process");
+    in_use(&["serve", "--db", "demo.convodb", "--listen", "127.0.0.1:0"], "stop that process");
     let taken = ["serve", "--demo", "--listen", &server.address];
-    assert!(place.run(taken).failed(1).contains("another process does"));
+    assert!(place.run(taken).failed(1).contains("the address is in use"));
 
     let old_token = server.token.clone();
     let last = server.stop("-TERM");
     assert!(last.ends_with("stopped\n"), "{last}");
     let first_page = place.run(list).succeeded();
 
-    // Made once: the same store again, with a token of its own.
+    // The store is served again, with a new token.
     let server = Server::start(&place, &["--demo", "--db", "demo.convodb"]);
     assert_ne!(server.token, old_token);
     server.get("/api/user/conversations");
     server.stop("-INT");
     assert_eq!(place.run(list).succeeded(), first_page);
-    let audit = place.run(["verify", "--db", "demo.convodb"]).succeeded();
-    assert!(audit.starts_with("conversations         20,000\n"), "{audit}");
+    let verified = place.run(["verify", "--db", "demo.convodb"]).succeeded();
+    assert!(verified.starts_with("conversations         20,000\n"), "{verified}");
 }
 
 #[test]
-fn a_demo_without_a_file_leaves_none() {
+fn a_temporary_demo_leaves_no_file() {
     let place = Place::empty();
     let temporary = place.path("tmp");
     std::fs::create_dir(&temporary).unwrap();
@@ -158,15 +158,15 @@ fn a_demo_without_a_file_leaves_none() {
 }
 
 #[test]
-fn somebodys_store_is_no_demo() {
+fn a_store_with_users_is_not_used_for_a_demo() {
     let place = Place::with_user();
     let args = ["serve", "--demo", "--db", "s.convodb", "--listen", "127.0.0.1:0"];
     assert!(place.run(args).failed(1).contains("leave out --demo"));
-    assert!(place.run(["serve"]).failed(2).contains("--db FILE is needed without --demo"));
+    assert!(place.run(["serve"]).failed(2).contains("--db FILE is required without --demo"));
 }
 
 #[test]
-fn a_served_store_knows_its_public_url() {
+fn the_public_url_is_the_base_of_urls() {
     let place = Place::with_user();
     let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();
     let args = ["--db", "s.convodb", "--public-url", "https://chat.example/"];
@@ -178,7 +178,7 @@ fn a_served_store_knows_its_public_url() {
 }
 
 #[test]
-fn a_token_has_its_rate_and_the_log_is_for_programs() {
+fn a_rate_limit_answers_429_and_the_log_can_be_json() {
     let place = Place::with_user();
     let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();
     let log = "info,convodb_http::access=debug";

@@ -1,0 +1,199 @@
+//! `convodb export`: writes conversations as JSON lines, CSV or Parquet.
+//!
+//! One snapshot, in constant memory. JSON lines lose nothing and can be imported again.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::convodb_json::{AssistantNames, ExportLines, Messages};
+use anyhow::{Context, Result, anyhow};
+use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
+use convodb::{ListRequest, Snapshot, UserId};
+use indicatif::ProgressBar;
+
+use crate::args::{DbFlag, FilterFlags, OrderWord, UsageError, UserFlag};
+use crate::console::{counted, progress_style, say};
+use crate::io::csv::CsvExport;
+use crate::io::output::{Output, uncompressed_name};
+#[cfg(feature = "parquet")]
+use crate::io::parquet;
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
+use crate::resolve;
+
+/// Conversations between two updates of the progress bar.
+const STEP: u64 = 1 << 8;
+
+/// Export conversations to a file or to standard output
+///
+/// JSON lines lose nothing: imported again, they are the same conversations. CSV has one record per
+/// conversation, with the columns that docs/api.md lists, and no messages. An export is one
+/// consistent state of the store. A file whose name ends in .gz or .zst is compressed.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: convodb export --db chats.convodb --user acme --messages acme.jsonl.zst"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    db: DbFlag,
+    #[command(flatten)]
+    user: UserFlag,
+    #[command(flatten)]
+    filters: FilterFlags,
+    /// Oldest first (asc) or newest first (desc); imported oldest first, conversations of the same
+    /// millisecond keep their order
+    #[arg(long, env = "CONVODB_ORDER", default_value = "asc")]
+    order: OrderWord,
+    /// Include messages
+    #[arg(long, env = "CONVODB_MESSAGES", value_parser = BoolishValueParser::new())]
+    messages: bool,
+    /// Format of the export [default: by the file's extension, else jsonl]
+    #[arg(long, env = "CONVODB_FORMAT", value_name = "FORMAT")]
+    format: Option<Format>,
+    /// File to write, which must not exist, or - for standard output
+    #[arg(value_name = "PATH", default_value = "-")]
+    path: PathBuf,
+}
+
+/// The format of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One JSON object per line; loses nothing
+    Jsonl,
+    /// One record per conversation, without messages
+    Csv,
+    /// Typed columns, for analytics
+    #[cfg(feature = "parquet")]
+    Parquet,
+}
+
+/// Exports a list.
+pub(crate) fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
+    let format = args.format.map_or_else(|| format_of(&args.path), Ok)?;
+    if args.messages && format == Format::Csv {
+        let usage = "--messages: CSV cannot contain messages; use --format jsonl";
+        return Err(anyhow!(UsageError(usage.to_owned())));
+    }
+    let db = &args.db.db;
+    let served = WhileServed::Request("GET /api/user/conversations/export");
+    let store = existing(db, LARGE_CACHE_BYTES, served)?;
+    let snapshot = store.snapshot();
+    let user = resolve::user(&snapshot, &args.user.user, db)?;
+    let request = ListRequest {
+        filter: resolve::filter(&snapshot, user, &args.filters)?,
+        created_from: args.filters.from,
+        created_to: args.filters.to,
+        order: Some(args.order.into()),
+        ..ListRequest::default()
+    };
+    let messages = if args.messages { Messages::Included } else { Messages::LeftOut };
+    let source = Source { snapshot, user, request, messages };
+
+    let started = Instant::now();
+    let bar = ProgressBar::new_spinner()
+        .with_style(progress_style("{spinner} {human_pos} conversations, {per_sec}, {elapsed}"));
+    bar.enable_steady_tick(Duration::from_millis(200));
+    let mut output = Output::open(&args.path, out)?;
+    let written = match format {
+        Format::Jsonl => source.write_lines(&mut output, &bar),
+        Format::Csv => source.write_csv(&mut output, &bar),
+        #[cfg(feature = "parquet")]
+        Format::Parquet => source.write_parquet(&mut output, &bar),
+    };
+    bar.finish_and_clear();
+    let written = written?;
+    output.finish()?;
+    store.close()?;
+    let (what, seconds) = (counted(written, "conversation"), started.elapsed().as_secs_f64());
+    say(format_args!("exported {what} ({seconds:.1} s)"));
+    Ok(())
+}
+
+/// The format by the extension of a file.
+fn format_of(path: &Path) -> Result<Format> {
+    match uncompressed_name(path).extension().and_then(|end| end.to_str()) {
+        Some("csv") => Ok(Format::Csv),
+        #[cfg(feature = "parquet")]
+        Some("parquet") => Ok(Format::Parquet),
+        #[cfg(not(feature = "parquet"))]
+        Some("parquet") => {
+            let usage = "this build of convodb has no Parquet (cargo feature `parquet`)";
+            Err(anyhow!(UsageError(usage.to_owned())))
+        }
+        _ => Ok(Format::Jsonl),
+    }
+}
+
+/// The list to export.
+struct Source {
+    snapshot: Snapshot,
+    user: UserId,
+    request: ListRequest,
+    messages: Messages,
+}
+
+impl Source {
+    fn write_lines(self, output: &mut Output<'_>, bar: &ProgressBar) -> Result<u64> {
+        let Self { snapshot, user, request, messages } = self;
+        let mut lines = ExportLines::new(snapshot, user, &request, messages);
+        let (mut line, mut written) = (Vec::new(), 0);
+        while lines.next_into(&mut line).context("cannot read the store")? {
+            output.write_all(&line).context("cannot write the export")?;
+            line.clear();
+            step(&mut written, bar);
+        }
+        Ok(written)
+    }
+
+    fn write_csv(self, output: &mut Output<'_>, bar: &ProgressBar) -> Result<u64> {
+        let mut names = AssistantNames::new(self.snapshot.clone(), self.user);
+        let mut csv = CsvExport::new(output)?;
+        let mut written = 0;
+        for row in self.snapshot.rows(self.user, &self.request) {
+            let row = row.context("cannot read the store")?;
+            csv.write(&row.borrowed(), &mut names)?;
+            step(&mut written, bar);
+        }
+        csv.finish()?;
+        Ok(written)
+    }
+
+    #[cfg(feature = "parquet")]
+    fn write_parquet(self, output: &mut Output<'_>, bar: &ProgressBar) -> Result<u64> {
+        let Self { snapshot, user, request, messages } = self;
+        let mut written = 0;
+        parquet::write(output, (&snapshot, user), &request, messages, || {
+            step(&mut written, bar);
+        })?;
+        Ok(written)
+    }
+}
+
+fn step(written: &mut u64, bar: &ProgressBar) {
+    *written += 1;
+    if written.is_multiple_of(STEP) {
+        bar.set_position(*written);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_extension_decides_the_format() {
+        for (path, expected) in [
+            ("a.jsonl", Format::Jsonl),
+            ("a.csv.gz", Format::Csv),
+            ("a.CSV", Format::Jsonl),
+            ("-", Format::Jsonl),
+            #[cfg(feature = "parquet")]
+            ("a.parquet", Format::Parquet),
+        ] {
+            assert_eq!(format_of(Path::new(path)).unwrap(), expected, "{path}");
+        }
+        let built = cfg!(feature = "parquet");
+        assert_eq!(format_of(Path::new("a.parquet")).is_ok(), built);
+    }
+}

@@ -1,0 +1,214 @@
+//! `convodb list`: pages of conversations as a table or as JSON lines in the API's format.
+
+use std::io::Write;
+
+use crate::convodb_json::{AssistantNames, write_item};
+use anyhow::{Context, Result, anyhow};
+use clap::builder::BoolishValueParser;
+use convodb::{
+    Channel, Contact, ConversationRef, Error, ListRequest, Page, PageSize, Snapshot, Text, UserId,
+};
+
+use crate::args::{DbFlag, FilterFlags, JsonFlag, OrderWord, UsageError, UserFlag};
+use crate::console::say;
+use crate::io::text_table::{Align, Column, Fit, TextTable};
+use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
+use crate::resolve;
+
+/// List conversations, newest first
+///
+/// Filters match exactly, in any combination. With --json, each line is one conversation as the
+/// API's list shows it: without messages, with times to the second. Imported again with --order
+/// asc, conversations of the same second keep their order. Cursors are printed on standard error.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: convodb list --db chats.convodb --user acme --type whatsapp --per-page 50"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    db: DbFlag,
+    #[command(flatten)]
+    user: UserFlag,
+    #[command(flatten)]
+    filters: FilterFlags,
+    /// Newest first (desc) or oldest first (asc) [default: desc]
+    #[arg(long, env = "CONVODB_ORDER")]
+    order: Option<OrderWord>,
+    /// Conversations per page, 1 to 100 [default: 15, or 100 with --all]
+    #[arg(long, env = "CONVODB_PER_PAGE", value_name = "N")]
+    per_page: Option<PageSize>,
+    /// Start at this cursor, which an earlier page printed; it includes the filters
+    #[arg(long, env = "CONVODB_CURSOR", value_name = "CURSOR", hide_env_values = true)]
+    cursor: Option<String>,
+    /// Print all pages
+    #[arg(long, env = "CONVODB_ALL", value_parser = BoolishValueParser::new())]
+    all: bool,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+const COLUMNS: [Column; 8] = [
+    Column { title: "ID", align: Align::Left, fit: Fit::Whole },
+    Column { title: "CREATED", align: Align::Left, fit: Fit::Drop(1) },
+    Column { title: "TYPE", align: Align::Left, fit: Fit::Drop(2) },
+    Column { title: "WITH", align: Align::Left, fit: Fit::Cut },
+    Column { title: "ASSISTANT", align: Align::Left, fit: Fit::Drop(5) },
+    Column { title: "MESSAGES", align: Align::Right, fit: Fit::Drop(4) },
+    Column { title: "COST", align: Align::Right, fit: Fit::Drop(3) },
+    Column { title: "AI", align: Align::Left, fit: Fit::Drop(6) },
+];
+
+/// Prints one page, or all pages from there.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let path = &args.db.db;
+    let served = WhileServed::Request("GET /api/user/conversations");
+    let store = existing(path, SMALL_CACHE_BYTES, served)?;
+    let snapshot = store.snapshot();
+    let user = resolve::user(&snapshot, &args.user.user, path)?;
+    let request = request(args, &snapshot, user)?;
+
+    let mut printer = Printer::new(args, snapshot.clone(), user);
+    if args.all {
+        for page in snapshot.pages(user, request) {
+            printer.print(&page.map_err(explain)?, out)?;
+        }
+    } else {
+        let page = snapshot.list(user, &request).map_err(explain)?;
+        printer.print(&page, out)?;
+        // Standard output is buffered: print the page before the cursors.
+        out.flush()?;
+        print_cursors(&snapshot, &page);
+    }
+    Ok(store.close()?)
+}
+
+fn request(args: &Args, snapshot: &Snapshot, user: UserId) -> Result<ListRequest> {
+    let cursor = args.cursor.as_deref().map(|token| snapshot.open_cursor(user, token));
+    let whole_pages = args.all.then_some(PageSize::MAX);
+    Ok(ListRequest {
+        filter: resolve::filter(snapshot, user, &args.filters)?,
+        created_from: args.filters.from,
+        created_to: args.filters.to,
+        order: args.order.map(Into::into),
+        page_size: args.per_page.or(whole_pages),
+        cursor: cursor.transpose().map_err(explain)?,
+    })
+}
+
+/// A cursor of another list is a wrong command line; everything else is a failure of the store.
+fn explain(error: Error) -> anyhow::Error {
+    match error {
+        Error::InvalidCursor => anyhow!(UsageError(format!(
+            "--cursor: {error}; use one that a page of the same user and store printed"
+        ))),
+        Error::CursorConflict { .. } => {
+            anyhow!(UsageError(format!("{error}; leave it out, the cursor includes it")))
+        }
+        error => anyhow!(error).context("cannot read the list"),
+    }
+}
+
+/// Prints the cursors of the pages before and after.
+fn print_cursors(snapshot: &Snapshot, page: &Page) {
+    if page.is_empty() {
+        say("no conversation matches");
+    }
+    for (name, cursor) in [("next", page.next()), ("prev", page.prev())] {
+        if let Some(cursor) = cursor {
+            say(format_args!("{name}: --cursor={}", snapshot.seal_cursor(cursor)));
+        }
+    }
+}
+
+/// Prints pages of one list.
+struct Printer {
+    names: AssistantNames,
+    format: Format,
+}
+
+enum Format {
+    Table(TextTable),
+    /// With the buffer of a line.
+    Json(Vec<u8>),
+}
+
+impl Printer {
+    fn new(args: &Args, snapshot: Snapshot, user: UserId) -> Self {
+        let format = match args.json.json {
+            true => Format::Json(Vec::new()),
+            false => Format::Table(TextTable::new(&COLUMNS)),
+        };
+        Self { names: AssistantNames::new(snapshot, user), format }
+    }
+
+    fn print(&mut self, page: &Page, out: &mut dyn Write) -> Result<()> {
+        let Self { names, format } = self;
+        match format {
+            Format::Json(line) => {
+                for row in page.rows() {
+                    line.clear();
+                    write_item(line, &row, names.name(row.assistant)?);
+                    line.push(b'\n');
+                    out.write_all(line).context("cannot print the list")?;
+                }
+            }
+            Format::Table(table) => {
+                let rows = page.rows().map(|row| Ok(cells(&row, names.name(row.assistant)?)));
+                let rows = rows.collect::<Result<Vec<_>>>()?;
+                table.write(out, &rows).context("cannot print the list")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The texts of a row, in the order of [`COLUMNS`].
+fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<String> {
+    vec![
+        row.id.to_string(),
+        row.created_at.to_string(),
+        row.channel.kind().to_string(),
+        with(&row.channel),
+        assistant_name.to_owned(),
+        row.message_count.to_string(),
+        row.total_cost.to_string(),
+        if row.ai_enabled { "on" } else { "off" }.to_owned(),
+    ]
+}
+
+/// The customer or the external identifier of a conversation.
+fn with(channel: &Channel<&str>) -> String {
+    match channel {
+        Channel::Whatsapp { customer: Contact { name, phone }, .. } => {
+            let parts = [phone.map(Text::get), name.map(Text::get)];
+            parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
+        }
+        Channel::Api { external_identifier } => {
+            external_identifier.map_or_else(String::new, |identifier| identifier.to_string())
+        }
+        Channel::Test | Channel::Widget => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counterpart_is_a_customer_or_an_identifier() {
+        #[track_caller]
+        fn check(channel: &Channel, expected: &str) {
+            assert_eq!(with(&channel.borrowed()), expected);
+        }
+        let phone = Some("+15550001".parse().unwrap());
+        let name = Some("Customer 1".parse().unwrap());
+        let whatsapp = |name, phone| Channel::Whatsapp {
+            sender: Contact::default(),
+            customer: Contact { name, phone },
+        };
+        check(&whatsapp(name, phone), "+15550001 Customer 1");
+        check(&whatsapp(None, None), "");
+        check(&Channel::Api { external_identifier: Some("crm-1".parse().unwrap()) }, "crm-1");
+        check(&Channel::Widget, "");
+    }
+}

@@ -1,0 +1,66 @@
+//! `convodb prune`: deletes conversations older than a number of days.
+
+use std::io::Write;
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result};
+use convodb::Name;
+use serde::Serialize;
+
+use crate::args::{DbFlag, JsonFlag};
+use crate::console::{counted, now, say};
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
+use crate::resolve;
+use crate::serve::retention::{cutoff, delete_before};
+
+/// Delete conversations created more than a number of days ago
+///
+/// Deletes the oldest first, in writes of bounded size. `convodb serve --keep DAYS` does the same
+/// while it serves. The freed space stays in the file for reuse until `convodb compact` is run.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: convodb prune --db chats.convodb --keep 365")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    db: DbFlag,
+    /// Retention period in days, from the creation of a conversation
+    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    keep: u32,
+    /// Only conversations of this user, by name or number [default: all users]
+    #[arg(long, env = "CONVODB_USER", value_name = "USER")]
+    user: Option<Name>,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// What was deleted, as JSON.
+#[derive(Serialize)]
+struct Line {
+    conversations: u64,
+    created_before: String,
+}
+
+/// Deletes expired conversations.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    let db = &args.db.db;
+    let served = WhileServed::Command("convodb serve --keep DAYS");
+    let store = existing(db, LARGE_CACHE_BYTES, served)?;
+    let users = match &args.user {
+        Some(name) => vec![resolve::user(&store.snapshot(), name, db)?],
+        None => store.snapshot().users()?.into_iter().map(|user| user.id).collect(),
+    };
+    let before = cutoff(now()?, args.keep);
+    let mut conversations = 0;
+    for user in users {
+        conversations += delete_before(&store, user, before, || ControlFlow::Continue(()))
+            .context("cannot delete conversations; run the command again to continue")?;
+    }
+    store.close()?;
+    if args.json.json {
+        let line = Line { conversations, created_before: before.to_rfc3339() };
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+    }
+    let what = counted(conversations, "conversation");
+    say(format_args!("deleted {what} created before {before} UTC"));
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! `convodb verify`: reads the whole store and reports every inconsistency.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use convodb::{Audit, Fault};
+use serde::Serialize;
+
+use crate::args::{DbFlag, JsonFlag};
+use crate::console::{entries_bar, grouped};
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing_checked};
+
+/// Read the whole store and check that records, indexes, counters and messages agree
+///
+/// Also verifies the checksum of every page. The exit status is 1 if anything is inconsistent.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: convodb verify --db chats.convodb")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    db: DbFlag,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// What was read and found, as JSON.
+#[derive(Serialize)]
+struct Line {
+    conversations: u64,
+    messages: u64,
+    index_entries: u64,
+    counters: u64,
+    fault_count: u64,
+    faults: Vec<FindingLine>,
+}
+
+#[derive(Serialize)]
+struct FindingLine {
+    table: &'static str,
+    what: &'static str,
+    user: u32,
+}
+
+/// Verifies the store; any finding is a failure.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
+    let path = &args.db.db;
+    let store = existing_checked(path, LARGE_CACHE_BYTES, WhileServed::Stop)?;
+    let (bar, progress) = entries_bar();
+    let found = store
+        .snapshot()
+        .verify(progress)
+        .with_context(|| format!("cannot read {}", path.display()))?;
+    bar.finish_and_clear();
+    store.close()?;
+    print(&found, &args.json, out)
+}
+
+/// Prints the result of a verification and returns the exit status.
+pub(crate) fn print(found: &Audit, json: &JsonFlag, out: &mut dyn Write) -> Result<ExitCode> {
+    let write = if json.json { write_json } else { write_summary };
+    write(found, out).context("cannot print the findings")?;
+    Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn write_summary(found: &Audit, out: &mut dyn Write) -> Result<()> {
+    let counts = [
+        ("conversations", found.conversations),
+        ("messages", found.messages),
+        ("index entries", found.entries),
+        ("counters", found.counters),
+        ("findings", found.fault_count),
+    ];
+    for (what, count) in counts {
+        writeln!(out, "{what:<14}{:>14}", grouped(count))?;
+    }
+    for finding in &found.faults {
+        writeln!(out, "finding: {finding}")?;
+    }
+    let unlisted = found.fault_count - found.faults.len() as u64;
+    if unlisted > 0 {
+        writeln!(out, "and {} more", grouped(unlisted))?;
+    }
+    Ok(())
+}
+
+fn write_json(found: &Audit, out: &mut dyn Write) -> Result<()> {
+    let line = |found: &Fault| {
+        let user = found.owner.get();
+        FindingLine { table: found.table, what: found.what, user }
+    };
+    let line = Line {
+        conversations: found.conversations,
+        messages: found.messages,
+        index_entries: found.entries,
+        counters: found.counters,
+        fault_count: found.fault_count,
+        faults: found.faults.iter().map(line).collect(),
+    };
+    Ok(writeln!(out, "{}", serde_json::to_string(&line)?)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use convodb::UserId;
+
+    #[test]
+    fn findings_beyond_the_listed_ones_are_counted() {
+        let fault = Fault { table: "conversations", what: "has no id", owner: UserId::new(7) };
+        let found =
+            Audit { conversations: 1234, faults: vec![fault], fault_count: 3, ..Audit::default() };
+        let mut out = Vec::new();
+        write_summary(&found, &mut out).unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.starts_with("conversations          1,234\n"), "{out}");
+        assert!(out.ends_with("finding: conversations: has no id (user 7)\nand 2 more\n"), "{out}");
+    }
+}

@@ -1,0 +1,295 @@
+//! Pager of an import: reads the server's list page by page into the store.
+//!
+//! For each page it requests the messages of the conversations to import, writes all of them in one
+//! transaction, and saves the progress. In memory are one page with its messages, and 16 bytes and
+//! some for each conversation so far, by which a list that never ends is detected.
+
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+use anyhow::{Context, Result};
+use convodb::{AssistantId, ConversationId, Name, Store, Timestamp, UserId};
+use indicatif::ProgressBar;
+
+use crate::console::grouped;
+use crate::import_api::apply::{AppliedPage, Candidate, apply_page};
+use crate::import_api::client::{ApiError, Client};
+use crate::import_api::progress::Progress;
+use crate::import_api::wire::{self, ListItem, ListPage};
+use crate::io::rejects::Rejects;
+
+const LIST: &str = "/api/user/conversations";
+const ASSISTANTS: &str = "/api/user/assistants/get";
+/// Conversations of a page: the API's maximum.
+const PER_PAGE: &str = "100";
+/// Maximum bytes of a response: a page of the list, or the messages of a conversation.
+const MAX_RESPONSE_BYTES: u64 = 64 << 20;
+/// Consecutive pages without a new conversation after which the list counts as endless.
+const MAX_STALE_PAGES: u32 = 3;
+/// Maximum pages of the assistants list.
+const MAX_ASSISTANT_PAGES: u32 = 10_000;
+
+/// The options of an import.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    pub(crate) since: Option<Timestamp>,
+    pub(crate) update: bool,
+    /// Concurrent requests for messages.
+    pub(crate) parallel: usize,
+}
+
+/// An import in progress.
+pub(crate) struct Pager<'a> {
+    pub(crate) client: &'a Client,
+    pub(crate) store: &'a Store,
+    /// The store's file; the progress is saved beside it.
+    pub(crate) db: &'a Path,
+    pub(crate) user: UserId,
+    pub(crate) options: Options,
+    pub(crate) progress: &'a mut Progress,
+    pub(crate) rejects: &'a mut Rejects,
+    pub(crate) bar: &'a ProgressBar,
+    pub(crate) loop_detector: LoopDetector,
+}
+
+/// Detects a list that never ends: repeated cursors, or pages without new conversations.
+#[derive(Default)]
+pub(crate) struct LoopDetector {
+    ids: HashSet<ConversationId>,
+    /// Hashes, because the server's cursors may be long.
+    cursors: HashSet<u64>,
+    hasher: RandomState,
+    stale_pages: u32,
+}
+
+impl Pager<'_> {
+    /// Imports the list to its end.
+    ///
+    /// # Errors
+    /// Fails if a request, the store, or a file beside it fails. Finished pages remain.
+    pub(crate) fn run(&mut self) -> Result<()> {
+        if !self.progress.is_resumed() {
+            self.import_assistants()?;
+        }
+        loop {
+            let page = self.request_page()?;
+            let next = page.next.clone();
+            self.loop_detector.check(&page)?;
+            self.import_page(page.items)?;
+            self.rejects.flush()?;
+            self.progress.counts.pages += 1;
+            let seen = self.progress.counts.seen();
+            self.bar.set_message(format!("{} conversations", grouped(seen)));
+            let Some(next) = next else { return Ok(()) };
+            self.progress.cursor = Some(next);
+            self.progress.save(self.db)?;
+        }
+    }
+
+    /// Creates missing assistants in the order of their numbers on the server. A server without an
+    /// assistants list names them in the conversations.
+    fn import_assistants(&mut self) -> Result<()> {
+        for number in 1..=MAX_ASSISTANT_PAGES {
+            let number = number.to_string();
+            let query = [("per_page", PER_PAGE), ("page", &number)];
+            let body = match self.client.get(ASSISTANTS, &query, MAX_RESPONSE_BYTES) {
+                Err(ApiError::NotFound { .. }) => return Ok(()),
+                body => body?,
+            };
+            let malformed = |what| ApiError::Malformed { path: ASSISTANTS.to_owned(), what };
+            let (assistants, more) = wire::assistants(&body).map_err(malformed)?;
+            self.progress.counts.assistants_created += self.create(assistants)?;
+            if !more {
+                return Ok(());
+            }
+        }
+        Err(ApiError::EndlessList("every page of assistants names a next one").into())
+    }
+
+    fn create(&self, assistants: Vec<(AssistantId, Name)>) -> Result<u64> {
+        let user = self.user;
+        let create = move |transaction: &mut convodb::Transaction<'_>| {
+            let mut created = 0;
+            for (id, name) in assistants {
+                if transaction.assistant(user, id)?.is_none() {
+                    transaction.create_assistant(user, id, name)?;
+                    created += 1;
+                }
+            }
+            Ok(created)
+        };
+        self.store.write(create).context("cannot create the assistants")
+    }
+
+    fn request_page(&self) -> Result<ListPage, ApiError> {
+        let since = self.options.since.map(Timestamp::to_rfc3339);
+        // `order` and `created_from` are extensions: a cursor includes them on a server that has
+        // them, other servers ignore them.
+        let mut query = vec![("per_page", PER_PAGE), ("order", "asc")];
+        query.extend(since.as_deref().map(|since| ("created_from", since)));
+        query.extend(self.progress.cursor.as_deref().map(|cursor| ("cursor", cursor)));
+        let body = self.client.get(LIST, &query, MAX_RESPONSE_BYTES)?;
+        let malformed = |what| ApiError::Malformed { path: LIST.to_owned(), what };
+        ListPage::parse(&body).map_err(malformed)
+    }
+
+    /// Imports a page in one transaction.
+    fn import_page(&mut self, mut items: Vec<ListItem>) -> Result<()> {
+        let ends = items.first().zip(items.last());
+        if ends.is_some_and(|(first, last)| first.created_at > last.created_at) {
+            // Newest first: insert in reverse, so that rows of the same second keep their order.
+            items.reverse();
+        }
+        let first = self.progress.counts.seen() + 1;
+        let mut selected = Vec::with_capacity(items.len());
+        for (number, item) in (first..).zip(items) {
+            if self.select(&item)? {
+                selected.push((number, item));
+            }
+        }
+        let histories = self.request_histories(&selected)?;
+        let mut candidates = Vec::with_capacity(selected.len());
+        for ((number, item), history) in selected.into_iter().zip(histories) {
+            match history {
+                History::Response(body) => candidates.push(candidate(number, &item, &body)),
+                History::NoId => {
+                    let reason = "id must be a valid UUID".to_owned();
+                    let line = item.text.into_bytes();
+                    candidates.push(Candidate { number, line, item: Err(reason) });
+                }
+                History::Deleted => self.progress.counts.gone += 1,
+            }
+        }
+        let applied =
+            apply_page(self.store, self.user, candidates).context("cannot store a page")?;
+        self.count(applied)
+    }
+
+    /// Whether to import a conversation; if not, counts the reason.
+    fn select(&mut self, item: &ListItem) -> Result<bool> {
+        let counts = &mut self.progress.counts;
+        let Some(id) = item.id else { return Ok(true) };
+        if !self.loop_detector.ids.insert(id) {
+            counts.repeated += 1;
+            return Ok(false);
+        }
+        if item.created_at.zip(self.options.since).is_some_and(|(created, since)| created < since) {
+            counts.too_old += 1;
+            return Ok(false);
+        }
+        let stored = self.store.snapshot().get(self.user, id).context("cannot read the store")?;
+        let Some(stored) = stored else { return Ok(true) };
+        // The API's times have a resolution of one second.
+        let second = |at: Timestamp| at.millis() / 1000;
+        let same = item.updated_at.map(second) == Some(second(stored.updated_at))
+            && item.message_count == Some(stored.message_count.into());
+        if self.options.update && !same {
+            return Ok(true);
+        }
+        counts.already_present += 1;
+        Ok(false)
+    }
+
+    /// Requests the messages of the conversations concurrently and returns them in order.
+    fn request_histories(&self, selected: &[(u64, ListItem)]) -> Result<Vec<History>, ApiError> {
+        let next = AtomicUsize::new(0);
+        let work = || -> Result<Vec<(usize, History)>, ApiError> {
+            let mut histories = Vec::new();
+            loop {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                let Some((_, item)) = selected.get(at) else { return Ok(histories) };
+                let history =
+                    request_history(self.client, item).inspect_err(|_| self.client.cancel())?;
+                histories.push((at, history));
+            }
+        };
+        let threads = self.options.parallel.min(selected.len());
+        let mut histories = Vec::with_capacity(selected.len());
+        let mut failed = None;
+        thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+            for thread in threads {
+                match thread.join() {
+                    Ok(Ok(some)) => histories.extend(some),
+                    Ok(Err(ApiError::Cancelled)) => {}
+                    Ok(Err(error)) => failed = failed.take().or(Some(error)),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+        match failed {
+            Some(error) => Err(error),
+            None => {
+                histories.sort_unstable_by_key(|(at, _)| *at);
+                Ok(histories.into_iter().map(|(_, history)| history).collect())
+            }
+        }
+    }
+
+    fn count(&mut self, applied: AppliedPage) -> Result<()> {
+        let counts = &mut self.progress.counts;
+        counts.inserted += applied.counts.inserted;
+        counts.updated += applied.counts.updated;
+        counts.messages += applied.counts.messages;
+        counts.assistants_created += applied.counts.assistants_created;
+        counts.rejected += applied.rejected.len() as u64;
+        for (number, reason, line) in applied.rejected {
+            self.rejects.write(number, &reason, &line)?;
+        }
+        Ok(())
+    }
+}
+
+impl LoopDetector {
+    /// Fails if the page shows that the list never ends.
+    fn check(&mut self, page: &ListPage) -> Result<(), ApiError> {
+        let Some(next) = &page.next else { return Ok(()) };
+        if !self.cursors.insert(self.hasher.hash_one(next)) {
+            return Err(ApiError::EndlessList("a cursor was repeated"));
+        }
+        let new = |item: &ListItem| item.id.is_none_or(|id| !self.ids.contains(&id));
+        self.stale_pages = if page.items.iter().any(new) { 0 } else { self.stale_pages + 1 };
+        match self.stale_pages >= MAX_STALE_PAGES {
+            true => {
+                Err(ApiError::EndlessList("its pages have no new conversation and a next page"))
+            }
+            false => Ok(()),
+        }
+    }
+}
+
+/// The result of a request for the messages of a conversation.
+enum History {
+    Response(Vec<u8>),
+    /// The conversation was deleted after its page was read.
+    Deleted,
+    /// The item has no id to request.
+    NoId,
+}
+
+fn request_history(client: &Client, item: &ListItem) -> Result<History, ApiError> {
+    let Some(id) = item.id else { return Ok(History::NoId) };
+    match client.get(&format!("/api/conversations/{id}"), &[], MAX_RESPONSE_BYTES) {
+        Ok(body) => Ok(History::Response(body)),
+        Err(ApiError::NotFound { .. }) => Ok(History::Deleted),
+        Err(error) => Err(error),
+    }
+}
+
+/// One conversation with its messages. If the response is malformed, it is rejected alone.
+fn candidate(number: u64, item: &ListItem, response: &[u8]) -> Candidate {
+    match item.with_history(response) {
+        Ok((line, item)) => {
+            Candidate { number, line, item: item.map_err(|error| error.to_string()) }
+        }
+        Err(what) => Candidate {
+            number,
+            line: item.text.clone().into_bytes(),
+            item: Err(format!("the response with its messages does not follow the API: {what}")),
+        },
+    }
+}

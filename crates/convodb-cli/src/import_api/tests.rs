@@ -1,0 +1,250 @@
+//! Imports from convodb's own server, through one that fails, and from servers with another API.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use convodb::{Channel, Conversation, ConversationId, Cost, ListRequest, Store};
+
+use crate::import_api::client::ApiError;
+use crate::import_api::progress::Progress;
+use crate::import_api::test_server::{
+    Place, ROWS, Reply, Server, at, exported, filled, message, mixed, scripted, user_of,
+};
+
+#[test]
+fn an_imported_store_equals_its_source() {
+    let source = filled();
+    let server = Server::of(&source);
+    let place = Place::new(server.address, &server.token);
+    let summary = place.run(&[]).succeeded();
+    assert_eq!(summary["inserted"], ROWS);
+    assert_eq!(summary["assistants_created"], 3);
+    assert_eq!((&summary["pages"], &summary["requests"]), (&4.into(), &(1 + 4 + ROWS).into()));
+    assert_eq!(place.exported(), exported(&source));
+    assert!(!Progress::path(&place.path("s.convodb")).exists());
+    let assistants = |store: &Store| store.snapshot().assistants(user_of(store), 0, 9).unwrap();
+    assert_eq!(assistants(&place.store()), assistants(&source));
+
+    // Again: nothing changes, and no messages are requested.
+    let summary = place.run(&[]).succeeded();
+    assert_eq!((&summary["already_present"], &summary["inserted"]), (&ROWS.into(), &0.into()));
+    assert_eq!(summary["requests"], 5);
+    assert_eq!(place.exported(), exported(&source));
+}
+
+/// The server fails after some requests, repeatedly. Each run continues where the one before
+/// stopped and does not request finished pages again.
+#[test]
+fn an_interrupted_import_resumes_after_its_last_page() {
+    let source = filled();
+    let server = Server::of(&source);
+    for seed in 0..4 {
+        let until = Arc::new(AtomicUsize::new(0));
+        let limit = until.clone();
+        let address = scripted(Some(server.address), move |number, target| {
+            if number >= limit.load(Ordering::Relaxed) {
+                return Reply::Respond(418, "", String::new());
+            }
+            Reply::Forward(target.to_owned())
+        });
+        let place = Place::new(address, &server.token);
+        let (mut runs, mut pages) = (0, 0);
+        loop {
+            until.fetch_add(
+                40 + usize::try_from(mixed(seed, runs) % 200).unwrap(),
+                Ordering::Relaxed,
+            );
+            runs += 1;
+            let ran = place.run(&[]);
+            assert_eq!(ran.summary["resumed"], pages > 0, "seed {seed}");
+            assert!(ran.summary["pages"].as_u64().unwrap() >= pages, "seed {seed}");
+            pages = ran.summary["pages"].as_u64().unwrap();
+            match ran.ended.is_ok() {
+                true => break,
+                false => assert!(matches!(ran.failed(), ApiError::Refused { status: 418, .. })),
+            }
+            assert!(runs < 50, "seed {seed} does not end");
+        }
+        assert!(runs > 1 && pages == 4, "seed {seed}: {runs} runs, {pages} pages");
+        assert_eq!(place.exported(), exported(&source), "seed {seed}");
+    }
+}
+
+/// Random 429, 500, 503, broken connections and truncated responses.
+#[test]
+fn transient_failures_are_retried() {
+    let source = filled();
+    let server = Server::of(&source);
+    let address =
+        scripted(Some(server.address), |number, target| match mixed(7, number as u64) % 12 {
+            0 => Reply::Respond(429, "Retry-After: 0\r\n", "{}".to_owned()),
+            1 => Reply::Respond(500, "", "{}".to_owned()),
+            2 => Reply::Respond(503, "", String::new()),
+            3 => Reply::Truncate(0),
+            4 => Reply::Truncate(usize::try_from(mixed(8, number as u64) % 700).unwrap()),
+            _ => Reply::Forward(target.to_owned()),
+        });
+    let place = Place::new(address, &server.token);
+    let summary = place.run(&["--parallel", "8"]).succeeded();
+    assert!(summary["retries"].as_u64().unwrap() > 50, "{summary}");
+    assert_eq!(place.exported(), exported(&source));
+}
+
+/// A server without `order` lists newest first.
+#[test]
+fn a_server_without_the_extensions_is_imported_too() {
+    let source = filled();
+    let server = Server::of(&source);
+    let address = scripted(Some(server.address), |_, target| match target.split_once('?') {
+        Some((path, _)) if path.ends_with("/assistants/get") => {
+            Reply::Respond(404, "", "{}".to_owned())
+        }
+        Some((path, query)) => {
+            let known = query.split('&').filter(|part| {
+                ["per_page=", "cursor="].iter().any(|known| part.starts_with(known))
+            });
+            Reply::Forward(format!("{path}?{}", known.collect::<Vec<_>>().join("&")))
+        }
+        None => Reply::Forward(target.to_owned()),
+    });
+    let since = at(60 * 30);
+    let place = Place::new(address, &server.token);
+    let summary = place.run(&["--since", &since.to_rfc3339()]).succeeded();
+    assert_eq!(summary["too_old"], 90);
+    // Where a page ends within a second, the rows of that second change places.
+    let mut expected = exported(&source).split_off(90);
+    let mut found = place.exported();
+    let second = |line: &str| line.split("\"created_at\":\"").nth(1).unwrap()[..19].to_owned();
+    assert!(found.iter().map(|line| second(line)).eq(expected.iter().map(|line| second(line))));
+    let misplaced = found.iter().zip(&expected).filter(|(found, expected)| found != expected);
+    assert!(misplaced.count() <= 3 * 3);
+    found.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn existing_conversations_are_updated_only_on_request() {
+    let source = filled();
+    let server = Server::of(&source);
+    let place = Place::new(server.address, &server.token);
+    place.run(&[]).succeeded();
+    let before = exported(&source);
+
+    let (user, snapshot) = (user_of(&source), source.snapshot());
+    let mut rows = snapshot.rows(user, &ListRequest::default());
+    for n in 0..10 {
+        let id = rows.next().unwrap().unwrap().id;
+        source.append_message(user, id, message(9_999_999, n)).unwrap();
+        let change = |row: &mut Conversation| row.total_cost = Cost::from_nanos(5);
+        source.update(user, id, change).unwrap();
+    }
+    let later = at(1_000_000);
+    let bot = rows.next().unwrap().unwrap().assistant;
+    let new = Conversation::new(ConversationId::generate(later), bot, Channel::Widget, later);
+    source.insert(user, new).unwrap();
+
+    let summary = place.run(&[]).succeeded();
+    assert_eq!((&summary["inserted"], &summary["updated"]), (&1.into(), &0.into()));
+    assert_eq!(place.exported()[..before.len()], before);
+    let summary = place.run(&["--update"]).succeeded();
+    assert_eq!((&summary["updated"], &summary["messages"]), (&10.into(), &10.into()));
+    assert_eq!(place.exported(), exported(&source));
+    assert_eq!(place.run(&["--update"]).succeeded()["updated"], 0);
+}
+
+#[test]
+fn invalid_conversations_are_rejected_and_the_rest_imported() {
+    let source = filled();
+    let server = Server::of(&source);
+    let ids: Vec<String> = exported(&source).iter().map(|line| line[7..43].to_owned()).collect();
+    let (gone, broken) = (ids[5].clone(), ids[150].clone());
+    let address = scripted(Some(server.address), move |_, target| match target {
+        target if target.ends_with(&gone) => Reply::Respond(404, "", "{}".to_owned()),
+        target if target.ends_with(&broken) => Reply::Respond(200, "", "<html>".to_owned()),
+        target => Reply::Forward(target.to_owned()),
+    });
+    let place = Place::new(address, &server.token);
+    let ran = place.run(&[]);
+    assert!(!ran.ended.unwrap());
+    assert_eq!((&ran.summary["gone"], &ran.summary["rejected"]), (&1.into(), &1.into()));
+    assert_eq!(ran.summary["inserted"], ROWS - 2);
+    let rejects = std::fs::read_to_string(place.path("r.jsonl")).unwrap();
+    assert!(rejects.starts_with("{\"line\":151,") && rejects.contains(&ids[150]), "{rejects}");
+    let mut expected = exported(&source);
+    expected.remove(150);
+    expected.remove(5);
+    assert_eq!(place.exported(), expected);
+}
+
+fn json(body: &str) -> Reply {
+    Reply::Respond(200, "Content-Type: application/json\r\n", body.to_owned())
+}
+
+/// The error of an import from a server whose list is scripted; it has no assistants and no
+/// messages.
+#[track_caller]
+fn fails(script: impl Fn(usize) -> Reply + Send + Sync + 'static) -> ApiError {
+    let pages = AtomicUsize::new(0);
+    let address = scripted(None, move |_, target| match target {
+        target if target.starts_with("/api/user/assistants") => {
+            json(r#"{"data":[],"next_page_url":null}"#)
+        }
+        target if target.starts_with("/api/conversations/") => json(r#"{"history":[]}"#),
+        _ => script(pages.fetch_add(1, Ordering::Relaxed)),
+    });
+    Place::new(address, "secret-token").run(&[]).failed()
+}
+
+#[test]
+fn each_failure_of_a_server_is_a_clear_error() {
+    let path = || "/api/user/conversations".to_owned();
+    let malformed = |error| match error {
+        ApiError::Malformed { path: found, what } if found == path() => what,
+        other => panic!("{other:?}"),
+    };
+    assert!(malformed(fails(|_| json("<html>"))).contains("not JSON"));
+    assert!(malformed(fails(|_| json("{}"))).contains("`data`"));
+    assert!(malformed(fails(|_| json(r#"{"data":[],"next_cursor":7}"#))).contains("next_cursor"));
+    let refused = |status| Reply::Respond(status, "", "{}".to_owned());
+    assert_eq!(fails(move |_| refused(401)), ApiError::Token(401));
+    assert_eq!(fails(move |_| refused(404)), ApiError::NotFound { path: path() });
+    assert_eq!(fails(move |_| refused(422)), ApiError::Refused { path: path(), status: 422 });
+    let elsewhere =
+        fails(|_| Reply::Respond(308, "Location: https://example.com/\r\n", String::new()));
+    assert_eq!(elsewhere, ApiError::Redirected { path: path(), status: 308 });
+    let later = fails(|_| Reply::Respond(429, "Retry-After: 3600\r\n", String::new()));
+    assert_eq!(later, ApiError::Busy { wait: Duration::from_secs(3600) });
+    match fails(move |_| refused(500)) {
+        ApiError::RetriesExhausted { attempts: 12, why, .. } => assert_eq!(why, "HTTP 500"),
+        other => panic!("{other:?}"),
+    }
+    let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = Place::new(unused, "secret-token").run(&[]).failed();
+    assert!(matches!(&error, ApiError::RetriesExhausted { .. }), "{error:?}");
+    assert!(!error.to_string().contains("secret-token"));
+}
+
+/// Repeated cursors, new cursors over the same conversations, and empty pages.
+#[test]
+fn an_endless_list_is_detected() {
+    let item = r#"{"id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","assistant_id":"a1b2c3d4-5678-40ab-8def-1234567890ab","assistant_name":"Bot","type":"widget","message_count":0,"created_at":"2025-01-25 10:15:00"}"#;
+    let page =
+        |item: &str, next: String| json(&format!(r#"{{"data":[{item}],"next_cursor":"{next}"}}"#));
+    assert_eq!(
+        fails(move |n| page(item, format!("c{}", n % 2))),
+        ApiError::EndlessList("a cursor was repeated")
+    );
+    let stale = ApiError::EndlessList("its pages have no new conversation and a next page");
+    assert_eq!(fails(move |n| page(item, format!("c{n}"))), stale);
+    assert_eq!(fails(move |n| page("", format!("c{n}"))), stale);
+    // One or two empty pages are allowed.
+    let address = scripted(None, move |n, target| match (target.contains("/assistants/"), n) {
+        (true, _) => json(r#"{"data":[]}"#),
+        (false, 1 | 2) => page("", format!("c{n}")),
+        (false, _) => json(r#"{"data":[],"next_cursor":null}"#),
+    });
+    Place::new(address, "t").run(&[]).succeeded();
+}

@@ -1,0 +1,85 @@
+//! CSV export: one record per conversation, for spreadsheets and other programs.
+//!
+//! The columns and their order are documented in docs/api.md; new columns are added at the end
+//! only.
+
+use std::io::Write;
+
+use crate::convodb_json::AssistantNames;
+use anyhow::{Context, Result};
+use convodb::{Contact, ConversationRef, Text, Variables};
+
+/// The column names, in order.
+pub(crate) const COLUMNS: [&str; 15] = [
+    "id",
+    "created_at",
+    "updated_at",
+    "type",
+    "assistant_id",
+    "assistant_name",
+    "message_count",
+    "total_cost",
+    "ai_enabled",
+    "external_identifier",
+    "whatsapp_sender_name",
+    "whatsapp_sender_phone",
+    "customer_name",
+    "customer_phone",
+    "variables",
+];
+
+/// Writes a header and then records. A missing value is an empty field.
+pub(crate) struct CsvExport<W: Write> {
+    records: csv::Writer<W>,
+}
+
+impl<W: Write> CsvExport<W> {
+    /// Writes the header.
+    pub(crate) fn new(out: W) -> Result<Self> {
+        let mut records = csv::Writer::from_writer(out);
+        records.write_record(COLUMNS).context("cannot write the export")?;
+        Ok(Self { records })
+    }
+
+    /// Writes the record of a conversation.
+    pub(crate) fn write(
+        &mut self,
+        row: &ConversationRef<'_>,
+        names: &mut AssistantNames,
+    ) -> Result<()> {
+        let (channel, contacts) = (&row.channel, contacts(row));
+        let [sender, customer] = contacts;
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let fields = [
+            row.id.to_string(),
+            row.created_at.to_rfc3339(),
+            row.updated_at.to_rfc3339(),
+            channel.kind().to_string(),
+            row.assistant.to_string(),
+            names.name(row.assistant)?.to_owned(),
+            row.message_count.to_string(),
+            row.total_cost.to_string(),
+            row.ai_enabled.to_string(),
+            text(channel.external_identifier()),
+            text(sender.name.map(Name::get)),
+            text(sender.phone.map(Phone::get)),
+            text(customer.name.map(Name::get)),
+            text(customer.phone.map(Phone::get)),
+            text(row.variables.map(Variables::get)),
+        ];
+        self.records.write_record(&fields).context("cannot write the export")
+    }
+
+    /// Writes what is buffered.
+    pub(crate) fn finish(mut self) -> Result<()> {
+        self.records.flush().context("cannot write the export")
+    }
+}
+
+/// The sender and the customer of a conversation; both are empty unless it is over WhatsApp.
+pub(crate) fn contacts<'a>(row: &ConversationRef<'a>) -> [Contact<&'a str>; 2] {
+    match row.channel {
+        convodb::Channel::Whatsapp { sender, customer } => [sender, customer],
+        _ => [Contact::default(), Contact::default()],
+    }
+}

@@ -1,0 +1,120 @@
+//! Store opening: cache sizes, and errors that say what to do while another process has the file.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use convodb::{Error, Store, StoreOptions};
+
+use crate::console::quoted;
+
+/// Page cache of verbs that read little of the file.
+pub(crate) const SMALL_CACHE_BYTES: usize = 64 << 20;
+/// Page cache of verbs that read all of the file.
+pub(crate) const LARGE_CACHE_BYTES: usize = 256 << 20;
+
+/// What to do instead while a server has the file open.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum WhileServed {
+    /// Send this request to the server.
+    Request(&'static str),
+    /// Run this command, which needs a server with an admin socket.
+    Command(&'static str),
+    /// Stop the server first.
+    Stop,
+}
+
+/// Opens the store at `path`, which must exist: a mistyped name must not create an empty store.
+pub(crate) fn existing(path: &Path, cache_bytes: usize, served: WhileServed) -> Result<Store> {
+    require(path)?;
+    existing_or_new(path, cache_bytes, served)
+}
+
+/// Opens the store at `path`, which must exist, and verifies the checksum of every page.
+pub(crate) fn existing_checked(
+    path: &Path,
+    cache_bytes: usize,
+    served: WhileServed,
+) -> Result<Store> {
+    require(path)?;
+    let options = StoreOptions { cache_bytes, check_on_open: true, ..StoreOptions::default() };
+    open(path, &options, served)
+}
+
+fn require(path: &Path) -> Result<()> {
+    let exists = path.try_exists().with_context(|| format!("cannot open {}", path.display()))?;
+    if !exists {
+        let (path, db) = (path.display(), quoted(path.display()));
+        bail!(
+            "no store at {path}; `convodb user create --db {db} NAME` creates one, with its first \
+             user"
+        );
+    }
+    Ok(())
+}
+
+/// Opens the store at `path`, or creates it if there is no file.
+pub(crate) fn existing_or_new(
+    path: &Path,
+    cache_bytes: usize,
+    served: WhileServed,
+) -> Result<Store> {
+    let options = StoreOptions { cache_bytes, ..StoreOptions::default() };
+    open(path, &options, served)
+}
+
+fn open(path: &Path, options: &StoreOptions, served: WhileServed) -> Result<Store> {
+    if path.is_dir() {
+        bail!("cannot open {}: it is a directory", path.display());
+    }
+    match Store::open_with(path, options) {
+        Ok(store) => Ok(store),
+        Err(Error::InUse) => Err(in_use(path, served)),
+        Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
+    }
+}
+
+fn in_use(path: &Path, served: WhileServed) -> anyhow::Error {
+    let advice = match served {
+        WhileServed::Request(request) => {
+            format!("stop that process, or send the server this request: {request}")
+        }
+        WhileServed::Command(command) => format!(
+            "run `{command}` if the server was started with --admin-socket SOCKET, or stop that \
+             process"
+        ),
+        WhileServed::Stop => {
+            "stop that process (a server stops on Ctrl-C or SIGTERM) and run this again".to_owned()
+        }
+    };
+    anyhow!(
+        "{} is in use by another process, perhaps a running `convodb serve`; {advice}",
+        path.display()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_not_created() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("typo.convodb");
+        let error = existing(&path, SMALL_CACHE_BYTES, WhileServed::Stop).unwrap_err();
+        assert!(error.to_string().contains("convodb user create --db"), "{error}");
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_file_in_use_is_an_error_with_advice() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("open.convodb");
+        let open = Store::open(&path).unwrap();
+        let request = WhileServed::Request("GET /api/user/conversations");
+        let error = existing(&path, SMALL_CACHE_BYTES, request).unwrap_err().to_string();
+        assert!(error.contains("in use by another process"), "{error}");
+        assert!(error.contains("GET /api/user/conversations"), "{error}");
+        open.close().unwrap();
+        existing(&path, SMALL_CACHE_BYTES, request).unwrap().close().unwrap();
+    }
+}

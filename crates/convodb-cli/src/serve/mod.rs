@@ -1,0 +1,344 @@
+//! `convodb serve`: serves a store, or a demo, over HTTP until Ctrl-C or SIGTERM.
+//!
+//! The only verb with an async runtime. The first signal starts a graceful shutdown, which finishes
+//! the requests in flight; a second one stops at once. Both close the store properly.
+
+#[cfg(unix)]
+mod admin_socket;
+mod demo;
+mod log_filter;
+pub(crate) mod retention;
+mod settings;
+mod systemd;
+
+use std::future::pending;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
+use convodb::{Store, UserId};
+use convodb_http::{Config, Limits, PublicUrl, RateLimit, local_url};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt, registry};
+
+use crate::args::ByteSize;
+#[cfg(not(unix))]
+use crate::args::UsageError;
+use crate::console::{now, say};
+use crate::open_store::{WhileServed, existing, existing_or_new};
+#[cfg(unix)]
+use crate::serve::admin_socket::AdminSocket;
+use crate::serve::retention::Policy;
+use crate::serve::settings::Settings;
+
+/// How long blocking work may continue after the server has stopped.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Serve a store over HTTP until Ctrl-C or SIGTERM
+///
+/// With --demo, generates a store of about 20,000 conversations over two years and prints a new
+/// access token with two curl commands to try. The store is temporary, or the file that --db names,
+/// which is kept and served again the next time.
+///
+/// Each flag can also be set in a settings file in TOML, by its name without dashes in front; see
+/// docs/deploy/convodb.toml. Flags win over environment variables, and those over the file.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "convodb serve --db <FILE> [OPTIONS]\n       \
+                      convodb serve --demo [--db <FILE>] [OPTIONS]",
+    after_help = "Examples:\n  convodb serve --demo\n  convodb serve --config /etc/convodb/convodb.toml"
+)]
+pub(crate) struct Args {
+    /// File of the store
+    #[arg(long, env = "CONVODB_DB", value_name = "FILE")]
+    db: Option<PathBuf>,
+    /// Address and port to listen on; port 0 chooses a free one
+    #[arg(long, env = "CONVODB_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Base of the URLs in responses, for a server behind a proxy [default: the request's Host]
+    #[arg(long, env = "CONVODB_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<PublicUrl>,
+    /// Serve generated conversations
+    #[arg(long, env = "CONVODB_DEMO", value_parser = BoolishValueParser::new())]
+    demo: bool,
+    /// Page cache: bytes, or with KiB, MiB, GiB
+    #[arg(long, env = "CONVODB_CACHE_BYTES", value_name = "SIZE", default_value = "1GiB")]
+    cache_bytes: ByteSize,
+    /// Rate limit of each access token, as in 50/s, 600/m or 10000/h [default: unlimited]
+    #[arg(long, env = "CONVODB_RATE_LIMIT", value_name = "N/s")]
+    rate_limit: Option<RateLimit>,
+    /// Maximum open connections; further ones wait until another is closed
+    #[arg(long, env = "CONVODB_MAX_CONNECTIONS", value_name = "N", default_value = "10000",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    max_connections: u32,
+    /// Timeout for request headers and for idle connections, in seconds
+    #[arg(long, env = "CONVODB_HEAD_TIMEOUT", value_name = "SECONDS", default_value = "10",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    head_timeout: u64,
+    /// Timeout for a client that reads nothing of its response, in seconds
+    #[arg(long, env = "CONVODB_WRITE_TIMEOUT", value_name = "SECONDS", default_value = "30",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    write_timeout: u64,
+    /// Log filter: a level (error, warn, info, debug, trace) or comma-separated target=level pairs;
+    /// "info,convodb_http::access=debug" adds a line for each request
+    #[arg(long, env = "CONVODB_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+    /// Format of the log on standard error
+    #[arg(long, env = "CONVODB_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+    /// Unix socket for `convodb backup`, `usage` and `erase`; only the server's system user can
+    /// open it
+    #[arg(long, env = "CONVODB_ADMIN_SOCKET", value_name = "SOCKET")]
+    admin_socket: Option<PathBuf>,
+    /// Directory for the backups that are requested over the admin socket
+    #[arg(long, env = "CONVODB_BACKUP_DIR", value_name = "DIR")]
+    backup_dir: Option<PathBuf>,
+    /// Retention of conversations in days from their creation, enforced every hour [default:
+    /// unlimited]
+    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    keep: Option<u32>,
+    /// Retention of the change feed in days
+    #[arg(long, env = "CONVODB_KEEP_CHANGES", value_name = "DAYS", default_value = "30",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    keep_changes: u32,
+    /// Settings file in TOML
+    #[arg(long, env = "CONVODB_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Check the settings, print them with their origin, and exit
+    #[arg(long, env = "CONVODB_CHECK_CONFIG", value_parser = BoolishValueParser::new())]
+    check_config: bool,
+}
+
+/// The format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// One line per event, for people
+    Text,
+    /// One JSON object per line, for programs
+    Json,
+}
+
+/// Serves until a signal arrives, or prints the effective settings with `--check-config`.
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
+    if args.config.is_none() && !args.check_config {
+        return serve_until_stopped(args);
+    }
+    let Settings { args, listing } = settings::effective(std::env::args_os())?;
+    if !args.check_config {
+        return serve_until_stopped(&args);
+    }
+    settings::check_together(&args)?;
+    log_filter::parse(&args.log)?;
+    Ok(out.write_all(listing.as_bytes())?)
+}
+
+fn serve_until_stopped(args: &Args) -> Result<()> {
+    settings::check_together(args)?;
+    start_log(&args.log, args.log_format)?;
+    let runtime = convodb_http::runtime().context("cannot start the runtime")?;
+    // Listen before the store is opened: if it fails, no demo is generated in vain.
+    let listener = runtime.block_on(TcpListener::bind(&args.listen));
+    let listener = listener.map_err(|error| cannot_listen(args, &error))?;
+    let address = listener.local_addr().context("cannot read the listener's address")?;
+    let signals =
+        runtime.block_on(async { Ok::<_, io::Error>([Signals::new()?, Signals::new()?]) });
+    let signals = signals.context("cannot install signal handlers")?;
+
+    let (store, temporary) = open(args)?;
+    let base = local_url(address);
+    if args.demo {
+        let user = demo::ensure(&store, now()?)?;
+        introduce(&store, user, &base)?;
+    }
+    let background_tasks = {
+        let _entered = runtime.enter();
+        background_tasks(&store, args)?
+    };
+    let public = args.public_url.as_ref().map(|url| format!(", public as {url}"));
+    let public = public.unwrap_or_default();
+    say(format_args!("listening on {base}{public}; stop with Ctrl-C or SIGTERM"));
+    let (public_url, rate_limit) = (args.public_url.clone(), args.rate_limit);
+    let config = Config { public_url, rate_limit, limits: limits(args) };
+    systemd::notify_ready();
+    let served = runtime.block_on(async {
+        tokio::select! {
+            served = serve(store.clone(), listener, config, signals) => served,
+            () = background_tasks => Ok(()),
+        }
+    });
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    let closed = store.close().context("cannot close the store");
+    served.context("the server failed")?;
+    closed?;
+    if let Some(directory) = temporary {
+        directory.close().context("cannot remove the temporary store")?;
+    }
+    say("stopped");
+    Ok(())
+}
+
+/// The limits that flags set; the others have their defaults.
+fn limits(args: &Args) -> Limits {
+    Limits {
+        connections: args.max_connections,
+        head: Duration::from_secs(args.head_timeout),
+        write: Duration::from_secs(args.write_timeout),
+        ..Limits::default()
+    }
+}
+
+/// Tasks that run beside the server and never end: admin requests, retention, systemd heartbeats.
+fn background_tasks(store: &Store, args: &Args) -> Result<impl Future<Output = ()> + use<>> {
+    #[cfg(unix)]
+    let admin = args.admin_socket.as_deref().map(AdminSocket::bind).transpose()?;
+    #[cfg(not(unix))]
+    if args.admin_socket.is_some() {
+        bail!(UsageError("--admin-socket: this system has no Unix sockets".to_owned()));
+    }
+    if let Some(directory) = args.backup_dir.as_deref().filter(|directory| !directory.is_dir()) {
+        bail!("--backup-dir: no directory {}; create it first", directory.display());
+    }
+    let (store, backups) = (store.clone(), args.backup_dir.clone());
+    let policy = Policy { conversations: args.keep, changes: args.keep_changes };
+    Ok(async move {
+        let heartbeats = systemd::send_heartbeats(store.clone());
+        let retention = retention::run(store.clone(), policy);
+        let admin = async {
+            #[cfg(unix)]
+            if let Some((_socket, listener)) = admin {
+                let routes = convodb_http::admin_routes(store.clone(), backups);
+                convodb_http::serve_admin(listener, routes, pending()).await;
+            }
+        };
+        tokio::join!(heartbeats, retention, admin);
+        pending::<()>().await;
+    })
+}
+
+fn start_log(filter: &str, format: LogFormat) -> Result<()> {
+    let filter = log_filter::parse(filter)?;
+    // A closed standard error must not fail the request that logs.
+    let lines = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    let lines = match format {
+        LogFormat::Text => lines.boxed(),
+        LogFormat::Json => lines.json().flatten_event(true).boxed(),
+    };
+    registry().with(lines).with(filter).try_init().context("cannot start the log")
+}
+
+/// Opens the store, or creates the demo's in its file or in a temporary directory.
+fn open(args: &Args) -> Result<(Store, Option<TempDir>)> {
+    let cache_bytes = args.cache_bytes.0;
+    match &args.db {
+        Some(path) if args.demo => {
+            Ok((existing_or_new(path, cache_bytes, WhileServed::Stop)?, None))
+        }
+        Some(path) => Ok((existing(path, cache_bytes, WhileServed::Stop)?, None)),
+        None => {
+            let prefix = "convodb-demo-";
+            let directory = tempfile::Builder::new()
+                .prefix(prefix)
+                .tempdir()
+                .context("cannot create a temporary directory for the demo")?;
+            let path = directory.path().join("demo.convodb");
+            Ok((existing_or_new(&path, cache_bytes, WhileServed::Stop)?, Some(directory)))
+        }
+    }
+}
+
+fn cannot_listen(args: &Args, error: &io::Error) -> anyhow::Error {
+    let listen = &args.listen;
+    if error.kind() == io::ErrorKind::AddrInUse {
+        return anyhow!(
+            "cannot listen on {listen}: the address is in use, perhaps by another `convodb serve`; \
+             --listen 127.0.0.1:0 chooses a free port"
+        );
+    }
+    anyhow!("cannot listen on {listen}: {error}")
+}
+
+/// Prints a new access token and commands to try with it.
+fn introduce(store: &Store, user: UserId, base: &str) -> Result<()> {
+    let token = store.create_token(user, now()?)?;
+    let list = format!("{base}/api/user/conversations");
+    let curl =
+        |query: &str| format!("curl -sS -H 'Authorization: Bearer {token}' '{list}?{query}'");
+    say(format_args!("demo store of the user {}; a new access token:\n", demo::USER));
+    say(format_args!("  {token}\n\ntry:\n"));
+    say(format_args!("  {}", curl("type=whatsapp")));
+    if let Some(phone) = demo::frequent_phone(store, user)? {
+        say(format_args!("  {}", curl(&format!("customer_phone={phone}"))));
+    }
+    say("");
+    Ok(())
+}
+
+/// Serves until the first signal, and then finishes the requests in flight or stops at the second.
+async fn serve(
+    store: Store,
+    listener: TcpListener,
+    config: Config,
+    [mut first, mut second]: [Signals; 2],
+) -> io::Result<()> {
+    let graceful_stop = async move {
+        first.next().await;
+        systemd::notify_stopping();
+        say("finishing the requests in flight; a second signal stops at once");
+    };
+    let force_stop = async move {
+        second.next().await;
+        second.next().await;
+    };
+    tokio::select! {
+        served = convodb_http::serve(store, listener, config, graceful_stop) => served,
+        () = force_stop => Ok(()),
+    }
+}
+
+/// The signals that stop the server: SIGTERM and SIGINT, or Ctrl-C.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    #[cfg(unix)]
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    #[cfg(unix)]
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    #[cfg(not(unix))]
+    #[allow(clippy::unnecessary_wraps, reason = "on other systems, this can fail")]
+    fn new() -> io::Result<Self> {
+        Ok(Self {})
+    }
+
+    #[cfg(not(unix))]
+    async fn next(&mut self) {
+        // Without a handler of Ctrl-C, the system ends the process.
+        if tokio::signal::ctrl_c().await.is_err() {
+            pending::<()>().await;
+        }
+    }
+}

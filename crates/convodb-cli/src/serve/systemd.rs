@@ -1,0 +1,36 @@
+//! systemd notifications: ready, stopping, and the watchdog's heartbeat.
+//!
+//! Without systemd's environment variables, nothing is sent. Failures are ignored: they must not
+//! stop the server.
+
+use std::time::Duration;
+
+use convodb::Store;
+use sd_notify::NotifyState;
+
+/// Notifies that requests are served.
+pub(crate) fn notify_ready() {
+    notify(NotifyState::Ready);
+}
+
+/// Notifies that the server is stopping.
+pub(crate) fn notify_stopping() {
+    notify(NotifyState::Stopping);
+}
+
+fn notify(state: NotifyState<'_>) {
+    let _ = sd_notify::notify(&[state]);
+}
+
+/// Sends heartbeats while the store accepts writes, two in each watchdog timeout; without them,
+/// systemd restarts the server. Returns at once if no watchdog is configured.
+pub(crate) async fn send_heartbeats(store: Store) {
+    let Some(timeout) = sd_notify::watchdog_enabled() else { return };
+    let mut beat = tokio::time::interval((timeout / 2).max(Duration::from_millis(10)));
+    loop {
+        beat.tick().await;
+        if store.is_open() {
+            notify(NotifyState::Watchdog);
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! `user`, `token` and `assistant`: `create` prints one value alone, for scripts.
+
+use crate::command::Place;
+
+#[track_caller]
+fn one_value(printed: &str) -> &str {
+    let value = printed.strip_suffix('\n').unwrap();
+    assert!(!value.is_empty() && !value.contains(char::is_whitespace), "{printed:?}");
+    value
+}
+
+#[test]
+fn creating_a_user_prints_its_number() {
+    let place = Place::empty();
+    let printed = place.run(["user", "create", "--db", "s.convodb", "acme"]).succeeded();
+    assert_eq!(one_value(&printed), "1");
+    let printed = place.run(["user", "create", "--db", "s.convodb", "other"]).succeeded();
+    assert_eq!(one_value(&printed), "2");
+
+    let error = place.run(["user", "create", "--db", "s.convodb", "acme"]).failed(1);
+    assert!(error.contains("already exists"), "{error}");
+
+    let lines = place.run(["user", "list", "--db", "s.convodb", "--json"]).succeeded();
+    assert!(lines.starts_with(r#"{"id":1,"name":"acme","created_at":"20"#), "{lines}");
+    assert_eq!(lines.lines().count(), 2);
+    let table = place.run(["user", "list", "--db", "s.convodb"]).succeeded();
+    assert!(table.starts_with("ID  NAME "), "{table}");
+}
+
+#[test]
+fn a_token_is_printed_once_and_can_be_revoked() {
+    let place = Place::with_user();
+    let create = ["token", "create", "--db", "s.convodb", "--user", "acme"];
+    let printed = place.run(create).succeeded();
+    let token = one_value(&printed);
+    assert!(token.starts_with("cvdb_"), "{token}");
+    let another = place.run(create).succeeded();
+    assert_ne!(printed, another);
+
+    place.run(["token", "revoke", "--db", "s.convodb", token]).succeeded();
+    let error = place.run(["token", "revoke", "--db", "s.convodb", token]).failed(1);
+    assert!(error.contains("token not found") && !error.contains(token), "{error}");
+
+    let from_stdin = ["token", "revoke", "--db", "s.convodb", "-"];
+    place.run_with(from_stdin, another.as_bytes()).succeeded();
+    place.run_with(from_stdin, another.as_bytes()).failed(1);
+}
+
+#[test]
+fn a_renamed_assistant_keeps_its_id() {
+    let place = Place::with_user();
+    let user = ["--db", "s.convodb", "--user", "acme"];
+    let create = ["assistant", "create"].into_iter().chain(user).chain(["Front Desk"]);
+    let printed = place.run(create).succeeded();
+    let id = one_value(&printed);
+
+    let by_id = ["assistant", "rename"].into_iter().chain(user).chain([id, "Desk"]);
+    assert_eq!(place.run(by_id).succeeded(), "");
+    let by_number = ["assistant", "rename"].into_iter().chain(user).chain(["1", "Reception"]);
+    assert_eq!(place.run(by_number).succeeded(), "");
+
+    let list = ["assistant", "list", "--json"].into_iter().chain(user);
+    let expected = format!("{{\"id\":1,\"uuid\":\"{id}\",\"name\":\"Reception\"}}\n");
+    assert_eq!(place.run(list).succeeded(), expected);
+    let list = ["assistant", "list"].into_iter().chain(user);
+    let expected =
+        format!("NUMBER  ID{}  NAME\n     1  {id}  Reception\n", " ".repeat(id.len() - 2));
+    assert_eq!(place.run(list).succeeded(), expected);
+
+    let unknown = ["assistant", "rename"].into_iter().chain(user).chain(["7", "x"]);
+    assert!(place.run(unknown).failed(1).contains("assistant 7 not found"));
+}
+
+#[test]
+fn a_missing_store_or_user_is_not_created() {
+    let place = Place::with_user();
+    let error = place.run(["token", "create", "--db", "typo.convodb", "--user", "acme"]).failed(1);
+    assert!(error.contains("`convodb user create --db typo.convodb NAME`"), "{error}");
+    assert!(!place.path("typo.convodb").exists());
+
+    let error = place.run(["token", "create", "--db", "s.convodb", "--user", "bob"]).failed(1);
+    assert!(error.contains("`convodb user create --db s.convodb bob`"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_not_a_store_is_left_unchanged() {
+    let place = Place::empty();
+    for (name, bytes) in [("text", b"hello".repeat(2000)), ("empty", Vec::new())] {
+        place.write(name, &bytes);
+        let error = place.run(["verify", "--db", name]).failed(1);
+        assert!(error.contains("not a convodb store"), "{error}");
+        assert_eq!(std::fs::read(place.path(name)).unwrap(), bytes);
+    }
+}
+
+#[test]
+fn environment_variables_set_flags() {
+    let place = Place::with_user();
+    let mut command = place.command(["user", "list"]);
+    let output = command.env("CONVODB_DB", "s.convodb").env("CONVODB_JSON", "1").output().unwrap();
+    assert!(output.status.success());
+    assert!(output.stdout.starts_with(b"{\"id\":1,"));
+}
