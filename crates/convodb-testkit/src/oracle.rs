@@ -26,7 +26,7 @@ impl Oracle {
         conversation: Conversation,
         history: Vec<Message>,
     ) -> bool {
-        if self.get(user, conversation.id).is_some() {
+        if self.conversation(user, conversation.id).is_some() {
             return false;
         }
         let same = |row: &&OracleRow| {
@@ -70,39 +70,39 @@ impl Oracle {
 
     /// The user's conversation of this id.
     #[must_use]
-    pub fn get(&self, user: UserId, id: ConversationId) -> Option<&Conversation> {
+    pub fn conversation(&self, user: UserId, id: ConversationId) -> Option<&Conversation> {
         let mut rows = self.rows.iter();
         rows.find(|row| row.user == user && row.conversation.id == id).map(|row| &row.conversation)
     }
 
     /// The messages of the user's conversation of this id.
     #[must_use]
-    pub fn history(&self, user: UserId, id: ConversationId) -> Option<&[Message]> {
+    pub fn messages(&self, user: UserId, id: ConversationId) -> Option<&[Message]> {
         let mut rows = self.rows.iter();
         let found = rows.find(|row| row.user == user && row.conversation.id == id)?;
         Some(&found.history)
     }
 
     /// All conversations, in order of arrival, with their users.
-    pub fn all(&self) -> impl Iterator<Item = (UserId, &Conversation)> {
+    pub fn conversations(&self) -> impl Iterator<Item = (UserId, &Conversation)> {
         self.rows.iter().map(|row| (row.user, &row.conversation))
     }
 
     /// The whole list of a filter, in its order: by time of creation, ties by order of arrival.
     #[must_use]
-    pub fn list(&self, user: UserId, asked: &Asked) -> Vec<Conversation> {
+    pub fn list(&self, user: UserId, asked: &ListQuery) -> Vec<Conversation> {
         self.sorted(user, asked).into_iter().map(|row| row.conversation.clone()).collect()
     }
 
     /// The whole list of a filter, each row with its time and its place within that.
     #[must_use]
-    pub fn places(&self, user: UserId, asked: &Asked) -> Vec<((Timestamp, u64), Conversation)> {
+    pub fn places(&self, user: UserId, asked: &ListQuery) -> Vec<((Timestamp, u64), Conversation)> {
         let place = |row: &OracleRow| (row.conversation.created_at, row.place);
         let rows = self.sorted(user, asked).into_iter();
         rows.map(|row| (place(row), row.conversation.clone())).collect()
     }
 
-    fn sorted(&self, user: UserId, asked: &Asked) -> Vec<&OracleRow> {
+    fn sorted(&self, user: UserId, asked: &ListQuery) -> Vec<&OracleRow> {
         let mut list: Vec<&OracleRow> = self
             .rows
             .iter()
@@ -119,7 +119,7 @@ impl Oracle {
 
 /// A list as it is asked for.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
+pub struct ListQuery {
     /// The exact matches.
     pub filter: Filter,
     /// The first instant.
@@ -130,7 +130,7 @@ pub struct Asked {
     pub order: Order,
 }
 
-impl Asked {
+impl ListQuery {
     fn admits(&self, row: &Conversation) -> bool {
         let Filter { kind, assistant, sender_phone, customer_phone, external_identifier } =
             &self.filter;

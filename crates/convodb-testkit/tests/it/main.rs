@@ -1,18 +1,7 @@
-//! The proofs of convodb: each module takes one promise.
+//! Checks of the repository: code style, dependencies, layers.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod contract;
-mod cost;
-mod crash;
-mod cursors;
-mod erasure;
-mod feed;
 mod floors;
-mod history;
-mod live;
-mod report;
 mod supply;
 mod tidy;
-
-use convodb_testkit::{walk, world};

@@ -1,0 +1,124 @@
+//! Every way to write to a small store, one after the other. Over damage each may fail; none may panic,
+//! and the writer may not end.
+
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use convodb::{
+    BulkOptions, Channel, Conversation, ConversationId, Error, Message, Result, Role, Store,
+    StoreState, Timestamp, UserId, compact,
+};
+use uuid::Uuid;
+
+use crate::store_dump::Known;
+
+/// How long a store is waited for that opens its files again after faults, in all.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Writes, backs up, closes and compacts. Tells how many of it failed.
+///
+/// # Errors
+/// What ended the writer for good.
+pub(crate) fn try_all(
+    path: &Path,
+    open: impl Fn(&Path) -> Result<Store>,
+    known: &Known,
+) -> Result<usize> {
+    let Ok(store) = open(path) else { return Ok(1) };
+    let (mut failed, mut waited) = (0, Duration::ZERO);
+    let mut note = |done: Result<()>| {
+        failed += usize::from(done.is_err());
+        let began = Instant::now();
+        while store.state() == StoreState::Reopening && waited + began.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
+        waited += began.elapsed();
+        match store.state() {
+            StoreState::Closed => Err(Error::Closed),
+            _ => Ok(()),
+        }
+    };
+    let users: Vec<UserId> = known.users.iter().map(|user| UserId::new(*user)).collect();
+    let ids: Vec<ConversationId> = known.ids.iter().filter_map(|id| id.parse().ok()).collect();
+    for (number, user) in (1_u128..).zip(&users) {
+        note(insert(&store, *user, number))?;
+        note(load(&store, *user, number))?;
+    }
+    for id in &ids {
+        for user in &users {
+            // Only its owner has it; to the others it is one more thing to look for.
+            note(say(&store, *user, *id))?;
+        }
+    }
+    for id in ids.iter().step_by(2) {
+        note(users.iter().try_for_each(|user| match store.delete(*user, *id) {
+            Err(Error::ConversationNotFound) => Ok(()),
+            done => done,
+        }))?;
+    }
+    note(store.rotate_cursor_key())?;
+    note(store.snapshot().backup(path.with_extension("backup"), |_, _| {}).map(drop))?;
+    let closed = store.close();
+    let compacted = compact(path, |_, _| {});
+    failed += usize::from(closed.is_err()) + usize::from(compacted.is_err());
+    // What is left of it is in nobody's way.
+    let _ = fs::remove_file(path.with_extension("backup"));
+    Ok(failed)
+}
+
+fn row(number: u128) -> Result<Conversation> {
+    let at = Timestamp::from_millis(1_737_900_000_000)?;
+    let bot = convodb_testkit::generators::assistants()[0];
+    let id = ConversationId::new(Uuid::from_u128(0xF0 << 64 | number));
+    Ok(Conversation::new(id, bot, Channel::Widget, at))
+}
+
+fn insert(store: &Store, user: UserId, number: u128) -> Result<()> {
+    store.insert(user, row(number)?).map(drop)
+}
+
+fn load(store: &Store, user: UserId, number: u128) -> Result<()> {
+    let mut load = store.bulk_load(BulkOptions::default());
+    load.push(user, &row(1_000 + number)?, &[])?;
+    load.finish(|_, _| {}).map(drop)
+}
+
+fn say(store: &Store, user: UserId, id: ConversationId) -> Result<()> {
+    let said = Message::new(Role::User, "after".to_owned(), Timestamp::MIN)?;
+    match store.append_message(user, id, said) {
+        Ok(_) | Err(Error::ConversationNotFound) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_store_that_is_whole_all_of_it_is_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        let store = Store::open(&path).unwrap();
+        let mut known = Known::default();
+        for name in ["one", "two"] {
+            let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
+            let bot = convodb_testkit::generators::assistants()[0];
+            store.create_assistant(user, bot, "Bot".parse().unwrap()).unwrap();
+            known.users.push(user.get());
+            let row = row(50 + u128::from(user.get())).unwrap();
+            known.ids.push(row.id.to_string());
+            store.insert(user, row).unwrap();
+        }
+        store.close().unwrap();
+        let failed = try_all(&path, |path| Store::open(path), &known).unwrap();
+        assert_eq!(failed, 0);
+        let store = Store::open(&path).unwrap();
+        let rows =
+            |user: &u32| store.snapshot().rows(UserId::new(*user), &Default::default()).count();
+        // One of each user's own, but for the one that was deleted; one inserted and one loaded.
+        assert_eq!(known.users.iter().map(rows).sum::<usize>(), 2 + 4 - 1);
+    }
+}

@@ -1,0 +1,89 @@
+//! What a page costs, in counts, which are the same on every machine: lines 27 and 28 of the
+//! contract.
+
+use convodb::{ChannelKind, Filter, ListRequest, PageSize, Store, UserId, Work};
+use convodb_testkit::dataset::{self, Dataset};
+
+/// Every combination of filters over the values of one row that each type has in plenty.
+fn combinations() -> Vec<Filter> {
+    let mut all = Vec::new();
+    for bits in 0..32_u32 {
+        let asked = |bit: u32| bits & (1 << bit) != 0;
+        for kind in ChannelKind::ALL.into_iter().take(if asked(0) { 4 } else { 1 }) {
+            all.push(Filter {
+                kind: asked(0).then_some(kind),
+                assistant: asked(1).then(|| Dataset::assistant(0, 0)),
+                sender_phone: asked(2).then(|| Dataset::sender_phone(0, 0).parse().unwrap()),
+                customer_phone: asked(3).then(|| Dataset::customer_phone(0, 0).parse().unwrap()),
+                external_identifier: asked(4)
+                    .then(|| Dataset::external_identifier(1).parse().unwrap()),
+            });
+        }
+    }
+    all
+}
+
+/// The most that a page of the list reads, walking it forward and back at every depth.
+fn worst(store: &Store, user: UserId, filter: &Filter, size: PageSize) -> Work {
+    let snapshot = store.snapshot();
+    let mut request =
+        ListRequest { filter: filter.clone(), page_size: Some(size), ..ListRequest::default() };
+    let mut worst = Work::default();
+    let (mut forward, mut pages) = (true, 0);
+    loop {
+        let page = snapshot.list(user, &request).unwrap();
+        let work = page.work();
+        worst = if work.entries + work.rows > worst.entries + worst.rows { work } else { worst };
+        pages += 1;
+        // Far enough to be deep, and back to the front.
+        forward &= pages < 60;
+        let cursor = if forward { page.next() } else { page.prev() };
+        match cursor {
+            Some(cursor) => request = ListRequest::at(*cursor),
+            None if forward => forward = false,
+            None => return worst,
+        }
+    }
+}
+
+#[test]
+fn lines_27_28_no_page_reads_more_than_the_bound() {
+    let store = Store::in_memory().unwrap();
+    let (owners, _) = dataset::load(&store, 1, 20_000, |_| {}).unwrap();
+    for size in [1, 15, 100].map(|size| PageSize::new(size).unwrap()) {
+        for filter in combinations() {
+            for owner in [owners[0], owners[3], owners[999]] {
+                let Work { entries, rows, .. } = worst(&store, owner, &filter, size);
+                assert!(entries <= size.get() + 2, "{entries} entries for {filter:?}");
+                assert!(entries + rows <= Work::bound(size), "{rows} rows for {filter:?}");
+            }
+        }
+    }
+}
+
+/// Two large lists that alternate and never meet: the case that no join of single lists answers
+/// in bounded time costs one look here.
+#[test]
+fn line_28_an_empty_combination_of_two_large_lists_reads_nothing_much() {
+    use convodb::{Channel, Conversation};
+    let harness = convodb_testkit::harness::Harness::in_memory();
+    let user = harness.users[0];
+    let bots = convodb_testkit::generators::assistants();
+    let mut loader = harness.store.bulk_load(convodb::BulkOptions::default());
+    for number in 0..10_000 {
+        let even = number % 2 == 0;
+        let conversation = Conversation {
+            channel: if even { Channel::Widget } else { Channel::Test },
+            assistant: bots[usize::from(even)],
+            ..convodb_testkit::harness::plain_conversation(number)
+        };
+        loader.push(user, &conversation, &[]).unwrap();
+    }
+    loader.finish(|_, _| {}).unwrap();
+    let filter =
+        Filter { kind: Some(ChannelKind::Widget), assistant: Some(bots[0]), ..Filter::default() };
+    let request = ListRequest { filter, ..ListRequest::default() };
+    let page = harness.store.snapshot().list(user, &request).unwrap();
+    assert!(page.is_empty());
+    assert!(page.work().entries <= 1 && page.work().rows == 0, "{:?}", page.work());
+}

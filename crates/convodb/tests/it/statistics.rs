@@ -1,0 +1,133 @@
+//! Reports come from counters of several grains; each is exactly the sum over the oracle's rows,
+//! whatever is asked, after any history of inserts, changes and deletions.
+
+use std::collections::BTreeMap;
+
+use convodb::{
+    AssistantId, ChannelKind, Conversation, CostSum, Day, Period, ReportRequest, ReportRow,
+    Timestamp, UserId, Volume,
+};
+use convodb_testkit::generators::{assistant, assistants, channel, conversation, message};
+use convodb_testkit::oracle::Oracle;
+use proptest::prelude::*;
+
+use convodb_testkit::harness::{Harness, cases};
+
+/// A request over days that are near the rows', with every grouping and filter.
+fn request() -> impl Strategy<Value = ReportRequest> {
+    let day = || (19_900..20_300_u32).prop_map(Day::new);
+    let anything = prop_oneof![
+        4 => (day(), day()).prop_map(|(a, b)| (a.min(b), a.max(b))),
+        1 => Just((Day::new(0), Day::new(u32::MAX))),
+        1 => (day(), day()).prop_map(|(a, b)| (a.max(b), a.min(b))),
+    ];
+    let kind = prop::option::of(prop::sample::select(ChannelKind::ALL.to_vec()));
+    let period =
+        prop::option::of(prop::sample::select(vec![Period::Day, Period::Week, Period::Month]));
+    let groups = (period, any::<bool>(), any::<bool>());
+    (anything, kind, prop::option::of(assistant()), groups).prop_map(
+        |((from, to), kind, assistant, (period, by_kind, by_assistant))| ReportRequest {
+            from,
+            to,
+            kind,
+            assistant,
+            period,
+            by_kind,
+            by_assistant,
+        },
+    )
+}
+
+type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
+
+/// The report of a request, by adding up the oracle's rows.
+fn expected(oracle: &Oracle, user: UserId, request: &ReportRequest) -> (Vec<ReportRow>, Volume) {
+    let mut groups: BTreeMap<Group, Vec<&Conversation>> = BTreeMap::new();
+    let mut all = Vec::new();
+    for (owner, row) in oracle.conversations() {
+        let (day, kind) = (row.created_at.day(), row.channel.kind());
+        if owner != user
+            || !(request.from..request.to).contains(&day)
+            || request.kind.is_some_and(|asked| asked != kind)
+            || request.assistant.is_some_and(|asked| asked != row.assistant)
+        {
+            continue;
+        }
+        let period = request.period.map(|period| match period {
+            Period::Day => day,
+            Period::Week => day.week_start(),
+            Period::Month => day.month_start(),
+        });
+        let group = (
+            period,
+            request.by_kind.then_some(kind),
+            request.by_assistant.then_some(row.assistant),
+        );
+        groups.entry(group).or_default().push(row);
+        all.push(row);
+    }
+    let rows = groups.into_iter().map(|((period, kind, assistant), rows)| ReportRow {
+        period,
+        kind,
+        assistant,
+        volume: volume(&rows),
+    });
+    (rows.collect(), volume(&all))
+}
+
+fn volume(rows: &[&Conversation]) -> Volume {
+    Volume {
+        conversations: rows.len() as u64,
+        messages: rows.iter().map(|row| u64::from(row.message_count)).sum(),
+        cost: rows.iter().map(|row| row.total_cost).sum::<CostSum>(),
+    }
+}
+
+/// A conversation of one of some 400 days around a turn of the year.
+fn dated() -> impl Strategy<Value = Conversation> {
+    (conversation(), 19_900..20_300_u64, 0..86_400_000_u64).prop_map(|(row, day, millis)| {
+        let at = Timestamp::from_millis(day * 86_400_000 + millis).unwrap();
+        Conversation { created_at: at, updated_at: at, ..row }
+    })
+}
+
+proptest! {
+    #![proptest_config(cases(64))]
+
+    #[test]
+    fn every_report_is_the_sum_of_the_rows(
+        rows in prop::collection::vec(dated(), 1..40),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), channel(), assistant()), 0..8),
+        messages in prop::collection::vec((any::<prop::sample::Index>(), message()), 0..8),
+        deleted in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        requests in prop::collection::vec(request(), 8),
+    ) {
+        let mut harness = Harness::in_memory();
+        let user = harness.users[0];
+        for row in &rows {
+            harness.insert(user, row.clone());
+        }
+        for (index, channel, assistant) in changes {
+            harness.update(user, index.get(&rows).id, move |row| {
+                row.channel = channel.clone();
+                row.assistant = assistant;
+            });
+        }
+        for (index, message) in messages {
+            harness.append(user, index.get(&rows).id, &message);
+        }
+        for index in deleted {
+            harness.delete(user, index.get(&rows).id);
+        }
+        let snapshot = harness.store.snapshot();
+        for request in requests {
+            let report = snapshot.report(user, &request).unwrap();
+            let (rows, total) = expected(&harness.oracle, user, &request);
+            prop_assert_eq!(&report.rows, &rows, "{:?}", request);
+            prop_assert_eq!(report.total, total, "{:?}", request);
+            let other = snapshot.report(harness.users[1], &request).unwrap();
+            prop_assert!(other.rows.is_empty());
+        }
+        prop_assert!(assistants().len() > 1, "else assistants would not be told apart");
+    }
+}
