@@ -1,5 +1,6 @@
-//! Conversations, filters and histories for property tests, from small pools of values, so that
-//! equal phones, equal times and repeated ids are common.
+//! Generators (proptest strategies): conversations, messages, filters and list queries.
+//!
+//! Values come from small pools, so equal phones, equal times and repeated ids are common.
 
 use convodb::{
     AssistantId, Channel, ChannelKind, Contact, Conversation, ConversationId, Cost, Filter,
@@ -10,7 +11,7 @@ use uuid::Uuid;
 
 use crate::oracle::ListQuery;
 
-/// The assistants that generated conversations have; a test creates them for each user.
+/// The assistants of generated conversations. A test creates them for each user.
 #[must_use]
 pub fn assistants() -> Vec<AssistantId> {
     (1..=3).map(|number| AssistantId::new(Uuid::from_u128(number))).collect()
@@ -21,7 +22,7 @@ pub fn assistant() -> impl Strategy<Value = AssistantId> {
     prop::sample::select(assistants())
 }
 
-/// A time, of which many are equal.
+/// A timestamp; many are equal.
 pub fn timestamp() -> impl Strategy<Value = Timestamp> {
     let base = 1_737_800_000_000_u64;
     prop_oneof![
@@ -32,7 +33,7 @@ pub fn timestamp() -> impl Strategy<Value = Timestamp> {
     .prop_map(|millis| Timestamp::from_millis(millis).unwrap_or(Timestamp::MIN))
 }
 
-/// A conversation id, of which many are equal.
+/// A conversation id; many are equal.
 pub fn conversation_id() -> impl Strategy<Value = ConversationId> {
     (0..60_u128).prop_map(|n| ConversationId::new(Uuid::from_u128(n)))
 }
@@ -55,7 +56,7 @@ fn contact() -> impl Strategy<Value = Contact> {
     )
 }
 
-/// A channel with what belongs to it.
+/// A channel with its contacts or its external identifier.
 pub fn channel() -> impl Strategy<Value = Channel> {
     prop_oneof![
         1 => Just(Channel::Test),
@@ -68,7 +69,7 @@ pub fn channel() -> impl Strategy<Value = Channel> {
     ]
 }
 
-/// A conversation of one of [`assistants`].
+/// A conversation with one of [`assistants`].
 pub fn conversation() -> impl Strategy<Value = Conversation> {
     let variables = prop::sample::select(vec![None, Some("{}"), Some("{\"a\":[1.10,\"\\n\"]}")]);
     let numbers = (0..9_u32, -5_000_000_000..5_000_000_000_i64, any::<bool>());
@@ -85,7 +86,7 @@ pub fn conversation() -> impl Strategy<Value = Conversation> {
     )
 }
 
-/// A message.
+/// A message of up to 20 characters.
 pub fn message() -> impl Strategy<Value = Message> {
     (prop::sample::select(Role::ALL.to_vec()), ".{0,20}", 0..1_000_i64, timestamp()).prop_map(
         |(role, content, nanos, at)| {
@@ -97,7 +98,7 @@ pub fn message() -> impl Strategy<Value = Message> {
     )
 }
 
-/// Any of the 32 combinations of filters, with values that conversations have.
+/// One of the 32 combinations of filters, with values from the same pools as conversations.
 pub fn filter() -> impl Strategy<Value = Filter> {
     (
         prop::option::of(prop::sample::select(ChannelKind::ALL.to_vec())),
@@ -115,7 +116,7 @@ pub fn filter() -> impl Strategy<Value = Filter> {
         })
 }
 
-/// Any list: a filter, bounds, an order.
+/// A list query: a filter, an optional time range, and an order.
 pub fn list_query() -> impl Strategy<Value = ListQuery> {
     let order = prop::sample::select(vec![Order::Descending, Order::Ascending]);
     let bound = || prop::option::weighted(0.2, timestamp());

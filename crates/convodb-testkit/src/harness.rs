@@ -1,6 +1,8 @@
-//! A store and the oracle beside it, told the same things. What differs panics, as in a test.
+//! Test harness: a store and the oracle, which receive the same writes.
+//!
+//! Every write compares the two results; a difference panics.
 
-#![expect(clippy::unwrap_used, reason = "a proof fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::io::Read;
@@ -15,18 +17,18 @@ use convodb::{
 use proptest::prelude::*;
 use uuid::Uuid;
 
-/// A store with two users, each with the same assistants, and what the oracle knows of it.
+/// A store with two users, who have the same assistants, and the oracle of its conversations.
 pub struct Harness {
-    /// The store.
+    /// The store under test.
     pub store: Store,
-    /// What it must hold.
+    /// The expected conversations.
     pub oracle: Oracle,
-    /// Its users.
+    /// The users of the store.
     pub users: [UserId; 2],
 }
 
 impl Harness {
-    /// Of a store without users.
+    /// Creates the users and their assistants in an empty store.
     pub fn new(store: Store) -> Self {
         let users = ["one", "two"].map(|name| {
             let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
@@ -38,49 +40,49 @@ impl Harness {
         Self { store, oracle: Oracle::default(), users }
     }
 
-    /// In memory.
+    /// Creates a harness around a store in memory.
     pub fn in_memory() -> Self {
         Self::new(Store::in_memory().unwrap())
     }
 
-    /// With these conversations of the first user's; ids that repeat are refused.
-    pub fn containing(rows: Vec<Conversation>) -> Self {
+    /// Inserts these conversations for the first user. Both sides reject ids that repeat.
+    pub fn containing(conversations: Vec<Conversation>) -> Self {
         let mut harness = Self::in_memory();
-        for conversation in rows {
+        for conversation in conversations {
             harness.insert(harness.users[0], conversation);
         }
         harness
     }
 
-    /// `count` conversations of the first user on the widget, one second apart, oldest first.
+    /// Inserts [`plain_conversation`] 1 to `count` for the first user.
     pub fn with_conversations(count: u64) -> Self {
         Self::containing((1..=count).map(plain_conversation).collect())
     }
 
-    /// Inserts a conversation that has no messages yet.
+    /// Inserts a conversation without messages.
     #[track_caller]
     pub fn insert(&mut self, user: UserId, conversation: Conversation) {
         self.insert_with_messages(user, conversation, Vec::new());
     }
 
-    /// Inserts a conversation with messages, of which it counts at least as many.
+    /// Inserts a conversation with messages, and raises its message count to their number.
     #[track_caller]
     pub fn insert_with_messages(
         &mut self,
         user: UserId,
         mut conversation: Conversation,
-        history: Vec<Message>,
+        messages: Vec<Message>,
     ) {
-        let known = u32::try_from(history.len()).unwrap();
-        conversation.message_count = conversation.message_count.max(known);
-        let (stored, messages) = (conversation.clone(), history.clone());
+        let count = u32::try_from(messages.len()).unwrap();
+        conversation.message_count = conversation.message_count.max(count);
+        let (stored, sent) = (conversation.clone(), messages.clone());
         let inserted =
-            self.store.write(move |transaction| transaction.insert(user, &stored, &messages));
+            self.store.write(move |transaction| transaction.insert(user, &stored, &sent));
         let id = conversation.id;
-        match (inserted, self.oracle.insert(user, conversation, history)) {
+        match (inserted, self.oracle.insert(user, conversation, messages)) {
             (Ok(()), true) => {}
             (Err(Error::DuplicateConversation(refused)), false) => assert_eq!(refused, id.uuid()),
-            (outcome, expected) => panic!("{outcome:?} where the oracle says {expected}"),
+            (outcome, expected) => panic!("{outcome:?}, but the oracle expects {expected}"),
         }
     }
 
@@ -88,10 +90,10 @@ impl Harness {
     #[track_caller]
     pub fn delete(&mut self, user: UserId, id: ConversationId) {
         let deleted = self.store.delete(user, id);
-        agree(&deleted, self.oracle.delete(user, id));
+        check_found(&deleted, self.oracle.delete(user, id));
     }
 
-    /// Changes a conversation.
+    /// Updates a conversation.
     #[track_caller]
     pub fn update(
         &mut self,
@@ -100,17 +102,17 @@ impl Harness {
         change: impl Fn(&mut Conversation) + Send + Clone + 'static,
     ) {
         let updated = self.store.update(user, id, change.clone());
-        agree(&updated, self.oracle.update(user, id, change));
+        check_found(&updated, self.oracle.update(user, id, change));
     }
 
     /// Appends a message.
     #[track_caller]
     pub fn append(&mut self, user: UserId, id: ConversationId, message: &Message) {
         let appended = self.store.append_message(user, id, message.clone());
-        agree(&appended, self.oracle.append(user, id, message));
+        check_found(&appended, self.oracle.append(user, id, message));
     }
 
-    /// Every conversation and history is the oracle's, and the audit is clean.
+    /// Compares every conversation and its messages with the oracle, and verifies the store.
     #[track_caller]
     pub fn check_conversations(&self) {
         let snapshot = self.store.snapshot();
@@ -118,16 +120,17 @@ impl Harness {
         for (user, conversation) in self.oracle.conversations() {
             let id = conversation.id;
             assert_eq!(snapshot.get(user, id).unwrap().as_ref(), Some(conversation));
-            let history = snapshot.history(user, id).unwrap();
-            assert_eq!(history.as_deref(), self.oracle.messages(user, id));
+            let messages = snapshot.history(user, id).unwrap();
+            assert_eq!(messages.as_deref(), self.oracle.messages(user, id));
             count += 1;
         }
-        let audit = snapshot.verify(|_, _| {}).unwrap();
-        assert!(audit.is_clean(), "{:?}", audit.faults);
-        assert_eq!(audit.conversations, count);
+        let verified = snapshot.verify(|_, _| {}).unwrap();
+        assert!(verified.is_clean(), "{:?}", verified.faults);
+        assert_eq!(verified.conversations, count);
     }
 
-    /// The report of all time, by type, is a sum over the oracle's rows; so is one over few days.
+    /// Compares statistics by month and type, over all time and over a few months, with sums over
+    /// the oracle's conversations.
     #[track_caller]
     pub fn check_stats(&self) {
         for user in self.users {
@@ -139,13 +142,15 @@ impl Harness {
                     period: Some(Period::Month),
                     ..ReportRequest::new(from, to)
                 };
-                let report = self.store.snapshot().report(user, &request).unwrap();
-                let volume = |of: &dyn Fn(&Conversation) -> bool| {
+                let stats = self.store.snapshot().report(user, &request).unwrap();
+                let volume = |matches: &dyn Fn(&Conversation) -> bool| {
                     let rows: Vec<&Conversation> = self
                         .oracle
                         .conversations()
-                        .filter(|(owner, row)| {
-                            *owner == user && (from..to).contains(&row.created_at.day()) && of(row)
+                        .filter(|(of, row)| {
+                            *of == user
+                                && (from..to).contains(&row.created_at.day())
+                                && matches(row)
                         })
                         .map(|(_, row)| row)
                         .collect();
@@ -155,62 +160,62 @@ impl Harness {
                         cost: rows.iter().map(|row| row.total_cost).sum::<CostSum>(),
                     }
                 };
-                assert_eq!(report.total, volume(&|_| true));
-                for row in &report.rows {
-                    let counted = volume(&|conversation: &Conversation| {
+                assert_eq!(stats.total, volume(&|_| true));
+                for row in &stats.rows {
+                    let expected = volume(&|conversation: &Conversation| {
                         Some(conversation.channel.kind()) == row.kind
                             && Some(conversation.created_at.day().month_start()) == row.period
                     });
-                    assert_eq!(row.volume, counted);
+                    assert_eq!(row.volume, expected);
                 }
-                let sum: u64 = report.rows.iter().map(|row| row.volume.conversations).sum();
-                assert_eq!(sum, report.total.conversations);
+                let sum: u64 = stats.rows.iter().map(|row| row.volume.conversations).sum();
+                assert_eq!(sum, stats.total.conversations);
             }
         }
     }
 }
 
 #[track_caller]
-fn agree<T: std::fmt::Debug>(outcome: &Result<T, Error>, expected: bool) {
+fn check_found<T: std::fmt::Debug>(outcome: &Result<T, Error>, expected: bool) {
     match (outcome, expected) {
         (Ok(_), true) | (Err(Error::ConversationNotFound), false) => {}
-        _ => panic!("{outcome:?} where the oracle says {expected}"),
+        _ => panic!("{outcome:?}, but the oracle expects {expected}"),
     }
 }
 
-/// The id of the n-th plain row.
-pub fn id(number: u64) -> ConversationId {
+/// The id of [`plain_conversation`] `number`.
+pub fn plain_id(number: u64) -> ConversationId {
     ConversationId::new(Uuid::from_u128(u128::from(number)))
 }
 
-/// The n-th plain row: on the widget, one second after the one before.
+/// The n-th plain conversation: a widget conversation, created one second after the previous one.
 pub fn plain_conversation(number: u64) -> Conversation {
     let at = Timestamp::from_millis(1_737_800_000_000 + number * 1_000).unwrap();
-    Conversation::new(id(number), assistants()[0], Channel::Widget, at)
+    Conversation::new(plain_id(number), assistants()[0], Channel::Widget, at)
 }
 
-/// The runner of property tests: a number of cases that the environment can raise
-/// (`PROPTEST_CASES`), failures not written to files but printed with their seed.
+/// The configuration of property tests: `count` cases unless `PROPTEST_CASES` sets another number.
+/// A failure prints its seed; no file is written.
 pub fn cases(count: u32) -> ProptestConfig {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    let configured = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
     ProptestConfig {
-        cases: asked.unwrap_or(count),
+        cases: configured.unwrap_or(count),
         failure_persistence: None,
         ..ProptestConfig::default()
     }
 }
 
-/// Copies the files of an open store that nobody writes to, as a crash would leave them, and gives
-/// the path of the copy.
+/// Copies the files of an open, idle store as a crash would leave them, and returns the path of the
+/// copy.
 ///
-/// A checkpoint may go on meanwhile: it writes where the last commit has nothing, and ends by
-/// writing the first page. Should it end while the file or the log is copied, the copy would be of
-/// no one moment, so another one is made.
+/// A checkpoint may run meanwhile. It writes pages that the last commit does not use, and commits
+/// by writing the first page last. If a checkpoint commits or the WAL changes during the copy, the
+/// copy mixes two states, so the function copies again.
 pub fn copy_crashed_files(path: &Path) -> PathBuf {
     let mut names = (0..).map(|number| path.with_file_name(format!("{number}.convodb")));
     let copy = names.find(|name| !name.exists()).unwrap();
     loop {
-        let before = log_of(path);
+        let before = wal_segments(path);
         let head = first_page(path);
         fs::copy(path, &copy).unwrap();
         let copied: Vec<PathBuf> = before
@@ -223,7 +228,7 @@ pub fn copy_crashed_files(path: &Path) -> PathBuf {
                 fs::copy(segment, &target).ok().map(|_| target)
             })
             .collect();
-        let same = first_page(path) == head && log_of(path) == before;
+        let same = first_page(path) == head && wal_segments(path) == before;
         if same && copied.len() == before.len() {
             return copy;
         }
@@ -231,15 +236,15 @@ pub fn copy_crashed_files(path: &Path) -> PathBuf {
     }
 }
 
-/// What names the last commit of a store's file.
+/// The first page of the database file, which identifies the last commit.
 fn first_page(path: &Path) -> Vec<u8> {
     let mut page = Vec::new();
     fs::File::open(path).unwrap().take(4096).read_to_end(&mut page).unwrap();
     page
 }
 
-/// The segments of a store's log.
-fn log_of(path: &Path) -> Vec<PathBuf> {
+/// The paths of the WAL segments of a store, in order.
+fn wal_segments(path: &Path) -> Vec<PathBuf> {
     let prefix = format!("{}-log.", path.file_name().unwrap().to_str().unwrap());
     let entries = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().path());
     let mut segments: Vec<PathBuf> = entries

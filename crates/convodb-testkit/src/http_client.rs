@@ -1,34 +1,34 @@
-//! A good client: one connection, one request after the other, each answer read to its end.
+//! Blocking HTTP/1.1 client: one keep-alive connection, one request at a time.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// How long an answer may take before it counts as none.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Read timeout of a connection.
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A connection of a good client.
+/// A well-behaved client: it reads each response to its end before it sends the next request.
 pub struct HttpClient {
     stream: BufReader<TcpStream>,
     address: SocketAddr,
 }
 
 impl HttpClient {
-    /// A connection to a server.
+    /// Connects to a server.
     ///
     /// # Errors
-    /// When there is no such server.
+    /// The connection cannot be established.
     pub fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(READ_TIMEOUT))?;
         Ok(Self { stream: BufReader::new(stream), address })
     }
 
-    /// The body of the answer to a GET, whose status has to be 200.
+    /// Sends a GET request and returns the body of the response.
     ///
     /// # Errors
-    /// When the answer is another, or does not come.
+    /// The status is not 200, the response is malformed, or it takes longer than 60 seconds.
     pub fn get(&mut self, target: &str, token: &str) -> io::Result<String> {
         let request = format!(
             "GET {target} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n\r\n",
@@ -38,7 +38,7 @@ impl HttpClient {
         let mut line = String::new();
         self.stream.read_line(&mut line)?;
         if !line.starts_with("HTTP/1.1 200 ") {
-            return Err(io::Error::other(format!("{target}: {}", line.trim())));
+            return Err(io::Error::other(format!("GET {target}: {}", line.trim())));
         }
         let mut length = 0;
         while line.trim() != "" {

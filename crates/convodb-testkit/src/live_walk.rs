@@ -1,62 +1,64 @@
-//! A walk that goes on while its list changes: each turn of a page is held against what the list is
-//! at that moment on that side of the walk's gap. What differs panics.
+//! Live walk: reads a list page by page while the list changes.
+//!
+//! A cursor names a gap between two rows. Each page is compared with the rows that the oracle has
+//! on that side of the gap at the moment of the request. A difference panics.
 
-#![expect(clippy::unwrap_used, reason = "a proof fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use convodb::{Conversation, ListRequest, Order, Page, PageSize, Timestamp, UserId};
 
 use crate::harness::Harness;
 use crate::oracle::ListQuery;
-use crate::page_walk::{owned, request};
+use crate::page_walk::{first_page_request, page_conversations};
 
-/// A boundary between rows: those of this time and place and above it, and those below.
+/// A boundary between rows: rows at or above this time and position, and rows below.
 type Gap = (Timestamp, u64);
 
-/// A list that is being read page by page, by the tokens of cursors.
+/// A list that is read page by page through the tokens of its cursors.
 pub struct LiveWalk {
     user: UserId,
-    asked: ListQuery,
+    query: ListQuery,
     size: usize,
-    /// The tokens of the last page's cursors, and the gaps that they stand for.
+    /// Token of the last page's next cursor, and the gap that it names.
     next: Option<(String, Gap)>,
+    /// Token of the last page's previous cursor, and the gap that it names.
     prev: Option<(String, Gap)>,
 }
 
-/// What the list is at a moment on both sides of a gap, in its order.
+/// The current list on both sides of a gap, in list order.
 struct Sides {
     before: Vec<(Gap, Conversation)>,
     after: Vec<(Gap, Conversation)>,
 }
 
-/// What a page must be: these rows, and whether rows lie on its sides.
+/// The expected page: its rows, and whether the list continues on each side.
 struct Expected<'a> {
     rows: &'a [(Gap, Conversation)],
     before: bool,
     after: bool,
-    /// The gap that it was asked at, whose place it keeps where it is empty.
+    /// The gap of the request. The cursors of an empty page name it again.
     gap: Option<Gap>,
 }
 
 impl LiveWalk {
     /// Reads the first page.
-    pub fn begin(harness: &Harness, user: UserId, asked: ListQuery, size: usize) -> Self {
-        let mut walk = Self { user, asked, size, next: None, prev: None };
-        let page = harness.store.snapshot().list(user, &request(&walk.asked, size)).unwrap();
-        let list = harness.oracle.places(user, &walk.asked);
+    pub fn begin(harness: &Harness, user: UserId, query: ListQuery, size: usize) -> Self {
+        let mut walk = Self { user, query, size, next: None, prev: None };
+        let request = first_page_request(&walk.query, size);
+        let page = harness.store.snapshot().list(user, &request).unwrap();
+        let list = harness.oracle.positions(user, &walk.query);
         let end = size.min(list.len());
         let after = end < list.len();
-        walk.hold(
-            harness,
-            &page,
-            &Expected { rows: &list[..end], before: false, after, gap: None },
-        );
+        let expected = Expected { rows: &list[..end], before: false, after, gap: None };
+        walk.check(harness, &page, &expected);
         walk
     }
 
-    /// Reads the page after the last one, or before it, if there is one.
-    pub fn turn(&mut self, harness: &Harness, back: bool, size: Option<usize>) {
-        let taken = if back { self.prev.take() } else { self.next.take() };
-        let Some((token, gap)) = taken else { return };
+    /// Reads the page after the last one, or before it if `back`. Does nothing if the last page
+    /// has no cursor on that side.
+    pub fn turn_page(&mut self, harness: &Harness, back: bool, size: Option<usize>) {
+        let cursor = if back { self.prev.take() } else { self.next.take() };
+        let Some((token, gap)) = cursor else { return };
         self.size = size.unwrap_or(self.size);
         let snapshot = harness.store.snapshot();
         let cursor = snapshot.open_cursor(self.user, &token).unwrap();
@@ -74,26 +76,27 @@ impl LiveWalk {
             let more = end < after.len();
             Expected { rows: &after[..end], before: !before.is_empty(), after: more, gap }
         };
-        self.hold(harness, &page, &expected);
+        self.check(harness, &page, &expected);
     }
 
     fn sides(&self, harness: &Harness, gap: Gap) -> Sides {
-        let list = harness.oracle.places(self.user, &self.asked);
-        let ascending = self.asked.order == Order::Ascending;
-        let (before, after) = list.into_iter().partition(|(place, _)| (*place < gap) == ascending);
+        let list = harness.oracle.positions(self.user, &self.query);
+        let ascending = self.query.order == Order::Ascending;
+        let (before, after) =
+            list.into_iter().partition(|(position, _)| (*position < gap) == ascending);
         Sides { before, after }
     }
 
-    /// The page is these rows, and has a cursor on a side if and only if rows lie there.
-    fn hold(&mut self, harness: &Harness, page: &Page, expected: &Expected<'_>) {
+    /// Checks the rows of a page, and that it has a cursor on a side exactly if rows lie there.
+    fn check(&mut self, harness: &Harness, page: &Page, expected: &Expected<'_>) {
         let Expected { rows, before, after, gap } = *expected;
         let conversations: Vec<Conversation> = rows.iter().map(|(_, row)| row.clone()).collect();
-        assert_eq!(owned(page), conversations, "a page of {:?}", self.asked);
+        assert_eq!(page_conversations(page), conversations, "a page of {:?}", self.query);
         assert_eq!((page.prev().is_some(), page.next().is_some()), (before, after), "its cursors");
-        let ascending = self.asked.order == Order::Ascending;
-        let above = |(at, place): Gap| (at, place + 1);
-        let first = rows.first().map(|(place, _)| *place);
-        let last = rows.last().map(|(place, _)| *place);
+        let ascending = self.query.order == Order::Ascending;
+        let above = |(at, position): Gap| (at, position + 1);
+        let first = rows.first().map(|(position, _)| *position);
+        let last = rows.last().map(|(position, _)| *position);
         let front = first.map(|first| if ascending { first } else { above(first) }).or(gap);
         let end = last.map(|last| if ascending { above(last) } else { last }).or(gap);
         let snapshot = harness.store.snapshot();

@@ -1,8 +1,9 @@
-//! Random histories of a store over all that its public surface offers, against the oracle: writes,
-//! writes that fail, bulk loads, accounts, pages that are walked meanwhile, restarts and crashes.
-//! What differs panics.
+//! Random operations: everything that the public API of a store offers, compared with the oracle.
+//!
+//! Operations are writes, writes that fail, bulk loads, account changes, page reads between writes,
+//! restarts and crashes. A difference panics.
 
-#![expect(clippy::unwrap_used, reason = "a proof fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 
@@ -19,44 +20,46 @@ use crate::live_walk::LiveWalk;
 use crate::oracle::{ListQuery, Oracle};
 use crate::page_walk::check_walk;
 
-/// One thing that happens to a store. A `bool` says which of its two users does it.
+/// One operation on a store. The leading `bool` selects the first or the second user.
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// A new conversation with messages.
+    /// Inserts a conversation with messages.
     Insert(bool, Conversation, Vec<Message>),
-    /// Another channel, assistant and switch.
-    Change(bool, ConversationId, Channel, AssistantId, bool),
-    /// One more message.
+    /// Sets channel, assistant and `ai_enabled` of a conversation.
+    Update(bool, ConversationId, Channel, AssistantId, bool),
+    /// Appends a message.
     Append(bool, ConversationId, Message),
-    /// Gone, with its messages.
+    /// Deletes a conversation and its messages.
     Delete(bool, ConversationId),
-    /// A bulk load.
-    Bulk(bool, Vec<(Conversation, Vec<Message>)>),
-    /// Several in one write: those that are not there yet, a deletion, a message.
-    Together(bool, Vec<Conversation>, ConversationId, Message),
-    /// Does all of it in one write, then fails.
-    TakenBack(bool, Conversation, ConversationId, Message),
-    /// What is refused, and changes nothing.
-    Refused(bool, Conversation, Message),
-    /// An assistant's new name.
-    Rename(bool, AssistantId, u8),
-    /// A new token, and the revocation of the one before it.
-    Tokens(bool),
-    /// A new key for cursors.
-    Rotate,
-    /// The first page of a list that is walked while all else goes on.
-    Open(bool, ListQuery, usize),
-    /// The page after or before, of as many rows as before or another number.
-    Turn(bool, Option<usize>),
-    /// Keeps a snapshot, which must not change.
-    Freeze(ListQuery),
-    /// Closes the store and opens it, with this much room for its log.
+    /// Bulk-loads conversations.
+    BulkLoad(bool, Vec<(Conversation, Vec<Message>)>),
+    /// One transaction that inserts the conversations that do not exist, deletes one, and appends a
+    /// message.
+    Batch(bool, Vec<Conversation>, ConversationId, Message),
+    /// One transaction that writes and then fails.
+    Aborted(bool, Conversation, ConversationId, Message),
+    /// Invalid writes, each of which fails and changes nothing.
+    Rejected(bool, Conversation, Message),
+    /// Renames an assistant.
+    RenameAssistant(bool, AssistantId, u8),
+    /// Creates an access token, and revokes the previous one.
+    ReplaceToken(bool),
+    /// Rotates the key of the cursor tokens.
+    RotateCursorKey,
+    /// Reads the first page of a list, and leaves the walk open while later operations change it.
+    BeginWalk(bool, ListQuery, usize),
+    /// Reads the next page of the open walk, or the previous one, with the last page size or
+    /// another one.
+    TurnPage(bool, Option<usize>),
+    /// Takes a snapshot, which must not change.
+    TakeSnapshot(ListQuery),
+    /// Closes the store and opens it with this memtable limit in bytes.
     Restart(usize),
-    /// Goes on from a copy of the files as a crash would leave them.
+    /// Continues from a copy of the files as a crash would leave them, with this memtable limit.
     Crash(usize),
 }
 
-/// Any [`Operation`], the common ones often.
+/// An [`Operation`]; ordinary writes and page reads are the most frequent.
 pub fn operation() -> impl Strategy<Value = Operation> {
     let user = any::<bool>;
     let messages = || prop::collection::vec(message(), 0..4);
@@ -64,75 +67,75 @@ pub fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
         6 => (user(), conversation(), messages()).prop_map(|(u, c, m)| Operation::Insert(u, c, m)),
         4 => (user(), conversation_id(), channel(), assistant(), any::<bool>())
-            .prop_map(|(u, id, c, a, ai)| Operation::Change(u, id, c, a, ai)),
+            .prop_map(|(u, id, c, a, ai)| Operation::Update(u, id, c, a, ai)),
         4 => (user(), conversation_id(), message()).prop_map(|(u, id, m)| Operation::Append(u, id, m)),
         3 => (user(), conversation_id()).prop_map(|(u, id)| Operation::Delete(u, id)),
         1 => (user(), prop::collection::vec((conversation(), messages()), 0..12))
-            .prop_map(|(u, rows)| Operation::Bulk(u, rows)),
+            .prop_map(|(u, rows)| Operation::BulkLoad(u, rows)),
         2 => (user(), prop::collection::vec(conversation(), 0..6), conversation_id(), message())
-            .prop_map(|(u, rows, id, m)| Operation::Together(u, rows, id, m)),
+            .prop_map(|(u, rows, id, m)| Operation::Batch(u, rows, id, m)),
         2 => (user(), conversation(), conversation_id(), message())
-            .prop_map(|(u, c, id, m)| Operation::TakenBack(u, c, id, m)),
-        1 => (user(), conversation(), message()).prop_map(|(u, c, m)| Operation::Refused(u, c, m)),
-        1 => (user(), assistant(), 0..4_u8).prop_map(|(u, a, n)| Operation::Rename(u, a, n)),
-        1 => user().prop_map(Operation::Tokens),
-        1 => Just(Operation::Rotate),
-        2 => (user(), list_query(), size.clone()).prop_map(|(u, a, n)| Operation::Open(u, a, n)),
+            .prop_map(|(u, c, id, m)| Operation::Aborted(u, c, id, m)),
+        1 => (user(), conversation(), message()).prop_map(|(u, c, m)| Operation::Rejected(u, c, m)),
+        1 => (user(), assistant(), 0..4_u8).prop_map(|(u, a, n)| Operation::RenameAssistant(u, a, n)),
+        1 => user().prop_map(Operation::ReplaceToken),
+        1 => Just(Operation::RotateCursorKey),
+        2 => (user(), list_query(), size.clone()).prop_map(|(u, a, n)| Operation::BeginWalk(u, a, n)),
         6 => (any::<bool>(), prop::option::weighted(0.2, size))
-            .prop_map(|(back, n)| Operation::Turn(back, n)),
-        1 => list_query().prop_map(Operation::Freeze),
-        1 => tail_bytes().prop_map(Operation::Restart),
-        1 => tail_bytes().prop_map(Operation::Crash),
+            .prop_map(|(back, n)| Operation::TurnPage(back, n)),
+        1 => list_query().prop_map(Operation::TakeSnapshot),
+        1 => memtable_bytes().prop_map(Operation::Restart),
+        1 => memtable_bytes().prop_map(Operation::Crash),
     ]
 }
 
-/// From a checkpoint for each write to hardly ever one.
-fn tail_bytes() -> impl Strategy<Value = usize> {
+/// A memtable limit: from a checkpoint after each write to hardly any checkpoint.
+fn memtable_bytes() -> impl Strategy<Value = usize> {
     prop_oneof![Just(0), 500..5_000_usize, Just(1 << 20)]
 }
 
-/// A store to which a history happens.
-pub struct History {
+/// Runs operations on a store and on the oracle.
+pub struct OperationRunner {
     /// The store and the oracle.
     pub harness: Harness,
-    /// Where the store is; in memory nothing is restarted.
+    /// The path of the store; a store in memory has none and is never restarted.
     path: Option<PathBuf>,
     walk: Option<LiveWalk>,
-    /// Snapshots, and what they must show.
-    frozen: Vec<(Snapshot, Oracle, ListQuery)>,
-    /// The names of the users' assistants, by their numbers from 1.
+    /// Snapshots with the state of the oracle when each was taken, and a query to compare.
+    snapshots: Vec<(Snapshot, Oracle, ListQuery)>,
+    /// The names of each user's assistants, in the order of their numbers.
     names: [[String; 3]; 2],
-    /// The token that each user has.
+    /// The access token of each user.
     tokens: [Option<String>; 2],
 }
 
-impl History {
-    /// Of a new store in this directory.
+impl OperationRunner {
+    /// Creates a store in this directory.
     pub fn in_directory(directory: &Path) -> Self {
         let path = directory.join("store.convodb");
         Self::of(Harness::new(open(&path, 1 << 20)), Some(path))
     }
 
-    /// Of a new store in memory, which is never restarted.
+    /// Creates a store in memory, for which restarts and crashes do nothing.
     pub fn in_memory() -> Self {
         Self::of(Harness::in_memory(), None)
     }
 
     fn of(harness: Harness, path: Option<PathBuf>) -> Self {
         let names = [const { [const { String::new() }; 3] }; 2].map(|of| of.map(|_| "Bot".into()));
-        Self { harness, path, walk: None, frozen: Vec::new(), names, tokens: [None, None] }
+        Self { harness, path, walk: None, snapshots: Vec::new(), names, tokens: [None, None] }
     }
 
-    /// Lets one thing happen, and holds what the store answers against the oracle.
+    /// Runs one operation, and compares the result with the oracle.
     pub fn run(&mut self, operation: Operation) {
         let users = self.harness.users;
         let user_of = |second: bool| users[usize::from(second)];
         let harness = &mut self.harness;
         match operation {
-            Operation::Insert(user, conversation, history) => {
-                harness.insert_with_messages(user_of(user), conversation, history);
+            Operation::Insert(user, conversation, messages) => {
+                harness.insert_with_messages(user_of(user), conversation, messages);
             }
-            Operation::Change(user, id, channel, assistant, ai_enabled) => {
+            Operation::Update(user, id, channel, assistant, ai_enabled) => {
                 harness.update(user_of(user), id, move |row| {
                     row.channel = channel.clone();
                     row.assistant = assistant;
@@ -141,67 +144,67 @@ impl History {
             }
             Operation::Append(user, id, message) => harness.append(user_of(user), id, &message),
             Operation::Delete(user, id) => harness.delete(user_of(user), id),
-            Operation::Bulk(user, rows) => bulk(harness, user_of(user), rows),
-            Operation::Together(user, rows, id, message) => {
-                together(harness, user_of(user), rows, id, &message);
+            Operation::BulkLoad(user, rows) => bulk_load(harness, user_of(user), rows),
+            Operation::Batch(user, rows, id, message) => {
+                batch(harness, user_of(user), rows, id, &message);
             }
-            Operation::TakenBack(user, conversation, id, message) => {
-                taken_back(harness, user_of(user), conversation, id, message);
+            Operation::Aborted(user, conversation, id, message) => {
+                aborted(harness, user_of(user), conversation, id, message);
             }
-            Operation::Refused(user, conversation, message) => {
-                refused(harness, user_of(user), &conversation, &message);
+            Operation::Rejected(user, conversation, message) => {
+                rejected(harness, user_of(user), &conversation, &message);
             }
-            Operation::Rename(user, id, number) => self.rename(user, id, number),
-            Operation::Tokens(user) => self.exchange_token(user),
-            Operation::Rotate => harness.store.rotate_cursor_key().unwrap(),
-            Operation::Open(user, asked, size) => {
-                self.walk = Some(LiveWalk::begin(harness, user_of(user), asked, size));
+            Operation::RenameAssistant(user, id, number) => self.rename(user, id, number),
+            Operation::ReplaceToken(user) => self.replace_token(user),
+            Operation::RotateCursorKey => harness.store.rotate_cursor_key().unwrap(),
+            Operation::BeginWalk(user, query, size) => {
+                self.walk = Some(LiveWalk::begin(harness, user_of(user), query, size));
             }
-            Operation::Turn(back, size) => {
+            Operation::TurnPage(back, size) => {
                 if let Some(walk) = &mut self.walk {
-                    walk.turn(harness, back, size);
+                    walk.turn_page(harness, back, size);
                 }
             }
-            Operation::Freeze(asked) => {
-                self.frozen.truncate(2);
-                self.frozen.push((harness.store.snapshot(), harness.oracle.clone(), asked));
+            Operation::TakeSnapshot(query) => {
+                self.snapshots.truncate(2);
+                self.snapshots.push((harness.store.snapshot(), harness.oracle.clone(), query));
             }
-            Operation::Restart(tail_bytes) => self.restart(tail_bytes),
-            Operation::Crash(tail_bytes) => self.crash(tail_bytes),
+            Operation::Restart(memtable_bytes) => self.restart(memtable_bytes),
+            Operation::Crash(memtable_bytes) => self.crash(memtable_bytes),
         }
     }
 
-    /// All that can be asked is as the oracle says, and the audit is clean.
+    /// Compares all reads with the oracle, and verifies the store.
     pub fn check(&mut self, lists: &[(ListQuery, usize)]) {
-        self.check_frozen();
+        self.check_snapshots();
         self.harness.check_conversations();
         self.harness.check_stats();
         self.check_accounts();
         let snapshot = self.harness.store.snapshot();
         let everything = [(ListQuery::default(), 3)];
-        for (asked, size) in lists.iter().chain(&everything) {
+        for (query, size) in lists.iter().chain(&everything) {
             for user in self.harness.users {
-                let list = self.harness.oracle.list(user, asked);
-                check_walk(&snapshot, user, asked, *size, &list);
+                let list = self.harness.oracle.list(user, query);
+                check_walk(&snapshot, user, query, *size, &list);
             }
         }
     }
 
-    /// What the user's assistant is called.
+    /// The name of a user's assistant.
     ///
     /// # Panics
-    /// When it is not one of those that every user has.
+    /// The id is not one of [`assistants`](crate::generators::assistants).
     pub fn assistant_name(&self, user: UserId, id: AssistantId) -> &str {
         let second = user == self.harness.users[1];
         &self.names[usize::from(second)][number_of(id) - 1]
     }
 
-    fn check_frozen(&mut self) {
-        for (snapshot, oracle, asked) in self.frozen.drain(..) {
+    fn check_snapshots(&mut self) {
+        for (snapshot, oracle, query) in self.snapshots.drain(..) {
             for user in self.harness.users {
-                let rows = snapshot.rows(user, &crate::page_walk::request(&asked, 5));
+                let rows = snapshot.rows(user, &crate::page_walk::first_page_request(&query, 5));
                 let rows: Vec<Conversation> = rows.map(Result::unwrap).collect();
-                assert_eq!(rows, oracle.list(user, &asked), "a snapshot is frozen");
+                assert_eq!(rows, oracle.list(user, &query), "a snapshot changed");
             }
         }
     }
@@ -226,7 +229,7 @@ impl History {
                 assert_eq!(snapshot.authenticate(token).unwrap(), Some(user));
             }
         }
-        assert_eq!(snapshot.authenticate("cvdb_nobody").unwrap(), None);
+        assert_eq!(snapshot.authenticate("cvdb_unknown").unwrap(), None);
     }
 
     fn rename(&mut self, second: bool, id: AssistantId, number: u8) {
@@ -236,7 +239,7 @@ impl History {
         self.names[usize::from(second)][number_of(id) - 1] = name;
     }
 
-    fn exchange_token(&mut self, second: bool) {
+    fn replace_token(&mut self, second: bool) {
         let store = &self.harness.store;
         let user = self.harness.users[usize::from(second)];
         let token = store.create_token(user, Timestamp::MIN).unwrap();
@@ -247,55 +250,60 @@ impl History {
         }
     }
 
-    fn restart(&mut self, tail_bytes: usize) {
-        self.check_frozen();
+    fn restart(&mut self, memtable_bytes: usize) {
+        self.check_snapshots();
         if let Some(path) = &self.path {
             self.harness.store.clone().close().unwrap();
-            self.harness.store = open(path, tail_bytes);
+            self.harness.store = open(path, memtable_bytes);
         }
     }
 
-    fn crash(&mut self, tail_bytes: usize) {
-        self.check_frozen();
+    fn crash(&mut self, memtable_bytes: usize) {
+        self.check_snapshots();
         if let Some(path) = &mut self.path {
             *path = copy_crashed_files(path);
-            self.harness.store = open(path, tail_bytes);
+            self.harness.store = open(path, memtable_bytes);
         }
     }
 }
 
-/// The number that an assistant's id is made of.
+/// The number of an assistant, which is the value of its id.
 fn number_of(id: AssistantId) -> usize {
     usize::try_from(id.uuid().as_u128()).unwrap()
 }
 
-fn open(path: &Path, tail_bytes: usize) -> Store {
-    let options = StoreOptions { tail_bytes, cache_bytes: 16 << 20, ..StoreOptions::default() };
+fn open(path: &Path, memtable_limit: usize) -> Store {
+    let options = StoreOptions {
+        tail_bytes: memtable_limit,
+        cache_bytes: 16 << 20,
+        ..StoreOptions::default()
+    };
     Store::open_with(path, &options).unwrap()
 }
 
-/// Loads with memory for a few rows, so that most are sorted on disk.
-fn bulk(harness: &mut Harness, user: UserId, rows: Vec<(Conversation, Vec<Message>)>) {
+/// Bulk-loads with a budget of a few rows, so that most rows are sorted on disk.
+fn bulk_load(harness: &mut Harness, user: UserId, rows: Vec<(Conversation, Vec<Message>)>) {
     let options = BulkOptions { budget_bytes: 1_000, ..BulkOptions::default() };
     let mut loader = harness.store.bulk_load(options);
-    let (mut inserted, mut present, mut messages) = (0, 0, 0);
-    for (mut conversation, history) in rows {
-        let count = u32::try_from(history.len()).unwrap();
+    let (mut inserted, mut present, mut message_count) = (0, 0, 0);
+    for (mut conversation, messages) in rows {
+        let count = u32::try_from(messages.len()).unwrap();
         conversation.message_count = conversation.message_count.max(count);
-        loader.push(user, &conversation, &history).unwrap();
-        if harness.oracle.insert(user, conversation, history) {
+        loader.push(user, &conversation, &messages).unwrap();
+        if harness.oracle.insert(user, conversation, messages) {
             inserted += 1;
-            messages += u64::from(count);
+            message_count += u64::from(count);
         } else {
             present += 1;
         }
     }
     let report = loader.finish(|_, _| {}).unwrap();
     let skipped = report.present + report.repeated;
-    assert_eq!((report.inserted, skipped, report.messages), (inserted, present, messages));
+    assert_eq!((report.inserted, skipped, report.messages), (inserted, present, message_count));
 }
 
-fn together(
+/// Runs one transaction of several writes, and the same writes on the oracle.
+fn batch(
     harness: &mut Harness,
     user: UserId,
     rows: Vec<Conversation>,
@@ -311,7 +319,7 @@ fn together(
                 inserted.push(row.id);
             }
         }
-        // What does not succeed inside a write is its own affair: the write goes on.
+        // An operation that fails inside a transaction does not abort the transaction.
         let deleted = transaction.delete(user, id).is_ok();
         let appended = match inserted.first() {
             Some(first) => transaction.append_message(user, *first, &said).is_ok(),
@@ -332,7 +340,8 @@ fn together(
     assert_eq!(written.unwrap(), (inserted, deleted, appended));
 }
 
-fn taken_back(
+/// Runs a transaction whose closure fails at the end: none of its writes may remain.
+fn aborted(
     harness: &mut Harness,
     user: UserId,
     conversation: Conversation,
@@ -351,8 +360,8 @@ fn taken_back(
     assert!(matches!(outcome, Err(Error::UserNotFound)), "{outcome:?}");
 }
 
-/// Each is refused for what it is.
-fn refused(harness: &Harness, user: UserId, row: &Conversation, message: &Message) {
+/// Attempts invalid writes: each must fail with the error of its cause.
+fn rejected(harness: &Harness, user: UserId, row: &Conversation, message: &Message) {
     let store = &harness.store;
     let stranger = AssistantId::new(Uuid::from_u128(77));
     let nobody = UserId::new(77);
@@ -362,8 +371,8 @@ fn refused(harness: &Harness, user: UserId, row: &Conversation, message: &Messag
     let of_nobody = store.insert(nobody, Conversation { id: unused, ..row.clone() });
     assert!(matches!(of_nobody, Err(Error::AssistantNotFound)));
     let few = Conversation { id: unused, message_count: 0, ..row.clone() };
-    let history = [message.clone()];
-    let too_many = store.write(move |transaction| transaction.insert(user, &few, &history));
+    let messages = [message.clone()];
+    let too_many = store.write(move |transaction| transaction.insert(user, &few, &messages));
     assert!(matches!(too_many, Err(Error::Invalid { field: "message_count", .. })));
     let absent = store.append_message(user, unused, message.clone());
     assert!(matches!(absent, Err(Error::ConversationNotFound)));

@@ -1,67 +1,75 @@
-//! Walks over whole lists, each page held against the oracle's list. What differs panics.
+//! Page walk: reads a whole list forward and back, and compares every page with the oracle.
+//!
+//! A difference panics.
 
-#![expect(clippy::unwrap_used, reason = "a proof fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::oracle::ListQuery;
 use convodb::{Conversation, ListRequest, Page, PageSize, Snapshot, UserId};
 
-/// The request of a list's first page.
-pub fn request(asked: &ListQuery, page_size: usize) -> ListRequest {
+/// The request for the first page of a query's list.
+pub fn first_page_request(query: &ListQuery, page_size: usize) -> ListRequest {
     ListRequest {
-        filter: asked.filter.clone(),
-        created_from: asked.created_from,
-        created_to: asked.created_to,
-        order: Some(asked.order),
+        filter: query.filter.clone(),
+        created_from: query.created_from,
+        created_to: query.created_to,
+        order: Some(query.order),
         page_size: Some(PageSize::new(page_size as u64).unwrap()),
         cursor: None,
     }
 }
 
-/// The page's rows.
-pub fn owned(page: &Page) -> Vec<Conversation> {
+/// Copies the conversations of a page.
+pub fn page_conversations(page: &Page) -> Vec<Conversation> {
     page.rows().map(|row| row.owned()).collect()
 }
 
-/// The page holds `list[start..]` up to its size, and has a cursor on a side if and only if the
-/// list has rows there.
+/// Checks that the page contains `list[start..end]`, has a cursor on a side exactly if the list
+/// continues there, and read no more than the bound of its size.
+///
+/// # Panics
+/// One of these does not hold.
 #[track_caller]
 pub fn check_page(page: &Page, list: &[Conversation], start: usize, end: usize) {
-    assert_eq!(owned(page), list[start..end], "rows {start}..{end} of {}", list.len());
+    assert_eq!(page_conversations(page), list[start..end], "{start}..{end} of {}", list.len());
     assert_eq!(page.next().is_some(), end < list.len(), "next after {end} of {}", list.len());
     assert_eq!(page.prev().is_some(), start > 0, "prev before {start} of {}", list.len());
     let work = page.work();
     let bound = convodb::Work::bound(page.page_size());
-    assert!(work.entries + work.rows <= bound, "{work:?} above the bound of {bound}");
+    assert!(work.entries + work.rows <= bound, "{work:?} exceeds the bound of {bound}");
 }
 
-/// Walks the list from its first page to its last by cursors alone, then back to the first, and
-/// holds every page against `list`.
+/// Follows the cursors from the first page to the last and back, and checks every page against
+/// `list`.
+///
+/// # Panics
+/// A page differs from its part of `list`, or the way back shows other pages.
 #[track_caller]
 pub fn check_walk(
     snapshot: &Snapshot,
     user: UserId,
-    asked: &ListQuery,
+    query: &ListQuery,
     size: usize,
     list: &[Conversation],
 ) {
-    let mut page = snapshot.list(user, &request(asked, size)).unwrap();
+    let mut page = snapshot.list(user, &first_page_request(query, size)).unwrap();
     let mut start = 0;
     let mut forward = Vec::new();
     loop {
         let end = (start + size).min(list.len());
         check_page(&page, list, start, end);
-        forward.push(owned(&page));
+        forward.push(page_conversations(&page));
         let Some(next) = page.next().copied() else { break };
         page = snapshot.list(user, &ListRequest::at(next)).unwrap();
         start = end;
     }
-    let mut backward = vec![owned(&page)];
+    let mut backward = vec![page_conversations(&page)];
     while let Some(prev) = page.prev().copied() {
         page = snapshot.list(user, &ListRequest::at(prev)).unwrap();
         start -= size;
         check_page(&page, list, start, start + size);
-        backward.push(owned(&page));
+        backward.push(page_conversations(&page));
     }
     backward.reverse();
-    assert!(forward == backward, "the way back shows the same pages");
+    assert!(forward == backward, "the way back shows other pages");
 }

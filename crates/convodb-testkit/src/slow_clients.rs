@@ -1,9 +1,10 @@
-//! A crowd of clients that want to hold a server up: idle ones, ones whose heads never end, ones that
-//! never read what they asked for. Beside them good clients ask for pages, with and without the crowd
-//! by turns in one run, so that both see the same machine.
+//! Slow clients: measures a server under idle connections, slow headers and clients that never read.
 //!
-//! The server is a process of its own, the real command. The clients are plain sockets of one thread,
-//! for a client that does nothing needs none.
+//! Well-behaved clients request pages alternately without and with the slow clients. Both rounds
+//! run on the same machine at the same time, so they can be compared.
+//!
+//! The server is a process: the real command `convodb serve`. The slow clients are plain sockets of
+//! one thread, because a client that does nothing needs no thread.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
@@ -18,155 +19,160 @@ use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timesta
 
 use crate::http_client::HttpClient;
 
-/// How many clients of each kind there are.
+/// The number of slow clients of each kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Crowd {
-    /// Those that connect and say nothing.
+pub struct ClientCounts {
+    /// Clients that connect and send nothing.
     pub idle: usize,
-    /// Those that send a byte of a head now and then.
-    pub slow_heads: usize,
-    /// Those that ask for pages and never read one.
-    pub unread: usize,
+    /// Clients that send one byte of a request header every half second.
+    pub slow_headers: usize,
+    /// Clients that request pages and never read a response.
+    pub non_reading: usize,
 }
 
-impl Crowd {
-    /// Enough to see that a trial works.
-    pub const SMOKE: Crowd = Crowd { idle: 20, slow_heads: 20, unread: 20 };
+impl ClientCounts {
+    /// The size of a test: enough to show that a measurement works.
+    pub const SMOKE: Self = Self { idle: 20, slow_headers: 20, non_reading: 20 };
     /// The size of continuous integration.
-    pub const CI: Crowd = Crowd { idle: 500, slow_heads: 500, unread: 500 };
+    pub const CI: Self = Self { idle: 500, slow_headers: 500, non_reading: 500 };
     /// The size of a release. Server and clients need some 12,000 file descriptors each.
-    pub const RELEASE: Crowd = Crowd { idle: 10_000, slow_heads: 1_000, unread: 1_000 };
+    pub const RELEASE: Self = Self { idle: 10_000, slow_headers: 1_000, non_reading: 1_000 };
 
-    /// All of them.
+    /// The number of all slow clients.
     #[must_use]
-    pub const fn all(self) -> usize {
-        self.idle + self.slow_heads + self.unread
+    pub const fn total(self) -> usize {
+        self.idle + self.slow_headers + self.non_reading
     }
 }
 
-/// What a trial came to.
+/// The result of [`measure`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Pages read without the crowd, and with it.
+pub struct Measurement {
+    /// The number of pages read without and with slow clients.
     pub pages: (usize, usize),
-    /// The time that one page in a hundred took longer than, without the crowd and with it.
+    /// The 99th percentile of the time of a page, without and with slow clients.
     pub p99: (Duration, Duration),
-    /// The most memory that the server's process had, where the system tells it.
+    /// The peak memory of the server process, where the system reports it.
     pub peak_bytes: Option<u64>,
-    /// How long the server took to give all of the crowd up, once nobody left by themselves.
-    pub given_up_after: Duration,
+    /// The time until the server had disconnected all slow clients, none of which leaves by itself.
+    pub disconnected_after: Duration,
 }
 
-/// The most memory that a server may have, whatever its clients do.
+/// The most memory that a server may use, whatever its clients do.
 pub const MAX_BYTES: u64 = 300 << 20;
-/// What a page may take longer in a crowd, beside twice as long: some turns of the system's own
-/// scheduler, which are noise where a page takes less than one.
+/// Allowance on top of twice the time of a page: a few time slices of the system's scheduler, which
+/// are noise where a page takes less than one slice.
 const SLACK: Duration = Duration::from_millis(5);
 
-impl Finding {
-    /// What does not hold, if anything does not.
+impl Measurement {
+    /// Describes the violated limit, if any: twice the p99 of a page, or 300 MiB of memory.
     #[must_use]
     pub fn violation(&self) -> Option<String> {
-        let (alone, crowded) = self.p99;
-        if crowded > 2 * alone + SLACK {
-            return Some(format!("a page took {crowded:?} in the crowd, {alone:?} without (p99)"));
+        let (without, with) = self.p99;
+        if with > 2 * without + SLACK {
+            return Some(format!(
+                "p99 of a page is {with:?} with slow clients and {without:?} without"
+            ));
         }
         self.peak_bytes
             .filter(|bytes| *bytes > MAX_BYTES)
-            .map(|bytes| format!("the server had {bytes} bytes of memory, {MAX_BYTES} may be"))
+            .map(|bytes| format!("server used {bytes} bytes of memory, limit is {MAX_BYTES}"))
     }
 }
 
-const GOOD_CLIENTS: usize = 4;
-/// Between two bytes of a slow head.
-const DRIP: Duration = Duration::from_millis(500);
-/// Between two looks at what the server counts.
-const POLL: Duration = Duration::from_millis(50);
-/// How long what has to come may take on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(180);
+const READERS: usize = 4;
+/// Interval between two bytes of a slow header.
+const HEADER_INTERVAL: Duration = Duration::from_millis(500);
+/// Interval between two reads of the server's metrics.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Timeout of expected events, long enough for a busy machine.
+const TIMEOUT: Duration = Duration::from_secs(180);
 const CONVERSATIONS: u32 = 2_000;
 
-/// How long a trial takes its time.
+/// The durations of a measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pace {
-    /// How often good clients ask without the crowd and with it.
+pub struct Timing {
+    /// The number of rounds, each without and with slow clients.
     pub rounds: usize,
-    /// For how long they ask each time.
+    /// The length of one round.
     pub round: Duration,
-    /// The server's deadlines, in seconds: a crowd comes together, and a round goes on, within them.
-    pub deadline_seconds: u64,
+    /// The header and write timeouts of the server, in seconds. All slow clients must connect, and
+    /// a round must end, within them.
+    pub timeout_seconds: u64,
 }
 
-impl Pace {
-    /// That of a test.
-    pub const SMOKE: Pace = Pace { rounds: 1, round: Duration::from_secs(1), deadline_seconds: 10 };
-    /// That of measurements.
-    pub const MEASURED: Pace =
-        Pace { rounds: 3, round: Duration::from_secs(4), deadline_seconds: 20 };
-    /// That of a crowd that takes its time to come together.
-    pub const LARGE: Pace = Pace { rounds: 3, round: Duration::from_secs(5), deadline_seconds: 90 };
+impl Timing {
+    /// Short: for a test.
+    pub const SMOKE: Self = Self { rounds: 1, round: Duration::from_secs(1), timeout_seconds: 10 };
+    /// For a measurement.
+    pub const MEASURED: Self =
+        Self { rounds: 3, round: Duration::from_secs(4), timeout_seconds: 20 };
+    /// For thousands of clients, which take longer to connect.
+    pub const LARGE: Self = Self { rounds: 3, round: Duration::from_secs(5), timeout_seconds: 90 };
 }
 
-/// Starts `binary`, the command `convodb`, on a store of its own, and tells what a crowd does to it.
-/// `tell` gets a line for each step.
+/// Starts `binary`, the command `convodb`, on a new store in `directory`, and measures it under slow
+/// clients. Calls `log` with a line for each step.
 ///
 /// # Errors
-/// When the server or its clients cannot be, or an answer is not a page.
-pub fn trial(
+/// The server or a client cannot start, a response is not a page, or the server disconnects slow
+/// clients during a round.
+pub fn measure(
     binary: &Path,
-    crowd: Crowd,
-    pace: Pace,
+    counts: ClientCounts,
+    timing: Timing,
     directory: &Path,
-    tell: &mut dyn FnMut(&str),
-) -> io::Result<Finding> {
-    let path = directory.join("crowd.convodb");
-    let token = store(&path).map_err(io::Error::other)?;
-    let server = Server::start(binary, &path, crowd, pace)?;
-    let good = |until: Duration| pages(server.address, &token, until);
-    good(pace.round / 4)?;
-    let (mut alone, mut crowded) = (Vec::new(), Vec::new());
-    let mut given_up_after = Duration::ZERO;
-    for round in 1..=pace.rounds {
-        alone.extend(good(pace.round)?);
+    log: &mut dyn FnMut(&str),
+) -> io::Result<Measurement> {
+    let path = directory.join("slow_clients.convodb");
+    let token = create_store(&path).map_err(io::Error::other)?;
+    let server = Server::start(binary, &path, counts, timing)?;
+    let read = |during: Duration| read_pages(server.address, &token, during);
+    read(timing.round / 4)?;
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    let mut disconnected_after = Duration::ZERO;
+    for round in 1..=timing.rounds {
+        without.extend(read(timing.round)?);
         let began = Instant::now();
-        let clients = Clients::gather(&server, &token, crowd)?;
-        tell(&format!("a crowd of {} came together in {:?}", crowd.all(), began.elapsed()));
-        crowded.extend(clients.dripping(|| good(pace.round))?);
-        if connections(&server)? < crowd.all() {
-            return Err(io::Error::other("some of the crowd were given up during the round"));
+        let clients = SlowClients::connect(&server, &token, counts)?;
+        log(&format!("{} slow clients connected in {:?}", counts.total(), began.elapsed()));
+        with.extend(clients.send_headers_during(|| read(timing.round))?);
+        if connections(&server)? < counts.total() {
+            return Err(io::Error::other("server disconnected slow clients during the round"));
         }
-        tell(&format!(
-            "round {round} of {}: p99 {:?} alone, {:?} in a crowd of {}",
-            pace.rounds,
-            p99(&mut alone),
-            p99(&mut crowded),
-            crowd.all()
+        log(&format!(
+            "round {round} of {}: p99 {:?} without and {:?} with {} slow clients",
+            timing.rounds,
+            p99(&mut without),
+            p99(&mut with),
+            counts.total()
         ));
-        if round == pace.rounds {
-            given_up_after = given_up(&server, &clients)?;
-            tell(&format!("all were given up after {given_up_after:?}"));
+        if round == timing.rounds {
+            disconnected_after = await_disconnection(&server, &clients)?;
+            log(&format!("all slow clients disconnected after {disconnected_after:?}"));
         }
         drop(clients);
-        // The one that asks is there.
+        // The connection that reads the metrics counts.
         await_connections(&server, |count| count <= 1)?;
     }
-    Ok(Finding {
-        pages: (alone.len(), crowded.len()),
-        p99: (p99(&mut alone), p99(&mut crowded)),
+    Ok(Measurement {
+        pages: (without.len(), with.len()),
+        p99: (p99(&mut without), p99(&mut with)),
         peak_bytes: server.peak_bytes(),
-        given_up_after,
+        disconnected_after,
     })
 }
 
-/// Waits until the server has closed every connection of a crowd that stays.
-fn given_up(server: &Server, clients: &Clients) -> io::Result<Duration> {
+/// Waits until the server has closed the connections of all slow clients, which continue to send
+/// headers. Returns how long it took.
+fn await_disconnection(server: &Server, clients: &SlowClients) -> io::Result<Duration> {
     let began = Instant::now();
-    clients.dripping(|| await_connections(server, |count| count <= 1))?;
+    clients.send_headers_during(|| await_connections(server, |count| count <= 1))?;
     Ok(began.elapsed())
 }
 
-/// A store with one user, whose token this gives.
-fn store(path: &Path) -> convodb::Result<String> {
+/// Creates a store with one user, and returns an access token of that user.
+fn create_store(path: &Path) -> convodb::Result<String> {
     let store = Store::open(path)?;
     let at: Timestamp = "2025-01-25".parse()?;
     let user = store.create_user("Acme".parse()?, at)?.id;
@@ -185,25 +191,25 @@ fn store(path: &Path) -> convodb::Result<String> {
     Ok(token)
 }
 
-/// Reads pages with all good clients for a while, and tells how long each took.
-fn pages(address: SocketAddr, token: &str, during: Duration) -> io::Result<Vec<Duration>> {
+/// Reads pages with all well-behaved clients for a while, and returns the time of each page.
+fn read_pages(address: SocketAddr, token: &str, during: Duration) -> io::Result<Vec<Duration>> {
     let until = Instant::now() + during;
     let read = || {
         let mut client = HttpClient::connect(address)?;
-        let mut took = Vec::new();
+        let mut times = Vec::new();
         while Instant::now() < until {
             let began = Instant::now();
             client.get("/api/user/conversations?type=widget", token)?;
-            took.push(began.elapsed());
+            times.push(began.elapsed());
         }
-        io::Result::Ok(took)
+        io::Result::Ok(times)
     };
     thread::scope(|scope| {
-        let clients: Vec<_> = (0..GOOD_CLIENTS).map(|_| scope.spawn(read)).collect();
+        let clients: Vec<_> = (0..READERS).map(|_| scope.spawn(read)).collect();
         let mut all = Vec::new();
         for client in clients {
-            let lost = |_| Err(io::Error::other("a client panicked"));
-            all.extend(client.join().unwrap_or_else(lost)?);
+            let panicked = |_| Err(io::Error::other("client thread panicked"));
+            all.extend(client.join().unwrap_or_else(panicked)?);
         }
         Ok(all)
     })
@@ -214,45 +220,45 @@ fn p99(times: &mut [Duration]) -> Duration {
     times.get(times.len() * 99 / 100).copied().unwrap_or_default()
 }
 
-/// How many connections the server counts, the one that asks included.
+/// The number of connections in the server's metrics, which includes the one that reads them.
 fn connections(server: &Server) -> io::Result<usize> {
     let metrics = HttpClient::connect(server.address)?.get("/metrics", "")?;
     let count = metrics.lines().find_map(|line| line.strip_prefix("convodb_connections "));
     let count = count.and_then(|count| count.parse().ok());
-    count.ok_or_else(|| io::Error::other("the server does not count connections"))
+    count.ok_or_else(|| io::Error::other("metric convodb_connections is missing"))
 }
 
-/// Waits until the server counts connections as it should.
-fn await_connections(server: &Server, is_right: impl Fn(usize) -> bool) -> io::Result<()> {
-    let until = Instant::now() + PATIENCE;
+/// Waits until the number of connections satisfies a condition.
+fn await_connections(server: &Server, is_expected: impl Fn(usize) -> bool) -> io::Result<()> {
+    let until = Instant::now() + TIMEOUT;
     loop {
         let count = connections(server)?;
-        if is_right(count) {
+        if is_expected(count) {
             return Ok(());
         }
         if Instant::now() > until {
-            return Err(io::Error::other(format!("the server still has {count} connections")));
+            return Err(io::Error::other(format!("timeout: server still has {count} connections")));
         }
-        thread::sleep(POLL);
+        thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// Waits until those who do not read have been sent what the system takes for them: until then they
-/// are clients like others, and what they asked for is work.
-fn settle(server: &Server) -> io::Result<()> {
-    let until = Instant::now() + PATIENCE;
+/// Waits until the number of requests no longer grows. Until the socket buffers of the clients that
+/// do not read are full, the server answers them like other clients, and their requests are load.
+fn await_full_buffers(server: &Server) -> io::Result<()> {
+    let until = Instant::now() + TIMEOUT;
     let mut client = HttpClient::connect(server.address)?;
-    let mut answered = || {
+    let mut request_counts = || {
         let metrics = client.get("/metrics", "")?;
         let others = metrics.lines().filter(|line| {
             line.starts_with("convodb_http_requests_total") && !line.contains("\"/metrics\"")
         });
         io::Result::Ok(others.map(str::to_owned).collect::<Vec<_>>())
     };
-    let mut before = answered()?;
+    let mut before = request_counts()?;
     loop {
-        thread::sleep(10 * POLL);
-        let now = answered()?;
+        thread::sleep(10 * POLL_INTERVAL);
+        let now = request_counts()?;
         if now == before || Instant::now() > until {
             return Ok(());
         }
@@ -260,102 +266,107 @@ fn settle(server: &Server) -> io::Result<()> {
     }
 }
 
-/// A crowd that is connected, until it is dropped.
-struct Clients {
-    slow_heads: Vec<TcpStream>,
+/// Connected slow clients, until dropped.
+struct SlowClients {
+    slow_headers: Vec<TcpStream>,
     _others: Vec<TcpStream>,
 }
 
-impl Clients {
-    /// All of a crowd; those who do nothing come last, so that their time begins late.
-    fn gather(server: &Server, token: &str, crowd: Crowd) -> io::Result<Self> {
-        let connect = |count: usize, says: &str| -> io::Result<Vec<TcpStream>> {
+impl SlowClients {
+    /// Connects all slow clients. Idle ones connect last, so that their timeout starts last.
+    fn connect(server: &Server, token: &str, counts: ClientCounts) -> io::Result<Self> {
+        let connect = |count: usize, sends: &str| -> io::Result<Vec<TcpStream>> {
             let client = |_| {
                 let mut stream = TcpStream::connect(server.address)?;
                 stream.set_nonblocking(true)?;
-                // A server that is full of this client's answers takes no more of its requests.
-                match stream.write(says.as_bytes()) {
+                // A server whose responses nobody reads accepts no further requests.
+                match stream.write(sends.as_bytes()) {
                     Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
                     _ => Ok(stream),
                 }
             };
             (0..count).map(client).collect()
         };
-        // The first answers fill what the system keeps on the way; the server is left with the rest.
+        // The first responses fill the socket buffers; the rest waits in the server.
         let request = |target: &str| {
             format!("GET {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n")
         };
         let pages = request("/api/user/conversations?per_page=100");
-        let unread = request("/openapi.json").repeat(40) + &pages.repeat(50);
-        let mut others = connect(crowd.unread, &unread)?;
-        await_connections(server, |count| count >= crowd.unread)?;
-        settle(server)?;
-        let head = "GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: ";
-        let slow_heads = connect(crowd.slow_heads, head)?;
-        others.extend(connect(crowd.idle, "")?);
-        await_connections(server, |count| count >= crowd.all())?;
-        Ok(Self { slow_heads, _others: others })
+        let requests = request("/openapi.json").repeat(40) + &pages.repeat(50);
+        let mut others = connect(counts.non_reading, &requests)?;
+        await_connections(server, |count| count >= counts.non_reading)?;
+        await_full_buffers(server)?;
+        let header = "GET /healthz HTTP/1.1\r\nHost: a\r\nX-Slow: ";
+        let slow_headers = connect(counts.slow_headers, header)?;
+        others.extend(connect(counts.idle, "")?);
+        await_connections(server, |count| count >= counts.total())?;
+        Ok(Self { slow_headers, _others: others })
     }
 
-    /// Does `work` while slow heads go on.
-    fn dripping<T>(&self, work: impl FnOnce() -> T) -> T {
+    /// Runs `work` while the slow headers continue.
+    fn send_headers_during<T>(&self, work: impl FnOnce() -> T) -> T {
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
-            scope.spawn(|| self.drip(&stop));
+            scope.spawn(|| self.send_headers(&stop));
             let done = work();
             stop.store(true, Ordering::Relaxed);
             done
         })
     }
 
-    /// Sends a byte of each slow head now and then.
-    fn drip(&self, stop: &AtomicBool) {
+    /// Sends one byte of each slow header per interval.
+    fn send_headers(&self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
-            for mut stream in &self.slow_heads {
-                // Those that were given up have been.
+            for mut stream in &self.slow_headers {
+                // The server may have closed the connection, which is the expected end.
                 let _ = stream.write(b"x");
             }
-            thread::sleep(DRIP);
+            thread::sleep(HEADER_INTERVAL);
         }
     }
 }
 
-/// A server of a process of its own, ended when it is dropped.
+/// A server process, killed when dropped.
 struct Server {
     child: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    fn start(binary: &Path, store: &Path, crowd: Crowd, pace: Pace) -> io::Result<Self> {
-        // As many files as the system allows this process to allow it.
+    fn start(
+        binary: &Path,
+        store: &Path,
+        counts: ClientCounts,
+        timing: Timing,
+    ) -> io::Result<Self> {
+        // Raise the limit of open files to the hard limit.
         let mut child = Command::new("sh")
             .args(["-c", "ulimit -n $(ulimit -Hn); exec \"$0\" \"$@\""])
             .arg(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--db"])
             .arg(store)
-            .args(["--max-connections", &(crowd.all() + 100).to_string()])
-            .args(["--head-timeout", &pace.deadline_seconds.to_string()])
-            .args(["--write-timeout", &pace.deadline_seconds.to_string()])
+            .args(["--max-connections", &(counts.total() + 100).to_string()])
+            .args(["--head-timeout", &timing.timeout_seconds.to_string()])
+            .args(["--write-timeout", &timing.timeout_seconds.to_string()])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()?;
-        let Some(mut said) = child.stderr.take().map(BufReader::new) else {
-            return Err(io::Error::other("no pipe"));
+        let Some(mut log) = child.stderr.take().map(BufReader::new) else {
+            return Err(io::Error::other("server process has no stderr pipe"));
         };
         let mut server = Self { child, address: SocketAddr::from(([127, 0, 0, 1], 0)) };
         while server.address.port() == 0 {
             let mut line = String::new();
-            if said.read_line(&mut line)? == 0 {
-                return Err(io::Error::other("the server did not start"));
+            if log.read_line(&mut line)? == 0 {
+                return Err(io::Error::other("server exited before it listened"));
             }
             let address = line.strip_prefix("listening on http://");
             let address = address.and_then(|rest| rest.split([';', ',']).next()?.parse().ok());
             server.address = address.unwrap_or(server.address);
         }
-        // What it says later is of no interest, but it has to be able to say it.
-        thread::spawn(move || io::copy(&mut said, &mut io::sink()));
+        // Drain the pipe, because a full pipe blocks the server.
+        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
         Ok(server)
     }
 
@@ -368,7 +379,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended by itself, which its clients were told.
+        // If it has exited by itself, its clients have reported an error.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

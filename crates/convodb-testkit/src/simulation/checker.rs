@@ -1,5 +1,7 @@
-//! Whether a store is what the oracle says: rows, histories, reports, a filtered list by pages, the
-//! feed of changes, and the audit.
+//! State checker: compares everything that a store returns with the oracle.
+//!
+//! It compares conversations, messages, statistics, a filtered list page by page and the change
+//! feed, and runs `verify`.
 
 use std::collections::BTreeMap;
 
@@ -11,14 +13,14 @@ use convodb::{
 use crate::oracle::{ListQuery, Oracle};
 use crate::simulation::workload::{USERS, user};
 
-/// Why a store is not right.
+/// Why a check failed.
 #[derive(Debug)]
 pub(super) enum CheckError {
-    /// The store says so itself, with an error or in its audit.
+    /// The store reports damage itself: a read fails, or `verify` has findings.
     Reported(String),
-    /// The files were opened again meanwhile: a new snapshot answers.
+    /// The files were reopened during the check. A new snapshot can be checked instead.
     SnapshotInvalidated,
-    /// It says that all is well, and shows what is not so.
+    /// The store reports no error and returns wrong data.
     Mismatch(String),
 }
 
@@ -32,86 +34,84 @@ impl From<Error> for CheckError {
 }
 
 impl From<CheckError> for String {
-    fn from(fault: CheckError) -> Self {
-        match fault {
-            CheckError::Reported(why) => format!("the store tells of a fault: {why}"),
-            CheckError::SnapshotInvalidated => {
-                "a snapshot was lost, and no fault came up".to_owned()
-            }
-            CheckError::Mismatch(why) => why,
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Reported(error) => format!("store reports an error: {error}"),
+            CheckError::SnapshotInvalidated => "snapshot invalidated without a fault".to_owned(),
+            CheckError::Mismatch(mismatch) => mismatch,
         }
     }
 }
 
-/// Which of the states that a store may be in it is in: its number among `candidates`. The users
-/// were acknowledged, or `may_be_empty`.
+/// Returns the index of the candidate that equals the state of the store. If `may_be_empty`, a
+/// store without users is accepted as candidate 0.
 ///
 /// # Errors
-/// A [`CheckError`] if it is in none.
+/// The store reports an error, the snapshot was invalidated, or no candidate matches.
 pub(super) fn check_state(
     snapshot: &Snapshot,
     candidates: &[Oracle],
     may_be_empty: bool,
 ) -> Result<usize, CheckError> {
-    let audit = snapshot.verify(|_, _| {})?;
-    if !audit.is_clean() {
-        return Err(CheckError::Reported(format!("{:?}", audit.faults)));
+    let verified = snapshot.verify(|_, _| {})?;
+    if !verified.is_clean() {
+        return Err(CheckError::Reported(format!("{:?}", verified.faults)));
     }
     let empty = Oracle::default();
     if snapshot.users()?.is_empty() && may_be_empty {
-        if audit.conversations + audit.messages + audit.entries > 0 {
-            return Err(CheckError::Mismatch("rows without users".to_owned()));
+        if verified.conversations + verified.messages + verified.entries > 0 {
+            return Err(CheckError::Mismatch("store has rows but no users".to_owned()));
         }
         return Ok(0);
     }
-    let mut shown = Vec::new();
+    let mut stored = Vec::new();
     for (number, name) in USERS.iter().enumerate() {
         let user = user(number);
         if snapshot.user(user)?.is_none_or(|found| found.name.as_str() != *name)
             || snapshot.assistant_count(user)? != 3
         {
-            return Err(CheckError::Mismatch(format!("user {name} is not whole")));
+            return Err(CheckError::Mismatch(format!("user {name} is incomplete")));
         }
         let rows = snapshot.rows(user, &ListRequest::default());
-        shown.push(rows.collect::<Result<Vec<Conversation>, Error>>()?);
+        stored.push(rows.collect::<Result<Vec<Conversation>, Error>>()?);
     }
     let mut found = None;
     for (number, oracle) in candidates.iter().enumerate() {
-        if is_of(snapshot, &shown, oracle)? {
+        if matches(snapshot, &stored, oracle)? {
             found = Some((number, oracle));
         }
     }
     let Some((number, oracle)) = found else {
-        let rows: usize = shown.iter().map(Vec::len).sum();
+        let rows: usize = stored.iter().map(Vec::len).sum();
         let expected: Vec<usize> = candidates
             .iter()
             .chain([&empty])
             .map(|oracle| oracle.conversations().count())
             .collect();
         return Err(CheckError::Mismatch(format!(
-            "{rows} rows are none of the states that may be, which have {expected:?}: {shown:#?}"
+            "no candidate matches {rows} rows; candidates have {expected:?} rows: {stored:#?}"
         )));
     };
-    check_report(snapshot, oracle)?;
+    check_stats(snapshot, oracle)?;
     check_pages(snapshot, oracle)?;
     check_feed(snapshot, oracle)?;
     Ok(number)
 }
 
-/// Whether rows and histories are the oracle's.
-fn is_of(
+/// Whether conversations and messages equal those of the oracle.
+fn matches(
     snapshot: &Snapshot,
-    shown: &[Vec<Conversation>],
+    stored: &[Vec<Conversation>],
     oracle: &Oracle,
 ) -> Result<bool, CheckError> {
-    for (number, rows) in shown.iter().enumerate() {
+    for (number, rows) in stored.iter().enumerate() {
         let user = user(number);
         if *rows != oracle.list(user, &ListQuery::default()) {
             return Ok(false);
         }
         for row in rows {
-            let history = snapshot.history(user, row.id)?;
-            if history.as_deref() != oracle.messages(user, row.id) {
+            let messages = snapshot.history(user, row.id)?;
+            if messages.as_deref() != oracle.messages(user, row.id) {
                 return Ok(false);
             }
         }
@@ -119,27 +119,27 @@ fn is_of(
     Ok(true)
 }
 
-fn check_report(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
+fn check_stats(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
     for number in 0..USERS.len() {
         let request = ReportRequest::new(Day::new(0), Day::new(u32::MAX));
-        let report = snapshot.report(user(number), &request)?;
-        let own = || oracle.conversations().filter(|(owner, _)| *owner == user(number));
+        let stats = snapshot.report(user(number), &request)?;
+        let own = || oracle.conversations().filter(|(of, _)| *of == user(number));
         let counted = Volume {
             conversations: own().count() as u64,
             messages: own().map(|(_, row)| u64::from(row.message_count)).sum(),
             cost: own().map(|(_, row)| row.total_cost).sum::<CostSum>(),
         };
-        if report.total != counted {
+        if stats.total != counted {
             return Err(CheckError::Mismatch(format!(
-                "{:?} reported of {counted:?}",
-                report.total
+                "statistics are {:?}, expected {counted:?}",
+                stats.total
             )));
         }
     }
     Ok(())
 }
 
-/// One customer's list, by pages of two.
+/// Compares the list of one customer, in pages of two rows.
 fn check_pages(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
     let filter = Filter { customer_phone: "+491".parse().ok(), ..Filter::default() };
     for number in 0..USERS.len() {
@@ -152,39 +152,37 @@ fn check_pages(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
         for page in snapshot.pages(user(number), request) {
             rows.extend(page?.rows().map(|row| row.owned()));
         }
-        let asked = ListQuery { filter: filter.clone(), ..ListQuery::default() };
-        if rows != oracle.list(user(number), &asked) {
-            return Err(CheckError::Mismatch(
-                "a filtered list is not the rows that it should be".into(),
-            ));
+        let query = ListQuery { filter: filter.clone(), ..ListQuery::default() };
+        if rows != oracle.list(user(number), &query) {
+            return Err(CheckError::Mismatch("a filtered list differs from the oracle".into()));
         }
     }
     Ok(())
 }
 
-/// Who follows the feed from its beginning has all conversations, and no other.
+/// Follows the change feed from its beginning, and compares the resulting copy.
 fn check_feed(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
     for number in 0..USERS.len() {
         let mut followed = BTreeMap::new();
         let mut since = ChangesSince::Beginning;
         loop {
-            let part = snapshot.changes_since(user(number), since, PageSize::default())?;
-            for change in part.changes {
+            let page = snapshot.changes_since(user(number), since, PageSize::default())?;
+            for change in page.changes {
                 match change.conversation {
                     Some(conversation) => followed.insert(change.id, conversation),
                     None => followed.remove(&change.id),
                 };
             }
-            since = ChangesSince::Cursor(part.next);
-            if !part.more {
+            since = ChangesSince::Cursor(page.next);
+            if !page.more {
                 break;
             }
         }
-        let own = oracle.conversations().filter(|(owner, _)| *owner == user(number));
+        let own = oracle.conversations().filter(|(of, _)| *of == user(number));
         let own: BTreeMap<_, _> = own.map(|(_, row)| (row.id, row.clone())).collect();
         if followed != own {
             return Err(CheckError::Mismatch(
-                "who follows the feed has other conversations".into(),
+                "a follower of the change feed has other conversations".into(),
             ));
         }
     }

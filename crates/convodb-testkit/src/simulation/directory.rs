@@ -1,95 +1,98 @@
-//! The names on a disk: as the running system sees them, and as a power cut would leave them.
+//! Directory of a simulated disk: file names in memory, and the names that a power cut leaves.
 //!
-//! What becomes of names is durable from the next sync of the directory on. Of what came later a
-//! power cut leaves any part; a name that a file took from another is the one's or the other's.
+//! A sync of the directory makes name changes durable. A power cut applies any subset of the later
+//! ones. A rename over an existing file leaves the name with the old file or with the new one,
+//! never with neither.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::inode::Luck;
+use super::inode::Survival;
 
-/// Directory, each of the file with this number.
+/// Names, each with the number of its inode.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Directory {
-    live: BTreeMap<PathBuf, usize>,
+    current: BTreeMap<PathBuf, usize>,
     durable: BTreeMap<PathBuf, usize>,
-    /// What is not durable yet, in order.
-    pending: Vec<NameChange>,
+    /// Changes since the last sync, in order.
+    unsynced: Vec<NameChange>,
 }
 
 #[derive(Clone, Debug)]
 enum NameChange {
-    Given(PathBuf, usize),
-    Taken(PathBuf),
-    /// The second name is given in place of the first.
-    Replaced(PathBuf, PathBuf, usize),
+    Link(PathBuf, usize),
+    Unlink(PathBuf),
+    /// From the first name to the second.
+    Rename(PathBuf, PathBuf, usize),
 }
 
 impl Directory {
     pub(super) fn find(&self, path: &Path) -> io::Result<usize> {
-        self.live.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.current.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    pub(super) fn check_free(&self, path: &Path) -> io::Result<()> {
-        match self.live.contains_key(path) {
+    pub(super) fn check_absent(&self, path: &Path) -> io::Result<()> {
+        match self.current.contains_key(path) {
             true => Err(io::ErrorKind::AlreadyExists.into()),
             false => Ok(()),
         }
     }
 
-    pub(super) fn inside(&self, directory: &Path) -> Vec<PathBuf> {
-        self.live.keys().filter(|path| path.parent() == Some(directory)).cloned().collect()
+    pub(super) fn list(&self, directory: &Path) -> Vec<PathBuf> {
+        self.current.keys().filter(|path| path.parent() == Some(directory)).cloned().collect()
     }
 
-    pub(super) fn give(&mut self, path: &Path, file: usize) {
-        self.change(NameChange::Given(path.to_owned(), file));
+    pub(super) fn link(&mut self, path: &Path, inode: usize) {
+        self.change(NameChange::Link(path.to_owned(), inode));
     }
 
-    pub(super) fn take(&mut self, path: &Path) {
-        self.change(NameChange::Taken(path.to_owned()));
+    pub(super) fn unlink(&mut self, path: &Path) {
+        self.change(NameChange::Unlink(path.to_owned()));
     }
 
-    pub(super) fn replace(&mut self, from: &Path, to: &Path, file: usize) {
-        self.change(NameChange::Replaced(from.to_owned(), to.to_owned(), file));
+    pub(super) fn rename(&mut self, from: &Path, to: &Path, inode: usize) {
+        self.change(NameChange::Rename(from.to_owned(), to.to_owned(), inode));
     }
 
-    fn change(&mut self, renaming: NameChange) {
-        renaming.apply(&mut self.live, true);
-        self.pending.push(renaming);
+    fn change(&mut self, change: NameChange) {
+        change.apply(&mut self.current, true);
+        self.unsynced.push(change);
     }
 
     pub(super) fn sync(&mut self) {
-        self.durable = self.live.clone();
-        self.pending.clear();
+        self.durable = self.current.clone();
+        self.unsynced.clear();
     }
 
-    /// What a power cut leaves of them.
-    pub(super) fn survivor(&self, luck: &mut Luck) -> Self {
+    /// The directory after a power cut.
+    pub(super) fn after_power_cut(&self, survival: &mut Survival) -> Self {
         let mut names = self.durable.clone();
-        for renaming in &self.pending {
-            if luck.keeps() {
-                // The name that it had before may be left, but never goes alone.
-                let whole = !matches!(renaming, NameChange::Replaced(..)) || luck.keeps();
-                renaming.apply(&mut names, whole);
+        for change in &self.unsynced {
+            if survival.keeps_change() {
+                // A rename may leave the old name too, but never removes it without adding the new
+                // one.
+                let complete = !matches!(change, NameChange::Rename(..)) || survival.keeps_change();
+                change.apply(&mut names, complete);
             }
         }
-        Self { live: names.clone(), durable: names, pending: Vec::new() }
+        Self { current: names.clone(), durable: names, unsynced: Vec::new() }
     }
 }
 
 impl NameChange {
-    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>, whole: bool) {
+    /// Applies the change. A rename that is not `complete` leaves the old name.
+    fn apply(&self, names: &mut BTreeMap<PathBuf, usize>, complete: bool) {
         match self {
-            NameChange::Given(path, file) => {
-                names.insert(path.clone(), *file);
+            NameChange::Link(path, inode) => {
+                names.insert(path.clone(), *inode);
             }
-            NameChange::Taken(path) => {
+            NameChange::Unlink(path) => {
                 names.remove(path);
             }
-            NameChange::Replaced(from, to, file) => {
-                names.insert(to.clone(), *file);
-                if whole {
+            NameChange::Rename(from, to, inode) => {
+                names.insert(to.clone(), *inode);
+                if complete {
                     names.remove(from);
                 }
             }
@@ -107,23 +110,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_leaves_a_replaced_name_with_the_one_file_or_the_other() {
+    fn power_cut_during_rename_leaves_the_old_file_or_the_new_one() {
         let (old, new) = (Path::new("/a"), Path::new("/.a.new"));
         let mut names = Directory::default();
-        names.give(old, 1);
-        names.give(new, 2);
+        names.link(old, 1);
+        names.link(new, 2);
         names.sync();
-        names.replace(new, old, 2);
+        names.rename(new, old, 2);
         assert_eq!((names.find(old).ok(), names.find(new).ok()), (Some(2), None));
-        let left = |names: &Directory, seed| {
-            let mut luck = Luck::new(ChaCha8Rng::seed_from_u64(seed));
-            let left = names.survivor(&mut luck);
+        let after_cut = |names: &Directory, seed| {
+            let mut survival = Survival::random(ChaCha8Rng::seed_from_u64(seed));
+            let left = names.after_power_cut(&mut survival);
             (left.find(old).ok(), left.find(new).ok())
         };
-        let seen: BTreeSet<_> = (0..100).map(|seed| left(&names, seed)).collect();
+        let seen: BTreeSet<_> = (0..100).map(|seed| after_cut(&names, seed)).collect();
         let expected = [(Some(1), Some(2)), (Some(2), None), (Some(2), Some(2))];
         assert_eq!(seen, BTreeSet::from(expected));
         names.sync();
-        assert!((0..100).all(|seed| left(&names, seed) == (Some(2), None)));
+        assert!((0..100).all(|seed| after_cut(&names, seed) == (Some(2), None)));
     }
 }

@@ -1,5 +1,7 @@
-//! A disk in memory, below everything that the engine does with files, that loses its power at a
-//! given change, lies about syncs from a given one on, or fails at a given call.
+//! Simulated disk: a file system in memory that loses power, drops syncs, fails, or runs full.
+//!
+//! It implements the interface through which the engine reaches all files, so tables, WAL, backups
+//! and checksums are below it alike.
 
 use std::fmt::Write;
 use std::fs::File;
@@ -12,145 +14,156 @@ use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
 use super::directory::Directory;
-use super::inode::{Inode, Luck, PAGE};
-use crate::simulation::fault::{Call, InjectedFault, InjectedFault::Short, Schedule};
+use super::fault::{Call, InjectedFault, Schedule};
+use super::inode::{Inode, PAGE, Survival};
 
-/// See the head of this file. A clone is the same disk.
+/// A disk in memory. A clone is a handle of the same disk.
 #[derive(Clone, Debug)]
 pub struct SimulatedDisk {
     state: Arc<Mutex<State>>,
-    /// Whether checkpoints may be written while groups go on.
-    beside: bool,
+    background_checkpoints: bool,
 }
 
 #[derive(Debug)]
 struct State {
     inodes: Vec<Inode>,
-    names: Directory,
+    directory: Directory,
     random: ChaCha8Rng,
-    /// Changes so far: writes, sizes, names and syncs.
+    /// The number of changes so far: writes, sizes, names and syncs.
     changes: u64,
-    /// The power goes at this change.
-    cut_at: Option<u64>,
-    /// Syncs do nothing from this change on.
-    lies_from: Option<u64>,
+    /// The change during which the power goes off.
+    power_off_at: Option<u64>,
+    /// The change from which syncs do nothing.
+    syncs_dropped_from: Option<u64>,
     off: bool,
     schedule: Option<Schedule>,
-    /// How many pages it can hold.
-    room: Option<usize>,
-    tells_room: bool,
+    /// The capacity in pages of 4 KiB.
+    capacity: Option<usize>,
+    /// Whether the engine can query the free space.
+    reports_free_space: bool,
     trace: Vec<(&'static str, usize, u64, u64)>,
 }
 
 impl SimulatedDisk {
-    /// An empty disk, whose chance is this seed's. Where `beside` is not given, the same calls give
-    /// the same disk.
+    /// Creates an empty disk whose random decisions follow from the seed. The same calls have the
+    /// same results, unless [background checkpoints](Self::with_background_checkpoints) change the
+    /// order of the calls.
     #[must_use]
-    pub fn new(seed: u64, beside: bool) -> Self {
-        Self::holding(Vec::new(), Directory::default(), seed, beside)
+    pub fn new(seed: u64) -> Self {
+        Self::from_parts(Vec::new(), Directory::default(), seed)
     }
 
-    fn holding(inodes: Vec<Inode>, names: Directory, seed: u64, beside: bool) -> Self {
+    /// Sets whether the engine writes checkpoints in a background thread, as on a real disk.
+    #[must_use]
+    pub fn with_background_checkpoints(mut self, enabled: bool) -> Self {
+        self.background_checkpoints = enabled;
+        self
+    }
+
+    fn from_parts(inodes: Vec<Inode>, directory: Directory, seed: u64) -> Self {
         let state = State {
             inodes,
-            names,
+            directory,
             random: ChaCha8Rng::seed_from_u64(seed),
             changes: 0,
-            cut_at: None,
-            lies_from: None,
+            power_off_at: None,
+            syncs_dropped_from: None,
             off: false,
             schedule: None,
-            room: None,
-            tells_room: true,
+            capacity: None,
+            reports_free_space: true,
             trace: Vec::new(),
         };
-        Self { state: Arc::new(Mutex::new(state)), beside }
+        Self { state: Arc::new(Mutex::new(state)), background_checkpoints: false }
     }
 
-    /// The power goes in the middle of the change with this number, from now on.
-    pub fn cut_at(&self, change: u64) {
+    /// Turns the power off during the change with this number, counted from now.
+    pub fn power_off_at(&self, change: u64) {
         let mut state = self.state();
-        state.cut_at = Some(state.changes + change);
+        state.power_off_at = Some(state.changes + change);
     }
 
-    /// From this change on, syncs succeed and do nothing.
-    pub fn lies_from(&self, change: u64) {
+    /// Makes syncs succeed without effect from this change, counted from now.
+    pub fn drop_syncs_from(&self, change: u64) {
         let mut state = self.state();
-        state.lies_from = Some(state.changes + change);
+        state.syncs_dropped_from = Some(state.changes + change);
     }
 
-    /// Fails as the schedule says.
-    pub fn fail(&self, schedule: Schedule) {
+    /// Injects a fault according to a schedule.
+    pub fn inject(&self, schedule: Schedule) {
         self.state().schedule = Some(schedule);
     }
 
-    /// Nothing fails any more; tells whether anything did.
-    pub fn lift(&self) -> bool {
+    /// Ends the injected fault and the limit of space. Returns whether the fault occurred.
+    pub fn clear_faults(&self) -> bool {
         let mut state = self.state();
-        state.room = None;
-        state.schedule.take().is_some_and(|schedule| schedule.has_struck())
+        state.capacity = None;
+        state.schedule.take().is_some_and(|schedule| schedule.has_occurred())
     }
 
-    /// Whether the scheduled fault came up.
+    /// Whether the injected fault has occurred.
     #[must_use]
-    pub fn has_struck(&self) -> bool {
-        self.state().schedule.as_ref().is_some_and(Schedule::has_struck)
+    pub fn fault_has_occurred(&self) -> bool {
+        self.state().schedule.as_ref().is_some_and(Schedule::has_occurred)
     }
 
-    /// How many calls there were that the scheduled fault concerns.
+    /// The number of calls that the injected fault affects, whether they failed or not.
     #[must_use]
-    pub fn concerned(&self) -> u64 {
-        self.state().schedule.as_ref().map_or(0, Schedule::concerned)
+    pub fn affected_calls(&self) -> u64 {
+        self.state().schedule.as_ref().map_or(0, Schedule::affected_calls)
     }
 
-    /// Leaves room for so many more pages of 4 KiB, and tells so when it is asked, or does not.
-    pub fn leave_room(&self, pages: usize, tells: bool) {
+    /// Limits the free space to this number of 4 KiB pages. If `reported`, the engine can query it;
+    /// otherwise the disk reports unlimited space and writes fail when it is full.
+    pub fn limit_free_pages(&self, pages: usize, reported: bool) {
         let mut state = self.state();
-        state.room = Some(state.used() + pages);
-        state.tells_room = tells;
+        state.capacity = Some(state.used_pages() + pages);
+        state.reports_free_space = reported;
     }
 
-    /// Whether the power is off.
+    /// Whether the power is off. Every call fails then.
     #[must_use]
     pub fn is_off(&self) -> bool {
         self.state().off
     }
 
-    /// How many changes there were.
+    /// The number of changes so far: writes, sizes, names and syncs.
     #[must_use]
     pub fn changes(&self) -> u64 {
         self.state().changes
     }
 
-    /// Turns the power off, and gives the disk that is found when it is on again: of what was not
-    /// durable, what chance left.
+    /// Turns the power off, and returns the disk as it is after power-on: unsynced changes survive
+    /// at random.
     #[must_use]
     pub fn power_cut(&self) -> Self {
-        self.survivor(Luck::new)
+        self.after_power_cut(Survival::random)
     }
 
-    /// As [`SimulatedDisk::power_cut`], but nothing is left of what was not durable.
+    /// As [`power_cut`](Self::power_cut), but no unsynced change survives.
     #[must_use]
-    pub fn worst_cut(&self) -> Self {
-        self.survivor(Luck::none)
+    pub fn worst_power_cut(&self) -> Self {
+        self.after_power_cut(Survival::none)
     }
 
-    fn survivor(&self, luck: impl FnOnce(ChaCha8Rng) -> Luck) -> Self {
+    fn after_power_cut(&self, survival: impl FnOnce(ChaCha8Rng) -> Survival) -> Self {
         let mut state = self.state();
         state.off = true;
         let seed = state.random.next_u64();
-        let mut luck = luck(ChaCha8Rng::seed_from_u64(seed));
-        let names = state.names.survivor(&mut luck);
-        let inodes = state.inodes.iter().map(|inode| inode.survivor(&mut luck)).collect();
-        Self::holding(inodes, names, luck.seed(), self.beside)
+        let mut survival = survival(ChaCha8Rng::seed_from_u64(seed));
+        let directory = state.directory.after_power_cut(&mut survival);
+        let inodes =
+            state.inodes.iter().map(|inode| inode.after_power_cut(&mut survival)).collect();
+        Self::from_parts(inodes, directory, survival.seed())
+            .with_background_checkpoints(self.background_checkpoints)
     }
 
-    /// What was done to the disk, one operation a line.
+    /// The changes that the disk received, one per line.
     #[must_use]
     pub fn trace(&self) -> String {
         let mut out = String::new();
         for (at, (what, file, offset, length)) in self.state().trace.iter().enumerate() {
-            let _ = writeln!(out, "{at:5} {what} file {file} at {offset} for {length}");
+            let _ = writeln!(out, "{at:5} {what}, file {file}, offset {offset}, length {length}");
         }
         out
     }
@@ -160,90 +173,91 @@ impl SimulatedDisk {
     }
 }
 
-/// What becomes of a call.
-enum Verdict {
-    Done,
+/// How a successful call transfers its bytes.
+enum Transfer {
+    Complete,
+    /// Half of the bytes.
     Short,
 }
 
 impl State {
-    fn used(&self) -> usize {
-        self.inodes.iter().map(|inode| inode.live.pages()).sum()
+    fn used_pages(&self) -> usize {
+        self.inodes.iter().map(|inode| inode.current.pages()).sum()
     }
 
-    fn check_room(&self, pages: usize) -> io::Result<()> {
-        match self.room {
-            Some(room) if pages > 0 && self.used() + pages > room => {
+    fn check_space(&self, pages: usize) -> io::Result<()> {
+        match self.capacity {
+            Some(capacity) if pages > 0 && self.used_pages() + pages > capacity => {
                 Err(io::ErrorKind::StorageFull.into())
             }
             _ => Ok(()),
         }
     }
 
-    /// Before a call that changes nothing.
-    fn call(&mut self, call: Call) -> io::Result<Verdict> {
+    /// Runs before a call that changes nothing.
+    fn call(&mut self, call: Call) -> io::Result<Transfer> {
         if self.off {
             return Err(power_is_off());
         }
-        match self.schedule.as_mut().and_then(|schedule| schedule.strike(call)) {
-            None => Ok(Verdict::Done),
-            Some(Short) => Ok(Verdict::Short),
+        match self.schedule.as_mut().and_then(|schedule| schedule.fault_at(call)) {
+            None => Ok(Transfer::Complete),
+            Some(InjectedFault::ShortTransfer) => Ok(Transfer::Short),
             Some(fault) => Err(fault.error()),
         }
     }
 
-    /// Before a call that changes something.
+    /// Runs before a call that changes something.
     fn change(
         &mut self,
         call: Call,
         (what, file): (&'static str, usize),
         (offset, length): (u64, u64),
-    ) -> io::Result<Verdict> {
-        let verdict = self.call(call)?;
+    ) -> io::Result<Transfer> {
+        let transfer = self.call(call)?;
         self.trace.push((what, file, offset, length));
         self.changes += 1;
-        self.off = self.cut_at.is_some_and(|cut| self.changes > cut);
-        Ok(verdict)
+        self.off = self.power_off_at.is_some_and(|cut| self.changes > cut);
+        Ok(transfer)
     }
 
-    /// After a change: fails if the power went in the middle of it.
-    fn powered(&self) -> io::Result<()> {
+    /// Runs after a change: fails if the power went off during it.
+    fn check_power(&self) -> io::Result<()> {
         if self.off { Err(power_is_off()) } else { Ok(()) }
     }
 
-    fn lies(&self) -> bool {
-        self.lies_from.is_some_and(|from| self.changes > from)
+    fn drops_syncs(&self) -> bool {
+        self.syncs_dropped_from.is_some_and(|from| self.changes > from)
     }
 }
 
 fn power_is_off() -> io::Error {
-    io::Error::other("the power is off")
+    io::Error::other("simulated power is off")
 }
 
 impl Disk for SimulatedDisk {
     fn exists(&self, path: &Path) -> io::Result<bool> {
         let mut state = self.state();
-        state.call(Call::Look)?;
-        Ok(state.names.find(path).is_ok())
+        state.call(Call::Inspect)?;
+        Ok(state.directory.find(path).is_ok())
     }
 
     fn size(&self, path: &Path) -> io::Result<u64> {
         let mut state = self.state();
-        state.call(Call::Look)?;
-        let inode = state.names.find(path)?;
-        Ok(state.inodes[inode].live.size())
+        state.call(Call::Inspect)?;
+        let inode = state.directory.find(path)?;
+        Ok(state.inodes[inode].current.size())
     }
 
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         let mut state = self.state();
-        state.call(Call::Look)?;
-        state.names.find(path).map(|_| path.to_owned())
+        state.call(Call::Inspect)?;
+        state.directory.find(path).map(|_| path.to_owned())
     }
 
     fn open(&self, path: &Path, _: Access) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.state();
-        state.call(Call::Look)?;
-        let inode = state.names.find(path)?;
+        state.call(Call::Inspect)?;
+        let inode = state.directory.find(path)?;
         Ok(Box::new(SimulatedFile { disk: self.clone(), inode }))
     }
 
@@ -251,61 +265,61 @@ impl Disk for SimulatedDisk {
         let mut state = self.state();
         let inode = state.inodes.len();
         state.change(Call::Grow, ("create", inode), (0, 0))?;
-        state.names.check_free(path)?;
+        state.directory.check_absent(path)?;
         state.inodes.push(Inode::default());
-        state.names.give(path, inode);
-        state.powered()?;
+        state.directory.link(path, inode);
+        state.check_power()?;
         Ok(Box::new(SimulatedFile { disk: self.clone(), inode }))
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        let inode = state.names.find(from)?;
+        let inode = state.directory.find(from)?;
         state.change(Call::Grow, ("link", inode), (0, 0))?;
-        state.names.check_free(to)?;
-        state.names.give(to, inode);
-        state.powered()
+        state.directory.check_absent(to)?;
+        state.directory.link(to, inode);
+        state.check_power()
     }
 
     fn replace(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
-        let inode = state.names.find(from)?;
-        state.change(Call::Grow, ("replace", inode), (0, 0))?;
-        state.names.replace(from, to, inode);
-        state.powered()
+        let inode = state.directory.find(from)?;
+        state.change(Call::Grow, ("rename", inode), (0, 0))?;
+        state.directory.rename(from, to, inode);
+        state.check_power()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         let mut state = self.state();
-        state.call(Call::Look)?;
-        let inode = state.names.find(path)?;
-        state.change(Call::Name, ("remove", inode), (0, 0))?;
-        state.names.take(path);
-        state.powered()
+        state.call(Call::Inspect)?;
+        let inode = state.directory.find(path)?;
+        state.change(Call::Unlink, ("remove", inode), (0, 0))?;
+        state.directory.unlink(path);
+        state.check_power()
     }
 
     fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
         let mut state = self.state();
-        state.call(Call::Look)?;
-        Ok(state.names.inside(directory))
+        state.call(Call::Inspect)?;
+        Ok(state.directory.list(directory))
     }
 
     fn sync_directory(&self, _: &Path) -> io::Result<()> {
         let mut state = self.state();
         state.change(Call::Sync, ("sync directory", 0), (0, 0))?;
-        state.powered()?;
-        if !state.lies() {
-            state.names.sync();
+        state.check_power()?;
+        if !state.drops_syncs() {
+            state.directory.sync();
         }
         Ok(())
     }
 
     fn room(&self, _: &Path) -> io::Result<u64> {
         let mut state = self.state();
-        state.call(Call::Look)?;
-        let told = state.room.filter(|_| state.tells_room);
-        let left = told.map(|room| room.saturating_sub(state.used()) * PAGE);
-        Ok(left.map_or(u64::MAX, |bytes| bytes as u64))
+        state.call(Call::Inspect)?;
+        let capacity = state.capacity.filter(|_| state.reports_free_space);
+        let free = capacity.map(|capacity| capacity.saturating_sub(state.used_pages()) * PAGE);
+        Ok(free.map_or(u64::MAX, |bytes| bytes as u64))
     }
 
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
@@ -314,10 +328,11 @@ impl Disk for SimulatedDisk {
     }
 
     fn works_beside(&self) -> bool {
-        self.beside
+        self.background_checkpoints
     }
 }
 
+/// An open file.
 #[derive(Debug)]
 struct SimulatedFile {
     disk: SimulatedDisk,
@@ -327,61 +342,61 @@ struct SimulatedFile {
 impl DiskFile for SimulatedFile {
     fn size(&self) -> io::Result<u64> {
         let mut state = self.disk.state();
-        state.call(Call::Look)?;
-        Ok(state.inodes[self.inode].live.size())
+        state.call(Call::Inspect)?;
+        Ok(state.inodes[self.inode].current.size())
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let mut state = self.disk.state();
         let length = match state.call(Call::Read)? {
-            Verdict::Done => out.len(),
-            Verdict::Short => out.len().div_ceil(2),
+            Transfer::Complete => out.len(),
+            Transfer::Short => out.len().div_ceil(2),
         };
-        Ok(state.inodes[self.inode].live.read(offset, &mut out[..length]))
+        Ok(state.inodes[self.inode].current.read(offset, &mut out[..length]))
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.disk.state();
         let change = (offset, bytes.len() as u64);
         let length = match state.change(Call::Write, ("write", self.inode), change) {
-            Ok(Verdict::Done) => bytes.len(),
-            Ok(Verdict::Short) => bytes.len().div_ceil(2),
+            Ok(Transfer::Complete) => bytes.len(),
+            Ok(Transfer::Short) => bytes.len().div_ceil(2),
             Err(error) => {
-                // Some of it was written all the same.
+                // A failed write may have written a part.
                 if !state.off {
                     state.inodes[self.inode].write(offset, &bytes[..bytes.len() / 2]);
                 }
                 return Err(error);
             }
         };
-        let needed = state.inodes[self.inode].live.pages_needed(offset, length);
-        state.check_room(needed)?;
+        let needed = state.inodes[self.inode].current.pages_needed(offset, length);
+        state.check_space(needed)?;
         state.inodes[self.inode].write(offset, &bytes[..length]);
-        state.powered()?;
+        state.check_power()?;
         Ok(length)
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        let grows = state.inodes[self.inode].live.size() < size;
-        let call = if grows { Call::Grow } else { Call::Cut };
+        let grows = state.inodes[self.inode].current.size() < size;
+        let call = if grows { Call::Grow } else { Call::Truncate };
         state.change(call, ("set size", self.inode), (size, 0))?;
         state.inodes[self.inode].set_size(size);
-        state.powered()
+        state.check_power()
     }
 
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.state();
-        let done = state.change(Call::Sync, ("sync", self.inode), (0, 0));
-        if let (Err(_), Some(InjectedFault::Forgets)) =
-            (&done, state.schedule.as_ref().map(Schedule::fault))
+        let synced = state.change(Call::Sync, ("sync", self.inode), (0, 0));
+        if let (Err(_), Some(InjectedFault::SyncDropsChanges)) =
+            (&synced, state.schedule.as_ref().map(Schedule::fault))
         {
-            let mut luck = Luck::new(ChaCha8Rng::seed_from_u64(state.changes));
-            state.inodes[self.inode].forget_pending(&mut luck);
+            let mut survival = Survival::random(ChaCha8Rng::seed_from_u64(state.changes));
+            state.inodes[self.inode].drop_unsynced(&mut survival);
         }
-        done?;
-        state.powered()?;
-        if !state.lies() {
+        synced?;
+        state.check_power()?;
+        if !state.drops_syncs() {
             state.inodes[self.inode].sync();
         }
         Ok(())

@@ -1,108 +1,111 @@
-//! Faults of a disk that has power: which, at which call, and for how long.
+//! Fault injection: which call of a simulated disk fails, how, and for how long.
 
 use std::io;
 
-/// What a call asks of a disk.
+/// The kind of a call of the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Call {
-    Look,
+    /// Reads metadata: existence, size, names, free space.
+    Inspect,
     Read,
     Write,
-    /// Makes a file longer, or a name.
+    /// Extends a file, or creates a name.
     Grow,
-    /// Makes a file shorter.
-    Cut,
-    /// Takes a name away.
-    Name,
+    /// Shortens a file.
+    Truncate,
+    /// Removes a name.
+    Unlink,
     Sync,
 }
 
-/// What goes wrong.
+/// What fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InjectedFault {
-    /// Any call fails with `EIO`.
-    Broken,
-    /// What needs room fails with `ENOSPC`.
-    Full,
-    /// Reads and writes do half of what they are asked for, and say so.
-    Short,
-    /// A sync fails, and what it was about can be tried again.
+    /// Every call fails with an I/O error.
+    AnyCall,
+    /// Calls that need space fail with `StorageFull` (`ENOSPC`).
+    DiskFull,
+    /// Reads and writes transfer half of the requested bytes, and return that count.
+    ShortTransfer,
+    /// A sync fails, and the unsynced changes can be synced again.
     Sync,
-    /// A sync fails, and the system forgets what it was about, but goes on to show it.
-    Forgets,
+    /// A sync fails and drops unsynced changes: reads show them, a later sync does not write them.
+    SyncDropsChanges,
 }
 
 impl InjectedFault {
-    /// All of them.
+    /// All kinds of faults.
     pub const ALL: [InjectedFault; 5] = [
-        InjectedFault::Broken,
-        InjectedFault::Full,
-        InjectedFault::Short,
+        InjectedFault::AnyCall,
+        InjectedFault::DiskFull,
+        InjectedFault::ShortTransfer,
         InjectedFault::Sync,
-        InjectedFault::Forgets,
+        InjectedFault::SyncDropsChanges,
     ];
 
-    fn concerns(self, call: Call) -> bool {
+    fn affects(self, call: Call) -> bool {
         match self {
-            InjectedFault::Broken => true,
-            InjectedFault::Full => matches!(call, Call::Write | Call::Grow),
-            InjectedFault::Short => matches!(call, Call::Read | Call::Write),
-            InjectedFault::Sync | InjectedFault::Forgets => call == Call::Sync,
+            InjectedFault::AnyCall => true,
+            InjectedFault::DiskFull => matches!(call, Call::Write | Call::Grow),
+            InjectedFault::ShortTransfer => matches!(call, Call::Read | Call::Write),
+            InjectedFault::Sync | InjectedFault::SyncDropsChanges => call == Call::Sync,
         }
     }
 
     pub(super) fn error(self) -> io::Error {
         match self {
-            InjectedFault::Full => io::ErrorKind::StorageFull.into(),
-            _ => io::Error::other("a fault of the disk"),
+            InjectedFault::DiskFull => io::ErrorKind::StorageFull.into(),
+            _ => io::Error::other("injected fault"),
         }
     }
 }
 
-/// A fault from a call on.
+/// When an injected fault occurs.
 #[derive(Clone, Debug)]
 pub struct Schedule {
     fault: InjectedFault,
-    /// How many calls that it concerns go well before.
-    after: u64,
-    /// How many calls it strikes.
-    strikes: u64,
-    seen: u64,
-    struck: u64,
+    /// The number of affected calls that succeed first.
+    skipped_calls: u64,
+    /// The most calls that fail.
+    max_occurrences: u64,
+    affected_calls: u64,
+    occurrences: u64,
 }
 
 impl Schedule {
-    /// `fault` at the call, of those that it concerns, that comes after so many others.
+    /// `fault` at one call, after `skipped_calls` calls that it affects.
     #[must_use]
-    pub const fn once(fault: InjectedFault, after: u64) -> Self {
-        Self { fault, after, strikes: 1, seen: 0, struck: 0 }
+    pub const fn once(fault: InjectedFault, skipped_calls: u64) -> Self {
+        Self { fault, skipped_calls, max_occurrences: 1, affected_calls: 0, occurrences: 0 }
     }
 
-    /// The same, and at every such call that follows.
+    /// `fault` at every call that it affects, after `skipped_calls` of them.
     #[must_use]
-    pub const fn lasting(fault: InjectedFault, after: u64) -> Self {
-        Self { strikes: u64::MAX, ..Self::once(fault, after) }
+    pub const fn lasting(fault: InjectedFault, skipped_calls: u64) -> Self {
+        Self { max_occurrences: u64::MAX, ..Self::once(fault, skipped_calls) }
     }
 
     pub(super) const fn fault(&self) -> InjectedFault {
         self.fault
     }
 
-    pub(super) const fn concerned(&self) -> u64 {
-        self.seen
+    pub(super) const fn affected_calls(&self) -> u64 {
+        self.affected_calls
     }
 
-    pub(super) const fn has_struck(&self) -> bool {
-        self.struck > 0
+    pub(super) const fn has_occurred(&self) -> bool {
+        self.occurrences > 0
     }
 
-    pub(super) fn strike(&mut self, call: Call) -> Option<InjectedFault> {
-        if !self.fault.concerns(call) {
+    /// Counts a call, and returns the fault if this call must fail.
+    pub(super) fn fault_at(&mut self, call: Call) -> Option<InjectedFault> {
+        if !self.fault.affects(call) {
             return None;
         }
-        self.seen += 1;
-        let strikes = self.seen > self.after && self.struck < self.strikes;
-        self.struck += u64::from(strikes);
-        strikes.then_some(self.fault)
+        self.affected_calls += 1;
+        let occurs =
+            self.affected_calls > self.skipped_calls && self.occurrences < self.max_occurrences;
+        self.occurrences += u64::from(occurs);
+        occurs.then_some(self.fault)
     }
 }

@@ -1,7 +1,7 @@
-//! What a file holds: as the running system sees it, and as a power cut would leave it.
+//! Inode of a simulated disk: the bytes of a file in memory, and the bytes that a power cut leaves.
 //!
-//! Changes are durable from the next sync on. Of those that came later a power cut leaves any: each
-//! is kept, dropped, or torn at sectors, and they may have reached the disk in any order.
+//! A sync makes changes durable. A power cut keeps, drops or tears each later change, in any order.
+//! A torn write leaves any subset of its sectors.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use rand::rngs::ChaCha8Rng;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
-/// What a disk writes whole or not at all.
+/// The number of bytes that a disk writes atomically.
 const SECTOR: usize = 512;
 pub(super) const PAGE: usize = 4096;
 
-/// Bytes, most of which may never have been written: those are zeros.
+/// The bytes of a sparse file: pages that were never written read as zeros.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Image {
+pub(super) struct Content {
     size: u64,
     pages: Vec<Option<Arc<[u8; PAGE]>>>,
 }
@@ -25,17 +25,17 @@ fn page_of(offset: u64) -> (usize, usize) {
     (page, usize::try_from(offset % PAGE as u64).unwrap_or(0))
 }
 
-impl Image {
+impl Content {
     pub(super) const fn size(&self) -> u64 {
         self.size
     }
 
-    /// How many pages hold anything.
+    /// The number of allocated pages.
     pub(super) fn pages(&self) -> usize {
         self.pages.iter().flatten().count()
     }
 
-    /// How many more pages a write would take.
+    /// The number of pages that a write would allocate.
     pub(super) fn pages_needed(&self, offset: u64, length: usize) -> usize {
         let (first, _) = page_of(offset);
         let (end, _) = page_of(offset + length as u64 + PAGE as u64 - 1);
@@ -100,101 +100,102 @@ enum Change {
     SetSize(u64),
 }
 
-/// A file, whatever names it has.
+/// A file, independent of its names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inode {
-    pub(super) live: Image,
-    durable: Image,
-    /// What is not durable yet, in order.
-    pending: Vec<Change>,
+    pub(super) current: Content,
+    durable: Content,
+    /// Changes since the last sync, in order.
+    unsynced: Vec<Change>,
 }
 
 impl Inode {
     pub(super) fn write(&mut self, offset: u64, bytes: &[u8]) {
-        self.live.write(offset, bytes);
-        self.pending.push(Change::Write(offset, bytes.to_vec()));
+        self.current.write(offset, bytes);
+        self.unsynced.push(Change::Write(offset, bytes.to_vec()));
     }
 
     pub(super) fn set_size(&mut self, size: u64) {
-        self.live.set_size(size);
-        self.pending.push(Change::SetSize(size));
+        self.current.set_size(size);
+        self.unsynced.push(Change::SetSize(size));
     }
 
     pub(super) fn sync(&mut self) {
-        for change in self.pending.drain(..) {
+        for change in self.unsynced.drain(..) {
             self.durable.apply(&change);
         }
     }
 
-    /// A sync that failed: the system takes what it could not write for written.
-    pub(super) fn forget_pending(&mut self, luck: &mut Luck) {
-        let kept = std::mem::take(&mut self.pending).into_iter().filter(|_| luck.keeps());
-        kept.for_each(|change| self.durable.apply(&change));
+    /// After a failed sync: the system marks unwritten changes as written, and drops some of them.
+    pub(super) fn drop_unsynced(&mut self, survival: &mut Survival) {
+        let written =
+            std::mem::take(&mut self.unsynced).into_iter().filter(|_| survival.keeps_change());
+        written.for_each(|change| self.durable.apply(&change));
     }
 
-    /// What a power cut leaves of it.
-    pub(super) fn survivor(&self, luck: &mut Luck) -> Self {
-        let mut image = self.durable.clone();
-        let mut pending: Vec<&Change> = self.pending.iter().collect();
-        luck.order(&mut pending);
-        for change in pending {
+    /// The file after a power cut.
+    pub(super) fn after_power_cut(&self, survival: &mut Survival) -> Self {
+        let mut content = self.durable.clone();
+        let mut unsynced: Vec<&Change> = self.unsynced.iter().collect();
+        survival.order(&mut unsynced);
+        for change in unsynced {
             match change {
-                _ if luck.keeps() => image.apply(change),
-                Change::Write(offset, bytes) if luck.tears() => {
-                    tear(&mut image, *offset, bytes, luck);
+                _ if survival.keeps_change() => content.apply(change),
+                Change::Write(offset, bytes) if survival.tears_write() => {
+                    tear(&mut content, *offset, bytes, survival);
                 }
                 _ => {}
             }
         }
-        Self { live: image.clone(), durable: image, pending: Vec::new() }
+        Self { current: content.clone(), durable: content, unsynced: Vec::new() }
     }
 }
 
-/// Writes some sectors of what a write wrote.
-fn tear(image: &mut Image, offset: u64, bytes: &[u8], luck: &mut Luck) {
+/// Applies a random subset of the sectors of a write.
+fn tear(content: &mut Content, offset: u64, bytes: &[u8], survival: &mut Survival) {
     let mut start = 0;
     while start < bytes.len() {
         let in_sector = usize::try_from((offset + start as u64) % SECTOR as u64).unwrap_or(0);
         let end = (start + SECTOR - in_sector).min(bytes.len());
-        if luck.coin() {
-            image.write(offset + start as u64, &bytes[start..end]);
+        if survival.keeps_sector() {
+            content.write(offset + start as u64, &bytes[start..end]);
         }
         start = end;
     }
 }
 
-/// What chance makes of things that are not durable.
+/// Random decisions about which unsynced changes survive.
 #[derive(Debug)]
-pub(super) struct Luck {
+pub(super) struct Survival {
     random: ChaCha8Rng,
     keep: f64,
     tear: f64,
     shuffle: bool,
 }
 
-impl Luck {
-    /// From all is kept to nothing is.
-    pub(super) fn new(mut random: ChaCha8Rng) -> Self {
+impl Survival {
+    /// Random probabilities, from none to all.
+    pub(super) fn random(mut random: ChaCha8Rng) -> Self {
         let keep = [0.0, 0.1, 0.5, 0.9, 1.0][random.random_range(0..5)];
         let tear = [0.0, 0.3, 0.8][random.random_range(0..3)];
         let shuffle = random.random();
         Self { random, keep, tear, shuffle }
     }
 
-    /// Nothing is kept.
+    /// Nothing survives.
     pub(super) const fn none(random: ChaCha8Rng) -> Self {
         Self { random, keep: 0.0, tear: 0.0, shuffle: false }
     }
 
-    pub(super) fn keeps(&mut self) -> bool {
+    pub(super) fn keeps_change(&mut self) -> bool {
         self.random.random_bool(self.keep)
     }
 
-    fn tears(&mut self) -> bool {
+    fn tears_write(&mut self) -> bool {
         self.random.random_bool(self.tear)
     }
 
-    fn coin(&mut self) -> bool {
+    fn keeps_sector(&mut self) -> bool {
         self.random.random()
     }
 
@@ -204,7 +205,7 @@ impl Luck {
         }
     }
 
-    /// Randomness for what comes after the cut.
+    /// A seed for the disk after the power cut.
     pub(super) fn seed(&mut self) -> u64 {
         self.random.next_u64()
     }
@@ -216,33 +217,33 @@ mod tests {
 
     use super::*;
 
-    fn bytes(image: &Image) -> Vec<u8> {
-        let mut out = vec![9; usize::try_from(image.size()).unwrap()];
-        assert_eq!(image.read(0, &mut out), out.len());
+    fn bytes(content: &Content) -> Vec<u8> {
+        let mut out = vec![9; usize::try_from(content.size()).unwrap()];
+        assert_eq!(content.read(0, &mut out), out.len());
         out
     }
 
     #[test]
-    fn an_image_is_a_file() {
-        let (mut image, mut file) = (Image::default(), Vec::<u8>::new());
+    fn content_reads_like_a_byte_vector() {
+        let (mut content, mut file) = (Content::default(), Vec::<u8>::new());
         let mut random = ChaCha8Rng::seed_from_u64(1);
         for _ in 0..500 {
             let offset = random.random_range(0..20_000_usize);
             if random.random_bool(0.2) {
-                image.set_size(offset as u64);
+                content.set_size(offset as u64);
                 file.resize(offset, 0);
             } else {
                 let write = vec![random.random::<u8>(); random.random_range(1..9_000)];
-                image.write(offset as u64, &write);
+                content.write(offset as u64, &write);
                 file.resize(file.len().max(offset + write.len()), 0);
                 file[offset..offset + write.len()].copy_from_slice(&write);
             }
-            assert!(bytes(&image) == file);
+            assert!(bytes(&content) == file);
         }
     }
 
     #[test]
-    fn a_cut_leaves_what_was_synced_and_any_sectors_of_the_rest() {
+    fn power_cut_leaves_synced_bytes_and_any_subset_of_unsynced_sectors() {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..2_000 {
             let mut inode = Inode::default();
@@ -250,19 +251,26 @@ mod tests {
             inode.sync();
             inode.write(0, &[2; 2 * SECTOR]);
             inode.set_size(2 * SECTOR as u64);
-            let left = inode.survivor(&mut Luck::new(ChaCha8Rng::seed_from_u64(seed)));
-            let left = bytes(&left.live);
+            let left =
+                inode.after_power_cut(&mut Survival::random(ChaCha8Rng::seed_from_u64(seed)));
+            let left = bytes(&left.current);
             let sectors: Vec<u8> = left.chunks(SECTOR).map(|sector| sector[0]).collect();
             assert!(left.chunks(SECTOR).all(|sector| sector.iter().all(|byte| *byte == sector[0])));
             seen.insert(sectors);
         }
-        // Two sectors, old or new, and the third or none.
+        // Two sectors, each old or new, with or without the third.
         assert_eq!(seen.len(), 8, "{seen:?}");
         let mut inode = Inode::default();
         inode.write(0, &[1; 7]);
-        inode.forget_pending(&mut Luck::none(ChaCha8Rng::seed_from_u64(0)));
+        inode.drop_unsynced(&mut Survival::none(ChaCha8Rng::seed_from_u64(0)));
         inode.sync();
-        assert_eq!(inode.live.size(), 7);
-        assert_eq!(inode.survivor(&mut Luck::new(ChaCha8Rng::seed_from_u64(4))).live.size(), 0);
+        assert_eq!(inode.current.size(), 7);
+        assert_eq!(
+            inode
+                .after_power_cut(&mut Survival::random(ChaCha8Rng::seed_from_u64(4)))
+                .current
+                .size(),
+            0
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! What is done to a store in a trial: a row of writes, and closing and opening in between, on few
-//! ids and few times, so that they meet.
+//! Workload of a trial: random writes and restarts.
+//!
+//! Ids and timestamps come from small ranges, so operations often touch the same conversations.
 
 use convodb::{
     AssistantId, BulkOptions, Channel, Contact, Conversation, ConversationId, Cost, Error, Message,
@@ -12,49 +13,49 @@ use uuid::Uuid;
 use crate::generators::assistants;
 use crate::oracle::Oracle;
 
-/// The users of every trial, in order of their numbers.
+/// The names of the users of every trial, in the order of their numbers.
 pub(super) const USERS: [&str; 2] = ["one", "two"];
 
-/// One thing that is done to a store.
+/// One step of a workload.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
-    /// Creates the users and their assistants, in one write.
+    /// Creates the users and their assistants in one transaction.
     SetUp,
-    /// A write of one operation or several.
-    Write(Vec<Operation>),
-    /// A write that fails after all of its operations.
-    TakenBack(Vec<Operation>),
-    /// A bulk load.
-    Bulk(UserId, Vec<(Conversation, Vec<Message>)>),
-    /// A new key for cursors.
-    Rotate,
-    /// Closes the store and opens it.
+    /// Runs operations in one transaction.
+    Write(Vec<WriteOperation>),
+    /// Runs operations in one transaction, which then fails.
+    AbortedWrite(Vec<WriteOperation>),
+    /// Bulk-loads conversations.
+    BulkLoad(UserId, Vec<(Conversation, Vec<Message>)>),
+    /// Rotates the key of the cursor tokens.
+    RotateCursorKey,
+    /// Closes and opens the store.
     Restart,
 }
 
-/// An operation of a write.
+/// One operation of a transaction.
 #[derive(Clone, Debug)]
-pub(super) enum Operation {
-    /// With its messages.
+pub(super) enum WriteOperation {
+    /// Inserts a conversation with messages.
     Insert(UserId, Conversation, Vec<Message>),
-    /// Another channel and another assistant.
-    Change(UserId, ConversationId, Channel, AssistantId),
-    /// A message more.
+    /// Sets channel and assistant of a conversation.
+    Update(UserId, ConversationId, Channel, AssistantId),
+    /// Appends a message.
     Append(UserId, ConversationId, Message),
-    /// With its messages.
+    /// Deletes a conversation and its messages.
     Delete(UserId, ConversationId),
 }
 
-/// The n-th user.
+/// The id of the user with this index.
 #[must_use]
 pub(super) fn user(number: usize) -> UserId {
     UserId::new(u32::try_from(number + 1).unwrap_or(u32::MAX))
 }
 
-/// A script of up to `most` steps.
+/// A random workload: the setup, then 1 to `max_steps` steps.
 #[must_use]
-pub(super) fn script(random: &mut ChaCha8Rng, most: usize) -> Vec<Step> {
-    let length = random.random_range(1..=most);
+pub(super) fn workload(random: &mut ChaCha8Rng, max_steps: usize) -> Vec<Step> {
+    let length = random.random_range(1..=max_steps);
     let steps = (0..length).map(|_| step(random));
     std::iter::once(Step::SetUp).chain(steps).collect()
 }
@@ -63,30 +64,30 @@ fn step(random: &mut ChaCha8Rng) -> Step {
     match random.random_range(0..100) {
         0..70 => Step::Write(vec![operation(random)]),
         70..80 => Step::Write(operations(random)),
-        80..84 => Step::TakenBack(operations(random)),
+        80..84 => Step::AbortedWrite(operations(random)),
         84..90 => {
             let rows = (0..random.random_range(0..8)).map(|_| row(random)).collect();
-            Step::Bulk(user(random.random_range(0..2)), rows)
+            Step::BulkLoad(user(random.random_range(0..2)), rows)
         }
-        90..93 => Step::Rotate,
+        90..93 => Step::RotateCursorKey,
         _ => Step::Restart,
     }
 }
 
-fn operations(random: &mut ChaCha8Rng) -> Vec<Operation> {
+fn operations(random: &mut ChaCha8Rng) -> Vec<WriteOperation> {
     (0..random.random_range(1..12)).map(|_| operation(random)).collect()
 }
 
-fn operation(random: &mut ChaCha8Rng) -> Operation {
+fn operation(random: &mut ChaCha8Rng) -> WriteOperation {
     let user = user(random.random_range(0..2));
     match random.random_range(0..10) {
         0..5 => {
-            let (conversation, history) = row(random);
-            Operation::Insert(user, conversation, history)
+            let (conversation, messages) = row(random);
+            WriteOperation::Insert(user, conversation, messages)
         }
-        5 => Operation::Change(user, id(random), channel(random), assistant(random)),
-        6..8 => Operation::Append(user, id(random), message(random)),
-        _ => Operation::Delete(user, id(random)),
+        5 => WriteOperation::Update(user, id(random), channel(random), assistant(random)),
+        6..8 => WriteOperation::Append(user, id(random), message(random)),
+        _ => WriteOperation::Delete(user, id(random)),
     }
 }
 
@@ -116,7 +117,7 @@ fn channel(random: &mut ChaCha8Rng) -> Channel {
 }
 
 fn message(random: &mut ChaCha8Rng) -> Message {
-    // Now and then more than a page of the file, or so much that the file has to grow.
+    // Sometimes longer than a page of the file, rarely so long that the file must grow.
     let length = match random.random_range(0..250) {
         0 => 1_000_000,
         1..25 => 9_000,
@@ -124,55 +125,55 @@ fn message(random: &mut ChaCha8Rng) -> Message {
     };
     let text = "m".repeat(length);
     let message = Message::new(Role::User, text, time(random));
-    let message = message.unwrap_or_else(|_| unreachable!("it is not too long"));
+    let message = message.unwrap_or_else(|_| unreachable!("1,000,000 characters are not too long"));
     message.with_cost(Cost::from_nanos(random.random_range(0..1_000)))
 }
 
 fn row(random: &mut ChaCha8Rng) -> (Conversation, Vec<Message>) {
-    let history: Vec<Message> = (0..random.random_range(0..3)).map(|_| message(random)).collect();
+    let messages: Vec<Message> = (0..random.random_range(0..3)).map(|_| message(random)).collect();
     let conversation = Conversation {
-        message_count: u32::try_from(history.len()).unwrap_or(0),
+        message_count: u32::try_from(messages.len()).unwrap_or(0),
         ..Conversation::new(id(random), assistant(random), channel(random), time(random))
     };
-    (conversation, history)
+    (conversation, messages)
 }
 
-impl Operation {
-    /// Does it to the oracle.
+impl WriteOperation {
+    /// Applies it to the oracle.
     pub(super) fn apply(&self, oracle: &mut Oracle) {
         match self {
-            Operation::Insert(user, row, history) => {
-                oracle.insert(*user, row.clone(), history.clone());
+            WriteOperation::Insert(user, row, messages) => {
+                oracle.insert(*user, row.clone(), messages.clone());
             }
-            Operation::Change(user, id, channel, assistant) => {
+            WriteOperation::Update(user, id, channel, assistant) => {
                 oracle.update(*user, *id, |row| {
                     row.channel = channel.clone();
                     row.assistant = *assistant;
                 });
             }
-            Operation::Append(user, id, message) => {
+            WriteOperation::Append(user, id, message) => {
                 oracle.append(*user, *id, message);
             }
-            Operation::Delete(user, id) => {
+            WriteOperation::Delete(user, id) => {
                 oracle.delete(*user, *id);
             }
         }
     }
 
-    /// Does it in a write. What is not there, or already is, is no error here.
+    /// Runs it in a transaction. A missing or a duplicate conversation is not an error here.
     fn run(&self, write: &mut convodb::Transaction<'_>) -> Result<()> {
         let done = match self {
-            Operation::Insert(user, row, history) => write.insert(*user, row, history),
-            Operation::Change(user, id, channel, assistant) => write
+            WriteOperation::Insert(user, row, messages) => write.insert(*user, row, messages),
+            WriteOperation::Update(user, id, channel, assistant) => write
                 .update(*user, *id, |row| {
                     row.channel = channel.clone();
                     row.assistant = *assistant;
                 })
                 .map(drop),
-            Operation::Append(user, id, message) => {
+            WriteOperation::Append(user, id, message) => {
                 write.append_message(*user, *id, message).map(drop)
             }
-            Operation::Delete(user, id) => write.delete(*user, *id),
+            WriteOperation::Delete(user, id) => write.delete(*user, *id),
         };
         match done {
             Err(Error::ConversationNotFound | Error::DuplicateConversation(_)) => Ok(()),
@@ -182,23 +183,23 @@ impl Operation {
 }
 
 impl Step {
-    /// Does it to the oracle.
+    /// Applies it to the oracle.
     pub(super) fn apply(&self, oracle: &mut Oracle) {
         match self {
             Step::Write(operations) => operations.iter().for_each(|one| one.apply(oracle)),
-            Step::Bulk(user, rows) => {
-                for (row, history) in rows {
-                    oracle.insert(*user, row.clone(), history.clone());
+            Step::BulkLoad(user, rows) => {
+                for (row, messages) in rows {
+                    oracle.insert(*user, row.clone(), messages.clone());
                 }
             }
-            Step::SetUp | Step::TakenBack(_) | Step::Rotate | Step::Restart => {}
+            Step::SetUp | Step::AbortedWrite(_) | Step::RotateCursorKey | Step::Restart => {}
         }
     }
 
-    /// Does it to a store, but for [`Step::Restart`].
+    /// Runs it on a store. [`Step::Restart`] does nothing here, because it replaces the store.
     ///
     /// # Errors
-    /// A fault of the store.
+    /// An error of the store.
     pub(super) fn run(&self, store: &Store) -> Result<()> {
         match self.clone() {
             Step::SetUp => store.write(|write| {
@@ -213,24 +214,24 @@ impl Step {
             Step::Write(operations) => {
                 store.write(move |write| operations.iter().try_for_each(|one| one.run(write)))
             }
-            Step::TakenBack(operations) => {
-                let taken_back: Result<()> = store.write(move |write| {
+            Step::AbortedWrite(operations) => {
+                let aborted: Result<()> = store.write(move |write| {
                     operations.iter().try_for_each(|one| one.run(write))?;
                     Err(Error::TokenNotFound)
                 });
-                match taken_back {
+                match aborted {
                     Err(Error::TokenNotFound) => Ok(()),
                     other => other,
                 }
             }
-            Step::Bulk(user, rows) => {
+            Step::BulkLoad(user, rows) => {
                 let mut loader = store.bulk_load(BulkOptions::default());
-                for (row, history) in &rows {
-                    loader.push(user, row, history)?;
+                for (row, messages) in &rows {
+                    loader.push(user, row, messages)?;
                 }
                 loader.finish(|_, _| {}).map(drop)
             }
-            Step::Rotate => store.rotate_cursor_key(),
+            Step::RotateCursorKey => store.rotate_cursor_key(),
             Step::Restart => Ok(()),
         }
     }

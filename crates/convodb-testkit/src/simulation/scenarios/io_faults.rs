@@ -1,29 +1,32 @@
-//! Trials of a disk that has power and fails: at every call in turn, once or for a while; and one
-//! that is full.
+//! I/O faults of a disk that has power: one failing call at any position, and a full disk.
 
 use std::time::{Duration, Instant};
 
-use convodb::{Durability, Error, Snapshot, Store, StoreOptions, StoreState};
+use convodb::{
+    Channel, Conversation, ConversationId, Durability, Error, Store, StoreOptions, StoreState,
+    Timestamp,
+};
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
+use uuid::Uuid;
 
 use super::Counts;
+use crate::generators::assistants;
 use crate::oracle::Oracle;
 use crate::simulation::checker::{CheckError, check_state};
 use crate::simulation::disk::SimulatedDisk;
 use crate::simulation::fault::{InjectedFault, Schedule};
-use crate::simulation::runner::{open, options};
-use crate::simulation::workload::{Operation, Step, script};
+use crate::simulation::runner::{RECOVERY_TIMEOUT, await_open, open, random_options};
+use crate::simulation::workload::{Step, WriteOperation, user, workload};
 
-/// How long a store may take to be well again once the disk is.
-const HEALED_WITHIN: Duration = Duration::from_secs(20);
+/// Seeds below this have short workloads, so that one trial for each kind of fault, once and
+/// lasting, fits into the time of a build.
+const SHORT_WORKLOADS: u64 = 10;
 
-/// The workloads of seeds below are short: one for each fault, once and lasting, in a build's time.
-const SHORT: u64 = 10;
-
-/// One workload, and one kind of fault at the n-th call for every n until the workload passes without
-/// it; the seed says which fault, and whether it lasts. Nothing that was acknowledged is lost, what
-/// was refused is not there, readers see what is right or an error, and the store heals itself.
+/// Runs a workload again and again, with one fault at the n-th call for every n, until it ends
+/// before the fault occurs. The seed selects the kind of fault, and whether it lasts. No
+/// acknowledged write is lost, rejected writes leave nothing, reads return correct data or an
+/// error, and the store recovers by itself.
 ///
 /// # Errors
 /// A violation.
@@ -32,102 +35,118 @@ pub fn io_faults(seed: u64) -> Result<Counts, String> {
     let fault = InjectedFault::ALL[number % InjectedFault::ALL.len()];
     let lasts = (seed / InjectedFault::ALL.len() as u64) % 2 == 1;
     let mut counts = Counts::new();
-    for after in 0.. {
+    for skipped_calls in 0.. {
         let schedule = match lasts {
-            true => Schedule::lasting(fault, after),
-            false => Schedule::once(fault, after),
+            true => Schedule::lasting(fault, skipped_calls),
+            false => Schedule::once(fault, skipped_calls),
         };
-        let mut run = Run::new(seed, schedule.clone());
-        if let Err(why) = run.play() {
-            let (options, steps, trace) = (&run.options, &run.steps, run.disk.trace());
+        let mut run = FaultRun::new(seed, schedule.clone());
+        if let Err(violation) = run.run() {
             return Err(format!(
-                "seed {seed}, {schedule:?}: {why}\n{options:?}\n{steps:#?}\n{trace}"
+                "seed {seed}, {schedule:?}: {violation}\n{:?}\n{:#?}\n{}",
+                run.options,
+                run.steps,
+                run.disk.trace()
             ));
         }
         *counts.entry("runs").or_default() += 1;
-        for (what, count) in run.counts {
-            *counts.entry(what).or_default() += count;
+        for (outcome, count) in run.counts {
+            *counts.entry(outcome).or_default() += count;
         }
-        if !run.struck {
+        if !run.fault_occurred {
             break;
         }
     }
     Ok(counts)
 }
 
-/// A workload on a disk that fails.
-struct Run {
+/// A workload on a disk with an injected fault.
+struct FaultRun {
     disk: SimulatedDisk,
     options: StoreOptions,
     steps: Vec<Step>,
     random: ChaCha8Rng,
-    /// What the store holds.
+    /// The expected state of the store.
     state: Oracle,
+    /// Whether the users exist.
     set_up: bool,
-    struck: bool,
+    fault_occurred: bool,
     counts: Counts,
 }
 
-impl Run {
+impl FaultRun {
     fn new(seed: u64, schedule: Schedule) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let options = options(&mut random, Durability::Immediate);
-        let steps = script(&mut random, if seed < SHORT { 8 } else { 24 });
-        let disk = SimulatedDisk::new(random.random(), false);
-        disk.fail(schedule);
-        let (state, counts) = (Oracle::default(), Counts::new());
-        Self { disk, options, steps, random, state, set_up: false, struck: false, counts }
+        let options = random_options(&mut random, Durability::Immediate);
+        let steps = workload(&mut random, if seed < SHORT_WORKLOADS { 8 } else { 24 });
+        let disk = SimulatedDisk::new(random.random());
+        disk.inject(schedule);
+        Self {
+            disk,
+            options,
+            steps,
+            random,
+            state: Oracle::default(),
+            set_up: false,
+            fault_occurred: false,
+            counts: Counts::new(),
+        }
     }
 
-    fn count(&mut self, what: &'static str) {
-        *self.counts.entry(what).or_default() += 1;
+    fn count(&mut self, outcome: &'static str) {
+        *self.counts.entry(outcome).or_default() += 1;
     }
 
-    /// The fault is over. An error where there was none.
-    fn lift(&mut self, error: &Error) -> Result<(), String> {
-        self.struck |= self.disk.lift();
-        if self.struck { Ok(()) } else { Err(format!("a disk that is well gave: {error}")) }
+    /// Ends the fault. An error is a violation if no fault occurred.
+    fn clear_fault(&mut self, error: &Error) -> Result<(), String> {
+        self.fault_occurred |= self.disk.clear_faults();
+        match self.fault_occurred {
+            true => Ok(()),
+            false => Err(format!("error on a working disk: {error}")),
+        }
     }
 
-    /// Opens the store, which may meet the fault.
+    /// Opens the store. If that fails, opens it again without the fault.
     fn open(&mut self) -> Result<Store, String> {
         match open(&self.disk, &self.options) {
             Ok(store) => Ok(store),
             Err(error) => {
-                self.count("openings that failed");
-                self.lift(&error)?;
-                open(&self.disk, &self.options).map_err(|error| format!("no more opened: {error}"))
+                self.count("failed opens");
+                self.clear_fault(&error)?;
+                open(&self.disk, &self.options)
+                    .map_err(|error| format!("open failed after the fault ended: {error}"))
             }
         }
     }
 
-    fn play(&mut self) -> Result<(), String> {
+    fn run(&mut self) -> Result<(), String> {
         let mut store = self.open()?;
         for step in self.steps.clone() {
             if matches!(step, Step::Restart) {
                 if let Err(error) = store.close() {
-                    self.count("closings that failed");
-                    self.lift(&error)?;
+                    self.count("failed closes");
+                    self.clear_fault(&error)?;
                 }
                 store = self.open()?;
             } else {
                 self.step(&mut store, &step)?;
             }
             if self.random.random_bool(0.3) {
-                self.look(&store)?;
+                self.check_reads(&store)?;
             }
         }
-        self.struck |= self.disk.lift();
+        self.fault_occurred |= self.disk.clear_faults();
         await_open(&store)?;
-        self.check(&store.snapshot())?;
-        // Nothing was acknowledged that was not durable.
-        let disk = self.disk.worst_cut();
+        self.check(&store)?;
+        // All acknowledged writes must be durable.
+        let disk = self.disk.worst_power_cut();
         drop(store);
-        let store = open(&disk, &self.options).map_err(|error| format!("after a cut: {error}"))?;
-        self.check(&store.snapshot())
+        let store = open(&disk, &self.options)
+            .map_err(|error| format!("open failed after a power cut: {error}"))?;
+        self.check(&store)
     }
 
-    /// Runs a step until it is done or was in doubt.
+    /// Runs a step until it succeeds or its outcome is unknown.
     fn step(&mut self, store: &mut Store, step: &Step) -> Result<(), String> {
         let mut after = self.state.clone();
         step.apply(&mut after);
@@ -137,175 +156,159 @@ impl Run {
                 self.state = after;
                 return Ok(());
             };
-            self.refused(store, &error)?;
+            let unknown = matches!(error, Error::CommitFailed { .. });
+            self.check_after_error(store, unknown)?;
             if self.random.random_bool(0.3) {
-                // The process ends before the store has healed, and another one begins.
+                // The process ends before the store has recovered, and another one starts.
                 let _ = store.clone().close();
-                self.lift(&error)?;
+                self.clear_fault(&error)?;
                 *store = self.open()?;
             } else {
-                self.lift(&error)?;
+                self.clear_fault(&error)?;
             }
             await_open(store)?;
             let mut candidates = vec![self.state.clone()];
-            if matches!(error, Error::CommitFailed { .. }) {
-                self.count("writes in doubt");
+            if unknown {
+                self.count("writes with unknown outcome");
                 candidates.push(after.clone());
             } else {
-                self.count("writes refused");
+                self.count("rejected writes");
             }
             let snapshot = store.snapshot();
             let found = check_state(&snapshot, &candidates, !self.set_up).map_err(String::from)?;
-            let there = snapshot.users().map_err(|error| error.to_string())?.len() == 2;
-            if matches!(step, Step::SetUp) && there {
+            let users = snapshot.users().map_err(|error| error.to_string())?.len();
+            if matches!(step, Step::SetUp) && users == 2 {
                 self.set_up = true;
                 return Ok(());
             }
-            if matches!(error, Error::CommitFailed { .. }) && !matches!(step, Step::SetUp) {
+            if unknown && !matches!(step, Step::SetUp) {
                 self.state = candidates.swap_remove(found);
                 return Ok(());
             }
         }
-        Err("a write is refused again and again by a disk that is well".to_owned())
+        Err("a working disk rejects the same write three times".to_owned())
     }
 
-    /// While the fault lasts, writes are refused at once, and readers are told the truth.
-    fn refused(&mut self, store: &Store, error: &Error) -> Result<(), String> {
-        self.look_for(store, error)?;
+    /// While the fault lasts, writes fail at once, and reads return correct data or an error. Skips
+    /// the reads if the outcome of the last write is unknown, because its data may exist or not.
+    fn check_after_error(&mut self, store: &Store, unknown: bool) -> Result<(), String> {
+        if !unknown {
+            self.check_reads(store)?;
+        }
         if store.state() == StoreState::Reopening {
-            self.count("refused while reopening");
-            let asked = Instant::now();
-            let refused = Step::Write(Vec::new()).run(store);
-            if asked.elapsed() > HEALED_WITHIN {
-                return Err(format!("a write waited: {refused:?}"));
+            self.count("writes rejected while reopening");
+            let began = Instant::now();
+            let rejected = Step::Write(Vec::new()).run(store);
+            if began.elapsed() > RECOVERY_TIMEOUT {
+                return Err(format!("a write waited for the recovery: {rejected:?}"));
             }
         }
         Ok(())
     }
 
-    /// A read that goes well is right. After an error, what was in doubt may be there or not.
-    fn look_for(&mut self, store: &Store, error: &Error) -> Result<(), String> {
-        if matches!(error, Error::CommitFailed { .. }) {
-            return Ok(());
-        }
-        self.look(store)
-    }
-
-    fn look(&mut self, store: &Store) -> Result<(), String> {
+    /// Successful reads return correct data. Reads may fail only after the fault has occurred.
+    fn check_reads(&mut self, store: &Store) -> Result<(), String> {
         match check_state(&store.snapshot(), std::slice::from_ref(&self.state), !self.set_up) {
             Ok(_) => Ok(()),
             Err(CheckError::Reported(_) | CheckError::SnapshotInvalidated)
-                if self.disk.has_struck() || self.struck =>
+                if self.disk.fault_has_occurred() || self.fault_occurred =>
             {
-                self.count("reads that failed");
+                self.count("failed reads");
                 Ok(())
             }
-            Err(fault) => Err(fault.into()),
+            Err(error) => Err(error.into()),
         }
     }
 
-    fn check(&self, snapshot: &Snapshot) -> Result<(), String> {
+    fn check(&self, store: &Store) -> Result<(), String> {
         let candidates = std::slice::from_ref(&self.state);
-        check_state(snapshot, candidates, false).map(drop).map_err(String::from)
+        check_state(&store.snapshot(), candidates, false).map(drop).map_err(String::from)
     }
 }
 
-/// Waits until the store takes writes.
-pub(super) fn await_open(store: &Store) -> Result<(), String> {
-    let since = Instant::now();
-    while store.state() != StoreState::Open {
-        if since.elapsed() > HEALED_WITHIN {
-            return Err(format!("not healed: {:?}", store.state()));
-        }
-        std::thread::park_timeout(Duration::from_micros(200));
-    }
-    Ok(())
-}
-
-/// A disk that has room for little more. Reads go on, writes are refused and say why, and once there
-/// is room they go on by themselves; what was acknowledged is there.
+/// Writes to a disk with little free space. Reads succeed, and writes fail with `StorageFull`. Once
+/// there is space, writes succeed again without a restart. No acknowledged write is lost.
 ///
 /// # Errors
 /// A violation.
 pub fn full_disk(seed: u64) -> Result<Counts, String> {
-    let mut run = Run::new(seed, Schedule::once(InjectedFault::Full, u64::MAX));
-    let filled = fill(&mut run);
-    filled.map_err(|why| format!("seed {seed}: {why}\n{:?}\n{}", run.options, run.disk.trace()))?;
+    let mut run = FaultRun::new(seed, Schedule::once(InjectedFault::DiskFull, u64::MAX));
+    fill_disk(&mut run).map_err(|violation| {
+        format!("seed {seed}: {violation}\n{:?}\n{}", run.options, run.disk.trace())
+    })?;
     Ok(run.counts)
 }
 
-fn fill(run: &mut Run) -> Result<(), String> {
+fn fill_disk(run: &mut FaultRun) -> Result<(), String> {
     let mut store = run.open()?;
     run.step(&mut store, &Step::SetUp)?;
-    // A store keeps a thousand pages free, if it is told how many there are.
-    let tells = run.random.random_bool(0.5);
-    let pages = run.random.random_range(0..60) + if tells { 1_000 } else { 0 };
-    run.disk.leave_room(pages, tells);
+    // A store reserves a thousand pages if it can query the free space.
+    let reported = run.random.random_bool(0.5);
+    let pages = run.random.random_range(0..60) + if reported { 1_000 } else { 0 };
+    run.disk.limit_free_pages(pages, reported);
     let mut full = false;
     for step in run.steps.clone().into_iter().cycle().take(200) {
         if matches!(step, Step::Write(_)) {
-            full |= write_on_a_full_disk(run, &store, &step)?;
+            full |= write_to_full_disk(run, &store, &step)?;
         }
     }
-    run.count(if full { "disks that were full" } else { "disks that had room" });
-    run.disk.lift();
+    run.count(if full { "full disks" } else { "disks with enough space" });
+    run.disk.clear_faults();
     await_open(&store)?;
     let since = Instant::now();
-    let (row, step) = extra();
+    let operation = one_more_insert();
+    let step = Step::Write(vec![operation.clone()]);
     while let Err(error) = step.run(&store) {
-        if since.elapsed() > HEALED_WITHIN {
-            return Err(format!("writes do not go on: {error}"));
+        if since.elapsed() > RECOVERY_TIMEOUT {
+            return Err(format!("writes fail although the disk has space: {error}"));
         }
         std::thread::park_timeout(Duration::from_millis(1));
     }
-    row.apply(&mut run.state);
-    run.check(&store.snapshot())?;
+    operation.apply(&mut run.state);
+    run.check(&store)?;
     store.close().map_err(|error| error.to_string())?;
     store = run.open()?;
-    run.check(&store.snapshot())
+    run.check(&store)
 }
 
-/// Tells whether the disk was full.
-fn write_on_a_full_disk(run: &mut Run, store: &Store, step: &Step) -> Result<bool, String> {
-    let removes = matches!(step, Step::Write(operations)
-        if operations.iter().all(|one| matches!(one, Operation::Delete(..))));
+/// Runs a step. Returns whether the disk was full.
+fn write_to_full_disk(run: &mut FaultRun, store: &Store, step: &Step) -> Result<bool, String> {
+    let deletes = matches!(step, Step::Write(operations)
+        if operations.iter().all(|one| matches!(one, WriteOperation::Delete(..))));
     let mut after = run.state.clone();
     step.apply(&mut after);
     let Err(error) = step.run(store) else {
-        run.count(if removes { "deletes done" } else { "writes done" });
+        run.count(if deletes { "accepted deletes" } else { "accepted writes" });
         run.state = after;
         return Ok(false);
     };
     if error.io_kind() != std::io::ErrorKind::StorageFull {
-        return Err(format!("a full disk gave: {error:?}"));
+        return Err(format!("expected StorageFull, got {error:?}"));
     }
-    run.count(if removes { "deletes refused" } else { "writes refused" });
+    run.count(if deletes { "rejected deletes" } else { "rejected writes" });
     let mut candidates = vec![run.state.clone()];
     if matches!(error, Error::CommitFailed { .. }) {
         candidates.push(after);
     }
-    // Room or not, the files can be opened and read. On a disk that does not tell its room, a
-    // checkpoint may find none while this looks.
+    // Opening and reading need no space. If the disk does not report its free space, a checkpoint
+    // may fail during the check, which invalidates the snapshot.
     let since = Instant::now();
     let found = loop {
         await_open(store)?;
         match check_state(&store.snapshot(), &candidates, false) {
             Ok(found) => break found,
-            Err(CheckError::SnapshotInvalidated) if since.elapsed() < HEALED_WITHIN => {
-                run.count("snapshots lost");
+            Err(CheckError::SnapshotInvalidated) if since.elapsed() < RECOVERY_TIMEOUT => {
+                run.count("invalidated snapshots");
             }
-            Err(fault) => return Err(fault.into()),
+            Err(error) => return Err(error.into()),
         }
     };
     run.state = candidates.swap_remove(found);
     Ok(true)
 }
 
-fn extra() -> (Operation, Step) {
-    let at = convodb::Timestamp::MIN;
-    let id = convodb::ConversationId::new(uuid::Uuid::from_u128(999));
-    let assistant = crate::generators::assistants()[0];
-    let row = convodb::Conversation::new(id, assistant, convodb::Channel::Widget, at);
-    let insert = Operation::Insert(crate::simulation::workload::user(0), row, Vec::new());
-    (insert.clone(), Step::Write(vec![insert]))
+fn one_more_insert() -> WriteOperation {
+    let id = ConversationId::new(Uuid::from_u128(999));
+    let row = Conversation::new(id, assistants()[0], Channel::Widget, Timestamp::MIN);
+    WriteOperation::Insert(user(0), row, Vec::new())
 }
