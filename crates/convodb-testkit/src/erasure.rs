@@ -54,7 +54,7 @@ fn text(error: impl Display) -> String {
 }
 
 /// A user with an assistant and conversations.
-struct Account {
+struct TestUser {
     user: UserId,
     assistant: AssistantId,
     rows: BTreeMap<Uuid, Conversation>,
@@ -82,11 +82,11 @@ fn run(seed: u64) -> Result<Outcome, String> {
     let mark = format!("{:020}", random.random_range(10_u64.pow(18)..10_u64.pow(19)));
     let mut trial = Trial { random, store: open()?, mark, now_millis: START_MILLIS };
     let erased_name = format!("user {}", trial.mark);
-    let (mut kept, mut doomed) = (trial.account("kept")?, trial.account(&erased_name)?);
+    let (mut kept, mut doomed) = (trial.create_user("kept")?, trial.create_user(&erased_name)?);
     let rounds = trial.random.random_range(40..200);
     for _ in 0..rounds {
-        let account = if trial.random.random_bool(0.5) { &mut kept } else { &mut doomed };
-        trial.change(account, &erased_name)?;
+        let test_user = if trial.random.random_bool(0.5) { &mut kept } else { &mut doomed };
+        trial.change(test_user, &erased_name)?;
         if trial.random.random_bool(0.02) {
             trial.store.clone().close().map_err(text)?;
             trial.store = open()?;
@@ -131,14 +131,14 @@ fn expire_changes(store: &Store, now_millis: u64) -> Result<(), String> {
 }
 
 impl Trial {
-    fn account(&mut self, name: &str) -> Result<Account, String> {
+    fn create_user(&mut self, name: &str) -> Result<TestUser, String> {
         let at = Timestamp::MIN;
         let user = self.store.create_user(name.parse().map_err(text)?, at).map_err(text)?.id;
         let assistant = AssistantId::new(Uuid::from_u128(self.random.random()));
         let bot = format!("assistant of {name}").parse().map_err(text)?;
         self.store.create_assistant(user, assistant, bot).map_err(text)?;
         self.store.create_token(user, at).map_err(text)?;
-        Ok(Account { user, assistant, rows: BTreeMap::new() })
+        Ok(TestUser { user, assistant, rows: BTreeMap::new() })
     }
 
     /// The phone number of the erased customer, who has conversations with both users.
@@ -153,13 +153,13 @@ impl Trial {
     }
 
     /// Inserts, updates, extends or deletes a conversation.
-    fn change(&mut self, account: &mut Account, erased_name: &str) -> Result<(), String> {
-        let (user, all_marked) = (account.user, self.has_name(account, erased_name)?);
-        let known: Vec<Uuid> = account.rows.keys().copied().collect();
+    fn change(&mut self, test_user: &mut TestUser, erased_name: &str) -> Result<(), String> {
+        let (user, all_marked) = (test_user.user, self.has_name(test_user, erased_name)?);
+        let known: Vec<Uuid> = test_user.rows.keys().copied().collect();
         let choice = self.random.random_range(0..10);
         if known.is_empty() || choice < 5 {
             let marked = all_marked || self.random.random_bool(0.4);
-            let row = self.conversation(account.assistant, marked, all_marked)?;
+            let row = self.conversation(test_user.assistant, marked, all_marked)?;
             let message = self.message(marked)?;
             let (inserted, id) = (row.clone(), row.id);
             let insert = self.store.write(move |write| {
@@ -173,29 +173,29 @@ impl Trial {
                 .get(user, id)
                 .map_err(text)?
                 .ok_or("an inserted conversation is missing")?;
-            account.rows.insert(id.uuid(), row);
+            test_user.rows.insert(id.uuid(), row);
             return Ok(());
         }
         let id = ConversationId::new(known[self.random.random_range(0..known.len())]);
         if choice < 6 {
             self.store.delete(user, id).map_err(text)?;
-            account.rows.remove(&id.uuid());
+            test_user.rows.remove(&id.uuid());
             return Ok(());
         }
-        let marked = is_marked(&account.rows[&id.uuid()], &self.phone()) || all_marked;
+        let marked = is_marked(&test_user.rows[&id.uuid()], &self.phone()) || all_marked;
         let message = self.message(marked)?;
         self.store.append_message(user, id, message).map_err(text)?;
         let note = self.random_text(marked);
         let changed = self.store.update(user, id, move |row| {
             row.variables = Variables::new(format!("{{\"note\":\"{note}\"}}")).ok();
         });
-        account.rows.insert(id.uuid(), changed.map_err(text)?);
+        test_user.rows.insert(id.uuid(), changed.map_err(text)?);
         Ok(())
     }
 
-    fn has_name(&self, account: &Account, name: &str) -> Result<bool, String> {
+    fn has_name(&self, test_user: &TestUser, name: &str) -> Result<bool, String> {
         let user =
-            self.store.snapshot().user(account.user).map_err(text)?.ok_or("a user is missing")?;
+            self.store.snapshot().user(test_user.user).map_err(text)?.ok_or("a user is missing")?;
         Ok(user.name.as_str() == name)
     }
 
@@ -235,8 +235,8 @@ impl Trial {
         Message::new(Role::User, content, at).map_err(text)
     }
 
-    /// Erases the customer from one account, and the other account entirely. Returns the erased ids.
-    fn erase(&self, kept: &mut Account, doomed: &Account) -> Result<HashSet<[u8; 16]>, String> {
+    /// Erases the customer from the data of one user, and the other user entirely. Returns the erased ids.
+    fn erase(&self, kept: &mut TestUser, doomed: &TestUser) -> Result<HashSet<[u8; 16]>, String> {
         let phone = self.phone();
         let filter =
             Filter { customer_phone: Some(phone.parse().map_err(text)?), ..Filter::default() };
@@ -298,7 +298,7 @@ fn search(directory: &Path, mark: &[u8], ids: &HashSet<[u8; 16]>) -> Result<Sear
 }
 
 /// Checks that the store contains exactly the remaining data, unchanged.
-fn check(store: &Store, kept: &Account, erased: UserId) -> Result<(), String> {
+fn check(store: &Store, kept: &TestUser, erased: UserId) -> Result<(), String> {
     let snapshot = store.snapshot();
     let rows = snapshot.rows(kept.user, &ListRequest::default());
     let rows = rows.map(|row| row.map(|row| (row.id.uuid(), row)));

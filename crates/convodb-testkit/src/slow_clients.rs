@@ -195,11 +195,11 @@ fn create_store(path: &Path) -> convodb::Result<String> {
 fn read_pages(address: SocketAddr, token: &str, during: Duration) -> io::Result<Vec<Duration>> {
     let until = Instant::now() + during;
     let read = || {
-        let mut client = HttpClient::connect(address)?;
+        let mut client = HttpClient::connect(address, token)?;
         let mut times = Vec::new();
         while Instant::now() < until {
             let began = Instant::now();
-            client.get("/api/user/conversations?type=widget", token)?;
+            client.get("/api/user/conversations?type=widget")?;
             times.push(began.elapsed());
         }
         io::Result::Ok(times)
@@ -222,7 +222,7 @@ fn p99(times: &mut [Duration]) -> Duration {
 
 /// The number of connections in the server's metrics, which includes the one that reads them.
 fn connections(server: &Server) -> io::Result<usize> {
-    let metrics = HttpClient::connect(server.address)?.get("/metrics", "")?;
+    let metrics = HttpClient::connect(server.address, "")?.get("/metrics")?;
     let count = metrics.lines().find_map(|line| line.strip_prefix("convodb_connections "));
     let count = count.and_then(|count| count.parse().ok());
     count.ok_or_else(|| io::Error::other("metric convodb_connections is missing"))
@@ -247,9 +247,9 @@ fn await_connections(server: &Server, is_expected: impl Fn(usize) -> bool) -> io
 /// do not read are full, the server answers them like other clients, and their requests are load.
 fn await_full_buffers(server: &Server) -> io::Result<()> {
     let until = Instant::now() + TIMEOUT;
-    let mut client = HttpClient::connect(server.address)?;
+    let mut client = HttpClient::connect(server.address, "")?;
     let mut request_counts = || {
-        let metrics = client.get("/metrics", "")?;
+        let metrics = client.get("/metrics")?;
         let others = metrics.lines().filter(|line| {
             line.starts_with("convodb_http_requests_total") && !line.contains("\"/metrics\"")
         });

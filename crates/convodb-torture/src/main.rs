@@ -1,5 +1,6 @@
-//! The command `convodb-prove`: runs the proofs of what convodb promises, at the size that is asked
-//! for. `just prove NAME`, `just prove all`, `just prove list`.
+//! Command `convodb-torture`: randomized tests of what convodb promises, from seconds to hours.
+//!
+//! `just torture NAME`, `just torture all`, `just torture list`.
 
 mod clients;
 mod report;
@@ -8,6 +9,7 @@ mod scenario;
 mod scenarios;
 mod store_dump;
 mod subprocess;
+mod write_log;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -19,28 +21,28 @@ use crate::runner::{Outcome, Plan};
 use crate::scenario::{Scale, Scenario};
 use crate::scenarios::ALL;
 
-/// Prove what convodb promises: many seeded trials, the first violation ends them
+/// Test the promises of convodb in many seeded trials, and stop at the first violation
 #[derive(Debug, Parser)]
-#[command(name = "convodb-prove", version, max_term_width = 100)]
+#[command(name = "convodb-torture", version, max_term_width = 100)]
 struct Arguments {
-    /// The proof to run, `all`, or `list` to see them
+    /// Scenario to run, `all` for every scenario, or `list` to print them
     name: String,
-    /// How many trials: for a test, for continuous integration, or before a release
+    /// Number of trials
     #[arg(long, value_enum, default_value_t = Scale::Ci)]
     scale: Scale,
-    /// The seed of the first trial; each further one has the next number
+    /// Seed of the first trial; the seed of each following trial is one higher
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Another number of trials than the scale's
+    /// Number of trials, instead of that of the scale
     #[arg(long)]
     trials: Option<u64>,
-    /// Print the summary as JSON, an object a proof
+    /// Print the results as JSON, one object per scenario
     #[arg(long)]
     json: bool,
-    /// What a process that a proof starts is to do
+    /// Task of a subprocess that a scenario starts
     #[arg(long, hide = true, requires = "directory")]
-    part: Option<String>,
-    /// Where it is to do it
+    task: Option<String>,
+    /// Directory of the task
     #[arg(long, hide = true)]
     directory: Option<PathBuf>,
 }
@@ -48,37 +50,40 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let out = &mut io::stdout().lock();
-    if let (Some(part), Some(directory)) = (&arguments.part, &arguments.directory) {
-        return scenarios::take_part(out, &arguments.name, part, directory);
+    if let (Some(task), Some(directory)) = (&arguments.task, &arguments.directory) {
+        return scenarios::run_task(out, &arguments.name, task, directory);
     }
-    let done = match arguments.name.as_str() {
+    let result = match arguments.name.as_str() {
         "list" => report::write_list(out, ALL).map(|()| ExitCode::SUCCESS),
-        "all" => prove(out, &arguments, ALL),
-        name => match ALL.iter().find(|proof| proof.name == name) {
-            Some(proof) => prove(out, &arguments, std::slice::from_ref(proof)),
+        "all" => run(out, &arguments, ALL),
+        name => match ALL.iter().find(|scenario| scenario.name == name) {
+            Some(scenario) => run(out, &arguments, std::slice::from_ref(scenario)),
             None => {
-                let _ = writeln!(io::stderr(), "there is no proof {name}; see: just prove list");
+                let _ = writeln!(
+                    io::stderr(),
+                    "unknown scenario {name}; `just torture list` prints all scenarios"
+                );
                 Ok(ExitCode::from(2))
             }
         },
     };
-    done.unwrap_or_else(|error| {
+    result.unwrap_or_else(|error| {
         let _ = writeln!(io::stderr(), "{error}");
         ExitCode::FAILURE
     })
 }
 
-/// Runs the proofs one after the other, all of them even where one fails.
-fn prove(out: &mut dyn Write, arguments: &Arguments, proofs: &[Scenario]) -> io::Result<ExitCode> {
+/// Runs scenarios one after the other, and continues after one that fails.
+fn run(out: &mut dyn Write, arguments: &Arguments, scenarios: &[Scenario]) -> io::Result<ExitCode> {
     runner::record_panics();
-    let mut outcomes: Vec<Outcome> = Vec::with_capacity(proofs.len());
-    for proof in proofs {
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(scenarios.len());
+    for scenario in scenarios {
         let Arguments { scale, seed, trials, .. } = *arguments;
-        let plan = Plan { scale, seed, trials: trials.unwrap_or(proof.trials.at(scale)) };
-        let outcome = runner::run(proof, &plan);
-        report::tell(&outcome)?;
+        let plan = Plan { scale, seed, trials: trials.unwrap_or(scenario.trials.at(scale)) };
+        let outcome = runner::run(scenario, &plan);
+        report::warn(&outcome)?;
         if scale == Scale::Release {
-            report::keep(&outcome)?;
+            report::append_to_file(&outcome)?;
         }
         outcomes.push(outcome);
     }
@@ -87,6 +92,6 @@ fn prove(out: &mut dyn Write, arguments: &Arguments, proofs: &[Scenario]) -> io:
     } else {
         report::write_table(out, &outcomes)?;
     }
-    let held = outcomes.iter().all(|outcome| outcome.violation.is_none());
-    Ok(if held { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let passed = outcomes.iter().all(|outcome| outcome.violation.is_none());
+    Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,5 +1,4 @@
-//! What is told of proofs: a line as each ends, a table or JSON of all, and a file that keeps the
-//! results of runs before a release.
+//! Report: warnings as scenarios end, a table or JSON of the results, and a file of release runs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
@@ -12,10 +11,10 @@ use serde::Serialize;
 use crate::runner::Outcome;
 use crate::scenario::Scenario;
 
-/// Where the results of release runs go, from the directory that they are started in.
-const KEPT: &str = "results/prove.jsonl";
+/// The file of release results, relative to the working directory.
+const RELEASE_RESULTS: &str = "results/torture.jsonl";
 
-/// An outcome as JSON.
+/// The JSON object of an outcome.
 #[derive(Serialize)]
 struct Line<'a> {
     name: &'a str,
@@ -55,33 +54,33 @@ impl<'a> Line<'a> {
             violation: violation.map(|found| ViolationLine {
                 seed: found.seed,
                 what: &found.what,
-                again: outcome.again(found),
+                again: outcome.repeat_command(found),
             }),
         }
     }
 }
 
-/// Tells on standard error what a person must not miss: a violation, and what was skipped.
-pub(crate) fn tell(outcome: &Outcome) -> io::Result<()> {
+/// Prints skipped and failed scenarios to standard error.
+pub(crate) fn warn(outcome: &Outcome) -> io::Result<()> {
     let mut err = io::stderr().lock();
     if let Some(why) = &outcome.skipped {
-        writeln!(err, "SKIPPED, NOT PROVED: {}: {why}", outcome.name)?;
+        writeln!(err, "SKIPPED, NOT TESTED: {}: {why}", outcome.name)?;
     }
     if let Some(found) = &outcome.violation {
         writeln!(err, "VIOLATED: {} with seed {}: {}", outcome.name, found.seed, found.what)?;
-        writeln!(err, "again: {}", outcome.again(found))?;
+        writeln!(err, "repeat: {}", outcome.repeat_command(found))?;
     }
     Ok(())
 }
 
-/// Appends an outcome to the file of results.
-pub(crate) fn keep(outcome: &Outcome) -> io::Result<()> {
+/// Appends an outcome to the file of release results.
+pub(crate) fn append_to_file(outcome: &Outcome) -> io::Result<()> {
     fs::create_dir_all("results")?;
-    let mut file = OpenOptions::new().create(true).append(true).open(KEPT)?;
+    let mut file = OpenOptions::new().create(true).append(true).open(RELEASE_RESULTS)?;
     writeln!(file, "{}", serde_json::to_string(&Line::of(outcome))?)
 }
 
-/// Writes a line of JSON for each outcome.
+/// Writes one JSON object per line and outcome.
 pub(crate) fn write_json(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Result<()> {
     for outcome in outcomes {
         writeln!(out, "{}", serde_json::to_string(&Line::of(outcome))?)?;
@@ -92,7 +91,7 @@ pub(crate) fn write_json(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Resul
 /// Writes a table of the outcomes.
 pub(crate) fn write_table(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Result<()> {
     let mut table = empty_table();
-    table.set_header(["proof", "row", "trials", "time", "counted", "violations"]);
+    table.set_header(["scenario", "row", "trials", "time", "outcomes", "violations"]);
     for outcome in outcomes {
         let counts = outcome.counts.iter().map(|(what, n)| format!("{what} {}", HumanCount(*n)));
         let figures = outcome.figures.iter().map(|(what, figure)| format!("{what} {figure:.2}"));
@@ -108,26 +107,34 @@ pub(crate) fn write_table(out: &mut dyn Write, outcomes: &[Outcome]) -> io::Resu
     }
     writeln!(out, "{table}")?;
     let total = outcomes.iter().map(|outcome| outcome.took).sum();
-    writeln!(out, "{} proofs in {}", outcomes.len(), HumanDuration(total))
+    writeln!(out, "{} scenarios in {}", outcomes.len(), HumanDuration(total))
 }
 
-/// Writes what can be proved.
-pub(crate) fn write_list(out: &mut dyn Write, proofs: &[Scenario]) -> io::Result<()> {
+/// Writes a table of all scenarios.
+pub(crate) fn write_list(out: &mut dyn Write, scenarios: &[Scenario]) -> io::Result<()> {
     let mut table = empty_table();
-    table.set_header(["proof", "row", "promise", "a trial", "smoke", "ci", "release"]);
-    for proof in proofs {
-        let trials = &proof.trials;
+    table.set_header(["scenario", "row", "promise", "trial", "smoke", "ci", "release"]);
+    for scenario in scenarios {
+        let trials = &scenario.trials;
         let [smoke, ci, release] =
             [trials.smoke, trials.ci, trials.release].map(|trials| HumanCount(trials).to_string());
-        let row = proof.row.to_string();
-        table.add_row([proof.name, &row, proof.promise, proof.trial, &smoke, &ci, &release]);
+        let row = scenario.row.to_string();
+        table.add_row([
+            scenario.name,
+            &row,
+            scenario.promise,
+            scenario.trial,
+            &smoke,
+            &ci,
+            &release,
+        ]);
     }
     writeln!(out, "{table}")
 }
 
 fn empty_table() -> Table {
     let mut table = Table::new();
-    // Where there is no terminal, as wide as a page.
+    // Without a terminal, the width of a page.
     if !io::stdout().is_terminal() {
         table.set_width(120);
     }

@@ -1,4 +1,4 @@
-//! What a proof is, as data: a promise, how often it is tried, and the function that tries it once.
+//! Scenario definition: a promise of convodb, the number of trials, and the function that runs one.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Display};
@@ -7,25 +7,25 @@ use clap::ValueEnum;
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 
-/// A promise, and how it is tried.
+/// A promise, and how it is tested.
 pub(crate) struct Scenario {
-    /// What it is called on the command line.
+    /// The name on the command line.
     pub(crate) name: &'static str,
     /// Its row in the table of `docs/testing.md`.
     pub(crate) row: u32,
-    /// What is promised, in one sentence.
+    /// The promise, in one sentence.
     pub(crate) promise: &'static str,
-    /// What one trial is.
+    /// What one trial does.
     pub(crate) trial: &'static str,
-    /// How many trials at each scale.
+    /// The number of trials at each scale.
     pub(crate) trials: Trials,
-    /// How many trials go on at a time.
+    /// The number of concurrent trials.
     pub(crate) parallelism: Parallelism,
-    /// One trial.
+    /// Runs one trial.
     pub(crate) run: fn(&mut Trial) -> Result<(), Violation>,
 }
 
-/// How many trials a proof has.
+/// The number of trials at each scale.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trials {
     pub(crate) smoke: u64,
@@ -43,14 +43,14 @@ impl Trials {
     }
 }
 
-/// How much is tried.
+/// The size of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Scale {
-    /// A second or so, in the tests
+    /// About a second per scenario: part of the tests of the workspace
     Smoke,
-    /// Minutes, in continuous integration
+    /// Minutes: continuous integration
     Ci,
-    /// Hours, before a release
+    /// Hours: before a release
     Release,
 }
 
@@ -64,16 +64,16 @@ impl Scale {
     }
 }
 
-/// How many trials of a proof go on at a time.
+/// The number of concurrent trials of a scenario.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Parallelism {
-    /// One on each processor core.
+    /// One per processor core.
     PerCore,
-    /// One: it measures time, or uses all cores by itself.
+    /// One: the trial measures time, or uses all cores itself.
     Single,
 }
 
-/// A promise that did not hold.
+/// A promise that does not hold, as text.
 #[derive(Debug)]
 pub(crate) struct Violation(String);
 
@@ -91,11 +91,11 @@ impl Display for Violation {
 
 impl<E: std::error::Error> From<E> for Violation {
     fn from(error: E) -> Self {
-        Self(format!("an error where none may be: {error}"))
+        Self(format!("unexpected error: {error}"))
     }
 }
 
-/// A violation unless the condition holds.
+/// Returns a violation unless the condition holds.
 pub(crate) fn ensure<T: Display>(
     condition: bool,
     what: impl FnOnce() -> T,
@@ -103,17 +103,19 @@ pub(crate) fn ensure<T: Display>(
     if condition { Ok(()) } else { Err(Violation::new(what())) }
 }
 
-/// One trial: a seed, and what came of it, in named counts.
+/// One trial: its seed and its results.
 pub(crate) struct Trial {
-    /// The same seed makes the same trial.
+    /// A trial follows from its seed.
     pub(crate) seed: u64,
-    /// For proofs whose size is that of their data.
+    /// Determines the amount of data in scenarios whose trials differ in size.
     pub(crate) scale: Scale,
     /// Random numbers from the seed.
     pub(crate) random: ChaCha8Rng,
+    /// How often each outcome occurred, by its name.
     pub(crate) counts: BTreeMap<&'static str, u64>,
-    /// Figures that were measured; of several trials the highest is told.
+    /// Measured values. The report has the highest of all trials.
     pub(crate) figures: BTreeMap<&'static str, f64>,
+    /// Why the trial was skipped, if it was.
     pub(crate) skipped: Option<String>,
 }
 
@@ -130,20 +132,21 @@ impl Trial {
     }
 
     /// Counts an outcome.
-    pub(crate) fn count(&mut self, what: &'static str) {
-        self.add(what, 1);
+    pub(crate) fn count(&mut self, outcome: &'static str) {
+        self.add(outcome, 1);
     }
 
-    pub(crate) fn add(&mut self, what: &'static str, count: u64) {
-        *self.counts.entry(what).or_default() += count;
+    /// Counts an outcome several times.
+    pub(crate) fn add(&mut self, outcome: &'static str, count: u64) {
+        *self.counts.entry(outcome).or_default() += count;
     }
 
-    /// A figure of this trial, in the unit that its name says.
-    pub(crate) fn figure(&mut self, what: &'static str, value: f64) {
-        self.figures.insert(what, value);
+    /// Records a measured value. The name contains the unit.
+    pub(crate) fn figure(&mut self, name: &'static str, value: f64) {
+        self.figures.insert(name, value);
     }
 
-    /// What is asked for cannot be tried on this machine; told loudly at the end.
+    /// Skips the trial, because this machine cannot run it. The report warns about it.
     pub(crate) fn skip(&mut self, why: impl Display) {
         self.skipped = Some(why.to_string());
     }

@@ -1,5 +1,6 @@
-//! All that a small store answers, as lines of text, to be held against what it answered before it
-//! was damaged.
+//! Store dump: the results of all queries of a small store as text.
+//!
+//! The dump of a damaged store is compared with the dump from before the damage.
 
 use convodb::{
     ChannelKind, Conversation, ConversationId, Day, Error, Filter, ListRequest, Order,
@@ -8,7 +9,7 @@ use convodb::{
 use convodb_http::write_line;
 use serde::{Deserialize, Serialize};
 
-/// What is asked for by name.
+/// The ids, tokens and users that the queries name.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) ids: Vec<String>,
@@ -16,93 +17,96 @@ pub(crate) struct Known {
     pub(crate) users: Vec<u32>,
 }
 
-/// A question, and the lines of its answer.
+/// A query, and the lines of its result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Answered {
-    pub(crate) question: String,
+pub(crate) struct QueryResult {
+    pub(crate) query: String,
     pub(crate) lines: Vec<String>,
 }
 
-/// How the answers of a damaged store differ from those that it gave before.
+/// The difference between the dumps of a damaged store and of the undamaged one.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Difference {
-    /// Questions that were answered by an error of the store.
+    /// The number of queries that failed.
     pub(crate) errors: u64,
-    /// Questions whose answers lack something.
-    pub(crate) lacking: Vec<String>,
-    /// Questions whose answers hold what was never so, with both answers.
+    /// Queries whose results lack lines.
+    pub(crate) incomplete: Vec<String>,
+    /// Queries with wrong lines, with the found and the expected result.
     pub(crate) wrong: Vec<String>,
 }
 
 impl Difference {
     pub(crate) fn is_none(&self) -> bool {
-        self.errors == 0 && self.lacking.is_empty() && self.wrong.is_empty()
+        self.errors == 0 && self.incomplete.is_empty() && self.wrong.is_empty()
     }
 }
 
 type Lines = Result<Vec<String>, Error>;
 
-/// Asks everything. An error is an answer of its own.
-pub(crate) fn ask(store: &Store, known: &Known, mut take: impl FnMut(String, Lines)) {
+/// Runs all queries, and calls `visit` with the name and the result of each.
+fn run_queries(store: &Store, known: &Known, mut visit: impl FnMut(String, Lines)) {
     let snapshot = store.snapshot();
-    let mut ask = |question: String, answer: &dyn Fn() -> Lines| {
-        take(question, answer());
+    let mut run = |query: String, result: &dyn Fn() -> Lines| {
+        visit(query, result());
     };
     for user in known.users.iter().map(|user| UserId::new(*user)) {
         for (name, request) in lists() {
-            ask(format!("{user} {name}"), &|| list(&snapshot, user, &request));
+            run(format!("{user} {name}"), &|| list(&snapshot, user, &request));
         }
         for id in &known.ids {
-            ask(format!("{user} get {id}"), &|| single(&snapshot, user, id.parse()?));
+            run(format!("{user} get {id}"), &|| single(&snapshot, user, id.parse()?));
         }
-        ask(format!("{user} report"), &|| report(&snapshot, user));
-        ask(format!("{user} assistants"), &|| {
+        run(format!("{user} statistics"), &|| statistics(&snapshot, user));
+        run(format!("{user} assistants"), &|| {
             let bots = snapshot.assistants(user, 0, 100)?;
             Ok(bots.iter().map(|bot| format!("{} {} {}", bot.id, bot.number, bot.name)).collect())
         });
     }
     for token in &known.tokens {
-        ask(format!("token {token}"), &|| {
+        run(format!("token {token}"), &|| {
             Ok(snapshot.authenticate(token)?.iter().map(ToString::to_string).collect())
         });
     }
-    ask("users".to_owned(), &|| {
+    run("users".to_owned(), &|| {
         Ok(snapshot.users()?.iter().map(|user| format!("{} {}", user.id, user.name)).collect())
     });
 }
 
-/// All answers of a store that is whole.
-pub(crate) fn of_whole(store: &Store, known: &Known) -> Result<Vec<Answered>, String> {
+/// Dumps an undamaged store.
+///
+/// # Errors
+/// A query failed.
+pub(crate) fn dump(store: &Store, known: &Known) -> Result<Vec<QueryResult>, String> {
     let mut all = Vec::new();
-    let mut fault = None;
-    ask(store, known, |question, lines| match lines {
-        Ok(lines) => all.push(Answered { question, lines }),
-        Err(error) => fault = Some(format!("{question}: {error}")),
+    let mut failed = None;
+    run_queries(store, known, |query, lines| match lines {
+        Ok(lines) => all.push(QueryResult { query, lines }),
+        Err(error) => failed = Some(format!("{query}: {error}")),
     });
-    fault.map_or(Ok(all), Err)
+    failed.map_or(Ok(all), Err)
 }
 
-/// How a store's answers differ from the expected ones.
-pub(crate) fn compare(store: &Store, known: &Known, expected: &[Answered]) -> Difference {
+/// Compares the results of all queries with an earlier dump.
+pub(crate) fn compare(store: &Store, known: &Known, expected: &[QueryResult]) -> Difference {
     let mut difference = Difference::default();
     let mut expected = expected.iter();
-    ask(store, known, |question, lines| {
+    run_queries(store, known, |query, lines| {
         let Some(before) = expected.next() else { return };
         match lines {
             Err(_) => difference.errors += 1,
             Ok(lines) if lines == before.lines => {}
-            Ok(lines) if is_part(&lines, &before.lines) || question.ends_with("report") => {
-                difference.lacking.push(question);
+            Ok(lines) if is_part(&lines, &before.lines) || query.ends_with("statistics") => {
+                difference.incomplete.push(query);
             }
             Ok(lines) => {
-                difference.wrong.push(format!("{question}: {lines:?} for {:?}", before.lines));
+                difference.wrong.push(format!("{query}: {lines:?}, expected {:?}", before.lines));
             }
         }
     });
     difference
 }
 
-/// Whether all of `part` stand in `whole`, in this order.
+/// Whether `whole` contains all lines of `part` in this order.
 fn is_part(part: &[String], whole: &[String]) -> bool {
     let mut whole = whole.iter();
     part.iter().all(|line| whole.any(|other| other == line))
@@ -120,16 +124,16 @@ fn lists() -> Vec<(String, ListRequest)> {
         filters.push(Filter { kind, customer_phone: phone(), ..Filter::default() });
     }
     filters.push(Filter { external_identifier: "crm-1".parse().ok(), ..Filter::default() });
-    let bot = convodb_testkit::generators::assistants()[1];
-    filters.push(Filter { assistant: Some(bot), ..Filter::default() });
-    let asked = |order| {
+    let assistant = convodb_testkit::generators::assistants()[1];
+    filters.push(Filter { assistant: Some(assistant), ..Filter::default() });
+    let requests = |order| {
         move |(number, filter): (usize, Filter)| {
             let request = ListRequest { filter, order: Some(order), ..ListRequest::default() };
             (format!("list {number} {order:?}"), request)
         }
     };
-    let upward = filters.clone().into_iter().enumerate().map(asked(Order::Ascending));
-    upward.chain(filters.into_iter().enumerate().map(asked(Order::Descending))).collect()
+    let upward = filters.clone().into_iter().enumerate().map(requests(Order::Ascending));
+    upward.chain(filters.into_iter().enumerate().map(requests(Order::Descending))).collect()
 }
 
 fn list(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> Lines {
@@ -143,20 +147,20 @@ fn list(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> Lines {
 fn single(snapshot: &Snapshot, user: UserId, id: ConversationId) -> Lines {
     let Some(row) = snapshot.get(user, id)? else { return Ok(Vec::new()) };
     let mut lines = vec![line(&row, None)];
-    let history = snapshot.history(user, id)?.unwrap_or_default();
-    // A line for each message, so that a missing one is told from a wrong one.
-    lines.extend(history.iter().map(|message| line(&row, Some(std::slice::from_ref(message)))));
+    let messages = snapshot.history(user, id)?.unwrap_or_default();
+    // One line per message, so that a missing message differs from a wrong one.
+    lines.extend(messages.iter().map(|message| line(&row, Some(std::slice::from_ref(message)))));
     Ok(lines)
 }
 
-fn report(snapshot: &Snapshot, user: UserId) -> Lines {
+fn statistics(snapshot: &Snapshot, user: UserId) -> Lines {
     let request =
         ReportRequest { by_kind: true, ..ReportRequest::new(Day::new(0), Day::new(u32::MAX)) };
-    let report = snapshot.report(user, &request)?;
-    Ok(report.rows.iter().map(|row| format!("{row:?}")).collect())
+    let stats = snapshot.report(user, &request)?;
+    Ok(stats.rows.iter().map(|row| format!("{row:?}")).collect())
 }
 
-/// All that a conversation has, to the last byte.
+/// The complete conversation as a JSON line.
 fn line(row: &Conversation, messages: Option<&[convodb::Message]>) -> String {
     let mut out = Vec::new();
     write_line(&mut out, &row.borrowed(), "", messages);

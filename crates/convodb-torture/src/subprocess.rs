@@ -1,4 +1,4 @@
-//! This command as a process of its own, for what may end a process.
+//! Subprocess: runs a part of a scenario in a process of its own, because it may crash or hang.
 
 use std::env;
 use std::io::{self, Read};
@@ -8,48 +8,51 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
-/// What a process said, and how it ended; no status where it had to be ended.
-pub(crate) struct Ended {
-    pub(crate) out: String,
+/// The output and the status of a subprocess.
+pub(crate) struct Output {
+    pub(crate) stdout: String,
+    /// `None` if the subprocess was killed after the timeout.
     pub(crate) status: Option<ExitStatus>,
 }
 
-/// Runs this command's side of a proof in a process of its own, for at most `patience`.
+/// Runs this executable with `--task` of a scenario, for at most `timeout`.
 ///
 /// # Errors
-/// When there can be no process.
+/// The process cannot be started or its output cannot be read.
 pub(crate) fn run(
-    proof: &str,
+    scenario: &str,
     directory: &Path,
-    part: &str,
-    patience: Duration,
-) -> io::Result<Ended> {
+    task: &str,
+    timeout: Duration,
+) -> io::Result<Output> {
     let child = Command::new(env::current_exe()?)
-        .args([proof, "--part", part, "--directory"])
+        .args([scenario, "--task", task, "--directory"])
         .arg(directory)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()?;
-    await_end(child, patience)
+    wait(child, timeout)
 }
 
-/// Waits for the end of a process whose output is piped, and ends it where it takes too long.
-fn await_end(mut child: Child, patience: Duration) -> io::Result<Ended> {
-    let Some(mut pipe) = child.stdout.take() else { return Err(io::Error::other("no pipe")) };
-    let (tell, told) = channel();
+/// Waits for a process with piped output, and kills it after the timeout.
+fn wait(mut child: Child, timeout: Duration) -> io::Result<Output> {
+    let Some(mut pipe) = child.stdout.take() else {
+        return Err(io::Error::other("subprocess has no stdout pipe"));
+    };
+    let (sender, receiver) = channel();
     let reader = thread::spawn(move || {
-        let mut out = String::new();
-        let read = pipe.read_to_string(&mut out);
-        // Who no longer waits needs no answer.
-        let _ = tell.send(());
-        read.map(|_| out)
+        let mut stdout = String::new();
+        let read = pipe.read_to_string(&mut stdout);
+        // After the timeout nobody receives this.
+        let _ = sender.send(());
+        read.map(|_| stdout)
     });
-    let in_time = !matches!(told.recv_timeout(patience), Err(RecvTimeoutError::Timeout));
+    let in_time = !matches!(receiver.recv_timeout(timeout), Err(RecvTimeoutError::Timeout));
     if !in_time {
         child.kill()?;
     }
     let status = child.wait()?;
-    let out = reader.join().unwrap_or_else(|_| Err(io::Error::other("a reader panicked")))?;
-    Ok(Ended { out, status: in_time.then_some(status) })
+    let stdout = reader.join().unwrap_or_else(|_| Err(io::Error::other("reader panicked")))?;
+    Ok(Output { stdout, status: in_time.then_some(status) })
 }

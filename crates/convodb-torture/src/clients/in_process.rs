@@ -1,4 +1,4 @@
-//! Requests to the server's routes within this process: all that a server does but sockets.
+//! In-process client: requests to the routes of the server without sockets.
 
 use std::io;
 
@@ -12,53 +12,42 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::scenario::Violation;
 
-/// Who asks, with an access token.
+/// A client that calls the router directly.
 pub(crate) struct InProcessClient {
     runtime: Runtime,
     routes: TowerToHyperService<axum::Router>,
-    token: String,
 }
 
-/// What is answered.
+/// A complete response.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
+pub(crate) struct Response {
     pub(crate) status: u16,
-    /// All but the request's id, which differs by its nature; sorted.
+    /// All headers, sorted, except the request id, which differs from request to request.
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
 }
 
-impl Answer {
+impl Response {
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 }
 
 impl InProcessClient {
-    pub(crate) fn new(store: Store, token: String) -> io::Result<Self> {
+    pub(crate) fn new(store: Store) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let routes = TowerToHyperService::new(router(store, &Config::default()));
-        Ok(Self { runtime, routes, token })
+        Ok(Self { runtime, routes })
     }
 
-    /// Asks as the token's user.
-    pub(crate) fn ask(
-        &self,
-        method: &Method,
-        target: &str,
-        body: Option<(&str, &str)>,
-    ) -> Result<Answer, Violation> {
-        self.ask_as(&self.token, method, target, body)
-    }
-
-    /// Asks as another token's user. A body has a type.
-    pub(crate) fn ask_as(
+    /// Sends a request as the user of an access token. A body is a pair of content type and text.
+    pub(crate) fn request(
         &self,
         token: &str,
         method: &Method,
         target: &str,
         body: Option<(&str, &str)>,
-    ) -> Result<Answer, Violation> {
+    ) -> Result<Response, Violation> {
         let mut request = Request::builder()
             .method(method)
             .uri(target)
@@ -82,7 +71,7 @@ impl InProcessClient {
                 .collect();
             headers.sort();
             let body = to_bytes(body, usize::MAX).await?.to_vec();
-            Ok(Answer { status: head.status.as_u16(), headers, body })
+            Ok(Response { status: head.status.as_u16(), headers, body })
         })
     }
 }

@@ -1,6 +1,5 @@
-//! Clients of a store: within the process, and over HTTP against a server process.
+//! Clients of a store: concurrent HTTP writers, the server process, and requests without sockets.
 
-pub(crate) mod connection;
 pub(crate) mod http_writers;
 pub(crate) mod in_process;
 pub(crate) mod server_process;

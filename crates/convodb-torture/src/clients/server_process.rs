@@ -1,7 +1,8 @@
-//! The real server: the command `convodb serve` as a process, and how it is ended.
+//! Server process: starts `convodb serve`, and kills or stops it.
 
 use std::env;
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
@@ -11,19 +12,29 @@ use convodb::Store;
 
 use crate::scenario::{Violation, ensure};
 
-/// A running server. Killed when it is dropped.
+/// A running server. Killed when dropped.
 pub(crate) struct ServerProcess {
     child: Child,
-    /// Hears what the server says after it listens, so that its pipe never fills, until it ends.
-    rest: Option<JoinHandle<String>>,
-    /// Where it listens.
-    pub(crate) address: String,
-    /// How long it took to listen.
+    /// Reads the standard error until the process ends, because a full pipe blocks the server.
+    stderr: Option<JoinHandle<String>>,
+    /// The address on which it listens.
+    pub(crate) address: SocketAddr,
+    /// The time from the start of the process until it listened.
     pub(crate) started_in: Duration,
 }
 
+/// How a server stopped after SIGTERM.
+pub(crate) struct Stopped {
+    pub(crate) status: ExitStatus,
+    /// The time from the signal to the end of the process.
+    pub(crate) took: Duration,
+    /// Its standard error since it listened.
+    pub(crate) stderr: String,
+}
+
 impl ServerProcess {
-    /// Serves the store at `path`, and waits until it listens.
+    /// Serves the store at `path`, and waits until the server listens. The command `convodb` must
+    /// be in the directory of this executable.
     pub(crate) fn start(path: &Path) -> Result<Self, Violation> {
         let command = env::current_exe()?.with_file_name("convodb");
         let began = Instant::now();
@@ -37,10 +48,9 @@ impl ServerProcess {
             .map_err(|error| {
                 Violation::new(format!("cannot run {}: {error}", command.display()))
             })?;
-        let pipe = child.stderr.take().ok_or(Violation::new("a server without a pipe"))?;
-        let mut err = BufReader::new(pipe);
-        let heard = hear_until_it_listens(&mut err);
-        let address = match heard {
+        let pipe = child.stderr.take().ok_or(Violation::new("server has no stderr pipe"))?;
+        let mut stderr = BufReader::new(pipe);
+        let address = match read_address(&mut stderr) {
             Ok(address) => address,
             Err(violation) => {
                 let _ = child.kill();
@@ -49,46 +59,46 @@ impl ServerProcess {
             }
         };
         let started_in = began.elapsed();
-        let rest = thread::spawn(move || {
-            let mut rest = String::new();
-            let mut lines = err.lines();
+        let stderr = thread::spawn(move || {
+            let mut text = String::new();
+            let mut lines = stderr.lines();
             while let Some(Ok(line)) = lines.next() {
-                rest.push_str(&line);
-                rest.push('\n');
+                text.push_str(&line);
+                text.push('\n');
             }
-            rest
+            text
         });
-        Ok(Self { child, rest: Some(rest), address, started_in })
+        Ok(Self { child, stderr: Some(stderr), address, started_in })
     }
 
-    /// Ends it at once, as a power cut would end its process.
+    /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) -> Result<(), Violation> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
 
-    /// Asks it to stop, and gives how it ended, after how long, and what it said.
-    pub(crate) fn stop(mut self) -> Result<(ExitStatus, Duration, String), Violation> {
+    /// Sends SIGTERM, and waits until the process ends.
+    pub(crate) fn stop(mut self) -> Result<Stopped, Violation> {
         let began = Instant::now();
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status()?;
         if !sent.success() {
-            return Err(Violation::new("SIGTERM could not be sent"));
+            return Err(Violation::new("cannot send SIGTERM"));
         }
         let status = self.child.wait()?;
         let took = began.elapsed();
-        let said = self.rest.take().and_then(|rest| rest.join().ok()).unwrap_or_default();
-        Ok((status, took, said))
+        let stderr = self.stderr.take().and_then(|stderr| stderr.join().ok()).unwrap_or_default();
+        Ok(Stopped { status, took, stderr })
     }
 
-    /// Asks it to stop, which must go well, and audits the store that it leaves at `path`.
-    pub(crate) fn stop_and_audit(self, path: &Path) -> Result<(), Violation> {
-        let (status, _, said) = self.stop()?;
-        ensure(status.success(), || format!("it stopped with {status}: {said}"))?;
+    /// Stops the server, which must exit with status 0, and verifies the store at `path`.
+    pub(crate) fn stop_and_verify(self, path: &Path) -> Result<(), Violation> {
+        let Stopped { status, stderr, .. } = self.stop()?;
+        ensure(status.success(), || format!("server exited with {status}: {stderr}"))?;
         let store = Store::open(path)?;
-        let audit = store.snapshot().verify(|_, _| {})?;
-        ensure(audit.is_clean(), || format!("{:?}", audit.faults))?;
+        let verified = store.snapshot().verify(|_, _| {})?;
+        ensure(verified.is_clean(), || format!("verify found {:?}", verified.faults))?;
         Ok(store.close()?)
     }
 }
@@ -100,17 +110,17 @@ impl Drop for ServerProcess {
     }
 }
 
-fn hear_until_it_listens(err: &mut BufReader<ChildStderr>) -> Result<String, Violation> {
-    let mut said = String::new();
+/// Reads the standard error up to the line with the address.
+fn read_address(stderr: &mut BufReader<ChildStderr>) -> Result<SocketAddr, Violation> {
+    let mut text = String::new();
     loop {
         let mut line = String::new();
-        if err.read_line(&mut line)? == 0 {
-            return Err(Violation::new(format!("the server ended early: {said}")));
+        if stderr.read_line(&mut line)? == 0 {
+            return Err(Violation::new(format!("server exited before it listened: {text}")));
         }
         if let Some(rest) = line.trim().strip_prefix("listening on http://") {
-            let address = rest.split([';', ',']).next().unwrap_or_default();
-            return Ok(address.to_owned());
+            return Ok(rest.split([';', ',']).next().unwrap_or_default().parse()?);
         }
-        said.push_str(&line);
+        text.push_str(&line);
     }
 }

@@ -1,4 +1,4 @@
-//! Every proof that `convodb-prove` runs, one file each.
+//! Scenarios of `convodb-torture`, one file each; those on the simulated disk share one.
 
 mod damage;
 mod erasure;
@@ -18,9 +18,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use tempfile::TempDir;
+
 use crate::scenario::Scenario;
 
-/// All of them, in the order in which they are run.
+/// All scenarios, in the order in which `all` runs them.
 pub(crate) const ALL: &[Scenario] = &[
     model::MODEL,
     simulation::POWER,
@@ -48,12 +50,23 @@ pub(crate) const ALL: &[Scenario] = &[
     erasure::ERASURE,
 ];
 
-/// What a process does that a proof has started.
-pub(crate) fn take_part(out: &mut dyn Write, name: &str, part: &str, directory: &Path) -> ExitCode {
-    let taken = match name {
-        "damage" => damage::take_part(out, part, directory),
+/// Runs the task of a subprocess that a scenario started.
+pub(crate) fn run_task(out: &mut dyn Write, name: &str, task: &str, directory: &Path) -> ExitCode {
+    let result = match name {
+        "damage" => damage::run_task(out, task, directory),
         _ => return ExitCode::from(2),
     };
-    let told = taken.map_err(|violation| writeln!(io::stderr(), "{violation}"));
-    if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(violation) => {
+            let _ = writeln!(io::stderr(), "{violation}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A temporary directory in shared memory if the system has it, else on disk.
+fn temporary_directory() -> io::Result<TempDir> {
+    let shared = Path::new("/dev/shm");
+    if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }
 }

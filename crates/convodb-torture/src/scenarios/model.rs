@@ -1,14 +1,14 @@
-//! Row 1: whatever happens to a store, it answers as the oracle does. A trial is one random history,
-//! on memory that outlives a process in place of a disk; one that is violated is shrunk to a short one.
-
-use std::path::Path;
+//! Row 1: random operations on a store, compared with the oracle.
+//!
+//! Three trials in four have files, in shared memory where the system has it, and can restart. A
+//! failing list of operations is shrunk to a short one.
 
 use convodb::Snapshot;
 use convodb_http::{AssistantNames, PageTokens, write_item, write_page};
 use convodb_testkit::generators::list_query;
-use convodb_testkit::operations::{History, Operation, operation};
+use convodb_testkit::operations::{Operation, OperationRunner, operation};
 use convodb_testkit::oracle::ListQuery;
-use convodb_testkit::page_walk::request;
+use convodb_testkit::page_walk::first_page_request;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestError, TestRng, TestRunner};
@@ -16,23 +16,18 @@ use rand::RngExt;
 
 use crate::runner;
 use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation};
+use crate::scenarios::temporary_directory;
 
 pub(super) const MODEL: Scenario = Scenario {
     name: "model",
     row: 1,
-    promise: "Whatever is written, read, broken off, restarted or crashed, every answer is the \
-              oracle's, and every body its bytes.",
-    trial: "up to 60 operations, then all that can be asked",
+    promise: "After any writes, reads, aborted transactions, restarts and crashes, every result \
+              equals that of the oracle, and every response body has the expected bytes.",
+    trial: "up to 60 operations, then all queries",
     trials: Trials { smoke: 30, ci: 2_000, release: 1_000_000 },
     parallelism: Parallelism::PerCore,
     run,
 };
-
-/// Where the stores are: in memory, where there is such a place.
-pub(super) fn in_memory_directory() -> std::io::Result<tempfile::TempDir> {
-    let shared = Path::new("/dev/shm");
-    if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }
-}
 
 type Case = (Vec<Operation>, Vec<(ListQuery, usize)>);
 
@@ -56,61 +51,63 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
         TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &seed));
     let tree = CASE
         .with(|case| case.new_tree(&mut runner))
-        .map_err(|why| Violation::new(format!("no history can be made: {why}")))?;
+        .map_err(|why| Violation::new(format!("cannot generate operations: {why}")))?;
     let operations = tree.current().0.len() as u64;
-    let tried = runner.run_one(tree, |(operations, lists)| {
-        happen(operations, &lists, on_disk).map_err(|error| TestCaseError::fail(error.to_string()))
+    let result = runner.run_one(tree, |(operations, lists)| {
+        run_operations(operations, &lists, on_disk)
+            .map_err(|error| TestCaseError::fail(error.to_string()))
     });
     trial.add("operations", operations);
-    trial.count(if on_disk { "histories with restarts" } else { "histories in memory" });
-    match tried {
+    trial.count(if on_disk { "stores with files" } else { "stores in memory" });
+    match result {
         Ok(_) => Ok(()),
         Err(TestError::Fail(why, (operations, lists))) => {
             let why = runner::last_panic().unwrap_or_else(|| why.to_string());
-            let story: Vec<String> = operations.iter().map(|one| format!("  {one:?}")).collect();
-            let story = story.join("\n");
-            Err(Violation::new(format!("{why}\n{story}\nasked at the end: {lists:?}")))
+            let steps: Vec<String> = operations.iter().map(|one| format!("  {one:?}")).collect();
+            let steps = steps.join("\n");
+            Err(Violation::new(format!("{why}\n{steps}\nfinal queries: {lists:?}")))
         }
         Err(TestError::Abort(why)) => Err(Violation::new(why)),
     }
 }
 
-/// Lets it all happen; what differs panics.
-fn happen(
+/// Runs the operations and all queries. A difference panics.
+fn run_operations(
     operations: Vec<Operation>,
     lists: &[(ListQuery, usize)],
     on_disk: bool,
 ) -> Result<(), std::io::Error> {
-    let directory = if on_disk { Some(in_memory_directory()?) } else { None };
-    let mut history = match &directory {
-        Some(directory) => History::in_directory(directory.path()),
-        None => History::in_memory(),
+    let directory = if on_disk { Some(temporary_directory()?) } else { None };
+    let mut runner = match &directory {
+        Some(directory) => OperationRunner::in_directory(directory.path()),
+        None => OperationRunner::in_memory(),
     };
     for operation in operations {
-        history.run(operation);
+        runner.run(operation);
     }
-    history.check(lists);
-    let snapshot = history.harness.store.snapshot();
-    for (asked, size) in lists {
-        check_bodies(&history, &snapshot, asked, *size);
+    runner.check(lists);
+    let snapshot = runner.harness.store.snapshot();
+    for (query, size) in lists {
+        check_bodies(&runner, &snapshot, query, *size);
     }
     Ok(())
 }
 
-/// The bodies of a list's first pages are the bytes of the oracle's items.
-fn check_bodies(history: &History, snapshot: &Snapshot, asked: &ListQuery, size: usize) {
-    for user in history.harness.users {
-        let page = snapshot.list(user, &request(asked, size)).unwrap_or_else(|e| panic!("{e}"));
+/// Compares the response body of a list's first page with the bytes of the oracle's conversations.
+fn check_bodies(runner: &OperationRunner, snapshot: &Snapshot, query: &ListQuery, size: usize) {
+    for user in runner.harness.users {
+        let page =
+            snapshot.list(user, &first_page_request(query, size)).unwrap_or_else(|e| panic!("{e}"));
         let tokens = PageTokens::of(&page, snapshot);
         let (mut body, mut expected) = (Vec::new(), b"{\"data\":[".to_vec());
         let mut names = AssistantNames::new(snapshot.clone(), user);
         write_page(&mut body, "http://test/list", &page, &tokens, &mut names)
             .unwrap_or_else(|error| panic!("{error}"));
-        for (at, row) in history.harness.oracle.list(user, asked).iter().take(size).enumerate() {
+        for (at, row) in runner.harness.oracle.list(user, query).iter().take(size).enumerate() {
             if at > 0 {
                 expected.push(b',');
             }
-            write_item(&mut expected, &row.borrowed(), history.assistant_name(user, row.assistant));
+            write_item(&mut expected, &row.borrowed(), runner.assistant_name(user, row.assistant));
         }
         let quoted = |token: &Option<String>| match token {
             Some(token) => format!("\"{token}\""),
@@ -122,7 +119,7 @@ fn check_bodies(history: &History, snapshot: &Snapshot, asked: &ListQuery, size:
              \"prev_cursor\":{prev}}}"
         );
         expected.extend_from_slice(rest.as_bytes());
-        assert!(body == expected, "{} is not\n{}", lossy(&body), lossy(&expected));
+        assert!(body == expected, "found {}\nexpected {}", lossy(&body), lossy(&expected));
     }
 }
 

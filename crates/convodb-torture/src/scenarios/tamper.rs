@@ -1,4 +1,4 @@
-//! Row 14: no token but the ones that a store gave to this user opens: line 24 of the contract.
+//! Row 14: tampered cursor tokens (line 24 of the pagination contract).
 
 use axum::http::Method;
 use convodb::{
@@ -18,9 +18,9 @@ use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation, ensure};
 pub(super) const TAMPER: Scenario = Scenario {
     name: "tamper",
     row: 14,
-    promise: "A token that is changed, cut, spliced, made up, another user's, store's or list's is \
-              refused: never a page, never a fault.",
-    trial: "1,000 tokens, every twentieth over HTTP too",
+    promise: "A token that is changed, cut, spliced, made up, or of another user, store or list is \
+              rejected: never a page, never a server error.",
+    trial: "1,000 tokens, every twentieth also over HTTP",
     trials: Trials { smoke: 3, ci: 100, release: 10_000 },
     parallelism: Parallelism::PerCore,
     run,
@@ -29,93 +29,95 @@ pub(super) const TAMPER: Scenario = Scenario {
 const TOKENS: usize = 1_000;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Tokens that are genuine, by whom they are for.
+/// Valid tokens.
 struct Tokens {
+    /// Of the user who sends the requests.
     own: Vec<String>,
-    /// Of another user of the store.
+    /// Of another user of the same store.
     foreign: Vec<String>,
-    /// Of a user of the same number in another store.
-    elsewhere: Vec<String>,
+    /// Of the user with the same id in another store.
+    other_store: Vec<String>,
 }
 
 fn run(trial: &mut Trial) -> Result<(), Violation> {
-    let (store, users) = stored()?;
-    let (elsewhere, others) = stored()?;
+    let (store, users) = new_store()?;
+    let (other_store, others) = new_store()?;
     let tokens = Tokens {
-        own: genuine(&store, users[0], &mut trial.random)?,
-        foreign: genuine(&store, users[1], &mut trial.random)?,
-        elsewhere: genuine(&elsewhere, others[0], &mut trial.random)?,
+        own: valid_tokens(&store, users[0], &mut trial.random)?,
+        foreign: valid_tokens(&store, users[1], &mut trial.random)?,
+        other_store: valid_tokens(&other_store, others[0], &mut trial.random)?,
     };
     let access = store.create_token(users[0], Timestamp::MIN)?;
-    let client = InProcessClient::new(store.clone(), access)?;
-    // Whoever opens a cursor reads nothing, so a store that is closed refuses just the same.
+    let client = InProcessClient::new(store.clone())?;
+    // Opening a cursor reads nothing, so a closed store rejects tokens too.
     let snapshot = store.snapshot();
     for number in 0..TOKENS {
-        let (kind, token) = changed(&tokens, &mut trial.random);
+        let (kind, token) = tampered(&tokens, &mut trial.random);
         if tokens.own.contains(&token) {
-            trial.count("changed into themselves");
-            ensure(
-                snapshot.open_cursor(users[0], &token).is_ok(),
-                || "a genuine token is refused",
-            )?;
+            trial.count("unchanged");
+            ensure(snapshot.open_cursor(users[0], &token).is_ok(), || "a valid token is rejected")?;
             continue;
         }
         trial.count(kind);
         let opened = snapshot.open_cursor(users[0], &token);
         ensure(matches!(opened, Err(Error::InvalidCursor)), || {
-            format!("{opened:?} of a token that is {kind}: {token:?}")
+            format!("{opened:?} for a token {kind}: {token:?}")
         })?;
         if number % 20 == 0 {
-            refused_over_http(&client, &token)?;
-            trial.count("asked over HTTP");
+            rejected_over_http(&client, &access, &token)?;
+            trial.count("over HTTP");
         }
     }
     for token in &tokens.own {
-        other_lists_are_refused(&snapshot, users[0], token)?;
-        trial.count("beside another filter");
+        rejected_for_other_list(&snapshot, users[0], token)?;
+        trial.count("with another filter");
     }
     store.close()?;
     let late = snapshot.open_cursor(users[0], &tokens.foreign[0]);
-    ensure(matches!(late, Err(Error::InvalidCursor)), || "a closed store opened a foreign token")
+    ensure(matches!(late, Err(Error::InvalidCursor)), || "a closed store opens a foreign token")
 }
 
-/// A store with two users of 30 rows each.
-fn stored() -> Result<(Store, [UserId; 2]), Violation> {
+/// Creates a store with two users, who have 30 rows each.
+fn new_store() -> Result<(Store, [UserId; 2]), Violation> {
     let store = Store::in_memory()?;
     let mut users = [UserId::new(0); 2];
     for (user, name) in users.iter_mut().zip(["one", "two"]) {
         *user = store.create_user(name.parse()?, Timestamp::MIN)?.id;
-        let bot: AssistantId = assistants()[0];
-        store.create_assistant(*user, bot, "Bot".parse()?)?;
+        let assistant: AssistantId = assistants()[0];
+        store.create_assistant(*user, assistant, "Bot".parse()?)?;
         let phone = |text: &str| Contact { name: None, phone: text.parse().ok() };
         let channel = Channel::Whatsapp { sender: phone("+1"), customer: phone("+2") };
         for number in 0..30_u64 {
             let at = Timestamp::from_millis(1_737_800_000_000 + number)?;
             let id = ConversationId::new(Uuid::from_u128(u128::from(number)));
-            store.insert(*user, Conversation::new(id, bot, channel.clone(), at))?;
+            store.insert(*user, Conversation::new(id, assistant, channel.clone(), at))?;
         }
     }
     store.rotate_cursor_key()?;
     Ok((store, users))
 }
 
-/// The tokens of the pages of a few lists.
-fn genuine(store: &Store, user: UserId, random: &mut ChaCha8Rng) -> Result<Vec<String>, Violation> {
+/// The tokens of the pages of several lists.
+fn valid_tokens(
+    store: &Store,
+    user: UserId,
+    random: &mut ChaCha8Rng,
+) -> Result<Vec<String>, Violation> {
     let snapshot = store.snapshot();
     let mut tokens = Vec::new();
     for bits in 0..16_u32 {
-        let asked = |bit: u32| bits & 1 << bit != 0;
+        let has = |bit: u32| bits & 1 << bit != 0;
         let filter = Filter {
-            kind: asked(0).then_some(ChannelKind::Whatsapp),
-            assistant: asked(1).then(|| assistants()[0]),
-            sender_phone: asked(2).then(|| "+1".parse()).transpose()?,
-            customer_phone: asked(3).then(|| "+2".parse()).transpose()?,
+            kind: has(0).then_some(ChannelKind::Whatsapp),
+            assistant: has(1).then(|| assistants()[0]),
+            sender_phone: has(2).then(|| "+1".parse()).transpose()?,
+            customer_phone: has(3).then(|| "+2".parse()).transpose()?,
             external_identifier: None,
         };
         let request = ListRequest {
             filter,
-            order: Some(if asked(1) { Order::Ascending } else { Order::Descending }),
-            created_from: asked(2).then_some(Timestamp::MIN),
+            order: Some(if has(1) { Order::Ascending } else { Order::Descending }),
+            created_from: has(2).then_some(Timestamp::MIN),
             page_size: Some(PageSize::new(random.random_range(1..15))?),
             ..ListRequest::default()
         };
@@ -128,29 +130,31 @@ fn genuine(store: &Store, user: UserId, random: &mut ChaCha8Rng) -> Result<Vec<S
     Ok(tokens)
 }
 
-/// A token that is most likely not genuine, and what was done to it.
-fn changed(tokens: &Tokens, random: &mut ChaCha8Rng) -> (&'static str, String) {
+/// A random token that is almost certainly invalid, and a description of it.
+fn tampered(tokens: &Tokens, random: &mut ChaCha8Rng) -> (&'static str, String) {
     let mut pick = |from: &[String]| from.choose(random).cloned().unwrap_or_default();
     let (token, other) = (pick(&tokens.own), pick(&tokens.own));
-    let (foreign, elsewhere) = (pick(&tokens.foreign), pick(&tokens.elsewhere));
+    let (foreign, other_store) = (pick(&tokens.foreign), pick(&tokens.other_store));
     let bytes = BASE64URL_NOPAD.decode(token.as_bytes()).unwrap_or_default();
     let at = random.random_range(0..token.len());
     match random.random_range(0..16) {
         0 | 1 => ("with bits flipped", with_bits_flipped(bytes, random)),
         2 => ("with a character replaced", replaced(&token, at, letter(random))),
-        3 => ("cut", token[..at].to_owned()),
-        4 => ("longer", token + &text(random, 1..40)),
+        3 => ("cut short", token[..at].to_owned()),
+        4 => ("with extra characters", token + &text(random, 1..40)),
         5 => ("without a character", [&token[..at], &token[at + 1..]].concat()),
-        6 => ("with a character more", [&token[..at], &text(random, 1..2), &token[at..]].concat()),
+        6 => {
+            ("with an extra character", [&token[..at], &text(random, 1..2), &token[at..]].concat())
+        }
         7 => ("spliced", spliced(&token, &other, at)),
-        8 => ("spliced with a foreign one", spliced(&token, &foreign, at)),
-        9 => ("another user's", foreign),
-        10 => ("another store's", elsewhere),
-        11 => ("of another version or key", reheaded(bytes, random)),
+        8 => ("spliced with a foreign token", spliced(&token, &foreign, at)),
+        9 => ("of another user", foreign),
+        10 => ("of another store", other_store),
+        11 => ("of another version or key", with_other_header(bytes, random)),
         12 => ("padded", format!("{token}{}", "=".repeat(random.random_range(1..4)))),
         13 => ("in another alphabet", format!("{}+/", &token[..at])),
-        14 => ("made up", text(random, 0..129)),
-        _ => ("no token at all", unlike_a_token(random)),
+        14 => ("of random characters", text(random, 0..129)),
+        _ => ("unlike any token", unlike_a_token(random)),
     }
 }
 
@@ -179,7 +183,7 @@ fn with_bits_flipped(mut bytes: Vec<u8>, random: &mut ChaCha8Rng) -> String {
     BASE64URL_NOPAD.encode(&bytes)
 }
 
-fn reheaded(mut bytes: Vec<u8>, random: &mut ChaCha8Rng) -> String {
+fn with_other_header(mut bytes: Vec<u8>, random: &mut ChaCha8Rng) -> String {
     bytes[random.random_range(0..2)] = random.random();
     BASE64URL_NOPAD.encode(&bytes)
 }
@@ -196,32 +200,36 @@ fn unlike_a_token(random: &mut ChaCha8Rng) -> String {
     }
 }
 
-/// The documented refusal, whatever the token.
-fn refused_over_http(client: &InProcessClient, token: &str) -> Result<(), Violation> {
+/// Checks that a request with the token has the documented error response.
+fn rejected_over_http(
+    client: &InProcessClient,
+    access: &str,
+    token: &str,
+) -> Result<(), Violation> {
     if token.is_empty() || token.len() > 255 {
-        // Not given, or refused by another rule.
+        // An empty parameter counts as missing, a long one fails another validation.
         return Ok(());
     }
     let encoded: String = token.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let target = format!("/api/user/conversations?cursor={encoded}");
-    let answer = client.ask(&Method::GET, &target, None)?;
-    let why = "The selected cursor is invalid.";
-    let expected = format!(r#"{{"message":"{why}","errors":{{"cursor":["{why}"]}}}}"#);
+    let response = client.request(access, &Method::GET, &target, None)?;
+    let message = "The selected cursor is invalid.";
+    let expected = format!(r#"{{"message":"{message}","errors":{{"cursor":["{message}"]}}}}"#);
     let blank = token.trim().is_empty();
-    ensure(blank || (answer.status == 422 && answer.body == expected.as_bytes()), || {
-        format!("{} for the cursor {token:?}: {}", answer.status, answer.text())
+    ensure(blank || (response.status == 422 && response.body == expected.as_bytes()), || {
+        format!("{} for the cursor {token:?}: {}", response.status, response.text())
     })
 }
 
-/// A genuine token beside a filter that is not its own names the field.
-fn other_lists_are_refused(
+/// Checks that a valid token with another filter is rejected with the name of the field.
+fn rejected_for_other_list(
     snapshot: &Snapshot,
     user: UserId,
     token: &str,
 ) -> Result<(), Violation> {
     let cursor = snapshot.open_cursor(user, token)?;
     let filter = Filter { external_identifier: Some("other".parse()?), ..Filter::default() };
-    let asked = snapshot.list(user, &ListRequest { filter, ..ListRequest::at(cursor) });
-    let named = matches!(asked, Err(Error::CursorConflict { field: "external_identifier" }));
-    ensure(named, || format!("{asked:?} of a token beside another filter"))
+    let listed = snapshot.list(user, &ListRequest { filter, ..ListRequest::at(cursor) });
+    let named = matches!(listed, Err(Error::CursorConflict { field: "external_identifier" }));
+    ensure(named, || format!("{listed:?} for a token with another filter"))
 }

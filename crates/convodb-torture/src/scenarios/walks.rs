@@ -1,8 +1,8 @@
-//! Row 11: walks while others write, by real threads: lines 11 to 13 of the contract of pagination.
+//! Row 11: page walks with concurrent writers (lines 11 to 13 of the pagination contract).
 //!
-//! Rows are of three kinds. *Steady* ones match throughout, whatever else of them changes. *Moving*
-//! ones go back and forth between two lists. *Passing* ones come, late or early, and are deleted, most
-//! of all the one at which a walk has stopped. No id is used twice.
+//! There are three kinds of rows. *Steady* rows match the whole time; other fields change. *Moving*
+//! rows alternate between two lists. *Passing* rows are inserted anywhere and deleted, preferably the
+//! row at which a walk has stopped. No id is used twice.
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;
@@ -23,9 +23,9 @@ use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation, ensure};
 pub(super) const WALKS: Scenario = Scenario {
     name: "walks",
     row: 11,
-    promise: "A walk among writers shows no row twice and each row that matches throughout once; a \
-              moved row is in one list, a batch is seen whole.",
-    trial: "walks forward and back beside two writers of 150 writes each",
+    promise: "A walk with concurrent writers returns no row twice, and every row that matches the \
+              whole time once; a moved row is in one list, and a batch is visible completely.",
+    trial: "walks forward and back, with two writers of 150 writes each",
     trials: Trials { smoke: 5, ci: 200, release: 100_000 },
     parallelism: Parallelism::PerCore,
     run,
@@ -36,15 +36,15 @@ const WRITES: u64 = 150;
 const STEADY: u64 = 40;
 const MOVING: u64 = 10;
 const BATCH: u64 = 10;
-/// Writers' own ids begin at multiples of this.
+/// The ids of each writer start at a multiple of this.
 const ID_SPACE: u64 = 1 << 20;
 const BASE_MILLIS: u64 = 1_737_800_000_000;
 
-/// What walkers and writers share.
-struct Stage {
+/// The state that the walk and the writers share.
+struct Shared {
     store: Store,
     user: UserId,
-    /// The number of the row at which a walk has last stopped.
+    /// The number of the row at which the walk stopped last.
     anchor: AtomicU64,
     done: AtomicBool,
 }
@@ -57,7 +57,7 @@ fn phone(text: &str) -> Contact {
     Contact { name: None, phone: text.parse().ok() }
 }
 
-/// The channel of what matches throughout, for each kind of list.
+/// The channel of steady rows, which matches every kind of list.
 fn steady_channel() -> Channel {
     Channel::Whatsapp { sender: phone("+1"), customer: phone("+2") }
 }
@@ -70,34 +70,34 @@ fn row(number: u64, channel: Channel, millis: u64) -> Result<Conversation, Viola
 fn run(trial: &mut Trial) -> Result<(), Violation> {
     let store = Store::in_memory()?;
     let user = store.create_user("one".parse()?, Timestamp::MIN)?.id;
-    for bot in assistants() {
-        store.create_assistant(user, bot, "Bot".parse()?)?;
+    for assistant in assistants() {
+        store.create_assistant(user, assistant, "Bot".parse()?)?;
     }
     for number in 0..STEADY {
-        // Half of them share milliseconds with others.
+        // Pairs of rows share a millisecond.
         store.insert(user, row(number, steady_channel(), BASE_MILLIS + number / 2 * 1_000)?)?;
     }
     for number in STEADY..STEADY + MOVING {
         store.insert(user, row(number, Channel::Widget, BASE_MILLIS + number * 500)?)?;
     }
     let (anchor, done) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
-    let stage = Stage { store, user, anchor, done };
+    let shared = Shared { store, user, anchor, done };
     let seeds: [u64; WRITERS] = trial.random.random();
     thread::scope(|scope| {
         let writers: Vec<_> = (1..)
             .zip(seeds)
             .map(|(number, seed)| {
-                let stage = &stage;
-                scope.spawn(move || write(stage, number, ChaCha8Rng::seed_from_u64(seed)))
+                let shared = &shared;
+                scope.spawn(move || write(shared, number, ChaCha8Rng::seed_from_u64(seed)))
             })
             .collect();
         let mut walked = Ok(());
         let mut last = false;
         while walked.is_ok() && !last {
             last = writers.iter().all(thread::ScopedJoinHandle::is_finished);
-            walked = walk(&stage, trial);
+            walked = walk(&shared, trial);
         }
-        stage.done.store(true, Ordering::Relaxed);
+        shared.done.store(true, Ordering::Relaxed);
         for writer in writers {
             writer.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         }
@@ -105,10 +105,10 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
     })
 }
 
-/// One writer's writes. It knows its own rows, so each write succeeds.
-fn write(stage: &Stage, number: u64, mut random: ChaCha8Rng) -> Result<(), Violation> {
-    let Stage { store, user, anchor, done } = stage;
-    let (user, mut fresh) = (*user, number * ID_SPACE);
+/// Runs one writer. Every write succeeds, because the writer knows its rows.
+fn write(shared: &Shared, number: u64, mut random: ChaCha8Rng) -> Result<(), Violation> {
+    let Shared { store, user, anchor, done } = shared;
+    let (user, mut last_id) = (*user, number * ID_SPACE);
     let mut passing: Vec<u64> = Vec::new();
     for _ in 0..WRITES {
         if done.load(Ordering::Relaxed) {
@@ -116,11 +116,11 @@ fn write(stage: &Stage, number: u64, mut random: ChaCha8Rng) -> Result<(), Viola
         }
         match random.random_range(0..10) {
             0..4 => {
-                fresh += 1;
-                passing.push(fresh);
-                // Anywhere in the list: of the same millisecond as another, long ago, far ahead.
+                last_id += 1;
+                passing.push(last_id);
+                // Anywhere in the list: in the millisecond of another row, long before, far ahead.
                 let millis = BASE_MILLIS + random.random_range(0..STEADY) * 500 - 1_000;
-                store.insert(user, row(fresh, steady_channel(), millis)?)?;
+                store.insert(user, row(last_id, steady_channel(), millis)?)?;
             }
             4..6 if !passing.is_empty() => {
                 let stopped_at = anchor.load(Ordering::Relaxed);
@@ -129,8 +129,8 @@ fn write(stage: &Stage, number: u64, mut random: ChaCha8Rng) -> Result<(), Viola
                 store.delete(user, id(passing.swap_remove(place)))?;
             }
             6 => {
-                fresh += BATCH;
-                insert_batch(store, user, fresh)?;
+                last_id += BATCH;
+                insert_batch(store, user, last_id)?;
             }
             7 => {
                 let steady = id(random.random_range(0..STEADY));
@@ -151,7 +151,7 @@ fn write(stage: &Stage, number: u64, mut random: ChaCha8Rng) -> Result<(), Viola
     Ok(())
 }
 
-/// The last [`BATCH`] numbers up to `last`, in one write.
+/// Inserts the last [`BATCH`] numbers up to `last` in one transaction.
 fn insert_batch(store: &Store, user: UserId, last: u64) -> Result<(), Violation> {
     let identifier = "batch".parse()?;
     let channel = Channel::Api { external_identifier: Some(identifier) };
@@ -163,8 +163,8 @@ fn insert_batch(store: &Store, user: UserId, last: u64) -> Result<(), Violation>
     })?)
 }
 
-/// One walk to an end of a list and back.
-fn walk(stage: &Stage, trial: &mut Trial) -> Result<(), Violation> {
+/// Walks to the end of a list and back.
+fn walk(shared: &Shared, trial: &mut Trial) -> Result<(), Violation> {
     let text = |text: &str| text.parse().ok();
     let filter = match trial.random.random_range(0..5) {
         0 => Filter::default(),
@@ -181,36 +181,36 @@ fn walk(stage: &Stage, trial: &mut Trial) -> Result<(), Violation> {
     let order = if trial.random.random_bool(0.5) { Order::Ascending } else { Order::Descending };
     let page_size = Some(PageSize::new(trial.random.random_range(1..9))?);
     let first = ListRequest { filter, order: Some(order), page_size, ..ListRequest::default() };
-    let end = follow(stage, trial, first, BTreeSet::new(), |page| page.next().copied())?;
+    let end = follow(shared, trial, first, BTreeSet::new(), |page| page.next().copied())?;
     if let Some((cursor, rows)) = end {
-        // What the last page does not show lies before it.
-        follow(stage, trial, ListRequest::at(cursor), rows, |page| page.prev().copied())?;
+        // The other rows lie before the last page.
+        follow(shared, trial, ListRequest::at(cursor), rows, |page| page.prev().copied())?;
     }
     trial.count("walks");
     Ok(())
 }
 
-/// Reads page after page, each from a snapshot of its own, beside the rows that were seen before.
-/// Gives the cursor that leads back from the last of them, and its rows.
+/// Reads page after page, each from its own snapshot, to one end of the list. `seen` has the rows
+/// that were read before. Returns the previous cursor of the last page, and the rows of that page.
 fn follow(
-    stage: &Stage,
+    shared: &Shared,
     trial: &mut Trial,
     mut request: ListRequest,
     mut seen: BTreeSet<ConversationId>,
     onward: impl Fn(&Page) -> Option<PageCursor>,
 ) -> Result<Option<(PageCursor, BTreeSet<ConversationId>)>, Violation> {
     loop {
-        let snapshot = stage.store.snapshot();
-        let page = snapshot.list(stage.user, &request)?;
+        let snapshot = shared.store.snapshot();
+        let page = snapshot.list(shared.user, &request)?;
         trial.count("pages");
         for row in page.rows() {
-            ensure(seen.insert(row.id), || format!("row {} is shown twice in a walk", row.id))?;
+            ensure(seen.insert(row.id), || format!("row {} is returned twice in a walk", row.id))?;
         }
-        check_lists(&snapshot, stage.user)?;
+        check_lists(&snapshot, shared.user)?;
         let Some(cursor) = onward(&page) else {
             for number in 0..STEADY {
                 ensure(seen.contains(&id(number)), || {
-                    format!("row {number} matched throughout and was passed over: {request:?}")
+                    format!("row {number} matched the whole time and was skipped: {request:?}")
                 })?;
             }
             let rows = page.rows().map(|row| row.id).collect();
@@ -218,15 +218,15 @@ fn follow(
         };
         if let Some(last) = page.rows().next_back() {
             let number = u64::try_from(last.id.uuid().as_u128())?;
-            stage.anchor.store(number, Ordering::Relaxed);
+            shared.anchor.store(number, Ordering::Relaxed);
         }
-        // The token is what a client has.
+        // A client has only the token.
         let token = snapshot.seal_cursor(&cursor);
-        request = ListRequest::at(stage.store.snapshot().open_cursor(stage.user, &token)?);
+        request = ListRequest::at(shared.store.snapshot().open_cursor(shared.user, &token)?);
     }
 }
 
-/// Each moving row is in one of the two lists, and batches are whole.
+/// Checks that each moving row is in one of the two lists, and that batches are complete.
 fn check_lists(snapshot: &Snapshot, user: UserId) -> Result<(), Violation> {
     let ids = |filter: Filter| -> Result<Vec<ConversationId>, Violation> {
         let request = ListRequest { filter, ..ListRequest::default() };
@@ -238,8 +238,10 @@ fn check_lists(snapshot: &Snapshot, user: UserId) -> Result<(), Violation> {
     moving.extend(of_kind(ChannelKind::Test)?);
     moving.sort_unstable();
     let expected: Vec<ConversationId> = (STEADY..STEADY + MOVING).map(id).collect();
-    ensure(moving == expected, || format!("the two lists together hold {moving:?}"))?;
+    ensure(moving == expected, || format!("the two lists together have {moving:?}"))?;
     let batch = Filter { external_identifier: "batch".parse().ok(), ..Filter::default() };
     let batched = ids(batch)?.len() as u64;
-    ensure(batched.is_multiple_of(BATCH), || format!("{batched} rows of batches of {BATCH}"))
+    ensure(batched.is_multiple_of(BATCH), || {
+        format!("{batched} rows, a multiple of {BATCH} expected")
+    })
 }

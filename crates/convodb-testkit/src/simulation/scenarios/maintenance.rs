@@ -411,14 +411,14 @@ impl Trial {
         Ok(self.disk.affected_calls())
     }
 
-    /// Sets the power to go off at one of so many changes, or after the last. The last changes are
+    /// Sets the power to go off at one of the next `changes` changes, or after the last. The last changes are
     /// more likely, because files get their names there.
     fn power_off_within(&mut self, changes: u64) {
         let last = [10, 40, changes][self.random.random_range(0..3)].min(changes);
         self.disk.power_off_at(self.random.random_range(changes - last..=changes));
     }
 
-    /// Makes one of this many calls fail.
+    /// Makes one of the next `calls` affected calls fail.
     fn inject_within(&mut self, fault: InjectedFault, calls: u64) {
         let skipped_calls = self.random.random_range(0..calls.max(1));
         self.disk.inject(Schedule::once(fault, skipped_calls));

@@ -1,4 +1,4 @@
-//! The stores whose copies are damaged, what they answer while they are whole, and the damage.
+//! Damage fixtures: stores, their dumps from before the damage, and random damage to copies.
 
 use std::fs;
 use std::path::Path;
@@ -19,42 +19,42 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::scenario::Violation;
-use crate::scenarios::model::in_memory_directory;
-use crate::store_dump::{self, Answered, Known};
+use crate::scenarios::temporary_directory;
+use crate::store_dump::{self, Known, QueryResult};
 
 const PAGE: usize = 4096;
 const USERS: usize = 3;
 const ROWS: u64 = 120;
-/// The store's file in its directory.
+/// The name of the database file.
 pub(crate) const STORE: &str = "store.convodb";
 const EXPECTED: &str = "expected.json";
 
-/// What a store has, and what it answers.
+/// The dump of an undamaged store.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Expected {
     pub(crate) known: Known,
-    pub(crate) answers: Vec<Answered>,
+    pub(crate) results: Vec<QueryResult>,
 }
 
-/// Stores to damage.
+/// The files of stores to damage.
 pub(crate) struct DamageFixtures {
     directory: TempDir,
-    /// The pages of the closed store that hold something, and what they held earlier.
+    /// The pages of the closed store that are not zero.
     pages: Vec<usize>,
 }
 
-/// With a cache that is smaller than the default, as processes open a copy each.
+/// A cache below the default, because many subprocesses run at a time.
 pub(crate) fn options() -> StoreOptions {
     StoreOptions { cache_bytes: 8 << 20, ..StoreOptions::default() }
 }
 
-/// Puts the files of a simulated disk into a directory.
-fn put_files(disk: &SimulatedDisk, to: &Path) -> std::io::Result<()> {
+/// Copies the files of a simulated disk to a directory.
+fn export_files(disk: &SimulatedDisk, to: &Path) -> std::io::Result<()> {
     fs::create_dir(to)?;
     for path in disk.list(Path::new("/"))? {
         let file = disk.open(&path, Access::Read)?;
         let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(usize::MAX)];
-        // It is in memory, and read in one go.
+        // A simulated disk transfers all bytes in one call.
         file.read_at(0, &mut bytes)?;
         fs::write(to.join(path.file_name().unwrap_or_default()), bytes)?;
     }
@@ -70,78 +70,79 @@ pub(crate) fn copy_files(from: &Path, to: &Path) -> std::io::Result<()> {
 }
 
 impl Expected {
-    /// Of the copy in a directory.
-    pub(crate) fn of(directory: &Path) -> Result<Self, Violation> {
+    /// Reads the dump from a directory.
+    pub(crate) fn read(directory: &Path) -> Result<Self, Violation> {
         Ok(serde_json::from_slice(&fs::read(directory.join(EXPECTED))?)?)
     }
 
-    /// Keeps what a whole store answers.
-    fn put(store: &Store, known: &Known, directory: &Path) -> Result<(), Violation> {
-        let answers = store_dump::of_whole(store, known).map_err(Violation::new)?;
-        let expected = Expected { known: known.clone(), answers };
+    /// Dumps a store to a file in a directory.
+    fn write(store: &Store, known: &Known, directory: &Path) -> Result<(), Violation> {
+        let results = store_dump::dump(store, known).map_err(Violation::new)?;
+        let expected = Expected { known: known.clone(), results };
         Ok(fs::write(directory.join(EXPECTED), serde_json::to_vec(&expected)?)?)
     }
 }
 
 impl DamageFixtures {
-    /// `closed`: a store that was closed, and an earlier state of it. `crashed`: it as a crash leaves
-    /// it, with all its rows in the tables but the last ones, which only the log has. They are made on
-    /// a simulated disk, so that they are the same each time, secrets and all.
+    /// Creates three directories: `closed`, a closed store; `earlier`, the same store with half of its
+    /// rows; and `crashed`, the same store after a crash, with its last rows only in the WAL. A
+    /// simulated disk makes the files the same each time, including the secrets of the store.
     pub(crate) fn build() -> Result<Self, Violation> {
-        let disk = SimulatedDisk::new(ROWS, false);
+        let disk = SimulatedDisk::new(ROWS);
         let open =
             || Store::open_on(Arc::new(disk.clone()), Path::new("/").join(STORE), &options());
         let store = open()?;
         let mut known = Known::default();
         for user in 0..USERS {
-            let account = store.create_user(format!("user {user}").parse()?, Timestamp::MIN)?.id;
-            for bot in assistants() {
-                store.create_assistant(account, bot, format!("Bot of {user}").parse()?)?;
+            let id = store.create_user(format!("user {user}").parse()?, Timestamp::MIN)?.id;
+            for assistant in assistants() {
+                store.create_assistant(id, assistant, format!("Bot of {user}").parse()?)?;
             }
-            known.users.push(account.get());
-            known.tokens.push(store.create_token(account, Timestamp::MIN)?);
+            known.users.push(id.get());
+            known.tokens.push(store.create_token(id, Timestamp::MIN)?);
         }
         write_rows(&store, &mut known, 0..ROWS / 2)?;
         store.close()?;
-        let directory = in_memory_directory()?;
-        put_files(&disk, &directory.path().join("earlier"))?;
+        let directory = temporary_directory()?;
+        export_files(&disk, &directory.path().join("earlier"))?;
         let store = open()?;
         write_rows(&store, &mut known, ROWS / 2..ROWS)?;
         store.close()?;
         let closed = directory.path().join("closed");
-        put_files(&disk, &closed)?;
+        export_files(&disk, &closed)?;
         let store = open()?;
-        Expected::put(&store, &known, &closed)?;
+        Expected::write(&store, &known, &closed)?;
 
         write_rows(&store, &mut known, ROWS..ROWS + 12)?;
         let crashed = directory.path().join("crashed");
-        put_files(&disk, &crashed)?;
-        Expected::put(&store, &known, &crashed)?;
+        export_files(&disk, &crashed)?;
+        Expected::write(&store, &known, &crashed)?;
         let now = fs::read(closed.join(STORE))?;
         let pages = now.chunks(PAGE).enumerate();
         let pages = pages.filter(|(_, page)| page.iter().any(|byte| *byte != 0));
         Ok(Self { pages: pages.map(|(number, _)| number).collect(), directory })
     }
 
-    /// Copies one of them and damages the copy. Tells whether it was the log, and how.
+    /// Copies one store and damages the copy. Returns whether the damage is in the WAL, and its
+    /// description.
     pub(crate) fn damaged_copy(
         &self,
         directory: &Path,
         random: &mut ChaCha8Rng,
     ) -> Result<(bool, &'static str), Violation> {
-        let of_log = random.random_bool(0.25);
-        let state = self.directory.path().join(if of_log { "crashed" } else { "closed" });
+        let damages_wal = random.random_bool(0.25);
+        let state = self.directory.path().join(if damages_wal { "crashed" } else { "closed" });
         copy_files(&state, directory)?;
-        let what = if of_log {
-            damage_log(directory, random)
+        let damage = if damages_wal {
+            damage_wal(directory, random)
         } else {
-            self.damage_file(directory, random)
+            self.damage_database(directory, random)
         };
-        Ok((of_log, what?))
+        Ok((damages_wal, damage?))
     }
 
-    /// Damages the file of a closed store, and tells how.
-    fn damage_file(
+    /// Damages the database file, and returns a description.
+    fn damage_database(
         &self,
         directory: &Path,
         random: &mut ChaCha8Rng,
@@ -192,8 +193,8 @@ impl DamageFixtures {
     }
 }
 
-/// Damages a segment of a crashed store's log, and tells how.
-fn damage_log(directory: &Path, random: &mut ChaCha8Rng) -> Result<&'static str, Violation> {
+/// Damages a WAL segment, and returns a description.
+fn damage_wal(directory: &Path, random: &mut ChaCha8Rng) -> Result<&'static str, Violation> {
     let mut segments = Vec::new();
     for entry in fs::read_dir(directory)? {
         let path = entry?.path();
@@ -201,22 +202,22 @@ fn damage_log(directory: &Path, random: &mut ChaCha8Rng) -> Result<&'static str,
         segments.extend(name.contains("-log.").then_some(path));
     }
     segments.sort();
-    let segment = segments.choose(random).ok_or(Violation::new("there is no log to damage"))?;
+    let segment = segments.choose(random).ok_or(Violation::new("there is no WAL to damage"))?;
     let mut bytes = fs::read(segment)?;
     let what = match random.random_range(0..4) {
         0 | 1 => {
             flip(&mut bytes, 1, random);
-            "a flipped bit of the log"
+            "a flipped bit of the WAL"
         }
         2 => {
             bytes.truncate(random.random_range(0..bytes.len()));
-            "a cut log"
+            "a cut WAL"
         }
         _ => {
             let at = random.random_range(0..bytes.len());
             let end = bytes.len().min(at + 512);
             bytes[at..end].fill(0);
-            "a zeroed sector of the log"
+            "a zeroed sector of the WAL"
         }
     };
     fs::write(segment, bytes)?;
@@ -230,7 +231,7 @@ fn flip(bytes: &mut [u8], count: u32, random: &mut ChaCha8Rng) {
     }
 }
 
-/// Rows of all kinds, each in a write of its own.
+/// Inserts rows of all kinds, each in its own transaction.
 fn write_rows(
     store: &Store,
     known: &mut Known,
@@ -248,17 +249,17 @@ fn write_rows(
             _ => Channel::Whatsapp { sender: phone(number / 4)?, customer: phone(number / 7)? },
         };
         let at = Timestamp::from_millis(1_737_800_000_000 + number / 2 * 40_000_000)?;
-        let history: Vec<Message> = (0..number % 5)
-            .map(|said| Message::new(Role::User, format!("Words {said} of {number}"), at))
+        let messages: Vec<Message> = (0..number % 5)
+            .map(|word| Message::new(Role::User, format!("Words {word} of {number}"), at))
             .collect::<Result<_, _>>()?;
         let id = ConversationId::new(Uuid::from_u128(0xDA << 64 | u128::from(number)));
         let row = Conversation {
             variables: Some(Variables::new(format!("{{\"number\":{number}}}"))?),
-            message_count: u32::try_from(history.len())?,
+            message_count: u32::try_from(messages.len())?,
             ..Conversation::new(id, assistants()[usize::try_from(number % 3)?], channel, at)
         };
         let user = convodb::UserId::new(known.users[usize::try_from(number)? % USERS]);
-        store.write(move |transaction| transaction.insert(user, &row, &history))?;
+        store.write(move |transaction| transaction.insert(user, &row, &messages))?;
         known.ids.push(id.to_string());
     }
     Ok(())
@@ -269,10 +270,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_are_the_same_each_time() {
-        let files = |of: &DamageFixtures| -> Vec<Vec<u8>> {
+    fn fixtures_are_deterministic() {
+        let files = |fixtures: &DamageFixtures| -> Vec<Vec<u8>> {
             let all = ["earlier", "closed", "crashed"].iter().flat_map(|state| {
-                let mut paths: Vec<_> = fs::read_dir(of.directory.path().join(state))
+                let mut paths: Vec<_> = fs::read_dir(fixtures.directory.path().join(state))
                     .unwrap()
                     .map(|entry| entry.unwrap().path())
                     .collect();
@@ -283,6 +284,6 @@ mod tests {
         };
         let (one, two) = (DamageFixtures::build().unwrap(), DamageFixtures::build().unwrap());
         assert!(files(&one) == files(&two));
-        assert_eq!(files(&one).len(), 1 + 2 + 3, "stores, answers, and a log");
+        assert_eq!(files(&one).len(), 1 + 2 + 3, "three stores, two dumps, and a WAL segment");
     }
 }

@@ -1,13 +1,13 @@
-//! Row 5: bytes that are not what was written are told, never served.
+//! Row 5: damaged files: a read returns correct data or an error, never wrong data.
 //!
-//! A small store is built once for each lane, its answers are kept, and then its file, or its log as a
-//! crash leaves it, is damaged in a copy. A process of its own reads the copy, because what meets
-//! damage may end its process, another audits it, a third writes to it. An answer may be right, an
-//! error, or lack something; never wrong, and never a panic. What is not right the audit must find;
-//! what ends a process, or keeps it, is refused by `check_on_open`.
+//! Each thread creates a small store once and dumps it. A trial damages a copy of its database file,
+//! or of its WAL as a crash leaves it. One subprocess reads the copy, another verifies it, and a third
+//! writes to it, because damage may crash or hang a process. A result may be correct, an error, or
+//! incomplete, but never wrong, and nothing may panic. `verify` must find the cause of an incorrect
+//! result, and `check_on_open` must reject a file that crashes or hangs a process.
 //!
-//! The end of a log that is damaged cannot be told from one that a power cut tore: what it held is
-//! missing then, and nothing else.
+//! A damaged end of the WAL looks like the end that a power cut tears. Recovery drops its writes, and
+//! only those.
 
 mod fixtures;
 mod writes;
@@ -22,173 +22,179 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation, ensure};
 use crate::scenarios::damage::fixtures::{DamageFixtures, Expected, STORE, copy_files, options};
-use crate::scenarios::model::in_memory_directory;
+use crate::scenarios::temporary_directory;
 use crate::store_dump::{self, Difference};
 use crate::subprocess;
 
 pub(super) const DAMAGE: Scenario = Scenario {
     name: "damage",
     row: 5,
-    promise: "Of a damaged file no wrong row is served; what the damage changed, the audit finds.",
-    trial: "one damaged copy, read, audited and written to by processes of their own",
+    promise: "A damaged file never causes a wrong result, and verify finds what the damage changed.",
+    trial: "one damaged copy; subprocesses read, verify and write to it",
     trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
     parallelism: Parallelism::PerCore,
     run,
 };
 
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How a process ends that panicked.
+/// The time after which a subprocess counts as hanging.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The exit status of a subprocess that panicked.
 const PANICKED: i32 = 101;
 
-/// What the process that reads tells.
+/// The result of the subprocess that reads.
 #[derive(Serialize, Deserialize)]
 struct Reading {
-    /// Whether it could not be opened.
-    refused: bool,
+    /// Whether the store could not be opened.
+    rejected: bool,
     difference: Difference,
 }
 
 thread_local! {
-    static ORIGINALS: RefCell<Option<DamageFixtures>> = const { RefCell::new(None) };
+    static FIXTURES: RefCell<Option<DamageFixtures>> = const { RefCell::new(None) };
 }
 
 fn run(trial: &mut Trial) -> Result<(), Violation> {
-    ORIGINALS.with_borrow_mut(|originals| {
-        let originals = match originals {
-            Some(originals) => originals,
+    FIXTURES.with_borrow_mut(|fixtures| {
+        let fixtures = match fixtures {
+            Some(fixtures) => fixtures,
             none => none.insert(DamageFixtures::build()?),
         };
-        let copy = in_memory_directory()?;
-        let (of_log, what) = originals.damaged_copy(copy.path(), &mut trial.random)?;
-        trial.count(what);
-        // Who opens it changes it.
-        let before = in_memory_directory()?;
-        copy_files(copy.path(), before.path())?;
-        let judged = judge(copy.path(), before.path(), of_log, trial)
-            .and_then(|()| written(copy.path(), before.path(), trial));
-        judged.map_err(|violation| {
-            let kept = before.keep();
-            Violation::new(format!("{what}: {violation}; the files are in {}", kept.display()))
+        let copy = temporary_directory()?;
+        let (damages_wal, damage) = fixtures.damaged_copy(copy.path(), &mut trial.random)?;
+        trial.count(damage);
+        // Opening a store changes its files.
+        let original = temporary_directory()?;
+        copy_files(copy.path(), original.path())?;
+        let checked = check_reads(copy.path(), original.path(), damages_wal, trial)
+            .and_then(|()| check_writes(copy.path(), original.path(), trial));
+        checked.map_err(|violation| {
+            let files = original.keep();
+            Violation::new(format!("{damage}: {violation}; files in {}", files.display()))
         })
     })
 }
 
-/// Reads and audits what is damaged, and as it is `before`.
-fn judge(
+/// Reads and verifies the copy. `original` has the damaged files before the first open.
+fn check_reads(
     directory: &Path,
-    before: &Path,
-    of_log: bool,
+    original: &Path,
+    damages_wal: bool,
     trial: &mut Trial,
 ) -> Result<(), Violation> {
-    let read = subprocess::run(DAMAGE.name, directory, "read", PATIENCE)?;
+    let read = subprocess::run(DAMAGE.name, directory, "read", TIMEOUT)?;
     let Some(status) = read.status else {
-        return refused_before(before, "reading never ended", trial);
+        return must_be_rejected(original, "reading process hung", trial);
     };
-    ensure(status.code() != Some(PANICKED), || "reading panicked".to_owned())?;
-    let reading: Option<Reading> = serde_json::from_str(&read.out).ok();
-    let Some(Reading { refused, difference }) = reading.filter(|_| status.success()) else {
-        return refused_before(before, "the process that read was ended", trial);
+    ensure(status.code() != Some(PANICKED), || "reading panicked")?;
+    let reading: Option<Reading> = serde_json::from_str(&read.stdout).ok();
+    let Some(Reading { rejected, difference }) = reading.filter(|_| status.success()) else {
+        return must_be_rejected(original, "reading process crashed", trial);
     };
-    ensure(difference.wrong.is_empty(), || format!("served wrongly: {:?}", difference.wrong))?;
-    if refused {
-        trial.count("could not be opened");
+    ensure(difference.wrong.is_empty(), || format!("wrong results: {:?}", difference.wrong))?;
+    if rejected {
+        trial.count("rejected by open");
         return Ok(());
     }
     if difference.is_none() {
-        trial.count("changed nothing that was asked");
+        trial.count("no result changed");
         return Ok(());
     }
     if difference.errors > 0 {
-        trial.count("told by an error");
+        trial.count("reported by an error");
     }
-    if difference.errors == 0 && of_log {
-        // Opening told nothing, so it was the end of the log.
-        trial.count("the end of the log was passed over");
+    if difference.errors == 0 && damages_wal {
+        // Open reported nothing, so the damage looks like a torn end of the WAL.
+        trial.count("dropped the end of the WAL");
         return Ok(());
     }
-    if !difference.lacking.is_empty() {
-        trial.count("answers that lack something");
+    if !difference.incomplete.is_empty() {
+        trial.count("incomplete results");
     }
-    audited(directory, &format!("{difference:?}"), trial)
+    must_be_found(directory, &format!("{difference:?}"), trial)
 }
 
-/// Whoever writes to it is told, or is not harmed. Changes the files. What cannot be caught is counted:
-/// redb may go round in a damaged tree until the stack or the patience ends, or panic as it unwinds.
-fn written(directory: &Path, before: &Path, trial: &mut Trial) -> Result<(), Violation> {
-    let write = subprocess::run(DAMAGE.name, directory, "write", PATIENCE)?;
+/// Writes to the copy: the writes succeed or fail, and the writer thread survives. What cannot be
+/// caught is counted: redb may recurse in a damaged tree until the stack or the timeout ends, or
+/// panic while it unwinds.
+fn check_writes(directory: &Path, original: &Path, trial: &mut Trial) -> Result<(), Violation> {
+    let write = subprocess::run(DAMAGE.name, directory, "write", TIMEOUT)?;
     let Some(status) = write.status else {
-        return refused_before(before, "writing never ended", trial);
+        return must_be_rejected(original, "writing process hung", trial);
     };
     match status.code() {
-        None => return refused_before(before, "the process that wrote was ended", trial),
-        Some(0) if write.out.trim() == "0" => {}
-        Some(0) => trial.count("told when written to"),
-        Some(PANICKED) => return Err(Violation::new(format!("writing panicked: {}", write.out))),
-        Some(_) => return Err(Violation::new(format!("the writer ended: {}", write.out))),
+        None => must_be_rejected(original, "writing process crashed", trial),
+        Some(0) if write.stdout.trim() == "0" => Ok(()),
+        Some(0) => {
+            trial.count("reported by a write");
+            Ok(())
+        }
+        Some(PANICKED) => Err(Violation::new(format!("writing panicked: {}", write.stdout))),
+        Some(_) => Err(Violation::new(format!("writer thread ended: {}", write.stdout))),
     }
-    Ok(())
 }
 
-/// Who has the file checked when it is opened is spared the harm, which is counted.
-fn refused_before(before: &Path, harm: &'static str, trial: &mut Trial) -> Result<(), Violation> {
+/// Counts a crash or a hang, which `check_on_open` must prevent.
+fn must_be_rejected(
+    original: &Path,
+    harm: &'static str,
+    trial: &mut Trial,
+) -> Result<(), Violation> {
     trial.count(harm);
-    let checked = audit(before)?;
-    ensure(checked == "refused", || format!("{harm}; checked when opened: {checked}"))
+    let verdict = verify(original)?;
+    ensure(verdict == "rejected", || format!("{harm}; check_on_open: {verdict}"))
 }
 
-/// The audit finds what was harmful.
-fn audited(directory: &Path, harm: &str, trial: &mut Trial) -> Result<(), Violation> {
-    let told = audit(directory)?;
-    ensure(matches!(told.as_str(), "refused" | "faults"), || format!("the audit: {told}; {harm}"))?;
-    trial.count("found by the audit");
+/// Checks that `verify` finds damage that changed results.
+fn must_be_found(directory: &Path, harm: &str, trial: &mut Trial) -> Result<(), Violation> {
+    let verdict = verify(directory)?;
+    ensure(matches!(verdict.as_str(), "rejected" | "findings"), || {
+        format!("verify: {verdict}; {harm}")
+    })?;
+    trial.count("found by verify");
     Ok(())
 }
 
-/// What `convodb verify` makes of it: "refused", "faults", "clean", or how it failed.
-fn audit(directory: &Path) -> Result<String, Violation> {
-    let audit = subprocess::run(DAMAGE.name, directory, "verify", PATIENCE)?;
-    Ok(match audit.status {
-        None => "never ends".to_owned(),
-        Some(status) if status.success() => audit.out.trim().to_owned(),
-        Some(status) => format!("ended by {status}"),
+/// Runs the equivalent of `convodb verify` in a subprocess. Returns `rejected`, `findings` or `clean`,
+/// or how the subprocess ended.
+fn verify(directory: &Path) -> Result<String, Violation> {
+    let verify = subprocess::run(DAMAGE.name, directory, "verify", TIMEOUT)?;
+    Ok(match verify.status {
+        None => "hung".to_owned(),
+        Some(status) if status.success() => verify.stdout.trim().to_owned(),
+        Some(status) => format!("ended with {status}"),
     })
 }
 
-/// What a process of its own does in a directory.
-pub(super) fn take_part(
-    out: &mut dyn Write,
-    part: &str,
-    directory: &Path,
-) -> Result<(), Violation> {
-    // The engine makes errors of redb's panics, not of its own.
+/// Runs a task of a subprocess in a directory.
+pub(super) fn run_task(out: &mut dyn Write, task: &str, directory: &Path) -> Result<(), Violation> {
+    // The engine converts panics of redb to errors, but not its own panics.
     std::panic::set_hook(Box::new(|panic| {
-        if panic.location().is_none_or(|place| place.file().contains("crates/convodb")) {
+        if panic.location().is_none_or(|at| at.file().contains("crates/convodb")) {
             std::process::exit(PANICKED);
         }
     }));
     let path = directory.join(STORE);
-    if part == "verify" {
-        // As `convodb verify` does.
+    if task == "verify" {
         let options = StoreOptions { check_on_open: true, ..StoreOptions::default() };
-        let told = match Store::open_with(&path, &options) {
-            Err(_) => "refused",
+        let verdict = match Store::open_with(&path, &options) {
+            Err(_) => "rejected",
             Ok(store) => match store.snapshot().verify(|_, _| {}) {
-                Ok(audit) if audit.is_clean() => "clean",
-                _ => "faults",
+                Ok(verified) if verified.is_clean() => "clean",
+                _ => "findings",
             },
         };
-        return Ok(writeln!(out, "{told}")?);
+        return Ok(writeln!(out, "{verdict}")?);
     }
-    let expected = Expected::of(directory)?;
-    if part == "write" {
-        let failed = writes::try_all(&path, open, &expected.known)?;
+    let expected = Expected::read(directory)?;
+    if task == "write" {
+        let failed = writes::run_all(&path, open, &expected.known)?;
         return Ok(writeln!(out, "{failed}")?);
     }
     let reading = match open(&path) {
-        Err(_) => Reading { refused: true, difference: Difference::default() },
+        Err(_) => Reading { rejected: true, difference: Difference::default() },
         Ok(store) => {
-            let difference = store_dump::compare(&store, &expected.known, &expected.answers);
-            Reading { refused: false, difference }
+            let difference = store_dump::compare(&store, &expected.known, &expected.results);
+            Reading { rejected: false, difference }
         }
     };
     Ok(writeln!(out, "{}", serde_json::to_string(&reading)?)?)

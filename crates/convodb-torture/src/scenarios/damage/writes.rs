@@ -1,5 +1,6 @@
-//! Every way to write to a small store, one after the other. Over damage each may fail; none may panic,
-//! and the writer may not end.
+//! All kinds of writes to a small, damaged store, one after the other.
+//!
+//! Each may fail, but none may panic or end the writer thread.
 
 use std::fs;
 use std::path::Path;
@@ -10,28 +11,29 @@ use convodb::{
     BulkOptions, Channel, Conversation, ConversationId, Error, Message, Result, Role, Store,
     StoreState, Timestamp, UserId, compact,
 };
+use convodb_testkit::generators::assistants;
 use uuid::Uuid;
 
 use crate::store_dump::Known;
 
-/// How long a store is waited for that opens its files again after faults, in all.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// The total time to wait for a store that reopens its files after faults.
+const REOPEN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writes, backs up, closes and compacts. Tells how many of it failed.
+/// Writes, backs up, closes and compacts. Returns the number of failed operations.
 ///
 /// # Errors
-/// What ended the writer for good.
-pub(crate) fn try_all(
+/// The writer thread ended.
+pub(super) fn run_all(
     path: &Path,
     open: impl Fn(&Path) -> Result<Store>,
     known: &Known,
 ) -> Result<usize> {
     let Ok(store) = open(path) else { return Ok(1) };
     let (mut failed, mut waited) = (0, Duration::ZERO);
-    let mut note = |done: Result<()>| {
+    let mut record = |done: Result<()>| {
         failed += usize::from(done.is_err());
         let began = Instant::now();
-        while store.state() == StoreState::Reopening && waited + began.elapsed() < PATIENCE {
+        while store.state() == StoreState::Reopening && waited + began.elapsed() < REOPEN_TIMEOUT {
             thread::sleep(Duration::from_millis(1));
         }
         waited += began.elapsed();
@@ -43,36 +45,36 @@ pub(crate) fn try_all(
     let users: Vec<UserId> = known.users.iter().map(|user| UserId::new(*user)).collect();
     let ids: Vec<ConversationId> = known.ids.iter().filter_map(|id| id.parse().ok()).collect();
     for (number, user) in (1_u128..).zip(&users) {
-        note(insert(&store, *user, number))?;
-        note(load(&store, *user, number))?;
+        record(insert(&store, *user, number))?;
+        record(load(&store, *user, number))?;
     }
     for id in &ids {
         for user in &users {
-            // Only its owner has it; to the others it is one more thing to look for.
-            note(say(&store, *user, *id))?;
+            // The other users do not have it: the lookup fails.
+            record(append(&store, *user, *id))?;
         }
     }
     for id in ids.iter().step_by(2) {
-        note(users.iter().try_for_each(|user| match store.delete(*user, *id) {
+        record(users.iter().try_for_each(|user| match store.delete(*user, *id) {
             Err(Error::ConversationNotFound) => Ok(()),
             done => done,
         }))?;
     }
-    note(store.rotate_cursor_key())?;
-    note(store.snapshot().backup(path.with_extension("backup"), |_, _| {}).map(drop))?;
+    record(store.rotate_cursor_key())?;
+    record(store.snapshot().backup(path.with_extension("backup"), |_, _| {}).map(drop))?;
     let closed = store.close();
     let compacted = compact(path, |_, _| {});
     failed += usize::from(closed.is_err()) + usize::from(compacted.is_err());
-    // What is left of it is in nobody's way.
+    // A backup that cannot be removed does no harm.
     let _ = fs::remove_file(path.with_extension("backup"));
     Ok(failed)
 }
 
 fn row(number: u128) -> Result<Conversation> {
     let at = Timestamp::from_millis(1_737_900_000_000)?;
-    let bot = convodb_testkit::generators::assistants()[0];
+    let assistant = assistants()[0];
     let id = ConversationId::new(Uuid::from_u128(0xF0 << 64 | number));
-    Ok(Conversation::new(id, bot, Channel::Widget, at))
+    Ok(Conversation::new(id, assistant, Channel::Widget, at))
 }
 
 fn insert(store: &Store, user: UserId, number: u128) -> Result<()> {
@@ -85,9 +87,9 @@ fn load(store: &Store, user: UserId, number: u128) -> Result<()> {
     load.finish(|_, _| {}).map(drop)
 }
 
-fn say(store: &Store, user: UserId, id: ConversationId) -> Result<()> {
-    let said = Message::new(Role::User, "after".to_owned(), Timestamp::MIN)?;
-    match store.append_message(user, id, said) {
+fn append(store: &Store, user: UserId, id: ConversationId) -> Result<()> {
+    let message = Message::new(Role::User, "after".to_owned(), Timestamp::MIN)?;
+    match store.append_message(user, id, message) {
         Ok(_) | Err(Error::ConversationNotFound) => Ok(()),
         Err(error) => Err(error),
     }
@@ -98,27 +100,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_a_store_that_is_whole_all_of_it_is_done() {
+    fn all_writes_to_an_undamaged_store_succeed() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
         let store = Store::open(&path).unwrap();
         let mut known = Known::default();
         for name in ["one", "two"] {
             let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
-            let bot = convodb_testkit::generators::assistants()[0];
-            store.create_assistant(user, bot, "Bot".parse().unwrap()).unwrap();
+            let assistant = assistants()[0];
+            store.create_assistant(user, assistant, "Bot".parse().unwrap()).unwrap();
             known.users.push(user.get());
             let row = row(50 + u128::from(user.get())).unwrap();
             known.ids.push(row.id.to_string());
             store.insert(user, row).unwrap();
         }
         store.close().unwrap();
-        let failed = try_all(&path, |path| Store::open(path), &known).unwrap();
+        let failed = run_all(&path, |path| Store::open(path), &known).unwrap();
         assert_eq!(failed, 0);
         let store = Store::open(&path).unwrap();
         let rows =
             |user: &u32| store.snapshot().rows(UserId::new(*user), &Default::default()).count();
-        // One of each user's own, but for the one that was deleted; one inserted and one loaded.
+        // Each user has one row of its own, one inserted and one loaded; one row was deleted.
         assert_eq!(known.users.iter().map(rows).sum::<usize>(), 2 + 4 - 1);
     }
 }
