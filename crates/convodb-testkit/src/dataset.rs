@@ -138,8 +138,8 @@ impl Dataset {
         Variables::new(json).ok()
     }
 
-    /// Advances the time by about an even share of two years. One row in five shares the second of the
-    /// previous row.
+    /// Advances the time by about an even share of two years. One row in five shares the second of
+    /// the previous row.
     fn next_time(&mut self) -> Timestamp {
         if self.random.random_bool(0.8) {
             let mean_seconds = TWO_YEARS_SECONDS / self.rows.max(1) as f64 / 0.8;

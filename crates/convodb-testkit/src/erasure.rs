@@ -235,7 +235,8 @@ impl Trial {
         Message::new(Role::User, content, at).map_err(text)
     }
 
-    /// Erases the customer from the data of one user, and the other user entirely. Returns the erased ids.
+    /// Erases the customer from the data of one user, and the other user entirely. Returns the
+    /// erased ids.
     fn erase(&self, kept: &mut TestUser, doomed: &TestUser) -> Result<HashSet<[u8; 16]>, String> {
         let phone = self.phone();
         let filter =

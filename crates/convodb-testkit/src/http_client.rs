@@ -51,8 +51,8 @@ impl HttpClient {
     /// Sends a request, and returns the response. A body is a pair of content type and text.
     ///
     /// # Errors
-    /// The connection breaks before the response is complete, the response is malformed, or it takes
-    /// longer than 60 seconds. Whether the server processed the request is unknown.
+    /// The connection breaks before the response is complete, the response is malformed, or it
+    /// takes longer than 60 seconds. Whether the server processed the request is unknown.
     pub fn request(
         &mut self,
         method: &str,

@@ -1,4 +1,4 @@
-//! Slow clients: measures a server under idle connections, slow headers and clients that never read.
+//! Slow clients: measures a server under idle, slow and non-reading connections.
 //!
 //! Well-behaved clients request pages alternately without and with the slow clients. Both rounds
 //! run on the same machine at the same time, so they can be compared.
@@ -111,8 +111,8 @@ impl Timing {
     pub const LARGE: Self = Self { rounds: 3, round: Duration::from_secs(5), timeout_seconds: 90 };
 }
 
-/// Starts `binary`, the command `convodb`, on a new store in `directory`, and measures it under slow
-/// clients. Calls `log` with a line for each step.
+/// Starts `binary`, the command `convodb`, on a new store in `directory`, and measures it under
+/// slow clients. Calls `log` with a line for each step.
 ///
 /// # Errors
 /// The server or a client cannot start, a response is not a page, or the server disconnects slow

@@ -1,6 +1,7 @@
-//! A page allocates a few times, and as often for a hundred rows as for one. Counts are the same
-//! on every machine. The allocator counts for each thread alone, and this is a test binary of its
-//! own, so that no other test is in the counts.
+//! Allocations of a page: a small number, which does not depend on the number of rows.
+//!
+//! The counts are the same on every machine. The allocator counts per thread, and this is a test
+//! binary of its own, so the counts contain no other test.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -10,15 +11,16 @@ use allocation_counter::measure;
 use convodb::{ChannelKind, Filter, ListRequest, PageSize, Snapshot, Store, UserId};
 use convodb_testkit::dataset::{self, Dataset};
 
-/// The buffer of the rows, their places in it, and the way of the scan's cursor down its table,
-/// twice: the look behind the gap, and the scan.
+/// The buffer of the rows, their offsets, and the path of a B-tree cursor, twice: for the lookup
+/// behind the gap and for the scan.
 const SCAN: u64 = 4;
-/// What two rows of a page that share a slot of the cache take, which displace each other.
+/// Allocations for two rows of a page that evict each other from the same slot of the row cache.
 const SHARED_SLOT: u64 = 4;
-/// A value that a cursor knows by its fingerprint alone, from the first row that has it.
+/// A filter value of which a cursor has only the fingerprint: it is read from the first matching
+/// row.
 const LEARNT_VALUE: u64 = 1;
 
-/// What a page of the list allocates, and how many rows it has, each of which is looked at.
+/// The number of allocations of a page whose rows are all read, and the number of rows.
 fn allocations(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> (u64, usize) {
     let mut rows = 0;
     let counted = measure(|| {
@@ -31,15 +33,15 @@ fn allocations(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> (u64
     (counted.count_total, rows)
 }
 
-/// The first page, the page after it and the page before that one, where there are any.
+/// The requests for the first page, the next page, and the page before that one, if they exist.
 fn pages(snapshot: &Snapshot, user: UserId, first: ListRequest) -> Vec<ListRequest> {
     let next = snapshot.list(user, &first).unwrap().next().copied().map(ListRequest::at);
     let prev = next.as_ref().and_then(|next| snapshot.list(user, next).unwrap().prev().copied());
     [Some(first), next, prev.map(ListRequest::at)].into_iter().flatten().collect()
 }
 
-/// A page of the list allocates `first` times, one from a cursor `from_cursor` times, of whatever
-/// size; and the largest has at least `rows` rows.
+/// Checks that a first page of any size allocates `first` times, a page from a cursor
+/// `from_cursor` times, and that the largest page has at least `rows` rows.
 #[track_caller]
 fn check(store: &Store, user: UserId, filter: &Filter, rows: usize, first: u64, from_cursor: u64) {
     let snapshot = store.snapshot();
@@ -49,7 +51,7 @@ fn check(store: &Store, user: UserId, filter: &Filter, rows: usize, first: u64, 
         let request = ListRequest { filter: filter.clone(), page_size, ..ListRequest::default() };
         for request in pages(&snapshot, user, request) {
             let expected = if request.cursor.is_some() { from_cursor } else { first };
-            // A row that is read a second time is kept, once, which is not the page's.
+            // The row cache allocates once when a row is read for the second time.
             allocations(&snapshot, user, &request);
             allocations(&snapshot, user, &request);
             let (count, rows) = allocations(&snapshot, user, &request);
@@ -58,15 +60,15 @@ fn check(store: &Store, user: UserId, filter: &Filter, rows: usize, first: u64, 
             most_rows = most_rows.max(rows);
         }
     }
-    assert!(most_rows >= rows, "{most_rows} rows are too few to tell");
+    assert!(most_rows >= rows, "{most_rows} rows, at least {rows} expected");
 }
 
 #[test]
-fn a_page_of_any_size_allocates_the_same_few_times() {
+fn allocations_do_not_depend_on_the_page_size() {
     let store = Store::in_memory().unwrap();
-    let (owners, _) = dataset::load(&store, 1, 20_000, |_| {}).unwrap();
+    let (users, _) = dataset::load(&store, 1, 20_000, |_| {}).unwrap();
     let check = |filter, rows, first, from_cursor| {
-        check(&store, owners[0], &filter, rows, first, from_cursor);
+        check(&store, users[0], &filter, rows, first, from_cursor);
     };
     let all = Filter::default;
     let kind = Some(ChannelKind::Whatsapp);

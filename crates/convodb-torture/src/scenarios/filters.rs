@@ -20,8 +20,8 @@ use crate::scenario::{Parallelism, Scale, Scenario, Trial, Trials, Violation, en
 pub(super) const FILTERS: Scenario = Scenario {
     name: "filters",
     row: 15,
-    promise: "With any filters a page reads no more than its bound, and its p99 is at most ten times \
-              that of a page without filters.",
+    promise: "With any filters a page reads no more than its bound, and its p99 is at most ten \
+              times that of a page without filters.",
     trial: "20,000, 1M or 10M rows; 20,000 pages of each kind",
     trials: Trials { smoke: 1, ci: 1, release: 3 },
     parallelism: Parallelism::Single,

@@ -80,8 +80,8 @@ impl Fixture {
         Ok(Self { store, client, tokens })
     }
 
-    /// Sends a request as a user. The response must not contain another user's marker, nor be a server
-    /// error.
+    /// Sends a request as a user. The response must not contain another user's marker, nor be a
+    /// server error.
     fn request(
         &self,
         user: u64,

@@ -13,8 +13,8 @@ use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation};
 pub(super) const POWER: Scenario = Scenario {
     name: "power",
     row: 2,
-    promise: "After a power cut at any moment the store opens, has all acknowledged writes, and has \
-              the write in progress completely or not at all.",
+    promise: "After a power cut at any moment the store opens, has all acknowledged writes, and \
+              has the write in progress completely or not at all.",
     trial: "up to 25 writes, a power cut, and up to two more during open",
     trials: Trials { smoke: 20, ci: 20_000, release: 1_000_000 },
     parallelism: Parallelism::PerCore,
@@ -46,8 +46,8 @@ pub(super) const WRITERS: Scenario = Scenario {
 pub(super) const UPKEEP: Scenario = Scenario {
     name: "upkeep",
     row: 2,
-    promise: "After a power cut during compaction, backup or restore, the store has all acknowledged \
-              writes, and every file with a final name is complete.",
+    promise: "After a power cut during compaction, backup or restore, the store has all \
+              acknowledged writes, and every file with a final name is complete.",
     trial: "compaction, backup during writes, or restore; a power cut, and up to two more",
     trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
     parallelism: Parallelism::PerCore,
@@ -71,8 +71,8 @@ pub(super) const UPKEEP_FAULTS: Scenario = Scenario {
 pub(super) const FAULTS: Scenario = Scenario {
     name: "faults",
     row: 3,
-    promise: "Whichever call of the disk fails, once or for a while, no acknowledged write is lost, \
-              no rejected write remains, and the store recovers by itself.",
+    promise: "Whichever call of the disk fails, once or for a while, no acknowledged write is \
+              lost, no rejected write remains, and the store recovers by itself.",
     trial: "a workload, repeated with one kind of fault at each of its calls",
     trials: Trials { smoke: 1, ci: 10, release: 50 },
     parallelism: Parallelism::PerCore,
@@ -82,8 +82,8 @@ pub(super) const FAULTS: Scenario = Scenario {
 pub(super) const NO_ROOM: Scenario = Scenario {
     name: "no-room",
     row: 3,
-    promise: "On a full simulated disk writes fail with StorageFull and reads succeed; once there is \
-              space, writes succeed without a restart.",
+    promise: "On a full simulated disk writes fail with StorageFull and reads succeed; once there \
+              is space, writes succeed without a restart.",
     trial: "200 writes to a disk that is full or nearly full",
     trials: Trials { smoke: 3, ci: 100, release: 5_000 },
     parallelism: Parallelism::PerCore,
@@ -104,8 +104,8 @@ pub(super) const LOST_SYNC: Scenario = Scenario {
 pub(super) const UPKEEP_LOST_SYNC: Scenario = Scenario {
     name: "upkeep-lost-sync",
     row: 4,
-    promise: "After a disk dropped syncs during compaction, backup or restore, the store has one of \
-              its earlier states, or open or verify reports the damage; a damaged backup is not \
+    promise: "After a disk dropped syncs during compaction, backup or restore, the store has one \
+              of its earlier states, or open or verify reports the damage; a damaged backup is not \
               restored.",
     trial: "compaction, backup or restore, dropped syncs from some change on, a power cut",
     trials: Trials { smoke: 10, ci: 1_000, release: 100_000 },
@@ -116,8 +116,8 @@ pub(super) const UPKEEP_LOST_SYNC: Scenario = Scenario {
 pub(super) const UPGRADE: Scenario = Scenario {
     name: "upgrade",
     row: 9,
-    promise: "A store of an older format is upgraded with unchanged contents, even if the power goes \
-              off meanwhile.",
+    promise: "A store of an older format is upgraded with unchanged contents, even if the power \
+              goes off meanwhile.",
     trial: "one to three power cuts while a store of format 1 is opened",
     trials: Trials { smoke: 10, ci: 1_000, release: 10_000 },
     parallelism: Parallelism::PerCore,
@@ -138,8 +138,8 @@ pub(super) const UPGRADE_LOST_SYNC: Scenario = Scenario {
 pub(super) const UPGRADE_FAULTS: Scenario = Scenario {
     name: "upgrade-faults",
     row: 9,
-    promise: "Whichever call of the disk fails while a store of an older format is opened, the store \
-              is unchanged once the disk works.",
+    promise: "Whichever call of the disk fails while a store of an older format is opened, the \
+              store is unchanged once the disk works.",
     trial: "a store of format 1, opened with one kind of fault at each call in turn",
     trials: Trials { smoke: 1, ci: 10, release: 100 },
     parallelism: Parallelism::PerCore,

@@ -1,8 +1,8 @@
 //! Row 11: page walks with concurrent writers (lines 11 to 13 of the pagination contract).
 //!
 //! There are three kinds of rows. *Steady* rows match the whole time; other fields change. *Moving*
-//! rows alternate between two lists. *Passing* rows are inserted anywhere and deleted, preferably the
-//! row at which a walk has stopped. No id is used twice.
+//! rows alternate between two lists. *Passing* rows are inserted anywhere and deleted, preferably
+//! the row at which a walk has stopped. No id is used twice.
 
 use std::collections::BTreeSet;
 use std::panic::resume_unwind;

@@ -1,5 +1,7 @@
-//! The feed of changes: who follows it has the store's conversations, with no hole and no repeat,
-//! whatever is written meanwhile, in whatever groups, across restarts and crashes.
+//! Change feed: a follower has exactly the conversations of the store, whatever is written
+//! meanwhile.
+//!
+//! The feed has no gaps and no repetitions, across group commits, restarts and crashes.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
@@ -12,9 +14,9 @@ use convodb::{
 use convodb_testkit::generators::{assistant, channel, conversation, conversation_id, message};
 use proptest::prelude::*;
 
-use convodb_testkit::harness::{Harness, cases, copy_crashed_files, id, plain_conversation};
+use convodb_testkit::harness::{Harness, cases, copy_crashed_files, plain_conversation, plain_id};
 
-/// A program that keeps a copy of one user's conversations by following the feed.
+/// A client that maintains a copy of one user's conversations from the feed.
 #[derive(Clone, Debug)]
 struct Follower {
     user: UserId,
@@ -27,14 +29,14 @@ impl Follower {
         Self { user, since, copy: BTreeMap::new() }
     }
 
-    /// Takes one part of the feed; tells whether there was more.
+    /// Applies one page of the feed. Returns whether there are more changes.
     fn follow(&mut self, snapshot: &Snapshot, size: usize) -> bool {
         let size = PageSize::new(size as u64).unwrap();
-        let part = snapshot.changes_since(self.user, self.since, size).unwrap();
-        assert!(part.changes.len() <= size.get());
-        let mut told = HashSet::new();
-        for change in part.changes {
-            assert!(told.insert(change.id), "a conversation is told twice in one part");
+        let page = snapshot.changes_since(self.user, self.since, size).unwrap();
+        assert!(page.changes.len() <= size.get());
+        let mut seen = HashSet::new();
+        for change in page.changes {
+            assert!(seen.insert(change.id), "a conversation occurs twice in one page");
             assert_eq!(change.conversation.is_none(), change.kind == ChangeKind::Deleted);
             match change.conversation {
                 Some(conversation) => {
@@ -46,24 +48,25 @@ impl Follower {
                 }
             }
         }
-        self.since = ChangesSince::Cursor(through_a_token(snapshot, self.user, part.next));
-        part.more
+        self.since = ChangesSince::Cursor(via_token(snapshot, self.user, page.next));
+        page.more
     }
 
     fn catch_up(&mut self, snapshot: &Snapshot, size: usize) {
         while self.follow(snapshot, size) {}
     }
 
-    /// After it has caught up, the copy is the store.
+    /// Compares the copy with the oracle, after the follower has caught up.
     #[track_caller]
     fn check(&self, harness: &Harness) {
-        let rows = harness.oracle.conversations().filter(|(owner, _)| *owner == self.user);
+        let rows = harness.oracle.conversations().filter(|(user, _)| *user == self.user);
         let expected: BTreeMap<_, _> = rows.map(|(_, row)| (row.id, row.clone())).collect();
         assert_eq!(self.copy, expected);
     }
 }
 
-fn through_a_token(snapshot: &Snapshot, user: UserId, cursor: ChangeCursor) -> ChangeCursor {
+/// Converts a cursor to a token and back.
+fn via_token(snapshot: &Snapshot, user: UserId, cursor: ChangeCursor) -> ChangeCursor {
     let token = snapshot.seal_change_cursor(&cursor);
     assert!(token.len() <= 40);
     assert_eq!(snapshot.open_change_cursor(user, &token).unwrap(), cursor);
@@ -79,7 +82,7 @@ enum Step {
     Bulk(bool, Vec<Conversation>),
     Restart,
     Crash,
-    /// A follower takes a part of this size.
+    /// A follower reads a page of this size.
     Follow(bool, usize),
 }
 
@@ -102,7 +105,7 @@ proptest! {
     #![proptest_config(cases(64))]
 
     #[test]
-    fn who_follows_the_feed_has_the_store(steps in prop::collection::vec(step(), 1..80)) {
+    fn a_follower_has_all_conversations(steps in prop::collection::vec(step(), 1..80)) {
         let directory = tempfile::tempdir().unwrap();
         let mut path = directory.path().join("store.convodb");
         let options = StoreOptions { tail_bytes: 2_000, ..StoreOptions::default() };
@@ -151,15 +154,15 @@ proptest! {
     }
 }
 
-/// Four threads write; one follows all the while. Nothing is skipped and nothing told twice: the
-/// changes, one to a part, are as many as the writes, and each conversation's come in their order.
+/// Four threads write while one follows. With one change a page, the feed has one change for each
+/// write, and the changes of each conversation are in order.
 #[test]
-fn a_follower_beside_writers_misses_nothing() {
+fn a_follower_misses_no_concurrent_write() {
     const WRITERS: u64 = 4;
     const ROWS: u64 = 100;
     let harness = Harness::in_memory();
     let (store, user) = (&harness.store, harness.users[0]);
-    let parts = std::thread::scope(|scope| {
+    let changes = std::thread::scope(|scope| {
         for writer in 0..WRITERS {
             scope.spawn(move || {
                 for number in 0..ROWS {
@@ -167,22 +170,22 @@ fn a_follower_beside_writers_misses_nothing() {
                     store.insert(user, plain_conversation(number)).unwrap();
                     let message =
                         Message::new(convodb::Role::User, "hi".to_owned(), Timestamp::MIN).unwrap();
-                    store.append_message(user, id(number), message).unwrap();
+                    store.append_message(user, plain_id(number), message).unwrap();
                 }
             });
         }
         let mut since = ChangesSince::Beginning;
-        let mut parts = Vec::new();
-        while (parts.len() as u64) < WRITERS * ROWS * 2 {
+        let mut changes = Vec::new();
+        while (changes.len() as u64) < WRITERS * ROWS * 2 {
             let snapshot = store.snapshot();
-            let part = snapshot.changes_since(user, since, PageSize::MIN).unwrap();
-            since = ChangesSince::Cursor(part.next);
-            parts.extend(part.changes);
+            let page = snapshot.changes_since(user, since, PageSize::MIN).unwrap();
+            since = ChangesSince::Cursor(page.next);
+            changes.extend(page.changes);
         }
-        parts
+        changes
     });
     let mut seen: BTreeMap<ConversationId, Vec<ChangeKind>> = BTreeMap::new();
-    for change in parts {
+    for change in changes {
         seen.entry(change.id).or_default().push(change.kind);
     }
     assert_eq!(seen.len() as u64, WRITERS * ROWS);
@@ -190,7 +193,7 @@ fn a_follower_beside_writers_misses_nothing() {
 }
 
 #[test]
-fn changes_of_one_conversation_are_told_as_one() {
+fn changes_of_one_conversation_are_coalesced() {
     let mut harness = Harness::with_conversations(3);
     let user = harness.users[0];
     let now = |harness: &Harness| {
@@ -199,49 +202,53 @@ fn changes_of_one_conversation_are_told_as_one() {
     };
     let kinds = |harness: &Harness, since| {
         let snapshot = harness.store.snapshot();
-        let part =
+        let page =
             snapshot.changes_since(user, ChangesSince::Cursor(since), PageSize::MAX).unwrap();
-        part.changes.iter().map(|change| (change.id, change.kind)).collect::<Vec<_>>()
+        page.changes.iter().map(|change| (change.id, change.kind)).collect::<Vec<_>>()
     };
     let start = now(&harness);
     harness.insert(user, plain_conversation(4));
-    harness.update(user, id(1), |row| row.ai_enabled = false);
-    harness.update(user, id(4), |row| row.ai_enabled = false);
+    harness.update(user, plain_id(1), |row| row.ai_enabled = false);
+    harness.update(user, plain_id(4), |row| row.ai_enabled = false);
     use ChangeKind::{Created, Deleted, Updated};
-    assert_eq!(kinds(&harness, start), [(id(1), Updated), (id(4), Created)]);
+    assert_eq!(kinds(&harness, start), [(plain_id(1), Updated), (plain_id(4), Created)]);
     let between = now(&harness);
-    harness.delete(user, id(4));
-    harness.delete(user, id(2));
+    harness.delete(user, plain_id(4));
+    harness.delete(user, plain_id(2));
     harness.insert(user, plain_conversation(2));
-    assert_eq!(kinds(&harness, start), [(id(1), Updated), (id(4), Deleted), (id(2), Created)]);
-    assert_eq!(kinds(&harness, between), [(id(4), Deleted), (id(2), Created)]);
-    harness.update(user, id(1), |_| {});
+    assert_eq!(
+        kinds(&harness, start),
+        [(plain_id(1), Updated), (plain_id(4), Deleted), (plain_id(2), Created)]
+    );
+    assert_eq!(kinds(&harness, between), [(plain_id(4), Deleted), (plain_id(2), Created)]);
+    harness.update(user, plain_id(1), |_| {});
     assert_eq!(kinds(&harness, now(&harness)), []);
 }
 
 #[test]
-fn a_cursor_is_its_users_alone() {
+fn a_cursor_of_another_user_is_invalid() {
     let harness = Harness::with_conversations(2);
     let [one, two] = harness.users;
     let snapshot = harness.store.snapshot();
-    let part = snapshot.changes_since(one, ChangesSince::Now, PageSize::MIN).unwrap();
-    let token = snapshot.seal_change_cursor(&part.next);
+    let page = snapshot.changes_since(one, ChangesSince::Now, PageSize::MIN).unwrap();
+    let token = snapshot.seal_change_cursor(&page.next);
     assert!(matches!(snapshot.open_change_cursor(two, &token), Err(Error::InvalidCursor)));
-    let foreign = snapshot.changes_since(two, ChangesSince::Cursor(part.next), PageSize::MIN);
+    let foreign = snapshot.changes_since(two, ChangesSince::Cursor(page.next), PageSize::MIN);
     assert!(matches!(foreign, Err(Error::InvalidCursor)));
-    // A token of a list is none of a feed, nor the other way round.
+    // Tokens of lists and of feeds are not interchangeable.
     assert!(matches!(snapshot.open_cursor(one, &token), Err(Error::InvalidCursor)));
     let list = snapshot.list(
         one,
         &convodb::ListRequest { page_size: Some(PageSize::MIN), ..convodb::ListRequest::default() },
     );
-    let of_list = snapshot.seal_cursor(list.unwrap().next().unwrap());
-    assert!(matches!(snapshot.open_change_cursor(one, &of_list), Err(Error::InvalidCursor)));
+    let list_token = snapshot.seal_cursor(list.unwrap().next().unwrap());
+    assert!(matches!(snapshot.open_change_cursor(one, &list_token), Err(Error::InvalidCursor)));
 }
 
-/// Changes are kept for as long as is asked, to the hour; a reader that was away for longer is told.
+/// Changes are retained for the configured time, to the hour. A reader that was away longer gets an
+/// error.
 #[test]
-fn old_changes_are_forgotten_and_their_readers_told() {
+fn expired_changes_are_removed_and_late_readers_get_an_error() {
     let hour = |hours: u64| Timestamp::from_millis(1_737_800_000_000 + hours * 3_600_000).unwrap();
     let keep = Keep { changes: Duration::from_secs(10 * 3600), ..Keep::default() };
     let mut harness = Harness::in_memory();
@@ -253,12 +260,12 @@ fn old_changes_are_forgotten_and_their_readers_told() {
     for number in 1..=1_500 {
         harness.insert(user, plain_conversation(number));
     }
-    assert_eq!(expire(&harness, 0), 0, "nothing is known to be old");
+    assert_eq!(expire(&harness, 0), 0, "no time mark is old");
     harness.insert(user, plain_conversation(2_000));
     assert_eq!(expire(&harness, 10), 0, "not older than ten hours");
     follower.catch_up(&harness.store.snapshot(), 100);
     let old = follower.clone();
-    harness.delete(user, id(7));
+    harness.delete(user, plain_id(7));
     assert_eq!(expire(&harness, 11), 1_500);
     assert_eq!(expire(&harness, 11), 0);
     let beginning =
@@ -276,9 +283,9 @@ fn old_changes_are_forgotten_and_their_readers_told() {
     harness.check_conversations();
 }
 
-/// A write that is sent again under its key is done once, until its answer is forgotten.
+/// A retried write with the same idempotency key is applied once, until its record expires.
 #[test]
-fn a_write_with_a_key_is_done_once() {
+fn a_write_with_an_idempotency_key_is_applied_once() {
     let harness = Harness::with_conversations(1);
     let [user, other] = harness.users;
     let at = |hours: u64| Timestamp::from_millis(1_737_800_000_000 + hours * 3_600_000).unwrap();
@@ -287,16 +294,16 @@ fn a_write_with_a_key_is_done_once() {
         harness.store.write(move |transaction| {
             transaction.once(user, &key, [request; 32], at(0), |transaction| {
                 let message = Message::new(convodb::Role::User, "hi".to_owned(), Timestamp::MIN)?;
-                let count = transaction.append_message(user, id(1), &message)?;
+                let count = transaction.append_message(user, plain_id(1), &message)?;
                 if fails { Err(Error::QueueFull) } else { Ok(count.to_be_bytes().to_vec()) }
             })
         })
     };
     let count = |harness: &Harness| {
-        harness.store.snapshot().get(user, id(1)).unwrap().unwrap().message_count
+        harness.store.snapshot().get(user, plain_id(1)).unwrap().unwrap().message_count
     };
     assert!(matches!(append(user, "a", 1, true), Err(Error::QueueFull)));
-    assert_eq!(count(&harness), 0, "a failure leaves nothing behind");
+    assert_eq!(count(&harness), 0, "a failed write leaves nothing");
     for _ in 0..3 {
         assert_eq!(append(user, "a", 1, false).unwrap(), [0, 0, 0, 1]);
     }
@@ -304,8 +311,8 @@ fn a_write_with_a_key_is_done_once() {
     assert_eq!(append(user, "b", 1, false).unwrap(), [0, 0, 0, 2]);
     assert!(matches!(append(other, "a", 1, false), Err(Error::ConversationNotFound)));
     assert_eq!(count(&harness), 2);
-    let audit = harness.store.snapshot().verify(|_, _| {}).unwrap();
-    assert!(audit.is_clean(), "{:?}", audit.faults);
+    let verified = harness.store.snapshot().verify(|_, _| {}).unwrap();
+    assert!(verified.is_clean(), "{:?}", verified.faults);
     assert_eq!(harness.store.expire(at(24), Keep::default()).unwrap().answers, 0);
     assert_eq!(harness.store.expire(at(25), Keep::default()).unwrap().answers, 2);
     assert_eq!(append(user, "a", 1, false).unwrap(), [0, 0, 0, 3]);

@@ -1,4 +1,4 @@
-//! Lists that change between the pages of a walk: lines 10 to 15 of the contract.
+//! Lists that change between the pages of a walk (lines 10 to 15 of the pagination contract).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,8 +8,8 @@ use convodb_testkit::generators::{channel, conversation, conversation_id, filter
 use convodb_testkit::oracle::ListQuery;
 use proptest::prelude::*;
 
-use convodb_testkit::harness::{Harness, cases, id, plain_conversation};
-use convodb_testkit::page_walk::{check_walk, request};
+use convodb_testkit::harness::{Harness, cases, plain_conversation, plain_id};
+use convodb_testkit::page_walk::{check_walk, first_page_request};
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -37,19 +37,19 @@ fn apply(harness: &mut Harness, change: Change) {
     }
 }
 
-/// What a list holds: each id with the arrival that it stands for, as an id may be used again.
-fn members(harness: &Harness, asked: &ListQuery) -> BTreeMap<ConversationId, Conversation> {
-    let list = harness.oracle.list(harness.users[0], asked);
+/// The conversations of a list by id. An id can be used again after a deletion.
+fn members(harness: &Harness, query: &ListQuery) -> BTreeMap<ConversationId, Conversation> {
+    let list = harness.oracle.list(harness.users[0], query);
     list.into_iter().map(|row| (row.id, row)).collect()
 }
 
 proptest! {
     #![proptest_config(cases(96))]
 
-    /// Lines 10 and 11: no row twice, every row that matched throughout exactly once, every cursor
-    /// followed at once leads to a page that is not empty, no cursor twice.
+    /// Lines 10 and 11: no row twice, every row that matches the whole time exactly once, no cursor
+    /// twice, and a cursor that is followed at once leads to a page that is not empty.
     #[test]
-    fn a_walk_among_changes_neither_skips_nor_repeats(
+    fn a_walk_skips_and_repeats_no_row_while_the_list_changes(
         rows in prop::collection::vec(conversation(), 5..40),
         changes in prop::collection::vec(prop::collection::vec(change(), 0..6), 0..30),
         filter in filter(),
@@ -59,23 +59,23 @@ proptest! {
         let mut harness = Harness::containing(rows);
         let user = harness.users[0];
         let order = if ascending { Order::Ascending } else { Order::Descending };
-        let asked = ListQuery { filter, order, ..ListQuery::default() };
-        let place = |row: &Conversation| (row.id, row.created_at);
+        let query = ListQuery { filter, order, ..ListQuery::default() };
+        let identity = |row: &Conversation| (row.id, row.created_at);
         let mut throughout: BTreeSet<_> =
-            members(&harness, &asked).values().map(place).collect();
+            members(&harness, &query).values().map(identity).collect();
         let mut deleted = BTreeSet::new();
         let mut seen = BTreeSet::new();
         let mut cursors = BTreeSet::new();
-        let mut page = harness.store.snapshot().list(user, &request(&asked, size)).unwrap();
+        let mut page = harness.store.snapshot().list(user, &first_page_request(&query, size)).unwrap();
         let mut changes = changes.into_iter();
         loop {
             for row in page.rows() {
-                // A row that was deleted and arrived again is another row.
+                // A row that was deleted and inserted again is another row.
                 prop_assert!(seen.insert((row.id, row.created_at)) || deleted.contains(&row.id));
             }
             let Some(cursor) = page.next().copied() else { break };
             let snapshot = harness.store.snapshot();
-            prop_assert!(cursors.insert(snapshot.seal_cursor(&cursor)), "a cursor twice");
+            prop_assert!(cursors.insert(snapshot.seal_cursor(&cursor)), "a cursor occurs twice");
             prop_assert!(!snapshot.list(user, &ListRequest::at(cursor)).unwrap().is_empty()
                 || seen.len() < throughout.len() + 1_000);
             for change in changes.next().unwrap_or_default() {
@@ -83,18 +83,18 @@ proptest! {
                     deleted.insert(id);
                 }
                 apply(&mut harness, change);
-                let now: BTreeSet<_> = members(&harness, &asked).values().map(place).collect();
+                let now: BTreeSet<_> = members(&harness, &query).values().map(identity).collect();
                 throughout = throughout.intersection(&now).copied().collect();
             }
             page = harness.store.snapshot().list(user, &ListRequest::at(cursor)).unwrap();
         }
         throughout.retain(|(id, _)| !deleted.contains(id));
-        prop_assert!(throughout.is_subset(&seen), "{throughout:?} not all in {seen:?}");
+        prop_assert!(throughout.is_subset(&seen), "{throughout:?} is not a subset of {seen:?}");
     }
 
-    /// Line 10: in a snapshot, every cursor of every page leads to rows.
+    /// Line 10: in a snapshot, every cursor of every page leads to a page that is not empty.
     #[test]
-    fn every_cursor_leads_to_rows(
+    fn every_cursor_of_a_snapshot_leads_to_rows(
         rows in prop::collection::vec(conversation(), 0..40),
         filter in filter(),
         size in 1..6_usize,
@@ -102,8 +102,8 @@ proptest! {
         let harness = Harness::containing(rows);
         let user = harness.users[0];
         let snapshot = harness.store.snapshot();
-        let asked = ListQuery { filter, ..ListQuery::default() };
-        for page in snapshot.pages(user, request(&asked, size)) {
+        let query = ListQuery { filter, ..ListQuery::default() };
+        for page in snapshot.pages(user, first_page_request(&query, size)) {
             let page = page.unwrap();
             for cursor in [page.next(), page.prev()].into_iter().flatten() {
                 prop_assert!(!snapshot.list(user, &ListRequest::at(*cursor)).unwrap().is_empty());
@@ -111,9 +111,9 @@ proptest! {
         }
     }
 
-    /// Line 15: a snapshot is frozen, whatever is written meanwhile.
+    /// Line 15: later writes do not change a snapshot.
     #[test]
-    fn a_snapshot_answers_as_when_it_was_taken(
+    fn later_writes_do_not_change_a_snapshot(
         rows in prop::collection::vec(conversation(), 0..40),
         changes in prop::collection::vec(change(), 1..30),
         filter in filter(),
@@ -121,19 +121,19 @@ proptest! {
     ) {
         let mut harness = Harness::containing(rows);
         let user = harness.users[0];
-        let asked = ListQuery { filter, ..ListQuery::default() };
-        let (snapshot, list) = (harness.store.snapshot(), harness.oracle.list(user, &asked));
+        let query = ListQuery { filter, ..ListQuery::default() };
+        let (snapshot, list) = (harness.store.snapshot(), harness.oracle.list(user, &query));
         for change in changes {
             apply(&mut harness, change);
         }
-        check_walk(&snapshot, user, &asked, size, &list);
+        check_walk(&snapshot, user, &query, size, &list);
     }
 }
 
-/// Lines 13 and 14: while one writer moves rows between two lists and inserts in batches of ten,
-/// every snapshot shows each row in exactly one of them, and each batch whole or not at all.
+/// Lines 13 and 14: one writer moves rows between two lists and inserts batches of ten. Every
+/// snapshot has each row in exactly one list, and each batch completely or not at all.
 #[test]
-fn lines_13_14_readers_see_whole_writes_while_a_writer_goes_on() {
+fn lines_13_14_readers_see_complete_transactions() {
     let harness = Harness::with_conversations(40);
     let user = harness.users[0];
     let done = AtomicBool::new(false);
@@ -151,7 +151,7 @@ fn lines_13_14_readers_see_whole_writes_while_a_writer_goes_on() {
                             )?;
                         }
                         for number in 1..=40 {
-                            transaction.update(user, id(number), |row| {
+                            transaction.update(user, plain_id(number), |row| {
                                 row.channel = match row.channel {
                                     Channel::Widget => Channel::Test,
                                     _ => Channel::Widget,
@@ -177,8 +177,8 @@ fn lines_13_14_readers_see_whole_writes_while_a_writer_goes_on() {
                     };
                     let [test, widget] = [convodb::ChannelKind::Test, convodb::ChannelKind::Widget]
                         .map(|kind| count(Some(kind)));
-                    assert!(test == 0 || test == 40, "{test} of a batch of 40");
-                    assert_eq!((test + widget) % 10, 0, "a batch of ten is whole");
+                    assert!(test == 0 || test == 40, "{test} of 40 rows have moved");
+                    assert_eq!((test + widget) % 10, 0, "a batch of ten is incomplete");
                     assert_eq!(test + widget, count(None));
                 }
             });

@@ -1,21 +1,24 @@
-//! What a page costs, in counts, which are the same on every machine: lines 27 and 28 of the
-//! contract.
+//! Page cost: the number of reads of a page (lines 27 and 28 of the pagination contract).
+//!
+//! The counts are the same on every machine.
 
 use convodb::{ChannelKind, Filter, ListRequest, PageSize, Store, UserId, Work};
 use convodb_testkit::dataset::{self, Dataset};
+use convodb_testkit::generators;
+use convodb_testkit::harness::{Harness, plain_conversation};
 
-/// Every combination of filters over the values of one row that each type has in plenty.
+/// All combinations of filters, with values that many rows of each type have.
 fn combinations() -> Vec<Filter> {
     let mut all = Vec::new();
     for bits in 0..32_u32 {
-        let asked = |bit: u32| bits & (1 << bit) != 0;
-        for kind in ChannelKind::ALL.into_iter().take(if asked(0) { 4 } else { 1 }) {
+        let has = |bit: u32| bits & (1 << bit) != 0;
+        for kind in ChannelKind::ALL.into_iter().take(if has(0) { 4 } else { 1 }) {
             all.push(Filter {
-                kind: asked(0).then_some(kind),
-                assistant: asked(1).then(|| Dataset::assistant(0, 0)),
-                sender_phone: asked(2).then(|| Dataset::sender_phone(0, 0).parse().unwrap()),
-                customer_phone: asked(3).then(|| Dataset::customer_phone(0, 0).parse().unwrap()),
-                external_identifier: asked(4)
+                kind: has(0).then_some(kind),
+                assistant: has(1).then(|| Dataset::assistant(0, 0)),
+                sender_phone: has(2).then(|| Dataset::sender_phone(0, 0).parse().unwrap()),
+                customer_phone: has(3).then(|| Dataset::customer_phone(0, 0).parse().unwrap()),
+                external_identifier: has(4)
                     .then(|| Dataset::external_identifier(1).parse().unwrap()),
             });
         }
@@ -23,7 +26,7 @@ fn combinations() -> Vec<Filter> {
     all
 }
 
-/// The most that a page of the list reads, walking it forward and back at every depth.
+/// The highest cost of a page of the list, on a walk forward and back.
 fn worst(store: &Store, user: UserId, filter: &Filter, size: PageSize) -> Work {
     let snapshot = store.snapshot();
     let mut request =
@@ -35,7 +38,7 @@ fn worst(store: &Store, user: UserId, filter: &Filter, size: PageSize) -> Work {
         let work = page.work();
         worst = if work.entries + work.rows > worst.entries + worst.rows { work } else { worst };
         pages += 1;
-        // Far enough to be deep, and back to the front.
+        // Up to 60 pages forward, then back to the first.
         forward &= pages < 60;
         let cursor = if forward { page.next() } else { page.prev() };
         match cursor {
@@ -49,11 +52,11 @@ fn worst(store: &Store, user: UserId, filter: &Filter, size: PageSize) -> Work {
 #[test]
 fn lines_27_28_no_page_reads_more_than_the_bound() {
     let store = Store::in_memory().unwrap();
-    let (owners, _) = dataset::load(&store, 1, 20_000, |_| {}).unwrap();
+    let (users, _) = dataset::load(&store, 1, 20_000, |_| {}).unwrap();
     for size in [1, 15, 100].map(|size| PageSize::new(size).unwrap()) {
         for filter in combinations() {
-            for owner in [owners[0], owners[3], owners[999]] {
-                let Work { entries, rows, .. } = worst(&store, owner, &filter, size);
+            for user in [users[0], users[3], users[999]] {
+                let Work { entries, rows, .. } = worst(&store, user, &filter, size);
                 assert!(entries <= size.get() + 2, "{entries} entries for {filter:?}");
                 assert!(entries + rows <= Work::bound(size), "{rows} rows for {filter:?}");
             }
@@ -61,27 +64,30 @@ fn lines_27_28_no_page_reads_more_than_the_bound() {
     }
 }
 
-/// Two large lists that alternate and never meet: the case that no join of single lists answers
-/// in bounded time costs one look here.
+/// Two large lists that alternate and have no common row. A join of the two lists takes unbounded
+/// time; the combined index needs one lookup.
 #[test]
-fn line_28_an_empty_combination_of_two_large_lists_reads_nothing_much() {
+fn line_28_an_empty_combination_of_two_large_lists_reads_at_most_one_entry() {
     use convodb::{Channel, Conversation};
-    let harness = convodb_testkit::harness::Harness::in_memory();
+    let harness = Harness::in_memory();
     let user = harness.users[0];
-    let bots = convodb_testkit::generators::assistants();
+    let assistants = generators::assistants();
     let mut loader = harness.store.bulk_load(convodb::BulkOptions::default());
     for number in 0..10_000 {
         let even = number % 2 == 0;
         let conversation = Conversation {
             channel: if even { Channel::Widget } else { Channel::Test },
-            assistant: bots[usize::from(even)],
-            ..convodb_testkit::harness::plain_conversation(number)
+            assistant: assistants[usize::from(even)],
+            ..plain_conversation(number)
         };
         loader.push(user, &conversation, &[]).unwrap();
     }
     loader.finish(|_, _| {}).unwrap();
-    let filter =
-        Filter { kind: Some(ChannelKind::Widget), assistant: Some(bots[0]), ..Filter::default() };
+    let filter = Filter {
+        kind: Some(ChannelKind::Widget),
+        assistant: Some(assistants[0]),
+        ..Filter::default()
+    };
     let request = ListRequest { filter, ..ListRequest::default() };
     let page = harness.store.snapshot().list(user, &request).unwrap();
     assert!(page.is_empty());

@@ -1,5 +1,7 @@
-//! The contract of pagination, line by line, at the engine. What only shows over HTTP is tested in
-//! `convodb-http`, tokens in `cursors`, live changes in `live`, costs in `cost`.
+//! Pagination contract of the engine, line by line.
+//!
+//! Other lines are tested elsewhere: tokens in `cursor_tokens`, concurrent changes in
+//! `concurrent_changes`, costs in `page_cost`, and HTTP in `convodb-http`.
 
 use convodb::{
     Channel, ChannelKind, Contact, Conversation, Filter, ListRequest, Order, PageSize, Store,
@@ -9,34 +11,34 @@ use convodb_testkit::generators::{assistants, conversation, list_query};
 use convodb_testkit::oracle::ListQuery;
 use proptest::prelude::*;
 
-use convodb_testkit::harness::{Harness, cases, id, plain_conversation};
-use convodb_testkit::page_walk::{check_page, check_walk, owned, request};
+use convodb_testkit::harness::{Harness, cases, plain_conversation, plain_id};
+use convodb_testkit::page_walk::{check_page, check_walk, first_page_request, page_conversations};
 
 fn any_list() -> ListQuery {
     ListQuery::default()
 }
 
-/// The names of a page of plain rows.
+/// The numbers of the plain conversations of a page.
 fn numbers(page: &convodb::Page) -> Vec<u128> {
     page.rows().map(|row| row.id.uuid().as_u128()).collect()
 }
 
-/// A filter of each of the 32 combinations, with values that some rows have.
+/// All 32 combinations of filters, with values that some rows have.
 fn combinations() -> Vec<Filter> {
-    let asked = |bits: u32, bit: u32| bits & (1 << bit) != 0;
+    let has = |bits: u32, bit: u32| bits & (1 << bit) != 0;
     (0..32)
         .flat_map(|bits| ChannelKind::ALL.map(|kind| (bits, kind)))
         .map(|(bits, kind)| Filter {
-            kind: asked(bits, 0).then_some(kind),
-            assistant: asked(bits, 1).then(|| assistants()[0]),
-            sender_phone: asked(bits, 2).then(|| "1".parse().unwrap()),
-            customer_phone: asked(bits, 3).then(|| "1".parse().unwrap()),
-            external_identifier: asked(bits, 4).then(|| "crm-1".parse().unwrap()),
+            kind: has(bits, 0).then_some(kind),
+            assistant: has(bits, 1).then(|| assistants()[0]),
+            sender_phone: has(bits, 2).then(|| "1".parse().unwrap()),
+            customer_phone: has(bits, 3).then(|| "1".parse().unwrap()),
+            external_identifier: has(bits, 4).then(|| "crm-1".parse().unwrap()),
         })
         .collect()
 }
 
-/// Two hundred rows that share few values, so that every combination that can match does.
+/// Two hundred rows with few different values, so that every possible combination has matches.
 fn mixed_rows() -> Harness {
     let mut harness = Harness::in_memory();
     let contact =
@@ -64,24 +66,24 @@ fn mixed_rows() -> Harness {
 }
 
 #[test]
-fn lines_1_2_5_6_every_combination_and_page_size_walks_the_oracles_list() {
+fn lines_1_2_5_6_walks_equal_the_oracle_for_all_filters_and_page_sizes() {
     let harness = mixed_rows();
     let snapshot = harness.store.snapshot();
     let user = harness.users[0];
     let mut matched = 0;
     for filter in combinations() {
         for order in [Order::Descending, Order::Ascending] {
-            let asked = ListQuery { filter: filter.clone(), order, ..any_list() };
-            let list = harness.oracle.list(user, &asked);
+            let query = ListQuery { filter: filter.clone(), order, ..any_list() };
+            let list = harness.oracle.list(user, &query);
             matched += usize::from(!list.is_empty());
-            // Sizes above the length all give the one page, so they are sampled.
+            // All sizes above the length return one page, so a few of them suffice.
             for size in (1..=list.len() + 1).chain([50, 99, 100]) {
-                check_walk(&snapshot, user, &asked, size.min(100), &list);
+                check_walk(&snapshot, user, &query, size.min(100), &list);
             }
         }
     }
-    // T (4 kinds), A, TA (4), and with a phone or identifier: C S CS E, each alone, with A, with
-    // the type that it implies, and with both; and the list of all; in two orders.
+    // T (4 types), A, TA (4); with a phone number or an identifier C, S, CS, E, each alone, with A,
+    // with the type that it implies, and with both; and no filter; in two orders.
     assert_eq!(
         matched,
         2 * (1 + 1) * 4 + 2 * 4 * (1 + 1) + 2 * 4 * (1 + 1) * 5,
@@ -90,7 +92,7 @@ fn lines_1_2_5_6_every_combination_and_page_size_walks_the_oracles_list() {
 }
 
 #[test]
-fn line_3_a_thousand_rows_of_one_instant_page_one_by_one() {
+fn line_3_a_thousand_rows_of_one_millisecond_are_paged_one_by_one() {
     let mut harness = Harness::in_memory();
     let user = harness.users[0];
     let at = plain_conversation(0).created_at;
@@ -105,13 +107,13 @@ fn line_3_a_thousand_rows_of_one_instant_page_one_by_one() {
 }
 
 #[test]
-fn line_4_the_order_survives_a_restart_and_updates_move_nothing() {
+fn line_4_restarts_and_updates_do_not_change_the_order() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.convodb");
     let mut harness = Harness::new(Store::open(&path).unwrap());
     let user = harness.users[0];
     for number in 0..50 {
-        // Late arrivals with old times, and many of one instant.
+        // Late arrivals with earlier times, and many rows of one millisecond.
         let at = plain_conversation(number * 7 % 10).created_at;
         harness.insert(
             user,
@@ -120,12 +122,12 @@ fn line_4_the_order_survives_a_restart_and_updates_move_nothing() {
     }
     let token = {
         let snapshot = harness.store.snapshot();
-        let page = snapshot.list(user, &request(&any_list(), 7)).unwrap();
+        let page = snapshot.list(user, &first_page_request(&any_list(), 7)).unwrap();
         snapshot.seal_cursor(page.next().unwrap())
     };
     let before = harness.oracle.list(user, &any_list());
     for number in 0..50 {
-        harness.update(user, id(number), |row| row.updated_at = Timestamp::MAX);
+        harness.update(user, plain_id(number), |row| row.updated_at = Timestamp::MAX);
     }
     let ids = |list: &[Conversation]| list.iter().map(|row| row.id).collect::<Vec<_>>();
     let list = harness.oracle.list(user, &any_list());
@@ -141,10 +143,10 @@ fn line_4_the_order_survives_a_restart_and_updates_move_nothing() {
 }
 
 #[test]
-fn the_golden_walk() {
+fn cursors_lead_forward_back_and_to_new_rows() {
     let mut harness = Harness::with_conversations(7);
     let user = harness.users[0];
-    let first = harness.store.snapshot().list(user, &request(&any_list(), 3)).unwrap();
+    let first = harness.store.snapshot().list(user, &first_page_request(&any_list(), 3)).unwrap();
     assert_eq!((numbers(&first), first.prev().is_none()), (vec![7, 6, 5], true));
     let follow = |harness: &Harness, cursor: &convodb::PageCursor| {
         harness.store.snapshot().list(user, &ListRequest::at(*cursor)).unwrap()
@@ -161,16 +163,16 @@ fn the_golden_walk() {
     let front = follow(&harness, back.prev().unwrap());
     assert_eq!((numbers(&front), front.prev().is_none()), (vec![7, 6, 5], true));
 
-    // Line 7: new rows arrive; the old first page is the same, and leads to them.
+    // Line 7: new rows arrive. The old first page is unchanged and leads to them.
     harness.insert(user, plain_conversation(8));
     harness.insert(user, plain_conversation(9));
     let front = follow(&harness, back.prev().unwrap());
     assert_eq!(numbers(&front), [7, 6, 5]);
     assert!(front.next().is_some());
-    // Line 8: a short page, not topped up.
+    // Line 8: a short page is not filled up.
     let newest = follow(&harness, front.prev().unwrap());
     assert_eq!((numbers(&newest), newest.prev().is_none()), (vec![9, 8], true));
-    // Line 17: another page size beside a cursor wins, and the position holds.
+    // Line 17: a page size in the request overrides that of the cursor; the position is unchanged.
     let smaller = ListRequest {
         page_size: Some(PageSize::new(2).unwrap()),
         ..ListRequest::at(*first.next().unwrap())
@@ -179,39 +181,47 @@ fn the_golden_walk() {
 }
 
 #[test]
-fn line_6_no_empty_last_page() {
+fn line_6_a_full_last_page_has_no_next_cursor() {
     let harness = Harness::with_conversations(3);
-    let page = harness.store.snapshot().list(harness.users[0], &request(&any_list(), 3)).unwrap();
+    let page = harness
+        .store
+        .snapshot()
+        .list(harness.users[0], &first_page_request(&any_list(), 3))
+        .unwrap();
     assert_eq!(numbers(&page), [3, 2, 1]);
     assert!(page.next().is_none() && page.prev().is_none());
-    let empty = harness.store.snapshot().list(harness.users[1], &request(&any_list(), 3)).unwrap();
+    let empty = harness
+        .store
+        .snapshot()
+        .list(harness.users[1], &first_page_request(&any_list(), 3))
+        .unwrap();
     assert!(empty.is_empty() && empty.next().is_none() && empty.prev().is_none());
 }
 
 #[test]
-fn line_9_a_page_whose_rows_are_gone_still_leads_back() {
+fn line_9_an_empty_page_after_deletions_leads_back() {
     let mut harness = Harness::with_conversations(6);
     let user = harness.users[0];
-    let first = harness.store.snapshot().list(user, &request(&any_list(), 3)).unwrap();
+    let first = harness.store.snapshot().list(user, &first_page_request(&any_list(), 3)).unwrap();
     for number in 1..=3 {
-        harness.delete(user, id(number));
+        harness.delete(user, plain_id(number));
     }
     let snapshot = harness.store.snapshot();
-    let gone = snapshot.list(user, &ListRequest::at(*first.next().unwrap())).unwrap();
-    assert!(gone.is_empty() && gone.next().is_none());
-    let back = snapshot.list(user, &ListRequest::at(*gone.prev().unwrap())).unwrap();
-    assert_eq!(owned(&back), owned(&first));
+    let empty = snapshot.list(user, &ListRequest::at(*first.next().unwrap())).unwrap();
+    assert!(empty.is_empty() && empty.next().is_none());
+    let back = snapshot.list(user, &ListRequest::at(*empty.prev().unwrap())).unwrap();
+    assert_eq!(page_conversations(&back), page_conversations(&first));
 }
 
 #[test]
-fn line_12_a_deleted_or_changed_anchor_is_no_gap_in_the_walk() {
+fn line_12_updates_and_deletions_of_the_last_row_do_not_move_the_cursor() {
     for ascending in [false, true] {
         let mut harness = Harness::with_conversations(9);
         let user = harness.users[0];
         let filter = Filter { kind: Some(ChannelKind::Widget), ..Filter::default() };
         let order = if ascending { Order::Ascending } else { Order::Descending };
-        let asked = ListQuery { filter, order, ..any_list() };
-        let first = harness.store.snapshot().list(user, &request(&asked, 3)).unwrap();
+        let query = ListQuery { filter, order, ..any_list() };
+        let first = harness.store.snapshot().list(user, &first_page_request(&query, 3)).unwrap();
         let anchor = first.rows().next_back().unwrap().id;
         harness.update(user, anchor, |row| row.channel = Channel::Test);
         let cursor = *first.next().unwrap();
@@ -219,12 +229,12 @@ fn line_12_a_deleted_or_changed_anchor_is_no_gap_in_the_walk() {
         assert_eq!(numbers(&second), if ascending { [4, 5, 6] } else { [6, 5, 4] });
         harness.delete(user, anchor);
         let again = harness.store.snapshot().list(user, &ListRequest::at(cursor)).unwrap();
-        assert_eq!(owned(&again), owned(&second));
+        assert_eq!(page_conversations(&again), page_conversations(&second));
     }
 }
 
 #[test]
-fn line_16_a_cursor_carries_its_list_and_refuses_another() {
+fn line_16_a_cursor_contains_its_query_and_rejects_another() {
     let harness = mixed_rows();
     let user = harness.users[0];
     let snapshot = harness.store.snapshot();
@@ -235,18 +245,18 @@ fn line_16_a_cursor_carries_its_list_and_refuses_another() {
     };
     let bounds =
         (Some(plain_conversation(20).created_at), Some(plain_conversation(190).created_at));
-    let asked = ListQuery {
+    let query = ListQuery {
         filter: whatsapp.clone(),
         created_from: bounds.0,
         created_to: bounds.1,
         order: Order::Ascending,
     };
-    let first = snapshot.list(user, &request(&asked, 4)).unwrap();
+    let first = snapshot.list(user, &first_page_request(&query, 4)).unwrap();
     let cursor = *first.next().unwrap();
-    let list = harness.oracle.list(user, &asked);
+    let list = harness.oracle.list(user, &query);
     let alone = snapshot.list(user, &ListRequest::at(cursor)).unwrap();
     check_page(&alone, &list, 4, 8);
-    let with_same = ListRequest { cursor: Some(cursor), ..request(&asked, 4) };
+    let with_same = ListRequest { cursor: Some(cursor), ..first_page_request(&query, 4) };
     check_page(&snapshot.list(user, &with_same).unwrap(), &list, 4, 8);
     let fewer = Filter { kind: None, ..whatsapp.clone() };
     let with_fewer = ListRequest { filter: fewer, ..ListRequest::at(cursor) };
@@ -276,14 +286,14 @@ fn line_16_a_cursor_carries_its_list_and_refuses_another() {
 }
 
 #[test]
-fn line_22_impossible_combinations_are_empty_without_a_read() {
+fn line_22_impossible_combinations_read_nothing() {
     let harness = mixed_rows();
     let snapshot = harness.store.snapshot();
     let mut empty = 0;
     for filter in combinations() {
         let phone = filter.customer_phone.is_some() || filter.sender_phone.is_some();
         let external = filter.external_identifier.is_some();
-        let kind_fits = |kind| filter.kind.is_none_or(|asked| asked == kind);
+        let kind_fits = |kind| filter.kind.is_none_or(|filter| filter == kind);
         let impossible = match (phone, external) {
             (true, true) => true,
             (true, false) => !kind_fits(ChannelKind::Whatsapp),
@@ -291,8 +301,8 @@ fn line_22_impossible_combinations_are_empty_without_a_read() {
             (false, false) => false,
         };
         if impossible {
-            let asked = ListQuery { filter, ..any_list() };
-            let page = snapshot.list(harness.users[0], &request(&asked, 15)).unwrap();
+            let query = ListQuery { filter, ..any_list() };
+            let page = snapshot.list(harness.users[0], &first_page_request(&query, 15)).unwrap();
             assert!(page.is_empty() && page.next().is_none() && page.prev().is_none());
             assert_eq!(page.work(), convodb::Work::default());
             empty += 1;
@@ -302,7 +312,7 @@ fn line_22_impossible_combinations_are_empty_without_a_read() {
 }
 
 #[test]
-fn both_ends_of_all_rows_meet_without_a_gap_or_a_repeat() {
+fn an_iterator_read_from_both_ends_skips_and_repeats_no_row() {
     let harness = Harness::with_conversations(450);
     let user = harness.users[0];
     let list = harness.oracle.list(user, &any_list());
@@ -310,8 +320,8 @@ fn both_ends_of_all_rows_meet_without_a_gap_or_a_repeat() {
     for pattern in 1..8_u32 {
         let mut rows = snapshot.rows(user, &ListRequest::default());
         let (mut front, mut back) = (Vec::new(), Vec::new());
-        for turn in 0.. {
-            let from_back = pattern & (1 << (turn % 3)) != 0;
+        for step in 0.. {
+            let from_back = pattern & (1 << (step % 3)) != 0;
             let row = if from_back { rows.next_back() } else { rows.next() };
             let Some(row) = row else { break };
             if from_back { back.push(row.unwrap()) } else { front.push(row.unwrap()) }
@@ -320,17 +330,19 @@ fn both_ends_of_all_rows_meet_without_a_gap_or_a_repeat() {
         front.extend(back.into_iter().rev());
         assert!(front == list, "pattern {pattern}");
     }
-    let pages: Vec<usize> =
-        snapshot.pages(user, request(&any_list(), 100)).map(|page| page.unwrap().len()).collect();
+    let pages: Vec<usize> = snapshot
+        .pages(user, first_page_request(&any_list(), 100))
+        .map(|page| page.unwrap().len())
+        .collect();
     assert_eq!(pages, [100, 100, 100, 100, 50]);
 }
 
 proptest! {
     #![proptest_config(cases(64))]
 
-    /// Lines 1, 2, 5, 6 over random stores and lists, with bounds.
+    /// Lines 1, 2, 5 and 6 with random rows, filters, time ranges and page sizes.
     #[test]
-    fn random_lists_walk_as_the_oracle_says(
+    fn walks_of_random_lists_equal_the_oracle(
         rows in prop::collection::vec((any::<bool>(), conversation()), 0..60),
         lists in prop::collection::vec((list_query(), 1..12_usize), 8),
     ) {
@@ -339,11 +351,11 @@ proptest! {
             harness.insert(harness.users[usize::from(second)], conversation);
         }
         let snapshot = harness.store.snapshot();
-        for (asked, size) in lists {
+        for (query, size) in lists {
             for user in harness.users {
-                let list = harness.oracle.list(user, &asked);
-                check_walk(&snapshot, user, &asked, size, &list);
-                let mut rows = snapshot.rows(user, &request(&asked, size));
+                let list = harness.oracle.list(user, &query);
+                check_walk(&snapshot, user, &query, size, &list);
+                let mut rows = snapshot.rows(user, &first_page_request(&query, size));
                 let mut halves: Vec<Conversation> =
                     rows.by_ref().take(list.len() / 2).map(Result::unwrap).collect();
                 let mut back: Vec<Conversation> = rows.rev().map(Result::unwrap).collect();

@@ -1,5 +1,7 @@
-//! Power cuts, lost syncs, faults of input and output, and full disks, in numbers that a build waits
-//! for; the same trials run by the hundred thousand before a release.
+//! Simulated disk failures: power cuts, lost syncs, I/O faults and full disks.
+//!
+//! The number of trials fits a build. `convodb-torture` runs hundreds of thousands before a
+//! release.
 
 use convodb_testkit::simulation::scenarios::{
     Counts, backup_power_cut, compaction_power_cut, concurrent_writers, full_disk, io_faults,
@@ -7,111 +9,117 @@ use convodb_testkit::simulation::scenarios::{
     restore_power_cut, upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut,
 };
 
-/// Runs a trial for each seed; each of `seen` must have come up.
+/// Runs a trial for each seed. Each of the `expected` outcomes must occur at least once.
 #[track_caller]
 fn check(
     trial: fn(u64) -> Result<Counts, String>,
     seeds: impl IntoIterator<Item = u64>,
-    seen: &[&str],
+    expected: &[&str],
 ) {
     let mut all = Counts::new();
     for seed in seeds {
-        for (what, count) in trial(seed).unwrap_or_else(|violation| panic!("{violation}")) {
-            *all.entry(what).or_default() += count;
+        for (outcome, count) in trial(seed).unwrap_or_else(|violation| panic!("{violation}")) {
+            *all.entry(outcome).or_default() += count;
         }
     }
-    for what in seen {
-        assert!(all.contains_key(what), "never: {what}; {all:?}");
+    for outcome in expected {
+        assert!(all.contains_key(outcome), "{outcome} did not occur: {all:?}");
     }
 }
 
 #[test]
-fn what_was_acknowledged_survives_power_cuts() {
-    let seen = ["cuts within a change", "cuts at rest", "cuts while opening", "a state before"];
-    check(power_cut, 0..250, &seen);
+fn acknowledged_writes_survive_power_cuts() {
+    let expected = [
+        "power cuts during a change",
+        "power cuts between changes",
+        "power cuts during open",
+        "earlier state",
+    ];
+    check(power_cut, 0..250, &expected);
 }
 
 #[test]
-fn deferred_writes_survive_power_cuts_as_a_beginning() {
-    check(power_cut_deferred, 0..100, &["a state before", "the last state"]);
+fn a_prefix_of_deferred_writes_survives_power_cuts() {
+    check(power_cut_deferred, 0..100, &["earlier state", "last state"]);
 }
 
 #[test]
-fn a_disk_that_lies_is_told_or_does_no_harm() {
-    // The last two lost a bulk load under writes that came after it.
+fn lost_syncs_are_harmless_or_reported() {
+    // The last two seeds once lost a bulk load although later writes survived.
     let seeds = (0..150).chain([102_161, 108_422]);
-    check(lost_sync, seeds, &["told when opened", "a state before"]);
+    check(lost_sync, seeds, &["damage reported by open", "earlier state"]);
 }
 
 #[test]
-fn a_fault_once_at_any_call_is_healed() {
-    check(io_faults, 0..5, &["writes refused", "writes in doubt", "openings that failed"]);
+fn the_store_recovers_from_one_failed_call() {
+    let expected = ["rejected writes", "writes with unknown outcome", "failed opens"];
+    check(io_faults, 0..5, &expected);
 }
 
 #[test]
-fn a_fault_that_lasts_from_any_call_on_is_healed() {
-    check(io_faults, 5..10, &["refused while reopening", "openings that failed"]);
+fn the_store_recovers_from_a_lasting_fault() {
+    check(io_faults, 5..10, &["writes rejected while reopening", "failed opens"]);
 }
 
 #[test]
-fn a_full_disk_refuses_writes_and_goes_on() {
-    check(full_disk, 0..12, &["disks that were full", "writes refused", "deletes done"]);
+fn a_full_disk_rejects_writes_until_it_has_space() {
+    check(full_disk, 0..12, &["full disks", "rejected writes", "accepted deletes"]);
 }
 
 #[test]
-fn an_older_store_survives_power_cuts_while_it_is_brought_to_this_format() {
-    check(upgrade_power_cut, 0..60, &["cuts while upgrading"]);
+fn an_upgrade_survives_power_cuts() {
+    check(upgrade_power_cut, 0..60, &["power cuts during upgrade"]);
 }
 
 #[test]
-fn an_older_store_on_a_disk_that_lies_is_what_it_was_or_tells() {
-    check(upgrade_lost_sync, 0..60, &["told when opened", "as it was"]);
+fn lost_syncs_during_an_upgrade_are_harmless_or_reported() {
+    check(upgrade_lost_sync, 0..60, &["damage reported by open", "unchanged"]);
 }
 
 #[test]
-fn an_older_store_on_a_disk_that_fails_is_brought_to_this_format_later() {
-    // The fifth lost the store where the tables of the format were made in a commit of one phase.
-    check(upgrade_io_faults, 0..10, &["openings that failed", "openings that went well"]);
+fn an_upgrade_succeeds_after_an_io_fault() {
+    // The fifth seed lost the store when the new tables were created in a one-phase commit.
+    check(upgrade_io_faults, 0..10, &["failed opens", "successful opens"]);
 }
 
 #[test]
-fn a_power_cut_within_a_compaction_leaves_the_one_file_or_the_other() {
-    check(
-        compaction_power_cut,
-        0..60,
-        &["cuts within a change", "cuts at rest", "cuts after a cut"],
-    );
+fn a_power_cut_during_compaction_leaves_the_old_or_the_new_file() {
+    let expected =
+        ["power cuts during a change", "power cuts between changes", "repeated power cuts"];
+    check(compaction_power_cut, 0..60, &expected);
 }
 
 #[test]
-fn a_power_cut_within_a_backup_leaves_a_whole_one_or_none() {
-    check(
-        backup_power_cut,
-        0..60,
-        &["cuts within a change", "cuts at rest", "backups", "no backup"],
-    );
+fn a_power_cut_during_backup_leaves_a_complete_backup_or_none() {
+    let expected = [
+        "power cuts during a change",
+        "power cuts between changes",
+        "complete backups",
+        "missing backups",
+    ];
+    check(backup_power_cut, 0..60, &expected);
 }
 
 #[test]
-fn a_power_cut_while_a_backup_is_restored_leaves_a_whole_store_or_none() {
-    check(restore_power_cut, 0..60, &["cuts after a cut", "restored", "not restored"]);
+fn a_power_cut_during_restore_leaves_a_complete_store_or_none() {
+    let expected = ["repeated power cuts", "restored stores", "missing stores"];
+    check(restore_power_cut, 0..60, &expected);
 }
 
 #[test]
-fn a_call_that_fails_within_upkeep_is_told_and_nothing_is_harmed() {
-    check(maintenance_io_fault, 0..90, &["faults that were told", "faults that did no harm"]);
+fn an_io_fault_during_maintenance_is_reported_and_harmless() {
+    check(maintenance_io_fault, 0..90, &["reported faults", "harmless faults"]);
 }
 
 #[test]
-fn upkeep_on_a_disk_that_lies_is_what_it_was_or_tells() {
-    check(maintenance_lost_sync, 0..60, &["told when opened", "told when restored", "as it was"]);
+fn lost_syncs_during_maintenance_are_harmless_or_reported() {
+    let expected = ["damage reported by open", "damage reported by restore", "last state"];
+    check(maintenance_lost_sync, 0..60, &expected);
 }
 
 #[test]
-fn what_was_acknowledged_to_each_of_several_writers_survives_power_cuts() {
-    check(
-        concurrent_writers,
-        0..100,
-        &["cuts with several in flight", "cuts while opening", "acknowledged"],
-    );
+fn acknowledged_writes_of_concurrent_writers_survive_power_cuts() {
+    let expected =
+        ["power cuts with several writes in progress", "power cuts during open", "acknowledged"];
+    check(concurrent_writers, 0..100, &expected);
 }

@@ -1,5 +1,7 @@
-//! Reports come from counters of several grains; each is exactly the sum over the oracle's rows,
-//! whatever is asked, after any history of inserts, changes and deletions.
+//! Statistics: every result equals the sum over the oracle's conversations.
+//!
+//! Statistics come from counters of several granularities, which inserts, updates and deletes
+//! maintain.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +15,7 @@ use proptest::prelude::*;
 
 use convodb_testkit::harness::{Harness, cases};
 
-/// A request over days that are near the rows', with every grouping and filter.
+/// A request with any grouping and filter, over days near those of the rows.
 fn request() -> impl Strategy<Value = ReportRequest> {
     let day = || (19_900..20_300_u32).prop_map(Day::new);
     let anything = prop_oneof![
@@ -40,16 +42,16 @@ fn request() -> impl Strategy<Value = ReportRequest> {
 
 type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 
-/// The report of a request, by adding up the oracle's rows.
+/// The expected result of a request: sums over the oracle's conversations.
 fn expected(oracle: &Oracle, user: UserId, request: &ReportRequest) -> (Vec<ReportRow>, Volume) {
     let mut groups: BTreeMap<Group, Vec<&Conversation>> = BTreeMap::new();
     let mut all = Vec::new();
-    for (owner, row) in oracle.conversations() {
+    for (of, row) in oracle.conversations() {
         let (day, kind) = (row.created_at.day(), row.channel.kind());
-        if owner != user
+        if of != user
             || !(request.from..request.to).contains(&day)
-            || request.kind.is_some_and(|asked| asked != kind)
-            || request.assistant.is_some_and(|asked| asked != row.assistant)
+            || request.kind.is_some_and(|filter| filter != kind)
+            || request.assistant.is_some_and(|filter| filter != row.assistant)
         {
             continue;
         }
@@ -83,7 +85,7 @@ fn volume(rows: &[&Conversation]) -> Volume {
     }
 }
 
-/// A conversation of one of some 400 days around a turn of the year.
+/// A conversation of one of 400 days around the turn of a year.
 fn dated() -> impl Strategy<Value = Conversation> {
     (conversation(), 19_900..20_300_u64, 0..86_400_000_u64).prop_map(|(row, day, millis)| {
         let at = Timestamp::from_millis(day * 86_400_000 + millis).unwrap();
@@ -95,7 +97,7 @@ proptest! {
     #![proptest_config(cases(64))]
 
     #[test]
-    fn every_report_is_the_sum_of_the_rows(
+    fn statistics_equal_the_sum_of_the_rows(
         rows in prop::collection::vec(dated(), 1..40),
         changes in prop::collection::vec((any::<prop::sample::Index>(), channel(), assistant()), 0..8),
         messages in prop::collection::vec((any::<prop::sample::Index>(), message()), 0..8),
@@ -121,13 +123,13 @@ proptest! {
         }
         let snapshot = harness.store.snapshot();
         for request in requests {
-            let report = snapshot.report(user, &request).unwrap();
+            let stats = snapshot.report(user, &request).unwrap();
             let (rows, total) = expected(&harness.oracle, user, &request);
-            prop_assert_eq!(&report.rows, &rows, "{:?}", request);
-            prop_assert_eq!(report.total, total, "{:?}", request);
+            prop_assert_eq!(&stats.rows, &rows, "{:?}", request);
+            prop_assert_eq!(stats.total, total, "{:?}", request);
             let other = snapshot.report(harness.users[1], &request).unwrap();
             prop_assert!(other.rows.is_empty());
         }
-        prop_assert!(assistants().len() > 1, "else assistants would not be told apart");
+        prop_assert!(assistants().len() > 1, "one assistant cannot show that the filter works");
     }
 }

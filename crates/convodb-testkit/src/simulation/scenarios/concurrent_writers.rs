@@ -1,7 +1,7 @@
 //! Power cuts while several threads write to one store.
 //!
-//! Each thread has its own conversations in its own milliseconds, so the state that each thread left
-//! can be recognized: all its acknowledged writes, with or without the write in progress.
+//! Each thread has its own conversations in its own milliseconds, so the state that each thread
+//! left can be recognized: all its acknowledged writes, with or without the write in progress.
 //!
 //! The seed determines the writes and the change at which the power goes off, but not the order of
 //! the threads: a seed gives similar trials, not identical ones.

@@ -1,8 +1,8 @@
 //! Maintenance under failures: compaction, backup during writes, and restore.
 //!
-//! The power goes off, a call fails, or syncs are dropped during the operation. Afterwards the store
-//! contains exactly the acknowledged writes, whether the old or the new file has its name. A backup
-//! or a restored store that has its final name is complete.
+//! The power goes off, a call fails, or syncs are dropped during the operation. Afterwards the
+//! store contains exactly the acknowledged writes, whether the old or the new file has its name. A
+//! backup or a restored store that has its final name is complete.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -411,8 +411,8 @@ impl Trial {
         Ok(self.disk.affected_calls())
     }
 
-    /// Sets the power to go off at one of the next `changes` changes, or after the last. The last changes are
-    /// more likely, because files get their names there.
+    /// Sets the power to go off at one of the next `changes` changes, or after the last. The last
+    /// changes are more likely, because files get their names there.
     fn power_off_within(&mut self, changes: u64) {
         let last = [10, 40, changes][self.random.random_range(0..3)].min(changes);
         self.disk.power_off_at(self.random.random_range(changes - last..=changes));

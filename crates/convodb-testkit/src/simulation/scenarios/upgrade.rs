@@ -1,4 +1,4 @@
-//! Format upgrade under failures: power cuts, I/O faults and lost syncs while an old store is opened.
+//! Format upgrade under failures: power cuts, I/O faults and lost syncs during open.
 //!
 //! The golden store of format 1, with its WAL, is opened by this version. Whatever part of the new
 //! format was written before the failure, the next open finds a store with unchanged contents.
@@ -84,8 +84,8 @@ pub fn upgrade_power_cut(seed: u64) -> Result<Counts, String> {
 }
 
 /// From some change on, while the store of format 1 is opened, the disk drops syncs; then the power
-/// is cut, at the latest after one more write and close. A store with `check_on_open` has one of its
-/// earlier states, or reports the damage.
+/// is cut, at the latest after one more write and close. A store with `check_on_open` has one of
+/// its earlier states, or reports the damage.
 ///
 /// # Errors
 /// A violation.
@@ -308,8 +308,8 @@ fn mismatch(why: &str) -> CheckError {
     CheckError::Mismatch(why.to_owned())
 }
 
-/// Checks the change feed, which format 1 does not have: changes before the upgrade are unknown, and
-/// a new message is one change. Returns the contents afterwards.
+/// Checks the change feed, which format 1 does not have: changes before the upgrade are unknown,
+/// and a new message is one change. Returns the contents afterwards.
 fn check_new_features(store: &Store, before: &Contents) -> Result<Contents, String> {
     let (user, size) = (before.user, PageSize::default());
     let first = store.snapshot().changes_since(user, ChangesSince::Beginning, size);

@@ -84,8 +84,8 @@ impl Expected {
 }
 
 impl DamageFixtures {
-    /// Creates three directories: `closed`, a closed store; `earlier`, the same store with half of its
-    /// rows; and `crashed`, the same store after a crash, with its last rows only in the WAL. A
+    /// Creates three directories: `closed`, a closed store; `earlier`, the same store with half of
+    /// its rows; and `crashed`, the same store after a crash, with its last rows only in the WAL. A
     /// simulated disk makes the files the same each time, including the secrets of the store.
     pub(crate) fn build() -> Result<Self, Violation> {
         let disk = SimulatedDisk::new(ROWS);

@@ -1,13 +1,13 @@
 //! Row 5: damaged files: a read returns correct data or an error, never wrong data.
 //!
-//! Each thread creates a small store once and dumps it. A trial damages a copy of its database file,
-//! or of its WAL as a crash leaves it. One subprocess reads the copy, another verifies it, and a third
-//! writes to it, because damage may crash or hang a process. A result may be correct, an error, or
-//! incomplete, but never wrong, and nothing may panic. `verify` must find the cause of an incorrect
-//! result, and `check_on_open` must reject a file that crashes or hangs a process.
+//! Each thread creates a small store once and dumps it. A trial damages a copy of its database
+//! file, or of its WAL as a crash leaves it. One subprocess reads the copy, another verifies it,
+//! and a third writes to it, because damage may crash or hang a process. A result may be correct,
+//! an error, or incomplete, but never wrong, and nothing may panic. `verify` must find the cause of
+//! an incorrect result, and `check_on_open` must reject a file that crashes or hangs a process.
 //!
-//! A damaged end of the WAL looks like the end that a power cut tears. Recovery drops its writes, and
-//! only those.
+//! A damaged end of the WAL looks like the end that a power cut tears. Recovery drops its writes,
+//! and only those.
 
 mod fixtures;
 mod writes;
@@ -29,7 +29,8 @@ use crate::subprocess;
 pub(super) const DAMAGE: Scenario = Scenario {
     name: "damage",
     row: 5,
-    promise: "A damaged file never causes a wrong result, and verify finds what the damage changed.",
+    promise: "A damaged file never causes a wrong result, and verify finds what the damage \
+              changed.",
     trial: "one damaged copy; subprocesses read, verify and write to it",
     trials: Trials { smoke: 10, ci: 2_000, release: 100_000 },
     parallelism: Parallelism::PerCore,
@@ -154,8 +155,8 @@ fn must_be_found(directory: &Path, harm: &str, trial: &mut Trial) -> Result<(), 
     Ok(())
 }
 
-/// Runs the equivalent of `convodb verify` in a subprocess. Returns `rejected`, `findings` or `clean`,
-/// or how the subprocess ended.
+/// Runs the equivalent of `convodb verify` in a subprocess. Returns `rejected`, `findings` or
+/// `clean`, or how the subprocess ended.
 fn verify(directory: &Path) -> Result<String, Violation> {
     let verify = subprocess::run(DAMAGE.name, directory, "verify", TIMEOUT)?;
     Ok(match verify.status {
