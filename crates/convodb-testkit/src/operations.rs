@@ -1,7 +1,7 @@
 //! Random operations: everything that the public API of a store offers, compared with the oracle.
 //!
-//! Operations are writes, writes that fail, bulk loads, account changes, page reads between writes,
-//! restarts and crashes. A difference panics.
+//! Operations are writes, writes that fail, bulk loads, changes of assistants and tokens, page reads
+//! between writes, restarts and crashes. A difference panics.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -68,7 +68,8 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         6 => (user(), conversation(), messages()).prop_map(|(u, c, m)| Operation::Insert(u, c, m)),
         4 => (user(), conversation_id(), channel(), assistant(), any::<bool>())
             .prop_map(|(u, id, c, a, ai)| Operation::Update(u, id, c, a, ai)),
-        4 => (user(), conversation_id(), message()).prop_map(|(u, id, m)| Operation::Append(u, id, m)),
+        4 => (user(), conversation_id(), message())
+            .prop_map(|(u, id, m)| Operation::Append(u, id, m)),
         3 => (user(), conversation_id()).prop_map(|(u, id)| Operation::Delete(u, id)),
         1 => (user(), prop::collection::vec((conversation(), messages()), 0..12))
             .prop_map(|(u, rows)| Operation::BulkLoad(u, rows)),
@@ -77,10 +78,12 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         2 => (user(), conversation(), conversation_id(), message())
             .prop_map(|(u, c, id, m)| Operation::Aborted(u, c, id, m)),
         1 => (user(), conversation(), message()).prop_map(|(u, c, m)| Operation::Rejected(u, c, m)),
-        1 => (user(), assistant(), 0..4_u8).prop_map(|(u, a, n)| Operation::RenameAssistant(u, a, n)),
+        1 => (user(), assistant(), 0..4_u8)
+            .prop_map(|(u, a, n)| Operation::RenameAssistant(u, a, n)),
         1 => user().prop_map(Operation::ReplaceToken),
         1 => Just(Operation::RotateCursorKey),
-        2 => (user(), list_query(), size.clone()).prop_map(|(u, a, n)| Operation::BeginWalk(u, a, n)),
+        2 => (user(), list_query(), size.clone())
+            .prop_map(|(u, q, n)| Operation::BeginWalk(u, q, n)),
         6 => (any::<bool>(), prop::option::weighted(0.2, size))
             .prop_map(|(back, n)| Operation::TurnPage(back, n)),
         1 => list_query().prop_map(Operation::TakeSnapshot),
