@@ -1,4 +1,4 @@
-//! Report: warnings as scenarios end, a table or JSON of the results, and a file of release runs.
+//! Results of a run: warnings as scenarios end, a table or JSON, and a file of release runs.
 
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};

@@ -1,4 +1,4 @@
-//! Fault injection: which call of a simulated disk fails, how, and for how long.
+//! Injected faults: which call of a simulated disk fails, how, and for how long.
 
 use std::io;
 

@@ -73,15 +73,15 @@ pub(super) fn require_power_off(
     }
 }
 
-/// Which earlier states a store may have after a power cut.
+/// The oldest state that a store may have after a power cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rollback {
-    /// None: the last acknowledged state, with or without the write in progress.
-    ToAcknowledged,
-    /// Any state since the store was last closed.
-    ToLastClose,
-    /// Any state.
-    ToAny,
+pub(super) enum OldestState {
+    /// The last acknowledged state. The write in progress may have been added.
+    Acknowledged,
+    /// The state when the store was last closed.
+    Closed,
+    /// The initial, empty state: any state is possible.
+    Any,
 }
 
 /// A workload that was run on a store, and the states that the store may have.
@@ -102,8 +102,8 @@ impl Run {
         Self { candidates: vec![state], may_be_empty: false, store: None }
     }
 
-    fn acknowledge(&mut self, step: &Step, state: Oracle, rollback: Rollback) {
-        if rollback == Rollback::ToAcknowledged {
+    fn acknowledge(&mut self, step: &Step, state: Oracle, oldest: OldestState) {
+        if oldest == OldestState::Acknowledged {
             self.candidates.clear();
             self.may_be_empty &= !matches!(step, Step::SetUp);
         }
@@ -118,14 +118,14 @@ impl Run {
         &mut self,
         disk: &SimulatedDisk,
         step: &Step,
-        rollback: Rollback,
+        oldest: OldestState,
     ) -> Result<bool, String> {
         let Some(store) = &self.store else { return Ok(false) };
         let mut after = self.candidates.last().cloned().unwrap_or_default();
         step.apply(&mut after);
         match step.run(store) {
             Ok(()) => {
-                self.acknowledge(step, after, rollback);
+                self.acknowledge(step, after, oldest);
                 Ok(true)
             }
             Err(error) => {
@@ -139,8 +139,8 @@ impl Run {
     }
 
     /// A closed store is durable: it can no longer return to earlier states.
-    fn close(&mut self, rollback: Rollback) {
-        if rollback == Rollback::ToLastClose {
+    fn close(&mut self, oldest: OldestState) {
+        if oldest == OldestState::Closed {
             let first = self.candidates.len() - 1;
             self.candidates.drain(..first);
             self.may_be_empty = false;
@@ -156,7 +156,7 @@ pub(super) fn run_workload(
     disk: &SimulatedDisk,
     options: &StoreOptions,
     steps: &[Step],
-    rollback: Rollback,
+    oldest: OldestState,
 ) -> Result<Run, String> {
     let mut run = Run { candidates: vec![Oracle::default()], may_be_empty: true, store: None };
     match open(disk, options) {
@@ -169,7 +169,7 @@ pub(super) fn run_workload(
             let closed = store.clone().close();
             run.store = None;
             match closed.and_then(|()| {
-                run.close(rollback);
+                run.close(oldest);
                 open(disk, options)
             }) {
                 Ok(store) => run.store = Some(store),
@@ -177,7 +177,7 @@ pub(super) fn run_workload(
             }
             continue;
         }
-        if !run.run_step(disk, step, rollback)? {
+        if !run.run_step(disk, step, oldest)? {
             break;
         }
     }

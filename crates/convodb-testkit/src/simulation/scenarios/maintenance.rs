@@ -19,7 +19,7 @@ use crate::simulation::checker::{CheckError, check_state};
 use crate::simulation::disk::SimulatedDisk;
 use crate::simulation::fault::{InjectedFault, Schedule};
 use crate::simulation::runner::{
-    PATH, Rollback, Run, Trial, await_open, open, require_power_off, run_workload,
+    OldestState, PATH, Run, Trial, await_open, open, require_power_off, run_workload,
 };
 use crate::simulation::workload::{Step, workload};
 
@@ -211,7 +211,7 @@ pub fn maintenance_lost_sync(seed: u64) -> Result<Counts, String> {
     };
     let has_store_before = seed % 3 < 2;
     let new_trial = |seed| match has_store_before {
-        true => trial_with_states(seed, Rollback::ToAny),
+        true => trial_with_states(seed, OldestState::Any),
         false => trial_with_backup(seed).map(|(trial, state)| (trial, vec![state])),
     };
     let (undisturbed, _) = new_trial(seed)?;
@@ -244,14 +244,14 @@ pub fn maintenance_lost_sync(seed: u64) -> Result<Counts, String> {
 
 /// A trial whose disk has a store, either closed or after a power cut, and the state of the store.
 fn trial_with_store(seed: u64) -> Result<(Trial, Oracle), String> {
-    let (trial, mut states) = trial_with_states(seed, Rollback::ToAcknowledged)?;
+    let (trial, mut states) = trial_with_states(seed, OldestState::Acknowledged)?;
     Ok((trial, states.pop().unwrap_or_default()))
 }
 
 /// As [`trial_with_store`], with the earlier states to which the store may return.
-fn trial_with_states(seed: u64, rollback: Rollback) -> Result<(Trial, Vec<Oracle>), String> {
+fn trial_with_states(seed: u64, oldest: OldestState) -> Result<(Trial, Vec<Oracle>), String> {
     let mut trial = Trial::new(seed, Durability::Immediate);
-    let run = run_workload(&trial.disk, &trial.options, &trial.steps, rollback);
+    let run = run_workload(&trial.disk, &trial.options, &trial.steps, oldest);
     let mut run = run.map_err(|violation| trial.violation(&trial.disk, &violation))?;
     if let Some(store) = run.store.take() {
         if trial.random.random() {
@@ -371,7 +371,7 @@ fn back_up_during_writes(
     let mut write = |steps: &[Step]| {
         for step in steps {
             if matches!(acknowledged, Ok(true)) {
-                acknowledged = run.run_step(disk, step, Rollback::ToAcknowledged);
+                acknowledged = run.run_step(disk, step, OldestState::Acknowledged);
             }
         }
     };

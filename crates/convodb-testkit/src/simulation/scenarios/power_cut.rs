@@ -4,7 +4,7 @@ use convodb::Durability;
 
 use super::Counts;
 use crate::simulation::checker::{CheckError, check_state};
-use crate::simulation::runner::{Rollback, Trial, open, run_workload};
+use crate::simulation::runner::{OldestState, Trial, open, run_workload};
 
 /// Cuts the power during any change of the disk, be it of creation, a WAL append, a checkpoint, a
 /// bulk load, growth of the file, close or open, and again while the store is opened. All
@@ -13,7 +13,7 @@ use crate::simulation::runner::{Rollback, Trial, open, run_workload};
 /// # Errors
 /// A violation.
 pub fn power_cut(seed: u64) -> Result<Counts, String> {
-    cut_and_check(Trial::new(seed, Durability::Immediate), Rollback::ToAcknowledged)
+    cut_and_check(Trial::new(seed, Durability::Immediate), OldestState::Acknowledged)
 }
 
 /// As [`power_cut`], with writes that are acknowledged before they are durable. The store has one
@@ -22,13 +22,13 @@ pub fn power_cut(seed: u64) -> Result<Counts, String> {
 /// # Errors
 /// A violation.
 pub fn power_cut_deferred(seed: u64) -> Result<Counts, String> {
-    cut_and_check(Trial::new(seed, Durability::Deferred), Rollback::ToLastClose)
+    cut_and_check(Trial::new(seed, Durability::Deferred), OldestState::Closed)
 }
 
-fn cut_and_check(mut trial: Trial, rollback: Rollback) -> Result<Counts, String> {
+fn cut_and_check(mut trial: Trial, oldest: OldestState) -> Result<Counts, String> {
     let cut_at = trial.random_change();
     trial.disk.power_off_at(cut_at);
-    let run = run_workload(&trial.disk, &trial.options, &trial.steps, rollback);
+    let run = run_workload(&trial.disk, &trial.options, &trial.steps, oldest);
     let mut run = run.map_err(|violation| trial.violation(&trial.disk, &violation))?;
     let disk = trial.cut_power(&mut run);
     let store = trial.open(&disk)?;
@@ -54,7 +54,7 @@ pub fn lost_sync(seed: u64) -> Result<Counts, String> {
     let (dropped_from, cut_at) = (trial.random_change(), trial.random_change());
     trial.disk.drop_syncs_from(dropped_from);
     trial.disk.power_off_at(dropped_from + cut_at);
-    let run = run_workload(&trial.disk, &trial.options, &trial.steps, Rollback::ToAny);
+    let run = run_workload(&trial.disk, &trial.options, &trial.steps, OldestState::Any);
     let mut run = run.map_err(|violation| trial.violation(&trial.disk, &violation))?;
     let disk = trial.disk.power_cut();
     run.store = None;
