@@ -1,4 +1,4 @@
-//! Row 19: erasure of a customer and a user, and a search of all files for their data.
+//! Erasure of a customer and a user, and a search of all files for their data.
 
 use convodb_testkit::erasure;
 

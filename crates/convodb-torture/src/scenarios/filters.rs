@@ -1,4 +1,4 @@
-//! Row 15: the cost of pages with adverse combinations of filters.
+//! Cost of pages with adverse combinations of filters.
 //!
 //! A trial fills a store with a dataset and with a user whose lists are the worst case of engines
 //! that join lists: large lists that alternate and have no row or one row in common. Pages of these

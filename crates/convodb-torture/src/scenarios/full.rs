@@ -1,6 +1,6 @@
-//! Row 8: the real server on a full disk.
+//! Full disk: the real server on a small file system.
 //!
-//! A server writes to a small file system until it is full. Then reads must succeed and writes must
+//! The server writes until the file system is full. Then reads must succeed and writes must
 //! return 507, until there is space again.
 
 use std::fs::{self, File};

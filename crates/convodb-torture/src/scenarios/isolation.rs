@@ -1,4 +1,4 @@
-//! Row 13: isolation of ten users whose ids, phone numbers, identifiers and assistants collide.
+//! Isolation of ten users whose ids, phone numbers, identifiers and assistants collide.
 //!
 //! A request for another user's data must have the same response, byte for byte, as a request for
 //! data that does not exist.

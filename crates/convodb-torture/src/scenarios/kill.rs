@@ -1,4 +1,4 @@
-//! Row 6: the real server, killed under eight writers.
+//! SIGKILL: the real server, killed under eight writers.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Row 1: random operations on a store, compared with the oracle.
+//! Model check: random operations on a store, compared with the oracle.
 //!
 //! Three trials in four have files, in shared memory where the system has it, and can restart. A
 //! failing list of operations is shrunk to a short one.

@@ -1,5 +1,4 @@
-//! Row 7: recovery time of a large store after SIGKILL, from the start of the process to the first
-//! page.
+//! Recovery time of a large store after SIGKILL, up to the first page.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Rows 2, 3, 4 and 9: power cuts, I/O faults, full disks and lost syncs on a simulated disk.
+//! Simulated disk: power cuts, I/O faults, full disks and lost syncs.
 //!
 //! Each trial is a function of the test kit from a seed to counts.
 

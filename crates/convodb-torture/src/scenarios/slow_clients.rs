@@ -1,4 +1,4 @@
-//! Row 16: the real server under idle clients, slow headers and clients that never read.
+//! Slow clients: the real server under idle, slow and non-reading connections.
 
 use std::env;
 use std::process::Command;

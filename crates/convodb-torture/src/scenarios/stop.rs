@@ -1,4 +1,4 @@
-//! Row 10: graceful shutdown by SIGTERM under load.
+//! Graceful shutdown by SIGTERM under load.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Row 14: tampered cursor tokens (line 24 of the pagination contract).
+//! Tampered cursor tokens (line 24 of the pagination contract).
 
 use axum::http::Method;
 use convodb::{

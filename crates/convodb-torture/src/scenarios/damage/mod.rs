@@ -1,4 +1,4 @@
-//! Row 5: damaged files: a read returns correct data or an error, never wrong data.
+//! Damaged files: a read returns correct data or an error, never wrong data.
 //!
 //! Each thread creates a small store once and dumps it. A trial damages a copy of its database
 //! file, or of its WAL as a crash leaves it. One subprocess reads the copy, another verifies it,
