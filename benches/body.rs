@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use convodb::{Cost, ListRequest, PageSize, Timestamp};
 use convodb_benches::{page_starts, store_of};
-use convodb_http::{AssistantNames, PageTokens, write_page};
+use convodb_http::{PageTokens, write_page};
+use convodb_json::AssistantNames;
 use criterion::{Criterion, criterion_group, criterion_main};
 
 const URL: &str = "http://127.0.0.1:8080/api/user/conversations";

@@ -25,7 +25,8 @@ use convodb_benches::server_process::{
     ServerProcess, announce, pin_to_client_core, role, shutdown_signal,
 };
 use convodb_benches::{file_of, store_of};
-use convodb_http::{AssistantNames, Limits, PageTokens, serve_routes, write_page};
+use convodb_http::{Limits, PageTokens, serve_router, write_page};
+use convodb_json::AssistantNames;
 use convodb_testkit::dataset::Dataset;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -74,7 +75,7 @@ fn main() -> Outcome<()> {
 }
 
 fn serve(threads: usize, read_on: ReadOn) -> Outcome<()> {
-    let options = StoreOptions { cache_bytes: CACHE_BYTES, ..StoreOptions::default() };
+    let options = StoreOptions::new().cache_bytes(CACHE_BYTES);
     let store = Store::open_with(file_of(ROWS)?, &options)?;
     let user = store.snapshot().users()?.first().ok_or("the store has no users")?.id;
     let queue = matches!(read_on, ReadOn::DedicatedThreads).then(|| spawn_readers(&store, user));
@@ -97,7 +98,7 @@ fn serve(threads: usize, read_on: ReadOn) -> Outcome<()> {
     runtime.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         announce(listener.local_addr()?, "", &[])?;
-        serve_routes(routes, listener, Limits::default(), shutdown_signal()).await;
+        serve_router(routes, listener, Limits::default(), shutdown_signal()).await;
         Ok(())
     })
 }

@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use convodb::{
-    ChannelKind, Conversation, Filter, ListRequest, PageSize, Result, Snapshot, UserId, Work,
+    ChannelKind, Conversation, Filter, ListRequest, PageSize, Result, Snapshot, UserId, PageCost,
 };
 use convodb_benches::{lists, store_of};
 
@@ -44,7 +44,7 @@ fn name(bits: u32) -> String {
 /// A row with an external identifier or a customer phone, after the first 100 rows of the list.
 fn row_of(snapshot: &Snapshot, user: UserId, kind: ChannelKind) -> Result<Option<Conversation>> {
     let filter = Filter { kind: Some(kind), ..Filter::default() };
-    let rows = snapshot.rows(user, &ListRequest { filter, ..ListRequest::default() });
+    let rows = snapshot.conversations(user, &ListRequest { filter, ..ListRequest::default() });
     for row in rows.skip(100) {
         let row = row?;
         if row.channel.external_identifier().is_some() || row.channel.customer_phone().is_some() {
@@ -55,9 +55,9 @@ fn row_of(snapshot: &Snapshot, user: UserId, kind: ChannelKind) -> Result<Option
 }
 
 /// The number of rows of a list, and the highest cost of one of its pages.
-fn worst(snapshot: &Snapshot, user: UserId, first: &ListRequest) -> Result<(usize, Work)> {
-    let (mut rows, mut worst) = (0, Work::default());
-    let mut heavier = |work: Work| {
+fn worst(snapshot: &Snapshot, user: UserId, first: &ListRequest) -> Result<(usize, PageCost)> {
+    let (mut rows, mut worst) = (0, PageCost::default());
+    let mut heavier = |work: PageCost| {
         if work.entries + work.rows > worst.entries + worst.rows {
             worst = work;
         }
@@ -65,13 +65,13 @@ fn worst(snapshot: &Snapshot, user: UserId, first: &ListRequest) -> Result<(usiz
     let mut page = snapshot.list(user, first)?;
     loop {
         rows += page.len();
-        heavier(page.work());
-        let Some(next) = page.next() else { break };
+        heavier(page.cost());
+        let Some(next) = page.next_cursor() else { break };
         page = snapshot.list(user, &ListRequest::at(*next))?;
     }
-    while let Some(prev) = page.prev() {
+    while let Some(prev) = page.prev_cursor() {
         page = snapshot.list(user, &ListRequest::at(*prev))?;
-        heavier(page.work());
+        heavier(page.cost());
     }
     Ok((rows, worst))
 }
@@ -88,8 +88,8 @@ fn main() -> Result<()> {
         out,
         "| filters | rows | 15 per page: entries, rows read | of {} \
          | 100 per page: entries, rows read | of {} |",
-        Work::bound(PageSize::default()),
-        Work::bound(PageSize::MAX)
+        PageCost::bound(PageSize::default()),
+        PageCost::bound(PageSize::MAX)
     )?;
     writeln!(out, "|---|---|---|---|---|---|")?;
     let timed = lists(&snapshot, user)?
@@ -104,11 +104,11 @@ fn main() -> Result<()> {
                 page_size: Some(size),
                 ..ListRequest::default()
             };
-            let (rows, Work { entries, rows: read, .. }) = worst(&snapshot, user, &request)?;
+            let (rows, PageCost { entries, rows: read, .. }) = worst(&snapshot, user, &request)?;
             if at == 0 {
                 write!(out, "| {rows} ")?;
             }
-            let bound = Work::bound(size);
+            let bound = PageCost::bound(size);
             assert!(entries + read <= bound, "{entries} + {read} above {bound}");
             write!(out, "| {entries}, {read} | {}% ", (entries + read) * 100 / bound)?;
         }

@@ -18,7 +18,7 @@ use convodb_benches::server_process::{
     ListTargets, SERVER_CORE, ServerProcess, pin_to_client_core, role, serve_store,
 };
 use convodb_benches::store_of;
-use convodb_http::{AssistantNames, write_item};
+use convodb_json::{AssistantNames, write_item};
 use convodb_testkit::dataset::Dataset;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
@@ -78,7 +78,7 @@ fn write_rows(path: &PathBuf) -> Outcome<()> {
     let mut line = Vec::new();
     for (number, user) in users.into_iter().enumerate() {
         let mut names = AssistantNames::new(snapshot.clone(), user);
-        for row in snapshot.rows(user, &ListRequest::default()) {
+        for row in snapshot.conversations(user, &ListRequest::default()) {
             let row = row?;
             line.clear();
             write_item(&mut line, &row.borrowed(), names.name(row.assistant)?);

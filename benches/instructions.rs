@@ -15,7 +15,8 @@ use std::process::{Command, ExitCode};
 
 use convodb::{ListRequest, PageSize, Snapshot, Store, UserId};
 use convodb_benches::{lists, page_starts, store_of};
-use convodb_http::{AssistantNames, PageTokens, write_page};
+use convodb_http::{PageTokens, write_page};
+use convodb_json::AssistantNames;
 use convodb_testkit::dataset::Dataset;
 use serde::{Deserialize, Serialize};
 
@@ -203,13 +204,13 @@ fn insert(groups: usize) -> Outcome<()> {
             let id = Dataset::assistant(USER, number);
             transaction.create_assistant(user, id, format!("Assistant {number}").parse()?)?;
         }
-        Ok(user)
+        Ok::<_, convodb::Error>(user)
     })?;
-    let mut rows = Dataset::new(1, ROWS).filter(|row| row.owner == USER);
+    let mut rows = Dataset::new(1, ROWS).filter(|row| row.user == USER);
     for _ in 0..groups {
         let group: Vec<_> = rows.by_ref().take(GROUP).collect();
         store.write(move |transaction| {
-            group.iter().try_for_each(|row| transaction.insert(user, &row.conversation, &[]))
+            group.iter().try_for_each(|row| transaction.insert(user, row.conversation, Vec::new()))
         })?;
     }
     store.close()?;

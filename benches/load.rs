@@ -21,7 +21,7 @@ fn insert_one_by_one(store: &Store, users: &[UserId], rows: Vec<Row>) -> Result<
     let mut times = Vec::with_capacity(rows.len());
     for row in rows {
         let began = Instant::now();
-        store.insert(users[row.owner], row.conversation)?;
+        store.insert(users[row.user], row.conversation, Vec::new())?;
         times.push(began.elapsed());
     }
     times.sort_unstable();
@@ -52,7 +52,8 @@ fn insert_batch(store: &Store, users: &[UserId], rows: Vec<Row>) -> Result<Durat
     let users = users.to_vec();
     let began = Instant::now();
     store.write(move |transaction| {
-        rows.iter().try_for_each(|row| transaction.insert(users[row.owner], &row.conversation, &[]))
+        rows.iter()
+            .try_for_each(|row| transaction.insert(users[row.user], row.conversation, Vec::new()))
     })?;
     Ok(began.elapsed())
 }
@@ -79,7 +80,7 @@ fn main() -> Result<()> {
     store.close()?;
 
     for (round, fast_recovery) in [true, false, true, false].into_iter().enumerate() {
-        let options = StoreOptions { fast_recovery, ..StoreOptions::default() };
+        let options = StoreOptions::new().fast_recovery(fast_recovery);
         let store = Store::open_with(&path, &options)?;
         // A new seed, so that the rows do not exist yet.
         let seed = 100 * (1 + round as u64);

@@ -20,7 +20,7 @@ use convodb_benches::measurement::{Measurement, Rounds, report};
 use convodb_benches::server_process::{
     ListTargets, ServerProcess, announce, pin_to_client_core, role, serve_store, shutdown_signal,
 };
-use convodb_http::{Limits, runtime, serve_routes, wrapped};
+use convodb_http::{Limits, runtime, serve_router, with_middleware};
 use hyper::body::Bytes;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
@@ -51,11 +51,11 @@ fn serve_constant() -> Outcome<()> {
         let bytes = bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or(0);
         ([(CONTENT_TYPE, "application/json")], body.slice(..MAX_BODY_BYTES.min(bytes)))
     };
-    let routes = wrapped(Router::new().route("/constant", get(handler)));
+    let routes = with_middleware(Router::new().route("/constant", get(handler)));
     runtime()?.block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         announce(listener.local_addr()?, "", &[])?;
-        serve_routes(routes, listener, Limits::default(), shutdown_signal()).await;
+        serve_router(routes, listener, Limits::default(), shutdown_signal()).await;
         Ok(())
     })
 }

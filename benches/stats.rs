@@ -7,26 +7,26 @@ use std::hint::black_box;
 use std::io::Write;
 use std::time::Instant;
 
-use convodb::{Day, ListRequest, Order, Period, ReportRequest, Result};
+use convodb::{Day, ListRequest, Order, Period, Result, StatsRequest};
 use convodb_benches::store_of;
 use convodb_testkit::dataset::Dataset;
 
 const ROUNDS: usize = 200;
 
 /// Requests for the year that begins on `from`, by name.
-fn requests(from: Day) -> Vec<(&'static str, ReportRequest)> {
-    let year = ReportRequest::new(from, Day::new(from.get() + 365));
-    let by = |period| ReportRequest { period, ..year.clone() };
+fn requests(from: Day) -> Vec<(&'static str, StatsRequest)> {
+    let year = StatsRequest::new(from, Day::new(from.get() + 365));
+    let by = |period| StatsRequest { period, ..year.clone() };
     let one = Some(Dataset::assistant(0, 0));
     vec![
         ("total", year.clone()),
         ("by day", by(Some(Period::Day))),
-        ("by month and type", ReportRequest { by_kind: true, ..by(Some(Period::Month)) }),
-        ("by assistant", ReportRequest { by_assistant: true, ..year.clone() }),
-        ("by month and assistant", ReportRequest { by_assistant: true, ..by(Some(Period::Month)) }),
-        ("one assistant", ReportRequest { assistant: one, ..year.clone() }),
-        ("one assistant, by day", ReportRequest { assistant: one, ..by(Some(Period::Day)) }),
-        ("by day and assistant", ReportRequest { by_assistant: true, ..by(Some(Period::Day)) }),
+        ("by month and type", StatsRequest { by_kind: true, ..by(Some(Period::Month)) }),
+        ("by assistant", StatsRequest { by_assistant: true, ..year.clone() }),
+        ("by month and assistant", StatsRequest { by_assistant: true, ..by(Some(Period::Month)) }),
+        ("one assistant", StatsRequest { assistant: one, ..year.clone() }),
+        ("one assistant, by day", StatsRequest { assistant: one, ..by(Some(Period::Day)) }),
+        ("by day and assistant", StatsRequest { by_assistant: true, ..by(Some(Period::Day)) }),
     ]
 }
 
@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     let snapshot = store.snapshot();
     let user = users[0];
     let newest = ListRequest { order: Some(Order::Descending), ..ListRequest::default() };
-    let last = snapshot.rows(user, &newest).next().transpose()?;
+    let last = snapshot.conversations(user, &newest).next().transpose()?;
     // A year that begins and ends within a month, so that daily counters are read too.
     let end = last.map_or(Day::new(365), |row| row.created_at.day());
     let from = Day::new(end.get().saturating_sub(375));
@@ -51,7 +51,7 @@ fn main() -> Result<()> {
         let mut groups = 0;
         for _ in 0..ROUNDS {
             let began = Instant::now();
-            groups = black_box(snapshot.report(user, &request)?).rows.len();
+            groups = black_box(snapshot.stats(user, &request)?).rows.len();
             times.push(began.elapsed());
         }
         times.sort_unstable();

@@ -20,12 +20,12 @@ fn valid_file() -> Vec<u8> {
         let store = Store::open(&path).expect("a new store");
         let at = convodb::Timestamp::MIN;
         let user = store.create_user("one".parse().expect("a name"), at).expect("a user").id;
-        let bot = convodb_testkit::strategies::assistants()[0];
+        let bot = convodb_testkit::generators::assistants()[0];
         store.create_assistant(user, bot, "Bot".parse().expect("a name")).expect("an assistant");
         for number in 0..20 {
             let id = convodb::ConversationId::new(uuid::Uuid::from_u128(number));
             let row = convodb::Conversation::new(id, bot, convodb::Channel::Widget, at);
-            store.insert(user, row).expect("a row");
+            store.insert(user, row, Vec::new()).expect("a row");
         }
         store.close().expect("close the store");
         std::fs::read(path).expect("read the file")
@@ -47,13 +47,13 @@ fn file_of(data: &[u8]) -> Vec<u8> {
 
 /// Opens the store, lists every user and verifies the store.
 fn read(path: &std::path::Path) -> convodb::Result<()> {
-    let options = StoreOptions { cache_bytes: 1 << 20, ..StoreOptions::default() };
+    let options = StoreOptions::new().cache_bytes(1 << 20);
     let store = Store::open_with(path, &options)?;
     let snapshot = store.snapshot();
     for user in snapshot.users()? {
         snapshot.list(user.id, &ListRequest::default())?;
     }
-    snapshot.verify(|_, _| {})?;
+    snapshot.verify()?;
     store.close()
 }
 

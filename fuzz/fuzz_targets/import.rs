@@ -2,8 +2,8 @@
 //! same bytes.
 #![no_main]
 
-use convodb_http::item::Item;
-use convodb_http::write_line;
+use convodb_json::Item;
+use convodb_json::write_line;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -8,9 +8,9 @@ use convodb::{
     Channel, ChannelKind, Contact, Conversation, ConversationId, Filter, Message, Order, Role,
     Timestamp,
 };
-use convodb_testkit::history::{History, Operation};
-use convodb_testkit::oracle::Asked;
-use convodb_testkit::strategies::assistants;
+use convodb_testkit::operations::{Operation, OperationRunner};
+use convodb_testkit::oracle::ListQuery;
+use convodb_testkit::generators::assistants;
 use libfuzzer_sys::fuzz_target;
 use uuid::Uuid;
 
@@ -33,18 +33,18 @@ fn operation(u: &mut Unstructured<'_>) -> Result<Operation> {
     let user: bool = u.arbitrary()?;
     Ok(match u.int_in_range(0..=12)? {
         0..3 => Operation::Insert(user, conversation(u)?, vec![message(u)?]),
-        3 => Operation::Change(user, id(u)?, channel(u)?, assistant(u)?, u.arbitrary()?),
+        3 => Operation::Update(user, id(u)?, channel(u)?, assistant(u)?, u.arbitrary()?),
         4 => Operation::Append(user, id(u)?, message(u)?),
         5 => Operation::Delete(user, id(u)?),
-        6 => Operation::Bulk(user, vec![(conversation(u)?, vec![]), (conversation(u)?, vec![])]),
+        6 => Operation::BulkLoad(user, vec![(conversation(u)?, vec![]), (conversation(u)?, vec![])]),
         7 => {
-            Operation::Together(user, vec![conversation(u)?, conversation(u)?], id(u)?, message(u)?)
+            Operation::Batch(user, vec![conversation(u)?, conversation(u)?], id(u)?, message(u)?)
         }
-        8 => Operation::TakenBack(user, conversation(u)?, id(u)?, message(u)?),
-        9 => Operation::Open(user, list_query(u)?, u.int_in_range(1..=4)?),
-        10 => Operation::Rotate,
-        11 => Operation::Freeze(list_query(u)?),
-        _ => Operation::Turn(user, None),
+        8 => Operation::Aborted(user, conversation(u)?, id(u)?, message(u)?),
+        9 => Operation::BeginWalk(user, list_query(u)?, u.int_in_range(1..=4)?),
+        10 => Operation::RotateCursorKey,
+        11 => Operation::TakeSnapshot(list_query(u)?),
+        _ => Operation::TurnPage(user, None),
     })
 }
 
@@ -87,7 +87,7 @@ fn message(u: &mut Unstructured<'_>) -> Result<Message> {
     Message::new(role, text(u)?.to_owned(), at(u)?).map_err(|_| arbitrary::Error::IncorrectFormat)
 }
 
-fn list_query(u: &mut Unstructured<'_>) -> Result<Asked> {
+fn list_query(u: &mut Unstructured<'_>) -> Result<ListQuery> {
     let bits: u8 = u.arbitrary()?;
     let has = |bit: u8| bits & 1 << bit != 0;
     let filter = Filter {
@@ -100,11 +100,11 @@ fn list_query(u: &mut Unstructured<'_>) -> Result<Asked> {
     let order = if has(5) { Order::Ascending } else { Order::Descending };
     let created_from = if has(6) { Some(at(u)?) } else { None };
     let created_to = if has(7) { Some(at(u)?) } else { None };
-    Ok(Asked { filter, created_from, created_to, order })
+    Ok(ListQuery { filter, created_from, created_to, order })
 }
 
 fuzz_target!(|sequence: Sequence| {
-    let mut history = History::in_memory();
+    let mut history = OperationRunner::in_memory();
     for operation in sequence.0 {
         history.run(operation);
     }

@@ -4,7 +4,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use convodb::{Channel, Contact, Conversation, ConversationId, Store, Timestamp};
 use convodb_http::{Config, router};
-use convodb_testkit::strategies::assistants;
+use convodb_testkit::generators::assistants;
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use tokio::runtime::{Builder, Runtime};
@@ -63,7 +63,7 @@ fn filled_store() -> convodb::Result<(Store, String)> {
         let phone = |text: &str| Contact { name: None, phone: text.parse().ok() };
         let channel = Channel::Whatsapp { sender: phone("+1"), customer: phone("+2") };
         let id = ConversationId::new(Uuid::from_u128(u128::from(number)));
-        store.insert(user, Conversation::new(id, assistants()[0], channel, at))?;
+        store.insert(user, Conversation::new(id, assistants()[0], channel, at), Vec::new())?;
     }
     let token = store.create_token(user, Timestamp::MIN)?;
     Ok((store, token))

@@ -12,7 +12,7 @@ use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use convodb::{ChannelKind, ExternalIdentifier, Name, Order, Timestamp};
 
-use crate::convodb_json::AssistantRef;
+use convodb_json::AssistantRef;
 
 /// `--db`: the file of a store.
 #[derive(Debug, Args)]

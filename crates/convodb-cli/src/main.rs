@@ -7,7 +7,6 @@ mod admin_client;
 mod args;
 mod commands;
 mod console;
-mod convodb_json;
 mod import_api;
 mod io;
 mod open_store;

@@ -36,7 +36,7 @@ pub(crate) fn existing_checked(
     served: WhileServed,
 ) -> Result<Store> {
     require(path)?;
-    let options = StoreOptions { cache_bytes, check_on_open: true, ..StoreOptions::default() };
+    let options = StoreOptions::new().cache_bytes(cache_bytes).check_on_open(true);
     open(path, &options, served)
 }
 
@@ -58,7 +58,7 @@ pub(crate) fn existing_or_new(
     cache_bytes: usize,
     served: WhileServed,
 ) -> Result<Store> {
-    let options = StoreOptions { cache_bytes, ..StoreOptions::default() };
+    let options = StoreOptions::new().cache_bytes(cache_bytes);
     open(path, &options, served)
 }
 
@@ -68,7 +68,7 @@ fn open(path: &Path, options: &StoreOptions, served: WhileServed) -> Result<Stor
     }
     match Store::open_with(path, options) {
         Ok(store) => Ok(store),
-        Err(Error::InUse) => Err(in_use(path, served)),
+        Err(Error::InUse { .. }) => Err(in_use(path, served)),
         Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
     }
 }

@@ -9,7 +9,7 @@ use convodb::{AssistantId, Error, Filter, Name, Phone, Snapshot, UserId};
 
 use crate::args::{FilterFlags, UsageError};
 use crate::console::quoted;
-use crate::convodb_json::AssistantRef;
+use convodb_json::AssistantRef;
 
 /// The user with this name, or else with this number, in the store at `path`.
 pub(crate) fn user(snapshot: &Snapshot, name: &Name, path: &Path) -> Result<UserId> {

@@ -43,7 +43,7 @@ fn filled() -> (Store, UserId) {
             };
             transaction.insert(user, conversation, Vec::new())?;
         }
-        Ok(())
+        Ok::<_, convodb::Error>(())
     };
     store.write(rows).unwrap();
     (store, user)

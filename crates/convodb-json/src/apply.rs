@@ -443,7 +443,7 @@ mod tests {
         let applied = insert_if_new(&mut target, user, &item("")).unwrap();
         assert_eq!(applied.outcome, Outcome::Inserted { messages: 0 });
         assert!(!applied.assistant_created);
-        let report = target.finish().unwrap();
+        let report = target.finish(|_, _| {}).unwrap();
         assert_eq!((report.inserted, report.present), (0, 1));
     }
 }

@@ -1,15 +1,22 @@
-//! What convodb is tested and measured with: generators, the oracle, histories of both, and
-//! the proofs of `tests/it`.
+//! Test kit of convodb: reference model, generators, datasets, a simulated disk, and test clients.
+//!
+//! * [`oracle`] is the reference model: a plain list, filtered and sorted for each query.
+//! * [`harness`] pairs a store with the oracle; [`operations`] runs random operations on the pair.
+//! * [`page_walk`] and [`live_walk`] read lists page by page and compare every page.
+//! * [`generators`] and [`dataset`] create the input: small and colliding, or large and realistic.
+//! * [`simulation`] runs the engine on a disk in memory that loses power, fails, or drops syncs.
+//! * [`golden`] contains stores that released versions wrote; [`erasure`] searches files for erased
+//!   bytes; [`slow_clients`] measures a server under idle and slow clients.
 
-pub mod crash;
-pub mod crowd;
 pub mod dataset;
 pub mod erasure;
+pub mod generators;
 pub mod golden;
-pub mod history;
+pub mod harness;
+pub mod http_client;
+pub mod live_walk;
+pub mod operations;
 pub mod oracle;
-pub mod page_client;
-pub mod strategies;
-pub mod turns;
-pub mod walk;
-pub mod world;
+pub mod page_walk;
+pub mod simulation;
+pub mod slow_clients;

@@ -1,9 +1,11 @@
-//! The oracle: conversations in a plain list, filtered and sorted anew for each question. Slow, and
-//! obviously right.
+//! Oracle: a reference model that stores conversations in a plain list.
+//!
+//! Every query filters and sorts the whole list again. That is slow, and simple enough to be
+//! correct by inspection.
 
 use convodb::{Conversation, ConversationId, Filter, Message, Order, Timestamp, UserId};
 
-/// All conversations of all users, in order of arrival.
+/// The conversations of all users, in order of arrival.
 #[derive(Clone, Debug, Default)]
 pub struct Oracle {
     rows: Vec<OracleRow>,
@@ -12,33 +14,34 @@ pub struct Oracle {
 #[derive(Clone, Debug)]
 struct OracleRow {
     user: UserId,
-    /// Its place among the user's rows of its millisecond: one above the highest that was there.
-    place: u64,
+    /// The position among the user's rows of the same millisecond: one above the highest position
+    /// in use when this row arrived.
+    position: u64,
     conversation: Conversation,
-    history: Vec<Message>,
+    messages: Vec<Message>,
 }
 
 impl Oracle {
-    /// Adds a conversation unless the user has one with its id; tells whether it did.
+    /// Inserts a conversation. Returns `false` if the user already has one with this id.
     pub fn insert(
         &mut self,
         user: UserId,
         conversation: Conversation,
-        history: Vec<Message>,
+        messages: Vec<Message>,
     ) -> bool {
-        if self.get(user, conversation.id).is_some() {
+        if self.conversation(user, conversation.id).is_some() {
             return false;
         }
         let same = |row: &&OracleRow| {
             row.user == user && row.conversation.created_at == conversation.created_at
         };
-        let highest = self.rows.iter().filter(same).map(|row| row.place).max();
-        let place = highest.map_or(0, |highest| highest + 1);
-        self.rows.push(OracleRow { user, place, conversation, history });
+        let highest = self.rows.iter().filter(same).map(|row| row.position).max();
+        let position = highest.map_or(0, |highest| highest + 1);
+        self.rows.push(OracleRow { user, position, conversation, messages });
         true
     }
 
-    /// Changes a conversation; tells whether the user has it.
+    /// Updates a conversation. Returns `false` if the user does not have it.
     pub fn update(
         &mut self,
         user: UserId,
@@ -49,89 +52,93 @@ impl Oracle {
         row.map(|row| change(&mut row.conversation)).is_some()
     }
 
-    /// Appends a message; tells whether the user has the conversation.
+    /// Appends a message. Returns `false` if the user does not have the conversation.
     pub fn append(&mut self, user: UserId, id: ConversationId, message: &Message) -> bool {
         let found = self.rows.iter_mut().find(|row| row.user == user && row.conversation.id == id);
-        let Some(OracleRow { conversation, history, .. }) = found else { return false };
+        let Some(OracleRow { conversation, messages, .. }) = found else { return false };
         conversation.message_count += 1;
         let cost = conversation.total_cost.nanos() + message.cost().nanos();
         conversation.total_cost = convodb::Cost::from_nanos(cost);
         conversation.updated_at = conversation.updated_at.max(message.created_at());
-        history.push(message.clone());
+        messages.push(message.clone());
         true
     }
 
-    /// Deletes a conversation; tells whether the user had it.
+    /// Deletes a conversation. Returns `false` if the user does not have it.
     pub fn delete(&mut self, user: UserId, id: ConversationId) -> bool {
         let before = self.rows.len();
         self.rows.retain(|row| row.user != user || row.conversation.id != id);
         self.rows.len() < before
     }
 
-    /// The user's conversation of this id.
+    /// The user's conversation with this id.
     #[must_use]
-    pub fn get(&self, user: UserId, id: ConversationId) -> Option<&Conversation> {
+    pub fn conversation(&self, user: UserId, id: ConversationId) -> Option<&Conversation> {
         let mut rows = self.rows.iter();
         rows.find(|row| row.user == user && row.conversation.id == id).map(|row| &row.conversation)
     }
 
-    /// The messages of the user's conversation of this id.
+    /// The messages of the user's conversation with this id.
     #[must_use]
-    pub fn history(&self, user: UserId, id: ConversationId) -> Option<&[Message]> {
+    pub fn messages(&self, user: UserId, id: ConversationId) -> Option<&[Message]> {
         let mut rows = self.rows.iter();
         let found = rows.find(|row| row.user == user && row.conversation.id == id)?;
-        Some(&found.history)
+        Some(&found.messages)
     }
 
-    /// All conversations, in order of arrival, with their users.
-    pub fn all(&self) -> impl Iterator<Item = (UserId, &Conversation)> {
+    /// All conversations with their users, in order of arrival.
+    pub fn conversations(&self) -> impl Iterator<Item = (UserId, &Conversation)> {
         self.rows.iter().map(|row| (row.user, &row.conversation))
     }
 
-    /// The whole list of a filter, in its order: by time of creation, ties by order of arrival.
+    /// All matches of a query in its order: by creation time, ties by order of arrival.
     #[must_use]
-    pub fn list(&self, user: UserId, asked: &Asked) -> Vec<Conversation> {
-        self.sorted(user, asked).into_iter().map(|row| row.conversation.clone()).collect()
+    pub fn list(&self, user: UserId, query: &ListQuery) -> Vec<Conversation> {
+        self.sorted(user, query).into_iter().map(|row| row.conversation.clone()).collect()
     }
 
-    /// The whole list of a filter, each row with its time and its place within that.
+    /// All matches of a query, each with its creation time and its position within that time.
     #[must_use]
-    pub fn places(&self, user: UserId, asked: &Asked) -> Vec<((Timestamp, u64), Conversation)> {
-        let place = |row: &OracleRow| (row.conversation.created_at, row.place);
-        let rows = self.sorted(user, asked).into_iter();
-        rows.map(|row| (place(row), row.conversation.clone())).collect()
+    pub fn positions(
+        &self,
+        user: UserId,
+        query: &ListQuery,
+    ) -> Vec<((Timestamp, u64), Conversation)> {
+        let position = |row: &OracleRow| (row.conversation.created_at, row.position);
+        let rows = self.sorted(user, query).into_iter();
+        rows.map(|row| (position(row), row.conversation.clone())).collect()
     }
 
-    fn sorted(&self, user: UserId, asked: &Asked) -> Vec<&OracleRow> {
+    fn sorted(&self, user: UserId, query: &ListQuery) -> Vec<&OracleRow> {
         let mut list: Vec<&OracleRow> = self
             .rows
             .iter()
-            .filter(|row| row.user == user && asked.admits(&row.conversation))
+            .filter(|row| row.user == user && query.matches(&row.conversation))
             .collect();
-        // Stable, so ties stay in order of arrival.
+        // A stable sort leaves ties in order of arrival.
         list.sort_by_key(|row| row.conversation.created_at);
-        if asked.order == Order::Descending {
+        if query.order == Order::Descending {
             list.reverse();
         }
         list
     }
 }
 
-/// A list as it is asked for.
+/// A list query: filter, time range and order.
 #[derive(Clone, Debug, Default)]
-pub struct Asked {
-    /// The exact matches.
+pub struct ListQuery {
+    /// Exact matches.
     pub filter: Filter,
-    /// The first instant.
+    /// Earliest creation time, inclusive.
     pub created_from: Option<Timestamp>,
-    /// The instant after the last.
+    /// Latest creation time, exclusive.
     pub created_to: Option<Timestamp>,
-    /// The order.
+    /// Sort order by creation time.
     pub order: Order,
 }
 
-impl Asked {
-    fn admits(&self, row: &Conversation) -> bool {
+impl ListQuery {
+    fn matches(&self, row: &Conversation) -> bool {
         let Filter { kind, assistant, sender_phone, customer_phone, external_identifier } =
             &self.filter;
         kind.is_none_or(|kind| kind == row.channel.kind())

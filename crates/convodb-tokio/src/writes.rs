@@ -122,8 +122,11 @@ impl AsyncStore {
     /// # let (bot, id) = (AssistantId::generate(at), ConversationId::generate(at));
     /// # store.create_assistant(user, bot, "Bot".parse()?).await?;
     /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
-    /// let taken_over = store.update(user, id, Timestamp::MIN, |conversation| { conversation.ai_enabled = false; Ok(()) });
-    /// assert!(!taken_over.await?.ai_enabled);
+    /// let hand_over = |conversation: &mut Conversation| {
+    ///     conversation.ai_enabled = false;
+    ///     Ok(())
+    /// };
+    /// assert!(!store.update(user, id, at, hand_over).await?.ai_enabled);
     /// # Ok(())
     /// # }
     /// ```
@@ -134,15 +137,10 @@ impl AsyncStore {
         &self,
         user: UserId,
         id: ConversationId,
-        change: impl FnOnce(&mut Conversation) + Send + 'static,
+        now: Timestamp,
+        change: impl FnOnce(&mut Conversation) -> Result<()> + Send + 'static,
     ) -> Result<Conversation> {
-        self.write(move |transaction| {
-            transaction.update(user, id, Timestamp::MIN, |row| {
-                (change)(row);
-                Ok(())
-            })
-        })
-        .await
+        self.write(move |transaction| transaction.update(user, id, now, change)).await
     }
 
     /// Runs [`Transaction::delete`] as a write of its own.

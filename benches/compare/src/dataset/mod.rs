@@ -8,7 +8,7 @@ pub(crate) mod record;
 pub(crate) mod row;
 
 use convodb::{AssistantId, Channel, Contact, Conversation, ConversationId, Cost, Timestamp};
-use convodb_testkit::dataset::{Dataset, OWNERS};
+use convodb_testkit::dataset::{Dataset, USERS};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
 
@@ -22,7 +22,7 @@ pub(crate) const BIGGEST: u32 = 1;
 pub(crate) const MIDDLE: u32 = 100;
 /// The user of the two lists with an empty intersection.
 #[expect(clippy::cast_possible_truncation, reason = "there are about a thousand users")]
-pub(crate) const ADVERSARY: u32 = OWNERS as u32 + 1;
+pub(crate) const ADVERSARY: u32 = USERS as u32 + 1;
 /// The adversary adds one row per 20 rows, half as many as the biggest user has.
 const ADVERSARY_SHARE: u64 = 20;
 /// 2023-01-01 00:00:00 UTC.
@@ -77,7 +77,7 @@ pub(crate) fn all_rows(rows: u64) -> impl Iterator<Item = PlacedRow> {
     let count = rows / ADVERSARY_SHARE;
     let generated = Dataset::new(SEED, rows)
         .zip(0..rows)
-        .map(|(row, _)| (u32::try_from(row.owner).unwrap_or(u32::MAX) + 1, row.conversation));
+        .map(|(row, _)| (u32::try_from(row.user).unwrap_or(u32::MAX) + 1, row.conversation));
     let adverse = (0..count).map(move |number| (ADVERSARY, adversary_row(number, count)));
     generated.chain(adverse).map(move |(user, conversation)| positions.place(user, conversation))
 }

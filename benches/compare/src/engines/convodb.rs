@@ -36,12 +36,12 @@ struct Requests {
 
 /// Opens a store with this page cache and the default row cache.
 pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Store> {
-    Ok(Store::open_with(path, &StoreOptions { cache_bytes, ..StoreOptions::default() })?)
+    Ok(Store::open_with(path, &StoreOptions::new().cache_bytes(cache_bytes))?)
 }
 
 /// Opens a store with this page cache and no row cache: every row costs a B-tree lookup.
 pub(crate) fn open_uncached(path: &Path, cache_bytes: usize) -> Result<Store> {
-    let options = StoreOptions { cache_bytes, row_cache_bytes: 0, ..StoreOptions::default() };
+    let options = StoreOptions::new().cache_bytes(cache_bytes).row_cache_bytes(0);
     Ok(Store::open_with(path, &options)?)
 }
 
@@ -71,7 +71,7 @@ pub(crate) fn load(path: &Path, rows: u64) -> Result<()> {
     for placed in all_rows(rows) {
         loader.push(UserId::new(placed.user), &placed.conversation, &[])?;
     }
-    loader.finish(|_, _| {})?;
+    loader.finish()?;
     Ok(store.close()?)
 }
 

@@ -10,7 +10,7 @@ use crate::writers::{NewRow, Writer};
 
 /// Opens a store for writes.
 pub(crate) fn open(path: &Path, fast_recovery: bool) -> Result<Store> {
-    Ok(Store::open_with(path, &StoreOptions { fast_recovery, ..StoreOptions::default() })?)
+    Ok(Store::open_with(path, &StoreOptions::new().fast_recovery(fast_recovery))?)
 }
 
 impl Writer for Store {
@@ -22,7 +22,7 @@ impl Writer for Store {
         let rows = rows.to_vec();
         self.write(move |transaction| {
             rows.iter().try_for_each(|row| {
-                transaction.insert(UserId::new(row.user), &row.conversation, &[])
+                transaction.insert(UserId::new(row.user), row.conversation, Vec::new())
             })
         })?;
         Ok(())

@@ -128,7 +128,7 @@ pub(crate) fn new_rows(seed: u64, rows: u64) -> impl Iterator<Item = NewRow> {
         let millis = NOW_MILLIS + second * 1000;
         let at = Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX);
         let conversation = Conversation { created_at: at, updated_at: at, ..row.conversation };
-        let user = u32::try_from(row.owner).unwrap_or(u32::MAX) + 1;
+        let user = u32::try_from(row.user).unwrap_or(u32::MAX) + 1;
         NewRow { user, row: Row::from(&conversation.borrowed()), conversation }
     })
 }

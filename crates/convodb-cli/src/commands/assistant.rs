@@ -9,10 +9,10 @@ use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag, UserFlag};
 use crate::console::{now, say};
-use crate::convodb_json::AssistantRef;
 use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
+use convodb_json::AssistantRef;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

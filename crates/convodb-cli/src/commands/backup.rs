@@ -75,7 +75,8 @@ fn in_process(db: &Path, to: &Path) -> Result<Line> {
     let served = WhileServed::Command("convodb backup --admin-socket SOCKET");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let (bar, progress) = entries_bar();
-    let backup = store.snapshot().backup(to, progress);
+    let backup =
+        store.snapshot().backup_with(to, convodb::MaintenanceOptions::new().progress(progress));
     bar.finish_and_clear();
     let backup = backup.map_err(|error| match error {
         Error::FileExists(path) => {

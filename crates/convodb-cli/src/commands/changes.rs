@@ -6,10 +6,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use crate::convodb_json::{AssistantNames, write_item};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::builder::BoolishValueParser;
 use convodb::{Change, ChangesSince, Error, Name, PageSize, Snapshot, UserId};
+use convodb_json::{AssistantNames, write_item};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -93,11 +93,11 @@ fn from_file(db: &Path, user: &Name, since: &str, out: &mut dyn Write) -> Result
         for change in &part.changes {
             write_change(out, change, &mut names)?;
         }
-        write_cursor(out, &snapshot.seal_change_cursor(&part.next))?;
-        if !part.more {
+        write_cursor(out, &snapshot.seal_change_cursor(&part.next_cursor))?;
+        if !part.has_more {
             break;
         }
-        since = ChangesSince::Cursor(part.next);
+        since = ChangesSince::Cursor(part.next_cursor);
     }
     Ok(store.close()?)
 }
@@ -120,7 +120,7 @@ fn explain(error: Error) -> anyhow::Error {
              printed"
                 .to_owned()
         )),
-        Error::ChangesForgotten => expired(),
+        Error::ChangesExpired => expired(),
         error => anyhow!(error).context("cannot read the changes"),
     }
 }

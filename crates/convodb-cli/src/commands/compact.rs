@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use convodb::Compaction;
+use convodb::CompactReport;
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
@@ -37,7 +37,7 @@ struct Line {
 /// Compacts the store and prints its size before and after.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let started = Instant::now();
-    let Compaction { bytes_before, bytes_after } = compact(&args.db.db)?;
+    let CompactReport { bytes_before, bytes_after } = compact(&args.db.db)?;
     let seconds = started.elapsed().as_secs_f64();
     if args.json.json {
         let line = Line { bytes_before, bytes_after, seconds };
@@ -52,11 +52,12 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
 }
 
 /// Compacts the store at `path` with a progress bar.
-pub(crate) fn compact(path: &Path) -> Result<Compaction> {
+pub(crate) fn compact(path: &Path) -> Result<CompactReport> {
     // Opening it first reports a missing file or one in use as every verb does.
     existing(path, SMALL_CACHE_BYTES, WhileServed::Stop)?.close()?;
     let (bar, progress) = entries_bar();
-    let compacted = convodb::compact(path, progress);
+    let compacted =
+        convodb::compact_with(path, convodb::MaintenanceOptions::new().progress(progress));
     bar.finish_and_clear();
     compacted.with_context(|| format!("cannot compact {}", path.display()))
 }

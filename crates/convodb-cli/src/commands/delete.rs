@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let store = existing(db, SMALL_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
     let user = resolve::user(&snapshot, &args.user.user, db)?;
-    let found = snapshot.get(user, id)?;
+    let found = snapshot.conversation(user, id)?;
     drop(snapshot);
     let conversation = found.ok_or_else(|| anyhow!("conversation {id} not found"))?;
     let messages = counted(conversation.message_count.into(), "message");

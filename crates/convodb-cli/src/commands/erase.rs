@@ -8,7 +8,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ArgGroup;
 use clap::builder::BoolishValueParser;
-use convodb::{Erased, ExternalIdentifier, Filter, ListRequest, Name, Snapshot, Store, UserId};
+use convodb::{
+    EraseReport, ExternalIdentifier, Filter, ListRequest, Name, Snapshot, Store, UserId,
+};
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
@@ -123,19 +125,19 @@ fn in_process(args: &Args, db: &Path, filter: Filter) -> Result<Line> {
     }
     let erased = if args.everything {
         let (bar, progress) = bar(count);
-        let erased = store.erase_user(user, progress);
+        let erased = store.erase_user_with_progress(user, progress);
         bar.finish_and_clear();
         erased.context("cannot erase the user; run the command again to continue")?
     } else {
         let conversations = delete(&store, user, &request, count)?;
-        Erased { conversations, ..Erased::default() }
+        EraseReport { conversations, ..EraseReport::default() }
     };
     store.close()?;
     // Even if nothing matched: an interrupted erasure may have left bytes.
     if !args.no_compact {
         compact(db)?;
     }
-    let Erased { conversations, assistants, tokens } = erased;
+    let EraseReport { conversations, assistants, tokens } = erased;
     Ok(Line { conversations, assistants, tokens, compacted: !args.no_compact })
 }
 
@@ -152,7 +154,7 @@ fn filter(args: &Args) -> Result<Filter> {
 
 fn count(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> Result<u64> {
     let mut count = 0;
-    for row in snapshot.rows(user, request) {
+    for row in snapshot.conversations(user, request) {
         row.context("cannot read the store")?;
         count += 1;
     }

@@ -6,11 +6,11 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::convodb_json::{AssistantNames, ExportLines, Messages};
 use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use convodb::{ListRequest, Snapshot, UserId};
+use convodb_json::{AssistantNames, ExportLines, Messages};
 use indicatif::ProgressBar;
 
 use crate::args::{DbFlag, FilterFlags, OrderWord, UsageError, UserFlag};
@@ -150,7 +150,7 @@ impl Source {
         let mut names = AssistantNames::new(self.snapshot.clone(), self.user);
         let mut csv = CsvExport::new(output)?;
         let mut written = 0;
-        for row in self.snapshot.rows(self.user, &self.request) {
+        for row in self.snapshot.conversations(self.user, &self.request) {
             let row = row.context("cannot read the store")?;
             csv.write(&row.borrowed(), &mut names)?;
             step(&mut written, bar);

@@ -11,18 +11,18 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::builder::{ArgPredicate, BoolishValueParser};
-use convodb::{BulkOptions, BulkReport, Store, UserId};
+use convodb::{BulkLoadReport, BulkOptions, Store, UserId};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
 use crate::args::{ByteSize, DbFlag, JsonFlag, UserFlag};
 use crate::console::{counted, grouped, now, progress_style, say};
-use crate::convodb_json::{BulkTarget, ImportCounts, Item, Outcome, insert_if_new};
 use crate::import_api::{self, Destination, FromApiFlags};
 use crate::io::input::{KEPT_BYTES, Line, Lines, MAX_LINE_BYTES, Source, Text};
 use crate::io::rejects::Rejects;
 use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing, existing_or_new};
 use crate::resolve;
+use convodb_json::{BulkTarget, ImportCounts, Item, Outcome, insert_if_new};
 
 /// The exit status if lines were rejected.
 const SOME_REJECTED: u8 = 3;
@@ -237,7 +237,7 @@ impl Importer {
         bar.set_style(progress_style("{bar:30} {percent:>3}% written, {eta} left"));
         bar.reset_eta();
         let writing = bar.clone();
-        let BulkReport { inserted, messages, present, repeated } = self
+        let BulkLoadReport { inserted, messages, present, repeated } = self
             .target
             .finish(move |done, of| {
                 writing.set_length(of);

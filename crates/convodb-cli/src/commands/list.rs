@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
-use crate::convodb_json::{AssistantNames, write_item};
 use anyhow::{Context, Result, anyhow};
 use clap::builder::BoolishValueParser;
 use convodb::{
-    Channel, Contact, ConversationRef, Error, ListRequest, Page, PageSize, Snapshot, Text, UserId,
+    Channel, Contact, ConversationRef, Error, ListRequest, Name, Page, PageSize, Phone, Snapshot,
+    UserId,
 };
+use convodb_json::{AssistantNames, write_item};
 
 use crate::args::{DbFlag, FilterFlags, JsonFlag, OrderWord, UsageError, UserFlag};
 use crate::console::say;
@@ -113,7 +114,7 @@ fn print_cursors(snapshot: &Snapshot, page: &Page) {
     if page.is_empty() {
         say("no conversation matches");
     }
-    for (name, cursor) in [("next", page.next()), ("prev", page.prev())] {
+    for (name, cursor) in [("next", page.next_cursor()), ("prev", page.prev_cursor())] {
         if let Some(cursor) = cursor {
             say(format_args!("{name}: --cursor={}", snapshot.seal_cursor(cursor)));
         }
@@ -145,7 +146,7 @@ impl Printer {
         let Self { names, format } = self;
         match format {
             Format::Json(line) => {
-                for row in page.rows() {
+                for row in page.conversations() {
                     line.clear();
                     write_item(line, &row, names.name(row.assistant)?);
                     line.push(b'\n');
@@ -153,7 +154,8 @@ impl Printer {
                 }
             }
             Format::Table(table) => {
-                let rows = page.rows().map(|row| Ok(cells(&row, names.name(row.assistant)?)));
+                let rows =
+                    page.conversations().map(|row| Ok(cells(&row, names.name(row.assistant)?)));
                 let rows = rows.collect::<Result<Vec<_>>>()?;
                 table.write(out, &rows).context("cannot print the list")?;
             }
@@ -180,7 +182,7 @@ fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<String> {
 fn with(channel: &Channel<&str>) -> String {
     match channel {
         Channel::Whatsapp { customer: Contact { name, phone }, .. } => {
-            let parts = [phone.map(Text::get), name.map(Text::get)];
+            let parts = [phone.map(Phone::get), name.map(Name::get)];
             parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
         }
         Channel::Api { external_identifier } => {

@@ -4,11 +4,11 @@
 
 use std::io::Write;
 
-use crate::convodb_json::AssistantNames;
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
-use convodb::{Day, Period, ReportRequest, ReportRow, Volume};
+use convodb::{Day, Period, StatsRequest, StatsRow, Volume};
+use convodb_json::AssistantNames;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -81,7 +81,7 @@ struct Line<'a> {
 
 /// A group with the name of its assistant.
 struct Group {
-    row: ReportRow,
+    row: StatsRow,
     assistant_name: Option<String>,
 }
 
@@ -94,11 +94,11 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let snapshot = store.snapshot();
     let user = resolve::user(&snapshot, &args.user.user, db)?;
     let named = args.filters.assistant;
-    let request = ReportRequest {
+    let request = StatsRequest {
         assistant: named.map(|named| resolve::assistant(&snapshot, user, named)).transpose()?,
         ..grouped_by
     };
-    let stats = snapshot.report(user, &request).context("cannot read the counters")?;
+    let stats = snapshot.stats(user, &request).context("cannot read the counters")?;
     let mut names = AssistantNames::new(snapshot, user);
     let mut groups = Vec::with_capacity(stats.rows.len());
     for row in stats.rows {
@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         groups.push(Group { row, assistant_name: name });
     }
     if groups.is_empty() && args.group_by.is_empty() {
-        let row = ReportRow { period: None, kind: None, assistant: None, volume: stats.total };
+        let row = StatsRow { period: None, kind: None, assistant: None, volume: stats.total };
         groups.push(Group { row, assistant_name: None });
     }
     store.close()?;
@@ -118,14 +118,14 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
 }
 
 /// The request of the flags, without the assistant.
-fn request(args: &Args) -> Result<ReportRequest> {
+fn request(args: &Args) -> Result<StatsRequest> {
     if let (Some(from), Some(to)) = (args.from, args.to)
         && to < from
     {
         bail!(UsageError("--to must not be before --from".to_owned()));
     }
     let (first, last) = (Day::new(0), Day::new(u32::MAX));
-    let mut request = ReportRequest::new(args.from.unwrap_or(first), args.to.unwrap_or(last));
+    let mut request = StatsRequest::new(args.from.unwrap_or(first), args.to.unwrap_or(last));
     request.kind = args.filters.kind;
     for grouping in &args.group_by {
         let period = match grouping {
@@ -172,7 +172,7 @@ fn write_json(groups: &[Group], out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-fn write_csv(request: &ReportRequest, groups: &[Group], out: &mut dyn Write) -> Result<()> {
+fn write_csv(request: &StatsRequest, groups: &[Group], out: &mut dyn Write) -> Result<()> {
     let mut records = csv::Writer::from_writer(out);
     let mut header = Vec::new();
     header.extend(request.period.map(|_| "period"));
@@ -196,7 +196,7 @@ fn write_csv(request: &ReportRequest, groups: &[Group], out: &mut dyn Write) -> 
 }
 
 fn write_table(
-    request: &ReportRequest,
+    request: &StatsRequest,
     groups: &[Group],
     total: &Volume,
     out: &mut dyn Write,

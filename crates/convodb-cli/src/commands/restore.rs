@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
 use clap::builder::BoolishValueParser;
-use convodb::{Checksum, Error, checksum_path};
+use convodb::{ChecksumPolicy, Error, checksum_path};
 
 use crate::args::JsonFlag;
 use crate::commands::verify;
@@ -38,9 +38,14 @@ pub(crate) struct Args {
 
 /// Restores a backup. One with findings is a failure and creates no store.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
-    let checksum = if args.without_checksum { Checksum::Ignored } else { Checksum::Required };
+    let checksum =
+        if args.without_checksum { ChecksumPolicy::Ignored } else { ChecksumPolicy::Required };
     let (bar, progress) = entries_bar();
-    let restored = convodb::restore(&args.backup, &args.to, checksum, progress);
+    let restored = convodb::restore_with(
+        &args.backup,
+        &args.to,
+        convodb::MaintenanceOptions::new().checksum(checksum).progress(progress),
+    );
     bar.finish_and_clear();
     let found = restored.map_err(|error| explain(args, error))?;
     if found.is_clean() {

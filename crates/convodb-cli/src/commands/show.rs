@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use crate::convodb_json::{AssistantNames, write_line};
 use anyhow::{Result, anyhow};
-use convodb::{Channel, Contact, Conversation, ConversationId, Message, Text};
+use convodb::{Channel, Contact, Conversation, ConversationId, Message, Name, Phone};
+use convodb_json::{AssistantNames, write_line};
 
 use crate::args::{DbFlag, JsonFlag, UserFlag};
 use crate::console::printable;
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let store = existing(db, SMALL_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
     let user = resolve::user(&snapshot, &args.user.user, db)?;
-    let found = snapshot.get(user, id)?.zip(snapshot.history(user, id)?);
+    let found = snapshot.conversation(user, id)?.zip(snapshot.messages(user, id)?);
     let (conversation, messages) = found.ok_or_else(|| not_found(args))?;
     let mut names = AssistantNames::new(snapshot, user);
     let name = names.name(conversation.assistant)?;
@@ -93,7 +93,7 @@ fn write_fields(out: &mut dyn Write, row: &Conversation, assistant: &str) -> Res
 
 fn contact(contact: &Contact) -> String {
     let Contact { name, phone } = contact;
-    let parts = [phone.as_ref().map(Text::as_str), name.as_ref().map(Text::as_str)];
+    let parts = [phone.as_ref().map(Phone::as_str), name.as_ref().map(Name::as_str)];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 

@@ -102,7 +102,7 @@ fn measure(store: &Store) -> convodb::Result<Line> {
     });
     Ok(Line {
         file_bytes: usage.file_bytes,
-        log_bytes: usage.log_bytes,
+        log_bytes: usage.wal_bytes,
         used_bytes: Some(used),
         views: None,
         oldest_view_seconds: None,

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use convodb::{Audit, Fault};
+use convodb::{Finding, VerifyReport};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let (bar, progress) = entries_bar();
     let found = store
         .snapshot()
-        .verify(progress)
+        .verify_with_progress(progress)
         .with_context(|| format!("cannot read {}", path.display()))?;
     bar.finish_and_clear();
     store.close()?;
@@ -56,35 +56,39 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
 }
 
 /// Prints the result of a verification and returns the exit status.
-pub(crate) fn print(found: &Audit, json: &JsonFlag, out: &mut dyn Write) -> Result<ExitCode> {
+pub(crate) fn print(
+    found: &VerifyReport,
+    json: &JsonFlag,
+    out: &mut dyn Write,
+) -> Result<ExitCode> {
     let write = if json.json { write_json } else { write_summary };
     write(found, out).context("cannot print the findings")?;
     Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn write_summary(found: &Audit, out: &mut dyn Write) -> Result<()> {
+fn write_summary(found: &VerifyReport, out: &mut dyn Write) -> Result<()> {
     let counts = [
         ("conversations", found.conversations),
         ("messages", found.messages),
         ("index entries", found.entries),
         ("counters", found.counters),
-        ("findings", found.fault_count),
+        ("findings", found.finding_count),
     ];
     for (what, count) in counts {
         writeln!(out, "{what:<14}{:>14}", grouped(count))?;
     }
-    for finding in &found.faults {
+    for finding in &found.findings {
         writeln!(out, "finding: {finding}")?;
     }
-    let unlisted = found.fault_count - found.faults.len() as u64;
+    let unlisted = found.finding_count - found.findings.len() as u64;
     if unlisted > 0 {
         writeln!(out, "and {} more", grouped(unlisted))?;
     }
     Ok(())
 }
 
-fn write_json(found: &Audit, out: &mut dyn Write) -> Result<()> {
-    let line = |found: &Fault| {
+fn write_json(found: &VerifyReport, out: &mut dyn Write) -> Result<()> {
+    let line = |found: &Finding| {
         let user = found.owner.get();
         FindingLine { table: found.table, what: found.what, user }
     };
@@ -93,8 +97,8 @@ fn write_json(found: &Audit, out: &mut dyn Write) -> Result<()> {
         messages: found.messages,
         index_entries: found.entries,
         counters: found.counters,
-        fault_count: found.fault_count,
-        faults: found.faults.iter().map(line).collect(),
+        fault_count: found.finding_count,
+        faults: found.findings.iter().map(line).collect(),
     };
     Ok(writeln!(out, "{}", serde_json::to_string(&line)?)?)
 }
@@ -106,9 +110,9 @@ mod tests {
 
     #[test]
     fn findings_beyond_the_listed_ones_are_counted() {
-        let fault = Fault { table: "conversations", what: "has no id", owner: UserId::new(7) };
+        let fault = Finding { table: "conversations", what: "has no id", owner: UserId::new(7) };
         let found =
-            Audit { conversations: 1234, faults: vec![fault], fault_count: 3, ..Audit::default() };
+            VerifyReport { conversations: 1234, findings: vec![fault], finding_count: 3, ..VerifyReport::default() };
         let mut out = Vec::new();
         write_summary(&found, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();

@@ -5,7 +5,7 @@
 
 use convodb::{Result, Store, UserId};
 
-use crate::convodb_json::{ImportCounts, Item, Outcome, insert_or_update};
+use convodb_json::{ImportCounts, Item, Outcome, insert_or_update};
 
 /// A conversation as the server sent it.
 pub(crate) struct Candidate {
@@ -34,7 +34,7 @@ pub(crate) fn apply_page(store: &Store, user: UserId, page: Vec<Candidate>) -> R
     let mut stored_messages = Vec::with_capacity(page.len());
     for candidate in &page {
         let id = candidate.item.as_ref().ok().map(|item| item.conversation.id);
-        let messages = id.map(|id| snapshot.history(user, id)).transpose()?.flatten();
+        let messages = id.map(|id| snapshot.messages(user, id)).transpose()?.flatten();
         stored_messages.push(messages.map_or(0, |messages| messages.len()));
     }
     drop(snapshot);

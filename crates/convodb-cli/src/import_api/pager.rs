@@ -120,7 +120,7 @@ impl Pager<'_> {
                     created += 1;
                 }
             }
-            Ok(created)
+            Ok::<_, convodb::Error>(created)
         };
         self.store.write(create).context("cannot create the assistants")
     }
@@ -181,7 +181,8 @@ impl Pager<'_> {
             counts.too_old += 1;
             return Ok(false);
         }
-        let stored = self.store.snapshot().get(self.user, id).context("cannot read the store")?;
+        let stored =
+            self.store.snapshot().conversation(self.user, id).context("cannot read the store")?;
         let Some(stored) = stored else { return Ok(true) };
         // The API's times have a resolution of one second.
         let second = |at: Timestamp| at.millis() / 1000;

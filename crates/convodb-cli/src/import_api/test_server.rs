@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::convodb_json::{AssistantNames, write_line};
 use clap::Parser;
 use convodb::{
     AssistantId, Channel, Contact, Conversation, ConversationId, Cost, ListRequest, Message, Order,
     Role, Store, Timestamp, UserId, Variables,
 };
+use convodb_json::{AssistantNames, write_line};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 
@@ -68,7 +68,7 @@ pub(super) fn filled() -> Store {
         let history: Vec<Message> = (0..n % 6).map(|m| message(n, m)).collect();
         // Of some conversations, the store has fewer messages than it counts.
         row.message_count = u32::try_from(history.len()).unwrap() + u32::from(n % 11 == 0);
-        store.write(move |transaction| transaction.insert(user, &row, &history)).unwrap();
+        store.write(move |transaction| transaction.insert(user, row, history.clone())).unwrap();
     }
     store
 }
@@ -252,8 +252,8 @@ impl Place {
     /// Verifies the store and exports it.
     pub(super) fn exported(&self) -> Vec<String> {
         let store = self.store();
-        let found = store.snapshot().verify(|_, _| {}).unwrap();
-        assert!(found.is_clean(), "{:?}", found.faults);
+        let found = store.snapshot().verify().unwrap();
+        assert!(found.is_clean(), "{:?}", found.findings);
         exported(&store)
     }
 }

@@ -134,17 +134,17 @@ fn existing_conversations_are_updated_only_on_request() {
     let before = exported(&source);
 
     let (user, snapshot) = (user_of(&source), source.snapshot());
-    let mut rows = snapshot.rows(user, &ListRequest::default());
+    let mut rows = snapshot.conversations(user, &ListRequest::default());
     for n in 0..10 {
         let id = rows.next().unwrap().unwrap().id;
         source.append_message(user, id, message(9_999_999, n)).unwrap();
         let change = |row: &mut Conversation| row.total_cost = Cost::from_nanos(5);
-        source.update(user, id, change).unwrap();
+        source.update(user, id, Timestamp::MIN, |row| { (change)(row); Ok(()) }).unwrap();
     }
     let later = at(1_000_000);
     let bot = rows.next().unwrap().unwrap().assistant;
     let new = Conversation::new(ConversationId::generate(later), bot, Channel::Widget, later);
-    source.insert(user, new).unwrap();
+    source.insert(user, new, Vec::new()).unwrap();
 
     let summary = place.run(&[]).succeeded();
     assert_eq!((&summary["inserted"], &summary["updated"]), (&1.into(), &0.into()));

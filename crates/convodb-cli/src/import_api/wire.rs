@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::convodb_json::{Item, ItemError};
 use convodb::{AssistantId, ConversationId, Name, Timestamp};
+use convodb_json::{Item, ItemError};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -5,9 +5,9 @@
 
 use std::io::Write;
 
-use crate::convodb_json::AssistantNames;
 use anyhow::{Context, Result};
-use convodb::{Contact, ConversationRef, Text, Variables};
+use convodb::{Contact, ConversationRef, Name, Phone, Variables};
+use convodb_json::AssistantNames;
 
 /// The column names, in order.
 pub(crate) const COLUMNS: [&str; 15] = [

@@ -5,9 +5,9 @@
 use std::io::Write;
 use std::sync::Arc;
 
-use crate::convodb_json::{AssistantNames, Messages, write_line};
 use anyhow::{Context, Result};
-use convodb::{ConversationRef, ListRequest, Message, Snapshot, Text, UserId, Variables};
+use convodb::{ConversationRef, ListRequest, Message, Name, Phone, Snapshot, UserId, Variables};
+use convodb_json::{AssistantNames, Messages, write_line};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
 use parquet::data_type::ByteArray;
@@ -180,10 +180,10 @@ fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<Cell> {
         Cell::Number(row.total_cost.nanos()),
         Cell::Boolean(row.ai_enabled),
         optional(row.channel.external_identifier()),
-        optional(sender.name.map(Text::get)),
-        optional(sender.phone.map(Text::get)),
-        optional(customer.name.map(Text::get)),
-        optional(customer.phone.map(Text::get)),
+        optional(sender.name.map(Name::get)),
+        optional(sender.phone.map(Phone::get)),
+        optional(customer.name.map(Name::get)),
+        optional(customer.phone.map(Phone::get)),
         optional(row.variables.map(Variables::get)),
     ]
 }
@@ -221,7 +221,7 @@ mod tests {
                 .enumerate()
         {
             let id = ConversationId::new(uuid::Uuid::from_u128(number as u128));
-            store.insert(user, Conversation::new(id, bot, channel, at)).unwrap();
+            store.insert(user, Conversation::new(id, bot, channel, at), Vec::new()).unwrap();
             let message = Message::new(Role::User, "Hello \"you\"".to_owned(), at).unwrap();
             let message = message.with_cost("0.0032".parse().unwrap());
             store.append_message(user, id, message).unwrap();

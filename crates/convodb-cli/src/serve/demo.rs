@@ -86,7 +86,7 @@ fn create_accounts(store: &Store, at: Timestamp) -> Result<UserId> {
         for (id, name) in ids.into_iter().zip(ASSISTANTS) {
             transaction.create_assistant(user, id, name.parse()?)?;
         }
-        Ok(user)
+        Ok::<_, convodb::Error>(user)
     })?)
 }
 
@@ -97,7 +97,7 @@ fn load(store: &Store, user: UserId, end: Timestamp) -> Result<()> {
         let (conversation, history) = generator.conversation(number)?;
         loader.push(user, &conversation, &history)?;
     }
-    loader.finish(|_, _| {})?;
+    loader.finish()?;
     Ok(())
 }
 
@@ -309,7 +309,7 @@ mod tests {
         assert_eq!(rows.count() as u64, CONVERSATIONS);
         let phone = frequent_phone(&store, user).unwrap().unwrap();
         assert!(phone.starts_with('+'), "{phone}");
-        assert!(store.snapshot().verify(|_, _| ()).unwrap().is_clean());
+        assert!(store.snapshot().verify_with_progress(|_, _| ()).unwrap().is_clean());
 
         let other = Store::in_memory().unwrap();
         other.create_user("Acme".parse().unwrap(), end()).unwrap();

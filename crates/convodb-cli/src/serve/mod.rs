@@ -187,9 +187,9 @@ fn serve_until_stopped(args: &Args) -> Result<()> {
 /// The limits that flags set; the others have their defaults.
 fn limits(args: &Args) -> Limits {
     Limits {
-        connections: args.max_connections,
-        head: Duration::from_secs(args.head_timeout),
-        write: Duration::from_secs(args.write_timeout),
+        max_connections: args.max_connections,
+        header_timeout: Duration::from_secs(args.head_timeout),
+        write_timeout: Duration::from_secs(args.write_timeout),
         ..Limits::default()
     }
 }

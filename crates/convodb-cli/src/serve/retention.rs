@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use convodb::{Expired, Keep, ListRequest, Store, Timestamp, UserId};
+use convodb::{ExpireReport, ListRequest, Retention, Store, Timestamp, UserId};
 
 use crate::console::now;
 
@@ -33,7 +33,7 @@ pub(crate) struct Policy {
 #[derive(Debug, Default)]
 struct Pass {
     conversations: u64,
-    expired: Expired,
+    expired: ExpireReport,
 }
 
 /// Stops a running pass when it is dropped.
@@ -68,7 +68,7 @@ pub(crate) async fn run(store: Store, policy: Policy) {
 
 impl Pass {
     fn log(&self) {
-        let (changes, idempotency_records) = (self.expired.changes, self.expired.answers);
+        let (changes, idempotency_records) = (self.expired.changes, self.expired.idempotency);
         if self.conversations + changes + idempotency_records > 0 {
             tracing::info!(
                 conversations = self.conversations,
@@ -87,7 +87,7 @@ fn pass(store: &Store, policy: Policy, stopped: &AtomicBool) -> anyhow::Result<P
         None => 0,
     };
     let changes = DAY * policy.changes;
-    let expired = store.expire(now, Keep { changes, ..Keep::default() })?;
+    let expired = store.expire(now, Retention { changes, ..Retention::default() })?;
     Ok(Pass { conversations, expired })
 }
 

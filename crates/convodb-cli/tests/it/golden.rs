@@ -7,8 +7,8 @@ use crate::command::Place;
 /// A directory with a golden store.
 fn place(golden: &Golden) -> Place {
     let place = Place::empty();
-    place.write("store.convodb", golden.tables().unwrap());
-    place.write(&format!("store.convodb{}", golden.log_suffix), golden.log);
+    place.write("store.convodb", golden.database().unwrap());
+    place.write(&format!("store.convodb{}", golden.wal_suffix), golden.wal);
     place
 }
 
@@ -17,7 +17,7 @@ const STORE: [&str; 4] = ["--db", "store.convodb", "--user", USER];
 #[track_caller]
 fn check_content(golden: &Golden) {
     let bare = Place::empty();
-    bare.write("store.convodb", golden.tables().unwrap());
+    bare.write("store.convodb", golden.database().unwrap());
     let list = bare.run([&["list", "--all", "--json"], &STORE[..]].concat()).succeeded();
     assert_ne!(list, golden.list, "some of it is only in the write-ahead log");
 

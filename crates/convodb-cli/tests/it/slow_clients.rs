@@ -4,15 +4,16 @@
 
 use std::path::Path;
 
-use convodb_testkit::crowd::{Crowd, Pace, trial};
+use convodb_testkit::slow_clients::{ClientCounts, Timing, measure};
 
 #[test]
 fn slow_clients_are_disconnected_and_good_ones_served() {
     let directory = tempfile::tempdir().unwrap();
     let binary = Path::new(env!("CARGO_BIN_EXE_convodb"));
-    let finding = trial(binary, Crowd::SMOKE, Pace::SMOKE, directory.path(), &mut |_| ()).unwrap();
+    let finding =
+        measure(binary, ClientCounts::SMOKE, Timing::SMOKE, directory.path(), &mut |_| ()).unwrap();
     assert!(finding.pages.0 > 10 && finding.pages.1 > 10, "{finding:?}");
     // A generous bound: the machine may be busy with a build.
-    assert!(finding.given_up_after.as_secs() < 60, "{finding:?}");
+    assert!(finding.disconnected_after.as_secs() < 60, "{finding:?}");
     assert!(finding.peak_bytes.is_none_or(|bytes| bytes < 300 << 20), "{finding:?}");
 }

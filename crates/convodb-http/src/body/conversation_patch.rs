@@ -1,8 +1,7 @@
 //! Body that updates a conversation: a merge patch, in which an absent field stays and null clears.
 
 use convodb::{
-    AssistantId, Channel, Contact, Conversation, Error, ExternalIdentifier, Name, Phone,
-    Variables,
+    AssistantId, Channel, Contact, Conversation, Error, ExternalIdentifier, Name, Phone, Variables,
 };
 use convodb_json::AssistantRef;
 use convodb_json::channel::{ContactFields, NOT_API, NOT_WHATSAPP};

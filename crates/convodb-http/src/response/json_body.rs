@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use convodb::{
     Assistant, AssistantId, Changes, Conversation, ConversationId, Error, Message, Name, Page,
-    PageSize, Stats, Snapshot, UserId, Volume,
+    PageSize, Snapshot, Stats, UserId, Volume,
 };
 use convodb_json::{AssistantNames, TimeFormat, json, write_fields, write_history, write_item};
 

@@ -95,9 +95,8 @@ async fn apply(
     let assistant =
         patch.assistant.map(|named| resolve(named, &auth.snapshot(), user)).transpose()?;
     auth.write(move |transaction| {
-        let updated = transaction.update(user, id, now, |conversation| {
-            patch.apply(assistant, conversation)
-        })?;
+        let updated = transaction
+            .update(user, id, now, |conversation| patch.apply(assistant, conversation))?;
         let assistant = transaction.assistant(user, updated.assistant)?;
         Ok((updated, assistant.ok_or(Error::AssistantNotFound)?.name))
     })

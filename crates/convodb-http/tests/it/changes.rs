@@ -165,7 +165,7 @@ fn an_expired_cursor_answers_410() {
     let harness = Harness::new();
     let (_, cursor) = parsed(&feed(&harness, "cursor=now"));
     harness.insert([1], &Channel::Widget);
-    let keep = Keep { changes: Duration::ZERO, ..Keep::default() };
+    let keep = Retention { changes: Duration::ZERO, ..Retention::default() };
     let hour = |hours: u64| Timestamp::from_millis(hours * 3_600_000).unwrap();
     harness.store.expire(hour(1), keep).unwrap();
     harness.store.expire(hour(3), keep).unwrap();

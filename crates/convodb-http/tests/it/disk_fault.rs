@@ -5,15 +5,15 @@ use std::time::{Duration, Instant};
 
 use convodb::{Store, StoreOptions};
 use convodb_http::Config;
-use convodb_testkit::crash::{CrashDisk, Fault, Schedule};
+use convodb_testkit::vfs::{InjectedFault, Schedule, SimulatedDisk};
 
 use crate::harness::Harness;
 
 const CONVERSATIONS: &str = "/api/conversations";
 const NEW: &str = r#"{"assistant_id":1,"type":"widget"}"#;
 
-fn harness() -> (CrashDisk, Harness) {
-    let disk = CrashDisk::new(1, true);
+fn harness() -> (SimulatedDisk, Harness) {
+    let disk = SimulatedDisk::new(1).with_background_checkpoints(true);
     let store = Store::open_on(Arc::new(disk.clone()), "/store", &StoreOptions::default()).unwrap();
     (disk, Harness::of(store, Config::default()))
 }
@@ -32,14 +32,14 @@ fn a_broken_disk_answers_503_until_it_recovers() {
     let (disk, harness) = harness();
     let create = || harness.send("POST", CONVERSATIONS, NEW);
     assert_eq!(create().status, 200);
-    disk.fail(Schedule::lasting(Fault::Broken, 0));
+    disk.inject(Schedule::lasting(InjectedFault::AnyCall, 0));
     assert_eq!(create().status, 500, "the outcome of the write is unknown");
     let refused = create();
     assert_eq!((refused.status, refused.header("retry-after")), (503, "1"));
     assert_eq!(harness.request("GET", "/readyz", "", "").status, 503);
     assert_eq!(harness.request("GET", "/healthz", "", "").status, 200);
     assert!([200, 503].contains(&harness.list("").status));
-    disk.lift();
+    disk.clear_faults();
     until(200, || create().status);
     assert_eq!(harness.request("GET", "/readyz", "", "").status, 200);
     assert_eq!(harness.list("").status, 200);
@@ -50,11 +50,11 @@ fn a_full_disk_answers_507_to_writes_only() {
     let (disk, harness) = harness();
     let create = || harness.send("POST", CONVERSATIONS, NEW);
     assert_eq!(create().status, 200);
-    disk.fail(Schedule::lasting(Fault::Full, 0));
+    disk.inject(Schedule::lasting(InjectedFault::DiskFull, 0));
     for _ in 0..3 {
         assert_eq!(create().status, 507);
         assert_eq!(harness.list("").status, 200);
     }
-    disk.lift();
+    disk.clear_faults();
     assert_eq!(create().status, 200);
 }

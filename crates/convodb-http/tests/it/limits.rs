@@ -198,14 +198,14 @@ fn waiting_writes_are_bounded_and_complete() {
         store.write(move |_| {
             enter.send(()).unwrap();
             let _ = released.recv();
-            Ok(())
+            Ok::<_, convodb::Error>(())
         })
     });
     entered.recv().unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(create);
         let until = Instant::now() + LONG;
-        while harness.store.counters().writes_waiting < 2 {
+        while harness.store.metrics().writes_waiting < 2 {
             assert!(Instant::now() < until, "the write is not queued");
             thread::yield_now();
         }
@@ -231,7 +231,7 @@ fn a_full_queue_answers_503_to_a_write_and_delays_an_import() {
         store.write(move |_| {
             enter.send(()).unwrap();
             let _ = released.recv();
-            Ok(())
+            Ok::<_, convodb::Error>(())
         })
     });
     entered.recv().unwrap();
@@ -240,7 +240,7 @@ fn a_full_queue_answers_503_to_a_write_and_delays_an_import() {
     let waiting: Vec<_> = (0..2)
         .map(|_| {
             let (store, report) = (harness.store.clone(), report.clone());
-            thread::spawn(move || report.send(store.write(|_| Ok(())).is_ok()))
+            thread::spawn(move || report.send(store.write(|_| Ok::<_, convodb::Error>(())).is_ok()))
         })
         .collect();
     assert!(!reported.recv().unwrap());

@@ -128,7 +128,7 @@ fn store_metrics_follow_the_work_of_the_store() {
     let waiting: Vec<_> = (0..2)
         .map(|_| {
             let (store, report) = (harness.store.clone(), report.clone());
-            thread::spawn(move || report.send(store.write(|_| Ok(())).is_ok()))
+            thread::spawn(move || report.send(store.write(|_| Ok::<_, convodb::Error>(())).is_ok()))
         })
         .collect();
     assert!(!reported.recv().unwrap());

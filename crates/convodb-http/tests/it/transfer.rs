@@ -44,10 +44,10 @@ fn contents(harness: &Harness) -> Vec<(Conversation, Vec<Message>)> {
     let request = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
     let with_history = |row: convodb::Result<Conversation>| {
         let row = row.unwrap();
-        let history = snapshot.history(harness.user, row.id).unwrap().unwrap();
+        let history = snapshot.messages(harness.user, row.id).unwrap().unwrap();
         (row, history)
     };
-    snapshot.rows(harness.user, &request).map(with_history).collect()
+    snapshot.conversations(harness.user, &request).map(with_history).collect()
 }
 
 /// Inserts conversations of every type, with times to the millisecond and several in the same one.
@@ -93,7 +93,7 @@ fn fill(harness: &Harness) {
                 }
             })
             .collect();
-        harness.store.write(move |txn| txn.insert(user, &full, &messages)).unwrap();
+        harness.store.write(move |txn| txn.insert(user, full, messages.clone())).unwrap();
     }
 }
 

@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use convodb::{ChangeKind, Changes, ChangesSince, ConversationId, Error, Retention};
+use convodb::{ChangeKind, Changes, ChangesSince, ConversationId, Error, Retention, Timestamp};
 use convodb_tokio::ChangeFeed;
 use futures_util::StreamExt;
 
@@ -115,7 +115,8 @@ async fn an_expired_position_is_an_error_that_ends_the_stream() {
     harness.fill(3).await;
     let start = harness.store.snapshot();
     let size = convodb::PageSize::MIN;
-    let since = start.changes_since(harness.user, ChangesSince::Beginning, size).unwrap().next_cursor;
+    let since =
+        start.changes_since(harness.user, ChangesSince::Beginning, size).unwrap().next_cursor;
     // The feed marks the time once an hour; a later pass removes the changes before a mark.
     for hours in [1, 3] {
         let keep = Retention { changes: Duration::ZERO, ..Retention::default() };

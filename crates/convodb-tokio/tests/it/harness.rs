@@ -52,7 +52,7 @@ impl Harness {
         let ids = rows.iter().map(|row| row.id).collect();
         let user = self.user;
         let insert = move |transaction: &mut convodb::Transaction<'_>| {
-            rows.iter().try_for_each(|row| transaction.insert(user, row, Vec::new()))
+            rows.into_iter().try_for_each(|row| transaction.insert(user, row, Vec::new()))
         };
         self.store.write(insert).await.unwrap();
         ids

@@ -38,7 +38,7 @@ async fn concurrent_writes_share_a_commit_on_one_thread() {
         let reader = store.clone();
         let write = move |transaction: &mut convodb::Transaction<'_>| {
             let in_commit = transaction.conversation(user, first_id)?.is_some();
-            Ok((in_commit, reader.snapshot().conversation(user, first_id)?.is_some()))
+            Ok::<_, Error>((in_commit, reader.snapshot().conversation(user, first_id)?.is_some()))
         };
         store.write(write).await
     });
@@ -50,7 +50,8 @@ async fn concurrent_writes_share_a_commit_on_one_thread() {
     for insert in inserts {
         insert.await.unwrap().unwrap();
     }
-    let rows = harness.store.snapshot().conversations(user, &convodb::ListRequest::default()).count();
+    let rows =
+        harness.store.snapshot().conversations(user, &convodb::ListRequest::default()).count();
     assert_eq!(rows, 499);
 }
 
@@ -124,7 +125,7 @@ async fn a_failed_write_is_rolled_back_and_returns_its_error() {
 async fn a_panic_in_a_write_reaches_only_its_task() {
     let harness = Harness::new().await;
     let store = harness.store.clone();
-    let write = async move { store.write::<()>(|_| panic!("a bug")).await };
+    let write = async move { store.write::<(), Error>(|_| panic!("a bug")).await };
     let panic = tokio::spawn(write).await.unwrap_err().into_panic();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"a bug"));
     harness.store.insert(harness.user, harness.conversation(1), Vec::new()).await.unwrap();

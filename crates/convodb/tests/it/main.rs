@@ -3,9 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backup;
+mod change_feed;
+mod concurrent_changes;
+mod cursor_tokens;
 mod erase;
+mod erased_bytes;
 mod file;
-
+mod page_cost;
+mod pagination;
+mod random_operations;
+mod simulation;
+mod statistics;
 mod store;
 mod submit;
 mod swap;

@@ -1,0 +1,126 @@
+//! Generators (proptest strategies): conversations, messages, filters and list queries.
+//!
+//! Values come from small pools, so equal phones, equal times and repeated ids are common.
+
+use convodb::{
+    AssistantId, Channel, ChannelKind, Contact, Conversation, ConversationId, Cost, Filter,
+    Message, Order, Role, Timestamp, Variables,
+};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use crate::oracle::ListQuery;
+
+/// The assistants of generated conversations. A test creates them for each user.
+#[must_use]
+pub fn assistants() -> Vec<AssistantId> {
+    (1..=3).map(|number| AssistantId::new(Uuid::from_u128(number))).collect()
+}
+
+/// One of [`assistants`].
+pub fn assistant() -> impl Strategy<Value = AssistantId> {
+    prop::sample::select(assistants())
+}
+
+/// A timestamp; many are equal.
+pub fn timestamp() -> impl Strategy<Value = Timestamp> {
+    let base = 1_737_800_000_000_u64;
+    prop_oneof![
+        4 => (0..4_u64).prop_map(move |n| base + n),
+        3 => (0..40_u64).prop_map(move |n| base + n * 1_000),
+        1 => (0..400_u64).prop_map(move |n| base - n * 86_400_000),
+    ]
+    .prop_map(|millis| Timestamp::from_millis(millis).unwrap_or(Timestamp::MIN))
+}
+
+/// A conversation id; many are equal.
+pub fn conversation_id() -> impl Strategy<Value = ConversationId> {
+    (0..60_u128).prop_map(|n| ConversationId::new(Uuid::from_u128(n)))
+}
+
+fn phone() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["+4915112345678", "+14155559876", "1", "\u{1F600}'\"\0"])
+        .prop_map(str::to_owned)
+}
+
+fn identifier() -> impl Strategy<Value = String> {
+    prop::sample::select(vec!["crm-1", "crm-2", "+4915112345678"]).prop_map(str::to_owned)
+}
+
+fn contact() -> impl Strategy<Value = Contact> {
+    (prop::option::weighted(0.5, phone()), prop::option::weighted(0.9, phone())).prop_map(
+        |(name, phone)| Contact {
+            name: name.and_then(|name| name.parse().ok()),
+            phone: phone.and_then(|phone| phone.parse().ok()),
+        },
+    )
+}
+
+/// A channel with its contacts or its external identifier.
+pub fn channel() -> impl Strategy<Value = Channel> {
+    prop_oneof![
+        1 => Just(Channel::Test),
+        2 => Just(Channel::Widget),
+        5 => (contact(), contact())
+            .prop_map(|(sender, customer)| Channel::Whatsapp { sender, customer }),
+        3 => prop::option::weighted(0.8, identifier()).prop_map(|identifier| Channel::Api {
+            external_identifier: identifier.and_then(|text| text.parse().ok())
+        }),
+    ]
+}
+
+/// A conversation with one of [`assistants`].
+pub fn conversation() -> impl Strategy<Value = Conversation> {
+    let variables = prop::sample::select(vec![None, Some("{}"), Some("{\"a\":[1.10,\"\\n\"]}")]);
+    let numbers = (0..9_u32, -5_000_000_000..5_000_000_000_i64, any::<bool>());
+    (conversation_id(), assistant(), channel(), timestamp(), variables, numbers).prop_map(
+        |(id, assistant, channel, created_at, variables, (message_count, nanos, ai_enabled))| {
+            Conversation {
+                variables: variables.and_then(|json| Variables::new(json.to_owned()).ok()),
+                message_count,
+                total_cost: Cost::from_nanos(nanos),
+                ai_enabled,
+                ..Conversation::new(id, assistant, channel, created_at)
+            }
+        },
+    )
+}
+
+/// A message of up to 20 characters.
+pub fn message() -> impl Strategy<Value = Message> {
+    (prop::sample::select(Role::ALL.to_vec()), ".{0,20}", 0..1_000_i64, timestamp()).prop_map(
+        |(role, content, nanos, at)| {
+            let message = Message::new(role, content, at);
+            message
+                .unwrap_or_else(|_| unreachable!("20 characters are not too long"))
+                .with_cost(Cost::from_nanos(nanos))
+        },
+    )
+}
+
+/// One of the 32 combinations of filters, with values from the same pools as conversations.
+pub fn filter() -> impl Strategy<Value = Filter> {
+    (
+        prop::option::of(prop::sample::select(ChannelKind::ALL.to_vec())),
+        prop::option::of(assistant()),
+        prop::option::weighted(0.3, phone()),
+        prop::option::weighted(0.3, phone()),
+        prop::option::weighted(0.2, identifier()),
+    )
+        .prop_map(|(kind, assistant, sender, customer, identifier)| Filter {
+            kind,
+            assistant,
+            sender_phone: sender.and_then(|phone| phone.parse().ok()),
+            customer_phone: customer.and_then(|phone| phone.parse().ok()),
+            external_identifier: identifier.and_then(|text| text.parse().ok()),
+        })
+}
+
+/// A list query: a filter, an optional time range, and an order.
+pub fn list_query() -> impl Strategy<Value = ListQuery> {
+    let order = prop::sample::select(vec![Order::Descending, Order::Ascending]);
+    let bound = || prop::option::weighted(0.2, timestamp());
+    (filter(), bound(), bound(), order).prop_map(|(filter, created_from, created_to, order)| {
+        ListQuery { filter, created_from, created_to, order }
+    })
+}

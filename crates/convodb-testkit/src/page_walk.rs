@@ -1,0 +1,80 @@
+//! Page walk: reads a whole list forward and back, and compares every page with the oracle.
+//!
+//! A difference panics.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use crate::oracle::ListQuery;
+use convodb::{Conversation, ListRequest, Page, PageSize, Snapshot, UserId};
+
+/// The request for the first page of a query's list.
+pub fn first_page_request(query: &ListQuery, page_size: usize) -> ListRequest {
+    ListRequest {
+        filter: query.filter.clone(),
+        created_from: query.created_from,
+        created_to: query.created_to,
+        order: Some(query.order),
+        page_size: Some(PageSize::new(page_size as u64).unwrap()),
+        cursor: None,
+    }
+}
+
+/// Copies the conversations of a page.
+pub fn page_conversations(page: &Page) -> Vec<Conversation> {
+    page.conversations().map(|row| row.owned()).collect()
+}
+
+/// Checks that the page contains `list[start..end]`, has a cursor on a side exactly if the list
+/// continues there, and read no more than the bound of its size.
+///
+/// # Panics
+/// One of these does not hold.
+#[track_caller]
+pub fn check_page(page: &Page, list: &[Conversation], start: usize, end: usize) {
+    assert_eq!(page_conversations(page), list[start..end], "{start}..{end} of {}", list.len());
+    assert_eq!(
+        page.next_cursor().is_some(),
+        end < list.len(),
+        "next after {end} of {}",
+        list.len()
+    );
+    assert_eq!(page.prev_cursor().is_some(), start > 0, "prev before {start} of {}", list.len());
+    let work = page.cost();
+    let bound = convodb::PageCost::bound(page.page_size());
+    assert!(work.entries + work.rows <= bound, "{work:?} exceeds the bound of {bound}");
+}
+
+/// Follows the cursors from the first page to the last and back, and checks every page against
+/// `list`.
+///
+/// # Panics
+/// A page differs from its part of `list`, or the way back shows other pages.
+#[track_caller]
+pub fn check_walk(
+    snapshot: &Snapshot,
+    user: UserId,
+    query: &ListQuery,
+    size: usize,
+    list: &[Conversation],
+) {
+    let mut page = snapshot.list(user, &first_page_request(query, size)).unwrap();
+    let mut start = 0;
+    let mut forward = Vec::new();
+    loop {
+        let end = (start + size).min(list.len());
+        check_page(&page, list, start, end);
+        forward.push(page_conversations(&page));
+        let Some(next) = page.next_cursor().copied() else { break };
+        page = snapshot.list(user, &ListRequest::at(next)).unwrap();
+        start = end;
+    }
+    let mut backward = vec![page_conversations(&page)];
+    while let Some(prev) = page.prev_cursor().copied() {
+        page = snapshot.list(user, &ListRequest::at(prev)).unwrap();
+        start -= size;
+        check_page(&page, list, start, start + size);
+        backward.push(page_conversations(&page));
+    }
+    backward.reverse();
+    assert!(forward == backward, "the way back shows other pages");
+}

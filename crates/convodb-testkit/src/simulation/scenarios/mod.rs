@@ -1,0 +1,23 @@
+//! Failure scenarios: what fails in a trial, and what the store must guarantee.
+//!
+//! Each scenario is a function from a seed to counts of outcomes. An error is a violation.
+
+mod concurrent_writers;
+mod io_faults;
+mod maintenance;
+mod power_cut;
+mod upgrade;
+
+use std::collections::BTreeMap;
+
+pub use concurrent_writers::concurrent_writers;
+pub use io_faults::{full_disk, io_faults};
+pub use maintenance::{
+    backup_power_cut, compaction_power_cut, maintenance_io_fault, maintenance_lost_sync,
+    restore_power_cut,
+};
+pub use power_cut::{lost_sync, power_cut, power_cut_deferred};
+pub use upgrade::{upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut};
+
+/// How often each outcome occurred, by its name.
+pub type Counts = BTreeMap<&'static str, u64>;

@@ -1,0 +1,333 @@
+//! Format upgrade under failures: power cuts, I/O faults and lost syncs during open.
+//!
+//! The golden store of format 1, with its WAL, is opened by this version. Whatever part of the new
+//! format was written before the failure, the next open finds a store with unchanged contents.
+//!
+//! The expected contents come from an undisturbed open, whose rows are compared with the list that
+//! the old version wrote. A test of the command compares every byte of that list.
+
+use std::path::Path;
+use std::sync::LazyLock;
+
+use convodb::vfs::Vfs;
+use convodb::{
+    ChangeKind, ChangesSince, Conversation, CostSum, Day, Durability, Error, ListRequest, Message,
+    PageSize, Role, Snapshot, Stats, StatsRequest, Store, StoreOptions, Timestamp, UserId, Volume,
+};
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
+
+use super::Counts;
+use crate::golden::{CURSOR_AT, USER, V1};
+use crate::simulation::checker::CheckError;
+use crate::simulation::disk::SimulatedDisk;
+use crate::simulation::fault::{InjectedFault, Schedule};
+use crate::simulation::runner::{PATH, await_open, open, random_options};
+
+/// The contents of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Contents {
+    user: UserId,
+    rows: Vec<Conversation>,
+    messages: Vec<Vec<Message>>,
+    stats: Stats,
+}
+
+/// The expected contents, and the number of changes that an undisturbed upgrade makes.
+struct Expected {
+    database: Vec<u8>,
+    contents: Contents,
+    /// The contents before each of the writes that are only in the WAL.
+    earlier: Vec<Contents>,
+    /// The contents after one more write.
+    after: Contents,
+    /// The number of changes of the disk during open.
+    changes: u64,
+    /// The number of changes during open, one more write and close.
+    changes_closed: u64,
+}
+
+static EXPECTED: LazyLock<Result<Expected, String>> =
+    LazyLock::new(|| expected().map_err(|error| format!("undisturbed upgrade: {error}")));
+
+/// Cuts the power one to three times while the store of format 1 is opened. Afterwards it has the
+/// current format, with unchanged rows, messages, statistics, cursors and tokens, and accepts
+/// writes.
+///
+/// # Errors
+/// A violation.
+pub fn upgrade_power_cut(seed: u64) -> Result<Counts, String> {
+    let expected = EXPECTED.as_ref().map_err(Clone::clone)?;
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let options = random_options(&mut random, Durability::Immediate);
+    let mut disk = disk(&expected.database, V1.wal, random.random()).map_err(text)?;
+    let mut counts = Counts::new();
+    for _ in 0..random.random_range(1..=3) {
+        disk.power_off_at(random.random_range(0..expected.changes));
+        let opened = open(&disk, &options);
+        if let (Err(error), false) = (&opened, disk.is_off()) {
+            let why = format!("open failed on a working disk: {error}");
+            return Err(violation(seed, &options, &disk, &why));
+        }
+        let when =
+            if disk.is_off() { "power cuts during upgrade" } else { "power cuts after upgrade" };
+        *counts.entry(when).or_default() += 1;
+        let next = disk.power_cut();
+        drop(opened);
+        disk = next;
+    }
+    let checked = check(&disk, &options, &expected.contents);
+    checked.map_err(|error| violation(seed, &options, &disk, &error))?;
+    *counts.entry("rows").or_default() += expected.contents.rows.len() as u64;
+    Ok(counts)
+}
+
+/// From some change on, while the store of format 1 is opened, the disk drops syncs; then the power
+/// is cut, at the latest after one more write and close. A store with `check_on_open` has one of
+/// its earlier states, or reports the damage.
+///
+/// # Errors
+/// A violation.
+pub fn upgrade_lost_sync(seed: u64) -> Result<Counts, String> {
+    let expected = EXPECTED.as_ref().map_err(Clone::clone)?;
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let options = random_options(&mut random, Durability::Immediate).check_on_open(true);
+    let disk = disk(&expected.database, V1.wal, random.random()).map_err(text)?;
+    let dropped_from = random.random_range(0..expected.changes);
+    disk.drop_syncs_from(dropped_from);
+    disk.power_off_at(random.random_range(dropped_from..=expected.changes_closed));
+    let used = open(&disk, &options).map_err(text).and_then(|store| {
+        check_new_features(&store, &expected.contents)?;
+        store.close().map_err(text)
+    });
+    if let (Err(why), false) = (used, disk.is_off()) {
+        return Err(violation(seed, &options, &disk, &why));
+    }
+    let next = disk.power_cut();
+    let seen = match open(&next, &options).map(|store| contents(&store.snapshot())) {
+        Err(_) => "damage reported by open",
+        Ok(Err(CheckError::Reported(_) | CheckError::SnapshotInvalidated)) => {
+            "damage reported by verify"
+        }
+        Ok(Ok(found)) if found == expected.contents => "unchanged",
+        Ok(Ok(found)) if found == expected.after => "after one more write",
+        Ok(Ok(found)) if expected.earlier.contains(&found) => "earlier state",
+        Ok(Ok(found)) => {
+            let why = format!("found {found:#?}\nexpected {:#?}", expected.contents);
+            return Err(violation(seed, &options, &disk, &why));
+        }
+        Ok(Err(CheckError::Mismatch(why))) => return Err(violation(seed, &options, &disk, &why)),
+    };
+    Ok(Counts::from([(seen, 1)]))
+}
+
+/// Opens the store of format 1 again and again, with one fault at the n-th call for every n, until
+/// the open ends before the fault occurs. The seed selects the kind of fault, and whether it lasts
+/// until the open returns. The open succeeds or fails; then the store is unchanged and accepts
+/// writes.
+///
+/// # Errors
+/// A violation.
+pub fn upgrade_io_faults(seed: u64) -> Result<Counts, String> {
+    let expected = EXPECTED.as_ref().map_err(Clone::clone)?;
+    let number = usize::try_from(seed).unwrap_or(0);
+    let fault = InjectedFault::ALL[number % InjectedFault::ALL.len()];
+    let lasts = (number / InjectedFault::ALL.len()) % 2 == 1;
+    let mut counts = Counts::new();
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    let options = random_options(&mut random, Durability::Immediate);
+    let disk_seed = random.random();
+    for skipped_calls in 0.. {
+        let schedule = match lasts {
+            true => Schedule::lasting(fault, skipped_calls),
+            false => Schedule::once(fault, skipped_calls),
+        };
+        let disk = disk(&expected.database, V1.wal, disk_seed).map_err(text)?;
+        disk.inject(schedule.clone());
+        let opened = open(&disk, &options);
+        let occurred = disk.clear_faults();
+        let checked = match opened {
+            Err(error) if !occurred => Err(format!("open failed on a working disk: {error}")),
+            Err(_) => Ok("failed opens"),
+            Ok(store) => await_open(&store)
+                .and_then(|()| check_contents(&store.snapshot(), &expected.contents))
+                .map(|()| "successful opens"),
+        };
+        let checked = checked.and_then(|seen| {
+            *counts.entry(seen).or_default() += 1;
+            check(&disk, &options, &expected.contents)
+        });
+        checked
+            .map_err(|error| violation(seed, &options, &disk, &format!("{schedule:?}: {error}")))?;
+        if !occurred {
+            break;
+        }
+    }
+    Ok(counts)
+}
+
+fn violation(seed: u64, options: &StoreOptions, disk: &SimulatedDisk, why: &str) -> String {
+    format!("seed {seed}: {why}\n{options:?}\nlast disk:\n{}", disk.trace())
+}
+
+/// Checks that the store of a disk opens, is unchanged and accepts writes, and that the upgrade and
+/// the write are durable.
+fn check(disk: &SimulatedDisk, options: &StoreOptions, expected: &Contents) -> Result<(), String> {
+    let store = open(disk, options).map_err(|error| format!("open failed: {error}"))?;
+    check_contents(&store.snapshot(), expected)?;
+    let after = check_new_features(&store, expected)?;
+    let last = disk.worst_power_cut();
+    drop(store);
+    let store =
+        open(&last, options).map_err(|error| format!("open failed after a power cut: {error}"))?;
+    check_contents(&store.snapshot(), &after)
+}
+
+fn check_contents(snapshot: &Snapshot, expected: &Contents) -> Result<(), String> {
+    let found = contents(snapshot)?;
+    match found == *expected {
+        true => Ok(()),
+        false => Err(format!("found {found:#?}\nexpected {expected:#?}")),
+    }
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Creates a disk with the golden store.
+fn disk(database: &[u8], wal: &[u8], seed: u64) -> std::io::Result<SimulatedDisk> {
+    let disk = SimulatedDisk::new(seed);
+    for (suffix, bytes) in [("", database), (V1.wal_suffix, wal)] {
+        let file = disk.create(Path::new(&format!("{PATH}{suffix}")))?;
+        file.write_at(0, bytes)?;
+        file.sync()?;
+    }
+    disk.sync_directory(Path::new("/"))?;
+    Ok(disk)
+}
+
+fn expected() -> Result<Expected, String> {
+    let database = V1.database().map_err(text)?;
+    let earlier = wal_prefixes(V1.wal).map(|wal| {
+        let store =
+            open(&disk(&database, wal, 0).map_err(text)?, &default_options()).map_err(text)?;
+        Ok(contents(&store.snapshot())?)
+    });
+    let earlier = earlier.collect::<Result<_, String>>()?;
+    let disk = disk(&database, V1.wal, 0).map_err(text)?;
+    let before = disk.changes();
+    let store = open(&disk, &default_options()).map_err(text)?;
+    let changes = disk.changes() - before;
+    let contents = contents(&store.snapshot())?;
+    let after = check_new_features(&store, &contents)?;
+    store.close().map_err(text)?;
+    let changes_closed = disk.changes() - before;
+    let listed: Vec<(String, u64)> = V1
+        .list
+        .lines()
+        .map(|line| {
+            let row: serde_json::Value = serde_json::from_str(line).map_err(text)?;
+            let id = row["id"].as_str().unwrap_or_default().to_owned();
+            Ok((id, row["message_count"].as_u64().unwrap_or_default()))
+        })
+        .collect::<Result<_, String>>()?;
+    let rows = contents.rows.iter();
+    let found: Vec<(String, u64)> =
+        rows.map(|row| (row.id.to_string(), u64::from(row.message_count))).collect();
+    if listed.is_empty() || found != listed {
+        return Err(format!("found {found:?}, expected {listed:?}"));
+    }
+    Ok(Expected { database, contents, earlier, after, changes, changes_closed })
+}
+
+fn default_options() -> StoreOptions {
+    random_options(&mut ChaCha8Rng::seed_from_u64(0), Durability::Immediate)
+}
+
+/// The prefixes of the WAL before each of its records. The layout is in `docs/file-format.md`.
+fn wal_prefixes(wal: &[u8]) -> impl Iterator<Item = &[u8]> {
+    const SEGMENT_HEADER: usize = 28;
+    const RECORD_HEADER: usize = 20;
+    let mut at = SEGMENT_HEADER;
+    std::iter::from_fn(move || {
+        let prefix = wal.get(..at)?;
+        let length = wal[at..].first_chunk().map(|length| u32::from_le_bytes(*length))?;
+        at += RECORD_HEADER + usize::try_from(length).unwrap_or(usize::MAX / 2);
+        Some(prefix)
+    })
+}
+
+/// Reads the contents of the store, and checks that the tokens of its clients still work.
+///
+/// # Errors
+/// `verify` or a read fails, or a token, a cursor or the statistics are wrong.
+fn contents(snapshot: &Snapshot) -> Result<Contents, CheckError> {
+    let verified = snapshot.verify()?;
+    if !verified.is_clean() {
+        return Err(CheckError::Reported(format!("verify found {:?}", verified.findings)));
+    }
+    let user =
+        snapshot.authenticate(V1.token)?.ok_or_else(|| mismatch("the access token is unknown"))?;
+    let name = USER.parse()?;
+    if snapshot.user_by_name(&name)? != Some(user) {
+        return Err(mismatch("the access token belongs to another user"));
+    }
+    let rows = snapshot.conversations(user, &ListRequest::default());
+    let rows: Vec<Conversation> = rows.collect::<Result<_, _>>()?;
+    let messages = rows.iter().map(|row| {
+        let messages = snapshot.messages(user, row.id)?;
+        messages.ok_or_else(|| mismatch("a conversation has no messages"))
+    });
+    let messages = messages.collect::<Result<_, CheckError>>()?;
+    let cursor = snapshot.open_cursor(user, V1.cursor)?;
+    let page = snapshot.list(user, &ListRequest::at(cursor))?;
+    if !page.conversations().map(|row| row.owned()).eq(rows
+        .iter()
+        .skip(CURSOR_AT)
+        .take(page.len())
+        .cloned())
+    {
+        return Err(mismatch("the cursor continues at another row"));
+    }
+    let request = StatsRequest::new(Day::new(0), Day::new(u32::MAX));
+    let stats = snapshot.stats(user, &request)?;
+    let counted = Volume {
+        conversations: rows.len() as u64,
+        messages: rows.iter().map(|row| u64::from(row.message_count)).sum(),
+        cost: rows.iter().map(|row| row.total_cost).sum::<CostSum>(),
+    };
+    if stats.total != counted {
+        return Err(CheckError::Mismatch(format!(
+            "statistics are {:?}, expected {counted:?}",
+            stats.total
+        )));
+    }
+    Ok(Contents { user, rows, messages, stats })
+}
+
+fn mismatch(why: &str) -> CheckError {
+    CheckError::Mismatch(why.to_owned())
+}
+
+/// Checks the change feed, which format 1 does not have: changes before the upgrade are unknown,
+/// and a new message is one change. Returns the contents afterwards.
+fn check_new_features(store: &Store, before: &Contents) -> Result<Contents, String> {
+    let (user, size) = (before.user, PageSize::default());
+    let first = store.snapshot().changes_since(user, ChangesSince::Beginning, size);
+    if !matches!(first, Err(Error::ChangesExpired)) {
+        return Err(format!("change feed begins with {first:?}"));
+    }
+    let now =
+        store.snapshot().changes_since(user, ChangesSince::Now, size).map_err(text)?.next_cursor;
+    let id = before.rows.last().ok_or("store is empty")?.id;
+    let message = Message::new(Role::User, "after".to_owned(), Timestamp::MIN).map_err(text)?;
+    store.append_message(user, id, message).map_err(text)?;
+    let snapshot = store.snapshot();
+    let changes = snapshot.changes_since(user, ChangesSince::Cursor(now), size).map_err(text)?;
+    let changes: Vec<_> = changes.changes.iter().map(|one| (one.kind, one.id)).collect();
+    if changes != [(ChangeKind::Updated, id)] {
+        return Err(format!("change feed has {changes:?}"));
+    }
+    Ok(contents(&snapshot)?)
+}

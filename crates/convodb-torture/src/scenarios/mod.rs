@@ -1,0 +1,72 @@
+//! Scenarios of `convodb-torture`, one file each; those on the simulated disk share one.
+
+mod damage;
+mod erasure;
+mod filters;
+mod full;
+mod isolation;
+mod kill;
+mod model;
+mod restart;
+mod simulation;
+mod slow_clients;
+mod stop;
+mod tamper;
+mod walks;
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use tempfile::TempDir;
+
+use crate::scenario::Scenario;
+
+/// All scenarios, in the order in which `all` runs them.
+pub(crate) const ALL: &[Scenario] = &[
+    model::MODEL,
+    simulation::POWER,
+    simulation::DEFERRED,
+    simulation::WRITERS,
+    simulation::UPKEEP,
+    simulation::FAULTS,
+    simulation::UPKEEP_FAULTS,
+    simulation::NO_ROOM,
+    simulation::LOST_SYNC,
+    simulation::UPKEEP_LOST_SYNC,
+    simulation::UPGRADE,
+    simulation::UPGRADE_LOST_SYNC,
+    simulation::UPGRADE_FAULTS,
+    walks::WALKS,
+    isolation::ISOLATION,
+    tamper::TAMPER,
+    damage::DAMAGE,
+    kill::KILL,
+    stop::STOP,
+    full::FULL,
+    restart::RESTART,
+    filters::FILTERS,
+    slow_clients::CROWD,
+    erasure::ERASURE,
+];
+
+/// Runs the task of a subprocess that a scenario started.
+pub(crate) fn run_task(out: &mut dyn Write, name: &str, task: &str, directory: &Path) -> ExitCode {
+    let result = match name {
+        "damage" => damage::run_task(out, task, directory),
+        _ => return ExitCode::from(2),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(violation) => {
+            let _ = writeln!(io::stderr(), "{violation}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A temporary directory in shared memory if the system has it, else on disk.
+fn temporary_directory() -> io::Result<TempDir> {
+    let shared = Path::new("/dev/shm");
+    if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }
+}
