@@ -104,7 +104,7 @@ impl<'txn> Transaction<'txn> {
             (None, None) => return Ok(()),
         };
         let number = change_feed::append(self.tables, kind, key, id)?;
-        self.trim_changes(key.owner, number)
+        self.trim_changes(key.user, number)
     }
 
     /// Trims surplus changes of the user after change `number` was appended.

@@ -59,17 +59,17 @@ impl Staging {
     /// Adds a row. After an error nothing more can be added.
     pub(crate) fn push(
         &mut self,
-        owner: UserId,
+        user: UserId,
         conversation: &Conversation,
         history: &[Message],
     ) -> Result<()> {
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let id = UuidKey { owner, uuid: conversation.id.uuid() };
+        let id = UuidKey { user, uuid: conversation.id.uuid() };
         self.ids.push(IdArrivalKey { id, arrival }, |_| {})?;
         let created_at = conversation.created_at;
-        let first = RowKey::new(owner, Position::first_at(created_at));
-        self.rows.push(ArrivalKey { owner, created_at, arrival }, |bundle| {
+        let first = RowKey::new(user, Position::first_at(created_at));
+        self.rows.push(ArrivalKey { user, created_at, arrival }, |bundle| {
             put_record(bundle, |bytes| {
                 row::encode_conversation(first, &conversation.borrowed(), bytes);
             });

@@ -70,7 +70,7 @@ pub(crate) fn load(
         state,
         report: BulkLoadReport::default(),
         last: None,
-        owner_is_new: false,
+        user_is_new: false,
         entries: Entries::new(&options),
         counters: CounterDeltas::default(),
         rows: Chunk::default(),
@@ -98,7 +98,7 @@ pub(crate) fn load(
     // Each table is closed before the next is opened: redb may panic over either.
     let numbers = last_changes
         .into_iter()
-        .map(|(owner, number)| Ok((sequences::changes(owner), number.to_be_bytes())));
+        .map(|(user, number)| Ok((sequences::changes(user), number.to_be_bytes())));
     bulk_insert(&mut write.open_table(schema::SEQUENCES).map_err(from_redb)?, numbers, |number| {
         number.as_slice()
     })?;
@@ -129,21 +129,21 @@ struct BulkWriter<'a> {
     state: &'a CommittedState,
     report: BulkLoadReport,
     last: Option<RowKey>,
-    /// The owner of the last row had none before, so every position is free.
-    owner_is_new: bool,
+    /// The user of the last row had none before, so every position is free.
+    user_is_new: bool,
     entries: Entries,
     counters: CounterDeltas,
     rows: Chunk<RowKey>,
     messages: Chunk<MessageKey>,
     changes: Chunk<ChangeKey>,
-    /// The number of each owner's last change.
+    /// The number of each user's last change.
     last_changes: BTreeMap<UserId, u64>,
 }
 
 impl BulkWriter<'_> {
     /// Takes the next row in list order: gives it its position, and gathers all it needs.
     fn row(&mut self, write: &WriteTransaction, arrived: ArrivalKey, bundle: &[u8]) -> Result<()> {
-        let first = RowKey::new(arrived.owner, Position::first_at(arrived.created_at));
+        let first = RowKey::new(arrived.user, Position::first_at(arrived.created_at));
         let key = self.place(first, arrived.created_at)?;
         self.last = Some(key);
         let mut bundle = bundle;
@@ -151,7 +151,7 @@ impl BulkWriter<'_> {
         let body = record::open(&first, record).map_err(conversations::damaged)?;
         let row = body.conversation(key.position).map_err(conversations::damaged)?;
 
-        let id = UuidKey { owner: key.owner, uuid: row.id.uuid() };
+        let id = UuidKey { user: key.user, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         self.entries.ids.push(id, |bytes| bytes.extend(position))?;
         let fingerprints = self.state.fingerprinter().row(row.assistant, &row.channel);
@@ -161,7 +161,7 @@ impl BulkWriter<'_> {
         self.counters.add(key, &row)?;
 
         self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
-        let change = ChangeKey { owner: key.owner, number: self.next_change(key.owner)? };
+        let change = ChangeKey { user: key.user, number: self.next_change(key.user)? };
         self.changes.push(change, |bytes| change_feed::append_created(change, key, row.id, bytes));
         self.report.inserted += 1;
         for number in 1.. {
@@ -181,29 +181,27 @@ impl BulkWriter<'_> {
     /// Where a row stands that wants to be at `first`: after the one before it, if that is of the
     /// same millisecond, else where the rows that were there before leave room.
     fn place(&mut self, first: RowKey, created_at: Timestamp) -> Result<RowKey> {
-        let owner = first.owner;
-        let same_owner = self.last.filter(|last| last.owner == owner);
-        if let Some(last) = same_owner.filter(|last| last.position >= first.position) {
-            return Ok(RowKey::new(owner, conversations::position_after(last.position)?));
+        let user = first.user;
+        let same_user = self.last.filter(|last| last.user == user);
+        if let Some(last) = same_user.filter(|last| last.position >= first.position) {
+            return Ok(RowKey::new(user, conversations::position_after(last.position)?));
         }
         let stored = &self.state.tables.rows;
-        if same_owner.is_none() {
-            self.owner_is_new = !conversations::any(stored, owner)?;
+        if same_user.is_none() {
+            self.user_is_new = !conversations::any(stored, user)?;
         }
-        match self.owner_is_new {
+        match self.user_is_new {
             true => Ok(first),
-            false => {
-                Ok(RowKey::new(owner, conversations::free_position(stored, owner, created_at)?))
-            }
+            false => Ok(RowKey::new(user, conversations::free_position(stored, user, created_at)?)),
         }
     }
 
-    /// The number of the owner's next change.
-    fn next_change(&mut self, owner: UserId) -> Result<u64> {
-        let last = match self.last_changes.entry(owner) {
+    /// The number of the user's next change.
+    fn next_change(&mut self, user: UserId) -> Result<u64> {
+        let last = match self.last_changes.entry(user) {
             Entry::Occupied(last) => last.into_mut(),
             Entry::Vacant(none) => {
-                none.insert(sequences::last_change(&self.state.tables.sequences, owner)?)
+                none.insert(sequences::last_change(&self.state.tables.sequences, user)?)
             }
         };
         *last += 1;

@@ -57,7 +57,7 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
         for key in rollups.ok_or(Error::Corrupted { table: names::COUNTERS, what })? {
             deltas.count(key, &count)?;
         }
-        users.insert(key.owner);
+        users.insert(key.user);
     }
     for user in users {
         trim_unknown_past(&mut tables, user);

@@ -210,7 +210,7 @@ pub(crate) trait AnyTable {
     fn copy(&self, name: &'static str, write: &WriteTransaction, seen: Seen<'_>) -> Result<()>;
     /// Removes at most `limit` entries whose key begins with the user's number, and returns how
     /// many it removed.
-    fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize>;
+    fn remove_owned(&mut self, user: UserId, limit: usize) -> Result<usize>;
 }
 
 /// A callback for an entry: key and value as bytes on disk.
@@ -362,8 +362,8 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
         bulk_insert(&mut table, entries, |stored| stored.value())
     }
 
-    fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize> {
-        let number = owner.get().to_be_bytes();
+    fn remove_owned(&mut self, user: UserId, limit: usize) -> Result<usize> {
+        let number = user.get().to_be_bytes();
         let mut first = vec![0; K::WIDTH];
         first[..number.len()].copy_from_slice(&number);
         let gap = Gap::Before(K::decode(&first));

@@ -12,10 +12,10 @@ use crate::tables::schema::ASSISTANT_NUMBERS;
 use crate::tables::{Records, Tables};
 use crate::testing::RawStore;
 
-const OWNER: UserId = UserId::new(77);
+const USER: UserId = UserId::new(77);
 
 const fn key(number: u32) -> NumberKey {
-    NumberKey { owner: OWNER, number }
+    NumberKey { user: USER, number }
 }
 
 fn change(table: &mut Records<NumberKey>, map: &mut BTreeMap<u32, u8>, number: u32, to: u8) {
@@ -51,11 +51,11 @@ fn check_cursors(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
                 [Some(Gap::Before(key(number))), number.checked_sub(1).map(|n| Gap::After(key(n)))];
             for gap in gaps.into_iter().flatten() {
                 let mut cursor = table.cursor(gap, direction).unwrap();
-                let before = cursor.before().unwrap().filter(|key| key.owner == OWNER);
+                let before = cursor.before().unwrap().filter(|key| key.user == USER);
                 assert_eq!(before.map(|key| key.number).as_ref(), behind);
                 let steps = std::iter::from_fn(|| cursor.step().unwrap()).map(|(key, _)| key);
                 let visited: Vec<u32> =
-                    steps.filter(|key| key.owner == OWNER).map(|key| key.number).collect();
+                    steps.filter(|key| key.user == USER).map(|key| key.number).collect();
                 assert_eq!(visited, numbers(ahead.clone(), direction));
             }
         }

@@ -36,7 +36,7 @@ pub(crate) struct Fetch<'t> {
     /// Whether this page uses the row cache; unknown before its first row that is not in the
     /// memtable.
     use_cache: Option<bool>,
-    owner: UserId,
+    user: UserId,
     direction: ScanDirection,
     access: Access<'t>,
     /// Number of rows read, including those that the cursor stepped over.
@@ -59,7 +59,7 @@ impl<'t> Fetch<'t> {
     /// Reads rows of the index whose leading field is `leading`.
     pub(crate) fn new(
         tables: &'t Tables,
-        owner: UserId,
+        user: UserId,
         leading: Field,
         direction: ScanDirection,
     ) -> Self {
@@ -72,7 +72,7 @@ impl<'t> Fetch<'t> {
             rows,
             cached,
             use_cache: None,
-            owner,
+            user,
             direction,
             access,
             rows_read: 0,
@@ -86,7 +86,7 @@ impl<'t> Fetch<'t> {
         position: Position,
         mut visit: impl FnMut(&Row, &str) -> T,
     ) -> Result<T> {
-        let key = RowKey::new(self.owner, position);
+        let key = RowKey::new(self.user, position);
         if let Some(slot) = self.rows.slot(key) {
             self.rows_read += 1;
             let record = slot.as_ref().ok_or_else(|| damaged("an index entry leads to no row"))?;
@@ -132,13 +132,13 @@ impl<'t> Fetch<'t> {
 
     fn look_up(&mut self, position: Position) -> Result<Record<'t>> {
         self.rows_read += 1;
-        let record = self.rows.get(RowKey::new(self.owner, position))?;
+        let record = self.rows.get(RowKey::new(self.user, position))?;
         record.ok_or_else(|| damaged("an index entry leads to no row"))
     }
 
     /// Reads the first row by opening a cursor at it: one B-tree lookup.
     fn seek(&mut self, position: Position) -> Result<Record<'t>> {
-        let key = RowKey::new(self.owner, position);
+        let key = RowKey::new(self.user, position);
         let gap = match self.direction {
             ScanDirection::Ascending => Gap::Before(key),
             ScanDirection::Descending => Gap::After(key),
@@ -164,7 +164,7 @@ impl<'t> Fetch<'t> {
             };
             self.rows_read += 1;
             match self.direction.order(&key.position, &position) {
-                _ if key.owner != self.owner => return Ok(None),
+                _ if key.user != self.user => return Ok(None),
                 Ordering::Less => {}
                 Ordering::Equal => return Ok(Some(record)),
                 Ordering::Greater => return Ok(None),

@@ -55,7 +55,7 @@ fn colliding() -> RawStore {
             rows.iter().unwrap().map(|entry| entry.unwrap().0.value().position).collect();
         let mut index = write.open_table(schema::index(Field::Customer)).unwrap();
         for position in positions {
-            index.insert(IndexKey { owner: user, term, position }, ()).unwrap();
+            index.insert(IndexKey { user, term, position }, ()).unwrap();
         }
     });
     store

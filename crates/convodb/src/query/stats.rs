@@ -176,9 +176,9 @@ pub struct Volume {
 type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 
 /// Adds up the counters that answer a request.
-pub(crate) fn read(tables: &Tables, owner: UserId, request: &StatsRequest) -> Result<Stats> {
+pub(crate) fn read(tables: &Tables, user: UserId, request: &StatsRequest) -> Result<Stats> {
     let mut sums = GroupSums { request, groups: BTreeMap::new(), total: CounterV1::default() };
-    for range in ranges(owner, request) {
+    for range in ranges(user, request) {
         for entry in tables.counters.range(range)? {
             let (key, record) = entry?;
             sums.add(key, &counters::decode(key, record.value())?)?;
@@ -191,7 +191,7 @@ pub(crate) fn read(tables: &Tables, owner: UserId, request: &StatsRequest) -> Re
 }
 
 /// The ranges of counters to add up. Each conversation is counted in exactly one of them.
-fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKey>> {
+fn ranges(user: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKey>> {
     // No timestamp is on a later day.
     let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
     let spans = match request {
@@ -224,7 +224,7 @@ fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKe
                 let mut start = from;
                 while start < to {
                     let key =
-                        CounterKey { assistant, ..CounterKey::first(owner, granularity.of(start)) };
+                        CounterKey { assistant, ..CounterKey::first(user, granularity.of(start)) };
                     ranges.push(key..=CounterKey { kind: u32::MAX, ..key });
                     start = match granularity {
                         Granularity::Month => start.next_month(),
@@ -237,8 +237,8 @@ fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKe
             None if from < to => {
                 let last = Day::new(to.get() - 1);
                 ranges.push(
-                    CounterKey::first(owner, granularity.of(from))
-                        ..=CounterKey::last(owner, granularity.of(last)),
+                    CounterKey::first(user, granularity.of(from))
+                        ..=CounterKey::last(user, granularity.of(last)),
                 );
             }
             None => {}

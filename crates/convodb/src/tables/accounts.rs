@@ -82,27 +82,27 @@ pub(crate) fn put_user(tables: &mut Tables, user: &User) {
     tables.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes());
 }
 
-/// The owner's assistant of this id. One descent.
+/// The user's assistant of this id. One descent.
 pub(crate) fn assistant(
     assistants: &Records<UuidKey>,
-    owner: UserId,
+    user: UserId,
     id: AssistantId,
 ) -> Result<Option<Assistant>> {
-    let key = UuidKey { owner, uuid: id.uuid() };
+    let key = UuidKey { user, uuid: id.uuid() };
     let Some(record) = assistants.get(key)? else {
         return Ok(None);
     };
     assistant_of(key, record.value()).map(Some)
 }
 
-/// Appends the name of the owner's assistant to `out`, and tells whether there is one. One descent.
+/// Appends the name of the user's assistant to `out`, and tells whether there is one. One descent.
 pub(crate) fn assistant_name(
     tables: &Tables,
-    owner: UserId,
+    user: UserId,
     id: AssistantId,
     out: &mut String,
 ) -> Result<bool> {
-    let key = UuidKey { owner, uuid: id.uuid() };
+    let key = UuidKey { user, uuid: id.uuid() };
     if tables.assistant_names().append(key, out) {
         return Ok(true);
     }
@@ -127,60 +127,60 @@ fn assistant_account(key: UuidKey, record: &[u8]) -> Result<AccountV1<'_>> {
     decode_small(&key, record).map_err(|what| Error::Corrupted { table, what })
 }
 
-/// Whether the owner has the assistant. One descent.
+/// Whether the user has the assistant. One descent.
 pub(crate) fn has_assistant(
     assistants: &Records<UuidKey>,
-    owner: UserId,
+    user: UserId,
     id: AssistantId,
 ) -> Result<bool> {
-    Ok(assistants.get(UuidKey { owner, uuid: id.uuid() })?.is_some())
+    Ok(assistants.get(UuidKey { user, uuid: id.uuid() })?.is_some())
 }
 
-/// The owner's assistant of this number. Two descents: the id that a number leads to has no
+/// The user's assistant of this number. Two descents: the id that a number leads to has no
 /// checksum, so the assistant's own number is compared.
 pub(crate) fn assistant_of_number(
     assistants: &Records<UuidKey>,
     numbers: &Records<NumberKey>,
-    owner: UserId,
+    user: UserId,
     number: u32,
 ) -> Result<Option<Assistant>> {
-    let Some(stored) = numbers.get(NumberKey { owner, number })? else { return Ok(None) };
-    numbered(assistants, owner, number, stored.value()).map(Some)
+    let Some(stored) = numbers.get(NumberKey { user, number })? else { return Ok(None) };
+    numbered(assistants, user, number, stored.value()).map(Some)
 }
 
 /// The assistant that the entry of a number leads to.
 fn numbered(
     assistants: &Records<UuidKey>,
-    owner: UserId,
+    user: UserId,
     number: u32,
     stored: &[u8],
 ) -> Result<Assistant> {
     let damaged = |what| Error::Corrupted { table: schema::names::ASSISTANT_NUMBERS, what };
     let uuid = Uuid::from_slice(stored).map_err(|_| damaged("an id is not 16 bytes"))?;
-    match assistant(assistants, owner, AssistantId::new(uuid))? {
+    match assistant(assistants, user, AssistantId::new(uuid))? {
         Some(assistant) if assistant.number == number => Ok(assistant),
         _ => Err(damaged("a number leads to no assistant of it")),
     }
 }
 
-/// The owner's assistants with a number above `after`, in order of number, at most `limit`.
+/// The user's assistants with a number above `after`, in order of number, at most `limit`.
 pub(crate) fn assistants_after(
     assistants: &Records<UuidKey>,
     numbers: &Records<NumberKey>,
-    owner: UserId,
+    user: UserId,
     after: u32,
     limit: usize,
 ) -> Result<Vec<Assistant>> {
     let Some(first) = after.checked_add(1) else {
         return Ok(Vec::new());
     };
-    let range = NumberKey { owner, number: first }..=NumberKey { owner, number: u32::MAX };
+    let range = NumberKey { user, number: first }..=NumberKey { user, number: u32::MAX };
     numbers
         .range(range)?
         .take(limit)
         .map(|entry| {
             let (key, stored) = entry?;
-            numbered(assistants, owner, key.number, stored.value())
+            numbered(assistants, user, key.number, stored.value())
         })
         .collect()
 }
@@ -197,30 +197,30 @@ pub(crate) fn assistant_count(numbers: &Records<NumberKey>, user: UserId) -> Res
     numbers.range(all_numbers(user))?.try_fold(0, |count, entry| entry.map(|_| count + 1))
 }
 
-fn all_numbers(owner: UserId) -> RangeInclusive<NumberKey> {
-    NumberKey { owner, number: 0 }..=NumberKey { owner, number: u32::MAX }
+fn all_numbers(user: UserId) -> RangeInclusive<NumberKey> {
+    NumberKey { user, number: 0 }..=NumberKey { user, number: u32::MAX }
 }
 
 /// Removes an assistant. Its number is recorded, so that it is not assigned again.
 pub(crate) fn remove_assistant(
     tables: &mut Tables,
-    owner: UserId,
+    user: UserId,
     assistant: &Assistant,
 ) -> Result<()> {
-    tables.assistants.remove(UuidKey { owner, uuid: assistant.id.uuid() })?;
-    tables.assistant_numbers.remove(NumberKey { owner, number: assistant.number })?;
-    let last = sequences::last_deleted_assistant(&tables.sequences, owner)?;
-    sequences::put_last_deleted_assistant(tables, owner, last.max(assistant.number));
+    tables.assistants.remove(UuidKey { user, uuid: assistant.id.uuid() })?;
+    tables.assistant_numbers.remove(NumberKey { user, number: assistant.number })?;
+    let last = sequences::last_deleted_assistant(&tables.sequences, user)?;
+    sequences::put_last_deleted_assistant(tables, user, last.max(assistant.number));
     Ok(())
 }
 
 /// Puts an assistant, new or renamed.
-pub(crate) fn put_assistant(tables: &mut Tables, owner: UserId, assistant: &Assistant) {
-    let key = UuidKey { owner, uuid: assistant.id.uuid() };
+pub(crate) fn put_assistant(tables: &mut Tables, user: UserId, assistant: &Assistant) {
+    let key = UuidKey { user, uuid: assistant.id.uuid() };
     let account =
         AccountV1 { name: assistant.name.as_str(), number: assistant.number, created_at: 0 };
     tables.assistants.put(key, &encode_small(&key, account));
-    let number = NumberKey { owner, number: assistant.number };
+    let number = NumberKey { user, number: assistant.number };
     tables.assistant_numbers.put(number, assistant.id.uuid().as_bytes());
 }
 

@@ -1,5 +1,5 @@
-//! The feed of changes: what happened to each owner's conversations, in the order in which it was
-//! committed. Numbers begin at 1 for each owner and have no gap; the oldest changes are forgotten
+//! The feed of changes: what happened to each user's conversations, in the order in which it was
+//! committed. Numbers begin at 1 for each user and have no gap; the oldest changes are forgotten
 //! after a time, and their numbers never given again.
 //!
 //! The engine reads no clock. A *mark* tells which change was the last one at some hour, so that
@@ -57,7 +57,7 @@ pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<ChangeRecord> {
             _ => return Err(damaged("a change is of no known kind")),
         },
         id: ConversationId::new(Uuid::from_bytes(change.conversation)),
-        row: RowKey::new(key.owner, Position::from_bits(change.position)),
+        row: RowKey::new(key.user, Position::from_bits(change.position)),
     })
 }
 
@@ -68,10 +68,10 @@ pub(crate) fn append(
     row: RowKey,
     id: ConversationId,
 ) -> Result<u64> {
-    let number = sequences::last_change(&tables.sequences, row.owner)? + 1;
-    let key = ChangeKey { owner: row.owner, number };
+    let number = sequences::last_change(&tables.sequences, row.user)? + 1;
+    let key = ChangeKey { user: row.user, number };
     tables.changes.put(key, &encode_small(&key, ChangeRecord { kind, id, row }.stored()));
-    sequences::put_last_change(tables, row.owner, number);
+    sequences::put_last_change(tables, row.user, number);
     Ok(number)
 }
 
@@ -83,18 +83,18 @@ pub(crate) fn append_created(key: ChangeKey, row: RowKey, id: ConversationId, ou
 /// The changes after `number`, in order. One descent, then a step each.
 pub(crate) fn after(
     changes: &Records<ChangeKey>,
-    owner: UserId,
+    user: UserId,
     number: u64,
 ) -> Result<impl Iterator<Item = Result<(u64, ChangeRecord)>>> {
-    Ok(changes.range(all_after(owner, number))?.map(|entry| {
+    Ok(changes.range(all_after(user, number))?.map(|entry| {
         let (key, record) = entry?;
         Ok((key.number, decode(key, record.value())?))
     }))
 }
 
-fn all_after(owner: UserId, number: u64) -> RangeInclusive<ChangeKey> {
-    let first = ChangeKey { owner, number: number.saturating_add(1) };
-    first..=ChangeKey { owner, number: u64::MAX }
+fn all_after(user: UserId, number: u64) -> RangeInclusive<ChangeKey> {
+    let first = ChangeKey { user, number: number.saturating_add(1) };
+    first..=ChangeKey { user, number: u64::MAX }
 }
 
 /// The hour that an instant is in, counted from 1970-01-01.
@@ -102,48 +102,48 @@ fn hour(at: Timestamp) -> u32 {
     u32::try_from(at.millis() / MILLIS_PER_HOUR).unwrap_or(u32::MAX)
 }
 
-/// Marks which change of the owner's is the last one at `now`, if there were any since the last
+/// Marks which change of the user's is the last one at `now`, if there were any since the last
 /// mark. Changes until the end of that hour are told by the next one.
-pub(crate) fn add_time_mark(tables: &mut Tables, owner: UserId, now: Timestamp) -> Result<()> {
-    let last = sequences::last_change(&tables.sequences, owner)?;
-    let newest = tables.change_marks.last(all_marks(owner, u32::MAX))?;
+pub(crate) fn add_time_mark(tables: &mut Tables, user: UserId, now: Timestamp) -> Result<()> {
+    let last = sequences::last_change(&tables.sequences, user)?;
+    let newest = tables.change_marks.last(all_marks(user, u32::MAX))?;
     let marked = newest.map(|(_, stored)| sequences::number(stored.value(), names::CHANGE_MARKS));
     if marked.transpose()?.unwrap_or(0) < last {
-        let key = NumberKey { owner, number: hour(now) };
+        let key = NumberKey { user, number: hour(now) };
         tables.change_marks.put(key, &last.to_be_bytes());
     }
     Ok(())
 }
 
-fn all_marks(owner: UserId, until: u32) -> RangeInclusive<NumberKey> {
-    NumberKey { owner, number: 0 }..=NumberKey { owner, number: until }
+fn all_marks(user: UserId, until: u32) -> RangeInclusive<NumberKey> {
+    NumberKey { user, number: 0 }..=NumberKey { user, number: until }
 }
 
-/// The last of the owner's changes that is surely older than `before`; 0 where none is.
-pub(crate) fn last_before(tables: &Tables, owner: UserId, before: Timestamp) -> Result<u64> {
+/// The last of the user's changes that is surely older than `before`; 0 where none is.
+pub(crate) fn last_before(tables: &Tables, user: UserId, before: Timestamp) -> Result<u64> {
     // The hour of a mark may have gone on after it.
     let Some(until) = hour(before).checked_sub(1) else { return Ok(0) };
-    let newest = tables.change_marks.last(all_marks(owner, until))?;
+    let newest = tables.change_marks.last(all_marks(user, until))?;
     let marked = newest.map(|(_, stored)| sequences::number(stored.value(), names::CHANGE_MARKS));
     Ok(marked.transpose()?.unwrap_or(0))
 }
 
-/// Forgets the owner's changes up to number `until`, the oldest first and at most `limit` of them,
+/// Forgets the user's changes up to number `until`, the oldest first and at most `limit` of them,
 /// and the marks that tell of nothing else. Tells how many there were.
-pub(crate) fn trim(tables: &mut Tables, owner: UserId, until: u64, limit: usize) -> Result<usize> {
-    let forgotten = sequences::last_forgotten(&tables.sequences, owner)?;
+pub(crate) fn trim(tables: &mut Tables, user: UserId, until: u64, limit: usize) -> Result<usize> {
+    let forgotten = sequences::last_forgotten(&tables.sequences, user)?;
     if until <= forgotten {
         return Ok(0);
     }
     let until = until.min(forgotten.saturating_add(limit as u64));
-    let old = ChangeKey { owner, number: 0 }..=ChangeKey { owner, number: until };
+    let old = ChangeKey { user, number: 0 }..=ChangeKey { user, number: until };
     let old: Vec<ChangeKey> =
         tables.changes.range(old)?.map(|entry| entry.map(|(key, _)| key)).collect::<Result<_>>()?;
     for key in &old {
         tables.changes.remove(*key)?;
     }
     let mut useless = Vec::new();
-    for entry in tables.change_marks.range(all_marks(owner, u32::MAX))? {
+    for entry in tables.change_marks.range(all_marks(user, u32::MAX))? {
         let (key, stored) = entry?;
         if sequences::number(stored.value(), names::CHANGE_MARKS)? > until {
             break;
@@ -153,6 +153,6 @@ pub(crate) fn trim(tables: &mut Tables, owner: UserId, until: u64, limit: usize)
     for key in useless {
         tables.change_marks.remove(key)?;
     }
-    sequences::put_last_forgotten(tables, owner, until);
+    sequences::put_last_forgotten(tables, user, until);
     Ok(old.len())
 }

@@ -1,4 +1,4 @@
-//! The conversations, clustered by owner and position, and their look-up by id.
+//! The conversations, clustered by user and position, and their look-up by id.
 
 use crate::encoding::key::{RowKey, UuidKey};
 use crate::encoding::record::{self, Body, Damage};
@@ -16,13 +16,13 @@ pub(crate) fn damaged(what: Damage) -> Error {
     Error::Corrupted { table: names::CONVERSATIONS, what }
 }
 
-/// Where the owner's conversation `id` should stand. One descent.
+/// Where the user's conversation `id` should stand. One descent.
 pub(crate) fn find(
     ids: &Records<UuidKey>,
-    owner: UserId,
+    user: UserId,
     id: ConversationId,
 ) -> Result<Option<Position>> {
-    let Some(stored) = ids.get(UuidKey { owner, uuid: id.uuid() })? else {
+    let Some(stored) = ids.get(UuidKey { user, uuid: id.uuid() })? else {
         return Ok(None);
     };
     stored_position(stored.value()).map(Some)
@@ -35,17 +35,17 @@ fn stored_position(stored: &[u8]) -> Result<Position> {
     Ok(Position::from_bits(u64::from_be_bytes(bytes)))
 }
 
-/// The row of the owner's conversation `id`, and what `read` makes of the conversation. Two
+/// The row of the user's conversation `id`, and what `read` makes of the conversation. Two
 /// descents. The position that the id leads to has no checksum, so the row's own id is compared.
 pub(crate) fn read<T>(
     rows: &Records<RowKey>,
     ids: &Records<UuidKey>,
-    owner: UserId,
+    user: UserId,
     id: ConversationId,
     read: impl FnOnce(&ConversationRef<'_>) -> T,
 ) -> Result<Option<(RowKey, T)>> {
-    let Some(position) = find(ids, owner, id)? else { return Ok(None) };
-    let key = RowKey::new(owner, position);
+    let Some(position) = find(ids, user, id)? else { return Ok(None) };
+    let key = RowKey::new(user, position);
     let found = rows.get(key)?.ok_or_else(|| damaged("an id leads to no row"))?;
     let conversation = decode(key, found.value())?;
     if conversation.id != id {
@@ -54,14 +54,14 @@ pub(crate) fn read<T>(
     Ok(Some((key, read(&conversation))))
 }
 
-/// The owner's conversation `id` and where it stands. Two descents.
+/// The user's conversation `id` and where it stands. Two descents.
 pub(crate) fn get(
     rows: &Records<RowKey>,
     ids: &Records<UuidKey>,
-    owner: UserId,
+    user: UserId,
     id: ConversationId,
 ) -> Result<Option<(RowKey, Conversation)>> {
-    read(rows, ids, owner, id, |conversation| conversation.owned())
+    read(rows, ids, user, id, |conversation| conversation.owned())
 }
 
 /// The conversation of a row, its checksum verified.
@@ -80,21 +80,21 @@ pub(crate) fn verify(key: RowKey, record: &[u8]) -> Result<Body<'_>> {
     record::open(&key, record).map_err(damaged)
 }
 
-/// Whether the owner has any row. One descent.
-pub(crate) fn any(rows: &Records<RowKey>, owner: UserId) -> Result<bool> {
-    let all = RowKey::new(owner, Position::from_bits(0))
-        ..=RowKey::new(owner, Position::from_bits(u64::MAX));
+/// Whether the user has any row. One descent.
+pub(crate) fn any(rows: &Records<RowKey>, user: UserId) -> Result<bool> {
+    let all = RowKey::new(user, Position::from_bits(0))
+        ..=RowKey::new(user, Position::from_bits(u64::MAX));
     Ok(rows.range(all)?.next().transpose()?.is_some())
 }
 
-/// The first free position of the owner's millisecond `at`. One descent.
+/// The first free position of the user's millisecond `at`. One descent.
 pub(crate) fn free_position(
     rows: &Records<RowKey>,
-    owner: UserId,
+    user: UserId,
     at: Timestamp,
 ) -> Result<Position> {
     let (first, last) = (Position::first_at(at), Position::last_at(at));
-    match rows.last(RowKey::new(owner, first)..=RowKey::new(owner, last))? {
+    match rows.last(RowKey::new(user, first)..=RowKey::new(user, last))? {
         Some((taken, _)) => position_after(taken.position),
         None => Ok(first),
     }
@@ -126,12 +126,12 @@ pub(crate) fn put(
 
 /// Puts the look-up of a new row by its id.
 pub(crate) fn put_id(tables: &mut Tables, key: RowKey, id: ConversationId) {
-    let id = UuidKey { owner: key.owner, uuid: id.uuid() };
+    let id = UuidKey { user: key.user, uuid: id.uuid() };
     tables.ids.put(id, &key.position.bits().to_be_bytes());
 }
 
 /// Removes a row and its look-up.
 pub(crate) fn remove(tables: &mut Tables, key: RowKey, id: ConversationId) -> Result<()> {
     tables.rows.remove(key)?;
-    tables.ids.remove(UuidKey { owner: key.owner, uuid: id.uuid() })
+    tables.ids.remove(UuidKey { user: key.user, uuid: id.uuid() })
 }

@@ -1,4 +1,4 @@
-//! Metrics by owner, span, assistant and type, kept in the same transaction as the rows that they
+//! Metrics by user, span, assistant and type, kept in the same transaction as the rows that they
 //! count, so that volumes, trends and bills are short ranges and never a scan of conversations. A
 //! conversation counts once in each grain of [`Granularity::ALL`].
 
@@ -43,7 +43,7 @@ pub(crate) fn keys(
     let kind = u32::from(kind_number(conversation.channel.kind()));
     let day = conversation.created_at.day();
     Granularity::ALL.map(|granularity| CounterKey {
-        owner: row.owner,
+        user: row.user,
         bucket: granularity.of(day),
         assistant: assistant_of(granularity, conversation.assistant.uuid()),
         kind,

@@ -9,11 +9,11 @@ use crate::model::timestamp::Timestamp;
 use crate::tables::schema::names;
 use crate::tables::{Records, Tables};
 
-/// Where the answer to a key is kept. 128 bits of a hash: an owner can collide with nobody else.
-pub(crate) fn key(owner: UserId, key: &IdempotencyKey) -> UuidKey {
+/// Where the answer to a key is kept. 128 bits of a hash: a user can collide with nobody else.
+pub(crate) fn key(user: UserId, key: &IdempotencyKey) -> UuidKey {
     let hash = blake3::hash(key.as_str().as_bytes());
     let half = hash.as_bytes().first_chunk().copied().unwrap_or_default();
-    UuidKey { owner, uuid: uuid::Uuid::from_bytes(half) }
+    UuidKey { user, uuid: uuid::Uuid::from_bytes(half) }
 }
 
 fn decode(key: UuidKey, record: &[u8]) -> Result<AnswerV1<'_>> {

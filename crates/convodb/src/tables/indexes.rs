@@ -43,7 +43,7 @@ pub(crate) fn entries(
 ) -> impl Iterator<Item = (Field, IndexKey)> + '_ {
     LATTICE.into_iter().filter(|shape| shape.is_subset_of(row.shape())).filter_map(move |shape| {
         let (leading, term) = row.term(shape)?;
-        Some((leading, IndexKey { owner: key.owner, term, position: key.position }))
+        Some((leading, IndexKey { user: key.user, term, position: key.position }))
     })
 }
 
@@ -75,13 +75,13 @@ pub(crate) fn apply(
 pub(crate) fn assistant_has_conversations(
     tables: &Tables,
     fingerprinter: &Fingerprinter,
-    owner: UserId,
+    user: UserId,
     assistant: AssistantId,
 ) -> Result<bool> {
     let mut fingerprints = Fingerprints::default();
     fingerprints.set(Field::Assistant, fingerprinter.assistant(assistant));
     let Some((leading, term)) = fingerprints.term(fingerprints.shape()) else { return Ok(false) };
-    let entry = |position| IndexKey { owner, term, position: Position::from_bits(position) };
+    let entry = |position| IndexKey { user, term, position: Position::from_bits(position) };
     Ok(tables.index(leading).last(entry(0)..=entry(u64::MAX))?.is_some())
 }
 

@@ -1,4 +1,4 @@
-//! The history of each conversation, clustered by owner, position and number, so that a history is
+//! The history of each conversation, clustered by user, position and number, so that a history is
 //! one short range. Numbers begin at 1 and have no gap.
 
 use crate::encoding::key::{MessageKey, RowKey};

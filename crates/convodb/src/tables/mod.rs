@@ -280,21 +280,21 @@ impl Tables {
 
 /// What goes when a user does.
 impl Tables {
-    /// Removes entries of the owner's, at most `limit` of each table that is not about accounts,
+    /// Removes entries of the user's, at most `limit` of each table that is not about accounts,
     /// and tells how many they were. What is left when that is none is [`Tables::remove_account`]'s.
-    pub(crate) fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize> {
+    pub(crate) fn remove_owned(&mut self, user: UserId, limit: usize) -> Result<usize> {
         let named = NAMES.into_iter().zip(self.layers());
         let of_conversations = named.filter(|(name, _)| !schema::is_of_accounts(name));
-        let removed = of_conversations.map(|(_, table)| table.remove_owned(owner, limit));
+        let removed = of_conversations.map(|(_, table)| table.remove_owned(user, limit));
         removed.sum()
     }
 
     /// Removes the user's account and assistants, and tells how many those were. Tokens and the
     /// look-up by name have keys that are no user's number, and are not among what is removed.
-    pub(crate) fn remove_account(&mut self, owner: UserId) -> Result<usize> {
-        self.users.remove(owner)?;
-        self.sequences.remove_owned(owner, usize::MAX)?;
-        self.assistant_numbers.remove_owned(owner, usize::MAX)?;
-        self.assistants.remove_owned(owner, usize::MAX)
+    pub(crate) fn remove_account(&mut self, user: UserId) -> Result<usize> {
+        self.users.remove(user)?;
+        self.sequences.remove_owned(user, usize::MAX)?;
+        self.assistant_numbers.remove_owned(user, usize::MAX)?;
+        self.assistants.remove_owned(user, usize::MAX)
     }
 }

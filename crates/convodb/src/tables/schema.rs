@@ -1,22 +1,22 @@
-//! Every table on one page. All integers in keys are big-endian; every key of an owner's data
-//! begins with the owner's number. `docs/format.md` tells the same to other programs.
+//! Every table on one page. All integers in keys are big-endian; every key of a user's data
+//! begins with the user's number. `docs/format.md` tells the same to other programs.
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `conversations.v1` | owner u32, position u64 | record of a conversation |
-//! | `conversation_ids.v1` | owner u32, uuid | position u64 |
-//! | `index_type.v1`, `index_assistant.v1`, `index_sender.v1`, `index_customer.v1`, `index_external.v1` | owner u32, term u64, position u64 | none |
-//! | `messages.v1` | owner u32, position u64, number u32 | record of a message |
-//! | `totals.v1` | owner u32, span u32, assistant uuid, kind u32 | record of a counter |
+//! | `conversations.v1` | user u32, position u64 | record of a conversation |
+//! | `conversation_ids.v1` | user u32, uuid | position u64 |
+//! | `index_type.v1`, `index_assistant.v1`, `index_sender.v1`, `index_customer.v1`, `index_external.v1` | user u32, term u64, position u64 | none |
+//! | `messages.v1` | user u32, position u64, number u32 | record of a message |
+//! | `totals.v1` | user u32, span u32, assistant uuid, kind u32 | record of a counter |
 //! | `users.v1` | user u32 | record of an account |
 //! | `user_names.v1` | SHA-256 of the name | user u32 |
-//! | `assistants.v1` | owner u32, uuid | record of an account |
-//! | `assistant_numbers.v1` | owner u32, number u32 | uuid |
+//! | `assistants.v1` | user u32, uuid | record of an account |
+//! | `assistant_numbers.v1` | user u32, number u32 | uuid |
 //! | `tokens.v1` | SHA-256 of the token | record of an account |
-//! | `sequences.v1` | owner u32 (0 for the store), which u32 | the last number given, u64 |
-//! | `changes.v1` | owner u32, number u64 | record of a change |
-//! | `change_marks.v1` | owner u32, hour u32 | the number of the last change by then, u64 |
-//! | `answers.v1` | owner u32, 16 bytes of BLAKE3 of an idempotency key | record of an answer |
+//! | `sequences.v1` | user u32 (0 for the store), which u32 | the last number given, u64 |
+//! | `changes.v1` | user u32, number u64 | record of a change |
+//! | `change_marks.v1` | user u32, hour u32 | the number of the last change by then, u64 |
+//! | `answers.v1` | user u32, 16 bytes of BLAKE3 of an idempotency key | record of an answer |
 //! | `meta` | name | see [`crate::tables::meta`] |
 
 use redb::TableDefinition;

@@ -1,5 +1,5 @@
 //! Numbers that are given once: of users, in the order in which they were made, and of the changes
-//! of each owner's conversations, in the order in which they were committed.
+//! of each user's conversations, in the order in which they were committed.
 
 use crate::encoding::key::NumberKey;
 use crate::error::{Error, Result};
@@ -8,21 +8,21 @@ use crate::tables::schema::names;
 use crate::tables::{Records, Tables};
 
 /// The numbers of users, which are the store's.
-const USERS: NumberKey = NumberKey { owner: UserId::new(0), number: 1 };
+const USERS: NumberKey = NumberKey { user: UserId::new(0), number: 1 };
 
-/// The numbers of the owner's changes.
-pub(crate) const fn changes(owner: UserId) -> NumberKey {
-    NumberKey { owner, number: 2 }
+/// The numbers of the user's changes.
+pub(crate) const fn changes(user: UserId) -> NumberKey {
+    NumberKey { user, number: 2 }
 }
 
 /// Those of them that were forgotten.
-const fn forgotten(owner: UserId) -> NumberKey {
-    NumberKey { owner, number: 3 }
+const fn forgotten(user: UserId) -> NumberKey {
+    NumberKey { user, number: 3 }
 }
 
 /// The numbers of the user's deleted assistants.
-const fn deleted_assistants(owner: UserId) -> NumberKey {
-    NumberKey { owner, number: 4 }
+const fn deleted_assistants(user: UserId) -> NumberKey {
+    NumberKey { user, number: 4 }
 }
 
 /// A number as it is stored.
@@ -54,22 +54,22 @@ pub(crate) fn take_user(tables: &mut Tables) -> Result<UserId> {
     Ok(UserId::new(user))
 }
 
-/// The number of the owner's newest change; 0 before the first.
-pub(crate) fn last_change(sequences: &Records<NumberKey>, owner: UserId) -> Result<u64> {
-    last(sequences, changes(owner))
+/// The number of the user's newest change; 0 before the first.
+pub(crate) fn last_change(sequences: &Records<NumberKey>, user: UserId) -> Result<u64> {
+    last(sequences, changes(user))
 }
 
-pub(crate) fn put_last_change(tables: &mut Tables, owner: UserId, number: u64) {
-    tables.sequences.put(changes(owner), &number.to_be_bytes());
+pub(crate) fn put_last_change(tables: &mut Tables, user: UserId, number: u64) {
+    tables.sequences.put(changes(user), &number.to_be_bytes());
 }
 
-/// The number of the newest of the owner's changes that were forgotten; 0 while none were.
-pub(crate) fn last_forgotten(sequences: &Records<NumberKey>, owner: UserId) -> Result<u64> {
-    last(sequences, forgotten(owner))
+/// The number of the newest of the user's changes that were forgotten; 0 while none were.
+pub(crate) fn last_forgotten(sequences: &Records<NumberKey>, user: UserId) -> Result<u64> {
+    last(sequences, forgotten(user))
 }
 
-pub(crate) fn put_last_forgotten(tables: &mut Tables, owner: UserId, number: u64) {
-    tables.sequences.put(forgotten(owner), &number.to_be_bytes());
+pub(crate) fn put_last_forgotten(tables: &mut Tables, user: UserId, number: u64) {
+    tables.sequences.put(forgotten(user), &number.to_be_bytes());
 }
 
 /// The highest number of the user's deleted assistants; 0 if none was deleted.

@@ -44,30 +44,30 @@ fn check_users(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
     Ok(())
 }
 
-/// Each assistant decodes, has an owner and is found by number, and each number leads to its
+/// Each assistant decodes, has a user and is found by number, and each number leads to its
 /// assistant.
 fn check_assistants(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
     for entry in tables.assistants.iter()? {
         let (key, _) = entry?;
-        let (owner, id) = (key.owner, AssistantId::new(key.uuid));
-        if tables.users.get(owner)?.is_none() {
-            report.fault(names::ASSISTANTS, "an assistant's owner does not exist", owner);
+        let (user, id) = (key.user, AssistantId::new(key.uuid));
+        if tables.users.get(user)?.is_none() {
+            report.fault(names::ASSISTANTS, "an assistant's user does not exist", user);
         }
-        let assistant = accounts::assistant(&tables.assistants, owner, id);
-        if let Some(assistant) = report.found(assistant, owner)? {
+        let assistant = accounts::assistant(&tables.assistants, user, id);
+        if let Some(assistant) = report.found(assistant, user)? {
             let (by_id, by_number) = (&tables.assistants, &tables.assistant_numbers);
-            let numbered = accounts::assistant_of_number(by_id, by_number, owner, assistant.number);
-            if report.found(numbered, owner)?.is_none_or(|found| found.id != id) {
+            let numbered = accounts::assistant_of_number(by_id, by_number, user, assistant.number);
+            if report.found(numbered, user)?.is_none_or(|found| found.id != id) {
                 let what = "an assistant's number does not lead to it";
-                report.fault(names::ASSISTANT_NUMBERS, what, owner);
+                report.fault(names::ASSISTANT_NUMBERS, what, user);
             }
         }
     }
     for entry in tables.assistant_numbers.iter()? {
         let (key, _) = entry?;
         let (by_id, by_number) = (&tables.assistants, &tables.assistant_numbers);
-        let found = accounts::assistant_of_number(by_id, by_number, key.owner, key.number);
-        report.found(found, key.owner)?;
+        let found = accounts::assistant_of_number(by_id, by_number, key.user, key.number);
+        report.found(found, key.user)?;
     }
     Ok(())
 }

@@ -71,24 +71,24 @@ impl<P: FnMut(u64, u64)> Verifier<'_, P> {
 
     /// Each row decodes.
     fn check_rows(&mut self) -> Result<()> {
-        let mut owner_exists = (UserId::new(0), false);
+        let mut user_exists = (UserId::new(0), false);
         for entry in self.tables.rows.iter()? {
             let (key, record) = entry?;
             self.tick();
             self.report.conversations += 1;
-            if owner_exists.0 != key.owner {
-                owner_exists = (key.owner, self.tables.users.get(key.owner)?.is_some());
-                if !owner_exists.1 {
+            if user_exists.0 != key.user {
+                user_exists = (key.user, self.tables.users.get(key.user)?.is_some());
+                if !user_exists.1 {
                     self.report.fault(
                         names::CONVERSATIONS,
-                        "a row's owner does not exist",
-                        key.owner,
+                        "a row's user does not exist",
+                        key.user,
                     );
                 }
             }
             match conversations::decode(key, record.value()) {
                 Ok(row) => self.check_row(key, &row)?,
-                Err(_) => self.report.fault(names::CONVERSATIONS, "a record is damaged", key.owner),
+                Err(_) => self.report.fault(names::CONVERSATIONS, "a record is damaged", key.user),
             }
         }
         Ok(())
@@ -96,31 +96,31 @@ impl<P: FnMut(u64, u64)> Verifier<'_, P> {
 
     /// A row is found, has its id, its assistant and its entries, and counts.
     fn check_row(&mut self, key: RowKey, row: &ConversationRef<'_>) -> Result<()> {
-        let (tables, owner) = (self.tables, key.owner);
+        let (tables, user) = (self.tables, key.user);
         if tables.rows.get(key)?.is_none() {
-            self.report.fault(names::CONVERSATIONS, "a row is not found by its key", owner);
+            self.report.fault(names::CONVERSATIONS, "a row is not found by its key", user);
         }
-        let position = conversations::find(&tables.ids, owner, row.id);
-        if self.report.found(position, owner)? != Some(key.position) {
-            self.report.fault(names::CONVERSATION_IDS, "a row's id does not lead to it", owner);
+        let position = conversations::find(&tables.ids, user, row.id);
+        if self.report.found(position, user)? != Some(key.position) {
+            self.report.fault(names::CONVERSATION_IDS, "a row's id does not lead to it", user);
         }
-        if !accounts::has_assistant(&tables.assistants, owner, row.assistant)? {
-            self.report.fault(names::CONVERSATIONS, "a row's assistant does not exist", owner);
+        if !accounts::has_assistant(&tables.assistants, user, row.assistant)? {
+            self.report.fault(names::CONVERSATIONS, "a row's assistant does not exist", user);
         }
         if messages::last_number(&tables.messages, key)? > row.message_count {
-            self.report.fault(names::CONVERSATIONS, "a row counts too few messages", owner);
+            self.report.fault(names::CONVERSATIONS, "a row counts too few messages", user);
         }
         let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
             if tables.index(leading).get(entry)?.is_none() {
                 let table = schema::INDEX_NAMES[leading as usize];
-                self.report.fault(table, "a row's entry is missing", owner);
+                self.report.fault(table, "a row's entry is missing", user);
             }
         }
         for counted in counters::keys(key, row) {
             let counter = self.expected.entry(counted).or_default();
             if counter.add(&CounterV1::of(row), 1).is_none() {
-                self.report.fault(names::COUNTERS, "a sum leaves its range", owner);
+                self.report.fault(names::COUNTERS, "a sum leaves its range", user);
             }
         }
         Ok(())
@@ -134,13 +134,13 @@ impl<P: FnMut(u64, u64)> Verifier<'_, P> {
             let row = match position.value().try_into() {
                 Ok(bits) => {
                     let position = Position::from_bits(u64::from_be_bytes(bits));
-                    self.row(RowKey::new(key.owner, position))?
+                    self.row(RowKey::new(key.user, position))?
                 }
                 Err(_) => None,
             };
             if row.is_none_or(|row| row.id.uuid() != key.uuid) {
                 let what = "an id leads to no row of it";
-                self.report.fault(names::CONVERSATION_IDS, what, key.owner);
+                self.report.fault(names::CONVERSATION_IDS, what, key.user);
             }
         }
         Ok(())
@@ -153,15 +153,15 @@ impl<P: FnMut(u64, u64)> Verifier<'_, P> {
             let (key, _) = entry?;
             self.tick();
             self.report.entries += 1;
-            let row_key = RowKey::new(key.owner, key.position);
+            let row_key = RowKey::new(key.user, key.position);
             let Some(row) = self.row(row_key)? else {
-                self.report.fault(table, "an entry leads to no row", key.owner);
+                self.report.fault(table, "an entry leads to no row", key.user);
                 continue;
             };
             let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
             let belongs = indexes::entries(row_key, &fingerprints).any(|own| own == (leading, key));
             if !belongs {
-                self.report.fault(table, "an entry is not one that its row has", key.owner);
+                self.report.fault(table, "an entry is not one that its row has", key.user);
             }
         }
         Ok(())
@@ -174,7 +174,7 @@ impl<P: FnMut(u64, u64)> Verifier<'_, P> {
             let (key, record) = entry?;
             self.tick();
             self.report.messages += 1;
-            let mut fault = |what| self.report.fault(names::MESSAGES, what, key.owner);
+            let mut fault = |what| self.report.fault(names::MESSAGES, what, key.user);
             if messages::decode(key, record.value()).is_err() {
                 fault("a record is damaged");
             }
@@ -203,7 +203,7 @@ impl<P: FnMut(u64, u64)> Verifier<'_, P> {
         for entry in self.tables.counters.iter()? {
             let (key, record) = entry?;
             self.report.counters += 1;
-            let mut fault = |what| self.report.fault(names::COUNTERS, what, key.owner);
+            let mut fault = |what| self.report.fault(names::COUNTERS, what, key.user);
             match (counters::decode(key, record.value()), self.expected.remove(&key)) {
                 (Err(_), _) => fault("a record is damaged"),
                 (Ok(_), None) => fault("a counter has no rows"),
@@ -215,7 +215,7 @@ impl<P: FnMut(u64, u64)> Verifier<'_, P> {
             }
         }
         for key in std::mem::take(&mut self.expected).into_keys() {
-            self.report.fault(names::COUNTERS, "a counter is missing", key.owner);
+            self.report.fault(names::COUNTERS, "a counter is missing", key.user);
         }
         Ok(())
     }

@@ -45,12 +45,12 @@ pub struct Finding {
     /// What does not hold.
     pub what: &'static str,
     /// Whose data it is; number 0 where it is nobody's.
-    pub owner: UserId,
+    pub user: UserId,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (user {})", self.table, self.what, self.owner)
+        write!(f, "{}: {} (user {})", self.table, self.what, self.user)
     }
 }
 
@@ -61,23 +61,23 @@ impl VerifyReport {
         self.finding_count == 0
     }
 
-    pub(crate) fn fault(&mut self, table: &'static str, what: &'static str, owner: UserId) {
+    pub(crate) fn fault(&mut self, table: &'static str, what: &'static str, user: UserId) {
         self.finding_count += 1;
         if self.findings.len() < LISTED {
-            self.findings.push(Finding { table, what, owner });
+            self.findings.push(Finding { table, what, user });
         }
     }
 
-    /// What a look-up found. Damage that it met is a fault of the owner's, and nothing was found; any
+    /// What a look-up found. Damage that it met is a fault of the user's, and nothing was found; any
     /// other error ends the audit.
     pub(crate) fn found<T>(
         &mut self,
         looked_up: Result<Option<T>>,
-        owner: UserId,
+        user: UserId,
     ) -> Result<Option<T>> {
         match looked_up {
             Err(Error::Corrupted { table, what }) => {
-                self.fault(table, what, owner);
+                self.fault(table, what, user);
                 Ok(None)
             }
             other => other,

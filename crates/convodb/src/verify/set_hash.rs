@@ -50,7 +50,7 @@ impl<'a> SetHash<'a> {
 
     fn row(&mut self, key: RowKey, record: &[u8]) -> Result<()> {
         let row = conversations::decode(key, record)?;
-        let id = UuidKey { owner: key.owner, uuid: row.id.uuid() };
+        let id = UuidKey { user: key.user, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         add(&mut self.expected[0], id.encode().as_ref(), &position);
         let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn what_is_missing_or_too_much_is_told() {
         let store = RawStore::with_rows();
-        let owner = store.user;
+        let user = store.user;
         check(&store, |_| {}).unwrap();
         let table_of = |change: &dyn Fn(&mut Tables)| match check(&store, |tables| change(tables)) {
             Err(Error::Corrupted { table, .. }) => table,
@@ -121,12 +121,12 @@ mod tests {
         assert_eq!(table_of(&removed), "index_customer.v1");
         let added = |tables: &mut Tables| {
             let term = Term::from_bits(7);
-            let entry = IndexKey { owner, term, position: Position::from_bits(9) };
+            let entry = IndexKey { user, term, position: Position::from_bits(9) };
             tables.index_mut(Field::Kind).put(entry, ());
         };
         assert_eq!(table_of(&added), "index_type.v1");
         let moved = |tables: &mut Tables| {
-            let key = UuidKey { owner, uuid: id(1).uuid() };
+            let key = UuidKey { user, uuid: id(1).uuid() };
             tables.ids.put(key, &77_u64.to_be_bytes());
         };
         assert_eq!(table_of(&moved), names::CONVERSATION_IDS);

@@ -174,8 +174,8 @@ fn lost_rows_ids_and_messages() {
     let what = "a user's name does not lead to the user";
     check(lose(schema::USER_NAMES), "user_names.v1", what);
     check(lose(schema::USERS), "user_names.v1", "a name leads to no user of it");
-    check(lose(schema::USERS), "conversations.v1", "a row's owner does not exist");
-    check(lose(schema::USERS), "assistants.v1", "an assistant's owner does not exist");
+    check(lose(schema::USERS), "conversations.v1", "a row's user does not exist");
+    check(lose(schema::USERS), "assistants.v1", "an assistant's user does not exist");
     let lose_last_row = |write: &WriteTransaction| {
         let mut rows = write.open_table(schema::CONVERSATIONS).unwrap();
         let (key, _) = all(&rows).pop().unwrap();
@@ -203,7 +203,7 @@ fn lost_and_damaged_changes() {
     check(lose_all, "changes.v1", "all changes are missing");
     let damaged_answer = |write: &WriteTransaction| {
         let mut answers = write.open_table(schema::IDEMPOTENCY).unwrap();
-        let key = UuidKey { owner: UserId::new(1), uuid: Uuid::nil() };
+        let key = UuidKey { user: UserId::new(1), uuid: Uuid::nil() };
         answers.insert(key, b"a record of nothing".as_slice()).unwrap();
     };
     check(damaged_answer, "answers.v1", "a record's checksum does not match");
