@@ -82,7 +82,7 @@ mod tests {
             let user = UserId::new(77);
             for run in runs {
                 store.write(|write| {
-                    let mut table = write.open_table(ASSISTANT_NUMBERS).unwrap();
+                    let mut table = ASSISTANT_NUMBERS.open_for_write(write).unwrap();
                     let values: Vec<(u32, [u8; 1])> = run.iter().map(|(n, v)| (*n, [*v])).collect();
                     let entries = values
                         .iter()
@@ -94,6 +94,7 @@ mod tests {
             let tables = store.tables();
             let first = NumberKey { user, number: 0 };
             let stored: BTreeMap<u32, u8> = tables
+                .accounts
                 .assistant_numbers
                 .range(first..=NumberKey { number: u32::MAX, ..first })
                 .unwrap()

@@ -18,7 +18,7 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{ConversationId, UserId};
 use crate::query::page_size::PageSize;
 use crate::tables::Tables;
-use crate::tables::{change_feed, conversations, sequences};
+use crate::tables::{change_feed, conversations};
 
 /// Separates these tokens from those of other endpoints, which refuse them.
 const ENDPOINT: Endpoint = Endpoint(b"changes");
@@ -102,7 +102,7 @@ pub(crate) fn read(
     since: ChangesSince,
     size: PageSize,
 ) -> Result<Changes> {
-    let last = sequences::last_change(&tables.sequences, user)?;
+    let last = tables.sequences.last_change(user)?;
     let start = match since {
         ChangesSince::Beginning => 0,
         ChangesSince::Now => last,
@@ -110,12 +110,12 @@ pub(crate) fn read(
         ChangesSince::Cursor(cursor) => cursor.number,
     };
     // A cursor ahead of the feed was issued before the store was restored to an older state.
-    if start < sequences::last_forgotten(&tables.sequences, user)? || start > last {
+    if start < tables.sequences.last_trimmed(user)? || start > last {
         return Err(Error::ChangesExpired);
     }
     let mut end = start;
     let mut records = Vec::new();
-    for entry in change_feed::after(&tables.changes, user, start)?.take(size.get()) {
+    for entry in tables.change_feed.after(user, start)?.take(size.get()) {
         let (number, change) = entry?;
         end = number;
         records.push(change);
@@ -159,14 +159,14 @@ fn coalesce(tables: &Tables, records: &[change_feed::ChangeRecord]) -> Result<Ve
 
 /// The conversation of a change record as of the snapshot; `None` if it does not exist any more.
 fn present(tables: &Tables, change: &change_feed::ChangeRecord) -> Result<Option<Conversation>> {
-    if let Some(record) = tables.rows.get(change.row)? {
+    if let Some(record) = tables.conversations.rows.get(change.row)? {
         let row = conversations::decode(change.row, record.value())?;
         if row.id == change.id {
             return Ok(Some(row.owned()));
         }
     }
     // It was deleted, or was created again at another position.
-    let current = conversations::get(&tables.rows, &tables.ids, change.row.user, change.id)?;
+    let current = tables.conversations.get(change.row.user, change.id)?;
     Ok(current.map(|(_, conversation)| conversation))
 }
 

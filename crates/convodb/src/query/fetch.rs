@@ -19,8 +19,9 @@ use crate::kv::row_cache::CachedRows;
 use crate::kv::value::ValueRef;
 use crate::model::id::UserId;
 use crate::model::position::Position;
+use crate::tables::Tables;
 use crate::tables::conversations::{damaged, decode_row, verify};
-use crate::tables::{Records, Tables};
+use crate::tables::schema::BytesTable;
 
 /// Maximum number of cursor steps to the next row before a B-tree lookup. Measured on a million
 /// rows, 8 makes a list of every second row 20-25% faster and a sparse list at most 5% slower; 16
@@ -31,7 +32,7 @@ type Record<'t> = ValueRef<'t, &'static [u8]>;
 
 /// Reads rows by position. Positions must arrive in scan order.
 pub(crate) struct Fetch<'t> {
-    rows: &'t Records<RowKey>,
+    rows: &'t BytesTable<RowKey>,
     cached: CachedRows<'t>,
     /// Whether this page uses the row cache; unknown before its first row that is not in the
     /// memtable.
@@ -67,7 +68,7 @@ impl<'t> Fetch<'t> {
             Field::Kind | Field::Assistant | Field::Sender => Access::Undecided,
             Field::Customer | Field::External => Access::Lookup,
         };
-        let (rows, cached) = (&tables.rows, tables.cached_rows());
+        let (rows, cached) = (&tables.conversations.rows, tables.cached_rows());
         Self {
             rows,
             cached,

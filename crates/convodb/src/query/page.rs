@@ -205,7 +205,7 @@ impl Page {
     ) -> Result<ScanEdges> {
         let range = resolved.range(RowKey::new(user, resolved.gap));
         let rows = &mut self.rows;
-        scan::scan(&tables.rows, &range, self.page_size.get(), |position, record| {
+        scan::scan(&tables.conversations.rows, &range, self.page_size.get(), |position, record| {
             let (row, texts) = decode_row(RowKey::new(user, position), record)?;
             rows.push(row, texts);
             Ok(true)
@@ -223,8 +223,11 @@ impl Page {
         let user = range.list.user;
         let rows = &mut self.rows;
         let mut fetch = Fetch::new(tables, user, leading, range.direction);
-        let edges =
-            scan::scan(tables.index(leading), range, self.page_size.get(), |position, ()| {
+        let edges = scan::scan(
+            tables.indexes.get(leading),
+            range,
+            self.page_size.get(),
+            |position, ()| {
                 fetch.row(position, |row, texts| {
                     let matches = recheck.matches(&row.conversation(texts));
                     if matches {
@@ -232,7 +235,8 @@ impl Page {
                     }
                     matches
                 })
-            })?;
+            },
+        )?;
         (self.cost.rows, self.cost.cached) = (fetch.rows_read, fetch.rows_cached);
         Ok(edges)
     }
