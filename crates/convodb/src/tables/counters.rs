@@ -164,8 +164,10 @@ mod tests {
     use super::*;
     use crate::encoding::time_bucket::TimeBucket;
     use crate::kv::table::AnyTable;
-    use crate::model::channel::Channel;
+    use crate::model::conversation::Conversation;
+    use crate::model::id::AssistantId;
     use crate::model::position::Position;
+    use crate::model::timestamp::Timestamp;
     use crate::testing::{RawStore, id, whatsapp_row};
     use crate::transaction::Transaction;
 
@@ -186,13 +188,22 @@ mod tests {
         let store = RawStore::with_rows();
         let user = store.user;
         store.transact(|transaction| {
-            transaction.update(user, id(1), |row| row.channel = Channel::Widget)
+            let other = AssistantId::new(Uuid::from_u128(10));
+            transaction.create_assistant(user, other, "Other".parse()?)?;
+            transaction.update(user, id(1), Timestamp::MIN, |row| {
+                row.assistant = other;
+                Ok(())
+            })
         });
         assert!(store.verify().is_clean());
 
         let mut tables = store.tables();
-        let mut transaction = Transaction::new(&mut tables, &store.fingerprinter);
-        transaction.update(user, id(3), |row| row.message_count += 1).unwrap();
+        let mut transaction = Transaction::new(&mut tables, &store.fingerprinter, u64::MAX);
+        let add_message = |row: &mut Conversation| {
+            row.message_count += 1;
+            Ok(())
+        };
+        transaction.update(user, id(3), Timestamp::MIN, add_message).unwrap();
         let pending = tables.counters.table.pending();
         assert_eq!((pending.changes, pending.removals), (Granularity::ALL.len(), 0));
     }
