@@ -30,8 +30,6 @@ use crate::tables::state::CommittedState;
 /// ([`Error::Corrupted`](crate::Error::Corrupted)), or if the store has reopened its files after a
 /// fault or was closed ([`Error::SnapshotInvalidated`](crate::Error::SnapshotInvalidated)).
 ///
-/// A B-tree lookup takes about a microsecond if the pages are in memory.
-///
 /// ```
 /// # let store = convodb::Store::in_memory()?;
 /// let before = store.snapshot();
@@ -220,13 +218,13 @@ impl Snapshot {
     ///
     /// A follower that copies conversations must apply each change by
     /// [`Change::conversation`](crate::Change::conversation): insert or replace its copy if the
-    /// conversation is present, and delete it otherwise, whatever the kind of the change is. A part
-    /// may report the creation of a conversation that the follower has already.
+    /// conversation is present, and delete it otherwise, whatever the kind of the change is. For
+    /// example, a part can report the creation of a conversation that the follower has already.
     ///
     /// A bulk load appends the changes of its conversations in the order of the list, oldest first,
     /// not in the order in which they were pushed.
     ///
-    /// Four B-tree lookups, a step for each record, and one to three lookups for each conversation.
+    /// Three B-tree lookups, a step for each record, and one to three lookups for each conversation.
     ///
     /// ```
     /// use convodb::{ChangeKind, ChangesSince, PageSize, Store};

@@ -64,9 +64,8 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     }
     let write = begin_two_phase(database)?;
     tables.flush(&write)?;
-    let mut counters = schema::COUNTERS.open_for_write(&write)?;
-    bulk_insert(&mut counters, deltas.on_top_of(&tables.counters), Vec::as_slice)?;
-    drop(counters);
+    let deltas = deltas.on_top_of(&tables.counters);
+    bulk_insert(&mut schema::COUNTERS.open_for_write(&write)?, deltas, Vec::as_slice)?;
     meta::put_wal_seqno(&write, seqno)?;
     meta::put_format(&write)?;
     write.commit().map_err(from_redb)
