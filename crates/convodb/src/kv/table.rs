@@ -381,7 +381,7 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn measure(&self) -> Result<Extent> {
-        let stats = catch_redb_panic(|| Ok(self.stored.stats().map_err(from_redb)?))?;
+        let stats = catch_redb_panic(|| self.stored.stats().map_err(from_redb))?;
         let (content, of_keys) = (stats.stored_bytes(), stats.metadata_bytes());
         Ok(Extent { content, pages: content + of_keys + stats.fragmented_bytes() })
     }
