@@ -51,7 +51,9 @@ impl AssistantRef {
     pub fn resolve(self, snapshot: &Snapshot, user: UserId) -> Result<Option<AssistantId>> {
         match self {
             AssistantRef::Id(id) => Ok(snapshot.assistant(user, id)?.map(|found| found.id)),
-            AssistantRef::Number(number) => snapshot.assistant_by_number(user, number),
+            AssistantRef::Number(number) => {
+                Ok(snapshot.assistant_by_number(user, number)?.map(|found| found.id))
+            }
         }
     }
 }

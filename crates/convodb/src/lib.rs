@@ -134,7 +134,7 @@ pub use crate::maintenance::options::{ChecksumPolicy, MaintenanceOptions};
 pub use crate::maintenance::restore::{restore, restore_with};
 pub use crate::maintenance::usage::{TableBytes, Usage};
 pub use crate::metrics::{Histogram, Metrics};
-pub use crate::model::account::{Assistant, User};
+pub use crate::model::account::{Assistant, AssistantRef, User};
 pub use crate::model::change::ChangeKind;
 pub use crate::model::channel::{Channel, ChannelKind};
 pub use crate::model::contact::Contact;

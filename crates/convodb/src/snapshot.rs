@@ -1,10 +1,10 @@
-//! One consistent view of the store.
+//! Snapshot: the read API, over one committed state.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::model::account::{Assistant, User};
+use crate::model::account::{Assistant, AssistantRef, User};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
@@ -18,13 +18,17 @@ use crate::query::request::ListRequest;
 use crate::query::row_iter::RowIter;
 use crate::query::stats::{self, Stats, StatsRequest};
 use crate::tables::state::CommittedState;
-use crate::tables::{accounts, conversations, messages};
 
-/// The store as one commit left it, for as long as it is held. Cheap to make and to clone: all
-/// snapshots of one commit share it.
+/// The store as of one commit: an immutable, consistent view for reading.
 ///
-/// Whatever is written meanwhile, a snapshot answers the same. Holding one keeps the space of
-/// replaced rows from being used again, so hold it for a walk, not for ever.
+/// Later writes do not change what a snapshot returns. Creating and cloning one is cheap, because all
+/// snapshots of a commit share its state. While a snapshot exists, the store cannot reuse the disk
+/// space of what was replaced or deleted since. So keep it for the duration of a task, not forever.
+///
+/// All reads fail with a *fault of the store* if the disk returns an error
+/// ([`Error::Io`](crate::Error::Io)), if stored bytes fail a check
+/// ([`Error::Corrupted`](crate::Error::Corrupted)), or if the store has reopened its files after a
+/// fault or was closed ([`Error::SnapshotInvalidated`](crate::Error::SnapshotInvalidated)).
 ///
 /// ```
 /// # let store = convodb::Store::in_memory()?;
@@ -49,8 +53,9 @@ impl Snapshot {
 
     // ---- lists ---------------------------------------------------------------------------------
 
-    /// One page of the user's conversations, by any combination of filters, at any depth, for the
-    /// same cost: see [`PageCost::bound`](crate::PageCost::bound).
+    /// One page of the user's conversations: any combination of filters, and forward or backward
+    /// from any cursor. The cost does not depend on the depth of the page or the size of the list:
+    /// see [`PageCost::bound`](crate::PageCost::bound).
     ///
     /// ```
     /// use convodb::{ChannelKind, Filter, ListRequest, PageSize, Store};
@@ -71,7 +76,7 @@ impl Snapshot {
     /// };
     /// let first = snapshot.list(user, &request)?;
     /// assert_eq!(first.len(), 2);
-    /// let next = *first.next_cursor().expect("there is one more");
+    /// let next = *first.next_cursor().expect("a second page");
     /// let second = snapshot.list(user, &ListRequest::at(next))?;
     /// assert_eq!(second.len(), 1);
     /// assert!(second.next_cursor().is_none());
@@ -79,9 +84,9 @@ impl Snapshot {
     /// ```
     ///
     /// # Errors
-    /// [`Error::CursorConflict`](crate::Error::CursorConflict) when a filter, bound or order
-    /// beside a cursor is not the cursor's,
-    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) when the cursor is another user's,
+    /// [`Error::CursorConflict`](crate::Error::CursorConflict) if a filter, bound or order in the
+    /// request differs from that of its cursor;
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) if the cursor belongs to another user;
     /// or a fault of the store.
     pub fn list(&self, user: UserId, request: &ListRequest) -> Result<Page> {
         let fingerprinter = self.state.fingerprinter();
@@ -89,12 +94,10 @@ impl Snapshot {
         page::read(&self.state.tables, fingerprinter, user, &request.filter, &resolved)
     }
 
-    /// All conversations of a list, from either end: the request's filter, bounds and order count,
-    /// its page size and cursor do not.
+    /// All conversations of a list, from either end. Ignores the page size and cursor of the
+    /// request. Reads pages of 100 on demand.
     ///
-    /// Each end reads pages of 100 as it is asked for more.
-    ///
-    /// Each item is a conversation, or a fault of the store, after which the iterator ends.
+    /// An item is a conversation or a fault of the store, after which the iterator ends.
     ///
     /// ```
     /// # use convodb::*;
@@ -104,8 +107,8 @@ impl Snapshot {
     /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
     /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at), Vec::new())?;
     /// let snapshot = store.snapshot();
-    /// let newest = snapshot.conversations(user, &ListRequest::default()).next().expect("there is one")?;
-    /// let oldest = snapshot.conversations(user, &ListRequest::default()).next_back().expect("the same")?;
+    /// let newest = snapshot.conversations(user, &ListRequest::default()).next().expect("one conversation")?;
+    /// let oldest = snapshot.conversations(user, &ListRequest::default()).next_back().expect("one conversation")?;
     /// assert_eq!(newest, oldest);
     /// # Ok::<(), convodb::Error>(())
     /// ```
@@ -118,10 +121,10 @@ impl Snapshot {
         Rows { snapshot: self.clone(), iter: RowIter::new(user, request.filter.clone(), list) }
     }
 
-    /// The pages of a list from where the request begins, one after the other. [`ListRequest`] shows
-    /// it.
+    /// The pages of a list, from the request's cursor or the start to the end. [`ListRequest`] has an
+    /// example.
     ///
-    /// Each item is a page or the error that ended the walk, as of [`Snapshot::list`].
+    /// An item is a page or an error of [`Snapshot::list`], after which the iterator ends.
     pub fn pages(
         &self,
         user: UserId,
@@ -140,34 +143,36 @@ impl Snapshot {
         })
     }
 
-    /// The cursor as a token for a client: at most 98 characters of `[A-Za-z0-9_-]`, from which
-    /// nothing can be read and in which nothing can be changed. About 0.3 us. [`PageCursor`] shows it.
+    /// Seals a cursor into a token for a client: at most 98 characters of `[A-Za-z0-9_-]`, encrypted
+    /// and authenticated. It never expires. About 0.3 us. [`PageCursor`] has an example.
     #[must_use]
     pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
         cursor.seal(self.state.sealer())
     }
 
-    /// The cursor of a token that [`Snapshot::seal_cursor`] made for the same user.
+    /// Opens a token of [`Snapshot::seal_cursor`]. Reads nothing from the store.
     ///
     /// # Errors
-    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for any other text, without a read.
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) if the text is not a token that this
+    /// store sealed for this user.
     pub fn open_cursor(&self, user: UserId, token: &str) -> Result<PageCursor> {
         PageCursor::open(token, user, self.state.sealer(), self.state.fingerprinter())
     }
 
-    // ---- single conversations and reports ------------------------------------------------------
+    // ---- conversations and statistics ----------------------------------------------------------
 
-    /// The user's conversation `id`. Two descents.
+    /// The user's conversation `id`. Two B-tree lookups.
     ///
     /// # Errors
     /// A fault of the store.
     pub fn conversation(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
-        let found = conversations::get(&self.state.tables.rows, &self.state.tables.ids, user, id)?;
+        let found = self.state.tables.conversations.get(user, id)?;
         Ok(found.map(|(_, conversation)| conversation))
     }
 
-    /// The messages of the user's conversation `id`, in order; `None` where the user has no such
-    /// conversation. Three descents, then a step for each message; all of them are in memory at once.
+    /// The messages of the user's conversation `id`, in order; `None` if the user has no such
+    /// conversation. Three B-tree lookups, then a step for each message. Loads all messages into
+    /// memory.
     ///
     /// ```
     /// # use convodb::*;
@@ -178,9 +183,9 @@ impl Snapshot {
     /// # let id = ConversationId::generate(at);
     /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
     /// store.append_message(user, id, Message::new(Role::User, "Hello!".to_owned(), at)?)?;
-    /// let history = store.snapshot().messages(user, id)?.expect("it was inserted");
-    /// assert_eq!(history[0].content(), "Hello!");
-    /// assert!(store.snapshot().messages(UserId::new(9), id)?.is_none(), "another user's");
+    /// let messages = store.snapshot().messages(user, id)?.expect("it was inserted");
+    /// assert_eq!(messages[0].content(), "Hello!");
+    /// assert!(store.snapshot().messages(UserId::new(9), id)?.is_none(), "another user");
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
@@ -188,15 +193,15 @@ impl Snapshot {
     /// A fault of the store.
     pub fn messages(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
         let tables = &self.state.tables;
-        let Some((row, ())) = conversations::read(&tables.rows, &tables.ids, user, id, |_| ())?
-        else {
+        let Some((row, ())) = tables.conversations.read(user, id, |_| ())? else {
             return Ok(None);
         };
-        messages::history(&tables.messages, row)?.collect::<Result<_>>().map(Some)
+        tables.messages.of_row(row)?.collect::<Result<_>>().map(Some)
     }
 
-    /// Volumes and costs of the user's conversations by their day of creation, from counters: a step
-    /// for each day, assistant and type that has any. [`StatsRequest`] shows it.
+    /// Volumes and costs of the user's conversations by their day of creation. Reads counters, not
+    /// conversations: a step for each day, assistant and type that has conversations.
+    /// [`StatsRequest`] has an example.
     ///
     /// # Errors
     /// A fault of the store.
@@ -204,12 +209,22 @@ impl Snapshot {
         stats::read(&self.state.tables, user, request)
     }
 
-    // ---- the feed of changes -------------------------------------------------------------------
+    // ---- change feed ---------------------------------------------------------------------------
 
-    /// What happened to the user's conversations since a place in their feed, in the order in which
-    /// it was committed: at most `size` changes, those of one conversation told as one. There is no
-    /// hole and no repeat, whatever is written meanwhile: what this snapshot does not see comes after
-    /// [`Changes::next`]. One descent, a step for each change, and a descent for each conversation.
+    /// A part of the user's change feed: the changes of conversations since a cursor, in the order of
+    /// their commits. Reads at most `size` change records and coalesces those of one conversation into
+    /// one change. Parts have no gap and no repetition, regardless of concurrent writes: a change that
+    /// this snapshot does not contain follows [`Changes::next_cursor`].
+    ///
+    /// A follower that copies conversations must apply each change by
+    /// [`Change::conversation`](crate::Change::conversation): insert or replace its copy if the
+    /// conversation is present, and delete it otherwise, whatever the kind of the change is. For
+    /// example, a part can report the creation of a conversation that the follower has already.
+    ///
+    /// A bulk load appends the changes of its conversations in the order of the list, oldest first,
+    /// not in the order in which they were pushed.
+    ///
+    /// Three B-tree lookups, a step for each record, and one to three lookups for each conversation.
     ///
     /// ```
     /// use convodb::{ChangeKind, ChangesSince, PageSize, Store};
@@ -225,14 +240,15 @@ impl Snapshot {
     /// store.insert(user, conversation, Vec::new())?;
     /// let part = store.snapshot().changes_since(user, ChangesSince::Cursor(start), size)?;
     /// assert_eq!((part.changes[0].kind, part.changes[0].id), (ChangeKind::Created, id));
-    /// // Ask again from `part.next_cursor`, now or later.
+    /// // Continue from `part.next_cursor`, now or later.
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
     /// # Errors
-    /// [`Error::ChangesExpired`](crate::Error::ChangesExpired) when changes after that place are
-    /// no longer kept, [`Error::InvalidCursor`](crate::Error::InvalidCursor) when the cursor is
-    /// another user's or lies ahead of this snapshot, or a fault of the store.
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) if the cursor belongs to another user;
+    /// [`Error::ChangesExpired`](crate::Error::ChangesExpired) if changes after the cursor are no
+    /// longer retained, or if the cursor is ahead of this snapshot (the snapshot is older than the
+    /// cursor, or the store was restored from a backup); or a fault of the store.
     pub fn changes_since(
         &self,
         user: UserId,
@@ -242,24 +258,25 @@ impl Snapshot {
         changes::read(&self.state.tables, user, since, size)
     }
 
-    /// The cursor as a token for a client: at most 40 characters of `[A-Za-z0-9_-]`. About 0.3 us.
+    /// Seals a cursor into a token for a client: at most 40 characters of `[A-Za-z0-9_-]`, encrypted
+    /// and authenticated. About 0.3 us.
     #[must_use]
     pub fn seal_change_cursor(&self, cursor: &ChangeCursor) -> String {
         cursor.seal(self.state.sealer())
     }
 
-    /// The cursor of a token that [`Snapshot::seal_change_cursor`] made for the same user.
+    /// Opens a token of [`Snapshot::seal_change_cursor`]. Reads nothing from the store.
     ///
     /// # Errors
-    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) for any other text, without a read.
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) if the text is not a token that this
+    /// store sealed for this user.
     pub fn open_change_cursor(&self, user: UserId, token: &str) -> Result<ChangeCursor> {
         ChangeCursor::open(token, user, self.state.sealer())
     }
 
     // ---- accounts ------------------------------------------------------------------------------
 
-    /// The user that an access token acts for; `None` for any text that is no valid token. One
-    /// descent.
+    /// The user of an access token; `None` if the token does not exist. One B-tree lookup.
     ///
     /// ```
     /// # let store = convodb::Store::in_memory()?;
@@ -274,44 +291,44 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn authenticate(&self, token: &str) -> Result<Option<UserId>> {
-        accounts::user_of_token(&self.state.tables.tokens, token)
+        self.state.tables.accounts.user_by_token(token)
     }
 
-    /// The user of this number. One descent.
+    /// The user with this number. One B-tree lookup.
     ///
     /// # Errors
     /// A fault of the store.
     pub fn user(&self, id: UserId) -> Result<Option<User>> {
-        accounts::user(&self.state.tables.users, id)
+        self.state.tables.accounts.user(id)
     }
 
-    /// The user of this name. Two descents.
+    /// The user with this name. Two B-tree lookups.
     ///
     /// # Errors
     /// A fault of the store.
     pub fn user_by_name(&self, name: &Name) -> Result<Option<UserId>> {
-        accounts::user_of_name(&self.state.tables.users, &self.state.tables.user_names, name)
+        self.state.tables.accounts.user_by_name(name)
     }
 
-    /// All users, by number, in memory at once.
+    /// All users, by number. A step for each; loads all of them into memory.
     ///
     /// # Errors
     /// A fault of the store.
     pub fn users(&self) -> Result<Vec<User>> {
-        accounts::users(&self.state.tables.users)
+        self.state.tables.accounts.users()
     }
 
-    /// The user's assistant of this id. One descent.
+    /// The user's assistant `id`. One B-tree lookup.
     ///
     /// # Errors
     /// A fault of the store.
     pub fn assistant(&self, user: UserId, id: AssistantId) -> Result<Option<Assistant>> {
-        accounts::assistant(&self.state.tables.assistants, user, id)
+        self.state.tables.accounts.assistant(user, id)
     }
 
-    /// Appends the present name of the user's assistant to `out`, and tells whether the user has
-    /// that assistant. One descent, the first time after an assistant changed; nothing is allocated
-    /// later but what `out` grows by.
+    /// Appends the current name of the user's assistant to `out`, and returns whether the user has
+    /// that assistant. Names are cached until an assistant changes: the first call for an assistant is
+    /// a B-tree lookup; later calls allocate nothing but the growth of `out`.
     ///
     /// ```
     /// # use convodb::{AssistantId, Store, Timestamp};
@@ -328,47 +345,62 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_name(&self, user: UserId, id: AssistantId, out: &mut String) -> Result<bool> {
-        accounts::assistant_name(&self.state.tables, user, id, out)
+        self.state.tables.assistant_name(user, id, out)
     }
 
-    /// The user's assistant of this number in the assistants list. Two descents.
+    /// The user's assistant with this number in the assistants list. Two B-tree lookups.
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn assistant_by_number(&self, user: UserId, number: u32) -> Result<Option<AssistantId>> {
-        let tables = &self.state.tables;
-        let found = accounts::assistant_of_number(
-            &tables.assistants,
-            &tables.assistant_numbers,
-            user,
-            number,
-        )?;
-        Ok(found.map(|assistant| assistant.id))
+    pub fn assistant_by_number(&self, user: UserId, number: u32) -> Result<Option<Assistant>> {
+        self.state.tables.accounts.assistant_by_number(user, number)
     }
 
-    /// How many assistants the user has. They are numbered from 1 without a gap, so this is also
-    /// the number of the newest. One descent.
+    /// The user's assistant that a person or a client refers to, by id or by number. One or two
+    /// B-tree lookups.
+    ///
+    /// ```
+    /// # use convodb::{AssistantId, Store, Timestamp};
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at)?.id;
+    /// let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?;
+    /// let snapshot = store.snapshot();
+    /// assert_eq!(snapshot.resolve_assistant(user, "1".parse()?)?.as_ref(), Some(&bot));
+    /// assert_eq!(snapshot.resolve_assistant(user, bot.id.to_string().parse()?)?, Some(bot));
+    /// assert_eq!(snapshot.resolve_assistant(user, "2".parse()?)?, None);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn resolve_assistant(
+        &self,
+        user: UserId,
+        assistant: AssistantRef,
+    ) -> Result<Option<Assistant>> {
+        match assistant {
+            AssistantRef::Id(id) => self.assistant(user, id),
+            AssistantRef::Number(number) => self.assistant_by_number(user, number),
+        }
+    }
+
+    /// The number of assistants of the user. One B-tree lookup, then a step for each assistant:
+    /// numbers have gaps, because assistants can be deleted and numbers are not reused.
     ///
     /// # Errors
     /// A fault of the store.
     pub fn assistant_count(&self, user: UserId) -> Result<u32> {
-        accounts::assistant_count(&self.state.tables.assistant_numbers, user)
+        self.state.tables.accounts.assistant_count(user)
     }
 
-    /// The user's assistants with a number above `after`, by number, at most `limit`. A step and a
-    /// descent for each.
+    /// The user's assistants with a number above `after`, by number, at most `limit`. One B-tree
+    /// lookup, then a step and a lookup for each.
     ///
     /// # Errors
     /// A fault of the store.
     pub fn assistants(&self, user: UserId, after: u32, limit: usize) -> Result<Vec<Assistant>> {
-        let tables = &self.state.tables;
-        accounts::assistants_after(
-            &tables.assistants,
-            &tables.assistant_numbers,
-            user,
-            after,
-            limit,
-        )
+        self.state.tables.accounts.assistants_after(user, after, limit)
     }
 }
 
@@ -378,7 +410,7 @@ impl fmt::Debug for Snapshot {
     }
 }
 
-/// What [`Snapshot::conversations`] gives.
+/// The iterator of [`Snapshot::conversations`].
 struct Rows {
     snapshot: Snapshot,
     iter: RowIter,

@@ -1,4 +1,4 @@
-//! A store whose tables a test can reach past the engine, to plant what the engine would not write.
+//! Raw store for tests: tables without an engine, to plant what the engine would not write.
 
 use redb::{Database, ReadTransaction, ReadableDatabase, WriteTransaction};
 use uuid::Uuid;
@@ -15,9 +15,10 @@ use crate::model::timestamp::Timestamp;
 use crate::tables::Tables;
 use crate::tables::meta;
 use crate::transaction::Transaction;
-use crate::verify::conversations::verify;
 use crate::verify::report::VerifyReport;
+use crate::verify::verify;
 
+/// A redb database with the tables of a store, and a user.
 pub(crate) struct RawStore {
     pub(crate) database: Database,
     pub(crate) fingerprinter: Fingerprinter,
@@ -32,7 +33,8 @@ pub(crate) fn id(number: u64) -> ConversationId {
     ConversationId::new(Uuid::from_u128(u128::from(number)))
 }
 
-/// The n-th row, with a customer of this phone.
+/// Conversation `number`, created `number` milliseconds after a fixed time, with a customer of this
+/// phone.
 pub(crate) fn whatsapp_row(number: u64, customer: &str) -> Conversation {
     let contact = |phone: &str| Contact { name: None, phone: Some(phone.parse().unwrap()) };
     let channel = Channel::Whatsapp { sender: contact("+1"), customer: contact(customer) };
@@ -56,7 +58,7 @@ impl RawStore {
         store
     }
 
-    /// With three rows, the last of which has two messages.
+    /// A store with three rows. The last one has two messages.
     pub(crate) fn with_rows() -> Self {
         let store = Self::new();
         let user = store.user;
@@ -73,6 +75,7 @@ impl RawStore {
         store
     }
 
+    /// Runs a write and flushes it.
     pub(crate) fn transact<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> Result<T>) -> T {
         let mut tables = self.tables();
         let done = work(&mut Transaction::new(&mut tables, &self.fingerprinter, u64::MAX)).unwrap();
@@ -80,7 +83,7 @@ impl RawStore {
         done
     }
 
-    /// A write past the engine.
+    /// Runs a redb write transaction.
     pub(crate) fn write<T>(&self, work: impl FnOnce(&WriteTransaction) -> T) -> T {
         let write = self.database.begin_write().unwrap();
         let done = work(&write);

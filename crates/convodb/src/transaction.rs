@@ -16,9 +16,7 @@ use crate::model::message::Message;
 use crate::model::text::{IdempotencyKey, Name};
 use crate::model::timestamp::Timestamp;
 use crate::tables::Tables;
-use crate::tables::{
-    accounts, change_feed, conversations, counters, idempotency, indexes, messages, sequences,
-};
+use crate::tables::idempotency;
 
 /// Surplus changes are trimmed in batches of this size, because a group that removes something skips
 /// the memtables and costs more.
@@ -94,17 +92,18 @@ impl<'txn> Transaction<'txn> {
         if !same_entries {
             let old = old.map(|row| self.fingerprints(row));
             let new = new.map(|row| self.fingerprints(row));
-            indexes::apply(self.tables, key, old.as_ref(), new.as_ref())?;
+            self.tables.indexes.apply(key, old.as_ref(), new.as_ref())?;
         }
-        counters::apply(self.tables, key, old, new)?;
+        self.tables.counters.apply(key, old, new)?;
         let (kind, id) = match (old, new) {
             (None, Some(new)) => (ChangeKind::Created, new.id),
             (Some(_), Some(new)) => (ChangeKind::Updated, new.id),
             (Some(old), None) => (ChangeKind::Deleted, old.id),
             (None, None) => return Ok(()),
         };
-        let number = change_feed::append(self.tables, kind, key, id)?;
-        self.trim_changes(key.owner, number)
+        let Tables { change_feed, sequences, .. } = &mut *self.tables;
+        let number = change_feed.append(sequences, kind, key, id)?;
+        self.trim_changes(key.user, number)
     }
 
     /// Trims surplus changes of the user after change `number` was appended.
@@ -113,7 +112,8 @@ impl<'txn> Transaction<'txn> {
         if surplus > 0 && number.is_multiple_of(TRIM_BATCH) {
             // Twice a batch, so that a feed that a bulk load has filled shrinks too.
             let limit = usize::try_from(2 * TRIM_BATCH).unwrap_or(usize::MAX);
-            change_feed::trim(self.tables, user, surplus, limit)?;
+            let Tables { change_feed, sequences, .. } = &mut *self.tables;
+            change_feed.trim(sequences, user, surplus, limit)?;
         }
         Ok(())
     }
@@ -129,7 +129,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn conversation(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
-        let found = conversations::get(&self.tables.rows, &self.tables.ids, user, id)?;
+        let found = self.tables.conversations.get(user, id)?;
         Ok(found.map(|(_, conversation)| conversation))
     }
 
@@ -153,17 +153,17 @@ impl<'txn> Transaction<'txn> {
     ) -> Result<()> {
         check_messages(&conversation, &messages)?;
         self.check_assistant(user, conversation.assistant)?;
-        if conversations::find(&self.tables.ids, user, conversation.id)?.is_some() {
+        if self.tables.conversations.position(user, conversation.id)?.is_some() {
             return Err(Error::DuplicateConversation(conversation.id.uuid()));
         }
-        let rows = &self.tables.rows;
-        let position = conversations::free_position(rows, user, conversation.created_at)?;
+        let conversations = &mut self.tables.conversations;
+        let position = conversations.free_position(user, conversation.created_at)?;
         let key = RowKey::new(user, position);
         let new = conversation.borrowed();
-        conversations::put(self.tables, key, &new, &mut self.record);
-        conversations::put_id(self.tables, key, conversation.id);
+        conversations.put(key, &new, &mut self.record);
+        conversations.put_id(key, conversation.id);
         for (number, message) in (1..).zip(&messages) {
-            messages::put(self.tables, key, number, message, &mut self.record);
+            self.tables.messages.put(key, number, message, &mut self.record);
         }
         self.apply(key, None, Some(&new))
     }
@@ -202,7 +202,7 @@ impl<'txn> Transaction<'txn> {
             self.check_assistant(user, new.assistant)?;
         }
         if new.message_count < old.message_count {
-            let stored = messages::last_number(&self.tables.messages, key)?;
+            let stored = self.tables.messages.last_number(key)?;
             check_count(new.message_count, stored as usize)?;
         }
         self.put_changed(key, &old, &new)?;
@@ -217,8 +217,8 @@ impl<'txn> Transaction<'txn> {
     /// [`Error::ConversationNotFound`], or a fault of the store.
     pub fn delete(&mut self, user: UserId, id: ConversationId) -> Result<()> {
         let (key, old) = self.require(user, id)?;
-        conversations::remove(self.tables, key, id)?;
-        messages::remove_all(self.tables, key)?;
+        self.tables.conversations.remove(key, id)?;
+        self.tables.messages.remove_all(key)?;
         self.apply(key, Some(&old.borrowed()), None)
     }
 
@@ -241,9 +241,9 @@ impl<'txn> Transaction<'txn> {
         new.message_count = old.message_count.checked_add(1).ok_or(invalid("message_count"))?;
         new.total_cost = old.total_cost.checked_add(message.cost()).ok_or(invalid("cost"))?;
         new.updated_at = old.updated_at.max(message.created_at());
-        let last = messages::last_number(&self.tables.messages, key)?;
+        let last = self.tables.messages.last_number(key)?;
         let number = last.checked_add(1).ok_or(invalid("messages"))?;
-        messages::put(self.tables, key, number, message, &mut self.record);
+        self.tables.messages.put(key, number, message, &mut self.record);
         self.put_changed(key, &old, &new)?;
         Ok(new.message_count)
     }
@@ -265,17 +265,16 @@ impl<'txn> Transaction<'txn> {
         work: impl FnOnce(&mut Self) -> Result<Vec<u8>, E>,
     ) -> Result<Vec<u8>, E> {
         let key = idempotency::key(user, key);
-        if let Some(response) = idempotency::find(&self.tables.idempotency, key, &request)? {
+        if let Some(response) = self.tables.idempotency.find(key, &request)? {
             return Ok(response);
         }
         let response = work(self)?;
-        idempotency::put(self.tables, key, request, &response, now);
+        self.tables.idempotency.put(key, request, &response, now);
         Ok(response)
     }
 
     fn require(&self, user: UserId, id: ConversationId) -> Result<(RowKey, Conversation)> {
-        conversations::get(&self.tables.rows, &self.tables.ids, user, id)?
-            .ok_or(Error::ConversationNotFound)
+        self.tables.conversations.get(user, id)?.ok_or(Error::ConversationNotFound)
     }
 
     fn put_changed(&mut self, key: RowKey, old: &Conversation, new: &Conversation) -> Result<()> {
@@ -283,7 +282,7 @@ impl<'txn> Transaction<'txn> {
             return Ok(());
         }
         let (old, new) = (old.borrowed(), new.borrowed());
-        conversations::put(self.tables, key, &new, &mut self.record);
+        self.tables.conversations.put(key, &new, &mut self.record);
         self.apply(key, Some(&old), Some(&new))
     }
 
@@ -297,8 +296,8 @@ impl<'txn> Transaction<'txn> {
         if self.user_by_name(&name)?.is_some() {
             return Err(Error::DuplicateUser);
         }
-        let user = User { id: sequences::take_user(self.tables)?, name, created_at };
-        accounts::put_user(self.tables, &user);
+        let user = User { id: self.tables.sequences.next_user()?, name, created_at };
+        self.tables.accounts.put_user(&user);
         Ok(user)
     }
 
@@ -313,8 +312,8 @@ impl<'txn> Transaction<'txn> {
             Some(_) => return Ok(()),
             None => {}
         }
-        self.tables.user_names.remove(accounts::digest(account.name.as_str()))?;
-        accounts::put_user(self.tables, &User { name, ..account });
+        self.tables.accounts.remove_name(&account.name)?;
+        self.tables.accounts.put_user(&User { name, ..account });
         Ok(())
     }
 
@@ -323,7 +322,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn user_by_name(&self, name: &Name) -> Result<Option<UserId>> {
-        accounts::user_of_name(&self.tables.users, &self.tables.user_names, name)
+        self.tables.accounts.user_by_name(name)
     }
 
     /// Creates an assistant of the user.
@@ -340,13 +339,14 @@ impl<'txn> Transaction<'txn> {
         if self.assistant(user, id)?.is_some() {
             return Err(Error::DuplicateAssistant(id.uuid()));
         }
-        let last = accounts::last_assistant_number(self.tables, user)?;
+        let Tables { accounts, sequences, .. } = &mut *self.tables;
+        let last = accounts.last_assistant_number(sequences, user)?;
         let number = last.checked_add(1).ok_or(Error::Invalid {
             field: "assistant",
             reason: "must be one of the user's first 4294967295",
         })?;
         let assistant = Assistant { id, number, name };
-        accounts::put_assistant(self.tables, user, &assistant);
+        accounts.put_assistant(user, &assistant);
         Ok(assistant)
     }
 
@@ -356,7 +356,7 @@ impl<'txn> Transaction<'txn> {
     /// [`Error::UserNotFound`], [`Error::AssistantNotFound`], or a fault of the store.
     pub fn rename_assistant(&mut self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
         let assistant = self.require_assistant(user, id)?;
-        accounts::put_assistant(self.tables, user, &Assistant { name, ..assistant });
+        self.tables.accounts.put_assistant(user, &Assistant { name, ..assistant });
         Ok(())
     }
 
@@ -368,10 +368,11 @@ impl<'txn> Transaction<'txn> {
     /// the store.
     pub fn delete_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {
         let assistant = self.require_assistant(user, id)?;
-        if indexes::assistant_has_conversations(self.tables, self.fingerprinter, user, id)? {
+        if self.tables.indexes.assistant_has_conversations(self.fingerprinter, user, id)? {
             return Err(Error::AssistantInUse(id.uuid()));
         }
-        accounts::remove_assistant(self.tables, user, &assistant)
+        let Tables { accounts, sequences, .. } = &mut *self.tables;
+        accounts.remove_assistant(sequences, user, &assistant)
     }
 
     /// The user's assistant `id`. One B-tree lookup.
@@ -379,7 +380,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn assistant(&self, user: UserId, id: AssistantId) -> Result<Option<Assistant>> {
-        accounts::assistant(&self.tables.assistants, user, id)
+        self.tables.accounts.assistant(user, id)
     }
 
     /// Stores the SHA-256 of `token`, at least 256 random bits, as a token of the user.
@@ -390,7 +391,7 @@ impl<'txn> Transaction<'txn> {
         created_at: Timestamp,
     ) -> Result<()> {
         self.require_user(user)?;
-        accounts::put_token(self.tables, token, user, created_at);
+        self.tables.accounts.put_token(token, user, created_at);
         Ok(())
     }
 
@@ -399,18 +400,18 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// [`Error::TokenNotFound`], or a fault of the store.
     pub fn revoke_token(&mut self, token: &str) -> Result<()> {
-        if accounts::user_of_token(&self.tables.tokens, token)?.is_none() {
+        if self.tables.accounts.user_by_token(token)?.is_none() {
             return Err(Error::TokenNotFound);
         }
-        self.tables.tokens.remove(accounts::digest(token))
+        self.tables.accounts.remove_token(token)
     }
 
     fn require_user(&self, user: UserId) -> Result<User> {
-        accounts::user(&self.tables.users, user)?.ok_or(Error::UserNotFound)
+        self.tables.accounts.user(user)?.ok_or(Error::UserNotFound)
     }
 
     fn check_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
-        match accounts::has_assistant(&self.tables.assistants, user, id)? {
+        match self.tables.accounts.has_assistant(user, id)? {
             true => Ok(()),
             false => Err(self.missing_assistant(user)?),
         }
@@ -471,16 +472,17 @@ mod tests {
 
     use crate::encoding::key::FixedKey;
     use crate::error::Error;
+    use crate::kv::table::TableSpec;
     use crate::model::channel::Channel;
     use crate::model::message::{Message, Role};
     use crate::model::timestamp::Timestamp;
-    use crate::tables::schema::{self, BytesTable};
+    use crate::tables::schema::{self, Bytes};
     use crate::testing::{RawStore, id, whatsapp_row};
 
     /// Flips a bit of a table's first value.
-    fn damage<K: FixedKey>(store: &RawStore, definition: BytesTable<K>) {
+    fn damage<K: FixedKey>(store: &RawStore, table: TableSpec<K, Bytes>) {
         store.write(|write| {
-            let mut table = write.open_table(definition).unwrap();
+            let mut table = table.open_for_write(write).unwrap();
             let (key, mut value) = {
                 let (key, value) = table.iter().unwrap().next().unwrap().unwrap();
                 (key.value(), value.value().to_vec())

@@ -1,8 +1,7 @@
-//! Bulk load: everything is sorted first, so that every table is written once, in key order, to full
-//! leaves. What does not fit into the budget of memory is sorted on disk.
+//! Bulk loader: the public API of a bulk load.
 //!
-//! A load is one write: all of it is there when it is done, or none. It takes about as much
-//! temporary disk as it has data, and holds the writer while it is written (not while it gathers).
+//! Everything is sorted first, so that every table is written once, in key order, to full leaves.
+//! What exceeds the memory budget is sorted on disk.
 
 use crate::bulk_load::staging::{BulkOptions, Staging};
 use crate::bulk_load::writer::{BulkLoadReport, load};
@@ -13,7 +12,11 @@ use crate::model::message::Message;
 use crate::store::Store;
 use crate::transaction::check_messages;
 
-/// Loads many conversations at once. Made by [`Store::bulk_load`].
+/// A bulk load, created by [`Store::bulk_load`]: loads any number of conversations as one write.
+///
+/// The write is atomic: after it, all conversations are stored, or none. It needs about as much
+/// temporary disk space as the data has, outside the file of the store. [`BulkLoader::push`] does not
+/// affect other writers; [`BulkLoader::finish`] occupies the writer thread until all is written.
 ///
 /// ```
 /// # use convodb::*;
@@ -36,39 +39,42 @@ use crate::transaction::check_messages;
 /// ```
 pub struct BulkLoader {
     store: Store,
-    /// The assistant that was last found to exist.
-    known: Option<(UserId, AssistantId)>,
+    /// The assistant of the last conversation, which is known to exist.
+    known_assistant: Option<(UserId, AssistantId)>,
     staging: Staging,
 }
 
 impl Store {
-    /// Begins a bulk load, for many times the rate of single inserts and a smaller file. [`BulkLoader`]
-    /// shows it.
+    /// Begins a bulk load, which is many times faster than single inserts and leaves a smaller file.
+    /// [`BulkLoader`] has an example.
     #[must_use]
     pub fn bulk_load(&self, options: BulkOptions) -> BulkLoader {
-        BulkLoader { store: self.clone(), known: None, staging: Staging::new(options) }
+        BulkLoader { store: self.clone(), known_assistant: None, staging: Staging::new(options) }
     }
 }
 
 impl BulkLoader {
-    /// Adds a conversation of the user's with its messages. Rows may come in any order; those of
-    /// one millisecond keep it. Of several with one id the first counts.
+    /// Adds a conversation of the user with its messages. Conversations can arrive in any order. Those
+    /// of one millisecond are listed in the order of arrival. If several have the same id, the first
+    /// one is loaded and the others are reported as repeated.
     ///
     /// # Errors
-    /// [`Error::AssistantNotFound`] and [`Error::Invalid`] for this row, which is then left out;
-    /// or a fault of the disk that rows are sorted on.
+    /// [`Error::Invalid`] if `message_count` is less than the number of messages;
+    /// [`Error::UserNotFound`]; or [`Error::AssistantNotFound`]. In these cases the conversation is
+    /// left out, and the load can continue. After an I/O error of a temporary file, it cannot.
     pub fn push(
         &mut self,
         user: UserId,
         conversation: &Conversation,
-        history: &[Message],
+        messages: &[Message],
     ) -> Result<()> {
-        check_messages(conversation, history)?;
+        check_messages(conversation, messages)?;
         self.require_assistant(user, conversation.assistant)?;
-        self.staging.push(user, conversation, history)
+        self.staging.push(user, conversation, messages)
     }
 
-    /// Writes what was pushed, as one atomic write.
+    /// Writes the pushed conversations as one atomic write. Conversations whose id the store has are
+    /// left as they are.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -90,7 +96,7 @@ impl BulkLoader {
     }
 
     fn require_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {
-        if self.known == Some((user, id)) {
+        if self.known_assistant == Some((user, id)) {
             return Ok(());
         }
         let snapshot = self.store.snapshot();
@@ -98,7 +104,7 @@ impl BulkLoader {
             let user = snapshot.user(user)?;
             return Err(user.map_or(Error::UserNotFound, |_| Error::AssistantNotFound));
         }
-        self.known = Some((user, id));
+        self.known_assistant = Some((user, id));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Bulk load: sorts any number of conversations and writes every table once, in key order.
+//! Bulk load: sorts any number of conversations, and writes every table once, in key order.
 
 pub(crate) mod loader;
 pub(crate) mod staging;

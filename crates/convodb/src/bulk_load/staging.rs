@@ -1,4 +1,4 @@
-//! What a bulk load has gathered: rows and their ids, being sorted, on disk where memory ends.
+//! Staging of a bulk load: external sorts of the pushed conversations and of their ids.
 
 use std::path::PathBuf;
 
@@ -10,9 +10,9 @@ use crate::model::conversation::Conversation;
 use crate::model::id::UserId;
 use crate::model::message::Message;
 use crate::model::position::Position;
-use crate::tables::Records;
+use crate::tables::schema::BytesTable;
 
-/// How a bulk load uses the machine.
+/// The resources of a bulk load.
 ///
 /// ```
 /// use convodb::BulkOptions;
@@ -23,10 +23,10 @@ use crate::tables::Records;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkOptions {
-    /// Memory for sorting, in bytes; 256 MiB by default. What has no room is sorted on disk. Buffers
-    /// grow by doubling, so at its peak a load may hold about twice as much.
+    /// Memory for sorting, in bytes; 256 MiB by default. What does not fit is sorted on disk. Buffers
+    /// grow by doubling, so the peak is about twice as much.
     pub budget_bytes: usize,
-    /// Where to sort on disk; the system's directory for temporary files by default.
+    /// The directory of temporary files; the system's directory for them by default.
     pub directory: PathBuf,
 }
 
@@ -36,13 +36,14 @@ impl Default for BulkOptions {
     }
 }
 
-/// What was pushed, being sorted.
+/// The conversations pushed so far. An *arrival* is the index of a conversation in the order of the
+/// pushes.
 pub(crate) struct Staging {
     pub(crate) options: BulkOptions,
     pub(crate) arrivals: u64,
-    /// Conversations with their messages, in list order.
+    /// Bundles of a conversation and its messages, sorted into list order.
     pub(crate) rows: ExternalSorter<ArrivalKey>,
-    /// Their ids, to find the ones that are there.
+    /// The ids of the conversations, to find duplicates.
     pub(crate) ids: ExternalSorter<IdArrivalKey>,
 }
 
@@ -56,24 +57,24 @@ impl Staging {
         }
     }
 
-    /// Adds a row. After an error nothing more can be added.
+    /// Adds a conversation. Must not be called again after an error.
     pub(crate) fn push(
         &mut self,
-        owner: UserId,
+        user: UserId,
         conversation: &Conversation,
-        history: &[Message],
+        messages: &[Message],
     ) -> Result<()> {
         let arrival = self.arrivals;
         self.arrivals += 1;
-        let id = UuidKey { owner, uuid: conversation.id.uuid() };
+        let id = UuidKey { user, uuid: conversation.id.uuid() };
         self.ids.push(IdArrivalKey { id, arrival }, |_| {})?;
         let created_at = conversation.created_at;
-        let first = RowKey::new(owner, Position::first_at(created_at));
-        self.rows.push(ArrivalKey { owner, created_at, arrival }, |bundle| {
+        let first = RowKey::new(user, Position::first_at(created_at));
+        self.rows.push(ArrivalKey { user, created_at, arrival }, |bundle| {
             put_record(bundle, |bytes| {
                 row::encode_conversation(first, &conversation.borrowed(), bytes);
             });
-            for (number, message) in (1..).zip(history) {
+            for (number, message) in (1..).zip(messages) {
                 let key = MessageKey::new(first, number);
                 put_record(bundle, |bytes| record::encode_message(key, message, bytes));
             }
@@ -81,62 +82,62 @@ impl Staging {
     }
 }
 
-/// The arrivals whose id was there before, in the store or earlier in the load, and how many of
-/// them repeat one of the load that is new.
-pub(crate) fn present(
+/// Returns the arrivals with an id that the store or an earlier arrival has, and the number of those
+/// that repeat an earlier arrival.
+pub(crate) fn duplicates(
     ids: ExternalSorter<IdArrivalKey>,
     arrivals: u64,
-    stored: &Records<UuidKey>,
+    stored: &BytesTable<UuidKey>,
 ) -> Result<(ArrivalSet, u64)> {
     let mut repeated = 0;
-    let mut present = ArrivalSet::none_of(arrivals);
+    let mut duplicates = ArrivalSet::empty(arrivals);
     let nothing_stored = stored.iter()?.next().transpose()?.is_none();
     let mut new = None;
     for entry in ids.sorted()? {
         let (IdArrivalKey { id, arrival }, _) = entry?;
         if new == Some(id) {
-            present.add(arrival);
+            duplicates.insert(arrival);
             repeated += 1;
         } else if !nothing_stored && stored.get(id)?.is_some() {
-            present.add(arrival);
+            duplicates.insert(arrival);
         } else {
             new = Some(id);
         }
     }
-    Ok((present, repeated))
+    Ok((duplicates, repeated))
 }
 
-/// A set of arrivals: a bit each.
+/// A set of arrivals: one bit for each.
 pub(crate) struct ArrivalSet(Vec<u64>);
 
 impl ArrivalSet {
-    fn none_of(count: u64) -> Self {
-        Self(vec![0; usize::try_from(count.div_ceil(64)).unwrap_or(0)])
+    fn empty(arrivals: u64) -> Self {
+        Self(vec![0; usize::try_from(arrivals.div_ceil(64)).unwrap_or(0)])
     }
 
-    fn add(&mut self, arrival: u64) {
+    fn insert(&mut self, arrival: u64) {
         if let Some(word) = usize::try_from(arrival / 64).ok().and_then(|at| self.0.get_mut(at)) {
             *word |= 1 << (arrival % 64);
         }
     }
 
-    pub(crate) fn has(&self, arrival: u64) -> bool {
+    pub(crate) fn contains(&self, arrival: u64) -> bool {
         let word = usize::try_from(arrival / 64).ok().and_then(|at| self.0.get(at));
         word.is_some_and(|word| word >> (arrival % 64) & 1 == 1)
     }
 }
 
-/// Appends a record with its length before it.
+/// Appends a record to a bundle: `length u32, little-endian | record`.
 fn put_record(bundle: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     let start = bundle.len();
     bundle.extend([0; size_of::<u32>()]);
     write(bundle);
-    // Limits on texts keep a record far below 4 GiB.
+    // The limits on texts restrict a record to far less than 4 GiB.
     let length = u32::try_from(bundle.len() - start - size_of::<u32>()).unwrap_or(u32::MAX);
     bundle[start..start + size_of::<u32>()].copy_from_slice(&length.to_le_bytes());
 }
 
-/// The next record of a parcel, which then begins after it; none at its end.
+/// Removes the first record of a bundle and returns it; `None` if the bundle is empty.
 pub(crate) fn take_record<'a>(bundle: &mut &'a [u8]) -> Option<&'a [u8]> {
     let (length, rest) = bundle.split_first_chunk()?;
     let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;

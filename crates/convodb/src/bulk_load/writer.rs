@@ -1,18 +1,20 @@
-//! Writing what a bulk load has gathered: rows, messages and changes in list order as they come, ids
-//! and index entries once they are sorted, each table from its first key to its last.
+//! Bulk writer: writes the staged conversations into every table in key order.
+//!
+//! Rows, messages and changes are written in list order while the staging is read. Their ids and
+//! index entries are sorted meanwhile and written last.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use redb::{Table, WriteTransaction};
 
-use crate::bulk_load::staging::{BulkOptions, Staging, present, take_record};
+use crate::bulk_load::staging::{BulkOptions, Staging, duplicates, take_record};
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{
     ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
 };
 use crate::encoding::record::{self, Damage};
-use crate::error::{Result, from_redb};
+use crate::error::Result;
 use crate::kv::bulk_insert::bulk_insert;
 use crate::kv::catch_panic::call_user_code;
 use crate::kv::external_sort::ExternalSorter;
@@ -21,26 +23,29 @@ use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 use crate::tables::counters::CounterDeltas;
+use crate::tables::schema::{
+    self, CHANGES, CONVERSATION_IDS, CONVERSATIONS, COUNTERS, MESSAGES, SEQUENCES,
+};
 use crate::tables::state::CommittedState;
-use crate::tables::{change_feed, conversations, indexes, schema, sequences};
+use crate::tables::{change_feed, conversations, indexes, sequences};
 
-/// How many bytes of records are written at a time: rows, then their messages.
+/// The size of a chunk of records in bytes. Each chunk writes rows, then messages, then changes.
 const CHUNK_BYTES: usize = 8 << 20;
 
-/// What a bulk load did.
+/// The result of a bulk load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BulkLoadReport {
-    /// Conversations that are new.
+    /// The number of loaded conversations.
     pub inserted: u64,
-    /// Messages of the new conversations.
+    /// The number of their messages.
     pub messages: u64,
-    /// Conversations whose id the user had; they were left as they are.
+    /// The number of conversations whose id the store has. The stored ones stay as they are.
     pub present: u64,
-    /// Conversations whose id an earlier one of the load has; they were left out.
+    /// The number of conversations whose id an earlier one of this load has. They are left out.
     pub repeated: u64,
 }
 
-/// The entries of the tables that are not in list order, being sorted while rows are written.
+/// Sorts the entries of the tables that are not in list order.
 struct Entries {
     ids: ExternalSorter<UuidKey>,
     indexes: [ExternalSorter<IndexKey>; Field::ALL.len()],
@@ -56,21 +61,21 @@ impl Entries {
     }
 }
 
-/// Loads what was gathered, table by table, on top of `view`, which must have no tail.
+/// Writes the staged conversations on top of `state`, whose memtables must be empty.
 pub(crate) fn load(
     write: &WriteTransaction,
     state: &CommittedState,
     staging: Staging,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<BulkLoadReport> {
-    let mut progress = |done, of| call_user_code(|| progress(done, of));
+    let mut progress = |done, total| call_user_code(|| progress(done, total));
     let Staging { options, arrivals, rows, ids } = staging;
-    let (present, repeated) = present(ids, arrivals, &state.tables.ids)?;
-    let mut load = BulkWriter {
+    let (duplicates, repeated) = duplicates(ids, arrivals, &state.tables.conversations.ids)?;
+    let mut writer = BulkWriter {
         state,
         report: BulkLoadReport::default(),
         last: None,
-        owner_is_new: false,
+        user_is_new: false,
         entries: Entries::new(&options),
         counters: CounterDeltas::default(),
         rows: Chunk::default(),
@@ -78,80 +83,72 @@ pub(crate) fn load(
         changes: Chunk::default(),
         last_changes: BTreeMap::new(),
     };
-    // A row's own writing, and that of its entries, which is about as much again.
-    let of = arrivals * 2;
+    // Ids and index entries take about as long as rows, messages and changes.
+    let total = arrivals * 2;
     for (done, entry) in (0..).zip(rows.sorted()?) {
         let (key, bundle) = entry?;
-        if present.has(key.arrival) {
-            load.report.present += 1;
+        if duplicates.contains(key.arrival) {
+            writer.report.present += 1;
         } else {
-            load.row(write, key, &bundle)?;
+            writer.add(write, key, &bundle)?;
         }
         if done % 4096 == 0 {
-            progress(done, of);
+            progress(done, total);
         }
     }
-    load.report.present -= repeated;
-    load.report.repeated = repeated;
-    load.write_chunks(write)?;
-    let BulkWriter { report, entries, counters, last_changes, .. } = load;
-    // Each table is closed before the next is opened: redb may panic over either.
+    writer.report.present -= repeated;
+    writer.report.repeated = repeated;
+    writer.write_chunks(write)?;
+    let BulkWriter { report, entries, counters, last_changes, .. } = writer;
+    // Close each table before opening the next: if redb panics over a damaged page, only one open
+    // table is dropped.
     let numbers = last_changes
         .into_iter()
-        .map(|(owner, number)| Ok((sequences::changes(owner), number.to_be_bytes())));
-    bulk_insert(&mut write.open_table(schema::SEQUENCES).map_err(from_redb)?, numbers, |number| {
-        number.as_slice()
-    })?;
+        .map(|(user, number)| Ok((sequences::changes(user), number.to_be_bytes())));
+    bulk_insert(&mut SEQUENCES.open_for_write(write)?, numbers, |number| number.as_slice())?;
     let counters = counters.on_top_of(&state.tables.counters);
-    bulk_insert(
-        &mut write.open_table(schema::COUNTERS).map_err(from_redb)?,
-        counters,
-        Vec::as_slice,
-    )?;
+    bulk_insert(&mut COUNTERS.open_for_write(write)?, counters, Vec::as_slice)?;
     let ids = entries.ids.sorted()?;
-    bulk_insert(
-        &mut write.open_table(schema::CONVERSATION_IDS).map_err(from_redb)?,
-        ids,
-        Vec::as_slice,
-    )?;
+    bulk_insert(&mut CONVERSATION_IDS.open_for_write(write)?, ids, Vec::as_slice)?;
     for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
-        progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), of);
-        let mut table = write.open_table(schema::index(leading)).map_err(from_redb)?;
+        progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), total);
+        let mut table = schema::index(leading).open_for_write(write)?;
         bulk_insert(&mut table, entries.sorted()?, |_| ())?;
     }
-    progress(of, of);
+    progress(total, total);
     Ok(report)
 }
 
-/// A load in progress.
+/// Assigns positions and change numbers, and writes rows, messages and changes.
 struct BulkWriter<'a> {
-    /// What was there before.
+    /// The state before the load.
     state: &'a CommittedState,
     report: BulkLoadReport,
+    /// The row written last.
     last: Option<RowKey>,
-    /// The owner of the last row had none before, so every position is free.
-    owner_is_new: bool,
+    /// Whether the user of the last row had no rows before the load, so that all positions are free.
+    user_is_new: bool,
     entries: Entries,
     counters: CounterDeltas,
     rows: Chunk<RowKey>,
     messages: Chunk<MessageKey>,
     changes: Chunk<ChangeKey>,
-    /// The number of each owner's last change.
+    /// The number of each user's last change.
     last_changes: BTreeMap<UserId, u64>,
 }
 
 impl BulkWriter<'_> {
-    /// Takes the next row in list order: gives it its position, and gathers all it needs.
-    fn row(&mut self, write: &WriteTransaction, arrived: ArrivalKey, bundle: &[u8]) -> Result<()> {
-        let first = RowKey::new(arrived.owner, Position::first_at(arrived.created_at));
-        let key = self.place(first, arrived.created_at)?;
+    /// Adds the next row in list order with everything that belongs to it.
+    fn add(&mut self, write: &WriteTransaction, arrival: ArrivalKey, bundle: &[u8]) -> Result<()> {
+        let first = RowKey::new(arrival.user, Position::first_at(arrival.created_at));
+        let key = self.assign_position(first, arrival.created_at)?;
         self.last = Some(key);
         let mut bundle = bundle;
-        let record = take_record(&mut bundle).ok_or(ENDS_EARLY).map_err(conversations::damaged)?;
+        let record = take_record(&mut bundle).ok_or(TRUNCATED).map_err(conversations::damaged)?;
         let body = record::open(&first, record).map_err(conversations::damaged)?;
         let row = body.conversation(key.position).map_err(conversations::damaged)?;
 
-        let id = UuidKey { owner: key.owner, uuid: row.id.uuid() };
+        let id = UuidKey { user: key.user, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         self.entries.ids.push(id, |bytes| bytes.extend(position))?;
         let fingerprints = self.state.fingerprinter().row(row.assistant, &row.channel);
@@ -161,7 +158,7 @@ impl BulkWriter<'_> {
         self.counters.add(key, &row)?;
 
         self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
-        let change = ChangeKey { owner: key.owner, number: self.next_change(key.owner)? };
+        let change = ChangeKey { user: key.user, number: self.next_change(key.user)? };
         self.changes.push(change, |bytes| change_feed::append_created(change, key, row.id, bytes));
         self.report.inserted += 1;
         for number in 1.. {
@@ -178,51 +175,47 @@ impl BulkWriter<'_> {
         Ok(())
     }
 
-    /// Where a row stands that wants to be at `first`: after the one before it, if that is of the
-    /// same millisecond, else where the rows that were there before leave room.
-    fn place(&mut self, first: RowKey, created_at: Timestamp) -> Result<RowKey> {
-        let owner = first.owner;
-        let same_owner = self.last.filter(|last| last.owner == owner);
-        if let Some(last) = same_owner.filter(|last| last.position >= first.position) {
-            return Ok(RowKey::new(owner, conversations::position_after(last.position)?));
+    /// The key of a row whose first possible key is `first`: the one after the last row, if that is
+    /// of the same millisecond, otherwise the one after the stored rows of the millisecond.
+    fn assign_position(&mut self, first: RowKey, created_at: Timestamp) -> Result<RowKey> {
+        let user = first.user;
+        let same_user = self.last.filter(|last| last.user == user);
+        if let Some(last) = same_user.filter(|last| last.position >= first.position) {
+            return Ok(RowKey::new(user, conversations::position_after(last.position)?));
         }
-        let stored = &self.state.tables.rows;
-        if same_owner.is_none() {
-            self.owner_is_new = !conversations::any(stored, owner)?;
+        let stored = &self.state.tables.conversations;
+        if same_user.is_none() {
+            self.user_is_new = !stored.any(user)?;
         }
-        match self.owner_is_new {
-            true => Ok(first),
-            false => {
-                Ok(RowKey::new(owner, conversations::free_position(stored, owner, created_at)?))
-            }
+        if self.user_is_new {
+            return Ok(first);
         }
+        Ok(RowKey::new(user, stored.free_position(user, created_at)?))
     }
 
-    /// The number of the owner's next change.
-    fn next_change(&mut self, owner: UserId) -> Result<u64> {
-        let last = match self.last_changes.entry(owner) {
+    /// Assigns the number of the user's next change.
+    fn next_change(&mut self, user: UserId) -> Result<u64> {
+        let last = match self.last_changes.entry(user) {
             Entry::Occupied(last) => last.into_mut(),
-            Entry::Vacant(none) => {
-                none.insert(sequences::last_change(&self.state.tables.sequences, owner)?)
-            }
+            Entry::Vacant(none) => none.insert(self.state.tables.sequences.last_change(user)?),
         };
         *last += 1;
         Ok(*last)
     }
 
     fn write_chunks(&mut self, write: &WriteTransaction) -> Result<()> {
-        self.rows.write(&mut write.open_table(schema::CONVERSATIONS).map_err(from_redb)?)?;
-        self.messages.write(&mut write.open_table(schema::MESSAGES).map_err(from_redb)?)?;
-        self.changes.write(&mut write.open_table(schema::CHANGES).map_err(from_redb)?)
+        self.rows.write(&mut CONVERSATIONS.open_for_write(write)?)?;
+        self.messages.write(&mut MESSAGES.open_for_write(write)?)?;
+        self.changes.write(&mut CHANGES.open_for_write(write)?)
     }
 }
 
-const ENDS_EARLY: Damage = "a gathered row ends early";
+const TRUNCATED: Damage = "a staged row is truncated";
 
 /// Records in key order, in one buffer.
 struct Chunk<K> {
     bytes: Vec<u8>,
-    /// Each key with where its record ends; it begins where the one before ends.
+    /// Each key, with the end of its record; the record starts at the end of the previous one.
     ends: Vec<(K, usize)>,
 }
 
@@ -238,7 +231,7 @@ impl<K: FixedKey> Chunk<K> {
         self.ends.push((key, self.bytes.len()));
     }
 
-    /// Inserts the records, and forgets them.
+    /// Inserts the records into `table` and clears the chunk.
     fn write(&mut self, table: &mut Table<'_, RedbKey<K>, &'static [u8]>) -> Result<()> {
         let mut start = 0;
         let records = self.ends.iter().map(|(key, end)| {

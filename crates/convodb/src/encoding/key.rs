@@ -30,28 +30,28 @@ pub(crate) trait FixedKey: Copy + Debug + Ord + Send + Sync + 'static {
 /// The key of a conversation: `user u32 | position u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RowKey {
-    pub(crate) owner: UserId,
+    pub(crate) user: UserId,
     pub(crate) position: Position,
 }
 
 /// A key by UUID: `user u32 | uuid`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct UuidKey {
-    pub(crate) owner: UserId,
+    pub(crate) user: UserId,
     pub(crate) uuid: Uuid,
 }
 
 /// A key by number: `user u32 | number u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct NumberKey {
-    pub(crate) owner: UserId,
+    pub(crate) user: UserId,
     pub(crate) number: u32,
 }
 
 /// The key of an index entry: `user u32 | term u64 | position u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct IndexKey {
-    pub(crate) owner: UserId,
+    pub(crate) user: UserId,
     pub(crate) term: Term,
     pub(crate) position: Position,
 }
@@ -59,7 +59,7 @@ pub(crate) struct IndexKey {
 /// The key of a message: `user u32 | position of the conversation u64 | number u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct MessageKey {
-    pub(crate) owner: UserId,
+    pub(crate) user: UserId,
     pub(crate) position: Position,
     pub(crate) number: u32,
 }
@@ -67,7 +67,7 @@ pub(crate) struct MessageKey {
 /// The key of a counter: `user u32 | time bucket u32 | assistant uuid | kind u32`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CounterKey {
-    pub(crate) owner: UserId,
+    pub(crate) user: UserId,
     pub(crate) bucket: TimeBucket,
     pub(crate) assistant: Uuid,
     pub(crate) kind: u32,
@@ -76,7 +76,7 @@ pub(crate) struct CounterKey {
 /// The key of a change in the change feed: `user u32 | number u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChangeKey {
-    pub(crate) owner: UserId,
+    pub(crate) user: UserId,
     pub(crate) number: u64,
 }
 
@@ -84,7 +84,7 @@ pub(crate) struct ChangeKey {
 /// `user u32 | created_at u64 | arrival u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ArrivalKey {
-    pub(crate) owner: UserId,
+    pub(crate) user: UserId,
     pub(crate) created_at: Timestamp,
     pub(crate) arrival: u64,
 }
@@ -110,35 +110,35 @@ impl FixedKey for UserId {
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        owner_at_start(bytes)
+        user_at_start(bytes)
     }
 }
 
 impl RowKey {
-    pub(crate) const fn new(owner: UserId, position: Position) -> Self {
-        Self { owner, position }
+    pub(crate) const fn new(user: UserId, position: Position) -> Self {
+        Self { user, position }
     }
 }
 
 impl MessageKey {
     pub(crate) const fn new(row: RowKey, number: u32) -> Self {
-        Self { owner: row.owner, position: row.position, number }
+        Self { user: row.user, position: row.position, number }
     }
 
     pub(crate) const fn row(&self) -> RowKey {
-        RowKey { owner: self.owner, position: self.position }
+        RowKey { user: self.user, position: self.position }
     }
 }
 
 impl CounterKey {
     /// The first key of a user's time bucket.
-    pub(crate) const fn first(owner: UserId, bucket: TimeBucket) -> Self {
-        Self { owner, bucket, assistant: Uuid::nil(), kind: 0 }
+    pub(crate) const fn first(user: UserId, bucket: TimeBucket) -> Self {
+        Self { user, bucket, assistant: Uuid::nil(), kind: 0 }
     }
 
     /// The last key of a user's time bucket.
-    pub(crate) const fn last(owner: UserId, bucket: TimeBucket) -> Self {
-        Self { owner, bucket, assistant: Uuid::max(), kind: u32::MAX }
+    pub(crate) const fn last(user: UserId, bucket: TimeBucket) -> Self {
+        Self { user, bucket, assistant: Uuid::max(), kind: u32::MAX }
     }
 }
 
@@ -174,8 +174,8 @@ impl<const N: usize> Parts<N> {
         self
     }
 
-    fn owner(self, owner: UserId) -> Self {
-        self.put(owner.get().to_be_bytes())
+    fn user(self, user: UserId) -> Self {
+        self.put(user.get().to_be_bytes())
     }
 }
 
@@ -188,7 +188,7 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(part(bytes, at))
 }
 
-fn owner_at_start(bytes: &[u8]) -> UserId {
+fn user_at_start(bytes: &[u8]) -> UserId {
     UserId::new(u32_at(bytes, 0))
 }
 
@@ -202,11 +202,11 @@ impl FixedKey for RowKey {
     const NAME: &'static str = "convodb::RowKey";
 
     fn encode(&self) -> [u8; 12] {
-        Parts::new().owner(self.owner).put(self.position.bits().to_be_bytes()).bytes
+        Parts::new().user(self.user).put(self.position.bits().to_be_bytes()).bytes
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        Self { owner: owner_at_start(bytes), position: position_at(bytes, 4) }
+        Self { user: user_at_start(bytes), position: position_at(bytes, 4) }
     }
 }
 
@@ -216,11 +216,11 @@ impl FixedKey for UuidKey {
     const NAME: &'static str = "convodb::UuidKey";
 
     fn encode(&self) -> [u8; 20] {
-        Parts::new().owner(self.owner).put(*self.uuid.as_bytes()).bytes
+        Parts::new().user(self.user).put(*self.uuid.as_bytes()).bytes
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        Self { owner: owner_at_start(bytes), uuid: Uuid::from_bytes(part(bytes, 4)) }
+        Self { user: user_at_start(bytes), uuid: Uuid::from_bytes(part(bytes, 4)) }
     }
 }
 
@@ -230,11 +230,11 @@ impl FixedKey for NumberKey {
     const NAME: &'static str = "convodb::NumberKey";
 
     fn encode(&self) -> [u8; 8] {
-        Parts::new().owner(self.owner).put(self.number.to_be_bytes()).bytes
+        Parts::new().user(self.user).put(self.number.to_be_bytes()).bytes
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        Self { owner: owner_at_start(bytes), number: u32_at(bytes, 4) }
+        Self { user: user_at_start(bytes), number: u32_at(bytes, 4) }
     }
 }
 
@@ -245,7 +245,7 @@ impl FixedKey for IndexKey {
 
     fn encode(&self) -> [u8; 20] {
         Parts::new()
-            .owner(self.owner)
+            .user(self.user)
             .put(self.term.bits().to_be_bytes())
             .put(self.position.bits().to_be_bytes())
             .bytes
@@ -253,7 +253,7 @@ impl FixedKey for IndexKey {
 
     fn decode(bytes: &[u8]) -> Self {
         Self {
-            owner: owner_at_start(bytes),
+            user: user_at_start(bytes),
             term: Term::from_bits(u64::from_be_bytes(part(bytes, 4))),
             position: position_at(bytes, 12),
         }
@@ -267,7 +267,7 @@ impl FixedKey for MessageKey {
 
     fn encode(&self) -> [u8; 16] {
         Parts::new()
-            .owner(self.owner)
+            .user(self.user)
             .put(self.position.bits().to_be_bytes())
             .put(self.number.to_be_bytes())
             .bytes
@@ -275,7 +275,7 @@ impl FixedKey for MessageKey {
 
     fn decode(bytes: &[u8]) -> Self {
         Self {
-            owner: owner_at_start(bytes),
+            user: user_at_start(bytes),
             position: position_at(bytes, 4),
             number: u32_at(bytes, 12),
         }
@@ -289,7 +289,7 @@ impl FixedKey for CounterKey {
 
     fn encode(&self) -> [u8; 28] {
         Parts::new()
-            .owner(self.owner)
+            .user(self.user)
             .put(self.bucket.bits().to_be_bytes())
             .put(*self.assistant.as_bytes())
             .put(self.kind.to_be_bytes())
@@ -298,7 +298,7 @@ impl FixedKey for CounterKey {
 
     fn decode(bytes: &[u8]) -> Self {
         Self {
-            owner: owner_at_start(bytes),
+            user: user_at_start(bytes),
             bucket: TimeBucket::from_bits(u32_at(bytes, 4)),
             assistant: Uuid::from_bytes(part(bytes, 8)),
             kind: u32_at(bytes, 24),
@@ -312,11 +312,11 @@ impl FixedKey for ChangeKey {
     const NAME: &'static str = "convodb::ChangeKey";
 
     fn encode(&self) -> [u8; 12] {
-        Parts::new().owner(self.owner).put(self.number.to_be_bytes()).bytes
+        Parts::new().user(self.user).put(self.number.to_be_bytes()).bytes
     }
 
     fn decode(bytes: &[u8]) -> Self {
-        Self { owner: owner_at_start(bytes), number: u64::from_be_bytes(part(bytes, 4)) }
+        Self { user: user_at_start(bytes), number: u64::from_be_bytes(part(bytes, 4)) }
     }
 }
 
@@ -327,7 +327,7 @@ impl FixedKey for ArrivalKey {
 
     fn encode(&self) -> [u8; 20] {
         Parts::new()
-            .owner(self.owner)
+            .user(self.user)
             .put(self.created_at.millis().to_be_bytes())
             .put(self.arrival.to_be_bytes())
             .bytes
@@ -336,7 +336,7 @@ impl FixedKey for ArrivalKey {
     fn decode(bytes: &[u8]) -> Self {
         let millis = u64::from_be_bytes(part(bytes, 4));
         Self {
-            owner: owner_at_start(bytes),
+            user: user_at_start(bytes),
             created_at: Timestamp::from_millis(millis).unwrap_or(Timestamp::MAX),
             arrival: u64::from_be_bytes(part(bytes, 12)),
         }
@@ -402,30 +402,30 @@ mod tests {
         #[test]
         fn keys_order_as_their_values(a in [number(), number(), number(), number()],
                                       b in [number(), number(), number(), number()]) {
-            let owner = |v: &[u64; 4]| UserId::new(narrow(v[0]));
+            let user = |v: &[u64; 4]| UserId::new(narrow(v[0]));
             let position = |v: &[u64; 4]| Position::from_bits(v[1]);
             let uuid = |v: &[u64; 4]| Uuid::from_u64_pair(v[1], v[2]);
-            let row = |v: &[u64; 4]| RowKey::new(owner(v), position(v));
+            let row = |v: &[u64; 4]| RowKey::new(user(v), position(v));
             check(row(&a), row(&b));
             let message = |v: &[u64; 4]| MessageKey::new(row(v), narrow(v[2]));
             check(message(&a), message(&b));
             let index = |v: &[u64; 4]| IndexKey {
-                owner: owner(v), term: Term::from_bits(v[2]), position: position(v) };
+                user: user(v), term: Term::from_bits(v[2]), position: position(v) };
             check(index(&a), index(&b));
-            let id = |v: &[u64; 4]| UuidKey { owner: owner(v), uuid: uuid(v) };
+            let id = |v: &[u64; 4]| UuidKey { user: user(v), uuid: uuid(v) };
             check(id(&a), id(&b));
-            let count = |v: &[u64; 4]| NumberKey { owner: owner(v), number: narrow(v[1]) };
+            let count = |v: &[u64; 4]| NumberKey { user: user(v), number: narrow(v[1]) };
             check(count(&a), count(&b));
             let total = |v: &[u64; 4]| CounterKey {
-                owner: owner(v), bucket: TimeBucket::from_bits(narrow(v[3])), assistant: uuid(v),
+                user: user(v), bucket: TimeBucket::from_bits(narrow(v[3])), assistant: uuid(v),
                 kind: narrow(v[1]) };
             check(total(&a), total(&b));
-            let change = |v: &[u64; 4]| ChangeKey { owner: owner(v), number: v[1] };
+            let change = |v: &[u64; 4]| ChangeKey { user: user(v), number: v[1] };
             check(change(&a), change(&b));
             // A key contains only times within the range of `Timestamp`.
             let at = |v: &[u64; 4]| Timestamp::from_millis(v[1]).unwrap_or(Timestamp::MAX);
             let arrival = |v: &[u64; 4]| ArrivalKey {
-                owner: owner(v), created_at: at(v), arrival: v[2] };
+                user: user(v), created_at: at(v), arrival: v[2] };
             check(arrival(&a), arrival(&b));
             let id_arrival = |v: &[u64; 4]| IdArrivalKey { id: id(v), arrival: v[3] };
             check(id_arrival(&a), id_arrival(&b));

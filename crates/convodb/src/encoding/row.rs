@@ -345,13 +345,13 @@ mod tests {
     fn a_record_under_another_key_is_refused() {
         let other = RowKey::new(UserId::new(4), key().position);
         assert!(read(other, &record()).is_err());
-        let moved = RowKey::new(key().owner, key().position.next());
+        let moved = RowKey::new(key().user, key().position.next());
         assert!(read(moved, &record()).is_err());
     }
 
     #[test]
     fn rekeying_moves_a_record_to_another_key() {
-        let other = RowKey::new(key().owner, key().position.next());
+        let other = RowKey::new(key().user, key().position.next());
         let mut rekeyed = Vec::new();
         rekey(&record(), &key(), &other, &mut rekeyed);
         assert_eq!(read(other, &rekeyed).unwrap(), conversation());

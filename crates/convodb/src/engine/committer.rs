@@ -174,7 +174,7 @@ impl Committer {
         self.finish_checkpoint();
         self.check()?;
         self.seqno += 1;
-        if let Err(error) = flush(&self.database, &mut self.tables, self.seqno, self.mode) {
+        if let Err(error) = flush(&self.database, &self.tables, self.seqno, self.mode) {
             self.scheduler.failed();
             return Err(self.fault(error));
         }
@@ -289,8 +289,8 @@ impl Committer {
         self.end_segment();
         self.scheduler.started();
         self.tables.metrics().memtable_bytes.store(0, Ordering::Relaxed);
-        let mut frozen = self.tables.clone();
-        match Checkpoint::start(seqno, move || flush(&database, &mut frozen, seqno, mode)) {
+        let frozen = self.tables.clone();
+        match Checkpoint::start(seqno, move || flush(&database, &frozen, seqno, mode)) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => {
                 self.fault(error);
@@ -378,7 +378,6 @@ mod tests {
     use crate::model::text::Name;
     use crate::model::timestamp::Timestamp;
     use crate::options::StoreOptions;
-    use crate::tables::accounts;
 
     fn open() -> (Committer, Arc<Published>) {
         let vfs = Arc::new(MemoryVfs::default());
@@ -401,10 +400,8 @@ mod tests {
         let now = Instant::now();
         let name = |text: &str| text.parse::<Name>().unwrap();
         let is_visible = |text: &str| {
-            let tables = &published.load_full().tables;
-            accounts::user_of_name(&tables.users, &tables.user_names, &name(text))
-                .unwrap()
-                .is_some()
+            let accounts = &published.load_full().tables.accounts;
+            accounts.user_by_name(&name(text)).unwrap().is_some()
         };
         committer.run(|write| write.create_user(name("one"), Timestamp::MIN)).unwrap();
         committer.commit(now).unwrap();

@@ -13,7 +13,7 @@ use crate::tables::{Tables, meta};
 /// Writes the memtables of `tables`, which end with sequence number `seqno`, into the database.
 pub(crate) fn flush(
     database: &Database,
-    tables: &mut Tables,
+    tables: &Tables,
     seqno: u64,
     mode: CommitMode,
 ) -> Result<()> {

@@ -14,8 +14,8 @@ use crate::kv::bulk_insert::bulk_insert;
 use crate::model::id::UserId;
 use crate::tables::Tables;
 use crate::tables::counters::{self, CounterDeltas};
-use crate::tables::schema::{self, names};
-use crate::tables::{meta, sequences};
+use crate::tables::meta;
+use crate::tables::schema;
 use crate::wal::reader;
 
 /// Upgrades the store at `location` to the current format. Reads all counters of a store of format 1:
@@ -38,7 +38,7 @@ pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<(
 /// records. Earlier changes are unknown, so every user's feed starts with one change that is trimmed.
 fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     let write = begin_two_phase(database)?;
-    meta::make_tables(&write)?;
+    schema::create_missing(&write)?;
     write.commit().map_err(from_redb)?;
 
     let read = database.begin_read().map_err(from_redb)?;
@@ -49,26 +49,23 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     let seqno = reader::replay(&*location.vfs, &location.path, seed, flushed, replay)?;
     let mut deltas = CounterDeltas::default();
     let mut users = BTreeSet::new();
-    for entry in tables.counters.iter()? {
+    for entry in tables.counters.table.iter()? {
         let (key, record) = entry?;
         let count = counters::decode(key, record.value())?;
         let what = "a counter of format 1 does not span a day";
         let rollups = counters::rollups(key);
-        for key in rollups.ok_or(Error::Corrupted { table: names::COUNTERS, what })? {
+        for key in rollups.ok_or(schema::COUNTERS.corrupted(what))? {
             deltas.count(key, &count)?;
         }
-        users.insert(key.owner);
+        users.insert(key.user);
     }
     for user in users {
         trim_unknown_past(&mut tables, user);
     }
     let write = begin_two_phase(database)?;
     tables.flush(&write)?;
-    bulk_insert(
-        &mut write.open_table(schema::COUNTERS).map_err(from_redb)?,
-        deltas.on_top_of(&tables.counters),
-        Vec::as_slice,
-    )?;
+    let deltas = deltas.on_top_of(&tables.counters);
+    bulk_insert(&mut schema::COUNTERS.open_for_write(&write)?, deltas, Vec::as_slice)?;
     meta::put_wal_seqno(&write, seqno)?;
     meta::put_format(&write)?;
     write.commit().map_err(from_redb)
@@ -77,6 +74,6 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
 /// Records one change as trimmed, so that a reader that starts at the beginning learns that it has
 /// missed changes.
 fn trim_unknown_past(tables: &mut Tables, user: UserId) {
-    sequences::put_last_change(tables, user, 1);
-    sequences::put_last_forgotten(tables, user, 1);
+    tables.sequences.put_last_change(user, 1);
+    tables.sequences.put_last_trimmed(user, 1);
 }

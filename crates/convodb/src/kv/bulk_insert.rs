@@ -79,21 +79,22 @@ mod tests {
         ) {
             let store = RawStore::new();
             let mut expected = BTreeMap::new();
-            let owner = UserId::new(77);
+            let user = UserId::new(77);
             for run in runs {
                 store.write(|write| {
-                    let mut table = write.open_table(ASSISTANT_NUMBERS).unwrap();
+                    let mut table = ASSISTANT_NUMBERS.open_for_write(write).unwrap();
                     let values: Vec<(u32, [u8; 1])> = run.iter().map(|(n, v)| (*n, [*v])).collect();
                     let entries = values
                         .iter()
-                        .map(|(number, value)| Ok((NumberKey { owner, number: *number }, value)));
+                        .map(|(number, value)| Ok((NumberKey { user, number: *number }, value)));
                     bulk_insert(&mut table, entries, |value| value.as_slice()).unwrap();
                 });
                 expected.extend(run);
             }
             let tables = store.tables();
-            let first = NumberKey { owner, number: 0 };
+            let first = NumberKey { user, number: 0 };
             let stored: BTreeMap<u32, u8> = tables
+                .accounts
                 .assistant_numbers
                 .range(first..=NumberKey { number: u32::MAX, ..first })
                 .unwrap()

@@ -243,7 +243,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(number: u32) -> NumberKey {
-        NumberKey { owner: UserId::new(number % 3), number }
+        NumberKey { user: UserId::new(number % 3), number }
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn slots(bucket: &Bucket) -> impl Iterator<Item = &[AtomicU64]> {
 
 /// The slot's word for the user of a key and the length of a body.
 fn user_and_length(key: RowKey, length: usize) -> u64 {
-    u64::from(key.owner.get()) << 32 | length as u64
+    u64::from(key.user.get()) << 32 | length as u64
 }
 
 impl CachedRows<'_> {
@@ -185,8 +185,8 @@ fn write(slot: &[AtomicU64], key: RowKey, generation: u64, body: &[u8]) {
 
 /// Fibonacci hashing: the upper bits select the bucket.
 fn hash(key: RowKey) -> u64 {
-    let owner = u64::from(key.owner.get()).rotate_right(20);
-    (key.position.bits() ^ owner).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    let user = u64::from(key.user.get()).rotate_right(20);
+    (key.position.bits() ^ user).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 #[cfg(test)]

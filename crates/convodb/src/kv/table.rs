@@ -21,7 +21,47 @@ use crate::kv::memtable::Memtable;
 use crate::kv::redb_key::RedbKey;
 use crate::kv::value::{Slot, TableValue, ValueRef};
 use crate::model::id::UserId;
-use crate::tables::schema;
+
+/// The declaration of a table: its name on disk, its types, and whether its values are records.
+pub(crate) struct TableSpec<K: FixedKey, V: TableValue> {
+    pub(crate) name: &'static str,
+    /// Whether its values are records, each with a checksum.
+    checksummed: bool,
+    definition: TableDefinition<'static, RedbKey<K>, V>,
+}
+
+impl<K: FixedKey, V: TableValue> TableSpec<K, V> {
+    /// A table whose values are records.
+    pub(crate) const fn records(name: &'static str) -> Self {
+        Self { name, checksummed: true, definition: TableDefinition::new(name) }
+    }
+
+    /// A table whose values have no checksum.
+    pub(crate) const fn plain(name: &'static str) -> Self {
+        Self { name, checksummed: false, definition: TableDefinition::new(name) }
+    }
+
+    /// Opens the redb table for writing. Creates it if it does not exist.
+    pub(crate) fn open_for_write<'txn>(
+        &self,
+        write: &'txn WriteTransaction,
+    ) -> Result<redb::Table<'txn, RedbKey<K>, V>> {
+        write.open_table(self.definition).map_err(from_redb)
+    }
+
+    /// [`Error::Corrupted`] for an entry of this table.
+    pub(crate) const fn corrupted(&self, what: &'static str) -> Error {
+        Error::Corrupted { table: self.name, what }
+    }
+}
+
+impl<K: FixedKey, V: TableValue> Clone for TableSpec<K, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K: FixedKey, V: TableValue> Copy for TableSpec<K, V> {}
 
 /// One table as of one commit: entries stored in redb, and above them the newer ones of a memtable.
 ///
@@ -32,7 +72,7 @@ use crate::tables::schema;
 /// or the whole group and to encode the group for the WAL. A clone has the same entries and an
 /// empty journal.
 pub(crate) struct Table<K: FixedKey, V: TableValue> {
-    definition: TableDefinition<'static, RedbKey<K>, V>,
+    spec: TableSpec<K, V>,
     stored: Arc<ReadOnlyTable<RedbKey<K>, V>>,
     memtable: Memtable<K, Slot<V>>,
     journal: Journal<K, V>,
@@ -65,7 +105,7 @@ impl<K: FixedKey, V: TableValue> Default for Journal<K, V> {
 impl<K: FixedKey, V: TableValue> Clone for Table<K, V> {
     fn clone(&self) -> Self {
         Self {
-            definition: self.definition,
+            spec: self.spec,
             stored: self.stored.clone(),
             memtable: self.memtable.clone(),
             journal: Journal::default(),
@@ -74,12 +114,9 @@ impl<K: FixedKey, V: TableValue> Clone for Table<K, V> {
 }
 
 impl<K: FixedKey, V: TableValue> Table<K, V> {
-    pub(crate) fn open(
-        read: &ReadTransaction,
-        definition: TableDefinition<'static, RedbKey<K>, V>,
-    ) -> Result<Self> {
-        let stored = Arc::new(read.open_table(definition).map_err(from_redb)?);
-        Ok(Self { definition, stored, memtable: Memtable::default(), journal: Journal::default() })
+    pub(crate) fn open(read: &ReadTransaction, spec: TableSpec<K, V>) -> Result<Self> {
+        let stored = Arc::new(read.open_table(spec.definition).map_err(from_redb)?);
+        Ok(Self { spec, stored, memtable: Memtable::default(), journal: Journal::default() })
     }
 
     /// The value of a key. One B-tree lookup if the memtable has no slot for it.
@@ -176,6 +213,8 @@ fn validated<K, V: TableValue>(entry: Entry<'_, K, V>) -> Result<Entry<'_, K, V>
 /// A [`Table`] of any key and value type: the operations that the writer and maintenance run on
 /// every table.
 pub(crate) trait AnyTable {
+    /// The table's name on disk.
+    fn name(&self) -> &'static str;
     /// Whether the memtable is empty, so that redb has every entry.
     fn is_flushed(&self) -> bool;
     /// Sets the savepoint after the changes of the group so far.
@@ -207,10 +246,10 @@ pub(crate) trait AnyTable {
     fn measure(&self) -> Result<Extent>;
     /// Writes every entry into another database in key order. Verifies the checksum of each record
     /// and passes each entry to `seen` before it writes the entry.
-    fn copy(&self, name: &'static str, write: &WriteTransaction, seen: Seen<'_>) -> Result<()>;
+    fn copy(&self, write: &WriteTransaction, seen: Seen<'_>) -> Result<()>;
     /// Removes at most `limit` entries whose key begins with the user's number, and returns how
     /// many it removed.
-    fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize>;
+    fn remove_of_user(&mut self, user: UserId, limit: usize) -> Result<usize>;
 }
 
 /// A callback for an entry: key and value as bytes on disk.
@@ -237,6 +276,10 @@ pub(crate) struct PendingWrites {
 }
 
 impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
+    fn name(&self) -> &'static str {
+        self.spec.name
+    }
+
     fn is_flushed(&self) -> bool {
         self.memtable.is_empty()
     }
@@ -312,7 +355,7 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()> {
-        self.stored = Arc::new(read.open_table(self.definition).map_err(from_redb)?);
+        self.stored = Arc::new(read.open_table(self.spec.definition).map_err(from_redb)?);
         self.memtable = self.journal.since.take().unwrap_or_default();
         // Reapply the current group, and take its undo values from the new memtable.
         for change in &mut self.journal.changes {
@@ -325,7 +368,7 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
         if self.memtable.is_empty() {
             return Ok(());
         }
-        let mut table = write.open_table(self.definition).map_err(from_redb)?;
+        let mut table = self.spec.open_for_write(write)?;
         for (key, _) in self.memtable.iter().filter(|(_, slot)| slot.is_none()) {
             table.remove(*key).map_err(from_redb)?;
         }
@@ -338,22 +381,21 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn measure(&self) -> Result<Extent> {
-        let stats = catch_redb_panic(|| Ok(self.stored.stats().map_err(from_redb)?))?;
+        let stats = catch_redb_panic(|| self.stored.stats().map_err(from_redb))?;
         let (content, of_keys) = (stats.stored_bytes(), stats.metadata_bytes());
         Ok(Extent { content, pages: content + of_keys + stats.fragmented_bytes() })
     }
 
-    fn copy(&self, name: &'static str, write: &WriteTransaction, seen: Seen<'_>) -> Result<()> {
-        let mut table = write.open_table(self.definition).map_err(from_redb)?;
-        let sealed = schema::is_sealed(name);
+    fn copy(&self, write: &WriteTransaction, seen: Seen<'_>) -> Result<()> {
+        let mut table = self.spec.open_for_write(write)?;
         let entries = self.iter()?.map(|entry| {
             let (key, stored) = entry?;
             {
                 let value = stored.value();
                 let bytes = V::as_bytes(&value);
-                if sealed {
-                    let damaged = |what| Error::Corrupted { table: name, what };
-                    record::open(&key, bytes.as_ref()).map_err(damaged)?;
+                if self.spec.checksummed {
+                    let corrupted = |what| self.spec.corrupted(what);
+                    record::open(&key, bytes.as_ref()).map_err(corrupted)?;
                 }
                 seen(key.encode().as_ref(), bytes.as_ref())?;
             }
@@ -362,8 +404,8 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
         bulk_insert(&mut table, entries, |stored| stored.value())
     }
 
-    fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize> {
-        let number = owner.get().to_be_bytes();
+    fn remove_of_user(&mut self, user: UserId, limit: usize) -> Result<usize> {
+        let number = user.get().to_be_bytes();
         let mut first = vec![0; K::WIDTH];
         first[..number.len()].copy_from_slice(&number);
         let gap = Gap::Before(K::decode(&first));

@@ -8,17 +8,17 @@ use crate::encoding::key::NumberKey;
 use crate::kv::cursor::{Gap, ScanDirection};
 use crate::kv::table::AnyTable;
 use crate::model::id::UserId;
-use crate::tables::schema::ASSISTANT_NUMBERS;
-use crate::tables::{Records, Tables};
+use crate::tables::Tables;
+use crate::tables::schema::{ASSISTANT_NUMBERS, BytesTable};
 use crate::testing::RawStore;
 
-const OWNER: UserId = UserId::new(77);
+const USER: UserId = UserId::new(77);
 
 const fn key(number: u32) -> NumberKey {
-    NumberKey { owner: OWNER, number }
+    NumberKey { user: USER, number }
 }
 
-fn change(table: &mut Records<NumberKey>, map: &mut BTreeMap<u32, u8>, number: u32, to: u8) {
+fn change(table: &mut BytesTable<NumberKey>, map: &mut BTreeMap<u32, u8>, number: u32, to: u8) {
     if to == 0 {
         table.remove(key(number)).unwrap();
         map.remove(&number);
@@ -28,13 +28,13 @@ fn change(table: &mut Records<NumberKey>, map: &mut BTreeMap<u32, u8>, number: u
     }
 }
 
-fn all(table: &Records<NumberKey>) -> BTreeMap<u32, u8> {
+fn all(table: &BytesTable<NumberKey>) -> BTreeMap<u32, u8> {
     let entries = table.range(key(0)..=key(u32::MAX)).unwrap().map(Result::unwrap);
     entries.map(|(key, value)| (key.number, value.value()[0])).collect()
 }
 
 /// Checks a cursor from every gap in both directions, and the key before each gap.
-fn check_cursors(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
+fn check_cursors(table: &BytesTable<NumberKey>, map: &BTreeMap<u32, u8>) {
     let numbers = |range: Vec<u32>, direction| match direction {
         ScanDirection::Ascending => range,
         ScanDirection::Descending => range.into_iter().rev().collect(),
@@ -51,11 +51,11 @@ fn check_cursors(table: &Records<NumberKey>, map: &BTreeMap<u32, u8>) {
                 [Some(Gap::Before(key(number))), number.checked_sub(1).map(|n| Gap::After(key(n)))];
             for gap in gaps.into_iter().flatten() {
                 let mut cursor = table.cursor(gap, direction).unwrap();
-                let before = cursor.before().unwrap().filter(|key| key.owner == OWNER);
+                let before = cursor.before().unwrap().filter(|key| key.user == USER);
                 assert_eq!(before.map(|key| key.number).as_ref(), behind);
                 let steps = std::iter::from_fn(|| cursor.step().unwrap()).map(|(key, _)| key);
                 let visited: Vec<u32> =
-                    steps.filter(|key| key.owner == OWNER).map(|key| key.number).collect();
+                    steps.filter(|key| key.user == USER).map(|key| key.number).collect();
                 assert_eq!(visited, numbers(ahead.clone(), direction));
             }
         }
@@ -74,12 +74,12 @@ proptest! {
     ) {
         let store = RawStore::new();
         store.write(|write| {
-            let mut table = write.open_table(ASSISTANT_NUMBERS).unwrap();
+            let mut table = ASSISTANT_NUMBERS.open_for_write(write).unwrap();
             for (number, value) in &stored {
                 table.insert(key(*number), [*value].as_slice()).unwrap();
             }
         });
-        let mut table = store.tables().assistant_numbers;
+        let mut table = store.tables().accounts.assistant_numbers;
         let mut map = stored.clone();
         for (number, to) in changes {
             change(&mut table, &mut map, number, to);
@@ -93,7 +93,7 @@ proptest! {
             prop_assert_eq!(last, map.range(3..=number.max(3)).next_back().map(|(n, _)| *n));
         }
         store.write(|write| table.flush(write).unwrap());
-        prop_assert_eq!(all(&store.tables().assistant_numbers), map);
+        prop_assert_eq!(all(&store.tables().accounts.assistant_numbers), map);
         table.rollback();
         prop_assert_eq!(all(&table), stored);
     }
@@ -105,18 +105,20 @@ proptest! {
 fn the_current_group_can_be_rolled_back_after_a_checkpoint() {
     let store = RawStore::new();
     let mut tables = store.tables();
-    let put = |tables: &mut Tables, number| tables.assistant_numbers.put(key(number), &[1]);
+    let put =
+        |tables: &mut Tables, number| tables.accounts.assistant_numbers.put(key(number), &[1]);
     put(&mut tables, 1);
     tables.commit();
     tables.begin_checkpoint();
-    let mut frozen = tables.clone();
+    let frozen = tables.clone();
     put(&mut tables, 2);
     tables.commit();
     put(&mut tables, 3);
     store.write(|write| frozen.flush(write).unwrap());
-    tables.assistant_numbers.end_checkpoint(&store.read()).unwrap();
+    tables.accounts.assistant_numbers.end_checkpoint(&store.read()).unwrap();
 
-    let numbers = |tables: &Tables| all(&tables.assistant_numbers).into_keys().collect::<Vec<_>>();
+    let numbers =
+        |tables: &Tables| all(&tables.accounts.assistant_numbers).into_keys().collect::<Vec<_>>();
     assert_eq!(numbers(&tables), [1, 2, 3]);
     assert_eq!(numbers(&store.tables()), [1]);
     tables.rollback();
@@ -129,13 +131,13 @@ fn an_encoded_group_is_replayed_and_truncated_bytes_are_refused() {
     let mut tables = store.tables();
     let mut map = BTreeMap::new();
     for (number, to) in [(3, 1), (2, 2), (3, 4)] {
-        change(&mut tables.assistant_numbers, &mut map, number, to);
+        change(&mut tables.accounts.assistant_numbers, &mut map, number, to);
     }
     let mut bytes = Vec::new();
     tables.encode(&mut bytes);
     let mut replayed = store.tables();
     replayed.replay(&bytes).unwrap();
-    assert_eq!(all(&replayed.assistant_numbers), map);
+    assert_eq!(all(&replayed.accounts.assistant_numbers), map);
     for cut in 0..bytes.len() {
         assert!(store.tables().replay(&bytes[..cut]).is_none(), "cut at {cut}");
     }

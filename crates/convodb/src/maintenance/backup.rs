@@ -109,7 +109,7 @@ pub(crate) fn copy(
     file: Box<dyn VfsFile>,
     options: &mut MaintenanceOptions<'_>,
 ) -> Result<u64> {
-    let counts = state.tables.clone().counts()?;
+    let counts = state.tables.counts()?;
     let total: u64 = counts.iter().map(|(_, entries)| entries).sum();
     let backend = MonitoredBackend::new(file, FaultSignal::detached())?;
     let mut builder = Database::builder();
@@ -118,7 +118,7 @@ pub(crate) fn copy(
     let write = database.begin_write().map_err(from_redb)?;
     let mut set_hash = SetHash::new(state.fingerprinter());
     let mut done: u64 = 0;
-    state.tables.clone().copy(&write, |table, key, value| {
+    state.tables.copy(&write, |table, key, value| {
         if done.is_multiple_of(PROGRESS_INTERVAL) {
             options.report(done, total);
         }

@@ -6,13 +6,12 @@
 
 use std::ops::ControlFlow;
 
-use crate::encoding::key::DigestKey;
 use crate::error::{Error, Result};
 use crate::model::id::{ConversationId, UserId};
 use crate::query::list_spec::Order;
 use crate::query::request::ListRequest;
 use crate::store::Store;
-use crate::tables::{accounts, change_feed, conversations, sequences};
+use crate::tables::Tables;
 use crate::transaction::Transaction;
 
 /// The number of conversations in one write.
@@ -142,50 +141,38 @@ impl Store {
     /// [`Error::UserNotFound`], or as [`Store::write`].
     pub fn revoke_all_tokens(&self, user: UserId) -> Result<u64> {
         self.write(move |transaction| {
-            if transaction.tables.users.get(user)?.is_none() {
+            if !transaction.tables.accounts.has_user(user)? {
                 return Err(Error::UserNotFound);
             }
-            transaction.remove_tokens(user)
+            transaction.tables.accounts.remove_tokens_of(user)
         })
     }
 }
 
 impl Transaction<'_> {
-    fn remove_tokens(&mut self, user: UserId) -> Result<u64> {
-        let mut own: Vec<DigestKey> = Vec::new();
-        for entry in self.tables.tokens.iter()? {
-            let (key, _) = entry?;
-            if accounts::user_of_digest(&self.tables.tokens, key)? == Some(user) {
-                own.push(key);
-            }
-        }
-        own.iter().try_for_each(|key| self.tables.tokens.remove(*key))?;
-        Ok(own.len() as u64)
-    }
-
     /// Removes a batch of what remains after the user's conversations, in any table, and returns
     /// whether there was any. Does nothing while there are conversations.
     fn remove_remainder(&mut self, user: UserId) -> Result<bool> {
-        if conversations::any(&self.tables.rows, user)? {
+        if self.tables.conversations.any(user)? {
             return Ok(false);
         }
         // Oldest first, so that the remaining changes have no gap.
-        let last = sequences::last_change(&self.tables.sequences, user)?;
-        let forgotten = change_feed::trim(self.tables, user, last, BATCH)?;
-        Ok(forgotten > 0 || self.tables.remove_owned(user, BATCH)? > 0)
+        let Tables { change_feed, sequences, .. } = &mut *self.tables;
+        let last = sequences.last_change(user)?;
+        let trimmed = change_feed.trim(sequences, user, last, BATCH)?;
+        Ok(trimmed > 0 || self.tables.remove_conversation_data(user, BATCH)? > 0)
     }
 
     /// Removes the account and returns the numbers of assistants and tokens removed with it; `None`
     /// while the user has conversations.
     fn remove_user(&mut self, user: UserId) -> Result<Option<(u64, u64)>> {
-        if conversations::any(&self.tables.rows, user)? {
+        if self.tables.conversations.any(user)? {
             return Ok(None);
         }
-        let account = accounts::user(&self.tables.users, user)?.ok_or(Error::UserNotFound)?;
-        let tokens = self.remove_tokens(user)?;
-        self.tables.remove_owned(user, usize::MAX)?;
-        let name = accounts::digest(account.name.as_str());
-        self.tables.user_names.remove(name)?;
+        let account = self.tables.accounts.user(user)?.ok_or(Error::UserNotFound)?;
+        let tokens = self.tables.accounts.remove_tokens_of(user)?;
+        self.tables.remove_conversation_data(user, usize::MAX)?;
+        self.tables.accounts.remove_name(&account.name)?;
         let assistants = self.tables.remove_account(user)?;
         Ok(Some((assistants as u64, tokens)))
     }

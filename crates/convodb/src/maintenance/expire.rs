@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::store::Store;
-use crate::tables::{change_feed, idempotency};
+use crate::tables::Tables;
 use crate::transaction::Transaction;
 
 /// The maximum number of removals in one write, so that other writes do not wait for long.
@@ -94,19 +94,17 @@ fn in_batches(mut write: impl FnMut() -> Result<usize>) -> Result<u64> {
 
 impl Transaction<'_> {
     fn mark_changes(&mut self, user: UserId, now: Timestamp) -> Result<()> {
-        change_feed::add_time_mark(self.tables, user, now)
+        let Tables { change_feed, sequences, .. } = &mut *self.tables;
+        change_feed.add_time_mark(sequences, user, now)
     }
 
     fn trim_changes_before(&mut self, user: UserId, before: Timestamp) -> Result<usize> {
-        let until = change_feed::last_before(self.tables, user, before)?;
-        change_feed::trim(self.tables, user, until, BATCH)
+        let Tables { change_feed, sequences, .. } = &mut *self.tables;
+        let until = change_feed.last_before(user, before)?;
+        change_feed.trim(sequences, user, until, BATCH)
     }
 
     fn remove_idempotency_records(&mut self, before: Timestamp) -> Result<usize, Error> {
-        let older = idempotency::older(&self.tables.idempotency, before, BATCH)?;
-        for key in &older {
-            self.tables.idempotency.remove(*key)?;
-        }
-        Ok(older.len())
+        self.tables.idempotency.expire(before, BATCH)
     }
 }

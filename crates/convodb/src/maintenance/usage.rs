@@ -48,7 +48,7 @@ impl Store {
     /// # Errors
     /// A fault of the store or an error of the file system.
     pub fn usage(&self) -> Result<Usage> {
-        let tables = self.snapshot().state().tables.clone().counts()?;
+        let tables = self.snapshot().state().tables.counts()?;
         let StoreLocation { vfs, path, .. } = self.location();
         let wal_files = wal_files(&**vfs, path)?;
         let wal_bytes = wal_files.iter().map(|segment| size(&**vfs, segment)).sum::<Result<_>>()?;
@@ -62,7 +62,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn table_bytes(&self) -> Result<Vec<TableBytes>> {
-        let extents = self.state().tables.clone().extents()?.into_iter();
+        let extents = self.state().tables.extents()?.into_iter();
         let bytes = extents.map(|(table, extent)| TableBytes {
             table,
             content: extent.content,

@@ -1,5 +1,9 @@
 //! Users and their assistants: plain records of the accounts of a store.
 
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
@@ -47,4 +51,62 @@ pub struct Assistant {
     pub number: u32,
     /// The current name, which every list shows.
     pub name: Name,
+}
+
+/// How a person or a client names an assistant of a user: by its id or by its number.
+///
+/// ```
+/// use convodb::AssistantRef;
+/// assert_eq!("2".parse::<AssistantRef>()?, AssistantRef::Number(2));
+/// let id = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+/// assert_eq!(id.parse::<AssistantRef>()?, AssistantRef::Id(id.parse()?));
+/// assert!("Bot".parse::<AssistantRef>().is_err());
+/// # Ok::<(), convodb::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssistantRef {
+    /// By its id.
+    Id(AssistantId),
+    /// By its number in the assistants list, from 1.
+    Number(u32),
+}
+
+impl fmt::Display for AssistantRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AssistantRef::Id(id) => id.fmt(f),
+            AssistantRef::Number(number) => number.fmt(f),
+        }
+    }
+}
+
+/// Digits are a number, a hyphenated UUID is an id.
+impl FromStr for AssistantRef {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let parsed = match is_number {
+            true => text.parse().ok().map(AssistantRef::Number),
+            false => text.parse().ok().map(AssistantRef::Id),
+        };
+        let reason = "must be an assistant's number in the list or its UUID";
+        parsed.ok_or(Error::Invalid { field: "assistant", reason })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_assistant_ref_is_a_number_or_a_hyphenated_uuid() {
+        for text in ["1", "4294967295", "7c9e6679-7425-40de-944b-e07fc1f90ae7"] {
+            assert_eq!(text.parse::<AssistantRef>().unwrap().to_string(), text);
+        }
+        for wrong in ["", "+1", "-1", "4294967296", "Bot", "7c9e6679742540de944be07fc1f90ae7"] {
+            let error = wrong.parse::<AssistantRef>().unwrap_err().to_string();
+            assert!(error.contains("number") && error.contains("UUID"), "{wrong}: {error}");
+        }
+    }
 }

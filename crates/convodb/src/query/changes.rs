@@ -18,7 +18,7 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{ConversationId, UserId};
 use crate::query::page_size::PageSize;
 use crate::tables::Tables;
-use crate::tables::{change_feed, conversations, sequences};
+use crate::tables::{change_feed, conversations};
 
 /// Separates these tokens from those of other endpoints, which refuse them.
 const ENDPOINT: Endpoint = Endpoint(b"changes");
@@ -34,7 +34,7 @@ const ENDPOINT: Endpoint = Endpoint(b"changes");
 /// of an older backup. In both cases the follower has to read the list of conversations again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangeCursor {
-    owner: UserId,
+    user: UserId,
     /// The number of the last change before the cursor; 0 at the beginning.
     number: u64,
 }
@@ -98,30 +98,30 @@ pub struct Changes {
 /// Both are checked before any change is read.
 pub(crate) fn read(
     tables: &Tables,
-    owner: UserId,
+    user: UserId,
     since: ChangesSince,
     size: PageSize,
 ) -> Result<Changes> {
-    let last = sequences::last_change(&tables.sequences, owner)?;
+    let last = tables.sequences.last_change(user)?;
     let start = match since {
         ChangesSince::Beginning => 0,
         ChangesSince::Now => last,
-        ChangesSince::Cursor(cursor) if cursor.owner != owner => return Err(Error::InvalidCursor),
+        ChangesSince::Cursor(cursor) if cursor.user != user => return Err(Error::InvalidCursor),
         ChangesSince::Cursor(cursor) => cursor.number,
     };
     // A cursor ahead of the feed was issued before the store was restored to an older state.
-    if start < sequences::last_forgotten(&tables.sequences, owner)? || start > last {
+    if start < tables.sequences.last_trimmed(user)? || start > last {
         return Err(Error::ChangesExpired);
     }
     let mut end = start;
     let mut records = Vec::new();
-    for entry in change_feed::after(&tables.changes, owner, start)?.take(size.get()) {
+    for entry in tables.change_feed.after(user, start)?.take(size.get()) {
         let (number, change) = entry?;
         end = number;
         records.push(change);
     }
     let changes = coalesce(tables, &records)?;
-    Ok(Changes { changes, next_cursor: ChangeCursor { owner, number: end }, has_more: end < last })
+    Ok(Changes { changes, next_cursor: ChangeCursor { user, number: end }, has_more: end < last })
 }
 
 /// Coalesces change records into one change for each conversation, in the order of its last record.
@@ -159,14 +159,14 @@ fn coalesce(tables: &Tables, records: &[change_feed::ChangeRecord]) -> Result<Ve
 
 /// The conversation of a change record as of the snapshot; `None` if it does not exist any more.
 fn present(tables: &Tables, change: &change_feed::ChangeRecord) -> Result<Option<Conversation>> {
-    if let Some(record) = tables.rows.get(change.row)? {
+    if let Some(record) = tables.conversations.rows.get(change.row)? {
         let row = conversations::decode(change.row, record.value())?;
         if row.id == change.id {
             return Ok(Some(row.owned()));
         }
     }
     // It was deleted, or was created again at another position.
-    let current = conversations::get(&tables.rows, &tables.ids, change.row.owner, change.id)?;
+    let current = tables.conversations.get(change.row.user, change.id)?;
     Ok(current.map(|(_, conversation)| conversation))
 }
 
@@ -175,18 +175,18 @@ impl ChangeCursor {
     pub(crate) fn seal(&self, sealer: &Sealer) -> String {
         let mut payload = Payload::default();
         payload.put(&self.number.to_be_bytes());
-        sealer.seal(ENDPOINT, self.owner, payload)
+        sealer.seal(ENDPOINT, self.user, payload)
     }
 
-    /// Opens a token that this store sealed for the user `owner`. Reads nothing from the store.
+    /// Opens a token that this store sealed for `user`. Reads nothing from the store.
     ///
     /// # Errors
     /// [`Error::InvalidCursor`] for any other text.
-    pub(crate) fn open(token: &str, owner: UserId, sealer: &Sealer) -> Result<Self> {
-        let payload = sealer.open(ENDPOINT, owner, token).ok_or(Error::InvalidCursor)?;
+    pub(crate) fn open(token: &str, user: UserId, sealer: &Sealer) -> Result<Self> {
+        let payload = sealer.open(ENDPOINT, user, token).ok_or(Error::InvalidCursor)?;
         let mut reader = Reader(payload.bytes());
         match reader.take().map(u64::from_be_bytes) {
-            Some(number) if reader.0.is_empty() => Ok(Self { owner, number }),
+            Some(number) if reader.0.is_empty() => Ok(Self { user, number }),
             _ => Err(Error::InvalidCursor),
         }
     }

@@ -84,7 +84,7 @@ const ENDPOINT: Endpoint = Endpoint(b"conversations");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PageCursor {
-    pub(crate) owner: UserId,
+    pub(crate) user: UserId,
     pub(crate) list: ListSpec,
     pub(crate) page_size: PageSize,
     pub(crate) direction: Direction,
@@ -100,21 +100,21 @@ impl PageCursor {
     pub(crate) fn seal(&self, sealer: &Sealer) -> String {
         let mut payload = Payload::default();
         self.write(&mut payload);
-        sealer.seal(ENDPOINT, self.owner, payload)
+        sealer.seal(ENDPOINT, self.user, payload)
     }
 
-    /// Opens a token that this store sealed for the user `owner`. Reads nothing from the store.
+    /// Opens a token that this store sealed for `user`. Reads nothing from the store.
     ///
     /// # Errors
     /// [`Error::InvalidCursor`] for any other text.
     pub(crate) fn open(
         token: &str,
-        owner: UserId,
+        user: UserId,
         sealer: &Sealer,
         fingerprinter: &Fingerprinter,
     ) -> Result<PageCursor> {
-        let payload = sealer.open(ENDPOINT, owner, token).ok_or(Error::InvalidCursor)?;
-        Self::read(payload.bytes(), owner, fingerprinter).ok_or(Error::InvalidCursor)
+        let payload = sealer.open(ENDPOINT, user, token).ok_or(Error::InvalidCursor)?;
+        Self::read(payload.bytes(), user, fingerprinter).ok_or(Error::InvalidCursor)
     }
 
     fn write(&self, payload: &mut Payload) {
@@ -142,7 +142,7 @@ impl PageCursor {
     /// Decodes a payload; `None` if it is malformed. Does not trust its origin.
     pub(crate) fn read(
         payload: &[u8],
-        owner: UserId,
+        user: UserId,
         fingerprinter: &Fingerprinter,
     ) -> Option<Self> {
         let mut reader = Reader(payload);
@@ -167,7 +167,7 @@ impl PageCursor {
         let order = if flags >> 1 & 1 == 1 { Order::Ascending } else { Order::Descending };
         reader.0.is_empty().then_some(())?;
         Some(PageCursor {
-            owner,
+            user,
             list: ListSpec { kind, filter, created_from, created_to, order },
             page_size: PageSize::new(u64::from(page_size)).ok()?,
             direction: if flags & 1 == 1 { Direction::Prev } else { Direction::Next },
@@ -204,7 +204,7 @@ mod tests {
             external_identifier: has(4).then(|| "crm-1".parse().unwrap()),
         };
         PageCursor {
-            owner: UserId::new(5),
+            user: UserId::new(5),
             list: ListSpec {
                 kind: filter.kind,
                 filter: filter.fingerprints(&fingerprinter()),
@@ -228,7 +228,7 @@ mod tests {
             assert!(token.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)));
             assert_eq!(token, cursor.seal(&sealer), "sealing is deterministic");
             assert_eq!(
-                PageCursor::open(&token, cursor.owner, &sealer, &fingerprinter).unwrap(),
+                PageCursor::open(&token, cursor.user, &sealer, &fingerprinter).unwrap(),
                 cursor
             );
         }

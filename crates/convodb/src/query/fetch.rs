@@ -19,8 +19,9 @@ use crate::kv::row_cache::CachedRows;
 use crate::kv::value::ValueRef;
 use crate::model::id::UserId;
 use crate::model::position::Position;
+use crate::tables::Tables;
 use crate::tables::conversations::{damaged, decode_row, verify};
-use crate::tables::{Records, Tables};
+use crate::tables::schema::BytesTable;
 
 /// Maximum number of cursor steps to the next row before a B-tree lookup. Measured on a million
 /// rows, 8 makes a list of every second row 20-25% faster and a sparse list at most 5% slower; 16
@@ -31,12 +32,12 @@ type Record<'t> = ValueRef<'t, &'static [u8]>;
 
 /// Reads rows by position. Positions must arrive in scan order.
 pub(crate) struct Fetch<'t> {
-    rows: &'t Records<RowKey>,
+    rows: &'t BytesTable<RowKey>,
     cached: CachedRows<'t>,
     /// Whether this page uses the row cache; unknown before its first row that is not in the
     /// memtable.
     use_cache: Option<bool>,
-    owner: UserId,
+    user: UserId,
     direction: ScanDirection,
     access: Access<'t>,
     /// Number of rows read, including those that the cursor stepped over.
@@ -59,7 +60,7 @@ impl<'t> Fetch<'t> {
     /// Reads rows of the index whose leading field is `leading`.
     pub(crate) fn new(
         tables: &'t Tables,
-        owner: UserId,
+        user: UserId,
         leading: Field,
         direction: ScanDirection,
     ) -> Self {
@@ -67,12 +68,12 @@ impl<'t> Fetch<'t> {
             Field::Kind | Field::Assistant | Field::Sender => Access::Undecided,
             Field::Customer | Field::External => Access::Lookup,
         };
-        let (rows, cached) = (&tables.rows, tables.cached_rows());
+        let (rows, cached) = (&tables.conversations.rows, tables.cached_rows());
         Self {
             rows,
             cached,
             use_cache: None,
-            owner,
+            user,
             direction,
             access,
             rows_read: 0,
@@ -86,7 +87,7 @@ impl<'t> Fetch<'t> {
         position: Position,
         mut visit: impl FnMut(&Row, &str) -> T,
     ) -> Result<T> {
-        let key = RowKey::new(self.owner, position);
+        let key = RowKey::new(self.user, position);
         if let Some(slot) = self.rows.slot(key) {
             self.rows_read += 1;
             let record = slot.as_ref().ok_or_else(|| damaged("an index entry leads to no row"))?;
@@ -132,13 +133,13 @@ impl<'t> Fetch<'t> {
 
     fn look_up(&mut self, position: Position) -> Result<Record<'t>> {
         self.rows_read += 1;
-        let record = self.rows.get(RowKey::new(self.owner, position))?;
+        let record = self.rows.get(RowKey::new(self.user, position))?;
         record.ok_or_else(|| damaged("an index entry leads to no row"))
     }
 
     /// Reads the first row by opening a cursor at it: one B-tree lookup.
     fn seek(&mut self, position: Position) -> Result<Record<'t>> {
-        let key = RowKey::new(self.owner, position);
+        let key = RowKey::new(self.user, position);
         let gap = match self.direction {
             ScanDirection::Ascending => Gap::Before(key),
             ScanDirection::Descending => Gap::After(key),
@@ -164,7 +165,7 @@ impl<'t> Fetch<'t> {
             };
             self.rows_read += 1;
             match self.direction.order(&key.position, &position) {
-                _ if key.owner != self.owner => return Ok(None),
+                _ if key.user != self.user => return Ok(None),
                 Ordering::Less => {}
                 Ordering::Equal => return Ok(Some(record)),
                 Ordering::Greater => return Ok(None),

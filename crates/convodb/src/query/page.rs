@@ -149,7 +149,7 @@ impl Page {
 pub(crate) fn read(
     tables: &Tables,
     fingerprinter: &Fingerprinter,
-    owner: UserId,
+    user: UserId,
     filter: &Filter,
     resolved: &ResolvedRequest,
 ) -> Result<Page> {
@@ -167,9 +167,9 @@ pub(crate) fn read(
     page.rows.reserve(page_size.get());
 
     let edges = match list.filter.term(shape) {
-        None => page.fill_from_rows(tables, owner, resolved)?,
+        None => page.fill_from_rows(tables, user, resolved)?,
         Some((leading, term)) => {
-            let range = resolved.range(IndexKey::of_list(owner, term));
+            let range = resolved.range(IndexKey::of_list(user, term));
             let recheck = Recheck::new(list.filter, filter, fingerprinter);
             page.fill_from_index(tables, leading, &range, recheck)?
         }
@@ -179,7 +179,7 @@ pub(crate) fn read(
     if direction == Direction::Prev {
         page.rows.reverse();
     }
-    page.set_cursors(owner, resolved, edges);
+    page.set_cursors(user, resolved, edges);
     Ok(page)
 }
 
@@ -200,13 +200,13 @@ impl Page {
     fn fill_from_rows(
         &mut self,
         tables: &Tables,
-        owner: UserId,
+        user: UserId,
         resolved: &ResolvedRequest,
     ) -> Result<ScanEdges> {
-        let range = resolved.range(RowKey::new(owner, resolved.gap));
+        let range = resolved.range(RowKey::new(user, resolved.gap));
         let rows = &mut self.rows;
-        scan::scan(&tables.rows, &range, self.page_size.get(), |position, record| {
-            let (row, texts) = decode_row(RowKey::new(owner, position), record)?;
+        scan::scan(&tables.conversations.rows, &range, self.page_size.get(), |position, record| {
+            let (row, texts) = decode_row(RowKey::new(user, position), record)?;
             rows.push(row, texts);
             Ok(true)
         })
@@ -220,11 +220,14 @@ impl Page {
         range: &ScanRange<IndexKey>,
         mut recheck: Recheck<'_>,
     ) -> Result<ScanEdges> {
-        let owner = range.list.owner;
+        let user = range.list.user;
         let rows = &mut self.rows;
-        let mut fetch = Fetch::new(tables, owner, leading, range.direction);
-        let edges =
-            scan::scan(tables.index(leading), range, self.page_size.get(), |position, ()| {
+        let mut fetch = Fetch::new(tables, user, leading, range.direction);
+        let edges = scan::scan(
+            tables.indexes.get(leading),
+            range,
+            self.page_size.get(),
+            |position, ()| {
                 fetch.row(position, |row, texts| {
                     let matches = recheck.matches(&row.conversation(texts));
                     if matches {
@@ -232,13 +235,14 @@ impl Page {
                     }
                     matches
                 })
-            })?;
+            },
+        )?;
         (self.cost.rows, self.cost.cached) = (fetch.rows_read, fetch.rows_cached);
         Ok(edges)
     }
 
     /// Sets the cursors: a side has one if and only if the scan found entries of the list there.
-    fn set_cursors(&mut self, owner: UserId, resolved: &ResolvedRequest, edges: ScanEdges) {
+    fn set_cursors(&mut self, user: UserId, resolved: &ResolvedRequest, edges: ScanEdges) {
         let ResolvedRequest { list, direction, gap, .. } = *resolved;
         let (before, after) = match direction {
             Direction::Next => (edges.before, edges.after),
@@ -247,7 +251,7 @@ impl Page {
         let first = self.positions().next().map_or(gap, |first| list.gap_before(first));
         let last = self.positions().next_back().map_or(gap, |last| list.gap_after(last));
         let page_size = self.page_size;
-        let cursor = |direction, gap| PageCursor { owner, list, page_size, direction, gap };
+        let cursor = |direction, gap| PageCursor { user, list, page_size, direction, gap };
         self.next = after.then(|| cursor(Direction::Next, last));
         self.prev = before.then(|| cursor(Direction::Prev, first));
     }

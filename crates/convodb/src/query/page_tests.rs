@@ -50,12 +50,12 @@ fn colliding() -> RawStore {
     let fingerprints = filter().fingerprints(&store.fingerprinter);
     let (_, term) = fingerprints.term(fingerprints.shape()).unwrap();
     store.write(|write| {
-        let rows = write.open_table(schema::CONVERSATIONS).unwrap();
+        let rows = schema::CONVERSATIONS.open_for_write(write).unwrap();
         let positions: Vec<Position> =
             rows.iter().unwrap().map(|entry| entry.unwrap().0.value().position).collect();
-        let mut index = write.open_table(schema::index(Field::Customer)).unwrap();
+        let mut index = schema::index(Field::Customer).open_for_write(write).unwrap();
         for position in positions {
-            index.insert(IndexKey { owner: user, term, position }, ()).unwrap();
+            index.insert(IndexKey { user, term, position }, ()).unwrap();
         }
     });
     store
@@ -87,7 +87,7 @@ fn colliding_entries_are_skipped_and_never_returned() {
 fn damaged_records_are_reported_and_never_returned() {
     let store = RawStore::with_rows();
     store.write(|write| {
-        let mut rows = write.open_table(schema::CONVERSATIONS).unwrap();
+        let mut rows = schema::CONVERSATIONS.open_for_write(write).unwrap();
         let (key, mut record): (RowKey, Vec<u8>) = {
             let (key, record) = rows.iter().unwrap().nth(1).unwrap().unwrap();
             (key.value(), record.value().to_vec())
@@ -107,7 +107,7 @@ fn damaged_records_are_reported_and_never_returned() {
 fn an_entry_without_a_row_is_reported() {
     let store = RawStore::with_rows();
     store.write(|write| {
-        let mut rows = write.open_table(schema::CONVERSATIONS).unwrap();
+        let mut rows = schema::CONVERSATIONS.open_for_write(write).unwrap();
         let key = rows.iter().unwrap().next().unwrap().unwrap().0.value();
         rows.remove(key).unwrap();
     });

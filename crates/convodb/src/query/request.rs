@@ -128,7 +128,7 @@ impl ListRequest {
                 at_front: true,
             });
         };
-        if cursor.owner != user {
+        if cursor.user != user {
             return Err(Error::InvalidCursor);
         }
         self.check_cursor_conflicts(&requested, &cursor.list)?;

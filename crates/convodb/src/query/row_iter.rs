@@ -19,7 +19,7 @@ use crate::tables::Tables;
 /// Each end reads pages of 100 conversations ahead, until both ends meet.
 #[derive(Debug)]
 pub(crate) struct RowIter {
-    owner: UserId,
+    user: UserId,
     filter: Filter,
     list: ListSpec,
     /// The gap after the conversations read from the front, and the gap before those read from the
@@ -32,10 +32,10 @@ pub(crate) struct RowIter {
 }
 
 impl RowIter {
-    pub(crate) fn new(owner: UserId, filter: Filter, list: ListSpec) -> Self {
+    pub(crate) fn new(user: UserId, filter: Filter, list: ListSpec) -> Self {
         let gaps = (list.front(), list.back());
         let (front, back) = (VecDeque::new(), VecDeque::new());
-        Self { owner, filter, list, gaps, unread: true, front, back }
+        Self { user, filter, list, gaps, unread: true, front, back }
     }
 
     /// Returns the next conversation from the front of the list (`Next`) or from its back (`Prev`).
@@ -81,7 +81,7 @@ impl RowIter {
         // The rows behind the gap have been read: `at_front` skips the look behind it.
         let resolved =
             ResolvedRequest { list: self.list, page_size, direction, gap, at_front: true };
-        let page = page::read(tables, fingerprinter, self.owner, &self.filter, &resolved)?;
+        let page = page::read(tables, fingerprinter, self.user, &self.filter, &resolved)?;
         // The gaps in ascending order of position, for both orders of the list.
         let (low, high) = (self.gaps.0.min(self.gaps.1), self.gaps.0.max(self.gaps.1));
         let fresh: VecDeque<Conversation> = page

@@ -44,8 +44,8 @@ impl ListKey for IndexKey {
 
 impl IndexKey {
     /// A key of the list of `term`, with an arbitrary position.
-    pub(crate) const fn of_list(owner: UserId, term: Term) -> Self {
-        Self { owner, term, position: Position::from_bits(0) }
+    pub(crate) const fn of_list(user: UserId, term: Term) -> Self {
+        Self { user, term, position: Position::from_bits(0) }
     }
 }
 

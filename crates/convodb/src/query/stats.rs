@@ -24,7 +24,7 @@ use crate::model::id::{AssistantId, UserId};
 use crate::model::timestamp::{Day, Timestamp};
 use crate::tables::Tables;
 use crate::tables::counters;
-use crate::tables::schema::names;
+use crate::tables::schema::COUNTERS;
 
 /// A statistics request: which conversations to count, over which days (UTC), in which groups.
 ///
@@ -176,10 +176,10 @@ pub struct Volume {
 type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
 
 /// Adds up the counters that answer a request.
-pub(crate) fn read(tables: &Tables, owner: UserId, request: &StatsRequest) -> Result<Stats> {
+pub(crate) fn read(tables: &Tables, user: UserId, request: &StatsRequest) -> Result<Stats> {
     let mut sums = GroupSums { request, groups: BTreeMap::new(), total: CounterV1::default() };
-    for range in ranges(owner, request) {
-        for entry in tables.counters.range(range)? {
+    for range in ranges(user, request) {
+        for entry in tables.counters.table.range(range)? {
             let (key, record) = entry?;
             sums.add(key, &counters::decode(key, record.value())?)?;
         }
@@ -191,7 +191,7 @@ pub(crate) fn read(tables: &Tables, owner: UserId, request: &StatsRequest) -> Re
 }
 
 /// The ranges of counters to add up. Each conversation is counted in exactly one of them.
-fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKey>> {
+fn ranges(user: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKey>> {
     // No timestamp is on a later day.
     let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
     let spans = match request {
@@ -224,7 +224,7 @@ fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKe
                 let mut start = from;
                 while start < to {
                     let key =
-                        CounterKey { assistant, ..CounterKey::first(owner, granularity.of(start)) };
+                        CounterKey { assistant, ..CounterKey::first(user, granularity.of(start)) };
                     ranges.push(key..=CounterKey { kind: u32::MAX, ..key });
                     start = match granularity {
                         Granularity::Month => start.next_month(),
@@ -237,8 +237,8 @@ fn ranges(owner: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKe
             None if from < to => {
                 let last = Day::new(to.get() - 1);
                 ranges.push(
-                    CounterKey::first(owner, granularity.of(from))
-                        ..=CounterKey::last(owner, granularity.of(last)),
+                    CounterKey::first(user, granularity.of(from))
+                        ..=CounterKey::last(user, granularity.of(last)),
                 );
             }
             None => {}
@@ -257,7 +257,7 @@ struct GroupSums<'a> {
 impl GroupSums<'_> {
     /// Adds a counter to its group and to the total, unless it is of another type than requested.
     fn add(&mut self, key: CounterKey, counter: &CounterV1) -> Result<()> {
-        let damaged = |what| Error::Corrupted { table: names::COUNTERS, what };
+        let damaged = |what| COUNTERS.corrupted(what);
         let kind = kind_of_number(key.kind);
         let kind = kind.ok_or_else(|| damaged("a counter has no known type"))?;
         let request = self.request;
@@ -290,7 +290,7 @@ impl Volume {
     fn of(sum: &CounterV1) -> Result<Self> {
         let count = |n: i64| {
             let what = "a counter is negative";
-            u64::try_from(n).map_err(|_| Error::Corrupted { table: names::COUNTERS, what })
+            u64::try_from(n).map_err(|_| COUNTERS.corrupted(what))
         };
         Ok(Self {
             conversations: count(sum.conversations)?,

@@ -1,248 +1,266 @@
-//! Users, assistants and access tokens. A token is never stored: only its SHA-256, which is also
-//! its key, so a look-up compares digests of 256 random bits and tells nothing of a token by time.
+//! Accounts: users, assistants and access tokens.
+//!
+//! A token is never stored: the table has its SHA-256 as the key. A lookup compares digests of 256
+//! random bits, so its duration reveals nothing about a token.
 
 use std::ops::RangeInclusive;
 
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::encoding::key::{DigestKey, NumberKey, UuidKey};
+use crate::encoding::key::{DigestKey, FixedKey, NumberKey, UuidKey};
 use crate::encoding::record::{AccountV1, decode_small, encode_small};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::kv::table::TableSpec;
 use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::tables::{Records, Tables};
-use crate::tables::{schema, sequences};
+use crate::tables::name_cache::AssistantNameCache;
+use crate::tables::schema::{
+    ASSISTANT_NUMBERS, ASSISTANTS, Accounts, Bytes, Sequences, TOKENS, USER_NAMES, USERS,
+};
 
-/// The key of a token or of a user's name.
+/// The key of a token or of a user's name: the SHA-256 of its text.
 pub(crate) fn digest(text: &str) -> DigestKey {
     DigestKey(Sha256::digest(text).into())
 }
 
-/// The user of this number. One descent.
-pub(crate) fn user(users: &Records<UserId>, id: UserId) -> Result<Option<User>> {
-    let Some(record) = users.get(id)? else {
-        return Ok(None);
-    };
-    user_of(id, record.value()).map(Some)
+/// Users.
+impl Accounts {
+    /// The user with this number. One B-tree lookup.
+    pub(crate) fn user(&self, id: UserId) -> Result<Option<User>> {
+        let record = self.users.get(id)?;
+        record.map(|record| decode_user(id, record.value())).transpose()
+    }
+
+    /// Whether the user exists. One B-tree lookup.
+    pub(crate) fn has_user(&self, id: UserId) -> Result<bool> {
+        Ok(self.users.get(id)?.is_some())
+    }
+
+    /// All users, by number.
+    pub(crate) fn users(&self) -> Result<Vec<User>> {
+        let entries = self.users.iter()?;
+        entries
+            .map(|entry| entry.and_then(|(id, record)| decode_user(id, record.value())))
+            .collect()
+    }
+
+    /// The user with this name. Two B-tree lookups: numbers in the name table have no checksum, so
+    /// the name in the user's record is compared.
+    pub(crate) fn user_by_name(&self, name: &Name) -> Result<Option<UserId>> {
+        let Some(stored) = self.user_names.get(digest(name.as_str()))? else { return Ok(None) };
+        let number = stored.value().try_into();
+        let number = number.map_err(|_| USER_NAMES.corrupted("a user's number is not 4 bytes"))?;
+        let id = UserId::new(u32::from_be_bytes(number));
+        match self.user(id)? {
+            Some(user) if user.name == *name => Ok(Some(id)),
+            _ => Err(USER_NAMES.corrupted("a name leads to no user with this name")),
+        }
+    }
+
+    /// Puts a new or changed user, and its lookup by name.
+    pub(crate) fn put_user(&mut self, user: &User) {
+        let created_at = user.created_at.millis();
+        let account = AccountV1 { name: user.name.as_str(), number: 0, created_at };
+        self.users.put(user.id, &encode_small(&user.id, account));
+        self.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes());
+    }
+
+    /// Removes the lookup of a user by its name.
+    pub(crate) fn remove_name(&mut self, name: &Name) -> Result<()> {
+        self.user_names.remove(digest(name.as_str()))
+    }
 }
 
-fn user_of(id: UserId, record: &[u8]) -> Result<User> {
-    let damaged = |what| Error::Corrupted { table: schema::names::USERS, what };
+/// Assistants.
+impl Accounts {
+    /// The user's assistant `id`. One B-tree lookup.
+    pub(crate) fn assistant(&self, user: UserId, id: AssistantId) -> Result<Option<Assistant>> {
+        let key = UuidKey { user, uuid: id.uuid() };
+        let record = self.assistants.get(key)?;
+        record.map(|record| decode_assistant(key, record.value())).transpose()
+    }
+
+    /// Whether the user has the assistant. One B-tree lookup.
+    pub(crate) fn has_assistant(&self, user: UserId, id: AssistantId) -> Result<bool> {
+        Ok(self.assistants.get(UuidKey { user, uuid: id.uuid() })?.is_some())
+    }
+
+    /// Appends the name of the user's assistant to `out`, and returns whether the assistant exists.
+    /// One B-tree lookup if `cache` does not have the name.
+    pub(crate) fn assistant_name(
+        &self,
+        cache: &AssistantNameCache,
+        user: UserId,
+        id: AssistantId,
+        out: &mut String,
+    ) -> Result<bool> {
+        let key = UuidKey { user, uuid: id.uuid() };
+        if cache.append(key, out) {
+            return Ok(true);
+        }
+        let Some(record) = self.assistants.get(key)? else { return Ok(false) };
+        let name = decode_account(key, record.value())?.name;
+        cache.insert(key, name);
+        out.push_str(name);
+        Ok(true)
+    }
+
+    /// The user's assistant with this number. Two B-tree lookups: ids in the number table have no
+    /// checksum, so the number in the assistant's record is compared.
+    pub(crate) fn assistant_by_number(
+        &self,
+        user: UserId,
+        number: u32,
+    ) -> Result<Option<Assistant>> {
+        let stored = self.assistant_numbers.get(NumberKey { user, number })?;
+        stored.map(|stored| self.numbered(user, number, stored.value())).transpose()
+    }
+
+    /// The assistant of an entry of the number table.
+    fn numbered(&self, user: UserId, number: u32, stored: &[u8]) -> Result<Assistant> {
+        let uuid = Uuid::from_slice(stored);
+        let uuid = uuid.map_err(|_| ASSISTANT_NUMBERS.corrupted("an id is not 16 bytes"))?;
+        match self.assistant(user, AssistantId::new(uuid))? {
+            Some(assistant) if assistant.number == number => Ok(assistant),
+            _ => {
+                Err(ASSISTANT_NUMBERS.corrupted("a number leads to no assistant with this number"))
+            }
+        }
+    }
+
+    /// The user's assistants with a number above `after`, by number, at most `limit`. One B-tree
+    /// lookup, then a step and a lookup for each.
+    pub(crate) fn assistants_after(
+        &self,
+        user: UserId,
+        after: u32,
+        limit: usize,
+    ) -> Result<Vec<Assistant>> {
+        let Some(first) = after.checked_add(1) else {
+            return Ok(Vec::new());
+        };
+        let range = NumberKey { user, number: first }..=NumberKey { user, number: u32::MAX };
+        let entries = self.assistant_numbers.range(range)?.take(limit);
+        entries
+            .map(|entry| entry.and_then(|(key, id)| self.numbered(user, key.number, id.value())))
+            .collect()
+    }
+
+    /// The number of the user's newest assistant, which may be deleted; 0 before the first. Two
+    /// B-tree lookups.
+    pub(crate) fn last_assistant_number(&self, sequences: &Sequences, user: UserId) -> Result<u32> {
+        let newest = self.assistant_numbers.last(all_numbers(user))?;
+        let newest = newest.map_or(0, |(key, _)| key.number);
+        Ok(newest.max(sequences.last_deleted_assistant(user)?))
+    }
+
+    /// The number of the user's assistants. One B-tree lookup, then a step for each.
+    pub(crate) fn assistant_count(&self, user: UserId) -> Result<u32> {
+        let mut numbers = self.assistant_numbers.range(all_numbers(user))?;
+        numbers.try_fold(0, |count, entry| entry.map(|_| count + 1))
+    }
+
+    /// Puts a new or renamed assistant, and its lookup by number.
+    pub(crate) fn put_assistant(&mut self, user: UserId, assistant: &Assistant) {
+        let key = UuidKey { user, uuid: assistant.id.uuid() };
+        let name = assistant.name.as_str();
+        let account = AccountV1 { name, number: assistant.number, created_at: 0 };
+        self.assistants.put(key, &encode_small(&key, account));
+        let number = NumberKey { user, number: assistant.number };
+        self.assistant_numbers.put(number, assistant.id.uuid().as_bytes());
+    }
+
+    /// Removes an assistant, and records its number so that it is not reused.
+    pub(crate) fn remove_assistant(
+        &mut self,
+        sequences: &mut Sequences,
+        user: UserId,
+        assistant: &Assistant,
+    ) -> Result<()> {
+        self.assistants.remove(UuidKey { user, uuid: assistant.id.uuid() })?;
+        self.assistant_numbers.remove(NumberKey { user, number: assistant.number })?;
+        let last = sequences.last_deleted_assistant(user)?;
+        sequences.put_last_deleted_assistant(user, last.max(assistant.number));
+        Ok(())
+    }
+}
+
+/// Access tokens.
+impl Accounts {
+    /// The user of a token. One B-tree lookup.
+    pub(crate) fn user_by_token(&self, token: &str) -> Result<Option<UserId>> {
+        self.user_by_digest(digest(token))
+    }
+
+    /// The user of the token with this digest. One B-tree lookup.
+    pub(crate) fn user_by_digest(&self, key: DigestKey) -> Result<Option<UserId>> {
+        let record = self.tokens.get(key)?;
+        record.map(|record| decode_token(key, record.value())).transpose()
+    }
+
+    /// Puts a token of a user.
+    pub(crate) fn put_token(&mut self, token: &str, user: UserId, created_at: Timestamp) {
+        let key = digest(token);
+        let account = AccountV1 { name: "", number: user.get(), created_at: created_at.millis() };
+        self.tokens.put(key, &encode_small(&key, account));
+    }
+
+    /// Removes a token.
+    pub(crate) fn remove_token(&mut self, token: &str) -> Result<()> {
+        self.tokens.remove(digest(token))
+    }
+
+    /// Removes all tokens of a user, and returns how many. A step for each token of any user.
+    pub(crate) fn remove_tokens_of(&mut self, user: UserId) -> Result<u64> {
+        let mut own: Vec<DigestKey> = Vec::new();
+        for entry in self.tokens.iter()? {
+            let (key, record) = entry?;
+            if decode_token(key, record.value())? == user {
+                own.push(key);
+            }
+        }
+        own.iter().try_for_each(|key| self.tokens.remove(*key))?;
+        Ok(own.len() as u64)
+    }
+}
+
+fn all_numbers(user: UserId) -> RangeInclusive<NumberKey> {
+    NumberKey { user, number: 0 }..=NumberKey { user, number: u32::MAX }
+}
+
+fn decode_user(id: UserId, record: &[u8]) -> Result<User> {
+    let damaged = |what| USERS.corrupted(what);
     let account: AccountV1<'_> = decode_small(&id, record).map_err(damaged)?;
+    let created_at = Timestamp::from_millis(account.created_at);
     Ok(User {
         id,
-        name: stored_name(account.name, schema::names::USERS)?,
-        created_at: Timestamp::from_millis(account.created_at)
-            .map_err(|_| damaged("a time is out of range"))?,
+        name: decode_name(&USERS, account.name)?,
+        created_at: created_at.map_err(|_| damaged("a time is out of range"))?,
     })
 }
 
-fn stored_name(name: &str, table: &'static str) -> Result<Name> {
-    Name::new(name.to_owned())
-        .map_err(|_| Error::Corrupted { table, what: "a name is out of bounds" })
-}
-
-/// All users, by number.
-pub(crate) fn users(users: &Records<UserId>) -> Result<Vec<User>> {
-    users
-        .iter()?
-        .map(|entry| {
-            let (id, record) = entry?;
-            user_of(id, record.value())
-        })
-        .collect()
-}
-
-/// The user of this name. Two descents: the number that a name leads to has no checksum, so the
-/// user's own name is compared.
-pub(crate) fn user_of_name(
-    users: &Records<UserId>,
-    names: &Records<DigestKey>,
-    name: &Name,
-) -> Result<Option<UserId>> {
-    let damaged = |what| Error::Corrupted { table: schema::names::USER_NAMES, what };
-    let Some(stored) = names.get(digest(name.as_str()))? else { return Ok(None) };
-    let number = stored.value().try_into();
-    let number = number.map_err(|_| damaged("a user's number is not 4 bytes"))?;
-    let id = UserId::new(u32::from_be_bytes(number));
-    match user(users, id)? {
-        Some(user) if user.name == *name => Ok(Some(id)),
-        _ => Err(damaged("a name leads to no user of it")),
-    }
-}
-
-/// Puts a user, new or with a new record.
-pub(crate) fn put_user(tables: &mut Tables, user: &User) {
-    let account =
-        AccountV1 { name: user.name.as_str(), number: 0, created_at: user.created_at.millis() };
-    tables.users.put(user.id, &encode_small(&user.id, account));
-    tables.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes());
-}
-
-/// The owner's assistant of this id. One descent.
-pub(crate) fn assistant(
-    assistants: &Records<UuidKey>,
-    owner: UserId,
-    id: AssistantId,
-) -> Result<Option<Assistant>> {
-    let key = UuidKey { owner, uuid: id.uuid() };
-    let Some(record) = assistants.get(key)? else {
-        return Ok(None);
-    };
-    assistant_of(key, record.value()).map(Some)
-}
-
-/// Appends the name of the owner's assistant to `out`, and tells whether there is one. One descent.
-pub(crate) fn assistant_name(
-    tables: &Tables,
-    owner: UserId,
-    id: AssistantId,
-    out: &mut String,
-) -> Result<bool> {
-    let key = UuidKey { owner, uuid: id.uuid() };
-    if tables.assistant_names().append(key, out) {
-        return Ok(true);
-    }
-    let Some(record) = tables.assistants.get(key)? else { return Ok(false) };
-    let name = assistant_account(key, record.value())?.name;
-    tables.assistant_names().insert(key, name);
-    out.push_str(name);
-    Ok(true)
-}
-
-fn assistant_of(key: UuidKey, record: &[u8]) -> Result<Assistant> {
-    let account = assistant_account(key, record)?;
+fn decode_assistant(key: UuidKey, record: &[u8]) -> Result<Assistant> {
+    let account = decode_account(key, record)?;
     Ok(Assistant {
         id: AssistantId::new(key.uuid),
         number: account.number,
-        name: stored_name(account.name, schema::names::ASSISTANTS)?,
+        name: decode_name(&ASSISTANTS, account.name)?,
     })
 }
 
-fn assistant_account(key: UuidKey, record: &[u8]) -> Result<AccountV1<'_>> {
-    let table = schema::names::ASSISTANTS;
-    decode_small(&key, record).map_err(|what| Error::Corrupted { table, what })
+fn decode_account(key: UuidKey, record: &[u8]) -> Result<AccountV1<'_>> {
+    decode_small(&key, record).map_err(|what| ASSISTANTS.corrupted(what))
 }
 
-/// Whether the owner has the assistant. One descent.
-pub(crate) fn has_assistant(
-    assistants: &Records<UuidKey>,
-    owner: UserId,
-    id: AssistantId,
-) -> Result<bool> {
-    Ok(assistants.get(UuidKey { owner, uuid: id.uuid() })?.is_some())
+fn decode_name<K: FixedKey>(table: &TableSpec<K, Bytes>, name: &str) -> Result<Name> {
+    Name::new(name.to_owned()).map_err(|_| table.corrupted("a name is out of bounds"))
 }
 
-/// The owner's assistant of this number. Two descents: the id that a number leads to has no
-/// checksum, so the assistant's own number is compared.
-pub(crate) fn assistant_of_number(
-    assistants: &Records<UuidKey>,
-    numbers: &Records<NumberKey>,
-    owner: UserId,
-    number: u32,
-) -> Result<Option<Assistant>> {
-    let Some(stored) = numbers.get(NumberKey { owner, number })? else { return Ok(None) };
-    numbered(assistants, owner, number, stored.value()).map(Some)
-}
-
-/// The assistant that the entry of a number leads to.
-fn numbered(
-    assistants: &Records<UuidKey>,
-    owner: UserId,
-    number: u32,
-    stored: &[u8],
-) -> Result<Assistant> {
-    let damaged = |what| Error::Corrupted { table: schema::names::ASSISTANT_NUMBERS, what };
-    let uuid = Uuid::from_slice(stored).map_err(|_| damaged("an id is not 16 bytes"))?;
-    match assistant(assistants, owner, AssistantId::new(uuid))? {
-        Some(assistant) if assistant.number == number => Ok(assistant),
-        _ => Err(damaged("a number leads to no assistant of it")),
-    }
-}
-
-/// The owner's assistants with a number above `after`, in order of number, at most `limit`.
-pub(crate) fn assistants_after(
-    assistants: &Records<UuidKey>,
-    numbers: &Records<NumberKey>,
-    owner: UserId,
-    after: u32,
-    limit: usize,
-) -> Result<Vec<Assistant>> {
-    let Some(first) = after.checked_add(1) else {
-        return Ok(Vec::new());
-    };
-    let range = NumberKey { owner, number: first }..=NumberKey { owner, number: u32::MAX };
-    numbers
-        .range(range)?
-        .take(limit)
-        .map(|entry| {
-            let (key, stored) = entry?;
-            numbered(assistants, owner, key.number, stored.value())
-        })
-        .collect()
-}
-
-/// The number of the user's newest assistant, which may be deleted; 0 before the first. Two B-tree
-/// lookups.
-pub(crate) fn last_assistant_number(tables: &Tables, user: UserId) -> Result<u32> {
-    let newest = tables.assistant_numbers.last(all_numbers(user))?.map_or(0, |(key, _)| key.number);
-    Ok(newest.max(sequences::last_deleted_assistant(&tables.sequences, user)?))
-}
-
-/// How many assistants the user has. One B-tree lookup, then a step each.
-pub(crate) fn assistant_count(numbers: &Records<NumberKey>, user: UserId) -> Result<u32> {
-    numbers.range(all_numbers(user))?.try_fold(0, |count, entry| entry.map(|_| count + 1))
-}
-
-fn all_numbers(owner: UserId) -> RangeInclusive<NumberKey> {
-    NumberKey { owner, number: 0 }..=NumberKey { owner, number: u32::MAX }
-}
-
-/// Removes an assistant. Its number is recorded, so that it is not assigned again.
-pub(crate) fn remove_assistant(
-    tables: &mut Tables,
-    owner: UserId,
-    assistant: &Assistant,
-) -> Result<()> {
-    tables.assistants.remove(UuidKey { owner, uuid: assistant.id.uuid() })?;
-    tables.assistant_numbers.remove(NumberKey { owner, number: assistant.number })?;
-    let last = sequences::last_deleted_assistant(&tables.sequences, owner)?;
-    sequences::put_last_deleted_assistant(tables, owner, last.max(assistant.number));
-    Ok(())
-}
-
-/// Puts an assistant, new or renamed.
-pub(crate) fn put_assistant(tables: &mut Tables, owner: UserId, assistant: &Assistant) {
-    let key = UuidKey { owner, uuid: assistant.id.uuid() };
-    let account =
-        AccountV1 { name: assistant.name.as_str(), number: assistant.number, created_at: 0 };
-    tables.assistants.put(key, &encode_small(&key, account));
-    let number = NumberKey { owner, number: assistant.number };
-    tables.assistant_numbers.put(number, assistant.id.uuid().as_bytes());
-}
-
-/// The user of a token. One descent.
-pub(crate) fn user_of_token(tokens: &Records<DigestKey>, token: &str) -> Result<Option<UserId>> {
-    user_of_digest(tokens, digest(token))
-}
-
-/// The user of the token of this digest.
-pub(crate) fn user_of_digest(
-    tokens: &Records<DigestKey>,
-    key: DigestKey,
-) -> Result<Option<UserId>> {
-    let Some(record) = tokens.get(key)? else { return Ok(None) };
-    let account: AccountV1<'_> = decode_small(&key, record.value())
-        .map_err(|what| Error::Corrupted { table: schema::names::TOKENS, what })?;
-    Ok(Some(UserId::new(account.number)))
-}
-
-/// Puts a token of a user.
-pub(crate) fn put_token(tables: &mut Tables, token: &str, user: UserId, created_at: Timestamp) {
-    let key = digest(token);
-    let account = AccountV1 { name: "", number: user.get(), created_at: created_at.millis() };
-    tables.tokens.put(key, &encode_small(&key, account));
+fn decode_token(key: DigestKey, record: &[u8]) -> Result<UserId> {
+    let account: AccountV1<'_> =
+        decode_small(&key, record).map_err(|what| TOKENS.corrupted(what))?;
+    Ok(UserId::new(account.number))
 }

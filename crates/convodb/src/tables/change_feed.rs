@@ -1,9 +1,7 @@
-//! The feed of changes: what happened to each owner's conversations, in the order in which it was
-//! committed. Numbers begin at 1 for each owner and have no gap; the oldest changes are forgotten
-//! after a time, and their numbers never given again.
+//! Change feed: appends, reads and trims the records of what happened to conversations.
 //!
-//! The engine reads no clock. A *mark* tells which change was the last one at some hour, so that
-//! what is older than a time can be told without a time in each change.
+//! The engine reads no clock and records have no time. Instead a *time mark* records which change
+//! was the last one in some hour, so that retention by age works without a time in each record.
 
 use std::ops::RangeInclusive;
 
@@ -11,14 +9,13 @@ use uuid::Uuid;
 
 use crate::encoding::key::{ChangeKey, NumberKey, RowKey};
 use crate::encoding::record::{ChangeV1, append_small, decode_small, encode_small};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::change::ChangeKind;
 use crate::model::id::{ConversationId, UserId};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
-use crate::tables::schema::names;
-use crate::tables::sequences;
-use crate::tables::{Records, Tables};
+use crate::tables::schema::{CHANGE_MARKS, CHANGES, ChangeFeed, Sequences};
+use crate::tables::sequences::decode_number;
 
 const MILLIS_PER_HOUR: u64 = 3_600_000;
 
@@ -27,7 +24,7 @@ const MILLIS_PER_HOUR: u64 = 3_600_000;
 pub(crate) struct ChangeRecord {
     pub(crate) kind: ChangeKind,
     pub(crate) id: ConversationId,
-    /// Where the conversation stood. Another one may stand there now.
+    /// The row of the conversation at that time. Another conversation may have it now.
     pub(crate) row: RowKey,
 }
 
@@ -45,9 +42,9 @@ impl ChangeRecord {
     }
 }
 
-/// The change of a record, its checksum verified.
+/// Decodes the record of a change. Verifies its checksum.
 pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<ChangeRecord> {
-    let damaged = |what| Error::Corrupted { table: names::CHANGES, what };
+    let damaged = |what| CHANGES.corrupted(what);
     let change: ChangeV1 = decode_small(&key, record).map_err(damaged)?;
     Ok(ChangeRecord {
         kind: match change.kind {
@@ -57,102 +54,114 @@ pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<ChangeRecord> {
             _ => return Err(damaged("a change is of no known kind")),
         },
         id: ConversationId::new(Uuid::from_bytes(change.conversation)),
-        row: RowKey::new(key.owner, Position::from_bits(change.position)),
+        row: RowKey::new(key.user, Position::from_bits(change.position)),
     })
 }
 
-/// Notes what happened to a row. One descent and a write of the change and of its number.
-pub(crate) fn append(
-    tables: &mut Tables,
-    kind: ChangeKind,
-    row: RowKey,
-    id: ConversationId,
-) -> Result<u64> {
-    let number = sequences::last_change(&tables.sequences, row.owner)? + 1;
-    let key = ChangeKey { owner: row.owner, number };
-    tables.changes.put(key, &encode_small(&key, ChangeRecord { kind, id, row }.stored()));
-    sequences::put_last_change(tables, row.owner, number);
-    Ok(number)
-}
-
-/// Appends the record of the change `key`: a row that a bulk load creates.
+/// Encodes the record of the change `key`, the creation of a row by a bulk load, to the end of `out`.
 pub(crate) fn append_created(key: ChangeKey, row: RowKey, id: ConversationId, out: &mut Vec<u8>) {
     append_small(&key, ChangeRecord { kind: ChangeKind::Created, id, row }.stored(), out);
 }
 
-/// The changes after `number`, in order. One descent, then a step each.
-pub(crate) fn after(
-    changes: &Records<ChangeKey>,
-    owner: UserId,
-    number: u64,
-) -> Result<impl Iterator<Item = Result<(u64, ChangeRecord)>>> {
-    Ok(changes.range(all_after(owner, number))?.map(|entry| {
-        let (key, record) = entry?;
-        Ok((key.number, decode(key, record.value())?))
-    }))
+impl ChangeFeed {
+    /// Appends a change of a row to the feed of its user, and returns its number. One B-tree lookup,
+    /// and writes of the change and of the last number.
+    pub(crate) fn append(
+        &mut self,
+        sequences: &mut Sequences,
+        kind: ChangeKind,
+        row: RowKey,
+        id: ConversationId,
+    ) -> Result<u64> {
+        let number = sequences.last_change(row.user)? + 1;
+        let key = ChangeKey { user: row.user, number };
+        self.changes.put(key, &encode_small(&key, ChangeRecord { kind, id, row }.stored()));
+        sequences.put_last_change(row.user, number);
+        Ok(number)
+    }
+
+    /// The changes after `number`, in order. One B-tree lookup, then a step for each.
+    pub(crate) fn after(
+        &self,
+        user: UserId,
+        number: u64,
+    ) -> Result<impl Iterator<Item = Result<(u64, ChangeRecord)>>> {
+        let first = ChangeKey { user, number: number.saturating_add(1) };
+        let range = first..=ChangeKey { user, number: u64::MAX };
+        Ok(self.changes.range(range)?.map(|entry| {
+            let (key, record) = entry?;
+            Ok((key.number, decode(key, record.value())?))
+        }))
+    }
+
+    /// Marks the user's last change as one of the hour of `now`, if there were changes since the last
+    /// mark. Changes later in that hour belong to the next mark.
+    pub(crate) fn add_time_mark(
+        &mut self,
+        sequences: &Sequences,
+        user: UserId,
+        now: Timestamp,
+    ) -> Result<()> {
+        let last = sequences.last_change(user)?;
+        if self.last_mark(user, u32::MAX)? < last {
+            self.marks.put(NumberKey { user, number: hour(now) }, &last.to_be_bytes());
+        }
+        Ok(())
+    }
+
+    /// The last of the user's changes that is certainly older than `before`; 0 if none is.
+    pub(crate) fn last_before(&self, user: UserId, before: Timestamp) -> Result<u64> {
+        // Changes can follow a mark within its hour, so that only earlier hours are certain.
+        hour(before).checked_sub(1).map_or(Ok(0), |until| self.last_mark(user, until))
+    }
+
+    /// The change of the user's last mark up to the hour `until`; 0 if there is none.
+    fn last_mark(&self, user: UserId, until: u32) -> Result<u64> {
+        let newest = self.marks.last(all_marks(user, until))?;
+        newest.map_or(Ok(0), |(_, stored)| decode_number(&CHANGE_MARKS, stored.value()))
+    }
+
+    /// Removes the user's changes up to number `until`, the oldest first and at most `limit`, and the
+    /// time marks that only cover removed changes. Returns the number of removed changes.
+    pub(crate) fn trim(
+        &mut self,
+        sequences: &mut Sequences,
+        user: UserId,
+        until: u64,
+        limit: usize,
+    ) -> Result<usize> {
+        let trimmed = sequences.last_trimmed(user)?;
+        if until <= trimmed {
+            return Ok(0);
+        }
+        let until = until.min(trimmed.saturating_add(limit as u64));
+        let old = ChangeKey { user, number: 0 }..=ChangeKey { user, number: until };
+        let old = self.changes.range(old)?.map(|entry| entry.map(|(key, _)| key));
+        let old: Vec<ChangeKey> = old.collect::<Result<_>>()?;
+        for key in &old {
+            self.changes.remove(*key)?;
+        }
+        let mut useless = Vec::new();
+        for entry in self.marks.range(all_marks(user, u32::MAX))? {
+            let (key, stored) = entry?;
+            if decode_number(&CHANGE_MARKS, stored.value())? > until {
+                break;
+            }
+            useless.push(key);
+        }
+        for key in useless {
+            self.marks.remove(key)?;
+        }
+        sequences.put_last_trimmed(user, until);
+        Ok(old.len())
+    }
 }
 
-fn all_after(owner: UserId, number: u64) -> RangeInclusive<ChangeKey> {
-    let first = ChangeKey { owner, number: number.saturating_add(1) };
-    first..=ChangeKey { owner, number: u64::MAX }
-}
-
-/// The hour that an instant is in, counted from 1970-01-01.
+/// The hour of a time, counted from 1970-01-01.
 fn hour(at: Timestamp) -> u32 {
     u32::try_from(at.millis() / MILLIS_PER_HOUR).unwrap_or(u32::MAX)
 }
 
-/// Marks which change of the owner's is the last one at `now`, if there were any since the last
-/// mark. Changes until the end of that hour are told by the next one.
-pub(crate) fn add_time_mark(tables: &mut Tables, owner: UserId, now: Timestamp) -> Result<()> {
-    let last = sequences::last_change(&tables.sequences, owner)?;
-    let newest = tables.change_marks.last(all_marks(owner, u32::MAX))?;
-    let marked = newest.map(|(_, stored)| sequences::number(stored.value(), names::CHANGE_MARKS));
-    if marked.transpose()?.unwrap_or(0) < last {
-        let key = NumberKey { owner, number: hour(now) };
-        tables.change_marks.put(key, &last.to_be_bytes());
-    }
-    Ok(())
-}
-
-fn all_marks(owner: UserId, until: u32) -> RangeInclusive<NumberKey> {
-    NumberKey { owner, number: 0 }..=NumberKey { owner, number: until }
-}
-
-/// The last of the owner's changes that is surely older than `before`; 0 where none is.
-pub(crate) fn last_before(tables: &Tables, owner: UserId, before: Timestamp) -> Result<u64> {
-    // The hour of a mark may have gone on after it.
-    let Some(until) = hour(before).checked_sub(1) else { return Ok(0) };
-    let newest = tables.change_marks.last(all_marks(owner, until))?;
-    let marked = newest.map(|(_, stored)| sequences::number(stored.value(), names::CHANGE_MARKS));
-    Ok(marked.transpose()?.unwrap_or(0))
-}
-
-/// Forgets the owner's changes up to number `until`, the oldest first and at most `limit` of them,
-/// and the marks that tell of nothing else. Tells how many there were.
-pub(crate) fn trim(tables: &mut Tables, owner: UserId, until: u64, limit: usize) -> Result<usize> {
-    let forgotten = sequences::last_forgotten(&tables.sequences, owner)?;
-    if until <= forgotten {
-        return Ok(0);
-    }
-    let until = until.min(forgotten.saturating_add(limit as u64));
-    let old = ChangeKey { owner, number: 0 }..=ChangeKey { owner, number: until };
-    let old: Vec<ChangeKey> =
-        tables.changes.range(old)?.map(|entry| entry.map(|(key, _)| key)).collect::<Result<_>>()?;
-    for key in &old {
-        tables.changes.remove(*key)?;
-    }
-    let mut useless = Vec::new();
-    for entry in tables.change_marks.range(all_marks(owner, u32::MAX))? {
-        let (key, stored) = entry?;
-        if sequences::number(stored.value(), names::CHANGE_MARKS)? > until {
-            break;
-        }
-        useless.push(key);
-    }
-    for key in useless {
-        tables.change_marks.remove(key)?;
-    }
-    sequences::put_last_forgotten(tables, owner, until);
-    Ok(old.len())
+fn all_marks(user: UserId, until: u32) -> RangeInclusive<NumberKey> {
+    NumberKey { user, number: 0 }..=NumberKey { user, number: until }
 }

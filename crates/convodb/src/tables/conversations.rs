@@ -1,4 +1,4 @@
-//! The conversations, clustered by owner and position, and their look-up by id.
+//! Conversations: rows clustered by user and position, and their lookup by id.
 
 use crate::encoding::key::{RowKey, UuidKey};
 use crate::encoding::record::{self, Body, Damage};
@@ -8,99 +8,112 @@ use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{ConversationId, UserId};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
-use crate::tables::schema::names;
-use crate::tables::{Records, Tables};
+use crate::tables::schema::{CONVERSATION_IDS, CONVERSATIONS, Conversations};
 
-/// What is wrong with a row.
+impl Conversations {
+    /// The position that the id table has for the user's conversation `id`. One B-tree lookup.
+    pub(crate) fn position(&self, user: UserId, id: ConversationId) -> Result<Option<Position>> {
+        let stored = self.ids.get(UuidKey { user, uuid: id.uuid() })?;
+        stored.map(|stored| decode_position(stored.value())).transpose()
+    }
+
+    /// Passes the user's conversation `id` to `read`, and returns its key and the result. Two B-tree
+    /// lookups. Positions in the id table have no checksum, so the id in the row is compared.
+    pub(crate) fn read<T>(
+        &self,
+        user: UserId,
+        id: ConversationId,
+        read: impl FnOnce(&ConversationRef<'_>) -> T,
+    ) -> Result<Option<(RowKey, T)>> {
+        let Some(position) = self.position(user, id)? else { return Ok(None) };
+        let key = RowKey::new(user, position);
+        let found = self.rows.get(key)?.ok_or_else(|| damaged("an id leads to no row"))?;
+        let conversation = decode(key, found.value())?;
+        if conversation.id != id {
+            return Err(damaged("an id leads to the row of another conversation"));
+        }
+        Ok(Some((key, read(&conversation))))
+    }
+
+    /// The user's conversation `id` and its key. Two B-tree lookups.
+    pub(crate) fn get(
+        &self,
+        user: UserId,
+        id: ConversationId,
+    ) -> Result<Option<(RowKey, Conversation)>> {
+        self.read(user, id, |conversation| conversation.owned())
+    }
+
+    /// Whether the user has any conversation. One B-tree lookup.
+    pub(crate) fn any(&self, user: UserId) -> Result<bool> {
+        let all = RowKey::new(user, Position::from_bits(0))
+            ..=RowKey::new(user, Position::from_bits(u64::MAX));
+        Ok(self.rows.range(all)?.next().transpose()?.is_some())
+    }
+
+    /// The first free position of the user's millisecond `at`. One B-tree lookup.
+    pub(crate) fn free_position(&self, user: UserId, at: Timestamp) -> Result<Position> {
+        let (first, last) = (Position::first_at(at), Position::last_at(at));
+        match self.rows.last(RowKey::new(user, first)..=RowKey::new(user, last))? {
+            Some((taken, _)) => position_after(taken.position),
+            None => Ok(first),
+        }
+    }
+
+    /// Puts the record of a new or changed row. `record` is a buffer.
+    pub(crate) fn put(
+        &mut self,
+        key: RowKey,
+        conversation: &ConversationRef<'_>,
+        record: &mut Vec<u8>,
+    ) {
+        record.clear();
+        row::encode_conversation(key, conversation, record);
+        self.rows.put(key, record);
+    }
+
+    /// Puts the lookup of a new row by its id.
+    pub(crate) fn put_id(&mut self, key: RowKey, id: ConversationId) {
+        let id = UuidKey { user: key.user, uuid: id.uuid() };
+        self.ids.put(id, &key.position.bits().to_be_bytes());
+    }
+
+    /// Removes a row and its lookup by id.
+    pub(crate) fn remove(&mut self, key: RowKey, id: ConversationId) -> Result<()> {
+        self.rows.remove(key)?;
+        self.ids.remove(UuidKey { user: key.user, uuid: id.uuid() })
+    }
+}
+
+/// [`Error::Corrupted`] for a row.
 pub(crate) fn damaged(what: Damage) -> Error {
-    Error::Corrupted { table: names::CONVERSATIONS, what }
+    CONVERSATIONS.corrupted(what)
 }
 
-/// Where the owner's conversation `id` should stand. One descent.
-pub(crate) fn find(
-    ids: &Records<UuidKey>,
-    owner: UserId,
-    id: ConversationId,
-) -> Result<Option<Position>> {
-    let Some(stored) = ids.get(UuidKey { owner, uuid: id.uuid() })? else {
-        return Ok(None);
-    };
-    stored_position(stored.value()).map(Some)
-}
-
-fn stored_position(stored: &[u8]) -> Result<Position> {
-    let what = "a position is not 8 bytes";
+/// The position that a value of the id table encodes.
+pub(crate) fn decode_position(stored: &[u8]) -> Result<Position> {
     let bytes = stored.try_into();
-    let bytes = bytes.map_err(|_| Error::Corrupted { table: names::CONVERSATION_IDS, what })?;
+    let bytes = bytes.map_err(|_| CONVERSATION_IDS.corrupted("a position is not 8 bytes"))?;
     Ok(Position::from_bits(u64::from_be_bytes(bytes)))
 }
 
-/// The row of the owner's conversation `id`, and what `read` makes of the conversation. Two
-/// descents. The position that the id leads to has no checksum, so the row's own id is compared.
-pub(crate) fn read<T>(
-    rows: &Records<RowKey>,
-    ids: &Records<UuidKey>,
-    owner: UserId,
-    id: ConversationId,
-    read: impl FnOnce(&ConversationRef<'_>) -> T,
-) -> Result<Option<(RowKey, T)>> {
-    let Some(position) = find(ids, owner, id)? else { return Ok(None) };
-    let key = RowKey::new(owner, position);
-    let found = rows.get(key)?.ok_or_else(|| damaged("an id leads to no row"))?;
-    let conversation = decode(key, found.value())?;
-    if conversation.id != id {
-        return Err(damaged("an id leads to the row of another"));
-    }
-    Ok(Some((key, read(&conversation))))
-}
-
-/// The owner's conversation `id` and where it stands. Two descents.
-pub(crate) fn get(
-    rows: &Records<RowKey>,
-    ids: &Records<UuidKey>,
-    owner: UserId,
-    id: ConversationId,
-) -> Result<Option<(RowKey, Conversation)>> {
-    read(rows, ids, owner, id, |conversation| conversation.owned())
-}
-
-/// The conversation of a row, its checksum verified.
+/// Decodes the record of a row. Verifies its checksum.
 pub(crate) fn decode(key: RowKey, record: &[u8]) -> Result<ConversationRef<'_>> {
     record::open(&key, record).and_then(|body| body.conversation(key.position)).map_err(damaged)
 }
 
-/// The row of a record, its checksum verified, and its texts.
+/// Decodes the record of a row into the row and its texts. Verifies its checksum.
 pub(crate) fn decode_row(key: RowKey, record: &[u8]) -> Result<(Row, &str)> {
     let body = verify(key, record)?;
     Row::decode(body, key.position).map_err(damaged)
 }
 
-/// The body of a record, its checksum verified.
+/// Verifies the checksum of a record and returns its body.
 pub(crate) fn verify(key: RowKey, record: &[u8]) -> Result<Body<'_>> {
     record::open(&key, record).map_err(damaged)
 }
 
-/// Whether the owner has any row. One descent.
-pub(crate) fn any(rows: &Records<RowKey>, owner: UserId) -> Result<bool> {
-    let all = RowKey::new(owner, Position::from_bits(0))
-        ..=RowKey::new(owner, Position::from_bits(u64::MAX));
-    Ok(rows.range(all)?.next().transpose()?.is_some())
-}
-
-/// The first free position of the owner's millisecond `at`. One descent.
-pub(crate) fn free_position(
-    rows: &Records<RowKey>,
-    owner: UserId,
-    at: Timestamp,
-) -> Result<Position> {
-    let (first, last) = (Position::first_at(at), Position::last_at(at));
-    match rows.last(RowKey::new(owner, first)..=RowKey::new(owner, last))? {
-        Some((taken, _)) => position_after(taken.position),
-        None => Ok(first),
-    }
-}
-
-/// The position after one that is taken, within the same millisecond.
+/// The position after `taken`, within the same millisecond.
 pub(crate) fn position_after(taken: Position) -> Result<Position> {
     let next = taken.next();
     if next.created_at() != taken.created_at() {
@@ -110,28 +123,4 @@ pub(crate) fn position_after(taken: Position) -> Result<Position> {
         });
     }
     Ok(next)
-}
-
-/// Puts the record of a row, new or changed.
-pub(crate) fn put(
-    tables: &mut Tables,
-    key: RowKey,
-    conversation: &ConversationRef<'_>,
-    record: &mut Vec<u8>,
-) {
-    record.clear();
-    row::encode_conversation(key, conversation, record);
-    tables.rows.put(key, record);
-}
-
-/// Puts the look-up of a new row by its id.
-pub(crate) fn put_id(tables: &mut Tables, key: RowKey, id: ConversationId) {
-    let id = UuidKey { owner: key.owner, uuid: id.uuid() };
-    tables.ids.put(id, &key.position.bits().to_be_bytes());
-}
-
-/// Removes a row and its look-up.
-pub(crate) fn remove(tables: &mut Tables, key: RowKey, id: ConversationId) -> Result<()> {
-    tables.rows.remove(key)?;
-    tables.ids.remove(UuidKey { owner: key.owner, uuid: id.uuid() })
 }

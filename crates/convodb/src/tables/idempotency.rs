@@ -1,4 +1,4 @@
-//! What writes with an idempotency key came to, so that one that is sent again is not done again.
+//! Idempotency records: the response of each keyed write, returned when the write is retried.
 
 use crate::encoding::key::UuidKey;
 use crate::encoding::record::{AnswerV1, decode_small, encode_small};
@@ -6,68 +6,59 @@ use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::text::IdempotencyKey;
 use crate::model::timestamp::Timestamp;
-use crate::tables::schema::names;
-use crate::tables::{Records, Tables};
+use crate::tables::schema::{IDEMPOTENCY, Idempotency};
 
-/// Where the answer to a key is kept. 128 bits of a hash: an owner can collide with nobody else.
-pub(crate) fn key(owner: UserId, key: &IdempotencyKey) -> UuidKey {
+/// The table's key of an idempotency key: 128 bits of a hash, after the user's number, so that keys
+/// of different users cannot collide.
+pub(crate) fn key(user: UserId, key: &IdempotencyKey) -> UuidKey {
     let hash = blake3::hash(key.as_str().as_bytes());
     let half = hash.as_bytes().first_chunk().copied().unwrap_or_default();
-    UuidKey { owner, uuid: uuid::Uuid::from_bytes(half) }
+    UuidKey { user, uuid: uuid::Uuid::from_bytes(half) }
+}
+
+impl Idempotency {
+    /// The recorded response for a key, if there is one. One B-tree lookup.
+    ///
+    /// # Errors
+    /// [`Error::IdempotencyConflict`] if the record belongs to a different request.
+    pub(crate) fn find(&self, key: UuidKey, request: &[u8; 32]) -> Result<Option<Vec<u8>>> {
+        let Some(record) = self.table.get(key)? else { return Ok(None) };
+        let found = decode(key, record.value())?;
+        if found.request != *request {
+            return Err(Error::IdempotencyConflict);
+        }
+        Ok(Some(found.answer.to_owned()))
+    }
+
+    /// Records the response to a request.
+    pub(crate) fn put(&mut self, key: UuidKey, request: [u8; 32], response: &[u8], at: Timestamp) {
+        let record = AnswerV1 { request, answer: response, at: at.millis() };
+        self.table.put(key, &encode_small(&key, record));
+    }
+
+    /// Removes at most `limit` records that are older than `before`, and returns how many. A step
+    /// for each stored record.
+    pub(crate) fn expire(&mut self, before: Timestamp, limit: usize) -> Result<usize> {
+        let mut older = Vec::new();
+        for entry in self.table.iter()? {
+            let (key, record) = entry?;
+            if recorded_at(key, record.value())? < before.millis() {
+                older.push(key);
+                if older.len() == limit {
+                    break;
+                }
+            }
+        }
+        older.iter().try_for_each(|key| self.table.remove(*key))?;
+        Ok(older.len())
+    }
 }
 
 fn decode(key: UuidKey, record: &[u8]) -> Result<AnswerV1<'_>> {
-    decode_small(&key, record).map_err(|what| Error::Corrupted { table: names::IDEMPOTENCY, what })
+    decode_small(&key, record).map_err(|what| IDEMPOTENCY.corrupted(what))
 }
 
-/// The answer to a request that was done under this key, if one was. One descent.
-///
-/// # Errors
-/// [`Error::IdempotencyConflict`] when it was another request.
-pub(crate) fn find(
-    answers: &Records<UuidKey>,
-    key: UuidKey,
-    request: &[u8; 32],
-) -> Result<Option<Vec<u8>>> {
-    let Some(record) = answers.get(key)? else { return Ok(None) };
-    let found = decode(key, record.value())?;
-    if found.request != *request {
-        return Err(Error::IdempotencyConflict);
-    }
-    Ok(Some(found.answer.to_owned()))
-}
-
-pub(crate) fn put(
-    tables: &mut Tables,
-    key: UuidKey,
-    request: [u8; 32],
-    answer: &[u8],
-    at: Timestamp,
-) {
-    let record = encode_small(&key, AnswerV1 { request, answer, at: at.millis() });
-    tables.idempotency.put(key, &record);
-}
-
-/// When the answer of a record was given.
-pub(crate) fn at(key: UuidKey, record: &[u8]) -> Result<u64> {
-    decode(key, record).map(|answer| answer.at)
-}
-
-/// Those that are older than `before`, at most `limit`. A step for each that there is.
-pub(crate) fn older(
-    answers: &Records<UuidKey>,
-    before: Timestamp,
-    limit: usize,
-) -> Result<Vec<UuidKey>> {
-    let mut older = Vec::new();
-    for entry in answers.iter()? {
-        let (key, record) = entry?;
-        if at(key, record.value())? < before.millis() {
-            older.push(key);
-            if older.len() == limit {
-                break;
-            }
-        }
-    }
-    Ok(older)
+/// The time of a record, in milliseconds since 1970-01-01.
+pub(crate) fn recorded_at(key: UuidKey, record: &[u8]) -> Result<u64> {
+    decode(key, record).map(|record| record.at)
 }

@@ -1,7 +1,7 @@
-//! The five index tables: which entries a row has, and the one way they change.
+//! Secondary indexes: which entries a row has, and the one way they change.
 //!
-//! A filter's fields, once implied ones are dropped, form one of eleven shapes (and the empty one,
-//! which is the rows themselves). Each shape lives in the table of its leading field:
+//! The fields of a filter, without implied ones, form one of eleven shapes, or the empty shape, which
+//! the table of rows serves. The index table of its leading field has the entries of a shape:
 //!
 //! | table | shapes | T type, A assistant |
 //! |---|---|---|
@@ -11,15 +11,15 @@
 //! | `index_customer` | C, CA, CS, CSA | |
 //! | `index_external` | E, EA | |
 //!
-//! A row has an entry for each shape whose fields it all has: 3 (test, widget), 5 (api with an
-//! identifier) or 9 (whatsapp with both phones). Every list a filter can ask for is then one range.
+//! A row has an entry for each shape whose fields it has: 3 (test, widget), 5 (api with an
+//! identifier) or 9 (whatsapp with both phones). So the list of any filter is one range.
 
 use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints, Shape};
 use crate::encoding::key::{IndexKey, RowKey};
 use crate::error::Result;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::position::Position;
-use crate::tables::Tables;
+use crate::tables::schema::{IndexTable, Indexes};
 
 /// The shapes that have entries.
 pub(crate) const LATTICE: [Shape; 11] = [
@@ -36,53 +36,79 @@ pub(crate) const LATTICE: [Shape; 11] = [
     Shape::of(&[Field::External, Field::Assistant]),
 ];
 
-/// The entries of the row `key`, each with the field that names its table.
+/// The entries of the row `key`, each with its leading field.
 pub(crate) fn entries(
     key: RowKey,
     row: &Fingerprints,
 ) -> impl Iterator<Item = (Field, IndexKey)> + '_ {
     LATTICE.into_iter().filter(|shape| shape.is_subset_of(row.shape())).filter_map(move |shape| {
         let (leading, term) = row.term(shape)?;
-        Some((leading, IndexKey { owner: key.owner, term, position: key.position }))
+        Some((leading, IndexKey { user: key.user, term, position: key.position }))
     })
 }
 
-/// Takes the row's entries from those of `old` to those of `new`: an insert is (none, new), an
-/// update (old, new), a delete (old, none). Entries of both stay untouched.
-pub(crate) fn apply(
-    tables: &mut Tables,
-    key: RowKey,
-    old: Option<&Fingerprints>,
-    new: Option<&Fingerprints>,
-) -> Result<()> {
-    let has = |row: Option<&Fingerprints>, entry: &(Field, IndexKey)| {
-        row.is_some_and(|row| entries(key, row).any(|other| other == *entry))
-    };
-    for (leading, entry) in old.into_iter().flat_map(|row| entries(key, row)) {
-        if !has(new, &(leading, entry)) {
-            tables.index_mut(leading).remove(entry)?;
+impl Indexes {
+    /// The index table of a leading field.
+    pub(crate) const fn get(&self, leading: Field) -> &IndexTable {
+        match leading {
+            Field::Kind => &self.kind,
+            Field::Assistant => &self.assistant,
+            Field::Sender => &self.sender,
+            Field::Customer => &self.customer,
+            Field::External => &self.external,
         }
     }
-    for (leading, entry) in new.into_iter().flat_map(|row| entries(key, row)) {
-        if !has(old, &(leading, entry)) {
-            tables.index_mut(leading).put(entry, ());
-        }
-    }
-    Ok(())
-}
 
-/// Whether the user's assistant has a conversation. One B-tree lookup.
-pub(crate) fn assistant_has_conversations(
-    tables: &Tables,
-    fingerprinter: &Fingerprinter,
-    owner: UserId,
-    assistant: AssistantId,
-) -> Result<bool> {
-    let mut fingerprints = Fingerprints::default();
-    fingerprints.set(Field::Assistant, fingerprinter.assistant(assistant));
-    let Some((leading, term)) = fingerprints.term(fingerprints.shape()) else { return Ok(false) };
-    let entry = |position| IndexKey { owner, term, position: Position::from_bits(position) };
-    Ok(tables.index(leading).last(entry(0)..=entry(u64::MAX))?.is_some())
+    /// The index table of a leading field, for writing.
+    pub(crate) const fn get_mut(&mut self, leading: Field) -> &mut IndexTable {
+        match leading {
+            Field::Kind => &mut self.kind,
+            Field::Assistant => &mut self.assistant,
+            Field::Sender => &mut self.sender,
+            Field::Customer => &mut self.customer,
+            Field::External => &mut self.external,
+        }
+    }
+
+    /// Changes the entries of a row from those of `old` to those of `new`: an insert is (none, new),
+    /// an update (old, new), a delete (old, none). Does not touch entries of both.
+    pub(crate) fn apply(
+        &mut self,
+        key: RowKey,
+        old: Option<&Fingerprints>,
+        new: Option<&Fingerprints>,
+    ) -> Result<()> {
+        let has = |row: Option<&Fingerprints>, entry: &(Field, IndexKey)| {
+            row.is_some_and(|row| entries(key, row).any(|other| other == *entry))
+        };
+        for (leading, entry) in old.into_iter().flat_map(|row| entries(key, row)) {
+            if !has(new, &(leading, entry)) {
+                self.get_mut(leading).remove(entry)?;
+            }
+        }
+        for (leading, entry) in new.into_iter().flat_map(|row| entries(key, row)) {
+            if !has(old, &(leading, entry)) {
+                self.get_mut(leading).put(entry, ());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the user's assistant has a conversation. One B-tree lookup.
+    pub(crate) fn assistant_has_conversations(
+        &self,
+        fingerprinter: &Fingerprinter,
+        user: UserId,
+        assistant: AssistantId,
+    ) -> Result<bool> {
+        let mut fingerprints = Fingerprints::default();
+        fingerprints.set(Field::Assistant, fingerprinter.assistant(assistant));
+        let Some((leading, term)) = fingerprints.term(fingerprints.shape()) else {
+            return Ok(false);
+        };
+        let entry = |position| IndexKey { user, term, position: Position::from_bits(position) };
+        Ok(self.get(leading).last(entry(0)..=entry(u64::MAX))?.is_some())
+    }
 }
 
 #[cfg(test)]
@@ -90,8 +116,7 @@ mod tests {
     use super::*;
     use crate::encoding::index_term::Fingerprint;
     use crate::kv::table::PendingWrites;
-    use crate::model::id::UserId;
-    use crate::model::position::Position;
+    use crate::tables::Tables;
     use crate::testing::RawStore;
 
     fn row(fields: &[Field]) -> Fingerprints {
@@ -124,7 +149,7 @@ mod tests {
         let mut tables = RawStore::new().tables();
         let changes = |tables: &mut Tables, old: Option<&_>, new: Option<&_>| {
             tables.commit();
-            apply(tables, key(), old, new).unwrap();
+            tables.indexes.apply(key(), old, new).unwrap();
             let PendingWrites { changes, removals, .. } = tables.pending();
             (changes, removals)
         };

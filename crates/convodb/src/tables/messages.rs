@@ -1,64 +1,58 @@
-//! The history of each conversation, clustered by owner, position and number, so that a history is
-//! one short range. Numbers begin at 1 and have no gap.
+//! Messages: clustered by user, position and number, so that a conversation's messages are one range.
+
+use std::ops::RangeInclusive;
 
 use crate::encoding::key::{MessageKey, RowKey};
 use crate::encoding::record;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::model::message::Message;
-use crate::tables::schema::names;
-use crate::tables::{Records, Tables};
+use crate::tables::schema::{MESSAGES, Messages};
 
-/// The message of a record, its checksum verified.
+impl Messages {
+    /// The messages of a row, in order. One B-tree lookup, then a step for each.
+    pub(crate) fn of_row(&self, row: RowKey) -> Result<impl Iterator<Item = Result<Message>>> {
+        Ok((1..).zip(self.table.range(all(row))?).map(|(number, entry)| {
+            let (key, value) = entry?;
+            if key.number != number {
+                return Err(MESSAGES.corrupted("a message is missing"));
+            }
+            decode(key, value.value())
+        }))
+    }
+
+    /// The number of the row's last message; 0 if it has none. One B-tree lookup.
+    pub(crate) fn last_number(&self, row: RowKey) -> Result<u32> {
+        Ok(self.table.last(all(row))?.map_or(0, |(key, _)| key.number))
+    }
+
+    /// Puts `message` as number `number` of the row. `record` is a buffer.
+    pub(crate) fn put(
+        &mut self,
+        row: RowKey,
+        number: u32,
+        message: &Message,
+        record: &mut Vec<u8>,
+    ) {
+        let key = MessageKey::new(row, number);
+        record.clear();
+        record::encode_message(key, message, record);
+        self.table.put(key, record);
+    }
+
+    /// Removes all messages of a row.
+    pub(crate) fn remove_all(&mut self, row: RowKey) -> Result<()> {
+        let stored = self.table.range(all(row))?.map(|entry| entry.map(|(key, _)| key));
+        let stored: Vec<MessageKey> = stored.collect::<Result<_>>()?;
+        stored.into_iter().try_for_each(|key| self.table.remove(key))
+    }
+}
+
+fn all(row: RowKey) -> RangeInclusive<MessageKey> {
+    MessageKey::new(row, 0)..=MessageKey::new(row, u32::MAX)
+}
+
+/// Decodes the record of a message. Verifies its checksum.
 pub(crate) fn decode(key: MessageKey, record: &[u8]) -> Result<Message> {
-    record::open(&key, record).and_then(record::Body::message).map_err(damaged)
-}
-
-const fn damaged(what: &'static str) -> Error {
-    Error::Corrupted { table: names::MESSAGES, what }
-}
-
-/// The messages of a row, in order. One descent, then a step each.
-pub(crate) fn history(
-    messages: &Records<MessageKey>,
-    row: RowKey,
-) -> Result<impl Iterator<Item = Result<Message>>> {
-    let range = MessageKey::new(row, 0)..=MessageKey::new(row, u32::MAX);
-    Ok((1..).zip(messages.range(range)?).map(|(number, entry)| {
-        let (key, value) = entry?;
-        if key.number != number {
-            return Err(damaged("a message is missing"));
-        }
-        decode(key, value.value())
-    }))
-}
-
-/// The number of the row's last message, 0 where it has none. One descent.
-pub(crate) fn last_number(messages: &Records<MessageKey>, row: RowKey) -> Result<u32> {
-    let range = MessageKey::new(row, 0)..=MessageKey::new(row, u32::MAX);
-    Ok(messages.last(range)?.map_or(0, |(key, _)| key.number))
-}
-
-/// Puts `message` as number `number` of the row, its record made in the buffer `record`.
-pub(crate) fn put(
-    tables: &mut Tables,
-    row: RowKey,
-    number: u32,
-    message: &Message,
-    record: &mut Vec<u8>,
-) {
-    let key = MessageKey::new(row, number);
-    record.clear();
-    record::encode_message(key, message, record);
-    tables.messages.put(key, record);
-}
-
-/// Removes all messages of a row.
-pub(crate) fn remove_all(tables: &mut Tables, row: RowKey) -> Result<()> {
-    let range = MessageKey::new(row, 0)..=MessageKey::new(row, u32::MAX);
-    let stored: Vec<MessageKey> = tables
-        .messages
-        .range(range)?
-        .map(|entry| entry.map(|(key, _)| key))
-        .collect::<Result<_>>()?;
-    stored.into_iter().try_for_each(|key| tables.messages.remove(key))
+    let decoded = record::open(&key, record).and_then(record::Body::message);
+    decoded.map_err(|what| MESSAGES.corrupted(what))
 }

@@ -1,5 +1,8 @@
-//! All tables of a store as of one commit, opened once: a read view keeps them for as long as it is
-//! current, so a page opens no table. The writer has its own, which it changes.
+//! Tables: what a store contains, as one value for each committed state.
+//!
+//! [`schema`] declares the tables in groups, and one module implements the operations of each group.
+//! A snapshot uses the opened tables of its commit, so a page opens no table. The writer changes its
+//! own copy and publishes a clone with each commit; clones share all entries.
 
 pub(crate) mod accounts;
 pub(crate) mod change_feed;
@@ -18,184 +21,122 @@ use std::sync::Arc;
 
 use redb::{ReadTransaction, WriteTransaction};
 
-use crate::encoding::index_term::Field;
-use crate::encoding::key::{ChangeKey, DigestKey, IndexKey, MessageKey, NumberKey, RowKey};
-use crate::encoding::key::{CounterKey, UuidKey};
 use crate::error::Result;
 use crate::kv::row_cache::{CachedRows, RowCache};
-use crate::kv::table::{AnyTable, Extent, PendingWrites, Table};
+use crate::kv::table::{AnyTable, Extent, PendingWrites};
 use crate::metrics::MetricsRegistry;
-use crate::model::id::UserId;
+use crate::model::id::{AssistantId, UserId};
 use crate::tables::name_cache::AssistantNameCache;
+use crate::tables::schema::{
+    Accounts, ChangeFeed, Conversations, Counters, Idempotency, Indexes, Messages, Sequences,
+};
 
-/// A table from a fixed-width key to bytes.
-pub(crate) type Records<K> = Table<K, &'static [u8]>;
-/// An index table: keys alone.
-pub(crate) type Index = Table<IndexKey, ()>;
+/// The number of tables that format 1 has: the first ones.
+const TABLES_OF_FORMAT_1: usize = 15;
 
-/// Every table of one committed state.
+/// Every table of one committed state, and the caches of readers.
 #[derive(Clone)]
 pub(crate) struct Tables {
-    pub(crate) rows: Records<RowKey>,
-    pub(crate) ids: Records<UuidKey>,
-    indexes: [Index; Field::ALL.len()],
-    pub(crate) messages: Records<MessageKey>,
-    pub(crate) counters: Records<CounterKey>,
-    pub(crate) users: Records<UserId>,
-    pub(crate) user_names: Records<DigestKey>,
-    pub(crate) assistants: Records<UuidKey>,
-    pub(crate) assistant_numbers: Records<NumberKey>,
-    pub(crate) tokens: Records<DigestKey>,
-    pub(crate) sequences: Records<NumberKey>,
-    pub(crate) changes: Records<ChangeKey>,
-    pub(crate) change_marks: Records<NumberKey>,
-    pub(crate) idempotency: Records<UuidKey>,
-    names: Arc<AssistantNameCache>,
-    cache: Arc<RowCache>,
+    pub(crate) conversations: Conversations,
+    pub(crate) indexes: Indexes,
+    pub(crate) messages: Messages,
+    pub(crate) counters: Counters,
+    pub(crate) accounts: Accounts,
+    pub(crate) sequences: Sequences,
+    pub(crate) change_feed: ChangeFeed,
+    pub(crate) idempotency: Idempotency,
+    assistant_names: Arc<AssistantNameCache>,
+    row_cache: Arc<RowCache>,
     metrics: Arc<MetricsRegistry>,
-    /// How often what is stored changed since the store was opened.
+    /// The number of checkpoints since the store was opened.
     generation: u64,
 }
 
-/// How many tables there are.
-const TABLES: usize = 18;
-/// How many of them, the first, format 1 had.
-const TABLES_OF_FORMAT_1: usize = 15;
-
-/// Their names, in the order of [`Tables::layers`].
-const NAMES: [&str; TABLES] = {
-    let [kind, assistant, sender, customer, external] = schema::INDEX_NAMES;
-    [
-        schema::names::CONVERSATIONS,
-        schema::names::CONVERSATION_IDS,
-        kind,
-        assistant,
-        sender,
-        customer,
-        external,
-        schema::names::MESSAGES,
-        schema::names::COUNTERS,
-        schema::names::USERS,
-        schema::names::USER_NAMES,
-        schema::names::ASSISTANTS,
-        schema::names::ASSISTANT_NUMBERS,
-        schema::names::TOKENS,
-        schema::names::SEQUENCES,
-        schema::names::CHANGES,
-        schema::names::CHANGE_MARKS,
-        schema::names::IDEMPOTENCY,
-    ]
-};
-
 impl Tables {
-    /// What is stored, with room for `cache_bytes` of rows that are read more than once.
-    pub(crate) fn open(read: &ReadTransaction, cache_bytes: usize) -> Result<Self> {
-        let index = |leading| Table::open(read, schema::index(leading));
+    /// Opens all tables as of `read`, with a row cache of at most `row_cache_bytes`.
+    pub(crate) fn open(read: &ReadTransaction, row_cache_bytes: usize) -> Result<Self> {
         Ok(Self {
-            rows: Table::open(read, schema::CONVERSATIONS)?,
-            ids: Table::open(read, schema::CONVERSATION_IDS)?,
-            indexes: [
-                index(Field::Kind)?,
-                index(Field::Assistant)?,
-                index(Field::Sender)?,
-                index(Field::Customer)?,
-                index(Field::External)?,
-            ],
-            messages: Table::open(read, schema::MESSAGES)?,
-            counters: Table::open(read, schema::COUNTERS)?,
-            users: Table::open(read, schema::USERS)?,
-            user_names: Table::open(read, schema::USER_NAMES)?,
-            assistants: Table::open(read, schema::ASSISTANTS)?,
-            assistant_numbers: Table::open(read, schema::ASSISTANT_NUMBERS)?,
-            tokens: Table::open(read, schema::TOKENS)?,
-            sequences: Table::open(read, schema::SEQUENCES)?,
-            changes: Table::open(read, schema::CHANGES)?,
-            change_marks: Table::open(read, schema::CHANGE_MARKS)?,
-            idempotency: Table::open(read, schema::IDEMPOTENCY)?,
-            names: Arc::default(),
-            cache: Arc::new(RowCache::new(cache_bytes)),
+            conversations: Conversations::open(read)?,
+            indexes: Indexes::open(read)?,
+            messages: Messages::open(read)?,
+            counters: Counters::open(read)?,
+            accounts: Accounts::open(read)?,
+            sequences: Sequences::open(read)?,
+            change_feed: ChangeFeed::open(read)?,
+            idempotency: Idempotency::open(read)?,
+            assistant_names: Arc::default(),
+            row_cache: Arc::new(RowCache::new(row_cache_bytes)),
             metrics: Arc::default(),
             generation: 0,
         })
     }
 
-    /// Rows of this state that were read before. What the tail holds is newer.
-    pub(crate) fn cached_rows(&self) -> CachedRows<'_> {
-        self.cache.at(self.generation)
-    }
-
-    /// The same tables, counted on where others were.
+    /// The same tables with the metrics of an earlier opening.
     pub(crate) fn counted_by(self, metrics: Arc<MetricsRegistry>) -> Self {
         Self { metrics, ..self }
     }
 
-    /// What the store counts.
     pub(crate) const fn metrics(&self) -> &Arc<MetricsRegistry> {
         &self.metrics
     }
 
-    /// Names of assistants in this state that were read before.
-    pub(crate) fn assistant_names(&self) -> &AssistantNameCache {
-        &self.names
+    /// Cached rows of this state. A row in the memtable is newer.
+    pub(crate) fn cached_rows(&self) -> CachedRows<'_> {
+        self.row_cache.at(self.generation)
     }
 
-    /// The index table that `leading` names.
-    pub(crate) const fn index(&self, leading: Field) -> &Index {
-        &self.indexes[leading as usize]
+    /// Appends the name of the user's assistant to `out`, and returns whether the assistant exists.
+    /// One B-tree lookup if the name is not cached.
+    pub(crate) fn assistant_name(
+        &self,
+        user: UserId,
+        id: AssistantId,
+        out: &mut String,
+    ) -> Result<bool> {
+        self.accounts.assistant_name(&self.assistant_names, user, id, out)
     }
 
-    /// The index table that `leading` names, to change.
-    pub(crate) const fn index_mut(&mut self, leading: Field) -> &mut Index {
-        &mut self.indexes[leading as usize]
+    /// Each table, in the order of the WAL, which is part of the format.
+    fn all(&self) -> impl Iterator<Item = &dyn AnyTable> {
+        let conversations = self.conversations.all().into_iter().chain(self.indexes.all());
+        let conversations = conversations.chain(self.messages.all()).chain(self.counters.all());
+        let accounts = self.accounts.all().into_iter().chain(self.sequences.all());
+        let feed = self.change_feed.all().into_iter().chain(self.idempotency.all());
+        conversations.chain(accounts).chain(feed)
     }
 
-    /// Each table, in the order that the log has them in: it is part of the format.
-    fn layers(&mut self) -> [&mut dyn AnyTable; TABLES] {
-        let [kind, assistant, sender, customer, external] = &mut self.indexes;
-        [
-            &mut self.rows,
-            &mut self.ids,
-            kind,
-            assistant,
-            sender,
-            customer,
-            external,
-            &mut self.messages,
-            &mut self.counters,
-            &mut self.users,
-            &mut self.user_names,
-            &mut self.assistants,
-            &mut self.assistant_numbers,
-            &mut self.tokens,
-            &mut self.sequences,
-            &mut self.changes,
-            &mut self.change_marks,
-            &mut self.idempotency,
-        ]
+    /// [`Tables::all`] for writing.
+    fn all_mut(&mut self) -> impl Iterator<Item = &mut dyn AnyTable> {
+        let conversations = self.conversations.all_mut().into_iter().chain(self.indexes.all_mut());
+        let conversations =
+            conversations.chain(self.messages.all_mut()).chain(self.counters.all_mut());
+        let accounts = self.accounts.all_mut().into_iter().chain(self.sequences.all_mut());
+        let feed = self.change_feed.all_mut().into_iter().chain(self.idempotency.all_mut());
+        conversations.chain(accounts).chain(feed)
     }
 }
 
-/// What the writer does with all tables at once: see [`AnyTable`].
+/// Group commit and checkpoints: each [`AnyTable`] operation on all tables.
 impl Tables {
-    /// Whether the tail is empty.
-    pub(crate) fn is_flushed(&mut self) -> bool {
-        self.layers().iter().all(|table| table.is_flushed())
+    /// Whether the memtables are empty.
+    pub(crate) fn is_flushed(&self) -> bool {
+        self.all().all(AnyTable::is_flushed)
     }
 
     pub(crate) fn savepoint(&mut self) {
-        self.layers().into_iter().for_each(AnyTable::savepoint);
+        self.all_mut().for_each(AnyTable::savepoint);
     }
 
     pub(crate) fn rollback_to_savepoint(&mut self) {
-        self.layers().into_iter().for_each(AnyTable::rollback_to_savepoint);
+        self.all_mut().for_each(AnyTable::rollback_to_savepoint);
     }
 
     pub(crate) fn rollback(&mut self) {
-        self.layers().into_iter().for_each(AnyTable::rollback);
+        self.all_mut().for_each(AnyTable::rollback);
     }
 
-    pub(crate) fn pending(&mut self) -> PendingWrites {
-        self.layers().into_iter().fold(PendingWrites::default(), |sum, table| {
+    pub(crate) fn pending(&self) -> PendingWrites {
+        self.all().fold(PendingWrites::default(), |sum, table| {
             let PendingWrites { bytes, changes, removals } = table.pending();
             PendingWrites {
                 bytes: sum.bytes + bytes,
@@ -205,96 +146,142 @@ impl Tables {
         })
     }
 
-    pub(crate) fn encode(&mut self, out: &mut Vec<u8>) {
-        self.layers().into_iter().for_each(|table| table.encode(out));
+    /// Appends the group to a WAL record.
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        self.all().for_each(|table| table.encode(out));
     }
 
-    /// `None` for bytes that [`Tables::encode`] did not append.
+    /// Applies a WAL record; `None` if [`Tables::encode`] did not write `bytes`.
     pub(crate) fn replay(&mut self, bytes: &[u8]) -> Option<()> {
-        self.replay_first(TABLES, bytes)
+        replay(self.all_mut(), bytes)
     }
 
-    /// The same for bytes that a version of format 1 appended.
+    /// Applies a WAL record of format 1.
     pub(crate) fn replay_format_1(&mut self, bytes: &[u8]) -> Option<()> {
-        self.replay_first(TABLES_OF_FORMAT_1, bytes)
-    }
-
-    fn replay_first(&mut self, tables: usize, mut bytes: &[u8]) -> Option<()> {
-        let mut layers = self.layers().into_iter().take(tables);
-        layers.try_for_each(|table| table.replay(&mut bytes))?;
-        bytes.is_empty().then_some(())
+        replay(self.all_mut().take(TABLES_OF_FORMAT_1), bytes)
     }
 
     pub(crate) fn commit(&mut self) {
-        if self.assistants.pending().changes > 0 {
-            self.names = Arc::default();
+        if self.accounts.assistants.pending().changes > 0 {
+            self.assistant_names = Arc::default();
         }
-        self.layers().into_iter().for_each(AnyTable::commit);
+        self.all_mut().for_each(AnyTable::commit);
     }
 
     pub(crate) fn begin_checkpoint(&mut self) {
-        self.layers().into_iter().for_each(AnyTable::begin_checkpoint);
+        self.all_mut().for_each(AnyTable::begin_checkpoint);
     }
 
     pub(crate) fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()> {
         self.generation += 1;
-        for key in self.rows.memtable_keys() {
-            self.cache.change(key, self.generation);
+        for key in self.conversations.rows.memtable_keys() {
+            self.row_cache.change(key, self.generation);
         }
-        self.layers().into_iter().try_for_each(|table| table.end_checkpoint(read))
+        self.all_mut().try_for_each(|table| table.end_checkpoint(read))
     }
 
-    pub(crate) fn flush(&mut self, write: &WriteTransaction) -> Result<()> {
-        self.layers().into_iter().try_for_each(|table| table.flush(write))
+    /// Writes the memtables into the redb tables.
+    pub(crate) fn flush(&self, write: &WriteTransaction) -> Result<()> {
+        self.all().try_for_each(|table| table.flush(write))
     }
 }
 
-/// What is done with a committed state as a whole. Each takes a copy of the tables, which costs
-/// nothing, because their list is the one of those that change.
+fn replay<'t>(
+    mut tables: impl Iterator<Item = &'t mut dyn AnyTable>,
+    mut bytes: &[u8],
+) -> Option<()> {
+    tables.try_for_each(|table| table.replay(&mut bytes))?;
+    bytes.is_empty().then_some(())
+}
+
+/// Maintenance: sizes, copies, and removal of a user.
 impl Tables {
-    /// Each table by name, and about how many entries it has.
-    pub(crate) fn counts(mut self) -> Result<Vec<(&'static str, u64)>> {
-        let named = NAMES.into_iter().zip(self.layers());
-        named.map(|(name, table)| Ok((name, table.count()?))).collect()
+    /// Each table by name, with its approximate number of entries.
+    pub(crate) fn counts(&self) -> Result<Vec<(&'static str, u64)>> {
+        self.all().map(|table| Ok((table.name(), table.count()?))).collect()
     }
 
-    /// Each table by name, and what its pages hold. Reads all of them.
-    pub(crate) fn extents(mut self) -> Result<Vec<(&'static str, Extent)>> {
-        let named = NAMES.into_iter().zip(self.layers());
-        named.map(|(name, table)| Ok((name, table.measure()?))).collect()
+    /// Each table by name, with its size. Reads every page.
+    pub(crate) fn extents(&self) -> Result<Vec<(&'static str, Extent)>> {
+        self.all().map(|table| Ok((table.name(), table.measure()?))).collect()
     }
 
-    /// Writes every table into another database, which has none; `seen` takes each entry, with
-    /// its table, before it is written.
+    /// Writes every table into another, empty database, and passes each entry with its table to
+    /// `seen` before it writes the entry.
     pub(crate) fn copy(
-        mut self,
+        &self,
         write: &WriteTransaction,
         mut seen: impl FnMut(&'static str, &[u8], &[u8]) -> Result<()>,
     ) -> Result<()> {
-        for (name, table) in NAMES.into_iter().zip(self.layers()) {
-            table.copy(name, write, &mut |key, value| seen(name, key, value))?;
-        }
-        Ok(())
+        self.all().try_for_each(|table| {
+            table.copy(write, &mut |key, value| seen(table.name(), key, value))
+        })
+    }
+
+    /// The tables that contain conversation data: all but accounts and sequences.
+    fn conversation_data_mut(&mut self) -> impl Iterator<Item = &mut dyn AnyTable> {
+        let rows = self.conversations.all_mut().into_iter().chain(self.indexes.all_mut());
+        let derived = self.messages.all_mut().into_iter().chain(self.counters.all_mut());
+        let feed = self.change_feed.all_mut().into_iter().chain(self.idempotency.all_mut());
+        rows.chain(derived).chain(feed)
+    }
+
+    /// Removes conversation data of the user, at most `limit` entries of each table, and returns how
+    /// many entries it removed. If it returns 0, only the account is left: see
+    /// [`Tables::remove_account`].
+    pub(crate) fn remove_conversation_data(&mut self, user: UserId, limit: usize) -> Result<usize> {
+        self.conversation_data_mut().map(|table| table.remove_of_user(user, limit)).sum()
+    }
+
+    /// Removes the user's account, assistants and sequences, and returns the number of assistants.
+    /// Leaves tokens and the lookup by name, whose keys do not begin with the user's number.
+    pub(crate) fn remove_account(&mut self, user: UserId) -> Result<usize> {
+        self.accounts.users.remove(user)?;
+        self.sequences.table.remove_of_user(user, usize::MAX)?;
+        self.accounts.assistant_numbers.remove_of_user(user, usize::MAX)?;
+        self.accounts.assistants.remove_of_user(user, usize::MAX)
     }
 }
 
-/// What goes when a user does.
-impl Tables {
-    /// Removes entries of the owner's, at most `limit` of each table that is not about accounts,
-    /// and tells how many they were. What is left when that is none is [`Tables::remove_account`]'s.
-    pub(crate) fn remove_owned(&mut self, owner: UserId, limit: usize) -> Result<usize> {
-        let named = NAMES.into_iter().zip(self.layers());
-        let of_conversations = named.filter(|(name, _)| !schema::is_of_accounts(name));
-        let removed = of_conversations.map(|(_, table)| table.remove_owned(owner, limit));
-        removed.sum()
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::RawStore;
+
+    /// The WAL encodes the tables in this order, so it is part of the format.
+    #[test]
+    fn the_order_of_the_tables_never_changes() {
+        let mut tables = RawStore::new().tables();
+        let names: Vec<&str> = tables.all().map(AnyTable::name).collect();
+        let format_1 = [
+            "conversations.v1",
+            "conversation_ids.v1",
+            "index_type.v1",
+            "index_assistant.v1",
+            "index_sender.v1",
+            "index_customer.v1",
+            "index_external.v1",
+            "messages.v1",
+            "totals.v1",
+            "users.v1",
+            "user_names.v1",
+            "assistants.v1",
+            "assistant_numbers.v1",
+            "tokens.v1",
+            "sequences.v1",
+        ];
+        assert_eq!(names[..TABLES_OF_FORMAT_1], format_1);
+        assert_eq!(names[TABLES_OF_FORMAT_1..], ["changes.v1", "change_marks.v1", "answers.v1"]);
+        assert!(tables.all_mut().map(|table| table.name()).eq(names));
     }
 
-    /// Removes the user's account and assistants, and tells how many those were. Tokens and the
-    /// look-up by name have keys that are no user's number, and are not among what is removed.
-    pub(crate) fn remove_account(&mut self, owner: UserId) -> Result<usize> {
-        self.users.remove(owner)?;
-        self.sequences.remove_owned(owner, usize::MAX)?;
-        self.assistant_numbers.remove_owned(owner, usize::MAX)?;
-        self.assistants.remove_owned(owner, usize::MAX)
+    #[test]
+    fn a_table_is_conversation_data_or_part_of_accounts_and_sequences() {
+        let mut tables = RawStore::new().tables();
+        let data: Vec<&str> = tables.conversation_data_mut().map(|table| table.name()).collect();
+        let accounts = [tables.accounts.all().map(AnyTable::name).to_vec(), vec!["sequences.v1"]];
+        let rest: Vec<&str> =
+            tables.all().map(AnyTable::name).filter(|name| !data.contains(name)).collect();
+        assert_eq!(rest, accounts.concat());
     }
 }

@@ -1,22 +1,23 @@
-//! The names of assistants that pages told, so that a body needs no descent for each. They are
-//! shared by all states until an assistant changes, when the next one begins with none.
+//! Name cache: names of assistants, so that listing a page needs no B-tree lookup for each.
+//!
+//! All states share one cache until an assistant changes; then the next state starts an empty one.
 
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
 use crate::encoding::key::UuidKey;
 
-/// As many are kept; then they are read anew.
-const MOST: usize = 16 * 1024;
+/// The most names in a cache. A full cache is emptied.
+const CAPACITY: usize = 16 * 1024;
 
-/// See the head of this file.
+/// The names of assistants that were read, by user and id.
 #[derive(Default)]
 pub(crate) struct AssistantNameCache {
     names: RwLock<HashMap<UuidKey, Box<str>>>,
 }
 
 impl AssistantNameCache {
-    /// Appends the assistant's name to `out`, if it is known.
+    /// Appends the assistant's name to `out`, and returns whether the name is cached.
     pub(crate) fn append(&self, key: UuidKey, out: &mut String) -> bool {
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner);
         let name = names.get(&key);
@@ -26,7 +27,7 @@ impl AssistantNameCache {
 
     pub(crate) fn insert(&self, key: UuidKey, name: &str) {
         let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
-        if names.len() >= MOST {
+        if names.len() >= CAPACITY {
             names.clear();
         }
         names.insert(key, name.into());

@@ -1,119 +1,162 @@
-//! Every table on one page. All integers in keys are big-endian; every key of an owner's data
-//! begins with the owner's number. `docs/format.md` tells the same to other programs.
+//! Schema: the one declaration of each table, with its key, its value and its name on disk.
 //!
-//! | table | key | value |
-//! |---|---|---|
-//! | `conversations.v1` | owner u32, position u64 | record of a conversation |
-//! | `conversation_ids.v1` | owner u32, uuid | position u64 |
-//! | `index_type.v1`, `index_assistant.v1`, `index_sender.v1`, `index_customer.v1`, `index_external.v1` | owner u32, term u64, position u64 | none |
-//! | `messages.v1` | owner u32, position u64, number u32 | record of a message |
-//! | `totals.v1` | owner u32, span u32, assistant uuid, kind u32 | record of a counter |
-//! | `users.v1` | user u32 | record of an account |
-//! | `user_names.v1` | SHA-256 of the name | user u32 |
-//! | `assistants.v1` | owner u32, uuid | record of an account |
-//! | `assistant_numbers.v1` | owner u32, number u32 | uuid |
-//! | `tokens.v1` | SHA-256 of the token | record of an account |
-//! | `sequences.v1` | owner u32 (0 for the store), which u32 | the last number given, u64 |
-//! | `changes.v1` | owner u32, number u64 | record of a change |
-//! | `change_marks.v1` | owner u32, hour u32 | the number of the last change by then, u64 |
-//! | `answers.v1` | owner u32, 16 bytes of BLAKE3 of an idempotency key | record of an answer |
-//! | `meta` | name | see [`crate::tables::meta`] |
+//! All integers in keys are big-endian. Every key of a user's data begins with the user's number.
+//! `docs/format.md` describes the same for other programs.
+//!
+//! Names on disk are part of the format and never change. Two differ from today's words: `totals.v1`
+//! contains the counters, and `answers.v1` the idempotency records. The order of the tables is part
+//! of the format of the WAL; format 1 ends after `sequences.v1`.
 
-use redb::TableDefinition;
+use redb::{ReadTransaction, WriteTransaction};
 
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{
-    ChangeKey, CounterKey, DigestKey, FixedKey, IndexKey, MessageKey, NumberKey, RowKey, UuidKey,
+    ChangeKey, CounterKey, DigestKey, IndexKey, MessageKey, NumberKey, RowKey, UuidKey,
 };
-use crate::kv::redb_key::RedbKey;
+use crate::error::Result;
+use crate::kv::table::{AnyTable, Table, TableSpec};
 use crate::model::id::UserId;
 
 /// The format that this version writes, and the newest that it reads.
 pub(crate) const FORMAT: u32 = 2;
 
-/// The tables' names on disk.
-pub(crate) mod names {
-    pub(crate) const CONVERSATIONS: &str = "conversations.v1";
-    pub(crate) const CONVERSATION_IDS: &str = "conversation_ids.v1";
-    pub(crate) const MESSAGES: &str = "messages.v1";
-    pub(crate) const COUNTERS: &str = "totals.v1";
-    pub(crate) const USERS: &str = "users.v1";
-    pub(crate) const USER_NAMES: &str = "user_names.v1";
-    pub(crate) const ASSISTANTS: &str = "assistants.v1";
-    pub(crate) const ASSISTANT_NUMBERS: &str = "assistant_numbers.v1";
-    pub(crate) const TOKENS: &str = "tokens.v1";
-    pub(crate) const SEQUENCES: &str = "sequences.v1";
-    pub(crate) const CHANGES: &str = "changes.v1";
-    pub(crate) const CHANGE_MARKS: &str = "change_marks.v1";
-    pub(crate) const IDEMPOTENCY: &str = "answers.v1";
-    pub(crate) const META: &str = "meta";
-}
-
-/// The tables of bytes whose values are no records: they have no checksum of their own.
-const UNSEALED: [&str; 5] = [
-    names::CONVERSATION_IDS,
-    names::USER_NAMES,
-    names::ASSISTANT_NUMBERS,
-    names::SEQUENCES,
-    names::CHANGE_MARKS,
-];
-
-/// Whether the values of a table are records, each with a checksum.
-pub(crate) fn is_sealed(table: &str) -> bool {
-    !UNSEALED.contains(&table) && !INDEX_NAMES.contains(&table)
-}
-
-/// The tables about accounts, and the numbers that theirs has; all others are about conversations.
-const OF_ACCOUNTS: [&str; 6] = [
-    names::USERS,
-    names::USER_NAMES,
-    names::ASSISTANTS,
-    names::ASSISTANT_NUMBERS,
-    names::TOKENS,
-    names::SEQUENCES,
-];
-
-/// Whether a table is about users, assistants and tokens.
-pub(crate) fn is_of_accounts(table: &str) -> bool {
-    OF_ACCOUNTS.contains(&table)
-}
-
+/// A value of bytes.
+pub(crate) type Bytes = &'static [u8];
 /// A table from a fixed-width key to bytes.
-pub(crate) type BytesTable<K> = TableDefinition<'static, RedbKey<K>, &'static [u8]>;
-/// A table of keys alone.
-pub(crate) type KeyTable<K> = TableDefinition<'static, RedbKey<K>, ()>;
+pub(crate) type BytesTable<K> = Table<K, Bytes>;
+/// An index table: keys alone.
+pub(crate) type IndexTable = Table<IndexKey, ()>;
 
-pub(crate) const CONVERSATIONS: BytesTable<RowKey> = table::<RowKey>(names::CONVERSATIONS);
-pub(crate) const CONVERSATION_IDS: BytesTable<UuidKey> = table::<UuidKey>(names::CONVERSATION_IDS);
-pub(crate) const MESSAGES: BytesTable<MessageKey> = table::<MessageKey>(names::MESSAGES);
-pub(crate) const COUNTERS: BytesTable<CounterKey> = table::<CounterKey>(names::COUNTERS);
-pub(crate) const USERS: BytesTable<UserId> = table::<UserId>(names::USERS);
-pub(crate) const USER_NAMES: BytesTable<DigestKey> = table::<DigestKey>(names::USER_NAMES);
-pub(crate) const ASSISTANTS: BytesTable<UuidKey> = table::<UuidKey>(names::ASSISTANTS);
-pub(crate) const ASSISTANT_NUMBERS: BytesTable<NumberKey> =
-    table::<NumberKey>(names::ASSISTANT_NUMBERS);
-pub(crate) const TOKENS: BytesTable<DigestKey> = table::<DigestKey>(names::TOKENS);
-pub(crate) const SEQUENCES: BytesTable<NumberKey> = table::<NumberKey>(names::SEQUENCES);
-pub(crate) const CHANGES: BytesTable<ChangeKey> = table::<ChangeKey>(names::CHANGES);
-pub(crate) const CHANGE_MARKS: BytesTable<NumberKey> = table::<NumberKey>(names::CHANGE_MARKS);
-pub(crate) const IDEMPOTENCY: BytesTable<UuidKey> = table::<UuidKey>(names::IDEMPOTENCY);
-pub(crate) const META: TableDefinition<'static, &'static [u8], &'static [u8]> =
-    TableDefinition::new(names::META);
+/// Declares groups of tables: `field: key => value, SPEC = declaration`. Generates the spec of each
+/// table and the struct of each group. A macro, because fields, specs and lists of tables would
+/// otherwise repeat each other, and the compiler cannot check that they agree.
+macro_rules! tables {
+    ($(
+        $(#[$group_doc:meta])*
+        $Group:ident {
+            $( $(#[$doc:meta])* $field:ident: $Key:ty => $Value:ty, $SPEC:ident = $spec:expr; )+
+        }
+    )+) => {
+        $($(
+            $(#[$doc])*
+            pub(crate) const $SPEC: TableSpec<$Key, $Value> = $spec;
+        )+)+
 
-/// The index tables' names, by the number of their leading [`Field`].
-pub(crate) const INDEX_NAMES: [&str; Field::ALL.len()] = [
-    "index_type.v1",
-    "index_assistant.v1",
-    "index_sender.v1",
-    "index_customer.v1",
-    "index_external.v1",
-];
+        $(
+            $(#[$group_doc])*
+            #[derive(Clone)]
+            pub(crate) struct $Group {
+                $( $(#[$doc])* pub(crate) $field: Table<$Key, $Value>, )+
+            }
 
-/// The index table that `leading` names.
-pub(crate) const fn index(leading: Field) -> KeyTable<IndexKey> {
-    TableDefinition::new(INDEX_NAMES[leading as usize])
+            impl $Group {
+                const TABLES: usize = [$( $SPEC.name, )+].len();
+
+                /// Opens the tables of the group as of `read`.
+                pub(super) fn open(read: &ReadTransaction) -> Result<Self> {
+                    Ok(Self { $( $field: Table::open(read, $SPEC)?, )+ })
+                }
+
+                /// The tables of the group, in the order of the WAL.
+                pub(super) fn all(&self) -> [&dyn AnyTable; Self::TABLES] {
+                    [$( &self.$field, )+]
+                }
+
+                /// The tables of the group for writing, in the order of the WAL.
+                pub(super) fn all_mut(&mut self) -> [&mut dyn AnyTable; Self::TABLES] {
+                    [$( &mut self.$field, )+]
+                }
+            }
+        )+
+
+        /// Creates the tables that do not exist.
+        pub(crate) fn create_missing(write: &WriteTransaction) -> Result<()> {
+            $($( $SPEC.open_for_write(write)?; )+)+
+            Ok(())
+        }
+    };
 }
 
-const fn table<K: FixedKey>(name: &'static str) -> BytesTable<K> {
-    TableDefinition::new(name)
+tables! {
+    /// The conversations of each user in list order, and their lookup by id.
+    Conversations {
+        /// `user u32, position u64` -> record of a conversation.
+        rows: RowKey => Bytes, CONVERSATIONS = TableSpec::records("conversations.v1");
+        /// `user u32, uuid` -> position u64.
+        ids: UuidKey => Bytes, CONVERSATION_IDS = TableSpec::plain("conversation_ids.v1");
+    }
+
+    /// The secondary indexes of conversations, one for each leading field. Keys are `user u32, term
+    /// u64, position u64`; there are no values.
+    Indexes {
+        /// Shapes led by the type.
+        kind: IndexKey => (), INDEX_TYPE = TableSpec::plain("index_type.v1");
+        /// Shapes led by the assistant.
+        assistant: IndexKey => (), INDEX_ASSISTANT = TableSpec::plain("index_assistant.v1");
+        /// Shapes led by the sender's phone.
+        sender: IndexKey => (), INDEX_SENDER = TableSpec::plain("index_sender.v1");
+        /// Shapes led by the customer's phone.
+        customer: IndexKey => (), INDEX_CUSTOMER = TableSpec::plain("index_customer.v1");
+        /// Shapes led by the external identifier.
+        external: IndexKey => (), INDEX_EXTERNAL = TableSpec::plain("index_external.v1");
+    }
+
+    /// The messages of each conversation, clustered by conversation. Numbers start at 1 and have no
+    /// gap.
+    Messages {
+        /// `user u32, position u64, number u32` -> record of a message.
+        table: MessageKey => Bytes, MESSAGES = TableSpec::records("messages.v1");
+    }
+
+    /// Counters of conversations, messages and costs by time, assistant and type.
+    Counters {
+        /// `user u32, time bucket u32, assistant uuid, type u32` -> record of a counter.
+        table: CounterKey => Bytes, COUNTERS = TableSpec::records("totals.v1");
+    }
+
+    /// Users, assistants and access tokens.
+    Accounts {
+        /// `user u32` -> record of an account.
+        users: UserId => Bytes, USERS = TableSpec::records("users.v1");
+        /// SHA-256 of the name -> user u32.
+        user_names: DigestKey => Bytes, USER_NAMES = TableSpec::plain("user_names.v1");
+        /// `user u32, uuid` -> record of an account.
+        assistants: UuidKey => Bytes, ASSISTANTS = TableSpec::records("assistants.v1");
+        /// `user u32, number u32` -> uuid.
+        assistant_numbers: NumberKey => Bytes,
+            ASSISTANT_NUMBERS = TableSpec::plain("assistant_numbers.v1");
+        /// SHA-256 of the token -> record of an account.
+        tokens: DigestKey => Bytes, TOKENS = TableSpec::records("tokens.v1");
+    }
+
+    /// Numbers that are assigned once: of users, of each user's changes and of assistants.
+    Sequences {
+        /// `user u32 (0 for the store), sequence u32` -> u64.
+        table: NumberKey => Bytes, SEQUENCES = TableSpec::plain("sequences.v1");
+    }
+
+    /// The change feed of each user: what happened to the user's conversations, in the order of
+    /// their commits. Numbers start at 1 and have no gap; the oldest changes are trimmed, and their
+    /// numbers are never reused.
+    ChangeFeed {
+        /// `user u32, number u64` -> record of a change.
+        changes: ChangeKey => Bytes, CHANGES = TableSpec::records("changes.v1");
+        /// `user u32, hour u32` -> number u64 of the last change at some time of that hour.
+        marks: NumberKey => Bytes, CHANGE_MARKS = TableSpec::plain("change_marks.v1");
+    }
+
+    /// The response of each write with an idempotency key, returned when the write is retried.
+    Idempotency {
+        /// `user u32, 16 bytes of the BLAKE3 hash of the key` -> record of a response.
+        table: UuidKey => Bytes, IDEMPOTENCY = TableSpec::records("answers.v1");
+    }
+}
+
+/// The specs of the index tables, by the number of their leading field.
+const INDEXES: [TableSpec<IndexKey, ()>; Field::ALL.len()] =
+    [INDEX_TYPE, INDEX_ASSISTANT, INDEX_SENDER, INDEX_CUSTOMER, INDEX_EXTERNAL];
+
+/// The spec of the index table of a leading field.
+pub(crate) const fn index(leading: Field) -> TableSpec<IndexKey, ()> {
+    INDEXES[leading as usize]
 }

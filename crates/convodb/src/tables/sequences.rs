@@ -1,84 +1,88 @@
-//! Numbers that are given once: of users, in the order in which they were made, and of the changes
-//! of each owner's conversations, in the order in which they were committed.
+//! Sequences: numbers that are assigned once, in order, of users, changes and assistants.
 
 use crate::encoding::key::NumberKey;
 use crate::error::{Error, Result};
+use crate::kv::table::TableSpec;
 use crate::model::id::UserId;
-use crate::tables::schema::names;
-use crate::tables::{Records, Tables};
+use crate::tables::schema::{Bytes, SEQUENCES, Sequences};
 
-/// The numbers of users, which are the store's.
-const USERS: NumberKey = NumberKey { owner: UserId::new(0), number: 1 };
+/// The numbers of users; the user 0 stands for the store.
+const USERS: NumberKey = NumberKey { user: UserId::new(0), number: 1 };
 
-/// The numbers of the owner's changes.
-pub(crate) const fn changes(owner: UserId) -> NumberKey {
-    NumberKey { owner, number: 2 }
+/// The numbers of the user's changes.
+pub(crate) const fn changes(user: UserId) -> NumberKey {
+    NumberKey { user, number: 2 }
 }
 
-/// Those of them that were forgotten.
-const fn forgotten(owner: UserId) -> NumberKey {
-    NumberKey { owner, number: 3 }
+/// The numbers of the user's trimmed changes.
+const fn trimmed(user: UserId) -> NumberKey {
+    NumberKey { user, number: 3 }
 }
 
 /// The numbers of the user's deleted assistants.
-const fn deleted_assistants(owner: UserId) -> NumberKey {
-    NumberKey { owner, number: 4 }
+const fn deleted_assistants(user: UserId) -> NumberKey {
+    NumberKey { user, number: 4 }
 }
 
-/// A number as it is stored.
-pub(crate) fn number(stored: &[u8], table: &'static str) -> Result<u64> {
-    let what = "a number is not 8 bytes";
-    let bytes = stored.try_into().map_err(|_| Error::Corrupted { table, what })?;
+impl Sequences {
+    /// The number of the newest user, who may be deleted; 0 before the first.
+    pub(crate) fn last_user(&self) -> Result<u64> {
+        self.last(USERS)
+    }
+
+    /// Assigns the next user's number.
+    pub(crate) fn next_user(&mut self) -> Result<UserId> {
+        let next = self.last_user()? + 1;
+        let user = u32::try_from(next).map_err(|_| Error::Invalid {
+            field: "user",
+            reason: "must be one of the first 4294967295",
+        })?;
+        self.put(USERS, next);
+        Ok(UserId::new(user))
+    }
+
+    /// The number of the user's newest change; 0 before the first.
+    pub(crate) fn last_change(&self, user: UserId) -> Result<u64> {
+        self.last(changes(user))
+    }
+
+    pub(crate) fn put_last_change(&mut self, user: UserId, number: u64) {
+        self.put(changes(user), number);
+    }
+
+    /// The number of the newest of the user's trimmed changes; 0 if none was trimmed.
+    pub(crate) fn last_trimmed(&self, user: UserId) -> Result<u64> {
+        self.last(trimmed(user))
+    }
+
+    pub(crate) fn put_last_trimmed(&mut self, user: UserId, number: u64) {
+        self.put(trimmed(user), number);
+    }
+
+    /// The highest number of the user's deleted assistants; 0 if none was deleted.
+    pub(crate) fn last_deleted_assistant(&self, user: UserId) -> Result<u32> {
+        let number = self.last(deleted_assistants(user))?;
+        let what = "an assistant's number is out of range";
+        u32::try_from(number).map_err(|_| SEQUENCES.corrupted(what))
+    }
+
+    pub(crate) fn put_last_deleted_assistant(&mut self, user: UserId, number: u32) {
+        self.put(deleted_assistants(user), u64::from(number));
+    }
+
+    /// The last number of a sequence; 0 before the first. One B-tree lookup.
+    fn last(&self, key: NumberKey) -> Result<u64> {
+        let stored = self.table.get(key)?;
+        stored.map_or(Ok(0), |stored| decode_number(&SEQUENCES, stored.value()))
+    }
+
+    fn put(&mut self, key: NumberKey, number: u64) {
+        self.table.put(key, &number.to_be_bytes());
+    }
+}
+
+/// Decodes a number that is the value of `table`.
+pub(crate) fn decode_number(table: &TableSpec<NumberKey, Bytes>, stored: &[u8]) -> Result<u64> {
+    let bytes = stored.try_into().map_err(|_| table.corrupted("a number is not 8 bytes"))?;
     Ok(u64::from_be_bytes(bytes))
-}
-
-/// The last number that was given; 0 before the first.
-fn last(sequences: &Records<NumberKey>, key: NumberKey) -> Result<u64> {
-    let stored = sequences.get(key)?;
-    stored.map_or(Ok(0), |stored| number(stored.value(), names::SEQUENCES))
-}
-
-/// The number of the newest user, who may be gone; 0 before the first.
-pub(crate) fn last_user(sequences: &Records<NumberKey>) -> Result<u64> {
-    last(sequences, USERS)
-}
-
-/// Gives the next user's number.
-pub(crate) fn take_user(tables: &mut Tables) -> Result<UserId> {
-    let next = last_user(&tables.sequences)? + 1;
-    let user = u32::try_from(next).map_err(|_| Error::Invalid {
-        field: "user",
-        reason: "must be one of the first 4294967295",
-    })?;
-    tables.sequences.put(USERS, &next.to_be_bytes());
-    Ok(UserId::new(user))
-}
-
-/// The number of the owner's newest change; 0 before the first.
-pub(crate) fn last_change(sequences: &Records<NumberKey>, owner: UserId) -> Result<u64> {
-    last(sequences, changes(owner))
-}
-
-pub(crate) fn put_last_change(tables: &mut Tables, owner: UserId, number: u64) {
-    tables.sequences.put(changes(owner), &number.to_be_bytes());
-}
-
-/// The number of the newest of the owner's changes that were forgotten; 0 while none were.
-pub(crate) fn last_forgotten(sequences: &Records<NumberKey>, owner: UserId) -> Result<u64> {
-    last(sequences, forgotten(owner))
-}
-
-pub(crate) fn put_last_forgotten(tables: &mut Tables, owner: UserId, number: u64) {
-    tables.sequences.put(forgotten(owner), &number.to_be_bytes());
-}
-
-/// The highest number of the user's deleted assistants; 0 if none was deleted.
-pub(crate) fn last_deleted_assistant(sequences: &Records<NumberKey>, user: UserId) -> Result<u32> {
-    let number = last(sequences, deleted_assistants(user))?;
-    let what = "an assistant's number is out of range";
-    u32::try_from(number).map_err(|_| Error::Corrupted { table: names::SEQUENCES, what })
-}
-
-pub(crate) fn put_last_deleted_assistant(tables: &mut Tables, user: UserId, number: u32) {
-    tables.sequences.put(deleted_assistants(user), &u64::from(number).to_be_bytes());
 }

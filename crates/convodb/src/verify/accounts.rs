@@ -1,85 +1,88 @@
-//! The part of the audit about who owns what: users, assistants, tokens, the look-ups by name and by
-//! number, and the number that the next user gets.
+//! Verification of accounts: users, assistants and tokens against their lookups and sequences.
 
 use crate::error::Result;
 use crate::model::id::{AssistantId, UserId};
 use crate::tables::Tables;
-use crate::tables::schema::names;
-use crate::tables::{accounts, sequences};
+use crate::tables::accounts;
+use crate::tables::schema::{ASSISTANT_NUMBERS, ASSISTANTS, SEQUENCES, TOKENS, USER_NAMES};
 use crate::verify::report::VerifyReport;
 
-/// Whose a fault is that is nobody's.
+/// The user of a finding that belongs to no known user.
 const NOBODY: UserId = UserId::new(0);
 
-/// Checks the account tables.
+/// Verifies users, assistants and tokens.
 pub(crate) fn verify(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
     check_users(tables, report)?;
+    check_names(tables, report)?;
     check_assistants(tables, report)?;
     check_tokens(tables, report)
 }
 
-/// Each user decodes and is found by name, and each name leads to its user.
+/// Each user decodes, is found by name, and has a number that was assigned.
 fn check_users(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
-    let last = sequences::last_user(&tables.sequences)?;
-    for entry in tables.users.iter()? {
+    let last = tables.sequences.last_user()?;
+    for entry in tables.accounts.users.iter()? {
         let (id, _) = entry?;
         if u64::from(id.get()) > last {
-            report.fault(names::SEQUENCES, "a user's number would be given again", id);
+            report.add_finding(SEQUENCES.name, "a user's number would be assigned again", id);
         }
-        if let Some(user) = report.found(accounts::user(&tables.users, id), id)? {
-            let named = accounts::user_of_name(&tables.users, &tables.user_names, &user.name);
+        if let Some(user) = report.found(tables.accounts.user(id), id)? {
+            let named = tables.accounts.user_by_name(&user.name);
             if report.found(named, id)? != Some(id) {
-                report.fault(names::USER_NAMES, "a user's name does not lead to the user", id);
+                let what = "a user's name does not lead to the user";
+                report.add_finding(USER_NAMES.name, what, id);
             }
         }
     }
-    for entry in tables.user_names.iter()? {
+    Ok(())
+}
+
+/// Each name leads to a user with this name.
+fn check_names(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
+    for entry in tables.accounts.user_names.iter()? {
         let (key, stored) = entry?;
         let number = stored.value().try_into().map_or(0, u32::from_be_bytes);
-        let user = report.found(accounts::user(&tables.users, UserId::new(number)), NOBODY)?;
+        let user = report.found(tables.accounts.user(UserId::new(number)), NOBODY)?;
         if user.is_none_or(|user| accounts::digest(user.name.as_str()) != key) {
-            report.fault(names::USER_NAMES, "a name leads to no user of it", NOBODY);
+            report.add_finding(USER_NAMES.name, "a name leads to no user with this name", NOBODY);
         }
     }
     Ok(())
 }
 
-/// Each assistant decodes, has an owner and is found by number, and each number leads to its
+/// Each assistant decodes, has its user and is found by number, and each number leads to its
 /// assistant.
 fn check_assistants(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
-    for entry in tables.assistants.iter()? {
+    let accounts = &tables.accounts;
+    for entry in accounts.assistants.iter()? {
         let (key, _) = entry?;
-        let (owner, id) = (key.owner, AssistantId::new(key.uuid));
-        if tables.users.get(owner)?.is_none() {
-            report.fault(names::ASSISTANTS, "an assistant's owner does not exist", owner);
+        let (user, id) = (key.user, AssistantId::new(key.uuid));
+        if !accounts.has_user(user)? {
+            report.add_finding(ASSISTANTS.name, "an assistant's user does not exist", user);
         }
-        let assistant = accounts::assistant(&tables.assistants, owner, id);
-        if let Some(assistant) = report.found(assistant, owner)? {
-            let (by_id, by_number) = (&tables.assistants, &tables.assistant_numbers);
-            let numbered = accounts::assistant_of_number(by_id, by_number, owner, assistant.number);
-            if report.found(numbered, owner)?.is_none_or(|found| found.id != id) {
+        if let Some(assistant) = report.found(accounts.assistant(user, id), user)? {
+            let numbered = accounts.assistant_by_number(user, assistant.number);
+            if report.found(numbered, user)?.is_none_or(|found| found.id != id) {
                 let what = "an assistant's number does not lead to it";
-                report.fault(names::ASSISTANT_NUMBERS, what, owner);
+                report.add_finding(ASSISTANT_NUMBERS.name, what, user);
             }
         }
     }
-    for entry in tables.assistant_numbers.iter()? {
+    for entry in accounts.assistant_numbers.iter()? {
         let (key, _) = entry?;
-        let (by_id, by_number) = (&tables.assistants, &tables.assistant_numbers);
-        let found = accounts::assistant_of_number(by_id, by_number, key.owner, key.number);
-        report.found(found, key.owner)?;
+        report.found(accounts.assistant_by_number(key.user, key.number), key.user)?;
     }
     Ok(())
 }
 
-/// Each token decodes, is found by its digest, and is a user's.
+/// Each token decodes, is found by its digest, and has its user.
 fn check_tokens(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
-    for entry in tables.tokens.iter()? {
+    for entry in tables.accounts.tokens.iter()? {
         let (key, _) = entry?;
-        if let Some(user) = report.found(accounts::user_of_digest(&tables.tokens, key), NOBODY)?
-            && tables.users.get(user)?.is_none()
+        if let Some(user) = report.found(tables.accounts.user_by_digest(key), NOBODY)?
+            && !tables.accounts.has_user(user)?
         {
-            report.fault(names::TOKENS, "a token's user does not exist", user);
+            report.add_finding(TOKENS.name, "a token's user does not exist", user);
         }
     }
     Ok(())

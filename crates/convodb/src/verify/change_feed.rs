@@ -1,77 +1,79 @@
-//! The part of the audit about what is kept for a time: each owner's changes decode and have no gap,
-//! from the first that is not forgotten to the last that was noted, and answers decode.
+//! Verification of change feeds and idempotency records.
+//!
+//! Each user's changes decode and have no gap, from the first that is not trimmed to the last that
+//! was appended. Each idempotency record decodes.
 
 use crate::encoding::key::ChangeKey;
 use crate::error::Result;
 use crate::model::id::UserId;
 use crate::tables::Tables;
-use crate::tables::schema::names;
-use crate::tables::{change_feed, idempotency, sequences};
-use crate::verify::report::VerifyReport;
+use crate::tables::schema::CHANGES;
+use crate::tables::{change_feed, idempotency};
+use crate::verify::report::{Progress, VerifyReport};
 
-/// Checks the tables of changes and of answers. `tick` is called for each of their entries.
-pub(crate) fn verify(
+/// Verifies change feeds and idempotency records.
+pub(crate) fn verify<F: FnMut(u64, u64)>(
     tables: &Tables,
     report: &mut VerifyReport,
-    mut tick: impl FnMut(),
+    progress: &mut Progress<F>,
 ) -> Result<()> {
     let mut before: Option<ChangeKey> = None;
-    for entry in tables.changes.iter()? {
+    for entry in tables.change_feed.changes.iter()? {
         let (key, record) = entry?;
-        tick();
+        progress.tick();
         report.changes += 1;
         let decoded = change_feed::decode(key, record.value()).map(Some);
-        report.found(decoded, key.owner)?;
-        if tables.changes.get(key)?.is_none() {
-            report.fault(names::CHANGES, "a change is not found by its key", key.owner);
+        report.found(decoded, key.user)?;
+        if tables.change_feed.changes.get(key)?.is_none() {
+            report.add_finding(CHANGES.name, "a change is not found by its key", key.user);
         }
-        let expected = match before {
-            Some(before) if before.owner == key.owner => before.number,
+        let last = match before {
+            Some(before) if before.user == key.user => before.number,
             before => {
                 check_end(tables, report, before)?;
-                let forgotten = sequences::last_forgotten(&tables.sequences, key.owner).map(Some);
-                report.found(forgotten, key.owner)?.unwrap_or(0)
+                let trimmed = tables.sequences.last_trimmed(key.user).map(Some);
+                report.found(trimmed, key.user)?.unwrap_or(0)
             }
         };
-        if key.number != expected.wrapping_add(1) {
-            report.fault(names::CHANGES, "a change is missing", key.owner);
+        if key.number != last.wrapping_add(1) {
+            report.add_finding(CHANGES.name, "a change is missing", key.user);
         }
         before = Some(key);
     }
     check_end(tables, report, before)?;
-    for user in tables.users.iter()? {
-        let (owner, _) = user?;
-        check_empty(tables, report, owner)?;
+    for entry in tables.accounts.users.iter()? {
+        let (user, _) = entry?;
+        check_empty(tables, report, user)?;
     }
-    for entry in tables.idempotency.iter()? {
+    for entry in tables.idempotency.table.iter()? {
         let (key, record) = entry?;
-        tick();
-        report.found(idempotency::at(key, record.value()).map(Some), key.owner)?;
+        progress.tick();
+        report.found(idempotency::recorded_at(key, record.value()).map(Some), key.user)?;
     }
     Ok(())
 }
 
-/// The last change of an owner is the last one that was noted.
+/// The last change of a user is the last that was appended.
 fn check_end(tables: &Tables, report: &mut VerifyReport, last: Option<ChangeKey>) -> Result<()> {
-    let Some(ChangeKey { owner, number }) = last else { return Ok(()) };
-    let records = sequences::last_change(&tables.sequences, owner).map(Some);
-    if report.found(records, owner)? != Some(number) {
-        report.fault(names::CHANGES, "the last change is not the last that was noted", owner);
+    let Some(ChangeKey { user, number }) = last else { return Ok(()) };
+    let appended = tables.sequences.last_change(user).map(Some);
+    if report.found(appended, user)? != Some(number) {
+        let what = "the last change is not the last that was appended";
+        report.add_finding(CHANGES.name, what, user);
     }
     Ok(())
 }
 
-/// An owner without changes has forgotten all that were noted.
-fn check_empty(tables: &Tables, report: &mut VerifyReport, owner: UserId) -> Result<()> {
-    let all = ChangeKey { owner, number: 0 }..=ChangeKey { owner, number: u64::MAX };
-    if tables.changes.last(all)?.is_some() {
+/// A user without changes has none that was appended and not trimmed.
+fn check_empty(tables: &Tables, report: &mut VerifyReport, user: UserId) -> Result<()> {
+    let all = ChangeKey { user, number: 0 }..=ChangeKey { user, number: u64::MAX };
+    if tables.change_feed.changes.last(all)?.is_some() {
         return Ok(());
     }
-    let records =
-        report.found(sequences::last_change(&tables.sequences, owner).map(Some), owner)?;
-    let forgotten = sequences::last_forgotten(&tables.sequences, owner).map(Some);
-    if records != report.found(forgotten, owner)? {
-        report.fault(names::CHANGES, "all changes are missing", owner);
+    let appended = report.found(tables.sequences.last_change(user).map(Some), user)?;
+    let trimmed = report.found(tables.sequences.last_trimmed(user).map(Some), user)?;
+    if appended != trimmed {
+        report.add_finding(CHANGES.name, "all changes are missing", user);
     }
     Ok(())
 }

@@ -1,18 +1,20 @@
-//! What an audit says: counts, and the faults that it found.
+//! Verification report: counts, findings and warnings.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
 
-/// The most faults that are listed; all are counted.
-const LISTED: usize = 100;
+/// The most findings, and the most warnings, that a report lists. It counts all of them.
+const MAX_LISTED: usize = 100;
+/// Progress is reported once for this many entries.
+const PROGRESS_INTERVAL: u64 = 4096;
 
-/// What an audit found.
+/// The result of [`Snapshot::verify`](crate::Snapshot::verify).
 ///
 /// ```
 /// let store = convodb::Store::in_memory()?;
-/// let report = store.snapshot().verify_with_progress(|done, of| println!("{done} of {of}"))?;
+/// let report = store.snapshot().verify()?;
 /// for finding in &report.findings {
 ///     println!("{finding}");
 /// }
@@ -21,66 +23,125 @@ const LISTED: usize = 100;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
-    /// Conversations.
+    /// The number of conversations.
     pub conversations: u64,
-    /// Messages.
+    /// The number of messages.
     pub messages: u64,
-    /// Index entries.
+    /// The number of index entries.
     pub entries: u64,
-    /// Changes of the feed.
+    /// The number of changes in all feeds.
     pub changes: u64,
-    /// Metrics.
+    /// The number of counters.
     pub counters: u64,
-    /// The first faults, at most 100.
+    /// The first inconsistencies, at most 100.
     pub findings: Vec<Finding>,
-    /// How many faults there are.
+    /// The number of all inconsistencies.
     pub finding_count: u64,
+    /// The first conversations, at most 100, with values that writes refuse today but older versions
+    /// stored: `updated_at` before `created_at`, or a negative `total_cost`. They are consistent, so
+    /// they do not affect [`VerifyReport::is_clean`].
+    pub warnings: Vec<Finding>,
+    /// The number of all such values.
+    pub warning_count: u64,
 }
 
-/// Something that does not hold.
+/// An inconsistency, or a value that writes refuse today.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Finding {
     /// The table, by its name on disk.
     pub table: &'static str,
-    /// What does not hold.
+    /// What is wrong.
     pub what: &'static str,
-    /// Whose data it is; number 0 where it is nobody's.
-    pub owner: UserId,
+    /// The user whose data it is; number 0 if it belongs to no known user.
+    pub user: UserId,
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {} (user {})", self.table, self.what, self.owner)
+        write!(f, "{}: {} (user {})", self.table, self.what, self.user)
     }
 }
 
 impl VerifyReport {
-    /// Whether nothing is wrong.
+    /// Whether nothing is inconsistent. Warnings do not count.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
         self.finding_count == 0
     }
 
-    pub(crate) fn fault(&mut self, table: &'static str, what: &'static str, owner: UserId) {
+    pub(crate) fn add_finding(&mut self, table: &'static str, what: &'static str, user: UserId) {
         self.finding_count += 1;
-        if self.findings.len() < LISTED {
-            self.findings.push(Finding { table, what, owner });
+        if self.findings.len() < MAX_LISTED {
+            self.findings.push(Finding { table, what, user });
         }
     }
 
-    /// What a look-up found. Damage that it met is a fault of the owner's, and nothing was found; any
-    /// other error ends the audit.
+    pub(crate) fn add_warning(&mut self, table: &'static str, what: &'static str, user: UserId) {
+        self.warning_count += 1;
+        if self.warnings.len() < MAX_LISTED {
+            self.warnings.push(Finding { table, what, user });
+        }
+    }
+
+    /// The result of a lookup. Reports damage as a finding of the user and returns `None` for it; any
+    /// other error ends the verification.
     pub(crate) fn found<T>(
         &mut self,
-        looked_up: Result<Option<T>>,
-        owner: UserId,
+        lookup: Result<Option<T>>,
+        user: UserId,
     ) -> Result<Option<T>> {
-        match looked_up {
+        match lookup {
             Err(Error::Corrupted { table, what }) => {
-                self.fault(table, what, owner);
+                self.add_finding(table, what, user);
                 Ok(None)
             }
             other => other,
         }
+    }
+}
+
+/// The progress of a verification, for a callback.
+pub(crate) struct Progress<F> {
+    done: u64,
+    total: u64,
+    callback: F,
+}
+
+impl<F: FnMut(u64, u64)> Progress<F> {
+    pub(crate) const fn new(total: u64, callback: F) -> Self {
+        Self { done: 0, total, callback }
+    }
+
+    /// Counts an entry.
+    pub(crate) fn tick(&mut self) {
+        if self.done.is_multiple_of(PROGRESS_INTERVAL) {
+            (self.callback)(self.done, self.total);
+        }
+        self.done += 1;
+    }
+
+    pub(crate) fn finish(mut self) {
+        (self.callback)(self.total, self.total);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_findings_are_counted_and_the_first_hundred_listed() {
+        let mut report = VerifyReport::default();
+        for _ in 0..150 {
+            report.add_warning("conversations.v1", "total_cost is negative", UserId::new(1));
+        }
+        assert_eq!((report.warnings.len(), report.warning_count), (100, 150));
+        assert!(report.is_clean() && report.findings.is_empty());
+        for _ in 0..150 {
+            report.add_finding("messages.v1", "a message is missing", UserId::new(1));
+        }
+        assert_eq!((report.findings.len(), report.finding_count), (100, 150));
+        assert!(!report.is_clean());
+        assert_eq!(report.findings[0].to_string(), "messages.v1: a message is missing (user 1)");
     }
 }

@@ -1,56 +1,55 @@
-//! Whether rows, ids and index entries agree, told while each table is read once, from its first
-//! key to its last, without a look-up. Ids and entries have no checksum of their own; but a row's
-//! record has, and tells which ones it must have. Those that rows must have and those that are
-//! there are summed up, each as a hash: where the sums of a table are equal, so are the sets, but
-//! for a chance of some 2^-64 of damage that nobody aimed.
+//! Set hashes: whether rows, ids and index entries agree, from one pass over each table.
 //!
-//! Memory: a sum for each table. A row costs its decoding, its fingerprints and a hash for each entry.
+//! Ids and index entries have no checksum. But the record of a row has one, and determines which id
+//! and entries must exist. The expected ones and the stored ones are hashed and summed for each
+//! table: if the sums are equal, so are the sets, except for a chance of about 2^-64 of accidental
+//! damage. Needs no lookup.
+//!
+//! Memory: two sums for each table. A row costs its decoding, its fingerprints and a hash for each
+//! entry.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::encoding::key::{FixedKey, RowKey, UuidKey};
 use crate::error::{Error, Result};
-use crate::tables::schema::{INDEX_NAMES, names};
+use crate::tables::schema::{self, CONVERSATION_IDS, CONVERSATIONS};
 use crate::tables::{conversations, indexes};
 
-/// The table of ids, and those of entries.
+/// The number of tables with a sum: the ids first, then each index.
 const SUMMED: usize = 1 + Field::ALL.len();
 
-/// See the head of this file.
+/// The sums of the ids and index entries of one state.
 pub(crate) struct SetHash<'a> {
     fingerprinter: &'a Fingerprinter,
-    /// What the rows must have.
+    /// The sums of what the rows require.
     expected: [u64; SUMMED],
-    /// What is there.
-    found: [u64; SUMMED],
+    /// The sums of what is stored.
+    stored: [u64; SUMMED],
 }
 
 impl<'a> SetHash<'a> {
     pub(crate) const fn new(fingerprinter: &'a Fingerprinter) -> Self {
-        Self { fingerprinter, expected: [0; SUMMED], found: [0; SUMMED] }
+        Self { fingerprinter, expected: [0; SUMMED], stored: [0; SUMMED] }
     }
 
-    /// Takes an entry of any table.
+    /// Adds an entry of any table.
     ///
     /// # Errors
     /// [`Error::Corrupted`] for a row that does not decode.
     pub(crate) fn add(&mut self, table: &'static str, key: &[u8], value: &[u8]) -> Result<()> {
-        if table == names::CONVERSATIONS {
-            return self.row(RowKey::decode(key), value);
+        if table == CONVERSATIONS.name {
+            return self.add_row(RowKey::decode(key), value);
         }
-        let at = match INDEX_NAMES.iter().position(|name| *name == table) {
-            Some(at) => 1 + at,
-            None if table == names::CONVERSATION_IDS => 0,
-            None => return Ok(()),
-        };
-        add(&mut self.found[at], key, value);
+        if let Some(at) = tables().position(|name| name == table) {
+            add(&mut self.stored[at], key, value);
+        }
         Ok(())
     }
 
-    fn row(&mut self, key: RowKey, record: &[u8]) -> Result<()> {
+    fn add_row(&mut self, key: RowKey, record: &[u8]) -> Result<()> {
         let row = conversations::decode(key, record)?;
-        let id = UuidKey { owner: key.owner, uuid: row.id.uuid() };
+        let id = UuidKey { user: key.user, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         add(&mut self.expected[0], id.encode().as_ref(), &position);
         let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
@@ -60,20 +59,24 @@ impl<'a> SetHash<'a> {
         Ok(())
     }
 
-    /// Whether all that was taken agrees.
+    /// Checks that ids and entries agree with the rows.
     ///
     /// # Errors
-    /// [`Error::Corrupted`] with the first table that has other entries than the rows must have.
+    /// [`Error::Corrupted`] with the first table that differs from what the rows require.
     pub(crate) fn check(&self) -> Result<()> {
-        let tables = [names::CONVERSATION_IDS].into_iter().chain(INDEX_NAMES);
-        for ((table, expected), found) in tables.zip(self.expected).zip(self.found) {
-            if expected != found {
-                let what = "its entries are not those of the rows; `verify` tells which";
+        for ((table, expected), stored) in tables().zip(self.expected).zip(self.stored) {
+            if expected != stored {
+                let what = "entries differ from what the rows require; run verify for details";
                 return Err(Error::Corrupted { table, what });
             }
         }
         Ok(())
     }
+}
+
+/// The names of the tables with a sum, in the order of the sums.
+fn tables() -> impl Iterator<Item = &'static str> {
+    [CONVERSATION_IDS.name].into_iter().chain(Field::ALL.map(|leading| schema::index(leading).name))
 }
 
 fn add(sum: &mut u64, key: &[u8], value: &[u8]) {
@@ -102,33 +105,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_too_much_is_told() {
+    fn a_missing_extra_or_wrong_entry_is_found_in_its_table() {
         let store = RawStore::with_rows();
-        let owner = store.user;
+        let user = store.user;
         check(&store, |_| {}).unwrap();
         let table_of = |change: &dyn Fn(&mut Tables)| match check(&store, |tables| change(tables)) {
             Err(Error::Corrupted { table, .. }) => table,
             other => panic!("{other:?}"),
         };
         let first = |tables: &Tables| {
-            let entry = tables.index(Field::Customer).iter().unwrap().next().unwrap();
+            let entry = tables.indexes.get(Field::Customer).iter().unwrap().next().unwrap();
             entry.unwrap().0
         };
         let removed = |tables: &mut Tables| {
             let entry = first(tables);
-            tables.index_mut(Field::Customer).remove(entry).unwrap();
+            tables.indexes.get_mut(Field::Customer).remove(entry).unwrap();
         };
         assert_eq!(table_of(&removed), "index_customer.v1");
         let added = |tables: &mut Tables| {
             let term = Term::from_bits(7);
-            let entry = IndexKey { owner, term, position: Position::from_bits(9) };
-            tables.index_mut(Field::Kind).put(entry, ());
+            let entry = IndexKey { user, term, position: Position::from_bits(9) };
+            tables.indexes.get_mut(Field::Kind).put(entry, ());
         };
         assert_eq!(table_of(&added), "index_type.v1");
         let moved = |tables: &mut Tables| {
-            let key = UuidKey { owner, uuid: id(1).uuid() };
-            tables.ids.put(key, &77_u64.to_be_bytes());
+            let key = UuidKey { user, uuid: id(1).uuid() };
+            tables.conversations.ids.put(key, &77_u64.to_be_bytes());
         };
-        assert_eq!(table_of(&moved), names::CONVERSATION_IDS);
+        assert_eq!(table_of(&moved), CONVERSATION_IDS.name);
     }
 }

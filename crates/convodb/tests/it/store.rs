@@ -385,7 +385,7 @@ fn names_are_unique_and_numbers_count_for_each_owner() {
     assert_eq!(assistant.number, 2);
     store.rename_assistant(owner.user, second, "Renamed".parse().unwrap()).unwrap();
     let snapshot = store.snapshot();
-    assert_eq!(snapshot.assistant_by_number(owner.user, 2).unwrap(), Some(second));
+    assert_eq!(snapshot.assistant_by_number(owner.user, 2).unwrap().unwrap().id, second);
     let names: Vec<String> = snapshot
         .assistants(owner.user, 0, 10)
         .unwrap()
