@@ -1,4 +1,4 @@
-//! Erasing: exactly what was asked for, and all of it.
+//! Bulk deletion and user erasure: they remove all of the selected data, and nothing else.
 
 use std::ops::ControlFlow;
 
@@ -10,18 +10,18 @@ use convodb::{
 use crate::{Owner, count};
 
 fn whatsapp(owner: &Owner, phone: &str) -> Conversation {
-    let customer = Contact { name: None, phone: Some(phone.parse().unwrap()) };
+    let customer = Contact::with_phone(phone).unwrap();
     let channel = Channel::Whatsapp { sender: Contact::default(), customer };
     Conversation { channel, ..owner.conversation() }
 }
 
-fn customer(phone: &str) -> ListRequest {
-    let filter = Filter { customer_phone: Some(phone.parse().unwrap()), ..Filter::default() };
-    ListRequest { filter, ..ListRequest::default() }
+/// The conversations with this customer.
+fn with_customer(phone: &str) -> ListRequest {
+    ListRequest::new().filter(Filter::new().customer_phone(phone).unwrap())
 }
 
 #[test]
-fn a_customer_goes_in_writes_of_bounded_size_and_nobody_else() {
+fn deleting_one_customers_conversations_takes_bounded_writes_and_spares_the_others() {
     let store = Store::in_memory().unwrap();
     let (owner, other) = (Owner::of(&store), Owner::of_name(&store, "Other"));
     for (owner, phone, rows) in [(&owner, "+1", 600), (&owner, "+2", 3), (&other, "+1", 2)] {
@@ -33,20 +33,20 @@ fn a_customer_goes_in_writes_of_bounded_size_and_nobody_else() {
             })
             .unwrap();
     }
-    let mut told = Vec::new();
-    let first = store.delete_all(owner.user, &customer("+1"), |deleted| {
-        told.push(deleted);
-        if told.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    let mut progress = Vec::new();
+    let first = store.delete_all(owner.user, &with_customer("+1"), |deleted| {
+        progress.push(deleted);
+        if progress.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
-    assert_eq!((first.unwrap(), told), (512, vec![256, 512]));
-    let rest = store.delete_all(owner.user, &customer("+1"), |_| ControlFlow::Continue(()));
+    assert_eq!((first.unwrap(), progress), (512, vec![256, 512]));
+    let rest = store.delete_all(owner.user, &with_customer("+1"), |_| ControlFlow::Continue(()));
     assert_eq!(rest.unwrap(), 88);
     assert_eq!((count(&store, owner.user), count(&store, other.user)), (3, 2));
     assert!(store.snapshot().verify().unwrap().is_clean());
 }
 
 #[test]
-fn what_is_older_goes_and_what_is_not_stays() {
+fn deletion_by_age_spares_newer_conversations() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let at = |hours: u64| Timestamp::from_millis(1_737_800_000_000 + hours * 3_600_000).unwrap();
@@ -54,15 +54,15 @@ fn what_is_older_goes_and_what_is_not_stays() {
         let row = Conversation { created_at: at(hours), ..owner.conversation() };
         store.insert(owner.user, row, Vec::new()).unwrap();
     }
-    let before = ListRequest { created_to: Some(at(4)), ..ListRequest::default() };
-    let gone = store.delete_all(owner.user, &before, |_| ControlFlow::Continue(()));
-    assert_eq!(gone.unwrap(), 4);
-    let left = store.snapshot().conversations(owner.user, &ListRequest::default());
-    assert!(left.map(Result::unwrap).all(|row| row.created_at >= at(4)));
+    let before = ListRequest::new().created_to(at(4));
+    let deleted = store.delete_all(owner.user, &before, |_| ControlFlow::Continue(()));
+    assert_eq!(deleted.unwrap(), 4);
+    let rest = store.snapshot().conversations(owner.user, &ListRequest::default());
+    assert!(rest.map(Result::unwrap).all(|row| row.created_at >= at(4)));
 }
 
 #[test]
-fn a_user_goes_with_everything_and_the_number_is_not_given_again() {
+fn an_erased_user_leaves_no_entry_and_the_number_is_not_reused() {
     let store = Store::in_memory().unwrap();
     let (owner, other) = (Owner::of(&store), Owner::of_name(&store, "Other"));
     let tokens = [owner.user, owner.user, other.user]
@@ -71,8 +71,8 @@ fn a_user_goes_with_everything_and_the_number_is_not_given_again() {
         let row = whatsapp(&owner, "+1");
         let id = row.id;
         store.insert(owner.user, row, Vec::new()).unwrap();
-        let said = Message::new(Role::User, "hi".to_owned(), Timestamp::MIN).unwrap();
-        store.append_message(owner.user, id, said).unwrap();
+        let message = Message::new(Role::User, "hi", Timestamp::MIN).unwrap();
+        store.append_message(owner.user, id, message).unwrap();
     }
     store.insert(other.user, whatsapp(&other, "+1"), Vec::new()).unwrap();
 
@@ -83,12 +83,12 @@ fn a_user_goes_with_everything_and_the_number_is_not_given_again() {
     assert_eq!(snapshot.authenticate(&tokens[0]).unwrap(), None);
     assert_eq!(snapshot.authenticate(&tokens[2]).unwrap(), Some(other.user));
     assert_eq!(count(&store, other.user), 1);
-    let audit = snapshot.verify().unwrap();
-    assert!(audit.is_clean() && audit.messages == 0, "{audit:?}");
-    let left: u64 = store.usage().unwrap().tables.iter().map(|(_, entries)| entries).sum();
-    // What the other has: a row with its id, five entries, three counters and a change with its
-    // number; a user, name, assistant, number and token; and the number of the newest user.
-    assert_eq!(left, 2 + 5 + 3 + 2 + 5 + 1, "{:?}", store.usage());
-    let again = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap();
-    assert!(again.id > other.user);
+    let report = snapshot.verify().unwrap();
+    assert!(report.is_clean() && report.messages == 0, "{report:?}");
+    let entries: u64 = store.usage().unwrap().tables.iter().map(|(_, count)| count).sum();
+    // The other user's entries: a row and its id; five index entries; three counters; a change and
+    // its number; user, name, assistant, assistant number and token. Then the newest user's number.
+    assert_eq!(entries, 2 + 5 + 3 + 2 + 5 + 1, "{:?}", store.usage());
+    let recreated = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap();
+    assert!(recreated.id > other.user);
 }

@@ -1,4 +1,4 @@
-//! Files: made whole or not at all, and left alone when they are not ours.
+//! Store files: creation, clean close, the check on open, and rejection of foreign files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,15 +10,16 @@ use crate::{Owner, count};
 
 const META: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("meta");
 
-fn directory() -> (tempfile::TempDir, PathBuf) {
+/// A path for a store in a new temporary directory.
+fn store_path() -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.convodb");
     (directory, path)
 }
 
-/// The file is refused, and not a byte of it changes.
+/// Opening the file fails, and changes no byte of it.
 #[track_caller]
-fn check_refused(path: &Path, expected: fn(&Error) -> bool) {
+fn check_rejected(path: &Path, expected: fn(&Error) -> bool) {
     let before = fs::read(path).unwrap();
     let error = Store::open(path).unwrap_err();
     assert!(expected(&error), "{error}");
@@ -26,8 +27,8 @@ fn check_refused(path: &Path, expected: fn(&Error) -> bool) {
 }
 
 #[test]
-fn a_new_store_is_one_file_and_opens_again() {
-    let (directory, path) = directory();
+fn a_closed_store_is_one_file_and_reopens() {
+    let (directory, path) = store_path();
     let store = Store::open(&path).unwrap();
     let owner = Owner::of(&store);
     store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
@@ -40,27 +41,27 @@ fn a_new_store_is_one_file_and_opens_again() {
 
 #[cfg(unix)]
 #[test]
-fn a_store_is_for_its_owner_alone() {
+fn a_new_store_file_is_private() {
     use std::os::unix::fs::PermissionsExt;
-    let (_directory, path) = directory();
+    let (_directory, path) = store_path();
     Store::open(&path).unwrap().close().unwrap();
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
 fn dropping_the_last_clone_closes_the_file() {
-    let (_directory, path) = directory();
+    let (_directory, path) = store_path();
     let store = Store::open(&path).unwrap();
     let clone = store.clone();
     drop(store);
-    assert!(matches!(Store::open(&path), Err(Error::InUse { .. })), "a clone still holds it");
+    assert!(matches!(Store::open(&path), Err(Error::InUse { .. })), "a clone is still open");
     drop(clone);
     Store::open(&path).unwrap();
 }
 
 #[test]
-fn deferred_writes_are_on_disk_once_the_store_is_closed() {
-    let (_directory, path) = directory();
+fn closing_a_store_flushes_deferred_writes() {
+    let (_directory, path) = store_path();
     let options = StoreOptions::new().durability(Durability::Deferred);
     let store = Store::open_with(&path, &options).unwrap();
     let owner = Owner::of(&store);
@@ -70,8 +71,8 @@ fn deferred_writes_are_on_disk_once_the_store_is_closed() {
 }
 
 #[test]
-fn a_newer_format_is_refused_untouched() {
-    let (_directory, path) = directory();
+fn a_newer_format_is_rejected_and_the_file_is_unchanged() {
+    let (_directory, path) = store_path();
     Store::open(&path).unwrap().close().unwrap();
     let database = Database::open(&path).unwrap();
     let write = database.begin_write().unwrap();
@@ -79,63 +80,63 @@ fn a_newer_format_is_refused_untouched() {
     write.open_table(META).unwrap().insert(b"format".as_slice(), newer.as_slice()).unwrap();
     write.commit().unwrap();
     database.close().unwrap();
-    check_refused(&path, |error| matches!(error, Error::NewerFormat { found: 3, supported: 2 }));
+    check_rejected(&path, |error| matches!(error, Error::NewerFormat { found: 3, supported: 2 }));
 }
 
 #[test]
-fn other_files_are_refused_untouched() {
+fn a_file_of_another_program_is_rejected_and_unchanged() {
     let not_a_store = |error: &Error| matches!(error, Error::NotAStore(_));
-    let (_directory, path) = directory();
+    let (_directory, path) = store_path();
     let database = Database::create(&path).unwrap();
     let write = database.begin_write().unwrap();
     write.open_table(TableDefinition::<u64, u64>::new("other")).unwrap();
     write.commit().unwrap();
     database.close().unwrap();
-    check_refused(&path, not_a_store);
+    check_rejected(&path, not_a_store);
 
     for text in ["", "not a store\n", &"{\"id\": 1}\n".repeat(2_000)] {
         fs::write(&path, text).unwrap();
-        check_refused(&path, not_a_store);
+        check_rejected(&path, not_a_store);
     }
 }
 
 #[test]
-fn a_directory_that_is_missing_or_a_path_that_is_one_is_an_error() {
-    let (directory, path) = directory();
+fn a_missing_directory_and_a_directory_as_path_are_io_errors() {
+    let (directory, path) = store_path();
     assert!(matches!(Store::open(path.join("below")), Err(Error::Io(_))));
     assert!(matches!(Store::open(directory.path()), Err(Error::Io(_))));
 }
 
-/// Opens the store, every page checked, and closes it.
-fn checked(path: &Path) -> convodb::Result<()> {
+/// Opens the store with a check of every page, and closes it.
+fn open_checked(path: &Path) -> convodb::Result<()> {
     let options = StoreOptions::new().check_on_open(true);
     Store::open_with(path, &options)?.close()
 }
 
-/// Each page with a byte changed is either found, or one that the last commit does not have.
+/// One flipped bit in any page is detected, unless the last commit does not use the page.
 #[test]
-fn a_page_that_is_not_what_was_written_is_found() {
-    let (_directory, path) = directory();
+fn a_check_on_open_detects_damaged_pages() {
+    let (_directory, path) = store_path();
     let store = Store::open(&path).unwrap();
     let owner = Owner::of(&store);
     for _ in 0..40 {
         store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
     }
     store.close().unwrap();
-    checked(&path).unwrap();
-    let whole = fs::read(&path).unwrap();
-    let mut found = 0;
-    for page in 1..whole.len() / 4096 {
-        if whole[page * 4096..][..4096].iter().all(|byte| *byte == 0) {
+    open_checked(&path).unwrap();
+    let intact = fs::read(&path).unwrap();
+    let mut detected = 0;
+    for page in 1..intact.len() / 4096 {
+        if intact[page * 4096..][..4096].iter().all(|byte| *byte == 0) {
             continue;
         }
-        let mut damaged = whole.clone();
+        let mut damaged = intact.clone();
         damaged[page * 4096 + 20] ^= 1;
         fs::write(&path, &damaged).unwrap();
-        match checked(&path) {
+        match open_checked(&path) {
             Err(Error::Corrupted { .. } | Error::NotAStore(_)) => {
-                found += 1;
-                // It is opened, or refused, and ends no process.
+                detected += 1;
+                // Without the check, opening succeeds or fails, but does not panic.
                 let _ = Store::open(&path);
             }
             Err(other) => panic!("page {page}: {other}"),
@@ -147,5 +148,5 @@ fn a_page_that_is_not_what_was_written_is_found() {
             }
         }
     }
-    assert!(found >= 10, "{found} pages were found");
+    assert!(detected >= 10, "{detected} damaged pages were detected");
 }

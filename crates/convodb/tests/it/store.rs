@@ -1,4 +1,4 @@
-//! Writes: taken back alone, refused with a reason, or there for good.
+//! Writes through the store handle: isolation, rollback, validation, panics, queue and listeners.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +14,7 @@ use convodb::{
 use crate::{Owner, count};
 
 #[test]
-fn sixty_four_writers_lose_nothing() {
+fn concurrent_writers_lose_no_write() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     std::thread::scope(|scope| {
@@ -26,7 +26,7 @@ fn sixty_four_writers_lose_nothing() {
                     store.insert(owner.user, conversation, Vec::new()).unwrap();
                     assert!(
                         store.snapshot().conversation(owner.user, id).unwrap().is_some(),
-                        "read your write"
+                        "a thread reads its own write"
                     );
                 }
             });
@@ -36,40 +36,40 @@ fn sixty_four_writers_lose_nothing() {
     assert!(store.snapshot().verify().unwrap().is_clean());
 }
 
-/// Holds the writer in a write of its own until `others` are queued, so that all of them are one
-/// group.
-fn in_one_group<T: Send>(store: &Store, others: Vec<Box<dyn FnOnce() -> T + Send + '_>>) -> Vec<T> {
-    let (release, held) = channel::<()>();
+/// Blocks the writer thread until the threads of `writes` run, so that they share one group
+/// commit. Returns their results.
+fn in_one_group<T: Send>(store: &Store, writes: Vec<Box<dyn FnOnce() -> T + Send + '_>>) -> Vec<T> {
+    let (release, blocked) = channel::<()>();
     let (started, running) = channel();
     std::thread::scope(|scope| {
-        let holder = scope.spawn(move || {
+        let blocker = scope.spawn(move || {
             store.write(move |_| {
                 started.send(()).unwrap();
-                held.recv().unwrap();
+                blocked.recv().unwrap();
                 Ok::<_, Error>(())
             })
         });
         running.recv().unwrap();
         let (queued, ready) = channel();
-        let threads: Vec<_> = others
+        let threads: Vec<_> = writes
             .into_iter()
-            .map(|other| {
+            .map(|write| {
                 let queued = queued.clone();
                 scope.spawn(move || {
                     queued.send(()).unwrap();
-                    other()
+                    write()
                 })
             })
             .collect();
         threads.iter().for_each(|_| ready.recv().unwrap());
         release.send(()).unwrap();
-        holder.join().unwrap().unwrap();
+        blocker.join().unwrap().unwrap();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
 }
 
 #[test]
-fn a_write_that_fails_is_taken_back_alone() {
+fn a_failed_write_is_rolled_back_alone() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let (user, store_ref) = (owner.user, &store);
@@ -77,7 +77,7 @@ fn a_write_that_fails_is_taken_back_alone() {
         let conversation = owner.conversation();
         Box::new(move || {
             store_ref.write(move |transaction| {
-                let message = Message::new(Role::User, "hi".to_owned(), Timestamp::MIN)?;
+                let message = Message::new(Role::User, "hi", Timestamp::MIN)?;
                 transaction.insert(user, conversation.clone(), Vec::new())?;
                 transaction.append_message(user, conversation.id, &message)?;
                 if fails { Err(Error::TokenNotFound) } else { Ok(()) }
@@ -87,13 +87,14 @@ fn a_write_that_fails_is_taken_back_alone() {
     let outcomes = in_one_group(&store, (0..9).map(|number| insert(number % 3 == 0)).collect());
     let failed = outcomes.iter().filter(|outcome| matches!(outcome, Err(Error::TokenNotFound)));
     assert_eq!((failed.count(), count(&store, user)), (3, 6));
-    let audit = store.snapshot().verify().unwrap();
-    assert!(audit.is_clean(), "{:?}", audit.findings);
+    let report = store.snapshot().verify().unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
 }
 
-/// A deleted row's place, and so its index entries, may be taken again by a load in the same group.
+/// A bulk load can reuse the position of a row that was deleted in the same group, and so the keys
+/// of its index entries.
 #[test]
-fn a_row_that_is_deleted_and_loaded_again_in_one_group_is_in_every_list() {
+fn a_row_deleted_and_loaded_in_one_group_is_in_every_list() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let (user, store_ref) = (owner.user, &store);
@@ -109,13 +110,12 @@ fn a_row_that_is_deleted_and_loaded_again_in_one_group_is_in_every_list() {
             Box::new(move || loader.finish().map(|report| report.inserted)),
         ],
     );
-    // Whichever came first: a load that finds the row leaves it, and then it is deleted.
+    // The order is open: if the load is first, it skips the existing row, which is then deleted.
     let loaded = *outcomes[1].as_ref().unwrap();
-    let filter = Filter { kind: Some(ChannelKind::Widget), ..Filter::default() };
-    let request = ListRequest { filter, ..ListRequest::default() };
+    let request = ListRequest::new().filter(Filter::new().kind(ChannelKind::Widget));
     assert_eq!(store.snapshot().list(user, &request).unwrap().len() as u64, loaded);
-    let audit = store.snapshot().verify().unwrap();
-    assert!(audit.is_clean(), "{:?}", audit.findings);
+    let report = store.snapshot().verify().unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_store_cannot_be_closed_from_inside_a_write() {
 }
 
 #[test]
-fn a_panic_is_its_callers_and_the_store_goes_on() {
+fn a_panic_in_a_write_reaches_its_caller_and_the_store_stays_open() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let conversation = owner.conversation();
@@ -136,57 +136,57 @@ fn a_panic_is_its_callers_and_the_store_goes_on() {
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         store.write(move |transaction| -> Result<(), Error> {
             transaction.insert(user, conversation, Vec::new())?;
-            panic!("the caller's own")
+            panic!("a bug of the caller")
         })
     }));
     let message = panicked.unwrap_err();
-    assert_eq!(message.downcast_ref::<&str>(), Some(&"the caller's own"));
+    assert_eq!(message.downcast_ref::<&str>(), Some(&"a bug of the caller"));
     assert_eq!(count(&store, user), 0);
     store.insert(user, owner.conversation(), Vec::new()).unwrap();
     assert_eq!(count(&store, user), 1);
 }
 
-/// Of a bulk load nothing is left, and it is no damage of the store.
+/// The bulk load is rolled back, and the store reports no fault.
 #[test]
-fn a_panic_while_a_load_tells_of_its_progress_is_its_callers() {
+fn a_panic_in_a_progress_callback_reaches_the_caller_of_the_load() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let mut loader = store.bulk_load(BulkOptions::default());
     loader.push(owner.user, &owner.conversation(), &[]).unwrap();
-    let finish = || loader.finish_with_progress(|_, _| panic!("the caller's own"));
+    let finish = || loader.finish_with_progress(|_, _| panic!("a bug of the caller"));
     let message = catch_unwind(AssertUnwindSafe(finish)).unwrap_err();
-    assert_eq!(message.downcast_ref::<&str>(), Some(&"the caller's own"));
+    assert_eq!(message.downcast_ref::<&str>(), Some(&"a bug of the caller"));
     store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
     assert_eq!(count(&store, owner.user), 1);
 }
 
-/// Both are of one millisecond.
+/// Both conversations are of the same millisecond, so the load has to choose another position.
 #[test]
-fn a_load_takes_no_place_that_is_taken() {
+fn a_bulk_load_overwrites_no_occupied_position() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
-    let there = owner.conversation();
-    store.insert(owner.user, there.clone(), Vec::new()).unwrap();
+    let existing = owner.conversation();
+    store.insert(owner.user, existing.clone(), Vec::new()).unwrap();
     let mut loader = store.bulk_load(BulkOptions::default());
     loader.push(owner.user, &owner.conversation(), &[]).unwrap();
     loader.finish().unwrap();
     assert_eq!(count(&store, owner.user), 2);
-    assert_eq!(store.snapshot().conversation(owner.user, there.id).unwrap(), Some(there));
+    assert_eq!(store.snapshot().conversation(owner.user, existing.id).unwrap(), Some(existing));
 }
 
-/// The pages that the load took are given back, so the file is opened again without a repair.
+/// The pages that the load allocated are freed, so the file opens without a repair.
 #[test]
-fn a_panic_in_a_load_leaves_no_repair_behind() {
+fn a_file_needs_no_repair_after_a_panic_in_a_bulk_load() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
     let store = Store::open(&path).unwrap();
     let owner = Owner::of(&store);
     let mut loader = store.bulk_load(BulkOptions::default());
     loader.push(owner.user, &owner.conversation(), &[]).unwrap();
-    let finish = || loader.finish_with_progress(|_, _| panic!("the caller's own"));
+    let finish = || loader.finish_with_progress(|_, _| panic!("a bug of the caller"));
     catch_unwind(AssertUnwindSafe(finish)).unwrap_err();
     store.close().unwrap();
-    // redb opens a file for reading alone only where it needs no repair.
+    // redb opens a file read-only only if it needs no repair.
     assert!(redb::ReadOnlyDatabase::open(&path).is_ok());
 }
 
@@ -230,23 +230,23 @@ fn a_panicking_commit_listener_does_not_stop_the_writer() {
 }
 
 #[test]
-fn a_full_queue_pushes_back() {
+fn a_full_queue_refuses_a_write() {
     let directory = tempfile::tempdir().unwrap();
     let options = StoreOptions::new().queue_depth(1);
     let store = Store::open_with(directory.path().join("store"), &options).unwrap();
-    let (release, held) = channel::<()>();
+    let (release, blocked) = channel::<()>();
     let (started, running) = channel();
     std::thread::scope(|scope| {
-        let holder = store.clone();
+        let blocking = store.clone();
         scope.spawn(move || {
-            holder.write(move |_| {
+            blocking.write(move |_| {
                 started.send(()).unwrap();
-                held.recv().unwrap();
+                blocked.recv().unwrap();
                 Ok::<_, Error>(())
             })
         });
         running.recv().unwrap();
-        // One may wait; whoever comes while it does is refused.
+        // The queue has room for one write. While it waits, others are refused.
         let outcomes: Vec<Result<(), Error>> = {
             let threads: Vec<_> = (0..8)
                 .map(|_| {
@@ -269,7 +269,7 @@ fn a_full_queue_pushes_back() {
 }
 
 #[test]
-fn a_write_inside_a_write_is_refused() {
+fn a_nested_write_is_refused() {
     let store = Store::in_memory().unwrap();
     let inner = store.clone();
     let outcome = store.write(move |_| Ok::<_, Error>(inner.write(|_| Ok::<_, Error>(()))));
@@ -277,7 +277,7 @@ fn a_write_inside_a_write_is_refused() {
 }
 
 #[test]
-fn a_closed_store_says_so() {
+fn a_closed_store_refuses_writes_and_a_second_close() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let clone = store.clone();
@@ -290,7 +290,7 @@ fn a_closed_store_says_so() {
 }
 
 #[test]
-fn what_a_write_may_not_do() {
+fn invalid_writes_are_refused_and_change_nothing() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let user = owner.user;
@@ -315,13 +315,8 @@ fn what_a_write_may_not_do() {
         Ok(())
     });
     assert!(matches!(renamed, Err(Error::Invalid { field: "id", .. })));
-    store
-        .append_message(
-            user,
-            id,
-            Message::new(Role::User, "hi".to_owned(), Timestamp::MIN).unwrap(),
-        )
-        .unwrap();
+    let message = Message::new(Role::User, "hi", Timestamp::MIN).unwrap();
+    store.append_message(user, id, message).unwrap();
     let uncounted = store.update(user, id, Timestamp::MIN, |row| {
         row.message_count = 0;
         Ok(())
@@ -329,16 +324,16 @@ fn what_a_write_may_not_do() {
     assert!(matches!(uncounted, Err(Error::Invalid { field: "message_count", .. })));
     store.delete(user, id).unwrap();
     store.insert(user, conversation.clone(), Vec::new()).unwrap();
-    let given_away = store.update(user, id, Timestamp::MIN, move |row| {
+    let reassigned = store.update(user, id, Timestamp::MIN, move |row| {
         row.assistant = stranger;
         Ok(())
     });
-    assert!(matches!(given_away, Err(Error::AssistantNotFound)));
+    assert!(matches!(reassigned, Err(Error::AssistantNotFound)));
     assert_eq!(store.snapshot().conversation(user, id).unwrap(), Some(conversation));
 }
 
 #[test]
-fn users_do_not_see_each_other() {
+fn a_user_sees_nothing_of_another_user() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let other = store.create_user("Other".parse().unwrap(), Timestamp::MIN).unwrap().id;
@@ -351,14 +346,14 @@ fn users_do_not_see_each_other() {
     assert!(snapshot.messages(other, id).unwrap().is_none());
     assert_eq!(count(&store, other), 0);
     assert!(matches!(store.delete(other, id), Err(Error::ConversationNotFound)));
-    // The same id is free to the other: that it is taken elsewhere does not show.
+    // The other user can use the same id, so an insert does not reveal that the id exists.
     store.insert(other, conversation, Vec::new()).unwrap();
     store.delete(other, id).unwrap();
     assert!(store.snapshot().conversation(owner.user, id).unwrap().is_some());
 }
 
 #[test]
-fn tokens_are_shown_once_and_gone_when_revoked() {
+fn a_token_authenticates_until_it_is_revoked() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let token = store.create_token(owner.user, Timestamp::MIN).unwrap();
@@ -375,11 +370,11 @@ fn tokens_are_shown_once_and_gone_when_revoked() {
 }
 
 #[test]
-fn names_are_unique_and_numbers_count_for_each_owner() {
+fn user_names_are_unique_and_assistant_numbers_count_for_each_user() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
-    let again = store.create_user("Acme".parse().unwrap(), Timestamp::MIN);
-    assert!(matches!(again, Err(Error::DuplicateUser)));
+    let duplicate = store.create_user("Acme".parse().unwrap(), Timestamp::MIN);
+    assert!(matches!(duplicate, Err(Error::DuplicateUser)));
     let second = AssistantId::generate(Timestamp::MIN);
     let assistant = store.create_assistant(owner.user, second, "Two".parse().unwrap()).unwrap();
     assert_eq!(assistant.number, 2);
@@ -403,7 +398,7 @@ fn names_are_unique_and_numbers_count_for_each_owner() {
 }
 
 #[test]
-fn an_update_refuses_what_no_conversation_may_become() {
+fn an_update_with_an_invalid_result_is_refused_and_changes_nothing() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
     let (user, conversation) = (owner.user, owner.conversation());
@@ -420,8 +415,8 @@ fn an_update_refuses_what_no_conversation_may_become() {
     refused("type", |row| row.channel = Channel::Test);
     refused("total_cost", |row| row.total_cost = Cost::from_nanos(-1));
     refused("updated_at", |row| row.updated_at = Timestamp::MIN);
-    let own = store.update(user, id, created_at, |_| Err(Error::IdempotencyConflict));
-    assert!(matches!(own, Err(Error::IdempotencyConflict)), "the closure's own error");
+    let failed = store.update(user, id, created_at, |_| Err(Error::IdempotencyConflict));
+    assert!(matches!(failed, Err(Error::IdempotencyConflict)), "the closure's own error");
     assert_eq!(store.snapshot().conversation(user, id).unwrap(), Some(conversation));
 }
 
@@ -442,10 +437,10 @@ fn an_update_advances_updated_at_unless_the_closure_sets_it() {
         store.update(user, id, now, change).unwrap().updated_at
     };
     assert_eq!(changed(at(5), None), at(5));
-    assert_eq!(changed(at(3), None), at(5), "it never goes back by itself");
+    assert_eq!(changed(at(3), None), at(5), "an earlier time does not move it back");
     assert_eq!(changed(at(9), Some(at(7))), at(7));
     let unchanged = store.update(user, id, at(20), |_| Ok(())).unwrap();
-    assert_eq!(unchanged.updated_at, at(7), "nothing changed");
+    assert_eq!(unchanged.updated_at, at(7), "an update that changes nothing does not advance it");
 }
 
 #[test]
@@ -497,7 +492,7 @@ fn an_assistant_without_conversations_can_be_deleted_and_its_number_is_not_reuse
     assert_eq!(store.snapshot().assistant_count(user).unwrap(), 0);
     let next = AssistantId::generate(Timestamp::MIN);
     let created = store.create_assistant(user, next, "Next".parse().unwrap()).unwrap();
-    assert_eq!(created.number, 2, "number 1 belonged to the deleted one");
+    assert_eq!(created.number, 2, "number 1 belonged to the deleted assistant");
     assert_eq!(store.snapshot().assistant_count(user).unwrap(), 1);
     assert!(store.snapshot().verify().unwrap().is_clean());
 }

@@ -1,4 +1,4 @@
-//! What the log promises: what was acknowledged is there after a crash, and what is not whole is told.
+//! WAL recovery: acknowledged writes survive, a torn last record is ignored, damage is an error.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +7,14 @@ use convodb::{Durability, Error, Store, StoreOptions};
 
 use crate::{Owner, count};
 
-/// The files of a store, taken while it was open with nothing in its tables yet but its accounts.
+/// A copy of the files of an open store, whose tables contain only the accounts: all conversations
+/// are in the WAL.
 struct Crashed {
     directory: tempfile::TempDir,
     owner: Owner,
 }
 
-/// A crash after `rows` writes, each a group of its own, none of which a checkpoint has seen.
+/// Simulates a crash after `rows` inserts, each in a group of its own, before any checkpoint.
 fn crashed(rows: usize) -> Crashed {
     loop {
         let directory = tempfile::tempdir().unwrap();
@@ -31,7 +32,7 @@ fn crashed(rows: usize) -> Crashed {
         for file in &files {
             fs::copy(file, crashed.directory.path().join(file.file_name().unwrap())).unwrap();
         }
-        // On a slow machine a checkpoint may have begun after a second: then once more.
+        // On a slow machine a checkpoint may have begun after a second. Then try again.
         if files.len() == 2 && files.iter().all(|file| file.exists()) {
             return crashed;
         }
@@ -43,12 +44,24 @@ impl Crashed {
         self.directory.path().join("store")
     }
 
+    /// The path of the only WAL segment.
     fn segment(&self) -> PathBuf {
         let mut files = fs::read_dir(self.directory.path()).unwrap().map(|e| e.unwrap().path());
         files.find(|path| path.file_name().unwrap() != "store").unwrap()
     }
 }
 
+/// Copies all files of a directory: the disk after a crash at this moment.
+fn copy_files(directory: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for file in fs::read_dir(directory).unwrap() {
+        let file = file.unwrap();
+        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+    }
+    copy
+}
+
+/// Recovers the store and expects it to be clean, with this number of conversations.
 #[track_caller]
 fn check(path: &Path, owner: &Owner, rows: usize) {
     let store = Store::open(path).unwrap();
@@ -58,16 +71,16 @@ fn check(path: &Path, owner: &Owner, rows: usize) {
 }
 
 #[test]
-fn a_crash_loses_nothing_that_was_acknowledged() {
+fn a_crash_loses_no_acknowledged_write() {
     let crashed = crashed(40);
     check(&crashed.store(), &crashed.owner, 40);
     let files = fs::read_dir(crashed.directory.path()).unwrap().count();
-    assert_eq!(files, 1, "a store that was closed has no log");
+    assert_eq!(files, 1, "a closed store has no WAL");
     check(&crashed.store(), &crashed.owner, 40);
 }
 
 #[test]
-fn a_log_cut_anywhere_loses_only_the_writes_that_were_cut() {
+fn a_truncated_wal_loses_only_the_truncated_writes() {
     let crashed = crashed(12);
     let (store, segment) =
         (fs::read(crashed.store()).unwrap(), fs::read(crashed.segment()).unwrap());
@@ -81,77 +94,69 @@ fn a_log_cut_anywhere_loses_only_the_writes_that_were_cut() {
 }
 
 #[test]
-fn a_store_goes_on_after_a_torn_log_and_crashes_again() {
+fn writes_after_a_torn_last_record_survive_a_second_crash() {
     let first = crashed(5);
     let segment = fs::read(first.segment()).unwrap();
     fs::write(first.segment(), &segment[..segment.len() - 3]).unwrap();
     let store = Store::open(first.store()).unwrap();
     store.insert(first.owner.user, first.owner.conversation(), Vec::new()).unwrap();
     store.insert(first.owner.user, first.owner.conversation(), Vec::new()).unwrap();
-    let copy = tempfile::tempdir().unwrap();
-    for file in fs::read_dir(first.directory.path()).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-    }
+    let copy = copy_files(first.directory.path());
     check(&copy.path().join("store"), &first.owner, 6);
 }
 
 #[test]
-fn damage_before_the_end_of_the_log_is_told() {
+fn damage_before_the_end_of_the_wal_is_corruption() {
     let crashed = crashed(12);
     let mut segment = fs::read(crashed.segment()).unwrap();
     segment[100] ^= 1;
     fs::write(crashed.segment(), &segment).unwrap();
-    let refused = Store::open(crashed.store()).unwrap_err();
-    assert!(matches!(refused, Error::Corrupted { table: "wal", .. }), "{refused}");
+    let error = Store::open(crashed.store()).unwrap_err();
+    assert!(matches!(error, Error::Corrupted { table: "wal", .. }), "{error}");
 }
 
 #[test]
-fn a_log_without_its_store_is_not_thrown_away() {
+fn a_wal_without_its_store_is_corruption_and_is_not_deleted() {
     let crashed = crashed(3);
     fs::remove_file(crashed.store()).unwrap();
-    let refused = Store::open(crashed.store()).unwrap_err();
-    assert!(matches!(refused, Error::Corrupted { table: "wal", .. }), "{refused}");
+    let error = Store::open(crashed.store()).unwrap_err();
+    assert!(matches!(error, Error::Corrupted { table: "wal", .. }), "{error}");
     assert!(crashed.segment().exists());
 }
 
 #[test]
-fn deferred_writes_after_a_crash_keep_what_was_durable_before() {
+fn opening_with_deferred_durability_preserves_recovered_writes() {
     let crashed = crashed(9);
     let options = StoreOptions::new().durability(Durability::Deferred);
     let store = Store::open_with(crashed.store(), &options).unwrap();
     assert_eq!(count(&store, crashed.owner.user), 9);
-    let again = tempfile::tempdir().unwrap();
-    fs::copy(crashed.store(), again.path().join("store")).unwrap();
-    check(&again.path().join("store"), &crashed.owner, 9);
+    let copy = tempfile::tempdir().unwrap();
+    fs::copy(crashed.store(), copy.path().join("store")).unwrap();
+    check(&copy.path().join("store"), &crashed.owner, 9);
 }
 
 #[test]
-fn removals_and_failures_leave_nothing_in_the_log_that_is_not_so() {
+fn recovery_replays_deletions_and_no_rolled_back_write() {
     let crashed = crashed(3);
     let (user, path) = (crashed.owner.user, crashed.store());
     let store = Store::open(&path).unwrap();
-    let kept = crashed.owner.conversation();
-    let (id, row) = (kept.id, kept.clone());
-    store.insert(user, row, Vec::new()).unwrap();
+    let conversation = crashed.owner.conversation();
+    let id = conversation.id;
+    store.insert(user, conversation.clone(), Vec::new()).unwrap();
     store.delete(user, id).unwrap();
     let refused = store.write(move |transaction| {
-        transaction.insert(user, kept, Vec::new())?;
+        transaction.insert(user, conversation, Vec::new())?;
         Err::<(), _>(Error::UserNotFound)
     });
     assert!(matches!(refused, Err(Error::UserNotFound)));
-    let copy = tempfile::tempdir().unwrap();
-    for file in fs::read_dir(crashed.directory.path()).unwrap() {
-        let file = file.unwrap();
-        fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
-    }
+    let copy = copy_files(crashed.directory.path());
     check(&copy.path().join("store"), &crashed.owner, 3);
 }
 
-/// The log stands beside the file, whichever link the store is opened by.
+/// The WAL is in the directory of the file itself, even if the store is opened through a link.
 #[cfg(unix)]
 #[test]
-fn the_log_is_found_through_a_link() {
+fn the_wal_is_found_through_a_symlink() {
     let crashed = crashed(3);
     let link = crashed.directory.path().join("link");
     std::os::unix::fs::symlink("store", &link).unwrap();
