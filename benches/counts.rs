@@ -7,7 +7,7 @@
 use std::io::Write;
 
 use convodb::{
-    ChannelKind, Conversation, Filter, ListRequest, PageSize, Result, Snapshot, UserId, PageCost,
+    ChannelKind, Conversation, Filter, ListRequest, PageCost, PageSize, Result, Snapshot, UserId,
 };
 use convodb_benches::{lists, store_of};
 

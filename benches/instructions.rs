@@ -210,7 +210,9 @@ fn insert(groups: usize) -> Outcome<()> {
     for _ in 0..groups {
         let group: Vec<_> = rows.by_ref().take(GROUP).collect();
         store.write(move |transaction| {
-            group.iter().try_for_each(|row| transaction.insert(user, row.conversation, Vec::new()))
+            group
+                .into_iter()
+                .try_for_each(|row| transaction.insert(user, row.conversation, Vec::new()))
         })?;
     }
     store.close()?;

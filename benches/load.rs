@@ -52,7 +52,7 @@ fn insert_batch(store: &Store, users: &[UserId], rows: Vec<Row>) -> Result<Durat
     let users = users.to_vec();
     let began = Instant::now();
     store.write(move |transaction| {
-        rows.iter()
+        rows.into_iter()
             .try_for_each(|row| transaction.insert(users[row.user], row.conversation, Vec::new()))
     })?;
     Ok(began.elapsed())

@@ -10,9 +10,7 @@ use std::str::FromStr;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use convodb::{ChannelKind, ExternalIdentifier, Name, Order, Timestamp};
-
-use convodb_json::AssistantRef;
+use convodb::{AssistantRef, ChannelKind, ExternalIdentifier, Name, Order, Timestamp};
 
 /// `--db`: the file of a store.
 #[derive(Debug, Args)]

@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_cause_is_printed_once() {
-        let cause = || convodb::Error::Io(std::io::Error::other("disk on fire"));
+        let cause = || convodb::Error::from(std::io::Error::other("disk on fire"));
         let error = anyhow::Error::new(cause()).context("cannot open x");
         let line = one_line(&error);
         assert!(line.starts_with("cannot open x: "), "{line}");

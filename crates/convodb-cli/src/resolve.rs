@@ -5,11 +5,10 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use convodb::{AssistantId, Error, Filter, Name, Phone, Snapshot, UserId};
+use convodb::{AssistantId, AssistantRef, Error, Filter, Name, Phone, Snapshot, UserId};
 
 use crate::args::{FilterFlags, UsageError};
 use crate::console::quoted;
-use convodb_json::AssistantRef;
 
 /// The user with this name, or else with this number, in the store at `path`.
 pub(crate) fn user(snapshot: &Snapshot, name: &Name, path: &Path) -> Result<UserId> {
@@ -34,7 +33,8 @@ pub(crate) fn assistant(
     user: UserId,
     assistant: AssistantRef,
 ) -> Result<AssistantId> {
-    assistant.resolve(snapshot, user)?.ok_or_else(|| {
+    let found = snapshot.resolve_assistant(user, assistant)?.map(|found| found.id);
+    found.ok_or_else(|| {
         anyhow!(
             "assistant {assistant} not found; `convodb assistant list`, with the same --db and \
              --user, lists the user's assistants"

@@ -6,7 +6,6 @@
 //! the path.
 
 use std::borrow::Cow;
-use std::io;
 
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -215,7 +214,14 @@ impl From<Error> for ApiError {
             Error::DuplicateConversation(_) => Self::invalid(vec![FieldError::taken("id")]),
             Error::DuplicateAssistant(_) => Self::invalid(vec![FieldError::taken("uuid")]),
             Error::AssistantNotFound => Self::new(StatusCode::NOT_FOUND, "Assistant not found"),
-            error if is_disk_full(error.io_kind()) => {
+            // A write that may be stored never says that it is not.
+            Error::CommitUnknown { .. } => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "It is not known whether the request was executed. Read the result, or retry with \
+                 the same Idempotency-Key.",
+            )
+            .with_cause(error.to_string()),
+            error if error.is_storage_full() => {
                 Self::of(StatusCode::INSUFFICIENT_STORAGE).with_cause(error.to_string())
             }
             // After a disk fault the store reopens its files, so the request can be retried.
@@ -231,10 +237,6 @@ impl From<Error> for ApiError {
     }
 }
 
-const fn is_disk_full(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = self.status.into_response();
@@ -246,6 +248,8 @@ impl IntoResponse for ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io;
+    use std::sync::Arc;
 
     #[track_caller]
     fn check(error: &ApiError, dialect: Dialect, status: u16, body: &str) {
@@ -318,24 +322,26 @@ mod tests {
         check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);
         check(&from(Error::Closed), Dialect::Plain, 503, unavailable);
         check(&from(Error::SnapshotInvalidated), Dialect::Plain, 503, unavailable);
-        check(&from(Error::Io(io::Error::other("EIO"))), Dialect::Plain, 503, unavailable);
+        check(&from(Error::from(io::Error::other("EIO"))), Dialect::Plain, 503, unavailable);
         let full = io::ErrorKind::StorageFull;
         let disk_full = r#"{"message":"Insufficient Storage"}"#;
-        check(&from(Error::Io(io::Error::from(full))), Dialect::Plain, 507, disk_full);
-        let why = || "no space".to_owned();
-        let commit = Error::CommitUnknown { kind: full, why: why() };
-        check(&from(commit), Dialect::Plain, 507, disk_full);
-        let group = Error::WriteAborted { kind: full, why: why() };
-        check(&from(group), Dialect::Plain, 507, disk_full);
-        let group = Error::WriteAborted { kind: io::ErrorKind::Other, why: why() };
-        check(&from(group), Dialect::Plain, 503, unavailable);
+        check(&from(Error::from(io::Error::from(full))), Dialect::Plain, 507, disk_full);
+        let source = |kind| Arc::new(io::Error::from(kind));
+        let aborted = |kind| from(Error::WriteAborted { source: source(kind) });
+        check(&aborted(full), Dialect::Plain, 507, disk_full);
+        check(&aborted(io::ErrorKind::Other), Dialect::Plain, 503, unavailable);
+        let unknown = r#"{"message":"It is not known whether the request was executed. Read the result, or retry with the same Idempotency-Key."}"#;
+        for kind in [full, io::ErrorKind::Other] {
+            let commit = Error::CommitUnknown { source: source(kind) };
+            check(&from(commit), Dialect::Plain, 500, unknown);
+        }
     }
 
     #[test]
     fn only_the_log_contains_the_cause_of_a_fault() {
         let error = ApiError::from(Error::Corrupted { table: "rows.v1", what: "checksum" });
         check(&error, Dialect::Plain, 500, r#"{"message":"Server Error"}"#);
-        assert_eq!(error.cause(), Some("damaged data in table rows.v1: checksum"));
+        assert_eq!(error.cause(), Some("corrupted data in rows.v1: checksum"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::str::FromStr;
 
-use convodb::{Cost, Error, Variables};
+use convodb::{AssistantRef, Cost, Error, Variables};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -64,6 +64,18 @@ pub fn parsed<T: FromStr<Err = Error>>(json: &str) -> Result<T, &'static str> {
 /// The rule that a wrong value breaks.
 pub fn cost(json: &str) -> Result<Cost, &'static str> {
     json.parse().map_err(|error| rule(&error))
+}
+
+/// Parses an assistant's UUID in a string, or its number in the assistants list.
+///
+/// # Errors
+/// The rule that a wrong value breaks.
+pub fn assistant(json: &str) -> Result<AssistantRef, &'static str> {
+    let rule = "must be an assistant's UUID or its number";
+    if json.bytes().all(|byte| byte.is_ascii_digit()) {
+        return json.parse().map_err(|_| rule);
+    }
+    parsed(json).map(AssistantRef::Id).map_err(|_| rule)
 }
 
 /// Parses `true` or `false`.

@@ -26,7 +26,6 @@
 
 mod apply;
 mod assistant_names;
-mod assistant_ref;
 pub mod channel;
 mod export_lines;
 pub mod field;
@@ -39,7 +38,6 @@ pub use crate::apply::{
     insert_or_update,
 };
 pub use crate::assistant_names::AssistantNames;
-pub use crate::assistant_ref::AssistantRef;
 pub use crate::export_lines::{ExportLines, Messages};
 pub use crate::parse::{Item, ItemError};
 pub use crate::write::{TimeFormat, write_fields, write_history, write_item, write_line};

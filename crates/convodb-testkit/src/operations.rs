@@ -227,7 +227,7 @@ impl OperationRunner {
             for bot in &assistants {
                 assert_eq!(snapshot.assistant(user, bot.id).unwrap().as_ref(), Some(bot));
                 let numbered = snapshot.assistant_by_number(user, bot.number).unwrap();
-                assert_eq!(numbered, Some(bot.id));
+                assert_eq!(numbered.as_ref(), Some(bot));
                 let mut name = String::new();
                 assert!(snapshot.assistant_name(user, bot.id, &mut name).unwrap());
                 assert_eq!(name, bot.name.as_str());

@@ -394,13 +394,13 @@ impl Snapshot {
         self.state.tables.accounts.assistant_count(user)
     }
 
-    /// The user's assistants with a number above `after`, by number, at most `limit`. One B-tree
-    /// lookup, then a step and a lookup for each.
+    /// The user's assistants by number, without the first `offset`, at most `limit`. One B-tree
+    /// lookup, then a step for each that is skipped, and a step and a lookup for each returned.
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn assistants(&self, user: UserId, after: u32, limit: usize) -> Result<Vec<Assistant>> {
-        self.state.tables.accounts.assistants_after(user, after, limit)
+    pub fn assistants(&self, user: UserId, offset: u32, limit: usize) -> Result<Vec<Assistant>> {
+        self.state.tables.accounts.assistants(user, offset, limit)
     }
 }
 

@@ -145,6 +145,7 @@ impl<'txn> Transaction<'txn> {
     /// [`Error::UserNotFound`]; [`Error::AssistantNotFound`]; [`Error::DuplicateConversation`];
     /// [`Error::Invalid`] if the millisecond of `created_at` is full (4,194,304 conversations of one
     /// user); or a fault of the store.
+    #[expect(clippy::needless_pass_by_value, reason = "the same shape as Store::insert")]
     pub fn insert(
         &mut self,
         user: UserId,

@@ -1,10 +1,10 @@
-//! `convodb assistant`: create, list and rename assistants.
+//! `convodb assistant`: create, list, rename and delete assistants.
 
 use std::io::Write;
 
 use anyhow::Result;
 use clap::Subcommand;
-use convodb::{Assistant, AssistantId, Name};
+use convodb::{Assistant, AssistantId, AssistantRef, Name};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag, UserFlag};
@@ -12,7 +12,6 @@ use crate::console::{now, say};
 use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
-use convodb_json::AssistantRef;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -48,6 +47,16 @@ pub(crate) enum Command {
         #[arg(value_name = "NEWNAME")]
         name: Name,
     },
+    /// Delete an assistant that has no conversations; its number is never used again
+    Delete {
+        #[command(flatten)]
+        db: DbFlag,
+        #[command(flatten)]
+        user: UserFlag,
+        /// Id or number of the assistant
+        #[arg(value_name = "ID")]
+        assistant: AssistantRef,
+    },
 }
 
 /// An assistant as JSON, with the keys of the API.
@@ -58,7 +67,7 @@ struct Line<'a> {
     name: &'a str,
 }
 
-/// Creates, lists or renames assistants.
+/// Creates, lists, renames or deletes assistants.
 pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
     match command {
         Command::Create { db: DbFlag { db }, user, name } => {
@@ -91,6 +100,16 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
             store.rename_assistant(user, id, name.clone())?;
             store.close()?;
             say(format_args!("renamed the assistant {assistant} to {name}"));
+            Ok(())
+        }
+        Command::Delete { db: DbFlag { db }, user, assistant } => {
+            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
+            let snapshot = store.snapshot();
+            let user = resolve::user(&snapshot, &user.user, &db)?;
+            let id = resolve::assistant(&snapshot, user, assistant)?;
+            store.delete_assistant(user, id)?;
+            store.close()?;
+            say(format_args!("deleted the assistant {assistant}"));
             Ok(())
         }
     }

@@ -1,4 +1,4 @@
-//! `convodb user`: create and list users.
+//! `convodb user`: create, list and rename users.
 
 use std::io::Write;
 
@@ -11,6 +11,7 @@ use crate::args::{DbFlag, JsonFlag};
 use crate::console::{now, quoted, say};
 use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing, existing_or_new};
+use crate::resolve;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -19,6 +20,16 @@ pub(crate) enum Command {
         #[command(flatten)]
         db: DbFlag,
         /// Name of the user, which no other user may have
+        name: Name,
+    },
+    /// Rename a user; its number, tokens and conversations stay
+    Rename {
+        #[command(flatten)]
+        db: DbFlag,
+        /// Name or number of the user
+        user: Name,
+        /// New name, which no other user may have
+        #[arg(value_name = "NEWNAME")]
         name: Name,
     },
     /// List all users
@@ -38,7 +49,7 @@ struct Line<'a> {
     created_at: String,
 }
 
-/// Creates a user or lists all users.
+/// Creates, renames or lists users.
 pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
     match command {
         Command::Create { db: DbFlag { db }, name } => {
@@ -53,6 +64,16 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
                 "created the user {name}; `convodb token create --db {db} --user {word}` creates an \
                  access token"
             ));
+            Ok(())
+        }
+        Command::Rename { db: DbFlag { db }, user, name } => {
+            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
+            let id = resolve::user(&store.snapshot(), &user, &db)?;
+            store
+                .rename_user(id, name.clone())
+                .with_context(|| format!("cannot rename the user {user}"))?;
+            store.close()?;
+            say(format_args!("renamed the user {user} to {name}"));
             Ok(())
         }
         Command::List { db, json } => {

@@ -111,8 +111,12 @@ mod tests {
     #[test]
     fn findings_beyond_the_listed_ones_are_counted() {
         let fault = Finding { table: "conversations", what: "has no id", owner: UserId::new(7) };
-        let found =
-            VerifyReport { conversations: 1234, findings: vec![fault], finding_count: 3, ..VerifyReport::default() };
+        let found = VerifyReport {
+            conversations: 1234,
+            findings: vec![fault],
+            finding_count: 3,
+            ..VerifyReport::default()
+        };
         let mut out = Vec::new();
         write_summary(&found, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();

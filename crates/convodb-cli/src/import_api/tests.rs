@@ -138,8 +138,11 @@ fn existing_conversations_are_updated_only_on_request() {
     for n in 0..10 {
         let id = rows.next().unwrap().unwrap().id;
         source.append_message(user, id, message(9_999_999, n)).unwrap();
-        let change = |row: &mut Conversation| row.total_cost = Cost::from_nanos(5);
-        source.update(user, id, Timestamp::MIN, |row| { (change)(row); Ok(()) }).unwrap();
+        let change = |row: &mut Conversation| {
+            row.total_cost = Cost::from_nanos(5);
+            Ok(())
+        };
+        source.update(user, id, Timestamp::MIN, change).unwrap();
     }
     let later = at(1_000_000);
     let bot = rows.next().unwrap().unwrap().assistant;

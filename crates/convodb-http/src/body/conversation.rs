@@ -1,11 +1,11 @@
 //! Body that creates a conversation.
 
 use convodb::{
-    AssistantId, Channel, ChannelKind, Conversation, ConversationId, Timestamp, Variables,
+    AssistantId, AssistantRef, Channel, ChannelKind, Conversation, ConversationId, Timestamp,
+    Variables,
 };
-use convodb_json::AssistantRef;
 use convodb_json::channel::ChannelFields;
-use convodb_json::field::{optional, parsed, required, variables};
+use convodb_json::field::{self, optional, parsed, required, variables};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -44,7 +44,7 @@ impl NewConversation {
     pub(crate) fn parse(text: &str, now: Timestamp) -> Result<Self> {
         let wire: Wire<'_> = parse_object(text)?;
         let mut errors = FieldErrors::default();
-        let assistant = required("assistant_id", wire.assistant_id, AssistantRef::from_json);
+        let assistant = required("assistant_id", wire.assistant_id, field::assistant);
         let assistant = errors.ok(assistant);
         let kind = errors.ok(optional("type", wire.kind, parsed));
         let variables = errors.ok(optional("variables", wire.variables, variables));

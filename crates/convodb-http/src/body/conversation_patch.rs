@@ -1,11 +1,11 @@
 //! Body that updates a conversation: a merge patch, in which an absent field stays and null clears.
 
 use convodb::{
-    AssistantId, Channel, Contact, Conversation, Error, ExternalIdentifier, Name, Phone, Variables,
+    AssistantId, AssistantRef, Channel, Contact, Conversation, Error, ExternalIdentifier, Name,
+    Phone, Variables,
 };
-use convodb_json::AssistantRef;
 use convodb_json::channel::{ContactFields, NOT_API, NOT_WHATSAPP};
-use convodb_json::field::{InvalidField, boolean, object, optional, parsed, variables};
+use convodb_json::field::{self, InvalidField, boolean, object, optional, parsed, variables};
 use serde::Deserialize;
 use serde::de::Deserializer;
 use serde_json::value::RawValue;
@@ -68,7 +68,7 @@ impl ConversationPatch {
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let wire: Wire<'_> = parse_object(text)?;
         let mut errors = FieldErrors::default();
-        let assistant = optional("assistant_id", wire.assistant_id, AssistantRef::from_json);
+        let assistant = optional("assistant_id", wire.assistant_id, field::assistant);
         let patch = Self {
             assistant: errors.ok(assistant).flatten(),
             ai_enabled: errors.ok(optional("ai_enabled", wire.ai_enabled, boolean)).flatten(),

@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use convodb::{
-    AssistantId, ChangesSince, Day, Error, ExternalIdentifier, Filter, ListRequest, Order,
-    PageSize, Phone, Snapshot, StatsRequest, Timestamp, UserId,
+    AssistantId, AssistantRef, ChangesSince, Day, Error, ExternalIdentifier, Filter, ListRequest,
+    Order, PageSize, Phone, Snapshot, StatsRequest, Timestamp, UserId,
 };
-use convodb_json::{AssistantRef, Messages};
+use convodb_json::Messages;
 
 use crate::error::{FieldError, Result};
 use crate::extract::query_string::{PlusSign, QueryString};
@@ -179,7 +179,7 @@ fn resolve(
     snapshot: &Snapshot,
 ) -> Result<Option<AssistantId>> {
     let Some(assistant) = assistant.filter(|_| !query.has_errors()) else { return Ok(None) };
-    let found = assistant.resolve(snapshot, user)?;
+    let found = snapshot.resolve_assistant(user, assistant)?.map(|found| found.id);
     if found.is_none() {
         query.reject(FieldError::invalid_choice(ASSISTANT));
     }

@@ -25,7 +25,6 @@ pub(crate) async fn list(
 ) -> Result<Response> {
     let params = params::numbered_page(request.uri().query().unwrap_or_default())?;
     let total = snapshot.assistant_count(user)?;
-    // Assistants are numbered from 1 without gaps, so the offset of a page is also a number.
     let assistants = match params.offset() {
         Some(offset) => snapshot.assistants(user, offset, params.per_page.get())?,
         None => Vec::new(),

@@ -1,8 +1,9 @@
 //! A single conversation: create, read, update, delete, and enable or disable its assistant.
 
 use axum::response::Response;
-use convodb::{AssistantId, Conversation, ConversationId, Error, Name, Snapshot, UserId};
-use convodb_json::AssistantRef;
+use convodb::{
+    AssistantId, AssistantRef, Conversation, ConversationId, Error, Name, Snapshot, UserId,
+};
 use uuid::Uuid;
 
 use crate::body::{ConversationPatch, NewConversation, RequestBody};
@@ -108,5 +109,5 @@ async fn apply(
 /// # Errors
 /// 404 if the user has no such assistant.
 fn resolve(assistant: AssistantRef, snapshot: &Snapshot, user: UserId) -> Result<AssistantId> {
-    Ok(assistant.resolve(snapshot, user)?.ok_or(Error::AssistantNotFound)?)
+    Ok(snapshot.resolve_assistant(user, assistant)?.ok_or(Error::AssistantNotFound)?.id)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use convodb::{Store, StoreOptions};
 use convodb_http::Config;
-use convodb_testkit::vfs::{InjectedFault, Schedule, SimulatedDisk};
+use convodb_testkit::simulation::{InjectedFault, Schedule, SimulatedDisk};
 
 use crate::harness::Harness;
 
@@ -14,7 +14,8 @@ const NEW: &str = r#"{"assistant_id":1,"type":"widget"}"#;
 
 fn harness() -> (SimulatedDisk, Harness) {
     let disk = SimulatedDisk::new(1).with_background_checkpoints(true);
-    let store = Store::open_on(Arc::new(disk.clone()), "/store", &StoreOptions::default()).unwrap();
+    let store =
+        Store::open_with("/store", &StoreOptions::new().vfs(Arc::new(disk.clone()))).unwrap();
     (disk, Harness::of(store, Config::default()))
 }
 

@@ -196,7 +196,8 @@ pub(crate) fn logged() -> String {
     let log = LOG.get_or_init(|| {
         let log = Log::default();
         let writer = log.clone();
-        let everything = tracing_subscriber::fmt().with_env_filter("trace").with_ansi(false);
+        let everything =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false);
         everything.with_writer(move || writer.clone()).init();
         log
     });

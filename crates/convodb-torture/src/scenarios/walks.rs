@@ -176,7 +176,7 @@ fn insert_batch(store: &Store, user: UserId, last: u64) -> Result<(), Violation>
         .map(|number| row(number, channel.clone(), BASE_MILLIS + last % 7 * 1_000))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(store.write(move |transaction| {
-        rows.iter().try_for_each(|row| transaction.insert(user, row, Vec::new()))
+        rows.into_iter().try_for_each(|row| transaction.insert(user, row, Vec::new()))
     })?)
 }
 

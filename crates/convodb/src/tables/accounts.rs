@@ -131,19 +131,16 @@ impl Accounts {
         }
     }
 
-    /// The user's assistants with a number above `after`, by number, at most `limit`. One B-tree
-    /// lookup, then a step and a lookup for each.
-    pub(crate) fn assistants_after(
+    /// The user's assistants by number, without the first `offset`, at most `limit`. One B-tree
+    /// lookup, then a step for each that is skipped, and a step and a lookup for each returned.
+    pub(crate) fn assistants(
         &self,
         user: UserId,
-        after: u32,
+        offset: u32,
         limit: usize,
     ) -> Result<Vec<Assistant>> {
-        let Some(first) = after.checked_add(1) else {
-            return Ok(Vec::new());
-        };
-        let range = NumberKey { user, number: first }..=NumberKey { user, number: u32::MAX };
-        let entries = self.assistant_numbers.range(range)?.take(limit);
+        let skipped = usize::try_from(offset).unwrap_or(usize::MAX);
+        let entries = self.assistant_numbers.range(all_numbers(user))?.skip(skipped).take(limit);
         entries
             .map(|entry| entry.and_then(|(key, id)| self.numbered(user, key.number, id.value())))
             .collect()

@@ -32,9 +32,10 @@ fn apply(harness: &mut Harness, change: Change) {
         Change::Insert(conversation) => harness.insert(user, conversation),
         Change::Delete(id) => harness.delete(user, id),
         Change::Move(id, channel) => {
-            harness.update(user, id, Timestamp::MIN, move |row| {
-                row.channel = channel.clone();
-                Ok(())
+            harness.update(user, id, move |row| {
+                if row.channel.kind() == channel.kind() {
+                    row.channel = channel.clone();
+                }
             });
         }
     }

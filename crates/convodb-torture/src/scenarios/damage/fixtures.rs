@@ -90,7 +90,7 @@ impl DamageFixtures {
     pub(crate) fn build() -> Result<Self, Violation> {
         let disk = SimulatedDisk::new(ROWS);
         let open =
-            || Store::open_on(Arc::new(disk.clone()), Path::new("/").join(STORE), &options());
+            || Store::open_with(Path::new("/").join(STORE), &options().vfs(Arc::new(disk.clone())));
         let store = open()?;
         let mut known = Known::default();
         for user in 0..USERS {

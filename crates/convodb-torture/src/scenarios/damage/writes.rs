@@ -118,8 +118,9 @@ mod tests {
         let failed = run_all(&path, |path| Store::open(path), &known).unwrap();
         assert_eq!(failed, 0);
         let store = Store::open(&path).unwrap();
-        let rows =
-            |user: &u32| store.snapshot().conversations(UserId::new(*user), &Default::default()).count();
+        let rows = |user: &u32| {
+            store.snapshot().conversations(UserId::new(*user), &Default::default()).count()
+        };
         // Each user has one row of its own, one inserted and one loaded; one row was deleted.
         assert_eq!(known.users.iter().map(rows).sum::<usize>(), 2 + 4 - 1);
     }
