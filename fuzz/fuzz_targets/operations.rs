@@ -8,9 +8,9 @@ use convodb::{
     Channel, ChannelKind, Contact, Conversation, ConversationId, Filter, Message, Order, Role,
     Timestamp,
 };
+use convodb_testkit::generators::assistants;
 use convodb_testkit::operations::{Operation, OperationRunner};
 use convodb_testkit::oracle::ListQuery;
-use convodb_testkit::generators::assistants;
 use libfuzzer_sys::fuzz_target;
 use uuid::Uuid;
 
@@ -36,10 +36,10 @@ fn operation(u: &mut Unstructured<'_>) -> Result<Operation> {
         3 => Operation::Update(user, id(u)?, channel(u)?, assistant(u)?, u.arbitrary()?),
         4 => Operation::Append(user, id(u)?, message(u)?),
         5 => Operation::Delete(user, id(u)?),
-        6 => Operation::BulkLoad(user, vec![(conversation(u)?, vec![]), (conversation(u)?, vec![])]),
-        7 => {
-            Operation::Batch(user, vec![conversation(u)?, conversation(u)?], id(u)?, message(u)?)
+        6 => {
+            Operation::BulkLoad(user, vec![(conversation(u)?, vec![]), (conversation(u)?, vec![])])
         }
+        7 => Operation::Batch(user, vec![conversation(u)?, conversation(u)?], id(u)?, message(u)?),
         8 => Operation::Aborted(user, conversation(u)?, id(u)?, message(u)?),
         9 => Operation::BeginWalk(user, list_query(u)?, u.int_in_range(1..=4)?),
         10 => Operation::RotateCursorKey,

@@ -2,6 +2,7 @@
 //! idempotency keys.
 #![no_main]
 
+use convodb_fuzz::records::check_records;
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| convodb::fuzzing::records(data));
+fuzz_target!(|data: &[u8]| check_records(data));

@@ -1,21 +1,22 @@
 //! Fuzz target: WAL segments of arbitrary bytes, and well-formed records of arbitrary bytes.
 #![no_main]
 
-use convodb::fuzzing::Replayed;
+use convodb::fuzzing::EmptyTables;
 use convodb_fuzz::ScratchDirectory;
+use convodb_fuzz::wal::{check_records, check_segment};
 use libfuzzer_sys::fuzz_target;
 
 thread_local! {
     static DIRECTORY: ScratchDirectory = ScratchDirectory::new();
-    static EMPTY: Replayed = Replayed::new();
+    static TABLES: EmptyTables = EmptyTables::new().expect("a store in memory");
 }
 
 fuzz_target!(|data: &[u8]| {
     DIRECTORY.with(|directory| {
-        EMPTY.with(|empty| {
-            empty.raw(&directory.path("store"), data);
-            let groups: Vec<&[u8]> = data.split(|byte| *byte == 0xfe).take(8).collect();
-            empty.groups(&directory.path("store"), &groups);
+        TABLES.with(|tables| {
+            check_segment(tables, &directory.path("segment"), data);
+            let records: Vec<&[u8]> = data.split(|byte| *byte == 0xfe).take(8).collect();
+            check_records(tables, &directory.path("records"), &records);
         });
     });
 });

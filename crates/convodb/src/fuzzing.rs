@@ -1,9 +1,9 @@
-//! The fuzzer's ways to the decoders of bytes that others may have made. Behind a feature that only
-//! the fuzzer turns on; each function panics where what must hold does not.
+//! Decoder access for the fuzz targets, behind the feature `fuzzing`.
+//!
+//! The functions only forward to private encoders and decoders of bytes that others may have
+//! written. All assertions are in `fuzz/`.
 
-#![expect(clippy::unwrap_used, reason = "a fuzzer looks for panics")]
-
-use std::fs;
+use std::cmp::Ordering;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -15,143 +15,262 @@ use crate::encoding::key::{
     NumberKey, RowKey, UuidKey,
 };
 use crate::encoding::record::{self, AccountV1, AnswerV1, Body, ChangeV1, CounterV1};
-use crate::encoding::row::encode_conversation;
+use crate::encoding::row;
 use crate::encoding::token::Sealer;
 use crate::engine::store_file;
+use crate::error::{Result, from_redb};
 use crate::io::system::SystemVfs;
 use crate::kv::redb_key::compare_words;
+use crate::model::conversation::Conversation;
 use crate::model::id::UserId;
+use crate::model::message::Message;
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::PageCursor;
 use crate::tables::Tables;
 use crate::wal::reader;
-use crate::wal::writer::Wal;
+use crate::wal::writer::{AppendError, Wal};
 
-const OWNER: UserId = UserId::new(5);
-const LOG_SEED: u64 = 77;
-
-/// Of keys with which no token of the corpus was made.
-fn sealer() -> (Sealer, Fingerprinter) {
-    (Sealer::new(vec![[3; 32], [4; 32]]), Fingerprinter::new([7; 32]))
+/// The secrets that seal cursors.
+pub struct CursorKeys {
+    sealer: Sealer,
+    fingerprinter: Fingerprinter,
 }
 
-/// No text that the store did not make opens as a cursor.
-pub fn cursor_token(text: &str) {
-    let (sealer, fingerprinter) = sealer();
-    assert!(PageCursor::open(text, OWNER, &sealer, &fingerprinter).is_err());
-    assert!(ChangeCursor::open(text, OWNER, &sealer).is_err());
-}
+impl CursorKeys {
+    /// Fixed secrets, so that inputs are reproducible. No store has them.
+    #[must_use]
+    pub fn new(sealing: &[[u8; 32]], fingerprint: [u8; 32]) -> Self {
+        Self {
+            sealer: Sealer::new(sealing.to_vec()),
+            fingerprinter: Fingerprinter::new(fingerprint),
+        }
+    }
 
-/// A payload that a holder of the key made up is refused, or is a cursor that comes back.
-pub fn cursor_payload(payload: &[u8]) {
-    let (sealer, fingerprinter) = sealer();
-    if let Some(cursor) = PageCursor::read(payload, OWNER, &fingerprinter) {
-        let token = cursor.seal(&sealer);
-        let open = |user| PageCursor::open(&token, user, &sealer, &fingerprinter);
-        assert_eq!(open(OWNER).unwrap(), cursor);
-        assert!(open(UserId::new(6)).is_err());
-        assert!(ChangeCursor::open(&token, OWNER, &sealer).is_err());
+    /// Opens the token of a page cursor.
+    ///
+    /// # Errors
+    /// `InvalidCursor` if the token was not sealed with these keys for this user.
+    pub fn open_page_cursor(&self, token: &str, user: UserId) -> Result<PageCursor> {
+        PageCursor::open(token, user, &self.sealer, &self.fingerprinter)
+    }
+
+    /// Opens the token of a change cursor.
+    ///
+    /// # Errors
+    /// `InvalidCursor` if the token was not sealed with these keys for this user.
+    pub fn open_change_cursor(&self, token: &str, user: UserId) -> Result<ChangeCursor> {
+        ChangeCursor::open(token, user, &self.sealer)
+    }
+
+    /// Decodes the payload of a page cursor, which a token contains encrypted.
+    #[must_use]
+    pub fn decode_page_cursor(&self, payload: &[u8], user: UserId) -> Option<PageCursor> {
+        PageCursor::read(payload, user, &self.fingerprinter)
+    }
+
+    /// Seals a page cursor into a token.
+    #[must_use]
+    pub fn seal_page_cursor(&self, cursor: &PageCursor) -> String {
+        cursor.seal(&self.sealer)
     }
 }
 
-/// Keys order as their values, by bytes and by words, and come back.
-pub fn keys(a: &[u8], b: &[u8]) {
-    check_keys::<UserId>(a, b);
-    check_keys::<RowKey>(a, b);
-    check_keys::<UuidKey>(a, b);
-    check_keys::<NumberKey>(a, b);
-    check_keys::<IndexKey>(a, b);
-    check_keys::<MessageKey>(a, b);
-    check_keys::<CounterKey>(a, b);
-    check_keys::<ChangeKey>(a, b);
-    check_keys::<ArrivalKey>(a, b);
-    check_keys::<IdArrivalKey>(a, b);
-    check_keys::<DigestKey>(a, b);
+/// The codec of one type of table key.
+pub struct KeyCodec {
+    /// The type's name on disk.
+    pub name: &'static str,
+    /// The width of an encoded key in bytes.
+    pub width: usize,
+    /// Decodes a key from bytes of any length and encodes it.
+    pub reencode: fn(&[u8]) -> Vec<u8>,
+    /// Decodes two keys and compares their values.
+    pub compare_values: fn(&[u8], &[u8]) -> Ordering,
+    /// Compares two encoded keys as redb does.
+    pub compare_encoded: fn(&[u8], &[u8]) -> Ordering,
 }
 
-fn check_keys<K: FixedKey>(a: &[u8], b: &[u8]) {
-    let (a, b) = (K::decode(a), K::decode(b));
-    let (x, y) = (a.encode(), b.encode());
-    let (x, y) = (x.as_ref(), y.as_ref());
-    assert_eq!(x.len(), K::WIDTH);
-    assert_eq!(x.cmp(y), a.cmp(&b));
-    assert_eq!(compare_words(x, y), a.cmp(&b));
-    assert!(K::decode(x) == a && K::decode(y) == b);
-}
-
-/// Records, as they are and with a checksum that is right, decode to what comes back, or not at all.
-pub fn records(bytes: &[u8]) {
-    let row = RowKey::decode(bytes);
-    let message = MessageKey::new(row, 1);
-    let _ = record::open(&row, bytes);
-    let body = bytes.get(12..).unwrap_or_default();
-    let sealed = sealed_by(&row, body);
-    if let Ok(conversation) =
-        record::open(&row, &sealed).and_then(|body| body.conversation(row.position))
-    {
-        let mut again = Vec::new();
-        encode_conversation(row, &conversation, &mut again);
-        let decoded = record::open(&row, &again).and_then(|body| body.conversation(row.position));
-        assert!(decoded.unwrap().owned() == conversation.owned());
+impl KeyCodec {
+    fn of<K: FixedKey>() -> Self {
+        Self {
+            name: K::NAME,
+            width: K::WIDTH,
+            reencode: |bytes| K::decode(bytes).encode().as_ref().to_vec(),
+            compare_values: |a, b| K::decode(a).cmp(&K::decode(b)),
+            compare_encoded: compare_words,
+        }
     }
-    let sealed = sealed_by(&message, body);
-    if let Ok(said) = record::open(&message, &sealed).and_then(Body::message) {
-        let mut again = Vec::new();
-        record::encode_message(message, &said, &mut again);
-        assert!(record::open(&message, &again).and_then(Body::message).unwrap() == said);
-    }
-    let account = sealed_by(&OWNER, body);
-    let _ = record::decode_small::<UserId, AccountV1<'_>>(&OWNER, &account);
-    let total = CounterKey::decode(bytes);
-    let _ = record::decode_small::<CounterKey, CounterV1>(&total, &sealed_by(&total, body));
-    let change = ChangeKey::decode(bytes);
-    let _ = record::decode_small::<ChangeKey, ChangeV1>(&change, &sealed_by(&change, body));
-    let answer = sealed_by(&OWNER, body);
-    let _ = record::decode_small::<UserId, AnswerV1<'_>>(&OWNER, &answer);
 }
 
-fn sealed_by<K: FixedKey>(key: &K, body: &[u8]) -> Vec<u8> {
+/// The codecs of all key types.
+#[must_use]
+pub fn key_codecs() -> [KeyCodec; 11] {
+    [
+        KeyCodec::of::<UserId>(),
+        KeyCodec::of::<RowKey>(),
+        KeyCodec::of::<UuidKey>(),
+        KeyCodec::of::<NumberKey>(),
+        KeyCodec::of::<IndexKey>(),
+        KeyCodec::of::<MessageKey>(),
+        KeyCodec::of::<CounterKey>(),
+        KeyCodec::of::<ChangeKey>(),
+        KeyCodec::of::<ArrivalKey>(),
+        KeyCodec::of::<IdArrivalKey>(),
+        KeyCodec::of::<DigestKey>(),
+    ]
+}
+
+/// Why a record does not decode.
+pub type Damage = &'static str;
+
+/// The codec of one kind of record. Each takes the bytes of the record's key, of any length, and
+/// decodes the key from them.
+pub struct RecordCodec {
+    /// The content of the record.
+    pub name: &'static str,
+    /// Creates a record with a valid checksum from a key and a body of any bytes.
+    pub seal: fn(&[u8], &[u8]) -> Vec<u8>,
+    /// Decodes a record and drops the value.
+    pub decode: fn(&[u8], &[u8]) -> std::result::Result<(), Damage>,
+}
+
+/// The codecs of all kinds of records.
+#[must_use]
+pub fn record_codecs() -> [RecordCodec; 6] {
+    [
+        RecordCodec {
+            name: "conversation",
+            seal: seal::<RowKey>,
+            decode: |key, record| decode_conversation(key, record).map(drop),
+        },
+        RecordCodec {
+            name: "message",
+            seal: seal::<MessageKey>,
+            decode: |key, record| decode_message(key, record).map(drop),
+        },
+        RecordCodec {
+            name: "account",
+            seal: seal::<UserId>,
+            decode: |key, record| {
+                let key = UserId::decode(key);
+                record::decode_small::<UserId, AccountV1<'_>>(&key, record).map(drop)
+            },
+        },
+        RecordCodec {
+            name: "counter",
+            seal: seal::<CounterKey>,
+            decode: |key, record| {
+                let key = CounterKey::decode(key);
+                record::decode_small::<CounterKey, CounterV1>(&key, record).map(drop)
+            },
+        },
+        RecordCodec {
+            name: "change",
+            seal: seal::<ChangeKey>,
+            decode: |key, record| {
+                let key = ChangeKey::decode(key);
+                record::decode_small::<ChangeKey, ChangeV1>(&key, record).map(drop)
+            },
+        },
+        RecordCodec {
+            name: "idempotency",
+            seal: seal::<UserId>,
+            decode: |key, record| {
+                let key = UserId::decode(key);
+                record::decode_small::<UserId, AnswerV1<'_>>(&key, record).map(drop)
+            },
+        },
+    ]
+}
+
+fn seal<K: FixedKey>(key: &[u8], body: &[u8]) -> Vec<u8> {
     let mut record = Vec::new();
-    record::seal(key, &mut record, |record| record.extend_from_slice(body));
+    record::seal(&K::decode(key), &mut record, |record| record.extend_from_slice(body));
     record
 }
 
-/// The tables of an empty store, into which logs are read.
-pub struct Replayed(Tables);
+/// Decodes the record of a conversation.
+///
+/// # Errors
+/// Fails if the record is damaged.
+pub fn decode_conversation(key: &[u8], record: &[u8]) -> std::result::Result<Conversation, Damage> {
+    let key = RowKey::decode(key);
+    let conversation = record::open(&key, record)?.conversation(key.position)?;
+    Ok(conversation.owned())
+}
 
-impl Replayed {
-    /// # Panics
-    /// When there can be no store in memory.
+/// Encodes a conversation. Its creation time must be that of the key's position.
+#[must_use]
+pub fn encode_conversation(key: &[u8], conversation: &Conversation) -> Vec<u8> {
+    let mut record = Vec::new();
+    row::encode_conversation(RowKey::decode(key), &conversation.borrowed(), &mut record);
+    record
+}
+
+/// Decodes the record of a message.
+///
+/// # Errors
+/// Fails if the record is damaged.
+pub fn decode_message(key: &[u8], record: &[u8]) -> std::result::Result<Message, Damage> {
+    record::open(&MessageKey::decode(key), record).and_then(Body::message)
+}
+
+/// Encodes a message.
+#[must_use]
+pub fn encode_message(key: &[u8], message: &Message) -> Vec<u8> {
+    let mut record = Vec::new();
+    record::encode_message(MessageKey::decode(key), message, &mut record);
+    record
+}
+
+/// A writer of WAL segments.
+pub struct WalWriter(Wal);
+
+impl WalWriter {
+    /// A writer for the store at `store`. The first append creates a segment.
     #[must_use]
-    #[expect(clippy::new_without_default, reason = "it is no value")]
-    pub fn new() -> Self {
-        let database = store_file::in_memory(1 << 20).unwrap();
-        Self(Tables::open(&database.begin_read().unwrap(), 0).unwrap())
+    pub fn new(store: &Path, seed: u64) -> Self {
+        Self(Wal::new(Arc::new(SystemVfs), store.to_owned(), seed))
     }
 
-    /// A segment of these bytes is read to its end or refused.
-    pub fn raw(&self, store: &Path, segment: &[u8]) {
-        let mut tables = self.0.clone();
-        fs::write(store.with_extension("x-log.00000000000000000001"), segment).unwrap();
-        let store = store.with_extension("x");
-        let _ = reader::replay(&SystemVfs, &store, LOG_SEED, 0, |bytes| tables.replay(bytes));
+    /// Appends a record of any bytes and syncs it.
+    ///
+    /// # Errors
+    /// Fails on an I/O error.
+    pub fn append(&mut self, sequence_number: u64, record: &[u8]) -> Result<()> {
+        let appended = self.0.append(sequence_number, |out| out.extend_from_slice(record));
+        appended.map_err(|(AppendError::RolledBack(error) | AppendError::Unknown(error))| error)
+    }
+}
+
+/// Reads all WAL segments of the store at `store`. Calls `accept` with the bytes of each record and
+/// returns the last sequence number.
+///
+/// # Errors
+/// Fails if a segment is damaged or `accept` returns `None`.
+pub fn read_wal(store: &Path, seed: u64, accept: impl FnMut(&[u8]) -> Option<()>) -> Result<u64> {
+    reader::replay(&SystemVfs, store, seed, 0, accept)
+}
+
+/// The tables of an empty store.
+pub struct EmptyTables(Tables);
+
+impl EmptyTables {
+    /// Creates a store in memory.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be created.
+    pub fn new() -> Result<Self> {
+        let database = store_file::in_memory(1 << 20)?;
+        Ok(Self(Tables::open(&database.begin_read().map_err(from_redb)?, 0)?))
     }
 
-    /// Groups of these bytes come back from the log as they were put, and are taken or refused.
-    pub fn groups(&self, store: &Path, groups: &[&[u8]]) {
+    /// Replays all WAL segments of the store at `store` into a copy of the tables and returns the
+    /// last sequence number.
+    ///
+    /// # Errors
+    /// Fails if a segment is damaged or a record is invalid.
+    pub fn replay_wal(&self, store: &Path, seed: u64) -> Result<u64> {
         let mut tables = self.0.clone();
-        let mut log = Wal::new(Arc::new(SystemVfs), store.to_owned(), LOG_SEED);
-        for (number, group) in (1..).zip(groups) {
-            log.append(number, |out| out.extend_from_slice(group)).unwrap();
-        }
-        log.end_segment();
-        let mut seen = 0;
-        let read = reader::replay(&SystemVfs, store, LOG_SEED, 0, |bytes| {
-            assert_eq!(bytes, groups[seen]);
-            seen += 1;
-            Some(())
-        });
-        assert_eq!(usize::try_from(read.unwrap()).unwrap(), groups.len());
-        let _ = reader::replay(&SystemVfs, store, LOG_SEED, 0, |bytes| tables.replay(bytes));
+        read_wal(store, seed, |record| tables.replay(record))
     }
 }

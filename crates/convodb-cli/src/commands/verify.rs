@@ -13,7 +13,8 @@ use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing_checked};
 
 /// Read the whole store and check that records, indexes, counters and messages agree
 ///
-/// Also verifies the checksum of every page. The exit status is 1 if anything is inconsistent.
+/// Also verifies the checksum of every page. The exit status is 1 if anything is inconsistent. A
+/// warning is a value that older versions stored and that is refused today; it changes no exit status.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: convodb verify --db chats.convodb")]
 pub(crate) struct Args {
@@ -32,6 +33,8 @@ struct Line {
     counters: u64,
     fault_count: u64,
     faults: Vec<FindingLine>,
+    warning_count: u64,
+    warnings: Vec<FindingLine>,
 }
 
 #[derive(Serialize)]
@@ -73,23 +76,29 @@ fn write_summary(found: &VerifyReport, out: &mut dyn Write) -> Result<()> {
         ("index entries", found.entries),
         ("counters", found.counters),
         ("findings", found.finding_count),
+        ("warnings", found.warning_count),
     ];
     for (what, count) in counts {
         writeln!(out, "{what:<14}{:>14}", grouped(count))?;
     }
-    for finding in &found.findings {
-        writeln!(out, "finding: {finding}")?;
+    write_findings("finding", &found.findings, found.finding_count, out)?;
+    write_findings("warning", &found.warnings, found.warning_count, out)
+}
+
+fn write_findings(kind: &str, listed: &[Finding], count: u64, out: &mut dyn Write) -> Result<()> {
+    for finding in listed {
+        writeln!(out, "{kind}: {finding}")?;
     }
-    let unlisted = found.finding_count - found.findings.len() as u64;
+    let unlisted = count - listed.len() as u64;
     if unlisted > 0 {
-        writeln!(out, "and {} more", grouped(unlisted))?;
+        writeln!(out, "and {} more {kind}s", grouped(unlisted))?;
     }
     Ok(())
 }
 
 fn write_json(found: &VerifyReport, out: &mut dyn Write) -> Result<()> {
     let line = |found: &Finding| {
-        let user = found.owner.get();
+        let user = found.user.get();
         FindingLine { table: found.table, what: found.what, user }
     };
     let line = Line {
@@ -99,6 +108,8 @@ fn write_json(found: &VerifyReport, out: &mut dyn Write) -> Result<()> {
         counters: found.counters,
         fault_count: found.finding_count,
         faults: found.findings.iter().map(line).collect(),
+        warning_count: found.warning_count,
+        warnings: found.warnings.iter().map(line).collect(),
     };
     Ok(writeln!(out, "{}", serde_json::to_string(&line)?)?)
 }
@@ -110,7 +121,7 @@ mod tests {
 
     #[test]
     fn findings_beyond_the_listed_ones_are_counted() {
-        let fault = Finding { table: "conversations", what: "has no id", owner: UserId::new(7) };
+        let fault = Finding { table: "conversations", what: "has no id", user: UserId::new(7) };
         let found = VerifyReport {
             conversations: 1234,
             findings: vec![fault],
@@ -121,6 +132,9 @@ mod tests {
         write_summary(&found, &mut out).unwrap();
         let out = String::from_utf8(out).unwrap();
         assert!(out.starts_with("conversations          1,234\n"), "{out}");
-        assert!(out.ends_with("finding: conversations: has no id (user 7)\nand 2 more\n"), "{out}");
+        assert!(
+            out.ends_with("finding: conversations: has no id (user 7)\nand 2 more findings\n"),
+            "{out}"
+        );
     }
 }

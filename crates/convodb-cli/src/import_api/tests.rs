@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use convodb::{Channel, Conversation, ConversationId, Cost, ListRequest, Store};
+use convodb::{Channel, Conversation, ConversationId, Cost, ListRequest, Store, Timestamp};
 
 use crate::import_api::client::ApiError;
 use crate::import_api::progress::Progress;

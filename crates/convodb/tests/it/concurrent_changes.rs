@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use convodb::{Channel, Conversation, ConversationId, Filter, ListRequest, Order};
+use convodb::{Channel, Conversation, ConversationId, Filter, ListRequest, Order, Timestamp};
 use convodb_testkit::generators::{channel, conversation, conversation_id, filter};
 use convodb_testkit::oracle::ListQuery;
 use proptest::prelude::*;
@@ -163,7 +163,7 @@ fn lines_13_14_readers_see_complete_transactions() {
                                 Ok(())
                             })?;
                         }
-                        Ok(())
+                        Ok::<_, convodb::Error>(())
                     })
                     .unwrap();
             }
