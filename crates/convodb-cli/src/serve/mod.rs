@@ -47,7 +47,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 /// which is kept and served again the next time.
 ///
 /// Each flag can also be set in a settings file in TOML, by its name without dashes in front; see
-/// docs/deploy/convodb.toml. Flags win over environment variables, and those over the file.
+/// docs/operations/convodb.toml. Flags win over environment variables, and those over the file.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "convodb serve --db <FILE> [OPTIONS]\n       \
