@@ -17,7 +17,7 @@ check:
 demo:
     cargo run --release -- serve --demo
 
-# Run an example of the engine (billing, page_walk) or of `convodb-tokio` (axum_embed, crm_sync).
+# Run an example of the engine (first_program, billing, page_walk) or of `convodb-tokio` (axum_embed, crm_sync).
 example name crate="convodb":
     cargo run -p {{crate}} --example {{name}}
 
