@@ -59,13 +59,13 @@ enum Verb {
     Delete(delete::Args),
     Report(report::Args),
     Changes(changes::Args),
-    /// Create and list users
+    /// Create, list and rename users
     #[command(subcommand)]
     User(user::Command),
     /// Create and revoke access tokens
     #[command(subcommand)]
     Token(token::Command),
-    /// Create, list and rename assistants
+    /// Create, list, rename and delete assistants
     #[command(subcommand)]
     Assistant(assistant::Command),
     Verify(verify::Args),

@@ -22,8 +22,8 @@ use crate::store::AsyncStore;
 /// the stream waits for the next commit. It ends after the store was closed by
 /// [`AsyncStore::close`](crate::AsyncStore::close), and after an error.
 ///
-/// - **Delivery.** No change is skipped or repeated. [`Changes::next`] of the last part that was
-///   processed resumes the feed, in another process as well.
+/// - **Delivery.** No change is skipped or repeated. [`Changes::next_cursor`] of the last part
+///   that was processed resumes the feed, in another process as well.
 /// - **Coalescing.** Changes of one conversation within a part are reported once, with the
 ///   conversation's current state. A conversation that was created and deleted before the part was
 ///   read is reported as deleted only.
