@@ -317,7 +317,7 @@ impl AsyncStore {
     /// let part = changes.next().await.expect("the store is open")?;
     /// assert_eq!((part.changes[0].kind, part.changes[0].id), (ChangeKind::Created, id));
     /// // Stored after each part, this token resumes the feed in another process.
-    /// let token = store.snapshot().seal_change_cursor(&part.next);
+    /// let token = store.snapshot().seal_change_cursor(&part.next_cursor);
     /// # assert!(!token.is_empty());
     /// # Ok(())
     /// # }
