@@ -18,7 +18,7 @@ pub(crate) fn say(line: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// Asks on the terminal to type `word`, and returns whether it was typed.
+/// Prompts on the terminal to type `word`, and returns whether it was typed.
 ///
 /// # Errors
 /// Fails with a [`UsageError`] if standard input is not a terminal: a script must pass `--yes`.

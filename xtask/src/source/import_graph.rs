@@ -206,7 +206,7 @@ impl<'a> PathReader<'a> {
         }
     }
 
-    /// Whether `pub` or `pub(…)` stands before a token.
+    /// Whether `pub` or `pub(…)` precedes a token.
     fn is_public(&self, at: usize) -> bool {
         let before = |back: usize| at.checked_sub(back).map_or("", |at| self.text(at));
         before(1) == "pub" || (before(1) == ")" && (2..8).any(|back| before(back) == "pub"))

@@ -24,7 +24,7 @@ impl AtomicFile {
         Ok(Self { file, temporary, target: target.to_owned(), published: false })
     }
 
-    /// Gives the file its name, in place of any file that has it.
+    /// Renames the file to its name, replacing any file that has it.
     ///
     /// # Errors
     /// Fails if a sync or the rename fails. After a failed rename the target is unchanged.

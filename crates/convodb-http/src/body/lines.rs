@@ -119,7 +119,7 @@ impl Lines {
         Ok(())
     }
 
-    /// Takes the next line from the buffer, if its end is there.
+    /// Takes the next line from the buffer, if the buffer contains its end.
     fn take_line(&mut self) -> Option<Line> {
         let found = self.buffer[self.searched..].iter().position(|byte| *byte == b'\n');
         let (end, next) = match found {

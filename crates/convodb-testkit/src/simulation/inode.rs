@@ -1,7 +1,7 @@
 //! Inode of a simulated disk: the bytes of a file in memory, and the bytes that a power cut leaves.
 //!
-//! A sync makes changes durable. A power cut keeps, drops or tears each later change, in any order.
-//! A torn write leaves any subset of its sectors.
+//! A sync makes changes durable. A power cut retains, drops or tears each later change, in any
+//! order. A torn write leaves any subset of its sectors.
 
 use std::sync::Arc;
 

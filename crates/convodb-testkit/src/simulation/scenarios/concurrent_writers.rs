@@ -4,7 +4,7 @@
 //! left can be recognized: all its acknowledged writes, with or without the write in progress.
 //!
 //! The seed determines the writes and the change at which the power goes off, but not the order of
-//! the threads: a seed gives similar trials, not identical ones.
+//! the threads: a seed repeats similar trials, not identical ones.
 
 use std::thread;
 
