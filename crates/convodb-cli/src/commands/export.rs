@@ -28,7 +28,7 @@ const STEP: u64 = 1 << 8;
 /// Export conversations to a file or to standard output
 ///
 /// JSON lines lose nothing: imported again, they are the same conversations. CSV has one record per
-/// conversation, with the columns that docs/api.md lists, and no messages. An export is one
+/// conversation, with the columns that docs/http-api.md lists, and no messages. An export is one
 /// consistent state of the store. A file whose name ends in .gz or .zst is compressed.
 #[derive(Debug, clap::Args)]
 #[command(

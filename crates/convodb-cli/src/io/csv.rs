@@ -1,6 +1,6 @@
 //! CSV export: one record per conversation, for spreadsheets and other programs.
 //!
-//! The columns and their order are documented in docs/api.md; new columns are added at the end
+//! The columns and their order are documented in docs/http-api.md; new columns are added at the end
 //! only.
 
 use std::io::Write;

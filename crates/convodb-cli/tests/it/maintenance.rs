@@ -390,7 +390,7 @@ fn a_killed_compaction_leaves_a_complete_store() {
 
 #[test]
 fn the_example_settings_are_valid_and_complete() {
-    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/deploy/convodb.toml");
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations/convodb.toml");
     let place = Place::empty();
     let listing = place.run(["serve", "--config", example, "--check-config"]).succeeded();
     let text = fs::read_to_string(example).unwrap();
@@ -400,6 +400,9 @@ fn the_example_settings_are_valid_and_complete() {
             let line = line.trim_start_matches("# ");
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(" = "))
         });
-        assert!(documented || name == "demo", "docs/deploy/convodb.toml does not document {name}");
+        assert!(
+            documented || name == "demo",
+            "docs/operations/convodb.toml does not document {name}"
+        );
     }
 }
