@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use convodb::{ChangesSince, ListRequest, PageSize, Result, Snapshot, Store, StoreOptions, UserId};
+use convodb::{ListRequest, PageSize, Result, Snapshot, Store, StoreOptions, UserId};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
