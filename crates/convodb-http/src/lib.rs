@@ -30,6 +30,7 @@ mod error;
 mod extract;
 mod limits;
 mod middleware;
+#[cfg(test)]
 mod openapi;
 mod response;
 mod routes;
@@ -149,7 +150,7 @@ pub fn with_middleware(routes: Router) -> Router {
 /// ```
 #[must_use]
 pub fn openapi() -> &'static str {
-    openapi::json()
+    routes::docs::DOCUMENT
 }
 
 /// Serves a router of your own on `listener`, with the timeouts and the shutdown of [`serve`].

@@ -385,7 +385,7 @@ mod tests {
                 counts.record(&applied);
                 outcomes.push(applied.outcome);
             }
-            Ok::<_, convodb::Error>((outcomes, counts))
+            Ok::<_, Error>((outcomes, counts))
         };
         store.write(write).unwrap()
     }

@@ -38,7 +38,7 @@ pub enum Operation {
     Batch(bool, Vec<Conversation>, ConversationId, Message),
     /// One transaction that writes and then fails.
     Aborted(bool, Conversation, ConversationId, Message),
-    /// Invalid writes. Each fails and changes nothing.
+    /// Invalid writes: each fails and changes nothing.
     Rejected(bool, Conversation, Message),
     /// Renames an assistant.
     RenameAssistant(bool, AssistantId, u8),

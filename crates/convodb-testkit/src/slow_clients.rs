@@ -54,7 +54,7 @@ pub struct Measurement {
     pub p99: (Duration, Duration),
     /// The peak memory of the server process, where the system reports it.
     pub peak_bytes: Option<u64>,
-    /// The time until the server had disconnected all slow clients. No client disconnects by itself.
+    /// The time until the server had disconnected all slow clients. None of them leaves by itself.
     pub disconnected_after: Duration,
 }
 

@@ -15,6 +15,41 @@ use crate::commits::Commits;
 use crate::run_blocking::run_blocking;
 use crate::store::AsyncStore;
 
+impl AsyncStore {
+    /// The changes of a user's conversations since a position in the change feed. The stream waits
+    /// for new changes at the end of the feed. [`ChangesSince::Now`] is the time of this call.
+    ///
+    /// Each commit of any user wakes a waiting stream for one read on a blocking thread; commits
+    /// during a read cost one more read together. [`ChangeFeed`] describes delivery, coalescing and
+    /// expiry.
+    ///
+    /// ```
+    /// # use convodb_tokio::{AsyncStore, convodb::*};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<()> {
+    /// # let store = AsyncStore::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// # let bot = AssistantId::generate(at);
+    /// # store.create_assistant(user, bot, "Bot".parse()?).await?;
+    /// let mut changes = store.changes(user, ChangesSince::Now);
+    /// let id = ConversationId::generate(at);
+    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
+    ///
+    /// let part = changes.next().await.expect("the store is open")?;
+    /// assert_eq!((part.changes[0].kind, part.changes[0].id), (ChangeKind::Created, id));
+    /// // Stored after each part, this token resumes the feed in another process.
+    /// let token = store.snapshot().seal_change_cursor(&part.next_cursor);
+    /// # assert!(!token.is_empty());
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn changes(&self, user: UserId, since: ChangesSince) -> ChangeFeed {
+        ChangeFeed::new(self.clone(), user, since)
+    }
+}
+
 /// The changes of a user's conversations, as they are committed. Created by
 /// [`AsyncStore::changes`](crate::AsyncStore::changes).
 ///
@@ -22,8 +57,8 @@ use crate::store::AsyncStore;
 /// the stream waits for the next commit. It ends after the store was closed by
 /// [`AsyncStore::close`](crate::AsyncStore::close), and after an error.
 ///
-/// - **Delivery.** No change is skipped or repeated. [`Changes::next_cursor`] of the last part
-///   that was processed resumes the feed, in another process as well.
+/// - **Delivery.** No change is skipped or repeated. [`Changes::next_cursor`] of the last part that was
+///   processed resumes the feed, in another process as well.
 /// - **Coalescing.** Changes of one conversation within a part are reported once, with the
 ///   conversation's current state. A conversation that was created and deleted before the part was
 ///   read is reported as deleted only.

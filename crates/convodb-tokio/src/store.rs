@@ -4,11 +4,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use convodb::{ChangesSince, ListRequest, PageSize, Result, Snapshot, Store, StoreOptions, UserId};
+use convodb::{ListRequest, PageSize, Result, Snapshot, Store, StoreOptions, UserId};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use crate::change_feed::ChangeFeed;
 use crate::commits::{CommitNotifier, Commits};
 use crate::conversations::Conversations;
 use crate::pages::{Pages, Source};
@@ -292,39 +291,6 @@ impl AsyncStore {
     #[must_use]
     pub fn live_conversations(&self, user: UserId, request: ListRequest) -> Conversations {
         Conversations::new(self.live_pages(user, in_large_pages(request)))
-    }
-
-    /// The changes of a user's conversations since a position in the change feed. The stream waits
-    /// for new changes at the end of the feed. [`ChangesSince::Now`] is the time of this call.
-    ///
-    /// Each commit of any user wakes a waiting stream for one read on a blocking thread; commits
-    /// during a read cost one more read together. [`ChangeFeed`] describes delivery, coalescing and
-    /// expiry.
-    ///
-    /// ```
-    /// # use convodb_tokio::{AsyncStore, convodb::*};
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<()> {
-    /// # let store = AsyncStore::in_memory()?;
-    /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at).await?.id;
-    /// # let bot = AssistantId::generate(at);
-    /// # store.create_assistant(user, bot, "Bot".parse()?).await?;
-    /// let mut changes = store.changes(user, ChangesSince::Now);
-    /// let id = ConversationId::generate(at);
-    /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
-    ///
-    /// let part = changes.next().await.expect("the store is open")?;
-    /// assert_eq!((part.changes[0].kind, part.changes[0].id), (ChangeKind::Created, id));
-    /// // Stored after each part, this token resumes the feed in another process.
-    /// let token = store.snapshot().seal_change_cursor(&part.next_cursor);
-    /// # assert!(!token.is_empty());
-    /// # Ok(())
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn changes(&self, user: UserId, since: ChangesSince) -> ChangeFeed {
-        ChangeFeed::new(self.clone(), user, since)
     }
 
     /// A receiver of notifications about the commits from now on, for a task that waits until

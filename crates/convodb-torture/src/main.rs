@@ -9,6 +9,7 @@ mod scenario;
 mod scenarios;
 mod store_dump;
 mod subprocess;
+mod temporary_directory;
 mod write_log;
 
 use std::io::{self, Write};

@@ -237,13 +237,17 @@ impl<'txn> Transaction<'txn> {
         message: &Message,
     ) -> Result<u32> {
         let (key, old) = self.require(user, id)?;
-        let invalid = |field| Error::Invalid { field, reason: "would leave its range" };
+        let invalid = |field, reason| Error::Invalid { field, reason };
+        let full = "must not exceed 4,294,967,295";
+        let too_costly = "must keep the total cost within its range";
         let mut new = old.clone();
-        new.message_count = old.message_count.checked_add(1).ok_or(invalid("message_count"))?;
-        new.total_cost = old.total_cost.checked_add(message.cost()).ok_or(invalid("cost"))?;
+        new.message_count =
+            old.message_count.checked_add(1).ok_or(invalid("message_count", full))?;
+        new.total_cost =
+            old.total_cost.checked_add(message.cost()).ok_or(invalid("cost", too_costly))?;
         new.updated_at = old.updated_at.max(message.created_at());
         let last = self.tables.messages.last_number(key)?;
-        let number = last.checked_add(1).ok_or(invalid("messages"))?;
+        let number = last.checked_add(1).ok_or(invalid("messages", full))?;
         self.tables.messages.put(key, number, message, &mut self.record);
         self.put_changed(key, &old, &new)?;
         Ok(new.message_count)

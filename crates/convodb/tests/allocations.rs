@@ -16,8 +16,7 @@ use convodb_testkit::dataset::{self, Dataset};
 const SCAN: u64 = 4;
 /// Allocations for two rows of a page that evict each other from the same slot of the row cache.
 const SHARED_SLOT: u64 = 4;
-/// A filter value that is known only by its fingerprint in the cursor: it is read from the first
-/// matching row.
+/// A filter value whose fingerprint alone is in the cursor: it is read from the first matching row.
 const LEARNT_VALUE: u64 = 1;
 
 /// The number of allocations of a page whose rows are all read, and the number of rows.

@@ -6,7 +6,7 @@
 //! ```text
 //! row key    user u32 | position u64                 big-endian
 //! entry key  user u32 | term u64 | position u64      big-endian
-//! record     version u8 | body | checksum u64        as in docs/file-format.md
+//! record     version u8 | body | checksum u64         as in docs/file-format.md
 //! ```
 
 use anyhow::{Context, Result, bail, ensure};

@@ -53,6 +53,7 @@ impl ServerFlags {
     /// The client of the server. Warns if its token would cross a network in plain text.
     pub(crate) fn client(&self, retries: RetryPolicy) -> Result<Client> {
         let base = self.from_api.clone().context("--from-api URL is required")?;
+        require_tls(&base)?;
         warn_of_plain_text(&base);
         Ok(Client::new(base, &self.token()?, retries))
     }
@@ -75,6 +76,17 @@ impl ServerFlags {
             Err(rule) => bail!("the token in {} {rule}", file.display()),
         }
     }
+}
+
+/// Fails for an https:// URL if this program was built without TLS.
+fn require_tls(base: &PublicUrl) -> Result<()> {
+    if cfg!(feature = "tls") || !base.to_string().starts_with("https://") {
+        return Ok(());
+    }
+    bail!(
+        "https:// URLs require a build with the feature `tls`: \
+         `cargo install convodb-cli --features tls`"
+    )
 }
 
 fn warn_of_plain_text(base: &PublicUrl) {
@@ -313,6 +325,7 @@ fn failed(path: &str, limit: u64, error: TransportError) -> Result<Attempt, ApiE
         TransportError::Protocol(_) | TransportError::BodyStalled => {
             Ok(Attempt::Retry("incomplete or invalid HTTP response".to_owned(), None))
         }
+        #[cfg(feature = "tls")]
         TransportError::Rustls(error) => Err(ApiError::Unreachable(error.to_string())),
         TransportError::Tls(what) => Err(ApiError::Unreachable(what.to_owned())),
         TransportError::BadUri(_) => Err(ApiError::Unreachable("invalid base URL".to_owned())),

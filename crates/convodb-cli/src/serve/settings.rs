@@ -1,6 +1,6 @@
 //! Settings file of `serve`: TOML, below flags and environment variables.
 //!
-//! Every flag of `serve` is a setting of the same name, and its [`Args`](crate::serve::Args) are
+//! Every flag of `serve` is a setting of the same name, and its [`Args`] are
 //! the only list of them: a setting of the file becomes a flag that is not on the command line, and
 //! is checked like one.
 
@@ -15,7 +15,7 @@ use clap::{Arg, ArgMatches, Args as _, Command, FromArgMatches};
 use toml::de::{DeTable, DeValue};
 
 use crate::args::UsageError;
-use crate::serve::Args;
+use crate::serve::args::Args;
 
 /// Flags that are not settings.
 const NOT_SETTINGS: [&str; 4] = ["config", "check_config", "help", "version"];

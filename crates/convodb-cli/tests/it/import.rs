@@ -44,7 +44,10 @@ fn check_store(place: &Place) {
     assert_eq!(place.run(list).succeeded(), items().map(|item| item + "\n").concat());
     let audit = place.run(["verify", "--db", "s.convodb", "--json"]).succeeded();
     assert!(audit.starts_with(r#"{"conversations":4,"messages":8,"#), "{audit}");
-    assert!(audit.contains(r#""fault_count":0,"faults":[]}"#), "{audit}");
+    assert!(
+        audit.contains(r#""fault_count":0,"faults":[],"warning_count":0,"warnings":[]}"#),
+        "{audit}"
+    );
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! OpenAPI 3.1 description of the server: operations, parameters, bodies, statuses and examples.
 //!
-//! Each resource has a file here and a line in [`endpoints`]. Tests check that the description and
-//! the routes list the same operations, and send every example to a running server.
+//! Compiled for tests only: the server includes the document that this module generates, the file
+//! `docs/openapi.json`. Each resource has a file here and a line in [`endpoints`]. Tests check that the
+//! file is current, that the document and the routes list the same operations, and send every example
+//! to a running server.
 
 mod builders;
 mod changes;
@@ -18,14 +20,13 @@ mod stats;
 mod transfer;
 mod user;
 
-use std::sync::LazyLock;
-
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
     Components, ComponentsBuilder, InfoBuilder, LicenseBuilder, OpenApiBuilder, Paths, Server, Tag,
 };
 
 use crate::openapi::endpoint::{BEARER, Endpoint};
+use crate::routes::docs::DOCUMENT;
 
 const CONVERSATIONS: &str = "Conversations";
 const USER: &str = "User and assistants";
@@ -48,28 +49,24 @@ Errors are JSON objects with a `message`. They never contain a token, a phone nu
 A method that a path does not support is refused with 405 and an `Allow` header. HEAD is supported \
 wherever GET is. Response bodies are compressed with gzip or zstd if the client accepts it.";
 
-/// The description as JSON. Built on first use.
-pub(crate) fn json() -> &'static str {
-    static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-        let document = OpenApiBuilder::new()
-            .info(
-                InfoBuilder::new()
-                    .title("convodb")
-                    .version(env!("CARGO_PKG_VERSION"))
-                    .description(Some(DESCRIPTION))
-                    .license(Some(
-                        LicenseBuilder::new().name(LICENSE).identifier(Some(LICENSE)).build(),
-                    )),
-            )
-            .servers(Some([Server::new("/")]))
-            .tags(Some([CONVERSATIONS, USER, SERVICE].map(Tag::new)))
-            .paths(paths())
-            .components(Some(components()))
-            .build();
-        // Serialization fails only for map keys that are not strings; the document has none.
-        document.to_json().unwrap_or_default()
-    });
-    &DOCUMENT
+/// The description as JSON.
+fn generate() -> String {
+    let document = OpenApiBuilder::new()
+        .info(
+            InfoBuilder::new()
+                .title("convodb")
+                .version(env!("CARGO_PKG_VERSION"))
+                .description(Some(DESCRIPTION))
+                .license(Some(
+                    LicenseBuilder::new().name(LICENSE).identifier(Some(LICENSE)).build(),
+                )),
+        )
+        .servers(Some([Server::new("/")]))
+        .tags(Some([CONVERSATIONS, USER, SERVICE].map(Tag::new)))
+        .paths(paths())
+        .components(Some(components()))
+        .build();
+    document.to_json().unwrap()
 }
 
 fn endpoints() -> impl Iterator<Item = Endpoint> {
@@ -112,4 +109,15 @@ fn components() -> Components {
         )
         .security_scheme(BEARER, SecurityScheme::Http(token.build()))
         .build()
+}
+
+/// To update the file: `CONVODB_UPDATE_OPENAPI=1 cargo test -p convodb-http openapi`.
+#[test]
+fn the_served_document_is_the_generated_one() {
+    let generated = generate();
+    if std::env::var_os("CONVODB_UPDATE_OPENAPI").is_some() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/docs/openapi.json");
+        return std::fs::write(path, generated).unwrap();
+    }
+    assert!(DOCUMENT == generated, "src/docs/openapi.json is outdated; see this test's comment");
 }

@@ -9,15 +9,17 @@ use axum::http::header::{
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 
-use crate::openapi;
 use crate::response::json_body;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// The OpenAPI document.
+pub(crate) const DOCUMENT: &str = include_str!("../docs/openapi.json");
+
 /// `GET /openapi.json`.
 pub(crate) async fn document() -> Response {
-    json_body::ok(openapi::json())
+    json_body::ok(DOCUMENT)
 }
 
 /// `GET /docs`.

@@ -4,7 +4,7 @@ mod assistants;
 mod changes;
 mod conversation;
 mod conversations;
-mod docs;
+pub(crate) mod docs;
 mod export;
 mod import;
 mod messages;
@@ -102,7 +102,6 @@ mod tests {
 
     use super::*;
     use crate::limits::Limits;
-    use crate::openapi;
     use crate::response::base_url::BaseUrl;
     use axum::body::{Body, to_bytes};
     use axum::http::Request;
@@ -114,7 +113,7 @@ mod tests {
     /// The OpenAPI document and the router have the same paths and methods.
     #[tokio::test]
     async fn the_openapi_document_has_exactly_the_routes() {
-        let document: Value = serde_json::from_str(openapi::json()).unwrap();
+        let document: Value = serde_json::from_str(docs::DOCUMENT).unwrap();
         let documented = document["paths"].as_object().unwrap();
         // The assets of the docs page are not documented.
         let is_asset = |path: &&str| path.starts_with("/docs/");

@@ -298,7 +298,7 @@ fn an_invalid_message_answers_422() {
     );
     let most = r#"{"message":"a","cost":9000000000}"#;
     assert_eq!(harness.send("POST", &target, most).status, 200);
-    check(most, &[("total_cost", "The total cost field would leave its range.")]);
+    check(most, &[("cost", "The cost field must keep the total cost within its range.")]);
     let one = harness.request("GET", &path(1), &harness.token, "").json();
     assert_eq!(one["history"].as_array().unwrap().len(), 1);
 }

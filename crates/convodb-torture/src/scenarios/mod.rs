@@ -18,8 +18,6 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use tempfile::TempDir;
-
 use crate::scenario::Scenario;
 
 /// All scenarios, in the order in which `all` runs them.
@@ -63,10 +61,4 @@ pub(crate) fn run_task(out: &mut dyn Write, name: &str, task: &str, directory: &
             ExitCode::FAILURE
         }
     }
-}
-
-/// A temporary directory in shared memory if the system has it, else on disk.
-fn temporary_directory() -> io::Result<TempDir> {
-    let shared = Path::new("/dev/shm");
-    if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }
 }

@@ -17,7 +17,7 @@ use rand::RngExt;
 
 use crate::runner;
 use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation};
-use crate::scenarios::temporary_directory;
+use crate::temporary_directory::temporary_directory;
 
 pub(super) const MODEL: Scenario = Scenario {
     name: "model",

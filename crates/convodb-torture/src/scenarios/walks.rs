@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use convodb::{
-    Channel, ChannelKind, Contact, Conversation, ConversationId, Filter, ListRequest, Message,
-    Order, Page, PageCursor, PageSize, Role, Snapshot, Store, Timestamp, UserId,
+    AssistantId, Channel, ChannelKind, Contact, Conversation, ConversationId, Filter, ListRequest,
+    Message, Order, Page, PageCursor, PageSize, Role, Snapshot, Store, Timestamp, UserId,
 };
 use convodb_testkit::generators::assistants;
 use rand::rngs::ChaCha8Rng;
@@ -67,6 +67,12 @@ fn row(number: u64, channel: Channel, millis: u64) -> Result<Conversation, Viola
     Ok(Conversation::new(id(number), assistants()[0], channel, at))
 }
 
+/// The assistants between which rows move. All other rows have another assistant.
+fn moving_assistants() -> [AssistantId; 2] {
+    let all = assistants();
+    [all[1], all[2]]
+}
+
 fn run(trial: &mut Trial) -> Result<(), Violation> {
     let store = Store::in_memory()?;
     let user = store.create_user("one".parse()?, Timestamp::MIN)?.id;
@@ -82,11 +88,9 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
         )?;
     }
     for number in STEADY..STEADY + MOVING {
-        store.insert(
-            user,
-            row(number, Channel::Widget, BASE_MILLIS + number * 500)?,
-            Vec::new(),
-        )?;
+        let mut moving = row(number, Channel::Widget, BASE_MILLIS + number * 500)?;
+        moving.assistant = moving_assistants()[0];
+        store.insert(user, moving, Vec::new())?;
     }
     let (anchor, done) = (AtomicU64::new(u64::MAX), AtomicBool::new(false));
     let shared = Shared { store, user, anchor, done };
@@ -155,10 +159,8 @@ fn write(shared: &Shared, number: u64, mut random: ChaCha8Rng) -> Result<(), Vio
                     id(random.random_range(STEADY..STEADY + MOVING)),
                     Timestamp::MIN,
                     |row| {
-                        row.channel = match row.channel {
-                            Channel::Widget => Channel::Test,
-                            _ => Channel::Widget,
-                        };
+                        let [first, second] = moving_assistants();
+                        row.assistant = if row.assistant == first { second } else { first };
                         Ok(())
                     },
                 )?;
@@ -250,9 +252,10 @@ fn check_lists(snapshot: &Snapshot, user: UserId) -> Result<(), Violation> {
         let rows = snapshot.conversations(user, &request);
         rows.map(|row| Ok(row?.id)).collect()
     };
-    let of_kind = |kind| ids(Filter { kind: Some(kind), ..Filter::default() });
-    let mut moving = of_kind(ChannelKind::Widget)?;
-    moving.extend(of_kind(ChannelKind::Test)?);
+    let [first, second] = moving_assistants();
+    let of_assistant = |assistant| ids(Filter::new().assistant(assistant));
+    let mut moving = of_assistant(first)?;
+    moving.extend(of_assistant(second)?);
     moving.sort_unstable();
     let expected: Vec<ConversationId> = (STEADY..STEADY + MOVING).map(id).collect();
     ensure(moving == expected, || format!("the two lists together have {moving:?}"))?;

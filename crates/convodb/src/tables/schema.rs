@@ -1,7 +1,7 @@
 //! Schema: the one declaration of each table, with its key, its value and its name on disk.
 //!
 //! All integers in keys are big-endian. Every key of a user's data begins with the user's number.
-//! `docs/format.md` describes the same for other programs.
+//! `docs/file-format.md` describes the same for other programs.
 //!
 //! Names on disk are part of the format and never change. Two differ from today's words: `totals.v1`
 //! contains the counters, and `answers.v1` the idempotency records. The order of the tables is part

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use convodb::{Channel, Conversation, ConversationId, Filter, ListRequest, Order, Timestamp};
-use convodb_testkit::generators::{channel, conversation, conversation_id, filter};
+use convodb_testkit::generators::{assistants, channel, conversation, conversation_id, filter};
 use convodb_testkit::oracle::ListQuery;
 use proptest::prelude::*;
 
@@ -140,6 +140,7 @@ proptest! {
 fn lines_13_14_readers_see_complete_transactions() {
     let harness = Harness::with_conversations(40);
     let user = harness.users[0];
+    let (first, second) = (assistants()[0], assistants()[1]);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -156,10 +157,7 @@ fn lines_13_14_readers_see_complete_transactions() {
                         }
                         for number in 1..=40 {
                             transaction.update(user, plain_id(number), Timestamp::MIN, |row| {
-                                row.channel = match row.channel {
-                                    Channel::Widget => Channel::Test,
-                                    _ => Channel::Widget,
-                                };
+                                row.assistant = if row.assistant == first { second } else { first };
                                 Ok(())
                             })?;
                         }
@@ -175,16 +173,15 @@ fn lines_13_14_readers_see_complete_transactions() {
                 while !last {
                     last = done.load(Ordering::Acquire);
                     let snapshot = harness.store.snapshot();
-                    let count = |kind| {
-                        let filter = Filter { kind, ..Filter::default() };
+                    let count = |assistant| {
+                        let filter = Filter { assistant, ..Filter::default() };
                         let request = ListRequest { filter, ..ListRequest::default() };
                         snapshot.conversations(user, &request).map(Result::unwrap).count()
                     };
-                    let [test, widget] = [convodb::ChannelKind::Test, convodb::ChannelKind::Widget]
-                        .map(|kind| count(Some(kind)));
-                    assert!(test == 0 || test == 40, "{test} of 40 rows have moved");
-                    assert_eq!((test + widget) % 10, 0, "a batch of ten is incomplete");
-                    assert_eq!(test + widget, count(None));
+                    let [unmoved, moved] = [first, second].map(|assistant| count(Some(assistant)));
+                    assert!(moved == 0 || moved == 40, "{moved} of 40 rows have moved");
+                    assert_eq!((unmoved + moved) % 10, 0, "a batch of ten is incomplete");
+                    assert_eq!(unmoved + moved, count(None));
                 }
             });
         }

@@ -19,8 +19,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::scenario::Violation;
-use crate::scenarios::temporary_directory;
 use crate::store_dump::{self, Known, QueryResult};
+use crate::temporary_directory::temporary_directory;
 
 const PAGE: usize = 4096;
 const USERS: usize = 3;

@@ -22,9 +22,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation, ensure};
 use crate::scenarios::damage::fixtures::{DamageFixtures, Expected, STORE, copy_files, options};
-use crate::scenarios::temporary_directory;
 use crate::store_dump::{self, Difference};
 use crate::subprocess;
+use crate::temporary_directory::temporary_directory;
 
 pub(super) const DAMAGE: Scenario = Scenario {
     name: "damage",

@@ -1,0 +1,94 @@
+//! Flags of `convodb serve`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use clap::builder::BoolishValueParser;
+use convodb_http::{PublicUrl, RateLimit};
+
+use crate::args::ByteSize;
+
+/// Serve a store over HTTP until Ctrl-C or SIGTERM
+///
+/// With --demo, generates a store of about 20,000 conversations over two years and prints a new
+/// access token with two curl commands to try. The store is temporary, or the file that --db names,
+/// which is kept and served again the next time.
+///
+/// Each flag can also be set in a settings file in TOML, by its name without dashes in front; see
+/// docs/operations/convodb.toml. Flags win over environment variables, and those over the file.
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "convodb serve --db <FILE> [OPTIONS]\n       \
+                      convodb serve --demo [--db <FILE>] [OPTIONS]",
+    after_help = "Examples:\n  convodb serve --demo\n  convodb serve --config /etc/convodb/convodb.toml"
+)]
+pub(crate) struct Args {
+    /// File of the store
+    #[arg(long, env = "CONVODB_DB", value_name = "FILE")]
+    pub(crate) db: Option<PathBuf>,
+    /// Address and port to listen on; port 0 chooses a free one
+    #[arg(long, env = "CONVODB_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: String,
+    /// Base of the URLs in responses, for a server behind a proxy [default: the request's Host]
+    #[arg(long, env = "CONVODB_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<PublicUrl>,
+    /// Serve generated conversations
+    #[arg(long, env = "CONVODB_DEMO", value_parser = BoolishValueParser::new())]
+    pub(crate) demo: bool,
+    /// Page cache: bytes, or with KiB, MiB, GiB
+    #[arg(long, env = "CONVODB_CACHE_BYTES", value_name = "SIZE", default_value = "1GiB")]
+    pub(crate) cache_bytes: ByteSize,
+    /// Rate limit of each access token, as in 50/s, 600/m or 10000/h [default: unlimited]
+    #[arg(long, env = "CONVODB_RATE_LIMIT", value_name = "N/s")]
+    pub(crate) rate_limit: Option<RateLimit>,
+    /// Maximum open connections; further ones wait until another is closed
+    #[arg(long, env = "CONVODB_MAX_CONNECTIONS", value_name = "N", default_value = "10000",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections: u32,
+    /// Timeout for request headers and for idle connections, in seconds
+    #[arg(long, env = "CONVODB_HEAD_TIMEOUT", value_name = "SECONDS", default_value = "10",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) head_timeout: u64,
+    /// Timeout for a client that reads nothing of its response, in seconds
+    #[arg(long, env = "CONVODB_WRITE_TIMEOUT", value_name = "SECONDS", default_value = "30",
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) write_timeout: u64,
+    /// Log filter: a level (error, warn, info, debug, trace) or comma-separated target=level pairs;
+    /// "info,convodb_http::access=debug" adds a line for each request
+    #[arg(long, env = "CONVODB_LOG", value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+    /// Format of the log on standard error
+    #[arg(long, env = "CONVODB_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+    /// Unix socket for `convodb backup`, `usage` and `erase`; only the server's system user can
+    /// open it
+    #[arg(long, env = "CONVODB_ADMIN_SOCKET", value_name = "SOCKET")]
+    pub(crate) admin_socket: Option<PathBuf>,
+    /// Directory for the backups that are requested over the admin socket
+    #[arg(long, env = "CONVODB_BACKUP_DIR", value_name = "DIR")]
+    pub(crate) backup_dir: Option<PathBuf>,
+    /// Retention of conversations in days from their creation, enforced every hour [default:
+    /// unlimited]
+    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep: Option<u32>,
+    /// Retention of the change feed in days
+    #[arg(long, env = "CONVODB_KEEP_CHANGES", value_name = "DAYS", default_value = "30",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep_changes: u32,
+    /// Settings file in TOML
+    #[arg(long, env = "CONVODB_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Check the settings, print them with their origin, and exit
+    #[arg(long, env = "CONVODB_CHECK_CONFIG", value_parser = BoolishValueParser::new())]
+    pub(crate) check_config: bool,
+}
+
+/// The format of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line per event, for people
+    Text,
+    /// One JSON object per line, for programs
+    Json,
+}
