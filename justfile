@@ -74,10 +74,10 @@ torture name *options:
 fuzz *options:
     .ci/fuzz {{options}}
 
-# Lint and test the feature `parquet`, which no other build enables.
-parquet:
-    cargo clippy -p convodb-cli --features parquet --all-targets -- -D warnings
-    cargo test -p convodb-cli --features parquet
+# Lint and test the command with its features `parquet` and `tls`, which no other build enables.
+features:
+    cargo clippy -p convodb-cli --all-features --all-targets -- -D warnings
+    cargo test -p convodb-cli --all-features
 
 # Needs cargo-deny and its advisory database. Run it by hand before a release: tests check only the licences of
 # the default build, and all sources.

@@ -161,6 +161,7 @@ impl ApiError {
     }
 
     /// Returns the status.
+    #[cfg(test)]
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }

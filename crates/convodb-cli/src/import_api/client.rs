@@ -381,4 +381,14 @@ mod tests {
         let wait = retry_after(&headers).unwrap();
         assert!(wait > Duration::from_secs(90) && wait <= Duration::from_secs(100), "{wait:?}");
     }
+
+    #[test]
+    fn https_requires_the_feature_tls() {
+        require_tls(&"http://127.0.0.1:8080".parse().unwrap()).unwrap();
+        let https = require_tls(&"https://chats.example.com".parse().unwrap());
+        assert_eq!(https.is_ok(), cfg!(feature = "tls"));
+        if let Err(error) = https {
+            assert!(error.to_string().contains("--features tls"), "{error}");
+        }
+    }
 }

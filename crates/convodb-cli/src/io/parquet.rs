@@ -123,11 +123,11 @@ pub(crate) fn write(
     let mut columns: Vec<Column> = schema.get_fields().iter().map(|f| Column::of(f)).collect();
     let mut names = AssistantNames::new(snapshot.clone(), user);
     let mut buffered = 0;
-    for row in snapshot.rows(user, request) {
+    for row in snapshot.conversations(user, request) {
         let row = row.context("cannot read the store")?;
         let mut cells = cells(&row.borrowed(), names.name(row.assistant)?);
         if messages == Messages::Included {
-            let history = snapshot.history(user, row.id)?.unwrap_or_default();
+            let history = snapshot.messages(user, row.id)?.unwrap_or_default();
             cells.push(Cell::OptionalText(Some(messages_json(&row.borrowed(), &history)?)));
         }
         for (column, cell) in columns.iter_mut().zip(cells) {
