@@ -86,11 +86,20 @@ impl BulkTarget {
 
     /// Writes all conversations in one write, and returns how many were new.
     ///
-    /// `progress` is called with the number of entries written and their total.
+    /// # Errors
+    /// As [`BulkLoader::finish`].
+    pub fn finish(self) -> Result<BulkLoadReport> {
+        self.loader.finish()
+    }
+
+    /// As [`BulkTarget::finish`]; calls `progress` with the number of entries written and their total.
     ///
     /// # Errors
     /// As [`BulkLoader::finish`].
-    pub fn finish(self, progress: impl FnMut(u64, u64) + Send + 'static) -> Result<BulkLoadReport> {
+    pub fn finish_with_progress(
+        self,
+        progress: impl FnMut(u64, u64) + Send + 'static,
+    ) -> Result<BulkLoadReport> {
         self.loader.finish_with_progress(progress)
     }
 }
@@ -211,7 +220,8 @@ pub fn insert_if_new(target: &mut impl ImportTarget, user: UserId, item: &Item) 
 /// let item = Item::parse(line)?;
 /// let outcomes = store.write(move |transaction| {
 ///     let first = insert_or_update(transaction, user, &item, 0)?.outcome;
-///     Ok([first, insert_or_update(transaction, user, &item, 0)?.outcome])
+///     let second = insert_or_update(transaction, user, &item, 0)?.outcome;
+///     Ok::<_, convodb::Error>([first, second])
 /// })?;
 /// assert_eq!(outcomes, [Outcome::Inserted { messages: 0 }, Outcome::Updated { messages: 0 }]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -443,7 +453,7 @@ mod tests {
         let applied = insert_if_new(&mut target, user, &item("")).unwrap();
         assert_eq!(applied.outcome, Outcome::Inserted { messages: 0 });
         assert!(!applied.assistant_created);
-        let report = target.finish(|_, _| {}).unwrap();
+        let report = target.finish().unwrap();
         assert_eq!((report.inserted, report.present), (0, 1));
     }
 }

@@ -40,7 +40,7 @@ impl AsyncStore {
     ///             let conversation = Conversation::new(id, bot, Channel::Widget, at);
     ///             transaction.insert(user, conversation, Vec::new())?;
     ///         }
-    ///         Ok(())
+    ///         Ok::<_, Error>(())
     ///     })
     ///     .await?;
     /// assert!(store.snapshot().conversation(user, ids[1])?.is_some());

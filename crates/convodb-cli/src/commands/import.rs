@@ -239,7 +239,7 @@ impl Importer {
         let writing = bar.clone();
         let BulkLoadReport { inserted, messages, present, repeated } = self
             .target
-            .finish(move |done, of| {
+            .finish_with_progress(move |done, of| {
                 writing.set_length(of);
                 writing.set_position(done);
             })
