@@ -57,7 +57,7 @@ pub(crate) fn create_users(store: &Store) -> Result<()> {
             }
             numbers.push(user.get());
         }
-        Ok(numbers)
+        Ok::<_, convodb::Error>(numbers)
     })?;
     ensure!(numbers.into_iter().eq(1..=ADVERSARY), "users are not numbered from 1");
     Ok(())
@@ -92,8 +92,8 @@ impl Convodb {
         let pages = self.store.snapshot().pages(UserId::new(list.user), first.clone());
         for page in pages {
             let page = page?;
-            next.extend(page.next().copied().map(ListRequest::at));
-            prev.extend(page.prev().copied().map(ListRequest::at));
+            next.extend(page.next_cursor().copied().map(ListRequest::at));
+            prev.extend(page.prev_cursor().copied().map(ListRequest::at));
         }
         Ok(Requests { first, next, prev })
     }
@@ -122,11 +122,11 @@ impl Engine for Convodb {
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
         let page = self.read(query)?;
         let beyond = match query.start {
-            PageStart::Before(_) => page.prev(),
-            PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => page.next(),
+            PageStart::Before(_) => page.prev_cursor(),
+            PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => page.next_cursor(),
         };
         let more = beyond.is_some();
-        Ok(Page { rows: page.rows().map(|row| Row::from(&row)).collect(), more })
+        Ok(Page { rows: page.conversations().map(|row| Row::from(&row)).collect(), more })
     }
 
     fn visit(&mut self, query: &PageQuery<'_>) -> Result<usize> {
@@ -134,7 +134,7 @@ impl Engine for Convodb {
             Rows::Owned => Ok(black_box(self.page(query)?).rows.len()),
             Rows::Borrowed => {
                 let page = self.read(query)?;
-                let rows = page.rows().map(black_box).count();
+                let rows = page.conversations().map(black_box).count();
                 black_box(&page);
                 Ok(rows)
             }

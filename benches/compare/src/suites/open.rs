@@ -152,7 +152,7 @@ pub(crate) fn run_writer(path: &Path, fast_recovery: bool, seed: u64) -> Result<
     for row in new_rows(seed, 1_000_000).take(INSERTS) {
         // The four cases of a round write the same rows, so delete those of the previous case.
         let user = UserId::new(row.user);
-        if store.snapshot().get(user, row.conversation.id)?.is_some() {
+        if store.snapshot().conversation(user, row.conversation.id)?.is_some() {
             store.delete(user, row.conversation.id)?;
         }
         Writer::insert(&store, &[row])?;

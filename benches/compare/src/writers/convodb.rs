@@ -17,11 +17,11 @@ impl Writer for Store {
     fn insert(&self, rows: &[NewRow]) -> Result<()> {
         if let [row] = rows {
             let user = UserId::new(row.user);
-            return Ok(Store::insert(self, user, row.conversation.clone())?);
+            return Ok(Store::insert(self, user, row.conversation.clone(), Vec::new())?);
         }
         let rows = rows.to_vec();
         self.write(move |transaction| {
-            rows.iter().try_for_each(|row| {
+            rows.into_iter().try_for_each(|row| {
                 transaction.insert(UserId::new(row.user), row.conversation, Vec::new())
             })
         })?;
