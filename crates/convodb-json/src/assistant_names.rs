@@ -32,6 +32,7 @@ impl AssistantNames {
     /// [`Error::AssistantNotFound`] if the user has no assistant with this id. The assistant of a
     /// stored conversation always exists, so there this means a damaged store. Fails if the store
     /// cannot be read.
+    #[inline]
     pub fn name(&mut self, id: AssistantId) -> Result<&str> {
         let known = self.ranges.iter().rposition(|(known, _)| *known == id);
         let at = match known {

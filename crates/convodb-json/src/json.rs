@@ -7,6 +7,7 @@ use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
 /// Appends text without escaping it: punctuation, keys, stored JSON.
+#[inline]
 pub fn raw(out: &mut Vec<u8>, json: &str) {
     out.extend_from_slice(json.as_bytes());
 }
@@ -15,6 +16,7 @@ pub fn raw(out: &mut Vec<u8>, json: &str) {
 ///
 /// Few strings need escaping, and a check of all bytes without a branch is faster than a search for
 /// the first one that does.
+#[inline]
 pub fn string(out: &mut Vec<u8>, text: &str) {
     let special = |byte: u8| (byte < b' ') | (byte == b'"') | (byte == b'\\');
     if !text.bytes().fold(false, |any, byte| any | special(byte)) {
@@ -28,6 +30,7 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends a string, or `null`.
+#[inline]
 pub fn string_or_null(out: &mut Vec<u8>, text: Option<&str>) {
     match text {
         Some(text) => string(out, text),
@@ -36,6 +39,7 @@ pub fn string_or_null(out: &mut Vec<u8>, text: Option<&str>) {
 }
 
 /// Appends a whole number.
+#[inline]
 pub fn integer(out: &mut Vec<u8>, number: u64) {
     raw(out, itoa::Buffer::new().format(number));
 }
@@ -49,11 +53,13 @@ pub fn integer_or_null(out: &mut Vec<u8>, number: Option<u64>) {
 }
 
 /// Appends `true` or `false`.
+#[inline]
 pub fn boolean(out: &mut Vec<u8>, value: bool) {
     raw(out, if value { "true" } else { "false" });
 }
 
 /// Appends a UUID as a string, in lower case.
+#[inline]
 pub fn uuid(out: &mut Vec<u8>, uuid: Uuid) {
     let mut text = [0; Hyphenated::LENGTH];
     out.push(b'"');
@@ -62,6 +68,7 @@ pub fn uuid(out: &mut Vec<u8>, uuid: Uuid) {
 }
 
 /// Appends a time as a string, in UTC, to the second: `2025-01-25 10:15:00`.
+#[inline]
 pub fn time(out: &mut Vec<u8>, at: Timestamp) {
     out.push(b'"');
     at.write_to(out);
@@ -77,6 +84,7 @@ pub fn exact_time(out: &mut Vec<u8>, at: Timestamp) {
 
 /// Appends stored JSON as one line. A JSON string contains no raw line break, so every line break
 /// is between values and can become a space.
+#[inline]
 pub fn one_line(out: &mut Vec<u8>, json: &str) {
     let start = out.len();
     raw(out, json);
@@ -88,6 +96,7 @@ pub fn one_line(out: &mut Vec<u8>, json: &str) {
 }
 
 /// Appends an amount in USD as a decimal number.
+#[inline]
 pub fn cost(out: &mut Vec<u8>, cost: Cost) {
     cost.write_to(out);
 }

@@ -31,6 +31,7 @@ pub enum TimeFormat {
 /// assert!(line.starts_with(br#"{"id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","assistant_id":"#));
 /// # Ok::<(), convodb::Error>(())
 /// ```
+#[inline]
 pub fn write_item(out: &mut Vec<u8>, row: &ConversationRef<'_>, assistant_name: &str) {
     out.push(b'{');
     write_fields(out, row, assistant_name, TimeFormat::Seconds);
@@ -109,6 +110,7 @@ fn write_role_and_content(out: &mut Vec<u8>, message: &Message) {
 }
 
 /// Appends the fields of an item, without the braces around them.
+#[inline]
 pub fn write_fields(
     out: &mut Vec<u8>,
     row: &ConversationRef<'_>,
