@@ -199,10 +199,10 @@ fn requests(
 fn insert(groups: usize) -> Outcome<()> {
     let store = Store::in_memory()?;
     let user = store.write(|transaction| {
-        let user = transaction.create_user("Acme".parse()?, convodb::Timestamp::MIN)?.id;
+        let user = transaction.create_user("Acme", convodb::Timestamp::MIN)?.id;
         for number in 0..Dataset::assistants(USER) {
             let id = Dataset::assistant(USER, number);
-            transaction.create_assistant(user, id, format!("Assistant {number}").parse()?)?;
+            transaction.create_assistant(user, id, format!("Assistant {number}"))?;
         }
         Ok::<_, convodb::Error>(user)
     })?;

@@ -19,9 +19,9 @@ fn valid_file() -> Vec<u8> {
         let path = directory.path("valid");
         let store = Store::open(&path).expect("a new store");
         let at = convodb::Timestamp::MIN;
-        let user = store.create_user("one".parse().expect("a name"), at).expect("a user").id;
+        let user = store.create_user("one", at).expect("a user").id;
         let bot = convodb_testkit::generators::assistants()[0];
-        store.create_assistant(user, bot, "Bot".parse().expect("a name")).expect("an assistant");
+        store.create_assistant(user, bot, "Bot").expect("an assistant");
         for number in 0..20 {
             let id = convodb::ConversationId::new(uuid::Uuid::from_u128(number));
             let row = convodb::Conversation::new(id, bot, convodb::Channel::Widget, at);

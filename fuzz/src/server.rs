@@ -54,9 +54,9 @@ impl InProcessServer {
 /// A store with one user and ten conversations, and a token of the user.
 fn filled_store() -> convodb::Result<(Store, String)> {
     let store = Store::in_memory()?;
-    let user = store.create_user("one".parse()?, Timestamp::MIN)?.id;
+    let user = store.create_user("one", Timestamp::MIN)?.id;
     for bot in assistants() {
-        store.create_assistant(user, bot, "Bot".parse()?)?;
+        store.create_assistant(user, bot, "Bot")?;
     }
     for number in 0..10_u64 {
         let at = Timestamp::from_millis(1_737_800_000_000 + number)?;

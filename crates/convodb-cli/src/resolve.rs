@@ -76,10 +76,7 @@ mod tests {
     #[test]
     fn a_user_is_found_by_name_before_number() {
         let store = Store::in_memory().unwrap();
-        let create = |name: &str| {
-            let name = name.parse().unwrap();
-            store.create_user(name, Timestamp::MIN).unwrap().id
-        };
+        let create = |name: &str| store.create_user(name, Timestamp::MIN).unwrap().id;
         let (acme, two, bob) = (create("acme"), create("3"), create("bob"));
         let find = |name: &str| user(&store.snapshot(), &name.parse().unwrap(), Path::new("s"));
         assert_eq!((acme.get(), two.get(), bob.get()), (1, 2, 3));

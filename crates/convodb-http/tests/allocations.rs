@@ -22,11 +22,11 @@ const NAMES: u64 = 2;
 
 fn filled() -> (Store, UserId) {
     let store = Store::in_memory().unwrap();
-    let user = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap().id;
+    let user = store.create_user("Acme", Timestamp::MIN).unwrap().id;
     let bots: Vec<AssistantId> =
         (0..ASSISTANTS).map(|n| AssistantId::new(Uuid::from_u128(n as u128))).collect();
     for (number, bot) in bots.iter().enumerate() {
-        store.create_assistant(user, *bot, format!("Assistant {number}").parse().unwrap()).unwrap();
+        store.create_assistant(user, *bot, format!("Assistant {number}")).unwrap();
     }
     let rows = move |transaction: &mut convodb::Transaction<'_>| {
         for number in 0..120_usize {

@@ -183,7 +183,7 @@ pub enum Rejection {
 /// # use convodb::{BulkOptions, Store};
 /// # use convodb_json::{BulkTarget, Item, Outcome, insert_if_new};
 /// # let store = Store::in_memory()?;
-/// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?.id;
+/// # let user = store.create_user("Acme", "2025-01-25".parse()?)?.id;
 /// # let line = br#"{"id": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "type": "widget",
 /// #     "assistant_id": "a1b2c3d4-5678-40ab-8def-1234567890ab", "assistant_name": "Support",
 /// #     "created_at": "2025-01-25 10:15:00"}"#;
@@ -213,7 +213,7 @@ pub fn insert_if_new(target: &mut impl ImportTarget, user: UserId, item: &Item) 
 /// # use convodb::Store;
 /// # use convodb_json::{Item, Outcome, insert_or_update};
 /// # let store = Store::in_memory()?;
-/// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?.id;
+/// # let user = store.create_user("Acme", "2025-01-25".parse()?)?.id;
 /// # let line = br#"{"id": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "type": "widget",
 /// #     "assistant_id": "a1b2c3d4-5678-40ab-8def-1234567890ab", "assistant_name": "Support",
 /// #     "created_at": "2025-01-25 10:15:00"}"#;
@@ -382,7 +382,7 @@ mod tests {
 
     fn store() -> (Store, UserId) {
         let store = Store::in_memory().unwrap();
-        let user = store.create_user("Acme".parse().unwrap(), "2025-01-25".parse().unwrap());
+        let user = store.create_user("Acme", "2025-01-25".parse().unwrap());
         (store, user.unwrap().id)
     }
 

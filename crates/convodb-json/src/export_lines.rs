@@ -50,7 +50,7 @@ impl ExportLines {
     /// use convodb::{ListRequest, Store};
     /// use convodb_json::{ExportLines, Messages};
     /// # let store = Store::in_memory()?;
-    /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?.id;
+    /// # let user = store.create_user("Acme", "2025-01-25".parse()?)?.id;
     /// let request = ListRequest::default();
     /// let mut lines = ExportLines::new(store.snapshot(), user, &request, Messages::Included);
     /// let mut out = Vec::new();

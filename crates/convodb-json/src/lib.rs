@@ -13,7 +13,7 @@
 //! use convodb_json::{Item, Outcome, insert_if_new};
 //!
 //! let store = Store::in_memory()?;
-//! let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?.id;
+//! let user = store.create_user("Acme", "2025-01-25".parse()?)?.id;
 //! let line = br#"{"id": "7c9e6679-7425-40de-944b-e07fc1f90ae7", "type": "widget",
 //!     "assistant_id": "a1b2c3d4-5678-40ab-8def-1234567890ab", "assistant_name": "Support",
 //!     "created_at": "2025-01-25 10:15:00"}"#;

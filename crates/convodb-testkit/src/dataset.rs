@@ -206,11 +206,11 @@ pub fn load(
     let users = store.write(|transaction| {
         let mut users = Vec::with_capacity(USERS);
         for user_number in 0..USERS {
-            let name = format!("owner-{user_number}").parse()?;
+            let name = format!("owner-{user_number}");
             let user = transaction.create_user(name, Timestamp::MIN)?.id;
             for number in 0..Dataset::assistants(user_number) {
                 let id = Dataset::assistant(user_number, number);
-                transaction.create_assistant(user, id, format!("Assistant {number}").parse()?)?;
+                transaction.create_assistant(user, id, format!("Assistant {number}"))?;
             }
             users.push(user);
         }

@@ -31,9 +31,9 @@ impl Harness {
     /// Creates the users and their assistants in an empty store.
     pub fn new(store: Store) -> Self {
         let users = ["one", "two"].map(|name| {
-            let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
+            let user = store.create_user(name, Timestamp::MIN).unwrap().id;
             for id in assistants() {
-                store.create_assistant(user, id, "Bot".parse().unwrap()).unwrap();
+                store.create_assistant(user, id, "Bot").unwrap();
             }
             user
         });

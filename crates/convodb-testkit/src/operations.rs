@@ -242,7 +242,7 @@ impl OperationRunner {
     fn rename(&mut self, second: bool, id: AssistantId, number: u8) {
         let user = self.harness.users[usize::from(second)];
         let name = format!("Bot {number}");
-        self.harness.store.rename_assistant(user, id, name.parse().unwrap()).unwrap();
+        self.harness.store.rename_assistant(user, id, &name).unwrap();
         self.names[usize::from(second)][number_of(id) - 1] = name;
     }
 
@@ -360,7 +360,7 @@ fn aborted(
             Ok(())
         });
         let _ = transaction.delete(user, id);
-        transaction.create_user("three".parse()?, conversation.created_at)?;
+        transaction.create_user("three", conversation.created_at)?;
         Err(Error::UserNotFound)
     });
     assert!(matches!(outcome, Err(Error::UserNotFound)), "{outcome:?}");
@@ -388,9 +388,8 @@ fn rejected(harness: &Harness, user: UserId, row: &Conversation, message: &Messa
         });
         assert!(matches!(renamed, Err(Error::Invalid { field: "id", .. })));
     }
-    let name = || "one".parse().unwrap();
-    let again = store.create_user(name(), Timestamp::MIN);
+    let again = store.create_user("one", Timestamp::MIN);
     assert!(matches!(again, Err(Error::DuplicateUser)));
-    let twice = store.create_assistant(user, crate::generators::assistants()[0], name());
+    let twice = store.create_assistant(user, crate::generators::assistants()[0], "one");
     assert!(matches!(twice, Err(Error::DuplicateAssistant(_))));
 }

@@ -175,8 +175,8 @@ fn await_disconnection(server: &Server, clients: &SlowClients) -> io::Result<Dur
 fn create_store(path: &Path) -> convodb::Result<String> {
     let store = Store::open(path)?;
     let at: Timestamp = "2025-01-25".parse()?;
-    let user = store.create_user("Acme".parse()?, at)?.id;
-    let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    let user = store.create_user("Acme", at)?.id;
+    let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
     store.write(move |transaction| {
         for number in 0..u64::from(CONVERSATIONS) {
             let at = Timestamp::from_millis(at.millis() + 1000 * number)?;

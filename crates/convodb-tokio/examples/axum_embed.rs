@@ -44,9 +44,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = tempfile::tempdir()?;
     let store = AsyncStore::open(directory.path().join("shop.convodb")).await?;
     let now = now()?;
-    let user = store.create_user("Shop".parse()?, now).await?.id;
+    let user = store.create_user("Shop", now).await?.id;
     let bot = AssistantId::generate(now);
-    store.create_assistant(user, bot, "Clerk".parse()?).await?;
+    store.create_assistant(user, bot, "Clerk").await?;
     let shop = Shop { store: store.clone(), user, bot };
 
     let routes = Router::new()

@@ -40,9 +40,9 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = AsyncStore::open(directory.path().join("crm.convodb")).await?;
     let morning: Timestamp = "2025-01-25 08:00:00".parse()?;
     let evening: Timestamp = "2025-01-25 18:00:00".parse()?;
-    let user = store.create_user("Acme".parse()?, morning).await?.id;
+    let user = store.create_user("Acme", morning).await?.id;
     let bot = AssistantId::generate(morning);
-    store.create_assistant(user, bot, "Sales".parse()?).await?;
+    store.create_assistant(user, bot, "Sales").await?;
 
     let deal = |n: usize, stage, note| Deal { identifier: format!("deal-{n}"), stage, note };
     let deals: Vec<Deal> = (0..200).map(|n| deal(n, "new", "A first call was made.")).collect();

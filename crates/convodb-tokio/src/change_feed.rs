@@ -29,9 +29,9 @@ impl AsyncStore {
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// # let user = store.create_user("Acme", at).await?.id;
     /// # let bot = AssistantId::generate(at);
-    /// # store.create_assistant(user, bot, "Bot".parse()?).await?;
+    /// # store.create_assistant(user, bot, "Bot").await?;
     /// let mut changes = store.changes(user, ChangesSince::Now);
     /// let id = ConversationId::generate(at);
     /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;

@@ -70,7 +70,7 @@ impl Commits {
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
     /// let mut commits = store.commits();
-    /// store.create_user("Acme".parse()?, "2025-01-25".parse()?).await?;
+    /// store.create_user("Acme", "2025-01-25".parse()?).await?;
     /// commits.changed().await?;
     /// assert_eq!(store.snapshot().users()?.len(), 1);
     ///

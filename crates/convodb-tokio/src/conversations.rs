@@ -36,7 +36,7 @@ impl Conversations {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
-    /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?).await?.id;
+    /// # let user = store.create_user("Acme", "2025-01-25".parse()?).await?.id;
     /// let mut conversations = store.conversations(user, ListRequest::default());
     /// while let Some(conversation) = conversations.next().await {
     ///     println!("{}", conversation?.id);

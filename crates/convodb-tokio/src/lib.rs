@@ -26,9 +26,9 @@
 //! async fn main() -> Result<()> {
 //!     let store = AsyncStore::in_memory()?; // or AsyncStore::open("conversations.convodb").await?
 //!     let now: Timestamp = "2025-01-25 14:30:00".parse()?;
-//!     let user = store.create_user("Acme".parse()?, now).await?.id;
+//!     let user = store.create_user("Acme", now).await?.id;
 //!     let bot = AssistantId::generate(now);
-//!     store.create_assistant(user, bot, "Support".parse()?).await?;
+//!     store.create_assistant(user, bot, "Support").await?;
 //!
 //!     let id = ConversationId::generate(now);
 //!     store.insert(user, Conversation::new(id, bot, Channel::Widget, now), Vec::new()).await?;

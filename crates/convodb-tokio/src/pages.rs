@@ -59,7 +59,7 @@ impl Pages {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<()> {
     /// let store = AsyncStore::in_memory()?;
-    /// let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?).await?.id;
+    /// let user = store.create_user("Acme", "2025-01-25".parse()?).await?.id;
     /// let mut pages = store.pages(user, ListRequest::default());
     /// let first = pages.next().await.expect("a list has at least one page")?;
     /// assert!(first.is_empty() && pages.next().await.is_none());

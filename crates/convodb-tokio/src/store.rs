@@ -150,7 +150,7 @@ impl AsyncStore {
     /// let store = AsyncStore::in_memory()?;
     /// let same = store.clone();
     /// store.close().await?;
-    /// let refused = same.create_user("Acme".parse()?, "2025-01-25".parse()?).await;
+    /// let refused = same.create_user("Acme", "2025-01-25".parse()?).await;
     /// assert!(matches!(refused, Err(Error::Closed)));
     /// # Ok(())
     /// # }
@@ -181,7 +181,7 @@ impl AsyncStore {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
-    /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?).await?.id;
+    /// # let user = store.create_user("Acme", "2025-01-25".parse()?).await?.id;
     /// let filter = Filter { kind: Some(ChannelKind::Whatsapp), ..Filter::default() };
     /// let request = ListRequest { filter, ..ListRequest::default() };
     /// assert!(store.snapshot().list(user, &request)?.is_empty());
@@ -237,7 +237,7 @@ impl AsyncStore {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
-    /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?).await?.id;
+    /// # let user = store.create_user("Acme", "2025-01-25".parse()?).await?.id;
     /// let mut pages = store.pages(user, ListRequest::default());
     /// while let Some(page) = pages.next().await {
     ///     println!("{} conversations", page?.len());
@@ -263,7 +263,7 @@ impl AsyncStore {
     /// # #[tokio::main(flavor = "current_thread")]
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
-    /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?).await?.id;
+    /// # let user = store.create_user("Acme", "2025-01-25".parse()?).await?.id;
     /// let mut pages = store.live_pages(user, ListRequest::default());
     /// while let Some(page) = pages.next().await {
     ///     // Stored after each page, this token resumes the iteration in another process.

@@ -30,9 +30,9 @@ impl AsyncStore {
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// # let user = store.create_user("Acme", at).await?.id;
     /// # let bot = AssistantId::generate(at);
-    /// # store.create_assistant(user, bot, "Bot".parse()?).await?;
+    /// # store.create_assistant(user, bot, "Bot").await?;
     /// let ids = [ConversationId::generate(at), ConversationId::generate(at)];
     /// store
     ///     .write(move |transaction| {
@@ -89,9 +89,9 @@ impl AsyncStore {
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let user = store.create_user("Acme", at).await?.id;
     /// let bot = AssistantId::generate(at);
-    /// store.create_assistant(user, bot, "Support".parse()?).await?;
+    /// store.create_assistant(user, bot, "Support").await?;
     /// let id = ConversationId::generate(at);
     /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
     /// assert!(store.snapshot().conversation(user, id)?.is_some());
@@ -118,9 +118,9 @@ impl AsyncStore {
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// # let user = store.create_user("Acme", at).await?.id;
     /// # let (bot, id) = (AssistantId::generate(at), ConversationId::generate(at));
-    /// # store.create_assistant(user, bot, "Bot".parse()?).await?;
+    /// # store.create_assistant(user, bot, "Bot").await?;
     /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
     /// let hand_over = |conversation: &mut Conversation| {
     ///     conversation.ai_enabled = false;
@@ -151,9 +151,9 @@ impl AsyncStore {
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let user = store.create_user("Acme", at).await?.id;
     /// let bot = AssistantId::generate(at);
-    /// store.create_assistant(user, bot, "Support".parse()?).await?;
+    /// store.create_assistant(user, bot, "Support").await?;
     /// let id = ConversationId::generate(at);
     /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
     /// store.delete(user, id).await?;
@@ -176,9 +176,9 @@ impl AsyncStore {
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let user = store.create_user("Acme", at).await?.id;
     /// let bot = AssistantId::generate(at);
-    /// store.create_assistant(user, bot, "Support".parse()?).await?;
+    /// store.create_assistant(user, bot, "Support").await?;
     /// let id = ConversationId::generate(at);
     /// store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).await?;
     /// let hello = Message::new(Role::User, "Hello!".to_owned(), at)?;
@@ -204,21 +204,31 @@ impl AsyncStore {
     ///
     /// # Errors
     /// As [`Transaction::create_user`] and [`AsyncStore::write`].
-    pub async fn create_user(&self, name: Name, created_at: Timestamp) -> Result<User> {
-        self.write(move |transaction| transaction.create_user(name, created_at)).await
+    pub async fn create_user<N>(&self, name: N, created_at: Timestamp) -> Result<User>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
+        self.write(move |transaction| transaction.create_user::<Name>(name, created_at)).await
     }
 
     /// Runs [`Transaction::create_assistant`] as a write of its own.
     ///
     /// # Errors
     /// As [`Transaction::create_assistant`] and [`AsyncStore::write`].
-    pub async fn create_assistant(
+    pub async fn create_assistant<N>(
         &self,
         user: UserId,
         id: AssistantId,
-        name: Name,
-    ) -> Result<Assistant> {
-        self.write(move |transaction| transaction.create_assistant(user, id, name)).await
+        name: N,
+    ) -> Result<Assistant>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
+        self.write(move |transaction| transaction.create_assistant::<Name>(user, id, name)).await
     }
 
     /// Runs [`Transaction::rename_assistant`] as a write of its own.
@@ -229,10 +239,10 @@ impl AsyncStore {
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let user = store.create_user("Acme", at).await?.id;
     /// let bot = AssistantId::generate(at);
-    /// store.create_assistant(user, bot, "Support".parse()?).await?;
-    /// store.rename_assistant(user, bot, "Front Desk".parse()?).await?;
+    /// store.create_assistant(user, bot, "Support").await?;
+    /// store.rename_assistant(user, bot, "Front Desk").await?;
     /// assert_eq!(store.snapshot().assistants(user, 0, 1)?[0].name.as_str(), "Front Desk");
     /// # Ok(())
     /// # }
@@ -240,8 +250,13 @@ impl AsyncStore {
     ///
     /// # Errors
     /// As [`Transaction::rename_assistant`] and [`AsyncStore::write`].
-    pub async fn rename_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
-        self.write(move |transaction| transaction.rename_assistant(user, id, name)).await
+    pub async fn rename_assistant<N>(&self, user: UserId, id: AssistantId, name: N) -> Result<()>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
+        self.write(move |transaction| transaction.rename_assistant::<Name>(user, id, name)).await
     }
 
     /// [`Store::create_token`](convodb::Store::create_token) on a blocking thread.
@@ -252,9 +267,9 @@ impl AsyncStore {
     /// # async fn main() -> Result<()> {
     /// # let store = AsyncStore::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// let user = store.create_user("Acme".parse()?, at).await?.id;
+    /// let user = store.create_user("Acme", at).await?.id;
     /// let bot = AssistantId::generate(at);
-    /// store.create_assistant(user, bot, "Support".parse()?).await?;
+    /// store.create_assistant(user, bot, "Support").await?;
     /// let token = store.create_token(user, at).await?;
     /// assert_eq!(store.snapshot().authenticate(&token)?, Some(user));
     /// store.revoke_token(token.clone()).await?;

@@ -72,11 +72,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 /// bill. Returns the user and the expected cost of each assistant.
 fn seed(store: &Store) -> Result<(UserId, BTreeMap<AssistantId, CostSum>), Box<dyn Error>> {
     let first: Timestamp = FROM.parse()?;
-    let user = store.create_user("Acme".parse()?, first)?.id;
+    let user = store.create_user("Acme", first)?.id;
     let mut assistants = Vec::new();
     for name in ["Support", "Sales", "Appointments"] {
         let id = AssistantId::generate(first);
-        assistants.push(store.create_assistant(user, id, name.parse()?)?.id);
+        assistants.push(store.create_assistant(user, id, name)?.id);
     }
     let mut expected: BTreeMap<AssistantId, i128> = BTreeMap::new();
     let mut load = store.bulk_load(BulkOptions::default());

@@ -8,8 +8,8 @@ use convodb::*;
 fn main() -> anyhow::Result<()> {
     let store = Store::in_memory()?; // on disk: Store::open("support.convodb")?
     let now = Timestamp::now();
-    let user = store.create_user("Acme".parse()?, now)?.id;
-    let bot = store.create_assistant(user, AssistantId::generate(now), "Support".parse()?)?.id;
+    let user = store.create_user("Acme", now)?.id;
+    let bot = store.create_assistant(user, AssistantId::generate(now), "Support")?.id;
 
     // Three WhatsApp conversations with one customer. Each write is durable when it returns.
     for subject in ["order", "refund", "invoice"] {

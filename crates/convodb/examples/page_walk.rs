@@ -143,8 +143,8 @@ fn print_page(label: &str, page: &Page) {
 fn seed(path: &Path) -> Result<(UserId, Vec<ConversationId>), Box<dyn Error>> {
     let store = Store::open(path)?;
     let first: Timestamp = "2025-01-01".parse()?;
-    let user = store.create_user("Acme".parse()?, first)?.id;
-    let bot = store.create_assistant(user, AssistantId::generate(first), "Support".parse()?)?.id;
+    let user = store.create_user("Acme", first)?.id;
+    let bot = store.create_assistant(user, AssistantId::generate(first), "Support")?.id;
     let mut expected = Vec::new();
     let mut conversations = Vec::new();
     for n in 0..90 {

@@ -10,8 +10,8 @@
 //!
 //! let store = Store::in_memory()?; // or Store::open("conversations.convodb")?
 //! let now: Timestamp = "2025-01-25 14:30:00".parse()?;
-//! let user = store.create_user("Acme".parse()?, now)?.id;
-//! let bot = store.create_assistant(user, AssistantId::generate(now), "Support".parse()?)?.id;
+//! let user = store.create_user("Acme", now)?.id;
+//! let bot = store.create_assistant(user, AssistantId::generate(now), "Support")?.id;
 //!
 //! let customer = Contact { name: None, phone: Some("+4915112345678".parse()?) };
 //! let channel = Channel::Whatsapp { sender: Contact::default(), customer };

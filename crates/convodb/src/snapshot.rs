@@ -33,7 +33,7 @@ use crate::tables::state::CommittedState;
 /// ```
 /// # let store = convodb::Store::in_memory()?;
 /// let before = store.snapshot();
-/// store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
+/// store.create_user("Acme", "2025-01-25".parse()?)?;
 /// assert_eq!((before.users()?.len(), store.snapshot().users()?.len()), (0, 1));
 /// # Ok::<(), convodb::Error>(())
 /// ```
@@ -62,8 +62,8 @@ impl Snapshot {
     /// # use convodb::{AssistantId, Channel, Conversation, ConversationId, Timestamp};
     /// # let store = Store::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at)?.id;
-    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
     /// # for _ in 0..3 {
     /// #     let id = ConversationId::generate(at);
     /// #     store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
@@ -103,8 +103,8 @@ impl Snapshot {
     /// # use convodb::*;
     /// # let store = Store::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at)?.id;
-    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
     /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at), Vec::new())?;
     /// let snapshot = store.snapshot();
     /// let newest = snapshot.conversations(user, &ListRequest::default()).next().expect("one conversation")?;
@@ -178,8 +178,8 @@ impl Snapshot {
     /// # use convodb::*;
     /// # let store = Store::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at)?.id;
-    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
     /// # let id = ConversationId::generate(at);
     /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
     /// store.append_message(user, id, Message::new(Role::User, "Hello!".to_owned(), at)?)?;
@@ -231,8 +231,8 @@ impl Snapshot {
     /// # use convodb::{AssistantId, Channel, Conversation, ConversationId, Timestamp};
     /// # let store = Store::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at)?.id;
-    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
     /// # let conversation = Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
     /// # let id = conversation.id;
     /// let size = PageSize::default();
@@ -281,7 +281,7 @@ impl Snapshot {
     /// ```
     /// # let store = convodb::Store::in_memory()?;
     /// # let at = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at)?.id;
+    /// # let user = store.create_user("Acme", at)?.id;
     /// let token = store.create_token(user, at)?;
     /// assert_eq!(store.snapshot().authenticate(&token)?, Some(user));
     /// assert_eq!(store.snapshot().authenticate("cvdb_guess")?, None);
@@ -334,8 +334,8 @@ impl Snapshot {
     /// # use convodb::{AssistantId, Store, Timestamp};
     /// # let store = Store::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at)?.id;
-    /// let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
     /// let mut names = String::new();
     /// assert!(store.snapshot().assistant_name(user, bot, &mut names)?);
     /// assert_eq!(names, "Bot");
@@ -363,8 +363,8 @@ impl Snapshot {
     /// # use convodb::{AssistantId, Store, Timestamp};
     /// # let store = Store::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at)?.id;
-    /// let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?;
     /// let snapshot = store.snapshot();
     /// assert_eq!(snapshot.resolve_assistant(user, "1".parse()?)?.as_ref(), Some(&bot));
     /// assert_eq!(snapshot.resolve_assistant(user, bot.id.to_string().parse()?)?, Some(bot));

@@ -40,7 +40,7 @@ use crate::transaction::Transaction;
 /// ```
 /// let store = convodb::Store::in_memory()?;
 /// let same = store.clone();
-/// let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
+/// let user = store.create_user("Acme", "2025-01-25".parse()?)?;
 /// assert_eq!(same.snapshot().user(user.id)?, Some(user), "a write is visible when it returns");
 /// # Ok::<(), convodb::Error>(())
 /// ```
@@ -195,9 +195,9 @@ impl Store {
     /// let commits = Arc::new(AtomicU64::new(0));
     /// let counter = commits.clone();
     /// let listener = store.on_commit(move || _ = counter.fetch_add(1, Ordering::Relaxed));
-    /// store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
+    /// store.create_user("Acme", "2025-01-25".parse()?)?;
     /// drop(listener);
-    /// store.create_user("Other".parse()?, "2025-01-25".parse()?)?;
+    /// store.create_user("Other", "2025-01-25".parse()?)?;
     /// assert_eq!(commits.load(Ordering::Relaxed), 1);
     /// # Ok::<(), convodb::Error>(())
     /// ```
@@ -215,7 +215,7 @@ impl Store {
     /// ```
     /// # use convodb::{Store, Timestamp};
     /// let store = Store::in_memory()?;
-    /// store.create_user("Acme".parse()?, Timestamp::MIN)?;
+    /// store.create_user("Acme", Timestamp::MIN)?;
     /// let metrics = store.metrics();
     /// assert_eq!((metrics.commits, metrics.writes_waiting), (1, 0));
     /// # Ok::<(), convodb::Error>(())
@@ -239,8 +239,8 @@ impl Store {
     /// # use convodb::{AssistantId, Channel, Conversation, ConversationId, Error, Store, Timestamp};
     /// # let store = Store::in_memory()?;
     /// # let at: Timestamp = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme".parse()?, at)?.id;
-    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
     /// let (one, two) = (ConversationId::generate(at), ConversationId::generate(at));
     /// store.write(move |transaction| {
     ///     for id in [one, two] {
@@ -302,9 +302,8 @@ impl Store {
     /// # let store = convodb::Store::in_memory()?;
     /// let (reply, answer) = std::sync::mpsc::channel();
     /// let at = "2025-01-25".parse()?;
-    /// let name = "Acme".parse()?;
     /// store.submit(
-    ///     move |transaction| transaction.create_user(name, at),
+    ///     move |transaction| transaction.create_user("Acme", at),
     ///     move |outcome| drop(reply.send(outcome)),
     /// )?;
     /// // Do something else, then:
@@ -405,16 +404,26 @@ impl Store {
     ///
     /// # Errors
     /// As [`Transaction::create_user`] and [`Store::write`].
-    pub fn create_user(&self, name: Name, created_at: Timestamp) -> Result<User> {
-        self.write(move |transaction| transaction.create_user(name, created_at))
+    pub fn create_user<N>(&self, name: N, created_at: Timestamp) -> Result<User>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
+        self.write(move |transaction| transaction.create_user::<Name>(name, created_at))
     }
 
     /// [`Transaction::rename_user`] as a write of its own.
     ///
     /// # Errors
     /// As [`Transaction::rename_user`] and [`Store::write`].
-    pub fn rename_user(&self, user: UserId, name: Name) -> Result<()> {
-        self.write(move |transaction| transaction.rename_user(user, name))
+    pub fn rename_user<N>(&self, user: UserId, name: N) -> Result<()>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
+        self.write(move |transaction| transaction.rename_user::<Name>(user, name))
     }
 
     /// [`Transaction::delete_assistant`] as a write of its own.
@@ -429,16 +438,26 @@ impl Store {
     ///
     /// # Errors
     /// As [`Transaction::create_assistant`] and [`Store::write`].
-    pub fn create_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<Assistant> {
-        self.write(move |transaction| transaction.create_assistant(user, id, name))
+    pub fn create_assistant<N>(&self, user: UserId, id: AssistantId, name: N) -> Result<Assistant>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
+        self.write(move |transaction| transaction.create_assistant::<Name>(user, id, name))
     }
 
     /// [`Transaction::rename_assistant`] as a write of its own.
     ///
     /// # Errors
     /// As [`Transaction::rename_assistant`] and [`Store::write`].
-    pub fn rename_assistant(&self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
-        self.write(move |transaction| transaction.rename_assistant(user, id, name))
+    pub fn rename_assistant<N>(&self, user: UserId, id: AssistantId, name: N) -> Result<()>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
+        self.write(move |transaction| transaction.rename_assistant::<Name>(user, id, name))
     }
 
     /// Creates an access token for the user: 256 random bits as text. It cannot be shown again, because

@@ -50,8 +50,8 @@ impl RawStore {
         let fingerprinter = Fingerprinter::new(secrets.fingerprints);
         let mut store = Self { database, fingerprinter, user: UserId::new(0) };
         let user = store.transact(|transaction| {
-            let user = transaction.create_user("one".parse()?, Timestamp::MIN)?.id;
-            transaction.create_assistant(user, assistant(), "Bot".parse()?)?;
+            let user = transaction.create_user("one", Timestamp::MIN)?.id;
+            transaction.create_assistant(user, assistant(), "Bot")?;
             Ok(user)
         });
         store.user = user;

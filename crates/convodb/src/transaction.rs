@@ -31,8 +31,8 @@ const TRIM_BATCH: u64 = 1024;
 /// # use convodb::*;
 /// # let store = Store::in_memory()?;
 /// # let at: Timestamp = "2025-01-25".parse()?;
-/// # let user = store.create_user("Acme".parse()?, at)?.id;
-/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// # let user = store.create_user("Acme", at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
 /// # let id = ConversationId::generate(at);
 /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
 /// // Hands a conversation over to a person, once: a read and two writes, atomically.
@@ -296,8 +296,14 @@ impl<'txn> Transaction<'txn> {
     /// Creates a user. Its number is never reused.
     ///
     /// # Errors
-    /// [`Error::DuplicateUser`], or a fault of the store.
-    pub fn create_user(&mut self, name: Name, created_at: Timestamp) -> Result<User> {
+    /// [`Error::Invalid`] if the name is not a valid [`Name`]; [`Error::DuplicateUser`]; or a fault of
+    /// the store.
+    pub fn create_user<N>(&mut self, name: N, created_at: Timestamp) -> Result<User>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
         if self.user_by_name(&name)?.is_some() {
             return Err(Error::DuplicateUser);
         }
@@ -309,8 +315,14 @@ impl<'txn> Transaction<'txn> {
     /// Renames a user. A user may be renamed to its current name.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], [`Error::DuplicateUser`], or a fault of the store.
-    pub fn rename_user(&mut self, user: UserId, name: Name) -> Result<()> {
+    /// [`Error::Invalid`] if the name is not a valid [`Name`]; [`Error::UserNotFound`];
+    /// [`Error::DuplicateUser`]; or a fault of the store.
+    pub fn rename_user<N>(&mut self, user: UserId, name: N) -> Result<()>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
         let account = self.require_user(user)?;
         match self.user_by_name(&name)? {
             Some(other) if other != user => return Err(Error::DuplicateUser),
@@ -333,13 +345,19 @@ impl<'txn> Transaction<'txn> {
     /// Creates an assistant of the user.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], [`Error::DuplicateAssistant`], or a fault of the store.
-    pub fn create_assistant(
+    /// [`Error::Invalid`] if the name is not a valid [`Name`]; [`Error::UserNotFound`];
+    /// [`Error::DuplicateAssistant`]; or a fault of the store.
+    pub fn create_assistant<N>(
         &mut self,
         user: UserId,
         id: AssistantId,
-        name: Name,
-    ) -> Result<Assistant> {
+        name: N,
+    ) -> Result<Assistant>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
         self.require_user(user)?;
         if self.assistant(user, id)?.is_some() {
             return Err(Error::DuplicateAssistant(id.uuid()));
@@ -358,8 +376,14 @@ impl<'txn> Transaction<'txn> {
     /// Renames an assistant of the user. Every list shows the new name from the next snapshot on.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], [`Error::AssistantNotFound`], or a fault of the store.
-    pub fn rename_assistant(&mut self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
+    /// [`Error::Invalid`] if the name is not a valid [`Name`]; [`Error::UserNotFound`];
+    /// [`Error::AssistantNotFound`]; or a fault of the store.
+    pub fn rename_assistant<N>(&mut self, user: UserId, id: AssistantId, name: N) -> Result<()>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
         let assistant = self.require_assistant(user, id)?;
         self.tables.accounts.put_assistant(user, &Assistant { name, ..assistant });
         Ok(())

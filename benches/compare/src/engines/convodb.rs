@@ -50,10 +50,10 @@ pub(crate) fn create_users(store: &Store) -> Result<()> {
     let numbers = store.write(|transaction| {
         let mut numbers = Vec::new();
         for number in 1..=ADVERSARY {
-            let name = format!("user-{number}").parse()?;
+            let name = format!("user-{number}");
             let user = transaction.create_user(name, Timestamp::MIN)?.id;
             for (rank, id) in assistants(number).into_iter().enumerate() {
-                transaction.create_assistant(user, id, format!("Assistant {rank}").parse()?)?;
+                transaction.create_assistant(user, id, format!("Assistant {rank}"))?;
             }
             numbers.push(user.get());
         }

@@ -41,10 +41,10 @@ pub(super) fn user_of(store: &Store) -> UserId {
 /// A store with conversations of all types, three of each second, with every field of the API.
 pub(super) fn filled() -> Store {
     let store = Store::in_memory().unwrap();
-    let user = store.create_user("acme".parse().unwrap(), at(0)).unwrap().id;
+    let user = store.create_user("acme", at(0)).unwrap().id;
     let bots: Vec<AssistantId> = (0..3).map(|_| AssistantId::generate(at(0))).collect();
     for (name, bot) in ["Front Desk", "Sales \"1\"", "Zoë"].into_iter().zip(&bots) {
-        store.create_assistant(user, *bot, name.parse().unwrap()).unwrap();
+        store.create_assistant(user, *bot, name).unwrap();
     }
     for n in 0..ROWS {
         let contact = |part: &str| Contact {

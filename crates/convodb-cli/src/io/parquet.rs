@@ -212,9 +212,9 @@ mod tests {
     fn a_parquet_file_reads_back_as_written() {
         let store = Store::in_memory().unwrap();
         let at: Timestamp = "2025-01-25T10:15:00.250Z".parse().unwrap();
-        let user = store.create_user("acme".parse().unwrap(), at).unwrap().id;
+        let user = store.create_user("acme", at).unwrap().id;
         let bot = AssistantId::generate(at);
-        store.create_assistant(user, bot, "Bot".parse().unwrap()).unwrap();
+        store.create_assistant(user, bot, "Bot").unwrap();
         for (number, channel) in
             [Channel::Widget, Channel::Api { external_identifier: Some("crm-1".parse().unwrap()) }]
                 .into_iter()

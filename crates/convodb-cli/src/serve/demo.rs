@@ -79,12 +79,11 @@ pub(crate) fn frequent_phone(store: &Store, user: UserId) -> Result<Option<Strin
 
 /// Creates the user with its assistants in one transaction.
 fn create_accounts(store: &Store, at: Timestamp) -> Result<UserId> {
-    let name = USER.parse()?;
     let ids = assistant_ids();
     Ok(store.write(move |transaction| {
-        let user = transaction.create_user(name, at)?.id;
+        let user = transaction.create_user(USER, at)?.id;
         for (id, name) in ids.into_iter().zip(ASSISTANTS) {
-            transaction.create_assistant(user, id, name.parse()?)?;
+            transaction.create_assistant(user, id, name)?;
         }
         Ok::<_, convodb::Error>(user)
     })?)
@@ -312,7 +311,7 @@ mod tests {
         assert!(store.snapshot().verify().unwrap().is_clean());
 
         let other = Store::in_memory().unwrap();
-        other.create_user("Acme".parse().unwrap(), end()).unwrap();
+        other.create_user("Acme", end()).unwrap();
         assert!(ensure(&other, end()).unwrap_err().to_string().contains("leave out --demo"));
         assert_eq!(other.snapshot().users().unwrap().len(), 1);
     }

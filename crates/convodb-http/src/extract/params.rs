@@ -246,11 +246,11 @@ mod tests {
 
     fn fixture() -> Fixture {
         let store = Store::in_memory().unwrap();
-        let user = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap().id;
-        let other = store.create_user("Other".parse().unwrap(), Timestamp::MIN).unwrap().id;
+        let user = store.create_user("Acme", Timestamp::MIN).unwrap().id;
+        let other = store.create_user("Other", Timestamp::MIN).unwrap().id;
         for (user, number) in [(user, '1'), (other, '2')] {
             let id = uuid(number).parse().unwrap();
-            store.create_assistant(user, id, "Bot".parse().unwrap()).unwrap();
+            store.create_assistant(user, id, "Bot").unwrap();
         }
         Fixture { store, user, bot: uuid('1').parse().unwrap() }
     }

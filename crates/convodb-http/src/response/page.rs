@@ -38,8 +38,8 @@ impl PageTokens {
 /// use convodb_json::AssistantNames;
 /// # let store = Store::in_memory()?;
 /// # let at: Timestamp = "2025-01-25 10:15:00".parse()?;
-/// # let user = store.create_user("Acme".parse()?, at)?.id;
-/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// # let user = store.create_user("Acme", at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
 /// # let id = ConversationId::generate(at);
 /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
 /// let snapshot = store.snapshot();

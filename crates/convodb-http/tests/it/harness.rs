@@ -73,8 +73,8 @@ impl Harness {
 
     pub(crate) fn of(store: Store, config: Config) -> Self {
         let create = |name: &str, assistant| {
-            let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
-            store.create_assistant(user, assistant, "Support".parse().unwrap()).unwrap();
+            let user = store.create_user(name, Timestamp::MIN).unwrap().id;
+            store.create_assistant(user, assistant, "Support").unwrap();
             (user, store.create_token(user, Timestamp::MIN).unwrap())
         };
         let (user, token) = create("Acme", bot());

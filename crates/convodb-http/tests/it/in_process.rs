@@ -10,7 +10,7 @@ use hyper_util::service::TowerToHyperService;
 #[tokio::test]
 async fn a_conversation_can_be_created_changed_and_deleted() {
     let store = Store::in_memory().unwrap();
-    let user = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap().id;
+    let user = store.create_user("Acme", Timestamp::MIN).unwrap().id;
     let token = store.create_token(user, Timestamp::MIN).unwrap();
     let routes = TowerToHyperService::new(router(store, &Config::default()));
     let one = "/api/conversations/0a000000-0000-4000-8000-000000000001";
@@ -83,10 +83,10 @@ async fn a_conversation_can_be_created_changed_and_deleted() {
 #[tokio::test]
 async fn mutated_bodies_never_answer_500() {
     let store = Store::in_memory().unwrap();
-    let user = store.create_user("Acme".parse().unwrap(), Timestamp::MIN).unwrap().id;
+    let user = store.create_user("Acme", Timestamp::MIN).unwrap().id;
     let token = store.create_token(user, Timestamp::MIN).unwrap();
     let bot = "a1b2c3d4-5678-40ab-8def-1234567890ab".parse().unwrap();
-    store.create_assistant(user, bot, "Bot".parse().unwrap()).unwrap();
+    store.create_assistant(user, bot, "Bot").unwrap();
     let id = "0a000000-0000-4000-8000-000000000001".parse().unwrap();
     let at = "2025-01-25".parse().unwrap();
     store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new()).unwrap();

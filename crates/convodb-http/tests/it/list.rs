@@ -72,7 +72,7 @@ fn bodies_match_the_documentation_byte_for_byte() {
         ..conversation(2)
     };
     harness.store.insert(harness.user, conversation, Vec::new()).unwrap();
-    harness.store.rename_assistant(harness.user, bot(), "Sales".parse().unwrap()).unwrap();
+    harness.store.rename_assistant(harness.user, bot(), "Sales").unwrap();
     assert_eq!(
         harness.list("per_page=100").text(),
         concat!(
@@ -125,7 +125,7 @@ fn filters_narrow_the_list_alone_and_combined() {
 fn each_item_has_the_name_of_its_own_assistant() {
     let harness = Harness::new();
     let sales = AssistantId::new(Uuid::from_u128(0x5A1E5));
-    harness.store.create_assistant(harness.user, sales, "Sales".parse().unwrap()).unwrap();
+    harness.store.create_assistant(harness.user, sales, "Sales").unwrap();
     for (row, assistant) in [(1, bot()), (2, sales), (3, bot()), (4, sales)] {
         let row = Conversation { assistant, ..conversation(row) };
         harness.store.insert(harness.user, row, Vec::new()).unwrap();

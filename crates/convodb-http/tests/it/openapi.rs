@@ -51,7 +51,7 @@ impl Description {
     fn new() -> Self {
         let store = Store::in_memory().unwrap();
         let since = "2025-01-01".parse().unwrap();
-        let user = store.create_user("Acme".parse().unwrap(), since).unwrap().id;
+        let user = store.create_user("Acme", since).unwrap().id;
         let token = store.create_token(user, since).unwrap();
         let server = Server::start(&store, Config::default());
         let document = server.request("GET", "/openapi.json", "Host: test\r\n");

@@ -120,7 +120,7 @@ fn store_metrics_follow_the_work_of_the_store() {
         busy.write(move |transaction| {
             enter.send(()).unwrap();
             let _ = released.recv();
-            transaction.create_user("New".parse()?, Timestamp::MIN).map(|_| ())
+            transaction.create_user("New", Timestamp::MIN).map(|_| ())
         })
     });
     entered.recv().unwrap();

@@ -16,7 +16,7 @@ fn stats(harness: &Harness, query: &str) -> Response {
 fn harness() -> Harness {
     let harness = Harness::new();
     let second = AssistantId::new(Uuid::from_u128(0xB09));
-    harness.store.create_assistant(harness.user, second, "Sales".parse().unwrap()).unwrap();
+    harness.store.create_assistant(harness.user, second, "Sales").unwrap();
     let rows = [
         ("2025-01-25", Channel::Widget, bot(), 3, "0.1"),
         ("2025-01-25", api("crm-1"), bot(), 1, "0.2"),

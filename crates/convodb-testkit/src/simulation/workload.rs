@@ -211,9 +211,9 @@ impl Step {
         match self.clone() {
             Step::SetUp => store.write(|write| {
                 for name in USERS {
-                    let user = write.create_user(name.parse()?, Timestamp::MIN)?.id;
+                    let user = write.create_user(name, Timestamp::MIN)?.id;
                     for id in assistants() {
-                        write.create_assistant(user, id, "Bot".parse()?)?;
+                        write.create_assistant(user, id, "Bot")?;
                     }
                 }
                 Ok(())

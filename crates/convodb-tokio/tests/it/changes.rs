@@ -41,7 +41,7 @@ async fn a_waiting_stream_is_woken_by_a_change_of_its_user() {
     let waiting = tokio::spawn(async move { (next(&mut feed).await, feed) });
     tokio::spawn(async {}).await.unwrap();
     // Commits without a change of this user do not end the wait.
-    harness.store.create_user("Other".parse().unwrap(), at(0)).await.unwrap();
+    harness.store.create_user("Other", at(0)).await.unwrap();
     harness.store.insert(harness.user, new, Vec::new()).await.unwrap();
     let (part, mut feed) = waiting.await.unwrap();
     assert_eq!(kinds_and_ids(&part), [(ChangeKind::Created, id)]);

@@ -36,7 +36,7 @@ fn dropping_the_last_handle_closes_the_store_on_a_blocking_thread() {
     runtime.block_on(async {
         let store = AsyncStore::open(&path).await.unwrap();
         let mut pages = store.live_pages(convodb::UserId::new(1), convodb::ListRequest::default());
-        store.create_user("Acme".parse().unwrap(), at(0)).await.unwrap();
+        store.create_user("Acme", at(0)).await.unwrap();
         drop(store);
         // A live stream keeps the store open.
         assert!(pages.next().await.unwrap().unwrap().is_empty());

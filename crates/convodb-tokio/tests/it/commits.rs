@@ -51,7 +51,7 @@ async fn commits_through_the_engine_handle_are_reported() {
 
     let handle = AsyncStore::from(store.clone());
     let mut commits = handle.commits();
-    store.create_user("Acme".parse().unwrap(), at(0)).unwrap();
+    store.create_user("Acme", at(0)).unwrap();
     commits.changed().await.unwrap();
 }
 

@@ -35,9 +35,9 @@ impl Harness {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("s.convodb");
         let store = AsyncStore::open_with(path, options).await.unwrap();
-        let user = store.create_user("Acme".parse().unwrap(), at(0)).await.unwrap().id;
+        let user = store.create_user("Acme", at(0)).await.unwrap().id;
         let bot = AssistantId::generate(at(0));
-        store.create_assistant(user, bot, "Bot".parse().unwrap()).await.unwrap();
+        store.create_assistant(user, bot, "Bot").await.unwrap();
         Self { store, user, bot, _directory: directory }
     }
 

@@ -138,7 +138,7 @@ fn writes_work_without_a_runtime() {
         // A minimal executor: a thread that parks.
         let waker = std::task::Waker::from(std::sync::Arc::new(Parked(std::thread::current())));
         let mut context = std::task::Context::from_waker(&waker);
-        let mut write = pin!(store.create_user("Acme".parse().unwrap(), at(0)));
+        let mut write = pin!(store.create_user("Acme", at(0)));
         loop {
             match write.as_mut().poll(&mut context) {
                 Poll::Ready(user) => return user.unwrap(),

@@ -66,8 +66,8 @@ impl HttpWriters {
 
     /// Creates the user of the writers in a store.
     pub(crate) fn with_new_user(store: &Store, seed: u64) -> Result<Self, Violation> {
-        let user = store.create_user("clients".parse()?, Timestamp::MIN)?.id;
-        store.create_assistant(user, assistant(), "Bot".parse()?)?;
+        let user = store.create_user("clients", Timestamp::MIN)?.id;
+        store.create_assistant(user, assistant(), "Bot")?;
         let token = store.create_token(user, Timestamp::MIN)?;
         let writers = (0..WRITERS)
             .map(|number| Writer {

@@ -94,9 +94,9 @@ impl Fixture {
     fn new(path: &std::path::Path, seed: u64, rows: u64) -> Result<Self, Violation> {
         let store = Store::open_with(path, &StoreOptions::default())?;
         let (users, _) = dataset::load(&store, seed, rows, |_| {})?;
-        let adversary = store.create_user("adversary".parse()?, Timestamp::MIN)?.id;
+        let adversary = store.create_user("adversary", Timestamp::MIN)?.id;
         for number in 0..2 {
-            store.create_assistant(adversary, assistant(number), "Bot".parse()?)?;
+            store.create_assistant(adversary, assistant(number), "Bot")?;
         }
         let mut loader = store.bulk_load(BulkOptions::default());
         for number in 0..rows / 5 {

@@ -112,8 +112,8 @@ fn assistant() -> AssistantId {
 
 fn new_store(path: &Path) -> Result<String, Violation> {
     let store = Store::open(path)?;
-    let user = store.create_user("one".parse()?, Timestamp::MIN)?.id;
-    store.create_assistant(user, assistant(), "Bot".parse()?)?;
+    let user = store.create_user("one", Timestamp::MIN)?.id;
+    store.create_assistant(user, assistant(), "Bot")?;
     let token = store.create_token(user, Timestamp::MIN)?;
     store.close()?;
     Ok(token)

@@ -66,9 +66,9 @@ impl Fixture {
         let store = Store::in_memory()?;
         let mut tokens = Vec::new();
         for user in 0..USERS {
-            let id = store.create_user(marker(user).parse()?, Timestamp::MIN)?.id;
+            let id = store.create_user(marker(user), Timestamp::MIN)?.id;
             for number in [0, 1, 10 + user] {
-                store.create_assistant(id, assistant(number), marker(user).parse()?)?;
+                store.create_assistant(id, assistant(number), marker(user))?;
             }
             for number in (0..IDS).filter(|number| has(user, *number)) {
                 let (row, messages) = row(user, number)?;

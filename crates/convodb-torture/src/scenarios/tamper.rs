@@ -82,9 +82,9 @@ fn new_store() -> Result<(Store, [UserId; 2]), Violation> {
     let store = Store::in_memory()?;
     let mut users = [UserId::new(0); 2];
     for (user, name) in users.iter_mut().zip(["one", "two"]) {
-        *user = store.create_user(name.parse()?, Timestamp::MIN)?.id;
+        *user = store.create_user(name, Timestamp::MIN)?.id;
         let assistant: AssistantId = assistants()[0];
-        store.create_assistant(*user, assistant, "Bot".parse()?)?;
+        store.create_assistant(*user, assistant, "Bot")?;
         let phone = |text: &str| Contact { name: None, phone: text.parse().ok() };
         let channel = Channel::Whatsapp { sender: phone("+1"), customer: phone("+2") };
         for number in 0..30_u64 {

@@ -75,9 +75,9 @@ fn moving_assistants() -> [AssistantId; 2] {
 
 fn run(trial: &mut Trial) -> Result<(), Violation> {
     let store = Store::in_memory()?;
-    let user = store.create_user("one".parse()?, Timestamp::MIN)?.id;
+    let user = store.create_user("one", Timestamp::MIN)?.id;
     for assistant in assistants() {
-        store.create_assistant(user, assistant, "Bot".parse()?)?;
+        store.create_assistant(user, assistant, "Bot")?;
     }
     for number in 0..STEADY {
         // Pairs of rows share a millisecond.

@@ -22,8 +22,8 @@ use crate::transaction::check_messages;
 /// # use convodb::*;
 /// # let store = Store::in_memory()?;
 /// # let at: Timestamp = "2025-01-25".parse()?;
-/// # let user = store.create_user("Acme".parse()?, at)?.id;
-/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// # let user = store.create_user("Acme", at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
 /// let mut load = store.bulk_load(BulkOptions::default());
 /// for n in 0..1000 {
 ///     let at = Timestamp::from_millis(at.millis() + n)?;

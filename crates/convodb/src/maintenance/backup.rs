@@ -53,7 +53,7 @@ impl Snapshot {
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("backup.convodb");
     /// let store = Store::in_memory()?;
-    /// store.create_user("Acme".parse()?, Timestamp::MIN)?;
+    /// store.create_user("Acme", Timestamp::MIN)?;
     /// store.snapshot().backup(&path)?;
     /// let copy = Store::open(&path)?;
     /// assert_eq!(copy.snapshot().users()?, store.snapshot().users()?);

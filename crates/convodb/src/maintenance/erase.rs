@@ -41,7 +41,7 @@ impl Store {
     /// use std::ops::ControlFlow;
     /// use convodb::{Filter, ListRequest, Store};
     /// # let store = Store::in_memory()?;
-    /// # let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?.id;
+    /// # let user = store.create_user("Acme", "2025-01-25".parse()?)?.id;
     /// let filter = Filter { customer_phone: Some("+4915112345678".parse()?), ..Filter::default() };
     /// let request = ListRequest { filter, ..ListRequest::default() };
     /// let erased = store.delete_all(user, &request, |_| ControlFlow::Continue(()))?;
@@ -91,7 +91,7 @@ impl Store {
     /// # use convodb::Store;
     /// # let store = Store::in_memory()?;
     /// # let at = "2025-01-25".parse()?;
-    /// let user = store.create_user("Acme".parse()?, at)?.id;
+    /// let user = store.create_user("Acme", at)?.id;
     /// let token = store.create_token(user, at)?;
     /// assert_eq!(store.erase_user(user)?.tokens, 1);
     /// assert!(store.snapshot().user(user)?.is_none());

@@ -15,7 +15,7 @@ use crate::model::timestamp::Timestamp;
 ///
 /// ```
 /// let store = convodb::Store::in_memory()?;
-/// let user = store.create_user("Acme".parse()?, "2025-01-25".parse()?)?;
+/// let user = store.create_user("Acme", "2025-01-25".parse()?)?;
 /// assert_eq!((user.id.get(), user.name.as_str()), (1, "Acme"));
 /// # Ok::<(), convodb::Error>(())
 /// ```
@@ -36,9 +36,9 @@ pub struct User {
 /// # use convodb::{AssistantId, Store, Timestamp};
 /// # let store = Store::in_memory()?;
 /// # let at: Timestamp = "2025-01-25".parse()?;
-/// # let user = store.create_user("Acme".parse()?, at)?.id;
-/// let first = store.create_assistant(user, AssistantId::generate(at), "Support".parse()?)?;
-/// let second = store.create_assistant(user, AssistantId::generate(at), "Sales".parse()?)?;
+/// # let user = store.create_user("Acme", at)?.id;
+/// let first = store.create_assistant(user, AssistantId::generate(at), "Support")?;
+/// let second = store.create_assistant(user, AssistantId::generate(at), "Sales")?;
 /// assert_eq!((first.number, second.number), (1, 2));
 /// # Ok::<(), convodb::Error>(())
 /// ```

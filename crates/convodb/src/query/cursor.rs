@@ -60,8 +60,8 @@ const ENDPOINT: Endpoint = Endpoint(b"conversations");
 /// # use convodb::*;
 /// # let store = Store::in_memory()?;
 /// # let at: Timestamp = "2025-01-25".parse()?;
-/// # let user = store.create_user("Acme".parse()?, at)?.id;
-/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// # let user = store.create_user("Acme", at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
 /// for _ in 0..20 {
 ///     let id = ConversationId::generate(at);
 ///     store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;

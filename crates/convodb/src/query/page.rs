@@ -38,8 +38,8 @@ use crate::tables::conversations::decode_row;
 /// # use convodb::*;
 /// # let store = Store::in_memory()?;
 /// # let at: Timestamp = "2025-01-25".parse()?;
-/// # let user = store.create_user("Acme".parse()?, at)?.id;
-/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot".parse()?)?.id;
+/// # let user = store.create_user("Acme", at)?.id;
+/// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
 /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at), Vec::new())?;
 /// let page = store.snapshot().list(user, &ListRequest::default())?;
 /// for row in page.conversations() {

@@ -189,7 +189,7 @@ mod tests {
         let user = store.user;
         store.transact(|transaction| {
             let other = AssistantId::new(Uuid::from_u128(10));
-            transaction.create_assistant(user, other, "Other".parse()?)?;
+            transaction.create_assistant(user, other, "Other")?;
             transaction.update(user, id(1), Timestamp::MIN, |row| {
                 row.assistant = other;
                 Ok(())

@@ -34,9 +34,9 @@ impl Owner {
 
     fn of_name(store: &Store, name: &str) -> Self {
         let at = Timestamp::MIN;
-        let user = store.create_user(name.parse().unwrap(), at).unwrap().id;
+        let user = store.create_user(name, at).unwrap().id;
         let assistant = AssistantId::generate(at);
-        store.create_assistant(user, assistant, "Bot".parse().unwrap()).unwrap();
+        store.create_assistant(user, assistant, "Bot").unwrap();
         Self { user, assistant }
     }
 

@@ -124,7 +124,7 @@ fn a_store_cannot_be_closed_from_inside_a_write() {
     let inner = store.clone();
     let outcome = store.write(move |_| Ok::<_, Error>(inner.close()));
     assert!(matches!(outcome, Ok(Err(Error::NestedWrite))));
-    store.create_user("still open".parse().unwrap(), Timestamp::MIN).unwrap();
+    store.create_user("still open", Timestamp::MIN).unwrap();
 }
 
 #[test]
@@ -225,7 +225,7 @@ fn a_panicking_commit_listener_does_not_stop_the_writer() {
     assert_eq!(calls.load(Ordering::Relaxed), before + 1);
     assert_eq!(store.state(), StoreState::Open);
     drop(counting);
-    store.rename_user(owner.user, "renamed".parse().unwrap()).unwrap();
+    store.rename_user(owner.user, "renamed").unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), before + 1, "a dropped listener is not called");
 }
 
@@ -336,8 +336,8 @@ fn invalid_writes_are_refused_and_change_nothing() {
 fn a_user_sees_nothing_of_another_user() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
-    let other = store.create_user("Other".parse().unwrap(), Timestamp::MIN).unwrap().id;
-    store.create_assistant(other, owner.assistant, "Same id".parse().unwrap()).unwrap();
+    let other = store.create_user("Other", Timestamp::MIN).unwrap().id;
+    store.create_assistant(other, owner.assistant, "Same id").unwrap();
     let conversation = owner.conversation();
     let id = conversation.id;
     store.insert(owner.user, conversation.clone(), Vec::new()).unwrap();
@@ -373,12 +373,12 @@ fn a_token_authenticates_until_it_is_revoked() {
 fn user_names_are_unique_and_assistant_numbers_count_for_each_user() {
     let store = Store::in_memory().unwrap();
     let owner = Owner::of(&store);
-    let duplicate = store.create_user("Acme".parse().unwrap(), Timestamp::MIN);
+    let duplicate = store.create_user("Acme", Timestamp::MIN);
     assert!(matches!(duplicate, Err(Error::DuplicateUser)));
     let second = AssistantId::generate(Timestamp::MIN);
-    let assistant = store.create_assistant(owner.user, second, "Two".parse().unwrap()).unwrap();
+    let assistant = store.create_assistant(owner.user, second, "Two").unwrap();
     assert_eq!(assistant.number, 2);
-    store.rename_assistant(owner.user, second, "Renamed".parse().unwrap()).unwrap();
+    store.rename_assistant(owner.user, second, "Renamed").unwrap();
     let snapshot = store.snapshot();
     assert_eq!(snapshot.assistant_by_number(owner.user, 2).unwrap().unwrap().id, second);
     let names: Vec<String> = snapshot
@@ -389,12 +389,9 @@ fn user_names_are_unique_and_assistant_numbers_count_for_each_user() {
         .collect();
     assert_eq!(names, ["Bot", "Renamed"]);
     assert_eq!(snapshot.assistants(owner.user, 1, 10).unwrap().len(), 1);
-    let other = store.create_user("Other".parse().unwrap(), Timestamp::MIN).unwrap().id;
+    let other = store.create_user("Other", Timestamp::MIN).unwrap().id;
     assert!(snapshot.assistant(other, second).unwrap().is_none());
-    assert!(matches!(
-        store.rename_assistant(other, second, "Mine".parse().unwrap()),
-        Err(Error::AssistantNotFound)
-    ));
+    assert!(matches!(store.rename_assistant(other, second, "Mine"), Err(Error::AssistantNotFound)));
 }
 
 #[test]
@@ -453,7 +450,7 @@ fn a_missing_user_is_not_a_missing_assistant() {
     let mut load = store.bulk_load(BulkOptions::default());
     let pushed = load.push(nobody, &owner.conversation(), &[]);
     assert!(matches!(pushed, Err(Error::UserNotFound)));
-    let renamed = store.rename_assistant(nobody, owner.assistant, "Bot".parse().unwrap());
+    let renamed = store.rename_assistant(nobody, owner.assistant, "Bot");
     assert!(matches!(renamed, Err(Error::UserNotFound)));
 }
 
@@ -491,7 +488,7 @@ fn an_assistant_without_conversations_can_be_deleted_and_its_number_is_not_reuse
     assert!(matches!(store.delete_assistant(user, bot), Err(Error::AssistantNotFound)));
     assert_eq!(store.snapshot().assistant_count(user).unwrap(), 0);
     let next = AssistantId::generate(Timestamp::MIN);
-    let created = store.create_assistant(user, next, "Next".parse().unwrap()).unwrap();
+    let created = store.create_assistant(user, next, "Next").unwrap();
     assert_eq!(created.number, 2, "number 1 belonged to the deleted assistant");
     assert_eq!(store.snapshot().assistant_count(user).unwrap(), 1);
     assert!(store.snapshot().verify().unwrap().is_clean());

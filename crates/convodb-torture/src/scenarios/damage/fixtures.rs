@@ -94,9 +94,9 @@ impl DamageFixtures {
         let store = open()?;
         let mut known = Known::default();
         for user in 0..USERS {
-            let id = store.create_user(format!("user {user}").parse()?, Timestamp::MIN)?.id;
+            let id = store.create_user(format!("user {user}"), Timestamp::MIN)?.id;
             for assistant in assistants() {
-                store.create_assistant(id, assistant, format!("Bot of {user}").parse()?)?;
+                store.create_assistant(id, assistant, format!("Bot of {user}"))?;
             }
             known.users.push(id.get());
             known.tokens.push(store.create_token(id, Timestamp::MIN)?);

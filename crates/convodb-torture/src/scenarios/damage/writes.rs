@@ -106,9 +106,9 @@ mod tests {
         let store = Store::open(&path).unwrap();
         let mut known = Known::default();
         for name in ["one", "two"] {
-            let user = store.create_user(name.parse().unwrap(), Timestamp::MIN).unwrap().id;
+            let user = store.create_user(name, Timestamp::MIN).unwrap().id;
             let assistant = assistants()[0];
-            store.create_assistant(user, assistant, "Bot".parse().unwrap()).unwrap();
+            store.create_assistant(user, assistant, "Bot").unwrap();
             known.users.push(user.get());
             let row = row(50 + u128::from(user.get())).unwrap();
             known.ids.push(row.id.to_string());
