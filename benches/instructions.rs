@@ -28,6 +28,9 @@ const ROUNDS: &str = "CONVODB_INSTRUCTIONS_ROUNDS";
 const ROWS: u64 = 20_000;
 const INSERT: &str = "insert, in groups of 100";
 const GROUP: usize = 100;
+/// Inserts are counted as the difference of two runs, with this many groups each.
+const FEW_GROUPS: usize = 10;
+const MANY_GROUPS: usize = 30;
 /// The rank of the user whose rows are inserted.
 const USER: usize = 3;
 
@@ -108,8 +111,10 @@ fn count(name: &str) -> Outcome<u64> {
     match READS.iter().find(|(read, _)| *read == name) {
         Some((_, runs)) => Ok(callgrind(name, *runs, Some("*counted*"))? / runs),
         None => {
-            let [few, many] = [10, 30].map(|groups| callgrind(name, groups, None));
-            Ok((many? - few?) / (20 * GROUP as u64))
+            let [few, many] = [FEW_GROUPS, MANY_GROUPS];
+            let inserted = ((many - few) * GROUP) as u64;
+            let [few, many] = [few, many].map(|groups| callgrind(name, groups as u64, None));
+            Ok((many? - few?) / inserted)
         }
     }
 }
@@ -206,7 +211,10 @@ fn insert(groups: usize) -> Outcome<()> {
         }
         Ok::<_, convodb::Error>(user)
     })?;
-    let mut rows = Dataset::new(1, ROWS).filter(|row| row.user == USER);
+    // All rows are generated in every run, so that the difference of two runs contains inserts
+    // alone.
+    let rows = Dataset::new(1, ROWS).filter(|row| row.user == USER);
+    let mut rows = rows.take(MANY_GROUPS * GROUP).collect::<Vec<_>>().into_iter();
     for _ in 0..groups {
         let group: Vec<_> = rows.by_ref().take(GROUP).collect();
         store.write(move |transaction| {

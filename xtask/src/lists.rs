@@ -171,7 +171,7 @@ pub const CONTAINMENT: &[Containment] = &[
     },
     Containment {
         words: &["WriteT", "begin_write"],
-        scope: Scope::Only(&["query", "snapshot", "engine/state"]),
+        scope: Scope::Only(&["query", "snapshot", "tables/state", "engine/published"]),
         text: "can write, and reads must not",
     },
     Containment {

@@ -92,7 +92,8 @@ impl BulkTarget {
         self.loader.finish()
     }
 
-    /// As [`BulkTarget::finish`]; calls `progress` with the number of entries written and their total.
+    /// As [`BulkTarget::finish`]; calls `progress` with the number of entries written and their
+    /// total.
     ///
     /// # Errors
     /// As [`BulkLoader::finish`].
@@ -300,8 +301,8 @@ fn update(
     Ok(Outcome::Updated { messages: new.len() })
 }
 
-/// The rule of [`Transaction::update`] that the item breaks, if any. Checked first, because messages
-/// are appended before the update.
+/// The rule of [`Transaction::update`] that the item breaks, if any. Checked first, because
+/// messages are appended before the update.
 fn check_update(stored: &Conversation, new: &Conversation) -> Option<Rejection> {
     let invalid = |field, reason| Some(Rejection::Invalid { field, reason });
     if stored.channel.kind() != new.channel.kind() {

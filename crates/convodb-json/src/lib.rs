@@ -1,7 +1,7 @@
 //! JSON form of a conversation: the item of the "List Conversations" API, and of its exports.
 //!
-//! The API is the one of Autocalls (the same at Famulor). An item is an element of its list, and one
-//! line of an import or an export of convodb.
+//! The API is the one of Autocalls (the same at Famulor). An item is an element of its list, and
+//! one line of an import or an export of convodb.
 //!
 //! [`Item::parse`] reads a line and [`write_item`] and [`write_line`] write one; [`ExportLines`]
 //! writes a whole list. [`insert_if_new`] and [`insert_or_update`] are the rule by which an item

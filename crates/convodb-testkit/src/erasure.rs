@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, HashSet};
 use std::fmt::Display;
 use std::fs;
 use std::io;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -241,7 +240,7 @@ impl Trial {
         let filter =
             Filter { customer_phone: Some(phone.parse().map_err(text)?), ..Filter::default() };
         let request = ListRequest { filter, ..ListRequest::default() };
-        let deleted = self.store.delete_all(kept.user, &request, |_| ControlFlow::Continue(()));
+        let deleted = self.store.delete_all(kept.user, &request);
         let before = kept.rows.len();
         let mut erased: HashSet<[u8; 16]> = doomed.rows.keys().map(|id| *id.as_bytes()).collect();
         kept.rows.retain(|id, row| {

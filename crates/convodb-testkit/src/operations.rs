@@ -1,7 +1,7 @@
 //! Random operations: everything that the public API of a store offers, compared with the oracle.
 //!
-//! Operations are writes, writes that fail, bulk loads, changes of assistants and tokens, page reads
-//! between writes, restarts and crashes. A difference panics.
+//! Operations are writes, writes that fail, bulk loads, changes of assistants and tokens, page
+//! reads between writes, restarts and crashes. A difference panics.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

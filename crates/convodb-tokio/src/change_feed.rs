@@ -57,11 +57,12 @@ impl AsyncStore {
 /// the stream waits for the next commit. It ends after the store was closed by
 /// [`AsyncStore::close`](crate::AsyncStore::close), and after an error.
 ///
-/// - **Delivery.** No change is skipped or repeated. [`Changes::next_cursor`] of the last part that was
-///   processed resumes the feed, in another process as well.
+/// - **Delivery.** No change is skipped or repeated. [`Changes::next_cursor`] of the last part that
+///   was processed resumes the feed, in another process as well.
 /// - **Coalescing.** Changes of one conversation within a part are reported once, with the
 ///   conversation's current state. A conversation that was created and deleted before the part was
-///   read is reported as deleted only.
+///   read is reported as deleted only. A follower puts or removes the conversation, whatever the
+///   kind says: an id that was deleted and created again can appear as updated first.
 /// - **Expiry.** If the retention of the feed passes the position of the stream, the next item is
 ///   [`Error::ChangesExpired`](convodb::Error::ChangesExpired), and the stream ends. Read the
 ///   list again, then follow from [`ChangesSince::Now`]. A stream that is polled regularly stays

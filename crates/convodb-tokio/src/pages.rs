@@ -19,7 +19,8 @@ use crate::run_blocking::flatten;
 ///
 /// A [`Stream`] of `Result<Page>`; an error ends it. No page is read before the stream is polled
 /// for it. Dropping the stream stops the iteration; dropping the future of [`Pages::next`] loses
-/// nothing. [`Page::next_cursor`] of the last page that was processed resumes the iteration elsewhere.
+/// nothing. [`Page::next_cursor`] of the last page that was processed resumes the iteration
+/// elsewhere.
 pub struct Pages {
     source: Source,
     user: UserId,

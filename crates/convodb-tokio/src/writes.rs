@@ -213,6 +213,27 @@ impl AsyncStore {
         self.write(move |transaction| transaction.create_user::<Name>(name, created_at)).await
     }
 
+    /// Runs [`Transaction::rename_user`] as a write of its own.
+    ///
+    /// # Errors
+    /// As [`Transaction::rename_user`] and [`AsyncStore::write`].
+    pub async fn rename_user<N>(&self, user: UserId, name: N) -> Result<()>
+    where
+        N: TryInto<Name>,
+        Error: From<N::Error>,
+    {
+        let name = name.try_into()?;
+        self.write(move |transaction| transaction.rename_user::<Name>(user, name)).await
+    }
+
+    /// Runs [`Transaction::delete_assistant`] as a write of its own.
+    ///
+    /// # Errors
+    /// As [`Transaction::delete_assistant`] and [`AsyncStore::write`].
+    pub async fn delete_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
+        self.write(move |transaction| transaction.delete_assistant(user, id)).await
+    }
+
     /// Runs [`Transaction::create_assistant`] as a write of its own.
     ///
     /// # Errors

@@ -126,8 +126,8 @@ pub enum Error {
         /// The check that failed.
         what: &'static str,
     },
-    /// The write was not executed or was rolled back, because of a fault of the store. Nothing of it
-    /// is or will be stored. The store reopens its files by itself where it has to: retry.
+    /// The write was not executed or was rolled back, because of a fault of the store. Nothing of
+    /// it is or will be stored. The store reopens its files by itself where it has to: retry.
     #[error("write aborted: {source}")]
     WriteAborted {
         /// The fault.
@@ -140,8 +140,8 @@ pub enum Error {
         /// The fault.
         source: Arc<io::Error>,
     },
-    /// The snapshot cannot be read from disk any more: the store met a fault or was closed after the
-    /// snapshot was taken. Take a new snapshot.
+    /// The snapshot cannot be read from disk any more: the store met a fault or was closed after
+    /// the snapshot was taken. Take a new snapshot.
     #[error("snapshot invalidated by a fault or by closing the store; take a new one")]
     SnapshotInvalidated,
     /// The operating system refused an operation.
@@ -156,7 +156,8 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// The kind of the system's error, or [`io::ErrorKind::Other`] where the system is not the cause.
+    /// The kind of the system's error, or [`io::ErrorKind::Other`] where the system is not the
+    /// cause.
     #[must_use]
     pub fn io_kind(&self) -> io::ErrorKind {
         match self {
@@ -214,8 +215,8 @@ impl From<io::Error> for Error {
     }
 }
 
-/// Converts an error of redb: `.map_err(from_redb)`. There is no `From`, because redb's types are not
-/// part of this crate's API.
+/// Converts an error of redb: `.map_err(from_redb)`. There is no `From`, because redb's types are
+/// not part of this crate's API.
 pub(crate) fn from_redb(error: impl Into<redb::Error>) -> Error {
     match error.into() {
         redb::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {

@@ -14,7 +14,7 @@ use crate::encoding::key::{
     ArrivalKey, ChangeKey, CounterKey, DigestKey, FixedKey, IdArrivalKey, IndexKey, MessageKey,
     NumberKey, RowKey, UuidKey,
 };
-use crate::encoding::record::{self, AccountV1, AnswerV1, Body, ChangeV1, CounterV1};
+use crate::encoding::record::{self, AccountV1, Body, ChangeV1, CounterV1, IdempotencyV1};
 use crate::encoding::row;
 use crate::encoding::token::Sealer;
 use crate::engine::store_file;
@@ -176,7 +176,7 @@ pub fn record_codecs() -> [RecordCodec; 6] {
             seal: seal::<UserId>,
             decode: |key, record| {
                 let key = UserId::decode(key);
-                record::decode_small::<UserId, AnswerV1<'_>>(&key, record).map(drop)
+                record::decode_small::<UserId, IdempotencyV1<'_>>(&key, record).map(drop)
             },
         },
     ]

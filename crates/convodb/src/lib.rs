@@ -2,8 +2,9 @@
 //! WhatsApp, an API, or tests.
 //!
 //! A store is one file, opened by one process. It contains users; each user has assistants, and
-//! conversations with their messages. It is built for listing them: by any combination of five filters,
-//! in both directions from any place, in pages that cost the same at any depth and at any size.
+//! conversations with their messages. It is built for listing them: by any combination of five
+//! filters, in both directions from any place, in pages that cost the same at any depth and at any
+//! size.
 //!
 //! ```
 //! use convodb::*;
@@ -13,14 +14,13 @@
 //! let user = store.create_user("Acme", now)?.id;
 //! let bot = store.create_assistant(user, AssistantId::generate(now), "Support")?.id;
 //!
-//! let customer = Contact { name: None, phone: Some("+4915112345678".parse()?) };
-//! let channel = Channel::Whatsapp { sender: Contact::default(), customer };
+//! let channel = Channel::whatsapp("+14155551234", "+4915112345678")?; // sender, customer
 //! let id = ConversationId::generate(now);
 //! store.insert(user, Conversation::new(id, bot, channel, now), Vec::new())?;
-//! store.append_message(user, id, Message::new(Role::User, "Hello!".to_owned(), now)?)?;
+//! store.append_message(user, id, Message::new(Role::User, "Hello!", now)?)?;
 //!
-//! let filter = Filter { customer_phone: Some("+4915112345678".parse()?), ..Filter::default() };
-//! let page = store.snapshot().list(user, &ListRequest { filter, ..ListRequest::default() })?;
+//! let filter = Filter::new().customer_phone("+4915112345678")?;
+//! let page = store.snapshot().list(user, &ListRequest::new().filter(filter))?;
 //! for conversation in page.conversations() {
 //!     assert_eq!(conversation.message_count, 1);
 //! }
@@ -30,67 +30,69 @@
 //!
 //! # Values
 //!
-//! A [`Conversation`] takes place over a [`Channel`], which has the fields that only this channel has:
-//! a phone implies WhatsApp, an [`ExternalIdentifier`] implies the API. Values validate themselves on
-//! construction: a [`Phone`] has 1 to 64 bytes, [`Variables`] are a JSON object, a [`Cost`] is a whole
-//! number of billionths of a US dollar. Texts are stored and compared byte for byte. The caller passes
-//! every time; the engine's data never depends on a clock.
+//! A [`Conversation`] takes place over a [`Channel`], which has the fields that only this channel
+//! has: a phone implies WhatsApp, an [`ExternalIdentifier`] implies the API. Values validate
+//! themselves on construction: a [`Phone`] has 1 to 64 bytes, [`Variables`] are a JSON object, a
+//! [`Cost`] is a whole number of billionths of a US dollar. Texts are stored and compared byte for
+//! byte. The caller passes every time; the engine's data never depends on a clock.
 //!
 //! # Writing
 //!
-//! [`Store::insert`], [`Store::update`], [`Store::append_message`] and similar methods are writes of
-//! one operation. [`Store::write`] runs a closure with a [`Transaction`]: any number of operations,
-//! atomic and isolated. Concurrent writes share a commit. [`Store::submit`] does not wait, for callers
-//! that must not, and [`Store::bulk_load`] loads millions of conversations at once.
+//! [`Store::insert`], [`Store::update`], [`Store::append_message`] and similar methods are writes
+//! of one operation. [`Store::write`] runs a closure with a [`Transaction`]: any number of
+//! operations, atomic and isolated. Concurrent writes share a commit. [`Store::submit`] does not
+//! wait, for callers that must not, and [`Store::bulk_load`] loads millions of conversations at
+//! once.
 //!
 //! # Reading
 //!
 //! [`Store::snapshot`] returns the state of the last commit in about 20 ns and never waits for a
 //! writer. A [`Snapshot`] provides [`list`](Snapshot::list),
 //! [`conversations`](Snapshot::conversations), [`conversation`](Snapshot::conversation),
-//! [`messages`](Snapshot::messages) and [`stats`](Snapshot::stats), all as of one moment. A [`Page`]
-//! owns its bytes, so it can be stored and sent; its conversations borrow from it.
+//! [`messages`](Snapshot::messages) and [`stats`](Snapshot::stats), all as of one moment. A
+//! [`Page`] owns its bytes, so it can be stored and sent; its conversations borrow from it.
 //!
 //! # Cursors
 //!
-//! A page has a [`PageCursor`] for each side on which the list continues. It denotes a place between
-//! two conversations and carries the filter, bounds, order and page size. A walk by cursors returns
-//! each conversation that exists throughout exactly once, whatever is inserted or deleted meanwhile.
-//! [`Snapshot::seal_cursor`] turns a cursor into a short opaque token that clients cannot read or
-//! change; it does not expire.
+//! A page has a [`PageCursor`] for each side on which the list continues. It denotes a place
+//! between two conversations and carries the filter, bounds, order and page size. A walk by cursors
+//! returns each conversation that exists throughout exactly once, whatever is inserted or deleted
+//! meanwhile. [`Snapshot::seal_cursor`] turns a cursor into a short opaque token that clients
+//! cannot read or change; it does not expire.
 //!
 //! # Changes
 //!
-//! [`Snapshot::changes_since`] is the change feed of a user: what was created, updated or deleted since
-//! a cursor, in commit order, without gaps. The feed retains about a million changes of each user
-//! ([`StoreOptions::retained_changes`]) and, if the program calls [`Store::expire`], those of the last
-//! 30 days. A reader that falls further behind gets [`Error::ChangesExpired`] and lists again.
+//! [`Snapshot::changes_since`] is the change feed of a user: what was created, updated or deleted
+//! since a cursor, in commit order, without gaps. The feed retains about a million changes of each
+//! user ([`StoreOptions::retained_changes`]) and, if the program calls [`Store::expire`], those of
+//! the last 30 days. A reader that falls further behind gets [`Error::ChangesExpired`] and lists
+//! again.
 //!
 //! # Durability
 //!
-//! A write that has returned is on disk, unless [`Durability::Deferred`] was chosen. After a crash the
-//! store contains every acknowledged write, and each write as a whole. After an I/O error it reopens
-//! its files by itself and continues ([`Store::state`], [`Store::last_fault`]).
+//! A write that has returned is on disk, unless [`Durability::Deferred`] was chosen. After a crash
+//! the store contains every acknowledged write, and each write as a whole. After an I/O error it
+//! reopens its files by itself and continues ([`Store::state`], [`Store::last_fault`]).
 //! [`Snapshot::verify`] audits everything.
 //!
 //! # Errors
 //!
 //! There is one [`Error`]. Misuse (nothing was done), missing things and faults of the store never
 //! share a variant. What belongs to another user is missing. Messages and `Debug` output contain no
-//! phone number, name, token or message text. Faults, recovery and format upgrades are logged through
-//! `tracing`.
+//! phone number, name, token or message text. Faults, recovery and format upgrades are logged
+//! through `tracing`.
 //!
 //! # Cost
 //!
-//! A page reads at most [`PageCost::bound`] entries and rows, ten times its size plus ten, whatever the
-//! filters, the depth and the data; a page in memory takes microseconds. A single durable insert takes
-//! a fraction of a millisecond, which concurrent inserts share. Statistics read counters, not
-//! conversations. Methods that cost more say so.
+//! A page reads at most [`PageCost::bound`] entries and rows, ten times its size plus ten, whatever
+//! the filters, the depth and the data; a page in memory takes microseconds. A single durable
+//! insert takes a fraction of a millisecond, which concurrent inserts share. Statistics read
+//! counters, not conversations. Methods that cost more say so.
 //!
 //! # Related crates
 //!
-//! `convodb-tokio` awaits writes and streams lists; `convodb-json` reads and writes conversations as
-//! JSON; `convodb-http` serves a store in the shape of the documented "List Conversations" API;
+//! `convodb-tokio` awaits writes and streams lists; `convodb-json` reads and writes conversations
+//! as JSON; `convodb-http` serves a store in the shape of the documented "List Conversations" API;
 //! `convodb-cli` is the command line. `examples/` contains whole programs.
 
 #[cfg(doctest)]

@@ -12,9 +12,9 @@ pub enum Durability {
     /// When it is on disk.
     #[default]
     Immediate,
-    /// When it is visible to readers. There is no WAL; the store reaches the disk when it is closed. A
-    /// crash loses the most recent commits, each of them as a whole. For tests and for loads that can
-    /// be repeated.
+    /// When it is visible to readers. There is no WAL; the store reaches the disk when it is
+    /// closed. A crash loses the most recent commits, each of them as a whole. For tests and for
+    /// loads that can be repeated.
     Deferred,
 }
 
@@ -74,8 +74,8 @@ impl StoreOptions {
         Self { cache_bytes, ..self }
     }
 
-    /// Memory for rows that pages read repeatedly, in bytes, allocated as it is used. Default: 128 MiB,
-    /// for about 400,000 rows. 0 disables the row cache.
+    /// Memory for rows that pages read repeatedly, in bytes, allocated as it is used. Default: 128
+    /// MiB, for about 400,000 rows. 0 disables the row cache.
     #[must_use]
     pub fn row_cache_bytes(self, row_cache_bytes: usize) -> Self {
         Self { row_cache_bytes, ..self }
@@ -110,33 +110,34 @@ impl StoreOptions {
         Self { fast_recovery, ..self }
     }
 
-    /// Whether opening reads the whole file and verifies every page. Default: off. It detects damage,
-    /// also that of a disk that acknowledged a sync and lost the data, before anything is read or
-    /// built upon it.
+    /// Whether opening reads the whole file and verifies every page. Default: off. It detects
+    /// damage, also that of a disk that acknowledged a sync and lost the data, before anything is
+    /// read or built upon it.
     #[must_use]
     pub fn check_on_open(self, check_on_open: bool) -> Self {
         Self { check_on_open, ..self }
     }
 
-    /// Whether a checkpoint runs on a thread of its own, beside new writes. Default: on. Off, the writer
-    /// thread does it between two groups, which makes the order of I/O deterministic.
+    /// Whether a checkpoint runs on a thread of its own, beside new writes. Default: on. Off, the
+    /// writer thread does it between two groups, which makes the order of I/O deterministic, for
+    /// tests on a simulated disk.
     #[must_use]
     pub fn background_checkpoints(self, background_checkpoints: bool) -> Self {
         Self { background_checkpoints, ..self }
     }
 
-    /// The number of changes that the change feed of each user retains, at least 1. Default: 1,048,576.
-    /// Older ones are trimmed as new ones are written, about a thousand at a time; so the feed of a
-    /// program that never calls [`Store::expire`](crate::Store::expire) stays bounded. A change takes
-    /// about 60 bytes. A reader that falls behind gets
+    /// The number of changes that the change feed of each user retains, at least 1. Default:
+    /// 1,048,576. Older ones are trimmed as new ones are written, about a thousand at a time; so
+    /// the feed of a program that never calls [`Store::expire`](crate::Store::expire) stays
+    /// bounded. A change takes about 60 bytes. A reader that falls behind gets
     /// [`Error::ChangesExpired`](crate::Error::ChangesExpired).
     #[must_use]
     pub fn retained_changes(self, retained_changes: u64) -> Self {
         Self { retained_changes: retained_changes.max(1), ..self }
     }
 
-    /// The file system that the store's files are on. Default: the operating system's. For tests on a
-    /// simulated disk.
+    /// The file system that the store's files are on. Default: the operating system's. For tests on
+    /// a simulated disk.
     #[must_use]
     pub fn vfs(self, vfs: Arc<dyn Vfs>) -> Self {
         Self { vfs, ..self }

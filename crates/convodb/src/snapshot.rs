@@ -21,9 +21,10 @@ use crate::tables::state::CommittedState;
 
 /// The store as of one commit: an immutable, consistent view for reading.
 ///
-/// Later writes do not change what a snapshot returns. Creating and cloning one is cheap, because all
-/// snapshots of a commit share its state. While a snapshot exists, the store cannot reuse the disk
-/// space of what was replaced or deleted since. So keep it for the duration of a task, not forever.
+/// Later writes do not change what a snapshot returns. Creating and cloning one is cheap, because
+/// all snapshots of a commit share its state. While a snapshot exists, the store cannot reuse the
+/// disk space of what was replaced or deleted since. So keep it for the duration of a task, not
+/// forever.
 ///
 /// All reads fail with a *fault of the store* if the disk returns an error
 /// ([`Error::Io`](crate::Error::Io)), if stored bytes fail a check
@@ -84,10 +85,9 @@ impl Snapshot {
     /// ```
     ///
     /// # Errors
-    /// [`Error::CursorConflict`](crate::Error::CursorConflict) if a filter, bound or order in the
-    /// request differs from that of its cursor;
-    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) if the cursor belongs to another user;
-    /// or a fault of the store.
+    /// In this order: [`Error::InvalidCursor`](crate::Error::InvalidCursor) if the cursor belongs
+    /// to another user; [`Error::CursorConflict`](crate::Error::CursorConflict) if a filter, bound
+    /// or order in the request differs from that of its cursor; or a fault of the store.
     pub fn list(&self, user: UserId, request: &ListRequest) -> Result<Page> {
         let fingerprinter = self.state.fingerprinter();
         let resolved = request.resolve(user, fingerprinter)?;
@@ -121,8 +121,8 @@ impl Snapshot {
         Rows { snapshot: self.clone(), iter: RowIter::new(user, request.filter.clone(), list) }
     }
 
-    /// The pages of a list, from the request's cursor or the start to the end. [`ListRequest`] has an
-    /// example.
+    /// The pages of a list, from the request's cursor or the start to the end. [`ListRequest`] has
+    /// an example.
     ///
     /// An item is a page or an error of [`Snapshot::list`], after which the iterator ends.
     pub fn pages(
@@ -143,8 +143,8 @@ impl Snapshot {
         })
     }
 
-    /// Seals a cursor into a token for a client: at most 98 characters of `[A-Za-z0-9_-]`, encrypted
-    /// and authenticated. It never expires. About 0.3 us. [`PageCursor`] has an example.
+    /// Seals a cursor into a token for a client: at most 98 characters of `[A-Za-z0-9_-]`,
+    /// encrypted and authenticated. It never expires. About 0.3 us. [`PageCursor`] has an example.
     #[must_use]
     pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
         cursor.seal(self.state.sealer())
@@ -211,10 +211,10 @@ impl Snapshot {
 
     // ---- change feed ---------------------------------------------------------------------------
 
-    /// A part of the user's change feed: the changes of conversations since a cursor, in the order of
-    /// their commits. Reads at most `size` change records and coalesces those of one conversation into
-    /// one change. Parts have no gap and no repetition, regardless of concurrent writes: a change that
-    /// this snapshot does not contain follows [`Changes::next_cursor`].
+    /// A part of the user's change feed: the changes of conversations since a cursor, in the order
+    /// of their commits. Reads at most `size` change records and coalesces those of one
+    /// conversation into one change. Parts have no gap and no repetition, regardless of concurrent
+    /// writes: a change that this snapshot does not contain follows [`Changes::next_cursor`].
     ///
     /// A follower that copies conversations must apply each change by
     /// [`Change::conversation`](crate::Change::conversation): insert or replace its copy if the
@@ -224,7 +224,8 @@ impl Snapshot {
     /// A bulk load appends the changes of its conversations in the order of the list, oldest first,
     /// not in the order in which they were pushed.
     ///
-    /// Three B-tree lookups, a step for each record, and one to three lookups for each conversation.
+    /// Three B-tree lookups, a step for each record, and one to three lookups for each
+    /// conversation.
     ///
     /// ```
     /// use convodb::{ChangeKind, ChangesSince, PageSize, Store};
@@ -258,8 +259,8 @@ impl Snapshot {
         changes::read(&self.state.tables, user, since, size)
     }
 
-    /// Seals a cursor into a token for a client: at most 40 characters of `[A-Za-z0-9_-]`, encrypted
-    /// and authenticated. About 0.3 us.
+    /// Seals a cursor into a token for a client: at most 40 characters of `[A-Za-z0-9_-]`,
+    /// encrypted and authenticated. About 0.3 us.
     #[must_use]
     pub fn seal_change_cursor(&self, cursor: &ChangeCursor) -> String {
         cursor.seal(self.state.sealer())
@@ -327,8 +328,8 @@ impl Snapshot {
     }
 
     /// Appends the current name of the user's assistant to `out`, and returns whether the user has
-    /// that assistant. Names are cached until an assistant changes: the first call for an assistant is
-    /// a B-tree lookup; later calls allocate nothing but the growth of `out`.
+    /// that assistant. Names are cached until an assistant changes: the first call for an assistant
+    /// is a B-tree lookup; later calls allocate nothing but the growth of `out`.
     ///
     /// ```
     /// # use convodb::{AssistantId, Store, Timestamp};

@@ -31,11 +31,11 @@ use crate::tables::meta;
 use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
 
-/// A store of conversations. Cheap to clone and to send; all clones are the same store, which is closed
-/// when the last one is dropped.
+/// A store of conversations. Cheap to clone and to send; all clones are the same store, which is
+/// closed when the last one is dropped.
 ///
-/// Reads go through a [`Snapshot`] and never wait. Writes go through one writer thread, which commits
-/// concurrent writes as a group; they return when they are durable.
+/// Reads go through a [`Snapshot`] and never wait. Writes go through one writer thread, which
+/// commits concurrent writes as a group; they return when they are durable.
 ///
 /// ```
 /// let store = convodb::Store::in_memory()?;
@@ -61,8 +61,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::InUse`] if this or another process has the file open; [`Error::NotAStore`] and
-    /// [`Error::NewerFormat`], which leave the file untouched unless it was not closed cleanly and had
-    /// to be repaired before it could be read; [`Error::Corrupted`]; or an I/O error.
+    /// [`Error::NewerFormat`], which leave the file untouched unless it was not closed cleanly and
+    /// had to be repaired before it could be read; [`Error::Corrupted`]; or an I/O error.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, &StoreOptions::default())
     }
@@ -115,8 +115,8 @@ impl Store {
     /// answer from memory at most.
     ///
     /// # Errors
-    /// [`Error::Closed`] if the store was closed before, or the error of closing, which dropping the
-    /// store would hide.
+    /// [`Error::Closed`] if the store was closed before, or the error of closing, which dropping
+    /// the store would hide.
     pub fn close(self) -> Result<()> {
         self.inner.queue.close()
     }
@@ -136,8 +136,8 @@ impl Store {
         self.state() == StoreState::Open
     }
 
-    /// Whether the store accepts writes, and if not, why. After a fault the store reopens its files by
-    /// itself, so retrying is enough. Reads no disk.
+    /// Whether the store accepts writes, and if not, why. After a fault the store reopens its files
+    /// by itself, so retrying is enough. Reads no disk.
     ///
     /// ```
     /// use convodb::{Store, StoreState};
@@ -183,9 +183,9 @@ impl Store {
     }
 
     /// Calls `callback` after each commit, on the writer thread, until the returned listener is
-    /// dropped. The callback must be fast, because the next commit waits for it, and must not write;
-    /// it may register other callbacks, and a panic in it is caught. A commit pays a lock, an
-    /// allocation for all listeners together, and the calls.
+    /// dropped. The callback must be fast, because the next commit waits for it, and must not
+    /// write; it may register other callbacks, and a panic in it is caught. A commit pays a lock,
+    /// an allocation for all listeners together, and the calls.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -209,8 +209,8 @@ impl Store {
         self.inner.published.load().tables.metrics().clone()
     }
 
-    /// What the store counted since it was opened, and what it holds in memory now. Reads about twelve
-    /// atomic words; [`Store::usage`] reports disk space.
+    /// What the store counted since it was opened, and what it holds in memory now. Reads about
+    /// twelve atomic words; [`Store::usage`] reports disk space.
     ///
     /// ```
     /// # use convodb::{Store, Timestamp};
@@ -227,13 +227,13 @@ impl Store {
 
     // ---- writes --------------------------------------------------------------------------------
 
-    /// Runs a write of any number of operations, atomically, and returns the result of the closure when
-    /// it is durable. No other write runs in between, so what the closure reads still holds when it
-    /// writes.
+    /// Runs a write of any number of operations, atomically, and returns the result of the closure
+    /// when it is durable. No other write runs in between, so what the closure reads still holds
+    /// when it writes.
     ///
-    /// The closure's error rolls the write back. It may be any type that an [`Error`] converts into,
-    /// so a business rule can abort a write with an error of its own, `anyhow::Error` for example. Where
-    /// the type does not follow from the closure, name it: `Ok::<_, Error>(())`.
+    /// The closure's error rolls the write back. It may be any type that an [`Error`] converts
+    /// into, so a business rule can abort a write with an error of its own, `anyhow::Error` for
+    /// example. Where the type does not follow from the closure, name it: `Ok::<_, Error>(())`.
     ///
     /// ```
     /// # use convodb::{AssistantId, Channel, Conversation, ConversationId, Error, Store, Timestamp};
@@ -272,9 +272,9 @@ impl Store {
     ///
     /// # Errors
     /// The closure's error, after a rollback; [`Error::QueueFull`], [`Error::Closed`],
-    /// [`Error::NestedWrite`]; [`Error::WriteAborted`] if a fault prevented the write, and nothing of it
-    /// is stored; or [`Error::CommitUnknown`], after which it is unknown whether the write is stored.
-    /// After either the store reopens its files by itself where it has to.
+    /// [`Error::NestedWrite`]; [`Error::WriteAborted`] if a fault prevented the write, and nothing
+    /// of it is stored; or [`Error::CommitUnknown`], after which it is unknown whether the write is
+    /// stored. After either the store reopens its files by itself where it has to.
     ///
     /// # Panics
     /// If the closure panics, after a rollback.
@@ -289,9 +289,9 @@ impl Store {
         self.inner.queue.write(write)
     }
 
-    /// Queues a write as [`Store::write`] does and returns at once; `answered` receives the outcome when
-    /// the write is durable or has failed. For callers that must not wait, such as tasks of an async
-    /// runtime: `convodb-tokio` is built on it.
+    /// Queues a write as [`Store::write`] does and returns at once; `answered` receives the outcome
+    /// when the write is durable or has failed. For callers that must not wait, such as tasks of an
+    /// async runtime: `convodb-tokio` is built on it.
     ///
     /// `answered` runs on the writer thread while all other writes wait: pass the outcome on and
     /// return. The outer error is the panic of a closure that panicked. If the writer thread stops
@@ -313,8 +313,9 @@ impl Store {
     /// ```
     ///
     /// # Errors
-    /// [`Error::QueueFull`], [`Error::Closed`], [`Error::NestedWrite`] and [`Error::WriteAborted`]: the
-    /// write is not queued and `answered` is not called. Every other outcome goes to `answered`.
+    /// [`Error::QueueFull`], [`Error::Closed`], [`Error::NestedWrite`] and [`Error::WriteAborted`]:
+    /// the write is not queued and `answered` is not called. Every other outcome goes to
+    /// `answered`.
     pub fn submit<T, E>(
         &self,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
@@ -460,8 +461,8 @@ impl Store {
         self.write(move |transaction| transaction.rename_assistant::<Name>(user, id, name))
     }
 
-    /// Creates an access token for the user: 256 random bits as text. It cannot be shown again, because
-    /// only its SHA-256 is stored.
+    /// Creates an access token for the user: 256 random bits as text. It cannot be shown again,
+    /// because only its SHA-256 is stored.
     ///
     /// # Errors
     /// [`Error::UserNotFound`], or as [`Store::write`].

@@ -18,14 +18,14 @@ use crate::model::timestamp::Timestamp;
 use crate::tables::Tables;
 use crate::tables::idempotency;
 
-/// Surplus changes are trimmed in batches of this size, because a group that removes something skips
-/// the memtables and costs more.
+/// Surplus changes are trimmed in batches of this size, because a group that removes something
+/// skips the memtables and costs more.
 const TRIM_BATCH: u64 = 1024;
 
 /// A write in progress. It reads what earlier writes stored, those of its own group included.
 ///
-/// Passed to the closure of [`Store::write`](crate::Store::write). If the closure returns an error, all
-/// of its changes are rolled back; other writes of the group are not affected.
+/// Passed to the closure of [`Store::write`](crate::Store::write). If the closure returns an error,
+/// all of its changes are rolled back; other writes of the group are not affected.
 ///
 /// ```
 /// # use convodb::*;
@@ -80,7 +80,8 @@ impl<'txn> Transaction<'txn> {
         self.tables.rollback_to_savepoint();
     }
 
-    /// Changes indexes and counters of a row from `old` to `new`, and appends the change to the feed.
+    /// Changes indexes and counters of a row from `old` to `new`, and appends the change to the
+    /// feed.
     fn apply(
         &mut self,
         key: RowKey,
@@ -133,9 +134,9 @@ impl<'txn> Transaction<'txn> {
         Ok(found.map(|(_, conversation)| conversation))
     }
 
-    /// Inserts a conversation with its messages so far. It is listed after all conversations of the
-    /// same millisecond. Four B-tree lookups, and writes of the row, its id, each message, three to
-    /// nine index entries, three counters and a change.
+    /// Inserts a conversation with its messages so far. In ascending order, it is listed after all
+    /// conversations of the same millisecond. Four B-tree lookups, and writes of the row, its id,
+    /// each message, three to nine index entries, three counters and a change.
     ///
     /// [`Conversation::message_count`] and [`Conversation::total_cost`] are stored as passed: a
     /// conversation may have more messages than are known here.
@@ -143,8 +144,8 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// In this order: [`Error::Invalid`] if `message_count` is less than the number of messages;
     /// [`Error::UserNotFound`]; [`Error::AssistantNotFound`]; [`Error::DuplicateConversation`];
-    /// [`Error::Invalid`] if the millisecond of `created_at` is full (4,194,304 conversations of one
-    /// user); or a fault of the store.
+    /// [`Error::Invalid`] if the millisecond of `created_at` is full (4,194,304 conversations of
+    /// one user); or a fault of the store.
     #[expect(clippy::needless_pass_by_value, reason = "the same shape as Store::insert")]
     pub fn insert(
         &mut self,
@@ -169,19 +170,19 @@ impl<'txn> Transaction<'txn> {
         self.apply(key, None, Some(&new))
     }
 
-    /// Changes the user's conversation `id` and returns the result. `change` may set every field except
-    /// the id, the type of the channel and `created_at`; an error of it leaves the conversation as it
-    /// is. If it changes something, `updated_at` becomes `now`, unless `change` sets it or it would
-    /// go back.
+    /// Changes the user's conversation `id` and returns the result. `change` may set every field
+    /// except the id, the type of the channel and `created_at`; an error of it leaves the
+    /// conversation as it is. If it changes something, `updated_at` becomes `now`, unless `change`
+    /// sets it or it would go back.
     ///
-    /// Three B-tree lookups and a write of the row; index entries only if assistant or channel change;
-    /// nothing at all if nothing does.
+    /// Three B-tree lookups and a write of the row; index entries only if assistant or channel
+    /// change; nothing at all if nothing does.
     ///
     /// # Errors
-    /// [`Error::ConversationNotFound`]; the error of `change`; [`Error::Invalid`] if it changed a fixed
-    /// field, made `total_cost` negative, set `updated_at` before `created_at`, or set `message_count`
-    /// to less than the number of stored messages; [`Error::AssistantNotFound`]; or a fault of the
-    /// store.
+    /// In this order: [`Error::ConversationNotFound`]; the error of `change`; [`Error::Invalid`] if
+    /// it changed a fixed field, made `total_cost` negative or set `updated_at` before
+    /// `created_at`; [`Error::AssistantNotFound`]; [`Error::Invalid`] if it set `message_count` to
+    /// less than the number of stored messages; or a fault of the store.
     pub fn update(
         &mut self,
         user: UserId,
@@ -210,8 +211,8 @@ impl<'txn> Transaction<'txn> {
         Ok(new)
     }
 
-    /// Deletes the user's conversation `id` with its messages: a removal of each of its entries. Its
-    /// position in the list becomes free and may be used by a conversation created in the same
+    /// Deletes the user's conversation `id` with its messages: a removal of each of its entries.
+    /// Its position in the list becomes free and may be used by a conversation created in the same
     /// millisecond.
     ///
     /// # Errors
@@ -224,8 +225,8 @@ impl<'txn> Transaction<'txn> {
     }
 
     /// Appends a message to the user's conversation `id`, adds its cost to the total, advances
-    /// `updated_at` to the message's time, and returns the new message count. Four B-tree lookups, and
-    /// writes of the message and the row.
+    /// `updated_at` to the message's time, and returns the new message count. Four B-tree lookups,
+    /// and writes of the message and the row.
     ///
     /// # Errors
     /// [`Error::ConversationNotFound`]; [`Error::Invalid`] if the message count or the total cost
@@ -253,14 +254,14 @@ impl<'txn> Transaction<'txn> {
         Ok(new.message_count)
     }
 
-    /// Runs `work` once for an idempotency key: a retry returns the response of the first run. Errors
-    /// of `work` are not recorded, so a failed run is repeated. `request` is a digest of the request,
-    /// `now` the current time, from which [`Store::expire`](crate::Store::expire) computes the age of
-    /// the record. A B-tree lookup, and a write of the record.
+    /// Runs `work` once for an idempotency key: a retry returns the response of the first run.
+    /// Errors of `work` are not recorded, so a failed run is repeated. `request` is a digest of the
+    /// request, `now` the current time, from which [`Store::expire`](crate::Store::expire) computes
+    /// the age of the record. A B-tree lookup, and a write of the record.
     ///
     /// # Errors
-    /// [`Error::IdempotencyConflict`] if the key was used for a different request; the error of `work`;
-    /// or a fault of the store.
+    /// [`Error::IdempotencyConflict`] if the key was used for a different request; the error of
+    /// `work`; or a fault of the store.
     pub fn idempotent<E: From<Error>>(
         &mut self,
         user: UserId,
@@ -296,8 +297,8 @@ impl<'txn> Transaction<'txn> {
     /// Creates a user. Its number is never reused.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the name is not a valid [`Name`]; [`Error::DuplicateUser`]; or a fault of
-    /// the store.
+    /// [`Error::Invalid`] if the name is not a valid [`Name`]; [`Error::DuplicateUser`]; or a fault
+    /// of the store.
     pub fn create_user<N>(&mut self, name: N, created_at: Timestamp) -> Result<User>
     where
         N: TryInto<Name>,
@@ -393,8 +394,8 @@ impl<'txn> Transaction<'txn> {
     /// B-tree lookup more than the removals.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], [`Error::AssistantNotFound`], [`Error::AssistantInUse`], or a fault of
-    /// the store.
+    /// [`Error::UserNotFound`], [`Error::AssistantNotFound`], [`Error::AssistantInUse`], or a fault
+    /// of the store.
     pub fn delete_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {
         let assistant = self.require_assistant(user, id)?;
         if self.tables.indexes.assistant_has_conversations(self.fingerprinter, user, id)? {

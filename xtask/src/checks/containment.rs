@@ -26,16 +26,34 @@ pub fn check(repository: &Repository, folder: &str, rules: &[Containment]) -> Ve
     findings
 }
 
+/// Checks that every place of the rules exists in the crate, so that no rule checks nothing.
+pub fn check_places(repository: &Repository, folder: &str, rules: &[Containment]) -> Vec<Finding> {
+    let sources = repository.crate_sources(folder);
+    let exists = |place: &str| sources.keys().any(|file| is_in(file, place));
+    let places = rules.iter().flat_map(|rule| match rule.scope {
+        Scope::Except(places) | Scope::Only(places) => places,
+    });
+    let missing = places.filter(|place| !exists(place));
+    missing
+        .map(|place| {
+            let text = "is a place of a containment in xtask/src/lists.rs, but no file";
+            Finding::new(format!("{folder}/src/{place}"), text)
+        })
+        .collect()
+}
+
+/// Whether a file, given as a path below `src/`, is the place or in the folder of the place.
+fn is_in(file: &str, place: &str) -> bool {
+    let stem = file.trim_end_matches(".rs");
+    stem.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 impl Containment {
     /// Whether the rule refuses its words in a file, given as a path below `src/`.
     fn covers(&self, file: &str) -> bool {
-        let stem = file.trim_end_matches(".rs");
-        let is_in = |place: &&str| {
-            stem.strip_prefix(*place).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
         match self.scope {
-            Scope::Except(places) => !places.iter().any(is_in),
-            Scope::Only(places) => places.iter().any(is_in),
+            Scope::Except(places) => !places.iter().any(|place| is_in(file, place)),
+            Scope::Only(places) => places.iter().any(|place| is_in(file, place)),
         }
     }
 }

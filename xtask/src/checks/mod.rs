@@ -17,6 +17,7 @@ use crate::source::repository::Repository;
 pub fn tidy(repository: &Repository) -> Vec<Finding> {
     let mut findings = layers::check(repository, lists::LAYERS);
     findings.extend(containment::check(repository, lists::ENGINE, lists::CONTAINMENT));
+    findings.extend(containment::check_places(repository, lists::ENGINE, lists::CONTAINMENT));
     findings.extend(shape::check(repository));
     findings.extend(names::check(repository));
     findings.extend(words::check(repository));

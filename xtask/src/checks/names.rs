@@ -45,7 +45,8 @@ fn is_empty_name(name: &str) -> bool {
     EMPTY_WORDS.iter().any(has_word) || ends_word(name, EMPTY_LAST_WORD)
 }
 
-/// Whether a name contains a word of its own, as `PageData` contains `Data` and `Database` does not.
+/// Whether a name contains a word of its own, as `PageData` contains `Data` and `Database` does
+/// not.
 fn ends_word(name: &str, word: &str) -> bool {
     let next = |at: usize| name[at + word.len()..].chars().next();
     name.match_indices(word).any(|(at, _)| next(at).is_none_or(|next| !next.is_lowercase()))

@@ -1,4 +1,5 @@
-//! Import graph of a crate: which file names which, from `crate::`, `super::`, `self::` and child paths.
+//! Import graph of a crate: which file names which, from `crate::`, `super::`, `self::` and child
+//! paths.
 //!
 //! A path is resolved to the file that defines the item: `crate::a::Item` leads to `a/b.rs` if
 //! `a/mod.rs` contains `pub use b::Item`. Comments, literals and test code do not count.
@@ -288,7 +289,8 @@ impl<'a> PathReader<'a> {
             }
             _ => return None,
         }
-        // The first segment that is a child's name was pushed; the others are `crate`, `self`, `super`.
+        // The first segment that is a child's name was pushed; the others are `crate`, `self`,
+        // `super`.
         let skipped = usize::from(!["self", "super"].contains(&path[0].as_str()));
         for segment in &path[skipped..] {
             match segment.as_str() {

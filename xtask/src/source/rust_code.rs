@@ -154,7 +154,8 @@ fn quoted_length(text: &[u8], quote: u8) -> usize {
     text.len()
 }
 
-/// The length of `r"…"` or `r#"…"#` with any number of `#`; none for an identifier, `r#raw` included.
+/// The length of `r"…"` or `r#"…"#` with any number of `#`; none for an identifier, `r#raw`
+/// included.
 fn raw_string_length(text: &[u8], prefix: usize) -> Option<usize> {
     let hashes = text[prefix..].iter().take_while(|byte| **byte == b'#').count();
     let body = prefix + hashes + 1;

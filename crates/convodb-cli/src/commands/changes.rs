@@ -29,7 +29,8 @@ const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 ///
 /// Each line has the kind of the `change` (created, updated, deleted), the `id`, and the
 /// `conversation` as it is now, or null if it was deleted. After each part, a line with a `cursor`
-/// says where to continue. Several changes of one conversation may be merged into one.
+/// says where to continue. Several changes of one conversation may be merged into one, so store
+/// or remove the conversation whatever the kind says.
 ///
 /// Reads a store's file, or a running server with --from-api and a token. With --follow, waits for
 /// further changes until Ctrl-C; if the server cannot be reached, retries for about two minutes.

@@ -189,7 +189,7 @@ fn bar(count: u64) -> (ProgressBar, impl FnMut(u64)) {
 
 fn delete(store: &Store, user: UserId, request: &ListRequest, count: u64) -> Result<u64> {
     let (bar, mut progress) = bar(count);
-    let deleted = store.delete_all(user, request, |erased| {
+    let deleted = store.delete_all_with_progress(user, request, |erased| {
         progress(erased);
         ControlFlow::Continue(())
     });

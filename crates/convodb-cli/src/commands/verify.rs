@@ -14,7 +14,7 @@ use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing_checked};
 /// Read the whole store and check that records, indexes, counters and messages agree
 ///
 /// Also verifies the checksum of every page. The exit status is 1 if anything is inconsistent. A
-/// warning is a value that older versions stored and that is refused today; it changes no exit status.
+/// warning is a value that was imported but that an update refuses; it changes no exit status.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: convodb verify --db chats.convodb")]
 pub(crate) struct Args {

@@ -1,7 +1,7 @@
 //! Applies a page of conversations to the store in one transaction: all of them or none.
 //!
-//! A new conversation is inserted. An existing one is updated: its fields are replaced, and messages
-//! beyond the stored ones are appended. Nothing is ever deleted.
+//! A new conversation is inserted. An existing one is updated: its fields are replaced, and
+//! messages beyond the stored ones are appended. Nothing is ever deleted.
 
 use convodb::{Result, Store, UserId};
 

@@ -122,7 +122,7 @@ pub(crate) fn delete_before(
     mut between: impl FnMut() -> ControlFlow<()>,
 ) -> convodb::Result<u64> {
     let request = ListRequest { created_to: Some(before), ..ListRequest::default() };
-    store.delete_all(user, &request, |_| between())
+    store.delete_all_with_progress(user, &request, |_| between())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Path parameter: the UUID in a URL.
 //!
-//! The extractor accepts a text that is not a UUID. After authentication the handler answers it with
-//! 404, like an unknown UUID.
+//! The extractor accepts a text that is not a UUID. After authentication the handler answers it
+//! with 404, like an unknown UUID.
 
 use std::str::FromStr;
 

@@ -1,9 +1,9 @@
 //! OpenAPI 3.1 description of the server: operations, parameters, bodies, statuses and examples.
 //!
 //! Compiled for tests only: the server includes the document that this module generates, the file
-//! `docs/openapi.json`. Each resource has a file here and a line in [`endpoints`]. Tests check that the
-//! file is current, that the document and the routes list the same operations, and send every example
-//! to a running server.
+//! `docs/openapi.json`. Each resource has a file here and a line in [`endpoints`]. Tests check that
+//! the file is current, that the document and the routes list the same operations, and send every
+//! example to a running server.
 
 mod builders;
 mod changes;

@@ -4,7 +4,6 @@
 //! may open and that the network cannot reach. One backup or erasure runs at a time. Backups are
 //! written to one directory, under plain file names.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -206,8 +205,7 @@ async fn erase(State(admin): State<Admin>, request: Request) -> Response {
         match scope {
             EraseScope::User => store.erase_user(user),
             EraseScope::Conversations(request) => {
-                let conversations =
-                    store.delete_all(user, &request, |_| ControlFlow::Continue(()))?;
+                let conversations = store.delete_all(user, &request)?;
                 Ok(EraseReport { conversations, ..EraseReport::default() })
             }
         }

@@ -54,7 +54,7 @@ fn created(harness: &Harness, fields: &str) -> Value {
 }
 
 #[test]
-fn reading_a_conversation_returns_its_history() {
+fn reading_a_conversation_returns_its_messages() {
     let harness = Harness::new();
     harness.insert([1], &whatsapp("+1", "+2"));
     let at = conversation(1).created_at;

@@ -43,8 +43,8 @@ pub(super) const WRITERS: Scenario = Scenario {
     run: |trial| simulate(trial, concurrent_writers),
 };
 
-pub(super) const UPKEEP: Scenario = Scenario {
-    name: "upkeep",
+pub(super) const MAINTENANCE: Scenario = Scenario {
+    name: "maintenance",
     row: 2,
     promise: "After a power cut during compaction, backup or restore, the store has all \
               acknowledged writes, and every file with a final name is complete.",
@@ -57,8 +57,8 @@ pub(super) const UPKEEP: Scenario = Scenario {
     },
 };
 
-pub(super) const UPKEEP_FAULTS: Scenario = Scenario {
-    name: "upkeep-faults",
+pub(super) const MAINTENANCE_FAULTS: Scenario = Scenario {
+    name: "maintenance-faults",
     row: 3,
     promise: "Whichever call of the disk fails during compaction, backup or restore, the store is \
               unchanged, and every file with a final name is complete.",
@@ -79,8 +79,8 @@ pub(super) const FAULTS: Scenario = Scenario {
     run: |trial| simulate(trial, io_faults),
 };
 
-pub(super) const NO_ROOM: Scenario = Scenario {
-    name: "no-room",
+pub(super) const FULL_DISK: Scenario = Scenario {
+    name: "full-disk",
     row: 3,
     promise: "On a full simulated disk writes fail with StorageFull and reads succeed; once there \
               is space, writes succeed without a restart.",
@@ -101,8 +101,8 @@ pub(super) const LOST_SYNC: Scenario = Scenario {
     run: |trial| simulate(trial, lost_sync),
 };
 
-pub(super) const UPKEEP_LOST_SYNC: Scenario = Scenario {
-    name: "upkeep-lost-sync",
+pub(super) const MAINTENANCE_LOST_SYNC: Scenario = Scenario {
+    name: "maintenance-lost-sync",
     row: 4,
     promise: "After a disk dropped syncs during compaction, backup or restore, the store has one \
               of its earlier states, or open or verify reports the damage; a damaged backup is not \

@@ -8,8 +8,8 @@ use convodb_testkit::slow_clients::{ClientCounts, Timing, measure};
 
 use crate::scenario::{Parallelism, Scale, Scenario, Trial, Trials, Violation};
 
-pub(super) const CROWD: Scenario = Scenario {
-    name: "crowd",
+pub(super) const SLOW_CLIENTS: Scenario = Scenario {
+    name: "slow-clients",
     row: 16,
     promise: "Idle and slow clients and clients that never read are disconnected; meanwhile a page \
               takes other clients at most twice as long, and the server uses at most 300 MB.",

@@ -15,8 +15,9 @@ use crate::transaction::check_messages;
 /// A bulk load, created by [`Store::bulk_load`]: loads any number of conversations as one write.
 ///
 /// The write is atomic: after it, all conversations are stored, or none. It needs about as much
-/// temporary disk space as the data has, outside the file of the store. [`BulkLoader::push`] does not
-/// affect other writers; [`BulkLoader::finish`] occupies the writer thread until all is written.
+/// temporary disk space as the data has, outside the file of the store. [`BulkLoader::push`] does
+/// not affect other writers; [`BulkLoader::finish`] occupies the writer thread until all is
+/// written.
 ///
 /// ```
 /// # use convodb::*;
@@ -45,8 +46,8 @@ pub struct BulkLoader {
 }
 
 impl Store {
-    /// Begins a bulk load, which is many times faster than single inserts and leaves a smaller file.
-    /// [`BulkLoader`] has an example.
+    /// Begins a bulk load, which is many times faster than single inserts and leaves a smaller
+    /// file. [`BulkLoader`] has an example.
     #[must_use]
     pub fn bulk_load(&self, options: BulkOptions) -> BulkLoader {
         BulkLoader { store: self.clone(), known_assistant: None, staging: Staging::new(options) }
@@ -54,9 +55,9 @@ impl Store {
 }
 
 impl BulkLoader {
-    /// Adds a conversation of the user with its messages. Conversations can arrive in any order. Those
-    /// of one millisecond are listed in the order of arrival. If several have the same id, the first
-    /// one is loaded and the others are reported as repeated.
+    /// Adds a conversation of the user with its messages. Conversations can arrive in any order.
+    /// Those of one millisecond are listed in the order of arrival. If several have the same id,
+    /// the first one is loaded and the others are reported as repeated.
     ///
     /// # Errors
     /// [`Error::Invalid`] if `message_count` is less than the number of messages;
@@ -73,11 +74,12 @@ impl BulkLoader {
         self.staging.push(user, conversation, messages)
     }
 
-    /// Writes the pushed conversations as one atomic write. Conversations whose id the store has are
-    /// left as they are.
+    /// Writes the pushed conversations as one atomic write. Conversations whose id the store has
+    /// are left as they are.
     ///
     /// # Errors
-    /// As [`Store::write`].
+    /// [`Error::Invalid`] if the millisecond of a `created_at` is full (4,194,304 conversations of
+    /// one user); or as [`Store::write`]. Nothing is stored then.
     pub fn finish(self) -> Result<BulkLoadReport> {
         self.finish_with_progress(|_, _| {})
     }

@@ -23,8 +23,8 @@ use crate::tables::schema::BytesTable;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BulkOptions {
-    /// Memory for sorting, in bytes; 256 MiB by default. What does not fit is sorted on disk. Buffers
-    /// grow by doubling, so the peak is about twice as much.
+    /// Memory for sorting, in bytes; 256 MiB by default. What does not fit is sorted on disk.
+    /// Buffers grow by doubling, so the peak is about twice as much.
     pub budget_bytes: usize,
     /// The directory of temporary files; the system's directory for them by default.
     pub directory: PathBuf,
@@ -82,8 +82,8 @@ impl Staging {
     }
 }
 
-/// Returns the arrivals with an id that the store or an earlier arrival has, and the number of those
-/// that repeat an earlier arrival.
+/// Returns the arrivals with an id that the store or an earlier arrival has, and the number of
+/// those that repeat an earlier arrival.
 pub(crate) fn duplicates(
     ids: ExternalSorter<IdArrivalKey>,
     arrivals: u64,

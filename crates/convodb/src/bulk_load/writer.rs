@@ -34,6 +34,7 @@ const CHUNK_BYTES: usize = 8 << 20;
 
 /// The result of a bulk load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BulkLoadReport {
     /// The number of loaded conversations.
     pub inserted: u64,
@@ -126,7 +127,8 @@ struct BulkWriter<'a> {
     report: BulkLoadReport,
     /// The row written last.
     last: Option<RowKey>,
-    /// Whether the user of the last row had no rows before the load, so that all positions are free.
+    /// Whether the user of the last row had no rows before the load, so that all positions are
+    /// free.
     user_is_new: bool,
     entries: Entries,
     counters: CounterDeltas,

@@ -206,9 +206,9 @@ pub(crate) struct ChangeV1 {
 /// The body of an idempotency record: the BLAKE3 hash of the request, the response, and the time of
 /// the response in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, BorrowDecode)]
-pub(crate) struct AnswerV1<'a> {
+pub(crate) struct IdempotencyV1<'a> {
     pub(crate) request: [u8; 32],
-    pub(crate) answer: &'a [u8],
+    pub(crate) response: &'a [u8],
     pub(crate) at: u64,
 }
 

@@ -1,9 +1,9 @@
-//! Admission control: checks free space before a write enters the WAL, and decides which way a group
-//! takes.
+//! Admission control: checks free space before a write enters the WAL, and decides which way a
+//! group takes.
 //!
-//! What the WAL contains must fit into the tables later, or the WAL could never be truncated again. So
-//! a group goes into the WAL only while the disk has space for both; what removes something may use
-//! the reserve.
+//! What the WAL contains must fit into the tables later, or the WAL could never be truncated again.
+//! So a group goes into the WAL only while the disk has space for both; what removes something may
+//! use the reserve.
 
 use std::io;
 use std::sync::Arc;
@@ -17,8 +17,8 @@ use crate::kv::table::PendingWrites;
 
 /// Space kept free for the branches and leaves that removals rewrite before they free any.
 const RESERVE_BYTES: u64 = 4 << 20;
-/// The space that a byte of the memtables may take in the tables: most entries have twenty bytes, and
-/// the leaf that an entry falls on is written whole.
+/// The space that a byte of the memtables may take in the tables: most entries have twenty bytes,
+/// and the leaf that an entry falls on is written whole.
 const TABLE_BYTES: u64 = 8;
 /// Free space is checked again after the memtables have grown by this many bytes.
 const CHECK_INTERVAL_BYTES: usize = 256 << 10;

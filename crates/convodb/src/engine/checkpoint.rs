@@ -1,5 +1,5 @@
-//! Checkpoints: flush the memtables into the tables on a thread of their own, and the scheduler that
-//! decides when.
+//! Checkpoints: flush the memtables into the tables on a thread of their own, and the scheduler
+//! that decides when.
 
 use std::io;
 use std::thread::{self, JoinHandle};
@@ -15,8 +15,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(10);
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest delay after checkpoints that failed.
 const MAX_DELAY: Duration = Duration::from_secs(64);
-/// The limit of the memtables while checkpoints keep failing, as a multiple of the size that starts a
-/// checkpoint.
+/// The limit of the memtables while checkpoints keep failing, as a multiple of the size that starts
+/// a checkpoint.
 const FAILING_LIMIT: usize = 4;
 
 /// A running checkpoint, which writes memtables that no longer change.
@@ -66,8 +66,8 @@ pub(crate) enum NextAction {
     Wait(Option<Instant>),
 }
 
-/// Decides when to checkpoint. It reads no clock: callers pass the current instant, so every decision
-/// can be tested.
+/// Decides when to checkpoint. It reads no clock: callers pass the current instant, so every
+/// decision can be tested.
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointScheduler {
     /// The size of the memtables that starts a checkpoint.
@@ -82,8 +82,8 @@ pub(crate) struct CheckpointScheduler {
 }
 
 impl CheckpointScheduler {
-    /// A scheduler that starts checkpoints at `memtable_bytes`, with `unflushed` bytes replayed from
-    /// the WAL.
+    /// A scheduler that starts checkpoints at `memtable_bytes`, with `unflushed` bytes replayed
+    /// from the WAL.
     pub(crate) fn new(memtable_bytes: usize, unflushed: usize) -> Self {
         Self { memtable_bytes, unflushed, ..Self::default() }
     }
@@ -154,13 +154,13 @@ impl CheckpointScheduler {
 
 /// Backoff after commits of the tables that failed.
 ///
-/// A commit for which the disk has no space makes the open database useless until it is reopened, and
-/// snapshots with it. So after one, a checkpoint waits until the disk reports enough space, and
+/// A commit for which the disk has no space makes the open database useless until it is reopened,
+/// and snapshots with it. So after one, a checkpoint waits until the disk reports enough space, and
 /// groups that remove something, which go straight into the tables, are tried every half second:
 /// pages that earlier commits freed may suffice for them.
 ///
-/// Where the files can be opened but commits keep failing, as over a damaged page, each delay is twice
-/// the one before; meanwhile groups go into the WAL, up to a limit.
+/// Where the files can be opened but commits keep failing, as over a damaged page, each delay is
+/// twice the one before; meanwhile groups go into the WAL, up to a limit.
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointBackoff {
     /// The earliest time of a group that goes straight into the tables.
@@ -185,8 +185,8 @@ pub(crate) struct FailureHistory {
 }
 
 impl CheckpointBackoff {
-    /// The backoff after reopening the files at `now`. A single failure may be transient and causes no
-    /// delay, unless the disk is full.
+    /// The backoff after reopening the files at `now`. A single failure may be transient and causes
+    /// no delay, unless the disk is full.
     pub(crate) fn after(now: Instant, history: FailureHistory, memtable_bytes: usize) -> Self {
         let full = history.kind.is_some_and(is_storage_full);
         let doublings = history.count.saturating_sub(2).min(MAX_DELAY.as_secs().ilog2() + 1);

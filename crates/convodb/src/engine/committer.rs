@@ -1,11 +1,12 @@
 //! Group commit: makes a group of writes durable in the WAL and visible in the memtables.
 //!
-//! A commit is one WAL append and one sync. Readers see the memtables above the tables. A checkpoint
-//! later writes the memtables into the tables, in key order and in one redb commit, while new groups
-//! continue into the WAL; so entries that share a leaf cost one visit of that leaf for many groups.
+//! A commit is one WAL append and one sync. Readers see the memtables above the tables. A
+//! checkpoint later writes the memtables into the tables, in key order and in one redb commit,
+//! while new groups continue into the WAL; so entries that share a leaf cost one visit of that leaf
+//! for many groups.
 //!
-//! A group that removes something is written straight into the tables together with the memtables, so
-//! readers never step over tombstones and a page keeps its bound.
+//! A group that removes something is written straight into the tables together with the memtables,
+//! so readers never step over tombstones and a page keeps its bound.
 //!
 //! After a fault a committer does nothing more: the supervisor recovers with a new one.
 
@@ -100,8 +101,8 @@ impl Committer {
         &self.published
     }
 
-    /// Runs `work`, any number of writes, on top of the committed state and of earlier writes of the
-    /// group.
+    /// Runs `work`, any number of writes, on top of the committed state and of earlier writes of
+    /// the group.
     pub(crate) fn run<T>(&mut self, work: impl FnOnce(&mut Transaction<'_>) -> T) -> T {
         let state = self.published.load();
         work(&mut Transaction::new(
@@ -392,8 +393,8 @@ mod tests {
         (committer, published)
     }
 
-    /// A group that removes something waits for the running checkpoint, and is not visible before its
-    /// own commit.
+    /// A group that removes something waits for the running checkpoint, and is not visible before
+    /// its own commit.
     #[test]
     fn a_finished_checkpoint_does_not_publish_the_group_in_progress() {
         let (mut committer, published) = open();

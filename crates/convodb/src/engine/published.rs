@@ -9,7 +9,8 @@ use crate::tables::state::CommittedState;
 
 type Callback = dyn Fn() + Send + Sync;
 
-/// Keeps a callback of [`Store::on_commit`](crate::Store::on_commit) registered until it is dropped.
+/// Keeps a callback of [`Store::on_commit`](crate::Store::on_commit) registered until it is
+/// dropped.
 #[must_use = "dropping the listener removes its callback"]
 pub struct CommitListener {
     _callback: Arc<Callback>,

@@ -16,7 +16,8 @@ use crate::tables::state::CommittedState;
 use crate::wal::reader;
 use crate::wal::writer::Wal;
 
-/// A store's files after recovery: what the tables contain, and above it what only the WAL contains.
+/// A store's files after recovery: what the tables contain, and above it what only the WAL
+/// contains.
 pub(crate) struct Recovered {
     pub(crate) database: Database,
     pub(crate) force_close: ForceClose,
@@ -47,8 +48,8 @@ impl Recovered {
     /// Reopens the store at `location`, whose `published` state readers have seen.
     ///
     /// # Errors
-    /// [`Error::NotAStore`] if the file is a different store, and [`Error::Io`] if it is missing: what
-    /// readers have seen is never replaced by another or an empty store.
+    /// [`Error::NotAStore`] if the file is a different store, and [`Error::Io`] if it is missing:
+    /// what readers have seen is never replaced by another or an empty store.
     pub(crate) fn reopen(
         location: &StoreLocation,
         fault_signal: &Arc<FaultSignal>,

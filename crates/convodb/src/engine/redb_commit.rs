@@ -21,8 +21,8 @@ pub(crate) fn flush(
     commit_with(database, mode, seqno, |write| tables.flush(write))?
 }
 
-/// Runs `work` in a redb transaction and commits it, after which the tables contain every group up to
-/// `seqno`.
+/// Runs `work` in a redb transaction and commits it, after which the tables contain every group up
+/// to `seqno`.
 ///
 /// # Errors
 /// The outer error is a failed commit. The inner one is the error of `work`, after a rollback.
@@ -34,9 +34,9 @@ pub(crate) fn commit_with<T>(
 ) -> Result<Result<T>> {
     catch_redb_panic(|| {
         let write = begin(database, mode)?;
-        // Stop unwinding before dropping the transaction: redb skips the rollback during a panic, and
-        // the file would need a repair at the next opening. The rollback itself may panic over a
-        // damaged page, which the outer call catches.
+        // Stop unwinding before dropping the transaction: redb skips the rollback during a panic,
+        // and the file would need a repair at the next opening. The rollback itself may panic over
+        // a damaged page, which the outer call catches.
         let done = catch_unwind(AssertUnwindSafe(|| catch_redb_panic(|| work(&write))));
         match done {
             Ok(Ok(done)) => {
@@ -64,8 +64,8 @@ fn begin(database: &Database, mode: CommitMode) -> Result<WriteTransaction> {
     Ok(write)
 }
 
-/// Begins a two-phase write transaction. In one phase, redb would take what a failed sync left in the
-/// page cache of the system for durable: for that commit and for the next one.
+/// Begins a two-phase write transaction. In one phase, redb would take what a failed sync left in
+/// the page cache of the system for durable: for that commit and for the next one.
 pub(crate) fn begin_two_phase(database: &Database) -> Result<WriteTransaction> {
     let mut write = database.begin_write().map_err(from_redb)?;
     write.set_two_phase_commit(true);

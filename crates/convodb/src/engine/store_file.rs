@@ -28,12 +28,12 @@ pub(crate) fn create_if_missing(location: &StoreLocation) -> Result<()> {
     if location.vfs.exists(&location.path)? { Ok(()) } else { create(location) }
 }
 
-/// Opens the store's file. Later I/O errors are reported to `fault_signal`. The contents are unchecked,
-/// so the caller has to catch panics of redb.
+/// Opens the store's file. Later I/O errors are reported to `fault_signal`. The contents are
+/// unchecked, so the caller has to catch panics of redb.
 ///
 /// # Errors
-/// [`Error::NotAStore`] and [`Error::NewerFormat`], which leave the file untouched unless it was not
-/// closed cleanly and needed a repair to be read; [`Error::InUse`]; or an I/O error.
+/// [`Error::NotAStore`] and [`Error::NewerFormat`], which leave the file untouched unless it was
+/// not closed cleanly and needed a repair to be read; [`Error::InUse`]; or an I/O error.
 pub(crate) fn open(
     location: &StoreLocation,
     fault_signal: &Arc<FaultSignal>,
@@ -69,8 +69,9 @@ pub(crate) fn initialize(database: &Database, vfs: &dyn Vfs) -> Result<()> {
     write.commit().map_err(from_redb)
 }
 
-/// Creates a complete store beside the path and links it to its name in one step. If another process
-/// or thread was faster, its store wins. A crash can leave a second name of the finished store.
+/// Creates a complete store beside the path and links it to its name in one step. If another
+/// process or thread was faster, its store wins. A crash can leave a second name of the finished
+/// store.
 fn create(location: &StoreLocation) -> Result<()> {
     let StoreLocation { vfs, path, .. } = location;
     let (atomic_file, file) = AtomicFile::beside(&**vfs, path)?;

@@ -126,8 +126,8 @@ impl Supervisor {
         self.fault_state.signal().report(|| Arc::new(io::Error::other(what)));
     }
 
-    /// When [`Supervisor::run_maintenance`] has something to do; never without an event, if there is
-    /// none.
+    /// When [`Supervisor::run_maintenance`] has something to do; never without an event, if there
+    /// is none.
     pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
         match &self.state {
             State::Open(_) if self.fault_state.signal().is_reported() => Some(now),
@@ -196,7 +196,8 @@ impl Supervisor {
         }
     }
 
-    /// [`Committer::close`]. The WAL contains what was acknowledged if the tables cannot be written.
+    /// [`Committer::close`]. The WAL contains what was acknowledged if the tables cannot be
+    /// written.
     pub(crate) fn close(self) -> Result<()> {
         match self.state {
             State::Open(committer) => committer.close(),

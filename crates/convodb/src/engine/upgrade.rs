@@ -1,7 +1,8 @@
 //! Format upgrades: converts a store of an older format at opening.
 //!
-//! Each step is one transaction, after one that creates its empty tables, so a crash leaves the store
-//! complete in the older or in the newer format. The step replays the WAL of the older format too.
+//! Each step is one transaction, after one that creates its empty tables, so a crash leaves the
+//! store complete in the older or in the newer format. The step replays the WAL of the older format
+//! too.
 
 use std::collections::BTreeSet;
 
@@ -18,8 +19,8 @@ use crate::tables::meta;
 use crate::tables::schema;
 use crate::wal::reader;
 
-/// Upgrades the store at `location` to the current format. Reads all counters of a store of format 1:
-/// about a second for some million counters.
+/// Upgrades the store at `location` to the current format. Reads all counters of a store of format
+/// 1: about a second for some million counters.
 pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<()> {
     let found = meta::check_format(&database.begin_read().map_err(from_redb)?)?;
     if found == schema::FORMAT {
@@ -35,7 +36,8 @@ pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<(
 }
 
 /// Format 2 adds rollups to the counters of single days, and the tables of changes and idempotency
-/// records. Earlier changes are unknown, so every user's feed starts with one change that is trimmed.
+/// records. Earlier changes are unknown, so every user's feed starts with one change that is
+/// trimmed.
 fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     let write = begin_two_phase(database)?;
     schema::create_missing(&write)?;

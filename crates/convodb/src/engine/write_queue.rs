@@ -1,9 +1,9 @@
 //! Write queue: one writer thread takes writes from a bounded queue and commits them in groups.
 //!
-//! While one group is made durable, the next one gathers in the queue, so concurrent writers share the
-//! cost of a commit. A write that fails or panics is rolled back alone. If the commit fails, no write
-//! of the group is acknowledged. While the store has a fault, writes are refused before they are
-//! queued.
+//! While one group is made durable, the next one gathers in the queue, so concurrent writers share
+//! the cost of a commit. A write that fails or panics is rolled back alone. If the commit fails, no
+//! write of the group is acknowledged. While the store has a fault, writes are refused before they
+//! are queued.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -62,7 +62,8 @@ impl WriteQueue {
         let sender = Arc::new(Sender::new(Some(sender)));
         let fault_state = supervisor.fault_state().clone();
         let metrics = supervisor.published().load().tables.metrics().clone();
-        // The thread owns the files, and the files own this waker: it must not keep the queue alive.
+        // The thread owns the files, and the files own this waker: it must not keep the queue
+        // alive.
         let weak = Arc::downgrade(&sender);
         fault_state.set_waker(move || {
             let Some(sender) = weak.upgrade() else { return };
@@ -362,8 +363,8 @@ fn run_and_answer(
     upcoming
 }
 
-/// Runs the first write and those queued behind it, and commits them together. Returns the result of
-/// the commit, and the command that ended the group if it is not a write.
+/// Runs the first write and those queued behind it, and commits them together. Returns the result
+/// of the commit, and the command that ended the group if it is not a write.
 fn run_group(
     supervisor: &mut Supervisor,
     group: &mut Vec<Box<dyn Write>>,

@@ -1,7 +1,8 @@
-//! Atomic file creation: a file gets its name in one step, once it is complete and synced, or never.
+//! Atomic file creation: a file gets its name in one step, once it is complete and synced, or
+//! never.
 //!
-//! The file is written under a temporary name, `.<name>.<random>.new`, which a crash may leave behind
-//! and nothing ever opens.
+//! The file is written under a temporary name, `.<name>.<random>.new`, which a crash may leave
+//! behind and nothing ever opens.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,8 +39,8 @@ impl<'a> AtomicFile<'a> {
         Ok(self.vfs.open(&self.path, Access::Write)?)
     }
 
-    /// Syncs the file and links it to its name, which must be free. [`AtomicFile::finish`] makes the
-    /// name durable.
+    /// Syncs the file and links it to its name, which must be free. [`AtomicFile::finish`] makes
+    /// the name durable.
     ///
     /// # Errors
     /// [`Error::FileExists`], or an I/O error; the name does not lead to the file then.

@@ -1,9 +1,9 @@
 //! Shared fault state: the first I/O error poisons the open files; the writer thread reopens them.
 //!
-//! After an I/O error redb refuses everything until the database is opened again, and after a failed
-//! sync nobody knows what is on disk. So any thread that meets an error, a reader too, reports it
-//! here once; the writer thread wakes up, closes the files and recovers. A check costs an atomic
-//! load or two.
+//! After an I/O error redb refuses everything until the database is opened again, and after a
+//! failed sync nobody knows what is on disk. So any thread that meets an error, a reader too,
+//! reports it here once; the writer thread wakes up, closes the files and recovers. A check costs
+//! an atomic load or two.
 
 use std::fmt;
 use std::io;

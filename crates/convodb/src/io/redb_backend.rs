@@ -53,8 +53,8 @@ impl MonitoredBackend {
     }
 }
 
-/// Closes a file that redb may fail to close: when redb panics while it is dropped and a snapshot is
-/// still alive, the lock would stay.
+/// Closes a file that redb may fail to close: when redb panics while it is dropped and a snapshot
+/// is still alive, the lock would stay.
 pub(crate) struct ForceClose {
     inner: Arc<dyn StorageBackend>,
     closed: Arc<AtomicBool>,

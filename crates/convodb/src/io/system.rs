@@ -81,8 +81,8 @@ impl Vfs for SystemVfs {
     }
 }
 
-/// Creates a file that only its owner can access, because it contains phone numbers, messages and the
-/// store's secrets.
+/// Creates a file that only its owner can access, because it contains phone numbers, messages and
+/// the store's secrets.
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create_new(true);

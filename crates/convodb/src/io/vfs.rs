@@ -1,7 +1,7 @@
 //! Virtual file system: the few file operations that the engine performs, behind two traits.
 //!
-//! Tables and WAL alike go through [`Vfs`], so that tests can run the engine on a simulated disk. No
-//! other module of the engine uses `std::fs`, except [`crate::io::system`] and external sorting,
+//! Tables and WAL alike go through [`Vfs`], so that tests can run the engine on a simulated disk.
+//! No other module of the engine uses `std::fs`, except [`crate::io::system`] and external sorting,
 //! whose temporary files may fail at any time without loss.
 //!
 //! A file is durable up to its last [`VfsFile::sync`], a name from the next [`Vfs::sync_directory`]
@@ -93,8 +93,8 @@ pub trait Vfs: fmt::Debug + Send + Sync {
     /// The system's error.
     fn free_space(&self, directory: &Path) -> io::Result<u64>;
 
-    /// Fills `bytes` from a cryptographically secure random number generator: for secrets, tokens and
-    /// names of temporary files. A simulated disk uses its seed.
+    /// Fills `bytes` from a cryptographically secure random number generator: for secrets, tokens
+    /// and names of temporary files. A simulated disk uses its seed.
     ///
     /// # Errors
     /// The system's error.

@@ -2,8 +2,9 @@
 //!
 //! The file is a complete, compact store with the same secrets, so cursors and tokens stay valid in
 //! it. Nothing damaged is copied: the checksum of each record is verified on the way, and ids and
-//! index entries, which have none, are compared with the rows as a set ([`crate::verify::set_hash`]).
-//! The backup's BLAKE3 checksum is stored beside it in the format of `b3sum`.
+//! index entries, which have none, are compared with the rows as a set
+//! ([`crate::verify::set_hash`]). The backup's BLAKE3 checksum is stored beside it in the format of
+//! `b3sum`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,7 @@ const PROGRESS_INTERVAL: u64 = 4096;
 
 /// The result of a backup.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct BackupReport {
     /// Entries of all tables.
     pub entries: u64,
@@ -41,8 +43,8 @@ pub struct BackupReport {
 
 impl Snapshot {
     /// Writes this snapshot into a new file at `path`, a complete store, and its checksum to
-    /// [`checksum_path`]. Readers and writers of the store continue; their later writes are not in the
-    /// backup.
+    /// [`checksum_path`]. Readers and writers of the store continue; their later writes are not in
+    /// the backup.
     ///
     /// Both files are accessible to their owner only, because they contain all data and the store's
     /// secrets. Reads the whole store once and uses 64 MiB of memory. Until it is done, the store
@@ -61,8 +63,8 @@ impl Snapshot {
     /// ```
     ///
     /// # Errors
-    /// [`Error::FileExists`]; [`Error::Corrupted`] if the store is damaged; or an I/O error. In each
-    /// case no file is left at `path`.
+    /// [`Error::FileExists`]; [`Error::Corrupted`] if the store is damaged; or an I/O error. In
+    /// each case no file is left at `path`.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupReport> {
         self.backup_with(path, MaintenanceOptions::new())
     }
@@ -102,8 +104,8 @@ impl Snapshot {
     }
 }
 
-/// Writes a committed state into an empty file, which becomes a complete store, and returns its number
-/// of entries.
+/// Writes a committed state into an empty file, which becomes a complete store, and returns its
+/// number of entries.
 pub(crate) fn copy(
     state: &CommittedState,
     file: Box<dyn VfsFile>,

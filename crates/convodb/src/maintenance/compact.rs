@@ -1,8 +1,9 @@
-//! Compaction: rewrites the live data in key order into a new file that atomically replaces the old one.
+//! Compaction: rewrites the live data in key order into a new file that atomically replaces the old
+//! one.
 //!
-//! No byte of deleted data remains, and leaves are full. redb's own compaction moves pages to the front
-//! of the file instead; it needs less disk, but leaves pages half full and the bytes of freed pages in
-//! place (see `docs/design.md`).
+//! No byte of deleted data remains, and leaves are full. redb's own compaction moves pages to the
+//! front of the file instead; it needs less disk, but leaves pages half full and the bytes of freed
+//! pages in place (see `docs/design.md`).
 
 use std::path::Path;
 
@@ -16,6 +17,7 @@ use crate::store::Store;
 
 /// The result of a compaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct CompactReport {
     /// Size of the store's files before, WAL included, in bytes.
     pub bytes_before: u64,
@@ -25,9 +27,10 @@ pub struct CompactReport {
 
 /// Compacts the store at `path`, which must not be open.
 ///
-/// Requires disk space for a second, compact file. A crash leaves the store uncompacted or compacted,
-/// and at most a temporary file beside it, which the next compaction removes. Everything is verified
-/// as for a backup; a damaged store is left as it is. About ten seconds for a million rows.
+/// Requires disk space for a second, compact file. A crash leaves the store uncompacted or
+/// compacted, and at most a temporary file beside it, which the next compaction removes. Everything
+/// is verified as for a backup; a damaged store is left as it is. About ten seconds for a million
+/// rows.
 ///
 /// ```
 /// # use convodb::{Store, compact};
@@ -40,8 +43,8 @@ pub struct CompactReport {
 /// ```
 ///
 /// # Errors
-/// As [`Store::open`]; [`Error::Corrupted`] if the store is damaged; or an I/O error, after which the
-/// store is uncompacted or compacted.
+/// As [`Store::open`]; [`Error::Corrupted`] if the store is damaged; or an I/O error, after which
+/// the store is uncompacted or compacted.
 pub fn compact(path: impl AsRef<Path>) -> Result<CompactReport> {
     compact_with(path, MaintenanceOptions::new())
 }

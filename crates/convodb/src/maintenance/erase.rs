@@ -1,8 +1,8 @@
 //! Erasure: deletes many conversations, or a user with everything, in writes of bounded size.
 //!
 //! Other writers get their turn between two writes. Each write leaves the store consistent, and an
-//! interrupted erasure is continued by erasing again. The bytes of what was erased stay in the file,
-//! unreferenced, until it is [compacted](crate::compact).
+//! interrupted erasure is continued by erasing again. The bytes of what was erased stay in the
+//! file, unreferenced, until it is [compacted](crate::compact).
 
 use std::ops::ControlFlow;
 
@@ -19,6 +19,7 @@ const BATCH: usize = 256;
 
 /// The result of [`Store::erase_user`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct EraseReport {
     /// Conversations, each with its messages.
     pub conversations: u64,
@@ -29,29 +30,35 @@ pub struct EraseReport {
 }
 
 impl Store {
-    /// Deletes the user's conversations that match a request, oldest first, with their messages, index
-    /// entries and counters, and returns their number. The request's filter and bounds apply; its
-    /// order, page size and cursor do not. The conversations are found through the filter's one index
-    /// range.
+    /// Deletes the user's conversations that match a request, oldest first, with their messages,
+    /// index entries and counters, and returns their number. The request's filter and bounds apply;
+    /// its order, page size and cursor do not. The conversations are found through the filter's one
+    /// index range.
     ///
-    /// One write deletes at most 256. `between` is called after each write with the number deleted so
-    /// far; it may wait, to leave time for other writers, or stop the deletion.
+    /// One write deletes at most 256.
     ///
     /// ```
-    /// use std::ops::ControlFlow;
     /// use convodb::{Filter, ListRequest, Store};
     /// # let store = Store::in_memory()?;
     /// # let user = store.create_user("Acme", "2025-01-25".parse()?)?.id;
-    /// let filter = Filter { customer_phone: Some("+4915112345678".parse()?), ..Filter::default() };
-    /// let request = ListRequest { filter, ..ListRequest::default() };
-    /// let erased = store.delete_all(user, &request, |_| ControlFlow::Continue(()))?;
-    /// assert_eq!(erased, 0);
+    /// let filter = Filter::new().customer_phone("+4915112345678")?;
+    /// assert_eq!(store.delete_all(user, &ListRequest::new().filter(filter))?, 0);
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
     /// # Errors
     /// As [`Store::write`], or a fault of the store. What earlier writes deleted stays deleted.
-    pub fn delete_all(
+    pub fn delete_all(&self, user: UserId, request: &ListRequest) -> Result<u64> {
+        self.delete_all_with_progress(user, request, |_| ControlFlow::Continue(()))
+    }
+
+    /// [`Store::delete_all`], which calls `between` after each write with the number of
+    /// conversations deleted so far. `between` may wait, to leave time for other writers, or stop
+    /// the deletion.
+    ///
+    /// # Errors
+    /// As [`Store::delete_all`].
+    pub fn delete_all_with_progress(
         &self,
         user: UserId,
         request: &ListRequest,
@@ -83,9 +90,9 @@ impl Store {
         }
     }
 
-    /// Erases a user: first the tokens, so that nobody can act as the user, then the conversations as
-    /// [`Store::delete_all`] does, then assistants, changes and the account. The user's number is never
-    /// reused.
+    /// Erases a user: first the tokens, so that nobody can act as the user, then the conversations
+    /// as [`Store::delete_all`] does, then assistants, changes and the account. The user's number
+    /// is never reused.
     ///
     /// ```
     /// # use convodb::Store;
@@ -105,8 +112,8 @@ impl Store {
         self.erase_user_with_progress(user, |_| {})
     }
 
-    /// [`Store::erase_user`], which calls `between` after each write with the number of conversations
-    /// deleted so far.
+    /// [`Store::erase_user`], which calls `between` after each write with the number of
+    /// conversations deleted so far.
     ///
     /// # Errors
     /// As [`Store::erase_user`].
@@ -119,10 +126,11 @@ impl Store {
             EraseReport { tokens: self.revoke_all_tokens(user)?, ..EraseReport::default() };
         loop {
             let before = erased.conversations;
-            erased.conversations += self.delete_all(user, &ListRequest::default(), |deleted| {
-                between(before + deleted);
-                ControlFlow::Continue(())
-            })?;
+            erased.conversations +=
+                self.delete_all_with_progress(user, &ListRequest::default(), |deleted| {
+                    between(before + deleted);
+                    ControlFlow::Continue(())
+                })?;
             while self.write(move |transaction| transaction.remove_remainder(user))? {}
             // Another writer of this process may have added something in between.
             if let Some((assistants, tokens)) =

@@ -16,6 +16,7 @@ const BATCH: usize = 1000;
 
 /// How long changes and idempotency records are retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Retention {
     /// Changes of the feed, to the hour. Default: 30 days. A reader that falls further behind gets
     /// [`Error::ChangesExpired`].
@@ -33,6 +34,7 @@ impl Default for Retention {
 
 /// The result of [`Store::expire`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ExpireReport {
     /// Changes trimmed.
     pub changes: u64,
@@ -41,9 +43,9 @@ pub struct ExpireReport {
 }
 
 impl Store {
-    /// Removes what is older than `retention` at the instant `now`, a thousand entries in each write,
-    /// and records how far each user's feed is, from which later calls compute the age of changes: call
-    /// it about once an hour. Without it changes are bounded by number only
+    /// Removes what is older than `retention` at the instant `now`, a thousand entries in each
+    /// write, and records how far each user's feed is, from which later calls compute the age of
+    /// changes: call it about once an hour. Without it changes are bounded by number only
     /// ([`StoreOptions::retained_changes`](crate::StoreOptions::retained_changes)) and idempotency
     /// records are never removed. Reads the users, and every idempotency record.
     ///

@@ -14,8 +14,8 @@ use crate::options::StoreOptions;
 use crate::store::Store;
 use crate::verify::report::VerifyReport;
 
-/// Creates a store at `target` from the backup at `backup`, and returns the report of its audit. If the
-/// audit has findings, no store is created.
+/// Creates a store at `target` from the backup at `backup`, and returns the report of its audit. If
+/// the audit has findings, no store is created.
 ///
 /// Copies the file and reads it three times: about 15 seconds for a million rows.
 ///
@@ -33,8 +33,8 @@ use crate::verify::report::VerifyReport;
 ///
 /// # Errors
 /// [`Error::FileExists`] if there is a file at `target`, or the WAL of an earlier store;
-/// [`Error::Corrupted`] if the backup does not match its checksum; the errors of [`Store::open`]; or an
-/// I/O error, after which there is no store at `target` or a complete one.
+/// [`Error::Corrupted`] if the backup does not match its checksum; the errors of [`Store::open`];
+/// or an I/O error, after which there is no store at `target` or a complete one.
 pub fn restore(backup: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<VerifyReport> {
     restore_with(backup, target, MaintenanceOptions::new())
 }

@@ -1,5 +1,5 @@
-//! Disk usage: bytes of the files, entries of each table and, at the cost of reading all pages, bytes of
-//! each table.
+//! Disk usage: bytes of the files, entries of each table and, at the cost of reading all pages,
+//! bytes of each table.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,18 +13,20 @@ use crate::wal;
 
 /// The disk usage of a store, as far as it is known without reading pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Usage {
     /// Size of the file in bytes.
     pub file_bytes: u64,
     /// Size of the WAL beside it in bytes: writes that the tables lack.
     pub wal_bytes: u64,
-    /// Each table, by its name on disk, with its approximate number of entries: memtable entries that
-    /// replace stored ones count twice.
+    /// Each table, by its name on disk, with its approximate number of entries: memtable entries
+    /// that replace stored ones count twice.
     pub tables: Vec<(&'static str, u64)>,
 }
 
 /// The pages of one table, without what is only in its memtable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct TableBytes {
     /// The table, by its name on disk.
     pub table: &'static str,

@@ -60,6 +60,7 @@ pub enum ChangesSince {
 ///
 /// The `Debug` output omits the conversation, because it contains personal data.
 #[derive(Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Change {
     /// The coalesced kind: `Created` also if updates followed, `Deleted` whatever came before.
     pub kind: ChangeKind,

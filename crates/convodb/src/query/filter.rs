@@ -27,6 +27,8 @@ use crate::model::text::{ExternalIdentifier, Phone};
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct Filter {
     /// The API's `type`.
     pub kind: Option<ChannelKind>,

@@ -11,8 +11,8 @@ use crate::model::channel::ChannelKind;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 
-/// The order of a list, by time of creation. Conversations of one millisecond are in the order in
-/// which they were inserted.
+/// The order of a list, by time of creation. Ascending, conversations of one millisecond are in
+/// the order in which they were inserted; descending, in the reverse order.
 ///
 /// A user has at most 4,194,304 positions in each millisecond. If the last one is taken, inserting
 /// another conversation with that `created_at` fails with
@@ -23,6 +23,8 @@ use crate::model::timestamp::Timestamp;
 /// let oldest_first = ListRequest { order: Some(Order::Ascending), ..ListRequest::default() };
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Order {
     /// Newest first, as in the documented API.
     #[default]

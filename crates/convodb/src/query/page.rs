@@ -70,6 +70,7 @@ pub struct Page {
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PageCost {
     /// Index entries read, or rows if the list has no filter.
     pub entries: usize,

@@ -47,6 +47,7 @@ use crate::tables::schema::COUNTERS;
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StatsRequest {
     /// The first day.
     pub from: Day,
@@ -82,10 +83,12 @@ impl StatsRequest {
 
 /// A calendar period by which days are grouped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
 pub enum Period {
     /// A single day.
     Day,
-    /// A week, from Monday to Sunday.
+    /// A week, from Monday to Sunday; the first one begins on a Thursday, see [`Day::week_start`].
     Week,
     /// A calendar month.
     Month,
@@ -141,6 +144,7 @@ impl FromStr for Period {
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Stats {
     /// One row for each group with conversations, ordered by period, type and assistant.
     pub rows: Vec<StatsRow>,
@@ -150,6 +154,7 @@ pub struct Stats {
 
 /// One group of a [`Stats`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct StatsRow {
     /// The first day of the period; `None` if not grouped by period. It may be before
     /// [`StatsRequest::from`].
@@ -164,6 +169,7 @@ pub struct StatsRow {
 
 /// Sums over conversations. All messages and costs of a conversation count on its day of creation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Volume {
     /// Number of conversations.
     pub conversations: u64,

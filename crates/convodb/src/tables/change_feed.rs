@@ -58,14 +58,15 @@ pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<ChangeRecord> {
     })
 }
 
-/// Encodes the record of the change `key`, the creation of a row by a bulk load, to the end of `out`.
+/// Encodes the record of the change `key`, the creation of a row by a bulk load, to the end of
+/// `out`.
 pub(crate) fn append_created(key: ChangeKey, row: RowKey, id: ConversationId, out: &mut Vec<u8>) {
     append_small(&key, ChangeRecord { kind: ChangeKind::Created, id, row }.stored(), out);
 }
 
 impl ChangeFeed {
-    /// Appends a change of a row to the feed of its user, and returns its number. One B-tree lookup,
-    /// and writes of the change and of the last number.
+    /// Appends a change of a row to the feed of its user, and returns its number. One B-tree
+    /// lookup, and writes of the change and of the last number.
     pub(crate) fn append(
         &mut self,
         sequences: &mut Sequences,
@@ -94,8 +95,8 @@ impl ChangeFeed {
         }))
     }
 
-    /// Marks the user's last change as one of the hour of `now`, if there were changes since the last
-    /// mark. Changes later in that hour belong to the next mark.
+    /// Marks the user's last change as one of the hour of `now`, if there were changes since the
+    /// last mark. Changes later in that hour belong to the next mark.
     pub(crate) fn add_time_mark(
         &mut self,
         sequences: &Sequences,
@@ -121,8 +122,8 @@ impl ChangeFeed {
         newest.map_or(Ok(0), |(_, stored)| decode_number(&CHANGE_MARKS, stored.value()))
     }
 
-    /// Removes the user's changes up to number `until`, the oldest first and at most `limit`, and the
-    /// time marks that only cover removed changes. Returns the number of removed changes.
+    /// Removes the user's changes up to number `until`, the oldest first and at most `limit`, and
+    /// the time marks that only cover removed changes. Returns the number of removed changes.
     pub(crate) fn trim(
         &mut self,
         sequences: &mut Sequences,

@@ -17,8 +17,9 @@ impl Conversations {
         stored.map(|stored| decode_position(stored.value())).transpose()
     }
 
-    /// Passes the user's conversation `id` to `read`, and returns its key and the result. Two B-tree
-    /// lookups. Positions in the id table have no checksum, so the id in the row is compared.
+    /// Passes the user's conversation `id` to `read`, and returns its key and the result. Two
+    /// B-tree lookups. Positions in the id table have no checksum, so the id in the row is
+    /// compared.
     pub(crate) fn read<T>(
         &self,
         user: UserId,

@@ -1,7 +1,7 @@
 //! Counters: conversations, messages and costs by time bucket, assistant and type.
 //!
-//! They change in the same transaction as the rows that they count, so that volumes, trends and bills
-//! are short ranges and never a scan of conversations. A conversation counts once in each
+//! They change in the same transaction as the rows that they count, so that volumes, trends and
+//! bills are short ranges and never a scan of conversations. A conversation counts once in each
 //! granularity of [`Granularity::ALL`].
 
 use std::collections::BTreeMap;
@@ -78,8 +78,8 @@ pub(crate) fn decode(key: CounterKey, record: &[u8]) -> Result<CounterV1> {
 
 impl Counters {
     /// Changes the counters of a row from `old` to `new`: an insert is (none, new), an update (old,
-    /// new), a delete (old, none). A read and a write of each counter that changes; removes counters
-    /// that become zero.
+    /// new), a delete (old, none). A read and a write of each counter that changes; removes
+    /// counters that become zero.
     pub(crate) fn apply(
         &mut self,
         row: RowKey,
@@ -181,8 +181,8 @@ mod tests {
         assert_eq!(rollups(CounterKey { bucket: TimeBucket::from_bits(u32::MAX), ..day }), None);
     }
 
-    /// A row whose keys change moves between counters; a row whose keys stay the same changes each of
-    /// its counters once, and removes none.
+    /// A row whose keys change moves between counters; a row whose keys stay the same changes each
+    /// of its counters once, and removes none.
     #[test]
     fn an_update_moves_the_counts_of_a_row() {
         let store = RawStore::with_rows();

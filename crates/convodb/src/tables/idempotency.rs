@@ -1,7 +1,7 @@
 //! Idempotency records: the response of each keyed write, returned when the write is retried.
 
 use crate::encoding::key::UuidKey;
-use crate::encoding::record::{AnswerV1, decode_small, encode_small};
+use crate::encoding::record::{IdempotencyV1, decode_small, encode_small};
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::text::IdempotencyKey;
@@ -27,12 +27,12 @@ impl Idempotency {
         if found.request != *request {
             return Err(Error::IdempotencyConflict);
         }
-        Ok(Some(found.answer.to_owned()))
+        Ok(Some(found.response.to_owned()))
     }
 
     /// Records the response to a request.
     pub(crate) fn put(&mut self, key: UuidKey, request: [u8; 32], response: &[u8], at: Timestamp) {
-        let record = AnswerV1 { request, answer: response, at: at.millis() };
+        let record = IdempotencyV1 { request, response, at: at.millis() };
         self.table.put(key, &encode_small(&key, record));
     }
 
@@ -54,7 +54,7 @@ impl Idempotency {
     }
 }
 
-fn decode(key: UuidKey, record: &[u8]) -> Result<AnswerV1<'_>> {
+fn decode(key: UuidKey, record: &[u8]) -> Result<IdempotencyV1<'_>> {
     decode_small(&key, record).map_err(|what| IDEMPOTENCY.corrupted(what))
 }
 

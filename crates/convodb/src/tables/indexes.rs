@@ -1,7 +1,7 @@
 //! Secondary indexes: which entries a row has, and the one way they change.
 //!
-//! The fields of a filter, without implied ones, form one of eleven shapes, or the empty shape, which
-//! the table of rows serves. The index table of its leading field has the entries of a shape:
+//! The fields of a filter, without implied ones, form one of eleven shapes, or the empty shape,
+//! which the table of rows serves. The index table of its leading field has the entries of a shape:
 //!
 //! | table | shapes | T type, A assistant |
 //! |---|---|---|
@@ -70,8 +70,8 @@ impl Indexes {
         }
     }
 
-    /// Changes the entries of a row from those of `old` to those of `new`: an insert is (none, new),
-    /// an update (old, new), a delete (old, none). Does not touch entries of both.
+    /// Changes the entries of a row from those of `old` to those of `new`: an insert is (none,
+    /// new), an update (old, new), a delete (old, none). Does not touch entries of both.
     pub(crate) fn apply(
         &mut self,
         key: RowKey,

@@ -1,4 +1,5 @@
-//! Messages: clustered by user, position and number, so that a conversation's messages are one range.
+//! Messages: clustered by user, position and number, so that a conversation's messages are one
+//! range.
 
 use std::ops::RangeInclusive;
 

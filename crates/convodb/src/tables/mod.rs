@@ -1,8 +1,8 @@
 //! Tables: what a store contains, as one value for each committed state.
 //!
-//! [`schema`] declares the tables in groups, and one module implements the operations of each group.
-//! A snapshot uses the opened tables of its commit, so a page opens no table. The writer changes its
-//! own copy and publishes a clone with each commit; clones share all entries.
+//! [`schema`] declares the tables in groups, and one module implements the operations of each
+//! group. A snapshot uses the opened tables of its commit, so a page opens no table. The writer
+//! changes its own copy and publishes a clone with each commit; clones share all entries.
 
 pub(crate) mod accounts;
 pub(crate) mod change_feed;
@@ -226,8 +226,8 @@ impl Tables {
         rows.chain(derived).chain(feed)
     }
 
-    /// Removes conversation data of the user, at most `limit` entries of each table, and returns how
-    /// many entries it removed. If it returns 0, only the account is left: see
+    /// Removes conversation data of the user, at most `limit` entries of each table, and returns
+    /// how many entries it removed. If it returns 0, only the account is left: see
     /// [`Tables::remove_account`].
     pub(crate) fn remove_conversation_data(&mut self, user: UserId, limit: usize) -> Result<usize> {
         self.conversation_data_mut().map(|table| table.remove_of_user(user, limit)).sum()

@@ -3,9 +3,9 @@
 //! All integers in keys are big-endian. Every key of a user's data begins with the user's number.
 //! `docs/file-format.md` describes the same for other programs.
 //!
-//! Names on disk are part of the format and never change. Two differ from today's words: `totals.v1`
-//! contains the counters, and `answers.v1` the idempotency records. The order of the tables is part
-//! of the format of the WAL; format 1 ends after `sequences.v1`.
+//! Names on disk are part of the format and never change. Two differ from today's words:
+//! `totals.v1` contains the counters, and `answers.v1` the idempotency records. The order of the
+//! tables is part of the format of the WAL; format 1 ends after `sequences.v1`.
 
 use redb::{ReadTransaction, WriteTransaction};
 

@@ -1,8 +1,8 @@
 //! Verification of conversations: rows against ids, index entries, messages and counters.
 //!
-//! Each row has exactly its id, its entries and its share of the counters; each id, entry and message
-//! has its row; and a lookup finds every row that a scan finds. Memory: all counters of the store,
-//! once.
+//! Each row has exactly its id, its entries and its share of the counters; each id, entry and
+//! message has its row; and a lookup finds every row that a scan finds. Memory: all counters of the
+//! store, once.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ impl<F: FnMut(u64, u64)> Verifier<'_, F> {
         Ok(())
     }
 
-    /// The values of a row are ones that writes accept today.
+    /// Warns of values of a row that an update refuses.
     fn check_values(&mut self, row: &ConversationRef<'_>, user: UserId) {
         if row.updated_at < row.created_at {
             let what = "updated_at is before created_at";

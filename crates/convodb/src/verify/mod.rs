@@ -16,9 +16,9 @@ use crate::verify::report::{Progress, VerifyReport};
 
 impl Snapshot {
     /// Reads the whole store and reports what is inconsistent: damaged records; missing, extra or
-    /// wrong index entries and counters; ids, messages, numbers, names and tokens without their row;
-    /// gaps in a change feed; and rows that a lookup does not find. Takes about ten seconds for a
-    /// million conversations, and memory for all counters of the store.
+    /// wrong index entries and counters; ids, messages, numbers, names and tokens without their
+    /// row; gaps in a change feed; and rows that a lookup does not find. Takes about ten seconds
+    /// for a million conversations, and memory for all counters of the store.
     ///
     /// # Errors
     /// A fault of the store that prevents reading it. Damage that allows further reading is part of

@@ -22,6 +22,7 @@ const PROGRESS_INTERVAL: u64 = 4096;
 /// # Ok::<(), convodb::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct VerifyReport {
     /// The number of conversations.
     pub conversations: u64,
@@ -37,16 +38,17 @@ pub struct VerifyReport {
     pub findings: Vec<Finding>,
     /// The number of all inconsistencies.
     pub finding_count: u64,
-    /// The first conversations, at most 100, with values that writes refuse today but older versions
-    /// stored: `updated_at` before `created_at`, or a negative `total_cost`. They are consistent, so
-    /// they do not affect [`VerifyReport::is_clean`].
+    /// The first conversations, at most 100, with values that an update refuses, but an insert
+    /// stores as they are: `updated_at` before `created_at`, or a negative `total_cost`. They are
+    /// consistent, so they do not affect [`VerifyReport::is_clean`].
     pub warnings: Vec<Finding>,
     /// The number of all such values.
     pub warning_count: u64,
 }
 
-/// An inconsistency, or a value that writes refuse today.
+/// An inconsistency, or a value that an update refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Finding {
     /// The table, by its name on disk.
     pub table: &'static str,
@@ -83,8 +85,8 @@ impl VerifyReport {
         }
     }
 
-    /// The result of a lookup. Reports damage as a finding of the user and returns `None` for it; any
-    /// other error ends the verification.
+    /// The result of a lookup. Reports damage as a finding of the user and returns `None` for it;
+    /// any other error ends the verification.
     pub(crate) fn found<T>(
         &mut self,
         lookup: Result<Option<T>>,

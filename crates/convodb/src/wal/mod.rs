@@ -6,17 +6,17 @@
 //!
 //! The log consists of segments, `<store>-log.<first sequence number>`. A segment ends when a
 //! checkpoint starts and is removed when the checkpoint is done, so there are rarely more than two.
-//! All integers are little-endian. Every checksum is xxh3-64 with a seed that is secret to the store,
-//! so a log of another store is never accepted.
+//! All integers are little-endian. Every checksum is xxh3-64 with a seed that is secret to the
+//! store, so a log of another store is never accepted.
 //!
 //! ```text
 //! segment | "convolog" | format u32 | first seqno u64 | checksum u64 | records ...
 //! record  | length u32 | seqno u64 | checksum u64 | what the group changed, `length` bytes
 //! ```
 //!
-//! A power cut may tear the last record, which was then not acknowledged: replay ignores it, and new
-//! groups continue in a new segment. A damaged record that precedes an intact one was acknowledged,
-//! and is an error.
+//! A power cut may tear the last record, which was then not acknowledged: replay ignores it, and
+//! new groups continue in a new segment. A damaged record that precedes an intact one was
+//! acknowledged, and is an error.
 
 pub(crate) mod reader;
 pub(crate) mod writer;

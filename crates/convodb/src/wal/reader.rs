@@ -17,8 +17,8 @@ const fn corrupted(what: &'static str) -> Error {
 /// not have it, and nothing was appended after it. So it is written again in place and synced.
 ///
 /// # Errors
-/// [`Error::Corrupted`] if an acknowledged group is missing or damaged, or if `apply` returns `None`;
-/// or an I/O error.
+/// [`Error::Corrupted`] if an acknowledged group is missing or damaged, or if `apply` returns
+/// `None`; or an I/O error.
 pub(crate) fn replay(
     vfs: &dyn Vfs,
     store: &Path,
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn log_of_another_store_is_refused() {
+    fn a_wal_of_another_store_is_refused() {
         let fixture = fixture();
         let other = replay(&SystemVfs, &fixture.store, SEED + 1, 0, |_| Some(()));
         assert!(matches!(other, Err(Error::Corrupted { table: "wal", .. })));

@@ -64,8 +64,8 @@ impl Wal {
                 Err(_) => AppendError::Unknown(error),
             });
         }
-        // After a failed sync a later one proves nothing, because the system may have dropped what it
-        // could not write: nothing more is appended to this segment.
+        // After a failed sync a later one proves nothing, because the system may have dropped what
+        // it could not write: nothing more is appended to this segment.
         segment.file.sync().map_err(|error| AppendError::Unknown(error.into()))?;
         segment.end += self.buffer.len() as u64;
         Ok(())
@@ -89,9 +89,9 @@ impl Wal {
         self.segment = None;
     }
 
-    /// Removes the segments that start at or before `seqno`, whose groups the tables contain. None of
-    /// them may be receiving records. Replay ignores a segment that could not be removed, and the next
-    /// checkpoint removes it.
+    /// Removes the segments that start at or before `seqno`, whose groups the tables contain. None
+    /// of them may be receiving records. Replay ignores a segment that could not be removed, and
+    /// the next checkpoint removes it.
     pub(crate) fn remove_segments(&self, seqno: u64) -> Result<()> {
         for (first, path) in super::segments(&*self.vfs, &self.store)? {
             if first <= seqno {

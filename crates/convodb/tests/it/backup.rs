@@ -10,7 +10,7 @@ use convodb::{
     StoreOptions, Timestamp, UserId, checksum_path, compact, restore, restore_with,
 };
 
-use crate::{Owner, count};
+use crate::{TestUser, count};
 
 /// A temporary directory.
 struct Directory {
@@ -47,15 +47,15 @@ fn is_clean(path: &Path) -> bool {
 fn a_backup_contains_the_memtables_and_its_cursors_and_tokens_stay_valid() {
     let directory = Directory::new();
     let store = Store::open(directory.path("store")).unwrap();
-    let owner = Owner::of(&store);
-    let token = store.create_token(owner.user, Timestamp::MIN).unwrap();
+    let acme = TestUser::of(&store);
+    let token = store.create_token(acme.user, Timestamp::MIN).unwrap();
     let write = |rows: usize| {
         for _ in 0..rows {
-            let conversation = owner.conversation();
+            let conversation = acme.conversation();
             let id = conversation.id;
-            store.insert(owner.user, conversation, Vec::new()).unwrap();
+            store.insert(acme.user, conversation, Vec::new()).unwrap();
             let message = Message::new(Role::User, "hi", Timestamp::MIN).unwrap();
-            store.append_message(owner.user, id, message).unwrap();
+            store.append_message(acme.user, id, message).unwrap();
         }
     };
     write(300);
@@ -65,7 +65,7 @@ fn a_backup_contains_the_memtables_and_its_cursors_and_tokens_stay_valid() {
     write(5);
 
     let request = ListRequest::new().page_size(7).unwrap();
-    let page = snapshot.list(owner.user, &request).unwrap();
+    let page = snapshot.list(acme.user, &request).unwrap();
     let cursor = snapshot.seal_cursor(page.next_cursor().unwrap());
     let mut progress = (0, 0);
     let backup = snapshot
@@ -84,18 +84,18 @@ fn a_backup_contains_the_memtables_and_its_cursors_and_tokens_stay_valid() {
     assert_eq!((report.conversations, report.messages), (320, 320));
     let restored = Store::open(directory.path("r")).unwrap();
     let restored_snapshot = restored.snapshot();
-    assert_eq!(restored_snapshot.authenticate(&token).unwrap(), Some(owner.user));
-    let at = restored_snapshot.open_cursor(owner.user, &cursor).unwrap();
+    assert_eq!(restored_snapshot.authenticate(&token).unwrap(), Some(acme.user));
+    let at = restored_snapshot.open_cursor(acme.user, &cursor).unwrap();
     let next = ListRequest::at(at);
-    let original_page = snapshot.list(owner.user, &next).unwrap();
-    let restored_page = restored_snapshot.list(owner.user, &next).unwrap();
+    let original_page = snapshot.list(acme.user, &next).unwrap();
+    let restored_page = restored_snapshot.list(acme.user, &next).unwrap();
     let ids = |page: &Page| page.conversations().map(|row| row.id).collect::<Vec<_>>();
     assert_eq!(ids(&original_page), ids(&restored_page));
     // The restored store is writable, and its writes survive reopening.
-    restored.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    restored.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
     restored.close().unwrap();
     let restored = Store::open(directory.path("r")).unwrap();
-    assert_eq!(count(&restored, owner.user), 321);
+    assert_eq!(count(&restored, acme.user), 321);
     restored.close().unwrap();
     store.close().unwrap();
     assert_eq!(directory.file_names(), ["b", "b.b3", "r", "store"]);
@@ -108,15 +108,15 @@ fn a_backup_under_load_is_one_committed_state() {
     let directory = Directory::new();
     let options = StoreOptions::new().memtable_bytes(64 << 10);
     let store = Store::open_with(directory.path("store"), &options).unwrap();
-    let (owner, other) = (Owner::of(&store), Owner::of_name(&store, "Other"));
+    let (acme, other) = (TestUser::of(&store), TestUser::of_name(&store, "Other"));
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 let mut last = None;
                 while !done.load(Ordering::Relaxed) {
-                    let (one, two) = (owner.conversation(), other.conversation());
-                    let (user, user_two) = (owner.user, other.user);
+                    let (one, two) = (acme.conversation(), other.conversation());
+                    let (user, user_two) = (acme.user, other.user);
                     let previous = last.replace((one.id, two.id));
                     store
                         .write(move |write| {
@@ -138,17 +138,17 @@ fn a_backup_under_load_is_one_committed_state() {
         }
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                store.snapshot().list(owner.user, &ListRequest::default()).unwrap();
+                store.snapshot().list(acme.user, &ListRequest::default()).unwrap();
             }
         });
         for round in 0..8 {
             let snapshot = store.snapshot();
-            let expected = count_in(&snapshot, owner.user);
+            let expected = count_in(&snapshot, acme.user);
             let path = directory.path(&format!("b{round}"));
             snapshot.backup(&path).unwrap();
             assert!(is_clean(&path));
             let copy = Store::open(&path).unwrap();
-            assert_eq!(count(&copy, owner.user), expected);
+            assert_eq!(count(&copy, acme.user), expected);
             assert_eq!(count(&copy, other.user), expected);
             copy.close().unwrap();
         }
@@ -186,8 +186,8 @@ fn backup_and_restore_overwrite_no_file() {
 fn a_modified_backup_is_not_restored() {
     let directory = Directory::new();
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    let acme = TestUser::of(&store);
+    store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
     store.snapshot().backup(directory.path("b")).unwrap();
     let intact = fs::read(directory.path("b")).unwrap();
     for at in [0, intact.len() / 2, intact.len() - 1] {
@@ -217,16 +217,15 @@ fn compaction_frees_deleted_space_and_preserves_the_rest() {
     let directory = Directory::new();
     let path = directory.path("store");
     let store = Store::open(&path).unwrap();
-    let owner = Owner::of(&store);
-    let rows: Vec<_> = (0..4000).map(|_| owner.conversation()).collect();
-    let (user, survivor) = (owner.user, rows[3999].clone());
+    let acme = TestUser::of(&store);
+    let rows: Vec<_> = (0..4000).map(|_| acme.conversation()).collect();
+    let (user, survivor) = (acme.user, rows[3999].clone());
     store
         .write(move |write| {
             rows.iter().try_for_each(|row| write.insert(user, row.clone(), Vec::new()))
         })
         .unwrap();
-    let deleted =
-        store.delete_all(user, &ListRequest::default(), |_| std::ops::ControlFlow::Continue(()));
+    let deleted = store.delete_all(user, &ListRequest::default());
     assert_eq!(deleted.unwrap(), 4000);
     store.insert(user, survivor.clone(), Vec::new()).unwrap();
     let usage = store.usage().unwrap();
@@ -259,8 +258,8 @@ fn compaction_preserves_permissions_and_symlinks() {
     let directory = Directory::new();
     let (path, link) = (directory.path("store"), directory.path("link"));
     let store = Store::open(&path).unwrap();
-    let owner = Owner::of(&store);
-    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    let acme = TestUser::of(&store);
+    store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
     store.close().unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     symlink("store", &link).unwrap();
@@ -271,6 +270,6 @@ fn compaction_preserves_permissions_and_symlinks() {
     assert_eq!(metadata.len(), report.bytes_after);
     assert_eq!(directory.file_names(), ["link", "store"]);
     let store = Store::open(&path).unwrap();
-    assert_eq!(count(&store, owner.user), 1);
+    assert_eq!(count(&store, acme.user), 1);
     store.close().unwrap();
 }

@@ -7,12 +7,12 @@ use convodb::{
     Timestamp,
 };
 
-use crate::{Owner, count};
+use crate::{TestUser, count};
 
-fn whatsapp(owner: &Owner, phone: &str) -> Conversation {
+fn whatsapp(acme: &TestUser, phone: &str) -> Conversation {
     let customer = Contact::with_phone(phone).unwrap();
     let channel = Channel::Whatsapp { sender: Contact::default(), customer };
-    Conversation { channel, ..owner.conversation() }
+    Conversation { channel, ..acme.conversation() }
 }
 
 /// The conversations with this customer.
@@ -23,10 +23,10 @@ fn with_customer(phone: &str) -> ListRequest {
 #[test]
 fn deleting_one_customers_conversations_takes_bounded_writes_and_spares_the_others() {
     let store = Store::in_memory().unwrap();
-    let (owner, other) = (Owner::of(&store), Owner::of_name(&store, "Other"));
-    for (owner, phone, rows) in [(&owner, "+1", 600), (&owner, "+2", 3), (&other, "+1", 2)] {
-        let rows: Vec<_> = (0..rows).map(|_| whatsapp(owner, phone)).collect();
-        let user = owner.user;
+    let (acme, other) = (TestUser::of(&store), TestUser::of_name(&store, "Other"));
+    for (acme, phone, rows) in [(&acme, "+1", 600), (&acme, "+2", 3), (&other, "+1", 2)] {
+        let rows: Vec<_> = (0..rows).map(|_| whatsapp(acme, phone)).collect();
+        let user = acme.user;
         store
             .write(move |write| {
                 rows.iter().try_for_each(|r| write.insert(user, r.clone(), Vec::new()))
@@ -34,51 +34,51 @@ fn deleting_one_customers_conversations_takes_bounded_writes_and_spares_the_othe
             .unwrap();
     }
     let mut progress = Vec::new();
-    let first = store.delete_all(owner.user, &with_customer("+1"), |deleted| {
+    let first = store.delete_all_with_progress(acme.user, &with_customer("+1"), |deleted| {
         progress.push(deleted);
         if progress.len() == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
     assert_eq!((first.unwrap(), progress), (512, vec![256, 512]));
-    let rest = store.delete_all(owner.user, &with_customer("+1"), |_| ControlFlow::Continue(()));
+    let rest = store.delete_all(acme.user, &with_customer("+1"));
     assert_eq!(rest.unwrap(), 88);
-    assert_eq!((count(&store, owner.user), count(&store, other.user)), (3, 2));
+    assert_eq!((count(&store, acme.user), count(&store, other.user)), (3, 2));
     assert!(store.snapshot().verify().unwrap().is_clean());
 }
 
 #[test]
 fn deletion_by_age_spares_newer_conversations() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let at = |hours: u64| Timestamp::from_millis(1_737_800_000_000 + hours * 3_600_000).unwrap();
     for hours in 0..10 {
-        let row = Conversation { created_at: at(hours), ..owner.conversation() };
-        store.insert(owner.user, row, Vec::new()).unwrap();
+        let row = Conversation { created_at: at(hours), ..acme.conversation() };
+        store.insert(acme.user, row, Vec::new()).unwrap();
     }
     let before = ListRequest::new().created_to(at(4));
-    let deleted = store.delete_all(owner.user, &before, |_| ControlFlow::Continue(()));
+    let deleted = store.delete_all(acme.user, &before);
     assert_eq!(deleted.unwrap(), 4);
-    let rest = store.snapshot().conversations(owner.user, &ListRequest::default());
+    let rest = store.snapshot().conversations(acme.user, &ListRequest::default());
     assert!(rest.map(Result::unwrap).all(|row| row.created_at >= at(4)));
 }
 
 #[test]
 fn an_erased_user_leaves_no_entry_and_the_number_is_not_reused() {
     let store = Store::in_memory().unwrap();
-    let (owner, other) = (Owner::of(&store), Owner::of_name(&store, "Other"));
-    let tokens = [owner.user, owner.user, other.user]
+    let (acme, other) = (TestUser::of(&store), TestUser::of_name(&store, "Other"));
+    let tokens = [acme.user, acme.user, other.user]
         .map(|user| store.create_token(user, Timestamp::MIN).unwrap());
     for _ in 0..300 {
-        let row = whatsapp(&owner, "+1");
+        let row = whatsapp(&acme, "+1");
         let id = row.id;
-        store.insert(owner.user, row, Vec::new()).unwrap();
+        store.insert(acme.user, row, Vec::new()).unwrap();
         let message = Message::new(Role::User, "hi", Timestamp::MIN).unwrap();
-        store.append_message(owner.user, id, message).unwrap();
+        store.append_message(acme.user, id, message).unwrap();
     }
     store.insert(other.user, whatsapp(&other, "+1"), Vec::new()).unwrap();
 
-    let erased = store.erase_user(owner.user).unwrap();
+    let erased = store.erase_user(acme.user).unwrap();
     assert_eq!(erased, EraseReport { conversations: 300, assistants: 1, tokens: 2 });
-    assert!(matches!(store.erase_user(owner.user), Err(Error::UserNotFound)));
+    assert!(matches!(store.erase_user(acme.user), Err(Error::UserNotFound)));
     let snapshot = store.snapshot();
     assert_eq!(snapshot.authenticate(&tokens[0]).unwrap(), None);
     assert_eq!(snapshot.authenticate(&tokens[2]).unwrap(), Some(other.user));

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use convodb::{Durability, Error, Store, StoreOptions};
 use redb::{Database, TableDefinition};
 
-use crate::{Owner, count};
+use crate::{TestUser, count};
 
 const META: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("meta");
 
@@ -30,13 +30,13 @@ fn check_rejected(path: &Path, expected: fn(&Error) -> bool) {
 fn a_closed_store_is_one_file_and_reopens() {
     let (directory, path) = store_path();
     let store = Store::open(&path).unwrap();
-    let owner = Owner::of(&store);
-    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    let acme = TestUser::of(&store);
+    store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
     store.close().unwrap();
     let names: Vec<_> =
         fs::read_dir(directory.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["store.convodb"]);
-    assert_eq!(count(&Store::open(&path).unwrap(), owner.user), 1);
+    assert_eq!(count(&Store::open(&path).unwrap(), acme.user), 1);
 }
 
 #[cfg(unix)]
@@ -64,10 +64,10 @@ fn closing_a_store_flushes_deferred_writes() {
     let (_directory, path) = store_path();
     let options = StoreOptions::new().durability(Durability::Deferred);
     let store = Store::open_with(&path, &options).unwrap();
-    let owner = Owner::of(&store);
-    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    let acme = TestUser::of(&store);
+    store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
     store.close().unwrap();
-    assert_eq!(count(&Store::open(&path).unwrap(), owner.user), 1);
+    assert_eq!(count(&Store::open(&path).unwrap(), acme.user), 1);
 }
 
 #[test]
@@ -118,9 +118,9 @@ fn open_checked(path: &Path) -> convodb::Result<()> {
 fn a_check_on_open_detects_damaged_pages() {
     let (_directory, path) = store_path();
     let store = Store::open(&path).unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     for _ in 0..40 {
-        store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+        store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
     }
     store.close().unwrap();
     open_checked(&path).unwrap();
@@ -142,7 +142,7 @@ fn a_check_on_open_detects_damaged_pages() {
             Err(other) => panic!("page {page}: {other}"),
             Ok(()) => {
                 let store = Store::open(&path).unwrap();
-                assert_eq!(count(&store, owner.user), 40, "page {page}");
+                assert_eq!(count(&store, acme.user), 40, "page {page}");
                 assert!(store.snapshot().verify().unwrap().is_clean(), "page {page}");
                 store.close().unwrap();
             }

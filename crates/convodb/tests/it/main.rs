@@ -1,4 +1,4 @@
-//! The store as its users see it: writes that fail, writers that race, files that are not ours.
+//! Integration tests of the engine's public API.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -22,12 +22,12 @@ mod wal;
 use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp, UserId};
 
 /// A store's user with one assistant.
-struct Owner {
+struct TestUser {
     user: UserId,
     assistant: AssistantId,
 }
 
-impl Owner {
+impl TestUser {
     fn of(store: &Store) -> Self {
         Self::of_name(store, "Acme")
     }
@@ -46,7 +46,7 @@ impl Owner {
     }
 }
 
-/// How many conversations the user has.
+/// The number of the user's conversations.
 fn count(store: &Store, user: UserId) -> usize {
     let rows = store.snapshot().conversations(user, &convodb::ListRequest::default());
     rows.map(Result::unwrap).count()

@@ -11,28 +11,28 @@ use convodb::{
     UserId,
 };
 
-use crate::{Owner, count};
+use crate::{TestUser, count};
 
 #[test]
 fn concurrent_writers_lose_no_write() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     std::thread::scope(|scope| {
         for _ in 0..64 {
             scope.spawn(|| {
                 for _ in 0..10 {
-                    let conversation = owner.conversation();
+                    let conversation = acme.conversation();
                     let id = conversation.id;
-                    store.insert(owner.user, conversation, Vec::new()).unwrap();
+                    store.insert(acme.user, conversation, Vec::new()).unwrap();
                     assert!(
-                        store.snapshot().conversation(owner.user, id).unwrap().is_some(),
+                        store.snapshot().conversation(acme.user, id).unwrap().is_some(),
                         "a thread reads its own write"
                     );
                 }
             });
         }
     });
-    assert_eq!(count(&store, owner.user), 640);
+    assert_eq!(count(&store, acme.user), 640);
     assert!(store.snapshot().verify().unwrap().is_clean());
 }
 
@@ -71,10 +71,10 @@ fn in_one_group<T: Send>(store: &Store, writes: Vec<Box<dyn FnOnce() -> T + Send
 #[test]
 fn a_failed_write_is_rolled_back_alone() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    let (user, store_ref) = (owner.user, &store);
+    let acme = TestUser::of(&store);
+    let (user, store_ref) = (acme.user, &store);
     let insert = |fails: bool| -> Box<dyn FnOnce() -> Result<(), Error> + Send> {
-        let conversation = owner.conversation();
+        let conversation = acme.conversation();
         Box::new(move || {
             store_ref.write(move |transaction| {
                 let message = Message::new(Role::User, "hi", Timestamp::MIN)?;
@@ -96,9 +96,9 @@ fn a_failed_write_is_rolled_back_alone() {
 #[test]
 fn a_row_deleted_and_loaded_in_one_group_is_in_every_list() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    let (user, store_ref) = (owner.user, &store);
-    let conversation = owner.conversation();
+    let acme = TestUser::of(&store);
+    let (user, store_ref) = (acme.user, &store);
+    let conversation = acme.conversation();
     let id = conversation.id;
     store.insert(user, conversation.clone(), Vec::new()).unwrap();
     let mut loader = store.bulk_load(BulkOptions::default());
@@ -130,9 +130,9 @@ fn a_store_cannot_be_closed_from_inside_a_write() {
 #[test]
 fn a_panic_in_a_write_reaches_its_caller_and_the_store_stays_open() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    let conversation = owner.conversation();
-    let user = owner.user;
+    let acme = TestUser::of(&store);
+    let conversation = acme.conversation();
+    let user = acme.user;
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         store.write(move |transaction| -> Result<(), Error> {
             transaction.insert(user, conversation, Vec::new())?;
@@ -142,7 +142,7 @@ fn a_panic_in_a_write_reaches_its_caller_and_the_store_stays_open() {
     let message = panicked.unwrap_err();
     assert_eq!(message.downcast_ref::<&str>(), Some(&"a bug of the caller"));
     assert_eq!(count(&store, user), 0);
-    store.insert(user, owner.conversation(), Vec::new()).unwrap();
+    store.insert(user, acme.conversation(), Vec::new()).unwrap();
     assert_eq!(count(&store, user), 1);
 }
 
@@ -150,28 +150,28 @@ fn a_panic_in_a_write_reaches_its_caller_and_the_store_stays_open() {
 #[test]
 fn a_panic_in_a_progress_callback_reaches_the_caller_of_the_load() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let mut loader = store.bulk_load(BulkOptions::default());
-    loader.push(owner.user, &owner.conversation(), &[]).unwrap();
+    loader.push(acme.user, &acme.conversation(), &[]).unwrap();
     let finish = || loader.finish_with_progress(|_, _| panic!("a bug of the caller"));
     let message = catch_unwind(AssertUnwindSafe(finish)).unwrap_err();
     assert_eq!(message.downcast_ref::<&str>(), Some(&"a bug of the caller"));
-    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
-    assert_eq!(count(&store, owner.user), 1);
+    store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
+    assert_eq!(count(&store, acme.user), 1);
 }
 
 /// Both conversations are of the same millisecond, so the load has to choose another position.
 #[test]
 fn a_bulk_load_overwrites_no_occupied_position() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    let existing = owner.conversation();
-    store.insert(owner.user, existing.clone(), Vec::new()).unwrap();
+    let acme = TestUser::of(&store);
+    let existing = acme.conversation();
+    store.insert(acme.user, existing.clone(), Vec::new()).unwrap();
     let mut loader = store.bulk_load(BulkOptions::default());
-    loader.push(owner.user, &owner.conversation(), &[]).unwrap();
+    loader.push(acme.user, &acme.conversation(), &[]).unwrap();
     loader.finish().unwrap();
-    assert_eq!(count(&store, owner.user), 2);
-    assert_eq!(store.snapshot().conversation(owner.user, existing.id).unwrap(), Some(existing));
+    assert_eq!(count(&store, acme.user), 2);
+    assert_eq!(store.snapshot().conversation(acme.user, existing.id).unwrap(), Some(existing));
 }
 
 /// The pages that the load allocated are freed, so the file opens without a repair.
@@ -180,9 +180,9 @@ fn a_file_needs_no_repair_after_a_panic_in_a_bulk_load() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
     let store = Store::open(&path).unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let mut loader = store.bulk_load(BulkOptions::default());
-    loader.push(owner.user, &owner.conversation(), &[]).unwrap();
+    loader.push(acme.user, &acme.conversation(), &[]).unwrap();
     let finish = || loader.finish_with_progress(|_, _| panic!("a bug of the caller"));
     catch_unwind(AssertUnwindSafe(finish)).unwrap_err();
     store.close().unwrap();
@@ -203,9 +203,9 @@ fn a_commit_listener_can_register_another_one() {
         });
         registered.lock().unwrap().push(counting);
     });
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let before = calls.load(Ordering::Relaxed);
-    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
     assert!(calls.load(Ordering::Relaxed) > before);
     drop(registering);
 }
@@ -219,13 +219,13 @@ fn a_panicking_commit_listener_does_not_stop_the_writer() {
     let counting = store.on_commit(move || {
         count.fetch_add(1, Ordering::Relaxed);
     });
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let before = calls.load(Ordering::Relaxed);
-    store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+    store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), before + 1);
     assert_eq!(store.state(), StoreState::Open);
     drop(counting);
-    store.rename_user(owner.user, "renamed").unwrap();
+    store.rename_user(acme.user, "renamed").unwrap();
     assert_eq!(calls.load(Ordering::Relaxed), before + 1, "a dropped listener is not called");
 }
 
@@ -279,29 +279,26 @@ fn a_nested_write_is_refused() {
 #[test]
 fn a_closed_store_refuses_writes_and_a_second_close() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let clone = store.clone();
     store.close().unwrap();
-    assert!(matches!(
-        clone.insert(owner.user, owner.conversation(), Vec::new()),
-        Err(Error::Closed)
-    ));
+    assert!(matches!(clone.insert(acme.user, acme.conversation(), Vec::new()), Err(Error::Closed)));
     assert!(matches!(clone.clone().close(), Err(Error::Closed)));
 }
 
 #[test]
 fn invalid_writes_are_refused_and_change_nothing() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    let user = owner.user;
-    let conversation = owner.conversation();
+    let acme = TestUser::of(&store);
+    let user = acme.user;
+    let conversation = acme.conversation();
     let id = conversation.id;
     store.insert(user, conversation.clone(), Vec::new()).unwrap();
 
     let duplicate = store.insert(user, conversation.clone(), Vec::new());
     assert!(matches!(duplicate, Err(Error::DuplicateConversation(uuid)) if uuid == id.uuid()));
     let stranger = AssistantId::generate(Timestamp::MIN);
-    let mut foreign = owner.conversation();
+    let mut foreign = acme.conversation();
     foreign.assistant = stranger;
     assert!(matches!(store.insert(user, foreign, Vec::new()), Err(Error::AssistantNotFound)));
     let moved = store.update(user, id, Timestamp::MIN, |row| {
@@ -309,7 +306,7 @@ fn invalid_writes_are_refused_and_change_nothing() {
         Ok(())
     });
     assert!(matches!(moved, Err(Error::Invalid { field: "created_at", .. })));
-    let other = owner.conversation().id;
+    let other = acme.conversation().id;
     let renamed = store.update(user, id, Timestamp::MIN, move |row| {
         row.id = other;
         Ok(())
@@ -335,12 +332,12 @@ fn invalid_writes_are_refused_and_change_nothing() {
 #[test]
 fn a_user_sees_nothing_of_another_user() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let other = store.create_user("Other", Timestamp::MIN).unwrap().id;
-    store.create_assistant(other, owner.assistant, "Same id").unwrap();
-    let conversation = owner.conversation();
+    store.create_assistant(other, acme.assistant, "Same id").unwrap();
+    let conversation = acme.conversation();
     let id = conversation.id;
-    store.insert(owner.user, conversation.clone(), Vec::new()).unwrap();
+    store.insert(acme.user, conversation.clone(), Vec::new()).unwrap();
     let snapshot = store.snapshot();
     assert!(snapshot.conversation(other, id).unwrap().is_none());
     assert!(snapshot.messages(other, id).unwrap().is_none());
@@ -349,16 +346,16 @@ fn a_user_sees_nothing_of_another_user() {
     // The other user can use the same id, so an insert does not reveal that the id exists.
     store.insert(other, conversation, Vec::new()).unwrap();
     store.delete(other, id).unwrap();
-    assert!(store.snapshot().conversation(owner.user, id).unwrap().is_some());
+    assert!(store.snapshot().conversation(acme.user, id).unwrap().is_some());
 }
 
 #[test]
 fn a_token_authenticates_until_it_is_revoked() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    let token = store.create_token(owner.user, Timestamp::MIN).unwrap();
+    let acme = TestUser::of(&store);
+    let token = store.create_token(acme.user, Timestamp::MIN).unwrap();
     assert_eq!(token.len(), "cvdb_".len() + 43, "256 bits");
-    assert_eq!(store.snapshot().authenticate(&token).unwrap(), Some(owner.user));
+    assert_eq!(store.snapshot().authenticate(&token).unwrap(), Some(acme.user));
     for wrong in ["", "cvdb_", &token[1..], &format!("{token} ")] {
         assert_eq!(store.snapshot().authenticate(wrong).unwrap(), None);
     }
@@ -372,23 +369,23 @@ fn a_token_authenticates_until_it_is_revoked() {
 #[test]
 fn user_names_are_unique_and_assistant_numbers_count_for_each_user() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let duplicate = store.create_user("Acme", Timestamp::MIN);
     assert!(matches!(duplicate, Err(Error::DuplicateUser)));
     let second = AssistantId::generate(Timestamp::MIN);
-    let assistant = store.create_assistant(owner.user, second, "Two").unwrap();
+    let assistant = store.create_assistant(acme.user, second, "Two").unwrap();
     assert_eq!(assistant.number, 2);
-    store.rename_assistant(owner.user, second, "Renamed").unwrap();
+    store.rename_assistant(acme.user, second, "Renamed").unwrap();
     let snapshot = store.snapshot();
-    assert_eq!(snapshot.assistant_by_number(owner.user, 2).unwrap().unwrap().id, second);
+    assert_eq!(snapshot.assistant_by_number(acme.user, 2).unwrap().unwrap().id, second);
     let names: Vec<String> = snapshot
-        .assistants(owner.user, 0, 10)
+        .assistants(acme.user, 0, 10)
         .unwrap()
         .into_iter()
         .map(|assistant| assistant.name.to_string())
         .collect();
     assert_eq!(names, ["Bot", "Renamed"]);
-    assert_eq!(snapshot.assistants(owner.user, 1, 10).unwrap().len(), 1);
+    assert_eq!(snapshot.assistants(acme.user, 1, 10).unwrap().len(), 1);
     let other = store.create_user("Other", Timestamp::MIN).unwrap().id;
     assert!(snapshot.assistant(other, second).unwrap().is_none());
     assert!(matches!(store.rename_assistant(other, second, "Mine"), Err(Error::AssistantNotFound)));
@@ -397,8 +394,8 @@ fn user_names_are_unique_and_assistant_numbers_count_for_each_user() {
 #[test]
 fn an_update_with_an_invalid_result_is_refused_and_changes_nothing() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    let (user, conversation) = (owner.user, owner.conversation());
+    let acme = TestUser::of(&store);
+    let (user, conversation) = (acme.user, acme.conversation());
     let (id, created_at) = (conversation.id, conversation.created_at);
     store.insert(user, conversation.clone(), Vec::new()).unwrap();
     let refused = |field: &str, change: fn(&mut Conversation)| {
@@ -420,8 +417,8 @@ fn an_update_with_an_invalid_result_is_refused_and_changes_nothing() {
 #[test]
 fn an_update_advances_updated_at_unless_the_closure_sets_it() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    let (user, conversation) = (owner.user, owner.conversation());
+    let acme = TestUser::of(&store);
+    let (user, conversation) = (acme.user, acme.conversation());
     let (id, created_at) = (conversation.id, conversation.created_at);
     let at = |seconds: u64| Timestamp::from_millis(created_at.millis() + seconds * 1000).unwrap();
     store.insert(user, conversation, Vec::new()).unwrap();
@@ -443,30 +440,30 @@ fn an_update_advances_updated_at_unless_the_closure_sets_it() {
 #[test]
 fn a_missing_user_is_not_a_missing_assistant() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let nobody = UserId::new(99);
-    let inserted = store.insert(nobody, owner.conversation(), Vec::new());
+    let inserted = store.insert(nobody, acme.conversation(), Vec::new());
     assert!(matches!(inserted, Err(Error::UserNotFound)));
     let mut load = store.bulk_load(BulkOptions::default());
-    let pushed = load.push(nobody, &owner.conversation(), &[]);
+    let pushed = load.push(nobody, &acme.conversation(), &[]);
     assert!(matches!(pushed, Err(Error::UserNotFound)));
-    let renamed = store.rename_assistant(nobody, owner.assistant, "Bot");
+    let renamed = store.rename_assistant(nobody, acme.assistant, "Bot");
     assert!(matches!(renamed, Err(Error::UserNotFound)));
 }
 
 #[test]
 fn a_user_is_found_by_the_new_name_after_a_rename() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let name = |text: &str| text.parse::<Name>().unwrap();
     store.create_user(name("Taken"), Timestamp::MIN).unwrap();
-    let old = store.snapshot().user(owner.user).unwrap().unwrap().name;
-    let taken = store.rename_user(owner.user, name("Taken"));
+    let old = store.snapshot().user(acme.user).unwrap().unwrap().name;
+    let taken = store.rename_user(acme.user, name("Taken"));
     assert!(matches!(taken, Err(Error::DuplicateUser)));
-    store.rename_user(owner.user, name("New")).unwrap();
-    store.rename_user(owner.user, name("New")).unwrap();
+    store.rename_user(acme.user, name("New")).unwrap();
+    store.rename_user(acme.user, name("New")).unwrap();
     let snapshot = store.snapshot();
-    assert_eq!(snapshot.user_by_name(&name("New")).unwrap(), Some(owner.user));
+    assert_eq!(snapshot.user_by_name(&name("New")).unwrap(), Some(acme.user));
     assert_eq!(snapshot.user_by_name(&old).unwrap(), None);
     assert!(snapshot.verify().unwrap().is_clean());
     let missing = store.rename_user(UserId::new(99), name("Other"));
@@ -476,10 +473,10 @@ fn a_user_is_found_by_the_new_name_after_a_rename() {
 #[test]
 fn an_assistant_without_conversations_can_be_deleted_and_its_number_is_not_reused() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
-    let user = owner.user;
-    let conversation = owner.conversation();
-    let (id, bot) = (conversation.id, owner.assistant);
+    let acme = TestUser::of(&store);
+    let user = acme.user;
+    let conversation = acme.conversation();
+    let (id, bot) = (conversation.id, acme.assistant);
     store.insert(user, conversation, Vec::new()).unwrap();
     let in_use = store.delete_assistant(user, bot);
     assert!(matches!(in_use, Err(Error::AssistantInUse(uuid)) if uuid == bot.uuid()));
@@ -499,10 +496,10 @@ fn the_change_feed_stays_bounded_without_expiry() {
     let options = StoreOptions::new().retained_changes(100);
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open_with(directory.path().join("store"), &options).unwrap();
-    let owner = Owner::of(&store);
-    let (user, size) = (owner.user, PageSize::MAX);
+    let acme = TestUser::of(&store);
+    let (user, size) = (acme.user, PageSize::MAX);
     let start = store.snapshot().changes_since(user, ChangesSince::Now, size).unwrap().next_cursor;
-    let rows: Vec<Conversation> = (0..3000).map(|_| owner.conversation()).collect();
+    let rows: Vec<Conversation> = (0..3000).map(|_| acme.conversation()).collect();
     for batch in rows.chunks(500).map(<[Conversation]>::to_vec) {
         store
             .write(move |transaction| {

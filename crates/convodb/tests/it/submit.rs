@@ -5,7 +5,7 @@ use std::thread;
 
 use convodb::{Error, Result, Store, StoreOptions, Transaction};
 
-use crate::{Owner, count};
+use crate::{TestUser, count};
 
 /// Blocks the writer thread until the returned sender is dropped.
 fn block_writer(store: &Store) -> Sender<()> {
@@ -25,12 +25,12 @@ fn block_writer(store: &Store) -> Sender<()> {
 #[test]
 fn each_callback_receives_the_outcome_once_the_write_is_durable() {
     let store = Store::in_memory().unwrap();
-    let owner = Owner::of(&store);
+    let acme = TestUser::of(&store);
     let (reply, outcomes) = channel();
     let release = block_writer(&store);
-    let duplicate = owner.conversation();
-    for conversation in [owner.conversation(), duplicate.clone(), duplicate] {
-        let (reply, user) = (reply.clone(), owner.user);
+    let duplicate = acme.conversation();
+    for conversation in [acme.conversation(), duplicate.clone(), duplicate] {
+        let (reply, user) = (reply.clone(), acme.user);
         let insert = move |transaction: &mut Transaction<'_>| {
             transaction.insert(user, conversation, Vec::new())
         };
@@ -40,7 +40,7 @@ fn each_callback_receives_the_outcome_once_the_write_is_durable() {
     drop((release, reply));
     let outcomes: Vec<Result<()>> = outcomes.iter().collect();
     assert!(matches!(&outcomes[..], [Ok(()), Ok(()), Err(Error::DuplicateConversation(_))]));
-    assert_eq!(count(&store, owner.user), 2);
+    assert_eq!(count(&store, acme.user), 2);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use convodb::{
     Timestamp, UserId,
 };
 
-use crate::Owner;
+use crate::TestUser;
 
 const PAGE: usize = 4096;
 /// The number of messages that fills thirteen leaf pages exactly.
@@ -19,15 +19,15 @@ fn create_two_users(path: &Path) -> [(UserId, ConversationId); 2] {
     let store = Store::open(path).unwrap();
     let mut loader = store.bulk_load(BulkOptions::default());
     let conversations = ["one", "two"].map(|name| {
-        let owner = Owner::of_name(&store, name);
-        let row = owner.conversation();
+        let acme = TestUser::of_name(&store, name);
+        let row = acme.conversation();
         let content = |number| format!("{name} says {number:04} {}", "x".repeat(200));
         let messages: Vec<Message> = (0..MESSAGES)
             .map(|number| Message::new(Role::User, content(number), Timestamp::MIN).unwrap())
             .collect();
         let row = Conversation { message_count: u32::try_from(MESSAGES).unwrap(), ..row };
-        loader.push(owner.user, &row, &messages).unwrap();
-        (owner.user, row.id)
+        loader.push(acme.user, &row, &messages).unwrap();
+        (acme.user, row.id)
     });
     loader.finish().unwrap();
     store.close().unwrap();

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use convodb::{Durability, Error, Store, StoreOptions};
 
-use crate::{Owner, count};
+use crate::{TestUser, count};
 
 /// A copy of the files of an open store, whose tables contain only the accounts: all conversations
 /// are in the WAL.
 struct Crashed {
     directory: tempfile::TempDir,
-    owner: Owner,
+    acme: TestUser,
 }
 
 /// Simulates a crash after `rows` inserts, each in a group of its own, before any checkpoint.
@@ -20,13 +20,13 @@ fn crashed(rows: usize) -> Crashed {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
         let store = Store::open(&path).unwrap();
-        let owner = Owner::of(&store);
+        let acme = TestUser::of(&store);
         store.clone().close().unwrap();
         let store = Store::open(&path).unwrap();
         for _ in 0..rows {
-            store.insert(owner.user, owner.conversation(), Vec::new()).unwrap();
+            store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
         }
-        let crashed = Crashed { directory: tempfile::tempdir().unwrap(), owner };
+        let crashed = Crashed { directory: tempfile::tempdir().unwrap(), acme };
         let files: Vec<PathBuf> =
             fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         for file in &files {
@@ -63,9 +63,9 @@ fn copy_files(directory: &Path) -> tempfile::TempDir {
 
 /// Recovers the store and expects it to be clean, with this number of conversations.
 #[track_caller]
-fn check(path: &Path, owner: &Owner, rows: usize) {
+fn check(path: &Path, acme: &TestUser, rows: usize) {
     let store = Store::open(path).unwrap();
-    assert_eq!(count(&store, owner.user), rows);
+    assert_eq!(count(&store, acme.user), rows);
     assert!(store.snapshot().verify().unwrap().is_clean());
     store.close().unwrap();
 }
@@ -73,10 +73,10 @@ fn check(path: &Path, owner: &Owner, rows: usize) {
 #[test]
 fn a_crash_loses_no_acknowledged_write() {
     let crashed = crashed(40);
-    check(&crashed.store(), &crashed.owner, 40);
+    check(&crashed.store(), &crashed.acme, 40);
     let files = fs::read_dir(crashed.directory.path()).unwrap().count();
     assert_eq!(files, 1, "a closed store has no WAL");
-    check(&crashed.store(), &crashed.owner, 40);
+    check(&crashed.store(), &crashed.acme, 40);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_truncated_wal_loses_only_the_truncated_writes() {
     for cut in (0..segment.len()).step_by(97) {
         fs::write(crashed.store(), &store).unwrap();
         fs::write(&path, &segment[..cut]).unwrap();
-        check(&crashed.store(), &crashed.owner, cut.saturating_sub(28) / record);
+        check(&crashed.store(), &crashed.acme, cut.saturating_sub(28) / record);
     }
 }
 
@@ -99,10 +99,10 @@ fn writes_after_a_torn_last_record_survive_a_second_crash() {
     let segment = fs::read(first.segment()).unwrap();
     fs::write(first.segment(), &segment[..segment.len() - 3]).unwrap();
     let store = Store::open(first.store()).unwrap();
-    store.insert(first.owner.user, first.owner.conversation(), Vec::new()).unwrap();
-    store.insert(first.owner.user, first.owner.conversation(), Vec::new()).unwrap();
+    store.insert(first.acme.user, first.acme.conversation(), Vec::new()).unwrap();
+    store.insert(first.acme.user, first.acme.conversation(), Vec::new()).unwrap();
     let copy = copy_files(first.directory.path());
-    check(&copy.path().join("store"), &first.owner, 6);
+    check(&copy.path().join("store"), &first.acme, 6);
 }
 
 #[test]
@@ -129,18 +129,18 @@ fn opening_with_deferred_durability_preserves_recovered_writes() {
     let crashed = crashed(9);
     let options = StoreOptions::new().durability(Durability::Deferred);
     let store = Store::open_with(crashed.store(), &options).unwrap();
-    assert_eq!(count(&store, crashed.owner.user), 9);
+    assert_eq!(count(&store, crashed.acme.user), 9);
     let copy = tempfile::tempdir().unwrap();
     fs::copy(crashed.store(), copy.path().join("store")).unwrap();
-    check(&copy.path().join("store"), &crashed.owner, 9);
+    check(&copy.path().join("store"), &crashed.acme, 9);
 }
 
 #[test]
 fn recovery_replays_deletions_and_no_rolled_back_write() {
     let crashed = crashed(3);
-    let (user, path) = (crashed.owner.user, crashed.store());
+    let (user, path) = (crashed.acme.user, crashed.store());
     let store = Store::open(&path).unwrap();
-    let conversation = crashed.owner.conversation();
+    let conversation = crashed.acme.conversation();
     let id = conversation.id;
     store.insert(user, conversation.clone(), Vec::new()).unwrap();
     store.delete(user, id).unwrap();
@@ -150,7 +150,7 @@ fn recovery_replays_deletions_and_no_rolled_back_write() {
     });
     assert!(matches!(refused, Err(Error::UserNotFound)));
     let copy = copy_files(crashed.directory.path());
-    check(&copy.path().join("store"), &crashed.owner, 3);
+    check(&copy.path().join("store"), &crashed.acme, 3);
 }
 
 /// The WAL is in the directory of the file itself, even if the store is opened through a link.
@@ -160,6 +160,6 @@ fn the_wal_is_found_through_a_symlink() {
     let crashed = crashed(3);
     let link = crashed.directory.path().join("link");
     std::os::unix::fs::symlink("store", &link).unwrap();
-    check(&link, &crashed.owner, 3);
-    check(&crashed.store(), &crashed.owner, 3);
+    check(&link, &crashed.acme, 3);
+    check(&crashed.store(), &crashed.acme, 3);
 }
