@@ -25,16 +25,18 @@ pub(crate) fn request(socket: &Path, method: &str, path: &str, body: &str) -> Re
         )
     })?;
     let length = body.len();
-    let head = format!(
+    let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: convodb\r\nContent-Length: {length}\r\n\
-         Connection: close\r\n\r\n"
+         Connection: close\r\n\r\n{body}"
     );
     let mut response = String::new();
-    stream
-        .write_all(head.as_bytes())
-        .and_then(|()| stream.write_all(body.as_bytes()))
-        .and_then(|()| stream.read_to_string(&mut response))
-        .with_context(|| format!("the server at {place} closed the connection"))?;
+    // A server that refuses a request may answer and close before it has read the body.
+    let sent = stream.write_all(request.as_bytes());
+    let received = stream.read_to_string(&mut response);
+    if response.is_empty() {
+        sent.and(received)
+            .with_context(|| format!("the server at {place} closed the connection"))?;
+    }
     let (head, body) = response
         .split_once("\r\n\r\n")
         .ok_or_else(|| anyhow!("the server at {place} closed the connection before it answered"))?;
@@ -53,4 +55,27 @@ pub(crate) fn request(socket: &Path, method: &str, path: &str, body: &str) -> Re
 #[cfg(not(unix))]
 pub(crate) fn request(_: &Path, _: &str, _: &str, _: &str) -> Result<String> {
     anyhow::bail!("--admin-socket needs Unix sockets, which this system does not have")
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::os::unix::net::UnixListener;
+
+    #[test]
+    fn a_refusal_before_the_body_was_read_is_reported() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("admin");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let server = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(b"HTTP/1.1 409 Conflict\r\n\r\n{\"message\":\"no\"}").unwrap();
+        });
+        // More than a socket buffers, so that sending fails once the server has closed.
+        let body = "x".repeat(4 << 20);
+        let error = request(&socket, "POST", "/backup", &body).unwrap_err();
+        assert_eq!(error.to_string(), "the server refused the request: no");
+        server.join().unwrap();
+    }
 }

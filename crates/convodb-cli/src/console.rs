@@ -1,7 +1,8 @@
 //! Terminal output: messages on standard error, progress bars, confirmation, number formats.
 
 use std::fmt::{self, Display};
-use std::io::{self, BufRead, IsTerminal, Write};
+use std::io::{self, BufRead, ErrorKind, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
@@ -99,6 +100,35 @@ pub(crate) fn bytes(number: u64) -> String {
 /// control sequences.
 pub(crate) fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// Whether the reader of standard output has closed it.
+static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
+
+/// Standard output, which records that its reader has closed it.
+pub(crate) struct Stdout;
+
+impl Stdout {
+    /// Whether its reader has closed it. A closed socket, in contrast, is an ordinary failure.
+    pub(crate) fn is_closed() -> bool {
+        STDOUT_CLOSED.load(Ordering::Relaxed)
+    }
+
+    fn checked<T>(result: io::Result<T>) -> io::Result<T> {
+        let closed = result.as_ref().is_err_and(|error| error.kind() == ErrorKind::BrokenPipe);
+        STDOUT_CLOSED.fetch_or(closed, Ordering::Relaxed);
+        result
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::checked(io::stdout().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::checked(io::stdout().flush())
+    }
 }
 
 #[cfg(test)]

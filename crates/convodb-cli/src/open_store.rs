@@ -19,6 +19,8 @@ pub(crate) enum WhileServed {
     Request(&'static str),
     /// Run this command, which needs a server with an admin socket.
     Command(&'static str),
+    /// Stop the server, or start it with this flag, which does the same regularly.
+    ServerFlag(&'static str),
     /// Stop the server first.
     Stop,
 }
@@ -82,6 +84,9 @@ fn in_use(path: &Path, served: WhileServed) -> anyhow::Error {
             "run `{command}` if the server was started with --admin-socket SOCKET, or stop that \
              process"
         ),
+        WhileServed::ServerFlag(flag) => {
+            format!("stop that process, or start the server with {flag}")
+        }
         WhileServed::Stop => {
             "stop that process (a server stops on Ctrl-C or SIGTERM) and run this again".to_owned()
         }

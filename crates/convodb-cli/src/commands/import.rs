@@ -92,6 +92,7 @@ struct Summary {
 
 /// Imports a file, standard input or another server.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
+    args.from_api.check()?;
     let all_taken =
         if args.from_api.is_given() { run_from_api(args, out) } else { run_from_file(args, out) }?;
     Ok(if all_taken { ExitCode::SUCCESS } else { ExitCode::from(SOME_REJECTED) })
@@ -278,7 +279,7 @@ impl Summary {
             return match present {
                 0 if self.rejected > 0 => "nothing changed: no line could be imported".to_owned(),
                 0 => "nothing changed: the input has no conversation".to_owned(),
-                _ => format!("nothing changed: all {} already existed", conversations(present)),
+                _ => format!("nothing changed: {} already existed", conversations(present)),
             };
         }
         let mut parts = vec![format!(
@@ -320,7 +321,7 @@ mod tests {
             };
             assert_eq!(summary.text(), expected);
         }
-        check(0, 7168, 0, "nothing changed: all 7168 conversations already existed");
+        check(0, 7168, 0, "nothing changed: 7168 conversations already existed");
         check(0, 0, 0, "nothing changed: the input has no conversation");
         check(1, 0, 0, "inserted 1 conversation with 1 message");
         check(

@@ -43,7 +43,7 @@ struct Line {
 /// Deletes expired conversations.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let db = &args.db.db;
-    let served = WhileServed::Command("convodb serve --keep DAYS");
+    let served = WhileServed::ServerFlag("--keep DAYS");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let users = match &args.user {
         Some(name) => vec![resolve::user(&store.snapshot(), name, db)?],

@@ -52,8 +52,10 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
         say(format_args!("restored to {}", args.to.display()));
     } else {
         let backup = args.backup.display();
+        let checksum = if args.without_checksum { "was not compared with" } else { "matches" };
         say(format_args!(
-            "nothing was restored: {backup} matches its checksum, but its content is damaged"
+            "nothing was restored: {backup} {checksum} its checksum, and its content is damaged; \
+             restore another backup"
         ));
     }
     verify::print(&found, &args.json, out)

@@ -85,7 +85,7 @@ fn require_tls(base: &PublicUrl) -> Result<()> {
     }
     bail!(
         "https:// URLs require a build with the feature `tls`: \
-         `cargo install convodb-cli --features tls`"
+         `cargo install --path crates/convodb-cli --features tls`"
     )
 }
 

@@ -17,12 +17,13 @@ mod wire;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::builder::BoolishValueParser;
 use convodb::{Name, Store, Timestamp, UserId};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
+use crate::args::UsageError;
 use crate::console::{counted, progress_style, say};
 use crate::import_api::client::{Client, RetryPolicy, ServerFlags};
 use crate::import_api::pager::{LoopDetector, Options, Pager};
@@ -55,6 +56,19 @@ impl FromApiFlags {
     /// Whether the import is from a server.
     pub(crate) const fn is_given(&self) -> bool {
         self.server.is_given()
+    }
+
+    /// Checks that no flag of an import from a server is given for a file.
+    pub(crate) fn check(&self) -> Result<()> {
+        let given = [
+            ("--since", self.since.is_some()),
+            ("--update", self.update),
+            ("--restart", self.restart),
+        ];
+        match given.into_iter().find(|(_, given)| *given && !self.is_given()) {
+            Some((flag, _)) => bail!(UsageError(format!("{flag} needs --from-api URL"))),
+            None => Ok(()),
+        }
     }
 
     /// The client of the server that the flags name.

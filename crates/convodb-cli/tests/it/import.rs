@@ -84,7 +84,7 @@ fn a_second_run_changes_nothing_and_says_so() {
     place.run(import("c.jsonl")).succeeded();
     place.run(["assistant", "rename", "--db", "s.convodb", "--user", "acme", "1", "Renamed"]);
     let ran = place.run(import("c.jsonl"));
-    let summary = "nothing changed: all 4 conversations already existed (";
+    let summary = "nothing changed: 4 conversations already existed (";
     assert!(ran.err.starts_with(summary), "{ran:?}");
     ran.succeeded();
 
@@ -210,4 +210,14 @@ fn an_import_for_a_missing_user_suggests_creating_it() {
     let error = place.run(["import", "--db", "s.convodb", "--user", "bob", "c.jsonl"]).failed(1);
     assert!(error.contains("`convodb user create --db s.convodb bob`"), "{error}");
     assert!(place.run(import("missing.jsonl")).failed(1).contains("cannot open missing.jsonl"));
+}
+
+#[test]
+fn flags_of_an_import_from_a_server_are_refused_for_a_file() {
+    let place = Place::with_user();
+    place.write("c.jsonl", file());
+    for flag in ["--update", "--restart", "--since=2025-01-25"] {
+        let error = place.run(import("c.jsonl").into_iter().chain([flag])).failed(2);
+        assert!(error.contains("needs --from-api URL"), "{error}");
+    }
 }
