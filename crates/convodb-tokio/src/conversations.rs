@@ -1,4 +1,4 @@
-//! Conversations of a list as a stream, read page by page.
+//! Conversations of a list as a stream, one item for each conversation, read page by page.
 
 use std::fmt;
 use std::future::poll_fn;

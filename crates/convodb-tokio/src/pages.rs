@@ -1,4 +1,4 @@
-//! Pages of a list as a stream.
+//! Pages of a list as a stream, one item for each page.
 //!
 //! A page is read when the stream is polled, not ahead, on a blocking thread: most pages of a long
 //! list are not cached, and reading them must not block other tasks. One page is in memory.

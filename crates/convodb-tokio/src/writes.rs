@@ -1,4 +1,4 @@
-//! Awaited writes.
+//! Awaited writes: methods of `AsyncStore` that wait for durability without a thread.
 //!
 //! A semaphore has one permit for each slot of the engine's write queue. A write takes a permit
 //! before it is queued and returns it when it is answered, so the queue never overflows through

@@ -1,5 +1,6 @@
-//! Embedded storage and query engine for conversations: chats of AI assistants over a web widget,
-//! WhatsApp, an API, or tests.
+//! Embedded storage and query engine for conversations.
+//!
+//! Conversations are chats of AI assistants over a web widget, WhatsApp, an API, or tests.
 //!
 //! A store is one file, opened by one process. It contains users; each user has assistants, and
 //! conversations with their messages. It is built for listing them: by any combination of five

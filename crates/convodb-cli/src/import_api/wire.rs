@@ -1,5 +1,4 @@
-//! Responses of the other server: list pages, assistants, and messages, as far as an import reads
-//! them.
+//! Responses of the other server that an import reads: list pages, assistants, messages.
 //!
 //! An item of the list and its history become one line of an import.
 

@@ -1,5 +1,7 @@
-//! Admin socket: a Unix socket for the operator's requests, which only the server's own system user
-//! can open from the moment it exists. Removed when the server stops.
+//! Admin socket: a Unix socket for the operator's requests.
+//!
+//! Only the server's own system user can open it, from the moment it exists. Removed when the
+//! server stops.
 
 #[cfg(unix)]
 pub(crate) use self::unix::AdminSocket;

@@ -1,4 +1,4 @@
-//! The change feed.
+//! OpenAPI of the change feed.
 
 use convodb::{ChangeKind, PageSize};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Single conversations: create, read, change, delete, enable and disable AI.
+//! OpenAPI of single conversations: create, read, change, delete, enable and disable AI.
 
 use serde_json::json;
 use utoipa::openapi::HttpMethod;

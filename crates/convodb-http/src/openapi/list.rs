@@ -1,4 +1,4 @@
-//! The list of conversations: its filters, pagination and page.
+//! OpenAPI of the list of conversations: its filters, pagination and page.
 
 use convodb::{ExternalIdentifier, Phone};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Messages: append a message to a conversation.
+//! OpenAPI of messages: append a message to a conversation.
 
 use serde_json::json;
 use utoipa::openapi::HttpMethod;

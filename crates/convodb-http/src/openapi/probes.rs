@@ -1,4 +1,4 @@
-//! Health probes, metrics, and the description itself.
+//! OpenAPI of health probes, metrics, and the description itself.
 
 use serde_json::json;
 use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};

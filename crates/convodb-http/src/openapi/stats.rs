@@ -1,4 +1,4 @@
-//! Statistics: conversations, messages and cost by period, type and assistant.
+//! OpenAPI of statistics: conversations, messages and cost by period, type and assistant.
 
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;

@@ -1,4 +1,4 @@
-//! Bulk transfer: import and export of conversations as JSON lines.
+//! OpenAPI of bulk transfer: import and export of conversations as JSON lines.
 
 use serde_json::{Value, json};
 use utoipa::openapi::request_body::RequestBodyBuilder;

@@ -1,4 +1,4 @@
-//! The user of the token and the user's assistants.
+//! OpenAPI of the token's user and the user's assistants.
 
 use convodb::Name;
 use serde_json::{Value, json};

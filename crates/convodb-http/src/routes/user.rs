@@ -1,4 +1,4 @@
-//! The authenticated user.
+//! The user of the request's token: `GET /api/user/me`.
 
 use axum::response::Response;
 use convodb::{Error, User};

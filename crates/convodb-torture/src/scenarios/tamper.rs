@@ -1,4 +1,4 @@
-//! Tampered cursor tokens (line 24 of the pagination contract).
+//! Cursor tokens that a client has tampered with.
 
 use axum::http::Method;
 use convodb::{

@@ -1,4 +1,4 @@
-//! Page walks with concurrent writers (lines 11 to 13 of the pagination contract).
+//! Page walks with concurrent writers.
 //!
 //! There are three kinds of rows. *Steady* rows match the whole time; other fields change. *Moving*
 //! rows alternate between two lists. *Passing* rows are inserted anywhere and deleted, preferably

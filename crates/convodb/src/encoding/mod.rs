@@ -1,5 +1,5 @@
-//! Values to bytes and back: keys whose byte order is the order of their values, terms, records.
-//! Nothing here knows a table.
+//! Values to bytes and back: keys whose byte order is the order of their values, index terms,
+//! records. Nothing here knows a table.
 
 pub(crate) mod index_term;
 pub(crate) mod key;

@@ -1,5 +1,6 @@
-//! Records: the bytes of stored values, with a version and a checksum. The only file that uses
-//! bincode.
+//! Records: the bytes of stored values, with a version and a checksum.
+//!
+//! The only file that uses bincode.
 //!
 //! ```text
 //! | version u8 | body | checksum u64, little-endian |

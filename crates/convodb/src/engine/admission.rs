@@ -1,5 +1,6 @@
-//! Admission control: checks free space before a write enters the WAL, and decides which way a
-//! group takes.
+//! Admission control: checks the free space before a group of writes enters the WAL.
+//!
+//! It decides whether the group goes to the WAL, directly to the tables, or is refused.
 //!
 //! What the WAL contains must fit into the tables later, or the WAL could never be truncated again.
 //! So a group goes into the WAL only while the disk has space for both; what removes something may

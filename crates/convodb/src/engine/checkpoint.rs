@@ -1,5 +1,4 @@
-//! Checkpoints: flush the memtables into the tables on a thread of their own, and the scheduler
-//! that decides when.
+//! Checkpoints: the scheduler that decides when to flush the memtables, and the flushing thread.
 
 use std::io;
 use std::thread::{self, JoinHandle};

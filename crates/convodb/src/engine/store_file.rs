@@ -1,5 +1,6 @@
-//! The database file: created atomically, and opened without touching a file that is not a store or
-//! has a newer format.
+//! The database file: created atomically, opened only if it is a store.
+//!
+//! A file that is not a store, or has a newer format, is not touched.
 
 use std::path::PathBuf;
 use std::sync::Arc;

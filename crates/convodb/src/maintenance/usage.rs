@@ -1,5 +1,6 @@
-//! Disk usage: bytes of the files, entries of each table and, at the cost of reading all pages,
-//! bytes of each table.
+//! Disk usage: bytes of the files, entries of each table, bytes of each table.
+//!
+//! The bytes of the tables cost a read of all pages.
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A committed state: all tables as of one commit, with the keys derived from the store's secrets.
+//! A committed state: all tables as of one commit, with the keys that seal its cursors.
 
 use std::sync::Arc;
 
