@@ -1,5 +1,6 @@
-//! Values to bytes and back: keys whose byte order is the order of their values, index terms,
-//! records. Nothing here knows a table.
+//! Encodings: keys in value order, checksummed records, index terms, sealed tokens.
+//!
+//! Nothing here knows a table.
 
 pub(crate) mod index_term;
 pub(crate) mod key;
