@@ -4,7 +4,7 @@
 //! than the tolerance. `-- --save` writes a new baseline. Needs valgrind.
 //!
 //! Each path runs in its own process on a store of a fixed size, below [`counted`]. An insert runs
-//! on another thread, so its count is the difference between two runs of different length.
+//! on the writer thread, so there [`INSERT_FUNCTION`] is counted.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -28,9 +28,10 @@ const ROUNDS: &str = "CONVODB_INSTRUCTIONS_ROUNDS";
 const ROWS: u64 = 20_000;
 const INSERT: &str = "insert, in groups of 100";
 const GROUP: usize = 100;
-/// Inserts are counted as the difference of two runs, with this many groups each.
-const FEW_GROUPS: usize = 10;
-const MANY_GROUPS: usize = 30;
+const GROUPS: usize = 10;
+/// The function whose instructions are counted for inserts. Commits and checkpoints are not counted,
+/// because their number depends on time.
+const INSERT_FUNCTION: &str = "convodb::transaction::Transaction::insert*";
 /// The rank of the user whose rows are inserted.
 const USER: usize = 3;
 
@@ -111,10 +112,11 @@ fn count(name: &str) -> Outcome<u64> {
     match READS.iter().find(|(read, _)| *read == name) {
         Some((_, runs)) => Ok(callgrind(name, *runs, Some("*counted*"))? / runs),
         None => {
-            let [few, many] = [FEW_GROUPS, MANY_GROUPS];
-            let inserted = ((many - few) * GROUP) as u64;
-            let [few, many] = [few, many].map(|groups| callgrind(name, groups as u64, None));
-            Ok((many? - few?) / inserted)
+            let inserted = (GROUPS * GROUP) as u64;
+            match callgrind(name, GROUPS as u64, Some(INSERT_FUNCTION))? {
+                0 => Err(format!("{name}: {INSERT_FUNCTION} was not called").into()),
+                count => Ok(count / inserted),
+            }
         }
     }
 }
@@ -202,6 +204,9 @@ fn requests(
 
 /// Inserts groups of rows into a store in memory.
 fn insert(groups: usize) -> Outcome<()> {
+    // First, so that no checkpoint comes due while the store is open.
+    let rows = Dataset::new(1, ROWS).filter(|row| row.user == USER);
+    let mut rows = rows.take(groups * GROUP).collect::<Vec<_>>().into_iter();
     let store = Store::in_memory()?;
     let user = store.write(|transaction| {
         let user = transaction.create_user("Acme", convodb::Timestamp::MIN)?.id;
@@ -211,10 +216,6 @@ fn insert(groups: usize) -> Outcome<()> {
         }
         Ok::<_, convodb::Error>(user)
     })?;
-    // All rows are generated in every run, so that the difference of two runs contains inserts
-    // alone.
-    let rows = Dataset::new(1, ROWS).filter(|row| row.user == USER);
-    let mut rows = rows.take(MANY_GROUPS * GROUP).collect::<Vec<_>>().into_iter();
     for _ in 0..groups {
         let group: Vec<_> = rows.by_ref().take(GROUP).collect();
         store.write(move |transaction| {

@@ -14,8 +14,11 @@ const NEW: &str = r#"{"assistant_id":1,"type":"widget"}"#;
 
 fn harness() -> (SimulatedDisk, Harness) {
     let disk = SimulatedDisk::new(1).with_background_checkpoints(true);
-    let store =
-        Store::open_with("/store", &StoreOptions::new().vfs(Arc::new(disk.clone()))).unwrap();
+    let store = Store::open_with(
+        "/store",
+        &StoreOptions::new().background_checkpoints(false).vfs(Arc::new(disk.clone())),
+    )
+    .unwrap();
     (disk, Harness::of(store, Config::default()))
 }
 

@@ -89,8 +89,12 @@ impl DamageFixtures {
     /// simulated disk makes the files the same each time, including the secrets of the store.
     pub(crate) fn build() -> Result<Self, Violation> {
         let disk = SimulatedDisk::new(ROWS);
-        let open =
-            || Store::open_with(Path::new("/").join(STORE), &options().vfs(Arc::new(disk.clone())));
+        let open = || {
+            Store::open_with(
+                Path::new("/").join(STORE),
+                &options().background_checkpoints(false).vfs(Arc::new(disk.clone())),
+            )
+        };
         let store = open()?;
         let mut known = Known::default();
         for user in 0..USERS {
