@@ -20,6 +20,7 @@ fn first_segment(store: &Path) -> PathBuf {
 /// # Panics
 /// Panics if the segment cannot be written.
 pub fn check_segment(tables: &EmptyTables, store: &Path, segment: &[u8]) {
+    drop(WalWriter::new(store, SEED).expect("a WAL"));
     fs::write(first_segment(store), segment).expect("write the segment");
     let _ = tables.replay_wal(store, SEED);
 }
@@ -30,9 +31,9 @@ pub fn check_segment(tables: &EmptyTables, store: &Path, segment: &[u8]) {
 /// # Panics
 /// Panics if the records that are read differ from those appended.
 pub fn check_records(tables: &EmptyTables, store: &Path, records: &[&[u8]]) {
-    let mut writer = WalWriter::new(store, SEED);
-    for (number, record) in (1..).zip(records) {
-        writer.append(number, record).expect("append a record");
+    let mut writer = WalWriter::new(store, SEED).expect("a WAL");
+    for record in records {
+        writer.append(record).expect("append a record");
     }
     drop(writer);
     let mut read = 0;

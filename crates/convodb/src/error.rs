@@ -49,8 +49,8 @@ pub enum Error {
         /// The field, by its name in the documented API.
         field: &'static str,
     },
-    /// The change cursor is older than the oldest retained change, or ahead of the newest one, as
-    /// after a restore. Read the list of conversations again and continue from now.
+    /// The change cursor is older than the oldest retained change, or was issued by another history
+    /// of the store, as after a restore. Read the list of conversations again and continue from now.
     #[error("changes after this cursor are not retained; read the list again, continue from now")]
     ChangesExpired,
     /// The idempotency key was used for a different request before.
@@ -117,6 +117,23 @@ pub enum Error {
         found: u32,
         /// The newest format that this version reads.
         supported: u32,
+    },
+    /// The WAL beside the file is not the one that the file needs: it is missing, cut short, or that
+    /// of another store or of another copy of this store. Without it, acknowledged writes would be
+    /// lost, so the store was not opened, and no file was touched. Put the right log files back, or
+    /// give up what they contain with
+    /// [`StoreOptions::without_wal`](crate::StoreOptions::without_wal).
+    #[error(
+        "the write-ahead log ({}-log.*) of the store {what}; acknowledged writes would be lost, so \
+         the store was not opened; put its log files back beside it, or give up their writes by \
+         opening it without the log",
+        .path.display()
+    )]
+    WalMismatch {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with its log.
+        what: &'static str,
     },
     /// Stored bytes fail a check. They were not returned; other data stays readable.
     #[error("corrupted data in {table}: {what}")]

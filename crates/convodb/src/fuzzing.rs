@@ -19,7 +19,10 @@ use crate::encoding::row;
 use crate::encoding::token::Sealer;
 use crate::engine::store_file;
 use crate::error::{Result, from_redb};
+use crate::io::fault::FaultSignal;
+use crate::io::file_guard::{FileGuard, FileSize};
 use crate::io::system::SystemVfs;
+use crate::io::vfs::Vfs;
 use crate::kv::redb_key::compare_words;
 use crate::model::conversation::Conversation;
 use crate::model::id::UserId;
@@ -27,8 +30,9 @@ use crate::model::message::Message;
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::PageCursor;
 use crate::tables::Tables;
-use crate::wal::reader;
+use crate::wal::reader::WalFiles;
 use crate::wal::writer::{AppendError, Wal};
+use crate::wal::{Chain, WalPosition};
 
 /// The secrets that seal cursors.
 pub struct CursorKeys {
@@ -222,33 +226,51 @@ pub fn encode_message(key: &[u8], message: &Message) -> Vec<u8> {
     record
 }
 
-/// A writer of WAL segments.
+/// The link that the WAL begins with.
+const FIRST_LINK: u64 = 1;
+
+/// A writer of a WAL.
 pub struct WalWriter(Wal);
 
 impl WalWriter {
-    /// A writer for the store at `store`. The first append creates a segment.
-    #[must_use]
-    pub fn new(store: &Path, seed: u64) -> Self {
-        Self(Wal::new(Arc::new(SystemVfs), store.to_owned(), seed))
+    /// A new WAL beside the file at `store`, which is created; replaces an earlier one.
+    ///
+    /// # Errors
+    /// Fails on an I/O error.
+    pub fn new(store: &Path, seed: u64) -> Result<Self> {
+        let vfs: Arc<dyn Vfs> = Arc::new(SystemVfs);
+        if !vfs.exists(store)? {
+            drop(vfs.create(store)?);
+        }
+        let (id, size) = (vfs.file_id(store)?, Arc::new(FileSize::new(0)));
+        let guard = FileGuard::new(vfs, store.to_owned(), id, size, FaultSignal::detached());
+        let closed = WalPosition { seqno: 0, chain: None };
+        let mut wal = Wal::new(Arc::new(guard), seed, closed);
+        wal.remove_all()?;
+        wal.begin(FIRST_LINK)?;
+        Ok(Self(wal))
     }
 
     /// Appends a record of any bytes and syncs it.
     ///
     /// # Errors
     /// Fails on an I/O error.
-    pub fn append(&mut self, sequence_number: u64, record: &[u8]) -> Result<()> {
-        let appended = self.0.append(sequence_number, |out| out.extend_from_slice(record));
+    pub fn append(&mut self, record: &[u8]) -> Result<()> {
+        let appended = self.0.append(|out| out.extend_from_slice(record));
         appended.map_err(|(AppendError::RolledBack(error) | AppendError::Unknown(error))| error)
     }
 }
 
-/// Reads all WAL segments of the store at `store`. Calls `accept` with the bytes of each record and
-/// returns the last sequence number.
+/// Reads the WAL of the store at `store`. Calls `accept` with the bytes of each record and returns
+/// the last sequence number.
 ///
 /// # Errors
-/// Fails if a segment is damaged or `accept` returns `None`.
+/// Fails if the WAL is incomplete, a segment is damaged or `accept` returns `None`.
 pub fn read_wal(store: &Path, seed: u64, accept: impl FnMut(&[u8]) -> Option<()>) -> Result<u64> {
-    reader::replay(&SystemVfs, store, seed, 0, accept)
+    let chain = Chain { link: FIRST_LINK, anchor: FIRST_LINK };
+    let begin = WalPosition { seqno: 0, chain: Some(chain) };
+    let files = WalFiles { vfs: &SystemVfs, store, seed };
+    files.replay(begin, accept).map(|position| position.seqno)
 }
 
 /// The tables of an empty store.
@@ -264,7 +286,7 @@ impl EmptyTables {
         Ok(Self(Tables::open(&database.begin_read().map_err(from_redb)?, 0)?))
     }
 
-    /// Replays all WAL segments of the store at `store` into a copy of the tables and returns the
+    /// Replays the WAL of the store at `store` into a copy of the tables and returns the
     /// last sequence number.
     ///
     /// # Errors

@@ -148,6 +148,7 @@ pub use crate::model::message::{Message, Role};
 pub use crate::model::text::{ExternalIdentifier, IdempotencyKey, Name, Phone};
 pub use crate::model::timestamp::{Day, Timestamp};
 pub use crate::model::variables::Variables;
+pub use crate::model::version::StoreVersion;
 pub use crate::options::{Durability, StoreOptions};
 pub use crate::query::changes::{Change, ChangeCursor, Changes, ChangesSince};
 pub use crate::query::cursor::PageCursor;
@@ -164,5 +165,5 @@ pub use crate::verify::report::{Finding, VerifyReport};
 
 /// The file system interface, for tests on a simulated disk: see [`StoreOptions::vfs`].
 pub mod vfs {
-    pub use crate::io::vfs::{Access, Vfs, VfsFile};
+    pub use crate::io::vfs::{Access, FileId, Vfs, VfsFile};
 }

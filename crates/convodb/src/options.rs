@@ -39,6 +39,7 @@ pub struct StoreOptions {
     memtable_bytes: usize,
     fast_recovery: bool,
     check_on_open: bool,
+    without_wal: bool,
     background_checkpoints: bool,
     retained_changes: u64,
     vfs: Arc<dyn Vfs>,
@@ -54,6 +55,7 @@ impl Default for StoreOptions {
             memtable_bytes: 16 << 20,
             fast_recovery: true,
             check_on_open: false,
+            without_wal: false,
             background_checkpoints: true,
             retained_changes: 1 << 20,
             vfs: Arc::new(SystemVfs),
@@ -118,6 +120,18 @@ impl StoreOptions {
         Self { check_on_open, ..self }
     }
 
+    /// Whether the store gives up its WAL: it opens as of its last checkpoint, removes the log
+    /// files beside it and begins a new history, in which every earlier [`ChangeCursor`] has
+    /// expired. Default: off. For a store whose log is lost, which
+    /// [`Error::WalMismatch`](crate::Error::WalMismatch) reports: **the writes of the last second
+    /// or so, acknowledged or not, are lost with it.**
+    ///
+    /// [`ChangeCursor`]: crate::ChangeCursor
+    #[must_use]
+    pub fn without_wal(self, without_wal: bool) -> Self {
+        Self { without_wal, ..self }
+    }
+
     /// Whether a checkpoint runs on a thread of its own, beside new writes. Default: on. Off, the
     /// writer thread does it between two groups, which makes the order of I/O deterministic, for
     /// tests on a simulated disk.
@@ -164,6 +178,10 @@ impl StoreOptions {
 
     pub(crate) const fn checks_on_open(&self) -> bool {
         self.check_on_open
+    }
+
+    pub(crate) const fn gives_up_wal(&self) -> bool {
+        self.without_wal
     }
 
     pub(crate) const fn file_system(&self) -> &Arc<dyn Vfs> {

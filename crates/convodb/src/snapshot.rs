@@ -9,6 +9,7 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::Name;
+use crate::model::version::StoreVersion;
 use crate::query::changes::{self, ChangeCursor, Changes, ChangesSince};
 use crate::query::cursor::PageCursor;
 use crate::query::list_spec::Direction;
@@ -50,6 +51,25 @@ impl Snapshot {
 
     pub(crate) fn state(&self) -> &CommittedState {
         &self.state
+    }
+
+    // ---- history -------------------------------------------------------------------------------
+
+    /// The version of the store that this snapshot shows. Reads nothing from the store.
+    #[must_use]
+    pub fn version(&self) -> StoreVersion {
+        self.state.version()
+    }
+
+    /// Whether the history that led to this snapshot contains `version`: whether `version` is of
+    /// this store, in its past, and was not undone by restoring a backup or an older copy of the
+    /// file. See [`StoreVersion`] for an example. Reads nothing from the store.
+    ///
+    /// A store knows the last 512 of its epochs. A version of an earlier one counts as foreign, as
+    /// does everything from before format 3.
+    #[must_use]
+    pub fn contains(&self, version: StoreVersion) -> bool {
+        self.state.contains(version)
     }
 
     // ---- lists ---------------------------------------------------------------------------------
@@ -248,18 +268,19 @@ impl Snapshot {
     /// # Errors
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) if the cursor belongs to another user;
     /// [`Error::ChangesExpired`](crate::Error::ChangesExpired) if changes after the cursor are no
-    /// longer retained, or if the cursor is ahead of this snapshot (the snapshot is older than the
-    /// cursor, or the store was restored from a backup); or a fault of the store.
+    /// longer retained, or if this snapshot does not [contain](Self::contains) the version in which
+    /// the cursor was issued (the snapshot is older than the cursor, or the store was restored from
+    /// a backup); or a fault of the store.
     pub fn changes_since(
         &self,
         user: UserId,
         since: ChangesSince,
         size: PageSize,
     ) -> Result<Changes> {
-        changes::read(&self.state.tables, user, since, size)
+        changes::read(&self.state, user, since, size)
     }
 
-    /// Seals a cursor into a token for a client: at most 40 characters of `[A-Za-z0-9_-]`,
+    /// Seals a cursor into a token for a client: 56 characters of `[A-Za-z0-9_-]`,
     /// encrypted and authenticated. About 0.3 us.
     #[must_use]
     pub fn seal_change_cursor(&self, cursor: &ChangeCursor) -> String {
@@ -270,7 +291,8 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) if the text is not a token that this
-    /// store sealed for this user.
+    /// store sealed for this user; [`Error::ChangesExpired`](crate::Error::ChangesExpired) if it was
+    /// sealed before the store had format 3.
     pub fn open_change_cursor(&self, user: UserId, token: &str) -> Result<ChangeCursor> {
         ChangeCursor::open(token, user, self.state.sealer())
     }

@@ -27,6 +27,7 @@ use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
 use crate::options::StoreOptions;
 use crate::snapshot::Snapshot;
+use crate::tables::epochs::Epochs;
 use crate::tables::meta;
 use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
@@ -60,9 +61,9 @@ impl Store {
     /// Opens the store at `path` with the default options, creating it if the file does not exist.
     ///
     /// # Errors
-    /// [`Error::InUse`] if this or another process has the file open; [`Error::NotAStore`] and
-    /// [`Error::NewerFormat`], which leave the file untouched unless it was not closed cleanly and
-    /// had to be repaired before it could be read; [`Error::Corrupted`]; or an I/O error.
+    /// [`Error::InUse`] if this or another process has the file open; [`Error::NotAStore`],
+    /// [`Error::NewerFormat`] and [`Error::WalMismatch`], which leave the files untouched;
+    /// [`Error::Corrupted`]; or an I/O error.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, &StoreOptions::default())
     }
@@ -93,6 +94,7 @@ impl Store {
             path,
             cache_bytes: options.page_cache_bytes(),
             check: options.checks_on_open(),
+            without_wal: options.gives_up_wal(),
         };
         let supervisor = Supervisor::open(location.clone(), options.commit_mode(), Instant::now())
             .map_err(OpenFile::explain)?;
@@ -388,6 +390,12 @@ impl Store {
         message: Message,
     ) -> Result<u32> {
         self.write(move |transaction| transaction.append_message(user, id, &message))
+    }
+
+    /// Begins a new history, in which no earlier version is contained.
+    pub(crate) fn begin_history(&self) -> Result<()> {
+        let epoch = meta::fresh_number(&*self.location().vfs)?;
+        self.write_through(move |write, _| meta::put_epochs(write, &Epochs::new(epoch)))
     }
 
     /// Rotates the key that seals cursors. Cursors issued before stay valid.

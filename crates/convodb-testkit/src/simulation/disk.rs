@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use convodb::vfs::{Access, Vfs, VfsFile};
+use convodb::vfs::{Access, FileId, Vfs, VfsFile};
 use rand::rngs::ChaCha8Rng;
 use rand::{Rng, SeedableRng};
 
@@ -253,6 +253,12 @@ impl Vfs for SimulatedDisk {
         Ok(state.inodes[inode].current.size())
     }
 
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        let mut state = self.state();
+        state.call(Call::Inspect)?;
+        Ok(id_of(state.directory.find(path)?))
+    }
+
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
         let mut state = self.state();
         state.call(Call::Inspect)?;
@@ -333,6 +339,10 @@ impl Vfs for SimulatedDisk {
     }
 }
 
+const fn id_of(inode: usize) -> FileId {
+    FileId { device: 0, inode: inode as u64 }
+}
+
 /// An open file.
 #[derive(Debug)]
 struct SimulatedFile {
@@ -345,6 +355,10 @@ impl VfsFile for SimulatedFile {
         let mut state = self.disk.state();
         state.call(Call::Inspect)?;
         Ok(state.inodes[self.inode].current.size())
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(id_of(self.inode))
     }
 
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
@@ -384,6 +398,10 @@ impl VfsFile for SimulatedFile {
         state.change(call, ("set size", self.inode), (size, 0))?;
         state.inodes[self.inode].set_size(size);
         state.check_power()
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.set_size(size)
     }
 
     fn sync(&self) -> io::Result<()> {

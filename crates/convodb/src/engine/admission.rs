@@ -137,7 +137,13 @@ mod tests {
 
     fn location() -> StoreLocation {
         let vfs = Arc::new(MemoryVfs::default());
-        StoreLocation { vfs, path: "store".into(), cache_bytes: 0, check: false }
+        StoreLocation {
+            vfs,
+            path: "store".into(),
+            cache_bytes: 0,
+            check: false,
+            without_wal: false,
+        }
     }
 
     #[test]

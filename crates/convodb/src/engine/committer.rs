@@ -22,33 +22,34 @@ use crate::engine::checkpoint::{
 };
 use crate::engine::published::Published;
 use crate::engine::recovery::Recovered;
-use crate::engine::redb_commit::{commit_with, flush};
-use crate::engine::store_file::StoreLocation;
+use crate::engine::redb_commit::{commit, commit_with, flush};
+use crate::engine::store_file::{StoreFile, StoreLocation};
 use crate::error::{Error, Result, from_redb};
 use crate::io::fault::FaultSignal;
+use crate::io::file_guard::FileGuard;
 use crate::io::redb_backend::ForceClose;
 use crate::kv::catch_panic::catch_redb_panic;
 use crate::kv::table::PendingWrites;
 use crate::metrics::LatencyHistogram;
 use crate::options::{CommitMode, Durability};
-use crate::tables::Tables;
 use crate::tables::state::CommittedState;
+use crate::tables::{Tables, meta};
 use crate::transaction::Transaction;
+use crate::wal::WalPosition;
 use crate::wal::writer::{AppendError, Wal};
 
 /// Commits groups to the files of one recovery.
 pub(crate) struct Committer {
     database: Arc<Database>,
     force_close: ForceClose,
+    guard: Arc<FileGuard>,
     location: StoreLocation,
     fault_signal: Arc<FaultSignal>,
     tables: Tables,
     published: Arc<Published>,
-    /// None if durability is deferred.
-    wal: Option<Wal>,
+    /// Counts the groups, but receives no record if durability is deferred.
+    wal: Wal,
     mode: CommitMode,
-    /// The sequence number of the last group.
-    seqno: u64,
     checkpoint: Option<Checkpoint>,
     scheduler: CheckpointScheduler,
     space: DiskSpaceGuard,
@@ -66,18 +67,18 @@ impl Committer {
         fault_signal: Arc<FaultSignal>,
         publish: impl FnOnce(CommittedState) -> Arc<Published>,
     ) -> Result<Self> {
-        let Recovered { database, force_close, wal, tables, state, seqno, replayed_bytes } =
-            recovered;
+        let Recovered { file, wal, tables, state, replayed_bytes } = recovered;
+        let StoreFile { database, force_close, guard } = file;
         let mut committer = Self {
             database: Arc::new(database),
             force_close,
+            guard,
             location: location.clone(),
             fault_signal,
             tables,
             published: publish(state),
-            wal: Some(wal),
+            wal,
             mode: CommitMode { durability: Durability::Immediate, ..mode },
-            seqno,
             checkpoint: None,
             scheduler: CheckpointScheduler::new(mode.memtable_bytes, replayed_bytes),
             space: DiskSpaceGuard::default(),
@@ -85,7 +86,8 @@ impl Committer {
         if mode.durability == Durability::Deferred {
             // What was acknowledged as durable stays durable; from now on there is no WAL.
             committer.flush_memtables()?;
-            (committer.wal, committer.mode) = (None, mode);
+            committer.end_wal()?;
+            committer.mode = mode;
         }
         Ok(committer)
     }
@@ -150,12 +152,14 @@ impl Committer {
 
     /// Appends the group to the WAL and publishes it.
     fn append(&mut self) -> Result<()> {
-        let seqno = self.seqno + 1;
-        if let Some(wal) = &mut self.wal {
+        self.begin_epoch()?;
+        if self.mode.durability == Durability::Deferred {
+            self.wal.continue_after(self.wal.after_unlogged());
+        } else {
             let _timer =
                 LatencyHistogram::begin(self.tables.metrics(), |metrics| &metrics.wal_syncs);
             let tables = &mut self.tables;
-            match wal.append(seqno, |out| tables.encode(out)) {
+            match self.wal.append(|out| tables.encode(out)) {
                 Ok(()) => {}
                 Err(AppendError::RolledBack(error)) => {
                     return Err(Error::WriteAborted { source: error.into_io() });
@@ -163,24 +167,98 @@ impl Committer {
                 Err(AppendError::Unknown(error)) => return Err(self.fault(error)),
             }
         }
-        self.seqno = seqno;
         self.tables.commit();
-        let state = self.published.load().with(self.tables.clone());
+        let state = self.published.load().with(self.tables.clone(), self.seqno());
         self.published.publish(state);
         Ok(())
+    }
+
+    /// The sequence number of the last group.
+    const fn seqno(&self) -> u64 {
+        self.wal.position().seqno
+    }
+
+    /// Before the first write: begins an epoch, and the WAL of a store that was closed.
+    ///
+    /// # Errors
+    /// [`Error::WriteAborted`], and nothing has changed; or a fault.
+    fn begin_epoch(&mut self) -> Result<()> {
+        let state = self.published.load_full();
+        if state.epochs().is_open() {
+            return Ok(());
+        }
+        let vfs = self.location.vfs.clone();
+        let deferred = self.mode.durability == Durability::Deferred;
+        let begins_wal = !deferred && self.wal.position().chain.is_none();
+        let mut epochs = state.epochs().clone();
+        let prepared = meta::fresh_number(&*vfs).and_then(|epoch| {
+            epochs.begin(epoch, state.seqno());
+            if begins_wal { self.wal.begin(meta::fresh_number(&*vfs)?) } else { Ok(()) }
+        });
+        prepared.map_err(|error| Error::WriteAborted { source: error.into_io() })?;
+        let position = begins_wal.then_some(self.wal.position());
+        // Even if the writes of the epoch are lost, it must be known.
+        let mode = CommitMode { durability: Durability::Immediate, ..self.mode };
+        let begun = commit(&self.database, mode, |write| {
+            position.map_or(Ok(()), |position| meta::put_wal_position(write, position))?;
+            meta::put_epochs(write, &epochs)
+        });
+        let adopted = begun.and_then(|begun| begun).and_then(|()| {
+            catch_redb_panic(|| {
+                let read = self.database.begin_read().map_err(from_redb)?;
+                CommittedState::open(&read, state.tables.clone(), state.seqno())
+            })
+        });
+        match adopted {
+            Ok(state) => self.published.replace(state),
+            // The group that the epoch begins with is not stored.
+            Err(error) => return Err(not_started(self.fault(error))),
+        }
+        Ok(())
+    }
+
+    /// Starts a new segment of the WAL, so that the one before can be removed when the tables
+    /// contain it. Without space the WAL continues in the same segment.
+    fn rotate_wal(&mut self) -> Result<()> {
+        if self.wal.position().chain.is_some()
+            && let Err(error) = self.wal.rotate()
+        {
+            self.check()?;
+            tracing::warn!(%error, "cannot start a new segment of the write-ahead log");
+        }
+        Ok(())
+    }
+
+    /// Records that the store needs no WAL, and removes it. The tables contain all groups.
+    fn end_wal(&mut self) -> Result<()> {
+        let WalPosition { seqno, chain } = self.wal.position();
+        if chain.is_none() {
+            return Ok(());
+        }
+        let mode = CommitMode { durability: Durability::Immediate, ..self.mode };
+        commit_with(&self.database, mode, WalPosition { seqno, chain: None }, |_| Ok(()))??;
+        self.wal.remove_all()
     }
 
     /// Writes the memtables and the current group into the tables.
     fn flush_with_group(&mut self) -> Result<()> {
         self.finish_checkpoint();
         self.check()?;
-        self.seqno += 1;
-        if let Err(error) = flush(&self.database, &self.tables, self.seqno, self.mode) {
+        let position = self.next_unlogged()?;
+        if let Err(error) = flush(&self.database, &self.tables, position, self.mode) {
             self.scheduler.failed();
             return Err(self.fault(error));
         }
         self.tables.commit();
-        self.adopt_durable(self.seqno)
+        self.adopt_durable(position)
+    }
+
+    /// The position after a group that goes straight into the tables.
+    fn next_unlogged(&mut self) -> Result<WalPosition> {
+        self.guard.check()?;
+        self.begin_epoch()?;
+        self.rotate_wal()?;
+        Ok(self.wal.after_unlogged())
     }
 
     /// Writes the memtables into the tables, unless they are empty.
@@ -199,9 +277,9 @@ impl Committer {
     ) -> Result<T> {
         self.flush_memtables().map_err(not_started)?;
         // It is a group too: if the tables lose it, later groups must not be replayed without it.
-        let seqno = self.seqno + 1;
+        let position = self.next_unlogged()?;
         let (state, mode) = (self.published.load_full(), self.mode);
-        let done = commit_with(&self.database, mode, seqno, |write| work(write, &state))
+        let done = commit_with(&self.database, mode, position, |write| work(write, &state))
             .map_err(|error| self.fault(error))?;
         let done = match done {
             Ok(done) => done,
@@ -216,15 +294,15 @@ impl Committer {
             }
             Err(error) => return Err(error),
         };
-        self.seqno = seqno;
-        self.adopt_durable(seqno)?;
+        self.adopt_durable(position)?;
         Ok(done)
     }
 
-    /// Continues with tables that contain all groups up to `seqno`. The commit is durable, but a
-    /// failure here means that its caller could not read its own write: a fault.
-    fn adopt_durable(&mut self, seqno: u64) -> Result<()> {
-        let adopted = self.adopt(seqno);
+    /// Continues with tables that contain all groups up to `position`, the last one. The commit is
+    /// durable, but a failure here means that its caller could not read its own write: a fault.
+    fn adopt_durable(&mut self, position: WalPosition) -> Result<()> {
+        self.wal.continue_after(position);
+        let adopted = self.adopt(position.seqno);
         adopted.map_err(|error| self.fault(error))
     }
 
@@ -234,20 +312,14 @@ impl Committer {
             self.tables.end_checkpoint(&read)?;
             // A group in progress is not visible: its own commit publishes both.
             let idle = self.tables.pending().changes == 0;
-            idle.then(|| CommittedState::open(&read, self.tables.clone())).transpose()
+            idle.then(|| CommittedState::open(&read, self.tables.clone(), self.seqno())).transpose()
         })?;
         if let Some(state) = state {
             self.published.publish(state);
         }
-        let all = seqno == self.seqno;
-        if all {
-            self.end_segment();
-        }
-        self.scheduler.flushed(all);
+        self.scheduler.flushed(seqno == self.seqno());
         self.space = DiskSpaceGuard::default();
-        if let Some(wal) = &self.wal
-            && let Err(error) = wal.remove_segments(seqno)
-        {
+        if let Err(error) = self.wal.remove_segments(seqno) {
             // A leftover segment does no harm; the next checkpoint removes it.
             tracing::warn!(%error, "cannot remove a segment of the write-ahead log");
         }
@@ -285,13 +357,16 @@ impl Committer {
     }
 
     fn start_checkpoint(&mut self) {
-        let (database, mode, seqno) = (self.database.clone(), self.mode, self.seqno);
+        if self.guard.check().and_then(|()| self.rotate_wal()).is_err() {
+            return;
+        }
+        let (database, mode, position) = (self.database.clone(), self.mode, self.wal.position());
         self.tables.begin_checkpoint();
-        self.end_segment();
         self.scheduler.started();
         self.tables.metrics().memtable_bytes.store(0, Ordering::Relaxed);
         let frozen = self.tables.clone();
-        match Checkpoint::start(seqno, move || flush(&database, &frozen, seqno, mode)) {
+        let work = move || flush(&database, &frozen, position, mode);
+        match Checkpoint::start(position.seqno, work) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => {
                 self.fault(error);
@@ -299,12 +374,6 @@ impl Committer {
         }
         if !self.mode.background_checkpoints {
             self.finish_checkpoint();
-        }
-    }
-
-    fn end_segment(&mut self) {
-        if let Some(wal) = &mut self.wal {
-            wal.end_segment();
         }
     }
 
@@ -349,7 +418,7 @@ impl Committer {
 
     /// Flushes the memtables and closes the files.
     pub(crate) fn close(mut self) -> Result<()> {
-        let flushed = self.flush_memtables();
+        let flushed = self.flush_memtables().and_then(|()| self.end_wal());
         let Self { database, force_close, tables, published, .. } = self;
         // Dropping can make redb panic over damaged pages too.
         let closed = catch_redb_panic(|| {
@@ -382,8 +451,13 @@ mod tests {
 
     fn open() -> (Committer, Arc<Published>) {
         let vfs = Arc::new(MemoryVfs::default());
-        let location =
-            StoreLocation { vfs, path: "store".into(), cache_bytes: 1 << 20, check: false };
+        let location = StoreLocation {
+            vfs,
+            path: "store".into(),
+            cache_bytes: 1 << 20,
+            check: false,
+            without_wal: false,
+        };
         let signal = FaultSignal::detached();
         let recovered = Recovered::open_or_create(&location, &signal, 0).unwrap();
         let mode = StoreOptions::default().commit_mode();

@@ -52,6 +52,11 @@ impl Published {
         }
     }
 
+    /// Replaces the state by one with the same contents, which no listener needs to hear of.
+    pub(crate) fn replace(&self, state: CommittedState) {
+        self.state.store(Arc::new(state));
+    }
+
     /// The registered listeners, to be called without the lock, so that a listener can register
     /// another one.
     fn live_listeners(&self) -> Vec<Arc<Callback>> {

@@ -9,27 +9,44 @@ use crate::kv::catch_panic::{call_user_code, catch_redb_panic};
 use crate::metrics::LatencyHistogram;
 use crate::options::{CommitMode, Durability};
 use crate::tables::{Tables, meta};
+use crate::wal::WalPosition;
 
-/// Writes the memtables of `tables`, which end with sequence number `seqno`, into the database.
+/// Writes the memtables of `tables`, which end with `position`, into the database.
 pub(crate) fn flush(
     database: &Database,
     tables: &Tables,
-    seqno: u64,
+    position: WalPosition,
     mode: CommitMode,
 ) -> Result<()> {
     let _timer = LatencyHistogram::begin(tables.metrics(), |metrics| &metrics.checkpoints);
-    commit_with(database, mode, seqno, |write| tables.flush(write))?
+    commit_with(database, mode, position, |write| tables.flush(write))?
 }
 
 /// Runs `work` in a redb transaction and commits it, after which the tables contain every group up
-/// to `seqno`.
+/// to `position`.
 ///
 /// # Errors
-/// The outer error is a failed commit. The inner one is the error of `work`, after a rollback.
+/// As [`commit`].
 pub(crate) fn commit_with<T>(
     database: &Database,
     mode: CommitMode,
-    seqno: u64,
+    position: WalPosition,
+    work: impl FnOnce(&WriteTransaction) -> Result<T>,
+) -> Result<Result<T>> {
+    commit(database, mode, |write| {
+        let done = work(write)?;
+        meta::put_wal_position(write, position)?;
+        Ok(done)
+    })
+}
+
+/// Runs `work` in a redb transaction and commits it.
+///
+/// # Errors
+/// The outer error is a failed commit. The inner one is the error of `work`, after a rollback.
+pub(crate) fn commit<T>(
+    database: &Database,
+    mode: CommitMode,
     work: impl FnOnce(&WriteTransaction) -> Result<T>,
 ) -> Result<Result<T>> {
     catch_redb_panic(|| {
@@ -40,7 +57,6 @@ pub(crate) fn commit_with<T>(
         let done = catch_unwind(AssertUnwindSafe(|| catch_redb_panic(|| work(&write))));
         match done {
             Ok(Ok(done)) => {
-                meta::put_wal_seqno(&write, seqno)?;
                 write.commit().map_err(from_redb)?;
                 Ok(Ok(done))
             }

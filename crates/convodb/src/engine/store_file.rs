@@ -5,14 +5,22 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase};
+use redb::{Builder, Database, ReadableDatabase};
 
 use crate::error::{Error, Result, from_redb};
 use crate::io::atomic_file::AtomicFile;
 use crate::io::fault::FaultSignal;
+use crate::io::file_guard::FileGuard;
+use crate::io::overlay::OverlayFile;
 use crate::io::redb_backend::{ForceClose, MonitoredBackend};
 use crate::io::vfs::{Access, Vfs};
-use crate::tables::meta;
+use crate::kv::catch_panic::catch_redb_panic;
+use crate::tables::{meta, schema};
+use crate::wal;
+use crate::wal::reader::WalFiles;
+
+/// The page cache of a check before opening, in bytes.
+const CHECK_CACHE_BYTES: usize = 1 << 20;
 
 /// Where a store is, and how its file is opened.
 #[derive(Clone, Debug)]
@@ -22,38 +30,71 @@ pub(crate) struct StoreLocation {
     pub(crate) cache_bytes: usize,
     /// Whether opening checks every page.
     pub(crate) check: bool,
+    /// Whether the store opens without its WAL, and gives up what only that contains.
+    pub(crate) without_wal: bool,
+}
+
+/// An open file of a store.
+pub(crate) struct StoreFile {
+    pub(crate) database: Database,
+    pub(crate) force_close: ForceClose,
+    pub(crate) guard: Arc<FileGuard>,
 }
 
 /// Creates a store unless the file exists.
+///
+/// # Errors
+/// [`Error::WalMismatch`] if there is a WAL of a store that is missing; or an I/O error.
 pub(crate) fn create_if_missing(location: &StoreLocation) -> Result<()> {
-    if location.vfs.exists(&location.path)? { Ok(()) } else { create(location) }
+    let StoreLocation { vfs, path, without_wal, .. } = location;
+    if vfs.exists(path)? {
+        return Ok(());
+    }
+    for (_, segment) in wal::segments(&**vfs, path)? {
+        if !*without_wal {
+            let what = "exists, but the store itself is missing";
+            return Err(Error::WalMismatch { path: path.clone(), what });
+        }
+        vfs.remove(&segment)?;
+    }
+    create(location)
 }
 
 /// Opens the store's file. Later I/O errors are reported to `fault_signal`. The contents are
 /// unchecked, so the caller has to catch panics of redb.
 ///
 /// # Errors
-/// [`Error::NotAStore`] and [`Error::NewerFormat`], which leave the file untouched unless it was
-/// not closed cleanly and needed a repair to be read; [`Error::InUse`]; or an I/O error.
-pub(crate) fn open(
-    location: &StoreLocation,
-    fault_signal: &Arc<FaultSignal>,
-) -> Result<(Database, ForceClose)> {
-    let StoreLocation { vfs, path, cache_bytes, check } = location;
+/// [`Error::NotAStore`], [`Error::NewerFormat`] and [`Error::WalMismatch`], which leave the file
+/// untouched; [`Error::InUse`]; or an I/O error.
+pub(crate) fn open(location: &StoreLocation, fault_signal: &Arc<FaultSignal>) -> Result<StoreFile> {
     let in_use = |error| match error {
-        Error::InUse { this_process, .. } => Error::InUse { path: path.clone(), this_process },
+        Error::InUse { this_process, .. } => {
+            Error::InUse { path: location.path.clone(), this_process }
+        }
         error => error,
     };
-    check_format_read_only(&**vfs, location).map_err(in_use)?;
+    check_unchanged(location).map_err(in_use)?;
+    let opened = open_once(location, fault_signal).map_err(in_use)?;
+    if opened.guard.check_name().is_ok() {
+        return Ok(opened);
+    }
+    // A compaction replaced the file after it was opened and before it was locked.
+    drop(opened);
+    let opened = open_once(location, fault_signal).map_err(in_use)?;
+    opened.guard.check_name().map(|()| opened).map_err(Error::from)
+}
+
+fn open_once(location: &StoreLocation, fault_signal: &Arc<FaultSignal>) -> Result<StoreFile> {
+    let StoreLocation { vfs, path, cache_bytes, check, .. } = location;
     let file = vfs.open(path, Access::Write)?;
+    let id = file.id()?;
+    let backend = MonitoredBackend::new(file, fault_signal.clone())?;
+    let (force_close, size) = (backend.force_close(), backend.known_size().clone());
+    let guard = FileGuard::new(vfs.clone(), path.clone(), id, size, fault_signal.clone());
     let mut builder = builder(*cache_bytes);
     builder.set_check_integrity_on_open(*check);
-    let backend = MonitoredBackend::new(file, fault_signal.clone()).map_err(in_use)?;
-    let force_close = backend.force_close();
-    let database = builder.create_with_backend(backend).map_err(from_redb).map_err(in_use)?;
-    // A file that was not closed cleanly could not be read before its repair: check it now.
-    meta::check_format(&database.begin_read().map_err(from_redb)?)?;
-    Ok((database, force_close))
+    let database = builder.create_with_backend(backend).map_err(from_redb)?;
+    Ok(StoreFile { database, force_close, guard: Arc::new(guard) })
 }
 
 fn builder(cache_bytes: usize) -> Builder {
@@ -65,8 +106,9 @@ fn builder(cache_bytes: usize) -> Builder {
 /// Creates all tables of an empty database, with fresh secrets.
 pub(crate) fn initialize(database: &Database, vfs: &dyn Vfs) -> Result<()> {
     let (fingerprints, cursors) = (meta::fresh_secret(vfs)?, meta::fresh_secret(vfs)?);
+    let epoch = meta::fresh_number(vfs)?;
     let write = database.begin_write().map_err(from_redb)?;
-    meta::initialize(&write, fingerprints, cursors)?;
+    meta::initialize(&write, fingerprints, cursors, epoch)?;
     write.commit().map_err(from_redb)
 }
 
@@ -87,23 +129,29 @@ fn create(location: &StoreLocation) -> Result<()> {
     atomic_file.finish()
 }
 
-/// Checks that the file is a store of a supported format, without writing to it.
-fn check_format_read_only(vfs: &dyn Vfs, location: &StoreLocation) -> Result<()> {
-    let file = vfs.open(&location.path, Access::Read)?;
+/// Checks that the file is a store of a supported format with the WAL that it needs, and changes
+/// nothing: a file that was not closed cleanly is repaired in memory.
+fn check_unchanged(location: &StoreLocation) -> Result<()> {
+    let StoreLocation { vfs, path, without_wal, .. } = location;
+    // It is not written, but only a writable file can be locked exclusively.
+    let file = vfs.open(path, Access::Write)?;
     if file.size()? == 0 {
         return Err(Error::NotAStore("the file is empty".to_owned()));
     }
-    let backend = MonitoredBackend::new(file, FaultSignal::detached())?;
-    match Database::builder().open_read_only_with_backend(backend) {
-        Ok(database) => {
-            let checked = meta::check_format(&database.begin_read().map_err(from_redb)?);
-            database.close().map_err(from_redb)?;
-            checked.map(drop)
+    let backend = MonitoredBackend::with_overlay(file, OverlayFile::open(&**vfs, path)?)?;
+    let force_close = backend.force_close();
+    let checked = catch_redb_panic(|| {
+        let builder = builder(CHECK_CACHE_BYTES);
+        let database = builder.create_with_backend(backend).map_err(from_redb)?;
+        let read = database.begin_read().map_err(from_redb)?;
+        if meta::check_format(&read)? == schema::FORMAT && !without_wal {
+            let seed = meta::secrets(&read)?.wal_seed();
+            WalFiles { vfs: &**vfs, store: path, seed }.check(meta::wal_position(&read)?)?;
         }
-        // The file was not closed cleanly and needs a repair before it can be read.
-        Err(DatabaseError::RepairAborted) => Ok(()),
-        Err(error) => Err(from_redb(error)),
-    }
+        Ok(())
+    });
+    force_close.close();
+    checked
 }
 
 /// An empty database in memory, without WAL or writer, for tests of single layers.

@@ -61,7 +61,11 @@ struct Attempt {
 
 impl Supervisor {
     /// Opens or creates the store at `location`.
-    pub(crate) fn open(location: StoreLocation, mode: CommitMode, now: Instant) -> Result<Self> {
+    pub(crate) fn open(
+        mut location: StoreLocation,
+        mode: CommitMode,
+        now: Instant,
+    ) -> Result<Self> {
         let fault_state = FaultState::new();
         let signal = fault_state.signal();
         let mut committer = catch_redb_panic(|| {
@@ -70,6 +74,8 @@ impl Supervisor {
             Committer::new(recovered, &location, mode, signal.clone(), publish)
         })?;
         committer.back_off(now, FailureHistory::default());
+        // It is given up once, not again after a fault.
+        location.without_wal = false;
         let published = committer.published().clone();
         Ok(Self { state: State::Open(Box::new(committer)), location, mode, fault_state, published })
     }
@@ -169,15 +175,14 @@ impl Supervisor {
     fn reopen(&self, now: Instant, attempt: Attempt) -> State {
         let signal = self.fault_state.next_signal();
         let open = || {
-            let (location, row_cache_bytes) = (&self.location, self.mode.row_cache_bytes);
+            let (location, mode) = (&self.location, self.mode);
             let published = self.published.load_full();
-            let recovered = Recovered::reopen(location, &signal, row_cache_bytes, &published)?;
+            let recovered = Recovered::reopen(location, &signal, mode, &published)?;
             let publish = |state| {
                 self.published.publish(state);
                 self.published.clone()
             };
-            let committer =
-                Committer::new(recovered, location, self.mode, signal.clone(), publish)?;
+            let committer = Committer::new(recovered, location, mode, signal.clone(), publish)?;
             signal.check().map(|()| committer)
         };
         match catch_redb_panic(open) {
@@ -214,8 +219,13 @@ mod tests {
 
     fn open(now: Instant) -> Supervisor {
         let vfs = Arc::new(MemoryVfs::default());
-        let location =
-            StoreLocation { vfs, path: "store".into(), cache_bytes: 1 << 20, check: false };
+        let location = StoreLocation {
+            vfs,
+            path: "store".into(),
+            cache_bytes: 1 << 20,
+            check: false,
+            without_wal: false,
+        };
         Supervisor::open(location, StoreOptions::default().commit_mode(), now).unwrap()
     }
 

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use redb::{Database, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use crate::engine::redb_commit::begin_two_phase;
 use crate::engine::store_file::StoreLocation;
@@ -15,9 +15,10 @@ use crate::kv::bulk_insert::bulk_insert;
 use crate::model::id::UserId;
 use crate::tables::Tables;
 use crate::tables::counters::{self, CounterDeltas};
+use crate::tables::epochs::Epochs;
 use crate::tables::meta;
 use crate::tables::schema;
-use crate::wal::reader;
+use crate::wal::{WalPosition, format_1};
 
 /// Upgrades the store at `location` to the current format. Reads all counters of a store of format
 /// 1: about a second for some million counters.
@@ -28,7 +29,11 @@ pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<(
     }
     tracing::info!(from = found, to = schema::FORMAT, "upgrading the file format");
     match found {
-        1 => to_format_2(database, location)?,
+        1 => {
+            to_format_2(database, location)?;
+            to_format_3(database, location)?;
+        }
+        2 => to_format_3(database, location)?,
         _ => return Err(Error::NotAStore(format!("unknown format {found}"))),
     }
     tracing::info!(format = schema::FORMAT, "upgraded the file format");
@@ -45,10 +50,7 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
 
     let read = database.begin_read().map_err(from_redb)?;
     let mut tables = Tables::open(&read, 0)?;
-    let flushed = meta::wal_seqno(&read)?;
-    let seed = meta::secrets(&read)?.wal_seed();
-    let replay = |bytes: &[u8]| tables.replay_format_1(bytes);
-    let seqno = reader::replay(&*location.vfs, &location.path, seed, flushed, replay)?;
+    let seqno = replay_log(&read, location, |record| tables.replay_format_1(record))?;
     let mut deltas = CounterDeltas::default();
     let mut users = BTreeSet::new();
     for entry in tables.counters.table.iter()? {
@@ -68,9 +70,36 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     tables.flush(&write)?;
     let deltas = deltas.on_top_of(&tables.counters);
     bulk_insert(&mut schema::COUNTERS.open_for_write(&write)?, deltas, Vec::as_slice)?;
-    meta::put_wal_seqno(&write, seqno)?;
-    meta::put_format(&write)?;
+    meta::put_wal_position(&write, WalPosition { seqno, chain: None })?;
+    meta::put_format(&write, 2)?;
     write.commit().map_err(from_redb)
+}
+
+/// Format 3 adds the epochs and the chain of the WAL. The tables receive the WAL of the older
+/// format, which is then removed.
+fn to_format_3(database: &Database, location: &StoreLocation) -> Result<()> {
+    let vfs = &*location.vfs;
+    let read = database.begin_read().map_err(from_redb)?;
+    let mut tables = Tables::open(&read, 0)?;
+    let seqno = replay_log(&read, location, |record| tables.replay(record))?;
+    let write = begin_two_phase(database)?;
+    tables.flush(&write)?;
+    meta::put_wal_position(&write, WalPosition { seqno, chain: None })?;
+    meta::put_epochs(&write, &Epochs::new(meta::fresh_number(vfs)?))?;
+    meta::put_format(&write, 3)?;
+    write.commit().map_err(from_redb)
+}
+
+/// Passes the groups that the tables of an older format lack to `apply`, and returns the sequence
+/// number of the last one. Recovery removes the log when the tables have the current format.
+fn replay_log(
+    read: &ReadTransaction,
+    location: &StoreLocation,
+    apply: impl FnMut(&[u8]) -> Option<()>,
+) -> Result<u64> {
+    let seed = meta::secrets(read)?.wal_seed();
+    let flushed = meta::wal_position(read)?.seqno;
+    format_1::replay(&*location.vfs, &location.path, seed, flushed, apply)
 }
 
 /// Records one change as trimmed, so that a reader that starts at the beginning learns that it has

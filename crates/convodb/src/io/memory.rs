@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::io::vfs::{Access, Vfs, VfsFile, directory_of};
+use crate::io::vfs::{Access, FileId, Vfs, VfsFile, directory_of};
 
 /// Files in memory, by path.
 #[derive(Debug, Default)]
@@ -41,6 +41,10 @@ impl Vfs for MemoryVfs {
 
     fn size(&self, path: &Path) -> io::Result<u64> {
         MemoryFile(self.find(path)?).size()
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        MemoryFile(self.find(path)?).id()
     }
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
@@ -109,6 +113,10 @@ impl VfsFile for MemoryFile {
         Ok(self.0.read().unwrap_or_else(PoisonError::into_inner).len() as u64)
     }
 
+    fn id(&self) -> io::Result<FileId> {
+        Ok(FileId { device: 0, inode: Arc::as_ptr(&self.0).addr() as u64 })
+    }
+
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let bytes = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let bytes = after(&bytes, offset);
@@ -132,6 +140,10 @@ impl VfsFile for MemoryFile {
         let size = usize::try_from(size).map_err(io::Error::other)?;
         self.0.write().unwrap_or_else(PoisonError::into_inner).resize(size, 0);
         Ok(())
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.set_size(size)
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -2,8 +2,8 @@
 
 pub(crate) mod atomic_file;
 pub(crate) mod fault;
+pub(crate) mod file_guard;
 pub(crate) mod memory;
-#[allow(dead_code, reason = "recovery without writing uses it next")]
 pub(crate) mod overlay;
 pub(crate) mod redb_backend;
 pub(crate) mod system;

@@ -6,6 +6,8 @@
 //! Memory is used for each page of 4 KiB that is written, up to [`MAX_BYTES`]. A read costs a lookup
 //! among those pages.
 
+#![expect(clippy::cast_possible_truncation, reason = "all casts are of sizes within a buffer")]
+
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
@@ -13,7 +15,7 @@ use std::io;
 use std::path::Path;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::io::vfs::{Access, Vfs, VfsFile};
+use crate::io::vfs::{Access, FileId, Vfs, VfsFile};
 
 /// The size of the pages in memory.
 const PAGE: usize = 4096;
@@ -95,6 +97,10 @@ impl VfsFile for OverlayFile {
         Ok(self.read().size)
     }
 
+    fn id(&self) -> io::Result<FileId> {
+        self.below.id()
+    }
+
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         let written = self.read();
         let (number, within) = page_at(offset);
@@ -139,6 +145,10 @@ impl VfsFile for OverlayFile {
         Ok(())
     }
 
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        self.set_size(size)
+    }
+
     fn sync(&self) -> io::Result<()> {
         Ok(())
     }
@@ -172,13 +182,13 @@ mod tests {
             let (vfs, path) = file_of(&bytes);
             let overlay = OverlayFile::open(&vfs, path).unwrap();
             let mut expected = bytes.clone();
-            for step in 0..300 {
+            for step in 0..300_usize {
                 let at = next(10 * PAGE);
                 if next(4) == 0 {
                     expected.resize(at, 0);
                     overlay.set_size(at as u64).unwrap();
                 } else {
-                    let written = vec![step as u8; 1 + next(2 * PAGE)];
+                    let written = vec![(step % 251) as u8; 1 + next(2 * PAGE)];
                     expected.resize(expected.len().max(at + written.len()), 0);
                     expected[at..at + written.len()].copy_from_slice(&written);
                     overlay.write_all_at(at as u64, &written).unwrap();

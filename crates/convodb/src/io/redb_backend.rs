@@ -13,14 +13,19 @@ use redb::{BackendError, StorageBackend};
 
 use crate::error::{Result, from_redb};
 use crate::io::fault::FaultSignal;
+use crate::io::file_guard::FileSize;
 use crate::io::vfs::VfsFile;
 
 /// A backend that reports the errors of the backend inside.
 #[derive(Debug)]
 pub(crate) struct MonitoredBackend {
+    /// The file, and who locks it.
     inner: Arc<dyn StorageBackend>,
+    /// Receives everything but locks: the file itself, or an overlay.
+    contents: Arc<dyn StorageBackend>,
     closed: Arc<AtomicBool>,
     fault_signal: Arc<FaultSignal>,
+    size: Arc<FileSize>,
 }
 
 impl MonitoredBackend {
@@ -29,11 +34,27 @@ impl MonitoredBackend {
     /// # Errors
     /// The file is locked by another process, or an I/O error.
     pub(crate) fn new(file: Box<dyn VfsFile>, fault_signal: Arc<FaultSignal>) -> Result<Self> {
+        let size = Arc::new(FileSize::new(file.size()?));
         let inner: Arc<dyn StorageBackend> = match file.into_std() {
             Ok(file) => Arc::new(FileBackend::new(file).map_err(from_redb)?),
             Err(file) => Arc::new(VfsBackend(file)),
         };
-        Ok(Self { inner, closed: Arc::default(), fault_signal })
+        let contents = inner.clone();
+        Ok(Self { inner, contents, closed: Arc::default(), fault_signal, size })
+    }
+
+    /// A backend that locks `file`, but reads and writes `overlay`, an [overlay](crate::io::overlay) of it.
+    ///
+    /// # Errors
+    /// As [`MonitoredBackend::new`].
+    pub(crate) fn with_overlay(file: Box<dyn VfsFile>, overlay: Box<dyn VfsFile>) -> Result<Self> {
+        let locked = Self::new(file, FaultSignal::detached())?;
+        Ok(Self { contents: Arc::new(VfsBackend(overlay)), ..locked })
+    }
+
+    /// The size that the file is known to have.
+    pub(crate) const fn known_size(&self) -> &Arc<FileSize> {
+        &self.size
     }
 
     /// A handle that closes the file from outside of redb.
@@ -45,7 +66,7 @@ impl MonitoredBackend {
         let result = if self.closed.load(Ordering::Acquire) {
             Err(io::Error::other("the file is closed"))
         } else {
-            call(&*self.inner)
+            call(&*self.contents)
         };
         result.inspect_err(|error| {
             self.fault_signal.report(|| Arc::new(io::Error::new(error.kind(), error.to_string())));
@@ -79,7 +100,7 @@ impl StorageBackend for MonitoredBackend {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.monitor(|inner| inner.set_len(len))
+        self.monitor(|inner| self.size.set(len, || inner.set_len(len)))
     }
 
     fn sync_data(&self) -> io::Result<()> {

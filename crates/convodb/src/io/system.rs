@@ -4,7 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::io::vfs::{Access, Vfs, VfsFile};
+use crate::io::vfs::{Access, FileId, Vfs, VfsFile};
 
 /// The operating system's file system.
 #[derive(Debug)]
@@ -20,6 +20,10 @@ impl Vfs for SystemVfs {
 
     fn size(&self, path: &Path) -> io::Result<u64> {
         Ok(fs::metadata(path)?.len())
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        Ok(id_of(&fs::metadata(path)?))
     }
 
     fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
@@ -91,6 +95,20 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
+/// The identity of a file; the same for all where the system has none.
+fn id_of(metadata: &fs::Metadata) -> FileId {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        FileId { device: metadata.dev(), inode: metadata.ino() }
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        FileId { device: 0, inode: 0 }
+    }
+}
+
 /// Copies owner and permissions of `other` to the file at `path`, and syncs it.
 fn copy_owner_and_mode(path: &Path, other: &fs::Metadata) -> io::Result<()> {
     #[cfg(unix)]
@@ -110,6 +128,10 @@ impl VfsFile for SystemFile {
         Ok(self.0.metadata()?.len())
     }
 
+    fn id(&self) -> io::Result<FileId> {
+        Ok(id_of(&self.0.metadata()?))
+    }
+
     fn read_at(&self, offset: u64, out: &mut [u8]) -> io::Result<usize> {
         #[cfg(unix)]
         return std::os::unix::fs::FileExt::read_at(&self.0, out, offset);
@@ -125,6 +147,18 @@ impl VfsFile for SystemFile {
     }
 
     fn set_size(&self, size: u64) -> io::Result<()> {
+        self.0.set_len(size)
+    }
+
+    fn allocate(&self, size: u64) -> io::Result<()> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+        {
+            use rustix::fs::{FallocateFlags, fallocate};
+            match fallocate(&self.0, FallocateFlags::empty(), 0, size) {
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+                allocated => return Ok(allocated?),
+            }
+        }
         self.0.set_len(size)
     }
 

@@ -21,6 +21,17 @@ pub enum Access {
     Write,
 }
 
+/// The identity of a file: equal for all names of one file and all its open handles.
+///
+/// A file may get the identity of one that was removed and closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FileId {
+    /// The file system.
+    pub device: u64,
+    /// The file within the file system.
+    pub inode: u64,
+}
+
 /// A file system: the operating system's, one in memory, or a simulated disk.
 ///
 /// Every method fails with what the system reports; the kinds that callers rely on are named.
@@ -36,6 +47,12 @@ pub trait Vfs: fmt::Debug + Send + Sync {
     /// # Errors
     /// [`io::ErrorKind::NotFound`], or another error of the system.
     fn size(&self, path: &Path) -> io::Result<u64>;
+
+    /// The identity of the file with this path.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`], or another error of the system.
+    fn file_id(&self, path: &Path) -> io::Result<FileId>;
 
     /// The canonical path of a file: symbolic links resolved.
     ///
@@ -117,6 +134,12 @@ pub trait VfsFile: fmt::Debug + Send + Sync {
     /// The system's error.
     fn size(&self) -> io::Result<u64>;
 
+    /// Its identity.
+    ///
+    /// # Errors
+    /// The system's error.
+    fn id(&self) -> io::Result<FileId>;
+
     /// Reads at `offset` and returns the number of bytes read, which may be less than requested; 0
     /// only at the end of the file.
     ///
@@ -136,6 +159,13 @@ pub trait VfsFile: fmt::Debug + Send + Sync {
     /// # Errors
     /// The system's error.
     fn set_size(&self, size: u64) -> io::Result<()>;
+
+    /// Extends the file with zeros to `size` and reserves its space, so that later writes within
+    /// `size` do not fill the disk. A file system that cannot reserve space extends it only.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`], or another error of the system.
+    fn allocate(&self, size: u64) -> io::Result<()>;
 
     /// Makes contents and size durable. After an error their state on disk is unknown, even if a
     /// later sync succeeds.

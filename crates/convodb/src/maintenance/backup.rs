@@ -128,7 +128,7 @@ pub(crate) fn copy(
         set_hash.add(table, key, value)
     })?;
     set_hash.check()?;
-    meta::copy(state.meta(), &write)?;
+    meta::copy(state.meta(), &write, state.seqno())?;
     write.commit().map_err(from_redb)?;
     // The file has grown in steps: cut off what the last one left unused.
     database.compact().map_err(from_redb)?;

@@ -7,11 +7,10 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::io::atomic_file::{AtomicFile, remove_leftovers};
 use crate::maintenance::backup::copy;
 use crate::maintenance::options::MaintenanceOptions;
-use crate::maintenance::usage::wal_files;
 use crate::options::StoreOptions;
 use crate::store::Store;
 
@@ -62,10 +61,6 @@ pub fn compact_with(
     let usage = store.usage()?;
     store.flush()?;
     let file = &store.location().path;
-    if !wal_files(&*vfs, file)?.is_empty() {
-        let why = "the write-ahead log, which contains deleted data, cannot be removed; retry";
-        return Err(Error::Storage(why.to_owned()));
-    }
     // If `path` is a link, it stays one.
     remove_leftovers(&*vfs, file)?;
     let snapshot = store.snapshot();
@@ -75,6 +70,7 @@ pub fn compact_with(
     let bytes_after = vfs.size(atomic_file.path())?;
     // The old file stays locked until the new one has its name, so that nobody opens it in between.
     atomic_file.replace()?;
+    // Closing removes the WAL, which may contain deleted data. The new file needs none.
     store.close()?;
     Ok(CompactReport { bytes_before: usage.file_bytes + usage.wal_bytes, bytes_after })
 }

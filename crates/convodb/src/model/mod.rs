@@ -16,3 +16,4 @@ pub(crate) mod serialize;
 pub(crate) mod text;
 pub(crate) mod timestamp;
 pub(crate) mod variables;
+pub(crate) mod version;

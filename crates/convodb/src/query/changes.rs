@@ -16,8 +16,10 @@ use crate::error::{Error, Result};
 use crate::model::change::ChangeKind;
 use crate::model::conversation::Conversation;
 use crate::model::id::{ConversationId, UserId};
+use crate::model::version::StoreVersion;
 use crate::query::page_size::PageSize;
 use crate::tables::Tables;
+use crate::tables::state::CommittedState;
 use crate::tables::{change_feed, conversations};
 
 /// Separates these tokens from those of other endpoints, which refuse them.
@@ -30,13 +32,16 @@ const ENDPOINT: Endpoint = Endpoint(b"changes");
 ///
 /// A cursor expires: [`Snapshot::changes_since`](crate::Snapshot::changes_since) fails with
 /// [`Error::ChangesExpired`] if changes after it have been trimmed from the feed. It fails the same
-/// way, not with [`Error::InvalidCursor`], if the cursor is ahead of the feed, as after a restore
-/// of an older backup. In both cases the follower has to read the list of conversations again.
+/// way, not with [`Error::InvalidCursor`], if the store's history does not
+/// [contain](crate::Snapshot::contains) the version in which the cursor was issued, as after a
+/// restore. In both cases the follower has to read the list of conversations again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChangeCursor {
     user: UserId,
     /// The number of the last change before the cursor; 0 at the beginning.
     number: u64,
+    /// The version of the store in which the cursor was issued.
+    version: StoreVersion,
 }
 
 /// Where to start reading a change feed.
@@ -95,22 +100,25 @@ pub struct Changes {
 ///
 /// # Errors
 /// [`Error::InvalidCursor`] if the cursor belongs to another user; otherwise
-/// [`Error::ChangesExpired`] if it is older than the oldest retained change or ahead of the newest.
-/// Both are checked before any change is read.
+/// [`Error::ChangesExpired`] if it is older than the oldest retained change or from another history
+/// of the store. Both are checked before any change is read.
 pub(crate) fn read(
-    tables: &Tables,
+    state: &CommittedState,
     user: UserId,
     since: ChangesSince,
     size: PageSize,
 ) -> Result<Changes> {
+    let tables = &state.tables;
     let last = tables.sequences.last_change(user)?;
     let start = match since {
         ChangesSince::Beginning => 0,
         ChangesSince::Now => last,
         ChangesSince::Cursor(cursor) if cursor.user != user => return Err(Error::InvalidCursor),
+        ChangesSince::Cursor(cursor) if !state.contains(cursor.version) => {
+            return Err(Error::ChangesExpired);
+        }
         ChangesSince::Cursor(cursor) => cursor.number,
     };
-    // A cursor ahead of the feed was issued before the store was restored to an older state.
     if start < tables.sequences.last_trimmed(user)? || start > last {
         return Err(Error::ChangesExpired);
     }
@@ -122,7 +130,8 @@ pub(crate) fn read(
         records.push(change);
     }
     let changes = coalesce(tables, &records)?;
-    Ok(Changes { changes, next_cursor: ChangeCursor { user, number: end }, has_more: end < last })
+    let next_cursor = ChangeCursor { user, number: end, version: state.version() };
+    Ok(Changes { changes, next_cursor, has_more: end < last })
 }
 
 /// Coalesces change records into one change for each conversation, in the order of its last record.
@@ -175,19 +184,26 @@ impl ChangeCursor {
     /// Seals the cursor into a token. About 0.3 us.
     pub(crate) fn seal(&self, sealer: &Sealer) -> String {
         let mut payload = Payload::default();
-        payload.put(&self.number.to_be_bytes());
+        for number in [self.number, self.version.epoch, self.version.commit] {
+            payload.put(&number.to_be_bytes());
+        }
         sealer.seal(ENDPOINT, self.user, payload)
     }
 
     /// Opens a token that this store sealed for `user`. Reads nothing from the store.
     ///
     /// # Errors
+    /// [`Error::ChangesExpired`] for a token of a store of format 2, which has no version;
     /// [`Error::InvalidCursor`] for any other text.
     pub(crate) fn open(token: &str, user: UserId, sealer: &Sealer) -> Result<Self> {
         let payload = sealer.open(ENDPOINT, user, token).ok_or(Error::InvalidCursor)?;
         let mut reader = Reader(payload.bytes());
-        match reader.take().map(u64::from_be_bytes) {
-            Some(number) if reader.0.is_empty() => Ok(Self { user, number }),
+        let mut next = || reader.take().map(u64::from_be_bytes);
+        match (next(), next(), next()) {
+            (Some(_), None, None) => Err(Error::ChangesExpired),
+            (Some(number), Some(epoch), Some(commit)) if reader.0.is_empty() => {
+                Ok(Self { user, number, version: StoreVersion { epoch, commit } })
+            }
             _ => Err(Error::InvalidCursor),
         }
     }

@@ -6,7 +6,9 @@
 //! | `format` | u32, big-endian |
 //! | `secret.fingerprints` | 32 bytes: the key of all fingerprints; never changes |
 //! | `secret.cursors.N` | 32 bytes: the N-th key that seals cursors, N from 1; the highest seals |
-//! | `log` | u64, big-endian: the last sequence number of the WAL that the tables contain |
+//! | `epochs` | the history of the store ([`Epochs`]) |
+//! | `log` | u64, big-endian: the last sequence number that the tables contain |
+//! | `log.chain` | link and anchor of the WAL ([`Chain`]), each u64, big-endian; missing in a closed store |
 
 use redb::{
     ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
@@ -15,7 +17,9 @@ use redb::{
 use crate::error::{Error, Result, from_redb};
 use crate::io::vfs::Vfs;
 use crate::kv::catch_panic::catch_redb_panic;
+use crate::tables::epochs::Epochs;
 use crate::tables::schema::{self, Bytes};
+use crate::wal::{Chain, WalPosition};
 
 const NAME: &str = "meta";
 const TABLE: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new(NAME);
@@ -23,7 +27,9 @@ const MAGIC: &[u8] = b"convodb";
 const MAGIC_NAME: &[u8] = b"magic";
 const FORMAT_NAME: &[u8] = b"format";
 const FINGERPRINTS_NAME: &[u8] = b"secret.fingerprints";
-const WAL_NAME: &[u8] = b"log";
+const EPOCHS_NAME: &[u8] = b"epochs";
+const SEQNO_NAME: &[u8] = b"log";
+const CHAIN_NAME: &[u8] = b"log.chain";
 
 /// A secret of one database.
 pub(crate) type Secret = [u8; 32];
@@ -52,25 +58,33 @@ pub(crate) fn initialize(
     write: &WriteTransaction,
     fingerprints: Secret,
     cursors: Secret,
+    epoch: u64,
 ) -> Result<()> {
     schema::create_missing(write)?;
     let mut meta = write.open_table(TABLE).map_err(from_redb)?;
     meta.insert(MAGIC_NAME, MAGIC).map_err(from_redb)?;
     meta.insert(FINGERPRINTS_NAME, fingerprints.as_slice()).map_err(from_redb)?;
     drop(meta);
-    put_format(write)?;
-    put_wal_seqno(write, 0)?;
+    put_format(write, schema::FORMAT)?;
+    put_epochs(write, &Epochs::new(epoch))?;
+    put_wal_position(write, WalPosition { seqno: 0, chain: None })?;
     put_cursor_key(write, cursors)
 }
 
-/// Writes the current format.
-pub(crate) fn put_format(write: &WriteTransaction) -> Result<()> {
-    write
-        .open_table(TABLE)
-        .map_err(from_redb)?
-        .insert(FORMAT_NAME, schema::FORMAT.to_be_bytes().as_slice())
-        .map_err(from_redb)?;
+fn put(write: &WriteTransaction, name: &[u8], value: &[u8]) -> Result<()> {
+    let mut table = write.open_table(TABLE).map_err(from_redb)?;
+    table.insert(name, value).map_err(from_redb)?;
     Ok(())
+}
+
+/// Writes the format.
+pub(crate) fn put_format(write: &WriteTransaction, format: u32) -> Result<()> {
+    put(write, FORMAT_NAME, &format.to_be_bytes())
+}
+
+/// Writes the history of the store.
+pub(crate) fn put_epochs(write: &WriteTransaction, epochs: &Epochs) -> Result<()> {
+    put(write, EPOCHS_NAME, &epochs.encode())
 }
 
 /// Adds a key that seals cursors from now on. Cursors sealed with older keys stay valid.
@@ -148,8 +162,8 @@ pub(crate) fn open(read: &ReadTransaction) -> Result<Meta> {
     read.open_table(TABLE).map_err(from_redb)
 }
 
-/// Writes all metadata into another database: format, secrets and WAL position.
-pub(crate) fn copy(from: &Meta, write: &WriteTransaction) -> Result<()> {
+/// Writes all metadata into another database, which is closed after group `seqno`.
+pub(crate) fn copy(from: &Meta, write: &WriteTransaction, seqno: u64) -> Result<()> {
     let mut table = write.open_table(TABLE).map_err(from_redb)?;
     catch_redb_panic(|| {
         for entry in from.iter().map_err(from_redb)? {
@@ -157,27 +171,55 @@ pub(crate) fn copy(from: &Meta, write: &WriteTransaction) -> Result<()> {
             table.insert(name.value(), value.value()).map_err(from_redb)?;
         }
         Ok(())
-    })
+    })?;
+    drop(table);
+    put_wal_position(write, WalPosition { seqno, chain: None })
 }
 
-/// The last sequence number of the WAL that the tables contain.
-pub(crate) fn wal_seqno(read: &ReadTransaction) -> Result<u64> {
-    let meta = read.open_table(TABLE).map_err(from_redb)?;
-    let stored =
-        meta.get(WAL_NAME).map_err(from_redb)?.and_then(|seqno| seqno.value().try_into().ok());
-    let what = "the WAL sequence number is missing";
-    let seqno = stored.ok_or(Error::Corrupted { table: NAME, what })?;
-    Ok(u64::from_be_bytes(seqno))
+/// The history of the store.
+pub(crate) fn epochs(read: &ReadTransaction) -> Result<Epochs> {
+    let meta = open(read)?;
+    let stored = meta.get(EPOCHS_NAME).map_err(from_redb)?;
+    let epochs = stored.and_then(|epochs| Epochs::decode(epochs.value()));
+    epochs.ok_or(Error::Corrupted { table: NAME, what: "the epochs are missing or damaged" })
 }
 
-/// Records that the tables contain the WAL up to `seqno`.
-pub(crate) fn put_wal_seqno(write: &WriteTransaction, seqno: u64) -> Result<()> {
-    write
-        .open_table(TABLE)
-        .map_err(from_redb)?
-        .insert(WAL_NAME, seqno.to_be_bytes().as_slice())
-        .map_err(from_redb)?;
-    Ok(())
+/// Up to where the tables contain the WAL.
+pub(crate) fn wal_position(read: &ReadTransaction) -> Result<WalPosition> {
+    let meta = open(read)?;
+    let damaged = |what| Error::Corrupted { table: NAME, what };
+    let seqno = meta.get(SEQNO_NAME).map_err(from_redb)?;
+    let seqno = seqno.and_then(|seqno| seqno.value().try_into().ok()).map(u64::from_be_bytes);
+    let seqno = seqno.ok_or(damaged("the WAL sequence number is missing"))?;
+    let chain = meta.get(CHAIN_NAME).map_err(from_redb)?.map(|chain| {
+        let words = chain.value().as_chunks::<8>();
+        let ([link, anchor], []) = words else { return Err(damaged("the WAL chain is damaged")) };
+        Ok(Chain { link: u64::from_be_bytes(*link), anchor: u64::from_be_bytes(*anchor) })
+    });
+    Ok(WalPosition { seqno, chain: chain.transpose()? })
+}
+
+/// Records up to where the tables contain the WAL.
+pub(crate) fn put_wal_position(write: &WriteTransaction, position: WalPosition) -> Result<()> {
+    let WalPosition { seqno, chain } = position;
+    put(write, SEQNO_NAME, &seqno.to_be_bytes())?;
+    match chain {
+        Some(Chain { link, anchor }) => {
+            put(write, CHAIN_NAME, [link.to_be_bytes(), anchor.to_be_bytes()].as_flattened())
+        }
+        None => {
+            let mut table = write.open_table(TABLE).map_err(from_redb)?;
+            table.remove(CHAIN_NAME).map_err(from_redb)?;
+            Ok(())
+        }
+    }
+}
+
+/// A random number: of an epoch, or of the first link of a WAL.
+pub(crate) fn fresh_number(vfs: &dyn Vfs) -> Result<u64> {
+    let mut number = [0; 8];
+    vfs.fill_random(&mut number)?;
+    Ok(u64::from_be_bytes(number))
 }
 
 /// 32 unpredictable bytes.

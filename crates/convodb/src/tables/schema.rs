@@ -18,7 +18,7 @@ use crate::kv::table::{AnyTable, Table, TableSpec};
 use crate::model::id::UserId;
 
 /// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 2;
+pub(crate) const FORMAT: u32 = 3;
 
 /// A value of bytes.
 pub(crate) type Bytes = &'static [u8];

@@ -1,4 +1,4 @@
-//! A committed state: all tables as of one commit, with the keys that seal its cursors.
+//! A committed state: all tables as of one commit, with what `meta` contains.
 
 use std::sync::Arc;
 
@@ -8,53 +8,94 @@ use crate::encoding::index_term::Fingerprinter;
 use crate::encoding::token::Sealer;
 use crate::error::Result;
 use crate::metrics::SnapshotGuard;
+use crate::model::version::StoreVersion;
 use crate::tables::Tables;
+use crate::tables::epochs::Epochs;
 use crate::tables::meta::{self, Meta};
 
 /// One committed state. Immutable, shared by all snapshots of that commit.
 pub(crate) struct CommittedState {
     pub(crate) tables: Tables,
-    secrets: Arc<Secrets>,
+    /// The sequence number of the last group of writes.
+    seqno: u64,
+    metadata: Arc<Metadata>,
     _guard: SnapshotGuard,
 }
 
-/// The keys derived from the stored secrets, which change only when the cursor key is rotated.
-struct Secrets {
+/// What `meta` contains. It changes only when an epoch begins or the cursor key is rotated.
+struct Metadata {
     fingerprinter: Fingerprinter,
     sealer: Sealer,
+    epochs: Epochs,
     /// The `meta` table they were read from.
     meta: Meta,
 }
 
 impl CommittedState {
-    /// The state `tables`, with the secrets in `read`.
-    pub(crate) fn open(read: &ReadTransaction, tables: Tables) -> Result<Self> {
+    /// The state `tables` after group `seqno`, with the metadata in `read`.
+    pub(crate) fn open(read: &ReadTransaction, tables: Tables, seqno: u64) -> Result<Self> {
+        Self::with_epochs(read, tables, seqno, meta::epochs(read)?)
+    }
+
+    /// The state `tables` after group `seqno`, which begins no epoch of its own: with it ends the
+    /// last epoch in `read`.
+    pub(crate) fn open_ended(read: &ReadTransaction, tables: Tables, seqno: u64) -> Result<Self> {
+        let mut epochs = meta::epochs(read)?;
+        epochs.end(seqno);
+        Self::with_epochs(read, tables, seqno, epochs)
+    }
+
+    fn with_epochs(
+        read: &ReadTransaction,
+        tables: Tables,
+        seqno: u64,
+        epochs: Epochs,
+    ) -> Result<Self> {
         let stored = meta::secrets(read)?;
-        let secrets = Arc::new(Secrets {
+        let metadata = Arc::new(Metadata {
             fingerprinter: Fingerprinter::new(stored.fingerprints),
             sealer: Sealer::new(stored.cursors),
+            epochs,
             meta: meta::open(read)?,
         });
         let guard = tables.metrics().track_snapshot();
-        Ok(Self { tables, secrets, _guard: guard })
+        Ok(Self { tables, seqno, metadata, _guard: guard })
     }
 
-    /// The state `tables`, with the secrets of this state.
-    pub(crate) fn with(&self, tables: Tables) -> Self {
+    /// The state `tables` after group `seqno`, with the metadata of this state.
+    pub(crate) fn with(&self, tables: Tables, seqno: u64) -> Self {
         let guard = tables.metrics().track_snapshot();
-        Self { tables, secrets: self.secrets.clone(), _guard: guard }
+        Self { tables, seqno, metadata: self.metadata.clone(), _guard: guard }
     }
 
     pub(crate) fn fingerprinter(&self) -> &Fingerprinter {
-        &self.secrets.fingerprinter
+        &self.metadata.fingerprinter
     }
 
     /// The `meta` table as of the last checkpoint; the memtables never change it.
     pub(crate) fn meta(&self) -> &Meta {
-        &self.secrets.meta
+        &self.metadata.meta
     }
 
     pub(crate) fn sealer(&self) -> &Sealer {
-        &self.secrets.sealer
+        &self.metadata.sealer
+    }
+
+    pub(crate) fn epochs(&self) -> &Epochs {
+        &self.metadata.epochs
+    }
+
+    pub(crate) const fn seqno(&self) -> u64 {
+        self.seqno
+    }
+
+    /// The version of this state.
+    pub(crate) fn version(&self) -> StoreVersion {
+        self.epochs().version(self.seqno)
+    }
+
+    /// Whether `version` is part of the history that led to this state.
+    pub(crate) fn contains(&self, version: StoreVersion) -> bool {
+        self.epochs().contain(version, self.seqno)
     }
 }

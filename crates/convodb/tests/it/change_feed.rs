@@ -68,7 +68,7 @@ impl Follower {
 /// Converts a cursor to a token and back.
 fn via_token(snapshot: &Snapshot, user: UserId, cursor: ChangeCursor) -> ChangeCursor {
     let token = snapshot.seal_change_cursor(&cursor);
-    assert!(token.len() <= 40);
+    assert!(token.len() == 56);
     assert_eq!(snapshot.open_change_cursor(user, &token).unwrap(), cursor);
     cursor
 }

@@ -9,6 +9,7 @@ mod cursor_tokens;
 mod erase;
 mod erased_bytes;
 mod file;
+mod history;
 mod page_cost;
 mod pagination;
 mod random_operations;

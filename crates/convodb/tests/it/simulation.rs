@@ -114,7 +114,7 @@ fn an_io_fault_during_maintenance_is_reported_and_harmless() {
 #[test]
 fn lost_syncs_during_maintenance_are_harmless_or_reported() {
     let expected = ["damage reported by open", "damage reported by restore", "last state"];
-    check(maintenance_lost_sync, 0..60, &expected);
+    check(maintenance_lost_sync, 0..120, &expected);
 }
 
 #[test]

@@ -1,5 +1,7 @@
-//! WAL recovery: acknowledged writes survive, a torn last record is ignored, damage is an error.
+//! WAL recovery: acknowledged writes survive, a torn last record is ignored, damage is an error, and
+//! a WAL that is not the store's own is refused.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,9 +48,14 @@ impl Crashed {
 
     /// The path of the only WAL segment.
     fn segment(&self) -> PathBuf {
-        let mut files = fs::read_dir(self.directory.path()).unwrap().map(|e| e.unwrap().path());
-        files.find(|path| path.file_name().unwrap() != "store").unwrap()
+        segment_of(self.directory.path())
     }
+}
+
+/// The path of the only WAL segment in a directory.
+fn segment_of(directory: &Path) -> PathBuf {
+    let mut files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    files.find(|path| path.to_str().unwrap().contains("store-log.")).unwrap()
 }
 
 /// Copies all files of a directory: the disk after a crash at this moment.
@@ -79,25 +86,92 @@ fn a_crash_loses_no_acknowledged_write() {
     check(&crashed.store(), &crashed.acme, 40);
 }
 
-#[test]
-fn a_truncated_wal_loses_only_the_truncated_writes() {
-    let crashed = crashed(12);
-    let (store, segment) =
-        (fs::read(crashed.store()).unwrap(), fs::read(crashed.segment()).unwrap());
-    let path = crashed.segment();
-    let record = (segment.len() - 28) / 12;
-    for cut in (0..segment.len()).step_by(97) {
-        fs::write(crashed.store(), &store).unwrap();
-        fs::write(&path, &segment[..cut]).unwrap();
-        check(&crashed.store(), &crashed.acme, cut.saturating_sub(28) / record);
+/// Expects the store to be refused and its files to be unchanged.
+#[track_caller]
+fn check_refused(path: &Path) {
+    let files = || -> BTreeMap<PathBuf, Vec<u8>> {
+        let entries = fs::read_dir(path.parent().unwrap()).unwrap();
+        entries.map(|e| e.unwrap().path()).map(|p| (p.clone(), fs::read(p).unwrap())).collect()
+    };
+    let before = files();
+    for options in [StoreOptions::new(), StoreOptions::new().durability(Durability::Deferred)] {
+        let refused = Store::open_with(path, &options).unwrap_err();
+        assert!(matches!(refused, Error::WalMismatch { .. }), "{refused}");
     }
+    assert!(files() == before, "a refused store was changed");
+}
+
+#[test]
+fn a_wal_that_is_cut_short_is_refused() {
+    let crashed = crashed(12);
+    let segment = fs::read(crashed.segment()).unwrap();
+    for cut in [0, 30, 60, segment.len() / 3, segment.len() / 2, segment.len() - 1] {
+        fs::write(crashed.segment(), &segment[..cut]).unwrap();
+        check_refused(&crashed.store());
+    }
+    fs::write(crashed.segment(), &segment).unwrap();
+    check(&crashed.store(), &crashed.acme, 12);
+}
+
+#[test]
+fn a_wal_that_is_missing_is_refused_until_it_is_back_or_given_up() {
+    let crashed = crashed(5);
+    let (segment, elsewhere) = (crashed.segment(), crashed.directory.path().join("elsewhere"));
+    fs::rename(&segment, &elsewhere).unwrap();
+    check_refused(&crashed.store());
+    fs::rename(&elsewhere, &segment).unwrap();
+    let link = crashed.directory.path().join("link");
+    fs::hard_link(crashed.store(), &link).unwrap();
+    check_refused(&link);
+    fs::remove_file(&link).unwrap();
+    let copy = copy_files(crashed.directory.path());
+    check(&copy.path().join("store"), &crashed.acme, 5);
+
+    fs::remove_file(&segment).unwrap();
+    let store = Store::open_with(crashed.store(), &StoreOptions::new().without_wal(true)).unwrap();
+    assert_eq!(count(&store, crashed.acme.user), 0);
+    store.insert(crashed.acme.user, crashed.acme.conversation(), Vec::new()).unwrap();
+    store.close().unwrap();
+    check(&crashed.store(), &crashed.acme, 1);
+}
+
+/// Two copies of a store have two histories. Neither replays the WAL of the other.
+#[test]
+fn the_wal_of_another_copy_is_refused() {
+    let crashed = crashed(3);
+    let copy = copy_files(crashed.directory.path());
+    let other = copy.path().join("store");
+    check(&other, &crashed.acme, 3);
+    let closed = fs::read(&other).unwrap();
+    // The copy goes on, and crashes.
+    let store = Store::open(&other).unwrap();
+    store.insert(crashed.acme.user, crashed.acme.conversation(), Vec::new()).unwrap();
+    let second = copy_files(copy.path());
+    drop(store);
+    let segment = segment_of(second.path());
+    // Its log beside the original, beside a closed copy, and beside a copy that went on elsewhere.
+    let original_segment = crashed.segment();
+    let original = fs::read(&original_segment).unwrap();
+    fs::remove_file(&original_segment).unwrap();
+    fs::copy(&segment, crashed.directory.path().join(segment.file_name().unwrap())).unwrap();
+    check_refused(&crashed.store());
+    fs::remove_file(crashed.segment()).unwrap();
+    fs::write(&original_segment, original).unwrap();
+    check(&crashed.store(), &crashed.acme, 3);
+
+    fs::write(second.path().join("store"), &closed).unwrap();
+    check_refused(&second.path().join("store"));
+    fs::remove_file(&segment).unwrap();
+    check(&second.path().join("store"), &crashed.acme, 3);
 }
 
 #[test]
 fn writes_after_a_torn_last_record_survive_a_second_crash() {
     let first = crashed(5);
-    let segment = fs::read(first.segment()).unwrap();
-    fs::write(first.segment(), &segment[..segment.len() - 3]).unwrap();
+    let mut segment = fs::read(first.segment()).unwrap();
+    let last = segment.iter().rposition(|byte| *byte != 0).unwrap();
+    segment[last - 3..=last].fill(0);
+    fs::write(first.segment(), &segment).unwrap();
     let store = Store::open(first.store()).unwrap();
     store.insert(first.acme.user, first.acme.conversation(), Vec::new()).unwrap();
     store.insert(first.acme.user, first.acme.conversation(), Vec::new()).unwrap();
@@ -116,12 +190,13 @@ fn damage_before_the_end_of_the_wal_is_corruption() {
 }
 
 #[test]
-fn a_wal_without_its_store_is_corruption_and_is_not_deleted() {
+fn a_wal_without_its_store_is_refused() {
     let crashed = crashed(3);
+    let store = fs::read(crashed.store()).unwrap();
     fs::remove_file(crashed.store()).unwrap();
-    let error = Store::open(crashed.store()).unwrap_err();
-    assert!(matches!(error, Error::Corrupted { table: "wal", .. }), "{error}");
-    assert!(crashed.segment().exists());
+    check_refused(&crashed.store());
+    fs::write(crashed.store(), store).unwrap();
+    check(&crashed.store(), &crashed.acme, 3);
 }
 
 #[test]
