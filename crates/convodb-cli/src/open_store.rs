@@ -31,27 +31,40 @@ pub(crate) fn existing(path: &Path, cache_bytes: usize, served: WhileServed) -> 
     existing_or_new(path, cache_bytes, served)
 }
 
-/// Opens the store at `path`, which must exist, and verifies the checksum of every page.
-pub(crate) fn existing_checked(
-    path: &Path,
-    cache_bytes: usize,
-    served: WhileServed,
-) -> Result<Store> {
+/// Opens the store at `path`, which must exist, and verifies the checksum of every page. If
+/// `without_wal`, gives up its WAL.
+pub(crate) fn existing_checked(path: &Path, without_wal: bool) -> Result<Store> {
     require(path)?;
-    let options = StoreOptions::new().cache_bytes(cache_bytes).check_on_open(true);
-    open(path, &options, served)
+    let options = StoreOptions::new().cache_bytes(LARGE_CACHE_BYTES).check_on_open(true);
+    open(path, &options.without_wal(without_wal), WhileServed::Stop)
 }
 
 fn require(path: &Path) -> Result<()> {
     let exists = path.try_exists().with_context(|| format!("cannot open {}", path.display()))?;
     if !exists {
+        let wal_exists = has_wal(path);
         let (path, db) = (path.display(), quoted(path.display()));
+        if wal_exists {
+            bail!(
+                "no store at {path}, but its write-ahead log {path}-log.*: put the store back beside \
+                 it"
+            );
+        }
         bail!(
             "no store at {path}; `convodb user create --db {db} NAME` creates one, with its first \
              user"
         );
     }
     Ok(())
+}
+
+/// Whether the directory of `path` contains log files of that store.
+fn has_wal(path: &Path) -> bool {
+    let (Some(name), Some(directory)) = (path.file_name(), path.parent()) else { return false };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let prefix = [name.as_encoded_bytes(), b"-log."].concat();
+    let mut entries = directory.read_dir().into_iter().flatten().flatten();
+    entries.any(|entry| entry.file_name().as_encoded_bytes().starts_with(&prefix))
 }
 
 /// Opens the store at `path`, or creates it if there is no file.
@@ -71,6 +84,11 @@ fn open(path: &Path, options: &StoreOptions, served: WhileServed) -> Result<Stor
     match Store::open_with(path, options) {
         Ok(store) => Ok(store),
         Err(Error::InUse { .. }) => Err(in_use(path, served)),
+        Err(error @ Error::WalMismatch { .. }) => Err(anyhow!(
+            "{error}. To give up what only the log contains, run `convodb verify --without-wal --db \
+             {}` once",
+            quoted(path.display())
+        )),
         Err(error) => Err(error).with_context(|| format!("cannot open {}", path.display())),
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
 use crate::console::{entries_bar, grouped};
-use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing_checked};
+use crate::open_store::existing_checked;
 
 /// Read the whole store and check that records, indexes, counters and messages agree
 ///
@@ -20,6 +20,13 @@ use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing_checked};
 pub(crate) struct Args {
     #[command(flatten)]
     db: DbFlag,
+    /// Give up the write-ahead log: the store opens as of its last checkpoint, and the writes of
+    /// about the last second before it stopped are lost
+    ///
+    /// For a store whose log (FILE-log.*) is lost or damaged; otherwise it does not open. Removes
+    /// what is left of the log. Every change cursor expires.
+    #[arg(long)]
+    without_wal: bool,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -47,7 +54,7 @@ struct FindingLine {
 /// Verifies the store; any finding is a failure.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let path = &args.db.db;
-    let store = existing_checked(path, LARGE_CACHE_BYTES, WhileServed::Stop)?;
+    let store = existing_checked(path, args.without_wal)?;
     let (bar, progress) = entries_bar();
     let found = store
         .snapshot()
