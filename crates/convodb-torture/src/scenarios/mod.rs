@@ -8,6 +8,7 @@ mod isolation;
 mod kill;
 mod model;
 mod restart;
+mod separated;
 mod simulation;
 mod slow_clients;
 mod stop;
@@ -46,6 +47,8 @@ pub(crate) const ALL: &[Scenario] = &[
     filters::FILTERS,
     slow_clients::SLOW_CLIENTS,
     erasure::ERASURE,
+    separated::SEPARATED,
+    separated::RESTORED,
 ];
 
 /// Runs the task of a subprocess that a scenario started.

@@ -22,7 +22,7 @@ use crate::engine::checkpoint::{
 };
 use crate::engine::published::Published;
 use crate::engine::recovery::Recovered;
-use crate::engine::redb_commit::{commit, commit_with, flush};
+use crate::engine::redb_commit::{commit_with, flush};
 use crate::engine::store_file::{StoreFile, StoreLocation};
 use crate::error::{Error, Result, from_redb};
 use crate::io::fault::FaultSignal;
@@ -32,6 +32,7 @@ use crate::kv::catch_panic::catch_redb_panic;
 use crate::kv::table::PendingWrites;
 use crate::metrics::LatencyHistogram;
 use crate::options::{CommitMode, Durability};
+use crate::tables::epochs::Epochs;
 use crate::tables::state::CommittedState;
 use crate::tables::{Tables, meta};
 use crate::transaction::Transaction;
@@ -142,6 +143,10 @@ impl Committer {
         let (backoff, location) = (&self.scheduler.backoff, &self.location);
         match route(now, backoff, &mut self.space, location, unflushed, group)? {
             WritePath::WriteThrough => self.flush_with_group(),
+            // An epoch has a WAL of its own, so what an earlier one contains goes into the tables.
+            WritePath::Wal if unflushed > 0 && !self.published.load().epochs().is_open() => {
+                self.flush_with_group()
+            }
             WritePath::Wal => {
                 self.append()?;
                 self.scheduler.wrote(now, group.bytes);
@@ -178,29 +183,14 @@ impl Committer {
         self.wal.position().seqno
     }
 
-    /// Before the first write: begins an epoch, and the WAL of a store that was closed.
+    /// Begins an epoch and its WAL before the first write to tables that contain all groups.
     ///
     /// # Errors
-    /// [`Error::WriteAborted`], and nothing has changed; or a fault.
+    /// As [`Committer::prepare_epoch`], or a fault.
     fn begin_epoch(&mut self) -> Result<()> {
-        let state = self.published.load_full();
-        if state.epochs().is_open() {
-            return Ok(());
-        }
-        let vfs = self.location.vfs.clone();
-        let deferred = self.mode.durability == Durability::Deferred;
-        let begins_wal = !deferred && self.wal.position().chain.is_none();
-        let mut epochs = state.epochs().clone();
-        let prepared = meta::fresh_number(&*vfs).and_then(|epoch| {
-            epochs.begin(epoch, state.seqno());
-            if begins_wal { self.wal.begin(meta::fresh_number(&*vfs)?) } else { Ok(()) }
-        });
-        prepared.map_err(|error| Error::WriteAborted { source: error.into_io() })?;
-        let position = begins_wal.then_some(self.wal.position());
-        // Even if the writes of the epoch are lost, it must be known.
-        let mode = CommitMode { durability: Durability::Immediate, ..self.mode };
-        let begun = commit(&self.database, mode, |write| {
-            position.map_or(Ok(()), |position| meta::put_wal_position(write, position))?;
+        let Some(epochs) = self.prepare_epoch()? else { return Ok(()) };
+        let (state, position) = (self.published.load_full(), self.wal.position());
+        let begun = commit_with(&self.database, self.durable_mode(), position, |write| {
             meta::put_epochs(write, &epochs)
         });
         let adopted = begun.and_then(|begun| begun).and_then(|()| {
@@ -215,6 +205,34 @@ impl Committer {
             Err(error) => return Err(not_started(self.fault(error))),
         }
         Ok(())
+    }
+
+    /// Prepares the epoch of this process, unless it has begun: its WAL, with a link that no other
+    /// WAL has, and the epochs to commit together with the WAL's position.
+    ///
+    /// # Errors
+    /// [`Error::WriteAborted`], and nothing has changed.
+    fn prepare_epoch(&mut self) -> Result<Option<Epochs>> {
+        let state = self.published.load_full();
+        if state.epochs().is_open() {
+            return Ok(None);
+        }
+        let vfs = self.location.vfs.clone();
+        let mut epochs = state.epochs().clone();
+        let prepared = meta::fresh_number(&*vfs).and_then(|epoch| {
+            epochs.begin(epoch, state.seqno());
+            match self.mode.durability {
+                Durability::Immediate => self.wal.begin(meta::fresh_number(&*vfs)?),
+                Durability::Deferred => Ok(()),
+            }
+        });
+        prepared.map_err(|error| Error::WriteAborted { source: error.into_io() })?;
+        Ok(Some(epochs))
+    }
+
+    /// How commits are made durable that must be, even if writes are not.
+    const fn durable_mode(&self) -> CommitMode {
+        CommitMode { durability: Durability::Immediate, ..self.mode }
     }
 
     /// Starts a new segment of the WAL, so that the one before can be removed when the tables
@@ -235,8 +253,8 @@ impl Committer {
         if chain.is_none() {
             return Ok(());
         }
-        let mode = CommitMode { durability: Durability::Immediate, ..self.mode };
-        commit_with(&self.database, mode, WalPosition { seqno, chain: None }, |_| Ok(()))??;
+        let closed = WalPosition { seqno, chain: None };
+        commit_with(&self.database, self.durable_mode(), closed, |_| Ok(()))??;
         self.wal.remove_all()
     }
 
@@ -244,21 +262,20 @@ impl Committer {
     fn flush_with_group(&mut self) -> Result<()> {
         self.finish_checkpoint();
         self.check()?;
-        let position = self.next_unlogged()?;
-        if let Err(error) = flush(&self.database, &self.tables, position, self.mode) {
+        self.guard.check()?;
+        let epochs = self.prepare_epoch()?;
+        self.rotate_wal()?;
+        let position = self.wal.after_unlogged();
+        let mode = if epochs.is_some() { self.durable_mode() } else { self.mode };
+        let flushed = flush(&self.database, &self.tables, position, mode, |write| {
+            epochs.map_or(Ok(()), |epochs| meta::put_epochs(write, &epochs))
+        });
+        if let Err(error) = flushed {
             self.scheduler.failed();
             return Err(self.fault(error));
         }
         self.tables.commit();
         self.adopt_durable(position)
-    }
-
-    /// The position after a group that goes straight into the tables.
-    fn next_unlogged(&mut self) -> Result<WalPosition> {
-        self.guard.check()?;
-        self.begin_epoch()?;
-        self.rotate_wal()?;
-        Ok(self.wal.after_unlogged())
     }
 
     /// Writes the memtables into the tables, unless they are empty.
@@ -277,7 +294,10 @@ impl Committer {
     ) -> Result<T> {
         self.flush_memtables().map_err(not_started)?;
         // It is a group too: if the tables lose it, later groups must not be replayed without it.
-        let position = self.next_unlogged()?;
+        self.guard.check()?;
+        self.begin_epoch()?;
+        self.rotate_wal()?;
+        let position = self.wal.after_unlogged();
         let (state, mode) = (self.published.load_full(), self.mode);
         let done = commit_with(&self.database, mode, position, |write| work(write, &state))
             .map_err(|error| self.fault(error))?;
@@ -365,7 +385,7 @@ impl Committer {
         self.scheduler.started();
         self.tables.metrics().memtable_bytes.store(0, Ordering::Relaxed);
         let frozen = self.tables.clone();
-        let work = move || flush(&database, &frozen, position, mode);
+        let work = move || flush(&database, &frozen, position, mode, |_| Ok(()));
         match Checkpoint::start(position.seqno, work) {
             Ok(checkpoint) => self.checkpoint = Some(checkpoint),
             Err(error) => {

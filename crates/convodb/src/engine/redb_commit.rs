@@ -11,42 +11,31 @@ use crate::options::{CommitMode, Durability};
 use crate::tables::{Tables, meta};
 use crate::wal::WalPosition;
 
-/// Writes the memtables of `tables`, which end with `position`, into the database.
+/// Writes the memtables of `tables`, which end with `position`, into the database, together with
+/// what `more` writes.
 pub(crate) fn flush(
     database: &Database,
     tables: &Tables,
     position: WalPosition,
     mode: CommitMode,
+    more: impl FnOnce(&WriteTransaction) -> Result<()>,
 ) -> Result<()> {
     let _timer = LatencyHistogram::begin(tables.metrics(), |metrics| &metrics.checkpoints);
-    commit_with(database, mode, position, |write| tables.flush(write))?
+    commit_with(database, mode, position, |write| {
+        tables.flush(write)?;
+        more(write)
+    })?
 }
 
 /// Runs `work` in a redb transaction and commits it, after which the tables contain every group up
 /// to `position`.
 ///
 /// # Errors
-/// As [`commit`].
+/// The outer error is a failed commit. The inner one is the error of `work`, after a rollback.
 pub(crate) fn commit_with<T>(
     database: &Database,
     mode: CommitMode,
     position: WalPosition,
-    work: impl FnOnce(&WriteTransaction) -> Result<T>,
-) -> Result<Result<T>> {
-    commit(database, mode, |write| {
-        let done = work(write)?;
-        meta::put_wal_position(write, position)?;
-        Ok(done)
-    })
-}
-
-/// Runs `work` in a redb transaction and commits it.
-///
-/// # Errors
-/// The outer error is a failed commit. The inner one is the error of `work`, after a rollback.
-pub(crate) fn commit<T>(
-    database: &Database,
-    mode: CommitMode,
     work: impl FnOnce(&WriteTransaction) -> Result<T>,
 ) -> Result<Result<T>> {
     catch_redb_panic(|| {
@@ -57,6 +46,7 @@ pub(crate) fn commit<T>(
         let done = catch_unwind(AssertUnwindSafe(|| catch_redb_panic(|| work(&write))));
         match done {
             Ok(Ok(done)) => {
+                meta::put_wal_position(&write, position)?;
                 write.commit().map_err(from_redb)?;
                 Ok(Ok(done))
             }

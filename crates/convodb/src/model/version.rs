@@ -1,4 +1,4 @@
-//! Version: which state of which history of a store something was read from.
+//! Version: identifies a state of a store across restores and copies.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use crate::error::{Error, Result};
 /// The version of a store that a [`Snapshot`](crate::Snapshot) shows: a commit within an epoch.
 ///
 /// Commits are numbered, but a number alone identifies nothing: a store that was restored from a
-/// backup, or of which there are two copies, assigns the same numbers again. So the store has an
+/// backup assigns the same numbers again, and so does a copy of the file. So the store has an
 /// *epoch*, a random number that is new each time the store is opened and written, restored, or
 /// stripped of its WAL. A store knows its own earlier epochs, and with which commit each ended;
-/// [`Snapshot::contains`](crate::Snapshot::contains) tells whether a version is part of its history.
+/// [`Snapshot::contains`](crate::Snapshot::contains) says whether a version is part of its history.
 ///
 /// Save a version, as text, with whatever is derived from the store and must not outlive it. As
 /// text it is the epoch as 16 hexadecimal digits, a hyphen and the commit. Serde: that text.

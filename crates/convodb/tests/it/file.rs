@@ -1,9 +1,11 @@
-//! Store files: creation, clean close, the check on open, and rejection of foreign files.
+//! Store files: creation, clean close, the check on open, loss of the name while open, and rejection
+//! of foreign files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use convodb::{Durability, Error, Store, StoreOptions};
+use convodb::{ConversationId, Durability, Error, Store, StoreOptions, StoreState};
 use redb::{Database, TableDefinition};
 
 use crate::{TestUser, count};
@@ -149,4 +151,91 @@ fn a_check_on_open_detects_damaged_pages() {
         }
     }
     assert!(detected >= 10, "{detected} damaged pages were detected");
+}
+
+/// Writes until one is refused, and returns the ids of those that were acknowledged.
+fn write_until_refused(store: &Store, acme: &TestUser) -> Vec<ConversationId> {
+    let (mut acknowledged, since) = (Vec::new(), Instant::now());
+    loop {
+        let conversation = acme.conversation();
+        let id = conversation.id;
+        match store.insert(acme.user, conversation, Vec::new()) {
+            Ok(()) => acknowledged.push(id),
+            Err(error) => {
+                assert!(matches!(error, Error::WriteAborted { .. }), "{error}");
+                return acknowledged;
+            }
+        }
+        assert!(since.elapsed() < Duration::from_secs(20), "writes are acknowledged for ever");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Waits until a write is accepted again, and checks that all that was acknowledged is there.
+fn check_recovered(store: &Store, acme: &TestUser, acknowledged: &[ConversationId]) {
+    let since = Instant::now();
+    while store.insert(acme.user, acme.conversation(), Vec::new()).is_err() {
+        assert!(since.elapsed() < Duration::from_secs(20), "the store has not recovered");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for id in acknowledged {
+        assert!(store.snapshot().conversation(acme.user, *id).unwrap().is_some());
+    }
+    assert!(store.snapshot().verify().unwrap().is_clean());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_loses_its_name_is_noticed_and_taken_up_again() {
+    let (directory, path) = store_path();
+    let elsewhere = directory.path().join("elsewhere");
+    let store = Store::open(&path).unwrap();
+    let acme = TestUser::of(&store);
+
+    fs::rename(&path, &elsewhere).unwrap();
+    let mut acknowledged = write_until_refused(&store, &acme);
+    assert_ne!(store.state(), StoreState::Open);
+    let fault = store.last_fault().unwrap().to_string();
+    assert!(fault.contains("removed or moved"), "{fault}");
+    fs::rename(&elsewhere, &path).unwrap();
+    check_recovered(&store, &acme, &acknowledged);
+
+    // Another store takes the name.
+    fs::rename(&path, &elsewhere).unwrap();
+    fs::copy(&elsewhere, &path).unwrap();
+    acknowledged.extend(write_until_refused(&store, &acme));
+    let fault = store.last_fault().unwrap().to_string();
+    assert!(fault.contains("another file"), "{fault}");
+    fs::rename(&elsewhere, &path).unwrap();
+    check_recovered(&store, &acme, &acknowledged);
+    store.close().unwrap();
+    let names = fs::read_dir(directory.path()).unwrap().count();
+    assert_eq!(names, 1, "a segment was left");
+}
+
+#[cfg(unix)]
+#[test]
+fn closing_a_removed_store_fails_if_its_file_lacks_writes() {
+    let (directory, path) = store_path();
+    let store = Store::open(&path).unwrap();
+    let acme = TestUser::of(&store);
+    let elsewhere = directory.path().join("elsewhere");
+    fs::rename(&path, &elsewhere).unwrap();
+    let acknowledged = write_until_refused(&store, &acme);
+    assert!(store.close().is_err());
+    // The log is still there.
+    fs::rename(&elsewhere, &path).unwrap();
+    let store = Store::open(&path).unwrap();
+    check_recovered(&store, &acme, &acknowledged);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_truncated_file_is_noticed() {
+    let (_directory, path) = store_path();
+    let store = Store::open(&path).unwrap();
+    let acme = TestUser::of(&store);
+    fs::OpenOptions::new().write(true).open(&path).unwrap().set_len(4096).unwrap();
+    write_until_refused(&store, &acme);
+    assert!(store.close().is_err());
 }

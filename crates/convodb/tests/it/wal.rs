@@ -143,13 +143,13 @@ fn the_wal_of_another_copy_is_refused() {
     let other = copy.path().join("store");
     check(&other, &crashed.acme, 3);
     let closed = fs::read(&other).unwrap();
-    // The copy goes on, and crashes.
+    // The copy is written, and crashes.
     let store = Store::open(&other).unwrap();
     store.insert(crashed.acme.user, crashed.acme.conversation(), Vec::new()).unwrap();
     let second = copy_files(copy.path());
     drop(store);
     let segment = segment_of(second.path());
-    // Its log beside the original, beside a closed copy, and beside a copy that went on elsewhere.
+    // Its log beside the original, beside a closed copy, and beside a copy that was written elsewhere.
     let original_segment = crashed.segment();
     let original = fs::read(&original_segment).unwrap();
     fs::remove_file(&original_segment).unwrap();
