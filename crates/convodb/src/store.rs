@@ -16,6 +16,7 @@ use crate::engine::store_file::StoreLocation;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::write_queue::WriteQueue;
 use crate::error::{Error, Result};
+use crate::io::atomic_file::remove_leftovers;
 use crate::io::fault::StoreState;
 use crate::io::memory::MemoryVfs;
 use crate::metrics::{Metrics, MetricsRegistry};
@@ -98,6 +99,10 @@ impl Store {
         };
         let supervisor = Supervisor::open(location.clone(), options.commit_mode(), Instant::now())
             .map_err(OpenFile::explain)?;
+        // A file that cannot be removed keeps no store from opening.
+        if let Err(error) = remove_leftovers(&*location.vfs, &location.path) {
+            tracing::warn!(cause = %error, "cannot remove files that a crash left");
+        }
         let published = supervisor.published().clone();
         let queue = WriteQueue::start(supervisor, options.queue_capacity())?;
         let open = OpenFile::register(&location);

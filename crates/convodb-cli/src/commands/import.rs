@@ -5,7 +5,7 @@
 //! breaks off, the lines before are loaded and the verb fails.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,8 @@ pub(crate) struct Args {
     /// Create the user, and the store, if they do not exist
     #[arg(long, env = "CONVODB_CREATE_USER", value_parser = BoolishValueParser::new())]
     create_user: bool,
-    /// File for rejected lines [default: PATH's name with .rejects.jsonl, in the working directory]
+    /// File for rejected lines, which must not exist [default: PATH's name with .rejects.jsonl, in
+    /// the working directory, with a number if that exists]
     #[arg(long, env = "CONVODB_REJECTS", value_name = "FILE")]
     rejects: Option<PathBuf>,
     /// Memory for sorting: bytes, or with KiB, MiB, GiB; beyond it, temporary files are used. The
@@ -118,8 +119,10 @@ fn run_from_api(args: &Args, out: &mut dyn Write) -> Result<bool> {
 
 fn run_from_file(args: &Args, out: &mut dyn Write) -> Result<bool> {
     let started = Instant::now();
-    let path = args.rejects.clone().unwrap_or_else(|| Rejects::default_path(&args.path));
-    let rejects = Rejects::new(path, &[&args.path, &args.db.db])?;
+    let rejects = match &args.rejects {
+        Some(path) => Rejects::new(path, &[&args.path, &args.db.db])?,
+        None => Rejects::named_after(&input_name(&args.path))?,
+    };
     let source = Source::open(&args.path)?;
     let store = open(args)?;
     let user = user(&store, args)?;
@@ -148,6 +151,14 @@ fn run_from_file(args: &Args, out: &mut dyn Write) -> Result<bool> {
     }
     outcome.with_context(|| format!("stopped before the end of {}", args.path.display()))?;
     Ok(summary.rejected == 0)
+}
+
+/// The input's name without its directory.
+fn input_name(input: &Path) -> String {
+    match input.file_name() {
+        Some(name) if name != "-" => name.to_string_lossy().into_owned(),
+        _ => "stdin".to_owned(),
+    }
 }
 
 /// Opens the store, or creates it with `--create-user`.
@@ -304,6 +315,12 @@ fn conversations(count: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rejects_are_named_after_their_input() {
+        assert_eq!(input_name(Path::new("/data/chats.jsonl.gz")), "chats.jsonl.gz");
+        assert_eq!(input_name(Path::new("-")), "stdin");
+    }
 
     #[test]
     fn a_summary_says_what_changed() {

@@ -14,7 +14,7 @@ mod test_server;
 mod tests;
 mod wire;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -127,9 +127,8 @@ pub(crate) fn run(
     };
     let mut progress = Progress::open(db, job, flags.restart)?;
     let resumed = progress.is_resumed();
-    let path = rejects.map_or_else(|| PathBuf::from("migration.rejects.jsonl"), Path::to_owned);
-    let rejects = Rejects::new(path, &[db, &Progress::path(db)])?;
-    let mut rejects = if resumed { rejects.resume()? } else { rejects };
+    let mut rejects = open_rejects(&progress, db, rejects)?;
+    progress.rejects = std::path::absolute(rejects.path()).context("cannot name the rejects")?;
     let bar =
         ProgressBar::new_spinner().with_style(progress_style("{spinner} {msg}, {elapsed} elapsed"));
     bar.enable_steady_tick(Duration::from_millis(200));
@@ -147,14 +146,19 @@ pub(crate) fn run(
     }
     .run();
     bar.finish_and_clear();
-    rejects.finish()?;
+    // Before its first page is finished, the import starts again, and finds the same rejects.
+    let publishes = ended.is_ok() || progress.is_resumed();
+    if publishes {
+        rejects.finish()?;
+    }
     if ended.is_ok() {
         Progress::remove(db)?;
     }
     let counts = progress.counts;
     let (requests, retries) = client.counts();
     let summary = Summary {
-        rejects_file: (counts.rejected > 0).then(|| rejects.path().display().to_string()),
+        rejects_file: (publishes && counts.rejected > 0)
+            .then(|| rejects.path().display().to_string()),
         counts,
         resumed,
         finished: ended.is_ok(),
@@ -164,6 +168,25 @@ pub(crate) fn run(
     };
     summary.print();
     Ok(Outcome { summary, ended })
+}
+
+/// The rejects file: that of the interrupted import, or a new one, at `path` if it is given.
+fn open_rejects(progress: &Progress, db: &Path, path: Option<&Path>) -> Result<Rejects> {
+    if !progress.is_resumed() {
+        return match path {
+            Some(path) => Rejects::new(path, &[db, &Progress::path(db)]),
+            None => Rejects::named_after("migration"),
+        };
+    }
+    let given = path.map(std::path::absolute).transpose().context("cannot name the rejects")?;
+    if given.is_some_and(|given| given != progress.rejects) {
+        bail!(UsageError(format!(
+            "the interrupted import writes its rejects to {}; continue it with this --rejects, or \
+             start a new one with --restart",
+            progress.rejects.display()
+        )));
+    }
+    Rejects::resume(progress.rejects.clone())
 }
 
 impl Outcome {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::io::atomic_file::{AtomicFile, with_suffix};
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The parameters of an import. A resumed import must have the same ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,11 +57,14 @@ pub(crate) struct Progress {
     /// The cursor of the next page; `None` before the first page is finished.
     pub(crate) cursor: Option<String>,
     pub(crate) counts: Counts,
+    /// The file of rejected conversations, an absolute path.
+    pub(crate) rejects: PathBuf,
 }
 
 impl Progress {
     fn new(job: Job) -> Self {
-        Self { version: VERSION, job, cursor: None, counts: Counts::default() }
+        let (counts, rejects) = (Counts::default(), PathBuf::new());
+        Self { version: VERSION, job, cursor: None, counts, rejects }
     }
 
     /// The path of the progress file of the store at `db`.

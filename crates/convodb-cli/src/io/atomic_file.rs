@@ -82,6 +82,14 @@ pub(crate) fn publish(file: &File, temporary: &Path, target: &Path) -> io::Resul
     sync_directory_of(target)
 }
 
+/// Syncs the file at `temporary` and gives it the name `target`, which must be free, durably.
+pub(crate) fn publish_new(file: &File, temporary: &Path, target: &Path) -> io::Result<()> {
+    file.sync_all()?;
+    fs::hard_link(temporary, target)?;
+    fs::remove_file(temporary)?;
+    sync_directory_of(target)
+}
+
 #[cfg(unix)]
 fn sync_directory_of(path: &Path) -> io::Result<()> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());

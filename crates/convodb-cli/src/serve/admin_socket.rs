@@ -39,9 +39,11 @@ mod unix {
                 _ => {}
             }
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-            // Created in a private directory, so that nobody can connect before the mode is set.
+            // Created in a private directory, so that nobody can connect before the mode is set. The
+            // directory has its mode from the moment it exists.
             let private = tempfile::Builder::new()
                 .prefix(".convodb-")
+                .permissions(Permissions::from_mode(0o700))
                 .tempdir_in(parent.unwrap_or(Path::new(".")))?;
             let created = private.path().join("s");
             let listener = UnixListener::bind(&created)?;

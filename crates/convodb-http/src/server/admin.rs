@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::to_bytes;
 use axum::extract::{Request, State};
@@ -25,6 +25,8 @@ use crate::run_blocking::run_blocking;
 
 /// The most bytes of a body, which contains at most a name and a filter.
 const MAX_BODY_BYTES: usize = 4096;
+/// The time for a body to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_NAME_BYTES: usize = 128;
 /// The error while another backup or erasure holds the permit.
 const BUSY: &str = "another backup or erasure is in progress";
@@ -66,14 +68,27 @@ fn failed(error: &Error) -> Response {
 }
 
 /// Parses a JSON body. An empty body is an empty object.
-async fn parse_body<T: DeserializeOwned>(request: Request) -> Result<T, String> {
-    let body = to_bytes(request.into_body(), MAX_BODY_BYTES).await;
-    let body = body.map_err(|error| error.to_string())?;
+///
+/// # Errors
+/// The response to a body that is not complete in time, or not as it should be.
+async fn parse_body<T: DeserializeOwned>(request: Request) -> Result<T, Response> {
+    let body = to_bytes(request.into_body(), MAX_BODY_BYTES);
+    let Ok(body) = tokio::time::timeout(BODY_TIMEOUT, body).await else {
+        let message =
+            format!("the body must be complete within {} seconds", BODY_TIMEOUT.as_secs());
+        return Err(error_response(StatusCode::REQUEST_TIMEOUT, message));
+    };
+    let body = body.map_err(|error| invalid(error.to_string()))?;
     let json = if body.is_empty() { b"{}" } else { body.as_ref() };
     // The error contains the position but not the text there, which may be personal data.
     serde_json::from_slice(json).map_err(|error| {
-        format!("the body is not as it should be, at its character {}", error.column())
+        let at = error.column();
+        invalid(format!("the body is not as it should be, at its character {at}"))
     })
+}
+
+fn invalid(message: String) -> Response {
+    error_response(StatusCode::UNPROCESSABLE_ENTITY, message)
 }
 
 #[derive(Deserialize)]
@@ -89,9 +104,9 @@ async fn backup(State(admin): State<Admin>, request: Request) -> Response {
         return error_response(StatusCode::CONFLICT, message);
     };
     let params = parse_body::<BackupParams>(request).await;
-    let name = match params.and_then(|params| file_name(params.name)) {
+    let name = match params.and_then(|params| file_name(params.name).map_err(invalid)) {
         Ok(name) => name,
-        Err(message) => return error_response(StatusCode::UNPROCESSABLE_ENTITY, message),
+        Err(response) => return response,
     };
     let Ok(permit) = admin.exclusive.try_acquire_owned() else {
         return error_response(StatusCode::SERVICE_UNAVAILABLE, BUSY);
@@ -118,6 +133,7 @@ async fn backup(State(admin): State<Admin>, request: Request) -> Response {
             let message = format!("{} is there already; name another", path.display());
             error_response(StatusCode::CONFLICT, message)
         }
+        Err(error @ Error::Invalid { .. }) => invalid(error.to_string()),
         Err(error) => failed(&error),
     }
 }
@@ -181,10 +197,9 @@ impl EraseParams {
 ///
 /// The erased bytes stay in the file until it is compacted.
 async fn erase(State(admin): State<Admin>, request: Request) -> Response {
-    let invalid = |message: String| error_response(StatusCode::UNPROCESSABLE_ENTITY, message);
     let params = match parse_body::<EraseParams>(request).await {
         Ok(params) => params,
-        Err(message) => return invalid(message),
+        Err(response) => return response,
     };
     let scope = match params.scope() {
         Ok(Some(scope)) => scope,
@@ -249,8 +264,9 @@ async fn stats(State(admin): State<Admin>) -> Response {
 
 /// Serves the admin API on a Unix socket until `shutdown` resolves.
 ///
-/// The permissions of the socket are the caller's responsibility. At most 8 connections are open at
-/// a time. A connection that is idle for 10 seconds is closed.
+/// The permissions of the socket are the caller's responsibility. At most 64 connections are open
+/// at a time. A connection that is idle for 10 seconds is closed; so is one whose request is not
+/// complete 10 seconds after its headers.
 #[cfg(unix)]
 pub async fn serve_admin(
     listener: tokio::net::UnixListener,
@@ -258,7 +274,6 @@ pub async fn serve_admin(
     shutdown: impl Future<Output = ()>,
 ) {
     use std::pin::pin;
-    use std::time::Duration;
 
     use hyper::server::conn::http1;
     use hyper_util::rt::{TokioIo, TokioTimer};
@@ -266,7 +281,7 @@ pub async fn serve_admin(
 
     use crate::server::accept::ACCEPT_RETRY_DELAY;
 
-    const MAX_CONNECTIONS: usize = 8;
+    const MAX_CONNECTIONS: usize = 64;
     const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
     let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
@@ -316,5 +331,48 @@ mod tests {
             "{generated}"
         );
         assert!(file_name(Some(generated)).is_ok());
+    }
+
+    /// Time is paused, and advances to the next timeout once every task waits.
+    #[cfg(unix)]
+    #[tokio::test(start_paused = true)]
+    async fn half_sent_requests_do_not_block_the_socket() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        use tokio::net::{UnixListener, UnixStream};
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("admin");
+        let listener = UnixListener::bind(&path).unwrap();
+        let store = Store::in_memory().unwrap();
+        tokio::spawn(serve_admin(listener, admin_routes(store, None), std::future::pending()));
+        let send = async |request: &str| {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(request.as_bytes()).await.unwrap();
+            stream
+        };
+        let read = async |mut stream: UnixStream| {
+            let mut response = String::new();
+            stream.read_to_string(&mut response).await.unwrap();
+            response
+        };
+        let mut half_sent = Vec::new();
+        for number in 0..200 {
+            half_sent.push(match number % 2 {
+                0 => {
+                    send("POST /admin/erase HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n{")
+                        .await
+                }
+                _ => send("POST /admin/erase HTTP/1.1\r\nHo").await,
+            });
+        }
+        let whole = send("GET /admin/stats HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+        let response = read(whole).await;
+        assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+        for (number, stream) in half_sent.into_iter().enumerate() {
+            let response = read(stream).await;
+            let expected = if number % 2 == 0 { "HTTP/1.1 408 " } else { "HTTP/1.1 " };
+            assert!(response.is_empty() || response.starts_with(expected), "{response}");
+            assert!(number % 2 != 0 || response.contains("within 10 seconds"), "{response}");
+        }
     }
 }

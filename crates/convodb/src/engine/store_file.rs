@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use redb::{Builder, Database, ReadableDatabase};
 
+use crate::engine::new_name;
 use crate::error::{Error, Result, from_redb};
 use crate::io::atomic_file::AtomicFile;
 use crate::io::fault::FaultSignal;
@@ -117,6 +118,7 @@ pub(crate) fn initialize(database: &Database, vfs: &dyn Vfs) -> Result<()> {
 /// store.
 fn create(location: &StoreLocation) -> Result<()> {
     let StoreLocation { vfs, path, .. } = location;
+    new_name::check(path)?;
     let (atomic_file, file) = AtomicFile::beside(&**vfs, path)?;
     let backend = MonitoredBackend::new(file, FaultSignal::detached())?;
     let database = Database::builder().create_with_backend(backend).map_err(from_redb)?;

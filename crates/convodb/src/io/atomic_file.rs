@@ -2,7 +2,10 @@
 //! never.
 //!
 //! The file is written under a temporary name, `.<name>.<random>.new`, which a crash may leave
-//! behind and nothing ever opens.
+//! behind and nothing ever opens. Whoever has locked the file `<name>` removes such leftovers with
+//! [`remove_leftovers`]. No file that is still needed is among them: a file that replaces `<name>`
+//! is written by the holder of that lock, and every other one needs `<name>` to be free, which it
+//! no longer is. A writer of the latter kind gets [`Error::FileExists`], as it would anyway.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,9 +48,18 @@ impl<'a> AtomicFile<'a> {
     /// # Errors
     /// [`Error::FileExists`], or an I/O error; the name does not lead to the file then.
     pub(crate) fn link_new(&self) -> Result<()> {
-        self.open()?.sync()?;
-        match self.vfs.hard_link(&self.path, &self.target) {
+        let linked = self.vfs.open(&self.path, Access::Write).and_then(|file| {
+            file.sync()?;
+            self.vfs.hard_link(&self.path, &self.target)
+        });
+        match linked {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(Error::FileExists(self.target.clone()))
+            }
+            // The holder of the name's lock removed this file.
+            Err(error)
+                if error.kind() == io::ErrorKind::NotFound && self.vfs.exists(&self.target)? =>
+            {
                 Err(Error::FileExists(self.target.clone()))
             }
             linked => Ok(linked?),
@@ -59,7 +71,7 @@ impl<'a> AtomicFile<'a> {
     /// # Errors
     /// An I/O error: the name may or may not survive the next power cut.
     pub(crate) fn finish(self) -> Result<()> {
-        self.vfs.remove(&self.path)?;
+        remove_if_present(self.vfs, &self.path)?;
         Ok(self.vfs.sync_directory(directory_of(&self.target))?)
     }
 
@@ -79,18 +91,37 @@ impl Drop for AtomicFile<'_> {
     }
 }
 
-/// Removes temporary files that crashes left beside `target`. No other process may be writing one.
+/// Removes the temporary files that crashes left beside `target`, and their WAL segments. The
+/// caller has locked `target`: see the top of this module.
 pub(crate) fn remove_leftovers(vfs: &dyn Vfs, target: &Path) -> Result<()> {
-    let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let is_random = |text: &str| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let target_name = target.file_name().unwrap_or_default().to_string_lossy();
     for path in vfs.list(directory_of(target))? {
         let found = path.file_name().unwrap_or_default().to_string_lossy();
-        let middle = found.strip_prefix(&format!(".{name}.")).and_then(|f| f.strip_suffix(".new"));
-        if middle.is_some_and(is_random) {
-            vfs.remove(&path)?;
+        if target_of(&found).is_some_and(|name| name == target_name) {
+            remove_if_present(vfs, &path)?;
+            tracing::info!(file = %path.display(), "removed a file that a crash left");
         }
     }
     Ok(())
+}
+
+/// The name of the file that a temporary file, or a WAL segment beside one, was written for; `None`
+/// if `found` is not the name of either.
+pub(crate) fn target_of(found: &str) -> Option<&str> {
+    let (store, number) = found.rsplit_once("-log.").unwrap_or((found, ""));
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let (name, random) = store.strip_prefix('.')?.strip_suffix(".new")?.rsplit_once('.')?;
+    let is_random = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_random && !name.is_empty()).then_some(name)
+}
+
+fn remove_if_present(vfs: &dyn Vfs, path: &Path) -> io::Result<()> {
+    match vfs.remove(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 #[cfg(test)]
@@ -131,15 +162,40 @@ mod tests {
     #[test]
     fn only_leftovers_of_the_target_are_removed() {
         let directory = tempfile::tempdir().unwrap();
-        let left =
-            [".a.0123456789abcdef.new", ".b.0123456789abcdef.new", ".a.short.new", "a", "a.new"];
-        for name in left {
+        let kept = [
+            ".a.0123456789abcdef.0123456789abcdef.new",
+            ".a.0123456789abcdef.new-log.x",
+            ".a.short.new",
+            ".b.0123456789abcdef.new",
+            "a",
+            "a-log.00000000000000000001",
+            "a.new",
+        ];
+        let removed =
+            [".a.0123456789abcdef.new", ".a.0123456789abcdef.new-log.00000000000000000001"];
+        for name in kept.iter().chain(&removed) {
             fs::write(directory.path().join(name), "").unwrap();
         }
         remove_leftovers(&SystemVfs, &directory.path().join("a")).unwrap();
-        assert_eq!(
-            names(directory.path()),
-            [".a.short.new", ".b.0123456789abcdef.new", "a", "a.new"]
-        );
+        assert_eq!(names(directory.path()), kept);
+    }
+
+    /// The name was taken while this file was written, and the file was removed as a leftover,
+    /// before or after it got its name.
+    #[test]
+    fn a_writer_whose_file_was_removed_learns_that_the_name_is_taken() {
+        let directory = tempfile::tempdir().unwrap();
+        let target = directory.path().join("a");
+        let (late, _) = AtomicFile::beside(&SystemVfs, &target).unwrap();
+        let (first, _) = AtomicFile::beside(&SystemVfs, &target).unwrap();
+        first.link_new().unwrap();
+        remove_leftovers(&SystemVfs, &target).unwrap();
+        first.finish().unwrap();
+        assert!(matches!(late.link_new(), Err(Error::FileExists(path)) if path == target));
+        drop(late);
+        assert_eq!(names(directory.path()), ["a"]);
+        let (vanished, _) = AtomicFile::beside(&SystemVfs, &directory.path().join("b")).unwrap();
+        fs::remove_file(vanished.path()).unwrap();
+        assert_eq!(vanished.link_new().unwrap_err().io_kind(), io::ErrorKind::NotFound);
     }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use redb::Database;
 
+use crate::engine::new_name::check_free;
 use crate::error::{Error, Result, from_redb};
 use crate::io::atomic_file::AtomicFile;
 use crate::io::fault::FaultSignal;
@@ -63,8 +64,10 @@ impl Snapshot {
     /// ```
     ///
     /// # Errors
-    /// [`Error::FileExists`]; [`Error::Corrupted`] if the store is damaged; or an I/O error. In
-    /// each case no file is left at `path`.
+    /// [`Error::FileExists`] if there is a file at `path`, the WAL of a store at `path`, or a file
+    /// at [`checksum_path`] that is not a checksum; [`Error::Invalid`] if `path` has the name of a
+    /// WAL segment or a temporary file; [`Error::Corrupted`] if the store is damaged; or an I/O
+    /// error. In each case no file of this backup is left.
     pub fn backup(&self, path: impl AsRef<Path>) -> Result<BackupReport> {
         self.backup_with(path, MaintenanceOptions::new())
     }
@@ -79,9 +82,8 @@ impl Snapshot {
         mut options: MaintenanceOptions<'_>,
     ) -> Result<BackupReport> {
         let (vfs, path) = (options.file_system(), path.as_ref());
-        if vfs.exists(path)? {
-            return Err(Error::FileExists(path.to_owned()));
-        }
+        check_free(&*vfs, path)?;
+        check_free_checksum(&*vfs, &checksum_path(path))?;
         let (atomic_file, file) = AtomicFile::beside(&*vfs, path)?;
         let entries = copy(self.state(), file, &mut options)?;
         let written = atomic_file.open()?;
@@ -167,6 +169,15 @@ pub(crate) fn read_hashed(
     }
 }
 
+/// Checks that nothing but the checksum of a backup that no longer exists has the name of a new
+/// checksum file.
+fn check_free_checksum(vfs: &dyn Vfs, path: &Path) -> Result<()> {
+    const MAX_CHECKSUM_BYTES: u64 = 1024;
+    let replaceable = !vfs.exists(path)?
+        || vfs.size(path)? <= MAX_CHECKSUM_BYTES && parse_checksum(vfs, path).is_ok();
+    if replaceable { Ok(()) } else { Err(Error::FileExists(path.to_owned())) }
+}
+
 fn write_checksum(vfs: &dyn Vfs, backup: &Path, checksum: &str) -> Result<()> {
     let name = backup.file_name().unwrap_or_default().to_string_lossy();
     let (atomic_file, file) = AtomicFile::beside(vfs, &checksum_path(backup))?;
@@ -177,7 +188,11 @@ fn write_checksum(vfs: &dyn Vfs, backup: &Path, checksum: &str) -> Result<()> {
 
 /// Reads the checksum beside a backup.
 pub(crate) fn read_checksum(vfs: &dyn Vfs, backup: &Path) -> Result<blake3::Hash> {
-    let text = vfs.open(&checksum_path(backup), Access::Read)?.read_all()?;
+    parse_checksum(vfs, &checksum_path(backup))
+}
+
+fn parse_checksum(vfs: &dyn Vfs, path: &Path) -> Result<blake3::Hash> {
+    let text = vfs.open(path, Access::Read)?.read_all()?;
     let text = String::from_utf8_lossy(&text);
     let word = text.split_whitespace().next().unwrap_or_default();
     let what = "the checksum file does not start with 64 hexadecimal digits";

@@ -4,12 +4,12 @@
 
 use std::path::Path;
 
+use crate::engine::new_name::check_free;
 use crate::error::{Error, Result};
 use crate::io::atomic_file::AtomicFile;
-use crate::io::vfs::{Access, Vfs};
+use crate::io::vfs::Access;
 use crate::maintenance::backup::{read_checksum, read_hashed};
 use crate::maintenance::options::{ChecksumPolicy, MaintenanceOptions};
-use crate::maintenance::usage::wal_files;
 use crate::options::StoreOptions;
 use crate::store::Store;
 use crate::verify::report::VerifyReport;
@@ -38,6 +38,7 @@ use crate::verify::report::VerifyReport;
 ///
 /// # Errors
 /// [`Error::FileExists`] if there is a file at `target`, or the WAL of an earlier store;
+/// [`Error::Invalid`] if `target` has the name of a WAL segment or a temporary file;
 /// [`Error::Corrupted`] if the backup does not match its checksum; the errors of [`Store::open`];
 /// or an I/O error, after which there is no store at `target` or a complete one.
 pub fn restore(backup: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<VerifyReport> {
@@ -54,6 +55,7 @@ pub fn restore_with(
     mut options: MaintenanceOptions<'_>,
 ) -> Result<VerifyReport> {
     let (backup, target, vfs) = (backup.as_ref(), target.as_ref(), options.file_system());
+    // A WAL that is there is that of another store.
     check_free(&*vfs, target)?;
     let expected = match options.checksum_policy() {
         ChecksumPolicy::Required => Some(read_checksum(&*vfs, backup)?),
@@ -77,15 +79,4 @@ pub fn restore_with(
         atomic_file.finish()?;
     }
     Ok(report)
-}
-
-/// Fails if `target` exists, or a WAL for it, which is that of another store.
-fn check_free(vfs: &dyn Vfs, target: &Path) -> Result<()> {
-    if vfs.exists(target)? {
-        return Err(Error::FileExists(target.to_owned()));
-    }
-    match wal_files(vfs, target)?.pop() {
-        Some(segment) => Err(Error::FileExists(segment)),
-        None => Ok(()),
-    }
 }

@@ -3,14 +3,14 @@
 //! The bytes of the tables cost a read of all pages.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use crate::engine::new_name::wal_files;
 use crate::engine::store_file::StoreLocation;
 use crate::error::Result;
 use crate::io::vfs::Vfs;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
-use crate::wal;
 
 /// The disk usage of a store, as far as it is known without reading pages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,11 +73,6 @@ impl Snapshot {
         });
         Ok(bytes.collect())
     }
-}
-
-/// The segments of the WAL of the store at `store`.
-pub(crate) fn wal_files(vfs: &dyn Vfs, store: &Path) -> Result<Vec<PathBuf>> {
-    Ok(wal::segments(vfs, store)?.into_iter().map(|(_, segment)| segment).collect())
 }
 
 /// The size of a file; 0 if a checkpoint has removed it in between.

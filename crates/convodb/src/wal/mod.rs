@@ -177,3 +177,9 @@ pub(crate) fn segments(vfs: &dyn Vfs, store: &Path) -> Result<Vec<(u64, PathBuf)
     found.sort_unstable();
     Ok(found)
 }
+
+/// Whether a file of this name is taken for a WAL segment of some store.
+pub(crate) fn is_segment_name(name: &str) -> bool {
+    let number = name.rsplit_once("-log.").map(|(_, number)| number);
+    number.is_some_and(|number| number.parse::<u64>().is_ok())
+}

@@ -273,3 +273,95 @@ fn compaction_preserves_permissions_and_symlinks() {
     assert_eq!(count(&store, acme.user), 1);
     store.close().unwrap();
 }
+
+/// A crash can leave a temporary file; the next opening removes it, and nothing else: not those of
+/// other stores, and not the one that a backup of another process is writing.
+#[test]
+fn opening_removes_the_temporary_files_of_killed_commands() {
+    let directory = Directory::new();
+    let store = Store::open(directory.path("store")).unwrap();
+    let acme = TestUser::of(&store);
+    store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
+    store.close().unwrap();
+    let left = [".store.00000000000000aa.new", ".store.00000000000000aa.new-log.1"];
+    let of_others = [".other.00000000000000aa.new", ".store.note.new"];
+    for name in left.iter().chain(&of_others) {
+        fs::write(directory.path(name), "left").unwrap();
+    }
+    let opened = Store::open(directory.path("store")).unwrap();
+    assert_eq!(count(&opened, acme.user), 1);
+    let mut names = directory.file_names();
+    names.retain(|name| !name.starts_with("store"));
+    assert_eq!(names, of_others);
+
+    // A second opening fails, and removes nothing: the file may be one that the first writes.
+    fs::write(directory.path(left[0]), "being written").unwrap();
+    assert!(matches!(Store::open(directory.path("store")), Err(Error::InUse { .. })));
+    assert!(directory.path(left[0]).exists());
+
+    // A store is opened while this backup beside it is written.
+    let other = directory.path("other-store");
+    Store::open(&other).unwrap().close().unwrap();
+    let mut while_written = false;
+    let progress = |_, _| {
+        if !while_written {
+            while_written = true;
+            Store::open(&other).unwrap().close().unwrap();
+        }
+    };
+    let options = MaintenanceOptions::new().progress(progress);
+    opened.snapshot().backup_with(directory.path("other-store.backup"), options).unwrap();
+    assert!(is_clean(&directory.path("other-store.backup")));
+}
+
+#[test]
+fn a_new_file_is_never_taken_for_a_part_of_another_store() {
+    let directory = Directory::new();
+    let path = directory.path("store");
+    let store = Store::open(&path).unwrap();
+    let acme = TestUser::of(&store);
+    store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
+    let before = directory.file_names();
+    let backup = |to: &Path| store.snapshot().backup(to).map(drop);
+    fs::create_dir(directory.path("d")).unwrap();
+    for name in ["store-log.00000000000000000099", "store-log.7", ".store.00000000000000aa.new"] {
+        for to in [directory.path(name), directory.path("d").join("..").join(name)] {
+            let refused = backup(&to);
+            assert!(matches!(refused, Err(Error::Invalid { .. })), "{name}: {refused:?}");
+            assert!(matches!(Store::open(&to).err(), Some(Error::Invalid { .. })), "{name}");
+        }
+    }
+    for to in [path.clone(), directory.path("d").join("..").join("store")] {
+        assert!(matches!(backup(&to), Err(Error::FileExists(_))));
+    }
+    #[cfg(unix)]
+    {
+        // A link to a name that is free: neither followed nor replaced.
+        let link = directory.path("d").join("link");
+        std::os::unix::fs::symlink(directory.path("store-log.7"), &link).unwrap();
+        assert!(matches!(backup(&link), Err(Error::FileExists(_))));
+        fs::remove_file(link).unwrap();
+    }
+    // The name of a checksum file is taken by another store, which must survive.
+    let other = directory.path("b.b3");
+    Store::open(&other).unwrap().close().unwrap();
+    let bytes = fs::read(&other).unwrap();
+    assert!(matches!(backup(&directory.path("b")), Err(Error::FileExists(path)) if path == other));
+    assert!(fs::read(&other).unwrap() == bytes);
+    // The WAL of a store that was moved away: restored under its name, the backup would replay it.
+    fs::write(directory.path("moved-log.00000000000000000003"), "left").unwrap();
+    assert!(matches!(backup(&directory.path("moved")), Err(Error::FileExists(_))));
+    fs::remove_file(directory.path("moved-log.00000000000000000003")).unwrap();
+    fs::remove_file(other).unwrap();
+    fs::remove_dir(directory.path("d")).unwrap();
+    assert_eq!(directory.file_names(), before);
+    // The checksum of a backup that no longer exists is replaced.
+    backup(&directory.path("b")).unwrap();
+    fs::remove_file(directory.path("b")).unwrap();
+    backup(&directory.path("b")).unwrap();
+    restore(directory.path("b"), directory.path("r")).unwrap();
+    assert!(matches!(
+        restore(directory.path("b"), directory.path("store-log.5")),
+        Err(Error::Invalid { .. })
+    ));
+}
