@@ -1,7 +1,8 @@
-//! `convodb serve`: serves a store, or a demo, over HTTP until Ctrl-C or SIGTERM.
+//! `convodb serve`: serves a store, or a demo, over HTTP until Ctrl-C, SIGTERM or SIGQUIT.
 //!
 //! The only verb with an async runtime. The first signal starts a graceful shutdown, which finishes
-//! the requests in flight; a second one stops at once. Both close the store properly.
+//! the requests in flight; a second one stops at once. Both close the store properly. SIGHUP is
+//! ignored: the settings apply from the start to the end.
 
 #[cfg(unix)]
 mod admin_socket;
@@ -64,6 +65,8 @@ fn serve_until_stopped(args: &Args) -> Result<()> {
     let signals =
         runtime.block_on(async { Ok::<_, io::Error>([Signals::new()?, Signals::new()?]) });
     let signals = signals.context("cannot install signal handlers")?;
+    #[cfg(unix)]
+    runtime.block_on(async { ignore_hangups() }).context("cannot install signal handlers")?;
 
     let (store, temporary) = open(args)?;
     let base = local_url(address);
@@ -216,29 +219,44 @@ async fn serve(
     }
 }
 
-/// The signals that stop the server: SIGTERM and SIGINT, or Ctrl-C.
+/// Ignores SIGHUP, which would end the process, and logs each: whoever sends it expects the settings
+/// to be read again, or leaves the terminal of a server that others use.
+#[cfg(unix)]
+fn ignore_hangups() -> io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut hangups = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangups.recv().await.is_some() {
+            tracing::info!(
+                "ignored SIGHUP; settings are read at the start, so restart to change them"
+            );
+        }
+    });
+    Ok(())
+}
+
+/// The signals that stop the server: SIGTERM, SIGINT and SIGQUIT, or Ctrl-C.
 struct Signals {
     #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
+    stop: [tokio::signal::unix::Signal; 3],
 }
 
 impl Signals {
     #[cfg(unix)]
     fn new() -> io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
+        let stop = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()];
+        let [terminate, interrupt, quit] = stop.map(signal);
+        Ok(Self { stop: [terminate?, interrupt?, quit?] })
     }
 
     #[cfg(unix)]
     async fn next(&mut self) {
+        let [terminate, interrupt, quit] = &mut self.stop;
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
         }
     }
 

@@ -73,11 +73,17 @@ impl Server {
         serde_json::from_str(body).unwrap()
     }
 
-    /// Sends the server a signal and returns the rest of its standard error.
+    /// Sends the server a signal.
     #[track_caller]
-    pub(crate) fn stop(mut self, signal: &str) -> String {
+    pub(crate) fn signal(&self, signal: &str) {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").args([signal, &id]).status().unwrap().success());
+    }
+
+    /// Stops the server with a signal and returns the rest of its standard error.
+    #[track_caller]
+    pub(crate) fn stop(mut self, signal: &str) -> String {
+        self.signal(signal);
         let mut last = String::new();
         self.err.read_to_string(&mut last).unwrap();
         let status = self.child.wait().unwrap();
@@ -138,6 +144,22 @@ fn the_demo_serves_its_suggestions_and_stops_cleanly() {
     assert_eq!(place.run(list).succeeded(), first_page);
     let verified = place.run(["verify", "--db", "demo.convodb"]).succeeded();
     assert!(verified.starts_with("conversations         20,000\n"), "{verified}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hangup_is_ignored_and_a_quit_stops_cleanly() {
+    let place = Place::with_user();
+    let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();
+    let mut server = Server::start(&place, &["--db", "s.convodb"]);
+    server.token = Some(token.trim().to_owned());
+    for _ in 0..2 {
+        server.signal("-HUP");
+        server.wait_for_log("ignored SIGHUP");
+        server.get("/api/user/me");
+    }
+    let last = server.stop("-QUIT");
+    assert!(last.ends_with("stopped\n"), "{last}");
 }
 
 #[test]
