@@ -206,7 +206,8 @@ pub fn decode_conversation(key: &[u8], record: &[u8]) -> std::result::Result<Con
 #[must_use]
 pub fn encode_conversation(key: &[u8], conversation: &Conversation) -> Vec<u8> {
     let mut record = Vec::new();
-    row::encode_conversation(RowKey::decode(key), &conversation.borrowed(), &mut record);
+    let stored = conversation.message_count;
+    row::encode_conversation(RowKey::decode(key), &conversation.borrowed(), stored, &mut record);
     record
 }
 

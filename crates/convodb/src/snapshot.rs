@@ -210,13 +210,14 @@ impl Snapshot {
     /// ```
     ///
     /// # Errors
-    /// A fault of the store.
+    /// A fault of the store: among others [`Error::Corrupted`](crate::Error::Corrupted) if fewer or
+    /// more messages are found than were stored. (A conversation that counts messages that were
+    /// never stored, as one that was imported without them, is not damaged.)
     pub fn messages(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
         let tables = &self.state.tables;
-        let Some((row, ())) = tables.conversations.read(user, id, |_| ())? else {
-            return Ok(None);
-        };
-        tables.messages.of_row(row)?.collect::<Result<_>>().map(Some)
+        let stored = tables.conversations.read(user, id, |row, _| row.stored_messages())?;
+        let Some((row, stored)) = stored else { return Ok(None) };
+        tables.messages.of_row(row, stored)?.collect::<Result<_>>().map(Some)
     }
 
     /// Volumes and costs of the user's conversations by their day of creation. Reads counters, not

@@ -6,6 +6,7 @@
 
 use crate::encoding::index_term::{Fingerprinter, Fingerprints};
 use crate::encoding::key::RowKey;
+use crate::encoding::row::{Row, StoredMessages};
 use crate::error::{Error, Result};
 use crate::model::account::{Assistant, User};
 use crate::model::change::ChangeKind;
@@ -162,7 +163,9 @@ impl<'txn> Transaction<'txn> {
         let position = conversations.free_position(user, conversation.created_at)?;
         let key = RowKey::new(user, position);
         let new = conversation.borrowed();
-        conversations.put(key, &new, &mut self.record);
+        // `check_messages` allows no more messages than a `u32` counts.
+        let stored = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        conversations.put(key, &new, stored, &mut self.record);
         conversations.put_id(key, conversation.id);
         for (number, message) in (1..).zip(&messages) {
             self.tables.messages.put(key, number, message, &mut self.record);
@@ -190,7 +193,7 @@ impl<'txn> Transaction<'txn> {
         now: Timestamp,
         change: impl FnOnce(&mut Conversation) -> Result<()>,
     ) -> Result<Conversation> {
-        let (key, old) = self.require(user, id)?;
+        let (key, old, stored) = self.require(user, id)?;
         let mut new = old.clone();
         change(&mut new)?;
         if new == old {
@@ -203,11 +206,12 @@ impl<'txn> Transaction<'txn> {
         if new.assistant != old.assistant {
             self.check_assistant(user, new.assistant)?;
         }
-        if new.message_count < old.message_count {
-            let stored = self.tables.messages.last_number(key)?;
-            check_count(new.message_count, stored as usize)?;
-        }
-        self.put_changed(key, &old, &new)?;
+        let stored = match stored {
+            StoredMessages::Exactly(stored) => stored,
+            StoredMessages::AtMost(_) => self.tables.messages.last_number(key, stored)?,
+        };
+        check_count(new.message_count, stored as usize)?;
+        self.put_changed(key, &old, &new, stored)?;
         Ok(new)
     }
 
@@ -218,7 +222,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// [`Error::ConversationNotFound`], or a fault of the store.
     pub fn delete(&mut self, user: UserId, id: ConversationId) -> Result<()> {
-        let (key, old) = self.require(user, id)?;
+        let (key, old, _) = self.require(user, id)?;
         self.tables.conversations.remove(key, id)?;
         self.tables.messages.remove_all(key)?;
         self.apply(key, Some(&old.borrowed()), None)
@@ -237,7 +241,7 @@ impl<'txn> Transaction<'txn> {
         id: ConversationId,
         message: &Message,
     ) -> Result<u32> {
-        let (key, old) = self.require(user, id)?;
+        let (key, old, stored) = self.require(user, id)?;
         let invalid = |field, reason| Error::Invalid { field, reason };
         let full = "must not exceed 4,294,967,295";
         let too_costly = "must keep the total cost within its range";
@@ -247,10 +251,10 @@ impl<'txn> Transaction<'txn> {
         new.total_cost =
             old.total_cost.checked_add(message.cost()).ok_or(invalid("cost", too_costly))?;
         new.updated_at = old.updated_at.max(message.created_at());
-        let last = self.tables.messages.last_number(key)?;
+        let last = self.tables.messages.last_number(key, stored)?;
         let number = last.checked_add(1).ok_or(invalid("messages", full))?;
         self.tables.messages.put(key, number, message, &mut self.record);
-        self.put_changed(key, &old, &new)?;
+        self.put_changed(key, &old, &new, number)?;
         Ok(new.message_count)
     }
 
@@ -279,16 +283,29 @@ impl<'txn> Transaction<'txn> {
         Ok(response)
     }
 
-    fn require(&self, user: UserId, id: ConversationId) -> Result<(RowKey, Conversation)> {
-        self.tables.conversations.get(user, id)?.ok_or(Error::ConversationNotFound)
+    /// The user's conversation `id` with its key, and how many of its messages are stored.
+    fn require(
+        &self,
+        user: UserId,
+        id: ConversationId,
+    ) -> Result<(RowKey, Conversation, StoredMessages)> {
+        let read =
+            |row: &Row, texts: &str| (row.conversation(texts).owned(), row.stored_messages());
+        let found = self.tables.conversations.read(user, id, read)?;
+        let (key, (conversation, stored)) = found.ok_or(Error::ConversationNotFound)?;
+        Ok((key, conversation, stored))
     }
 
-    fn put_changed(&mut self, key: RowKey, old: &Conversation, new: &Conversation) -> Result<()> {
-        if old == new {
-            return Ok(());
-        }
+    /// Puts a changed row, of which `stored` messages are stored.
+    fn put_changed(
+        &mut self,
+        key: RowKey,
+        old: &Conversation,
+        new: &Conversation,
+        stored: u32,
+    ) -> Result<()> {
         let (old, new) = (old.borrowed(), new.borrowed());
-        self.tables.conversations.put(key, &new, &mut self.record);
+        self.tables.conversations.put(key, &new, stored, &mut self.record);
         self.apply(key, Some(&old), Some(&new))
     }
 

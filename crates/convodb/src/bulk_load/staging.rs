@@ -72,7 +72,8 @@ impl Staging {
         let first = RowKey::new(user, Position::first_at(created_at));
         self.rows.push(ArrivalKey { user, created_at, arrival }, |bundle| {
             put_record(bundle, |bytes| {
-                row::encode_conversation(first, &conversation.borrowed(), bytes);
+                let stored = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+                row::encode_conversation(first, &conversation.borrowed(), stored, bytes);
             });
             for (number, message) in (1..).zip(messages) {
                 let key = MessageKey::new(first, number);

@@ -4,14 +4,17 @@
 //!  0  version u8 = 1            15  updated_at u64, ms
 //!  1  channel u8                23  id 16
 //!  2  bits u8                   39  assistant 16
-//!  3  message_count u32         55  a length u8 for each text that exists, except variables
-//!  7  total_cost i64             .  the texts, one after the other; variables to the end
+//!  3  message_count u32         55  stored messages u32, if fewer than counted
+//!  7  total_cost i64             .  a length u8 for each text that exists, except variables
+//!                                .  the texts, one after the other; variables to the end
 //! ```
 //!
-//! Little-endian. `channel`: 0 test, 1 widget, 2 whatsapp, 3 api. `bits`, from the lowest: whether
-//! the assistant is enabled, then whether these exist: sender's name, sender's phone, customer's
-//! name, customer's phone, external identifier, variables. The body omits the creation time,
-//! because the position in the key contains it.
+//! Little-endian. `channel`: 0 test, 1 widget, 2 whatsapp, 3 api; its highest bit: fewer messages
+//! are stored than counted, and their number follows. `bits`, from the lowest: whether the
+//! assistant is enabled, then whether these exist: sender's name, sender's phone, customer's name,
+//! customer's phone, external identifier, variables; then whether all counted messages are stored.
+//! A record of an earlier format has neither mark: see [`StoredMessages`]. The body omits the
+//! creation time, because the position in the key contains it.
 //!
 //! Decoding validates the texts as UTF-8 in one pass and splits them; it copies nothing.
 
@@ -49,6 +52,10 @@ const FIRST_TEXT: u8 = 1 << 1;
 const CONTACTS: u8 = 0b1_1110;
 const IDENTIFIER: u8 = 1 << 5;
 const VARIABLES: u8 = 1 << 6;
+/// The bit of `bits`: all counted messages are stored.
+const COMPLETE: u8 = 1 << 7;
+/// The bit of `channel`: fewer messages are stored than counted; their number is in the record.
+const PARTIAL: u8 = 1 << 7;
 
 const TEST: u8 = 0;
 const WIDGET: u8 = 1;
@@ -61,10 +68,34 @@ const fn one_byte(length: usize) -> u8 {
     length as u8
 }
 
-/// Appends the record of a conversation to `record`.
+/// How many messages of a row are stored. The row counts at least as many: it may be imported from
+/// a list without its messages.
+///
+/// Damage can shorten a range of messages without damaging any of their records. So a row contains
+/// the number, and whoever reads all messages compares it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoredMessages {
+    /// This number.
+    Exactly(u32),
+    /// At most this number: the row was last written in an earlier format.
+    AtMost(u32),
+}
+
+impl StoredMessages {
+    /// Whether `found` messages are as many as there must be.
+    pub(crate) const fn allows(self, found: u32) -> bool {
+        match self {
+            StoredMessages::Exactly(stored) => found == stored,
+            StoredMessages::AtMost(counted) => found <= counted,
+        }
+    }
+}
+
+/// Appends the record of a conversation of which `stored` messages are stored to `record`.
 pub(crate) fn encode_conversation(
     key: RowKey,
     conversation: &ConversationRef<'_>,
+    stored: u32,
     record: &mut Vec<u8>,
 ) {
     let mut texts = [None; TEXTS];
@@ -89,6 +120,9 @@ pub(crate) fn encode_conversation(
         bits |= FIRST_TEXT << number;
     }
     bits |= if variables.is_some() { VARIABLES } else { 0 };
+    let is_complete = stored == conversation.message_count;
+    let (channel, bits) =
+        if is_complete { (channel, bits | COMPLETE) } else { (channel | PARTIAL, bits) };
 
     seal(&key, record, |body| {
         body.extend([channel, bits]);
@@ -97,6 +131,9 @@ pub(crate) fn encode_conversation(
         body.extend(conversation.updated_at.millis().to_le_bytes());
         body.extend(conversation.id.uuid().as_bytes());
         body.extend(conversation.assistant.uuid().as_bytes());
+        if !is_complete {
+            body.extend(stored.to_le_bytes());
+        }
         // Short texts have at most 255 bytes, by their types.
         let length = |text: &str| u8::try_from(text.len()).unwrap_or(u8::MAX);
         body.extend(texts.iter().flatten().map(|text| length(text)));
@@ -116,6 +153,8 @@ pub(crate) struct Row {
     id: Uuid,
     assistant: Uuid,
     message_count: u32,
+    /// The number of stored messages; `None` in a record of an earlier format.
+    stored_messages: Option<u32>,
     total_cost: Cost,
     updated_at: Timestamp,
     channel: u8,
@@ -130,7 +169,20 @@ impl Row {
     pub(crate) fn decode(body: Body<'_>, position: Position) -> Result<(Self, &str), Damage> {
         let (fixed, rest) =
             body.fields().split_first_chunk::<FIXED>().ok_or("a record is too short")?;
-        let (channel, bits) = (fixed[0], fixed[1]);
+        let (channel, bits) = (fixed[0] & !PARTIAL, fixed[1] & !COMPLETE);
+        let message_count = u32::from_le_bytes(at(fixed, 2));
+        let (stored_messages, rest) = match (fixed[0] & PARTIAL != 0, fixed[1] & COMPLETE != 0) {
+            (false, false) => (None, rest),
+            (false, true) => (Some(message_count), rest),
+            (true, false) => {
+                let (stored, rest) = rest.split_first_chunk().ok_or("a record is too short")?;
+                (Some(u32::from_le_bytes(*stored)), rest)
+            }
+            (true, true) => return Err("a record is marked both complete and partial"),
+        };
+        if stored_messages.is_some_and(|stored| stored > message_count) {
+            return Err("a record has more messages than it counts");
+        }
         let of_channel = match channel {
             TEST | WIDGET => 0,
             WHATSAPP => CONTACTS,
@@ -162,7 +214,8 @@ impl Row {
             position,
             id: Uuid::from_bytes(at(fixed, 22)),
             assistant: Uuid::from_bytes(at(fixed, 38)),
-            message_count: u32::from_le_bytes(at(fixed, 2)),
+            message_count,
+            stored_messages,
             total_cost: Cost::from_nanos(i64::from_le_bytes(at(fixed, 6))),
             updated_at: instant(u64::from_le_bytes(at(fixed, 14)))?,
             channel,
@@ -174,6 +227,16 @@ impl Row {
 
     pub(crate) const fn position(&self) -> Position {
         self.position
+    }
+
+    pub(crate) const fn id(&self) -> ConversationId {
+        ConversationId::new(self.id)
+    }
+
+    /// How many of its messages are stored.
+    pub(crate) fn stored_messages(&self) -> StoredMessages {
+        let at_most = StoredMessages::AtMost(self.message_count);
+        self.stored_messages.map_or(at_most, StoredMessages::Exactly)
     }
 
     /// The conversation, with the texts that [`Row::decode`] returned.
@@ -316,10 +379,15 @@ mod tests {
         }
     }
 
-    fn record() -> Vec<u8> {
+    /// The record of the conversation with this number of stored messages.
+    fn record_with(stored: u32) -> Vec<u8> {
         let mut record = Vec::new();
-        encode_conversation(key(), &conversation().borrowed(), &mut record);
+        encode_conversation(key(), &conversation().borrowed(), stored, &mut record);
         record
+    }
+
+    fn record() -> Vec<u8> {
+        record_with(conversation().message_count)
     }
 
     fn read(key: RowKey, record: &[u8]) -> Result<Conversation, Damage> {
@@ -328,17 +396,54 @@ mod tests {
 
     #[test]
     fn a_conversation_decodes_as_it_was_encoded() {
-        assert_eq!(read(key(), &record()).unwrap(), conversation());
+        for stored in [0, 1, conversation().message_count] {
+            let record = record_with(stored);
+            assert_eq!(read(key(), &record).unwrap(), conversation());
+            let (row, _) = Row::decode(open(&key(), &record).unwrap(), key().position).unwrap();
+            assert_eq!(row.stored_messages(), StoredMessages::Exactly(stored));
+        }
     }
 
     /// Records are on disk: a change of these bytes requires a new version.
     #[test]
     fn the_bytes_of_version_1_are_frozen() {
-        let hex = data_encoding::HEXLOWER.encode(&record());
+        let hex = |record: Vec<u8>| data_encoding::HEXLOWER.encode(&record);
         assert_eq!(
-            hex,
-            "0102470800000000d43000000000007ba2f39c940100000000000000000000000000000000000100000000000000000000000000000002040c41636d652b31343135353535313233347b22706c616e223a2270726f227d967f65135480ac50"
+            hex(record()),
+            "0102c70800000000d43000000000007ba2f39c940100000000000000000000000000000000000100000000000000000000000000000002040c41636d652b31343135353535313233347b22706c616e223a2270726f227d66ca23afc0e691f3"
         );
+        assert_eq!(
+            hex(record_with(3)),
+            "0182470800000000d43000000000007ba2f39c94010000000000000000000000000000000000010000000000000000000000000000000203000000040c41636d652b31343135353535313233347b22706c616e223a2270726f227d108324e7ec51a7eb"
+        );
+    }
+
+    /// Formats 1 and 2 have no number of stored messages.
+    #[test]
+    fn a_record_of_an_earlier_format_decodes_without_the_number() {
+        let record = data_encoding::HEXLOWER
+            .decode(b"0102470800000000d43000000000007ba2f39c940100000000000000000000000000000000000100000000000000000000000000000002040c41636d652b31343135353535313233347b22706c616e223a2270726f227d967f65135480ac50")
+            .unwrap();
+        assert_eq!(read(key(), &record).unwrap(), conversation());
+        let (row, _) = Row::decode(open(&key(), &record).unwrap(), key().position).unwrap();
+        assert_eq!(row.stored_messages(), StoredMessages::AtMost(8));
+    }
+
+    #[test]
+    fn contradictory_numbers_of_messages_are_refused() {
+        let sealed = |change: fn(&mut Vec<u8>)| {
+            let mut body = record_with(3);
+            body.truncate(body.len() - 8);
+            change(&mut body);
+            let mut record = Vec::new();
+            seal(&key(), &mut record, |out| out.extend(&body[1..]));
+            read(key(), &record)
+        };
+        assert_eq!(sealed(|_| {}).unwrap(), conversation());
+        let both = sealed(|body| body[2] |= COMPLETE);
+        assert_eq!(both.unwrap_err(), "a record is marked both complete and partial");
+        let more = sealed(|body| body[55] = 9);
+        assert_eq!(more.unwrap_err(), "a record has more messages than it counts");
     }
 
     #[test]
@@ -360,12 +465,13 @@ mod tests {
 
     #[test]
     fn every_changed_or_missing_byte_is_detected() {
-        let good = record();
-        for at in 0..good.len() {
-            let mut bad = good.clone();
-            bad[at] ^= 1 << (at % 8);
-            assert!(read(key(), &bad).is_err(), "byte {at}");
-            assert!(read(key(), &good[..at]).is_err(), "cut at {at}");
+        for good in [record(), record_with(3)] {
+            for at in 0..good.len() {
+                let mut bad = good.clone();
+                bad[at] ^= 1 << (at % 8);
+                assert!(read(key(), &bad).is_err(), "byte {at}");
+                assert!(read(key(), &good[..at]).is_err(), "cut at {at}");
+            }
         }
     }
 

@@ -207,7 +207,7 @@ mod tests {
         let mut conversation = whatsapp_row(1, "+2");
         conversation.message_count = count;
         let mut record = Vec::new();
-        encode_conversation(key, &conversation.borrowed(), &mut record);
+        encode_conversation(key, &conversation.borrowed(), count, &mut record);
         cache.insert(key, open(&key, &record).unwrap());
     }
 

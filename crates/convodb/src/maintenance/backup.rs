@@ -1,9 +1,9 @@
 //! Backup: streams one snapshot in key order into a new file, while readers and writers continue.
 //!
 //! The file is a complete, compact store with the same secrets, so cursors and tokens stay valid in
-//! it. Nothing damaged is copied: the checksum of each record is verified on the way, and ids and
-//! index entries, which have none, are compared with the rows as a set
-//! ([`crate::verify::set_hash`]). The backup's BLAKE3 checksum is stored beside it in the format of
+//! it. Nothing damaged is copied: the checksum of each record is verified on the way; ids and index
+//! entries, which have none, are compared with the rows as a set ([`crate::verify::set_hash`]); and
+//! messages are counted ([`crate::verify::message_count`]). The backup's BLAKE3 checksum is stored beside it in the format of
 //! `b3sum`.
 
 use std::io;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use redb::Database;
 
+use crate::encoding::key::{FixedKey, MessageKey};
 use crate::engine::new_name::check_free;
 use crate::error::{Error, Result, from_redb};
 use crate::io::atomic_file::AtomicFile;
@@ -20,7 +21,9 @@ use crate::io::vfs::{Access, Vfs, VfsFile, directory_of};
 use crate::maintenance::options::MaintenanceOptions;
 use crate::snapshot::Snapshot;
 use crate::tables::meta;
+use crate::tables::schema::MESSAGES;
 use crate::tables::state::CommittedState;
+use crate::verify::message_count::MessageCount;
 use crate::verify::set_hash::SetHash;
 
 /// The page cache of the file that is written, in bytes.
@@ -121,15 +124,20 @@ pub(crate) fn copy(
     let mut database = builder.create_with_backend(backend).map_err(from_redb)?;
     let write = database.begin_write().map_err(from_redb)?;
     let mut set_hash = SetHash::new(state.fingerprinter());
+    let mut message_count = MessageCount::new(&state.tables)?;
     let mut done: u64 = 0;
     state.tables.copy(&write, |table, key, value| {
         if done.is_multiple_of(PROGRESS_INTERVAL) {
             options.report(done, total);
         }
         done += 1;
+        if table == MESSAGES.name {
+            message_count.add(MessageKey::decode(key))?;
+        }
         set_hash.add(table, key, value)
     })?;
     set_hash.check()?;
+    message_count.finish()?;
     meta::copy(state.meta(), &write, state.seqno())?;
     write.commit().map_err(from_redb)?;
     // The file has grown in steps: cut off what the last one left unused.

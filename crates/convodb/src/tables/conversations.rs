@@ -24,16 +24,16 @@ impl Conversations {
         &self,
         user: UserId,
         id: ConversationId,
-        read: impl FnOnce(&ConversationRef<'_>) -> T,
+        read: impl FnOnce(&Row, &str) -> T,
     ) -> Result<Option<(RowKey, T)>> {
         let Some(position) = self.position(user, id)? else { return Ok(None) };
         let key = RowKey::new(user, position);
         let found = self.rows.get(key)?.ok_or_else(|| damaged("an id leads to no row"))?;
-        let conversation = decode(key, found.value())?;
-        if conversation.id != id {
+        let (row, texts) = decode_row(key, found.value())?;
+        if row.id() != id {
             return Err(damaged("an id leads to the row of another conversation"));
         }
-        Ok(Some((key, read(&conversation))))
+        Ok(Some((key, read(&row, texts))))
     }
 
     /// The user's conversation `id` and its key. Two B-tree lookups.
@@ -42,7 +42,7 @@ impl Conversations {
         user: UserId,
         id: ConversationId,
     ) -> Result<Option<(RowKey, Conversation)>> {
-        self.read(user, id, |conversation| conversation.owned())
+        self.read(user, id, |row, texts| row.conversation(texts).owned())
     }
 
     /// Whether the user has any conversation. One B-tree lookup.
@@ -61,15 +61,17 @@ impl Conversations {
         }
     }
 
-    /// Puts the record of a new or changed row. `record` is a buffer.
+    /// Puts the record of a new or changed row of which `stored` messages are stored. `record` is a
+    /// buffer.
     pub(crate) fn put(
         &mut self,
         key: RowKey,
         conversation: &ConversationRef<'_>,
+        stored: u32,
         record: &mut Vec<u8>,
     ) {
         record.clear();
-        row::encode_conversation(key, conversation, record);
+        row::encode_conversation(key, conversation, stored, record);
         self.rows.put(key, record);
     }
 

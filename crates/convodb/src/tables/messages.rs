@@ -1,28 +1,51 @@
 //! Messages: clustered by user, position and number, so that a conversation's messages are one
 //! range.
 
+use std::iter;
 use std::ops::RangeInclusive;
 
 use crate::encoding::key::{MessageKey, RowKey};
 use crate::encoding::record;
+use crate::encoding::row::StoredMessages;
 use crate::error::Result;
 use crate::model::message::Message;
 use crate::tables::schema::{MESSAGES, Messages};
 
 impl Messages {
-    /// The messages of a row, in order. One B-tree lookup, then a step for each.
-    pub(crate) fn of_row(&self, row: RowKey) -> Result<impl Iterator<Item = Result<Message>>> {
-        Ok((1..).zip(self.table.range(all(row))?).map(|(number, entry)| {
-            let (key, value) = entry?;
-            if key.number != number {
-                return Err(MESSAGES.corrupted("a message is missing"));
+    /// The messages of a row, in order, and an error after them if they are not as many as the row
+    /// has stored. One B-tree lookup, then a step for each.
+    pub(crate) fn of_row(
+        &self,
+        row: RowKey,
+        stored: StoredMessages,
+    ) -> Result<impl Iterator<Item = Result<Message>>> {
+        let mut entries = self.table.range(all(row))?;
+        let mut found: Option<u32> = Some(0);
+        Ok(iter::from_fn(move || match entries.next() {
+            Some(entry) => {
+                found = found.and_then(|found| found.checked_add(1));
+                Some(entry.and_then(|(key, value)| match found {
+                    Some(found) if found == key.number => decode(key, value.value()),
+                    _ => Err(MESSAGES.corrupted("a message is missing")),
+                }))
             }
-            decode(key, value.value())
+            // The end, once.
+            None => found.take().and_then(|found| check_number(found, stored).err().map(Err)),
         }))
     }
 
     /// The number of the row's last message; 0 if it has none. One B-tree lookup.
-    pub(crate) fn last_number(&self, row: RowKey) -> Result<u32> {
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`](crate::Error::Corrupted) if the row has stored another number.
+    pub(crate) fn last_number(&self, row: RowKey, stored: StoredMessages) -> Result<u32> {
+        let last = self.last_found(row)?;
+        check_number(last, stored)?;
+        Ok(last)
+    }
+
+    /// [`Messages::last_number`] without its check.
+    pub(crate) fn last_found(&self, row: RowKey) -> Result<u32> {
         Ok(self.table.last(all(row))?.map_or(0, |(key, _)| key.number))
     }
 
@@ -45,6 +68,15 @@ impl Messages {
         let stored = self.table.range(all(row))?.map(|entry| entry.map(|(key, _)| key));
         let stored: Vec<MessageKey> = stored.collect::<Result<_>>()?;
         stored.into_iter().try_for_each(|key| self.table.remove(key))
+    }
+}
+
+fn check_number(found: u32, stored: StoredMessages) -> Result<()> {
+    match stored.allows(found) {
+        true => Ok(()),
+        false => {
+            Err(MESSAGES.corrupted("a conversation has not as many messages as its row tells"))
+        }
     }
 }
 

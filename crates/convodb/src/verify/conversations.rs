@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::encoding::key::{CounterKey, RowKey};
 use crate::encoding::record::CounterV1;
+use crate::encoding::row::StoredMessages;
 use crate::error::Result;
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::cost::Cost;
@@ -60,16 +61,24 @@ impl<F: FnMut(u64, u64)> Verifier<'_, F> {
                     self.row_finding("a row's user does not exist", key.user);
                 }
             }
-            match conversations::decode(key, record.value()) {
-                Ok(row) => self.check_row(key, &row)?,
+            match conversations::decode_row(key, record.value()) {
+                Ok((row, texts)) => {
+                    self.check_row(key, &row.conversation(texts), row.stored_messages())?;
+                }
                 Err(_) => self.row_finding("a record is damaged", key.user),
             }
         }
         Ok(())
     }
 
-    /// A lookup finds the row; its id, assistant and entries exist; and its messages are counted.
-    fn check_row(&mut self, key: RowKey, row: &ConversationRef<'_>) -> Result<()> {
+    /// A lookup finds the row; its id, assistant and entries exist; and its messages are counted and
+    /// as many as were stored.
+    fn check_row(
+        &mut self,
+        key: RowKey,
+        row: &ConversationRef<'_>,
+        stored: StoredMessages,
+    ) -> Result<()> {
         let (tables, user) = (self.tables, key.user);
         if tables.conversations.rows.get(key)?.is_none() {
             self.row_finding("a row is not found by its key", user);
@@ -82,8 +91,12 @@ impl<F: FnMut(u64, u64)> Verifier<'_, F> {
         if !tables.accounts.has_assistant(user, row.assistant)? {
             self.row_finding("a row's assistant does not exist", user);
         }
-        if tables.messages.last_number(key)? > row.message_count {
+        let last = tables.messages.last_found(key)?;
+        if last > row.message_count {
             self.row_finding("a row counts too few messages", user);
+        } else if !stored.allows(last) {
+            let what = "a row has not as many messages as were stored";
+            self.report.add_finding(MESSAGES.name, what, user);
         }
         let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
         for (leading, entry) in indexes::entries(key, &fingerprints) {

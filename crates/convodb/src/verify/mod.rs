@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod change_feed;
 pub(crate) mod conversations;
+pub(crate) mod message_count;
 pub(crate) mod report;
 pub(crate) mod set_hash;
 #[cfg(test)]

@@ -117,10 +117,27 @@ fn rows_that_count_too_few_messages_are_found() {
         let mut row = conversations::decode(key, &record).unwrap().owned();
         row.message_count = 1;
         let mut record = Vec::new();
-        encode_conversation(key, &row.borrowed(), &mut record);
+        encode_conversation(key, &row.borrowed(), 1, &mut record);
         rows.insert(key, record.as_slice()).unwrap();
     };
     check(miscount, "conversations.v1", "a row counts too few messages");
+}
+
+#[test]
+fn rows_with_fewer_messages_than_were_stored_are_found() {
+    let lose_last = |write: &WriteTransaction| {
+        let mut messages = schema::MESSAGES.open_for_write(write).unwrap();
+        let (key, _) = all(&messages).pop().unwrap();
+        messages.remove(key).unwrap();
+    };
+    check(lose_last, "messages.v1", "a row has not as many messages as were stored");
+    let lose_all = |write: &WriteTransaction| {
+        let mut messages = schema::MESSAGES.open_for_write(write).unwrap();
+        for (key, _) in all(&messages) {
+            messages.remove(key).unwrap();
+        }
+    };
+    check(lose_all, "messages.v1", "a row has not as many messages as were stored");
 }
 
 #[test]
@@ -243,7 +260,7 @@ fn check_warning(change: impl FnOnce(&mut Conversation), what: &'static str) {
     let mut new = old.clone();
     change(&mut new);
     let (old, new) = (old.borrowed(), new.borrowed());
-    tables.conversations.put(key, &new, &mut Vec::new());
+    tables.conversations.put(key, &new, new.message_count, &mut Vec::new());
     tables.counters.apply(key, Some(&old), Some(&new)).unwrap();
     store.write(|write| tables.flush(write).unwrap());
 

@@ -56,11 +56,8 @@ fn swapped_leaf_pages_expose_no_message_of_another_user() {
     bytes[two..][..PAGE].copy_from_slice(&intact[one..][..PAGE]);
     fs::write(&path, bytes).unwrap();
     let [first, second] = conversations.map(|(user, id)| messages(&path, user, id));
-    // A range scan may end early; a check on open detects that.
-    let first = first.unwrap().unwrap();
-    assert!(
-        first.len() < MESSAGES && first.iter().all(|message| message.content().starts_with("one"))
-    );
+    // The range scan of the first ends early, and finds fewer messages than the row has stored.
+    assert!(matches!(first, Err(Error::Corrupted { table: "messages.v1", .. })), "{first:?}");
     assert!(matches!(second, Err(Error::Corrupted { .. })), "{second:?}");
     let options = StoreOptions::new().check_on_open(true);
     assert!(Store::open_with(&path, &options).is_err());

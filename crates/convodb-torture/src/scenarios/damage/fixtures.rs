@@ -257,9 +257,11 @@ fn write_rows(
             .map(|word| Message::new(Role::User, format!("Words {word} of {number}"), at))
             .collect::<Result<_, _>>()?;
         let id = ConversationId::new(Uuid::from_u128(0xDA << 64 | u128::from(number)));
+        // Some were imported without their messages, which is no damage.
+        let not_stored = if number % 6 == 1 { 3 } else { 0 };
         let row = Conversation {
             variables: Some(Variables::new(format!("{{\"number\":{number}}}"))?),
-            message_count: u32::try_from(messages.len())?,
+            message_count: u32::try_from(messages.len())? + not_stored,
             ..Conversation::new(id, assistants()[usize::try_from(number % 3)?], channel, at)
         };
         let user = convodb::UserId::new(known.users[usize::try_from(number)? % USERS]);

@@ -3,8 +3,10 @@
 //! Each thread creates a small store once and dumps it. A trial damages a copy of its database
 //! file, or of its WAL as a crash leaves it. One subprocess reads the copy, another verifies it,
 //! and a third writes to it, because damage may crash or hang a process. A result may be correct,
-//! an error, or incomplete, but never wrong, and nothing may panic. `verify` must find the cause of
-//! an incorrect result, and `check_on_open` must reject a file that crashes or hangs a process.
+//! an error, or lack conversations, but never be wrong, and nothing may panic. A conversation that
+//! is found has all its messages or an error, and a backup is complete or fails. `verify` must find
+//! the cause of an incorrect result, and `check_on_open` must reject a file that crashes or hangs a
+//! process.
 //!
 //! A damaged end of the WAL looks like the end that a power cut tears. Recovery drops its writes,
 //! and only those.
@@ -48,6 +50,8 @@ struct Reading {
     /// Whether the store could not be opened.
     rejected: bool,
     difference: Difference,
+    /// What a backup that succeeded contains.
+    backup: Option<Difference>,
 }
 
 thread_local! {
@@ -88,10 +92,21 @@ fn check_reads(
     };
     ensure(status.code() != Some(PANICKED), || "reading panicked")?;
     let reading: Option<Reading> = serde_json::from_str(&read.stdout).ok();
-    let Some(Reading { rejected, difference }) = reading.filter(|_| status.success()) else {
+    let reading = reading.filter(|_| status.success());
+    let Some(Reading { rejected, difference, backup }) = reading else {
         return must_be_rejected(original, "reading process crashed", trial);
     };
     ensure(difference.wrong.is_empty(), || format!("wrong results: {:?}", difference.wrong))?;
+    ensure(difference.shortened.is_empty(), || {
+        format!("conversations lack messages: {:?}", difference.shortened)
+    })?;
+    if let Some(backup) = backup {
+        trial.count("backups made");
+        // Errors tell of damage that was copied: some tables have no checksums. Writes that the end
+        // of the WAL lost are in no backup.
+        let is_complete = backup.finds_all() && backup.wrong.is_empty();
+        ensure(is_complete || damages_wal, || format!("a backup differs: {backup:?}"))?;
+    }
     if rejected {
         trial.count("rejected by open");
         return Ok(());
@@ -108,7 +123,7 @@ fn check_reads(
         trial.count("dropped the end of the WAL");
         return Ok(());
     }
-    if !difference.incomplete.is_empty() {
+    if !difference.finds_all() {
         trial.count("incomplete results");
     }
     must_be_found(directory, &format!("{difference:?}"), trial)
@@ -192,10 +207,16 @@ pub(super) fn run_task(out: &mut dyn Write, task: &str, directory: &Path) -> Res
         return Ok(writeln!(out, "{failed}")?);
     }
     let reading = match open(&path) {
-        Err(_) => Reading { rejected: true, difference: Difference::default() },
+        Err(_) => Reading { rejected: true, difference: Difference::default(), backup: None },
         Ok(store) => {
-            let difference = store_dump::compare(&store, &expected.known, &expected.results);
-            Reading { rejected: false, difference }
+            let compare = |store| store_dump::compare(store, &expected.known, &expected.results);
+            let difference = compare(&store);
+            let backup = directory.join("backup");
+            let backup = match store.snapshot().backup(&backup) {
+                Err(_) => None,
+                Ok(_) => Some(compare(&open(&backup)?)),
+            };
+            Reading { rejected: false, difference, backup }
         }
     };
     Ok(writeln!(out, "{}", serde_json::to_string(&reading)?)?)
