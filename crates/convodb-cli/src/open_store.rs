@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use convodb::{Error, Store, StoreOptions};
+use convodb::{Error, Store, StoreOptions, UnfinishedErasure};
 
-use crate::console::quoted;
+use crate::console::{quoted, say};
 
 /// Page cache of verbs that read little of the file.
 pub(crate) const SMALL_CACHE_BYTES: usize = 64 << 20;
@@ -31,12 +31,20 @@ pub(crate) fn existing(path: &Path, cache_bytes: usize, served: WhileServed) -> 
     existing_or_new(path, cache_bytes, served)
 }
 
+/// Checks that the store at `path` exists and can be opened, for a compaction, which finishes what
+/// the other functions warn of.
+pub(crate) fn check(path: &Path, cache_bytes: usize, served: WhileServed) -> Result<()> {
+    require(path)?;
+    open(path, &StoreOptions::new().cache_bytes(cache_bytes), served)?.close()?;
+    Ok(())
+}
+
 /// Opens the store at `path`, which must exist, and verifies the checksum of every page. If
 /// `without_wal`, gives up its WAL.
 pub(crate) fn existing_checked(path: &Path, without_wal: bool) -> Result<Store> {
     require(path)?;
     let options = StoreOptions::new().cache_bytes(LARGE_CACHE_BYTES).check_on_open(true);
-    open(path, &options.without_wal(without_wal), WhileServed::Stop)
+    warned(open(path, &options.without_wal(without_wal), WhileServed::Stop)?, path)
 }
 
 fn require(path: &Path) -> Result<()> {
@@ -74,7 +82,25 @@ pub(crate) fn existing_or_new(
     served: WhileServed,
 ) -> Result<Store> {
     let options = StoreOptions::new().cache_bytes(cache_bytes);
-    open(path, &options, served)
+    warned(open(path, &options, served)?, path)
+}
+
+/// Warns of erasures that are not finished. A server's log has the warning of the engine.
+fn warned(store: Store, path: &Path) -> Result<Store> {
+    let unfinished = store.snapshot().unfinished_erasures();
+    let unfinished = unfinished.with_context(|| format!("cannot read {}", path.display()))?;
+    for UnfinishedErasure { user, since, deleted, .. } in unfinished {
+        if tracing::dispatcher::has_been_set() {
+            break;
+        }
+        let rest = if deleted { "" } else { "data that is not deleted yet, and " };
+        say(format_args!(
+            "warning: the erasure for user {user} of {since} UTC is unfinished: {rest}erased bytes \
+             remain in the file; `convodb compact --db {}` finishes it",
+            quoted(path.display())
+        ));
+    }
+    Ok(store)
 }
 
 fn open(path: &Path, options: &StoreOptions, served: WhileServed) -> Result<Store> {

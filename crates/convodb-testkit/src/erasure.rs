@@ -254,7 +254,7 @@ impl Trial {
         if deleted != expected as u64 {
             return Err(format!("deleted {deleted} of the customer's {expected} conversations"));
         }
-        let report = self.store.erase_user(doomed.user).map_err(text)?;
+        let report = self.store.erase_user(doomed.user, Timestamp::MIN).map_err(text)?;
         let (deleted, expected) = (report.conversations, doomed.rows.len());
         if deleted != expected as u64 {
             return Err(format!("erased {deleted} of the user's {expected} conversations"));

@@ -131,7 +131,7 @@ pub use crate::error::{Error, Result};
 pub use crate::io::fault::StoreState;
 pub use crate::maintenance::backup::{BackupReport, checksum_path};
 pub use crate::maintenance::compact::{CompactReport, compact, compact_with};
-pub use crate::maintenance::erase::EraseReport;
+pub use crate::maintenance::erase::{EraseReport, ErasureScope, UnfinishedErasure};
 pub use crate::maintenance::expire::{ExpireReport, Retention};
 pub use crate::maintenance::options::{ChecksumPolicy, MaintenanceOptions};
 pub use crate::maintenance::restore::{restore, restore_with};

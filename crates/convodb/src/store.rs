@@ -29,6 +29,7 @@ use crate::model::timestamp::Timestamp;
 use crate::options::StoreOptions;
 use crate::snapshot::Snapshot;
 use crate::tables::epochs::Epochs;
+use crate::tables::erasure_marks;
 use crate::tables::meta;
 use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
@@ -106,6 +107,10 @@ impl Store {
         let published = supervisor.published().clone();
         let queue = WriteQueue::start(supervisor, options.queue_capacity())?;
         let open = OpenFile::register(&location);
+        for mark in erasure_marks::all(published.load().meta())? {
+            let (user, since, deleted) = (mark.user.get(), mark.since, mark.deleted);
+            tracing::warn!(user, %since, deleted, "an erasure is unfinished; compact the store");
+        }
         Ok(Self { inner: Arc::new(Inner { published, queue, location, _open: open }) })
     }
 

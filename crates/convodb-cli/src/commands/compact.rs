@@ -10,13 +10,13 @@ use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
 use crate::console::{bytes, entries_bar, say};
-use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
+use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, check};
 
 /// Rewrite the store without free pages and deleted data
 ///
 /// Writes a second, compact file, which then replaces the first atomically: after a crash, either
-/// is complete. Needs free disk space for it. No byte of deleted data remains. A server must be
-/// stopped first.
+/// is complete. Needs free disk space for it. No byte of deleted data remains. Finishes erasures that
+/// were interrupted. A server must be stopped first.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: convodb compact --db chats.convodb")]
 pub(crate) struct Args {
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
 /// Compacts the store at `path` with a progress bar.
 pub(crate) fn compact(path: &Path) -> Result<CompactReport> {
     // Opening it first reports a missing file or one in use as every verb does.
-    existing(path, SMALL_CACHE_BYTES, WhileServed::Stop)?.close()?;
+    check(path, SMALL_CACHE_BYTES, WhileServed::Stop)?;
     let (bar, progress) = entries_bar();
     let compacted =
         convodb::compact_with(path, convodb::MaintenanceOptions::new().progress(progress));

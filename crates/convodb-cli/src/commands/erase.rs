@@ -1,7 +1,6 @@
 //! `convodb erase`: erases a customer's conversations or a whole user, and then the bytes on disk.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::ArgGroup;
 use clap::builder::BoolishValueParser;
 use convodb::{
-    EraseReport, ExternalIdentifier, Filter, ListRequest, Name, Snapshot, Store, UserId,
+    EraseReport, ErasureScope, ExternalIdentifier, Filter, ListRequest, Name, Snapshot, UserId,
 };
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
@@ -17,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::admin_client;
 use crate::args::{JsonFlag, StoreOrServer, Target, UsageError, UserFlag};
 use crate::commands::compact::compact;
-use crate::console::{confirm, counted, progress_style, say};
+use crate::console::{confirm, counted, now, progress_style, say};
 use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
 
@@ -27,6 +26,9 @@ use crate::resolve;
 /// --everything also the user's assistants, tokens and name. Then compacts the store, so that no
 /// byte of them remains in its files. Backups and exports are not changed: replace them yourself.
 /// What others wrote about a person in other conversations is not found.
+///
+/// An erasure that is interrupted is not forgotten: every command warns of it, and the same command
+/// or `convodb compact` finishes it.
 ///
 /// A running server erases from its own store: pass its admin socket instead of the file, and the
 /// user's name. The bytes then remain in the file until the server is stopped and `convodb compact`
@@ -113,8 +115,20 @@ fn in_process(args: &Args, db: &Path, filter: Filter) -> Result<Line> {
     let served = WhileServed::Command("convodb erase --admin-socket SOCKET ...");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
-    let user = resolve::user(&snapshot, &args.user.user, db)?;
-    let request = ListRequest { filter, ..ListRequest::default() };
+    let user = match resolve::user(&snapshot, &args.user.user, db) {
+        Ok(user) => user,
+        // It may be the erased one, whose name is gone.
+        Err(not_found) if is_interrupted(&snapshot, args)? => {
+            drop(snapshot);
+            store.close()?;
+            say(format_args!("{not_found:#}; finishing the interrupted erasure"));
+            compact(db)?;
+            let (conversations, assistants, tokens) = (0, 0, 0);
+            return Ok(Line { conversations, assistants, tokens, compacted: true });
+        }
+        Err(error) => return Err(error),
+    };
+    let request = ListRequest { filter: filter.clone(), ..ListRequest::default() };
     let count = count(&snapshot, user, &request)?;
     let name = snapshot.user(user)?.map_or_else(|| args.user.user.clone(), |user| user.name);
     drop(snapshot);
@@ -123,15 +137,17 @@ fn in_process(args: &Args, db: &Path, filter: Filter) -> Result<Line> {
     } else {
         require_confirmation(args, &name, Some(count))?;
     }
+    let (bar, progress) = bar(count);
+    let now = now()?;
     let erased = if args.everything {
-        let (bar, progress) = bar(count);
-        let erased = store.erase_user_with_progress(user, progress);
-        bar.finish_and_clear();
-        erased.context("cannot erase the user; run the command again to continue")?
+        store.erase_user_with_progress(user, now, progress)
     } else {
-        let conversations = delete(&store, user, &request, count)?;
-        EraseReport { conversations, ..EraseReport::default() }
+        store
+            .erase_conversations_with_progress(user, &filter, now, progress)
+            .map(|conversations| EraseReport { conversations, ..EraseReport::default() })
     };
+    bar.finish_and_clear();
+    let erased = erased.context("cannot erase; run the command again to continue")?;
     store.close()?;
     // Even if nothing matched: an interrupted erasure may have left bytes.
     if !args.no_compact {
@@ -139,6 +155,13 @@ fn in_process(args: &Args, db: &Path, filter: Filter) -> Result<Line> {
     }
     let EraseReport { conversations, assistants, tokens } = erased;
     Ok(Line { conversations, assistants, tokens, compacted: !args.no_compact })
+}
+
+/// Whether an erasure of a user was interrupted, and this command is to finish one.
+fn is_interrupted(snapshot: &Snapshot, args: &Args) -> Result<bool> {
+    let unfinished = snapshot.unfinished_erasures().context("cannot read the store")?;
+    let any = unfinished.iter().any(|erasure| erasure.scope == ErasureScope::User);
+    Ok(any && args.everything && !args.no_compact)
 }
 
 fn filter(args: &Args) -> Result<Filter> {
@@ -185,16 +208,6 @@ fn bar(count: u64) -> (ProgressBar, impl FnMut(u64)) {
     bar.enable_steady_tick(Duration::from_millis(200));
     let shown = bar.clone();
     (bar, move |erased| shown.set_position(erased))
-}
-
-fn delete(store: &Store, user: UserId, request: &ListRequest, count: u64) -> Result<u64> {
-    let (bar, mut progress) = bar(count);
-    let deleted = store.delete_all_with_progress(user, request, |erased| {
-        progress(erased);
-        ControlFlow::Continue(())
-    });
-    bar.finish_and_clear();
-    deleted.context("cannot erase the conversations; run the command again to continue")
 }
 
 fn print(args: &Args, line: &Line, out: &mut dyn Write) -> Result<()> {

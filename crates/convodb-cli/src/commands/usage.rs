@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use convodb::Store;
+use convodb::{ErasureScope, Store, UnfinishedErasure};
 use serde::{Deserialize, Serialize};
 
 use crate::admin_client;
@@ -46,6 +46,17 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     oldest_view_seconds: Option<f64>,
     tables: Vec<TableLine>,
+    unfinished_erasures: Vec<ErasureLine>,
+}
+
+/// An erasure whose bytes are still in the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct ErasureLine {
+    user: u32,
+    /// `user` or `conversations`.
+    scope: ErasureScope,
+    since: String,
+    deleted: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,6 +67,13 @@ struct TableLine {
     content_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     page_bytes: Option<u64>,
+}
+
+impl ErasureLine {
+    fn of(erasure: &UnfinishedErasure) -> Self {
+        let UnfinishedErasure { user, scope, since, deleted } = *erasure;
+        Self { user: user.get(), scope, since: since.to_rfc3339(), deleted }
+    }
 }
 
 const COLUMNS: [Column; 4] = [
@@ -107,6 +125,7 @@ fn measure(store: &Store) -> convodb::Result<Line> {
         views: None,
         oldest_view_seconds: None,
         tables: tables.collect(),
+        unfinished_erasures: usage.unfinished_erasures.iter().map(ErasureLine::of).collect(),
     })
 }
 
@@ -119,6 +138,9 @@ fn print(line: &Line, out: &mut dyn Write) -> Result<()> {
     }
     if let (Some(snapshots), Some(age)) = (line.views, line.oldest_view_seconds) {
         writeln!(out, "snapshots{snapshots:>12}, the oldest superseded {age:.1} s ago")?;
+    }
+    for ErasureLine { user, since, .. } in &line.unfinished_erasures {
+        writeln!(out, "unfinished erasure of user {user} since {since}; compact the store")?;
     }
     writeln!(out)?;
     let size = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), bytes);

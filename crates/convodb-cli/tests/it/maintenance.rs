@@ -232,6 +232,99 @@ fn an_erased_user_remains_in_no_file() {
     assert_eq!(place.run(["user", "list", "--db", "s.convodb", "--json"]).succeeded(), "");
 }
 
+/// Copies the store, as it is while no process has it open.
+fn copy_store(from: &Place, to: &Place) {
+    for name in names(from) {
+        fs::copy(from.path(&name), to.path(&name)).unwrap();
+    }
+}
+
+/// The command is killed after each change of its files that can be observed from outside, until it
+/// ends before that. Then the same command finishes the erasure, or the store has no trace of it.
+#[cfg(unix)]
+#[test]
+fn a_killed_erasure_is_told_and_finished_by_the_same_command() {
+    let source = filled();
+    fs::remove_file(source.path("c.jsonl")).unwrap();
+    source.run(["user", "create", "--db", "s.convodb", "other"]).succeeded();
+    let other = ["import", "--db", "s.convodb", "--user", "other", "-"];
+    source.run_with(other, items()[0].replace("Hello?", "Kept").as_bytes()).succeeded();
+    let erase = ["erase", "--db", "s.convodb", "--user", "acme", "--everything", "--yes"];
+    let state = |place: &Place| -> Vec<(String, u64, Option<std::time::SystemTime>)> {
+        let mut all = Vec::new();
+        for name in names(place) {
+            if let Ok(found) = fs::metadata(place.path(&name)) {
+                all.push((name, found.len(), found.modified().ok()));
+            }
+        }
+        all
+    };
+    let (mut told, mut killed) = (0, 0);
+    for changes in 1.. {
+        let place = Place::empty();
+        copy_store(&source, &place);
+        let mut child = place.command(erase).stderr(Stdio::null()).spawn().unwrap();
+        let (mut last, mut seen) = (state(&place), 0);
+        let ended = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break Some(status);
+            }
+            let now = state(&place);
+            seen += usize::from(now != last);
+            last = now;
+            if seen == changes {
+                child.kill().unwrap();
+                break child.wait().unwrap().code().map(|_| child.wait().unwrap());
+            }
+        };
+        let warned = place.run(["user", "list", "--db", "s.convodb", "--json"]);
+        let is_told = warned.err.contains("warning: the erasure for user 1 of ");
+        let exists = warned.out.contains("\"name\":\"acme\"");
+        let gone = ["acme", "Hello?", "crm-1", "+15550100001"];
+        let remains = gone.iter().any(|text| somewhere(&place, text));
+        assert!(exists || is_told || !remains, "forgotten after {changes} changes: {warned:?}");
+        told += usize::from(is_told);
+        killed += usize::from(ended.is_none());
+        let again = place.run(erase);
+        assert_eq!(again.code, Some(i32::from(!exists && !is_told)), "{again:?}");
+        for text in gone {
+            assert!(!somewhere(&place, text), "{text} after {changes} changes");
+        }
+        assert_eq!(names(&place), ["s.convodb"]);
+        let list = ["list", "--db", "s.convodb", "--user", "other", "--all", "--json"];
+        let left = place.run(list);
+        assert_eq!((left.err.as_str(), left.out.lines().count()), ("", 1), "{left:?}");
+        if ended.is_some_and(|status| status.success()) {
+            break;
+        }
+    }
+    assert!(told > 0 && killed > told, "{told} of {killed} killed erasures were told");
+}
+
+#[test]
+fn an_erasure_without_compaction_is_told_until_it_is_compacted() {
+    let place = filled();
+    let erase = ["erase", "--db", "s.convodb", "--user", "acme", "--external-identifier", "crm-1"];
+    place.run(erase.into_iter().chain(["--yes", "--no-compact"])).succeeded();
+    let usage = place.run(["usage", "--db", "s.convodb", "--json"]);
+    assert!(usage.err.contains("`convodb compact --db s.convodb` finishes it"), "{usage:?}");
+    let usage = usage.succeeded();
+    assert!(
+        usage.contains(r#""unfinished_erasures":[{"user":1,"scope":"conversations","#),
+        "{usage}"
+    );
+    let verified = place.run(["verify", "--db", "s.convodb"]);
+    assert!(verified.err.contains("erasure for user 1"), "{verified:?}");
+    let server = Server::start(&place, &["--db", "s.convodb", "--admin-socket", "admin"]);
+    let told = place.run(["usage", "--admin-socket", "admin", "--json"]).succeeded();
+    assert!(told.contains(r#""deleted":true}]"#), "{told}");
+    server.stop("-TERM");
+    let compacted = place.run(["compact", "--db", "s.convodb"]);
+    assert!(!compacted.err.contains("warning"), "{compacted:?}");
+    let usage = place.run(["usage", "--db", "s.convodb", "--json"]);
+    assert!(usage.err.is_empty() && usage.out.contains(r#""unfinished_erasures":[]"#), "{usage:?}");
+}
+
 #[test]
 fn prune_deletes_expired_conversations() {
     let place = filled();

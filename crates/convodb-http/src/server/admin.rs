@@ -14,7 +14,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use convodb::{BackupReport, EraseReport, Error, Filter, ListRequest, Store};
+use convodb::{BackupReport, EraseReport, ErasureScope, Error, Filter, Store, UnfinishedErasure};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -28,6 +28,8 @@ const MAX_BODY_BYTES: usize = 4096;
 /// The time for a body to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const MAX_NAME_BYTES: usize = 128;
+/// The error if the system's clock has no valid time.
+const WRONG_CLOCK: &str = "the server's clock is outside 1970 to 2109";
 /// The error while another backup or erasure holds the permit.
 const BUSY: &str = "another backup or erasure is in progress";
 
@@ -144,7 +146,7 @@ async fn backup(State(admin): State<Admin>, request: Request) -> Response {
 /// Fails if the name is not a plain, visible file name.
 fn file_name(requested: Option<String>) -> Result<String, String> {
     let Some(name) = requested else {
-        let now = clock::now().map_err(|_| "the clock is wrong".to_owned())?.to_rfc3339();
+        let now = clock::now().map_err(|_| WRONG_CLOCK.to_owned())?.to_rfc3339();
         let digits: String = now.chars().filter(|c| !"-:.".contains(*c)).collect();
         return Ok(format!("convodb-{digits}.backup"));
     };
@@ -171,8 +173,8 @@ struct EraseParams {
 enum EraseScope {
     /// The user with all data.
     User,
-    /// The conversations of a list.
-    Conversations(Box<ListRequest>),
+    /// The conversations that match a filter.
+    Conversations(Box<Filter>),
 }
 
 impl EraseParams {
@@ -188,14 +190,14 @@ impl EraseParams {
             (None, None, true) => return Ok(Some(EraseScope::User)),
             _ => return Ok(None),
         };
-        let request = ListRequest { filter, ..ListRequest::default() };
-        Ok(Some(EraseScope::Conversations(Box::new(request))))
+        Ok(Some(EraseScope::Conversations(Box::new(filter))))
     }
 }
 
 /// `POST /admin/erase`. Answers when the erasure is durable.
 ///
-/// The erased bytes stay in the file until it is compacted.
+/// The erased bytes stay in the file until it is compacted; until then, `GET /admin/stats` lists the
+/// erasure as unfinished.
 async fn erase(State(admin): State<Admin>, request: Request) -> Response {
     let params = match parse_body::<EraseParams>(request).await {
         Ok(params) => params,
@@ -209,6 +211,7 @@ async fn erase(State(admin): State<Admin>, request: Request) -> Response {
         }
         Err(error) => return invalid(error.to_string()),
     };
+    let Ok(now) = clock::now() else { return invalid(WRONG_CLOCK.to_owned()) };
     let Ok(permit) = admin.exclusive.try_acquire_owned() else {
         return error_response(StatusCode::SERVICE_UNAVAILABLE, BUSY);
     };
@@ -218,9 +221,9 @@ async fn erase(State(admin): State<Admin>, request: Request) -> Response {
         let user = store.snapshot().user_by_name(&params.user.parse()?)?;
         let user = user.ok_or(Error::UserNotFound)?;
         match scope {
-            EraseScope::User => store.erase_user(user),
-            EraseScope::Conversations(request) => {
-                let conversations = store.delete_all(user, &request)?;
+            EraseScope::User => store.erase_user(user, now),
+            EraseScope::Conversations(filter) => {
+                let conversations = store.erase_conversations(user, &filter, now)?;
                 Ok(EraseReport { conversations, ..EraseReport::default() })
             }
         }
@@ -241,6 +244,17 @@ async fn erase(State(admin): State<Admin>, request: Request) -> Response {
     }
 }
 
+fn unfinished(erasure: &UnfinishedErasure) -> serde_json::Value {
+    let scope = match erasure.scope {
+        ErasureScope::User => "user",
+        _ => "conversations",
+    };
+    json!({
+        "user": erasure.user.get(), "scope": scope, "since": erasure.since.to_rfc3339(),
+        "deleted": erasure.deleted,
+    })
+}
+
 /// `GET /admin/stats`: the sizes of the store, from counters that are cheap to read.
 async fn stats(State(admin): State<Admin>) -> Response {
     let counters = admin.store.metrics();
@@ -255,6 +269,7 @@ async fn stats(State(admin): State<Admin>) -> Response {
                 "views": counters.live_snapshots,
                 "oldest_view_seconds": counters.oldest_snapshot.as_secs_f64(),
                 "tables": tables,
+                "unfinished_erasures": usage.unfinished_erasures.iter().map(unfinished).collect::<Vec<_>>(),
             }))
             .into_response()
         }

@@ -151,6 +151,13 @@ impl SimulatedDisk {
         self.after_power_cut(Survival::none)
     }
 
+    /// Ends the process that uses the disk, and returns the disk as it is then: all changes survive,
+    /// synced or not.
+    #[must_use]
+    pub fn kill(&self) -> Self {
+        self.after_power_cut(Survival::all)
+    }
+
     fn after_power_cut(&self, survival: impl FnOnce(ChaCha8Rng) -> Survival) -> Self {
         let mut state = self.state();
         state.off = true;

@@ -187,6 +187,11 @@ impl Survival {
         Self { random, keep: 0.0, tear: 0.0, shuffle: false }
     }
 
+    /// Everything survives.
+    pub(super) const fn all(random: ChaCha8Rng) -> Self {
+        Self { random, keep: 1.0, tear: 0.0, shuffle: false }
+    }
+
     pub(super) fn keeps_change(&mut self) -> bool {
         self.random.random_bool(self.keep)
     }

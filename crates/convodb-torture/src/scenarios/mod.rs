@@ -28,6 +28,7 @@ pub(crate) const ALL: &[Scenario] = &[
     simulation::DEFERRED,
     simulation::WRITERS,
     simulation::MAINTENANCE,
+    simulation::ERASURE_KILLED,
     simulation::FAULTS,
     simulation::MAINTENANCE_FAULTS,
     simulation::FULL_DISK,

@@ -3,9 +3,10 @@
 //! Each trial is a function of the test kit from a seed to counts.
 
 use convodb_testkit::simulation::scenarios::{
-    Counts, backup_power_cut, compaction_power_cut, concurrent_writers, full_disk, io_faults,
-    lost_sync, maintenance_io_fault, maintenance_lost_sync, power_cut, power_cut_deferred,
-    restore_power_cut, upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut,
+    Counts, backup_power_cut, compaction_power_cut, concurrent_writers, erasure_interrupted,
+    erasure_killed_at_each_change, full_disk, io_faults, lost_sync, maintenance_io_fault,
+    maintenance_lost_sync, power_cut, power_cut_deferred, restore_power_cut, upgrade_io_faults,
+    upgrade_lost_sync, upgrade_power_cut,
 };
 
 use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation};
@@ -54,6 +55,21 @@ pub(super) const MAINTENANCE: Scenario = Scenario {
     run: |trial| {
         let of = [compaction_power_cut, backup_power_cut, restore_power_cut];
         simulate(trial, of[usize::try_from(trial.seed % 3)?])
+    },
+};
+
+pub(super) const ERASURE_KILLED: Scenario = Scenario {
+    name: "erasure-killed",
+    row: 25,
+    promise: "An erasure that is killed or cut off at any step is told by the store, and erasing \
+              again or compacting finishes it: no byte is left, and no other file.",
+    trial: "an erasure, interrupted at one change, and up to two attempts to finish it likewise; \
+            one in fifty: killed at each change in turn",
+    trials: Trials { smoke: 10, ci: 1_000, release: 50_000 },
+    parallelism: Parallelism::PerCore,
+    run: |trial| match trial.seed % 50 {
+        0 => simulate(trial, erasure_killed_at_each_change),
+        _ => simulate(trial, erasure_interrupted),
     },
 };
 

@@ -20,6 +20,7 @@ use crate::io::redb_backend::MonitoredBackend;
 use crate::io::vfs::{Access, Vfs, VfsFile, directory_of};
 use crate::maintenance::options::MaintenanceOptions;
 use crate::snapshot::Snapshot;
+use crate::tables::erasure_marks::ends_with_a_copy;
 use crate::tables::meta;
 use crate::tables::schema::MESSAGES;
 use crate::tables::state::CommittedState;
@@ -138,7 +139,8 @@ pub(crate) fn copy(
     })?;
     set_hash.check()?;
     message_count.finish()?;
-    meta::copy(state.meta(), &write, state.seqno())?;
+    let is_kept = |name: &[u8], value: &[u8]| !ends_with_a_copy(name, value);
+    meta::copy(state.meta(), &write, state.seqno(), is_kept)?;
     write.commit().map_err(from_redb)?;
     // The file has grown in steps: cut off what the last one left unused.
     database.compact().map_err(from_redb)?;

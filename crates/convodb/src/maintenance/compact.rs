@@ -24,7 +24,9 @@ pub struct CompactReport {
     pub bytes_after: u64,
 }
 
-/// Compacts the store at `path`, which must not be open.
+/// Compacts the store at `path`, which must not be open. Finishes erasures that were interrupted
+/// ([`Snapshot::unfinished_erasures`](crate::Snapshot::unfinished_erasures)): deletes what they have
+/// not deleted yet, and no byte of it remains.
 ///
 /// Requires disk space for a second, compact file. A crash leaves the store uncompacted or
 /// compacted, and at most a temporary file beside it, which the next compaction removes. Everything
@@ -59,6 +61,7 @@ pub fn compact_with(
     let vfs = options.file_system();
     let store = Store::open_with(path, &StoreOptions::new().row_cache_bytes(0).vfs(vfs.clone()))?;
     let usage = store.usage()?;
+    store.continue_erasures()?;
     store.flush()?;
     let file = &store.location().path;
     // If `path` is a link, it stays one.

@@ -1,17 +1,25 @@
 //! Erasure: deletes many conversations, or a user with everything, in writes of bounded size.
 //!
-//! Other writers get their turn between two writes. Each write leaves the store consistent, and an
-//! interrupted erasure is continued by erasing again. The bytes of what was erased stay in the
-//! file, unreferenced, until it is [compacted](crate::compact).
+//! Other writers get their turn between two writes, and each write leaves the store consistent. The
+//! bytes of what was erased stay in the file, unreferenced, until it is
+//! [compacted](crate::compact). From before its first write until then, an erasure is marked in the
+//! store ([`Snapshot::unfinished_erasures`]), so that an interrupted one is not forgotten: erasing
+//! again or compacting finishes it.
 
 use std::ops::ControlFlow;
 
+use crate::encoding::index_term::{Fingerprinter, Fingerprints};
 use crate::error::{Error, Result};
+use crate::model::conversation::Conversation;
 use crate::model::id::{ConversationId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::query::filter::Filter;
 use crate::query::list_spec::Order;
 use crate::query::request::ListRequest;
+use crate::snapshot::Snapshot;
 use crate::store::Store;
 use crate::tables::Tables;
+use crate::tables::erasure_marks::{self, ErasureMark};
 use crate::transaction::Transaction;
 
 /// The number of conversations in one write.
@@ -27,6 +35,63 @@ pub struct EraseReport {
     pub assistants: u64,
     /// Access tokens.
     pub tokens: u64,
+}
+
+/// An erasure that was begun, and whose bytes may still be in the store's files.
+///
+/// It is unfinished until the store is [compacted](crate::compact), which also deletes what an
+/// interrupted erasure has not deleted. Contains no personal data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct UnfinishedErasure {
+    /// The user, who may no longer exist.
+    pub user: UserId,
+    /// What is erased.
+    pub scope: ErasureScope,
+    /// When it was begun.
+    pub since: Timestamp,
+    /// Whether everything is deleted, so that only the bytes remain.
+    pub deleted: bool,
+}
+
+/// What an erasure erases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+#[non_exhaustive]
+pub enum ErasureScope {
+    /// The user with everything.
+    User,
+    /// Conversations of the user that matched a filter.
+    Conversations,
+}
+
+impl Snapshot {
+    /// The erasures that are not finished, by user. Reads a few entries.
+    ///
+    /// ```
+    /// # let store = convodb::Store::in_memory()?;
+    /// for erasure in store.snapshot().unfinished_erasures()? {
+    ///     println!("user {}: erased bytes remain in the file; compact it", erasure.user);
+    /// }
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn unfinished_erasures(&self) -> Result<Vec<UnfinishedErasure>> {
+        let marks = erasure_marks::all(self.state().meta())?.into_iter();
+        let unfinished = marks.map(|mark| UnfinishedErasure {
+            user: mark.user,
+            scope: match mark.is_of_user() {
+                true => ErasureScope::User,
+                false => ErasureScope::Conversations,
+            },
+            since: mark.since,
+            deleted: mark.deleted,
+        });
+        Ok(unfinished.collect())
+    }
 }
 
 impl Store {
@@ -90,26 +155,85 @@ impl Store {
         }
     }
 
+    /// Erases the user's conversations that match a filter, as [`Store::delete_all`] does, and marks
+    /// the erasure as unfinished until the store is compacted: see
+    /// [`Snapshot::unfinished_erasures`]. `now` is the time of the mark. Returns the number of
+    /// conversations.
+    ///
+    /// ```
+    /// use convodb::{Filter, Store};
+    /// # let store = Store::in_memory()?;
+    /// # let now = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", now)?.id;
+    /// let filter = Filter::new().customer_phone("+4915112345678")?;
+    /// assert_eq!(store.erase_conversations(user, &filter, now)?, 0);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Store::delete_all`].
+    pub fn erase_conversations(
+        &self,
+        user: UserId,
+        filter: &Filter,
+        now: Timestamp,
+    ) -> Result<u64> {
+        self.erase_conversations_with_progress(user, filter, now, |_| {})
+    }
+
+    /// [`Store::erase_conversations`], which calls `between` after each write with the number of
+    /// conversations deleted so far.
+    ///
+    /// # Errors
+    /// As [`Store::erase_conversations`].
+    pub fn erase_conversations_with_progress(
+        &self,
+        user: UserId,
+        filter: &Filter,
+        now: Timestamp,
+        mut between: impl FnMut(u64),
+    ) -> Result<u64> {
+        let fields = filter.fingerprints(self.snapshot().state().fingerprinter());
+        let request = ListRequest { filter: filter.clone(), ..ListRequest::default() };
+        let any = self.snapshot().conversations(user, &request).next().transpose()?.is_some();
+        let mark = self.interrupted_erasure(user, fields)?;
+        if !any && mark.is_none() {
+            return Ok(0);
+        }
+        let since = mark.map_or(now, |mark| mark.since);
+        let mark = ErasureMark { user, fields, since, deleted: false };
+        self.put_mark(mark)?;
+        let deleted = self.delete_all_with_progress(user, &request, |deleted| {
+            between(deleted);
+            ControlFlow::Continue(())
+        })?;
+        self.put_mark(ErasureMark { deleted: true, ..mark })?;
+        Ok(deleted)
+    }
+
     /// Erases a user: first the tokens, so that nobody can act as the user, then the conversations
     /// as [`Store::delete_all`] does, then assistants, changes and the account. The user's number
-    /// is never reused.
+    /// is never reused. The erasure is marked as unfinished until the store is compacted: see
+    /// [`Snapshot::unfinished_erasures`]. `now` is the time of the mark.
     ///
     /// ```
     /// # use convodb::Store;
     /// # let store = Store::in_memory()?;
-    /// # let at = "2025-01-25".parse()?;
-    /// let user = store.create_user("Acme", at)?.id;
-    /// let token = store.create_token(user, at)?;
-    /// assert_eq!(store.erase_user(user)?.tokens, 1);
-    /// assert!(store.snapshot().user(user)?.is_none());
-    /// assert!(store.snapshot().authenticate(&token)?.is_none());
+    /// # let now = "2025-01-25".parse()?;
+    /// let user = store.create_user("Acme", now)?.id;
+    /// let token = store.create_token(user, now)?;
+    /// assert_eq!(store.erase_user(user, now)?.tokens, 1);
+    /// let snapshot = store.snapshot();
+    /// assert!(snapshot.user(user)?.is_none());
+    /// assert!(snapshot.authenticate(&token)?.is_none());
+    /// assert_eq!(snapshot.unfinished_erasures()?[0].user, user, "until it is compacted");
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
     /// # Errors
     /// [`Error::UserNotFound`], or as [`Store::delete_all`].
-    pub fn erase_user(&self, user: UserId) -> Result<EraseReport> {
-        self.erase_user_with_progress(user, |_| {})
+    pub fn erase_user(&self, user: UserId, now: Timestamp) -> Result<EraseReport> {
+        self.erase_user_with_progress(user, now, |_| {})
     }
 
     /// [`Store::erase_user`], which calls `between` after each write with the number of
@@ -120,8 +244,90 @@ impl Store {
     pub fn erase_user_with_progress(
         &self,
         user: UserId,
-        mut between: impl FnMut(u64),
+        now: Timestamp,
+        between: impl FnMut(u64),
     ) -> Result<EraseReport> {
+        if self.snapshot().user(user)?.is_none() {
+            return Err(Error::UserNotFound);
+        }
+        let fields = Fingerprints::default();
+        let since = self.interrupted_erasure(user, fields)?.map_or(now, |mark| mark.since);
+        let mark = ErasureMark { user, fields, since, deleted: false };
+        self.put_mark(mark)?;
+        let erased = self.delete_user(user, between)?;
+        self.put_mark(ErasureMark { deleted: true, ..mark })?;
+        Ok(erased)
+    }
+
+    /// Deletes what interrupted erasures have not deleted yet.
+    pub(crate) fn continue_erasures(&self) -> Result<()> {
+        for mark in erasure_marks::all(self.snapshot().state().meta())? {
+            if mark.deleted {
+                continue;
+            }
+            if !mark.is_of_user() {
+                self.delete_marked(&mark)?;
+            } else if self.snapshot().user(mark.user)?.is_some() {
+                self.delete_user(mark.user, |_| {})?;
+            }
+            self.put_mark(ErasureMark { deleted: true, ..mark })?;
+        }
+        Ok(())
+    }
+
+    /// The mark of an earlier, unfinished erasure of these fields.
+    fn interrupted_erasure(
+        &self,
+        user: UserId,
+        fields: Fingerprints,
+    ) -> Result<Option<ErasureMark>> {
+        let marks = erasure_marks::all(self.snapshot().state().meta())?;
+        Ok(marks.into_iter().find(|mark| (mark.user, mark.fields) == (user, fields)))
+    }
+
+    fn put_mark(&self, mark: ErasureMark) -> Result<()> {
+        self.write_through(move |write, _| erasure_marks::put(write, &mark))
+    }
+
+    /// Deletes the conversations that a mark names. Reads all conversations of the user: a mark does
+    /// not contain the values, only their fingerprints.
+    fn delete_marked(&self, mark: &ErasureMark) -> Result<()> {
+        let ErasureMark { user, fields, .. } = *mark;
+        let snapshot = self.snapshot();
+        let fingerprinter = snapshot.state().fingerprinter();
+        let is_marked = move |row: &Conversation, fingerprinter: &Fingerprinter| {
+            erasure_marks::matches(&fields, &fingerprinter.row(row.assistant, &row.channel))
+        };
+        let mut rows = snapshot.conversations(user, &ListRequest::default());
+        loop {
+            let mut ids: Vec<ConversationId> = Vec::new();
+            for row in rows.by_ref() {
+                let row = row?;
+                if is_marked(&row, fingerprinter) {
+                    ids.push(row.id);
+                }
+                if ids.len() == BATCH {
+                    break;
+                }
+            }
+            if ids.is_empty() {
+                return Ok(());
+            }
+            let fingerprinter = fingerprinter.clone();
+            self.write(move |transaction| {
+                for id in ids {
+                    let row = transaction.conversation(user, id)?;
+                    if row.is_some_and(|row| is_marked(&row, &fingerprinter)) {
+                        transaction.delete(user, id)?;
+                    }
+                }
+                Ok::<_, Error>(())
+            })?;
+        }
+    }
+
+    /// Deletes a user with everything, in writes of bounded size.
+    fn delete_user(&self, user: UserId, mut between: impl FnMut(u64)) -> Result<EraseReport> {
         let mut erased =
             EraseReport { tokens: self.revoke_all_tokens(user)?, ..EraseReport::default() };
         loop {

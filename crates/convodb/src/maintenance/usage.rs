@@ -9,6 +9,7 @@ use crate::engine::new_name::wal_files;
 use crate::engine::store_file::StoreLocation;
 use crate::error::Result;
 use crate::io::vfs::Vfs;
+use crate::maintenance::erase::UnfinishedErasure;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 
@@ -23,6 +24,8 @@ pub struct Usage {
     /// Each table, by its name on disk, with its approximate number of entries: memtable entries
     /// that replace stored ones count twice.
     pub tables: Vec<(&'static str, u64)>,
+    /// Erasures that are not finished: erased bytes are still in the file.
+    pub unfinished_erasures: Vec<UnfinishedErasure>,
 }
 
 /// The pages of one table, without what is only in its memtable.
@@ -51,11 +54,13 @@ impl Store {
     /// # Errors
     /// A fault of the store or an error of the file system.
     pub fn usage(&self) -> Result<Usage> {
-        let tables = self.snapshot().state().tables.counts()?;
+        let snapshot = self.snapshot();
+        let tables = snapshot.state().tables.counts()?;
         let StoreLocation { vfs, path, .. } = self.location();
         let wal_files = wal_files(&**vfs, path)?;
         let wal_bytes = wal_files.iter().map(|segment| size(&**vfs, segment)).sum::<Result<_>>()?;
-        Ok(Usage { file_bytes: size(&**vfs, path)?, wal_bytes, tables })
+        let unfinished_erasures = snapshot.unfinished_erasures()?;
+        Ok(Usage { file_bytes: size(&**vfs, path)?, wal_bytes, tables, unfinished_erasures })
     }
 }
 

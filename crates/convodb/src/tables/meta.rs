@@ -9,6 +9,7 @@
 //! | `epochs` | the history of the store ([`Epochs`]) |
 //! | `log` | u64, big-endian: the last sequence number that the tables contain |
 //! | `log.chain` | link and anchor of the WAL ([`Chain`]), each u64, big-endian; missing in a closed store |
+//! | `erasure.` and bytes | an unfinished erasure: see [`crate::tables::erasure_marks`] |
 
 use redb::{
     ReadOnlyTable, ReadTransaction, ReadableTable, TableDefinition, TableError, WriteTransaction,
@@ -22,7 +23,7 @@ use crate::tables::schema::{self, Bytes};
 use crate::wal::{Chain, WalPosition};
 
 const NAME: &str = "meta";
-const TABLE: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new(NAME);
+pub(crate) const TABLE: TableDefinition<'static, Bytes, Bytes> = TableDefinition::new(NAME);
 const MAGIC: &[u8] = b"convodb";
 const MAGIC_NAME: &[u8] = b"magic";
 const FORMAT_NAME: &[u8] = b"format";
@@ -162,13 +163,21 @@ pub(crate) fn open(read: &ReadTransaction) -> Result<Meta> {
     read.open_table(TABLE).map_err(from_redb)
 }
 
-/// Writes all metadata into another database, which is closed after group `seqno`.
-pub(crate) fn copy(from: &Meta, write: &WriteTransaction, seqno: u64) -> Result<()> {
+/// Writes the metadata whose name and value `is_kept` selects into another database, which is closed
+/// after group `seqno`.
+pub(crate) fn copy(
+    from: &Meta,
+    write: &WriteTransaction,
+    seqno: u64,
+    is_kept: impl Fn(&[u8], &[u8]) -> bool,
+) -> Result<()> {
     let mut table = write.open_table(TABLE).map_err(from_redb)?;
     catch_redb_panic(|| {
         for entry in from.iter().map_err(from_redb)? {
             let (name, value) = entry.map_err(from_redb)?;
-            table.insert(name.value(), value.value()).map_err(from_redb)?;
+            if is_kept(name.value(), value.value()) {
+                table.insert(name.value(), value.value()).map_err(from_redb)?;
+            }
         }
         Ok(())
     })?;

@@ -9,6 +9,7 @@ pub(crate) mod change_feed;
 pub(crate) mod conversations;
 pub(crate) mod counters;
 pub(crate) mod epochs;
+pub(crate) mod erasure_marks;
 pub(crate) mod idempotency;
 pub(crate) mod indexes;
 pub(crate) mod messages;

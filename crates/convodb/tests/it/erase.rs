@@ -76,9 +76,9 @@ fn an_erased_user_leaves_no_entry_and_the_number_is_not_reused() {
     }
     store.insert(other.user, whatsapp(&other, "+1"), Vec::new()).unwrap();
 
-    let erased = store.erase_user(acme.user).unwrap();
+    let erased = store.erase_user(acme.user, Timestamp::MIN).unwrap();
     assert_eq!(erased, EraseReport { conversations: 300, assistants: 1, tokens: 2 });
-    assert!(matches!(store.erase_user(acme.user), Err(Error::UserNotFound)));
+    assert!(matches!(store.erase_user(acme.user, Timestamp::MIN), Err(Error::UserNotFound)));
     let snapshot = store.snapshot();
     assert_eq!(snapshot.authenticate(&tokens[0]).unwrap(), None);
     assert_eq!(snapshot.authenticate(&tokens[2]).unwrap(), Some(other.user));

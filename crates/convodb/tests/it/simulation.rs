@@ -4,9 +4,10 @@
 //! release.
 
 use convodb_testkit::simulation::scenarios::{
-    Counts, backup_power_cut, compaction_power_cut, concurrent_writers, full_disk, io_faults,
-    lost_sync, maintenance_io_fault, maintenance_lost_sync, power_cut, power_cut_deferred,
-    restore_power_cut, upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut,
+    Counts, backup_power_cut, compaction_power_cut, concurrent_writers, erasure_interrupted,
+    erasure_killed_at_each_change, full_disk, io_faults, lost_sync, maintenance_io_fault,
+    maintenance_lost_sync, power_cut, power_cut_deferred, restore_power_cut, upgrade_io_faults,
+    upgrade_lost_sync, upgrade_power_cut,
 };
 
 /// Runs a trial for each seed. Each of the `expected` outcomes must occur at least once.
@@ -104,6 +105,19 @@ fn a_power_cut_during_backup_leaves_a_complete_backup_or_none() {
 fn a_power_cut_during_restore_leaves_a_complete_store_or_none() {
     let expected = ["repeated power cuts", "restored stores", "missing stores"];
     check(restore_power_cut, 0..60, &expected);
+}
+
+#[test]
+fn an_interrupted_erasure_is_told_and_finished() {
+    let expected = ["not told", "erased again", "finished by compaction"];
+    check(erasure_interrupted, 0..40, &expected);
+}
+
+/// The seeds erase a user and a customer.
+#[test]
+fn an_erasure_that_is_killed_at_any_step_can_be_finished() {
+    let expected = ["not told", "erased again", "finished by compaction", "finished before"];
+    check(erasure_killed_at_each_change, 0..2, &expected);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! Each scenario is a function from a seed to counts of outcomes. An error is a violation.
 
 mod concurrent_writers;
+mod erasure;
 mod io_faults;
 mod maintenance;
 mod power_cut;
@@ -11,6 +12,7 @@ mod upgrade;
 use std::collections::BTreeMap;
 
 pub use concurrent_writers::concurrent_writers;
+pub use erasure::{erasure_interrupted, erasure_killed_at_each_change};
 pub use io_faults::{full_disk, io_faults};
 pub use maintenance::{
     backup_power_cut, compaction_power_cut, maintenance_io_fault, maintenance_lost_sync,
