@@ -157,7 +157,7 @@ pub use crate::query::list_spec::Order;
 pub use crate::query::page::{Page, PageCost};
 pub use crate::query::page_size::PageSize;
 pub use crate::query::request::ListRequest;
-pub use crate::query::stats::{Period, Stats, StatsRequest, StatsRow, Volume};
+pub use crate::query::stats::{Period, Stats, StatsProgress, StatsRequest, StatsRow, Volume};
 pub use crate::snapshot::Snapshot;
 pub use crate::store::Store;
 pub use crate::transaction::Transaction;

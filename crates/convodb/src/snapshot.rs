@@ -1,6 +1,7 @@
 //! Snapshot: the read API, over one committed state.
 
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::error::Result;
@@ -17,7 +18,7 @@ use crate::query::page::{self, Page};
 use crate::query::page_size::PageSize;
 use crate::query::request::ListRequest;
 use crate::query::row_iter::RowIter;
-use crate::query::stats::{self, Stats, StatsRequest};
+use crate::query::stats::{self, Stats, StatsProgress, StatsRequest};
 use crate::tables::state::CommittedState;
 
 /// The store as of one commit: an immutable, consistent view for reading.
@@ -227,7 +228,37 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn stats(&self, user: UserId, request: &StatsRequest) -> Result<Stats> {
-        stats::read(&self.state.tables, user, request)
+        match self.stats_with_progress(user, request, |_| ControlFlow::Continue(()))? {
+            Some(stats) => Ok(stats),
+            None => unreachable!("only a callback stops the reading"),
+        }
+    }
+
+    /// [`Snapshot::stats`], which calls `proceed` for every 256 counters that it reads. `proceed`
+    /// may stop the reading, which then returns `None`: because there are too many groups, or
+    /// because nobody waits for the result any more.
+    ///
+    /// ```
+    /// use std::ops::ControlFlow;
+    /// # use convodb::{StatsRequest, Store, UserId};
+    /// # let store = Store::in_memory()?;
+    /// # let (user, year) = (UserId::new(1), StatsRequest::new("2025-01-01".parse()?, "2026-01-01".parse()?));
+    /// let stats = store.snapshot().stats_with_progress(user, &year, |progress| {
+    ///     if progress.groups > 1000 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    /// })?;
+    /// assert!(stats.is_some_and(|stats| stats.rows.len() <= 1000));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn stats_with_progress(
+        &self,
+        user: UserId,
+        request: &StatsRequest,
+        proceed: impl FnMut(StatsProgress) -> ControlFlow<()>,
+    ) -> Result<Option<Stats>> {
+        stats::read(&self.state.tables, user, request, proceed)
     }
 
     // ---- change feed ---------------------------------------------------------------------------

@@ -53,6 +53,11 @@ impl TimeBucket {
         Self(bits)
     }
 
+    /// A bucket after this one and not after any other that follows it; it may be of no granularity.
+    pub(crate) const fn following(self) -> Self {
+        Self(self.0.saturating_add(1))
+    }
+
     /// The first day.
     pub(crate) const fn start(self) -> Day {
         Day::new(self.0 & DAYS)

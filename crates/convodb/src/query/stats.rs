@@ -8,15 +8,19 @@
 //! | without assistants | a step for each day |
 //! | one assistant | a B-tree lookup for each day, or month if not grouped by day or week |
 //! | by assistant | a step for each assistant and day, or month if not grouped by day or week |
+//!
+//! Only days with conversations count: the scan seeks from counter to counter, so an empty range of
+//! any length costs one B-tree lookup. In memory are the sums of one period and the finished rows.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::RangeInclusive;
+use std::ops::ControlFlow;
 use std::str::FromStr;
+
+use uuid::Uuid;
 
 use crate::encoding::key::{CounterKey, kind_of_number};
 use crate::encoding::record::CounterV1;
-use crate::encoding::time_bucket::Granularity;
+use crate::encoding::time_bucket::{Granularity, TimeBucket};
 use crate::error::{Error, Result};
 use crate::model::channel::ChannelKind;
 use crate::model::cost::CostSum;
@@ -179,88 +183,174 @@ pub struct Volume {
     pub cost: CostSum,
 }
 
-type Group = (Option<Day>, Option<ChannelKind>, Option<AssistantId>);
-
-/// Adds up the counters that answer a request.
-pub(crate) fn read(tables: &Tables, user: UserId, request: &StatsRequest) -> Result<Stats> {
-    let mut sums = GroupSums { request, groups: BTreeMap::new(), total: CounterV1::default() };
-    for range in ranges(user, request) {
-        for entry in tables.counters.table.range(range)? {
-            let (key, record) = entry?;
-            sums.add(key, &counters::decode(key, record.value())?)?;
-        }
-    }
-    let rows = sums.groups.into_iter().map(|((period, kind, assistant), sum)| {
-        Ok(StatsRow { period, kind, assistant, volume: Volume::of(&sum)? })
-    });
-    Ok(Stats { rows: rows.collect::<Result<_>>()?, total: Volume::of(&sums.total)? })
+/// How far the reading of statistics is. See
+/// [`Snapshot::stats_with_progress`](crate::Snapshot::stats_with_progress).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct StatsProgress {
+    /// The number of groups so far.
+    pub groups: usize,
+    /// The number of counters read so far, and of B-tree lookups.
+    pub entries_read: u64,
 }
 
-/// The ranges of counters to add up. Each conversation is counted in exactly one of them.
-fn ranges(user: UserId, request: &StatsRequest) -> Vec<RangeInclusive<CounterKey>> {
-    // No timestamp is on a later day.
-    let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
-    let spans = match request {
-        StatsRequest { assistant: None, by_assistant: false, .. } => {
-            vec![(Granularity::DayAllAssistants, request.from, end)]
-        }
-        StatsRequest { period: Some(Period::Day | Period::Week), .. } => {
-            vec![(Granularity::Day, request.from, end)]
-        }
-        _ => {
-            let first = request.from.month_start();
-            let first = if first < request.from { first.next_month() } else { first };
-            let last = end.month_start();
-            if first < last {
-                vec![
-                    (Granularity::Day, request.from, first),
-                    (Granularity::Month, first, last),
-                    (Granularity::Day, last, end),
-                ]
-            } else {
-                vec![(Granularity::Day, request.from, end)]
-            }
-        }
-    };
-    let mut ranges = Vec::new();
-    for (granularity, from, to) in spans {
-        match request.assistant {
-            Some(assistant) => {
-                let assistant = counters::assistant_of(granularity, assistant.uuid());
-                let mut start = from;
-                while start < to {
-                    let key =
-                        CounterKey { assistant, ..CounterKey::first(user, granularity.of(start)) };
-                    ranges.push(key..=CounterKey { kind: u32::MAX, ..key });
-                    start = match granularity {
-                        Granularity::Month => start.next_month(),
-                        Granularity::Day | Granularity::DayAllAssistants => {
-                            Day::new(start.get() + 1)
-                        }
-                    };
-                }
-            }
-            None if from < to => {
-                let last = Day::new(to.get() - 1);
-                ranges.push(
-                    CounterKey::first(user, granularity.of(from))
-                        ..=CounterKey::last(user, granularity.of(last)),
-                );
-            }
-            None => {}
+/// The number of entries between two calls of `proceed`: under 0.1 ms.
+const ENTRIES_PER_CALL: u64 = 256;
+
+/// Adds up the counters that answer a request. Calls `proceed` regularly; returns `None` if it
+/// breaks.
+pub(crate) fn read(
+    tables: &Tables,
+    user: UserId,
+    request: &StatsRequest,
+    proceed: impl FnMut(StatsProgress) -> ControlFlow<()>,
+) -> Result<Option<Stats>> {
+    let mut scan = Scan { tables, user, sums: GroupSums::new(request), entries_read: 0, proceed };
+    for span in spans(request).into_iter().flatten() {
+        if scan.add(span)?.is_break() {
+            return Ok(None);
         }
     }
-    ranges
+    scan.sums.finish().map(Some)
+}
+
+/// Counters of one granularity in a range of days that is not empty.
+#[derive(Clone, Copy)]
+struct Span {
+    granularity: Granularity,
+    from: Day,
+    /// The day after the last day.
+    to: Day,
+}
+
+impl Span {
+    fn new(granularity: Granularity, from: Day, to: Day) -> Option<Self> {
+        (from < to).then_some(Self { granularity, from, to })
+    }
+}
+
+/// The spans to add up, in the order of their days. Each conversation is counted in exactly one of
+/// them.
+fn spans(request: &StatsRequest) -> [Option<Span>; 3] {
+    // No timestamp is on a later day.
+    let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
+    let from = request.from;
+    let granularity = match request {
+        StatsRequest { assistant: None, by_assistant: false, .. } => Granularity::DayAllAssistants,
+        StatsRequest { period: Some(Period::Day | Period::Week), .. } => Granularity::Day,
+        _ => Granularity::Month,
+    };
+    if granularity == Granularity::Month {
+        let first = from.month_start();
+        let first = if first < from { first.next_month() } else { first };
+        let last = end.month_start();
+        if first < last {
+            return [
+                Span::new(Granularity::Day, from, first),
+                Span::new(Granularity::Month, first, last),
+                Span::new(Granularity::Day, last, end),
+            ];
+        }
+        return [Span::new(Granularity::Day, from, end), None, None];
+    }
+    [Span::new(granularity, from, end), None, None]
+}
+
+/// A scan of the counters of a request.
+struct Scan<'a, P> {
+    tables: &'a Tables,
+    user: UserId,
+    sums: GroupSums<'a>,
+    entries_read: u64,
+    proceed: P,
+}
+
+impl<P: FnMut(StatsProgress) -> ControlFlow<()>> Scan<'_, P> {
+    /// Adds the counters of a span. Seeks over those of other assistants than the requested one:
+    /// at most two of them are read for each day or month.
+    fn add(&mut self, Span { granularity, from, to }: Span) -> Result<ControlFlow<()>> {
+        let requested = self.sums.request.assistant;
+        let requested = requested.map(|one| counters::assistant_of(granularity, one.uuid()));
+        let (tables, user) = (self.tables, self.user);
+        let at = |bucket| CounterKey {
+            assistant: requested.unwrap_or_default(),
+            ..CounterKey::first(user, bucket)
+        };
+        let last = CounterKey::last(user, granularity.of(Day::new(to.get() - 1)));
+        let mut next = Some(at(granularity.of(from)));
+        while let Some(first) = next.take() {
+            // The lookup counts as an entry.
+            if self.count_entry().is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            for entry in tables.counters.table.range(first..=last)? {
+                if self.count_entry().is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+                let (key, record) = entry?;
+                match requested {
+                    Some(requested) if key.assistant < requested => next = Some(at(key.bucket)),
+                    Some(requested) if key.assistant > requested => {
+                        next = Some(at(key.bucket.following()));
+                    }
+                    _ => {
+                        self.sums.add(key, &counters::decode(key, record.value())?)?;
+                        continue;
+                    }
+                }
+                break;
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn count_entry(&mut self) -> ControlFlow<()> {
+        self.entries_read += 1;
+        if !self.entries_read.is_multiple_of(ENTRIES_PER_CALL) {
+            return ControlFlow::Continue(());
+        }
+        (self.proceed)(StatsProgress { groups: self.sums.groups, entries_read: self.entries_read })
+    }
 }
 
 /// The running sums of a request.
+///
+/// Counters arrive in the order of their time buckets, so the sums of a period are complete when
+/// the next one begins. Within a bucket they arrive in the order of assistants: a sum is mostly
+/// beside the previous one, and no map is needed.
 struct GroupSums<'a> {
     request: &'a StatsRequest,
-    groups: BTreeMap<Group, CounterV1>,
+    /// The bucket of the last counter, and the first day of its period.
+    bucket: Option<TimeBucket>,
+    period: Option<Day>,
+    /// The sums of the period: of each assistant, in order; one entry if not grouped by assistant.
+    sums: Vec<(Uuid, KindSums)>,
+    /// Where the last counter was added.
+    at: usize,
+    /// The rows of earlier periods.
+    rows: Vec<StatsRow>,
+    /// The number of groups: of rows, and of sums that become rows.
+    groups: usize,
     total: CounterV1,
 }
 
-impl GroupSums<'_> {
+/// The sums of each type; only the first one is used if not grouped by type.
+type KindSums = [CounterV1; ChannelKind::ALL.len()];
+
+impl<'a> GroupSums<'a> {
+    const fn new(request: &'a StatsRequest) -> Self {
+        Self {
+            request,
+            bucket: None,
+            period: None,
+            sums: Vec::new(),
+            at: 0,
+            rows: Vec::new(),
+            groups: 0,
+            total: CounterV1 { conversations: 0, messages: 0, cost_nanos: 0 },
+        }
+    }
+
     /// Adds a counter to its group and to the total, unless it is of another type than requested.
     fn add(&mut self, key: CounterKey, counter: &CounterV1) -> Result<()> {
         let damaged = |what| COUNTERS.corrupted(what);
@@ -270,14 +360,62 @@ impl GroupSums<'_> {
         if request.kind.is_some_and(|requested| requested != kind) {
             return Ok(());
         }
-        let group = (
-            request.period.map(|period| period.start(key.bucket.start())),
-            request.by_kind.then_some(kind),
-            request.by_assistant.then_some(AssistantId::new(key.assistant)),
-        );
-        let sum = self.groups.entry(group).or_default().add(counter, 1);
+        if self.bucket != Some(key.bucket) {
+            self.bucket = Some(key.bucket);
+            self.at = 0;
+            let period = request.period.map(|period| period.start(key.bucket.start()));
+            if period != self.period {
+                self.finish_period()?;
+                self.period = period;
+            }
+        }
+        let assistant = if request.by_assistant { key.assistant } else { Uuid::nil() };
+        let sums = self.of_assistant(assistant);
+        let sum = &mut sums[if request.by_kind { kind as usize } else { 0 }];
+        let is_new = sum.conversations == 0;
+        let added = sum.add(counter, 1);
+        self.groups += usize::from(is_new);
         let total = self.total.add(counter, 1);
-        sum.and(total).ok_or_else(|| damaged("a sum leaves its range"))
+        added.and(total).ok_or_else(|| damaged("a sum leaves its range"))
+    }
+
+    /// The sums of an assistant in this period.
+    fn of_assistant(&mut self, assistant: Uuid) -> &mut KindSums {
+        let is_at = |at: usize| self.sums.get(at).is_some_and(|(other, _)| *other == assistant);
+        self.at = match [self.at, self.at + 1].into_iter().find(|at| is_at(*at)) {
+            Some(at) => at,
+            None => match self.sums.binary_search_by_key(&assistant, |(other, _)| *other) {
+                Ok(at) => at,
+                Err(at) => {
+                    self.sums.insert(at, (assistant, KindSums::default()));
+                    at
+                }
+            },
+        };
+        &mut self.sums[self.at].1
+    }
+
+    /// Moves the sums of the period into rows.
+    fn finish_period(&mut self) -> Result<()> {
+        let request = self.request;
+        let kinds = if request.by_kind { &ChannelKind::ALL[..] } else { &ChannelKind::ALL[..1] };
+        for (at, kind) in kinds.iter().enumerate() {
+            for (assistant, sums) in self.sums.iter().filter(|(_, s)| s[at].conversations != 0) {
+                self.rows.push(StatsRow {
+                    period: self.period,
+                    kind: request.by_kind.then_some(*kind),
+                    assistant: request.by_assistant.then_some(AssistantId::new(*assistant)),
+                    volume: Volume::of(&sums[at])?,
+                });
+            }
+        }
+        self.sums.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Stats> {
+        self.finish_period()?;
+        Ok(Stats { rows: self.rows, total: Volume::of(&self.total)? })
     }
 }
 
@@ -303,5 +441,126 @@ impl Volume {
             messages: count(sum.messages)?,
             cost: CostSum::from_nanos(sum.cost_nanos),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::channel::Channel;
+    use crate::model::conversation::Conversation;
+    use crate::testing::{RawStore, assistant, id};
+
+    const ALL_DAYS: (u32, u32) = (0, u32::MAX);
+
+    /// A store with a conversation of each of `assistants` assistants on each of `days`.
+    fn store_of(days: impl Iterator<Item = u32> + Clone, assistants: u128) -> RawStore {
+        let store = RawStore::new();
+        let user = store.user;
+        store.transact(|transaction| {
+            let mut number = 0;
+            for at in 0..assistants {
+                let bot = AssistantId::new(Uuid::from_u128(100 + at));
+                transaction.create_assistant(user, bot, format!("Bot {at}"))?;
+                for day in days.clone() {
+                    number += 1;
+                    let millis = u64::from(day) * 86_400_000 + number;
+                    let at = Timestamp::from_millis(millis)?;
+                    let row = Conversation::new(id(number), bot, Channel::Widget, at);
+                    transaction.insert(user, row, Vec::new())?;
+                }
+            }
+            Ok(())
+        });
+        store
+    }
+
+    /// Reads statistics; returns the number of rows and of entries read.
+    fn read_all(store: &RawStore, request: &StatsRequest) -> (usize, u64) {
+        let (tables, user) = (store.tables(), store.user);
+        let proceed = |_| ControlFlow::Continue(());
+        let sums = GroupSums::new(request);
+        let mut scan = Scan { tables: &tables, user, sums, entries_read: 0, proceed };
+        for span in spans(request).into_iter().flatten() {
+            assert!(scan.add(span).unwrap().is_continue());
+        }
+        let groups = scan.sums.groups;
+        let rows = scan.sums.finish().unwrap().rows.len();
+        assert_eq!(groups, rows);
+        (rows, scan.entries_read)
+    }
+
+    fn request((from, to): (u32, u32)) -> StatsRequest {
+        StatsRequest::new(Day::new(from), Day::new(to))
+    }
+
+    /// Every request, over all days that exist, by every grouping.
+    fn groupings(one: AssistantId) -> impl Iterator<Item = StatsRequest> {
+        let periods = [None, Some(Period::Day), Some(Period::Week), Some(Period::Month)];
+        periods.into_iter().flat_map(move |period| {
+            [(None, false), (None, true), (Some(one), false), (Some(one), true)].map(
+                |(assistant, by_assistant)| StatsRequest {
+                    period,
+                    assistant,
+                    by_assistant,
+                    ..request(ALL_DAYS)
+                },
+            )
+        })
+    }
+
+    #[test]
+    fn an_empty_range_of_any_length_costs_a_lookup() {
+        let store = RawStore::new();
+        for request in groupings(assistant()) {
+            let (rows, entries) = read_all(&store, &request);
+            assert_eq!(rows, 0);
+            assert!(entries <= 3, "{entries} entries for {request:?}");
+        }
+    }
+
+    /// Days far apart: what is read depends on the counters that exist, not on the days between.
+    #[test]
+    fn a_scan_reads_only_days_with_conversations() {
+        let (days, assistants) = (20, 10);
+        let store = store_of((0..days).map(|n| n * 1_500), assistants);
+        for number in [100, 104, 109] {
+            for request in groupings(AssistantId::new(Uuid::from_u128(number))) {
+                let (_, entries) = read_all(&store, &request);
+                let all = u64::from(days) * if request.by_assistant { 10 } else { 1 };
+                // For one assistant each day costs two lookups, its counter and two others.
+                let bound = if request.assistant.is_some() { 5 * u64::from(days) } else { all };
+                assert!(entries <= bound + 6, "{entries} entries for {request:?}");
+            }
+        }
+    }
+
+    /// By week and assistant over a year: an entry for each day and assistant, each read once.
+    #[test]
+    fn each_counter_is_read_once() {
+        let store = store_of(20_000..20_365, 20);
+        let by_week = StatsRequest {
+            period: Some(Period::Week),
+            by_assistant: true,
+            ..request((20_000, 20_365))
+        };
+        assert_eq!(read_all(&store, &by_week), (53 * 20, 365 * 20 + 1));
+        let by_month = StatsRequest { period: Some(Period::Month), ..by_week };
+        let (rows, entries) = read_all(&store, &by_month);
+        assert_eq!(rows, 13 * 20);
+        assert!(entries <= (11 + 2 * 31) * 20 + 3, "{entries} entries");
+    }
+
+    #[test]
+    fn a_caller_can_stop_the_reading() {
+        let store = store_of(20_000..20_365, 2);
+        let request = StatsRequest { period: Some(Period::Day), ..request((20_000, 20_365)) };
+        let mut calls = Vec::new();
+        let stopped = read(&store.tables(), store.user, &request, |progress| {
+            calls.push(progress);
+            if progress.groups > 200 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        assert_eq!(stopped.unwrap(), None);
+        assert_eq!(calls, [StatsProgress { groups: 254, entries_read: 256 }]);
     }
 }
