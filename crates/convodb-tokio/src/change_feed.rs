@@ -19,8 +19,8 @@ impl AsyncStore {
     /// The changes of a user's conversations since a position in the change feed. The stream waits
     /// for new changes at the end of the feed. [`ChangesSince::Now`] is the time of this call.
     ///
-    /// Each commit of any user wakes a waiting stream for one read on a blocking thread; commits
-    /// during a read cost one more read together. [`ChangeFeed`] describes delivery, coalescing and
+    /// Each commit that changes the user's conversations wakes a waiting stream for one read on a
+    /// blocking thread; commits during a read cost one more read together. [`ChangeFeed`] describes delivery, coalescing and
     /// expiry.
     ///
     /// ```
@@ -90,7 +90,7 @@ type Reading = dyn Future<Output = Option<Result<(Changes, Follower)>>> + Send;
 impl ChangeFeed {
     pub(crate) fn new(store: AsyncStore, user: UserId, since: ChangesSince) -> Self {
         // Subscribe before the snapshot is taken, so that every later commit wakes the stream.
-        let commits = store.commits();
+        let commits = store.commits_of(user);
         let start = Some(store.snapshot());
         let follower = Follower { store, commits, user, since, start };
         Self { user, state: State::Idle(follower) }

@@ -296,11 +296,19 @@ impl AsyncStore {
     /// A receiver of notifications about the commits from now on, for a task that waits until
     /// something changed. [`Commits::changed`] shows it.
     ///
-    /// The first receiver of a store adds a listener, which costs each commit an allocation and a
-    /// call; further receivers cost a wakeup each if they wait.
+    /// The first receiver of a store adds a listener, which costs each commit two allocations and a
+    /// call; further receivers cost a wakeup each if they wait. A task that waits for changes of one
+    /// user is woken less often by [`AsyncStore::commits_of`].
     #[must_use]
     pub fn commits(&self) -> Commits {
         self.inner.commit_notifier().subscribe()
+    }
+
+    /// [`AsyncStore::commits`] of those commits alone that change conversations of a user, or that
+    /// may: bulk loads, and the recovery from a fault. Commits of other users do not wake the task.
+    #[must_use]
+    pub fn commits_of(&self, user: UserId) -> Commits {
+        self.inner.commit_notifier().subscribe_to(user)
     }
 }
 

@@ -9,8 +9,8 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use convodb::{
-    Assistant, AssistantId, Conversation, ConversationId, Error, Message, Name, Result, Timestamp,
-    Transaction, User, UserId,
+    Assistant, AssistantId, Conversation, ConversationId, Error, MAX_DELETED_MESSAGES, Message,
+    Name, Result, Timestamp, Transaction, User, UserId,
 };
 use tokio::sync::oneshot;
 
@@ -62,15 +62,51 @@ impl AsyncStore {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
+        self.queue_write(None, write).await
+    }
+
+    /// [`AsyncStore::write`] in the turn of a user: waiting writes are taken from each user in turn,
+    /// so nobody waits for the backlog of another. The closure may still write for any user.
+    ///
+    /// # Errors
+    /// As [`AsyncStore::write`].
+    ///
+    /// # Panics
+    /// As [`AsyncStore::write`].
+    pub async fn write_for<T, E>(
+        &self,
+        user: UserId,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.queue_write(Some(user), write).await
+    }
+
+    async fn queue_write<T, E>(
+        &self,
+        user: Option<UserId>,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         let Ok(permit) = self.queue_permits().acquire_owned().await else {
             unreachable!("the semaphore is never closed");
         };
         let (reply, answer) = oneshot::channel();
-        self.store().submit(write, move |outcome| {
+        let answered = move |outcome| {
             drop(permit);
             // Fails if the task no longer waits.
             let _ = reply.send(outcome);
-        })?;
+        };
+        match user {
+            Some(user) => self.store().submit_for(user, write, answered)?,
+            None => self.store().submit(write, answered)?,
+        }
         match answer.await {
             Ok(Ok(result)) => result,
             Ok(Err(panic)) => resume_unwind(panic),
@@ -107,7 +143,8 @@ impl AsyncStore {
         conversation: Conversation,
         messages: Vec<Message>,
     ) -> Result<()> {
-        self.write(move |transaction| transaction.insert(user, conversation, messages)).await
+        self.write_for(user, move |transaction| transaction.insert(user, conversation, messages))
+            .await
     }
 
     /// Runs [`Transaction::update`] as a write of its own.
@@ -140,10 +177,11 @@ impl AsyncStore {
         now: Timestamp,
         change: impl FnOnce(&mut Conversation) -> Result<()> + Send + 'static,
     ) -> Result<Conversation> {
-        self.write(move |transaction| transaction.update(user, id, now, change)).await
+        self.write_for(user, move |transaction| transaction.update(user, id, now, change)).await
     }
 
-    /// Runs [`Transaction::delete`] as a write of its own.
+    /// Runs [`Transaction::delete`] as a write of its own, or as several if the conversation has
+    /// very many messages: see [`Store::delete`](convodb::Store::delete).
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -165,7 +203,11 @@ impl AsyncStore {
     /// # Errors
     /// As [`Transaction::delete`] and [`AsyncStore::write`].
     pub async fn delete(&self, user: UserId, id: ConversationId) -> Result<()> {
-        self.write(move |transaction| transaction.delete(user, id)).await
+        let delete_part = move |transaction: &mut Transaction<'_>| {
+            transaction.delete_within(user, id, &mut { MAX_DELETED_MESSAGES })
+        };
+        while !self.write_for(user, delete_part).await? {}
+        Ok(())
     }
 
     /// Runs [`Transaction::append_message`] as a write of its own.
@@ -195,7 +237,8 @@ impl AsyncStore {
         id: ConversationId,
         message: Message,
     ) -> Result<u32> {
-        self.write(move |transaction| transaction.append_message(user, id, &message)).await
+        self.write_for(user, move |transaction| transaction.append_message(user, id, &message))
+            .await
     }
 
     // ---- users, assistants, tokens -------------------------------------------------------------
@@ -231,7 +274,7 @@ impl AsyncStore {
     /// # Errors
     /// As [`Transaction::delete_assistant`] and [`AsyncStore::write`].
     pub async fn delete_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
-        self.write(move |transaction| transaction.delete_assistant(user, id)).await
+        self.write_for(user, move |transaction| transaction.delete_assistant(user, id)).await
     }
 
     /// Runs [`Transaction::create_assistant`] as a write of its own.
@@ -249,7 +292,10 @@ impl AsyncStore {
         Error: From<N::Error>,
     {
         let name = name.try_into()?;
-        self.write(move |transaction| transaction.create_assistant::<Name>(user, id, name)).await
+        self.write_for(user, move |transaction| {
+            transaction.create_assistant::<Name>(user, id, name)
+        })
+        .await
     }
 
     /// Runs [`Transaction::rename_assistant`] as a write of its own.
@@ -277,7 +323,10 @@ impl AsyncStore {
         Error: From<N::Error>,
     {
         let name = name.try_into()?;
-        self.write(move |transaction| transaction.rename_assistant::<Name>(user, id, name)).await
+        self.write_for(user, move |transaction| {
+            transaction.rename_assistant::<Name>(user, id, name)
+        })
+        .await
     }
 
     /// [`Store::create_token`](convodb::Store::create_token) on a blocking thread.

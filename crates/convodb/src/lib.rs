@@ -126,7 +126,7 @@ mod wal;
 pub use crate::bulk_load::loader::BulkLoader;
 pub use crate::bulk_load::staging::BulkOptions;
 pub use crate::bulk_load::writer::BulkLoadReport;
-pub use crate::engine::published::CommitListener;
+pub use crate::engine::published::{ChangedUsers, CommitListener};
 pub use crate::error::{Error, Result};
 pub use crate::io::fault::StoreState;
 pub use crate::maintenance::backup::{BackupReport, checksum_path};
@@ -159,7 +159,7 @@ pub use crate::query::page_size::PageSize;
 pub use crate::query::request::ListRequest;
 pub use crate::query::stats::{Period, Stats, StatsProgress, StatsRequest, StatsRow, Volume};
 pub use crate::snapshot::Snapshot;
-pub use crate::store::Store;
+pub use crate::store::{MAX_DELETED_MESSAGES, Store};
 pub use crate::transaction::Transaction;
 pub use crate::verify::report::{Finding, VerifyReport};
 

@@ -11,7 +11,7 @@ use data_encoding::BASE64URL_NOPAD;
 use redb::WriteTransaction;
 
 use crate::engine::open_files::OpenFile;
-use crate::engine::published::{CommitListener, Published};
+use crate::engine::published::{ChangedUsers, CommitListener, Published};
 use crate::engine::store_file::StoreLocation;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::write_queue::WriteQueue;
@@ -33,6 +33,9 @@ use crate::tables::erasure_marks;
 use crate::tables::meta;
 use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
+
+/// The most messages that one write of [`Store::delete`] or [`Store::delete_all`] removes.
+pub const MAX_DELETED_MESSAGES: usize = 4096;
 
 /// A store of conversations. Cheap to clone and to send; all clones are the same store, which is
 /// closed when the last one is dropped.
@@ -214,6 +217,30 @@ impl Store {
     /// # Ok::<(), convodb::Error>(())
     /// ```
     pub fn on_commit(&self, callback: impl Fn() + Send + Sync + 'static) -> CommitListener {
+        self.on_change(move |_| callback())
+    }
+
+    /// [`Store::on_commit`], whose callback learns which users' conversations a commit has changed.
+    /// A commit pays for the list of its users, too.
+    ///
+    /// ```
+    /// use std::sync::mpsc::channel;
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
+    /// # let conversation = Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
+    /// let (changed, changes) = channel();
+    /// let listener = store.on_change(move |users| drop(changed.send(users.clone())));
+    /// store.insert(user, conversation, Vec::new())?;
+    /// assert_eq!(changes.try_iter().next(), Some(ChangedUsers::These(vec![user])));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    pub fn on_change(
+        &self,
+        callback: impl Fn(&ChangedUsers) + Send + Sync + 'static,
+    ) -> CommitListener {
         self.inner.published.listen(callback)
     }
 
@@ -298,7 +325,29 @@ impl Store {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.inner.queue.write(write)
+        self.inner.queue.write(None, write)
+    }
+
+    /// [`Store::write`] in the turn of a user. Waiting writes are taken from each user in turn, so
+    /// nobody waits for the backlog of another; writes without a user take turns as one more user.
+    /// The closure may still write for any user. Methods for one user's conversations and
+    /// assistants do this.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    ///
+    /// # Panics
+    /// As [`Store::write`].
+    pub fn write_for<T, E>(
+        &self,
+        user: UserId,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.inner.queue.write(Some(user), write)
     }
 
     /// Queues a write as [`Store::write`] does and returns at once; `answered` receives the outcome
@@ -337,7 +386,24 @@ impl Store {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.inner.queue.submit(write, answered)
+        self.inner.queue.submit(None, write, answered)
+    }
+
+    /// [`Store::submit`] in the turn of a user; see [`Store::write_for`].
+    ///
+    /// # Errors
+    /// As [`Store::submit`].
+    pub fn submit_for<T, E>(
+        &self,
+        user: UserId,
+        write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
+        answered: impl FnOnce(thread::Result<Result<T, E>>) + Send + 'static,
+    ) -> Result<()>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.inner.queue.submit(Some(user), write, answered)
     }
 
     /// Capacity of the write queue: [`StoreOptions::queue_depth`].
@@ -364,7 +430,7 @@ impl Store {
         conversation: Conversation,
         messages: Vec<Message>,
     ) -> Result<()> {
-        self.write(move |transaction| transaction.insert(user, conversation, messages))
+        self.write_for(user, move |transaction| transaction.insert(user, conversation, messages))
     }
 
     /// [`Transaction::update`] as a write of its own.
@@ -378,15 +444,22 @@ impl Store {
         now: Timestamp,
         change: impl FnOnce(&mut Conversation) -> Result<()> + Send + 'static,
     ) -> Result<Conversation> {
-        self.write(move |transaction| transaction.update(user, id, now, change))
+        self.write_for(user, move |transaction| transaction.update(user, id, now, change))
     }
 
-    /// [`Transaction::delete`] as a write of its own.
+    /// [`Transaction::delete`] as a write of its own. A conversation of more than
+    /// [`MAX_DELETED_MESSAGES`] messages is deleted in several writes, the newest messages first, so
+    /// that other writes get their turn between them. If this fails in between, the conversation
+    /// has its oldest messages left, and deleting it again finishes.
     ///
     /// # Errors
     /// As [`Transaction::delete`] and [`Store::write`].
     pub fn delete(&self, user: UserId, id: ConversationId) -> Result<()> {
-        self.write(move |transaction| transaction.delete(user, id))
+        let delete_part = move |transaction: &mut Transaction<'_>| {
+            transaction.delete_within(user, id, &mut { MAX_DELETED_MESSAGES })
+        };
+        while !self.write_for(user, delete_part)? {}
+        Ok(())
     }
 
     /// [`Transaction::append_message`] as a write of its own.
@@ -399,7 +472,7 @@ impl Store {
         id: ConversationId,
         message: Message,
     ) -> Result<u32> {
-        self.write(move |transaction| transaction.append_message(user, id, &message))
+        self.write_for(user, move |transaction| transaction.append_message(user, id, &message))
     }
 
     /// Begins a new history, in which no earlier version is contained.
@@ -450,7 +523,7 @@ impl Store {
     /// # Errors
     /// As [`Transaction::delete_assistant`] and [`Store::write`].
     pub fn delete_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
-        self.write(move |transaction| transaction.delete_assistant(user, id))
+        self.write_for(user, move |transaction| transaction.delete_assistant(user, id))
     }
 
     /// [`Transaction::create_assistant`] as a write of its own.
@@ -463,7 +536,9 @@ impl Store {
         Error: From<N::Error>,
     {
         let name = name.try_into()?;
-        self.write(move |transaction| transaction.create_assistant::<Name>(user, id, name))
+        self.write_for(user, move |transaction| {
+            transaction.create_assistant::<Name>(user, id, name)
+        })
     }
 
     /// [`Transaction::rename_assistant`] as a write of its own.
@@ -476,7 +551,9 @@ impl Store {
         Error: From<N::Error>,
     {
         let name = name.try_into()?;
-        self.write(move |transaction| transaction.rename_assistant::<Name>(user, id, name))
+        self.write_for(user, move |transaction| {
+            transaction.rename_assistant::<Name>(user, id, name)
+        })
     }
 
     /// Creates an access token for the user: 256 random bits as text. It cannot be shown again,

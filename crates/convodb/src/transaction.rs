@@ -76,6 +76,11 @@ impl<'txn> Transaction<'txn> {
         self.tables.savepoint();
     }
 
+    /// The number of changes of entries in the group.
+    pub(crate) fn group_changes(&self) -> usize {
+        self.tables.group_changes()
+    }
+
     /// Rolls back to the last savepoint.
     pub(crate) fn rollback_to_savepoint(&mut self) {
         self.tables.rollback_to_savepoint();
@@ -226,6 +231,50 @@ impl<'txn> Transaction<'txn> {
         self.tables.conversations.remove(key, id)?;
         self.tables.messages.remove_all(key)?;
         self.apply(key, Some(&old.borrowed()), None)
+    }
+
+    /// [`Transaction::delete`] in a write of bounded size: removes at most `budget` messages and
+    /// subtracts their number. Returns whether the conversation is deleted; if it is not, its newest
+    /// messages are, and the next write continues. A conversation may have fewer messages than it
+    /// counts, so each write leaves the store consistent.
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
+    /// # let id = ConversationId::generate(at);
+    /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
+    /// for _ in 0..3 {
+    ///     store.append_message(user, id, Message::new(Role::User, "Hello!", at)?)?;
+    /// }
+    /// let delete_two = move |transaction: &mut Transaction<'_>| {
+    ///     transaction.delete_within(user, id, &mut 2)
+    /// };
+    /// assert!(!store.write(delete_two)?);
+    /// assert_eq!(store.snapshot().messages(user, id)?.map(|messages| messages.len()), Some(1));
+    /// assert!(store.write(delete_two)?);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Transaction::delete`].
+    pub fn delete_within(
+        &mut self,
+        user: UserId,
+        id: ConversationId,
+        budget: &mut usize,
+    ) -> Result<bool> {
+        let (key, _) = self.require(user, id)?;
+        let messages = self.tables.messages.last_number(key)? as usize;
+        if messages > *budget {
+            self.tables.messages.remove_newest(key, *budget)?;
+            *budget = 0;
+            return Ok(false);
+        }
+        *budget -= messages;
+        self.delete(user, id).map(|()| true)
     }
 
     /// Appends a message to the user's conversation `id`, adds its cost to the total, advances

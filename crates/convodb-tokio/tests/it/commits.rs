@@ -56,6 +56,38 @@ async fn commits_through_the_engine_handle_are_reported() {
 }
 
 #[tokio::test]
+async fn a_receiver_of_a_user_is_woken_by_that_user_alone() {
+    let harness = Harness::new().await;
+    let store = &harness.store;
+    let other = store.create_user("Other", at(0)).await.unwrap().id;
+    let [mut own, mut of_other] = [harness.user, other].map(|user| store.commits_of(user));
+    for second in 1..=2 {
+        store.insert(harness.user, harness.conversation(second), Vec::new()).await.unwrap();
+    }
+    assert!(is_pending(&mut of_other), "a commit of another user");
+    own.changed().await.unwrap();
+    assert!(is_pending(&mut own), "two commits are coalesced");
+    store.clone().close().await.unwrap();
+    for mut commits in [own, of_other, store.commits_of(other)] {
+        // A checkpoint of the close may be reported before the end.
+        while commits.changed().await.is_ok() {}
+        assert!(matches!(commits.changed().await, Err(Error::Closed)));
+    }
+}
+
+/// Receivers of many users, each for a short time: the notifier does not keep their channels.
+#[tokio::test]
+async fn receivers_of_many_users_are_independent() {
+    let harness = Harness::new().await;
+    let mut kept = harness.store.commits_of(harness.user);
+    for number in 0..1000 {
+        drop(harness.store.commits_of(convodb::UserId::new(1000 + number)));
+    }
+    harness.store.insert(harness.user, harness.conversation(1), Vec::new()).await.unwrap();
+    assert!(!is_pending(&mut kept));
+}
+
+#[tokio::test]
 async fn dropping_a_pending_call_loses_no_notification() {
     let harness = Harness::new().await;
     let mut commits = harness.store.commits();

@@ -20,7 +20,7 @@ use crate::engine::admission::{DiskSpaceGuard, WritePath, has_space_for_checkpoi
 use crate::engine::checkpoint::{
     Checkpoint, CheckpointBackoff, CheckpointScheduler, FailureHistory, NextAction,
 };
-use crate::engine::published::Published;
+use crate::engine::published::{ChangedUsers, Published};
 use crate::engine::recovery::Recovered;
 use crate::engine::redb_commit::{commit_with, flush};
 use crate::engine::store_file::{StoreFile, StoreLocation};
@@ -172,10 +172,17 @@ impl Committer {
                 Err(AppendError::Unknown(error)) => return Err(self.fault(error)),
             }
         }
+        let changed = self.changed_users();
         self.tables.commit();
         let state = self.published.load().with(self.tables.clone(), self.seqno());
-        self.published.publish(state);
+        self.published.publish(state, &changed);
         Ok(())
+    }
+
+    /// The users whose conversations the group has changed, for listeners.
+    fn changed_users(&self) -> ChangedUsers {
+        let observed = self.published.has_listeners();
+        ChangedUsers::These(if observed { self.tables.changed_users() } else { Vec::new() })
     }
 
     /// The sequence number of the last group.
@@ -274,8 +281,9 @@ impl Committer {
             self.scheduler.failed();
             return Err(self.fault(error));
         }
+        let changed = self.changed_users();
         self.tables.commit();
-        self.adopt_durable(position)
+        self.adopt_durable(position, &changed)
     }
 
     /// Writes the memtables into the tables, unless they are empty.
@@ -314,19 +322,19 @@ impl Committer {
             }
             Err(error) => return Err(error),
         };
-        self.adopt_durable(position)?;
+        self.adopt_durable(position, &ChangedUsers::Any)?;
         Ok(done)
     }
 
     /// Continues with tables that contain all groups up to `position`, the last one. The commit is
     /// durable, but a failure here means that its caller could not read its own write: a fault.
-    fn adopt_durable(&mut self, position: WalPosition) -> Result<()> {
+    fn adopt_durable(&mut self, position: WalPosition, changed: &ChangedUsers) -> Result<()> {
         self.wal.continue_after(position);
-        let adopted = self.adopt(position.seqno);
+        let adopted = self.adopt(position.seqno, changed);
         adopted.map_err(|error| self.fault(error))
     }
 
-    fn adopt(&mut self, seqno: u64) -> Result<()> {
+    fn adopt(&mut self, seqno: u64, changed: &ChangedUsers) -> Result<()> {
         let state = catch_redb_panic(|| {
             let read = self.database.begin_read().map_err(from_redb)?;
             self.tables.end_checkpoint(&read)?;
@@ -335,7 +343,7 @@ impl Committer {
             idle.then(|| CommittedState::open(&read, self.tables.clone(), self.seqno())).transpose()
         })?;
         if let Some(state) = state {
-            self.published.publish(state);
+            self.published.publish(state, changed);
         }
         self.scheduler.flushed(seqno == self.seqno());
         self.space = DiskSpaceGuard::default();
@@ -400,7 +408,9 @@ impl Committer {
     /// Waits for the running checkpoint, if any, and adopts its result.
     fn finish_checkpoint(&mut self) {
         let Some(checkpoint) = self.checkpoint.take() else { return };
-        if let Err(error) = checkpoint.join().and_then(|seqno| self.adopt(seqno)) {
+        if let Err(error) =
+            checkpoint.join().and_then(|seqno| self.adopt(seqno, &ChangedUsers::These(Vec::new())))
+        {
             tracing::error!(%error, "checkpoint failed");
             self.scheduler.failed();
             self.fault(error);

@@ -5,9 +5,20 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::{ArcSwap, Guard};
 
+use crate::model::id::UserId;
 use crate::tables::state::CommittedState;
 
-type Callback = dyn Fn() + Send + Sync;
+type Callback = dyn Fn(&ChangedUsers) + Send + Sync;
+
+/// The users whose conversations a commit has changed. See
+/// [`Store::on_change`](crate::Store::on_change).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangedUsers {
+    /// These users, in ascending order; none for a commit that changed no conversation.
+    These(Vec<UserId>),
+    /// Any users: a bulk load, or the store has reopened its files.
+    Any,
+}
 
 /// Keeps a callback of [`Store::on_commit`](crate::Store::on_commit) registered until it is
 /// dropped.
@@ -44,17 +55,22 @@ impl Published {
     }
 
     /// Publishes a new state and calls the listeners.
-    pub(crate) fn publish(&self, state: CommittedState) {
+    pub(crate) fn publish(&self, state: CommittedState, changed: &ChangedUsers) {
         self.state.store(Arc::new(state));
         for listener in self.live_listeners() {
             // A panicking listener must not stop the writer.
-            let _ = catch_unwind(AssertUnwindSafe(move || listener()));
+            let _ = catch_unwind(AssertUnwindSafe(move || listener(changed)));
         }
     }
 
     /// Replaces the state by one with the same contents, which no listener needs to hear of.
     pub(crate) fn replace(&self, state: CommittedState) {
         self.state.store(Arc::new(state));
+    }
+
+    /// Whether anybody listens to commits.
+    pub(crate) fn has_listeners(&self) -> bool {
+        !self.listeners.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// The registered listeners, to be called without the lock, so that a listener can register
@@ -70,7 +86,10 @@ impl Published {
     }
 
     /// Calls `callback` after each publication, until the returned listener is dropped.
-    pub(crate) fn listen(&self, callback: impl Fn() + Send + Sync + 'static) -> CommitListener {
+    pub(crate) fn listen(
+        &self,
+        callback: impl Fn(&ChangedUsers) + Send + Sync + 'static,
+    ) -> CommitListener {
         let callback: Arc<Callback> = Arc::new(callback);
         let weak = Arc::downgrade(&callback);
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).push(weak);

@@ -21,7 +21,7 @@ use redb::WriteTransaction;
 
 use crate::engine::checkpoint::FailureHistory;
 use crate::engine::committer::Committer;
-use crate::engine::published::Published;
+use crate::engine::published::{ChangedUsers, Published};
 use crate::engine::recovery::Recovered;
 use crate::engine::store_file::StoreLocation;
 use crate::error::{Error, Result};
@@ -179,7 +179,7 @@ impl Supervisor {
             let published = self.published.load_full();
             let recovered = Recovered::reopen(location, &signal, mode, &published)?;
             let publish = |state| {
-                self.published.publish(state);
+                self.published.publish(state, &ChangedUsers::Any);
                 self.published.clone()
             };
             let committer = Committer::new(recovered, location, mode, signal.clone(), publish)?;

@@ -1,47 +1,47 @@
 //! Write queue: one writer thread takes writes from a bounded queue and commits them in groups.
 //!
 //! While one group is made durable, the next one gathers in the queue, so concurrent writers share
-//! the cost of a commit. A write that fails or panics is rolled back alone. If the commit fails, no
+//! the cost of a commit. Users are taken in turn, and a group ends after a bounded number of
+//! changes, so nobody's backlog delays the writes of others. A write that fails or panics is rolled back alone. If the commit fails, no
 //! write of the group is acknowledged. While the store has a fault, writes are refused before they
 //! are queued.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{
-    Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel,
-};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Instant;
 
 use redb::WriteTransaction;
 
+use crate::engine::fair_queue::{FairQueue, Popped, PushError, Reader};
 use crate::engine::supervisor::Supervisor;
 use crate::error::{Error, Result};
 use crate::io::fault::{FaultState, StoreState};
 use crate::metrics::MetricsRegistry;
+use crate::model::id::UserId;
 use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
 
 /// The maximum number of writes in a group.
 const MAX_GROUP: usize = 1024;
+/// A group with at least this many changes of entries takes no further write: about as many as
+/// `MAX_GROUP` inserts have.
+const MAX_GROUP_CHANGES: usize = 16 * 1024;
 /// The fault after a panic of the writer thread outside a caller's closure.
 const PANICKED: &str = "the writer thread panicked";
 
 /// A handle to the writer thread. Dropping it waits until all queued writes are done and the files
 /// are closed.
 pub(crate) struct WriteQueue {
-    sender: Arc<Sender>,
+    queue: Arc<FairQueue<Command>>,
     thread: Mutex<Option<JoinHandle<Result<()>>>>,
     thread_id: ThreadId,
-    depth: usize,
     fault_state: Arc<FaultState>,
     metrics: Arc<MetricsRegistry>,
 }
-
-/// The sending side of the queue, until the store is closed.
-type Sender = Mutex<Option<SyncSender<Command>>>;
 
 /// A write that bypasses the memtables.
 type WriteThrough = Box<dyn FnOnce(&mut Supervisor) + Send>;
@@ -49,45 +49,26 @@ type WriteThrough = Box<dyn FnOnce(&mut Supervisor) + Send>;
 enum Command {
     Write(Box<dyn Write>),
     WriteThrough(WriteThrough),
-    /// A fault was reported.
-    Wake,
-    Close,
 }
 
 impl WriteQueue {
     /// Starts the writer thread with a queue of `depth` writes.
     pub(crate) fn start(supervisor: Supervisor, depth: usize) -> Result<Self> {
-        let depth = depth.max(1);
-        let (sender, receiver) = sync_channel(depth);
-        let sender = Arc::new(Sender::new(Some(sender)));
+        let (queue, reader) = FairQueue::new(depth);
         let fault_state = supervisor.fault_state().clone();
         let metrics = supervisor.published().load().tables.metrics().clone();
-        // The thread owns the files, and the files own this waker: it must not keep the queue
-        // alive.
-        let weak = Arc::downgrade(&sender);
-        fault_state.set_waker(move || {
-            let Some(sender) = weak.upgrade() else { return };
-            if let Some(sender) = &*sender.lock().unwrap_or_else(PoisonError::into_inner) {
-                // If the queue is full, the thread is awake and looks after its group.
-                let _ = sender.try_send(Command::Wake);
-            }
-        });
-        let work = move || run(supervisor, &receiver);
+        let waker = queue.clone();
+        fault_state.set_waker(move || waker.wake());
+        let work = move || run(supervisor, &reader);
         let thread = thread::Builder::new().name("convodb-writer".to_owned()).spawn(work)?;
         let thread_id = thread.thread().id();
-        Ok(Self {
-            sender,
-            thread: Mutex::new(Some(thread)),
-            thread_id,
-            depth,
-            fault_state,
-            metrics,
-        })
+        Ok(Self { queue, thread: Mutex::new(Some(thread)), thread_id, fault_state, metrics })
     }
 
     /// Runs a write and waits until it is durable or has failed. Fails if the queue is full.
     pub(crate) fn write<T, E>(
         &self,
+        user: Option<UserId>,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<T, E>
     where
@@ -95,7 +76,7 @@ impl WriteQueue {
         E: From<Error> + Send + 'static,
     {
         let (reply, answer) = sync_channel(1);
-        self.enqueue(write, move |outcome| {
+        self.enqueue(user, write, move |outcome| {
             // The caller may be gone.
             let _ = reply.send(outcome);
         })?;
@@ -106,6 +87,7 @@ impl WriteQueue {
     /// full.
     pub(crate) fn submit<T, E>(
         &self,
+        user: Option<UserId>,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
         answered: impl FnOnce(thread::Result<Result<T, E>>) + Send + 'static,
     ) -> Result<()>
@@ -113,7 +95,7 @@ impl WriteQueue {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.enqueue(write, move |outcome| {
+        self.enqueue(user, write, move |outcome| {
             let outcome = match outcome {
                 Outcome::Done(result) => Ok(result),
                 Outcome::Panicked(panic) => Err(panic),
@@ -124,12 +106,13 @@ impl WriteQueue {
     }
 
     /// The capacity of the queue.
-    pub(crate) const fn depth(&self) -> usize {
-        self.depth
+    pub(crate) fn depth(&self) -> usize {
+        self.queue.depth()
     }
 
     fn enqueue<T, E>(
         &self,
+        user: Option<UserId>,
         write: impl FnOnce(&mut Transaction<'_>) -> Result<T, E> + Send + 'static,
         reply: impl FnOnce(Outcome<T, E>) + Send + 'static,
     ) -> Result<()>
@@ -137,6 +120,7 @@ impl WriteQueue {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
+        self.check_thread()?;
         self.fault_state.check()?;
         let waiting = self.metrics.wait();
         let reply = move |outcome| {
@@ -144,13 +128,13 @@ impl WriteQueue {
             reply(outcome);
         };
         let pending = Box::new(Pending { write: Some(write), outcome: None, reply });
-        match self.sender()?.try_send(Command::Write(pending)) {
+        match self.queue.try_push(user, Command::Write(pending)) {
             Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => {
+            Err(PushError::Full) => {
                 self.metrics.refused.fetch_add(1, Ordering::Relaxed);
                 Err(Error::QueueFull)
             }
-            Err(TrySendError::Disconnected(_)) => Err(Error::Closed),
+            Err(PushError::Closed) => Err(Error::Closed),
         }
     }
 
@@ -161,6 +145,7 @@ impl WriteQueue {
         write: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (reply, answer) = sync_channel(1);
+        self.check_thread()?;
         self.fault_state.check()?;
         let write: WriteThrough = Box::new(move |supervisor| {
             let run = AssertUnwindSafe(|| supervisor.write_through(write));
@@ -168,25 +153,24 @@ impl WriteQueue {
             // The caller may be gone.
             let _ = reply.send(outcome);
         });
-        self.sender()?.send(Command::WriteThrough(write)).map_err(|_| Error::Closed)?;
+        let pushed = self.queue.push_when_free(None, Command::WriteThrough(write));
+        pushed.map_err(|_| Error::Closed)?;
         wait(&answer)
     }
 
-    /// The sending side of the queue, for any thread but the one that empties it.
-    fn sender(&self) -> Result<SyncSender<Command>> {
+    /// Fails on the thread that empties the queue, which must not wait for itself.
+    fn check_thread(&self) -> Result<()> {
         if thread::current().id() == self.thread_id {
             return Err(Error::NestedWrite);
         }
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
-        sender.clone().ok_or(Error::Closed)
+        Ok(())
     }
 
     /// Whether the store accepts writes.
     pub(crate) fn state(&self) -> StoreState {
-        let sender = self.sender.lock().unwrap_or_else(PoisonError::into_inner);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         let runs = thread.as_ref().is_some_and(|thread| !thread.is_finished());
-        match sender.is_some() && runs {
+        match runs && !self.queue.is_closed() {
             false => StoreState::Closed,
             true if self.fault_state.check().is_err() => StoreState::Reopening,
             true => StoreState::Open,
@@ -203,11 +187,10 @@ impl WriteQueue {
     /// # Errors
     /// [`Error::Closed`] if the store was closed before, or the error of closing the files.
     pub(crate) fn close(&self) -> Result<()> {
-        let sender = self.sender()?;
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner).take();
-        // A disconnected queue means that the thread has ended.
-        let _ = sender.send(Command::Close);
-        drop(sender);
+        self.check_thread()?;
+        if !self.queue.close() {
+            return Err(Error::Closed);
+        }
         self.join().unwrap_or(Err(Error::Closed))
     }
 
@@ -223,7 +206,7 @@ impl WriteQueue {
 
 impl Drop for WriteQueue {
     fn drop(&mut self) {
-        drop(self.sender.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.queue.close();
         // A caller that needs the error calls `close`.
         let _ = self.join();
     }
@@ -301,21 +284,20 @@ fn of_group(fault: &Error) -> Error {
 }
 
 /// The writer thread. It is the only place of the write engine that reads a clock.
-fn run(mut supervisor: Supervisor, queue: &Receiver<Command>) -> Result<()> {
+fn run(mut supervisor: Supervisor, queue: &Reader<Command>) -> Result<()> {
     let mut upcoming = None;
     loop {
         let command = match upcoming.take() {
-            Some(command) => command,
-            None => match next(queue, &mut supervisor) {
-                Some(command) => command,
-                None => break,
-            },
+            Some(command) => Popped::Item(command),
+            None => queue.pop(supervisor.next_deadline(Instant::now())),
         };
         match command {
-            Command::Write(write) => upcoming = run_and_answer(&mut supervisor, write, queue),
-            Command::WriteThrough(write) => write(&mut supervisor),
-            Command::Wake => {}
-            Command::Close => break,
+            Popped::Item(Command::Write(write)) => {
+                upcoming = run_and_answer(&mut supervisor, write, queue);
+            }
+            Popped::Item(Command::WriteThrough(write)) => write(&mut supervisor),
+            Popped::Woken => {}
+            Popped::Closed => break,
         }
         run_maintenance(&mut supervisor);
     }
@@ -330,24 +312,11 @@ fn run_maintenance(supervisor: &mut Supervisor) {
     }
 }
 
-/// The next command, or none when the store is no longer used. Runs maintenance while it waits.
-fn next(queue: &Receiver<Command>, supervisor: &mut Supervisor) -> Option<Command> {
-    loop {
-        let now = Instant::now();
-        let Some(deadline) = supervisor.next_deadline(now) else { return queue.recv().ok() };
-        match queue.recv_timeout(deadline.saturating_duration_since(now)) {
-            Ok(command) => return Some(command),
-            Err(RecvTimeoutError::Timeout) => run_maintenance(supervisor),
-            Err(RecvTimeoutError::Disconnected) => return None,
-        }
-    }
-}
-
 /// Runs a group that starts with `first` and answers its writes. Returns the command that ended it.
 fn run_and_answer(
     supervisor: &mut Supervisor,
     first: Box<dyn Write>,
-    queue: &Receiver<Command>,
+    queue: &Reader<Command>,
 ) -> Option<Command> {
     let mut group = vec![first];
     let work = || run_group(supervisor, &mut group, queue);
@@ -368,18 +337,18 @@ fn run_and_answer(
 fn run_group(
     supervisor: &mut Supervisor,
     group: &mut Vec<Box<dyn Write>>,
-    queue: &Receiver<Command>,
+    queue: &Reader<Command>,
 ) -> (Result<()>, Option<Command>) {
     let upcoming = supervisor.run(|transaction| {
         let mut next = 0;
         while let Some(write) = group.get_mut(next) {
             write.run(transaction);
             next += 1;
-            if group.len() < MAX_GROUP {
-                match queue.try_recv() {
-                    Ok(Command::Write(write)) => group.push(write),
-                    Ok(other) => return Some(other),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+            if group.len() < MAX_GROUP && transaction.group_changes() < MAX_GROUP_CHANGES {
+                match queue.try_pop() {
+                    Some(Command::Write(write)) => group.push(write),
+                    Some(other) => return Some(other),
+                    None => {}
                 }
             }
         }

@@ -135,6 +135,11 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         self.memtable.get(&key)
     }
 
+    /// The keys that the current group has changed, in order of the changes.
+    pub(crate) fn changed_keys(&self) -> impl Iterator<Item = K> {
+        self.journal.changes.iter().map(|change| change.key)
+    }
+
     /// The keys of the memtable, tombstones included.
     pub(crate) fn memtable_keys(&self) -> impl Iterator<Item = K> {
         self.memtable.iter().map(|(key, _)| *key)
@@ -223,8 +228,10 @@ pub(crate) trait AnyTable {
     fn rollback_to_savepoint(&mut self);
     /// Undoes all changes of the group.
     fn rollback(&mut self);
-    /// The size of the group's changes.
+    /// The size of the group's changes. Reads each of them.
     fn pending(&self) -> PendingWrites;
+    /// The number of the group's changes.
+    fn changes(&self) -> usize;
     /// Appends the puts of the group in the encoding of the WAL. Removals are not encoded: a group
     /// that removes keys does not go through the WAL.
     fn encode(&self, out: &mut Vec<u8>);
@@ -303,6 +310,10 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     fn rollback(&mut self) {
         self.journal.savepoint_at = 0;
         self.rollback_to_savepoint();
+    }
+
+    fn changes(&self) -> usize {
+        self.journal.changes.len()
     }
 
     fn pending(&self) -> PendingWrites {

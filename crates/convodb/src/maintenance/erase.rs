@@ -17,7 +17,7 @@ use crate::query::filter::Filter;
 use crate::query::list_spec::Order;
 use crate::query::request::ListRequest;
 use crate::snapshot::Snapshot;
-use crate::store::Store;
+use crate::store::{MAX_DELETED_MESSAGES, Store};
 use crate::tables::Tables;
 use crate::tables::erasure_marks::{self, ErasureMark};
 use crate::transaction::Transaction;
@@ -100,7 +100,7 @@ impl Store {
     /// its order, page size and cursor do not. The conversations are found through the filter's one
     /// index range.
     ///
-    /// One write deletes at most 256.
+    /// One write deletes at most 256, with at most [`MAX_DELETED_MESSAGES`] messages.
     ///
     /// ```
     /// use convodb::{Filter, ListRequest, Store};
@@ -138,12 +138,14 @@ impl Store {
                 return Ok(deleted);
             }
             let filter = request.filter.clone();
-            deleted += self.write(move |transaction| {
-                let mut deleted = 0;
+            deleted += self.write_for(user, move |transaction| {
+                let (mut deleted, mut messages) = (0, MAX_DELETED_MESSAGES);
                 for id in ids {
                     // It may have been changed or deleted since it was listed.
                     if transaction.conversation(user, id)?.is_some_and(|row| filter.matches(&row)) {
-                        transaction.delete(user, id)?;
+                        if !transaction.delete_within(user, id, &mut messages)? {
+                            break;
+                        }
                         deleted += 1;
                     }
                 }

@@ -65,7 +65,18 @@ impl Messages {
 
     /// Removes all messages of a row.
     pub(crate) fn remove_all(&mut self, row: RowKey) -> Result<()> {
-        let stored = self.table.range(all(row))?.map(|entry| entry.map(|(key, _)| key));
+        self.remove(all(row))
+    }
+
+    /// Removes the newest messages of a row, at most `max`.
+    pub(crate) fn remove_newest(&mut self, row: RowKey, max: usize) -> Result<()> {
+        let last = self.last_number(row)?;
+        let kept = last.saturating_sub(u32::try_from(max).unwrap_or(u32::MAX));
+        self.remove(MessageKey::new(row, kept + 1)..=MessageKey::new(row, last))
+    }
+
+    fn remove(&mut self, range: RangeInclusive<MessageKey>) -> Result<()> {
+        let stored = self.table.range(range)?.map(|entry| entry.map(|(key, _)| key));
         let stored: Vec<MessageKey> = stored.collect::<Result<_>>()?;
         stored.into_iter().try_for_each(|key| self.table.remove(key))
     }

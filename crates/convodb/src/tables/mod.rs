@@ -148,6 +148,20 @@ impl Tables {
         })
     }
 
+    /// The number of changes of the group.
+    pub(crate) fn group_changes(&self) -> usize {
+        self.all().map(AnyTable::changes).sum()
+    }
+
+    /// The users whose change feeds the group has changed.
+    pub(crate) fn changed_users(&self) -> Vec<UserId> {
+        let mut users: Vec<UserId> =
+            self.change_feed.changes.changed_keys().map(|key| key.user).collect();
+        users.sort_unstable();
+        users.dedup();
+        users
+    }
+
     /// Appends the group to a WAL record.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         self.all().for_each(|table| table.encode(out));

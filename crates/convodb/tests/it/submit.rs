@@ -3,7 +3,10 @@
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-use convodb::{Error, Result, Store, StoreOptions, Transaction};
+use convodb::{
+    Conversation, Error, ListRequest, MAX_DELETED_MESSAGES, Message, Result, Role, Store,
+    StoreOptions, Transaction, UserId,
+};
 
 use crate::{TestUser, count};
 
@@ -85,4 +88,83 @@ fn a_callback_cannot_write() {
     let nested = move |_| reply.send(same.write(|_| Ok::<_, Error>(()))).unwrap();
     store.submit(|_| Ok::<_, Error>(()), nested).unwrap();
     assert!(matches!(outcomes.recv().unwrap(), Err(Error::NestedWrite)));
+}
+
+/// One user's backlog, queued first, does not go before the writes of another.
+#[test]
+fn users_are_served_in_turn() {
+    let store = Store::in_memory().unwrap();
+    let users = [1, 2].map(UserId::new);
+    let (reply, served) = channel();
+    let release = block_writer(&store);
+    let submit = |user| {
+        let reply = reply.clone();
+        let write = move |_: &mut Transaction<'_>| {
+            reply.send(user).unwrap();
+            Ok::<_, Error>(())
+        };
+        store.submit_for(user, write, |_| {}).unwrap();
+    };
+    (0..400).for_each(|_| submit(users[0]));
+    (0..3).for_each(|_| submit(users[1]));
+    drop((release, reply));
+    let [one, two] = users;
+    let served: Vec<UserId> = served.iter().collect();
+    assert_eq!(served[..6], [one, two, one, two, one, two]);
+    assert_eq!(served.len(), 403);
+}
+
+/// A write with very many changes ends its group, so that the next writes do not wait for more.
+#[test]
+fn a_group_has_a_bounded_number_of_changes() {
+    let store = Store::in_memory().unwrap();
+    let acme = TestUser::of(&store);
+    let release = block_writer(&store);
+    let (reply, seen) = channel();
+    for _ in 0..2 {
+        let (conversation, user) = (acme.conversation(), acme.user);
+        let message = Message::new(Role::User, "hi", conversation.created_at).unwrap();
+        let conversation = Conversation { message_count: 20_000, ..conversation };
+        let insert = move |transaction: &mut Transaction<'_>| {
+            transaction.insert(user, conversation, vec![message; 20_000])
+        };
+        let (reply, reader) = (reply.clone(), store.clone());
+        let answered = move |_| reply.send(count(&reader, user)).unwrap();
+        store.submit_for(user, insert, answered).unwrap();
+    }
+    drop((release, reply));
+    assert_eq!(seen.iter().collect::<Vec<_>>(), [1, 2], "each was a group of its own");
+}
+
+#[test]
+fn a_conversation_with_very_many_messages_is_deleted_in_bounded_writes() {
+    let store = Store::in_memory().unwrap();
+    let acme = TestUser::of(&store);
+    let messages = MAX_DELETED_MESSAGES * 5 / 2;
+    let insert = || {
+        let count = u32::try_from(messages).unwrap();
+        let conversation = Conversation { message_count: count, ..acme.conversation() };
+        let id = conversation.id;
+        let message = Message::new(Role::User, "hi", conversation.created_at).unwrap();
+        store.insert(acme.user, conversation, vec![message; messages]).unwrap();
+        id
+    };
+    let (one, two) = (insert(), insert());
+    let before = store.metrics();
+    store.delete(acme.user, one).unwrap();
+    let deleted = store.metrics();
+    assert_eq!(deleted.commits - before.commits, 3);
+    assert!(deleted.changes - before.changes <= messages as u64 + 32);
+
+    // An interrupted deletion leaves a consistent conversation with its oldest messages.
+    let (user, mut budget) = (acme.user, MAX_DELETED_MESSAGES);
+    let complete =
+        store.write(move |transaction| transaction.delete_within(user, two, &mut budget));
+    assert!(!complete.unwrap());
+    let left = store.snapshot().messages(user, two).unwrap().unwrap();
+    assert_eq!(left.len(), messages - MAX_DELETED_MESSAGES);
+    assert!(store.snapshot().verify().unwrap().is_clean());
+    assert_eq!(store.delete_all(user, &ListRequest::default()).unwrap(), 1);
+    assert!(store.snapshot().verify().unwrap().is_clean());
+    assert!(matches!(store.delete(user, two), Err(Error::ConversationNotFound)));
 }
