@@ -55,7 +55,7 @@ pub const LAYERS: &[LayeredCrate] = &[
     LayeredCrate {
         folder: "crates/convodb-http",
         layers: &[
-            &["limits", "run_blocking"],
+            &["least_rate", "limits", "run_blocking"],
             &["error", "response"],
             &["clock"],
             &["middleware"],

@@ -28,7 +28,9 @@ mod body;
 mod clock;
 mod error;
 mod extract;
+mod least_rate;
 mod limits;
+mod log_writer;
 mod middleware;
 #[cfg(test)]
 mod openapi;
@@ -51,6 +53,7 @@ use crate::response::base_url::BaseUrl;
 use crate::state::Service;
 
 pub use crate::limits::Limits;
+pub use crate::log_writer::LogWriter;
 pub use crate::middleware::rate_limit::{RateLimit, RateLimitError};
 pub use crate::response::base_url::{PublicUrl, PublicUrlError, local_url};
 pub use crate::response::page::{PageTokens, write_page};

@@ -17,18 +17,40 @@ pub struct Limits {
     pub export_timeout: Duration,
     /// Timeout for requests in flight during a shutdown; 10 s.
     pub shutdown_timeout: Duration,
-    /// The most connections, at least 1; 10,000. Further connections wait until one is closed.
+    /// The fewest bytes per second that a client may take of a response, or send of an import, on
+    /// average after the timeouts above; 4,096. 0 for no such limit.
+    pub min_bytes_per_second: u32,
+    /// The most connections, at least 1; 10,000. If there are more, the oldest one that has sent no
+    /// valid token is closed; if all have, further connections wait.
     pub max_connections: u32,
+    /// The most connections from one address; no limit. Behind a proxy all have the same.
+    pub max_connections_per_address: Option<u32>,
+    /// The most requests of one connection, which is then closed; no limit.
+    pub max_requests_per_connection: Option<u32>,
+    /// The age at which a connection is closed after its response; no limit.
+    pub max_connection_age: Option<Duration>,
+    /// The most bytes of request and response bodies in memory; 256 MiB. Of this budget, as of the
+    /// others, a user may hold as much as is left for the other users; beyond it, requests are
+    /// answered with 503.
+    pub max_buffered_bytes: usize,
     /// The most bytes of a JSON body; 1 MiB.
     pub max_body_bytes: usize,
     /// The most bytes of one line of an import; 16 MiB.
     pub max_line_bytes: usize,
-    /// The most writes that wait for their commit; 256. Further writes are answered with 503.
+    /// The most writes that wait for their commit; 256. A user may have as many as are left for the
+    /// others; further writes are answered with 503.
     pub max_waiting_writes: usize,
-    /// The most concurrent imports and exports, together; 16. Further ones are answered with 503.
+    /// The most concurrent imports and exports, together; 16. A user may have as many as are left
+    /// for the others; further ones are answered with 503.
     pub max_transfers: usize,
     /// The most concurrent imports and exports of one user; 4.
     pub max_transfers_per_user: usize,
+    /// The most requests for statistics that are read or wait for it; 16. A user may have as many
+    /// as are left for the others; further ones are answered with 503.
+    pub max_statistics: usize,
+    /// The most requests that wait for changes; 4,096. A user may have as many as are left for the
+    /// others; further ones are answered with 503.
+    pub max_waiting_polls: usize,
 }
 
 impl Default for Limits {
@@ -40,12 +62,19 @@ impl Default for Limits {
             write_timeout: Duration::from_secs(30),
             export_timeout: Duration::from_secs(3600),
             shutdown_timeout: Duration::from_secs(10),
+            min_bytes_per_second: 4096,
             max_connections: 10_000,
+            max_connections_per_address: None,
+            max_requests_per_connection: None,
+            max_connection_age: None,
+            max_buffered_bytes: 256 << 20,
             max_body_bytes: 1 << 20,
             max_line_bytes: 16 << 20,
             max_waiting_writes: 256,
             max_transfers: 16,
             max_transfers_per_user: 4,
+            max_statistics: 16,
+            max_waiting_polls: 4096,
         }
     }
 }

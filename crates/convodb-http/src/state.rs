@@ -1,6 +1,8 @@
 //! Shared state of the handlers: the store, the limits, the metrics and the base URL.
 
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread;
 
 use convodb::{Store, UserId};
 use convodb_tokio::AsyncStore;
@@ -8,9 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
+use crate::middleware::budget::{Budget, Share};
 use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit::{RateLimit, RateLimiter, StatusSlot};
-use crate::middleware::transfer_limit::{TransferLimiter, TransferPermit};
 use crate::response::base_url::BaseUrl;
 
 /// The state that all requests share. Cheap to clone.
@@ -30,8 +32,14 @@ struct Shared {
     rate_limiter: Option<RateLimiter>,
     /// Whether the server is shutting down.
     shutdown: watch::Sender<bool>,
-    waiting_writes: Arc<Semaphore>,
-    transfer_limiter: Arc<TransferLimiter>,
+    bytes: Arc<Budget>,
+    waiting_writes: Arc<Budget>,
+    transfers: Arc<Budget>,
+    statistics: Arc<Budget>,
+    waiting_polls: Arc<Budget>,
+    /// One permit for each core: more statistics at once would only slow down each other and the
+    /// writes.
+    reading_statistics: Arc<Semaphore>,
 }
 
 impl Service {
@@ -41,17 +49,23 @@ impl Service {
         limits: Limits,
         rate_limit: Option<RateLimit>,
     ) -> Self {
+        let bytes = Budget::new(limits.max_buffered_bytes);
+        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let shared = Shared {
             base_url,
             limits,
-            metrics: Metrics::new(Some(&store)),
+            metrics: Metrics::new(Some((&store, &bytes))),
             rate_limiter: rate_limit.map(RateLimiter::new),
             shutdown: watch::Sender::new(false),
-            waiting_writes: Arc::new(Semaphore::new(limits.max_waiting_writes)),
-            transfer_limiter: TransferLimiter::new(
+            bytes,
+            waiting_writes: Budget::new(limits.max_waiting_writes),
+            transfers: Budget::with_max_per_user(
                 limits.max_transfers,
                 limits.max_transfers_per_user,
             ),
+            statistics: Budget::new(limits.max_statistics),
+            waiting_polls: Budget::new(limits.max_waiting_polls),
+            reading_statistics: Arc::new(Semaphore::new(cores)),
         };
         Self { store: AsyncStore::from(store), shared: Arc::new(shared) }
     }
@@ -108,20 +122,53 @@ impl Service {
         status.into_result()
     }
 
-    /// Returns a permit for one write that waits for its commit. Bounds the memory that queued
-    /// writes take.
+    /// Returns the budget of bytes of bodies.
+    pub(crate) fn bytes(&self) -> &Arc<Budget> {
+        &self.shared.bytes
+    }
+
+    /// Returns a permit for one write of the user that waits for its commit. Bounds the memory that
+    /// queued writes take.
     ///
     /// # Errors
-    /// 503 if [`Limits::max_waiting_writes`] is reached.
-    pub(crate) fn write_permit(&self) -> Result<OwnedSemaphorePermit> {
-        self.shared.waiting_writes.clone().try_acquire_owned().map_err(|_| ApiError::busy())
+    /// 503 beyond the user's share of [`Limits::max_waiting_writes`].
+    pub(crate) fn write_permit(&self, user: UserId) -> Result<Share> {
+        take_one(&self.shared.waiting_writes, user)
     }
 
     /// Returns a permit for an import or an export of the user, valid until it is dropped.
     ///
     /// # Errors
-    /// 503 if [`Limits::max_transfers`] or [`Limits::max_transfers_per_user`] is reached.
-    pub(crate) fn transfer_permit(&self, user: UserId) -> Result<TransferPermit> {
-        self.shared.transfer_limiter.try_acquire(user).ok_or_else(ApiError::busy)
+    /// 503 beyond the user's share of [`Limits::max_transfers`] or
+    /// [`Limits::max_transfers_per_user`].
+    pub(crate) fn transfer_permit(&self, user: UserId) -> Result<Share> {
+        take_one(&self.shared.transfers, user)
     }
+
+    /// Returns a permit for a request of the user that waits for changes.
+    ///
+    /// # Errors
+    /// 503 beyond the user's share of [`Limits::max_waiting_polls`].
+    pub(crate) fn poll_permit(&self, user: UserId) -> Result<Share> {
+        take_one(&self.shared.waiting_polls, user)
+    }
+
+    /// Returns a permit for statistics of the user, as soon as a core may read them.
+    ///
+    /// # Errors
+    /// 503 beyond the user's share of [`Limits::max_statistics`].
+    pub(crate) async fn statistics_permit(
+        &self,
+        user: UserId,
+    ) -> Result<(Share, OwnedSemaphorePermit)> {
+        let share = take_one(&self.shared.statistics, user)?;
+        let Ok(core) = self.shared.reading_statistics.clone().acquire_owned().await else {
+            unreachable!("the semaphore is never closed");
+        };
+        Ok((share, core))
+    }
+}
+
+fn take_one(budget: &Arc<Budget>, user: UserId) -> Result<Share> {
+    budget.try_take(user, 1).ok_or_else(ApiError::busy)
 }

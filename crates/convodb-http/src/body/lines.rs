@@ -2,20 +2,30 @@
 //!
 //! In memory are at most one line, the chunk that completed it, and the lines of one batch. The
 //! body is read only when the next batch is requested, so a client cannot send faster than its
-//! lines are stored.
-
-use std::time::Duration;
+//! lines are stored. A long line counts against the caller's share of bytes. Unpacking and
+//! splitting run on the thread of the request, which goes to other requests between steps.
 
 use axum::body::{Body, Bytes};
+use tokio::task::yield_now;
 
 use crate::body::decompress::Decompressor;
 use crate::body::stream::next_chunk_within;
 use crate::error::Result;
+use crate::least_rate::LeastRate;
+use crate::limits::Limits;
+use crate::middleware::caller::Caller;
 
-/// The most lines of a batch.
-const BATCH_LINES: usize = 1024;
+/// The most lines of a batch. A batch is one write, and other users' writes wait for it.
+const BATCH_LINES: usize = 256;
 /// A batch of at least this many bytes is complete.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 256 << 10;
+/// The bytes of a line that the limit of transfers accounts for.
+const FREE_LINE_BYTES: usize = 1 << 20;
+/// The bytes in memory for each further byte of a line: its text twice, and what it parses to.
+const BYTES_PER_LINE_BYTE: usize = 4;
+/// After this many bytes, other requests get their turn; a line counts as some bytes more.
+const BYTES_PER_TURN: usize = 64 << 10;
+const BYTES_PER_LINE: usize = 64;
 const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 
 /// A line without its line break.
@@ -33,7 +43,12 @@ pub(crate) struct Lines {
     /// The part of the last chunk that is not decompressed yet.
     compressed: Bytes,
     max_line_bytes: usize,
-    chunk_timeout: Duration,
+    rate: LeastRate,
+    caller: Option<Caller>,
+    /// The largest buffer so far, for which the caller holds bytes.
+    held: usize,
+    /// The bytes since other requests had their turn.
+    since_turn: usize,
     /// Decompressed bytes; those before `start` belong to earlier lines.
     buffer: Vec<u8>,
     start: usize,
@@ -49,15 +64,18 @@ impl Lines {
     pub(super) fn new(
         body: Body,
         decompressor: Decompressor,
-        max_line_bytes: usize,
-        chunk_timeout: Duration,
+        limits: &Limits,
+        caller: Option<Caller>,
     ) -> Self {
         Self {
             body,
             decompressor,
             compressed: Bytes::new(),
-            max_line_bytes,
-            chunk_timeout,
+            max_line_bytes: limits.max_line_bytes,
+            rate: LeastRate::new(limits.chunk_timeout, limits.min_bytes_per_second),
+            caller,
+            held: FREE_LINE_BYTES,
+            since_turn: 0,
             buffer: Vec::new(),
             start: 0,
             searched: 0,
@@ -70,7 +88,7 @@ impl Lines {
     /// Returns the next lines that are not blank; empty at the end of the body.
     ///
     /// # Errors
-    /// 408 if the next chunk does not arrive in time; 400 if the body ends early or cannot be
+    /// 408 if chunks arrive too slowly; 503 if a line is beyond the user's share of bytes; 400 if the body ends early or cannot be
     /// decompressed; 413 if it decompresses to far too much. The lines of this batch are then lost;
     /// those of earlier batches were complete.
     pub(crate) async fn batch(&mut self) -> Result<Vec<Line>> {
@@ -87,6 +105,7 @@ impl Lines {
     async fn next(&mut self) -> Result<Option<Line>> {
         loop {
             if let Some(line) = self.take_line() {
+                self.take_turn(BYTES_PER_LINE).await;
                 if line.text.as_ref().is_none_or(|text| !text.trim_ascii().is_empty()) {
                     return Ok(Some(line));
                 }
@@ -106,15 +125,39 @@ impl Lines {
         let len_before = self.buffer.len();
         let consumed = self.decompressor.decompress(&self.compressed, &mut self.buffer)?;
         let _consumed = self.compressed.split_to(consumed);
-        if consumed > 0 || self.buffer.len() > len_before {
+        let produced = self.buffer.len() - len_before;
+        self.hold()?;
+        self.take_turn(consumed + produced).await;
+        if consumed > 0 || produced > 0 {
             return Ok(());
         }
-        match next_chunk_within(&mut self.body, self.chunk_timeout).await? {
+        match next_chunk_within(&mut self.body, &mut self.rate).await? {
             Some(chunk) => self.compressed = chunk,
             None => {
                 self.decompressor.finish(&mut self.buffer)?;
                 self.ended = true;
             }
+        }
+        Ok(())
+    }
+
+    /// Counts work, and lets other requests have their turn after some.
+    async fn take_turn(&mut self, bytes: usize) {
+        self.since_turn += bytes;
+        if self.since_turn >= BYTES_PER_TURN {
+            self.since_turn = 0;
+            yield_now().await;
+        }
+    }
+
+    /// Counts the bytes of a buffer that has grown.
+    fn hold(&mut self) -> Result<()> {
+        let grown = self.buffer.len().saturating_sub(self.held);
+        if grown > 0
+            && let Some(caller) = &self.caller
+        {
+            caller.hold(BYTES_PER_LINE_BYTE * grown)?;
+            self.held += grown;
         }
         Ok(())
     }
@@ -153,8 +196,14 @@ mod tests {
     use super::*;
     use crate::error::ApiError;
     use futures_util::stream;
+    use std::time::Duration;
 
     const MAX: usize = 8;
+
+    fn limits(max_line_bytes: usize) -> Limits {
+        let chunk_timeout = Duration::from_secs(30);
+        Limits { max_line_bytes, chunk_timeout, ..Limits::default() }
+    }
 
     fn plain() -> Decompressor {
         Decompressor::for_encoding(None).unwrap().unwrap()
@@ -165,7 +214,7 @@ mod tests {
         let chunks: Vec<Result<Bytes, std::io::Error>> =
             body.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
         let body = Body::from_stream(stream::iter(chunks));
-        let mut lines = Lines::new(body, plain(), MAX, Duration::from_secs(1));
+        let mut lines = Lines::new(body, plain(), &limits(MAX), None);
         let mut all = Vec::new();
         loop {
             let batch = lines.batch().await.unwrap();
@@ -203,21 +252,21 @@ mod tests {
     #[tokio::test]
     async fn a_batch_is_bounded_by_lines_and_bytes() {
         let body = Body::from("x\n".repeat(BATCH_LINES + 1));
-        let mut lines = Lines::new(body, plain(), MAX, Duration::from_secs(1));
+        let mut lines = Lines::new(body, plain(), &limits(MAX), None);
         assert_eq!(lines.batch().await.unwrap().len(), BATCH_LINES);
         assert_eq!(lines.batch().await.unwrap().len(), 1);
         assert!(lines.batch().await.unwrap().is_empty());
 
         let long = "x".repeat(BATCH_BYTES / 2 + 1);
         let body = Body::from(format!("{long}\n{long}\n{long}\n"));
-        let mut lines = Lines::new(body, plain(), BATCH_BYTES, Duration::from_secs(1));
+        let mut lines = Lines::new(body, plain(), &limits(BATCH_BYTES), None);
         assert_eq!(lines.batch().await.unwrap().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_stalled_body_times_out() {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
-        let mut lines = Lines::new(body, plain(), MAX, Duration::from_secs(30));
+        let mut lines = Lines::new(body, plain(), &limits(MAX), None);
         let timeout = ApiError::of(axum::http::StatusCode::REQUEST_TIMEOUT);
         assert_eq!(lines.batch().await.err(), Some(timeout));
     }

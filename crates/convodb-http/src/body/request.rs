@@ -15,6 +15,7 @@ use crate::body::lines::Lines;
 use crate::body::stream::next_chunk;
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
+use crate::middleware::caller::Caller;
 use crate::state::Service;
 
 /// The media types of JSON lines. None of them is registered, so all common ones are accepted.
@@ -31,6 +32,7 @@ pub(crate) struct RequestBody {
     headers: HeaderMap,
     body: Body,
     limits: Limits,
+    caller: Option<Caller>,
 }
 
 impl FromRequest<Service> for RequestBody {
@@ -38,7 +40,8 @@ impl FromRequest<Service> for RequestBody {
 
     async fn from_request(request: Request, service: &Service) -> Result<Self> {
         let (parts, body) = request.into_parts();
-        Ok(Self { headers: parts.headers, body, limits: *service.limits() })
+        let caller = parts.extensions.get::<Caller>().cloned();
+        Ok(Self { headers: parts.headers, body, limits: *service.limits(), caller })
     }
 }
 
@@ -47,15 +50,15 @@ impl RequestBody {
     ///
     /// # Errors
     /// 415 for another media type or a compressed body, 413 for more than
-    /// [`Limits::max_body_bytes`], 408 after [`Limits::body_timeout`], 400 for invalid UTF-8 or a
-    /// body that ends early.
+    /// [`Limits::max_body_bytes`], 503 beyond the user's share of [`Limits::max_buffered_bytes`],
+    /// 408 after [`Limits::body_timeout`], 400 for invalid UTF-8 or a body that ends early.
     pub(crate) async fn json(self) -> Result<String> {
         let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
         if !self.headers.get_all(CONTENT_ENCODING).iter().all(identity) {
             return Err(unsupported_encoding("identity"));
         }
         self.check_type(is_json)?;
-        let read = read_all(self.body, self.limits.max_body_bytes);
+        let read = read_all(self.body, self.limits.max_body_bytes, self.caller.as_ref());
         let bytes = timeout(self.limits.body_timeout, read)
             .await
             .unwrap_or_else(|_| Err(ApiError::of(StatusCode::REQUEST_TIMEOUT)))?;
@@ -74,8 +77,7 @@ impl RequestBody {
             (encoding, None) => Decompressor::for_encoding(encoding)?.ok_or_else(unsupported)?,
             _ => return Err(unsupported()),
         };
-        let Limits { max_line_bytes, chunk_timeout, .. } = self.limits;
-        Ok(Lines::new(self.body, decompressor, max_line_bytes, chunk_timeout))
+        Ok(Lines::new(self.body, decompressor, &self.limits, self.caller))
     }
 
     /// Checks that there is exactly one content type, with no charset but UTF-8.
@@ -107,18 +109,21 @@ fn is_json(essence: &str) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Reads a body of at most `limit` bytes.
-async fn read_all(mut body: Body, limit: usize) -> Result<Vec<u8>> {
+/// Reads a body of at most `limit` bytes, which the caller holds until the response.
+async fn read_all(mut body: Body, limit: usize, caller: Option<&Caller>) -> Result<Vec<u8>> {
     let too_large = || Err(ApiError::of(StatusCode::PAYLOAD_TOO_LARGE));
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return too_large();
     }
+    let hold = |bytes| caller.map_or(Ok(()), |caller| caller.hold(bytes));
+    hold(announced)?;
     let mut bytes = Vec::with_capacity(announced);
     while let Some(chunk) = next_chunk(&mut body).await? {
         if bytes.len() + chunk.len() > limit {
             return too_large();
         }
+        hold((bytes.len() + chunk.len()).saturating_sub(announced.max(bytes.len())))?;
         bytes.extend_from_slice(&chunk);
     }
     Ok(bytes)

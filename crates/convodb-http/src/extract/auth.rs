@@ -12,8 +12,9 @@ use axum::http::request::Parts;
 use convodb::{Snapshot, Transaction, UserId};
 
 use crate::error::{ApiError, Result};
+use crate::middleware::budget::Share;
+use crate::middleware::caller::Caller;
 use crate::middleware::rate_limit::StatusSlot;
-use crate::middleware::transfer_limit::TransferPermit;
 use crate::state::Service;
 
 /// Longer than any token. A longer text is rejected before it is hashed.
@@ -37,6 +38,9 @@ impl FromRequestParts<Service> for AuthRead {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
         let snapshot = service.store().snapshot();
         let user = snapshot.authenticate(token)?.ok_or_else(ApiError::unauthenticated)?;
+        if let Some(caller) = parts.extensions.get::<Caller>() {
+            caller.authenticated(user);
+        }
         service.check_rate(token, parts.extensions.get::<StatusSlot>())?;
         Ok(Self { user, snapshot })
     }
@@ -75,8 +79,8 @@ impl AuthWrite {
     /// Returns a permit for an import, valid until it is dropped.
     ///
     /// # Errors
-    /// 503 if the limit of concurrent imports and exports is reached.
-    pub(crate) fn transfer_permit(&self) -> Result<TransferPermit> {
+    /// 503 beyond the user's share of concurrent imports and exports.
+    pub(crate) fn transfer_permit(&self) -> Result<Share> {
         self.service.transfer_permit(self.user)
     }
 
@@ -85,7 +89,7 @@ impl AuthWrite {
     /// If the future is dropped, a write that is already queued still runs.
     ///
     /// # Errors
-    /// 503 if too many writes wait; the error of `work`; or the error of the commit.
+    /// 503 if too many writes of the user wait; the error of `work`; or the error of the commit.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
@@ -96,20 +100,20 @@ impl AuthWrite {
     /// As [`AuthWrite::write`], with the error of the engine apart.
     ///
     /// # Errors
-    /// 503 if too many writes wait.
+    /// 503 if too many writes of the user wait.
     pub(crate) async fn try_write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
     ) -> Result<convodb::Result<T>> {
         // This future holds the permit until the commit is durable. If the client disconnects, the
         // future is dropped, and the queued write holds the permit until it runs.
-        let permit = Arc::new(self.service.write_permit()?);
+        let permit = Arc::new(self.service.write_permit(self.user)?);
         let queued = permit.clone();
         let work = move |transaction: &mut Transaction<'_>| {
             let _queued = queued;
             work(transaction)
         };
-        Ok(self.service.async_store().write(work).await)
+        Ok(self.service.async_store().write_for(self.user, work).await)
     }
 }
 

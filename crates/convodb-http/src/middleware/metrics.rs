@@ -17,6 +17,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::middleware::budget::Budget;
 use crate::middleware::store_metrics::StoreMetrics;
 
 /// The metrics of one server. Cheap to clone; clones share their counters.
@@ -57,8 +58,8 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
 }
 
 impl Metrics {
-    /// Creates metrics, with those of the store if given.
-    pub(crate) fn new(store: Option<&Store>) -> Self {
+    /// Creates metrics, with those of the store and of the bytes of bodies if given.
+    pub(crate) fn new(store: Option<(&Store, &Arc<Budget>)>) -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
             requests: Family::default(),
@@ -87,8 +88,9 @@ impl Metrics {
         registry.register("page_rows_read", rows, metrics.rows_read.clone());
         let cached = "Rows for index entries that the row cache had";
         registry.register("page_rows_cached", cached, metrics.rows_cached.clone());
-        if let Some(store) = store {
-            registry.register_collector(Box::new(StoreMetrics(store.clone())));
+        if let Some((store, bytes)) = store {
+            let (store, bytes) = (store.clone(), bytes.clone());
+            registry.register_collector(Box::new(StoreMetrics { store, bytes }));
         }
         registry.register("connections", "Open connections", metrics.connections.clone());
         metrics.registry = Arc::new(registry);

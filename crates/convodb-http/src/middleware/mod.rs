@@ -1,7 +1,8 @@
 //! Middleware: what runs around every route, and the limits and metrics it enforces and records.
 
+pub(crate) mod budget;
+pub(crate) mod caller;
 pub(crate) mod envelope;
 pub(crate) mod metrics;
 pub(crate) mod rate_limit;
 mod store_metrics;
-pub(crate) mod transfer_limit;

@@ -1,6 +1,7 @@
 //! Metrics of the store, collected when they are scraped; they add no cost to a write.
 
 use std::fmt;
+use std::sync::Arc;
 
 use convodb::{Histogram, Metrics, Store, Usage};
 use prometheus_client::collector::Collector;
@@ -10,15 +11,27 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-/// A collector of the metrics of a store.
+use crate::log_writer::LogWriter;
+use crate::middleware::budget::Budget;
+
+/// A collector of the metrics of a store and of the bodies in memory.
 #[derive(Debug)]
-pub(crate) struct StoreMetrics(pub(crate) Store);
+pub(crate) struct StoreMetrics {
+    pub(crate) store: Store,
+    pub(crate) bytes: Arc<Budget>,
+}
 
 impl Collector for StoreMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        encode(&self.0.metrics(), &mut encoder)?;
+        let help = "Bytes of request and response bodies in memory";
+        let held = ConstGauge::new(signed(self.bytes.held() as u64));
+        one(&mut encoder, "bodies", help, Some(&Unit::Bytes), &held)?;
+        let help = "Lines of the log dropped because its reader was too slow";
+        let dropped = ConstCounter::new(LogWriter::dropped());
+        one(&mut encoder, "log_lines_dropped", help, None, &dropped)?;
+        encode(&self.store.metrics(), &mut encoder)?;
         // Without the sizes of its files the store's other metrics are still useful.
-        match self.0.usage() {
+        match self.store.usage() {
             Ok(usage) => encode_usage(&usage, &mut encoder),
             Err(error) => {
                 tracing::warn!(cause = %error, "metrics incomplete: cannot read file sizes");

@@ -12,13 +12,6 @@ pub(crate) struct StatsParams {
     pub(crate) request: StatsRequest,
 }
 
-impl StatsParams {
-    /// Returns whether the statistics may read many counters: those by assistant do.
-    pub(crate) fn reads_many_counters(&self) -> bool {
-        self.request.by_assistant || self.request.assistant.is_some()
-    }
-}
-
 /// A criterion to group by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Grouping {

@@ -29,8 +29,9 @@ pub(crate) async fn changes(
     let params = params::changes(query, user, &snapshot)?;
     let deadline = Instant::now() + params.wait;
     drop(snapshot);
+    let _permit = if params.wait.is_zero() { None } else { Some(service.poll_permit(user)?) };
     // Subscribe before the first snapshot, so that no commit after it is missed.
-    let mut commits = service.async_store().commits();
+    let mut commits = service.async_store().commits_of(user);
     let mut shutdown = service.shutdown_receiver();
     let mut since = params.since;
     loop {

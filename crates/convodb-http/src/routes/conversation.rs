@@ -2,7 +2,8 @@
 
 use axum::response::Response;
 use convodb::{
-    AssistantId, AssistantRef, Conversation, ConversationId, Error, Name, Snapshot, UserId,
+    AssistantId, AssistantRef, Conversation, ConversationId, Error, MAX_DELETED_MESSAGES, Name,
+    Snapshot, Transaction, UserId,
 };
 use uuid::Uuid;
 
@@ -62,10 +63,13 @@ pub(crate) async fn update(
     Ok(json_body::updated_conversation(&conversation, &name))
 }
 
-/// `DELETE /api/conversations/{uuid}`, with its messages.
+/// `DELETE /api/conversations/{uuid}`, with its messages; in several writes if it has very many.
 pub(crate) async fn delete(auth: AuthWrite, path: PathId<ConversationId>) -> Result<Response> {
     let (user, id) = (auth.user(), path.conversation()?);
-    auth.write(move |transaction| transaction.delete(user, id)).await?;
+    let delete_part = move |transaction: &mut Transaction<'_>| {
+        transaction.delete_within(user, id, &mut { MAX_DELETED_MESSAGES })
+    };
+    while !auth.write(delete_part).await? {}
     Ok(json_body::ok(r#"{"status":true}"#))
 }
 

@@ -20,7 +20,7 @@ use futures_util::stream;
 use crate::error::Result;
 use crate::extract::auth::AuthRead;
 use crate::extract::params;
-use crate::middleware::transfer_limit::TransferPermit;
+use crate::middleware::budget::Share;
 use crate::response::json_body;
 use crate::run_blocking::run_blocking;
 use crate::state::Service;
@@ -52,7 +52,7 @@ pub(crate) async fn export(
 struct Export {
     lines: ExportLines,
     deadline: Instant,
-    _permit: TransferPermit,
+    _permit: Share,
 }
 
 impl Export {

@@ -22,6 +22,7 @@ use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::SizeAbove;
 
 use crate::error::ApiError;
+use crate::middleware::caller::hold_bytes;
 use crate::middleware::envelope::{envelope, panicked};
 use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit;
@@ -48,7 +49,8 @@ impl Routes {
 /// Returns all routes of a service with their middleware.
 pub(crate) fn router(service: Service) -> Router {
     let metrics = service.metrics().clone();
-    let mut router = routes().router;
+    let hold_bytes = middleware::from_fn_with_state(service.bytes().clone(), hold_bytes);
+    let mut router = routes().router.layer(hold_bytes);
     if service.has_rate_limit() {
         router = router.layer(middleware::from_fn(rate_limit::add_headers));
     }

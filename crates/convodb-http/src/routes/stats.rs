@@ -1,37 +1,67 @@
 //! Statistics: numbers of conversations and messages, and their costs, from counters.
 
-use axum::extract::Request;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::response::Response;
+use convodb::{Snapshot, Stats, StatsRequest, UserId};
 
 use crate::error::{ApiError, FieldError, Result};
 use crate::extract::auth::AuthRead;
 use crate::extract::params;
 use crate::response::json_body;
 use crate::run_blocking::run_blocking;
+use crate::state::Service;
 
 /// The most groups of one response.
 const MAX_GROUPS: usize = 10_000;
 
 /// `GET /api/user/conversations/stats`.
 ///
-/// Statistics by assistant may read many daily counters, so they run on a blocking thread. All
-/// others take less time than the hand-over to another thread.
+/// Statistics may read many counters, so they run on a blocking thread, on as many as there are
+/// cores, and stop if the client disconnects.
 pub(crate) async fn stats(
+    State(service): State<Service>,
     AuthRead { user, snapshot }: AuthRead,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
     let params = params::stats(query, user, &snapshot)?;
-    let stats = if params.reads_many_counters() {
-        let (snapshot, request) = (snapshot.clone(), params.request.clone());
-        run_blocking(move || snapshot.stats(user, &request).map_err(ApiError::from)).await?
-    } else {
-        snapshot.stats(user, &params.request)?
-    };
-    if stats.rows.len() > MAX_GROUPS {
+    let permit = service.statistics_permit(user).await?;
+    // Dropped with this future.
+    let waiting = Arc::new(());
+    let (reader, request, still_waiting) =
+        (snapshot.clone(), params.request.clone(), Arc::downgrade(&waiting));
+    let stats = run_blocking(move || {
+        let _permit = permit;
+        read(&reader, user, &request, || still_waiting.strong_count() > 0)
+    });
+    let stats = stats.await?;
+    drop(waiting);
+    json_body::stats(&params, &stats, user, &snapshot)
+}
+
+/// Reads statistics while anybody waits for them.
+///
+/// # Errors
+/// 422 for more than [`MAX_GROUPS`] groups.
+fn read(
+    snapshot: &Snapshot,
+    user: UserId,
+    request: &StatsRequest,
+    is_awaited: impl Fn() -> bool,
+) -> Result<Stats> {
+    let stats = snapshot.stats_with_progress(user, request, |progress| {
+        if progress.groups <= MAX_GROUPS && is_awaited() {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    })?;
+    stats.filter(|stats| stats.rows.len() <= MAX_GROUPS).ok_or_else(|| {
         let rule =
             "must not ask for more than 10000 groups; shorten from..to, or group more coarsely";
-        return Err(ApiError::invalid(vec![FieldError::breaks("group_by", rule)]));
-    }
-    json_body::stats(&params, &stats, user, &snapshot)
+        ApiError::invalid(vec![FieldError::breaks("group_by", rule)])
+    })
 }

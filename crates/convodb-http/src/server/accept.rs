@@ -1,23 +1,33 @@
 //! Server loop: accepts connections within a limit, and shuts down gracefully.
 //!
 //! Each connection is one task and holds one permit. So the number of connections is bounded, and
-//! once all permits are available again, all connections are closed.
+//! once all permits are available again, all connections are closed. One more connection is
+//! accepted when all permits are taken: it gets the place of a stranger, see
+//! [`connections`](super::connections), or waits.
 
+use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Request};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::limits::Limits;
 use crate::middleware::metrics::Metrics;
+use crate::server::connections::{Connection, Connections};
 use crate::server::write_timeout::WriteTimeout;
 
 /// The most bytes of a request line with its headers.
@@ -40,23 +50,30 @@ pub(crate) async fn run(
 ) {
     let max_connections = limits.max_connections.max(1);
     let permits = Arc::new(Semaphore::new(max_connections as usize));
+    let connections = Connections::new(limits.max_connections_per_address);
     let (notify_shutdown, shutting_down) = watch::channel(());
     let mut shutdown = pin!(shutdown);
     loop {
         let connection = async {
-            let permit = permits.clone().acquire_owned().await;
-            (permit, accept(&listener).await)
+            let (stream, address) = accept(&listener).await;
+            // Dropping the stream closes it.
+            let connection = connections.open(address.ip())?;
+            if permits.available_permits() == 0 {
+                connections.close_oldest_stranger();
+            }
+            Some((permits.clone().acquire_owned().await, stream, connection))
         };
-        let (permit, stream) = tokio::select! {
+        let connection = tokio::select! {
             biased;
             () = &mut shutdown => break,
             connection = connection => connection,
         };
+        let Some((permit, stream, connection)) = connection else { continue };
         let (router, shutting_down) = (router.clone(), shutting_down.clone());
         let counted = metrics.connection();
         tokio::spawn(async move {
             let (_permit, _counted) = (permit, counted);
-            serve(stream, router, limits, shutting_down).await;
+            serve(stream, &connection, router, limits, shutting_down).await;
         });
     }
     // From here on the system refuses new connections.
@@ -68,11 +85,11 @@ pub(crate) async fn run(
 
 /// Returns the next connection. Errors concern one connection, or a temporary lack of sockets;
 /// neither is a reason to stop.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     let mut logged = false;
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => match error.kind() {
                 io::ErrorKind::ConnectionRefused
                 | io::ErrorKind::ConnectionAborted
@@ -93,21 +110,39 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 /// finished.
 async fn serve(
     stream: TcpStream,
+    place: &Connection,
     router: Router,
     limits: Limits,
     mut shutting_down: watch::Receiver<()>,
 ) {
     // Otherwise a short response may wait for the acknowledgement of the previous one.
     let _ = stream.set_nodelay(true);
-    let io = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout));
+    let rate = limits.min_bytes_per_second;
+    let io = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout, rate));
+    let (router, owner) = (TowerToHyperService::new(router), place.owner.clone());
+    let last = LastRequest::new(&limits);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(owner.clone());
+        let (answer, is_last) = (router.call(request), last.is_reached());
+        async move {
+            let mut response = answer.await?;
+            if is_last {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES)
-        .serve_connection(io, TowerToHyperService::new(router));
+        .serve_connection(io, service);
     let mut connection = pin!(connection);
     let served = tokio::select! {
         served = connection.as_mut() => served,
+        () = place.closed() => {
+            return tracing::debug!("connection without a valid token closed for another one");
+        }
         _ = shutting_down.changed() => {
             connection.as_mut().graceful_shutdown();
             match timeout(limits.shutdown_timeout, connection).await {
@@ -120,6 +155,28 @@ async fn serve(
     };
     if let Err(error) = served {
         tracing::debug!(%error, "connection ended early");
+    }
+}
+
+/// Which request is the last one of its connection.
+struct LastRequest {
+    began: Instant,
+    max_age: Option<Duration>,
+    /// The requests that are left; `None` for no limit.
+    left: Option<AtomicU32>,
+}
+
+impl LastRequest {
+    fn new(limits: &Limits) -> Self {
+        let left = limits.max_requests_per_connection.map(AtomicU32::new);
+        Self { began: Instant::now(), max_age: limits.max_connection_age, left }
+    }
+
+    /// Whether the request that begins now is the last one.
+    fn is_reached(&self) -> bool {
+        let is_spent = |left: &AtomicU32| left.fetch_sub(1, Ordering::Relaxed) <= 1;
+        self.left.as_ref().is_some_and(is_spent)
+            || self.max_age.is_some_and(|max| self.began.elapsed() >= max)
     }
 }
 

@@ -2,4 +2,5 @@
 
 pub(crate) mod accept;
 pub(crate) mod admin;
+mod connections;
 mod write_timeout;

@@ -1,7 +1,7 @@
-//! Write timeout: a stream that fails when its client stops reading, and that closes gracefully.
+//! Write timeout: a stream that fails when its client reads too slowly, and that closes gracefully.
 //!
-//! The HTTP parser has a timeout for reads but none for writes: a client that never reads would
-//! occupy its connection, and the response in it, forever. And if the server closes a connection
+//! The HTTP parser has a timeout for reads but none for writes: a client that never reads, or a byte
+//! now and then, would occupy its connection, and the response in it, forever. And if the server closes a connection
 //! while the client still sends, the system resets it, and the client loses the response. So a
 //! shutdown first reads and discards what the client still sends, within bounds.
 
@@ -14,42 +14,56 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
+use crate::least_rate::LeastRate;
+
 /// The most bytes that a shutdown discards.
 const MAX_DRAINED_BYTES: usize = 16 << 20;
 
-/// A stream whose writes fail with `TimedOut` when they make no progress for `limit`.
+/// A stream whose writes fail with `TimedOut` when they are slower than the least rate.
 pub(crate) struct WriteTimeout<S> {
     stream: S,
+    /// The time that a shutdown takes at most.
     limit: Duration,
+    rate: LeastRate,
     /// Runs while a write waits, and during the drain.
     deadline: Pin<Box<Sleep>>,
-    waiting: bool,
+    waiting_since: Option<Instant>,
     /// The bytes discarded so far; `None` before the stream is shut down.
     drained: Option<usize>,
 }
 
 impl<S> WriteTimeout<S> {
-    /// Wraps a stream.
+    /// Wraps a stream whose client may stop for `limit` and reads at least `bytes_per_second`.
     ///
     /// # Panics
     /// Outside a tokio runtime.
-    pub(crate) fn new(stream: S, limit: Duration) -> Self {
-        Self { stream, limit, deadline: Box::pin(sleep(limit)), waiting: false, drained: None }
+    pub(crate) fn new(stream: S, limit: Duration, bytes_per_second: u32) -> Self {
+        Self {
+            stream,
+            limit,
+            rate: LeastRate::new(limit, bytes_per_second),
+            deadline: Box::pin(sleep(limit)),
+            waiting_since: None,
+            drained: None,
+        }
     }
 
-    /// Returns the result of a write, or `TimedOut` if it has been pending for too long.
+    /// Returns the result of a write of `bytes`, or `TimedOut` if it has been pending for too long.
     fn check_deadline<T>(
         &mut self,
         context: &mut Context<'_>,
         result: Poll<io::Result<T>>,
+        bytes: impl FnOnce(&T) -> usize,
     ) -> Poll<io::Result<T>> {
-        if result.is_ready() {
-            self.waiting = false;
+        if let Poll::Ready(written) = &result {
+            let waited = self.waiting_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+            self.rate.transferred(written.as_ref().map_or(0, bytes), waited);
             return result;
         }
-        if !self.waiting {
-            self.waiting = true;
-            self.deadline.as_mut().reset(Instant::now() + self.limit);
+        if self.waiting_since.is_none() {
+            let now = Instant::now();
+            self.waiting_since = Some(now);
+            self.deadline.as_mut().reset(now + self.rate.credit());
         }
         ready!(self.deadline.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -94,7 +108,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.check_deadline(context, result)
+        self.check_deadline(context, result, |written| *written)
     }
 
     fn poll_write_vectored(
@@ -103,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.check_deadline(context, result)
+        self.check_deadline(context, result, |written| *written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -112,13 +126,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for WriteTimeout<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.stream).poll_flush(context);
-        self.check_deadline(context, result)
+        self.check_deadline(context, result, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.drained.is_none() {
             let result = Pin::new(&mut self.stream).poll_shutdown(context);
-            ready!(self.check_deadline(context, result))?;
+            ready!(self.check_deadline(context, result, |()| 0))?;
             self.drained = Some(0);
             let until = Instant::now() + self.limit;
             self.deadline.as_mut().reset(until);
@@ -138,7 +152,7 @@ mod tests {
     async fn a_write_times_out_if_the_client_never_reads() {
         let (near, _far) = duplex(8);
         let began = Instant::now();
-        let error = WriteTimeout::new(near, LIMIT).write_all(&[0; 9]).await.unwrap_err();
+        let error = WriteTimeout::new(near, LIMIT, 0).write_all(&[0; 9]).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert_eq!(began.elapsed(), LIMIT);
     }
@@ -153,10 +167,31 @@ mod tests {
             }
             io::Result::Ok(read)
         });
-        let mut near = WriteTimeout::new(near, LIMIT);
+        let mut near = WriteTimeout::new(near, LIMIT, 0);
         near.write_all(&[7; 80]).await.unwrap();
         near.shutdown().await.unwrap();
         assert_eq!(reader.await.unwrap().unwrap(), [7; 80]);
+    }
+
+    /// A byte now and then is not enough: the write ends when the credit is used up.
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_below_the_least_rate_times_out() {
+        let (near, mut far) = duplex(8);
+        let reader = tokio::spawn(async move {
+            let mut byte = [0];
+            while far.read(&mut byte).await? > 0 {
+                sleep(LIMIT / 10).await;
+            }
+            io::Result::Ok(())
+        });
+        let began = Instant::now();
+        let mut near = WriteTimeout::new(near, LIMIT, 1000);
+        let error = near.write_all(&[7; 10_000]).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let elapsed = began.elapsed();
+        assert!(elapsed >= LIMIT && elapsed < LIMIT + LIMIT / 5, "{elapsed:?}");
+        drop(near);
+        reader.await.unwrap().unwrap();
     }
 
     #[tokio::test(start_paused = true)]
@@ -168,7 +203,7 @@ mod tests {
             io::Result::Ok(())
         });
         tokio::task::yield_now().await;
-        WriteTimeout::new(near, LIMIT).shutdown().await.unwrap();
+        WriteTimeout::new(near, LIMIT, 0).shutdown().await.unwrap();
         sender.await.unwrap().unwrap();
     }
 
@@ -177,7 +212,7 @@ mod tests {
         let (near, mut far) = duplex(8);
         far.write_all(&[1; 8]).await.unwrap();
         let began = Instant::now();
-        WriteTimeout::new(near, LIMIT).shutdown().await.unwrap();
+        WriteTimeout::new(near, LIMIT, 0).shutdown().await.unwrap();
         assert_eq!(began.elapsed(), LIMIT);
 
         let (near, mut far) = duplex(1 << 20);
@@ -189,7 +224,7 @@ mod tests {
             sent
         });
         tokio::task::yield_now().await;
-        WriteTimeout::new(near, LIMIT).shutdown().await.unwrap();
+        WriteTimeout::new(near, LIMIT, 0).shutdown().await.unwrap();
         assert!((MAX_DRAINED_BYTES..2 * MAX_DRAINED_BYTES).contains(&sender.await.unwrap()));
     }
 
@@ -197,7 +232,7 @@ mod tests {
     async fn a_shutdown_is_immediate_if_the_client_sends_nothing() {
         let (near, _far) = duplex(8);
         let began = Instant::now();
-        WriteTimeout::new(near, LIMIT).shutdown().await.unwrap();
+        WriteTimeout::new(near, LIMIT, 0).shutdown().await.unwrap();
         assert_eq!(began.elapsed(), Duration::ZERO);
     }
 }

@@ -162,7 +162,9 @@ fn transfers_are_limited_per_user() {
 fn a_connection_over_the_limit_waits() {
     let harness = harness(Limits { max_connections: 1, ..Limits::default() });
     let mut first = TcpStream::connect(harness.server.address).unwrap();
-    first.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let token = &harness.token;
+    let list = format!("GET {LIST} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
+    first.write_all(list.as_bytes()).unwrap();
     let mut some = [0; 12];
     first.read_exact(&mut some).unwrap();
 
@@ -176,6 +178,187 @@ fn a_connection_over_the_limit_waits() {
     let mut response = String::new();
     waiting.read_to_string(&mut response).unwrap();
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+}
+
+/// Strangers cannot keep a client with a token out, nor close its connection.
+#[test]
+fn a_strangers_connection_makes_room() {
+    let harness = harness(Limits { max_connections: 4, ..Limits::default() });
+    let connect = || {
+        let stream = TcpStream::connect(harness.server.address).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream
+    };
+    let list = |mut stream: &TcpStream| {
+        let head = format!("GET {LIST} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer");
+        stream.write_all(format!("{head} {}\r\n\r\n", harness.token).as_bytes()).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 200");
+    };
+    let known = connect();
+    list(&known);
+    let mut strangers: Vec<TcpStream> = (0..3).map(|_| connect()).collect();
+    await_others(&harness.server, 3);
+    // That request took the place of the first stranger.
+    assert_eq!(strangers[0].read(&mut [0]).unwrap(), 0);
+    strangers.extend((0..10).map(|_| connect()));
+    assert_eq!(strangers[8].read(&mut [0]).unwrap(), 0);
+    list(&connect());
+    let mut rest = Vec::new();
+    let mut known = &known;
+    known.set_read_timeout(Some(SHORT)).unwrap();
+    let open = known.read_to_end(&mut rest).unwrap_err().kind();
+    assert!(matches!(open, ErrorKind::WouldBlock | ErrorKind::TimedOut), "{open:?}");
+    list(known);
+}
+
+#[test]
+fn a_connection_ends_after_its_requests_or_at_its_age() {
+    let two = Limits { max_requests_per_connection: Some(2), ..Limits::default() };
+    let old = Limits { max_connection_age: Some(Duration::ZERO), ..Limits::default() };
+    for (limits, expected) in [(two, 2), (old, 1)] {
+        let harness = harness(limits);
+        let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(3);
+        let answers = begin(&harness.server, &request);
+        assert_eq!(answers.matches("HTTP/1.1 200").count(), expected, "{answers}");
+        assert_eq!(answers.matches("connection: close").count(), 1, "{answers}");
+    }
+}
+
+#[test]
+fn an_address_has_a_bounded_number_of_connections() {
+    let harness = harness(Limits { max_connections_per_address: Some(2), ..Limits::default() });
+    let _two = [0; 2].map(|_| {
+        let mut stream = TcpStream::connect(harness.server.address).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 12]).unwrap();
+        stream
+    });
+    let mut third = TcpStream::connect(harness.server.address).unwrap();
+    third.set_read_timeout(Some(LONG)).unwrap();
+    assert!(matches!(third.read(&mut [0]), Ok(0) | Err(_)), "the third one is closed at once");
+}
+
+/// Unfinished bodies of one user leave room for the requests of others.
+#[test]
+fn unfinished_bodies_hold_a_share_of_the_bytes() {
+    let limits = Limits { max_buffered_bytes: 1 << 20, ..Limits::default() };
+    let harness = harness(limits);
+    let unfinished = |token: &str| {
+        let mut stream = TcpStream::connect(harness.server.address).unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        let head = format!(
+            "POST /api/conversations HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: 200000\r\n\r\n{{"
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let held: Vec<TcpStream> = (0..2).map(|_| unfinished(&harness.token)).collect();
+    await_bodies(&harness.server, 400_000);
+    let mut refused = unfinished(&harness.token);
+    let mut status = [0; 12];
+    refused.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 503");
+    let body = format!(r#"{{"name":"a","other":"{}"}}"#, "x".repeat(200_000));
+    let other = harness.send_as(&harness.other_token, "POST", "/api/user/assistants", &body);
+    assert_eq!(other.status, 200);
+    drop(held);
+    await_bodies(&harness.server, 0);
+    assert_eq!(harness.send("POST", "/api/user/assistants", &body).status, 200);
+}
+
+/// Unread responses of one user leave room for those of others.
+#[test]
+fn unread_responses_hold_a_share_of_the_bytes() {
+    let limits = Limits { max_buffered_bytes: 40 << 20, ..Limits::default() };
+    let harness = harness(limits);
+    let id = conversation(1).id;
+    harness.insert([1], &Channel::Widget);
+    let message = Message::new(Role::User, "x".repeat(1_000_000), Timestamp::MIN).unwrap();
+    for _ in 0..9 {
+        harness.store.append_message(harness.user, id, message.clone()).unwrap();
+    }
+    let target = format!("/api/conversations/{id}");
+    let unread: Vec<TcpStream> = (0..2)
+        .map(|_| {
+            let mut stream = TcpStream::connect(harness.server.address).unwrap();
+            let request = format!(
+                "GET {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\r\n",
+                harness.token
+            );
+            stream.write_all(request.as_bytes()).unwrap();
+            let mut status = [0; 12];
+            stream.read_exact(&mut status).unwrap();
+            assert_eq!(&status, b"HTTP/1.1 200");
+            stream
+        })
+        .collect();
+    assert_eq!(harness.request("GET", &target, &harness.token, "").status, 503);
+    assert_eq!(harness.list_of(&harness.other_token, "").status, 200);
+    drop(unread);
+    await_bodies(&harness.server, 0);
+    assert_eq!(harness.request("GET", &target, &harness.token, "").status, 200);
+}
+
+/// Waits until the server holds this many bytes of bodies.
+#[track_caller]
+fn await_bodies(server: &Server, bytes: usize) {
+    let until = Instant::now() + LONG;
+    let expected = format!("convodb_bodies_bytes {bytes}");
+    loop {
+        let metrics = server.request("GET", "/metrics", "");
+        if metrics.text().lines().any(|line| line == expected) {
+            return;
+        }
+        assert!(Instant::now() < until, "never {expected}");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_trickling_import_times_out() {
+    let harness = harness(Limits { chunk_timeout: SHORT, ..Limits::default() });
+    let mut stream = TcpStream::connect(harness.server.address).unwrap();
+    let head = format!(
+        "POST {LIST}/import HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: application/x-ndjson\r\nContent-Length: 1000000\r\n\r\n",
+        harness.token
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    stream.set_read_timeout(Some(SHORT / 4)).unwrap();
+    let until = Instant::now() + LONG;
+    let mut status = [0; 12];
+    while stream.read_exact(&mut status).is_err() {
+        assert!(Instant::now() < until, "a byte now and then keeps the import alive");
+        stream.write_all(b"\n").unwrap();
+    }
+    assert_eq!(&status, b"HTTP/1.1 408");
+}
+
+/// Requests of one user that wait for changes leave room for those of others.
+#[test]
+fn waiting_polls_are_bounded_per_user() {
+    let harness = harness(Limits { max_waiting_polls: 4, ..Limits::default() });
+    let poll = |token: &str| {
+        let mut stream = TcpStream::connect(harness.server.address).unwrap();
+        let head = format!("GET {LIST}/changes?cursor=now&wait=60 HTTP/1.1\r\nHost: a\r\n");
+        stream
+            .write_all(format!("{head}Authorization: Bearer {token}\r\n\r\n").as_bytes())
+            .unwrap();
+        stream.set_read_timeout(Some(SHORT)).unwrap();
+        let mut status = [0; 12];
+        let waits = stream.read_exact(&mut status).is_err();
+        (stream, waits.then_some(()).ok_or(status))
+    };
+    let (one, two) = (poll(&harness.token), poll(&harness.token));
+    assert!(one.1.is_ok() && two.1.is_ok());
+    assert_eq!(poll(&harness.token).1, Err(*b"HTTP/1.1 503"));
+    let other = poll(&harness.other_token);
+    assert!(other.1.is_ok());
+    let ready = harness.request("GET", &format!("{LIST}/changes?cursor=now"), &harness.token, "");
+    assert_eq!(ready.status, 200, "a request that does not wait needs no place");
 }
 
 #[test]
