@@ -41,10 +41,30 @@ pub(crate) struct Args {
     /// Rate limit of each access token, as in 50/s, 600/m or 10000/h [default: unlimited]
     #[arg(long, env = "CONVODB_RATE_LIMIT", value_name = "N/s")]
     pub(crate) rate_limit: Option<RateLimit>,
-    /// Maximum open connections; further ones wait until another is closed
+    /// Maximum open connections; for one more, the oldest without a valid token is closed
     #[arg(long, env = "CONVODB_MAX_CONNECTIONS", value_name = "N", default_value = "10000",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,
+    /// Maximum connections from one address; not behind a proxy [default: unlimited]
+    #[arg(long, env = "CONVODB_MAX_CONNECTIONS_PER_ADDRESS", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_connections_per_address: Option<u32>,
+    /// Requests after which a connection is closed [default: unlimited]
+    #[arg(long, env = "CONVODB_MAX_REQUESTS_PER_CONNECTION", value_name = "N",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_requests_per_connection: Option<u32>,
+    /// Age in seconds at which a connection is closed after its response [default: unlimited]
+    #[arg(long, env = "CONVODB_MAX_CONNECTION_AGE", value_name = "SECONDS",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_connection_age: Option<u64>,
+    /// Maximum memory for request and response bodies: bytes, or with KiB, MiB, GiB; a user may
+    /// hold as much of it as is left for the others
+    #[arg(long, env = "CONVODB_MAX_BUFFERED_BYTES", value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) max_buffered_bytes: ByteSize,
+    /// Minimum bytes per second at which a client reads a response or sends an import, after 30 s;
+    /// 0 for none
+    #[arg(long, env = "CONVODB_MIN_RATE", value_name = "BYTES", default_value = "4096")]
+    pub(crate) min_rate: u32,
     /// Timeout for request headers and for idle connections, in seconds
     #[arg(long, env = "CONVODB_HEAD_TIMEOUT", value_name = "SECONDS", default_value = "10",
           value_parser = clap::value_parser!(u64).range(1..=3600))]

@@ -8,6 +8,7 @@
 mod admin_socket;
 mod args;
 mod demo;
+mod descriptors;
 mod log_filter;
 pub(crate) mod retention;
 mod settings;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use convodb::{Store, UserId};
-use convodb_http::{Config, Limits, local_url};
+use convodb_http::{Config, Limits, LogWriter, local_url};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tracing_subscriber::layer::SubscriberExt;
@@ -37,7 +38,7 @@ use crate::serve::args::LogFormat;
 use crate::serve::retention::Policy;
 use crate::serve::settings::Settings;
 
-/// How long blocking work may continue after the server has stopped.
+/// How long blocking work, and the log, may continue after the server has stopped.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Serves until a signal arrives, or prints the effective settings with `--check-config`.
@@ -56,7 +57,14 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
 
 fn serve_until_stopped(args: &Args) -> Result<()> {
     settings::check_together(args)?;
-    start_log(&args.log, args.log_format)?;
+    let log = LogWriter::stderr().context("cannot start the log")?;
+    start_log(&args.log, args.log_format, &log)?;
+    let served = serve_logged(args);
+    log.wait_until_written(SHUTDOWN_TIMEOUT);
+    served
+}
+
+fn serve_logged(args: &Args) -> Result<()> {
     let runtime = convodb_http::runtime().context("cannot start the runtime")?;
     // Listen before the store is opened: if it fails, no demo is generated in vain.
     let listener = runtime.block_on(TcpListener::bind(&args.listen));
@@ -104,7 +112,12 @@ fn serve_until_stopped(args: &Args) -> Result<()> {
 /// The limits that flags set; the others have their defaults.
 fn limits(args: &Args) -> Limits {
     Limits {
-        max_connections: args.max_connections,
+        max_connections: descriptors::connections(args.max_connections),
+        max_connections_per_address: args.max_connections_per_address,
+        max_requests_per_connection: args.max_requests_per_connection,
+        max_connection_age: args.max_connection_age.map(Duration::from_secs),
+        max_buffered_bytes: args.max_buffered_bytes.0,
+        min_bytes_per_second: args.min_rate,
         header_timeout: Duration::from_secs(args.head_timeout),
         write_timeout: Duration::from_secs(args.write_timeout),
         ..Limits::default()
@@ -139,10 +152,11 @@ fn background_tasks(store: &Store, args: &Args) -> Result<impl Future<Output = (
     })
 }
 
-fn start_log(filter: &str, format: LogFormat) -> Result<()> {
+fn start_log(filter: &str, format: LogFormat, log: &LogWriter) -> Result<()> {
     let filter = log_filter::parse(filter)?;
-    // A closed standard error must not fail the request that logs.
-    let lines = fmt::layer().with_writer(io::stderr).log_internal_errors(false);
+    // A stalled or closed standard error must not delay or fail the request that logs.
+    let log = log.clone();
+    let lines = fmt::layer().with_writer(move || log.clone()).log_internal_errors(false);
     let lines = match format {
         LogFormat::Text => lines.boxed(),
         LogFormat::Json => lines.json().flatten_event(true).boxed(),

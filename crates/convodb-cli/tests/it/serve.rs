@@ -20,8 +20,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server and waits until it listens.
     pub(crate) fn start(place: &Place, args: &[&str]) -> Self {
-        let args = ["serve", "--listen", "127.0.0.1:0"].iter().chain(args);
-        let mut child = place.command(args).stderr(Stdio::piped()).spawn().unwrap();
+        Self::start_command(place.command(["serve", "--listen", "127.0.0.1:0"].iter().chain(args)))
+    }
+
+    /// Starts a server by this command and waits until it listens.
+    fn start_command(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let err = BufReader::new(child.stderr.take().unwrap());
         let (address, token, targets) = (String::new(), None, Vec::new());
         let mut server = Self { child, err, address, token, targets };
@@ -71,6 +75,22 @@ impl Server {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         assert!(head.starts_with("HTTP/1.1 200 "), "{answer}");
         serde_json::from_str(body).unwrap()
+    }
+
+    /// Sends a request; returns the status of the response.
+    fn status(&self, method: &str, target: &str, body: &str) -> u16 {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        let request = format!(
+            "{method} {target} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {}\r\n\
+             Connection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            self.token.as_deref().unwrap_or_default(),
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).unwrap();
+        std::str::from_utf8(&status[9..]).unwrap().parse().unwrap()
     }
 
     /// Sends the server a signal.
@@ -229,4 +249,68 @@ fn a_rate_limit_answers_429_and_the_log_can_be_json() {
 
     let wrong = ["serve", "--db", "s.convodb", "--rate-limit", "0/s"];
     assert!(place.run(wrong).failed(2).contains("as in 50/s"));
+}
+
+/// Starts a server of `s.convodb` in a shell that first runs `setup`.
+#[cfg(unix)]
+fn start_after(place: &Place, setup: &str, args: &[&str]) -> Server {
+    let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();
+    let serve = ["serve", "--db", "s.convodb", "--listen", "127.0.0.1:0"].iter().chain(args);
+    let served = place.command(serve);
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("{setup} && exec \"$0\" \"$@\""));
+    shell.arg(served.get_program()).args(served.get_args());
+    shell.current_dir(place.path("")).stdin(Stdio::null());
+    let mut server = Server::start_command(shell);
+    server.token = Some(token.trim().to_owned());
+    server
+}
+
+/// Strangers can take neither all descriptors, which the store needs for its WAL, nor the places of
+/// clients with a token.
+#[cfg(unix)]
+#[test]
+fn strangers_leave_descriptors_to_the_store() {
+    let place = Place::with_user();
+    let server = start_after(&place, "ulimit -n 128", &[]);
+    let strangers: Vec<TcpStream> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&server.address).unwrap();
+            // A stranger that is closed in favour of another may refuse the request.
+            let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+            stream
+        })
+        .collect();
+    for _ in 0..50 {
+        assert_eq!(server.status("POST", "/api/user/assistants", r#"{"name":"a"}"#), 200);
+    }
+    drop(strangers);
+    server.stop("-TERM");
+}
+
+/// The server does not wait for the reader of its log.
+#[cfg(unix)]
+#[test]
+fn a_stalled_reader_of_the_log_stops_nothing() {
+    let place = Place::with_user();
+    let server = start_after(&place, "true", &["--log", "trace"]);
+    // Each request logs many lines; together far more than a pipe and the queue hold.
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut answer = vec![0; 4096];
+    for _ in 0..1500 {
+        stream.write_all(request.as_bytes()).unwrap();
+        let read = stream.read(&mut answer).unwrap();
+        assert!(answer[..read].starts_with(b"HTTP/1.1 200"), "the server answers");
+    }
+    let mut metrics = TcpStream::connect(&server.address).unwrap();
+    metrics.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    metrics.read_to_string(&mut text).unwrap();
+    let dropped = text.lines().find_map(|line| {
+        line.strip_prefix("convodb_log_lines_dropped_total ").map(|n| n.parse::<u64>().unwrap())
+    });
+    assert!(dropped.is_some_and(|lines| lines > 0), "{dropped:?}");
+    server.stop("-TERM");
 }
