@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::{Sender, channel};
 
-    /// A reader that takes a line only when it is told to.
+    /// A reader that takes a line only when the test lets it.
     struct Stalled {
         may_take: Receiver<()>,
         taken: Sender<Vec<u8>>,

@@ -1,7 +1,7 @@
 //! Budget: a limited number of bytes, or of places, that users share.
 //!
 //! A user may hold at most as much as is left for the others. So one user alone can take half of a
-//! budget, two can take a third each, and whoever comes next always finds some of it free. The
+//! budget, two can take a third each, and the next user always finds some of it free. The
 //! first thing that a user takes may be all that is free.
 
 use std::collections::HashMap;
@@ -29,7 +29,7 @@ impl Budget {
         Self::with_max_per_user(total, usize::MAX)
     }
 
-    /// A budget of which no user can have more than `max_per_user`, even if it is free.
+    /// A budget whose users cannot have more than `max_per_user`, even if it is free.
     pub(crate) fn with_max_per_user(total: usize, max_per_user: usize) -> Arc<Self> {
         Arc::new(Self { total, max_per_user, held: Mutex::default() })
     }

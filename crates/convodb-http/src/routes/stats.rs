@@ -19,8 +19,8 @@ const MAX_GROUPS: usize = 10_000;
 
 /// `GET /api/user/conversations/stats`.
 ///
-/// Statistics may read many counters, so they run on a blocking thread, on as many as there are
-/// cores, and stop if the client disconnects.
+/// Statistics may read many counters, so they run on a blocking thread, at most one for
+/// each core, and stop if the client disconnects.
 pub(crate) async fn stats(
     State(service): State<Service>,
     AuthRead { user, snapshot }: AuthRead,

@@ -9,7 +9,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
 use crate::model::id::UserId;
 
@@ -57,7 +57,7 @@ pub(crate) enum PushError {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Popped<T> {
     Item(T),
-    /// [`FairQueue::wake`] was called, or the deadline has passed.
+    /// [`FairQueue::wake`] was called, or the limit of time has passed.
     Woken,
     /// The queue is closed and empty.
     Closed,
@@ -161,8 +161,8 @@ impl<T> FairQueue<T> {
 }
 
 impl<T> Reader<T> {
-    /// The next item; waits for it, until `deadline` if there is one.
-    pub(crate) fn pop(&self, deadline: Option<Instant>) -> Popped<T> {
+    /// The next item; waits for it, at most `limit` if there is one.
+    pub(crate) fn pop(&self, limit: Option<Duration>) -> Popped<T> {
         let queue = &self.0;
         let mut state = queue.lock();
         loop {
@@ -176,15 +176,20 @@ impl<T> Reader<T> {
                 return Popped::Woken;
             }
             state.reader_waits = true;
-            state = match deadline.map(|deadline| deadline.checked_duration_since(Instant::now())) {
-                None => queue.arrived.wait(state).unwrap_or_else(PoisonError::into_inner),
-                Some(None) => {
-                    state.reader_waits = false;
-                    return Popped::Woken;
+            // A writer resets the flag when it signals.
+            let waits = |state: &mut State<T>| state.reader_waits;
+            state = match limit {
+                None => {
+                    queue.arrived.wait_while(state, waits).unwrap_or_else(PoisonError::into_inner)
                 }
-                Some(Some(left)) => {
-                    let waited = queue.arrived.wait_timeout(state, left);
-                    waited.unwrap_or_else(PoisonError::into_inner).0
+                Some(limit) => {
+                    let waited = queue.arrived.wait_timeout_while(state, limit, waits);
+                    let (mut state, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+                    if timeout.timed_out() {
+                        state.reader_waits = false;
+                        return Popped::Woken;
+                    }
+                    state
                 }
             };
         }
@@ -329,9 +334,9 @@ mod tests {
     }
 
     #[test]
-    fn the_reader_waits_for_an_item_a_wakeup_or_its_deadline() {
+    fn the_reader_waits_for_an_item_a_wakeup_or_its_limit() {
         let (queue, reader) = FairQueue::new(1);
-        assert_eq!(reader.pop(Some(Instant::now())), Popped::Woken);
+        assert_eq!(reader.pop(Some(Duration::ZERO)), Popped::Woken);
         queue.wake();
         assert_eq!(reader.pop(None), Popped::Woken);
         let (done, finished) = std::sync::mpsc::channel();

@@ -289,7 +289,11 @@ fn run(mut supervisor: Supervisor, queue: &Reader<Command>) -> Result<()> {
     loop {
         let command = match upcoming.take() {
             Some(command) => Popped::Item(command),
-            None => queue.pop(supervisor.next_deadline(Instant::now())),
+            None => {
+                let now = Instant::now();
+                let deadline = supervisor.next_deadline(now);
+                queue.pop(deadline.map(|deadline| deadline.saturating_duration_since(now)))
+            }
         };
         match command {
             Popped::Item(Command::Write(write)) => {

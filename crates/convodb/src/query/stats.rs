@@ -452,9 +452,12 @@ mod tests {
     use crate::testing::{RawStore, assistant, id};
 
     const ALL_DAYS: (u32, u32) = (0, u32::MAX);
+    fn year() -> Vec<u32> {
+        (20_000..20_365).collect()
+    }
 
     /// A store with a conversation of each of `assistants` assistants on each of `days`.
-    fn store_of(days: impl Iterator<Item = u32> + Clone, assistants: u128) -> RawStore {
+    fn store_of(days: &[u32], assistants: u128) -> RawStore {
         let store = RawStore::new();
         let user = store.user;
         store.transact(|transaction| {
@@ -462,7 +465,7 @@ mod tests {
             for at in 0..assistants {
                 let bot = AssistantId::new(Uuid::from_u128(100 + at));
                 transaction.create_assistant(user, bot, format!("Bot {at}"))?;
-                for day in days.clone() {
+                for &day in days {
                     number += 1;
                     let millis = u64::from(day) * 86_400_000 + number;
                     let at = Timestamp::from_millis(millis)?;
@@ -523,7 +526,7 @@ mod tests {
     #[test]
     fn a_scan_reads_only_days_with_conversations() {
         let (days, assistants) = (20, 10);
-        let store = store_of((0..days).map(|n| n * 1_500), assistants);
+        let store = store_of(&(0..days).map(|n| n * 1_500).collect::<Vec<_>>(), assistants);
         for number in [100, 104, 109] {
             for request in groupings(AssistantId::new(Uuid::from_u128(number))) {
                 let (_, entries) = read_all(&store, &request);
@@ -538,7 +541,7 @@ mod tests {
     /// By week and assistant over a year: an entry for each day and assistant, each read once.
     #[test]
     fn each_counter_is_read_once() {
-        let store = store_of(20_000..20_365, 20);
+        let store = store_of(&year(), 20);
         let by_week = StatsRequest {
             period: Some(Period::Week),
             by_assistant: true,
@@ -553,7 +556,7 @@ mod tests {
 
     #[test]
     fn a_caller_can_stop_the_reading() {
-        let store = store_of(20_000..20_365, 2);
+        let store = store_of(&year(), 2);
         let request = StatsRequest { period: Some(Period::Day), ..request((20_000, 20_365)) };
         let mut calls = Vec::new();
         let stopped = read(&store.tables(), store.user, &request, |progress| {
