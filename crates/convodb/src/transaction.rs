@@ -266,14 +266,19 @@ impl<'txn> Transaction<'txn> {
         id: ConversationId,
         budget: &mut usize,
     ) -> Result<bool> {
-        let (key, _) = self.require(user, id)?;
-        let messages = self.tables.messages.last_number(key)? as usize;
-        if messages > *budget {
-            self.tables.messages.remove_newest(key, *budget)?;
+        let (key, conversation, _) = self.require(user, id)?;
+        let messages = self.tables.messages.last_found(key)?;
+        let most = u32::try_from(*budget).unwrap_or(u32::MAX);
+        let kept = messages.saturating_sub(most);
+        if kept > 0 {
+            self.tables.messages.truncate(key, kept)?;
+            // The row must know how many there are, and is otherwise unchanged.
+            let unchanged = conversation.borrowed();
+            self.tables.conversations.put(key, &unchanged, kept, &mut self.record);
             *budget = 0;
             return Ok(false);
         }
-        *budget -= messages;
+        *budget -= messages as usize;
         self.delete(user, id).map(|()| true)
     }
 

@@ -105,10 +105,13 @@ async fn backup(State(admin): State<Admin>, request: Request) -> Response {
         let message = "the server was started without --backup-dir";
         return error_response(StatusCode::CONFLICT, message);
     };
-    let params = parse_body::<BackupParams>(request).await;
-    let name = match params.and_then(|params| file_name(params.name).map_err(invalid)) {
-        Ok(name) => name,
+    let params = match parse_body::<BackupParams>(request).await {
+        Ok(params) => params,
         Err(response) => return response,
+    };
+    let name = match file_name(params.name) {
+        Ok(name) => name,
+        Err(message) => return invalid(message),
     };
     let Ok(permit) = admin.exclusive.try_acquire_owned() else {
         return error_response(StatusCode::SERVICE_UNAVAILABLE, BUSY);

@@ -68,11 +68,9 @@ impl Messages {
         self.remove(all(row))
     }
 
-    /// Removes the newest messages of a row, at most `max`.
-    pub(crate) fn remove_newest(&mut self, row: RowKey, max: usize) -> Result<()> {
-        let last = self.last_number(row)?;
-        let kept = last.saturating_sub(u32::try_from(max).unwrap_or(u32::MAX));
-        self.remove(MessageKey::new(row, kept + 1)..=MessageKey::new(row, last))
+    /// Removes the messages of a row that follow its first `kept` ones.
+    pub(crate) fn truncate(&mut self, row: RowKey, kept: u32) -> Result<()> {
+        self.remove(MessageKey::new(row, kept.saturating_add(1))..=MessageKey::new(row, u32::MAX))
     }
 
     fn remove(&mut self, range: RangeInclusive<MessageKey>) -> Result<()> {
