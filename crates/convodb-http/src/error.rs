@@ -116,6 +116,13 @@ impl ApiError {
         Self { fields, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, message) }
     }
 
+    /// 422: the time of the request is out of the range of times.
+    pub(crate) fn clock_out_of_range() -> Self {
+        let message = "The server's clock must lie between 1970-01-01 and 2109-05-15.";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, message)
+            .with_cause("system clock is outside 1970 to 2109")
+    }
+
     /// 500. Only the log contains the cause.
     pub(crate) fn fault(cause: impl Into<String>) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Server Error").with_cause(cause)
@@ -336,6 +343,15 @@ mod tests {
             let commit = Error::CommitUnknown { source: source(kind) };
             check(&from(commit), Dialect::Plain, 500, unknown);
         }
+    }
+
+    #[test]
+    fn a_clock_out_of_range_is_not_an_internal_error() {
+        let error = ApiError::clock_out_of_range();
+        let body =
+            r#"{"message":"The server's clock must lie between 1970-01-01 and 2109-05-15."}"#;
+        check(&error, Dialect::Plain, 422, body);
+        assert_eq!(error.cause(), Some("system clock is outside 1970 to 2109"));
     }
 
     #[test]

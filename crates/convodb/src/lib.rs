@@ -135,6 +135,7 @@ pub use crate::maintenance::erase::{EraseReport, ErasureScope, UnfinishedErasure
 pub use crate::maintenance::expire::{ExpireReport, Retention};
 pub use crate::maintenance::options::{ChecksumPolicy, MaintenanceOptions};
 pub use crate::maintenance::restore::{restore, restore_with};
+pub use crate::maintenance::retention::RetentionDoubt;
 pub use crate::maintenance::usage::{TableBytes, Usage};
 pub use crate::metrics::{Histogram, Metrics};
 pub use crate::model::account::{Assistant, AssistantRef, User};

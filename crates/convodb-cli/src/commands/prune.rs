@@ -3,20 +3,24 @@
 use std::io::Write;
 use std::ops::ControlFlow;
 
-use anyhow::{Context, Result};
-use convodb::Name;
+use anyhow::{Context, Result, bail};
+use convodb::{Day, Name};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
 use crate::console::{counted, now, say};
 use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
-use crate::serve::retention::{cutoff, delete_before};
+use crate::serve::retention::{CONFIRM, cutoff, delete_before, is_confirmed};
 
 /// Delete conversations created more than a number of days ago
 ///
 /// Deletes the oldest first, in writes of bounded size. `convodb serve --keep DAYS` does the same
 /// while it serves. The freed space stays in the file for reuse until `convodb compact` is run.
+///
+/// Refuses to delete more than ten conversations if they are more than half of a user's or of the
+/// store's, unless it was run within the last two days; and to delete any if the clock is more than
+/// 35 days ahead of the last run, or more than a day behind it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: convodb prune --db chats.convodb --keep 365")]
 pub(crate) struct Args {
@@ -29,6 +33,10 @@ pub(crate) struct Args {
     /// Only conversations of this user, by name or number [default: all users]
     #[arg(long, env = "CONVODB_USER", value_name = "USER")]
     user: Option<Name>,
+    /// Confirm what is refused because the clock leapt or because most conversations would be
+    /// deleted: today's date
+    #[arg(long, env = "CONVODB_CONFIRM_RETENTION", value_name = "DATE")]
+    confirm_retention: Option<Day>,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -45,11 +53,23 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let db = &args.db.db;
     let served = WhileServed::ServerFlag("--keep DAYS");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
+    let snapshot = store.snapshot();
     let users = match &args.user {
-        Some(name) => vec![resolve::user(&store.snapshot(), name, db)?],
-        None => store.snapshot().users()?.into_iter().map(|user| user.id).collect(),
+        Some(name) => vec![resolve::user(&snapshot, name, db)?],
+        None => snapshot.users()?.into_iter().map(|user| user.id).collect(),
     };
-    let before = cutoff(now()?, args.keep);
+    let now = now()?;
+    let before = cutoff(now, args.keep);
+    let doubt = snapshot.doubt_retention(&users, now, Some(before));
+    drop(snapshot);
+    if let Some(doubt) = doubt.context("cannot read the store")?
+        && !is_confirmed(args.confirm_retention, now)
+    {
+        bail!("nothing was deleted: {doubt}; {CONFIRM}");
+    }
+    // A pass over one user tells nothing about the others.
+    let of_all = args.user.is_none().then_some(before);
+    store.begin_retention(now, of_all).context("cannot write to the store")?;
     let mut conversations = 0;
     for user in users {
         conversations += delete_before(&store, user, before, || ControlFlow::Continue(()))

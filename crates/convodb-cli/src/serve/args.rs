@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
+use convodb::Day;
 use convodb_http::{PublicUrl, RateLimit};
 
 use crate::args::ByteSize;
@@ -96,6 +97,10 @@ pub(crate) struct Args {
     #[arg(long, env = "CONVODB_KEEP_CHANGES", value_name = "DAYS", default_value = "30",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_changes: u32,
+    /// Confirm a retention pass that is refused because the clock leapt or because it would delete
+    /// most conversations: today's date, for which alone it is valid
+    #[arg(long, env = "CONVODB_CONFIRM_RETENTION", value_name = "DATE")]
+    pub(crate) confirm_retention: Option<Day>,
     /// Settings file in TOML
     #[arg(long, env = "CONVODB_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,

@@ -136,7 +136,11 @@ fn background_tasks(store: &Store, args: &Args) -> Result<impl Future<Output = (
         bail!("--backup-dir: no directory {}; create it first", directory.display());
     }
     let (store, backups) = (store.clone(), args.backup_dir.clone());
-    let policy = Policy { conversations: args.keep, changes: args.keep_changes };
+    let policy = Policy {
+        conversations: args.keep,
+        changes: args.keep_changes,
+        confirmed: args.confirm_retention,
+    };
     Ok(async move {
         let heartbeats = systemd::send_heartbeats(store.clone());
         let retention = retention::run(store.clone(), policy);

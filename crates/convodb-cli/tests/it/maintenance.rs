@@ -342,6 +342,36 @@ fn prune_deletes_expired_conversations() {
 }
 
 #[test]
+fn prune_refuses_to_delete_most_conversations_unless_that_is_confirmed() {
+    let place = filled();
+    let many: String = (0..30)
+        .map(|number| items()[0].replace("e1\"", &format!("{number:02x}\"")) + "\n")
+        .collect();
+    let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];
+    place.run_with(import, many.as_bytes()).succeeded();
+    let prune = ["prune", "--db", "s.convodb", "--keep", "30", "--json"];
+    let refused = place.run(prune).failed(1);
+    assert!(refused.contains("conversations of user 1 would be deleted"), "{refused}");
+    assert!(refused.contains("--confirm-retention and today's date"), "{refused}");
+    let wrong = place.run(prune.into_iter().chain(["--confirm-retention", "2020-01-01"]));
+    assert!(wrong.failed(1).contains("nothing was deleted"));
+    assert!(listed(&place, "s.convodb").lines().count() > 30);
+
+    let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();
+    let mut server = Server::start(&place, &["--db", "s.convodb", "--keep", "30"]);
+    server.token = Some(token.trim().to_owned());
+    let line = server.wait_for_log("retention refused");
+    assert!(line.contains("would be deleted"), "{line}");
+    assert_eq!(server.get("/api/user/conversations")["data"].as_array().unwrap().len(), 15);
+    server.stop("-TERM");
+
+    let today = convodb::Timestamp::now().day().to_string();
+    let done = place.run(prune.into_iter().chain(["--confirm-retention", &today])).succeeded();
+    assert!(done.starts_with("{\"conversations\":3"), "{done}");
+    assert_eq!(listed(&place, "s.convodb").lines().count(), 0);
+}
+
+#[test]
 fn a_server_deletes_expired_conversations() {
     let place = filled();
     let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();

@@ -130,9 +130,13 @@ fn set_ai(path: &'static str, id: &'static str, enabled: bool) -> Endpoint {
         "Sets `ai_enabled` to `false`. The request has no body and is idempotent."
     };
     let schema = object("", [status_true(), required("ai_enabled", boolean(""))]);
-    of_one(HttpMethod::Post, path, id, summary).description(description).writes().returns(
-        "The new setting",
-        schema.into(),
-        Example::only(json!({"status": true, "ai_enabled": enabled})),
-    )
+    of_one(HttpMethod::Post, path, id, summary)
+        .description(description)
+        .writes()
+        .fails_with(ErrorResponse::Invalid)
+        .returns(
+            "The new setting",
+            schema.into(),
+            Example::only(json!({"status": true, "ai_enabled": enabled})),
+        )
 }

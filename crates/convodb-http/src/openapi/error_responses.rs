@@ -130,7 +130,8 @@ impl ErrorResponse {
                 "The media type or the compression of the body is not supported"
             }
             ErrorResponse::Invalid => {
-                "Parameters or fields are invalid; `errors` lists all of them"
+                "Parameters or fields are invalid; `errors` lists all of them. Or, without `errors`, the \
+                 clock of the server is outside 1970 to 2109, so that a write has no time"
             }
             ErrorResponse::RateLimited => "The token exceeded its rate limit",
             ErrorResponse::HeadersTooLarge => "The headers are larger than 16 KiB",

@@ -14,6 +14,9 @@ use crate::transaction::Transaction;
 /// The maximum number of removals in one write, so that other writes do not wait for long.
 const BATCH: usize = 1000;
 
+/// How far the clocks of concurrent calls may differ.
+const SKEW_MILLIS: u64 = 60 * 60 * 1000;
+
 /// How long changes and idempotency records are retained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -47,7 +50,10 @@ impl Store {
     /// write, and records how far each user's feed is, from which later calls compute the age of
     /// changes: call it about once an hour. Without it changes are bounded by number only
     /// ([`StoreOptions::retained_changes`](crate::StoreOptions::retained_changes)) and idempotency
-    /// records are never removed. Reads the users, and every idempotency record.
+    /// records are never removed. Reads the users, and every idempotency record, twice.
+    ///
+    /// `now` must be right: [`Snapshot::doubt_retention`](crate::Snapshot::doubt_retention) compares
+    /// it with the last pass. What is dated later, because a clock was ahead, counts as of `now`.
     ///
     /// ```
     /// # use convodb::{ExpireReport, Retention, Store, Timestamp};
@@ -68,6 +74,10 @@ impl Store {
                 self.write(move |transaction| transaction.trim_changes_before(user.id, before))
             })?;
         }
+        let until = Timestamp::from_millis(now.millis() + SKEW_MILLIS).unwrap_or(Timestamp::MAX);
+        in_batches(|| {
+            self.write(move |transaction| transaction.tables.idempotency.redate(until, now, BATCH))
+        })?;
         let before = ago(now, retention.idempotency);
         report.idempotency = in_batches(|| {
             self.write(move |transaction| transaction.remove_idempotency_records(before))
@@ -82,7 +92,7 @@ fn ago(now: Timestamp, ago: Duration) -> Timestamp {
     Timestamp::from_millis(now.millis().saturating_sub(ago)).unwrap_or(Timestamp::MIN)
 }
 
-/// Repeats a write that removes at most a batch until it removes less.
+/// Repeats a write that changes at most a batch until it changes less.
 fn in_batches(mut write: impl FnMut() -> Result<usize>) -> Result<u64> {
     let mut all = 0;
     loop {

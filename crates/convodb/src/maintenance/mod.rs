@@ -6,4 +6,5 @@ pub(crate) mod erase;
 pub(crate) mod expire;
 pub(crate) mod options;
 pub(crate) mod restore;
+pub(crate) mod retention;
 pub(crate) mod usage;

@@ -97,15 +97,23 @@ impl ChangeFeed {
 
     /// Marks the user's last change as one of the hour of `now`, if there were changes since the
     /// last mark. Changes later in that hour belong to the next mark.
+    ///
+    /// Marks of later hours, from before a clock was corrected, are of changes before `now`: they
+    /// give way to a mark of `now`, so that marks stay in the order of changes, and their changes
+    /// are retained from now on, neither less nor until those hours.
     pub(crate) fn add_time_mark(
         &mut self,
         sequences: &Sequences,
         user: UserId,
         now: Timestamp,
     ) -> Result<()> {
-        let last = sequences.last_change(user)?;
+        let (last, hour) = (sequences.last_change(user)?, hour(now));
+        let later = NumberKey { user, number: hour.saturating_add(1) };
+        let later = self.marks.range(later..=NumberKey { user, number: u32::MAX })?;
+        let later: Vec<NumberKey> = later.map(|mark| Ok(mark?.0)).collect::<Result<_>>()?;
+        later.into_iter().try_for_each(|mark| self.marks.remove(mark))?;
         if self.last_mark(user, u32::MAX)? < last {
-            self.marks.put(NumberKey { user, number: hour(now) }, &last.to_be_bytes());
+            self.marks.put(NumberKey { user, number: hour }, &last.to_be_bytes());
         }
         Ok(())
     }

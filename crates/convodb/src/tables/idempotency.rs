@@ -36,6 +36,32 @@ impl Idempotency {
         self.table.put(key, &encode_small(&key, record));
     }
 
+    /// Dates at most `limit` records that are of a time after `until` at `now`, and returns how many:
+    /// the clock was corrected since, and they would be retained until that time. A step for each
+    /// stored record.
+    pub(crate) fn redate(
+        &mut self,
+        until: Timestamp,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<usize> {
+        let mut later = Vec::new();
+        for entry in self.table.iter()? {
+            let (key, record) = entry?;
+            let IdempotencyV1 { request, response, at } = decode(key, record.value())?;
+            if at > until.millis() {
+                later.push((key, request, response.to_owned()));
+                if later.len() == limit {
+                    break;
+                }
+            }
+        }
+        for (key, request, response) in &later {
+            self.put(*key, *request, response, now);
+        }
+        Ok(later.len())
+    }
+
     /// Removes at most `limit` records that are older than `before`, and returns how many. A step
     /// for each stored record.
     pub(crate) fn expire(&mut self, before: Timestamp, limit: usize) -> Result<usize> {

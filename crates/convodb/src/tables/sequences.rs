@@ -1,13 +1,21 @@
-//! Sequences: numbers that are assigned once, in order, of users, changes and assistants.
+//! Sequences: numbers that are assigned once, in order, of users, changes and assistants; and the
+//! times of the last retention pass.
 
 use crate::encoding::key::NumberKey;
 use crate::error::{Error, Result};
 use crate::kv::table::TableSpec;
 use crate::model::id::UserId;
+use crate::model::timestamp::Timestamp;
 use crate::tables::schema::{Bytes, SEQUENCES, Sequences};
 
 /// The numbers of users; the user 0 stands for the store.
 const USERS: NumberKey = NumberKey { user: UserId::new(0), number: 1 };
+
+/// The time of the last retention pass, in milliseconds.
+const RETENTION: NumberKey = NumberKey { user: UserId::new(0), number: 5 };
+
+/// The creation time up to which the last retention pass deleted conversations, in milliseconds.
+const RETENTION_LIMIT: NumberKey = NumberKey { user: UserId::new(0), number: 6 };
 
 /// The numbers of the user's changes.
 pub(crate) const fn changes(user: UserId) -> NumberKey {
@@ -68,6 +76,31 @@ impl Sequences {
 
     pub(crate) fn put_last_deleted_assistant(&mut self, user: UserId, number: u32) {
         self.put(deleted_assistants(user), u64::from(number));
+    }
+
+    /// The time of the last retention pass.
+    pub(crate) fn last_retention(&self) -> Result<Option<Timestamp>> {
+        self.time(RETENTION)
+    }
+
+    pub(crate) fn put_last_retention(&mut self, at: Timestamp) {
+        self.put(RETENTION, at.millis());
+    }
+
+    /// The creation time up to which the last retention pass deleted conversations.
+    pub(crate) fn last_retention_limit(&self) -> Result<Option<Timestamp>> {
+        self.time(RETENTION_LIMIT)
+    }
+
+    pub(crate) fn put_last_retention_limit(&mut self, before: Timestamp) {
+        self.put(RETENTION_LIMIT, before.millis());
+    }
+
+    fn time(&self, key: NumberKey) -> Result<Option<Timestamp>> {
+        let Some(stored) = self.table.get(key)? else { return Ok(None) };
+        let millis = decode_number(&SEQUENCES, stored.value())?;
+        let what = "a time is out of range";
+        Timestamp::from_millis(millis).map(Some).map_err(|_| SEQUENCES.corrupted(what))
     }
 
     /// The last number of a sequence; 0 before the first. One B-tree lookup.

@@ -322,3 +322,47 @@ fn a_write_with_an_idempotency_key_is_applied_once() {
     assert_eq!(harness.store.expire(at(25), Retention::default()).unwrap().idempotency, 2);
     assert_eq!(append(user, "a", 1, false).unwrap(), [0, 0, 0, 3]);
 }
+
+/// A clock was ahead for a while. Changes and idempotency records of that time count as of the time
+/// at which it was corrected: they are retained as long as others, and not until that future.
+#[test]
+fn a_clock_that_goes_back_neither_shortens_nor_prolongs_retention() {
+    let hour = |hours: u64| Timestamp::from_millis(1_737_800_000_000 + hours * 3_600_000).unwrap();
+    const AHEAD: u64 = 5 * 365 * 24;
+    let keep = Retention {
+        changes: Duration::from_secs(10 * 3600),
+        idempotency: Duration::from_secs(10 * 3600),
+    };
+    let mut harness = Harness::in_memory();
+    let user = harness.users[0];
+    let keyed = |harness: &Harness, key: &str, hours| {
+        let key = key.parse().unwrap();
+        let write = harness.store.write(move |transaction| {
+            transaction.idempotent(user, &key, [0; 32], hour(hours), |_| Ok::<_, Error>(Vec::new()))
+        });
+        write.unwrap();
+    };
+    let expire = |harness: &Harness, hours| {
+        let report = harness.store.expire(hour(hours), keep).unwrap();
+        (report.changes, report.idempotency)
+    };
+    harness.insert(user, plain_conversation(1));
+    keyed(&harness, "before", 0);
+    assert_eq!(expire(&harness, 0), (0, 0));
+    harness.insert(user, plain_conversation(2));
+    keyed(&harness, "ahead", AHEAD);
+    // A program that does not doubt its clock. It ends what is old by that clock, as it asked.
+    assert_eq!(expire(&harness, AHEAD), (1, 1));
+    harness.insert(user, plain_conversation(3));
+    // The clock is right again: what was dated ahead is retained from now on.
+    assert_eq!(expire(&harness, 2), (0, 0));
+    harness.insert(user, plain_conversation(4));
+    assert_eq!(expire(&harness, 3), (0, 0));
+    assert_eq!(expire(&harness, 12), (0, 0), "not older than ten hours");
+    assert_eq!(expire(&harness, 13), (2, 1), "changes 2 and 3 and the record, of hour 2");
+    assert_eq!(expire(&harness, 14), (1, 0));
+    let verified = harness.store.snapshot().verify().unwrap();
+    assert!(verified.is_clean(), "{:?}", verified.findings);
+    // An idle feed gets no more marks: nothing is dated again.
+    assert_eq!(expire(&harness, 15), (0, 0));
+}
