@@ -236,10 +236,10 @@ impl From<Error> for ApiError {
             Error::QueueFull
             | Error::Closed
             | Error::WriteAborted { .. }
-            | Error::SnapshotInvalidated
-            | Error::Io(_) => {
+            | Error::SnapshotInvalidated => {
                 Self::of(StatusCode::SERVICE_UNAVAILABLE).with_cause(error.to_string())
             }
+            // An unreadable page stays unreadable: a retry does not help.
             error => Self::fault(error.to_string()),
         }
     }
@@ -330,7 +330,8 @@ mod tests {
         check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);
         check(&from(Error::Closed), Dialect::Plain, 503, unavailable);
         check(&from(Error::SnapshotInvalidated), Dialect::Plain, 503, unavailable);
-        check(&from(Error::from(io::Error::other("EIO"))), Dialect::Plain, 503, unavailable);
+        let fault = r#"{"message":"Server Error"}"#;
+        check(&from(Error::from(io::Error::other("EIO"))), Dialect::Plain, 500, fault);
         let full = io::ErrorKind::StorageFull;
         let disk_full = r#"{"message":"Insufficient Storage"}"#;
         check(&from(Error::from(io::Error::from(full))), Dialect::Plain, 507, disk_full);

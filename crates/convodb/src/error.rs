@@ -161,7 +161,8 @@ pub enum Error {
     /// the snapshot was taken. Take a new snapshot.
     #[error("snapshot invalidated by a fault or by closing the store; take a new one")]
     SnapshotInvalidated,
-    /// The operating system refused an operation.
+    /// The operating system refused an operation, as reading a page of the file. A read that fails
+    /// with this leaves the store open: other data stays readable.
     #[error("i/o failed: {0}")]
     Io(#[source] Arc<io::Error>),
     /// redb reported an error of another kind.

@@ -26,6 +26,9 @@ pub struct Metrics {
     pub writes_waiting: usize,
     /// Counter: writes refused because the write queue was full.
     pub writes_refused: u64,
+    /// Counter: pages that a read needed and the disk could not read. Each is an
+    /// [`Error::Io`](crate::Error::Io) of that read.
+    pub read_faults: u64,
     /// Durations of WAL appends including the sync, which each write waits for.
     pub wal_syncs: Histogram,
     /// Durations of checkpoints: flushing the memtables into the tables, including the sync.
@@ -109,6 +112,7 @@ impl MetricsRegistry {
             committed_bytes: self.bytes.load(Ordering::Relaxed),
             writes_waiting: self.waiting.load(Ordering::Relaxed),
             writes_refused: self.refused.load(Ordering::Relaxed),
+            read_faults: 0,
             wal_syncs: Histogram::of(&self.wal_syncs),
             checkpoints: Histogram::of(&self.checkpoints),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed),

@@ -261,7 +261,8 @@ impl Store {
     /// ```
     #[must_use]
     pub fn metrics(&self) -> Metrics {
-        self.metrics_registry().read()
+        let read_faults = self.inner.queue.fault_state().read_faults();
+        Metrics { read_faults, ..self.metrics_registry().read() }
     }
 
     // ---- writes --------------------------------------------------------------------------------

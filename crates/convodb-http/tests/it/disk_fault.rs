@@ -1,5 +1,6 @@
 //! Disk faults: responses during a fault, and recovery without a restart.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,40 @@ fn a_broken_disk_answers_503_until_it_recovers() {
     until(200, || create().status);
     assert_eq!(harness.request("GET", "/readyz", "", "").status, 200);
     assert_eq!(harness.list("").status, 200);
+}
+
+#[test]
+fn an_unreadable_page_is_500_for_its_own_requests() {
+    let disk = SimulatedDisk::new(1);
+    // Without a cache each read reaches the disk.
+    let options = StoreOptions::new().cache_bytes(0).vfs(Arc::new(disk.clone()));
+    let harness = Harness::of(Store::open_with("/store", &options).unwrap(), Config::default());
+    let create = || {
+        let created = harness.send("POST", CONVERSATIONS, NEW).json();
+        format!("{CONVERSATIONS}/{}", created["conversation_id"].as_str().unwrap())
+    };
+    let create_with = |text: &str| {
+        let path = create();
+        let message = format!(r#"{{"role":"user","content":"{text}"}}"#);
+        assert_eq!(harness.send("POST", &format!("{path}/messages"), &message).status, 200);
+        path
+    };
+    // A page contains a few of these messages: the first and the last one share none.
+    let other = create_with(&"other".repeat(1_000));
+    (0..8).for_each(|_| drop(create_with(&"between".repeat(1_000))));
+    let text = "planted".repeat(1_000);
+    let broken = create_with(&text);
+    // A deletion flushes the message into the file.
+    assert_eq!(harness.request("DELETE", &create(), &harness.token, "").status, 200);
+    assert!(disk.break_pages_with(Path::new("/store"), text.as_bytes()).unwrap() > 0);
+    for reads in 1..=20 {
+        let get = |target: &str| harness.request("GET", target, &harness.token, "").status;
+        assert_eq!((get(&broken), get(&other), get("/readyz")), (500, 200, 200));
+        assert_eq!(harness.send("POST", CONVERSATIONS, NEW).status, 200);
+        assert!(harness.store.metrics().read_faults >= reads);
+    }
+    disk.clear_faults();
+    assert_eq!(harness.request("GET", &broken, &harness.token, "").status, 200);
 }
 
 #[test]

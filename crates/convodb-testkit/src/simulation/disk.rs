@@ -3,6 +3,7 @@
 //! It implements the interface through which the engine reaches all files, so tables, WAL, backups
 //! and checksums are below it alike.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs::File;
 use std::io;
@@ -41,6 +42,8 @@ struct State {
     capacity: Option<usize>,
     /// Whether the engine can query the free space.
     reports_free_space: bool,
+    /// Pages that cannot be read: an inode and the number of its page.
+    unreadable: BTreeSet<(usize, usize)>,
     trace: Vec<(&'static str, usize, u64, u64)>,
 }
 
@@ -77,6 +80,7 @@ impl SimulatedDisk {
             schedule: None,
             capacity: None,
             reports_free_space: true,
+            unreadable: BTreeSet::new(),
             trace: Vec::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), background_checkpoints: false }
@@ -99,10 +103,25 @@ impl SimulatedDisk {
         self.state().schedule = Some(schedule);
     }
 
-    /// Ends the injected fault and the limit of space. Returns whether the fault occurred.
+    /// Makes every 4 KiB page unreadable in which `needle` begins, in the file at `path`, and
+    /// returns their number. Reads of such a page fail with an I/O error.
+    ///
+    /// # Errors
+    /// There is no such file.
+    pub fn break_pages_with(&self, path: &Path, needle: &[u8]) -> io::Result<usize> {
+        let mut state = self.state();
+        let inode = state.directory.find(path)?;
+        let pages = state.inodes[inode].current.pages_with(needle);
+        state.unreadable.extend(pages.iter().map(|page| (inode, *page)));
+        Ok(pages.len())
+    }
+
+    /// Ends the injected fault, the limit of space and the unreadable pages. Returns whether the
+    /// fault occurred.
     pub fn clear_faults(&self) -> bool {
         let mut state = self.state();
         state.capacity = None;
+        state.unreadable.clear();
         state.schedule.take().is_some_and(|schedule| schedule.has_occurred())
     }
 
@@ -203,6 +222,19 @@ impl State {
                 Err(io::ErrorKind::StorageFull.into())
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Fails if one of the bytes is in an unreadable page.
+    fn check_readable(&self, inode: usize, offset: u64, length: usize) -> io::Result<()> {
+        if self.unreadable.is_empty() || length == 0 {
+            return Ok(());
+        }
+        let page = |offset: u64| usize::try_from(offset / PAGE as u64).unwrap_or(usize::MAX);
+        let pages = page(offset)..=page(offset + length as u64 - 1);
+        match pages.into_iter().any(|page| self.unreadable.contains(&(inode, page))) {
+            true => Err(io::Error::other("simulated unreadable page")),
+            false => Ok(()),
         }
     }
 
@@ -374,7 +406,9 @@ impl VfsFile for SimulatedFile {
             Transfer::Complete => out.len(),
             Transfer::Short => out.len().div_ceil(2),
         };
-        Ok(state.inodes[self.inode].current.read(offset, &mut out[..length]))
+        let read = state.inodes[self.inode].current.read(offset, &mut out[..length]);
+        state.check_readable(self.inode, offset, read)?;
+        Ok(read)
     }
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {

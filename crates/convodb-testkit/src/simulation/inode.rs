@@ -60,6 +60,17 @@ impl Content {
         length
     }
 
+    /// The numbers of the pages in which `needle` begins.
+    pub(super) fn pages_with(&self, needle: &[u8]) -> Vec<usize> {
+        let mut bytes = vec![0; usize::try_from(self.size).unwrap_or(0)];
+        self.read(0, &mut bytes);
+        let found = bytes.windows(needle.len().max(1)).enumerate();
+        let mut pages: Vec<usize> =
+            found.filter(|(_, part)| *part == needle).map(|(at, _)| at / PAGE).collect();
+        pages.dedup();
+        pages
+    }
+
     fn write(&mut self, offset: u64, bytes: &[u8]) {
         self.size = self.size.max(offset + bytes.len() as u64);
         let mut done = 0;

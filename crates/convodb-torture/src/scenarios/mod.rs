@@ -32,6 +32,7 @@ pub(crate) const ALL: &[Scenario] = &[
     simulation::FAULTS,
     simulation::MAINTENANCE_FAULTS,
     simulation::FULL_DISK,
+    simulation::UNREADABLE_PAGE,
     simulation::LOST_SYNC,
     simulation::MAINTENANCE_LOST_SYNC,
     simulation::UPGRADE,

@@ -5,8 +5,8 @@
 use convodb_testkit::simulation::scenarios::{
     Counts, backup_power_cut, compaction_power_cut, concurrent_writers, erasure_interrupted,
     erasure_killed_at_each_change, full_disk, io_faults, lost_sync, maintenance_io_fault,
-    maintenance_lost_sync, power_cut, power_cut_deferred, restore_power_cut, upgrade_io_faults,
-    upgrade_lost_sync, upgrade_power_cut,
+    maintenance_lost_sync, power_cut, power_cut_deferred, restore_power_cut, unreadable_page,
+    upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut,
 };
 
 use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation};
@@ -104,6 +104,17 @@ pub(super) const FULL_DISK: Scenario = Scenario {
     trials: Trials { smoke: 3, ci: 100, release: 5_000 },
     parallelism: Parallelism::PerCore,
     run: |trial| simulate(trial, full_disk),
+};
+
+pub(super) const UNREADABLE_PAGE: Scenario = Scenario {
+    name: "unreadable-page",
+    row: 24,
+    promise: "A page that cannot be read fails the reads that need it; other reads and writes \
+              succeed, and no acknowledged write is lost.",
+    trial: "an unreadable page below one message, reads and writes beside it, then a write to it",
+    trials: Trials { smoke: 5, ci: 1_000, release: 100_000 },
+    parallelism: Parallelism::PerCore,
+    run: |trial| simulate(trial, unreadable_page),
 };
 
 pub(super) const LOST_SYNC: Scenario = Scenario {

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -40,6 +41,8 @@ struct Shared {
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// The last fault, kept after recovery.
     last: Mutex<Option<Arc<io::Error>>>,
+    /// Pages that a read needed and the disk could not read.
+    read_faults: AtomicU64,
 }
 
 /// Set by the first fault of files that were opened together. Those files are then closed and never
@@ -85,6 +88,11 @@ impl FaultState {
         self.shared.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The number of pages that a read needed and the disk could not read.
+    pub(crate) fn read_faults(&self) -> u64 {
+        self.shared.read_faults.load(Ordering::Relaxed)
+    }
+
     /// Sets what wakes the writer thread.
     pub(crate) fn set_waker(&self, wake: impl Fn() + Send + Sync + 'static) {
         // A store has one writer thread, so this is the only call.
@@ -109,6 +117,16 @@ impl FaultSignal {
         *shared.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
         if let Some(wake) = shared.wake.get() {
             wake();
+        }
+    }
+
+    /// Counts a page that a read needed and the disk could not read. Logs the first one, the second,
+    /// the fourth and so on, since the same page may be read again and again.
+    pub(crate) fn count_read_fault(&self, offset: u64, error: &io::Error) {
+        let Some(shared) = &self.shared else { return };
+        let count = shared.read_faults.fetch_add(1, Ordering::Relaxed) + 1;
+        if count.is_power_of_two() {
+            tracing::error!(%error, offset, count, "cannot read a page of the store");
         }
     }
 

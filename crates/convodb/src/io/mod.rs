@@ -5,6 +5,7 @@ pub(crate) mod fault;
 pub(crate) mod file_guard;
 pub(crate) mod memory;
 pub(crate) mod overlay;
+pub(crate) mod read_fault;
 pub(crate) mod redb_backend;
 pub(crate) mod system;
 pub(crate) mod vfs;

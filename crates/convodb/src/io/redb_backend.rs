@@ -1,7 +1,8 @@
-//! redb's storage backend over a [`VfsFile`]: reports every I/O error to the fault signal.
+//! redb's storage backend over a [`VfsFile`]: reports I/O errors to the fault signal.
 //!
 //! After an error redb accepts nothing until the database is opened again, so each error counts,
-//! whichever thread meets it.
+//! whichever thread meets it. An unreadable page that only a read needs is no such error: it fails
+//! that read ([`crate::io::read_fault`]).
 
 use std::io;
 use std::ops::Bound;
@@ -11,9 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, StorageBackend};
 
-use crate::error::{Result, from_redb};
+use crate::error::{Error, Result, from_redb};
 use crate::io::fault::FaultSignal;
 use crate::io::file_guard::FileSize;
+use crate::io::read_fault;
 use crate::io::vfs::VfsFile;
 
 /// A backend that reports the errors of the backend inside.
@@ -63,14 +65,37 @@ impl MonitoredBackend {
     }
 
     fn monitor<T>(&self, call: impl FnOnce(&dyn StorageBackend) -> io::Result<T>) -> io::Result<T> {
-        let result = if self.closed.load(Ordering::Acquire) {
-            Err(io::Error::other("the file is closed"))
-        } else {
-            call(&*self.contents)
+        let result = match self.check_open() {
+            Ok(()) => call(&*self.contents),
+            Err(closed) => Err(closed),
         };
-        result.inspect_err(|error| {
-            self.fault_signal.report(|| Arc::new(io::Error::new(error.kind(), error.to_string())));
-        })
+        result.inspect_err(|error| self.report(error))
+    }
+
+    fn check_open(&self) -> io::Result<()> {
+        match self.closed.load(Ordering::Acquire) {
+            true => Err(io::Error::other("the file is closed")),
+            false => Ok(()),
+        }
+    }
+
+    fn report(&self, error: &io::Error) {
+        self.fault_signal.report(|| Arc::new(io::Error::new(error.kind(), error.to_string())));
+    }
+
+    /// The result of a read at `offset` that failed with `error`.
+    fn read_failed(&self, offset: u64, error: io::Error) -> io::Result<()> {
+        let is_caught = read_fault::is_caught();
+        if is_caught && self.check_open().is_err() {
+            read_fault::raise(Error::SnapshotInvalidated);
+        }
+        // A file that ends too early is no unreadable sector: something has truncated it.
+        if is_caught && error.kind() != io::ErrorKind::UnexpectedEof {
+            self.fault_signal.count_read_fault(offset, &error);
+            read_fault::raise(error.into());
+        }
+        self.report(&error);
+        Err(error)
     }
 }
 
@@ -96,7 +121,11 @@ impl StorageBackend for MonitoredBackend {
     }
 
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
-        self.monitor(|inner| inner.read(offset, out))
+        // A read that ends after the file was closed may show what a later writer has put there.
+        match self.contents.read(offset, out).and_then(|()| self.check_open()) {
+            Ok(()) => Ok(()),
+            Err(error) => self.read_failed(offset, error),
+        }
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {

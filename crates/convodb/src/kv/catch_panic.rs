@@ -1,7 +1,9 @@
-//! Converts panics of redb over damaged pages into [`Error::Corrupted`].
+//! Converts panics of redb over damaged pages into [`Error::Corrupted`], and unreadable pages into
+//! [`Error::Io`].
 //!
 //! redb trusts the pages that it reads and panics if their bytes are invalid. Bytes from disk must
-//! never unwind into a caller, so each call that reads pages runs inside [`catch_redb_panic`].
+//! never unwind into a caller, so each call that reads pages runs inside [`catch_redb_panic`], or,
+//! if it only reads, inside [`catch_read_fault`].
 //!
 //! The panic hook still runs: by default it prints a line. A program compiled with `panic =
 //! "abort"` still aborts.
@@ -10,6 +12,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::error::{Error, Result};
+use crate::io::read_fault::{ReadFault, ReadScope};
 
 /// Runs `call`, which may read pages of redb; returns [`Error::Corrupted`] if redb panics.
 ///
@@ -19,13 +22,22 @@ pub(crate) fn catch_redb_panic<T>(call: impl FnOnce() -> Result<T>) -> Result<T>
     // cause no more than errors. A merge cursor checks the order of keys at each step, and a
     // transaction that is not committed has no effect.
     catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|panic| {
-        match panic.downcast::<UserPanic>() {
+        let panic = match panic.downcast::<UserPanic>() {
             Ok(user) => resume_unwind(user.0),
-            Err(_) => {
-                Err(Error::Corrupted { table: "redb", what: "redb panicked over a damaged page" })
-            }
-        }
+            Err(panic) => panic,
+        };
+        Err(match panic.downcast::<ReadFault>() {
+            Ok(fault) => fault.0,
+            Err(_) => Error::Corrupted { table: "redb", what: "redb panicked over a damaged page" },
+        })
     })
+}
+
+/// [`catch_redb_panic`] for a call that only reads: a page that the disk cannot read is the error of
+/// this call, and the store stays open.
+pub(crate) fn catch_read_fault<T>(call: impl FnOnce() -> Result<T>) -> Result<T> {
+    let _scope = ReadScope::enter();
+    catch_redb_panic(call)
 }
 
 /// The payload of a panic in a caller's own closure.

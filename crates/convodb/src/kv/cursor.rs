@@ -4,7 +4,7 @@
 //! comparisons. If the stored entry lies beyond the next memtable entry, the redb cursor steps back
 //! over it. So an entry is read twice only where stored and memtable entries alternate.
 //!
-//! The caller wraps a whole scan in `catch_redb_panic`. Wrapping each step would make a page of 15
+//! The caller wraps a whole scan in `catch_read_fault`. Wrapping each step would make a page of 15
 //! rows 4% slower.
 //!
 //! Keys that do not arrive in order are reported as damage. Otherwise a misplaced page with intact

@@ -15,7 +15,7 @@ use crate::encoding::key::FixedKey;
 use crate::encoding::record;
 use crate::error::{Error, Result, from_redb};
 use crate::kv::bulk_insert::bulk_insert;
-use crate::kv::catch_panic::catch_redb_panic;
+use crate::kv::catch_panic::catch_read_fault;
 use crate::kv::cursor::{Gap, MergeCursor, ScanDirection};
 use crate::kv::memtable::Memtable;
 use crate::kv::redb_key::RedbKey;
@@ -123,7 +123,7 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
     pub(crate) fn get(&self, key: K) -> Result<Option<ValueRef<'_, V>>> {
         match self.memtable.get(&key) {
             Some(slot) => Ok(slot.as_ref().map(ValueRef::Memtable)),
-            None => catch_redb_panic(|| {
+            None => catch_read_fault(|| {
                 let stored = ReadableTable::get(&*self.stored, key).map_err(from_redb)?;
                 Ok(stored.map(|guard| ValueRef::Stored(guard).validated()))
             }),
@@ -145,7 +145,7 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         self.memtable.iter().map(|(key, _)| *key)
     }
 
-    /// Opens a merge cursor at a gap. The caller wraps its use in `catch_redb_panic`. One B-tree
+    /// Opens a merge cursor at a gap. The caller wraps its use in `catch_read_fault`. One B-tree
     /// lookup.
     pub(crate) fn cursor(
         &self,
@@ -168,7 +168,7 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
     /// The last entry of a range. One B-tree lookup.
     pub(crate) fn last(&self, range: RangeInclusive<K>) -> Result<Option<(K, ValueRef<'_, V>)>> {
         let (first, last) = range.into_inner();
-        let entry = catch_redb_panic(|| {
+        let entry = catch_read_fault(|| {
             validated(self.cursor(Gap::After(last), ScanDirection::Descending)?.step()?)
         })?;
         Ok(entry.filter(|(key, _)| *key >= first))
@@ -180,14 +180,15 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
     }
 
     fn entries(&self, from: Gap<K>) -> Result<impl Iterator<Item = Result<(K, ValueRef<'_, V>)>>> {
-        let mut cursor = catch_redb_panic(|| self.cursor(from, ScanDirection::Ascending))?;
-        Ok(std::iter::from_fn(move || catch_redb_panic(|| validated(cursor.step()?)).transpose()))
+        let mut cursor = catch_read_fault(|| self.cursor(from, ScanDirection::Ascending))?;
+        Ok(std::iter::from_fn(move || catch_read_fault(|| validated(cursor.step()?)).transpose()))
     }
 
     /// An upper bound of the number of entries: a memtable slot counts in addition to the stored
     /// entry that it hides. Reads the whole memtable.
     pub(crate) fn estimate(&self) -> Result<u64> {
-        Ok(self.stored.len().map_err(from_redb)? + self.memtable.iter().count() as u64)
+        let stored = catch_read_fault(|| self.stored.len().map_err(from_redb))?;
+        Ok(stored + self.memtable.iter().count() as u64)
     }
 
     pub(crate) fn put(&mut self, key: K, value: V::SelfType<'_>) {
@@ -392,7 +393,7 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn measure(&self) -> Result<Extent> {
-        let stats = catch_redb_panic(|| self.stored.stats().map_err(from_redb))?;
+        let stats = catch_read_fault(|| self.stored.stats().map_err(from_redb))?;
         let (content, of_keys) = (stats.stored_bytes(), stats.metadata_bytes());
         Ok(Extent { content, pages: content + of_keys + stats.fragmented_bytes() })
     }

@@ -33,7 +33,7 @@ pub(crate) enum ValueRef<'t, V: TableValue> {
 
 impl<V: TableValue> ValueRef<'_, V> {
     /// Reads the value once, so that redb panics here if its page is damaged. Call it inside
-    /// `catch_redb_panic`; later reads cannot panic.
+    /// `catch_read_fault`; later reads cannot panic.
     pub(crate) fn validated(self) -> Self {
         let _ = self.value();
         self

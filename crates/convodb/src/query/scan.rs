@@ -8,7 +8,7 @@ use std::ops::Range;
 use crate::encoding::index_term::Term;
 use crate::encoding::key::{FixedKey, IndexKey, RowKey};
 use crate::error::Result;
-use crate::kv::catch_panic::catch_redb_panic;
+use crate::kv::catch_panic::catch_read_fault;
 use crate::kv::cursor::{Gap, ScanDirection};
 use crate::kv::table::Table;
 use crate::kv::value::TableValue;
@@ -90,7 +90,7 @@ pub(crate) fn scan<K: ListKey, V: TableValue>(
     let gap = gap.clamp(span.start, span.end);
     let belongs =
         |key: K| key.at(span.start) == list.at(span.start) && span.contains(&key.position());
-    catch_redb_panic(|| {
+    catch_read_fault(|| {
         let mut cursor = table.cursor(Gap::Before(list.at(gap)), direction)?;
         if look_before {
             let before = cursor.before()?;

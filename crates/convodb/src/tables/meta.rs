@@ -17,7 +17,7 @@ use redb::{
 
 use crate::error::{Error, Result, from_redb};
 use crate::io::vfs::Vfs;
-use crate::kv::catch_panic::catch_redb_panic;
+use crate::kv::catch_panic::{catch_read_fault, catch_redb_panic};
 use crate::tables::epochs::Epochs;
 use crate::tables::schema::{self, Bytes};
 use crate::wal::{Chain, WalPosition};
@@ -171,13 +171,18 @@ pub(crate) fn copy(
     seqno: u64,
     is_kept: impl Fn(&[u8], &[u8]) -> bool,
 ) -> Result<()> {
+    let entries = catch_read_fault(|| {
+        let entries = from.iter().map_err(from_redb)?;
+        let owned = entries.map(|entry| {
+            let (name, value) = entry.map_err(from_redb)?;
+            Ok((name.value().to_owned(), value.value().to_owned()))
+        });
+        owned.collect::<Result<Vec<_>>>()
+    })?;
     let mut table = write.open_table(TABLE).map_err(from_redb)?;
     catch_redb_panic(|| {
-        for entry in from.iter().map_err(from_redb)? {
-            let (name, value) = entry.map_err(from_redb)?;
-            if is_kept(name.value(), value.value()) {
-                table.insert(name.value(), value.value()).map_err(from_redb)?;
-            }
+        for (name, value) in entries.iter().filter(|(name, value)| is_kept(name, value)) {
+            table.insert(&**name, &**value).map_err(from_redb)?;
         }
         Ok(())
     })?;

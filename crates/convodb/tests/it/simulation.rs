@@ -6,8 +6,8 @@
 use convodb_testkit::simulation::scenarios::{
     Counts, backup_power_cut, compaction_power_cut, concurrent_writers, erasure_interrupted,
     erasure_killed_at_each_change, full_disk, io_faults, lost_sync, maintenance_io_fault,
-    maintenance_lost_sync, power_cut, power_cut_deferred, restore_power_cut, upgrade_io_faults,
-    upgrade_lost_sync, upgrade_power_cut,
+    maintenance_lost_sync, power_cut, power_cut_deferred, restore_power_cut, unreadable_page,
+    upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut,
 };
 
 /// Runs a trial for each seed. Each of the `expected` outcomes must occur at least once.
@@ -136,4 +136,10 @@ fn acknowledged_writes_of_concurrent_writers_survive_power_cuts() {
     let expected =
         ["power cuts with several writes in progress", "power cuts during open", "acknowledged"];
     check(concurrent_writers, 0..100, &expected);
+}
+
+#[test]
+fn an_unreadable_page_fails_only_its_reads() {
+    let expected = ["failed reads", "writes beside the page", "failed flushes"];
+    check(unreadable_page, 0..40, &expected);
 }

@@ -7,6 +7,7 @@ mod erasure;
 mod io_faults;
 mod maintenance;
 mod power_cut;
+mod unreadable_page;
 mod upgrade;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ pub use maintenance::{
     restore_power_cut,
 };
 pub use power_cut::{lost_sync, power_cut, power_cut_deferred};
+pub use unreadable_page::unreadable_page;
 pub use upgrade::{upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut};
 
 /// How often each outcome occurred, by its name.
