@@ -105,6 +105,11 @@ impl ApiError {
         Self::of(StatusCode::SERVICE_UNAVAILABLE)
     }
 
+    /// 503: the store is read-only.
+    pub(crate) fn read_only() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "read-only")
+    }
+
     /// 422 with every invalid field, in the documented order.
     pub(crate) fn invalid(fields: Vec<FieldError>) -> Self {
         let first = fields.first().map_or("The request is invalid.", |first| &first.message);

@@ -186,7 +186,8 @@ impl Error {
         }
     }
 
-    /// Whether the disk, or the quota of its user, is full.
+    /// Whether the disk or the quota of its user is full, or the file has the largest size that the
+    /// system allows.
     ///
     /// ```
     /// let full = std::io::Error::from(std::io::ErrorKind::StorageFull);
@@ -222,9 +223,11 @@ impl Error {
     }
 }
 
-/// Whether a kind of error means that the disk, or the quota of its user, is full.
+/// Whether a kind of error means that the disk or the quota of its user is full, or that the file
+/// has the largest size that the system allows.
 pub(crate) const fn is_storage_full(kind: io::ErrorKind) -> bool {
-    matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(kind, StorageFull | QuotaExceeded | FileTooLarge)
 }
 
 impl From<io::Error> for Error {

@@ -12,6 +12,7 @@ use redb::WriteTransaction;
 
 use crate::engine::open_files::OpenFile;
 use crate::engine::published::{ChangedUsers, CommitListener, Published};
+use crate::engine::read_only::check_nothing_lost;
 use crate::engine::store_file::StoreLocation;
 use crate::engine::supervisor::Supervisor;
 use crate::engine::write_queue::WriteQueue;
@@ -26,7 +27,7 @@ use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::options::StoreOptions;
+use crate::options::{CommitMode, StoreOptions};
 use crate::snapshot::Snapshot;
 use crate::tables::epochs::Epochs;
 use crate::tables::erasure_marks;
@@ -59,6 +60,7 @@ struct Inner {
     published: Arc<Published>,
     queue: WriteQueue,
     location: StoreLocation,
+    mode: CommitMode,
     _open: OpenFile,
 }
 
@@ -114,7 +116,8 @@ impl Store {
             let (user, since, deleted) = (mark.user.get(), mark.since, mark.deleted);
             tracing::warn!(user, %since, deleted, "an erasure is unfinished; compact the store");
         }
-        Ok(Self { inner: Arc::new(Inner { published, queue, location, _open: open }) })
+        let mode = options.commit_mode();
+        Ok(Self { inner: Arc::new(Inner { published, queue, location, mode, _open: open }) })
     }
 
     /// Opens a new store in memory, for tests: the same engine, without a disk.
@@ -129,10 +132,23 @@ impl Store {
     /// Finishes queued writes, flushes the memtables and closes the file, for all clones. Snapshots
     /// answer from memory at most.
     ///
+    /// If the memtables cannot be flushed, as on a full disk, this succeeds all the same when the
+    /// files show every acknowledged write: the next opening replays the WAL.
+    ///
     /// # Errors
     /// [`Error::Closed`] if the store was closed before, or the error of closing, which dropping
     /// the store would hide.
     pub fn close(self) -> Result<()> {
+        let Inner { queue, location, mode, published, .. } = &*self.inner;
+        match queue.close() {
+            Err(error @ (Error::Closed | Error::NestedWrite)) => Err(error),
+            Err(error) => check_nothing_lost(location, *mode, &published.load_full(), error),
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// [`Store::close`], but the tables must contain everything, and no WAL may be left.
+    pub(crate) fn close_completely(self) -> Result<()> {
         self.inner.queue.close()
     }
 
@@ -151,8 +167,8 @@ impl Store {
         self.state() == StoreState::Open
     }
 
-    /// Whether the store accepts writes, and if not, why. After a fault the store reopens its files
-    /// by itself, so retrying is enough. Reads no disk.
+    /// Whether the store accepts writes, and if not, why. The store recovers by itself, so retrying
+    /// is enough. Reads no disk.
     ///
     /// ```
     /// use convodb::{Store, StoreState};

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use convodb::Store;
+use convodb::{Store, StoreState};
 use sd_notify::NotifyState;
 
 /// Notifies that requests are served.
@@ -22,14 +22,15 @@ fn notify(state: NotifyState<'_>) {
     let _ = sd_notify::notify(&[state]);
 }
 
-/// Sends heartbeats while the store accepts writes, two in each watchdog timeout; without them,
-/// systemd restarts the server. Returns at once if no watchdog is configured.
+/// Sends heartbeats while the store serves reads, two in each watchdog timeout; without them, systemd
+/// restarts the server. A restart does not make a disk writable, so a read-only store has a
+/// heartbeat. Returns at once if no watchdog is configured.
 pub(crate) async fn send_heartbeats(store: Store) {
     let Some(timeout) = sd_notify::watchdog_enabled() else { return };
     let mut beat = tokio::time::interval((timeout / 2).max(Duration::from_millis(10)));
     loop {
         beat.tick().await;
-        if store.is_open() {
+        if matches!(store.state(), StoreState::Open | StoreState::ReadOnly) {
             notify(NotifyState::Watchdog);
         }
     }

@@ -15,7 +15,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .returns("The process runs", ok(), Example::only(json!({"status": "ok"}))),
         public("/readyz", "readReadiness", "Readiness")
             .description(
-                "Answers 200 if the store is open for writes, else 503. Does not read from disk.",
+                "Answers 200 if the store is open for writes, else 503: with the message \
+                 `read-only` if reads are served. Does not read from disk.",
             )
             .fails_with(ErrorResponse::Unavailable)
             .returns("The store is open for writes", ok(), Example::only(json!({"status": "ok"}))),

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
+use convodb::StoreState;
 
 use crate::error::{ApiError, Result};
 use crate::response::json_body;
@@ -17,11 +18,14 @@ pub(crate) async fn alive() -> Response {
 }
 
 /// `GET /readyz`: the store is open and accepts writes. Reads no disk.
+///
+/// # Errors
+/// 503, with the message `read-only` if reads are served.
 pub(crate) async fn ready(State(service): State<Service>) -> Result<Response> {
-    if service.store().is_open() {
-        Ok(json_body::ok(r#"{"status":"ok"}"#))
-    } else {
-        Err(ApiError::busy())
+    match service.store().state() {
+        StoreState::Open => Ok(json_body::ok(r#"{"status":"ok"}"#)),
+        StoreState::ReadOnly => Err(ApiError::read_only()),
+        _ => Err(ApiError::busy()),
     }
 }
 

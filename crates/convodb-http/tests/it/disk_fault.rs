@@ -8,7 +8,7 @@ use convodb::{Store, StoreOptions};
 use convodb_http::Config;
 use convodb_testkit::simulation::{InjectedFault, Schedule, SimulatedDisk};
 
-use crate::harness::Harness;
+use crate::harness::{Harness, Server};
 
 const CONVERSATIONS: &str = "/api/conversations";
 const NEW: &str = r#"{"assistant_id":1,"type":"widget"}"#;
@@ -95,7 +95,52 @@ fn a_full_disk_answers_507_to_writes_only() {
     for _ in 0..3 {
         assert_eq!(create().status, 507);
         assert_eq!(harness.list("").status, 200);
+        let ready = harness.request("GET", "/readyz", "", "");
+        assert_eq!((ready.status, ready.text()), (503, r#"{"message":"read-only"}"#));
     }
     disk.clear_faults();
     assert_eq!(create().status, 200);
+    assert_eq!(harness.request("GET", "/readyz", "", "").status, 200);
+}
+
+/// A server that is out of rotation gets no write that could show that the disk works again.
+#[test]
+fn a_server_that_refused_writes_becomes_ready_without_a_write() {
+    for fault in [InjectedFault::DiskFull, InjectedFault::ReadOnly, InjectedFault::Write] {
+        let (disk, harness) = harness();
+        let ready = || harness.request("GET", "/readyz", "", "");
+        disk.inject(Schedule::lasting(fault, 0));
+        assert!([500, 503, 507].contains(&harness.send("POST", CONVERSATIONS, NEW).status));
+        until(503, || ready().status);
+        assert_eq!(harness.list("").status, 200);
+        assert_eq!(ready().text(), r#"{"message":"read-only"}"#, "{fault:?}");
+        disk.clear_faults();
+        until(200, || ready().status);
+        assert_eq!(harness.send("POST", CONVERSATIONS, NEW).status, 200);
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_served() {
+    let disk = SimulatedDisk::new(1);
+    let open = || {
+        let options = StoreOptions::new().vfs(Arc::new(disk.clone()));
+        Store::open_with("/store", &options).unwrap()
+    };
+    let first = Harness::of(open(), Config::default());
+    assert_eq!(first.send("POST", CONVERSATIONS, NEW).status, 200);
+    let token = first.token.clone();
+    let store = first.store.clone();
+    drop(first);
+    store.close().unwrap();
+    disk.inject(Schedule::lasting(InjectedFault::ReadOnly, 0));
+    let store = open();
+    let server = Server::start(&store, Config::default());
+    let get = |target: &str| {
+        server.request("GET", target, &format!("Host: test\r\nAuthorization: Bearer {token}\r\n"))
+    };
+    assert_eq!(get("/api/user/conversations").json()["data"].as_array().unwrap().len(), 1);
+    assert_eq!(get("/readyz").text(), r#"{"message":"read-only"}"#);
+    drop(server);
+    store.close().unwrap();
 }

@@ -32,6 +32,11 @@ impl Directory {
         self.current.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// Whether the inode has a name.
+    pub(super) fn has(&self, inode: usize) -> bool {
+        self.current.values().any(|named| *named == inode)
+    }
+
     pub(super) fn check_absent(&self, path: &Path) -> io::Result<()> {
         match self.current.contains_key(path) {
             true => Err(io::ErrorKind::AlreadyExists.into()),

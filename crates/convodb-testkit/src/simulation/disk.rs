@@ -212,8 +212,10 @@ enum Transfer {
 }
 
 impl State {
+    /// The pages of files that have a name.
     fn used_pages(&self) -> usize {
-        self.inodes.iter().map(|inode| inode.current.pages()).sum()
+        let named = self.inodes.iter().enumerate().filter(|(at, _)| self.directory.has(*at));
+        named.map(|(_, inode)| inode.current.pages()).sum()
     }
 
     fn check_space(&self, pages: usize) -> io::Result<()> {
@@ -370,6 +372,17 @@ impl Vfs for SimulatedDisk {
         let capacity = state.capacity.filter(|_| state.reports_free_space);
         let free = capacity.map(|capacity| capacity.saturating_sub(state.used_pages()) * PAGE);
         Ok(free.map_or(u64::MAX, |bytes| bytes as u64))
+    }
+
+    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let mut state = self.state();
+        let inode = state.directory.find(path)?;
+        state.call(Call::Grow)?;
+        let count = usize::try_from(bytes.div_ceil(PAGE as u64)).unwrap_or(usize::MAX);
+        let pages = state.inodes[inode].current.unreserved(count);
+        state.check_space(pages.len())?;
+        state.inodes[inode].current.reserve(&pages);
+        Ok(())
     }
 
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {

@@ -18,6 +18,13 @@ pub(super) enum Call {
     Sync,
 }
 
+impl Call {
+    /// Whether it changes a file or a name.
+    const fn changes(self) -> bool {
+        matches!(self, Call::Write | Call::Grow | Call::Truncate | Call::Unlink)
+    }
+}
+
 /// What fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InjectedFault {
@@ -31,16 +38,22 @@ pub enum InjectedFault {
     Sync,
     /// A sync fails and drops unsynced changes: reads show them, a later sync does not write them.
     SyncDropsChanges,
+    /// Calls that change something fail with `ReadOnlyFilesystem` (`EROFS`).
+    ReadOnly,
+    /// Calls that change something, and syncs, fail with an I/O error.
+    Write,
 }
 
 impl InjectedFault {
     /// All kinds of faults.
-    pub const ALL: [InjectedFault; 5] = [
+    pub const ALL: [InjectedFault; 7] = [
         InjectedFault::AnyCall,
         InjectedFault::DiskFull,
         InjectedFault::ShortTransfer,
         InjectedFault::Sync,
         InjectedFault::SyncDropsChanges,
+        InjectedFault::ReadOnly,
+        InjectedFault::Write,
     ];
 
     fn affects(self, call: Call) -> bool {
@@ -49,12 +62,15 @@ impl InjectedFault {
             InjectedFault::DiskFull => matches!(call, Call::Write | Call::Grow),
             InjectedFault::ShortTransfer => matches!(call, Call::Read | Call::Write),
             InjectedFault::Sync | InjectedFault::SyncDropsChanges => call == Call::Sync,
+            InjectedFault::ReadOnly => call.changes(),
+            InjectedFault::Write => call.changes() || call == Call::Sync,
         }
     }
 
     pub(super) fn error(self) -> io::Error {
         match self {
             InjectedFault::DiskFull => io::ErrorKind::StorageFull.into(),
+            InjectedFault::ReadOnly => io::ErrorKind::ReadOnlyFilesystem.into(),
             _ => io::Error::other("injected fault"),
         }
     }

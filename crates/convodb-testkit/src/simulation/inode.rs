@@ -17,6 +17,8 @@ pub(super) const PAGE: usize = 4096;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Content {
     size: u64,
+    /// The number of pages up to the last written one.
+    written: usize,
     pages: Vec<Option<Arc<[u8; PAGE]>>>,
 }
 
@@ -71,8 +73,28 @@ impl Content {
         pages
     }
 
+    /// The pages without content that must be allocated so that every page before the last written
+    /// one, and `count` pages behind it, are.
+    pub(super) fn unreserved(&self, count: usize) -> Vec<usize> {
+        let all = 0..self.written + count;
+        all.filter(|page| !matches!(self.pages.get(*page), Some(Some(_)))).collect()
+    }
+
+    /// Allocates pages. Their content stays: zeros.
+    pub(super) fn reserve(&mut self, pages: &[usize]) {
+        let zeros = Arc::new([0; PAGE]);
+        for page in pages {
+            if self.pages.len() <= *page {
+                self.pages.resize(*page + 1, None);
+            }
+            self.pages[*page].get_or_insert_with(|| zeros.clone());
+        }
+    }
+
     fn write(&mut self, offset: u64, bytes: &[u8]) {
         self.size = self.size.max(offset + bytes.len() as u64);
+        let (end, _) = page_of(offset + bytes.len() as u64 + PAGE as u64 - 1);
+        self.written = self.written.max(end);
         let mut done = 0;
         while done < bytes.len() {
             let (page, start) = page_of(offset + done as u64);
@@ -93,6 +115,7 @@ impl Content {
             if let Some(Some(last)) = self.pages.get_mut(page) {
                 Arc::make_mut(last)[start..].fill(0);
             }
+            self.written = self.written.min(self.pages.len());
         }
         self.size = size;
     }

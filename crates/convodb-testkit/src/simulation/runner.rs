@@ -66,6 +66,21 @@ pub(super) fn await_open(store: &Store) -> Result<(), String> {
     Ok(())
 }
 
+/// Waits until the store serves reads from its files.
+///
+/// # Errors
+/// It does not within [`RECOVERY_TIMEOUT`].
+pub(super) fn await_readable(store: &Store) -> Result<(), String> {
+    let since = Instant::now();
+    while !matches!(store.state(), StoreState::Open | StoreState::ReadOnly) {
+        if since.elapsed() > RECOVERY_TIMEOUT {
+            return Err(format!("store does not serve reads: {:?}", store.state()));
+        }
+        std::thread::park_timeout(Duration::from_micros(200));
+    }
+    Ok(())
+}
+
 /// Accepts an error if the power is off.
 ///
 /// # Errors

@@ -32,6 +32,8 @@ pub(crate) const ALL: &[Scenario] = &[
     simulation::FAULTS,
     simulation::MAINTENANCE_FAULTS,
     simulation::FULL_DISK,
+    simulation::FILLED_DISK,
+    simulation::REFUSED_WRITES,
     simulation::UNREADABLE_PAGE,
     simulation::LOST_SYNC,
     simulation::MAINTENANCE_LOST_SYNC,

@@ -4,9 +4,9 @@
 
 use convodb_testkit::simulation::scenarios::{
     Counts, backup_power_cut, compaction_power_cut, concurrent_writers, erasure_interrupted,
-    erasure_killed_at_each_change, full_disk, io_faults, lost_sync, maintenance_io_fault,
-    maintenance_lost_sync, power_cut, power_cut_deferred, restore_power_cut, unreadable_page,
-    upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut,
+    erasure_killed_at_each_change, filled_disk, full_disk, io_faults, lost_sync,
+    maintenance_io_fault, maintenance_lost_sync, power_cut, power_cut_deferred, refused_writes,
+    restore_power_cut, unreadable_page, upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut,
 };
 
 use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation};
@@ -104,6 +104,28 @@ pub(super) const FULL_DISK: Scenario = Scenario {
     trials: Trials { smoke: 3, ci: 100, release: 5_000 },
     parallelism: Parallelism::PerCore,
     run: |trial| simulate(trial, full_disk),
+};
+
+pub(super) const FILLED_DISK: Scenario = Scenario {
+    name: "filled-disk",
+    row: 24,
+    promise: "While others fill the disk to the last page, reads and deletes succeed, also after a \
+              restart; once there is space, writes are accepted again without a restart.",
+    trial: "up to 20 rows, read and deleted on a full disk, with a restart",
+    trials: Trials { smoke: 3, ci: 200, release: 20_000 },
+    parallelism: Parallelism::PerCore,
+    run: |trial| simulate(trial, filled_disk),
+};
+
+pub(super) const REFUSED_WRITES: Scenario = Scenario {
+    name: "refused-writes",
+    row: 24,
+    promise: "While a disk refuses writes or syncs, reads succeed and the store opens and closes; \
+              then writes are accepted again without a restart, and nothing acknowledged is lost.",
+    trial: "a disk that refuses writes in one of five ways, with a restart",
+    trials: Trials { smoke: 5, ci: 200, release: 20_000 },
+    parallelism: Parallelism::PerCore,
+    run: |trial| simulate(trial, refused_writes),
 };
 
 pub(super) const UNREADABLE_PAGE: Scenario = Scenario {

@@ -3,8 +3,11 @@
 //! It decides whether the group goes to the WAL, directly to the tables, or is refused.
 //!
 //! What the WAL contains must fit into the tables later, or the WAL could never be truncated again.
-//! So a group goes into the WAL only while the disk has space for both; what removes something may
-//! use the reserve.
+//! So a group goes into the WAL only while the disk has space for both.
+//!
+//! What removes something may use a reserve that is allocated in the store's file, so that others
+//! who fill the disk cannot take it. While the reserve cannot be allocated, the disk is full, whether
+//! the system tells so or not, as with a quota.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +19,7 @@ use crate::error::{Error, Result, is_storage_full};
 use crate::io::vfs::directory_of;
 use crate::kv::table::PendingWrites;
 
-/// Space kept free for the branches and leaves that removals rewrite before they free any.
+/// Space reserved for the branches and leaves that removals rewrite before they free any.
 const RESERVE_BYTES: u64 = 4 << 20;
 /// The space that a byte of the memtables may take in the tables: most entries have twenty bytes,
 /// and the leaf that an entry falls on is written whole.
@@ -37,9 +40,31 @@ pub(crate) enum WritePath {
 #[derive(Debug, Default)]
 pub(crate) struct DiskSpaceGuard {
     checked_up_to: usize,
+    reserve: Reserve,
+}
+
+/// The reserve in the store's file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reserve {
+    /// The system cannot allocate one: the same space has to be free on the disk.
+    #[default]
+    Unsupported,
+    Allocated,
+    /// There is no space for it.
+    Missing,
 }
 
 impl DiskSpaceGuard {
+    /// Allocates what earlier commits took from the reserve.
+    pub(crate) fn renew(&mut self, location: &StoreLocation) {
+        self.checked_up_to = 0;
+        self.reserve = match location.vfs.reserve(&location.path, RESERVE_BYTES) {
+            Ok(()) => Reserve::Allocated,
+            Err(error) if is_storage_full(error.kind()) => Reserve::Missing,
+            Err(_) => Reserve::Unsupported,
+        };
+    }
+
     /// The path for a group of `bytes` that removes nothing, with `unflushed` bytes that are not in
     /// the tables. Queries the disk once for each 256 KiB of them.
     ///
@@ -56,16 +81,36 @@ impl DiskSpaceGuard {
         if unflushed > 0 && with_group <= self.checked_up_to {
             return Ok(WritePath::Wal);
         }
+        if self.reserve == Reserve::Missing {
+            self.renew(location);
+        }
+        if self.reserve == Reserve::Missing {
+            return Err(disk_full());
+        }
         let free = free_space(location);
-        if free >= required(with_group) {
+        if free >= self.required(with_group) {
             self.checked_up_to = with_group + CHECK_INTERVAL_BYTES;
             Ok(WritePath::Wal)
-        } else if free >= required(bytes) && unflushed > 0 && may_write_through {
+        } else if free >= self.required(bytes) && unflushed > 0 && may_write_through {
             // The space reserved for the memtables is used for them.
             Ok(WritePath::WriteThrough)
         } else {
             Err(disk_full())
         }
+    }
+
+    /// Whether the disk has space for a checkpoint of `bytes`.
+    pub(crate) fn has_space_for_checkpoint(&self, location: &StoreLocation, bytes: usize) -> bool {
+        free_space(location) >= self.required(bytes)
+    }
+
+    /// The free space that `bytes` of the memtables require in the tables.
+    const fn required(&self, bytes: usize) -> u64 {
+        let reserve = match self.reserve {
+            Reserve::Allocated => 0,
+            Reserve::Missing | Reserve::Unsupported => RESERVE_BYTES,
+        };
+        reserve + TABLE_BYTES * bytes as u64
     }
 }
 
@@ -89,20 +134,11 @@ pub(crate) fn route(
             false => Err(tables_unavailable(backoff)),
         };
     }
-    if backoff.memtable_limit.is_some_and(|limit| unflushed + group.bytes > limit) {
+    if backoff.memtable_limit.is_some_and(|limit| unflushed > 0 && unflushed + group.bytes > limit)
+    {
         return Err(tables_unavailable(backoff));
     }
     space.route(location, unflushed, group.bytes, may_write_through)
-}
-
-/// Whether the disk has space for a checkpoint of `bytes`.
-pub(crate) fn has_space_for_checkpoint(location: &StoreLocation, bytes: usize) -> bool {
-    free_space(location) >= required(bytes)
-}
-
-/// The space that `bytes` of the memtables require in the tables.
-const fn required(bytes: usize) -> u64 {
-    RESERVE_BYTES + TABLE_BYTES * bytes as u64
 }
 
 /// The free space that the disk reports. Where it cannot, a write finds out.

@@ -10,10 +10,12 @@ use crate::error::{Error, Result, is_storage_full};
 const MAX_AGE: Duration = Duration::from_secs(1);
 /// The interval at which a running checkpoint is polled.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// The first delay after a checkpoint that failed, and the interval of retries on a full disk.
+/// The first delay after a checkpoint that failed, and the interval at which a full disk is queried.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 /// The longest delay after checkpoints that failed.
 const MAX_DELAY: Duration = Duration::from_secs(64);
+/// The longest delay on a full disk, where space may be freed at any time.
+const MAX_DELAY_FULL: Duration = Duration::from_secs(8);
 /// The limit of the memtables while checkpoints keep failing, as a multiple of the size that starts
 /// a checkpoint.
 const FAILING_LIMIT: usize = 4;
@@ -154,19 +156,19 @@ impl CheckpointScheduler {
 /// Backoff after commits of the tables that failed.
 ///
 /// A commit for which the disk has no space makes the open database useless until it is reopened,
-/// and snapshots with it. So after one, a checkpoint waits until the disk reports enough space, and
-/// groups that remove something, which go straight into the tables, are tried every half second:
-/// pages that earlier commits freed may suffice for them.
+/// and snapshots with it. So after one, a checkpoint also waits until the disk reports enough space,
+/// and groups that only add something are refused until it has succeeded.
 ///
-/// Where the files can be opened but commits keep failing, as over a damaged page, each delay is
-/// twice the one before; meanwhile groups go into the WAL, up to a limit.
+/// Where the files can be opened but commits keep failing, as over a damaged page or a quota that the
+/// system does not report, each delay is twice the one before; meanwhile groups go into the WAL, up
+/// to a limit.
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointBackoff {
     /// The earliest time of a group that goes straight into the tables.
     pub(crate) write_through_at: Option<Instant>,
     /// The earliest time of the next checkpoint.
     retry_at: Option<Instant>,
-    /// The limit of the memtables.
+    /// The limit of the memtables, unless they are empty.
     pub(crate) memtable_limit: Option<usize>,
     /// The failures before the files were reopened.
     history: Option<FailureHistory>,
@@ -188,15 +190,16 @@ impl CheckpointBackoff {
     /// no delay, unless the disk is full.
     pub(crate) fn after(now: Instant, history: FailureHistory, memtable_bytes: usize) -> Self {
         let full = history.kind.is_some_and(is_storage_full);
-        let doublings = history.count.saturating_sub(2).min(MAX_DELAY.as_secs().ilog2() + 1);
-        let delay =
-            if full { FIRST_DELAY } else { (FIRST_DELAY * 2_u32.pow(doublings)).min(MAX_DELAY) };
+        let (without_delay, longest) = if full { (1, MAX_DELAY_FULL) } else { (2, MAX_DELAY) };
+        let doublings = history.count.saturating_sub(without_delay);
+        let doublings = doublings.min(longest.as_secs().ilog2() + 1);
+        let delay = (FIRST_DELAY * 2_u32.pow(doublings)).min(longest);
         let until = (full || history.count > 1).then(|| now + delay);
-        let limit = FAILING_LIMIT * memtable_bytes.max(1 << 20);
+        let limit = if full { 0 } else { FAILING_LIMIT * memtable_bytes.max(1 << 20) };
         Self {
             write_through_at: until,
             retry_at: until,
-            memtable_limit: (!full && history.count > 1).then_some(limit),
+            memtable_limit: until.map(|_| limit),
             history: Some(history),
             failed: false,
         }
@@ -251,7 +254,10 @@ mod tests {
         for (failures, seconds) in [(2, 0.5), (3, 1.0), (4, 2.0), (9, 64.0), (40, 64.0)] {
             assert_eq!(delay(io::ErrorKind::Other, failures), Some(seconds), "{failures}");
         }
-        assert_eq!(delay(io::ErrorKind::StorageFull, 40), Some(0.5), "space may be freed soon");
+        for (failures, seconds) in [(1, 0.5), (2, 1.0), (5, 8.0), (40, 8.0)] {
+            let full = io::ErrorKind::StorageFull;
+            assert_eq!(delay(full, failures), Some(seconds), "{failures} on a full disk");
+        }
         let read_fault = after(now, io::ErrorKind::Other, 1).history(None);
         assert_eq!(read_fault.count, 1, "a fault of a reader says nothing about the tables");
     }

@@ -12,11 +12,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
-use crate::engine::admission::{DiskSpaceGuard, WritePath, has_space_for_checkpoint, route};
+use crate::engine::admission::{DiskSpaceGuard, WritePath, route};
 use crate::engine::checkpoint::{
     Checkpoint, CheckpointBackoff, CheckpointScheduler, FailureHistory, NextAction,
 };
@@ -39,6 +39,11 @@ use crate::transaction::Transaction;
 use crate::wal::WalPosition;
 use crate::wal::writer::{AppendError, Wal};
 
+/// The interval at which the committer tries whether refused writes are accepted again.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// The size of the group that such an attempt stands for, at most.
+const PROBE_BYTES: usize = 256 << 10;
+
 /// Commits groups to the files of one recovery.
 pub(crate) struct Committer {
     database: Arc<Database>,
@@ -54,6 +59,24 @@ pub(crate) struct Committer {
     checkpoint: Option<Checkpoint>,
     scheduler: CheckpointScheduler,
     space: DiskSpaceGuard,
+    /// The last group that was refused because of the disk, if none was accepted since.
+    refusal: Option<Refusal>,
+}
+
+/// What the group that an epoch begins with needs the WAL for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum WalUse {
+    /// It is appended.
+    Append,
+    /// Nothing: it goes into the tables, so a disk without space for a WAL does not refuse it.
+    None,
+}
+
+/// A group that was refused because of the disk.
+struct Refusal {
+    group: PendingWrites,
+    /// When to try whether such a group is accepted again.
+    probe_at: Instant,
 }
 
 impl Committer {
@@ -83,7 +106,9 @@ impl Committer {
             checkpoint: None,
             scheduler: CheckpointScheduler::new(mode.memtable_bytes, replayed_bytes),
             space: DiskSpaceGuard::default(),
+            refusal: None,
         };
+        committer.space.renew(location);
         if mode.durability == Durability::Deferred {
             // What was acknowledged as durable stays durable; from now on there is no WAL.
             committer.flush_memtables()?;
@@ -139,19 +164,75 @@ impl Committer {
         if group.changes == 0 {
             return Ok(());
         }
+        let path = self.route(now, group).inspect_err(|error| self.refuse(now, group, error))?;
+        match path {
+            WritePath::WriteThrough => self.flush_with_group()?,
+            // An epoch has a WAL of its own, so what an earlier one contains goes into the tables.
+            WritePath::Wal if self.has_earlier_wal() => self.flush_with_group()?,
+            WritePath::Wal => {
+                let appended = self.append();
+                if let Err(error @ Error::WriteAborted { .. }) = &appended {
+                    self.refuse(now, group, error);
+                }
+                appended?;
+                self.scheduler.wrote(now, group.bytes);
+            }
+        }
+        // Removals may use a reserve: their success says nothing about other groups.
+        if self.refusal.as_ref().is_some_and(|last| group.removals == 0 || last.group.removals > 0)
+        {
+            self.accept();
+        }
+        Ok(())
+    }
+
+    fn route(&mut self, now: Instant, group: PendingWrites) -> Result<WritePath> {
         let unflushed = self.scheduler.not_in_tables();
         let (backoff, location) = (&self.scheduler.backoff, &self.location);
-        match route(now, backoff, &mut self.space, location, unflushed, group)? {
-            WritePath::WriteThrough => self.flush_with_group(),
-            // An epoch has a WAL of its own, so what an earlier one contains goes into the tables.
-            WritePath::Wal if unflushed > 0 && !self.published.load().epochs().is_open() => {
-                self.flush_with_group()
+        route(now, backoff, &mut self.space, location, unflushed, group)
+    }
+
+    /// Whether the memtables contain groups of an earlier epoch.
+    fn has_earlier_wal(&self) -> bool {
+        self.scheduler.not_in_tables() > 0 && !self.published.load().epochs().is_open()
+    }
+
+    /// Records that a group was refused because of the disk.
+    fn refuse(&mut self, now: Instant, group: PendingWrites, error: &Error) {
+        if self.refusal.is_none() {
+            tracing::warn!(%error, "writes are refused until the disk accepts them");
+        }
+        self.refusal = Some(Refusal { group, probe_at: now + PROBE_INTERVAL });
+        self.fault_signal.refuse_writes(true);
+    }
+
+    /// Records that a group was accepted.
+    fn accept(&mut self) {
+        self.refusal = None;
+        self.fault_signal.refuse_writes(false);
+        tracing::info!("writes are accepted again");
+    }
+
+    /// Tries whether a group like the refused one is accepted, with an empty group.
+    fn probe(&mut self, now: Instant) {
+        let Some(Refusal { mut group, .. }) = self.refusal else { return };
+        group.bytes = group.bytes.min(PROBE_BYTES);
+        let accepted = match self.route(now, group) {
+            Err(_) => false,
+            Ok(WritePath::WriteThrough) => self.flush_with_group().is_ok(),
+            Ok(WritePath::Wal) if self.has_earlier_wal() => self.flush_with_group().is_ok(),
+            Ok(WritePath::Wal) => {
+                let appended = self.append().is_ok();
+                if appended {
+                    self.scheduler.wrote(now, 0);
+                }
+                appended
             }
-            WritePath::Wal => {
-                self.append()?;
-                self.scheduler.wrote(now, group.bytes);
-                Ok(())
-            }
+        };
+        if accepted {
+            self.accept();
+        } else if let Some(refusal) = &mut self.refusal {
+            refusal.probe_at = now + PROBE_INTERVAL;
         }
     }
 
@@ -195,7 +276,7 @@ impl Committer {
     /// # Errors
     /// As [`Committer::prepare_epoch`], or a fault.
     fn begin_epoch(&mut self) -> Result<()> {
-        let Some(epochs) = self.prepare_epoch()? else { return Ok(()) };
+        let Some(epochs) = self.prepare_epoch(WalUse::Append)? else { return Ok(()) };
         let (state, position) = (self.published.load_full(), self.wal.position());
         let begun = commit_with(&self.database, self.durable_mode(), position, |write| {
             meta::put_epochs(write, &epochs)
@@ -214,27 +295,39 @@ impl Committer {
         Ok(())
     }
 
-    /// Prepares the epoch of this process, unless it has begun: its WAL, with a link that no other
+    /// Prepares the epoch of this process and its WAL, unless they have begun: a link that no other
     /// WAL has, and the epochs to commit together with the WAL's position.
     ///
     /// # Errors
     /// [`Error::WriteAborted`], and nothing has changed.
-    fn prepare_epoch(&mut self) -> Result<Option<Epochs>> {
+    fn prepare_epoch(&mut self, wal: WalUse) -> Result<Option<Epochs>> {
         let state = self.published.load_full();
-        if state.epochs().is_open() {
+        let has_epoch = state.epochs().is_open();
+        let has_wal = has_epoch && self.wal.position().chain.is_some();
+        let is_deferred = self.mode.durability == Durability::Deferred;
+        if has_epoch && (has_wal || is_deferred) {
             return Ok(None);
         }
+        let aborted = |error: Error| Error::WriteAborted { source: error.into_io() };
         let vfs = self.location.vfs.clone();
         let mut epochs = state.epochs().clone();
-        let prepared = meta::fresh_number(&*vfs).and_then(|epoch| {
-            epochs.begin(epoch, state.seqno());
-            match self.mode.durability {
-                Durability::Immediate => self.wal.begin(meta::fresh_number(&*vfs)?),
-                Durability::Deferred => Ok(()),
+        if !has_epoch {
+            epochs.begin(meta::fresh_number(&*vfs).map_err(aborted)?, state.seqno());
+        }
+        if !is_deferred {
+            let link = meta::fresh_number(&*vfs).map_err(aborted)?;
+            match self.wal.begin(link) {
+                Err(error) if wal == WalUse::None && error.is_storage_full() => {
+                    // The tables are about to contain everything. The next append tries again.
+                    let closed = WalPosition { chain: None, ..self.wal.position() };
+                    self.wal.continue_after(closed);
+                }
+                begun => begun.map_err(aborted)?,
             }
-        });
-        prepared.map_err(|error| Error::WriteAborted { source: error.into_io() })?;
-        Ok(Some(epochs))
+        }
+        // Without a new epoch, a commit of the tables alone needs no other position either.
+        let changed = !has_epoch || self.wal.position().chain.is_some();
+        Ok(changed.then_some(epochs))
     }
 
     /// How commits are made durable that must be, even if writes are not.
@@ -270,7 +363,7 @@ impl Committer {
         self.finish_checkpoint();
         self.check()?;
         self.guard.check()?;
-        let epochs = self.prepare_epoch()?;
+        let epochs = self.prepare_epoch(WalUse::None)?;
         self.rotate_wal()?;
         let position = self.wal.after_unlogged();
         let mode = if epochs.is_some() { self.durable_mode() } else { self.mode };
@@ -346,7 +439,7 @@ impl Committer {
             self.published.publish(state, changed);
         }
         self.scheduler.flushed(seqno == self.seqno());
-        self.space = DiskSpaceGuard::default();
+        self.space.renew(&self.location);
         if let Err(error) = self.wal.remove_segments(seqno) {
             // A leftover segment does no harm; the next checkpoint removes it.
             tracing::warn!(%error, "cannot remove a segment of the write-ahead log");
@@ -356,10 +449,12 @@ impl Committer {
 
     /// When [`Committer::run_maintenance`] has something to do.
     pub(crate) fn next_deadline(&self, now: Instant) -> Option<Instant> {
-        match self.next_action(now) {
+        let checkpoint = match self.next_action(now) {
             NextAction::Wait(deadline) => deadline,
             NextAction::Start | NextAction::Finish => Some(now),
-        }
+        };
+        let probe = self.refusal.as_ref().map(|refusal| refusal.probe_at);
+        checkpoint.into_iter().chain(probe).min()
     }
 
     fn next_action(&self, now: Instant) -> NextAction {
@@ -372,12 +467,19 @@ impl Committer {
         if self.next_action(now) == NextAction::Finish {
             self.finish_checkpoint();
         }
+        if self.fault_signal.is_reported() {
+            return;
+        }
+        if self.refusal.as_ref().is_some_and(|refusal| refusal.probe_at <= now) {
+            self.probe(now);
+        }
         if self.fault_signal.is_reported() || self.next_action(now) != NextAction::Start {
             return;
         }
         let bytes = self.scheduler.unflushed();
         let backoff = &mut self.scheduler.backoff;
-        if backoff.needs_space_check() && !has_space_for_checkpoint(&self.location, bytes) {
+        let has_space = || self.space.has_space_for_checkpoint(&self.location, bytes);
+        if backoff.needs_space_check() && !has_space() {
             backoff.postpone(now);
         } else {
             self.start_checkpoint();

@@ -7,6 +7,7 @@ pub(crate) mod fair_queue;
 pub(crate) mod new_name;
 pub(crate) mod open_files;
 pub(crate) mod published;
+pub(crate) mod read_only;
 pub(crate) mod recovery;
 pub(crate) mod redb_commit;
 pub(crate) mod store_file;

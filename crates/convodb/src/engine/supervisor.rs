@@ -1,17 +1,24 @@
 //! Supervisor: keeps a committer running, and recovers the store after a fault.
 //!
 //! ```text
-//!            a fault is reported                  close
-//!   open -----------------------------> reopening ------> closed
-//!    ^                                    |   |
-//!    '------------- succeeded ------------'   '-- failed: retry after a delay, which doubles
+//!         a fault is reported              cannot write, can read
+//!   open ---------------------> reopening ------------------------> read-only
+//!    ^                              |  ^  cannot even read              |
+//!    |                              |  '--------------------------------+
+//!    '----------- succeeded --------'-----------------------------------'
 //! ```
+//!
+//! What fails is tried again after a delay, which doubles.
 //!
 //! After a fault the files are closed with everything that is in doubt, opened again and the WAL is
 //! replayed; a new committer then serves the same readers. The writer thread does all of this.
 //! Meanwhile writes are refused at once, and readers keep the last published state, which answers
-//! from memory. Nothing that a failed sync was about is published or built upon before it is synced
-//! again.
+//! from memory. Nothing that a failed sync was about is built upon before it is synced again.
+//!
+//! If the files cannot be opened because they cannot be written, they are opened for reading only,
+//! with the WAL replayed in memory, and readers get that state. This goes on until writing to the
+//! disk succeeds again. An attempt to reopen that fails may have written something, so the
+//! read-only files are opened anew after it.
 
 use std::io;
 use std::sync::Arc;
@@ -22,6 +29,7 @@ use redb::WriteTransaction;
 use crate::engine::checkpoint::FailureHistory;
 use crate::engine::committer::Committer;
 use crate::engine::published::{ChangedUsers, Published};
+use crate::engine::read_only::{ReadOnlyFiles, check_writable, may_be_readable};
 use crate::engine::recovery::Recovered;
 use crate::engine::store_file::StoreLocation;
 use crate::error::{Error, Result};
@@ -34,7 +42,7 @@ use crate::transaction::Transaction;
 /// The delay after the first attempt to reopen that failed.
 const FIRST_DELAY: Duration = Duration::from_millis(1);
 /// The longest delay between attempts to reopen.
-const MAX_DELAY: Duration = Duration::from_secs(1);
+const MAX_DELAY: Duration = Duration::from_secs(2);
 
 /// A store's write side across faults.
 pub(crate) struct Supervisor {
@@ -48,6 +56,7 @@ pub(crate) struct Supervisor {
 enum State {
     Open(Box<Committer>),
     Reopening(Attempt),
+    ReadOnly(ReadOnlyFiles, Attempt),
 }
 
 /// The next attempt to reopen the files.
@@ -59,8 +68,19 @@ struct Attempt {
     delay: Duration,
 }
 
+impl Attempt {
+    fn first(now: Instant, history: FailureHistory) -> Self {
+        Self { history, at: now, delay: FIRST_DELAY }
+    }
+
+    /// The attempt after this one, which failed at `now`.
+    fn next(self, now: Instant) -> Self {
+        Self { at: now + self.delay, delay: (self.delay * 2).min(MAX_DELAY), ..self }
+    }
+}
+
 impl Supervisor {
-    /// Opens or creates the store at `location`.
+    /// Opens or creates the store at `location`, for reading only if it cannot be written.
     pub(crate) fn open(
         mut location: StoreLocation,
         mode: CommitMode,
@@ -68,16 +88,26 @@ impl Supervisor {
     ) -> Result<Self> {
         let fault_state = FaultState::new();
         let signal = fault_state.signal();
-        let mut committer = catch_redb_panic(|| {
+        let opened = catch_redb_panic(|| {
             let recovered = Recovered::open_or_create(&location, &signal, mode.row_cache_bytes)?;
             let publish = |state| Arc::new(Published::new(state));
             Committer::new(recovered, &location, mode, signal.clone(), publish)
-        })?;
-        committer.back_off(now, FailureHistory::default());
+        });
+        let (state, published) = match opened {
+            Ok(mut committer) => {
+                committer.back_off(now, FailureHistory::default());
+                let published = committer.published().clone();
+                (State::Open(Box::new(committer)), published)
+            }
+            Err(error) => {
+                let (files, state) = open_for_reading(&location, mode, &fault_state, error)?;
+                let attempt = Attempt::first(now, FailureHistory::default()).next(now);
+                (State::ReadOnly(files, attempt), Arc::new(Published::new(state)))
+            }
+        };
         // It is given up once, not again after a fault.
         location.without_wal = false;
-        let published = committer.published().clone();
-        Ok(Self { state: State::Open(Box::new(committer)), location, mode, fault_state, published })
+        Ok(Self { state, location, mode, fault_state, published })
     }
 
     /// What readers see, now and after each commit.
@@ -98,7 +128,7 @@ impl Supervisor {
         match &mut self.state {
             State::Open(committer) => Ok(committer),
             // The fault state fails before this.
-            State::Reopening(_) => Err(Error::Closed),
+            State::Reopening(_) | State::ReadOnly(..) => Err(Error::Closed),
         }
     }
 
@@ -115,7 +145,7 @@ impl Supervisor {
         match &mut self.state {
             // Not through `committer`: after a fault the committer has to roll the group back.
             State::Open(committer) => committer.commit(now),
-            State::Reopening(_) => self.fault_state.check(),
+            State::Reopening(_) | State::ReadOnly(..) => self.fault_state.check(),
         }
     }
 
@@ -138,7 +168,7 @@ impl Supervisor {
         match &self.state {
             State::Open(_) if self.fault_state.signal().is_reported() => Some(now),
             State::Open(committer) => committer.next_deadline(now),
-            State::Reopening(attempt) => Some(attempt.at),
+            State::Reopening(attempt) | State::ReadOnly(_, attempt) => Some(attempt.at),
         }
     }
 
@@ -150,17 +180,17 @@ impl Supervisor {
         if self.fault_state.signal().is_reported() {
             self.shut_down(now);
         }
-        if let State::Reopening(attempt) = self.state
-            && now >= attempt.at
-        {
-            self.state = self.reopen(now, attempt);
+        match &self.state {
+            State::Reopening(attempt) | State::ReadOnly(_, attempt) if now >= attempt.at => {
+                self.attempt(now);
+            }
+            _ => {}
         }
     }
 
     /// Closes the files of a committer that met a fault.
     fn shut_down(&mut self, now: Instant) {
-        let history = FailureHistory::default();
-        let attempt = Attempt { history, at: now, delay: FIRST_DELAY };
+        let attempt = Attempt::first(now, FailureHistory::default());
         if !matches!(self.state, State::Open(_)) {
             return;
         }
@@ -168,11 +198,36 @@ impl Supervisor {
         else {
             return;
         };
+        self.fault_state.set_read_only(false);
         let history = committer.shut_down_after_fault();
         self.state = State::Reopening(Attempt { history, ..attempt });
     }
 
-    fn reopen(&self, now: Instant, attempt: Attempt) -> State {
+    /// Tries to open the files, for reading only if they cannot be written.
+    fn attempt(&mut self, now: Instant) {
+        let meanwhile = State::Reopening(Attempt::first(now, FailureHistory::default()));
+        self.state = match std::mem::replace(&mut self.state, meanwhile) {
+            State::Reopening(attempt) => self.reopen(now, attempt, None),
+            State::ReadOnly(files, attempt) => match check_writable(&self.location) {
+                Ok(()) => self.reopen(now, attempt, Some(files)),
+                Err(error) => {
+                    tracing::debug!(%error, "the files of the store cannot be written");
+                    State::ReadOnly(files, attempt.next(now))
+                }
+            },
+            open => open,
+        };
+    }
+
+    fn reopen(
+        &self,
+        now: Instant,
+        attempt: Attempt,
+        mut read_only: Option<ReadOnlyFiles>,
+    ) -> State {
+        if let Some(files) = &mut read_only {
+            files.unlock();
+        }
         let signal = self.fault_state.next_signal();
         let open = || {
             let (location, mode) = (&self.location, self.mode);
@@ -185,18 +240,45 @@ impl Supervisor {
             let committer = Committer::new(recovered, location, mode, signal.clone(), publish)?;
             signal.check().map(|()| committer)
         };
-        match catch_redb_panic(open) {
+        let opened = catch_redb_panic(open);
+        // Their snapshots must not see what is written from now on.
+        if let Some(files) = read_only {
+            files.close();
+        }
+        match opened {
             Ok(mut committer) => {
                 committer.back_off(now, attempt.history);
                 self.fault_state.recover(signal);
+                self.fault_state.set_read_only(false);
                 tracing::info!("store recovered: writes are accepted again");
                 State::Open(Box::new(committer))
             }
             Err(error) => {
-                let Attempt { delay, .. } = attempt;
-                tracing::warn!(%error, retry_in = ?delay, "cannot reopen the store after a fault");
-                let delay_after = (delay * 2).min(MAX_DELAY);
-                State::Reopening(Attempt { at: now + delay, delay: delay_after, ..attempt })
+                tracing::warn!(
+                    %error, retry_in = ?attempt.delay, "cannot reopen the store after a fault"
+                );
+                self.reopen_for_reading(attempt.next(now))
+            }
+        }
+    }
+
+    /// Opens the files for reading only, if that is possible.
+    fn reopen_for_reading(&self, attempt: Attempt) -> State {
+        let seen = self.published.load_full();
+        let (location, mode) = (&self.location, self.mode);
+        let signal = self.fault_state.next_signal();
+        let opened = catch_redb_panic(|| ReadOnlyFiles::open(location, &signal, mode, Some(&seen)));
+        drop(seen);
+        self.fault_state.set_read_only(opened.is_ok());
+        match opened {
+            Ok((files, state)) => {
+                self.published.publish(state, &ChangedUsers::Any);
+                tracing::warn!("store is read-only until its files can be written");
+                State::ReadOnly(files, attempt)
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot open the store for reading after a fault");
+                State::Reopening(attempt)
             }
         }
     }
@@ -207,8 +289,39 @@ impl Supervisor {
         match self.state {
             State::Open(committer) => committer.close(),
             State::Reopening(_) => self.fault_state.check(),
+            State::ReadOnly(files, _) => {
+                files.close();
+                self.fault_state.check()
+            }
         }
     }
+}
+
+/// Opens the store for reading only, after opening it for writing failed with `error`.
+///
+/// # Errors
+/// `error` if the store cannot be read either, [`Error::InUse`] if another process writes it.
+fn open_for_reading(
+    location: &StoreLocation,
+    mode: CommitMode,
+    fault_state: &FaultState,
+    error: Error,
+) -> Result<(ReadOnlyFiles, CommittedState)> {
+    if location.without_wal || !may_be_readable(&error) || !location.vfs.exists(&location.path)? {
+        return Err(error);
+    }
+    let signal = fault_state.next_signal();
+    let opened = catch_redb_panic(|| ReadOnlyFiles::open(location, &signal, mode, None));
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(in_use @ Error::InUse { .. }) => return Err(in_use),
+        Err(_) => return Err(error),
+    };
+    tracing::warn!(%error, "store is read-only until its files can be written");
+    let fault = error.into_io();
+    fault_state.signal().report(|| fault);
+    fault_state.set_read_only(true);
+    Ok(opened)
 }
 
 #[cfg(test)]

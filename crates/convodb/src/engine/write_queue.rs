@@ -172,8 +172,7 @@ impl WriteQueue {
         let runs = thread.as_ref().is_some_and(|thread| !thread.is_finished());
         match runs && !self.queue.is_closed() {
             false => StoreState::Closed,
-            true if self.fault_state.check().is_err() => StoreState::Reopening,
-            true => StoreState::Open,
+            true => self.fault_state.state(),
         }
     }
 

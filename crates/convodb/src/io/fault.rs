@@ -7,7 +7,7 @@
 
 use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -20,6 +20,10 @@ use crate::error::{Error, Result};
 pub enum StoreState {
     /// It accepts writes.
     Open,
+    /// Its files cannot be written: the disk is full, read-only or failing. Reads are served, from
+    /// what is on disk and in the WAL. Writes fail with [`Error::WriteAborted`]. The store tries by
+    /// itself whether the files can be written again, within two seconds at the latest.
+    ReadOnly,
     /// It met a fault and reopens its files until that succeeds. Writes fail with
     /// [`Error::WriteAborted`] meanwhile; snapshots answer from what is in memory.
     Reopening,
@@ -41,6 +45,8 @@ struct Shared {
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// The last fault, kept after recovery.
     last: Mutex<Option<Arc<io::Error>>>,
+    /// Whether reads are served although writes are refused.
+    read_only: AtomicBool,
     /// Pages that a read needed and the disk could not read.
     read_faults: AtomicU64,
 }
@@ -81,6 +87,20 @@ impl FaultState {
     /// [`Error::WriteAborted`].
     pub(crate) fn check(&self) -> Result<()> {
         self.signal.load().check()
+    }
+
+    /// The state of a store whose writer thread runs.
+    pub(crate) fn state(&self) -> StoreState {
+        match (self.shared.read_only.load(Ordering::Acquire), self.check()) {
+            (true, _) => StoreState::ReadOnly,
+            (false, Err(_)) => StoreState::Reopening,
+            (false, Ok(())) => StoreState::Open,
+        }
+    }
+
+    /// Sets whether reads are served although writes are refused.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        self.shared.read_only.store(read_only, Ordering::Release);
     }
 
     /// The last fault since the store was opened.
@@ -127,6 +147,13 @@ impl FaultSignal {
         let count = shared.read_faults.fetch_add(1, Ordering::Relaxed) + 1;
         if count.is_power_of_two() {
             tracing::error!(%error, offset, count, "cannot read a page of the store");
+        }
+    }
+
+    /// Sets whether writes are refused for a cause of the disk while the files are open.
+    pub(crate) fn refuse_writes(&self, refused: bool) {
+        if let Some(shared) = &self.shared {
+            shared.read_only.store(refused, Ordering::Release);
         }
     }
 

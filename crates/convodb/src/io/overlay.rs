@@ -1,7 +1,8 @@
-//! Overlay file: reads come from a file below, writes stay in memory.
+//! Overlay: a file system, or a file, that reads from another one and keeps writes in memory.
 //!
-//! redb repairs a file that was not closed cleanly before it reads it. Over an overlay the repair
-//! writes to memory, so the file can be read although it must not, or cannot, be written.
+//! Recovery writes: redb repairs a file that was not closed cleanly before it reads it, and the last
+//! record of the WAL is written again. Over an overlay all of that stays in memory, so a store can
+//! be read although its files must not, or cannot, be written.
 //!
 //! Memory is used for each page of 4 KiB that is written, up to [`MAX_BYTES`]. A read costs a lookup
 //! among those pages.
@@ -12,9 +13,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs::File;
 use std::io;
-use std::path::Path;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::io::memory::MemoryVfs;
 use crate::io::vfs::{Access, FileId, Vfs, VfsFile};
 
 /// The size of the pages in memory.
@@ -22,6 +24,71 @@ const PAGE: usize = 4096;
 /// The limit of the written pages: a repair writes the bitmaps of the allocator, 32 bytes for each
 /// MiB of the file, and a few pages.
 const MAX_BYTES: usize = 256 << 20;
+
+/// A file system over another one that it never changes. Each opened file has its own changes, which
+/// end with it. Names do not change: a new file has none, and a removed one keeps it.
+#[derive(Debug)]
+pub(crate) struct OverlayVfs(Arc<dyn Vfs>);
+
+impl OverlayVfs {
+    pub(crate) const fn new(below: Arc<dyn Vfs>) -> Self {
+        Self(below)
+    }
+}
+
+impl Vfs for OverlayVfs {
+    fn exists(&self, path: &Path) -> io::Result<bool> {
+        self.0.exists(path)
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        self.0.size(path)
+    }
+
+    fn file_id(&self, path: &Path) -> io::Result<FileId> {
+        self.0.file_id(path)
+    }
+
+    fn canonicalize(&self, path: &Path) -> io::Result<PathBuf> {
+        self.0.canonicalize(path)
+    }
+
+    fn open(&self, path: &Path, _: Access) -> io::Result<Box<dyn VfsFile>> {
+        OverlayFile::open(&*self.0, path)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn VfsFile>> {
+        MemoryVfs::default().create(path)
+    }
+
+    fn hard_link(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn rename(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn remove(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<PathBuf>> {
+        self.0.list(directory)
+    }
+
+    fn sync_directory(&self, _: &Path) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn free_space(&self, directory: &Path) -> io::Result<u64> {
+        self.0.free_space(directory)
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
+        self.0.fill_random(bytes)
+    }
+}
 
 /// A file whose writes, size and syncs are in memory only.
 #[derive(Debug)]

@@ -173,6 +173,28 @@ impl StorageBackend for MonitoredBackend {
     }
 }
 
+/// A shared lock of a file that is only read. It excludes writers, as redb's own lock does, and is
+/// released on drop.
+pub(crate) struct SharedLock {
+    /// None for a file that is not the system's, or cannot be locked.
+    _file: Option<FileBackend>,
+}
+
+impl SharedLock {
+    /// # Errors
+    /// [`Error::InUse`] if the file is open for writing, or an I/O error.
+    pub(crate) fn acquire(file: Box<dyn VfsFile>) -> Result<Self> {
+        let Ok(file) = file.into_std() else { return Ok(Self { _file: None }) };
+        let file = FileBackend::new(file).map_err(from_redb)?;
+        match file.try_lock_shared_range(Bound::Unbounded, Bound::Unbounded) {
+            Ok(true) => Ok(Self { _file: Some(file) }),
+            Ok(false) => Err(from_redb(redb::Error::DatabaseAlreadyOpen)),
+            Err(BackendError::Io(error)) => Err(error.into()),
+            Err(_) => Ok(Self { _file: None }),
+        }
+    }
+}
+
 /// A backend over a file that is not the system's, and so out of reach of other processes.
 #[derive(Debug)]
 struct VfsBackend(Box<dyn VfsFile>);

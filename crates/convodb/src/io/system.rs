@@ -80,8 +80,37 @@ impl Vfs for SystemVfs {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(path)?;
+        allocate_holes(&file, bytes)
+    }
+
     fn fill_random(&self, bytes: &mut [u8]) -> io::Result<()> {
         getrandom::fill(bytes).map_err(io::Error::other)
+    }
+}
+
+/// Allocates the holes of a file, and `bytes` behind its last data. One call for the file and two
+/// for each hole.
+#[cfg(target_os = "linux")]
+fn allocate_holes(file: &File, bytes: u64) -> io::Result<()> {
+    use rustix::fs::{FallocateFlags, SeekFrom, fallocate, seek};
+    use rustix::io::Errno;
+
+    let mut end = 0;
+    loop {
+        match seek(file, SeekFrom::Data(end)) {
+            Ok(data) => {
+                if data > end {
+                    fallocate(file, FallocateFlags::KEEP_SIZE, end, data - end)?;
+                }
+                end = seek(file, SeekFrom::Hole(data))?;
+            }
+            // There is no data behind `end`.
+            Err(Errno::NXIO) => return Ok(fallocate(file, FallocateFlags::KEEP_SIZE, end, bytes)?),
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

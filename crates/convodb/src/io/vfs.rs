@@ -110,6 +110,18 @@ pub trait Vfs: fmt::Debug + Send + Sync {
     /// The system's error.
     fn free_space(&self, directory: &Path) -> io::Result<u64>;
 
+    /// Allocates space for the next `bytes` that extend the file at `path` or fill parts of it that
+    /// were never written. Its size and contents do not change. What is allocated stays with the
+    /// file, also when others fill the disk.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`], which is the default; [`io::ErrorKind::StorageFull`] or
+    /// [`io::ErrorKind::QuotaExceeded`] if there is not enough space; or another error of the system.
+    fn reserve(&self, path: &Path, bytes: u64) -> io::Result<()> {
+        let _ = (path, bytes);
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Fills `bytes` from a cryptographically secure random number generator: for secrets, tokens
     /// and names of temporary files. A simulated disk uses its seed.
     ///

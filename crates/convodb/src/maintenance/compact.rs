@@ -74,6 +74,6 @@ pub fn compact_with(
     // The old file stays locked until the new one has its name, so that nobody opens it in between.
     atomic_file.replace()?;
     // Closing removes the WAL, which may contain deleted data. The new file needs none.
-    store.close()?;
+    store.close_completely()?;
     Ok(CompactReport { bytes_before: usage.file_bytes + usage.wal_bytes, bytes_after })
 }

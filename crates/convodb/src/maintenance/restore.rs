@@ -72,7 +72,7 @@ pub fn restore_with(
     let report =
         store.snapshot().verify_with_progress(|done, total| options.report(done, total))?;
     store.begin_history()?;
-    store.close()?;
+    store.close_completely()?;
     if report.is_clean() {
         check_free(&*vfs, target)?;
         atomic_file.link_new()?;

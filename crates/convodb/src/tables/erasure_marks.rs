@@ -16,7 +16,7 @@ use redb::WriteTransaction;
 
 use crate::encoding::index_term::{Field, Fingerprint, Fingerprints, Shape};
 use crate::error::{Error, Result, from_redb};
-use crate::kv::catch_panic::catch_redb_panic;
+use crate::kv::catch_panic::catch_read_fault;
 use crate::model::id::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::tables::meta::{self, Meta};
@@ -80,7 +80,7 @@ fn prefix_of(user: UserId) -> Vec<u8> {
 
 /// All marks, by user.
 pub(crate) fn all(meta: &Meta) -> Result<Vec<ErasureMark>> {
-    catch_redb_panic(|| {
+    catch_read_fault(|| {
         let mut marks = Vec::new();
         for entry in meta.range(PREFIX..).map_err(from_redb)? {
             let (name, value) = entry.map_err(from_redb)?;

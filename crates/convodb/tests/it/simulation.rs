@@ -5,9 +5,9 @@
 
 use convodb_testkit::simulation::scenarios::{
     Counts, backup_power_cut, compaction_power_cut, concurrent_writers, erasure_interrupted,
-    erasure_killed_at_each_change, full_disk, io_faults, lost_sync, maintenance_io_fault,
-    maintenance_lost_sync, power_cut, power_cut_deferred, restore_power_cut, unreadable_page,
-    upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut,
+    erasure_killed_at_each_change, filled_disk, full_disk, io_faults, lost_sync,
+    maintenance_io_fault, maintenance_lost_sync, power_cut, power_cut_deferred, refused_writes,
+    restore_power_cut, unreadable_page, upgrade_io_faults, upgrade_lost_sync, upgrade_power_cut,
 };
 
 /// Runs a trial for each seed. Each of the `expected` outcomes must occur at least once.
@@ -54,12 +54,12 @@ fn lost_syncs_are_harmless_or_reported() {
 #[test]
 fn the_store_recovers_from_one_failed_call() {
     let expected = ["rejected writes", "writes with unknown outcome", "failed opens"];
-    check(io_faults, 0..5, &expected);
+    check(io_faults, 0..7, &expected);
 }
 
 #[test]
 fn the_store_recovers_from_a_lasting_fault() {
-    check(io_faults, 5..10, &["writes rejected while reopening", "failed opens"]);
+    check(io_faults, 7..14, &["writes rejected while reopening", "failed opens"]);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn lost_syncs_during_an_upgrade_are_harmless_or_reported() {
 #[test]
 fn an_upgrade_succeeds_after_an_io_fault() {
     // The fifth seed lost the store when the new tables were created in a one-phase commit.
-    check(upgrade_io_faults, 0..10, &["failed opens", "successful opens"]);
+    check(upgrade_io_faults, 0..14, &["failed opens", "successful opens"]);
 }
 
 #[test]
@@ -136,6 +136,22 @@ fn acknowledged_writes_of_concurrent_writers_survive_power_cuts() {
     let expected =
         ["power cuts with several writes in progress", "power cuts during open", "acknowledged"];
     check(concurrent_writers, 0..100, &expected);
+}
+
+#[test]
+fn a_disk_that_refuses_writes_is_read() {
+    let expected = [
+        "reads while writes are refused",
+        "read-only opens",
+        "writes with unknown outcome",
+        "rejected writes",
+    ];
+    check(refused_writes, 0..30, &expected);
+}
+
+#[test]
+fn deletes_succeed_on_a_disk_that_others_filled() {
+    check(filled_disk, 0..20, &["accepted deletes", "rejected writes"]);
 }
 
 #[test]

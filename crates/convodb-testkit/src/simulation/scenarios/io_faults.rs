@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use convodb::{
-    Channel, Conversation, ConversationId, Durability, Error, Store, StoreOptions, StoreState,
-    Timestamp,
+    Channel, Conversation, ConversationId, Durability, Error, Message, Role, Store, StoreOptions,
+    StoreState, Timestamp,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -16,12 +16,14 @@ use crate::oracle::Oracle;
 use crate::simulation::checker::{CheckError, check_state};
 use crate::simulation::disk::SimulatedDisk;
 use crate::simulation::fault::{InjectedFault, Schedule};
-use crate::simulation::runner::{RECOVERY_TIMEOUT, await_open, open, random_options};
+use crate::simulation::runner::{
+    RECOVERY_TIMEOUT, await_open, await_readable, open, random_options,
+};
 use crate::simulation::workload::{Step, WriteOperation, user, workload};
 
 /// Seeds below this have short workloads, so that one trial for each kind of fault, once and
 /// lasting, fits into the time of a build.
-const SHORT_WORKLOADS: u64 = 10;
+const SHORT_WORKLOADS: u64 = 14;
 
 /// Runs a workload again and again, with one fault at the n-th call for every n, until it ends
 /// before the fault occurs. The seed selects the kind of fault, and whether it lasts. No
@@ -242,28 +244,25 @@ pub fn full_disk(seed: u64) -> Result<Counts, String> {
 fn fill_disk(run: &mut FaultRun) -> Result<(), String> {
     let mut store = run.open()?;
     run.step(&mut store, &Step::SetUp)?;
-    // A store reserves a thousand pages if it can query the free space.
     let reported = run.random.random_bool(0.5);
-    let pages = run.random.random_range(0..60) + if reported { 1_000 } else { 0 };
-    run.disk.limit_free_pages(pages, reported);
-    let mut full = false;
+    run.disk.limit_free_pages(run.random.random_range(0..60), reported);
+    // The workload deletes what it inserts. These rows stay, until nothing more fits.
+    let mut number = 0;
+    while !write_to_full_disk(run, &store, &Step::Write(vec![large_insert(number)]))? {
+        number += 1;
+        if number > 1_000 {
+            return Err("the disk is never full".to_owned());
+        }
+    }
+    run.count("full disks");
     for step in run.steps.clone().into_iter().cycle().take(200) {
         if matches!(step, Step::Write(_)) {
-            full |= write_to_full_disk(run, &store, &step)?;
+            write_to_full_disk(run, &store, &step)?;
         }
     }
-    run.count(if full { "full disks" } else { "disks with enough space" });
     run.disk.clear_faults();
-    await_open(&store)?;
-    let since = Instant::now();
     let operation = one_more_insert();
-    let step = Step::Write(vec![operation.clone()]);
-    while let Err(error) = step.run(&store) {
-        if since.elapsed() > RECOVERY_TIMEOUT {
-            return Err(format!("writes fail although the disk has space: {error}"));
-        }
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
+    accept_again(&store, &operation)?;
     operation.apply(&mut run.state);
     run.check(&store)?;
     store.close().map_err(|error| error.to_string())?;
@@ -294,7 +293,7 @@ fn write_to_full_disk(run: &mut FaultRun, store: &Store, step: &Step) -> Result<
     // may fail during the check, which invalidates the snapshot.
     let since = Instant::now();
     let found = loop {
-        await_open(store)?;
+        await_readable(store)?;
         match check_state(&store.snapshot(), &candidates, false) {
             Ok(found) => break found,
             Err(CheckError::SnapshotInvalidated) if since.elapsed() < RECOVERY_TIMEOUT => {
@@ -307,8 +306,228 @@ fn write_to_full_disk(run: &mut FaultRun, store: &Store, step: &Step) -> Result<
     Ok(true)
 }
 
+/// An insert whose message takes several pages.
+fn large_insert(number: u128) -> WriteOperation {
+    let id = ConversationId::new(Uuid::from_u128(10_000 + number));
+    let row = Conversation::new(id, assistants()[0], Channel::Widget, Timestamp::MIN);
+    let message = Message::new(Role::User, "m".repeat(60_000), Timestamp::MIN);
+    let message = message.unwrap_or_else(|_| unreachable!("60,000 characters are not too long"));
+    WriteOperation::Insert(user(0), Conversation { message_count: 1, ..row }, vec![message])
+}
+
 fn one_more_insert() -> WriteOperation {
     let id = ConversationId::new(Uuid::from_u128(999));
     let row = Conversation::new(id, assistants()[0], Channel::Widget, Timestamp::MIN);
     WriteOperation::Insert(user(0), row, Vec::new())
+}
+
+/// How a disk refuses writes.
+const REFUSALS: [InjectedFault; 5] = [
+    InjectedFault::DiskFull,
+    InjectedFault::Sync,
+    InjectedFault::SyncDropsChanges,
+    InjectedFault::ReadOnly,
+    InjectedFault::Write,
+];
+
+/// Writes to a disk that at some point refuses writes, or syncs. From then on the store serves reads
+/// and refuses writes at once, and so it does after a restart; closing it succeeds. When the disk
+/// accepts writes again, so does the store, without a restart. No acknowledged write is lost.
+///
+/// # Errors
+/// A violation.
+pub fn refused_writes(seed: u64) -> Result<Counts, String> {
+    let mut run = FaultRun::new(seed, Schedule::once(InjectedFault::DiskFull, u64::MAX));
+    let fault = REFUSALS[usize::try_from(seed).unwrap_or(0) % REFUSALS.len()];
+    refuse_writes(&mut run, fault).map_err(|violation| {
+        format!("seed {seed}, {fault:?}: {violation}\n{:?}\n{}", run.options, run.disk.trace())
+    })?;
+    Ok(run.counts)
+}
+
+fn refuse_writes(run: &mut FaultRun, fault: InjectedFault) -> Result<(), String> {
+    let mut store = run.open()?;
+    run.step(&mut store, &Step::SetUp)?;
+    let mut steps = run.steps.clone().into_iter().filter(|step| matches!(step, Step::Write(_)));
+    for step in steps.by_ref().take(6) {
+        run.step(&mut store, &step)?;
+    }
+    run.disk.inject(Schedule::lasting(fault, run.random.random_range(0..20)));
+    let mut candidates = write_until_refused(run, &store)?;
+    await_readable(&store)?;
+    let found = reads_continue(run, &store, &mut candidates)?;
+
+    // The process ends and another one starts while the disk refuses writes.
+    store.close().map_err(|error| format!("close lost nothing, and failed: {error}"))?;
+    store = open(&run.disk, &run.options)
+        .map_err(|error| format!("open failed although the files can be read: {error}"))?;
+    let found = check_state(&store.snapshot(), &candidates[found..=found], false)
+        .map_err(String::from)
+        .map(|_| found)?;
+    run.count(match store.state() {
+        StoreState::ReadOnly => "read-only opens",
+        _ => "opens that need no write",
+    });
+
+    run.disk.clear_faults();
+    run.state = candidates[found].clone();
+    let operation = one_more_insert();
+    accept_again(&store, &operation)?;
+    operation.apply(&mut run.state);
+    run.check(&store)?;
+    let disk = run.disk.worst_power_cut();
+    drop(store);
+    let store = open(&disk, &run.options).map_err(|error| error.to_string())?;
+    run.check(&store)
+}
+
+/// Inserts until a write is refused. Returns the states that the store may have.
+fn write_until_refused(run: &mut FaultRun, store: &Store) -> Result<Vec<Oracle>, String> {
+    for number in 0..1_000 {
+        let operation = large_insert(number);
+        let mut after = run.state.clone();
+        operation.apply(&mut after);
+        match Step::Write(vec![operation]).run(store) {
+            Ok(()) => run.state = after,
+            Err(Error::CommitUnknown { .. }) => {
+                run.count("writes with unknown outcome");
+                return Ok(vec![run.state.clone(), after]);
+            }
+            Err(Error::WriteAborted { .. }) => {
+                run.count("rejected writes");
+                return Ok(vec![run.state.clone()]);
+            }
+            Err(error) => return Err(format!("a refused write: {error:?}")),
+        }
+    }
+    Err("a disk that refuses writes accepts them".to_owned())
+}
+
+/// Reads for a while, and writes, which is refused. Returns which of the states the store has. The
+/// outcome of one write may be unknown: if the first one failed before its sync.
+fn reads_continue(
+    run: &mut FaultRun,
+    store: &Store,
+    candidates: &mut Vec<Oracle>,
+) -> Result<usize, String> {
+    let mut unknown = candidates.len() > 1;
+    let mut snapshot = store.snapshot();
+    let mut found = None;
+    let mut invalidated = 0;
+    for _ in 0..run.random.random_range(4..12) {
+        let began = Instant::now();
+        let operation = one_more_insert();
+        match Step::Write(vec![operation.clone()]).run(store) {
+            Err(Error::WriteAborted { .. }) => {}
+            Err(Error::CommitUnknown { .. }) if !unknown => {
+                unknown = true;
+                let mut after = candidates[0].clone();
+                operation.apply(&mut after);
+                candidates.push(after);
+                await_readable(store)?;
+                (snapshot, found) = (store.snapshot(), None);
+            }
+            written => return Err(format!("a disk that refuses writes: {written:?}")),
+        }
+        if began.elapsed() > RECOVERY_TIMEOUT {
+            return Err("a refused write waited for the recovery".to_owned());
+        }
+        match check_state(&snapshot, &*candidates, false) {
+            Ok(state) if found.is_none_or(|found| found == state) => found = Some(state),
+            Ok(_) => return Err("the store changed although writes are refused".to_owned()),
+            // A write of the log failed first, and then one of the tables.
+            Err(CheckError::SnapshotInvalidated) if invalidated < 2 => {
+                invalidated += 1;
+                await_readable(store)?;
+                snapshot = store.snapshot();
+            }
+            Err(error) => {
+                return Err(format!("a read while writes are refused: {}", String::from(error)));
+            }
+        }
+        std::thread::park_timeout(Duration::from_millis(run.random.random_range(0..4)));
+    }
+    await_readable(store)?;
+    if store.state() != StoreState::ReadOnly {
+        return Err(format!("the state is {:?} while writes are refused", store.state()));
+    }
+    run.count("reads while writes are refused");
+    found.ok_or("no read succeeded while writes are refused".to_owned())
+}
+
+/// Repeats a write until the store accepts it.
+fn accept_again(store: &Store, operation: &WriteOperation) -> Result<(), String> {
+    let since = Instant::now();
+    while let Err(error) = Step::Write(vec![operation.clone()]).run(store) {
+        if since.elapsed() > RECOVERY_TIMEOUT {
+            return Err(format!("writes fail although the disk accepts them: {error}"));
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Others fill the disk to the last page, at any moment. Reads go on, and deletes succeed from the
+/// reserve in the file, before and after a restart; what does not fit is refused. Once there is
+/// space, writes are accepted without a restart, or a write that finds out.
+///
+/// # Errors
+/// A violation.
+pub fn filled_disk(seed: u64) -> Result<Counts, String> {
+    let mut run = FaultRun::new(seed, Schedule::once(InjectedFault::DiskFull, u64::MAX));
+    delete_on_filled_disk(&mut run).map_err(|violation| {
+        format!("seed {seed}: {violation}\n{:?}\n{}", run.options, run.disk.trace())
+    })?;
+    Ok(run.counts)
+}
+
+fn delete_on_filled_disk(run: &mut FaultRun) -> Result<(), String> {
+    let mut store = run.open()?;
+    run.step(&mut store, &Step::SetUp)?;
+    let rows = run.random.random_range(4..20);
+    for number in 0..rows {
+        run.step(&mut store, &Step::Write(vec![large_insert(number)]))?;
+    }
+    let reported = run.random.random_bool(0.5);
+    run.disk.limit_free_pages(0, reported);
+    for number in 0..rows {
+        if number == rows / 2 {
+            store.close().map_err(|error| format!("close on a filled disk: {error}"))?;
+            store = open(&run.disk, &run.options)
+                .map_err(|error| format!("open on a filled disk: {error}"))?;
+        }
+        let insert = Step::Write(vec![large_insert(1_000 + number)]);
+        let mut after = run.state.clone();
+        insert.apply(&mut after);
+        match insert.run(&store) {
+            Ok(()) => run.state = after,
+            Err(error @ Error::WriteAborted { .. }) if error.is_storage_full() => {
+                run.count("rejected writes");
+                if store.state() != StoreState::ReadOnly {
+                    return Err(format!("the state is {:?} on a filled disk", store.state()));
+                }
+            }
+            Err(error) => return Err(format!("a write to a filled disk: {error:?}")),
+        }
+        run.check(&store)?;
+        let id = ConversationId::new(Uuid::from_u128(10_000 + number));
+        let delete = WriteOperation::Delete(user(0), id);
+        Step::Write(vec![delete.clone()])
+            .run(&store)
+            .map_err(|error| format!("delete {number} of {rows} on a filled disk: {error:?}"))?;
+        delete.apply(&mut run.state);
+        run.count("accepted deletes");
+        run.check(&store)?;
+    }
+    run.disk.clear_faults();
+    // No write tells the store that there is space.
+    await_open(&store)?;
+    let operation = one_more_insert();
+    accept_again(&store, &operation)?;
+    operation.apply(&mut run.state);
+    run.check(&store)?;
+    let disk = run.disk.worst_power_cut();
+    drop(store);
+    let store = open(&disk, &run.options).map_err(|error| error.to_string())?;
+    run.check(&store)
 }

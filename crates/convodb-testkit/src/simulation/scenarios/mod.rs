@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 pub use concurrent_writers::concurrent_writers;
 pub use erasure::{erasure_interrupted, erasure_killed_at_each_change};
-pub use io_faults::{full_disk, io_faults};
+pub use io_faults::{filled_disk, full_disk, io_faults, refused_writes};
 pub use maintenance::{
     backup_power_cut, compaction_power_cut, maintenance_io_fault, maintenance_lost_sync,
     restore_power_cut,
