@@ -129,7 +129,14 @@ pub(crate) fn check_writable(location: &StoreLocation) -> Result<()> {
     Ok(())
 }
 
-/// Whether an error of opening may mean that the files can be read and not written.
+/// Whether an error of opening may mean that the files can be read and not written: also because
+/// another process reads them.
 pub(crate) const fn may_be_readable(error: &Error) -> bool {
-    matches!(error, Error::Io(_) | Error::WriteAborted { .. } | Error::CommitUnknown { .. })
+    matches!(
+        error,
+        Error::Io(_)
+            | Error::WriteAborted { .. }
+            | Error::CommitUnknown { .. }
+            | Error::InUse { .. }
+    )
 }
