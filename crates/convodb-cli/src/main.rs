@@ -84,7 +84,8 @@ enum Verb {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli.verb) {
+    let reported = io::file_size_limit::report_as_error().context("cannot handle signals");
+    match reported.and_then(|()| run(cli.verb)) {
         Ok(code) => code,
         // The reader of a pipe, such as `head`, has closed it: it needs no more.
         Err(_) if Stdout::is_closed() => ExitCode::SUCCESS,

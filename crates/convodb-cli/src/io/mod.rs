@@ -2,6 +2,7 @@
 
 pub(crate) mod atomic_file;
 pub(crate) mod csv;
+pub(crate) mod file_size_limit;
 pub(crate) mod input;
 pub(crate) mod output;
 #[cfg(feature = "parquet")]

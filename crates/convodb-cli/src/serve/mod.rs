@@ -7,6 +7,7 @@
 #[cfg(unix)]
 mod admin_socket;
 mod args;
+mod closing;
 mod demo;
 mod descriptors;
 mod log_filter;
@@ -35,11 +36,15 @@ use crate::open_store::{WhileServed, existing, existing_or_new};
 use crate::serve::admin_socket::AdminSocket;
 pub(crate) use crate::serve::args::Args;
 use crate::serve::args::LogFormat;
+use crate::serve::closing::close_within;
 use crate::serve::retention::Policy;
 use crate::serve::settings::Settings;
 
 /// How long blocking work, and the log, may continue after the server has stopped.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long closing the store may take. With the time for requests in flight, a stop takes 21
+/// seconds at most, and the sync that the disk is executing then.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until a signal arrives, or prints the effective settings with `--check-config`.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
@@ -99,7 +104,7 @@ fn serve_logged(args: &Args) -> Result<()> {
         }
     });
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
-    let closed = store.close().context("cannot close the store");
+    let closed = close_within(store, CLOSE_TIMEOUT);
     served.context("the server failed")?;
     closed?;
     if let Some(directory) = temporary {

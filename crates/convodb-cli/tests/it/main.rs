@@ -9,6 +9,7 @@ mod import;
 mod import_api;
 mod list;
 mod maintenance;
+mod refused_writes;
 mod report;
 mod serve;
 mod show;

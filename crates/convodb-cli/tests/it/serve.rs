@@ -24,7 +24,7 @@ impl Server {
     }
 
     /// Starts a server by this command and waits until it listens.
-    fn start_command(mut command: Command) -> Self {
+    pub(crate) fn start_command(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
         let err = BufReader::new(child.stderr.take().unwrap());
         let (address, token, targets) = (String::new(), None, Vec::new());
