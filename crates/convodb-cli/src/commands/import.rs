@@ -45,7 +45,8 @@ const STEP: u64 = 1 << 8;
 /// With --from-api, conversations come from another server of the API, page by page, oldest first
 /// if it supports that. Each page is on disk before the next one is requested. If it is
 /// interrupted, run the same command again: it continues after the last finished page, with the
-/// progress in FILE.migration.
+/// progress in FILE.migration. That is refused if the store was removed, replaced or restored, or
+/// the user erased, in between: what was imported may be missing then.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "convodb import --db <FILE> --user <USER> [OPTIONS] <PATH>\n       \

@@ -125,7 +125,7 @@ pub(crate) fn run(
         since: flags.since.map(Timestamp::to_rfc3339),
         update: flags.update,
     };
-    let mut progress = Progress::open(db, job, flags.restart)?;
+    let mut progress = Progress::open(db, job, user, &store.snapshot(), flags.restart)?;
     let resumed = progress.is_resumed();
     let mut rejects = open_rejects(&progress, db, rejects)?;
     progress.rejects = std::path::absolute(rejects.path()).context("cannot name the rejects")?;

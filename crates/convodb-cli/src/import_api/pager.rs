@@ -86,7 +86,7 @@ impl Pager<'_> {
             self.bar.set_message(format!("{} conversations", grouped(seen)));
             let Some(next) = next else { return Ok(()) };
             self.progress.cursor = Some(next);
-            self.progress.save(self.db)?;
+            self.progress.save(self.db, &self.store.snapshot())?;
         }
     }
 

@@ -1,13 +1,15 @@
 //! Progress file of an import from a server: the cursor and the counts, beside the store.
 //!
 //! Replaced atomically after each page. Only its owner can read it; it contains the server's cursor
-//! but no token.
+//! but no token. It is valid for a store that contains the pages before the cursor: it has the
+//! version of the store after the last of them, and the number of the user.
 
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use convodb::{Snapshot, StoreVersion, UserId};
 use serde::{Deserialize, Serialize};
 
 use crate::io::atomic_file::{AtomicFile, with_suffix};
@@ -59,12 +61,23 @@ pub(crate) struct Progress {
     pub(crate) counts: Counts,
     /// The file of rejected conversations, an absolute path.
     pub(crate) rejects: PathBuf,
+    /// The number of the user, who may have been erased and created again under the same name.
+    user: UserId,
+    /// The version of the store after the last finished page, as text.
+    store: String,
 }
 
 impl Progress {
-    fn new(job: Job) -> Self {
-        let (counts, rejects) = (Counts::default(), PathBuf::new());
-        Self { version: VERSION, job, cursor: None, counts, rejects }
+    fn new(job: Job, user: UserId, snapshot: &Snapshot) -> Self {
+        Self {
+            version: VERSION,
+            job,
+            cursor: None,
+            counts: Counts::default(),
+            rejects: PathBuf::new(),
+            user,
+            store: snapshot.version().to_string(),
+        }
     }
 
     /// The path of the progress file of the store at `db`.
@@ -72,15 +85,24 @@ impl Progress {
         with_suffix(db, ".migration")
     }
 
-    /// Loads the progress of an interrupted import, or starts a new one.
+    /// Loads the progress of an interrupted import for `user` into the store of `snapshot`, or starts
+    /// a new one.
     ///
     /// # Errors
-    /// Fails if the file belongs to another job or is damaged, unless `restart` is set.
-    pub(crate) fn open(db: &Path, job: Job, restart: bool) -> Result<Self> {
+    /// Fails if the file belongs to another job, user or store, or is damaged, unless `restart` is
+    /// set.
+    pub(crate) fn open(
+        db: &Path,
+        job: Job,
+        user: UserId,
+        snapshot: &Snapshot,
+        restart: bool,
+    ) -> Result<Self> {
         let path = Self::path(db);
+        let new = |job| Ok(Self::new(job, user, snapshot));
         let text = match fs::read(&path) {
-            _ if restart => return Ok(Self::new(job)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self::new(job)),
+            _ if restart => return new(job),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return new(job),
             read => read.with_context(|| format!("cannot read {}", path.display()))?,
         };
         let place = path.display();
@@ -96,6 +118,23 @@ impl Progress {
                 found.job.user
             );
         }
+        let again = "--restart imports from the beginning, and leaves what is there unchanged";
+        if found.user != user {
+            bail!(
+                "{place} belongs to an import for the user {} with number {}, which has number \
+                 {user} now: the user was erased, and what was imported with it; {again}",
+                found.job.user,
+                found.user
+            );
+        }
+        let version = found.store.parse::<StoreVersion>();
+        if !version.is_ok_and(|version| snapshot.contains(version)) {
+            bail!(
+                "{place} belongs to another store, or to a later state of this one: the store was \
+                 removed, replaced or restored from a backup, and what was imported may be missing; \
+                 {again}"
+            );
+        }
         Ok(found)
     }
 
@@ -104,8 +143,10 @@ impl Progress {
         self.cursor.is_some()
     }
 
-    /// Replaces the progress file atomically.
-    pub(crate) fn save(&self, db: &Path) -> Result<()> {
+    /// Replaces the progress file atomically, once the store of `snapshot` contains the page before
+    /// the cursor.
+    pub(crate) fn save(&mut self, db: &Path, snapshot: &Snapshot) -> Result<()> {
+        self.store = snapshot.version().to_string();
         let path = Self::path(db);
         let write = || -> io::Result<()> {
             let mut file = AtomicFile::create(&path, ".new")?;
@@ -130,6 +171,7 @@ impl Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use convodb::Store;
 
     fn job(from: &str) -> Job {
         let (from, user) = (from.to_owned(), "acme".to_owned());
@@ -140,21 +182,24 @@ mod tests {
     fn only_the_same_import_is_resumed() {
         let directory = tempfile::tempdir().unwrap();
         let db = directory.path().join("s.convodb");
-        let mut progress = Progress::open(&db, job("http://a"), false).unwrap();
+        let (store, user) = (Store::in_memory().unwrap(), UserId::new(1));
+        let snapshot = store.snapshot();
+        let open = |from, restart| Progress::open(&db, job(from), user, &snapshot, restart);
+        let mut progress = open("http://a", false).unwrap();
         assert!(!progress.is_resumed());
         progress.cursor = Some("c".to_owned());
         progress.counts.pages = 3;
-        progress.save(&db).unwrap();
-        assert_eq!(Progress::open(&db, job("http://a"), false).unwrap(), progress);
+        progress.save(&db, &snapshot).unwrap();
+        assert_eq!(open("http://a", false).unwrap(), progress);
 
-        let other = Progress::open(&db, job("http://b"), false).unwrap_err().to_string();
+        let other = open("http://b", false).unwrap_err().to_string();
         assert!(other.contains("http://a") && other.contains("--restart"), "{other}");
-        assert!(!Progress::open(&db, job("http://b"), true).unwrap().is_resumed());
+        assert!(!open("http://b", true).unwrap().is_resumed());
         fs::write(Progress::path(&db), "torn").unwrap();
-        assert!(Progress::open(&db, job("http://a"), false).is_err());
+        assert!(open("http://a", false).is_err());
 
         Progress::remove(&db).unwrap();
         Progress::remove(&db).unwrap();
-        assert!(!Progress::open(&db, job("http://a"), false).unwrap().is_resumed());
+        assert!(!open("http://a", false).unwrap().is_resumed());
     }
 }

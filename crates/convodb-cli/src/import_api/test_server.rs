@@ -224,6 +224,14 @@ impl Place {
     }
 
     pub(super) fn run(&self, flags: &[&str]) -> Ran {
+        self.try_run(flags).unwrap()
+    }
+
+    /// Runs an import.
+    ///
+    /// # Errors
+    /// It does not begin.
+    pub(super) fn try_run(&self, flags: &[&str]) -> anyhow::Result<Ran> {
         let arguments = ["import", "--from-api", &self.base, "--token", &self.token];
         let Flags { flags } = Flags::try_parse_from(arguments.iter().chain(flags)).unwrap();
         let client = flags.server.client(RETRY_POLICY).unwrap();
@@ -239,10 +247,17 @@ impl Place {
             user_name: &user_name,
             rejects: Some(&rejects),
         };
-        let outcome = import_api::run(&destination, &flags, &client).unwrap();
+        let outcome = import_api::run(&destination, &flags, &client);
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                store.close()?;
+                return Err(error);
+            }
+        };
         let summary = serde_json::from_str(&outcome.to_json().unwrap()).unwrap();
         store.close().unwrap();
-        Ran { ended: outcome.into_result(), summary }
+        Ok(Ran { ended: outcome.into_result(), summary })
     }
 
     pub(super) fn store(&self) -> Store {

@@ -72,6 +72,77 @@ fn an_interrupted_import_resumes_after_its_last_page() {
     }
 }
 
+/// The store is removed, restored or erased between two runs: what the first one imported is gone,
+/// so the second must not continue after it.
+#[test]
+fn progress_belongs_to_the_store_and_the_user_that_it_was_made_with() {
+    let source = filled();
+    let server = Server::of(&source);
+    let interrupted = |prepare: &dyn Fn(&Place)| {
+        let address = scripted(Some(server.address), |number, target| match number {
+            0..200 => Reply::Forward(target.to_owned()),
+            200 => Reply::Respond(418, "", String::new()),
+            _ => Reply::Forward(target.to_owned()),
+        });
+        let place = Place::new(address, &server.token);
+        prepare(&place);
+        assert!(place.run(&[]).summary["pages"].as_u64().unwrap() > 0);
+        place
+    };
+    let remove = |place: &Place| {
+        for entry in std::fs::read_dir(place.path("")).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if name == "s.convodb" || name.starts_with("s.convodb-log") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    };
+    let back_up = |place: &Place| {
+        let store = place.store();
+        store.create_user("acme", at(0)).unwrap();
+        store.snapshot().backup(place.path("backup")).unwrap();
+        store.close().unwrap();
+    };
+    let restore = |place: &Place| {
+        remove(place);
+        convodb::restore(place.path("backup"), place.path("s.convodb")).unwrap();
+    };
+    let erase = |place: &Place| {
+        let store = place.store();
+        store.erase_user(user_of(&store), at(0)).unwrap();
+        store.close().unwrap();
+    };
+    let compact = |place: &Place| {
+        convodb::compact(place.path("s.convodb")).unwrap();
+    };
+    let nothing = |_: &Place| {};
+    let cases: [(&dyn Fn(&Place), &dyn Fn(&Place), Option<&str>); 6] = [
+        (&nothing, &remove, Some("removed, replaced or restored")),
+        (&back_up, &restore, Some("removed, replaced or restored")),
+        (&nothing, &erase, Some("has number 2 now")),
+        (&nothing, &compact, None),
+        (&nothing, &|place| place.store().close().unwrap(), None),
+        (&nothing, &nothing, None),
+    ];
+    for (number, (before, between, refused)) in cases.into_iter().enumerate() {
+        let place = interrupted(before);
+        between(&place);
+        match refused {
+            Some(refused) => {
+                let error = place.try_run(&[]).err().unwrap().to_string();
+                assert!(
+                    error.contains(refused) && error.contains("--restart"),
+                    "{number}: {error}"
+                );
+                assert_eq!(place.run(&["--restart"]).succeeded()["inserted"], ROWS);
+            }
+            None => assert_eq!(place.run(&[]).succeeded()["resumed"], true, "{number}"),
+        }
+        assert_eq!(place.exported(), exported(&source), "{number}");
+    }
+}
+
 /// Random 429, 500, 503, broken connections and truncated responses.
 #[test]
 fn transient_failures_are_retried() {
