@@ -2,10 +2,10 @@
 //!
 //! The HTTP export and the command line both write these lines.
 
-use convodb::{Conversation, ListRequest, Result, Snapshot, UserId};
+use convodb::{Conversation, ListRequest, MessageIter, Result, Snapshot, UserId};
 
 use crate::assistant_names::AssistantNames;
-use crate::write::write_line;
+use crate::write::{LINE_MESSAGES, begin_line, write_line_message};
 
 /// Whether the lines of an export contain the messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,13 +18,28 @@ pub enum Messages {
 
 /// The lines of a list, in the order of the list.
 ///
-/// In memory are one page of rows and the messages of one conversation.
+/// In memory are one page of rows and what [`MessageIter`] reads ahead.
 pub struct ExportLines {
     rows: Box<dyn Iterator<Item = Result<Conversation>> + Send>,
     names: AssistantNames,
     snapshot: Snapshot,
     user: UserId,
     messages: Messages,
+    /// The messages that the current line has yet to get.
+    line: Option<MessageIter>,
+    /// Whether the current line has a message already.
+    has_message: bool,
+}
+
+/// What [`ExportLines::step`] has appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// A part of a line.
+    Part,
+    /// The end of a line.
+    Line,
+    /// Nothing: the list has ended.
+    Nothing,
 }
 
 impl ExportLines {
@@ -41,7 +56,7 @@ impl ExportLines {
     ) -> Self {
         let rows = Box::new(snapshot.conversations(user, request));
         let names = AssistantNames::new(snapshot.clone(), user);
-        Self { rows, names, snapshot, user, messages }
+        Self { rows, names, snapshot, user, messages, line: None, has_message: false }
     }
 
     /// Appends the next line to `out`, with its line break. Returns `false` at the end of the list.
@@ -62,14 +77,97 @@ impl ExportLines {
     /// # Errors
     /// Fails if the store cannot be read. `out` may then end with an incomplete line.
     pub fn next_into(&mut self, out: &mut Vec<u8>) -> Result<bool> {
-        let Some(row) = self.rows.next().transpose()? else { return Ok(false) };
-        let messages = match self.messages {
-            Messages::Included => self.snapshot.messages(self.user, row.id)?,
+        loop {
+            match self.step(out)? {
+                Step::Part => {}
+                Step::Line => return Ok(true),
+                Step::Nothing => return Ok(false),
+            }
+        }
+    }
+
+    /// Appends lines or parts of a line to `out` until it has at least `bytes`. Returns `false` at
+    /// the end of the list. So a conversation with any number of messages takes bounded memory.
+    ///
+    /// # Errors
+    /// As [`ExportLines::next_into`].
+    pub fn fill(&mut self, out: &mut Vec<u8>, bytes: usize) -> Result<bool> {
+        while out.len() < bytes {
+            if self.step(out)? == Step::Nothing {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Appends the beginning of the next line, a message, or the end of the line.
+    fn step(&mut self, out: &mut Vec<u8>) -> Result<Step> {
+        if let Some(messages) = &mut self.line {
+            if let Some(message) = messages.next().transpose()? {
+                if std::mem::replace(&mut self.has_message, true) {
+                    out.push(b',');
+                }
+                write_line_message(out, &message);
+                return Ok(Step::Part);
+            }
+            (self.line, self.has_message) = (None, false);
+            out.extend_from_slice(b"]}\n");
+            return Ok(Step::Line);
+        }
+        let Some(row) = self.rows.next().transpose()? else { return Ok(Step::Nothing) };
+        begin_line(out, &row.borrowed(), self.names.name(row.assistant)?);
+        self.line = match self.messages {
+            Messages::Included => self.snapshot.message_iter(self.user, row.id)?,
             Messages::LeftOut => None,
         };
-        let name = self.names.name(row.assistant)?;
-        write_line(out, &row.borrowed(), name, messages.as_deref());
-        out.push(b'\n');
-        Ok(true)
+        if self.line.is_some() {
+            out.extend_from_slice(LINE_MESSAGES.as_bytes());
+            return Ok(Step::Part);
+        }
+        out.extend_from_slice(b"}\n");
+        Ok(Step::Line)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use convodb::{AssistantId, Channel, ConversationId, Message, Role, Store, Timestamp};
+
+    /// Parts of any size join to the same lines.
+    #[test]
+    fn parts_of_lines_join_to_the_lines() {
+        let store = Store::in_memory().unwrap();
+        let at: Timestamp = "2025-01-25".parse().unwrap();
+        let user = store.create_user("Acme", at).unwrap().id;
+        let bot = store.create_assistant(user, AssistantId::generate(at), "Bot").unwrap().id;
+        for messages in [0, 1, 700] {
+            let mut row = Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
+            row.message_count = messages;
+            let text = format!("{messages} [");
+            let message = Message::new(Role::User, text, at).unwrap();
+            store.insert(user, row, vec![message; messages as usize]).unwrap();
+        }
+        let lines =
+            |included| ExportLines::new(store.snapshot(), user, &ListRequest::default(), included);
+        for included in [Messages::Included, Messages::LeftOut] {
+            let mut whole = Vec::new();
+            let mut all = lines(included);
+            while all.next_into(&mut whole).unwrap() {}
+            for bytes in [1, 100, 4096] {
+                let (mut parts, mut joined) = (lines(included), Vec::new());
+                loop {
+                    let mut part = Vec::new();
+                    let more = parts.fill(&mut part, bytes).unwrap();
+                    assert!(part.len() < bytes + 1024, "{} bytes", part.len());
+                    joined.append(&mut part);
+                    if !more {
+                        break;
+                    }
+                }
+                assert!(joined == whole);
+            }
+            assert_eq!(whole.iter().filter(|byte| **byte == b'\n').count(), 3);
+        }
     }
 }

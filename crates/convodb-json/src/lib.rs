@@ -40,4 +40,4 @@ pub use crate::apply::{
 pub use crate::assistant_names::AssistantNames;
 pub use crate::export_lines::{ExportLines, Messages};
 pub use crate::parse::{Item, ItemError};
-pub use crate::write::{TimeFormat, write_fields, write_history, write_item, write_line};
+pub use crate::write::{TimeFormat, write_fields, write_history_message, write_item, write_line};

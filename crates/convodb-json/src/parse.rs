@@ -3,8 +3,11 @@
 //! Each field is first read as raw JSON text. So an error can name its field, and numbers and
 //! variables keep their exact text. An error never repeats a value.
 
+use std::fmt;
+
 use convodb::{Channel, Conversation, Cost, Message, Name};
-use serde::Deserialize;
+use serde::de::{Error as _, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer as _};
 use serde_json::value::RawValue;
 
 use crate::channel::ChannelFields;
@@ -197,16 +200,40 @@ impl WireItem<'_> {
             return Ok(Vec::new());
         };
         let reason = "must be an array";
-        let list: Vec<&RawValue> = serde_json::from_str(list.get())
-            .map_err(|_| InvalidField { field: "messages", reason })?;
-        let parse = |(index, json): (usize, &RawValue)| {
-            message(json.get()).map_err(|InvalidField { field, reason }| ItemError::Message {
-                index,
-                field,
-                reason,
-            })
-        };
-        list.into_iter().enumerate().map(parse).collect()
+        let mut wrong = None;
+        let mut json = serde_json::Deserializer::from_str(list.get());
+        let messages = json.deserialize_seq(MessagesVisitor { wrong: &mut wrong });
+        // The text is JSON, so without a wrong message it is not an array.
+        messages.map_err(|_| wrong.unwrap_or(ItemError::Field { field: "messages", reason }))
+    }
+}
+
+/// Parses messages one by one, and stops at the first wrong one.
+///
+/// A list of all texts first would take many times the memory of a line with many tiny values.
+struct MessagesVisitor<'w> {
+    wrong: &'w mut Option<ItemError>,
+}
+
+impl<'de> Visitor<'de> for MessagesVisitor<'_> {
+    type Value = Vec<Message>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of messages")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Message>, A::Error> {
+        let mut messages = Vec::new();
+        while let Some(json) = list.next_element::<&RawValue>()? {
+            match message(json.get()) {
+                Ok(message) => messages.push(message),
+                Err(InvalidField { field, reason }) => {
+                    *self.wrong = Some(ItemError::Message { index: messages.len(), field, reason });
+                    return Err(A::Error::custom(reason));
+                }
+            }
+        }
+        Ok(messages)
     }
 }
 

@@ -68,33 +68,45 @@ pub fn write_line(
     assistant_name: &str,
     messages: Option<&[Message]>,
 ) {
-    out.push(b'{');
-    write_fields(out, row, assistant_name, TimeFormat::Millis);
+    begin_line(out, row, assistant_name);
     if let Some(messages) = messages {
-        json::raw(out, ",\"messages\":[");
+        json::raw(out, LINE_MESSAGES);
         for (at, message) in messages.iter().enumerate() {
-            json::raw(out, if at == 0 { "{" } else { ",{" });
-            write_role_and_content(out, message);
-            json::raw(out, ",\"cost\":");
-            json::cost(out, message.cost());
-            write_time(out, "created_at", message.created_at(), TimeFormat::Millis);
-            out.push(b'}');
+            if at > 0 {
+                out.push(b',');
+            }
+            write_line_message(out, message);
         }
         out.push(b']');
     }
     out.push(b'}');
 }
 
-/// Appends messages as the array in the `history` field of a single conversation.
-pub fn write_history(out: &mut Vec<u8>, messages: &[Message]) {
-    out.push(b'[');
-    for (at, message) in messages.iter().enumerate() {
-        json::raw(out, if at == 0 { "{" } else { ",{" });
-        write_role_and_content(out, message);
-        write_time(out, "created_at", message.created_at(), TimeFormat::Seconds);
-        out.push(b'}');
-    }
-    out.push(b']');
+/// What precedes the messages of a line.
+pub(crate) const LINE_MESSAGES: &str = ",\"messages\":[";
+
+/// Appends the fields of a line, without its messages and its end.
+pub(crate) fn begin_line(out: &mut Vec<u8>, row: &ConversationRef<'_>, assistant_name: &str) {
+    out.push(b'{');
+    write_fields(out, row, assistant_name, TimeFormat::Millis);
+}
+
+/// Appends a message of a line.
+pub(crate) fn write_line_message(out: &mut Vec<u8>, message: &Message) {
+    out.push(b'{');
+    write_role_and_content(out, message);
+    json::raw(out, ",\"cost\":");
+    json::cost(out, message.cost());
+    write_time(out, "created_at", message.created_at(), TimeFormat::Millis);
+    out.push(b'}');
+}
+
+/// Appends a message as an item of the array `history` of a single conversation.
+pub fn write_history_message(out: &mut Vec<u8>, message: &Message) {
+    out.push(b'{');
+    write_role_and_content(out, message);
+    write_time(out, "created_at", message.created_at(), TimeFormat::Seconds);
+    out.push(b'}');
 }
 
 /// Appends the fields that exports and histories share: role, content and function calls.

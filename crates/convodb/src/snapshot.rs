@@ -14,6 +14,7 @@ use crate::model::version::StoreVersion;
 use crate::query::changes::{self, ChangeCursor, Changes, ChangesSince};
 use crate::query::cursor::PageCursor;
 use crate::query::list_spec::Direction;
+use crate::query::message_iter::MessageIter;
 use crate::query::page::{self, Page};
 use crate::query::page_size::PageSize;
 use crate::query::request::ListRequest;
@@ -193,7 +194,7 @@ impl Snapshot {
 
     /// The messages of the user's conversation `id`, in order; `None` if the user has no such
     /// conversation. Three B-tree lookups, then a step for each message. Loads all messages into
-    /// memory.
+    /// memory; [`Snapshot::message_iter`] does not.
     ///
     /// ```
     /// # use convodb::*;
@@ -219,6 +220,36 @@ impl Snapshot {
         let stored = tables.conversations.read(user, id, |row, _| row.stored_messages())?;
         let Some((row, stored)) = stored else { return Ok(None) };
         tables.messages.of_row(row, stored)?.collect::<Result<_>>().map(Some)
+    }
+
+    /// The messages of the user's conversation `id`, in order and in bounded memory, from any
+    /// message on; `None` if the user has no such conversation. Three B-tree lookups, then those of
+    /// [`MessageIter`](crate::MessageIter).
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
+    /// # let id = ConversationId::generate(at);
+    /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
+    /// for text in ["Hello!", "Hi.", "Bye."] {
+    ///     store.append_message(user, id, Message::new(Role::User, text, at)?)?;
+    /// }
+    /// let messages = store.snapshot().message_iter(user, id)?.expect("it was inserted");
+    /// assert_eq!(messages.stored(), 3);
+    /// let last_two: Vec<Message> = messages.from(1).collect::<Result<_>>()?;
+    /// assert_eq!(last_two[0].content(), "Hi.");
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn message_iter(&self, user: UserId, id: ConversationId) -> Result<Option<MessageIter>> {
+        let conversations = &self.state.tables.conversations;
+        let stored = conversations.read(user, id, |row, _| row.stored_messages())?;
+        stored.map(|(row, stored)| MessageIter::new(self.state.clone(), row, stored)).transpose()
     }
 
     /// Volumes and costs of the user's conversations by their day of creation. Reads counters, not

@@ -125,6 +125,9 @@ fn format_of(path: &Path) -> Result<Format> {
     }
 }
 
+/// Lines are written in chunks of at least this many bytes.
+const CHUNK_BYTES: usize = 64 * 1024;
+
 /// The list to export.
 struct Source {
     snapshot: Snapshot,
@@ -137,11 +140,13 @@ impl Source {
     fn write_lines(self, output: &mut Output<'_>, bar: &ProgressBar) -> Result<u64> {
         let Self { snapshot, user, request, messages } = self;
         let mut lines = ExportLines::new(snapshot, user, &request, messages);
-        let (mut line, mut written) = (Vec::new(), 0);
-        while lines.next_into(&mut line).context("cannot read the store")? {
-            output.write_all(&line).context("cannot write the export")?;
-            line.clear();
-            step(&mut written, bar);
+        let (mut chunk, mut written, mut more) = (Vec::new(), 0, true);
+        while more {
+            more = lines.fill(&mut chunk, CHUNK_BYTES).context("cannot read the store")?;
+            output.write_all(&chunk).context("cannot write the export")?;
+            // A line has no other line break than its last byte.
+            chunk.iter().filter(|byte| **byte == b'\n').for_each(|_| step(&mut written, bar));
+            chunk.clear();
         }
         Ok(written)
     }

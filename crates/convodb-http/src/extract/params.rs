@@ -13,6 +13,7 @@ use convodb_json::Messages;
 
 use crate::error::{FieldError, Result};
 use crate::extract::query_string::{PlusSign, QueryString};
+use crate::response::history_page::{HistoryCursor, HistoryParams};
 use crate::response::numbered_page::PageParams;
 use crate::response::statistics::{self, StatsParams};
 
@@ -40,6 +41,23 @@ pub(crate) fn list(query: &str, user: UserId, snapshot: &Snapshot) -> Result<Lis
     query.finish()?;
     let filter = Filter { kind, assistant, sender_phone, customer_phone, external_identifier };
     Ok(ListRequest { filter, created_from, created_to, order, page_size, cursor })
+}
+
+/// Parses the parameters of a page of a history; `None` if the whole history is requested.
+///
+/// # Errors
+/// 422 with every invalid parameter.
+pub(crate) fn history(query: &str) -> Result<Option<HistoryParams>> {
+    let mut query = QueryString::new(query);
+    let size = page_size(&mut query);
+    let cursor = query.take("cursor", PlusSign::Space, |text| {
+        HistoryCursor::parse(text).ok_or_else(|| FieldError::invalid_choice("cursor"))
+    });
+    query.finish()?;
+    let cursor_or_start = cursor.unwrap_or(HistoryCursor::After(0));
+    let size_or_default = size.unwrap_or_default();
+    let is_page = size.is_some() || cursor.is_some();
+    Ok(is_page.then_some(HistoryParams { cursor: cursor_or_start, size: size_or_default }))
 }
 
 /// Parses the parameters of a list by page number. Defaults: page 1, 15 items a page.

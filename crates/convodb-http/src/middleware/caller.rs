@@ -73,6 +73,15 @@ impl Caller {
         }
     }
 
+    /// Takes bytes of the user's share for a streamed response, until they are dropped.
+    ///
+    /// # Errors
+    /// As [`Caller::hold`].
+    pub(crate) fn take(&self, bytes: usize) -> Result<Share> {
+        let user = *self.0.user.get().ok_or_else(ApiError::busy)?;
+        self.0.bytes.try_take(user, bytes).ok_or_else(ApiError::busy)
+    }
+
     /// Counts the bytes of a response, or replaces it with 503. A streamed one counts for itself.
     async fn hold_response(&self, response: Response) -> Response {
         drop(self.0.held.lock().unwrap_or_else(PoisonError::into_inner).take());

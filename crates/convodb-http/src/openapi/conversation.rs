@@ -3,13 +3,14 @@
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::builders::{boolean, list, named, object, required, uuid};
+use crate::openapi::builders::{boolean, list, named, object, required, text, uuid};
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::schemas::status_true;
 use crate::openapi::{CONVERSATIONS, examples};
 
 const ALL: &str = "/api/conversations";
+const CURSOR: &str = "Extension. The `next_cursor` or `prev_cursor` of a page of this history";
 const CREATE: &str = "Create a conversation";
 const ONE: &str = "/api/conversations/{uuid}";
 
@@ -81,8 +82,12 @@ fn read() -> Endpoint {
         .description(
             "Returns `status`, the history, and the fields of the list, all from one snapshot. The \
              reference API documents `status` and `history`; the fields of the list are an \
-             extension.",
+             extension.\n\nPages of the history are an extension, too: with `per_page` or `cursor` \
+             the response has a part of the messages, and cursors of the parts before and after \
+             it. Without either it has the whole history, which is streamed if it is long.",
         )
+        .per_page()
+        .query("cursor", text(CURSOR, 0..=255), None)
         .returns(
             "The conversation",
             named("ConversationWithHistory"),

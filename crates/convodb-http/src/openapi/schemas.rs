@@ -113,7 +113,18 @@ fn message() -> Object {
 
 fn with_history() -> SchemaRef {
     let history = required("history", list("The messages, in order", named("Message")));
-    let own = object("", [status_true(), history]);
+    let page = "Only in a page of the history. ";
+    let cursor = |which: &str| or_null(string(&format!("{page}The cursor of the page {which}")));
+    let own = object(
+        "",
+        [
+            status_true(),
+            history,
+            optional("per_page", integer(&format!("{page}Its size"), 1..=100)),
+            optional("next_cursor", cursor("after it; null for the last one")),
+            optional("prev_cursor", cursor("before it; null for the first one")),
+        ],
+    );
     AllOfBuilder::new().item(own).item(named("Conversation")).into()
 }
 

@@ -7,12 +7,13 @@ use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use convodb::{
-    Assistant, AssistantId, Changes, Conversation, ConversationId, Error, Message, Name, Page,
-    PageSize, Snapshot, Stats, UserId, Volume,
+    Assistant, AssistantId, Changes, Conversation, ConversationId, Error, Name, Page, PageSize,
+    Snapshot, Stats, UserId, Volume,
 };
-use convodb_json::{AssistantNames, TimeFormat, json, write_fields, write_history, write_item};
+use convodb_json::{AssistantNames, TimeFormat, json, write_fields, write_item};
 
 use crate::error::{ApiError, Result};
+use crate::response::history_page::HistoryPage;
 use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
 use crate::response::statistics::{StatsParams, group_names};
 
@@ -41,23 +42,29 @@ pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) ->
     Ok(response)
 }
 
-/// Returns a conversation with its messages. `snapshot` is the one that both were read from.
-pub(crate) fn conversation(
+/// Returns what follows the history of a conversation: its fields, and the cursors of a page of the
+/// history. `snapshot` is the one that it was read from.
+pub(crate) fn after_history(
     conversation: &Conversation,
-    messages: &[Message],
+    page: Option<&HistoryPage>,
     user: UserId,
     snapshot: &Snapshot,
-) -> Result<Response> {
-    let texts: usize = messages.iter().map(|message| message.content().len()).sum();
-    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES + texts + 128 * messages.len());
+) -> Result<Vec<u8>> {
+    let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES);
     let mut names = AssistantNames::new(snapshot.clone(), user);
-    json::raw(&mut out, "{\"status\":true,\"history\":");
-    write_history(&mut out, messages);
     out.push(b',');
     let name = name(&mut names, conversation.assistant)?;
     write_fields(&mut out, &conversation.borrowed(), name, TimeFormat::Seconds);
+    if let Some(page) = page {
+        json::raw(&mut out, ",\"per_page\":");
+        json::integer(&mut out, page.size.get() as u64);
+        json::raw(&mut out, ",\"next_cursor\":");
+        json::string_or_null(&mut out, page.next_cursor().as_deref());
+        json::raw(&mut out, ",\"prev_cursor\":");
+        json::string_or_null(&mut out, page.prev_cursor().as_deref());
+    }
     out.push(b'}');
-    Ok(ok(out))
+    Ok(out)
 }
 
 /// Returns an updated conversation with the name of its assistant.

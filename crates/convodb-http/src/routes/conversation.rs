@@ -1,5 +1,10 @@
 //! A single conversation: create, read, update, delete, and enable or disable its assistant.
 
+use std::time::Instant;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::Uri;
 use axum::response::Response;
 use convodb::{
     AssistantId, AssistantRef, Conversation, ConversationId, Error, MAX_DELETED_MESSAGES, Name,
@@ -12,8 +17,13 @@ use crate::clock::now;
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, AuthWrite};
 use crate::extract::idempotency::{Idempotency, stored_bytes};
+use crate::extract::params;
 use crate::extract::path::PathId;
+use crate::middleware::caller::Caller;
+use crate::response::history::{History, STREAMED_BYTES};
+use crate::response::history_page::HistoryPage;
 use crate::response::json_body;
+use crate::state::Service;
 
 /// `POST /api/conversations`.
 pub(crate) async fn create(
@@ -40,15 +50,24 @@ pub(crate) async fn create(
     Ok(json_body::created_conversation(id))
 }
 
-/// `GET /api/conversations/{uuid}`, with its messages.
+/// `GET /api/conversations/{uuid}`, with its messages, or with a page of them.
 pub(crate) async fn read(
+    State(service): State<Service>,
     AuthRead { user, snapshot }: AuthRead,
+    Extension(caller): Extension<Caller>,
     path: PathId<ConversationId>,
+    uri: Uri,
 ) -> Result<Response> {
     let id = path.conversation()?;
-    let found = snapshot.conversation(user, id)?.zip(snapshot.messages(user, id)?);
+    let params = params::history(uri.query().unwrap_or_default())?;
+    let found = snapshot.conversation(user, id)?.zip(snapshot.message_iter(user, id)?);
     let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
-    json_body::conversation(&conversation, &messages, user, &snapshot)
+    let page = params.map(|params| HistoryPage::of(params, messages.stored()));
+    let (skipped, len) = page.map_or((0, messages.stored()), |page| (page.skipped, page.len));
+    let end = json_body::after_history(&conversation, page.as_ref(), user, &snapshot)?;
+    let messages = messages.from(skipped).take(len as usize);
+    let deadline = Instant::now() + service.limits().export_timeout;
+    History::new(messages, end, deadline).response(|| caller.take(STREAMED_BYTES))
 }
 
 /// `PATCH /api/conversations/{uuid}`.

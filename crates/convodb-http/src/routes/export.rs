@@ -3,7 +3,7 @@
 //! The next chunk is read after the previous one was sent, so a slow client slows down the reading.
 //! It cannot do so forever, because the snapshot stays open meanwhile: see
 //! [`Limits::export_timeout`](crate::Limits::export_timeout). In memory are one chunk, one page of
-//! rows and the messages of one conversation. An error in the middle aborts the connection, so a
+//! rows and a few messages. An error in the middle aborts the connection, so a
 //! client cannot mistake a part for the whole.
 
 use std::io;
@@ -63,11 +63,9 @@ impl Export {
             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         }
         let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
-        while chunk.len() < CHUNK_BYTES
-            && self.lines.next_into(&mut chunk).inspect_err(|error| {
-                tracing::error!(cause = %error, "export aborted: cannot read the store");
-            })?
-        {}
+        self.lines.fill(&mut chunk, CHUNK_BYTES).inspect_err(|error| {
+            tracing::error!(cause = %error, "export aborted: cannot read the store");
+        })?;
         Ok((!chunk.is_empty()).then(|| (chunk.into(), self)))
     }
 }

@@ -53,6 +53,72 @@ fn created(harness: &Harness, fields: &str) -> Value {
     harness.request("GET", &format!("{PATH}/{id}"), &harness.token, "").json()
 }
 
+/// Inserts conversation 1 with messages of these texts.
+fn with_history(harness: &Harness, texts: &[String]) {
+    let count = u32::try_from(texts.len()).unwrap();
+    let row = convodb::Conversation { message_count: count, ..conversation(1) };
+    let at = row.created_at;
+    let message = |text: &String| Message::new(Role::User, text.clone(), at).unwrap();
+    harness.store.insert(harness.user, row, texts.iter().map(message).collect()).unwrap();
+}
+
+fn contents(history: &Value) -> Vec<&str> {
+    let history = history["history"].as_array().unwrap().iter();
+    history.map(|message| message["content"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn a_history_has_pages_in_both_directions() {
+    let harness = Harness::new();
+    let texts: Vec<String> = (1..=25).map(|number| number.to_string()).collect();
+    with_history(&harness, &texts);
+    let page = |query: &str| {
+        let target = format!("{}?{query}", path(1));
+        let response = harness.request("GET", &target, &harness.token, "");
+        assert_eq!(response.status, 200, "{}", response.text());
+        response.json()
+    };
+    let (mut query, mut walked) = ("per_page=10".to_owned(), Vec::new());
+    loop {
+        let page = page(&query);
+        assert_eq!((&page["per_page"], &page["message_count"]), (&json!(10), &json!(25)));
+        walked.push(contents(&page).iter().map(ToString::to_string).collect::<Vec<_>>());
+        let Some(next) = page["next_cursor"].as_str() else { break };
+        query = format!("per_page=10&cursor={next}");
+    }
+    assert_eq!(walked.concat(), texts);
+    let last = page(&query);
+    let before = page(&format!("per_page=10&cursor={}", last["prev_cursor"].as_str().unwrap()));
+    assert_eq!(contents(&before), walked[1]);
+    let first = page(&format!("cursor={}", before["prev_cursor"].as_str().unwrap()));
+    assert_eq!((contents(&first).len(), &first["prev_cursor"]), (10, &Value::Null));
+    // Without a page the shape is that of the reference.
+    let whole = harness.request("GET", &path(1), &harness.token, "").json();
+    assert_eq!(contents(&whole), texts);
+    assert!(whole.get("next_cursor").is_none() && whole.get("per_page").is_none());
+    for (query, field) in [("cursor=after", "cursor"), ("per_page=101", "per_page")] {
+        let target = format!("{}?{query}", path(1));
+        let response = harness.request("GET", &target, &harness.token, "");
+        assert!(response.status == 422 && response.json()["errors"].get(field).is_some());
+    }
+}
+
+/// A long history is streamed, in the same shape.
+#[test]
+fn a_long_history_is_streamed() {
+    let harness = Harness::new();
+    let texts: Vec<String> = (0..40).map(|number| number.to_string().repeat(10_000)).collect();
+    with_history(&harness, &texts);
+    for (query, expected) in [("", &texts[..]), ("?per_page=30&cursor=after-5", &texts[5..35])] {
+        let target = format!("{}{query}", path(1));
+        let response = harness.request("GET", &target, &harness.token, "");
+        assert_eq!(response.header("transfer-encoding"), "chunked");
+        let body = response.json();
+        assert_eq!(contents(&body), expected);
+        assert_eq!((&body["status"], &body["message_count"]), (&json!(true), &json!(40)));
+    }
+}
+
 #[test]
 fn reading_a_conversation_returns_its_messages() {
     let harness = Harness::new();

@@ -6,7 +6,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use convodb::{Channel, Message, Role, Store, StoreOptions, Timestamp};
+use convodb::{Channel, Conversation, Message, Role, Store, StoreOptions, Timestamp, Variables};
 use convodb_http::{Config, Limits};
 
 use crate::harness::{Harness, LIST, Server, bot, conversation};
@@ -272,15 +272,15 @@ fn unfinished_bodies_hold_a_share_of_the_bytes() {
 /// Unread responses of one user leave room for those of others.
 #[test]
 fn unread_responses_hold_a_share_of_the_bytes() {
-    let limits = Limits { max_buffered_bytes: 40 << 20, ..Limits::default() };
+    let limits = Limits { max_buffered_bytes: 24 << 20, ..Limits::default() };
     let harness = harness(limits);
-    let id = conversation(1).id;
-    harness.insert([1], &Channel::Widget);
-    let message = Message::new(Role::User, "x".repeat(1_000_000), Timestamp::MIN).unwrap();
-    for _ in 0..9 {
-        harness.store.append_message(harness.user, id, message.clone()).unwrap();
+    let variables = format!("{{\"x\":\"{}\"}}", "x".repeat(60_000));
+    for row in 1..=100 {
+        let variables = Some(Variables::new(variables.clone()).unwrap());
+        let row = Conversation { variables, ..conversation(row) };
+        harness.store.insert(harness.user, row, Vec::new()).unwrap();
     }
-    let target = format!("/api/conversations/{id}");
+    let target = format!("{LIST}?per_page=100");
     let unread: Vec<TcpStream> = (0..2)
         .map(|_| {
             let mut stream = TcpStream::connect(harness.server.address).unwrap();

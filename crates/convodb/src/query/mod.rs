@@ -9,6 +9,7 @@ pub(crate) mod cursor;
 pub(crate) mod fetch;
 pub(crate) mod filter;
 pub(crate) mod list_spec;
+pub(crate) mod message_iter;
 pub(crate) mod page;
 pub(crate) mod page_size;
 pub(crate) mod plan;

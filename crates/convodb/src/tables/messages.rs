@@ -19,8 +19,21 @@ impl Messages {
         row: RowKey,
         stored: StoredMessages,
     ) -> Result<impl Iterator<Item = Result<Message>>> {
-        let mut entries = self.table.range(all(row))?;
-        let mut found: Option<u32> = Some(0);
+        self.of_row_after(row, 0, stored)
+    }
+
+    /// [`Messages::of_row`] without the first `skipped` messages, which are not read.
+    pub(crate) fn of_row_after(
+        &self,
+        row: RowKey,
+        skipped: u32,
+        stored: StoredMessages,
+    ) -> Result<impl Iterator<Item = Result<Message>>> {
+        // A message with the number 0 is damage.
+        let first = if skipped == 0 { 0 } else { skipped.saturating_add(1) };
+        let range = MessageKey::new(row, first)..=MessageKey::new(row, u32::MAX);
+        let mut entries = self.table.range(range)?;
+        let mut found: Option<u32> = Some(skipped);
         Ok(iter::from_fn(move || match entries.next() {
             Some(entry) => {
                 found = found.and_then(|found| found.checked_add(1));

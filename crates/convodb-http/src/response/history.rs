@@ -1,0 +1,102 @@
+//! History: a conversation with its messages as a JSON body, streamed in constant memory if it is
+//! long.
+//!
+//! The messages come first in the body, so the rest of it is written before and appended at the
+//! end. A short history is one chunk. A long one is read on blocking threads, each chunk after the
+//! previous one was sent. An error in the middle aborts the connection.
+
+use std::io;
+use std::iter::Take;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::response::Response;
+use convodb::MessageIter;
+use convodb_json::{json, write_history_message};
+use futures_util::{StreamExt as _, stream};
+
+use crate::error::Result;
+use crate::response::json_body;
+use crate::run_blocking::run_blocking;
+
+/// A chunk of at least this many bytes is sent.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// The bytes in memory for a streamed history: a chunk and what is read ahead, with long messages.
+pub(crate) const STREAMED_BYTES: usize = 512 * 1024;
+
+/// A history in progress.
+pub(crate) struct History<P> {
+    messages: Take<MessageIter>,
+    /// What follows the messages.
+    end: Vec<u8>,
+    state: State,
+    deadline: Instant,
+    /// Held until the last chunk is sent.
+    permit: Option<P>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Start,
+    Messages,
+    End,
+}
+
+impl<P: Send + 'static> History<P> {
+    /// Prepares the body with these messages, to be sent before `deadline`. `end` continues the
+    /// object after its history.
+    pub(crate) const fn new(messages: Take<MessageIter>, end: Vec<u8>, deadline: Instant) -> Self {
+        Self { messages, end, state: State::Start, deadline, permit: None }
+    }
+
+    /// Returns the response. Calls `permit` if it is streamed.
+    ///
+    /// # Errors
+    /// Fails if the store cannot be read, or with the error of `permit`.
+    pub(crate) fn response(mut self, permit: impl FnOnce() -> Result<P>) -> Result<Response> {
+        let first = self.next_chunk()?;
+        if self.state == State::End {
+            return Ok(json_body::ok(first));
+        }
+        self.permit = Some(permit()?);
+        let rest = stream::try_unfold(self, |history| run_blocking(move || history.streamed()));
+        let first = stream::once(async { convodb::Result::Ok(Bytes::from(first)) });
+        Ok(json_body::ok(Body::from_stream(first.chain(rest))))
+    }
+
+    /// Reads the next chunk. Returns it with the rest, or `None` at the end.
+    fn streamed(mut self) -> convodb::Result<Option<(Bytes, Self)>> {
+        if self.state == State::End {
+            return Ok(None);
+        }
+        if Instant::now() > self.deadline {
+            tracing::warn!("history aborted: the client did not read it within the export timeout");
+            return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
+        let chunk = self.next_chunk().inspect_err(|error| {
+            tracing::error!(cause = %error, "history aborted: cannot read the store");
+        })?;
+        Ok(Some((chunk.into(), self)))
+    }
+
+    fn next_chunk(&mut self) -> convodb::Result<Vec<u8>> {
+        let mut chunk = Vec::new();
+        if self.state == State::Start {
+            json::raw(&mut chunk, "{\"status\":true,\"history\":[");
+        }
+        while chunk.len() < CHUNK_BYTES {
+            let Some(message) = self.messages.next().transpose()? else {
+                chunk.push(b']');
+                chunk.append(&mut self.end);
+                self.state = State::End;
+                break;
+            };
+            if self.state == State::Messages {
+                chunk.push(b',');
+            }
+            write_history_message(&mut chunk, &message);
+            self.state = State::Messages;
+        }
+        Ok(chunk)
+    }
+}
