@@ -1,12 +1,10 @@
 //! Shared state of the handlers: the store, the limits, the metrics and the base URL.
 
-use std::num::NonZero;
 use std::sync::Arc;
-use std::thread;
 
 use convodb::{Store, UserId};
 use convodb_tokio::AsyncStore;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
@@ -14,6 +12,7 @@ use crate::middleware::budget::{Budget, Share};
 use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit::{RateLimit, RateLimiter, StatusSlot};
 use crate::response::base_url::BaseUrl;
+use crate::run_blocking::LongReads;
 
 /// The state that all requests share. Cheap to clone.
 ///
@@ -37,9 +36,7 @@ struct Shared {
     transfers: Arc<Budget>,
     statistics: Arc<Budget>,
     waiting_polls: Arc<Budget>,
-    /// One permit for each core: more statistics at once would only slow down each other and the
-    /// writes.
-    reading_statistics: Arc<Semaphore>,
+    long_reads: LongReads,
 }
 
 impl Service {
@@ -50,7 +47,6 @@ impl Service {
         rate_limit: Option<RateLimit>,
     ) -> Self {
         let bytes = Budget::new(limits.max_buffered_bytes);
-        let cores = thread::available_parallelism().map_or(1, NonZero::get);
         let shared = Shared {
             base_url,
             limits,
@@ -65,7 +61,7 @@ impl Service {
             ),
             statistics: Budget::new(limits.max_statistics),
             waiting_polls: Budget::new(limits.max_waiting_polls),
-            reading_statistics: Arc::new(Semaphore::new(cores)),
+            long_reads: LongReads::new(),
         };
         Self { store: AsyncStore::from(store), shared: Arc::new(shared) }
     }
@@ -153,19 +149,17 @@ impl Service {
         take_one(&self.shared.waiting_polls, user)
     }
 
-    /// Returns a permit for statistics of the user, as soon as a core may read them.
+    /// Returns a permit for statistics of the user.
     ///
     /// # Errors
     /// 503 beyond the user's share of [`Limits::max_statistics`].
-    pub(crate) async fn statistics_permit(
-        &self,
-        user: UserId,
-    ) -> Result<(Share, OwnedSemaphorePermit)> {
-        let share = take_one(&self.shared.statistics, user)?;
-        let Ok(core) = self.shared.reading_statistics.clone().acquire_owned().await else {
-            unreachable!("the semaphore is never closed");
-        };
-        Ok((share, core))
+    pub(crate) fn statistics_permit(&self, user: UserId) -> Result<Share> {
+        take_one(&self.shared.statistics, user)
+    }
+
+    /// Returns what runs long reads.
+    pub(crate) fn long_reads(&self) -> &LongReads {
+        &self.shared.long_reads
     }
 }
 

@@ -32,14 +32,15 @@ pub(crate) struct AuthRead {
 impl FromRequestParts<Service> for AuthRead {
     type Rejection = ApiError;
 
-    /// Fails with 401 if the token belongs to no user, with 429 if it exceeds its rate limit, or if
-    /// the store cannot be read. One B-tree lookup.
+    /// Fails with 401 if the token belongs to no user, with 429 if it exceeds its rate limit, with
+    /// 503 if the user's share of bytes is used up, or if the store cannot be read. One B-tree
+    /// lookup.
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
         let snapshot = service.store().snapshot();
         let user = snapshot.authenticate(token)?.ok_or_else(ApiError::unauthenticated)?;
         if let Some(caller) = parts.extensions.get::<Caller>() {
-            caller.authenticated(user);
+            caller.authenticated(user)?;
         }
         service.check_rate(token, parts.extensions.get::<StatusSlot>())?;
         Ok(Self { user, snapshot })

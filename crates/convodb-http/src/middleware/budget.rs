@@ -41,6 +41,13 @@ impl Budget {
         share.try_grow(amount).then_some(share)
     }
 
+    /// Whether [`Budget::try_take`] would succeed now.
+    pub(crate) fn has_room(&self, user: UserId, amount: usize) -> bool {
+        let held = self.lock();
+        let by_user = held.by_users.get(&user).copied().unwrap_or_default();
+        self.allows(by_user, amount, self.total.saturating_sub(held.by_all))
+    }
+
     /// What all users hold together.
     pub(crate) fn held(&self) -> usize {
         self.lock().by_all
@@ -136,6 +143,7 @@ mod tests {
         assert!(budget.try_take(one, 101).is_none());
         drop(budget.try_take(one, 100).unwrap());
         let mut share = budget.try_take(one, 10).unwrap();
+        assert!(budget.has_room(one, 40) && !budget.has_room(one, 41));
         assert!(share.try_grow(40) && !share.try_grow(1));
         assert_eq!(budget.held(), 50);
         assert!(budget.try_take(one, 1).is_none(), "the user's requests count together");

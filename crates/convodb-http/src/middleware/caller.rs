@@ -20,6 +20,9 @@ use crate::middleware::budget::{Budget, Share};
 /// Bodies of at most this many bytes are not counted: the buffers of a connection are as large.
 const MIN_COUNTED_BYTES: usize = 4 * 1024;
 
+/// A user who may not hold this many bytes in addition gets no further response.
+const MIN_ROOM_BYTES: usize = 64 * 1024;
+
 /// A request extension of the server: whether a connection has sent a request with a valid token.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConnectionOwner(Arc<AtomicBool>);
@@ -49,12 +52,19 @@ struct Inner {
 
 impl Caller {
     /// Records that the request has a valid token of the user.
-    pub(crate) fn authenticated(&self, user: UserId) {
+    ///
+    /// # Errors
+    /// 503 if the user's share of bytes is used up: before a page is read and written in vain.
+    pub(crate) fn authenticated(&self, user: UserId) -> Result<()> {
         // A request has only one token, so a second user would be the same.
         let _ = self.0.user.set(user);
         if let Some(connection) = &self.0.connection {
             connection.set_known();
         }
+        if !self.0.bytes.has_room(user, MIN_ROOM_BYTES) {
+            return Err(ApiError::busy());
+        }
+        Ok(())
     }
 
     /// Takes bytes of the user's share until the response begins.

@@ -17,7 +17,7 @@ use futures_util::{StreamExt as _, stream};
 
 use crate::error::Result;
 use crate::response::json_body;
-use crate::run_blocking::run_blocking;
+use crate::run_blocking::LongReads;
 
 /// A chunk of at least this many bytes is sent.
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -49,17 +49,25 @@ impl<P: Send + 'static> History<P> {
         Self { messages, end, state: State::Start, deadline, permit: None }
     }
 
-    /// Returns the response. Calls `permit` if it is streamed.
+    /// Returns the response. Calls `permit` if it is streamed, by `long_reads`.
     ///
     /// # Errors
     /// Fails if the store cannot be read, or with the error of `permit`.
-    pub(crate) fn response(mut self, permit: impl FnOnce() -> Result<P>) -> Result<Response> {
+    pub(crate) fn response(
+        mut self,
+        long_reads: &LongReads,
+        permit: impl FnOnce() -> Result<P>,
+    ) -> Result<Response> {
         let first = self.next_chunk()?;
         if self.state == State::End {
             return Ok(json_body::ok(first));
         }
         self.permit = Some(permit()?);
-        let rest = stream::try_unfold(self, |history| run_blocking(move || history.streamed()));
+        let long_reads = long_reads.clone();
+        let rest = stream::try_unfold(self, move |history| {
+            let long_reads = long_reads.clone();
+            async move { long_reads.run(move || history.streamed()).await }
+        });
         let first = stream::once(async { convodb::Result::Ok(Bytes::from(first)) });
         Ok(json_body::ok(Body::from_stream(first.chain(rest))))
     }

@@ -67,7 +67,8 @@ pub(crate) async fn read(
     let end = json_body::after_history(&conversation, page.as_ref(), user, &snapshot)?;
     let messages = messages.from(skipped).take(len as usize);
     let deadline = Instant::now() + service.limits().export_timeout;
-    History::new(messages, end, deadline).response(|| caller.take(STREAMED_BYTES))
+    let history = History::new(messages, end, deadline);
+    history.response(service.long_reads(), || caller.take(STREAMED_BYTES))
 }
 
 /// `PATCH /api/conversations/{uuid}`.

@@ -22,7 +22,6 @@ use crate::extract::auth::AuthRead;
 use crate::extract::params;
 use crate::middleware::budget::Share;
 use crate::response::json_body;
-use crate::run_blocking::run_blocking;
 use crate::state::Service;
 
 /// A chunk of at least this many bytes is sent.
@@ -41,7 +40,11 @@ pub(crate) async fn export(
         deadline: Instant::now() + service.limits().export_timeout,
         _permit: service.transfer_permit(user)?,
     };
-    let chunks = stream::try_unfold(export, |export| run_blocking(move || export.next_chunk()));
+    let long_reads = service.long_reads().clone();
+    let chunks = stream::try_unfold(export, move |export| {
+        let long_reads = long_reads.clone();
+        async move { long_reads.run(move || export.next_chunk()).await }
+    });
     let mut response = json_body::ok(Body::from_stream(chunks));
     let media_type = HeaderValue::from_static("application/x-ndjson");
     response.headers_mut().insert(CONTENT_TYPE, media_type);

@@ -11,7 +11,6 @@ use crate::error::{ApiError, FieldError, Result};
 use crate::extract::auth::AuthRead;
 use crate::extract::params;
 use crate::response::json_body;
-use crate::run_blocking::run_blocking;
 use crate::state::Service;
 
 /// The most groups of one response.
@@ -19,8 +18,8 @@ const MAX_GROUPS: usize = 10_000;
 
 /// `GET /api/user/conversations/stats`.
 ///
-/// Statistics may read many counters, so they run on a blocking thread, at most one for
-/// each core, and stop if the client disconnects.
+/// Statistics may read many counters, so they run on a blocking thread, and
+/// stop if the client disconnects.
 pub(crate) async fn stats(
     State(service): State<Service>,
     AuthRead { user, snapshot }: AuthRead,
@@ -28,12 +27,12 @@ pub(crate) async fn stats(
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
     let params = params::stats(query, user, &snapshot)?;
-    let permit = service.statistics_permit(user).await?;
+    let permit = service.statistics_permit(user)?;
     // Dropped with this future.
     let waiting = Arc::new(());
     let (reader, request, still_waiting) =
         (snapshot.clone(), params.request.clone(), Arc::downgrade(&waiting));
-    let stats = run_blocking(move || {
+    let stats = service.long_reads().run(move || {
         let _permit = permit;
         read(&reader, user, &request, || still_waiting.strong_count() > 0)
     });
