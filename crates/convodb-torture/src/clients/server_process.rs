@@ -71,6 +71,11 @@ impl ServerProcess {
         Ok(Self { child, stderr: Some(stderr), address, started_in })
     }
 
+    /// The id of the process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Kills the process with SIGKILL.
     pub(crate) fn kill(mut self) -> Result<(), Violation> {
         self.child.kill()?;

@@ -7,6 +7,7 @@ mod full;
 mod isolation;
 mod kill;
 mod model;
+mod neighbour;
 mod restart;
 mod separated;
 mod simulation;
@@ -50,6 +51,7 @@ pub(crate) const ALL: &[Scenario] = &[
     restart::RESTART,
     filters::FILTERS,
     slow_clients::SLOW_CLIENTS,
+    neighbour::NEIGHBOUR,
     erasure::ERASURE,
     separated::SEPARATED,
     separated::RESTORED,
