@@ -11,7 +11,7 @@ use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use convodb::Error;
+use convodb::{Error, Scope};
 use convodb_json::json;
 
 /// The result of a handler.
@@ -93,6 +93,24 @@ impl ApiError {
     /// 401: the token is missing, malformed or unknown.
     pub(crate) fn unauthenticated() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "Unauthenticated.")
+    }
+
+    /// 403: the token lacks the scope that the endpoint requires (RFC 6750, section 3.1).
+    pub(crate) fn missing_scope(scope: Scope) -> Self {
+        let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"{scope}\"");
+        let message = format!("This token lacks the scope {scope}.");
+        let error = Self::new(StatusCode::FORBIDDEN, message);
+        match HeaderValue::try_from(challenge) {
+            Ok(challenge) => error.with_header(WWW_AUTHENTICATE, challenge),
+            Err(_) => error,
+        }
+    }
+
+    /// 403: the token is limited to one assistant, and the request reaches beyond it.
+    pub(crate) fn restricted() -> Self {
+        let challenge = HeaderValue::from_static("Bearer error=\"insufficient_scope\"");
+        Self::new(StatusCode::FORBIDDEN, "This token is limited to one assistant.")
+            .with_header(WWW_AUTHENTICATE, challenge)
     }
 
     /// 400: the body does not have its format, so its fields cannot be parsed.
@@ -227,6 +245,10 @@ impl From<Error> for ApiError {
             Error::DuplicateConversation(_) => Self::invalid(vec![FieldError::taken("id")]),
             Error::DuplicateAssistant(_) => Self::invalid(vec![FieldError::taken("uuid")]),
             Error::AssistantNotFound => Self::new(StatusCode::NOT_FOUND, "Assistant not found"),
+            // Revoked, expired or erased after the request was authenticated.
+            Error::TokenNotFound | Error::UserNotFound | Error::UserClosed => {
+                Self::unauthenticated()
+            }
             // A write that may be stored never says that it is not.
             Error::CommitUnknown { .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,

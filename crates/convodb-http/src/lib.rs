@@ -57,6 +57,13 @@ pub use crate::log_writer::LogWriter;
 pub use crate::middleware::rate_limit::{RateLimit, RateLimitError};
 pub use crate::response::base_url::{PublicUrl, PublicUrlError, local_url};
 pub use crate::response::page::{PageTokens, write_page};
+/// Account operations, as requests of the admin API.
+pub mod accounts {
+    pub use crate::server::accounts::{
+        AccountOperation, CreateToken, CreateUser, ListTokens, ListUsers, NewTokenLine, RenameUser,
+        RevokeTokens, Revoked, TokenLine, UserLine, find_user,
+    };
+}
 pub use crate::server::admin::admin_routes;
 #[cfg(unix)]
 pub use crate::server::admin::serve_admin;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use convodb::{Store, UserId};
+use convodb::{Access, Store, Timestamp, UserId};
 use convodb_tokio::AsyncStore;
 use tokio::sync::watch;
 
@@ -11,6 +11,7 @@ use crate::limits::Limits;
 use crate::middleware::budget::{Budget, Share};
 use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit::{RateLimit, RateLimiter, StatusSlot};
+use crate::middleware::token_use::TokenUses;
 use crate::response::base_url::BaseUrl;
 use crate::run_blocking::LongReads;
 
@@ -37,6 +38,7 @@ struct Shared {
     statistics: Arc<Budget>,
     waiting_polls: Arc<Budget>,
     long_reads: LongReads,
+    token_uses: TokenUses,
 }
 
 impl Service {
@@ -62,6 +64,7 @@ impl Service {
             statistics: Budget::new(limits.max_statistics),
             waiting_polls: Budget::new(limits.max_waiting_polls),
             long_reads: LongReads::new(),
+            token_uses: TokenUses::default(),
         };
         Self { store: AsyncStore::from(store), shared: Arc::new(shared) }
     }
@@ -116,6 +119,11 @@ impl Service {
             slot.set(status);
         }
         status.into_result()
+    }
+
+    /// Records the use of a token, if none was recorded within an hour. Waits for nothing.
+    pub(crate) fn record_token_use(&self, access: &Access, now: Timestamp) {
+        self.shared.token_uses.record(self.store.store(), access, now);
     }
 
     /// Returns the budget of bytes of bodies.

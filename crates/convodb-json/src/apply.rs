@@ -256,11 +256,22 @@ fn with_assistant<T: ImportTarget>(
     let id = item.conversation.assistant;
     let exists = target.has_assistant(user, id)?;
     if !exists {
-        let Some(name) = &item.assistant_name else {
-            let outcome = Outcome::Rejected(Rejection::UnnamedAssistant);
-            return Ok(Applied { outcome, assistant_created: false });
+        let created = match &item.assistant_name {
+            Some(name) => target.create_assistant(user, id, name.clone()),
+            None => {
+                let outcome = Outcome::Rejected(Rejection::UnnamedAssistant);
+                return Ok(Applied { outcome, assistant_created: false });
+            }
         };
-        target.create_assistant(user, id, name.clone())?;
+        match created {
+            Ok(()) => {}
+            // The transaction is restricted to another assistant.
+            Err(Error::Invalid { field, reason }) => {
+                let outcome = Outcome::Rejected(Rejection::Invalid { field, reason });
+                return Ok(Applied { outcome, assistant_created: false });
+            }
+            Err(error) => return Err(error),
+        }
     }
     Ok(Applied { outcome: apply(target)?, assistant_created: !exists })
 }
@@ -270,6 +281,11 @@ fn insert(target: &mut impl ImportTarget, user: UserId, item: &Item) -> Result<O
         Ok(()) => Ok(Outcome::Inserted { messages: item.messages.len() }),
         // The target checks the whole item before it writes any of it.
         Err(Error::Invalid { field, reason }) => {
+            Ok(Outcome::Rejected(Rejection::Invalid { field, reason }))
+        }
+        // A restricted transaction does not see it, and cannot add it a second time.
+        Err(Error::DuplicateConversation(_)) => {
+            let (field, reason) = ("id", "has already been taken");
             Ok(Outcome::Rejected(Rejection::Invalid { field, reason }))
         }
         Err(error) => Err(error),

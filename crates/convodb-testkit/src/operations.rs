@@ -233,10 +233,11 @@ impl OperationRunner {
                 assert_eq!(name, bot.name.as_str());
             }
             if let Some(token) = &self.tokens[at] {
-                assert_eq!(snapshot.authenticate(token).unwrap(), Some(user));
+                let access = snapshot.authenticate(token, Timestamp::MIN).unwrap();
+                assert_eq!(access.map(|access| access.user), Some(user));
             }
         }
-        assert_eq!(snapshot.authenticate("cvdb_unknown").unwrap(), None);
+        assert_eq!(snapshot.authenticate("cvdb_unknown", Timestamp::MIN).unwrap(), None);
     }
 
     fn rename(&mut self, second: bool, id: AssistantId, number: u8) {
@@ -252,7 +253,8 @@ impl OperationRunner {
         let token = store.create_token(user, Timestamp::MIN).unwrap();
         if let Some(old) = self.tokens[usize::from(second)].replace(token) {
             store.revoke_token(old.clone()).unwrap();
-            assert_eq!(store.snapshot().authenticate(&old).unwrap(), None);
+            let access = store.snapshot().authenticate(&old, Timestamp::MIN).unwrap();
+            assert_eq!(access, None);
             assert!(matches!(store.revoke_token(old), Err(Error::TokenNotFound)));
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use convodb::{
     Assistant, AssistantId, Conversation, ConversationId, Error, MAX_DELETED_MESSAGES, Message,
-    Name, Result, Timestamp, Transaction, User, UserId,
+    Name, NewToken, Result, Timestamp, TokenOptions, TokenSelector, Transaction, User, UserId,
 };
 use tokio::sync::oneshot;
 
@@ -341,9 +341,9 @@ impl AsyncStore {
     /// let bot = AssistantId::generate(at);
     /// store.create_assistant(user, bot, "Support").await?;
     /// let token = store.create_token(user, at).await?;
-    /// assert_eq!(store.snapshot().authenticate(&token)?, Some(user));
+    /// assert!(store.snapshot().authenticate(&token, at)?.is_some());
     /// store.revoke_token(token.clone()).await?;
-    /// assert_eq!(store.snapshot().authenticate(&token)?, None);
+    /// assert!(store.snapshot().authenticate(&token, at)?.is_none());
     /// # Ok(())
     /// # }
     /// ```
@@ -357,11 +357,35 @@ impl AsyncStore {
         self.run_blocking(move |store| store.create_token(user, created_at)).await
     }
 
+    /// [`Store::create_token_with`](convodb::Store::create_token_with) on a blocking thread.
+    ///
+    /// # Errors
+    /// As [`Store::create_token_with`](convodb::Store::create_token_with).
+    ///
+    /// # Panics
+    /// Panics outside a tokio runtime.
+    pub async fn create_token_with(
+        &self,
+        user: UserId,
+        created_at: Timestamp,
+        options: TokenOptions,
+    ) -> Result<NewToken> {
+        self.run_blocking(move |store| store.create_token_with(user, created_at, options)).await
+    }
+
     /// Runs [`Transaction::revoke_token`] as a write of its own.
     ///
     /// # Errors
     /// As [`Transaction::revoke_token`] and [`AsyncStore::write`].
     pub async fn revoke_token(&self, token: String) -> Result<()> {
         self.write(move |transaction| transaction.revoke_token(&token)).await
+    }
+
+    /// Runs [`Transaction::revoke_tokens`] as a write of its own.
+    ///
+    /// # Errors
+    /// As [`Transaction::revoke_tokens`] and [`AsyncStore::write`].
+    pub async fn revoke_tokens(&self, tokens: TokenSelector) -> Result<u64> {
+        self.write(move |transaction| transaction.revoke_tokens(&tokens)).await
     }
 }

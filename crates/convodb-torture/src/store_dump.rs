@@ -4,7 +4,7 @@
 
 use convodb::{
     ChannelKind, Conversation, ConversationId, Day, Error, Filter, ListRequest, Order, Snapshot,
-    StatsRequest, Store, UserId,
+    StatsRequest, Store, Timestamp, UserId,
 };
 use convodb_json::write_line;
 use serde::{Deserialize, Serialize};
@@ -71,7 +71,8 @@ fn run_queries(store: &Store, known: &Known, mut visit: impl FnMut(String, Lines
     }
     for token in &known.tokens {
         run(format!("token {token}"), &|| {
-            Ok(snapshot.authenticate(token)?.iter().map(ToString::to_string).collect())
+            let access = snapshot.authenticate(token, Timestamp::MIN)?;
+            Ok(access.iter().map(|access| access.user.to_string()).collect())
         });
     }
     run("users".to_owned(), &|| {

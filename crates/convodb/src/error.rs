@@ -81,7 +81,10 @@ pub enum Error {
     /// The user does not exist.
     #[error("user not found")]
     UserNotFound,
-    /// The token does not exist.
+    /// The user is being erased, and accepts no write any more.
+    #[error("user is being erased")]
+    UserClosed,
+    /// The token does not exist, or has expired.
     #[error("token not found")]
     TokenNotFound,
 

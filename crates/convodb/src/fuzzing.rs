@@ -30,6 +30,7 @@ use crate::model::message::Message;
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::PageCursor;
 use crate::tables::Tables;
+use crate::tables::{accounts, change_feed};
 use crate::wal::reader::WalFiles;
 use crate::wal::writer::{AppendError, Wal};
 use crate::wal::{Chain, WalPosition};
@@ -139,7 +140,7 @@ pub struct RecordCodec {
 
 /// The codecs of all kinds of records.
 #[must_use]
-pub fn record_codecs() -> [RecordCodec; 6] {
+pub fn record_codecs() -> [RecordCodec; 8] {
     [
         RecordCodec {
             name: "conversation",
@@ -183,12 +184,36 @@ pub fn record_codecs() -> [RecordCodec; 6] {
                 record::decode_small::<UserId, IdempotencyV1<'_>>(&key, record).map(drop)
             },
         },
+        RecordCodec {
+            name: "token",
+            seal: seal_v2::<DigestKey>,
+            decode: |key, record| {
+                let key = DigestKey::decode(key);
+                let body = record::open_any(&key, record)?;
+                accounts::decode_token_body(key, body).map(drop)
+            },
+        },
+        RecordCodec {
+            name: "departure",
+            seal: seal_v2::<ChangeKey>,
+            decode: |key, record| {
+                let body = record::open_any(&ChangeKey::decode(key), record)?;
+                change_feed::decode_body(body).map(drop)
+            },
+        },
     ]
 }
 
 fn seal<K: FixedKey>(key: &[u8], body: &[u8]) -> Vec<u8> {
     let mut record = Vec::new();
     record::seal(&K::decode(key), &mut record, |record| record.extend_from_slice(body));
+    record
+}
+
+fn seal_v2<K: FixedKey>(key: &[u8], body: &[u8]) -> Vec<u8> {
+    let mut record = Vec::new();
+    let write = |record: &mut Vec<u8>| record.extend_from_slice(body);
+    record::seal_version(record::V2, &K::decode(key), &mut record, write);
     record
 }
 

@@ -148,6 +148,9 @@ pub use crate::model::id::{AssistantId, ConversationId, UserId};
 pub use crate::model::message::{Message, Role};
 pub use crate::model::text::{ExternalIdentifier, IdempotencyKey, Name, Phone};
 pub use crate::model::timestamp::{Day, Timestamp};
+pub use crate::model::token::{
+    Access, NewToken, Scope, Scopes, Token, TokenId, TokenOptions, TokenPrefix, TokenSelector,
+};
 pub use crate::model::variables::Variables;
 pub use crate::model::version::StoreVersion;
 pub use crate::options::{Durability, StoreOptions};

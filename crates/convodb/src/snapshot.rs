@@ -1,5 +1,6 @@
 //! Snapshot: the read API, over one committed state.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -10,9 +11,12 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::Name;
+use crate::model::timestamp::{Day, Timestamp};
+use crate::model::token::{Access, Token, TokenId};
 use crate::model::version::StoreVersion;
 use crate::query::changes::{self, ChangeCursor, Changes, ChangesSince};
 use crate::query::cursor::PageCursor;
+use crate::query::filter::Filter;
 use crate::query::list_spec::Direction;
 use crate::query::message_iter::MessageIter;
 use crate::query::page::{self, Page};
@@ -44,11 +48,58 @@ use crate::tables::state::CommittedState;
 #[derive(Clone)]
 pub struct Snapshot {
     state: Arc<CommittedState>,
+    /// The only assistant that reads reach.
+    restriction: Option<AssistantId>,
 }
 
 impl Snapshot {
     pub(crate) const fn new(state: Arc<CommittedState>) -> Self {
-        Self { state }
+        Self { state, restriction: None }
+    }
+
+    /// The same snapshot, restricted to one assistant: every read of conversations, messages,
+    /// changes, statistics and assistants of a user returns what it would return if the user had
+    /// no other assistant. A request for another one is answered with nothing. Cursors of an
+    /// unrestricted list are refused; those of a restricted one are cursors of the list with this
+    /// assistant as its filter.
+    ///
+    /// Users, tokens, backups, verification and metrics are not affected.
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// let one = store.create_assistant(user, AssistantId::generate(at), "One")?.id;
+    /// let two = store.create_assistant(user, AssistantId::generate(at), "Two")?.id;
+    /// let id = ConversationId::generate(at);
+    /// store.insert(user, Conversation::new(id, two, Channel::Widget, at), Vec::new())?;
+    /// let restricted = store.snapshot().restricted_to(one);
+    /// assert!(restricted.list(user, &ListRequest::default())?.is_empty());
+    /// assert!(restricted.conversation(user, id)?.is_none());
+    /// assert_eq!(restricted.assistant_count(user)?, 1);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn restricted_to(self, assistant: AssistantId) -> Self {
+        Self { restriction: Some(assistant), ..self }
+    }
+
+    /// Whether reads reach the assistant and its conversations.
+    fn reaches(&self, assistant: AssistantId) -> bool {
+        self.restriction.is_none_or(|only| only == assistant)
+    }
+
+    /// The request with the restriction added to its filter; one that nothing matches if the filter
+    /// contradicts the restriction.
+    fn restrict<'r>(&self, request: &'r ListRequest) -> Cow<'r, ListRequest> {
+        let Some(only) = self.restriction else { return Cow::Borrowed(request) };
+        let mut request = request.clone();
+        if !request.filter.assistant.is_none_or(|requested| requested == only) {
+            (request.cursor, request.created_to) = (None, Some(Timestamp::MIN));
+        }
+        request.filter = Filter { assistant: Some(only), ..request.filter };
+        Cow::Owned(request)
     }
 
     pub(crate) fn state(&self) -> &CommittedState {
@@ -112,6 +163,7 @@ impl Snapshot {
     /// or order in the request differs from that of its cursor; or a fault of the store.
     pub fn list(&self, user: UserId, request: &ListRequest) -> Result<Page> {
         let fingerprinter = self.state.fingerprinter();
+        let request = self.restrict(request);
         let resolved = request.resolve(user, fingerprinter)?;
         page::read(&self.state.tables, fingerprinter, user, &request.filter, &resolved)
     }
@@ -139,6 +191,7 @@ impl Snapshot {
         user: UserId,
         request: &ListRequest,
     ) -> impl DoubleEndedIterator<Item = Result<Conversation>> + use<> {
+        let request = self.restrict(request);
         let list = request.list(self.state.fingerprinter());
         Rows { snapshot: self.clone(), iter: RowIter::new(user, request.filter.clone(), list) }
     }
@@ -189,7 +242,8 @@ impl Snapshot {
     /// A fault of the store.
     pub fn conversation(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
         let found = self.state.tables.conversations.get(user, id)?;
-        Ok(found.map(|(_, conversation)| conversation))
+        let found = found.map(|(_, conversation)| conversation);
+        Ok(found.filter(|conversation| self.reaches(conversation.assistant)))
     }
 
     /// The messages of the user's conversation `id`, in order; `None` if the user has no such
@@ -217,8 +271,11 @@ impl Snapshot {
     /// never stored, as one that was imported without them, is not damaged.)
     pub fn messages(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
         let tables = &self.state.tables;
-        let stored = tables.conversations.read(user, id, |row, _| row.stored_messages())?;
-        let Some((row, stored)) = stored else { return Ok(None) };
+        let found = tables.conversations.read(user, id, |row, texts| {
+            let assistant = row.conversation(texts).assistant;
+            (self.reaches(assistant), row.stored_messages())
+        })?;
+        let Some((row, (true, stored))) = found else { return Ok(None) };
         tables.messages.of_row(row, stored)?.collect::<Result<_>>().map(Some)
     }
 
@@ -289,7 +346,15 @@ impl Snapshot {
         request: &StatsRequest,
         proceed: impl FnMut(StatsProgress) -> ControlFlow<()>,
     ) -> Result<Option<Stats>> {
-        stats::read(&self.state.tables, user, request, proceed)
+        let Some(only) = self.restriction else {
+            return stats::read(&self.state.tables, user, request, proceed);
+        };
+        let contradicts = request.assistant.is_some_and(|requested| requested != only);
+        let mut request = StatsRequest { assistant: Some(only), ..request.clone() };
+        if contradicts {
+            request.to = Day::new(0);
+        }
+        stats::read(&self.state.tables, user, &request, proceed)
     }
 
     // ---- change feed ---------------------------------------------------------------------------
@@ -340,7 +405,7 @@ impl Snapshot {
         since: ChangesSince,
         size: PageSize,
     ) -> Result<Changes> {
-        changes::read(&self.state, user, since, size)
+        changes::read(&self.state, user, since, size, self.restriction)
     }
 
     /// Seals a cursor into a token for a client: 56 characters of `[A-Za-z0-9_-]`,
@@ -362,22 +427,50 @@ impl Snapshot {
 
     // ---- accounts ------------------------------------------------------------------------------
 
-    /// The user of an access token; `None` if the token does not exist. One B-tree lookup.
+    /// What an access token allows at the time `now`; `None` if the token does not exist or has
+    /// expired. One B-tree lookup.
     ///
     /// ```
+    /// use convodb::{Scope, TokenOptions};
     /// # let store = convodb::Store::in_memory()?;
     /// # let at = "2025-01-25".parse()?;
     /// # let user = store.create_user("Acme", at)?.id;
-    /// let token = store.create_token(user, at)?;
-    /// assert_eq!(store.snapshot().authenticate(&token)?, Some(user));
-    /// assert_eq!(store.snapshot().authenticate("cvdb_guess")?, None);
+    /// let expires_at = Some("2025-02-01".parse()?);
+    /// let options = TokenOptions { scopes: Scope::Read.into(), expires_at, ..Default::default() };
+    /// let token = store.create_token_with(user, at, options)?.token;
+    /// let access = store.snapshot().authenticate(&token, at)?.expect("a valid token");
+    /// assert_eq!(access.user, user);
+    /// assert!(access.scopes.contains(Scope::Read) && !access.scopes.contains(Scope::Write));
+    /// assert!(store.snapshot().authenticate(&token, "2025-02-01".parse()?)?.is_none());
+    /// assert!(store.snapshot().authenticate("cvdb_guess", at)?.is_none());
     /// # Ok::<(), convodb::Error>(())
     /// ```
     ///
     /// # Errors
     /// A fault of the store.
-    pub fn authenticate(&self, token: &str) -> Result<Option<UserId>> {
-        self.state.tables.accounts.user_by_token(token)
+    pub fn authenticate(&self, token: &str, now: Timestamp) -> Result<Option<Access>> {
+        let found = self.state.tables.accounts.token(token)?;
+        Ok(found.and_then(|found| found.access(now)))
+    }
+
+    /// What the token with this id allows at the time `now`; `None` if it was revoked or has
+    /// expired. Work that lasts checks its authority with it again, on a new snapshot each time:
+    /// revoking a token or erasing its user then ends the work. One B-tree lookup.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn access(&self, token: TokenId, now: Timestamp) -> Result<Option<Access>> {
+        let found = self.state.tables.accounts.token_by_id(token)?;
+        Ok(found.and_then(|found| found.access(now)))
+    }
+
+    /// The access tokens of all users, in the order of their ids, expired ones included. A step for
+    /// each; loads all of them into memory.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn tokens(&self) -> Result<Vec<Token>> {
+        self.state.tables.accounts.tokens()?.map(|found| Ok(found?.token)).collect()
     }
 
     /// The user with this number. One B-tree lookup.
@@ -409,6 +502,9 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant(&self, user: UserId, id: AssistantId) -> Result<Option<Assistant>> {
+        if !self.reaches(id) {
+            return Ok(None);
+        }
         self.state.tables.accounts.assistant(user, id)
     }
 
@@ -431,7 +527,7 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_name(&self, user: UserId, id: AssistantId, out: &mut String) -> Result<bool> {
-        self.state.tables.assistant_name(user, id, out)
+        Ok(self.reaches(id) && self.state.tables.assistant_name(user, id, out)?)
     }
 
     /// The user's assistant with this number in the assistants list. Two B-tree lookups.
@@ -439,7 +535,8 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_by_number(&self, user: UserId, number: u32) -> Result<Option<Assistant>> {
-        self.state.tables.accounts.assistant_by_number(user, number)
+        let found = self.state.tables.accounts.assistant_by_number(user, number)?;
+        Ok(found.filter(|found| self.reaches(found.id)))
     }
 
     /// The user's assistant that a person or a client refers to, by id or by number. One or two
@@ -477,7 +574,10 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistant_count(&self, user: UserId) -> Result<u32> {
-        self.state.tables.accounts.assistant_count(user)
+        match self.restriction {
+            Some(only) => Ok(u32::from(self.state.tables.accounts.has_assistant(user, only)?)),
+            None => self.state.tables.accounts.assistant_count(user),
+        }
     }
 
     /// The user's assistants by number, without the first `offset`, at most `limit`. One B-tree
@@ -486,7 +586,11 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn assistants(&self, user: UserId, offset: u32, limit: usize) -> Result<Vec<Assistant>> {
-        self.state.tables.accounts.assistants(user, offset, limit)
+        let Some(only) = self.restriction else {
+            return self.state.tables.accounts.assistants(user, offset, limit);
+        };
+        let only = self.assistant(user, only)?;
+        Ok(only.into_iter().skip(offset as usize).take(limit).collect())
     }
 }
 

@@ -27,6 +27,7 @@ use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
+use crate::model::token::{NewToken, TokenOptions, TokenPrefix, TokenSelector};
 use crate::options::{CommitMode, StoreOptions};
 use crate::snapshot::Snapshot;
 use crate::tables::epochs::Epochs;
@@ -573,16 +574,33 @@ impl Store {
         })
     }
 
-    /// Creates an access token for the user: 256 random bits as text. It cannot be shown again,
-    /// because only its SHA-256 is stored.
+    /// Creates an access token for the user: 256 random bits as text, which allow everything and
+    /// never expire. It cannot be shown again, because only its SHA-256 is stored.
     ///
     /// # Errors
-    /// [`Error::UserNotFound`], or as [`Store::write`].
+    /// As [`Store::create_token_with`].
     pub fn create_token(&self, user: UserId, created_at: Timestamp) -> Result<String> {
-        let token = format!("cvdb_{}", BASE64URL_NOPAD.encode(&self.fresh_secret()?));
+        Ok(self.create_token_with(user, created_at, TokenOptions::default())?.token)
+    }
+
+    /// [`Store::create_token`] with a name, scopes, an assistant or an expiry, and returns the
+    /// token with its public id. [`Snapshot::authenticate`] has an example.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`], [`Error::UserClosed`]; [`Error::AssistantNotFound`] if the options
+    /// name an assistant that the user does not have; [`Error::Invalid`] if `expires_at` is not
+    /// after `created_at`; or as [`Store::write`].
+    pub fn create_token_with(
+        &self,
+        user: UserId,
+        created_at: Timestamp,
+        options: TokenOptions,
+    ) -> Result<NewToken> {
+        let random = BASE64URL_NOPAD.encode(&self.fresh_secret()?);
+        let token = format!("{}{random}", TokenPrefix::START);
         self.write(move |transaction| {
-            transaction.put_token(user, &token, created_at)?;
-            Ok::<_, Error>(token)
+            let id = transaction.put_token(user, &token, created_at, options)?;
+            Ok::<_, Error>(NewToken { token, id })
         })
     }
 
@@ -592,6 +610,26 @@ impl Store {
     /// As [`Transaction::revoke_token`] and [`Store::write`].
     pub fn revoke_token(&self, token: String) -> Result<()> {
         self.write(move |transaction| transaction.revoke_token(&token))
+    }
+
+    /// [`Transaction::revoke_tokens`] as a write of its own.
+    ///
+    /// ```
+    /// use convodb::{TokenOptions, TokenSelector};
+    /// # let store = convodb::Store::in_memory()?;
+    /// # let at = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// let created = store.create_token_with(user, at, TokenOptions::default())?;
+    /// assert_eq!(store.snapshot().tokens()?[0].id, created.id);
+    /// assert_eq!(store.revoke_tokens(TokenSelector::Id(created.id))?, 1);
+    /// assert!(store.snapshot().authenticate(&created.token, at)?.is_none());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn revoke_tokens(&self, tokens: TokenSelector) -> Result<u64> {
+        self.write(move |transaction| transaction.revoke_tokens(&tokens))
     }
 }
 

@@ -16,7 +16,9 @@ use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::{IdempotencyKey, Name};
 use crate::model::timestamp::Timestamp;
+use crate::model::token::{Access, TokenId, TokenOptions, TokenSelector};
 use crate::tables::Tables;
+use crate::tables::change_feed::ChangeRecord;
 use crate::tables::idempotency;
 
 /// Surplus changes are trimmed in batches of this size, because a group that removes something
@@ -58,6 +60,8 @@ pub struct Transaction<'txn> {
     fingerprinter: &'txn Fingerprinter,
     /// The number of changes that the feed of each user retains.
     retained_changes: u64,
+    /// The only assistant that the current write reaches.
+    restriction: Option<AssistantId>,
     /// Buffer for records.
     record: Vec<u8>,
 }
@@ -68,11 +72,12 @@ impl<'txn> Transaction<'txn> {
         fingerprinter: &'txn Fingerprinter,
         retained_changes: u64,
     ) -> Self {
-        Self { tables, fingerprinter, retained_changes, record: Vec::new() }
+        Self { tables, fingerprinter, retained_changes, restriction: None, record: Vec::new() }
     }
 
-    /// Sets a savepoint after all changes so far.
+    /// Sets a savepoint after all changes so far: the end of a write of the group.
     pub(crate) fn savepoint(&mut self) {
+        self.restriction = None;
         self.tables.savepoint();
     }
 
@@ -81,9 +86,38 @@ impl<'txn> Transaction<'txn> {
         self.tables.group_changes()
     }
 
-    /// Rolls back to the last savepoint.
+    /// Rolls back to the last savepoint: the end of a write of the group.
     pub(crate) fn rollback_to_savepoint(&mut self) {
+        self.restriction = None;
         self.tables.rollback_to_savepoint();
+    }
+
+    /// Restricts the rest of this write to one assistant, as
+    /// [`Snapshot::restricted_to`](crate::Snapshot::restricted_to) restricts reads: conversations
+    /// of other assistants are missing, other assistants too, and none can be created. Applies to
+    /// operations on conversations and assistants.
+    ///
+    /// ```
+    /// # use convodb::{AssistantId, Error, Store, Timestamp};
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// let one = store.create_assistant(user, AssistantId::generate(at), "One")?.id;
+    /// let two = store.create_assistant(user, AssistantId::generate(at), "Two")?.id;
+    /// let renamed = store.write(move |transaction| {
+    ///     transaction.restrict_to(one);
+    ///     transaction.rename_assistant(user, two, "Renamed")
+    /// });
+    /// assert!(matches!(renamed, Err(Error::AssistantNotFound)));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    pub const fn restrict_to(&mut self, assistant: AssistantId) {
+        self.restriction = Some(assistant);
+    }
+
+    /// Whether this write reaches the assistant and its conversations.
+    fn reaches(&self, assistant: AssistantId) -> bool {
+        self.restriction.is_none_or(|only| only == assistant)
     }
 
     /// Changes indexes and counters of a row from `old` to `new`, and appends the change to the
@@ -102,14 +136,17 @@ impl<'txn> Transaction<'txn> {
             self.tables.indexes.apply(key, old.as_ref(), new.as_ref())?;
         }
         self.tables.counters.apply(key, old, new)?;
-        let (kind, id) = match (old, new) {
-            (None, Some(new)) => (ChangeKind::Created, new.id),
-            (Some(_), Some(new)) => (ChangeKind::Updated, new.id),
-            (Some(old), None) => (ChangeKind::Deleted, old.id),
+        let (kind, id, left) = match (old, new) {
+            (None, Some(new)) => (ChangeKind::Created, new.id, None),
+            (Some(old), Some(new)) => {
+                let left = (old.assistant != new.assistant).then_some(old.assistant);
+                (ChangeKind::Updated, new.id, left)
+            }
+            (Some(old), None) => (ChangeKind::Deleted, old.id, Some(old.assistant)),
             (None, None) => return Ok(()),
         };
         let Tables { change_feed, sequences, .. } = &mut *self.tables;
-        let number = change_feed.append(sequences, kind, key, id)?;
+        let number = change_feed.append(sequences, ChangeRecord { kind, id, row: key, left })?;
         self.trim_changes(key.user, number)
     }
 
@@ -136,12 +173,11 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn conversation(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
-        let found = self.tables.conversations.get(user, id)?;
-        Ok(found.map(|(_, conversation)| conversation))
+        Ok(self.find(user, id)?.map(|(_, conversation, _)| conversation))
     }
 
     /// Inserts a conversation with its messages so far. In ascending order, it is listed after all
-    /// conversations of the same millisecond. Four B-tree lookups, and writes of the row, its id,
+    /// conversations of the same millisecond. Five B-tree lookups, and writes of the row, its id,
     /// each message, three to nine index entries, three counters and a change.
     ///
     /// [`Conversation::message_count`] and [`Conversation::total_cost`] are stored as passed: a
@@ -149,8 +185,8 @@ impl<'txn> Transaction<'txn> {
     ///
     /// # Errors
     /// In this order: [`Error::Invalid`] if `message_count` is less than the number of messages;
-    /// [`Error::UserNotFound`]; [`Error::AssistantNotFound`]; [`Error::DuplicateConversation`];
-    /// [`Error::Invalid`] if the millisecond of `created_at` is full (4,194,304 conversations of
+    /// [`Error::UserNotFound`]; [`Error::AssistantNotFound`]; [`Error::UserClosed`];
+    /// [`Error::DuplicateConversation`]; [`Error::Invalid`] if the millisecond of `created_at` is full (4,194,304 conversations of
     /// one user); or a fault of the store.
     #[expect(clippy::needless_pass_by_value, reason = "the same shape as Store::insert")]
     pub fn insert(
@@ -161,6 +197,7 @@ impl<'txn> Transaction<'txn> {
     ) -> Result<()> {
         check_messages(&conversation, &messages)?;
         self.check_assistant(user, conversation.assistant)?;
+        self.check_open(user)?;
         if self.tables.conversations.position(user, conversation.id)?.is_some() {
             return Err(Error::DuplicateConversation(conversation.id.uuid()));
         }
@@ -183,11 +220,11 @@ impl<'txn> Transaction<'txn> {
     /// conversation as it is. If it changes something, `updated_at` becomes `now`, unless `change`
     /// sets it or it would go back.
     ///
-    /// Three B-tree lookups and a write of the row; index entries only if assistant or channel
+    /// Four B-tree lookups and a write of the row; index entries only if assistant or channel
     /// change; nothing at all if nothing does.
     ///
     /// # Errors
-    /// In this order: [`Error::ConversationNotFound`]; the error of `change`; [`Error::Invalid`] if
+    /// In this order: [`Error::ConversationNotFound`]; [`Error::UserClosed`]; the error of `change`; [`Error::Invalid`] if
     /// it changed a fixed field, made `total_cost` negative or set `updated_at` before
     /// `created_at`; [`Error::AssistantNotFound`]; [`Error::Invalid`] if it set `message_count` to
     /// less than the number of stored messages; or a fault of the store.
@@ -199,6 +236,7 @@ impl<'txn> Transaction<'txn> {
         change: impl FnOnce(&mut Conversation) -> Result<()>,
     ) -> Result<Conversation> {
         let (key, old, stored) = self.require(user, id)?;
+        self.check_open(user)?;
         let mut new = old.clone();
         change(&mut new)?;
         if new == old {
@@ -283,11 +321,11 @@ impl<'txn> Transaction<'txn> {
     }
 
     /// Appends a message to the user's conversation `id`, adds its cost to the total, advances
-    /// `updated_at` to the message's time, and returns the new message count. Four B-tree lookups,
+    /// `updated_at` to the message's time, and returns the new message count. Five B-tree lookups,
     /// and writes of the message and the row.
     ///
     /// # Errors
-    /// [`Error::ConversationNotFound`]; [`Error::Invalid`] if the message count or the total cost
+    /// [`Error::ConversationNotFound`]; [`Error::UserClosed`]; [`Error::Invalid`] if the message count or the total cost
     /// leaves its range; or a fault of the store.
     pub fn append_message(
         &mut self,
@@ -296,6 +334,7 @@ impl<'txn> Transaction<'txn> {
         message: &Message,
     ) -> Result<u32> {
         let (key, old, stored) = self.require(user, id)?;
+        self.check_open(user)?;
         let invalid = |field, reason| Error::Invalid { field, reason };
         let full = "must not exceed 4,294,967,295";
         let too_costly = "must keep the total cost within its range";
@@ -337,17 +376,26 @@ impl<'txn> Transaction<'txn> {
         Ok(response)
     }
 
-    /// The user's conversation `id` with its key, and how many of its messages are stored.
+    /// The user's conversation `id` with its key, and how many of its messages are stored; `None`
+    /// if this write does not reach it.
+    fn find(
+        &self,
+        user: UserId,
+        id: ConversationId,
+    ) -> Result<Option<(RowKey, Conversation, StoredMessages)>> {
+        let read =
+            |row: &Row, texts: &str| (row.conversation(texts).owned(), row.stored_messages());
+        let found = self.tables.conversations.read(user, id, read)?;
+        let found = found.map(|(key, (conversation, stored))| (key, conversation, stored));
+        Ok(found.filter(|(_, conversation, _)| self.reaches(conversation.assistant)))
+    }
+
     fn require(
         &self,
         user: UserId,
         id: ConversationId,
     ) -> Result<(RowKey, Conversation, StoredMessages)> {
-        let read =
-            |row: &Row, texts: &str| (row.conversation(texts).owned(), row.stored_messages());
-        let found = self.tables.conversations.read(user, id, read)?;
-        let (key, (conversation, stored)) = found.ok_or(Error::ConversationNotFound)?;
-        Ok((key, conversation, stored))
+        self.find(user, id)?.ok_or(Error::ConversationNotFound)
     }
 
     /// Puts a changed row, of which `stored` messages are stored.
@@ -379,7 +427,8 @@ impl<'txn> Transaction<'txn> {
         if self.user_by_name(&name)?.is_some() {
             return Err(Error::DuplicateUser);
         }
-        let user = User { id: self.tables.sequences.next_user()?, name, created_at };
+        let id = self.tables.sequences.next_user()?;
+        let user = User { id, name, created_at, closed: false };
         self.tables.accounts.put_user(&user);
         Ok(user)
     }
@@ -417,7 +466,8 @@ impl<'txn> Transaction<'txn> {
     /// Creates an assistant of the user.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if the name is not a valid [`Name`]; [`Error::UserNotFound`];
+    /// [`Error::Invalid`] if the name is not a valid [`Name`], or if this write is restricted to
+    /// another assistant; [`Error::UserNotFound`]; [`Error::UserClosed`];
     /// [`Error::DuplicateAssistant`]; or a fault of the store.
     pub fn create_assistant<N>(
         &mut self,
@@ -430,7 +480,11 @@ impl<'txn> Transaction<'txn> {
         Error: From<N::Error>,
     {
         let name = name.try_into()?;
-        self.require_user(user)?;
+        if !self.reaches(id) {
+            let reason = "must be the assistant that the token is limited to";
+            return Err(Error::Invalid { field: "assistant_id", reason });
+        }
+        self.require_open_user(user)?;
         if self.assistant(user, id)?.is_some() {
             return Err(Error::DuplicateAssistant(id.uuid()));
         }
@@ -449,7 +503,7 @@ impl<'txn> Transaction<'txn> {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the name is not a valid [`Name`]; [`Error::UserNotFound`];
-    /// [`Error::AssistantNotFound`]; or a fault of the store.
+    /// [`Error::AssistantNotFound`]; [`Error::UserClosed`]; or a fault of the store.
     pub fn rename_assistant<N>(&mut self, user: UserId, id: AssistantId, name: N) -> Result<()>
     where
         N: TryInto<Name>,
@@ -457,6 +511,7 @@ impl<'txn> Transaction<'txn> {
     {
         let name = name.try_into()?;
         let assistant = self.require_assistant(user, id)?;
+        self.check_open(user)?;
         self.tables.accounts.put_assistant(user, &Assistant { name, ..assistant });
         Ok(())
     }
@@ -481,6 +536,9 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn assistant(&self, user: UserId, id: AssistantId) -> Result<Option<Assistant>> {
+        if !self.reaches(id) {
+            return Ok(None);
+        }
         self.tables.accounts.assistant(user, id)
     }
 
@@ -490,10 +548,19 @@ impl<'txn> Transaction<'txn> {
         user: UserId,
         token: &str,
         created_at: Timestamp,
-    ) -> Result<()> {
-        self.require_user(user)?;
-        self.tables.accounts.put_token(token, user, created_at);
-        Ok(())
+        options: TokenOptions,
+    ) -> Result<TokenId> {
+        self.require_open_user(user)?;
+        if let Some(assistant) = options.assistant
+            && !self.tables.accounts.has_assistant(user, assistant)?
+        {
+            return Err(Error::AssistantNotFound);
+        }
+        if options.expires_at.is_some_and(|expires_at| expires_at <= created_at) {
+            let reason = "must be later than the time of creation";
+            return Err(Error::Invalid { field: "expires_at", reason });
+        }
+        Ok(self.tables.accounts.put_new_token(token, user, created_at, options))
     }
 
     /// Revokes a token. Snapshots taken afterwards refuse it.
@@ -501,10 +568,48 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// [`Error::TokenNotFound`], or a fault of the store.
     pub fn revoke_token(&mut self, token: &str) -> Result<()> {
-        if self.tables.accounts.user_by_token(token)?.is_none() {
+        if self.tables.accounts.token(token)?.is_none() {
             return Err(Error::TokenNotFound);
         }
         self.tables.accounts.remove_token(token)
+    }
+
+    /// Revokes the selected tokens and returns their number. Snapshots taken afterwards refuse
+    /// them. One B-tree lookup for an id, else a step for each token of any user.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn revoke_tokens(&mut self, tokens: &TokenSelector) -> Result<u64> {
+        self.tables.accounts.remove_tokens(tokens)
+    }
+
+    /// What the token with this id allows at the time `now`, to check again what an authentication
+    /// allowed before: see [`Snapshot::access`](crate::Snapshot::access). One B-tree lookup.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn access(&self, token: TokenId, now: Timestamp) -> Result<Option<Access>> {
+        Ok(self.tables.accounts.token_by_id(token)?.and_then(|found| found.access(now)))
+    }
+
+    /// Records that the token was used at a time, unless a later use is recorded. A write of each
+    /// use would cost more than most uses, so record one an hour or so. A token that does not exist
+    /// is ignored. One B-tree lookup, and a write of the token.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn record_token_use(&mut self, token: TokenId, at: Timestamp) -> Result<()> {
+        self.tables.accounts.record_token_use(token, at)
+    }
+
+    fn require_open_user(&self, user: UserId) -> Result<User> {
+        let user = self.require_user(user)?;
+        if user.closed { Err(Error::UserClosed) } else { Ok(user) }
+    }
+
+    /// Fails if the user is being erased. One B-tree lookup.
+    fn check_open(&self, user: UserId) -> Result<()> {
+        if self.tables.accounts.is_closed(user)? { Err(Error::UserClosed) } else { Ok(()) }
     }
 
     fn require_user(&self, user: UserId) -> Result<User> {
@@ -512,7 +617,7 @@ impl<'txn> Transaction<'txn> {
     }
 
     fn check_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
-        match self.tables.accounts.has_assistant(user, id)? {
+        match self.reaches(id) && self.tables.accounts.has_assistant(user, id)? {
             true => Ok(()),
             false => Err(self.missing_assistant(user)?),
         }

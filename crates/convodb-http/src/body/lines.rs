@@ -85,24 +85,26 @@ impl Lines {
         }
     }
 
-    /// Returns the next lines that are not blank; empty at the end of the body.
+    /// Returns the next lines that are not blank; empty at the end of the body. Calls `check` before
+    /// it waits for a chunk of the body, which a client may send slowly.
     ///
     /// # Errors
-    /// 408 if chunks arrive too slowly; 503 if a line is beyond the user's share of bytes; 400 if the body ends early or cannot be
+    /// The error of `check`; 408 if chunks arrive too slowly; 503 if a line is beyond the user's
+    /// share of bytes; 400 if the body ends early or cannot be
     /// decompressed; 413 if it decompresses to far too much. The lines of this batch are then lost;
     /// those of earlier batches were complete.
-    pub(crate) async fn batch(&mut self) -> Result<Vec<Line>> {
+    pub(crate) async fn batch(&mut self, check: impl Fn() -> Result<()>) -> Result<Vec<Line>> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH_LINES && bytes < BATCH_BYTES {
-            let Some(line) = self.next().await? else { break };
+            let Some(line) = self.next(&check).await? else { break };
             bytes += line.text.as_ref().map_or(0, Vec::len);
             batch.push(line);
         }
         Ok(batch)
     }
 
-    async fn next(&mut self) -> Result<Option<Line>> {
+    async fn next(&mut self, check: &impl Fn() -> Result<()>) -> Result<Option<Line>> {
         loop {
             if let Some(line) = self.take_line() {
                 self.take_turn(BYTES_PER_LINE).await;
@@ -112,13 +114,13 @@ impl Lines {
             } else if self.ended {
                 return Ok(None);
             } else {
-                self.fill_buffer().await?;
+                self.fill_buffer(check).await?;
             }
         }
     }
 
     /// Decompresses a step of the current chunk into the buffer, or reads the next chunk.
-    async fn fill_buffer(&mut self) -> Result<()> {
+    async fn fill_buffer(&mut self, check: &impl Fn() -> Result<()>) -> Result<()> {
         self.buffer.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
@@ -131,6 +133,7 @@ impl Lines {
         if consumed > 0 || produced > 0 {
             return Ok(());
         }
+        check()?;
         match next_chunk_within(&mut self.body, &mut self.rate).await? {
             Some(chunk) => self.compressed = chunk,
             None => {
@@ -217,7 +220,7 @@ mod tests {
         let mut lines = Lines::new(body, plain(), &limits(MAX), None);
         let mut all = Vec::new();
         loop {
-            let batch = lines.batch().await.unwrap();
+            let batch = lines.batch(|| Ok(())).await.unwrap();
             if batch.is_empty() {
                 return all;
             }
@@ -253,14 +256,14 @@ mod tests {
     async fn a_batch_is_bounded_by_lines_and_bytes() {
         let body = Body::from("x\n".repeat(BATCH_LINES + 1));
         let mut lines = Lines::new(body, plain(), &limits(MAX), None);
-        assert_eq!(lines.batch().await.unwrap().len(), BATCH_LINES);
-        assert_eq!(lines.batch().await.unwrap().len(), 1);
-        assert!(lines.batch().await.unwrap().is_empty());
+        assert_eq!(lines.batch(|| Ok(())).await.unwrap().len(), BATCH_LINES);
+        assert_eq!(lines.batch(|| Ok(())).await.unwrap().len(), 1);
+        assert!(lines.batch(|| Ok(())).await.unwrap().is_empty());
 
         let long = "x".repeat(BATCH_BYTES / 2 + 1);
         let body = Body::from(format!("{long}\n{long}\n{long}\n"));
         let mut lines = Lines::new(body, plain(), &limits(BATCH_BYTES), None);
-        assert_eq!(lines.batch().await.unwrap().len(), 2);
+        assert_eq!(lines.batch(|| Ok(())).await.unwrap().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -268,6 +271,6 @@ mod tests {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let mut lines = Lines::new(body, plain(), &limits(MAX), None);
         let timeout = ApiError::of(axum::http::StatusCode::REQUEST_TIMEOUT);
-        assert_eq!(lines.batch().await.err(), Some(timeout));
+        assert_eq!(lines.batch(|| Ok(())).await.err(), Some(timeout));
     }
 }

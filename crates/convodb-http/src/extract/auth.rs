@@ -1,16 +1,24 @@
-//! Authentication: from a Bearer token to a user, and to that user's read or write access.
+//! Authentication: from a Bearer token to a user, and to what the token allows.
 //!
 //! A handler reaches the store only through these extractors, so no handler can read or write
-//! without an authenticated user.
+//! without an authenticated user. The type of an extractor names the scope that its endpoint
+//! requires. Snapshots and writes are restricted to the token's assistant, if it has one, so
+//! handlers need not know of it.
+//!
+//! Work that lasts checks the token again: a write when it runs, an import at each chunk of its
+//! body, an export at each chunk it sends, a long poll whenever it wakes. So revoking a token, or
+//! erasing its user, ends what the token began.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use convodb::{Snapshot, Transaction, UserId};
+use convodb::{Access, AssistantId, Error, Scope, Snapshot, Transaction, UserId};
 
+use crate::clock::now;
 use crate::error::{ApiError, Result};
 use crate::middleware::budget::Share;
 use crate::middleware::caller::Caller;
@@ -20,30 +28,109 @@ use crate::state::Service;
 /// Longer than any token. A longer text is rejected before it is hashed.
 const MAX_TOKEN_BYTES: usize = 256;
 
+/// A scope as a type: what the endpoint of an extractor requires.
+pub(crate) trait RequiredScope: Send + Sync + 'static {
+    const SCOPE: Scope;
+}
+
+/// Requires [`Scope::Read`].
+pub(crate) struct Read;
+/// Requires [`Scope::Write`].
+pub(crate) struct Write;
+/// Requires [`Scope::Import`].
+pub(crate) struct Import;
+/// Requires [`Scope::Export`].
+pub(crate) struct Export;
+/// Requires [`Scope::Stats`].
+pub(crate) struct Stats;
+
+impl RequiredScope for Read {
+    const SCOPE: Scope = Scope::Read;
+}
+impl RequiredScope for Write {
+    const SCOPE: Scope = Scope::Write;
+}
+impl RequiredScope for Import {
+    const SCOPE: Scope = Scope::Import;
+}
+impl RequiredScope for Export {
+    const SCOPE: Scope = Scope::Export;
+}
+impl RequiredScope for Stats {
+    const SCOPE: Scope = Scope::Stats;
+}
+
+/// The authority of a request: its token's access, which can be checked again.
+#[derive(Clone)]
+pub(crate) struct Authority {
+    service: Service,
+    access: Access,
+    scope: Scope,
+}
+
+impl Authority {
+    /// Checks that the token is still valid, and returns a new snapshot, restricted to the token's
+    /// assistant. One B-tree lookup.
+    ///
+    /// # Errors
+    /// 401 if the token was revoked or has expired, or the user was erased; 403 if it has lost the
+    /// scope.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        let snapshot = self.service.store().snapshot();
+        let access = snapshot.access(self.access.token, now()?)?;
+        let access = check(access, self.scope)?;
+        Ok(restricted(snapshot, &access))
+    }
+}
+
+/// Returns the access if there is any and it has the scope.
+///
+/// # Errors
+/// 401 without access, 403 without the scope.
+fn check(access: Option<Access>, scope: Scope) -> Result<Access> {
+    let access = access.ok_or_else(ApiError::unauthenticated)?;
+    if access.scopes.contains(scope) { Ok(access) } else { Err(ApiError::missing_scope(scope)) }
+}
+
+fn restricted(snapshot: Snapshot, access: &Access) -> Snapshot {
+    match access.assistant {
+        Some(assistant) => snapshot.restricted_to(assistant),
+        None => snapshot,
+    }
+}
+
 /// An authenticated user with read access, and the snapshot that the request is answered from.
 ///
 /// The snapshot is read on the runtime thread that runs the request: see
 /// [`runtime`](crate::runtime).
-pub(crate) struct AuthRead {
+pub(crate) struct AuthRead<S> {
     pub(crate) user: UserId,
     pub(crate) snapshot: Snapshot,
+    /// For work that lasts longer than the snapshot.
+    pub(crate) authority: Authority,
+    pub(crate) scope: PhantomData<S>,
 }
 
-impl FromRequestParts<Service> for AuthRead {
+impl<S: RequiredScope> FromRequestParts<Service> for AuthRead<S> {
     type Rejection = ApiError;
 
-    /// Fails with 401 if the token belongs to no user, with 429 if it exceeds its rate limit, with
-    /// 503 if the user's share of bytes is used up, or if the store cannot be read. One B-tree
+    /// Fails with 401 if the token belongs to no user or has expired, with 429 if it exceeds its
+    /// rate limit, with 403 if it lacks the scope, with 503 if the user's share of bytes is used up,
+    /// or if the store cannot be read. One B-tree
     /// lookup.
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
-        let snapshot = service.store().snapshot();
-        let user = snapshot.authenticate(token)?.ok_or_else(ApiError::unauthenticated)?;
+        let (snapshot, now) = (service.store().snapshot(), now()?);
+        let access = snapshot.authenticate(token, now)?.ok_or_else(ApiError::unauthenticated)?;
         if let Some(caller) = parts.extensions.get::<Caller>() {
-            caller.authenticated(user)?;
+            caller.authenticated(access.user)?;
         }
         service.check_rate(token, parts.extensions.get::<StatusSlot>())?;
-        Ok(Self { user, snapshot })
+        service.record_token_use(&access, now);
+        let access = check(Some(access), S::SCOPE)?;
+        let snapshot = restricted(snapshot, &access);
+        let authority = Authority { service: service.clone(), access, scope: S::SCOPE };
+        Ok(Self { user: access.user, snapshot, authority, scope: PhantomData })
     }
 }
 
@@ -51,30 +138,47 @@ impl FromRequestParts<Service> for AuthRead {
 ///
 /// Holds no snapshot: a body may take long to arrive, and space that a snapshot can see cannot be
 /// reused meanwhile.
-pub(crate) struct AuthWrite {
-    service: Service,
-    user: UserId,
+pub(crate) struct AuthWrite<S> {
+    authority: Authority,
+    scope: PhantomData<S>,
 }
 
-impl FromRequestParts<Service> for AuthWrite {
+impl<S: RequiredScope> FromRequestParts<Service> for AuthWrite<S> {
     type Rejection = ApiError;
 
     /// Fails as [`AuthRead`].
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
-        let AuthRead { user, .. } = AuthRead::from_request_parts(parts, service).await?;
-        Ok(Self { service: service.clone(), user })
+        let AuthRead { authority, scope, .. } =
+            AuthRead::<S>::from_request_parts(parts, service).await?;
+        Ok(Self { authority, scope })
     }
 }
 
-impl AuthWrite {
+impl<S: RequiredScope> AuthWrite<S> {
     /// Returns the user.
     pub(crate) const fn user(&self) -> UserId {
-        self.user
+        self.authority.access.user
+    }
+
+    /// Returns the only assistant that the token reaches, if it is limited to one.
+    pub(crate) const fn restriction(&self) -> Option<AssistantId> {
+        self.authority.access.assistant
     }
 
     /// Returns a new snapshot, for lookups that a write depends on.
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        self.service.store().snapshot()
+    ///
+    /// # Errors
+    /// As [`Authority::snapshot`].
+    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
+        self.authority.snapshot()
+    }
+
+    /// Checks that the token is still valid.
+    ///
+    /// # Errors
+    /// As [`Authority::snapshot`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.authority.snapshot().map(drop)
     }
 
     /// Returns a permit for an import, valid until it is dropped.
@@ -82,7 +186,7 @@ impl AuthWrite {
     /// # Errors
     /// 503 beyond the user's share of concurrent imports and exports.
     pub(crate) fn transfer_permit(&self) -> Result<Share> {
-        self.service.transfer_permit(self.user)
+        self.authority.service.transfer_permit(self.user())
     }
 
     /// Runs a write and returns its result once it is durable. No thread waits meanwhile.
@@ -90,7 +194,8 @@ impl AuthWrite {
     /// If the future is dropped, a write that is already queued still runs.
     ///
     /// # Errors
-    /// 503 if too many writes of the user wait; the error of `work`; or the error of the commit.
+    /// 401 if the token is not valid any more when the write runs; 503 if too many writes of the
+    /// user wait; the error of `work`; or the error of the commit.
     pub(crate) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
@@ -106,15 +211,22 @@ impl AuthWrite {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
     ) -> Result<convodb::Result<T>> {
+        let (user, Authority { service, access, scope }) = (self.user(), self.authority.clone());
         // This future holds the permit until the commit is durable. If the client disconnects, the
         // future is dropped, and the queued write holds the permit until it runs.
-        let permit = Arc::new(self.service.write_permit(self.user)?);
-        let queued = permit.clone();
+        let permit = Arc::new(service.write_permit(access.user)?);
+        let (queued, now) = (permit.clone(), now()?);
         let work = move |transaction: &mut Transaction<'_>| {
             let _queued = queued;
+            // In the transaction, so that no write follows the revocation of its token.
+            let access = transaction.access(access.token, now)?;
+            let access = access.filter(|access| access.scopes.contains(scope));
+            if let Some(assistant) = access.ok_or(Error::TokenNotFound)?.assistant {
+                transaction.restrict_to(assistant);
+            }
             work(transaction)
         };
-        Ok(self.service.async_store().write_for(self.user, work).await)
+        Ok(service.async_store().write_for(user, work).await)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use convodb::{IdempotencyKey, Timestamp, Transaction, UserId};
+use convodb::{AssistantId, IdempotencyKey, Timestamp, Transaction, UserId};
 
 use crate::error::{ApiError, FieldError, Result};
 use crate::state::Service;
@@ -40,11 +40,21 @@ fn invalid_key() -> ApiError {
 }
 
 impl Idempotency {
-    /// Binds the key to the request with this body.
-    pub(crate) fn with_body(self, body: &str, now: Timestamp) -> IdempotentRequest {
+    /// Binds the key to the request with this body. A token that is limited to an assistant makes
+    /// other requests than one that is not, so that none is answered with another one's response.
+    pub(crate) fn with_body(
+        self,
+        body: &str,
+        now: Timestamp,
+        restriction: Option<AssistantId>,
+    ) -> IdempotentRequest {
         let mut hasher = blake3::Hasher::new();
         // A target contains no line break, so the separator is unambiguous.
         hasher.update(self.target.as_bytes()).update(b"\n").update(body.as_bytes());
+        if let Some(assistant) = restriction {
+            // No JSON body ends with a zero byte and 16 bytes.
+            hasher.update(b"\0").update(assistant.uuid().as_bytes());
+        }
         IdempotentRequest { key: self.key, digest: *hasher.finalize().as_bytes(), now }
     }
 }

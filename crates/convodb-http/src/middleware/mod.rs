@@ -6,3 +6,4 @@ pub(crate) mod envelope;
 pub(crate) mod metrics;
 pub(crate) mod rate_limit;
 mod store_metrics;
+pub(crate) mod token_use;

@@ -1,11 +1,11 @@
 //! Endpoint builder: one operation with its parameters, body and possible statuses.
 //!
 //! Rules that follow from the kind of an endpoint are applied here: every endpoint with a token can
-//! answer 401 and 429, every endpoint with a body can answer 400 and 413, every write 503 and 507.
+//! answer 401, 403 and 429, every endpoint with a body can answer 400 and 413, every write 503 and 507.
 
 use std::collections::BTreeSet;
 
-use convodb::PageSize;
+use convodb::{PageSize, Scope};
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{
@@ -28,8 +28,12 @@ const JSON: &str = "application/json";
 const EXTENSION: &str = "Extension: the reference API does not have this operation.";
 
 /// The errors of every endpoint with a token.
-const TOKEN_ERRORS: [ErrorResponse; 3] =
-    [ErrorResponse::Unauthenticated, ErrorResponse::RateLimited, ErrorResponse::ServerError];
+const TOKEN_ERRORS: [ErrorResponse; 4] = [
+    ErrorResponse::Unauthenticated,
+    ErrorResponse::Forbidden,
+    ErrorResponse::RateLimited,
+    ErrorResponse::ServerError,
+];
 
 /// An operation of the description, under construction.
 pub(super) struct Endpoint {
@@ -39,12 +43,13 @@ pub(super) struct Endpoint {
     description: &'static str,
     is_extension: bool,
     errors: BTreeSet<ErrorResponse>,
-    needs_token: bool,
+    /// The scope that the token must have; `None` if the endpoint needs no token.
+    scope: Option<Scope>,
     success: ResponseBuilder,
 }
 
 impl Endpoint {
-    /// An endpoint that requires the token of a user.
+    /// An endpoint that requires a token of a user, with the scope `read`.
     pub(super) fn new(
         method: HttpMethod,
         path: &'static str,
@@ -64,16 +69,21 @@ impl Endpoint {
             description: "",
             is_extension: false,
             errors: errors.collect(),
-            needs_token: true,
+            scope: Some(Scope::Read),
             success: ResponseBuilder::new(),
         }
     }
 
     /// Requires no token.
     pub(super) fn without_token(mut self) -> Self {
-        self.needs_token = false;
+        self.scope = None;
         self.errors.retain(|error| !TOKEN_ERRORS.contains(error));
         self
+    }
+
+    /// Requires another scope.
+    pub(super) fn scope(self, scope: Scope) -> Self {
+        Self { scope: Some(scope), ..self }
     }
 
     /// Sets the description, which follows the summary.
@@ -155,9 +165,11 @@ impl Endpoint {
         errors.into_iter().fold(self, Self::fails_with)
     }
 
-    /// Marks an operation that writes to the store.
+    /// Marks an operation that writes to the store, and requires the scope `write`.
     pub(super) fn writes(self) -> Self {
-        self.fails_with(ErrorResponse::Unavailable).fails_with(ErrorResponse::DiskFull)
+        self.scope(Scope::Write)
+            .fails_with(ErrorResponse::Unavailable)
+            .fails_with(ErrorResponse::DiskFull)
     }
 
     /// Adds an error response.
@@ -202,23 +214,26 @@ impl Endpoint {
     pub(super) fn build(self) -> (&'static str, HttpMethod, Operation) {
         let dialect = Dialect::of(self.path);
         let success = headers::with(self.success, &headers::COMMON);
-        let success =
-            if self.needs_token { headers::with(success, &headers::RATE_LIMIT) } else { success };
+        let success = if self.scope.is_some() {
+            headers::with(success, &headers::RATE_LIMIT)
+        } else {
+            success
+        };
         let mut operation = self.operation.response("200", Response::from(success));
         for error in &self.errors {
             let response = Ref::from_response_name(error.name(dialect));
             operation = operation.response(error.status().as_str(), response);
         }
-        let paragraphs = [self.description, if self.is_extension { EXTENSION } else { "" }];
+        let required = self.scope.map(|scope| format!("Requires the scope `{scope}`."));
+        let extension = if self.is_extension { EXTENSION } else { "" };
+        let paragraphs = [self.description, required.as_deref().unwrap_or_default(), extension];
         let paragraphs: Vec<_> = paragraphs.into_iter().filter(|text| !text.is_empty()).collect();
         if !paragraphs.is_empty() {
             operation = operation.description(Some(paragraphs.join("\n\n")));
         }
-        let security = if self.needs_token {
-            vec![SecurityRequirement::new::<_, [&str; 0], &str>(BEARER, [])]
-        } else {
-            Vec::new()
-        };
+        // OpenAPI 3.1 allows the names of required roles here.
+        let security = self.scope.map(|scope| SecurityRequirement::new(BEARER, [scope.as_str()]));
+        let security: Vec<_> = security.into_iter().collect();
         (self.path, self.method, operation.securities(Some(security)).build())
     }
 }

@@ -3,7 +3,7 @@
 //! The example bodies come from the code that writes the server's own errors.
 
 use axum::http::StatusCode;
-use convodb::Error;
+use convodb::{Error, Scope};
 use serde_json::Value;
 use utoipa::openapi::{ContentBuilder, Response, ResponseBuilder, Type};
 
@@ -18,6 +18,7 @@ use crate::openapi::headers;
 pub(super) enum ErrorResponse {
     Malformed,
     Unauthenticated,
+    Forbidden,
     ConversationNotFound,
     AssistantNotFound,
     ChangesExpired,
@@ -60,7 +61,9 @@ impl ErrorResponse {
         let response = response.content("application/json", content.build());
         let response = headers::with(response, &headers::COMMON);
         match self {
-            ErrorResponse::Unauthenticated => headers::with(response, &["WWW-Authenticate"]),
+            ErrorResponse::Unauthenticated | ErrorResponse::Forbidden => {
+                headers::with(response, &["WWW-Authenticate"])
+            }
             ErrorResponse::RateLimited => {
                 headers::with(headers::with(response, &["Retry-After"]), &headers::RATE_LIMIT)
             }
@@ -77,6 +80,7 @@ impl ErrorResponse {
                 ApiError::malformed("The body is not valid JSON at line 1 column 9.")
             }
             ErrorResponse::Unauthenticated => ApiError::unauthenticated(),
+            ErrorResponse::Forbidden => ApiError::missing_scope(Scope::Export),
             ErrorResponse::ConversationNotFound => Error::ConversationNotFound.into(),
             ErrorResponse::AssistantNotFound => Error::AssistantNotFound.into(),
             ErrorResponse::ChangesExpired => Error::ChangesExpired.into(),
@@ -107,7 +111,14 @@ impl ErrorResponse {
                 "The body is not valid JSON or UTF-8, is not compressed as its headers say, or \
                  ends early"
             }
-            ErrorResponse::Unauthenticated => "The token is missing or unknown",
+            ErrorResponse::Unauthenticated => {
+                "The token is missing, unknown, revoked or expired; a token that is revoked while its \
+                 request runs gets the same response"
+            }
+            ErrorResponse::Forbidden => {
+                "The token lacks the scope that the operation requires, or is limited to one \
+                 assistant and the request reaches beyond it"
+            }
             ErrorResponse::ConversationNotFound => {
                 "The conversation does not exist. A conversation of another user, an unknown id \
                  and a text that is not a UUID get the same response, byte for byte"

@@ -24,10 +24,7 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
             "Retry-After",
             header(Presence::Always, integer("Seconds to wait before a retry", 1..=3600)),
         ),
-        (
-            "WWW-Authenticate",
-            header(Presence::Always, enumeration("The required authentication scheme", ["Bearer"])),
-        ),
+        ("WWW-Authenticate", header(Presence::Always, challenge())),
         (
             "Link",
             header(
@@ -72,6 +69,11 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
             ),
         ),
     ]
+}
+
+fn challenge() -> Object {
+    let description = "The required authentication scheme, and the scope that the token lacks";
+    pattern(description, r#"^Bearer( error="insufficient_scope"(, scope="[a-z]+")?)?$"#)
 }
 
 /// Headers of every response.

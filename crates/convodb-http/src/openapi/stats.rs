@@ -1,5 +1,6 @@
 //! OpenAPI of statistics: conversations, messages and cost by period, type and assistant.
 
+use convodb::Scope;
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
@@ -24,6 +25,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "Read statistics",
     )
     .extension()
+    .scope(Scope::Stats)
     .description(
         "Counts conversations by the day of their creation (UTC), with all their messages and \
          their total cost. The numbers are exact: they come from counters that every write \

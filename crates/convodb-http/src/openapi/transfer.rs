@@ -1,5 +1,6 @@
 //! OpenAPI of bulk transfer: import and export of conversations as JSON lines.
 
+use convodb::Scope;
 use serde_json::{Value, json};
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};
@@ -73,6 +74,7 @@ fn import() -> Endpoint {
     )
     .body(body.build())
     .writes()
+    .scope(Scope::Import)
     .returns("The result of the import", report.into(), Example::only(response))
 }
 
@@ -88,6 +90,7 @@ fn export() -> Endpoint {
         "Export conversations",
     )
     .extension()
+    .scope(Scope::Export)
     .description(
         "Streams the whole list as JSON lines from one snapshot, oldest first by default, in \
          constant memory. The stream follows the pace of the client, which has one hour by default \

@@ -6,8 +6,8 @@ use convodb::{AssistantId, Error};
 
 use crate::body::{NewAssistant, RequestBody};
 use crate::clock::now;
-use crate::error::Result;
-use crate::extract::auth::{AuthRead, AuthWrite};
+use crate::error::{ApiError, Result};
+use crate::extract::auth::{AuthRead, AuthWrite, Read, Write};
 use crate::extract::params;
 use crate::extract::path::PathId;
 use crate::response::json_body;
@@ -20,7 +20,7 @@ pub(crate) const LIST: &str = "/api/user/assistants/get";
 /// `GET /api/user/assistants/get`.
 pub(crate) async fn list(
     State(service): State<Service>,
-    AuthRead { user, snapshot }: AuthRead,
+    AuthRead { user, snapshot, .. }: AuthRead<Read>,
     request: Request,
 ) -> Result<Response> {
     let params = params::numbered_page(request.uri().query().unwrap_or_default())?;
@@ -42,7 +42,10 @@ pub(crate) async fn list(
 }
 
 /// `POST /api/user/assistants`.
-pub(crate) async fn create(auth: AuthWrite, body: RequestBody) -> Result<Response> {
+pub(crate) async fn create(auth: AuthWrite<Write>, body: RequestBody) -> Result<Response> {
+    if auth.restriction().is_some() {
+        return Err(ApiError::restricted());
+    }
     let NewAssistant { id, name } = NewAssistant::parse(&body.json().await?)?;
     let id = id.unwrap_or(AssistantId::generate(now()?));
     let user = auth.user();
@@ -52,7 +55,7 @@ pub(crate) async fn create(auth: AuthWrite, body: RequestBody) -> Result<Respons
 
 /// `PATCH /api/user/assistants/{uuid}`: rename. Every list shows the new name at once.
 pub(crate) async fn rename(
-    auth: AuthWrite,
+    auth: AuthWrite<Write>,
     path: PathId<AssistantId>,
     body: RequestBody,
 ) -> Result<Response> {

@@ -8,7 +8,7 @@ use convodb::ChangesSince;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::error::Result;
-use crate::extract::auth::AuthRead;
+use crate::extract::auth::{AuthRead, Read};
 use crate::extract::params;
 use crate::response::json_body;
 use crate::state::Service;
@@ -22,7 +22,7 @@ const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
 /// thread nor a snapshot.
 pub(crate) async fn changes(
     State(service): State<Service>,
-    AuthRead { user, snapshot }: AuthRead,
+    AuthRead { user, snapshot, authority, .. }: AuthRead<Read>,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
@@ -36,7 +36,8 @@ pub(crate) async fn changes(
     let mut since = params.since;
     loop {
         let shutting_down = *shutdown.borrow_and_update();
-        let snapshot = service.store().snapshot();
+        // Checks the token again, each time the request wakes up.
+        let snapshot = authority.snapshot()?;
         let page = snapshot.changes_since(user, since, params.size)?;
         let has_changes = !page.changes.is_empty() || page.has_more;
         if has_changes || shutting_down || Instant::now() >= deadline {

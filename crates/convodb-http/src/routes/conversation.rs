@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::body::{ConversationPatch, NewConversation, RequestBody};
 use crate::clock::now;
 use crate::error::Result;
-use crate::extract::auth::{AuthRead, AuthWrite};
+use crate::extract::auth::{AuthRead, AuthWrite, Read, Write};
 use crate::extract::idempotency::{Idempotency, stored_bytes};
 use crate::extract::params;
 use crate::extract::path::PathId;
@@ -27,15 +27,15 @@ use crate::state::Service;
 
 /// `POST /api/conversations`.
 pub(crate) async fn create(
-    auth: AuthWrite,
+    auth: AuthWrite<Write>,
     idempotency: Idempotency,
     body: RequestBody,
 ) -> Result<Response> {
     let (body, now) = (body.json().await?, now()?);
     let new = NewConversation::parse(&body, now)?;
-    let request = idempotency.with_body(&body, now);
+    let request = idempotency.with_body(&body, now, auth.restriction());
     let user = auth.user();
-    let assistant = resolve(new.assistant, &auth.snapshot(), user)?;
+    let assistant = resolve(new.assistant, &auth.snapshot()?, user)?;
     let conversation = new.into_conversation(assistant);
     let id = auth
         .write(move |transaction| {
@@ -53,7 +53,7 @@ pub(crate) async fn create(
 /// `GET /api/conversations/{uuid}`, with its messages, or with a page of them.
 pub(crate) async fn read(
     State(service): State<Service>,
-    AuthRead { user, snapshot }: AuthRead,
+    AuthRead { user, snapshot, .. }: AuthRead<Read>,
     Extension(caller): Extension<Caller>,
     path: PathId<ConversationId>,
     uri: Uri,
@@ -73,7 +73,7 @@ pub(crate) async fn read(
 
 /// `PATCH /api/conversations/{uuid}`.
 pub(crate) async fn update(
-    auth: AuthWrite,
+    auth: AuthWrite<Write>,
     path: PathId<ConversationId>,
     body: RequestBody,
 ) -> Result<Response> {
@@ -84,7 +84,10 @@ pub(crate) async fn update(
 }
 
 /// `DELETE /api/conversations/{uuid}`, with its messages; in several writes if it has very many.
-pub(crate) async fn delete(auth: AuthWrite, path: PathId<ConversationId>) -> Result<Response> {
+pub(crate) async fn delete(
+    auth: AuthWrite<Write>,
+    path: PathId<ConversationId>,
+) -> Result<Response> {
     let (user, id) = (auth.user(), path.conversation()?);
     let delete_part = move |transaction: &mut Transaction<'_>| {
         transaction.delete_within(user, id, &mut { MAX_DELETED_MESSAGES })
@@ -94,16 +97,26 @@ pub(crate) async fn delete(auth: AuthWrite, path: PathId<ConversationId>) -> Res
 }
 
 /// `POST /api/automate/conversations/{uuid}/enable-ai`.
-pub(crate) async fn enable_ai(auth: AuthWrite, path: PathId<ConversationId>) -> Result<Response> {
+pub(crate) async fn enable_ai(
+    auth: AuthWrite<Write>,
+    path: PathId<ConversationId>,
+) -> Result<Response> {
     set_ai(auth, path, true).await
 }
 
 /// `POST /api/automate/conversations/{uuid}/disable-ai`.
-pub(crate) async fn disable_ai(auth: AuthWrite, path: PathId<ConversationId>) -> Result<Response> {
+pub(crate) async fn disable_ai(
+    auth: AuthWrite<Write>,
+    path: PathId<ConversationId>,
+) -> Result<Response> {
     set_ai(auth, path, false).await
 }
 
-async fn set_ai(auth: AuthWrite, path: PathId<ConversationId>, enabled: bool) -> Result<Response> {
+async fn set_ai(
+    auth: AuthWrite<Write>,
+    path: PathId<ConversationId>,
+    enabled: bool,
+) -> Result<Response> {
     let id = path.conversation()?;
     let (conversation, _) = apply(&auth, id, ConversationPatch::ai_enabled(enabled)).await?;
     let enabled = conversation.ai_enabled;
@@ -112,13 +125,13 @@ async fn set_ai(auth: AuthWrite, path: PathId<ConversationId>, enabled: bool) ->
 
 /// Applies a patch in one write. Returns the updated conversation and the name of its assistant.
 async fn apply(
-    auth: &AuthWrite,
+    auth: &AuthWrite<Write>,
     id: ConversationId,
     patch: ConversationPatch,
 ) -> Result<(Conversation, Name)> {
     let (user, now) = (auth.user(), now()?);
     let assistant =
-        patch.assistant.map(|named| resolve(named, &auth.snapshot(), user)).transpose()?;
+        patch.assistant.map(|named| resolve(named, &auth.snapshot()?, user)).transpose()?;
     auth.write(move |transaction| {
         let updated = transaction
             .update(user, id, now, |conversation| patch.apply(assistant, conversation))?;

@@ -4,7 +4,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use crate::error::Result;
-use crate::extract::auth::AuthRead;
+use crate::extract::auth::{AuthRead, Read};
 use crate::extract::params;
 use crate::response::json_body;
 use crate::state::Service;
@@ -15,7 +15,7 @@ pub(crate) const LIST: &str = "/api/user/conversations";
 /// `GET /api/user/conversations`: one page, read from one snapshot.
 pub(crate) async fn list(
     State(service): State<Service>,
-    AuthRead { user, snapshot }: AuthRead,
+    AuthRead { user, snapshot, .. }: AuthRead<Read>,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();

@@ -18,7 +18,7 @@ use convodb_json::ExportLines;
 use futures_util::stream;
 
 use crate::error::Result;
-use crate::extract::auth::AuthRead;
+use crate::extract::auth::{AuthRead, Authority, Export};
 use crate::extract::params;
 use crate::middleware::budget::Share;
 use crate::response::json_body;
@@ -30,12 +30,13 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// `GET /api/user/conversations/export`.
 pub(crate) async fn export(
     State(service): State<Service>,
-    AuthRead { user, snapshot }: AuthRead,
+    AuthRead { user, snapshot, authority, .. }: AuthRead<Export>,
     uri: Uri,
 ) -> Result<Response> {
     let query = uri.query().unwrap_or_default();
     let (request, messages) = params::export(query, user, &snapshot)?;
-    let export = Export {
+    let export = Progress {
+        authority,
         lines: ExportLines::new(snapshot, user, &request, messages),
         deadline: Instant::now() + service.limits().export_timeout,
         _permit: service.transfer_permit(user)?,
@@ -52,18 +53,24 @@ pub(crate) async fn export(
 }
 
 /// An export in progress.
-struct Export {
+struct Progress {
+    authority: Authority,
     lines: ExportLines,
     deadline: Instant,
     _permit: Share,
 }
 
-impl Export {
+impl Progress {
     /// Reads the next chunk of lines. Returns it with the rest of the export, or `None` at the end.
     fn next_chunk(mut self) -> convodb::Result<Option<(Bytes, Self)>> {
         if Instant::now() > self.deadline {
             tracing::warn!("export aborted: the client did not read it within the export timeout");
             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
+        // The export reads an older snapshot, but only while its token is valid.
+        if self.authority.snapshot().is_err() {
+            tracing::warn!("export aborted: its token is not valid any more");
+            return Err(convodb::Error::TokenNotFound);
         }
         let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
         self.lines.fill(&mut chunk, CHUNK_BYTES).inspect_err(|error| {

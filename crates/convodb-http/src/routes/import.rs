@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::body::{Line, RequestBody};
 use crate::error::{ApiError, Result};
-use crate::extract::auth::AuthWrite;
+use crate::extract::auth::{AuthWrite, Import};
 use crate::response::json_body;
 use crate::run_blocking::run_blocking;
 use crate::state::Service;
@@ -31,14 +31,14 @@ const MAX_LISTED_LINES: usize = 20;
 /// Each batch is durable before the next one is read, and stays if a later one fails.
 pub(crate) async fn import(
     State(service): State<Service>,
-    auth: AuthWrite,
+    auth: AuthWrite<Import>,
     body: RequestBody,
 ) -> Result<Response> {
     let _permit = auth.transfer_permit()?;
     let mut lines = body.lines()?;
     let mut report = ImportReport::default();
     loop {
-        let batch = lines.batch().await?;
+        let batch = lines.batch(|| auth.check()).await?;
         if batch.is_empty() {
             return Ok(json_body::ok(report.to_json()));
         }
@@ -50,7 +50,7 @@ pub(crate) async fn import(
 }
 
 /// Writes a batch, and retries while the write queue is full.
-async fn write(auth: &AuthWrite, batch: Batch) -> Result<ImportReport> {
+async fn write(auth: &AuthWrite<Import>, batch: Batch) -> Result<ImportReport> {
     let (user, batch) = (auth.user(), Arc::new(batch));
     for _ in 0..MAX_QUEUE_ATTEMPTS {
         let batch = batch.clone();

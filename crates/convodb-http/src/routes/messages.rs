@@ -6,7 +6,7 @@ use convodb::ConversationId;
 use crate::body::{RequestBody, parse_message};
 use crate::clock::now;
 use crate::error::Result;
-use crate::extract::auth::AuthWrite;
+use crate::extract::auth::{AuthWrite, Write};
 use crate::extract::idempotency::{Idempotency, stored_bytes};
 use crate::extract::path::PathId;
 use crate::response::json_body;
@@ -16,7 +16,7 @@ use crate::response::json_body;
 /// One write stores the message and updates the conversation's message count and cost. The server
 /// runs no assistant, so the response contains no reply.
 pub(crate) async fn append(
-    auth: AuthWrite,
+    auth: AuthWrite<Write>,
     path: PathId<ConversationId>,
     idempotency: Idempotency,
     body: RequestBody,
@@ -24,7 +24,7 @@ pub(crate) async fn append(
     let id = path.conversation()?;
     let (body, now) = (body.json().await?, now()?);
     let message = parse_message(&body, now)?;
-    let request = idempotency.with_body(&body, now);
+    let request = idempotency.with_body(&body, now, auth.restriction());
     let user = auth.user();
     let count = auth
         .write(move |transaction| {

@@ -8,7 +8,7 @@ use axum::response::Response;
 use convodb::{Snapshot, Stats, StatsRequest, UserId};
 
 use crate::error::{ApiError, FieldError, Result};
-use crate::extract::auth::AuthRead;
+use crate::extract::auth::{AuthRead, Stats as StatsScope};
 use crate::extract::params;
 use crate::response::json_body;
 use crate::state::Service;
@@ -22,7 +22,7 @@ const MAX_GROUPS: usize = 10_000;
 /// stop if the client disconnects.
 pub(crate) async fn stats(
     State(service): State<Service>,
-    AuthRead { user, snapshot }: AuthRead,
+    AuthRead { user, snapshot, .. }: AuthRead<StatsScope>,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Admin API: backup, erasure and usage of the store that is being served.
+//! Admin API: backup, erasure, usage and accounts of the store that is being served.
 //!
 //! It has no tokens: it is served apart from the public API, on a Unix socket that only its owner
 //! may open and that the network cannot reach. One backup or erasure runs at a time. Backups are
@@ -22,6 +22,9 @@ use tokio::sync::Semaphore;
 
 use crate::clock;
 use crate::run_blocking::run_blocking;
+use crate::server::accounts::{
+    AccountOperation, CreateToken, CreateUser, ListTokens, ListUsers, RenameUser, RevokeTokens,
+};
 
 /// The most bytes of a body, which contains at most a name and a filter.
 const MAX_BODY_BYTES: usize = 4096;
@@ -44,7 +47,7 @@ struct Admin {
 }
 
 /// Returns the routes of the admin API: `POST /admin/backup`, `POST /admin/erase`,
-/// `GET /admin/stats`.
+/// `GET /admin/stats`, and each [`AccountOperation`].
 ///
 /// They require no token, so serve them only where no stranger can connect: see [`serve_admin`].
 /// Without `backup_directory`, backups are answered with 409.
@@ -55,6 +58,12 @@ pub fn admin_routes(store: Store, backup_directory: Option<PathBuf>) -> Router {
         .route("/admin/backup", post(backup))
         .route("/admin/erase", post(erase))
         .route("/admin/stats", get(stats))
+        .route(CreateUser::PATH, post(account::<CreateUser>))
+        .route(RenameUser::PATH, post(account::<RenameUser>))
+        .route(ListUsers::PATH, post(account::<ListUsers>))
+        .route(CreateToken::PATH, post(account::<CreateToken>))
+        .route(ListTokens::PATH, post(account::<ListTokens>))
+        .route(RevokeTokens::PATH, post(account::<RevokeTokens>))
         .fallback(async || error_response(StatusCode::NOT_FOUND, "there is no such request"))
         .with_state(admin)
 }
@@ -256,6 +265,34 @@ fn unfinished(erasure: &UnfinishedErasure) -> serde_json::Value {
         "user": erasure.user.get(), "scope": scope, "since": erasure.since.to_rfc3339(),
         "deleted": erasure.deleted,
     })
+}
+
+/// An account operation. Answers when it is durable.
+async fn account<O: AccountOperation>(State(admin): State<Admin>, request: Request) -> Response {
+    let invalid = |message: String| error_response(StatusCode::UNPROCESSABLE_ENTITY, message);
+    let operation = match parse_body::<O>(request).await {
+        Ok(operation) => operation,
+        Err(response) => return response,
+    };
+    let Ok(now) = clock::now() else {
+        let message = "the clock is wrong";
+        return error_response(StatusCode::INTERNAL_SERVER_ERROR, message);
+    };
+    let store = admin.store;
+    match run_blocking(move || operation.run(&store, now)).await {
+        Ok(done) => {
+            tracing::info!(operation = O::PATH, "account operation done");
+            Json(done).into_response()
+        }
+        Err(error @ (Error::UserNotFound | Error::AssistantNotFound | Error::TokenNotFound)) => {
+            error_response(StatusCode::NOT_FOUND, error.to_string())
+        }
+        Err(error @ (Error::DuplicateUser | Error::UserClosed)) => {
+            error_response(StatusCode::CONFLICT, error.to_string())
+        }
+        Err(error @ Error::Invalid { .. }) => invalid(error.to_string()),
+        Err(error) => failed(&error),
+    }
 }
 
 /// `GET /admin/stats`: the sizes of the store, from counters that are cheap to read.

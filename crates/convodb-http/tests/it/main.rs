@@ -21,5 +21,6 @@ mod privacy;
 mod probes;
 mod protocol;
 mod stats;
+mod tokens;
 mod transfer;
 mod user;

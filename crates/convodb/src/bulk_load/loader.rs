@@ -61,7 +61,7 @@ impl BulkLoader {
     ///
     /// # Errors
     /// [`Error::Invalid`] if `message_count` is less than the number of messages;
-    /// [`Error::UserNotFound`]; or [`Error::AssistantNotFound`]. In these cases the conversation is
+    /// [`Error::UserNotFound`]; [`Error::UserClosed`]; or [`Error::AssistantNotFound`]. In these cases the conversation is
     /// left out, and the load can continue. After an I/O error of a temporary file, it cannot.
     pub fn push(
         &mut self,
@@ -79,7 +79,8 @@ impl BulkLoader {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the millisecond of a `created_at` is full (4,194,304 conversations of
-    /// one user); or as [`Store::write`]. Nothing is stored then.
+    /// one user); [`Error::UserNotFound`] or [`Error::UserClosed`] if a user was erased meanwhile;
+    /// or as [`Store::write`]. Nothing is stored then.
     pub fn finish(self) -> Result<BulkLoadReport> {
         self.finish_with_progress(|_, _| {})
     }
@@ -105,6 +106,9 @@ impl BulkLoader {
         if snapshot.assistant(user, id)?.is_none() {
             let user = snapshot.user(user)?;
             return Err(user.map_or(Error::UserNotFound, |_| Error::AssistantNotFound));
+        }
+        if snapshot.user(user)?.is_some_and(|user| user.closed) {
+            return Err(Error::UserClosed);
         }
         self.known_assistant = Some((user, id));
         Ok(())

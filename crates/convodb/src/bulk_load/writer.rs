@@ -14,7 +14,7 @@ use crate::encoding::key::{
     ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
 };
 use crate::encoding::record::{self, Damage};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kv::bulk_insert::bulk_insert;
 use crate::kv::catch_panic::call_user_code;
 use crate::kv::external_sort::ExternalSorter;
@@ -187,6 +187,13 @@ impl BulkWriter<'_> {
         }
         let stored = &self.state.tables.conversations;
         if same_user.is_none() {
+            // An erasure may have begun since the rows were staged.
+            if !self.state.tables.accounts.has_user(user)? {
+                return Err(Error::UserNotFound);
+            }
+            if self.state.tables.accounts.is_closed(user)? {
+                return Err(Error::UserClosed);
+            }
             self.user_is_new = !stored.any(user)?;
         }
         if self.user_is_new {

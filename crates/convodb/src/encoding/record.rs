@@ -6,6 +6,8 @@
 //! | version u8 | body | checksum u64, little-endian |
 //! ```
 //!
+//! Access tokens and changes have records of version 2, too; all others are of version 1.
+//!
 //! The body of a conversation is a flat layout (`encoding/row.rs`). All other bodies are bincode 2
 //! with fixed-width little-endian integers.
 //!
@@ -22,8 +24,10 @@ use crate::model::cost::Cost;
 use crate::model::message::{Message, Role};
 use crate::model::timestamp::Timestamp;
 
-/// The version of every record that is written.
-const VERSION: u8 = 1;
+/// The first version, which every kind of record has.
+pub(crate) const V1: u8 = 1;
+/// The second version, of some access tokens and changes.
+pub(crate) const V2: u8 = 2;
 const CHECKSUM_BYTES: usize = 8;
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
@@ -35,8 +39,18 @@ pub(crate) type Damage = &'static str;
 
 /// Appends the record of `key`, whose body `write` appends.
 pub(crate) fn seal<K: FixedKey>(key: &K, record: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    seal_version(V1, key, record, write);
+}
+
+/// [`seal`], with a version.
+pub(crate) fn seal_version<K: FixedKey>(
+    version: u8,
+    key: &K,
+    record: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
     let start = record.len();
-    record.push(VERSION);
+    record.push(version);
     write(record);
     let checksum = checksum(key, &record[start..]);
     record.extend_from_slice(&checksum.to_le_bytes());
@@ -68,15 +82,23 @@ fn key_hash<K: FixedKey>(key: &K) -> u64 {
     xxh3_64(key.encode().as_ref())
 }
 
-/// Verifies a record of `key` and returns its version and body.
+/// Verifies a record of `key`, of version 1, and returns its version and body.
 pub(crate) fn open<'a, K: FixedKey>(key: &K, record: &'a [u8]) -> Result<Body<'a>, Damage> {
+    match open_any(key, record)? {
+        body if body.version() == V1 => Ok(body),
+        _ => Err("a record has an unknown version"),
+    }
+}
+
+/// Verifies a record of `key`, of any version, and returns its version and body.
+pub(crate) fn open_any<'a, K: FixedKey>(key: &K, record: &'a [u8]) -> Result<Body<'a>, Damage> {
     let (sealed, stored) =
         record.split_last_chunk::<CHECKSUM_BYTES>().ok_or("a record is too short")?;
     if checksum(key, sealed) != u64::from_le_bytes(*stored) {
         return Err("a record's checksum does not match");
     }
     match sealed.split_first() {
-        Some((&VERSION, _)) => Ok(Body(sealed)),
+        Some((&(V1 | V2), _)) => Ok(Body(sealed)),
         Some(_) => Err("a record has an unknown version"),
         None => Err("a record is too short"),
     }
@@ -108,12 +130,17 @@ impl<'a> Body<'a> {
         self.0
     }
 
+    /// The version, 1 or 2.
+    pub(crate) fn version(self) -> u8 {
+        self.0.first().copied().unwrap_or_default()
+    }
+
     /// The body without its version.
     pub(super) fn fields(self) -> &'a [u8] {
         self.0.get(1..).unwrap_or_default()
     }
 
-    fn decode<T: BorrowDecode<'a, ()>>(self) -> Result<T, Damage> {
+    pub(crate) fn decode<T: BorrowDecode<'a, ()>>(self) -> Result<T, Damage> {
         let body = self.fields();
         whole(bincode::borrow_decode_from_slice(body, CONFIG), body)
     }
@@ -138,7 +165,7 @@ impl<'a> Body<'a> {
     }
 }
 
-pub(super) fn instant(millis: u64) -> Result<Timestamp, Damage> {
+pub(crate) fn instant(millis: u64) -> Result<Timestamp, Damage> {
     Timestamp::from_millis(millis).map_err(|_| "a record has a time out of range")
 }
 
@@ -172,15 +199,29 @@ pub(crate) fn encode_message(key: MessageKey, message: &Message, record: &mut Ve
 
 // ---- accounts ----------------------------------------------------------------------------------
 
-/// The body of a user, an assistant or an access token.
+/// The body of a user, an assistant, or an access token of version 1.
 ///
-/// `name` is the name, or the label of a token. `number` is the number of an assistant or the user
-/// of a token; it is 0 for a user, whose number is in the key. `created_at` is in milliseconds.
+/// `name` is the name, or empty for a token. `number` is the number of an assistant, the user of a
+/// token, or whether a user is closed, 0 or 1. `created_at` is in milliseconds.
 #[derive(Clone, Encode, BorrowDecode)]
 pub(crate) struct AccountV1<'a> {
     pub(crate) name: &'a str,
     pub(crate) number: u32,
     pub(crate) created_at: u64,
+}
+
+/// The body of an access token of version 2. Times are in milliseconds; `scopes` has a bit for each
+/// scope. `name` and `prefix` may be empty.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, BorrowDecode)]
+pub(crate) struct TokenV2<'a> {
+    pub(crate) user: u32,
+    pub(crate) created_at: u64,
+    pub(crate) name: &'a str,
+    pub(crate) prefix: &'a str,
+    pub(crate) scopes: u8,
+    pub(crate) assistant: Option<[u8; 16]>,
+    pub(crate) expires_at: Option<u64>,
+    pub(crate) last_used_at: Option<u64>,
 }
 
 // ---- counters -----------------------------------------------------------------------------------
@@ -204,6 +245,15 @@ pub(crate) struct ChangeV1 {
     pub(crate) position: u64,
 }
 
+/// The body of a change of version 2: a conversation left an assistant, because it was deleted or
+/// given to another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct ChangeV2 {
+    pub(crate) change: ChangeV1,
+    /// The assistant that it had.
+    pub(crate) left: [u8; 16],
+}
+
 /// The body of an idempotency record: the BLAKE3 hash of the request, the response, and the time of
 /// the response in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, BorrowDecode)]
@@ -217,6 +267,13 @@ pub(crate) struct IdempotencyV1<'a> {
 pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
     let mut record = Vec::with_capacity(64);
     append_small(key, value, &mut record);
+    record
+}
+
+/// Encodes a small record of version 2.
+pub(crate) fn encode_small_v2<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
+    let mut record = Vec::with_capacity(128);
+    seal_version(V2, key, &mut record, |record| encode(value, record));
     record
 }
 
@@ -270,6 +327,37 @@ mod tests {
             encode_message(key(), &Message::new(*role, "", Timestamp::MIN).unwrap(), &mut record);
             assert_eq!(usize::from(record[1]), number, "{role}");
         }
+    }
+
+    /// Records of version 2 are on disk: a change of their bytes is a change of the format.
+    #[test]
+    fn the_bytes_of_version_2_are_frozen() {
+        let token = TokenV2 {
+            user: 7,
+            created_at: 1,
+            name: "n",
+            prefix: "p",
+            scopes: 31,
+            assistant: Some([9; 16]),
+            expires_at: None,
+            last_used_at: Some(2),
+        };
+        let key = UserId::new(1);
+        let record = encode_small_v2(&key, token.clone());
+        let expected = [
+            &[2, 7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0][..],
+            &[1, 0, 0, 0, 0, 0, 0, 0, b'n', 1, 0, 0, 0, 0, 0, 0, 0, b'p', 31, 1],
+            &[9; 16],
+            &[0, 1, 2, 0, 0, 0, 0, 0, 0, 0],
+        ];
+        assert_eq!(record[..record.len() - CHECKSUM_BYTES], expected.concat());
+        assert_eq!(open_any(&key, &record).unwrap().decode::<TokenV2<'_>>().unwrap(), token);
+        assert!(open(&key, &record).is_err(), "other kinds of records have version 1 alone");
+
+        let change = ChangeV1 { kind: 3, conversation: [4; 16], position: 5 };
+        let record = encode_small_v2(&key, ChangeV2 { change, left: [6; 16] });
+        let expected = [&[2, 3][..], &[4; 16], &[5, 0, 0, 0, 0, 0, 0, 0], &[6; 16]];
+        assert_eq!(record[..record.len() - CHECKSUM_BYTES], expected.concat());
     }
 
     proptest! {

@@ -263,6 +263,10 @@ impl Committer {
     /// The users whose conversations the group has changed, for listeners.
     fn changed_users(&self) -> ChangedUsers {
         let observed = self.published.has_listeners();
+        // A removed token is only a hash: whoever waits with a token must check it again.
+        if self.tables.revokes_tokens() {
+            return ChangedUsers::Any;
+        }
         ChangedUsers::These(if observed { self.tables.changed_users() } else { Vec::new() })
     }
 

@@ -16,7 +16,7 @@ type Callback = dyn Fn(&ChangedUsers) + Send + Sync;
 pub enum ChangedUsers {
     /// These users, in ascending order; none for a commit that changed no conversation.
     These(Vec<UserId>),
-    /// Any users: a bulk load, or the store has reopened its files.
+    /// Any users: a bulk load, a revoked token, or the store has reopened its files.
     Any,
 }
 

@@ -407,7 +407,7 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
                 let bytes = V::as_bytes(&value);
                 if self.spec.checksummed {
                     let corrupted = |what| self.spec.corrupted(what);
-                    record::open(&key, bytes.as_ref()).map_err(corrupted)?;
+                    record::open_any(&key, bytes.as_ref()).map_err(corrupted)?;
                 }
                 seen(key.encode().as_ref(), bytes.as_ref())?;
             }

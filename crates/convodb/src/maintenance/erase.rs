@@ -10,9 +10,11 @@ use std::ops::ControlFlow;
 
 use crate::encoding::index_term::{Fingerprinter, Fingerprints};
 use crate::error::{Error, Result};
+use crate::model::account::User;
 use crate::model::conversation::Conversation;
 use crate::model::id::{ConversationId, UserId};
 use crate::model::timestamp::Timestamp;
+use crate::model::token::TokenSelector;
 use crate::query::filter::Filter;
 use crate::query::list_spec::Order;
 use crate::query::request::ListRequest;
@@ -213,9 +215,12 @@ impl Store {
         Ok(deleted)
     }
 
-    /// Erases a user: first the tokens, so that nobody can act as the user, then the conversations
-    /// as [`Store::delete_all`] does, then assistants, changes and the account. The user's number
-    /// is never reused. The erasure is marked as unfinished until the store is compacted: see
+    /// Erases a user. The first write revokes the tokens and closes the account, durably: from then
+    /// on nobody can authenticate as the user, and no write but a deletion is accepted for it
+    /// ([`Error::UserClosed`]), so that the erasure ends. Then it deletes the conversations as
+    /// [`Store::delete_all`] does, then assistants, changes and the account. The user's number is
+    /// never reused. An interrupted erasure leaves the account closed; erasing again continues.
+    /// The erasure is marked as unfinished until the store is compacted: see
     /// [`Snapshot::unfinished_erasures`]. `now` is the time of the mark.
     ///
     /// ```
@@ -227,7 +232,7 @@ impl Store {
     /// assert_eq!(store.erase_user(user, now)?.tokens, 1);
     /// let snapshot = store.snapshot();
     /// assert!(snapshot.user(user)?.is_none());
-    /// assert!(snapshot.authenticate(&token)?.is_none());
+    /// assert!(snapshot.authenticate(&token, now)?.is_none());
     /// assert_eq!(snapshot.unfinished_erasures()?[0].user, user, "until it is compacted");
     /// # Ok::<(), convodb::Error>(())
     /// ```
@@ -330,8 +335,8 @@ impl Store {
 
     /// Deletes a user with everything, in writes of bounded size.
     fn delete_user(&self, user: UserId, mut between: impl FnMut(u64)) -> Result<EraseReport> {
-        let mut erased =
-            EraseReport { tokens: self.revoke_all_tokens(user)?, ..EraseReport::default() };
+        let tokens = self.write(move |transaction| transaction.close_user(user))?;
+        let mut erased = EraseReport { tokens, ..EraseReport::default() };
         loop {
             let before = erased.conversations;
             erased.conversations +=
@@ -340,7 +345,7 @@ impl Store {
                     ControlFlow::Continue(())
                 })?;
             while self.write(move |transaction| transaction.remove_remainder(user))? {}
-            // Another writer of this process may have added something in between.
+            // A bulk load that was staged before the account was closed may have finished since.
             if let Some((assistants, tokens)) =
                 self.write(move |transaction| transaction.remove_user(user))?
             {
@@ -350,22 +355,20 @@ impl Store {
             }
         }
     }
-
-    /// Revokes all tokens of the user and returns their number. Scans the tokens of all users.
-    ///
-    /// # Errors
-    /// [`Error::UserNotFound`], or as [`Store::write`].
-    pub fn revoke_all_tokens(&self, user: UserId) -> Result<u64> {
-        self.write(move |transaction| {
-            if !transaction.tables.accounts.has_user(user)? {
-                return Err(Error::UserNotFound);
-            }
-            transaction.tables.accounts.remove_tokens_of(user)
-        })
-    }
 }
 
 impl Transaction<'_> {
+    /// Closes the user's account to everything but its erasure, and returns the number of tokens
+    /// revoked.
+    fn close_user(&mut self, user: UserId) -> Result<u64> {
+        let accounts = &mut self.tables.accounts;
+        let account = accounts.user(user)?.ok_or(Error::UserNotFound)?;
+        if !account.closed {
+            accounts.put_user(&User { closed: true, ..account });
+        }
+        accounts.remove_tokens(&TokenSelector::User(user))
+    }
+
     /// Removes a batch of what remains after the user's conversations, in any table, and returns
     /// whether there was any. Does nothing while there are conversations.
     fn remove_remainder(&mut self, user: UserId) -> Result<bool> {
@@ -386,7 +389,7 @@ impl Transaction<'_> {
             return Ok(None);
         }
         let account = self.tables.accounts.user(user)?.ok_or(Error::UserNotFound)?;
-        let tokens = self.tables.accounts.remove_tokens_of(user)?;
+        let tokens = self.tables.accounts.remove_tokens(&TokenSelector::User(user))?;
         self.tables.remove_conversation_data(user, usize::MAX)?;
         self.tables.accounts.remove_name(&account.name)?;
         let assistants = self.tables.remove_account(user)?;

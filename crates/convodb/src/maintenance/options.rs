@@ -31,12 +31,18 @@ pub enum ChecksumPolicy {
 pub struct MaintenanceOptions<'a> {
     progress: Option<Box<dyn FnMut(u64, u64) + 'a>>,
     checksum: ChecksumPolicy,
+    revoke_tokens: bool,
     vfs: Arc<dyn Vfs>,
 }
 
 impl Default for MaintenanceOptions<'_> {
     fn default() -> Self {
-        Self { progress: None, checksum: ChecksumPolicy::default(), vfs: Arc::new(SystemVfs) }
+        Self {
+            progress: None,
+            checksum: ChecksumPolicy::default(),
+            revoke_tokens: false,
+            vfs: Arc::new(SystemVfs),
+        }
     }
 }
 
@@ -59,6 +65,13 @@ impl<'a> MaintenanceOptions<'a> {
         Self { checksum, ..self }
     }
 
+    /// Revokes all access tokens in a restored store, before it appears: those that were valid at
+    /// the time of the backup may have been revoked since. Default: they stay valid.
+    #[must_use]
+    pub fn revoke_tokens(self) -> Self {
+        Self { revoke_tokens: true, ..self }
+    }
+
     /// The file system of the files involved. Default: the operating system's.
     #[must_use]
     pub fn vfs(self, vfs: Arc<dyn Vfs>) -> Self {
@@ -67,6 +80,10 @@ impl<'a> MaintenanceOptions<'a> {
 
     pub(crate) const fn checksum_policy(&self) -> ChecksumPolicy {
         self.checksum
+    }
+
+    pub(crate) const fn revokes_tokens(&self) -> bool {
+        self.revoke_tokens
     }
 
     pub(crate) fn file_system(&self) -> Arc<dyn Vfs> {

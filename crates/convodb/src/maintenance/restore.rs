@@ -10,6 +10,7 @@ use crate::io::atomic_file::AtomicFile;
 use crate::io::vfs::Access;
 use crate::maintenance::backup::{read_checksum, read_hashed};
 use crate::maintenance::options::{ChecksumPolicy, MaintenanceOptions};
+use crate::model::token::TokenSelector;
 use crate::options::StoreOptions;
 use crate::store::Store;
 use crate::verify::report::VerifyReport;
@@ -71,6 +72,9 @@ pub fn restore_with(
     let store = Store::open_with(atomic_file.path(), &StoreOptions::new().vfs(vfs.clone()))?;
     let report =
         store.snapshot().verify_with_progress(|done, total| options.report(done, total))?;
+    if options.revokes_tokens() && report.is_clean() {
+        store.revoke_tokens(TokenSelector::All)?;
+    }
     store.begin_history()?;
     store.close_completely()?;
     if report.is_clean() {

@@ -28,6 +28,9 @@ pub struct User {
     pub name: Name,
     /// The time of creation, as the caller gave it.
     pub created_at: Timestamp,
+    /// Whether the user is being erased. All writes but deletions are refused; erasing again
+    /// continues: see [`Store::erase_user`](crate::Store::erase_user).
+    pub closed: bool,
 }
 
 /// An assistant of a user: the bot that answers in conversations.

@@ -15,5 +15,6 @@ pub(crate) mod position;
 pub(crate) mod serialize;
 pub(crate) mod text;
 pub(crate) mod timestamp;
+pub(crate) mod token;
 pub(crate) mod variables;
 pub(crate) mod version;

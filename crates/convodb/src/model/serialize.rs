@@ -5,7 +5,7 @@
 //!
 //! | value | form |
 //! |---|---|
-//! | ids, `Phone`, `Name`, `ExternalIdentifier`, `IdempotencyKey` | string |
+//! | ids, `Phone`, `Name`, `ExternalIdentifier`, `IdempotencyKey`, `Scopes` | string |
 //! | `UserId` | number |
 //! | `Timestamp` | string, RFC 3339 in UTC with milliseconds; reads all that `FromStr` does |
 //! | `Day` | string, `2025-01-25` |
@@ -220,6 +220,7 @@ mod tests {
     use crate::model::conversation::Conversation;
     use crate::model::id::{AssistantId, ConversationId, UserId};
     use crate::model::text::{Name, Phone};
+    use crate::model::token::{Scopes, TokenId};
     use serde::de::DeserializeOwned;
     use serde_json::json;
     use uuid::Uuid;
@@ -283,8 +284,13 @@ mod tests {
     #[test]
     fn accounts_have_the_documented_forms() {
         let name = Name::new("Acme").unwrap();
-        let user = User { id: UserId::new(1), name: name.clone(), created_at: Timestamp::MIN };
-        check(&user, json!({"id": 1, "name": "Acme", "created_at": "1970-01-01T00:00:00.000Z"}));
+        let created_at = Timestamp::MIN;
+        let user = User { id: UserId::new(1), name: name.clone(), created_at, closed: false };
+        let form = json!({"id": 1, "name": "Acme", "created_at": "1970-01-01T00:00:00.000Z",
+                          "closed": false});
+        check(&user, form);
+        check(&"0123456789abcdef".parse::<TokenId>().unwrap(), json!("0123456789abcdef"));
+        check(&Scopes::ALL, json!("read,write,import,export,stats"));
         let assistant = Assistant { id: AssistantId::new(Uuid::nil()), number: 2, name };
         check(
             &assistant,

@@ -5,6 +5,9 @@
 //! coalesced into one. A conversation that has been deleted since is reported only with its
 //! deletion.
 //!
+//! A feed that is restricted to one assistant reports a conversation that left this assistant as
+//! deleted, and omits what other assistants have. Its cursors count the changes of all.
+//!
 //! A part costs one B-tree lookup, a step for each change record and one to three lookups for each
 //! conversation.
 
@@ -15,7 +18,7 @@ use crate::encoding::token::{Endpoint, Payload, Reader, Sealer};
 use crate::error::{Error, Result};
 use crate::model::change::ChangeKind;
 use crate::model::conversation::Conversation;
-use crate::model::id::{ConversationId, UserId};
+use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::version::StoreVersion;
 use crate::query::page_size::PageSize;
 use crate::tables::Tables;
@@ -96,7 +99,8 @@ pub struct Changes {
     pub has_more: bool,
 }
 
-/// Reads the part of the user's feed that begins at `since`, from at most `size` change records.
+/// Reads the part of the user's feed that begins at `since`, from at most `size` change records; of
+/// one assistant if `restriction` names it.
 ///
 /// # Errors
 /// [`Error::InvalidCursor`] if the cursor belongs to another user; otherwise
@@ -107,6 +111,7 @@ pub(crate) fn read(
     user: UserId,
     since: ChangesSince,
     size: PageSize,
+    restriction: Option<AssistantId>,
 ) -> Result<Changes> {
     let tables = &state.tables;
     let last = tables.sequences.last_change(user)?;
@@ -129,36 +134,54 @@ pub(crate) fn read(
         end = number;
         records.push(change);
     }
-    let changes = coalesce(tables, &records)?;
+    let changes = coalesce(tables, &records, restriction)?;
     let next_cursor = ChangeCursor { user, number: end, version: state.version() };
     Ok(Changes { changes, next_cursor, has_more: end < last })
 }
 
 /// Coalesces change records into one change for each conversation, in the order of its last record.
-fn coalesce(tables: &Tables, records: &[change_feed::ChangeRecord]) -> Result<Vec<Change>> {
+fn coalesce(
+    tables: &Tables,
+    records: &[change_feed::ChangeRecord],
+    restriction: Option<AssistantId>,
+) -> Result<Vec<Change>> {
+    let reaches = |assistant| restriction.is_none_or(|only| only == assistant);
+    // Of an unrestricted feed, every deletion counts: older versions did not record the assistant.
+    let leaves = |change: &change_feed::ChangeRecord| match restriction {
+        None => change.kind == ChangeKind::Deleted,
+        Some(only) => change.left == Some(only),
+    };
     let mut changes: Vec<Change> = Vec::with_capacity(records.len());
     // The index in `changes` of each conversation; `None` if it is not reported in this part.
     let mut reported: HashMap<ConversationId, Option<usize>> = HashMap::new();
     for change in records.iter().rev() {
-        if let Some(later) = reported.get(&change.id) {
-            if let Some(later) = later.and_then(|at| changes.get_mut(at))
-                && change.kind == ChangeKind::Created
-                && later.kind == ChangeKind::Updated
-            {
-                later.kind = ChangeKind::Created;
+        match reported.get(&change.id) {
+            Some(Some(later)) => {
+                if let Some(later) = changes.get_mut(*later)
+                    && change.kind == ChangeKind::Created
+                    && later.kind == ChangeKind::Updated
+                {
+                    later.kind = ChangeKind::Created;
+                }
+                continue;
             }
-            continue;
+            Some(None) if restriction.is_none() => continue,
+            // With another assistant now, but it may have left this one before.
+            Some(None) | None => {}
         }
-        let conversation = present(tables, change)?;
-        let kind = match (change.kind, &conversation) {
-            // It has been deleted since: a later record of the feed reports that.
-            (ChangeKind::Created | ChangeKind::Updated, None) => {
+        let conversation =
+            present(tables, change)?.filter(|conversation| reaches(conversation.assistant));
+        let kind = match (leaves(change), &conversation) {
+            // It was created again with the same id, or came back to the assistant.
+            (true, Some(_)) => ChangeKind::Updated,
+            (true, None) => ChangeKind::Deleted,
+            (false, Some(_)) if change.kind == ChangeKind::Deleted => ChangeKind::Updated,
+            (false, Some(_)) => change.kind,
+            // It has left since: a later record of the feed reports that.
+            (false, None) => {
                 reported.insert(change.id, None);
                 continue;
             }
-            // It was created again with the same id.
-            (ChangeKind::Deleted, Some(_)) => ChangeKind::Updated,
-            (kind, _) => kind,
         };
         reported.insert(change.id, Some(changes.len()));
         changes.push(Change { kind, id: change.id, conversation });

@@ -9,13 +9,18 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::encoding::key::{DigestKey, FixedKey, NumberKey, UuidKey};
-use crate::encoding::record::{AccountV1, decode_small, encode_small};
+use crate::encoding::record::{
+    self, AccountV1, Body, Damage, TokenV2, decode_small, encode_small, encode_small_v2,
+};
 use crate::error::Result;
 use crate::kv::table::TableSpec;
 use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
+use crate::model::token::{
+    Access, Scopes, Token, TokenId, TokenOptions, TokenPrefix, TokenSelector,
+};
 use crate::tables::name_cache::AssistantNameCache;
 use crate::tables::schema::{
     ASSISTANT_NUMBERS, ASSISTANTS, Accounts, Bytes, Sequences, TOKENS, USER_NAMES, USERS,
@@ -37,6 +42,14 @@ impl Accounts {
     /// Whether the user exists. One B-tree lookup.
     pub(crate) fn has_user(&self, id: UserId) -> Result<bool> {
         Ok(self.users.get(id)?.is_some())
+    }
+
+    /// Whether the user exists and is being erased. One B-tree lookup.
+    pub(crate) fn is_closed(&self, id: UserId) -> Result<bool> {
+        let Some(record) = self.users.get(id)? else { return Ok(false) };
+        let account: AccountV1<'_> =
+            decode_small(&id, record.value()).map_err(|what| USERS.corrupted(what))?;
+        decode_closed(account.number)
     }
 
     /// All users, by number.
@@ -63,7 +76,8 @@ impl Accounts {
     /// Puts a new or changed user, and its lookup by name.
     pub(crate) fn put_user(&mut self, user: &User) {
         let created_at = user.created_at.millis();
-        let account = AccountV1 { name: user.name.as_str(), number: 0, created_at };
+        let number = u32::from(user.closed);
+        let account = AccountV1 { name: user.name.as_str(), number, created_at };
         self.users.put(user.id, &encode_small(&user.id, account));
         self.user_names.put(digest(user.name.as_str()), &user.id.get().to_be_bytes());
     }
@@ -187,41 +201,128 @@ impl Accounts {
 
 /// Access tokens.
 impl Accounts {
-    /// The user of a token. One B-tree lookup.
-    pub(crate) fn user_by_token(&self, token: &str) -> Result<Option<UserId>> {
-        self.user_by_digest(digest(token))
-    }
-
-    /// The user of the token with this digest. One B-tree lookup.
-    pub(crate) fn user_by_digest(&self, key: DigestKey) -> Result<Option<UserId>> {
+    /// The token with this text. One B-tree lookup.
+    pub(crate) fn token(&self, text: &str) -> Result<Option<TokenRecord>> {
+        let key = digest(text);
         let record = self.tokens.get(key)?;
         record.map(|record| decode_token(key, record.value())).transpose()
     }
 
-    /// Puts a token of a user.
-    pub(crate) fn put_token(&mut self, token: &str, user: UserId, created_at: Timestamp) {
-        let key = digest(token);
-        let account = AccountV1 { name: "", number: user.get(), created_at: created_at.millis() };
-        self.tokens.put(key, &encode_small(&key, account));
+    /// The token with this id. One B-tree lookup.
+    pub(crate) fn token_by_id(&self, id: TokenId) -> Result<Option<TokenRecord>> {
+        self.tokens_with_id(id)?.next().transpose()
+    }
+
+    /// The tokens with this id: one at most, because ids have 64 bits of a hash.
+    fn tokens_with_id(&self, id: TokenId) -> Result<impl Iterator<Item = Result<TokenRecord>>> {
+        let [mut first, mut last] = [[0; 32], [0xff; 32]];
+        first[..8].copy_from_slice(&id.bytes());
+        last[..8].copy_from_slice(&id.bytes());
+        let entries = self.tokens.range(DigestKey(first)..=DigestKey(last))?;
+        Ok(entries.map(|entry| entry.and_then(|(key, record)| decode_token(key, record.value()))))
+    }
+
+    /// All tokens, in the order of their ids.
+    pub(crate) fn tokens(&self) -> Result<impl Iterator<Item = Result<TokenRecord>>> {
+        let entries = self.tokens.iter()?;
+        Ok(entries.map(|entry| entry.and_then(|(key, record)| decode_token(key, record.value()))))
+    }
+
+    /// Puts a new token of a user, and returns its id.
+    pub(crate) fn put_new_token(
+        &mut self,
+        text: &str,
+        user: UserId,
+        created_at: Timestamp,
+        options: TokenOptions,
+    ) -> TokenId {
+        let key = digest(text);
+        let TokenOptions { name, scopes, assistant, expires_at } = options;
+        let prefix = text.parse().ok().map(|prefix: TokenPrefix| prefix.as_str().to_owned());
+        let token = Token {
+            id: token_id(key),
+            user,
+            name,
+            prefix,
+            scopes,
+            assistant,
+            created_at,
+            expires_at,
+            last_used_at: None,
+        };
+        self.put_token(key, &token);
+        token.id
+    }
+
+    fn put_token(&mut self, key: DigestKey, token: &Token) {
+        let record = TokenV2 {
+            user: token.user.get(),
+            created_at: token.created_at.millis(),
+            name: token.name.as_ref().map_or("", Name::as_str),
+            prefix: token.prefix.as_deref().unwrap_or_default(),
+            scopes: token.scopes.bits(),
+            assistant: token.assistant.map(|id| id.uuid().into_bytes()),
+            expires_at: token.expires_at.map(Timestamp::millis),
+            last_used_at: token.last_used_at.map(Timestamp::millis),
+        };
+        self.tokens.put(key, &encode_small_v2(&key, record));
+    }
+
+    /// Records a use of a token, unless a later one is recorded. One B-tree lookup, and a write.
+    pub(crate) fn record_token_use(&mut self, id: TokenId, at: Timestamp) -> Result<()> {
+        match self.token_by_id(id)? {
+            Some(TokenRecord { key, token }) if token.last_used_at < Some(at) => {
+                self.put_token(key, &Token { last_used_at: Some(at), ..token });
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Removes a token.
-    pub(crate) fn remove_token(&mut self, token: &str) -> Result<()> {
-        self.tokens.remove(digest(token))
+    pub(crate) fn remove_token(&mut self, text: &str) -> Result<()> {
+        self.tokens.remove(digest(text))
     }
 
-    /// Removes all tokens of a user, and returns how many. A step for each token of any user.
-    pub(crate) fn remove_tokens_of(&mut self, user: UserId) -> Result<u64> {
-        let mut own: Vec<DigestKey> = Vec::new();
-        for entry in self.tokens.iter()? {
-            let (key, record) = entry?;
-            if decode_token(key, record.value())? == user {
-                own.push(key);
-            }
-        }
-        own.iter().try_for_each(|key| self.tokens.remove(*key))?;
-        Ok(own.len() as u64)
+    /// Removes the selected tokens, and returns how many. One B-tree lookup for an id, else a step
+    /// for each token of any user.
+    pub(crate) fn remove_tokens(&mut self, selector: &TokenSelector) -> Result<u64> {
+        let selected = |token: &Token| match selector {
+            TokenSelector::Id(id) => token.id == *id,
+            TokenSelector::Prefix(prefix) => token.prefix.as_deref() == Some(prefix.as_str()),
+            TokenSelector::User(user) => token.user == *user,
+            TokenSelector::All => true,
+        };
+        let all: Vec<TokenRecord> = match selector {
+            TokenSelector::Id(id) => self.tokens_with_id(*id)?.collect::<Result<_>>()?,
+            _ => self.tokens()?.collect::<Result<_>>()?,
+        };
+        let keys: Vec<DigestKey> =
+            all.iter().filter(|found| selected(&found.token)).map(|found| found.key).collect();
+        keys.iter().try_for_each(|key| self.tokens.remove(*key))?;
+        Ok(keys.len() as u64)
     }
+}
+
+/// An access token with its key.
+pub(crate) struct TokenRecord {
+    key: DigestKey,
+    pub(crate) token: Token,
+}
+
+impl TokenRecord {
+    /// What the token allows; `None` if it has expired at `now`.
+    pub(crate) fn access(&self, now: Timestamp) -> Option<Access> {
+        let Token { id, user, scopes, assistant, expires_at, last_used_at, .. } = self.token;
+        let valid = expires_at.is_none_or(|expires_at| now < expires_at);
+        valid.then_some(Access { token: id, user, scopes, assistant, last_used_at })
+    }
+}
+
+/// The public id of a token: the first bytes of its hash.
+fn token_id(key: DigestKey) -> TokenId {
+    let DigestKey([a, b, c, d, e, f, g, h, ..]) = key;
+    TokenId::new([a, b, c, d, e, f, g, h])
 }
 
 fn all_numbers(user: UserId) -> RangeInclusive<NumberKey> {
@@ -236,7 +337,17 @@ fn decode_user(id: UserId, record: &[u8]) -> Result<User> {
         id,
         name: decode_name(&USERS, account.name)?,
         created_at: created_at.map_err(|_| damaged("a time is out of range"))?,
+        closed: decode_closed(account.number)?,
     })
+}
+
+/// Whether a user is closed, by the number in the user's record.
+fn decode_closed(number: u32) -> Result<bool> {
+    match number {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(USERS.corrupted("a user is neither open nor closed")),
+    }
 }
 
 fn decode_assistant(key: UuidKey, record: &[u8]) -> Result<Assistant> {
@@ -256,8 +367,48 @@ fn decode_name<K: FixedKey>(table: &TableSpec<K, Bytes>, name: &str) -> Result<N
     Name::new(name.to_owned()).map_err(|_| table.corrupted("a name is out of bounds"))
 }
 
-fn decode_token(key: DigestKey, record: &[u8]) -> Result<UserId> {
-    let account: AccountV1<'_> =
-        decode_small(&key, record).map_err(|what| TOKENS.corrupted(what))?;
-    Ok(UserId::new(account.number))
+fn decode_token(key: DigestKey, record: &[u8]) -> Result<TokenRecord> {
+    let token = record::open_any(&key, record).and_then(|body| decode_token_body(key, body));
+    Ok(TokenRecord { key, token: token.map_err(|what| TOKENS.corrupted(what))? })
+}
+
+/// Decodes the two versions of a token. One of version 1 allows everything and never expires.
+pub(crate) fn decode_token_body(key: DigestKey, body: Body<'_>) -> Result<Token, Damage> {
+    let stored = match body.version() {
+        record::V1 => {
+            let AccountV1 { name, number, created_at } = body.decode()?;
+            TokenV2 {
+                user: number,
+                created_at,
+                name,
+                prefix: "",
+                scopes: Scopes::ALL.bits(),
+                assistant: None,
+                expires_at: None,
+                last_used_at: None,
+            }
+        }
+        _ => body.decode::<TokenV2<'_>>()?,
+    };
+    let name = match stored.name {
+        "" => None,
+        name => Some(Name::new(name).map_err(|_| "a token's name is out of bounds")?),
+    };
+    let time = |millis: Option<u64>| millis.map(record::instant).transpose();
+    let prefix = match stored.prefix {
+        "" => None,
+        prefix => Some(prefix.parse::<TokenPrefix>().ok().filter(|known| known.as_str() == prefix)),
+    };
+    let prefix = prefix.map(|known| known.ok_or("a token's prefix is malformed")).transpose()?;
+    Ok(Token {
+        id: token_id(key),
+        user: UserId::new(stored.user),
+        name,
+        prefix: prefix.map(|prefix| prefix.as_str().to_owned()),
+        scopes: Scopes::from_bits(stored.scopes).ok_or("a token has no known scopes")?,
+        assistant: stored.assistant.map(|id| AssistantId::new(Uuid::from_bytes(id))),
+        created_at: record::instant(stored.created_at)?,
+        expires_at: time(stored.expires_at)?,
+        last_used_at: time(stored.last_used_at)?,
+    })
 }

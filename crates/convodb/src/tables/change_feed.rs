@@ -8,10 +8,12 @@ use std::ops::RangeInclusive;
 use uuid::Uuid;
 
 use crate::encoding::key::{ChangeKey, NumberKey, RowKey};
-use crate::encoding::record::{ChangeV1, append_small, decode_small, encode_small};
+use crate::encoding::record::{
+    self, Body, ChangeV1, ChangeV2, Damage, append_small, encode_small, encode_small_v2,
+};
 use crate::error::Result;
 use crate::model::change::ChangeKind;
-use crate::model::id::{ConversationId, UserId};
+use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 use crate::tables::schema::{CHANGE_MARKS, CHANGES, ChangeFeed, Sequences};
@@ -26,6 +28,9 @@ pub(crate) struct ChangeRecord {
     pub(crate) id: ConversationId,
     /// The row of the conversation at that time. Another conversation may have it now.
     pub(crate) row: RowKey,
+    /// The assistant that the conversation left, by its deletion or for another assistant. Changes
+    /// of older versions do not have it.
+    pub(crate) left: Option<AssistantId>,
 }
 
 impl ChangeRecord {
@@ -42,10 +47,19 @@ impl ChangeRecord {
     }
 }
 
+/// The two versions of a change.
+pub(crate) fn decode_body(body: Body<'_>) -> Result<(ChangeV1, Option<[u8; 16]>), Damage> {
+    match body.version() {
+        record::V1 => Ok((body.decode()?, None)),
+        _ => body.decode().map(|ChangeV2 { change, left }| (change, Some(left))),
+    }
+}
+
 /// Decodes the record of a change. Verifies its checksum.
 pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<ChangeRecord> {
     let damaged = |what| CHANGES.corrupted(what);
-    let change: ChangeV1 = decode_small(&key, record).map_err(damaged)?;
+    let decoded = record::open_any(&key, record).and_then(decode_body);
+    let (change, left) = decoded.map_err(damaged)?;
     Ok(ChangeRecord {
         kind: match change.kind {
             1 => ChangeKind::Created,
@@ -55,13 +69,15 @@ pub(crate) fn decode(key: ChangeKey, record: &[u8]) -> Result<ChangeRecord> {
         },
         id: ConversationId::new(Uuid::from_bytes(change.conversation)),
         row: RowKey::new(key.user, Position::from_bits(change.position)),
+        left: left.map(|id| AssistantId::new(Uuid::from_bytes(id))),
     })
 }
 
 /// Encodes the record of the change `key`, the creation of a row by a bulk load, to the end of
 /// `out`.
 pub(crate) fn append_created(key: ChangeKey, row: RowKey, id: ConversationId, out: &mut Vec<u8>) {
-    append_small(&key, ChangeRecord { kind: ChangeKind::Created, id, row }.stored(), out);
+    let created = ChangeRecord { kind: ChangeKind::Created, id, row, left: None };
+    append_small(&key, created.stored(), out);
 }
 
 impl ChangeFeed {
@@ -70,14 +86,20 @@ impl ChangeFeed {
     pub(crate) fn append(
         &mut self,
         sequences: &mut Sequences,
-        kind: ChangeKind,
-        row: RowKey,
-        id: ConversationId,
+        change: ChangeRecord,
     ) -> Result<u64> {
-        let number = sequences.last_change(row.user)? + 1;
-        let key = ChangeKey { user: row.user, number };
-        self.changes.put(key, &encode_small(&key, ChangeRecord { kind, id, row }.stored()));
-        sequences.put_last_change(row.user, number);
+        let user = change.row.user;
+        let number = sequences.last_change(user)? + 1;
+        let key = ChangeKey { user, number };
+        let record = match change.left {
+            None => encode_small(&key, change.stored()),
+            Some(left) => {
+                let left = left.uuid().into_bytes();
+                encode_small_v2(&key, ChangeV2 { change: change.stored(), left })
+            }
+        };
+        self.changes.put(key, &record);
+        sequences.put_last_change(user, number);
         Ok(number)
     }
 

@@ -162,6 +162,11 @@ impl Tables {
         users
     }
 
+    /// Whether the group removes access tokens.
+    pub(crate) fn revokes_tokens(&self) -> bool {
+        self.accounts.tokens.pending().removals > 0
+    }
+
     /// Appends the group to a WAL record.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         self.all().for_each(|table| table.encode(out));

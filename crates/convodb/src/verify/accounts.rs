@@ -75,14 +75,17 @@ fn check_assistants(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
     Ok(())
 }
 
-/// Each token decodes, is found by its digest, and has its user.
+/// Each token decodes, is found by its id, and has its user.
 fn check_tokens(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
-    for entry in tables.accounts.tokens.iter()? {
-        let (key, _) = entry?;
-        if let Some(user) = report.found(tables.accounts.user_by_digest(key), NOBODY)?
-            && !tables.accounts.has_user(user)?
-        {
-            report.add_finding(TOKENS.name, "a token's user does not exist", user);
+    for token in tables.accounts.tokens()? {
+        let Some(token) = report.found(token.map(Some), NOBODY)? else { continue };
+        let token = token.token;
+        if !tables.accounts.has_user(token.user)? {
+            report.add_finding(TOKENS.name, "a token's user does not exist", token.user);
+        }
+        let found = report.found(tables.accounts.token_by_id(token.id), token.user)?;
+        if found.is_none_or(|found| found.token != token) {
+            report.add_finding(TOKENS.name, "a token's id does not lead to it", token.user);
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use convodb::{
     StoreOptions, Timestamp, UserId, checksum_path, compact, restore, restore_with,
 };
 
-use crate::{TestUser, count};
+use crate::{TestUser, count, user_of};
 
 /// A temporary directory.
 struct Directory {
@@ -84,7 +84,7 @@ fn a_backup_contains_the_memtables_and_its_cursors_and_tokens_stay_valid() {
     assert_eq!((report.conversations, report.messages), (320, 320));
     let restored = Store::open(directory.path("r")).unwrap();
     let restored_snapshot = restored.snapshot();
-    assert_eq!(restored_snapshot.authenticate(&token).unwrap(), Some(acme.user));
+    assert_eq!(user_of(&restored_snapshot, &token), Some(acme.user));
     let at = restored_snapshot.open_cursor(acme.user, &cursor).unwrap();
     let next = ListRequest::at(at);
     let original_page = snapshot.list(acme.user, &next).unwrap();

@@ -1,13 +1,14 @@
 //! Bulk deletion and user erasure: they remove all of the selected data, and nothing else.
 
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use convodb::{
-    Channel, Contact, Conversation, EraseReport, Error, Filter, ListRequest, Message, Role, Store,
-    Timestamp,
+    BulkOptions, Channel, Contact, Conversation, EraseReport, Error, Filter, ListRequest, Message,
+    Role, Store, Timestamp,
 };
 
-use crate::{TestUser, count};
+use crate::{TestUser, count, user_of};
 
 fn whatsapp(acme: &TestUser, phone: &str) -> Conversation {
     let customer = Contact::with_phone(phone).unwrap();
@@ -80,8 +81,8 @@ fn an_erased_user_leaves_no_entry_and_the_number_is_not_reused() {
     assert_eq!(erased, EraseReport { conversations: 300, assistants: 1, tokens: 2 });
     assert!(matches!(store.erase_user(acme.user, Timestamp::MIN), Err(Error::UserNotFound)));
     let snapshot = store.snapshot();
-    assert_eq!(snapshot.authenticate(&tokens[0]).unwrap(), None);
-    assert_eq!(snapshot.authenticate(&tokens[2]).unwrap(), Some(other.user));
+    assert_eq!(user_of(&snapshot, &tokens[0]), None);
+    assert_eq!(user_of(&snapshot, &tokens[2]), Some(other.user));
     assert_eq!(count(&store, other.user), 1);
     let report = snapshot.verify().unwrap();
     assert!(report.is_clean() && report.messages == 0, "{report:?}");
@@ -91,4 +92,61 @@ fn an_erased_user_leaves_no_entry_and_the_number_is_not_reused() {
     assert_eq!(entries, 2 + 5 + 3 + 2 + 5 + 1, "{:?}", store.usage());
     let recreated = store.create_user("Acme", Timestamp::MIN).unwrap();
     assert!(recreated.id > other.user);
+}
+
+/// Erasure closes the user first: no writer holds it open, and one that stops is continued.
+#[test]
+fn a_user_who_is_being_erased_accepts_no_write_and_erasing_again_continues() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s.convodb");
+    let store = Store::open(&path).unwrap();
+    let acme = TestUser::of(&store);
+    let (user, first) = (acme.user, acme.conversation());
+    let token = store.create_token(user, Timestamp::MIN).unwrap();
+    let id = first.id;
+    for row in [first].into_iter().chain((0..600).map(|_| acme.conversation())) {
+        store.insert(user, row, Vec::new()).unwrap();
+    }
+    let mut staged = store.bulk_load(BulkOptions::default());
+    staged.push(user, &acme.conversation(), &[]).unwrap();
+
+    let (writer, row) = (store.clone(), acme.conversation());
+    let mut refused = 0;
+    let stopped = catch_unwind(AssertUnwindSafe(|| {
+        store.erase_user_with_progress(user, Timestamp::MIN, |_| {
+            let closed = |result: convodb::Result<()>| {
+                assert!(matches!(result, Err(Error::UserClosed)), "{result:?}");
+            };
+            closed(writer.insert(user, row.clone(), Vec::new()));
+            closed(writer.create_token(user, Timestamp::MIN).map(drop));
+            closed(writer.create_assistant(user, id.uuid().into(), "New").map(drop));
+            closed(writer.rename_assistant(user, acme.assistant, "New"));
+            let last = writer.snapshot().conversations(user, &ListRequest::default()).next();
+            let last = last.expect("400 are left").unwrap().id;
+            let message = Message::new(Role::User, "hi", Timestamp::MIN).unwrap();
+            closed(writer.append_message(user, last, message).map(drop));
+            let update = |row: &mut Conversation| {
+                row.ai_enabled = false;
+                Ok(())
+            };
+            closed(writer.update(user, last, Timestamp::MIN, update).map(drop));
+            refused += 1;
+            resume_unwind(Box::new(()));
+        })
+    }));
+    assert!(stopped.is_err());
+    assert_eq!((refused, user_of(&store.snapshot(), &token)), (1, None));
+    assert!(matches!(staged.finish(), Err(Error::UserClosed)));
+    drop(writer);
+    store.close().unwrap();
+
+    let store = Store::open(&path).unwrap();
+    assert!(store.snapshot().user(user).unwrap().unwrap().closed, "closed durably");
+    let row = acme.conversation();
+    assert!(matches!(store.insert(user, row, Vec::new()), Err(Error::UserClosed)));
+    assert!(store.snapshot().verify().unwrap().is_clean());
+    let erased = store.erase_user(user, Timestamp::MIN).unwrap();
+    assert_eq!(erased.conversations, 601 - 256);
+    assert!(store.snapshot().user(user).unwrap().is_none());
+    assert!(store.snapshot().verify().unwrap().is_clean());
 }

@@ -18,9 +18,12 @@ mod statistics;
 mod store;
 mod submit;
 mod swap;
+mod tokens;
 mod wal;
 
-use convodb::{AssistantId, Channel, Conversation, ConversationId, Store, Timestamp, UserId};
+use convodb::{
+    AssistantId, Channel, Conversation, ConversationId, Snapshot, Store, Timestamp, UserId,
+};
 
 /// A store's user with one assistant.
 struct TestUser {
@@ -45,6 +48,11 @@ impl TestUser {
         let at = Timestamp::from_millis(1_737_800_000_000).unwrap();
         Conversation::new(ConversationId::generate(at), self.assistant, Channel::Widget, at)
     }
+}
+
+/// The user of a token that is valid now.
+fn user_of(snapshot: &Snapshot, token: &str) -> Option<UserId> {
+    snapshot.authenticate(token, Timestamp::MIN).unwrap().map(|access| access.user)
 }
 
 /// The number of the user's conversations.

@@ -350,23 +350,6 @@ fn a_user_sees_nothing_of_another_user() {
 }
 
 #[test]
-fn a_token_authenticates_until_it_is_revoked() {
-    let store = Store::in_memory().unwrap();
-    let acme = TestUser::of(&store);
-    let token = store.create_token(acme.user, Timestamp::MIN).unwrap();
-    assert_eq!(token.len(), "cvdb_".len() + 43, "256 bits");
-    assert_eq!(store.snapshot().authenticate(&token).unwrap(), Some(acme.user));
-    for wrong in ["", "cvdb_", &token[1..], &format!("{token} ")] {
-        assert_eq!(store.snapshot().authenticate(wrong).unwrap(), None);
-    }
-    store.revoke_token(token.clone()).unwrap();
-    assert_eq!(store.snapshot().authenticate(&token).unwrap(), None);
-    assert!(matches!(store.revoke_token(token), Err(Error::TokenNotFound)));
-    let nobody = store.create_token(UserId::new(99), Timestamp::MIN);
-    assert!(matches!(nobody, Err(Error::UserNotFound)));
-}
-
-#[test]
 fn user_names_are_unique_and_assistant_numbers_count_for_each_user() {
     let store = Store::in_memory().unwrap();
     let acme = TestUser::of(&store);

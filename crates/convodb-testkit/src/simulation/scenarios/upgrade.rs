@@ -12,7 +12,8 @@ use std::sync::LazyLock;
 use convodb::vfs::Vfs;
 use convodb::{
     ChangeKind, ChangesSince, Conversation, CostSum, Day, Durability, Error, ListRequest, Message,
-    PageSize, Role, Snapshot, Stats, StatsRequest, Store, StoreOptions, Timestamp, UserId, Volume,
+    PageSize, Role, Scopes, Snapshot, Stats, StatsRequest, Store, StoreOptions, Timestamp, UserId,
+    Volume,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -267,8 +268,12 @@ fn contents(snapshot: &Snapshot) -> Result<Contents, CheckError> {
     if !verified.is_clean() {
         return Err(CheckError::Reported(format!("verify found {:?}", verified.findings)));
     }
-    let user =
-        snapshot.authenticate(V1.token)?.ok_or_else(|| mismatch("the access token is unknown"))?;
+    let access = snapshot.authenticate(V1.token, Timestamp::MIN)?;
+    let access = access.ok_or_else(|| mismatch("the access token is unknown"))?;
+    if access.scopes != Scopes::ALL || access.assistant.is_some() {
+        return Err(mismatch("the access token does not allow everything"));
+    }
+    let user = access.user;
     let name = USER.parse()?;
     if snapshot.user_by_name(&name)? != Some(user) {
         return Err(mismatch("the access token belongs to another user"));
