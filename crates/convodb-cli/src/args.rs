@@ -1,7 +1,9 @@
 //! Command-line flags that several verbs share, and values as a person types them.
 //!
-//! Every flag has an environment variable, `CONVODB_` with the flag's name; the flag wins. Phone
-//! numbers and tokens are taken as plain text and checked by their verb, because the message of a
+//! A flag has an environment variable, `CONVODB_` with the flag's name; the flag wins. Where verbs
+//! give a name different meanings, the variable has the verb's name, too: `CONVODB_BACKUP_TO`. A
+//! flag that chooses what is deleted has no variable, because one that was left in the environment
+//! would choose unseen. A test lists all of them. Phone numbers and tokens are taken as plain text and checked by their verb, because the message of a
 //! parser would repeat the value that it refuses.
 
 use std::fmt;
@@ -61,6 +63,14 @@ impl StoreOrServer {
 pub(crate) struct UserFlag {
     /// Name or number of the user; a name wins over a number
     #[arg(long, env = "CONVODB_USER", value_name = "USER")]
+    pub(crate) user: Name,
+}
+
+/// `--user` of a verb that deletes: without a variable, because it chooses what is deleted.
+#[derive(Debug, Args)]
+pub(crate) struct UserOfDeletionFlag {
+    /// Name or number of the user; a name wins over a number
+    #[arg(long, value_name = "USER")]
     pub(crate) user: Name,
 }
 

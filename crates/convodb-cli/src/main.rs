@@ -38,7 +38,8 @@ struct Cli {
 }
 
 const AFTER_HELP: &str = "\
-Each flag can also be set by its environment variable; the flag wins.
+A flag can also be set by its environment variable, which its help names; the flag wins. Flags that
+choose what is deleted have none.
 Results go to standard output, everything else to standard error.
 
 Exit status:
@@ -148,7 +149,8 @@ fn one_line(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::{Command, CommandFactory};
+    use clap::{Arg, Command, CommandFactory};
+    use std::collections::HashMap;
 
     #[test]
     fn a_cause_is_printed_once() {
@@ -164,27 +166,96 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    #[test]
-    fn every_flag_has_help_and_an_environment_variable() {
-        fn check(command: &Command) {
+    /// Each flag of each verb, by the verb's words.
+    fn flags() -> Vec<(String, Arg)> {
+        fn walk(command: &Command, path: &str, all: &mut Vec<(String, Arg)>) {
             for flag in command.get_arguments().filter(|arg| !arg.is_positional()) {
-                let long = flag.get_long().unwrap();
-                if ["help", "version"].contains(&long) {
-                    continue;
+                if !["help", "version"].contains(&flag.get_id().as_str()) {
+                    all.push((path.to_owned(), flag.clone()));
                 }
-                assert!(flag.get_help().is_some(), "--{long} has no help");
-                // What gives up data must be typed each time.
-                if long == "without-wal" {
-                    assert!(flag.get_env().is_none());
-                    continue;
-                }
-                let expected = format!("CONVODB_{}", long.replace('-', "_").to_uppercase());
-                let variable = flag.get_env().unwrap_or_else(|| panic!("--{long} has none"));
-                assert_eq!(variable.to_str().unwrap(), expected);
             }
-            command.get_subcommands().for_each(check);
+            for verb in command.get_subcommands() {
+                let path = format!("{path} {}", verb.get_name());
+                walk(verb, path.trim_start(), all);
+            }
         }
-        check(&Cli::command());
+        let mut all = Vec::new();
+        walk(&Cli::command(), "", &mut all);
+        assert!(all.len() > 60, "{}", all.len());
+        all
+    }
+
+    /// The flags that choose what is deleted, or that a check is skipped: they have no variable.
+    const WITHOUT_VARIABLE: [(&str, &str); 15] = [
+        ("serve", "keep"),
+        ("serve", "keep-changes"),
+        ("delete", "user"),
+        ("delete", "yes"),
+        ("assistant delete", "user"),
+        ("verify", "without-wal"),
+        ("restore", "without-checksum"),
+        ("erase", "user"),
+        ("erase", "customer-phone"),
+        ("erase", "external-identifier"),
+        ("erase", "everything"),
+        ("erase", "yes"),
+        ("erase", "no-compact"),
+        ("prune", "keep"),
+        ("prune", "user"),
+    ];
+
+    #[test]
+    fn each_flag_has_help_and_a_variable_unless_it_chooses_what_is_deleted() {
+        let mut without: Vec<(String, String)> = Vec::new();
+        for (verb, flag) in flags() {
+            let long = flag.get_long().unwrap().to_owned();
+            assert!(flag.get_help().is_some(), "{verb} --{long} has no help");
+            let deletes = ["delete", "erase", "prune", "revoke"];
+            let deletes = verb.split(' ').any(|word| deletes.contains(&word));
+            let names_the_place = ["db", "admin-socket", "json"].contains(&long.as_str());
+            match flag.get_env() {
+                None => without.push((verb, long)),
+                Some(variable) => {
+                    let variable = variable.to_str().unwrap();
+                    let forbidden = deletes && !names_the_place || long == "yes";
+                    assert!(!forbidden, "{verb} --{long} deletes, and can be set by {variable}");
+                }
+            }
+        }
+        let expected = WITHOUT_VARIABLE.into_iter();
+        let mut expected: Vec<_> =
+            expected.map(|(verb, flag)| (verb.to_owned(), flag.to_owned())).collect();
+        without.sort();
+        expected.sort();
+        assert_eq!(without, expected);
+    }
+
+    /// One variable has one meaning: flags share it only if they take the same kind of value.
+    #[test]
+    fn a_variable_is_named_for_its_flag_and_for_its_verb_where_meanings_differ() {
+        let mut meanings: HashMap<String, (String, String)> = HashMap::new();
+        for (verb, flag) in flags() {
+            let Some(variable) = flag.get_env().map(|name| name.to_str().unwrap().to_owned())
+            else {
+                continue;
+            };
+            let word = |text: &str| text.replace('-', "_").to_uppercase();
+            let long = word(flag.get_long().unwrap());
+            let verb = word(verb.split(' ').next().unwrap());
+            let names = [format!("CONVODB_{long}"), format!("CONVODB_{verb}_{long}")];
+            assert!(names.contains(&variable), "{variable} of {verb} --{long}");
+            let meaning = format!(
+                "{:?} {:?} {:?}",
+                flag.get_value_names(),
+                flag.get_action(),
+                flag.get_value_parser().type_id()
+            );
+            let (first, expected) =
+                meanings.entry(variable.clone()).or_insert((verb.clone(), meaning.clone()));
+            assert_eq!(meaning, *expected, "{variable} of {verb} is not that of {first}");
+        }
+        assert_eq!(meanings["CONVODB_BACKUP_TO"].0, "BACKUP");
+        assert_eq!(meanings["CONVODB_RESTORE_TO"].0, "RESTORE");
     }
 
     #[test]

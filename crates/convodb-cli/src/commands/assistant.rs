@@ -7,7 +7,7 @@ use clap::Subcommand;
 use convodb::{Assistant, AssistantId, AssistantRef, Name};
 use serde::Serialize;
 
-use crate::args::{DbFlag, JsonFlag, UserFlag};
+use crate::args::{DbFlag, JsonFlag, UserFlag, UserOfDeletionFlag};
 use crate::console::{now, say};
 use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
@@ -52,7 +52,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         db: DbFlag,
         #[command(flatten)]
-        user: UserFlag,
+        user: UserOfDeletionFlag,
         /// Id or number of the assistant
         #[arg(value_name = "ID")]
         assistant: AssistantRef,

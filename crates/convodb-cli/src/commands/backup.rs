@@ -31,10 +31,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: StoreOrServer,
     /// File of the backup
-    #[arg(long, env = "CONVODB_TO", value_name = "FILE", conflicts_with = "admin_socket")]
+    #[arg(long, env = "CONVODB_BACKUP_TO", value_name = "FILE", conflicts_with = "admin_socket")]
     to: Option<PathBuf>,
     /// Name of the backup in the server's --backup-dir [default: the present time]
-    #[arg(long, env = "CONVODB_NAME", value_name = "NAME", requires = "admin_socket")]
+    #[arg(long, env = "CONVODB_BACKUP_NAME", value_name = "NAME", requires = "admin_socket")]
     name: Option<String>,
     #[command(flatten)]
     json: JsonFlag,

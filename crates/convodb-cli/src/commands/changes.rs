@@ -49,7 +49,7 @@ pub(crate) struct Args {
     #[arg(long, env = "CONVODB_USER", value_name = "USER", required_unless_present = "from_api")]
     user: Option<Name>,
     /// Start after this cursor, or at `beginning` or `now`
-    #[arg(long, env = "CONVODB_SINCE", value_name = "CURSOR", default_value = "beginning")]
+    #[arg(long, env = "CONVODB_CHANGES_SINCE", value_name = "CURSOR", default_value = "beginning")]
     since: String,
     /// Wait for further changes; needs --from-api
     #[arg(long, env = "CONVODB_FOLLOW", value_parser = BoolishValueParser::new())]

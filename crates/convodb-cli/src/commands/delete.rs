@@ -1,10 +1,9 @@
 //! `convodb delete`: deletes one conversation.
 
 use anyhow::{Result, anyhow, bail};
-use clap::builder::BoolishValueParser;
 use convodb::ConversationId;
 
-use crate::args::{DbFlag, UserFlag};
+use crate::args::{DbFlag, UserOfDeletionFlag};
 use crate::console::{confirm, counted, say};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
@@ -20,12 +19,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     db: DbFlag,
     #[command(flatten)]
-    user: UserFlag,
+    user: UserOfDeletionFlag,
     /// Id of the conversation
     #[arg(value_name = "ID")]
     id: ConversationId,
     /// Do not ask for confirmation
-    #[arg(long, env = "CONVODB_YES", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     yes: bool,
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::ArgGroup;
-use clap::builder::BoolishValueParser;
 use convodb::{
     EraseReport, ErasureScope, ExternalIdentifier, Filter, ListRequest, Name, Snapshot, UserId,
 };
@@ -14,7 +13,7 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 
 use crate::admin_client;
-use crate::args::{JsonFlag, StoreOrServer, Target, UsageError, UserFlag};
+use crate::args::{JsonFlag, StoreOrServer, Target, UsageError, UserOfDeletionFlag};
 use crate::commands::compact::compact;
 use crate::console::{confirm, counted, now, progress_style, say};
 use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
@@ -46,33 +45,21 @@ pub(crate) struct Args {
     #[command(flatten)]
     target: StoreOrServer,
     #[command(flatten)]
-    user: UserFlag,
+    user: UserOfDeletionFlag,
     /// Erase all conversations with this customer's phone number
-    #[arg(
-        long,
-        env = "CONVODB_CUSTOMER_PHONE",
-        value_name = "PHONE",
-        hide_env_values = true,
-        group = "what"
-    )]
+    #[arg(long, value_name = "PHONE", group = "what")]
     customer_phone: Option<String>,
     /// Erase all conversations with this external identifier
-    #[arg(
-        long,
-        env = "CONVODB_EXTERNAL_IDENTIFIER",
-        value_name = "TEXT",
-        hide_env_values = true,
-        group = "what"
-    )]
+    #[arg(long, value_name = "TEXT", group = "what")]
     external_identifier: Option<String>,
     /// Erase the user with all conversations, assistants and tokens
-    #[arg(long, env = "CONVODB_EVERYTHING", value_parser = BoolishValueParser::new(), group = "what")]
+    #[arg(long, group = "what")]
     everything: bool,
     /// Do not ask for confirmation
-    #[arg(long, env = "CONVODB_YES", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     yes: bool,
     /// Do not compact; the bytes remain in the file until `convodb compact` is run
-    #[arg(long, env = "CONVODB_NO_COMPACT", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     no_compact: bool,
     #[command(flatten)]
     json: JsonFlag,

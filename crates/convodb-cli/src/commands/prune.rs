@@ -27,11 +27,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     db: DbFlag,
     /// Retention period in days, from the creation of a conversation
-    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS",
+    #[arg(long, value_name = "DAYS",
           value_parser = clap::value_parser!(u32).range(1..))]
     keep: u32,
     /// Only conversations of this user, by name or number [default: all users]
-    #[arg(long, env = "CONVODB_USER", value_name = "USER")]
+    #[arg(long, value_name = "USER")]
     user: Option<Name>,
     /// Confirm what is refused because the clock leapt or because most conversations would be
     /// deleted: today's date

@@ -40,10 +40,10 @@ pub(crate) struct Args {
     #[command(flatten)]
     filters: GroupFilterFlags,
     /// Only conversations created on this day or later, as in 2025-01-25
-    #[arg(long, env = "CONVODB_FROM", value_name = "DAY", value_parser = parse_day)]
+    #[arg(long, env = "CONVODB_REPORT_FROM", value_name = "DAY", value_parser = parse_day)]
     from: Option<Day>,
     /// Only conversations created before this day
-    #[arg(long, env = "CONVODB_TO", value_name = "DAY", value_parser = parse_day)]
+    #[arg(long, env = "CONVODB_REPORT_TO", value_name = "DAY", value_parser = parse_day)]
     to: Option<Day>,
     #[command(flatten)]
     json: JsonFlag,

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
-use clap::builder::BoolishValueParser;
 use convodb::{ChecksumPolicy, Error, checksum_path};
 
 use crate::args::JsonFlag;
@@ -27,10 +26,10 @@ pub(crate) struct Args {
     #[arg(value_name = "BACKUP")]
     backup: PathBuf,
     /// File of the store, which must not exist
-    #[arg(long, env = "CONVODB_TO", value_name = "FILE")]
+    #[arg(long, env = "CONVODB_RESTORE_TO", value_name = "FILE")]
     to: PathBuf,
     /// Restore a backup whose checksum file was lost; its content is still verified
-    #[arg(long, env = "CONVODB_WITHOUT_CHECKSUM", value_parser = BoolishValueParser::new())]
+    #[arg(long)]
     without_checksum: bool,
     #[command(flatten)]
     json: JsonFlag,

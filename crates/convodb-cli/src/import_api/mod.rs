@@ -37,7 +37,7 @@ pub(crate) struct FromApiFlags {
     #[command(flatten)]
     pub(crate) server: ServerFlags,
     /// Only conversations created at this time or later: a date (UTC) or RFC 3339
-    #[arg(long, env = "CONVODB_SINCE", value_name = "TIME")]
+    #[arg(long, env = "CONVODB_IMPORT_SINCE", value_name = "TIME")]
     since: Option<Timestamp>,
     /// Update existing conversations that changed on the server; without it, they are left
     /// unchanged

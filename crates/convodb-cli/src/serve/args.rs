@@ -17,6 +17,7 @@ use crate::args::ByteSize;
 ///
 /// Each flag can also be set in a settings file in TOML, by its name without dashes in front; see
 /// docs/operations/convodb.toml. Flags win over environment variables, and those over the file.
+/// --keep and --keep-changes have no variable, because they choose what is deleted.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "convodb serve --db <FILE> [OPTIONS]\n       \
@@ -81,8 +82,8 @@ pub(crate) struct Args {
     /// Format of the log on standard error
     #[arg(long, env = "CONVODB_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
-    /// Unix socket for `convodb backup`, `usage` and `erase`; only the server's system user can
-    /// open it
+    /// Unix socket for `convodb backup`, `usage`, `erase`, `user` and `token`; only the server's
+    /// system user can open it
     #[arg(long, env = "CONVODB_ADMIN_SOCKET", value_name = "SOCKET")]
     pub(crate) admin_socket: Option<PathBuf>,
     /// Directory for the backups that are requested over the admin socket
@@ -90,11 +91,11 @@ pub(crate) struct Args {
     pub(crate) backup_dir: Option<PathBuf>,
     /// Retention of conversations in days from their creation, enforced every hour [default:
     /// unlimited]
-    #[arg(long, env = "CONVODB_KEEP", value_name = "DAYS",
+    #[arg(long, value_name = "DAYS",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep: Option<u32>,
     /// Retention of the change feed in days
-    #[arg(long, env = "CONVODB_KEEP_CHANGES", value_name = "DAYS", default_value = "30",
+    #[arg(long, value_name = "DAYS", default_value = "30",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep_changes: u32,
     /// Confirm a retention pass that is refused because the clock leapt or because it would delete

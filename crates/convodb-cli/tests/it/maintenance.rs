@@ -401,16 +401,22 @@ fn flags_win_over_variables_and_those_over_the_file() {
     let place = Place::with_user();
     place.write(
         "c.toml",
-        "db = \"s.convodb\"\nlisten = \"127.0.0.1:1\"\nkeep = 30\nlog = \"warn\"\ndemo = false\n",
+        "db = \"s.convodb\"\nlisten = \"127.0.0.1:1\"\nkeep = 30\nlog = \"warn\"\ndemo = false\nhead-timeout = 5\n",
     );
     let check = ["serve", "--config", "c.toml", "--check-config", "--listen", "127.0.0.1:2"];
-    let output = place.command(check).env("CONVODB_KEEP", "60").output().unwrap();
+    let output = place
+        .command(check)
+        .env("CONVODB_HEAD_TIMEOUT", "60")
+        .env("CONVODB_KEEP", "1")
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
     let listing = String::from_utf8(output.stdout).unwrap();
     for line in [
         "db = \"s.convodb\"  # c.toml:1",
         "listen = \"127.0.0.1:2\"  # --listen",
-        "keep = 60  # CONVODB_KEEP",
+        "keep = 30  # c.toml:3",
+        "head-timeout = 60  # CONVODB_HEAD_TIMEOUT",
         "log = \"warn\"  # c.toml:4",
         "cache-bytes = \"1GiB\"  # default",
         "# rate-limit is not set",

@@ -96,8 +96,71 @@ fn a_file_that_is_not_a_store_is_left_unchanged() {
 #[test]
 fn environment_variables_set_flags() {
     let place = Place::with_user();
-    let mut command = place.command(["user", "list"]);
-    let output = command.env("CONVODB_DB", "s.convodb").env("CONVODB_JSON", "1").output().unwrap();
-    assert!(output.status.success());
-    assert!(output.stdout.starts_with(b"{\"id\":1,"));
+    let run = |json: &str| {
+        let mut command = place.command(["user", "list"]);
+        command.env("CONVODB_DB", "s.convodb").env("CONVODB_JSON", json).output().unwrap()
+    };
+    for json in ["1", "true"] {
+        assert!(run(json).stdout.starts_with(b"{\"id\":1,"), "{json}");
+    }
+    for table in ["0", "false"] {
+        assert!(run(table).stdout.starts_with(b"ID  NAME"), "{table}");
+    }
+    assert_eq!(run("maybe").status.code(), Some(2));
+}
+
+/// What an earlier command left in the environment neither chooses nor confirms a deletion.
+#[test]
+fn no_variable_chooses_what_is_deleted() {
+    let place = Place::with_user();
+    place.run(["user", "create", "--db", "s.convodb", "other"]).succeeded();
+    let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];
+    let line = |row: u8, phone: &str| {
+        format!(
+            "{{\"id\":\"0000000{row}-0000-4000-8000-000000000000\",\
+             \"assistant_id\":\"a1b2c3d4-5678-40ab-8def-1234567890ab\",\
+             \"assistant_name\":\"Bot\",\"type\":\"whatsapp\",\"customer\":{{\"phone\":\"{phone}\"}},\
+             \"created_at\":\"2025-01-25\"}}\n"
+        )
+    };
+    let lines = line(1, "+1") + &line(2, "+2");
+    place.run_with(import, lines.as_bytes()).succeeded();
+    let listed = || {
+        let list = ["list", "--db", "s.convodb", "--user", "acme", "--json", "--all"];
+        place.run(list).succeeded().lines().count()
+    };
+    let run = |args: &[&str]| {
+        let mut command = place.command(args);
+        for (name, value) in [
+            ("EVERYTHING", "false"),
+            ("YES", "true"),
+            ("CUSTOMER_PHONE", "+2"),
+            ("EXTERNAL_IDENTIFIER", "x"),
+            ("USER", "acme"),
+            ("KEEP", "1"),
+            ("ALL", "true"),
+        ] {
+            command.env(format!("CONVODB_{name}"), value);
+        }
+        command.output().unwrap()
+    };
+    let id = "00000001-0000-4000-8000-000000000000";
+    for refused in [
+        &["erase", "--db", "s.convodb", "--user", "acme", "--yes"][..],
+        &["erase", "--db", "s.convodb", "--everything", "--yes"],
+        &["erase", "--db", "s.convodb", "--user", "acme", "--everything"],
+        &["delete", "--db", "s.convodb", "--user", "acme", id],
+        &["delete", "--db", "s.convodb", "--yes", id],
+        &["prune", "--db", "s.convodb"],
+        &["token", "revoke", "--db", "s.convodb", "--yes"],
+        &["assistant", "delete", "--db", "s.convodb", "1"],
+    ] {
+        let output = run(refused);
+        assert_eq!(output.status.code(), Some(2), "{refused:?}: {output:?}");
+        assert_eq!(listed(), 2, "{refused:?}");
+    }
+    let one = ["erase", "--db", "s.convodb", "--user", "acme", "--customer-phone", "+1", "--yes"];
+    let output = run(&one);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(listed(), 1, "only what the flag names");
 }
