@@ -73,7 +73,7 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["console"],
             &["admin_client"],
             &["open_store"],
-            &["resolve"],
+            &["accounts", "resolve"],
             &["io"],
             &["import_api"],
             &["serve"],

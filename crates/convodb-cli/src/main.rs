@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error. `args` has the flags that
 //! verbs share; each verb is a file in `commands`, and `serve` a folder.
 
+mod accounts;
 mod admin_client;
 mod args;
 mod commands;
@@ -63,7 +64,7 @@ enum Verb {
     /// Create, list and rename users
     #[command(subcommand)]
     User(user::Command),
-    /// Create and revoke access tokens
+    /// Create, list and revoke access tokens
     #[command(subcommand)]
     Token(token::Command),
     /// Create, list, rename and delete assistants
@@ -186,14 +187,20 @@ mod tests {
     }
 
     /// The flags that choose what is deleted, or that a check is skipped: they have no variable.
-    const WITHOUT_VARIABLE: [(&str, &str); 15] = [
+    const WITHOUT_VARIABLE: [(&str, &str); 21] = [
         ("serve", "keep"),
         ("serve", "keep-changes"),
         ("delete", "user"),
         ("delete", "yes"),
+        ("token revoke", "id"),
+        ("token revoke", "prefix"),
+        ("token revoke", "user"),
+        ("token revoke", "all"),
+        ("token revoke", "yes"),
         ("assistant delete", "user"),
         ("verify", "without-wal"),
         ("restore", "without-checksum"),
+        ("restore", "revoke-tokens"),
         ("erase", "user"),
         ("erase", "customer-phone"),
         ("erase", "external-identifier"),

@@ -31,6 +31,10 @@ pub(crate) struct Args {
     /// Restore a backup whose checksum file was lost; its content is still verified
     #[arg(long)]
     without_checksum: bool,
+    /// Revoke all access tokens in the restored store: some of them may have been revoked since the
+    /// backup
+    #[arg(long)]
+    revoke_tokens: bool,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -40,15 +44,16 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<ExitCode> {
     let checksum =
         if args.without_checksum { ChecksumPolicy::Ignored } else { ChecksumPolicy::Required };
     let (bar, progress) = entries_bar();
-    let restored = convodb::restore_with(
-        &args.backup,
-        &args.to,
-        convodb::MaintenanceOptions::new().checksum(checksum).progress(progress),
-    );
+    let mut options = convodb::MaintenanceOptions::new().checksum(checksum).progress(progress);
+    if args.revoke_tokens {
+        options = options.revoke_tokens();
+    }
+    let restored = convodb::restore_with(&args.backup, &args.to, options);
     bar.finish_and_clear();
     let found = restored.map_err(|error| explain(args, error))?;
     if found.is_clean() {
-        say(format_args!("restored to {}", args.to.display()));
+        let tokens = if args.revoke_tokens { ", without its access tokens" } else { "" };
+        say(format_args!("restored to {}{tokens}", args.to.display()));
     } else {
         let backup = args.backup.display();
         let checksum = if args.without_checksum { "was not compared with" } else { "matches" };

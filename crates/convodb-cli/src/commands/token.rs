@@ -1,4 +1,4 @@
-//! `convodb token`: create and revoke access tokens.
+//! `convodb token`: create, list and revoke access tokens.
 //!
 //! A token is printed once and never appears in a message.
 
@@ -6,11 +6,13 @@ use std::io::{self, BufRead, Read, Write};
 
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
+use convodb::{AssistantRef, Name, Scopes, Timestamp, TokenId, TokenPrefix};
+use convodb_http::accounts::{CreateToken, ListTokens, RevokeTokens, TokenLine};
 
-use crate::args::{DbFlag, UserFlag};
-use crate::console::{now, say};
-use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
-use crate::resolve;
+use crate::accounts::{self, MissingStore};
+use crate::args::{JsonFlag, StoreOrServer, UsageError, UserFlag};
+use crate::console::{confirm, counted, say};
+use crate::io::text_table::{Align, Column, Fit, TextTable};
 
 /// Maximum bytes read from standard input; tokens are far shorter.
 const MAX_TOKEN_BYTES: u64 = 4096;
@@ -18,47 +20,181 @@ const MAX_TOKEN_BYTES: u64 = 4096;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create an access token and print it, once: the store has only its hash
-    Create {
-        #[command(flatten)]
-        db: DbFlag,
-        #[command(flatten)]
-        user: UserFlag,
-    },
-    /// Revoke an access token
-    Revoke {
-        #[command(flatten)]
-        db: DbFlag,
-        /// The token, or - to read it from standard input and not leave it in the shell's history
-        token: String,
-    },
+    Create(CreateArgs),
+    /// List access tokens with their public ids, scopes, expiry and last use
+    List(ListArgs),
+    /// Revoke one access token, or those of a user, or all
+    ///
+    /// Requests that run with a revoked token end at their next step: an export at its next chunk, an
+    /// import at its next piece, a request that waits for changes when it wakes up.
+    Revoke(RevokeArgs),
 }
 
-/// Creates or revokes a token.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: convodb token create --db chats.convodb --user acme --name reports \
+                  --scopes read,stats --expires 2026-01-01"
+)]
+pub(crate) struct CreateArgs {
+    #[command(flatten)]
+    target: StoreOrServer,
+    #[command(flatten)]
+    user: UserFlag,
+    /// Name for people, shown in the list of tokens
+    #[arg(long, env = "CONVODB_TOKEN_NAME", value_name = "NAME")]
+    name: Option<Name>,
+    /// What the token allows: a list of read, write, import, export and stats [default: all]
+    #[arg(long, env = "CONVODB_TOKEN_SCOPES", value_name = "SCOPES")]
+    scopes: Option<Scopes>,
+    /// The only assistant whose conversations the token reaches: its id, or its number in
+    /// `convodb assistant list` [default: all]
+    #[arg(long, env = "CONVODB_TOKEN_ASSISTANT", value_name = "ID")]
+    assistant: Option<AssistantRef>,
+    /// Time from which on the token is refused: a date (UTC) or RFC 3339 [default: never]
+    #[arg(long, env = "CONVODB_TOKEN_EXPIRES", value_name = "TIME")]
+    expires: Option<Timestamp>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    target: StoreOrServer,
+    /// Only tokens of this user, by name or number [default: all users]
+    #[arg(long, env = "CONVODB_USER", value_name = "USER")]
+    user: Option<Name>,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    override_usage = "convodb token revoke --db <FILE> <TOKEN>\n       \
+                      convodb token revoke --db <FILE> --id <ID>\n       \
+                      convodb token revoke --db <FILE> --prefix <PREFIX>\n       \
+                      convodb token revoke --db <FILE> --user <USER>\n       \
+                      convodb token revoke --db <FILE> --all [--yes]",
+    group = clap::ArgGroup::new("which").required(true),
+)]
+pub(crate) struct RevokeArgs {
+    #[command(flatten)]
+    target: StoreOrServer,
+    /// The token, or - to read it from standard input and not leave it in the shell's history
+    #[arg(group = "which")]
+    token: Option<String>,
+    /// The token with this public id, which the list of tokens shows
+    #[arg(long, value_name = "ID", group = "which")]
+    id: Option<TokenId>,
+    /// Each token that begins with this text: cvdb_ and at least 4 characters more
+    #[arg(long, value_name = "PREFIX", group = "which")]
+    prefix: Option<String>,
+    /// All tokens of this user, by name or number
+    #[arg(long, value_name = "USER", group = "which")]
+    user: Option<Name>,
+    /// All tokens of all users
+    #[arg(long, group = "which")]
+    all: bool,
+    /// Do not ask for confirmation of --all
+    #[arg(long)]
+    yes: bool,
+}
+
+/// Creates, lists or revokes tokens.
 pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
     match command {
-        Command::Create { db: DbFlag { db }, user: UserFlag { user } } => {
-            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
-            let user = resolve::user(&store.snapshot(), &user, &db)?;
-            let token = store.create_token(user, now()?)?;
-            // A token that nobody has seen must not stay valid.
-            if let Err(error) = writeln!(out, "{token}").and_then(|()| out.flush()) {
-                store.revoke_token(token)?;
-                store.close()?;
-                bail!("cannot print the token, which was revoked: {error}");
-            }
-            store.close()?;
-            say("save the token now: only its hash is stored, so it cannot be shown again");
-            Ok(())
-        }
-        Command::Revoke { db: DbFlag { db }, token } => {
-            let token = if token == "-" { read_token(&mut io::stdin().lock())? } else { token };
-            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
-            store.revoke_token(token).context("cannot revoke the token")?;
-            store.close()?;
-            say("revoked the token");
-            Ok(())
-        }
+        Command::Create(args) => create(&args, out),
+        Command::List(args) => list(&args, out),
+        Command::Revoke(args) => revoke(&args),
     }
+}
+
+fn create(args: &CreateArgs, out: &mut dyn Write) -> Result<()> {
+    let served = "convodb token create --admin-socket SOCKET --user USER";
+    let operation = CreateToken {
+        user: args.user.user.as_str().to_owned(),
+        name: args.name.as_ref().map(|name| name.as_str().to_owned()),
+        scopes: args.scopes.map(|scopes| scopes.to_string()),
+        assistant: args.assistant.map(|assistant| assistant.to_string()),
+        expires_at: args.expires.map(Timestamp::to_rfc3339),
+    };
+    let created = accounts::run(&args.target, MissingStore::Fails, served, operation)
+        .with_context(|| format!("cannot create a token of the user {}", args.user.user))?;
+    // A token that nobody has seen must not stay valid.
+    if let Err(error) = writeln!(out, "{}", created.token).and_then(|()| out.flush()) {
+        let operation = RevokeTokens { id: Some(created.id), ..RevokeTokens::default() };
+        accounts::run(&args.target, MissingStore::Fails, served, operation)?;
+        bail!("cannot print the token, which was revoked: {error}");
+    }
+    say(format_args!(
+        "created the token {}; save it now: only its hash is stored, so it cannot be shown again",
+        created.id
+    ));
+    Ok(())
+}
+
+fn list(args: &ListArgs, out: &mut dyn Write) -> Result<()> {
+    let served = "convodb token list --admin-socket SOCKET";
+    let operation = ListTokens { user: args.user.as_ref().map(|user| user.as_str().to_owned()) };
+    let tokens = accounts::run(&args.target, MissingStore::Fails, served, operation)?;
+    if args.json.json {
+        for token in &tokens {
+            writeln!(out, "{}", serde_json::to_string(token)?)?;
+        }
+        return Ok(());
+    }
+    let column = |title, fit| Column { title, align: Align::Left, fit };
+    let columns = [
+        column("ID", Fit::Whole),
+        column("USER", Fit::Cut),
+        column("NAME", Fit::Cut),
+        column("PREFIX", Fit::Drop(1)),
+        column("SCOPES", Fit::Drop(2)),
+        column("ASSISTANT", Fit::Drop(5)),
+        column("CREATED", Fit::Drop(6)),
+        column("EXPIRES", Fit::Drop(3)),
+        column("LAST USED", Fit::Drop(4)),
+    ];
+    let rows: Vec<Vec<String>> = tokens.iter().map(cells).collect();
+    Ok(TextTable::new(&columns).write(out, &rows)?)
+}
+
+fn cells(token: &TokenLine) -> Vec<String> {
+    let or = |text: &Option<String>, missing: &str| text.as_deref().unwrap_or(missing).to_owned();
+    vec![
+        token.id.clone(),
+        token.user.clone(),
+        or(&token.name, ""),
+        or(&token.prefix, ""),
+        token.scopes.clone(),
+        or(&token.assistant_id, "all"),
+        token.created_at.clone(),
+        or(&token.expires_at, "never"),
+        or(&token.last_used_at, "never"),
+    ]
+}
+
+fn revoke(args: &RevokeArgs) -> Result<()> {
+    let served = "convodb token revoke --admin-socket SOCKET ...";
+    // Not by the parser, whose message would repeat the value: it may be a whole token.
+    let prefix = args.prefix.as_deref().map(str::parse::<TokenPrefix>).transpose();
+    let prefix = prefix.map_err(|error| UsageError(format!("--prefix: {error}")))?;
+    let token = match args.token.as_deref() {
+        Some("-") => Some(read_token(&mut io::stdin().lock())?),
+        token => token.map(str::to_owned),
+    };
+    if args.all && !args.yes && !confirm("revokes all tokens of all users", "all")? {
+        bail!("not confirmed; nothing was revoked");
+    }
+    let operation = RevokeTokens {
+        token,
+        id: args.id.map(|id| id.to_string()),
+        prefix: prefix.map(|prefix| prefix.as_str().to_owned()),
+        user: args.user.as_ref().map(|user| user.as_str().to_owned()),
+        all: args.all,
+    };
+    let revoked = accounts::run(&args.target, MissingStore::Fails, served, operation)
+        .context("cannot revoke")?;
+    say(format_args!("revoked {}", counted(revoked.tokens, "token")));
+    Ok(())
 }
 
 /// Reads the first line of the input, without surrounding white space.

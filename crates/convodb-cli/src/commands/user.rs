@@ -4,28 +4,27 @@ use std::io::Write;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use convodb::{Name, User};
-use serde::Serialize;
+use convodb::Name;
+use convodb_http::accounts::{CreateUser, ListUsers, RenameUser, UserLine};
 
-use crate::args::{DbFlag, JsonFlag};
-use crate::console::{now, quoted, say};
+use crate::accounts::{self, MissingStore};
+use crate::args::{JsonFlag, StoreOrServer};
+use crate::console::{quoted, say};
 use crate::io::text_table::{Align, Column, Fit, TextTable};
-use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing, existing_or_new};
-use crate::resolve;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Create a user and print its number; creates the store if there is no file
     Create {
         #[command(flatten)]
-        db: DbFlag,
+        target: StoreOrServer,
         /// Name of the user, which no other user may have
         name: Name,
     },
     /// Rename a user; its number, tokens and conversations stay
     Rename {
         #[command(flatten)]
-        db: DbFlag,
+        target: StoreOrServer,
         /// Name or number of the user
         user: Name,
         /// New name, which no other user may have
@@ -35,65 +34,49 @@ pub(crate) enum Command {
     /// List all users
     List {
         #[command(flatten)]
-        db: DbFlag,
+        target: StoreOrServer,
         #[command(flatten)]
         json: JsonFlag,
     },
 }
 
-/// A user as JSON.
-#[derive(Serialize)]
-struct Line<'a> {
-    id: u32,
-    name: &'a str,
-    created_at: String,
-}
-
 /// Creates, renames or lists users.
 pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
     match command {
-        Command::Create { db: DbFlag { db }, name } => {
-            let store = existing_or_new(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
-            let user = store
-                .create_user(name.clone(), now()?)
+        Command::Create { target, name } => {
+            let served = "convodb user create --admin-socket SOCKET NAME";
+            let operation = CreateUser { name: name.as_str().to_owned() };
+            let user = accounts::run(&target, MissingStore::IsCreated, served, operation)
                 .with_context(|| format!("cannot create the user {name}"))?;
-            store.close()?;
             writeln!(out, "{}", user.id)?;
-            let (db, word) = (quoted(db.display()), quoted(&name));
+            let (place, word) = (accounts::flag_of(&target)?, quoted(&name));
             say(format_args!(
-                "created the user {name}; `convodb token create --db {db} --user {word}` creates an \
+                "created the user {name}; `convodb token create {place} --user {word}` creates an \
                  access token"
             ));
             Ok(())
         }
-        Command::Rename { db: DbFlag { db }, user, name } => {
-            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
-            let id = resolve::user(&store.snapshot(), &user, &db)?;
-            store
-                .rename_user(id, name.clone())
+        Command::Rename { target, user, name } => {
+            let served = "convodb user rename --admin-socket SOCKET USER NEWNAME";
+            let operation =
+                RenameUser { user: user.as_str().to_owned(), name: name.as_str().to_owned() };
+            accounts::run(&target, MissingStore::Fails, served, operation)
                 .with_context(|| format!("cannot rename the user {user}"))?;
-            store.close()?;
             say(format_args!("renamed the user {user} to {name}"));
             Ok(())
         }
-        Command::List { db, json } => {
-            let store = existing(&db.db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
-            let users = store.snapshot().users()?;
-            store.close()?;
+        Command::List { target, json } => {
+            let served = "convodb user list --admin-socket SOCKET";
+            let users = accounts::run(&target, MissingStore::Fails, served, ListUsers {})?;
             print(&users, &json, out)
         }
     }
 }
 
-fn print(users: &[User], json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
+fn print(users: &[UserLine], json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
     if json.json {
         for user in users {
-            let line = Line {
-                id: user.id.get(),
-                name: user.name.as_str(),
-                created_at: user.created_at.to_string(),
-            };
-            writeln!(out, "{}", serde_json::to_string(&line)?)?;
+            writeln!(out, "{}", serde_json::to_string(user)?)?;
         }
         return Ok(());
     }
@@ -101,10 +84,12 @@ fn print(users: &[User], json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
         Column { title: "ID", align: Align::Right, fit: Fit::Whole },
         Column { title: "NAME", align: Align::Left, fit: Fit::Cut },
         Column { title: "CREATED", align: Align::Left, fit: Fit::Drop(1) },
+        Column { title: "STATE", align: Align::Left, fit: Fit::Drop(2) },
     ];
+    let state = |user: &UserLine| if user.closed { "being erased" } else { "open" };
     let rows: Vec<Vec<String>> = users
         .iter()
-        .map(|u| vec![u.id.to_string(), u.name.to_string(), u.created_at.to_string()])
+        .map(|u| vec![u.id.to_string(), u.name.clone(), u.created_at.clone(), state(u).to_owned()])
         .collect();
     Ok(TextTable::new(&columns).write(out, &rows)?)
 }

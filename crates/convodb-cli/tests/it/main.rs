@@ -14,4 +14,5 @@ mod report;
 mod serve;
 mod show;
 mod slow_clients;
+mod tokens;
 mod users;
