@@ -74,8 +74,8 @@ pub struct Config {
     /// The URL at which clients reach the server, `https://api.example.com`. The URLs in responses
     /// begin with it.
     ///
-    /// Without it they begin with the `Host` of the request, or with the address of the listener
-    /// if the request has no valid host.
+    /// Without it they begin with the `Host` of the request if that names this machine: `localhost`,
+    /// a loopback address or the address of the listener. Otherwise they are relative.
     pub public_url: Option<PublicUrl>,
     /// Limits on time, memory and connections.
     pub limits: Limits,
@@ -86,6 +86,12 @@ pub struct Config {
 impl Config {
     fn service(&self, store: Store, base_url: BaseUrl) -> Service {
         Service::new(store, base_url, self.limits, self.rate_limit)
+    }
+
+    /// The service of a server on `listener`.
+    fn serving(&self, store: Store, listener: &TcpListener) -> io::Result<Service> {
+        let base_url = BaseUrl::new(self.public_url.as_ref());
+        Ok(self.service(store, base_url.listening_on(listener.local_addr()?)))
     }
 }
 
@@ -130,16 +136,52 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let base_url = BaseUrl::new(config.public_url.as_ref());
-    let service = config.service(store, base_url.listening_on(listener.local_addr()?));
+    let service = config.serving(store, &listener)?;
+    serve_routes(routes::router(service.clone()), service, listener, shutdown).await;
+    Ok(())
+}
+
+/// As [`serve`], with `/metrics` on `metrics_listener` alone, where clients of the API cannot reach
+/// it.
+///
+/// # Errors
+/// Fails if the listener has no local address.
+pub async fn serve_with_metrics(
+    store: Store,
+    listener: TcpListener,
+    metrics_listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let service = config.serving(store, &listener)?;
+    let limits = *service.limits();
+    let mut shutting_down = service.shutdown_receiver();
+    let routes = routes::router_without_metrics(service.clone());
+    let metrics_routes = routes::metrics_router(service.clone());
+    let metrics_shutdown = async move {
+        // An error means that the sender is gone.
+        let _ = shutting_down.wait_for(|shutting_down| *shutting_down).await;
+    };
+    tokio::join!(
+        serve_routes(routes, service, listener, shutdown),
+        serve_router(metrics_routes, metrics_listener, limits, metrics_shutdown),
+    );
+    Ok(())
+}
+
+async fn serve_routes(
+    routes: Router,
+    service: Service,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) {
     let (limits, metrics) = (*service.limits(), service.metrics().clone());
     let notify_shutdown = service.shutdown_sender();
     let shutdown = async move {
         shutdown.await;
         notify_shutdown.send_replace(true);
     };
-    server::accept::run(listener, routes::router(service), limits, &metrics, shutdown).await;
-    Ok(())
+    server::accept::run(listener, routes, limits, &metrics, shutdown).await;
 }
 
 /// Adds to routes of your own the middleware of [`router`]: error bodies, limits on URL and

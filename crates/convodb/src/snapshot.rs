@@ -95,7 +95,7 @@ impl Snapshot {
     fn restrict<'r>(&self, request: &'r ListRequest) -> Cow<'r, ListRequest> {
         let Some(only) = self.restriction else { return Cow::Borrowed(request) };
         let mut request = request.clone();
-        if !request.filter.assistant.is_none_or(|requested| requested == only) {
+        if request.filter.assistant.is_some_and(|requested| requested != only) {
             (request.cursor, request.created_to) = (None, Some(Timestamp::MIN));
         }
         request.filter = Filter { assistant: Some(only), ..request.filter };

@@ -31,7 +31,11 @@ pub(crate) struct Args {
     /// Address and port to listen on; port 0 chooses a free one
     #[arg(long, env = "CONVODB_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
-    /// Base of the URLs in responses, for a server behind a proxy [default: the request's Host]
+    /// Address and port for /metrics, apart from the API [default: on --listen]
+    #[arg(long, env = "CONVODB_METRICS_LISTEN", value_name = "ADDR")]
+    pub(crate) metrics_listen: Option<String>,
+    /// Base of the URLs in responses, for a server behind a proxy [default: the request's Host if it
+    /// names this machine, else URLs are relative]
     #[arg(long, env = "CONVODB_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<PublicUrl>,
     /// Serve generated conversations

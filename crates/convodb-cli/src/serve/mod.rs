@@ -72,8 +72,13 @@ fn serve_until_stopped(args: &Args) -> Result<()> {
 fn serve_logged(args: &Args) -> Result<()> {
     let runtime = convodb_http::runtime().context("cannot start the runtime")?;
     // Listen before the store is opened: if it fails, no demo is generated in vain.
-    let listener = runtime.block_on(TcpListener::bind(&args.listen));
-    let listener = listener.map_err(|error| cannot_listen(args, &error))?;
+    let bind = |flag: &str, address: &str| {
+        let listener = runtime.block_on(TcpListener::bind(address));
+        listener.map_err(|error| cannot_listen(flag, address, &error))
+    };
+    let listener = bind("--listen", &args.listen)?;
+    let metrics = args.metrics_listen.as_deref().map(|at| bind("--metrics-listen", at));
+    let metrics = metrics.transpose()?;
     let address = listener.local_addr().context("cannot read the listener's address")?;
     let signals =
         runtime.block_on(async { Ok::<_, io::Error>([Signals::new()?, Signals::new()?]) });
@@ -93,13 +98,22 @@ fn serve_logged(args: &Args) -> Result<()> {
     };
     let public = args.public_url.as_ref().map(|url| format!(", public as {url}"));
     let public = public.unwrap_or_default();
+    if let Some(metrics) = &metrics {
+        let metrics = metrics.local_addr().context("cannot read the listener's address")?;
+        say(format_args!("metrics on {}/metrics", local_url(metrics)));
+    }
     say(format_args!("listening on {base}{public}; stop with Ctrl-C or SIGTERM"));
+    if !address.ip().is_loopback() && args.public_url.is_none() {
+        tracing::warn!(
+            "listening beyond this machine without --public-url: links in responses are relative"
+        );
+    }
     let (public_url, rate_limit) = (args.public_url.clone(), args.rate_limit);
     let config = Config { public_url, rate_limit, limits: limits(args) };
     systemd::notify_ready();
     let served = runtime.block_on(async {
         tokio::select! {
-            served = serve(store.clone(), listener, config, signals) => served,
+            served = serve(store.clone(), listener, metrics, config, signals) => served,
             () = background_tasks => Ok(()),
         }
     });
@@ -193,12 +207,11 @@ fn open(args: &Args) -> Result<(Store, Option<TempDir>)> {
     }
 }
 
-fn cannot_listen(args: &Args, error: &io::Error) -> anyhow::Error {
-    let listen = &args.listen;
+fn cannot_listen(flag: &str, listen: &str, error: &io::Error) -> anyhow::Error {
     if error.kind() == io::ErrorKind::AddrInUse {
         return anyhow!(
             "cannot listen on {listen}: the address is in use, perhaps by another `convodb serve`; \
-             --listen 127.0.0.1:0 chooses a free port"
+             {flag} 127.0.0.1:0 chooses a free port"
         );
     }
     anyhow!("cannot listen on {listen}: {error}")
@@ -224,6 +237,7 @@ fn introduce(store: &Store, user: UserId, base: &str) -> Result<()> {
 async fn serve(
     store: Store,
     listener: TcpListener,
+    metrics: Option<TcpListener>,
     config: Config,
     [mut first, mut second]: [Signals; 2],
 ) -> io::Result<()> {
@@ -236,8 +250,17 @@ async fn serve(
         second.next().await;
         second.next().await;
     };
+    let serve = async {
+        match metrics {
+            None => convodb_http::serve(store, listener, config, graceful_stop).await,
+            Some(metrics) => {
+                convodb_http::serve_with_metrics(store, listener, metrics, config, graceful_stop)
+                    .await
+            }
+        }
+    };
     tokio::select! {
-        served = convodb_http::serve(store, listener, config, graceful_stop) => served,
+        served = serve => served,
         () = force_stop => Ok(()),
     }
 }

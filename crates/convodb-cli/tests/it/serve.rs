@@ -314,3 +314,26 @@ fn a_stalled_reader_of_the_log_stops_nothing() {
     assert!(dropped.is_some_and(|lines| lines > 0), "{dropped:?}");
     server.stop("-TERM");
 }
+
+#[test]
+fn metrics_can_be_served_apart_and_a_missing_public_url_is_warned_of() {
+    let place = Place::with_user();
+    let args = ["--db", "s.convodb", "--metrics-listen", "127.0.0.1:0", "--listen", "0.0.0.0:0"];
+    let mut child =
+        place.command(["serve"].iter().chain(&args)).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let metrics = lines.find_map(|line| {
+        let url = line.strip_prefix("metrics on http://")?;
+        Some(url.strip_suffix("/metrics").unwrap().to_owned())
+    });
+    assert!(lines.any(|line| line.contains("listening beyond this machine without --public-url")));
+    let mut stream = TcpStream::connect(metrics.unwrap()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("convodb_"), "{answer}");
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &id]).status().unwrap().success());
+    assert!(lines.any(|line| line == "stopped"));
+    assert!(child.wait().unwrap().success());
+}

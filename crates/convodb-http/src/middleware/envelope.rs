@@ -1,6 +1,7 @@
 //! Envelope: the outermost middleware, which every request and response passes.
 //!
-//! It checks the size of the URL and the headers, sets the request id and `Cache-Control`, writes
+//! It checks the size of the URL and the headers, sets the request id, `Cache-Control` and
+//! `X-Content-Type-Options`, writes
 //! the body of an error, records metrics and writes the access log. The log contains the pattern of
 //! the route, never the path, the query, a header or another text that a client chooses.
 
@@ -10,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::CACHE_CONTROL;
+use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -50,6 +51,8 @@ pub(crate) async fn envelope(
     }
     response.headers_mut().insert(REQUEST_ID, id.clone());
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let nosniff = HeaderValue::from_static("nosniff");
+    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
 
     let (id, route) = (id.to_str().unwrap_or_default(), route.as_ref().map(MatchedPath::as_str));
     let took = began.elapsed();
@@ -82,12 +85,22 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
     headers.get(REQUEST_ID).filter(is_safe).cloned().unwrap_or_else(new_request_id)
 }
 
-/// Returns a unique request id: a random number of the process, and a counter. A random number per
-/// request would be a system call per request.
+/// Returns a unique request id: the number of the request, hashed with a key of the process. So an
+/// id does not tell how many requests others have sent, and no request needs a system call for
+/// random numbers.
 fn new_request_id() -> HeaderValue {
-    static PROCESS: LazyLock<u64> = LazyLock::new(|| Uuid::now_v7().as_u64_pair().1);
+    static KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
+        let mut hasher = blake3::Hasher::new();
+        // Each has 74 random bits.
+        for _ in 0..4 {
+            hasher.update(Uuid::now_v7().as_bytes());
+        }
+        *hasher.finalize().as_bytes()
+    });
     static REQUESTS: AtomicU64 = AtomicU64::new(0);
-    let id = Uuid::from_u64_pair(*PROCESS, REQUESTS.fetch_add(1, Ordering::Relaxed));
+    let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
+    let hash = blake3::keyed_hash(&KEY, &number.to_le_bytes());
+    let id = hash.as_bytes().first_chunk().map_or(Uuid::nil(), |id| Uuid::from_bytes(*id));
     let mut text = [0; Simple::LENGTH];
     let text = id.simple().encode_lower(&mut text);
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
@@ -122,6 +135,17 @@ mod tests {
         for odd in ["", "a b", "a\"", "é", &"a".repeat(65)] {
             assert_eq!(id_for(odd).len(), 32, "{odd}");
         }
-        assert_ne!(id_for(""), id_for(""));
+    }
+
+    #[test]
+    fn new_request_ids_have_nothing_in_common() {
+        let ids: Vec<u128> = (0..1000)
+            .map(|_| u128::from_str_radix(new_request_id().to_str().unwrap(), 16).unwrap())
+            .collect();
+        // Neighbours of a counter differ in few bits; random ones in 64 on average.
+        for pair in ids.windows(2) {
+            let bits = (pair[0] ^ pair[1]).count_ones();
+            assert!((20..108).contains(&bits), "{:032x} and {:032x}", pair[0], pair[1]);
+        }
     }
 }

@@ -83,9 +83,9 @@ pub(super) fn pattern(description: &str, pattern: &str) -> Object {
     string_type(description).pattern(Some(pattern)).build()
 }
 
-/// A URL.
+/// An absolute or relative URL.
 pub(super) fn url(description: &str) -> Object {
-    string_type(description).format(Some(SchemaFormat::Custom("uri".to_owned()))).build()
+    string_type(description).format(Some(SchemaFormat::Custom("uri-reference".to_owned()))).build()
 }
 
 /// A UUID.

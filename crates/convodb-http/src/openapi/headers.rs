@@ -21,6 +21,10 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
         ),
         ("Cache-Control", header(Presence::Always, enumeration("Forbids caching", ["no-store"]))),
         (
+            "X-Content-Type-Options",
+            header(Presence::Always, enumeration("Forbids guessing the type", ["nosniff"])),
+        ),
+        (
             "Retry-After",
             header(Presence::Always, integer("Seconds to wait before a retry", 1..=3600)),
         ),
@@ -77,7 +81,7 @@ fn challenge() -> Object {
 }
 
 /// Headers of every response.
-pub(super) const COMMON: [&str; 2] = ["X-Request-Id", "Cache-Control"];
+pub(super) const COMMON: [&str; 3] = ["X-Request-Id", "Cache-Control", "X-Content-Type-Options"];
 /// Headers of every response to a token with a rate limit.
 pub(super) const RATE_LIMIT: [&str; 4] =
     ["RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining"];

@@ -22,7 +22,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .returns("The store is open for writes", ok(), Example::only(json!({"status": "ok"}))),
         text(
             public("/metrics", "readMetrics", "Metrics").fails_with(ErrorResponse::ServerError),
-            "Metrics for Prometheus, in OpenMetrics text format",
+            "Metrics for Prometheus, in OpenMetrics text format; as `text/plain` for a client that \
+             accepts this alone. Absent if the server was started with `--metrics-listen`",
             "application/openmetrics-text; version=1.0.0; charset=utf-8",
         ),
         public("/openapi.json", "readOpenApi", "OpenAPI description").returns(

@@ -1,9 +1,12 @@
-//! Base URL of the links in responses: configured, or from the request's `Host` header.
+//! Base URL of the links in responses: configured, or the request's `Host` if that is the server
+//! itself, or else none: the links are relative then.
+//!
+//! So a host that somebody invented is in no response. Forwarding headers are never used.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
@@ -11,33 +14,65 @@ use axum::http::header::HOST;
 /// The most bytes of a host with its port; a DNS name has at most 253.
 const MAX_HOST_BYTES: usize = 260;
 
-/// The beginning of the absolute URLs in responses. Forwarding headers are never used.
+/// Headers of proxies, which say that `Host` is not what the client sent.
+const FORWARDING: [&str; 4] =
+    ["forwarded", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-for"];
+
+/// The beginning of the URLs in responses.
 #[derive(Clone, Debug)]
 pub(crate) struct BaseUrl {
     /// The configured URL, without a trailing slash.
     public: Option<Arc<str>>,
-    /// The URL of the listener, for a request without a valid host.
-    listening: Arc<str>,
+    /// The address of the listener, if it is a single one.
+    listening: Option<IpAddr>,
+    /// Warns once that a proxy forwards requests and there is no configured URL.
+    forwarded: Arc<Once>,
 }
 
 impl BaseUrl {
-    /// Uses the configured URL, or else the host of each request.
+    /// Uses the configured URL, or else the host of a request that names this machine.
     pub(crate) fn new(public_url: Option<&PublicUrl>) -> Self {
         let public = public_url.map(|url| url.0.clone());
-        Self { public, listening: Arc::from("http://127.0.0.1") }
+        Self { public, listening: None, forwarded: Arc::new(Once::new()) }
     }
 
     /// Sets the address of the listener.
     pub(crate) fn listening_on(self, address: SocketAddr) -> Self {
-        Self { listening: Arc::from(local_url(address)), ..self }
+        let listening = Some(address.ip()).filter(|ip| !ip.is_unspecified());
+        Self { listening, ..self }
     }
 
-    /// Returns the absolute URL of `path` for a request with these headers.
+    /// Returns the URL of `path` for a request with these headers: absolute, or the path alone.
     pub(crate) fn of(&self, headers: &HeaderMap, path: &str) -> String {
-        match (&self.public, host(headers)) {
-            (Some(public), _) => format!("{public}{path}"),
-            (None, Some(host)) => format!("http://{host}{path}"),
-            (None, None) => format!("{}{path}", self.listening),
+        if let Some(public) = &self.public {
+            return format!("{public}{path}");
+        }
+        let is_forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
+        if is_forwarded {
+            self.forwarded.call_once(|| {
+                tracing::warn!(
+                    "a proxy forwards requests, but there is no public URL: links in responses \
+                     are relative"
+                );
+            });
+            return path.to_owned();
+        }
+        match host(headers).filter(|host| self.is_own(host)) {
+            Some(host) => format!("http://{host}{path}"),
+            None => path.to_owned(),
+        }
+    }
+
+    /// Whether a host names this machine as its own clients do: a loopback name or address, or the
+    /// address of the listener.
+    fn is_own(&self, host: &str) -> bool {
+        let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((address, _)) => address,
+            None => host.split(':').next().unwrap_or_default(),
+        };
+        match name.parse::<IpAddr>() {
+            Ok(ip) => ip.is_loopback() || Some(ip) == self.listening,
+            Err(_) => name.eq_ignore_ascii_case("localhost"),
         }
     }
 }
@@ -93,7 +128,7 @@ const fn is_path_byte(byte: u8) -> bool {
 }
 
 /// Returns the host of the request, if there is exactly one and it is valid.
-fn host(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn host(headers: &HeaderMap) -> Option<&str> {
     let mut hosts = headers.get_all(HOST).iter();
     let (host, None) = (hosts.next()?.to_str().ok()?, hosts.next()) else {
         return None;
@@ -124,42 +159,66 @@ fn is_host(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn base(public_url: Option<&str>) -> BaseUrl {
-        let public_url = public_url.map(|url| url.parse().unwrap());
-        BaseUrl::new(public_url.as_ref()).listening_on("0.0.0.0:8080".parse().unwrap())
-    }
-
     #[track_caller]
-    fn check(hosts: &[&str], expected: &str) {
+    fn check(listening: &str, hosts: &[&str], expected: &str) {
+        let url = |public_url: Option<&str>, headers: &HeaderMap| {
+            let public_url = public_url.map(|url| url.parse().unwrap());
+            let base = BaseUrl::new(public_url.as_ref());
+            base.listening_on(listening.parse().unwrap()).of(headers, "/p")
+        };
         let mut headers = HeaderMap::new();
         for host in hosts {
             headers.append(HOST, host.parse().unwrap());
         }
-        headers.insert("x-forwarded-host", "evil.example".parse().unwrap());
-        assert_eq!(base(None).of(&headers, "/p"), expected, "{hosts:?}");
-        let public = base(Some("https://api.example.com/convo/"));
-        assert_eq!(public.of(&headers, "/p"), "https://api.example.com/convo/p");
-    }
-
-    #[test]
-    fn a_valid_host_is_used() {
-        check(&["example.com"], "http://example.com/p");
-        check(&["example.com:8080"], "http://example.com:8080/p");
-        check(&["[::1]:80"], "http://[::1]:80/p");
-        check(&["127.0.0.1"], "http://127.0.0.1/p");
-    }
-
-    #[test]
-    fn an_invalid_host_is_not_reflected() {
-        for odd in [
-            "", "a b", "a\"b", "<script>", "a/b", "a@b", "a:b", "a:", "a:99999", "a:+1", "a:1:2",
-            "::1", "[x]", "[::1", "[::1]x", "é", ":80",
-        ] {
-            check(&[odd], "http://127.0.0.1:8080/p");
+        assert_eq!(url(None, &headers), expected, "{hosts:?}");
+        for name in FORWARDING {
+            let mut headers = headers.clone();
+            headers.insert(name, "evil.example".parse().unwrap());
+            assert_eq!(url(None, &headers), "/p", "{hosts:?} with {name}");
+            let public = url(Some("https://api.example.com/convo/"), &headers);
+            assert_eq!(public, "https://api.example.com/convo/p");
         }
-        check(&[&"a".repeat(300)], "http://127.0.0.1:8080/p");
-        check(&["a", "b"], "http://127.0.0.1:8080/p");
-        check(&[], "http://127.0.0.1:8080/p");
+    }
+
+    #[test]
+    fn the_host_of_this_machine_is_used() {
+        for own in ["localhost", "LocalHost:81", "127.0.0.1", "127.0.0.2:8080", "[::1]:80"] {
+            check("0.0.0.0:8080", &[own], &format!("http://{own}/p"));
+        }
+        check("192.0.2.7:8080", &["192.0.2.7:8080"], "http://192.0.2.7:8080/p");
+        check("[2001:db8::1]:80", &["[2001:db8::1]"], "http://[2001:db8::1]/p");
+    }
+
+    #[test]
+    fn any_other_host_is_not_reflected() {
+        for other in [
+            "example.com",
+            "example.com:8080",
+            "localhost.example",
+            "127.0.0.1.example",
+            "192.0.2.8",
+            "0.0.0.0",
+            "",
+            "a b",
+            "a\"b",
+            "<script>",
+            "a/b",
+            "a@b",
+            "localhost:",
+            "localhost:99999",
+            "localhost:1:2",
+            "::1",
+            "[x]",
+            "[::1",
+            "[::1]x",
+            "é",
+            ":80",
+        ] {
+            check("192.0.2.7:8080", &[other], "/p");
+            check("0.0.0.0:8080", &[other], "/p");
+        }
+        check("0.0.0.0:8080", &["localhost", "localhost"], "/p");
+        check("0.0.0.0:8080", &[], "/p");
     }
 
     #[test]

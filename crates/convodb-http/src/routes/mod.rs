@@ -13,13 +13,13 @@ mod stats;
 mod user;
 
 use axum::Router;
-use axum::http::StatusCode;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version};
 use axum::middleware;
 use axum::routing::{MethodRouter, get, patch, post};
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::SizeAbove;
+use tower_http::compression::predicate::{Predicate as _, SizeAbove};
 
 use crate::error::ApiError;
 use crate::middleware::caller::hold_bytes;
@@ -30,6 +30,8 @@ use crate::state::Service;
 
 /// Bodies of at most this many bytes are not compressed: they fit into one packet.
 const MIN_COMPRESSED_BYTES: u64 = 1024;
+
+const METRICS: &str = "/metrics";
 
 /// A router and its paths. axum's router does not list them, and a test compares them with the
 /// OpenAPI document.
@@ -48,9 +50,23 @@ impl Routes {
 
 /// Returns all routes of a service with their middleware.
 pub(crate) fn router(service: Service) -> Router {
+    finish(routes().router, service)
+}
+
+/// Returns all routes of a service but the metrics.
+pub(crate) fn router_without_metrics(service: Service) -> Router {
+    finish(api_routes().router, service)
+}
+
+/// Returns the metrics of a service, for a listener of their own.
+pub(crate) fn metrics_router(service: Service) -> Router {
+    finish(Router::new().route(METRICS, get(probes::metrics)), service)
+}
+
+fn finish(mut router: Router<Service>, service: Service) -> Router {
     let metrics = service.metrics().clone();
     let hold_bytes = middleware::from_fn_with_state(service.bytes().clone(), hold_bytes);
-    let mut router = routes().router.layer(hold_bytes);
+    router = router.layer(hold_bytes);
     if service.has_rate_limit() {
         router = router.layer(middleware::from_fn(rate_limit::add_headers));
     }
@@ -58,6 +74,10 @@ pub(crate) fn router(service: Service) -> Router {
 }
 
 fn routes() -> Routes {
+    api_routes().route(METRICS, get(probes::metrics))
+}
+
+fn api_routes() -> Routes {
     Routes::default()
         .route(conversations::LIST, get(conversations::list))
         .route("/api/user/conversations/changes", get(changes::changes))
@@ -78,7 +98,6 @@ fn routes() -> Routes {
         .route("/api/user/assistants/{uuid}", patch(assistants::rename))
         .route("/healthz", get(probes::alive))
         .route("/readyz", get(probes::ready))
-        .route("/metrics", get(probes::metrics))
         .route("/openapi.json", get(docs::document))
         .route("/docs", get(docs::page))
         .route("/docs/style.css", get(docs::style))
@@ -89,13 +108,17 @@ fn routes() -> Routes {
 pub(crate) fn with_middleware(routes: Router, metrics: Metrics) -> Router {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES));
+        .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(is_not_compressed));
     routes
         .fallback(async || ApiError::of(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || ApiError::of(StatusCode::METHOD_NOT_ALLOWED))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(compression)
         .layer(middleware::from_fn_with_state(metrics, envelope))
+}
+
+fn is_not_compressed(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
+    extensions.get::<docs::IsCompressed>().is_none()
 }
 
 #[cfg(test)]

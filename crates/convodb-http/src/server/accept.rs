@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use axum::Router;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request};
+use axum::{Router, middleware};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -28,6 +28,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::limits::Limits;
 use crate::middleware::metrics::Metrics;
 use crate::server::connections::{Connection, Connections};
+use crate::server::framing::{self, StrictLines};
 use crate::server::write_timeout::WriteTimeout;
 
 /// The most bytes of a request line with its headers.
@@ -48,6 +49,7 @@ pub(crate) async fn run(
     metrics: &Metrics,
     shutdown: impl Future<Output = ()>,
 ) {
+    let router = router.layer(middleware::from_fn(framing::check));
     let max_connections = limits.max_connections.max(1);
     let permits = Arc::new(Semaphore::new(max_connections as usize));
     let connections = Connections::new(limits.max_connections_per_address);
@@ -118,7 +120,8 @@ async fn serve(
     // Otherwise a short response may wait for the acknowledgement of the previous one.
     let _ = stream.set_nodelay(true);
     let rate = limits.min_bytes_per_second;
-    let io = TokioIo::new(WriteTimeout::new(stream, limits.write_timeout, rate));
+    let stream = WriteTimeout::new(stream, limits.write_timeout, rate);
+    let io = TokioIo::new(StrictLines::new(stream));
     let (router, owner) = (TowerToHyperService::new(router), place.owner.clone());
     let last = LastRequest::new(&limits);
     let service = service_fn(move |mut request: Request<Incoming>| {

@@ -4,4 +4,5 @@ pub(crate) mod accept;
 pub(crate) mod accounts;
 pub(crate) mod admin;
 mod connections;
+mod framing;
 mod write_timeout;

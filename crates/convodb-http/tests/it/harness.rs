@@ -40,10 +40,13 @@ impl Server {
         Self { address, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Sends `method target` with these header lines, each ending with CRLF.
+    /// Sends `method target` with these header lines, each ending with CRLF, and a `Host` if none
+    /// of them is one.
     #[track_caller]
     pub(crate) fn request(&self, method: &str, target: &str, headers: &str) -> Response {
-        let head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{headers}\r\n");
+        let host = if headers.contains("Host:") { "" } else { "Host: test\r\n" };
+        let head =
+            format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{host}{headers}\r\n");
         send(self.address, head.as_bytes())
     }
 }

@@ -153,3 +153,53 @@ fn store_metrics_follow_the_work_of_the_store() {
         assert!(Instant::now() < until, "no row was cached");
     }
 }
+
+#[test]
+fn metrics_are_plain_text_for_a_client_that_asks_for_it_alone() {
+    let harness = Harness::new();
+    let open = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let plain = "text/plain; version=0.0.4; charset=utf-8";
+    for (accept, expected) in [
+        ("*/*", open),
+        ("application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3,*/*;q=0.1", open),
+        ("text/plain", plain),
+        ("text/plain;version=0.0.4;q=1,*/*;q=0.1", plain),
+    ] {
+        let headers = format!("Accept: {accept}\r\n");
+        let response = harness.server.request("GET", "/metrics", &headers);
+        assert_eq!(response.header("content-type"), expected, "{accept}");
+        assert!(response.text().ends_with("# EOF\n"));
+    }
+}
+
+/// With a listener of their own, the metrics are there and nothing else is, and not on the other.
+#[test]
+fn metrics_can_have_a_listener_of_their_own() {
+    let store = Store::in_memory().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let bind = || runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let (listener, metrics_listener) = (bind(), bind());
+    let [api, metrics] = [&listener, &metrics_listener].map(|l| l.local_addr().unwrap());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let config = Config::default();
+    let served =
+        convodb_http::serve_with_metrics(store, listener, metrics_listener, config, stopped);
+    let server = thread::spawn(move || runtime.block_on(served));
+    let status = |address, target: &str| {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+        let response = crate::client::send(address, request.as_bytes());
+        (response.status, response.text().contains("convodb_http_requests_total"))
+    };
+    assert_eq!(status(api, "/healthz"), (200, false));
+    assert_eq!(status(api, "/metrics"), (404, false));
+    assert_eq!(status(metrics, "/metrics"), (200, true));
+    for target in ["/healthz", LIST, "/docs"] {
+        assert_eq!(status(metrics, target), (404, false), "{target}");
+    }
+    drop(stop);
+    server.join().unwrap().unwrap();
+}

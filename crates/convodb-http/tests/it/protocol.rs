@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use crate::client::{Response, send};
-use crate::harness::{Harness, LIST};
+use crate::harness::{Harness, LIST, logged};
 use convodb::{Channel, Store};
 use convodb_http::Config;
 
@@ -124,25 +124,65 @@ fn every_response_has_a_request_id() {
     }
 }
 
+/// Links are absolute for a client of this machine and with a public URL, and relative otherwise: no
+/// host that somebody sent is in a response.
 #[test]
-fn path_follows_the_host_header_or_the_public_url() {
-    let path = |harness: &Harness, hosts: &str| {
-        let headers = format!("{hosts}Authorization: Bearer {}\r\n", harness.token);
-        let response = harness.server.request("GET", LIST, &headers);
-        response.json()["path"].as_str().unwrap().to_owned()
+fn links_are_absolute_only_for_a_known_host() {
+    let path = |harness: &Harness, headers: &str| {
+        let headers = format!("{headers}Authorization: Bearer {}\r\n", harness.token);
+        let response = harness.server.request("GET", &format!("{LIST}?per_page=1"), &headers);
+        assert!(!format!("{response:?} {}", response.text()).contains("evil"));
+        let path = response.json()["path"].as_str().unwrap().to_owned();
+        assert!(response.header("link").starts_with(&format!("<{path}?")), "{response:?}");
+        path
     };
     let harness = Harness::new();
-    let here = format!("http://{}{LIST}", harness.server.address);
-    assert_eq!(path(&harness, "Host: a.example:81\r\n"), format!("http://a.example:81{LIST}"));
-    for odd in ["", "Host: a\"b\r\n", "Host: <b>\r\n", "Host: a\r\nHost: b\r\n", "Host:\r\n"] {
-        let forwarded = "X-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\n";
-        assert_eq!(path(&harness, &format!("{odd}{forwarded}")), here, "{odd}");
+    harness.insert(1..=2, &Channel::Widget);
+    let here = harness.server.address;
+    for own in [here.to_string(), "localhost:81".to_owned(), "[::1]".to_owned()] {
+        assert_eq!(path(&harness, &format!("Host: {own}\r\n")), format!("http://{own}{LIST}"));
+        let forwarded = format!("Host: {own}\r\nX-Forwarded-Proto: https\r\n");
+        assert_eq!(path(&harness, &forwarded), LIST, "a proxy is in front");
     }
+    assert_eq!(path(&harness, "Host: evil.example:81\r\n"), LIST);
+    assert!(logged().contains("there is no public URL"), "the proxy is reported");
     let public_url = Some("https://api.example.com/v1/".parse().unwrap());
     let config = Config { public_url, ..Config::default() };
     let public = Harness::of(Store::in_memory().unwrap(), config);
+    public.insert(1..=2, &Channel::Widget);
     let expected = format!("https://api.example.com/v1{LIST}");
-    assert_eq!(path(&public, "Host: a.example\r\n"), expected);
+    assert_eq!(path(&public, "Host: evil.example\r\n"), expected);
+}
+
+#[test]
+fn no_response_may_be_sniffed() {
+    let harness = Harness::new();
+    for target in ["/healthz", "/metrics", "/docs", "/openapi.json", "/nowhere", LIST] {
+        let response = harness.server.request("GET", target, "");
+        assert_eq!(response.header("x-content-type-options"), "nosniff", "{target}");
+    }
+}
+
+#[test]
+fn the_description_is_compressed_once() {
+    let harness = Harness::new();
+    let get = |accepted: &str| {
+        let headers = format!("Accept-Encoding: {accepted}\r\n");
+        harness.server.request("GET", "/openapi.json", &headers)
+    };
+    let gzip = get("zstd, gzip");
+    assert_eq!(gzip.header("content-encoding"), "gzip");
+    assert_eq!(gzip.header("content-length"), gzip.body.len().to_string(), "not a stream");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&gzip.body[..]).read_to_string(&mut text).unwrap();
+    assert_eq!(text, convodb_http::openapi());
+    assert_eq!(get("gzip").body, gzip.body);
+    for plain in ["identity", "gzip;q=0", "zstd"] {
+        let response = get(plain);
+        assert_eq!(response.maybe_header("content-encoding"), None, "{plain}");
+        assert_eq!(response.text(), convodb_http::openapi());
+        assert!(response.header("vary").eq_ignore_ascii_case("accept-encoding"));
+    }
 }
 
 #[test]
@@ -183,8 +223,8 @@ fn oversized_urls_and_headers_answer_with_a_body() {
     check(&over, 431, r#"{"message":"Request Header Fields Too Large"}"#);
     // Beyond its own limits the parser responses without a body.
     let many = |n: usize| "X-Filler: a\r\n".repeat(n);
-    assert_eq!(harness.server.request("GET", "/healthz", &many(99)).status, 200);
-    let over = harness.server.request("GET", "/healthz", &many(100));
+    assert_eq!(harness.server.request("GET", "/healthz", &many(98)).status, 200);
+    let over = harness.server.request("GET", "/healthz", &many(99));
     assert_eq!((over.status, over.text()), (431, ""));
 }
 

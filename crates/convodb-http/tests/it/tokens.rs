@@ -9,7 +9,6 @@ use convodb::{
     AssistantId, Channel, Conversation, ConversationId, Message, Role, Scope, Store, Timestamp,
     TokenOptions, TokenSelector,
 };
-use convodb_http::Config;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -471,13 +470,15 @@ fn a_long_poll_stops_when_its_authority_ends() {
 #[test]
 fn a_write_is_refused_when_its_authority_ended_before_its_body_arrived() {
     for how in ENDS {
-        let harness = Harness::of(Store::in_memory().unwrap(), Config::default());
-        let body = format!(r#"{{"assistant_id":"{}"}}"#, bot());
+        let harness = Harness::new();
+        harness.insert([1], &Channel::Widget);
+        let body = r#"{"message":"hi"}"#;
         let mut stream = connect(&harness);
         let head = format!(
-            "POST /api/conversations HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+            "POST /api/conversations/{}/messages HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
              Expect: 100-continue\r\nAuthorization: Bearer {}\r\n\
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            conversation(1).id,
             harness.token,
             body.len()
         );

@@ -24,12 +24,12 @@ fn a_page_matches_the_documentation_byte_for_byte() {
     let response = harness.request("GET", LIST, &harness.token, "");
     assert_eq!(
         response.text(),
-        r#"{"current_page":1,"data":[{"id":1,"uuid":"00000000-0000-0000-0000-000000000b07","name":"Support"}],"first_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","from":1,"last_page":1,"last_page_url":"http://test/api/user/assistants/get?per_page=15&page=1","next_page_url":null,"path":"http://test/api/user/assistants/get","per_page":15,"prev_page_url":null,"to":1,"total":1}"#
+        r#"{"current_page":1,"data":[{"id":1,"uuid":"00000000-0000-0000-0000-000000000b07","name":"Support"}],"first_page_url":"/api/user/assistants/get?per_page=15&page=1","from":1,"last_page":1,"last_page_url":"/api/user/assistants/get?per_page=15&page=1","next_page_url":null,"path":"/api/user/assistants/get","per_page":15,"prev_page_url":null,"to":1,"total":1}"#
     );
     assert_eq!(
         response.header("link"),
-        "<http://test/api/user/assistants/get?per_page=15&page=1>; rel=\"first\", \
-         <http://test/api/user/assistants/get?per_page=15&page=1>; rel=\"last\""
+        "</api/user/assistants/get?per_page=15&page=1>; rel=\"first\", \
+         </api/user/assistants/get?per_page=15&page=1>; rel=\"last\""
     );
 }
 
@@ -50,7 +50,7 @@ fn page_urls_lead_through_all_assistants() {
         assert_eq!((&page["total"], &page["last_page"]), (&json!(7), &json!(3)));
         assert_eq!(page["to"], json!(seen.len()));
         match page["next_page_url"].as_str() {
-            Some(url) => target = url["http://test".len()..].to_owned(),
+            Some(url) => target = url.to_owned(),
             None => break,
         }
     }
