@@ -14,9 +14,13 @@ use crate::args::UsageError;
 /// Entries between two updates of a progress bar.
 const STEP: u64 = 1 << 12;
 
-/// Writes a line to standard error. Ignores errors: a closed standard error must not fail the verb.
+/// Writes a line to standard error, [`printable`]. Ignores errors: a closed standard error must not
+/// fail the verb.
 pub(crate) fn say(line: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let line = line.to_string();
+    // A message may have several lines.
+    let lines: Vec<String> = line.split('\n').map(printable).collect();
+    let _ = writeln!(io::stderr().lock(), "{}", lines.join("\n"));
 }
 
 /// Prompts on the terminal to type `word`, and returns whether it was typed.
@@ -96,10 +100,29 @@ pub(crate) fn bytes(number: u64) -> String {
     indicatif::BinaryBytes(number).to_string()
 }
 
-/// The text with control characters replaced: texts come from customers, and a terminal obeys
-/// control sequences.
+/// The text as a terminal can show it safely: control characters and those that change the direction
+/// of text are escaped, `\u{1b}`. Texts come from customers; a terminal obeys control sequences, and
+/// a reversed text looks like another one.
+///
+/// Everything that a person reads passes here: tables, `show`, and messages by [`say`].
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_bidi_control(c) {
+            shown.extend(c.escape_unicode());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// Whether a character has the Unicode property `Bidi_Control`, or separates lines.
+const fn is_bidi_control(c: char) -> bool {
+    matches!(
+        c,
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// Whether the reader of standard output has closed it.
@@ -148,6 +171,14 @@ mod tests {
 
     #[test]
     fn control_sequences_are_not_printed() {
-        assert_eq!(printable("a\u{1b}[2Jb\n"), "a\u{fffd}[2Jb\u{fffd}");
+        for (text, shown) in [
+            ("a\u{1b}[2Jb\n", "a\\u{1b}[2Jb\\u{a}"),
+            ("\u{9b}31m", "\\u{9b}31m"),
+            ("pay \u{202e}001", "pay \\u{202e}001"),
+            ("\u{2066}x\u{2069}", "\\u{2066}x\\u{2069}"),
+            ("Jörg 東京 👋🏽", "Jörg 東京 👋🏽"),
+        ] {
+            assert_eq!(printable(text), shown);
+        }
     }
 }

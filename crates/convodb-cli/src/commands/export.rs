@@ -15,7 +15,7 @@ use indicatif::ProgressBar;
 
 use crate::args::{DbFlag, FilterFlags, OrderWord, UsageError, UserFlag};
 use crate::console::{counted, progress_style, say};
-use crate::io::csv::CsvExport;
+use crate::io::csv::{CsvExport, Formulas};
 use crate::io::output::{Output, uncompressed_name};
 #[cfg(feature = "parquet")]
 use crate::io::parquet;
@@ -51,6 +51,10 @@ pub(crate) struct Args {
     /// Format of the export [default: by the file's extension, else jsonl]
     #[arg(long, env = "CONVODB_FORMAT", value_name = "FORMAT")]
     format: Option<Format>,
+    /// In CSV, begin a text with an apostrophe if a spreadsheet could take it for a formula: if it
+    /// begins with = + - @, a tab or a carriage return
+    #[arg(long, env = "CONVODB_CSV_SAFE", value_parser = BoolishValueParser::new())]
+    csv_safe: bool,
     /// File to write, which must not exist, or - for standard output
     #[arg(value_name = "PATH", default_value = "-")]
     path: PathBuf,
@@ -75,6 +79,11 @@ pub(crate) fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
         let usage = "--messages: CSV cannot contain messages; use --format jsonl";
         return Err(anyhow!(UsageError(usage.to_owned())));
     }
+    if args.csv_safe && format != Format::Csv {
+        let usage = "--csv-safe: only CSV has cells; use --format csv";
+        return Err(anyhow!(UsageError(usage.to_owned())));
+    }
+    let formulas = Formulas::new(args.csv_safe);
     let db = &args.db.db;
     let served = WhileServed::Request("GET /api/user/conversations/export");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
@@ -97,7 +106,7 @@ pub(crate) fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
     let mut output = Output::open(&args.path, out)?;
     let written = match format {
         Format::Jsonl => source.write_lines(&mut output, &bar),
-        Format::Csv => source.write_csv(&mut output, &bar),
+        Format::Csv => source.write_csv(&mut output, formulas, &bar),
         #[cfg(feature = "parquet")]
         Format::Parquet => source.write_parquet(&mut output, &bar),
     };
@@ -151,9 +160,14 @@ impl Source {
         Ok(written)
     }
 
-    fn write_csv(self, output: &mut Output<'_>, bar: &ProgressBar) -> Result<u64> {
+    fn write_csv(
+        self,
+        output: &mut Output<'_>,
+        formulas: Formulas,
+        bar: &ProgressBar,
+    ) -> Result<u64> {
         let mut names = AssistantNames::new(self.snapshot.clone(), self.user);
-        let mut csv = CsvExport::new(output)?;
+        let mut csv = CsvExport::new(output, formulas)?;
         let mut written = 0;
         for row in self.snapshot.conversations(self.user, &self.request) {
             let row = row.context("cannot read the store")?;

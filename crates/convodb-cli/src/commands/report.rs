@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::args::{DbFlag, GroupFilterFlags, JsonFlag, UsageError, UserFlag};
 use crate::console::grouped;
+use crate::io::csv::Formulas;
 use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
@@ -50,6 +51,9 @@ pub(crate) struct Args {
     /// Print CSV on standard output
     #[arg(long, env = "CONVODB_CSV", value_parser = BoolishValueParser::new(), conflicts_with = "json")]
     csv: bool,
+    /// In CSV, begin a name with an apostrophe if a spreadsheet could take it for a formula
+    #[arg(long, env = "CONVODB_CSV_SAFE", value_parser = BoolishValueParser::new())]
+    csv_safe: bool,
 }
 
 /// Something to group by.
@@ -112,7 +116,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     store.close()?;
     match (args.json.json, args.csv) {
         (true, _) => write_json(&groups, out),
-        (_, true) => write_csv(&request, &groups, out),
+        (_, true) => write_csv(&request, &groups, Formulas::new(args.csv_safe), out),
         _ => write_table(&request, &groups, &stats.total, out),
     }
 }
@@ -172,7 +176,12 @@ fn write_json(groups: &[Group], out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
-fn write_csv(request: &StatsRequest, groups: &[Group], out: &mut dyn Write) -> Result<()> {
+fn write_csv(
+    request: &StatsRequest,
+    groups: &[Group],
+    formulas: Formulas,
+    out: &mut dyn Write,
+) -> Result<()> {
     let mut records = csv::Writer::from_writer(out);
     let mut header = Vec::new();
     header.extend(request.period.map(|_| "period"));
@@ -187,7 +196,7 @@ fn write_csv(request: &StatsRequest, groups: &[Group], out: &mut dyn Write) -> R
         fields.extend(row.period.map(|day| day.to_string()));
         fields.extend(row.kind.map(|kind| kind.to_string()));
         fields.extend(row.assistant.map(|id| id.to_string()));
-        fields.extend(assistant_name.clone());
+        fields.extend(assistant_name.as_deref().map(|name| formulas.cell(name)));
         fields.extend([row.volume.conversations, row.volume.messages].map(|n| n.to_string()));
         fields.push(row.volume.cost.to_string());
         records.write_record(&fields)?;

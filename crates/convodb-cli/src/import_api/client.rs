@@ -9,6 +9,7 @@ use std::fmt;
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Read};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -90,12 +91,21 @@ fn require_tls(base: &PublicUrl) -> Result<()> {
 }
 
 fn warn_of_plain_text(base: &PublicUrl) {
-    let base = base.to_string();
-    let Some(host) = base.strip_prefix("http://") else { return };
-    let this_machine = ["localhost", "127.", "[::1]"].iter().any(|name| host.starts_with(name));
-    if !this_machine {
+    if is_plain_text_on_a_network(&base.to_string()) {
         say("warning: http:// sends the token and all conversations in plain text; use https://");
     }
+}
+
+/// Whether a URL names another machine, and has no TLS.
+fn is_plain_text_on_a_network(base: &str) -> bool {
+    let Some(rest) = base.strip_prefix("http://") else { return false };
+    let host = rest.split('/').next().unwrap_or_default();
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let loopback = name.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    !loopback && !name.eq_ignore_ascii_case("localhost")
 }
 
 /// An access token. Its `Debug` output does not contain it.
@@ -353,6 +363,25 @@ fn with_jitter(time: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_in_plain_text_on_a_network_is_warned_of() {
+        for (base, expected) in [
+            ("http://chats.example", true),
+            ("http://chats.example:8080/api", true),
+            ("http://192.0.2.7", true),
+            ("http://[2001:db8::1]:80", true),
+            ("http://localhost.example", true),
+            ("http://127.0.0.1.example", true),
+            ("http://localhost:8080", false),
+            ("http://127.0.0.1:8080/x", false),
+            ("http://127.9.9.9", false),
+            ("http://[::1]:80", false),
+            ("https://chats.example", false),
+        ] {
+            assert_eq!(is_plain_text_on_a_network(base), expected, "{base}");
+        }
+    }
 
     #[test]
     fn jitter_is_a_quarter_at_most() {

@@ -28,17 +28,43 @@ pub(crate) const COLUMNS: [&str; 15] = [
     "variables",
 ];
 
+/// Whether texts are changed so that no spreadsheet takes one for a formula.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Formulas {
+    /// Texts are written as they are.
+    Kept,
+    /// A text that a spreadsheet could execute begins with an apostrophe.
+    Defused,
+}
+
+impl Formulas {
+    /// What `--csv-safe` says.
+    pub(crate) const fn new(csv_safe: bool) -> Self {
+        if csv_safe { Formulas::Defused } else { Formulas::Kept }
+    }
+
+    /// The text of a cell.
+    pub(crate) fn cell(self, text: &str) -> String {
+        let executable = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+        match self == Formulas::Defused && executable {
+            true => format!("'{text}"),
+            false => text.to_owned(),
+        }
+    }
+}
+
 /// Writes a header and then records. A missing value is an empty field.
 pub(crate) struct CsvExport<W: Write> {
     records: csv::Writer<W>,
+    formulas: Formulas,
 }
 
 impl<W: Write> CsvExport<W> {
     /// Writes the header.
-    pub(crate) fn new(out: W) -> Result<Self> {
+    pub(crate) fn new(out: W, formulas: Formulas) -> Result<Self> {
         let mut records = csv::Writer::from_writer(out);
         records.write_record(COLUMNS).context("cannot write the export")?;
-        Ok(Self { records })
+        Ok(Self { records, formulas })
     }
 
     /// Writes the record of a conversation.
@@ -49,14 +75,15 @@ impl<W: Write> CsvExport<W> {
     ) -> Result<()> {
         let (channel, contacts) = (&row.channel, contacts(row));
         let [sender, customer] = contacts;
-        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let formulas = self.formulas;
+        let text = |text: Option<&str>| formulas.cell(text.unwrap_or_default());
         let fields = [
             row.id.to_string(),
             row.created_at.to_rfc3339(),
             row.updated_at.to_rfc3339(),
             channel.kind().to_string(),
             row.assistant.to_string(),
-            names.name(row.assistant)?.to_owned(),
+            formulas.cell(names.name(row.assistant)?),
             row.message_count.to_string(),
             row.total_cost.to_string(),
             row.ai_enabled.to_string(),
@@ -81,5 +108,21 @@ pub(crate) fn contacts<'a>(row: &ConversationRef<'a>) -> [Contact<&'a str>; 2] {
     match row.channel {
         convodb::Channel::Whatsapp { sender, customer } => [sender, customer],
         _ => [Contact::default(), Contact::default()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_texts_that_a_spreadsheet_could_execute_are_defused() {
+        for formula in ["=1+1", "+4915", "-1", "@SUM(A1)", "\t=1", "\r=1"] {
+            assert_eq!(Formulas::Defused.cell(formula), format!("'{formula}"));
+            assert_eq!(Formulas::Kept.cell(formula), formula);
+        }
+        for plain in ["", "Acme", "a=b", "'=1", "{\"a\":1}", " =1"] {
+            assert_eq!(Formulas::Defused.cell(plain), plain);
+        }
     }
 }

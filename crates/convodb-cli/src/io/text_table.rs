@@ -1,7 +1,7 @@
 //! Text tables: aligned columns, fitted to the width of the terminal, one line per row.
 //!
 //! In a narrow terminal, the least important columns are dropped and long texts are cut. A pipe or
-//! file gets everything. Control characters are replaced, because texts come from customers.
+//! file gets everything. Control characters are escaped, because texts come from customers.
 
 use std::io::{self, Write};
 
@@ -69,6 +69,9 @@ impl TextTable {
 
     /// Prints a block of rows. Each row has a text for every column.
     pub(crate) fn write(&mut self, out: &mut dyn Write, rows: &[Vec<String>]) -> io::Result<()> {
+        let printable = |row: &Vec<String>| row.iter().map(|text| printable(text)).collect();
+        let rows: Vec<Vec<String>> = rows.iter().map(printable).collect();
+        let rows = rows.as_slice();
         let with_header = self.shown.is_none();
         let shown = self.shown.take().unwrap_or_else(|| self.choose(rows));
         let mut table = Table::new();
@@ -80,7 +83,7 @@ impl TextTable {
             table.set_header(header);
         }
         for row in rows {
-            let mut line = Row::from(shown.iter().map(|at| Cell::new(printable(&row[*at]))));
+            let mut line = Row::from(shown.iter().map(|at| Cell::new(&row[*at])));
             line.max_height(1);
             table.add_row(line);
         }
@@ -191,6 +194,16 @@ mod tests {
         let dropped = "NAME                ID\n\
                        A rather long nam…  0123456789\n";
         check(Some(32), &[&[row]], dropped);
+    }
+
+    #[test]
+    fn control_and_bidi_characters_are_escaped() {
+        check(
+            None,
+            &[&[["a\u{1b}[2J\nb", "\u{202e}c", "1"]]],
+            "NAME              ID         N\n\
+             a\\u{1b}[2J\\u{a}b  \\u{202e}c  1\n",
+        );
     }
 
     #[test]

@@ -535,3 +535,40 @@ fn the_example_settings_are_valid_and_complete() {
         );
     }
 }
+
+#[test]
+fn csv_can_be_made_safe_for_spreadsheets() {
+    let place = Place::with_user();
+    let line = r#"{"id":"00000001-0000-4000-8000-000000000000","assistant_id":"a1b2c3d4-5678-40ab-8def-1234567890ab","assistant_name":"=1+1","type":"whatsapp","customer":{"name":"@SUM(A1)","phone":"+1"},"created_at":"2025-01-25"}"#;
+    place.run_with(["import", "--db", "s.convodb", "--user", "acme", "-"], line.as_bytes());
+    let of_user = ["--db", "s.convodb", "--user", "acme"];
+    let export =
+        |flags: &[&str]| place.run(["export"].iter().chain(&of_user).chain(flags)).succeeded();
+    let plain = export(&["--format", "csv"]);
+    assert!(plain.contains(",=1+1,") && plain.contains(",@SUM(A1),+1,"), "{plain}");
+    let safe = export(&["--format", "csv", "--csv-safe"]);
+    assert!(safe.contains(",'=1+1,") && safe.contains(",'@SUM(A1),'+1,"), "{safe}");
+    let wrong = ["export", "--csv-safe"].into_iter().chain(of_user);
+    assert!(place.run(wrong).failed(2).contains("use --format csv"));
+    let report = ["report", "--group-by", "assistant", "--csv", "--csv-safe"];
+    let report = place.run(report.into_iter().chain(of_user)).succeeded();
+    assert!(report.contains(",'=1+1,1,"), "{report}");
+}
+
+/// What a terminal could obey, or show in another order, is escaped in tables and in messages.
+#[test]
+fn names_cannot_control_the_terminal() {
+    let place = Place::empty();
+    let name = "a\u{1b}[2J\u{202e}b";
+    let ran = place.run(["user", "create", "--db", "s.convodb", name]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    let escaped = "a\\u{1b}[2J\\u{202e}b";
+    assert!(ran.err.contains(escaped), "{ran:?}");
+    let table = place.run(["user", "list", "--db", "s.convodb"]).succeeded();
+    assert!(table.contains(escaped), "{table}");
+    let error = place.run(["list", "--db", "s.convodb", "--user", "\u{1b}[2J"]).failed(1);
+    assert!(error.contains("user \\u{1b}[2J not found"), "{error}");
+    for text in [ran.err, table, error] {
+        assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+    }
+}
