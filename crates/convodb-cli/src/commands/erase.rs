@@ -81,7 +81,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let filter = filter(args)?;
     let line = match args.target.target()? {
         Target::Server(socket) => in_server(args, socket)?,
-        Target::File(db) => in_process(args, db, filter)?,
+        Target::File(db) => in_process(args, db, &filter)?,
     };
     print(args, &line, out)
 }
@@ -98,7 +98,7 @@ fn in_server(args: &Args, socket: &Path) -> Result<Line> {
     serde_json::from_str(&response).context("cannot parse the server's response to the erasure")
 }
 
-fn in_process(args: &Args, db: &Path, filter: Filter) -> Result<Line> {
+fn in_process(args: &Args, db: &Path, filter: &Filter) -> Result<Line> {
     let served = WhileServed::Command("convodb erase --admin-socket SOCKET ...");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
@@ -130,7 +130,7 @@ fn in_process(args: &Args, db: &Path, filter: Filter) -> Result<Line> {
         store.erase_user_with_progress(user, now, progress)
     } else {
         store
-            .erase_conversations_with_progress(user, &filter, now, progress)
+            .erase_conversations_with_progress(user, filter, now, progress)
             .map(|conversations| EraseReport { conversations, ..EraseReport::default() })
     };
     bar.finish_and_clear();

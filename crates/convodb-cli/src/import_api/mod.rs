@@ -186,7 +186,7 @@ fn open_rejects(progress: &Progress, db: &Path, path: Option<&Path>) -> Result<R
             progress.rejects.display()
         )));
     }
-    Rejects::resume(progress.rejects.clone())
+    Rejects::resume(&progress.rejects)
 }
 
 impl Outcome {

@@ -117,7 +117,8 @@ fn progress_belongs_to_the_store_and_the_user_that_it_was_made_with() {
         convodb::compact(place.path("s.convodb")).unwrap();
     };
     let nothing = |_: &Place| {};
-    let cases: [(&dyn Fn(&Place), &dyn Fn(&Place), Option<&str>); 6] = [
+    type Step<'a> = &'a dyn Fn(&Place);
+    let cases: [(Step<'_>, Step<'_>, Option<&str>); 6] = [
         (&nothing, &remove, Some("removed, replaced or restored")),
         (&back_up, &restore, Some("removed, replaced or restored")),
         (&nothing, &erase, Some("has number 2 now")),

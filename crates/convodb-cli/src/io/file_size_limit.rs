@@ -19,7 +19,7 @@ pub(crate) fn report_as_error() -> io::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
         let _entered = runtime.enter();
         // The handler stays installed after its stream and the runtime are dropped.
-        signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED))?;
+        drop(signal(SignalKind::from_raw(FILE_SIZE_EXCEEDED))?);
     }
     Ok(())
 }

@@ -75,17 +75,17 @@ impl Rejects {
     ///
     /// # Errors
     /// Fails if a file there is not a private file, as the interrupted import created it.
-    pub(crate) fn resume(path: PathBuf) -> Result<Self> {
+    pub(crate) fn resume(path: &Path) -> Result<Self> {
         let cannot_open = || format!("cannot continue the rejects in {}", path.display());
-        let mut rejects = Self { path: path.clone(), file: None, count: 0 };
+        let mut rejects = Self { path: path.to_owned(), file: None, count: 0 };
         let temporary = rejects.temporary();
-        if exists(&path)? {
-            let file = open_private(&path).with_context(cannot_open)?;
+        if exists(path)? {
+            let file = open_private(path).with_context(cannot_open)?;
             if exists(&temporary)? {
                 let temporary = temporary.display();
                 bail!("{}: {temporary} exists as well; move one of them away", cannot_open());
             }
-            fs::rename(&path, &temporary).with_context(cannot_open)?;
+            fs::rename(path, &temporary).with_context(cannot_open)?;
             rejects.file = Some(BufWriter::new(file));
         } else if exists(&temporary)? {
             let file = open_private(&temporary).with_context(cannot_open)?;
@@ -258,7 +258,7 @@ mod tests {
         fs::set_permissions(&target, fs::Permissions::from_mode(0o600)).unwrap();
         for link in [&path, &unfinished] {
             symlink(&target, link).unwrap();
-            assert!(Rejects::resume(path.clone()).is_err());
+            assert!(Rejects::resume(&path).is_err());
             fs::remove_file(link).unwrap();
         }
         symlink(&target, &path).unwrap();
@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(fs::read_to_string(&target).unwrap(), "precious");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-        let error = Rejects::resume(path.clone()).unwrap_err();
+        let error = Rejects::resume(&path).unwrap_err();
         assert!(format!("{error:#}").contains("only its owner"), "{error:#}");
         assert!(path.exists() && !unfinished.exists());
     }
@@ -280,7 +280,7 @@ mod tests {
     fn a_resumed_import_appends_to_the_same_file() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("r.jsonl");
-        let resume = || Rejects::resume(path.clone()).unwrap();
+        let resume = || Rejects::resume(&path).unwrap();
         let mut rejects = resume();
         rejects.write(1, "a", b"x").unwrap();
         rejects.flush().unwrap();

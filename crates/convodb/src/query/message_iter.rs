@@ -75,11 +75,12 @@ impl Iterator for MessageIter {
     type Item = Result<Message>;
 
     fn next(&mut self) -> Option<Result<Message>> {
-        if self.ahead.len() == 0 && self.read < self.last {
-            if let Err(error) = self.read_ahead() {
-                self.read = self.last;
-                return Some(Err(error));
-            }
+        if self.ahead.len() == 0
+            && self.read < self.last
+            && let Err(error) = self.read_ahead()
+        {
+            self.read = self.last;
+            return Some(Err(error));
         }
         self.ahead.next().map(Ok)
     }

@@ -107,7 +107,8 @@ fn run(seed: u64, disk: &SimulatedDisk) -> Result<Counts, String> {
     Ok(counts)
 }
 
-fn text(error: impl ToString) -> String {
+#[expect(clippy::needless_pass_by_value, reason = "used with `map_err`")]
+fn text(error: Error) -> String {
     error.to_string()
 }
 
@@ -129,7 +130,7 @@ fn message(text: &str) -> Message {
 fn break_message(disk: &SimulatedDisk, number: u32) -> Result<(), String> {
     match disk.break_pages_with(Path::new(PATH), marker(0, number).as_bytes()) {
         Ok(0) => Err("the message is in no page".to_owned()),
-        broken => broken.map(drop).map_err(text),
+        broken => broken.map(drop).map_err(|error| error.to_string()),
     }
 }
 
