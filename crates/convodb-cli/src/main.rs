@@ -187,7 +187,7 @@ mod tests {
     }
 
     /// The flags that choose what is deleted, or that a check is skipped: they have no variable.
-    const WITHOUT_VARIABLE: [(&str, &str); 21] = [
+    const WITHOUT_VARIABLE: [(&str, &str); 23] = [
         ("serve", "keep"),
         ("serve", "keep-changes"),
         ("delete", "user"),
@@ -209,6 +209,8 @@ mod tests {
         ("erase", "no-compact"),
         ("prune", "keep"),
         ("prune", "user"),
+        ("prune", "confirm-retention"),
+        ("serve", "confirm-retention"),
     ];
 
     #[test]

@@ -35,7 +35,7 @@ pub(crate) struct Args {
     user: Option<Name>,
     /// Confirm what is refused because the clock leapt or because most conversations would be
     /// deleted: today's date
-    #[arg(long, env = "CONVODB_CONFIRM_RETENTION", value_name = "DATE")]
+    #[arg(long, value_name = "DATE")]
     confirm_retention: Option<Day>,
     #[command(flatten)]
     json: JsonFlag,

@@ -104,7 +104,7 @@ pub(crate) struct Args {
     pub(crate) keep_changes: u32,
     /// Confirm a retention pass that is refused because the clock leapt or because it would delete
     /// most conversations: today's date, for which alone it is valid
-    #[arg(long, env = "CONVODB_CONFIRM_RETENTION", value_name = "DATE")]
+    #[arg(long, value_name = "DATE")]
     pub(crate) confirm_retention: Option<Day>,
     /// Settings file in TOML
     #[arg(long, env = "CONVODB_CONFIG", value_name = "FILE")]

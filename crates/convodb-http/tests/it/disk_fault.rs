@@ -25,9 +25,9 @@ fn harness() -> (SimulatedDisk, Harness) {
 
 /// Repeats a request until its response has this status.
 #[track_caller]
-fn until(status: u16, mut request: impl FnMut() -> u16) {
+fn until<T: PartialEq>(expected: T, mut request: impl FnMut() -> T) {
     let since = Instant::now();
-    while request() != status {
+    while request() != expected {
         assert!(since.elapsed() < Duration::from_secs(20), "the store has not recovered");
     }
 }
@@ -110,10 +110,12 @@ fn a_server_that_refused_writes_becomes_ready_without_a_write() {
         let (disk, harness) = harness();
         let ready = || harness.request("GET", "/readyz", "", "");
         disk.inject(Schedule::lasting(fault, 0));
-        assert!([500, 503, 507].contains(&harness.send("POST", CONVERSATIONS, NEW).status));
-        until(503, || ready().status);
+        // The WAL has reserved some space.
+        until(true, || {
+            harness.send("POST", CONVERSATIONS, NEW);
+            ready().text() == r#"{"message":"read-only"}"#
+        });
         assert_eq!(harness.list("").status, 200);
-        assert_eq!(ready().text(), r#"{"message":"read-only"}"#, "{fault:?}");
         disk.clear_faults();
         until(200, || ready().status);
         assert_eq!(harness.send("POST", CONVERSATIONS, NEW).status, 200);

@@ -427,7 +427,10 @@ impl VfsFile for SimulatedFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.disk.state();
         let change = (offset, bytes.len() as u64);
-        let length = match state.change(Call::Write, ("write", self.inode), change) {
+        let content = &state.inodes[self.inode].current;
+        let needs_space = content.pages_needed(offset, bytes.len()) > 0;
+        let call = if needs_space { Call::Write } else { Call::Overwrite };
+        let length = match state.change(call, ("write", self.inode), change) {
             Ok(Transfer::Complete) => bytes.len(),
             Ok(Transfer::Short) => bytes.len().div_ceil(2),
             Err(error) => {
@@ -455,7 +458,13 @@ impl VfsFile for SimulatedFile {
     }
 
     fn allocate(&self, size: u64) -> io::Result<()> {
-        self.set_size(size)
+        self.set_size(size)?;
+        let mut state = self.disk.state();
+        let count = usize::try_from(size.div_ceil(PAGE as u64)).unwrap_or(usize::MAX);
+        let pages = state.inodes[self.inode].current.unreserved(count);
+        state.check_space(pages.len())?;
+        state.inodes[self.inode].current.reserve(&pages);
+        Ok(())
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -8,7 +8,10 @@ pub(super) enum Call {
     /// Reads metadata: existence, size, names, free space.
     Inspect,
     Read,
+    /// Writes where no space is allocated yet.
     Write,
+    /// Writes where space is allocated.
+    Overwrite,
     /// Extends a file, or creates a name.
     Grow,
     /// Shortens a file.
@@ -21,7 +24,8 @@ pub(super) enum Call {
 impl Call {
     /// Whether it changes a file or a name.
     const fn changes(self) -> bool {
-        matches!(self, Call::Write | Call::Grow | Call::Truncate | Call::Unlink)
+        use Call::{Grow, Overwrite, Truncate, Unlink, Write};
+        matches!(self, Write | Overwrite | Grow | Truncate | Unlink)
     }
 }
 
@@ -60,7 +64,9 @@ impl InjectedFault {
         match self {
             InjectedFault::AnyCall => true,
             InjectedFault::DiskFull => matches!(call, Call::Write | Call::Grow),
-            InjectedFault::ShortTransfer => matches!(call, Call::Read | Call::Write),
+            InjectedFault::ShortTransfer => {
+                matches!(call, Call::Read | Call::Write | Call::Overwrite)
+            }
             InjectedFault::Sync | InjectedFault::SyncDropsChanges => call == Call::Sync,
             InjectedFault::ReadOnly => call.changes(),
             InjectedFault::Write => call.changes() || call == Call::Sync,

@@ -536,6 +536,7 @@ impl Committer {
 
     /// Closes the files after a fault.
     pub(crate) fn shut_down_after_fault(mut self) -> FailureHistory {
+        self.fault_signal.refuse_writes(false);
         // Recovery finds out what the tables contain, whatever becomes of the checkpoint.
         if self.checkpoint.take().is_some_and(|checkpoint| checkpoint.join().is_err()) {
             self.scheduler.failed();

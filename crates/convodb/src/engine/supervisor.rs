@@ -198,7 +198,6 @@ impl Supervisor {
         else {
             return;
         };
-        self.fault_state.set_read_only(false);
         let history = committer.shut_down_after_fault();
         self.state = State::Reopening(Attempt { history, ..attempt });
     }
@@ -248,8 +247,8 @@ impl Supervisor {
         match opened {
             Ok(mut committer) => {
                 committer.back_off(now, attempt.history);
-                self.fault_state.recover(signal);
                 self.fault_state.set_read_only(false);
+                self.fault_state.recover(signal);
                 tracing::info!("store recovered: writes are accepted again");
                 State::Open(Box::new(committer))
             }

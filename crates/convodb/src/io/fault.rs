@@ -45,8 +45,10 @@ struct Shared {
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// The last fault, kept after recovery.
     last: Mutex<Option<Arc<io::Error>>>,
-    /// Whether reads are served although writes are refused.
+    /// Whether the files are open for reading only, after a fault.
     read_only: AtomicBool,
+    /// Whether open files refused a write because of the disk, and none was accepted since.
+    refuses_writes: AtomicBool,
     /// Pages that a read needed and the disk could not read.
     read_faults: AtomicU64,
 }
@@ -91,14 +93,15 @@ impl FaultState {
 
     /// The state of a store whose writer thread runs.
     pub(crate) fn state(&self) -> StoreState {
-        match (self.shared.read_only.load(Ordering::Acquire), self.check()) {
-            (true, _) => StoreState::ReadOnly,
-            (false, Err(_)) => StoreState::Reopening,
-            (false, Ok(())) => StoreState::Open,
+        match self.check() {
+            Err(_) if self.shared.read_only.load(Ordering::Acquire) => StoreState::ReadOnly,
+            Err(_) => StoreState::Reopening,
+            Ok(()) if self.shared.refuses_writes.load(Ordering::Acquire) => StoreState::ReadOnly,
+            Ok(()) => StoreState::Open,
         }
     }
 
-    /// Sets whether reads are served although writes are refused.
+    /// Sets whether the files are open for reading only, after a fault.
     pub(crate) fn set_read_only(&self, read_only: bool) {
         self.shared.read_only.store(read_only, Ordering::Release);
     }
@@ -150,10 +153,10 @@ impl FaultSignal {
         }
     }
 
-    /// Sets whether writes are refused for a cause of the disk while the files are open.
+    /// Sets whether the open files refused a write because of the disk.
     pub(crate) fn refuse_writes(&self, refused: bool) {
         if let Some(shared) = &self.shared {
-            shared.read_only.store(refused, Ordering::Release);
+            shared.refuses_writes.store(refused, Ordering::Release);
         }
     }
 

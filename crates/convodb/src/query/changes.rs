@@ -136,6 +136,15 @@ pub(crate) fn read(
     }
     let changes = coalesce(tables, &records, restriction)?;
     let next_cursor = ChangeCursor { user, number: end, version: state.version() };
+    let next_cursor = match since {
+        // Without changes the token stays the same, as long as its epoch lasts.
+        ChangesSince::Cursor(cursor)
+            if cursor.number == end && cursor.version.epoch == next_cursor.version.epoch =>
+        {
+            cursor
+        }
+        _ => next_cursor,
+    };
     Ok(Changes { changes, next_cursor, has_more: end < last })
 }
 
