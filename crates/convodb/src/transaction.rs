@@ -398,7 +398,7 @@ impl<'txn> Transaction<'txn> {
         self.find(user, id)?.ok_or(Error::ConversationNotFound)
     }
 
-    /// Puts a changed row, of which `stored` messages are stored.
+    /// Puts a changed row with `stored` stored messages.
     fn put_changed(
         &mut self,
         key: RowKey,

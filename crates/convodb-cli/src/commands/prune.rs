@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     {
         bail!("nothing was deleted: {doubt}; {CONFIRM}");
     }
-    // A pass over one user tells nothing about the others.
+    // A pass over one user says nothing about the others.
     let of_all = args.user.is_none().then_some(before);
     store.begin_retention(now, of_all).context("cannot write to the store")?;
     let mut conversations = 0;

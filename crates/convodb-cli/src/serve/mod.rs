@@ -265,8 +265,8 @@ async fn serve(
     }
 }
 
-/// Ignores SIGHUP, which would end the process, and logs each: whoever sends it expects the settings
-/// to be read again, or leaves the terminal of a server that others use.
+/// Ignores SIGHUP, which would end the process, and logs each. Its sender expects the settings to be
+/// read again, or closes the terminal of a server that others use.
 #[cfg(unix)]
 fn ignore_hangups() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};

@@ -243,7 +243,7 @@ fn copy_store(from: &Place, to: &Place) {
 /// ends before that. Then the same command finishes the erasure, or the store has no trace of it.
 #[cfg(unix)]
 #[test]
-fn a_killed_erasure_is_told_and_finished_by_the_same_command() {
+fn a_killed_erasure_is_reported_and_finished_by_the_same_command() {
     let source = filled();
     fs::remove_file(source.path("c.jsonl")).unwrap();
     source.run(["user", "create", "--db", "s.convodb", "other"]).succeeded();
@@ -259,7 +259,7 @@ fn a_killed_erasure_is_told_and_finished_by_the_same_command() {
         }
         all
     };
-    let (mut told, mut killed) = (0, 0);
+    let (mut reported, mut killed) = (0, 0);
     for changes in 1.. {
         let place = Place::empty();
         copy_store(&source, &place);
@@ -278,15 +278,15 @@ fn a_killed_erasure_is_told_and_finished_by_the_same_command() {
             }
         };
         let warned = place.run(["user", "list", "--db", "s.convodb", "--json"]);
-        let is_told = warned.err.contains("warning: the erasure for user 1 of ");
+        let is_reported = warned.err.contains("warning: the erasure for user 1 of ");
         let exists = warned.out.contains("\"name\":\"acme\"");
         let gone = ["acme", "Hello?", "crm-1", "+15550100001"];
         let remains = gone.iter().any(|text| somewhere(&place, text));
-        assert!(exists || is_told || !remains, "forgotten after {changes} changes: {warned:?}");
-        told += usize::from(is_told);
+        assert!(exists || is_reported || !remains, "forgotten after {changes} changes: {warned:?}");
+        reported += usize::from(is_reported);
         killed += usize::from(ended.is_none());
         let again = place.run(erase);
-        assert_eq!(again.code, Some(i32::from(!exists && !is_told)), "{again:?}");
+        assert_eq!(again.code, Some(i32::from(!exists && !is_reported)), "{again:?}");
         for text in gone {
             assert!(!somewhere(&place, text), "{text} after {changes} changes");
         }
@@ -298,11 +298,14 @@ fn a_killed_erasure_is_told_and_finished_by_the_same_command() {
             break;
         }
     }
-    assert!(told > 0 && killed > told, "{told} of {killed} killed erasures were told");
+    assert!(
+        reported > 0 && killed > reported,
+        "{reported} of {killed} killed erasures were reported"
+    );
 }
 
 #[test]
-fn an_erasure_without_compaction_is_told_until_it_is_compacted() {
+fn an_erasure_without_compaction_is_reported_until_it_is_compacted() {
     let place = filled();
     let erase = ["erase", "--db", "s.convodb", "--user", "acme", "--external-identifier", "crm-1"];
     place.run(erase.into_iter().chain(["--yes", "--no-compact"])).succeeded();
@@ -316,8 +319,8 @@ fn an_erasure_without_compaction_is_told_until_it_is_compacted() {
     let verified = place.run(["verify", "--db", "s.convodb"]);
     assert!(verified.err.contains("erasure for user 1"), "{verified:?}");
     let server = Server::start(&place, &["--db", "s.convodb", "--admin-socket", "admin"]);
-    let told = place.run(["usage", "--admin-socket", "admin", "--json"]).succeeded();
-    assert!(told.contains(r#""deleted":true}]"#), "{told}");
+    let stats = place.run(["usage", "--admin-socket", "admin", "--json"]).succeeded();
+    assert!(stats.contains(r#""deleted":true}]"#), "{stats}");
     server.stop("-TERM");
     let compacted = place.run(["compact", "--db", "s.convodb"]);
     assert!(!compacted.err.contains("warning"), "{compacted:?}");

@@ -61,7 +61,7 @@ pub(super) const MAINTENANCE: Scenario = Scenario {
 pub(super) const ERASURE_KILLED: Scenario = Scenario {
     name: "erasure-killed",
     row: 25,
-    promise: "An erasure that is killed or cut off at any step is told by the store, and erasing \
+    promise: "An erasure that is killed or cut off at any step is reported by the store, and erasing \
               again or compacting finishes it: no byte is left, and no other file.",
     trial: "an erasure, interrupted at one change, and up to two attempts to finish it likewise; \
             one in fifty: killed at each change in turn",

@@ -72,7 +72,7 @@ const fn one_byte(length: usize) -> u8 {
 /// a list without its messages.
 ///
 /// Damage can shorten a range of messages without damaging any of their records. So a row contains
-/// the number, and whoever reads all messages compares it.
+/// the number, and a reader of all messages compares it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoredMessages {
     /// This number.
@@ -82,7 +82,7 @@ pub(crate) enum StoredMessages {
 }
 
 impl StoredMessages {
-    /// Whether `found` messages are as many as there must be.
+    /// Whether `found` can be the number of messages.
     pub(crate) const fn allows(self, found: u32) -> bool {
         match self {
             StoredMessages::Exactly(stored) => found == stored,
@@ -91,7 +91,7 @@ impl StoredMessages {
     }
 }
 
-/// Appends the record of a conversation of which `stored` messages are stored to `record`.
+/// Appends the record of a conversation with `stored` stored messages to `record`.
 pub(crate) fn encode_conversation(
     key: RowKey,
     conversation: &ConversationRef<'_>,

@@ -2,7 +2,7 @@
 //! never.
 //!
 //! The file is written under a temporary name, `.<name>.<random>.new`, which a crash may leave
-//! behind and nothing ever opens. Whoever has locked the file `<name>` removes such leftovers with
+//! behind and nothing ever opens. The holder of the lock of `<name>` removes such leftovers with
 //! [`remove_leftovers`]. No file that is still needed is among them: a file that replaces `<name>`
 //! is written by the holder of that lock, and every other one needs `<name>` to be free, which it
 //! no longer is. A writer of the latter kind gets [`Error::FileExists`], as it would anyway.

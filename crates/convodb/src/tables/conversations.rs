@@ -61,8 +61,7 @@ impl Conversations {
         }
     }
 
-    /// Puts the record of a new or changed row of which `stored` messages are stored. `record` is a
-    /// buffer.
+    /// Puts the record of a new or changed row with `stored` stored messages. `record` is a buffer.
     pub(crate) fn put(
         &mut self,
         key: RowKey,

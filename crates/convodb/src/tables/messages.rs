@@ -96,9 +96,7 @@ impl Messages {
 fn check_number(found: u32, stored: StoredMessages) -> Result<()> {
     match stored.allows(found) {
         true => Ok(()),
-        false => {
-            Err(MESSAGES.corrupted("a conversation has not as many messages as its row tells"))
-        }
+        false => Err(MESSAGES.corrupted("a conversation has not as many messages as were stored")),
     }
 }
 

@@ -89,8 +89,7 @@ mod tests {
     use crate::model::timestamp::Timestamp;
     use crate::testing::{RawStore, id, whatsapp_row};
 
-    /// Rows 1 to 5 with 0, 1, 2, 3 and 0 stored messages, of which row 3 counts two more and row 5
-    /// counts seven.
+    /// Rows 1 to 5 with 0, 1, 2, 3 and 0 stored messages. Row 3 counts two more, and row 5 seven.
     fn store() -> RawStore {
         let store = RawStore::new();
         let user = store.user;
@@ -157,11 +156,11 @@ mod tests {
 
     #[test]
     fn a_lost_end_of_a_history_is_reported_by_each_reader() {
-        let told = Some("a conversation has not as many messages as its row tells");
+        let lacking = Some("a conversation has not as many messages as were stored");
         let counted = Some("a row has not as many messages as were stored");
         for (number, lost) in [(2, &[1][..]), (3, &[2]), (3, &[1, 2]), (4, &[3]), (4, &[1, 2, 3])] {
             let found = outcomes(number, lose(number, lost));
-            assert_eq!(found, [told, told, counted], "row {number} without {lost:?}");
+            assert_eq!(found, [lacking, lacking, counted], "row {number} without {lost:?}");
         }
         let gap = Some("a message is missing");
         assert_eq!(outcomes(4, lose(4, &[2])), [gap, None, gap]);

@@ -108,15 +108,15 @@ fn a_power_cut_during_restore_leaves_a_complete_store_or_none() {
 }
 
 #[test]
-fn an_interrupted_erasure_is_told_and_finished() {
-    let expected = ["not told", "erased again", "finished by compaction"];
+fn an_interrupted_erasure_is_reported_and_finished() {
+    let expected = ["not reported", "erased again", "finished by compaction"];
     check(erasure_interrupted, 0..40, &expected);
 }
 
 /// The seeds erase a user and a customer.
 #[test]
 fn an_erasure_that_is_killed_at_any_step_can_be_finished() {
-    let expected = ["not told", "erased again", "finished by compaction", "finished before"];
+    let expected = ["not reported", "erased again", "finished by compaction", "finished before"];
     check(erasure_killed_at_each_change, 0..2, &expected);
 }
 

@@ -1,7 +1,7 @@
 //! Erasure under failures: killed or cut off at any step, it is not forgotten and can be finished.
 //!
 //! A trial erases a user, or a customer of a user who stays, and compacts the store. The power goes
-//! off, or the process is killed, during any change of the disk. Then the store either tells of the
+//! off, or the process is killed, during any change of the disk. Then the store either reports the
 //! unfinished erasure, or it was not begun, or no byte of the erased data is in any file. Erasing
 //! again, or compacting alone, finishes it: all other data is unchanged, and no other file is left.
 
@@ -134,7 +134,7 @@ impl Trial {
                 erased = self.finish(&disk, users, random.random(), &mut count);
             }
         }
-        self.check_told(&disk, users)?;
+        self.check_reported(&disk, users)?;
         self.finish(&disk, users, random.random(), &mut count)
             .map_err(|error| self.unexpected("finishing the erasure", &error))?;
         self.check_finished(&disk, users)?;
@@ -195,7 +195,7 @@ impl Trial {
     }
 
     /// Finishes an interrupted erasure: by erasing again where that is possible, or by compacting
-    /// alone where the store tells of it.
+    /// alone where the store reports it.
     fn finish(
         &self,
         disk: &SimulatedDisk,
@@ -205,33 +205,34 @@ impl Trial {
     ) -> Result<(), Error> {
         let store = open(disk, &self.options)?;
         let snapshot = store.snapshot();
-        let told = !snapshot.unfinished_erasures()?.is_empty();
+        let reported = !snapshot.unfinished_erasures()?.is_empty();
         let exists = snapshot.user(users.of_erased)?.is_some();
         drop(snapshot);
         store.close()?;
-        if exists && (erases_again || !told) {
-            count(if told { "erased again" } else { "not told" });
+        if exists && (erases_again || !reported) {
+            count(if reported { "erased again" } else { "not reported" });
             self.erase(disk, users)
         } else {
-            count(if told { "finished by compaction" } else { "finished before" });
+            count(if reported { "finished by compaction" } else { "finished before" });
             compact(disk)
         }
     }
 
-    /// Checks that the store tells of the erasure, or that it was not begun, or is finished.
-    fn check_told(&self, disk: &SimulatedDisk, users: Users) -> Result<(), String> {
+    /// Checks that the store reports the erasure, or that it was not begun, or is finished.
+    fn check_reported(&self, disk: &SimulatedDisk, users: Users) -> Result<(), String> {
         let read = |disk: &SimulatedDisk| -> Result<(bool, bool), Error> {
             let store = open(disk, &self.options)?;
             let snapshot = store.snapshot();
-            let told = !snapshot.unfinished_erasures()?.is_empty();
+            let reported = !snapshot.unfinished_erasures()?.is_empty();
             let request = ListRequest::new().filter(filter()?);
             let rows = snapshot.conversations(users.of_erased, &request).count() as u64;
             let not_begun = snapshot.user(users.of_erased)?.is_some() && rows == self.rows;
             store.close()?;
-            Ok((told, not_begun))
+            Ok((reported, not_begun))
         };
-        let (told, not_begun) = read(disk).map_err(|error| self.unexpected("reading", &error))?;
-        if !told && !not_begun && self.finds_mark(disk)? {
+        let (reported, not_begun) =
+            read(disk).map_err(|error| self.unexpected("reading", &error))?;
+        if !reported && !not_begun && self.finds_mark(disk)? {
             return Err(self.violation("an unfinished erasure is forgotten"));
         }
         Ok(())
@@ -256,10 +257,10 @@ impl Trial {
                 _ => has_kept(&snapshot, users.of_erased)?,
             };
             let is_clean = snapshot.verify()?.is_clean();
-            let is_told = !snapshot.unfinished_erasures()?.is_empty();
+            let is_reported = !snapshot.unfinished_erasures()?.is_empty();
             let others = has_kept(&snapshot, users.other)?;
             store.close()?;
-            Ok(is_erased && is_clean && !is_told && others)
+            Ok(is_erased && is_clean && !is_reported && others)
         };
         match check().map_err(|error| self.unexpected("check", &error))? {
             true => Ok(()),

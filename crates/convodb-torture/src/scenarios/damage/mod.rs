@@ -102,7 +102,7 @@ fn check_reads(
     })?;
     if let Some(backup) = backup {
         trial.count("backups made");
-        // Errors tell of damage that was copied: some tables have no checksums. Writes that the end
+        // Damage may be copied and reported by errors: some tables have no checksums. Writes that the end
         // of the WAL lost are in no backup.
         let is_complete = backup.finds_all() && backup.wrong.is_empty();
         ensure(is_complete || damages_wal, || format!("a backup differs: {backup:?}"))?;
