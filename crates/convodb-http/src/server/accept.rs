@@ -61,7 +61,7 @@ pub(crate) async fn run(
             // Dropping the stream closes it.
             let connection = connections.open(address.ip())?;
             if permits.available_permits() == 0 {
-                connections.close_oldest_stranger();
+                connections.make_room_for(&connection);
             }
             Some((permits.clone().acquire_owned().await, stream, connection))
         };

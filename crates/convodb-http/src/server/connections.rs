@@ -65,10 +65,12 @@ impl Connections {
         Some(Connection { connections: self.clone(), id, address, owner, closed })
     }
 
-    /// Closes the oldest stranger's connection, if there is one.
-    pub(super) fn close_oldest_stranger(&self) {
+    /// Closes the oldest stranger's connection in favour of a new one, if there is any.
+    pub(super) fn make_room_for(&self, new: &Connection) {
         let mut open = self.lock();
-        while let Some((_, Stranger { owner, closed })) = open.strangers.pop_first() {
+        while let Some(oldest) = open.strangers.first_entry().filter(|entry| *entry.key() < new.id)
+        {
+            let Stranger { owner, closed } = oldest.remove();
             if !owner.is_known() {
                 return closed.notify_one();
             }
@@ -123,12 +125,13 @@ mod tests {
         let [known, gone, second, third] = [open(), open(), open(), open()];
         known.owner.set_known();
         drop(gone);
-        connections.close_oldest_stranger();
+        let new = open();
+        connections.make_room_for(&new);
         assert_eq!([&known, &second, &third].map(is_closed), [false, true, false]);
-        connections.close_oldest_stranger();
-        connections.close_oldest_stranger();
-        assert_eq!([&known, &third].map(is_closed), [false, true]);
-        drop((known, second, third));
+        connections.make_room_for(&new);
+        connections.make_room_for(&new);
+        assert_eq!([&known, &third, &new].map(is_closed), [false, true, false]);
+        drop((known, second, third, new));
         assert!(connections.lock().strangers.is_empty());
     }
 
