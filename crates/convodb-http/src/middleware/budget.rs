@@ -20,8 +20,15 @@ pub(crate) struct Budget {
 #[derive(Debug, Default)]
 struct Held {
     by_all: usize,
-    /// What each user holds who holds anything.
-    by_users: HashMap<UserId, usize>,
+    /// Each user who holds anything.
+    by_users: HashMap<UserId, HeldByUser>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct HeldByUser {
+    amount: usize,
+    /// The largest amount that was refused since the user last gave something back.
+    refused: usize,
 }
 
 impl Budget {
@@ -41,11 +48,13 @@ impl Budget {
         share.try_grow(amount).then_some(share)
     }
 
-    /// Whether [`Budget::try_take`] would succeed now.
+    /// Whether the user may take `amount`, and has given something back since more was refused. A
+    /// request that is bound to be refused is so before any work.
     pub(crate) fn has_room(&self, user: UserId, amount: usize) -> bool {
         let held = self.lock();
         let by_user = held.by_users.get(&user).copied().unwrap_or_default();
-        self.allows(by_user, amount, self.total.saturating_sub(held.by_all))
+        let free = self.total.saturating_sub(held.by_all);
+        self.allows(by_user.amount, amount.max(by_user.refused), free)
     }
 
     /// What all users hold together.
@@ -79,12 +88,15 @@ impl Share {
         let mut held = self.budget.lock();
         let by_user = held.by_users.get(&self.user).copied().unwrap_or_default();
         let free = self.budget.total.saturating_sub(held.by_all);
-        if !self.budget.allows(by_user, amount, free) {
+        if !self.budget.allows(by_user.amount, amount, free) {
+            if let Some(by_user) = held.by_users.get_mut(&self.user) {
+                by_user.refused = by_user.refused.max(amount);
+            }
             return false;
         }
         if amount > 0 {
             held.by_all += amount;
-            held.by_users.insert(self.user, by_user + amount);
+            held.by_users.entry(self.user).or_default().amount += amount;
             self.amount += amount;
         }
         true
@@ -96,7 +108,12 @@ impl Drop for Share {
         let mut held = self.budget.lock();
         held.by_all -= self.amount;
         match held.by_users.get_mut(&self.user) {
-            Some(by_user) if *by_user > self.amount => *by_user -= self.amount,
+            Some(by_user) if self.amount == 0 || by_user.amount > self.amount => {
+                by_user.amount -= self.amount;
+                if self.amount > 0 {
+                    by_user.refused = 0;
+                }
+            }
             _ => {
                 held.by_users.remove(&self.user);
             }
@@ -130,6 +147,21 @@ mod tests {
     }
 
     #[test]
+    fn what_was_refused_is_not_tried_again_before_something_is_given_back() {
+        let budget = Budget::new(100);
+        let user = UserId::new(1);
+        let (first, second) =
+            (budget.try_take(user, 20).unwrap(), budget.try_take(user, 20).unwrap());
+        assert!(budget.has_room(user, 5));
+        assert!(budget.try_take(user, 11).is_none());
+        assert!(!budget.has_room(user, 5), "the next one may be as large");
+        assert!(budget.has_room(UserId::new(2), 5));
+        drop(first);
+        assert!(budget.has_room(user, 5));
+        drop(second);
+    }
+
+    #[test]
     fn users_have_a_bound_of_their_own() {
         let budget = Budget::with_max_per_user(16, 4);
         let shares: Vec<_> = (1..=5).map(|user| take_all(&budget, user)).collect();
@@ -150,6 +182,7 @@ mod tests {
         assert!(budget.try_take(two, 50).is_some());
         drop(share);
         assert_eq!(budget.held(), 0);
+        assert!(budget.lock().by_users.is_empty());
         assert!(Budget::new(0).try_take(one, 1).is_none());
     }
 }
