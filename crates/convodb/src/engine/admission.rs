@@ -7,7 +7,7 @@
 //!
 //! What removes something may use a reserve that is allocated in the store's file, so that others
 //! who fill the disk cannot take it. While the reserve cannot be allocated, the disk is full, whether
-//! the system tells so or not, as with a quota.
+//! the system reports it or not, as with a quota.
 
 use std::io;
 use std::sync::Arc;

@@ -263,7 +263,7 @@ impl Committer {
     /// The users whose conversations the group has changed, for listeners.
     fn changed_users(&self) -> ChangedUsers {
         let observed = self.published.has_listeners();
-        // A removed token is only a hash: whoever waits with a token must check it again.
+        // A removed token is only a hash: a caller that waits with a token must check it again.
         if self.tables.revokes_tokens() {
             return ChangedUsers::Any;
         }

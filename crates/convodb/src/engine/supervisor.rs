@@ -16,8 +16,8 @@
 //! from memory. Nothing that a failed sync was about is built upon before it is synced again.
 //!
 //! If the files cannot be opened because they cannot be written, they are opened for reading only,
-//! with the WAL replayed in memory, and readers get that state. This goes on until writing to the
-//! disk succeeds again. An attempt to reopen that fails may have written something, so the
+//! with the WAL replayed in memory, and readers get that state, until writing to the disk succeeds
+//! again. An attempt to reopen that fails may have written something, so the
 //! read-only files are opened anew after it.
 
 use std::io;

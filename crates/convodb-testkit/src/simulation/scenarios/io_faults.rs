@@ -520,7 +520,7 @@ fn delete_on_filled_disk(run: &mut FaultRun) -> Result<(), String> {
         run.check(&store)?;
     }
     run.disk.clear_faults();
-    // No write tells the store that there is space.
+    // No write shows the store that there is space.
     await_open(&store)?;
     let operation = one_more_insert();
     accept_again(&store, &operation)?;

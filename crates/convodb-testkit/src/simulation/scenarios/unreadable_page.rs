@@ -4,7 +4,7 @@ use std::path::Path;
 
 use convodb::{
     Channel, Conversation, ConversationId, Durability, Error, Message, Role, Snapshot, Store,
-    StoreState, Timestamp,
+    StoreOptions, StoreState, Timestamp,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -35,20 +35,29 @@ pub fn unreadable_page(seed: u64) -> Result<Counts, String> {
     run(seed, &disk).map_err(|violation| format!("seed {seed}: {violation}\n{}", disk.trace()))
 }
 
+/// A store whose tables contain the conversations, and its state.
+fn fill(
+    disk: &SimulatedDisk,
+    options: &StoreOptions,
+    random: &mut ChaCha8Rng,
+) -> Result<(Store, StoreOptions, Oracle), String> {
+    let mut state = Oracle::default();
+    let store = open(disk, options).map_err(text)?;
+    Step::SetUp.run(&store).map_err(text)?;
+    for number in 0..CONVERSATIONS {
+        write(&store, &mut state, insert(0, number, random.random_range(5_000..9_000)))?;
+    }
+    store.close().map_err(text)?;
+    Ok((open(disk, options).map_err(text)?, state))
+}
+
 fn run(seed: u64, disk: &SimulatedDisk) -> Result<Counts, String> {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     // Without a cache each read reaches the disk. Checkpoints are due after a second.
     let options = random_options(&mut random, Durability::Immediate);
     let options = options.cache_bytes(0).memtable_bytes(1 << 20);
     let mut counts = Counts::new();
-    let mut state = Oracle::default();
-    let store = open(disk, &options).map_err(text)?;
-    Step::SetUp.run(&store).map_err(text)?;
-    for number in 0..CONVERSATIONS {
-        write(&store, &mut state, insert(0, number, random.random_range(5_000..9_000)))?;
-    }
-    store.close().map_err(text)?;
-    let store = open(disk, &options).map_err(text)?;
+    let (store, mut state) = fill(disk, &options, &mut random)?;
 
     let victim = random.random_range(0..CONVERSATIONS - NEAR);
     break_message(disk, victim)?;
