@@ -25,7 +25,7 @@ fn harness() -> (SimulatedDisk, Harness) {
 
 /// Repeats a request until its response has this status.
 #[track_caller]
-fn until<T: PartialEq>(expected: T, mut request: impl FnMut() -> T) {
+fn until<T: Copy + PartialEq>(expected: T, mut request: impl FnMut() -> T) {
     let since = Instant::now();
     while request() != expected {
         assert!(since.elapsed() < Duration::from_secs(20), "the store has not recovered");

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | ids, `Phone`, `Name`, `ExternalIdentifier`, `IdempotencyKey`, `Scopes` | string |
 //! | `UserId` | number |
+//! | `StoreVersion` | string, the epoch in hexadecimal, a hyphen and the commit |
 //! | `Timestamp` | string, RFC 3339 in UTC with milliseconds; reads all that `FromStr` does |
 //! | `Day` | string, `2025-01-25` |
 //! | `Cost`, `CostSum` | string of the decimal, so that no digit is lost; reads numbers too |
@@ -30,6 +31,7 @@ use crate::model::cost::{Cost, CostSum};
 use crate::model::message::{Message, Role};
 use crate::model::timestamp::{Day, Timestamp};
 use crate::model::variables::Variables;
+use crate::model::version::StoreVersion;
 
 /// Reads a value from its text, by `FromStr`.
 pub(crate) fn from_text<'de, T, D>(deserializer: D) -> Result<T, D::Error>
@@ -125,6 +127,18 @@ impl Serialize for CostSum {
 impl<'de> Deserialize<'de> for CostSum {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         from_text_or_number(deserializer)
+    }
+}
+
+impl Serialize for StoreVersion {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreVersion {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        from_text(deserializer)
     }
 }
 
@@ -242,6 +256,7 @@ mod tests {
     #[test]
     fn single_values_have_the_documented_forms() {
         check(&UserId::new(7), json!(7));
+        check(&StoreVersion { epoch: 0xab, commit: 7 }, json!("00000000000000ab-7"));
         check(
             &ConversationId::new(Uuid::from_u128(1)),
             json!("00000000-0000-0000-0000-000000000001"),

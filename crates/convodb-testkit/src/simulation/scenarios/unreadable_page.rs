@@ -40,7 +40,7 @@ fn fill(
     disk: &SimulatedDisk,
     options: &StoreOptions,
     random: &mut ChaCha8Rng,
-) -> Result<(Store, StoreOptions, Oracle), String> {
+) -> Result<(Store, Oracle), String> {
     let mut state = Oracle::default();
     let store = open(disk, options).map_err(text)?;
     Step::SetUp.run(&store).map_err(text)?;

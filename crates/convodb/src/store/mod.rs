@@ -1,5 +1,7 @@
 //! The store handle: open, close, write, accounts and metrics.
 
+mod accounts;
+
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -7,7 +9,6 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
-use data_encoding::BASE64URL_NOPAD;
 use redb::WriteTransaction;
 
 use crate::engine::open_files::OpenFile;
@@ -21,13 +22,10 @@ use crate::io::atomic_file::remove_leftovers;
 use crate::io::fault::StoreState;
 use crate::io::memory::MemoryVfs;
 use crate::metrics::{Metrics, MetricsRegistry};
-use crate::model::account::{Assistant, User};
 use crate::model::conversation::Conversation;
-use crate::model::id::{AssistantId, ConversationId, UserId};
+use crate::model::id::{ConversationId, UserId};
 use crate::model::message::Message;
-use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::model::token::{NewToken, TokenOptions, TokenPrefix, TokenSelector};
 use crate::options::{CommitMode, StoreOptions};
 use crate::snapshot::Snapshot;
 use crate::tables::epochs::Epochs;
@@ -506,130 +504,6 @@ impl Store {
     pub fn rotate_cursor_key(&self) -> Result<()> {
         let key = self.fresh_secret()?;
         self.write_through(move |write, _| meta::put_cursor_key(write, key))
-    }
-
-    // ---- accounts ------------------------------------------------------------------------------
-
-    /// [`Transaction::create_user`] as a write of its own.
-    ///
-    /// # Errors
-    /// As [`Transaction::create_user`] and [`Store::write`].
-    pub fn create_user<N>(&self, name: N, created_at: Timestamp) -> Result<User>
-    where
-        N: TryInto<Name>,
-        Error: From<N::Error>,
-    {
-        let name = name.try_into()?;
-        self.write(move |transaction| transaction.create_user::<Name>(name, created_at))
-    }
-
-    /// [`Transaction::rename_user`] as a write of its own.
-    ///
-    /// # Errors
-    /// As [`Transaction::rename_user`] and [`Store::write`].
-    pub fn rename_user<N>(&self, user: UserId, name: N) -> Result<()>
-    where
-        N: TryInto<Name>,
-        Error: From<N::Error>,
-    {
-        let name = name.try_into()?;
-        self.write(move |transaction| transaction.rename_user::<Name>(user, name))
-    }
-
-    /// [`Transaction::delete_assistant`] as a write of its own.
-    ///
-    /// # Errors
-    /// As [`Transaction::delete_assistant`] and [`Store::write`].
-    pub fn delete_assistant(&self, user: UserId, id: AssistantId) -> Result<()> {
-        self.write_for(user, move |transaction| transaction.delete_assistant(user, id))
-    }
-
-    /// [`Transaction::create_assistant`] as a write of its own.
-    ///
-    /// # Errors
-    /// As [`Transaction::create_assistant`] and [`Store::write`].
-    pub fn create_assistant<N>(&self, user: UserId, id: AssistantId, name: N) -> Result<Assistant>
-    where
-        N: TryInto<Name>,
-        Error: From<N::Error>,
-    {
-        let name = name.try_into()?;
-        self.write_for(user, move |transaction| {
-            transaction.create_assistant::<Name>(user, id, name)
-        })
-    }
-
-    /// [`Transaction::rename_assistant`] as a write of its own.
-    ///
-    /// # Errors
-    /// As [`Transaction::rename_assistant`] and [`Store::write`].
-    pub fn rename_assistant<N>(&self, user: UserId, id: AssistantId, name: N) -> Result<()>
-    where
-        N: TryInto<Name>,
-        Error: From<N::Error>,
-    {
-        let name = name.try_into()?;
-        self.write_for(user, move |transaction| {
-            transaction.rename_assistant::<Name>(user, id, name)
-        })
-    }
-
-    /// Creates an access token for the user: 256 random bits as text, which allow everything and
-    /// never expire. It cannot be shown again, because only its SHA-256 is stored.
-    ///
-    /// # Errors
-    /// As [`Store::create_token_with`].
-    pub fn create_token(&self, user: UserId, created_at: Timestamp) -> Result<String> {
-        Ok(self.create_token_with(user, created_at, TokenOptions::default())?.token)
-    }
-
-    /// [`Store::create_token`] with a name, scopes, an assistant or an expiry, and returns the
-    /// token with its public id. [`Snapshot::authenticate`] has an example.
-    ///
-    /// # Errors
-    /// [`Error::UserNotFound`], [`Error::UserClosed`]; [`Error::AssistantNotFound`] if the options
-    /// name an assistant that the user does not have; [`Error::Invalid`] if `expires_at` is not
-    /// after `created_at`; or as [`Store::write`].
-    pub fn create_token_with(
-        &self,
-        user: UserId,
-        created_at: Timestamp,
-        options: TokenOptions,
-    ) -> Result<NewToken> {
-        let random = BASE64URL_NOPAD.encode(&self.fresh_secret()?);
-        let token = format!("{}{random}", TokenPrefix::START);
-        self.write(move |transaction| {
-            let id = transaction.put_token(user, &token, created_at, options)?;
-            Ok::<_, Error>(NewToken { token, id })
-        })
-    }
-
-    /// [`Transaction::revoke_token`] as a write of its own.
-    ///
-    /// # Errors
-    /// As [`Transaction::revoke_token`] and [`Store::write`].
-    pub fn revoke_token(&self, token: String) -> Result<()> {
-        self.write(move |transaction| transaction.revoke_token(&token))
-    }
-
-    /// [`Transaction::revoke_tokens`] as a write of its own.
-    ///
-    /// ```
-    /// use convodb::{TokenOptions, TokenSelector};
-    /// # let store = convodb::Store::in_memory()?;
-    /// # let at = "2025-01-25".parse()?;
-    /// # let user = store.create_user("Acme", at)?.id;
-    /// let created = store.create_token_with(user, at, TokenOptions::default())?;
-    /// assert_eq!(store.snapshot().tokens()?[0].id, created.id);
-    /// assert_eq!(store.revoke_tokens(TokenSelector::Id(created.id))?, 1);
-    /// assert!(store.snapshot().authenticate(&created.token, at)?.is_none());
-    /// # Ok::<(), convodb::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Store::write`].
-    pub fn revoke_tokens(&self, tokens: TokenSelector) -> Result<u64> {
-        self.write(move |transaction| transaction.revoke_tokens(&tokens))
     }
 }
 
