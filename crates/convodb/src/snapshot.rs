@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use crate::encoding::key::RowKey;
+use crate::encoding::row::StoredMessages;
 use crate::error::Result;
 use crate::model::account::{Assistant, AssistantRef, User};
 use crate::model::conversation::Conversation;
@@ -270,13 +272,9 @@ impl Snapshot {
     /// more messages are found than were stored. (A conversation that counts messages that were
     /// never stored, as one that was imported without them, is not damaged.)
     pub fn messages(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
-        let tables = &self.state.tables;
-        let found = tables.conversations.read(user, id, |row, texts| {
-            let assistant = row.conversation(texts).assistant;
-            (self.reaches(assistant), row.stored_messages())
-        })?;
-        let Some((row, (true, stored))) = found else { return Ok(None) };
-        tables.messages.of_row(row, stored)?.collect::<Result<_>>().map(Some)
+        let Some((row, stored)) = self.row_of(user, id)? else { return Ok(None) };
+        let messages = &self.state.tables.messages;
+        messages.of_row(row, stored)?.collect::<Result<_>>().map(Some)
     }
 
     /// The messages of the user's conversation `id`, in order and in bounded memory, from any
@@ -304,9 +302,18 @@ impl Snapshot {
     /// # Errors
     /// A fault of the store.
     pub fn message_iter(&self, user: UserId, id: ConversationId) -> Result<Option<MessageIter>> {
-        let conversations = &self.state.tables.conversations;
-        let stored = conversations.read(user, id, |row, _| row.stored_messages())?;
-        stored.map(|(row, stored)| MessageIter::new(self.state.clone(), row, stored)).transpose()
+        let Some((row, stored)) = self.row_of(user, id)? else { return Ok(None) };
+        MessageIter::new(self.state.clone(), row, stored).map(Some)
+    }
+
+    /// The key of the user's conversation `id`, and how many of its messages are stored; `None` if
+    /// reads do not reach it.
+    fn row_of(&self, user: UserId, id: ConversationId) -> Result<Option<(RowKey, StoredMessages)>> {
+        let found = self.state.tables.conversations.read(user, id, |row, texts| {
+            let is_reached = self.reaches(row.conversation(texts).assistant);
+            is_reached.then(|| row.stored_messages())
+        })?;
+        Ok(found.and_then(|(row, stored)| Some((row, stored?))))
     }
 
     /// Volumes and costs of the user's conversations by their day of creation. Reads counters, not

@@ -6,7 +6,7 @@
 //! handlers need not know of it.
 //!
 //! Work that lasts checks the token again: a write when it runs, an import at each chunk of its
-//! body, an export at each chunk it sends, a long poll whenever it wakes. So revoking a token, or
+//! body, an export and a long history at each chunk they send, a long poll whenever it wakes. So revoking a token, or
 //! erasing its user, ends what the token began.
 
 use std::marker::PhantomData;
@@ -80,6 +80,14 @@ impl Authority {
         let access = snapshot.access(self.access.token, now()?)?;
         let access = check(access, self.scope)?;
         Ok(restricted(snapshot, &access))
+    }
+
+    /// Checks that the token is still valid.
+    ///
+    /// # Errors
+    /// As [`Authority::snapshot`].
+    pub(crate) fn check(&self) -> Result<()> {
+        self.snapshot().map(drop)
     }
 }
 
@@ -178,7 +186,7 @@ impl<S: RequiredScope> AuthWrite<S> {
     /// # Errors
     /// As [`Authority::snapshot`].
     pub(crate) fn check(&self) -> Result<()> {
-        self.authority.snapshot().map(drop)
+        self.authority.check()
     }
 
     /// Returns a permit for an import, valid until it is dropped.

@@ -3,7 +3,8 @@
 //!
 //! The messages come first in the body, so the rest of it is written before and appended at the
 //! end. A short history is one chunk. A long one is read on blocking threads, each chunk after the
-//! previous one was sent. An error in the middle aborts the connection.
+//! previous one was sent, and only while the request is allowed. An error in the middle aborts the
+//! connection.
 
 use std::io;
 use std::iter::Take;
@@ -25,12 +26,14 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub(crate) const STREAMED_BYTES: usize = 512 * 1024;
 
 /// A history in progress.
-pub(crate) struct History<P> {
+pub(crate) struct History<P, C> {
     messages: Take<MessageIter>,
     /// What follows the messages.
     end: Vec<u8>,
     state: State,
     deadline: Instant,
+    /// Checks that the request is still allowed.
+    check: C,
     /// Held until the last chunk is sent.
     permit: Option<P>,
 }
@@ -42,11 +45,16 @@ enum State {
     End,
 }
 
-impl<P: Send + 'static> History<P> {
-    /// Prepares the body with these messages, to be sent before `deadline`. `end` continues the
-    /// object after its history.
-    pub(crate) const fn new(messages: Take<MessageIter>, end: Vec<u8>, deadline: Instant) -> Self {
-        Self { messages, end, state: State::Start, deadline, permit: None }
+impl<P: Send + 'static, C: Fn() -> Result<()> + Send + 'static> History<P, C> {
+    /// Prepares the body with these messages, to be sent before `deadline` and while `check`
+    /// succeeds. `end` continues the object after its history.
+    pub(crate) const fn new(
+        messages: Take<MessageIter>,
+        end: Vec<u8>,
+        deadline: Instant,
+        check: C,
+    ) -> Self {
+        Self { messages, end, state: State::Start, deadline, check, permit: None }
     }
 
     /// Returns the response. Calls `permit` if it is streamed, by `long_reads`.
@@ -80,6 +88,10 @@ impl<P: Send + 'static> History<P> {
         if Instant::now() > self.deadline {
             tracing::warn!("history aborted: the client did not read it within the export timeout");
             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
+        }
+        if (self.check)().is_err() {
+            tracing::warn!("history aborted: its token is not valid any more");
+            return Err(convodb::Error::TokenNotFound);
         }
         let chunk = self.next_chunk().inspect_err(|error| {
             tracing::error!(cause = %error, "history aborted: cannot read the store");

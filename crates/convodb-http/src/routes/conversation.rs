@@ -53,7 +53,7 @@ pub(crate) async fn create(
 /// `GET /api/conversations/{uuid}`, with its messages, or with a page of them.
 pub(crate) async fn read(
     State(service): State<Service>,
-    AuthRead { user, snapshot, .. }: AuthRead<Read>,
+    AuthRead { user, snapshot, authority, .. }: AuthRead<Read>,
     Extension(caller): Extension<Caller>,
     path: PathId<ConversationId>,
     uri: Uri,
@@ -67,7 +67,7 @@ pub(crate) async fn read(
     let end = json_body::after_history(&conversation, page.as_ref(), user, &snapshot)?;
     let messages = messages.from(skipped).take(len as usize);
     let deadline = Instant::now() + service.limits().export_timeout;
-    let history = History::new(messages, end, deadline);
+    let history = History::new(messages, end, deadline, move || authority.check());
     history.response(service.long_reads(), || caller.take(STREAMED_BYTES))
 }
 

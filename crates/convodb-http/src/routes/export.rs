@@ -68,7 +68,7 @@ impl Progress {
             return Err(io::Error::from(io::ErrorKind::TimedOut).into());
         }
         // The export reads an older snapshot, but only while its token is valid.
-        if self.authority.snapshot().is_err() {
+        if self.authority.check().is_err() {
             tracing::warn!("export aborted: its token is not valid any more");
             return Err(convodb::Error::TokenNotFound);
         }

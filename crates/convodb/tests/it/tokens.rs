@@ -268,6 +268,8 @@ fn check_restricted(snapshot: &Snapshot, user: UserId, only: AssistantId) {
         let visible = snapshot.conversation(user, id).unwrap().filter(|row| row.assistant == only);
         assert_eq!(restricted.conversation(user, id).unwrap(), visible);
         assert_eq!(restricted.messages(user, id).unwrap().is_some(), visible.is_some());
+        let streamed = restricted.message_iter(user, id).unwrap();
+        assert_eq!(streamed.is_some(), visible.is_some());
     }
     for (by_assistant, period) in [(false, None), (true, Some(Period::Day)), (true, None)] {
         let all_days = StatsRequest::new(Day::new(0), Day::new(u32::MAX));
