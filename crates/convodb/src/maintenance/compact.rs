@@ -44,7 +44,7 @@ pub struct CompactReport {
 /// ```
 ///
 /// # Errors
-/// As [`Store::open`]; [`Error::Corrupted`] if the store is damaged; or an I/O error, after which
+/// As [`Store::open`]; [`Error::Corrupted`](crate::Error::Corrupted) if the store is damaged; or an I/O error, after which
 /// the store is uncompacted or compacted.
 pub fn compact(path: impl AsRef<Path>) -> Result<CompactReport> {
     compact_with(path, MaintenanceOptions::new())

@@ -91,7 +91,7 @@ impl Store {
     }
 
     /// [`Store::create_token`] with a name, scopes, an assistant or an expiry, and returns the
-    /// token with its public id. [`Snapshot::authenticate`] has an example.
+    /// token with its public id. [`Snapshot::authenticate`](crate::Snapshot::authenticate) has an example.
     ///
     /// # Errors
     /// [`Error::UserNotFound`], [`Error::UserClosed`]; [`Error::AssistantNotFound`] if the options
