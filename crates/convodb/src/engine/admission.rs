@@ -134,8 +134,7 @@ pub(crate) fn route(
             false => Err(tables_unavailable(backoff)),
         };
     }
-    if backoff.memtable_limit.is_some_and(|limit| unflushed > 0 && unflushed + group.bytes > limit)
-    {
+    if backoff.refuses(unflushed, group.bytes) {
         return Err(tables_unavailable(backoff));
     }
     space.route(location, unflushed, group.bytes, may_write_through)

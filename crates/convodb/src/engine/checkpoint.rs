@@ -169,7 +169,7 @@ pub(crate) struct CheckpointBackoff {
     /// The earliest time of the next checkpoint.
     retry_at: Option<Instant>,
     /// The limit of the memtables, unless they are empty.
-    pub(crate) memtable_limit: Option<usize>,
+    memtable_limit: Option<usize>,
     /// The failures before the files were reopened.
     history: Option<FailureHistory>,
     /// Whether a commit of the tables failed since then.
@@ -203,6 +203,11 @@ impl CheckpointBackoff {
             history: Some(history),
             failed: false,
         }
+    }
+
+    /// Whether the limit of the memtables, which contain `unflushed` bytes, excludes `bytes` more.
+    pub(crate) fn refuses(&self, unflushed: usize, bytes: usize) -> bool {
+        self.memtable_limit.is_some_and(|limit| unflushed > 0 && unflushed + bytes > limit)
     }
 
     /// Records a commit of the tables that failed.

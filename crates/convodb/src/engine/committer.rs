@@ -122,6 +122,12 @@ impl Committer {
     pub(crate) fn back_off(&mut self, now: Instant, history: FailureHistory) {
         self.scheduler.backoff = CheckpointBackoff::after(now, history, self.mode.memtable_bytes);
         self.scheduler.recovered(now);
+        // On a full disk, groups are refused until the memtables are flushed.
+        let group = PendingWrites { changes: 1, removals: 0, bytes: 1 };
+        if self.scheduler.backoff.refuses(self.scheduler.not_in_tables(), group.bytes) {
+            self.refusal = Some(Refusal { group, probe_at: now + PROBE_INTERVAL });
+            self.fault_signal.refuse_writes(true);
+        }
     }
 
     /// What readers see, now and after each commit.
