@@ -2,7 +2,7 @@
 //!
 //! Nothing is allocated except when the buffer grows.
 
-use convodb::{Cost, Timestamp};
+use convodb::{Cost, CostSum, Timestamp};
 use uuid::Uuid;
 use uuid::fmt::Hyphenated;
 
@@ -95,10 +95,28 @@ pub fn one_line(out: &mut Vec<u8>, json: &str) {
     }
 }
 
-/// Appends an amount in USD as a decimal number.
+/// Appends an amount in USD as a decimal number that always has a fraction: `3.0`, not `3`.
+///
+/// Loaders infer the type of a column from its first values, and a column of integers truncates the
+/// amounts that follow.
 #[inline]
 pub fn cost(out: &mut Vec<u8>, cost: Cost) {
+    let start = out.len();
     cost.write_to(out);
+    add_fraction(out, start);
+}
+
+/// Appends a sum of amounts in USD, in the form of [`cost`].
+pub fn cost_sum(out: &mut Vec<u8>, sum: CostSum) {
+    let start = out.len();
+    raw(out, &sum.to_string());
+    add_fraction(out, start);
+}
+
+fn add_fraction(out: &mut Vec<u8>, start: usize) {
+    if !out[start..].contains(&b'.') {
+        raw(out, ".0");
+    }
 }
 
 #[cfg(test)]
@@ -122,7 +140,20 @@ mod tests {
         assert_eq!(written(|out| time(out, Timestamp::MIN)), "\"1970-01-01 00:00:00\"");
         let exact = "\"1970-01-01T00:00:00.000Z\"";
         assert_eq!(written(|out| exact_time(out, Timestamp::MIN)), exact);
-        assert_eq!(written(|out| cost(out, Cost::from_nanos(-4_500_000))), "-0.0045");
+        for (nanos, expected) in [
+            (0, "0.0"),
+            (-4_500_000, "-0.0045"),
+            (170_000_000, "0.17"),
+            (3_000_000_000, "3.0"),
+            (-20_000_000_000, "-20.0"),
+        ] {
+            let amount = Cost::from_nanos(nanos);
+            assert_eq!(written(|out| cost(out, amount)), expected);
+            assert_eq!(written(|out| cost_sum(out, amount.into())), expected);
+            assert_eq!(crate::field::cost(expected), Ok(amount));
+        }
+        let beyond = CostSum::from_nanos(i128::from(i64::MAX) * 1_000_000_000);
+        assert_eq!(written(|out| cost_sum(out, beyond)), "9223372036854775807.0");
         assert_eq!(
             written(|out| uuid(out, Uuid::from_u128(0xAB))),
             "\"00000000-0000-0000-0000-0000000000ab\""

@@ -248,7 +248,7 @@ mod tests {
                 total_cost: Cost::ZERO,
                 ..conversation(Channel::Api { external_identifier: Some(identifier) })
             },
-            r#""type":"api","variables":{ "price": 1.10, "tags":[],"note":"a\nb" },"external_identifier":"crm-\"1\"\n","message_count":8,"total_cost":0,"ai_enabled":false,"created_at":"2025-01-25 10:15:00","updated_at":"2025-01-25 10:28:45""#,
+            r#""type":"api","variables":{ "price": 1.10, "tags":[],"note":"a\nb" },"external_identifier":"crm-\"1\"\n","message_count":8,"total_cost":0.0,"ai_enabled":false,"created_at":"2025-01-25 10:15:00","updated_at":"2025-01-25 10:28:45""#,
         );
     }
 }

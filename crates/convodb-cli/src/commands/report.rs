@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::args::{DbFlag, GroupFilterFlags, JsonFlag, UsageError, UserFlag};
 use crate::console::grouped;
-use crate::io::csv::Formulas;
+use crate::io::csv::{Formulas, cost_text};
 use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
@@ -169,7 +169,7 @@ fn write_json(groups: &[Group], out: &mut dyn Write) -> Result<()> {
             assistant_name: assistant_name.as_deref(),
             conversations,
             messages,
-            total_cost: RawValue::from_string(cost.to_string())?,
+            total_cost: RawValue::from_string(cost_text(cost))?,
         };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
     }
@@ -198,7 +198,7 @@ fn write_csv(
         fields.extend(row.assistant.map(|id| id.to_string()));
         fields.extend(assistant_name.as_deref().map(|name| formulas.cell(name)));
         fields.extend([row.volume.conversations, row.volume.messages].map(|n| n.to_string()));
-        fields.push(row.volume.cost.to_string());
+        fields.push(cost_text(row.volume.cost));
         records.write_record(&fields)?;
     }
     Ok(records.flush()?)

@@ -6,8 +6,8 @@
 use std::io::Write;
 
 use anyhow::{Context, Result};
-use convodb::{Contact, ConversationRef, Name, Phone, Variables};
-use convodb_json::AssistantNames;
+use convodb::{Contact, ConversationRef, CostSum, Name, Phone, Variables};
+use convodb_json::{AssistantNames, json};
 
 /// The column names, in order.
 pub(crate) const COLUMNS: [&str; 15] = [
@@ -85,7 +85,7 @@ impl<W: Write> CsvExport<W> {
             row.assistant.to_string(),
             formulas.cell(names.name(row.assistant)?),
             row.message_count.to_string(),
-            row.total_cost.to_string(),
+            cost_text(row.total_cost),
             row.ai_enabled.to_string(),
             text(channel.external_identifier()),
             text(sender.name.map(Name::get)),
@@ -101,6 +101,13 @@ impl<W: Write> CsvExport<W> {
     pub(crate) fn finish(mut self) -> Result<()> {
         self.records.flush().context("cannot write the export")
     }
+}
+
+/// A cost as JSON has it, with a fraction always, so that no program takes it for an integer.
+pub(crate) fn cost_text(cost: impl Into<CostSum>) -> String {
+    let mut text = Vec::new();
+    json::cost_sum(&mut text, cost.into());
+    String::from_utf8_lossy(&text).into_owned()
 }
 
 /// The sender and the customer of a conversation; both are empty unless it is over WhatsApp.

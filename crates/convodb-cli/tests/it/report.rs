@@ -37,7 +37,7 @@ fn filters_narrow_the_report() {
         "{\"type\":\"widget\",\"conversations\":1,\"messages\":2,\"total_cost\":0.0032}\n\
          {\"type\":\"api\",\"conversations\":1,\"messages\":2,\"total_cost\":0.0032}\n"
     );
-    let none = "{\"conversations\":0,\"messages\":0,\"total_cost\":0}\n";
+    let none = "{\"conversations\":0,\"messages\":0,\"total_cost\":0.0}\n";
     assert_eq!(run(&["--from", "2026-01-01"]), none);
     assert_eq!(run(&["--from", "2026-01-01", "--group-by", "day"]), "");
 }

@@ -33,7 +33,7 @@ pub(super) fn line() -> Value {
             {
                 "role": "user",
                 "content": "Where is my order?",
-                "cost": 0,
+                "cost": 0.0,
                 "created_at": "2025-01-25T10:15:00.250Z",
             },
             {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::builders::{any_json, integer, list, named, null, object, required};
+use crate::openapi::builders::{any_json, integer, list, named, object, required, string};
 use crate::openapi::conversation::of_one;
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::schemas::status_true;
@@ -15,7 +15,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "",
         [
             status_true(),
-            required("message", null("Always null: the server stores messages, it does not reply")),
+            required("message", string("Always empty: the server stores messages, it does not reply")),
             required("function_calls", list("Always empty", any_json())),
             required("message_count", integer(count, 1..=u64::from(u32::MAX))),
         ],
@@ -27,7 +27,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "created_at": "2025-01-25T10:29:03Z",
     });
     let response =
-        json!({"status": true, "message": null, "function_calls": [], "message_count": 3});
+        json!({"status": true, "message": "", "function_calls": [], "message_count": 3});
     vec![
         of_one(HttpMethod::Post, path, "appendMessage", "Append a message")
             .description(

@@ -170,7 +170,7 @@ fn write_volume(out: &mut Vec<u8>, volume: &Volume) {
     json::raw(out, ",\"messages\":");
     json::integer(out, volume.messages);
     json::raw(out, ",\"total_cost\":");
-    json::raw(out, &volume.cost.to_string());
+    json::cost_sum(out, volume.cost);
 }
 
 /// Returns one assistant.

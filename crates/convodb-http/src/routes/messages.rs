@@ -36,6 +36,6 @@ pub(crate) async fn append(
         .await?;
     let count = u32::from_be_bytes(stored_bytes(count)?);
     Ok(json_body::ok(format!(
-        r#"{{"status":true,"message":null,"function_calls":[],"message_count":{count}}}"#
+        r#"{{"status":true,"message":"","function_calls":[],"message_count":{count}}}"#
     )))
 }

@@ -47,7 +47,7 @@ fn the_body_matches_the_documentation_byte_for_byte() {
     let response = feed(&harness, &format!("cursor={cursor}&per_page=3"));
     let next = response.json()["next_cursor"].as_str().unwrap().to_owned();
     let expected = format!(
-        r#"{{"data":[{{"change":"created","id":"01000000-0000-0000-0000-000000000000","conversation":{{"id":"01000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Support","type":"api","variables":null,"external_identifier":"crm-1","message_count":0,"total_cost":0,"ai_enabled":true,"created_at":"2025-01-25 10:13:21","updated_at":"2025-01-25 10:13:21"}}}},{{"change":"deleted","id":"02000000-0000-0000-0000-000000000000","conversation":null}}],"per_page":3,"next_cursor":"{next}","has_more":false}}"#
+        r#"{{"data":[{{"change":"created","id":"01000000-0000-0000-0000-000000000000","conversation":{{"id":"01000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Support","type":"api","variables":null,"external_identifier":"crm-1","message_count":0,"total_cost":0.0,"ai_enabled":true,"created_at":"2025-01-25 10:13:21","updated_at":"2025-01-25 10:13:21"}}}},{{"change":"deleted","id":"02000000-0000-0000-0000-000000000000","conversation":null}}],"per_page":3,"next_cursor":"{next}","has_more":false}}"#
     );
     assert_eq!(response.text(), expected);
     assert_eq!(response.header("cache-control"), "no-store");

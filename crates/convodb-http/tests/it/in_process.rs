@@ -42,7 +42,7 @@ async fn a_conversation_can_be_created_changed_and_deleted() {
             "/api/conversations/0a000000-0000-4000-8000-000000000001/messages",
             json,
             r#"{"role":"user","content":"Hi","cost":0.001,"created_at":"2109-01-01"}"#,
-            r#"{"status":true,"message":null,"function_calls":[],"message_count":1}"#.to_owned(),
+            r#"{"status":true,"message":"","function_calls":[],"message_count":1}"#.to_owned(),
         ),
         ("GET", "/api/user/conversations/export?messages=1", "", "", format!("{line}\n")),
         ("PATCH", one, json, r#"{"ai_enabled":false}"#, format!("{{\"status\":true,{shown}")),

@@ -78,7 +78,7 @@ fn bodies_match_the_documentation_byte_for_byte() {
         concat!(
             r#"{"data":["#,
             r#"{"id":"02000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Sales","type":"api","variables":{"plan":"pro","price":1.10},"external_identifier":"crm-1","message_count":12,"total_cost":0.0045,"ai_enabled":false,"created_at":"2025-01-25 10:13:22","updated_at":"2025-01-25 10:13:22"},"#,
-            r#"{"id":"01000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Sales","type":"whatsapp","variables":null,"message_count":0,"total_cost":0,"ai_enabled":true,"created_at":"2025-01-25 10:13:21","updated_at":"2025-01-25 10:13:21","whatsapp_sender":{"name":null,"phone":"+14155551234"},"customer":{"name":null,"phone":"+14155559876"}}"#,
+            r#"{"id":"01000000-0000-0000-0000-000000000000","assistant_id":"00000000-0000-0000-0000-000000000b07","assistant_name":"Sales","type":"whatsapp","variables":null,"message_count":0,"total_cost":0.0,"ai_enabled":true,"created_at":"2025-01-25 10:13:21","updated_at":"2025-01-25 10:13:21","whatsapp_sender":{"name":null,"phone":"+14155551234"},"customer":{"name":null,"phone":"+14155559876"}}"#,
             r#"],"path":"/api/user/conversations","per_page":100,"next_cursor":null,"prev_cursor":null}"#,
         )
     );
