@@ -4,7 +4,7 @@ use convodb::{Channel, ChannelKind, Contact};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::field::{InvalidField, object, optional, parsed};
+use crate::field::{BLANK, InvalidField, object, optional, parsed};
 
 /// Why a contact is invalid in a conversation of another type.
 pub const NOT_WHATSAPP: &str = "must be left out where the type is not whatsapp";
@@ -80,7 +80,7 @@ impl ContactFields {
         Self { contact: "customer", name: "customer.name", phone: "customer.phone" };
 
     fn parse(self, json: Option<&RawValue>, invalid: &mut Vec<InvalidField>) -> Contact {
-        let Some(json) = json else {
+        let Some(json) = json.filter(|json| json.get() != BLANK) else {
             return Contact::default();
         };
         let wire: WireContact<'_> = match object(json.get()) {

@@ -16,10 +16,13 @@ pub struct InvalidField {
     pub reason: &'static str,
 }
 
+/// A blank string in JSON. It counts as not given, except as the content of a message.
+pub const BLANK: &str = "\"\"";
+
 /// Parses a required field with `parse`, which returns the value or the rule that it breaks.
 ///
 /// # Errors
-/// Fails if the field is absent or null, or if `parse` fails.
+/// Fails if the field is absent, null or blank, or if `parse` fails.
 pub fn required<T>(
     field: &'static str,
     json: Option<&RawValue>,
@@ -28,7 +31,8 @@ pub fn required<T>(
     optional(field, json, parse)?.ok_or(InvalidField { field, reason: "is required" })
 }
 
-/// Parses an optional field with `parse`. Absent and null are `None`.
+/// Parses an optional field with `parse`. Absent, null and a blank string are `None`: forms and
+/// spreadsheets send a blank for a field that nobody filled in.
 ///
 /// # Errors
 /// Fails if `parse` fails.
@@ -37,7 +41,8 @@ pub fn optional<T>(
     json: Option<&RawValue>,
     parse: impl FnOnce(&str) -> Result<T, &'static str>,
 ) -> Result<Option<T>, InvalidField> {
-    json.map(|json| parse(json.get())).transpose().map_err(|reason| InvalidField { field, reason })
+    let json = json.map(RawValue::get).filter(|json| *json != BLANK);
+    json.map(parse).transpose().map_err(|reason| InvalidField { field, reason })
 }
 
 /// Parses a JSON string. Borrows it if it has no escapes.
@@ -47,7 +52,14 @@ pub fn optional<T>(
 pub fn text(json: &str) -> Result<Cow<'_, str>, &'static str> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str(json).map(|Text(text)| text).map_err(|_| "must be a string")
+    serde_json::from_str(json).map(|Text(text)| text).map_err(|_| {
+        // JSON allows an escape that no Unicode string can contain.
+        if json.starts_with('"') {
+            "must not contain half of a surrogate pair"
+        } else {
+            "must be a string"
+        }
+    })
 }
 
 /// Parses a JSON string, then its text as a value of the engine.
@@ -66,16 +78,25 @@ pub fn cost(json: &str) -> Result<Cost, &'static str> {
     json.parse().map_err(|error| rule(&error))
 }
 
-/// Parses an assistant's UUID in a string, or its number in the assistants list.
+/// Parses a JSON number that is a whole number, also if it is written with a fraction: `3.0`.
+#[must_use]
+pub fn whole_number(json: &str) -> Option<u32> {
+    let (digits, fraction) = json.split_once('.').unwrap_or((json, "0"));
+    let is_whole = !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0');
+    digits.parse().ok().filter(|_| is_whole)
+}
+
+/// Parses an assistant's UUID in a string, or its number in the assistants list, as a number or in
+/// a string.
 ///
 /// # Errors
 /// The rule that a wrong value breaks.
 pub fn assistant(json: &str) -> Result<AssistantRef, &'static str> {
     let rule = "must be an assistant's UUID or its number";
-    if json.bytes().all(|byte| byte.is_ascii_digit()) {
-        return json.parse().map_err(|_| rule);
+    match whole_number(json) {
+        Some(number) => Ok(AssistantRef::Number(number)),
+        None => parsed(json).map_err(|_| rule),
     }
-    parsed(json).map(AssistantRef::Id).map_err(|_| rule)
 }
 
 /// Parses `true` or `false`.

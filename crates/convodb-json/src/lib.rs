@@ -30,6 +30,7 @@ pub mod channel;
 mod export_lines;
 pub mod field;
 pub mod json;
+mod message;
 mod parse;
 mod write;
 
@@ -39,5 +40,6 @@ pub use crate::apply::{
 };
 pub use crate::assistant_names::AssistantNames;
 pub use crate::export_lines::{ExportLines, Messages};
+pub use crate::message::MessageFields;
 pub use crate::parse::{Item, ItemError};
 pub use crate::write::{TimeFormat, write_fields, write_history_message, write_item, write_line};

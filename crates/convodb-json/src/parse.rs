@@ -12,9 +12,10 @@ use serde_json::value::RawValue;
 
 use crate::channel::ChannelFields;
 use crate::field::{
-    InvalidField, boolean, cost, is_object, object, optional, parsed, required, rule, text,
-    variables,
+    InvalidField, boolean, cost, is_object, object, optional, parsed, required, variables,
+    whole_number,
 };
+use crate::message::MessageFields;
 
 /// A conversation parsed from a line, with the parts that an import stores beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,16 +122,6 @@ struct WireItem<'a> {
     messages: Option<&'a RawValue>,
 }
 
-#[derive(Deserialize)]
-struct WireMessage<'a> {
-    #[serde(borrow)]
-    role: Option<&'a RawValue>,
-    content: Option<&'a RawValue>,
-    function_calls: Option<&'a RawValue>,
-    cost: Option<&'a RawValue>,
-    created_at: Option<&'a RawValue>,
-}
-
 impl WireItem<'_> {
     fn parse(&self) -> Result<Item, ItemError> {
         let id = required("id", self.id, parsed)?;
@@ -174,7 +165,7 @@ impl WireItem<'_> {
     fn message_count(&self, messages: usize) -> Result<u32, InvalidField> {
         let field = "message_count";
         let reason = "must be a whole number from 0 to 4294967295";
-        let count = optional(field, self.message_count, |json| json.parse().map_err(|_| reason))?;
+        let count = optional(field, self.message_count, |json| whole_number(json).ok_or(reason))?;
         let messages = u32::try_from(messages).map_err(|_| InvalidField { field, reason })?;
         match count {
             Some(count) if count < messages => Err(InvalidField {
@@ -238,20 +229,12 @@ impl<'de> Visitor<'de> for MessagesVisitor<'_> {
 }
 
 fn message(json: &str) -> Result<Message, InvalidField> {
-    let wire: WireMessage<'_> =
+    let fields: MessageFields<'_> =
         object(json).map_err(|reason| InvalidField { field: "message", reason })?;
-    let role = required("role", wire.role, parsed)?;
-    let created_at = required("created_at", wire.created_at, parsed)?;
-    let message = required("content", wire.content, |json| {
-        Message::new(role, text(json)?.into_owned(), created_at).map_err(|error| rule(&error))
-    })?;
-    let message = message.with_cost(optional("cost", wire.cost, cost)?.unwrap_or_default());
-    match wire.function_calls {
-        Some(calls) => message
-            .with_function_calls(calls.get().to_owned())
-            .map_err(|error| InvalidField { field: "function_calls", reason: rule(&error) }),
-        None => Ok(message),
-    }
+    let mut invalid = Vec::new();
+    let message = fields.parse(None, &mut invalid);
+    let missing = InvalidField { field: "message", reason: "is not valid" };
+    message.ok_or_else(|| invalid.into_iter().next().unwrap_or(missing))
 }
 
 impl From<InvalidField> for ItemError {
@@ -315,6 +298,18 @@ mod tests {
     }
 
     #[test]
+    fn blank_strings_are_absent_and_whole_numbers_may_have_a_fraction() {
+        let item = read(
+            r#""type":"whatsapp","customer":{"name":"","phone":""},"whatsapp_sender":"","variables":"","external_identifier":"","assistant_name":"","message_count":3.0,"total_cost":"","ai_enabled":"","updated_at":"""#,
+        );
+        let blank = read(r#""type":"whatsapp","message_count":3"#);
+        assert_eq!(item, blank);
+        let message = r#"{"role":"tool","content":"","created_at":"2025-01-25"}"#;
+        let item = read(&format!(r#""type":"test","messages":[{message}]"#));
+        assert_eq!((item.messages[0].role(), item.messages[0].content()), (Role::Tool, ""));
+    }
+
+    #[test]
     fn an_error_names_the_field_and_the_rule() {
         for (rest, expected) in [
             (r#""type":"widget","ai_enabled":"yes""#, "ai_enabled must be true or false"),
@@ -327,6 +322,22 @@ mod tests {
             (
                 r#""type":"api","message_count":-1"#,
                 "message_count must be a whole number from 0 to 4294967295",
+            ),
+            (
+                r#""type":"api","message_count":3.5"#,
+                "message_count must be a whole number from 0 to 4294967295",
+            ),
+            (
+                r#""type":"api","variables":{"a":1e400}"#,
+                "variables must not contain a number beyond 1.8e308",
+            ),
+            (
+                r#""type":"api","variables":{"a":"\ud83d"}"#,
+                "variables must not contain half of a surrogate pair",
+            ),
+            (
+                r#""type":"api","total_cost":1e400"#,
+                "total_cost must be a decimal number of USD within 9.2 billion",
             ),
             (
                 r#""type":"api","total_cost":"secret""#,
@@ -345,8 +356,8 @@ mod tests {
                 "external_identifier must be left out where the type is not api",
             ),
             (
-                r#""type":"whatsapp","whatsapp_sender":{"phone":""}"#,
-                "whatsapp_sender.phone must have 1 to 64 bytes",
+                r#""type":"whatsapp","whatsapp_sender":{"phone":"\ud83d"}"#,
+                "whatsapp_sender.phone must not contain half of a surrogate pair",
             ),
             (r#""type":"whatsapp","customer":{"name":5}"#, "customer.name must be a string"),
             (

@@ -1,11 +1,11 @@
-//! Body that updates a conversation: a merge patch, in which an absent field stays and null clears.
+//! Body that updates a conversation: a merge patch, in which an absent field stays, and null or a blank string clears.
 
 use convodb::{
     AssistantId, AssistantRef, Channel, Contact, Conversation, Error, ExternalIdentifier, Name,
     Phone, Variables,
 };
 use convodb_json::channel::{ContactFields, NOT_API, NOT_WHATSAPP};
-use convodb_json::field::{self, InvalidField, boolean, object, optional, parsed, variables};
+use convodb_json::field::{self, BLANK, InvalidField, boolean, object, optional, parsed, variables};
 use serde::Deserialize;
 use serde::de::Deserializer;
 use serde_json::value::RawValue;
@@ -91,7 +91,7 @@ impl ConversationPatch {
     /// Applies the patch, with its resolved assistant.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a field that a conversation of this type does not have. The
+    /// [`Error::Invalid`] for the value of a field that a conversation of this type does not have. The
     /// conversation is then partly changed and must be discarded.
     pub(crate) fn apply(
         self,
@@ -107,19 +107,15 @@ impl ConversationPatch {
                 self.sender.apply(sender);
                 self.customer.apply(customer);
             }
-            _ if self.sender != ContactPatch::default() => {
-                return invalid("whatsapp_sender", NOT_WHATSAPP);
-            }
-            _ if self.customer != ContactPatch::default() => {
-                return invalid("customer", NOT_WHATSAPP);
-            }
+            _ if self.sender.has_value() => return invalid("whatsapp_sender", NOT_WHATSAPP),
+            _ if self.customer.has_value() => return invalid("customer", NOT_WHATSAPP),
             _ => {}
         }
         match &mut conversation.channel {
             Channel::Api { external_identifier } => {
                 self.external_identifier.apply(external_identifier);
             }
-            _ if self.external_identifier != Patch::Unchanged => {
+            _ if self.external_identifier.has_value() => {
                 return invalid("external_identifier", NOT_API);
             }
             _ => {}
@@ -129,6 +125,10 @@ impl ConversationPatch {
 }
 
 impl ContactPatch {
+    fn has_value(&self) -> bool {
+        self.name.has_value() || self.phone.has_value()
+    }
+
     fn apply(self, contact: &mut Contact) {
         self.name.apply(&mut contact.name);
         self.phone.apply(&mut contact.phone);
@@ -153,7 +153,7 @@ fn contact_patch(
     let Some(json) = json.map(RawValue::get) else {
         return ContactPatch::default();
     };
-    if json == "null" {
+    if is_empty(json) {
         return ContactPatch { name: Patch::Cleared, phone: Patch::Cleared };
     }
     let wire: WireContact<'_> = match object(json) {
@@ -169,13 +169,18 @@ fn contact_patch(
     }
 }
 
+/// Whether a field's value is none: null, or a blank string.
+fn is_empty(json: &str) -> bool {
+    json == "null" || json == BLANK
+}
+
 /// An update of an optional value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 enum Patch<T> {
     /// The field is absent.
     #[default]
     Unchanged,
-    /// The field is null.
+    /// The field is null or blank.
     Cleared,
     /// The field has a value.
     Set(T),
@@ -189,11 +194,16 @@ impl<T> Patch<T> {
     ) -> Result<Self, InvalidField> {
         match json.map(RawValue::get) {
             None => Ok(Patch::Unchanged),
-            Some("null") => Ok(Patch::Cleared),
+            Some(json) if is_empty(json) => Ok(Patch::Cleared),
             Some(json) => {
                 parse(json).map(Patch::Set).map_err(|reason| InvalidField { field, reason })
             }
         }
+    }
+
+    /// Whether there is a value to set. To clear what a conversation does not have changes nothing.
+    const fn has_value(&self) -> bool {
+        matches!(self, Patch::Set(_))
     }
 
     fn apply(self, value: &mut Option<T>) {

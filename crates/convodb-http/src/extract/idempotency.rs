@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use convodb::{AssistantId, IdempotencyKey, Timestamp, Transaction, UserId};
 
 use crate::error::{ApiError, FieldError, Result};
+use crate::middleware::envelope::without_slash;
 use crate::state::Service;
 
 const HEADER: &str = "Idempotency-Key";
@@ -31,7 +32,7 @@ impl FromRequestParts<Service> for Idempotency {
             }
             _ => return Err(invalid_key()),
         };
-        Ok(Self { key, target: format!("{} {}", parts.method, parts.uri.path()) })
+        Ok(Self { key, target: format!("{} {}", parts.method, without_slash(parts.uri.path())) })
     }
 }
 

@@ -129,7 +129,7 @@ pub(crate) fn stats(query: &str, user: UserId, snapshot: &Snapshot) -> Result<St
     {
         query.reject(FieldError::breaks("to", "must not be before from"));
     }
-    query.take("group_by", PlusSign::Space, |text| {
+    query.take_list("group_by", |text| {
         statistics::parse_group_by(text, &mut request)
             .map_err(|rule| FieldError::breaks("group_by", rule))
     });
@@ -206,7 +206,7 @@ fn resolve(
 
 /// Parses a phone number. A plus sign is literal whether or not it is percent-encoded.
 fn phone(query: &mut QueryString<'_>, field: &'static str) -> Option<Phone> {
-    query.take(field, PlusSign::Literal, |text| {
+    query.take(field, PlusSign::Leading, |text| {
         text.parse::<Phone>()
             .map_err(|_| FieldError::breaks(field, "must not be greater than 64 bytes"))
     })

@@ -17,8 +17,9 @@ const MAX_VALUE_BYTES: usize = 255;
 pub(crate) enum PlusSign {
     /// A space, as in form encoding.
     Space,
-    /// A plus sign, as in a phone number that was not encoded.
-    Literal,
+    /// At the beginning a plus sign, as in a phone number that was not encoded; elsewhere a space,
+    /// as in one that a form encoded: `%2B1+415+555+0100`.
+    Leading,
 }
 
 /// A query string, parsed field by field, with the errors so far.
@@ -52,6 +53,27 @@ impl<'q> QueryString<'q> {
         parse(&text).map_err(|error| self.errors.push(error)).ok()
     }
 
+    /// As [`QueryString::take`], for a field whose values may be separated by commas or given one by
+    /// one (`a=1,2` or `a=1&a=2`).
+    pub(crate) fn take_list<T>(
+        &mut self,
+        field: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, FieldError>,
+    ) -> Option<T> {
+        let values = self.values(field).filter(|value| !value.is_empty());
+        let joined = values.collect::<Vec<_>>().join(",");
+        let text = decode(&joined, PlusSign::Space).filter(|text| text.len() <= MAX_VALUE_BYTES);
+        let Some(text) = text else {
+            let rule = "must be valid UTF-8 of at most 255 bytes";
+            self.errors.push(FieldError::breaks(field, rule));
+            return None;
+        };
+        if text.is_empty() {
+            return None;
+        }
+        parse(&text).map_err(|error| self.errors.push(error)).ok()
+    }
+
     /// Returns whether any field has been invalid so far.
     pub(crate) fn has_errors(&self) -> bool {
         !self.errors.is_empty()
@@ -67,9 +89,18 @@ impl<'q> QueryString<'q> {
         if self.errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.errors)) }
     }
 
+    /// The names and values, both encoded.
+    fn pairs(&self) -> impl Iterator<Item = (&'q str, &'q str)> + use<'q> {
+        self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    }
+
+    /// The encoded values of a field.
+    fn values(&self, field: &str) -> impl Iterator<Item = &'q str> {
+        self.pairs().filter(move |(name, _)| is_name(name, field)).map(|(_, value)| value)
+    }
+
     fn text(&self, field: &str, plus: PlusSign) -> Result<Option<Cow<'q, str>>, &'static str> {
-        let pairs = self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-        let mut values = pairs.filter(|(name, _)| is_name(name, field)).map(|(_, value)| value);
+        let mut values = self.values(field);
         let Some(value) = values.next() else {
             return Ok(None);
         };
@@ -91,8 +122,10 @@ fn is_name(name: &str, field: &str) -> bool {
 }
 
 fn decode(value: &str, plus: PlusSign) -> Option<Cow<'_, str>> {
-    if plus == PlusSign::Space && value.contains('+') {
-        let spaced = value.replace('+', " ");
+    let kept = usize::from(plus == PlusSign::Leading && value.starts_with('+'));
+    let (kept, rest) = value.split_at(kept);
+    if rest.contains('+') {
+        let spaced = format!("{kept}{}", rest.replace('+', " "));
         let text = percent_decode_str(&spaced).decode_utf8().ok()?;
         return Some(Cow::Owned(text.into_owned()));
     }
@@ -134,10 +167,13 @@ mod tests {
             ("f_x=%20", " "),
         ] {
             check(query, PlusSign::Space, Ok(Some(text)));
-            check(query, PlusSign::Literal, Ok(Some(text)));
+            check(query, PlusSign::Leading, Ok(Some(text)));
         }
         check("f_x=+49", PlusSign::Space, Ok(Some(" 49")));
-        check("f_x=+49", PlusSign::Literal, Ok(Some("+49")));
+        check("f_x=+49", PlusSign::Leading, Ok(Some("+49")));
+        check("f_x=%2B1+415+555", PlusSign::Leading, Ok(Some("+1 415 555")));
+        check("f_x=+1+415%20555", PlusSign::Leading, Ok(Some("+1 415 555")));
+        check("f_x=1+2%2B3", PlusSign::Leading, Ok(Some("1 2+3")));
     }
 
     #[test]
@@ -154,7 +190,7 @@ mod tests {
         check("f_x=%FF", PlusSign::Space, Err("must be valid UTF-8"));
         check("f_x=+%C3", PlusSign::Space, Err("must be valid UTF-8"));
         let long = |n: usize| format!("f_x={}", "%61".repeat(n));
-        check(&long(255), PlusSign::Literal, Ok(Some(&"a".repeat(255))));
-        check(&long(256), PlusSign::Literal, Err("must not be greater than 255 bytes"));
+        check(&long(255), PlusSign::Leading, Ok(Some(&"a".repeat(255))));
+        check(&long(256), PlusSign::Leading, Err("must not be greater than 255 bytes"));
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
+use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -32,7 +32,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Runs a request through its route, and completes the response.
 pub(crate) async fn envelope(
     State(metrics): State<Metrics>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let began = Instant::now();
@@ -41,6 +41,7 @@ pub(crate) async fn envelope(
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
 
+    accept_identity(request.headers_mut());
     let mut response = match size_error(&request) {
         Some(status) => ApiError::of(status).into_response(),
         None => next.run(request).await,
@@ -54,7 +55,8 @@ pub(crate) async fn envelope(
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
 
-    let (id, route) = (id.to_str().unwrap_or_default(), route.as_ref().map(MatchedPath::as_str));
+    let route = route.as_ref().map(|route| without_slash(route.as_str()));
+    let id = id.to_str().unwrap_or_default();
     let took = began.elapsed();
     metrics.record_response(method, route, response.status(), took);
     let (status, micros) = (response.status().as_u16(), micros(took));
@@ -63,6 +65,11 @@ pub(crate) async fn envelope(
     }
     tracing::debug!(target: ACCESS, id, method, route, status, micros, "request answered");
     response
+}
+
+/// Returns a path without a slash at its end, which every route may have.
+pub(crate) fn without_slash(path: &str) -> &str {
+    path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path)
 }
 
 /// Returns microseconds as `u64`, which every log format supports.
@@ -106,6 +113,36 @@ fn new_request_id() -> HeaderValue {
     HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("-"))
 }
 
+/// Removes `identity` and `*` from `Accept-Encoding` where they are refused (`identity;q=0`).
+///
+/// A response without compression is always acceptable (RFC 9110, section 12.5.3, allows it): an
+/// error after a write was executed would make its client repeat the write.
+fn accept_identity(headers: &mut HeaderMap) {
+    let values = || headers.get_all(ACCEPT_ENCODING).iter().filter_map(|value| value.to_str().ok());
+    let codings = || values().flat_map(|value| value.split(',')).map(str::trim);
+    if !codings().any(refuses_identity) {
+        return;
+    }
+    let others: Vec<&str> = codings().filter(|coding| !refuses_identity(coding)).collect();
+    match HeaderValue::from_str(&others.join(", ")) {
+        Ok(others) if !others.is_empty() => {
+            headers.insert(ACCEPT_ENCODING, others);
+        }
+        _ => {
+            headers.remove(ACCEPT_ENCODING);
+        }
+    }
+}
+
+/// Whether a coding with its weight refuses a response without compression.
+fn refuses_identity(coding: &str) -> bool {
+    let Some((name, weight)) = coding.split_once(';') else { return false };
+    let name = name.trim();
+    let weight = weight.split_once('=').filter(|(q, _)| q.trim().eq_ignore_ascii_case("q"));
+    (name == "*" || name.eq_ignore_ascii_case("identity"))
+        && weight.and_then(|(_, weight)| weight.trim().parse().ok()) == Some(0.0_f32)
+}
+
 /// Returns the error status of a URL or headers that are too large.
 fn size_error(request: &Request) -> Option<StatusCode> {
     let url = request.uri().path_and_query().map_or(0, |url| url.as_str().len());
@@ -122,6 +159,25 @@ fn size_error(request: &Request) -> Option<StatusCode> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn identity_is_always_acceptable() {
+        for (given, expected) in [
+            ("identity;q=0", None),
+            ("*;q=0", None),
+            ("br, *;q=0", Some("br")),
+            ("gzip, identity; Q=0.000", Some("gzip")),
+            ("gzip;q=0, identity;q=0.1, *;q=0", Some("gzip;q=0, identity;q=0.1")),
+            ("gzip;q=0,zstd", Some("gzip;q=0,zstd")),
+            ("identity;q=x", Some("identity;q=x")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT_ENCODING, given.parse().unwrap());
+            accept_identity(&mut headers);
+            let left = headers.get(ACCEPT_ENCODING).map(|value| value.to_str().unwrap());
+            assert_eq!(left, expected, "{given}");
+        }
+    }
 
     #[test]
     fn a_safe_request_id_is_reused() {

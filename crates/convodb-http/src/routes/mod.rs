@@ -42,9 +42,11 @@ struct Routes {
 }
 
 impl Routes {
+    /// Adds a route, with and without a slash at the end of its path.
     fn route(mut self, path: &'static str, methods: MethodRouter<Service>) -> Self {
         self.paths.push(path);
-        Self { router: self.router.route(path, methods), paths: self.paths }
+        let router = self.router.route(&format!("{path}/"), methods.clone());
+        Self { router: router.route(path, methods), paths: self.paths }
     }
 }
 

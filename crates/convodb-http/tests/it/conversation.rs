@@ -302,7 +302,7 @@ fn appending_a_message_updates_count_and_cost() {
     let target = format!("{}/messages", path(1));
     let said = |body: &str, count: u32| {
         let expected = format!(
-            r#"{{"status":true,"message":null,"function_calls":[],"message_count":{count}}}"#
+            r#"{{"status":true,"message":"","function_calls":[],"message_count":{count}}}"#
         );
         check(&harness.send("POST", &target, body), 200, &expected);
     };
@@ -327,6 +327,71 @@ fn appending_a_message_updates_count_and_cost() {
     );
     assert_eq!(history[1]["function_calls"], json!([{"name": "book"}]));
     assert!(history[0].get("function_calls").is_none());
+}
+
+#[test]
+fn messages_of_other_clients_are_taken() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
+    let call = r#"{"id":"c1","type":"function","function":{"name":"book","arguments":"{}"}}"#;
+    for body in [
+        r#"{"role":"assistant","content":null,"function_calls":[{"name":"book"}]}"#.to_owned(),
+        format!(r#"{{"role":"assistant","content":null,"tool_calls":[{call}],"refusal":null}}"#),
+        r#"{"role":"tool","tool_call_id":"c1","content":"done"}"#.to_owned(),
+        r#"{"role":"user","content":[{"type":"text","text":"Hi"}]}"#.to_owned(),
+    ] {
+        let response = harness.send("POST", &format!("{}/messages", path(1)), &body);
+        assert_eq!(response.status, 200, "{body}: {}", response.text());
+    }
+    let one = harness.request("GET", &path(1), &harness.token, "").json();
+    let history = one["history"].as_array().unwrap();
+    let said: Vec<_> = history.iter().map(|m| (&m["role"], &m["content"])).collect();
+    let expected = [("assistant", ""), ("assistant", ""), ("tool", "done"), ("user", "Hi")];
+    assert_eq!(json!(said), json!(expected));
+    let call: Value = serde_json::from_str(call).unwrap();
+    assert_eq!(history[1]["function_calls"], json!([call]));
+}
+
+#[test]
+fn blank_strings_count_as_not_given() {
+    let harness = Harness::new();
+    let fields = r#","id":"","variables":"","created_at":"","external_identifier":"","customer":"""#;
+    let plain = created(&harness, "");
+    let blank = created(&harness, fields);
+    assert_eq!((&blank["type"], &blank["variables"]), (&plain["type"], &Value::Null));
+    let contact = r#","type":"whatsapp","customer":{"name":"","phone":"+1"}"#;
+    let contact = created(&harness, contact);
+    assert_eq!(contact["customer"], json!({"name": null, "phone": "+1"}));
+    let target = format!("/api/conversations/{}", contact["id"].as_str().unwrap());
+    let cleared = harness.send("PATCH", &target, r#"{"customer":{"phone":""}}"#).json();
+    assert_eq!(cleared["customer"], json!({"name": null, "phone": null}));
+    refused(
+        &harness.send("POST", PATH, r#"{"assistant_id":""}"#),
+        &[("assistant_id", "The assistant id field is required.")],
+    );
+}
+
+#[test]
+fn an_assistant_number_may_be_a_string_or_have_a_fraction() {
+    let harness = Harness::new();
+    let bot = bot().to_string();
+    for number in ["1", "1.0", "\"1\""] {
+        let response = harness.send("POST", PATH, &format!(r#"{{"assistant_id":{number}}}"#));
+        let id = response.json()["conversation_id"].as_str().unwrap().to_owned();
+        let target = format!("/api/conversations/{id}");
+        let one = harness.request("GET", &target, &harness.token, "").json();
+        assert_eq!(one["assistant_id"], *bot, "{number}");
+    }
+}
+
+#[test]
+fn clearing_a_field_that_the_type_does_not_have_changes_nothing() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
+    let body = r#"{"external_identifier":null,"customer":null,"whatsapp_sender":{"phone":null},"ai_enabled":false}"#;
+    let changed = harness.send("PATCH", &path(1), body);
+    assert_eq!((changed.status, &changed.json()["ai_enabled"]), (200, &json!(false)));
+    assert!(changed.json().get("customer").is_none());
 }
 
 #[test]

@@ -81,6 +81,24 @@ fn a_plus_in_a_phone_is_not_a_space() {
     }
 }
 
+/// As URLSearchParams, urllib and `curl --data-urlencode` encode a form.
+#[test]
+fn a_phone_may_be_encoded_as_a_form() {
+    let harness = Harness::new();
+    harness.insert([1], &whatsapp("+1 415 555 0100", "+49 151 1"));
+    harness.insert([2], &whatsapp("+14155550100", "+491511"));
+    for (query, row) in [
+        ("whatsapp_sender_phone=%2B1+415+555+0100", 1),
+        ("whatsapp_sender_phone=%2B1%20415%20555%200100", 1),
+        ("whatsapp_sender_phone=+1+415+555+0100", 1),
+        ("customer_phone=%2B49+151+1", 1),
+        ("whatsapp_sender_phone=%2B14155550100", 2),
+        ("customer_phone=+491511", 2),
+    ] {
+        assert_eq!(harness.list(query).rows(), [row], "{query}");
+    }
+}
+
 #[test]
 fn values_are_compared_byte_for_byte() {
     let harness = Harness::new();

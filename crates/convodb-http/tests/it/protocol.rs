@@ -47,11 +47,11 @@ fn only_a_valid_token_authenticates() {
 #[test]
 fn unknown_paths_and_methods_answer_with_a_body() {
     let harness = Harness::new();
-    for path in ["/", "/api/user", "/api/user/conversations/", "/healthz/x", "/%00"] {
+    for path in ["/", "/api/user", "/healthz/x", "/%00"] {
         check(&harness.server.request("GET", path, ""), 404, r#"{"message":"Not Found"}"#);
     }
     check(
-        &harness.server.request("GET", "/api/conversations/", ""),
+        &harness.server.request("GET", "/api/conversations/x/y", ""),
         404,
         r#"{"status":false,"error":"Not Found","message":"Not Found"}"#,
     );
@@ -75,6 +75,48 @@ fn unknown_paths_and_methods_answer_with_a_body() {
         let response = harness.server.request(method, path, "");
         assert_eq!((response.status, response.header("allow")), (405, allowed), "{method} {path}");
     }
+}
+
+/// Every route answers with a slash at its end as without it.
+#[test]
+fn a_trailing_slash_changes_nothing() {
+    let harness = Harness::new();
+    harness.insert(1..=2, &Channel::Widget);
+    let row = "/api/conversations/01000000-0000-0000-0000-000000000000";
+    for target in [LIST, "/api/user/me", "/api/user/conversations/stats", row, "/healthz"] {
+        let get = |target: &str| harness.request("GET", target, &harness.token, "");
+        let (plain, slash) = (get(target), get(&format!("{target}/?")));
+        assert_eq!((slash.status, slash.text()), (200, plain.text()), "{target}");
+    }
+    let create = |target: &str| {
+        let key = "Idempotency-Key: one";
+        let media_type = format!("application/json\r\n{key}");
+        let body = br#"{"assistant_id":1}"#;
+        harness.send_typed(&harness.token, "POST", target, &media_type, body).json()
+    };
+    let first = create("/api/conversations");
+    assert_eq!(create("/api/conversations/"), first, "the same request");
+    let foreign = harness.request("GET", "/api/conversations/x/", &harness.token, "");
+    assert_eq!(foreign.status, 404);
+    let metrics = harness.server.request("GET", "/metrics", "");
+    assert!(!metrics.text().contains("/\""), "a route has one label");
+}
+
+/// A write that was executed is never answered with 406.
+#[test]
+fn a_response_without_compression_is_always_acceptable() {
+    let harness = Harness::new();
+    for accept in ["identity;q=0", "br, *;q=0", "*;q=0", "br;q=1, identity;q=0, *;q=0"] {
+        let media_type = format!("application/json\r\nAccept-Encoding: {accept}");
+        let body = br#"{"assistant_id":1}"#;
+        let post = harness.send_typed(
+            &harness.token, "POST", "/api/conversations", &media_type, body,
+        );
+        assert_eq!(post.status, 200, "{accept}");
+        assert_eq!(post.maybe_header("content-encoding"), None);
+        assert_eq!(post.json()["status"], true);
+    }
+    assert_eq!(harness.list("").rows().len(), 4);
 }
 
 #[test]

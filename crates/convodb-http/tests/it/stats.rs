@@ -74,11 +74,21 @@ fn a_period_is_named_by_its_first_day() {
 }
 
 #[test]
+fn groups_may_be_given_one_by_one() {
+    let harness = harness();
+    let at_once = stats(&harness, "group_by=month,type");
+    for same in ["group_by=month&group_by=type", "group_by=month&group_by=&group_by=type"] {
+        assert_eq!(stats(&harness, same).text(), at_once.text(), "{same}");
+    }
+    assert_eq!(stats(&harness, "group_by=day&group_by=month").status, 422);
+}
+
+#[test]
 fn conversations_of_other_users_are_not_counted() {
     let harness = harness();
     let target = "/api/user/conversations/stats";
     let other = harness.request("GET", target, &harness.other_token, "").json();
-    let nothing = json!({"conversations": 0, "messages": 0, "total_cost": 0});
+    let nothing = json!({"conversations": 0, "messages": 0, "total_cost": 0.0});
     assert_eq!((&other["data"], &other["total"]), (&json!([]), &nothing));
     assert_eq!(harness.request("GET", target, "unknown", "").status, 401);
 }

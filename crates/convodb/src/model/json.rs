@@ -2,20 +2,43 @@
 
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Whether `text` is one JSON object (RFC 8259), nested at most 127 deep.
-pub(crate) fn is_object(text: &str) -> bool {
-    is_value_after(text, '{')
+/// Checks that `text` is one JSON object (RFC 8259), nested at most 127 deep.
+///
+/// # Errors
+/// The rule that the text breaks: `rule`, or one about a value in it that JSON allows, but that
+/// most parsers refuse.
+pub(crate) fn check_object(text: &str, rule: &'static str) -> Result<(), &'static str> {
+    check(text, '{', rule)
 }
 
-/// Whether `text` is one JSON array (RFC 8259), nested at most 127 deep.
-pub(crate) fn is_array(text: &str) -> bool {
-    is_value_after(text, '[')
+/// Checks that `text` is one JSON array (RFC 8259), nested at most 127 deep.
+///
+/// # Errors
+/// As [`check_object`].
+pub(crate) fn check_array(text: &str, rule: &'static str) -> Result<(), &'static str> {
+    check(text, '[', rule)
 }
 
-fn is_value_after(text: &str, opening: char) -> bool {
-    text.trim_start().starts_with(opening) && serde_json::from_str::<Checked>(text).is_ok()
+fn check(text: &str, opening: char, rule: &'static str) -> Result<(), &'static str> {
+    if !text.trim_start().starts_with(opening) {
+        return Err(rule);
+    }
+    let Err(error) = serde_json::from_str::<Checked>(text) else { return Ok(()) };
+    // serde_json has no other way to tell its syntax errors apart. `IgnoredAny` follows the
+    // grammar of JSON alone.
+    if serde_json::from_str::<IgnoredAny>(text).is_err() {
+        return Err(rule);
+    }
+    let error = error.to_string();
+    if error.starts_with("number out of range") {
+        Err("must not contain a number beyond 1.8e308")
+    } else if error.contains("surrogate") || error.contains("hex escape") {
+        Err("must not contain half of a surrogate pair")
+    } else {
+        Err(rule)
+    }
 }
 
 /// Any value, validated and discarded. Unlike `serde::de::IgnoredAny` it is subject to the parser's
@@ -73,6 +96,34 @@ impl<'de> Visitor<'de> for Checked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn is_object(text: &str) -> bool {
+        check_object(text, "").is_ok()
+    }
+
+    fn is_array(text: &str) -> bool {
+        check_array(text, "").is_ok()
+    }
+
+    #[test]
+    fn values_that_most_parsers_refuse_are_named() {
+        let number = "must not contain a number beyond 1.8e308";
+        let surrogate = "must not contain half of a surrogate pair";
+        for (text, rule) in [
+            ("[1e400]", number),
+            ("[-1e400]", number),
+            (r#"["\ud83d"]"#, surrogate),
+            (r#"["\ude00"]"#, surrogate),
+            (r#"["\ud83d\n"]"#, surrogate),
+            (r#"["\ud83d\u0041"]"#, surrogate),
+            (r#"[{"\ud83d":1}]"#, surrogate),
+            ("[1e400", "other"),
+            (r#"["\ud8"]"#, "other"),
+        ] {
+            assert_eq!(check_array(text, "other"), Err(rule), "{text}");
+        }
+        assert_eq!(check_array(r#"["\ud83d\ude00",1e308,1e-400]"#, "other"), Ok(()));
+    }
 
     #[test]
     fn objects_and_arrays_are_recognised() {

@@ -122,12 +122,10 @@ impl Message {
     /// not a JSON array (RFC 8259), nested at most 127 deep.
     pub fn with_function_calls(self, array: impl Into<String>) -> Result<Self> {
         let array = array.into();
-        if array.len() > Self::MAX_FUNCTION_CALLS_BYTES || !json::is_array(&array) {
-            return Err(Error::Invalid {
-                field: "function_calls",
-                reason: "must be a JSON array of at most 65536 bytes",
-            });
-        }
+        let rule = "must be a JSON array of at most 65536 bytes";
+        let is_short = array.len() <= Self::MAX_FUNCTION_CALLS_BYTES;
+        let checked = if is_short { json::check_array(&array, rule) } else { Err(rule) };
+        checked.map_err(|reason| Error::Invalid { field: "function_calls", reason })?;
         Ok(Self { function_calls: Some(array), ..self })
     }
 

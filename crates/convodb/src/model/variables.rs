@@ -47,9 +47,7 @@ impl Variables {
         if text.len() > Self::MAX_BYTES {
             return Err(invalid("must have at most 65536 bytes"));
         }
-        if !json::is_object(&text) {
-            return Err(not_an_object());
-        }
+        json::check_object(&text, NOT_AN_OBJECT).map_err(invalid)?;
         Ok(Self(text))
     }
 }
@@ -87,12 +85,14 @@ impl<'a> Variables<&'a str> {
     }
 }
 
+const NOT_AN_OBJECT: &str = "must be a JSON object, nested at most 127 deep";
+
 fn invalid(reason: &'static str) -> Error {
     Error::Invalid { field: "variables", reason }
 }
 
 fn not_an_object() -> Error {
-    invalid("must be a JSON object, nested at most 127 deep")
+    invalid(NOT_AN_OBJECT)
 }
 
 impl FromStr for Variables {
