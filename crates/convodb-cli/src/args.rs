@@ -110,8 +110,9 @@ pub(crate) struct FilterFlags {
     /// Only conversations created at this time or later: a date (UTC) or RFC 3339
     #[arg(long, env = "CONVODB_FROM", value_name = "TIME")]
     pub(crate) from: Option<Timestamp>,
-    /// Only conversations created before this time: a date (UTC) or RFC 3339
-    #[arg(long, env = "CONVODB_TO", value_name = "TIME")]
+    /// Only conversations created at this time or earlier, including all of the day or second that
+    /// it names
+    #[arg(long, env = "CONVODB_TO", value_name = "TIME", value_parser = Timestamp::parse_end)]
     pub(crate) to: Option<Timestamp>,
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct ApiError {
 /// The error of one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FieldError {
-    field: &'static str,
+    field: Cow<'static, str>,
     message: String,
 }
 
@@ -63,19 +63,28 @@ impl Dialect {
 
 impl FieldError {
     /// `The per page field must be an integer.`, from the rule `must be an integer`.
-    pub(crate) fn breaks(field: &'static str, rule: &str) -> Self {
-        Self { field, message: format!("The {} field {rule}.", words(field)) }
+    pub(crate) fn breaks(field: impl Into<Cow<'static, str>>, rule: &str) -> Self {
+        let field = field.into();
+        Self { message: format!("The {} field {rule}.", words(&field)), field }
+    }
+
+    /// Returns whether this is an error of the field.
+    pub(crate) fn is_of(&self, field: &str) -> bool {
+        self.field == field
     }
 
     /// `The id has already been taken.`
     pub(crate) fn taken(field: &'static str) -> Self {
-        Self { field, message: format!("The {} has already been taken.", words(field)) }
+        Self {
+            field: field.into(),
+            message: format!("The {} has already been taken.", words(field)),
+        }
     }
 
     /// `The selected type is invalid.`, for any invalid choice. The message does not say why, so a
     /// resource of another user is indistinguishable from one that does not exist.
     pub(crate) fn invalid_choice(field: &'static str) -> Self {
-        Self { field, message: format!("The selected {} is invalid.", words(field)) }
+        Self { field: field.into(), message: format!("The selected {} is invalid.", words(field)) }
     }
 }
 

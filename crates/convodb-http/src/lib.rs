@@ -81,11 +81,14 @@ pub struct Config {
     pub limits: Limits,
     /// Rate limit of each token; unlimited by default.
     pub rate_limit: Option<RateLimit>,
+    /// Whether the list refuses parameters that it does not know, which the reference API ignores.
+    pub strict_parameters: bool,
 }
 
 impl Config {
     fn service(&self, store: Store, base_url: BaseUrl) -> Service {
-        Service::new(store, base_url, self.limits, self.rate_limit)
+        let service = Service::new(store, base_url, self.limits, self.rate_limit);
+        if self.strict_parameters { service.with_strict_parameters() } else { service }
     }
 
     /// The service of a server on `listener`.

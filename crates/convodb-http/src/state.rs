@@ -21,6 +21,7 @@ use crate::run_blocking::LongReads;
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
     store: AsyncStore,
+    strict_parameters: bool,
     shared: Arc<Shared>,
 }
 
@@ -66,7 +67,18 @@ impl Service {
             long_reads: LongReads::new(),
             token_uses: TokenUses::default(),
         };
-        Self { store: AsyncStore::from(store), shared: Arc::new(shared) }
+        let store = AsyncStore::from(store);
+        Self { store, strict_parameters: false, shared: Arc::new(shared) }
+    }
+
+    /// Makes lists refuse unknown parameters.
+    pub(crate) fn with_strict_parameters(self) -> Self {
+        Self { strict_parameters: true, ..self }
+    }
+
+    /// Returns whether lists refuse unknown parameters from every client.
+    pub(crate) const fn refuses_unknown_parameters(&self) -> bool {
+        self.strict_parameters
     }
 
     /// Returns the store, for the extractors and the readiness probe.

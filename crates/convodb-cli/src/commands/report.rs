@@ -43,7 +43,7 @@ pub(crate) struct Args {
     /// Only conversations created on this day or later, as in 2025-01-25
     #[arg(long, env = "CONVODB_REPORT_FROM", value_name = "DAY", value_parser = parse_day)]
     from: Option<Day>,
-    /// Only conversations created before this day
+    /// Only conversations created on this day or earlier
     #[arg(long, env = "CONVODB_REPORT_TO", value_name = "DAY", value_parser = parse_day)]
     to: Option<Day>,
     #[command(flatten)]
@@ -129,7 +129,8 @@ fn request(args: &Args) -> Result<StatsRequest> {
         bail!(UsageError("--to must not be before --from".to_owned()));
     }
     let (first, last) = (Day::new(0), Day::new(u32::MAX));
-    let mut request = StatsRequest::new(args.from.unwrap_or(first), args.to.unwrap_or(last));
+    let end = args.to.and_then(Day::succ).unwrap_or(last);
+    let mut request = StatsRequest::new(args.from.unwrap_or(first), end);
     request.kind = args.filters.kind;
     for grouping in &args.group_by {
         let period = match grouping {

@@ -47,6 +47,9 @@ pub(crate) struct Args {
     /// Rate limit of each access token, as in 50/s, 600/m or 10000/h [default: unlimited]
     #[arg(long, env = "CONVODB_RATE_LIMIT", value_name = "N/s")]
     pub(crate) rate_limit: Option<RateLimit>,
+    /// Refuse parameters that the list does not know, which the reference API ignores
+    #[arg(long, env = "CONVODB_STRICT_PARAMETERS", value_parser = BoolishValueParser::new())]
+    pub(crate) strict_parameters: bool,
     /// Maximum open connections; for one more, the oldest without a valid token is closed
     #[arg(long, env = "CONVODB_MAX_CONNECTIONS", value_name = "N", default_value = "10000",
           value_parser = clap::value_parser!(u32).range(1..))]

@@ -109,7 +109,8 @@ fn serve_logged(args: &Args) -> Result<()> {
         );
     }
     let (public_url, rate_limit) = (args.public_url.clone(), args.rate_limit);
-    let config = Config { public_url, rate_limit, limits: limits(args) };
+    let strict_parameters = args.strict_parameters;
+    let config = Config { public_url, rate_limit, strict_parameters, limits: limits(args) };
     systemd::notify_ready();
     let served = runtime.block_on(async {
         tokio::select! {

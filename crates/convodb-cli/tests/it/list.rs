@@ -29,7 +29,7 @@ fn filters_narrow_the_list() {
     check(&["--sender-phone", "+15550100001", "--type", "whatsapp"], &[&whatsapp]);
     check(&["--external-identifier", "crm-1"], &[&api]);
     check(&["--assistant", "1", "--from", "2025-01-23"], &[&whatsapp, &api]);
-    check(&["--to", "2025-01-23", "--order", "asc"], &[&test, &widget]);
+    check(&["--to", "2025-01-22", "--order", "asc"], &[&test, &widget]);
     check(&["--customer-phone", "+4915550100001", "--type", "api"], &[]);
     check(&["--all", "--per-page", "3"], &[&whatsapp, &api, &widget, &test]);
 }

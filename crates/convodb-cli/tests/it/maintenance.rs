@@ -171,7 +171,7 @@ fn csv_has_the_documented_columns() {
     let widgets = ["export", "--db", "s.convodb", "--user", "acme", "--type", "widget"];
     let csv = place.run(widgets.into_iter().chain(["--format", "csv"])).succeeded();
     assert!(csv.ends_with(",\"{\"\"a\"\": 1.10}\"\n"), "{csv}");
-    let by_time = ["--from", "2025-01-22", "--to", "2025-01-24", "--order", "desc"];
+    let by_time = ["--from", "2025-01-22", "--to", "2025-01-23", "--order", "desc"];
     let export = ["export", "--db", "s.convodb", "--user", "acme"];
     let lines = place.run(export.into_iter().chain(by_time)).succeeded();
     let types: Vec<&str> = lines

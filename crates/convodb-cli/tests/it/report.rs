@@ -31,9 +31,9 @@ fn filters_narrow_the_report() {
     let run = |flags: &[&str]| place.run(REPORT.iter().chain(flags).chain(&["--json"])).succeeded();
     let one = "{\"conversations\":1,\"messages\":2,\"total_cost\":0.0032}\n";
     assert_eq!(run(&["--type", "api", "--assistant", "1"]), one);
-    assert_eq!(run(&["--from", "2025-01-21", "--to", "2025-01-22"]), one);
+    assert_eq!(run(&["--from", "2025-01-21", "--to", "2025-01-21"]), one);
     assert_eq!(
-        run(&["--from", "2025-01-22", "--to", "2025-01-24", "--group-by", "type"]),
+        run(&["--from", "2025-01-22", "--to", "2025-01-23", "--group-by", "type"]),
         "{\"type\":\"widget\",\"conversations\":1,\"messages\":2,\"total_cost\":0.0032}\n\
          {\"type\":\"api\",\"conversations\":1,\"messages\":2,\"total_cost\":0.0032}\n"
     );

@@ -5,7 +5,9 @@ use convodb::{
     Phone, Variables,
 };
 use convodb_json::channel::{ContactFields, NOT_API, NOT_WHATSAPP};
-use convodb_json::field::{self, BLANK, InvalidField, boolean, object, optional, parsed, variables};
+use convodb_json::field::{
+    self, BLANK, InvalidField, boolean, object, optional, parsed, variables,
+};
 use serde::Deserialize;
 use serde::de::Deserializer;
 use serde_json::value::RawValue;

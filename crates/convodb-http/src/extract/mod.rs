@@ -5,3 +5,4 @@ pub(crate) mod idempotency;
 pub(crate) mod params;
 pub(crate) mod path;
 pub(crate) mod query_string;
+pub(crate) mod strictness;

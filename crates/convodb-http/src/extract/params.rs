@@ -12,33 +12,66 @@ use convodb::{
 use convodb_json::Messages;
 
 use crate::error::{FieldError, Result};
-use crate::extract::query_string::{PlusSign, QueryString};
+use crate::extract::query_string::{PlusSign, QueryString, UnknownFields};
 use crate::response::history_page::{HistoryCursor, HistoryParams};
 use crate::response::numbered_page::PageParams;
 use crate::response::statistics::{self, StatsParams};
 
+const LIST: [&str; 10] = [
+    "type",
+    ASSISTANT,
+    "customer_phone",
+    "whatsapp_sender_phone",
+    "external_identifier",
+    "per_page",
+    "cursor",
+    "created_from",
+    "created_to",
+    "order",
+];
+
 /// Parses the parameters of the list of conversations.
 ///
 /// # Errors
-/// 422 with every invalid parameter, in the documented order. Fails if the store cannot be read.
-pub(crate) fn list(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ListRequest> {
+/// 422 with every invalid parameter, in the documented order, and then the unknown ones. Fails if
+/// the store cannot be read.
+pub(crate) fn list(
+    query: &str,
+    user: UserId,
+    snapshot: &Snapshot,
+    unknown: UnknownFields,
+) -> Result<ListRequest> {
     let mut query = QueryString::new(query);
+    let request = list_request(&mut query, user, snapshot, |query| {
+        query.check_names(&LIST, unknown);
+    })?;
+    query.finish()?;
+    Ok(request)
+}
+
+/// Parses a list; `check_names` rejects unknown parameters.
+fn list_request(
+    query: &mut QueryString<'_>,
+    user: UserId,
+    snapshot: &Snapshot,
+    check_names: impl FnOnce(&mut QueryString<'_>),
+) -> Result<ListRequest> {
     let kind = query.take("type", PlusSign::Space, |text| choice("type", text.parse()));
-    let assistant = assistant_ref(&mut query);
-    let customer_phone = phone(&mut query, "customer_phone");
-    let sender_phone = phone(&mut query, "whatsapp_sender_phone");
+    let assistant = assistant_ref(query);
+    let customer_phone = phone(query, "customer_phone");
+    let sender_phone = phone(query, "whatsapp_sender_phone");
     let external_identifier = query.take("external_identifier", PlusSign::Space, |text| {
         rule_checked("external_identifier", text.parse::<ExternalIdentifier>())
     });
-    let page_size = page_size(&mut query);
+    let page_size = page_size(query);
     let cursor = query.take("cursor", PlusSign::Space, |token| {
         choice("cursor", snapshot.open_cursor(user, token))
     });
-    let created_from = time(&mut query, "created_from");
-    let created_to = time(&mut query, "created_to");
+    let created_from = time(query, "created_from", str::parse);
+    let created_to = time(query, "created_to", Timestamp::parse_end);
     let order = query.take("order", PlusSign::Space, order);
-    let assistant = resolve(&mut query, assistant, user, snapshot)?;
-    query.finish()?;
+    check_names(query);
+    let assistant = resolve(query, assistant, user, snapshot)?;
     let filter = Filter { kind, assistant, sender_phone, customer_phone, external_identifier };
     Ok(ListRequest { filter, created_from, created_to, order, page_size, cursor })
 }
@@ -107,6 +140,7 @@ pub(crate) fn changes(query: &str, user: UserId, snapshot: &Snapshot) -> Result<
         let rule = "must be a number of seconds from 0 to 60";
         seconds.ok_or_else(|| FieldError::breaks("wait", rule))
     });
+    query.check_names(&["cursor", "per_page", "wait"], UnknownFields::Refused);
     query.finish()?;
     Ok(ChangesParams {
         since: since.unwrap_or_default(),
@@ -135,6 +169,8 @@ pub(crate) fn stats(query: &str, user: UserId, snapshot: &Snapshot) -> Result<St
     });
     request.kind = query.take("type", PlusSign::Space, |text| choice("type", text.parse()));
     let assistant = assistant_ref(&mut query);
+    let known = ["from", "to", "group_by", "type", ASSISTANT];
+    query.check_names(&known, UnknownFields::Refused);
     request.assistant = resolve(&mut query, assistant, user, snapshot)?;
     query.finish()?;
     request.from = from.unwrap_or(request.from);
@@ -160,7 +196,12 @@ pub(crate) fn export(
     let rule = "must be left out of an export, which is of a whole list";
     query.take("cursor", PlusSign::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
     query.finish()?;
-    let request = list(query_string, user, snapshot)?;
+    let mut query = QueryString::new(query_string);
+    let request = list_request(&mut query, user, snapshot, |query| {
+        let known: Vec<&str> = LIST.into_iter().chain(["messages"]).collect();
+        query.check_names(&known, UnknownFields::Refused);
+    })?;
+    query.finish()?;
     // An import in ascending order preserves the order of conversations of the same millisecond.
     let order = request.order.or(Some(Order::Ascending));
     Ok((ListRequest { order, ..request }, messages.unwrap_or(Messages::LeftOut)))
@@ -212,10 +253,14 @@ fn phone(query: &mut QueryString<'_>, field: &'static str) -> Option<Phone> {
     })
 }
 
-fn time(query: &mut QueryString<'_>, field: &'static str) -> Option<Timestamp> {
+fn time(
+    query: &mut QueryString<'_>,
+    field: &'static str,
+    parse: impl Fn(&str) -> convodb::Result<Timestamp>,
+) -> Option<Timestamp> {
     query.take(field, PlusSign::Space, |text| {
-        let parsed = text.parse::<Timestamp>().or_else(|error| match with_offset(text) {
-            Some(text) => text.parse(),
+        let parsed = parse(text).or_else(|error| match with_offset(text) {
+            Some(text) => parse(&text),
             None => Err(error),
         });
         rule_checked(field, parsed)
@@ -279,7 +324,7 @@ mod tests {
 
     impl Fixture {
         fn parse(&self, query: &str) -> Result<ListRequest> {
-            list(query, self.user, &self.store.snapshot())
+            list(query, self.user, &self.store.snapshot(), UnknownFields::OnlyFilters)
         }
     }
 
@@ -328,7 +373,7 @@ mod tests {
             "2025-01-25+15:30:00+01:00",
         ] {
             let created_from = Some("2025-01-25 14:30:00".parse().unwrap());
-            let created_to = Some("2025-01-26".parse().unwrap());
+            let created_to = Some("2025-01-27".parse().unwrap());
             check(
                 &format!("created_from={half_past_two}&created_to=2025-01-26"),
                 ListRequest { created_from, created_to, ..all.clone() },

@@ -22,6 +22,35 @@ pub(crate) enum PlusSign {
     Leading,
 }
 
+/// Which fields that an endpoint does not know are rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UnknownFields {
+    /// All.
+    Refused,
+    /// Those that a client may believe to be filters, because they are known elsewhere in this API
+    /// ([`FILTERS_ELSEWHERE`]), or because they are known here without brackets. The others are
+    /// ignored, as in the reference API.
+    OnlyFilters,
+}
+
+/// Names of fields and parameters of this API that are no parameters of a list.
+const FILTERS_ELSEWHERE: [&str; 11] = [
+    "ai_enabled",
+    "assistant_name",
+    "created_at",
+    "customer",
+    "from",
+    "group_by",
+    "to",
+    "updated_at",
+    "updated_from",
+    "updated_to",
+    "whatsapp_sender",
+];
+
+/// The name in an error of a field whose own name may be anything, such as a phone number.
+const OTHER: &str = "query";
+
 /// A query string, parsed field by field, with the errors so far.
 pub(crate) struct QueryString<'q> {
     query: &'q str,
@@ -74,6 +103,27 @@ impl<'q> QueryString<'q> {
         parse(&text).map_err(|error| self.errors.push(error)).ok()
     }
 
+    /// Rejects each field that is not one of `known`, as far as `unknown` says. An error names the
+    /// field if its name looks like one.
+    pub(crate) fn check_names(&mut self, known: &[&str], unknown: UnknownFields) {
+        for (name, _) in self.pairs() {
+            let name = percent_decode_str(name).decode_utf8_lossy();
+            let is_refused = match unknown {
+                UnknownFields::Refused => true,
+                UnknownFields::OnlyFilters => is_like_filter(&name, known),
+            };
+            if !is_refused || name.is_empty() || known.contains(&&*name) {
+                continue;
+            }
+            let name = if is_printable_name(&name) { name.into_owned() } else { OTHER.to_owned() };
+            if !self.errors.iter().any(|error| error.is_of(&name)) {
+                let known = known.join(", ");
+                let rule = format!("is not a parameter here; the parameters are {known}");
+                self.errors.push(FieldError::breaks(name, &rule));
+            }
+        }
+    }
+
     /// Returns whether any field has been invalid so far.
     pub(crate) fn has_errors(&self) -> bool {
         !self.errors.is_empty()
@@ -119,6 +169,19 @@ impl<'q> QueryString<'q> {
 /// may encode it all the same.
 fn is_name(name: &str, field: &str) -> bool {
     name == field || (name.contains('%') && percent_decode_str(name).eq(field.bytes()))
+}
+
+/// Whether a client may believe that an unknown field filters: `ai_enabled`, or `type[]`.
+fn is_like_filter(name: &str, known: &[&str]) -> bool {
+    let base = name.split_once('[').map(|(base, _)| base);
+    FILTERS_ELSEWHERE.contains(&base.unwrap_or(name))
+        || base.is_some_and(|base| known.contains(&base))
+}
+
+/// Whether a name can be in an error: a short word, unlike a phone number or a token.
+fn is_printable_name(name: &str) -> bool {
+    name.len() <= 32
+        && name.bytes().all(|byte| byte.is_ascii_alphabetic() || b"_-.[]".contains(&byte))
 }
 
 fn decode(value: &str, plus: PlusSign) -> Option<Cow<'_, str>> {

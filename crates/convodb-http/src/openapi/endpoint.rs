@@ -17,7 +17,7 @@ use utoipa::openapi::{
 };
 
 use crate::error::Dialect;
-use crate::openapi::builders::{SchemaRef, integer, pattern};
+use crate::openapi::builders::{SchemaRef, integer, pattern, string};
 use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::headers;
 
@@ -126,6 +126,15 @@ impl Endpoint {
         let parameter = parameter("Idempotency-Key", ParameterIn::Header, key);
         self.operation = self.operation.parameter(parameter.required(Required::False));
         self.fails_with(ErrorResponse::Invalid)
+    }
+
+    /// Adds the `Prefer` header of a list.
+    pub(super) fn prefers_strictness(mut self) -> Self {
+        let strict = "Extension. `handling=strict` refuses unknown parameters with 422 (RFC 7240); \
+                      the response then has `Preference-Applied: handling=strict`";
+        let parameter = parameter("Prefer", ParameterIn::Header, string(strict));
+        self.operation = self.operation.parameter(parameter.required(Required::False));
+        self
     }
 
     /// Adds the `per_page` parameter.

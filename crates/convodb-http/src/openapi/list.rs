@@ -28,12 +28,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
          filters, the bounds, the order and the page size. The same filters, or some of them, may \
          be repeated beside it; a different value is refused with 422. Another `per_page` beside a \
          cursor takes precedence. A cursor never expires, and is valid for one user of one \
-         store.\n\nUnknown parameters are ignored, an empty parameter counts as absent, and a \
-         parameter that occurs twice is refused.",
+         store.\n\nUnknown parameters are ignored, except those that a client may believe to be \
+         filters, as `ai_enabled` or `type[]`; with `Prefer: handling=strict` all are refused with \
+         422. An empty parameter counts as absent, and a parameter that occurs twice is refused.",
     );
     let list = filters(list)
         .per_page()
         .query("cursor", text("The `next_cursor` or `prev_cursor` of a page", 0..=255), None)
+        .prefers_strictness()
         .returns("A page", page(), Example::only(example()))
         .with_link_header();
     vec![list]
@@ -42,13 +44,14 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 /// Adds the filters, bounds and order of a list. In a query string, an assistant's number is text.
 pub(super) fn filters(endpoint: Endpoint) -> Endpoint {
     let sender = "The phone number of the WhatsApp sender; compared like `customer_phone`";
-    let customer = "The phone number of the customer; compared byte for byte. A `+` is a plus \
-                    sign, percent-encoded or not";
+    let customer = "The phone number of the customer; compared byte for byte. A `+` at the \
+                    beginning is a plus sign, percent-encoded or not";
     let identifier = "The client's own identifier; compared byte for byte";
     let order = "Extension. `desc`: newest first; `asc`: oldest first. The default is `desc`, and \
                  `asc` for an export";
     let from = "Extension. Only conversations created at this time or later";
-    let to = "Extension. Only conversations created before this time";
+    let to = "Extension. Only conversations created at this time or earlier, including all of the \
+              day or second that it names";
     endpoint
         .query("type", conversation_type("The channel"), Some(json!("whatsapp")))
         .query("assistant_id", text(ASSISTANT, 1..=255), None)

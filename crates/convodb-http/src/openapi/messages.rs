@@ -15,7 +15,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "",
         [
             status_true(),
-            required("message", string("Always empty: the server stores messages, it does not reply")),
+            required(
+                "message",
+                string("Always empty: the server stores messages, it does not reply"),
+            ),
             required("function_calls", list("Always empty", any_json())),
             required("message_count", integer(count, 1..=u64::from(u32::MAX))),
         ],
@@ -26,8 +29,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         "cost": 0.0008,
         "created_at": "2025-01-25T10:29:03Z",
     });
-    let response =
-        json!({"status": true, "message": "", "function_calls": [], "message_count": 3});
+    let response = json!({"status": true, "message": "", "function_calls": [], "message_count": 3});
     vec![
         of_one(HttpMethod::Post, path, "appendMessage", "Append a message")
             .description(

@@ -6,6 +6,7 @@ use axum::response::Response;
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, Read};
 use crate::extract::params;
+use crate::extract::strictness::Strictness;
 use crate::response::json_body;
 use crate::state::Service;
 
@@ -16,10 +17,13 @@ pub(crate) const LIST: &str = "/api/user/conversations";
 pub(crate) async fn list(
     State(service): State<Service>,
     AuthRead { user, snapshot, .. }: AuthRead<Read>,
+    strictness: Strictness,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
-    let page = snapshot.list(user, &params::list(query, user, &snapshot)?)?;
+    let params = params::list(query, user, &snapshot, strictness.unknown_fields)?;
+    let page = snapshot.list(user, &params)?;
     service.metrics().record_page(page.cost());
-    json_body::list(&service.base_url().of(request.headers(), LIST), &page, user, &snapshot)
+    let url = service.base_url().of(request.headers(), LIST);
+    Ok(strictness.confirm(json_body::list(&url, &page, user, &snapshot)?))
 }

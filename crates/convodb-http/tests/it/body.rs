@@ -88,11 +88,7 @@ fn a_syntax_error_is_reported_with_its_position() {
         "The variables field must be a JSON object, nested at most 127 deep.",
     );
     let lone = br#"{"assistant_id":1,"type":"api","external_identifier":"\ud800"}"#;
-    check(
-        lone,
-        422,
-        "The external identifier field must not contain half of a surrogate pair.",
-    );
+    check(lone, 422, "The external identifier field must not contain half of a surrogate pair.");
     let huge = br#"{"assistant_id":1,"variables":{"a":1e400}}"#;
     check(huge, 422, "The variables field must not contain a number beyond 1.8e308.");
     assert!(harness.list("").rows().is_empty(), "a refused body writes nothing");

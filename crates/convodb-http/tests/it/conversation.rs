@@ -355,7 +355,8 @@ fn messages_of_other_clients_are_taken() {
 #[test]
 fn blank_strings_count_as_not_given() {
     let harness = Harness::new();
-    let fields = r#","id":"","variables":"","created_at":"","external_identifier":"","customer":"""#;
+    let fields =
+        r#","id":"","variables":"","created_at":"","external_identifier":"","customer":"""#;
     let plain = created(&harness, "");
     let blank = created(&harness, fields);
     assert_eq!((&blank["type"], &blank["variables"]), (&plain["type"], &Value::Null));

@@ -105,7 +105,7 @@ fn filters_narrow_the_list_alone_and_combined() {
         (&assistant, vec![7, 6, 5, 4, 3, 2, 1]),
         ("assistant_id=1&type=api", vec![6]),
         ("order=asc&type=whatsapp", vec![2, 3, 5]),
-        ("created_from=2025-01-25T10:13:22Z&created_to=2025-01-25+10:13:25", vec![4, 3, 2]),
+        ("created_from=2025-01-25T10:13:22Z&created_to=2025-01-25+10:13:24", vec![4, 3, 2]),
         ("created_from=2025-01-26", vec![]),
         ("created_to=2025-01-26&type=api", vec![6]),
     ] {

@@ -1,7 +1,8 @@
 //! Query parameters over HTTP: lines 18 to 22 of the pagination contract.
 
-use crate::harness::{Harness, api, other_bot, whatsapp};
-use convodb::Channel;
+use crate::harness::{Harness, api, conversation, other_bot, whatsapp};
+use convodb::{Channel, Store};
+use convodb_http::Config;
 use uuid::Uuid;
 
 #[test]
@@ -56,7 +57,7 @@ fn unknown_and_blank_parameters_are_ignored_and_repeated_ones_refused() {
     let harness = Harness::new();
     harness.insert(1..=3, &Channel::Widget);
     let plain = harness.list("");
-    for same in ["utm=1&utm=2&page=9&type[]=x", "type=&cursor=&assistant_id=&order=&per_page"] {
+    for same in ["utm=1&utm=2&page=9", "type=&cursor=&assistant_id=&order=&per_page"] {
         assert_eq!(harness.list(same).text(), plain.text(), "{same}");
     }
     for (query, field) in [
@@ -129,6 +130,105 @@ fn too_long_and_non_utf8_values_answer_422() {
         let message = format!("The {name} field must be valid UTF-8.");
         harness.refused(&format!("{field}=%C3%28"), field, &message);
     }
+}
+
+/// A parameter that only looks like a filter would return everything.
+#[test]
+fn filters_that_are_not_there_answer_422() {
+    let harness = Harness::new();
+    let known = "type, assistant_id, customer_phone, whatsapp_sender_phone, external_identifier, \
+                 per_page, cursor, created_from, created_to, order";
+    for name in
+        ["ai_enabled", "updated_from", "from", "type[]", "customer_phone[0]", "customer[phone]"]
+    {
+        let rule = format!("is not a parameter here; the parameters are {known}");
+        let message = |name: &str| format!("The {} field {rule}.", name.replace('_', " "));
+        // A name with a digit could be a phone number.
+        let shown = if name.contains('0') { "query" } else { name };
+        harness.refused(&format!("{name}=x"), shown, &message(shown));
+    }
+}
+
+#[test]
+fn a_strict_list_refuses_unknown_parameters() {
+    let harness = Harness::new();
+    harness.insert(1..=3, &Channel::Widget);
+    let list = |harness: &Harness, query: &str, headers: &str| {
+        harness.request(
+            "GET",
+            &format!("{}?{query}", crate::harness::LIST),
+            &harness.token,
+            headers,
+        )
+    };
+    let strict = "Prefer: handling=strict\r\n";
+    let known = list(&harness, "type=widget&per_page=2", strict);
+    assert_eq!((known.status, known.header("preference-applied")), (200, "handling=strict"));
+    let typo = "type=widget&custommer_phone=%2B1&x%2B49151=&custommer_phone=";
+    assert_eq!(list(&harness, typo, "").rows().len(), 3);
+    let refused = list(&harness, typo, strict);
+    assert_eq!(refused.status, 422);
+    let errors = refused.json()["errors"].as_object().unwrap().clone();
+    assert_eq!(errors.keys().collect::<Vec<_>>(), ["custommer_phone", "query"]);
+    assert!(!refused.text().contains("49151"));
+
+    let config = Config { strict_parameters: true, ..Config::default() };
+    let configured = Harness::of(Store::in_memory().unwrap(), config);
+    assert_eq!(list(&configured, "type=widget", "").status, 200);
+    assert_eq!(list(&configured, typo, "").status, 422);
+}
+
+/// Endpoints that the reference does not have are always strict.
+#[test]
+fn extensions_refuse_unknown_parameters() {
+    let harness = Harness::new();
+    for (path, query) in [
+        ("stats", "customer_phone=%2B1"),
+        ("stats", "created_from=2025-01-01"),
+        ("stats", "grop_by=day"),
+        ("stats", "group_by[]=day"),
+        ("export", "custommer_phone=%2B1"),
+        ("changes", "since=now"),
+    ] {
+        let target = format!("{}/{path}?{query}", crate::harness::LIST);
+        let response = harness.request("GET", &target, &harness.token, "");
+        assert_eq!(response.status, 422, "{target}");
+        let name = query.split_once('=').unwrap().0;
+        let message = response.json()["errors"][name][0].as_str().unwrap().to_owned();
+        assert!(message.contains("is not a parameter here; the parameters are "), "{message}");
+        let bare = format!("{}/{path}?", crate::harness::LIST);
+        assert_eq!(harness.request("GET", &bare, &harness.token, "").status, 200, "{bare}");
+    }
+}
+
+/// A window that includes its end misses nothing, however precisely its end is written.
+#[test]
+fn both_bounds_of_a_window_are_included() {
+    let harness = Harness::new();
+    let rows = [
+        (1, "2025-01-30T23:59:59.999Z"),
+        (2, "2025-01-31T00:00:00.000Z"),
+        (3, "2025-01-31T23:59:59.000Z"),
+        (4, "2025-01-31T23:59:59.999Z"),
+        (5, "2025-02-01T00:00:00.000Z"),
+    ];
+    for (row, at) in rows {
+        let at: convodb::Timestamp = at.parse().unwrap();
+        let row = convodb::Conversation { created_at: at, updated_at: at, ..conversation(row) };
+        harness.store.insert(harness.user, row, Vec::new()).unwrap();
+    }
+    for (query, rows) in [
+        ("created_from=2025-01-31&created_to=2025-01-31", vec![4, 3, 2]),
+        ("created_from=2025-01-31+00:00:00&created_to=2025-01-31+23:59:59", vec![4, 3, 2]),
+        ("created_to=2025-01-31T23:59:59.000Z", vec![3, 2, 1]),
+        ("created_to=2025-01-30", vec![1]),
+        ("created_from=2025-02-01", vec![5]),
+    ] {
+        assert_eq!(harness.list(query).rows(), rows, "{query}");
+    }
+    let stats = format!("{}/stats?from=2025-01-31&to=2025-01-31", crate::harness::LIST);
+    let stats = harness.request("GET", &stats, &harness.token, "").json();
+    assert_eq!(stats["total"]["conversations"], 3);
 }
 
 #[test]

@@ -109,9 +109,8 @@ fn a_response_without_compression_is_always_acceptable() {
     for accept in ["identity;q=0", "br, *;q=0", "*;q=0", "br;q=1, identity;q=0, *;q=0"] {
         let media_type = format!("application/json\r\nAccept-Encoding: {accept}");
         let body = br#"{"assistant_id":1}"#;
-        let post = harness.send_typed(
-            &harness.token, "POST", "/api/conversations", &media_type, body,
-        );
+        let post =
+            harness.send_typed(&harness.token, "POST", "/api/conversations", &media_type, body);
         assert_eq!(post.status, 200, "{accept}");
         assert_eq!(post.maybe_header("content-encoding"), None);
         assert_eq!(post.json()["status"], true);

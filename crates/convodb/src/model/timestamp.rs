@@ -57,6 +57,34 @@ impl Timestamp {
         Self::try_from(now).unwrap_or(limit)
     }
 
+    /// Parses the last time of a range, and returns the first instant after it, which is the end of
+    /// a half-open range: the day after a date, and the next second or millisecond after a time.
+    ///
+    /// A range that is written as two times includes both of them, as precisely as they are
+    /// written, so that none of a window whose end is written as `23:59:59` is missed.
+    ///
+    /// ```
+    /// use convodb::Timestamp;
+    /// let end = |text: &str| Timestamp::parse_end(text).map(Timestamp::to_rfc3339);
+    /// assert_eq!(end("2025-01-31")?, "2025-02-01T00:00:00.000Z");
+    /// assert_eq!(end("2025-01-31 23:59:59")?, "2025-02-01T00:00:00.000Z");
+    /// assert_eq!(end("2025-01-31T23:59:59.998Z")?, "2025-01-31T23:59:59.999Z");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] as for parsing a `Timestamp`. An end after [`Timestamp::MAX`] becomes
+    /// that.
+    pub fn parse_end(text: &str) -> Result<Self> {
+        let Timestamp(last) = text.parse()?;
+        let millis = match (text.len() <= "2025-01-31".len(), text.contains(['.', ','])) {
+            (true, _) => MILLIS_PER_DAY,
+            (_, true) => 1,
+            _ => 1000,
+        };
+        Ok(Self((last + millis).min(Self::MAX.0)))
+    }
+
     /// The instant this many milliseconds after 1970-01-01T00:00:00Z.
     ///
     /// # Errors
