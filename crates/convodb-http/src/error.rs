@@ -14,6 +14,10 @@ use axum::response::{IntoResponse, Response};
 use convodb::{Error, Scope};
 use convodb_json::json;
 
+/// What a request without a valid token lacks. The body of 401 is the reference API's.
+const CHALLENGE: &str =
+    "Bearer error=\"invalid_token\", error_description=\"send Authorization: Bearer TOKEN\"";
+
 /// The result of a handler.
 pub(crate) type Result<T, E = ApiError> = std::result::Result<T, E>;
 
@@ -81,6 +85,12 @@ impl FieldError {
         }
     }
 
+    /// `The selected order is invalid. It must be one of desc, asc.`, for a choice of words.
+    pub(crate) fn none_of(field: &'static str, words: &[&str]) -> Self {
+        let Self { field, message } = Self::invalid_choice(field);
+        Self { field, message: format!("{message} It must be one of {}.", words.join(", ")) }
+    }
+
     /// `The selected type is invalid.`, for any invalid choice. The message does not say why, so a
     /// resource of another user is indistinguishable from one that does not exist.
     pub(crate) fn invalid_choice(field: &'static str) -> Self {
@@ -125,6 +135,16 @@ impl ApiError {
     /// 400: the body does not have its format, so its fields cannot be parsed.
     pub(crate) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 413: the body is too large; the message says how large it may be.
+    pub(crate) fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+    }
+
+    /// 415: the media type or the compression; the message says which are supported.
+    pub(crate) fn unsupported_type(message: &'static str) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, message)
     }
 
     /// 503: a limit of concurrency is reached.
@@ -185,7 +205,7 @@ impl ApiError {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         match self.status {
             StatusCode::UNAUTHORIZED => {
-                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(CHALLENGE));
             }
             StatusCode::SERVICE_UNAVAILABLE => {
                 headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));

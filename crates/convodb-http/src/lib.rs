@@ -54,6 +54,7 @@ use crate::state::Service;
 
 pub use crate::limits::Limits;
 pub use crate::log_writer::LogWriter;
+pub use crate::middleware::cors::{CorsOrigin, CorsOriginError};
 pub use crate::middleware::rate_limit::{RateLimit, RateLimitError};
 pub use crate::response::base_url::{PublicUrl, PublicUrlError, local_url};
 pub use crate::response::page::{PageTokens, write_page};
@@ -81,6 +82,8 @@ pub struct Config {
     pub limits: Limits,
     /// Rate limit of each token; unlimited by default.
     pub rate_limit: Option<RateLimit>,
+    /// The origins whose web pages may read responses (CORS); none by default.
+    pub cors_origins: Vec<CorsOrigin>,
     /// Whether the list refuses parameters that it does not know, which the reference API ignores.
     pub strict_parameters: bool,
 }
@@ -88,7 +91,7 @@ pub struct Config {
 impl Config {
     fn service(&self, store: Store, base_url: BaseUrl) -> Service {
         let service = Service::new(store, base_url, self.limits, self.rate_limit);
-        if self.strict_parameters { service.with_strict_parameters() } else { service }
+        service.with_options(self.strict_parameters, self.cors_origins.clone())
     }
 
     /// The service of a server on `listener`.
@@ -192,7 +195,7 @@ async fn serve_routes(
 ///
 /// The fallbacks of the routes are replaced. Their metrics are not exposed.
 pub fn with_middleware(routes: Router) -> Router {
-    routes::with_middleware(routes, Metrics::new(None))
+    routes::with_middleware(routes, Metrics::new(None), None)
 }
 
 /// Returns the OpenAPI 3.1 document of the server as JSON, as in `/openapi.json`.

@@ -1,7 +1,8 @@
 //! Shared state of the handlers: the store, the limits, the metrics and the base URL.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use axum::body::Bytes;
 use convodb::{Access, Store, Timestamp, UserId};
 use convodb_tokio::AsyncStore;
 use tokio::sync::watch;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 use crate::error::{ApiError, Result};
 use crate::limits::Limits;
 use crate::middleware::budget::{Budget, Share};
+use crate::middleware::cors::CorsOrigin;
 use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit::{RateLimit, RateLimiter, StatusSlot};
 use crate::middleware::token_use::TokenUses;
@@ -22,6 +24,7 @@ use crate::run_blocking::LongReads;
 pub(crate) struct Service {
     store: AsyncStore,
     strict_parameters: bool,
+    cors_origins: Arc<[CorsOrigin]>,
     shared: Arc<Shared>,
 }
 
@@ -40,6 +43,7 @@ struct Shared {
     waiting_polls: Arc<Budget>,
     long_reads: LongReads,
     token_uses: TokenUses,
+    compressed_document: OnceLock<Bytes>,
 }
 
 impl Service {
@@ -66,14 +70,30 @@ impl Service {
             waiting_polls: Budget::new(limits.max_waiting_polls),
             long_reads: LongReads::new(),
             token_uses: TokenUses::default(),
+            compressed_document: OnceLock::new(),
         };
         let store = AsyncStore::from(store);
-        Self { store, strict_parameters: false, shared: Arc::new(shared) }
+        let cors_origins = Arc::default();
+        Self { store, strict_parameters: false, cors_origins, shared: Arc::new(shared) }
     }
 
-    /// Makes lists refuse unknown parameters.
-    pub(crate) fn with_strict_parameters(self) -> Self {
-        Self { strict_parameters: true, ..self }
+    /// Sets whether lists refuse unknown parameters, and the origins of web pages.
+    pub(crate) fn with_options(
+        self,
+        strict_parameters: bool,
+        cors_origins: Vec<CorsOrigin>,
+    ) -> Self {
+        Self { strict_parameters, cors_origins: cors_origins.into(), ..self }
+    }
+
+    /// Returns the origins whose web pages may read responses.
+    pub(crate) fn cors_origins(&self) -> &[CorsOrigin] {
+        &self.cors_origins
+    }
+
+    /// Returns the OpenAPI document with the configured URL, compressed by `compress` once.
+    pub(crate) fn compressed_document(&self, compress: impl FnOnce() -> Bytes) -> Bytes {
+        self.shared.compressed_document.get_or_init(compress).clone()
     }
 
     /// Returns whether lists refuse unknown parameters from every client.

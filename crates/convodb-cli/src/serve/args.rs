@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use convodb::Day;
-use convodb_http::{PublicUrl, RateLimit};
+use convodb_http::{CorsOrigin, PublicUrl, RateLimit};
 
 use crate::args::ByteSize;
 
@@ -47,6 +47,10 @@ pub(crate) struct Args {
     /// Rate limit of each access token, as in 50/s, 600/m or 10000/h [default: unlimited]
     #[arg(long, env = "CONVODB_RATE_LIMIT", value_name = "N/s")]
     pub(crate) rate_limit: Option<RateLimit>,
+    /// Origins whose web pages may read responses (CORS), separated by commas, or * for all, as in
+    /// https://app.example.com [default: none]
+    #[arg(long, env = "CONVODB_CORS_ORIGIN", value_name = "ORIGINS", value_delimiter = ',')]
+    pub(crate) cors_origin: Vec<CorsOrigin>,
     /// Refuse parameters that the list does not know, which the reference API ignores
     #[arg(long, env = "CONVODB_STRICT_PARAMETERS", value_parser = BoolishValueParser::new())]
     pub(crate) strict_parameters: bool,

@@ -110,7 +110,9 @@ fn serve_logged(args: &Args) -> Result<()> {
     }
     let (public_url, rate_limit) = (args.public_url.clone(), args.rate_limit);
     let strict_parameters = args.strict_parameters;
-    let config = Config { public_url, rate_limit, strict_parameters, limits: limits(args) };
+    let cors_origins = args.cors_origin.clone();
+    let limits = limits(args);
+    let config = Config { public_url, rate_limit, cors_origins, strict_parameters, limits };
     systemd::notify_ready();
     let served = runtime.block_on(async {
         tokio::select! {

@@ -5,7 +5,7 @@
 
 use std::io::{self, Write};
 
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::HeaderValue;
 use flate2::write::MultiGzDecoder;
 use zstd::stream::raw::{self, DParameter, InBuffer, Operation, OutBuffer};
 
@@ -96,7 +96,9 @@ impl Decompressor {
         self.bytes_out += (into.len() - len_before) as u64;
         let max_bytes_out = MAX_RATIO.saturating_mul(self.bytes_in).max(RATIO_FREE_BYTES);
         if self.bytes_out > max_bytes_out {
-            return Err(ApiError::of(StatusCode::PAYLOAD_TOO_LARGE));
+            return Err(ApiError::too_large(format!(
+                "The body must not decompress to more than {MAX_RATIO} times its size."
+            )));
         }
         Ok(consumed)
     }
@@ -127,6 +129,7 @@ fn malformed() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::StatusCode;
     use flate2::Compression;
     use flate2::write::GzEncoder;
 

@@ -55,9 +55,12 @@ impl RequestBody {
     pub(crate) async fn json(self) -> Result<String> {
         let identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
         if !self.headers.get_all(CONTENT_ENCODING).iter().all(identity) {
-            return Err(unsupported_encoding("identity"));
+            return Err(unsupported_encoding(
+                "identity",
+                "The body must not be compressed (Content-Encoding).",
+            ));
         }
-        self.check_type(is_json)?;
+        self.check_type(is_json, "The body must be of the type application/json, in UTF-8.")?;
         let read = read_all(self.body, self.limits.max_body_bytes, self.caller.as_ref());
         let bytes = timeout(self.limits.body_timeout, read)
             .await
@@ -70,9 +73,13 @@ impl RequestBody {
     /// # Errors
     /// 415 for another media type or another compression.
     pub(crate) fn lines(self) -> Result<Lines> {
-        self.check_type(|essence| JSON_LINES.iter().any(|one| essence.eq_ignore_ascii_case(one)))?;
+        self.check_type(
+            |essence| JSON_LINES.iter().any(|one| essence.eq_ignore_ascii_case(one)),
+            "The body must be of the type application/x-ndjson, in UTF-8.",
+        )?;
         let mut encodings = self.headers.get_all(CONTENT_ENCODING).iter();
-        let unsupported = || unsupported_encoding("gzip, zstd, identity");
+        let rule = "The body must be compressed with gzip or zstd, or not at all.";
+        let unsupported = || unsupported_encoding("gzip, zstd, identity", rule);
         let decompressor = match (encodings.next(), encodings.next()) {
             (encoding, None) => Decompressor::for_encoding(encoding)?.ok_or_else(unsupported)?,
             _ => return Err(unsupported()),
@@ -80,9 +87,10 @@ impl RequestBody {
         Ok(Lines::new(self.body, decompressor, &self.limits, self.caller))
     }
 
-    /// Checks that there is exactly one content type, with no charset but UTF-8.
-    fn check_type(&self, is_right: impl Fn(&str) -> bool) -> Result<()> {
-        let unsupported = || ApiError::of(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+    /// Checks that there is exactly one content type, with no charset but UTF-8; `rule` is the
+    /// message of the error.
+    fn check_type(&self, is_right: impl Fn(&str) -> bool, rule: &'static str) -> Result<()> {
+        let unsupported = || ApiError::unsupported_type(rule);
         let mut types = self.headers.get_all(CONTENT_TYPE).iter();
         let (Some(Ok(text)), None) = (types.next().map(HeaderValue::to_str), types.next()) else {
             return Err(unsupported());
@@ -98,8 +106,8 @@ impl RequestBody {
 }
 
 /// Returns a 415 with the encodings that are supported.
-fn unsupported_encoding(supported: &'static str) -> ApiError {
-    let error = ApiError::of(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+fn unsupported_encoding(supported: &'static str, rule: &'static str) -> ApiError {
+    let error = ApiError::unsupported_type(rule);
     error.with_header(ACCEPT_ENCODING, HeaderValue::from_static(supported))
 }
 
@@ -111,7 +119,8 @@ fn is_json(essence: &str) -> bool {
 
 /// Reads a body of at most `limit` bytes, which the caller holds until the response.
 async fn read_all(mut body: Body, limit: usize, caller: Option<&Caller>) -> Result<Vec<u8>> {
-    let too_large = || Err(ApiError::of(StatusCode::PAYLOAD_TOO_LARGE));
+    let too_large =
+        || Err(ApiError::too_large(format!("The body must not have more than {limit} bytes.")));
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     if announced > limit {
         return too_large();

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use convodb::{
-    AssistantId, AssistantRef, ChangesSince, Day, Error, ExternalIdentifier, Filter, ListRequest,
-    Order, PageSize, Phone, Snapshot, StatsRequest, Timestamp, UserId,
+    AssistantId, AssistantRef, ChangesSince, ChannelKind, Day, Error, ExternalIdentifier, Filter,
+    ListRequest, Order, PageSize, Phone, Snapshot, StatsRequest, Timestamp, UserId,
 };
 use convodb_json::Messages;
 
@@ -56,7 +56,7 @@ fn list_request(
     snapshot: &Snapshot,
     check_names: impl FnOnce(&mut QueryString<'_>),
 ) -> Result<ListRequest> {
-    let kind = query.take("type", PlusSign::Space, |text| choice("type", text.parse()));
+    let kind = query.take("type", PlusSign::Space, kind);
     let assistant = assistant_ref(query);
     let customer_phone = phone(query, "customer_phone");
     let sender_phone = phone(query, "whatsapp_sender_phone");
@@ -167,7 +167,7 @@ pub(crate) fn stats(query: &str, user: UserId, snapshot: &Snapshot) -> Result<St
         statistics::parse_group_by(text, &mut request)
             .map_err(|rule| FieldError::breaks("group_by", rule))
     });
-    request.kind = query.take("type", PlusSign::Space, |text| choice("type", text.parse()));
+    request.kind = query.take("type", PlusSign::Space, kind);
     let assistant = assistant_ref(&mut query);
     let known = ["from", "to", "group_by", "type", ASSISTANT];
     query.check_names(&known, UnknownFields::Refused);
@@ -191,7 +191,7 @@ pub(crate) fn export(
     let messages = query.take("messages", PlusSign::Space, |text| match text {
         "1" | "true" => Ok(Messages::Included),
         "0" | "false" => Ok(Messages::LeftOut),
-        _ => Err(FieldError::invalid_choice("messages")),
+        _ => Err(FieldError::none_of("messages", &["1", "0", "true", "false"])),
     });
     let rule = "must be left out of an export, which is of a whole list";
     query.take("cursor", PlusSign::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
@@ -274,11 +274,16 @@ fn with_offset(text: &str) -> Option<String> {
     time.contains(':').then(|| format!("{time}+{offset}"))
 }
 
+fn kind(text: &str) -> Result<ChannelKind, FieldError> {
+    text.parse()
+        .map_err(|_| FieldError::none_of("type", &ChannelKind::ALL.map(ChannelKind::as_str)))
+}
+
 fn order(text: &str) -> Result<Order, FieldError> {
     match text {
         "asc" => Ok(Order::Ascending),
         "desc" => Ok(Order::Descending),
-        _ => Err(FieldError::invalid_choice("order")),
+        _ => Err(FieldError::none_of("order", &["desc", "asc"])),
     }
 }
 
@@ -299,7 +304,7 @@ fn rule_checked<T>(field: &'static str, value: convodb::Result<T>) -> Result<T, 
 mod tests {
     use super::*;
     use crate::error::ApiError;
-    use convodb::{ChannelKind, Store};
+    use convodb::Store;
 
     struct Fixture {
         store: Store,
@@ -393,9 +398,10 @@ mod tests {
         };
         let invalid = FieldError::invalid_choice;
         let long = "9".repeat(256);
-        check("type=fax", invalid("type"));
-        check("type=API", invalid("type"));
-        check("order=up", invalid("order"));
+        let kinds = ["test", "widget", "whatsapp", "api"];
+        check("type=fax", FieldError::none_of("type", &kinds));
+        check("type=API", FieldError::none_of("type", &kinds));
+        check("order=up", FieldError::none_of("order", &["desc", "asc"]));
         for wrong in ["0", "2", "x", "99999999999", "+1", &uuid('2'), &uuid('3')] {
             check(&format!("assistant_id={wrong}"), invalid("assistant_id"));
         }
@@ -437,7 +443,7 @@ mod tests {
             FieldError::breaks("customer_phone", "must be valid UTF-8"),
             FieldError::breaks("per_page", "must be at least 1"),
             FieldError::invalid_choice("cursor"),
-            FieldError::invalid_choice("order"),
+            FieldError::none_of("order", &["desc", "asc"]),
         ];
         assert_eq!(fixture().parse(wrong).unwrap_err(), ApiError::invalid(expected));
     }

@@ -2,6 +2,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod caller;
+pub(crate) mod cors;
 pub(crate) mod envelope;
 pub(crate) mod metrics;
 pub(crate) mod rate_limit;

@@ -85,9 +85,13 @@ impl ErrorResponse {
             ErrorResponse::AssistantNotFound => Error::AssistantNotFound.into(),
             ErrorResponse::ChangesExpired => Error::ChangesExpired.into(),
             ErrorResponse::BodyTimeout => ApiError::of(StatusCode::REQUEST_TIMEOUT),
-            ErrorResponse::BodyTooLarge => ApiError::of(StatusCode::PAYLOAD_TOO_LARGE),
+            ErrorResponse::BodyTooLarge => {
+                ApiError::too_large("The body must not have more than 1048576 bytes.")
+            }
             ErrorResponse::UrlTooLong => ApiError::of(StatusCode::URI_TOO_LONG),
-            ErrorResponse::UnsupportedMediaType => ApiError::of(StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            ErrorResponse::UnsupportedMediaType => ApiError::unsupported_type(
+                "The body must be of the type application/json, in UTF-8.",
+            ),
             ErrorResponse::Invalid => ApiError::invalid(match dialect {
                 Dialect::Plain => vec![
                     FieldError::breaks("per_page", "must not be greater than 100"),

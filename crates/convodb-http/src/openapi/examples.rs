@@ -14,6 +14,20 @@ pub(super) const ASSISTANT: &str = "a1b2c3d4-5678-40ab-8def-1234567890ab";
 /// The id of the assistant that is created later.
 pub(super) const NEW_ASSISTANT: &str = "c0ffee00-0000-4000-8000-000000000001";
 
+/// The index of the server.
+pub(super) fn index() -> Value {
+    let base = "http://127.0.0.1:8080";
+    json!({
+        "name": "convodb",
+        "version": env!("CARGO_PKG_VERSION"),
+        "documentation": format!("{base}/docs"),
+        "openapi": format!("{base}/openapi.json"),
+        "conversations": format!("{base}/api/user/conversations"),
+        "health": format!("{base}/healthz"),
+        "readiness": format!("{base}/readyz"),
+    })
+}
+
 /// A line of an import or an export, with its messages.
 pub(super) fn line() -> Value {
     json!({

@@ -77,7 +77,10 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
 
 fn challenge() -> Object {
     let description = "The required authentication scheme, and the scope that the token lacks";
-    pattern(description, r#"^Bearer( error="insufficient_scope"(, scope="[a-z]+")?)?$"#)
+    pattern(
+        description,
+        r#"^Bearer error="(invalid_token|insufficient_scope)"(, (scope|error_description)="[A-Za-z: ]+")?$"#,
+    )
 }
 
 /// Headers of every response.

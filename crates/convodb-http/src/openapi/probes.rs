@@ -3,13 +3,18 @@
 use serde_json::json;
 use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};
 
-use crate::openapi::SERVICE;
-use crate::openapi::builders::{SchemaRef, enumeration, object, required, string};
+use crate::openapi::builders::{SchemaRef, enumeration, object, required, string, url};
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
+use crate::openapi::{SERVICE, examples};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
+        public("/", "readIndex", "Index").description("Says what is here.").returns(
+            "The name and the version of the server, and URLs",
+            index(),
+            Example::only(examples::index()),
+        ),
         public("/healthz", "readHealth", "Liveness")
             .description("Answers as long as the process runs. Does not access the store.")
             .returns("The process runs", ok(), Example::only(json!({"status": "ok"}))),
@@ -33,6 +38,22 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         ),
         text(public("/docs", "readDocs", "API reference page"), "An HTML page", HTML),
     ]
+}
+
+fn index() -> SchemaRef {
+    object(
+        "",
+        [
+            required("name", enumeration("", ["convodb"])),
+            required("version", string("")),
+            required("documentation", url("This API as a page")),
+            required("openapi", url("This description")),
+            required("conversations", url("The list of conversations")),
+            required("health", url("Liveness")),
+            required("readiness", url("Readiness")),
+        ],
+    )
+    .into()
 }
 
 const HTML: &str = "text/html; charset=utf-8";

@@ -36,6 +36,11 @@ impl BaseUrl {
         Self { public, listening: None, forwarded: Arc::new(Once::new()) }
     }
 
+    /// Returns the base of URLs that is the same for all requests: the configured one, or none.
+    pub(crate) fn configured(&self) -> &str {
+        self.public.as_deref().unwrap_or_default()
+    }
+
     /// Sets the address of the listener.
     pub(crate) fn listening_on(self, address: SocketAddr) -> Self {
         let listening = Some(address.ip()).filter(|ip| !ip.is_unspecified());
@@ -137,7 +142,7 @@ pub(crate) fn host(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Returns whether the text is a host name or an address, with or without a port.
-fn is_host(text: &str) -> bool {
+pub(crate) fn is_host(text: &str) -> bool {
     if text.len() > MAX_HOST_BYTES {
         return false;
     }

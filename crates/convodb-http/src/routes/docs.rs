@@ -4,18 +4,21 @@
 //! other origin, no inline code and no frame around it.
 
 use std::io::Write as _;
-use std::sync::LazyLock;
 
 use axum::body::Bytes;
+use axum::extract::State;
 use axum::http::header::{
     ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
+use convodb_json::json;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use crate::response::json_body;
+use crate::routes::conversations;
+use crate::state::Service;
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -23,22 +26,62 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; c
 /// The OpenAPI document.
 pub(crate) const DOCUMENT: &str = include_str!("../docs/openapi.json");
 
-/// The OpenAPI document compressed with gzip: once, because anybody may request it.
-static COMPRESSED: LazyLock<Bytes> = LazyLock::new(|| {
+/// The server's URL in the document.
+const SERVER: &str = r#""servers":[{"url":"/"}]"#;
+
+/// Returns the document with the URL of the server; as it is if the URL is empty.
+fn document_at(url: &str) -> String {
+    if url.is_empty() {
+        return DOCUMENT.to_owned();
+    }
+    let mut server = br#""servers":[{"url":"#.to_vec();
+    json::string(&mut server, url);
+    server.extend_from_slice(b"}]");
+    DOCUMENT.replacen(SERVER, &String::from_utf8_lossy(&server), 1)
+}
+
+fn compressed(text: &str) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    let written = encoder.write_all(DOCUMENT.as_bytes()).and_then(|()| encoder.finish());
+    let written = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
     written.unwrap_or_else(|error| unreachable!("memory accepts all bytes: {error}")).into()
-});
+}
+
+/// `GET /`: what is here.
+pub(crate) async fn index(State(service): State<Service>, headers: HeaderMap) -> Response {
+    let mut out = b"{\"name\":\"convodb\",\"version\":".to_vec();
+    json::string(&mut out, env!("CARGO_PKG_VERSION"));
+    for (name, path) in [
+        ("documentation", "/docs"),
+        ("openapi", "/openapi.json"),
+        ("conversations", conversations::LIST),
+        ("health", "/healthz"),
+        ("readiness", "/readyz"),
+    ] {
+        out.push(b',');
+        json::string(&mut out, name);
+        out.push(b':');
+        json::string(&mut out, &service.base_url().of(&headers, path));
+    }
+    out.push(b'}');
+    json_body::ok(out)
+}
 
 /// Marks a response that is compressed already, or not on purpose.
 #[derive(Clone, Copy)]
 pub(crate) struct IsCompressed;
 
-/// `GET /openapi.json`, compressed if the client accepts gzip.
-pub(crate) async fn document(headers: HeaderMap) -> Response {
-    let gzip = accepts_gzip(&headers);
-    let mut response =
-        if gzip { json_body::ok(COMPRESSED.clone()) } else { json_body::ok(DOCUMENT) };
+/// `GET /openapi.json`, with the URL of the server made as those of lists.
+///
+/// It is compressed once, because anybody may request it; for a client of this machine, whose host
+/// is in it, it is not.
+pub(crate) async fn document(State(service): State<Service>, headers: HeaderMap) -> Response {
+    let url = service.base_url().of(&headers, "");
+    let gzip = accepts_gzip(&headers) && url == service.base_url().configured();
+    let mut response = if gzip {
+        json_body::ok(service.compressed_document(|| compressed(&document_at(&url))))
+    } else {
+        json_body::ok(document_at(&url))
+    };
     response.extensions_mut().insert(IsCompressed);
     if gzip {
         response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));

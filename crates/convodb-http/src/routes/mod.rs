@@ -20,9 +20,11 @@ use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::compression::CompressionLayer;
 use tower_http::compression::predicate::{Predicate as _, SizeAbove};
+use tower_http::cors::CorsLayer;
 
 use crate::error::ApiError;
 use crate::middleware::caller::hold_bytes;
+use crate::middleware::cors;
 use crate::middleware::envelope::{envelope, panicked};
 use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit;
@@ -45,7 +47,10 @@ impl Routes {
     /// Adds a route, with and without a slash at the end of its path.
     fn route(mut self, path: &'static str, methods: MethodRouter<Service>) -> Self {
         self.paths.push(path);
-        let router = self.router.route(&format!("{path}/"), methods.clone());
+        let router = match path {
+            "/" => self.router,
+            _ => self.router.route(&format!("{path}/"), methods.clone()),
+        };
         Self { router: router.route(path, methods), paths: self.paths }
     }
 }
@@ -66,13 +71,14 @@ pub(crate) fn metrics_router(service: Service) -> Router {
 }
 
 fn finish(mut router: Router<Service>, service: Service) -> Router {
+    let cors = cors::layer(service.cors_origins());
     let metrics = service.metrics().clone();
     let hold_bytes = middleware::from_fn_with_state(service.bytes().clone(), hold_bytes);
     router = router.layer(hold_bytes);
     if service.has_rate_limit() {
         router = router.layer(middleware::from_fn(rate_limit::add_headers));
     }
-    with_middleware(router.with_state(service), metrics)
+    with_middleware(router.with_state(service), metrics, cors)
 }
 
 fn routes() -> Routes {
@@ -81,6 +87,7 @@ fn routes() -> Routes {
 
 fn api_routes() -> Routes {
     Routes::default()
+        .route("/", get(docs::index))
         .route(conversations::LIST, get(conversations::list))
         .route("/api/user/conversations/changes", get(changes::changes))
         .route("/api/user/conversations/stats", get(stats::stats))
@@ -107,16 +114,20 @@ fn api_routes() -> Routes {
 }
 
 /// Adds the middleware of every response. The layer that is added last is the outermost.
-pub(crate) fn with_middleware(routes: Router, metrics: Metrics) -> Router {
+pub(crate) fn with_middleware(routes: Router, metrics: Metrics, cors: Option<CorsLayer>) -> Router {
     let compression = CompressionLayer::new()
         .quality(CompressionLevel::Fastest)
         .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(is_not_compressed));
-    routes
+    let routes = routes
         .fallback(async || ApiError::of(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || ApiError::of(StatusCode::METHOD_NOT_ALLOWED))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(compression)
-        .layer(middleware::from_fn_with_state(metrics, envelope))
+        .layer(compression);
+    let routes = match cors {
+        Some(cors) => routes.layer(cors),
+        None => routes,
+    };
+    routes.layer(middleware::from_fn_with_state(metrics, envelope))
 }
 
 fn is_not_compressed(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
@@ -172,6 +183,7 @@ mod tests {
         let routes = with_middleware(
             Router::new().route("/api/conversations/{id}", get(bug)),
             Metrics::new(None),
+            None,
         );
         let request = Request::get("/api/conversations/1").body(Body::empty()).unwrap();
         let Ok(response) = TowerToHyperService::new(routes).call(request).await;

@@ -42,11 +42,11 @@ fn only_json_media_types_are_accepted() {
         "application/json\r\nContent-Encoding: gzip",
     ] {
         let response = request(wrong);
-        assert_eq!(
-            (response.status, response.text()),
-            (415, &*error("Unsupported Media Type")),
-            "{wrong}"
-        );
+        let rule = match wrong.contains("gzip") {
+            true => "The body must not be compressed (Content-Encoding).",
+            false => "The body must be of the type application/json, in UTF-8.",
+        };
+        assert_eq!((response.status, response.text()), (415, &*error(rule)), "{wrong}");
     }
     let none = harness.request("POST", PATH, &harness.token, "Content-Length: 0\r\n");
     assert_eq!(none.status, 415);
@@ -107,7 +107,7 @@ fn a_body_over_the_size_limit_answers_413() {
         format!("{}{body}", " ".repeat(bytes - body.len()))
     };
     assert_eq!(harness.send("POST", PATH, &padded(1000)).status, 200);
-    let message = error("Payload Too Large");
+    let message = error("The body must not have more than 1000 bytes.");
     for bytes in [1001, 50_000, 2_000_000] {
         let response = harness.send("POST", PATH, &padded(bytes));
         assert_eq!((response.status, response.text()), (413, message.as_str()));

@@ -194,7 +194,7 @@ fn ambiguous_targets_answer_4xx() {
         "/api/user/conversations;x=1",
         "/api/user/conversations/.",
         "*",
-        "http://evil.example",
+        "http://evil.example//",
     ] {
         let response = harness.request("GET", target, &harness.token, "");
         assert!((400..500).contains(&response.status), "{target}: {}", response.text());

@@ -1,6 +1,7 @@
 //! OpenAPI description: its examples are sent to a server, whose responses must match it.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 
 use convodb::Store;
 use convodb_http::Config;
@@ -11,7 +12,8 @@ use crate::harness::Server;
 
 /// The examples in the order in which the test runs them: operation id, and name of the request
 /// body's example.
-const EXAMPLES: [(&str, &str); 24] = [
+const EXAMPLES: [(&str, &str); 25] = [
+    ("readIndex", ""),
     ("importConversations", "example"),
     ("listConversations", ""),
     ("listChanges", ""),
@@ -221,6 +223,30 @@ fn every_example_request_gets_its_example_response() {
             assert!(tried.contains(&(id.to_owned(), body.clone())), "{path} {body} was not tried");
         }
     }
+}
+
+/// The server's URL is made as those of lists: absolute for a known host.
+#[test]
+fn the_description_has_the_url_of_the_server() {
+    let description = Description::new();
+    let servers = |headers: &str| {
+        let response = description.server.request("GET", "/openapi.json", headers);
+        assert_eq!(response.maybe_header("content-encoding"), None);
+        response.json()["servers"][0]["url"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(servers("Host: localhost:8080\r\n"), "http://localhost:8080");
+    let gzip = "Host: localhost\r\nAccept-Encoding: gzip\r\n";
+    assert_eq!(servers(gzip), "http://localhost");
+    assert_eq!(servers("Host: evil\r\n"), "/");
+    let store = Store::in_memory().unwrap();
+    let public_url = Some("https://api.example.com/v1/".parse().unwrap());
+    let server = Server::start(&store, Config { public_url, ..Config::default() });
+    let public = server.request("GET", "/openapi.json", "");
+    assert_eq!(public.json()["servers"][0]["url"], "https://api.example.com/v1");
+    let gzip = server.request("GET", "/openapi.json", "Accept-Encoding: gzip\r\n");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*gzip.body).read_to_string(&mut text).unwrap();
+    assert_eq!(text, public.text());
 }
 
 /// Exactly the operations that document 401 refuse a request without a token.

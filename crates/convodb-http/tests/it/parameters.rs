@@ -30,8 +30,13 @@ fn per_page_must_be_1_to_100() {
 #[test]
 fn an_unknown_choice_answers_422() {
     let harness = Harness::new();
-    harness.refused("type=fax", "type", "The selected type is invalid.");
-    harness.refused("order=up", "order", "The selected order is invalid.");
+    let kinds = "It must be one of test, widget, whatsapp, api.";
+    harness.refused("type=fax", "type", &format!("The selected type is invalid. {kinds}"));
+    harness.refused(
+        "order=up",
+        "order",
+        "The selected order is invalid. It must be one of desc, asc.",
+    );
     let missing = Uuid::from_u128(7).to_string();
     for assistant in [&other_bot().uuid().to_string(), &missing, "2", "0", "x"] {
         let query = format!("assistant_id={assistant}");
@@ -239,8 +244,8 @@ fn all_invalid_parameters_are_reported_at_once() {
         (
             422,
             concat!(
-                r#"{"message":"The selected type is invalid. (and 2 more errors)","errors":{"#,
-                r#""type":["The selected type is invalid."],"#,
+                r#"{"message":"The selected type is invalid. It must be one of test, widget, whatsapp, api. (and 2 more errors)","errors":{"#,
+                r#""type":["The selected type is invalid. It must be one of test, widget, whatsapp, api."],"#,
                 r#""per_page":["The per page field must not be greater than 100."],"#,
                 r#""created_from":["The created from field must be a date, YYYY-MM-DD HH:MM:SS, or RFC 3339."]}}"#,
             )

@@ -38,7 +38,7 @@ fn only_a_valid_token_authenticates() {
         // Without authentication, no other error is reported.
         let response = harness.server.request("GET", &format!("{LIST}?per_page=0"), &authorization);
         check(&response, 401, r#"{"message":"Unauthenticated."}"#);
-        assert_eq!(response.header("www-authenticate"), "Bearer");
+        assert!(response.header("www-authenticate").starts_with("Bearer error=\"invalid_token\""));
     }
     let lower = harness.server.request("GET", LIST, &format!("authorization: bEARER {token}\r\n"));
     assert_eq!(lower.status, 200);
@@ -47,7 +47,7 @@ fn only_a_valid_token_authenticates() {
 #[test]
 fn unknown_paths_and_methods_answer_with_a_body() {
     let harness = Harness::new();
-    for path in ["/", "/api/user", "/healthz/x", "/%00"] {
+    for path in ["//", "/api/user", "/healthz/x", "/%00"] {
         check(&harness.server.request("GET", path, ""), 404, r#"{"message":"Not Found"}"#);
     }
     check(
@@ -100,6 +100,49 @@ fn a_trailing_slash_changes_nothing() {
     assert_eq!(foreign.status, 404);
     let metrics = harness.server.request("GET", "/metrics", "");
     assert!(!metrics.text().contains("/\""), "a route has one label");
+}
+
+/// Only pages of the configured origins can read responses, errors included.
+#[test]
+fn pages_of_configured_origins_can_read_responses() {
+    let origins = ["https://app.example.com", "http://localhost:5173"];
+    let cors_origins = origins.iter().map(|origin| origin.parse().unwrap()).collect();
+    let config = Config { cors_origins, ..Config::default() };
+    let harness = Harness::of(Store::in_memory().unwrap(), config);
+    let allowed = "access-control-allow-origin";
+    for origin in origins {
+        let preflight = harness.server.request(
+            "OPTIONS",
+            "/api/conversations",
+            &format!(
+                "Origin: {origin}\r\nAccess-Control-Request-Method: POST\r\n\
+                 Access-Control-Request-Headers: authorization,content-type,idempotency-key\r\n"
+            ),
+        );
+        assert_eq!((preflight.status, preflight.header(allowed)), (200, origin));
+        let methods = preflight.header("access-control-allow-methods");
+        assert!(["GET", "POST", "PATCH", "DELETE"].iter().all(|method| methods.contains(method)));
+        let headers = preflight.header("access-control-allow-headers");
+        let names = ["authorization", "content-type", "idempotency-key"];
+        assert!(names.iter().all(|name| headers.contains(name)), "{headers}");
+        assert_eq!(preflight.maybe_header("access-control-allow-credentials"), None);
+        let from = format!("Origin: {origin}\r\n");
+        for (target, status) in [(LIST, 200), ("/api/conversations/x", 404), ("/none", 404)] {
+            let response = harness.request("GET", target, &harness.token, &from);
+            assert_eq!((response.status, response.header(allowed)), (status, origin), "{target}");
+            let exposed = response.header("access-control-expose-headers");
+            assert!(exposed.contains("link") && exposed.contains("x-request-id"), "{exposed}");
+        }
+    }
+    let other = harness.request("GET", LIST, &harness.token, "Origin: https://evil.example\r\n");
+    assert_eq!((other.status, other.maybe_header(allowed)), (200, None));
+    let off = Harness::new();
+    let response = off.request("GET", LIST, &off.token, "Origin: https://app.example.com\r\n");
+    assert_eq!(response.maybe_header(allowed), None);
+    let all = Config { cors_origins: vec!["*".parse().unwrap()], ..Config::default() };
+    let all = Harness::of(Store::in_memory().unwrap(), all);
+    let response = all.request("GET", LIST, &all.token, "Origin: https://any.example\r\n");
+    assert_eq!(response.header(allowed), "*");
 }
 
 /// A write that was executed is never answered with 406.

@@ -113,7 +113,12 @@ fn invalid_parameters_answer_422() {
             "group_by",
             "The group by field must have at most one of day, week and month.".to_owned(),
         ),
-        ("type=fax", "type", "The selected type is invalid.".to_owned()),
+        (
+            "type=fax",
+            "type",
+            "The selected type is invalid. It must be one of test, widget, whatsapp, api."
+                .to_owned(),
+        ),
         ("assistant_id=3", "assistant_id", "The selected assistant id is invalid.".to_owned()),
     ] {
         let response = stats(&harness, query);
