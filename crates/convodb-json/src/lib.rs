@@ -4,7 +4,7 @@
 //! one line of an import or an export of convodb.
 //!
 //! [`Item::parse`] reads a line and [`write_item`] and [`write_line`] write one; [`ExportLines`]
-//! writes a whole list. [`insert_if_new`] and [`insert_or_update`] are the rule by which an item
+//! writes a whole list; [`csv`] writes one as CSV. [`insert_if_new`] and [`insert_or_update`] are the rule by which an item
 //! enters a store, in a transaction or a bulk load. [`json`], [`field`] and [`channel`] are the
 //! parts that these functions, and other bodies of the same API, are built from.
 //!
@@ -27,6 +27,7 @@
 mod apply;
 mod assistant_names;
 pub mod channel;
+pub mod csv;
 mod export_lines;
 pub mod field;
 pub mod json;

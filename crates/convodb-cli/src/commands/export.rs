@@ -10,12 +10,12 @@ use anyhow::{Context, Result, anyhow};
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use convodb::{ListRequest, Snapshot, UserId};
-use convodb_json::{AssistantNames, ExportLines, Messages};
+use convodb_json::csv::{CsvOptions, ExportCsv, Formulas};
+use convodb_json::{ExportLines, Messages};
 use indicatif::ProgressBar;
 
 use crate::args::{DbFlag, FilterFlags, OrderWord, UsageError, UserFlag};
 use crate::console::{counted, progress_style, say};
-use crate::io::csv::{CsvExport, Formulas};
 use crate::io::output::{Output, uncompressed_name};
 #[cfg(feature = "parquet")]
 use crate::io::parquet;
@@ -55,6 +55,9 @@ pub(crate) struct Args {
     /// begins with = + - @, a tab or a carriage return
     #[arg(long, env = "CONVODB_CSV_SAFE", value_parser = BoolishValueParser::new())]
     csv_safe: bool,
+    /// Begin CSV with a byte order mark, without which Excel misreads letters beyond ASCII
+    #[arg(long, env = "CONVODB_CSV_BOM", value_parser = BoolishValueParser::new())]
+    csv_bom: bool,
     /// File to write, which must not exist, or - for standard output
     #[arg(value_name = "PATH", default_value = "-")]
     path: PathBuf,
@@ -79,11 +82,14 @@ pub(crate) fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
         let usage = "--messages: CSV cannot contain messages; use --format jsonl";
         return Err(anyhow!(UsageError(usage.to_owned())));
     }
-    if args.csv_safe && format != Format::Csv {
-        let usage = "--csv-safe: only CSV has cells; use --format csv";
-        return Err(anyhow!(UsageError(usage.to_owned())));
+    for (is_given, flag) in [(args.csv_safe, "--csv-safe"), (args.csv_bom, "--csv-bom")] {
+        if is_given && format != Format::Csv {
+            let usage = format!("{flag}: this is an option of CSV; use --format csv");
+            return Err(anyhow!(UsageError(usage)));
+        }
     }
-    let formulas = Formulas::new(args.csv_safe);
+    let formulas = if args.csv_safe { Formulas::Defused } else { Formulas::Kept };
+    let options = CsvOptions { formulas, byte_order_mark: args.csv_bom };
     let db = &args.db.db;
     let served = WhileServed::Request("GET /api/user/conversations/export");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
@@ -106,7 +112,7 @@ pub(crate) fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
     let mut output = Output::open(&args.path, out)?;
     let written = match format {
         Format::Jsonl => source.write_lines(&mut output, &bar),
-        Format::Csv => source.write_csv(&mut output, formulas, &bar),
+        Format::Csv => source.write_csv(&mut output, options, &bar),
         #[cfg(feature = "parquet")]
         Format::Parquet => source.write_parquet(&mut output, &bar),
     };
@@ -163,19 +169,18 @@ impl Source {
     fn write_csv(
         self,
         output: &mut Output<'_>,
-        formulas: Formulas,
+        options: CsvOptions,
         bar: &ProgressBar,
     ) -> Result<u64> {
-        let mut names = AssistantNames::new(self.snapshot.clone(), self.user);
-        let mut csv = CsvExport::new(output, formulas)?;
-        let mut written = 0;
-        for row in self.snapshot.conversations(self.user, &self.request) {
-            let row = row.context("cannot read the store")?;
-            csv.write(&row.borrowed(), &mut names)?;
-            step(&mut written, bar);
+        let mut csv = ExportCsv::new(self.snapshot, self.user, &self.request, options);
+        let (mut chunk, mut more) = (Vec::new(), true);
+        while more {
+            more = csv.fill(&mut chunk, CHUNK_BYTES).context("cannot read the store")?;
+            output.write_all(&chunk).context("cannot write the export")?;
+            bar.set_position(csv.written());
+            chunk.clear();
         }
-        csv.finish()?;
-        Ok(written)
+        Ok(csv.written())
     }
 
     #[cfg(feature = "parquet")]

@@ -9,12 +9,12 @@ use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
 use convodb::{Day, Period, StatsRequest, StatsRow, Volume};
 use convodb_json::AssistantNames;
+use convodb_json::csv::{Formulas, cost_text};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::args::{DbFlag, GroupFilterFlags, JsonFlag, UsageError, UserFlag};
 use crate::console::grouped;
-use crate::io::csv::{Formulas, cost_text};
 use crate::io::text_table::{Align, Column, Fit, TextTable};
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
@@ -114,9 +114,10 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         groups.push(Group { row, assistant_name: None });
     }
     store.close()?;
+    let formulas = if args.csv_safe { Formulas::Defused } else { Formulas::Kept };
     match (args.json.json, args.csv) {
         (true, _) => write_json(&groups, out),
-        (_, true) => write_csv(&request, &groups, Formulas::new(args.csv_safe), out),
+        (_, true) => write_csv(&request, &groups, formulas, out),
         _ => write_table(&request, &groups, &stats.total, out),
     }
 }

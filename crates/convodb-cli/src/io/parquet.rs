@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use convodb::{ConversationRef, ListRequest, Message, Name, Phone, Snapshot, UserId, Variables};
+use convodb_json::csv::contacts;
 use convodb_json::{AssistantNames, Messages, write_line};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::column::writer::ColumnWriter;
@@ -16,11 +17,9 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use parquet::schema::types::Type;
 
-use crate::io::csv::contacts;
-
 const GROUP_ROWS: usize = 16_384;
 
-/// The columns of [`crate::io::csv`], in the same order; `total_cost` is exact, in USD.
+/// The columns of [`convodb_json::csv`], in the same order; `total_cost` is exact, in USD.
 const SCHEMA: &str = "
     REQUIRED BYTE_ARRAY id (STRING);
     REQUIRED INT64 created_at (TIMESTAMP(MILLIS, true));

@@ -551,8 +551,12 @@ fn csv_can_be_made_safe_for_spreadsheets() {
     assert!(plain.contains(",=1+1,") && plain.contains(",@SUM(A1),+1,"), "{plain}");
     let safe = export(&["--format", "csv", "--csv-safe"]);
     assert!(safe.contains(",'=1+1,") && safe.contains(",'@SUM(A1),'+1,"), "{safe}");
-    let wrong = ["export", "--csv-safe"].into_iter().chain(of_user);
-    assert!(place.run(wrong).failed(2).contains("use --format csv"));
+    let with_mark = export(&["--format", "csv", "--csv-bom"]);
+    assert_eq!(with_mark, format!("\u{feff}{plain}"));
+    for flag in ["--csv-safe", "--csv-bom"] {
+        let wrong = ["export", flag].into_iter().chain(of_user);
+        assert!(place.run(wrong).failed(2).contains("use --format csv"));
+    }
     let report = ["report", "--group-by", "assistant", "--csv", "--csv-safe"];
     let report = place.run(report.into_iter().chain(of_user)).succeeded();
     assert!(report.contains(",'=1+1,1,"), "{report}");

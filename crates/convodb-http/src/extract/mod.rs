@@ -1,6 +1,7 @@
 //! Extractors: from the URL, query and headers of a request to typed values.
 
 pub(crate) mod auth;
+pub(crate) mod export_format;
 pub(crate) mod idempotency;
 pub(crate) mod params;
 pub(crate) mod path;

@@ -10,8 +10,10 @@ use convodb::{
     ListRequest, Order, PageSize, Phone, Snapshot, StatsRequest, Timestamp, UserId,
 };
 use convodb_json::Messages;
+use convodb_json::csv::{CsvOptions, Formulas};
 
 use crate::error::{FieldError, Result};
+use crate::extract::export_format::ExportFormat;
 use crate::extract::query_string::{PlusSign, QueryString, UnknownFields};
 use crate::response::history_page::{HistoryCursor, HistoryParams};
 use crate::response::numbered_page::PageParams;
@@ -178,33 +180,65 @@ pub(crate) fn stats(query: &str, user: UserId, snapshot: &Snapshot) -> Result<St
     Ok(StatsParams { from, to, request })
 }
 
-/// Parses the parameters of an export: a list, and whether to include the messages.
+/// The parameters of an export.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ExportParams {
+    pub(crate) request: ListRequest,
+    pub(crate) messages: Messages,
+    pub(crate) csv: CsvOptions,
+}
+
+/// Parses the parameters of an export in `format`: a list, whether to include the messages, and the
+/// form of CSV.
 ///
 /// # Errors
-/// As [`list`], and 422 for a cursor: an export is of a whole list.
+/// As [`list`], and 422 for a cursor, because an export is of a whole list, and for an option of
+/// the other format.
 pub(crate) fn export(
     query_string: &str,
     user: UserId,
     snapshot: &Snapshot,
-) -> Result<(ListRequest, Messages)> {
+    format: ExportFormat,
+) -> Result<ExportParams> {
     let mut query = QueryString::new(query_string);
-    let messages = query.take("messages", PlusSign::Space, |text| match text {
-        "1" | "true" => Ok(Messages::Included),
-        "0" | "false" => Ok(Messages::LeftOut),
-        _ => Err(FieldError::none_of("messages", &["1", "0", "true", "false"])),
-    });
+    let [messages, csv_safe, csv_bom] = ["messages", "csv_safe", "csv_bom"]
+        .map(|field| query.take(field, PlusSign::Space, |text| switch(field, text)) == Some(true));
+    if messages && format == ExportFormat::Csv {
+        let rule = "must be left out of CSV, which has no messages";
+        query.reject(FieldError::breaks("messages", rule));
+    }
+    for (field, is_given) in [("csv_safe", csv_safe), ("csv_bom", csv_bom)] {
+        if is_given && format == ExportFormat::Lines {
+            let rule = "is an option of CSV; send Accept: text/csv";
+            query.reject(FieldError::breaks(field, rule));
+        }
+    }
     let rule = "must be left out of an export, which is of a whole list";
     query.take("cursor", PlusSign::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
     query.finish()?;
     let mut query = QueryString::new(query_string);
     let request = list_request(&mut query, user, snapshot, |query| {
-        let known: Vec<&str> = LIST.into_iter().chain(["messages"]).collect();
+        let known: Vec<&str> =
+            LIST.into_iter().chain(["messages", "csv_safe", "csv_bom"]).collect();
         query.check_names(&known, UnknownFields::Refused);
     })?;
     query.finish()?;
     // An import in ascending order preserves the order of conversations of the same millisecond.
     let order = request.order.or(Some(Order::Ascending));
-    Ok((ListRequest { order, ..request }, messages.unwrap_or(Messages::LeftOut)))
+    let formulas = if csv_safe { Formulas::Defused } else { Formulas::Kept };
+    Ok(ExportParams {
+        request: ListRequest { order, ..request },
+        messages: if messages { Messages::Included } else { Messages::LeftOut },
+        csv: CsvOptions { formulas, byte_order_mark: csv_bom },
+    })
+}
+
+fn switch(field: &'static str, text: &str) -> Result<bool, FieldError> {
+    match text {
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(FieldError::none_of(field, &["1", "0", "true", "false"])),
+    }
 }
 
 /// Parses a date without a time.

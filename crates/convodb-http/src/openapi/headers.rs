@@ -28,6 +28,10 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
             "Retry-After",
             header(Presence::Always, integer("Seconds to wait before a retry", 1..=3600)),
         ),
+        (
+            "Content-Disposition",
+            header(Presence::Always, string("A name under which a browser saves the body")),
+        ),
         ("WWW-Authenticate", header(Presence::Always, challenge())),
         (
             "Link",

@@ -9,8 +9,9 @@ use crate::openapi::builders::{any_json, enumeration, integer, list, object, req
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::list::filters;
-use crate::openapi::{CONVERSATIONS, examples};
+use crate::openapi::{CONVERSATIONS, examples, headers};
 
+const CSV: &str = "text/csv; charset=utf-8; header=present";
 const LINES: &str = "application/x-ndjson";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -92,15 +93,27 @@ fn export() -> Endpoint {
     .extension()
     .scope(Scope::Export)
     .description(
-        "Streams the whole list as JSON lines from one snapshot, oldest first by default, in \
-         constant memory. The stream follows the pace of the client, which has one hour by default \
+        "Streams the whole list as JSON lines, or as CSV for `Accept: text/csv`, from one snapshot, \
+         oldest first by default, in constant memory. The stream follows the pace of the client, which has one hour by default \
          to read all of it. If the server fails, the connection breaks before the last chunk: a \
          body that ends properly is complete. Importing an export restores equal conversations.",
     );
     let messages = "Whether each line includes its messages; they are left out by default";
     let messages = enumeration(messages, ["1", "0", "true", "false"]);
+    let safe = "In CSV, whether a text that a spreadsheet could take for a formula begins with an \
+                apostrophe";
+    let mark = "Whether CSV begins with a byte order mark, without which Excel misreads letters \
+                beyond ASCII";
+    let switch = |description| enumeration(description, ["1", "0", "true", "false"]);
+    let csv = string("CSV with a header, one record per conversation, without messages");
+    let csv = ContentBuilder::new().schema(Some(csv)).build();
     filters(export)
         .query("messages", messages, Some(json!("1")))
+        .query("csv_safe", switch(safe), None)
+        .query("csv_bom", switch(mark), None)
         .fails_with(ErrorResponse::Unavailable)
-        .returns_response(response.content(LINES, content))
+        .returns_response(headers::with(
+            response.content(LINES, content).content(CSV, csv),
+            &["Content-Disposition"],
+        ))
 }

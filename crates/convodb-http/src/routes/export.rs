@@ -1,4 +1,4 @@
-//! Export: a whole list as newline-delimited JSON, streamed from one snapshot in constant memory.
+//! Export: a whole list as newline-delimited JSON or CSV, streamed from one snapshot in constant memory.
 //!
 //! The next chunk is read after the previous one was sent, so a slow client slows down the reading.
 //! It cannot do so forever, because the snapshot stays open meanwhile: see
@@ -11,15 +11,17 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE, VARY};
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use convodb_json::ExportLines;
+use convodb_json::csv::ExportCsv;
 use futures_util::stream;
 
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, Authority, Export};
-use crate::extract::params;
+use crate::extract::export_format::ExportFormat;
+use crate::extract::params::{self, ExportParams};
 use crate::middleware::budget::Share;
 use crate::response::json_body;
 use crate::state::Service;
@@ -31,13 +33,18 @@ const CHUNK_BYTES: usize = 64 * 1024;
 pub(crate) async fn export(
     State(service): State<Service>,
     AuthRead { user, snapshot, authority, .. }: AuthRead<Export>,
+    format: ExportFormat,
     uri: Uri,
 ) -> Result<Response> {
     let query = uri.query().unwrap_or_default();
-    let (request, messages) = params::export(query, user, &snapshot)?;
+    let ExportParams { request, messages, csv } = params::export(query, user, &snapshot, format)?;
+    let rows = match format {
+        ExportFormat::Lines => Rows::Lines(ExportLines::new(snapshot, user, &request, messages)),
+        ExportFormat::Csv => Rows::Csv(ExportCsv::new(snapshot, user, &request, csv)),
+    };
     let export = Progress {
         authority,
-        lines: ExportLines::new(snapshot, user, &request, messages),
+        rows,
         deadline: Instant::now() + service.limits().export_timeout,
         _permit: service.transfer_permit(user)?,
     };
@@ -47,17 +54,34 @@ pub(crate) async fn export(
         async move { long_reads.run(move || export.next_chunk()).await }
     });
     let mut response = json_body::ok(Body::from_stream(chunks));
-    let media_type = HeaderValue::from_static("application/x-ndjson");
-    response.headers_mut().insert(CONTENT_TYPE, media_type);
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.media_type()));
+    headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static(format.disposition()));
+    headers.insert(VARY, HeaderValue::from_name(ACCEPT));
     Ok(response)
 }
 
 /// An export in progress.
 struct Progress {
     authority: Authority,
-    lines: ExportLines,
+    rows: Rows,
     deadline: Instant,
     _permit: Share,
+}
+
+/// The rest of an export.
+enum Rows {
+    Lines(ExportLines),
+    Csv(ExportCsv),
+}
+
+impl Rows {
+    fn fill(&mut self, chunk: &mut Vec<u8>, bytes: usize) -> convodb::Result<bool> {
+        match self {
+            Rows::Lines(lines) => lines.fill(chunk, bytes),
+            Rows::Csv(csv) => csv.fill(chunk, bytes),
+        }
+    }
 }
 
 impl Progress {
@@ -73,7 +97,7 @@ impl Progress {
             return Err(convodb::Error::TokenNotFound);
         }
         let mut chunk = Vec::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
-        self.lines.fill(&mut chunk, CHUNK_BYTES).inspect_err(|error| {
+        self.rows.fill(&mut chunk, CHUNK_BYTES).inspect_err(|error| {
             tracing::error!(cause = %error, "export aborted: cannot read the store");
         })?;
         Ok((!chunk.is_empty()).then(|| (chunk.into(), self)))

@@ -146,9 +146,9 @@ fn example(content: &Value, name: &str) -> Option<Value> {
         .find(|value| !value.is_null())
 }
 
-/// The only media type of a body, with its description.
+/// The media type of a body that a client gets without asking for another, with its description.
 fn media_type(content: &Value) -> Option<(&String, &Value)> {
-    let mut types = content.as_object()?.iter();
+    let mut types = content.as_object()?.iter().filter(|(name, _)| !name.starts_with("text/csv"));
     let only = types.next();
     assert!(types.next().is_none());
     only

@@ -122,6 +122,44 @@ fn an_imported_export_is_equal() {
 }
 
 #[test]
+fn csv_is_exported_by_accept() {
+    let harness = Harness::new();
+    harness.insert([1], &whatsapp("+1", "=2"));
+    let export = |query: &str, accept: &str| {
+        let target = format!("/api/user/conversations/export?{query}");
+        harness.request("GET", &target, &harness.token, &format!("Accept: {accept}\r\n"))
+    };
+    let plain = export("", "text/csv");
+    assert_eq!(plain.header("content-type"), "text/csv; charset=utf-8; header=present");
+    let name = "attachment; filename=\"conversations.csv\"";
+    assert_eq!(plain.header("content-disposition"), name);
+    let header = "id,created_at,updated_at,type,assistant_id,assistant_name,message_count,\
+                  total_cost,ai_enabled,external_identifier,whatsapp_sender_name,\
+                  whatsapp_sender_phone,customer_name,customer_phone,variables\n";
+    let record = "01000000-0000-0000-0000-000000000000,2025-01-25T10:13:21.000Z,\
+                  2025-01-25T10:13:21.000Z,whatsapp,00000000-0000-0000-0000-000000000b07,Support,0,\
+                  0.0,true,,,+1,,=2,\n";
+    assert_eq!(plain.text(), format!("{header}{record}"));
+    let safe = export("csv_safe=1&csv_bom=1", "text/csv").text().to_owned();
+    assert!(safe.starts_with("\u{feff}id,") && safe.contains(",'+1,,'=2,"), "{safe}");
+    assert_eq!(export("type=widget", "text/csv").text(), header);
+
+    let lines = export("", "*/*");
+    assert_eq!(lines.header("content-type"), "application/x-ndjson");
+    let name = "attachment; filename=\"conversations.jsonl\"";
+    assert_eq!(lines.header("content-disposition"), name);
+    for (query, accept, field) in [
+        ("messages=1", "text/csv", "messages"),
+        ("csv_bom=1", "*/*", "csv_bom"),
+        ("csv_safe=yes", "text/csv", "csv_safe"),
+    ] {
+        let refused = export(query, accept);
+        assert_eq!(refused.status, 422, "{query}");
+        assert!(refused.json()["errors"].get(field).is_some(), "{query}");
+    }
+}
+
+#[test]
 fn a_line_matches_the_documentation_byte_for_byte() {
     let harness = Harness::new();
     harness.insert([1], &whatsapp("+1", "+2"));
