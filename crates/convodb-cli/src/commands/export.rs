@@ -48,7 +48,8 @@ pub(crate) struct Args {
     /// Include messages
     #[arg(long, env = "CONVODB_MESSAGES", value_parser = BoolishValueParser::new())]
     messages: bool,
-    /// Format of the export [default: by the file's extension, else jsonl]
+    /// Format of the export [default: by the file's extension: .jsonl or .ndjson, .csv, .parquet, each
+    /// also with .gz or .zst; jsonl on standard output]
     #[arg(long, env = "CONVODB_FORMAT", value_name = "FORMAT")]
     format: Option<Format>,
     /// In CSV, begin a text with an apostrophe if a spreadsheet could take it for a formula: if it
@@ -77,7 +78,7 @@ enum Format {
 
 /// Exports a list.
 pub(crate) fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
-    let format = args.format.map_or_else(|| format_of(&args.path), Ok)?;
+    let format = format(args.format, &args.path)?;
     if args.messages && format == Format::Csv {
         let usage = "--messages: CSV cannot contain messages; use --format jsonl";
         return Err(anyhow!(UsageError(usage.to_owned())));
@@ -125,18 +126,38 @@ pub(crate) fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
     Ok(())
 }
 
-/// The format by the extension of a file.
-fn format_of(path: &Path) -> Result<Format> {
-    match uncompressed_name(path).extension().and_then(|end| end.to_str()) {
-        Some("csv") => Ok(Format::Csv),
+/// The format of an export to `path`: the one given, or by the file's extension.
+///
+/// # Errors
+/// A [`UsageError`] if the extension names no format, or another one than the one given.
+fn format(given: Option<Format>, path: &Path) -> Result<Format> {
+    if path == Path::new("-") {
+        return Ok(given.unwrap_or(Format::Jsonl));
+    }
+    let name = uncompressed_name(path);
+    let end = name.extension().map(|end| end.to_string_lossy().to_ascii_lowercase());
+    let by_name = match end.as_deref() {
+        Some("jsonl" | "ndjson") => Some(Format::Jsonl),
+        Some("csv") => Some(Format::Csv),
         #[cfg(feature = "parquet")]
-        Some("parquet") => Ok(Format::Parquet),
+        Some("parquet") => Some(Format::Parquet),
         #[cfg(not(feature = "parquet"))]
         Some("parquet") => {
             let usage = "this build of convodb has no Parquet (cargo feature `parquet`)";
-            Err(anyhow!(UsageError(usage.to_owned())))
+            return Err(anyhow!(UsageError(usage.to_owned())));
         }
-        _ => Ok(Format::Jsonl),
+        _ => None,
+    };
+    let shown = path.display();
+    match (given, by_name) {
+        (Some(given), Some(by_name)) if given != by_name => Err(anyhow!(UsageError(format!(
+            "{shown}: its extension names another format than --format"
+        )))),
+        (Some(format), _) | (None, Some(format)) => Ok(format),
+        (None, None) => Err(anyhow!(UsageError(format!(
+            "{shown}: its extension names no format (.jsonl, .ndjson, .csv, .parquet, each also with .gz \
+             or .zst); give --format"
+        )))),
     }
 }
 
@@ -210,14 +231,33 @@ mod tests {
         for (path, expected) in [
             ("a.jsonl", Format::Jsonl),
             ("a.csv.gz", Format::Csv),
-            ("a.CSV", Format::Jsonl),
+            ("a.CSV", Format::Csv),
+            ("a.jsonl.zst", Format::Jsonl),
+            ("a.ndjson", Format::Jsonl),
             ("-", Format::Jsonl),
             #[cfg(feature = "parquet")]
             ("a.parquet", Format::Parquet),
         ] {
-            assert_eq!(format_of(Path::new(path)).unwrap(), expected, "{path}");
+            assert_eq!(format(None, Path::new(path)).unwrap(), expected, "{path}");
         }
         let built = cfg!(feature = "parquet");
-        assert_eq!(format_of(Path::new("a.parquet")).is_ok(), built);
+        assert_eq!(format(None, Path::new("a.parquet")).is_ok(), built);
+    }
+
+    #[test]
+    fn an_extension_of_no_format_or_of_another_one_is_refused() {
+        for (given, path) in [
+            (None, "a"),
+            (None, "a.json"),
+            (None, "a.xlsx"),
+            (None, "a.gz"),
+            (Some(Format::Csv), "a.jsonl"),
+            (Some(Format::Jsonl), "a.csv.gz"),
+        ] {
+            let error = format(given, Path::new(path)).unwrap_err();
+            assert!(error.is::<UsageError>(), "{path}: {error}");
+        }
+        assert_eq!(format(Some(Format::Csv), Path::new("a.txt")).unwrap(), Format::Csv);
+        assert_eq!(format(Some(Format::Csv), Path::new("-")).unwrap(), Format::Csv);
     }
 }

@@ -55,13 +55,12 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     if !args.check_config {
         return serve_until_stopped(&args);
     }
-    settings::check_together(&args)?;
-    log_filter::parse(&args.log)?;
+    settings::check_served(&args)?;
     Ok(out.write_all(listing.as_bytes())?)
 }
 
 fn serve_until_stopped(args: &Args) -> Result<()> {
-    settings::check_together(args)?;
+    settings::check_served(args)?;
     let log = LogWriter::stderr().context("cannot start the log")?;
     start_log(&args.log, args.log_format, &log)?;
     let served = serve_logged(args);

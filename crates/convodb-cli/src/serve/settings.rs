@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -16,6 +17,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::args::UsageError;
 use crate::serve::args::Args;
+use crate::serve::log_filter;
 
 /// Flags that are not settings.
 const NOT_SETTINGS: [&str; 4] = ["config", "check_config", "help", "version"];
@@ -189,8 +191,26 @@ fn quoted(value: &str) -> String {
     }
 }
 
-/// Fails if settings that are valid alone contradict each other.
-pub(crate) fn check_together(args: &Args) -> Result<()> {
+/// Maximum of `--cache-bytes` and `--max-buffered-bytes`: more than any machine has.
+const MAX_MEMORY_BYTES: usize = 16 << 40;
+
+/// Fails if a setting cannot be served: an address that is none, an unknown log level, more memory
+/// than a machine has, or settings that contradict each other. Neither binds an address nor opens a
+/// file: a server may be running with the same settings.
+pub(crate) fn check_served(args: &Args) -> Result<()> {
+    let addresses =
+        [("--listen", Some(&args.listen)), ("--metrics-listen", args.metrics_listen.as_ref())];
+    for (flag, address) in addresses {
+        if let Some(address) = address {
+            check_address(flag, address)?;
+        }
+    }
+    log_filter::parse(&args.log)?;
+    let sizes =
+        [("--cache-bytes", args.cache_bytes), ("--max-buffered-bytes", args.max_buffered_bytes)];
+    if let Some((flag, _)) = sizes.iter().find(|(_, size)| size.0 > MAX_MEMORY_BYTES) {
+        bail!(UsageError(format!("{flag}: must be at most 16384GiB, and less than the memory")));
+    }
     if args.backup_dir.is_some() && args.admin_socket.is_none() {
         bail!(UsageError(
             "--backup-dir needs --admin-socket, which receives the requests for backups".to_owned()
@@ -202,9 +222,44 @@ pub(crate) fn check_together(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Fails unless `address` is a host and a port. The name of a host is not looked up.
+fn check_address(flag: &str, address: &str) -> Result<()> {
+    let is_address = address.parse::<SocketAddr>().is_ok()
+        || address.rsplit_once(':').is_some_and(|(host, port)| {
+            !host.is_empty() && !host.contains([':', '[', ']', '/']) && port.parse::<u16>().is_ok()
+        });
+    if is_address {
+        return Ok(());
+    }
+    bail!(UsageError(format!(
+        "{flag} {address}: must be an address and a port, as in 127.0.0.1:8080 or [::1]:8080"
+    )))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_has_a_host_and_a_port() {
+        for right in ["127.0.0.1:8080", "0.0.0.0:0", "[::1]:80", "localhost:8080", "a.example:1"] {
+            check_address("--listen", right).unwrap();
+        }
+        for wrong in [
+            "8080",
+            ":8080",
+            "",
+            "127.0.0.1",
+            "localhost:http",
+            "[::1]",
+            "::1:80",
+            "a:65536",
+            "http://a:1",
+        ] {
+            let error = check_address("--listen", wrong).unwrap_err();
+            assert!(error.is::<UsageError>(), "{wrong}: {error}");
+        }
+    }
 
     #[track_caller]
     fn check_file(text: &str, expected: Result<&[&str], &str>) {

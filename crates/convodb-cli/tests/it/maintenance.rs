@@ -446,6 +446,20 @@ fn flags_win_over_variables_and_those_over_the_file() {
     let error = place.run(["serve", "--db", "s", "--backup-dir", ".", "--check-config"]).failed(2);
     assert!(error.contains("--backup-dir needs --admin-socket"), "{error}");
 
+    // What the check refuses, `serve` refuses by the same words, and before it opens the store.
+    for (wrong, why) in [
+        ("listen = \"8080\"", "--listen 8080: must be an address and a port"),
+        ("metrics-listen = \"::1:80\"", "--metrics-listen ::1:80: must be an address and a port"),
+        ("log = \"inof\"", "--log inof: must be error, warn, info"),
+        ("cache-bytes = \"99999999GiB\"", "--cache-bytes: must be at most 16384GiB"),
+        ("max-buffered-bytes = \"99999999GiB\"", "--max-buffered-bytes: must be at most"),
+    ] {
+        place.write("wrong.toml", format!("db = \"none.convodb\"\n{wrong}\n"));
+        let checked = place.run(["serve", "--config", "wrong.toml", "--check-config"]).failed(2);
+        assert!(checked.contains(why), "{checked}");
+        assert_eq!(place.run(["serve", "--config", "wrong.toml"]).failed(2), checked);
+    }
+
     place.write("c.toml", "db = \"s.convodb\"\nadmin-socket = \"admin\"\n");
     let server = Server::start(&place, &["--config", "c.toml"]);
     place.run(["stats", "--admin-socket", "admin"]).succeeded();
