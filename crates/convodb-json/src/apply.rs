@@ -208,7 +208,8 @@ pub fn insert_if_new(target: &mut impl ImportTarget, user: UserId, item: &Item) 
 /// change becomes the item's, and the messages after the first `stored_messages` are appended.
 ///
 /// `stored_messages` is how many messages the conversation has, 0 if it is new. A message is never
-/// removed, and `message_count` never becomes less than the messages that are stored.
+/// removed, and `message_count` never becomes less than the messages that are stored. An item by
+/// which nothing changes writes nothing, and is [`Outcome::AlreadyPresent`].
 ///
 /// ```
 /// # use convodb::Store;
@@ -224,7 +225,7 @@ pub fn insert_if_new(target: &mut impl ImportTarget, user: UserId, item: &Item) 
 ///     let second = insert_or_update(transaction, user, &item, 0)?.outcome;
 ///     Ok::<_, convodb::Error>([first, second])
 /// })?;
-/// assert_eq!(outcomes, [Outcome::Inserted { messages: 0 }, Outcome::Updated { messages: 0 }]);
+/// assert_eq!(outcomes, [Outcome::Inserted { messages: 0 }, Outcome::AlreadyPresent]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
@@ -303,18 +304,24 @@ fn update(
     if let Some(rejection) = check_update(&stored, new) {
         return Ok(Outcome::Rejected(rejection));
     }
-    let new = item.messages.get(stored_messages..).unwrap_or_default();
-    for message in new {
+    let messages = item.messages.get(stored_messages..).unwrap_or_default();
+    let min_count = u32::try_from(stored_messages + messages.len()).unwrap_or(u32::MAX);
+    let changed = Conversation {
+        created_at: stored.created_at,
+        message_count: new.message_count.max(min_count),
+        ..new.clone()
+    };
+    if messages.is_empty() && changed == stored {
+        return Ok(Outcome::AlreadyPresent);
+    }
+    for message in messages {
         transaction.append_message(user, id, message)?;
     }
-    let min_count = u32::try_from(stored_messages + new.len()).unwrap_or(u32::MAX);
     transaction.update(user, id, Timestamp::MIN, |stored| {
-        let Conversation { id, created_at, .. } = *stored;
-        *stored = Conversation { id, created_at, ..item.conversation.clone() };
-        stored.message_count = stored.message_count.max(min_count);
+        *stored = changed;
         Ok(())
     })?;
-    Ok(Outcome::Updated { messages: new.len() })
+    Ok(Outcome::Updated { messages: messages.len() })
 }
 
 /// The rule of [`Transaction::update`] that the item breaks, if any. Checked first, because
@@ -455,6 +462,12 @@ mod tests {
             insert_or_update(transaction, user, &changed, 1).map(|applied| applied.outcome)
         };
         assert_eq!(store.write(write).unwrap(), Outcome::Updated { messages: 1 });
+        // Of a server that counts less messages than it once showed: nothing is written again.
+        let fewer = item(r#","message_count":0,"ai_enabled":false,"total_cost":3"#);
+        let write = move |transaction: &mut Transaction<'_>| {
+            insert_or_update(transaction, user, &fewer, 2).map(|applied| applied.outcome)
+        };
+        assert_eq!(store.write(write).unwrap(), Outcome::AlreadyPresent);
         let snapshot = store.snapshot();
         let stored = snapshot.conversation(user, id).unwrap().unwrap();
         assert_eq!((stored.message_count, stored.ai_enabled), (2, false));

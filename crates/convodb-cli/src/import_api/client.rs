@@ -1,8 +1,9 @@
 //! HTTP client of another server of the API: GET requests with retries and exponential backoff.
 //!
 //! Broken connections and the statuses 408, 425, 429 and 5xx are retried a bounded number of times,
-//! after a backoff with jitter or the server's `Retry-After`. Everything else fails at once. No
-//! error contains a token or a cursor.
+//! after a backoff with jitter or the server's `Retry-After`; each retry is reported on standard error.
+//! A server that refuses the first connection is not retried: it is down, or the URL is wrong.
+//! Everything else fails at once. No error contains a token or a cursor.
 
 use std::collections::hash_map::RandomState;
 use std::fmt;
@@ -13,11 +14,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, bail};
 use convodb_http::PublicUrl;
+use indicatif::ProgressBar;
 use ureq::http::header::{LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderMap, StatusCode};
 use ureq::{Agent, Error as TransportError};
@@ -25,6 +27,8 @@ use ureq::{Agent, Error as TransportError};
 use crate::console::say;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The shortest backoff that is reported.
+const NOTICED_BACKOFF: Duration = Duration::from_secs(1);
 /// For a complete response.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(120);
 /// Maximum bytes of a file with a token.
@@ -134,6 +138,9 @@ impl fmt::Debug for Token {
 pub(crate) struct RetryPolicy {
     /// Maximum attempts of one request.
     pub(crate) attempts: u32,
+    /// Maximum attempts of one request that the server answers with 500: the request fails, not the
+    /// server.
+    pub(crate) attempts_of_500: u32,
     /// The first backoff; each further one is twice as long, with a jitter of a quarter.
     pub(crate) first_backoff: Duration,
     /// Maximum backoff.
@@ -147,6 +154,7 @@ impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             attempts: 10,
+            attempts_of_500: 4,
             first_backoff: Duration::from_millis(250),
             max_backoff: Duration::from_secs(30),
             max_retry_after: Duration::from_secs(600),
@@ -159,15 +167,19 @@ impl Default for RetryPolicy {
 pub(crate) enum ApiError {
     #[error("the server refused the token (HTTP {0})")]
     Token(u16),
-    #[error("the server has no {path} (HTTP 404); check the base URL")]
-    NotFound { path: String },
+    #[error("the token may not read {path} (HTTP 403)")]
+    Forbidden { path: String },
+    #[error("the server has no {path} (HTTP {status}); check the base URL")]
+    NotFound { path: String, status: u16 },
     #[error(
         "{path} redirects elsewhere (HTTP {status}); use the URL that it redirects to as the base URL"
     )]
     Redirected { path: String, status: u16 },
     #[error("the server refused {path} (HTTP {status})")]
     Refused { path: String, status: u16 },
-    #[error("cannot read {path} in {attempts} attempts: {why}")]
+    #[error("the server failed {path} in each of {attempts} attempts (HTTP {status})")]
+    Failed { path: String, attempts: u32, status: u16 },
+    #[error("cannot reach the server for {path} in {attempts} attempts: {why}")]
     RetriesExhausted { path: String, attempts: u32, why: String },
     #[error("the server is busy for {} s (Retry-After); run the same command later", wait.as_secs())]
     Busy { wait: Duration },
@@ -194,13 +206,24 @@ pub(crate) struct Client {
     retries: AtomicU64,
     cancelled: AtomicBool,
     backoff: (Mutex<()>, Condvar),
+    /// Whether the server has responded at all.
+    reached: AtomicBool,
+    /// The progress bar, which must not be drawn over a message.
+    bar: OnceLock<ProgressBar>,
 }
 
 /// The result of one attempt.
 enum Attempt {
     Response(Vec<u8>),
-    /// Why it failed, and the server's `Retry-After`.
-    Retry(String, Option<Duration>),
+    Retry(Failure),
+}
+
+/// Why an attempt failed that is retried.
+enum Failure {
+    /// The status of the response, and its `Retry-After`.
+    Status(u16, Option<Duration>),
+    /// There was no complete response.
+    Transport(String),
 }
 
 impl Client {
@@ -224,12 +247,20 @@ impl Client {
             retries: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
             backoff: (Mutex::new(()), Condvar::new()),
+            reached: AtomicBool::new(false),
+            bar: OnceLock::new(),
         }
     }
 
     /// The number of requests, and how many of them were retries.
     pub(crate) fn counts(&self) -> (u64, u64) {
         (self.requests.load(Ordering::Relaxed), self.retries.load(Ordering::Relaxed))
+    }
+
+    /// Reports retries beside this progress bar.
+    pub(crate) fn show_beside(&self, bar: &ProgressBar) {
+        // The first bar stays.
+        drop(self.bar.set(bar.clone()));
     }
 
     /// Cancels all requests, also those in a backoff.
@@ -253,13 +284,22 @@ impl Client {
                 return Err(ApiError::Cancelled);
             }
             self.requests.fetch_add(1, Ordering::Relaxed);
-            let (why, retry_after) = match self.attempt(path, query, limit)? {
+            let failure = match self.attempt(path, query, limit)? {
                 Attempt::Response(body) => return Ok(body),
-                Attempt::Retry(why, retry_after) => (why, retry_after),
+                Attempt::Retry(failure) => failure,
             };
             attempts += 1;
-            if attempts >= self.retry_policy.attempts {
-                return Err(ApiError::RetriesExhausted { path: path.to_owned(), attempts, why });
+            let (retry_after, max_attempts) = match failure {
+                Failure::Status(500, after) => (after, self.retry_policy.attempts_of_500),
+                Failure::Status(_, after) => (after, self.retry_policy.attempts),
+                Failure::Transport(_) => (None, self.retry_policy.attempts),
+            };
+            if attempts >= max_attempts {
+                let path = path.to_owned();
+                return Err(match failure {
+                    Failure::Status(status, _) => ApiError::Failed { path, attempts, status },
+                    Failure::Transport(why) => ApiError::RetriesExhausted { path, attempts, why },
+                });
             }
             let wait = match retry_after {
                 Some(wait) if wait > self.retry_policy.max_retry_after => {
@@ -270,8 +310,26 @@ impl Client {
                 None => with_jitter(backoff),
             };
             self.retries.fetch_add(1, Ordering::Relaxed);
+            self.say_retry(path, &failure, (attempts, max_attempts), wait);
             self.wait(wait);
             backoff = (backoff * 2).min(self.retry_policy.max_backoff);
+        }
+    }
+
+    /// Reports that an attempt failed, once its backoff is long enough to be noticed.
+    fn say_retry(&self, path: &str, failure: &Failure, (attempt, of): (u32, u32), wait: Duration) {
+        if wait < NOTICED_BACKOFF || self.cancelled.load(Ordering::Relaxed) {
+            return;
+        }
+        let seconds = wait.as_secs_f64();
+        let next = format!("attempt {attempt} of {of} for {path}, the next one in {seconds:.0} s");
+        let line = match failure {
+            Failure::Status(status, _) => format!("the server answers HTTP {status}: {next}"),
+            Failure::Transport(why) => format!("cannot reach the server: {why}; {next}"),
+        };
+        match self.bar.get() {
+            Some(bar) => bar.suspend(|| say(line)),
+            None => say(line),
         }
     }
 
@@ -284,8 +342,18 @@ impl Client {
             .header("Accept", "application/json");
         let mut response = match request.call() {
             Ok(response) => response,
-            Err(error) => return failed(path, limit, error),
+            Err(error) => {
+                return match failed(path, limit, error)? {
+                    Attempt::Retry(Failure::Transport(why))
+                        if !self.reached.load(Ordering::Relaxed) =>
+                    {
+                        Err(ApiError::Unreachable(why))
+                    }
+                    attempt => Ok(attempt),
+                };
+            }
         };
+        self.reached.store(true, Ordering::Relaxed);
         let (status, path) = (response.status(), path.to_owned());
         let code = status.as_u16();
         if status.is_success() {
@@ -299,11 +367,13 @@ impl Client {
             || status == StatusCode::TOO_EARLY
             || status == StatusCode::TOO_MANY_REQUESTS;
         if retry {
-            return Ok(Attempt::Retry(format!("HTTP {code}"), retry_after(response.headers())));
+            let failure = Failure::Status(code, retry_after(response.headers()));
+            return Ok(Attempt::Retry(failure));
         }
         Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ApiError::Token(code),
-            StatusCode::NOT_FOUND => ApiError::NotFound { path },
+            StatusCode::UNAUTHORIZED => ApiError::Token(code),
+            StatusCode::FORBIDDEN => ApiError::Forbidden { path },
+            StatusCode::NOT_FOUND | StatusCode::GONE => ApiError::NotFound { path, status: code },
             _ if response.headers().contains_key(LOCATION) => {
                 ApiError::Redirected { path, status: code }
             }
@@ -322,19 +392,19 @@ impl Client {
 
 /// Classifies a failure below HTTP: retry or error.
 fn failed(path: &str, limit: u64, error: TransportError) -> Result<Attempt, ApiError> {
+    let retry = |why: String| Ok(Attempt::Retry(Failure::Transport(why)));
     match error {
         TransportError::BodyExceedsLimit(_) => {
             Err(ApiError::TooLarge { path: path.to_owned(), limit })
         }
-        TransportError::Io(error) => Ok(Attempt::Retry(error.to_string(), None)),
-        TransportError::Timeout(_) => Ok(Attempt::Retry("no response in time".to_owned(), None)),
-        TransportError::HostNotFound => Ok(Attempt::Retry("host not found".to_owned(), None)),
-        TransportError::ConnectionFailed => {
-            Ok(Attempt::Retry("connection failed".to_owned(), None))
-        }
-        TransportError::Protocol(_) | TransportError::BodyStalled => {
-            Ok(Attempt::Retry("incomplete or invalid HTTP response".to_owned(), None))
-        }
+        TransportError::Io(error) => retry(error.to_string()),
+        TransportError::Timeout(_) => retry("no response in time".to_owned()),
+        TransportError::HostNotFound => retry("host not found".to_owned()),
+        TransportError::ConnectionFailed => retry("connection failed".to_owned()),
+        // What was decompressed so far ends too early, or is not gzip.
+        TransportError::Protocol(_)
+        | TransportError::BodyStalled
+        | TransportError::Decompress(..) => retry("incomplete or invalid HTTP response".to_owned()),
         #[cfg(feature = "tls")]
         TransportError::Rustls(error) => Err(ApiError::Unreachable(error.to_string())),
         TransportError::Tls(what) => Err(ApiError::Unreachable(what.to_owned())),

@@ -132,6 +132,7 @@ pub(crate) fn run(
     let bar =
         ProgressBar::new_spinner().with_style(progress_style("{spinner} {msg}, {elapsed} elapsed"));
     bar.enable_steady_tick(Duration::from_millis(200));
+    client.show_beside(&bar);
     let parallel = usize::from(flags.parallel);
     let ended = Pager {
         client,
@@ -143,6 +144,7 @@ pub(crate) fn run(
         rejects: &mut rejects,
         bar: &bar,
         loop_detector: LoopDetector::default(),
+        first_rejection: None,
     }
     .run();
     bar.finish_and_clear();
@@ -201,14 +203,21 @@ impl Outcome {
     /// Fails if the import was interrupted.
     pub(crate) fn into_result(self) -> Result<bool> {
         let seen = self.summary.counts.seen();
-        self.ended.with_context(|| {
-            format!(
-                "interrupted after {seen} conversations; the same command continues there, \
-                 --restart starts from the beginning"
-            )
-        })?;
+        self.ended.map_err(|cause| Interrupted { cause, seen })?;
         Ok(self.summary.counts.rejected == 0)
     }
+}
+
+/// What interrupted an import. Its message begins with the cause.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{cause:#}; interrupted after {seen} conversations: the same command continues there, --restart \
+     starts from the beginning"
+)]
+pub(crate) struct Interrupted {
+    pub(crate) cause: anyhow::Error,
+    /// How many conversations the server had listed.
+    seen: u64,
 }
 
 impl Summary {
@@ -244,7 +253,6 @@ impl Summary {
             (counts.updated, counts.updated.to_string(), " updated"),
             (counts.already_present, counts.already_present.to_string(), " already existed"),
             (counts.repeated, counts.repeated.to_string(), " listed twice"),
-            (counts.gone, counts.gone.to_string(), " deleted on the server during the import"),
             (counts.too_old, counts.too_old.to_string(), " created before --since"),
         ]
         .into_iter()

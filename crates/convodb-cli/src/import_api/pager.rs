@@ -10,12 +10,16 @@ use std::hash::BuildHasher;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use convodb::{AssistantId, ConversationId, Name, Store, Timestamp, UserId};
+use anyhow::{Context, Result, bail};
+use convodb::{
+    AssistantId, Conversation, ConversationId, Name, Store, Timestamp, UserId, Variables,
+};
+use convodb_json::Item;
 use indicatif::ProgressBar;
 
-use crate::console::grouped;
+use crate::console::{grouped, say};
 use crate::import_api::apply::{AppliedPage, Candidate, apply_page};
 use crate::import_api::client::{ApiError, Client};
 use crate::import_api::progress::Progress;
@@ -30,6 +34,11 @@ const PER_PAGE: &str = "100";
 const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 /// Consecutive pages without a new conversation after which the list counts as endless.
 const MAX_STALE_PAGES: u32 = 3;
+/// Time between two lines about the progress where standard error is no terminal.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
+/// Rejected conversations without one that was imported after which an import gives up: what refuses
+/// them all is not in the conversations.
+const MAX_FRUITLESS: u64 = 1000;
 /// Maximum pages of the assistants list.
 const MAX_ASSISTANT_PAGES: u32 = 10_000;
 
@@ -54,6 +63,8 @@ pub(crate) struct Pager<'a> {
     pub(crate) rejects: &'a mut Rejects,
     pub(crate) bar: &'a ProgressBar,
     pub(crate) loop_detector: LoopDetector,
+    /// Why the first rejected conversation of this run was rejected.
+    pub(crate) first_rejection: Option<String>,
 }
 
 /// Detects a list that never ends: repeated cursors, or pages without new conversations.
@@ -72,6 +83,7 @@ impl Pager<'_> {
     /// # Errors
     /// Fails if a request, the store, or a file beside it fails. Finished pages remain.
     pub(crate) fn run(&mut self) -> Result<()> {
+        let mut said = Instant::now();
         if !self.progress.is_resumed() {
             self.import_assistants()?;
         }
@@ -84,20 +96,47 @@ impl Pager<'_> {
             self.progress.counts.pages += 1;
             let seen = self.progress.counts.seen();
             self.bar.set_message(format!("{} conversations", grouped(seen)));
+            if self.bar.is_hidden() && said.elapsed() >= PROGRESS_INTERVAL {
+                said = Instant::now();
+                let ((requests, retries), rejected) =
+                    (self.client.counts(), self.progress.counts.rejected);
+                say(format_args!(
+                    "{} conversations so far, {rejected} rejected, {requests} requests, {retries} retries",
+                    grouped(seen)
+                ));
+            }
+            if next.is_none() || seen >= MAX_FRUITLESS {
+                self.check_fruitful()?;
+            }
             let Some(next) = next else { return Ok(()) };
             self.progress.cursor = Some(next);
             self.progress.save(self.db, &self.store.snapshot())?;
         }
     }
 
+    /// Fails if there were conversations and not one of them was imported.
+    fn check_fruitful(&self) -> Result<()> {
+        let counts = &self.progress.counts;
+        let taken = counts.seen() - counts.rejected;
+        match &self.first_rejection {
+            Some(reason) if taken == 0 => {
+                bail!(
+                    "all {} conversations were rejected, the first one because {reason}",
+                    counts.rejected
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Creates missing assistants in the order of their numbers on the server. A server without an
-    /// assistants list names them in the conversations.
+    /// assistants list, or one that does not show it to the token, names them in the conversations.
     fn import_assistants(&mut self) -> Result<()> {
         for number in 1..=MAX_ASSISTANT_PAGES {
             let number = number.to_string();
             let query = [("per_page", PER_PAGE), ("page", &number)];
             let body = match self.client.get(ASSISTANTS, &query, MAX_RESPONSE_BYTES) {
-                Err(ApiError::NotFound { .. }) => return Ok(()),
+                Err(ApiError::NotFound { .. } | ApiError::Forbidden { .. }) => return Ok(()),
                 body => body?,
             };
             let malformed = |what| ApiError::Malformed { path: ASSISTANTS.to_owned(), what };
@@ -156,12 +195,10 @@ impl Pager<'_> {
         for ((number, item), history) in selected.into_iter().zip(histories) {
             match history {
                 History::Response(body) => candidates.push(candidate(number, &item, &body)),
-                History::NoId => {
-                    let reason = "id must be a valid UUID".to_owned();
+                History::Refused(reason) => {
                     let line = item.text.into_bytes();
                     candidates.push(Candidate { number, line, item: Err(reason) });
                 }
-                History::Deleted => self.progress.counts.gone += 1,
             }
         }
         let applied =
@@ -184,11 +221,7 @@ impl Pager<'_> {
         let stored =
             self.store.snapshot().conversation(self.user, id).context("cannot read the store")?;
         let Some(stored) = stored else { return Ok(true) };
-        // The API's times have a resolution of one second.
-        let second = |at: Timestamp| at.millis() / 1000;
-        let same = item.updated_at.map(second) == Some(second(stored.updated_at))
-            && item.message_count == Some(stored.message_count.into());
-        if self.options.update && !same {
+        if self.options.update && !is_current(&stored, item) {
             return Ok(true);
         }
         counts.already_present += 1;
@@ -235,10 +268,12 @@ impl Pager<'_> {
         let counts = &mut self.progress.counts;
         counts.inserted += applied.counts.inserted;
         counts.updated += applied.counts.updated;
+        counts.already_present += applied.counts.already_present;
         counts.messages += applied.counts.messages;
         counts.assistants_created += applied.counts.assistants_created;
         counts.rejected += applied.rejected.len() as u64;
         for (number, reason, line) in applied.rejected {
+            self.first_rejection.get_or_insert_with(|| reason.clone());
             self.rejects.write(number, &reason, &line)?;
         }
         Ok(())
@@ -266,18 +301,76 @@ impl LoopDetector {
 /// The result of a request for the messages of a conversation.
 enum History {
     Response(Vec<u8>),
-    /// The conversation was deleted after its page was read.
-    Deleted,
-    /// The item has no id to request.
-    NoId,
+    /// There are none of this conversation, and why.
+    Refused(String),
 }
 
+/// Requests the messages of a conversation.
+///
+/// # Errors
+/// Fails if the server cannot be reached, refuses the token, or is out of order: then the next
+/// request would fail as well. What concerns this conversation alone refuses it alone.
 fn request_history(client: &Client, item: &ListItem) -> Result<History, ApiError> {
-    let Some(id) = item.id else { return Ok(History::NoId) };
+    let Some(id) = item.id else {
+        return Ok(History::Refused("id must be a valid UUID".to_owned()));
+    };
     match client.get(&format!("/api/conversations/{id}"), &[], MAX_RESPONSE_BYTES) {
         Ok(body) => Ok(History::Response(body)),
-        Err(ApiError::NotFound { .. }) => Ok(History::Deleted),
-        Err(error) => Err(error),
+        Err(error) => match refusal(&error) {
+            Some(reason) => Ok(History::Refused(reason)),
+            None => Err(error),
+        },
+    }
+}
+
+/// Why a conversation is rejected alone, if the error concerns no other one.
+fn refusal(error: &ApiError) -> Option<String> {
+    let answer =
+        |status| format!("the server answers the request for its messages with HTTP {status}");
+    match error {
+        ApiError::Forbidden { .. } => Some(answer(403)),
+        ApiError::NotFound { status, .. } => {
+            Some(format!("{}; it may have been deleted during the import", answer(*status)))
+        }
+        ApiError::Refused { status: 422, .. } => Some(answer(422)),
+        ApiError::Failed { status: 500, attempts, .. } => {
+            Some(format!("{} in each of {attempts} attempts", answer(500)))
+        }
+        ApiError::TooLarge { limit, .. } => {
+            Some(format!("the response with its messages has more than {limit} bytes"))
+        }
+        _ => None,
+    }
+}
+
+/// Whether the stored conversation has all that the item says.
+///
+/// Compares every field: a change may be of the same second as the one before, and later than it but
+/// earlier than a message whose time is in the future. The API's times have a resolution of one
+/// second. An item that cannot be parsed is not current: its import says why.
+fn is_current(stored: &Conversation, item: &ListItem) -> bool {
+    let Ok(Item { conversation: new, .. }) = Item::parse(item.text.as_bytes()) else {
+        return false;
+    };
+    let second = |at: Timestamp| at.millis() / 1000;
+    let Conversation { assistant, channel, message_count, total_cost, ai_enabled, .. } = &new;
+    (assistant, channel, total_cost, ai_enabled)
+        == (&stored.assistant, &stored.channel, &stored.total_cost, &stored.ai_enabled)
+        && *message_count == stored.message_count
+        && second(new.updated_at) == second(stored.updated_at)
+        && is_same_json(new.variables.as_ref(), stored.variables.as_ref())
+}
+
+/// Whether two texts of variables are the same but for the space between values, which a server may
+/// print in another way.
+fn is_same_json(one: Option<&Variables>, two: Option<&Variables>) -> bool {
+    match (one, two) {
+        (Some(one), Some(two)) => {
+            let value =
+                |text: &Variables| serde_json::from_str::<serde_json::Value>(text.as_str()).ok();
+            one == two || value(one) == value(two)
+        }
+        (one, two) => one.is_none() && two.is_none(),
     }
 }
 

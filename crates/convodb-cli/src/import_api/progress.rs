@@ -34,8 +34,6 @@ pub(crate) struct Counts {
     pub(crate) already_present: u64,
     /// Listed before in the same run.
     pub(crate) repeated: u64,
-    /// Deleted on the server between the page and the request for their messages.
-    pub(crate) gone: u64,
     /// Created before `--since`.
     pub(crate) too_old: u64,
     pub(crate) messages: u64,
@@ -47,7 +45,7 @@ impl Counts {
     /// The number of conversations that the server listed.
     pub(crate) const fn seen(&self) -> u64 {
         let stored = self.inserted + self.updated + self.already_present;
-        stored + self.repeated + self.gone + self.too_old + self.rejected
+        stored + self.repeated + self.too_old + self.rejected
     }
 }
 

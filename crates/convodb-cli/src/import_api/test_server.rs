@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 
 use crate::import_api::client::{ApiError, RetryPolicy};
-use crate::import_api::{self, Destination, FromApiFlags};
+use crate::import_api::{self, Destination, FromApiFlags, Interrupted};
 
 pub(super) const ROWS: u64 = 330;
 
@@ -137,6 +137,8 @@ impl Drop for Server {
 pub(super) enum Reply {
     /// Status, further headers, body.
     Respond(u16, &'static str, String),
+    /// No response.
+    Close,
     /// The first bytes of the real server's response.
     Truncate(usize),
     /// The real server's response to this target.
@@ -190,6 +192,7 @@ fn respond(
             body.len()
         )
         .into_bytes(),
+        Reply::Close => return Ok(()),
         Reply::Forward(target) => forwarded(&target)?,
         Reply::Truncate(bytes) => {
             let mut response = forwarded(&target)?;
@@ -276,6 +279,7 @@ impl Place {
 /// Retries without noticeable pauses.
 const RETRY_POLICY: RetryPolicy = RetryPolicy {
     attempts: 12,
+    attempts_of_500: 12,
     first_backoff: Duration::from_millis(1),
     max_backoff: Duration::from_millis(4),
     max_retry_after: Duration::from_secs(60),
@@ -302,6 +306,6 @@ impl Ran {
         assert_eq!(self.summary["finished"], false);
         let error = self.ended.unwrap_err();
         assert!(error.to_string().contains("--restart"), "{error}");
-        error.downcast().unwrap()
+        error.downcast::<Interrupted>().unwrap().cause.downcast().unwrap()
     }
 }

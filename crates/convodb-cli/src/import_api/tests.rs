@@ -235,23 +235,128 @@ fn invalid_conversations_are_rejected_and_the_rest_imported() {
     let source = filled();
     let server = Server::of(&source);
     let ids: Vec<String> = exported(&source).iter().map(|line| line[7..43].to_owned()).collect();
-    let (gone, broken) = (ids[5].clone(), ids[150].clone());
-    let address = scripted(Some(server.address), move |_, target| match target {
-        target if target.ends_with(&gone) => Reply::Respond(404, "", "{}".to_owned()),
-        target if target.ends_with(&broken) => Reply::Respond(200, "", "<html>".to_owned()),
-        target => Reply::Forward(target.to_owned()),
+    let refused = [(5, 404), (6, 403), (7, 410), (8, 422), (9, 500)];
+    let statuses: Vec<(String, u16)> =
+        refused.iter().map(|(at, status)| (ids[*at].clone(), *status)).collect();
+    let broken = ids[150].clone();
+    let address = scripted(Some(server.address), move |_, target| {
+        match statuses.iter().find(|(id, _)| target.ends_with(id)) {
+            Some((_, status)) => Reply::Respond(*status, "", "{}".to_owned()),
+            None if target.ends_with(&broken) => Reply::Respond(200, "", "<html>".to_owned()),
+            None => Reply::Forward(target.to_owned()),
+        }
     });
     let place = Place::new(address, &server.token);
     let ran = place.run(&[]);
     assert!(!ran.ended.unwrap());
-    assert_eq!((&ran.summary["gone"], &ran.summary["rejected"]), (&1.into(), &1.into()));
-    assert_eq!(ran.summary["inserted"], ROWS - 2);
+    assert_eq!(
+        (&ran.summary["inserted"], &ran.summary["rejected"]),
+        (&(ROWS - 6).into(), &6.into())
+    );
     let rejects = std::fs::read_to_string(place.path("r.jsonl")).unwrap();
-    assert!(rejects.starts_with("{\"line\":151,") && rejects.contains(&ids[150]), "{rejects}");
+    let lines: Vec<&str> = rejects.lines().collect();
+    for ((at, status), line) in refused.into_iter().zip(&lines) {
+        assert!(line.starts_with(&format!("{{\"line\":{},", at + 1)), "{line}");
+        assert!(line.contains(&format!("HTTP {status}")) && line.contains(&ids[at]), "{line}");
+    }
+    assert!(lines[5].starts_with("{\"line\":151,") && lines[5].contains(&ids[150]), "{rejects}");
     let mut expected = exported(&source);
     expected.remove(150);
-    expected.remove(5);
+    expected.drain(5..10);
     assert_eq!(place.exported(), expected);
+}
+
+/// A server that refuses all conversations alike is no success with an empty store.
+#[test]
+fn an_import_that_rejects_everything_fails() {
+    let source = filled();
+    let server = Server::of(&source);
+    for status in [403, 404, 410, 422, 500] {
+        let address = scripted(Some(server.address), move |_, target| {
+            match target.starts_with("/api/conversations/") {
+                true => Reply::Respond(status, "", "{}".to_owned()),
+                false => Reply::Forward(target.to_owned()),
+            }
+        });
+        let place = Place::new(address, &server.token);
+        let ran = place.run(&[]);
+        assert_eq!(ran.summary["rejected"], ROWS);
+        let error = ran.ended.unwrap_err().to_string();
+        assert!(error.starts_with("all 330 conversations were rejected"), "{error}");
+        assert!(error.contains(&format!("HTTP {status}")), "{error}");
+    }
+}
+
+/// A change in the same second as the one before, and one behind a message of the future.
+#[test]
+fn an_update_finds_each_change_of_an_item() {
+    let source = filled();
+    let (user, snapshot) = (user_of(&source), source.snapshot());
+    let first = snapshot.conversations(user, &ListRequest::default()).next().unwrap().unwrap();
+    source.append_message(user, first.id, message(60_000_000, 0)).unwrap();
+    let server = Server::of(&source);
+    let place = Place::new(server.address, &server.token);
+    place.run(&[]).succeeded();
+    let changes: [fn(&mut Conversation); 3] = [
+        |row| row.ai_enabled = !row.ai_enabled,
+        |row| row.total_cost = Cost::from_nanos(77),
+        |row| {
+            row.variables = Some(convodb::Variables::new("{\"changed\":true}".to_owned()).unwrap());
+        },
+    ];
+    for change in changes {
+        let before = source.snapshot().conversation(user, first.id).unwrap().unwrap();
+        source
+            .update(user, first.id, Timestamp::MIN, move |row| {
+                change(row);
+                Ok(())
+            })
+            .unwrap();
+        let after = source.snapshot().conversation(user, first.id).unwrap().unwrap();
+        assert_eq!(before.updated_at, after.updated_at, "its time does not show the change");
+        assert_eq!(place.run(&["--update"]).succeeded()["updated"], 1);
+        assert_eq!(place.exported(), exported(&source));
+        assert_eq!(place.run(&["--update"]).succeeded()["updated"], 0);
+    }
+}
+
+/// Responses are requested and read in gzip; one that is not gzip after all is retried.
+#[test]
+fn compressed_responses_are_read() {
+    use std::io::{Read, Write};
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (heads, seen) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for (number, stream) in listener.incoming().enumerate() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            let mut byte = [0];
+            while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).unwrap() == 1 {
+                head.push(byte[0]);
+            }
+            let head = String::from_utf8(head).unwrap();
+            let body = match head.contains("/assistants/") {
+                true => r#"{"data":[],"next_page_url":null}"#,
+                false => r#"{"data":[],"next_cursor":null}"#,
+            };
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(body.as_bytes()).unwrap();
+            let body = if number == 1 { b"not gzip".to_vec() } else { gzip.finish().unwrap() };
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+            )
+            .unwrap();
+            stream.write_all(&body).unwrap();
+            heads.send(head.to_ascii_lowercase()).unwrap();
+        }
+    });
+    let summary = Place::new(address, "t").run(&[]).succeeded();
+    assert_eq!((&summary["requests"], &summary["retries"]), (&3.into(), &1.into()));
+    let heads: Vec<String> = seen.try_iter().collect();
+    assert!(heads.iter().all(|head| head.contains("accept-encoding: gzip")), "{heads:?}");
 }
 
 fn json(body: &str) -> Reply {
@@ -285,21 +390,28 @@ fn each_failure_of_a_server_is_a_clear_error() {
     assert!(malformed(fails(|_| json(r#"{"data":[],"next_cursor":7}"#))).contains("next_cursor"));
     let refused = |status| Reply::Respond(status, "", "{}".to_owned());
     assert_eq!(fails(move |_| refused(401)), ApiError::Token(401));
-    assert_eq!(fails(move |_| refused(404)), ApiError::NotFound { path: path() });
+    assert_eq!(fails(move |_| refused(403)), ApiError::Forbidden { path: path() });
+    assert_eq!(fails(move |_| refused(404)), ApiError::NotFound { path: path(), status: 404 });
     assert_eq!(fails(move |_| refused(422)), ApiError::Refused { path: path(), status: 422 });
     let elsewhere =
         fails(|_| Reply::Respond(308, "Location: https://example.com/\r\n", String::new()));
     assert_eq!(elsewhere, ApiError::Redirected { path: path(), status: 308 });
     let later = fails(|_| Reply::Respond(429, "Retry-After: 3600\r\n", String::new()));
     assert_eq!(later, ApiError::Busy { wait: Duration::from_secs(3600) });
-    match fails(move |_| refused(500)) {
-        ApiError::RetriesExhausted { attempts: 12, why, .. } => assert_eq!(why, "HTTP 500"),
-        other => panic!("{other:?}"),
-    }
+    let failed = ApiError::Failed { path: path(), attempts: 12, status: 500 };
+    assert_eq!(fails(move |_| refused(500)), failed);
+    // Refused at first: at once. Later: retried, because the server may be restarting.
     let unused = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let error = Place::new(unused, "secret-token").run(&[]).failed();
-    assert!(matches!(&error, ApiError::RetriesExhausted { .. }), "{error:?}");
-    assert!(!error.to_string().contains("secret-token"));
+    let ran = Place::new(unused, "secret-token").run(&[]);
+    assert_eq!((&ran.summary["requests"], &ran.summary["retries"]), (&1.into(), &0.into()));
+    let error = ran.ended.unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot reach the server: ") && !error.contains("secret-token"),
+        "{error}"
+    );
+    let closes = fails(|_| Reply::Close);
+    assert!(matches!(&closes, ApiError::RetriesExhausted { attempts: 12, .. }), "{closes:?}");
+    assert!(closes.to_string().starts_with("cannot reach the server "), "{closes}");
 }
 
 /// Repeated cursors, new cursors over the same conversations, and empty pages.

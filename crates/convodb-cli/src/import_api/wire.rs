@@ -37,14 +37,12 @@ pub(crate) struct ListPage {
     pub(crate) next: Option<String>,
 }
 
-/// One item of a page: its text, and the fields that decide whether to request its history.
+/// One item of a page: its text, and its id and time.
 #[derive(Clone, Debug)]
 pub(crate) struct ListItem {
     pub(crate) text: String,
     pub(crate) id: Option<ConversationId>,
     pub(crate) created_at: Option<Timestamp>,
-    pub(crate) updated_at: Option<Timestamp>,
-    pub(crate) message_count: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -58,8 +56,6 @@ struct WirePage<'a> {
 struct WireHead {
     id: Option<Value>,
     created_at: Option<Value>,
-    updated_at: Option<Value>,
-    message_count: Option<Value>,
 }
 
 impl ListPage {
@@ -89,8 +85,6 @@ impl ListItem {
             text: json.get().to_owned(),
             id: head.and_then(|head| text(head.id.as_ref())),
             created_at: head.and_then(|head| text(head.created_at.as_ref())),
-            updated_at: head.and_then(|head| text(head.updated_at.as_ref())),
-            message_count: head.and_then(|head| head.message_count.as_ref()?.as_u64()),
         }
     }
 
@@ -170,7 +164,7 @@ mod tests {
     fn a_page_without_items_or_cursor_is_malformed() {
         let read = page(&format!("{ITEM},3"), "\"abc\"").unwrap();
         assert_eq!(read.next.as_deref(), Some("abc"));
-        assert_eq!((read.items[0].message_count, read.items[1].id), (Some(1), None));
+        assert_eq!((read.items[0].id.is_some(), read.items[1].id), (true, None));
         assert_eq!(read.items[0].created_at.unwrap().to_string(), "2025-01-25 10:15:00");
         assert_eq!(page("", "null").unwrap().next, None);
         assert!(page("", "3").unwrap_err().contains("next_cursor"));
