@@ -33,6 +33,7 @@ pub mod field;
 pub mod json;
 mod message;
 mod parse;
+mod time;
 mod write;
 
 pub use crate::apply::{

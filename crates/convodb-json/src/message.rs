@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::field::{BLANK, InvalidField, cost, object, optional, parsed, required, rule, text};
+use crate::time::time;
 
 /// The fields of a message, each as raw JSON.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -28,8 +29,8 @@ pub struct MessageFields<'a> {
 }
 
 impl MessageFields<'_> {
-    /// Parses the message. `now` is the time of a message without one; if it is `None`, a time is
-    /// required. Returns `None` if it appends any broken rule to `invalid`.
+    /// Parses the message. `now` is the time of a message without one; if it is `None`, as in an
+    /// import, a time is required, in any of the forms that imports read. Returns `None` if it appends any broken rule to `invalid`.
     ///
     /// A content may be null or absent where function calls are given. With `message` in place of
     /// `content`, the role is `user` by default.
@@ -55,7 +56,7 @@ impl MessageFields<'_> {
             Some(now) => {
                 optional("created_at", self.created_at, parsed).map(|at| at.unwrap_or(now))
             }
-            None => required("created_at", self.created_at, parsed),
+            None => required("created_at", self.created_at, time),
         };
         let created_at = created_at.map_err(&mut add).unwrap_or(Timestamp::MIN);
         let message = self.content().and_then(|(field, content)| {

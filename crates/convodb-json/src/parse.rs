@@ -16,6 +16,7 @@ use crate::field::{
     whole_number,
 };
 use crate::message::MessageFields;
+use crate::time::time;
 
 /// A conversation parsed from a line, with the parts that an import stores beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +51,10 @@ pub enum ItemError {
         reason: &'static str,
     },
     /// A field of a message breaks a rule.
-    #[error("messages[{index}].{field} {reason}")]
+    #[error("{list}[{index}].{field} {reason}")]
     Message {
+        /// The field with the list: `messages`, or `history`.
+        list: &'static str,
         /// The index of the message, from 0.
         index: usize,
         /// The field of the message; `message` if it is not an object.
@@ -67,7 +70,8 @@ impl Item {
     /// `id`, `assistant_id`, `type` and `created_at` are required. Absent or null, `message_count`
     /// is the number of messages, `total_cost` the sum of their costs, `ai_enabled` true, and
     /// `updated_at` the time of creation. For `variables`, `[]` means none, because PHP encodes an
-    /// empty associative array like this. Unknown fields are ignored.
+    /// empty associative array like this. The messages may also be called `history`, as in the
+    /// response of the API with a single conversation. Unknown fields are ignored.
     ///
     /// ```
     /// use convodb_json::Item;
@@ -120,6 +124,9 @@ struct WireItem<'a> {
     whatsapp_sender: Option<&'a RawValue>,
     customer: Option<&'a RawValue>,
     messages: Option<&'a RawValue>,
+    history: Option<&'a RawValue>,
+    next_cursor: Option<&'a RawValue>,
+    prev_cursor: Option<&'a RawValue>,
 }
 
 impl WireItem<'_> {
@@ -127,7 +134,7 @@ impl WireItem<'_> {
         let id = required("id", self.id, parsed)?;
         let assistant = required("assistant_id", self.assistant_id, parsed)?;
         let channel = self.channel()?;
-        let created_at = required("created_at", self.created_at, parsed)?;
+        let created_at = required("created_at", self.created_at, time)?;
         let messages = self.messages()?;
         let conversation = Conversation {
             id,
@@ -138,7 +145,7 @@ impl WireItem<'_> {
             total_cost: self.total_cost(&messages)?,
             ai_enabled: optional("ai_enabled", self.ai_enabled, boolean)?.unwrap_or(true),
             created_at,
-            updated_at: optional("updated_at", self.updated_at, parsed)?.unwrap_or(created_at),
+            updated_at: optional("updated_at", self.updated_at, time)?.unwrap_or(created_at),
         };
         let assistant_name = optional("assistant_name", self.assistant_name, parsed)?;
         Ok(Item { conversation, assistant_name, messages })
@@ -187,15 +194,25 @@ impl WireItem<'_> {
     }
 
     fn messages(&self) -> Result<Vec<Message>, ItemError> {
-        let Some(list) = self.messages else {
-            return Ok(Vec::new());
+        let (name, list) = match (self.messages, self.history) {
+            (Some(list), None) => ("messages", list),
+            (None, Some(list)) => ("history", list),
+            (None, None) => return Ok(Vec::new()),
+            (Some(_), Some(_)) => {
+                let reason = "must be left out where there are messages";
+                return Err(ItemError::Field { field: "history", reason });
+            }
         };
+        if name == "history" && (self.next_cursor.is_some() || self.prev_cursor.is_some()) {
+            let reason = "must be complete: next_cursor or prev_cursor says that it is one page";
+            return Err(ItemError::Field { field: name, reason });
+        }
         let reason = "must be an array";
         let mut wrong = None;
         let mut json = serde_json::Deserializer::from_str(list.get());
-        let messages = json.deserialize_seq(MessagesVisitor { wrong: &mut wrong });
+        let messages = json.deserialize_seq(MessagesVisitor { name, wrong: &mut wrong });
         // The text is JSON, so without a wrong message it is not an array.
-        messages.map_err(|_| wrong.unwrap_or(ItemError::Field { field: "messages", reason }))
+        messages.map_err(|_| wrong.unwrap_or(ItemError::Field { field: name, reason }))
     }
 }
 
@@ -203,6 +220,8 @@ impl WireItem<'_> {
 ///
 /// A list of all texts first would take many times the memory of a line with many tiny values.
 struct MessagesVisitor<'w> {
+    /// The field with the list.
+    name: &'static str,
     wrong: &'w mut Option<ItemError>,
 }
 
@@ -219,7 +238,8 @@ impl<'de> Visitor<'de> for MessagesVisitor<'_> {
             match message(json.get()) {
                 Ok(message) => messages.push(message),
                 Err(InvalidField { field, reason }) => {
-                    *self.wrong = Some(ItemError::Message { index: messages.len(), field, reason });
+                    let (list, index) = (self.name, messages.len());
+                    *self.wrong = Some(ItemError::Message { list, index, field, reason });
                     return Err(A::Error::custom(reason));
                 }
             }
@@ -284,6 +304,21 @@ mod tests {
     }
 
     #[test]
+    fn messages_may_be_called_history() {
+        let message = r#"{"role":"user","content":"hi","created_at":1737814500250}"#;
+        let item = read(&format!(
+            r#""status":true,"type":"test","history":[{message}],"next_cursor":null,"prev_cursor":null"#
+        ));
+        assert_eq!(
+            item.messages,
+            read(&format!(r#""type":"test","messages":[{message}]"#)).messages
+        );
+        assert_eq!((item.messages.len(), item.conversation.message_count), (1, 1));
+        let null = format!(r#""type":"test","messages":null,"history":[{message}]"#);
+        assert_eq!(read(&null).messages, item.messages);
+    }
+
+    #[test]
     fn absent_fields_have_their_defaults() {
         let messages = r#""messages":[{"role":"user","content":"hi\n","cost":0.1,"created_at":"2025-01-25"},{"role":"assistant","content":"","function_calls":[{"name":"book"}],"cost":2e-1,"created_at":"2025-01-25T10:00:00Z","other":{}}]"#;
         let item = read(&format!(r#""type":"widget","variables":[ ],"customer":null,{messages}"#));
@@ -345,7 +380,8 @@ mod tests {
             ),
             (
                 r#""type":"api","updated_at":"secret""#,
-                "updated_at must be a date, YYYY-MM-DD HH:MM:SS, or RFC 3339",
+                "updated_at must be a date, YYYY-MM-DD HH:MM:SS, or RFC 3339, or a number of \
+                 milliseconds since 1970",
             ),
             (
                 r#""type":"api","customer":{"phone":"+49secret"}"#,
@@ -365,6 +401,19 @@ mod tests {
                 "customer must be an object with each field at most once",
             ),
             (r#""type":"test","messages":{}"#, "messages must be an array"),
+            (r#""type":"test","history":{}"#, "history must be an array"),
+            (
+                r#""type":"test","messages":[],"history":[]"#,
+                "history must be left out where there are messages",
+            ),
+            (
+                r#""type":"test","history":[],"next_cursor":"x","prev_cursor":null"#,
+                "history must be complete: next_cursor or prev_cursor says that it is one page",
+            ),
+            (
+                r#""type":"test","history":[{"role":"user","content":"","created_at":"2025-01-25"},3]"#,
+                "history[1].message must be an object with each field at most once",
+            ),
             (
                 r#""type":"test","messages":[3]"#,
                 "messages[0].message must be an object with each field at most once",
