@@ -18,7 +18,7 @@ use serde::Serialize;
 use crate::args::{ByteSize, DbFlag, JsonFlag, UserFlag};
 use crate::console::{counted, grouped, now, progress_style, say};
 use crate::import_api::{self, Destination, FromApiFlags};
-use crate::io::input::{KEPT_BYTES, Line, Lines, MAX_LINE_BYTES, Source, Text};
+use crate::io::input::{KEPT_BYTES, Line, Lines, Source, Text};
 use crate::io::rejects::Rejects;
 use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing, existing_or_new};
 use crate::resolve;
@@ -26,27 +26,33 @@ use convodb_json::{BulkTarget, ImportCounts, Item, Outcome, insert_if_new};
 
 /// The exit status if lines were rejected.
 const SOME_REJECTED: u8 = 3;
+/// Maximum bytes of a line, unless `--memory` is more.
+const MAX_LINE_BYTES: usize = 64 << 20;
 /// Lines between two updates of the progress bar.
 const STEP: u64 = 1 << 8;
 
 /// Import conversations from JSON lines or from another server
 ///
-/// Each line is one conversation as the API's list shows it, with an optional array `messages`. The
-/// input may be plain text, gzip or zstd; its first bytes decide.
+/// Each line is one conversation as the API's list shows it, with an optional array `messages`, or
+/// `history`. A JSON array of such objects is read, too, and CSV with the columns of an export. The
+/// input may be plain text, gzip or zstd; its first bytes decide, and any other format is refused.
 ///
 /// A conversation whose id the user already has is left unchanged, so a second run changes nothing.
 /// Of several lines with the same id, the first one counts. An assistant that the user does not
 /// have is created with the line's `assistant_id` and `assistant_name`; an existing one keeps its
 /// name. If the input breaks off, the lines before are imported.
 ///
-/// A line that cannot be imported goes to the rejects file, as an object with its number `line`,
-/// the `reason` and its `text`, and the import continues. The exit status is then 3.
+/// A line that cannot be imported goes to the rejects file, as an object with its number `line` (of
+/// an array, that of the element), the `reason` and its `text`, and the import continues. The exit status is then 3.
 ///
 /// With --from-api, conversations come from another server of the API, page by page, oldest first
 /// if it supports that. Each page is on disk before the next one is requested. If it is
 /// interrupted, run the same command again: it continues after the last finished page, with the
 /// progress in FILE.migration. That is refused if the store was removed, replaced or restored, or
 /// the user erased, in between: what was imported may be missing then.
+///
+/// A conversation whose messages the server refuses is rejected alone. Exit status: 0 all imported,
+/// 1 interrupted or nothing could be imported, 2 wrong command line, 3 some were rejected.
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "convodb import --db <FILE> --user <USER> [OPTIONS] <PATH>\n       \
@@ -65,8 +71,9 @@ pub(crate) struct Args {
     /// the working directory, with a number if that exists]
     #[arg(long, env = "CONVODB_REJECTS", value_name = "FILE")]
     rejects: Option<PathBuf>,
-    /// Memory for sorting: bytes, or with KiB, MiB, GiB; beyond it, temporary files are used. The
-    /// page cache takes another 256 MiB
+    /// Memory for sorting: bytes, or with KiB, MiB, GiB; beyond it, temporary files are used. Also
+    /// the maximum bytes of one line, at least 64 MiB, which takes a few times as much while it is
+    /// parsed. The page cache takes another 256 MiB
     #[arg(long, env = "CONVODB_MEMORY", value_name = "SIZE", default_value = "256MiB")]
     memory: ByteSize,
     #[command(flatten)]
@@ -125,17 +132,19 @@ fn run_from_file(args: &Args, out: &mut dyn Write) -> Result<bool> {
         None => Rejects::named_after(&input_name(&args.path))?,
     };
     let source = Source::open(&args.path)?;
+    let bar = progress_bar(source.bytes);
+    // Before the store is opened, or created.
+    let lines = source.lines(&bar, MAX_LINE_BYTES.max(args.memory.0));
+    let mut lines = lines
+        .inspect_err(|_| bar.finish_and_clear())
+        .with_context(|| format!("cannot import {}", args.path.display()))?;
     let store = open(args)?;
     let user = user(&store, args)?;
-    let bar = progress_bar(source.bytes);
 
     let options = BulkOptions { budget_bytes: args.memory.0, ..BulkOptions::default() };
     let target = BulkTarget::new(&store, options);
     let mut importer = Importer { target, user, counts: ImportCounts::default(), rejects };
-    let outcome = source
-        .lines(&bar)
-        .context("cannot decompress the input")
-        .and_then(|mut lines| importer.import_all(&mut lines, &bar));
+    let outcome = importer.import_all(&mut lines, &bar);
     // Even if the input broke off, the lines before are loaded.
     let summary = importer.finish(started, &bar);
     bar.finish_and_clear();
@@ -205,6 +214,7 @@ impl Importer {
     fn import_all(&mut self, lines: &mut Lines, bar: &ProgressBar) -> Result<()> {
         let started = Instant::now();
         let mut read: u64 = 0;
+        let max_bytes = lines.max_bytes();
         loop {
             let after = lines.number();
             let line =
@@ -212,7 +222,7 @@ impl Importer {
             let Some(line) = line else {
                 return Ok(());
             };
-            self.import(&line)?;
+            self.import(&line, max_bytes)?;
             read += 1;
             if read.is_multiple_of(STEP) {
                 let millis = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -223,14 +233,19 @@ impl Importer {
     }
 
     /// Imports a line or rejects it.
-    fn import(&mut self, line: &Line<'_>) -> Result<()> {
+    fn import(&mut self, line: &Line<'_>, max_bytes: usize) -> Result<()> {
         let text = match line.text {
             Text::Whole(text) => text,
             Text::TooLong(start) => {
                 let reason = format!(
-                    "the line has more than {MAX_LINE_BYTES} bytes; its first {KEPT_BYTES} follow"
+                    "the line has more than {max_bytes} bytes, the larger of 64 MiB and --memory; its \
+                     first {KEPT_BYTES} follow"
                 );
                 return self.rejects.write(line.number, &reason, start);
+            }
+            Text::Uneven(cells) => {
+                let reason = "the record has another number of cells than the header";
+                return self.rejects.write(line.number, reason, cells);
             }
         };
         let item = match Item::parse(text) {

@@ -70,6 +70,106 @@ fn every_compression_imports_the_same_store() {
     }
 }
 
+/// Our own exports, in each format, and a response of the API with one conversation.
+#[test]
+fn an_array_csv_and_a_single_conversation_are_imported() {
+    let lines = String::from_utf8(file()).unwrap();
+    let array = format!("\u{feff}[\n{}\n]\n", lines.trim_end().replace('\n', ",\n"));
+    let single = lines.replace(",\"messages\":[", ",\"next_cursor\":null,\"history\":[");
+    assert_ne!(single, lines);
+    for input in [array, single] {
+        let place = Place::with_user();
+        place.run_with(import("-"), input.as_bytes()).succeeded();
+        check_store(&place);
+    }
+
+    let source = Place::with_user();
+    source.run_with(import("-"), &file()).succeeded();
+    for flags in [&["e.csv"][..], &["e.csv.gz"], &["--csv-safe", "e.csv.zst"]] {
+        let export = ["export", "--db", "s.convodb", "--user", "acme"];
+        source.run(export.iter().chain(flags)).succeeded();
+        let name = flags[flags.len() - 1];
+        let place = Place::with_user();
+        place.write(name, std::fs::read(source.path(name)).unwrap());
+        place.run(import(name)).succeeded();
+        let list = ["list", "--db", "s.convodb", "--user", "acme", "--order", "asc", "--json"];
+        assert_eq!(place.run(list).succeeded(), items().map(|item| item + "\n").concat(), "{name}");
+    }
+}
+
+#[test]
+fn a_record_of_csv_is_rejected_by_its_line() {
+    let place = Place::with_user();
+    let id = "7c9e6679-7425-40de-944b-e07fc1f90ae1";
+    let csv = format!(
+        "id,type,assistant_id,assistant_name,created_at,message_count\n\
+         {id},test,{ASSISTANT},Bot,2025-01-25 10:15:00,\n\
+         {id},test,{ASSISTANT}\n\
+         {id},test,{ASSISTANT},Bot,2025-01-25 10:15:00,many\n\
+         {id},test,{ASSISTANT},Bot,01/02/2025,\n"
+    );
+    place.write("c.csv", csv);
+    assert_eq!(place.run(import("c.csv")).code, Some(3));
+    let rejects = place.read("c.csv.rejects.jsonl");
+    let expected = [
+        (3, "the record has another number of cells than the header"),
+        (4, "message_count must be a whole number"),
+        (5, "created_at must begin with the year"),
+    ];
+    for (line, (number, reason)) in rejects.lines().zip(expected) {
+        let expected = format!("{{\"line\":{number},\"reason\":\"{reason}");
+        assert!(line.starts_with(&expected), "{line}");
+    }
+    assert_eq!(rejects.lines().count(), 3);
+}
+
+/// One hint, no rejects, and nothing is created.
+#[test]
+fn an_input_of_another_format_is_refused_as_a_whole() {
+    let place = Place::with_user();
+    let store = std::fs::read(place.path("s.convodb")).unwrap();
+    let utf_16: Vec<u8> = "{\"id\":1}\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for (bytes, hint) in [
+        (store, "a store or a backup of convodb"),
+        (b"name,city\nA,B\n".to_vec(), "CSV of other columns: the column id is missing"),
+        (utf_16, "iconv -f UTF-16"),
+        (b"{\"data\":[],\"next_cursor\":null}\n".to_vec(), "jq -c '.data[]'"),
+    ] {
+        place.write("input", bytes);
+        let command = ["import", "--db", "new.convodb", "--user", "acme", "--create-user", "input"];
+        let error = place.run(command).failed(1);
+        assert!(error.starts_with("error: cannot import input: it is "), "{error}");
+        assert!(error.contains(hint), "{error}");
+        assert!(!place.path("new.convodb").exists() && !place.path("input.rejects.jsonl").exists());
+    }
+}
+
+/// A history of more than 64 MiB is one line; `--memory` says how long it may be.
+#[test]
+fn a_long_history_is_imported_with_enough_memory() {
+    let place = Place::with_user();
+    let message = format!(
+        "{{\"role\":\"user\",\"content\":\"{}\",\"created_at\":\"2025-01-25\"}}",
+        "x".repeat(1 << 20)
+    );
+    let [item, ..] = items();
+    let item = item.replace("\"message_count\":2", "\"message_count\":66");
+    let head = item.strip_suffix('}').unwrap();
+    place.write("c.jsonl", format!("{head},\"messages\":[{}]}}\n", vec![message; 66].join(",")));
+    let memory = |size: &'static str| import("c.jsonl").into_iter().chain(["--memory", size]);
+    let ran = place.run(memory("64MiB"));
+    assert_eq!(ran.code, Some(3), "{ran:?}");
+    let rejects = place.read("c.jsonl.rejects.jsonl");
+    assert!(rejects.contains("more than 67108864 bytes, the larger of 64 MiB and --memory"));
+    place.run(memory("72MiB")).succeeded();
+    place
+        .run(["export", "--db", "s.convodb", "--user", "acme", "--messages", "e.jsonl"])
+        .succeeded();
+    let import = ["import", "--db", "t.convodb", "--user", "acme", "--create-user", "e.jsonl"];
+    let ran = place.run(import);
+    assert!(ran.err.starts_with("inserted 1 conversation with 66 messages"), "{ran:?}");
+}
+
 #[test]
 fn standard_input_is_imported() {
     let place = Place::with_user();

@@ -129,7 +129,9 @@ impl Batch {
         let mut batch = Self { items: Vec::new(), report: ImportReport::default() };
         for Line { number, text } in lines {
             let Some(text) = text else {
-                let reason = format!("the line has more than {max_line_bytes} bytes");
+                let reason = format!(
+                    "the line has more than {max_line_bytes} bytes; `convodb import` reads longer ones"
+                );
                 batch.reject(number, reason);
                 continue;
             };

@@ -272,7 +272,7 @@ fn invalid_lines_are_reported_and_the_others_imported() {
     .join("\n");
     assert_eq!(
         import(&harness, body.as_bytes()).text(),
-        r#"{"inserted":3,"already_present":1,"messages":0,"assistants_created":1,"rejected":4,"errors":[{"line":3,"message":"the line is not valid JSON at column 2"},{"line":4,"message":"customer must be left out where the type is not whatsapp"},{"line":6,"message":"the line has more than 500 bytes"},{"line":7,"message":"assistant_name must be given for an assistant that is not there yet"}]}"#
+        r#"{"inserted":3,"already_present":1,"messages":0,"assistants_created":1,"rejected":4,"errors":[{"line":3,"message":"the line is not valid JSON at column 2"},{"line":4,"message":"customer must be left out where the type is not whatsapp"},{"line":6,"message":"the line has more than 500 bytes; `convodb import` reads longer ones"},{"line":7,"message":"assistant_name must be given for an assistant that is not there yet"}]}"#
     );
     assert_eq!(harness.list("assistant_id=2").rows().len(), 1);
 
