@@ -26,7 +26,7 @@ use serde::Serialize;
 use crate::args::UsageError;
 use crate::console::{counted, progress_style, say};
 use crate::import_api::client::{Client, RetryPolicy, ServerFlags};
-use crate::import_api::pager::{LoopDetector, Options, Pager};
+use crate::import_api::pager::{LoopDetector, NothingImported, Options, Pager};
 use crate::import_api::progress::{Counts, Job, Progress};
 use crate::io::rejects::Rejects;
 
@@ -149,11 +149,12 @@ pub(crate) fn run(
     .run();
     bar.finish_and_clear();
     // Before its first page is finished, the import starts again, and finds the same rejects.
-    let publishes = ended.is_ok() || progress.is_resumed();
+    let over = ended.as_ref().err().is_none_or(|error| error.is::<NothingImported>());
+    let publishes = over || progress.is_resumed();
     if publishes {
         rejects.finish()?;
     }
-    if ended.is_ok() {
+    if over {
         Progress::remove(db)?;
     }
     let counts = progress.counts;
@@ -203,7 +204,10 @@ impl Outcome {
     /// Fails if the import was interrupted.
     pub(crate) fn into_result(self) -> Result<bool> {
         let seen = self.summary.counts.seen();
-        self.ended.map_err(|cause| Interrupted { cause, seen })?;
+        self.ended.map_err(|cause| match cause.is::<NothingImported>() {
+            true => cause,
+            false => Interrupted { cause, seen }.into(),
+        })?;
         Ok(self.summary.counts.rejected == 0)
     }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use convodb::{
     AssistantId, Conversation, ConversationId, Name, Store, Timestamp, UserId, Variables,
 };
@@ -22,7 +22,7 @@ use indicatif::ProgressBar;
 use crate::console::{grouped, say};
 use crate::import_api::apply::{AppliedPage, Candidate, apply_page};
 use crate::import_api::client::{ApiError, Client};
-use crate::import_api::progress::Progress;
+use crate::import_api::progress::{Counts, Progress};
 use crate::import_api::wire::{self, ListItem, ListPage};
 use crate::io::rejects::Rejects;
 
@@ -65,6 +65,14 @@ pub(crate) struct Pager<'a> {
     pub(crate) loop_detector: LoopDetector,
     /// Why the first rejected conversation of this run was rejected.
     pub(crate) first_rejection: Option<String>,
+}
+
+/// An import whose conversations were all rejected. It does not continue: the next one starts again.
+#[derive(Debug, thiserror::Error)]
+#[error("all {rejected} conversations were rejected, the first one because {reason}")]
+pub(crate) struct NothingImported {
+    rejected: u64,
+    reason: String,
 }
 
 /// Detects a list that never ends: repeated cursors, or pages without new conversations.
@@ -115,15 +123,11 @@ impl Pager<'_> {
     }
 
     /// Fails if there were conversations and not one of them was imported.
-    fn check_fruitful(&self) -> Result<()> {
-        let counts = &self.progress.counts;
-        let taken = counts.seen() - counts.rejected;
+    fn check_fruitful(&self) -> Result<(), NothingImported> {
+        let Counts { rejected, .. } = self.progress.counts;
         match &self.first_rejection {
-            Some(reason) if taken == 0 => {
-                bail!(
-                    "all {} conversations were rejected, the first one because {reason}",
-                    counts.rejected
-                )
+            Some(reason) if self.progress.counts.seen() == rejected => {
+                Err(NothingImported { rejected, reason: reason.clone() })
             }
             _ => Ok(()),
         }

@@ -280,10 +280,19 @@ fn an_import_that_rejects_everything_fails() {
         });
         let place = Place::new(address, &server.token);
         let ran = place.run(&[]);
-        assert_eq!(ran.summary["rejected"], ROWS);
+        assert_eq!(
+            (&ran.summary["rejected"], &ran.summary["resumed"]),
+            (&ROWS.into(), &false.into())
+        );
+        let rejects = std::fs::read_to_string(place.path("r.jsonl")).unwrap();
+        assert_eq!(rejects.lines().count() as u64, ROWS);
+        std::fs::remove_file(place.path("r.jsonl")).unwrap();
         let error = ran.ended.unwrap_err().to_string();
         assert!(error.starts_with("all 330 conversations were rejected"), "{error}");
         assert!(error.contains(&format!("HTTP {status}")), "{error}");
+        // The next import starts again.
+        assert!(!Progress::path(&place.path("s.convodb")).exists());
+        assert_eq!(place.run(&[]).summary["resumed"], false);
     }
 }
 

@@ -47,6 +47,46 @@ fn the_token_comes_from_the_environment_or_a_file() {
     server.stop("-TERM");
 }
 
+/// Without a terminal, each noticed attempt is a line, and so is a server that is not there, at once.
+#[test]
+fn attempts_are_reported() {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        let (status, body) = ("200 OK", r#"{"data":[],"next_page_url":null,"next_cursor":null}"#);
+        for (status, body) in [("503 X\r\nRetry-After: 1", ""), (status, body), (status, body)] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let length = body.len();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            )
+            .unwrap();
+        }
+    });
+    let place = Place::with_user();
+    let import =
+        ["import", "--db", "s.convodb", "--user", "acme", "--token", "t", "--from-api", &url];
+    let ran = place.run(import);
+    let expected = "the server answers HTTP 503: attempt 1 of 10 for /api/user/assistants/get, the next \
+                    one in 1 s\nnothing to import (3 requests, 1 retry, ";
+    assert!(ran.err.starts_with(expected), "{ran:?}");
+    ran.succeeded();
+    server.join().unwrap();
+
+    // The listener is closed.
+    let error = place.run(import).failed(1);
+    assert!(error.contains("error: cannot reach the server: "), "{error}");
+    assert!(error.starts_with("nothing was imported (1 request, 0 retries, "), "{error}");
+}
+
 #[test]
 fn a_file_and_a_server_exclude_each_other() {
     let place = Place::with_user();
