@@ -96,6 +96,8 @@ struct Summary {
     assistants_created: u64,
     rejected: u64,
     rejects_file: Option<String>,
+    #[serde(skip)]
+    first_reject: Option<String>,
     seconds: f64,
 }
 
@@ -281,6 +283,7 @@ impl Importer {
             assistants_created: self.counts.assistants_created,
             rejected,
             rejects_file: (rejected > 0).then(|| self.rejects.path().display().to_string()),
+            first_reject: self.rejects.first().map(str::to_owned),
             seconds: started.elapsed().as_secs_f64(),
         })
     }
@@ -297,6 +300,9 @@ impl Summary {
         if let Some(file) = &self.rejects_file {
             let lines = counted(self.rejected, "line");
             say(format_args!("{lines} rejected; lines and reasons are in {file}"));
+            if let Some(first) = &self.first_reject {
+                say(format_args!("the first one is {first}"));
+            }
         }
     }
 
@@ -350,6 +356,7 @@ mod tests {
                 assistants_created: created,
                 rejected: 0,
                 rejects_file: None,
+                first_reject: None,
                 seconds: 0.0,
             };
             assert_eq!(summary.text(), expected);

@@ -24,6 +24,8 @@ pub(crate) struct Rejects {
     path: PathBuf,
     file: Option<BufWriter<File>>,
     count: u64,
+    /// The first reject of this run: its number and the reason.
+    first: Option<String>,
 }
 
 /// A rejected line.
@@ -54,7 +56,7 @@ impl Rejects {
                  remove it"
             )));
         }
-        Ok(Self { path: path.to_owned(), file: None, count: 0 })
+        Ok(Self { path: path.to_owned(), file: None, count: 0, first: None })
     }
 
     /// Rejects for a new file in the working directory that is named after the `input`, with a
@@ -67,7 +69,7 @@ impl Rejects {
             }
             path = PathBuf::from(format!("{input}.rejects.{number}.jsonl"));
         }
-        Ok(Self { path, file: None, count: 0 })
+        Ok(Self { path, file: None, count: 0, first: None })
     }
 
     /// Appends to the rejects of an interrupted import at `path`, if it had any. If it was killed,
@@ -77,7 +79,7 @@ impl Rejects {
     /// Fails if a file there is not a private file, as the interrupted import created it.
     pub(crate) fn resume(path: &Path) -> Result<Self> {
         let cannot_open = || format!("cannot continue the rejects in {}", path.display());
-        let mut rejects = Self { path: path.to_owned(), file: None, count: 0 };
+        let mut rejects = Self { path: path.to_owned(), file: None, count: 0, first: None };
         let temporary = rejects.temporary();
         if exists(path)? {
             let file = open_private(path).with_context(cannot_open)?;
@@ -114,6 +116,7 @@ impl Rejects {
             self.file = Some(BufWriter::new(file));
         }
         self.count += 1;
+        self.first.get_or_insert_with(|| format!("line {line}: {reason}"));
         if let Some(file) = &mut self.file {
             let reject = Reject { line, reason, text: String::from_utf8_lossy(text) };
             serde_json::to_writer(&mut *file, &reject).with_context(cannot_write)?;
@@ -133,6 +136,11 @@ impl Rejects {
                 })?;
         }
         Ok(self.count)
+    }
+
+    /// The number and the reason of the first reject of this run.
+    pub(crate) fn first(&self) -> Option<&str> {
+        self.first.as_deref()
     }
 
     /// The path of the published file.

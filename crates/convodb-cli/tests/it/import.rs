@@ -266,6 +266,8 @@ fn invalid_lines_are_rejected_with_their_reason() {
     assert_eq!(ran.code, Some(3), "{ran:?}");
     assert!(ran.err.starts_with("inserted 1 conversation with 0 messages"), "{ran:?}");
     assert!(ran.err.contains("5 lines rejected; lines and reasons are in c.jsonl.rejects.jsonl"));
+    let first = "the first one is line 1: the line is not valid JSON at column 6\n";
+    assert!(ran.err.ends_with(first), "{ran:?}");
 
     let rejects = place.read("c.jsonl.rejects.jsonl");
     let rejects: Vec<serde_json::Value> =
