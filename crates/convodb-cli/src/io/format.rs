@@ -3,7 +3,7 @@
 //! An input of another format is refused with a hint at what it is. Otherwise every line of it would
 //! be a reject.
 
-use crate::io::csv::COLUMNS;
+use convodb_json::csv::COLUMNS;
 
 /// Columns that each conversation must have.
 const REQUIRED_COLUMNS: [&str; 4] = ["id", "created_at", "type", "assistant_id"];
