@@ -45,8 +45,9 @@ pub const LAYERS: &[LayeredCrate] = &[
         folder: "crates/convodb-json",
         layers: &[
             &["field", "json"],
-            &["assistant_names", "channel"],
-            &["write"],
+            &["assistant_names", "channel", "time"],
+            &["message"],
+            &["write", "csv"],
             &["export_lines"],
             &["parse"],
             &["apply"],

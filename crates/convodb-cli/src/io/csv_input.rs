@@ -99,7 +99,7 @@ fn object(columns: &StringRecord, record: &StringRecord) -> io::Result<Box<RawVa
                     true => cell.to_owned(),
                     false => Value::from(cell).to_string(),
                 };
-                // What is not JSON stays a text, and the parser says what it must be.
+                // Other text stays a text, and the parser says what it must be.
                 let json = RawValue::from_string(json)
                     .or_else(|_| RawValue::from_string(Value::from(cell).to_string()))?;
                 fields.push((column.to_owned(), json));

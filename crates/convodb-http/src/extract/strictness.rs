@@ -38,7 +38,7 @@ impl FromRequestParts<Service> for Strictness {
 }
 
 impl Strictness {
-    /// Tells the client that its preference was applied.
+    /// Adds the header that confirms an applied preference.
     pub(crate) fn confirm(&self, mut response: Response) -> Response {
         if self.is_preferred {
             let applied = HeaderValue::from_static(STRICT);

@@ -7,7 +7,7 @@ use crate::openapi::builders::{enumeration, integer, pattern, string};
 
 /// Every header of the description, by name.
 pub(super) fn all() -> Vec<(&'static str, Header)> {
-    vec![
+    let mut headers = vec![
         (
             "X-Request-Id",
             header(
@@ -40,6 +40,14 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
                 string("URLs of the neighbouring pages, by `rel` (RFC 8288)"),
             ),
         ),
+    ];
+    headers.extend(rate_limits());
+    headers
+}
+
+/// The headers of responses to a token with a rate limit.
+fn rate_limits() -> [(&'static str, Header); 4] {
+    [
         (
             "RateLimit-Policy",
             header(
