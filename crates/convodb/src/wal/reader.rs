@@ -136,6 +136,12 @@ impl Walk {
             }
             return Ok(last_record);
         };
+        // A power cut during its creation can leave a segment with neither its size nor a record,
+        // which nothing relies on.
+        let is_short = (bytes.len() as u64) < header.size;
+        if is_short && Record::parse(rest, files.seed).is_none() {
+            return Ok(last_record);
+        }
         // A segment may start before groups without a record, which the tables contain.
         if self.found && header.previous != self.link && header.previous != self.anchor {
             // One that the tables do not know yet began another chain, and is empty.
@@ -144,7 +150,6 @@ impl Walk {
                 Some(_) => Err(files.mismatch("lacks groups of writes")),
             };
         }
-        let continues = self.found;
         self.found |= header.previous == self.anchor;
         let mut seqno = header.first.saturating_sub(1);
         while let Some((record, after)) = Record::parse(rest, files.seed) {
@@ -164,10 +169,7 @@ impl Walk {
         if has_later_record(rest, files.seed, seqno) {
             self.damaged("a record is damaged")?;
         }
-        // A power cut during its creation can leave a segment that continues another one, but has
-        // neither its size nor a record.
-        let is_unused = continues && last_record.is_empty();
-        if self.found && !is_unused && (bytes.len() as u64) < header.size {
+        if self.found && is_short {
             return Err(files.mismatch("is cut short"));
         }
         Ok(last_record)
@@ -341,6 +343,28 @@ mod tests {
         assert_mismatch(&fixture.lengths(closed(4)));
         fs::write(fixture.segment(1), [b'x'; 100]).unwrap();
         assert_mismatch(&fixture.lengths(closed(5)));
+    }
+
+    /// As a power cut during the creation of a segment leaves it, before another takes its place.
+    #[test]
+    fn a_short_segment_without_a_record_is_ignored() {
+        let fixture = fixture();
+        let mut wal = wal(&fixture.store);
+        wal.continue_after(fixture.positions[5]);
+        wal.rotate().unwrap();
+        let short = fixture.segment(2);
+        let header = fs::read(&short).unwrap()[..SEGMENT_HEADER].to_vec();
+        fs::write(&short, header).unwrap();
+        assert_eq!(fixture.lengths(fixture.positions[5]).unwrap(), [0; 0]);
+        let mut wal = self::wal(&fixture.store);
+        wal.continue_after(fixture.positions[5]);
+        append(&mut wal, 7);
+        for _ in 0..2 {
+            fs::remove_file(fixture.segment(0)).unwrap();
+        }
+        assert_eq!(fixture.lengths(fixture.positions[5]).unwrap(), [7]);
+        fs::remove_file(fixture.segment(1)).unwrap();
+        assert_mismatch(&fixture.lengths(fixture.positions[5]));
     }
 
     #[test]
