@@ -4,7 +4,7 @@
 //! the only list of them: a setting of the file becomes a flag that is not on the command line, and
 //! is checked like one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
@@ -170,7 +170,10 @@ fn list(all: &ArgMatches, origin: impl Fn(&Arg) -> String) -> String {
     for arg in settings() {
         let (id, name) = (arg.get_id().as_str(), name(&arg));
         let value = if arg.get_action().takes_values() {
-            all.get_raw(id).and_then(|mut raw| raw.next()).map(|raw| quoted(&raw.to_string_lossy()))
+            all.get_raw(id).map(|values| {
+                let values: Vec<_> = values.map(OsStr::to_string_lossy).collect();
+                quoted(&values.join(","))
+            })
         } else {
             Some(all.get_flag(id).to_string())
         };

@@ -219,6 +219,34 @@ fn the_public_url_is_the_base_of_urls() {
     server.stop("-TERM");
 }
 
+/// Origins of web pages and strictness reach the server from a settings file, and are listed.
+#[test]
+fn web_pages_and_strict_parameters_are_settings() {
+    let place = Place::with_user();
+    let token = place.run(["token", "create", "--db", "s.convodb", "--user", "acme"]).succeeded();
+    let origins = "https://a.example,http://localhost:5173";
+    let settings = format!("cors-origin = \"{origins}\"\nstrict-parameters = true\n");
+    place.write("s.toml", settings.as_bytes());
+    let args = ["--db", "s.convodb", "--config", "s.toml"];
+    let listed = place.run(["serve", "--check-config"].iter().chain(&args)).succeeded();
+    assert!(listed.contains(&format!("cors-origin = \"{origins}\"  # s.toml:1")), "{listed}");
+    let server = Server::start(&place, &args);
+    let mut stream = TcpStream::connect(&server.address).unwrap();
+    let request = format!(
+        "GET /api/user/conversations?costumer_phone=1 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Origin: http://localhost:5173\r\nAuthorization: Bearer {}\r\n\r\n",
+        token.trim()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 422"), "{answer}");
+    assert!(answer.contains("access-control-allow-origin: http://localhost:5173\r\n"), "{answer}");
+    server.stop("-TERM");
+    let wrong = ["serve", "--db", "s.convodb", "--cors-origin", "a.example", "--check-config"];
+    assert!(place.run(wrong).failed(2).contains("must be * or http:// or https:// and a host"));
+}
+
 #[test]
 fn a_rate_limit_answers_429_and_the_log_can_be_json() {
     let place = Place::with_user();

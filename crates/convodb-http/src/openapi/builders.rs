@@ -93,6 +93,11 @@ pub(super) fn uuid(description: &str) -> Object {
     string_type(description).format(Some(SchemaFormat::Custom("uuid".to_owned()))).build()
 }
 
+/// A UUID in a request; a blank one counts as not given.
+pub(super) fn given_uuid(description: &str) -> Object {
+    pattern(description, "^([0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})?$")
+}
+
 /// One of several fixed strings.
 pub(super) fn enumeration(
     description: &str,
@@ -118,13 +123,14 @@ pub(super) fn time(description: &str) -> Object {
 
 /// A time as requests may state it.
 pub(super) fn time_input(description: &str) -> Object {
-    let date = r"^\d{4}-\d{2}-\d{2}";
-    let clock = r"([ Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})?)?$";
+    let date = r"\d{4}-\d{2}-\d{2}";
+    let clock = r"([ Tt]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})?)?";
     let description = format!(
         "{description}: a date, `YYYY-MM-DD HH:MM:SS` (UTC), or RFC 3339; from 1970-01-01 to \
          2109-05-15"
     );
-    pattern(&description, &format!("{date}{clock}"))
+    // A blank one counts as not given.
+    pattern(&description, &format!("^({date}{clock})?$"))
 }
 
 /// An integer within bounds.

@@ -6,8 +6,9 @@ use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::{AllOfBuilder, Object, Type};
 
 use crate::openapi::builders::{
-    Field, SchemaRef, any_json, boolean, constant, conversation_type, integer, list, named, null,
-    object, optional, or_null, required, role, string, text, text_of, time, time_input, usd, uuid,
+    Field, SchemaRef, any_json, boolean, constant, conversation_type, enumeration, given_uuid,
+    integer, list, named, null, object, optional, or_null, pattern, required, role, string, text,
+    text_of, time, time_input, usd, uuid,
 };
 
 const COUNT: u64 = u32::MAX as u64;
@@ -43,6 +44,7 @@ fn assistant_name() -> SchemaRef {
         .description(Some(ASSISTANT))
         .item(uuid(""))
         .item(integer("", 0..=COUNT))
+        .item(pattern("The number in a string", r"^\d{1,9}$"))
         .into()
 }
 
@@ -84,8 +86,9 @@ fn contact() -> Object {
 }
 
 fn given_contact() -> Object {
-    let name = or_null(text_of(Name::MAX_BYTES, ""));
-    let phone = or_null(text_of(Phone::MAX_BYTES, "Stored and compared byte for byte"));
+    let name = or_null(text("Blank for none", 0..=Name::MAX_BYTES));
+    let phone = "Stored and compared byte for byte; blank for none";
+    let phone = or_null(text(phone, 0..=Phone::MAX_BYTES));
     object(
         "One end of a WhatsApp conversation; allowed only if the type is `whatsapp`",
         [optional("name", name), optional("phone", phone)],
@@ -152,9 +155,11 @@ fn given_variables() -> SchemaRef {
 }
 
 fn identifier(extension: &str) -> Object {
-    let description =
-        format!("{extension}The client's own identifier; allowed only if the type is `api`");
-    or_null(text_of(ExternalIdentifier::MAX_BYTES, &description))
+    let description = format!(
+        "{extension}The client's own identifier; blank for none; allowed only if the type \
+                 is `api`"
+    );
+    or_null(text(&description, 0..=ExternalIdentifier::MAX_BYTES))
 }
 
 fn new_conversation() -> Object {
@@ -173,15 +178,16 @@ fn new_conversation() -> Object {
             optional("customer", named_or_null("GivenContact")),
             optional("whatsapp_sender", named_or_null("GivenContact")),
             optional("created_at", or_null(time_input(created_at))),
-            optional("id", or_null(uuid(id))),
+            optional("id", or_null(given_uuid(id))),
         ],
     )
 }
 
 fn conversation_change() -> Object {
     object(
-        "The fields to change. An absent field stays as it is; null clears `variables`, the \
-         identifier, a contact, or a part of a contact",
+        "The fields to change. An absent field stays as it is; null, or a blank string, \
+         clears `variables`, the identifier, a contact, or a part of a contact; where the type does \
+         not have the field, nothing changes",
         [
             optional("assistant_id", named("AssistantName")),
             optional("ai_enabled", boolean("Whether the assistant replies")),
@@ -206,13 +212,32 @@ fn new_message() -> SchemaRef {
     };
     let mut author = or_null(role());
     author.default = Some(json!("user"));
+    let part =
+        object("", [required("type", enumeration("", ["text"])), required("text", string(""))]);
+    let given = AnyOfBuilder::new()
+        .description(Some("A text, or parts of text, which become its lines"))
+        .item(content(""))
+        .item(list("", part));
     let [calls, cost, time] = rest();
     let mut with_role = object(
         "A message with a role",
-        [required("role", role()), required("content", content("")), calls, cost, time],
+        [required("role", role()), required("content", given), calls, cost, time],
     );
     with_role.properties.insert("message".to_owned(), null("").into());
     with_role.title = Some("Extension: with a role".to_owned());
+    let with_calls = |field, title: &str| {
+        let [_, cost, time] = rest();
+        let description = "A message that calls functions, with or without a content";
+        let content = or_null(content(""));
+        let calls = required(field, function_calls(""));
+        let mut message = object(
+            description,
+            [required("role", role()), optional("content", content), calls, cost, time],
+        );
+        message.properties.insert("message".to_owned(), null("").into());
+        message.title = Some(title.to_owned());
+        message
+    };
     let [calls, cost, time] = rest();
     let text = "The text of the message; `content` must then be absent or null";
     let mut as_reference = object(
@@ -227,7 +252,12 @@ fn new_message() -> SchemaRef {
         ],
     );
     as_reference.title = Some("As in the reference API".to_owned());
-    AnyOfBuilder::new().item(with_role).item(as_reference).into()
+    AnyOfBuilder::new()
+        .item(with_role)
+        .item(as_reference)
+        .item(with_calls("function_calls", "Extension: with function calls"))
+        .item(with_calls("tool_calls", "Extension: in the form of OpenAI"))
+        .into()
 }
 
 fn imported() -> Object {

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
 use crate::openapi::builders::{
-    SchemaRef, integer, list, named, object, optional, or_null, required, text_of, time, url, uuid,
+    SchemaRef, given_uuid, integer, list, named, object, optional, or_null, required, text_of,
+    time, url, uuid,
 };
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
@@ -94,7 +95,10 @@ fn create() -> Endpoint {
     let id = "A UUID that no other assistant of the user has; a new one by default";
     let new = object(
         "An assistant to create",
-        [required("name", text_of(Name::MAX_BYTES, name)), optional("uuid", or_null(uuid(id)))],
+        [
+            required("name", text_of(Name::MAX_BYTES, name)),
+            optional("uuid", or_null(given_uuid(id))),
+        ],
     );
     let body = json!({"name": "Sales", "uuid": examples::NEW_ASSISTANT});
     let response = json!({"id": 2, "uuid": examples::NEW_ASSISTANT, "name": "Sales"});
