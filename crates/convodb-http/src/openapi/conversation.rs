@@ -3,7 +3,7 @@
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::builders::{boolean, list, named, object, required, text, uuid};
+use crate::openapi::builders::{boolean, list, named, object, pattern, required, uuid};
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::schemas::status_true;
@@ -87,7 +87,7 @@ fn read() -> Endpoint {
              it. Without either it has the whole history, which is streamed if it is long.",
         )
         .per_page()
-        .query("cursor", text(CURSOR, 0..=255), None)
+        .query("cursor", pattern(CURSOR, r"^((after|before)-\d{1,9})?$"), Some(json!("after-20")))
         .returns(
             "The conversation",
             named("ConversationWithHistory"),
