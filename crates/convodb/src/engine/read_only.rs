@@ -130,7 +130,7 @@ pub(crate) fn check_writable(location: &StoreLocation) -> Result<()> {
 }
 
 /// Whether an error of opening may mean that the files can be read and not written: also because
-/// another process reads them.
+/// another process reads them, or because a read followed a write that failed.
 pub(crate) const fn may_be_readable(error: &Error) -> bool {
     matches!(
         error,
@@ -138,5 +138,6 @@ pub(crate) const fn may_be_readable(error: &Error) -> bool {
             | Error::WriteAborted { .. }
             | Error::CommitUnknown { .. }
             | Error::InUse { .. }
+            | Error::SnapshotInvalidated
     )
 }

@@ -86,15 +86,13 @@ pub(crate) fn open(location: &StoreLocation, fault_signal: &Arc<FaultSignal>) ->
 }
 
 fn open_once(location: &StoreLocation, fault_signal: &Arc<FaultSignal>) -> Result<StoreFile> {
-    let StoreLocation { vfs, path, cache_bytes, check, .. } = location;
+    let StoreLocation { vfs, path, cache_bytes, .. } = location;
     let file = vfs.open(path, Access::Write)?;
     let id = file.id()?;
     let backend = MonitoredBackend::new(file, fault_signal.clone())?;
     let (force_close, size) = (backend.force_close(), backend.known_size().clone());
     let guard = FileGuard::new(vfs.clone(), path.clone(), id, size, fault_signal.clone());
-    let mut builder = builder(*cache_bytes);
-    builder.set_check_integrity_on_open(*check);
-    let database = builder.create_with_backend(backend).map_err(from_redb)?;
+    let database = builder(*cache_bytes).create_with_backend(backend).map_err(from_redb)?;
     Ok(StoreFile { database, force_close, guard: Arc::new(guard) })
 }
 
@@ -131,10 +129,10 @@ fn create(location: &StoreLocation) -> Result<()> {
     atomic_file.finish()
 }
 
-/// Checks that the file is a store of a supported format with the WAL that it needs, and changes
-/// nothing: a file that was not closed cleanly is repaired in memory.
+/// Checks that the file is a store of a supported format with the WAL that it needs, with every page
+/// if the location says so, and changes nothing: a file that was not closed cleanly is repaired in memory.
 fn check_unchanged(location: &StoreLocation) -> Result<()> {
-    let StoreLocation { vfs, path, without_wal, .. } = location;
+    let StoreLocation { vfs, path, cache_bytes, check, without_wal } = location;
     // It is not written, but only a writable file can be locked exclusively.
     let file = vfs.open(path, Access::Write)?;
     if file.size()? == 0 {
@@ -143,7 +141,9 @@ fn check_unchanged(location: &StoreLocation) -> Result<()> {
     let backend = MonitoredBackend::with_overlay(file, OverlayFile::open(&**vfs, path)?)?;
     let force_close = backend.force_close();
     let checked = catch_redb_panic(|| {
-        let builder = builder(CHECK_CACHE_BYTES);
+        let mut builder = builder(if *check { *cache_bytes } else { CHECK_CACHE_BYTES });
+        // Before anything else is read of the file.
+        builder.set_check_integrity_on_open(*check);
         let database = builder.create_with_backend(backend).map_err(from_redb)?;
         let read = database.begin_read().map_err(from_redb)?;
         if meta::check_format(&read)? == schema::FORMAT && !without_wal {

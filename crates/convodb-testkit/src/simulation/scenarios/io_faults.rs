@@ -361,9 +361,7 @@ fn refuse_writes(run: &mut FaultRun, fault: InjectedFault) -> Result<(), String>
     store.close().map_err(|error| format!("close lost nothing, and failed: {error}"))?;
     store = open(&run.disk, &run.options)
         .map_err(|error| format!("open failed although the files can be read: {error}"))?;
-    let found = check_state(&store.snapshot(), &candidates[found..=found], false)
-        .map_err(String::from)
-        .map(|_| found)?;
+    check_readable(&store, &candidates[found..=found])?;
     run.count(match store.state() {
         StoreState::ReadOnly => "read-only opens",
         _ => "opens that need no write",
@@ -416,7 +414,8 @@ fn reads_continue(
     let mut invalidated = 0;
     for _ in 0..run.random.random_range(4..12) {
         let began = Instant::now();
-        let operation = one_more_insert();
+        // What the WAL has reserved is too small for it, too.
+        let operation = large_insert(20_000);
         match Step::Write(vec![operation.clone()]).run(store) {
             Err(Error::WriteAborted { .. }) => {}
             Err(Error::CommitUnknown { .. }) if !unknown => {
@@ -453,6 +452,19 @@ fn reads_continue(
     }
     run.count("reads while writes are refused");
     found.ok_or("no read succeeded while writes are refused".to_owned())
+}
+
+/// Checks the state of a store that a fault may make reopen its files, for which its snapshots are
+/// invalidated, a few times at most.
+fn check_readable(store: &Store, expected: &[Oracle]) -> Result<(), String> {
+    for _ in 0..4 {
+        match check_state(&store.snapshot(), expected, false) {
+            Ok(_) => return Ok(()),
+            Err(CheckError::SnapshotInvalidated) => await_readable(store)?,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err("snapshots are invalidated again and again".to_owned())
 }
 
 /// Repeats a write until the store accepts it.
