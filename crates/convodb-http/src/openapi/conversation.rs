@@ -87,7 +87,7 @@ fn read() -> Endpoint {
              it. Without either it has the whole history, which is streamed if it is long.",
         )
         .per_page()
-        .query("cursor", pattern(CURSOR, r"^((after|before)-\d{1,9})?$"), Some(json!("after-20")))
+        .query("cursor", pattern(CURSOR, r"^((after|before)-\d{1,9})?$"), None)
         .returns(
             "The conversation",
             named("ConversationWithHistory"),
