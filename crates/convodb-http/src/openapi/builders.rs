@@ -11,8 +11,8 @@ use utoipa::openapi::{
     ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema, SchemaFormat, Type,
 };
 
-/// The largest amount in USD: 64 bits of billionths, less the digits that a double cannot
-/// represent.
+/// The largest amount in USD that a request may have: 64 bits of billionths, less the digits that a
+/// double cannot represent.
 const USD: f64 = 9_223_372_036.85;
 
 /// A schema, or a reference to a named one.
@@ -142,11 +142,19 @@ pub(super) fn integer(description: &str, range: RangeInclusive<u64>) -> Object {
     number.maximum(max).build()
 }
 
-/// An amount in USD.
+/// An amount in USD, of one message or one request.
 pub(super) fn usd(description: &str) -> Object {
+    usd_builder(description).minimum(Some(-USD)).maximum(Some(USD)).build()
+}
+
+/// A sum of amounts in USD, which has no bound that a double represents.
+pub(super) fn usd_sum(description: &str) -> Object {
+    usd_builder(description).build()
+}
+
+fn usd_builder(description: &str) -> ObjectBuilder {
     let description = format!("{description}, in USD, with at most nine decimals");
-    let number = ObjectBuilder::new().schema_type(Type::Number).description(Some(description));
-    number.minimum(Some(-USD)).maximum(Some(USD)).build()
+    ObjectBuilder::new().schema_type(Type::Number).description(Some(description))
 }
 
 /// `true` or `false`.

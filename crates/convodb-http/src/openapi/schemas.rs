@@ -8,7 +8,7 @@ use utoipa::openapi::{AllOfBuilder, Object, Type};
 use crate::openapi::builders::{
     Field, SchemaRef, any_json, boolean, constant, conversation_type, enumeration, given_uuid,
     integer, list, named, null, object, optional, or_null, pattern, required, role, string, text,
-    text_of, time, time_input, usd, uuid,
+    text_of, time, time_input, usd, usd_sum, uuid,
 };
 
 const COUNT: u64 = u32::MAX as u64;
@@ -64,7 +64,7 @@ fn conversation() -> Vec<Field> {
         required("variables", or_null(variables("Values of the client's choice"))),
         optional("external_identifier", text_of(ExternalIdentifier::MAX_BYTES, identifier)),
         required("message_count", integer("", 0..=COUNT)),
-        required("total_cost", usd("The total cost of its messages")),
+        required("total_cost", usd_sum("The total cost of its messages")),
         required("ai_enabled", boolean("Whether the assistant replies")),
         required("created_at", time("Time of creation")),
         required("updated_at", time("Time of the last change")),

@@ -7,7 +7,7 @@ use utoipa::openapi::HttpMethod;
 use crate::openapi::CONVERSATIONS;
 use crate::openapi::builders::{
     Field, SchemaRef, conversation_type, enumeration, integer, list, object, optional, or_null,
-    pattern, required, string, text, usd, uuid,
+    pattern, required, string, text, usd_sum, uuid,
 };
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::schemas::ASSISTANT;
@@ -74,7 +74,7 @@ fn volume() -> [Field; 3] {
     [
         required("conversations", integer("", 0..=u64::MAX)),
         required("messages", integer("All messages of these conversations", 0..=u64::MAX)),
-        required("total_cost", usd("The cost of all messages of these conversations")),
+        required("total_cost", usd_sum("The cost of all messages of these conversations")),
     ]
 }
 
