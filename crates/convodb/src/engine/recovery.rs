@@ -6,10 +6,11 @@ use redb::{Database, ReadTransaction, ReadableDatabase};
 
 use crate::encoding::index_term::Fingerprinter;
 use crate::engine::redb_commit::begin_two_phase;
-use crate::engine::store_file::{self, StoreFile, StoreLocation};
+use crate::engine::store_file::{self, StoreFile, StoreLocation, read_before_drop};
 use crate::engine::upgrade;
 use crate::error::{Error, Result, from_redb};
 use crate::io::fault::FaultSignal;
+use crate::kv::catch_panic::catch_redb_panic;
 use crate::options::{CommitMode, Durability};
 use crate::tables::Tables;
 use crate::tables::epochs::Epochs;
@@ -39,15 +40,17 @@ impl Recovered {
     ) -> Result<Self> {
         store_file::create_if_missing(location)?;
         let file = store_file::open(location, fault_signal)?;
-        upgrade::upgrade(&file.database, location)?;
-        if location.without_wal {
-            give_up_wal(&file.database, location)?;
-        }
-        let read = file.database.begin_read().map_err(from_redb)?;
-        let tables = Tables::open(&read, row_cache_bytes)?;
-        let (wal, tables, replayed_bytes) = replay(location, &file, &read, tables)?;
-        let seqno = wal.position().seqno;
-        let state = CommittedState::open_ended(&read, tables.clone(), seqno)?;
+        catch_redb_panic(|| {
+            upgrade::upgrade(&file.database, location)?;
+            if location.without_wal { give_up_wal(&file.database, location) } else { Ok(()) }
+        })?;
+        let (wal, tables, replayed_bytes, state) = read_before_drop(&file.database, |read| {
+            let tables = Tables::open(read, row_cache_bytes)?;
+            let (wal, tables, replayed_bytes) = replay(location, &file, read, tables)?;
+            let seqno = wal.position().seqno;
+            let state = CommittedState::open_ended(read, tables.clone(), seqno)?;
+            Ok((wal, tables, replayed_bytes, state))
+        })?;
         Ok(Self { file, wal, tables, state, replayed_bytes })
     }
 
@@ -63,22 +66,25 @@ impl Recovered {
         published: &CommittedState,
     ) -> Result<Self> {
         let file = store_file::open(location, fault_signal)?;
-        let read = file.database.begin_read().map_err(from_redb)?;
-        if *published.fingerprinter() != Fingerprinter::new(meta::secrets(&read)?.fingerprints) {
-            return Err(Error::NotAStore("a different store has replaced the file".to_owned()));
-        }
-        let tables = Tables::open(&read, mode.row_cache_bytes)?;
-        let tables = tables.counted_by(published.tables.metrics().clone());
-        let (wal, tables, replayed_bytes) = replay(location, &file, &read, tables)?;
-        let seqno = wal.position().seqno;
-        let deferred = mode.durability == Durability::Deferred;
-        let state = match published.epochs().is_open() && !deferred {
-            true => CommittedState::open(&read, tables.clone(), seqno)?,
-            false => CommittedState::open_ended(&read, tables.clone(), seqno)?,
-        };
-        if !deferred && !state.contains(published.version()) {
-            return Err(Error::NotAStore("an older copy has replaced the store".to_owned()));
-        }
+        let (wal, tables, replayed_bytes, state) = read_before_drop(&file.database, |read| {
+            if *published.fingerprinter() != Fingerprinter::new(meta::secrets(read)?.fingerprints) {
+                let why = "a different store has replaced the file";
+                return Err(Error::NotAStore(why.to_owned()));
+            }
+            let tables = Tables::open(read, mode.row_cache_bytes)?;
+            let tables = tables.counted_by(published.tables.metrics().clone());
+            let (wal, tables, replayed_bytes) = replay(location, &file, read, tables)?;
+            let seqno = wal.position().seqno;
+            let deferred = mode.durability == Durability::Deferred;
+            let state = match published.epochs().is_open() && !deferred {
+                true => CommittedState::open(read, tables.clone(), seqno)?,
+                false => CommittedState::open_ended(read, tables.clone(), seqno)?,
+            };
+            if !deferred && !state.contains(published.version()) {
+                return Err(Error::NotAStore("an older copy has replaced the store".to_owned()));
+            }
+            Ok((wal, tables, replayed_bytes, state))
+        })?;
         Ok(Self { file, wal, tables, state, replayed_bytes })
     }
 }

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use redb::{Builder, Database, ReadableDatabase};
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase};
 
 use crate::engine::new_name;
 use crate::error::{Error, Result, from_redb};
@@ -145,15 +145,26 @@ fn check_unchanged(location: &StoreLocation) -> Result<()> {
         // Before anything else is read of the file.
         builder.set_check_integrity_on_open(*check);
         let database = builder.create_with_backend(backend).map_err(from_redb)?;
-        let read = database.begin_read().map_err(from_redb)?;
-        if meta::check_format(&read)? == schema::FORMAT && !without_wal {
-            let seed = meta::secrets(&read)?.wal_seed();
-            WalFiles { vfs: &**vfs, store: path, seed }.check(meta::wal_position(&read)?)?;
-        }
-        Ok(())
+        read_before_drop(&database, |read| {
+            if meta::check_format(read)? == schema::FORMAT && !without_wal {
+                let seed = meta::secrets(read)?.wal_seed();
+                WalFiles { vfs: &**vfs, store: path, seed }.check(meta::wal_position(read)?)?;
+            }
+            Ok(())
+        })
     });
     force_close.close();
     checked
+}
+
+/// Reads a database that the caller is about to drop or to hand on. A panic of redb over a damaged
+/// page ends here: dropping a database while a panic unwinds can make redb panic again, which would
+/// end the process.
+pub(crate) fn read_before_drop<T>(
+    database: &Database,
+    read: impl FnOnce(&ReadTransaction) -> Result<T>,
+) -> Result<T> {
+    catch_redb_panic(|| read(&database.begin_read().map_err(from_redb)?))
 }
 
 /// An empty database in memory, without WAL or writer, for tests of single layers.
