@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use redb::{Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase};
+use redb::{Builder, Database, ReadTransaction, ReadableDatabase};
 
 use crate::engine::new_name;
 use crate::error::{Error, Result, from_redb};
@@ -86,15 +86,13 @@ pub(crate) fn open(location: &StoreLocation, fault_signal: &Arc<FaultSignal>) ->
 }
 
 fn open_once(location: &StoreLocation, fault_signal: &Arc<FaultSignal>) -> Result<StoreFile> {
-    let StoreLocation { vfs, path, cache_bytes, check, .. } = location;
+    let StoreLocation { vfs, path, cache_bytes, .. } = location;
     let file = vfs.open(path, Access::Write)?;
     let id = file.id()?;
     let backend = MonitoredBackend::new(file, fault_signal.clone())?;
     let (force_close, size) = (backend.force_close(), backend.known_size().clone());
     let guard = FileGuard::new(vfs.clone(), path.clone(), id, size, fault_signal.clone());
-    let mut builder = builder(*cache_bytes);
-    builder.set_check_integrity_on_open(*check);
-    let database = builder.create_with_backend(backend).map_err(from_redb)?;
+    let database = builder(*cache_bytes).create_with_backend(backend).map_err(from_redb)?;
     Ok(StoreFile { database, force_close, guard: Arc::new(guard) })
 }
 
@@ -131,63 +129,39 @@ fn create(location: &StoreLocation) -> Result<()> {
     atomic_file.finish()
 }
 
-/// Checks that the file is a store of a supported format with the WAL that it needs, and changes
-/// nothing: a file that was not closed cleanly is repaired in memory.
+/// Checks that the file is a store of a supported format with the WAL that it needs, with every page
+/// if the location says so, and changes nothing: a file that was not closed cleanly is repaired in memory.
 fn check_unchanged(location: &StoreLocation) -> Result<()> {
-    let StoreLocation { vfs, path, cache_bytes, check, .. } = location;
-    let file = vfs.open(path, Access::Read)?;
+    let StoreLocation { vfs, path, cache_bytes, check, without_wal } = location;
+    // It is not written, but only a writable file can be locked exclusively.
+    let file = vfs.open(path, Access::Write)?;
     if file.size()? == 0 {
         return Err(Error::NotAStore("the file is empty".to_owned()));
     }
-    let backend = MonitoredBackend::new(file, FaultSignal::detached())?;
-    let force_close = backend.force_close();
-    let checked = catch_redb_panic(|| {
-        match builder(CHECK_CACHE_BYTES).open_read_only_with_backend(backend) {
-            Ok(database) => {
-                read_before_drop(&database, |read| check_contents(location, read)).map(Some)
-            }
-            Err(DatabaseError::RepairAborted) => Ok(None),
-            Err(error) => Err(from_redb(error)),
-        }
-    });
-    force_close.close();
-    if checked?.is_some() {
-        return Ok(());
-    }
-    // It is not written, but only a writable file can be locked exclusively.
-    let file = vfs.open(path, Access::Write)?;
     let backend = MonitoredBackend::with_overlay(file, OverlayFile::open(&**vfs, path)?)?;
     let force_close = backend.force_close();
-    catch_redb_panic(|| {
+    let checked = catch_redb_panic(|| {
         let mut builder = builder(if *check { *cache_bytes } else { CHECK_CACHE_BYTES });
         // Before anything else is read of the file.
         builder.set_check_integrity_on_open(*check);
-        let database = builder.create_with_backend(backend).map_err(from_redb);
-        let checked = database
-            .as_ref()
-            .map_err(Error::clone)
-            .and_then(|database| read_before_drop(database, |read| check_contents(location, read)));
-        // Without its file, redb cannot close the database, which would only write to memory.
-        force_close.close();
-        checked
-    })
-}
-
-/// Checks format and WAL of a database.
-fn check_contents(location: &StoreLocation, read: &ReadTransaction) -> Result<()> {
-    let StoreLocation { vfs, path, without_wal, .. } = location;
-    if meta::check_format(read)? == schema::FORMAT && !without_wal {
-        let seed = meta::secrets(read)?.wal_seed();
-        WalFiles { vfs: &**vfs, store: path, seed }.check(meta::wal_position(read)?)?;
-    }
-    Ok(())
+        let database = builder.create_with_backend(backend).map_err(from_redb)?;
+        read_before_drop(&database, |read| {
+            if meta::check_format(read)? == schema::FORMAT && !without_wal {
+                let seed = meta::secrets(read)?.wal_seed();
+                WalFiles { vfs: &**vfs, store: path, seed }.check(meta::wal_position(read)?)?;
+            }
+            Ok(())
+        })
+    });
+    force_close.close();
+    checked
 }
 
 /// Reads a database that the caller is about to drop or to hand on. A panic of redb over a damaged
 /// page ends here: dropping a database while a panic unwinds can make redb panic again, which would
 /// end the process.
 pub(crate) fn read_before_drop<T>(
-    database: &impl ReadableDatabase,
+    database: &Database,
     read: impl FnOnce(&ReadTransaction) -> Result<T>,
 ) -> Result<T> {
     catch_redb_panic(|| read(&database.begin_read().map_err(from_redb)?))
