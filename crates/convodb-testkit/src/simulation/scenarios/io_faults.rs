@@ -234,8 +234,16 @@ impl FaultRun {
 /// # Errors
 /// A violation.
 pub fn full_disk(seed: u64) -> Result<Counts, String> {
+    run_without_fault(seed, fill_disk)
+}
+
+/// Runs a trial that limits the space of its disk itself.
+fn run_without_fault(
+    seed: u64,
+    trial: fn(&mut FaultRun) -> Result<(), String>,
+) -> Result<Counts, String> {
     let mut run = FaultRun::new(seed, Schedule::once(InjectedFault::DiskFull, u64::MAX));
-    fill_disk(&mut run).map_err(|violation| {
+    trial(&mut run).map_err(|violation| {
         format!("seed {seed}: {violation}\n{:?}\n{}", run.options, run.disk.trace())
     })?;
     Ok(run.counts)
@@ -486,11 +494,7 @@ fn accept_again(store: &Store, operation: &WriteOperation) -> Result<(), String>
 /// # Errors
 /// A violation.
 pub fn filled_disk(seed: u64) -> Result<Counts, String> {
-    let mut run = FaultRun::new(seed, Schedule::once(InjectedFault::DiskFull, u64::MAX));
-    delete_on_filled_disk(&mut run).map_err(|violation| {
-        format!("seed {seed}: {violation}\n{:?}\n{}", run.options, run.disk.trace())
-    })?;
-    Ok(run.counts)
+    run_without_fault(seed, delete_on_filled_disk)
 }
 
 fn delete_on_filled_disk(run: &mut FaultRun) -> Result<(), String> {
