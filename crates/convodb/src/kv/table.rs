@@ -191,6 +191,25 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         Ok(stored + self.memtable.iter().count() as u64)
     }
 
+    /// The number of entries, from what redb has counted of the stored ones. One B-tree lookup for
+    /// each slot of the memtable.
+    fn len(&self) -> Result<u64> {
+        let mut len = catch_read_fault(|| self.stored.len().map_err(from_redb))?;
+        for (key, slot) in self.memtable.iter() {
+            let is_stored = catch_read_fault(|| {
+                ReadableTable::get(&*self.stored, *key)
+                    .map_err(from_redb)
+                    .map(|found| found.is_some())
+            })?;
+            match (is_stored, slot) {
+                (true, None) => len = len.saturating_sub(1),
+                (false, Some(_)) => len += 1,
+                (true, Some(_)) | (false, None) => {}
+            }
+        }
+        Ok(len)
+    }
+
     pub(crate) fn put(&mut self, key: K, value: V::SelfType<'_>) {
         self.change(key, Some(V::to_owned_value(value)));
     }
@@ -252,8 +271,9 @@ pub(crate) trait AnyTable {
     fn count(&self) -> Result<u64>;
     /// The size of the redb table. Reads every page.
     fn measure(&self) -> Result<Extent>;
-    /// Writes every entry into another database in key order. Verifies the checksum of each record
-    /// and passes each entry to `seen` before it writes the entry.
+    /// Writes every entry into another database in key order. Verifies the checksum of each record,
+    /// passes each entry to `seen` before it writes the entry, and compares their number with what
+    /// redb has counted: a damaged page can lose entries without damaging any.
     fn copy(&self, write: &WriteTransaction, seen: Seen<'_>) -> Result<()>;
     /// Removes at most `limit` entries whose key begins with the user's number, and returns how
     /// many it removed.
@@ -413,7 +433,10 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
             }
             Ok((key, stored))
         });
-        bulk_insert(&mut table, entries, |stored| stored.value())
+        bulk_insert(&mut table, entries, |stored| stored.value())?;
+        let written = table.len().map_err(from_redb)?;
+        let is_complete = written == self.len()?;
+        if is_complete { Ok(()) } else { Err(self.spec.corrupted("entries are missing")) }
     }
 
     fn remove_of_user(&mut self, user: UserId, limit: usize) -> Result<usize> {

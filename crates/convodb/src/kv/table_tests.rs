@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use redb::ReadableDatabase;
 
 use crate::encoding::key::NumberKey;
+use crate::error::Error;
 use crate::kv::cursor::{Gap, ScanDirection};
-use crate::kv::table::AnyTable;
+use crate::kv::table::{AnyTable, Table};
 use crate::model::id::UserId;
 use crate::tables::Tables;
 use crate::tables::schema::{ASSISTANT_NUMBERS, BytesTable};
@@ -123,6 +125,53 @@ fn the_current_group_can_be_rolled_back_after_a_checkpoint() {
     assert_eq!(numbers(&store.tables()), [1]);
     tables.rollback();
     assert_eq!(numbers(&tables), [1, 2]);
+}
+
+/// A copy is compared with the number of entries that redb has counted, in the stored table and
+/// with puts and removals above it.
+#[test]
+fn a_copy_that_lacks_entries_is_refused() {
+    const ENTRIES: u32 = 31_337;
+    let copy = |table: &BytesTable<NumberKey>| {
+        let backend = redb::backends::InMemoryBackend::new();
+        let other = redb::Database::builder().create_with_backend(backend).unwrap();
+        table.copy(&other.begin_write().unwrap(), &mut |_, _| Ok(()))
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("entries.redb");
+    let database = redb::Database::create(&path).unwrap();
+    let write = database.begin_write().unwrap();
+    let mut stored = ASSISTANT_NUMBERS.open_for_write(&write).unwrap();
+    (0..ENTRIES).for_each(|number| drop(stored.insert(key(number), [1].as_slice()).unwrap()));
+    drop(stored);
+    write.commit().unwrap();
+    let open = |database: &redb::Database| {
+        let mut table = Table::open(&database.begin_read().unwrap(), ASSISTANT_NUMBERS).unwrap();
+        table.remove(key(3)).unwrap();
+        table.put(key(4), &[2]);
+        table.put(key(ENTRIES), &[2]);
+        table.put(key(ENTRIES + 1), &[2]);
+        table.remove(key(ENTRIES + 1)).unwrap();
+        table
+    };
+    copy(&open(&database)).unwrap();
+    drop(database);
+
+    // The count of a table is in its header, so one more counted is one entry too few.
+    let count = u64::from(ENTRIES).to_le_bytes();
+    let mut bytes = std::fs::read(&path).unwrap();
+    let headers: Vec<usize> =
+        (0..bytes.len() - 8).filter(|at| bytes[*at..].starts_with(&count)).collect();
+    assert!(!headers.is_empty());
+    for header in headers {
+        bytes[header..header + 8].copy_from_slice(&u64::from(ENTRIES + 1).to_le_bytes());
+    }
+    std::fs::write(&path, bytes).unwrap();
+    let error = copy(&open(&redb::Database::open(&path).unwrap())).unwrap_err();
+    assert!(
+        matches!(error, Error::Corrupted { table: "assistant_numbers.v1", what } if what == "entries are missing"),
+        "{error}"
+    );
 }
 
 #[test]

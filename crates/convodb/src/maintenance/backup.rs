@@ -2,9 +2,10 @@
 //!
 //! The file is a complete, compact store with the same secrets, so cursors and tokens stay valid in
 //! it. Nothing damaged is copied: the checksum of each record is verified on the way; ids and index
-//! entries, which have none, are compared with the rows as a set ([`crate::verify::set_hash`]); and
-//! messages are counted ([`crate::verify::message_count`]). The backup's BLAKE3 checksum is stored beside it in the format of
-//! `b3sum`.
+//! entries, which have none, are compared with the rows as a set ([`crate::verify::set_hash`]);
+//! messages are counted ([`crate::verify::message_count`]); and the entries of each table are compared
+//! with the number that redb has counted. The backup's BLAKE3 checksum is stored beside it in the
+//! format of `b3sum`.
 
 use std::io;
 use std::path::{Path, PathBuf};
