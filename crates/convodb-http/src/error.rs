@@ -220,7 +220,6 @@ impl ApiError {
     }
 
     /// Returns the status.
-    #[cfg(test)]
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
     }

@@ -51,6 +51,14 @@ pub struct Limits {
     /// The most requests that wait for changes; 4,096. A user may have as many as are left for the
     /// others; further ones are answered with 503.
     pub max_waiting_polls: usize,
+    /// The most streams of change events; 1,024. A user may have as many as are left for the
+    /// others; further ones are answered with 503.
+    pub max_event_streams: usize,
+    /// The most streams of change events of one user; 128.
+    pub max_event_streams_per_user: usize,
+    /// The longest silence of a stream of events, after which it sends a comment, and checks its
+    /// token; 15 s.
+    pub event_heartbeat: Duration,
 }
 
 impl Default for Limits {
@@ -75,6 +83,9 @@ impl Default for Limits {
             max_transfers_per_user: 4,
             max_statistics: 16,
             max_waiting_polls: 4096,
+            max_event_streams: 1024,
+            max_event_streams_per_user: 128,
+            event_heartbeat: Duration::from_secs(15),
         }
     }
 }

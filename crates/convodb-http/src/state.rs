@@ -41,6 +41,7 @@ struct Shared {
     transfers: Arc<Budget>,
     statistics: Arc<Budget>,
     waiting_polls: Arc<Budget>,
+    event_streams: Arc<Budget>,
     long_reads: LongReads,
     token_uses: TokenUses,
     compressed_document: OnceLock<Bytes>,
@@ -68,6 +69,10 @@ impl Service {
             ),
             statistics: Budget::new(limits.max_statistics),
             waiting_polls: Budget::new(limits.max_waiting_polls),
+            event_streams: Budget::with_max_per_user(
+                limits.max_event_streams,
+                limits.max_event_streams_per_user,
+            ),
             long_reads: LongReads::new(),
             token_uses: TokenUses::default(),
             compressed_document: OnceLock::new(),
@@ -187,6 +192,15 @@ impl Service {
     /// 503 beyond the user's share of [`Limits::max_waiting_polls`].
     pub(crate) fn poll_permit(&self, user: UserId) -> Result<Share> {
         take_one(&self.shared.waiting_polls, user)
+    }
+
+    /// Returns a permit for a stream of events of the user.
+    ///
+    /// # Errors
+    /// 503 beyond the user's share of [`Limits::max_event_streams`] or
+    /// [`Limits::max_event_streams_per_user`].
+    pub(crate) fn event_stream_permit(&self, user: UserId) -> Result<Share> {
+        take_one(&self.shared.event_streams, user)
     }
 
     /// Returns a permit for statistics of the user.

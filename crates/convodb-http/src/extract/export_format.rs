@@ -4,9 +4,9 @@ use std::convert::Infallible;
 
 use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
-use axum::http::header::ACCEPT;
 use axum::http::request::Parts;
 
+use crate::extract::accept;
 use crate::state::Service;
 
 /// A format of an export.
@@ -44,24 +44,15 @@ impl FromRequestParts<Service> for ExportFormat {
 
 /// CSV if it is accepted by name, and no type of JSON is preferred.
 fn of(headers: &HeaderMap) -> ExportFormat {
-    let values = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let (mut csv, mut json) = (0.0_f32, 0.0_f32);
-    for range in values.flat_map(|value| value.split(',')) {
-        let mut parts = range.split(';').map(str::trim);
-        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
-        let weight = parts.find_map(|part| part.strip_prefix("q=")?.parse().ok()).unwrap_or(1.0);
-        if name == "text/csv" {
-            csv = csv.max(weight);
-        } else if name.contains("json") {
-            json = json.max(weight);
-        }
-    }
+    let csv = accept::weight(headers, |range| range == "text/csv");
+    let json = accept::weight(headers, |range| range.contains("json"));
     if csv > 0.0 && csv >= json { ExportFormat::Csv } else { ExportFormat::Lines }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::header::ACCEPT;
 
     #[test]
     fn csv_is_sent_only_if_it_is_named() {

@@ -1,6 +1,8 @@
 //! Extractors: from the URL, query and headers of a request to typed values.
 
+pub(crate) mod accept;
 pub(crate) mod auth;
+pub(crate) mod event_stream;
 pub(crate) mod export_format;
 pub(crate) mod idempotency;
 pub(crate) mod params;

@@ -129,12 +129,7 @@ const MAX_WAIT_SECONDS: u64 = 60;
 /// 422 with every invalid parameter.
 pub(crate) fn changes(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ChangesParams> {
     let mut query = QueryString::new(query);
-    let since = query.take("cursor", PlusSign::Space, |text| match text {
-        "now" => Ok(ChangesSince::Now),
-        token => {
-            choice("cursor", snapshot.open_change_cursor(user, token)).map(ChangesSince::Cursor)
-        }
-    });
+    let since = query.take("cursor", PlusSign::Space, |text| since(text, user, snapshot));
     let size = page_size(&mut query);
     let wait = query.take("wait", PlusSign::Space, |text| {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -149,6 +144,49 @@ pub(crate) fn changes(query: &str, user: UserId, snapshot: &Snapshot) -> Result<
         size: size.unwrap_or(PageSize::MAX),
         wait: Duration::from_secs(wait.unwrap_or(0)),
     })
+}
+
+/// The parameters of a stream of change events.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ChangeEventsParams {
+    pub(crate) since: ChangesSince,
+    pub(crate) size: PageSize,
+}
+
+/// Parses the parameters of a stream of change events. Defaults: from the beginning, 100 changes an
+/// event. `last_event_id`, which a client sends after a break, wins over the cursor of the URL.
+///
+/// # Errors
+/// 422 with every invalid parameter.
+pub(crate) fn change_events(
+    query: &str,
+    last_event_id: Option<&str>,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<ChangeEventsParams> {
+    let mut query = QueryString::new(query);
+    let since = query.take("cursor", PlusSign::Space, |text| since(text, user, snapshot));
+    let last = last_event_id.and_then(|token| {
+        let cursor = choice("Last-Event-ID", snapshot.open_change_cursor(user, token));
+        cursor.map_err(|error| query.reject(error)).ok()
+    });
+    let size = page_size(&mut query);
+    query.check_names(&["cursor", "per_page"], UnknownFields::Refused);
+    query.finish()?;
+    Ok(ChangeEventsParams {
+        since: last.map(ChangesSince::Cursor).or(since).unwrap_or_default(),
+        size: size.unwrap_or(PageSize::MAX),
+    })
+}
+
+/// Parses the beginning of a part of the change feed.
+fn since(text: &str, user: UserId, snapshot: &Snapshot) -> Result<ChangesSince, FieldError> {
+    match text {
+        "now" => Ok(ChangesSince::Now),
+        token => {
+            choice("cursor", snapshot.open_change_cursor(user, token)).map(ChangesSince::Cursor)
+        }
+    }
 }
 
 /// Parses the parameters of the statistics. Defaults: all days, one group.

@@ -92,6 +92,19 @@ impl Caller {
         self.0.bytes.try_take(user, bytes).ok_or_else(ApiError::busy)
     }
 
+    /// Returns a chunk of a streamed response, which takes its bytes of the user's share until it was
+    /// handed to the system.
+    ///
+    /// # Errors
+    /// As [`Caller::hold`].
+    pub(crate) fn holding(&self, chunk: Vec<u8>) -> Result<Bytes> {
+        if chunk.len() < MIN_COUNTED_BYTES {
+            return Ok(chunk.into());
+        }
+        let share = self.take(chunk.len())?;
+        Ok(Bytes::from_owner(HeldBytes { bytes: chunk.into(), _share: share }))
+    }
+
     /// Counts the bytes of a response, or replaces it with 503. A streamed one counts for itself.
     async fn hold_response(&self, response: Response) -> Response {
         drop(self.0.held.lock().unwrap_or_else(PoisonError::into_inner).take());

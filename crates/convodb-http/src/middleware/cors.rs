@@ -69,6 +69,7 @@ pub(crate) fn layer(origins: &[CorsOrigin]) -> Option<CorsLayer> {
         CONTENT_TYPE,
         IF_NONE_MATCH,
         named("idempotency-key"),
+        named("last-event-id"),
         named("prefer"),
         named("x-request-id"),
     ];

@@ -26,7 +26,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
          order. No change is skipped or repeated, even while others write. Changes expire after 30 \
          days by default; an older cursor is refused with 410. Renaming an assistant is not a \
          change of its conversations.\n\nTo start a copy: read `cursor=now` and store its \
-         `next_cursor`, read the list or an export, then follow the changes from that cursor.",
+         `next_cursor`, read the list or an export, then follow the changes from that cursor.\n\nFor \
+         `Accept: text/event-stream` the response is a stream of server-sent events without an end. \
+         Each has a part of the feed as its data and that part's `next_cursor` as its id; the first \
+         one comes at once, even if it has no changes. `wait` is refused there.",
     );
     let (min, max) = (PageSize::MIN.get() as u64, PageSize::MAX.get() as u64);
     let mut size = integer("The most changes to read", min..=max);
@@ -40,8 +43,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .query("cursor", text(cursor, 0..=255), None)
         .query("per_page", size, None)
         .query("wait", wait, None)
+        .resumable()
         .fails_with(ErrorResponse::ChangesExpired)
-        .returns("A part of the feed", part(), Example::only(example()));
+        .fails_with(ErrorResponse::Unavailable)
+        .returns("A part of the feed", part(), Example::only(example()))
+        .also_returns("text/event-stream", "Events, each with a part of the feed as JSON");
     vec![changes]
 }
 

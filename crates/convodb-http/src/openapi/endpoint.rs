@@ -201,6 +201,22 @@ impl Endpoint {
         )
     }
 
+    /// Adds a form of the response of success, for clients that accept this media type.
+    pub(super) fn also_returns(mut self, media_type: &str, description: &str) -> Self {
+        let content = ContentBuilder::new().schema(Some(string(description))).build();
+        self.success = self.success.content(media_type, content);
+        self
+    }
+
+    /// Adds the `Last-Event-ID` header of a stream of events.
+    pub(super) fn resumable(mut self) -> Self {
+        let id = "Of a stream of events: the id of the last event that the client received before \
+                  its connection broke. It wins over `cursor`";
+        let parameter = parameter("Last-Event-ID", ParameterIn::Header, string(id));
+        self.operation = self.operation.parameter(parameter.required(Required::False));
+        self
+    }
+
     /// Sets the response of success.
     pub(super) fn returns_response(mut self, success: ResponseBuilder) -> Self {
         self.success = success;

@@ -92,6 +92,16 @@ pub(crate) fn changes(
     user: UserId,
     snapshot: &Snapshot,
 ) -> Result<Response> {
+    changes_bytes(page, size, user, snapshot).map(ok)
+}
+
+/// Returns the body of a page of the change feed.
+pub(crate) fn changes_bytes(
+    page: &Changes,
+    size: PageSize,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Vec<u8>> {
     let mut names = AssistantNames::new(snapshot.clone(), user);
     let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (page.changes.len() + 1));
     json::raw(&mut out, "{\"data\":[");
@@ -114,7 +124,7 @@ pub(crate) fn changes(
     json::raw(&mut out, ",\"has_more\":");
     json::boolean(&mut out, page.has_more);
     out.push(b'}');
-    Ok(ok(out))
+    Ok(out)
 }
 
 /// Returns statistics. `snapshot` is the one that they were read from.

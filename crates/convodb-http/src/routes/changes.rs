@@ -1,55 +1,70 @@
-//! Change feed: the conversations that changed since a cursor, with long polling.
+//! Change feed: the conversations that changed since a cursor, with long polling, or as events.
 
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use convodb::ChangesSince;
-use tokio::time::{Instant, sleep, sleep_until};
+use convodb::{ChangesSince, PageSize, Snapshot, UserId};
+use tokio::time::Instant;
 
 use crate::error::Result;
-use crate::extract::auth::{AuthRead, Read};
+use crate::extract::auth::{AuthRead, Authority, Read};
+use crate::extract::event_stream::{EventStream, last_event_id};
 use crate::extract::params;
+use crate::middleware::caller::Caller;
 use crate::response::json_body;
+use crate::routes::events;
+use crate::routes::feed::Follower;
 use crate::state::Service;
 
-/// The shortest time between two reads of a waiting request, however frequent commits are.
-const MIN_POLL_INTERVAL: Duration = Duration::from_millis(10);
-
-/// `GET /api/user/conversations/changes`: a page of the feed.
-///
-/// If it is empty, waits up to the requested time for a change. A waiting request holds neither a
-/// thread nor a snapshot.
+/// `GET /api/user/conversations/changes`: a part of the feed, or a stream of them as events.
 pub(crate) async fn changes(
     State(service): State<Service>,
     AuthRead { user, snapshot, authority, .. }: AuthRead<Read>,
+    Extension(caller): Extension<Caller>,
+    accept: EventStream,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
-    let params = params::changes(query, user, &snapshot)?;
-    let deadline = Instant::now() + params.wait;
+    if accept == EventStream::Wanted {
+        let params =
+            params::change_events(query, last_event_id(request.headers())?, user, &snapshot)?;
+        let follower = Follower::new(&service, authority, user, params.since, params.size);
+        return events::stream(&service, follower, caller, move |part, snapshot| {
+            json_body::changes_bytes(part, params.size, user, snapshot)
+        });
+    }
+    let params::ChangesParams { since, size, wait } = params::changes(query, user, &snapshot)?;
+    poll(&service, authority, snapshot, Poll { user, since, size, wait }).await
+}
+
+struct Poll {
+    user: UserId,
+    since: ChangesSince,
+    size: PageSize,
+    wait: Duration,
+}
+
+/// Answers a part of the feed. If it is empty, waits up to the requested time for a change.
+async fn poll(
+    service: &Service,
+    authority: Authority,
+    snapshot: Snapshot,
+    Poll { user, since, size, wait }: Poll,
+) -> Result<Response> {
+    let deadline = Instant::now() + wait;
     drop(snapshot);
-    let _permit = if params.wait.is_zero() { None } else { Some(service.poll_permit(user)?) };
-    // Subscribe before the first snapshot, so that no commit after it is missed.
-    let mut commits = service.async_store().commits_of(user);
-    let mut shutdown = service.shutdown_receiver();
-    let mut since = params.since;
+    let _permit = if wait.is_zero() { None } else { Some(service.poll_permit(user)?) };
+    let mut follower = Follower::new(service, authority, user, since, size);
     loop {
-        let shutting_down = *shutdown.borrow_and_update();
-        // Checks the token again, each time the request wakes up.
-        let snapshot = authority.snapshot()?;
-        let page = snapshot.changes_since(user, since, params.size)?;
-        let has_changes = !page.changes.is_empty() || page.has_more;
-        if has_changes || shutting_down || Instant::now() >= deadline {
-            return json_body::changes(&page, params.size, user, &snapshot);
+        let is_shutting_down = follower.is_shutting_down();
+        let (part, snapshot) = follower.read()?;
+        let has_changes = !part.changes.is_empty() || part.has_more;
+        if has_changes || is_shutting_down || Instant::now() >= deadline {
+            return json_body::changes(&part, size, user, &snapshot);
         }
-        since = ChangesSince::Cursor(page.next_cursor);
         drop(snapshot);
-        tokio::select! {
-            _ = commits.changed() => {}
-            _ = shutdown.changed() => {}
-            () = sleep_until(deadline) => {}
-        }
-        sleep(MIN_POLL_INTERVAL).await;
+        follower.changed(deadline).await;
     }
 }

@@ -9,6 +9,7 @@ mod conversation;
 mod cursors;
 mod disk_fault;
 mod docs;
+mod events;
 mod harness;
 mod idempotency;
 mod in_process;

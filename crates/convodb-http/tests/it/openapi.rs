@@ -148,7 +148,8 @@ fn example(content: &Value, name: &str) -> Option<Value> {
 
 /// The media type of a body that a client gets without asking for another, with its description.
 fn media_type(content: &Value) -> Option<(&String, &Value)> {
-    let mut types = content.as_object()?.iter().filter(|(name, _)| !name.starts_with("text/csv"));
+    let on_request = |name: &str| name.starts_with("text/csv") || name == "text/event-stream";
+    let mut types = content.as_object()?.iter().filter(|(name, _)| !on_request(name));
     let only = types.next();
     assert!(types.next().is_none());
     only

@@ -1,0 +1,73 @@
+//! Follower of a change feed: reads its parts, and waits for commits in between.
+//!
+//! Long polls and event streams share it. The token is checked again at each read, so revoking it
+//! ends them. While it waits, a follower holds neither a thread nor a snapshot.
+
+use std::time::Duration;
+
+use convodb::{Changes, ChangesSince, PageSize, Snapshot, UserId};
+use convodb_tokio::Commits;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until};
+
+use crate::error::Result;
+use crate::extract::auth::Authority;
+use crate::state::Service;
+
+/// The shortest time between two reads of a waiting follower, however frequent commits are.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// A position in the change feed of a user, and the means to read on from it.
+pub(super) struct Follower {
+    authority: Authority,
+    pub(super) user: UserId,
+    since: ChangesSince,
+    size: PageSize,
+    commits: Commits,
+    shutdown: watch::Receiver<bool>,
+    last_read: Instant,
+}
+
+impl Follower {
+    /// A follower from `since` on, in parts of at most `size` changes.
+    pub(super) fn new(
+        service: &Service,
+        authority: Authority,
+        user: UserId,
+        since: ChangesSince,
+        size: PageSize,
+    ) -> Self {
+        // Subscribed before the first snapshot, so that no commit after it is missed.
+        let commits = service.async_store().commits_of(user);
+        let (shutdown, last_read) = (service.shutdown_receiver(), Instant::now());
+        Self { authority, user, since, size, commits, shutdown, last_read }
+    }
+
+    /// Whether the server is shutting down.
+    pub(super) fn is_shutting_down(&self) -> bool {
+        *self.shutdown.borrow()
+    }
+
+    /// Checks the token, reads the next part and moves behind it. Returns it with its snapshot.
+    ///
+    /// # Errors
+    /// As [`Authority::snapshot`]; 410 if the changes after the position are no longer retained.
+    pub(super) fn read(&mut self) -> Result<(Changes, Snapshot)> {
+        self.last_read = Instant::now();
+        let snapshot = self.authority.snapshot()?;
+        let part = snapshot.changes_since(self.user, self.since, self.size)?;
+        self.since = ChangesSince::Cursor(part.next_cursor);
+        Ok((part, snapshot))
+    }
+
+    /// Waits for a commit that changes the user's conversations, for the shutdown of the server, or
+    /// for `deadline`, and at least until the time of the next read.
+    pub(super) async fn changed(&mut self, deadline: Instant) {
+        tokio::select! {
+            _ = self.commits.changed() => {}
+            _ = self.shutdown.changed() => {}
+            () = sleep_until(deadline) => {}
+        }
+        sleep_until(self.last_read + MIN_INTERVAL).await;
+    }
+}
