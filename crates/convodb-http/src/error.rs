@@ -290,6 +290,7 @@ impl From<Error> for ApiError {
             // After a disk fault the store reopens its files, so the request can be retried.
             Error::QueueFull
             | Error::Closed
+            | Error::ReadOnly
             | Error::WriteAborted { .. }
             | Error::SnapshotInvalidated => {
                 Self::of(StatusCode::SERVICE_UNAVAILABLE).with_cause(error.to_string())
@@ -384,6 +385,7 @@ mod tests {
         check(&from(Error::ChangesExpired), Dialect::Plain, 410, &gone);
         check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);
         check(&from(Error::Closed), Dialect::Plain, 503, unavailable);
+        check(&from(Error::ReadOnly), Dialect::Plain, 503, unavailable);
         check(&from(Error::SnapshotInvalidated), Dialect::Plain, 503, unavailable);
         let fault = r#"{"message":"Server Error"}"#;
         check(&from(Error::from(io::Error::other("EIO"))), Dialect::Plain, 500, fault);

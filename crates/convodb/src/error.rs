@@ -94,6 +94,10 @@ pub enum Error {
     /// The store is closed.
     #[error("store is closed")]
     Closed,
+    /// The store was opened with [`StoreOptions::read_only`](crate::StoreOptions::read_only).
+    /// Nothing was written.
+    #[error("store was opened for reading only")]
+    ReadOnly,
     /// The file is open already: a store can be opened once at a time. Clone the
     /// [`Store`](crate::Store) to share it within a process.
     #[error(

@@ -40,6 +40,7 @@ pub struct StoreOptions {
     fast_recovery: bool,
     check_on_open: bool,
     without_wal: bool,
+    read_only: bool,
     background_checkpoints: bool,
     retained_changes: u64,
     vfs: Arc<dyn Vfs>,
@@ -56,6 +57,7 @@ impl Default for StoreOptions {
             fast_recovery: true,
             check_on_open: false,
             without_wal: false,
+            read_only: false,
             background_checkpoints: true,
             retained_changes: 1 << 20,
             vfs: Arc::new(SystemVfs),
@@ -132,6 +134,31 @@ impl StoreOptions {
         Self { without_wal, ..self }
     }
 
+    /// Whether the store is opened for reading only. Default: off. No byte of its files changes, and
+    /// no file appears beside them: what only the WAL contains is replayed in memory. Writes fail
+    /// with [`Error::ReadOnly`](crate::Error::ReadOnly). The file must exist and have the current
+    /// format.
+    ///
+    /// Any number of processes can have one file open for reading; none while one has it open for
+    /// writing ([`Error::InUse`](crate::Error::InUse)). A store that is opened for writing meanwhile
+    /// is [read-only](crate::StoreState::ReadOnly) until the readers have closed it.
+    ///
+    /// ```
+    /// use convodb::{Error, Store, StoreOptions};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("store.convodb");
+    /// Store::open(&path)?.close()?;
+    /// let store = Store::open_with(&path, &StoreOptions::new().read_only(true))?;
+    /// assert!(store.snapshot().users()?.is_empty());
+    /// let refused = store.create_user("Acme", "2025-01-25".parse()?);
+    /// assert!(matches!(refused, Err(Error::ReadOnly)));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn read_only(self, read_only: bool) -> Self {
+        Self { read_only, ..self }
+    }
+
     /// Whether a checkpoint runs on a thread of its own, beside new writes. Default: on. Off, the
     /// writer thread does it between two groups, which makes the order of I/O deterministic, for
     /// tests on a simulated disk.
@@ -182,6 +209,10 @@ impl StoreOptions {
 
     pub(crate) const fn gives_up_wal(&self) -> bool {
         self.without_wal
+    }
+
+    pub(crate) const fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     pub(crate) const fn file_system(&self) -> &Arc<dyn Vfs> {

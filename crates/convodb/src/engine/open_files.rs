@@ -1,15 +1,16 @@
 //! The files that this process has open, so that a second open can say who holds the lock.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::store_file::StoreLocation;
 use crate::error::Error;
 
-static OPEN: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// How often each file is open: more than once only for reading.
+static OPEN: Mutex<BTreeMap<PathBuf, usize>> = Mutex::new(BTreeMap::new());
 
-fn open_files() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+fn open_files() -> MutexGuard<'static, BTreeMap<PathBuf, usize>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -24,7 +25,7 @@ impl OpenFile {
         // The file exists now, so its canonical path is known.
         let path = location.vfs.canonicalize(&location.path);
         let path = path.unwrap_or_else(|_| location.path.clone());
-        open_files().insert(path.clone());
+        *open_files().entry(path.clone()).or_default() += 1;
         Self { path }
     }
 
@@ -32,7 +33,7 @@ impl OpenFile {
     pub(crate) fn explain(error: Error) -> Error {
         match error {
             Error::InUse { path, .. } => {
-                let this_process = open_files().contains(&path);
+                let this_process = open_files().contains_key(&path);
                 Error::InUse { path, this_process }
             }
             error => error,
@@ -42,6 +43,12 @@ impl OpenFile {
 
 impl Drop for OpenFile {
     fn drop(&mut self) {
-        open_files().remove(&self.path);
+        let mut open = open_files();
+        if let Some(count) = open.get_mut(&self.path) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&self.path);
+            }
+        }
     }
 }

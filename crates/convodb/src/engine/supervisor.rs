@@ -57,6 +57,8 @@ enum State {
     Open(Box<Committer>),
     Reopening(Attempt),
     ReadOnly(ReadOnlyFiles, Attempt),
+    /// Read-only by choice, for good.
+    ReadOnlyByChoice(ReadOnlyFiles),
 }
 
 /// The next attempt to reopen the files.
@@ -110,6 +112,21 @@ impl Supervisor {
         Ok(Self { state, location, mode, fault_state, published })
     }
 
+    /// Opens the store at `location` for reading only, for good. No file changes.
+    pub(crate) fn open_read_only(location: StoreLocation, mode: CommitMode) -> Result<Self> {
+        if !location.vfs.exists(&location.path)? {
+            return Err(io::Error::from(io::ErrorKind::NotFound).into());
+        }
+        let fault_state = FaultState::new();
+        let signal = fault_state.signal();
+        let (files, state) =
+            catch_redb_panic(|| ReadOnlyFiles::open(&location, &signal, mode, None))?;
+        fault_state.set_read_only(true);
+        let published = Arc::new(Published::new(state));
+        let state = State::ReadOnlyByChoice(files);
+        Ok(Self { state, location, mode, fault_state, published })
+    }
+
     /// What readers see, now and after each commit.
     pub(crate) fn published(&self) -> &Arc<Published> {
         &self.published
@@ -122,13 +139,18 @@ impl Supervisor {
     /// The committer, if the store accepts writes.
     ///
     /// # Errors
-    /// [`Error::WriteAborted`].
+    /// [`Error::WriteAborted`], or [`Error::ReadOnly`] of a store that is read-only by choice.
     fn committer(&mut self) -> Result<&mut Committer> {
+        if let State::ReadOnlyByChoice(_) = self.state {
+            return Err(Error::ReadOnly);
+        }
         self.fault_state.check()?;
         match &mut self.state {
             State::Open(committer) => Ok(committer),
             // The fault state fails before this.
-            State::Reopening(_) | State::ReadOnly(..) => Err(Error::Closed),
+            State::Reopening(_) | State::ReadOnly(..) | State::ReadOnlyByChoice(_) => {
+                Err(Error::Closed)
+            }
         }
     }
 
@@ -146,6 +168,8 @@ impl Supervisor {
             // Not through `committer`: after a fault the committer has to roll the group back.
             State::Open(committer) => committer.commit(now),
             State::Reopening(_) | State::ReadOnly(..) => self.fault_state.check(),
+            // No write of the group was run.
+            State::ReadOnlyByChoice(_) => Ok(()),
         }
     }
 
@@ -169,6 +193,7 @@ impl Supervisor {
             State::Open(_) if self.fault_state.signal().is_reported() => Some(now),
             State::Open(committer) => committer.next_deadline(now),
             State::Reopening(attempt) | State::ReadOnly(_, attempt) => Some(attempt.at),
+            State::ReadOnlyByChoice(_) => None,
         }
     }
 
@@ -291,6 +316,10 @@ impl Supervisor {
             State::ReadOnly(files, _) => {
                 files.close();
                 self.fault_state.check()
+            }
+            State::ReadOnlyByChoice(files) => {
+                files.close();
+                Ok(())
             }
         }
     }

@@ -277,7 +277,7 @@ where
 /// The error of a write whose group failed with `fault`.
 fn of_group(fault: &Error) -> Error {
     match fault {
-        Error::WriteAborted { .. } | Error::CommitUnknown { .. } => fault.clone(),
+        Error::WriteAborted { .. } | Error::CommitUnknown { .. } | Error::ReadOnly => fault.clone(),
         fault => Error::CommitUnknown { source: fault.clone().into_io() },
     }
 }

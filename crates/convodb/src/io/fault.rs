@@ -23,6 +23,8 @@ pub enum StoreState {
     /// Its files cannot be written: the disk is full, read-only or failing. Reads are served, from
     /// what is on disk and in the WAL. Writes fail with [`Error::WriteAborted`]. The store tries by
     /// itself whether the files can be written again, within two seconds at the latest.
+    ///
+    /// Or it was opened for reading only, and stays so: writes fail with [`Error::ReadOnly`].
     ReadOnly,
     /// It met a fault and reopens its files until that succeeds. Writes fail with
     /// [`Error::WriteAborted`] meanwhile; snapshots answer from what is in memory.
@@ -45,7 +47,7 @@ struct Shared {
     wake: OnceLock<Box<dyn Fn() + Send + Sync>>,
     /// The last fault, kept after recovery.
     last: Mutex<Option<Arc<io::Error>>>,
-    /// Whether the files are open for reading only, after a fault.
+    /// Whether the files are open for reading only, after a fault or by choice.
     read_only: AtomicBool,
     /// Whether open files refused a write because of the disk, and none was accepted since.
     refuses_writes: AtomicBool,
@@ -94,14 +96,14 @@ impl FaultState {
     /// The state of a store whose writer thread runs.
     pub(crate) fn state(&self) -> StoreState {
         match self.check() {
-            Err(_) if self.shared.read_only.load(Ordering::Acquire) => StoreState::ReadOnly,
+            _ if self.shared.read_only.load(Ordering::Acquire) => StoreState::ReadOnly,
             Err(_) => StoreState::Reopening,
             Ok(()) if self.shared.refuses_writes.load(Ordering::Acquire) => StoreState::ReadOnly,
             Ok(()) => StoreState::Open,
         }
     }
 
-    /// Sets whether the files are open for reading only, after a fault.
+    /// Sets whether the files are open for reading only, after a fault or by choice.
     pub(crate) fn set_read_only(&self, read_only: bool) {
         self.shared.read_only.store(read_only, Ordering::Release);
     }

@@ -102,10 +102,14 @@ impl Store {
             check: options.checks_on_open(),
             without_wal: options.gives_up_wal(),
         };
-        let supervisor = Supervisor::open(location.clone(), options.commit_mode(), Instant::now())
-            .map_err(OpenFile::explain)?;
+        let (read_only, mode) = (options.is_read_only(), options.commit_mode());
+        let supervisor = match read_only {
+            true => Supervisor::open_read_only(location.clone(), mode),
+            false => Supervisor::open(location.clone(), mode, Instant::now()),
+        };
+        let supervisor = supervisor.map_err(OpenFile::explain)?;
         // A file that cannot be removed keeps no store from opening.
-        if let Err(error) = remove_leftovers(&*location.vfs, &location.path) {
+        if !read_only && let Err(error) = remove_leftovers(&*location.vfs, &location.path) {
             tracing::warn!(cause = %error, "cannot remove files that a crash left");
         }
         let published = supervisor.published().clone();
@@ -115,7 +119,6 @@ impl Store {
             let (user, since, deleted) = (mark.user.get(), mark.since, mark.deleted);
             tracing::warn!(user, %since, deleted, "an erasure is unfinished; compact the store");
         }
-        let mode = options.commit_mode();
         Ok(Self { inner: Arc::new(Inner { published, queue, location, mode, _open: open }) })
     }
 

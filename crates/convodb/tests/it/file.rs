@@ -239,3 +239,53 @@ fn a_truncated_file_is_noticed() {
     write_until_refused(&store, &acme);
     assert!(store.close().is_err());
 }
+
+/// The files of a directory with their bytes.
+fn files(directory: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = entries.map(|path| (path.clone(), fs::read(&path).unwrap())).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_store_that_is_opened_for_reading_only_changes_no_file() {
+    let (directory, path) = store_path();
+    let options = StoreOptions::new().background_checkpoints(false);
+    let store = Store::open_with(&path, &options).unwrap();
+    let acme = TestUser::of(&store);
+    for _ in 0..3 {
+        store.insert(acme.user, acme.conversation(), Vec::new()).unwrap();
+    }
+    // As a crash leaves them: the last writes are in the WAL alone.
+    let crashed = tempfile::tempdir().unwrap();
+    for (file, bytes) in files(directory.path()) {
+        fs::write(crashed.path().join(file.file_name().unwrap()), bytes).unwrap();
+    }
+    let path = crashed.path().join("store.convodb");
+    let before = files(crashed.path());
+    assert!(before.len() > 1, "a WAL is beside the store");
+
+    let read_only = StoreOptions::new().read_only(true);
+    let (one, two) = (Store::open_with(&path, &read_only), Store::open_with(&path, &read_only));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    assert_eq!((count(&one, acme.user), one.state()), (3, StoreState::ReadOnly));
+    assert!(one.snapshot().verify().unwrap().is_clean());
+    let refused = one.insert(acme.user, acme.conversation(), Vec::new());
+    assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");
+    assert!(one.last_fault().is_none());
+    one.close().unwrap();
+    let waiting = Store::open(&path).unwrap();
+    assert_eq!((count(&waiting, acme.user), waiting.state()), (3, StoreState::ReadOnly));
+    assert!(waiting.delete_assistant(acme.user, acme.assistant).unwrap_err().is_retryable());
+    drop(waiting);
+    two.close().unwrap();
+    assert!(files(crashed.path()) == before, "a file was changed");
+
+    assert_eq!(count(&Store::open(&path).unwrap(), acme.user), 3);
+    let missing = crashed.path().join("missing");
+    assert!(Store::open_with(&missing, &read_only).is_err() && !missing.exists());
+    assert_eq!(count(&store, acme.user), 3);
+    let error = Store::open_with(directory.path().join("store.convodb"), &read_only).unwrap_err();
+    assert!(matches!(error, Error::InUse { this_process: true, .. }), "{error}");
+}
