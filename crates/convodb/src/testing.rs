@@ -99,7 +99,12 @@ impl RawStore {
         Tables::open(&self.read(), 0).unwrap()
     }
 
+    /// Verifies the store, by one thread and by several: their reports must be equal.
     pub(crate) fn verify(&self) -> VerifyReport {
-        verify(&self.tables(), &self.fingerprinter, |_, _| {}).unwrap()
+        let verify =
+            |threads| verify(&self.tables(), &self.fingerprinter, threads, |_, _| {}).unwrap();
+        let report = verify(1);
+        assert_eq!(report, verify(3));
+        report
     }
 }

@@ -8,7 +8,7 @@ use crate::tables::schema::{ASSISTANT_NUMBERS, ASSISTANTS, SEQUENCES, TOKENS, US
 use crate::verify::report::VerifyReport;
 
 /// The user of a finding that belongs to no known user.
-const NOBODY: UserId = UserId::new(0);
+pub(super) const NOBODY: UserId = UserId::new(0);
 
 /// Verifies users, assistants and tokens.
 pub(crate) fn verify(tables: &Tables, report: &mut VerifyReport) -> Result<()> {

@@ -3,24 +3,28 @@
 //! Each user's changes decode and have no gap, from the first that is not trimmed to the last that
 //! was appended. Each idempotency record decodes.
 
+use std::ops::RangeInclusive;
+
 use crate::encoding::key::ChangeKey;
 use crate::error::Result;
 use crate::model::id::UserId;
 use crate::tables::Tables;
 use crate::tables::schema::CHANGES;
 use crate::tables::{change_feed, idempotency};
-use crate::verify::report::{Progress, VerifyReport};
+use crate::verify::report::{Ticker, VerifyReport};
+use crate::verify::user_ranges::keys_of;
 
-/// Verifies change feeds and idempotency records.
-pub(crate) fn verify<F: FnMut(u64, u64)>(
+/// Verifies the change feeds of some users.
+pub(super) fn verify(
     tables: &Tables,
+    users: &RangeInclusive<UserId>,
     report: &mut VerifyReport,
-    progress: &mut Progress<F>,
+    ticker: &mut Ticker<'_>,
 ) -> Result<()> {
     let mut before: Option<ChangeKey> = None;
-    for entry in tables.change_feed.changes.iter()? {
+    for entry in tables.change_feed.changes.range(keys_of(users))? {
         let (key, record) = entry?;
-        progress.tick();
+        ticker.tick();
         report.changes += 1;
         let decoded = change_feed::decode(key, record.value()).map(Some);
         report.found(decoded, key.user)?;
@@ -41,15 +45,26 @@ pub(crate) fn verify<F: FnMut(u64, u64)>(
         before = Some(key);
     }
     check_end(tables, report, before)?;
-    for entry in tables.accounts.users.iter()? {
+    for entry in tables.accounts.users.range(users.clone())? {
         let (user, _) = entry?;
         check_empty(tables, report, user)?;
     }
+    ticker.flush();
+    Ok(())
+}
+
+/// Verifies idempotency records.
+pub(super) fn verify_idempotency(
+    tables: &Tables,
+    report: &mut VerifyReport,
+    ticker: &mut Ticker<'_>,
+) -> Result<()> {
     for entry in tables.idempotency.table.iter()? {
         let (key, record) = entry?;
-        progress.tick();
+        ticker.tick();
         report.found(idempotency::recorded_at(key, record.value()).map(Some), key.user)?;
     }
+    ticker.flush();
     Ok(())
 }
 

@@ -85,6 +85,21 @@ impl VerifyReport {
         }
     }
 
+    /// Adds what another part found.
+    pub(crate) fn add(&mut self, other: Self) {
+        self.conversations += other.conversations;
+        self.messages += other.messages;
+        self.entries += other.entries;
+        self.changes += other.changes;
+        self.counters += other.counters;
+        self.findings.extend(other.findings);
+        self.findings.truncate(MAX_LISTED);
+        self.finding_count += other.finding_count;
+        self.warnings.extend(other.warnings);
+        self.warnings.truncate(MAX_LISTED);
+        self.warning_count += other.warning_count;
+    }
+
     /// The result of a lookup. Reports damage as a finding of the user and returns `None` for it;
     /// any other error ends the verification.
     pub(crate) fn found<T>(
@@ -102,28 +117,29 @@ impl VerifyReport {
     }
 }
 
-/// The progress of a verification, for a callback.
-pub(crate) struct Progress<F> {
-    done: u64,
-    total: u64,
-    callback: F,
+/// Counts the entries of one part of a verification, and reports them now and then.
+pub(crate) struct Ticker<'a> {
+    pending: u64,
+    report: &'a mut dyn FnMut(u64),
 }
 
-impl<F: FnMut(u64, u64)> Progress<F> {
-    pub(crate) const fn new(total: u64, callback: F) -> Self {
-        Self { done: 0, total, callback }
+impl<'a> Ticker<'a> {
+    /// Reports numbers of entries to `report`.
+    pub(crate) fn new(report: &'a mut dyn FnMut(u64)) -> Self {
+        Self { pending: 0, report }
     }
 
     /// Counts an entry.
     pub(crate) fn tick(&mut self) {
-        if self.done.is_multiple_of(PROGRESS_INTERVAL) {
-            (self.callback)(self.done, self.total);
+        self.pending += 1;
+        if self.pending == PROGRESS_INTERVAL {
+            self.flush();
         }
-        self.done += 1;
     }
 
-    pub(crate) fn finish(mut self) {
-        (self.callback)(self.total, self.total);
+    /// Reports what was counted since the last report.
+    pub(crate) fn flush(&mut self) {
+        (self.report)(std::mem::take(&mut self.pending));
     }
 }
 
@@ -145,5 +161,9 @@ mod tests {
         assert_eq!((report.findings.len(), report.finding_count), (100, 150));
         assert!(!report.is_clean());
         assert_eq!(report.findings[0].to_string(), "messages.v1: a message is missing (user 1)");
+        let mut sum = report.clone();
+        sum.add(report);
+        assert_eq!((sum.findings.len(), sum.finding_count), (100, 300));
+        assert_eq!((sum.warnings.len(), sum.warning_count), (100, 300));
     }
 }

@@ -13,11 +13,41 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::encoding::key::{FixedKey, RowKey, UuidKey};
 use crate::error::{Error, Result};
+use crate::model::conversation::ConversationRef;
 use crate::tables::schema::{self, CONVERSATION_IDS, CONVERSATIONS};
 use crate::tables::{conversations, indexes};
 
 /// The number of tables with a sum: the ids first, then each index.
 const SUMMED: usize = 1 + Field::ALL.len();
+
+/// A table with a sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SummedTable {
+    Ids,
+    Index(Field),
+}
+
+impl SummedTable {
+    /// All of them, in the order of the sums.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        [Self::Ids].into_iter().chain(Field::ALL.map(Self::Index))
+    }
+
+    /// The table's name on disk.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Ids => CONVERSATION_IDS.name,
+            Self::Index(leading) => schema::index(leading).name,
+        }
+    }
+
+    const fn number(self) -> usize {
+        match self {
+            Self::Ids => 0,
+            Self::Index(leading) => 1 + leading as usize,
+        }
+    }
+}
 
 /// The sums of the ids and index entries of one state.
 pub(crate) struct SetHash<'a> {
@@ -26,11 +56,14 @@ pub(crate) struct SetHash<'a> {
     expected: [u64; SUMMED],
     /// The sums of what is stored.
     stored: [u64; SUMMED],
+    /// Whether a lookup did not find what a scan had found.
+    distrusted: [bool; SUMMED],
 }
 
 impl<'a> SetHash<'a> {
     pub(crate) const fn new(fingerprinter: &'a Fingerprinter) -> Self {
-        Self { fingerprinter, expected: [0; SUMMED], stored: [0; SUMMED] }
+        let (expected, stored) = ([0; SUMMED], [0; SUMMED]);
+        Self { fingerprinter, expected, stored, distrusted: [false; SUMMED] }
     }
 
     /// Adds an entry of any table.
@@ -39,24 +72,51 @@ impl<'a> SetHash<'a> {
     /// [`Error::Corrupted`] for a row that does not decode.
     pub(crate) fn add(&mut self, table: &'static str, key: &[u8], value: &[u8]) -> Result<()> {
         if table == CONVERSATIONS.name {
-            return self.add_row(RowKey::decode(key), value);
-        }
-        if let Some(at) = tables().position(|name| name == table) {
-            add(&mut self.stored[at], key, value);
+            let key = RowKey::decode(key);
+            self.expect(key, &conversations::decode(key, value)?);
+        } else if let Some(summed) = SummedTable::all().find(|summed| summed.name() == table) {
+            self.store(summed, key, value);
         }
         Ok(())
     }
 
-    fn add_row(&mut self, key: RowKey, record: &[u8]) -> Result<()> {
-        let row = conversations::decode(key, record)?;
+    /// Adds a stored entry.
+    pub(crate) fn store(&mut self, table: SummedTable, key: &[u8], value: &[u8]) {
+        add(&mut self.stored[table.number()], key, value);
+    }
+
+    /// Notes that a lookup did not find a stored entry.
+    pub(crate) fn distrust(&mut self, table: SummedTable) {
+        self.distrusted[table.number()] = true;
+    }
+
+    /// Adds what a row requires.
+    pub(crate) fn expect(&mut self, key: RowKey, row: &ConversationRef<'_>) {
         let id = UuidKey { user: key.user, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         add(&mut self.expected[0], id.encode().as_ref(), &position);
         let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
-            add(&mut self.expected[1 + leading as usize], entry.encode().as_ref(), &[]);
+            let number = SummedTable::Index(leading).number();
+            add(&mut self.expected[number], entry.encode().as_ref(), &[]);
         }
-        Ok(())
+    }
+
+    /// Adds the sums of another part of the same state.
+    pub(crate) fn merge(&mut self, other: &Self) {
+        for number in 0..SUMMED {
+            self.expected[number] = self.expected[number].wrapping_add(other.expected[number]);
+            self.stored[number] = self.stored[number].wrapping_add(other.stored[number]);
+            self.distrusted[number] |= other.distrusted[number];
+        }
+    }
+
+    /// The tables that differ from what the rows require.
+    pub(crate) fn differing(&self) -> impl Iterator<Item = SummedTable> {
+        SummedTable::all().filter(|table| {
+            let number = table.number();
+            self.expected[number] != self.stored[number] || self.distrusted[number]
+        })
     }
 
     /// Checks that ids and entries agree with the rows.
@@ -64,19 +124,14 @@ impl<'a> SetHash<'a> {
     /// # Errors
     /// [`Error::Corrupted`] with the first table that differs from what the rows require.
     pub(crate) fn check(&self) -> Result<()> {
-        for ((table, expected), stored) in tables().zip(self.expected).zip(self.stored) {
-            if expected != stored {
+        match self.differing().next() {
+            Some(table) => {
                 let what = "entries differ from what the rows require; run verify for details";
-                return Err(Error::Corrupted { table, what });
+                Err(Error::Corrupted { table: table.name(), what })
             }
+            None => Ok(()),
         }
-        Ok(())
     }
-}
-
-/// The names of the tables with a sum, in the order of the sums.
-fn tables() -> impl Iterator<Item = &'static str> {
-    [CONVERSATION_IDS.name].into_iter().chain(Field::ALL.map(|leading| schema::index(leading).name))
 }
 
 fn add(sum: &mut u64, key: &[u8], value: &[u8]) {

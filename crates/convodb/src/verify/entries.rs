@@ -1,0 +1,49 @@
+//! Verification of ids and index entries: one pass over each table, for its set hash.
+
+use crate::encoding::index_term::Field;
+use crate::encoding::key::FixedKey;
+use crate::error::Result;
+use crate::tables::Tables;
+use crate::verify::report::{Ticker, VerifyReport};
+use crate::verify::set_hash::{SetHash, SummedTable};
+
+/// Adds all ids, and looks each of them up.
+pub(super) fn verify_ids(
+    tables: &Tables,
+    set_hash: &mut SetHash<'_>,
+    ticker: &mut Ticker<'_>,
+) -> Result<()> {
+    let ids = &tables.conversations.ids;
+    for entry in ids.iter()? {
+        let (key, position) = entry?;
+        ticker.tick();
+        set_hash.store(SummedTable::Ids, key.encode().as_ref(), position.value());
+        if ids.get(key)?.is_none() {
+            set_hash.distrust(SummedTable::Ids);
+        }
+    }
+    ticker.flush();
+    Ok(())
+}
+
+/// Adds all entries of an index, and looks each of them up.
+pub(super) fn verify_index(
+    leading: Field,
+    tables: &Tables,
+    report: &mut VerifyReport,
+    set_hash: &mut SetHash<'_>,
+    ticker: &mut Ticker<'_>,
+) -> Result<()> {
+    let (index, table) = (tables.indexes.get(leading), SummedTable::Index(leading));
+    for entry in index.iter()? {
+        let (key, _) = entry?;
+        ticker.tick();
+        report.entries += 1;
+        set_hash.store(table, key.encode().as_ref(), &[]);
+        if index.get(key)?.is_none() {
+            set_hash.distrust(table);
+        }
+    }
+    ticker.flush();
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! Verification of rows, and in step with them of messages and counters.
+//!
+//! Each row decodes, is found by a lookup, and has its user, its assistant, its messages and its
+//! share of the counters; each message and counter has its rows. Rows also determine which ids and
+//! index entries must exist ([`SetHash`]). Memory: the counters and assistants of one user.
+
+use std::collections::BTreeMap;
+use std::iter::Peekable;
+use std::ops::RangeInclusive;
+
+use crate::encoding::key::{CounterKey, MessageKey, RowKey};
+use crate::encoding::record::CounterV1;
+use crate::encoding::row::StoredMessages;
+use crate::error::Result;
+use crate::kv::value::ValueRef;
+use crate::model::conversation::ConversationRef;
+use crate::model::cost::Cost;
+use crate::model::id::{AssistantId, UserId};
+use crate::tables::Tables;
+use crate::tables::schema::{Bytes, CONVERSATIONS, COUNTERS, MESSAGES};
+use crate::tables::{conversations, counters, messages};
+use crate::verify::report::{Ticker, VerifyReport};
+use crate::verify::set_hash::SetHash;
+use crate::verify::user_ranges::keys_of;
+
+type MessageEntries<'a> = Box<dyn Iterator<Item = Result<(MessageKey, ValueRef<'a, Bytes>)>> + 'a>;
+
+/// The verification of the rows of some users.
+struct Verifier<'a, 'f> {
+    tables: &'a Tables,
+    report: &'a mut VerifyReport,
+    set_hash: &'a mut SetHash<'f>,
+    /// The messages of rows after those that were checked.
+    messages: Peekable<MessageEntries<'a>>,
+    /// The last message that was checked.
+    last_message: Option<MessageKey>,
+    /// The current user, once there is a row.
+    user: Option<UserId>,
+    /// Whether assistants of the current user exist.
+    assistants: BTreeMap<AssistantId, bool>,
+    /// The counters of all rows of the current user so far.
+    counted: BTreeMap<CounterKey, CounterV1>,
+    /// The users whose counters are not checked yet.
+    unchecked: RangeInclusive<UserId>,
+}
+
+/// Verifies rows, messages and counters of some users.
+pub(super) fn verify(
+    tables: &Tables,
+    users: &RangeInclusive<UserId>,
+    report: &mut VerifyReport,
+    set_hash: &mut SetHash<'_>,
+    ticker: &mut Ticker<'_>,
+) -> Result<()> {
+    let messages: MessageEntries<'_> = Box::new(tables.messages.table.range(keys_of(users))?);
+    let mut verifier = Verifier {
+        tables,
+        report,
+        set_hash,
+        messages: messages.peekable(),
+        last_message: None,
+        user: None,
+        assistants: BTreeMap::new(),
+        counted: BTreeMap::new(),
+        unchecked: users.clone(),
+    };
+    for entry in tables.conversations.rows.range(keys_of(users))? {
+        let (key, record) = entry?;
+        ticker.tick();
+        verifier.check_row(key, record.value(), ticker)?;
+    }
+    verifier.check_messages_before(None, ticker)?;
+    verifier.check_counters_through(*users.end())?;
+    ticker.flush();
+    Ok(())
+}
+
+impl<'a> Verifier<'a, '_> {
+    fn check_row(&mut self, key: RowKey, record: &[u8], ticker: &mut Ticker<'_>) -> Result<()> {
+        self.report.conversations += 1;
+        if self.user != Some(key.user) {
+            self.begin_user(key.user)?;
+        }
+        if self.tables.conversations.rows.get(key)?.is_none() {
+            self.row_finding("a row is not found by its key", key.user);
+        }
+        self.check_messages_before(Some(key), ticker)?;
+        let last = self.check_messages_of(key, ticker)?;
+        match conversations::decode_row(key, record) {
+            Ok((row, texts)) => {
+                self.check_decoded(key, &row.conversation(texts), row.stored_messages(), last)?;
+            }
+            Err(_) => self.row_finding("a record is damaged", key.user),
+        }
+        Ok(())
+    }
+
+    fn begin_user(&mut self, user: UserId) -> Result<()> {
+        if let Some(before) = self.user.replace(user) {
+            self.check_counters_through(before)?;
+        }
+        self.assistants.clear();
+        if !self.tables.accounts.has_user(user)? {
+            self.row_finding("a row's user does not exist", user);
+        }
+        Ok(())
+    }
+
+    /// The assistant exists; the messages are counted and as many as were stored.
+    fn check_decoded(
+        &mut self,
+        key: RowKey,
+        row: &ConversationRef<'_>,
+        stored: StoredMessages,
+        last_message: u32,
+    ) -> Result<()> {
+        let user = key.user;
+        let exists = match self.assistants.get(&row.assistant) {
+            Some(exists) => *exists,
+            None => {
+                let exists = self.tables.accounts.has_assistant(user, row.assistant)?;
+                self.assistants.insert(row.assistant, exists);
+                exists
+            }
+        };
+        if !exists {
+            self.row_finding("a row's assistant does not exist", user);
+        }
+        if last_message > row.message_count {
+            self.row_finding("a row counts too few messages", user);
+        } else if !stored.allows(last_message) {
+            let what = "a row has not as many messages as were stored";
+            self.report.add_finding(MESSAGES.name, what, user);
+        }
+        self.set_hash.expect(key, row);
+        for counted in counters::keys(key, row) {
+            let counter = self.counted.entry(counted).or_default();
+            if counter.add(&CounterV1::of(row), 1).is_none() {
+                self.report.add_finding(COUNTERS.name, "a sum leaves its range", user);
+            }
+        }
+        self.check_values(row, user);
+        Ok(())
+    }
+
+    /// Warns of values of a row that an update refuses.
+    fn check_values(&mut self, row: &ConversationRef<'_>, user: UserId) {
+        if row.updated_at < row.created_at {
+            let what = "updated_at is before created_at";
+            self.report.add_warning(CONVERSATIONS.name, what, user);
+        }
+        if row.total_cost < Cost::ZERO {
+            self.report.add_warning(CONVERSATIONS.name, "total_cost is negative", user);
+        }
+    }
+
+    /// Checks the messages before those of `row`, or all that are left: they have no row.
+    fn check_messages_before(
+        &mut self,
+        row: Option<RowKey>,
+        ticker: &mut Ticker<'_>,
+    ) -> Result<()> {
+        let mut orphaned = None;
+        while let Some(message) = self.next_message(|key| row.is_none_or(|row| key.row() < row)) {
+            let (key, record) = message?;
+            if orphaned.replace(key.row()) != Some(key.row()) {
+                self.report.add_finding(MESSAGES.name, "a message has no row", key.user);
+            }
+            self.check_message(key, record.value(), ticker)?;
+        }
+        Ok(())
+    }
+
+    /// Checks the messages of a row, and returns the number of the last one; 0 if there is none.
+    fn check_messages_of(&mut self, row: RowKey, ticker: &mut Ticker<'_>) -> Result<u32> {
+        let mut last = 0;
+        while let Some(message) = self.next_message(|key| key.row() == row) {
+            let (key, record) = message?;
+            last = key.number;
+            self.check_message(key, record.value(), ticker)?;
+        }
+        Ok(last)
+    }
+
+    /// The next message if it passes, or the error of reading it.
+    fn next_message(
+        &mut self,
+        passes: impl Fn(MessageKey) -> bool,
+    ) -> Option<Result<(MessageKey, ValueRef<'a, Bytes>)>> {
+        self.messages.next_if(|message| message.as_ref().map_or(true, |(key, _)| passes(*key)))
+    }
+
+    /// A message decodes and is found by a lookup, and is the next of its row.
+    fn check_message(
+        &mut self,
+        key: MessageKey,
+        record: &[u8],
+        ticker: &mut Ticker<'_>,
+    ) -> Result<()> {
+        ticker.tick();
+        self.report.messages += 1;
+        let mut finding = |what| self.report.add_finding(MESSAGES.name, what, key.user);
+        if messages::decode(key, record).is_err() {
+            finding("a record is damaged");
+        }
+        if self.tables.messages.table.get(key)?.is_none() {
+            finding("a message is not found by its key");
+        }
+        let before = self.last_message.replace(key).filter(|before| before.row() == key.row());
+        if key.number != before.map_or(1, |before| before.number.wrapping_add(1)) {
+            finding("a message is missing");
+        }
+        Ok(())
+    }
+
+    /// The stored counters of the unchecked users up to `last` equal those counted from their rows.
+    fn check_counters_through(&mut self, last: UserId) -> Result<()> {
+        let users = *self.unchecked.start()..=last;
+        self.unchecked = UserId::new(last.get().saturating_add(1))..=*self.unchecked.end();
+        for entry in self.tables.counters.table.range(keys_of(&users))? {
+            let (key, record) = entry?;
+            self.report.counters += 1;
+            let mut finding = |what| self.report.add_finding(COUNTERS.name, what, key.user);
+            match (counters::decode(key, record.value()), self.counted.remove(&key)) {
+                (Err(_), _) => finding("a record is damaged"),
+                (Ok(_), None) => finding("a counter has no rows"),
+                (Ok(stored), Some(counted)) if stored != counted => finding("a counter is wrong"),
+                (Ok(_), Some(_)) => {}
+            }
+            if self.tables.counters.table.get(key)?.is_none() {
+                finding("a counter is not found by its key");
+            }
+        }
+        for key in std::mem::take(&mut self.counted).into_keys() {
+            self.report.add_finding(COUNTERS.name, "a counter is missing", key.user);
+        }
+        Ok(())
+    }
+
+    fn row_finding(&mut self, what: &'static str, user: UserId) {
+        self.report.add_finding(CONVERSATIONS.name, what, user);
+    }
+}
