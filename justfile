@@ -25,21 +25,13 @@ example name crate="convodb":
 doc:
     cargo doc --workspace --no-deps --open
 
-# Measure the latency of pages; `just bench 10000,100000` for other numbers of rows.
-bench rows="10000,100000,1000000":
-    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench page
-
-# Count the entries and rows that pages read, for each combination of filters.
-counts rows="1000000":
-    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench counts
+# Run `convodb bench` beside SQLite, as `just bench --rows 1000000 --writes --html bench.html`.
+bench *options:
+    cargo run --profile bench -p convodb-cli --features sqlite -- bench --against sqlite {{options}}
 
 # Measure reports over a year.
 stats rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench stats
-
-# Measure writes: bulk load, single inserts, groups, batches.
-load rows="1000000":
-    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench load
 
 # Measure the way from stored rows to a response body.
 bench-body:
@@ -74,7 +66,7 @@ torture name *options:
 fuzz *options:
     .ci/fuzz {{options}}
 
-# Lint and test the command with its features `parquet` and `tls`, which no other build enables.
+# Lint and test the command with its features `parquet`, `tls` and `sqlite`, which no other build enables.
 features:
     cargo clippy -p convodb-cli --all-features --all-targets -- -D warnings
     cargo test -p convodb-cli --all-features

@@ -19,6 +19,7 @@ use axum::extract::RawQuery;
 use axum::http::StatusCode;
 use axum::routing::get;
 use convodb::{Filter, ListRequest, Store, StoreOptions, UserId};
+use convodb_bench::dataset::Dataset;
 use convodb_benches::load_generator::{Load, Outcome, run_load};
 use convodb_benches::measurement::{Rounds, report};
 use convodb_benches::server_process::{
@@ -27,7 +28,6 @@ use convodb_benches::server_process::{
 use convodb_benches::{file_of, store_of};
 use convodb_http::{Limits, PageTokens, serve_router, write_page};
 use convodb_json::AssistantNames;
-use convodb_testkit::dataset::Dataset;
 use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;

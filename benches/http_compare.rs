@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use convodb::ListRequest;
+use convodb_bench::dataset::Dataset;
 use convodb_benches::load_generator::{Load, Outcome, fetch, run_load};
 use convodb_benches::measurement::{Rounds, report};
 use convodb_benches::server_process::{
@@ -19,7 +20,6 @@ use convodb_benches::server_process::{
 };
 use convodb_benches::store_of;
 use convodb_json::{AssistantNames, write_item};
-use convodb_testkit::dataset::Dataset;
 use serde_json::{Value, json};
 use tokio::runtime::Builder;
 

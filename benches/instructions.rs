@@ -14,10 +14,10 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use convodb::{ListRequest, PageSize, Snapshot, Store, UserId};
+use convodb_bench::dataset::Dataset;
 use convodb_benches::{lists, page_starts, store_of};
 use convodb_http::{PageTokens, write_page};
 use convodb_json::AssistantNames;
-use convodb_testkit::dataset::Dataset;
 use serde::{Deserialize, Serialize};
 
 /// Environment variable with the path that a child process runs.

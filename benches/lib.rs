@@ -8,16 +8,12 @@ pub mod server_process;
 use std::path::{Path, PathBuf};
 
 use convodb::{
-    ChannelKind, ExternalIdentifier, Filter, ListRequest, PageCursor, PageSize, Result, Snapshot,
-    Store, UserId,
+    ChannelKind, ExternalIdentifier, Filter, ListRequest, PageSize, Result, Snapshot, Store, UserId,
 };
-use convodb_testkit::dataset::{self, Dataset};
-
-/// The seed of all stores.
-const SEED: u64 = 20_260_101;
-/// The most page starts of a list that a bench cycles through, so that it does not read one hot
-/// page.
-const MAX_STARTS: usize = 512;
+use convodb_bench::dataset::{self, Dataset};
+use convodb_bench::lists::List;
+use convodb_bench::run::SEED;
+use convodb_bench::starts::{self, ListPlaces, scattered};
 
 /// The file of the store of `rows` rows below `target/`. The first call creates it.
 ///
@@ -106,35 +102,12 @@ pub fn page_starts(
     user: UserId,
     filter: &Filter,
     page_size: PageSize,
-) -> Result<PageStarts> {
-    let request = ListRequest {
-        filter: filter.clone(),
-        page_size: Some(PageSize::MAX),
-        ..ListRequest::default()
-    };
-    let (mut next, mut prev) = (Vec::new(), Vec::new());
-    for page in snapshot.pages(user, request) {
-        let page = page?;
-        next.extend(page.next_cursor().copied());
-        prev.extend(page.prev_cursor().copied());
-    }
-    let spread = |cursors: Vec<PageCursor>| -> Vec<ListRequest> {
-        let step = cursors.len().div_ceil(MAX_STARTS).max(1);
-        let mut chosen: Vec<ListRequest> = cursors
-            .into_iter()
-            .step_by(step)
-            .map(|cursor| ListRequest { page_size: Some(page_size), ..ListRequest::at(cursor) })
-            .collect();
-        // A stride that is coprime to the length visits each start once, far from the previous one.
-        let length = chosen.len().max(1);
-        let stride = (length * 2 / 3 + 1..).find(|stride| gcd(*stride, length) == 1).unwrap_or(1);
-        let order: Vec<usize> = (0..chosen.len()).map(|at| at * stride % length).collect();
-        chosen = order.into_iter().map(|at| chosen[at].clone()).collect();
-        chosen
-    };
-    Ok(PageStarts { next: spread(next), prev: spread(prev) })
-}
-
-const fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
+) -> anyhow::Result<PageStarts> {
+    let list = List { name: String::new(), combinations: 0, filter: filter.clone() };
+    let spread = ListPlaces::find(snapshot, user, &list)?.spread;
+    let order = scattered(spread.len()).map(|at| &spread[at]);
+    let (next, prev) = order
+        .map(|start| (starts::forward(start, page_size), starts::backward(start, page_size)))
+        .unzip();
+    Ok(PageStarts { next, prev })
 }

@@ -8,8 +8,8 @@ use std::io::Write;
 use std::time::Instant;
 
 use convodb::{Day, ListRequest, Order, Period, Result, StatsRequest};
+use convodb_bench::dataset::Dataset;
 use convodb_benches::store_of;
-use convodb_testkit::dataset::Dataset;
 
 const ROUNDS: usize = 200;
 

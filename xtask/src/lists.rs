@@ -32,6 +32,20 @@ pub const LAYERS: &[LayeredCrate] = &[
         ],
     },
     LayeredCrate {
+        folder: "crates/convodb-bench",
+        layers: &[
+            &["chart", "dataset", "latency", "row", "system"],
+            &["filter", "lists"],
+            &["sql", "starts"],
+            &["engine"],
+            &["result", "sqlite"],
+            &["against", "counts", "pages"],
+            &["cold", "readers", "writes"],
+            &["run"],
+            &["html"],
+        ],
+    },
+    LayeredCrate {
         folder: "crates/convodb-tokio",
         layers: &[
             &["run_blocking"],
@@ -84,7 +98,7 @@ pub const LAYERS: &[LayeredCrate] = &[
     LayeredCrate {
         folder: "crates/convodb-testkit",
         layers: &[
-            &["dataset", "erasure", "golden", "http_client", "oracle"],
+            &["erasure", "golden", "http_client", "oracle"],
             &["generators", "page_walk", "slow_clients"],
             &["harness"],
             &["live_walk"],

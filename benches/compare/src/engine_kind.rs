@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use ::convodb::Store;
 use anyhow::{Context, Result, bail};
+use convodb_bench::sqlite::{self, Indexes, Locking};
 use indicatif::ProgressBar;
 
 use crate::engines::Engine;
@@ -13,7 +14,7 @@ use crate::engines::convodb::{self, Convodb, Rows};
 use crate::engines::lmdb::{self, Lmdb};
 use crate::engines::memory::Memory;
 use crate::engines::postgres::Postgres;
-use crate::engines::sqlite::{self, Indexes, Locking, Sqlite};
+use crate::engines::sqlite::Sqlite;
 use crate::reference::Reference;
 use crate::stores::{self, Format, Stores};
 

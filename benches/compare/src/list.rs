@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use convodb::ChannelKind;
-use convodb_testkit::dataset::Dataset;
+use convodb_bench::dataset::Dataset;
+pub(crate) use convodb_bench::engine::FoundPage as Page;
+use convodb_bench::filter::ListFilter;
+use convodb_bench::sql::Start;
+use convodb_bench::starts;
 
-use crate::dataset::row::Row;
 use crate::dataset::{ADVERSARY, BIGGEST, MIDDLE, adversary_assistant};
-use crate::filter::ListFilter;
 use crate::reference::Reference;
 
 /// The most page starts of one list.
@@ -41,6 +43,18 @@ pub(crate) enum PageStart {
     Before(u64),
     /// The page after this many rows: by `OFFSET` in SQL, else after the position.
     Offset { rows: usize, after: u64 },
+}
+
+impl PageStart {
+    /// The start in SQL.
+    pub(crate) const fn in_sql(self) -> Start {
+        match self {
+            PageStart::First => Start::First,
+            PageStart::After(position) => Start::After(position),
+            PageStart::Before(position) => Start::Before(position),
+            PageStart::Offset { rows, .. } => Start::Offset(rows as u64),
+        }
+    }
 }
 
 /// A query for one page of a list.
@@ -204,23 +218,7 @@ impl List {
 fn scattered(first: usize, last: usize) -> impl Iterator<Item = usize> {
     let count = (last + 1).saturating_sub(first);
     let step = count.div_ceil(MAX_STARTS).max(1);
-    let length = count.div_ceil(step);
-    // A jump that is coprime to the length visits each number once.
-    let jump = (length * 2 / 3 + 1..).find(|jump| gcd(*jump, length) == 1).unwrap_or(1);
-    (0..length).map(move |at| first + at * jump % length * step)
-}
-
-const fn gcd(a: usize, b: usize) -> usize {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// The content of a page.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Page {
-    /// In the order of the list.
-    pub(crate) rows: Vec<Row>,
-    /// Whether more rows follow in the direction of the read.
-    pub(crate) more: bool,
+    starts::scattered(count.div_ceil(step)).map(move |at| first + at * step)
 }
 
 #[cfg(test)]

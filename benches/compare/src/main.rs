@@ -7,7 +7,6 @@ mod args;
 mod dataset;
 mod engine_kind;
 mod engines;
-mod filter;
 mod list;
 mod measure;
 mod reference;
@@ -15,6 +14,7 @@ mod report;
 mod results;
 mod stores;
 mod suites;
+mod term;
 mod writers;
 
 use anyhow::Result;

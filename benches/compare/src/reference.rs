@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
+use convodb_bench::filter::ListFilter;
+use convodb_bench::row::Row;
 
-use crate::dataset::row::Row;
 use crate::dataset::{all_rows, record};
-use crate::filter::ListFilter;
 
 /// The rows of the measured users.
 pub(crate) struct Reference {

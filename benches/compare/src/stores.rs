@@ -5,10 +5,11 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use convodb_bench::sqlite::Indexes;
 use indicatif::ProgressBar;
 
 use crate::dataset::SortedRows;
-use crate::engines::sqlite::{self, Indexes};
+use crate::engines::sqlite;
 use crate::engines::{convodb, lmdb, postgres};
 
 /// The format of a store.

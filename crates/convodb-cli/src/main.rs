@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::args::UsageError;
 use crate::commands::{
-    assistant, backup, changes, compact, delete, erase, export, import, list, prune, report,
+    assistant, backup, bench, changes, compact, delete, erase, export, import, list, prune, report,
     restore, show, token, usage, user, verify,
 };
 use crate::console::{Stdout, say};
@@ -80,6 +80,7 @@ enum Verb {
     Erase(erase::Args),
     #[command(alias = "retain")]
     Prune(prune::Args),
+    Bench(bench::Args),
     /// Print the OpenAPI 3.1 description of the server's API
     Openapi,
 }
@@ -120,6 +121,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Compact(args) => success(compact::run(&args, &mut out)),
         Verb::Erase(args) => success(erase::run(&args, &mut out)),
         Verb::Prune(args) => success(prune::run(&args, &mut out)),
+        Verb::Bench(args) => success(bench::run(&args, &mut out)),
         Verb::Openapi => success(writeln!(out, "{}", convodb_http::openapi()).map_err(Into::into)),
     }?;
     match out.flush() {

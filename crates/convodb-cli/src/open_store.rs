@@ -19,6 +19,8 @@ pub(crate) enum WhileServed {
     Request(&'static str),
     /// Run this command, which needs a server with an admin socket.
     Command(&'static str),
+    /// Run this command on a backup.
+    Copy(&'static str),
     /// Stop the server, or start it with this flag, which does the same regularly.
     ServerFlag(&'static str),
     /// Stop the server first.
@@ -45,6 +47,12 @@ pub(crate) fn existing_checked(path: &Path, without_wal: bool) -> Result<Store> 
     require(path)?;
     let options = StoreOptions::new().cache_bytes(LARGE_CACHE_BYTES).check_on_open(true);
     warned(open(path, &options.without_wal(without_wal), WhileServed::Stop)?, path)
+}
+
+/// Opens the store at `path`, which must exist, for reading only: no file changes.
+pub(crate) fn read_only(path: &Path, served: WhileServed) -> Result<Store> {
+    require(path)?;
+    open(path, &StoreOptions::new().cache_bytes(SMALL_CACHE_BYTES).read_only(true), served)
 }
 
 fn require(path: &Path) -> Result<()> {
@@ -127,6 +135,10 @@ fn in_use(path: &Path, served: WhileServed) -> anyhow::Error {
         WhileServed::Command(command) => format!(
             "run `{command}` if the server was started with --admin-socket SOCKET, or stop that \
              process"
+        ),
+        WhileServed::Copy(command) => format!(
+            "stop that process, or run `{command}` on a backup of it, which `convodb backup \
+             --admin-socket SOCKET` makes while the server runs"
         ),
         WhileServed::ServerFlag(flag) => {
             format!("stop that process, or start the server with {flag}")

@@ -8,7 +8,6 @@
 //! * [`golden`] contains stores that released versions wrote; [`erasure`] searches files for erased
 //!   bytes; [`slow_clients`] measures a server under idle and slow clients.
 
-pub mod dataset;
 pub mod erasure;
 pub mod generators;
 pub mod golden;
@@ -20,3 +19,5 @@ pub mod oracle;
 pub mod page_walk;
 pub mod simulation;
 pub mod slow_clients;
+
+pub use convodb_bench::dataset;

@@ -5,14 +5,12 @@
 //! that all engines order their lists the same way.
 
 pub(crate) mod record;
-pub(crate) mod row;
 
 use convodb::{AssistantId, Channel, Contact, Conversation, ConversationId, Cost, Timestamp};
-use convodb_testkit::dataset::{Dataset, USERS};
+use convodb_bench::dataset::{Dataset, USERS};
+use convodb_bench::row::{Row, next_position};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128_with_seed;
-
-use crate::dataset::row::Row;
 
 /// The seed of all stores.
 pub(crate) const SEED: u64 = 20_260_101;
@@ -64,9 +62,8 @@ impl PositionAllocator {
 
     /// Assigns the first position of the millisecond, or the one after the previous position.
     pub(crate) fn place(&mut self, user: u32, conversation: Conversation) -> PlacedRow {
-        let first = conversation.created_at.millis() << 22;
         let last = &mut self.last[user as usize];
-        *last = first.max(*last + 1);
+        *last = next_position(conversation.created_at.millis(), *last);
         PlacedRow { user, position: *last, conversation }
     }
 }

@@ -10,10 +10,9 @@
 //! ```
 
 use anyhow::{Context, Result, bail, ensure};
+use convodb_bench::row::{Row, created_at_millis, kind_number, kind_of};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
-
-use crate::dataset::row::{Row, kind_number, kind_of};
 
 const VERSION: u8 = 1;
 const CHECKSUM_BYTES: usize = 8;
@@ -41,11 +40,6 @@ pub(crate) fn entry_key(user: u32, term: u64, position: u64) -> [u8; 20] {
 /// The position at the end of either key.
 pub(crate) fn position_of(key: &[u8]) -> u64 {
     key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-/// The creation time of a position, in milliseconds since 1970.
-pub(crate) const fn created_at(position: u64) -> u64 {
-    position >> 22
 }
 
 /// Appends the record of a row.
@@ -126,7 +120,7 @@ pub(crate) fn decode(user: u32, position: u64, record: &[u8]) -> Result<Row> {
         message_count,
         cost_nanos,
         ai_enabled: bits & AI_ENABLED != 0,
-        created_at: created_at(position),
+        created_at: created_at_millis(position),
         updated_at,
     })
 }

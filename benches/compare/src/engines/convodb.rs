@@ -5,8 +5,8 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use convodb::{BulkOptions, ListRequest, PageSize, Store, StoreOptions, Timestamp, UserId};
+use convodb_bench::row::Row;
 
-use crate::dataset::row::Row;
 use crate::dataset::{ADVERSARY, all_rows, assistants};
 use crate::engines::Engine;
 use crate::list::{List, Page, PageQuery, PageStart};

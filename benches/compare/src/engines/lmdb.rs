@@ -8,15 +8,16 @@ use std::ops::Bound::{Excluded, Included};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use convodb_bench::filter::{Field, ListFilter, SHAPES, value_of};
+use convodb_bench::row::Row;
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, EnvOpenOptions, PutFlags, RoRange, RoRevRange, RoTxn, WithTls};
 
 use crate::dataset::SortedRows;
 use crate::dataset::record::{decode, entry_key, position_of, row_key};
-use crate::dataset::row::Row;
 use crate::engines::Engine;
-use crate::filter::{Field, ListFilter, SHAPES, term, value_of};
 use crate::list::{List, Page, PageQuery, PageStart};
+use crate::term::term;
 
 /// The most cursor steps from one row to the next, as in convodb.
 const MAX_STRIDE: usize = 8;

@@ -5,7 +5,6 @@ pub(crate) mod lmdb;
 pub(crate) mod memory;
 pub(crate) mod postgres;
 pub(crate) mod postgres_server;
-pub(crate) mod sql;
 pub(crate) mod sqlite;
 
 use std::hint::black_box;

@@ -6,17 +6,17 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use convodb_bench::filter::{Field, ListFilter, Value};
+use convodb_bench::row::{Row, created_at_millis, kind_number, kind_of};
+use convodb_bench::sql::{self, Statements};
 use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, Statement};
 
 use crate::dataset::SortedRows;
-use crate::dataset::record::{created_at, decode};
-use crate::dataset::row::{Row, kind_number, kind_of};
+use crate::dataset::record::decode;
 use crate::engines::Engine;
 use crate::engines::postgres_server::{self, Server};
-use crate::engines::sql::{self, Statements};
-use crate::filter::{Field, ListFilter, Value};
 use crate::list::{List, Page, PageQuery, PageStart};
 
 const SCHEMA: &str = "CREATE TABLE conversations (user_id int4 NOT NULL, position int8 NOT NULL, \
@@ -121,7 +121,7 @@ impl Engine for Postgres {
     fn prepare(&mut self, lists: &[List]) -> Result<()> {
         self.lists.clear();
         for list in lists {
-            let filter = sql::composite_filter(list);
+            let filter = list.filter.without_implied_kind();
             let fields = filter.fields();
             let statements = Statements::new(&fields);
             self.lists.push(Prepared {
@@ -193,7 +193,7 @@ fn row_of(row: &postgres::Row) -> Result<Row> {
         message_count: u32::try_from(row.try_get::<_, i32>(10)?)?,
         cost_nanos: row.try_get(11)?,
         ai_enabled: row.try_get(12)?,
-        created_at: created_at(position),
+        created_at: created_at_millis(position),
         updated_at: u64::try_from(row.try_get::<_, i64>(13)?)?,
     })
 }

@@ -1,8 +1,10 @@
 //! The charts of `docs/benchmarks.md` and of the README.
 
+use convodb_bench::chart::axis::{Labels, Scale, count_label};
+use convodb_bench::chart::palette::{BLUE, GREEN, GREY, ORANGE, PURPLE, Paint, RED, SAND, SKY, Theme};
+use convodb_bench::chart::{self, Heading, LineAxes, Look, Series, Unit, WIDE};
+
 use crate::report::Results;
-use crate::report::chart::{self, Heading, Series};
-use crate::report::svg::Theme;
 use crate::report::tables::{at_size, engines, find, lists};
 use crate::results::{Measurement, PagesResult};
 
@@ -23,18 +25,27 @@ pub(crate) fn all(results: &Results) -> Vec<(String, String)> {
     pictures
 }
 
-/// The colours of an engine, for the light and for the dark theme.
-fn colours(engine: &str) -> [&'static str; 2] {
+/// The colour of an engine.
+fn paint(engine: &str) -> Paint {
     match engine {
-        "convodb" => ["#0b66c3", "#58a6ff"],
-        "convodb-borrowed" => ["#7cb2e6", "#a9d2ff"],
-        "memory" => ["#8a929b", "#7d8590"],
-        "lmdb" => ["#1a7f37", "#3fb950"],
-        "sqlite-composite" => ["#c4540b", "#f0883e"],
-        "sqlite-exclusive" => ["#e09a63", "#ffc08a"],
-        "sqlite-single" => ["#a40e26", "#ff7b72"],
-        _ => ["#8250df", "#bc8cff"],
+        "convodb" => BLUE,
+        "convodb-borrowed" => SKY,
+        "memory" => GREY,
+        "lmdb" => GREEN,
+        "sqlite-composite" => ORANGE,
+        "sqlite-exclusive" => SAND,
+        "sqlite-single" => RED,
+        _ => PURPLE,
     }
+}
+
+const fn look(theme: Theme) -> Look {
+    Look { theme, width: WIDE }
+}
+
+/// Logarithmic axes of a count and of a time.
+const fn axes(x_name: &str) -> LineAxes<'_> {
+    LineAxes { x_name, x: Scale::Logarithmic, x_labels: Labels::Counts, y: Scale::Logarithmic }
 }
 
 fn micros(found: &Measurement) -> f64 {
@@ -60,7 +71,7 @@ fn by_list(pages: &PagesResult, theme: Theme) -> String {
             };
             Series {
                 name: (*label).to_owned(),
-                colours: colours(engine),
+                paint: paint(engine),
                 dashed: false,
                 points: lists.iter().enumerate().filter_map(point).collect(),
             }
@@ -71,17 +82,17 @@ fn by_list(pages: &PagesResult, theme: Theme) -> String {
         subtitle: &format!(
             "Median time of pages spread over each list, biggest user, {} rows, warm. \
              Every row decoded.",
-            chart::count_label(pages.rows.iter().sum::<u64>() as f64)
+            count_label(pages.rows.iter().sum::<u64>() as f64)
         ),
     };
-    chart::dots(theme, &heading, &names, &series)
+    chart::rows(look(theme), &heading, (Unit::Time, Scale::Logarithmic), &names, &series)
 }
 
 /// Latency over depth: by cursor and by `OFFSET`.
 fn depth(pages: &PagesResult, theme: Theme) -> String {
     let line = |engine: &str, prefix: &str, name: &str| Series {
         name: name.to_owned(),
-        colours: colours(engine),
+        paint: paint(engine),
         dashed: prefix == "row " && engine != "convodb",
         points: pages
             .measurements
@@ -105,14 +116,14 @@ fn depth(pages: &PagesResult, theme: Theme) -> String {
         title: "Depth: a page of 15 by the number of rows before it",
         subtitle: "Median time, unfiltered list of the biggest user, warm",
     };
-    chart::lines(theme, &heading, "rows before the page", &drawn)
+    chart::lines(look(theme), &heading, &axes("rows before the page"), &drawn)
 }
 
 /// Latency over the size of the store.
 fn rows(scale: &PagesResult, theme: Theme) -> String {
-    let line = |engine: &str, list: &str, name: &str, colours: [&'static str; 2]| Series {
+    let line = |engine: &str, list: &str, name: &str, paint: Paint| Series {
         name: name.to_owned(),
-        colours,
+        paint,
         dashed: engine == "memory",
         points: scale
             .rows
@@ -123,15 +134,13 @@ fn rows(scale: &PagesResult, theme: Theme) -> String {
             })
             .collect(),
     };
-    let (blue, green) = (colours("convodb"), colours("lmdb"));
-    let orange = colours("sqlite-composite");
     let all = [
-        line("convodb", "assistant", "convodb: by assistant", orange),
-        line("convodb", "type", "convodb: by type", green),
-        line("convodb", "unfiltered", "convodb: unfiltered", blue),
-        line("memory", "assistant", "no engine: by assistant", orange),
-        line("memory", "type", "no engine: by type", green),
-        line("memory", "unfiltered", "no engine: unfiltered", blue),
+        line("convodb", "assistant", "convodb: by assistant", ORANGE),
+        line("convodb", "type", "convodb: by type", GREEN),
+        line("convodb", "unfiltered", "convodb: unfiltered", BLUE),
+        line("memory", "assistant", "no engine: by assistant", ORANGE),
+        line("memory", "type", "no engine: by type", GREEN),
+        line("memory", "unfiltered", "no engine: unfiltered", BLUE),
     ];
     let drawn: Vec<Series> = all.into_iter().filter(|series| !series.points.is_empty()).collect();
     let heading = Heading {
@@ -139,5 +148,5 @@ fn rows(scale: &PagesResult, theme: Theme) -> String {
         subtitle: "Median time, biggest user (a tenth of all rows), pages spread over the list, \
                    warm. Dashed: in memory, no engine",
     };
-    chart::lines(theme, &heading, "rows in the store", &drawn)
+    chart::lines(look(theme), &heading, &axes("rows in the store"), &drawn)
 }

@@ -2,9 +2,7 @@
 //! each in a light and a dark theme.
 
 mod blocks;
-mod chart;
 mod charts;
-mod svg;
 mod tables;
 
 use std::fs;

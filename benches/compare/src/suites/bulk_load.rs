@@ -8,10 +8,11 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
+use convodb_bench::sqlite::Indexes;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{SortedRows, total_rows};
-use crate::engines::sqlite::{self, Indexes};
+use crate::engines::sqlite;
 use crate::engines::{convodb, lmdb};
 use crate::stores::{self, Format};
 

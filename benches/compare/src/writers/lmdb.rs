@@ -4,11 +4,12 @@ use std::ops::Bound::Included;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
+use convodb_bench::row::created_at_millis;
 use heed::{Env, PutFlags, RwTxn, WithTls};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::dataset::record::{self, created_at, position_of, row_key};
+use crate::dataset::record::{self, position_of, row_key};
 use crate::engines::lmdb::{self, Table, Tables, entries_of, id_key};
 use crate::writers::{NewRow, Writer};
 
@@ -69,7 +70,10 @@ impl Writer for LmdbWriter {
         let mut record = Vec::new();
         for NewRow { user, row, .. } in rows {
             let position = free_position(table, &write, *user, row.created_at)?;
-            ensure!(created_at(position) == row.created_at, "no free position in the millisecond");
+            ensure!(
+                created_at_millis(position) == row.created_at,
+                "no free position in the millisecond"
+            );
             record.clear();
             record::encode(*user, position, row, &mut record)?;
             let id = id_key(*user, row);

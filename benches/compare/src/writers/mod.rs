@@ -14,10 +14,10 @@ use std::str::FromStr;
 
 use ::convodb::{Conversation, Timestamp};
 use anyhow::{Context, Result};
-use convodb_testkit::dataset::Dataset;
+use convodb_bench::dataset::Dataset;
+use convodb_bench::row::Row;
 use uuid::Uuid;
 
-use crate::dataset::row::Row;
 use crate::stores::{self, Format};
 use crate::writers::lmdb::LmdbWriter;
 use crate::writers::sqlite::SqliteWriter;

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Result, ensure};
+use convodb_bench::row::created_at_millis;
+use convodb_bench::sqlite::{self, INSERT, Locking};
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use crate::dataset::record::created_at;
-use crate::engines::sqlite::{self, INSERT, Locking};
 use crate::writers::{NewRow, Writer};
 
 const CACHE_BYTES: usize = 1 << 30;
@@ -55,7 +55,7 @@ impl Writer for SqliteWriter {
             for NewRow { user, row, .. } in rows {
                 let position = free_position(&transaction, *user, row.created_at)?;
                 ensure!(
-                    created_at(position) == row.created_at,
+                    created_at_millis(position) == row.created_at,
                     "no free position in the millisecond"
                 );
                 sqlite::insert(&mut statement, *user, position, row)?;

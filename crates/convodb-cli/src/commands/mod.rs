@@ -4,6 +4,8 @@
 
 pub(crate) mod assistant;
 pub(crate) mod backup;
+pub(crate) mod bench;
+mod bench_table;
 pub(crate) mod changes;
 pub(crate) mod compact;
 pub(crate) mod delete;

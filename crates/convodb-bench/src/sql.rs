@@ -5,25 +5,43 @@
 use std::fmt::Write;
 
 use crate::filter::{Field, ListFilter, SHAPES};
-use crate::list::{List, PageStart};
 
-/// The columns of a page, in the order of `row_of` in both engines.
-pub(crate) const COLUMNS: &str = "position, id, assistant, kind, sender_name, sender_phone, \
+/// The columns of a page, in the order in which both engines read them.
+pub const COLUMNS: &str = "position, id, assistant, kind, sender_name, sender_phone, \
      customer_name, customer_phone, external_identifier, variables, message_count, cost_nanos, \
      ai_enabled, updated_at";
 
 /// The statements of one list, one per kind of page start. Their parameters are, in this order: the
 /// user, the values of the filter, the position if the page has one, the limit, the offset if any.
-pub(crate) struct Statements {
-    pub(crate) first: String,
-    pub(crate) after: String,
-    pub(crate) before: String,
-    pub(crate) offset: String,
+#[derive(Clone, Debug)]
+pub struct Statements {
+    /// The first page.
+    pub first: String,
+    /// The page after a position.
+    pub after: String,
+    /// The page before a position, in reverse order.
+    pub before: String,
+    /// The page after a number of rows.
+    pub offset: String,
+}
+
+/// Where a page starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// At the beginning of the list.
+    First,
+    /// After the row at this position.
+    After(u64),
+    /// Before the row at this position.
+    Before(u64),
+    /// After this many rows, by `OFFSET`.
+    Offset(u64),
 }
 
 impl Statements {
     /// The statements for a filter on these fields.
-    pub(crate) fn new(fields: &[Field]) -> Self {
+    #[must_use]
+    pub fn new(fields: &[Field]) -> Self {
         Self {
             first: select(fields, "", "DESC", ""),
             after: select(fields, "<", "DESC", ""),
@@ -32,12 +50,14 @@ impl Statements {
         }
     }
 
-    pub(crate) fn of(&self, start: PageStart) -> &str {
+    /// The statement of a page start.
+    #[must_use]
+    pub fn of(&self, start: Start) -> &str {
         match start {
-            PageStart::First => &self.first,
-            PageStart::After(_) => &self.after,
-            PageStart::Before(_) => &self.before,
-            PageStart::Offset { .. } => &self.offset,
+            Start::First => &self.first,
+            Start::After(_) => &self.after,
+            Start::Before(_) => &self.before,
+            Start::Offset(_) => &self.offset,
         }
     }
 }
@@ -65,7 +85,8 @@ fn select(fields: &[Field], bound: &str, order: &str, offset: &str) -> String {
 /// The composite indexes that serve every combination of filters: one for each of convodb's shapes,
 /// with the user first, then the leading field and the others, the position last. Indexes on texts
 /// that most rows lack are partial.
-pub(crate) fn composite_indexes() -> Vec<String> {
+#[must_use]
+pub fn composite_indexes() -> Vec<String> {
     SHAPES
         .iter()
         .map(|shape| {
@@ -89,7 +110,8 @@ pub(crate) fn composite_indexes() -> Vec<String> {
 }
 
 /// One index per column, as in most applications.
-pub(crate) fn single_indexes() -> Vec<String> {
+#[must_use]
+pub fn single_indexes() -> Vec<String> {
     ["user_id", "kind", "assistant", "sender_phone", "customer_phone", "external_identifier"]
         .into_iter()
         .chain(["position"])
@@ -97,8 +119,23 @@ pub(crate) fn single_indexes() -> Vec<String> {
         .collect()
 }
 
-/// The filter for an engine with the composite indexes: without an implied type, so that one index
-/// is enough.
-pub(crate) fn composite_filter(list: &List) -> ListFilter {
-    list.filter.without_implied_kind()
+/// A filter with its statements, prepared once for all pages of a list.
+#[derive(Clone, Debug)]
+pub struct ListStatements {
+    /// The filter. With composite indexes it lacks an implied type, so that one index is enough.
+    pub filter: ListFilter,
+    /// Its fields.
+    pub fields: Vec<Field>,
+    /// Its statements.
+    pub statements: Statements,
+}
+
+impl ListStatements {
+    /// The statements for a filter.
+    #[must_use]
+    pub fn new(filter: ListFilter) -> Self {
+        let fields = filter.fields();
+        let statements = Statements::new(&fields);
+        Self { filter, fields, statements }
+    }
 }

@@ -1,29 +1,39 @@
-//! Row: one conversation as every engine returns it.
-//!
-//! The fields are owned and the same for all engines, so that each does the same work per row.
+//! Row: one conversation as every engine returns it, with owned texts.
 
 use convodb::{Channel, ChannelKind, ConversationRef, ExternalIdentifier, Name, Phone};
 use uuid::Uuid;
 
 /// A conversation with owned texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) id: Uuid,
-    pub(crate) assistant: Uuid,
-    pub(crate) kind: ChannelKind,
-    pub(crate) sender_name: Option<String>,
-    pub(crate) sender_phone: Option<String>,
-    pub(crate) customer_name: Option<String>,
-    pub(crate) customer_phone: Option<String>,
-    pub(crate) external_identifier: Option<String>,
-    pub(crate) variables: Option<String>,
-    pub(crate) message_count: u32,
-    pub(crate) cost_nanos: i64,
-    pub(crate) ai_enabled: bool,
+pub struct Row {
+    /// The id.
+    pub id: Uuid,
+    /// The assistant.
+    pub assistant: Uuid,
+    /// The type.
+    pub kind: ChannelKind,
+    /// The name beside the sender's phone.
+    pub sender_name: Option<String>,
+    /// The phone of the user.
+    pub sender_phone: Option<String>,
+    /// The name of the customer.
+    pub customer_name: Option<String>,
+    /// The phone of the customer.
+    pub customer_phone: Option<String>,
+    /// The external identifier.
+    pub external_identifier: Option<String>,
+    /// The variables, as JSON.
+    pub variables: Option<String>,
+    /// The number of messages.
+    pub message_count: u32,
+    /// The cost in billionths of a US dollar.
+    pub cost_nanos: i64,
+    /// Whether the AI answers.
+    pub ai_enabled: bool,
     /// Milliseconds since 1970.
-    pub(crate) created_at: u64,
+    pub created_at: u64,
     /// Milliseconds since 1970.
-    pub(crate) updated_at: u64,
+    pub updated_at: u64,
 }
 
 impl From<&ConversationRef<'_>> for Row {
@@ -62,7 +72,8 @@ impl From<&ConversationRef<'_>> for Row {
 }
 
 /// The number of a kind in the stores of the other engines.
-pub(crate) const fn kind_number(kind: ChannelKind) -> u8 {
+#[must_use]
+pub const fn kind_number(kind: ChannelKind) -> u8 {
     match kind {
         ChannelKind::Test => 0,
         ChannelKind::Widget => 1,
@@ -72,9 +83,26 @@ pub(crate) const fn kind_number(kind: ChannelKind) -> u8 {
 }
 
 /// The kind with a stored number.
-pub(crate) fn kind_of(number: u8) -> anyhow::Result<ChannelKind> {
+///
+/// # Errors
+/// No kind has this number.
+pub fn kind_of(number: u8) -> anyhow::Result<ChannelKind> {
     ChannelKind::ALL
         .into_iter()
         .find(|kind| kind_number(*kind) == number)
         .ok_or_else(|| anyhow::anyhow!("unknown kind number {number}"))
+}
+
+/// The creation time of the row at a position, in milliseconds since 1970. Positions are assigned as
+/// convodb does: the creation time, then 22 bits in the order of arrival.
+#[must_use]
+pub const fn created_at_millis(position: u64) -> u64 {
+    position >> 22
+}
+
+/// The position of a row that was created at a time, and follows `last` within its user.
+#[must_use]
+pub const fn next_position(created_at_millis: u64, last: u64) -> u64 {
+    let first = created_at_millis << 22;
+    if first > last { first } else { last + 1 }
 }

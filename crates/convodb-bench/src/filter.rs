@@ -1,37 +1,46 @@
-//! List filter, translated for every engine: a convodb `Filter`, SQL columns and values, a 64-bit
-//! index term for the key-value engines, and a predicate over one row.
+//! The filter of a list for other engines than convodb: SQL columns and values, and a predicate over
+//! one row.
 
 use convodb::{AssistantId, ChannelKind, Filter};
 use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_64;
 
-use crate::dataset::row::{Row, kind_number};
+use crate::row::{Row, kind_number};
 
 /// A filterable field. The last field of a shape is its leading field: it comes first in the term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Field {
+pub enum Field {
+    /// The type.
     Kind,
+    /// The assistant.
     Assistant,
+    /// The phone of the user.
     Sender,
+    /// The phone of the customer.
     Customer,
+    /// The external identifier.
     External,
 }
 
 /// The value of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
+    /// The number of a type.
     Kind(u8),
+    /// An assistant.
     Assistant(Uuid),
+    /// A phone or an identifier.
     Text(&'a str),
 }
 
 use Field::{Assistant, Customer, External, Kind, Sender};
 
 impl Field {
-    pub(crate) const ALL: [Field; 5] = [Kind, Assistant, Sender, Customer, External];
+    /// All fields, in the order of a filter's values in a statement.
+    pub const ALL: [Field; 5] = [Kind, Assistant, Sender, Customer, External];
 
     /// The SQL column.
-    pub(crate) const fn column(self) -> &'static str {
+    #[must_use]
+    pub const fn column(self) -> &'static str {
         match self {
             Kind => "kind",
             Assistant => "assistant",
@@ -44,7 +53,7 @@ impl Field {
 
 /// The sets of fields that have an index, as in convodb. With these 11 indexes each of the 32
 /// combinations of filters is one range.
-pub(crate) const SHAPES: [&[Field]; 11] = [
+pub const SHAPES: [&[Field]; 11] = [
     &[Kind],
     &[Assistant],
     &[Kind, Assistant],
@@ -60,17 +69,35 @@ pub(crate) const SHAPES: [&[Field]; 11] = [
 
 /// Exact matches; `None` matches every row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ListFilter {
-    pub(crate) kind: Option<ChannelKind>,
-    pub(crate) assistant: Option<Uuid>,
-    pub(crate) sender: Option<String>,
-    pub(crate) customer: Option<String>,
-    pub(crate) external: Option<String>,
+pub struct ListFilter {
+    /// The type.
+    pub kind: Option<ChannelKind>,
+    /// The assistant.
+    pub assistant: Option<Uuid>,
+    /// The phone of the user.
+    pub sender: Option<String>,
+    /// The phone of the customer.
+    pub customer: Option<String>,
+    /// The external identifier.
+    pub external: Option<String>,
+}
+
+impl From<&Filter> for ListFilter {
+    fn from(filter: &Filter) -> Self {
+        Self {
+            kind: filter.kind,
+            assistant: filter.assistant.map(AssistantId::uuid),
+            sender: filter.sender_phone.as_ref().map(|phone| phone.as_str().to_owned()),
+            customer: filter.customer_phone.as_ref().map(|phone| phone.as_str().to_owned()),
+            external: filter.external_identifier.as_ref().map(|id| id.as_str().to_owned()),
+        }
+    }
 }
 
 impl ListFilter {
     /// The value to match, if the field is filtered by.
-    pub(crate) fn value(&self, field: Field) -> Option<Value<'_>> {
+    #[must_use]
+    pub fn value(&self, field: Field) -> Option<Value<'_>> {
         match field {
             Kind => self.kind.map(kind_number).map(Value::Kind),
             Assistant => self.assistant.map(Value::Assistant),
@@ -81,13 +108,15 @@ impl ListFilter {
     }
 
     /// The fields that are filtered by.
-    pub(crate) fn fields(&self) -> Vec<Field> {
+    #[must_use]
+    pub fn fields(&self) -> Vec<Field> {
         Field::ALL.into_iter().filter(|field| self.value(*field).is_some()).collect()
     }
 
     /// The same filter without a type that a phone or an identifier implies. Every filter in
     /// this form has an index in [`SHAPES`].
-    pub(crate) fn without_implied_kind(&self) -> Self {
+    #[must_use]
+    pub fn without_implied_kind(&self) -> Self {
         let phone = self.sender.is_some() || self.customer.is_some();
         let implied = match self.kind {
             Some(ChannelKind::Whatsapp) => phone,
@@ -98,7 +127,8 @@ impl ListFilter {
     }
 
     /// Whether the row matches.
-    pub(crate) fn matches(&self, row: &Row) -> bool {
+    #[must_use]
+    pub fn matches(&self, row: &Row) -> bool {
         self.kind.is_none_or(|kind| row.kind == kind)
             && self.assistant.is_none_or(|assistant| row.assistant == assistant)
             && (self.sender.is_none() || self.sender == row.sender_phone)
@@ -107,7 +137,10 @@ impl ListFilter {
     }
 
     /// The same filter for convodb.
-    pub(crate) fn to_convodb(&self) -> anyhow::Result<Filter> {
+    ///
+    /// # Errors
+    /// A text that is not a valid phone or identifier.
+    pub fn to_convodb(&self) -> anyhow::Result<Filter> {
         Ok(Filter {
             kind: self.kind,
             assistant: self.assistant.map(AssistantId::new),
@@ -119,7 +152,8 @@ impl ListFilter {
 }
 
 /// The value of a field of a row.
-pub(crate) fn value_of(row: &Row, field: Field) -> Option<Value<'_>> {
+#[must_use]
+pub fn value_of(row: &Row, field: Field) -> Option<Value<'_>> {
     match field {
         Kind => Some(Value::Kind(kind_number(row.kind))),
         Assistant => Some(Value::Assistant(row.assistant)),
@@ -127,34 +161,4 @@ pub(crate) fn value_of(row: &Row, field: Field) -> Option<Value<'_>> {
         Customer => row.customer_phone.as_deref().map(Value::Text),
         External => row.external_identifier.as_deref().map(Value::Text),
     }
-}
-
-/// The index term of a set of fields, as wide as convodb's and with the same layout: 24 bits of the
-/// leading value, which places the lists of one value side by side, then 40 bits of all values.
-/// `None` if the set is empty or a field has no value.
-pub(crate) fn term<'v>(
-    shape: &[Field],
-    value: impl Fn(Field) -> Option<Value<'v>>,
-) -> Option<(Field, u64)> {
-    let leading = *shape.last()?;
-    let mut hashed = [0; 1 + 8 * Field::ALL.len()];
-    let mut end = 1;
-    let mut family = 0;
-    for field in shape {
-        family = fingerprint(*field, value(*field)?);
-        hashed[0] |= 1 << *field as u8;
-        hashed[end..end + 8].copy_from_slice(&family.to_le_bytes());
-        end += 8;
-    }
-    let low = (1 << 40) - 1;
-    Some((leading, (family & !low) | (xxh3_64(&hashed[..end]) & low)))
-}
-
-fn fingerprint(field: Field, value: Value<'_>) -> u64 {
-    let hash = match value {
-        Value::Kind(kind) => xxh3_64(&[kind]),
-        Value::Assistant(id) => xxh3_64(id.as_bytes()),
-        Value::Text(text) => xxh3_64(text.as_bytes()),
-    };
-    hash ^ (field as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
