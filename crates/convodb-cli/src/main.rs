@@ -61,10 +61,10 @@ enum Verb {
     Delete(delete::Args),
     Report(report::Args),
     Changes(changes::Args),
-    /// Create, list and rename users
+    /// Create, list and rename users, and set their quotas
     #[command(subcommand)]
     User(user::Command),
-    /// Create, list and revoke access tokens
+    /// Create, list, narrow and revoke access tokens
     #[command(subcommand)]
     Token(token::Command),
     /// Create, list, rename and delete assistants
@@ -188,8 +188,15 @@ mod tests {
         all
     }
 
-    /// The flags that choose what is deleted, or that a check is skipped: they have no variable.
-    const WITHOUT_VARIABLE: [(&str, &str); 23] = [
+    /// The flags that choose what is deleted, that a check is skipped, or that what is otherwise only
+    /// shown is set: they have no variable.
+    const WITHOUT_VARIABLE: [(&str, &str); 29] = [
+        ("token narrow", "id"),
+        ("token narrow", "scopes"),
+        ("token narrow", "assistant"),
+        ("token narrow", "expires"),
+        ("user quota", "max-conversations"),
+        ("user quota", "max-bytes"),
         ("serve", "keep"),
         ("serve", "keep-changes"),
         ("delete", "user"),

@@ -55,6 +55,14 @@ pub(crate) fn read_only(path: &Path, served: WhileServed) -> Result<Store> {
     open(path, &StoreOptions::new().cache_bytes(SMALL_CACHE_BYTES).read_only(true), served)
 }
 
+/// Opens the store at `path` for a server, which may be one to create.
+pub(crate) fn served(path: &Path, options: &StoreOptions, create: bool) -> Result<Store> {
+    if !create {
+        require(path)?;
+    }
+    warned(open(path, options, WhileServed::Stop)?, path)
+}
+
 fn require(path: &Path) -> Result<()> {
     let exists = path.try_exists().with_context(|| format!("cannot open {}", path.display()))?;
     if !exists {

@@ -29,10 +29,21 @@ pub(crate) struct ApiError {
     message: Cow<'static, str>,
     /// The invalid fields of the request, each once.
     fields: Vec<FieldError>,
+    /// The quota that the request exceeds.
+    quota: Option<ExceededQuota>,
     /// Additional headers.
     headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log.
     cause: Option<String>,
+}
+
+/// A quota that a request exceeds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct ExceededQuota {
+    /// `conversations` or `bytes`.
+    what: &'static str,
+    limit: u64,
+    used: u64,
 }
 
 /// The error of one field of a request.
@@ -132,6 +143,17 @@ impl ApiError {
             .with_header(WWW_AUTHENTICATE, challenge)
     }
 
+    /// 403: the write would take the user beyond its quota. Not 507, which says that the disk is full:
+    /// that is the operator's to repair, and a retry may succeed.
+    fn quota_exceeded(what: &'static str, limit: u64, used: u64) -> Self {
+        let message = format!(
+            "The quota of {limit} {what} is exceeded: {used} are used. Delete conversations, or ask \
+             the operator for a higher quota."
+        );
+        let quota = Some(ExceededQuota { what, limit, used });
+        Self { quota, ..Self::new(StatusCode::FORBIDDEN, message) }
+    }
+
     /// 400: the body does not have its format, so its fields cannot be parsed.
     pub(crate) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
@@ -182,7 +204,8 @@ impl ApiError {
 
     fn new(status: StatusCode, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
-        Self { status, message, fields: Vec::new(), headers: Vec::new(), cause: None }
+        let (fields, headers) = (Vec::new(), Vec::new());
+        Self { status, message, fields, quota: None, headers, cause: None }
     }
 
     /// Adds a header.
@@ -242,7 +265,18 @@ impl ApiError {
             json::string(&mut out, message);
             out.push(b']');
         }
-        json::raw(&mut out, if self.fields.is_empty() { "}" } else { "}}" });
+        if !self.fields.is_empty() {
+            out.push(b'}');
+        }
+        if let Some(ExceededQuota { what, limit, used }) = self.quota {
+            json::raw(&mut out, ",\"code\":\"quota_exceeded\",\"quota\":");
+            json::string(&mut out, what);
+            json::raw(&mut out, ",\"limit\":");
+            json::integer(&mut out, limit);
+            json::raw(&mut out, ",\"used\":");
+            json::integer(&mut out, used);
+        }
+        out.push(b'}');
         out
     }
 }
@@ -272,6 +306,9 @@ impl From<Error> for ApiError {
             }
             Error::DuplicateConversation(_) => Self::invalid(vec![FieldError::taken("id")]),
             Error::DuplicateAssistant(_) => Self::invalid(vec![FieldError::taken("uuid")]),
+            Error::QuotaExceeded { what, limit, used, .. } => {
+                Self::quota_exceeded(what, limit, used)
+            }
             Error::AssistantNotFound => Self::new(StatusCode::NOT_FOUND, "Assistant not found"),
             // Revoked, expired or erased after the request was authenticated.
             Error::TokenNotFound | Error::UserNotFound | Error::UserClosed => {
@@ -365,6 +402,12 @@ mod tests {
             Dialect::Conversation,
             404,
             r#"{"status":false,"error":"Conversation not found","message":"Conversation not found"}"#,
+        );
+        check(
+            &from(Error::QuotaExceeded { what: "bytes", limit: 10, used: 9, added: 2 }),
+            Dialect::Plain,
+            403,
+            r#"{"message":"The quota of 10 bytes is exceeded: 9 are used. Delete conversations, or ask the operator for a higher quota.","code":"quota_exceeded","quota":"bytes","limit":10,"used":9}"#,
         );
         check(
             &from(Error::CursorConflict { field: "customer_phone" }),

@@ -176,6 +176,30 @@ pub enum Rejection {
         /// What a right value looks like.
         reason: &'static str,
     },
+    /// The conversation is beyond the user's quota; a smaller one may not be.
+    #[error("quota of {limit} {what} exceeded: {used} are used, and this adds {added}")]
+    QuotaExceeded {
+        /// What the quota counts: `conversations` or `bytes`.
+        what: &'static str,
+        /// The quota.
+        limit: u64,
+        /// How much of it was used before.
+        used: u64,
+        /// How much the conversation would add.
+        added: u64,
+    },
+}
+
+impl Rejection {
+    /// The rejection by a quota, or any other error.
+    fn of_quota(error: Error) -> Result<Self> {
+        match error {
+            Error::QuotaExceeded { what, limit, used, added } => {
+                Ok(Rejection::QuotaExceeded { what, limit, used, added })
+            }
+            error => Err(error),
+        }
+    }
 }
 
 /// Inserts the item's conversation if the user does not have its id.
@@ -196,12 +220,21 @@ pub enum Rejection {
 /// ```
 ///
 /// # Errors
-/// As [`ImportTarget`]'s methods, but for [`Error::Invalid`], which is [`Outcome::Rejected`].
+/// As [`ImportTarget`]'s methods, but for [`Error::Invalid`] and [`Error::QuotaExceeded`], which are
+/// [`Outcome::Rejected`]. A bulk load checks quotas when it finishes.
 pub fn insert_if_new(target: &mut impl ImportTarget, user: UserId, item: &Item) -> Result<Applied> {
     if target.has_conversation(user, item.conversation.id)? {
         return Ok(Applied { outcome: Outcome::AlreadyPresent, assistant_created: false });
     }
-    with_assistant(target, user, item, |target| insert(target, user, item))
+    let applied =
+        with_assistant(target, user, item, |target| match insert(target, user, item) {
+            Err(error) => Rejection::of_quota(error).map(Outcome::Rejected),
+            inserted => inserted,
+        });
+    applied.or_else(|error| {
+        let outcome = Rejection::of_quota(error).map(Outcome::Rejected)?;
+        Ok(Applied { outcome, assistant_created: false })
+    })
 }
 
 /// Inserts the item's conversation, or updates the one that the user has: every field that can
@@ -390,6 +423,7 @@ impl AddAssign for ImportCounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use convodb::{QuotaLimit, UserQuota};
 
     const MESSAGE: &str = r#"{"role":"user","content":"hi","created_at":"2025-01-25"}"#;
 
@@ -447,6 +481,21 @@ mod tests {
             updated: 0,
         };
         assert_eq!(counts, expected);
+    }
+
+    #[test]
+    fn an_item_beyond_a_quota_is_rejected_and_smaller_ones_are_inserted() {
+        let (store, user) = store();
+        let limit = UserQuota { bytes: QuotaLimit::AtMost(250), ..UserQuota::default() };
+        store.set_quota(user, limit).unwrap();
+        let large = named(&format!(r#","variables":{{"a":"{}"}}"#, "x".repeat(200)));
+        let (outcomes, counts) = outcomes(&store, user, vec![large, named("")]);
+        let [Outcome::Rejected(rejection), Outcome::Inserted { messages: 0 }] = outcomes[..] else {
+            panic!("{outcomes:?}");
+        };
+        let reason = rejection.to_string();
+        assert!(reason.starts_with("quota of 250 bytes exceeded: "), "{reason}");
+        assert_eq!((counts.inserted, counts.rejected, counts.assistants_created), (1, 1, 1));
     }
 
     #[test]

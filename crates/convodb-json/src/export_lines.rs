@@ -55,6 +55,22 @@ impl ExportLines {
         messages: Messages,
     ) -> Self {
         let rows = Box::new(snapshot.conversations(user, request));
+        Self::of_rows(snapshot, user, rows, messages)
+    }
+
+    /// Prepares the line of one conversation of the user, with its messages. Reads nothing.
+    #[must_use]
+    pub fn of_one(snapshot: Snapshot, user: UserId, conversation: Conversation) -> Self {
+        let rows = Box::new(std::iter::once(Ok(conversation)));
+        Self::of_rows(snapshot, user, rows, Messages::Included)
+    }
+
+    fn of_rows(
+        snapshot: Snapshot,
+        user: UserId,
+        rows: Box<dyn Iterator<Item = Result<Conversation>> + Send>,
+        messages: Messages,
+    ) -> Self {
         let names = AssistantNames::new(snapshot.clone(), user);
         Self { rows, names, snapshot, user, messages, line: None, has_message: false }
     }

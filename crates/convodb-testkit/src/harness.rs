@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::generators::assistants;
-use crate::oracle::Oracle;
+use crate::oracle::{Oracle, assistant_bytes};
 use convodb::{
     Channel, Conversation, ConversationId, CostSum, Day, Error, Message, Period, StatsRequest,
     Store, Timestamp, UserId, Volume,
@@ -128,6 +128,13 @@ impl Harness {
             let messages = snapshot.messages(user, id).unwrap();
             assert_eq!(messages.as_deref(), self.oracle.messages(user, id));
             count += 1;
+        }
+        for user in self.users {
+            let mut expected = self.oracle.usage(user);
+            for assistant in snapshot.assistants(user, 0, 100).unwrap() {
+                expected.bytes += assistant_bytes(assistant.name.as_str());
+            }
+            assert_eq!(snapshot.storage_usage(user).unwrap(), expected);
         }
         let verified = snapshot.verify().unwrap();
         assert!(verified.is_clean(), "{:?}", verified.findings);

@@ -3,7 +3,10 @@
 //! Every query filters and sorts the whole list again. That is slow, and simple enough to be
 //! correct by inspection.
 
-use convodb::{Conversation, ConversationId, Filter, Message, Order, Timestamp, UserId};
+use convodb::{
+    Channel, Conversation, ConversationId, ExternalIdentifier, Filter, Message, Name, Order, Phone,
+    StorageUsage, Timestamp, UserId,
+};
 
 /// The conversations of all users, in order of arrival.
 #[derive(Clone, Debug, Default)]
@@ -91,6 +94,17 @@ impl Oracle {
         self.rows.iter().map(|row| (row.user, &row.conversation))
     }
 
+    /// What the user's conversations and messages take, by the layout of `docs/file-format.md`.
+    #[must_use]
+    pub fn usage(&self, user: UserId) -> StorageUsage {
+        let own = || self.rows.iter().filter(|row| row.user == user);
+        let bytes = own().map(|row| {
+            let messages: usize = row.messages.iter().map(message_bytes).sum();
+            conversation_bytes(&row.conversation, row.messages.len()) + messages
+        });
+        StorageUsage { conversations: own().count() as u64, bytes: bytes.sum::<usize>() as u64 }
+    }
+
     /// All matches of a query in its order: by creation time, ties by order of arrival.
     #[must_use]
     pub fn list(&self, user: UserId, query: &ListQuery) -> Vec<Conversation> {
@@ -122,6 +136,45 @@ impl Oracle {
         }
         list
     }
+}
+
+/// A record has a version and a checksum.
+const SEALED: usize = 1 + 8;
+
+/// The bytes of key and record of a conversation of which `stored` messages are stored.
+fn conversation_bytes(row: &Conversation, stored: usize) -> usize {
+    let short = |text: Option<&str>| text.map_or(0, |text| 1 + text.len());
+    let texts = match &row.channel {
+        Channel::Test | Channel::Widget => 0,
+        Channel::Whatsapp { sender, customer } => [sender, customer]
+            .map(|contact| {
+                short(contact.name.as_ref().map(Name::as_str))
+                    + short(contact.phone.as_ref().map(Phone::as_str))
+            })
+            .iter()
+            .sum(),
+        Channel::Api { external_identifier } => {
+            short(external_identifier.as_ref().map(ExternalIdentifier::as_str))
+        }
+    };
+    let number = if stored == row.message_count as usize { 0 } else { 4 };
+    let variables = row.variables.as_ref().map_or(0, |variables| variables.as_str().len());
+    let (key, fixed) = (4 + 8, 54);
+    key + SEALED + fixed + number + texts + variables
+}
+
+/// The bytes of key and record of a message.
+fn message_bytes(message: &Message) -> usize {
+    let calls = message.function_calls().map_or(0, |calls| 8 + calls.len());
+    let (key, role, content, cost, at) = (4 + 8 + 4, 1, 8 + message.content().len(), 8, 8);
+    key + SEALED + role + content + 1 + calls + cost + at
+}
+
+/// The bytes of key and record of an assistant with this name.
+#[must_use]
+pub fn assistant_bytes(name: &str) -> u64 {
+    let (key, number, at) = (4 + 16, 4, 8);
+    (key + SEALED + 8 + name.len() + number + at) as u64
 }
 
 /// A list query: filter, time range and order.

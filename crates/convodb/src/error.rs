@@ -68,6 +68,23 @@ pub enum Error {
     /// The assistant cannot be deleted: it has conversations.
     #[error("assistant {0} has conversations; delete or reassign them first")]
     AssistantInUse(Uuid),
+    /// The write would take the user's data beyond its quota. Nothing of it was written. Deletions
+    /// always succeed; so do changes by which nothing grows. Delete conversations, or raise the
+    /// quota: [`Store::set_quota`](crate::Store::set_quota).
+    #[error(
+        "quota of {limit} {what} exceeded: {used} are used, and this adds {added}; delete \
+         conversations or raise the quota"
+    )]
+    QuotaExceeded {
+        /// What the quota counts: `conversations` or `bytes`.
+        what: &'static str,
+        /// The quota.
+        limit: u64,
+        /// How much of it was used before.
+        used: u64,
+        /// How much the write would add.
+        added: u64,
+    },
     /// A write was started from inside a write, which would deadlock.
     #[error("write started inside a write; use the transaction that the closure received")]
     NestedWrite,

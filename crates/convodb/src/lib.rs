@@ -146,10 +146,12 @@ pub use crate::model::conversation::{Conversation, ConversationRef};
 pub use crate::model::cost::{Cost, CostSum};
 pub use crate::model::id::{AssistantId, ConversationId, UserId};
 pub use crate::model::message::{Message, Role};
+pub use crate::model::quota::{Quota, QuotaLimit, StorageUsage, UserQuota};
 pub use crate::model::text::{ExternalIdentifier, IdempotencyKey, Name, Phone};
 pub use crate::model::timestamp::{Day, Timestamp};
 pub use crate::model::token::{
-    Access, NewToken, Scope, Scopes, Token, TokenId, TokenOptions, TokenPrefix, TokenSelector,
+    Access, NewToken, Scope, Scopes, Token, TokenId, TokenNarrowing, TokenOptions, TokenPrefix,
+    TokenSelector,
 };
 pub use crate::model::variables::Variables;
 pub use crate::model::version::StoreVersion;

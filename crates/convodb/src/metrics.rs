@@ -26,6 +26,8 @@ pub struct Metrics {
     pub writes_waiting: usize,
     /// Counter: writes refused because the write queue was full.
     pub writes_refused: u64,
+    /// Counter: operations refused because of a user's quota.
+    pub quota_refusals: u64,
     /// Counter: pages that a read needed and the disk could not read. Each is an
     /// [`Error::Io`](crate::Error::Io) of that read.
     pub read_faults: u64,
@@ -81,6 +83,7 @@ pub(crate) struct MetricsRegistry {
     pub(crate) memtable_bytes: AtomicUsize,
     pub(crate) waiting: AtomicUsize,
     pub(crate) refused: AtomicU64,
+    pub(crate) quota_refusals: AtomicU64,
     pub(crate) wal_syncs: LatencyHistogram,
     pub(crate) checkpoints: LatencyHistogram,
     snapshots: Mutex<SnapshotTracker>,
@@ -112,6 +115,7 @@ impl MetricsRegistry {
             committed_bytes: self.bytes.load(Ordering::Relaxed),
             writes_waiting: self.waiting.load(Ordering::Relaxed),
             writes_refused: self.refused.load(Ordering::Relaxed),
+            quota_refusals: self.quota_refusals.load(Ordering::Relaxed),
             read_faults: 0,
             wal_syncs: Histogram::of(&self.wal_syncs),
             checkpoints: Histogram::of(&self.checkpoints),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::io::system::SystemVfs;
 use crate::io::vfs::Vfs;
+use crate::model::quota::Quota;
 
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -43,6 +44,7 @@ pub struct StoreOptions {
     read_only: bool,
     background_checkpoints: bool,
     retained_changes: u64,
+    quota: Quota,
     vfs: Arc<dyn Vfs>,
 }
 
@@ -60,6 +62,7 @@ impl Default for StoreOptions {
             read_only: false,
             background_checkpoints: true,
             retained_changes: 1 << 20,
+            quota: Quota::default(),
             vfs: Arc::new(SystemVfs),
         }
     }
@@ -177,6 +180,14 @@ impl StoreOptions {
         Self { retained_changes: retained_changes.max(1), ..self }
     }
 
+    /// How much each user may store who has no limit of its own
+    /// ([`Store::set_quota`](crate::Store::set_quota)). Default: no limit. A write beyond it fails
+    /// with [`Error::QuotaExceeded`](crate::Error::QuotaExceeded).
+    #[must_use]
+    pub fn quota(self, quota: Quota) -> Self {
+        Self { quota, ..self }
+    }
+
     /// The file system that the store's files are on. Default: the operating system's. For tests on
     /// a simulated disk.
     #[must_use]
@@ -191,7 +202,7 @@ impl StoreOptions {
             row_cache_bytes: self.row_cache_bytes,
             fast_recovery: self.fast_recovery,
             background_checkpoints: self.background_checkpoints,
-            retained_changes: self.retained_changes,
+            rules: WriteRules { retained_changes: self.retained_changes, quota: self.quota },
         }
     }
 
@@ -240,5 +251,21 @@ pub(crate) struct CommitMode {
     pub(crate) row_cache_bytes: usize,
     pub(crate) fast_recovery: bool,
     pub(crate) background_checkpoints: bool,
+    pub(crate) rules: WriteRules,
+}
+
+/// What every write observes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WriteRules {
+    /// The number of changes that the feed of each user retains.
     pub(crate) retained_changes: u64,
+    /// How much each user may store who has no limit of its own.
+    pub(crate) quota: Quota,
+}
+
+#[cfg(test)]
+impl WriteRules {
+    /// No limit of anything.
+    pub(crate) const NONE: Self =
+        Self { retained_changes: u64::MAX, quota: Quota { conversations: None, bytes: None } };
 }

@@ -12,6 +12,7 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::{Message, Role};
 use crate::model::timestamp::Timestamp;
+use crate::options::WriteRules;
 use crate::tables::Tables;
 use crate::tables::meta;
 use crate::transaction::Transaction;
@@ -78,7 +79,7 @@ impl RawStore {
     /// Runs a write and flushes it.
     pub(crate) fn transact<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> Result<T>) -> T {
         let mut tables = self.tables();
-        let done = work(&mut Transaction::new(&mut tables, &self.fingerprinter, u64::MAX)).unwrap();
+        let done = work(&mut Transaction::new(&mut tables, &self.fingerprinter, WriteRules::NONE)).unwrap();
         self.write(|write| tables.flush(write).unwrap());
         done
     }

@@ -3,13 +3,16 @@
 use std::io::Write;
 
 use anyhow::{Result, anyhow};
-use convodb::{Channel, Contact, Conversation, ConversationId, Message, Name, Phone};
-use convodb_json::{AssistantNames, write_line};
+use convodb::{Channel, Contact, Conversation, ConversationId, MessageIter, Name, Phone};
+use convodb_json::{AssistantNames, ExportLines};
 
 use crate::args::{DbFlag, JsonFlag, UserFlag};
 use crate::console::printable;
 use crate::open_store::{SMALL_CACHE_BYTES, WhileServed, existing};
 use crate::resolve;
+
+/// Bytes of a line that are printed at a time.
+const PART_BYTES: usize = 64 << 10;
 
 /// Show one conversation with its messages
 ///
@@ -36,18 +39,21 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let store = existing(db, SMALL_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
     let user = resolve::user(&snapshot, &args.user.user, db)?;
-    let found = snapshot.conversation(user, id)?.zip(snapshot.messages(user, id)?);
+    let found = snapshot.conversation(user, id)?.zip(snapshot.message_iter(user, id)?);
     let (conversation, messages) = found.ok_or_else(|| not_found(args))?;
-    let mut names = AssistantNames::new(snapshot, user);
-    let name = names.name(conversation.assistant)?;
+    // A history may be far longer than memory: it is read and printed in parts.
     if args.json.json {
-        let mut line = Vec::new();
-        write_line(&mut line, &conversation.borrowed(), name, Some(&messages));
-        line.push(b'\n');
-        out.write_all(&line)?;
+        let mut lines = ExportLines::of_one(snapshot, user, conversation);
+        let (mut part, mut has_more) = (Vec::new(), true);
+        while has_more {
+            has_more = lines.fill(&mut part, PART_BYTES)?;
+            out.write_all(&part)?;
+            part.clear();
+        }
     } else {
-        write_fields(out, &conversation, name)?;
-        write_messages(out, &messages)?;
+        let mut names = AssistantNames::new(snapshot, user);
+        write_fields(out, &conversation, names.name(conversation.assistant)?)?;
+        write_messages(out, messages)?;
     }
     Ok(store.close()?)
 }
@@ -98,8 +104,9 @@ fn contact(contact: &Contact) -> String {
 }
 
 /// Each message under a line with its time and role, indented.
-fn write_messages(out: &mut dyn Write, messages: &[Message]) -> Result<()> {
+fn write_messages(out: &mut dyn Write, messages: MessageIter) -> Result<()> {
     for message in messages {
+        let message = message?;
         writeln!(out, "\n{}  {}", message.created_at(), message.role().as_str())?;
         for line in message.content().lines() {
             writeln!(out, "    {}", printable(line))?;

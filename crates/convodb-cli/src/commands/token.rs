@@ -1,4 +1,4 @@
-//! `convodb token`: create, list and revoke access tokens.
+//! `convodb token`: create, list, narrow and revoke access tokens.
 //!
 //! A token is printed once and never appears in a message.
 
@@ -7,7 +7,7 @@ use std::io::{self, BufRead, Read, Write};
 use anyhow::{Context, Result, bail};
 use clap::Subcommand;
 use convodb::{AssistantRef, Name, Scopes, Timestamp, TokenId, TokenPrefix};
-use convodb_http::accounts::{CreateToken, ListTokens, RevokeTokens, TokenLine};
+use convodb_http::accounts::{CreateToken, ListTokens, NarrowToken, RevokeTokens, TokenLine};
 
 use crate::accounts::{self, MissingStore};
 use crate::args::{JsonFlag, StoreOrServer, UsageError, UserFlag};
@@ -23,6 +23,11 @@ pub(crate) enum Command {
     Create(CreateArgs),
     /// List access tokens with their public ids, scopes, expiry and last use
     List(ListArgs),
+    /// Take scopes, assistants or time from an access token, at once
+    ///
+    /// A token can only become narrower; more needs a new one. Requests that run are checked again at
+    /// their next step, as when a token is revoked.
+    Narrow(NarrowArgs),
     /// Revoke one access token, or those of a user, or all
     ///
     /// Requests that run with a revoked token end at their next step: an export at its next chunk, an
@@ -68,6 +73,32 @@ pub(crate) struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 #[command(
+    after_help = "Example: convodb token narrow --db chats.convodb --id 0123456789abcdef --scopes \
+                  read,stats",
+    group = clap::ArgGroup::new("what").required(true).multiple(true),
+)]
+pub(crate) struct NarrowArgs {
+    #[command(flatten)]
+    target: StoreOrServer,
+    /// The token with this public id, which the list of tokens shows
+    #[arg(long, value_name = "ID")]
+    id: TokenId,
+    /// The scopes that remain: some of those that the token has
+    #[arg(long, value_name = "SCOPES", group = "what")]
+    scopes: Option<Scopes>,
+    /// The only assistant that the token still reaches: its id, or its number in
+    /// `convodb assistant list`
+    #[arg(long, value_name = "ID", group = "what")]
+    assistant: Option<AssistantRef>,
+    /// Time from which on the token is refused, not later than before: a date (UTC) or RFC 3339
+    #[arg(long, value_name = "TIME", group = "what")]
+    expires: Option<Timestamp>,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
     override_usage = "convodb token revoke --db <FILE> <TOKEN>\n       \
                       convodb token revoke --db <FILE> --id <ID>\n       \
                       convodb token revoke --db <FILE> --prefix <PREFIX>\n       \
@@ -98,11 +129,12 @@ pub(crate) struct RevokeArgs {
     yes: bool,
 }
 
-/// Creates, lists or revokes tokens.
+/// Creates, lists, narrows or revokes tokens.
 pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
     match command {
         Command::Create(args) => create(&args, out),
         Command::List(args) => list(&args, out),
+        Command::Narrow(args) => narrow(&args, out),
         Command::Revoke(args) => revoke(&args),
     }
 }
@@ -131,12 +163,29 @@ fn create(args: &CreateArgs, out: &mut dyn Write) -> Result<()> {
     Ok(())
 }
 
+fn narrow(args: &NarrowArgs, out: &mut dyn Write) -> Result<()> {
+    let served = "convodb token narrow --admin-socket SOCKET --id ID ...";
+    let operation = NarrowToken {
+        id: args.id.to_string(),
+        scopes: args.scopes.map(|scopes| scopes.to_string()),
+        assistant: args.assistant.map(|assistant| assistant.to_string()),
+        expires_at: args.expires.map(Timestamp::to_rfc3339),
+    };
+    let token = accounts::run(&args.target, MissingStore::Fails, served, operation)
+        .with_context(|| format!("cannot narrow the token {}", args.id))?;
+    print(&[token], &args.json, out)
+}
+
 fn list(args: &ListArgs, out: &mut dyn Write) -> Result<()> {
     let served = "convodb token list --admin-socket SOCKET";
     let operation = ListTokens { user: args.user.as_ref().map(|user| user.as_str().to_owned()) };
     let tokens = accounts::run(&args.target, MissingStore::Fails, served, operation)?;
-    if args.json.json {
-        for token in &tokens {
+    print(&tokens, &args.json, out)
+}
+
+fn print(tokens: &[TokenLine], json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
+    if json.json {
+        for token in tokens {
             writeln!(out, "{}", serde_json::to_string(token)?)?;
         }
         return Ok(());

@@ -1,15 +1,16 @@
-//! `convodb user`: create, list and rename users.
+//! `convodb user`: create, list and rename users, and set their quotas.
 
 use std::io::Write;
+use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use convodb::Name;
-use convodb_http::accounts::{CreateUser, ListUsers, RenameUser, UserLine};
+use convodb_http::accounts::{CreateUser, ListUsers, RenameUser, SetQuota, UserLine};
 
 use crate::accounts::{self, MissingStore};
-use crate::args::{JsonFlag, StoreOrServer};
-use crate::console::{quoted, say};
+use crate::args::{ByteSize, JsonFlag, StoreOrServer};
+use crate::console::{grouped, quoted, say};
 use crate::io::text_table::{Align, Column, Fit, TextTable};
 
 #[derive(Debug, Subcommand)]
@@ -31,7 +32,28 @@ pub(crate) enum Command {
         #[arg(value_name = "NEWNAME")]
         name: Name,
     },
-    /// List all users
+    /// Show what a user's data takes and may take, and set limits
+    ///
+    /// A write that would take the user beyond a limit is refused; deletions never are. What the user
+    /// has beyond a new limit stays. Bytes are those of keys and records of conversations, messages,
+    /// assistants and recorded responses; the file has about twice as many.
+    #[command(after_help = "Example: convodb user quota --db chats.convodb --max-bytes 10GiB acme")]
+    Quota {
+        #[command(flatten)]
+        target: StoreOrServer,
+        /// Name or number of the user
+        user: Name,
+        /// Maximum conversations: a number, `unlimited`, or `default` for that of the server
+        #[arg(long, value_name = "N")]
+        max_conversations: Option<Limit>,
+        /// Maximum bytes: bytes, or with KiB, MiB, GiB; `unlimited`, or `default` for that of the
+        /// server
+        #[arg(long, value_name = "SIZE")]
+        max_bytes: Option<Limit>,
+        #[command(flatten)]
+        json: JsonFlag,
+    },
+    /// List all users with what their data takes and may take
     List {
         #[command(flatten)]
         target: StoreOrServer,
@@ -40,7 +62,23 @@ pub(crate) enum Command {
     },
 }
 
-/// Creates, renames or lists users.
+/// A limit of a quota, as the admin API takes it.
+#[derive(Clone, Debug)]
+pub(crate) struct Limit(String);
+
+impl FromStr for Limit {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if matches!(text, "unlimited" | "default" | "0") {
+            return Ok(Self(text.to_owned()));
+        }
+        let error = "must be a number, or one with KiB, MiB or GiB; `unlimited`, or `default`";
+        text.parse().map(|ByteSize(bytes)| Self(bytes.to_string())).map_err(|_| error)
+    }
+}
+
+/// Creates, renames or lists users, or sets a quota.
 pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
     match command {
         Command::Create { target, name } => {
@@ -65,6 +103,17 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
             say(format_args!("renamed the user {user} to {name}"));
             Ok(())
         }
+        Command::Quota { target, user, max_conversations, max_bytes, json } => {
+            let served = "convodb user quota --admin-socket SOCKET USER";
+            let operation = SetQuota {
+                user: user.as_str().to_owned(),
+                max_conversations: max_conversations.map(|Limit(limit)| limit),
+                max_bytes: max_bytes.map(|Limit(limit)| limit),
+            };
+            let user = accounts::run(&target, MissingStore::Fails, served, operation)
+                .with_context(|| format!("cannot set the quota of the user {user}"))?;
+            print(&[user], &json, out)
+        }
         Command::List { target, json } => {
             let served = "convodb user list --admin-socket SOCKET";
             let users = accounts::run(&target, MissingStore::Fails, served, ListUsers {})?;
@@ -85,11 +134,27 @@ fn print(users: &[UserLine], json: &JsonFlag, out: &mut dyn Write) -> Result<()>
         Column { title: "NAME", align: Align::Left, fit: Fit::Cut },
         Column { title: "CREATED", align: Align::Left, fit: Fit::Drop(1) },
         Column { title: "STATE", align: Align::Left, fit: Fit::Drop(2) },
+        Column { title: "CONVERSATIONS", align: Align::Right, fit: Fit::Drop(3) },
+        Column { title: "MAX CONVERSATIONS", align: Align::Right, fit: Fit::Drop(5) },
+        Column { title: "BYTES", align: Align::Right, fit: Fit::Drop(4) },
+        Column { title: "MAX BYTES", align: Align::Right, fit: Fit::Drop(6) },
     ];
+    let limit = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), grouped);
     let state = |user: &UserLine| if user.closed { "being erased" } else { "open" };
     let rows: Vec<Vec<String>> = users
         .iter()
-        .map(|u| vec![u.id.to_string(), u.name.clone(), u.created_at.clone(), state(u).to_owned()])
+        .map(|user| {
+            vec![
+                user.id.to_string(),
+                user.name.clone(),
+                user.created_at.clone(),
+                state(user).to_owned(),
+                grouped(user.conversations),
+                limit(user.max_conversations),
+                grouped(user.bytes),
+                limit(user.max_bytes),
+            ]
+        })
         .collect();
     Ok(TextTable::new(&columns).write(out, &rows)?)
 }

@@ -54,6 +54,14 @@ pub(crate) struct Args {
     /// Refuse parameters that the list does not know, which the reference API ignores
     #[arg(long, env = "CONVODB_STRICT_PARAMETERS", value_parser = BoolishValueParser::new())]
     pub(crate) strict_parameters: bool,
+    /// Maximum conversations of each user, unless `convodb user quota` sets another number
+    /// [default: unlimited]
+    #[arg(long, env = "CONVODB_MAX_CONVERSATIONS_PER_USER", value_name = "N")]
+    pub(crate) max_conversations_per_user: Option<u64>,
+    /// Maximum bytes that the conversations and messages of each user take, unless `convodb user
+    /// quota` sets another number: bytes, or with KiB, MiB, GiB [default: unlimited]
+    #[arg(long, env = "CONVODB_MAX_BYTES_PER_USER", value_name = "SIZE")]
+    pub(crate) max_bytes_per_user: Option<ByteSize>,
     /// Maximum open connections; for one more, the oldest without a valid token is closed
     #[arg(long, env = "CONVODB_MAX_CONNECTIONS", value_name = "N", default_value = "10000",
           value_parser = clap::value_parser!(u32).range(1..))]
@@ -74,6 +82,35 @@ pub(crate) struct Args {
     /// hold as much of it as is left for the others
     #[arg(long, env = "CONVODB_MAX_BUFFERED_BYTES", value_name = "SIZE", default_value = "256MiB")]
     pub(crate) max_buffered_bytes: ByteSize,
+    /// Maximum bytes of a line of an import: bytes, or with KiB, MiB, GiB
+    #[arg(long, env = "CONVODB_MAX_LINE_BYTES", value_name = "SIZE", default_value = "16MiB")]
+    pub(crate) max_line_bytes: ByteSize,
+    /// Maximum writes that wait for the disk; of this and the next numbers, a user may hold as many
+    /// as are left for the others, and more are answered with 503
+    #[arg(long, env = "CONVODB_MAX_WAITING_WRITES", value_name = "N", default_value = "256",
+          value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) max_waiting_writes: u32,
+    /// Maximum concurrent imports and exports
+    #[arg(long, env = "CONVODB_MAX_TRANSFERS", value_name = "N", default_value = "16",
+          value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) max_transfers: u32,
+    /// Maximum concurrent imports and exports of one user
+    #[arg(long, env = "CONVODB_MAX_TRANSFERS_PER_USER", value_name = "N", default_value = "4",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_transfers_per_user: u32,
+    /// Maximum requests for statistics that are read or wait for it
+    #[arg(long, env = "CONVODB_MAX_STATISTICS", value_name = "N", default_value = "16",
+          value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) max_statistics: u32,
+    /// Maximum requests that wait for changes
+    #[arg(long, env = "CONVODB_MAX_WAITING_POLLS", value_name = "N", default_value = "4096",
+          value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) max_waiting_polls: u32,
+    /// Timeout for a whole export or a long history, in seconds; until then its snapshot is held, and
+    /// space that is freed cannot be reused
+    #[arg(long, env = "CONVODB_EXPORT_TIMEOUT", value_name = "SECONDS", default_value = "3600",
+          value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) export_timeout: u64,
     /// Minimum bytes per second at which a client reads a response or sends an import, after 30 s;
     /// 0 for none
     #[arg(long, env = "CONVODB_MIN_RATE", value_name = "BYTES", default_value = "4096")]

@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use convodb::{Store, UserId};
+use convodb::{Quota, Store, StoreOptions, UserId};
 use convodb_http::{Config, Limits, LogWriter, local_url};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -31,7 +31,7 @@ use tracing_subscriber::{Layer, fmt, registry};
 #[cfg(not(unix))]
 use crate::args::UsageError;
 use crate::console::{now, say};
-use crate::open_store::{WhileServed, existing, existing_or_new};
+use crate::open_store::served;
 #[cfg(unix)]
 use crate::serve::admin_socket::AdminSocket;
 pub(crate) use crate::serve::args::Args;
@@ -138,6 +138,13 @@ fn limits(args: &Args) -> Limits {
         max_requests_per_connection: args.max_requests_per_connection,
         max_connection_age: args.max_connection_age.map(Duration::from_secs),
         max_buffered_bytes: args.max_buffered_bytes.0,
+        max_line_bytes: args.max_line_bytes.0,
+        max_waiting_writes: args.max_waiting_writes as usize,
+        max_transfers: args.max_transfers as usize,
+        max_transfers_per_user: args.max_transfers_per_user as usize,
+        max_statistics: args.max_statistics as usize,
+        max_waiting_polls: args.max_waiting_polls as usize,
+        export_timeout: Duration::from_secs(args.export_timeout),
         min_bytes_per_second: args.min_rate,
         header_timeout: Duration::from_secs(args.head_timeout),
         write_timeout: Duration::from_secs(args.write_timeout),
@@ -191,12 +198,13 @@ fn start_log(filter: &str, format: LogFormat, log: &LogWriter) -> Result<()> {
 
 /// Opens the store, or creates the demo's in its file or in a temporary directory.
 fn open(args: &Args) -> Result<(Store, Option<TempDir>)> {
-    let cache_bytes = args.cache_bytes.0;
+    let quota = Quota {
+        conversations: args.max_conversations_per_user,
+        bytes: args.max_bytes_per_user.map(|bytes| bytes.0 as u64),
+    };
+    let options = StoreOptions::new().cache_bytes(args.cache_bytes.0).quota(quota);
     match &args.db {
-        Some(path) if args.demo => {
-            Ok((existing_or_new(path, cache_bytes, WhileServed::Stop)?, None))
-        }
-        Some(path) => Ok((existing(path, cache_bytes, WhileServed::Stop)?, None)),
+        Some(path) => Ok((served(path, &options, args.demo)?, None)),
         None => {
             let prefix = "convodb-demo-";
             let directory = tempfile::Builder::new()
@@ -204,7 +212,7 @@ fn open(args: &Args) -> Result<(Store, Option<TempDir>)> {
                 .tempdir()
                 .context("cannot create a temporary directory for the demo")?;
             let path = directory.path().join("demo.convodb");
-            Ok((existing_or_new(&path, cache_bytes, WhileServed::Stop)?, Some(directory)))
+            Ok((served(&path, &options, true)?, Some(directory)))
         }
     }
 }

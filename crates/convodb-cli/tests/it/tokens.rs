@@ -1,4 +1,4 @@
-//! `token`: create, list and revoke, on the file and over the admin socket of a running server.
+//! `token`: create, list, narrow and revoke, on the file and over the admin socket of a running server.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -10,13 +10,13 @@ use crate::serve::Server;
 use crate::users::one_value;
 
 /// The lines of `token list --json` with these flags.
-fn listed(place: &Place, flags: &[&str]) -> Vec<Value> {
+pub(crate) fn listed(place: &Place, flags: &[&str]) -> Vec<Value> {
     let args = ["token", "list", "--json"].iter().chain(flags);
     let lines = place.run(args).succeeded();
     lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn create(place: &Place, flags: &[&str]) -> String {
+pub(crate) fn create(place: &Place, flags: &[&str]) -> String {
     one_value(&place.run(["token", "create"].iter().chain(flags)).succeeded()).to_owned()
 }
 
@@ -87,6 +87,22 @@ fn tokens_are_listed_with_their_options_and_revoked_by_each_way() {
     assert_eq!(revoke(&["--all", "--yes"]), ("revoked 1 token\n".into(), 0));
     assert_eq!(revoke(&["--user", "other"]), ("revoked 0 tokens\n".into(), 0));
 
+    let wide = create(&place, &acme);
+    let all = listed(&place, &db);
+    let wide = all.iter().find(|token| token["prefix"] == wide[..9]).unwrap();
+    let narrow = |flags: &[&str]| {
+        let id = ["token", "narrow", "--db", "s.convodb", "--id", wide["id"].as_str().unwrap()];
+        place.run(id.iter().chain(flags))
+    };
+    let narrowed = narrow(&["--scopes", "stats,read", "--assistant", "1", "--json"]).succeeded();
+    let narrowed: Value = serde_json::from_str(&narrowed).unwrap();
+    assert_eq!((&narrowed["scopes"], &narrowed["assistant_id"]), (&"read,stats".into(), &bot.into()));
+    assert_eq!(listed(&place, &db), [narrowed]);
+    let refused = narrow(&["--scopes", "read,write"]).failed(1);
+    assert!(refused.contains("scopes must be some of those that the token has"), "{refused}");
+    assert!(narrow(&[]).failed(2).contains("required"));
+    assert_eq!(revoke(&["--all", "--yes"]), ("revoked 1 token\n".into(), 0));
+
     let wrong = |flags: &[&str], code: i32, message: &str| {
         let ran = place.run(["token", "revoke", "--db", "s.convodb"].iter().chain(flags));
         let error = ran.failed(code);
@@ -107,7 +123,7 @@ fn tokens_are_listed_with_their_options_and_revoked_by_each_way() {
 }
 
 /// The status of a request with this token.
-fn status(server: &Server, token: &str) -> String {
+pub(crate) fn status(server: &Server, token: &str) -> String {
     let mut stream = TcpStream::connect(&server.address).unwrap();
     let request = format!(
         "GET /api/user/me HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
@@ -136,6 +152,7 @@ fn accounts_are_managed_while_the_server_runs() {
         (&["user", "list"], "`convodb user list --admin-socket SOCKET`"),
         (&["user", "create", "new"], "`convodb user create --admin-socket SOCKET NAME`"),
         (&["user", "rename", "acme", "new"], "user rename --admin-socket SOCKET"),
+        (&["user", "quota", "acme"], "user quota --admin-socket SOCKET"),
     ] {
         let error = place.run([command, &["--db", "s.convodb"]].concat()).failed(1);
         assert!(error.contains("is in use") && error.contains(way), "{error}");
@@ -161,6 +178,11 @@ fn accounts_are_managed_while_the_server_runs() {
     run(&["user", "rename", "2", "renamed"]).succeeded();
     let users = run(&["user", "list", "--json"]).succeeded();
     assert!(users.contains(r#"{"id":2,"name":"renamed","created_at":"20"#), "{users}");
+    let quota = run(&["user", "quota", "--max-bytes", "1KiB", "--json", "renamed"]).succeeded();
+    assert!(quota.contains(r#""max_conversations":null,"max_bytes":1024"#), "{quota}");
+    let quota = run(&["user", "quota", "--max-bytes", "default", "renamed"]).succeeded();
+    assert_eq!(quota.matches("unlimited").count(), 2, "{quota}");
+    assert!(run(&["user", "quota", "--max-bytes", "x", "renamed"]).failed(2).contains("KiB"));
     assert!(run(&["token", "create", "--user", "bob"]).failed(1).contains("user not found"));
     run(&["token", "revoke", "--all", "--yes"]).succeeded();
     assert_eq!(status(&server, &kept), "401");

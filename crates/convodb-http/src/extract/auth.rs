@@ -82,12 +82,23 @@ impl Authority {
         Ok(restricted(snapshot, &access))
     }
 
-    /// Checks that the token is still valid.
+    /// Checks that the token is still valid and reaches as much as when the request began, for work
+    /// that continues with what it read then.
     ///
     /// # Errors
-    /// As [`Authority::snapshot`].
+    /// As [`Authority::snapshot`]; 401 if the token was limited to an assistant meanwhile.
     pub(crate) fn check(&self) -> Result<()> {
-        self.snapshot().map(drop)
+        let access = self.service.store().snapshot().access(self.access.token, now()?)?;
+        let access = check(access, self.scope)?;
+        if access.assistant == self.access.assistant {
+            return Ok(());
+        }
+        Err(ApiError::unauthenticated())
+    }
+
+    /// Returns the only assistant that the token reaches, if it is limited to one.
+    pub(crate) const fn restriction(&self) -> Option<AssistantId> {
+        self.access.assistant
     }
 }
 
@@ -170,7 +181,7 @@ impl<S: RequiredScope> AuthWrite<S> {
 
     /// Returns the only assistant that the token reaches, if it is limited to one.
     pub(crate) const fn restriction(&self) -> Option<AssistantId> {
-        self.authority.access.assistant
+        self.authority.restriction()
     }
 
     /// Returns a new snapshot, for lookups that a write depends on.
@@ -214,7 +225,8 @@ impl<S: RequiredScope> AuthWrite<S> {
     /// As [`AuthWrite::write`], with the error of the engine apart.
     ///
     /// # Errors
-    /// 503 if too many writes of the user wait.
+    /// 503 if too many writes of the user wait; 403 if the token has lost the scope when the write
+    /// runs.
     pub(crate) async fn try_write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
@@ -227,14 +239,20 @@ impl<S: RequiredScope> AuthWrite<S> {
         let work = move |transaction: &mut Transaction<'_>| {
             let _queued = queued;
             // In the transaction, so that no write follows the revocation of its token.
-            let access = transaction.access(access.token, now)?;
-            let access = access.filter(|access| access.scopes.contains(scope));
-            if let Some(assistant) = access.ok_or(Error::TokenNotFound)?.assistant {
+            let access = transaction.access(access.token, now)?.ok_or(Error::TokenNotFound)?;
+            if !access.scopes.contains(scope) {
+                return Ok(None);
+            }
+            if let Some(assistant) = access.assistant {
                 transaction.restrict_to(assistant);
             }
-            work(transaction)
+            work(transaction).map(Some)
         };
-        Ok(service.async_store().write_for(user, work).await)
+        match service.async_store().write_for(user, work).await {
+            Ok(None) => Err(ApiError::missing_scope(scope)),
+            Ok(Some(done)) => Ok(Ok(done)),
+            Err(error) => Ok(Err(error)),
+        }
     }
 }
 

@@ -50,6 +50,7 @@ fn encode(counters: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Resul
             "Writes rejected because the write queue was full",
             counters.writes_refused,
         ),
+        ("quota_refusals", "Writes refused because of a user's quota", counters.quota_refusals),
         ("read_faults", "Pages that a read could not get from the disk", counters.read_faults),
     ];
     for (name, help, count) in counts {

@@ -9,7 +9,7 @@ use utoipa::openapi::{ContentBuilder, Response, ResponseBuilder, Type};
 
 use crate::error::{ApiError, Dialect, FieldError};
 use crate::openapi::builders::{
-    SchemaRef, constant, list, named, object, optional, required, string,
+    SchemaRef, constant, integer, list, named, object, optional, required, string,
 };
 use crate::openapi::headers;
 
@@ -121,7 +121,8 @@ impl ErrorResponse {
             }
             ErrorResponse::Forbidden => {
                 "The token lacks the scope that the operation requires, or is limited to one \
-                 assistant and the request reaches beyond it"
+                 assistant and the request reaches beyond it. Or the write is beyond the user's \
+                 quota: `code` is then `quota_exceeded`, and nothing was written"
             }
             ErrorResponse::ConversationNotFound => {
                 "The conversation does not exist. A conversation of another user, an unknown id \
@@ -174,16 +175,29 @@ pub(super) fn schemas() -> Vec<(&'static str, SchemaRef)> {
         by_field.additional_properties = Some(Box::new(any));
     }
     let errors = || optional("errors", by_field.clone());
+    let count = |description| integer(description, 0..=u64::MAX);
+    let of_quota = || {
+        let code = string("`quota_exceeded` if the write is beyond a quota; else absent");
+        let quota = string("What the quota counts: `conversations` or `bytes`");
+        [
+            optional("code", code),
+            optional("quota", quota),
+            optional("limit", count("The quota")),
+            optional("used", count("How much of it is used")),
+        ]
+    };
     let status = constant("", Type::Boolean, false);
     let error = required("error", string("The same text as `message`"));
     vec![
-        ("Error", object("An error", [message(), errors()]).into()),
+        ("Error", object("An error", [message(), errors()].into_iter().chain(of_quota())).into()),
         (
             "ConversationError",
             object(
                 "An error of an endpoint for single conversations, with the `status` and `error` \
                  of the reference API",
-                [required("status", status), error, message(), errors()],
+                [required("status", status), error, message(), errors()]
+                    .into_iter()
+                    .chain(of_quota()),
             )
             .into(),
         ),

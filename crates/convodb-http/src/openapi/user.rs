@@ -17,15 +17,23 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
 }
 
 fn me() -> Endpoint {
+    let count = |description| integer(description, 0..=u64::MAX);
     let user = object(
         "",
         [
             required("id", integer("", 1..=u64::from(u32::MAX))),
             required("name", text_of(Name::MAX_BYTES, "")),
             required("created_at", time("Time of creation")),
+            optional("conversations", count("Extension: the number of conversations")),
+            optional("bytes", count("Extension: the bytes that conversations and messages take")),
+            optional("max_conversations", or_null(count("The quota; null is no limit"))),
+            optional("max_bytes", or_null(count("The quota; null is no limit"))),
         ],
     );
-    let example = json!({"id": 1, "name": "Acme", "created_at": "2025-01-01 00:00:00"});
+    let example = json!({
+        "id": 1, "name": "Acme", "created_at": "2025-01-01 00:00:00", "conversations": 1,
+        "bytes": 1024, "max_conversations": null, "max_bytes": null,
+    });
     Endpoint::new(HttpMethod::Get, "/api/user/me", USER, "readMe", "Read the user").returns(
         "The user of the token",
         user.into(),

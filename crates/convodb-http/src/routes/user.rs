@@ -1,15 +1,23 @@
 //! The user of the request's token: `GET /api/user/me`.
 
+use axum::extract::State;
 use axum::response::Response;
-use convodb::{Error, User};
+use convodb::{Error, StorageUsage, User};
 use convodb_json::json;
 
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, Read};
 use crate::response::json_body;
+use crate::state::Service;
 
 /// `GET /api/user/me`.
-pub(crate) async fn me(AuthRead { user, snapshot, .. }: AuthRead<Read>) -> Result<Response> {
+///
+/// A token that is limited to one assistant learns nothing of the others, and so not what the user's
+/// data takes.
+pub(crate) async fn me(
+    State(service): State<Service>,
+    AuthRead { user, snapshot, authority, .. }: AuthRead<Read>,
+) -> Result<Response> {
     let User { id, name, created_at, .. } = snapshot.user(user)?.ok_or(Error::UserNotFound)?;
     let mut out = Vec::with_capacity(128);
     json::raw(&mut out, "{\"id\":");
@@ -18,6 +26,22 @@ pub(crate) async fn me(AuthRead { user, snapshot, .. }: AuthRead<Read>) -> Resul
     json::string(&mut out, name.as_str());
     json::raw(&mut out, ",\"created_at\":");
     json::time(&mut out, created_at);
+    if authority.restriction().is_none() {
+        let StorageUsage { conversations, bytes } = snapshot.storage_usage(user)?;
+        let quota = snapshot.quota(user)?.over(service.store().default_quota());
+        for (key, value) in [
+            (",\"conversations\":", Some(conversations)),
+            (",\"bytes\":", Some(bytes)),
+            (",\"max_conversations\":", quota.conversations),
+            (",\"max_bytes\":", quota.bytes),
+        ] {
+            json::raw(&mut out, key);
+            match value {
+                Some(value) => json::integer(&mut out, value),
+                None => json::raw(&mut out, "null"),
+            }
+        }
+    }
     out.push(b'}');
     Ok(json_body::ok(out))
 }

@@ -4,8 +4,9 @@
 //! store open runs it, and one that does not sends it to the server. So both do the same.
 
 use convodb::{
-    AssistantRef, Error, Name, NewToken, Scopes, Snapshot, Store, Timestamp, Token, TokenId,
-    TokenOptions, TokenPrefix, TokenSelector, User, UserId,
+    AssistantId, AssistantRef, Error, Name, NewToken, QuotaLimit, Scopes, Snapshot, StorageUsage,
+    Store, Timestamp, Token, TokenId, TokenNarrowing, TokenOptions, TokenPrefix, TokenSelector, User,
+    UserId, UserQuota,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -43,6 +44,18 @@ pub struct RenameUser {
     pub name: String,
 }
 
+/// Sets the limits of a user, and returns the user.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetQuota {
+    /// The user's name or number; a name wins.
+    pub user: String,
+    /// The most conversations: a number, `unlimited` or `default`; unchanged if absent.
+    pub max_conversations: Option<String>,
+    /// The most bytes: a number, `unlimited` or `default`; unchanged if absent.
+    pub max_bytes: Option<String>,
+}
+
 /// Lists all users.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -70,6 +83,20 @@ pub struct CreateToken {
 pub struct ListTokens {
     /// The user's name or number; a name wins.
     pub user: Option<String>,
+}
+
+/// Narrows an access token, and returns it. At least one of the last three fields is given.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NarrowToken {
+    /// The public id.
+    pub id: String,
+    /// The scopes that remain, as in `read,stats`.
+    pub scopes: Option<String>,
+    /// The id or number of the only assistant that the token still reaches.
+    pub assistant: Option<String>,
+    /// The time from which on the token is refused.
+    pub expires_at: Option<String>,
 }
 
 /// Revokes access tokens. Exactly one field selects them.
@@ -101,6 +128,14 @@ pub struct UserLine {
     /// Present, and true, if an erasure of the user has begun and is not complete.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub closed: bool,
+    /// The number of conversations.
+    pub conversations: u64,
+    /// The bytes that the user's data takes.
+    pub bytes: u64,
+    /// The most conversations; null is no limit.
+    pub max_conversations: Option<u64>,
+    /// The most bytes; null is no limit.
+    pub max_bytes: Option<u64>,
 }
 
 /// A new access token.
@@ -147,7 +182,8 @@ impl AccountOperation for CreateUser {
     type Response = UserLine;
 
     fn run(self, store: &Store, now: Timestamp) -> convodb::Result<UserLine> {
-        Ok(UserLine::from(store.create_user(self.name, now)?))
+        let user = store.create_user(self.name, now)?;
+        UserLine::new(store, &store.snapshot(), user)
     }
 }
 
@@ -158,7 +194,7 @@ impl AccountOperation for RenameUser {
     fn run(self, store: &Store, _: Timestamp) -> convodb::Result<UserLine> {
         let id = find_user(&store.snapshot(), &self.user)?;
         store.rename_user(id, self.name)?;
-        store.snapshot().user(id)?.map(UserLine::from).ok_or(Error::UserNotFound)
+        UserLine::of(store, id)
     }
 }
 
@@ -167,7 +203,46 @@ impl AccountOperation for ListUsers {
     type Response = Vec<UserLine>;
 
     fn run(self, store: &Store, _: Timestamp) -> convodb::Result<Vec<UserLine>> {
-        Ok(store.snapshot().users()?.into_iter().map(UserLine::from).collect())
+        let snapshot = store.snapshot();
+        let users = snapshot.users()?.into_iter();
+        users.map(|user| UserLine::new(store, &snapshot, user)).collect()
+    }
+}
+
+impl AccountOperation for SetQuota {
+    const PATH: &'static str = "/admin/users/quota";
+    type Response = UserLine;
+
+    fn run(self, store: &Store, _: Timestamp) -> convodb::Result<UserLine> {
+        let id = find_user(&store.snapshot(), &self.user)?;
+        let limit = |field, text: Option<&str>| text.map(|text| parse_limit(field, text));
+        let conversations = limit("max_conversations", self.max_conversations.as_deref());
+        let bytes = limit("max_bytes", self.max_bytes.as_deref());
+        let (conversations, bytes) = (conversations.transpose()?, bytes.transpose()?);
+        if conversations.is_some() || bytes.is_some() {
+            store.write(move |transaction| {
+                let own = transaction.quota(id)?;
+                let conversations = conversations.unwrap_or(own.conversations);
+                let bytes = bytes.unwrap_or(own.bytes);
+                transaction.set_quota(id, UserQuota { conversations, bytes })
+            })?;
+        }
+        UserLine::of(store, id)
+    }
+}
+
+/// Parses a limit of a quota.
+///
+/// # Errors
+/// [`Error::Invalid`].
+fn parse_limit(field: &'static str, text: &str) -> convodb::Result<QuotaLimit> {
+    match text {
+        "default" => Ok(QuotaLimit::Default),
+        "unlimited" => Ok(QuotaLimit::Unlimited),
+        number => number.parse().map(QuotaLimit::AtMost).map_err(|_| {
+            let reason = "must be a whole number, unlimited or default";
+            Error::Invalid { field, reason }
+        }),
     }
 }
 
@@ -178,24 +253,12 @@ impl AccountOperation for CreateToken {
     fn run(self, store: &Store, now: Timestamp) -> convodb::Result<NewTokenLine> {
         let snapshot = store.snapshot();
         let user = find_user(&snapshot, &self.user)?;
-        let assistant = match self.assistant {
-            None => None,
-            Some(named) => {
-                let named = named.parse::<AssistantRef>()?;
-                let found = snapshot.resolve_assistant(user, named)?;
-                Some(found.ok_or(Error::AssistantNotFound)?.id)
-            }
-        };
         let scopes = self.scopes.as_deref().map(str::parse).transpose()?;
-        let expires_at = self.expires_at.as_deref().map(str::parse::<Timestamp>).transpose();
         let options = TokenOptions {
             name: self.name.map(Name::new).transpose()?,
             scopes: scopes.unwrap_or(Scopes::ALL),
-            assistant,
-            expires_at: expires_at.map_err(|error| match error {
-                Error::Invalid { reason, .. } => Error::Invalid { field: "expires_at", reason },
-                error => error,
-            })?,
+            assistant: find_assistant(&snapshot, user, self.assistant.as_deref())?,
+            expires_at: parse_expiry(self.expires_at.as_deref())?,
         };
         let NewToken { token, id } = store.create_token_with(user, now, options)?;
         Ok(NewTokenLine { id: id.to_string(), token })
@@ -219,6 +282,54 @@ impl AccountOperation for ListTokens {
         lines.sort_by(|a, b| (&a.user, &a.created_at, &a.id).cmp(&(&b.user, &b.created_at, &b.id)));
         Ok(lines)
     }
+}
+
+impl AccountOperation for NarrowToken {
+    const PATH: &'static str = "/admin/tokens/narrow";
+    type Response = TokenLine;
+
+    fn run(self, store: &Store, _: Timestamp) -> convodb::Result<TokenLine> {
+        let (id, snapshot) = (self.id.parse::<TokenId>()?, store.snapshot());
+        let mut tokens = snapshot.tokens()?.into_iter();
+        let user = tokens.find(|token| token.id == id).ok_or(Error::TokenNotFound)?.user;
+        let narrowing = TokenNarrowing {
+            scopes: self.scopes.as_deref().map(str::parse).transpose()?,
+            assistant: find_assistant(&snapshot, user, self.assistant.as_deref())?,
+            expires_at: parse_expiry(self.expires_at.as_deref())?,
+        };
+        if narrowing == TokenNarrowing::default() {
+            let reason = "must be narrowed by at least one of scopes, assistant and expires_at";
+            return Err(Error::Invalid { field: "token", reason });
+        }
+        let token = store.narrow_token(id, narrowing)?;
+        let user = store.snapshot().user(user)?.ok_or(Error::UserNotFound)?;
+        Ok(TokenLine::new(token, user))
+    }
+}
+
+/// Returns the user's assistant that an operator named.
+///
+/// # Errors
+/// [`Error::Invalid`], [`Error::AssistantNotFound`], or a fault of the store.
+fn find_assistant(
+    snapshot: &Snapshot,
+    user: UserId,
+    named: Option<&str>,
+) -> convodb::Result<Option<AssistantId>> {
+    let Some(named) = named else { return Ok(None) };
+    let found = snapshot.resolve_assistant(user, named.parse::<AssistantRef>()?)?;
+    found.map(|assistant| Some(assistant.id)).ok_or(Error::AssistantNotFound)
+}
+
+/// Parses the time of expiry.
+///
+/// # Errors
+/// [`Error::Invalid`].
+fn parse_expiry(text: Option<&str>) -> convodb::Result<Option<Timestamp>> {
+    text.map(str::parse::<Timestamp>).transpose().map_err(|error| match error {
+        Error::Invalid { reason, .. } => Error::Invalid { field: "expires_at", reason },
+        error => error,
+    })
 }
 
 impl AccountOperation for RevokeTokens {
@@ -270,11 +381,27 @@ pub fn find_user(snapshot: &Snapshot, user: &str) -> convodb::Result<UserId> {
     numbered.flatten().map(|user| user.id).ok_or(Error::UserNotFound)
 }
 
-impl From<User> for UserLine {
-    fn from(user: User) -> Self {
+impl UserLine {
+    fn of(store: &Store, id: UserId) -> convodb::Result<Self> {
+        let snapshot = store.snapshot();
+        let user = snapshot.user(id)?.ok_or(Error::UserNotFound)?;
+        Self::new(store, &snapshot, user)
+    }
+
+    fn new(store: &Store, snapshot: &Snapshot, user: User) -> convodb::Result<Self> {
         let User { id, name, created_at, closed } = user;
-        let (name, created_at) = (name.into_string(), created_at.to_string());
-        Self { id: id.get(), name, created_at, closed }
+        let StorageUsage { conversations, bytes } = snapshot.storage_usage(id)?;
+        let quota = snapshot.quota(id)?.over(store.default_quota());
+        Ok(Self {
+            id: id.get(),
+            name: name.into_string(),
+            created_at: created_at.to_string(),
+            closed,
+            conversations,
+            bytes,
+            max_conversations: quota.conversations,
+            max_bytes: quota.bytes,
+        })
     }
 }
 

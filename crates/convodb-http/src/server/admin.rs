@@ -23,7 +23,8 @@ use tokio::sync::Semaphore;
 use crate::clock;
 use crate::run_blocking::run_blocking;
 use crate::server::accounts::{
-    AccountOperation, CreateToken, CreateUser, ListTokens, ListUsers, RenameUser, RevokeTokens,
+    AccountOperation, CreateToken, CreateUser, ListTokens, ListUsers, NarrowToken, RenameUser,
+    RevokeTokens, SetQuota,
 };
 
 /// The most bytes of a body, which contains at most a name and a filter.
@@ -61,8 +62,10 @@ pub fn admin_routes(store: Store, backup_directory: Option<PathBuf>) -> Router {
         .route(CreateUser::PATH, post(account::<CreateUser>))
         .route(RenameUser::PATH, post(account::<RenameUser>))
         .route(ListUsers::PATH, post(account::<ListUsers>))
+        .route(SetQuota::PATH, post(account::<SetQuota>))
         .route(CreateToken::PATH, post(account::<CreateToken>))
         .route(ListTokens::PATH, post(account::<ListTokens>))
+        .route(NarrowToken::PATH, post(account::<NarrowToken>))
         .route(RevokeTokens::PATH, post(account::<RevokeTokens>))
         .fallback(async || error_response(StatusCode::NOT_FOUND, "there is no such request"))
         .with_state(admin)

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use convodb::{
     AssistantId, Channel, Conversation, ConversationId, Message, Role, Scope, Store, Timestamp,
-    TokenOptions, TokenSelector,
+    TokenNarrowing, TokenOptions, TokenSelector,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -339,9 +339,28 @@ fn an_idempotency_key_does_not_reveal_the_response_to_another_token() {
 enum End {
     RevokeToken,
     EraseUser,
+    NarrowScopes,
 }
 
-const ENDS: [End; 2] = [End::RevokeToken, End::EraseUser];
+const ENDS: [End; 3] = [End::RevokeToken, End::EraseUser, End::NarrowScopes];
+
+impl End {
+    /// The beginning of the response to what is no longer allowed.
+    const fn refusal(self) -> &'static str {
+        match self {
+            End::RevokeToken | End::EraseUser => "HTTP/1.1 401",
+            End::NarrowScopes => "HTTP/1.1 403",
+        }
+    }
+}
+
+/// Narrows each token of the user.
+fn narrow(harness: &Harness, narrowing: TokenNarrowing) {
+    let tokens = harness.store.snapshot().tokens().unwrap();
+    for token in tokens.iter().filter(|token| token.user == harness.user) {
+        harness.store.narrow_token(token.id, narrowing).unwrap();
+    }
+}
 
 fn end(end: End, harness: &Harness) {
     match end {
@@ -351,6 +370,12 @@ fn end(end: End, harness: &Harness) {
         End::EraseUser => {
             harness.store.erase_user(harness.user, LONG_AGO).unwrap();
         }
+        End::NarrowScopes => {
+            let scopes = Some(Scope::Stats.into());
+            narrow(harness, TokenNarrowing { scopes, ..TokenNarrowing::default() });
+            // A commit that wakes those who wait.
+            harness.insert([99], &Channel::Widget);
+        }
     }
 }
 
@@ -358,6 +383,34 @@ fn connect(harness: &Harness) -> TcpStream {
     let stream = TcpStream::connect(harness.server.address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     stream
+}
+
+/// A token that is limited to an assistant while an export runs ends it, and reads no other row.
+#[test]
+fn an_export_stops_when_its_token_is_limited_to_an_assistant() {
+    let harness = Harness::new();
+    let second = harness.store.create_assistant(harness.user, second_bot(), "Second").unwrap().id;
+    let text = format!(r#"{{"x":"{}"}}"#, "x".repeat(60_000));
+    for row in 1..=200 {
+        let variables = Some(convodb::Variables::new(text.as_str()).unwrap());
+        let row = Conversation { variables, ..conversation(row) };
+        harness.store.insert(harness.user, row, Vec::new()).unwrap();
+    }
+    let mut stream = connect(&harness);
+    let token = &harness.token;
+    let head = format!(
+        "GET {LIST}/export HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut received = vec![0; 1 << 16];
+    stream.read_exact(&mut received).unwrap();
+    assert!(received.starts_with(b"HTTP/1.1 200"));
+    narrow(&harness, TokenNarrowing { assistant: Some(second), ..TokenNarrowing::default() });
+    let _ = stream.read_to_end(&mut received);
+    assert!(!received.ends_with(b"\r\n0\r\n\r\n"), "a proper end");
+    assert!(received.len() < 11 << 20, "{} of 12 MB arrived", received.len());
+    let list = harness.list("").json();
+    assert_eq!(list["data"].as_array().map(Vec::len), Some(0), "{list}");
 }
 
 /// An export and a history, each more than socket buffers hold, stop at the next chunk, and do not
@@ -430,9 +483,13 @@ fn an_import_stops_when_its_authority_ends() {
         stream.write_all(lines(1100, 1101).as_bytes()).unwrap();
         let mut response = [0; 12];
         stream.read_exact(&mut response).unwrap();
-        assert_eq!(&response, b"HTTP/1.1 401", "{how:?}");
-        let left = stored(&harness.store);
-        assert_eq!(left, if matches!(how, End::EraseUser) { 0 } else { 1024 }, "{how:?}");
+        assert_eq!(response, how.refusal().as_bytes(), "{how:?}");
+        let expected = match how {
+            End::RevokeToken => 1024,
+            End::EraseUser => 0,
+            End::NarrowScopes => 1025,
+        };
+        assert_eq!(stored(&harness.store), expected, "{how:?}");
         assert!(harness.store.snapshot().verify().unwrap().is_clean());
     }
 }
@@ -457,7 +514,7 @@ fn a_long_poll_stops_when_its_authority_ends() {
         end(how, &harness);
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
-        assert!(response.starts_with("HTTP/1.1 401 "), "{how:?}: {response}");
+        assert!(response.starts_with(how.refusal()), "{how:?}: {response}");
         assert!(!response.contains("\"change\""), "{how:?}");
     }
 }
@@ -487,6 +544,6 @@ fn a_write_is_refused_when_its_authority_ended_before_its_body_arrived() {
         stream.write_all(body.as_bytes()).unwrap();
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();
-        assert!(response.starts_with("HTTP/1.1 401 "), "{how:?}: {response}");
+        assert!(response.starts_with(how.refusal()), "{how:?}: {response}");
     }
 }

@@ -1,8 +1,9 @@
 //! The user of a token, and the user's assistants.
 
+use convodb::{Channel, QuotaLimit, UserQuota};
 use serde_json::{Value, json};
 
-use crate::harness::{Harness, bot, other_bot};
+use crate::harness::{Harness, bot, conversation, other_bot};
 
 const LIST: &str = "/api/user/assistants/get";
 
@@ -10,12 +11,61 @@ const LIST: &str = "/api/user/assistants/get";
 fn me_returns_the_user_of_the_token() {
     let harness = Harness::new();
     let me = |token: &str| harness.request("GET", "/api/user/me", token, "");
+    let usage = harness.store.snapshot().storage_usage(harness.user).unwrap();
     assert_eq!(
         me(&harness.token).text(),
-        r#"{"id":1,"name":"Acme","created_at":"1970-01-01 00:00:00"}"#
+        format!(
+            r#"{{"id":1,"name":"Acme","created_at":"1970-01-01 00:00:00","conversations":{},"bytes":{},"max_conversations":null,"max_bytes":null}}"#,
+            usage.conversations, usage.bytes
+        )
     );
+    let quota = UserQuota { bytes: QuotaLimit::AtMost(9), ..UserQuota::default() };
+    harness.store.set_quota(harness.user, quota).unwrap();
+    let limits = me(&harness.token).json();
+    assert_eq!((&limits["max_conversations"], &limits["max_bytes"]), (&Value::Null, &json!(9)));
     assert_eq!(me(&harness.other_token).json()["name"], "Other");
     assert_eq!((me("x").status, me("x").text()), (401, r#"{"message":"Unauthenticated."}"#));
+}
+
+#[test]
+fn writes_beyond_a_quota_are_refused_with_its_figures_and_deletions_are_not() {
+    let harness = Harness::new();
+    harness.insert(1..=2, &Channel::Widget);
+    let one = format!("/api/conversations/{}", conversation(1).id);
+    let used = harness.store.snapshot().storage_usage(harness.user).unwrap();
+    let limit = QuotaLimit::AtMost(used.conversations);
+    let quota = UserQuota { conversations: limit, bytes: QuotaLimit::Unlimited };
+    harness.store.set_quota(harness.user, quota).unwrap();
+    let create = || harness.send("POST", "/api/conversations", r#"{"assistant_id":1}"#);
+    let (refused, count) = (create(), used.conversations);
+    let message = format!(
+        "The quota of {count} conversations is exceeded: {count} are used. Delete conversations, or \
+         ask the operator for a higher quota."
+    );
+    let expected = json!({
+        "status": false, "error": message, "message": message, "code": "quota_exceeded",
+        "quota": "conversations", "limit": count, "used": count,
+    });
+    assert_eq!((refused.status, refused.json()), (403, expected));
+
+    // An import rejects the lines beyond it, and reports the others.
+    let line = |number: u32| {
+        format!(
+            r#"{{"id":"0a000000-0000-4000-8000-0000000000{number:02}","type":"test","assistant_id":"{}","created_at":"2025-01-25"}}"#,
+            bot()
+        )
+    };
+    assert_eq!(harness.send("DELETE", &one, "").status, 200);
+    let body = format!("{}\n{}\n", line(91), line(92));
+    let path = "/api/user/conversations/import";
+    let lines = "application/x-ndjson";
+    let imported = harness.send_typed(&harness.token, "POST", path, lines, body.as_bytes()).json();
+    assert_eq!((&imported["inserted"], &imported["rejected"]), (&json!(1), &json!(1)), "{imported}");
+    assert_eq!(imported["errors"][0]["line"], 2);
+    let reason = imported["errors"][0]["message"].as_str().unwrap();
+    assert!(reason.starts_with("quota of "), "{reason}");
+    let metrics = harness.server.request("GET", "/metrics", "");
+    assert!(metrics.text().contains("convodb_quota_refusals_total 2\n"), "{}", metrics.text());
 }
 
 #[test]
@@ -82,7 +132,7 @@ fn an_assistant_is_created_and_renamed() {
         )
     );
 
-    harness.insert([1], &convodb::Channel::Widget);
+    harness.insert([1], &Channel::Widget);
     let path = format!("/api/user/assistants/{}", bot().uuid());
     let renamed = harness.send("PATCH", &path, r#"{"name":"Front Desk"}"#);
     assert_eq!((renamed.status, &renamed.json()["name"]), (200, &json!("Front Desk")));

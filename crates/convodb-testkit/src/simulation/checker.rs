@@ -10,7 +10,7 @@ use convodb::{
     StatsRequest, Volume,
 };
 
-use crate::oracle::{ListQuery, Oracle};
+use crate::oracle::{ListQuery, Oracle, assistant_bytes};
 use crate::simulation::workload::{USERS, user};
 
 /// Why a check failed.
@@ -93,6 +93,7 @@ pub(super) fn check_state(
         )));
     };
     check_stats(snapshot, oracle)?;
+    check_usage(snapshot, oracle)?;
     check_pages(snapshot, oracle)?;
     check_feed(snapshot, oracle)?;
     Ok(number)
@@ -134,6 +135,22 @@ fn check_stats(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
                 "statistics are {:?}, expected {counted:?}",
                 stats.total
             )));
+        }
+    }
+    Ok(())
+}
+
+/// Compares what each user's data takes.
+fn check_usage(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
+    for number in 0..USERS.len() {
+        let user = user(number);
+        let mut expected = oracle.usage(user);
+        for assistant in snapshot.assistants(user, 0, 100)? {
+            expected.bytes += assistant_bytes(assistant.name.as_str());
+        }
+        let usage = snapshot.storage_usage(user)?;
+        if usage != expected {
+            return Err(CheckError::Mismatch(format!("usage is {usage:?}, not {expected:?}")));
         }
     }
     Ok(())

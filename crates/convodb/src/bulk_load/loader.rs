@@ -79,7 +79,7 @@ impl BulkLoader {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the millisecond of a `created_at` is full (4,194,304 conversations of
-    /// one user); [`Error::UserNotFound`] or [`Error::UserClosed`] if a user was erased meanwhile;
+    /// one user); [`Error::QuotaExceeded`]; [`Error::UserNotFound`] or [`Error::UserClosed`] if a user was erased meanwhile;
     /// or as [`Store::write`]. Nothing is stored then.
     pub fn finish(self) -> Result<BulkLoadReport> {
         self.finish_with_progress(|_, _| {})
@@ -94,8 +94,8 @@ impl BulkLoader {
         self,
         progress: impl FnMut(u64, u64) + Send + 'static,
     ) -> Result<BulkLoadReport> {
-        let staging = self.staging;
-        self.store.write_through(move |write, state| load(write, state, staging, progress))
+        let (staging, quota) = (self.staging, self.store.default_quota());
+        self.store.write_through(move |write, state| load(write, state, staging, quota, progress))
     }
 
     fn require_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {

@@ -21,12 +21,14 @@ use crate::kv::external_sort::ExternalSorter;
 use crate::kv::redb_key::RedbKey;
 use crate::model::id::UserId;
 use crate::model::position::Position;
+use crate::model::quota::Quota;
 use crate::model::timestamp::Timestamp;
 use crate::tables::counters::CounterDeltas;
 use crate::tables::schema::{
-    self, CHANGES, CONVERSATION_IDS, CONVERSATIONS, COUNTERS, MESSAGES, SEQUENCES,
+    self, CHANGES, CONVERSATION_IDS, CONVERSATIONS, COUNTERS, MESSAGES, QUOTAS, SEQUENCES,
 };
 use crate::tables::state::CommittedState;
+use crate::tables::quotas::{self, LoadedUsage, UsageChange};
 use crate::tables::{change_feed, conversations, indexes, sequences};
 
 /// The size of a chunk of records in bytes. Each chunk writes rows, then messages, then changes.
@@ -67,6 +69,7 @@ pub(crate) fn load(
     write: &WriteTransaction,
     state: &CommittedState,
     staging: Staging,
+    quota: Quota,
     mut progress: impl FnMut(u64, u64),
 ) -> Result<BulkLoadReport> {
     let mut progress = |done, total| call_user_code(|| progress(done, total));
@@ -79,6 +82,8 @@ pub(crate) fn load(
         user_is_new: false,
         entries: Entries::new(&options),
         counters: CounterDeltas::default(),
+        quota,
+        usage: LoadedUsage::default(),
         rows: Chunk::default(),
         messages: Chunk::default(),
         changes: Chunk::default(),
@@ -100,13 +105,15 @@ pub(crate) fn load(
     writer.report.present -= repeated;
     writer.report.repeated = repeated;
     writer.write_chunks(write)?;
-    let BulkWriter { report, entries, counters, last_changes, .. } = writer;
+    let BulkWriter { report, entries, counters, usage, last_changes, .. } = writer;
     // Close each table before opening the next: if redb panics over a damaged page, only one open
     // table is dropped.
     let numbers = last_changes
         .into_iter()
         .map(|(user, number)| Ok((sequences::changes(user), number.to_be_bytes())));
     bulk_insert(&mut SEQUENCES.open_for_write(write)?, numbers, |number| number.as_slice())?;
+    let usage = usage.records().map(Ok);
+    bulk_insert(&mut QUOTAS.open_for_write(write)?, usage, Vec::as_slice)?;
     let counters = counters.on_top_of(&state.tables.counters);
     bulk_insert(&mut COUNTERS.open_for_write(write)?, counters, Vec::as_slice)?;
     let ids = entries.ids.sorted()?;
@@ -132,6 +139,9 @@ struct BulkWriter<'a> {
     user_is_new: bool,
     entries: Entries,
     counters: CounterDeltas,
+    /// The quota of users without one of their own.
+    quota: Quota,
+    usage: LoadedUsage,
     rows: Chunk<RowKey>,
     messages: Chunk<MessageKey>,
     changes: Chunk<ChangeKey>,
@@ -158,17 +168,22 @@ impl BulkWriter<'_> {
             self.entries.indexes[leading as usize].push(entry, |_| {})?;
         }
         self.counters.add(key, &row)?;
+        let bytes = quotas::bytes(RowKey::WIDTH + record.len());
+        self.count_usage(key.user, UsageChange { conversations: 1, bytes })?;
 
         self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
         let change = ChangeKey { user: key.user, number: self.next_change(key.user)? };
         self.changes.push(change, |bytes| change_feed::append_created(change, key, row.id, bytes));
         self.report.inserted += 1;
+        let mut messages_bytes = 0;
         for number in 1.. {
             let Some(record) = take_record(&mut bundle) else { break };
             let (from, to) = (MessageKey::new(first, number), MessageKey::new(key, number));
+            messages_bytes += MessageKey::WIDTH + record.len();
             self.messages.push(to, |bytes| record::rekey(record, &from, &to, bytes));
             self.report.messages += 1;
         }
+        self.count_usage(key.user, UsageChange::of_bytes(quotas::bytes(messages_bytes)))?;
         if self.rows.bytes.len() + self.messages.bytes.len() + self.changes.bytes.len()
             > CHUNK_BYTES
         {
@@ -200,6 +215,10 @@ impl BulkWriter<'_> {
             return Ok(first);
         }
         Ok(RowKey::new(user, stored.free_position(user, created_at)?))
+    }
+
+    fn count_usage(&mut self, user: UserId, change: UsageChange) -> Result<()> {
+        self.usage.count(&self.state.tables.quotas, user, change, self.quota)
     }
 
     /// Assigns the number of the user's next change.

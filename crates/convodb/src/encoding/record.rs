@@ -42,6 +42,11 @@ pub(crate) fn seal<K: FixedKey>(key: &K, record: &mut Vec<u8>, write: impl FnOnc
     seal_version(V1, key, record, write);
 }
 
+/// The length of a record with a body of this length.
+pub(crate) const fn sealed_len(body: usize) -> usize {
+    1 + body + CHECKSUM_BYTES
+}
+
 /// [`seal`], with a version.
 pub(crate) fn seal_version<K: FixedKey>(
     version: u8,
@@ -197,6 +202,14 @@ pub(crate) fn encode_message(key: MessageKey, message: &Message, record: &mut Ve
     seal(&key, record, |record| encode(body, record));
 }
 
+/// The length of the record of a message.
+pub(crate) fn message_record_len(message: &Message) -> usize {
+    let text = |text: &str| size_of::<u64>() + text.len();
+    let calls = 1 + message.function_calls().map_or(0, text);
+    // Role, content, function calls, cost and time.
+    sealed_len(1 + text(message.content()) + calls + 8 + 8)
+}
+
 // ---- accounts ----------------------------------------------------------------------------------
 
 /// The body of a user, an assistant, or an access token of version 1.
@@ -263,6 +276,18 @@ pub(crate) struct IdempotencyV1<'a> {
     pub(crate) at: u64,
 }
 
+// ---- quotas --------------------------------------------------------------------------------------
+
+/// The body of a quota: what the user's data takes, and the user's own limits. A limit of 2^64 - 1
+/// is none; without one, that of the store applies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct QuotaV1 {
+    pub(crate) conversations: u64,
+    pub(crate) bytes: u64,
+    pub(crate) max_conversations: Option<u64>,
+    pub(crate) max_bytes: Option<u64>,
+}
+
 /// Encodes a small record: an account, a counter, a change or an idempotency record.
 pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
     let mut record = Vec::with_capacity(64);
@@ -314,6 +339,11 @@ mod tests {
             let mut record = Vec::new();
             encode_message(key, &message, &mut record);
             assert_eq!(open(&key, &record).unwrap().message().unwrap(), message);
+            assert_eq!(message_record_len(&message), record.len());
+            let message = Message::new(role, "", Timestamp::MIN).unwrap();
+            record.clear();
+            encode_message(key, &message, &mut record);
+            assert_eq!(message_record_len(&message), record.len());
         }
     }
 
@@ -327,6 +357,21 @@ mod tests {
             encode_message(key(), &Message::new(*role, "", Timestamp::MIN).unwrap(), &mut record);
             assert_eq!(usize::from(record[1]), number, "{role}");
         }
+    }
+
+    /// The record of a quota is on disk: a change of its bytes is a change of the format.
+    #[test]
+    fn the_bytes_of_a_quota_are_frozen() {
+        let quota = QuotaV1 {
+            conversations: 3,
+            bytes: 258,
+            max_conversations: None,
+            max_bytes: Some(u64::MAX),
+        };
+        let record = encode_small(&UserId::new(1), quota);
+        let expected =
+            [&[1, 3, 0, 0, 0, 0, 0, 0, 0, 2, 1, 0, 0, 0, 0, 0, 0, 0, 1][..], &[0xff; 8]].concat();
+        assert_eq!(record[..record.len() - CHECKSUM_BYTES], expected);
     }
 
     /// Records of version 2 are on disk: a change of their bytes is a change of the format.

@@ -23,7 +23,7 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use crate::encoding::key::RowKey;
-use crate::encoding::record::{Body, Damage, instant, seal};
+use crate::encoding::record::{Body, Damage, instant, seal, sealed_len};
 use crate::model::channel::Channel;
 use crate::model::contact::Contact;
 use crate::model::conversation::{Conversation, ConversationRef};
@@ -143,6 +143,27 @@ pub(crate) fn encode_conversation(
     });
 }
 
+/// The length of the record of a conversation of which `stored` messages are stored.
+pub(crate) fn record_len(conversation: &ConversationRef<'_>, stored: StoredMessages) -> usize {
+    let is_complete = stored.allows(conversation.message_count);
+    let number = if is_complete { 0 } else { size_of::<u32>() };
+    let short = |text: Option<&str>| text.map_or(0, |text| 1 + text.len());
+    let texts = match &conversation.channel {
+        Channel::Test | Channel::Widget => 0,
+        Channel::Whatsapp { sender, customer } => [sender, customer]
+            .map(|contact| {
+                short(contact.name.map(Name::get)) + short(contact.phone.map(Phone::get))
+            })
+            .iter()
+            .sum(),
+        Channel::Api { external_identifier } => {
+            short(external_identifier.map(ExternalIdentifier::get))
+        }
+    };
+    let variables = conversation.variables.map_or(0, |variables| variables.get().len());
+    sealed_len(FIXED + number + texts + variables)
+}
+
 /// A decoded row without its texts, which the caller stores as one string.
 ///
 /// [`Row::decode`] detects everything that can be wrong with a record, so reading a `Row` cannot
@@ -176,13 +197,14 @@ impl Row {
             (false, true) => (Some(message_count), rest),
             (true, false) => {
                 let (stored, rest) = rest.split_first_chunk().ok_or("a record is too short")?;
-                (Some(u32::from_le_bytes(*stored)), rest)
+                let stored = u32::from_le_bytes(*stored);
+                if stored >= message_count {
+                    return Err("a partial record has as many messages as it counts, or more");
+                }
+                (Some(stored), rest)
             }
             (true, true) => return Err("a record is marked both complete and partial"),
         };
-        if stored_messages.is_some_and(|stored| stored > message_count) {
-            return Err("a record has more messages than it counts");
-        }
         let of_channel = match channel {
             TEST | WIDGET => 0,
             WHATSAPP => CONTACTS,
@@ -401,6 +423,8 @@ mod tests {
             assert_eq!(read(key(), &record).unwrap(), conversation());
             let (row, _) = Row::decode(open(&key(), &record).unwrap(), key().position).unwrap();
             assert_eq!(row.stored_messages(), StoredMessages::Exactly(stored));
+            let of_record = record_len(&conversation().borrowed(), row.stored_messages());
+            assert_eq!(of_record, record.len());
         }
     }
 
@@ -427,6 +451,8 @@ mod tests {
         assert_eq!(read(key(), &record).unwrap(), conversation());
         let (row, _) = Row::decode(open(&key(), &record).unwrap(), key().position).unwrap();
         assert_eq!(row.stored_messages(), StoredMessages::AtMost(8));
+        let of_record = record_len(&conversation().borrowed(), row.stored_messages());
+        assert_eq!(of_record, record.len());
     }
 
     #[test]
@@ -443,7 +469,7 @@ mod tests {
         let both = sealed(|body| body[2] |= COMPLETE);
         assert_eq!(both.unwrap_err(), "a record is marked both complete and partial");
         let more = sealed(|body| body[55] = 9);
-        assert_eq!(more.unwrap_err(), "a record has more messages than it counts");
+        assert_eq!(more.unwrap_err(), "a partial record has as many messages as it counts, or more");
     }
 
     #[test]

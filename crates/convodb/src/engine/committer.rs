@@ -142,7 +142,7 @@ impl Committer {
         work(&mut Transaction::new(
             &mut self.tables,
             state.fingerprinter(),
-            self.mode.retained_changes,
+            self.mode.rules,
         ))
     }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use redb::{Database, ReadTransaction, ReadableDatabase};
 
+use crate::encoding::key::{FixedKey, MessageKey, UuidKey};
 use crate::engine::redb_commit::begin_two_phase;
 use crate::engine::store_file::StoreLocation;
 use crate::error::{Error, Result, from_redb};
@@ -17,11 +18,12 @@ use crate::tables::Tables;
 use crate::tables::counters::{self, CounterDeltas};
 use crate::tables::epochs::Epochs;
 use crate::tables::meta;
+use crate::tables::quotas::CountedUsage;
 use crate::tables::schema;
 use crate::wal::{WalPosition, format_1};
 
-/// Upgrades the store at `location` to the current format. Reads all counters of a store of format
-/// 1: about a second for some million counters.
+/// Upgrades the store at `location` to the current format. Reads all conversations and messages, and
+/// all counters of a store of format 1: some seconds for a million conversations.
 pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<()> {
     let found = meta::check_format(&database.begin_read().map_err(from_redb)?)?;
     if found == schema::FORMAT {
@@ -75,19 +77,46 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     write.commit().map_err(from_redb)
 }
 
-/// Format 3 adds the epochs and the chain of the WAL. The tables receive the WAL of the older
-/// format, which is then removed.
+/// Format 3 adds the epochs and the chain of the WAL, and what each user's data takes. The tables
+/// receive the WAL of the older format, which is then removed. Reads all conversations and messages.
 fn to_format_3(database: &Database, location: &StoreLocation) -> Result<()> {
+    let write = begin_two_phase(database)?;
+    schema::create_missing(&write)?;
+    write.commit().map_err(from_redb)?;
+
     let vfs = &*location.vfs;
     let read = database.begin_read().map_err(from_redb)?;
     let mut tables = Tables::open(&read, 0)?;
-    let seqno = replay_log(&read, location, |record| tables.replay(record))?;
+    let seqno = replay_log(&read, location, |record| tables.replay_format_2(record))?;
+    for (user, usage) in counted_usage(&tables)?.all() {
+        tables.quotas.put_usage(user, usage)?;
+    }
     let write = begin_two_phase(database)?;
     tables.flush(&write)?;
     meta::put_wal_position(&write, WalPosition { seqno, chain: None })?;
     meta::put_epochs(&write, &Epochs::new(meta::fresh_number(vfs)?))?;
     meta::put_format(&write, 3)?;
     write.commit().map_err(from_redb)
+}
+
+/// What the data of all users takes.
+fn counted_usage(tables: &Tables) -> Result<CountedUsage> {
+    let mut counted = CountedUsage::default();
+    for entry in tables.conversations.rows.iter()? {
+        let (key, record) = entry?;
+        counted.add_conversation(key.user, record.value().len());
+    }
+    for entry in tables.messages.table.iter()? {
+        let (key, record) = entry?;
+        counted.add(key.user, MessageKey::WIDTH, record.value().len());
+    }
+    for table in [&tables.accounts.assistants, &tables.idempotency.table] {
+        for entry in table.iter()? {
+            let (key, record) = entry?;
+            counted.add(key.user, UuidKey::WIDTH, record.value().len());
+        }
+    }
+    Ok(counted)
 }
 
 /// Passes the groups that the tables of an older format lack to `apply`, and returns the sequence

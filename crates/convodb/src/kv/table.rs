@@ -275,9 +275,17 @@ pub(crate) trait AnyTable {
     /// passes each entry to `seen` before it writes the entry, and compares their number with what
     /// redb has counted: a damaged page can lose entries without damaging any.
     fn copy(&self, write: &WriteTransaction, seen: Seen<'_>) -> Result<()>;
-    /// Removes at most `limit` entries whose key begins with the user's number, and returns how
-    /// many it removed.
-    fn remove_of_user(&mut self, user: UserId, limit: usize) -> Result<usize>;
+    /// Removes at most `limit` entries whose key begins with the user's number, and returns what it
+    /// removed.
+    fn remove_of_user(&mut self, user: UserId, limit: usize) -> Result<Removed>;
+}
+
+/// What [`AnyTable::remove_of_user`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Removed {
+    pub(crate) entries: usize,
+    /// Bytes of their keys and values.
+    pub(crate) bytes: u64,
 }
 
 /// A callback for an entry: key and value as bytes on disk.
@@ -439,20 +447,27 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
         if is_complete { Ok(()) } else { Err(self.spec.corrupted("entries are missing")) }
     }
 
-    fn remove_of_user(&mut self, user: UserId, limit: usize) -> Result<usize> {
+    fn remove_of_user(&mut self, user: UserId, limit: usize) -> Result<Removed> {
         let number = user.get().to_be_bytes();
         let mut first = vec![0; K::WIDTH];
         first[..number.len()].copy_from_slice(&number);
         let gap = Gap::Before(K::decode(&first));
-        let keys = self.entries(gap)?.map(|entry| entry.map(|(key, _)| key));
-        let is_owned = |key: &Result<K>| match key {
-            Ok(key) => key.encode().as_ref().starts_with(&number),
+        let entries = self.entries(gap)?.map(|entry| {
+            let (key, stored) = entry?;
+            Ok((key, V::as_bytes(&stored.value()).as_ref().len()))
+        });
+        let is_owned = |entry: &Result<(K, usize)>| match entry {
+            Ok((key, _)) => key.encode().as_ref().starts_with(&number),
             Err(_) => true,
         };
-        let owned: Vec<K> = keys.take_while(is_owned).take(limit).collect::<Result<_>>()?;
-        for key in &owned {
-            self.change(*key, None);
+        let owned: Vec<(K, usize)> =
+            entries.take_while(is_owned).take(limit).collect::<Result<_>>()?;
+        let mut removed = Removed::default();
+        for (key, value) in owned {
+            self.change(key, None);
+            removed.entries += 1;
+            removed.bytes += (K::WIDTH + value) as u64;
         }
-        Ok(owned.len())
+        Ok(removed)
     }
 }

@@ -9,6 +9,7 @@ use crate::model::id::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::store::Store;
 use crate::tables::Tables;
+use crate::tables::quotas::{UsageChange, small_record_bytes};
 use crate::transaction::Transaction;
 
 /// The maximum number of removals in one write, so that other writes do not wait for long.
@@ -117,6 +118,13 @@ impl Transaction<'_> {
     }
 
     fn remove_idempotency_records(&mut self, before: Timestamp) -> Result<usize, Error> {
-        self.tables.idempotency.expire(before, BATCH)
+        let removed = self.tables.idempotency.expire(before, BATCH)?;
+        for of_user in removed.chunk_by(|(user, _), (next, _)| user == next) {
+            let bytes: i64 = of_user.iter().map(|(_, length)| small_record_bytes(*length)).sum();
+            if let Some((user, _)) = of_user.first() {
+                self.count_usage(*user, UsageChange::of_bytes(-bytes))?;
+            }
+        }
+        Ok(removed.len())
     }
 }

@@ -11,6 +11,7 @@ pub(crate) mod inline_str;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod position;
+pub(crate) mod quota;
 #[cfg(feature = "serde")]
 pub(crate) mod serialize;
 pub(crate) mod text;

@@ -139,6 +139,12 @@ impl Scopes {
         Scope::ALL.into_iter().filter(move |scope| self.contains(*scope))
     }
 
+    /// Whether every scope of the set is one of `other`.
+    #[must_use]
+    pub const fn is_subset(self, other: Scopes) -> bool {
+        self.0 & !other.0 == 0
+    }
+
     pub(crate) const fn bits(self) -> u8 {
         self.0
     }
@@ -199,6 +205,20 @@ impl Default for TokenOptions {
     fn default() -> Self {
         Self { name: None, scopes: Scopes::ALL, assistant: None, expires_at: None }
     }
+}
+
+/// What narrows an access token. The default changes nothing.
+///
+/// A token can only become narrower: who has it never gains anything, so an operator may narrow a
+/// token without asking its holder. More needs a new token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TokenNarrowing {
+    /// The scopes that remain: some of those that the token has.
+    pub scopes: Option<Scopes>,
+    /// The only assistant that the token still reaches.
+    pub assistant: Option<AssistantId>,
+    /// The time from which on the token is refused: not later than before.
+    pub expires_at: Option<Timestamp>,
 }
 
 /// A new access token. `Debug` does not print it.

@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::model::account::{Assistant, AssistantRef, User};
 use crate::model::id::{AssistantId, UserId};
+use crate::model::quota::{StorageUsage, UserQuota};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
 use crate::model::token::{Access, Token, TokenId};
@@ -53,6 +54,23 @@ impl Snapshot {
     /// A fault of the store.
     pub fn tokens(&self) -> Result<Vec<Token>> {
         self.state.tables.accounts.tokens()?.map(|found| Ok(found?.token)).collect()
+    }
+
+    /// What the user's data takes, nothing if there is no such user. One B-tree lookup.
+    /// [`Store::set_quota`](crate::Store::set_quota) has an example.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn storage_usage(&self, user: UserId) -> Result<StorageUsage> {
+        self.state.tables.quotas.usage(user)
+    }
+
+    /// The user's own limits. One B-tree lookup.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn quota(&self, user: UserId) -> Result<UserQuota> {
+        self.state.tables.quotas.limits(user)
     }
 
     /// The user with this number. One B-tree lookup.

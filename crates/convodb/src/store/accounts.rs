@@ -5,9 +5,12 @@ use data_encoding::BASE64URL_NOPAD;
 use crate::error::{Error, Result};
 use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
+use crate::model::quota::UserQuota;
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::model::token::{NewToken, TokenOptions, TokenPrefix, TokenSelector};
+use crate::model::token::{
+    NewToken, Token, TokenId, TokenNarrowing, TokenOptions, TokenPrefix, TokenSelector,
+};
 use crate::store::Store;
 
 impl Store {
@@ -81,6 +84,30 @@ impl Store {
         })
     }
 
+    /// [`Transaction::set_quota`](crate::Transaction::set_quota) as a write of its own.
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
+    /// let one = UserQuota { conversations: QuotaLimit::AtMost(1), ..UserQuota::default() };
+    /// store.set_quota(user, one)?;
+    /// let new = || Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
+    /// store.insert(user, new(), Vec::new())?;
+    /// let refused = store.insert(user, new(), Vec::new());
+    /// assert!(matches!(refused, Err(Error::QuotaExceeded { limit: 1, used: 1, .. })));
+    /// assert_eq!(store.snapshot().storage_usage(user)?.conversations, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Transaction::set_quota`](crate::Transaction::set_quota) and [`Store::write`].
+    pub fn set_quota(&self, user: UserId, quota: UserQuota) -> Result<()> {
+        self.write(move |transaction| transaction.set_quota(user, quota))
+    }
+
     /// Creates an access token for the user: 256 random bits as text, which allow everything and
     /// never expire. It cannot be shown again, because only its SHA-256 is stored.
     ///
@@ -109,6 +136,29 @@ impl Store {
             let id = transaction.put_token(user, &token, created_at, options)?;
             Ok::<_, Error>(NewToken { token, id })
         })
+    }
+
+    /// [`Transaction::narrow_token`](crate::Transaction::narrow_token) as a write of its own.
+    ///
+    /// ```
+    /// use convodb::{Scope, Scopes, TokenNarrowing, TokenOptions};
+    /// # let store = convodb::Store::in_memory()?;
+    /// # let at = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// let created = store.create_token_with(user, at, TokenOptions::default())?;
+    /// let read = TokenNarrowing { scopes: Some(Scope::Read.into()), ..Default::default() };
+    /// store.narrow_token(created.id, read)?;
+    /// let access = store.snapshot().authenticate(&created.token, at)?.expect("still valid");
+    /// assert!(!access.scopes.contains(Scope::Write));
+    /// let all = TokenNarrowing { scopes: Some(Scopes::ALL), ..Default::default() };
+    /// assert!(store.narrow_token(created.id, all).is_err(), "it can only lose scopes");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Transaction::narrow_token`](crate::Transaction::narrow_token) and [`Store::write`].
+    pub fn narrow_token(&self, id: TokenId, narrowing: TokenNarrowing) -> Result<Token> {
+        self.write(move |transaction| transaction.narrow_token(id, narrowing))
     }
 
     /// [`Transaction::revoke_token`](crate::Transaction::revoke_token) as a write of its own.

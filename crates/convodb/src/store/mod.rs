@@ -25,6 +25,7 @@ use crate::metrics::{Metrics, MetricsRegistry};
 use crate::model::conversation::Conversation;
 use crate::model::id::{ConversationId, UserId};
 use crate::model::message::Message;
+use crate::model::quota::Quota;
 use crate::model::timestamp::Timestamp;
 use crate::options::{CommitMode, StoreOptions};
 use crate::snapshot::Snapshot;
@@ -423,6 +424,12 @@ impl Store {
         E: From<Error> + Send + 'static,
     {
         self.inner.queue.submit(Some(user), write, answered)
+    }
+
+    /// The quota of users without one of their own: [`StoreOptions::quota`].
+    #[must_use]
+    pub fn default_quota(&self) -> Quota {
+        self.inner.mode.rules.quota
     }
 
     /// Capacity of the write queue: [`StoreOptions::queue_depth`].

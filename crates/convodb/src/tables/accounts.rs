@@ -279,6 +279,11 @@ impl Accounts {
         Ok(())
     }
 
+    /// Replaces the token of a record.
+    pub(crate) fn replace_token(&mut self, record: &TokenRecord, token: &Token) {
+        self.put_token(record.key, token);
+    }
+
     /// Removes a token.
     pub(crate) fn remove_token(&mut self, text: &str) -> Result<()> {
         self.tokens.remove(digest(text))
@@ -357,6 +362,12 @@ fn decode_assistant(key: UuidKey, record: &[u8]) -> Result<Assistant> {
         number: account.number,
         name: decode_name(&ASSISTANTS, account.name)?,
     })
+}
+
+/// The length of the record of an assistant.
+pub(crate) fn assistant_record_len(assistant: &Assistant) -> usize {
+    // The name with its length, the number, and a time.
+    record::sealed_len(size_of::<u64>() + assistant.name.as_str().len() + 4 + 8)
 }
 
 fn decode_account(key: UuidKey, record: &[u8]) -> Result<AccountV1<'_>> {

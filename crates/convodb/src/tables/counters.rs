@@ -168,6 +168,7 @@ mod tests {
     use crate::model::id::AssistantId;
     use crate::model::position::Position;
     use crate::model::timestamp::Timestamp;
+    use crate::options::WriteRules;
     use crate::testing::{RawStore, id, whatsapp_row};
     use crate::transaction::Transaction;
 
@@ -198,7 +199,7 @@ mod tests {
         assert!(store.verify().is_clean());
 
         let mut tables = store.tables();
-        let mut transaction = Transaction::new(&mut tables, &store.fingerprinter, u64::MAX);
+        let mut transaction = Transaction::new(&mut tables, &store.fingerprinter, WriteRules::NONE);
         let add_message = |row: &mut Conversation| {
             row.message_count += 1;
             Ok(())

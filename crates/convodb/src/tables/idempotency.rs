@@ -1,7 +1,7 @@
 //! Idempotency records: the response of each keyed write, returned when the write is retried.
 
 use crate::encoding::key::UuidKey;
-use crate::encoding::record::{IdempotencyV1, decode_small, encode_small};
+use crate::encoding::record::{IdempotencyV1, decode_small, encode_small, sealed_len};
 use crate::error::{Error, Result};
 use crate::model::id::UserId;
 use crate::model::text::IdempotencyKey;
@@ -62,22 +62,32 @@ impl Idempotency {
         Ok(later.len())
     }
 
-    /// Removes at most `limit` records that are older than `before`, and returns how many. A step
-    /// for each stored record.
-    pub(crate) fn expire(&mut self, before: Timestamp, limit: usize) -> Result<usize> {
+    /// Removes at most `limit` records that are older than `before`, and returns the user and the
+    /// length of each, in the order of users. A step for each stored record.
+    pub(crate) fn expire(
+        &mut self,
+        before: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(UserId, usize)>> {
         let mut older = Vec::new();
         for entry in self.table.iter()? {
             let (key, record) = entry?;
             if recorded_at(key, record.value())? < before.millis() {
-                older.push(key);
+                older.push((key, record.value().len()));
                 if older.len() == limit {
                     break;
                 }
             }
         }
-        older.iter().try_for_each(|key| self.table.remove(*key))?;
-        Ok(older.len())
+        older.iter().try_for_each(|(key, _)| self.table.remove(*key))?;
+        Ok(older.into_iter().map(|(key, length)| (key.user, length)).collect())
     }
+}
+
+/// The length of the record of a response.
+pub(crate) fn record_len(response: &[u8]) -> usize {
+    // The hash of the request, the response with its length, and the time.
+    sealed_len(32 + size_of::<u64>() + response.len() + 8)
 }
 
 fn decode(key: UuidKey, record: &[u8]) -> Result<IdempotencyV1<'_>> {

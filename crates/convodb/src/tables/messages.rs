@@ -4,7 +4,7 @@
 use std::iter;
 use std::ops::RangeInclusive;
 
-use crate::encoding::key::{MessageKey, RowKey};
+use crate::encoding::key::{FixedKey, MessageKey, RowKey};
 use crate::encoding::record;
 use crate::encoding::row::StoredMessages;
 use crate::error::Result;
@@ -76,20 +76,27 @@ impl Messages {
         self.table.put(key, record);
     }
 
-    /// Removes all messages of a row.
-    pub(crate) fn remove_all(&mut self, row: RowKey) -> Result<()> {
+    /// Removes all messages of a row, and returns the bytes of their keys and records.
+    pub(crate) fn remove_all(&mut self, row: RowKey) -> Result<usize> {
         self.remove(all(row))
     }
 
-    /// Removes the messages of a row that follow its first `kept` ones.
-    pub(crate) fn truncate(&mut self, row: RowKey, kept: u32) -> Result<()> {
+    /// Removes the messages of a row that follow its first `kept` ones, and returns the bytes of
+    /// their keys and records.
+    pub(crate) fn truncate(&mut self, row: RowKey, kept: u32) -> Result<usize> {
         self.remove(MessageKey::new(row, kept.saturating_add(1))..=MessageKey::new(row, u32::MAX))
     }
 
-    fn remove(&mut self, range: RangeInclusive<MessageKey>) -> Result<()> {
-        let stored = self.table.range(range)?.map(|entry| entry.map(|(key, _)| key));
+    fn remove(&mut self, range: RangeInclusive<MessageKey>) -> Result<usize> {
+        let mut bytes = 0;
+        let stored = self.table.range(range)?.map(|entry| {
+            let (key, record) = entry?;
+            bytes += MessageKey::WIDTH + record.value().len();
+            Ok(key)
+        });
         let stored: Vec<MessageKey> = stored.collect::<Result<_>>()?;
-        stored.into_iter().try_for_each(|key| self.table.remove(key))
+        stored.into_iter().try_for_each(|key| self.table.remove(key))?;
+        Ok(bytes)
     }
 }
 

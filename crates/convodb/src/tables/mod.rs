@@ -15,6 +15,7 @@ pub(crate) mod indexes;
 pub(crate) mod messages;
 pub(crate) mod meta;
 pub(crate) mod name_cache;
+pub(crate) mod quotas;
 pub(crate) mod schema;
 pub(crate) mod sequences;
 pub(crate) mod state;
@@ -30,11 +31,14 @@ use crate::metrics::MetricsRegistry;
 use crate::model::id::{AssistantId, UserId};
 use crate::tables::name_cache::AssistantNameCache;
 use crate::tables::schema::{
-    Accounts, ChangeFeed, Conversations, Counters, Idempotency, Indexes, Messages, Sequences,
+    Accounts, ChangeFeed, Conversations, Counters, Idempotency, Indexes, Messages, Quotas,
+    Sequences,
 };
 
 /// The number of tables that format 1 has: the first ones.
 const TABLES_OF_FORMAT_1: usize = 15;
+/// The number of tables that format 2 has: the first ones.
+const TABLES_OF_FORMAT_2: usize = 18;
 
 /// Every table of one committed state, and the caches of readers.
 #[derive(Clone)]
@@ -47,6 +51,7 @@ pub(crate) struct Tables {
     pub(crate) sequences: Sequences,
     pub(crate) change_feed: ChangeFeed,
     pub(crate) idempotency: Idempotency,
+    pub(crate) quotas: Quotas,
     assistant_names: Arc<AssistantNameCache>,
     row_cache: Arc<RowCache>,
     metrics: Arc<MetricsRegistry>,
@@ -66,6 +71,7 @@ impl Tables {
             sequences: Sequences::open(read)?,
             change_feed: ChangeFeed::open(read)?,
             idempotency: Idempotency::open(read)?,
+            quotas: Quotas::open(read)?,
             assistant_names: Arc::default(),
             row_cache: Arc::new(RowCache::new(row_cache_bytes)),
             metrics: Arc::default(),
@@ -104,7 +110,7 @@ impl Tables {
         let conversations = conversations.chain(self.messages.all()).chain(self.counters.all());
         let accounts = self.accounts.all().into_iter().chain(self.sequences.all());
         let feed = self.change_feed.all().into_iter().chain(self.idempotency.all());
-        conversations.chain(accounts).chain(feed)
+        conversations.chain(accounts).chain(feed).chain(self.quotas.all())
     }
 
     /// [`Tables::all`] for writing.
@@ -114,7 +120,7 @@ impl Tables {
             conversations.chain(self.messages.all_mut()).chain(self.counters.all_mut());
         let accounts = self.accounts.all_mut().into_iter().chain(self.sequences.all_mut());
         let feed = self.change_feed.all_mut().into_iter().chain(self.idempotency.all_mut());
-        conversations.chain(accounts).chain(feed)
+        conversations.chain(accounts).chain(feed).chain(self.quotas.all_mut())
     }
 }
 
@@ -182,6 +188,11 @@ impl Tables {
         replay(self.all_mut().take(TABLES_OF_FORMAT_1), bytes)
     }
 
+    /// Applies a WAL record of format 2.
+    pub(crate) fn replay_format_2(&mut self, bytes: &[u8]) -> Option<()> {
+        replay(self.all_mut().take(TABLES_OF_FORMAT_2), bytes)
+    }
+
     pub(crate) fn commit(&mut self) {
         if self.accounts.assistants.pending().changes > 0 {
             self.assistant_names = Arc::default();
@@ -239,7 +250,7 @@ impl Tables {
         })
     }
 
-    /// The tables that contain conversation data: all but accounts and sequences.
+    /// The tables that contain conversation data: all but accounts, sequences and quotas.
     fn conversation_data_mut(&mut self) -> impl Iterator<Item = &mut dyn AnyTable> {
         let rows = self.conversations.all_mut().into_iter().chain(self.indexes.all_mut());
         let derived = self.messages.all_mut().into_iter().chain(self.counters.all_mut());
@@ -251,16 +262,29 @@ impl Tables {
     /// how many entries it removed. If it returns 0, only the account is left: see
     /// [`Tables::remove_account`].
     pub(crate) fn remove_conversation_data(&mut self, user: UserId, limit: usize) -> Result<usize> {
-        self.conversation_data_mut().map(|table| table.remove_of_user(user, limit)).sum()
+        let (mut entries, mut counted_bytes) = (0, 0);
+        for table in self.conversation_data_mut() {
+            let removed = table.remove_of_user(user, limit)?;
+            entries += removed.entries;
+            if quotas::is_counted(table.name()) {
+                counted_bytes += removed.bytes;
+            }
+        }
+        if counted_bytes > 0 {
+            self.quotas.free(user, counted_bytes)?;
+        }
+        Ok(entries)
     }
 
-    /// Removes the user's account, assistants and sequences, and returns the number of assistants.
+    /// Removes the user's account, assistants, sequences and quota, and returns the number of
+    /// assistants.
     /// Leaves tokens and the lookup by name, whose keys do not begin with the user's number.
     pub(crate) fn remove_account(&mut self, user: UserId) -> Result<usize> {
         self.accounts.users.remove(user)?;
+        self.quotas.table.remove(user)?;
         self.sequences.table.remove_of_user(user, usize::MAX)?;
         self.accounts.assistant_numbers.remove_of_user(user, usize::MAX)?;
-        self.accounts.assistants.remove_of_user(user, usize::MAX)
+        Ok(self.accounts.assistants.remove_of_user(user, usize::MAX)?.entries)
     }
 }
 
@@ -292,15 +316,18 @@ mod tests {
             "sequences.v1",
         ];
         assert_eq!(names[..TABLES_OF_FORMAT_1], format_1);
-        assert_eq!(names[TABLES_OF_FORMAT_1..], ["changes.v1", "change_marks.v1", "answers.v1"]);
+        let format_2 = ["changes.v1", "change_marks.v1", "answers.v1"];
+        assert_eq!(names[TABLES_OF_FORMAT_1..TABLES_OF_FORMAT_2], format_2);
+        assert_eq!(names[TABLES_OF_FORMAT_2..], ["quotas.v1"]);
         assert!(tables.all_mut().map(|table| table.name()).eq(names));
     }
 
     #[test]
-    fn a_table_is_conversation_data_or_part_of_accounts_and_sequences() {
+    fn a_table_is_conversation_data_or_part_of_accounts_sequences_and_quotas() {
         let mut tables = RawStore::new().tables();
         let data: Vec<&str> = tables.conversation_data_mut().map(|table| table.name()).collect();
-        let accounts = [tables.accounts.all().map(AnyTable::name).to_vec(), vec!["sequences.v1"]];
+        let rest_of = ["sequences.v1", "quotas.v1"];
+        let accounts = [tables.accounts.all().map(AnyTable::name).to_vec(), rest_of.to_vec()];
         let rest: Vec<&str> =
             tables.all().map(AnyTable::name).filter(|name| !data.contains(name)).collect();
         assert_eq!(rest, accounts.concat());

@@ -150,6 +150,12 @@ tables! {
         /// `user u32, 16 bytes of the BLAKE3 hash of the key` -> record of a response.
         table: UuidKey => Bytes, IDEMPOTENCY = TableSpec::records("answers.v1");
     }
+
+    /// What each user's data takes, and the limits of a user.
+    Quotas {
+        /// `user u32` -> record of a quota.
+        table: UserId => Bytes, QUOTAS = TableSpec::records("quotas.v1");
+    }
 }
 
 /// The specs of the index tables, by the number of their leading field.

@@ -3,10 +3,15 @@
 use crate::error::{Error, Result};
 use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
+use crate::model::quota::{QuotaLimit, UserQuota};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::model::token::{Access, TokenId, TokenOptions, TokenSelector};
+use crate::model::token::{
+    Access, Token, TokenId, TokenNarrowing, TokenOptions, TokenSelector,
+};
 use crate::tables::Tables;
+use crate::tables::accounts::assistant_record_len;
+use crate::tables::quotas::{UsageChange, small_record_bytes};
 use crate::transaction::Transaction;
 
 impl Transaction<'_> {
@@ -65,7 +70,7 @@ impl Transaction<'_> {
     /// # Errors
     /// [`Error::Invalid`] if the name is not a valid [`Name`], or if this write is restricted to
     /// another assistant; [`Error::UserNotFound`]; [`Error::UserClosed`];
-    /// [`Error::DuplicateAssistant`]; or a fault of the store.
+    /// [`Error::DuplicateAssistant`]; [`Error::QuotaExceeded`]; or a fault of the store.
     pub fn create_assistant<N>(
         &mut self,
         user: UserId,
@@ -85,14 +90,15 @@ impl Transaction<'_> {
         if self.assistant(user, id)?.is_some() {
             return Err(Error::DuplicateAssistant(id.uuid()));
         }
-        let Tables { accounts, sequences, .. } = &mut *self.tables;
+        let Tables { accounts, sequences, .. } = &*self.tables;
         let last = accounts.last_assistant_number(sequences, user)?;
         let number = last.checked_add(1).ok_or(Error::Invalid {
             field: "assistant",
             reason: "must be one of the user's first 4294967295",
         })?;
         let assistant = Assistant { id, number, name };
-        accounts.put_assistant(user, &assistant);
+        self.count_usage(user, UsageChange::of_bytes(assistant_bytes(&assistant)))?;
+        self.tables.accounts.put_assistant(user, &assistant);
         Ok(assistant)
     }
 
@@ -100,7 +106,8 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the name is not a valid [`Name`]; [`Error::UserNotFound`];
-    /// [`Error::AssistantNotFound`]; [`Error::UserClosed`]; or a fault of the store.
+    /// [`Error::AssistantNotFound`]; [`Error::UserClosed`]; [`Error::QuotaExceeded`] if the name is
+    /// longer; or a fault of the store.
     pub fn rename_assistant<N>(&mut self, user: UserId, id: AssistantId, name: N) -> Result<()>
     where
         N: TryInto<Name>,
@@ -109,7 +116,11 @@ impl Transaction<'_> {
         let name = name.try_into()?;
         let assistant = self.require_assistant(user, id)?;
         self.check_open(user)?;
-        self.tables.accounts.put_assistant(user, &Assistant { name, ..assistant });
+        let before = assistant_bytes(&assistant);
+        let renamed = Assistant { name, ..assistant };
+        let bytes = assistant_bytes(&renamed) - before;
+        self.count_usage(user, UsageChange::of_bytes(bytes))?;
+        self.tables.accounts.put_assistant(user, &renamed);
         Ok(())
     }
 
@@ -124,6 +135,7 @@ impl Transaction<'_> {
         if self.tables.indexes.assistant_has_conversations(self.fingerprinter, user, id)? {
             return Err(Error::AssistantInUse(id.uuid()));
         }
+        self.count_usage(user, UsageChange::of_bytes(-assistant_bytes(&assistant)))?;
         let Tables { accounts, sequences, .. } = &mut *self.tables;
         accounts.remove_assistant(sequences, user, &assistant)
     }
@@ -137,6 +149,29 @@ impl Transaction<'_> {
             return Ok(None);
         }
         self.tables.accounts.assistant(user, id)
+    }
+
+    /// The user's own limits. One B-tree lookup.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn quota(&self, user: UserId) -> Result<UserQuota> {
+        self.tables.quotas.limits(user)
+    }
+
+    /// Sets the limits of a user. What the user has beyond a new limit stays, and what adds to it is
+    /// refused. One B-tree lookup more than the write.
+    ///
+    /// # Errors
+    /// [`Error::UserNotFound`]; [`Error::UserClosed`]; [`Error::Invalid`] if a limit is 2^64 - 1; or
+    /// a fault of the store.
+    pub fn set_quota(&mut self, user: UserId, quota: UserQuota) -> Result<()> {
+        self.require_open_user(user)?;
+        if [quota.conversations, quota.bytes].contains(&QuotaLimit::AtMost(u64::MAX)) {
+            let reason = "must be less than 18446744073709551615; no limit is a value of its own";
+            return Err(Error::Invalid { field: "quota", reason });
+        }
+        self.tables.quotas.put_limits(user, quota)
     }
 
     /// Stores the SHA-256 of `token`, at least 256 random bits, as a token of the user.
@@ -158,6 +193,43 @@ impl Transaction<'_> {
             return Err(Error::Invalid { field: "expires_at", reason });
         }
         Ok(self.tables.accounts.put_new_token(token, user, created_at, options))
+    }
+
+    /// Narrows a token, and returns it. Snapshots taken afterwards allow no more than what remains.
+    /// Nothing can be added to a token: create another one. Two B-tree lookups, and a write.
+    ///
+    /// # Errors
+    /// [`Error::TokenNotFound`]; [`Error::AssistantNotFound`]; [`Error::Invalid`] if the token would
+    /// gain something; or a fault of the store.
+    pub fn narrow_token(&mut self, id: TokenId, narrowing: TokenNarrowing) -> Result<Token> {
+        let invalid = |field, reason| Err(Error::Invalid { field, reason });
+        let found = self.tables.accounts.token_by_id(id)?.ok_or(Error::TokenNotFound)?;
+        let mut token = found.token.clone();
+        if let Some(scopes) = narrowing.scopes {
+            if !scopes.is_subset(token.scopes) {
+                return invalid("scopes", "must be some of those that the token has");
+            }
+            token.scopes = scopes;
+        }
+        if let Some(assistant) = narrowing.assistant {
+            if token.assistant.is_some_and(|only| only != assistant) {
+                return invalid("assistant", "must be the one that the token is limited to");
+            }
+            if !self.tables.accounts.has_assistant(token.user, assistant)? {
+                return Err(Error::AssistantNotFound);
+            }
+            token.assistant = Some(assistant);
+        }
+        if let Some(expires_at) = narrowing.expires_at {
+            if token.expires_at.is_some_and(|before| before < expires_at) {
+                return invalid("expires_at", "must not be later than the token expires already");
+            }
+            token.expires_at = Some(expires_at);
+        }
+        if token != found.token {
+            self.tables.accounts.replace_token(&found, &token);
+        }
+        Ok(token)
     }
 
     /// Revokes a token. Snapshots taken afterwards refuse it.
@@ -231,4 +303,9 @@ impl Transaction<'_> {
     pub(super) fn missing_assistant(&self, user: UserId) -> Result<Error> {
         self.require_user(user).map(|_| Error::AssistantNotFound)
     }
+}
+
+/// The bytes that an assistant takes.
+fn assistant_bytes(assistant: &Assistant) -> i64 {
+    small_record_bytes(assistant_record_len(assistant))
 }

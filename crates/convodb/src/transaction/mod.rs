@@ -6,6 +6,8 @@
 
 mod accounts;
 
+use std::sync::atomic::Ordering;
+
 use crate::encoding::index_term::{Fingerprinter, Fingerprints};
 use crate::encoding::key::RowKey;
 use crate::encoding::row::{Row, StoredMessages};
@@ -17,9 +19,11 @@ use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::IdempotencyKey;
 use crate::model::timestamp::Timestamp;
+use crate::options::WriteRules;
 use crate::tables::Tables;
 use crate::tables::change_feed::ChangeRecord;
 use crate::tables::idempotency;
+use crate::tables::quotas::{self, UsageChange, conversation_bytes};
 
 /// Surplus changes are trimmed in batches of this size, because a group that removes something
 /// skips the memtables and costs more.
@@ -58,8 +62,7 @@ const TRIM_BATCH: u64 = 1024;
 pub struct Transaction<'txn> {
     pub(crate) tables: &'txn mut Tables,
     fingerprinter: &'txn Fingerprinter,
-    /// The number of changes that the feed of each user retains.
-    retained_changes: u64,
+    rules: WriteRules,
     /// The only assistant that the current write reaches.
     restriction: Option<AssistantId>,
     /// Buffer for records.
@@ -70,9 +73,9 @@ impl<'txn> Transaction<'txn> {
     pub(crate) const fn new(
         tables: &'txn mut Tables,
         fingerprinter: &'txn Fingerprinter,
-        retained_changes: u64,
+        rules: WriteRules,
     ) -> Self {
-        Self { tables, fingerprinter, retained_changes, restriction: None, record: Vec::new() }
+        Self { tables, fingerprinter, rules, restriction: None, record: Vec::new() }
     }
 
     /// Sets a savepoint after all changes so far: the end of a write of the group.
@@ -152,7 +155,7 @@ impl<'txn> Transaction<'txn> {
 
     /// Trims surplus changes of the user after change `number` was appended.
     fn trim_changes(&mut self, user: UserId, number: u64) -> Result<()> {
-        let surplus = number.saturating_sub(self.retained_changes);
+        let surplus = number.saturating_sub(self.rules.retained_changes);
         if surplus > 0 && number.is_multiple_of(TRIM_BATCH) {
             // Twice a batch, so that a feed that a bulk load has filled shrinks too.
             let limit = usize::try_from(2 * TRIM_BATCH).unwrap_or(usize::MAX);
@@ -160,6 +163,18 @@ impl<'txn> Transaction<'txn> {
             change_feed.trim(sequences, user, surplus, limit)?;
         }
         Ok(())
+    }
+
+    /// Counts a change of what the user's data takes. Each operation does so before the change.
+    ///
+    /// # Errors
+    /// [`Error::QuotaExceeded`] if it adds something beyond the user's quota.
+    pub(crate) fn count_usage(&mut self, user: UserId, change: UsageChange) -> Result<()> {
+        let counted = self.tables.quotas.count(user, change, self.rules.quota);
+        if matches!(counted, Err(Error::QuotaExceeded { .. })) {
+            self.tables.metrics().quota_refusals.fetch_add(1, Ordering::Relaxed);
+        }
+        counted
     }
 
     fn fingerprints(&self, row: &ConversationRef<'_>) -> Fingerprints {
@@ -177,8 +192,8 @@ impl<'txn> Transaction<'txn> {
     }
 
     /// Inserts a conversation with its messages so far. In ascending order, it is listed after all
-    /// conversations of the same millisecond. Five B-tree lookups, and writes of the row, its id,
-    /// each message, three to nine index entries, three counters and a change.
+    /// conversations of the same millisecond. Six B-tree lookups, and writes of the row, its id, each
+    /// message, three to nine index entries, three counters, the user's usage and a change.
     ///
     /// [`Conversation::message_count`] and [`Conversation::total_cost`] are stored as passed: a
     /// conversation may have more messages than are known here.
@@ -187,7 +202,7 @@ impl<'txn> Transaction<'txn> {
     /// In this order: [`Error::Invalid`] if `message_count` is less than the number of messages;
     /// [`Error::UserNotFound`]; [`Error::AssistantNotFound`]; [`Error::UserClosed`];
     /// [`Error::DuplicateConversation`]; [`Error::Invalid`] if the millisecond of `created_at` is full (4,194,304 conversations of
-    /// one user); or a fault of the store.
+    /// one user); [`Error::QuotaExceeded`]; or a fault of the store.
     #[expect(clippy::needless_pass_by_value, reason = "the same shape as Store::insert")]
     pub fn insert(
         &mut self,
@@ -201,12 +216,16 @@ impl<'txn> Transaction<'txn> {
         if self.tables.conversations.position(user, conversation.id)?.is_some() {
             return Err(Error::DuplicateConversation(conversation.id.uuid()));
         }
-        let conversations = &mut self.tables.conversations;
+        let conversations = &self.tables.conversations;
         let position = conversations.free_position(user, conversation.created_at)?;
         let key = RowKey::new(user, position);
         let new = conversation.borrowed();
         // `check_messages` allows no more messages than a `u32` counts.
         let stored = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+        let row_bytes = conversation_bytes(&new, StoredMessages::Exactly(stored));
+        let bytes = messages.iter().map(quotas::message_bytes).fold(row_bytes, i64::saturating_add);
+        self.count_usage(user, UsageChange { conversations: 1, bytes })?;
+        let conversations = &mut self.tables.conversations;
         conversations.put(key, &new, stored, &mut self.record);
         conversations.put_id(key, conversation.id);
         for (number, message) in (1..).zip(&messages) {
@@ -220,14 +239,15 @@ impl<'txn> Transaction<'txn> {
     /// conversation as it is. If it changes something, `updated_at` becomes `now`, unless `change`
     /// sets it or it would go back.
     ///
-    /// Four B-tree lookups and a write of the row; index entries only if assistant or channel
-    /// change; nothing at all if nothing does.
+    /// Five B-tree lookups and writes of the row and the user's usage; index entries only if assistant
+    /// or channel change; nothing at all if nothing does.
     ///
     /// # Errors
     /// In this order: [`Error::ConversationNotFound`]; [`Error::UserClosed`]; the error of `change`; [`Error::Invalid`] if
     /// it changed a fixed field, made `total_cost` negative or set `updated_at` before
     /// `created_at`; [`Error::AssistantNotFound`]; [`Error::Invalid`] if it set `message_count` to
-    /// less than the number of stored messages; or a fault of the store.
+    /// less than the number of stored messages; [`Error::QuotaExceeded`] if the conversation takes
+    /// more bytes than before; or a fault of the store.
     pub fn update(
         &mut self,
         user: UserId,
@@ -249,12 +269,13 @@ impl<'txn> Transaction<'txn> {
         if new.assistant != old.assistant {
             self.check_assistant(user, new.assistant)?;
         }
-        let stored = match stored {
+        let now_stored = match stored {
             StoredMessages::Exactly(stored) => stored,
             StoredMessages::AtMost(_) => self.tables.messages.last_number(key, stored)?,
         };
-        check_count(new.message_count, stored as usize)?;
-        self.put_changed(key, &old, &new, stored)?;
+        check_count(new.message_count, now_stored as usize)?;
+        self.count_changed(user, (&old, stored), (&new, now_stored), 0)?;
+        self.put_changed(key, &old, &new, now_stored)?;
         Ok(new)
     }
 
@@ -265,10 +286,13 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// [`Error::ConversationNotFound`], or a fault of the store.
     pub fn delete(&mut self, user: UserId, id: ConversationId) -> Result<()> {
-        let (key, old, _) = self.require(user, id)?;
+        let (key, old, stored) = self.require(user, id)?;
+        let old = old.borrowed();
         self.tables.conversations.remove(key, id)?;
-        self.tables.messages.remove_all(key)?;
-        self.apply(key, Some(&old.borrowed()), None)
+        let messages = self.tables.messages.remove_all(key)?;
+        let bytes = -(conversation_bytes(&old, stored) + quotas::bytes(messages));
+        self.count_usage(user, UsageChange { conversations: -1, bytes })?;
+        self.apply(key, Some(&old), None)
     }
 
     /// [`Transaction::delete`] in a write of bounded size: removes at most `budget` messages and
@@ -304,12 +328,14 @@ impl<'txn> Transaction<'txn> {
         id: ConversationId,
         budget: &mut usize,
     ) -> Result<bool> {
-        let (key, conversation, _) = self.require(user, id)?;
+        let (key, conversation, stored) = self.require(user, id)?;
         let messages = self.tables.messages.last_found(key)?;
         let most = u32::try_from(*budget).unwrap_or(u32::MAX);
         let kept = messages.saturating_sub(most);
         if kept > 0 {
-            self.tables.messages.truncate(key, kept)?;
+            let removed = quotas::bytes(self.tables.messages.truncate(key, kept)?);
+            let row = &conversation;
+            self.count_changed(user, (row, stored), (row, kept), -removed)?;
             // The row must know how many there are, and is otherwise unchanged.
             let unchanged = conversation.borrowed();
             self.tables.conversations.put(key, &unchanged, kept, &mut self.record);
@@ -321,12 +347,12 @@ impl<'txn> Transaction<'txn> {
     }
 
     /// Appends a message to the user's conversation `id`, adds its cost to the total, advances
-    /// `updated_at` to the message's time, and returns the new message count. Five B-tree lookups,
-    /// and writes of the message and the row.
+    /// `updated_at` to the message's time, and returns the new message count. Six B-tree lookups, and
+    /// writes of the message, the row and the user's usage.
     ///
     /// # Errors
-    /// [`Error::ConversationNotFound`]; [`Error::UserClosed`]; [`Error::Invalid`] if the message count or the total cost
-    /// leaves its range; or a fault of the store.
+    /// [`Error::ConversationNotFound`]; [`Error::UserClosed`]; [`Error::Invalid`] if the message
+    /// count or the total cost leaves its range; [`Error::QuotaExceeded`]; or a fault of the store.
     pub fn append_message(
         &mut self,
         user: UserId,
@@ -346,6 +372,8 @@ impl<'txn> Transaction<'txn> {
         new.updated_at = old.updated_at.max(message.created_at());
         let last = self.tables.messages.last_number(key, stored)?;
         let number = last.checked_add(1).ok_or(invalid("messages", full))?;
+        let added = quotas::message_bytes(message);
+        self.count_changed(user, (&old, stored), (&new, number), added)?;
         self.tables.messages.put(key, number, message, &mut self.record);
         self.put_changed(key, &old, &new, number)?;
         Ok(new.message_count)
@@ -358,7 +386,8 @@ impl<'txn> Transaction<'txn> {
     ///
     /// # Errors
     /// [`Error::IdempotencyConflict`] if the key was used for a different request; the error of
-    /// `work`; or a fault of the store.
+    /// `work`; [`Error::QuotaExceeded`] if the record is beyond the user's quota; or a fault of the
+    /// store.
     pub fn idempotent<E: From<Error>>(
         &mut self,
         user: UserId,
@@ -372,6 +401,8 @@ impl<'txn> Transaction<'txn> {
             return Ok(response);
         }
         let response = work(self)?;
+        let bytes = quotas::small_record_bytes(idempotency::record_len(&response));
+        self.count_usage(user, UsageChange::of_bytes(bytes))?;
         self.tables.idempotency.put(key, request, &response, now);
         Ok(response)
     }
@@ -396,6 +427,19 @@ impl<'txn> Transaction<'txn> {
         id: ConversationId,
     ) -> Result<(RowKey, Conversation, StoredMessages)> {
         self.find(user, id)?.ok_or(Error::ConversationNotFound)
+    }
+
+    /// Counts that a row changes and how many bytes its messages take in addition.
+    fn count_changed(
+        &mut self,
+        user: UserId,
+        (old, old_stored): (&Conversation, StoredMessages),
+        (new, stored): (&Conversation, u32),
+        messages: i64,
+    ) -> Result<()> {
+        let before = conversation_bytes(&old.borrowed(), old_stored);
+        let after = conversation_bytes(&new.borrowed(), StoredMessages::Exactly(stored));
+        self.count_usage(user, UsageChange::of_bytes(after - before + messages))
     }
 
     /// Puts a changed row with `stored` stored messages.

@@ -1,9 +1,11 @@
 //! Verification of accounts: users, assistants and tokens against their lookups and sequences.
 
+use crate::encoding::key::{FixedKey, UuidKey};
 use crate::error::Result;
 use crate::model::id::{AssistantId, UserId};
 use crate::tables::Tables;
 use crate::tables::accounts;
+use crate::tables::quotas::CountedUsage;
 use crate::tables::schema::{ASSISTANT_NUMBERS, ASSISTANTS, SEQUENCES, TOKENS, USER_NAMES};
 use crate::verify::report::VerifyReport;
 
@@ -11,10 +13,14 @@ use crate::verify::report::VerifyReport;
 pub(super) const NOBODY: UserId = UserId::new(0);
 
 /// Verifies users, assistants and tokens.
-pub(crate) fn verify(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
+pub(crate) fn verify(
+    tables: &Tables,
+    report: &mut VerifyReport,
+    usage: &mut CountedUsage,
+) -> Result<()> {
     check_users(tables, report)?;
     check_names(tables, report)?;
-    check_assistants(tables, report)?;
+    check_assistants(tables, report, usage)?;
     check_tokens(tables, report)
 }
 
@@ -52,11 +58,16 @@ fn check_names(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
 
 /// Each assistant decodes, has its user and is found by number, and each number leads to its
 /// assistant.
-fn check_assistants(tables: &Tables, report: &mut VerifyReport) -> Result<()> {
+fn check_assistants(
+    tables: &Tables,
+    report: &mut VerifyReport,
+    usage: &mut CountedUsage,
+) -> Result<()> {
     let accounts = &tables.accounts;
     for entry in accounts.assistants.iter()? {
-        let (key, _) = entry?;
+        let (key, record) = entry?;
         let (user, id) = (key.user, AssistantId::new(key.uuid));
+        usage.add(user, UuidKey::WIDTH, record.value().len());
         if !accounts.has_user(user)? {
             report.add_finding(ASSISTANTS.name, "an assistant's user does not exist", user);
         }

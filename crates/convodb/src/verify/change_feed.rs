@@ -5,10 +5,11 @@
 
 use std::ops::RangeInclusive;
 
-use crate::encoding::key::ChangeKey;
+use crate::encoding::key::{ChangeKey, FixedKey, UuidKey};
 use crate::error::Result;
 use crate::model::id::UserId;
 use crate::tables::Tables;
+use crate::tables::quotas::CountedUsage;
 use crate::tables::schema::CHANGES;
 use crate::tables::{change_feed, idempotency};
 use crate::verify::report::{Ticker, VerifyReport};
@@ -57,11 +58,13 @@ pub(super) fn verify(
 pub(super) fn verify_idempotency(
     tables: &Tables,
     report: &mut VerifyReport,
+    usage: &mut CountedUsage,
     ticker: &mut Ticker<'_>,
 ) -> Result<()> {
     for entry in tables.idempotency.table.iter()? {
         let (key, record) = entry?;
         ticker.tick();
+        usage.add(key.user, UuidKey::WIDTH, record.value().len());
         report.found(idempotency::recorded_at(key, record.value()).map(Some), key.user)?;
     }
     ticker.flush();

@@ -87,6 +87,7 @@ mod tests {
     use crate::model::conversation::Conversation;
     use crate::model::message::{Message, Role};
     use crate::model::timestamp::Timestamp;
+    use crate::options::WriteRules;
     use crate::testing::{RawStore, id, whatsapp_row};
 
     /// Rows 1 to 5 with 0, 1, 2, 3 and 0 stored messages. Row 3 counts two more, and row 5 seven.
@@ -130,7 +131,7 @@ mod tests {
         let (user, message) =
             (store.user, Message::new(Role::User, "new", Timestamp::MIN).unwrap());
         let mut transaction =
-            crate::transaction::Transaction::new(&mut tables, &store.fingerprinter, u64::MAX);
+            crate::transaction::Transaction::new(&mut tables, &store.fingerprinter, WriteRules::NONE);
         let appended = transaction.append_message(user, id(number), &message);
         [read.err().map(what), appended.err().map(what), counted.err().map(what)]
     }

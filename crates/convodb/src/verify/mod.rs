@@ -14,6 +14,7 @@ mod entries;
 mod explain;
 pub(crate) mod message_count;
 mod parallel;
+mod quotas;
 pub(crate) mod report;
 mod rows;
 pub(crate) mod set_hash;
@@ -30,6 +31,7 @@ use crate::error::Result;
 use crate::model::id::UserId;
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;
+use crate::tables::quotas::CountedUsage;
 use crate::verify::report::{Ticker, VerifyReport};
 use crate::verify::set_hash::{SetHash, SummedTable};
 use crate::verify::user_ranges::ranges;
@@ -86,6 +88,7 @@ enum Part {
 struct Found<'a> {
     report: VerifyReport,
     set_hash: SetHash<'a>,
+    usage: CountedUsage,
 }
 
 /// Verifies a committed state with at most `threads` threads. Their number does not change the
@@ -110,14 +113,16 @@ pub(crate) fn verify(
         },
     )?;
     let mut report = VerifyReport::default();
-    let mut set_hash = SetHash::new(fingerprinter);
+    let (mut set_hash, mut usage) = (SetHash::new(fingerprinter), CountedUsage::default());
     for part in found {
         report.add(part.report);
         set_hash.merge(&part.set_hash);
+        usage.merge(part.usage);
     }
     for table in set_hash.differing() {
         explain::explain(table, tables, fingerprinter, &mut report)?;
     }
+    quotas::verify(tables, &mut report, usage)?;
     progress(total, total);
     Ok(report)
 }
@@ -128,18 +133,21 @@ fn verify_part<'a>(
     fingerprinter: &'a Fingerprinter,
     ticker: &mut Ticker<'_>,
 ) -> Result<Found<'a>> {
-    let mut found =
-        Found { report: VerifyReport::default(), set_hash: SetHash::new(fingerprinter) };
-    let Found { report, set_hash } = &mut found;
+    let mut found = Found {
+        report: VerifyReport::default(),
+        set_hash: SetHash::new(fingerprinter),
+        usage: CountedUsage::default(),
+    };
+    let Found { report, set_hash, usage } = &mut found;
     match part {
-        Part::Rows(users) => rows::verify(tables, users, report, set_hash, ticker)?,
+        Part::Rows(users) => rows::verify(tables, users, report, set_hash, usage, ticker)?,
         Part::Entries(SummedTable::Ids) => entries::verify_ids(tables, set_hash, ticker)?,
         Part::Entries(SummedTable::Index(leading)) => {
             entries::verify_index(*leading, tables, report, set_hash, ticker)?;
         }
         Part::Changes(users) => change_feed::verify(tables, users, report, ticker)?,
-        Part::Idempotency => change_feed::verify_idempotency(tables, report, ticker)?,
-        Part::Accounts => accounts::verify(tables, report)?,
+        Part::Idempotency => change_feed::verify_idempotency(tables, report, usage, ticker)?,
+        Part::Accounts => accounts::verify(tables, report, usage)?,
     }
     Ok(found)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::ops::RangeInclusive;
 
-use crate::encoding::key::{CounterKey, MessageKey, RowKey};
+use crate::encoding::key::{CounterKey, FixedKey, MessageKey, RowKey};
 use crate::encoding::record::CounterV1;
 use crate::encoding::row::StoredMessages;
 use crate::error::Result;
@@ -17,6 +17,7 @@ use crate::model::conversation::ConversationRef;
 use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, UserId};
 use crate::tables::Tables;
+use crate::tables::quotas::CountedUsage;
 use crate::tables::schema::{Bytes, CONVERSATIONS, COUNTERS, MESSAGES};
 use crate::tables::{conversations, counters, messages};
 use crate::verify::report::{Ticker, VerifyReport};
@@ -30,6 +31,7 @@ struct Verifier<'a, 'f> {
     tables: &'a Tables,
     report: &'a mut VerifyReport,
     set_hash: &'a mut SetHash<'f>,
+    usage: &'a mut CountedUsage,
     /// The messages of rows after those that were checked.
     messages: Peekable<MessageEntries<'a>>,
     /// The last message that was checked.
@@ -50,6 +52,7 @@ pub(super) fn verify(
     users: &RangeInclusive<UserId>,
     report: &mut VerifyReport,
     set_hash: &mut SetHash<'_>,
+    usage: &mut CountedUsage,
     ticker: &mut Ticker<'_>,
 ) -> Result<()> {
     let messages: MessageEntries<'_> = Box::new(tables.messages.table.range(keys_of(users))?);
@@ -57,6 +60,7 @@ pub(super) fn verify(
         tables,
         report,
         set_hash,
+        usage,
         messages: messages.peekable(),
         last_message: None,
         user: None,
@@ -78,6 +82,7 @@ pub(super) fn verify(
 impl<'a> Verifier<'a, '_> {
     fn check_row(&mut self, key: RowKey, record: &[u8], ticker: &mut Ticker<'_>) -> Result<()> {
         self.report.conversations += 1;
+        self.usage.add_conversation(key.user, record.len());
         if self.user != Some(key.user) {
             self.begin_user(key.user)?;
         }
@@ -199,6 +204,7 @@ impl<'a> Verifier<'a, '_> {
     ) -> Result<()> {
         ticker.tick();
         self.report.messages += 1;
+        self.usage.add(key.user, MessageKey::WIDTH, record.len());
         let mut finding = |what| self.report.add_finding(MESSAGES.name, what, key.user);
         if messages::decode(key, record).is_err() {
             finding("a record is damaged");

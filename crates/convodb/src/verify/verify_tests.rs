@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::encoding::index_term::{Field, Term};
 use crate::encoding::key::{DigestKey, FixedKey, IndexKey, UuidKey};
-use crate::encoding::record::{AccountV1, CounterV1, encode_small};
+use crate::encoding::record::{AccountV1, CounterV1, QuotaV1, decode_small, encode_small};
 use crate::encoding::row::encode_conversation;
 use crate::kv::redb_key::RedbKey;
 use crate::kv::table::TableSpec;
@@ -65,6 +65,7 @@ fn damaged_records_are_found() {
     check(damage(schema::CONVERSATIONS), "conversations.v1", what);
     check(damage(schema::MESSAGES), "messages.v1", what);
     check(damage(schema::COUNTERS), "totals.v1", what);
+    check(damage(schema::QUOTAS), "quotas.v1", "a record's checksum does not match");
     let checksum = "a record's checksum does not match";
     check(damage(schema::USERS), "users.v1", checksum);
     check(damage(schema::ASSISTANTS), "assistants.v1", checksum);
@@ -77,6 +78,24 @@ fn plant_token(record: &'static [u8]) -> impl FnOnce(&WriteTransaction) {
         let mut tokens = schema::TOKENS.open_for_write(write).unwrap();
         tokens.insert(DigestKey([1; 32]), record).unwrap();
     }
+}
+
+#[test]
+fn wrong_usage_is_found() {
+    let put = |user: u32, conversations: u64| {
+        move |write: &WriteTransaction| {
+            let mut quotas = schema::QUOTAS.open_for_write(write).unwrap();
+            let user = UserId::new(user);
+            let record = quotas.get(user).unwrap().map(|record| record.value().to_vec());
+            let stored = record.map(|record| decode_small(&user, &record).unwrap());
+            let quota = QuotaV1 { conversations, ..stored.unwrap_or_default() };
+            quotas.insert(user, encode_small(&user, quota).as_slice()).unwrap();
+        }
+    };
+    check(put(1, 4), "quotas.v1", "a user's usage is wrong");
+    check(put(99, 1), "quotas.v1", "a quota's user does not exist");
+    check(lose(schema::QUOTAS), "quotas.v1", "a user's usage is missing");
+    check(lose(schema::MESSAGES), "quotas.v1", "a user's usage is wrong");
 }
 
 #[test]

@@ -88,8 +88,9 @@ fn an_erased_user_leaves_no_entry_and_the_number_is_not_reused() {
     assert!(report.is_clean() && report.messages == 0, "{report:?}");
     let entries: u64 = store.usage().unwrap().tables.iter().map(|(_, count)| count).sum();
     // The other user's entries: a row and its id; five index entries; three counters; a change and
-    // its number; user, name, assistant, assistant number and token. Then the newest user's number.
-    assert_eq!(entries, 2 + 5 + 3 + 2 + 5 + 1, "{:?}", store.usage());
+    // its number; user, name, assistant, assistant number, token and usage. Then the newest user's
+    // number.
+    assert_eq!(entries, 2 + 5 + 3 + 2 + 6 + 1, "{:?}", store.usage());
     let recreated = store.create_user("Acme", Timestamp::MIN).unwrap();
     assert!(recreated.id > other.user);
 }

@@ -12,6 +12,7 @@ mod file;
 mod history;
 mod page_cost;
 mod pagination;
+mod quotas;
 mod random_operations;
 mod simulation;
 mod statistics;

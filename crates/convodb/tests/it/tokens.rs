@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use convodb::{
     AssistantId, Change, ChangesSince, Channel, Conversation, ConversationId, Day, Error, Filter,
     ListRequest, MaintenanceOptions, Message, PageSize, Period, Role, Scope, Scopes, Snapshot,
-    StatsRequest, Store, Timestamp, TokenOptions, TokenSelector, UserId, restore_with,
+    StatsRequest, Store, Timestamp, TokenNarrowing, TokenOptions, TokenSelector, UserId, restore_with,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -33,6 +33,47 @@ fn a_token_authenticates_until_it_is_revoked() {
     assert!(matches!(store.revoke_token(token), Err(Error::TokenNotFound)));
     let nobody = store.create_token(UserId::new(99), Timestamp::MIN);
     assert!(matches!(nobody, Err(Error::UserNotFound)));
+}
+
+#[test]
+fn a_token_is_narrowed_and_never_widened() {
+    let store = Store::in_memory().unwrap();
+    let acme = TestUser::of(&store);
+    let second = store.create_assistant(acme.user, AssistantId::generate(at(1)), "B").unwrap().id;
+    let other = TestUser::of_name(&store, "Other");
+    let created = store.create_token_with(acme.user, at(1), TokenOptions::default()).unwrap();
+    let nothing = TokenNarrowing::default;
+    let narrow = |narrowing: TokenNarrowing| store.narrow_token(created.id, narrowing);
+    let scopes = |text: &str| TokenNarrowing { scopes: Some(text.parse().unwrap()), ..nothing() };
+    let until = |time| TokenNarrowing { expires_at: Some(at(time)), ..nothing() };
+    let only = |assistant| TokenNarrowing { assistant: Some(assistant), ..nothing() };
+
+    let before = store.snapshot();
+    assert_eq!(narrow(nothing()).unwrap().scopes, Scopes::ALL, "nothing changes");
+    assert_eq!(narrow(scopes("read,stats")).unwrap().scopes.to_string(), "read,stats");
+    assert_eq!(narrow(until(2000)).unwrap().expires_at, Some(at(2000)));
+    assert!(matches!(narrow(only(other.assistant)), Err(Error::AssistantNotFound)));
+    assert_eq!(narrow(only(second)).unwrap().assistant, Some(second));
+    for (wider, named) in [
+        (scopes("read,write"), "scopes"),
+        (until(2001), "expires_at"),
+        (only(acme.assistant), "assistant"),
+    ] {
+        let refused = narrow(wider);
+        assert!(matches!(refused, Err(Error::Invalid { field, .. }) if field == named), "{named}");
+    }
+    let access = store.snapshot().authenticate(&created.token, at(1999)).unwrap().unwrap();
+    assert_eq!((access.scopes.to_string().as_str(), access.assistant), ("read,stats", Some(second)));
+    assert_eq!(store.snapshot().authenticate(&created.token, at(2000)).unwrap(), None);
+    let unchanged = before.authenticate(&created.token, at(9999)).unwrap().unwrap();
+    assert_eq!(unchanged.scopes, Scopes::ALL, "a snapshot does not change");
+    narrow(until(1)).unwrap();
+    assert_eq!(store.snapshot().authenticate(&created.token, at(1)).unwrap(), None);
+    let [listed] = &store.snapshot().tokens().unwrap()[..] else { panic!("one token") };
+    assert_eq!(listed.prefix.as_deref(), created.token.get(..9), "it stays recognizable");
+    let nobody = store.narrow_token("0123456789abcdef".parse().unwrap(), nothing());
+    assert!(matches!(nobody, Err(Error::TokenNotFound)));
+    assert!(store.snapshot().verify().unwrap().is_clean());
 }
 
 #[test]
