@@ -16,4 +16,5 @@ mod serve;
 mod show;
 mod slow_clients;
 mod tokens;
+mod transcript;
 mod users;

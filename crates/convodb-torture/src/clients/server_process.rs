@@ -1,6 +1,7 @@
 //! Server process: starts `convodb serve`, and kills or stops it.
 
 use std::env;
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -36,11 +37,21 @@ impl ServerProcess {
     /// Serves the store at `path`, and waits until the server listens. The command `convodb` must
     /// be in the directory of this executable.
     pub(crate) fn start(path: &Path) -> Result<Self, Violation> {
+        Self::start_with(path, &[])
+    }
+
+    /// [`ServerProcess::start`], with an admin socket at `socket`.
+    pub(crate) fn start_with_admin_socket(path: &Path, socket: &Path) -> Result<Self, Violation> {
+        Self::start_with(path, &[OsStr::new("--admin-socket"), socket.as_os_str()])
+    }
+
+    fn start_with(path: &Path, arguments: &[&OsStr]) -> Result<Self, Violation> {
         let command = env::current_exe()?.with_file_name("convodb");
         let began = Instant::now();
         let mut child = Command::new(&command)
             .args(["serve", "--listen", "127.0.0.1:0", "--log", "error", "--db"])
             .arg(path)
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -1,5 +1,6 @@
 //! Scenarios of `convodb-torture`, one file each; those on the simulated disk share one.
 
+mod authority;
 mod damage;
 mod erasure;
 mod filters;
@@ -52,6 +53,7 @@ pub(crate) const ALL: &[Scenario] = &[
     filters::FILTERS,
     slow_clients::SLOW_CLIENTS,
     neighbour::NEIGHBOUR,
+    authority::AUTHORITY,
     erasure::ERASURE,
     separated::SEPARATED,
     separated::RESTORED,
