@@ -61,8 +61,8 @@ pub use crate::response::page::{PageTokens, write_page};
 /// Account operations, as requests of the admin API.
 pub mod accounts {
     pub use crate::server::accounts::{
-        AccountOperation, CreateToken, CreateUser, ListTokens, ListUsers, NarrowToken, NewTokenLine,
-        RenameUser, RevokeTokens, Revoked, SetQuota, TokenLine, UserLine, find_user,
+        AccountOperation, CreateToken, CreateUser, ListTokens, ListUsers, NarrowToken,
+        NewTokenLine, RenameUser, RevokeTokens, Revoked, SetQuota, TokenLine, UserLine, find_user,
     };
 }
 pub use crate::server::admin::admin_routes;

@@ -13,7 +13,7 @@ use std::ops::AddAssign;
 
 use convodb::{
     AssistantId, BulkLoadReport, BulkLoader, BulkOptions, Conversation, ConversationId, Cost,
-    Error, Message, Name, Result, Store, Timestamp, Transaction, UserId,
+    Error, InsertProgress, Message, Name, Result, Store, Timestamp, Transaction, UserId,
 };
 
 use crate::parse::Item;
@@ -226,15 +226,89 @@ pub fn insert_if_new(target: &mut impl ImportTarget, user: UserId, item: &Item) 
     if target.has_conversation(user, item.conversation.id)? {
         return Ok(Applied { outcome: Outcome::AlreadyPresent, assistant_created: false });
     }
-    let applied =
-        with_assistant(target, user, item, |target| match insert(target, user, item) {
-            Err(error) => Rejection::of_quota(error).map(Outcome::Rejected),
-            inserted => inserted,
-        });
+    let applied = with_assistant(target, user, item, |target| match insert(target, user, item) {
+        Err(error) => Rejection::of_quota(error).map(Outcome::Rejected),
+        inserted => inserted,
+    });
     applied.or_else(|error| {
         let outcome = Rejection::of_quota(error).map(Outcome::Rejected)?;
         Ok(Applied { outcome, assistant_created: false })
     })
+}
+
+/// What a write has done of an item: see [`insert_part_if_new`].
+#[derive(Debug)]
+pub enum PartApplied {
+    /// All of it.
+    Whole(Applied),
+    /// A part of its messages: the next write continues with this progress.
+    Part {
+        /// Where to continue.
+        progress: InsertProgress,
+        /// Whether the assistant of the item was created.
+        assistant_created: bool,
+    },
+}
+
+/// [`insert_if_new`] in writes of bounded size: stores messages of at most `budget` bytes and
+/// subtracts them ([`Transaction::insert_part`]). The first write of an item has the default progress.
+///
+/// # Errors
+/// As [`insert_if_new`].
+pub fn insert_part_if_new(
+    transaction: &mut Transaction<'_>,
+    user: UserId,
+    item: &Item,
+    progress: InsertProgress,
+    budget: &mut usize,
+) -> Result<PartApplied> {
+    let mut target = PartTarget { transaction, progress, budget, next: None };
+    let is_new = target.progress.is_new();
+    let applied = match is_new {
+        true => insert_if_new(&mut target, user, item)?,
+        false => {
+            let outcome = match insert(&mut target, user, item) {
+                Err(error) => Outcome::Rejected(Rejection::of_quota(error)?),
+                Ok(outcome) => outcome,
+            };
+            Applied { outcome, assistant_created: false }
+        }
+    };
+    Ok(match target.next {
+        Some(progress) => {
+            PartApplied::Part { progress, assistant_created: applied.assistant_created }
+        }
+        None => PartApplied::Whole(applied),
+    })
+}
+
+/// A transaction that stores a part of a conversation.
+struct PartTarget<'t, 'txn> {
+    transaction: &'t mut Transaction<'txn>,
+    progress: InsertProgress,
+    budget: &'t mut usize,
+    /// Where the next write continues.
+    next: Option<InsertProgress>,
+}
+
+impl ImportTarget for PartTarget<'_, '_> {
+    fn has_conversation(&mut self, user: UserId, id: ConversationId) -> Result<bool> {
+        self.transaction.has_conversation(user, id)
+    }
+
+    fn has_assistant(&mut self, user: UserId, id: AssistantId) -> Result<bool> {
+        self.transaction.has_assistant(user, id)
+    }
+
+    fn create_assistant(&mut self, user: UserId, id: AssistantId, name: Name) -> Result<()> {
+        ImportTarget::create_assistant(self.transaction, user, id, name)
+    }
+
+    fn insert(&mut self, user: UserId, new: &Conversation, messages: &[Message]) -> Result<()> {
+        let progress = std::mem::take(&mut self.progress);
+        self.next = self.transaction.insert_part(user, new, messages, progress, self.budget)?;
+        Ok(())
+    }
 }
 
 /// Inserts the item's conversation, or updates the one that the user has: every field that can

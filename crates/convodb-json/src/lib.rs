@@ -37,8 +37,8 @@ mod time;
 mod write;
 
 pub use crate::apply::{
-    Applied, BulkTarget, ImportCounts, ImportTarget, Outcome, Rejection, insert_if_new,
-    insert_or_update,
+    Applied, BulkTarget, ImportCounts, ImportTarget, Outcome, PartApplied, Rejection,
+    insert_if_new, insert_or_update, insert_part_if_new,
 };
 pub use crate::assistant_names::AssistantNames;
 pub use crate::export_lines::{ExportLines, Messages};

@@ -9,8 +9,9 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use convodb::{
-    Assistant, AssistantId, Conversation, ConversationId, Error, MAX_DELETED_MESSAGES, Message,
-    Name, NewToken, Result, Timestamp, TokenOptions, TokenSelector, Transaction, User, UserId,
+    Assistant, AssistantId, Conversation, ConversationId, Error, InsertProgress,
+    MAX_DELETED_MESSAGES, MAX_INSERTED_BYTES, Message, Name, NewToken, Result, Timestamp,
+    TokenOptions, TokenSelector, Transaction, User, UserId,
 };
 use tokio::sync::oneshot;
 
@@ -117,7 +118,10 @@ impl AsyncStore {
         }
     }
 
-    /// Runs [`Transaction::insert`] as a write of its own.
+    /// Runs [`Transaction::insert`] as a write of its own; of a conversation with very many messages,
+    /// as several writes, as [`Store::insert`](convodb::Store::insert) does. Dropping the future
+    /// between two of them leaves what
+    /// [`Store::remove_abandoned_inserts`](convodb::Store::remove_abandoned_inserts) removes.
     ///
     /// ```
     /// # use convodb_tokio::{AsyncStore, convodb::*};
@@ -143,8 +147,18 @@ impl AsyncStore {
         conversation: Conversation,
         messages: Vec<Message>,
     ) -> Result<()> {
-        self.write_for(user, move |transaction| transaction.insert(user, conversation, messages))
-            .await
+        let new = Arc::new((conversation, messages));
+        let mut progress = Some(InsertProgress::default());
+        while let Some(before) = progress {
+            let new = new.clone();
+            let part = move |transaction: &mut Transaction<'_>| {
+                let (conversation, messages) = &*new;
+                let budget = &mut { MAX_INSERTED_BYTES };
+                transaction.insert_part(user, conversation, messages, before, budget)
+            };
+            progress = self.write_for(user, part).await?;
+        }
+        Ok(())
     }
 
     /// Runs [`Transaction::update`] as a write of its own.

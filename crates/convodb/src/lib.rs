@@ -166,8 +166,9 @@ pub use crate::query::page_size::PageSize;
 pub use crate::query::request::ListRequest;
 pub use crate::query::stats::{Period, Stats, StatsProgress, StatsRequest, StatsRow, Volume};
 pub use crate::snapshot::Snapshot;
-pub use crate::store::{MAX_DELETED_MESSAGES, Store};
+pub use crate::store::{MAX_DELETED_MESSAGES, MAX_INSERTED_BYTES, Store};
 pub use crate::transaction::Transaction;
+pub use crate::transaction::inserts::InsertProgress;
 pub use crate::verify::report::{Finding, VerifyReport};
 
 /// The file system interface, for tests on a simulated disk: see [`StoreOptions::vfs`].

@@ -79,7 +79,8 @@ impl RawStore {
     /// Runs a write and flushes it.
     pub(crate) fn transact<T>(&self, work: impl FnOnce(&mut Transaction<'_>) -> Result<T>) -> T {
         let mut tables = self.tables();
-        let done = work(&mut Transaction::new(&mut tables, &self.fingerprinter, WriteRules::NONE)).unwrap();
+        let done = work(&mut Transaction::new(&mut tables, &self.fingerprinter, WriteRules::NONE))
+            .unwrap();
         self.write(|write| tables.flush(write).unwrap());
         done
     }

@@ -96,7 +96,10 @@ fn tokens_are_listed_with_their_options_and_revoked_by_each_way() {
     };
     let narrowed = narrow(&["--scopes", "stats,read", "--assistant", "1", "--json"]).succeeded();
     let narrowed: Value = serde_json::from_str(&narrowed).unwrap();
-    assert_eq!((&narrowed["scopes"], &narrowed["assistant_id"]), (&"read,stats".into(), &bot.into()));
+    assert_eq!(
+        (&narrowed["scopes"], &narrowed["assistant_id"]),
+        (&"read,stats".into(), &bot.into())
+    );
     assert_eq!(listed(&place, &db), [narrowed]);
     let refused = narrow(&["--scopes", "read,write"]).failed(1);
     assert!(refused.contains("scopes must be some of those that the token has"), "{refused}");

@@ -102,7 +102,11 @@ fn a_leaked_token_is_found_narrowed_replaced_and_revoked_while_clients_work() {
             assert_eq!(words[0], "convodb");
             let ran = place.run(&words[1..]);
             assert_eq!(ran.code, Some(0), "{command}: {ran:?}");
-            assert_eq!(normalized(&(ran.out.clone() + &ran.err)), normalized(&expected), "{command}");
+            assert_eq!(
+                normalized(&(ran.out.clone() + &ran.err)),
+                normalized(&expected),
+                "{command}"
+            );
             match words[2] {
                 "create" => new = Some(ran.out.trim().to_owned()),
                 "revoke" => assert_eq!(status(&server, &leaked), "401"),

@@ -32,7 +32,7 @@ fn me() -> Endpoint {
     );
     let example = json!({
         "id": 1, "name": "Acme", "created_at": "2025-01-01 00:00:00", "conversations": 1,
-        "bytes": 1024, "max_conversations": null, "max_bytes": null,
+        "bytes": 380, "max_conversations": null, "max_bytes": null,
     });
     Endpoint::new(HttpMethod::Get, "/api/user/me", USER, "readMe", "Read the user").returns(
         "The user of the token",

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::response::Response;
-use convodb::{Error, Transaction, UserId};
-use convodb_json::{ImportCounts, Item, Outcome, insert_if_new, json};
+use convodb::{Error, InsertProgress, MAX_INSERTED_BYTES, Transaction, UserId};
+use convodb_json::{ImportCounts, Item, Outcome, PartApplied, insert_part_if_new, json};
 use tokio::time::sleep;
 
 use crate::body::{Line, RequestBody};
@@ -49,17 +49,40 @@ pub(crate) async fn import(
     }
 }
 
-/// Writes a batch, and retries while the write queue is full.
+/// Writes a batch in writes of bounded size, and retries while the write queue is full.
 async fn write(auth: &AuthWrite<Import>, batch: Batch) -> Result<ImportReport> {
+    let mut report = batch.report.clone();
     let (user, batch) = (auth.user(), Arc::new(batch));
-    for _ in 0..MAX_QUEUE_ATTEMPTS {
+    let (mut next, mut attempts) = (Some(BatchProgress::default()), 0);
+    while let Some(from) = next.clone() {
         let batch = batch.clone();
-        match auth.try_write(move |transaction| batch.apply(user, transaction)).await? {
-            Err(Error::QueueFull) => sleep(QUEUE_RETRY_DELAY).await,
-            written => return Ok(written?),
+        match auth.try_write(move |transaction| batch.apply(user, transaction, from)).await? {
+            Err(Error::QueueFull) if attempts < MAX_QUEUE_ATTEMPTS => {
+                attempts += 1;
+                sleep(QUEUE_RETRY_DELAY).await;
+            }
+            written => {
+                let (part, rest) = written?;
+                report.counts += part.counts;
+                report.rejected.extend(part.rejected);
+                (next, attempts) = (rest, 0);
+            }
         }
     }
-    Err(Error::QueueFull.into())
+    report.rejected.sort_unstable_by_key(|line| line.number);
+    report.rejected.truncate(MAX_LISTED_LINES);
+    Ok(report)
+}
+
+/// Where the next write of a batch continues.
+#[derive(Clone, Debug, Default)]
+struct BatchProgress {
+    /// The index of the next item.
+    item: usize,
+    /// How far the insert of this item is.
+    insert: InsertProgress,
+    /// Whether an earlier part of it created its assistant.
+    assistant_created: bool,
 }
 
 /// The result of an import, or of a part of it.
@@ -148,25 +171,41 @@ impl Batch {
         self.report.reject(number, reason);
     }
 
-    /// Inserts the conversations that the user does not have, and reports on all lines.
+    /// Inserts the conversations that the user does not have, from `from` on, with at most
+    /// [`MAX_INSERTED_BYTES`] of messages. Returns a report on their lines, and where the next write
+    /// continues.
     ///
     /// # Errors
-    /// Fails if the store fails; nothing of the batch is then written.
+    /// Fails if the store fails; nothing of this write is then stored.
     fn apply(
         &self,
         user: UserId,
         transaction: &mut Transaction<'_>,
-    ) -> convodb::Result<ImportReport> {
-        let mut report = self.report.clone();
-        for (number, item) in &self.items {
-            let applied = insert_if_new(transaction, user, item)?;
-            report.counts.record(&applied);
-            if let Outcome::Rejected(rejection) = applied.outcome {
-                report.reject(*number, rejection.to_string());
+        from: BatchProgress,
+    ) -> convodb::Result<(ImportReport, Option<BatchProgress>)> {
+        let (mut report, mut budget) = (ImportReport::default(), MAX_INSERTED_BYTES);
+        let BatchProgress { item: first, mut insert, mut assistant_created } = from;
+        for (at, (number, item)) in self.items.iter().enumerate().skip(first) {
+            if budget == 0 {
+                let next = BatchProgress { item: at, ..BatchProgress::default() };
+                return Ok((report, Some(next)));
+            }
+            let progress = std::mem::take(&mut insert);
+            match insert_part_if_new(transaction, user, item, progress, &mut budget)? {
+                PartApplied::Whole(mut applied) => {
+                    applied.assistant_created |= std::mem::take(&mut assistant_created);
+                    report.counts.record(&applied);
+                    if let Outcome::Rejected(rejection) = applied.outcome {
+                        report.reject(*number, rejection.to_string());
+                    }
+                }
+                PartApplied::Part { progress, assistant_created: created } => {
+                    let assistant_created = assistant_created || created;
+                    let next = BatchProgress { item: at, insert: progress, assistant_created };
+                    return Ok((report, Some(next)));
+                }
             }
         }
-        report.rejected.sort_unstable_by_key(|line| line.number);
-        report.rejected.truncate(MAX_LISTED_LINES);
-        Ok(report)
+        Ok((report, None))
     }
 }

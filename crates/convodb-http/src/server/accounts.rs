@@ -5,8 +5,8 @@
 
 use convodb::{
     AssistantId, AssistantRef, Error, Name, NewToken, QuotaLimit, Scopes, Snapshot, StorageUsage,
-    Store, Timestamp, Token, TokenId, TokenNarrowing, TokenOptions, TokenPrefix, TokenSelector, User,
-    UserId, UserQuota,
+    Store, Timestamp, Token, TokenId, TokenNarrowing, TokenOptions, TokenPrefix, TokenSelector,
+    User, UserId, UserQuota,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

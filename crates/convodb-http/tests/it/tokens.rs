@@ -398,9 +398,8 @@ fn an_export_stops_when_its_token_is_limited_to_an_assistant() {
     }
     let mut stream = connect(&harness);
     let token = &harness.token;
-    let head = format!(
-        "GET {LIST}/export HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"
-    );
+    let head =
+        format!("GET {LIST}/export HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n");
     stream.write_all(head.as_bytes()).unwrap();
     let mut received = vec![0; 1 << 16];
     stream.read_exact(&mut received).unwrap();

@@ -60,7 +60,11 @@ fn writes_beyond_a_quota_are_refused_with_its_figures_and_deletions_are_not() {
     let path = "/api/user/conversations/import";
     let lines = "application/x-ndjson";
     let imported = harness.send_typed(&harness.token, "POST", path, lines, body.as_bytes()).json();
-    assert_eq!((&imported["inserted"], &imported["rejected"]), (&json!(1), &json!(1)), "{imported}");
+    assert_eq!(
+        (&imported["inserted"], &imported["rejected"]),
+        (&json!(1), &json!(1)),
+        "{imported}"
+    );
     assert_eq!(imported["errors"][0]["line"], 2);
     let reason = imported["errors"][0]["message"].as_str().unwrap();
     assert!(reason.starts_with("quota of "), "{reason}");

@@ -189,7 +189,8 @@ fn neighbour(address: SocketAddr, token: &str, stop: &AtomicBool) -> Result<u64,
     let mut requests = 0;
     while !stop.load(Ordering::Relaxed) {
         let create = Some(("application/json", r#"{"assistant_id":1}"#));
-        for (method, target, body) in [("POST", "/api/conversations", create), ("GET", LIST, None)] {
+        for (method, target, body) in [("POST", "/api/conversations", create), ("GET", LIST, None)]
+        {
             let status = client.request(method, target, body)?.status;
             if status == 401 {
                 return Ok(requests);
@@ -205,7 +206,10 @@ type Running<'scope> = thread::ScopedJoinHandle<'scope, Vec<Answered>>;
 
 impl<'t> Clients<'t> {
     /// Starts a client of each kind.
-    fn start<'scope>(&'scope self, scope: &'scope thread::Scope<'scope, '_>) -> Vec<Running<'scope>> {
+    fn start<'scope>(
+        &'scope self,
+        scope: &'scope thread::Scope<'scope, '_>,
+    ) -> Vec<Running<'scope>> {
         let conversation = format!("/api/conversations/{}", self.account.conversation);
         let messages = format!("{conversation}/messages");
         let requests = [

@@ -24,11 +24,11 @@ use crate::model::position::Position;
 use crate::model::quota::Quota;
 use crate::model::timestamp::Timestamp;
 use crate::tables::counters::CounterDeltas;
+use crate::tables::quotas::{self, LoadedUsage, UsageChange};
 use crate::tables::schema::{
     self, CHANGES, CONVERSATION_IDS, CONVERSATIONS, COUNTERS, MESSAGES, QUOTAS, SEQUENCES,
 };
 use crate::tables::state::CommittedState;
-use crate::tables::quotas::{self, LoadedUsage, UsageChange};
 use crate::tables::{change_feed, conversations, indexes, sequences};
 
 /// The size of a chunk of records in bytes. Each chunk writes rows, then messages, then changes.
@@ -200,7 +200,6 @@ impl BulkWriter<'_> {
         if let Some(last) = same_user.filter(|last| last.position >= first.position) {
             return Ok(RowKey::new(user, conversations::position_after(last.position)?));
         }
-        let stored = &self.state.tables.conversations;
         if same_user.is_none() {
             // An erasure may have begun since the rows were staged.
             if !self.state.tables.accounts.has_user(user)? {
@@ -209,12 +208,12 @@ impl BulkWriter<'_> {
             if self.state.tables.accounts.is_closed(user)? {
                 return Err(Error::UserClosed);
             }
-            self.user_is_new = !stored.any(user)?;
+            self.user_is_new = !self.state.tables.any_position(user)?;
         }
         if self.user_is_new {
             return Ok(first);
         }
-        Ok(RowKey::new(user, stored.free_position(user, created_at)?))
+        Ok(RowKey::new(user, self.state.tables.free_position(user, created_at)?))
     }
 
     fn count_usage(&mut self, user: UserId, change: UsageChange) -> Result<()> {

@@ -288,6 +288,12 @@ pub(crate) struct QuotaV1 {
     pub(crate) max_bytes: Option<u64>,
 }
 
+/// The body of a staged insert: the id of its conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub(crate) struct StagedV1 {
+    pub(crate) conversation: [u8; 16],
+}
+
 /// Encodes a small record: an account, a counter, a change or an idempotency record.
 pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
     let mut record = Vec::with_capacity(64);

@@ -469,7 +469,10 @@ mod tests {
         let both = sealed(|body| body[2] |= COMPLETE);
         assert_eq!(both.unwrap_err(), "a record is marked both complete and partial");
         let more = sealed(|body| body[55] = 9);
-        assert_eq!(more.unwrap_err(), "a partial record has as many messages as it counts, or more");
+        assert_eq!(
+            more.unwrap_err(),
+            "a partial record has as many messages as it counts, or more"
+        );
     }
 
     #[test]

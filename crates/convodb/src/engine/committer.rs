@@ -139,11 +139,7 @@ impl Committer {
     /// the group.
     pub(crate) fn run<T>(&mut self, work: impl FnOnce(&mut Transaction<'_>) -> T) -> T {
         let state = self.published.load();
-        work(&mut Transaction::new(
-            &mut self.tables,
-            state.fingerprinter(),
-            self.mode.rules,
-        ))
+        work(&mut Transaction::new(&mut self.tables, state.fingerprinter(), self.mode.rules))
     }
 
     /// Commits the group: everything written since the last commit. Afterwards it is durable and

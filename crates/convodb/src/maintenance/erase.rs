@@ -266,8 +266,9 @@ impl Store {
         Ok(erased)
     }
 
-    /// Deletes what interrupted erasures have not deleted yet.
+    /// Deletes what interrupted erasures have not deleted yet, and abandoned inserts.
     pub(crate) fn continue_erasures(&self) -> Result<()> {
+        self.remove_abandoned_inserts()?;
         for mark in erasure_marks::all(self.snapshot().state().meta())? {
             if mark.deleted {
                 continue;

@@ -51,7 +51,8 @@ impl Store {
     /// write, and records how far each user's feed is, from which later calls compute the age of
     /// changes: call it about once an hour. Without it changes are bounded by number only
     /// ([`StoreOptions::retained_changes`](crate::StoreOptions::retained_changes)) and idempotency
-    /// records are never removed. Reads the users, and every idempotency record, twice.
+    /// records are never removed. Also removes abandoned inserts
+    /// ([`Store::remove_abandoned_inserts`]). Reads the users, and every idempotency record, twice.
     ///
     /// `now` must be right: [`Snapshot::doubt_retention`](crate::Snapshot::doubt_retention) compares
     /// it with the last pass. What is dated later, because a clock was ahead, counts as of `now`.
@@ -67,6 +68,7 @@ impl Store {
     /// # Errors
     /// As [`Store::write`].
     pub fn expire(&self, now: Timestamp, retention: Retention) -> Result<ExpireReport> {
+        self.remove_abandoned_inserts()?;
         let mut report = ExpireReport::default();
         let before = ago(now, retention.changes);
         for user in self.snapshot().users()? {

@@ -34,9 +34,13 @@ use crate::tables::erasure_marks;
 use crate::tables::meta;
 use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
+use crate::transaction::inserts::InsertProgress;
 
 /// The most messages that one write of [`Store::delete`] or [`Store::delete_all`] removes.
 pub const MAX_DELETED_MESSAGES: usize = 4096;
+
+/// The most bytes of messages that one write of [`Store::insert`] stores, if it stores several.
+pub const MAX_INSERTED_BYTES: usize = 256 << 10;
 
 /// A store of conversations. Cheap to clone and to send; all clones are the same store, which is
 /// closed when the last one is dropped.
@@ -446,7 +450,9 @@ impl Store {
         self.inner.queue.write_through(write)
     }
 
-    /// [`Transaction::insert`] as a write of its own.
+    /// [`Transaction::insert`] as a write of its own; of a conversation with very many messages, as
+    /// writes of [`MAX_INSERTED_BYTES`] each ([`Transaction::insert_part`]), so that other writes get
+    /// their turn between them. It is visible as a whole or not at all.
     ///
     /// # Errors
     /// As [`Transaction::insert`] and [`Store::write`].
@@ -456,7 +462,43 @@ impl Store {
         conversation: Conversation,
         messages: Vec<Message>,
     ) -> Result<()> {
-        self.write_for(user, move |transaction| transaction.insert(user, conversation, messages))
+        let new = Arc::new((conversation, messages));
+        let mut progress = Some(InsertProgress::default());
+        while let Some(before) = progress {
+            let new = new.clone();
+            let part = self.write_for(user, move |transaction| {
+                let (conversation, messages) = &*new;
+                let budget = &mut { MAX_INSERTED_BYTES };
+                transaction.insert_part(user, conversation, messages, before, budget)
+            });
+            progress = part?;
+        }
+        Ok(())
+    }
+
+    /// Removes what inserts in parts have stored that nobody continues: after a crash, or an error
+    /// between two parts. Returns the number of such inserts. [`Store::expire`] and
+    /// [`compact`](crate::compact) do this, too. Each write removes at most
+    /// [`MAX_DELETED_MESSAGES`] messages.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub fn remove_abandoned_inserts(&self) -> Result<u64> {
+        let snapshot = self.snapshot();
+        let tables = &snapshot.state().tables;
+        let mut removed = 0;
+        for key in tables.staged.keys()? {
+            if tables.running_inserts().contains(key) {
+                continue;
+            }
+            let budget = u32::try_from(MAX_DELETED_MESSAGES).unwrap_or(u32::MAX);
+            while !self
+                .write_for(key.user, move |transaction| transaction.remove_abandoned(key, budget))?
+            {
+            }
+            removed += 1;
+        }
+        Ok(removed)
     }
 
     /// [`Transaction::update`] as a write of its own.

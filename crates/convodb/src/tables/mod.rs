@@ -18,6 +18,7 @@ pub(crate) mod name_cache;
 pub(crate) mod quotas;
 pub(crate) mod schema;
 pub(crate) mod sequences;
+pub(crate) mod staged_inserts;
 pub(crate) mod state;
 
 use std::sync::Arc;
@@ -29,11 +30,14 @@ use crate::kv::row_cache::{CachedRows, RowCache};
 use crate::kv::table::{AnyTable, Extent, PendingWrites};
 use crate::metrics::MetricsRegistry;
 use crate::model::id::{AssistantId, UserId};
+use crate::model::position::Position;
+use crate::model::timestamp::Timestamp;
 use crate::tables::name_cache::AssistantNameCache;
 use crate::tables::schema::{
     Accounts, ChangeFeed, Conversations, Counters, Idempotency, Indexes, Messages, Quotas,
-    Sequences,
+    Sequences, StagedInserts,
 };
+use crate::tables::staged_inserts::RunningInserts;
 
 /// The number of tables that format 1 has: the first ones.
 const TABLES_OF_FORMAT_1: usize = 15;
@@ -51,7 +55,9 @@ pub(crate) struct Tables {
     pub(crate) sequences: Sequences,
     pub(crate) change_feed: ChangeFeed,
     pub(crate) idempotency: Idempotency,
+    pub(crate) staged: StagedInserts,
     pub(crate) quotas: Quotas,
+    running_inserts: Arc<RunningInserts>,
     assistant_names: Arc<AssistantNameCache>,
     row_cache: Arc<RowCache>,
     metrics: Arc<MetricsRegistry>,
@@ -71,7 +77,9 @@ impl Tables {
             sequences: Sequences::open(read)?,
             change_feed: ChangeFeed::open(read)?,
             idempotency: Idempotency::open(read)?,
+            staged: StagedInserts::open(read)?,
             quotas: Quotas::open(read)?,
+            running_inserts: Arc::default(),
             assistant_names: Arc::default(),
             row_cache: Arc::new(RowCache::new(row_cache_bytes)),
             metrics: Arc::default(),
@@ -86,6 +94,22 @@ impl Tables {
 
     pub(crate) const fn metrics(&self) -> &Arc<MetricsRegistry> {
         &self.metrics
+    }
+
+    /// The inserts of this process that are staged.
+    pub(crate) const fn running_inserts(&self) -> &Arc<RunningInserts> {
+        &self.running_inserts
+    }
+
+    /// The first free position of the user's millisecond `at`. Two B-tree lookups.
+    pub(crate) fn free_position(&self, user: UserId, at: Timestamp) -> Result<Position> {
+        let after_rows = self.conversations.free_position(user, at)?;
+        Ok(after_rows.max(self.staged.free_position(user, at)?))
+    }
+
+    /// Whether the user has any conversation, or one that is being inserted. Two B-tree lookups.
+    pub(crate) fn any_position(&self, user: UserId) -> Result<bool> {
+        Ok(self.conversations.any(user)? || self.staged.any(user)?)
     }
 
     /// Cached rows of this state. A row in the memtable is newer.
@@ -110,7 +134,7 @@ impl Tables {
         let conversations = conversations.chain(self.messages.all()).chain(self.counters.all());
         let accounts = self.accounts.all().into_iter().chain(self.sequences.all());
         let feed = self.change_feed.all().into_iter().chain(self.idempotency.all());
-        conversations.chain(accounts).chain(feed).chain(self.quotas.all())
+        conversations.chain(accounts).chain(feed).chain(self.staged.all()).chain(self.quotas.all())
     }
 
     /// [`Tables::all`] for writing.
@@ -120,7 +144,11 @@ impl Tables {
             conversations.chain(self.messages.all_mut()).chain(self.counters.all_mut());
         let accounts = self.accounts.all_mut().into_iter().chain(self.sequences.all_mut());
         let feed = self.change_feed.all_mut().into_iter().chain(self.idempotency.all_mut());
-        conversations.chain(accounts).chain(feed).chain(self.quotas.all_mut())
+        conversations
+            .chain(accounts)
+            .chain(feed)
+            .chain(self.staged.all_mut())
+            .chain(self.quotas.all_mut())
     }
 }
 
@@ -255,7 +283,7 @@ impl Tables {
         let rows = self.conversations.all_mut().into_iter().chain(self.indexes.all_mut());
         let derived = self.messages.all_mut().into_iter().chain(self.counters.all_mut());
         let feed = self.change_feed.all_mut().into_iter().chain(self.idempotency.all_mut());
-        rows.chain(derived).chain(feed)
+        rows.chain(derived).chain(feed).chain(self.staged.all_mut())
     }
 
     /// Removes conversation data of the user, at most `limit` entries of each table, and returns
@@ -318,7 +346,7 @@ mod tests {
         assert_eq!(names[..TABLES_OF_FORMAT_1], format_1);
         let format_2 = ["changes.v1", "change_marks.v1", "answers.v1"];
         assert_eq!(names[TABLES_OF_FORMAT_1..TABLES_OF_FORMAT_2], format_2);
-        assert_eq!(names[TABLES_OF_FORMAT_2..], ["quotas.v1"]);
+        assert_eq!(names[TABLES_OF_FORMAT_2..], ["staged.v1", "quotas.v1"]);
         assert!(tables.all_mut().map(|table| table.name()).eq(names));
     }
 

@@ -105,6 +105,14 @@ impl Quotas {
         self.put(user, counted)
     }
 
+    /// Checks a change without counting it.
+    ///
+    /// # Errors
+    /// As [`Quotas::count`].
+    pub(crate) fn check(&self, user: UserId, change: UsageChange, default: Quota) -> Result<()> {
+        self.read(user)?.counted(change, default).map(drop)
+    }
+
     /// Counts the bytes of what an erasure removes; damage does not stop it.
     pub(crate) fn free(&mut self, user: UserId, bytes: u64) -> Result<()> {
         let stored = self.read(user)?;
@@ -138,7 +146,12 @@ impl QuotaV1 {
         let UsageChange { conversations, bytes } = change;
         let limit = limits(self).over(default);
         Ok(Self {
-            conversations: sum("conversations", self.conversations, conversations, limit.conversations)?,
+            conversations: sum(
+                "conversations",
+                self.conversations,
+                conversations,
+                limit.conversations,
+            )?,
             bytes: sum("bytes", self.bytes, bytes, limit.bytes)?,
             ..self
         })

@@ -151,6 +151,12 @@ tables! {
         table: UuidKey => Bytes, IDEMPOTENCY = TableSpec::records("answers.v1");
     }
 
+    /// Inserts whose messages are stored in several writes, and whose row follows.
+    StagedInserts {
+        /// `user u32, position u64` -> record of a staged insert.
+        table: RowKey => Bytes, STAGED_INSERTS = TableSpec::records("staged.v1");
+    }
+
     /// What each user's data takes, and the limits of a user.
     Quotas {
         /// `user u32` -> record of a quota.

@@ -6,9 +6,7 @@ use crate::model::id::{AssistantId, UserId};
 use crate::model::quota::{QuotaLimit, UserQuota};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::model::token::{
-    Access, Token, TokenId, TokenNarrowing, TokenOptions, TokenSelector,
-};
+use crate::model::token::{Access, Token, TokenId, TokenNarrowing, TokenOptions, TokenSelector};
 use crate::tables::Tables;
 use crate::tables::accounts::assistant_record_len;
 use crate::tables::quotas::{UsageChange, small_record_bytes};
@@ -271,7 +269,7 @@ impl Transaction<'_> {
         self.tables.accounts.record_token_use(token, at)
     }
 
-    fn require_open_user(&self, user: UserId) -> Result<User> {
+    pub(super) fn require_open_user(&self, user: UserId) -> Result<User> {
         let user = self.require_user(user)?;
         if user.closed { Err(Error::UserClosed) } else { Ok(user) }
     }

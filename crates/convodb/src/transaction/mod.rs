@@ -5,6 +5,7 @@
 //! (old, new), a delete (old, none).
 
 mod accounts;
+pub(crate) mod inserts;
 
 use std::sync::atomic::Ordering;
 
@@ -171,10 +172,21 @@ impl<'txn> Transaction<'txn> {
     /// [`Error::QuotaExceeded`] if it adds something beyond the user's quota.
     pub(crate) fn count_usage(&mut self, user: UserId, change: UsageChange) -> Result<()> {
         let counted = self.tables.quotas.count(user, change, self.rules.quota);
+        self.note_refusal(&counted);
+        counted
+    }
+
+    /// [`Transaction::count_usage`] without counting.
+    fn check_usage(&self, user: UserId, change: UsageChange) -> Result<()> {
+        let checked = self.tables.quotas.check(user, change, self.rules.quota);
+        self.note_refusal(&checked);
+        checked
+    }
+
+    fn note_refusal(&self, counted: &Result<()>) {
         if matches!(counted, Err(Error::QuotaExceeded { .. })) {
             self.tables.metrics().quota_refusals.fetch_add(1, Ordering::Relaxed);
         }
-        counted
     }
 
     fn fingerprints(&self, row: &ConversationRef<'_>) -> Fingerprints {
@@ -210,28 +222,8 @@ impl<'txn> Transaction<'txn> {
         conversation: Conversation,
         messages: Vec<Message>,
     ) -> Result<()> {
-        check_messages(&conversation, &messages)?;
-        self.check_assistant(user, conversation.assistant)?;
-        self.check_open(user)?;
-        if self.tables.conversations.position(user, conversation.id)?.is_some() {
-            return Err(Error::DuplicateConversation(conversation.id.uuid()));
-        }
-        let conversations = &self.tables.conversations;
-        let position = conversations.free_position(user, conversation.created_at)?;
-        let key = RowKey::new(user, position);
-        let new = conversation.borrowed();
-        // `check_messages` allows no more messages than a `u32` counts.
-        let stored = u32::try_from(messages.len()).unwrap_or(u32::MAX);
-        let row_bytes = conversation_bytes(&new, StoredMessages::Exactly(stored));
-        let bytes = messages.iter().map(quotas::message_bytes).fold(row_bytes, i64::saturating_add);
-        self.count_usage(user, UsageChange { conversations: 1, bytes })?;
-        let conversations = &mut self.tables.conversations;
-        conversations.put(key, &new, stored, &mut self.record);
-        conversations.put_id(key, conversation.id);
-        for (number, message) in (1..).zip(&messages) {
-            self.tables.messages.put(key, number, message, &mut self.record);
-        }
-        self.apply(key, None, Some(&new))
+        let position = self.check_insert(user, &conversation, &messages)?;
+        self.put_new(RowKey::new(user, position), &conversation, &messages, 0)
     }
 
     /// Changes the user's conversation `id` and returns the result. `change` may set every field

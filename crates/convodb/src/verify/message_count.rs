@@ -3,6 +3,7 @@
 //! Messages are in the order of their rows, so a second pass over the rows meets them in step. Needs
 //! no lookup and no memory; a row costs its decoding once more.
 
+use std::collections::BTreeSet;
 use std::iter::Peekable;
 
 use crate::encoding::key::{MessageKey, RowKey};
@@ -17,6 +18,8 @@ type Rows<'t> = Box<dyn Iterator<Item = Result<(RowKey, StoredMessages)>> + 't>;
 /// The rows of one state, as far as their messages were added.
 pub(crate) struct MessageCount<'t> {
     rows: Peekable<Rows<'t>>,
+    /// The rows that are being inserted, whose messages are not counted yet.
+    staged: BTreeSet<RowKey>,
     /// The row of the last message, what it must have, and what was added.
     current: Option<(RowKey, StoredMessages, u32)>,
 }
@@ -28,7 +31,8 @@ impl<'t> MessageCount<'t> {
             Ok((key, decode_row(key, record.value())?.0.stored_messages()))
         });
         let rows: Rows<'t> = Box::new(rows);
-        Ok(Self { rows: rows.peekable(), current: None })
+        let staged = tables.staged.keys()?.into_iter().collect();
+        Ok(Self { rows: rows.peekable(), staged, current: None })
     }
 
     /// Adds the next message.
@@ -38,6 +42,9 @@ impl<'t> MessageCount<'t> {
     /// or if it is not the next of its row.
     pub(crate) fn add(&mut self, key: MessageKey) -> Result<()> {
         let row = key.row();
+        if !self.staged.is_empty() && self.staged.contains(&row) {
+            return Ok(());
+        }
         if self.current.is_none_or(|(current, ..)| current != row) {
             self.finish_rows(Some(row))?;
             let found = self.rows.next().transpose()?.filter(|(found, _)| *found == row);
@@ -130,8 +137,11 @@ mod tests {
         let counted = counted.and_then(|()| count.finish());
         let (user, message) =
             (store.user, Message::new(Role::User, "new", Timestamp::MIN).unwrap());
-        let mut transaction =
-            crate::transaction::Transaction::new(&mut tables, &store.fingerprinter, WriteRules::NONE);
+        let mut transaction = crate::transaction::Transaction::new(
+            &mut tables,
+            &store.fingerprinter,
+            WriteRules::NONE,
+        );
         let appended = transaction.append_message(user, id(number), &message);
         [read.err().map(what), appended.err().map(what), counted.err().map(what)]
     }

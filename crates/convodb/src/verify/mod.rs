@@ -17,6 +17,7 @@ mod parallel;
 mod quotas;
 pub(crate) mod report;
 mod rows;
+mod staged_inserts;
 pub(crate) mod set_hash;
 mod user_ranges;
 #[cfg(test)]
@@ -82,6 +83,7 @@ enum Part {
     Changes(RangeInclusive<UserId>),
     Idempotency,
     Accounts,
+    StagedInserts,
 }
 
 /// What a part found.
@@ -148,6 +150,7 @@ fn verify_part<'a>(
         Part::Changes(users) => change_feed::verify(tables, users, report, ticker)?,
         Part::Idempotency => change_feed::verify_idempotency(tables, report, usage, ticker)?,
         Part::Accounts => accounts::verify(tables, report, usage)?,
+        Part::StagedInserts => staged_inserts::verify(tables, report)?,
     }
     Ok(found)
 }
@@ -160,7 +163,7 @@ fn parts(tables: &Tables) -> Result<Vec<Part>> {
     let mut parts: Vec<Part> = ranges.iter().cloned().map(Part::Rows).collect();
     parts.extend(SummedTable::all().map(Part::Entries));
     parts.extend(ranges.into_iter().map(Part::Changes));
-    parts.extend([Part::Idempotency, Part::Accounts]);
+    parts.extend([Part::Idempotency, Part::Accounts, Part::StagedInserts]);
     Ok(parts)
 }
 

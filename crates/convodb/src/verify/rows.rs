@@ -159,7 +159,8 @@ impl<'a> Verifier<'a, '_> {
         }
     }
 
-    /// Checks the messages before those of `row`, or all that are left: they have no row.
+    /// Checks the messages before those of `row`, or all that are left: they have no row, or one that
+    /// is still to be inserted.
     fn check_messages_before(
         &mut self,
         row: Option<RowKey>,
@@ -168,7 +169,8 @@ impl<'a> Verifier<'a, '_> {
         let mut orphaned = None;
         while let Some(message) = self.next_message(|key| row.is_none_or(|row| key.row() < row)) {
             let (key, record) = message?;
-            if orphaned.replace(key.row()) != Some(key.row()) {
+            let is_first = orphaned.replace(key.row()) != Some(key.row());
+            if is_first && self.tables.staged.table.get(key.row())?.is_none() {
                 self.report.add_finding(MESSAGES.name, "a message has no row", key.user);
             }
             self.check_message(key, record.value(), ticker)?;

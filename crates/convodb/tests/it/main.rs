@@ -10,6 +10,7 @@ mod erase;
 mod erased_bytes;
 mod file;
 mod history;
+mod inserts;
 mod page_cost;
 mod pagination;
 mod quotas;

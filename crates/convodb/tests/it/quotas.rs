@@ -117,19 +117,19 @@ fn what_grows_beyond_a_quota_is_refused_and_all_else_succeeds() {
     let used = usage(&store, &acme).bytes;
 
     store.set_quota(acme.user, at_most(1)).unwrap();
-    check_refused(
-        store.insert(acme.user, acme.conversation(), Vec::new()),
-        "conversations",
-        1,
-        1,
-    );
+    check_refused(store.insert(acme.user, acme.conversation(), Vec::new()), "conversations", 1, 1);
     store.append_message(acme.user, id, message("more")).unwrap();
     let used_now = usage(&store, &acme).bytes;
 
     // Below what is used already: nothing grows, but everything else goes on.
     store.set_quota(acme.user, bytes(used)).unwrap();
     check_refused(store.append_message(acme.user, id, message("")), "bytes", used, used_now);
-    check_refused(store.insert(acme.user, acme.conversation(), Vec::new()), "bytes", used, used_now);
+    check_refused(
+        store.insert(acme.user, acme.conversation(), Vec::new()),
+        "bytes",
+        used,
+        used_now,
+    );
     let grow = |row: &mut Conversation| {
         row.variables = Some(Variables::new("{}")?);
         Ok(())

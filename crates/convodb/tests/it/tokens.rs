@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use convodb::{
     AssistantId, Change, ChangesSince, Channel, Conversation, ConversationId, Day, Error, Filter,
     ListRequest, MaintenanceOptions, Message, PageSize, Period, Role, Scope, Scopes, Snapshot,
-    StatsRequest, Store, Timestamp, TokenNarrowing, TokenOptions, TokenSelector, UserId, restore_with,
+    StatsRequest, Store, Timestamp, TokenNarrowing, TokenOptions, TokenSelector, UserId,
+    restore_with,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -63,7 +64,10 @@ fn a_token_is_narrowed_and_never_widened() {
         assert!(matches!(refused, Err(Error::Invalid { field, .. }) if field == named), "{named}");
     }
     let access = store.snapshot().authenticate(&created.token, at(1999)).unwrap().unwrap();
-    assert_eq!((access.scopes.to_string().as_str(), access.assistant), ("read,stats", Some(second)));
+    assert_eq!(
+        (access.scopes.to_string().as_str(), access.assistant),
+        ("read,stats", Some(second))
+    );
     assert_eq!(store.snapshot().authenticate(&created.token, at(2000)).unwrap(), None);
     let unchanged = before.authenticate(&created.token, at(9999)).unwrap().unwrap();
     assert_eq!(unchanged.scopes, Scopes::ALL, "a snapshot does not change");
