@@ -27,9 +27,10 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
             .returns("The store is open for writes", ok(), Example::only(json!({"status": "ok"}))),
         text(
             public("/metrics", "readMetrics", "Metrics").fails_with(ErrorResponse::ServerError),
-            "Metrics for Prometheus, in OpenMetrics text format; as `text/plain` for a client that \
-             accepts this alone. Absent if the server was started with `--metrics-listen`",
-            "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            "Metrics in the text format of Prometheus; in OpenMetrics for a client that accepts \
+             `application/openmetrics-text`. Absent if the server was started with \
+             `--metrics-listen`",
+            "text/plain; version=0.0.4; charset=utf-8",
         ),
         public("/openapi.json", "readOpenApi", "OpenAPI description").returns(
             "This description, in OpenAPI 3.1",
