@@ -68,7 +68,8 @@ function kindOf(given) {
   if (choices(schema).length) kind = [...new Set(choices(schema).map(kindOf))].join(" or ");
   if (schema.items) kind = `array of ${kindOf(schema.items)}`;
   if (kind === "array of " || kind === "array of object") kind = "array";
-  if (schema.format) kind += ` (${schema.format})`;
+  // The size of a number is in its bounds.
+  if (schema.format && kind !== "integer" && kind !== "number") kind += ` (${schema.format})`;
   return nullable ? `${kind || "anything"} or null` : kind || "object";
 }
 
@@ -172,12 +173,14 @@ function curlOf(operation, body) {
   const query = [];
   for (const parameter of (operation.parameters || []).map(resolved)) {
     if (parameter.in === "path") path = path.replace(`{${parameter.name}}`, parameter.example);
-    else if (parameter.example !== undefined) query.push(`${parameter.name}=${encodeURIComponent(parameter.example)}`);
+    // An empty example stands for a parameter that is left out.
+    else if (parameter.in === "query" && parameter.example !== "") query.push(`${parameter.name}=${parameter.example}`);
   }
-  const url = base + path + (query.length ? `?${query.join("&")}` : "");
   const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
-  const lines = [`curl -sS ${operation.method === "get" ? "" : `-X ${operation.method.toUpperCase()} `}${quote(url)}`];
+  const options = operation.method === "get" ? (query.length ? "-G " : "") : `-X ${operation.method.toUpperCase()} `;
+  const lines = [`curl -sS ${options}${quote(base + path)}`];
   if (operation.security && operation.security.length) lines.push('-H "Authorization: Bearer $TOKEN"');
+  query.forEach((pair) => lines.push(`--data-urlencode ${quote(pair)}`));
   if (body) {
     lines.push(`-H ${quote(`Content-Type: ${body.type}`)}`);
     const flag = body.type.includes("json") && !body.type.includes("nd") ? "-d" : "--data-binary";

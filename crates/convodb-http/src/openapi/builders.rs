@@ -4,11 +4,11 @@
 
 use std::ops::RangeInclusive;
 
-use convodb::{ChannelKind, Role};
 use serde_json::Value;
+use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{
-    ArrayBuilder, Object, ObjectBuilder, Ref, RefOr, Schema, SchemaFormat, Type,
+    ArrayBuilder, KnownFormat, Object, ObjectBuilder, Ref, RefOr, Schema, SchemaFormat, Type,
 };
 
 /// The largest amount in USD that a request may have: 64 bits of billionths, less the digits that a
@@ -48,6 +48,26 @@ pub(super) fn object(description: &str, fields: impl IntoIterator<Item = Field>)
 /// A reference to the schema component of this name.
 pub(super) fn named(name: &str) -> SchemaRef {
     Ref::from_schema_name(name).into()
+}
+
+/// An object with any fields.
+pub(super) fn free_object(description: &str) -> Object {
+    let any = utoipa::openapi::schema::AdditionalProperties::FreeForm(true);
+    let object = ObjectBuilder::new().description(non_empty(description));
+    object.additional_properties(Some(any)).build()
+}
+
+/// A reference to the schema component of this name, with a description of its use.
+pub(super) fn named_as(name: &str, description: &str) -> SchemaRef {
+    let mut reference = Ref::from_schema_name(name);
+    reference.description = description.to_owned();
+    reference.into()
+}
+
+/// A reference to the schema component of this name, or null.
+pub(super) fn named_or_null(name: &str, description: &str) -> SchemaRef {
+    let null = ObjectBuilder::new().schema_type(Type::Null);
+    AnyOfBuilder::new().description(non_empty(description)).item(named(name)).item(null).into()
 }
 
 /// An array of items of one schema.
@@ -106,14 +126,9 @@ pub(super) fn enumeration(
     string_type(description).enum_values(Some(values)).build()
 }
 
-/// A conversation's type.
-pub(super) fn conversation_type(description: &str) -> Object {
-    enumeration(description, ChannelKind::ALL.map(ChannelKind::as_str))
-}
-
-/// A message's role.
-pub(super) fn role() -> Object {
-    enumeration("The author", Role::ALL.map(Role::as_str))
+/// A day.
+pub(super) fn date(description: &str) -> Object {
+    string_type(description).format(Some(SchemaFormat::KnownFormat(KnownFormat::Date))).build()
 }
 
 /// A time as responses print it.
@@ -136,7 +151,10 @@ pub(super) fn time_input(description: &str) -> Object {
 /// An integer within bounds.
 pub(super) fn integer(description: &str, range: RangeInclusive<u64>) -> Object {
     let (min, max) = (*range.start(), *range.end());
+    // Without a format, generated clients may choose an integer of 32 bits.
+    let format = if max > i32::MAX as u64 { KnownFormat::Int64 } else { KnownFormat::Int32 };
     let number = ObjectBuilder::new().schema_type(Type::Integer);
+    let number = number.format(Some(SchemaFormat::KnownFormat(format)));
     let number = number.description(non_empty(description)).minimum(usize::try_from(min).ok());
     let max = usize::try_from(max).ok().filter(|max| *max < usize::MAX);
     number.maximum(max).build()
@@ -154,23 +172,13 @@ pub(super) fn usd_sum(description: &str) -> Object {
 
 fn usd_builder(description: &str) -> ObjectBuilder {
     let description = format!("{description}, in USD, with at most nine decimals");
-    ObjectBuilder::new().schema_type(Type::Number).description(Some(description))
+    let number = ObjectBuilder::new().schema_type(Type::Number).description(Some(description));
+    number.format(Some(SchemaFormat::KnownFormat(KnownFormat::Double)))
 }
 
 /// `true` or `false`.
 pub(super) fn boolean(description: &str) -> Object {
     ObjectBuilder::new().schema_type(Type::Boolean).description(non_empty(description)).build()
-}
-
-/// One fixed value.
-pub(super) fn constant(description: &str, kind: Type, value: impl Into<Value>) -> Object {
-    let constant = ObjectBuilder::new().schema_type(kind).description(non_empty(description));
-    constant.enum_values(Some([value.into()])).build()
-}
-
-/// Only null.
-pub(super) fn null(description: &str) -> Object {
-    ObjectBuilder::new().schema_type(Type::Null).description(non_empty(description)).build()
 }
 
 /// The same schema, or null.

@@ -2,11 +2,11 @@
 
 use convodb::{ChangeKind, PageSize};
 use serde_json::{Value, json};
-use utoipa::openapi::{HttpMethod, OneOfBuilder};
+use utoipa::openapi::HttpMethod;
 
 use crate::openapi::builders::{
-    SchemaRef, boolean, enumeration, integer, list, named, null, object, required, string, text,
-    uuid,
+    SchemaRef, boolean, enumeration, integer, list, named, named_as, named_or_null, object,
+    required, string, text, uuid,
 };
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
@@ -40,35 +40,44 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let cursor = "The `next_cursor` of a previous response, or `now` for the end of the feed; the \
                   beginning of the feed by default";
     let changes = changes
-        .query("cursor", text(cursor, 0..=255), None)
-        .query("per_page", size, None)
-        .query("wait", wait, None)
+        .query("cursor", text(cursor, 0..=255), "")
+        .query("per_page", size, max)
+        .query("wait", wait, 0)
         .resumable()
         .fails_with(ErrorResponse::ChangesExpired)
         .fails_with(ErrorResponse::Unavailable)
-        .returns("A part of the feed", part(), Example::only(example()))
+        .returns("A part of the feed", named("ChangePage"), Example::only(example()))
         .also_returns("text/event-stream", "Events, each with a part of the feed as JSON");
     vec![changes]
 }
 
-fn part() -> SchemaRef {
-    let kinds = ChangeKind::ALL.map(ChangeKind::as_str);
+/// A change of one conversation.
+pub(super) fn change() -> SchemaRef {
     let kind = "`deleted` if the conversation was deleted; else `created` if this part contains \
                 its creation, or `updated`";
     let deleted = "Null exactly if the conversation was deleted";
-    let now = OneOfBuilder::new().item(named("Conversation")).item(null(deleted));
-    let change = object(
+    object(
         "The change of one conversation, and its current state",
         [
-            required("change", enumeration(kind, kinds)),
+            required("change", named_as("ChangeKind", kind)),
             required("id", uuid("The id of the conversation")),
-            required("conversation", now),
+            required("conversation", named_or_null("Conversation", deleted)),
         ],
-    );
+    )
+    .into()
+}
+
+/// The kinds of changes.
+pub(super) fn kind() -> SchemaRef {
+    enumeration("What happened to a conversation", ChangeKind::ALL.map(ChangeKind::as_str)).into()
+}
+
+/// The body of a part of the feed.
+pub(super) fn page() -> SchemaRef {
     object(
         "Each changed conversation once, ordered by its last change",
         [
-            required("data", list("", change)),
+            required("data", list("", named("Change"))),
             required("per_page", integer("", 1..=100)),
             required("next_cursor", string("The cursor of the next part; never null")),
             required("has_more", boolean("Whether more changes can be read at once")),

@@ -3,7 +3,7 @@
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::builders::{boolean, list, named, object, pattern, required, uuid};
+use crate::openapi::builders::{SchemaRef, boolean, list, named, object, pattern, required, uuid};
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::schemas::status_true;
@@ -32,20 +32,49 @@ pub(super) fn of_one(
     id: &'static str,
     summary: &'static str,
 ) -> Endpoint {
+    of_example(method, path, id, summary, examples::CONVERSATION)
+}
+
+fn of_example(
+    method: HttpMethod,
+    path: &'static str,
+    id: &'static str,
+    summary: &'static str,
+    example: &str,
+) -> Endpoint {
     Endpoint::new(method, path, CONVERSATIONS, id, summary)
-        .path_parameter("uuid", uuid("The id of the conversation"), examples::CONVERSATION)
+        .path_parameter("uuid", uuid("The id of the conversation"), example)
         .fails_with(ErrorResponse::ConversationNotFound)
 }
 
-fn create() -> Endpoint {
-    let created = object(
-        "",
+/// The response to a new conversation.
+pub(super) fn created() -> SchemaRef {
+    object(
+        "A created conversation",
         [
             status_true(),
             required("conversation_id", uuid("")),
             required("history", list("Always empty", named("Message"))),
         ],
-    );
+    )
+    .into()
+}
+
+/// The response to a write that has nothing else to tell.
+pub(super) fn success() -> SchemaRef {
+    object("The write succeeded", [status_true()]).into()
+}
+
+/// The response to a change of `ai_enabled`.
+pub(super) fn ai_setting() -> SchemaRef {
+    object(
+        "Whether the assistant replies",
+        [status_true(), required("ai_enabled", boolean("The new value"))],
+    )
+    .into()
+}
+
+fn create() -> Endpoint {
     let all_fields = json!({
         "assistant_id": 1,
         "type": "api",
@@ -61,7 +90,7 @@ fn create() -> Endpoint {
     });
     let response = json!({"status": true, "conversation_id": examples::CREATED, "history": []});
     Endpoint::new(HttpMethod::Post, ALL, CONVERSATIONS, "createConversation", CREATE)
-        .description("The conversation is on disk before the response is sent.")
+        .description("Creates a conversation, which is on disk before the response is sent.")
         .json_body(
             named("NewConversation"),
             [
@@ -70,14 +99,17 @@ fn create() -> Endpoint {
                 Example::new("widget", "Required fields only", json!({"assistant_id": 1})),
             ],
         )
-        .idempotent()
+        .idempotent("create-9f1c4a6e")
         .writes()
         .fails_with(ErrorResponse::AssistantNotFound)
-        .returns("Created", created.into(), [Example::new("api", "", response)])
+        .returns("Created", named("CreatedConversation"), [Example::new("api", "", response)])
 }
 
 fn read() -> Endpoint {
     let start = json!({"status": true, "history": examples::history()});
+    let whole = examples::merged(start, examples::item());
+    let cursors = json!({"per_page": 15, "next_cursor": null, "prev_cursor": null});
+    let page = examples::merged(whole.clone(), cursors);
     of_one(HttpMethod::Get, ONE, "readConversation", "Read a conversation")
         .description(
             "Returns `status`, the history, and the fields of the list, all from one snapshot. The \
@@ -87,11 +119,14 @@ fn read() -> Endpoint {
              it. Without either it has the whole history, which is streamed if it is long.",
         )
         .per_page()
-        .query("cursor", pattern(CURSOR, r"^((after|before)-\d{1,9})?$"), None)
+        .query("cursor", pattern(CURSOR, r"^((after|before)-\d{1,9})?$"), "")
         .returns(
             "The conversation",
             named("ConversationWithHistory"),
-            Example::only(examples::merged(start, examples::item())),
+            [
+                Example::new("page", "A page of the history, as `per_page` requests it", page),
+                Example::new("whole", "The whole history, without parameters", whole),
+            ],
         )
 }
 
@@ -120,11 +155,12 @@ fn change() -> Endpoint {
 
 fn delete() -> Endpoint {
     let response = Example::only(json!({"status": true}));
-    of_one(HttpMethod::Delete, ONE, "deleteConversation", "Delete a conversation")
+    let summary = "Delete a conversation";
+    of_example(HttpMethod::Delete, ONE, "deleteConversation", summary, examples::CREATED)
         .extension()
         .description("Deletes the conversation and its messages.")
         .writes()
-        .returns("Deleted", object("", [status_true()]).into(), response)
+        .returns("Deleted", named("Success"), response)
 }
 
 fn set_ai(path: &'static str, id: &'static str, enabled: bool) -> Endpoint {
@@ -134,14 +170,13 @@ fn set_ai(path: &'static str, id: &'static str, enabled: bool) -> Endpoint {
     } else {
         "Sets `ai_enabled` to `false`. The request has no body and is idempotent."
     };
-    let schema = object("", [status_true(), required("ai_enabled", boolean(""))]);
     of_one(HttpMethod::Post, path, id, summary)
         .description(description)
         .writes()
         .fails_with(ErrorResponse::Invalid)
         .returns(
             "The new setting",
-            schema.into(),
+            named("AiSetting"),
             Example::only(json!({"status": true, "ai_enabled": enabled})),
         )
 }

@@ -9,11 +9,12 @@ use convodb::{PageSize, Scope};
 use serde_json::{Value, json};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::path::{
-    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn,
+    HttpMethod, Operation, OperationBuilder, ParameterBuilder, ParameterIn, ParameterStyle,
 };
 use utoipa::openapi::request_body::{RequestBody, RequestBodyBuilder};
 use utoipa::openapi::{
-    ContentBuilder, Object, Ref, Required, Response, ResponseBuilder, SecurityRequirement,
+    ContentBuilder, Object, Ref, RefOr, Required, Response, ResponseBuilder, Schema,
+    SecurityRequirement,
 };
 
 use crate::error::Dialect;
@@ -100,22 +101,35 @@ impl Endpoint {
 
     /// Adds a path parameter.
     pub(super) fn path_parameter(mut self, name: &str, schema: Object, example: &str) -> Self {
-        let parameter = parameter(name, ParameterIn::Path, schema).required(Required::True);
+        let parameter = parameter(name, ParameterIn::Path, schema.into()).required(Required::True);
         self.operation = self.operation.parameter(parameter.example(Some(example.into())));
         self
     }
 
     /// Adds an optional query parameter. The server treats an empty one as absent.
-    pub(super) fn query(mut self, name: &str, schema: Object, example: Option<Value>) -> Self {
+    ///
+    /// All examples of an operation are sent together by converted collections, so they must be
+    /// one valid request. The example of a cursor is empty: no other one is valid in all stores.
+    pub(super) fn query(
+        mut self,
+        name: &str,
+        schema: impl Into<SchemaRef>,
+        example: impl Into<Value>,
+    ) -> Self {
+        let schema = schema.into();
+        let is_list = matches!(schema, RefOr::T(Schema::Array(_)));
         let parameter = parameter(name, ParameterIn::Query, schema).required(Required::False);
         let blank = Extensions::from_iter([("allowEmptyValue", true)]);
-        let parameter = parameter.example(example).extensions(Some(blank));
+        let parameter = parameter.example(Some(example.into())).extensions(Some(blank));
+        // A list is one parameter, with commas between its items.
+        let style = is_list.then_some(ParameterStyle::Form);
+        let parameter = parameter.style(style).explode(is_list.then_some(false));
         self.operation = self.operation.parameter(parameter);
         self.fails_with(ErrorResponse::Invalid)
     }
 
-    /// Adds the `Idempotency-Key` header.
-    pub(super) fn idempotent(mut self) -> Self {
+    /// Adds the `Idempotency-Key` header. The example differs from those of other operations.
+    pub(super) fn idempotent(mut self, example: &str) -> Self {
         // HTTP clients send only visible ASCII in headers, without surrounding spaces.
         let key = pattern(
             "Extension. Makes a retry safe: for one day, the same request with the same key is \
@@ -123,8 +137,9 @@ impl Endpoint {
              with 422. A request that failed may be retried with its key",
             r"^[!-~]{1,255}$",
         );
-        let parameter = parameter("Idempotency-Key", ParameterIn::Header, key);
-        self.operation = self.operation.parameter(parameter.required(Required::False));
+        let parameter = parameter("Idempotency-Key", ParameterIn::Header, key.into());
+        let parameter = parameter.required(Required::False).example(Some(example.into()));
+        self.operation = self.operation.parameter(parameter);
         self.fails_with(ErrorResponse::Invalid)
     }
 
@@ -132,8 +147,10 @@ impl Endpoint {
     pub(super) fn prefers_strictness(mut self) -> Self {
         let strict = "Extension. `handling=strict` refuses unknown parameters with 422 (RFC 7240); \
                       the response then has `Preference-Applied: handling=strict`";
-        let parameter = parameter("Prefer", ParameterIn::Header, string(strict));
-        self.operation = self.operation.parameter(parameter.required(Required::False));
+        let parameter = parameter("Prefer", ParameterIn::Header, string(strict).into());
+        let parameter = parameter.required(Required::False);
+        self.operation =
+            self.operation.parameter(parameter.example(Some("handling=strict".into())));
         self
     }
 
@@ -142,7 +159,7 @@ impl Endpoint {
         let (min, max) = (PageSize::MIN.get() as u64, PageSize::MAX.get() as u64);
         let mut schema = integer("Page size", min..=max);
         schema.default = Some(json!(PageSize::default().get()));
-        self.query("per_page", schema, None)
+        self.query("per_page", schema, PageSize::default().get())
     }
 
     /// Requires a JSON body.
@@ -212,8 +229,9 @@ impl Endpoint {
     pub(super) fn resumable(mut self) -> Self {
         let id = "Of a stream of events: the id of the last event that the client received before \
                   its connection broke. It wins over `cursor`";
-        let parameter = parameter("Last-Event-ID", ParameterIn::Header, string(id));
-        self.operation = self.operation.parameter(parameter.required(Required::False));
+        let parameter = parameter("Last-Event-ID", ParameterIn::Header, string(id).into());
+        let parameter = parameter.required(Required::False).example(Some("".into()));
+        self.operation = self.operation.parameter(parameter);
         self
     }
 
@@ -263,8 +281,13 @@ impl Endpoint {
     }
 }
 
-fn parameter(name: &str, location: ParameterIn, mut schema: Object) -> ParameterBuilder {
-    let description = schema.description.take();
+fn parameter(name: &str, location: ParameterIn, mut schema: SchemaRef) -> ParameterBuilder {
+    let description = match &mut schema {
+        RefOr::T(Schema::Object(object)) => object.description.take(),
+        RefOr::T(Schema::Array(array)) => array.description.take(),
+        RefOr::Ref(reference) => Some(std::mem::take(&mut reference.description)),
+        RefOr::T(_) => None,
+    };
     let parameter = ParameterBuilder::new().name(name).parameter_in(location);
     parameter.description(description).schema(Some(schema))
 }

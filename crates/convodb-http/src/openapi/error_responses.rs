@@ -5,11 +5,11 @@
 use axum::http::StatusCode;
 use convodb::{Error, Scope};
 use serde_json::Value;
-use utoipa::openapi::{ContentBuilder, Response, ResponseBuilder, Type};
+use utoipa::openapi::{ContentBuilder, Response, ResponseBuilder};
 
 use crate::error::{ApiError, Dialect, FieldError};
 use crate::openapi::builders::{
-    SchemaRef, constant, integer, list, named, object, optional, required, string,
+    SchemaRef, boolean, integer, list, named, object, optional, required, string,
 };
 use crate::openapi::headers;
 
@@ -51,7 +51,7 @@ impl ErrorResponse {
     /// The response component, with an example.
     pub(super) fn response(self, dialect: Dialect) -> Response {
         let schema = match dialect {
-            Dialect::Plain => "Error",
+            Dialect::Plain => "ApiError",
             Dialect::Conversation => "ConversationError",
         };
         let body = self.error(dialect).body(dialect);
@@ -186,10 +186,11 @@ pub(super) fn schemas() -> Vec<(&'static str, SchemaRef)> {
             optional("used", count("How much of it is used")),
         ]
     };
-    let status = constant("", Type::Boolean, false);
+    let status = boolean("Always false");
     let error = required("error", string("The same text as `message`"));
+    let of_error = [message(), errors()].into_iter().chain(of_quota());
     vec![
-        ("Error", object("An error", [message(), errors()].into_iter().chain(of_quota())).into()),
+        ("ApiError", object("An error", of_error).into()),
         (
             "ConversationError",
             object(

@@ -13,6 +13,10 @@ pub(super) const CREATED: &str = "01983c5e-4b1a-7000-8000-5a0c1c1e7f10";
 pub(super) const ASSISTANT: &str = "a1b2c3d4-5678-40ab-8def-1234567890ab";
 /// The id of the assistant that is created later.
 pub(super) const NEW_ASSISTANT: &str = "c0ffee00-0000-4000-8000-000000000001";
+/// The phone of the customer.
+pub(super) const CUSTOMER: &str = "+14155559876";
+/// The phone of the sender.
+pub(super) const SENDER: &str = "+14155551234";
 
 /// The index of the server.
 pub(super) fn index() -> Value {
@@ -41,8 +45,8 @@ pub(super) fn line() -> Value {
         "ai_enabled": true,
         "created_at": "2025-01-25T10:15:00.250Z",
         "updated_at": "2025-01-25T10:28:45.000Z",
-        "whatsapp_sender": {"name": "Acme Corp Support", "phone": "+14155551234"},
-        "customer": {"name": "John Doe", "phone": "+14155559876"},
+        "whatsapp_sender": {"name": "Acme Corp Support", "phone": SENDER},
+        "customer": {"name": "John Doe", "phone": CUSTOMER},
         "messages": [
             {
                 "role": "user",

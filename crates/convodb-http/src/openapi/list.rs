@@ -5,11 +5,11 @@ use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
 use crate::openapi::builders::{
-    SchemaRef, conversation_type, enumeration, integer, list, named, object, or_null, required,
-    string, text, text_of, time_input, url,
+    SchemaRef, enumeration, integer, list, named, named_as, object, or_null, required, string,
+    text, text_of, time_input, url,
 };
 use crate::openapi::endpoint::{Endpoint, Example};
-use crate::openapi::schemas::ASSISTANT;
+use crate::openapi::schemas::{ASSISTANT, CONVERSATION_TYPE};
 use crate::openapi::{CONVERSATIONS, examples};
 
 const PATH: &str = "/api/user/conversations";
@@ -34,9 +34,9 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     );
     let list = filters(list)
         .per_page()
-        .query("cursor", text("The `next_cursor` or `prev_cursor` of a page", 0..=255), None)
+        .query("cursor", text("The `next_cursor` or `prev_cursor` of a page", 0..=255), "")
         .prefers_strictness()
-        .returns("A page", page(), Example::only(example()))
+        .returns("A page", named("ConversationPage"), Example::only(example()))
         .with_link_header();
     vec![list]
 }
@@ -46,24 +46,26 @@ pub(super) fn filters(endpoint: Endpoint) -> Endpoint {
     let sender = "The phone number of the WhatsApp sender; compared like `customer_phone`";
     let customer = "The phone number of the customer; compared byte for byte. A `+` at the \
                     beginning is a plus sign, percent-encoded or not";
-    let identifier = "The client's own identifier; compared byte for byte";
+    let identifier = "The client's own identifier, which only conversations of type `api` have; \
+                      compared byte for byte; blank for any";
     let order = "Extension. `desc`: newest first; `asc`: oldest first. The default is `desc`, and \
                  `asc` for an export";
     let from = "Extension. Only conversations created at this time or later";
     let to = "Extension. Only conversations created at this time or earlier, including all of the \
               day or second that it names";
     endpoint
-        .query("type", conversation_type("The channel"), Some(json!("whatsapp")))
-        .query("assistant_id", text(ASSISTANT, 1..=255), None)
-        .query("customer_phone", text_of(Phone::MAX_BYTES, customer), None)
-        .query("whatsapp_sender_phone", text_of(Phone::MAX_BYTES, sender), None)
-        .query("external_identifier", text_of(ExternalIdentifier::MAX_BYTES, identifier), None)
-        .query("created_from", time_input(from), None)
-        .query("created_to", time_input(to), None)
-        .query("order", enumeration(order, ["desc", "asc"]), None)
+        .query("type", named_as(CONVERSATION_TYPE, "The channel"), "whatsapp")
+        .query("assistant_id", text(ASSISTANT, 1..=255), examples::ASSISTANT)
+        .query("customer_phone", text_of(Phone::MAX_BYTES, customer), examples::CUSTOMER)
+        .query("whatsapp_sender_phone", text_of(Phone::MAX_BYTES, sender), examples::SENDER)
+        .query("external_identifier", text(identifier, 0..=ExternalIdentifier::MAX_BYTES), "")
+        .query("created_from", time_input(from), "2025-01-01")
+        .query("created_to", time_input(to), "2025-01-31 23:59:59")
+        .query("order", enumeration(order, ["desc", "asc"]), "desc")
 }
 
-fn page() -> SchemaRef {
+/// The body of a page.
+pub(super) fn page() -> SchemaRef {
     let next = "The cursor of the next page; null exactly if the list ends with this page";
     let prev = "The cursor of the previous page; null exactly if the list begins with this page";
     object(

@@ -3,26 +3,15 @@
 use serde_json::json;
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::builders::{any_json, integer, list, named, object, required, string};
+use crate::openapi::builders::{
+    SchemaRef, any_json, integer, list, named, object, required, string,
+};
 use crate::openapi::conversation::of_one;
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::schemas::status_true;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let path = "/api/conversations/{uuid}/messages";
-    let count = "Extension. The number of messages, including this one";
-    let stored = object(
-        "",
-        [
-            status_true(),
-            required(
-                "message",
-                string("Always empty: the server stores messages, it does not reply"),
-            ),
-            required("function_calls", list("Always empty", any_json())),
-            required("message_count", integer(count, 1..=u64::from(u32::MAX))),
-        ],
-    );
     let all_fields = json!({
         "role": "assistant",
         "content": "It is on its way.",
@@ -33,7 +22,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
         of_one(HttpMethod::Post, path, "appendMessage", "Append a message")
             .description(
-                "Stores the message, increments `message_count` and adds the cost to `total_cost` \
+                "Appends a message to the conversation, increments `message_count` and adds the cost to `total_cost` \
                  in one write, which is on disk before the response is sent.",
             )
             .json_body(
@@ -47,8 +36,26 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
                     Example::new("assistant", "With role, cost and time", all_fields),
                 ],
             )
-            .idempotent()
+            .idempotent("append-3b0e7d52")
             .writes()
-            .returns("Stored", stored.into(), [Example::new("user", "", response)]),
+            .returns("Stored", named("AppendedMessage"), [Example::new("user", "", response)]),
     ]
+}
+
+/// The response to a message.
+pub(super) fn appended() -> SchemaRef {
+    let count = "Extension. The number of messages, including this one";
+    object(
+        "A stored message",
+        [
+            status_true(),
+            required(
+                "message",
+                string("Always empty: the server stores messages, it does not reply"),
+            ),
+            required("function_calls", list("Always empty", any_json())),
+            required("message_count", integer(count, 1..=u64::from(u32::MAX))),
+        ],
+    )
+    .into()
 }

@@ -31,6 +31,15 @@ use crate::routes::docs::DOCUMENT;
 const CONVERSATIONS: &str = "Conversations";
 const USER: &str = "User and assistants";
 const SERVICE: &str = "Service";
+/// The groups of operations, in the order of their pages.
+const TAGS: [(&str, &str); 3] = [
+    (
+        CONVERSATIONS,
+        "Conversations with their messages: lists, single ones, feed, numbers, transfer",
+    ),
+    (USER, "The user that the token belongs to, and the assistants of this user"),
+    (SERVICE, "Probes, metrics and descriptions; no token is required"),
+];
 const LICENSE: &str = env!("CARGO_PKG_LICENSE");
 
 const DESCRIPTION: &str = "\
@@ -62,7 +71,11 @@ fn generate() -> String {
                 )),
         )
         .servers(Some([Server::new("/")]))
-        .tags(Some([CONVERSATIONS, USER, SERVICE].map(Tag::new)))
+        .tags(Some(TAGS.map(|(name, description)| {
+            let mut tag = Tag::new(name);
+            tag.description = Some(description.to_owned());
+            tag
+        })))
         .paths(paths())
         .components(Some(components()))
         .build();

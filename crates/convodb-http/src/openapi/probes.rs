@@ -3,47 +3,59 @@
 use serde_json::json;
 use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};
 
-use crate::openapi::builders::{SchemaRef, enumeration, object, required, string, url};
+use crate::openapi::builders::{
+    SchemaRef, enumeration, free_object, named, object, required, string, url,
+};
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::{SERVICE, examples};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![
-        public("/", "readIndex", "Index").description("Says what is here.").returns(
+        public("/", "readIndex", "Index").description("Returns the name and the version of the server, and where its resources are.").returns(
             "The name and the version of the server, and URLs",
-            index(),
+            named("ServerIndex"),
             Example::only(examples::index()),
         ),
         public("/healthz", "readHealth", "Liveness")
             .description("Answers as long as the process runs. Does not access the store.")
-            .returns("The process runs", ok(), Example::only(json!({"status": "ok"}))),
+            .returns("The process runs", named("Health"), Example::only(json!({"status": "ok"}))),
         public("/readyz", "readReadiness", "Readiness")
             .description(
                 "Answers 200 if the store is open for writes, else 503: with the message \
                  `read-only` if reads are served. Does not read from disk.",
             )
             .fails_with(ErrorResponse::Unavailable)
-            .returns("The store is open for writes", ok(), Example::only(json!({"status": "ok"}))),
+            .returns(
+                "The store is open for writes",
+                named("Health"),
+                Example::only(json!({"status": "ok"})),
+            ),
         text(
-            public("/metrics", "readMetrics", "Metrics").fails_with(ErrorResponse::ServerError),
+            public("/metrics", "readMetrics", "Metrics")
+                .description("Returns counters, gauges and histograms of the server and of the store.")
+                .fails_with(ErrorResponse::ServerError),
             "Metrics in the text format of Prometheus; in OpenMetrics for a client that accepts \
              `application/openmetrics-text`. Absent if the server was started with \
              `--metrics-listen`",
             "text/plain; version=0.0.4; charset=utf-8",
         ),
-        public("/openapi.json", "readOpenApi", "OpenAPI description").returns(
-            "This description, in OpenAPI 3.1",
-            object("A document as OpenAPI 3.1 specifies it", []).into(),
-            [],
+        public("/openapi.json", "readOpenApi", "OpenAPI description")
+            .description("Returns this description. The URL in `servers` is the one that the client used, if it is known.")
+            .returns("This description, in OpenAPI 3.1", named("OpenApiDocument"), []),
+        text(
+            public("/docs", "readDocs", "API reference page")
+                .description("Shows this description, with a command for each example."),
+            "An HTML page",
+            HTML,
         ),
-        text(public("/docs", "readDocs", "API reference page"), "An HTML page", HTML),
     ]
 }
 
-fn index() -> SchemaRef {
+/// The index of the server.
+pub(super) fn index() -> SchemaRef {
     object(
-        "",
+        "What the server is, and where its resources are",
         [
             required("name", enumeration("", ["convodb"])),
             required("version", string("")),
@@ -69,6 +81,12 @@ fn text(endpoint: Endpoint, description: &str, media_type: &str) -> Endpoint {
     endpoint.returns_response(response)
 }
 
-fn ok() -> SchemaRef {
-    object("", [required("status", enumeration("", ["ok"]))]).into()
+/// The response of a probe.
+pub(super) fn health() -> SchemaRef {
+    object("The probe succeeds", [required("status", enumeration("", ["ok"]))]).into()
+}
+
+/// This description.
+pub(super) fn description() -> SchemaRef {
+    free_object("A document as OpenAPI 3.1 specifies it").into()
 }

@@ -1,57 +1,97 @@
 //! Schema components: the named schemas of request and response bodies.
 
-use convodb::{ExternalIdentifier, Message, Name, Phone, Variables};
-use serde_json::json;
-use utoipa::openapi::schema::AnyOfBuilder;
-use utoipa::openapi::{AllOfBuilder, Object, Type};
+use convodb::{ChannelKind, ExternalIdentifier, Message, Name, Phone, Role, Variables};
+use utoipa::openapi::extensions::Extensions;
+use utoipa::openapi::schema::SchemaType;
+use utoipa::openapi::{ArrayBuilder, Object, OneOfBuilder, Type};
 
 use crate::openapi::builders::{
-    Field, SchemaRef, any_json, boolean, constant, conversation_type, enumeration, given_uuid,
-    integer, list, named, null, object, optional, or_null, pattern, required, role, string, text,
-    text_of, time, time_input, usd, usd_sum, uuid,
+    Field, SchemaRef, any_json, boolean, enumeration, free_object, given_uuid, integer, list,
+    named, named_or_null, object, optional, or_null, pattern, required, string, text, text_of,
+    time, time_input, usd, usd_sum, uuid,
+};
+use crate::openapi::{
+    changes, conversation as one, list as all, messages, probes, stats, transfer, user,
 };
 
 const COUNT: u64 = u32::MAX as u64;
+/// The component of the types of conversations.
+pub(super) const CONVERSATION_TYPE: &str = "ConversationType";
+/// The component of the authors of messages.
+const ROLE: &str = "Role";
 /// How queries and bodies name an assistant.
 pub(super) const ASSISTANT: &str =
     "An assistant of the user: its UUID, or its number in the list of assistants";
 
 /// All schema components but those of errors.
+///
+/// Each body is one of them, and so is each object inside another one and each type that is used
+/// twice: code generators name their types after components.
 pub(super) fn schemas() -> Vec<(&'static str, SchemaRef)> {
+    let types = ChannelKind::ALL.map(ChannelKind::as_str);
+    let roles = Role::ALL.map(Role::as_str);
     vec![
+        (CONVERSATION_TYPE, enumeration("The channel of a conversation", types).into()),
+        (ROLE, enumeration("The author of a message", roles).into()),
         ("Conversation", object("A conversation, as lists contain it", conversation()).into()),
+        ("ConversationPage", all::page()),
+        ("Change", changes::change()),
+        ("ChangeKind", changes::kind()),
+        ("ChangePage", changes::page()),
+        ("Statistics", stats::statistics()),
+        ("Grouping", stats::grouping()),
+        ("StatisticsGroup", stats::group()),
+        ("StatisticsTotal", stats::total()),
         ("Contact", contact().into()),
         ("GivenContact", given_contact().into()),
         ("Message", message().into()),
-        ("ConversationWithHistory", with_history()),
-        ("ChangedConversation", changed()),
+        ("ConversationWithHistory", with_history().into()),
+        ("ChangedConversation", changed().into()),
+        ("CreatedConversation", one::created()),
+        ("Success", one::success()),
+        ("AiSetting", one::ai_setting()),
         ("NewConversation", new_conversation().into()),
         ("ConversationChange", conversation_change().into()),
-        ("NewMessage", new_message()),
+        ("NewMessage", new_message().into()),
+        ("MessageContent", message_content()),
+        ("TextPart", text_part().into()),
+        ("AppendedMessage", messages::appended()),
         ("ImportedConversation", imported().into()),
+        ("ImportedMessage", imported_message().into()),
+        ("ImportReport", transfer::report()),
+        ("RejectedLine", transfer::rejected_line()),
+        ("User", user::user()),
         ("Assistant", assistant().into()),
-        ("AssistantName", assistant_name()),
+        ("AssistantPage", user::page()),
+        ("AssistantRef", assistant_ref()),
+        ("NewAssistant", user::new_assistant()),
+        ("AssistantRename", user::new_name()),
+        ("ServerIndex", probes::index()),
+        ("Health", probes::health()),
+        ("OpenApiDocument", probes::description()),
     ]
 }
 
 /// The field `status` of a success.
 pub(super) fn status_true() -> Field {
-    required("status", constant("", Type::Boolean, true))
+    required("status", boolean("Always true"))
 }
 
-fn assistant_name() -> SchemaRef {
-    AnyOfBuilder::new()
+/// The alternatives exclude each other, so that generated types are unions of a text and a number.
+fn assistant_ref() -> SchemaRef {
+    let uuid = "[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}";
+    let text = "Its UUID, or its number in a string; a blank one counts as not given";
+    OneOfBuilder::new()
         .description(Some(ASSISTANT))
-        .item(uuid(""))
-        .item(integer("", 0..=COUNT))
-        .item(pattern("The number in a string", r"^\d{1,9}$"))
+        .item(pattern(text, &format!(r"^({uuid}|\d{{1,9}})?$")))
+        .item(integer("Its number", 0..=COUNT))
         .into()
 }
 
-fn variables(description: &str) -> Object {
+/// A description of `variables`, with their bounds.
+fn variables(description: &str) -> String {
     let kib = Variables::MAX_BYTES / 1024;
-    let description = format!("{description}: at most {kib} KiB, nested at most 127 levels deep");
-    object(&description, [])
+    format!("{description}: at most {kib} KiB, nested at most 127 levels deep")
 }
 
 fn conversation() -> Vec<Field> {
@@ -60,8 +100,8 @@ fn conversation() -> Vec<Field> {
         required("id", uuid("")),
         required("assistant_id", uuid("The UUID of its assistant")),
         required("assistant_name", string("The current name of the assistant")),
-        required("type", conversation_type("The channel")),
-        required("variables", or_null(variables("Values of the client's choice"))),
+        required("type", named(CONVERSATION_TYPE)),
+        required("variables", or_null(free_object(&variables("Values of the client's choice")))),
         optional("external_identifier", text_of(ExternalIdentifier::MAX_BYTES, identifier)),
         required("message_count", integer("", 0..=COUNT)),
         required("total_cost", usd_sum("The total cost of its messages")),
@@ -106,7 +146,7 @@ fn message() -> Object {
     object(
         "A message of a history",
         [
-            required("role", role()),
+            required("role", named(ROLE)),
             required("content", text("", 0..=Message::MAX_CONTENT_BYTES)),
             optional("function_calls", function_calls("Present if the message has any. ")),
             required("created_at", time("Extension. Time of the message")),
@@ -114,43 +154,36 @@ fn message() -> Object {
     )
 }
 
-fn with_history() -> SchemaRef {
+fn with_history() -> Object {
     let history = required("history", list("The messages, in order", named("Message")));
     let page = "Only in a page of the history. ";
     let cursor = |which: &str| or_null(string(&format!("{page}The cursor of the page {which}")));
-    let own = object(
-        "",
-        [
-            status_true(),
-            history,
-            optional("per_page", integer(&format!("{page}Its size"), 1..=100)),
-            optional("next_cursor", cursor("after it; null for the last one")),
-            optional("prev_cursor", cursor("before it; null for the first one")),
-        ],
-    );
-    AllOfBuilder::new().item(own).item(named("Conversation")).into()
+    let end = [
+        optional("per_page", integer(&format!("{page}Its size"), 1..=100)),
+        optional("next_cursor", cursor("after it; null for the last one")),
+        optional("prev_cursor", cursor("before it; null for the first one")),
+    ];
+    let fields = [status_true(), history].into_iter().chain(conversation()).chain(end);
+    object("A conversation with its history, or with a page of it", fields)
 }
 
-fn changed() -> SchemaRef {
-    AllOfBuilder::new().item(object("", [status_true()])).item(named("Conversation")).into()
-}
-
-/// A reference to a schema component, or null.
-fn named_or_null(name: &str) -> SchemaRef {
-    AnyOfBuilder::new().item(named(name)).item(null("")).into()
+fn changed() -> Object {
+    object("A changed conversation", [status_true()].into_iter().chain(conversation()))
 }
 
 /// `variables` of a request. Null and `[]`, which PHP writes for an empty object, both mean none.
 fn given_variables() -> SchemaRef {
-    let mut empty = utoipa::openapi::Array::default();
-    empty.max_items = Some(0);
-    AnyOfBuilder::new()
-        .description(Some(
-            "Values of the client's choice. Null means none, and so does `[]`, which PHP writes \
-             for an empty object",
-        ))
-        .item(or_null(variables("An object, stored as its JSON text")))
-        .item(empty)
+    let description = variables(
+        "Values of the client's choice, stored as JSON text; null, or the `[]` that PHP writes for \
+         an empty object, means none",
+    );
+    // Code generators make a map of this, and of alternatives a type without use.
+    ArrayBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Object, Type::Array, Type::Null]))
+        .description(Some(description))
+        .items(any_json())
+        .max_items(Some(0))
+        .extensions(Some(Extensions::from_iter([("additionalProperties", true)])))
         .into()
 }
 
@@ -163,20 +196,20 @@ fn identifier(extension: &str) -> Object {
 }
 
 fn new_conversation() -> Object {
-    let mut channel = or_null(conversation_type("The channel. Extension: `whatsapp` and `api`"));
-    channel.default = Some(json!("widget"));
+    // A default in the schema would make the field required in some generated types.
+    let channel = "The channel; `widget` by default. Extension: `whatsapp` and `api`";
     let created_at = "Extension. Time of creation; the current time by default";
     let id = "Extension. An id that no other conversation of the user has; a new UUID (version 7) \
               by default";
     object(
         "A conversation to create. The contacts are an extension",
         [
-            required("assistant_id", named("AssistantName")),
-            optional("type", channel),
+            required("assistant_id", named("AssistantRef")),
+            optional("type", named_or_null(CONVERSATION_TYPE, channel)),
             optional("variables", given_variables()),
             optional("external_identifier", identifier("Extension. ")),
-            optional("customer", named_or_null("GivenContact")),
-            optional("whatsapp_sender", named_or_null("GivenContact")),
+            optional("customer", named_or_null("GivenContact", "")),
+            optional("whatsapp_sender", named_or_null("GivenContact", "")),
             optional("created_at", or_null(time_input(created_at))),
             optional("id", or_null(given_uuid(id))),
         ],
@@ -189,88 +222,83 @@ fn conversation_change() -> Object {
          clears `variables`, the identifier, a contact, or a part of a contact; where the type does \
          not have the field, nothing changes",
         [
-            optional("assistant_id", named("AssistantName")),
+            optional("assistant_id", named("AssistantRef")),
             optional("ai_enabled", boolean("Whether the assistant replies")),
             optional("variables", given_variables()),
             optional("external_identifier", identifier("")),
-            optional("customer", named_or_null("GivenContact")),
-            optional("whatsapp_sender", named_or_null("GivenContact")),
+            optional("customer", named_or_null("GivenContact", "")),
+            optional("whatsapp_sender", named_or_null("GivenContact", "")),
         ],
     )
 }
 
-fn new_message() -> SchemaRef {
-    let content = |description: &str| text(description, 0..=Message::MAX_CONTENT_BYTES);
+/// All forms of a message in one object, because code generators and tools of language models need
+/// the fields at the top. Which of them belong together is in the description alone.
+fn new_message() -> Object {
+    let author = "The author; `user` by default beside `message`, required beside `content`";
+    let content = "Extension. The text, or parts of text, which become its lines. May be missing \
+                   beside function calls";
+    let message = "The text, as in the reference API; `content` must then be absent or null";
+    let calls = or_null_list("Extension. The function calls, stored as JSON text");
+    let tool_calls = or_null_list("Extension. The function calls, under OpenAI's name");
+    let cost = "Extension. The cost of the message; 0 by default";
     let created_at = "Extension. Time of the message; the current time by default";
-    let rest = || {
-        let calls = AnyOfBuilder::new().item(function_calls("Extension. ")).item(null(""));
+    let text = or_null(text(message, 0..=Message::MAX_CONTENT_BYTES));
+    object(
+        "A message: `message` alone, as in the reference API, or, as an extension, `role` with \
+         `content`, `function_calls` or `tool_calls`",
         [
+            optional("message", text),
+            optional("role", named_or_null(ROLE, author)),
+            optional("content", named_or_null("MessageContent", content)),
             optional("function_calls", calls),
-            optional("cost", or_null(usd("Extension. The cost of the message; 0 by default"))),
+            optional("tool_calls", tool_calls),
+            optional("cost", or_null(usd(cost))),
             optional("created_at", or_null(time_input(created_at))),
-        ]
-    };
-    let mut author = or_null(role());
-    author.default = Some(json!("user"));
-    let part =
-        object("", [required("type", enumeration("", ["text"])), required("text", string(""))]);
-    let given = AnyOfBuilder::new()
-        .description(Some("A text, or parts of text, which become its lines"))
-        .item(content(""))
-        .item(list("", part));
-    let [calls, cost, time] = rest();
-    let mut with_role = object(
-        "A message with a role",
-        [required("role", role()), required("content", given), calls, cost, time],
-    );
-    with_role.properties.insert("message".to_owned(), null("").into());
-    with_role.title = Some("Extension: with a role".to_owned());
-    let with_calls = |field, title: &str| {
-        let [_, cost, time] = rest();
-        let description = "A message that calls functions, with or without a content";
-        let content = or_null(content(""));
-        let calls = required(field, function_calls(""));
-        let mut message = object(
-            description,
-            [required("role", role()), optional("content", content), calls, cost, time],
-        );
-        message.properties.insert("message".to_owned(), null("").into());
-        message.title = Some(title.to_owned());
-        message
-    };
-    let [calls, cost, time] = rest();
-    let text = "The text of the message; `content` must then be absent or null";
-    let mut as_reference = object(
-        "A message in the form of the reference API",
-        [
-            required("message", content(text)),
-            optional("role", author),
-            optional("content", null("")),
-            calls,
-            cost,
-            time,
         ],
-    );
-    as_reference.title = Some("As in the reference API".to_owned());
-    AnyOfBuilder::new()
-        .item(with_role)
-        .item(as_reference)
-        .item(with_calls("function_calls", "Extension: with function calls"))
-        .item(with_calls("tool_calls", "Extension: in the form of OpenAI"))
+    )
+}
+
+/// An array of any values, or null.
+fn or_null_list(description: &str) -> SchemaRef {
+    let kib = Message::MAX_FUNCTION_CALLS_BYTES / 1024;
+    let description = format!("{description}: at most {kib} KiB");
+    ArrayBuilder::new()
+        .schema_type(SchemaType::Array(vec![Type::Array, Type::Null]))
+        .description(Some(description))
+        .items(any_json())
         .into()
 }
 
-fn imported() -> Object {
-    let message = object(
-        "",
+fn message_content() -> SchemaRef {
+    OneOfBuilder::new()
+        .description(Some("A text, or parts of text, which become its lines"))
+        .item(text("", 0..=Message::MAX_CONTENT_BYTES))
+        .item(list("", named("TextPart")))
+        .into()
+}
+
+fn text_part() -> Object {
+    object(
+        "A part of a text, in the form of OpenAI",
+        [required("type", enumeration("", ["text"])), required("text", string(""))],
+    )
+}
+
+fn imported_message() -> Object {
+    object(
+        "A message of an import or an export",
         [
-            required("role", role()),
+            required("role", named(ROLE)),
             required("content", text("", 0..=Message::MAX_CONTENT_BYTES)),
             optional("function_calls", function_calls("")),
             optional("cost", or_null(usd("The cost of the message; 0 by default"))),
             required("created_at", time_input("Time of the message")),
         ],
-    );
+    )
+}
+
+fn imported() -> Object {
     let assistant = "Created with `assistant_name` if the user has no assistant with this UUID";
     let count = "At least the number of `messages`, which is the default";
     let cost = "The total cost; the sum of the costs of `messages` by default";
@@ -282,7 +310,7 @@ fn imported() -> Object {
             required("id", uuid("A conversation of the user with this id is left unchanged")),
             required("assistant_id", uuid(assistant)),
             optional("assistant_name", or_null(text_of(Name::MAX_BYTES, ""))),
-            required("type", conversation_type("The channel")),
+            required("type", named(CONVERSATION_TYPE)),
             optional("variables", given_variables()),
             optional("external_identifier", identifier("")),
             optional("message_count", or_null(integer(count, 0..=COUNT))),
@@ -290,9 +318,9 @@ fn imported() -> Object {
             optional("ai_enabled", or_null(boolean(ai_enabled))),
             required("created_at", time_input("Time of creation")),
             optional("updated_at", or_null(time_input(updated_at))),
-            optional("whatsapp_sender", named_or_null("GivenContact")),
-            optional("customer", named_or_null("GivenContact")),
-            optional("messages", list("The history, in order", message)),
+            optional("whatsapp_sender", named_or_null("GivenContact", "")),
+            optional("customer", named_or_null("GivenContact", "")),
+            optional("messages", list("The history, in order", named("ImportedMessage"))),
         ],
     )
 }

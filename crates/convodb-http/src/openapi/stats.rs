@@ -4,16 +4,14 @@ use convodb::Scope;
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
-use crate::openapi::CONVERSATIONS;
 use crate::openapi::builders::{
-    Field, SchemaRef, conversation_type, enumeration, integer, list, object, optional, or_null,
-    pattern, required, string, text, usd_sum, uuid,
+    Field, SchemaRef, date, enumeration, integer, list, named, named_as, object, optional, or_null,
+    required, string, text, usd_sum, uuid,
 };
 use crate::openapi::endpoint::{Endpoint, Example};
-use crate::openapi::schemas::ASSISTANT;
+use crate::openapi::schemas::{ASSISTANT, CONVERSATION_TYPE};
+use crate::openapi::{CONVERSATIONS, examples};
 
-const DAY: &str = r"^\d{4}-\d{2}-\d{2}$";
-const GROUPS: &str = "^((type|assistant),)*(day|week|month|type|assistant)(,(type|assistant))*$";
 const NAMES: [&str; 5] = ["day", "week", "month", "type", "assistant"];
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
@@ -34,37 +32,53 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     );
     let groups = "The groups of the result, separated by commas; at most one of `day`, `week` and \
                   `month`";
+    let groups = list(groups, named("Grouping"));
     let from = "The first day; the first day with a conversation by default";
     let to = "The last day, inclusive, not before `from`; no limit by default";
     let stats = stats
-        .query("from", pattern(from, DAY), None)
-        .query("to", pattern(to, DAY), None)
-        .query("group_by", pattern(groups, GROUPS), Some(json!("month,type")))
-        .query("type", conversation_type("Only conversations of this type"), None)
-        .query("assistant_id", text(ASSISTANT, 1..=255), None)
-        .returns("The statistics", statistics(), Example::only(example()));
+        .query("from", date(from), "2025-01-01")
+        .query("to", date(to), "2025-12-31")
+        .query("group_by", groups, json!(["month", "type"]))
+        .query("type", named_as(CONVERSATION_TYPE, "Only conversations of this type"), "whatsapp")
+        .query("assistant_id", text(ASSISTANT, 1..=255), examples::ASSISTANT)
+        .returns("The statistics", named("Statistics"), Example::only(example()));
     vec![stats]
 }
 
-fn statistics() -> SchemaRef {
+/// What statistics are grouped by.
+pub(super) fn grouping() -> SchemaRef {
+    enumeration("What a group has in common", NAMES).into()
+}
+
+/// The numbers of one group.
+pub(super) fn group() -> SchemaRef {
     let period = "The first day of the period, a Monday for a week, even if `from` is later; \
                   present if grouped by period";
     let group = [
-        optional("period", pattern(period, DAY)),
-        optional("type", conversation_type("Present if grouped by type")),
+        optional("period", date(period)),
+        optional("type", named_as(CONVERSATION_TYPE, "Present if grouped by type")),
         optional("assistant_id", uuid("Present if grouped by assistant")),
         optional("assistant_name", string("The current name of the assistant")),
     ];
-    let group = object("A group with at least one conversation", group.into_iter().chain(volume()));
-    let day = || or_null(pattern("As in the request", DAY));
+    object("A group with at least one conversation", group.into_iter().chain(volume())).into()
+}
+
+/// The numbers of all groups together.
+pub(super) fn total() -> SchemaRef {
+    object("The sum of all groups", volume()).into()
+}
+
+/// The body of the statistics.
+pub(super) fn statistics() -> SchemaRef {
+    let day = || or_null(date("As in the request"));
     object(
         "Groups ordered by period, type and assistant, and their total",
         [
             required("from", day()),
             required("to", day()),
-            required("group_by", list("", enumeration("", NAMES))),
-            required("data", list("", group)),
-            required("total", object("The sum of all groups", volume())),
+            required("group_by", list("", named("Grouping"))),
+            required("data", list("", named("StatisticsGroup"))),
+            required("total", named("StatisticsTotal")),
         ],
     )
     .into()
@@ -80,8 +94,8 @@ fn volume() -> [Field; 3] {
 
 fn example() -> Value {
     json!({
-        "from": null,
-        "to": null,
+        "from": "2025-01-01",
+        "to": "2025-12-31",
         "group_by": ["month", "type"],
         "data": [{
             "period": "2025-01-01",

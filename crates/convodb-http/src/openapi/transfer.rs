@@ -3,9 +3,11 @@
 use convodb::Scope;
 use serde_json::{Value, json};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::{ContentBuilder, HttpMethod, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, HttpMethod, Object, ResponseBuilder};
 
-use crate::openapi::builders::{any_json, enumeration, integer, list, object, required, string};
+use crate::openapi::builders::{
+    SchemaRef, any_json, enumeration, integer, list, named, object, required, string,
+};
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::list::filters;
@@ -23,16 +25,29 @@ fn lines() -> Value {
     Value::String(format!("{}\n", examples::line()))
 }
 
-fn import() -> Endpoint {
-    let count = |description| integer(description, 0..=u64::MAX);
-    let rejected = object(
+/// The schema of JSON lines, with the schema of a line.
+fn of_lines(mut text: Object) -> Object {
+    text.content_media_type = LINES.to_owned();
+    text.content_schema = Some(Box::new(named("ImportedConversation")));
+    text
+}
+
+/// A line that an import rejected.
+pub(super) fn rejected_line() -> SchemaRef {
+    object(
         "A rejected line",
         [
             required("line", integer("Line number, from 1", 1..=u64::MAX)),
             required("message", string("The reason")),
         ],
-    );
-    let report = object(
+    )
+    .into()
+}
+
+/// The result of an import.
+pub(super) fn report() -> SchemaRef {
+    let count = |description| integer(description, 0..=u64::MAX);
+    object(
         "The result of the import",
         [
             required("inserted", count("Conversations inserted")),
@@ -40,14 +55,18 @@ fn import() -> Endpoint {
             required("messages", count("Messages inserted")),
             required("assistants_created", count("Assistants created")),
             required("rejected", count("Lines rejected")),
-            required("errors", list("The first 20 rejected lines", rejected)),
+            required("errors", list("The first 20 rejected lines", named("RejectedLine"))),
         ],
-    );
+    )
+    .into()
+}
+
+fn import() -> Endpoint {
     // The schema accepts any text, because the server reports invalid lines in its response.
     let mut body = any_json();
     body.description =
         Some("JSON lines, each an `ImportedConversation` of at most 16 MiB".to_owned());
-    let content = ContentBuilder::new().schema(Some(body)).example(Some(lines())).build();
+    let content = ContentBuilder::new().schema(Some(of_lines(body))).example(Some(lines())).build();
     let body = RequestBodyBuilder::new().content(LINES, content);
     let response = json!({
         "inserted": 1,
@@ -76,11 +95,11 @@ fn import() -> Endpoint {
     .body(body.build())
     .writes()
     .scope(Scope::Import)
-    .returns("The result of the import", report.into(), Example::only(response))
+    .returns("The result of the import", named("ImportReport"), Example::only(response))
 }
 
 fn export() -> Endpoint {
-    let body = string("JSON lines, each an `ImportedConversation`");
+    let body = of_lines(string("JSON lines, each an `ImportedConversation`"));
     let content = ContentBuilder::new().schema(Some(body)).example(Some(lines())).build();
     let response = ResponseBuilder::new().description("The whole list, from one snapshot");
     let export = Endpoint::new(
@@ -94,12 +113,11 @@ fn export() -> Endpoint {
     .scope(Scope::Export)
     .description(
         "Streams the whole list as JSON lines, or as CSV for `Accept: text/csv`, from one snapshot, \
-         oldest first by default, in constant memory. The stream follows the pace of the client, which has one hour by default \
-         to read all of it. If the server fails, the connection breaks before the last chunk: a \
+         oldest first by default, in constant memory. The stream follows the pace of the client, \
+         which has one hour by default to read all of it. If the server fails, the connection breaks before the last chunk: a \
          body that ends properly is complete. Importing an export restores equal conversations.",
     );
     let messages = "Whether each line includes its messages; they are left out by default";
-    let messages = enumeration(messages, ["1", "0", "true", "false"]);
     let safe = "In CSV, whether a text that a spreadsheet could take for a formula begins with an \
                 apostrophe";
     let mark = "Whether CSV begins with a byte order mark, without which Excel misreads letters \
@@ -108,9 +126,9 @@ fn export() -> Endpoint {
     let csv = string("CSV with a header, one record per conversation, without messages");
     let csv = ContentBuilder::new().schema(Some(csv)).build();
     filters(export)
-        .query("messages", messages, Some(json!("1")))
-        .query("csv_safe", switch(safe), None)
-        .query("csv_bom", switch(mark), None)
+        .query("messages", switch(messages), "1")
+        .query("csv_safe", switch(safe), "0")
+        .query("csv_bom", switch(mark), "0")
         .fails_with(ErrorResponse::Unavailable)
         .returns_response(headers::with(
             response.content(LINES, content).content(CSV, csv),

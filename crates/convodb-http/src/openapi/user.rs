@@ -16,10 +16,11 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     vec![me(), assistants(), create(), rename()]
 }
 
-fn me() -> Endpoint {
+/// A user.
+pub(super) fn user() -> SchemaRef {
     let count = |description| integer(description, 0..=u64::MAX);
-    let user = object(
-        "",
+    object(
+        "A user of the server",
         [
             required("id", integer("", 1..=u64::from(u32::MAX))),
             required("name", text_of(Name::MAX_BYTES, "")),
@@ -29,16 +30,18 @@ fn me() -> Endpoint {
             optional("max_conversations", or_null(count("The quota; null is no limit"))),
             optional("max_bytes", or_null(count("The quota; null is no limit"))),
         ],
-    );
+    )
+    .into()
+}
+
+fn me() -> Endpoint {
     let example = json!({
         "id": 1, "name": "Acme", "created_at": "2025-01-01 00:00:00", "conversations": 1,
         "bytes": 380, "max_conversations": null, "max_bytes": null,
     });
-    Endpoint::new(HttpMethod::Get, "/api/user/me", USER, "readMe", "Read the user").returns(
-        "The user of the token",
-        user.into(),
-        Example::only(example),
-    )
+    Endpoint::new(HttpMethod::Get, "/api/user/me", USER, "readMe", "Read the user")
+        .description("Returns the user that the token belongs to.")
+        .returns("The user of the token", named("User"), Example::only(example))
 }
 
 fn assistants() -> Endpoint {
@@ -49,18 +52,19 @@ fn assistants() -> Endpoint {
             "Returns one page of the user's assistants, in the form of Laravel's paginator, \
              without its `links` field for HTML.",
         )
-        .query("page", integer("The page number, from 1; 1 by default", pages), None)
+        .query("page", integer("The page number, from 1; 1 by default", pages), 1)
         .per_page()
-        .returns("A page", page(), Example::only(page_example()))
+        .returns("A page", named("AssistantPage"), Example::only(page_example()))
         .with_link_header()
 }
 
-fn page() -> SchemaRef {
+/// The body of a page of assistants.
+pub(super) fn page() -> SchemaRef {
     let number = |description| integer(description, 1..=u64::from(u32::MAX));
     let first = "The position of the first item in the list, from 1; null if the page is empty";
     let last = "The position of the last item in the list; null if the page is empty";
     object(
-        "",
+        "A page of the assistants, as Laravel's paginator prints it",
         [
             required("current_page", number("")),
             required("data", list("", named("Assistant"))),
@@ -98,36 +102,45 @@ fn page_example() -> Value {
     })
 }
 
-fn create() -> Endpoint {
+/// The body of a new assistant.
+pub(super) fn new_assistant() -> SchemaRef {
     let name = "1 to 255 bytes; need not be unique";
     let id = "A UUID that no other assistant of the user has; a new one by default";
-    let new = object(
+    object(
         "An assistant to create",
         [
             required("name", text_of(Name::MAX_BYTES, name)),
             optional("uuid", or_null(given_uuid(id))),
         ],
-    );
+    )
+    .into()
+}
+
+/// The body of a new name.
+pub(super) fn new_name() -> SchemaRef {
+    object("The new name", [required("name", text_of(Name::MAX_BYTES, "1 to 255 bytes"))]).into()
+}
+
+fn create() -> Endpoint {
     let body = json!({"name": "Sales", "uuid": examples::NEW_ASSISTANT});
     let response = json!({"id": 2, "uuid": examples::NEW_ASSISTANT, "name": "Sales"});
     let path = "/api/user/assistants";
     Endpoint::new(HttpMethod::Post, path, USER, "createAssistant", "Create an assistant")
+        .description("Creates an assistant of the user.")
         .extension()
-        .json_body(new.into(), Example::only(body))
+        .json_body(named("NewAssistant"), Example::only(body))
         .writes()
         .returns("The new assistant", named("Assistant"), Example::only(response))
 }
 
 fn rename() -> Endpoint {
-    let name =
-        object("The new name", [required("name", text_of(Name::MAX_BYTES, "1 to 255 bytes"))]);
     let response = json!({"id": 1, "uuid": examples::ASSISTANT, "name": "Front Desk"});
     let path = "/api/user/assistants/{uuid}";
     Endpoint::new(HttpMethod::Patch, path, USER, "renameAssistant", "Rename an assistant")
         .extension()
-        .description("All lists show the new name at once.")
+        .description("Renames an assistant. All lists show the new name at once.")
         .path_parameter("uuid", uuid("The UUID of the assistant"), examples::ASSISTANT)
-        .json_body(name.into(), Example::only(json!({"name": "Front Desk"})))
+        .json_body(named("AssistantRename"), Example::only(json!({"name": "Front Desk"})))
         .writes()
         .fails_with(ErrorResponse::AssistantNotFound)
         .returns("The renamed assistant", named("Assistant"), Example::only(response))

@@ -17,6 +17,7 @@ mod limits;
 mod list;
 mod malformed_requests;
 mod openapi;
+mod openapi_rules;
 mod parameters;
 mod privacy;
 mod probes;
