@@ -53,6 +53,10 @@ bench-http-compare:
 schemathesis examples="500":
     .ci/schemathesis {{examples}}
 
+# Run clients that were written elsewhere against the server (needs python3, node, PyPI, npm and Debian's packages).
+clients:
+    .ci/clients
+
 # Compare the instruction counts of the hot paths with the stored ones (needs valgrind); `--save` stores new ones.
 instructions *options:
     cargo bench -p convodb-benches --bench instructions -- {{options}}
