@@ -13,7 +13,7 @@ use crate::openapi::error_responses::ErrorResponse;
 use crate::openapi::{USER, examples};
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
-    vec![me(), assistants(), create(), rename()]
+    vec![me(), assistants(), all_assistants(), create(), rename()]
 }
 
 /// A user.
@@ -56,6 +56,18 @@ fn assistants() -> Endpoint {
         .per_page()
         .returns("A page", named("AssistantPage"), Example::only(page_example()))
         .with_link_header()
+}
+
+fn all_assistants() -> Endpoint {
+    let path = "/api/user/assistants";
+    let example = json!([{"id": 1, "uuid": examples::ASSISTANT, "name": "Support Assistant"}]);
+    Endpoint::new(HttpMethod::Get, path, USER, "listAllAssistants", "List all assistants")
+        .description(
+            "Returns all of the user's assistants as an array, by number, for clients that read no \
+             pages. More than 10,000 are refused with 422.",
+        )
+        .fails_with(ErrorResponse::Invalid)
+        .returns("The assistants", list("", named("Assistant")), Example::only(example))
 }
 
 /// The body of a page of assistants.

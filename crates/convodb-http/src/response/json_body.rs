@@ -190,8 +190,18 @@ pub(crate) fn assistant(assistant: &Assistant) -> Response {
     ok(out)
 }
 
+/// Appends assistants, separated by commas.
+pub(crate) fn write_assistants(out: &mut Vec<u8>, assistants: &[Assistant]) {
+    for (at, assistant) in assistants.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        write_assistant(out, assistant);
+    }
+}
+
 /// Appends an assistant as the assistants list shows it.
-pub(crate) fn write_assistant(out: &mut Vec<u8>, assistant: &Assistant) {
+fn write_assistant(out: &mut Vec<u8>, assistant: &Assistant) {
     json::raw(out, "{\"id\":");
     json::integer(out, assistant.number.into());
     json::raw(out, ",\"uuid\":");

@@ -1,4 +1,4 @@
-//! Assistants of a user: list by page number, create, rename.
+//! Assistants of a user: list by page number or as a whole, create, rename.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -6,16 +6,19 @@ use convodb::{AssistantId, Error};
 
 use crate::body::{NewAssistant, RequestBody};
 use crate::clock::now;
-use crate::error::{ApiError, Result};
+use crate::error::{ApiError, FieldError, Result};
 use crate::extract::auth::{AuthRead, AuthWrite, Read, Write};
 use crate::extract::params;
 use crate::extract::path::PathId;
 use crate::response::json_body;
 use crate::response::numbered_page::{self, NumberedPage};
+use crate::run_blocking::run_blocking;
 use crate::state::Service;
 
 /// The path of the list.
 pub(crate) const LIST: &str = "/api/user/assistants/get";
+/// The most assistants of a response without pages.
+const MAX_UNPAGED: u32 = 10_000;
 
 /// `GET /api/user/assistants/get`.
 pub(crate) async fn list(
@@ -31,14 +34,23 @@ pub(crate) async fn list(
     };
     let page = NumberedPage { params, total, len: assistants.len() };
     let url = service.base_url().of(request.headers(), LIST);
-    Ok(numbered_page::response(&url, page, |out| {
-        for (at, assistant) in assistants.iter().enumerate() {
-            if at > 0 {
-                out.push(b',');
-            }
-            json_body::write_assistant(out, assistant);
+    Ok(numbered_page::response(&url, page, |out| json_body::write_assistants(out, &assistants)))
+}
+
+/// `GET /api/user/assistants`: all of them as an array, which clients without pages ask for.
+pub(crate) async fn list_all(AuthRead { user, snapshot, .. }: AuthRead<Read>) -> Result<Response> {
+    run_blocking(move || {
+        if snapshot.assistant_count(user)? > MAX_UNPAGED {
+            let rule = format!("must be read by pages from {LIST}: there are more than 10,000");
+            return Err(ApiError::invalid(vec![FieldError::breaks("assistants", &rule)]));
         }
-    }))
+        let assistants = snapshot.assistants(user, 0, MAX_UNPAGED as usize)?;
+        let mut out = b"[".to_vec();
+        json_body::write_assistants(&mut out, &assistants);
+        out.push(b']');
+        Ok(json_body::ok(out))
+    })
+    .await
 }
 
 /// `POST /api/user/assistants`.

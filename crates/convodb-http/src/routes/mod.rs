@@ -105,7 +105,7 @@ fn api_routes() -> Routes {
         .route("/api/automate/conversations/{uuid}/disable-ai", post(conversation::disable_ai))
         .route("/api/user/me", get(user::me))
         .route(assistants::LIST, get(assistants::list))
-        .route("/api/user/assistants", post(assistants::create))
+        .route("/api/user/assistants", get(assistants::list_all).post(assistants::create))
         .route("/api/user/assistants/{uuid}", patch(assistants::rename))
         .route("/healthz", get(probes::alive))
         .route("/readyz", get(probes::ready))

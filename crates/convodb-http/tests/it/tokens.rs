@@ -47,6 +47,7 @@ fn endpoints() -> Vec<(&'static str, String, String, &'static str, Scope)> {
         ("DELETE", format!("/api/conversations/{one}"), none(), json, Scope::Write),
         (get, "/api/user/me".to_owned(), none(), json, Scope::Read),
         (get, "/api/user/assistants/get".to_owned(), none(), json, Scope::Read),
+        (get, "/api/user/assistants".to_owned(), none(), json, Scope::Read),
         (
             post,
             "/api/user/assistants".to_owned(),
@@ -225,6 +226,8 @@ fn a_limited_token_sees_nothing_of_another_assistant_on_any_endpoint() {
     assert_eq!(export.text().lines().count(), 6);
     let assistants = get("/api/user/assistants/get").json();
     assert_eq!((&assistants["total"], assistants["data"][0]["id"].as_u64()), (&1.into(), Some(1)));
+    let assistants = get("/api/user/assistants").json();
+    assert_eq!((assistants.as_array().unwrap().len(), &assistants[0]["id"]), (1, &1.into()));
     assert_eq!(get("/api/user/me").status, 200);
 
     // The feed has six creations. A deletion and a departure of the own assistant are reported,

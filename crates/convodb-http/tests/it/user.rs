@@ -121,6 +121,42 @@ fn page_urls_lead_through_all_assistants() {
 }
 
 #[test]
+fn all_assistants_are_one_array_up_to_a_limit() {
+    const ALL: &str = "/api/user/assistants";
+    let harness = Harness::new();
+    let first = r#"{"id":1,"uuid":"00000000-0000-0000-0000-000000000b07","name":"Support"}"#;
+    assert_eq!(harness.request("GET", ALL, &harness.token, "").text(), format!("[{first}]"));
+
+    let user = harness.user;
+    let add = |ids: std::ops::Range<u128>| {
+        let create = move |transaction: &mut convodb::Transaction<'_>| {
+            for id in ids {
+                let id = convodb::AssistantId::new(uuid::Uuid::from_u128(id));
+                transaction.create_assistant(user, id, "More")?;
+            }
+            Ok::<_, convodb::Error>(())
+        };
+        harness.store.write(create).unwrap();
+    };
+    add(1_000_000..1_009_999);
+    let all = harness.request("GET", ALL, &harness.token, "");
+    assert_eq!(all.json().as_array().unwrap().len(), 10_000);
+    assert!(all.text().starts_with(&format!("[{first},")));
+    add(1_009_999..1_010_000);
+    let refused = harness.request("GET", ALL, &harness.token, "");
+    assert_eq!(
+        (refused.status, &refused.json()["message"]),
+        (
+            422,
+            &json!(
+                "The assistants field must be read by pages from /api/user/assistants/get: there \
+                 are more than 10,000."
+            )
+        )
+    );
+}
+
+#[test]
 fn an_assistant_is_created_and_renamed() {
     let harness = Harness::new();
     let uuid = "a1b2c3d4-5678-40ab-8def-1234567890ab";
