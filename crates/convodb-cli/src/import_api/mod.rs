@@ -6,6 +6,7 @@
 
 mod apply;
 pub(crate) mod client;
+mod history;
 mod pager;
 mod progress;
 #[cfg(test)]

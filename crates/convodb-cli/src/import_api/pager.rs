@@ -22,6 +22,7 @@ use indicatif::ProgressBar;
 use crate::console::{grouped, say};
 use crate::import_api::apply::{AppliedPage, Candidate, apply_page};
 use crate::import_api::client::{ApiError, Client};
+use crate::import_api::history::{History, MAX_RESPONSE_BYTES, request_history};
 use crate::import_api::progress::{Counts, Progress};
 use crate::import_api::wire::{self, ListItem, ListPage};
 use crate::io::rejects::Rejects;
@@ -30,8 +31,6 @@ const LIST: &str = "/api/user/conversations";
 const ASSISTANTS: &str = "/api/user/assistants/get";
 /// Conversations of a page: the API's maximum.
 const PER_PAGE: &str = "100";
-/// Maximum bytes of a response: a page of the list, or the messages of a conversation.
-const MAX_RESPONSE_BYTES: u64 = 64 << 20;
 /// Consecutive pages without a new conversation after which the list counts as endless.
 const MAX_STALE_PAGES: u32 = 3;
 /// Time between two lines about the progress where standard error is no terminal.
@@ -299,51 +298,6 @@ impl LoopDetector {
             }
             false => Ok(()),
         }
-    }
-}
-
-/// The result of a request for the messages of a conversation.
-enum History {
-    Response(Vec<u8>),
-    /// There are none of this conversation, and why.
-    Refused(String),
-}
-
-/// Requests the messages of a conversation.
-///
-/// # Errors
-/// Fails if the server cannot be reached, refuses the token, or is out of order: then the next
-/// request would fail as well. What concerns this conversation alone refuses it alone.
-fn request_history(client: &Client, item: &ListItem) -> Result<History, ApiError> {
-    let Some(id) = item.id else {
-        return Ok(History::Refused("id must be a valid UUID".to_owned()));
-    };
-    match client.get(&format!("/api/conversations/{id}"), &[], MAX_RESPONSE_BYTES) {
-        Ok(body) => Ok(History::Response(body)),
-        Err(error) => match refusal(&error) {
-            Some(reason) => Ok(History::Refused(reason)),
-            None => Err(error),
-        },
-    }
-}
-
-/// Why a conversation is rejected alone, if the error concerns no other one.
-fn refusal(error: &ApiError) -> Option<String> {
-    let answer =
-        |status| format!("the server answers the request for its messages with HTTP {status}");
-    match error {
-        ApiError::Forbidden { .. } => Some(answer(403)),
-        ApiError::NotFound { status, .. } => {
-            Some(format!("{}; it may have been deleted during the import", answer(*status)))
-        }
-        ApiError::Refused { status: 422, .. } => Some(answer(422)),
-        ApiError::Failed { status: 500, attempts, .. } => {
-            Some(format!("{} in each of {attempts} attempts", answer(500)))
-        }
-        ApiError::TooLarge { limit, .. } => {
-            Some(format!("the response with its messages has more than {limit} bytes"))
-        }
-        _ => None,
     }
 }
 

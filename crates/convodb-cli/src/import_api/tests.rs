@@ -266,6 +266,39 @@ fn invalid_conversations_are_rejected_and_the_rest_imported() {
     assert_eq!(place.exported(), expected);
 }
 
+/// Two histories beyond the maximum of a response, one on a server without pages of them.
+#[test]
+fn a_history_that_is_too_long_for_a_response_is_read_by_pages() {
+    let source = filled();
+    let user = user_of(&source);
+    let ids: Vec<String> = exported(&source).iter().map(|line| line[7..43].to_owned()).collect();
+    let (long, unpaged) = (ids[3].clone(), ids[4].clone());
+    for n in 0..240 {
+        source.append_message(user, long.parse().unwrap(), message(7, n)).unwrap();
+    }
+    let server = Server::of(&source);
+    let pages = Arc::new(AtomicUsize::new(0));
+    let counted = pages.clone();
+    let address = scripted(Some(server.address), move |_, target| {
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        if path.ends_with(&unpaged) || path.ends_with(&long) && query.is_empty() {
+            return Reply::Respond(200, "", " ".repeat((64 << 20) + 1));
+        }
+        counted.fetch_add(usize::from(path.ends_with(&long)), Ordering::Relaxed);
+        Reply::Forward(target.to_owned())
+    });
+    let place = Place::new(address, &server.token);
+    let ran = place.run(&[]);
+    assert!(!ran.ended.unwrap());
+    assert_eq!(ran.summary["rejected"], 1);
+    assert_eq!(pages.load(Ordering::Relaxed), 3, "pages of 100 messages");
+    let rejects = std::fs::read_to_string(place.path("r.jsonl")).unwrap();
+    assert!(rejects.contains("more than 67108864 bytes, and the server has no pages"), "{rejects}");
+    let mut expected = exported(&source);
+    expected.remove(4);
+    assert_eq!(place.exported(), expected);
+}
+
 /// A server that refuses all conversations alike is no success with an empty store.
 #[test]
 fn an_import_that_rejects_everything_fails() {

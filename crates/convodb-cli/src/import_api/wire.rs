@@ -130,6 +130,59 @@ impl ListItem {
     }
 }
 
+/// Pages of a history, joined into the response that a server without pages sends.
+#[derive(Debug, Default)]
+pub(crate) struct HistoryPages {
+    /// The messages so far, separated by commas.
+    messages: Vec<u8>,
+    /// The other fields of the last page, each after a comma.
+    fields: Vec<u8>,
+}
+
+impl HistoryPages {
+    /// Adds the next page, and returns the cursor of the page after it.
+    pub(crate) fn add(&mut self, page: &[u8]) -> Result<Option<String>, Malformed> {
+        let page = serde_json::from_slice::<BTreeMap<String, &RawValue>>(page);
+        let mut page = page.map_err(|_| "it is not a JSON object")?;
+        let history = page.remove("history").ok_or("it has no `history`")?.get().trim();
+        let messages = history.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let messages = messages.ok_or("its `history` is not an array")?.trim();
+        if !messages.is_empty() {
+            if !self.messages.is_empty() {
+                self.messages.push(b',');
+            }
+            self.messages.extend_from_slice(messages.as_bytes());
+        }
+        let next = page.remove("next_cursor").map_or("null", RawValue::get);
+        let next = serde_json::from_str::<Option<String>>(next);
+        let next = next.map_err(|_| "its `next_cursor` is neither a string nor null")?;
+        self.fields.clear();
+        for (name, value) in page {
+            self.fields.push(b',');
+            convodb_json::json::string(&mut self.fields, &name);
+            self.fields.push(b':');
+            self.fields.extend_from_slice(value.get().as_bytes());
+        }
+        Ok(next)
+    }
+
+    /// The bytes of all messages so far.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.messages.len()
+    }
+
+    /// Returns the response with the messages of all pages and the fields of the last one.
+    pub(crate) fn into_response(self) -> Vec<u8> {
+        let Self { messages: mut response, fields } = self;
+        // One move of the bytes, where a new buffer would need as much memory again.
+        response.splice(0..0, *b"{\"history\":[");
+        response.push(b']');
+        response.extend(fields);
+        response.push(b'}');
+        response
+    }
+}
+
 /// Parses a page of the assistants list: returns those with an id and a name, and whether more
 /// follow.
 pub(crate) fn assistants(body: &[u8]) -> Result<(Vec<(AssistantId, Name)>, bool), Malformed> {
@@ -195,6 +248,35 @@ mod tests {
 
         assert_eq!(item.with_history(b"{}").unwrap_err(), "it has no `history`");
         assert!(item.with_history(b"[1").is_err());
+    }
+
+    #[test]
+    fn pages_of_a_history_become_one_response() {
+        let mut pages = HistoryPages::default();
+        let page = |history: &str, next: &str, count: u32| {
+            format!(
+                r#"{{"status":true,"history":[{history}],"message_count":{count},"next_cursor":{next}}}"#
+            )
+        };
+        assert_eq!(
+            pages.add(page("1, 2", "\"after-2\"", 2).as_bytes()),
+            Ok(Some("after-2".to_owned()))
+        );
+        assert_eq!(
+            pages.add(page("3", "\"after-3\"", 3).as_bytes()),
+            Ok(Some("after-3".to_owned()))
+        );
+        assert_eq!(pages.add(page("", "null", 3).as_bytes()), Ok(None));
+        let response = String::from_utf8(pages.into_response()).unwrap();
+        assert_eq!(response, r#"{"history":[1, 2,3],"message_count":3,"status":true}"#);
+        for (page, expected) in [
+            ("[]", "it is not a JSON object"),
+            ("{}", "it has no `history`"),
+            (r#"{"history":{}}"#, "its `history` is not an array"),
+            (r#"{"history":[],"next_cursor":1}"#, "its `next_cursor` is neither a string nor null"),
+        ] {
+            assert_eq!(HistoryPages::default().add(page.as_bytes()), Err(expected), "{page}");
+        }
     }
 
     #[test]
