@@ -11,9 +11,9 @@ use crate::args::ByteSize;
 
 /// Serve a store over HTTP until Ctrl-C or SIGTERM
 ///
-/// With --demo, generates a store of about 20,000 conversations over two years and prints a new
-/// access token with two curl commands to try. The store is temporary, or the file that --db names,
-/// which is kept and served again the next time.
+/// With --demo, generates a store of 12,000 conversations over a year and prints a new access token
+/// with curl commands to try. The store is temporary, or the file that --db names, which is kept and
+/// served again the next time.
 ///
 /// Each flag can also be set in a settings file in TOML, by its name without dashes in front; see
 /// docs/operations/convodb.toml. Flags win over environment variables, and those over the file.

@@ -227,19 +227,22 @@ fn cannot_listen(flag: &str, listen: &str, error: &io::Error) -> anyhow::Error {
     anyhow!("cannot listen on {listen}: {error}")
 }
 
-/// Prints a new access token and commands to try with it.
+/// Prints a new access token, as a line for the shell, and commands to try with it.
 fn introduce(store: &Store, user: UserId, base: &str) -> Result<()> {
     let token = store.create_token(user, now()?)?;
-    let list = format!("{base}/api/user/conversations");
-    let curl =
-        |query: &str| format!("curl -sS -H 'Authorization: Bearer {token}' '{list}?{query}'");
-    say(format_args!("demo store of the user {}; a new access token:\n", demo::USER));
-    say(format_args!("  {token}\n\ntry:\n"));
-    say(format_args!("  {}", curl("type=whatsapp")));
+    let curl = |query: &str| {
+        format!(
+            "curl -sS -H \"Authorization: Bearer $TOKEN\" '{base}/api/user/conversations{query}'"
+        )
+    };
+    say(format_args!("demo store of the user {}; paste this into another terminal:\n", demo::USER));
+    say(format_args!("  export TOKEN={token}\n\nthen try:\n"));
+    say(format_args!("  {}", curl("?type=whatsapp")));
     if let Some(phone) = demo::frequent_phone(store, user)? {
-        say(format_args!("  {}", curl(&format!("customer_phone={phone}"))));
+        say(format_args!("  {}", curl(&format!("?customer_phone={phone}"))));
     }
-    say("");
+    say(format_args!("  {}", curl("/stats?group_by=month,type")));
+    say(format_args!("\nall requests: {base}/docs\n"));
     Ok(())
 }
 

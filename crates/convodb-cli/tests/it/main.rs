@@ -5,6 +5,7 @@
 mod bench;
 mod changes;
 mod command;
+mod documents;
 mod golden;
 mod import;
 mod import_api;
