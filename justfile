@@ -57,6 +57,10 @@ schemathesis examples="500":
 clients:
     .ci/clients
 
+# Run the configurations of docs/integrations.md (needs Debian's packages, python3 and PyPI).
+integrations:
+    .ci/integrations
+
 # Compare the instruction counts of the hot paths with the stored ones (needs valgrind); `--save` stores new ones.
 instructions *options:
     cargo bench -p convodb-benches --bench instructions -- {{options}}
