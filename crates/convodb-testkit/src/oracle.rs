@@ -141,7 +141,7 @@ impl Oracle {
 /// A record has a version and a checksum.
 const SEALED: usize = 1 + 8;
 
-/// The bytes of key and record of a conversation of which `stored` messages are stored.
+/// The bytes of key and record of a conversation with `stored` stored messages.
 fn conversation_bytes(row: &Conversation, stored: usize) -> usize {
     let short = |text: Option<&str>| text.map_or(0, |text| 1 + text.len());
     let texts = match &row.channel {

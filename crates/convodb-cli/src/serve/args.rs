@@ -106,6 +106,14 @@ pub(crate) struct Args {
     #[arg(long, env = "CONVODB_MAX_WAITING_POLLS", value_name = "N", default_value = "4096",
           value_parser = clap::value_parser!(u32).range(2..))]
     pub(crate) max_waiting_polls: u32,
+    /// Maximum streams of change events
+    #[arg(long, env = "CONVODB_MAX_EVENT_STREAMS", value_name = "N", default_value = "1024",
+          value_parser = clap::value_parser!(u32).range(2..))]
+    pub(crate) max_event_streams: u32,
+    /// Maximum streams of change events of one user
+    #[arg(long, env = "CONVODB_MAX_EVENT_STREAMS_PER_USER", value_name = "N", default_value = "128",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_event_streams_per_user: u32,
     /// Timeout for a whole export or a long history, in seconds; until then its snapshot is held, and
     /// space that is freed cannot be reused
     #[arg(long, env = "CONVODB_EXPORT_TIMEOUT", value_name = "SECONDS", default_value = "3600",

@@ -144,6 +144,8 @@ fn limits(args: &Args) -> Limits {
         max_transfers_per_user: args.max_transfers_per_user as usize,
         max_statistics: args.max_statistics as usize,
         max_waiting_polls: args.max_waiting_polls as usize,
+        max_event_streams: args.max_event_streams as usize,
+        max_event_streams_per_user: args.max_event_streams_per_user as usize,
         export_timeout: Duration::from_secs(args.export_timeout),
         min_bytes_per_second: args.min_rate,
         header_timeout: Duration::from_secs(args.head_timeout),

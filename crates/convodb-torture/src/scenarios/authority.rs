@@ -182,7 +182,7 @@ fn accounts(path: &Path, end: End) -> Result<(Account, String), Violation> {
     Ok((Account { user, token, id, expires_at, conversation, assistant }, other_token))
 }
 
-/// Reads and writes as another user until it is told to stop, and returns how often. Nothing may be
+/// Reads and writes as another user until `stop`, and returns how often. Nothing may be
 /// refused, except when all tokens are.
 fn neighbour(address: SocketAddr, token: &str, stop: &AtomicBool) -> Result<u64, Violation> {
     let mut client = HttpClient::connect(address, token)?;

@@ -143,7 +143,7 @@ pub(crate) fn encode_conversation(
     });
 }
 
-/// The length of the record of a conversation of which `stored` messages are stored.
+/// The length of the record of a conversation with `stored` stored messages.
 pub(crate) fn record_len(conversation: &ConversationRef<'_>, stored: StoredMessages) -> usize {
     let is_complete = stored.allows(conversation.message_count);
     let number = if is_complete { 0 } else { size_of::<u32>() };

@@ -143,7 +143,7 @@ impl Transaction<'_> {
         self.tables.free_position(user, conversation.created_at)
     }
 
-    /// Puts a new row with its messages, of which the first `staged` are stored already.
+    /// Puts a new row with its messages. The first `staged` of them are stored already.
     pub(super) fn put_new(
         &mut self,
         key: RowKey,
@@ -183,7 +183,7 @@ impl Transaction<'_> {
     }
 }
 
-/// The bytes of a new conversation of which `stored` messages will be stored, and of these messages.
+/// The bytes of a new conversation that will have `stored` stored messages, and of these messages.
 fn new_bytes(conversation: &Conversation, stored: usize, messages: &[Message]) -> i64 {
     let row = conversation_bytes(&conversation.borrowed(), StoredMessages::Exactly(number(stored)));
     messages.iter().map(message_bytes).fold(row, i64::saturating_add)

@@ -17,8 +17,8 @@ mod parallel;
 mod quotas;
 pub(crate) mod report;
 mod rows;
-mod staged_inserts;
 pub(crate) mod set_hash;
+mod staged_inserts;
 mod user_ranges;
 #[cfg(test)]
 mod verify_tests;

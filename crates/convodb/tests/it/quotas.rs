@@ -121,7 +121,7 @@ fn what_grows_beyond_a_quota_is_refused_and_all_else_succeeds() {
     store.append_message(acme.user, id, message("more")).unwrap();
     let used_now = usage(&store, &acme).bytes;
 
-    // Below what is used already: nothing grows, but everything else goes on.
+    // Below what is used already: nothing grows, but everything else continues.
     store.set_quota(acme.user, bytes(used)).unwrap();
     check_refused(store.append_message(acme.user, id, message("")), "bytes", used, used_now);
     check_refused(
