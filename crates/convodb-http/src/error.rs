@@ -30,7 +30,7 @@ pub(crate) struct ApiError {
     /// The invalid fields of the request, each once.
     fields: Vec<FieldError>,
     /// The quota that the request exceeds.
-    quota: Option<ExceededQuota>,
+    quota: Option<Box<ExceededQuota>>,
     /// Additional headers.
     headers: Vec<(HeaderName, HeaderValue)>,
     /// For the log.
@@ -150,7 +150,7 @@ impl ApiError {
             "The quota of {limit} {what} is exceeded: {used} are used. Delete conversations, or ask \
              the operator for a higher quota."
         );
-        let quota = Some(ExceededQuota { what, limit, used });
+        let quota = Some(Box::new(ExceededQuota { what, limit, used }));
         Self { quota, ..Self::new(StatusCode::FORBIDDEN, message) }
     }
 
@@ -268,7 +268,7 @@ impl ApiError {
         if !self.fields.is_empty() {
             out.push(b'}');
         }
-        if let Some(ExceededQuota { what, limit, used }) = self.quota {
+        if let Some(ExceededQuota { what, limit, used }) = self.quota.as_deref().copied() {
             json::raw(&mut out, ",\"code\":\"quota_exceeded\",\"quota\":");
             json::string(&mut out, what);
             json::raw(&mut out, ",\"limit\":");
