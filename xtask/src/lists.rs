@@ -215,12 +215,8 @@ pub const FILE_FORMAT: &str = "docs/file-format.md";
 pub const FUZZ: &str = "fuzz/Cargo.toml";
 
 /// The lock files of all workspaces.
-pub const LOCK_FILES: &[&str] = &[
-    "Cargo.lock",
-    "benches/compare/Cargo.lock",
-    "clients/rust/Cargo.lock",
-    "fuzz/Cargo.lock",
-];
+pub const LOCK_FILES: &[&str] =
+    &["Cargo.lock", "benches/compare/Cargo.lock", "clients/rust/Cargo.lock", "fuzz/Cargo.lock"];
 
 /// Packages that the engine must not depend on.
 pub const ENGINE_WITHOUT: &[&str] = &["tokio", "hyper", "axum", "futures"];

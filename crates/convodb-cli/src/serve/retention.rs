@@ -99,6 +99,8 @@ fn pass(
     policy: Policy,
     stopped: &AtomicBool,
 ) -> anyhow::Result<Pass> {
+    // Whatever the clock says.
+    store.remove_abandoned_inserts()?;
     let snapshot = store.snapshot();
     let users: Vec<UserId> = snapshot.users()?.into_iter().map(|user| user.id).collect();
     let before = policy.conversations.map(|days| cutoff(now, days));

@@ -498,6 +498,9 @@ impl Store {
             }
             removed += 1;
         }
+        if removed > 0 {
+            tracing::info!(inserts = removed, "removed what unfinished inserts had stored");
+        }
         Ok(removed)
     }
 
