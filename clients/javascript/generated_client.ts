@@ -30,6 +30,9 @@ assert.deepEqual(plain(forward.map(ConversationToJSON)), expected);
 assert.deepEqual(plain(back.map(ConversationToJSON)), expected);
 const ofPhone = { type: ConversationType.Whatsapp, customerPhone: "+14155550049" };
 assert.equal((await api.listConversations(ofPhone)).data[0]?.messageCount, 4);
+const lines = await api.exportConversations({ messages: "1" });
+const report = await api.importConversations({ body: lines });
+assert.deepEqual([report.alreadyPresent, report.rejected], [expected.length, 0]);
 
 const assistants = await new UserAndAssistantsApi(configuration).listAssistants();
 const assistant = assistants.data[0];

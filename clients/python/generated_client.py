@@ -32,6 +32,10 @@ def main() -> None:
         kind = convodb.ConversationType.WHATSAPP
         page = api.list_conversations(type=kind, customer_phone="+14155550049")
         check([item.message_count for item in page.data], [4], "the list by a phone")
+        # The client reads no other media type than JSON by itself.
+        lines = api.export_conversations_without_preload_content(messages="1").data.decode()
+        report = api.import_conversations(body=lines)
+        check((report.already_present, report.rejected), (len(expected), 0), "the import")
 
         assistant = convodb.UserAndAssistantsApi(client).list_assistants().data[0]
         created = api.create_conversation(
