@@ -15,6 +15,12 @@ use convodb_bench::lists::List;
 use convodb_bench::run::SEED;
 use convodb_bench::starts::{self, ListPlaces, scattered};
 
+/// The most page starts of a list that a bench cycles through, so that it does not read one hot
+/// page.
+const MAX_STARTS: usize = 512;
+/// The most places of which the starts are chosen: those where pages of the largest size meet.
+const MAX_PLACES: usize = 1 << 16;
+
 /// The file of the store of `rows` rows below `target/`. The first call creates it.
 ///
 /// # Errors
@@ -104,8 +110,11 @@ pub fn page_starts(
     page_size: PageSize,
 ) -> anyhow::Result<PageStarts> {
     let list = List { name: String::new(), combinations: 0, filter: filter.clone() };
-    let spread = ListPlaces::find(snapshot, user, &list)?.spread;
-    let order = scattered(spread.len()).map(|at| &spread[at]);
+    let mut starts = ListPlaces::find(snapshot, user, &list, MAX_PLACES)?.spread;
+    starts.retain(|start| start.rows_before.is_multiple_of(PageSize::MAX.get() as u64));
+    let every = starts.len().div_ceil(MAX_STARTS).max(1);
+    let starts: Vec<_> = starts.into_iter().step_by(every).collect();
+    let order = scattered(starts.len()).map(|at| &starts[at]);
     let (next, prev) = order
         .map(|start| (starts::forward(start, page_size), starts::backward(start, page_size)))
         .unzip();

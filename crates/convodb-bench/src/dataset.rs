@@ -193,7 +193,7 @@ impl Iterator for Dataset {
 }
 
 /// Creates the users and their assistants, and bulk-loads `rows` rows. Returns the users' ids in
-/// descending order of size. Calls `progress` with the number of loaded rows now and then.
+/// descending order of size. Calls `progress` with the number of generated rows now and then.
 ///
 /// # Errors
 /// An error of the store.
@@ -201,7 +201,22 @@ pub fn load(
     store: &Store,
     seed: u64,
     rows: u64,
+    progress: impl FnMut(u64),
+) -> Result<(Vec<UserId>, BulkLoadReport)> {
+    load_with_progress(store, seed, rows, progress, |_, _| {})
+}
+
+/// [`load`], which also calls `writing` with the number of written entries and their total, after
+/// all rows are generated.
+///
+/// # Errors
+/// An error of the store.
+pub fn load_with_progress(
+    store: &Store,
+    seed: u64,
+    rows: u64,
     mut progress: impl FnMut(u64),
+    writing: impl FnMut(u64, u64) + Send + 'static,
 ) -> Result<(Vec<UserId>, BulkLoadReport)> {
     let users = store.write(|transaction| {
         let mut users = Vec::with_capacity(USERS);
@@ -223,7 +238,7 @@ pub fn load(
             progress(done);
         }
     }
-    Ok((users, loader.finish()?))
+    Ok((users, loader.finish_with_progress(writing)?))
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 //! figures.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -24,6 +27,9 @@ use crate::{cold, counts, readers, writes};
 pub const SEED: u64 = 20_260_101;
 /// The seed of what is written into them.
 const WRITES_SEED: u64 = SEED + 1;
+/// Pages all over a list start at this many places at most, so that few of their rows are in the
+/// caches of the processor. A place takes some 400 bytes.
+const MAX_SPREAD: usize = 4096;
 /// The lists whose cold pages are measured: those of at most one field.
 const COLD_LISTS: usize = 6;
 
@@ -131,7 +137,7 @@ pub fn run(plan: &Plan, progress: &mut dyn FnMut(Stage)) -> Result<BenchResult> 
         convodb: env!("CARGO_PKG_VERSION"),
         started_at,
         machine: Machine {
-            processors: std::thread::available_parallelism()?.get(),
+            processors: thread::available_parallelism()?.get(),
             os: std::env::consts::OS,
             arch: std::env::consts::ARCH,
             optimized: !cfg!(debug_assertions),
@@ -163,17 +169,64 @@ fn open(plan: &Plan, progress: &mut dyn FnMut(Stage)) -> Result<Opened> {
         Source::Generated(rows) => {
             let directory = temporary_directory(plan)?;
             let path = directory.path().join("bench.convodb");
-            let began = Instant::now();
-            let store = Store::open(&path)?;
-            let (users, _) = dataset::load(&store, SEED, *rows, |done| {
-                progress(Stage { what: "generating rows", done, total: *rows });
-            })?;
-            store.close()?;
-            let load = Some(began.elapsed());
+            let (users, load) = generate(&path, *rows, progress)?;
+            let load = Some(load);
             let store = Store::open_with(&path, &read_only)?;
             Ok(Opened { path, store, directory: Some(directory), load, users })
         }
     }
+}
+
+/// What the threads of a load have done so far.
+#[derive(Default)]
+struct LoadProgress {
+    generated: AtomicU64,
+    written: AtomicU64,
+    to_write: AtomicU64,
+}
+
+impl LoadProgress {
+    fn stage(&self, rows: u64) -> Stage {
+        match self.to_write.load(Ordering::Relaxed) {
+            0 => {
+                let done = self.generated.load(Ordering::Relaxed);
+                Stage { what: "generating rows", done, total: rows }
+            }
+            total => {
+                let done = self.written.load(Ordering::Relaxed);
+                Stage { what: "writing entries", done, total }
+            }
+        }
+    }
+}
+
+/// Generates the store at `path`. Returns its users and the duration of the load.
+fn generate(
+    path: &Path,
+    rows: u64,
+    progress: &mut dyn FnMut(Stage),
+) -> Result<(Vec<UserId>, Duration)> {
+    let store = Store::open(path)?;
+    let shared = Arc::new(LoadProgress::default());
+    let of_writer = shared.clone();
+    let writing = move |done, total| {
+        of_writer.written.store(done, Ordering::Relaxed);
+        of_writer.to_write.store(total, Ordering::Relaxed);
+    };
+    let generating = |done| shared.generated.store(done, Ordering::Relaxed);
+    thread::scope(|scope| {
+        let loader = scope.spawn(|| {
+            let began = Instant::now();
+            let (users, _) = dataset::load_with_progress(&store, SEED, rows, generating, writing)?;
+            store.close()?;
+            Ok((users, began.elapsed()))
+        });
+        while !loader.is_finished() {
+            progress(shared.stage(rows));
+            thread::sleep(Duration::from_millis(20));
+        }
+        loader.join().unwrap_or_else(|_| bail!("the loading thread panicked"))
+    })
 }
 
 fn temporary_directory(plan: &Plan) -> Result<TempDir> {
@@ -198,7 +251,7 @@ fn find_lists(
         let total = lists.len() as u64;
         for (done, list) in (0..).zip(lists) {
             progress(Stage { what: "finding page starts", done, total });
-            let places = ListPlaces::find(snapshot, size.user, &list)?;
+            let places = ListPlaces::find(snapshot, size.user, &list, MAX_SPREAD)?;
             measured.push(MeasuredList { user: size.user, list, places });
         }
     }

@@ -9,8 +9,6 @@ use crate::lists::List;
 
 /// Rows between two places that the walk visits.
 const STEP: u64 = 20;
-/// The most places that are kept, spread evenly over the list.
-const MAX_STARTS: usize = 512;
 /// Places near the end that are kept in addition: enough for the last page of 100.
 const AT_END: usize = 8;
 
@@ -34,7 +32,7 @@ pub struct PageStart {
 pub struct ListPlaces {
     /// The number of rows.
     pub rows: u64,
-    /// Places spread evenly over the list, at most 512, in the order of the list.
+    /// Places spread evenly over the list, in its order.
     pub spread: Vec<PageStart>,
     /// The places after 100, 1,000, 10,000 rows and so on.
     pub decades: Vec<PageStart>,
@@ -43,11 +41,12 @@ pub struct ListPlaces {
 }
 
 impl ListPlaces {
-    /// Walks over a list of a user and collects its places. Memory does not depend on its length.
+    /// Walks over a list of a user and collects its places, at most `max_spread` that are spread over
+    /// it. Memory does not depend on its length.
     ///
     /// # Errors
     /// An error of the store.
-    pub fn find(snapshot: &Snapshot, user: UserId, list: &List) -> Result<Self> {
+    pub fn find(snapshot: &Snapshot, user: UserId, list: &List, max_spread: usize) -> Result<Self> {
         let mut places = Self::default();
         let (mut spread, mut stride) = (Vec::new(), STEP);
         let mut at_end = VecDeque::new();
@@ -71,7 +70,7 @@ impl ListPlaces {
                 if rows_before.is_multiple_of(stride) {
                     spread.push(start.clone());
                 }
-                if spread.len() > 2 * MAX_STARTS {
+                if spread.len() > 2 * max_spread {
                     stride *= 2;
                     spread.retain(|start: &PageStart| start.rows_before.is_multiple_of(stride));
                 }
@@ -83,7 +82,7 @@ impl ListPlaces {
             places.rows += page.len() as u64;
             before = last.or(first).zip(page.next_cursor().copied());
         }
-        let every = spread.len().div_ceil(MAX_STARTS).max(1);
+        let every = spread.len().div_ceil(max_spread.max(1)).max(1);
         places.spread = spread.into_iter().step_by(every).collect();
         places.at_end = at_end.into();
         Ok(places)
@@ -138,11 +137,13 @@ mod tests {
             .conversations(user.user, &ListRequest::default())
             .map(|row| row.map(|row| row.id))
             .collect::<convodb::Result<_>>()?;
-        let places = ListPlaces::find(&snapshot, user.user, all)?;
+        let places = ListPlaces::find(&snapshot, user.user, all, 16)?;
         assert_eq!(places.rows, user.rows);
         let decades: Vec<u64> = places.decades.iter().map(|start| start.rows_before).collect();
         assert_eq!(decades, [100, 1_000]);
-        assert!(places.spread.len() > 10 && places.spread.len() <= MAX_STARTS);
+        assert!((8..=16).contains(&places.spread.len()), "{}", places.spread.len());
+        let far = places.spread.iter().any(|start| start.rows_before > places.rows * 3 / 4);
+        assert!(far, "the places reach to the end");
         let last = places.last_before(100).expect("a place near the end");
         assert!((100..120).contains(&(places.rows - last.rows_before)));
         for start in places.spread.iter().chain(&places.decades).chain(&places.at_end) {

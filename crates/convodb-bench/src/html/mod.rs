@@ -48,12 +48,13 @@ fn header(out: &mut String, result: &BenchResult) {
     let _ = writeln!(
         out,
         "<header>\n<p class=\"name\">convodb bench</p>\n<h1>What a page costs</h1>\n<p \
-         class=\"lead\">{}</p>\n<p class=\"note\">{} conversations of {} users; the biggest user has \
+         class=\"lead\">{}</p>\n<p class=\"note\">{} conversations of {} {}; the biggest user has \
          {}. {} Run on <span \
          class=\"date\">{}</span> with convodb {}: {} processors, {} {}.</p>",
         escaped(&finding(result)),
         count(store.rows),
         count(store.users as u64),
+        if store.users == 1 { "user" } else { "users" },
         count(biggest),
         if store.generated { "A generated store." } else { "A store of one’s own, read only." },
         escaped(result.started_at.get(..10).unwrap_or_default()),
@@ -129,7 +130,7 @@ fn method(out: &mut String, result: &BenchResult) {
     );
     item(
         "First, last and the pages after a number of rows are one page each, which is read again and \
-         again. Deep and backward are pages all over the list, up to 512 places, far from one \
+         again. Deep and backward are pages all over the list, up to 4,096 places, far from one \
          another: they also pay for memory that is not in the caches of the processor.",
     );
     item(

@@ -47,9 +47,10 @@ fn summary(result: &BenchResult, out: &mut dyn Write) -> Result<()> {
     let source = if store.generated { "generated store" } else { "store" };
     write!(
         out,
-        "{source}: {} conversations of {} users, {}",
+        "{source}: {} conversations of {} user{}, {}",
         grouped(store.rows),
         grouped(store.users as u64),
+        if store.users == 1 { "" } else { "s" },
         bytes(store.file_bytes)
     )?;
     if let Some(seconds) = store.load_seconds {
