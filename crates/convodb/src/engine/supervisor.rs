@@ -293,14 +293,16 @@ impl Supervisor {
         let signal = self.fault_state.next_signal();
         let opened = catch_redb_panic(|| ReadOnlyFiles::open(location, &signal, mode, Some(&seen)));
         drop(seen);
-        self.fault_state.set_read_only(opened.is_ok());
         match opened {
             Ok((files, state)) => {
+                // Whoever sees that the store is read-only sees what its files contain.
                 self.published.publish(state, &ChangedUsers::Any);
+                self.fault_state.set_read_only(true);
                 tracing::warn!("store is read-only until its files can be written");
                 State::ReadOnly(files, attempt)
             }
             Err(error) => {
+                self.fault_state.set_read_only(false);
                 tracing::warn!(%error, "cannot open the store for reading after a fault");
                 State::Reopening(attempt)
             }
