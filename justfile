@@ -33,6 +33,10 @@ bench *options:
 stats rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench stats
 
+# Measure deletes and changes of indexed fields beside inserts, and pages among removals.
+removals rows="1000000":
+    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench removals
+
 # Measure the way from stored rows to a response body.
 bench-body:
     cargo bench -p convodb-benches --bench body
