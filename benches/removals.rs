@@ -10,8 +10,8 @@ use convodb::{
     Conversation, ConversationId, Error, ListRequest, PageSize, Result, Store, Timestamp,
     Transaction, UserId,
 };
-use convodb_benches::{file_of, lists, page_starts};
 use convodb_bench::dataset::Dataset;
+use convodb_benches::{file_of, lists, page_starts};
 
 /// Turns of single writes, and of writes of a hundred.
 const TURNS: [(usize, usize); 2] = [(1, 300), (100, 30)];
@@ -127,6 +127,8 @@ fn pages(bench: &mut Bench, count: usize, out: &mut impl Write) -> Result<()> {
         out,
         "\n| list | page before | slowest moment | ratio | entries |\n|---|---|---|---|---|"
     )?;
+    // Until the memtables are flushed.
+    std::thread::sleep(Duration::from_secs(3));
     let snapshot = bench.store.snapshot();
     let mut measured = Vec::new();
     for (name, filter) in lists(&snapshot, bench.user)? {

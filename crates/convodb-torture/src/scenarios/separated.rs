@@ -75,7 +75,7 @@ impl History {
         Ok(Self { store, user, present: BTreeSet::new(), next: 0 })
     }
 
-    /// Inserts a conversation, or sometimes deletes one, which bypasses the WAL.
+    /// Inserts a conversation, or sometimes deletes one.
     fn write(&mut self, trial: &mut Trial) -> Result<(), Violation> {
         match self.present.first().copied() {
             Some(oldest) if trial.random.random_bool(0.2) => {

@@ -5,9 +5,10 @@
 //! What the WAL contains must fit into the tables later, or the WAL could never be truncated again.
 //! So a group goes into the WAL only while the disk has space for both.
 //!
-//! What removes something may use a reserve that is allocated in the store's file, so that others
-//! who fill the disk cannot take it. While the reserve cannot be allocated, the disk is full, whether
-//! the system reports it or not, as with a quota.
+//! What removes something goes straight into the tables where the WAL has no space: it may use a
+//! reserve that is allocated in the store's file, so that others who fill the disk cannot take it.
+//! While the reserve cannot be allocated, the disk is full, whether the system reports it or not, as
+//! with a quota.
 
 use std::io;
 use std::sync::Arc;
@@ -65,8 +66,8 @@ impl DiskSpaceGuard {
         };
     }
 
-    /// The path for a group of `bytes` that removes nothing, with `unflushed` bytes that are not in
-    /// the tables. Queries the disk once for each 256 KiB of them.
+    /// The path for a group of `bytes`, with `unflushed` bytes that are not in the tables. Queries
+    /// the disk once for each 256 KiB of them.
     ///
     /// # Errors
     /// [`Error::WriteAborted`] with [`io::ErrorKind::StorageFull`].
@@ -128,16 +129,14 @@ pub(crate) fn route(
     group: PendingWrites,
 ) -> Result<WritePath> {
     let may_write_through = backoff.write_through_at.is_none_or(|at| at <= now);
-    if group.removals > 0 {
-        return match may_write_through {
-            true => Ok(WritePath::WriteThrough),
-            false => Err(tables_unavailable(backoff)),
-        };
+    let routed = match backoff.refuses(unflushed, group.bytes) {
+        true => Err(tables_unavailable(backoff)),
+        false => space.route(location, unflushed, group.bytes, may_write_through),
+    };
+    match routed {
+        Err(_) if group.removals > 0 && may_write_through => Ok(WritePath::WriteThrough),
+        routed => routed,
     }
-    if backoff.refuses(unflushed, group.bytes) {
-        return Err(tables_unavailable(backoff));
-    }
-    space.route(location, unflushed, group.bytes, may_write_through)
 }
 
 /// The free space that the disk reports. Where it cannot, a write finds out.
@@ -197,12 +196,12 @@ mod tests {
         };
         let once = after(1);
         assert_eq!(path_of(&once, 100 << 20, group(1, 0)).unwrap(), WritePath::Wal);
-        assert_eq!(path_of(&once, 0, group(1, 1)).unwrap(), WritePath::WriteThrough);
+        assert_eq!(path_of(&once, 100 << 20, group(1, 1)).unwrap(), WritePath::Wal);
 
         let twice = after(2);
         assert_eq!(path_of(&twice, 4 << 20, group(0, 0)).unwrap(), WritePath::Wal);
-        for refused in [path_of(&twice, 4 << 20, group(1, 0)), path_of(&twice, 0, group(1, 1))] {
-            let error = refused.unwrap_err();
+        for refused in [group(1, 0), group(1, 1)] {
+            let error = path_of(&twice, 4 << 20, refused).unwrap_err();
             assert!(matches!(error, Error::WriteAborted { .. }) && !error.is_storage_full());
         }
     }

@@ -5,8 +5,8 @@
 //! while new groups continue into the WAL; so entries that share a leaf cost one visit of that leaf
 //! for many groups.
 //!
-//! A group that removes something is written straight into the tables together with the memtables,
-//! so readers never step over tombstones and a page keeps its bound.
+//! Where the disk has no space for the WAL, a group is written straight into the tables together with
+//! the memtables. That is also the way of a group that removes something on a full disk.
 //!
 //! After a fault a committer does nothing more: the supervisor recovers with a new one.
 
@@ -172,12 +172,19 @@ impl Committer {
             // An epoch has a WAL of its own, so what an earlier one contains goes into the tables.
             WritePath::Wal if self.has_earlier_wal() => self.flush_with_group()?,
             WritePath::Wal => {
-                let appended = self.append();
-                if let Err(error @ Error::WriteAborted { .. }) = &appended {
-                    self.refuse(now, group, error);
+                match self.append() {
+                    Ok(()) => self.scheduler.wrote(now, group.bytes),
+                    // The reserve in the store's file is not for the WAL.
+                    Err(error) if group.removals > 0 && is_refused_by_a_full_disk(&error) => {
+                        self.flush_with_group()?;
+                    }
+                    Err(error) => {
+                        if matches!(error, Error::WriteAborted { .. }) {
+                            self.refuse(now, group, &error);
+                        }
+                        return Err(error);
+                    }
                 }
-                appended?;
-                self.scheduler.wrote(now, group.bytes);
             }
         }
         // Removals may use a reserve: their success says nothing about other groups.
@@ -572,6 +579,10 @@ impl Committer {
     }
 }
 
+fn is_refused_by_a_full_disk(error: &Error) -> bool {
+    matches!(error, Error::WriteAborted { .. }) && error.is_storage_full()
+}
+
 /// The error of a write that failed before it started: nothing of it is stored.
 fn not_started(error: Error) -> Error {
     match error {
@@ -606,8 +617,8 @@ mod tests {
         (committer, published)
     }
 
-    /// A group that removes something waits for the running checkpoint, and is not visible before
-    /// its own commit.
+    /// A group that goes straight into the tables waits for the running checkpoint, and is not
+    /// visible before its own commit.
     #[test]
     fn a_finished_checkpoint_does_not_publish_the_group_in_progress() {
         let (mut committer, published) = open();

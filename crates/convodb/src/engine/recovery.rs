@@ -104,6 +104,7 @@ fn replay(
         replayed_bytes += record.len();
         tables.replay(record)
     })?;
+    tables.end_checkpoint(read)?;
     if position.seqno > flushed.seqno {
         let groups = position.seqno - flushed.seqno;
         tracing::info!(groups, bytes = replayed_bytes, "replayed the write-ahead log");

@@ -53,6 +53,7 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     let read = database.begin_read().map_err(from_redb)?;
     let mut tables = Tables::open(&read, 0)?;
     let seqno = replay_log(&read, location, |record| tables.replay_format_1(record))?;
+    tables.end_checkpoint(&read)?;
     let mut deltas = CounterDeltas::default();
     let mut users = BTreeSet::new();
     for entry in tables.counters.table.iter()? {
@@ -88,6 +89,7 @@ fn to_format_3(database: &Database, location: &StoreLocation) -> Result<()> {
     let read = database.begin_read().map_err(from_redb)?;
     let mut tables = Tables::open(&read, 0)?;
     let seqno = replay_log(&read, location, |record| tables.replay_format_2(record))?;
+    tables.end_checkpoint(&read)?;
     for (user, usage) in counted_usage(&tables)?.all() {
         tables.quotas.put_usage(user, usage)?;
     }

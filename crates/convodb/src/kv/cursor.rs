@@ -1,8 +1,9 @@
 //! Merge cursor over a redb table and the memtable above it.
 //!
 //! Opening a cursor costs one B-tree lookup; a step costs a step of the redb cursor and two
-//! comparisons. If the stored entry lies beyond the next memtable entry, the redb cursor steps back
-//! over it. So an entry is read twice only where stored and memtable entries alternate.
+//! comparisons, and reads each stored entry once. Where a run of hidden entries begins, a step reads
+//! the first of them and, if the run has more, passes the rest by one lookup: at most one entry and
+//! one lookup for each entry that it returns, whatever was removed.
 //!
 //! The caller wraps a whole scan in `catch_read_fault`. Wrapping each step would make a page of 15
 //! rows 4% slower.
@@ -17,104 +18,77 @@ use redb::{ReadOnlyTable, ReadableTable};
 
 use crate::encoding::key::FixedKey;
 use crate::error::{Error, Result, from_redb};
-use crate::kv::memtable::Memtable;
+use crate::kv::gap::{Gap, ScanDirection};
+use crate::kv::memtable::{Memtable, Neighbours, Run};
 use crate::kv::redb_key::RedbKey;
-use crate::kv::value::{Slot, TableValue, ValueRef};
+use crate::kv::value::{TableValue, ValueRef};
 
-/// The order in which a cursor visits keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ScanDirection {
-    Ascending,
-    Descending,
-}
+type Entry<'t, K, V> = (K, ValueRef<'t, V>);
 
-impl ScanDirection {
-    const fn reversed(self) -> Self {
-        match self {
-            ScanDirection::Ascending => ScanDirection::Descending,
-            ScanDirection::Descending => ScanDirection::Ascending,
-        }
-    }
-
-    /// Compares two keys in scan order: `Less` means that `key` is visited before `other`.
-    pub(crate) fn order<K: Ord>(self, key: &K, other: &K) -> Ordering {
-        match self {
-            ScanDirection::Ascending => key.cmp(other),
-            ScanDirection::Descending => other.cmp(key),
-        }
-    }
-}
-
-/// A boundary between two keys, named by the key on one side of it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Gap<K> {
-    Before(K),
-    After(K),
-}
-
-/// Iterates over stored and memtable entries as one ordered sequence. A slot of the memtable hides
-/// the stored entry of its key, and a tombstone is skipped.
+/// Iterates over stored and memtable entries as one ordered sequence. An entry of the memtable
+/// replaces the stored entry of its key, and hidden stored entries are passed.
 pub(crate) struct MergeCursor<'t, K: FixedKey, V: TableValue> {
     table: &'t ReadOnlyTable<RedbKey<K>, V>,
-    memtable: &'t Memtable<K, Slot<V>>,
+    memtable: &'t Memtable<K, V::Owned>,
     /// The gap that the cursor was opened at.
     start: Gap<K>,
-    /// The gap that the cursor has reached: all remaining entries lie beyond it.
-    reached: Gap<K>,
     direction: ScanDirection,
     cursor: redb::Cursor<'t, RedbKey<K>, V>,
+    /// The gap that the redb cursor has reached: all entries that it has yet to read lie beyond it.
+    reached: Gap<K>,
+    /// The stored entry that was read last, if it lies beyond the next entry of the memtable.
+    stored: Option<Entry<'t, K, V>>,
     /// The next entry of the memtable.
-    next_slot: Option<(&'t K, &'t Slot<V>)>,
+    written: Option<(&'t K, &'t V::Owned)>,
+    /// The next run of hidden entries.
+    run: Option<Run<K>>,
+    hidden_read: usize,
 }
 
 impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
     pub(super) fn new(
         table: &'t ReadOnlyTable<RedbKey<K>, V>,
-        memtable: &'t Memtable<K, Slot<V>>,
+        memtable: &'t Memtable<K, V::Owned>,
         gap: Gap<K>,
         direction: ScanDirection,
     ) -> Result<Self> {
-        let cursor = match gap {
-            Gap::Before(key) => table.lower_bound(Bound::Included(key)).map_err(from_redb)?,
-            Gap::After(key) => table.upper_bound(Bound::Included(key)).map_err(from_redb)?,
-        };
-        let next_slot = next_slot(memtable, gap, direction);
-        Ok(Self { table, memtable, start: gap, reached: gap, direction, cursor, next_slot })
+        Ok(Self {
+            table,
+            memtable,
+            start: gap,
+            direction,
+            cursor: open(table, gap)?,
+            reached: gap,
+            stored: None,
+            written: memtable.next(gap, direction),
+            run: memtable.next_run(gap, direction),
+            hidden_read: 0,
+        })
     }
 
     /// The next entry in the cursor's direction.
-    pub(crate) fn step(&mut self) -> Result<Option<(K, ValueRef<'t, V>)>> {
-        loop {
-            let Some((key, slot)) = self.next_slot else {
-                let stored = self.step_stored()?;
-                if let Some((key, _)) = &stored {
-                    self.reached = Gap::beyond(*key, self.direction);
-                }
-                return Ok(stored);
-            };
-            let stored = self.step_stored()?;
-            match stored.as_ref().map(|(other, _)| self.direction.order(other, key)) {
-                Some(Ordering::Less) => {
-                    if let Some((key, _)) = &stored {
-                        self.reached = Gap::beyond(*key, self.direction);
-                    }
-                    return Ok(stored);
-                }
-                Some(Ordering::Equal) | None => {}
-                Some(Ordering::Greater) => {
-                    step(&mut self.cursor, self.direction.reversed())?;
-                }
-            }
-            self.reached = Gap::beyond(*key, self.direction);
-            self.next_slot = next_slot(self.memtable, self.reached, self.direction);
-            if let Some(value) = slot {
-                return Ok(Some((*key, ValueRef::Memtable(value))));
-            }
+    pub(crate) fn step(&mut self) -> Result<Option<Entry<'t, K, V>>> {
+        let stored = match self.stored.take() {
+            Some(stored) => Some(stored),
+            None => self.step_stored()?,
+        };
+        let Some((key, value)) = self.written else { return Ok(stored) };
+        match stored.as_ref().map(|(other, _)| self.direction.order(other, key)) {
+            Some(Ordering::Less) => return Ok(stored),
+            Some(Ordering::Greater) => self.stored = stored,
+            Some(Ordering::Equal) | None => {}
         }
+        self.written = self.memtable.next(Gap::beyond(*key, self.direction), self.direction);
+        Ok(Some((*key, ValueRef::Memtable(value))))
+    }
+
+    /// The number of hidden entries that the cursor has read, each of which may have cost a lookup.
+    pub(crate) const fn hidden_read(&self) -> usize {
+        self.hidden_read
     }
 
     /// The key of the nearest entry on the other side of the starting gap. Call it before the first
-    /// step. Costs a second B-tree lookup only if a tombstone is in the way.
+    /// step. Costs a second B-tree lookup only if a hidden entry is in the way.
     pub(crate) fn before(&mut self) -> Result<Option<K>> {
         let back = self.direction.reversed();
         let stored = match back {
@@ -122,92 +96,79 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
             ScanDirection::Descending => self.cursor.peek_prev().map_err(from_redb)?,
         };
         let stored = stored.map(|(key, _)| key.value());
-        let nearer = |stored: Option<K>, key| {
-            stored.is_some_and(|stored| back.order(&stored, &key) == Ordering::Less)
-        };
-        match next_slot(self.memtable, self.start, back) {
-            None => Ok(stored),
-            Some((key, _)) if nearer(stored, *key) => Ok(stored),
-            Some((key, Some(_))) => Ok(Some(*key)),
-            Some((_, None)) => {
-                let entry =
-                    MergeCursor::new(self.table, self.memtable, self.start, back)?.step()?;
-                Ok(entry.map(|(key, _)| key))
+        if stored.is_some_and(|key| self.memtable.hides(&key)) {
+            let mut behind = MergeCursor::new(self.table, self.memtable, self.start, back)?;
+            let entry = behind.step()?;
+            self.hidden_read += behind.hidden_read;
+            return Ok(entry.map(|(key, _)| key));
+        }
+        let written = self.memtable.next(self.start, back).map(|(key, _)| *key);
+        Ok(stored.into_iter().chain(written).min_by(|key, other| back.order(key, other)))
+    }
+
+    /// The next stored entry that is not hidden.
+    fn step_stored(&mut self) -> Result<Option<Entry<'t, K, V>>> {
+        loop {
+            let entry = match self.direction {
+                ScanDirection::Ascending => self.cursor.next().map_err(from_redb)?,
+                ScanDirection::Descending => self.cursor.prev().map_err(from_redb)?,
+            };
+            let Some((key, value)) = entry else { return Ok(None) };
+            let key = key.value();
+            if !self.reached.is_before(&key, self.direction) {
+                return Err(Error::Corrupted { table: "redb", what: "keys are out of order" });
+            }
+            self.reached = Gap::beyond(key, self.direction);
+            let Some(far) = self.end_of_run(&key) else {
+                return Ok(Some((key, ValueRef::Stored(value))));
+            };
+            self.hidden_read += 1;
+            if far != key {
+                self.reached = Gap::beyond(far, self.direction);
+                self.cursor = open(self.table, self.reached)?;
             }
         }
     }
 
-    fn step_stored(&mut self) -> Result<Option<(K, ValueRef<'t, V>)>> {
-        let entry = step(&mut self.cursor, self.direction)?;
-        let Some((key, _)) = &entry else { return Ok(None) };
-        if !self.reached.is_before(key, self.direction) {
-            return Err(Error::Corrupted { table: "redb", what: "keys are out of order" });
+    /// The far end of the run that hides a stored key; `None` if the key is visible.
+    fn end_of_run(&mut self, key: &K) -> Option<K> {
+        while let Some(Run { near, far }) = self.run {
+            if self.direction.order(key, &near) == Ordering::Less {
+                return None;
+            }
+            if self.direction.order(key, &far) != Ordering::Greater {
+                return Some(far);
+            }
+            self.run = self.memtable.next_run(Gap::beyond(far, self.direction), self.direction);
         }
-        Ok(entry)
+        None
     }
 }
 
-impl<K: Ord> Gap<K> {
-    /// Whether a scan in `direction` that has reached this gap has yet to visit `key`.
-    fn is_before(&self, key: &K, direction: ScanDirection) -> bool {
-        match (self, direction) {
-            (Gap::Before(bound), ScanDirection::Ascending) => key >= bound,
-            (Gap::After(bound), ScanDirection::Ascending) => key > bound,
-            (Gap::Before(bound), ScanDirection::Descending) => key < bound,
-            (Gap::After(bound), ScanDirection::Descending) => key <= bound,
-        }
-    }
-}
-
-impl<K> Gap<K> {
-    /// The gap that a cursor has reached once it has visited `key`.
-    const fn beyond(key: K, direction: ScanDirection) -> Self
-    where
-        K: Copy,
-    {
-        match direction {
-            ScanDirection::Ascending => Gap::After(key),
-            ScanDirection::Descending => Gap::Before(key),
-        }
-    }
-}
-
-/// The memtable entry that is next from `gap` on.
-fn next_slot<K: FixedKey, N: Clone>(
-    memtable: &Memtable<K, N>,
+/// Opens a redb cursor at a gap: one B-tree lookup.
+fn open<'t, K: FixedKey, V: TableValue>(
+    table: &'t ReadOnlyTable<RedbKey<K>, V>,
     gap: Gap<K>,
-    direction: ScanDirection,
-) -> Option<(&K, &N)> {
-    match (gap, direction) {
-        (Gap::Before(key), ScanDirection::Ascending) => memtable.at_or_above(&key),
-        (Gap::Before(key), ScanDirection::Descending) => memtable.below(&key),
-        (Gap::After(key), ScanDirection::Ascending) => memtable.above(&key),
-        (Gap::After(key), ScanDirection::Descending) => memtable.at_or_below(&key),
-    }
-}
-
-fn step<'t, K: FixedKey, V: TableValue>(
-    cursor: &mut redb::Cursor<'t, RedbKey<K>, V>,
-    direction: ScanDirection,
-) -> Result<Option<(K, ValueRef<'t, V>)>> {
-    let entry = match direction {
-        ScanDirection::Ascending => cursor.next().map_err(from_redb)?,
-        ScanDirection::Descending => cursor.prev().map_err(from_redb)?,
+) -> Result<redb::Cursor<'t, RedbKey<K>, V>> {
+    let cursor = match gap {
+        Gap::Before(key) => table.lower_bound(Bound::Included(key)),
+        Gap::After(key) => table.upper_bound(Bound::Included(key)),
     };
-    Ok(entry.map(|(key, value)| (key.value(), ValueRef::Stored(value))))
+    cursor.map_err(from_redb)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_gap_separates_visited_keys_from_remaining_ones() {
-        let remaining =
-            |gap: Gap<u32>, direction| [4, 5, 6].map(|key| gap.is_before(&key, direction));
-        assert_eq!(remaining(Gap::Before(5), ScanDirection::Ascending), [false, true, true]);
-        assert_eq!(remaining(Gap::After(5), ScanDirection::Ascending), [false, false, true]);
-        assert_eq!(remaining(Gap::Before(5), ScanDirection::Descending), [true, false, false]);
-        assert_eq!(remaining(Gap::After(5), ScanDirection::Descending), [true, true, false]);
+/// The neighbours of a stored key; `None` if the table does not have it. One B-tree lookup.
+pub(super) fn neighbours<K: FixedKey, V: TableValue>(
+    table: &ReadOnlyTable<RedbKey<K>, V>,
+    key: K,
+) -> Result<Option<Neighbours<K>>> {
+    let mut cursor = open(table, Gap::Before(key))?;
+    let found = cursor.peek_next().map_err(from_redb)?;
+    if found.is_none_or(|(found, _)| found.value() != key) {
+        return Ok(None);
     }
+    let before = cursor.peek_prev().map_err(from_redb)?.map(|(key, _)| key.value());
+    cursor.next().map_err(from_redb)?;
+    let after = cursor.peek_next().map_err(from_redb)?.map(|(key, _)| key.value());
+    Ok(Some(Neighbours { before, after }))
 }

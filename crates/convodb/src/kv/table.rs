@@ -16,8 +16,10 @@ use crate::encoding::record;
 use crate::error::{Error, Result, from_redb};
 use crate::kv::bulk_insert::bulk_insert;
 use crate::kv::catch_panic::catch_read_fault;
-use crate::kv::cursor::{Gap, MergeCursor, ScanDirection};
-use crate::kv::memtable::Memtable;
+use crate::kv::cursor::{MergeCursor, neighbours};
+use crate::kv::gap::{Gap, ScanDirection};
+use crate::kv::memtable::{Memtable, Neighbours, Undo};
+use crate::kv::persistent_map::PersistentMap;
 use crate::kv::redb_key::RedbKey;
 use crate::kv::value::{Slot, TableValue, ValueRef};
 use crate::model::id::UserId;
@@ -63,10 +65,11 @@ impl<K: FixedKey, V: TableValue> Clone for TableSpec<K, V> {
 
 impl<K: FixedKey, V: TableValue> Copy for TableSpec<K, V> {}
 
-/// One table as of one commit: entries stored in redb, and above them the newer ones of a memtable.
+/// One table as of one commit: entries stored in redb, and above them the changes of a memtable.
 ///
-/// A slot of the memtable, a value or a tombstone, hides the stored entry of its key. Readers see
-/// one ordered table. If the memtable is empty, it costs them one comparison.
+/// An entry of the memtable replaces the stored entry of its key, and the memtable hides those that
+/// are removed. Readers see one ordered table. If the memtable is empty, it costs them two
+/// comparisons.
 ///
 /// The writer's copy also has a journal of the current group, which serves to roll back one write
 /// or the whole group and to encode the group for the WAL. A clone has the same entries and an
@@ -74,7 +77,7 @@ impl<K: FixedKey, V: TableValue> Copy for TableSpec<K, V> {}
 pub(crate) struct Table<K: FixedKey, V: TableValue> {
     spec: TableSpec<K, V>,
     stored: Arc<ReadOnlyTable<RedbKey<K>, V>>,
-    memtable: Memtable<K, Slot<V>>,
+    memtable: Memtable<K, V::Owned>,
     journal: Journal<K, V>,
 }
 
@@ -84,16 +87,41 @@ struct Journal<K: FixedKey, V: TableValue> {
     changes: Vec<Change<K, V>>,
     /// The number of changes before the savepoint. A rollback of the current write leaves these.
     savepoint_at: usize,
-    /// The changes committed since a checkpoint began to flush the memtable; `None` while no
-    /// checkpoint runs.
-    since: Option<Memtable<K, Slot<V>>>,
+    /// What was committed since a checkpoint began to flush the memtable, or replayed from the WAL.
+    /// The next memtable is made of it.
+    since: Option<Committed<K, V::Owned>>,
 }
 
 struct Change<K: FixedKey, V: TableValue> {
-    key: K,
-    /// The slot before the change; `None` if the memtable had none.
-    before: Option<Slot<V>>,
     after: Slot<V>,
+    undo: Undo<K, V::Owned>,
+}
+
+/// Committed changes, above a stored table that is yet to be opened.
+struct Committed<K, T> {
+    put: PersistentMap<K, T>,
+    removed: PersistentMap<K, ()>,
+}
+
+impl<K, T> Default for Committed<K, T> {
+    fn default() -> Self {
+        Self { put: PersistentMap::default(), removed: PersistentMap::default() }
+    }
+}
+
+impl<K: Ord + Copy, T: Clone> Committed<K, T> {
+    fn add(&mut self, key: K, after: Option<T>) {
+        match after {
+            Some(value) => {
+                self.removed.take(&key);
+                self.put.put(key, value);
+            }
+            None => {
+                self.put.take(&key);
+                self.removed.put(key, ());
+            }
+        }
+    }
 }
 
 impl<K: FixedKey, V: TableValue> Default for Journal<K, V> {
@@ -119,10 +147,10 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         Ok(Self { spec, stored, memtable: Memtable::default(), journal: Journal::default() })
     }
 
-    /// The value of a key. One B-tree lookup if the memtable has no slot for it.
+    /// The value of a key. One B-tree lookup unless the memtable has or hides it.
     pub(crate) fn get(&self, key: K) -> Result<Option<ValueRef<'_, V>>> {
         match self.memtable.get(&key) {
-            Some(slot) => Ok(slot.as_ref().map(ValueRef::Memtable)),
+            Some(slot) => Ok(slot.map(ValueRef::Memtable)),
             None => catch_read_fault(|| {
                 let stored = ReadableTable::get(&*self.stored, key).map_err(from_redb)?;
                 Ok(stored.map(|guard| ValueRef::Stored(guard).validated()))
@@ -130,19 +158,19 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         }
     }
 
-    /// The memtable's slot of a key, if it has one.
-    pub(crate) fn slot(&self, key: K) -> Option<&Slot<V>> {
+    /// What the memtable says about a key: its value, `Some(None)` if it is hidden, or `None`.
+    pub(crate) fn in_memtable(&self, key: K) -> Option<Option<&V::Owned>> {
         self.memtable.get(&key)
     }
 
     /// The keys that the current group has changed, in order of the changes.
     pub(crate) fn changed_keys(&self) -> impl Iterator<Item = K> {
-        self.journal.changes.iter().map(|change| change.key)
+        self.journal.changes.iter().map(|change| change.undo.key)
     }
 
-    /// The keys of the memtable, tombstones included.
+    /// The keys of the memtable's entries.
     pub(crate) fn memtable_keys(&self) -> impl Iterator<Item = K> {
-        self.memtable.iter().map(|(key, _)| *key)
+        self.memtable.entries().iter().map(|(key, _)| *key)
     }
 
     /// Opens a merge cursor at a gap. The caller wraps its use in `catch_read_fault`. One B-tree
@@ -184,48 +212,51 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         Ok(std::iter::from_fn(move || catch_read_fault(|| validated(cursor.step()?)).transpose()))
     }
 
-    /// An upper bound of the number of entries: a memtable slot counts in addition to the stored
-    /// entry that it hides. Reads the whole memtable.
+    /// An upper bound of the number of entries: an entry of the memtable counts in addition to the
+    /// visible stored one that it replaces. Reads the whole memtable.
     pub(crate) fn estimate(&self) -> Result<u64> {
         let stored = catch_read_fault(|| self.stored.len().map_err(from_redb))?;
-        Ok(stored + self.memtable.iter().count() as u64)
+        let stored = stored.saturating_sub(self.memtable.hidden());
+        Ok(stored + self.memtable.entries().iter().count() as u64)
     }
 
     /// The number of entries, from what redb has counted of the stored ones. One B-tree lookup for
-    /// each slot of the memtable.
+    /// each entry of the memtable.
     fn len(&self) -> Result<u64> {
-        let mut len = catch_read_fault(|| self.stored.len().map_err(from_redb))?;
-        for (key, slot) in self.memtable.iter() {
-            let is_stored = catch_read_fault(|| {
-                ReadableTable::get(&*self.stored, *key)
-                    .map_err(from_redb)
-                    .map(|found| found.is_some())
-            })?;
-            match (is_stored, slot) {
-                (true, None) => len = len.saturating_sub(1),
-                (false, Some(_)) => len += 1,
-                (true, Some(_)) | (false, None) => {}
-            }
+        let stored = catch_read_fault(|| self.stored.len().map_err(from_redb))?;
+        let mut len = stored.saturating_sub(self.memtable.hidden());
+        for (key, _) in self.memtable.entries().iter() {
+            let replaces_a_stored_one = !self.memtable.hides(key)
+                && catch_read_fault(|| {
+                    let found = ReadableTable::get(&*self.stored, *key).map_err(from_redb)?;
+                    Ok(found.is_some())
+                })?;
+            len += u64::from(!replaces_a_stored_one);
         }
         Ok(len)
     }
 
     pub(crate) fn put(&mut self, key: K, value: V::SelfType<'_>) {
-        self.change(key, Some(V::to_owned_value(value)));
+        let after = V::to_owned_value(value);
+        let undo = self.memtable.put(key, after.clone());
+        self.journal.changes.push(Change { after: Some(after), undo });
     }
 
-    /// Removes a key if the table contains it. One B-tree lookup if the memtable has no slot for
-    /// it.
+    /// Removes a key if the table contains it. One B-tree lookup unless it is already hidden.
     pub(crate) fn remove(&mut self, key: K) -> Result<()> {
-        if self.get(key)?.is_some() {
-            self.change(key, None);
+        let undo = self.remove_from_memtable(key)?;
+        if !undo.is_empty() {
+            self.journal.changes.push(Change { after: None, undo });
         }
         Ok(())
     }
 
-    fn change(&mut self, key: K, after: Slot<V>) {
-        let before = self.memtable.put(key, after.clone());
-        self.journal.changes.push(Change { key, before, after });
+    fn remove_from_memtable(&mut self, key: K) -> Result<Undo<K, V::Owned>> {
+        let stored = match self.memtable.hides(&key) {
+            true => None,
+            false => catch_read_fault(|| neighbours(&self.stored, key))?,
+        };
+        Ok(self.memtable.remove(key, stored))
     }
 }
 
@@ -252,18 +283,22 @@ pub(crate) trait AnyTable {
     fn pending(&self) -> PendingWrites;
     /// The number of the group's changes.
     fn changes(&self) -> usize;
-    /// Appends the puts of the group in the encoding of the WAL. Removals are not encoded: a group
-    /// that removes keys does not go through the WAL.
-    fn encode(&self, out: &mut Vec<u8>);
-    /// Applies the puts that [`AnyTable::encode`] appended; `None` if `bytes` is invalid.
-    fn replay(&mut self, bytes: &mut &[u8]) -> Option<()>;
+    /// Appends the group's puts in the encoding of the WAL.
+    fn encode_puts(&self, out: &mut Vec<u8>);
+    /// Appends the keys that the group leaves removed.
+    fn encode_removals(&self, out: &mut Vec<u8>);
+    /// Adds what [`AnyTable::encode_puts`] appended to the committed changes; `None` if `bytes` is
+    /// invalid. Readers see them after [`AnyTable::end_checkpoint`].
+    fn replay_puts(&mut self, bytes: &mut &[u8]) -> Option<()>;
+    /// [`AnyTable::replay_puts`] for [`AnyTable::encode_removals`].
+    fn replay_removals(&mut self, bytes: &mut &[u8]) -> Option<()>;
     /// Ends the group: its changes can no longer be rolled back.
     fn commit(&mut self);
     /// Begins a checkpoint: from now on, committed changes are also recorded for its end.
     fn begin_checkpoint(&mut self);
-    /// Ends a checkpoint: reads the redb table as of `read`, which contains the flushed entries,
-    /// and reduces the memtable to the changes since the checkpoint began; empties it if none
-    /// began.
+    /// Ends a checkpoint or a replay: reads the redb table as of `read`, which contains the flushed
+    /// entries, and makes the memtable of the changes since the checkpoint began or that were
+    /// replayed; empties it if there are none. One B-tree lookup for each removed key.
     fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()>;
     /// Writes the memtable into the redb table.
     fn flush(&self, write: &WriteTransaction) -> Result<()>;
@@ -303,7 +338,7 @@ pub(crate) struct Extent {
 /// The size of the changes of a group: see [`AnyTable::pending`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct PendingWrites {
-    /// Bytes of the keys and values that are put.
+    /// Bytes of the keys and values that are put, and of the keys that are removed.
     pub(crate) bytes: usize,
     /// The number of puts and removals.
     pub(crate) changes: usize,
@@ -325,14 +360,10 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn rollback_to_savepoint(&mut self) {
-        while self.journal.changes.len() > self.journal.savepoint_at {
-            match self.journal.changes.pop() {
-                Some(Change { key, before: Some(slot), .. }) => {
-                    self.memtable.put(key, slot);
-                }
-                Some(Change { key, before: None, .. }) => self.memtable.take(&key),
-                None => {}
-            }
+        while self.journal.changes.len() > self.journal.savepoint_at
+            && let Some(change) = self.journal.changes.pop()
+        {
+            self.memtable.undo(change.undo);
         }
     }
 
@@ -346,36 +377,50 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn pending(&self) -> PendingWrites {
-        let bytes = |value: &V::Owned| K::WIDTH + V::byte_len(value);
+        let bytes = |change: &Change<K, V>| K::WIDTH + change.after.as_ref().map_or(0, V::byte_len);
         let changes = &self.journal.changes;
         PendingWrites {
-            bytes: changes.iter().filter_map(|change| change.after.as_ref().map(bytes)).sum(),
+            bytes: changes.iter().map(bytes).sum(),
             changes: changes.len(),
             removals: changes.iter().filter(|change| change.after.is_none()).count(),
         }
     }
 
-    fn encode(&self, out: &mut Vec<u8>) {
+    fn encode_puts(&self, out: &mut Vec<u8>) {
         let puts = || {
             let changes = self.journal.changes.iter();
-            changes.filter_map(|change| Some((change.key, change.after.as_ref()?)))
+            changes.filter_map(|change| Some((change.undo.key, change.after.as_ref()?)))
         };
-        // Memory limits a group to far fewer than 2^32 puts.
-        let count = u32::try_from(puts().count()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&count.to_le_bytes());
+        encode_count(puts().count(), out);
         for (key, value) in puts() {
             out.extend_from_slice(key.encode().as_ref());
             V::encode(value, out);
         }
     }
 
-    fn replay(&mut self, bytes: &mut &[u8]) -> Option<()> {
-        let (count, rest) = bytes.split_first_chunk()?;
-        *bytes = rest;
-        for _ in 0..u32::from_le_bytes(*count) {
-            let (key, rest) = bytes.split_at_checked(K::WIDTH)?;
-            *bytes = rest;
-            self.memtable.put(K::decode(key), Some(V::decode(bytes)?));
+    fn encode_removals(&self, out: &mut Vec<u8>) {
+        let removed = || {
+            let removals = self.journal.changes.iter().filter(|change| change.after.is_none());
+            let keys = removals.map(|change| change.undo.key);
+            keys.filter(|key| self.memtable.entries().get(key).is_none())
+        };
+        encode_count(removed().count(), out);
+        removed().for_each(|key| out.extend_from_slice(key.encode().as_ref()));
+    }
+
+    fn replay_puts(&mut self, bytes: &mut &[u8]) -> Option<()> {
+        for _ in 0..decode_count(bytes)? {
+            let key = decode_key(bytes)?;
+            let value = V::decode(bytes)?;
+            self.journal.since.get_or_insert_default().add(key, Some(value));
+        }
+        Some(())
+    }
+
+    fn replay_removals(&mut self, bytes: &mut &[u8]) -> Option<()> {
+        for _ in 0..decode_count(bytes)? {
+            let key = decode_key(bytes)?;
+            self.journal.since.get_or_insert_default().add(key, None);
         }
         Some(())
     }
@@ -384,22 +429,36 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
         let changes = self.journal.changes.drain(..);
         if let Some(since) = &mut self.journal.since {
             for change in changes {
-                since.put(change.key, change.after);
+                since.add(change.undo.key, change.after);
             }
         }
         self.journal.savepoint_at = 0;
     }
 
     fn begin_checkpoint(&mut self) {
-        self.journal.since = Some(Memtable::default());
+        self.journal.since = Some(Committed::default());
     }
 
     fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()> {
         self.stored = Arc::new(read.open_table(self.spec.definition).map_err(from_redb)?);
-        self.memtable = self.journal.since.take().unwrap_or_default();
-        // Reapply the current group, and take its undo values from the new memtable.
-        for change in &mut self.journal.changes {
-            change.before = self.memtable.put(change.key, change.after.clone());
+        let Committed { put, removed } = self.journal.since.take().unwrap_or_default();
+        self.memtable = Memtable::new(put);
+        for (key, ()) in removed.iter() {
+            if self.memtable.hides(key) {
+                continue;
+            }
+            // A page that cannot be read must not keep the store from opening.
+            let stored = catch_read_fault(|| neighbours(&self.stored, *key));
+            self.memtable.remove(*key, stored.unwrap_or(Some(Neighbours::UNKNOWN)));
+        }
+        // Repeat the current group, and take its undo values from the new memtable.
+        for mut change in std::mem::take(&mut self.journal.changes) {
+            let key = change.undo.key;
+            change.undo = match &change.after {
+                Some(value) => self.memtable.put(key, value.clone()),
+                None => self.remove_from_memtable(key)?,
+            };
+            self.journal.changes.push(change);
         }
         Ok(())
     }
@@ -409,11 +468,15 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
             return Ok(());
         }
         let mut table = self.spec.open_for_write(write)?;
-        for (key, _) in self.memtable.iter().filter(|(_, slot)| slot.is_none()) {
-            table.remove(*key).map_err(from_redb)?;
+        for (first, last) in self.memtable.runs() {
+            if first == last {
+                table.remove(*first).map_err(from_redb)?;
+            } else {
+                table.retain_in(*first..=*last, |_, _| false).map_err(from_redb)?;
+            }
         }
-        let puts = self.memtable.iter().filter_map(|(key, slot)| Some(Ok((*key, slot.as_ref()?))));
-        bulk_insert(&mut table, puts, |value| V::as_ref(value))
+        let entries = self.memtable.entries().iter().map(|(key, value)| Ok((*key, value)));
+        bulk_insert(&mut table, entries, |value| V::as_ref(value))
     }
 
     fn count(&self) -> Result<u64> {
@@ -464,10 +527,27 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
             entries.take_while(is_owned).take(limit).collect::<Result<_>>()?;
         let mut removed = Removed::default();
         for (key, value) in owned {
-            self.change(key, None);
+            self.remove(key)?;
             removed.entries += 1;
             removed.bytes += (K::WIDTH + value) as u64;
         }
         Ok(removed)
     }
+}
+
+/// Memory limits a group to far fewer than 2^32 changes.
+fn encode_count(count: usize, out: &mut Vec<u8>) {
+    out.extend_from_slice(&u32::try_from(count).unwrap_or(u32::MAX).to_le_bytes());
+}
+
+fn decode_count(bytes: &mut &[u8]) -> Option<u32> {
+    let (count, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(u32::from_le_bytes(*count))
+}
+
+fn decode_key<K: FixedKey>(bytes: &mut &[u8]) -> Option<K> {
+    let (key, rest) = bytes.split_at_checked(K::WIDTH)?;
+    *bytes = rest;
+    Some(K::decode(key))
 }

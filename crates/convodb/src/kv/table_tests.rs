@@ -1,4 +1,5 @@
-//! Tests of a table with its memtable as one ordered map: puts, removals, flush and rollback.
+//! Tests of a table with its memtable as one ordered map: puts, removals, checkpoints, rollbacks and
+//! replay, and what a cursor reads.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use redb::ReadableDatabase;
 
 use crate::encoding::key::NumberKey;
 use crate::error::Error;
-use crate::kv::cursor::{Gap, ScanDirection};
+use crate::kv::gap::{Gap, ScanDirection};
 use crate::kv::table::{AnyTable, Table};
 use crate::model::id::UserId;
 use crate::tables::Tables;
@@ -35,7 +36,8 @@ fn all(table: &BytesTable<NumberKey>) -> BTreeMap<u32, u8> {
     entries.map(|(key, value)| (key.number, value.value()[0])).collect()
 }
 
-/// Checks a cursor from every gap in both directions, and the key before each gap.
+/// Checks a cursor from every gap in both directions, and the key before each gap. It may read one
+/// hidden entry before each entry, the end, and the key before the gap.
 fn check_cursors(table: &BytesTable<NumberKey>, map: &BTreeMap<u32, u8>) {
     let numbers = |range: Vec<u32>, direction| match direction {
         ScanDirection::Ascending => range,
@@ -59,6 +61,7 @@ fn check_cursors(table: &BytesTable<NumberKey>, map: &BTreeMap<u32, u8>) {
                 let visited: Vec<u32> =
                     steps.filter(|key| key.user == USER).map(|key| key.number).collect();
                 assert_eq!(visited, numbers(ahead.clone(), direction));
+                assert!(cursor.hidden_read() <= visited.len() + 2);
             }
         }
     }
@@ -101,30 +104,137 @@ proptest! {
     }
 }
 
-/// A checkpoint ends in the middle of a group: what was committed before it began is stored,
-/// everything later stays in the memtable, and the changes of the group can still be rolled back.
-#[test]
-fn the_current_group_can_be_rolled_back_after_a_checkpoint() {
-    let store = RawStore::new();
-    let mut tables = store.tables();
-    let put =
-        |tables: &mut Tables, number| tables.accounts.assistant_numbers.put(key(number), &[1]);
-    put(&mut tables, 1);
-    tables.commit();
-    tables.begin_checkpoint();
-    let frozen = tables.clone();
-    put(&mut tables, 2);
-    tables.commit();
-    put(&mut tables, 3);
-    store.write(|write| frozen.flush(write).unwrap());
-    tables.accounts.assistant_numbers.end_checkpoint(&store.read()).unwrap();
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u32, u8),
+    Remove(u32),
+    Savepoint,
+    RollbackToSavepoint,
+    Rollback,
+    Commit,
+    BeginCheckpoint,
+    EndCheckpoint,
+    /// The process ends without a checkpoint, and another one replays the WAL.
+    Reopen,
+}
 
-    let numbers =
-        |tables: &Tables| all(&tables.accounts.assistant_numbers).into_keys().collect::<Vec<_>>();
-    assert_eq!(numbers(&tables), [1, 2, 3]);
-    assert_eq!(numbers(&store.tables()), [1]);
-    tables.rollback();
-    assert_eq!(numbers(&tables), [1, 2]);
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => (0..40_u32, 1..9_u8).prop_map(|(number, value)| Step::Put(number, value)),
+        12 => (0..40_u32).prop_map(Step::Remove),
+        1 => Just(Step::Savepoint),
+        1 => Just(Step::RollbackToSavepoint),
+        1 => Just(Step::Rollback),
+        3 => Just(Step::Commit),
+        1 => Just(Step::BeginCheckpoint),
+        2 => Just(Step::EndCheckpoint),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+/// A store with its writer's tables, and what they must contain.
+struct Machine {
+    store: RawStore,
+    tables: Tables,
+    map: BTreeMap<u32, u8>,
+    at_savepoint: BTreeMap<u32, u8>,
+    committed: BTreeMap<u32, u8>,
+    /// The records of the groups that the stored tables lack.
+    wal: Vec<Vec<u8>>,
+    /// The tables that the running checkpoint flushes, and the number of their groups in the WAL.
+    frozen: Option<(Tables, usize)>,
+}
+
+impl Machine {
+    fn new(stored: &BTreeMap<u32, u8>) -> Self {
+        let store = RawStore::new();
+        store.write(|write| {
+            let mut table = ASSISTANT_NUMBERS.open_for_write(write).unwrap();
+            for (number, value) in stored {
+                table.insert(key(*number), [*value].as_slice()).unwrap();
+            }
+        });
+        let (tables, map) = (store.tables(), stored.clone());
+        let (at_savepoint, committed) = (map.clone(), map.clone());
+        Self { store, tables, map, at_savepoint, committed, wal: Vec::new(), frozen: None }
+    }
+
+    fn run(&mut self, step: &Step) {
+        let table = &mut self.tables.accounts.assistant_numbers;
+        match *step {
+            Step::Put(number, value) => change(table, &mut self.map, number, value),
+            Step::Remove(number) => change(table, &mut self.map, number, 0),
+            Step::Savepoint => {
+                self.tables.savepoint();
+                self.at_savepoint = self.map.clone();
+            }
+            Step::RollbackToSavepoint => {
+                self.tables.rollback_to_savepoint();
+                self.map = self.at_savepoint.clone();
+            }
+            Step::Rollback => {
+                self.tables.rollback();
+                (self.map, self.at_savepoint) = (self.committed.clone(), self.committed.clone());
+            }
+            Step::Commit => self.commit(),
+            Step::BeginCheckpoint => {
+                self.commit();
+                if self.frozen.is_none() {
+                    self.tables.begin_checkpoint();
+                    self.frozen = Some((self.tables.clone(), self.wal.len()));
+                }
+            }
+            Step::EndCheckpoint => {
+                if let Some((frozen, groups)) = self.frozen.take() {
+                    self.store.write(|write| frozen.flush(write).unwrap());
+                    self.tables.end_checkpoint(&self.store.read()).unwrap();
+                    self.wal.drain(..groups);
+                }
+            }
+            Step::Reopen => {
+                self.tables = self.store.tables();
+                self.wal.iter().for_each(|group| self.tables.replay(group).unwrap());
+                self.tables.end_checkpoint(&self.store.read()).unwrap();
+                self.frozen = None;
+                (self.map, self.at_savepoint) = (self.committed.clone(), self.committed.clone());
+            }
+        }
+    }
+
+    fn commit(&mut self) {
+        let mut record = Vec::new();
+        self.tables.encode(&mut record);
+        self.wal.push(record);
+        self.tables.commit();
+        (self.committed, self.at_savepoint) = (self.map.clone(), self.map.clone());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is written, undone, flushed beside later writes and replayed: the table is the map,
+    /// a cursor reads no more than it may, and a snapshot does not change.
+    #[test]
+    fn checkpoints_rollbacks_and_replay_keep_the_table(
+        stored in prop::collection::btree_map(0..40_u32, 1..9_u8, 0..40),
+        steps in prop::collection::vec(step(), 0..100),
+        snapshot_at in 0..100_usize,
+    ) {
+        let mut machine = Machine::new(&stored);
+        let mut snapshot = None;
+        for (at, step) in steps.iter().enumerate() {
+            machine.run(step);
+            prop_assert_eq!(&all(&machine.tables.accounts.assistant_numbers), &machine.map);
+            if at == snapshot_at {
+                snapshot = Some((machine.tables.clone(), machine.map.clone()));
+            }
+        }
+        check_cursors(&machine.tables.accounts.assistant_numbers, &machine.map);
+        if let Some((tables, map)) = snapshot {
+            check_cursors(&tables.accounts.assistant_numbers, &map);
+        }
+    }
 }
 
 /// A copy is compared with the number of entries that redb has counted, in the stored table and
@@ -182,12 +292,17 @@ fn an_encoded_group_is_replayed_and_truncated_bytes_are_refused() {
     for (number, to) in [(3, 1), (2, 2), (3, 4)] {
         change(&mut tables.accounts.assistant_numbers, &mut map, number, to);
     }
+    let mut puts = Vec::new();
+    tables.encode(&mut puts);
+    change(&mut tables.accounts.assistant_numbers, &mut map, 2, 0);
     let mut bytes = Vec::new();
     tables.encode(&mut bytes);
+    assert!(bytes.starts_with(&puts), "a group without removals has nothing about them");
     let mut replayed = store.tables();
     replayed.replay(&bytes).unwrap();
+    replayed.end_checkpoint(&store.read()).unwrap();
     assert_eq!(all(&replayed.accounts.assistant_numbers), map);
-    for cut in 0..bytes.len() {
+    for cut in (0..bytes.len()).filter(|cut| *cut != puts.len()) {
         assert!(store.tables().replay(&bytes[..cut]).is_none(), "cut at {cut}");
     }
     bytes.push(0);

@@ -22,7 +22,7 @@ pub(crate) trait TableValue: redb::Value + 'static {
     fn decode(bytes: &mut &[u8]) -> Option<Self::Owned>;
 }
 
-/// A memtable entry: a value, or `None` as a tombstone.
+/// What a write leaves of a key: a value, or `None` for a removal.
 pub(crate) type Slot<V> = Option<<V as TableValue>::Owned>;
 
 /// A value borrowed from a page of redb or from the memtable.

@@ -4,8 +4,8 @@
 //! table, a few cursor steps from one to the next are cheaper. Rows of one customer or one external
 //! identifier never are close together. Rows of a type, an assistant or a sender may be, and the
 //! first rows show it: the cursor takes at most [`MAX_STRIDE`] steps to the next row, and the first
-//! row that is farther away ends stepping for this page. So a page costs at most `MAX_STRIDE` steps
-//! and one lookup for each row, whatever the data.
+//! row that is farther away ends stepping for this page, and so does the first run of removed rows.
+//! So a page costs at most `MAX_STRIDE` steps and one lookup for each row, whatever the data.
 
 use std::cmp::Ordering;
 
@@ -14,7 +14,8 @@ use crate::encoding::key::RowKey;
 use crate::encoding::record::Body;
 use crate::encoding::row::Row;
 use crate::error::Result;
-use crate::kv::cursor::{Gap, MergeCursor, ScanDirection};
+use crate::kv::cursor::MergeCursor;
+use crate::kv::gap::{Gap, ScanDirection};
 use crate::kv::row_cache::CachedRows;
 use crate::kv::value::ValueRef;
 use crate::model::id::UserId;
@@ -88,9 +89,9 @@ impl<'t> Fetch<'t> {
         mut visit: impl FnMut(&Row, &str) -> T,
     ) -> Result<T> {
         let key = RowKey::new(self.user, position);
-        if let Some(slot) = self.rows.slot(key) {
+        if let Some(written) = self.rows.in_memtable(key) {
             self.rows_read += 1;
-            let record = slot.as_ref().ok_or_else(|| damaged("an index entry leads to no row"))?;
+            let record = written.ok_or_else(|| damaged("an index entry leads to no row"))?;
             let (row, texts) = decode_row(key, record)?;
             return Ok(visit(&row, texts));
         }
@@ -146,7 +147,7 @@ impl<'t> Fetch<'t> {
         };
         let mut cursor = self.rows.cursor(gap, self.direction)?;
         let entry = cursor.step()?;
-        self.rows_read += 1;
+        self.rows_read += 1 + cursor.hidden_read();
         self.access = Access::Stepping(cursor);
         match entry {
             Some((at, record)) if at == key => Ok(record),
@@ -154,16 +155,19 @@ impl<'t> Fetch<'t> {
         }
     }
 
-    /// The record at `position` if the cursor reaches it within [`MAX_STRIDE`] steps.
+    /// The record at `position` if the cursor reaches it within [`MAX_STRIDE`] steps and has met no
+    /// hidden row, which may cost as much as a lookup.
     fn step_to(&mut self, position: Position) -> Result<Option<Record<'t>>> {
         let Access::Stepping(cursor) = &mut self.access else {
             return Ok(None);
         };
         for _ in 0..MAX_STRIDE {
-            let Some((key, record)) = cursor.step()? else {
+            if cursor.hidden_read() > 0 {
                 return Ok(None);
-            };
-            self.rows_read += 1;
+            }
+            let entry = cursor.step()?;
+            self.rows_read += usize::from(entry.is_some()) + cursor.hidden_read();
+            let Some((key, record)) = entry else { return Ok(None) };
             match self.direction.order(&key.position, &position) {
                 _ if key.user != self.user => return Ok(None),
                 Ordering::Less => {}

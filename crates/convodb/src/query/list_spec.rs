@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use crate::encoding::index_term::Fingerprints;
 use crate::error::{Error, Result};
-use crate::kv::cursor::ScanDirection;
+use crate::kv::gap::ScanDirection;
 use crate::model::channel::ChannelKind;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;

@@ -1,7 +1,9 @@
 //! Page: runs the plan of a list, reads the rows into one buffer and sets the two cursors.
 //!
 //! At any depth, a page costs one B-tree lookup and at most `page size + 2` steps for the list, and
-//! for a filtered list its rows in addition (see [`crate::query::fetch`]). It copies records into
+//! for a filtered list its rows in addition (see [`crate::query::fetch`]). Until the next
+//! checkpoint, each step may pass a run of removed entries, for one entry and one lookup more
+//! (see [`crate::kv::cursor`]). It copies records into
 //! one buffer and decodes conversations that borrow from it, so a page needs a constant number of
 //! allocations.
 
@@ -72,7 +74,8 @@ pub struct Page {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PageCost {
-    /// Index entries read, or rows if the list has no filter.
+    /// Index entries read, or rows if the list has no filter. Includes removed ones that were met
+    /// before a checkpoint took them out of the tables.
     pub entries: usize,
     /// Rows read for index entries, including rows that were stepped over; 0 if the list has no
     /// filter.
@@ -83,7 +86,10 @@ pub struct PageCost {
 
 impl PageCost {
     /// The maximum of `entries + rows` for a page of this size: `10 * (page_size + 1)`, for every
-    /// combination of filters, depth, direction and distribution of data.
+    /// combination of filters, depth, direction, distribution of data, and pattern of removals.
+    ///
+    /// A page of *n* visits at most *n* + 2 entries, each after at most one removed entry, and 8
+    /// *n* + 1 rows, after at most one removed row.
     #[must_use]
     pub const fn bound(page_size: PageSize) -> usize {
         (fetch::MAX_STRIDE + 2) * (page_size.get() + 1)

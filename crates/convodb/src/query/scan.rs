@@ -1,7 +1,8 @@
 //! Range scan: one list of the table of rows or of an index, from a gap in either direction.
 //!
 //! A scan costs one B-tree lookup and a step for each entry. One more step finds out whether the
-//! list continues, and a look at the other side of the gap whether it begins earlier.
+//! list continues, and a look at the other side of the gap whether it begins earlier. Each of them
+//! may meet a run of hidden entries, which costs one more entry and one more lookup.
 
 use std::ops::Range;
 
@@ -9,7 +10,7 @@ use crate::encoding::index_term::Term;
 use crate::encoding::key::{FixedKey, IndexKey, RowKey};
 use crate::error::Result;
 use crate::kv::catch_panic::catch_read_fault;
-use crate::kv::cursor::{Gap, ScanDirection};
+use crate::kv::gap::{Gap, ScanDirection};
 use crate::kv::table::Table;
 use crate::kv::value::TableValue;
 use crate::model::id::UserId;
@@ -70,7 +71,7 @@ pub(crate) struct ScanEdges {
     pub(crate) before: bool,
     /// Whether the list has entries beyond the last visited one.
     pub(crate) after: bool,
-    /// Number of entries read.
+    /// Number of entries read, hidden ones included.
     pub(crate) entries: usize,
 }
 
@@ -109,6 +110,7 @@ pub(crate) fn scan<K: ListKey, V: TableValue>(
             }
             accepted += usize::from(visit(key.position(), value.value())?);
         }
+        edges.entries += cursor.hidden_read();
         Ok(edges)
     })
 }

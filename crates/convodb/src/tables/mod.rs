@@ -201,24 +201,39 @@ impl Tables {
         self.accounts.tokens.pending().removals > 0
     }
 
-    /// Appends the group to a WAL record.
+    /// Appends the group to a WAL record: the puts of each table, then, if anything is removed, the
+    /// removed keys of each table.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        self.all().for_each(|table| table.encode(out));
+        self.all().for_each(|table| table.encode_puts(out));
+        if self.pending().removals > 0 {
+            self.all().for_each(|table| table.encode_removals(out));
+        }
     }
 
-    /// Applies a WAL record; `None` if [`Tables::encode`] did not write `bytes`.
-    pub(crate) fn replay(&mut self, bytes: &[u8]) -> Option<()> {
-        replay(self.all_mut(), bytes)
+    /// Adds a WAL record to the changes that [`Tables::end_checkpoint`] makes visible; `None` if
+    /// [`Tables::encode`] did not write `bytes`.
+    pub(crate) fn replay(&mut self, mut bytes: &[u8]) -> Option<()> {
+        self.all_mut().try_for_each(|table| table.replay_puts(&mut bytes))?;
+        if !bytes.is_empty() {
+            self.all_mut().try_for_each(|table| table.replay_removals(&mut bytes))?;
+        }
+        bytes.is_empty().then_some(())
     }
 
-    /// Applies a WAL record of format 1.
+    /// [`Tables::replay`] for a record of format 1, which has puts alone.
     pub(crate) fn replay_format_1(&mut self, bytes: &[u8]) -> Option<()> {
-        replay(self.all_mut().take(TABLES_OF_FORMAT_1), bytes)
+        self.replay_puts(TABLES_OF_FORMAT_1, bytes)
     }
 
-    /// Applies a WAL record of format 2.
+    /// [`Tables::replay`] for a record of format 2, which has puts alone.
     pub(crate) fn replay_format_2(&mut self, bytes: &[u8]) -> Option<()> {
-        replay(self.all_mut().take(TABLES_OF_FORMAT_2), bytes)
+        self.replay_puts(TABLES_OF_FORMAT_2, bytes)
+    }
+
+    fn replay_puts(&mut self, tables: usize, mut bytes: &[u8]) -> Option<()> {
+        let mut tables = self.all_mut().take(tables);
+        tables.try_for_each(|table| table.replay_puts(&mut bytes))?;
+        bytes.is_empty().then_some(())
     }
 
     pub(crate) fn commit(&mut self) {
@@ -244,14 +259,6 @@ impl Tables {
     pub(crate) fn flush(&self, write: &WriteTransaction) -> Result<()> {
         self.all().try_for_each(|table| table.flush(write))
     }
-}
-
-fn replay<'t>(
-    mut tables: impl Iterator<Item = &'t mut dyn AnyTable>,
-    mut bytes: &[u8],
-) -> Option<()> {
-    tables.try_for_each(|table| table.replay(&mut bytes))?;
-    bytes.is_empty().then_some(())
 }
 
 /// Maintenance: sizes, copies, and removal of a user.

@@ -26,8 +26,7 @@ use crate::tables::change_feed::ChangeRecord;
 use crate::tables::idempotency;
 use crate::tables::quotas::{self, UsageChange, conversation_bytes};
 
-/// Surplus changes are trimmed in batches of this size, because a group that removes something
-/// skips the memtables and costs more.
+/// Surplus changes are trimmed in batches of this size.
 const TRIM_BATCH: u64 = 1024;
 
 /// A write in progress. It reads what earlier writes stored, those of its own group included.

@@ -225,6 +225,8 @@ fn compaction_frees_deleted_space_and_preserves_the_rest() {
             rows.iter().try_for_each(|row| write.insert(user, row.clone(), Vec::new()))
         })
         .unwrap();
+    store.close().unwrap();
+    let store = Store::open(&path).unwrap();
     let deleted = store.delete_all(user, &ListRequest::default());
     assert_eq!(deleted.unwrap(), 4000);
     store.insert(user, survivor.clone(), Vec::new()).unwrap();
