@@ -446,7 +446,9 @@ impl Committer {
             self.tables.end_checkpoint(&read)?;
             // A group in progress is not visible: its own commit publishes both.
             let idle = self.tables.pending().changes == 0;
-            idle.then(|| CommittedState::open(&read, self.tables.clone(), self.seqno())).transpose()
+            let (tables, before) = (&self.tables, self.published.load_full());
+            idle.then(|| CommittedState::open_after(&read, tables.clone(), self.seqno(), &before))
+                .transpose()
         })?;
         if let Some(state) = state {
             self.published.publish(state, changed);
@@ -599,20 +601,22 @@ mod tests {
     use crate::model::timestamp::Timestamp;
     use crate::options::StoreOptions;
 
-    fn open() -> (Committer, Arc<Published>) {
-        let vfs = Arc::new(MemoryVfs::default());
-        let location = StoreLocation {
-            vfs,
+    fn location() -> StoreLocation {
+        StoreLocation {
+            vfs: Arc::new(MemoryVfs::default()),
             path: "store".into(),
             cache_bytes: 1 << 20,
             check: false,
             without_wal: false,
-        };
+        }
+    }
+
+    fn open(location: &StoreLocation) -> (Committer, Arc<Published>) {
         let signal = FaultSignal::detached();
-        let recovered = Recovered::open_or_create(&location, &signal, 0).unwrap();
+        let recovered = Recovered::open_or_create(location, &signal, 0).unwrap();
         let mode = StoreOptions::default().commit_mode();
         let publish = |state| Arc::new(Published::new(state));
-        let committer = Committer::new(recovered, &location, mode, signal, publish).unwrap();
+        let committer = Committer::new(recovered, location, mode, signal, publish).unwrap();
         let published = committer.published().clone();
         (committer, published)
     }
@@ -621,7 +625,7 @@ mod tests {
     /// visible before its own commit.
     #[test]
     fn a_finished_checkpoint_does_not_publish_the_group_in_progress() {
-        let (mut committer, published) = open();
+        let (mut committer, published) = open(&location());
         let now = Instant::now();
         let name = |text: &str| text.parse::<Name>().unwrap();
         let is_visible = |text: &str| {
@@ -636,6 +640,32 @@ mod tests {
         assert!(is_visible("one") && !is_visible("two"));
         committer.commit(now).unwrap();
         assert!(is_visible("one") && is_visible("two"));
+        committer.close().unwrap();
+    }
+
+    /// A process that replays a WAL writes none of it anew: its checkpoint does not continue the
+    /// epoch of the process before, and its first write begins one.
+    #[test]
+    fn a_checkpoint_of_replayed_groups_begins_no_epoch() {
+        let location = location();
+        let (mut committer, _) = open(&location);
+        let create = |committer: &mut Committer, name: &str| {
+            let name = name.parse::<Name>().unwrap();
+            committer.run(|write| write.create_user(name, Timestamp::MIN)).unwrap();
+            committer.commit(Instant::now()).unwrap();
+        };
+        create(&mut committer, "one");
+        let first = committer.published().load_full().version();
+        committer.shut_down_after_fault();
+
+        let (mut committer, published) = open(&location);
+        committer.start_checkpoint();
+        committer.finish_checkpoint();
+        assert!(!published.load_full().epochs().is_open());
+        create(&mut committer, "two");
+        let state = published.load_full();
+        assert!(state.version().epoch != first.epoch && state.contains(first));
+        drop((state, published));
         committer.close().unwrap();
     }
 }

@@ -56,6 +56,16 @@ impl Epochs {
         }
     }
 
+    /// Ends the last epoch if `known` has ended the same one. On disk an epoch is open until the next
+    /// one begins.
+    pub(crate) fn end_as(&mut self, known: &Self) {
+        if let (Some(epoch), Some(known)) = (self.0.last_mut(), known.0.last())
+            && epoch.id == known.id
+        {
+            epoch.last = epoch.last.min(known.last);
+        }
+    }
+
     /// Ends the last epoch with this commit and begins another.
     pub(crate) fn begin(&mut self, id: u64, commit: u64) {
         self.end(commit);
@@ -96,6 +106,12 @@ mod tests {
         assert!(epochs.is_open());
         epochs.end(9);
         assert!(!epochs.is_open() && !epochs.contain(version(2, 10), 11));
+        let mut stored = Epochs::decode(&Epochs::new(2).encode()).unwrap();
+        stored.end_as(&epochs);
+        assert!(!stored.is_open() && !stored.contain(version(2, 10), 11));
+        stored.begin(3, 9);
+        stored.end_as(&epochs);
+        assert!(stored.is_open());
         assert_eq!(Epochs::decode(&[]), None);
         assert_eq!(Epochs::decode(&[0; 17]), None);
     }

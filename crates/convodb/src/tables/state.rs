@@ -37,6 +37,19 @@ impl CommittedState {
         Self::with_epochs(read, tables, seqno, meta::epochs(read)?)
     }
 
+    /// The state `tables` after group `seqno`, with the metadata in `read`, after the state `before`,
+    /// whose last epoch may have ended.
+    pub(crate) fn open_after(
+        read: &ReadTransaction,
+        tables: Tables,
+        seqno: u64,
+        before: &Self,
+    ) -> Result<Self> {
+        let mut epochs = meta::epochs(read)?;
+        epochs.end_as(before.epochs());
+        Self::with_epochs(read, tables, seqno, epochs)
+    }
+
     /// The state `tables` after group `seqno`, which begins no epoch of its own: with it ends the
     /// last epoch in `read`.
     pub(crate) fn open_ended(read: &ReadTransaction, tables: Tables, seqno: u64) -> Result<Self> {
