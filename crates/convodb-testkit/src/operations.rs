@@ -5,11 +5,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use convodb::{
-    AssistantId, BulkOptions, Channel, Conversation, ConversationId, Error, Message, Snapshot,
-    Store, StoreOptions, Timestamp, UserId,
+    Assistant, AssistantId, BulkOptions, Channel, Conversation, ConversationId, Day, Error,
+    ListRequest, Message, PageSize, Snapshot, Stats, StatsRequest, Store, StoreOptions,
+    StoreVersion, Timestamp, UserId,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -110,6 +112,39 @@ pub struct OperationRunner {
     names: [[String; 3]; 2],
     /// The access token of each user.
     tokens: [Option<String>; 2],
+    /// What was read of a user at each version of the user's data.
+    versions: HashMap<(UserId, StoreVersion), Reads>,
+}
+
+/// What a store returns of a user: conversations with their messages, statistics, assistants, and the
+/// cursor of a page as a token.
+#[derive(Debug, PartialEq, Eq)]
+struct Reads {
+    conversations: Vec<(Conversation, Option<Vec<Message>>)>,
+    stats: Stats,
+    assistants: Vec<Assistant>,
+    cursor: Option<String>,
+}
+
+impl Reads {
+    fn of(snapshot: &Snapshot, user: UserId) -> Self {
+        let all = snapshot.conversations(user, &ListRequest::default());
+        let with_messages = |row: convodb::Result<Conversation>| {
+            let row = row.unwrap();
+            let messages = snapshot.messages(user, row.id).unwrap();
+            (row, messages)
+        };
+        let page_size = Some(PageSize::MIN);
+        let first = ListRequest { page_size, ..ListRequest::default() };
+        let first = snapshot.list(user, &first).unwrap();
+        let days = StatsRequest::new(Day::new(0), Day::new(u32::MAX));
+        Self {
+            conversations: all.map(with_messages).collect(),
+            stats: snapshot.stats(user, &days).unwrap(),
+            assistants: snapshot.assistants(user, 0, usize::MAX).unwrap(),
+            cursor: first.next_cursor().map(|cursor| snapshot.seal_cursor(cursor)),
+        }
+    }
 }
 
 impl OperationRunner {
@@ -126,7 +161,8 @@ impl OperationRunner {
 
     fn of(harness: Harness, path: Option<PathBuf>) -> Self {
         let names = [const { [const { String::new() }; 3] }; 2].map(|of| of.map(|_| "Bot".into()));
-        Self { harness, path, walk: None, snapshots: Vec::new(), names, tokens: [None, None] }
+        let (snapshots, versions) = (Vec::new(), HashMap::new());
+        Self { harness, path, walk: None, snapshots, names, tokens: [None, None], versions }
     }
 
     /// Runs one operation, and compares the result with the oracle.
@@ -177,6 +213,22 @@ impl OperationRunner {
             }
             Operation::Restart(memtable_bytes) => self.restart(memtable_bytes),
             Operation::Crash(memtable_bytes) => self.crash(memtable_bytes),
+        }
+        self.check_versions();
+    }
+
+    /// Checks that a version of a user's data is always the same data, restarts and crashes
+    /// included.
+    fn check_versions(&mut self) {
+        let snapshot = self.harness.store.snapshot();
+        for user in self.harness.users {
+            let version = snapshot.version_of(user);
+            assert!(snapshot.contains(version), "{version} is in the past");
+            let reads = Reads::of(&snapshot, user);
+            if let Some(known) = self.versions.get(&(user, version)) {
+                assert_eq!(*known, reads, "at {version}");
+            }
+            self.versions.insert((user, version), reads);
         }
     }
 

@@ -188,7 +188,8 @@ fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(part(bytes, at))
 }
 
-fn user_at_start(bytes: &[u8]) -> UserId {
+/// The user at the beginning of an encoded key.
+pub(crate) fn user_at_start(bytes: &[u8]) -> UserId {
     UserId::new(u32_at(bytes, 0))
 }
 

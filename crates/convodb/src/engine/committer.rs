@@ -263,7 +263,7 @@ impl Committer {
             }
         }
         let changed = self.changed_users();
-        self.tables.commit();
+        self.tables.commit(self.seqno());
         let state = self.published.load().with(self.tables.clone(), self.seqno());
         self.published.publish(state, &changed);
         Ok(())
@@ -388,7 +388,7 @@ impl Committer {
             return Err(self.fault(error));
         }
         let changed = self.changed_users();
-        self.tables.commit();
+        self.tables.commit(position.seqno);
         self.adopt_durable(position, &changed)
     }
 
@@ -428,6 +428,7 @@ impl Committer {
             }
             Err(error) => return Err(error),
         };
+        self.tables.change_all_users(position.seqno);
         self.adopt_durable(position, &ChangedUsers::Any)?;
         Ok(done)
     }

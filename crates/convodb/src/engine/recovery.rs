@@ -105,6 +105,7 @@ fn replay(
         tables.replay(record)
     })?;
     tables.end_checkpoint(read)?;
+    tables.change_all_users(position.seqno);
     if position.seqno > flushed.seqno {
         let groups = position.seqno - flushed.seqno;
         tracing::info!(groups, bytes = replayed_bytes, "replayed the write-ahead log");

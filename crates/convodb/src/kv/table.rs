@@ -11,7 +11,7 @@ use redb::{
     WriteTransaction,
 };
 
-use crate::encoding::key::FixedKey;
+use crate::encoding::key::{FixedKey, user_at_start};
 use crate::encoding::record;
 use crate::error::{Error, Result, from_redb};
 use crate::kv::bulk_insert::bulk_insert;
@@ -283,6 +283,9 @@ pub(crate) trait AnyTable {
     fn pending(&self) -> PendingWrites;
     /// The number of the group's changes.
     fn changes(&self) -> usize;
+    /// Appends the users at the beginning of the keys that the group has changed, for a table of
+    /// such keys. A user may be appended more than once.
+    fn changed_users(&self, users: &mut Vec<UserId>);
     /// Appends the group's puts in the encoding of the WAL.
     fn encode_puts(&self, out: &mut Vec<u8>);
     /// Appends the keys that the group leaves removed.
@@ -383,6 +386,15 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
             bytes: changes.iter().map(bytes).sum(),
             changes: changes.len(),
             removals: changes.iter().filter(|change| change.after.is_none()).count(),
+        }
+    }
+
+    fn changed_users(&self, users: &mut Vec<UserId>) {
+        for key in self.changed_keys() {
+            let user = user_at_start(key.encode().as_ref());
+            if users.last() != Some(&user) {
+                users.push(user);
+            }
         }
     }
 

@@ -205,7 +205,7 @@ impl Machine {
         let mut record = Vec::new();
         self.tables.encode(&mut record);
         self.wal.push(record);
-        self.tables.commit();
+        self.tables.commit(self.wal.len() as u64);
         (self.committed, self.at_savepoint) = (self.map.clone(), self.map.clone());
     }
 }

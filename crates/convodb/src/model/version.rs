@@ -33,6 +33,21 @@ pub struct StoreVersion {
     pub(crate) commit: u64,
 }
 
+impl StoreVersion {
+    /// The version as 16 bytes, which are equal only for equal versions.
+    ///
+    /// ```
+    /// # let store = convodb::Store::in_memory()?;
+    /// let version = store.snapshot().version();
+    /// assert_eq!(version.to_bytes(), store.snapshot().version().to_bytes());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        ((self.epoch as u128) << 64 | self.commit as u128).to_be_bytes()
+    }
+}
+
 impl fmt::Display for StoreVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{}", self.epoch, self.commit)

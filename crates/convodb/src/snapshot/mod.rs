@@ -115,6 +115,33 @@ impl Snapshot {
         self.state.version()
     }
 
+    /// The version in which what belongs to the user last changed, as far as is known: reads of the
+    /// user return the same from all snapshots that return the same version here, and from the
+    /// snapshot of that version. So it serves to recognize results that are still right. Reads
+    /// nothing from the store.
+    ///
+    /// Equal data can have several versions: opening the store, a bulk load of any user and the
+    /// rotation of the cursor key count as changes of all users. Changes of access tokens do not
+    /// count.
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// let one = store.create_user("One", at)?.id;
+    /// let two = store.create_user("Two", at)?.id;
+    /// let before = store.snapshot();
+    /// store.create_assistant(one, AssistantId::generate(at), "Bot")?;
+    /// let after = store.snapshot();
+    /// assert_ne!(before.version_of(one), after.version_of(one));
+    /// assert_eq!(before.version_of(two), after.version_of(two));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn version_of(&self, user: UserId) -> StoreVersion {
+        self.state.user_version(user)
+    }
+
     /// Whether the history that led to this snapshot contains `version`: whether `version` is of
     /// this store, in its past, and was not undone by restoring a backup or an older copy of the
     /// file. See [`StoreVersion`] for an example. Reads nothing from the store.

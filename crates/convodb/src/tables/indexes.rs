@@ -148,7 +148,7 @@ mod tests {
         let mut new = old;
         let mut tables = RawStore::new().tables();
         let changes = |tables: &mut Tables, old: Option<&_>, new: Option<&_>| {
-            tables.commit();
+            tables.commit(1);
             tables.indexes.apply(key(), old, new).unwrap();
             let PendingWrites { changes, removals, .. } = tables.pending();
             (changes, removals)

@@ -20,6 +20,7 @@ pub(crate) mod schema;
 pub(crate) mod sequences;
 pub(crate) mod staged_inserts;
 pub(crate) mod state;
+mod user_versions;
 
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ use crate::tables::schema::{
     Sequences, StagedInserts,
 };
 use crate::tables::staged_inserts::RunningInserts;
+use crate::tables::user_versions::UserVersions;
 
 /// The number of tables that format 1 has: the first ones.
 const TABLES_OF_FORMAT_1: usize = 15;
@@ -61,6 +63,7 @@ pub(crate) struct Tables {
     assistant_names: Arc<AssistantNameCache>,
     row_cache: Arc<RowCache>,
     metrics: Arc<MetricsRegistry>,
+    user_versions: UserVersions,
     /// The number of checkpoints since the store was opened.
     generation: u64,
 }
@@ -83,6 +86,7 @@ impl Tables {
             assistant_names: Arc::default(),
             row_cache: Arc::new(RowCache::new(row_cache_bytes)),
             metrics: Arc::default(),
+            user_versions: UserVersions::default(),
             generation: 0,
         })
     }
@@ -187,6 +191,17 @@ impl Tables {
         self.all().map(AnyTable::changes).sum()
     }
 
+    /// The last group that changed what belongs to the user, or a later one.
+    pub(crate) fn user_version(&self, user: UserId) -> u64 {
+        self.user_versions.of(user)
+    }
+
+    /// Records that group `seqno`, which bypassed the memtables, may have changed what belongs to
+    /// any user.
+    pub(crate) fn change_all_users(&mut self, seqno: u64) {
+        self.user_versions.change_all(seqno);
+    }
+
     /// The users whose change feeds the group has changed.
     pub(crate) fn changed_users(&self) -> Vec<UserId> {
         let mut users: Vec<UserId> =
@@ -236,7 +251,11 @@ impl Tables {
         bytes.is_empty().then_some(())
     }
 
-    pub(crate) fn commit(&mut self) {
+    /// Ends group `seqno`.
+    pub(crate) fn commit(&mut self, seqno: u64) {
+        let mut users = Vec::new();
+        self.of_users().for_each(|table| table.changed_users(&mut users));
+        self.user_versions.change(users, seqno);
         if self.accounts.assistants.pending().changes > 0 {
             self.assistant_names = Arc::default();
         }
@@ -283,6 +302,17 @@ impl Tables {
         self.all().try_for_each(|table| {
             table.copy(write, &mut |key, value| seen(table.name(), key, value))
         })
+    }
+
+    /// The tables that contain what belongs to a user and what reads of that user depend on.
+    fn of_users(&self) -> impl Iterator<Item = &dyn AnyTable> {
+        let rows = self.conversations.all().into_iter().chain(self.indexes.all());
+        let derived = self.messages.all().into_iter().chain(self.counters.all());
+        let feed = self.change_feed.all().into_iter().chain(self.idempotency.all());
+        let accounts = &self.accounts;
+        let accounts: [&dyn AnyTable; 3] =
+            [&accounts.users, &accounts.assistants, &accounts.assistant_numbers];
+        rows.chain(derived).chain(feed).chain(self.quotas.all()).chain(accounts)
     }
 
     /// The tables that contain conversation data: all but accounts, sequences and quotas.
@@ -366,5 +396,14 @@ mod tests {
         let rest: Vec<&str> =
             tables.all().map(AnyTable::name).filter(|name| !data.contains(name)).collect();
         assert_eq!(rest, accounts.concat());
+    }
+
+    /// Access tokens authenticate a user, and user names find one: no read of the user shows them.
+    #[test]
+    fn every_table_but_those_without_users_counts_for_their_versions() {
+        let tables = RawStore::new().tables();
+        let of_users: Vec<&str> = tables.of_users().map(AnyTable::name).collect();
+        let rest = tables.all().map(AnyTable::name).filter(|name| !of_users.contains(name));
+        assert!(rest.eq(["user_names.v1", "tokens.v1", "sequences.v1"]));
     }
 }

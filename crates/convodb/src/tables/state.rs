@@ -8,6 +8,7 @@ use crate::encoding::index_term::Fingerprinter;
 use crate::encoding::token::Sealer;
 use crate::error::Result;
 use crate::metrics::SnapshotGuard;
+use crate::model::id::UserId;
 use crate::model::version::StoreVersion;
 use crate::tables::Tables;
 use crate::tables::epochs::Epochs;
@@ -105,6 +106,11 @@ impl CommittedState {
     /// The version of this state.
     pub(crate) fn version(&self) -> StoreVersion {
         self.epochs().version(self.seqno)
+    }
+
+    /// The version of this history in which what belongs to the user last changed, or a later one.
+    pub(crate) fn user_version(&self, user: UserId) -> StoreVersion {
+        self.epochs().version(self.tables.user_version(user))
     }
 
     /// Whether `version` is part of the history that led to this state.
