@@ -17,8 +17,8 @@ use uuid::Uuid;
 const ASSISTANTS: usize = 5;
 /// The body, which is allocated once at its full size, and a token.
 const BODY_AND_TOKEN: u64 = 2;
-/// The names of assistants and their positions, with capacity for eight; both grow by doubling.
-const NAMES: u64 = 2;
+/// The names of assistants, their fields and their positions, with capacity for eight.
+const NAMES: u64 = 3;
 
 fn filled() -> (Store, UserId) {
     let store = Store::in_memory().unwrap();

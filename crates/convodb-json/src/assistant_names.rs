@@ -4,26 +4,42 @@ use std::ops::Range;
 
 use convodb::{AssistantId, Error, Result, Snapshot, UserId};
 
-/// Initial capacities: the assistants of a typical page, and the bytes of a typical name.
+use crate::json;
+
+/// Initial capacities: the assistants of a typical page, the bytes of a typical name, and those of
+/// both fields of an assistant.
 const TYPICAL_ASSISTANTS: usize = 8;
 const TYPICAL_NAME_BYTES: usize = 24;
+const TYPICAL_FIELDS_BYTES: usize = 110;
 
 /// The names of a user's assistants as of one snapshot. Create one for each page or export.
 #[derive(Debug)]
 pub struct AssistantNames {
     snapshot: Snapshot,
     user: UserId,
-    /// The names read so far, concatenated; `ranges` has the position of each.
-    text: String,
-    ranges: Vec<(AssistantId, Range<usize>)>,
+    /// The names read so far, concatenated.
+    names: String,
+    /// The fields of the assistants as JSON, concatenated.
+    fields: Vec<u8>,
+    known: Vec<Known>,
+}
+
+#[derive(Debug)]
+struct Known {
+    id: AssistantId,
+    /// The place of its name.
+    name: Range<usize>,
+    /// The place of its fields; empty before they are needed.
+    fields: Range<usize>,
 }
 
 impl AssistantNames {
     /// Returns an empty cache. Reads nothing.
     #[must_use]
     pub fn new(snapshot: Snapshot, user: UserId) -> Self {
-        let text = String::with_capacity(TYPICAL_ASSISTANTS * TYPICAL_NAME_BYTES);
-        Self { snapshot, user, text, ranges: Vec::with_capacity(TYPICAL_ASSISTANTS) }
+        let names = String::with_capacity(TYPICAL_ASSISTANTS * TYPICAL_NAME_BYTES);
+        let known = Vec::with_capacity(TYPICAL_ASSISTANTS);
+        Self { snapshot, user, names, fields: Vec::new(), known }
     }
 
     /// Returns the current name of the assistant. One B-tree lookup for the first call with an id.
@@ -34,18 +50,52 @@ impl AssistantNames {
     /// cannot be read.
     #[inline]
     pub fn name(&mut self, id: AssistantId) -> Result<&str> {
-        let known = self.ranges.iter().rposition(|(known, _)| *known == id);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                let start = self.text.len();
-                if !self.snapshot.assistant_name(self.user, id, &mut self.text)? {
-                    return Err(Error::AssistantNotFound);
-                }
-                self.ranges.push((id, start..self.text.len()));
-                self.ranges.len() - 1
-            }
-        };
-        Ok(&self.text[self.ranges[at].1.clone()])
+        let at = self.find(id)?;
+        Ok(&self.names[self.known[at].name.clone()])
     }
+
+    /// Returns the fields of the assistant in an item, after a comma.
+    ///
+    /// # Errors
+    /// As [`AssistantNames::name`].
+    #[inline]
+    pub(crate) fn fields(&mut self, id: AssistantId) -> Result<&[u8]> {
+        let at = self.find(id)?;
+        let known = &mut self.known[at];
+        if known.fields.is_empty() {
+            let start = self.fields.len();
+            if start == 0 {
+                self.fields.reserve(TYPICAL_ASSISTANTS * TYPICAL_FIELDS_BYTES);
+            }
+            write_assistant(&mut self.fields, id, &self.names[known.name.clone()]);
+            known.fields = start..self.fields.len();
+        }
+        Ok(&self.fields[known.fields.clone()])
+    }
+
+    /// Returns the index of the assistant in `known`.
+    #[inline]
+    fn find(&mut self, id: AssistantId) -> Result<usize> {
+        match self.known.iter().position(|known| known.id == id) {
+            Some(at) => Ok(at),
+            None => self.read(id),
+        }
+    }
+
+    fn read(&mut self, id: AssistantId) -> Result<usize> {
+        let start = self.names.len();
+        if !self.snapshot.assistant_name(self.user, id, &mut self.names)? {
+            return Err(Error::AssistantNotFound);
+        }
+        self.known.push(Known { id, name: start..self.names.len(), fields: 0..0 });
+        Ok(self.known.len() - 1)
+    }
+}
+
+/// Appends the fields of an assistant in an item, after a comma.
+pub(crate) fn write_assistant(out: &mut Vec<u8>, assistant: AssistantId, name: &str) {
+    json::raw(out, ",\"assistant_id\":");
+    json::uuid(out, assistant.uuid());
+    json::raw(out, ",\"assistant_name\":");
+    json::string(out, name);
 }

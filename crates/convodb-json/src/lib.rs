@@ -44,4 +44,6 @@ pub use crate::assistant_names::AssistantNames;
 pub use crate::export_lines::{ExportLines, Messages};
 pub use crate::message::MessageFields;
 pub use crate::parse::{Item, ItemError};
-pub use crate::write::{TimeFormat, write_fields, write_history_message, write_item, write_line};
+pub use crate::write::{
+    TimeFormat, write_fields, write_history_message, write_item, write_line, write_named_item,
+};

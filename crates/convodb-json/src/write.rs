@@ -2,8 +2,9 @@
 //!
 //! About 0.2 us an item. Nothing is allocated except when the buffer grows.
 
-use convodb::{Channel, Contact, ConversationRef, Message, Timestamp};
+use convodb::{Channel, Contact, ConversationRef, Message, Result, Timestamp};
 
+use crate::assistant_names::{AssistantNames, write_assistant};
 use crate::json;
 
 /// How times are printed.
@@ -36,6 +37,25 @@ pub fn write_item(out: &mut Vec<u8>, row: &ConversationRef<'_>, assistant_name: 
     out.push(b'{');
     write_fields(out, row, assistant_name, TimeFormat::Seconds);
     out.push(b'}');
+}
+
+/// [`write_item`] with the name of the row's assistant from `names`, which also has both fields of
+/// the assistant as JSON.
+///
+/// # Errors
+/// As [`AssistantNames::name`]; `out` then contains a part of the item.
+#[inline]
+pub fn write_named_item(
+    out: &mut Vec<u8>,
+    row: &ConversationRef<'_>,
+    names: &mut AssistantNames,
+) -> Result<()> {
+    json::raw(out, "{\"id\":");
+    json::uuid(out, row.id.uuid());
+    out.extend_from_slice(names.fields(row.assistant)?);
+    write_rest(out, row, TimeFormat::Seconds);
+    out.push(b'}');
+    Ok(())
 }
 
 /// Appends a conversation as a line of an export, without the line break: the item with times to
@@ -97,7 +117,8 @@ pub(crate) fn write_line_message(out: &mut Vec<u8>, message: &Message) {
     write_role_and_content(out, message);
     json::raw(out, ",\"cost\":");
     json::cost(out, message.cost());
-    write_time(out, "created_at", message.created_at(), TimeFormat::Millis);
+    json::raw(out, ",\"created_at\":");
+    json::exact_time(out, message.created_at());
     out.push(b'}');
 }
 
@@ -105,7 +126,8 @@ pub(crate) fn write_line_message(out: &mut Vec<u8>, message: &Message) {
 pub fn write_history_message(out: &mut Vec<u8>, message: &Message) {
     out.push(b'{');
     write_role_and_content(out, message);
-    write_time(out, "created_at", message.created_at(), TimeFormat::Seconds);
+    json::raw(out, ",\"created_at\":");
+    json::time(out, message.created_at());
     out.push(b'}');
 }
 
@@ -131,14 +153,23 @@ pub fn write_fields(
 ) {
     json::raw(out, "\"id\":");
     json::uuid(out, row.id.uuid());
-    json::raw(out, ",\"assistant_id\":");
-    json::uuid(out, row.assistant.uuid());
-    json::raw(out, ",\"assistant_name\":");
-    json::string(out, assistant_name);
-    json::raw(out, ",\"type\":\"");
-    json::raw(out, row.channel.kind().as_str());
-    json::raw(out, "\",\"variables\":");
-    json::one_line(out, row.variables.map_or("null", convodb::Variables::get));
+    write_assistant(out, row.assistant, assistant_name);
+    write_rest(out, row, times);
+}
+
+/// Appends the fields after those of the assistant.
+#[inline]
+fn write_rest(out: &mut Vec<u8>, row: &ConversationRef<'_>, times: TimeFormat) {
+    match row.channel {
+        Channel::Test => json::raw(out, ",\"type\":\"test\",\"variables\":"),
+        Channel::Widget => json::raw(out, ",\"type\":\"widget\",\"variables\":"),
+        Channel::Whatsapp { .. } => json::raw(out, ",\"type\":\"whatsapp\",\"variables\":"),
+        Channel::Api { .. } => json::raw(out, ",\"type\":\"api\",\"variables\":"),
+    }
+    match row.variables {
+        Some(variables) => json::one_line(out, variables.get()),
+        None => json::raw(out, "null"),
+    }
     if let Some(identifier) = row.channel.external_identifier() {
         json::raw(out, ",\"external_identifier\":");
         json::string(out, identifier);
@@ -147,10 +178,13 @@ pub fn write_fields(
     json::integer(out, row.message_count.into());
     json::raw(out, ",\"total_cost\":");
     json::cost(out, row.total_cost);
-    json::raw(out, ",\"ai_enabled\":");
-    json::boolean(out, row.ai_enabled);
-    write_time(out, "created_at", row.created_at, times);
-    write_time(out, "updated_at", row.updated_at, times);
+    match row.ai_enabled {
+        true => json::raw(out, ",\"ai_enabled\":true,\"created_at\":"),
+        false => json::raw(out, ",\"ai_enabled\":false,\"created_at\":"),
+    }
+    write_time(out, row.created_at, times);
+    json::raw(out, ",\"updated_at\":");
+    write_time(out, row.updated_at, times);
     if let Channel::Whatsapp { sender, customer } = &row.channel {
         json::raw(out, ",\"whatsapp_sender\":");
         write_contact(out, sender);
@@ -159,17 +193,15 @@ pub fn write_fields(
     }
 }
 
-/// Appends a comma, the key and the time.
-fn write_time(out: &mut Vec<u8>, key: &str, at: Timestamp, times: TimeFormat) {
-    json::raw(out, ",\"");
-    json::raw(out, key);
-    json::raw(out, "\":");
+#[inline]
+fn write_time(out: &mut Vec<u8>, at: Timestamp, times: TimeFormat) {
     match times {
         TimeFormat::Seconds => json::time(out, at),
         TimeFormat::Millis => json::exact_time(out, at),
     }
 }
 
+#[inline]
 fn write_contact(out: &mut Vec<u8>, contact: &Contact<&str>) {
     json::raw(out, "{\"name\":");
     json::string_or_null(out, contact.name.map(convodb::Name::get));

@@ -1,7 +1,5 @@
 //! Successful responses: a JSON body and its headers.
 
-use std::fmt::Write as _;
-
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode};
@@ -230,14 +228,18 @@ fn stored_assistant(error: Error) -> ApiError {
 /// Returns the `Link` header (RFC 8288). The cursor contains the filters, sealed, so no URL exposes
 /// a phone number.
 fn link(url: &str, per_page: usize, tokens: &PageTokens) -> Option<HeaderValue> {
-    let mut links = String::with_capacity(2 * (url.len() + MAX_LINK_BYTES));
-    for (cursor, rel) in [(&tokens.next, "next"), (&tokens.prev, "prev")] {
+    let mut links = Vec::with_capacity(2 * (url.len() + MAX_LINK_BYTES));
+    for (cursor, rel) in [(&tokens.next, ">; rel=\"next\""), (&tokens.prev, ">; rel=\"prev\"")] {
         if let Some(cursor) = cursor {
-            let comma = if links.is_empty() { "" } else { ", " };
-            // Writing to a string cannot fail.
-            let _ =
-                write!(links, "{comma}<{url}?per_page={per_page}&cursor={cursor}>; rel=\"{rel}\"");
+            let before = if links.is_empty() { "<" } else { ", <" };
+            json::raw(&mut links, before);
+            json::raw(&mut links, url);
+            json::raw(&mut links, "?per_page=");
+            json::integer(&mut links, per_page as u64);
+            json::raw(&mut links, "&cursor=");
+            json::raw(&mut links, cursor);
+            json::raw(&mut links, rel);
         }
     }
-    if links.is_empty() { None } else { links.try_into().ok() }
+    if links.is_empty() { None } else { HeaderValue::from_maybe_shared(links).ok() }
 }

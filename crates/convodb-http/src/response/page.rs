@@ -4,7 +4,7 @@
 //! per row except when a buffer grows.
 
 use convodb::{Page, PageCursor, Result, Snapshot};
-use convodb_json::{AssistantNames, json, write_item};
+use convodb_json::{AssistantNames, json, write_named_item};
 
 /// The bytes of a typical item, to reserve a buffer.
 pub(crate) const TYPICAL_ITEM_BYTES: usize = 512;
@@ -68,7 +68,7 @@ pub fn write_page(
         if at > 0 {
             out.push(b',');
         }
-        write_item(out, &row, names.name(row.assistant)?);
+        write_named_item(out, &row, names)?;
     }
     json::raw(out, "],\"path\":");
     json::string(out, url);

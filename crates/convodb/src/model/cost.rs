@@ -2,15 +2,22 @@
 
 use std::fmt;
 use std::iter::Sum;
+use std::ops::Range;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::model::inline_str::InlineStr;
 
 const NANOS_PER_DOLLAR: u64 = 1_000_000_000;
 const DECIMALS: u8 = 9;
 /// The sign, ten digits of dollars, the point and nine decimals.
 const MAX_CHARS: usize = 21;
+/// Where the point is in a text of `MAX_CHARS`.
+const POINT: usize = MAX_CHARS - 1 - DECIMALS as usize;
+
+/// The last decimal digit of a number.
+const fn last_digit(number: u64) -> u8 {
+    b'0' + (number % 10).to_le_bytes()[0]
+}
 
 /// An amount in USD: a whole number of nanodollars (billionths of a dollar) between about -9.2 and
 /// 9.2 billion dollars.
@@ -61,33 +68,44 @@ impl Cost {
     /// ```
     #[inline]
     pub fn write_to(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.format().as_bytes());
+        let (text, part) = self.ascii();
+        out.extend_from_slice(&text[part]);
     }
 
-    fn format(self) -> InlineStr<MAX_CHARS> {
+    /// The shortest decimal: a part of the returned bytes, and which one.
+    #[inline]
+    fn ascii(self) -> ([u8; MAX_CHARS], Range<usize>) {
         let magnitude = self.0.unsigned_abs();
-        let (mut dollars, mut nanos) = (magnitude / NANOS_PER_DOLLAR, magnitude % NANOS_PER_DOLLAR);
-        let mut text = InlineStr::new();
+        let (mut dollars, nanos) = (magnitude / NANOS_PER_DOLLAR, magnitude % NANOS_PER_DOLLAR);
+        let mut text = [b'.'; MAX_CHARS];
+        let (mut start, mut end) = (POINT, POINT);
         if nanos > 0 {
-            let mut decimals = usize::from(DECIMALS);
-            while nanos.is_multiple_of(10) {
-                nanos /= 10;
-                decimals -= 1;
+            // Most costs have no more than four decimals.
+            let (mut rest, decimals) = match nanos % 100_000 {
+                0 => (nanos / 100_000, 4),
+                _ => (nanos, usize::from(DECIMALS)),
+            };
+            let text = &mut text[..=POINT + decimals];
+            for digit in text[POINT + 1..].iter_mut().rev() {
+                *digit = last_digit(rest);
+                rest /= 10;
             }
-            text.put_digits(nanos, decimals);
-            text.put(*b".");
+            // Some digit differs from 0.
+            end = text.iter().rposition(|digit| *digit != b'0').map_or(POINT, |last| last + 1);
         }
         loop {
-            text.put_digits(dollars, 1);
+            start -= 1;
+            text[start] = last_digit(dollars);
             dollars /= 10;
             if dollars == 0 {
                 break;
             }
         }
         if self.0 < 0 {
-            text.put(*b"-");
+            start -= 1;
+            text[start] = b'-';
         }
-        text
+        (text, start..end)
     }
 
     /// The sum, or `None` if it is out of range.
@@ -102,7 +120,8 @@ impl Cost {
 
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.format().fmt(f)
+        let (text, part) = self.ascii();
+        f.write_str(str::from_utf8(&text[part]).map_err(|_| fmt::Error)?)
     }
 }
 

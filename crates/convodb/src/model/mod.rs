@@ -7,7 +7,6 @@ pub(crate) mod contact;
 pub(crate) mod conversation;
 pub(crate) mod cost;
 pub(crate) mod id;
-pub(crate) mod inline_str;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod position;

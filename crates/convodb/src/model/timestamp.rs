@@ -9,7 +9,6 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use crate::error::{Error, Result};
-use crate::model::inline_str::InlineStr;
 
 const MILLIS_PER_DAY: u64 = 86_400_000;
 const EPOCH: Date = Date::constant(1970, 1, 1);
@@ -113,7 +112,7 @@ impl Timestamp {
     /// several times faster than `write!`.
     #[inline]
     pub fn write_to(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.format().as_bytes());
+        out.extend_from_slice(&self.ascii_seconds(b' '));
     }
 
     /// Appends RFC 3339 in UTC with milliseconds, as ASCII: `2025-01-25T14:30:00.250Z`. About
@@ -127,42 +126,49 @@ impl Timestamp {
     /// ```
     #[inline]
     pub fn write_rfc3339_to(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.format_rfc3339().as_bytes());
+        out.extend_from_slice(&self.ascii_rfc3339());
     }
 
     /// This instant in RFC 3339 in UTC with milliseconds, `2025-01-25T14:30:00.250Z`. No digit is
     /// lost, so it parses as the same instant.
     #[must_use]
     pub fn to_rfc3339(self) -> String {
-        self.format_rfc3339().to_string()
+        self.ascii_rfc3339().iter().copied().map(char::from).collect()
     }
 
-    fn format(self) -> InlineStr<19> {
-        let mut text = InlineStr::new();
-        self.put_seconds(&mut text, b' ');
-        text
-    }
-
-    fn format_rfc3339(self) -> InlineStr<24> {
-        let mut text = InlineStr::new();
-        text.put(*b"Z");
-        text.put_digits(self.0 % 1000, 3);
-        text.put(*b".");
-        self.put_seconds(&mut text, b'T');
-        text
-    }
-
-    /// Prepends the date and the time to the second, separated by `separator`.
-    fn put_seconds<const N: usize>(self, text: &mut InlineStr<N>, separator: u8) {
+    /// The date and the time to the second, separated by `separator`.
+    #[inline]
+    fn ascii_seconds(self, separator: u8) -> [u8; 19] {
         let at = TimeZone::UTC.to_datetime(self.into());
-        // From the last part to the first.
-        text.put_pair(b':', at.second().unsigned_abs());
-        text.put_pair(b':', at.minute().unsigned_abs());
-        text.put_pair(separator, at.hour().unsigned_abs());
-        text.put_pair(b'-', at.day().unsigned_abs());
-        text.put_pair(b'-', at.month().unsigned_abs());
-        text.put_digits(at.year().unsigned_abs().into(), 4);
+        let year = at.year().unsigned_abs();
+        let pair = |number: i8| two_digits(number.unsigned_abs());
+        let [y1, y2] = two_digits((year / 100).to_le_bytes()[0]);
+        let [y3, y4] = two_digits((year % 100).to_le_bytes()[0]);
+        let ([m1, m2], [d1, d2]) = (pair(at.month()), pair(at.day()));
+        let ([h1, h2], [i1, i2], [s1, s2]) =
+            (pair(at.hour()), pair(at.minute()), pair(at.second()));
+        let date = [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2];
+        let mut text = [0; 19];
+        text[..10].copy_from_slice(&date);
+        text[10..].copy_from_slice(&[separator, h1, h2, b':', i1, i2, b':', s1, s2]);
+        text
     }
+
+    fn ascii_rfc3339(self) -> [u8; 24] {
+        let millis = self.0 % 1000;
+        let [_, hundreds] = two_digits((millis / 100).to_le_bytes()[0]);
+        let [tens, ones] = two_digits((millis % 100).to_le_bytes()[0]);
+        let mut text = [0; 24];
+        text[..19].copy_from_slice(&self.ascii_seconds(b'T'));
+        text[19..].copy_from_slice(&[b'.', hundreds, tens, ones, b'Z']);
+        text
+    }
+}
+
+/// A number below 100 in two digits.
+#[inline]
+const fn two_digits(number: u8) -> [u8; 2] {
+    [b'0' + number / 10, b'0' + number % 10]
 }
 
 fn out_of_range() -> Error {
@@ -203,7 +209,7 @@ impl TryFrom<jiff::Timestamp> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.format().fmt(f)
+        f.write_str(str::from_utf8(&self.ascii_seconds(b' ')).map_err(|_| fmt::Error)?)
     }
 }
 
