@@ -13,7 +13,7 @@ use crate::harness::Server;
 
 /// The examples in the order in which the test runs them: operation id, and name of the request
 /// body's example.
-const EXAMPLES: [(&str, &str); 26] = [
+const EXAMPLES: [(&str, &str); 27] = [
     ("readIndex", ""),
     ("importConversations", "example"),
     ("listConversations", ""),

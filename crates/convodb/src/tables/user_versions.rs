@@ -4,7 +4,7 @@
 //! change since then counts as changed by the last group before it. So equal versions of a user
 //! always mean equal data, while equal data may have several versions.
 
-use crate::kv::memtable::Memtable;
+use crate::kv::persistent_map::PersistentMap;
 use crate::model::id::UserId;
 
 /// The most users whose versions are known. With one more, all of them count as changed.
@@ -15,7 +15,7 @@ const CAPACITY: usize = 64 * 1024;
 pub(crate) struct UserVersions {
     /// The version of every user who is not in `changed`.
     all: u64,
-    changed: Memtable<UserId, u64>,
+    changed: PersistentMap<UserId, u64>,
     len: usize,
 }
 
