@@ -30,7 +30,7 @@ pub(super) const AUTHORITY: Scenario = Scenario {
     row: 27,
     promise: "When a token is revoked, narrowed or expired, or its user is erased, nothing is sent \
               or written by it any more, whatever runs, and other users are not affected.",
-    trial: "one end of a token beside 8 kinds of requests that run with it",
+    trial: "one end of a token beside 9 kinds of requests that run with it",
     trials: Trials { smoke: 1, ci: 16, release: 1_000 },
     parallelism: Parallelism::Single,
     run,
@@ -103,6 +103,8 @@ struct Clients<'t> {
     ended: &'t OnceLock<Instant>,
     stop: &'t AtomicBool,
     late_bytes: &'t AtomicU64,
+    /// Whether a stream has brought what was created later.
+    leaked: &'t AtomicBool,
 }
 
 fn run(trial: &mut Trial) -> Result<(), Violation> {
@@ -113,6 +115,7 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
     let (account, other_token) = accounts(&path, end)?;
     let server = ServerProcess::start_with_admin_socket(&path, &socket)?;
     let (ended, stop, late_bytes) = (OnceLock::new(), AtomicBool::new(false), AtomicU64::new(0));
+    let leaked = AtomicBool::new(false);
     let clients = Clients {
         address: server.address,
         account: &account,
@@ -120,6 +123,7 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
         ended: &ended,
         stop: &stop,
         late_bytes: &late_bytes,
+        leaked: &leaked,
     };
     let after = Duration::from_millis(trial.random.random_range(50..300));
     let (answered, others, stored) = thread::scope(|scope| {
@@ -137,6 +141,7 @@ fn run(trial: &mut Trial) -> Result<(), Violation> {
     clients.check(&answered)?;
     let late = late_bytes.load(Ordering::Relaxed);
     ensure(late <= LATE_BYTES, || format!("{end:?}: {late} bytes arrived after the end"))?;
+    ensure(!leaked.load(Ordering::Relaxed), || format!("{end:?}: a later row in a stream"))?;
     trial.figure("bytes of a stream after the end", late as f64);
     trial.add("responses", answered.len() as u64);
     trial.add("requests of another user", others);
@@ -223,11 +228,15 @@ impl<'t> Clients<'t> {
         let mut running: Vec<Running<'scope>> = requests
             .map(|(method, target, body)| scope.spawn(move || self.repeat(method, &target, body)))
             .into();
-        for target in [format!("{LIST}/export?messages=1"), format!("{LIST}/export")] {
+        for (target, accept) in [
+            (format!("{LIST}/export?messages=1"), "*/*"),
+            (format!("{LIST}/export"), "*/*"),
+            (format!("{LIST}/changes?cursor=now"), "text/event-stream"),
+        ] {
             running.push(scope.spawn(move || {
                 while !self.is_stopped() {
                     // A connection that breaks is how an export ends.
-                    if self.stream(&target).is_err() {
+                    if self.stream(&target, accept).is_err() {
                         thread::sleep(Duration::from_millis(5));
                     }
                 }
@@ -270,22 +279,27 @@ impl<'t> Clients<'t> {
         )
     }
 
-    /// Reads an export slowly, and counts the bytes that arrive after the end.
-    fn stream(&self, target: &str) -> io::Result<()> {
+    /// Reads a stream slowly, and counts the bytes that arrive after the end.
+    fn stream(&self, target: &str, accept: &str) -> io::Result<()> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
         let token = &self.account.token;
         write!(
             stream,
             "GET {target} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
-             Authorization: Bearer {token}\r\n\r\n"
+             Accept: {accept}\r\nAuthorization: Bearer {token}\r\n\r\n"
         )?;
         let (mut buffer, mut late) = (vec![0; 64 << 10], 0);
+        let later = LATER.as_bytes();
         while !self.is_stopped() {
             let ended = self.ended.get().is_some();
             let read = stream.read(&mut buffer)?;
             if read == 0 {
                 break;
+            }
+            // An event is one write of the server.
+            if buffer[..read].windows(later.len()).any(|bytes| bytes == later) {
+                self.leaked.store(true, Ordering::Relaxed);
             }
             if ended {
                 late += read as u64;
