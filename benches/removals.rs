@@ -17,7 +17,7 @@ use convodb_benches::{file_of, lists, page_starts};
 const TURNS: [(usize, usize); 2] = [(1, 300), (100, 30)];
 /// Conversations deleted in one write while pages are measured: as many as an erasure deletes.
 const BATCH: usize = 256;
-/// Pages between two such writes, in the median of which one slow page is lost.
+/// Pages between two such writes. Their median hides a single slow one.
 const PAGES: usize = 15;
 
 struct Bench {

@@ -295,7 +295,7 @@ impl Supervisor {
         drop(seen);
         match opened {
             Ok((files, state)) => {
-                // Whoever sees that the store is read-only sees what its files contain.
+                // A caller that sees a read-only store must see what its files contain.
                 self.published.publish(state, &ChangedUsers::Any);
                 self.fault_state.set_read_only(true);
                 tracing::warn!("store is read-only until its files can be written");

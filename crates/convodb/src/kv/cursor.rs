@@ -82,7 +82,7 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
         Ok(Some((*key, ValueRef::Memtable(value))))
     }
 
-    /// The number of hidden entries that the cursor has read, each of which may have cost a lookup.
+    /// The number of hidden entries that the cursor has read. Each may have cost a lookup.
     pub(crate) const fn hidden_read(&self) -> usize {
         self.hidden_read
     }

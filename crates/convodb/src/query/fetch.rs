@@ -48,6 +48,7 @@ pub(crate) struct Fetch<'t> {
 }
 
 /// How rows are read from the table.
+#[expect(clippy::large_enum_variant, reason = "there is one on the stack for each page")]
 enum Access<'t> {
     /// Before the first row.
     Undecided,
