@@ -18,7 +18,7 @@ use convodb_bench::starts::{self, ListPlaces, scattered};
 /// The most page starts of a list that a bench cycles through, so that it does not read one hot
 /// page.
 const MAX_STARTS: usize = 512;
-/// The most places of which the starts are chosen: those where pages of the largest size meet.
+/// The most places to choose the starts from: those where pages of the largest size meet.
 const MAX_PLACES: usize = 1 << 16;
 
 /// The file of the store of `rows` rows below `target/`. The first call creates it.

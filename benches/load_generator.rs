@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use hdrhistogram::Histogram;
+use convodb_bench::latency::Latencies;
 use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper::body::Bytes;
@@ -39,8 +39,8 @@ pub struct Load {
 pub struct LoadResult {
     /// Responses per second.
     pub rate: f64,
-    /// Latencies in nanoseconds, with three significant digits.
-    pub latency: Histogram<u64>,
+    /// The latencies of all requests.
+    pub latency: Latencies,
     /// The total size of all bodies in bytes.
     pub bytes: u64,
 }
@@ -67,7 +67,7 @@ pub async fn run_load(load: &Load) -> Outcome<LoadResult> {
     }
     tasks.await;
     let seconds = began.elapsed().as_secs_f64();
-    let mut sum = LoadResult { rate: 0.0, latency: Histogram::new(3)?, bytes: 0 };
+    let mut sum = LoadResult { rate: 0.0, latency: Latencies::new()?, bytes: 0 };
     for worker in workers {
         let (latency, bytes) = worker.await?.map_err(|error| format!("{error}"))?;
         sum.latency.add(&latency)?;
@@ -82,17 +82,17 @@ async fn run_connection(
     load: Rc<Load>,
     number: usize,
     began: Instant,
-) -> Outcome<(Histogram<u64>, u64)> {
+) -> Outcome<(Latencies, u64)> {
     let stream = TcpStream::connect(load.address).await?;
     stream.set_nodelay(true)?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::task::spawn_local(connection);
-    let (mut latency, mut bytes) = (Histogram::new(3)?, 0);
+    let (mut latency, mut bytes) = (Latencies::new()?, 0);
     let start = number * load.targets.len() / load.connections.max(1);
     for target in load.targets.iter().cycle().skip(start) {
         let sent = Instant::now();
         bytes += get(&mut sender, &load, target).await?.len() as u64;
-        latency.record(u64::try_from(sent.elapsed().as_nanos())?)?;
+        latency.record(sent.elapsed())?;
         if began.elapsed() >= load.duration {
             break;
         }

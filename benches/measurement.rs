@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::Path;
 
-use hdrhistogram::Histogram;
+use convodb_bench::latency::Latencies;
 use serde::Serialize;
 
 use crate::load_generator::{LoadResult, Outcome};
@@ -32,7 +32,7 @@ pub struct Measurement {
 /// The rounds of one server.
 pub struct Rounds {
     rates: Vec<f64>,
-    latency: Histogram<u64>,
+    latency: Latencies,
 }
 
 impl Rounds {
@@ -41,7 +41,7 @@ impl Rounds {
     /// # Errors
     /// Never fails: the precision of the histogram is a valid constant.
     pub fn new() -> Outcome<Self> {
-        Ok(Self { rates: Vec::new(), latency: Histogram::new(3)? })
+        Ok(Self { rates: Vec::new(), latency: Latencies::new()? })
     }
 
     /// Adds a round.
@@ -81,6 +81,7 @@ impl Rounds {
         page_size: u64,
         connections: usize,
     ) -> Measurement {
+        let latency = self.latency.summary();
         Measurement {
             server: server.to_owned(),
             list: list.to_owned(),
@@ -88,8 +89,8 @@ impl Rounds {
             page_size,
             connections,
             pages_per_s: self.rate().round(),
-            p50_ns: self.latency.value_at_quantile(0.5),
-            p99_ns: self.latency.value_at_quantile(0.99),
+            p50_ns: latency.p50_ns,
+            p99_ns: latency.p99_ns,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use hdrhistogram::Histogram;
+use convodb_bench::latency::Latencies;
 use indicatif::ProgressBar;
 
 use crate::engine_kind::OpenEngine;
@@ -51,7 +51,7 @@ struct PageKind {
 
 /// The latencies of one engine for one kind of page.
 struct Timing {
-    nanos: Histogram<u32>,
+    latencies: Latencies,
     total: Duration,
 }
 
@@ -231,7 +231,7 @@ fn timing_of(
     Ok(match timings.entry(key) {
         Entry::Occupied(timing) => timing.into_mut(),
         Entry::Vacant(none) => {
-            none.insert(Timing { nanos: Histogram::new(3)?, total: Duration::ZERO })
+            none.insert(Timing { latencies: Latencies::new()?, total: Duration::ZERO })
         }
     })
 }
@@ -254,7 +254,7 @@ fn batch(
     }
     let began = Instant::now();
     for number in 0..effort.batch {
-        let read = timing.nanos.len() + times.len() as u64;
+        let read = timing.latencies.len() + times.len() as u64;
         let spent = timing.total >= effort.budget || began.elapsed() >= slice.max(SLICE);
         if spent && (read >= Effort::MIN_PAGES || number > 0) {
             break;
@@ -265,7 +265,7 @@ fn batch(
         times.push(start.elapsed());
     }
     for time in times.iter() {
-        timing.nanos.record(u64::try_from(time.as_nanos())?)?;
+        timing.latencies.record(*time)?;
         timing.total += *time;
     }
     Ok(())
@@ -290,9 +290,9 @@ fn measurement(
         user: user_name(list.user).to_owned(),
         depth: list.depth_name(Depth::ALL[kind.depth], kind.page_size),
         page_size: kind.page_size,
-        p50_ns: timing.nanos.value_at_quantile(0.5),
-        p99_ns: timing.nanos.value_at_quantile(0.99),
-        pages: timing.nanos.len(),
+        p50_ns: timing.latencies.summary().p50_ns,
+        p99_ns: timing.latencies.summary().p99_ns,
+        pages: timing.latencies.len(),
         rows_in_list: list.positions.len(),
     }
 }

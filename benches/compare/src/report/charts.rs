@@ -1,7 +1,9 @@
 //! The charts of `docs/benchmarks.md` and of the README.
 
 use convodb_bench::chart::axis::{Labels, Scale, count_label};
-use convodb_bench::chart::palette::{BLUE, GREEN, GREY, ORANGE, PURPLE, Paint, RED, SAND, SKY, Theme};
+use convodb_bench::chart::palette::{
+    BLUE, GREEN, GREY, ORANGE, PURPLE, Paint, RED, SAND, SKY, Theme,
+};
 use convodb_bench::chart::{self, Heading, LineAxes, Look, Series, Unit, WIDE};
 
 use crate::report::Results;

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use hdrhistogram::Histogram;
+use convodb_bench::latency::Latencies;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -107,7 +107,7 @@ impl Job {
 
 /// The latencies of one engine for one workload.
 struct WorkloadTimes {
-    nanos: Histogram<u32>,
+    latencies: Latencies,
     wall: Duration,
 }
 
@@ -167,31 +167,33 @@ fn measure(
     progress.set_message(work.name);
     let mut times = Vec::new();
     for _ in writers {
-        times.push(WorkloadTimes { nanos: Histogram::new(3)?, wall: Duration::ZERO });
+        times.push(WorkloadTimes { latencies: Latencies::new()?, wall: Duration::ZERO });
     }
     for round in 0..work.rounds {
         let shares = jobs_of_round(work, rows, seed + round as u64);
         for ((_, writer), times) in writers.iter().zip(&mut times) {
             let began = Instant::now();
             for time in run_concurrently(writer.as_ref(), &shares)? {
-                times.nanos.record(u64::try_from(time.as_nanos())?)?;
+                times.latencies.record(time)?;
             }
             times.wall += began.elapsed();
         }
         progress.inc(1);
     }
-    let write = |((kind, _), WorkloadTimes { nanos, wall }): (&(WriterKind, _), WorkloadTimes)| {
-        WriteResult {
-            engine: kind.as_str().to_owned(),
-            work: work.name.to_owned(),
-            threads: work.threads,
-            rows_each: work.rows_each,
-            p50_ns: nanos.value_at_quantile(0.5),
-            p99_ns: nanos.value_at_quantile(0.99),
-            writes: nanos.len(),
-            rows_per_second: (nanos.len() * work.rows_each as u64) as f64 / wall.as_secs_f64(),
-        }
-    };
+    let write =
+        |((kind, _), WorkloadTimes { latencies, wall }): (&(WriterKind, _), WorkloadTimes)| {
+            WriteResult {
+                engine: kind.as_str().to_owned(),
+                work: work.name.to_owned(),
+                threads: work.threads,
+                rows_each: work.rows_each,
+                p50_ns: latencies.summary().p50_ns,
+                p99_ns: latencies.summary().p99_ns,
+                writes: latencies.len(),
+                rows_per_second: (latencies.len() * work.rows_each as u64) as f64
+                    / wall.as_secs_f64(),
+            }
+        };
     Ok(writers.iter().zip(times).map(write).collect())
 }
 
