@@ -20,7 +20,7 @@ use axum::http::StatusCode;
 use axum::routing::get;
 use convodb::{Filter, ListRequest, Store, StoreOptions, UserId};
 use convodb_bench::dataset::Dataset;
-use convodb_benches::load_generator::{Load, Outcome, run_load};
+use convodb_benches::load_generator::{Load, Outcome, Requests, run_load};
 use convodb_benches::measurement::{Rounds, report};
 use convodb_benches::server_process::{
     ServerProcess, announce, pin_to_client_core, role, shutdown_signal,
@@ -155,6 +155,7 @@ async fn compare() -> Outcome<()> {
                 targets: vec!["/page".to_owned()],
                 connections: CONNECTIONS,
                 duration: Duration::from_secs(SECONDS),
+                requests: Requests::default(),
             };
             // A stride that is coprime to the number of customers visits each once.
             let scattered = (0..CUSTOMERS).map(|number| number * 7_919 % CUSTOMERS);

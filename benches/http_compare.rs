@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use convodb::ListRequest;
 use convodb_bench::dataset::Dataset;
-use convodb_benches::load_generator::{Load, Outcome, fetch, run_load};
+use convodb_benches::load_generator::{Load, Outcome, Requests, fetch, run_load};
 use convodb_benches::measurement::{Rounds, report};
 use convodb_benches::server_process::{
     ListTargets, SERVER_CORE, ServerProcess, pin_to_client_core, role, serve_store,
@@ -140,7 +140,9 @@ async fn compare(directory: &Path, python: &Path) -> Outcome<()> {
             let mut servers = Vec::new();
             if let Some(ListTargets { targets, .. }) = own {
                 let token = Some(convodb.token.clone());
-                servers.push(("convodb", load(convodb.address, token, targets.clone())));
+                let load = load(convodb.address, token, targets.clone());
+                // Without its cache of responses: each page is read.
+                servers.push(("convodb", Load { requests: Requests::Unique, ..load }));
             }
             for (name, address) in [
                 ("pocketbase", pocketbase.address),
@@ -171,7 +173,8 @@ async fn compare(directory: &Path, python: &Path) -> Outcome<()> {
 }
 
 fn load(address: SocketAddr, token: Option<String>, targets: Vec<String>) -> Load {
-    Load { address, token, targets, connections: CONNECTIONS, duration: DURATION }
+    let requests = Requests::default();
+    Load { address, token, targets, connections: CONNECTIONS, duration: DURATION, requests }
 }
 
 fn texts(list: &Value) -> Vec<String> {
@@ -190,7 +193,7 @@ async fn wait_until_ready(load: &Load) -> Outcome<()> {
         }
         left -= 1;
     };
-    let page: Value = serde_json::from_slice(&body)?;
+    let page: Value = serde_json::from_slice(body.body())?;
     let rows = ["data", "items", "rows"].iter().find_map(|name| page[name].as_array());
     match rows.map(Vec::len) {
         Some(rows) if rows as u64 == PAGE => Ok(()),

@@ -13,12 +13,20 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use convodb::{ListRequest, PageSize, Snapshot, Store, UserId};
+use axum::body::Body;
+use convodb::{ListRequest, PageSize, Snapshot, Store, Timestamp, UserId};
 use convodb_bench::dataset::Dataset;
+use convodb_benches::server_process::LIST;
 use convodb_benches::{lists, page_starts, store_of};
-use convodb_http::{PageTokens, write_page};
+use convodb_http::{Config, PageTokens, router, write_page};
 use convodb_json::AssistantNames;
+use http_body_util::BodyExt;
+use hyper::header::{AUTHORIZATION, ETAG, HOST, HeaderValue, IF_NONE_MATCH};
+use hyper::service::Service as _;
+use hyper::{Request, StatusCode};
+use hyper_util::service::TowerToHyperService;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Builder;
 
 /// Environment variable with the path that a child process runs.
 const PATH: &str = "CONVODB_INSTRUCTIONS_PATH";
@@ -45,7 +53,7 @@ struct Baseline {
 }
 
 /// The paths that run below [`counted`], and the number of runs.
-const READS: [(&str, u64); 11] = [
+const READS: [(&str, u64); 14] = [
     ("page of 15: unfiltered, deep", 64),
     ("page of 100: unfiltered, deep", 16),
     ("page of 15: type, deep", 64),
@@ -57,6 +65,9 @@ const READS: [(&str, u64); 11] = [
     ("record, decoded borrowed", 100),
     ("body of 15 rows", 64),
     ("body of 100 rows", 16),
+    ("request of 15: new", 64),
+    ("request of 15: repeated", 64),
+    ("request of 15: unchanged", 64),
 ];
 
 fn main() -> ExitCode {
@@ -150,6 +161,9 @@ fn child(path: &str, rounds: &str) -> Outcome<()> {
         return insert(rounds);
     }
     let (store, users) = store_of(ROWS)?;
+    if path.starts_with("request") {
+        return send_requests(path, rounds, &store, users[0]);
+    }
     let (snapshot, user) = (store.snapshot(), users[0]);
     let size = PageSize::new(if path.contains("100") { 100 } else { 15 })?;
     let requests = requests(path, &snapshot, user, size)?;
@@ -183,6 +197,46 @@ fn child(path: &str, rounds: &str) -> Outcome<()> {
     Ok(())
 }
 
+/// Sends requests for the first page to the routes of the server, without a socket.
+fn send_requests(path: &str, rounds: usize, store: &Store, user: UserId) -> Outcome<()> {
+    let token = store.create_token(user, Timestamp::MIN)?;
+    let routes = TowerToHyperService::new(router(store.clone(), &Config::default()));
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let is_new = path.contains("new");
+    let send = |number: usize, tag: Option<&HeaderValue>| {
+        let target = match is_new {
+            true => format!("{LIST}?per_page=15&request={number}"),
+            false => format!("{LIST}?per_page=15"),
+        };
+        let mut request = Request::get(target)
+            .header(HOST, "127.0.0.1:8080")
+            .header(AUTHORIZATION, format!("Bearer {token}"));
+        if let Some(tag) = tag {
+            request = request.header(IF_NONE_MATCH, tag);
+        }
+        runtime.block_on(async {
+            let Ok(response) = routes.call(request.body(Body::empty())?).await;
+            let (head, body) = response.into_parts();
+            let bytes = body.collect().await?.to_bytes().len();
+            Outcome::Ok((head, bytes))
+        })
+    };
+    // The first request leaves a trace, and the second one what is repeated.
+    let first = send(rounds, None)?.0;
+    send(rounds, None)?;
+    let tag = first.headers.get(ETAG).filter(|_| path.contains("unchanged"));
+    let mut sent = Vec::with_capacity(rounds);
+    counted(&mut || (0..rounds).for_each(|round| sent.push(send(round, tag))));
+    let expected = if tag.is_some() { StatusCode::NOT_MODIFIED } else { StatusCode::OK };
+    for answered in sent {
+        let (head, bytes) = answered?;
+        if head.status != expected || (bytes == 0) != tag.is_some() {
+            return Err(format!("{path}: {} with {bytes} bytes", head.status).into());
+        }
+    }
+    Ok(())
+}
+
 /// The pages that a path reads in turn.
 fn requests(
     path: &str,
@@ -209,7 +263,7 @@ fn insert(groups: usize) -> Outcome<()> {
     let mut rows = rows.take(groups * GROUP).collect::<Vec<_>>().into_iter();
     let store = Store::in_memory()?;
     let user = store.write(|transaction| {
-        let user = transaction.create_user("Acme", convodb::Timestamp::MIN)?.id;
+        let user = transaction.create_user("Acme", Timestamp::MIN)?.id;
         for number in 0..Dataset::assistants(USER) {
             let id = Dataset::assistant(USER, number);
             transaction.create_assistant(user, id, format!("Assistant {number}"))?;

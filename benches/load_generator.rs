@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use convodb_bench::latency::Latencies;
 use http_body_util::{BodyExt, Empty};
-use hyper::Request;
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{AUTHORIZATION, HOST};
+use hyper::header::{AUTHORIZATION, HOST, HeaderValue, IF_NONE_MATCH};
+use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
@@ -33,6 +33,20 @@ pub struct Load {
     pub connections: usize,
     /// How long to send requests.
     pub duration: Duration,
+    /// Whether requests repeat each other.
+    pub requests: Requests,
+}
+
+/// Whether the requests of a load repeat each other.
+#[derive(Clone, Debug, Default)]
+pub enum Requests {
+    /// Each target is requested as it is, again and again.
+    #[default]
+    Repeated,
+    /// Each request is new: a parameter without meaning numbers them.
+    Unique,
+    /// Each request has this entity tag, and is answered with 304.
+    IfNoneMatch(HeaderValue),
 }
 
 /// The outcome of a load.
@@ -56,8 +70,8 @@ impl LoadResult {
 /// Sends requests until the duration is over.
 ///
 /// # Errors
-/// Fails if the server cannot be reached, closes a connection, or responds with a status other
-/// than 200.
+/// Fails if the server cannot be reached, closes a connection, or responds with another status than
+/// 200, or 304 to a request with an entity tag.
 pub async fn run_load(load: &Load) -> Outcome<LoadResult> {
     let all = Rc::new(load.clone());
     let tasks = LocalSet::new();
@@ -89,9 +103,14 @@ async fn run_connection(
     tokio::task::spawn_local(connection);
     let (mut latency, mut bytes) = (Latencies::new()?, 0);
     let start = number * load.targets.len() / load.connections.max(1);
-    for target in load.targets.iter().cycle().skip(start) {
+    for (request, target) in load.targets.iter().cycle().skip(start).enumerate() {
+        let numbered = match load.requests {
+            Requests::Unique => Some(format!("{target}&request={number}-{request}")),
+            _ => None,
+        };
+        let target = numbered.as_ref().unwrap_or(target);
         let sent = Instant::now();
-        bytes += get(&mut sender, &load, target).await?.len() as u64;
+        bytes += get(&mut sender, &load, target).await?.into_body().len() as u64;
         latency.record(sent.elapsed())?;
         if began.elapsed() >= load.duration {
             break;
@@ -100,31 +119,40 @@ async fn run_connection(
     Ok((latency, bytes))
 }
 
-/// Sends one request and returns the body of the response.
-async fn get(sender: &mut SendRequest<Empty<Bytes>>, load: &Load, target: &str) -> Outcome<Bytes> {
+/// Sends one request and returns the response.
+async fn get(
+    sender: &mut SendRequest<Empty<Bytes>>,
+    load: &Load,
+    target: &str,
+) -> Outcome<Response<Bytes>> {
+    let mut expected = StatusCode::OK;
     let mut request = Request::get(target).header(HOST, load.address.to_string());
     if let Some(token) = &load.token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
-    sender.ready().await?;
-    let response = sender.send_request(request.body(Empty::new())?).await?;
-    let status = response.status();
-    let body = response.into_body().collect().await?.to_bytes();
-    if status.as_u16() != 200 {
-        return Err(format!("{status} for {target}: {}", String::from_utf8_lossy(&body)).into());
+    if let Requests::IfNoneMatch(tag) = &load.requests {
+        request = request.header(IF_NONE_MATCH, tag);
+        expected = StatusCode::NOT_MODIFIED;
     }
-    Ok(body)
+    sender.ready().await?;
+    let (head, body) = sender.send_request(request.body(Empty::new())?).await?.into_parts();
+    let body = body.collect().await?.to_bytes();
+    if head.status != expected {
+        let text = String::from_utf8_lossy(&body);
+        return Err(format!("{} for {target}: {text}", head.status).into());
+    }
+    Ok(Response::from_parts(head, body))
 }
 
-/// Requests one target on a new connection and returns the body.
+/// Requests one target on a new connection and returns the response.
 ///
 /// # Errors
 /// As [`run_load`].
-pub async fn fetch(load: &Load, target: &str) -> Outcome<Bytes> {
+pub async fn fetch(load: &Load, target: &str) -> Outcome<Response<Bytes>> {
     let stream = TcpStream::connect(load.address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let body = get(&mut sender, load, target).await;
+    let response = get(&mut sender, load, target).await;
     connection.abort();
-    body
+    response
 }

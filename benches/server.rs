@@ -5,6 +5,9 @@
 //! core, over 16 keep-alive connections. The servers take turns, so that a disturbance of the
 //! machine affects both.
 //!
+//! Each page is measured as a new one, read for each request. The first page is also measured as
+//! one that is repeated, and as one that the client has (304, against an empty constant body).
+//!
 //! `CONVODB_BENCH_ROWS`, `CONVODB_BENCH_ROUNDS` and `CONVODB_BENCH_SECONDS` set the size of the
 //! store, the number of rounds and the length of a round; `CONVODB_BENCH_LISTS` selects lists.
 
@@ -13,9 +16,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::RawQuery;
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONTENT_TYPE, ETAG};
 use axum::routing::get;
-use convodb_benches::load_generator::{Load, Outcome, run_load};
+use convodb_benches::load_generator::{Load, Outcome, Requests, fetch, run_load};
 use convodb_benches::measurement::{Measurement, Rounds, report};
 use convodb_benches::server_process::{
     ListTargets, ServerProcess, announce, pin_to_client_core, role, serve_store, shutdown_signal,
@@ -61,13 +64,10 @@ fn serve_constant() -> Outcome<()> {
 }
 
 async fn compare() -> Outcome<()> {
-    let (rounds, seconds) =
-        (setting("CONVODB_BENCH_ROUNDS", 5), setting("CONVODB_BENCH_SECONDS", 3));
     let only = std::env::var("CONVODB_BENCH_LISTS").unwrap_or_default();
     let (convodb, constant) = (ServerProcess::start("convodb")?, ServerProcess::start("constant")?);
     pin_to_client_core()?;
     let mut rows: Vec<Measurement> = Vec::new();
-    let mut out = std::io::stdout();
     for list in &convodb.lists {
         let name = format!("{} {} {}", list.list, list.depth, list.page_size);
         if !only.is_empty() && !only.split(',').any(|only| only == name) {
@@ -79,42 +79,73 @@ async fn compare() -> Outcome<()> {
             targets: list.targets.clone(),
             connections: CONNECTIONS,
             duration: Duration::from_millis(300),
+            requests: Requests::Unique,
         };
-        let bytes = run_load(&load).await?.mean_bytes();
-        let load = Load { duration: Duration::from_secs(seconds), ..load };
-        let limit = Load {
-            address: constant.address,
-            targets: same_length_targets(list, bytes),
-            ..load.clone()
-        };
-        let (mut of_store, mut of_limit) = (Rounds::new()?, Rounds::new()?);
-        let mut micros = [0, 0];
-        for _ in 0..rounds {
-            for (at, (server, load, rounds)) in
-                [(&convodb, &load, &mut of_store), (&constant, &limit, &mut of_limit)]
-                    .into_iter()
-                    .enumerate()
-            {
-                let before = server.cpu_micros()?;
-                rounds.add(&run_load(load).await?)?;
-                micros[at] += server.cpu_micros()? - before;
-            }
-        }
-        let each = |at: usize, of: &Rounds| micros[at] as f64 / of.pages().max(1) as f64;
-        let (page, constant_body) = (each(0, &of_store), each(1, &of_limit));
-        writeln!(
-            out,
-            "{name}: {bytes} bytes, {:.2} of the limit's rate; CPU per page {page:.1} us against \
-             {constant_body:.1} us, ratio {:.2}",
-            of_store.ratio(&of_limit),
-            constant_body / page
-        )?;
-        for (server, rounds) in [("convodb", &of_store), ("constant", &of_limit)] {
-            let names = (list.list.as_str(), list.depth.as_str());
-            rows.push(rounds.measurement(server, names, list.page_size, CONNECTIONS));
+        rows.extend(compare_load(&convodb, &constant, list, "new", &load).await?);
+        if let [target] = &list.targets[..] {
+            let repeated = Load { requests: Requests::Repeated, ..load.clone() };
+            rows.extend(compare_load(&convodb, &constant, list, "repeated", &repeated).await?);
+            let page = fetch(&repeated, target).await?;
+            let tag = page.headers().get(ETAG).ok_or("a page without an entity tag")?.clone();
+            let unchanged = Load { requests: Requests::IfNoneMatch(tag), ..load };
+            rows.extend(compare_load(&convodb, &constant, list, "unchanged", &unchanged).await?);
         }
     }
     report("server", &rows)
+}
+
+/// Measures a load in turns with the same one on the server with the constant body.
+async fn compare_load(
+    convodb: &ServerProcess,
+    constant: &ServerProcess,
+    list: &ListTargets,
+    requests: &str,
+    load: &Load,
+) -> Outcome<[Measurement; 2]> {
+    let (rounds, seconds) =
+        (setting("CONVODB_BENCH_ROUNDS", 5), setting("CONVODB_BENCH_SECONDS", 3));
+    let bytes = run_load(load).await?.mean_bytes();
+    let load = Load { duration: Duration::from_secs(seconds), ..load.clone() };
+    // Numbered requests take the generator longer.
+    let like_load = match load.requests {
+        Requests::Unique => Requests::Unique,
+        _ => Requests::Repeated,
+    };
+    let limit = Load {
+        address: constant.address,
+        targets: same_length_targets(list, bytes),
+        requests: like_load,
+        ..load.clone()
+    };
+    let (mut of_store, mut of_limit) = (Rounds::new()?, Rounds::new()?);
+    let mut micros = [0, 0];
+    for _ in 0..rounds {
+        for (at, (server, load, rounds)) in
+            [(convodb, &load, &mut of_store), (constant, &limit, &mut of_limit)]
+                .into_iter()
+                .enumerate()
+        {
+            let before = server.cpu_micros()?;
+            rounds.add(&run_load(load).await?)?;
+            micros[at] += server.cpu_micros()? - before;
+        }
+    }
+    let each = |at: usize, of: &Rounds| micros[at] as f64 / of.pages().max(1) as f64;
+    let (page, constant_body) = (each(0, &of_store), each(1, &of_limit));
+    writeln!(
+        std::io::stdout(),
+        "{} {} {} {requests}: {bytes} bytes, {:.2} of the limit's rate; CPU per page {page:.1} us \
+         against {constant_body:.1} us, ratio {:.2}",
+        list.list,
+        list.depth,
+        list.page_size,
+        of_store.ratio(&of_limit),
+        constant_body / page
+    )?;
+    let depth = format!("{}, {requests}", list.depth);
+    let names = (list.list.as_str(), depth.as_str());
+    Ok([("convodb", &of_store), ("constant", &of_limit)]
+        .map(|(server, rounds)| rounds.measurement(server, names, list.page_size, CONNECTIONS)))
 }
 
 /// Targets of the same length for the server with the constant body.

@@ -70,7 +70,7 @@ pub const LAYERS: &[LayeredCrate] = &[
     LayeredCrate {
         folder: "crates/convodb-http",
         layers: &[
-            &["least_rate", "limits", "log_writer", "run_blocking"],
+            &["least_rate", "limits", "log_writer", "process_key", "run_blocking"],
             &["error", "response"],
             &["clock"],
             &["middleware"],

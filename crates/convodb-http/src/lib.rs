@@ -34,6 +34,7 @@ mod log_writer;
 mod middleware;
 #[cfg(test)]
 mod openapi;
+mod process_key;
 mod response;
 mod routes;
 mod run_blocking;

@@ -33,6 +33,9 @@ pub struct Limits {
     /// others, a user may hold as much as is left for the other users; beyond it, requests are
     /// answered with 503.
     pub max_buffered_bytes: usize,
+    /// The most bytes of responses that are kept, to be sent again while the user's data is
+    /// unchanged; 32 MiB. A user may take half of it. 0 keeps none.
+    pub response_cache_bytes: usize,
     /// The most bytes of a JSON body; 1 MiB.
     pub max_body_bytes: usize,
     /// The most bytes of one line of an import; 16 MiB.
@@ -76,6 +79,7 @@ impl Default for Limits {
             max_requests_per_connection: None,
             max_connection_age: None,
             max_buffered_bytes: 256 << 20,
+            response_cache_bytes: 32 << 20,
             max_body_bytes: 1 << 20,
             max_line_bytes: 16 << 20,
             max_waiting_writes: 256,

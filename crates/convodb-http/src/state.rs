@@ -15,6 +15,7 @@ use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit::{RateLimit, RateLimiter, StatusSlot};
 use crate::middleware::token_use::TokenUses;
 use crate::response::base_url::BaseUrl;
+use crate::response::cache::ResponseCache;
 use crate::run_blocking::LongReads;
 
 /// The state that all requests share. Cheap to clone.
@@ -37,6 +38,7 @@ struct Shared {
     /// Whether the server is shutting down.
     shutdown: watch::Sender<bool>,
     bytes: Arc<Budget>,
+    responses: Arc<ResponseCache>,
     waiting_writes: Arc<Budget>,
     transfers: Arc<Budget>,
     statistics: Arc<Budget>,
@@ -55,13 +57,15 @@ impl Service {
         rate_limit: Option<RateLimit>,
     ) -> Self {
         let bytes = Budget::new(limits.max_buffered_bytes);
+        let responses = Arc::new(ResponseCache::new(limits.response_cache_bytes));
         let shared = Shared {
             base_url,
             limits,
-            metrics: Metrics::new(Some((&store, &bytes))),
+            metrics: Metrics::new(Some((&store, &bytes, &responses))),
             rate_limiter: rate_limit.map(RateLimiter::new),
             shutdown: watch::Sender::new(false),
             bytes,
+            responses,
             waiting_writes: Budget::new(limits.max_waiting_writes),
             transfers: Budget::with_max_per_user(
                 limits.max_transfers,
@@ -166,6 +170,11 @@ impl Service {
     /// Returns the budget of bytes of bodies.
     pub(crate) fn bytes(&self) -> &Arc<Budget> {
         &self.shared.bytes
+    }
+
+    /// Returns the responses that may be sent again.
+    pub(crate) fn responses(&self) -> &ResponseCache {
+        &self.shared.responses
     }
 
     /// Returns a permit for one write of the user that waits for its commit. Bounds the memory that

@@ -119,6 +119,15 @@ pub(crate) struct Args {
     #[arg(long, env = "CONVODB_EXPORT_TIMEOUT", value_name = "SECONDS", default_value = "3600",
           value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) export_timeout: u64,
+    /// Memory for responses that are sent again while the user's data is unchanged: bytes, or with
+    /// KiB, MiB, GiB; a user takes at most half of it; 0 for none
+    #[arg(
+        long,
+        env = "CONVODB_RESPONSE_CACHE_BYTES",
+        value_name = "SIZE",
+        default_value = "32MiB"
+    )]
+    pub(crate) response_cache_bytes: ByteSize,
     /// Minimum bytes per second at which a client reads a response or sends an import, after 30 s;
     /// 0 for none
     #[arg(long, env = "CONVODB_MIN_RATE", value_name = "BYTES", default_value = "4096")]

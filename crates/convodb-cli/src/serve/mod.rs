@@ -147,6 +147,7 @@ fn limits(args: &Args) -> Limits {
         max_event_streams: args.max_event_streams as usize,
         max_event_streams_per_user: args.max_event_streams_per_user as usize,
         export_timeout: Duration::from_secs(args.export_timeout),
+        response_cache_bytes: args.response_cache_bytes.0,
         min_bytes_per_second: args.min_rate,
         header_timeout: Duration::from_secs(args.head_timeout),
         write_timeout: Duration::from_secs(args.write_timeout),

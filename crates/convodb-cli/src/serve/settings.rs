@@ -194,7 +194,7 @@ fn quoted(value: &str) -> String {
     }
 }
 
-/// Maximum of `--cache-bytes` and `--max-buffered-bytes`: more than any machine has.
+/// Maximum of each flag that limits memory: more than any machine has.
 const MAX_MEMORY_BYTES: usize = 16 << 40;
 
 /// Fails if a setting cannot be served: an address that is none, an unknown log level, more memory
@@ -209,8 +209,11 @@ pub(crate) fn check_served(args: &Args) -> Result<()> {
         }
     }
     log_filter::parse(&args.log)?;
-    let sizes =
-        [("--cache-bytes", args.cache_bytes), ("--max-buffered-bytes", args.max_buffered_bytes)];
+    let sizes = [
+        ("--cache-bytes", args.cache_bytes),
+        ("--max-buffered-bytes", args.max_buffered_bytes),
+        ("--response-cache-bytes", args.response_cache_bytes),
+    ];
     if let Some((flag, _)) = sizes.iter().find(|(_, size)| size.0 > MAX_MEMORY_BYTES) {
         bail!(UsageError(format!("{flag}: must be at most 16384GiB, and less than the memory")));
     }

@@ -453,6 +453,7 @@ fn flags_win_over_variables_and_those_over_the_file() {
         ("log = \"inof\"", "--log inof: must be error, warn, info"),
         ("cache-bytes = \"99999999GiB\"", "--cache-bytes: must be at most 16384GiB"),
         ("max-buffered-bytes = \"99999999GiB\"", "--max-buffered-bytes: must be at most"),
+        ("response-cache-bytes = \"99999999GiB\"", "--response-cache-bytes: must be at most"),
     ] {
         place.write("wrong.toml", format!("db = \"none.convodb\"\n{wrong}\n"));
         let checked = place.run(["serve", "--config", "wrong.toml", "--check-config"]).failed(2);

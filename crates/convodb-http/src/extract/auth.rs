@@ -130,6 +130,13 @@ pub(crate) struct AuthRead<S> {
     pub(crate) scope: PhantomData<S>,
 }
 
+impl<S> AuthRead<S> {
+    /// Returns the only assistant that the token reaches, if it is limited to one.
+    pub(crate) const fn restriction(&self) -> Option<AssistantId> {
+        self.authority.access.assistant
+    }
+}
+
 impl<S: RequiredScope> FromRequestParts<Service> for AuthRead<S> {
     type Rejection = ApiError;
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod auth;
+pub(crate) mod cached_get;
 pub(crate) mod event_stream;
 pub(crate) mod export_format;
 pub(crate) mod idempotency;

@@ -53,14 +53,17 @@ const OTHER: &str = "query";
 
 /// A query string, parsed field by field, with the errors so far.
 pub(crate) struct QueryString<'q> {
-    query: &'q str,
+    /// The names and values, both encoded.
+    pairs: Vec<(&'q str, &'q str)>,
     errors: Vec<FieldError>,
 }
 
 impl<'q> QueryString<'q> {
     /// Wraps a query string without its question mark.
-    pub(crate) const fn new(query: &'q str) -> Self {
-        Self { query, errors: Vec::new() }
+    pub(crate) fn new(query: &'q str) -> Self {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
+        Self { pairs, errors: Vec::new() }
     }
 
     /// Returns the value of a field, parsed by `parse`; `None` if it is absent, blank or invalid.
@@ -106,7 +109,7 @@ impl<'q> QueryString<'q> {
     /// Rejects each field that is not one of `known`, as far as `unknown` says. An error names the
     /// field if its name looks like one.
     pub(crate) fn check_names(&mut self, known: &[&str], unknown: UnknownFields) {
-        for (name, _) in self.pairs() {
+        for (name, _) in &self.pairs {
             let name = percent_decode_str(name).decode_utf8_lossy();
             let is_refused = match unknown {
                 UnknownFields::Refused => true,
@@ -139,14 +142,9 @@ impl<'q> QueryString<'q> {
         if self.errors.is_empty() { Ok(()) } else { Err(ApiError::invalid(self.errors)) }
     }
 
-    /// The names and values, both encoded.
-    fn pairs(&self) -> impl Iterator<Item = (&'q str, &'q str)> + use<'q> {
-        self.query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-    }
-
     /// The encoded values of a field.
     fn values(&self, field: &str) -> impl Iterator<Item = &'q str> {
-        self.pairs().filter(move |(name, _)| is_name(name, field)).map(|(_, value)| value)
+        self.pairs.iter().filter(move |(name, _)| is_name(name, field)).map(|(_, value)| *value)
     }
 
     fn text(&self, field: &str, plus: PlusSign) -> Result<Option<Cow<'q, str>>, &'static str> {

@@ -38,6 +38,11 @@ impl FromRequestParts<Service> for Strictness {
 }
 
 impl Strictness {
+    /// Returns the preference that the client has, or an empty text.
+    pub(crate) const fn preference(&self) -> &'static str {
+        if self.is_preferred { STRICT } else { "" }
+    }
+
     /// Adds the header that confirms an applied preference.
     pub(crate) fn confirm(&self, mut response: Response) -> Response {
         if self.is_preferred {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use axum::http::header::{
-    AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, IF_NONE_MATCH, LINK,
+    AUTHORIZATION, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK,
     RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderName, HeaderValue, Method};
@@ -75,6 +75,7 @@ pub(crate) fn layer(origins: &[CorsOrigin]) -> Option<CorsLayer> {
     ];
     let response_headers = [
         CONTENT_DISPOSITION,
+        ETAG,
         LINK,
         RETRY_AFTER,
         WWW_AUTHENTICATE,

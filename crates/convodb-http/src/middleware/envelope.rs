@@ -20,6 +20,7 @@ use uuid::fmt::Simple;
 
 use crate::error::{ApiError, Dialect};
 use crate::middleware::metrics::{Metrics, method_name};
+use crate::process_key::process_key;
 
 const MAX_URL_BYTES: usize = 8 * 1024;
 const MAX_HEADER_BYTES: usize = 16 * 1024;
@@ -51,7 +52,8 @@ pub(crate) async fn envelope(
         response = error.response(dialect, std::mem::take(response.headers_mut()));
     }
     response.headers_mut().insert(REQUEST_ID, id.clone());
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let no_store = HeaderValue::from_static("no-store");
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
     let nosniff = HeaderValue::from_static("nosniff");
     response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
 
@@ -96,14 +98,7 @@ fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// id does not tell how many requests others have sent, and no request needs a system call for
 /// random numbers.
 fn new_request_id() -> HeaderValue {
-    static KEY: LazyLock<[u8; 32]> = LazyLock::new(|| {
-        let mut hasher = blake3::Hasher::new();
-        // Each has 74 random bits.
-        for _ in 0..4 {
-            hasher.update(Uuid::now_v7().as_bytes());
-        }
-        *hasher.finalize().as_bytes()
-    });
+    static KEY: LazyLock<[u8; 32]> = LazyLock::new(|| process_key("request id"));
     static REQUESTS: AtomicU64 = AtomicU64::new(0);
     let number = REQUESTS.fetch_add(1, Ordering::Relaxed);
     let hash = blake3::keyed_hash(&KEY, &number.to_le_bytes());

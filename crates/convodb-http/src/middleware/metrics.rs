@@ -19,6 +19,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::middleware::budget::Budget;
 use crate::middleware::store_metrics::StoreMetrics;
+use crate::response::cache::ResponseCache;
 
 /// The metrics of one server. Cheap to clone; clones share their counters.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub(crate) struct Metrics {
     entries_read: Counter,
     rows_read: Counter,
     rows_cached: Counter,
+    kept_responses: Counter,
     connections: Gauge,
 }
 
@@ -58,8 +60,9 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
 }
 
 impl Metrics {
-    /// Creates metrics, with those of the store and of the bytes of bodies if given.
-    pub(crate) fn new(store: Option<(&Store, &Arc<Budget>)>) -> Self {
+    /// Creates metrics, with those of the store, of the bytes of bodies and of the kept responses if
+    /// given.
+    pub(crate) fn new(store: Option<(&Store, &Arc<Budget>, &Arc<ResponseCache>)>) -> Self {
         let mut metrics = Self {
             registry: Arc::default(),
             requests: Family::default(),
@@ -70,6 +73,7 @@ impl Metrics {
             entries_read: Counter::default(),
             rows_read: Counter::default(),
             rows_cached: Counter::default(),
+            kept_responses: Counter::default(),
             connections: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("convodb");
@@ -88,9 +92,11 @@ impl Metrics {
         registry.register("page_rows_read", rows, metrics.rows_read.clone());
         let cached = "Rows for index entries that the row cache had";
         registry.register("page_rows_cached", cached, metrics.rows_cached.clone());
-        if let Some((store, bytes)) = store {
-            let (store, bytes) = (store.clone(), bytes.clone());
-            registry.register_collector(Box::new(StoreMetrics { store, bytes }));
+        let kept = "Responses that were sent from the cache of responses";
+        registry.register("responses_kept", kept, metrics.kept_responses.clone());
+        if let Some((store, bytes, responses)) = store {
+            let (store, bytes, responses) = (store.clone(), bytes.clone(), responses.clone());
+            registry.register_collector(Box::new(StoreMetrics { store, bytes, responses }));
         }
         registry.register("connections", "Open connections", metrics.connections.clone());
         metrics.registry = Arc::new(registry);
@@ -117,6 +123,11 @@ impl Metrics {
         self.entries_read.inc_by(cost.entries as u64);
         self.rows_read.inc_by(cost.rows as u64);
         self.rows_cached.inc_by(cost.cached as u64);
+    }
+
+    /// Counts a response that was kept and is sent again.
+    pub(crate) fn record_kept_response(&self) {
+        self.kept_responses.inc();
     }
 
     /// Counts a connection as open until the returned guard is dropped.

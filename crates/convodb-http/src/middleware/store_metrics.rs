@@ -13,12 +13,14 @@ use prometheus_client::registry::Unit;
 
 use crate::log_writer::LogWriter;
 use crate::middleware::budget::Budget;
+use crate::response::cache::ResponseCache;
 
-/// A collector of the metrics of a store and of the bodies in memory.
+/// A collector of the metrics of a store, of the bodies in memory and of the cache of responses.
 #[derive(Debug)]
 pub(crate) struct StoreMetrics {
     pub(crate) store: Store,
     pub(crate) bytes: Arc<Budget>,
+    pub(crate) responses: Arc<ResponseCache>,
 }
 
 impl Collector for StoreMetrics {
@@ -26,6 +28,9 @@ impl Collector for StoreMetrics {
         let help = "Bytes of request and response bodies in memory";
         let held = ConstGauge::new(signed(self.bytes.held() as u64));
         one(&mut encoder, "bodies", help, Some(&Unit::Bytes), &held)?;
+        let help = "Memory of the cache of responses";
+        let kept = ConstGauge::new(signed(self.responses.bytes() as u64));
+        one(&mut encoder, "response_cache", help, Some(&Unit::Bytes), &kept)?;
         let help = "Lines of the log dropped because its reader was too slow";
         let dropped = ConstCounter::new(LogWriter::dropped());
         one(&mut encoder, "log_lines_dropped", help, None, &dropped)?;

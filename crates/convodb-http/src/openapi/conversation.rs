@@ -120,6 +120,7 @@ fn read() -> Endpoint {
         )
         .per_page()
         .query("cursor", pattern(CURSOR, r"^((after|before)-\d{1,9})?$"), "")
+        .cached()
         .returns(
             "The conversation",
             named("ConversationWithHistory"),

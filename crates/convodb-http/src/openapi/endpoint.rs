@@ -43,6 +43,7 @@ pub(super) struct Endpoint {
     operation: OperationBuilder,
     description: &'static str,
     is_extension: bool,
+    is_cached: bool,
     errors: BTreeSet<ErrorResponse>,
     /// The scope that the token must have; `None` if the endpoint needs no token.
     scope: Option<Scope>,
@@ -69,6 +70,7 @@ impl Endpoint {
             operation,
             description: "",
             is_extension: false,
+            is_cached: false,
             errors: errors.collect(),
             scope: Some(Scope::Read),
             success: ResponseBuilder::new(),
@@ -151,6 +153,18 @@ impl Endpoint {
         let parameter = parameter.required(Required::False);
         self.operation =
             self.operation.parameter(parameter.example(Some("handling=strict".into())));
+        self
+    }
+
+    /// Marks a response that a client may keep: adds entity tags and 304.
+    pub(super) fn cached(mut self) -> Self {
+        let tags = "The entity tags of the responses that the client has, or `*`. If one of them is \
+                    the tag of the present response, it is not sent: 304";
+        let parameter = parameter("If-None-Match", ParameterIn::Header, string(tags).into());
+        let parameter = parameter.required(Required::False);
+        let example = "\"5f0c1a7e9b3d42688c14d6e2b7a90f35\"";
+        self.operation = self.operation.parameter(parameter.example(Some(example.into())));
+        self.is_cached = true;
         self
     }
 
@@ -262,7 +276,18 @@ impl Endpoint {
         } else {
             success
         };
+        let success = match self.is_cached {
+            true => headers::with(success, &headers::CACHED),
+            false => success,
+        };
         let mut operation = self.operation.response("200", Response::from(success));
+        if self.is_cached {
+            let not_modified = ResponseBuilder::new()
+                .description("The client has the present response, as `If-None-Match` says");
+            let names = headers::COMMON.iter().chain(&headers::RATE_LIMIT).chain(&headers::CACHED);
+            let not_modified = headers::with(not_modified, names);
+            operation = operation.response("304", Response::from(not_modified));
+        }
         for error in &self.errors {
             let response = Ref::from_response_name(error.name(dialect));
             operation = operation.response(error.status().as_str(), response);

@@ -19,7 +19,25 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
                 ),
             ),
         ),
-        ("Cache-Control", header(Presence::Always, enumeration("Forbids caching", ["no-store"]))),
+        ("Cache-Control", header(Presence::Always, caching())),
+        (
+            "ETag",
+            header(
+                Presence::Always,
+                pattern(
+                    "The entity tag of the response, for `If-None-Match`. It is weak if the \
+                     response is streamed",
+                    r#"^(W/)?"[0-9a-f]{32}"$"#,
+                ),
+            ),
+        ),
+        (
+            "Vary",
+            header(
+                Presence::Always,
+                string("The request headers that the response depends on, for caches"),
+            ),
+        ),
         (
             "X-Content-Type-Options",
             header(Presence::Always, enumeration("Forbids guessing the type", ["nosniff"])),
@@ -43,6 +61,14 @@ pub(super) fn all() -> Vec<(&'static str, Header)> {
     ];
     headers.extend(rate_limits());
     headers
+}
+
+fn caching() -> Object {
+    enumeration(
+        "`private, no-cache` for a response with an `ETag`: the client may keep it, and must ask \
+         with `If-None-Match` before it uses it again",
+        ["no-store", "private, no-cache"],
+    )
 }
 
 /// The headers of responses to a token with a rate limit.
@@ -97,6 +123,8 @@ fn challenge() -> Object {
 
 /// Headers of every response.
 pub(super) const COMMON: [&str; 3] = ["X-Request-Id", "Cache-Control", "X-Content-Type-Options"];
+/// Headers of a response that a client may keep.
+pub(super) const CACHED: [&str; 2] = ["ETag", "Vary"];
 /// Headers of every response to a token with a rate limit.
 pub(super) const RATE_LIMIT: [&str; 4] =
     ["RateLimit-Policy", "RateLimit", "X-RateLimit-Limit", "X-RateLimit-Remaining"];

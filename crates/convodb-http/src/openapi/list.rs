@@ -36,6 +36,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .per_page()
         .query("cursor", text("The `next_cursor` or `prev_cursor` of a page", 0..=255), "")
         .prefers_strictness()
+        .cached()
         .returns("A page", named("ConversationPage"), Example::only(example()))
         .with_link_header();
     vec![list]

@@ -41,6 +41,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .query("group_by", groups, json!(["month", "type"]))
         .query("type", named_as(CONVERSATION_TYPE, "Only conversations of this type"), "whatsapp")
         .query("assistant_id", text(ASSISTANT, 1..=255), examples::ASSISTANT)
+        .cached()
         .returns("The statistics", named("Statistics"), Example::only(example()));
     vec![stats]
 }

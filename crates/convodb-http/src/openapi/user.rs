@@ -54,6 +54,7 @@ fn assistants() -> Endpoint {
         )
         .query("page", integer("The page number, from 1; 1 by default", pages), 1)
         .per_page()
+        .cached()
         .returns("A page", named("AssistantPage"), Example::only(page_example()))
         .with_link_header()
 }
@@ -67,6 +68,7 @@ fn all_assistants() -> Endpoint {
              pages. More than 10,000 are refused with 422.",
         )
         .fails_with(ErrorResponse::Invalid)
+        .cached()
         .returns("The assistants", list("", named("Assistant")), Example::only(example))
 }
 

@@ -8,15 +8,19 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::{Arc, Once};
 
-use axum::http::HeaderMap;
-use axum::http::header::HOST;
+use axum::http::header::{FORWARDED, HOST};
+use axum::http::{HeaderMap, HeaderName};
 
 /// The most bytes of a host with its port; a DNS name has at most 253.
 const MAX_HOST_BYTES: usize = 260;
 
 /// Headers of proxies, which say that `Host` is not what the client sent.
-const FORWARDING: [&str; 4] =
-    ["forwarded", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-for"];
+static FORWARDING: [HeaderName; 4] = [
+    FORWARDED,
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-for"),
+];
 
 /// The beginning of the URLs in responses.
 #[derive(Clone, Debug)]
@@ -50,10 +54,9 @@ impl BaseUrl {
     /// Returns the URL of `path` for a request with these headers: absolute, or the path alone.
     pub(crate) fn of(&self, headers: &HeaderMap, path: &str) -> String {
         if let Some(public) = &self.public {
-            return format!("{public}{path}");
+            return [public, path].concat();
         }
-        let is_forwarded = FORWARDING.iter().any(|name| headers.contains_key(*name));
-        if is_forwarded {
+        if FORWARDING.iter().any(|name| headers.contains_key(name)) {
             self.forwarded.call_once(|| {
                 tracing::warn!(
                     "a proxy forwards requests, but there is no public URL: links in responses \
@@ -63,7 +66,7 @@ impl BaseUrl {
             return path.to_owned();
         }
         match host(headers).filter(|host| self.is_own(host)) {
-            Some(host) => format!("http://{host}{path}"),
+            Some(host) => ["http://", host, path].concat(),
             None => path.to_owned(),
         }
     }
@@ -176,7 +179,7 @@ mod tests {
             headers.append(HOST, host.parse().unwrap());
         }
         assert_eq!(url(None, &headers), expected, "{hosts:?}");
-        for name in FORWARDING {
+        for name in &FORWARDING {
             let mut headers = headers.clone();
             headers.insert(name, "evil.example".parse().unwrap());
             assert_eq!(url(None, &headers), "/p", "{hosts:?} with {name}");

@@ -1,6 +1,10 @@
-//! Responses: JSON bodies, pages of lists, pagination links.
+//! Responses: JSON bodies, pages of lists, pagination links; entity tags, and the cache of
+//! responses.
 
 pub(crate) mod base_url;
+pub(crate) mod cache;
+pub(crate) mod compression;
+pub(crate) mod etag;
 pub(crate) mod history;
 pub(crate) mod history_page;
 pub(crate) mod json_body;

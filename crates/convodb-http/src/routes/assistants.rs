@@ -8,6 +8,7 @@ use crate::body::{NewAssistant, RequestBody};
 use crate::clock::now;
 use crate::error::{ApiError, FieldError, Result};
 use crate::extract::auth::{AuthRead, AuthWrite, Read, Write};
+use crate::extract::cached_get::{CachedGet, Lookup};
 use crate::extract::params;
 use crate::extract::path::PathId;
 use crate::response::json_body;
@@ -23,9 +24,15 @@ const MAX_UNPAGED: u32 = 10_000;
 /// `GET /api/user/assistants/get`.
 pub(crate) async fn list(
     State(service): State<Service>,
-    AuthRead { user, snapshot, .. }: AuthRead<Read>,
+    auth: AuthRead<Read>,
     request: Request,
 ) -> Result<Response> {
+    let url = service.base_url().of(request.headers(), LIST);
+    let get = match CachedGet::look_up(&service, &auth, &request, &[&url]) {
+        Lookup::Known(response) => return Ok(response),
+        Lookup::New(get) => get,
+    };
+    let AuthRead { user, snapshot, .. } = auth;
     let params = params::numbered_page(request.uri().query().unwrap_or_default())?;
     let total = snapshot.assistant_count(user)?;
     let assistants = match params.offset() {
@@ -33,13 +40,24 @@ pub(crate) async fn list(
         None => Vec::new(),
     };
     let page = NumberedPage { params, total, len: assistants.len() };
-    let url = service.base_url().of(request.headers(), LIST);
-    Ok(numbered_page::response(&url, page, |out| json_body::write_assistants(out, &assistants)))
+    let response = numbered_page::response(&url, page, |out| {
+        json_body::write_assistants(out, &assistants);
+    });
+    get.complete(response).await
 }
 
 /// `GET /api/user/assistants`: all of them as an array, which clients without pages ask for.
-pub(crate) async fn list_all(AuthRead { user, snapshot, .. }: AuthRead<Read>) -> Result<Response> {
-    run_blocking(move || {
+pub(crate) async fn list_all(
+    State(service): State<Service>,
+    auth: AuthRead<Read>,
+    request: Request,
+) -> Result<Response> {
+    let get = match CachedGet::look_up(&service, &auth, &request, &[]) {
+        Lookup::Known(response) => return Ok(response),
+        Lookup::New(get) => get,
+    };
+    let AuthRead { user, snapshot, .. } = auth;
+    let response = run_blocking(move || {
         if snapshot.assistant_count(user)? > MAX_UNPAGED {
             let rule = format!("must be read by pages from {LIST}: there are more than 10,000");
             return Err(ApiError::invalid(vec![FieldError::breaks("assistants", &rule)]));
@@ -48,9 +66,10 @@ pub(crate) async fn list_all(AuthRead { user, snapshot, .. }: AuthRead<Read>) ->
         let mut out = b"[".to_vec();
         json_body::write_assistants(&mut out, &assistants);
         out.push(b']');
-        Ok(json_body::ok(out))
+        Ok::<_, ApiError>(json_body::ok(out))
     })
-    .await
+    .await?;
+    get.complete(response).await
 }
 
 /// `POST /api/user/assistants`.

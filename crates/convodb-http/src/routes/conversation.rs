@@ -3,8 +3,7 @@
 use std::time::Instant;
 
 use axum::Extension;
-use axum::extract::State;
-use axum::http::Uri;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use convodb::{
     AssistantId, AssistantRef, Conversation, ConversationId, Error, MAX_DELETED_MESSAGES, Name,
@@ -16,6 +15,7 @@ use crate::body::{ConversationPatch, NewConversation, RequestBody};
 use crate::clock::now;
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, AuthWrite, Read, Write};
+use crate::extract::cached_get::{CachedGet, Lookup};
 use crate::extract::idempotency::{Idempotency, stored_bytes};
 use crate::extract::params;
 use crate::extract::path::PathId;
@@ -53,13 +53,18 @@ pub(crate) async fn create(
 /// `GET /api/conversations/{uuid}`, with its messages, or with a page of them.
 pub(crate) async fn read(
     State(service): State<Service>,
-    AuthRead { user, snapshot, authority, .. }: AuthRead<Read>,
+    auth: AuthRead<Read>,
     Extension(caller): Extension<Caller>,
     path: PathId<ConversationId>,
-    uri: Uri,
+    request: Request,
 ) -> Result<Response> {
+    let get = match CachedGet::look_up(&service, &auth, &request, &[]) {
+        Lookup::Known(response) => return Ok(response),
+        Lookup::New(get) => get,
+    };
+    let AuthRead { user, snapshot, authority, .. } = auth;
     let id = path.conversation()?;
-    let params = params::history(uri.query().unwrap_or_default())?;
+    let params = params::history(request.uri().query().unwrap_or_default())?;
     let found = snapshot.conversation(user, id)?.zip(snapshot.message_iter(user, id)?);
     let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
     let page = params.map(|params| HistoryPage::of(params, messages.stored()));
@@ -68,7 +73,8 @@ pub(crate) async fn read(
     let messages = messages.from(skipped).take(len as usize);
     let deadline = Instant::now() + service.limits().export_timeout;
     let history = History::new(messages, end, deadline, move || authority.check());
-    history.response(service.long_reads(), || caller.take(STREAMED_BYTES))
+    let response = history.response(service.long_reads(), || caller.take(STREAMED_BYTES))?;
+    get.complete(response).await
 }
 
 /// `PATCH /api/conversations/{uuid}`.

@@ -5,6 +5,7 @@ use axum::response::Response;
 
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, Read};
+use crate::extract::cached_get::{CachedGet, Lookup};
 use crate::extract::params;
 use crate::extract::strictness::Strictness;
 use crate::response::json_body;
@@ -16,14 +17,21 @@ pub(crate) const LIST: &str = "/api/user/conversations";
 /// `GET /api/user/conversations`: one page, read from one snapshot.
 pub(crate) async fn list(
     State(service): State<Service>,
-    AuthRead { user, snapshot, .. }: AuthRead<Read>,
+    auth: AuthRead<Read>,
     strictness: Strictness,
     request: Request,
 ) -> Result<Response> {
+    let url = service.base_url().of(request.headers(), LIST);
+    let details = [url.as_str(), strictness.preference()];
+    let get = match CachedGet::look_up(&service, &auth, &request, &details) {
+        Lookup::Known(response) => return Ok(response),
+        Lookup::New(get) => get,
+    };
+    let AuthRead { user, snapshot, .. } = auth;
     let query = request.uri().query().unwrap_or_default();
     let params = params::list(query, user, &snapshot, strictness.unknown_fields)?;
     let page = snapshot.list(user, &params)?;
     service.metrics().record_page(page.cost());
-    let url = service.base_url().of(request.headers(), LIST);
-    Ok(strictness.confirm(json_body::list(&url, &page, user, &snapshot)?))
+    let response = json_body::list(&url, &page, user, &snapshot)?;
+    get.complete(strictness.confirm(response)).await
 }

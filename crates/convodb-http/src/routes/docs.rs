@@ -16,6 +16,7 @@ use convodb_json::json;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::response::compression::IsCompressed;
 use crate::response::json_body;
 use crate::routes::conversations;
 use crate::state::Service;
@@ -65,10 +66,6 @@ pub(crate) async fn index(State(service): State<Service>, headers: HeaderMap) ->
     out.push(b'}');
     json_body::ok(out)
 }
-
-/// Marks a response that is compressed already, or not on purpose.
-#[derive(Clone, Copy)]
-pub(crate) struct IsCompressed;
 
 /// `GET /openapi.json`, with the URL of the server made as those of lists.
 ///

@@ -15,13 +15,10 @@ mod stats;
 mod user;
 
 use axum::Router;
-use axum::http::{Extensions, HeaderMap, StatusCode, Version};
+use axum::http::StatusCode;
 use axum::middleware;
 use axum::routing::{MethodRouter, get, patch, post};
-use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::compression::CompressionLayer;
-use tower_http::compression::predicate::{Predicate as _, SizeAbove};
 use tower_http::cors::CorsLayer;
 
 use crate::error::ApiError;
@@ -30,10 +27,8 @@ use crate::middleware::cors;
 use crate::middleware::envelope::{envelope, panicked};
 use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit;
+use crate::response::compression;
 use crate::state::Service;
-
-/// Bodies of at most this many bytes are not compressed: they fit into one packet.
-const MIN_COMPRESSED_BYTES: u64 = 1024;
 
 const METRICS: &str = "/metrics";
 
@@ -117,23 +112,16 @@ fn api_routes() -> Routes {
 
 /// Adds the middleware of every response. The layer that is added last is the outermost.
 pub(crate) fn with_middleware(routes: Router, metrics: Metrics, cors: Option<CorsLayer>) -> Router {
-    let compression = CompressionLayer::new()
-        .quality(CompressionLevel::Fastest)
-        .compress_when(SizeAbove::new(MIN_COMPRESSED_BYTES).and(is_not_compressed));
     let routes = routes
         .fallback(async || ApiError::of(StatusCode::NOT_FOUND))
         .method_not_allowed_fallback(async || ApiError::of(StatusCode::METHOD_NOT_ALLOWED))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(compression);
+        .layer(compression::layer());
     let routes = match cors {
         Some(cors) => routes.layer(cors),
         None => routes,
     };
     routes.layer(middleware::from_fn_with_state(metrics, envelope))
-}
-
-fn is_not_compressed(_: StatusCode, _: Version, _: &HeaderMap, extensions: &Extensions) -> bool {
-    extensions.get::<docs::IsCompressed>().is_none()
 }
 
 #[cfg(test)]

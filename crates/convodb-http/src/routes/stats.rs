@@ -9,6 +9,7 @@ use convodb::{Snapshot, Stats, StatsRequest, UserId};
 
 use crate::error::{ApiError, FieldError, Result};
 use crate::extract::auth::{AuthRead, Stats as StatsScope};
+use crate::extract::cached_get::{CachedGet, Lookup};
 use crate::extract::params;
 use crate::response::json_body;
 use crate::state::Service;
@@ -22,9 +23,14 @@ const MAX_GROUPS: usize = 10_000;
 /// stop if the client disconnects.
 pub(crate) async fn stats(
     State(service): State<Service>,
-    AuthRead { user, snapshot, .. }: AuthRead<StatsScope>,
+    auth: AuthRead<StatsScope>,
     request: Request,
 ) -> Result<Response> {
+    let get = match CachedGet::look_up(&service, &auth, &request, &[]) {
+        Lookup::Known(response) => return Ok(response),
+        Lookup::New(get) => get,
+    };
+    let AuthRead { user, snapshot, .. } = auth;
     let query = request.uri().query().unwrap_or_default();
     let params = params::stats(query, user, &snapshot)?;
     let permit = service.statistics_permit(user)?;
@@ -38,7 +44,7 @@ pub(crate) async fn stats(
     });
     let stats = stats.await?;
     drop(waiting);
-    json_body::stats(&params, &stats, user, &snapshot)
+    get.complete(json_body::stats(&params, &stats, user, &snapshot)?).await
 }
 
 /// Reads statistics while anybody waits for them.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
 mod body;
+mod caching;
 mod changes;
 mod client;
 mod conversation;
