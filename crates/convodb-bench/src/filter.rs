@@ -147,6 +147,7 @@ impl ListFilter {
             sender_phone: self.sender.as_deref().map(str::parse).transpose()?,
             customer_phone: self.customer.as_deref().map(str::parse).transpose()?,
             external_identifier: self.external.as_deref().map(str::parse).transpose()?,
+            ..Filter::default()
         })
     }
 }

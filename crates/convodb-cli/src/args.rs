@@ -85,12 +85,19 @@ pub(crate) struct JsonFlag {
 /// `--type` and `--assistant`: the filters that counters know, too.
 #[derive(Debug, Args)]
 pub(crate) struct GroupFilterFlags {
-    /// Only conversations of this type
-    #[arg(long = "type", env = "CONVODB_TYPE", value_name = "TYPE", value_parser = kind_parser())]
-    pub(crate) kind: Option<ChannelKind>,
-    /// Only conversations of this assistant: its id, or its number in `convodb assistant list`
-    #[arg(long, env = "CONVODB_ASSISTANT", value_name = "ID")]
-    pub(crate) assistant: Option<AssistantRef>,
+    /// Only conversations of these types, separated by commas or given one by one
+    #[arg(
+        long = "type",
+        env = "CONVODB_TYPE",
+        value_name = "TYPE",
+        value_delimiter = ',',
+        value_parser = kind_parser()
+    )]
+    pub(crate) kinds: Vec<ChannelKind>,
+    /// Only conversations of these assistants, up to 20: by id, or by number in `convodb assistant
+    /// list`, separated by commas or given one by one
+    #[arg(long = "assistant", env = "CONVODB_ASSISTANT", value_name = "ID", value_delimiter = ',')]
+    pub(crate) assistants: Vec<AssistantRef>,
 }
 
 /// Filters of a list. They match exactly, in any combination.

@@ -5,9 +5,12 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use convodb::{AssistantId, AssistantRef, Error, Filter, Name, Phone, Snapshot, UserId};
+use convodb::{
+    AssistantId, AssistantIds, AssistantRef, ChannelKinds, Error, Filter, Name, Phone, Snapshot,
+    UserId,
+};
 
-use crate::args::{FilterFlags, UsageError};
+use crate::args::{FilterFlags, GroupFilterFlags, UsageError};
 use crate::console::quoted;
 
 /// The user with this name, or else with this number, in the store at `path`.
@@ -42,15 +45,32 @@ pub(crate) fn assistant(
     })
 }
 
+/// The types and the assistants that flags name; `None` without a flag.
+pub(crate) fn groups(
+    snapshot: &Snapshot,
+    user: UserId,
+    flags: &GroupFilterFlags,
+) -> Result<(Option<ChannelKinds>, Option<AssistantIds>)> {
+    if flags.assistants.len() > AssistantIds::MAX {
+        let usage = format!("--assistant: must not have more than {} values", AssistantIds::MAX);
+        return Err(anyhow!(UsageError(usage)));
+    }
+    let find = |named: &AssistantRef| assistant(snapshot, user, *named);
+    let ids = flags.assistants.iter().map(find).collect::<Result<Vec<_>>>()?;
+    let kinds = ChannelKinds::new(flags.kinds.iter().copied()).ok();
+    Ok((kinds, AssistantIds::new(ids).ok()))
+}
+
 /// The filter that flags describe. The bounds on time are not part of it.
 pub(crate) fn filter(snapshot: &Snapshot, user: UserId, flags: &FilterFlags) -> Result<Filter> {
-    let named = flags.group.assistant;
+    let (kinds, assistants) = groups(snapshot, user, &flags.group)?;
     Ok(Filter {
-        kind: flags.group.kind,
-        assistant: named.map(|named| assistant(snapshot, user, named)).transpose()?,
+        kinds,
+        assistants,
         sender_phone: phone("--sender-phone", flags.sender_phone.as_deref())?,
         customer_phone: phone("--customer-phone", flags.customer_phone.as_deref())?,
         external_identifier: flags.external_identifier.clone(),
+        ..Filter::default()
     })
 }
 

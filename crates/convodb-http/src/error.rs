@@ -99,13 +99,21 @@ impl FieldError {
     /// `The selected order is invalid. It must be one of desc, asc.`, for a choice of words.
     pub(crate) fn none_of(field: &'static str, words: &[&str]) -> Self {
         let Self { field, message } = Self::invalid_choice(field);
-        Self { field, message: format!("{message} It must be one of {}.", words.join(", ")) }
+        let one_of = if words.len() > 1 { "one of " } else { "" };
+        Self { field, message: format!("{message} It must be {one_of}{}.", words.join(", ")) }
     }
 
     /// `The selected type is invalid.`, for any invalid choice. The message does not say why, so a
     /// resource of another user is indistinguishable from one that does not exist.
     pub(crate) fn invalid_choice(field: &'static str) -> Self {
         Self { field: field.into(), message: format!("The selected {} is invalid.", words(field)) }
+    }
+
+    /// `The selected assistant id is invalid: value 2 of 3.`, for one of several choices.
+    pub(crate) fn invalid_choice_of(field: &'static str, number: usize, count: usize) -> Self {
+        let message =
+            format!("The selected {} is invalid: value {number} of {count}.", words(field));
+        Self { field: field.into(), message }
     }
 }
 

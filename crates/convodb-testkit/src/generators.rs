@@ -3,8 +3,8 @@
 //! Values come from small pools, so equal phones, equal times and repeated ids are common.
 
 use convodb::{
-    AssistantId, Channel, ChannelKind, Contact, Conversation, ConversationId, Cost, Filter,
-    Message, Order, Role, Timestamp, Variables,
+    AssistantId, AssistantIds, Channel, ChannelKind, ChannelKinds, Contact, Conversation,
+    ConversationId, Cost, Filter, Message, Order, Role, Timestamp, Variables,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -98,22 +98,30 @@ pub fn message() -> impl Strategy<Value = Message> {
     )
 }
 
-/// One of the 32 combinations of filters, with values from the same pools as conversations.
+/// One of the 32 combinations of filters, with values from the same pools as conversations. Some
+/// have several types or assistants.
 pub fn filter() -> impl Strategy<Value = Filter> {
-    (
+    let kinds = prop::sample::subsequence(ChannelKind::ALL.to_vec(), 1..=4);
+    let ids = prop::sample::subsequence(assistants(), 1..=3);
+    let several = (prop::option::weighted(0.25, kinds), prop::option::weighted(0.25, ids));
+    let single = (
         prop::option::of(prop::sample::select(ChannelKind::ALL.to_vec())),
         prop::option::of(assistant()),
         prop::option::weighted(0.3, phone()),
         prop::option::weighted(0.3, phone()),
         prop::option::weighted(0.2, identifier()),
-    )
-        .prop_map(|(kind, assistant, sender, customer, identifier)| Filter {
-            kind,
-            assistant,
+    );
+    (single, several).prop_map(
+        |((kind, assistant, sender, customer, identifier), (kinds, assistants))| Filter {
+            kind: kind.filter(|_| kinds.is_none() || assistant.is_none()),
+            assistant: assistant.filter(|_| assistants.is_none() || kind.is_none()),
+            kinds: kinds.and_then(|kinds| ChannelKinds::new(kinds).ok()),
+            assistants: assistants.and_then(|ids| AssistantIds::new(ids).ok()),
             sender_phone: sender.and_then(|phone| phone.parse().ok()),
             customer_phone: customer.and_then(|phone| phone.parse().ok()),
             external_identifier: identifier.and_then(|text| text.parse().ok()),
-        })
+        },
+    )
 }
 
 /// A list query: a filter, an optional time range, and an order.

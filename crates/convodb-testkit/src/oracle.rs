@@ -192,10 +192,19 @@ pub struct ListQuery {
 
 impl ListQuery {
     fn matches(&self, row: &Conversation) -> bool {
-        let Filter { kind, assistant, sender_phone, customer_phone, external_identifier } =
-            &self.filter;
+        let Filter {
+            kind,
+            assistant,
+            kinds,
+            assistants,
+            sender_phone,
+            customer_phone,
+            external_identifier,
+        } = &self.filter;
         kind.is_none_or(|kind| kind == row.channel.kind())
             && assistant.is_none_or(|assistant| assistant == row.assistant)
+            && kinds.is_none_or(|kinds| kinds.iter().any(|kind| kind == row.channel.kind()))
+            && assistants.as_ref().is_none_or(|ids| ids.as_slice().contains(&row.assistant))
             && sender_phone.as_ref().is_none_or(|p| row.channel.sender_phone() == Some(p.as_str()))
             && customer_phone
                 .as_ref()

@@ -40,7 +40,7 @@ pub fn check_page(page: &Page, list: &[Conversation], start: usize, end: usize) 
     );
     assert_eq!(page.prev_cursor().is_some(), start > 0, "prev before {start} of {}", list.len());
     let work = page.cost();
-    let bound = convodb::PageCost::bound(page.page_size());
+    let bound = convodb::PageCost::bound_of_ranges(page.page_size(), work.ranges);
     assert!(work.entries + work.rows <= bound, "{work:?} exceeds the bound of {bound}");
 }
 

@@ -86,9 +86,10 @@
 //! # Cost
 //!
 //! A page reads at most [`PageCost::bound`] entries and rows, ten times its size plus ten, whatever
-//! the filters, the depth and the data; a page in memory takes microseconds. A single durable
-//! insert takes a fraction of a millisecond, which concurrent inserts share. Statistics read
-//! counters, not conversations. Methods that cost more say so.
+//! the filters, the depth and the data, and four more for each further combination of several types
+//! and assistants ([`PageCost::bound_of_ranges`]); a page in memory takes microseconds. A single
+//! durable insert takes a fraction of a millisecond, which concurrent inserts share. Statistics
+//! read counters, not conversations. Methods that cost more say so.
 //!
 //! # Related crates
 //!
@@ -141,6 +142,7 @@ pub use crate::metrics::{Histogram, Metrics};
 pub use crate::model::account::{Assistant, AssistantRef, User};
 pub use crate::model::change::ChangeKind;
 pub use crate::model::channel::{Channel, ChannelKind};
+pub use crate::model::choice::{AssistantIds, ChannelKinds};
 pub use crate::model::contact::Contact;
 pub use crate::model::conversation::{Conversation, ConversationRef};
 pub use crate::model::cost::{Cost, CostSum};

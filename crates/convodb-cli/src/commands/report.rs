@@ -97,11 +97,8 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let store = existing(db, SMALL_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
     let user = resolve::user(&snapshot, &args.user.user, db)?;
-    let named = args.filters.assistant;
-    let request = StatsRequest {
-        assistant: named.map(|named| resolve::assistant(&snapshot, user, named)).transpose()?,
-        ..grouped_by
-    };
+    let (kinds, assistants) = resolve::groups(&snapshot, user, &args.filters)?;
+    let request = StatsRequest { kinds, assistants, ..grouped_by };
     let stats = snapshot.stats(user, &request).context("cannot read the counters")?;
     let mut names = AssistantNames::new(snapshot, user);
     let mut groups = Vec::with_capacity(stats.rows.len());
@@ -122,7 +119,7 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     }
 }
 
-/// The request of the flags, without the assistant.
+/// The request of the flags, without types and assistants.
 fn request(args: &Args) -> Result<StatsRequest> {
     if let (Some(from), Some(to)) = (args.from, args.to)
         && to < from
@@ -132,7 +129,6 @@ fn request(args: &Args) -> Result<StatsRequest> {
     let (first, last) = (Day::new(0), Day::new(u32::MAX));
     let end = args.to.and_then(Day::succ).unwrap_or(last);
     let mut request = StatsRequest::new(args.from.unwrap_or(first), end);
-    request.kind = args.filters.kind;
     for grouping in &args.group_by {
         let period = match grouping {
             Grouping::Day => Period::Day,

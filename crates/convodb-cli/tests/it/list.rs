@@ -31,6 +31,11 @@ fn filters_narrow_the_list() {
     check(&["--assistant", "1", "--from", "2025-01-23"], &[&whatsapp, &api]);
     check(&["--to", "2025-01-22", "--order", "asc"], &[&test, &widget]);
     check(&["--customer-phone", "+4915550100001", "--type", "api"], &[]);
+    check(&["--type", "widget,api"], &[&api, &widget]);
+    check(
+        &["--type", "api", "--type", "widget,test", "--assistant", "1,1"],
+        &[&api, &widget, &test],
+    );
     check(&["--all", "--per-page", "3"], &[&whatsapp, &api, &widget, &test]);
 }
 
@@ -82,7 +87,10 @@ fn wrong_flags_have_their_own_exit_status() {
         assert!(error.starts_with("error: ") && error.contains(flags[0]), "{error}");
         assert!(!error.contains(&long), "a phone was repeated");
     }
-    assert!(place.run(LIST.iter().chain(&["--assistant", "7"])).failed(1).contains("7"));
+    assert!(place.run(LIST.iter().chain(&["--assistant", "1,7"])).failed(1).contains("7"));
+    let many = vec!["1"; 21].join(",");
+    let error = place.run(LIST.iter().chain(&["--assistant", &many])).failed(2);
+    assert!(error.contains("--assistant: must not have more than 20 values"), "{error}");
 }
 
 #[test]

@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use convodb::{
-    AssistantId, AssistantRef, ChangesSince, ChannelKind, Day, Error, ExternalIdentifier, Filter,
-    ListRequest, Order, PageSize, Phone, Snapshot, StatsRequest, Timestamp, UserId,
+    AssistantIds, AssistantRef, ChangesSince, ChannelKind, ChannelKinds, Day, Error,
+    ExternalIdentifier, Filter, ListRequest, Order, PageSize, Phone, Snapshot, StatsRequest,
+    Timestamp, UserId,
 };
 use convodb_json::Messages;
 use convodb_json::csv::{CsvOptions, Formulas};
@@ -58,8 +59,8 @@ fn list_request(
     snapshot: &Snapshot,
     check_names: impl FnOnce(&mut QueryString<'_>),
 ) -> Result<ListRequest> {
-    let kind = query.take("type", PlusSign::Space, kind);
-    let assistant = assistant_ref(query);
+    let kinds = kinds(query);
+    let assistants = assistant_refs(query);
     let customer_phone = phone(query, "customer_phone");
     let sender_phone = phone(query, "whatsapp_sender_phone");
     let external_identifier = query.take("external_identifier", PlusSign::Space, |text| {
@@ -73,8 +74,15 @@ fn list_request(
     let created_to = time(query, "created_to", Timestamp::parse_end);
     let order = query.take("order", PlusSign::Space, order);
     check_names(query);
-    let assistant = resolve(query, assistant, user, snapshot)?;
-    let filter = Filter { kind, assistant, sender_phone, customer_phone, external_identifier };
+    let assistants = resolve(query, &assistants, user, snapshot)?;
+    let filter = Filter {
+        kinds,
+        assistants,
+        sender_phone,
+        customer_phone,
+        external_identifier,
+        ..Filter::default()
+    };
     Ok(ListRequest { filter, created_from, created_to, order, page_size, cursor })
 }
 
@@ -207,11 +215,11 @@ pub(crate) fn stats(query: &str, user: UserId, snapshot: &Snapshot) -> Result<St
         statistics::parse_group_by(text, &mut request)
             .map_err(|rule| FieldError::breaks("group_by", rule))
     });
-    request.kind = query.take("type", PlusSign::Space, kind);
-    let assistant = assistant_ref(&mut query);
+    request.kinds = kinds(&mut query);
+    let assistants = assistant_refs(&mut query);
     let known = ["from", "to", "group_by", "type", ASSISTANT];
     query.check_names(&known, UnknownFields::Refused);
-    request.assistant = resolve(&mut query, assistant, user, snapshot)?;
+    request.assistants = resolve(&mut query, &assistants, user, snapshot)?;
     query.finish()?;
     request.from = from.unwrap_or(request.from);
     request.to = to.map_or(request.to, |last| Day::new(last.get() + 1));
@@ -296,25 +304,41 @@ fn page_size(query: &mut QueryString<'_>) -> Option<PageSize> {
 
 const ASSISTANT: &str = "assistant_id";
 
-/// Parses an assistant's UUID or number. Rejects any other text without a lookup.
-fn assistant_ref(query: &mut QueryString<'_>) -> Option<AssistantRef> {
-    query.take(ASSISTANT, PlusSign::Space, |text| choice(ASSISTANT, text.parse()))
+/// Parses the types to filter by.
+fn kinds(query: &mut QueryString<'_>) -> Option<ChannelKinds> {
+    let kinds = query.take_several("type", AssistantIds::MAX, kind);
+    ChannelKinds::new(kinds).ok()
 }
 
-/// Looks up the assistant if everything else is valid. An assistant of another user is rejected
+/// Parses UUIDs and numbers of assistants. Rejects any other text without a lookup.
+fn assistant_refs(query: &mut QueryString<'_>) -> Vec<AssistantRef> {
+    query.take_several(ASSISTANT, AssistantIds::MAX, |text| choice(ASSISTANT, text.parse()))
+}
+
+/// Looks up the assistants if everything else is valid. An assistant of another user is rejected
 /// exactly like one that does not exist, and like a text that names none.
 fn resolve(
     query: &mut QueryString<'_>,
-    assistant: Option<AssistantRef>,
+    assistants: &[AssistantRef],
     user: UserId,
     snapshot: &Snapshot,
-) -> Result<Option<AssistantId>> {
-    let Some(assistant) = assistant.filter(|_| !query.has_errors()) else { return Ok(None) };
-    let found = snapshot.resolve_assistant(user, assistant)?.map(|found| found.id);
-    if found.is_none() {
-        query.reject(FieldError::invalid_choice(ASSISTANT));
+) -> Result<Option<AssistantIds>> {
+    if query.has_errors() {
+        return Ok(None);
     }
-    Ok(found)
+    let mut ids = Vec::with_capacity(assistants.len());
+    for (number, assistant) in (1..).zip(assistants) {
+        match snapshot.resolve_assistant(user, *assistant)? {
+            Some(found) => ids.push(found.id),
+            None if assistants.len() == 1 => query.reject(FieldError::invalid_choice(ASSISTANT)),
+            None => {
+                let error = FieldError::invalid_choice_of(ASSISTANT, number, assistants.len());
+                query.reject(error);
+                break;
+            }
+        }
+    }
+    Ok(AssistantIds::new(ids).ok())
 }
 
 /// Parses a phone number. A plus sign is literal whether or not it is percent-encoded.
@@ -376,7 +400,7 @@ fn rule_checked<T>(field: &'static str, value: convodb::Result<T>) -> Result<T, 
 mod tests {
     use super::*;
     use crate::error::ApiError;
-    use convodb::Store;
+    use convodb::{AssistantId, Store};
 
     struct Fixture {
         store: Store,
@@ -418,12 +442,20 @@ mod tests {
         check(
             "type=api&external_identifier=a+b",
             filtered(Filter {
-                kind: Some(ChannelKind::Api),
+                kinds: Some(ChannelKind::Api.into()),
                 external_identifier: Some("a b".parse().unwrap()),
                 ..Filter::default()
             }),
         );
-        let bot = Filter { assistant: Some(fixture.bot), ..Filter::default() };
+        let several = filtered(Filter {
+            kinds: ChannelKinds::new([ChannelKind::Api, ChannelKind::Widget]).ok(),
+            assistants: Some(fixture.bot.into()),
+            ..Filter::default()
+        });
+        for types in ["type=widget,api", "type=api&type=widget", "type[]=widget&type%5B%5D=api"] {
+            check(&format!("{types}&assistant_id=1,{}", uuid('1')), several.clone());
+        }
+        let bot = Filter { assistants: Some(fixture.bot.into()), ..Filter::default() };
         check(&format!("assistant_id={}", uuid('1')), filtered(bot.clone()));
         check(&format!("assistant_id={}", uuid('1').to_uppercase()), filtered(bot.clone()));
         check("assistant_id=1", filtered(bot));
@@ -477,6 +509,15 @@ mod tests {
         for wrong in ["0", "2", "x", "99999999999", "+1", &uuid('2'), &uuid('3')] {
             check(&format!("assistant_id={wrong}"), invalid("assistant_id"));
         }
+        for wrong in ["1,2", "1,99999", "1&assistant_id[]=2"] {
+            let error = FieldError::invalid_choice_of("assistant_id", 2, 2);
+            check(&format!("assistant_id={wrong}"), error);
+        }
+        check("type=api,fax", FieldError::none_of("type", &kinds));
+        let many = vec!["1"; 21].join(",");
+        let rule = "must not have more than 20 values";
+        check(&format!("assistant_id={many}"), FieldError::breaks("assistant_id", rule));
+        assert!(fixture.parse(&format!("assistant_id={}", &many[2..])).is_ok());
         for wrong in ["null", "0", "eyJpZCI6MX0", "AA=="] {
             check(&format!("cursor={wrong}"), invalid("cursor"));
         }
@@ -508,13 +549,14 @@ mod tests {
 
     #[test]
     fn all_invalid_parameters_are_reported_in_the_documented_order() {
-        let wrong = "order=x&per_page=0&cursor=x&type=x&type=y&assistant_id=x&customer_phone=%FF";
+        let wrong = "order=x&per_page=0&cursor=x&cursor=y&type=x&assistant_id=x&customer_phone=%FF";
+        let kinds = ChannelKind::ALL.map(ChannelKind::as_str);
         let expected = vec![
-            FieldError::breaks("type", "must be given only once"),
+            FieldError::none_of("type", &kinds),
             FieldError::invalid_choice("assistant_id"),
             FieldError::breaks("customer_phone", "must be valid UTF-8"),
             FieldError::breaks("per_page", "must be at least 1"),
-            FieldError::invalid_choice("cursor"),
+            FieldError::breaks("cursor", "must be given only once"),
             FieldError::none_of("order", &["desc", "asc"]),
         ];
         assert_eq!(fixture().parse(wrong).unwrap_err(), ApiError::invalid(expected));

@@ -12,6 +12,9 @@ use crate::error::{ApiError, FieldError, Result};
 /// The most bytes of a value.
 const MAX_VALUE_BYTES: usize = 255;
 
+/// The most bytes of a cursor: above the longest token, which has the values of a list.
+const MAX_CURSOR_BYTES: usize = 512;
+
 /// The meaning of a plus sign that is not percent-encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PlusSign {
@@ -55,6 +58,8 @@ const OTHER: &str = "query";
 pub(crate) struct QueryString<'q> {
     /// The names and values, both encoded.
     pairs: Vec<(&'q str, &'q str)>,
+    /// The fields that may have several values, so that their names may have brackets.
+    several: Vec<&'static str>,
     errors: Vec<FieldError>,
 }
 
@@ -63,7 +68,7 @@ impl<'q> QueryString<'q> {
     pub(crate) fn new(query: &'q str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
-        Self { pairs, errors: Vec::new() }
+        Self { pairs, several: Vec::new(), errors: Vec::new() }
     }
 
     /// Returns the value of a field, parsed by `parse`; `None` if it is absent, blank or invalid.
@@ -106,6 +111,40 @@ impl<'q> QueryString<'q> {
         parse(&text).map_err(|error| self.errors.push(error)).ok()
     }
 
+    /// Returns the values of a field that may have several, each parsed by `parse`; none if the field
+    /// is absent, blank or invalid. Values are separated by commas or given one by one, with or
+    /// without brackets, as clients do: `a=1,2`, `a=1&a=2`, `a[]=1&a[]=2` or `a[0]=1&a[1]=2`.
+    ///
+    /// [`QueryString::finish`] reports the first invalid value, and more than `max` of them.
+    pub(crate) fn take_several<T>(
+        &mut self,
+        field: &'static str,
+        max: usize,
+        mut parse: impl FnMut(&str) -> Result<T, FieldError>,
+    ) -> Vec<T> {
+        self.several.push(field);
+        let mut parsed = Vec::new();
+        let mut read = || {
+            for (_, value) in self.pairs.iter().filter(|(name, _)| is_list_name(name, field)) {
+                let text = decode(value, PlusSign::Space);
+                let text = text.ok_or_else(|| FieldError::breaks(field, "must be valid UTF-8"))?;
+                for value in text.split(',').filter(|value| !value.is_empty()) {
+                    if parsed.len() == max {
+                        let rule = format!("must not have more than {max} values");
+                        return Err(FieldError::breaks(field, &rule));
+                    }
+                    parsed.push(parse(value)?);
+                }
+            }
+            Ok(())
+        };
+        if let Err(error) = read() {
+            self.errors.push(error);
+            parsed.clear();
+        }
+        parsed
+    }
+
     /// Rejects each field that is not one of `known`, as far as `unknown` says. An error names the
     /// field if its name looks like one.
     pub(crate) fn check_names(&mut self, known: &[&str], unknown: UnknownFields) {
@@ -115,7 +154,8 @@ impl<'q> QueryString<'q> {
                 UnknownFields::Refused => true,
                 UnknownFields::OnlyFilters => is_like_filter(&name, known),
             };
-            if !is_refused || name.is_empty() || known.contains(&&*name) {
+            let is_list = self.several.iter().any(|field| is_list_name(&name, field));
+            if !is_refused || name.is_empty() || is_list || known.contains(&&*name) {
                 continue;
             }
             let name = if is_printable_name(&name) { name.into_owned() } else { OTHER.to_owned() };
@@ -156,8 +196,12 @@ impl<'q> QueryString<'q> {
             return Err("must be given only once");
         }
         let text = decode(value, plus).ok_or("must be valid UTF-8")?;
-        if text.len() > MAX_VALUE_BYTES {
-            return Err("must not be greater than 255 bytes");
+        let (limit, rule) = match field {
+            "cursor" => (MAX_CURSOR_BYTES, "must not be greater than 512 bytes"),
+            _ => (MAX_VALUE_BYTES, "must not be greater than 255 bytes"),
+        };
+        if text.len() > limit {
+            return Err(rule);
         }
         Ok(Some(text).filter(|text| !text.is_empty()))
     }
@@ -169,7 +213,16 @@ fn is_name(name: &str, field: &str) -> bool {
     name == field || (name.contains('%') && percent_decode_str(name).eq(field.bytes()))
 }
 
-/// Whether a client may believe that an unknown field filters: `ai_enabled`, or `type[]`.
+/// Returns whether the encoded `name` is that of a field with several values: the field's own name,
+/// which empty or numbered brackets may follow.
+fn is_list_name(name: &str, field: &str) -> bool {
+    let name = percent_decode_str(name).decode_utf8_lossy();
+    let Some(rest) = name.strip_prefix(field) else { return false };
+    let index = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    rest.is_empty() || index.is_some_and(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Whether a client may believe that an unknown field filters: `ai_enabled`, or `order[]`.
 fn is_like_filter(name: &str, known: &[&str]) -> bool {
     let base = name.split_once('[').map(|(base, _)| base);
     FILTERS_ELSEWHERE.contains(&base.unwrap_or(name))
@@ -235,6 +288,36 @@ mod tests {
         check("f_x=%2B1+415+555", PlusSign::Leading, Ok(Some("+1 415 555")));
         check("f_x=+1+415%20555", PlusSign::Leading, Ok(Some("+1 415 555")));
         check("f_x=1+2%2B3", PlusSign::Leading, Ok(Some("1 2+3")));
+    }
+
+    #[test]
+    fn several_values_are_taken_in_every_form() {
+        let check = |query: &str, expected: Result<&[&str], &str>| {
+            let mut query_string = QueryString::new(query);
+            let values = query_string.take_several("f_x", 3, |text| Ok(text.to_owned()));
+            query_string.check_names(&["f_x"], UnknownFields::Refused);
+            assert_eq!(values, expected.unwrap_or_default(), "{query}");
+            let finished = query_string.finish();
+            let error =
+                expected.err().map(|rule| ApiError::invalid(vec![FieldError::breaks("f_x", rule)]));
+            assert_eq!(finished.err(), error, "{query}");
+        };
+        for query in ["f_x=a,b", "f_x=a&f_x=b", "f_x[]=a&f_x[]=b", "f_x[0]=a&f_x[1]=b"] {
+            check(query, Ok(&["a", "b"]));
+        }
+        check("f%5Fx%5B%5D=a&f_x=b%2Cc", Ok(&["a", "b", "c"]));
+        check("f_x=,a,,b,&f_x=&f_x[]", Ok(&["a", "b"]));
+        check("f_x=&f_x[]=,", Ok(&[]));
+        check("", Ok(&[]));
+        check("f_x=a,b&f_x[]=c", Ok(&["a", "b", "c"]));
+        check("f_x=a,b&f_x[]=c,d", Err("must not have more than 3 values"));
+        check("f_x=a,%FF", Err("must be valid UTF-8"));
+        for query in ["f_x[a]=a", "f_x[=a", "f_x]=a", "f_xx=a"] {
+            let mut query_string = QueryString::new(query);
+            assert!(query_string.take_several("f_x", 3, |_| Ok(())).is_empty(), "{query}");
+            query_string.check_names(&["f_x"], UnknownFields::Refused);
+            assert!(query_string.finish().is_err(), "{query}");
+        }
     }
 
     #[test]

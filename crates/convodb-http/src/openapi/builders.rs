@@ -4,6 +4,7 @@
 
 use std::ops::RangeInclusive;
 
+use convodb::AssistantIds;
 use serde_json::Value;
 use utoipa::openapi::schema::AnyOfBuilder;
 use utoipa::openapi::schema::SchemaType;
@@ -73,6 +74,17 @@ pub(super) fn named_or_null(name: &str, description: &str) -> SchemaRef {
 /// An array of items of one schema.
 pub(super) fn list(description: &str, item: impl Into<SchemaRef>) -> SchemaRef {
     ArrayBuilder::new().description(non_empty(description)).items(item.into()).into()
+}
+
+/// Up to 20 values of a filter, which passes any of them.
+pub(super) fn several(description: &str, item: impl Into<SchemaRef>) -> SchemaRef {
+    let description = format!(
+        "{description}. Extension: up to {} values, for any of them, separated by commas. The \
+         parameter may be repeated instead, with or without `[]`",
+        AssistantIds::MAX
+    );
+    let values = ArrayBuilder::new().description(Some(description)).items(item.into());
+    values.max_items(Some(AssistantIds::MAX)).into()
 }
 
 /// Any JSON value.

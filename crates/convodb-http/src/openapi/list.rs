@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
 use crate::openapi::builders::{
-    SchemaRef, enumeration, integer, list, named, named_as, object, or_null, required, string,
-    text, text_of, time_input, url,
+    SchemaRef, enumeration, integer, list, named, object, or_null, required, several, string, text,
+    text_of, time_input, url,
 };
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::schemas::{ASSISTANT, CONVERSATION_TYPE};
@@ -29,12 +29,13 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
          be repeated beside it; a different value is refused with 422. Another `per_page` beside a \
          cursor takes precedence. A cursor never expires, and is valid for one user of one \
          store.\n\nUnknown parameters are ignored, except those that a client may believe to be \
-         filters, as `ai_enabled` or `type[]`; with `Prefer: handling=strict` all are refused with \
-         422. An empty parameter counts as absent, and a parameter that occurs twice is refused.",
+         filters, as `ai_enabled` or `order[]`; with `Prefer: handling=strict` all are refused with \
+         422. An empty parameter counts as absent, and one that occurs twice is refused, except \
+         `type` and `assistant_id`.",
     );
     let list = filters(list)
         .per_page()
-        .query("cursor", text("The `next_cursor` or `prev_cursor` of a page", 0..=255), "")
+        .query("cursor", text("The `next_cursor` or `prev_cursor` of a page", 0..=512), "")
         .prefers_strictness()
         .cached()
         .returns("A page", named("ConversationPage"), Example::only(example()))
@@ -55,14 +56,19 @@ pub(super) fn filters(endpoint: Endpoint) -> Endpoint {
     let to = "Extension. Only conversations created at this time or earlier, including all of the \
               day or second that it names";
     endpoint
-        .query("type", named_as(CONVERSATION_TYPE, "The channel"), "whatsapp")
-        .query("assistant_id", text(ASSISTANT, 1..=255), examples::ASSISTANT)
+        .query("type", several("The channel", named(CONVERSATION_TYPE)), json!(["whatsapp"]))
+        .query("assistant_id", assistants(), json!([examples::ASSISTANT]))
         .query("customer_phone", text_of(Phone::MAX_BYTES, customer), examples::CUSTOMER)
         .query("whatsapp_sender_phone", text_of(Phone::MAX_BYTES, sender), examples::SENDER)
         .query("external_identifier", text(identifier, 0..=ExternalIdentifier::MAX_BYTES), "")
         .query("created_from", time_input(from), "2025-01-01")
         .query("created_to", time_input(to), "2025-01-31 23:59:59")
         .query("order", enumeration(order, ["desc", "asc"]), "desc")
+}
+
+/// The assistants to filter by.
+pub(super) fn assistants() -> SchemaRef {
+    several(ASSISTANT, text("", 1..=255))
 }
 
 /// The body of a page.

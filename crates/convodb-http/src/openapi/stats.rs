@@ -6,10 +6,11 @@ use utoipa::openapi::HttpMethod;
 
 use crate::openapi::builders::{
     Field, SchemaRef, date, enumeration, integer, list, named, named_as, object, optional, or_null,
-    required, string, text, usd_sum, uuid,
+    required, several, string, usd_sum, uuid,
 };
 use crate::openapi::endpoint::{Endpoint, Example};
-use crate::openapi::schemas::{ASSISTANT, CONVERSATION_TYPE};
+use crate::openapi::list::assistants;
+use crate::openapi::schemas::CONVERSATION_TYPE;
 use crate::openapi::{CONVERSATIONS, examples};
 
 const NAMES: [&str; 5] = ["day", "week", "month", "type", "assistant"];
@@ -39,8 +40,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
         .query("from", date(from), "2025-01-01")
         .query("to", date(to), "2025-12-31")
         .query("group_by", groups, json!(["month", "type"]))
-        .query("type", named_as(CONVERSATION_TYPE, "Only conversations of this type"), "whatsapp")
-        .query("assistant_id", text(ASSISTANT, 1..=255), examples::ASSISTANT)
+        .query("type", several("The channel", named(CONVERSATION_TYPE)), json!(["whatsapp"]))
+        .query("assistant_id", assistants(), json!([examples::ASSISTANT]))
         .cached()
         .returns("The statistics", named("Statistics"), Example::only(example()));
     vec![stats]

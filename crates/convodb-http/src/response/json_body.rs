@@ -15,8 +15,9 @@ use crate::response::history_page::HistoryPage;
 use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
 use crate::response::statistics::{StatsParams, group_names};
 
-/// The most bytes of a link in addition to its URL; a token has at most 98 characters.
-const MAX_LINK_BYTES: usize = 144;
+/// The bytes of a link in addition to its URL, to reserve a buffer; the token of a list without
+/// several types or assistants has at most 98 characters.
+const TYPICAL_LINK_BYTES: usize = 144;
 
 /// Returns a response of status 200 with a JSON body.
 pub(crate) fn ok(body: impl Into<Body>) -> Response {
@@ -228,7 +229,7 @@ fn stored_assistant(error: Error) -> ApiError {
 /// Returns the `Link` header (RFC 8288). The cursor contains the filters, sealed, so no URL exposes
 /// a phone number.
 fn link(url: &str, per_page: usize, tokens: &PageTokens) -> Option<HeaderValue> {
-    let mut links = Vec::with_capacity(2 * (url.len() + MAX_LINK_BYTES));
+    let mut links = Vec::with_capacity(2 * (url.len() + TYPICAL_LINK_BYTES));
     for (cursor, rel) in [(&tokens.next, ">; rel=\"next\""), (&tokens.prev, ">; rel=\"prev\"")] {
         if let Some(cursor) = cursor {
             let before = if links.is_empty() { "<" } else { ", <" };

@@ -88,7 +88,7 @@ fn a_modified_token_is_refused() {
     }
     refused(&format!("{token}="));
     refused(&"A".repeat(129));
-    let long = "The cursor field must not be greater than 255 bytes.";
+    let long = "The cursor field must not be greater than 512 bytes.";
     harness.refused(&format!("cursor={}", "A".repeat(7000)), "cursor", long);
 }
 

@@ -66,13 +66,68 @@ fn unknown_and_blank_parameters_are_ignored_and_repeated_ones_refused() {
         assert_eq!(harness.list(same).text(), plain.text(), "{same}");
     }
     for (query, field) in [
-        ("type=widget&type=widget", "type"),
+        ("order=asc&order=asc", "order"),
         ("per_page=2&per%5Fpage=2", "per_page"),
         ("cursor=&cursor=", "cursor"),
     ] {
         let name = field.replace('_', " ");
         harness.refused(query, field, &format!("The {name} field must be given only once."));
     }
+}
+
+/// Several types or assistants, in every form in which clients write lists.
+#[test]
+fn type_and_assistant_may_have_several_values() {
+    let harness = Harness::new();
+    harness.insert([1, 4], &Channel::Widget);
+    harness.insert([2, 5], &api("crm-1"));
+    harness.insert([3, 6], &whatsapp("+1", "+2"));
+    for query in [
+        "type=widget,api",
+        "type=api,widget,api",
+        "type=api&type=widget",
+        "type[]=api&type[]=widget",
+        "type%5B0%5D=api&type%5B1%5D=widget",
+        "type=api%2Cwidget&assistant_id=1,1",
+    ] {
+        assert_eq!(harness.list(query).rows(), [5, 4, 2, 1], "{query}");
+    }
+    assert_eq!(harness.list("type=test,widget,whatsapp,api").rows(), [6, 5, 4, 3, 2, 1]);
+    assert_eq!(harness.list("type=widget,whatsapp&customer_phone=%2B2").rows(), [6, 3]);
+    assert_eq!(harness.list("type=widget,api&customer_phone=%2B2").rows(), Vec::<u8>::new());
+
+    // A cursor alone continues the union; the same values beside it are fine, others are not.
+    let first = harness.list("type=widget,api&per_page=3").json();
+    let next = first["next_cursor"].as_str().unwrap();
+    for same in ["", "&type=api&type=widget", "&type[]=widget,api"] {
+        assert_eq!(harness.list(&format!("cursor={next}{same}")).rows(), [1], "{same}");
+    }
+    for other in ["type=api", "type=api,whatsapp", "type=test,widget,whatsapp,api"] {
+        let query = format!("cursor={next}&{other}");
+        let response = harness.list(&query);
+        assert_eq!(response.status, 422, "{query}");
+        assert!(response.json()["errors"]["type"].is_array(), "{query}");
+    }
+    // The cursor of the most assistants is the longest.
+    for number in 2..=20 {
+        let body = format!(r#"{{"name":"Bot {number}"}}"#);
+        assert_eq!(harness.send("POST", "/api/user/assistants", &body).status, 200);
+    }
+    let twenty = (1..=20).map(|number| number.to_string()).collect::<Vec<_>>().join(",");
+    let longest = harness.list(&format!(
+        "type=widget,api,whatsapp&assistant_id={twenty}&per_page=4&created_from=2001-01-01&order=asc"
+    ));
+    assert_eq!(longest.rows(), [1, 2, 3, 4]);
+    let next = longest.json()["next_cursor"].as_str().unwrap().to_owned();
+    assert!(next.len() > 255, "{} characters", next.len());
+    assert_eq!(harness.list(&format!("cursor={next}")).rows(), [5, 6]);
+    assert!(longest.header("link").contains(&next));
+
+    let invalid = "The selected assistant id is invalid: value 2 of 2.";
+    harness.refused("assistant_id=1,77", "assistant_id", invalid);
+    let twenty_one = format!("assistant_id={}", vec!["1"; 21].join(","));
+    let rule = "The assistant id field must not have more than 20 values.";
+    harness.refused(&twenty_one, "assistant_id", rule);
 }
 
 #[test]
@@ -144,7 +199,7 @@ fn filters_that_are_not_there_answer_422() {
     let known = "type, assistant_id, customer_phone, whatsapp_sender_phone, external_identifier, \
                  per_page, cursor, created_from, created_to, order";
     for name in
-        ["ai_enabled", "updated_from", "from", "type[]", "customer_phone[0]", "customer[phone]"]
+        ["ai_enabled", "updated_from", "from", "type[a]", "customer_phone[0]", "customer[phone]"]
     {
         let rule = format!("is not a parameter here; the parameters are {known}");
         let message = |name: &str| format!("The {} field {rule}.", name.replace('_', " "));

@@ -150,6 +150,7 @@ impl Fixture {
                 true => Some(Dataset::external_identifier(few(random, 1_000)).parse()?),
                 false => None,
             },
+            ..Filter::default()
         };
         Ok((self.user, ListRequest { filter, ..plain }))
     }

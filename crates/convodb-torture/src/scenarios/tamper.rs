@@ -109,15 +109,19 @@ fn valid_tokens(
 ) -> Result<Vec<String>, Violation> {
     let snapshot = store.snapshot();
     let mut tokens = Vec::new();
-    for bits in 0..16_u32 {
+    for bits in 0..32_u32 {
         let has = |bit: u32| bits & 1 << bit != 0;
-        let filter = Filter {
+        let mut filter = Filter {
             kind: has(0).then_some(ChannelKind::Whatsapp),
             assistant: has(1).then(|| assistants()[0]),
             sender_phone: has(2).then(|| "+1".parse()).transpose()?,
             customer_phone: has(3).then(|| "+2".parse()).transpose()?,
-            external_identifier: None,
+            ..Filter::default()
         };
+        if has(4) {
+            let kinds = [ChannelKind::Whatsapp, ChannelKind::Widget, ChannelKind::Api];
+            filter = filter.kinds(kinds)?.assistants(assistants())?;
+        }
         let request = ListRequest {
             filter,
             order: Some(if has(1) { Order::Ascending } else { Order::Descending }),

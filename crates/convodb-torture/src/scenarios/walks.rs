@@ -1,7 +1,7 @@
 //! Page walks with concurrent writers.
 //!
 //! There are three kinds of rows. *Steady* rows match the whole time; other fields change. *Moving*
-//! rows alternate between two lists. *Passing* rows are inserted anywhere and deleted, preferably
+//! rows alternate between two lists, so they match the whole time in a union of both. *Passing* rows are inserted anywhere and deleted, preferably
 //! the row at which a walk has stopped. No id is used twice.
 
 use std::collections::BTreeSet;
@@ -38,6 +38,9 @@ const MOVING: u64 = 10;
 const BATCH: u64 = 10;
 /// The ids of each writer start at a multiple of this.
 const ID_SPACE: u64 = 1 << 20;
+/// The types of steady, moving and passing rows, and one that batches have.
+const UNION_KINDS: [ChannelKind; 3] =
+    [ChannelKind::Whatsapp, ChannelKind::Widget, ChannelKind::Api];
 const BASE_MILLIS: u64 = 1_737_800_000_000;
 
 /// The state that the walk and the writers share.
@@ -185,11 +188,13 @@ fn insert_batch(store: &Store, user: UserId, last: u64) -> Result<(), Violation>
 /// Walks to the end of a list and back.
 fn walk(shared: &Shared, trial: &mut Trial) -> Result<(), Violation> {
     let text = |text: &str| text.parse().ok();
-    let filter = match trial.random.random_range(0..5) {
+    let filter = match trial.random.random_range(0..7) {
         0 => Filter::default(),
         1 => Filter { kind: Some(ChannelKind::Whatsapp), ..Filter::default() },
         2 => Filter { customer_phone: text("+2"), ..Filter::default() },
         3 => Filter { assistant: Some(assistants()[0]), ..Filter::default() },
+        4 => Filter::new().assistants(assistants())?,
+        5 => Filter::new().assistants(assistants())?.kinds(UNION_KINDS)?,
         _ => Filter {
             kind: Some(ChannelKind::Whatsapp),
             sender_phone: text("+1"),
@@ -197,25 +202,31 @@ fn walk(shared: &Shared, trial: &mut Trial) -> Result<(), Violation> {
             ..Filter::default()
         },
     };
+    let moving_match = filter == Filter::default() || filter.assistants.is_some();
+    let matching = if moving_match { STEADY + MOVING } else { STEADY };
     let order = if trial.random.random_bool(0.5) { Order::Ascending } else { Order::Descending };
     let page_size = Some(PageSize::new(trial.random.random_range(1..9))?);
     let first = ListRequest { filter, order: Some(order), page_size, ..ListRequest::default() };
-    let end = follow(shared, trial, first, BTreeSet::new(), |page| page.next_cursor().copied())?;
+    let next = |page: &Page| page.next_cursor().copied();
+    let end = follow(shared, trial, first, BTreeSet::new(), matching, next)?;
     if let Some((cursor, rows)) = end {
         // The other rows lie before the last page.
-        follow(shared, trial, ListRequest::at(cursor), rows, |page| page.prev_cursor().copied())?;
+        let prev = |page: &Page| page.prev_cursor().copied();
+        follow(shared, trial, ListRequest::at(cursor), rows, matching, prev)?;
     }
     trial.count("walks");
     Ok(())
 }
 
 /// Reads page after page, each from its own snapshot, to one end of the list. `seen` has the rows
-/// that were read before. Returns the previous cursor of the last page, and the rows of that page.
+/// that were read before; the first `matching` rows match the whole time. Returns the previous
+/// cursor of the last page, and the rows of that page.
 fn follow(
     shared: &Shared,
     trial: &mut Trial,
     mut request: ListRequest,
     mut seen: BTreeSet<ConversationId>,
+    matching: u64,
     onward: impl Fn(&Page) -> Option<PageCursor>,
 ) -> Result<Option<(PageCursor, BTreeSet<ConversationId>)>, Violation> {
     loop {
@@ -227,7 +238,7 @@ fn follow(
         }
         check_lists(&snapshot, shared.user)?;
         let Some(cursor) = onward(&page) else {
-            for number in 0..STEADY {
+            for number in 0..matching {
                 ensure(seen.contains(&id(number)), || {
                     format!("row {number} matched the whole time and was skipped: {request:?}")
                 })?;

@@ -197,6 +197,22 @@ impl Store {
         now: Timestamp,
         mut between: impl FnMut(u64),
     ) -> Result<u64> {
+        let mut deleted = 0;
+        // A mark has one value a field, so that each part of the list has a mark of its own.
+        for part in filter.parts() {
+            deleted += self.erase_part(user, &part, now, |number| between(deleted + number))?;
+        }
+        Ok(deleted)
+    }
+
+    /// Erases the conversations that match a filter with at most one value a field.
+    fn erase_part(
+        &self,
+        user: UserId,
+        filter: &Filter,
+        now: Timestamp,
+        mut between: impl FnMut(u64),
+    ) -> Result<u64> {
         let fields = filter.fingerprints(self.snapshot().state().fingerprinter());
         let request = ListRequest { filter: filter.clone(), ..ListRequest::default() };
         let any = self.snapshot().conversations(user, &request).next().transpose()?.is_some();

@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod change;
 pub(crate) mod channel;
+pub(crate) mod choice;
 pub(crate) mod contact;
 pub(crate) mod conversation;
 pub(crate) mod cost;

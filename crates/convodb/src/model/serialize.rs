@@ -14,6 +14,7 @@
 //! | `Channel` | object tagged by `type` |
 //! | `Variables`, `function_calls` | the JSON value itself |
 //! | `Role`, `ChannelKind`, `ChangeKind` | string, the name in the API |
+//! | `ChannelKinds`, `AssistantIds` | list of strings |
 //!
 //! Binary formats contain the text of `Variables` and `function_calls` instead of the value. A
 //! `Channel` needs a self-describing format, because it is tagged.

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use crate::encoding::index_term::Field;
 use crate::encoding::key::RowKey;
 use crate::encoding::record::Body;
-use crate::encoding::row::Row;
+use crate::encoding::row::{Row, RowBuffer};
 use crate::error::Result;
 use crate::kv::cursor::MergeCursor;
 use crate::kv::gap::{Gap, ScanDirection};
@@ -20,6 +20,7 @@ use crate::kv::row_cache::CachedRows;
 use crate::kv::value::ValueRef;
 use crate::model::id::UserId;
 use crate::model::position::Position;
+use crate::query::recheck::Recheck;
 use crate::tables::Tables;
 use crate::tables::conversations::{damaged, decode_row, verify};
 use crate::tables::schema::BytesTable;
@@ -116,6 +117,22 @@ impl<'t> Fetch<'t> {
         }
         let (row, texts) = Row::decode(body, position).map_err(damaged)?;
         Ok(visit(&row, texts))
+    }
+
+    /// Copies the row at `position` to `rows` if it passes `recheck`, and returns whether it does.
+    pub(crate) fn matching(
+        &mut self,
+        position: Position,
+        recheck: &mut Recheck<'_>,
+        rows: &mut RowBuffer,
+    ) -> Result<bool> {
+        self.row(position, |row, texts| {
+            let matches = recheck.matches(&row.conversation(texts));
+            if matches {
+                rows.push(*row, texts);
+            }
+            matches
+        })
     }
 
     /// Reads the record at `position` from the table.

@@ -1,14 +1,19 @@
-//! The filter of a list: up to five exact matches, combined with "and".
+//! The filter of a list: up to five exact matches, combined with "and". Type and assistant may have
+//! several values each, combined with "or".
 
 use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints};
 use crate::error::{Error, Result};
 use crate::model::channel::ChannelKind;
+use crate::model::choice::{AssistantIds, ChannelKinds};
 use crate::model::conversation::Conversation;
 use crate::model::id::AssistantId;
 use crate::model::text::{ExternalIdentifier, Phone};
 
 /// Exact matches on any combination of five fields. A conversation passes if it matches every
 /// field that is set; texts match byte for byte. The default passes all conversations.
+///
+/// A filter with several types or assistants selects the union of the lists that have one of each:
+/// up to 60 lists, which a page merges. See [`PageCost::bound_of_ranges`](crate::PageCost::bound_of_ranges).
 ///
 /// Prefer the methods, which also validate: they take phones and identifiers as `&str`, `String`
 /// or the validated type. The fields are public for code that has validated values already.
@@ -34,6 +39,11 @@ pub struct Filter {
     pub kind: Option<ChannelKind>,
     /// The API's `assistant_id`.
     pub assistant: Option<AssistantId>,
+    /// The API's `type` with several values; any of them passes. If `kind` is set too, both apply.
+    pub kinds: Option<ChannelKinds>,
+    /// The API's `assistant_id` with several values; any of them passes. If `assistant` is set
+    /// too, both apply.
+    pub assistants: Option<AssistantIds>,
     /// The API's `whatsapp_sender_phone`: only WhatsApp conversations have one.
     pub sender_phone: Option<Phone>,
     /// The API's `customer_phone`: only WhatsApp conversations have one.
@@ -59,6 +69,28 @@ impl Filter {
     #[must_use]
     pub fn assistant(self, assistant: AssistantId) -> Self {
         Self { assistant: Some(assistant), ..self }
+    }
+
+    /// Passes only conversations on any of these kinds of channels.
+    ///
+    /// ```
+    /// use convodb::{ChannelKind, Filter};
+    /// let filter = Filter::new().kinds([ChannelKind::Whatsapp, ChannelKind::Api])?;
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no kind.
+    pub fn kinds(self, kinds: impl IntoIterator<Item = ChannelKind>) -> Result<Self> {
+        Ok(Self { kinds: Some(ChannelKinds::new(kinds)?), ..self })
+    }
+
+    /// Passes only conversations of any of these assistants.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is no assistant, or if there are more than 20.
+    pub fn assistants(self, assistants: impl IntoIterator<Item = AssistantId>) -> Result<Self> {
+        Ok(Self { assistants: Some(AssistantIds::new(assistants)?), ..self })
     }
 
     /// Passes only WhatsApp conversations with this number of the user.
@@ -103,8 +135,8 @@ impl Filter {
         let matches = |field, value: Option<&str>| {
             self.text(field).is_none_or(|filtered| value == Some(filtered))
         };
-        self.kind.is_none_or(|kind| kind == channel.kind())
-            && self.assistant.is_none_or(|assistant| assistant == row.assistant)
+        self.passing_kinds().contains(channel.kind())
+            && self.passing_assistants().is_none_or(|ids| ids.contains(&row.assistant))
             && matches(Field::Sender, channel.sender_phone())
             && matches(Field::Customer, channel.customer_phone())
             && matches(Field::External, channel.external_identifier())
@@ -120,13 +152,60 @@ impl Filter {
         }
     }
 
-    /// The fingerprints of the fields that are set. About 80 ns for each field but the type.
+    /// The types that pass; none if `kind` and `kinds` contradict each other.
+    pub(crate) fn passing_kinds(&self) -> ChannelKinds {
+        let one = self.kind.map_or(ChannelKinds::ALL, ChannelKinds::from);
+        one.and(self.kinds.unwrap_or(ChannelKinds::ALL))
+    }
+
+    /// The assistants that pass: `None` if all do, an empty slice if `assistant` and `assistants`
+    /// contradict each other.
+    pub(crate) fn passing_assistants(&self) -> Option<&[AssistantId]> {
+        match (&self.assistant, &self.assistants) {
+            (None, None) => None,
+            (Some(one), None) => Some(std::slice::from_ref(one)),
+            (None, Some(several)) => Some(several.as_slice()),
+            (Some(one), Some(several)) if several.contains(*one) => Some(std::slice::from_ref(one)),
+            (Some(_), Some(_)) => Some(&[]),
+        }
+    }
+
+    /// The only assistant that passes; `None` if several do.
+    pub(crate) fn passing_assistant(&self) -> Option<AssistantId> {
+        match self.passing_assistants() {
+            Some([one]) => Some(*one),
+            _ => None,
+        }
+    }
+
+    /// Filters with at most one value a field, whose lists are disjoint and together are the list
+    /// of this filter.
+    pub(crate) fn parts(&self) -> Vec<Filter> {
+        let kinds = self.passing_kinds();
+        let kinds: Vec<Option<ChannelKind>> =
+            if kinds == ChannelKinds::ALL { vec![None] } else { kinds.iter().map(Some).collect() };
+        let assistants: Vec<Option<AssistantId>> = match self.passing_assistants() {
+            None => vec![None],
+            Some(several) => several.iter().copied().map(Some).collect(),
+        };
+        let pairs = kinds.iter().flat_map(|kind| assistants.iter().map(move |one| (*kind, *one)));
+        let part = |(kind, assistant)| Filter {
+            kind,
+            assistant,
+            kinds: None,
+            assistants: None,
+            ..self.clone()
+        };
+        pairs.map(part).collect()
+    }
+
+    /// The fingerprints of the fields that have one value. About 80 ns for each field but the type.
     pub(crate) fn fingerprints(&self, fingerprinter: &Fingerprinter) -> Fingerprints {
         let mut fingerprints = Fingerprints::default();
-        if let Some(kind) = self.kind {
+        if let Some(kind) = self.passing_kinds().single() {
             fingerprints.set(Field::Kind, fingerprinter.kind(kind));
         }
-        if let Some(assistant) = self.assistant {
+        if let Some(assistant) = self.passing_assistant() {
             fingerprints.set(Field::Assistant, fingerprinter.assistant(assistant));
         }
         for field in [Field::Sender, Field::Customer, Field::External] {

@@ -4,10 +4,10 @@ use std::fmt;
 use std::ops::Range;
 use std::str::FromStr;
 
-use crate::encoding::index_term::Fingerprints;
+use crate::encoding::index_term::{Field, Fingerprint, Fingerprinter, Fingerprints, Shape};
 use crate::error::{Error, Result};
 use crate::kv::gap::ScanDirection;
-use crate::model::channel::ChannelKind;
+use crate::model::choice::{AssistantIds, ChannelKinds};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 
@@ -93,18 +93,95 @@ impl Order {
     }
 }
 
+/// A set of up to [`AssistantIds::MAX`] fingerprints, in ascending order.
+///
+/// Has its values inline, so that a cursor stays `Copy`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FingerprintSet {
+    /// The values; zero beyond `len`.
+    values: [Fingerprint; AssistantIds::MAX],
+    len: u8,
+}
+
+impl FingerprintSet {
+    /// The set of these fingerprints; `None` if there are more than [`AssistantIds::MAX`].
+    pub(crate) fn new(fingerprints: impl IntoIterator<Item = Fingerprint>) -> Option<Self> {
+        let mut set = Self::default();
+        for fingerprint in fingerprints {
+            let found = set.as_slice().binary_search_by_key(&fingerprint.bits(), |f| f.bits());
+            if let Err(at) = found {
+                let end = usize::from(set.len);
+                *set.values.get_mut(end)? = fingerprint;
+                set.len += 1;
+                set.values[at..=end].rotate_right(1);
+            }
+        }
+        Some(set)
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Fingerprint] {
+        &self.values[..usize::from(self.len)]
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
 /// The specification of one list of a user: what a cursor continues and a page reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ListSpec {
-    /// The requested type. `filter` has it too, but only as a fingerprint.
-    pub(crate) kind: Option<ChannelKind>,
+    /// The types of the list: all if it is not filtered by type, none if its filter contradicts
+    /// itself. If there is one, `filter` has its fingerprint.
+    pub(crate) kinds: ChannelKinds,
+    /// The fields with one value.
     pub(crate) filter: Fingerprints,
+    /// The assistants, if the list has several.
+    pub(crate) assistants: FingerprintSet,
     pub(crate) created_from: Option<Timestamp>,
     pub(crate) created_to: Option<Timestamp>,
     pub(crate) order: Order,
 }
 
 impl ListSpec {
+    /// The fields that the list is filtered by.
+    pub(crate) fn shape(&self) -> Shape {
+        let mut shape = self.filter.shape();
+        if self.kinds != ChannelKinds::ALL {
+            shape = shape.with(Field::Kind);
+        }
+        if !self.assistants.is_empty() { shape.with(Field::Assistant) } else { shape }
+    }
+
+    /// Whether the list of `shape` is a union of several ranges.
+    pub(crate) fn is_union(&self, shape: Shape) -> bool {
+        let several_kinds = shape.has(Field::Kind) && self.kinds.single().is_none();
+        several_kinds || !self.assistants.is_empty()
+    }
+
+    /// The fingerprints of each range of `shape`, in an order that depends on the list alone. The
+    /// ranges are disjoint.
+    pub(crate) fn ranges(&self, shape: Shape, fingerprinter: &Fingerprinter) -> Vec<Fingerprints> {
+        let mut ranges = vec![self.filter];
+        let mut spread = |field, values: Vec<Fingerprint>| {
+            let with = |mut range: Fingerprints, value| {
+                range.set(field, value);
+                range
+            };
+            ranges = ranges
+                .iter()
+                .flat_map(|range| values.iter().map(|value| with(*range, *value)))
+                .collect();
+        };
+        if shape.has(Field::Kind) {
+            spread(Field::Kind, self.kinds.iter().map(|kind| fingerprinter.kind(kind)).collect());
+        }
+        if !self.assistants.is_empty() {
+            spread(Field::Assistant, self.assistants.as_slice().to_vec());
+        }
+        ranges
+    }
+
     /// The positions within the bounds: from the first one of `created_from` to before the first
     /// one of `created_to`.
     pub(crate) fn positions(&self) -> Range<Position> {
@@ -144,5 +221,27 @@ impl ListSpec {
             Order::Descending => position,
             Order::Ascending => position.next(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_fingerprints_is_sorted_and_has_each_once() {
+        let set = |values: &[u64]| {
+            FingerprintSet::new(values.iter().map(|bits| Fingerprint::from_bits(*bits)))
+        };
+        let bits = |set: FingerprintSet| -> Vec<u64> {
+            set.as_slice().iter().map(|fingerprint| fingerprint.bits()).collect()
+        };
+        assert_eq!(bits(set(&[7, 2, 9, 2, 7]).unwrap()), [2, 7, 9]);
+        assert!(set(&[]).unwrap().is_empty());
+        assert_eq!(set(&[3, 4]), set(&[4, 3, 4]));
+        let twenty: Vec<u64> = (0..20).rev().collect();
+        assert_eq!(bits(set(&twenty).unwrap()), (0..20).collect::<Vec<_>>());
+        let more: Vec<u64> = (0..21).collect();
+        assert_eq!(set(&more), None);
     }
 }

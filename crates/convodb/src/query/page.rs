@@ -1,11 +1,12 @@
 //! Page: runs the plan of a list, reads the rows into one buffer and sets the two cursors.
 //!
 //! At any depth, a page costs one B-tree lookup and at most `page size + 2` steps for the list, and
-//! for a filtered list its rows in addition (see [`crate::query::fetch`]). Until the next
-//! checkpoint, each step may pass a run of removed entries, for one entry and one lookup more
-//! (see [`crate::kv::cursor`]). It copies records into
-//! one buffer and decodes conversations that borrow from it, so a page needs a constant number of
-//! allocations.
+//! for a filtered list its rows in addition (see [`crate::query::fetch`]). A list with several types
+//! or assistants merges one range for each combination of them: `k` ranges cost `k` lookups and at
+//! most `page size + 2k` steps, or `page size + k + 1` as long as the row behind the cursor is still
+//! there. Until the next checkpoint, each step may pass a run of removed entries, for one entry and
+//! one lookup more (see [`crate::kv::cursor`]). A page copies records into one buffer and decodes
+//! conversations that borrow from it, so it needs a constant number of allocations.
 
 use std::fmt;
 
@@ -19,7 +20,7 @@ use crate::model::position::Position;
 use crate::query::cursor::PageCursor;
 use crate::query::fetch::{self, Fetch};
 use crate::query::filter::Filter;
-use crate::query::list_spec::Direction;
+use crate::query::list_spec::{Direction, ListSpec};
 use crate::query::page_size::PageSize;
 use crate::query::plan::plan;
 use crate::query::recheck::Recheck;
@@ -74,6 +75,9 @@ pub struct Page {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PageCost {
+    /// Number of index ranges that the list is a union of: 1, or for a filter with several types or
+    /// assistants one for each combination of them; 0 if no conversation can match.
+    pub ranges: usize,
     /// Index entries read, or rows if the list has no filter. Includes removed ones that were met
     /// before a checkpoint took them out of the tables.
     pub entries: usize,
@@ -86,13 +90,36 @@ pub struct PageCost {
 
 impl PageCost {
     /// The maximum of `entries + rows` for a page of this size: `10 * (page_size + 1)`, for every
-    /// combination of filters, depth, direction, distribution of data, and pattern of removals.
+    /// combination of filters with one value each, depth, direction, distribution of data, and
+    /// pattern of removals.
     ///
     /// A page of *n* visits at most *n* + 2 entries, each after at most one removed entry, and 8
     /// *n* + 1 rows, after at most one removed row.
     #[must_use]
     pub const fn bound(page_size: PageSize) -> usize {
         (fetch::MAX_STRIDE + 2) * (page_size.get() + 1)
+    }
+
+    /// The maximum of `entries + rows` for a page of a list that is a union of this number of
+    /// [`ranges`](PageCost::ranges): two more entries for each range after the first, each after at
+    /// most one removed entry. Without removals `entries` alone are at most
+    /// `page_size + ranges + 1`: only if the row behind the cursor was removed, more than one range
+    /// is looked at behind it.
+    ///
+    /// ```
+    /// # let store = convodb::Store::in_memory()?;
+    /// # let user = convodb::UserId::new(1);
+    /// use convodb::{ChannelKind, Filter, ListRequest, PageCost};
+    /// let filter = Filter::new().kinds([ChannelKind::Whatsapp, ChannelKind::Api])?;
+    /// let page = store.snapshot().list(user, &ListRequest::new().filter(filter))?;
+    /// let cost = page.cost();
+    /// assert_eq!(cost.ranges, 2);
+    /// assert!(cost.entries + cost.rows <= PageCost::bound_of_ranges(page.page_size(), 2));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn bound_of_ranges(page_size: PageSize, ranges: usize) -> usize {
+        Self::bound(page_size) + 4 * ranges.saturating_sub(1)
     }
 }
 
@@ -147,7 +174,7 @@ impl Page {
     }
 }
 
-/// Reads the page of a resolved request. Its [`ListSpec`](crate::query::list_spec::ListSpec) has
+/// Reads the page of a resolved request. Its [`ListSpec`] has
 /// only fingerprints; `filter` has the values of the fields that the caller passed.
 ///
 /// # Errors
@@ -168,37 +195,85 @@ pub(crate) fn read(
         prev: None,
         cost: PageCost::default(),
     };
-    let Some(shape) = plan(list.filter.shape(), list.kind) else {
+    let Some(shape) = plan(list.shape(), list.kinds) else {
         return Ok(page);
     };
     page.rows.reserve(page_size.get());
 
-    let edges = match list.filter.term(shape) {
-        None => page.fill_from_rows(tables, user, resolved)?,
-        Some((leading, term)) => {
-            let range = resolved.range(IndexKey::of_list(user, term));
-            let recheck = Recheck::new(list.filter, filter, fingerprinter);
-            page.fill_from_index(tables, leading, &range, recheck)?
-        }
+    let range = resolved.range();
+    let (edges, ends) = if list.is_union(shape) {
+        let union = Union::new(user, list, shape, filter, fingerprinter);
+        page.cost.ranges = union.keys.len();
+        page.fill_from_union(tables, union, &range, resolved.behind)?
+    } else {
+        page.cost.ranges = 1;
+        let edges = match list.filter.term(shape) {
+            None => page.fill_from_rows(tables, user, &range)?,
+            Some((leading, term)) => {
+                let key = IndexKey::of_list(user, term);
+                let recheck = Recheck::new(list.filter, filter, fingerprinter);
+                page.fill_from_index(tables, leading, key, &range, recheck)?
+            }
+        };
+        (edges, Ends::default())
     };
     debug_assert!(shape != Shape::EMPTY || page.cost.rows == 0);
     page.cost.entries = edges.entries;
     if direction == Direction::Prev {
         page.rows.reverse();
     }
-    page.set_cursors(user, resolved, edges);
+    page.set_cursors(user, resolved, edges, ends);
     Ok(page)
 }
 
 impl ResolvedRequest {
-    fn range<K>(&self, any_key: K) -> ScanRange<K> {
+    fn range(&self) -> ScanRange {
         ScanRange {
-            list: any_key,
             span: self.list.positions(),
             gap: self.gap,
             direction: self.list.order.scan_direction(self.direction),
             look_before: !self.at_front,
         }
+    }
+}
+
+/// A list that is a union of several ranges of one index.
+struct Union<'a> {
+    user: UserId,
+    leading: Field,
+    /// A key of each range.
+    keys: Vec<IndexKey>,
+    /// The check of the rows of each range. Even if two ranges had the same term, each row would
+    /// pass one check.
+    rechecks: Vec<Recheck<'a>>,
+}
+
+/// The numbers of the ranges of a union that have the first and the last row of a page.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ends {
+    first: u8,
+    last: u8,
+}
+
+impl<'a> Union<'a> {
+    fn new(
+        user: UserId,
+        list: &ListSpec,
+        shape: Shape,
+        filter: &'a Filter,
+        fingerprinter: &'a Fingerprinter,
+    ) -> Self {
+        let ranges = list.ranges(shape, fingerprinter);
+        let mut leading = Field::Kind;
+        let (mut keys, mut rechecks) = (Vec::with_capacity(ranges.len()), Vec::new());
+        for range in ranges {
+            if let Some((field, term)) = range.term(shape) {
+                leading = field;
+                keys.push(IndexKey::of_list(user, term));
+                rechecks.push(Recheck::new(range, filter, fingerprinter));
+            }
+        }
+        Self { user, leading, keys, rechecks }
     }
 }
 
@@ -208,11 +283,12 @@ impl Page {
         &mut self,
         tables: &Tables,
         user: UserId,
-        resolved: &ResolvedRequest,
+        range: &ScanRange,
     ) -> Result<ScanEdges> {
-        let range = resolved.range(RowKey::new(user, resolved.gap));
+        let list = RowKey::new(user, range.gap);
         let rows = &mut self.rows;
-        scan::scan(&tables.conversations.rows, &range, self.page_size.get(), |position, record| {
+        let limit = self.page_size.get();
+        scan::scan(&tables.conversations.rows, list, range, limit, |position, record| {
             let (row, texts) = decode_row(RowKey::new(user, position), record)?;
             rows.push(row, texts);
             Ok(true)
@@ -224,43 +300,68 @@ impl Page {
         &mut self,
         tables: &Tables,
         leading: Field,
-        range: &ScanRange<IndexKey>,
+        list: IndexKey,
+        range: &ScanRange,
         mut recheck: Recheck<'_>,
     ) -> Result<ScanEdges> {
-        let user = range.list.user;
-        let rows = &mut self.rows;
-        let mut fetch = Fetch::new(tables, user, leading, range.direction);
-        let edges = scan::scan(
-            tables.indexes.get(leading),
-            range,
-            self.page_size.get(),
-            |position, ()| {
-                fetch.row(position, |row, texts| {
-                    let matches = recheck.matches(&row.conversation(texts));
-                    if matches {
-                        rows.push(*row, texts);
-                    }
-                    matches
-                })
-            },
-        )?;
+        let (rows, limit) = (&mut self.rows, self.page_size.get());
+        let mut fetch = Fetch::new(tables, list.user, leading, range.direction);
+        let index = tables.indexes.get(leading);
+        let edges = scan::scan(index, list, range, limit, |position, ()| {
+            fetch.matching(position, &mut recheck, rows)
+        })?;
         (self.cost.rows, self.cost.cached) = (fetch.rows_read, fetch.rows_cached);
         Ok(edges)
     }
 
+    /// Reads a union of lists: several ranges of an index, merged, and the row of each entry.
+    fn fill_from_union(
+        &mut self,
+        tables: &Tables,
+        union: Union<'_>,
+        range: &ScanRange,
+        behind: u8,
+    ) -> Result<(ScanEdges, Ends)> {
+        let Union { user, leading, keys, mut rechecks } = union;
+        let (rows, limit) = (&mut self.rows, self.page_size.get());
+        let mut fetch = Fetch::new(tables, user, leading, range.direction);
+        let index = tables.indexes.get(leading);
+        let (mut first, mut last) = (None, 0);
+        let edges = scan::merge(index, &keys, behind.into(), range, limit, |at, position, ()| {
+            let matches = fetch.matching(position, &mut rechecks[at], rows)?;
+            if matches {
+                last = u8::try_from(at).unwrap_or_default();
+                first = first.or(Some(last));
+            }
+            Ok(matches)
+        })?;
+        (self.cost.rows, self.cost.cached) = (fetch.rows_read, fetch.rows_cached);
+        Ok((edges, Ends { first: first.unwrap_or_default(), last }))
+    }
+
     /// Sets the cursors: a side has one if and only if the scan found entries of the list there.
-    fn set_cursors(&mut self, user: UserId, resolved: &ResolvedRequest, edges: ScanEdges) {
+    /// `ends` are in scan order.
+    fn set_cursors(
+        &mut self,
+        user: UserId,
+        resolved: &ResolvedRequest,
+        edges: ScanEdges,
+        ends: Ends,
+    ) {
         let ResolvedRequest { list, direction, gap, .. } = *resolved;
-        let (before, after) = match direction {
-            Direction::Next => (edges.before, edges.after),
-            Direction::Prev => (edges.after, edges.before),
+        let (before, after, ends) = match direction {
+            Direction::Next => (edges.before, edges.after, ends),
+            Direction::Prev => {
+                (edges.after, edges.before, Ends { first: ends.last, last: ends.first })
+            }
         };
         let first = self.positions().next().map_or(gap, |first| list.gap_before(first));
         let last = self.positions().next_back().map_or(gap, |last| list.gap_after(last));
         let page_size = self.page_size;
-        let cursor = |direction, gap| PageCursor { user, list, page_size, direction, gap };
-        self.next = after.then(|| cursor(Direction::Next, last));
-        self.prev = before.then(|| cursor(Direction::Prev, first));
+        let cursor =
+            |direction, gap, behind| PageCursor { user, list, page_size, direction, gap, behind };
+        self.next = after.then(|| cursor(Direction::Next, last, ends.last));
+        self.prev = before.then(|| cursor(Direction::Prev, first, ends.first));
     }
 }
 

@@ -4,9 +4,10 @@
 
 use redb::ReadableTable;
 
-use crate::encoding::index_term::Field;
+use crate::encoding::index_term::{Field, Shape};
 use crate::encoding::key::{IndexKey, RowKey};
 use crate::error::{Error, Result};
+use crate::model::channel::ChannelKind;
 use crate::model::position::Position;
 use crate::query::cursor::PageCursor;
 use crate::query::filter::Filter;
@@ -81,6 +82,38 @@ fn colliding_entries_are_skipped_and_never_returned() {
         next = page.next_cursor().copied();
     }
     assert_eq!(listed, [5, 3, 1]);
+}
+
+/// Two ranges of a union that have the same entries, as if their terms were equal.
+#[test]
+fn a_row_in_two_ranges_of_a_union_is_returned_once() {
+    let store = RawStore::with_rows();
+    let user = store.user;
+    let fingerprints = |kind| Filter::new().kind(kind).fingerprints(&store.fingerprinter);
+    let term = |kind| fingerprints(kind).term(Shape::of(&[Field::Kind])).unwrap().1;
+    store.write(|write| {
+        let rows = schema::CONVERSATIONS.open_for_write(write).unwrap();
+        let mut index = schema::index(Field::Kind).open_for_write(write).unwrap();
+        for entry in rows.iter().unwrap() {
+            let position = entry.unwrap().0.value().position;
+            for kind in [ChannelKind::Whatsapp, ChannelKind::Api] {
+                index.insert(IndexKey { user, term: term(kind), position }, ()).unwrap();
+            }
+        }
+    });
+    let all = numbers(&list(&store, &ListRequest::new()).unwrap());
+    let filter = Filter::new().kinds([ChannelKind::Whatsapp, ChannelKind::Api]).unwrap();
+    let request = ListRequest::new().filter(filter);
+    let union = list(&store, &request).unwrap();
+    assert_eq!((numbers(&union), union.cost().ranges), (all.clone(), 2));
+    let mut paged = Vec::new();
+    let mut next = Some(request.page_size(1).unwrap());
+    while let Some(request) = next.take() {
+        let page = list(&store, &request).unwrap();
+        paged.extend(numbers(&page));
+        next = page.next_cursor().copied().map(ListRequest::at);
+    }
+    assert_eq!(paged, all);
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Query plan: maps each combination of filter fields to one index range, by a constant table.
 //!
-//! There are no statistics and no optimizer, and every plan has the same cost bound. A phone
+//! There are no statistics and no optimizer, and every plan has the same cost bound; a filter with
+//! several values of a field has one range for each combination of values. A phone
 //! implies WhatsApp and an external identifier implies the API. So of the 32 combinations,
 //! contradictory ones are empty without a read, and redundant ones drop the type. Twelve shapes
 //! remain: the table of rows and the eleven shapes that the index tables contain.
 
 use crate::encoding::index_term::{Field, Shape};
 use crate::model::channel::ChannelKind;
+use crate::model::choice::ChannelKinds;
 
 /// The plan of a combination of filter fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,13 +47,14 @@ const fn route(requested: Shape) -> Route {
     }
 }
 
-/// The shape whose range answers a filter with the fields `requested`, of the type `kind` if it has
-/// one; `None` if no conversation can match.
-pub(crate) fn plan(requested: Shape, kind: Option<ChannelKind>) -> Option<Shape> {
+/// The shape whose ranges answer a filter with the fields `requested` that passes `kinds`; `None` if
+/// no conversation can match.
+pub(crate) fn plan(requested: Shape, kinds: ChannelKinds) -> Option<Shape> {
     match ROUTES[requested.bits() as usize] {
+        _ if kinds == ChannelKinds::NONE => None,
         Route::Never => None,
         Route::List(shape) => Some(shape),
-        Route::ListIf(implied, shape) => (kind == Some(implied)).then_some(shape),
+        Route::ListIf(implied, shape) => kinds.contains(implied).then_some(shape),
     }
 }
 
@@ -81,7 +84,22 @@ mod tests {
 
     #[track_caller]
     fn check(fields: &[Field], kind: Option<ChannelKind>, expected: Option<&[Field]>) {
-        assert_eq!(plan(Shape::of(fields), kind), expected.map(Shape::of));
+        let kinds = kind.map_or(ChannelKinds::ALL, ChannelKinds::from);
+        assert_eq!(plan(Shape::of(fields), kinds), expected.map(Shape::of));
+    }
+
+    #[test]
+    fn of_several_types_the_implied_one_is_enough() {
+        use ChannelKind::{Api, Whatsapp, Widget};
+        use Field::{Customer, External, Kind};
+        let kinds = ChannelKinds::new([Whatsapp, Widget]).unwrap();
+        let planned = |fields: &[Field], kinds| plan(Shape::of(fields), kinds);
+        assert_eq!(planned(&[Kind], kinds), Some(Shape::of(&[Kind])));
+        assert_eq!(planned(&[Kind, Customer], kinds), Some(Shape::of(&[Customer])));
+        assert_eq!(planned(&[Kind, External], kinds), None);
+        assert_eq!(planned(&[Kind, Customer], ChannelKinds::from(Api)), None);
+        assert_eq!(planned(&[], ChannelKinds::NONE), None);
+        assert_eq!(planned(&[Customer], ChannelKinds::NONE), None);
     }
 
     #[test]

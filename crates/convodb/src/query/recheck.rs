@@ -34,7 +34,8 @@ impl<'a> Recheck<'a> {
         fingerprinter: &'a Fingerprinter,
     ) -> Self {
         let texts = TEXT_FIELDS.map(|field| filter.text(field).map(Cow::Borrowed));
-        Self { fingerprints, fingerprinter, assistant: filter.assistant, texts }
+        let assistant = filter.passing_assistant();
+        Self { fingerprints, fingerprinter, assistant, texts }
     }
 
     /// Whether the row matches all fields of the filter.

@@ -2,12 +2,13 @@
 
 use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::error::{Error, Result};
+use crate::model::choice::ChannelKinds;
 use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 use crate::query::cursor::PageCursor;
 use crate::query::filter::Filter;
-use crate::query::list_spec::{Direction, ListSpec, Order};
+use crate::query::list_spec::{Direction, FingerprintSet, ListSpec, Order};
 use crate::query::page_size::PageSize;
 
 /// A request for one page of a list. The default is the first page of all conversations: 15 of
@@ -103,9 +104,16 @@ impl ListRequest {
 
     /// The list that the request describes, without its cursor.
     pub(crate) fn list(&self, fingerprinter: &Fingerprinter) -> ListSpec {
+        let several = self.filter.passing_assistants().filter(|ids| ids.len() != 1);
+        let contradiction = several.is_some_and(<[_]>::is_empty);
+        let several = several.into_iter().flatten().map(|id| fingerprinter.assistant(*id));
+        let Some(assistants) = FingerprintSet::new(several) else {
+            unreachable!("a filter has at most 20 assistants")
+        };
         ListSpec {
-            kind: self.filter.kind,
+            kinds: if contradiction { ChannelKinds::NONE } else { self.filter.passing_kinds() },
             filter: self.filter.fingerprints(fingerprinter),
+            assistants,
             created_from: self.created_from,
             created_to: self.created_to,
             order: self.order.unwrap_or_default(),
@@ -126,6 +134,7 @@ impl ListRequest {
                 direction: Direction::Next,
                 gap: requested.front(),
                 at_front: true,
+                behind: 0,
             });
         };
         if cursor.user != user {
@@ -138,15 +147,30 @@ impl ListRequest {
             direction: cursor.direction,
             gap: cursor.gap,
             at_front: false,
+            behind: cursor.behind,
         })
     }
 
     /// Fails if a value of the request differs from the list that its cursor continues.
     fn check_cursor_conflicts(&self, requested: &ListSpec, continued: &ListSpec) -> Result<()> {
         let conflict = |field| Err(Error::CursorConflict { field });
+        let Filter { kind, kinds, assistant, assistants, .. } = &self.filter;
         for field in Field::ALL {
             let given = requested.filter.get(field);
-            if given.is_some() && given != continued.filter.get(field) {
+            let differs = given != continued.filter.get(field);
+            let conflicts = match field {
+                Field::Kind => {
+                    (kind.is_some() || kinds.is_some())
+                        && self.filter.passing_kinds() != continued.kinds
+                }
+                Field::Assistant => {
+                    let none_passes = self.filter.passing_assistants().is_some_and(<[_]>::is_empty);
+                    (assistant.is_some() || assistants.is_some())
+                        && (differs || requested.assistants != continued.assistants || none_passes)
+                }
+                Field::Sender | Field::Customer | Field::External => given.is_some() && differs,
+            };
+            if conflicts {
                 return conflict(field.name());
             }
         }
@@ -172,4 +196,6 @@ pub(crate) struct ResolvedRequest {
     pub(crate) gap: Position,
     /// The gap is the beginning of the list, so no row precedes it and none needs to be looked up.
     pub(crate) at_front: bool,
+    /// See [`PageCursor::behind`].
+    pub(crate) behind: u8,
 }

@@ -79,8 +79,14 @@ impl RowIter {
         };
         let page_size = PageSize::MAX;
         // The rows behind the gap have been read: `at_front` skips the look behind it.
-        let resolved =
-            ResolvedRequest { list: self.list, page_size, direction, gap, at_front: true };
+        let resolved = ResolvedRequest {
+            list: self.list,
+            page_size,
+            direction,
+            gap,
+            at_front: true,
+            behind: 0,
+        };
         let page = page::read(tables, fingerprinter, self.user, &self.filter, &resolved)?;
         // The gaps in ascending order of position, for both orders of the list.
         let (low, high) = (self.gaps.0.min(self.gaps.1), self.gaps.0.max(self.gaps.1));

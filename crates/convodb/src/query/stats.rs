@@ -6,7 +6,7 @@
 //! | request | reads, for each of the 4 types |
 //! |---|---|
 //! | without assistants | a step for each day |
-//! | one assistant | a B-tree lookup for each day, or month if not grouped by day or week |
+//! | one assistant, or several | a B-tree lookup for each of them and each day, or month if not grouped by day or week |
 //! | by assistant | a step for each assistant and day, or month if not grouped by day or week |
 //!
 //! Only days with conversations count: the scan seeks from counter to counter, so an empty range of
@@ -23,9 +23,11 @@ use crate::encoding::record::CounterV1;
 use crate::encoding::time_bucket::{Granularity, TimeBucket};
 use crate::error::{Error, Result};
 use crate::model::channel::ChannelKind;
+use crate::model::choice::{AssistantIds, ChannelKinds};
 use crate::model::cost::CostSum;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::timestamp::{Day, Timestamp};
+use crate::query::filter::Filter;
 use crate::tables::Tables;
 use crate::tables::counters;
 use crate::tables::schema::COUNTERS;
@@ -61,6 +63,10 @@ pub struct StatsRequest {
     pub kind: Option<ChannelKind>,
     /// Counts only this assistant.
     pub assistant: Option<AssistantId>,
+    /// Counts only these types. If `kind` is set too, both apply.
+    pub kinds: Option<ChannelKinds>,
+    /// Counts only these assistants. If `assistant` is set too, both apply.
+    pub assistants: Option<AssistantIds>,
     /// Groups by this period.
     pub period: Option<Period>,
     /// Groups by type.
@@ -78,9 +84,22 @@ impl StatsRequest {
             to,
             kind: None,
             assistant: None,
+            kinds: None,
+            assistants: None,
             period: None,
             by_kind: false,
             by_assistant: false,
+        }
+    }
+
+    /// The filter of the conversations that count, without the days.
+    fn filter(&self) -> Filter {
+        Filter {
+            kind: self.kind,
+            assistant: self.assistant,
+            kinds: self.kinds,
+            assistants: self.assistants.clone(),
+            ..Filter::default()
         }
     }
 }
@@ -205,7 +224,7 @@ pub(crate) fn read(
     request: &StatsRequest,
     proceed: impl FnMut(StatsProgress) -> ControlFlow<()>,
 ) -> Result<Option<Stats>> {
-    let mut scan = Scan { tables, user, sums: GroupSums::new(request), entries_read: 0, proceed };
+    let mut scan = Scan::new(tables, user, request, proceed);
     for span in spans(request).into_iter().flatten() {
         if scan.add(span)?.is_break() {
             return Ok(None);
@@ -236,7 +255,9 @@ fn spans(request: &StatsRequest) -> [Option<Span>; 3] {
     let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
     let from = request.from;
     let granularity = match request {
-        StatsRequest { assistant: None, by_assistant: false, .. } => Granularity::DayAllAssistants,
+        StatsRequest { assistant: None, assistants: None, by_assistant: false, .. } => {
+            Granularity::DayAllAssistants
+        }
         StatsRequest { period: Some(Period::Day | Period::Week), .. } => Granularity::Day,
         _ => Granularity::Month,
     };
@@ -260,24 +281,29 @@ fn spans(request: &StatsRequest) -> [Option<Span>; 3] {
 struct Scan<'a, P> {
     tables: &'a Tables,
     user: UserId,
+    /// The only assistants that count, in order; `None` if all do.
+    assistants: Option<Vec<Uuid>>,
     sums: GroupSums<'a>,
     entries_read: u64,
     proceed: P,
 }
 
-impl<P: FnMut(StatsProgress) -> ControlFlow<()>> Scan<'_, P> {
-    /// Adds the counters of a span. Seeks over those of other assistants than the requested one:
-    /// at most two of them are read for each day or month.
+impl<'a, P: FnMut(StatsProgress) -> ControlFlow<()>> Scan<'a, P> {
+    fn new(tables: &'a Tables, user: UserId, request: &'a StatsRequest, proceed: P) -> Self {
+        let filter = request.filter();
+        let uuids = |ids: &[AssistantId]| ids.iter().map(|id| id.uuid()).collect();
+        let assistants = filter.passing_assistants().map(uuids);
+        let sums = GroupSums::new(request, filter.passing_kinds());
+        Self { tables, user, assistants, sums, entries_read: 0, proceed }
+    }
+
+    /// Adds the counters of a span. Seeks over those of other assistants than the requested ones:
+    /// of each day or month, at most one is read for each requested assistant, and one more.
     fn add(&mut self, Span { granularity, from, to }: Span) -> Result<ControlFlow<()>> {
-        let requested = self.sums.request.assistant;
-        let requested = requested.map(|one| counters::assistant_of(granularity, one.uuid()));
         let (tables, user) = (self.tables, self.user);
-        let at = |bucket| CounterKey {
-            assistant: requested.unwrap_or_default(),
-            ..CounterKey::first(user, bucket)
-        };
+        let start = CounterKey::first(user, granularity.of(from));
         let last = CounterKey::last(user, granularity.of(Day::new(to.get() - 1)));
-        let mut next = Some(at(granularity.of(from)));
+        let mut next = self.next_requested(start);
         while let Some(first) = next.take() {
             // The lookup counts as an entry.
             if self.count_entry().is_break() {
@@ -288,20 +314,31 @@ impl<P: FnMut(StatsProgress) -> ControlFlow<()>> Scan<'_, P> {
                     return Ok(ControlFlow::Break(()));
                 }
                 let (key, record) = entry?;
-                match requested {
-                    Some(requested) if key.assistant < requested => next = Some(at(key.bucket)),
-                    Some(requested) if key.assistant > requested => {
-                        next = Some(at(key.bucket.following()));
-                    }
-                    _ => {
-                        self.sums.add(key, &counters::decode(key, record.value())?)?;
-                        continue;
-                    }
+                next = self.next_requested(CounterKey { kind: 0, ..key });
+                if next.is_some_and(|next| next.assistant == key.assistant) {
+                    next = None;
+                    self.sums.add(key, &counters::decode(key, record.value())?)?;
+                    continue;
                 }
                 break;
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// The first key from `key` on that a requested assistant can have; `None` if there is none.
+    fn next_requested(&self, key: CounterKey) -> Option<CounterKey> {
+        let Some(assistants) = &self.assistants else { return Some(key) };
+        let at = assistants.partition_point(|assistant| *assistant < key.assistant);
+        match assistants.get(at) {
+            Some(assistant) => Some(CounterKey { assistant: *assistant, ..key }),
+            None => {
+                let following = CounterKey::first(key.user, key.bucket.following());
+                assistants
+                    .first()
+                    .map(|assistant| CounterKey { assistant: *assistant, ..following })
+            }
+        }
     }
 
     fn count_entry(&mut self) -> ControlFlow<()> {
@@ -320,6 +357,8 @@ impl<P: FnMut(StatsProgress) -> ControlFlow<()>> Scan<'_, P> {
 /// beside the previous one, and no map is needed.
 struct GroupSums<'a> {
     request: &'a StatsRequest,
+    /// The types that count.
+    kinds: ChannelKinds,
     /// The bucket of the last counter, and the first day of its period.
     bucket: Option<TimeBucket>,
     period: Option<Day>,
@@ -338,9 +377,10 @@ struct GroupSums<'a> {
 type KindSums = [CounterV1; ChannelKind::ALL.len()];
 
 impl<'a> GroupSums<'a> {
-    const fn new(request: &'a StatsRequest) -> Self {
+    const fn new(request: &'a StatsRequest, kinds: ChannelKinds) -> Self {
         Self {
             request,
+            kinds,
             bucket: None,
             period: None,
             sums: Vec::new(),
@@ -357,7 +397,7 @@ impl<'a> GroupSums<'a> {
         let kind = kind_of_number(key.kind);
         let kind = kind.ok_or_else(|| damaged("a counter has no known type"))?;
         let request = self.request;
-        if request.kind.is_some_and(|requested| requested != kind) {
+        if !self.kinds.contains(kind) {
             return Ok(());
         }
         if self.bucket != Some(key.bucket) {
@@ -482,8 +522,7 @@ mod tests {
     fn read_all(store: &RawStore, request: &StatsRequest) -> (usize, u64) {
         let (tables, user) = (store.tables(), store.user);
         let proceed = |_| ControlFlow::Continue(());
-        let sums = GroupSums::new(request);
-        let mut scan = Scan { tables: &tables, user, sums, entries_read: 0, proceed };
+        let mut scan = Scan::new(&tables, user, request, proceed);
         for span in spans(request).into_iter().flatten() {
             assert!(scan.add(span).unwrap().is_continue());
         }

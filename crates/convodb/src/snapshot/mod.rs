@@ -96,7 +96,7 @@ impl Snapshot {
     fn restrict<'r>(&self, request: &'r ListRequest) -> Cow<'r, ListRequest> {
         let Some(only) = self.restriction else { return Cow::Borrowed(request) };
         let mut request = request.clone();
-        if request.filter.assistant.is_some_and(|requested| requested != only) {
+        if request.filter.passing_assistants().is_some_and(|requested| !requested.contains(&only)) {
             (request.cursor, request.created_to) = (None, Some(Timestamp::MIN));
         }
         request.filter = Filter { assistant: Some(only), ..request.filter };
@@ -247,7 +247,7 @@ impl Snapshot {
     }
 
     /// Seals a cursor into a token for a client: at most 98 characters of `[A-Za-z0-9_-]`,
-    /// encrypted and authenticated. It never expires. About 0.3 us. [`PageCursor`] has an example.
+    /// or 304 of a list with several types or assistants, encrypted and authenticated. It never expires. About 0.3 us. [`PageCursor`] has an example.
     #[must_use]
     pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
         cursor.seal(self.state.sealer())
@@ -382,8 +382,9 @@ impl Snapshot {
         let Some(only) = self.restriction else {
             return stats::read(&self.state.tables, user, request, proceed);
         };
+        let mut request = request.clone();
         let contradicts = request.assistant.is_some_and(|requested| requested != only);
-        let mut request = StatsRequest { assistant: Some(only), ..request.clone() };
+        request.assistant = Some(only);
         if contradicts {
             request.to = Day::new(0);
         }

@@ -4,9 +4,10 @@ use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use convodb::{
-    BulkOptions, Channel, Contact, Conversation, EraseReport, Error, Filter, ListRequest, Message,
-    Role, Store, Timestamp,
+    AssistantId, BulkOptions, Channel, Contact, Conversation, EraseReport, ErasureScope, Error,
+    Filter, ListRequest, Message, Role, Store, Timestamp, UnfinishedErasure,
 };
+use uuid::Uuid;
 
 use crate::{TestUser, count, user_of};
 
@@ -149,5 +150,33 @@ fn a_user_who_is_being_erased_accepts_no_write_and_erasing_again_continues() {
     let erased = store.erase_user(user, Timestamp::MIN).unwrap();
     assert_eq!(erased.conversations, 601 - 256);
     assert!(store.snapshot().user(user).unwrap().is_none());
+    assert!(store.snapshot().verify().unwrap().is_clean());
+}
+
+/// A filter of several values has one mark for each value, and none that names the whole user.
+#[test]
+fn erasing_a_union_spares_the_rest_and_marks_each_part() {
+    let store = Store::in_memory().unwrap();
+    let acme = TestUser::of(&store);
+    let bots = [1, 2, 3].map(|number| AssistantId::new(Uuid::from_u128(number)));
+    for (number, bot) in bots.into_iter().enumerate() {
+        store.create_assistant(acme.user, bot, format!("Bot {number}")).unwrap();
+        for _ in 0..=number {
+            let row = Conversation { assistant: bot, ..acme.conversation() };
+            store.insert(acme.user, row, Vec::new()).unwrap();
+        }
+    }
+    let filter = Filter::new().assistants([bots[0], bots[2]]).unwrap();
+    let mut progress = Vec::new();
+    let erased =
+        store.erase_conversations_with_progress(acme.user, &filter, Timestamp::MIN, |deleted| {
+            progress.push(deleted);
+        });
+    assert_eq!((erased.unwrap(), progress), (4, vec![1, 4]));
+    assert_eq!(count(&store, acme.user), 2);
+    let marks = store.snapshot().unfinished_erasures().unwrap();
+    assert_eq!(marks.len(), 2);
+    let of_user = |mark: &UnfinishedErasure| mark.scope == ErasureScope::User;
+    assert!(!marks.iter().any(of_user), "{marks:?}");
     assert!(store.snapshot().verify().unwrap().is_clean());
 }

@@ -27,6 +27,7 @@ fn combinations() -> Vec<Filter> {
                 customer_phone: has(3).then(|| Dataset::customer_phone(0, 0).parse().unwrap()),
                 external_identifier: has(4)
                     .then(|| Dataset::external_identifier(1).parse().unwrap()),
+                ..Filter::default()
             });
         }
     }
@@ -229,4 +230,86 @@ fn line_28_an_empty_combination_of_two_large_lists_reads_at_most_one_entry() {
     let page = harness.store.snapshot().list(user, &request).unwrap();
     assert!(page.is_empty());
     assert!(page.cost().entries <= 1 && page.cost().rows == 0, "{:?}", page.cost());
+}
+
+/// Filters with 2 to 60 combinations of types and assistants, alone and beside another field.
+fn unions() -> Vec<(Filter, usize)> {
+    use ChannelKind::{Api, Test, Whatsapp, Widget};
+    let ids = |count| (0..count).map(|number| Dataset::assistant(0, number));
+    let of = |kinds: &[ChannelKind], count: usize| {
+        let kinds = Filter::new().kinds(kinds.iter().copied()).unwrap();
+        kinds.assistants(ids(count)).unwrap()
+    };
+    let sender_phone = || Dataset::sender_phone(0, 0).parse().ok();
+    let external_identifier = Dataset::external_identifier(1).parse().ok();
+    vec![
+        (Filter::new().kinds([Whatsapp, Api]).unwrap(), 2),
+        (Filter::new().kinds([Test, Widget, Api]).unwrap(), 3),
+        (Filter::new().assistants(ids(20)).unwrap(), 20),
+        (of(&[Whatsapp], 20), 20),
+        (of(&[Whatsapp, Api], 2), 4),
+        (of(&[Test, Whatsapp, Api], 20), 60),
+        (of(&ChannelKind::ALL, 20), 20),
+        (Filter { sender_phone: sender_phone(), ..of(&[Whatsapp, Api], 20) }, 20),
+        (Filter { sender_phone: sender_phone(), ..of(&[Whatsapp, Api], 1) }, 1),
+        (Filter { external_identifier, ..of(&[Test, Api], 5) }, 5),
+        (Filter { sender_phone: sender_phone(), ..of(&[Test, Api], 5) }, 0),
+    ]
+}
+
+#[test]
+fn a_page_of_a_union_reads_one_entry_more_for_each_range() {
+    let store = Store::in_memory().unwrap();
+    let (users, _) = dataset::load(&store, 1, 20_000, |_| {}).unwrap();
+    for size in [1, 15, 100].map(|size| PageSize::new(size).unwrap()) {
+        for (filter, expected) in unions() {
+            for user in [users[0], users[3]] {
+                let cost = worst(&store, user, &filter, size);
+                let PageCost { ranges, entries, rows, .. } = cost;
+                let at_most = if ranges == 0 { 0 } else { size.get() + ranges + 1 };
+                assert_eq!(ranges, expected, "{filter:?}");
+                assert!(entries <= at_most, "{entries} entries for {filter:?}");
+                let bound = PageCost::bound_of_ranges(size, ranges);
+                assert!(entries + rows <= bound, "{cost:?} for {filter:?}");
+            }
+        }
+    }
+}
+
+/// The worst page of a union: every row behind the cursor was removed, so each range must be looked
+/// at, and each range has an entry of another list on both sides of the gap.
+#[test]
+fn the_look_behind_the_gap_costs_one_entry_for_each_range() {
+    use convodb::{AssistantId, Channel, Conversation};
+    let mut harness = Harness::in_memory();
+    let user = harness.users[0];
+    let ids: Vec<AssistantId> = (0..20_u128)
+        .map(|number| AssistantId::new(uuid::Uuid::from_u128(1_000 + number)))
+        .collect();
+    for id in &ids {
+        harness.store.create_assistant(user, *id, "Bot").unwrap();
+    }
+    let size = PageSize::new(3).unwrap();
+    for number in 0..40_u64 {
+        let assistant = ids[usize::try_from(number).unwrap() % 20];
+        let row =
+            Conversation { assistant, channel: Channel::Widget, ..plain_conversation(number) };
+        harness.insert(user, row);
+    }
+    let filter = Filter::new().assistants(ids).unwrap().kind(ChannelKind::Widget);
+    let request = ListRequest { filter, page_size: Some(size), ..ListRequest::default() };
+    let first = harness.store.snapshot().list(user, &request).unwrap();
+    let cursor = *first.next_cursor().unwrap();
+    let second = harness.store.snapshot().list(user, &ListRequest::at(cursor)).unwrap();
+    assert!(second.cost().entries <= 3 + 20 + 1, "{:?}", second.cost());
+
+    for row in first.conversations() {
+        harness.store.delete(user, row.id).unwrap();
+    }
+    let page = harness.store.snapshot().list(user, &ListRequest::at(cursor)).unwrap();
+    assert!(page.conversations().eq(second.conversations()) && page.prev_cursor().is_none());
+    let PageCost { entries, rows, .. } = page.cost();
+    assert!(entries > 3 + 20 + 1, "every range is looked at: {entries}");
+    // Each may lie behind a run of removed entries.
+    assert!(entries <= 2 * (3 + 2 * 20) && entries + rows <= PageCost::bound_of_ranges(size, 20));
 }

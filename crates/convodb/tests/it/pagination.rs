@@ -4,8 +4,8 @@
 //! `concurrent_changes`, costs in `page_cost`, and HTTP in `convodb-http`.
 
 use convodb::{
-    Channel, ChannelKind, Contact, Conversation, Filter, ListRequest, Order, PageSize, Store,
-    Timestamp,
+    AssistantIds, Channel, ChannelKind, ChannelKinds, Contact, Conversation, Filter, ListRequest,
+    Order, PageSize, Store, Timestamp,
 };
 use convodb_testkit::generators::{assistants, conversation, list_query};
 use convodb_testkit::oracle::ListQuery;
@@ -34,6 +34,7 @@ fn combinations() -> Vec<Filter> {
             sender_phone: has(bits, 2).then(|| "1".parse().unwrap()),
             customer_phone: has(bits, 3).then(|| "1".parse().unwrap()),
             external_identifier: has(bits, 4).then(|| "crm-1".parse().unwrap()),
+            ..Filter::default()
         })
         .collect()
 }
@@ -89,6 +90,103 @@ fn lines_1_2_5_6_walks_equal_the_oracle_for_all_filters_and_page_sizes() {
         2 * (1 + 1) * 4 + 2 * 4 * (1 + 1) + 2 * 4 * (1 + 1) * 5,
         "combinations with rows"
     );
+}
+
+/// Unions: every set of types and of assistants, alone and beside each other field.
+#[test]
+fn walks_of_unions_equal_the_oracle() {
+    let harness = mixed_rows();
+    let snapshot = harness.store.snapshot();
+    let user = harness.users[0];
+    let sets = |count: usize| 0..1_usize << count;
+    let chosen = |bits: usize, at: &usize| bits & (1 << at) != 0;
+    let mut matched = 0;
+    for (types, ids) in sets(4).flat_map(|types| sets(3).map(move |ids| (types, ids))) {
+        let types: Vec<_> = (0..4).filter(|at| chosen(types, at)).collect();
+        let ids: Vec<_> = (0..3).filter(|at| chosen(ids, at)).collect();
+        let other = (types.len() + 3 * ids.len()) % 4;
+        let filter = Filter {
+            kinds: ChannelKinds::new(types.iter().map(|at| ChannelKind::ALL[*at])).ok(),
+            assistants: AssistantIds::new(ids.iter().map(|at| assistants()[*at])).ok(),
+            sender_phone: (other == 1).then(|| "1".parse().unwrap()),
+            customer_phone: (other == 2).then(|| "1".parse().unwrap()),
+            external_identifier: (other == 3).then(|| "crm-1".parse().unwrap()),
+            ..Filter::default()
+        };
+        for order in Order::ALL {
+            let query = ListQuery { filter: filter.clone(), order, ..any_list() };
+            let list = harness.oracle.list(user, &query);
+            matched += usize::from(!list.is_empty());
+            for size in [1, 2, 3, 7, 50, 100] {
+                check_walk(&snapshot, user, &query, size, &list);
+            }
+        }
+    }
+    assert!(matched > 100, "{matched} unions with rows");
+}
+
+#[test]
+fn line_16_a_cursor_of_a_union_rejects_another_union() {
+    use ChannelKind::{Api, Test, Whatsapp, Widget};
+    let harness = mixed_rows();
+    let user = harness.users[0];
+    let snapshot = harness.store.snapshot();
+    let ids = assistants();
+    let union = || Filter::new().kinds([Widget, Api]).unwrap();
+    let filter = union().assistants([ids[0], ids[1]]).unwrap();
+    let query = ListQuery { filter: filter.clone(), ..any_list() };
+    let list = harness.oracle.list(user, &query);
+    let first = snapshot.list(user, &first_page_request(&query, 4)).unwrap();
+    // A client has only the token.
+    let token = snapshot.seal_cursor(first.next_cursor().unwrap());
+    let cursor = snapshot.open_cursor(user, &token).unwrap();
+    let with = |filter: Filter| ListRequest { filter, ..ListRequest::at(cursor) };
+    let same = Filter::new().assistants([ids[1], ids[0], ids[1]]).unwrap();
+    for fine in [Filter::new(), filter.clone(), union(), same] {
+        check_page(&snapshot.list(user, &with(fine)).unwrap(), &list, 4, 8);
+    }
+    let conflict = |filter: Filter| match snapshot.list(user, &with(filter)) {
+        Err(convodb::Error::CursorConflict { field }) => field,
+        other => panic!("{other:?}"),
+    };
+    for kinds in [vec![Widget], vec![Widget, Whatsapp], vec![Test, Widget, Whatsapp, Api]] {
+        assert_eq!(conflict(Filter::new().kinds(kinds).unwrap()), "type");
+    }
+    for ids in [vec![ids[0]], vec![ids[0], ids[2]], ids.clone()] {
+        assert_eq!(conflict(Filter::new().assistants(ids).unwrap()), "assistant_id");
+    }
+    // Filters that contradict themselves.
+    assert_eq!(conflict(union().kind(Test)), "type");
+    assert_eq!(conflict(same_but(&filter, ids[2])), "assistant_id");
+    let plain = snapshot.list(user, &first_page_request(&any_list(), 4)).unwrap();
+    let beside_plain = ListRequest {
+        filter: same_but(&Filter { kinds: None, ..filter }, ids[2]),
+        ..ListRequest::at(*plain.next_cursor().unwrap())
+    };
+    let refused = snapshot.list(user, &beside_plain);
+    assert!(matches!(refused, Err(convodb::Error::CursorConflict { field: "assistant_id" })));
+}
+
+/// The filter with one more assistant, which it does not pass.
+fn same_but(filter: &Filter, assistant: convodb::AssistantId) -> Filter {
+    filter.clone().assistant(assistant)
+}
+
+#[test]
+fn a_union_that_contradicts_itself_is_empty_and_reads_nothing() {
+    let harness = mixed_rows();
+    let snapshot = harness.store.snapshot();
+    let ids = assistants();
+    for filter in [
+        Filter::new().kinds([ChannelKind::Api]).unwrap().kind(ChannelKind::Test),
+        Filter::new().assistants([ids[0], ids[1]]).unwrap().assistant(ids[2]),
+    ] {
+        let request = ListRequest::new().filter(filter);
+        let page = snapshot.list(harness.users[0], &request).unwrap();
+        assert!(page.is_empty() && page.next_cursor().is_none() && page.prev_cursor().is_none());
+        assert_eq!(page.cost(), convodb::PageCost::default());
+        assert!(snapshot.conversations(harness.users[0], &request).next().is_none());
+    }
 }
 
 #[test]

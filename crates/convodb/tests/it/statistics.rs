@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use convodb::{
-    AssistantId, ChannelKind, Conversation, CostSum, Day, Period, StatsRequest, StatsRow,
-    Timestamp, UserId, Volume,
+    AssistantId, AssistantIds, ChannelKind, ChannelKinds, Conversation, CostSum, Day, Period,
+    StatsRequest, StatsRow, Timestamp, UserId, Volume,
 };
 use convodb_testkit::generators::{assistant, assistants, channel, conversation, message};
 use convodb_testkit::oracle::Oracle;
@@ -27,15 +27,22 @@ fn request() -> impl Strategy<Value = StatsRequest> {
     let period =
         prop::option::of(prop::sample::select(vec![Period::Day, Period::Week, Period::Month]));
     let groups = (period, any::<bool>(), any::<bool>());
-    (anything, kind, prop::option::of(assistant()), groups).prop_map(
-        |((from, to), kind, assistant, (period, by_kind, by_assistant))| StatsRequest {
-            from,
-            to,
-            kind,
-            assistant,
-            period,
-            by_kind,
-            by_assistant,
+    let kinds = prop::sample::subsequence(ChannelKind::ALL.to_vec(), 1..=4);
+    let ids = prop::sample::subsequence(assistants(), 1..=3);
+    let several = (prop::option::weighted(0.3, kinds), prop::option::weighted(0.3, ids));
+    (anything, kind, prop::option::of(assistant()), several, groups).prop_map(
+        |((from, to), kind, assistant, (kinds, ids), (period, by_kind, by_assistant))| {
+            StatsRequest {
+                from,
+                to,
+                kind,
+                assistant,
+                kinds: kinds.and_then(|kinds| ChannelKinds::new(kinds).ok()),
+                assistants: ids.and_then(|ids| AssistantIds::new(ids).ok()),
+                period,
+                by_kind,
+                by_assistant,
+            }
         },
     )
 }
@@ -52,6 +59,8 @@ fn expected(oracle: &Oracle, user: UserId, request: &StatsRequest) -> (Vec<Stats
             || !(request.from..request.to).contains(&day)
             || request.kind.is_some_and(|filter| filter != kind)
             || request.assistant.is_some_and(|filter| filter != row.assistant)
+            || request.kinds.is_some_and(|kinds| !kinds.contains(kind))
+            || request.assistants.as_ref().is_some_and(|ids| !ids.contains(row.assistant))
         {
             continue;
         }

@@ -296,6 +296,15 @@ fn check_restricted(snapshot: &Snapshot, user: UserId, only: AssistantId) {
         assert!(restricted.assistant(user, other).unwrap().is_none());
         assert!(!restricted.assistant_name(user, other, &mut String::new()).unwrap());
     }
+    // A filter on several assistants finds this one, if it is among them.
+    let others: Vec<AssistantId> = (0..3).map(bot).filter(|other| *other != only).collect();
+    let union = |ids: &[AssistantId]| {
+        ListRequest::new().filter(Filter::new().assistants(ids.iter().copied()).unwrap())
+    };
+    assert!(all(&restricted, &union(&others)).is_empty());
+    let both = all(&restricted, &union(&[only, others[0]]));
+    assert!(both.iter().eq(expected.iter().copied()));
+
     // A cursor of a wider or of another list is refused.
     for filter in [Filter::new(), Filter::new().assistant(bot(0)), Filter::new().assistant(bot(1))]
     {
