@@ -5,7 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::oracle::ListQuery;
-use convodb::{Conversation, ListRequest, Page, PageSize, Snapshot, UserId};
+use convodb::{Conversation, Count, ListRequest, Page, PageSize, Snapshot, UserId};
 
 /// The request for the first page of a query's list.
 pub fn first_page_request(query: &ListQuery, page_size: usize) -> ListRequest {
@@ -44,8 +44,16 @@ pub fn check_page(page: &Page, list: &[Conversation], start: usize, end: usize) 
     assert!(work.entries + work.rows <= bound, "{work:?} exceeds the bound of {bound}");
 }
 
+#[track_caller]
+fn check_count(snapshot: &Snapshot, user: UserId, request: &ListRequest, expected: usize) {
+    let count = snapshot.count(user, request).unwrap();
+    assert!(count.is_exact || expected as u64 > Count::MAX_SCANNED, "{count:?} of {expected}");
+    let wanted = if count.is_exact { expected as u64 } else { count.conversations };
+    assert_eq!(count.conversations, wanted, "the count of a list of {expected}");
+}
+
 /// Follows the cursors from the first page to the last and back, and checks every page against
-/// `list`.
+/// `list`, and the count of the list.
 ///
 /// # Panics
 /// A page differs from its part of `list`, or the way back shows other pages.
@@ -57,7 +65,12 @@ pub fn check_walk(
     size: usize,
     list: &[Conversation],
 ) {
-    let mut page = snapshot.list(user, &first_page_request(query, size)).unwrap();
+    let first = first_page_request(query, size);
+    let mut page = snapshot.list(user, &first).unwrap();
+    check_count(snapshot, user, &first, list.len());
+    if let Some(next) = page.next_cursor() {
+        check_count(snapshot, user, &ListRequest::at(*next), list.len());
+    }
     let mut start = 0;
     let mut forward = Vec::new();
     loop {

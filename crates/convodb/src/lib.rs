@@ -50,7 +50,8 @@
 //! [`Store::snapshot`] returns the state of the last commit in about 20 ns and never waits for a
 //! writer. A [`Snapshot`] provides [`list`](Snapshot::list),
 //! [`conversations`](Snapshot::conversations), [`conversation`](Snapshot::conversation),
-//! [`messages`](Snapshot::messages) and [`stats`](Snapshot::stats), all as of one moment. A
+//! [`messages`](Snapshot::messages), [`count`](Snapshot::count) and [`stats`](Snapshot::stats), all
+//! as of one moment. A
 //! [`Page`] owns its bytes, so it can be stored and sent; its conversations borrow from it.
 //!
 //! # Cursors
@@ -159,6 +160,7 @@ pub use crate::model::variables::Variables;
 pub use crate::model::version::StoreVersion;
 pub use crate::options::{Durability, StoreOptions};
 pub use crate::query::changes::{Change, ChangeCursor, Changes, ChangesSince};
+pub use crate::query::count::Count;
 pub use crate::query::cursor::PageCursor;
 pub use crate::query::filter::Filter;
 pub use crate::query::list_spec::Order;

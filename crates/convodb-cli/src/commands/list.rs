@@ -5,8 +5,8 @@ use std::io::Write;
 use anyhow::{Context, Result, anyhow};
 use clap::builder::BoolishValueParser;
 use convodb::{
-    Channel, Contact, ConversationRef, Error, ListRequest, Name, Page, PageSize, Phone, Snapshot,
-    UserId,
+    Channel, Contact, ConversationRef, Count, Error, ListRequest, Name, Page, PageSize, Phone,
+    Snapshot, UserId,
 };
 use convodb_json::{AssistantNames, write_item};
 
@@ -41,6 +41,15 @@ pub(crate) struct Args {
     /// Start at this cursor, which an earlier page printed; it includes the filters
     #[arg(long, env = "CONVODB_CURSOR", value_name = "CURSOR", hide_env_values = true)]
     cursor: Option<String>,
+    /// Print the number of conversations instead of a page; "10000+" if there are more than are
+    /// counted one by one
+    #[arg(
+        long,
+        env = "CONVODB_COUNT",
+        value_parser = BoolishValueParser::new(),
+        conflicts_with_all = ["all", "per_page", "order"]
+    )]
+    count: bool,
     /// Print all pages
     #[arg(long, env = "CONVODB_ALL", value_parser = BoolishValueParser::new())]
     all: bool,
@@ -68,6 +77,11 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let user = resolve::user(&snapshot, &args.user.user, path)?;
     let request = request(args, &snapshot, user)?;
 
+    if args.count {
+        let count = snapshot.count(user, &request).map_err(explain)?;
+        write_count(count, args.json.json, out)?;
+        return Ok(store.close()?);
+    }
     let mut printer = Printer::new(args, snapshot.clone(), user);
     if args.all {
         for page in snapshot.pages(user, request) {
@@ -94,6 +108,20 @@ fn request(args: &Args, snapshot: &Snapshot, user: UserId) -> Result<ListRequest
         page_size: args.per_page.or(whole_pages),
         cursor: cursor.transpose().map_err(explain)?,
     })
+}
+
+/// Prints the number of conversations of a list, as the API does with `--json`.
+fn write_count(count: Count, json: bool, out: &mut dyn Write) -> Result<()> {
+    let Count { conversations, is_exact, .. } = count;
+    match (json, is_exact) {
+        (true, _) => {
+            let total = format!("{{\"conversations\":{conversations},\"exact\":{is_exact}}}");
+            writeln!(out, "{{\"total\":{total}}}")?;
+        }
+        (false, true) => writeln!(out, "{conversations}")?,
+        (false, false) => writeln!(out, "{conversations}+")?,
+    }
+    Ok(())
 }
 
 /// A cursor of another list is a wrong command line; everything else is a failure of the store.

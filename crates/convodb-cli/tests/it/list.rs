@@ -40,6 +40,18 @@ fn filters_narrow_the_list() {
 }
 
 #[test]
+fn a_count_is_printed_instead_of_a_page() {
+    let place = filled();
+    let count =
+        |flags: &[&str]| place.run(LIST.iter().chain(&["--count"]).chain(flags)).succeeded();
+    assert_eq!(count(&[]), "4\n");
+    assert_eq!(count(&["--type", "widget,api"]), "2\n");
+    assert_eq!(count(&["--customer-phone", "+1"]), "0\n");
+    assert_eq!(count(&["--json"]), "{\"total\":{\"conversations\":4,\"exact\":true}}\n");
+    place.run(LIST.iter().chain(&["--count", "--all"])).failed(2);
+}
+
+#[test]
 fn cursors_lead_forward_and_back() {
     let place = filled();
     let [test, widget, api, whatsapp] = items();

@@ -20,6 +20,7 @@ use crate::response::history_page::{HistoryCursor, HistoryParams};
 use crate::response::numbered_page::PageParams;
 use crate::response::statistics::{self, StatsParams};
 
+/// The parameters of a page and of an export.
 const LIST: [&str; 10] = [
     "type",
     ASSISTANT,
@@ -33,6 +34,23 @@ const LIST: [&str; 10] = [
     "order",
 ];
 
+/// The parameters of the list of conversations.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ListParams {
+    pub(crate) request: ListRequest,
+    pub(crate) total: Total,
+}
+
+/// Whether a response has the number of conversations of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Total {
+    LeftOut,
+    /// Beside the page.
+    Included,
+    /// Instead of a page.
+    Only,
+}
+
 /// Parses the parameters of the list of conversations.
 ///
 /// # Errors
@@ -43,13 +61,22 @@ pub(crate) fn list(
     user: UserId,
     snapshot: &Snapshot,
     unknown: UnknownFields,
-) -> Result<ListRequest> {
+) -> Result<ListParams> {
     let mut query = QueryString::new(query);
+    let mut total = Total::LeftOut;
     let request = list_request(&mut query, user, snapshot, |query| {
-        query.check_names(&LIST, unknown);
+        let included = word(query, "include", "total");
+        let only = word(query, "count", "only");
+        total = match (included, only) {
+            (_, true) => Total::Only,
+            (true, false) => Total::Included,
+            (false, false) => Total::LeftOut,
+        };
+        let known: Vec<&str> = LIST.into_iter().chain(["include", "count"]).collect();
+        query.check_names(&known, unknown);
     })?;
     query.finish()?;
-    Ok(request)
+    Ok(ListParams { request, total })
 }
 
 /// Parses a list; `check_names` rejects unknown parameters.
@@ -279,6 +306,14 @@ pub(crate) fn export(
     })
 }
 
+/// Returns whether the field has its only valid value.
+fn word(query: &mut QueryString<'_>, field: &'static str, only: &'static str) -> bool {
+    let valid = query.take(field, PlusSign::Space, |text| {
+        if text == only { Ok(()) } else { Err(FieldError::none_of(field, &[only])) }
+    });
+    valid.is_some()
+}
+
 fn switch(field: &'static str, text: &str) -> Result<bool, FieldError> {
     match text {
         "1" | "true" => Ok(true),
@@ -425,7 +460,9 @@ mod tests {
 
     impl Fixture {
         fn parse(&self, query: &str) -> Result<ListRequest> {
-            list(query, self.user, &self.store.snapshot(), UnknownFields::OnlyFilters)
+            let params =
+                list(query, self.user, &self.store.snapshot(), UnknownFields::OnlyFilters)?;
+            Ok(params.request)
         }
     }
 
@@ -487,6 +524,24 @@ mod tests {
                 &format!("created_from={half_past_two}&created_to=2025-01-26"),
                 ListRequest { created_from, created_to, ..all.clone() },
             );
+        }
+    }
+
+    #[test]
+    fn a_total_is_included_or_alone() {
+        let fixture = fixture();
+        let total = |query: &str| {
+            let snapshot = fixture.store.snapshot();
+            list(query, fixture.user, &snapshot, UnknownFields::Refused).map(|params| params.total)
+        };
+        assert_eq!(total("type=api&include=&count="), Ok(Total::LeftOut));
+        assert_eq!(total("type=api&include=total"), Ok(Total::Included));
+        assert_eq!(total("count=only&include=total"), Ok(Total::Only));
+        for (query, field, word) in
+            [("include=all", "include", "total"), ("count=1", "count", "only")]
+        {
+            let error = ApiError::invalid(vec![FieldError::none_of(field, &[word])]);
+            assert_eq!(total(query), Err(error));
         }
     }
 

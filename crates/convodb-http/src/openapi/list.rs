@@ -1,18 +1,23 @@
 //! OpenAPI of the list of conversations: its filters, pagination and page.
 
-use convodb::{ExternalIdentifier, Phone};
+use convodb::{Count, ExternalIdentifier, Phone};
 use serde_json::{Value, json};
 use utoipa::openapi::HttpMethod;
 
 use crate::openapi::builders::{
-    SchemaRef, enumeration, integer, list, named, object, or_null, required, several, string, text,
-    text_of, time_input, url,
+    SchemaRef, boolean, enumeration, integer, list, named, object, optional, or_null, pattern,
+    required, several, string, text, text_of, time_input, url,
 };
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::schemas::{ASSISTANT, CONVERSATION_TYPE};
 use crate::openapi::{CONVERSATIONS, examples};
 
 const PATH: &str = "/api/user/conversations";
+
+const INCLUDE: &str = "Extension. `total` adds the number of conversations of the list, from the \
+                       same snapshot as the page; blank for none";
+const COUNT: &str = "Extension. `only` answers that number without conversations and cursors; blank \
+                     for a page";
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let list = Endpoint::new(
@@ -36,6 +41,8 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
     let list = filters(list)
         .per_page()
         .query("cursor", text("The `next_cursor` or `prev_cursor` of a page", 0..=512), "")
+        .query("include", pattern(INCLUDE, "^(total)?$"), "")
+        .query("count", pattern(COUNT, "^(only)?$"), "")
         .prefers_strictness()
         .cached()
         .returns("A page", named("ConversationPage"), Example::only(example()))
@@ -76,14 +83,29 @@ pub(super) fn page() -> SchemaRef {
     let next = "The cursor of the next page; null exactly if the list ends with this page";
     let prev = "The cursor of the previous page; null exactly if the list begins with this page";
     object(
-        "Always these five fields, in this order",
+        "These five fields, in this order, and `total` if it was asked for",
         [
             required("data", list("", named("Conversation"))),
             required("path", url("The URL of the list, without a query")),
             required("per_page", integer("", 1..=100)),
             required("next_cursor", or_null(string(next))),
             required("prev_cursor", or_null(string(prev))),
+            optional("total", named("ConversationTotal")),
         ],
+    )
+    .into()
+}
+
+/// The number of conversations of a list.
+pub(super) fn total() -> SchemaRef {
+    let exact = format!(
+        "False if the list has more than `conversations`: those of lists by phone or identifier, \
+         and of the days that `created_from` and `created_to` cut, are counted up to {} in all",
+        Count::MAX_SCANNED
+    );
+    object(
+        "The number of conversations of the list",
+        [required("conversations", integer("", 0..=u64::MAX)), required("exact", boolean(&exact))],
     )
     .into()
 }

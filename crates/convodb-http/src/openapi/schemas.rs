@@ -35,6 +35,7 @@ pub(super) fn schemas() -> Vec<(&'static str, SchemaRef)> {
         (ROLE, enumeration("The author of a message", roles).into()),
         ("Conversation", object("A conversation, as lists contain it", conversation()).into()),
         ("ConversationPage", all::page()),
+        ("ConversationTotal", all::total()),
         ("Change", changes::change()),
         ("ChangeKind", changes::kind()),
         ("ChangePage", changes::page()),

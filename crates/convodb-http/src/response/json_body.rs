@@ -5,8 +5,8 @@ use axum::http::header::{CONTENT_TYPE, LINK};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use convodb::{
-    Assistant, AssistantId, Changes, Conversation, ConversationId, Error, Name, Page, PageSize,
-    Snapshot, Stats, UserId, Volume,
+    Assistant, AssistantId, Changes, Conversation, ConversationId, Count, Error, Name, Page,
+    PageSize, Snapshot, Stats, UserId, Volume,
 };
 use convodb_json::{AssistantNames, TimeFormat, json, write_fields, write_item};
 
@@ -28,17 +28,51 @@ pub(crate) fn ok(body: impl Into<Body>) -> Response {
     response
 }
 
-/// Returns a page of the list at `url`. `snapshot` is the one that the page was read from.
-pub(crate) fn list(url: &str, page: &Page, user: UserId, snapshot: &Snapshot) -> Result<Response> {
+/// Returns a page of the list at `url`, and the number of the list's conversations if it was
+/// counted. `snapshot` is the one that the page was read from.
+pub(crate) fn list(
+    url: &str,
+    page: &Page,
+    count: Option<Count>,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<Response> {
     let tokens = PageTokens::of(page, snapshot);
     let mut names = AssistantNames::new(snapshot.clone(), user);
     let mut body = Vec::new();
     write_page(&mut body, url, page, &tokens, &mut names).map_err(stored_assistant)?;
+    if let Some(count) = count {
+        // The object continues.
+        body.pop();
+        body.push(b',');
+        total(&mut body, count);
+        body.push(b'}');
+    }
     let mut response = ok(body);
     if let Some(link) = link(url, page.page_size().get(), &tokens) {
         response.headers_mut().insert(LINK, link);
     }
     Ok(response)
+}
+
+/// Returns the number of conversations of the list at `url`, with the fields of an empty page.
+pub(crate) fn count(url: &str, per_page: PageSize, count: Count) -> Response {
+    let mut body = Vec::with_capacity(256);
+    json::raw(&mut body, "{\"data\":[],\"path\":");
+    json::string(&mut body, url);
+    json::raw(&mut body, ",\"per_page\":");
+    json::integer(&mut body, per_page.get() as u64);
+    json::raw(&mut body, ",\"next_cursor\":null,\"prev_cursor\":null,");
+    total(&mut body, count);
+    body.push(b'}');
+    ok(body)
+}
+
+/// Writes the number of a list's conversations as the field `total`.
+fn total(out: &mut Vec<u8>, count: Count) {
+    json::raw(out, "\"total\":{\"conversations\":");
+    json::integer(out, count.conversations);
+    json::raw(out, if count.is_exact { ",\"exact\":true}" } else { ",\"exact\":false}" });
 }
 
 /// Returns what follows the history of a conversation: its fields, and the cursors of a page of the

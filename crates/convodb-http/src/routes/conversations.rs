@@ -1,12 +1,13 @@
-//! List of a user's conversations: one page by filters and cursor.
+//! List of a user's conversations: one page by filters and cursor, and their number.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use convodb::{Count, ListRequest, Snapshot, UserId};
 
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, Read};
 use crate::extract::cached_get::{CachedGet, Lookup};
-use crate::extract::params;
+use crate::extract::params::{self, ListParams, Total};
 use crate::extract::strictness::Strictness;
 use crate::response::json_body;
 use crate::state::Service;
@@ -14,7 +15,8 @@ use crate::state::Service;
 /// The path of the list.
 pub(crate) const LIST: &str = "/api/user/conversations";
 
-/// `GET /api/user/conversations`: one page, read from one snapshot.
+/// `GET /api/user/conversations`: one page, its list's number of conversations, or both, read from
+/// one snapshot.
 pub(crate) async fn list(
     State(service): State<Service>,
     auth: AuthRead<Read>,
@@ -30,8 +32,35 @@ pub(crate) async fn list(
     let AuthRead { user, snapshot, .. } = auth;
     let query = request.uri().query().unwrap_or_default();
     let params = params::list(query, user, &snapshot, strictness.unknown_fields)?;
-    let page = snapshot.list(user, &params)?;
+    let ListParams { request: list, total } = params;
+    let counted = match total {
+        Total::LeftOut => None,
+        Total::Included | Total::Only => Some(count(&service, &snapshot, user, &list).await?),
+    };
+    if let (Total::Only, Some(count)) = (total, counted) {
+        let per_page = list.page_size.unwrap_or_default();
+        let response = json_body::count(&url, per_page, count);
+        return get.complete(strictness.confirm(response)).await;
+    }
+    let page = snapshot.list(user, &list)?;
     service.metrics().record_page(page.cost());
-    let response = json_body::list(&url, &page, user, &snapshot)?;
+    let response = json_body::list(&url, &page, counted, user, &snapshot)?;
     get.complete(strictness.confirm(response)).await
+}
+
+/// Counts the conversations of a list. It reads thousands of entries at worst, many more than a page,
+/// so it runs on a blocking thread.
+async fn count(
+    service: &Service,
+    snapshot: &Snapshot,
+    user: UserId,
+    list: &ListRequest,
+) -> Result<Count> {
+    let permit = service.statistics_permit(user)?;
+    let (snapshot, list) = (snapshot.clone(), list.clone());
+    let counted = service.long_reads().run(move || {
+        let _permit = permit;
+        snapshot.count(user, &list)
+    });
+    Ok(counted.await?)
 }

@@ -130,6 +130,43 @@ fn type_and_assistant_may_have_several_values() {
     harness.refused(&twenty_one, "assistant_id", rule);
 }
 
+/// A total is exact, of the whole list whatever the page, and only where it is asked for.
+#[test]
+fn a_total_is_included_beside_a_page_or_alone() {
+    let harness = Harness::new();
+    harness.insert([1, 2, 4], &Channel::Widget);
+    harness.insert([3], &whatsapp("+1", "+2"));
+    assert!(harness.list("type=widget").json().get("total").is_none());
+    let total = |query: &str| harness.list(query).json()["total"].clone();
+    let exactly = |count: u64| serde_json::json!({"conversations": count, "exact": true});
+    for (filter, count) in [
+        ("", 4),
+        ("type=widget", 3),
+        ("type=widget,whatsapp&assistant_id=1", 4),
+        ("customer_phone=%2B2", 1),
+        ("customer_phone=%2B3", 0),
+        ("type=api&customer_phone=%2B2", 0),
+        ("created_to=2001-01-01", 0),
+    ] {
+        assert_eq!(total(&format!("{filter}&include=total")), exactly(count), "{filter}");
+        let only = harness.list(&format!("{filter}&count=only"));
+        let body = only.text();
+        let end = format!(r#""total":{{"conversations":{count},"exact":true}}}}"#);
+        assert!(body.starts_with(r#"{"data":[],"path":"http"#) && body.ends_with(&end), "{body}");
+        assert_eq!(only.json()["next_cursor"], serde_json::Value::Null);
+        assert!(only.maybe_header("link").is_none());
+    }
+    let first = harness.list("type=widget&per_page=2&include=total");
+    let body = first.text();
+    assert!(body.ends_with(r#","prev_cursor":null,"total":{"conversations":3,"exact":true}}"#));
+    let next = first.json()["next_cursor"].as_str().unwrap().to_owned();
+    assert_eq!(total(&format!("cursor={next}&include=total")), exactly(3));
+    assert_eq!(total(&format!("cursor={next}&count=only")), exactly(3));
+    let rule = "The selected include is invalid. It must be total.";
+    harness.refused("include=all", "include", rule);
+    harness.refused("count=yes", "count", "The selected count is invalid. It must be only.");
+}
+
 #[test]
 fn a_plus_in_a_phone_is_not_a_space() {
     let harness = Harness::new();
@@ -197,7 +234,7 @@ fn too_long_and_non_utf8_values_answer_422() {
 fn filters_that_are_not_there_answer_422() {
     let harness = Harness::new();
     let known = "type, assistant_id, customer_phone, whatsapp_sender_phone, external_identifier, \
-                 per_page, cursor, created_from, created_to, order";
+                 per_page, cursor, created_from, created_to, order, include, count";
     for name in
         ["ai_enabled", "updated_from", "from", "type[a]", "customer_phone[0]", "customer[phone]"]
     {

@@ -5,6 +5,7 @@
 //! `cursor`).
 
 pub(crate) mod changes;
+pub(crate) mod count;
 pub(crate) mod cursor;
 pub(crate) mod fetch;
 pub(crate) mod filter;

@@ -233,6 +233,20 @@ pub(crate) fn read(
     scan.sums.finish().map(Some)
 }
 
+/// The sum of a request without groups, and the number of counters read, lookups included.
+pub(crate) fn total(
+    tables: &Tables,
+    user: UserId,
+    request: &StatsRequest,
+) -> Result<(Volume, u64)> {
+    let mut scan = Scan::new(tables, user, request, |_| ControlFlow::Continue(()));
+    for span in spans(request).into_iter().flatten() {
+        let ControlFlow::Continue(()) = scan.add(span)? else { break };
+    }
+    let entries_read = scan.entries_read;
+    Ok((scan.sums.finish()?.total, entries_read))
+}
+
 /// Counters of one granularity in a range of days that is not empty.
 #[derive(Clone, Copy)]
 struct Span {

@@ -16,6 +16,7 @@ use crate::model::message::Message;
 use crate::model::timestamp::{Day, Timestamp};
 use crate::model::version::StoreVersion;
 use crate::query::changes::{self, ChangeCursor, Changes, ChangesSince};
+use crate::query::count::{self, Count};
 use crate::query::cursor::PageCursor;
 use crate::query::filter::Filter;
 use crate::query::list_spec::Direction;
@@ -194,6 +195,41 @@ impl Snapshot {
         let request = self.restrict(request);
         let resolved = request.resolve(user, fingerprinter)?;
         page::read(&self.state.tables, fingerprinter, user, &request.filter, &resolved)
+    }
+
+    /// The number of conversations of a list. Ignores the page size and order of the request, and the
+    /// place of its cursor: the list that a cursor continues is counted whole.
+    ///
+    /// Lists that are filtered by type and assistant alone are counted by counters of days and
+    /// months; only in the days that the bounds cut, conversations are counted one by one. So are
+    /// those of all other lists. After [`Count::MAX_SCANNED`] of them the counting ends, and the
+    /// result is a lower bound ([`Count::is_exact`]).
+    ///
+    /// Costs at most that many steps, and two for each index range of the list, in each of the days
+    /// that the bounds cut. Counters: at most four for each day with conversations, or, with
+    /// assistants, six for each of them and each month with conversations and each day of the months
+    /// that the bounds cut.
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
+    /// # store.insert(user, Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at), Vec::new())?;
+    /// let request = ListRequest::new().filter(Filter::new().kind(ChannelKind::Widget));
+    /// let count = store.snapshot().count(user, &request)?;
+    /// assert_eq!((count.conversations, count.is_exact), (1, true));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Snapshot::list`].
+    pub fn count(&self, user: UserId, request: &ListRequest) -> Result<Count> {
+        let fingerprinter = self.state.fingerprinter();
+        let request = self.restrict(request);
+        let list = request.resolve(user, fingerprinter)?.list;
+        count::read(&self.state.tables, fingerprinter, user, &request.filter, &list)
     }
 
     /// All conversations of a list, from either end. Ignores the page size and cursor of the

@@ -5,6 +5,7 @@
 mod backup;
 mod change_feed;
 mod concurrent_changes;
+mod count;
 mod cursor_tokens;
 mod erase;
 mod erased_bytes;

@@ -1,0 +1,208 @@
+//! Count: the number of conversations of a list, from counters and from the ranges of indexes.
+//!
+//! Lists by type and assistant have counters by day and month. Their count adds up counters of whole
+//! days, and steps over the entries of the days that the bounds of time cut. Other lists have no
+//! counters: the entries of their ranges are counted. All steps over entries together end after
+//! [`Count::MAX_SCANNED`]; the count is then a lower bound. So a count of any list is bounded.
+//!
+//! Like the answer to "is there another page?", the entries of an index range are counted by their
+//! term alone, without reading rows.
+
+use crate::encoding::index_term::{Field, Fingerprint, Fingerprinter, Fingerprints, Shape};
+use crate::encoding::key::{IndexKey, RowKey};
+use crate::error::Result;
+use crate::kv::gap::ScanDirection;
+use crate::kv::table::Table;
+use crate::kv::value::TableValue;
+use crate::model::choice::AssistantIds;
+use crate::model::id::{AssistantId, UserId};
+use crate::model::position::Position;
+use crate::model::timestamp::{Day, Timestamp};
+use crate::query::fetch::Fetch;
+use crate::query::filter::Filter;
+use crate::query::list_spec::ListSpec;
+use crate::query::plan::plan;
+use crate::query::scan::{self, ListKey, ScanRange};
+use crate::query::stats::{self, StatsRequest};
+use crate::tables::Tables;
+
+const DAY_MILLIS: u64 = 86_400_000;
+
+/// The number of conversations of a list, read from one committed state. See
+/// [`Snapshot::count`](crate::Snapshot::count).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Count {
+    /// The number of conversations, or a lower bound of it.
+    pub conversations: u64,
+    /// Whether the list has exactly this number of conversations, and not more.
+    pub is_exact: bool,
+    /// The cost: the number of counters and index entries read, lookups of counters included.
+    pub entries_read: u64,
+}
+
+impl Count {
+    /// The most conversations that are counted one by one: those of a list that has no counters, or
+    /// of the days that its bounds cut.
+    pub const MAX_SCANNED: u64 = 10_000;
+
+    const NONE: Count = Count { conversations: 0, is_exact: true, entries_read: 0 };
+}
+
+/// Counts the conversations of a list. `filter` has the values of the fields that the caller passed.
+pub(crate) fn read(
+    tables: &Tables,
+    fingerprinter: &Fingerprinter,
+    user: UserId,
+    filter: &Filter,
+    list: &ListSpec,
+) -> Result<Count> {
+    let positions = list.positions();
+    let Some(shape) = plan(list.shape(), list.kinds).filter(|_| !positions.is_empty()) else {
+        return Ok(Count::NONE);
+    };
+    let mut counting =
+        Counting { tables, user, fingerprinter, list, shape, scanned: 0, count: Count::NONE };
+    let has_counters = shape.is_subset_of(Shape::of(&[Field::Kind, Field::Assistant]));
+    match whole_days(list).filter(|_| has_counters) {
+        None => counting.scan(positions.start, positions.end)?,
+        Some((from, to)) => {
+            let [first, last] = [from, to].map(first_position);
+            counting.scan(positions.start, first)?;
+            counting.add_counters(filter, from, to)?;
+            counting.scan(last, positions.end)?;
+        }
+    }
+    Ok(counting.count)
+}
+
+/// The whole days between the bounds of a list, from the first to before the second; `None` if
+/// there are none.
+fn whole_days(list: &ListSpec) -> Option<(Day, Day)> {
+    let next_start = |at: Timestamp| {
+        let day = at.day();
+        if at.millis().is_multiple_of(DAY_MILLIS) { day } else { Day::new(day.get() + 1) }
+    };
+    let from = list.created_from.map_or(Day::new(0), next_start);
+    let to = list.created_to.map_or(Day::new(Timestamp::MAX.day().get() + 1), Timestamp::day);
+    (from < to).then_some((from, to))
+}
+
+/// The first position of a day; behind all positions for a day that no timestamp is on.
+fn first_position(day: Day) -> Position {
+    let start = Timestamp::from_millis(u64::from(day.get()) * DAY_MILLIS);
+    start.map_or_else(|_| Position::last_at(Timestamp::MAX).next(), Position::first_at)
+}
+
+/// A count under construction.
+struct Counting<'a> {
+    tables: &'a Tables,
+    user: UserId,
+    fingerprinter: &'a Fingerprinter,
+    list: &'a ListSpec,
+    /// The shape of the list's ranges.
+    shape: Shape,
+    /// The number of conversations that were counted one by one.
+    scanned: u64,
+    count: Count,
+}
+
+impl Counting<'_> {
+    /// Counts the entries between two positions, up to the limit: at most two more for each range.
+    fn scan(&mut self, start: Position, end: Position) -> Result<()> {
+        let range = ScanRange {
+            span: start..end.max(start),
+            gap: start,
+            direction: ScanDirection::Ascending,
+            look_before: false,
+        };
+        if self.shape == Shape::EMPTY {
+            let list = RowKey::new(self.user, start);
+            return self.scan_range(&self.tables.conversations.rows, list, &range);
+        }
+        for fingerprints in self.list.ranges(self.shape, self.fingerprinter) {
+            if let Some((leading, term)) = fingerprints.term(self.shape) {
+                let list = IndexKey::of_list(self.user, term);
+                self.scan_range(self.tables.indexes.get(leading), list, &range)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn scan_range<K: ListKey, V: TableValue>(
+        &mut self,
+        table: &Table<K, V>,
+        list: K,
+        range: &ScanRange,
+    ) -> Result<()> {
+        let left = usize::try_from(Count::MAX_SCANNED - self.scanned).unwrap_or(usize::MAX);
+        let mut found = 0;
+        let edges = scan::scan(table, list, range, left, |_, _| {
+            found += 1;
+            Ok(true)
+        })?;
+        self.scanned += found;
+        self.count.conversations += found;
+        self.count.entries_read += edges.entries as u64;
+        self.count.is_exact &= !edges.after;
+        Ok(())
+    }
+
+    /// Adds the counters of the days from `from` to before `to`.
+    fn add_counters(&mut self, filter: &Filter, from: Day, to: Day) -> Result<()> {
+        let ids = match filter.passing_assistants() {
+            Some(ids) => Some(ids.to_vec()),
+            None if self.shape.has(Field::Assistant) => Some(self.find_assistants()?),
+            None => None,
+        };
+        if ids.as_ref().is_some_and(Vec::is_empty) {
+            return Ok(());
+        }
+        let request = StatsRequest {
+            kinds: Some(self.list.kinds),
+            assistants: ids.map(AssistantIds::new).transpose()?,
+            ..StatsRequest::new(from, to)
+        };
+        let (volume, entries) = stats::total(self.tables, self.user, &request)?;
+        self.count.conversations += volume.conversations;
+        self.count.entries_read += entries;
+        Ok(())
+    }
+
+    /// The assistants of a list that only a cursor describes, which has their fingerprints: each is
+    /// read from its first conversation. One without conversations is left out.
+    fn find_assistants(&mut self) -> Result<Vec<AssistantId>> {
+        let one = self.list.filter.get(Field::Assistant);
+        let several = self.list.assistants.as_slice().iter().copied();
+        let mut ids = Vec::new();
+        for fingerprint in one.into_iter().chain(several) {
+            ids.extend(self.find_assistant(fingerprint)?);
+        }
+        Ok(ids)
+    }
+
+    fn find_assistant(&mut self, fingerprint: Fingerprint) -> Result<Option<AssistantId>> {
+        let mut fingerprints = Fingerprints::default();
+        fingerprints.set(Field::Assistant, fingerprint);
+        let Some((leading, term)) = fingerprints.term(fingerprints.shape()) else {
+            return Ok(None);
+        };
+        let range = ScanRange {
+            span: Position::from_bits(0)..Position::last_at(Timestamp::MAX).next(),
+            gap: Position::from_bits(0),
+            direction: ScanDirection::Ascending,
+            look_before: false,
+        };
+        let list = IndexKey::of_list(self.user, term);
+        let mut fetch = Fetch::new(self.tables, self.user, leading, range.direction);
+        let mut found = None;
+        let edges =
+            scan::scan(self.tables.indexes.get(leading), list, &range, 1, |position, ()| {
+                let id = fetch.row(position, |row, texts| row.conversation(texts).assistant)?;
+                found = Some(id).filter(|id| self.fingerprinter.assistant(*id) == fingerprint);
+                Ok(found.is_some())
+            })?;
+        self.count.entries_read += (edges.entries + fetch.rows_read) as u64;
+        Ok(found)
+    }
+}
