@@ -20,8 +20,8 @@ use tokio::time::Instant;
 use crate::error::{ApiError, Dialect, Result};
 use crate::middleware::budget::Share;
 use crate::middleware::caller::Caller;
+use crate::response::compression::IsCompressed;
 use crate::response::json_body;
-use crate::routes::docs::IsCompressed;
 use crate::routes::feed::Follower;
 use crate::state::Service;
 
