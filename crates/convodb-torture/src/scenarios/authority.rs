@@ -73,8 +73,8 @@ const ROW_BYTES: usize = 60_000;
 const LATE_BYTES: u64 = 8 << 20;
 /// How long the clients continue after the end.
 const AFTERWARDS: Duration = Duration::from_millis(400);
-/// The time until a token expires.
-const EXPIRY: Duration = Duration::from_millis(600);
+/// The time until a token expires, in milliseconds.
+const EXPIRY_MILLIS: u64 = 600;
 
 /// The user whose authority ends.
 struct Account {
@@ -174,7 +174,7 @@ fn accounts(path: &Path, end: End) -> Result<(Account, String), Violation> {
     store.create_assistant(other, AssistantId::generate(at), "Bot")?;
     let other_token = store.create_token(other, at)?;
     let now = Timestamp::now();
-    let expires_at = Timestamp::from_millis(now.millis() + EXPIRY.as_millis() as u64)?;
+    let expires_at = Timestamp::from_millis(now.millis() + EXPIRY_MILLIS)?;
     let options = TokenOptions {
         expires_at: (end == End::Expire).then_some(expires_at),
         ..TokenOptions::default()
@@ -312,7 +312,7 @@ impl<'t> Clients<'t> {
 
     /// Ends the token while the clients run, lets them continue, and returns how many conversations
     /// and messages the user had right after the end.
-    fn finish(&self, socket: &Path) -> Result<Option<(usize, usize)>, Violation> {
+    fn finish(&self, socket: &Path) -> Result<Option<(u64, u64)>, Violation> {
         let id = self.account.id.as_str();
         match self.end {
             End::RevokeId => run_command(socket, &["token", "revoke", "--id", id])?,
@@ -352,7 +352,7 @@ impl<'t> Clients<'t> {
             ensure(created.status == 200, || format!("the witness got {}", created.status))?;
             let stats = witness.get(&format!("{LIST}/stats"))?;
             let total: serde_json::Value = serde_json::from_str(&stats)?;
-            let count = |field: &str| total["total"][field].as_u64().unwrap_or_default() as usize;
+            let count = |field: &str| total["total"][field].as_u64().unwrap_or_default();
             Some((count("conversations"), count("messages")))
         };
         thread::sleep(AFTERWARDS);
@@ -403,14 +403,14 @@ fn check_stored(
     path: &Path,
     account: &Account,
     end: End,
-    expected: Option<(usize, usize)>,
+    expected: Option<(u64, u64)>,
 ) -> Result<(), Violation> {
     let store = Store::open(path)?;
     let snapshot = store.snapshot();
     let rows = snapshot.conversations(account.user, &ListRequest::default());
-    let counts = rows.map(|row| row.map(|row| row.message_count as usize));
-    let counts: Vec<usize> = counts.collect::<Result<_, convodb::Error>>()?;
-    let stored = (counts.len(), counts.iter().sum());
+    let counts = rows.map(|row| row.map(|row| u64::from(row.message_count)));
+    let counts: Vec<u64> = counts.collect::<Result<_, convodb::Error>>()?;
+    let stored = (counts.len() as u64, counts.iter().sum());
     let expected = expected.unwrap_or_default();
     ensure(stored == expected, || format!("{end:?}: {stored:?} stored, {expected:?} at the end"))?;
     let user = snapshot.user(account.user)?;
