@@ -64,7 +64,7 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["write", "csv"],
             &["export_lines"],
             &["parse"],
-            &["apply"],
+            &["apply", "long_item"],
         ],
     },
     LayeredCrate {

@@ -38,8 +38,9 @@ pub struct Limits {
     pub response_cache_bytes: usize,
     /// The most bytes of a JSON body; 1 MiB.
     pub max_body_bytes: usize,
-    /// The most bytes of one line of an import; 16 MiB.
-    pub max_line_bytes: usize,
+    /// The most bytes of a line of an import whose text is in memory; 1 MiB. A longer one is parsed
+    /// as it arrives, and its messages count against `max_buffered_bytes`.
+    pub max_line_text_bytes: usize,
     /// The most writes that wait for their commit; 256. A user may have as many as are left for the
     /// others; further writes are answered with 503.
     pub max_waiting_writes: usize,
@@ -81,7 +82,7 @@ impl Default for Limits {
             max_buffered_bytes: 256 << 20,
             response_cache_bytes: 32 << 20,
             max_body_bytes: 1 << 20,
-            max_line_bytes: 16 << 20,
+            max_line_text_bytes: 1 << 20,
             max_waiting_writes: 256,
             max_transfers: 16,
             max_transfers_per_user: 4,

@@ -3,7 +3,7 @@
 //! The API is the one of Autocalls (the same at Famulor). An item is an element of its list, and
 //! one line of an import or an export of convodb.
 //!
-//! [`Item::parse`] reads a line and [`write_item`] and [`write_line`] write one; [`ExportLines`]
+//! [`Item::parse`] reads a line, [`LongItem`] one that arrives in pieces, and [`write_item`] and [`write_line`] write one; [`ExportLines`]
 //! writes a whole list; [`csv`] writes one as CSV. [`insert_if_new`] and [`insert_or_update`] are the rule by which an item
 //! enters a store, in a transaction or a bulk load. [`json`], [`field`] and [`channel`] are the
 //! parts that these functions, and other bodies of the same API, are built from.
@@ -31,6 +31,7 @@ pub mod csv;
 mod export_lines;
 pub mod field;
 pub mod json;
+mod long_item;
 mod message;
 mod parse;
 mod time;
@@ -42,6 +43,7 @@ pub use crate::apply::{
 };
 pub use crate::assistant_names::AssistantNames;
 pub use crate::export_lines::{ExportLines, Messages};
+pub use crate::long_item::LongItem;
 pub use crate::message::MessageFields;
 pub use crate::parse::{Item, ItemError};
 pub use crate::write::{

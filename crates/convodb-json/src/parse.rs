@@ -42,6 +42,12 @@ pub enum ItemError {
     /// The line is JSON, but not one object, or an object with a field twice.
     #[error("the line must be one JSON object with each field at most once")]
     Form,
+    /// The fields beside the messages are too long to be read.
+    #[error("the line has more than {max} bytes beside its messages")]
+    LongFields {
+        /// How many bytes they may have.
+        max: usize,
+    },
     /// A field breaks a rule.
     #[error("{field} {reason}")]
     Field {
@@ -89,6 +95,11 @@ impl Item {
     /// # Errors
     /// [`ItemError`] with the first rule that the line breaks.
     pub fn parse(line: &[u8]) -> Result<Self, ItemError> {
+        Self::parse_with(line, Vec::new())
+    }
+
+    /// Parses a line whose messages were parsed before, and are no longer part of it.
+    pub(crate) fn parse_with(line: &[u8], messages: Vec<Message>) -> Result<Self, ItemError> {
         let text = std::str::from_utf8(line)
             .map_err(|error| ItemError::Syntax { column: error.valid_up_to() + 1 })?;
         let wire = serde_json::from_str::<WireItem<'_>>(text).map_err(|error| {
@@ -101,7 +112,7 @@ impl Item {
         if !is_object(text) {
             return Err(ItemError::Form);
         }
-        wire.parse()
+        wire.parse(messages)
     }
 }
 
@@ -130,12 +141,15 @@ struct WireItem<'a> {
 }
 
 impl WireItem<'_> {
-    fn parse(&self) -> Result<Item, ItemError> {
+    fn parse(&self, given: Vec<Message>) -> Result<Item, ItemError> {
         let id = required("id", self.id, parsed)?;
         let assistant = required("assistant_id", self.assistant_id, parsed)?;
         let channel = self.channel()?;
         let created_at = required("created_at", self.created_at, time)?;
-        let messages = self.messages()?;
+        let mut messages = self.messages()?;
+        if messages.is_empty() {
+            messages = given;
+        }
         let conversation = Conversation {
             id,
             assistant,
@@ -235,7 +249,7 @@ impl<'de> Visitor<'de> for MessagesVisitor<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Message>, A::Error> {
         let mut messages = Vec::new();
         while let Some(json) = list.next_element::<&RawValue>()? {
-            match message(json.get()) {
+            match parse_message(json.get()) {
                 Ok(message) => messages.push(message),
                 Err(InvalidField { field, reason }) => {
                     let (list, index) = (self.name, messages.len());
@@ -248,7 +262,8 @@ impl<'de> Visitor<'de> for MessagesVisitor<'_> {
     }
 }
 
-fn message(json: &str) -> Result<Message, InvalidField> {
+/// Parses one message.
+pub(crate) fn parse_message(json: &str) -> Result<Message, InvalidField> {
     let fields: MessageFields<'_> =
         object(json).map_err(|reason| InvalidField { field: "message", reason })?;
     let mut invalid = Vec::new();

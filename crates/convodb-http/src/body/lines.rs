@@ -2,10 +2,12 @@
 //!
 //! In memory are at most one line, the chunk that completed it, and the lines of one batch. The
 //! body is read only when the next batch is requested, so a client cannot send faster than its
-//! lines are stored. A long line counts against the caller's share of bytes. Unpacking and
-//! splitting run on the thread of the request, which goes to other requests between steps.
+//! lines are stored. A line beyond a limit is parsed as it arrives, and its messages count against
+//! the caller's share of bytes instead of its text. Unpacking and splitting run on the thread of
+//! the request, which goes to other requests between steps.
 
 use axum::body::{Body, Bytes};
+use convodb_json::{Item, ItemError, LongItem};
 use tokio::task::yield_now;
 
 use crate::body::decompress::Decompressor;
@@ -23,6 +25,9 @@ const BATCH_BYTES: usize = 256 << 10;
 const FREE_LINE_BYTES: usize = 1 << 20;
 /// The bytes in memory for each further byte of a line: its text twice, and what it parses to.
 const BYTES_PER_LINE_BYTE: usize = 4;
+/// The bytes in memory for each byte of messages that are parsed as they arrive: the list of them
+/// may have room for as many again, and each write copies a part.
+const BYTES_PER_PARSED_BYTE: usize = 2;
 /// After this many bytes, other requests get their turn; a line counts as some bytes more.
 const BYTES_PER_TURN: usize = 64 << 10;
 const BYTES_PER_LINE: usize = 64;
@@ -32,8 +37,30 @@ const BYTE_ORDER_MARK: &[u8] = &[0xef, 0xbb, 0xbf];
 pub(crate) struct Line {
     /// Its number, from 1, blank lines included.
     pub(crate) number: u64,
-    /// Its bytes, or `None` if it is longer than the limit.
-    pub(crate) text: Option<Vec<u8>>,
+    pub(crate) content: Content,
+}
+
+/// The content of a line.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// Its bytes.
+    Text(Vec<u8>),
+    /// What it was parsed to as it arrived, because it is longer than the limit of its text.
+    Parsed(Box<Result<Item, ItemError>>),
+}
+
+impl Content {
+    /// The bytes in memory; a parsed line completes a batch.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Parsed(_) => BATCH_BYTES,
+        }
+    }
+
+    fn is_blank(&self) -> bool {
+        matches!(self, Self::Text(text) if text.trim_ascii().is_empty())
+    }
 }
 
 /// A body, read line by line.
@@ -42,10 +69,10 @@ pub(crate) struct Lines {
     decompressor: Decompressor,
     /// The part of the last chunk that is not decompressed yet.
     compressed: Bytes,
-    max_line_bytes: usize,
+    max_text_bytes: usize,
     rate: LeastRate,
     caller: Option<Caller>,
-    /// The largest buffer so far, for which the caller holds bytes.
+    /// The bytes that the caller holds for the largest line so far.
     held: usize,
     /// The bytes since other requests had their turn.
     since_turn: usize,
@@ -54,8 +81,8 @@ pub(crate) struct Lines {
     start: usize,
     /// The buffer has no line break before this position.
     searched: usize,
-    /// Whether the current line is too long, and its rest is skipped.
-    skipping: bool,
+    /// The current line up to `start`, if it is longer than the limit of its text.
+    long: Option<LongItem>,
     ended: bool,
     number: u64,
 }
@@ -71,15 +98,15 @@ impl Lines {
             body,
             decompressor,
             compressed: Bytes::new(),
-            max_line_bytes: limits.max_line_bytes,
+            max_text_bytes: limits.max_line_text_bytes,
             rate: LeastRate::new(limits.chunk_timeout, limits.min_bytes_per_second),
             caller,
-            held: FREE_LINE_BYTES,
+            held: 0,
             since_turn: 0,
             buffer: Vec::new(),
             start: 0,
             searched: 0,
-            skipping: false,
+            long: None,
             ended: false,
             number: 0,
         }
@@ -90,15 +117,15 @@ impl Lines {
     ///
     /// # Errors
     /// The error of `check`; 408 if chunks arrive too slowly; 503 if a line is beyond the user's
-    /// share of bytes; 400 if the body ends early or cannot be
-    /// decompressed; 413 if it decompresses to far too much. The lines of this batch are then lost;
-    /// those of earlier batches were complete.
+    /// share of bytes; 400 if the body ends early or cannot be decompressed; 413 if it decompresses
+    /// to far too much. The lines of this batch are then lost; those of earlier batches were
+    /// complete.
     pub(crate) async fn batch(&mut self, check: impl Fn() -> Result<()>) -> Result<Vec<Line>> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH_LINES && bytes < BATCH_BYTES {
             let Some(line) = self.next(&check).await? else { break };
-            bytes += line.text.as_ref().map_or(0, Vec::len);
+            bytes += line.content.bytes();
             batch.push(line);
         }
         Ok(batch)
@@ -108,7 +135,7 @@ impl Lines {
         loop {
             if let Some(line) = self.take_line() {
                 self.take_turn(BYTES_PER_LINE).await;
-                if line.text.as_ref().is_none_or(|text| !text.trim_ascii().is_empty()) {
+                if !line.content.is_blank() {
                     return Ok(Some(line));
                 }
             } else if self.ended {
@@ -153,13 +180,16 @@ impl Lines {
         }
     }
 
-    /// Counts the bytes of a buffer that has grown.
+    /// Counts the bytes of a line that has grown.
     fn hold(&mut self) -> Result<()> {
-        let grown = self.buffer.len().saturating_sub(self.held);
+        let text = self.buffer.len().saturating_sub(FREE_LINE_BYTES);
+        let parsed = self.long.as_ref().map_or(0, LongItem::bytes);
+        let needed = BYTES_PER_LINE_BYTE * text + BYTES_PER_PARSED_BYTE * parsed;
+        let grown = needed.saturating_sub(self.held);
         if grown > 0
             && let Some(caller) = &self.caller
         {
-            caller.hold(BYTES_PER_LINE_BYTE * grown)?;
+            caller.hold(grown)?;
             self.held += grown;
         }
         Ok(())
@@ -173,25 +203,48 @@ impl Lines {
             None if self.ended && self.start < self.buffer.len() => {
                 (self.buffer.len(), self.buffer.len())
             }
-            // The end of the body also ends a line that is being skipped.
-            None if self.ended && self.skipping => (self.start, self.start),
+            // The end of the body also ends a long line whose bytes are parsed.
+            None if self.ended && self.long.is_some() => (self.start, self.start),
             None => {
                 self.searched = self.buffer.len();
-                if self.skipping || self.searched - self.start > self.max_line_bytes {
-                    self.skipping = true;
-                    self.start = self.searched;
+                if self.long.is_some() || self.searched - self.start > self.max_text_bytes {
+                    self.parse_up_to(self.searched);
                 }
                 return None;
             }
         };
+        if self.long.is_some() || end - self.start > self.max_text_bytes {
+            self.parse_up_to(end);
+        }
         self.number += 1;
-        let text = &self.buffer[self.start..end];
-        let complete = !self.skipping && text.len() <= self.max_line_bytes;
-        let unmarked = if self.number == 1 { text.strip_prefix(BYTE_ORDER_MARK) } else { None };
-        let text = complete.then(|| unmarked.unwrap_or(text).to_vec());
-        (self.start, self.searched, self.skipping) = (next, next, false);
-        Some(Line { number: self.number, text })
+        let content = match self.long.take() {
+            Some(long) => Content::Parsed(Box::new(long.finish())),
+            None => {
+                let text = &self.buffer[self.start..end];
+                Content::Text(strip_mark(text, self.number == 1).to_vec())
+            }
+        };
+        (self.start, self.searched) = (next, next);
+        Some(Line { number: self.number, content })
     }
+
+    /// Parses the bytes of a long line that are in the buffer before `end`.
+    fn parse_up_to(&mut self, end: usize) {
+        let mut long = self.long.take();
+        let text = match long {
+            Some(_) => &self.buffer[self.start..end],
+            None => strip_mark(&self.buffer[self.start..end], self.number == 0),
+        };
+        long.get_or_insert_default().push(text);
+        self.long = long;
+        self.start = end;
+    }
+}
+
+/// The text without the byte order mark at the beginning of a body.
+fn strip_mark(text: &[u8], is_first: bool) -> &[u8] {
+    let unmarked = if is_first { text.strip_prefix(BYTE_ORDER_MARK) } else { None };
+    unmarked.unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -203,16 +256,16 @@ mod tests {
 
     const MAX: usize = 8;
 
-    fn limits(max_line_bytes: usize) -> Limits {
+    fn limits(max_line_text_bytes: usize) -> Limits {
         let chunk_timeout = Duration::from_secs(30);
-        Limits { max_line_bytes, chunk_timeout, ..Limits::default() }
+        Limits { max_line_text_bytes, chunk_timeout, ..Limits::default() }
     }
 
     fn plain() -> Decompressor {
         Decompressor::for_encoding(None).unwrap().unwrap()
     }
 
-    /// Reads the lines of a body that arrives in chunks of `size` bytes.
+    /// Reads the lines of a body that arrives in chunks of `size` bytes; `None` is a parsed one.
     async fn lines(body: &[u8], size: usize) -> Vec<(u64, Option<String>)> {
         let chunks: Vec<Result<Bytes, std::io::Error>> =
             body.chunks(size).map(|chunk| Ok(Bytes::copy_from_slice(chunk))).collect();
@@ -224,8 +277,10 @@ mod tests {
             if batch.is_empty() {
                 return all;
             }
-            let text = |text: Vec<u8>| String::from_utf8(text).unwrap();
-            all.extend(batch.into_iter().map(|line| (line.number, line.text.map(text))));
+            all.extend(batch.into_iter().map(|line| match line.content {
+                Content::Text(text) => (line.number, Some(String::from_utf8(text).unwrap())),
+                Content::Parsed(_) => (line.number, None),
+            }));
             assert!(lines.buffer.len() <= MAX + size, "only one line and one chunk are buffered");
         }
     }
@@ -248,6 +303,43 @@ mod tests {
                 .collect();
             for size in 1..=body.len().max(1) {
                 assert_eq!(lines(body.as_bytes(), size).await, expected, "{body:?} by {size}");
+            }
+        }
+    }
+
+    /// A long line is parsed to the same item, whatever the chunks, and its text is never buffered.
+    #[tokio::test]
+    async fn a_long_line_is_parsed_as_it_arrives() {
+        let message = r#"{"role":"user","content":"Hello","created_at":"2025-01-25"}"#;
+        let messages = vec![message; 50].join(",");
+        let line = format!(
+            r#"{{"id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","type":"test","assistant_id":"a1b2c3d4-5678-40ab-8def-1234567890ab","created_at":"2025-01-25","messages":[{messages}]}}"#
+        );
+        let expected = Item::parse(line.as_bytes());
+        let body = format!("\u{feff}{line}\n\n{line}\nx\n{line}");
+        for size in [1, 7, 100, 10_000] {
+            let chunks: Vec<Result<Bytes, std::io::Error>> = body
+                .as_bytes()
+                .chunks(size)
+                .map(|chunk| Ok(Bytes::copy_from_slice(chunk)))
+                .collect();
+            let body = Body::from_stream(stream::iter(chunks));
+            let mut lines = Lines::new(body, plain(), &limits(64), None);
+            let mut found = Vec::new();
+            loop {
+                let batch = lines.batch(|| Ok(())).await.unwrap();
+                if batch.is_empty() {
+                    break;
+                }
+                found.extend(batch);
+                assert!(lines.buffer.len() <= 64 + size);
+            }
+            assert_eq!(found.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 3, 4, 5]);
+            for line in found {
+                match line.content {
+                    Content::Parsed(item) => assert_eq!(*item, expected),
+                    Content::Text(text) => assert_eq!((line.number, &text[..]), (4, &b"x"[..])),
+                }
             }
         }
     }

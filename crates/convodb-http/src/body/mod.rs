@@ -13,6 +13,6 @@ mod stream;
 pub(crate) use self::assistant::NewAssistant;
 pub(crate) use self::conversation::NewConversation;
 pub(crate) use self::conversation_patch::ConversationPatch;
-pub(crate) use self::lines::Line;
+pub(crate) use self::lines::{Content, Line};
 pub(crate) use self::message::parse_message;
 pub(crate) use self::request::RequestBody;

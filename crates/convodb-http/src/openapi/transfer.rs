@@ -64,8 +64,7 @@ pub(super) fn report() -> SchemaRef {
 fn import() -> Endpoint {
     // The schema accepts any text, because the server reports invalid lines in its response.
     let mut body = any_json();
-    body.description =
-        Some("JSON lines, each an `ImportedConversation` of at most 16 MiB".to_owned());
+    body.description = Some("JSON lines, each an `ImportedConversation`".to_owned());
     let content = ContentBuilder::new().schema(Some(of_lines(body))).example(Some(lines())).build();
     let body = RequestBodyBuilder::new().content(LINES, content);
     let response = json!({

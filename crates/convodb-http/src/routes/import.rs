@@ -6,18 +6,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::response::Response;
 use convodb::{Error, InsertProgress, MAX_INSERTED_BYTES, Transaction, UserId};
 use convodb_json::{ImportCounts, Item, Outcome, PartApplied, insert_part_if_new, json};
 use tokio::time::sleep;
 
-use crate::body::{Line, RequestBody};
+use crate::body::{Content, Line, RequestBody};
 use crate::error::{ApiError, Result};
 use crate::extract::auth::{AuthWrite, Import};
 use crate::response::json_body;
 use crate::run_blocking::run_blocking;
-use crate::state::Service;
 
 /// How long a batch waits before it is queued again after the write queue was full.
 const QUEUE_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -29,11 +27,7 @@ const MAX_LISTED_LINES: usize = 20;
 /// `POST /api/user/conversations/import`.
 ///
 /// Each batch is durable before the next one is read, and stays if a later one fails.
-pub(crate) async fn import(
-    State(service): State<Service>,
-    auth: AuthWrite<Import>,
-    body: RequestBody,
-) -> Result<Response> {
+pub(crate) async fn import(auth: AuthWrite<Import>, body: RequestBody) -> Result<Response> {
     let _permit = auth.transfer_permit()?;
     let mut lines = body.lines()?;
     let mut report = ImportReport::default();
@@ -42,9 +36,7 @@ pub(crate) async fn import(
         if batch.is_empty() {
             return Ok(json_body::ok(report.to_json()));
         }
-        let max_line_bytes = service.limits().max_line_bytes;
-        let batch =
-            run_blocking(move || Ok::<_, ApiError>(Batch::parse(batch, max_line_bytes))).await?;
+        let batch = run_blocking(move || Ok::<_, ApiError>(Batch::parse(batch))).await?;
         report.add(write(&auth, batch).await?);
     }
 }
@@ -147,18 +139,15 @@ struct Batch {
 }
 
 impl Batch {
-    /// Parses lines of at most `max_line_bytes` each.
-    fn parse(lines: Vec<Line>, max_line_bytes: usize) -> Self {
+    /// Parses lines.
+    fn parse(lines: Vec<Line>) -> Self {
         let mut batch = Self { items: Vec::new(), report: ImportReport::default() };
-        for Line { number, text } in lines {
-            let Some(text) = text else {
-                let reason = format!(
-                    "the line has more than {max_line_bytes} bytes; `convodb import` reads longer ones"
-                );
-                batch.reject(number, reason);
-                continue;
+        for Line { number, content } in lines {
+            let item = match content {
+                Content::Text(text) => Item::parse(&text),
+                Content::Parsed(item) => *item,
             };
-            match Item::parse(&text) {
+            match item {
                 Ok(item) => batch.items.push((number, item)),
                 Err(error) => batch.reject(number, error.to_string()),
             }

@@ -247,7 +247,8 @@ fn an_export_is_one_snapshot_at_the_pace_of_the_client() {
 
 #[test]
 fn invalid_lines_are_reported_and_the_others_imported() {
-    let limits = Limits { max_line_bytes: 500, ..Limits::default() };
+    // Lines of more than 500 bytes are parsed as they arrive.
+    let limits = Limits { max_line_text_bytes: 500, ..Limits::default() };
     let config = Config { limits, ..Config::default() };
     let harness = Harness::of(Store::in_memory().unwrap(), config);
     let line = |id: u32, rest: &str| {
@@ -264,7 +265,7 @@ fn invalid_lines_are_reported_and_the_others_imported() {
         "not json secret".to_owned(),
         line(2, r#","customer":{"phone":"+49secret"}"#),
         line(1, ""),
-        line(3, &format!(r#","variables":{{"secret":"{}"}}"#, "x".repeat(500))),
+        line(3, &format!(r#","variables":{{"secret":"{}"}}"#, "x".repeat(70_000))),
         foreign.clone(),
         foreign.replace("\"type\"", "\"assistant_name\":\"New\",\"type\""),
         line(7, r#","message_count":1"#) + "\r",
@@ -272,7 +273,7 @@ fn invalid_lines_are_reported_and_the_others_imported() {
     .join("\n");
     assert_eq!(
         import(&harness, body.as_bytes()).text(),
-        r#"{"inserted":3,"already_present":1,"messages":0,"assistants_created":1,"rejected":4,"errors":[{"line":3,"message":"the line is not valid JSON at column 2"},{"line":4,"message":"customer must be left out where the type is not whatsapp"},{"line":6,"message":"the line has more than 500 bytes; `convodb import` reads longer ones"},{"line":7,"message":"assistant_name must be given for an assistant that is not there yet"}]}"#
+        r#"{"inserted":3,"already_present":1,"messages":0,"assistants_created":1,"rejected":4,"errors":[{"line":3,"message":"the line is not valid JSON at column 2"},{"line":4,"message":"customer must be left out where the type is not whatsapp"},{"line":6,"message":"variables must have at most 65536 bytes"},{"line":7,"message":"assistant_name must be given for an assistant that is not there yet"}]}"#
     );
     assert_eq!(harness.list("assistant_id=2").rows().len(), 1);
 
@@ -285,6 +286,28 @@ fn invalid_lines_are_reported_and_the_others_imported() {
         "only the first errors are listed"
     );
     assert_eq!(response["errors"][19]["line"], 20);
+}
+
+/// An export with a history of 40 MiB is imported again: its text is never in memory as a whole.
+#[test]
+fn a_long_history_is_imported_again() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
+    let id = conversation(1).id;
+    let text = "\"\u{e9}\n".repeat(160 << 10);
+    for n in 0..50 {
+        let at = Timestamp::from_millis(1_737_800_000_000 + n).unwrap();
+        let message = convodb::Message::new(convodb::Role::User, text.clone(), at).unwrap();
+        harness.store.append_message(harness.user, id, message).unwrap();
+    }
+    let export = harness.request("GET", &format!("{EXPORT}?messages=1"), &harness.token, "");
+    assert!(export.text().len() > 40 << 20, "{}", export.text().len());
+
+    let other = Harness::of(Store::in_memory().unwrap(), Config::default());
+    let report = import(&other, export.text().as_bytes()).json();
+    assert_eq!((&report["inserted"], &report["messages"]), (&1.into(), &50.into()), "{report}");
+    let again = other.request("GET", &format!("{EXPORT}?messages=1"), &other.token, "");
+    assert!(again.text() == export.text(), "the export of the copy differs");
 }
 
 #[test]
