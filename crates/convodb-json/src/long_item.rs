@@ -60,6 +60,8 @@ struct List {
     name: &'static str,
     /// The bytes of the line before its first message.
     begin: usize,
+    /// The messages of another list before it, which makes the line invalid at its end.
+    others: usize,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -147,7 +149,7 @@ impl LongItem {
     }
 
     fn begin_list(&mut self, name: &'static str) {
-        self.list = Some(List { name, begin: self.read });
+        self.list = Some(List { name, begin: self.read, others: self.messages.len() });
         self.depth = 0;
     }
 
@@ -176,7 +178,8 @@ impl LongItem {
 
     /// Parses the message whose last byte was read, and ends the list after the last one.
     fn end_message(&mut self, list: List, is_last: bool) -> Result<(), ItemError> {
-        let is_empty_list = is_last && self.message.is_empty() && self.messages.is_empty();
+        let is_first = self.messages.len() == list.others;
+        let is_empty_list = is_last && is_first && self.message.is_empty();
         if !is_empty_list {
             let message = self.parsed_message(list)?;
             let calls = message.function_calls().map_or(0, str::len);
@@ -205,7 +208,8 @@ impl LongItem {
     }
 
     fn wrong(&self, list: List, field: &'static str, reason: &'static str) -> ItemError {
-        ItemError::Message { list: list.name, index: self.messages.len(), field, reason }
+        let index = self.messages.len() - list.others;
+        ItemError::Message { list: list.name, index, field, reason }
     }
 }
 
