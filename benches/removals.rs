@@ -6,9 +6,10 @@
 use std::io::Write;
 use std::time::{Duration, Instant};
 
+use anyhow::Result;
 use convodb::{
-    Conversation, ConversationId, Error, ListRequest, PageSize, Result, Store, Timestamp,
-    Transaction, UserId,
+    Conversation, ConversationId, Error, ListRequest, PageSize, Store, Timestamp, Transaction,
+    UserId,
 };
 use convodb_bench::dataset::Dataset;
 use convodb_benches::{file_of, lists, page_starts};
@@ -38,7 +39,7 @@ impl Bench {
         let user = store.snapshot().users()?.first().ok_or(Error::UserNotFound)?.id;
         let all = store.snapshot();
         let stored = all.conversations(user, &ListRequest::default());
-        let mut stored = stored.map(|row| Ok(row?.id)).collect::<Result<Vec<_>>>()?;
+        let mut stored = stored.map(|row| Ok(row?.id)).collect::<convodb::Result<Vec<_>>>()?;
         // In no order of age: a stride through the list that visits each once.
         let length = stored.len();
         let stride = (length * 2 / 3..).find(|stride| gcd(*stride, length) == 1).unwrap_or(1);
@@ -55,7 +56,7 @@ impl Bench {
 
     fn time(
         &self,
-        write: impl FnOnce(&mut Transaction<'_>) -> Result<()> + Send + 'static,
+        write: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<()> + Send + 'static,
     ) -> Result<Duration> {
         let began = Instant::now();
         self.store.write(write)?;
@@ -182,5 +183,5 @@ fn main() -> Result<()> {
     let began = Instant::now();
     pages(&mut bench, count, &mut out)?;
     writeln!(out, "\n{count} conversations deleted in {:.1?}, pages included", began.elapsed())?;
-    bench.store.close()
+    Ok(bench.store.close()?)
 }

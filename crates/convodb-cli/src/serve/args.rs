@@ -82,9 +82,6 @@ pub(crate) struct Args {
     /// hold as much of it as is left for the others
     #[arg(long, env = "CONVODB_MAX_BUFFERED_BYTES", value_name = "SIZE", default_value = "256MiB")]
     pub(crate) max_buffered_bytes: ByteSize,
-    /// Maximum bytes of a line of an import: bytes, or with KiB, MiB, GiB
-    #[arg(long, env = "CONVODB_MAX_LINE_BYTES", value_name = "SIZE", default_value = "16MiB")]
-    pub(crate) max_line_bytes: ByteSize,
     /// Maximum writes that wait for the disk; of this and the next numbers, a user may hold as many
     /// as are left for the others, and more are answered with 503
     #[arg(long, env = "CONVODB_MAX_WAITING_WRITES", value_name = "N", default_value = "256",

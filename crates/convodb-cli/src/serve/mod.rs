@@ -138,7 +138,6 @@ fn limits(args: &Args) -> Limits {
         max_requests_per_connection: args.max_requests_per_connection,
         max_connection_age: args.max_connection_age.map(Duration::from_secs),
         max_buffered_bytes: args.max_buffered_bytes.0,
-        max_line_bytes: args.max_line_bytes.0,
         max_waiting_writes: args.max_waiting_writes as usize,
         max_transfers: args.max_transfers as usize,
         max_transfers_per_user: args.max_transfers_per_user as usize,

@@ -368,6 +368,7 @@ fn sent() -> impl Strategy<Value = Sent> {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "a test has at most some hundred steps")]
 enum Step {
     Write(Operation),
     /// Requests of each of the tokens, with the tag of an earlier response to any request.

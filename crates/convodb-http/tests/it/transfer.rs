@@ -297,7 +297,7 @@ fn a_long_history_is_imported_again() {
     let text = "\"\u{e9}\n".repeat(160 << 10);
     for n in 0..50 {
         let at = Timestamp::from_millis(1_737_800_000_000 + n).unwrap();
-        let message = convodb::Message::new(convodb::Role::User, text.clone(), at).unwrap();
+        let message = Message::new(Role::User, text.clone(), at).unwrap();
         harness.store.append_message(harness.user, id, message).unwrap();
     }
     let export = harness.request("GET", &format!("{EXPORT}?messages=1"), &harness.token, "");

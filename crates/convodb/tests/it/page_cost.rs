@@ -80,7 +80,7 @@ fn of_common_lists(number: u64) -> Conversation {
         1 => Channel::Api { external_identifier: Some("ticket".parse().unwrap()) },
         _ => Channel::Whatsapp { sender: contact("+1"), customer: contact("+2") },
     };
-    let assistant = assistants()[usize::from(number % 3 == 0)];
+    let assistant = assistants()[usize::from(number.is_multiple_of(3))];
     Conversation { channel, assistant, ..plain_conversation(number) }
 }
 
@@ -143,7 +143,7 @@ fn line_27_the_bound_holds_among_any_removals() {
             let mut harness = stored(ROWS);
             let user = harness.users[0];
             // Some are inserted again, on and between the removed keys.
-            let is_restored = move |number: &u64| restored > 0 && number % restored == 0;
+            let is_restored = move |number: &u64| restored > 0 && number.is_multiple_of(restored);
             let deleted: Vec<u64> = (0..ROWS).filter(|number| is_removed(*number)).collect();
             let again: Vec<u64> = deleted.iter().copied().filter(is_restored).collect();
             for number in &deleted {
