@@ -95,9 +95,9 @@ const fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-fn quantile(times: &mut [Duration], part: f64) -> Duration {
+fn percentile(times: &mut [Duration], percent: usize) -> Duration {
     times.sort_unstable();
-    times[((times.len() - 1) as f64 * part) as usize]
+    times[(times.len() - 1) * percent / 100]
 }
 
 /// Measures writes in turns, and prints how long each kind takes compared with an insert.
@@ -110,10 +110,10 @@ fn writes(bench: &mut Bench, out: &mut impl Write) -> Result<()> {
             times[1].push(bench.delete(count)?);
             times[2].push(bench.change(count)?);
         }
-        let insert = quantile(&mut times[0], 0.5).as_secs_f64();
+        let insert = percentile(&mut times[0], 50).as_secs_f64();
         for (name, times) in ["insert", "delete", "change of the assistant"].iter().zip(&mut times)
         {
-            let (p50, p99) = (quantile(times, 0.5), quantile(times, 0.99));
+            let (p50, p99) = (percentile(times, 50), percentile(times, 99));
             let ratio = p50.as_secs_f64() / insert;
             writeln!(out, "| {name} of {count} | {p50:.2?} | {p99:.2?} | {ratio:.2} |")?;
         }
@@ -161,12 +161,12 @@ fn pages(bench: &mut Bench, count: usize, out: &mut impl Write) -> Result<()> {
             if warming {
                 before[list].extend(times);
             } else {
-                worst[list] = worst[list].max((quantile(&mut times, 0.5), entries));
+                worst[list] = worst[list].max((percentile(&mut times, 50), entries));
             }
         }
     }
     for (((name, ..), before), (slowest, entries)) in measured.iter().zip(&mut before).zip(worst) {
-        let before = quantile(before, 0.5);
+        let before = percentile(before, 50);
         let ratio = slowest.as_secs_f64() / before.as_secs_f64();
         writeln!(out, "| {name} | {before:.2?} | {slowest:.2?} | {ratio:.2} | {entries} |")?;
     }
