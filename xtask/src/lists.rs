@@ -68,6 +68,15 @@ pub const LAYERS: &[LayeredCrate] = &[
         ],
     },
     LayeredCrate {
+        folder: "crates/convodb-console",
+        layers: &[
+            &["assets", "chart", "format", "query", "text"],
+            &["frame", "markup"],
+            &["list", "session"],
+            &["conversation", "customer", "volumes"],
+        ],
+    },
+    LayeredCrate {
         folder: "crates/convodb-http",
         layers: &[
             &["least_rate", "limits", "log_writer", "process_key", "run_blocking"],

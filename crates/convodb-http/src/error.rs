@@ -162,6 +162,12 @@ impl ApiError {
         Self { quota, ..Self::new(StatusCode::FORBIDDEN, message) }
     }
 
+    /// 403: a form of the console that no page of this server sent.
+    pub(crate) fn foreign_origin() -> Self {
+        let message = "This form was not sent by a page of this server (Origin, Sec-Fetch-Site).";
+        Self::new(StatusCode::FORBIDDEN, message)
+    }
+
     /// 400: the body does not have its format, so its fields cannot be parsed.
     pub(crate) fn malformed(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
@@ -253,6 +259,16 @@ impl ApiError {
     /// Returns the status.
     pub(crate) const fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// Returns the message for the client.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
+    /// Returns the invalid fields of the request with their messages.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|error| (&*error.field, error.message.as_str()))
     }
 
     /// Returns the body.

@@ -87,12 +87,15 @@ pub struct Config {
     pub cors_origins: Vec<CorsOrigin>,
     /// Whether the list refuses parameters that it does not know, which the reference API ignores.
     pub strict_parameters: bool,
+    /// Whether the server has no console at `/console`.
+    pub no_console: bool,
 }
 
 impl Config {
     fn service(&self, store: Store, base_url: BaseUrl) -> Service {
         let service = Service::new(store, base_url, self.limits, self.rate_limit);
-        service.with_options(self.strict_parameters, self.cors_origins.clone())
+        let service = service.with_options(self.strict_parameters, self.cors_origins.clone());
+        if self.no_console { service.without_console() } else { service }
     }
 
     /// The service of a server on `listener`.

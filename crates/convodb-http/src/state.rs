@@ -13,6 +13,7 @@ use crate::middleware::budget::{Budget, Share};
 use crate::middleware::cors::CorsOrigin;
 use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit::{RateLimit, RateLimiter, StatusSlot};
+use crate::middleware::session_key::SessionKey;
 use crate::middleware::token_use::TokenUses;
 use crate::response::base_url::BaseUrl;
 use crate::response::cache::ResponseCache;
@@ -25,6 +26,7 @@ use crate::run_blocking::LongReads;
 pub(crate) struct Service {
     store: AsyncStore,
     strict_parameters: bool,
+    has_console: bool,
     cors_origins: Arc<[CorsOrigin]>,
     shared: Arc<Shared>,
 }
@@ -46,6 +48,7 @@ struct Shared {
     event_streams: Arc<Budget>,
     long_reads: LongReads,
     token_uses: TokenUses,
+    session_key: SessionKey,
     compressed_document: OnceLock<Bytes>,
 }
 
@@ -79,11 +82,13 @@ impl Service {
             ),
             long_reads: LongReads::new(),
             token_uses: TokenUses::default(),
+            session_key: SessionKey::generate(),
             compressed_document: OnceLock::new(),
         };
         let store = AsyncStore::from(store);
         let cors_origins = Arc::default();
-        Self { store, strict_parameters: false, cors_origins, shared: Arc::new(shared) }
+        let (strict_parameters, has_console) = (false, true);
+        Self { store, strict_parameters, has_console, cors_origins, shared: Arc::new(shared) }
     }
 
     /// Sets whether lists refuse unknown parameters, and the origins of web pages.
@@ -93,6 +98,21 @@ impl Service {
         cors_origins: Vec<CorsOrigin>,
     ) -> Self {
         Self { strict_parameters, cors_origins: cors_origins.into(), ..self }
+    }
+
+    /// The same service without a console.
+    pub(crate) fn without_console(self) -> Self {
+        Self { has_console: false, ..self }
+    }
+
+    /// Whether the server has a console.
+    pub(crate) const fn has_console(&self) -> bool {
+        self.has_console
+    }
+
+    /// Returns the key of the console's sessions.
+    pub(crate) fn session_key(&self) -> &SessionKey {
+        &self.shared.session_key
     }
 
     /// Returns the origins whose web pages may read responses.

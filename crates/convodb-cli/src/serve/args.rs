@@ -62,6 +62,9 @@ pub(crate) struct Args {
     /// quota` sets another number: bytes, or with KiB, MiB, GiB [default: unlimited]
     #[arg(long, env = "CONVODB_MAX_BYTES_PER_USER", value_name = "SIZE")]
     pub(crate) max_bytes_per_user: Option<ByteSize>,
+    /// Serve no console at /console, only the API
+    #[arg(long, env = "CONVODB_NO_CONSOLE", value_parser = BoolishValueParser::new())]
+    pub(crate) no_console: bool,
     /// Maximum open connections; for one more, the oldest without a valid token is closed
     #[arg(long, env = "CONVODB_MAX_CONNECTIONS", value_name = "N", default_value = "10000",
           value_parser = clap::value_parser!(u32).range(1..))]

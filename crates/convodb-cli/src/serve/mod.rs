@@ -89,7 +89,7 @@ fn serve_logged(args: &Args) -> Result<()> {
     let base = local_url(address);
     if args.demo {
         let user = demo::ensure(&store, now()?)?;
-        introduce(&store, user, &base)?;
+        introduce(&store, user, &base, !args.no_console)?;
     }
     let background_tasks = {
         let _entered = runtime.enter();
@@ -108,10 +108,11 @@ fn serve_logged(args: &Args) -> Result<()> {
         );
     }
     let (public_url, rate_limit) = (args.public_url.clone(), args.rate_limit);
-    let strict_parameters = args.strict_parameters;
+    let (strict_parameters, no_console) = (args.strict_parameters, args.no_console);
     let cors_origins = args.cors_origin.clone();
     let limits = limits(args);
-    let config = Config { public_url, rate_limit, cors_origins, strict_parameters, limits };
+    let config =
+        Config { public_url, rate_limit, cors_origins, strict_parameters, no_console, limits };
     systemd::notify_ready();
     let served = runtime.block_on(async {
         tokio::select! {
@@ -229,8 +230,8 @@ fn cannot_listen(flag: &str, listen: &str, error: &io::Error) -> anyhow::Error {
     anyhow!("cannot listen on {listen}: {error}")
 }
 
-/// Prints a new access token, as a line for the shell, and commands to try with it.
-fn introduce(store: &Store, user: UserId, base: &str) -> Result<()> {
+/// Prints a new access token, as a line for the shell, and what to try with it.
+fn introduce(store: &Store, user: UserId, base: &str, has_console: bool) -> Result<()> {
     let token = store.create_token(user, now()?)?;
     let curl = |query: &str| {
         format!(
@@ -239,6 +240,9 @@ fn introduce(store: &Store, user: UserId, base: &str) -> Result<()> {
     };
     say(format_args!("demo store of the user {}; paste this into another terminal:\n", demo::USER));
     say(format_args!("  export TOKEN={token}\n\nthen try:\n"));
+    if has_console {
+        say(format_args!("  {base}/console in a browser, and sign in with the token"));
+    }
     say(format_args!("  {}", curl("?type=whatsapp")));
     if let Some(phone) = demo::frequent_phone(store, user)? {
         say(format_args!("  {}", curl(&format!("?customer_phone={phone}"))));

@@ -27,6 +27,11 @@ const JSON_LINES: [&str; 5] = [
     "application/jsonlines",
 ];
 
+/// The media type of HTML forms.
+const FORM: &str = "application/x-www-form-urlencoded";
+/// The most bytes of a form: a token and a path.
+const MAX_FORM_BYTES: usize = 8 * 1024;
+
 /// An unread body.
 pub(crate) struct RequestBody {
     headers: HeaderMap,
@@ -61,7 +66,26 @@ impl RequestBody {
             ));
         }
         self.check_type(is_json, "The body must be of the type application/json, in UTF-8.")?;
-        let read = read_all(self.body, self.limits.max_body_bytes, self.caller.as_ref());
+        let limit = self.limits.max_body_bytes;
+        self.text(limit).await
+    }
+
+    /// Reads the body of an HTML form, still URL-encoded.
+    ///
+    /// # Errors
+    /// As [`RequestBody::json`], with a limit of [`MAX_FORM_BYTES`].
+    pub(crate) async fn form(self) -> Result<String> {
+        let is_form = |essence: &str| essence.eq_ignore_ascii_case(FORM);
+        self.check_type(
+            is_form,
+            "The body must be of the type application/x-www-form-urlencoded.",
+        )?;
+        // Nobody is known who could be charged for the few bytes of a form.
+        Self { caller: None, ..self }.text(MAX_FORM_BYTES).await
+    }
+
+    async fn text(self, limit: usize) -> Result<String> {
+        let read = read_all(self.body, limit, self.caller.as_ref());
         let bytes = timeout(self.limits.body_timeout, read)
             .await
             .unwrap_or_else(|_| Err(ApiError::of(StatusCode::REQUEST_TIMEOUT)))?;

@@ -16,7 +16,9 @@ use axum::extract::FromRequestParts;
 use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
-use convodb::{Access, AssistantId, Error, Scope, Snapshot, Transaction, UserId};
+use convodb::{
+    Access, AssistantId, Error, Scope, Scopes, Snapshot, Timestamp, Transaction, UserId,
+};
 
 use crate::clock::now;
 use crate::error::{ApiError, Result};
@@ -100,6 +102,11 @@ impl Authority {
     pub(crate) const fn restriction(&self) -> Option<AssistantId> {
         self.access.assistant
     }
+
+    /// Returns all scopes of the token.
+    pub(crate) const fn scopes(&self) -> Scopes {
+        self.access.scopes
+    }
 }
 
 /// Returns the access if there is any and it has the scope.
@@ -148,15 +155,45 @@ impl<S: RequiredScope> FromRequestParts<Service> for AuthRead<S> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
         let (snapshot, now) = (service.store().snapshot(), now()?);
         let access = snapshot.authenticate(token, now)?.ok_or_else(ApiError::unauthenticated)?;
+        Self::of_access(parts, service, Authenticated { snapshot, access, now, rate_key: token })
+    }
+}
+
+/// A token that was found, by its text or by a session, in a snapshot.
+pub(crate) struct Authenticated<'t> {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) access: Access,
+    pub(crate) now: Timestamp,
+    /// What the rate limit counts by.
+    pub(crate) rate_key: &'t str,
+}
+
+impl<S: RequiredScope> AuthRead<S> {
+    /// Checks what the token allows, and counts its use.
+    ///
+    /// # Errors
+    /// 429, 403 and 503 as the extractor.
+    pub(crate) fn of_access(
+        parts: &Parts,
+        service: &Service,
+        found: Authenticated<'_>,
+    ) -> Result<Self> {
+        let Authenticated { snapshot, access, now, rate_key } = found;
         if let Some(caller) = parts.extensions.get::<Caller>() {
             caller.authenticated(access.user)?;
         }
-        service.check_rate(token, parts.extensions.get::<StatusSlot>())?;
+        service.check_rate(rate_key, parts.extensions.get::<StatusSlot>())?;
         service.record_token_use(&access, now);
         let access = check(Some(access), S::SCOPE)?;
         let snapshot = restricted(snapshot, &access);
         let authority = Authority { service: service.clone(), access, scope: S::SCOPE };
         Ok(Self { user: access.user, snapshot, authority, scope: PhantomData })
+    }
+}
+
+impl<S: RequiredScope> From<AuthRead<S>> for AuthWrite<S> {
+    fn from(AuthRead { authority, scope, .. }: AuthRead<S>) -> Self {
+        Self { authority, scope }
     }
 }
 
@@ -174,9 +211,7 @@ impl<S: RequiredScope> FromRequestParts<Service> for AuthWrite<S> {
 
     /// Fails as [`AuthRead`].
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
-        let AuthRead { authority, scope, .. } =
-            AuthRead::<S>::from_request_parts(parts, service).await?;
-        Ok(Self { authority, scope })
+        AuthRead::<S>::from_request_parts(parts, service).await.map(Self::from)
     }
 }
 

@@ -9,4 +9,5 @@ pub(crate) mod idempotency;
 pub(crate) mod params;
 pub(crate) mod path;
 pub(crate) mod query_string;
+pub(crate) mod session;
 pub(crate) mod strictness;

@@ -21,7 +21,7 @@ use crate::response::numbered_page::PageParams;
 use crate::response::statistics::{self, StatsParams};
 
 /// The parameters of a page and of an export.
-const LIST: [&str; 10] = [
+pub(crate) const LIST: [&str; 10] = [
     "type",
     ASSISTANT,
     "customer_phone",
@@ -314,7 +314,11 @@ fn word(query: &mut QueryString<'_>, field: &'static str, only: &'static str) ->
     valid.is_some()
 }
 
-fn switch(field: &'static str, text: &str) -> Result<bool, FieldError> {
+/// Parses a switch: `1`, `0`, `true` or `false`.
+///
+/// # Errors
+/// The error of the field for any other text.
+pub(crate) fn switch(field: &'static str, text: &str) -> Result<bool, FieldError> {
     match text {
         "1" | "true" => Ok(true),
         "0" | "false" => Ok(false),
@@ -377,7 +381,7 @@ fn resolve(
 }
 
 /// Parses a phone number. A plus sign is literal whether or not it is percent-encoded.
-fn phone(query: &mut QueryString<'_>, field: &'static str) -> Option<Phone> {
+pub(crate) fn phone(query: &mut QueryString<'_>, field: &'static str) -> Option<Phone> {
     query.take(field, PlusSign::Leading, |text| {
         text.parse::<Phone>()
             .map_err(|_| FieldError::breaks(field, "must not be greater than 64 bytes"))

@@ -30,6 +30,14 @@ const MAX_REQUEST_ID_BYTES: usize = 64;
 const ACCESS: &str = "convodb_http::access";
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// A request extension: the id of the request.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(pub(crate) HeaderValue);
+
+/// A response extension of an error whose body is written already.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IsWritten;
+
 /// Runs a request through its route, and completes the response.
 pub(crate) async fn envelope(
     State(metrics): State<Metrics>,
@@ -42,13 +50,15 @@ pub(crate) async fn envelope(
     let method = method_name(request.method());
     let route = request.extensions().get::<MatchedPath>().cloned();
 
+    request.extensions_mut().insert(RequestId(id.clone()));
     accept_identity(request.headers_mut());
     let mut response = match size_error(&request) {
         Some(status) => ApiError::of(status).into_response(),
         None => next.run(request).await,
     };
     let error = response.extensions_mut().remove::<ApiError>();
-    if let Some(error) = &error {
+    let is_written = response.extensions_mut().remove::<IsWritten>().is_some();
+    if let Some(error) = error.as_ref().filter(|_| !is_written) {
         response = error.response(dialect, std::mem::take(response.headers_mut()));
     }
     response.headers_mut().insert(REQUEST_ID, id.clone());

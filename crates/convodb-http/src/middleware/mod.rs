@@ -6,5 +6,6 @@ pub(crate) mod cors;
 pub(crate) mod envelope;
 pub(crate) mod metrics;
 pub(crate) mod rate_limit;
+pub(crate) mod session_key;
 mod store_metrics;
 pub(crate) mod token_use;

@@ -45,6 +45,18 @@ impl BaseUrl {
         self.public.as_deref().unwrap_or_default()
     }
 
+    /// Returns the path of the configured URL, which a proxy removes; empty without one.
+    pub(crate) fn base_path(&self) -> &str {
+        let rest = self.configured().split_once("://").map_or("", |(_, rest)| rest);
+        rest.find('/').map_or("", |at| &rest[at..])
+    }
+
+    /// Returns the origin of the configured URL.
+    pub(crate) fn origin(&self) -> Option<&str> {
+        let public = self.public.as_deref()?;
+        Some(&public[..public.len() - self.base_path().len()])
+    }
+
     /// Sets the address of the listener.
     pub(crate) fn listening_on(self, address: SocketAddr) -> Self {
         let listening = Some(address.ip()).filter(|ip| !ip.is_unspecified());
@@ -166,6 +178,19 @@ pub(crate) fn is_host(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_public_url_is_an_origin_and_a_path() {
+        for (url, origin, path) in [
+            ("https://a.example", "https://a.example", ""),
+            ("http://a.example:8080/", "http://a.example:8080", ""),
+            ("https://a.example/x/y/", "https://a.example", "/x/y"),
+        ] {
+            let base = BaseUrl::new(Some(&url.parse().unwrap()));
+            assert_eq!((base.origin(), base.base_path()), (Some(origin), path), "{url}");
+        }
+        assert_eq!((BaseUrl::new(None).origin(), BaseUrl::new(None).base_path()), (None, ""));
+    }
 
     #[track_caller]
     fn check(listening: &str, hosts: &[&str], expected: &str) {

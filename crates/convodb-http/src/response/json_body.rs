@@ -251,7 +251,7 @@ fn name(names: &mut AssistantNames, assistant: AssistantId) -> Result<&str> {
 
 /// Maps the error of an assistant's name: the assistant of a stored conversation always exists, so
 /// a missing one is a fault of the store, not an unknown resource.
-fn stored_assistant(error: Error) -> ApiError {
+pub(crate) fn stored_assistant(error: Error) -> ApiError {
     match error {
         Error::AssistantNotFound => {
             ApiError::fault("the assistant of a stored conversation does not exist")

@@ -7,6 +7,7 @@ pub(crate) mod compression;
 pub(crate) mod etag;
 pub(crate) mod history;
 pub(crate) mod history_page;
+pub(crate) mod html;
 pub(crate) mod json_body;
 pub(crate) mod numbered_page;
 pub(crate) mod page;

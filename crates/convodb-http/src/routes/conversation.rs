@@ -130,7 +130,7 @@ async fn set_ai(
 }
 
 /// Applies a patch in one write. Returns the updated conversation and the name of its assistant.
-async fn apply(
+pub(super) async fn apply(
     auth: &AuthWrite<Write>,
     id: ConversationId,
     patch: ConversationPatch,

@@ -8,7 +8,8 @@ use std::io::Write as _;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, VARY,
+    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE,
+    REFERRER_POLICY, VARY,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::Response;
@@ -16,8 +17,11 @@ use convodb_json::json;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::extract::accept;
+use crate::extract::session::see_other;
 use crate::response::compression::IsCompressed;
 use crate::response::json_body;
+use crate::routes::console::CONSOLE;
 use crate::routes::conversations;
 use crate::state::Service;
 
@@ -47,8 +51,15 @@ fn compressed(text: &str) -> Bytes {
     written.unwrap_or_else(|error| unreachable!("memory accepts all bytes: {error}")).into()
 }
 
-/// `GET /`: what is here.
+/// `GET /`: what is here. Leads a browser to the console.
 pub(crate) async fn index(State(service): State<Service>, headers: HeaderMap) -> Response {
+    let html = accept::weight(&headers, |range| range == "text/html");
+    let json = accept::weight(&headers, |range| range.contains("json"));
+    if service.has_console() && html > 0.0 && html > json {
+        let mut response = see_other(&format!("{}{CONSOLE}", service.base_url().base_path()));
+        response.headers_mut().insert(VARY, HeaderValue::from_name(ACCEPT));
+        return response;
+    }
     let mut out = b"{\"name\":\"convodb\",\"version\":".to_vec();
     json::string(&mut out, env!("CARGO_PKG_VERSION"));
     for (name, path) in [
@@ -64,7 +75,9 @@ pub(crate) async fn index(State(service): State<Service>, headers: HeaderMap) ->
         json::string(&mut out, &service.base_url().of(&headers, path));
     }
     out.push(b'}');
-    json_body::ok(out)
+    let mut response = json_body::ok(out);
+    response.headers_mut().insert(VARY, HeaderValue::from_name(ACCEPT));
+    response
 }
 
 /// `GET /openapi.json`, with the URL of the server made as those of lists.

@@ -2,6 +2,7 @@
 
 mod assistants;
 mod changes;
+mod console;
 mod conversation;
 mod conversations;
 pub(crate) mod docs;
@@ -64,10 +65,14 @@ pub(crate) fn router_without_metrics(service: Service) -> Router {
 
 /// Returns the metrics of a service, for a listener of their own.
 pub(crate) fn metrics_router(service: Service) -> Router {
-    finish(Router::new().route(METRICS, get(probes::metrics)), service)
+    let router = Router::new().route(METRICS, get(probes::metrics));
+    finish(router, service.without_console())
 }
 
 fn finish(mut router: Router<Service>, service: Service) -> Router {
+    if service.has_console() {
+        router = router.merge(console::router(&service));
+    }
     let cors = cors::layer(service.cors_origins());
     let metrics = service.metrics().clone();
     let hold_bytes = middleware::from_fn_with_state(service.bytes().clone(), hold_bytes);

@@ -33,25 +33,39 @@ pub(crate) async fn stats(
     let AuthRead { user, snapshot, .. } = auth;
     let query = request.uri().query().unwrap_or_default();
     let params = params::stats(query, user, &snapshot)?;
+    let stats = read(&service, user, &snapshot, &params.request).await?;
+    get.complete(json_body::stats(&params, &stats, user, &snapshot)?).await
+}
+
+/// Reads statistics on a blocking thread. Stops if the future is dropped.
+///
+/// # Errors
+/// 422 for more than [`MAX_GROUPS`] groups; 503 beyond the user's share of statistics.
+pub(super) async fn read(
+    service: &Service,
+    user: UserId,
+    snapshot: &Snapshot,
+    request: &StatsRequest,
+) -> Result<Stats> {
     let permit = service.statistics_permit(user)?;
     // Dropped with this future.
     let waiting = Arc::new(());
     let (reader, request, still_waiting) =
-        (snapshot.clone(), params.request.clone(), Arc::downgrade(&waiting));
+        (snapshot.clone(), request.clone(), Arc::downgrade(&waiting));
     let stats = service.long_reads().run(move || {
         let _permit = permit;
-        read(&reader, user, &request, || still_waiting.strong_count() > 0)
+        read_awaited(&reader, user, &request, || still_waiting.strong_count() > 0)
     });
     let stats = stats.await?;
     drop(waiting);
-    get.complete(json_body::stats(&params, &stats, user, &snapshot)?).await
+    Ok(stats)
 }
 
 /// Reads statistics while anybody waits for them.
 ///
 /// # Errors
 /// 422 for more than [`MAX_GROUPS`] groups.
-fn read(
+fn read_awaited(
     snapshot: &Snapshot,
     user: UserId,
     request: &StatsRequest,

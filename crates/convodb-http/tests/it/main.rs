@@ -6,6 +6,7 @@ mod body;
 mod caching;
 mod changes;
 mod client;
+mod console;
 mod conversation;
 mod cursors;
 mod disk_fault;

@@ -1,0 +1,265 @@
+// Drives the console in Chromium: every screen in both schemes and two widths, with and without
+// scripts. Arguments: base URL, token, another user's token, the command that revokes the token,
+// and optionally a folder for screenshots.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { chromium } from "playwright-core";
+
+const [base, token, otherToken, revoke, shots] = process.argv.slice(2);
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const browser = await chromium.launch({
+  executablePath: "/usr/bin/chromium",
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+
+const api = async (path, options = {}) => {
+  const response = await fetch(base + path, {
+    ...options,
+    headers: { Authorization: `Bearer ${token}`, "Content-Type": "application/json", Accept: "application/json" },
+  });
+  assert.equal(response.status, 200, `${path}: ${await response.clone().text()}`);
+  return response.json();
+};
+const problems = [];
+
+/** A context that records what no page may do: errors, policy violations, other hosts. */
+async function context(options) {
+  const made = await browser.newContext({ locale: "en-GB", timezoneId: "Europe/Berlin", ...options });
+  made.on("request", (request) => {
+    if (!request.url().startsWith(base)) problems.push(`request to ${request.url()}`);
+  });
+  made.on("console", (message) => {
+    const isExpected = /status of (401|403|404|422)/.test(message.text());
+    if (message.type() === "error" && !isExpected) problems.push(`console: ${message.text()}`);
+  });
+  made.on("weberror", (error) => problems.push(`error: ${error.error()}`));
+  return made;
+}
+
+async function signIn(page, secret = token) {
+  await page.goto(`${base}/console`);
+  await page.getByLabel("Access token").fill(secret);
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("heading", { level: 1, name: "Conversations" }).waitFor();
+}
+
+const ids = (page) => page.locator("tr[data-id]").evaluateAll((rows) => rows.map((row) => row.dataset.id));
+const listed = async (query) => api(`/api/user/conversations?${query}`);
+
+const whatsapp = (await listed("type=whatsapp&per_page=1")).data[0];
+const called = (await listed("per_page=100")).data.find((one) => one.message_count > 2);
+const phone = encodeURIComponent(whatsapp.customer.phone);
+const screens = {
+  conversations: "/console/conversations",
+  filtered: "/console/conversations?type=whatsapp&per_page=15",
+  empty: "/console/conversations?customer_phone=0",
+  wrong: "/console/conversations?type=fax",
+  conversation: `/console/conversations/${called.id}?per_page=15`,
+  customer: `/console/customers?phone=${phone}`,
+  find: "/console/customers",
+  volumes: "/console/volumes?split=type&period=day",
+  assistants: "/console/volumes?split=assistant&period=week&measure=cost",
+  statement: "/console/statement",
+  missing: "/console/conversations/00000000-0000-4000-8000-000000000000",
+};
+
+async function checkAxe(page, name) {
+  // The page's own policy forbids an injected script; the debugger may evaluate one.
+  await page.evaluate(axe);
+  const result = await page.evaluate(() => globalThis.axe.run(document, {
+    runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
+  }));
+  for (const violation of result.violations) {
+    problems.push(`axe ${name}: ${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
+  }
+  return result.passes.length;
+}
+
+/** The contrast of chart colours against the background, which axe does not see. */
+async function checkChart(page, name) {
+  const contrasts = await page.evaluate(() => {
+    const parse = (text) => text.match(/[\d.]+/g).slice(0, 3).map(Number);
+    const luminance = (rgb) => {
+      const [r, g, b] = rgb.map((part) => part / 255).map((part) => part <= 0.03928 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const back = luminance(parse(getComputedStyle(document.body).backgroundColor));
+    const contrast = (colour) => {
+      const [high, low] = [luminance(parse(colour)), back].sort((a, b) => b - a);
+      return (high + 0.05) / (low + 0.05);
+    };
+    const shapes = [...document.querySelectorAll(".chart svg rect:not(.hit)")];
+    const texts = [...document.querySelectorAll(".chart svg text")];
+    return {
+      shapes: Math.min(...shapes.map((shape) => contrast(getComputedStyle(shape).fill))),
+      texts: Math.min(...texts.map((text) => contrast(getComputedStyle(text).fill))),
+    };
+  });
+  if (contrasts.shapes < 3 || contrasts.texts < 4.5) problems.push(`contrast ${name}: ${JSON.stringify(contrasts)}`);
+}
+
+async function everyScreen() {
+  let checks = 0;
+  for (const colorScheme of ["light", "dark"]) {
+    for (const width of [1280, 400]) {
+      const made = await context({ colorScheme, viewport: { width, height: width > 500 ? 800 : 860 } });
+      const page = await made.newPage();
+      await page.goto(`${base}/console/sign-in`);
+      checks += await checkAxe(page, `sign-in ${colorScheme} ${width}`);
+      if (shots) await page.screenshot({ path: join(shots, `sign-in-${colorScheme}-${width}.png`) });
+      await signIn(page);
+      for (const [name, path] of Object.entries(screens)) {
+        await page.goto(base + path);
+        checks += await checkAxe(page, `${name} ${colorScheme} ${width}`);
+        if (await page.locator(".chart svg").count()) await checkChart(page, `${name} ${colorScheme}`);
+        const wide = await page.evaluate(() => document.documentElement.scrollWidth > innerWidth);
+        if (wide) problems.push(`${name} ${colorScheme} ${width}: the page scrolls sideways`);
+        if (shots) await page.screenshot({ path: join(shots, `${name}-${colorScheme}-${width}.png`) });
+      }
+      await made.close();
+    }
+  }
+  console.log(`axe: ${checks} rules passed on ${Object.keys(screens).length + 1} screens, 2 schemes, 2 widths`);
+}
+
+/** Both directions by the links, row by row as the API. */
+async function walk(page, query) {
+  let answer = await listed(`${query}&per_page=15`);
+  await page.goto(`${base}/console/conversations?${query}&per_page=15`);
+  const pages = [];
+  for (let number = 0; number < 8; number++) {
+    pages.push(answer.data.map((row) => row.id));
+    assert.deepEqual(await ids(page), pages.at(-1));
+    if (!answer.next_cursor || number === 7) break;
+    answer = await listed(`cursor=${answer.next_cursor}`);
+    await page.locator("a[rel=next]").click();
+    await page.waitForURL(/cursor=/);
+  }
+  for (const expected of pages.slice(0, -1).reverse()) {
+    const before = page.url();
+    await page.locator("a[rel=prev]").click();
+    await page.waitForURL((url) => url.href !== before);
+    assert.deepEqual(await ids(page), expected);
+  }
+  return pages.flat().length;
+}
+
+async function keyboard(page) {
+  await page.goto(`${base}/console/conversations?per_page=15`);
+  const rows = await ids(page);
+  for (const key of ["j", "j", "j", "k"]) await page.keyboard.press(key);
+  const focused = () => page.evaluate(() => document.activeElement.closest("tr")?.dataset.id);
+  assert.equal(await focused(), rows[1]);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`**/conversations/${rows[1]}*`);
+  await page.keyboard.press("j");
+  await page.waitForURL(`**/conversations/${rows[2]}*`);
+  await page.keyboard.press("u");
+  await page.waitForURL("**/conversations?per_page=15");
+  await page.keyboard.press("?");
+  assert.ok(await page.locator("#help").isVisible());
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("/");
+  await page.waitForFunction(() => document.activeElement.id === "customer_phone");
+  await page.keyboard.type(whatsapp.customer.phone);
+  await page.keyboard.press("Enter");
+  await page.waitForURL("**/conversations?*customer_phone=*");
+  assert.ok((await ids(page)).includes(whatsapp.id));
+  assert.ok(!page.url().includes("type="), "blank fields are left out");
+  await page.goBack();
+  assert.deepEqual(await ids(page), rows);
+  await page.reload();
+  assert.deepEqual(await ids(page), rows);
+}
+
+async function live(page) {
+  await page.goto(`${base}/console/conversations?type=widget`);
+  const badge = page.locator("[data-live]");
+  const rows = await ids(page);
+  const delays = [];
+  await page.waitForTimeout(500);
+  for (let count = 1; count <= 20; count++) {
+    await api("/api/conversations", { method: "POST", body: JSON.stringify({ assistant_id: 1 }) });
+    const began = performance.now();
+    await page.waitForFunction((text) => document.querySelector("[data-live]").textContent === text, `${count} new`);
+    delays.push(performance.now() - began);
+  }
+  delays.sort((a, b) => a - b);
+  assert.ok(delays.at(-1) < 1000, `slowest: ${delays.at(-1)} ms`);
+  assert.deepEqual(await ids(page), rows, "nothing moved");
+  await badge.click();
+  await page.waitForURL(/conversations\?type=widget$/);
+  assert.equal((await ids(page)).indexOf(rows[0]), 20);
+  console.log(`live: p50 ${delays[10].toFixed(1)} ms, max ${delays[19].toFixed(1)} ms from the response of the write to the page`);
+}
+
+async function withoutScripts() {
+  const made = await context({ javaScriptEnabled: false });
+  const page = await made.newPage();
+  await signIn(page);
+  await page.locator("summary", { hasText: "Type" }).click();
+  await page.getByLabel("WhatsApp", { exact: true }).check();
+  await page.locator(".chip").first().getByRole("button", { name: "Apply" }).click();
+  await page.waitForURL(/type=whatsapp/);
+  await walk(page, "type=whatsapp");
+  await page.goto(`${base}/console/conversations/${called.id}`);
+  const label = (await page.getByRole("button", { name: "Turn off" }).count()) ? "off" : "on";
+  await page.getByRole("button", { name: `Turn ${label}` }).click();
+  await page.getByRole("button", { name: `Turn ${label === "off" ? "on" : "off"}` }).click();
+  await page.goto(`${base}/console/volumes`);
+  await page.getByLabel("Split").selectOption("assistant");
+  await page.getByRole("button", { name: "Show" }).click();
+  await page.waitForURL(/split=assistant/);
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await page.getByText("You are signed out.").waitFor();
+  await made.close();
+}
+
+async function bytes(page) {
+  for (const name of ["conversations", "conversation", "volumes"]) {
+    const response = await page.request.get(base + screens[name]);
+    console.log(`bytes: ${name} ${(await response.body()).length}`);
+  }
+}
+
+async function otherUser(url) {
+  const made = await context({});
+  const page = await made.newPage();
+  await signIn(page, otherToken);
+  await page.goto(`${base}/console/conversations/${whatsapp.id}`);
+  await page.getByRole("heading", { name: "Not found" }).waitFor();
+  await page.goto(url);
+  assert.deepEqual(await ids(page), []);
+  await made.close();
+}
+
+try {
+  await everyScreen();
+  const made = await context({});
+  const page = await made.newPage();
+  await signIn(page);
+  let rows = await walk(page, "");
+  const cursorUrl = page.url();
+  rows += await walk(page, "type=whatsapp&order=asc");
+  console.log(`walk: ${rows} rows, both ways`);
+  await keyboard(page);
+  await live(page);
+  await withoutScripts();
+  await bytes(page);
+  await otherUser(cursorUrl);
+  // The token is revoked while the page is open: the next request asks to sign in, and leads back.
+  await page.goto(base + screens.filtered);
+  execFileSync("sh", ["-c", revoke]);
+  await page.locator("a[rel=next]").click();
+  await page.getByRole("heading", { name: "Sign in" }).waitFor();
+  assert.match(page.url(), /next=\/console\/conversations/);
+  await made.close();
+} finally {
+  await browser.close();
+}
+assert.deepEqual(problems, []);
+console.log("0 violations, 0 policy reports, 0 requests to other hosts");

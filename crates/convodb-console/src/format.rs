@@ -1,0 +1,108 @@
+//! Formats of numbers and times for people.
+
+use convodb::{Timestamp, Volume};
+
+const NANOS: i128 = 1_000_000_000;
+
+/// A time in a page: UTC for machines and people; a script shows it in the viewer's zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Time {
+    /// `2025-01-25T10:15:00Z`
+    pub(crate) iso: String,
+    /// `2025-01-25 10:15:00`
+    pub(crate) utc: String,
+}
+
+impl Time {
+    /// A time, to the second.
+    pub(crate) fn of(at: Timestamp) -> Self {
+        let utc = at.to_string();
+        let utc = utc.split('.').next().unwrap_or_default().to_owned();
+        Self { iso: format!("{}Z", utc.replace(' ', "T")), utc }
+    }
+}
+
+/// `1,234,567`
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// An amount in USD from billionths: cents from one dollar on, else up to six decimals.
+pub(crate) fn usd(nanos: i128) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    let nanos = nanos.unsigned_abs();
+    let unit = NANOS.unsigned_abs();
+    let decimals: u32 = if nanos >= unit || nanos == 0 { 2 } else { 6 };
+    let step = 10_u128.pow(9 - decimals);
+    let rounded = nanos.saturating_add(step / 2) / step;
+    let scale = 10_u128.pow(decimals);
+    let whole = count(u64::try_from(rounded / scale).unwrap_or(u64::MAX));
+    let width = decimals as usize;
+    let fraction = format!("{:0width$}", rounded % scale);
+    let kept = fraction.trim_end_matches('0').len().max(2);
+    format!("{sign}${whole}.{}", &fraction[..kept])
+}
+
+/// Sums, each as text.
+pub(crate) struct Numbers {
+    pub(crate) conversations: String,
+    pub(crate) messages: String,
+    pub(crate) cost: String,
+    /// Every decimal, for a statement.
+    pub(crate) exact_cost: String,
+}
+
+/// The sums of a volume as text.
+pub(crate) fn numbers(volume: &Volume) -> Numbers {
+    Numbers {
+        conversations: count(volume.conversations),
+        messages: count(volume.messages),
+        cost: usd(volume.cost.nanos()),
+        exact_cost: format!("${}", volume.cost),
+    }
+}
+
+/// A share of a whole, in percent with one decimal; `None` of nothing.
+pub(crate) fn change(now: f64, before: f64) -> Option<f64> {
+    (before > 0.0).then(|| (now - before) / before * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_separators_and_amounts_enough_decimals() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+            assert_eq!(count(number), text);
+        }
+        for (nanos, text) in [
+            (0, "$0.00"),
+            (3_200_000, "$0.0032"),
+            (120_000_000, "$0.12"),
+            (1_000, "$0.000001"),
+            (999_999_999, "$1.00"),
+            (1_234_567_890_000, "$1,234.57"),
+            (-5_000_000, "-$0.005"),
+        ] {
+            assert_eq!(usd(nanos), text);
+        }
+    }
+
+    #[test]
+    fn times_are_utc_to_the_second() {
+        let time = Time::of("2025-01-25T10:15:00.250Z".parse().unwrap());
+        assert_eq!(
+            (time.iso.as_str(), time.utc.as_str()),
+            ("2025-01-25T10:15:00Z", "2025-01-25 10:15:00")
+        );
+    }
+}

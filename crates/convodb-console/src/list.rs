@@ -1,0 +1,226 @@
+//! List screen: a page of conversations with its filters, and the links to its neighbours.
+
+use askama::Template;
+use convodb::{Channel, ChannelKind, ConversationRef};
+
+use crate::format::{Time, count, usd};
+use crate::frame::{Frame, Screen};
+use crate::markup::kind_name;
+use crate::query::Query;
+use crate::text;
+
+/// The parameters that filter the list, as opposed to its order, page size and cursor.
+pub(crate) const FILTERS: [&str; 7] = [
+    "type",
+    "assistant_id",
+    "customer_phone",
+    "whatsapp_sender_phone",
+    "external_identifier",
+    "created_from",
+    "created_to",
+];
+
+/// A conversation of a list.
+#[derive(Clone, Debug)]
+pub struct Row {
+    pub(crate) id: String,
+    /// Whom or what it is about: a name, a phone, an identifier or the id.
+    pub(crate) title: String,
+    /// The phone of a customer with a name.
+    pub(crate) detail: String,
+    pub(crate) kind: ChannelKind,
+    pub(crate) assistant: String,
+    pub(crate) messages: String,
+    pub(crate) cost: String,
+    pub(crate) ai_enabled: bool,
+    pub(crate) created: Time,
+}
+
+impl Row {
+    /// A row from a conversation and the name of its assistant.
+    #[must_use]
+    pub fn new(row: &ConversationRef<'_>, assistant: &str) -> Self {
+        let id = row.id.to_string();
+        let (title, detail) = participant(&row.channel);
+        Self {
+            title: title.unwrap_or_else(|| short_id(&id)),
+            detail: detail.unwrap_or_default(),
+            id,
+            kind: row.channel.kind(),
+            assistant: assistant.to_owned(),
+            messages: count(row.message_count.into()),
+            cost: usd(row.total_cost.nanos().into()),
+            ai_enabled: row.ai_enabled,
+            created: Time::of(row.created_at),
+        }
+    }
+
+    pub(crate) fn kind_name(&self) -> &'static str {
+        kind_name(self.kind)
+    }
+}
+
+/// The name of whom a conversation is about, and a second text that identifies it.
+pub(crate) fn participant<S: AsRef<str>>(channel: &Channel<S>) -> (Option<String>, Option<String>) {
+    match channel {
+        Channel::Whatsapp { customer, .. } => {
+            let name = customer.name.as_ref().map(|name| name.as_str().to_owned());
+            let phone = customer.phone.as_ref().map(|phone| phone.as_str().to_owned());
+            if name.is_some() { (name, phone) } else { (phone, None) }
+        }
+        Channel::Api { external_identifier: Some(identifier) } => {
+            (Some(identifier.as_str().to_owned()), None)
+        }
+        Channel::Api { .. } | Channel::Widget | Channel::Test => (None, None),
+    }
+}
+
+/// The beginning of an id, for a conversation that has nothing else.
+pub(crate) fn short_id(id: &str) -> String {
+    format!("#{}", id.get(..8).unwrap_or(id))
+}
+
+/// An assistant that a filter can choose.
+#[derive(Clone, Debug)]
+pub struct AssistantChoice {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// The error of one field of a form.
+#[derive(Clone, Debug)]
+pub struct FieldMessage {
+    /// The parameter.
+    pub field: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// The list of conversations.
+#[derive(Clone, Debug, Template)]
+#[template(path = "list.html")]
+pub struct ListScreen {
+    /// The surroundings.
+    pub frame: Frame,
+    /// The parameters of the URL.
+    pub query: Query,
+    /// The rows of the page.
+    pub rows: Vec<Row>,
+    /// The page size.
+    pub per_page: usize,
+    /// The cursor of the next page.
+    pub next: Option<String>,
+    /// The cursor of the previous page.
+    pub prev: Option<String>,
+    /// The account's assistants, or its first ones.
+    pub assistants: Vec<AssistantChoice>,
+    /// What is wrong with the parameters.
+    pub errors: Vec<FieldMessage>,
+    /// The cursor of the change feed behind this page, if new conversations appear at its top.
+    pub live_after: Option<String>,
+}
+
+/// A filter of the form.
+struct Chip {
+    label: &'static str,
+    /// The parameters that it sets.
+    names: Vec<&'static str>,
+    value: String,
+    error: String,
+}
+
+impl ListScreen {
+    fn chip(&self, label: &'static str, names: &[&'static str]) -> Chip {
+        let of = |name: &&'static str| self.query.get(name).to_owned();
+        let values: Vec<String> = names.iter().map(of).collect();
+        let value = match (label, values.as_slice()) {
+            (text::TYPE, [kind]) => {
+                kind.parse().map_or(kind.clone(), |kind| kind_name(kind).to_owned())
+            }
+            (text::ASSISTANT, [id]) => {
+                let known = self.assistants.iter().find(|assistant| assistant.id == *id);
+                known.map_or(id.clone(), |assistant| assistant.name.clone())
+            }
+            (_, [from, to]) => match (from.as_str(), to.as_str()) {
+                ("", "") => String::new(),
+                ("", to) => format!("until {to}"),
+                (from, "") => format!("from {from}"),
+                (from, to) => format!("{from} to {to}"),
+            },
+            (_, [value]) => value.clone(),
+            _ => String::new(),
+        };
+        let error = self.errors.iter().find(|error| names.contains(&error.field.as_str()));
+        let error = error.map_or(String::new(), |error| error.message.clone());
+        Chip { label, names: names.to_vec(), value, error }
+    }
+
+    /// The chip of a text field.
+    fn text_chip(&self, label: &'static str, name: &'static str) -> Chip {
+        self.chip(label, &[name])
+    }
+
+    fn created_chip(&self) -> Chip {
+        self.chip(text::CREATED, &["created_from", "created_to"])
+    }
+
+    /// The link without a chip's filter, from the start of the list.
+    fn without(&self, chip: &Chip) -> String {
+        let query = self.query.without(&chip.names).without(&["cursor"]);
+        self.frame.url(&format!("/conversations{}", query.suffix()))
+    }
+
+    fn is_filtered(&self) -> bool {
+        self.query.has_any(&FILTERS)
+    }
+
+    fn is_ascending(&self) -> bool {
+        self.query.get("order") == "asc"
+    }
+
+    fn page_url(&self, cursor: Option<&String>) -> Option<String> {
+        let query = self.query.with("cursor", cursor?);
+        Some(self.frame.url(&format!("/conversations{}", query.suffix())))
+    }
+
+    /// The page with newer conversations, and the one with older ones.
+    fn neighbours(&self) -> [(&'static str, &'static str, Option<String>); 2] {
+        let (next, prev) = (self.page_url(self.next.as_ref()), self.page_url(self.prev.as_ref()));
+        if self.is_ascending() {
+            [("prev", text::OLDER, prev), ("next", text::NEWER, next)]
+        } else {
+            [("prev", text::NEWER, prev), ("next", text::OLDER, next)]
+        }
+    }
+
+    fn row_url(&self, row: &Row) -> String {
+        self.frame.url(&format!("/conversations/{}{}", row.id, self.query.suffix()))
+    }
+
+    fn start_url(&self) -> String {
+        let query = self.query.without(&["cursor"]);
+        self.frame.url(&format!("/conversations{}", query.suffix()))
+    }
+
+    fn clear_url(&self) -> String {
+        let query = self.query.without(&FILTERS).without(&["cursor"]);
+        self.frame.url(&format!("/conversations{}", query.suffix()))
+    }
+
+    fn live_url(&self) -> Option<String> {
+        let query =
+            self.query.without(&["cursor", "order"]).with("after", self.live_after.as_ref()?);
+        Some(self.frame.url(&format!("/live{}", query.suffix())))
+    }
+
+    /// The errors that no chip shows.
+    fn other_errors(&self) -> impl Iterator<Item = &FieldMessage> {
+        self.errors.iter().filter(|error| !FILTERS.contains(&error.field.as_str()))
+    }
+
+    fn page_sizes(&self) -> [usize; 4] {
+        [15, 25, 50, 100]
+    }
+}
