@@ -163,6 +163,7 @@ async function keyboard(page) {
   await page.keyboard.press("?");
   assert.ok(await page.locator("#help").isVisible());
   await page.keyboard.press("Escape");
+  await page.locator("#help").waitFor({ state: "hidden" });
   await page.keyboard.press("/");
   await page.waitForFunction(() => document.activeElement.id === "customer_phone");
   await page.keyboard.type(whatsapp.customer.phone);
