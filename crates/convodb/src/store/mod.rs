@@ -118,12 +118,13 @@ impl Store {
             tracing::warn!(cause = %error, "cannot remove files that a crash left");
         }
         let published = supervisor.published().clone();
-        let queue = WriteQueue::start(supervisor, options.queue_capacity())?;
-        let open = OpenFile::register(&location);
+        // Before the writer starts, whose first checkpoint may fail and invalidate what is read here.
         for mark in erasure_marks::all(published.load().meta())? {
             let (user, since, deleted) = (mark.user.get(), mark.since, mark.deleted);
             tracing::warn!(user, %since, deleted, "an erasure is unfinished; compact the store");
         }
+        let queue = WriteQueue::start(supervisor, options.queue_capacity())?;
+        let open = OpenFile::register(&location);
         Ok(Self { inner: Arc::new(Inner { published, queue, location, mode, _open: open }) })
     }
 
