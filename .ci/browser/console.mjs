@@ -162,9 +162,16 @@ async function keyboard(page) {
   await page.waitForURL("**/conversations?per_page=15");
   await page.keyboard.press("?");
   assert.ok(await page.locator("#help").isVisible());
+  // No key reaches the page below the dialog, and each does from the moment the dialog has closed.
+  await page.keyboard.press("/");
+  assert.ok(!await page.locator("#customer_phone").isVisible());
+  await page.evaluate(() => {
+    document.querySelector("#help").addEventListener("close", () => {
+      document.activeElement.dispatchEvent(new KeyboardEvent("keydown", { key: "/", bubbles: true }));
+    }, { once: true });
+  });
   await page.keyboard.press("Escape");
   await page.locator("#help").waitFor({ state: "hidden" });
-  await page.keyboard.press("/");
   await page.waitForFunction(() => document.activeElement.id === "customer_phone");
   await page.keyboard.type(whatsapp.customer.phone);
   await page.keyboard.press("Enter");

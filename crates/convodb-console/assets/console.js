@@ -101,9 +101,10 @@ function keyboard() {
   };
   document.addEventListener("keydown", (event) => {
     const target = event.target instanceof Element ? event.target : null;
-    const isTyping = target?.closest("input, select, textarea, dialog");
+    // The dialog's button keeps the focus for a frame after the dialog closes, so the target cannot tell.
+    const isTaken = help?.open || target?.closest("input, select, textarea");
     const action = keys[event.key];
-    if (!action || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (!action || isTaken || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
     action();
   });
