@@ -68,6 +68,8 @@ pub(crate) struct Authority {
     service: Service,
     access: Access,
     scope: Scope,
+    /// The end of the session that the request belongs to, if it does to one.
+    session_end: Option<Timestamp>,
 }
 
 impl Authority {
@@ -75,13 +77,21 @@ impl Authority {
     /// assistant. One B-tree lookup.
     ///
     /// # Errors
-    /// 401 if the token was revoked or has expired, or the user was erased; 403 if it has lost the
-    /// scope.
+    /// 401 if the token was revoked or has expired, the user was erased, or the session has ended;
+    /// 403 if the token has lost the scope.
     pub(crate) fn snapshot(&self) -> Result<Snapshot> {
         let snapshot = self.service.store().snapshot();
-        let access = snapshot.access(self.access.token, now()?)?;
-        let access = check(access, self.scope)?;
+        let access = self.access_in(&snapshot)?;
         Ok(restricted(snapshot, &access))
+    }
+
+    /// Returns what the token allows now.
+    fn access_in(&self, snapshot: &Snapshot) -> Result<Access> {
+        let now = now()?;
+        if self.session_end.is_some_and(|end| end <= now) {
+            return Err(ApiError::unauthenticated());
+        }
+        check(snapshot.access(self.access.token, now)?, self.scope)
     }
 
     /// Checks that the token is still valid and reaches as much as when the request began, for work
@@ -90,8 +100,7 @@ impl Authority {
     /// # Errors
     /// As [`Authority::snapshot`]; 401 if the token was limited to an assistant meanwhile.
     pub(crate) fn check(&self) -> Result<()> {
-        let access = self.service.store().snapshot().access(self.access.token, now()?)?;
-        let access = check(access, self.scope)?;
+        let access = self.access_in(&self.service.store().snapshot())?;
         if access.assistant == self.access.assistant {
             return Ok(());
         }
@@ -155,7 +164,8 @@ impl<S: RequiredScope> FromRequestParts<Service> for AuthRead<S> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
         let (snapshot, now) = (service.store().snapshot(), now()?);
         let access = snapshot.authenticate(token, now)?.ok_or_else(ApiError::unauthenticated)?;
-        Self::of_access(parts, service, Authenticated { snapshot, access, now, rate_key: token })
+        let found = Authenticated { snapshot, access, now, rate_key: token, session_end: None };
+        Self::of_access(parts, service, found)
     }
 }
 
@@ -166,6 +176,8 @@ pub(crate) struct Authenticated<'t> {
     pub(crate) now: Timestamp,
     /// What the rate limit counts by.
     pub(crate) rate_key: &'t str,
+    /// The end of the session, if one found it.
+    pub(crate) session_end: Option<Timestamp>,
 }
 
 impl<S: RequiredScope> AuthRead<S> {
@@ -178,7 +190,7 @@ impl<S: RequiredScope> AuthRead<S> {
         service: &Service,
         found: Authenticated<'_>,
     ) -> Result<Self> {
-        let Authenticated { snapshot, access, now, rate_key } = found;
+        let Authenticated { snapshot, access, now, rate_key, session_end } = found;
         if let Some(caller) = parts.extensions.get::<Caller>() {
             caller.authenticated(access.user)?;
         }
@@ -186,7 +198,8 @@ impl<S: RequiredScope> AuthRead<S> {
         service.record_token_use(&access, now);
         let access = check(Some(access), S::SCOPE)?;
         let snapshot = restricted(snapshot, &access);
-        let authority = Authority { service: service.clone(), access, scope: S::SCOPE };
+        let authority =
+            Authority { service: service.clone(), access, scope: S::SCOPE, session_end };
         Ok(Self { user: access.user, snapshot, authority, scope: PhantomData })
     }
 }
@@ -273,7 +286,8 @@ impl<S: RequiredScope> AuthWrite<S> {
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
     ) -> Result<convodb::Result<T>> {
-        let (user, Authority { service, access, scope }) = (self.user(), self.authority.clone());
+        let (user, Authority { service, access, scope, .. }) =
+            (self.user(), self.authority.clone());
         // This future holds the permit until the commit is durable. If the client disconnects, the
         // future is dropped, and the queued write holds the permit until it runs.
         let permit = Arc::new(service.write_permit(access.user)?);

@@ -31,16 +31,17 @@ impl<S: RequiredScope> FromRequestParts<Service> for SessionRead<S> {
         let snapshot = service.store().snapshot();
         let session = cookie(&parts.headers)
             .and_then(|cookie| service.session_key().open(cookie, now))
-            .map(|token| snapshot.access(token, now));
-        let access = match session.transpose() {
-            Ok(access) => access.flatten(),
+            .map(|(token, end)| snapshot.access(token, now).map(|access| access.zip(Some(end))));
+        let session = match session.transpose() {
+            Ok(session) => session.flatten(),
             Err(error) => return Err(ApiError::from(error).into_response()),
         };
-        let Some(access) = access else {
+        let Some((access, end)) = session else {
             return Err(sign_in_first(parts, service.base_url().base_path()));
         };
         let rate_key = access.token.to_string();
-        let found = Authenticated { snapshot, access, now, rate_key: &rate_key };
+        let found =
+            Authenticated { snapshot, access, now, rate_key: &rate_key, session_end: Some(end) };
         AuthRead::of_access(parts, service, found).map(Self).map_err(ApiError::into_response)
     }
 }

@@ -36,15 +36,16 @@ impl SessionKey {
         format!("{content}.{}", blake3::keyed_hash(&self.0, content.as_bytes()).to_hex())
     }
 
-    /// Returns the token of a session that this key sealed and that has not ended.
-    pub(crate) fn open(&self, cookie: &str, now: Timestamp) -> Option<TokenId> {
+    /// Returns the token and the end of a session that this key sealed and that has not ended.
+    pub(crate) fn open(&self, cookie: &str, now: Timestamp) -> Option<(TokenId, Timestamp)> {
         let (content, seal) = cookie.rsplit_once('.')?;
         // Hashes compare in constant time.
         if blake3::keyed_hash(&self.0, content.as_bytes()) != blake3::Hash::from_hex(seal).ok()? {
             return None;
         }
         let (token, end) = content.split_once('.')?;
-        (now.millis() < end.parse().ok()?).then(|| token.parse().ok())?
+        let end = Timestamp::from_millis(end.parse().ok()?).ok()?;
+        if now < end { Some((token.parse().ok()?, end)) } else { None }
     }
 }
 
@@ -67,7 +68,7 @@ mod tests {
         let key = SessionKey([7; 32]);
         let token: TokenId = "0123456789abcdef".parse().unwrap();
         let cookie = key.seal(token, at(1000));
-        assert_eq!(key.open(&cookie, at(999)), Some(token));
+        assert_eq!(key.open(&cookie, at(999)), Some((token, at(1000))));
         assert_eq!(key.open(&cookie, at(1000)), None, "it has ended");
         assert_eq!(SessionKey([8; 32]).open(&cookie, at(999)), None, "of another process");
         let later = cookie.replacen(".1000.", ".9000.", 1);

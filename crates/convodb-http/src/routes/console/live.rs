@@ -26,7 +26,8 @@ use crate::state::Service;
 ///
 /// The URL has the cursor behind the page (`after`), and `Last-Event-ID` wins over it. An event has
 /// the number of conversations that the list has got at its beginning, and the ids of
-/// all that changed or were deleted.
+/// all that changed or were deleted. The stream ends with the session, at the next event or
+/// heartbeat.
 pub(super) async fn live(
     State(service): State<Service>,
     SessionRead(auth): SessionRead<Read>,
@@ -79,4 +80,48 @@ fn write(
     }
     json::raw(&mut out, "]}");
     Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::{Body, to_bytes};
+    use axum::http::{Request, StatusCode};
+    use convodb::{Store, Timestamp};
+    use hyper::service::Service as _;
+    use hyper_util::service::TowerToHyperService;
+
+    use crate::clock::now;
+    use crate::limits::Limits;
+    use crate::response::base_url::BaseUrl;
+    use crate::routes::router;
+    use crate::state::Service;
+
+    #[tokio::test]
+    async fn a_stream_ends_with_its_session() {
+        let store = Store::in_memory().unwrap();
+        let user = store.create_user("u", Timestamp::MIN).unwrap().id;
+        let token = store.create_token(user, Timestamp::MIN).unwrap();
+        let access = store.snapshot().authenticate(&token, Timestamp::MIN).unwrap().unwrap();
+        let limits = Limits { event_heartbeat: Duration::from_millis(20), ..Limits::default() };
+        let service = Service::new(store, BaseUrl::new(None), limits, None);
+        let end = Timestamp::from_millis(now().unwrap().millis() + 1000).unwrap();
+        let cookie = service.session_key().seal(access.token, end);
+        let routes = TowerToHyperService::new(router(service));
+        let request = Request::get("/console/live")
+            .header("cookie", format!("convodb_console={cookie}"))
+            .body(Body::empty())
+            .unwrap();
+        let Ok(response) = routes.call(request).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        let body = to_bytes(response.into_body(), usize::MAX);
+        let body = tokio::time::timeout(Duration::from_secs(20), body).await;
+        let body = body.expect("the token is still valid, but the session has ended").unwrap();
+        assert!(now().unwrap() >= end, "it ended early");
+        let text = std::str::from_utf8(&body).unwrap();
+        assert!(text.starts_with("retry: 1000\nid: "), "{text}");
+        let (_, last) = text.rsplit_once("event: end\n").unwrap();
+        assert!(last.starts_with("data: {\"status\":401,"), "{last}");
+    }
 }
