@@ -213,6 +213,8 @@ async function withoutScripts() {
   await page.getByLabel("WhatsApp", { exact: true }).check();
   await page.locator(".chip").first().getByRole("button", { name: "Apply" }).click();
   await page.waitForURL(/type=whatsapp/);
+  await page.getByRole("link", { name: "Remove this filter: Type" }).click();
+  await page.waitForURL((url) => !url.search.includes("type="));
   await walk(page, "type=whatsapp");
   await page.goto(`${base}/console/conversations/${called.id}`);
   const label = (await page.getByRole("button", { name: "Turn off" }).count()) ? "off" : "on";

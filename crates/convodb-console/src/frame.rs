@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::assets;
+use crate::format;
 use crate::text;
 
 /// A screen of the menu.
@@ -69,6 +70,7 @@ impl Frame {
     /// What the page read: `26 of at most 260 entries read`.
     pub(crate) fn work(&self) -> Option<String> {
         let (read, bound) = self.cost?;
+        let [read, bound] = [read, bound].map(|number| format::count(number as u64));
         Some(format!("{read} of at most {bound} {}", text::ENTRIES_READ))
     }
 }

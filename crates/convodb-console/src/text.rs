@@ -20,7 +20,8 @@ texts! {
     SIGN_OUT = "Sign out";
     SIGN_IN_HINT = "Sign in with an access token of your account. It is checked at each request, so revoking it signs you out at once.";
     TOKEN = "Access token";
-    TOKEN_HELP = "An operator creates one with: convodb token create --user NAME";
+    TOKEN_HELP = "An operator creates one with";
+    TOKEN_COMMAND = "convodb token create --user NAME";
     TOKEN_REFUSED = "This token is unknown, revoked or expired.";
     SESSION_ENDED = "The session has ended. Sign in again to continue where you were.";
     SIGNED_OUT = "You are signed out.";

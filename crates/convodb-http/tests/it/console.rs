@@ -388,6 +388,9 @@ fn wrong_filters_are_named_beside_their_field() {
     assert_eq!(page.status, 200);
     assert!(page.text().contains("It must be one of test, widget, whatsapp, api."));
     assert!(page.text().contains("The per page field must be at least 1."));
+    assert!(page.text().contains("Newest first, 25 rows"));
+    let page = get(&harness, "/console/conversations?type=fax&per_page=50", &cookie);
+    assert!(page.text().contains("Newest first, 50 rows"), "what is right is kept");
     let blanks = get(&harness, "/console/conversations?type=&customer_phone=%2B49&order=", &cookie);
     assert_eq!(
         (blanks.status, blanks.header("location")),

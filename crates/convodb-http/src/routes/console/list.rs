@@ -56,7 +56,10 @@ pub(super) async fn list(
     let screen = ListScreen {
         frame: visit.frame(&service, &headers, &auth, cost)?,
         rows,
-        per_page: page.as_ref().map_or(0, |page| page.page_size().get()),
+        per_page: match &page {
+            Some(page) => page.page_size().get(),
+            None => page_size(&query)?.get(),
+        },
         live_after: match is_live {
             true => Some(live_after(&auth)?),
             false => None,
@@ -68,6 +71,12 @@ pub(super) async fn list(
         query,
     };
     html::page(&screen, visit.began, read_at)
+}
+
+/// The page size that a query asks for, or the console's own if it is missing or wrong.
+fn page_size(query: &Query) -> Result<PageSize> {
+    let asked = query.get("per_page").parse().ok().and_then(|size| PageSize::new(size).ok());
+    asked.map_or_else(|| Ok(PageSize::new(PAGE_SIZE)?), Ok)
 }
 
 /// The cursor of the change feed behind the snapshot of a page.
