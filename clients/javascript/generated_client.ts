@@ -28,7 +28,7 @@ while (page.prevCursor !== null) {
 const plain = (items: unknown[]) => JSON.parse(JSON.stringify(items));
 assert.deepEqual(plain(forward.map(ConversationToJSON)), expected);
 assert.deepEqual(plain(back.map(ConversationToJSON)), expected);
-const ofPhone = { type: ConversationType.Whatsapp, customerPhone: "+14155550049" };
+const ofPhone = { type: [ConversationType.Whatsapp], customerPhone: "+14155550049" };
 assert.equal((await api.listConversations(ofPhone)).data[0]?.messageCount, 4);
 const lines = await api.exportConversations({ messages: "1" });
 const report = await api.importConversations({ body: lines });

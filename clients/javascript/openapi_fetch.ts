@@ -39,7 +39,7 @@ while (page.prev_cursor !== null) {
 }
 assert.deepEqual(forward, expected);
 assert.deepEqual(back, expected);
-const ofPhone = await list({ type: "whatsapp", customer_phone: "+14155550049" });
+const ofPhone = await list({ type: ["whatsapp"], customer_phone: "+14155550049" });
 assert.equal(ofPhone.data[0]?.message_count, 4);
 
 const created = await body(api.POST("/api/conversations", {

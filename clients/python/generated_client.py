@@ -30,7 +30,7 @@ def main() -> None:
         check(forward, expected, "the list forward")
         check(back, expected, "the list back")
         kind = convodb.ConversationType.WHATSAPP
-        page = api.list_conversations(type=kind, customer_phone="+14155550049")
+        page = api.list_conversations(type=[kind], customer_phone="+14155550049")
         check([item.message_count for item in page.data], [4], "the list by a phone")
         # The client reads no other media type than JSON by itself.
         lines = api.export_conversations_without_preload_content(messages="1").data.decode()

@@ -43,18 +43,20 @@ fn values(conversations: &[Conversation]) -> Vec<Value> {
     conversations.iter().map(|item| serde_json::to_value(item).unwrap()).collect()
 }
 
-/// Reads a page of the list, without filters.
+/// Reads a page of the list.
 fn page(
     configuration: &Configuration,
+    kinds: Option<Vec<ConversationType>>,
+    phone: Option<&str>,
     size: Option<i32>,
     cursor: Option<String>,
 ) -> Result<ConversationPage> {
     let cursor = cursor.as_deref();
     let page = api::list_conversations(
         configuration,
+        kinds,
         None,
-        None,
-        None,
+        phone,
         None,
         None,
         None,
@@ -63,21 +65,24 @@ fn page(
         size,
         cursor,
         None,
+        None,
+        None,
+        None,
     )?;
     Ok(page)
 }
 
 /// Reads the whole list by its cursors, forward to the end and back to the beginning.
 fn walk(configuration: &Configuration) -> Result<(Vec<Conversation>, Vec<Conversation>)> {
-    let mut current = page(configuration, Some(40), None)?;
+    let mut current = page(configuration, None, None, Some(40), None)?;
     let mut forward = current.data.clone();
     while current.next_cursor.is_some() {
-        current = page(configuration, None, current.next_cursor)?;
+        current = page(configuration, None, None, None, current.next_cursor)?;
         forward.extend(current.data.clone());
     }
     let mut back = current.data;
     while current.prev_cursor.is_some() {
-        current = page(configuration, None, current.prev_cursor)?;
+        current = page(configuration, None, None, None, current.prev_cursor)?;
         back.splice(0..0, current.data);
     }
     Ok((forward, back))
@@ -85,26 +90,12 @@ fn walk(configuration: &Configuration) -> Result<(Vec<Conversation>, Vec<Convers
 
 /// Reads the list by a phone, and statistics.
 fn read(configuration: &Configuration, all: &[Conversation]) -> Result<()> {
-    let kind = Some(ConversationType::Whatsapp);
-    let phone = Some("+14155550049");
-    let found = api::list_conversations(
-        configuration,
-        kind,
-        None,
-        phone,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-    )?;
+    let kinds = Some(vec![ConversationType::Whatsapp]);
+    let found = page(configuration, kinds, Some("+14155550049"), None, None)?;
     assert_eq!(found.data[0].message_count, 4);
     let groups = Some(vec![Grouping::Month, Grouping::Type]);
     let from = Some("2025-01-01".parse()?);
-    let statistics = api::read_statistics(configuration, from, None, groups, None, None)?;
+    let statistics = api::read_statistics(configuration, from, None, groups, None, None, None)?;
     let sum: f64 = all.iter().map(|item| item.total_cost).sum();
     assert!((statistics.total.total_cost - sum).abs() < 1e-9);
     Ok(())
@@ -112,7 +103,7 @@ fn read(configuration: &Configuration, all: &[Conversation]) -> Result<()> {
 
 /// Creates a conversation, appends a message, changes it, reads it and deletes it.
 fn write(configuration: &Configuration) -> Result<()> {
-    let assistants = user_and_assistants_api::list_assistants(configuration, None, None)?;
+    let assistants = user_and_assistants_api::list_assistants(configuration, None, None, None)?;
     let assistant = assistants.data.first().ok_or("no assistant")?;
     let text = |text: &str| Some(Some(text.to_owned()));
     let customer = GivenContact { name: text("Jo"), phone: text("+14155559876") };
@@ -138,11 +129,11 @@ fn write(configuration: &Configuration) -> Result<()> {
     let customer = changed.customer.ok_or("no customer")?;
     assert_eq!(customer.name.as_deref(), Some("Joanna"));
     assert_eq!(customer.phone.as_deref(), Some("+14155559876"));
-    let conversation = api::read_conversation(configuration, &uuid, None, None)?;
+    let conversation = api::read_conversation(configuration, &uuid, None, None, None)?;
     assert_eq!(conversation.history[0].content, "One moment.");
     assert_eq!(conversation.total_cost, 0.0008);
     api::delete_conversation(configuration, &uuid)?;
-    match api::read_conversation(configuration, &uuid, None, None) {
+    match api::read_conversation(configuration, &uuid, None, None, None) {
         Err(convodb_client::apis::Error::ResponseError(error)) => assert_eq!(error.status, 404),
         other => return Err(format!("a deleted conversation can be read: {other:?}").into()),
     }
