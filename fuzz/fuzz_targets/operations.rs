@@ -5,8 +5,8 @@
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 use convodb::{
-    Channel, ChannelKind, Contact, Conversation, ConversationId, Filter, Message, Order, Role,
-    Timestamp,
+    AssistantIds, Channel, ChannelKind, ChannelKinds, Contact, Conversation, ConversationId,
+    Filter, Message, Order, Role, Timestamp,
 };
 use convodb_testkit::generators::assistants;
 use convodb_testkit::operations::{Operation, OperationRunner};
@@ -87,12 +87,23 @@ fn message(u: &mut Unstructured<'_>) -> Result<Message> {
     Message::new(role, text(u)?.to_owned(), at(u)?).map_err(|_| arbitrary::Error::IncorrectFormat)
 }
 
+fn up_to<T>(
+    max: usize,
+    u: &mut Unstructured<'_>,
+    item: impl Fn(&mut Unstructured<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let count = u.int_in_range(0..=max)?;
+    (0..count).map(|_| item(u)).collect()
+}
+
 fn list_query(u: &mut Unstructured<'_>) -> Result<ListQuery> {
     let bits: u8 = u.arbitrary()?;
     let has = |bit: u8| bits & 1 << bit != 0;
     let filter = Filter {
         kind: if has(0) { Some(*u.choose(&ChannelKind::ALL)?) } else { None },
         assistant: if has(1) { Some(assistant(u)?) } else { None },
+        kinds: ChannelKinds::new(up_to(3, u, |u| u.choose(&ChannelKind::ALL).copied())?).ok(),
+        assistants: AssistantIds::new(up_to(2, u, assistant)?).ok(),
         sender_phone: if has(2) { text(u)?.parse().ok() } else { None },
         customer_phone: if has(3) { text(u)?.parse().ok() } else { None },
         external_identifier: if has(4) { text(u)?.parse().ok() } else { None },
