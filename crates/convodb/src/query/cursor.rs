@@ -189,13 +189,14 @@ impl PageCursor {
             let [number, types, count] = reader.take()?;
             let several = (0..count).map(|_| Some(Fingerprint::from_bits(reader.u64()?)));
             assistants = FingerprintSet::new(several.collect::<Option<Vec<_>>>()?)?;
-            (behind, kinds) = (number, ChannelKinds::from_bits(types)?);
-            let one_kind = kinds.single().is_some();
-            let several_kinds = !one_kind && kinds != ChannelKinds::ALL;
+            let types = ChannelKinds::from_bits(types)?;
+            let one_kind = types.single().is_some();
+            let several_kinds = !one_kind && types != ChannelKinds::ALL;
             let is_union = several_kinds || count > 0;
-            let has_each_once =
-                shape.has(Field::Kind) == one_kind && !(shape.has(Field::Assistant) && count > 0);
+            let has_kind_once = if shape.has(Field::Kind) { types == kinds } else { !one_kind };
+            let has_each_once = has_kind_once && !(shape.has(Field::Assistant) && count > 0);
             (is_union && has_each_once).then_some(())?;
+            (behind, kinds) = (number, types);
         }
         let order = if flags >> 1 & 1 == 1 { Order::Ascending } else { Order::Descending };
         reader.0.is_empty().then_some(())?;
@@ -331,6 +332,10 @@ mod tests {
         assert!(!read(0b1100, 21, 21, 0), "too many assistants");
         assert!(!read(0b1100, 2, 1, 0) && !read(0b1100, 1, 2, 0), "another number of assistants");
         assert!(!read(0b1100, 2, 2, 0b10), "one assistant and several");
+        assert!(
+            read(0b0001, 2, 2, 0b1) && !read(0b0100, 2, 2, 0b1),
+            "another type than the shape's"
+        );
     }
 
     /// Clients store tokens, so a change of this text requires a new version.
