@@ -8,6 +8,7 @@
 //! The token was authenticated before, in the same snapshot, and the rate limit was checked.
 
 use std::convert::Infallible;
+use std::future::Future;
 
 use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::Request;
@@ -24,8 +25,30 @@ use crate::response::compression::compressed;
 use crate::response::etag::{ETag, matches_any};
 use crate::state::Service;
 
+/// Responds to an authenticated `GET`: with the response that is known, or with the one that `make`
+/// returns. `details` are what it depends on besides its target and `Accept-Encoding`: the URL of its
+/// links, how it is validated.
+///
+/// # Errors
+/// Those of `make`; 500 if the body of its response fails.
+pub(crate) async fn respond<S, F>(
+    service: &Service,
+    auth: AuthRead<S>,
+    request: Request,
+    details: &[&str],
+    make: impl FnOnce(AuthRead<S>, Request) -> F,
+) -> Result<Response>
+where
+    F: Future<Output = Result<Response>>,
+{
+    match CachedGet::look_up(service, &auth, &request, details) {
+        Lookup::Known(response) => Ok(response),
+        Lookup::New(get) => get.complete(make(auth, request).await?).await,
+    }
+}
+
 /// A `GET` whose response is not known yet.
-pub(crate) struct CachedGet {
+struct CachedGet {
     service: Service,
     user: UserId,
     /// Everything of the request that the response depends on.
@@ -39,17 +62,16 @@ pub(crate) struct CachedGet {
 }
 
 /// Whether the response to a `GET` is known.
-pub(crate) enum Lookup {
+enum Lookup {
     /// The response: 304, or one that was sent before.
     Known(Response),
-    /// The handler makes the response and passes it to [`CachedGet::complete`].
+    /// The handler must make the response, which [`CachedGet::complete`] gets.
     New(CachedGet),
 }
 
 impl CachedGet {
-    /// Looks up an authenticated request. `details` are what its response depends on besides its
-    /// target and `Accept-Encoding`: the URL of its links, how it is validated.
-    pub(crate) fn look_up<S>(
+    /// Looks up an authenticated request.
+    fn look_up<S>(
         service: &Service,
         auth: &AuthRead<S>,
         request: &Request,
@@ -90,7 +112,7 @@ impl CachedGet {
     ///
     /// # Errors
     /// 500 if the body fails.
-    pub(crate) async fn complete(self, mut response: Response) -> Result<Response> {
+    async fn complete(self, mut response: Response) -> Result<Response> {
         let is_streamed = response.body().size_hint().exact().is_none();
         if is_streamed {
             // The pauses between its chunks, too, decide the bytes of a compressed stream.

@@ -8,7 +8,7 @@ use crate::body::{NewAssistant, RequestBody};
 use crate::clock::now;
 use crate::error::{ApiError, FieldError, Result};
 use crate::extract::auth::{AuthRead, AuthWrite, Read, Write};
-use crate::extract::cached_get::{CachedGet, Lookup};
+use crate::extract::cached_get::respond;
 use crate::extract::params;
 use crate::extract::path::PathId;
 use crate::response::json_body;
@@ -28,22 +28,21 @@ pub(crate) async fn list(
     request: Request,
 ) -> Result<Response> {
     let url = service.base_url().of(request.headers(), LIST);
-    let get = match CachedGet::look_up(&service, &auth, &request, &[&url]) {
-        Lookup::Known(response) => return Ok(response),
-        Lookup::New(get) => get,
-    };
-    let AuthRead { user, snapshot, .. } = auth;
-    let params = params::numbered_page(request.uri().query().unwrap_or_default())?;
-    let total = snapshot.assistant_count(user)?;
-    let assistants = match params.offset() {
-        Some(offset) => snapshot.assistants(user, offset, params.per_page.get())?,
-        None => Vec::new(),
-    };
-    let page = NumberedPage { params, total, len: assistants.len() };
-    let response = numbered_page::response(&url, page, |out| {
-        json_body::write_assistants(out, &assistants);
-    });
-    get.complete(response).await
+    let url = &url;
+    respond(&service, auth, request, &[url], |auth, request| async move {
+        let AuthRead { user, snapshot, .. } = auth;
+        let params = params::numbered_page(request.uri().query().unwrap_or_default())?;
+        let total = snapshot.assistant_count(user)?;
+        let assistants = match params.offset() {
+            Some(offset) => snapshot.assistants(user, offset, params.per_page.get())?,
+            None => Vec::new(),
+        };
+        let page = NumberedPage { params, total, len: assistants.len() };
+        Ok(numbered_page::response(url, page, |out| {
+            json_body::write_assistants(out, &assistants);
+        }))
+    })
+    .await
 }
 
 /// `GET /api/user/assistants`: all of them as an array, which clients without pages ask for.
@@ -52,24 +51,22 @@ pub(crate) async fn list_all(
     auth: AuthRead<Read>,
     request: Request,
 ) -> Result<Response> {
-    let get = match CachedGet::look_up(&service, &auth, &request, &[]) {
-        Lookup::Known(response) => return Ok(response),
-        Lookup::New(get) => get,
-    };
-    let AuthRead { user, snapshot, .. } = auth;
-    let response = run_blocking(move || {
-        if snapshot.assistant_count(user)? > MAX_UNPAGED {
-            let rule = format!("must be read by pages from {LIST}: there are more than 10,000");
-            return Err(ApiError::invalid(vec![FieldError::breaks("assistants", &rule)]));
-        }
-        let assistants = snapshot.assistants(user, 0, MAX_UNPAGED as usize)?;
-        let mut out = b"[".to_vec();
-        json_body::write_assistants(&mut out, &assistants);
-        out.push(b']');
-        Ok::<_, ApiError>(json_body::ok(out))
+    respond(&service, auth, request, &[], |auth, _| async move {
+        let AuthRead { user, snapshot, .. } = auth;
+        run_blocking(move || {
+            if snapshot.assistant_count(user)? > MAX_UNPAGED {
+                let rule = format!("must be read by pages from {LIST}: there are more than 10,000");
+                return Err(ApiError::invalid(vec![FieldError::breaks("assistants", &rule)]));
+            }
+            let assistants = snapshot.assistants(user, 0, MAX_UNPAGED as usize)?;
+            let mut out = b"[".to_vec();
+            json_body::write_assistants(&mut out, &assistants);
+            out.push(b']');
+            Ok::<_, ApiError>(json_body::ok(out))
+        })
+        .await
     })
-    .await?;
-    get.complete(response).await
+    .await
 }
 
 /// `POST /api/user/assistants`.

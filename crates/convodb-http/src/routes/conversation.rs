@@ -15,7 +15,7 @@ use crate::body::{ConversationPatch, NewConversation, RequestBody};
 use crate::clock::now;
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, AuthWrite, Read, Write};
-use crate::extract::cached_get::{CachedGet, Lookup};
+use crate::extract::cached_get::respond;
 use crate::extract::idempotency::{Idempotency, stored_bytes};
 use crate::extract::params;
 use crate::extract::path::PathId;
@@ -58,23 +58,22 @@ pub(crate) async fn read(
     path: PathId<ConversationId>,
     request: Request,
 ) -> Result<Response> {
-    let get = match CachedGet::look_up(&service, &auth, &request, &[]) {
-        Lookup::Known(response) => return Ok(response),
-        Lookup::New(get) => get,
-    };
-    let AuthRead { user, snapshot, authority, .. } = auth;
-    let id = path.conversation()?;
-    let params = params::history(request.uri().query().unwrap_or_default())?;
-    let found = snapshot.conversation(user, id)?.zip(snapshot.message_iter(user, id)?);
-    let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
-    let page = params.map(|params| HistoryPage::of(params, messages.stored()));
-    let (skipped, len) = page.map_or((0, messages.stored()), |page| (page.skipped, page.len));
-    let end = json_body::after_history(&conversation, page.as_ref(), user, &snapshot)?;
-    let messages = messages.from(skipped).take(len as usize);
-    let deadline = Instant::now() + service.limits().export_timeout;
-    let history = History::new(messages, end, deadline, move || authority.check());
-    let response = history.response(service.long_reads(), || caller.take(STREAMED_BYTES))?;
-    get.complete(response).await
+    let service = &service;
+    respond(service, auth, request, &[], |auth, request| async move {
+        let AuthRead { user, snapshot, authority, .. } = auth;
+        let id = path.conversation()?;
+        let params = params::history(request.uri().query().unwrap_or_default())?;
+        let found = snapshot.conversation(user, id)?.zip(snapshot.message_iter(user, id)?);
+        let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
+        let page = params.map(|params| HistoryPage::of(params, messages.stored()));
+        let (skipped, len) = page.map_or((0, messages.stored()), |page| (page.skipped, page.len));
+        let end = json_body::after_history(&conversation, page.as_ref(), user, &snapshot)?;
+        let messages = messages.from(skipped).take(len as usize);
+        let deadline = Instant::now() + service.limits().export_timeout;
+        let history = History::new(messages, end, deadline, move || authority.check());
+        history.response(service.long_reads(), || caller.take(STREAMED_BYTES))
+    })
+    .await
 }
 
 /// `PATCH /api/conversations/{uuid}`.

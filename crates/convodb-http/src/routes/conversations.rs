@@ -6,7 +6,7 @@ use convodb::{Count, ListRequest, Snapshot, UserId};
 
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, Read};
-use crate::extract::cached_get::{CachedGet, Lookup};
+use crate::extract::cached_get::respond;
 use crate::extract::params::{self, ListParams, Total};
 use crate::extract::strictness::Strictness;
 use crate::response::json_body;
@@ -25,27 +25,25 @@ pub(crate) async fn list(
 ) -> Result<Response> {
     let url = service.base_url().of(request.headers(), LIST);
     let details = [url.as_str(), strictness.preference()];
-    let get = match CachedGet::look_up(&service, &auth, &request, &details) {
-        Lookup::Known(response) => return Ok(response),
-        Lookup::New(get) => get,
-    };
-    let AuthRead { user, snapshot, .. } = auth;
-    let query = request.uri().query().unwrap_or_default();
-    let params = params::list(query, user, &snapshot, strictness.unknown_fields)?;
-    let ListParams { request: list, total } = params;
-    let counted = match total {
-        Total::LeftOut => None,
-        Total::Included | Total::Only => Some(count(&service, &snapshot, user, &list).await?),
-    };
-    if let (Total::Only, Some(count)) = (total, counted) {
-        let per_page = list.page_size.unwrap_or_default();
-        let response = json_body::count(&url, per_page, count);
-        return get.complete(strictness.confirm(response)).await;
-    }
-    let page = snapshot.list(user, &list)?;
-    service.metrics().record_page(page.cost());
-    let response = json_body::list(&url, &page, counted, user, &snapshot)?;
-    get.complete(strictness.confirm(response)).await
+    let (service, url) = (&service, &url);
+    respond(service, auth, request, &details, |auth, request| async move {
+        let AuthRead { user, snapshot, .. } = auth;
+        let query = request.uri().query().unwrap_or_default();
+        let params = params::list(query, user, &snapshot, strictness.unknown_fields)?;
+        let ListParams { request: list, total } = params;
+        let counted = match total {
+            Total::LeftOut => None,
+            Total::Included | Total::Only => Some(count(service, &snapshot, user, &list).await?),
+        };
+        if let (Total::Only, Some(count)) = (total, counted) {
+            let per_page = list.page_size.unwrap_or_default();
+            return Ok(strictness.confirm(json_body::count(url, per_page, count)));
+        }
+        let page = snapshot.list(user, &list)?;
+        service.metrics().record_page(page.cost());
+        Ok(strictness.confirm(json_body::list(url, &page, counted, user, &snapshot)?))
+    })
+    .await
 }
 
 /// Counts the conversations of a list. It reads thousands of entries at worst, many more than a page,

@@ -9,7 +9,7 @@ use convodb::{Snapshot, Stats, StatsRequest, UserId};
 
 use crate::error::{ApiError, FieldError, Result};
 use crate::extract::auth::{AuthRead, Stats as StatsScope};
-use crate::extract::cached_get::{CachedGet, Lookup};
+use crate::extract::cached_get::respond;
 use crate::extract::params;
 use crate::response::json_body;
 use crate::state::Service;
@@ -26,15 +26,15 @@ pub(crate) async fn stats(
     auth: AuthRead<StatsScope>,
     request: Request,
 ) -> Result<Response> {
-    let get = match CachedGet::look_up(&service, &auth, &request, &[]) {
-        Lookup::Known(response) => return Ok(response),
-        Lookup::New(get) => get,
-    };
-    let AuthRead { user, snapshot, .. } = auth;
-    let query = request.uri().query().unwrap_or_default();
-    let params = params::stats(query, user, &snapshot)?;
-    let stats = read(&service, user, &snapshot, &params.request).await?;
-    get.complete(json_body::stats(&params, &stats, user, &snapshot)?).await
+    let service = &service;
+    respond(service, auth, request, &[], |auth, request| async move {
+        let AuthRead { user, snapshot, .. } = auth;
+        let query = request.uri().query().unwrap_or_default();
+        let params = params::stats(query, user, &snapshot)?;
+        let stats = read(service, user, &snapshot, &params.request).await?;
+        json_body::stats(&params, &stats, user, &snapshot)
+    })
+    .await
 }
 
 /// Reads statistics on a blocking thread. Stops if the future is dropped.

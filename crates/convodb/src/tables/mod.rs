@@ -204,11 +204,7 @@ impl Tables {
 
     /// The users whose change feeds the group has changed.
     pub(crate) fn changed_users(&self) -> Vec<UserId> {
-        let mut users: Vec<UserId> =
-            self.change_feed.changes.changed_keys().map(|key| key.user).collect();
-        users.sort_unstable();
-        users.dedup();
-        users
+        distinct(self.change_feed.changes.changed_keys().map(|key| key.user).collect())
     }
 
     /// Whether the group removes access tokens.
@@ -255,7 +251,8 @@ impl Tables {
     pub(crate) fn commit(&mut self, seqno: u64) {
         let mut users = Vec::new();
         self.of_users().for_each(|table| table.changed_users(&mut users));
-        self.user_versions.change(users, seqno);
+        // A write of one user changes some fifteen tables, and counts once.
+        self.user_versions.change(distinct(users), seqno);
         if self.accounts.assistants.pending().changes > 0 {
             self.assistant_names = Arc::default();
         }
@@ -351,6 +348,13 @@ impl Tables {
         self.accounts.assistant_numbers.remove_of_user(user, usize::MAX)?;
         Ok(self.accounts.assistants.remove_of_user(user, usize::MAX)?.entries)
     }
+}
+
+/// Each of these users once.
+fn distinct(mut users: Vec<UserId>) -> Vec<UserId> {
+    users.sort_unstable();
+    users.dedup();
+    users
 }
 
 #[cfg(test)]
