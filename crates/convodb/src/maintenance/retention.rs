@@ -9,20 +9,19 @@ use std::fmt;
 
 use crate::error::Result;
 use crate::model::id::UserId;
-use crate::model::timestamp::{Day, Timestamp};
+use crate::model::timestamp::{Day, MILLIS_PER_DAY, Timestamp};
 use crate::query::request::ListRequest;
 use crate::query::stats::StatsRequest;
 use crate::snapshot::Snapshot;
 use crate::store::Store;
 
-const DAY_MILLIS: u64 = 86_400_000;
 /// The longest time between two passes that needs no confirmation: of a monthly pass.
-const MAX_GAP_MILLIS: u64 = 35 * DAY_MILLIS;
+const MAX_GAP_MILLIS: u64 = 35 * MILLIS_PER_DAY;
 /// How far the clock may go back between two passes.
-const MAX_BACK_MILLIS: u64 = DAY_MILLIS;
+const MAX_BACK_MILLIS: u64 = MILLIS_PER_DAY;
 /// How far the limit of the creation time may advance between two passes without being compared
 /// with what exists.
-const MAX_ADVANCE_MILLIS: u64 = 2 * DAY_MILLIS;
+const MAX_ADVANCE_MILLIS: u64 = 2 * MILLIS_PER_DAY;
 /// This many conversations are deleted without a comparison.
 const FEW: u64 = 10;
 
@@ -142,7 +141,7 @@ impl Snapshot {
             Ok(stats.total.conversations)
         };
         let (day, all) = (before.day(), count(Day::new(u32::MAX))?);
-        let midnight = Timestamp::from_millis(u64::from(day.get()) * DAY_MILLIS)?;
+        let midnight = day.start()?;
         let of_day = ListRequest {
             created_from: Some(midnight),
             created_to: Some(before),

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 use crate::error::{Error, Result};
 
-const MILLIS_PER_DAY: u64 = 86_400_000;
+pub(crate) const MILLIS_PER_DAY: u64 = 86_400_000;
 const EPOCH: Date = Date::constant(1970, 1, 1);
 
 /// An instant in UTC: milliseconds since 1970-01-01T00:00:00Z, at most [`Timestamp::MAX`].
@@ -326,6 +326,14 @@ impl Day {
         Self(self.month_start().0.saturating_add(31))
             .month_start()
             .max(Self(self.0.saturating_add(1)))
+    }
+
+    /// The first instant of this day.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a day after that of [`Timestamp::MAX`].
+    pub(crate) fn start(self) -> Result<Timestamp> {
+        Timestamp::from_millis(u64::from(self.0) * MILLIS_PER_DAY)
     }
 
     fn date(self) -> Date {

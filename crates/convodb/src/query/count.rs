@@ -26,8 +26,6 @@ use crate::query::scan::{self, ListKey, ScanRange};
 use crate::query::stats::{self, StatsRequest};
 use crate::tables::Tables;
 
-const DAY_MILLIS: u64 = 86_400_000;
-
 /// The number of conversations of a list, read from one committed state. See
 /// [`Snapshot::count`](crate::Snapshot::count).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,7 +79,7 @@ pub(crate) fn read(
 fn whole_days(list: &ListSpec) -> Option<(Day, Day)> {
     let next_start = |at: Timestamp| {
         let day = at.day();
-        if at.millis().is_multiple_of(DAY_MILLIS) { day } else { Day::new(day.get() + 1) }
+        if day.start().is_ok_and(|start| start == at) { day } else { Day::new(day.get() + 1) }
     };
     let from = list.created_from.map_or(Day::new(0), next_start);
     let to = list.created_to.map_or(Day::new(Timestamp::MAX.day().get() + 1), Timestamp::day);
@@ -90,8 +88,7 @@ fn whole_days(list: &ListSpec) -> Option<(Day, Day)> {
 
 /// The first position of a day; behind all positions for a day that no timestamp is on.
 fn first_position(day: Day) -> Position {
-    let start = Timestamp::from_millis(u64::from(day.get()) * DAY_MILLIS);
-    start.map_or_else(|_| Position::last_at(Timestamp::MAX).next(), Position::first_at)
+    day.start().map_or_else(|_| Position::last_at(Timestamp::MAX).next(), Position::first_at)
 }
 
 /// A count under construction.
@@ -188,8 +185,8 @@ impl Counting<'_> {
             return Ok(None);
         };
         let range = ScanRange {
-            span: Position::from_bits(0)..Position::last_at(Timestamp::MAX).next(),
-            gap: Position::from_bits(0),
+            span: first_position(Day::new(0))..first_position(Day::new(u32::MAX)),
+            gap: first_position(Day::new(0)),
             direction: ScanDirection::Ascending,
             look_before: false,
         };
