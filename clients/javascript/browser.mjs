@@ -46,7 +46,7 @@ async function report(origin, url) {
   } finally {
     browser.kill();
     await ended;
-    await rm(profile, { recursive: true, force: true, maxRetries: 5 });
+    await rm(profile, { recursive: true, force: true, maxRetries: 5 }).catch(() => {});
   }
 }
 
