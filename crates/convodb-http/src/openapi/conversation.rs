@@ -6,7 +6,7 @@ use utoipa::openapi::HttpMethod;
 use crate::openapi::builders::{SchemaRef, boolean, list, named, object, pattern, required, uuid};
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::error_responses::ErrorResponse;
-use crate::openapi::schemas::status_true;
+use crate::openapi::parts::status_true;
 use crate::openapi::{CONVERSATIONS, examples};
 
 const ALL: &str = "/api/conversations";

@@ -9,7 +9,7 @@ use crate::openapi::builders::{
     required, several, string, text, text_of, time_input, url,
 };
 use crate::openapi::endpoint::{Endpoint, Example};
-use crate::openapi::schemas::{ASSISTANT, CONVERSATION_TYPE};
+use crate::openapi::parts::{ASSISTANT, CONVERSATION_TYPE};
 use crate::openapi::{CONVERSATIONS, examples};
 
 const PATH: &str = "/api/user/conversations";

@@ -8,7 +8,7 @@ use crate::openapi::builders::{
 };
 use crate::openapi::conversation::of_one;
 use crate::openapi::endpoint::{Endpoint, Example};
-use crate::openapi::schemas::status_true;
+use crate::openapi::parts::status_true;
 
 pub(super) fn endpoints() -> Vec<Endpoint> {
     let path = "/api/conversations/{uuid}/messages";

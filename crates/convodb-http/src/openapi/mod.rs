@@ -14,6 +14,7 @@ mod examples;
 mod headers;
 mod list;
 mod messages;
+mod parts;
 mod probes;
 mod schemas;
 mod stats;

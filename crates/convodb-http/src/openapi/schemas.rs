@@ -10,18 +10,14 @@ use crate::openapi::builders::{
     named, named_or_null, object, optional, or_null, pattern, required, string, text, text_of,
     time, time_input, usd, usd_sum, uuid,
 };
+use crate::openapi::parts::{ASSISTANT, CONVERSATION_TYPE, status_true};
 use crate::openapi::{
     changes, conversation as one, list as all, messages, probes, stats, transfer, user,
 };
 
 const COUNT: u64 = u32::MAX as u64;
-/// The component of the types of conversations.
-pub(super) const CONVERSATION_TYPE: &str = "ConversationType";
 /// The component of the authors of messages.
 const ROLE: &str = "Role";
-/// How queries and bodies name an assistant.
-pub(super) const ASSISTANT: &str =
-    "An assistant of the user: its UUID, or its number in the list of assistants";
 
 /// All schema components but those of errors.
 ///
@@ -71,11 +67,6 @@ pub(super) fn schemas() -> Vec<(&'static str, SchemaRef)> {
         ("Health", probes::health()),
         ("OpenApiDocument", probes::description()),
     ]
-}
-
-/// The field `status` of a success.
-pub(super) fn status_true() -> Field {
-    required("status", boolean("Always true"))
 }
 
 /// The alternatives exclude each other, so that generated types are unions of a text and a number.

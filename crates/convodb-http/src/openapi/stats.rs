@@ -10,7 +10,7 @@ use crate::openapi::builders::{
 };
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::list::assistants;
-use crate::openapi::schemas::CONVERSATION_TYPE;
+use crate::openapi::parts::CONVERSATION_TYPE;
 use crate::openapi::{CONVERSATIONS, examples};
 
 const NAMES: [&str; 5] = ["day", "week", "month", "type", "assistant"];
