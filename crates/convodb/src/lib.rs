@@ -139,7 +139,7 @@ pub use crate::maintenance::options::{ChecksumPolicy, MaintenanceOptions};
 pub use crate::maintenance::restore::{restore, restore_with};
 pub use crate::maintenance::retention::RetentionDoubt;
 pub use crate::maintenance::usage::{TableBytes, Usage};
-pub use crate::metrics::{Histogram, Metrics};
+pub use crate::metrics::{Histogram, LatencyHistogram, Metrics};
 pub use crate::model::account::{Assistant, AssistantRef, User};
 pub use crate::model::change::ChangeKind;
 pub use crate::model::channel::{Channel, ChannelKind};
@@ -154,7 +154,7 @@ pub use crate::model::text::{ExternalIdentifier, IdempotencyKey, Name, Phone};
 pub use crate::model::timestamp::{Day, Timestamp};
 pub use crate::model::token::{
     Access, NewToken, Scope, Scopes, Token, TokenId, TokenNarrowing, TokenOptions, TokenPrefix,
-    TokenSelector,
+    TokenSelector, TokenText,
 };
 pub use crate::model::variables::Variables;
 pub use crate::model::version::StoreVersion;

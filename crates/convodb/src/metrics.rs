@@ -58,15 +58,35 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    pub(crate) fn of(times: &LatencyHistogram) -> Self {
-        let (sum, buckets) = times.read();
-        Self { sum, buckets }
-    }
-
     /// Number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
+    }
+
+    /// The smallest bound in seconds that at least this share of the durations, from 0 to 1, is
+    /// within; infinity if that many are longer than every finite bound, `None` without durations.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// let times = convodb::LatencyHistogram::default();
+    /// (1..=10).for_each(|millis| times.record(Duration::from_millis(millis)));
+    /// assert_eq!(times.read().quantile(0.5), Some(0.0064));
+    /// assert_eq!(times.read().quantile(1.0), Some(0.0128));
+    /// ```
+    #[must_use]
+    pub fn quantile(&self, share: f64) -> Option<f64> {
+        let count = self.count();
+        #[allow(clippy::cast_precision_loss, reason = "a bucket is coarser")]
+        let wanted = share * count as f64;
+        let mut sum = 0;
+        let mut bounds = self.buckets.iter().map(|(bound, count)| {
+            sum += count;
+            (*bound, sum)
+        });
+        #[allow(clippy::cast_precision_loss, reason = "a bucket is coarser")]
+        let found = bounds.find(|(_, sum)| *sum > 0 && *sum as f64 >= wanted);
+        found.map(|(bound, _)| bound)
     }
 }
 
@@ -89,9 +109,17 @@ pub(crate) struct MetricsRegistry {
     snapshots: Mutex<SnapshotTracker>,
 }
 
-/// A histogram of durations with atomic buckets.
+/// A latency histogram that is being recorded, with atomic buckets: recording takes a few
+/// nanoseconds and no lock. [`Histogram`] is a copy of it.
+///
+/// ```
+/// # use std::time::Duration;
+/// let times = convodb::LatencyHistogram::default();
+/// times.record(Duration::from_micros(150));
+/// assert_eq!((times.read().count(), times.read().buckets[1]), (1, (0.0002, 1)));
+/// ```
 #[derive(Debug, Default)]
-pub(crate) struct LatencyHistogram {
+pub struct LatencyHistogram {
     /// The last bucket counts durations longer than every bound.
     buckets: [AtomicU64; BOUNDS + 1],
     micros: AtomicU64,
@@ -117,8 +145,8 @@ impl MetricsRegistry {
             writes_refused: self.refused.load(Ordering::Relaxed),
             quota_refusals: self.quota_refusals.load(Ordering::Relaxed),
             read_faults: 0,
-            wal_syncs: Histogram::of(&self.wal_syncs),
-            checkpoints: Histogram::of(&self.checkpoints),
+            wal_syncs: self.wal_syncs.read(),
+            checkpoints: self.checkpoints.read(),
             memtable_bytes: self.memtable_bytes.load(Ordering::Relaxed),
             live_snapshots,
             oldest_snapshot,
@@ -192,19 +220,21 @@ impl LatencyHistogram {
         Timer { metrics: metrics.clone(), of, began: Instant::now() }
     }
 
-    fn add(&self, took: Duration) {
+    /// Counts a duration.
+    pub fn record(&self, took: Duration) {
         let bucket = (0..BOUNDS).take_while(|number| took > FIRST_BOUND * (1 << number)).count();
         self.buckets[bucket].fetch_add(1, Ordering::Relaxed);
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         self.micros.fetch_add(micros, Ordering::Relaxed);
     }
 
-    /// The sum of all durations, and the buckets in the form of [`Histogram::buckets`].
-    pub(crate) fn read(&self) -> (Duration, Vec<(f64, u64)>) {
+    /// The durations so far.
+    #[must_use]
+    pub fn read(&self) -> Histogram {
         let bounds = (0..BOUNDS).map(|number| (FIRST_BOUND * (1 << number)).as_secs_f64());
         let counts = self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed));
         let sum = Duration::from_micros(self.micros.load(Ordering::Relaxed));
-        (sum, bounds.chain([f64::INFINITY]).zip(counts).collect())
+        Histogram { sum, buckets: bounds.chain([f64::INFINITY]).zip(counts).collect() }
     }
 }
 
@@ -217,7 +247,7 @@ pub(crate) struct Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        (self.of)(&self.metrics).add(self.began.elapsed());
+        (self.of)(&self.metrics).record(self.began.elapsed());
     }
 }
 
@@ -229,8 +259,8 @@ mod tests {
     fn durations_are_counted_in_their_buckets() {
         let times = LatencyHistogram::default();
         let micros = [0, 100, 101, 200, 6_553_600, 6_553_601];
-        micros.into_iter().for_each(|micros| times.add(Duration::from_micros(micros)));
-        let (sum, buckets) = times.read();
+        micros.into_iter().for_each(|micros| times.record(Duration::from_micros(micros)));
+        let Histogram { sum, buckets } = times.read();
         assert_eq!(sum, Duration::from_micros(micros.into_iter().sum()));
         let used: Vec<_> = buckets.into_iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(used, [(0.0001, 2), (0.0002, 2), (6.5536, 1), (f64::INFINITY, 1)]);

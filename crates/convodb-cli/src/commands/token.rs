@@ -48,7 +48,8 @@ pub(crate) struct CreateArgs {
     /// Name for people, shown in the list of tokens
     #[arg(long, env = "CONVODB_TOKEN_NAME", value_name = "NAME")]
     name: Option<Name>,
-    /// What the token allows: a list of read, write, import, export and stats [default: all]
+    /// What the token allows: a list of read, write, import, export, stats, tokens and health
+    /// [default: read,write,import,export,stats]
     #[arg(long, env = "CONVODB_TOKEN_SCOPES", value_name = "SCOPES")]
     scopes: Option<Scopes>,
     /// The only assistant whose conversations the token reaches: its id, or its number in

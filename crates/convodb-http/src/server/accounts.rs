@@ -69,7 +69,7 @@ pub struct CreateToken {
     pub user: String,
     /// A name for people.
     pub name: Option<String>,
-    /// The scopes, as in `read,stats`; all if absent.
+    /// The scopes, as in `read,stats`; [`Scopes::DATA`] if absent.
     pub scopes: Option<String>,
     /// The id or number of the only assistant that the token reaches.
     pub assistant: Option<String>,
@@ -256,7 +256,7 @@ impl AccountOperation for CreateToken {
         let scopes = self.scopes.as_deref().map(str::parse).transpose()?;
         let options = TokenOptions {
             name: self.name.map(Name::new).transpose()?,
-            scopes: scopes.unwrap_or(Scopes::ALL),
+            scopes: scopes.unwrap_or(Scopes::DATA),
             assistant: find_assistant(&snapshot, user, self.assistant.as_deref())?,
             expires_at: parse_expiry(self.expires_at.as_deref())?,
         };

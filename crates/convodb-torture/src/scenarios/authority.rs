@@ -415,7 +415,7 @@ fn check_stored(
     ensure(stored == expected, || format!("{end:?}: {stored:?} stored, {expected:?} at the end"))?;
     let user = snapshot.user(account.user)?;
     ensure(user.is_none() == (end == End::Erase), || format!("{end:?}: {user:?}"))?;
-    let all: Scopes = Scopes::ALL;
+    let all: Scopes = Scopes::DATA;
     let of_user = snapshot.tokens()?.into_iter().filter(|token| token.user == account.user);
     let wide = of_user.filter(|token| token.id.to_string() == account.id && token.scopes == all);
     let is_left = matches!(end, End::Expire | End::NarrowAssistant);

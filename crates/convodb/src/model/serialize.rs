@@ -306,7 +306,7 @@ mod tests {
                           "closed": false});
         check(&user, form);
         check(&"0123456789abcdef".parse::<TokenId>().unwrap(), json!("0123456789abcdef"));
-        check(&Scopes::ALL, json!("read,write,import,export,stats"));
+        check(&Scopes::DATA, json!("read,write,import,export,stats"));
         let assistant = Assistant { id: AssistantId::new(Uuid::nil()), number: 2, name };
         check(
             &assistant,

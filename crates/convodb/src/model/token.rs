@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use data_encoding::HEXLOWER;
+use data_encoding::{BASE64URL_NOPAD, HEXLOWER};
 
 use crate::error::{Error, Result};
 use crate::model::id::{AssistantId, UserId};
@@ -74,14 +74,25 @@ pub enum Scope {
     Export,
     /// Read statistics.
     Stats,
+    /// List, create, narrow and revoke access tokens of the account.
+    Tokens,
+    /// Read how the server is doing, which concerns all its users.
+    Health,
 }
 
 impl Scope {
     /// All scopes.
-    pub const ALL: [Scope; 5] =
-        [Scope::Read, Scope::Write, Scope::Import, Scope::Export, Scope::Stats];
+    pub const ALL: [Scope; 7] = [
+        Scope::Read,
+        Scope::Write,
+        Scope::Import,
+        Scope::Export,
+        Scope::Stats,
+        Scope::Tokens,
+        Scope::Health,
+    ];
 
-    /// The name: `read`, `write`, `import`, `export` or `stats`.
+    /// The name: `read`, `write`, `import`, `export`, `stats`, `tokens` or `health`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -90,6 +101,8 @@ impl Scope {
             Scope::Import => "import",
             Scope::Export => "export",
             Scope::Stats => "stats",
+            Scope::Tokens => "tokens",
+            Scope::Health => "health",
         }
     }
 
@@ -101,6 +114,8 @@ impl Scope {
             Scope::Import => 4,
             Scope::Export => 8,
             Scope::Stats => 16,
+            Scope::Tokens => 32,
+            Scope::Health => 64,
         }
     }
 }
@@ -126,7 +141,10 @@ pub struct Scopes(u8);
 
 impl Scopes {
     /// Every scope.
-    pub const ALL: Scopes = Scopes(31);
+    pub const ALL: Scopes = Scopes(127);
+
+    /// The scopes of the data of an account: all but [`Scope::Tokens`] and [`Scope::Health`].
+    pub const DATA: Scopes = Scopes(31);
 
     /// Whether the set contains the scope.
     #[must_use]
@@ -183,17 +201,18 @@ impl FromStr for Scopes {
         });
         bits.and_then(Self::from_bits).ok_or(Error::Invalid {
             field: "scopes",
-            reason: "must be a list of read, write, import, export and stats, as in read,stats",
+            reason: "must be a list of read, write, import, export, stats, tokens and health, as in \
+                     read,stats",
         })
     }
 }
 
-/// Options of a new access token. The default allows everything and never expires.
+/// Options of a new access token. The default reaches all data of the account and never expires.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenOptions {
     /// A name for people; none by default.
     pub name: Option<Name>,
-    /// What the token allows; everything by default.
+    /// What the token allows; [`Scopes::DATA`] by default.
     pub scopes: Scopes,
     /// The only assistant whose conversations the token reaches; all by default.
     pub assistant: Option<AssistantId>,
@@ -203,7 +222,7 @@ pub struct TokenOptions {
 
 impl Default for TokenOptions {
     fn default() -> Self {
-        Self { name: None, scopes: Scopes::ALL, assistant: None, expires_at: None }
+        Self { name: None, scopes: Scopes::DATA, assistant: None, expires_at: None }
     }
 }
 
@@ -219,6 +238,31 @@ pub struct TokenNarrowing {
     pub assistant: Option<AssistantId>,
     /// The time from which on the token is refused: not later than before.
     pub expires_at: Option<Timestamp>,
+}
+
+/// The text of an access token before it is stored: `cvdb_` and 256 random bits. `Debug` does not
+/// print it. [`Store::draw_token`](crate::Store::draw_token) returns one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenText(String);
+
+impl TokenText {
+    pub(crate) fn new(secret: &[u8; 32]) -> Self {
+        Self(format!("{}{}", TokenPrefix::START, BASE64URL_NOPAD.encode(secret)))
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    pub(crate) fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Debug for TokenText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenText").finish_non_exhaustive()
+    }
 }
 
 /// A new access token. `Debug` does not print it.
@@ -368,20 +412,24 @@ mod tests {
         for scope in Scope::ALL {
             assert_eq!(scope.as_str().parse::<Scopes>().unwrap(), Scopes::from(scope));
         }
-        let all = "read,write,import,export,stats";
+        let all = "read,write,import,export,stats,tokens,health";
         assert_eq!(all.parse::<Scopes>().unwrap(), Scopes::ALL);
         assert_eq!(Scopes::ALL.to_string(), all);
+        assert_eq!(Scopes::DATA.to_string(), "read,write,import,export,stats");
         for wrong in ["", ",", "read,", "Read", "read write", "admin"] {
             let error = wrong.parse::<Scopes>().unwrap_err().to_string();
-            assert!(error.contains("read, write, import, export and stats"), "{error}");
+            assert!(
+                error.contains("read, write, import, export, stats, tokens and health"),
+                "{error}"
+            );
         }
     }
 
     /// The bits are on disk: a change of one is a change of the format.
     #[test]
     fn the_bits_of_the_scopes_are_frozen() {
-        assert_eq!(Scope::ALL.map(Scope::bit), [1, 2, 4, 8, 16]);
-        assert_eq!([0, 32, 255].map(Scopes::from_bits), [None; 3]);
+        assert_eq!(Scope::ALL.map(Scope::bit), [1, 2, 4, 8, 16, 32, 64]);
+        assert_eq!([0, 128, 255].map(Scopes::from_bits), [None; 3]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Accounts: users, assistants and access tokens of a snapshot.
 
+use std::cmp::Reverse;
+
 use crate::error::Result;
 use crate::model::account::{Assistant, AssistantRef, User};
 use crate::model::id::{AssistantId, UserId};
@@ -54,6 +56,24 @@ impl Snapshot {
     /// A fault of the store.
     pub fn tokens(&self) -> Result<Vec<Token>> {
         self.state.tables.accounts.tokens()?.map(|found| Ok(found?.token)).collect()
+    }
+
+    /// The access tokens of a user, the newest first, expired ones included; of a snapshot that is
+    /// restricted to an assistant, those that reach nothing else. A step for each token of any user.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn tokens_of(&self, user: UserId) -> Result<Vec<Token>> {
+        let mut tokens = Vec::new();
+        for found in self.state.tables.accounts.tokens()? {
+            let token = found?.token;
+            let is_reached = self.restriction.is_none() || token.assistant == self.restriction;
+            if token.user == user && is_reached {
+                tokens.push(token);
+            }
+        }
+        tokens.sort_by_key(|token| (Reverse(token.created_at), token.id));
+        Ok(tokens)
     }
 
     /// What the user's data takes, nothing if there is no such user. One B-tree lookup.

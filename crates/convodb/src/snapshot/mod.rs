@@ -65,7 +65,8 @@ impl Snapshot {
     /// unrestricted list are refused; those of a restricted one are cursors of the list with this
     /// assistant as its filter.
     ///
-    /// Users, tokens, backups, verification and metrics are not affected.
+    /// Of the tokens of a user, those that reach nothing else are listed. Users, backups,
+    /// verification and metrics are not affected.
     ///
     /// ```
     /// # use convodb::*;

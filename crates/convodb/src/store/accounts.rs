@@ -1,7 +1,5 @@
 //! Accounts: users, assistants and access tokens, each change as a write of its own.
 
-use data_encoding::BASE64URL_NOPAD;
-
 use crate::error::{Error, Result};
 use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
@@ -9,7 +7,7 @@ use crate::model::quota::UserQuota;
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
 use crate::model::token::{
-    NewToken, Token, TokenId, TokenNarrowing, TokenOptions, TokenPrefix, TokenSelector,
+    NewToken, Token, TokenId, TokenNarrowing, TokenOptions, TokenSelector, TokenText,
 };
 use crate::store::Store;
 
@@ -108,8 +106,8 @@ impl Store {
         self.write(move |transaction| transaction.set_quota(user, quota))
     }
 
-    /// Creates an access token for the user: 256 random bits as text, which allow everything and
-    /// never expire. It cannot be shown again, because only its SHA-256 is stored.
+    /// Creates an access token for the user: 256 random bits as text, which reach all data of the
+    /// account and never expire. It cannot be shown again, because only its SHA-256 is stored.
     ///
     /// # Errors
     /// As [`Store::create_token_with`].
@@ -130,12 +128,18 @@ impl Store {
         created_at: Timestamp,
         options: TokenOptions,
     ) -> Result<NewToken> {
-        let random = BASE64URL_NOPAD.encode(&self.fresh_secret()?);
-        let token = format!("{}{random}", TokenPrefix::START);
-        self.write(move |transaction| {
-            let id = transaction.put_token(user, &token, created_at, options)?;
-            Ok::<_, Error>(NewToken { token, id })
-        })
+        let text = self.draw_token()?;
+        self.write(move |transaction| transaction.put_token(user, text, created_at, options))
+    }
+
+    /// Draws the text of a new access token, for
+    /// [`Transaction::create_token_by`](crate::Transaction::create_token_by). It is no token before
+    /// that has stored it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system has no randomness.
+    pub fn draw_token(&self) -> Result<TokenText> {
+        Ok(TokenText::new(&self.fresh_secret()?))
     }
 
     /// [`Transaction::narrow_token`](crate::Transaction::narrow_token) as a write of its own.
@@ -150,7 +154,7 @@ impl Store {
     /// store.narrow_token(created.id, read)?;
     /// let access = store.snapshot().authenticate(&created.token, at)?.expect("still valid");
     /// assert!(!access.scopes.contains(Scope::Write));
-    /// let all = TokenNarrowing { scopes: Some(Scopes::ALL), ..Default::default() };
+    /// let all = TokenNarrowing { scopes: Some(Scopes::DATA), ..Default::default() };
     /// assert!(store.narrow_token(created.id, all).is_err(), "it can only lose scopes");
     /// # Ok::<(), convodb::Error>(())
     /// ```

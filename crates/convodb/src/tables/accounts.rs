@@ -383,7 +383,7 @@ fn decode_token(key: DigestKey, record: &[u8]) -> Result<TokenRecord> {
     Ok(TokenRecord { key, token: token.map_err(|what| TOKENS.corrupted(what))? })
 }
 
-/// Decodes the two versions of a token. One of version 1 allows everything and never expires.
+/// Decodes the two versions of a token. One of version 1 reaches all data and never expires.
 pub(crate) fn decode_token_body(key: DigestKey, body: Body<'_>) -> Result<Token, Damage> {
     let stored = match body.version() {
         record::V1 => {
@@ -393,7 +393,7 @@ pub(crate) fn decode_token_body(key: DigestKey, body: Body<'_>) -> Result<Token,
                 created_at,
                 name,
                 prefix: "",
-                scopes: Scopes::ALL.bits(),
+                scopes: Scopes::DATA.bits(),
                 assistant: None,
                 expires_at: None,
                 last_used_at: None,

@@ -6,7 +6,9 @@ use crate::model::id::{AssistantId, UserId};
 use crate::model::quota::{QuotaLimit, UserQuota};
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
-use crate::model::token::{Access, Token, TokenId, TokenNarrowing, TokenOptions, TokenSelector};
+use crate::model::token::{
+    Access, NewToken, Token, TokenId, TokenNarrowing, TokenOptions, TokenSelector, TokenText,
+};
 use crate::tables::Tables;
 use crate::tables::accounts::assistant_record_len;
 use crate::tables::quotas::{UsageChange, small_record_bytes};
@@ -172,14 +174,14 @@ impl Transaction<'_> {
         self.tables.quotas.put_limits(user, quota)
     }
 
-    /// Stores the SHA-256 of `token`, at least 256 random bits, as a token of the user.
+    /// Stores the SHA-256 of the text as a token of the user.
     pub(crate) fn put_token(
         &mut self,
         user: UserId,
-        token: &str,
+        text: TokenText,
         created_at: Timestamp,
         options: TokenOptions,
-    ) -> Result<TokenId> {
+    ) -> Result<NewToken> {
         self.require_open_user(user)?;
         if let Some(assistant) = options.assistant
             && !self.tables.accounts.has_assistant(user, assistant)?
@@ -190,7 +192,73 @@ impl Transaction<'_> {
             let reason = "must be later than the time of creation";
             return Err(Error::Invalid { field: "expires_at", reason });
         }
-        Ok(self.tables.accounts.put_new_token(token, user, created_at, options))
+        let id = self.tables.accounts.put_new_token(text.as_str(), user, created_at, options);
+        Ok(NewToken { token: text.into_string(), id })
+    }
+
+    /// Creates an access token for the user of another one, `creator`, which reaches no more than
+    /// that: some of its scopes, its only assistant if it has one, and no later expiry. Two B-tree
+    /// lookups, and a write.
+    ///
+    /// ```
+    /// use convodb::{Scope, TokenOptions};
+    /// # let store = convodb::Store::in_memory()?;
+    /// # let at = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// let scopes = "read,tokens".parse()?;
+    /// let options = TokenOptions { scopes, ..TokenOptions::default() };
+    /// let creator = store.create_token_with(user, at, options)?.id;
+    /// let create = |scope: Scope| {
+    ///     let (text, options) = (store.draw_token()?, TokenOptions { scopes: scope.into(), ..Default::default() });
+    ///     store.write(move |transaction| transaction.create_token_by(creator, text, at, options))
+    /// };
+    /// assert!(create(Scope::Write).is_err(), "the creator has not got it");
+    /// let created = create(Scope::Read)?;
+    /// assert!(store.snapshot().authenticate(&created.token, at)?.is_some());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::TokenNotFound`] if the creator does not exist or has expired; [`Error::Invalid`]
+    /// with the field `scopes`, `assistant` or `expires_at` if the new token would reach more, or
+    /// if it would have expired; [`Error::AssistantNotFound`]; [`Error::UserClosed`]; or a fault of
+    /// the store.
+    pub fn create_token_by(
+        &mut self,
+        creator: TokenId,
+        text: TokenText,
+        now: Timestamp,
+        options: TokenOptions,
+    ) -> Result<NewToken> {
+        let invalid = |field, reason| Err(Error::Invalid { field, reason });
+        let creator = self.tables.accounts.token_by_id(creator)?;
+        let creator = creator.filter(|found| found.access(now).is_some());
+        let creator = creator.ok_or(Error::TokenNotFound)?.token;
+        if !options.scopes.is_subset(creator.scopes) {
+            return invalid("scopes", "must be some of those that the creating token has");
+        }
+        if creator.assistant.is_some() && options.assistant != creator.assistant {
+            return invalid("assistant", "must be the one that the creating token is limited to");
+        }
+        if let Some(last) = creator.expires_at
+            && options.expires_at.is_none_or(|expires_at| last < expires_at)
+        {
+            return invalid("expires_at", "must not be later than the creating token expires");
+        }
+        self.put_token(creator.user, text, now, options)
+    }
+
+    /// The user's token with this id; `None` if it is another user's, or if the write is restricted
+    /// to an assistant and the token reaches more. One B-tree lookup.
+    ///
+    /// # Errors
+    /// A fault of the store.
+    pub fn token(&self, user: UserId, id: TokenId) -> Result<Option<Token>> {
+        let found = self.tables.accounts.token_by_id(id)?.map(|found| found.token);
+        Ok(found.filter(|token| {
+            token.user == user
+                && (self.restriction.is_none() || token.assistant == self.restriction)
+        }))
     }
 
     /// Narrows a token, and returns it. Snapshots taken afterwards allow no more than what remains.

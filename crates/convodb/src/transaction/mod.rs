@@ -98,7 +98,7 @@ impl<'txn> Transaction<'txn> {
     /// Restricts the rest of this write to one assistant, as
     /// [`Snapshot::restricted_to`](crate::Snapshot::restricted_to) restricts reads: conversations
     /// of other assistants are missing, other assistants too, and none can be created. Applies to
-    /// operations on conversations and assistants.
+    /// operations on conversations and assistants, and to [`Transaction::token`].
     ///
     /// ```
     /// # use convodb::{AssistantId, Error, Store, Timestamp};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use convodb::{
     AssistantId, Change, ChangesSince, Channel, Conversation, ConversationId, Day, Error, Filter,
     ListRequest, MaintenanceOptions, Message, PageSize, Period, Role, Scope, Scopes, Snapshot,
-    StatsRequest, Store, Timestamp, TokenNarrowing, TokenOptions, TokenSelector, UserId,
+    StatsRequest, Store, Timestamp, TokenId, TokenNarrowing, TokenOptions, TokenSelector, UserId,
     restore_with,
 };
 use proptest::prelude::*;
@@ -50,7 +50,7 @@ fn a_token_is_narrowed_and_never_widened() {
     let only = |assistant| TokenNarrowing { assistant: Some(assistant), ..nothing() };
 
     let before = store.snapshot();
-    assert_eq!(narrow(nothing()).unwrap().scopes, Scopes::ALL, "nothing changes");
+    assert_eq!(narrow(nothing()).unwrap().scopes, Scopes::DATA, "nothing changes");
     assert_eq!(narrow(scopes("read,stats")).unwrap().scopes.to_string(), "read,stats");
     assert_eq!(narrow(until(2000)).unwrap().expires_at, Some(at(2000)));
     assert!(matches!(narrow(only(other.assistant)), Err(Error::AssistantNotFound)));
@@ -70,7 +70,7 @@ fn a_token_is_narrowed_and_never_widened() {
     );
     assert_eq!(store.snapshot().authenticate(&created.token, at(2000)).unwrap(), None);
     let unchanged = before.authenticate(&created.token, at(9999)).unwrap().unwrap();
-    assert_eq!(unchanged.scopes, Scopes::ALL, "a snapshot does not change");
+    assert_eq!(unchanged.scopes, Scopes::DATA, "a snapshot does not change");
     narrow(until(1)).unwrap();
     assert_eq!(store.snapshot().authenticate(&created.token, at(1)).unwrap(), None);
     let [listed] = &store.snapshot().tokens().unwrap()[..] else { panic!("one token") };
@@ -437,4 +437,94 @@ fn scopes_are_independent() {
         let scopes = Scopes::from(scope);
         assert!(scopes.iter().eq([scope]));
     }
+}
+
+/// A store with one user, who has the assistant `bot(0)`.
+fn store_with_bot() -> (Store, UserId) {
+    let store = Store::in_memory().unwrap();
+    let user = store.create_user("Acme", at(1)).unwrap().id;
+    store.create_assistant(user, bot(0), "One").unwrap();
+    (store, user)
+}
+
+/// A token creates none that reaches more than itself, whichever limit it exceeds.
+#[test]
+fn a_token_creates_none_that_reaches_more() {
+    let (store, user) = store_with_bot();
+    let (one, two) = (bot(0), bot(1));
+    store.create_assistant(user, two, "Two").unwrap();
+    let options = TokenOptions {
+        scopes: "read,tokens".parse().unwrap(),
+        assistant: Some(one),
+        expires_at: Some("2025-06-01".parse().unwrap()),
+        ..TokenOptions::default()
+    };
+    let creator = store.create_token_with(user, at(1), options.clone()).unwrap().id;
+    let create = |now: Timestamp, options: TokenOptions| {
+        let text = store.draw_token().unwrap();
+        store.write(move |transaction| transaction.create_token_by(creator, text, now, options))
+    };
+    let with = |change: fn(&mut TokenOptions)| {
+        let mut options = options.clone();
+        change(&mut options);
+        options
+    };
+    for (field, wider) in [
+        ("scopes", with(|options| options.scopes = Scopes::DATA)),
+        ("scopes", with(|options| options.scopes = Scope::Health.into())),
+        ("assistant", with(|options| options.assistant = None)),
+        ("assistant", with(|options| options.assistant = Some(bot(1)))),
+        ("expires_at", with(|options| options.expires_at = None)),
+        ("expires_at", with(|options| options.expires_at = Some("2025-06-02".parse().unwrap()))),
+    ] {
+        let refused = create(at(1), wider);
+        assert!(
+            matches!(refused, Err(Error::Invalid { field: named, .. }) if named == field),
+            "{field}"
+        );
+    }
+    let created = create(at(1), options.clone()).unwrap();
+    let snapshot = store.snapshot();
+    let access = snapshot.authenticate(&created.token, at(1)).unwrap().unwrap();
+    assert_eq!((access.user, access.assistant), (user, Some(one)));
+    // Once it has expired, or was revoked, it creates nothing.
+    let late = create("2025-06-01".parse().unwrap(), options.clone());
+    assert!(matches!(late, Err(Error::TokenNotFound)));
+    store.revoke_tokens(TokenSelector::Id(creator)).unwrap();
+    assert!(matches!(create(at(1), options), Err(Error::TokenNotFound)));
+}
+
+/// A user's tokens are those of no other user and, with a restriction, those that reach nothing else.
+#[test]
+fn tokens_of_a_user_are_seen_by_the_user_alone() {
+    let (store, user) = store_with_bot();
+    let other = store.create_user("Other", at(1)).unwrap().id;
+    let token = |user, assistant| {
+        let options = TokenOptions { assistant, ..TokenOptions::default() };
+        store.create_token_with(user, at(1), options).unwrap().id
+    };
+    let (free, bound, foreign) = (token(user, None), token(user, Some(bot(0))), token(other, None));
+    let listed = |snapshot: &Snapshot, user| {
+        let mut ids: Vec<_> = snapshot.tokens_of(user).unwrap().iter().map(|t| t.id).collect();
+        ids.sort();
+        ids
+    };
+    let sorted = |mut ids: Vec<TokenId>| {
+        ids.sort();
+        ids
+    };
+    let snapshot = store.snapshot();
+    assert_eq!(listed(&snapshot, user), sorted(vec![free, bound]));
+    assert_eq!(listed(&snapshot, other), [foreign]);
+    assert_eq!(listed(&snapshot.restricted_to(bot(0)), user), [bound]);
+    store
+        .write(move |transaction| {
+            assert!(transaction.token(user, free)?.is_some());
+            assert!(transaction.token(user, foreign)?.is_none());
+            transaction.restrict_to(bot(0));
+            assert!(transaction.token(user, free)?.is_none());
+            assert!(transaction.token(user, bound)?.is_some());
+            Ok::<_, Error>(())
+        })
+        .unwrap();
 }

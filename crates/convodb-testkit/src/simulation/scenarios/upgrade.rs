@@ -270,7 +270,7 @@ fn contents(snapshot: &Snapshot) -> Result<Contents, CheckError> {
     }
     let access = snapshot.authenticate(V1.token, Timestamp::MIN)?;
     let access = access.ok_or_else(|| mismatch("the access token is unknown"))?;
-    if access.scopes != Scopes::ALL || access.assistant.is_some() {
+    if access.scopes != Scopes::DATA || access.assistant.is_some() {
         return Err(mismatch("the access token does not allow everything"));
     }
     let user = access.user;
