@@ -35,6 +35,30 @@ pub(crate) fn count(number: u64) -> String {
     out
 }
 
+/// `3.2 MiB`
+pub(crate) fn bytes(number: u64) -> String {
+    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
+    if number < 1024 {
+        return format!("{number} B");
+    }
+    #[allow(clippy::cast_precision_loss, reason = "one decimal is shown")]
+    let mut value = number as f64 / 1024.0;
+    let mut unit = UNITS[0];
+    for next in &UNITS[1..] {
+        if value < 1024.0 {
+            break;
+        }
+        value /= 1024.0;
+        unit = next;
+    }
+    format!("{value:.1} {unit}")
+}
+
+/// A duration in seconds: `0.8 ms`, or `6.6 s`.
+pub(crate) fn seconds(number: f64) -> String {
+    if number < 1.0 { format!("{:.1} ms", number * 1000.0) } else { format!("{number:.1} s") }
+}
+
 /// An amount in USD from billionths: cents from one dollar on, else up to six decimals.
 pub(crate) fn usd(nanos: i128) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
@@ -43,12 +67,23 @@ pub(crate) fn usd(nanos: i128) -> String {
     let decimals: u32 = if nanos >= unit || nanos == 0 { 2 } else { 6 };
     let step = 10_u128.pow(9 - decimals);
     let rounded = nanos.saturating_add(step / 2) / step;
+    format!("{sign}{}", amount(rounded, decimals))
+}
+
+/// An amount in USD from billionths, with every decimal, at least two.
+pub(crate) fn exact_usd(nanos: i128) -> String {
+    let sign = if nanos < 0 { "-" } else { "" };
+    format!("{sign}{}", amount(nanos.unsigned_abs(), 9))
+}
+
+/// `$1,234.50` from a number of units of the last of so many decimals; at least two are kept.
+fn amount(units: u128, decimals: u32) -> String {
     let scale = 10_u128.pow(decimals);
-    let whole = count(u64::try_from(rounded / scale).unwrap_or(u64::MAX));
+    let whole = count(u64::try_from(units / scale).unwrap_or(u64::MAX));
     let width = decimals as usize;
-    let fraction = format!("{:0width$}", rounded % scale);
+    let fraction = format!("{:0width$}", units % scale);
     let kept = fraction.trim_end_matches('0').len().max(2);
-    format!("{sign}${whole}.{}", &fraction[..kept])
+    format!("${whole}.{}", &fraction[..kept])
 }
 
 /// Sums, each as text.
@@ -66,7 +101,7 @@ pub(crate) fn numbers(volume: &Volume) -> Numbers {
         conversations: count(volume.conversations),
         messages: count(volume.messages),
         cost: usd(volume.cost.nanos()),
-        exact_cost: format!("${}", volume.cost),
+        exact_cost: exact_usd(volume.cost.nanos()),
     }
 }
 
@@ -94,6 +129,26 @@ mod tests {
             (-5_000_000, "-$0.005"),
         ] {
             assert_eq!(usd(nanos), text);
+        }
+        for (nanos, text) in [
+            (0, "$0.00"),
+            (7_300_000_000, "$7.30"),
+            (1_234_567_890_123, "$1,234.567890123"),
+            (-1, "-$0.000000001"),
+        ] {
+            assert_eq!(exact_usd(nanos), text);
+        }
+    }
+
+    #[test]
+    fn bytes_and_durations_have_one_decimal() {
+        for (number, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (u64::MAX, "16777216.0 TiB")]
+        {
+            assert_eq!(bytes(number), text);
+        }
+        for (number, text) in [(0.0001, "0.1 ms"), (0.4096, "409.6 ms"), (6.5536, "6.6 s")] {
+            assert_eq!(seconds(number), text);
         }
     }
 

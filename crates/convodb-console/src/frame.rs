@@ -15,6 +15,10 @@ pub enum Screen {
     Customer,
     /// Statistics.
     Volumes,
+    /// Access tokens.
+    Tokens,
+    /// The health of the server.
+    Health,
 }
 
 /// What the session's token allows.
@@ -26,6 +30,10 @@ pub struct Abilities {
     pub write: bool,
     /// The scope `stats`.
     pub stats: bool,
+    /// The scope `tokens`.
+    pub tokens: bool,
+    /// The scope `health`.
+    pub health: bool,
 }
 
 /// The surroundings of a screen.

@@ -11,20 +11,26 @@ mod conversation;
 mod customer;
 mod format;
 mod frame;
+mod health;
 mod list;
 mod markup;
 mod query;
 mod session;
 pub mod text;
+mod tokens;
 mod volumes;
 
 pub use crate::conversation::{ConversationScreen, MessagePart, Neighbours};
 pub use crate::customer::{CustomerScreen, CustomerTotals};
 pub use crate::frame::{Abilities, Frame, Screen};
+pub use crate::health::{Health, HealthScreen};
 pub use crate::list::{AssistantChoice, FieldMessage, ListScreen, Row};
 pub use crate::markup::kind_name;
 pub use crate::query::Query;
 pub use crate::session::{ErrorScreen, SignInScreen};
+pub use crate::tokens::{
+    CreatedTokenScreen, NewTokenScreen, TokenForm, TokenRow, TokenScreen, TokensScreen,
+};
 pub use crate::volumes::{Comparison, Group, Measure, Split, StatementScreen, VolumesScreen};
 
 /// The content security policy of every page and asset.

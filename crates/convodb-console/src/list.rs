@@ -1,7 +1,7 @@
 //! List screen: a page of conversations with its filters, and the links to its neighbours.
 
 use askama::Template;
-use convodb::{Channel, ChannelKind, ConversationRef};
+use convodb::{Channel, ChannelKind, ConversationRef, Count};
 
 use crate::format::{Time, count, usd};
 use crate::frame::{Frame, Screen};
@@ -110,6 +110,8 @@ pub struct ListScreen {
     pub rows: Vec<Row>,
     /// The page size.
     pub per_page: usize,
+    /// The number of conversations of the list, if the URL asks for it.
+    pub total: Option<Count>,
     /// The cursor of the next page.
     pub next: Option<String>,
     /// The cursor of the previous page.
@@ -135,14 +137,18 @@ impl ListScreen {
     fn chip(&self, label: &'static str, names: &[&'static str]) -> Chip {
         let of = |name: &&'static str| self.query.get(name).to_owned();
         let values: Vec<String> = names.iter().map(of).collect();
+        let each = |values: &str, name: &dyn Fn(&str) -> Option<String>| {
+            let named = values.split(',').map(|value| name(value).unwrap_or(value.to_owned()));
+            named.collect::<Vec<_>>().join(", ")
+        };
         let value = match (label, values.as_slice()) {
-            (text::TYPE, [kind]) => {
-                kind.parse().map_or(kind.clone(), |kind| kind_name(kind).to_owned())
+            (text::TYPE, [kinds]) => {
+                each(kinds, &|kind| kind.parse().ok().map(|kind| kind_name(kind).to_owned()))
             }
-            (text::ASSISTANT, [id]) => {
+            (text::ASSISTANT, [ids]) => each(ids, &|id| {
                 let known = self.assistants.iter().find(|assistant| assistant.id == *id);
-                known.map_or(id.clone(), |assistant| assistant.name.clone())
-            }
+                known.map(|assistant| assistant.name.clone())
+            }),
             (_, [from, to]) => match (from.as_str(), to.as_str()) {
                 ("", "") => String::new(),
                 ("", to) => format!("until {to}"),
@@ -170,6 +176,18 @@ impl ListScreen {
     fn without(&self, chip: &Chip) -> String {
         let query = self.query.without(&chip.names).without(&["cursor"]);
         self.frame.url(&format!("/conversations{}", query.suffix()))
+    }
+
+    /// Whether a filter that may have several values has this one.
+    fn has(&self, name: &str, value: &str) -> bool {
+        self.query.get(name).split(',').any(|one| one == value)
+    }
+
+    /// The number of conversations of the list: `1,234`, or `at least 10,000`.
+    fn total(&self) -> Option<String> {
+        let total = self.total?;
+        let number = count(total.conversations);
+        Some(if total.is_exact { number } else { format!("{} {number}", text::AT_LEAST) })
     }
 
     fn is_filtered(&self) -> bool {

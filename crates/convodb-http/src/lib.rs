@@ -166,7 +166,7 @@ pub async fn serve_with_metrics(
     let service = config.serving(store, &listener)?;
     let limits = *service.limits();
     let mut shutting_down = service.shutdown_receiver();
-    let routes = routes::router_without_metrics(service.clone());
+    let routes = routes::router(service.clone().without_metrics());
     let metrics_routes = routes::metrics_router(service.clone());
     let metrics_shutdown = async move {
         // An error means that the sender is gone.

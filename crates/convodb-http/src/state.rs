@@ -27,6 +27,7 @@ pub(crate) struct Service {
     store: AsyncStore,
     strict_parameters: bool,
     has_console: bool,
+    has_metrics: bool,
     cors_origins: Arc<[CorsOrigin]>,
     shared: Arc<Shared>,
 }
@@ -87,8 +88,14 @@ impl Service {
         };
         let store = AsyncStore::from(store);
         let cors_origins = Arc::default();
-        let (strict_parameters, has_console) = (false, true);
-        Self { store, strict_parameters, has_console, cors_origins, shared: Arc::new(shared) }
+        Self {
+            store,
+            strict_parameters: false,
+            has_console: true,
+            has_metrics: true,
+            cors_origins,
+            shared: Arc::new(shared),
+        }
     }
 
     /// Sets whether lists refuse unknown parameters, and the origins of web pages.
@@ -108,6 +115,16 @@ impl Service {
     /// Whether the server has a console.
     pub(crate) const fn has_console(&self) -> bool {
         self.has_console
+    }
+
+    /// The same service without `/metrics`, which another listener has.
+    pub(crate) fn without_metrics(self) -> Self {
+        Self { has_metrics: false, ..self }
+    }
+
+    /// Whether `/metrics` is among the routes of the API.
+    pub(crate) const fn has_metrics(&self) -> bool {
+        self.has_metrics
     }
 
     /// Returns the key of the console's sessions.

@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use convodb::{Quota, Store, StoreOptions, UserId};
+use convodb::{Quota, Scopes, Store, StoreOptions, TokenOptions, UserId};
 use convodb_http::{Config, Limits, LogWriter, local_url};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -232,7 +232,9 @@ fn cannot_listen(flag: &str, listen: &str, error: &io::Error) -> anyhow::Error {
 
 /// Prints a new access token, as a line for the shell, and what to try with it.
 fn introduce(store: &Store, user: UserId, base: &str, has_console: bool) -> Result<()> {
-    let token = store.create_token(user, now()?)?;
+    // Every screen of the console can be tried with it.
+    let options = TokenOptions { scopes: Scopes::ALL, ..TokenOptions::default() };
+    let token = store.create_token_with(user, now()?, options)?.token;
     let curl = |query: &str| {
         format!(
             "curl -sS -H \"Authorization: Bearer $TOKEN\" '{base}/api/user/conversations{query}'"

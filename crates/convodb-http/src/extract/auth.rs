@@ -17,7 +17,7 @@ use axum::http::HeaderMap;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use convodb::{
-    Access, AssistantId, Error, Scope, Scopes, Snapshot, Timestamp, Transaction, UserId,
+    Access, AssistantId, Error, Scope, Scopes, Snapshot, Timestamp, TokenId, Transaction, UserId,
 };
 
 use crate::clock::now;
@@ -45,6 +45,10 @@ pub(crate) struct Import;
 pub(crate) struct Export;
 /// Requires [`Scope::Stats`].
 pub(crate) struct Stats;
+/// Requires [`Scope::Tokens`].
+pub(crate) struct Tokens;
+/// Requires [`Scope::Health`].
+pub(crate) struct Health;
 
 impl RequiredScope for Read {
     const SCOPE: Scope = Scope::Read;
@@ -60,6 +64,12 @@ impl RequiredScope for Export {
 }
 impl RequiredScope for Stats {
     const SCOPE: Scope = Scope::Stats;
+}
+impl RequiredScope for Tokens {
+    const SCOPE: Scope = Scope::Tokens;
+}
+impl RequiredScope for Health {
+    const SCOPE: Scope = Scope::Health;
 }
 
 /// The authority of a request: its token's access, which can be checked again.
@@ -110,6 +120,11 @@ impl Authority {
     /// Returns the only assistant that the token reaches, if it is limited to one.
     pub(crate) const fn restriction(&self) -> Option<AssistantId> {
         self.access.assistant
+    }
+
+    /// Returns the token's public id.
+    pub(crate) const fn token(&self) -> TokenId {
+        self.access.token
     }
 
     /// Returns all scopes of the token.
@@ -237,6 +252,20 @@ impl<S: RequiredScope> AuthWrite<S> {
     /// Returns the only assistant that the token reaches, if it is limited to one.
     pub(crate) const fn restriction(&self) -> Option<AssistantId> {
         self.authority.restriction()
+    }
+
+    /// Returns the authority of the request.
+    pub(crate) const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Returns read access with a new snapshot.
+    ///
+    /// # Errors
+    /// As [`Authority::snapshot`].
+    pub(crate) fn read(&self) -> Result<AuthRead<S>> {
+        let (user, snapshot) = (self.user(), self.snapshot()?);
+        Ok(AuthRead { user, snapshot, authority: self.authority.clone(), scope: PhantomData })
     }
 
     /// Returns a new snapshot, for lookups that a write depends on.

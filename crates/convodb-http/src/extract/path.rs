@@ -1,18 +1,19 @@
-//! Path parameter: the UUID in a URL.
+//! Path parameter: the id in a URL.
 //!
-//! The extractor accepts a text that is not a UUID. After authentication the handler answers it
-//! with 404, like an unknown UUID.
+//! The extractor accepts a text that is not an id. After authentication the handler answers it
+//! with 404, like an unknown id.
 
 use std::str::FromStr;
 
 use axum::extract::{FromRequestParts, RawPathParams};
+use axum::http::StatusCode;
 use axum::http::request::Parts;
-use convodb::{AssistantId, ConversationId, Error};
+use convodb::{AssistantId, ConversationId, Error, TokenId};
 
 use crate::error::{ApiError, Result};
 use crate::state::Service;
 
-/// The id in the path; `None` if the text there is not a UUID.
+/// The id in the path; `None` if the text there is none.
 pub(crate) struct PathId<T>(Option<T>);
 
 impl<T: FromStr<Err = Error> + Send> FromRequestParts<Service> for PathId<T> {
@@ -42,5 +43,15 @@ impl PathId<AssistantId> {
     /// 404 if the path contains no UUID.
     pub(crate) fn assistant(self) -> Result<AssistantId> {
         self.0.ok_or_else(|| Error::AssistantNotFound.into())
+    }
+}
+
+impl PathId<TokenId> {
+    /// Returns the token's public id.
+    ///
+    /// # Errors
+    /// 404 if the path contains none.
+    pub(crate) fn token(self) -> Result<TokenId> {
+        self.0.ok_or_else(|| ApiError::of(StatusCode::NOT_FOUND))
     }
 }

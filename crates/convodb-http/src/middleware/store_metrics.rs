@@ -125,8 +125,8 @@ fn one(
     metric.encode(metric_encoder)
 }
 
-/// A histogram of the store, which counts by itself.
-struct StoreHistogram<'h>(&'h Histogram);
+/// A histogram that was read.
+pub(crate) struct StoreHistogram<'h>(pub(crate) &'h Histogram);
 
 impl EncodeMetric for StoreHistogram<'_> {
     fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {

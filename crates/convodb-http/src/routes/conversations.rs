@@ -40,7 +40,7 @@ pub(crate) async fn list(
             return Ok(strictness.confirm(json_body::count(url, per_page, count)));
         }
         let page = snapshot.list(user, &list)?;
-        service.metrics().record_page(page.cost());
+        service.metrics().record_page(&page);
         Ok(strictness.confirm(json_body::list(url, &page, counted, user, &snapshot)?))
     })
     .await
@@ -48,7 +48,7 @@ pub(crate) async fn list(
 
 /// Counts the conversations of a list. It reads thousands of entries at worst, many more than a page,
 /// so it runs on a blocking thread.
-async fn count(
+pub(super) async fn count(
     service: &Service,
     snapshot: &Snapshot,
     user: UserId,

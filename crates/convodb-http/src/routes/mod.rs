@@ -53,14 +53,10 @@ impl Routes {
     }
 }
 
-/// Returns all routes of a service with their middleware.
+/// Returns all routes of a service with their middleware, `/metrics` among them if it has that.
 pub(crate) fn router(service: Service) -> Router {
-    finish(routes().router, service)
-}
-
-/// Returns all routes of a service but the metrics.
-pub(crate) fn router_without_metrics(service: Service) -> Router {
-    finish(api_routes().router, service)
+    let routes = if service.has_metrics() { routes() } else { api_routes() };
+    finish(routes.router, service)
 }
 
 /// Returns the metrics of a service, for a listener of their own.

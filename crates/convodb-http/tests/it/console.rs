@@ -1,8 +1,8 @@
 //! Console over sockets: signing in, authority, policies, escaping, and pages equal to the API's.
 
 use convodb::{
-    AssistantId, Channel, Contact, Conversation, ConversationId, Message, Role, Scope, Store,
-    Timestamp, TokenOptions, TokenSelector,
+    AssistantId, Channel, Contact, Conversation, ConversationId, Message, Role, Scope, Scopes,
+    Store, Timestamp, TokenOptions, TokenSelector,
 };
 use convodb_http::Config;
 use uuid::Uuid;
@@ -163,6 +163,7 @@ fn a_session_has_what_its_token_allows_and_no_longer() {
         sign_in(&harness, &token.token)
     };
     let (reader, counter) = (of_scope(Scope::Read), of_scope(Scope::Stats));
+    let (manager, watcher) = (of_scope(Scope::Tokens), of_scope(Scope::Health));
     for (target, reads, counts) in [
         ("/console/conversations", 200, 403),
         (one.as_str(), 200, 403),
@@ -176,6 +177,18 @@ fn a_session_has_what_its_token_allows_and_no_longer() {
             assert_eq!(get(&harness, target, &reader).status, reads, "{target}");
         }
         assert_eq!(get(&harness, target, &counter).status, counts, "{target}");
+        assert_eq!(get(&harness, target, "").status, 303, "{target}");
+    }
+    let own = format!("/console/tokens/{}", harness.store.snapshot().tokens().unwrap()[0].id);
+    for (target, manages, watches) in [
+        ("/console/tokens", 200, 403),
+        ("/console/tokens/new", 200, 403),
+        (own.as_str(), 200, 403),
+        ("/console/health", 403, 200),
+    ] {
+        assert_eq!(get(&harness, target, &manager).status, manages, "{target}");
+        assert_eq!(get(&harness, target, &watcher).status, watches, "{target}");
+        assert_eq!(get(&harness, target, &reader).status, 403, "{target}");
         assert_eq!(get(&harness, target, "").status, 303, "{target}");
     }
     let ai = format!("{one}/ai");
@@ -215,7 +228,14 @@ fn planted_markup_is_shown_as_text() {
     let assistant = AssistantId::new(Uuid::from_u128(0xEE));
     store.create_assistant(user, assistant, PLANTED).unwrap();
     let harness = Harness::of(store, Config::default());
-    let token = harness.store.create_token(user, Timestamp::MIN).unwrap();
+    let options = TokenOptions {
+        scopes: Scopes::ALL,
+        name: Some(PLANTED.parse().unwrap()),
+        assistant: None,
+        expires_at: None,
+    };
+    let created = harness.store.create_token_with(user, Timestamp::MIN, options).unwrap();
+    let token = created.token;
     let contact = || {
         let phone = PLANTED.get(..60).unwrap();
         Contact::with_phone(phone).unwrap().named(PLANTED).unwrap()
@@ -240,8 +260,12 @@ fn planted_markup_is_shown_as_text() {
         harness.store.insert(user, new, history).unwrap();
     }
     let encoded = "%3Cscript%3Ealert(1)%3C/script%3E%22'%3E%3Cimg%20src=x%20onerror=alert(2)%3E";
+    targets.push(format!("/console/tokens/{}", created.id));
     for target in [
         "/console/conversations",
+        "/console/tokens",
+        "/console/tokens/new",
+        "/console/health",
         "/console/volumes?split=assistant",
         "/console/statement",
         "/console/sign-in?next=/console/%3Cscript%3Ealert(1)%22",
@@ -269,7 +293,12 @@ fn planted_markup_is_shown_as_text() {
         assert!(!page.contains("<img src=x") && !page.contains("onerror=alert(2)>"), "{target}");
         shown += page.matches("&#60;script&#62;alert(1)").count();
     }
-    assert!(shown > 20, "the markup is shown, as text: {shown}");
+    let headers = format!("{OWN}Cookie: {cookie}\r\n");
+    let body = format!("name={encoded}&expires_at={encoded}&assistant={encoded}&scopes={encoded}");
+    let refused = post(&harness, "/console/tokens", &headers, &body);
+    assert!(refused.status == 422 && !refused.text().contains("<img src=x"));
+    assert!(refused.text().contains("value=\"&#60;script&#62;alert(1)"));
+    assert!(shown > 25, "the markup is shown, as text: {shown}");
     let csv = get(&harness, "/console/volumes.csv?split=assistant", &cookie);
     assert!(csv.header("content-type").starts_with("text/csv"));
 }
@@ -398,6 +427,235 @@ fn wrong_filters_are_named_beside_their_field() {
     );
     let days = get(&harness, "/console/volumes?from=2025-02-01&to=2025-01-01", &cookie);
     assert!(days.text().contains("must not be before from"), "{}", days.text());
+}
+
+/// Several types and assistants are one list, as in the API; a form's repeated fields become one.
+#[test]
+fn chips_have_several_values_and_the_list_its_number() {
+    let harness = Harness::new();
+    harness.insert(1..=5, &Channel::Widget);
+    harness.insert(6..=8, &api("x"));
+    harness.insert(9..=10, &whatsapp("+4930", "+49151"));
+    let cookie = sign_in(&harness, &harness.token);
+    let sent = get(
+        &harness,
+        "/console/conversations?type=widget&type=api&assistant_id=1&include=total",
+        &cookie,
+    );
+    let target = "/console/conversations?type=widget,api&assistant_id=1&include=total";
+    assert_eq!((sent.status, sent.header("location")), (303, target));
+    let page = get(&harness, target, &cookie);
+    let listed = harness.list("type=widget,api&assistant_id=1&include=total&per_page=25").json();
+    let items = listed["data"].as_array().unwrap().iter();
+    let expected: Vec<String> = items.map(|item| item["id"].as_str().unwrap().to_owned()).collect();
+    assert_eq!((ids(page.text()), expected.len()), (expected, 8));
+    for text in ["<span class=\"value\">Widget, API</span>", "<span class=\"quiet total\">8</span>"]
+    {
+        assert!(page.text().contains(text), "{text}: {}", page.text());
+    }
+    let checked = |value: &str| page.text().contains(&format!("value=\"{value}\" checked"));
+    assert!(checked("widget") && checked("api") && checked("total") && !checked("whatsapp"));
+    assert!(link(page.text(), "next").is_none());
+    let wrong = get(&harness, "/console/conversations?type=widget,fax", &cookie);
+    assert!(wrong.text().contains("It must be one of test, widget, whatsapp, api."));
+    let uncounted = get(&harness, "/console/conversations", &cookie);
+    assert!(!uncounted.text().contains("quiet total"));
+    assert_eq!(ids(uncounted.text()).len(), 10);
+}
+
+/// What the screen shows comes from the same counters as the metrics.
+#[test]
+fn health_shows_what_the_metrics_count() {
+    let harness = Harness::new();
+    harness.insert(1..=30, &Channel::Widget);
+    let options = TokenOptions { scopes: Scopes::ALL, ..TokenOptions::default() };
+    let token = harness.store.create_token_with(harness.user, Timestamp::MIN, options).unwrap();
+    let cookie = sign_in(&harness, &token.token);
+    let before = get(&harness, "/console/health", &cookie);
+    check_headers(&before);
+    assert!(before.text().contains("Reads and writes") && before.text().contains("none yet"));
+    for _ in 0..3 {
+        assert_eq!(harness.list("per_page=10").status, 200);
+    }
+    assert_eq!(get(&harness, "/console/conversations", &cookie).status, 200);
+    let page = get(&harness, "/console/health", &cookie);
+    let metrics = harness.server.request("GET", "/metrics", "");
+    let metric = |name: &str| {
+        let line = metrics.text().lines().find_map(|line| line.strip_prefix(&format!("{name} ")));
+        line.unwrap_or_else(|| panic!("no metric {name}")).parse::<u64>().unwrap()
+    };
+    let (pages, bound) = (metric("convodb_pages_total"), metric("convodb_page_reads_bound_total"));
+    let reads = metric("convodb_page_entries_read_total") + metric("convodb_page_rows_read_total");
+    // The third equal request to the API is answered from kept responses.
+    assert_eq!((pages, bound), (3, 2 * 10 * 11 + 10 * 26));
+    assert!(reads > 0 && reads <= bound, "{reads} of {bound}");
+    let average = |sum: u64| format!("{:.1}", sum as f64 / pages as f64);
+    let shown = format!(
+        "<dd>{}<span class=\"trend\">on average of at most {}, 3 pages",
+        average(reads),
+        average(bound)
+    );
+    assert!(page.text().contains(&shown), "{shown}: {}", page.text());
+    // The API's three pages and the console's one, in the table.
+    let cells = |column: usize| -> u64 {
+        let (_, table) = page.text().split_once("<table>").unwrap();
+        let (table, _) = table.split_once("</table>").unwrap();
+        let rows = table.split("<tr><th scope=\"row\">").skip(1);
+        let cell = |row: &str| {
+            let cell = row.split("<td class=\"number\">").nth(column).unwrap();
+            cell.split('<').next().unwrap().parse::<u64>().unwrap()
+        };
+        rows.map(cell).sum()
+    };
+    assert_eq!((cells(1), cells(2)), (3, 1));
+    assert!(page.text().contains("curl -H"), "the metrics as curl");
+    assert!(page.text().contains("<title>\u{2264}"), "a bar says what it counts");
+}
+
+/// A form's fields, and what the engine and the other screens make of them.
+#[test]
+fn tokens_are_created_narrowed_and_revoked() {
+    let harness = Harness::new();
+    harness.insert([1], &Channel::Widget);
+    let options =
+        TokenOptions { scopes: "read,stats,tokens".parse().unwrap(), ..TokenOptions::default() };
+    let own = harness.store.create_token_with(harness.user, Timestamp::MIN, options).unwrap();
+    let cookie = sign_in(&harness, &own.token);
+    let headers = format!("{OWN}Cookie: {cookie}\r\n");
+    let form = get(&harness, "/console/tokens/new", &cookie);
+    check_headers(&form);
+    for (scope, offered) in [("read", true), ("stats", true), ("write", false), ("health", false)] {
+        assert_eq!(form.text().contains(&format!("value=\"{scope}\"")), offered, "{scope}");
+    }
+    let body = "name=Reports&scopes=read&scopes=stats&assistant=&expires_at=2109-01-01";
+    let created = post(&harness, "/console/tokens", &headers, body);
+    assert_eq!(created.status, 200, "{}", created.text());
+    check_headers(&created);
+    let text = created.text().split("aria-label=\"Access token\">").nth(1).unwrap();
+    let token = text.split('<').next().unwrap();
+    assert_eq!(harness.list_of(token, "").status, 200);
+    assert_eq!(harness.list_of(token, "").json()["data"].as_array().unwrap().len(), 1);
+    let tokens = harness.store.snapshot().tokens_of(harness.user).unwrap();
+    let new = &tokens[0];
+    assert_eq!(new.name.as_ref().map(|name| name.as_str()), Some("Reports"));
+    assert_eq!((new.scopes.to_string().as_str(), new.expires_at.is_some()), ("read,stats", true));
+    let page = get(&harness, "/console/tokens", &cookie);
+    assert!(page.text().contains("Reports") && page.text().contains("This session"));
+    assert!(!page.text().contains(token) && !crate::harness::logged().contains(token));
+
+    let target = format!("/console/tokens/{}", new.id);
+    let narrowed = post(&harness, &format!("{target}/narrow"), &headers, "scopes=read");
+    assert_eq!((narrowed.status, narrowed.header("location")), (303, target.as_str()));
+    let stats = format!("{LIST}/stats");
+    assert_eq!(harness.request("GET", &stats, token, "").status, 403);
+    let wider = post(&harness, &format!("{target}/narrow"), &headers, "scopes=read&scopes=write");
+    assert_eq!(wider.status, 422);
+    assert!(wider.text().contains("must be some of those that the token has"));
+    let later =
+        post(&harness, &format!("{target}/narrow"), &headers, "scopes=read&expires_at=2109-02-01");
+    assert!(later.text().contains("must not be later than the token expires already"));
+    assert_eq!(harness.list_of(token, "").status, 200);
+    let revoked = post(&harness, &format!("{target}/revoke"), &headers, "");
+    assert_eq!((revoked.status, revoked.header("location")), (303, "/console/tokens"));
+    assert_eq!(harness.list_of(token, "").status, 401);
+    assert_eq!(get(&harness, &target, &cookie).status, 404);
+    assert_eq!(post(&harness, &format!("{target}/revoke"), &headers, "").status, 404);
+    // Revoking one's own token signs out.
+    let target = format!("/console/tokens/{}", own.id);
+    assert_eq!(post(&harness, &format!("{target}/revoke"), &headers, "").status, 303);
+    let next = get(&harness, "/console/tokens", &cookie);
+    assert_eq!(
+        (next.status, next.header("location")),
+        (303, "/console/sign-in?next=/console/tokens")
+    );
+}
+
+/// No token makes one that reaches more than itself, nor touches another user's, nor one that
+/// reaches more assistants.
+#[test]
+fn a_token_makes_none_that_reaches_more() {
+    let harness = Harness::new();
+    let bots = harness.store.snapshot().assistants(harness.user, 0, 10).unwrap();
+    let second = AssistantId::new(Uuid::from_u128(0x22));
+    harness.store.create_assistant(harness.user, second, "Second").unwrap();
+    let options = TokenOptions {
+        scopes: "read,tokens".parse().unwrap(),
+        assistant: Some(bots[0].id),
+        expires_at: Some("2100-01-01".parse().unwrap()),
+        ..TokenOptions::default()
+    };
+    let own = harness.store.create_token_with(harness.user, Timestamp::MIN, options).unwrap();
+    let cookie = sign_in(&harness, &own.token);
+    let headers = format!("{OWN}Cookie: {cookie}\r\n");
+    let bot = bots[0].id;
+    let before = harness.store.snapshot().tokens().unwrap().len();
+    for (body, message) in [
+        (format!("assistant={bot}&expires_at=2099-01-01"), "must have at least one"),
+        (
+            format!("scopes=read&scopes=write&assistant={bot}&expires_at=2099-01-01"),
+            "must be some of those that the creating token has",
+        ),
+        (
+            "scopes=read&expires_at=2099-01-01".to_owned(),
+            "must be the one that the creating token is limited to",
+        ),
+        (
+            format!("scopes=read&assistant={second}&expires_at=2099-01-01"),
+            "must be the one that the creating token is limited to",
+        ),
+        (
+            format!("scopes=read&assistant={bot}"),
+            "must not be later than the creating token expires",
+        ),
+        (
+            format!("scopes=read&assistant={bot}&expires_at=2101-01-01"),
+            "must not be later than the creating token expires",
+        ),
+        (
+            format!("scopes=read&assistant={bot}&expires_at=1971-01-01"),
+            "must be later than the time",
+        ),
+        (format!("scopes=fly&assistant={bot}&expires_at=x"), "The selected scopes is invalid."),
+        (format!("scopes=read&assistant={bot}&expires_at=x"), "expires at field"),
+        ("scopes=read&assistant=x&expires_at=2099-01-01".to_owned(), "assistant field"),
+        (
+            format!("name={}&scopes=read&assistant={bot}&expires_at=2099-01-01", "n".repeat(300)),
+            "must not be greater than 255 bytes",
+        ),
+    ] {
+        let refused = post(&harness, "/console/tokens", &headers, &body);
+        assert_eq!(refused.status, 422, "{body}");
+        assert!(refused.text().contains(message), "{body}: {}", refused.text());
+    }
+    assert_eq!(harness.store.snapshot().tokens().unwrap().len(), before);
+    let body = format!("scopes=read&assistant={bot}&expires_at=2099-01-01");
+    assert_eq!(post(&harness, "/console/tokens", &headers, &body).status, 200);
+
+    // Those that reach more, and those of another user, are missing.
+    let page = get(&harness, "/console/tokens", &cookie);
+    assert_eq!(page.text().matches("<tr data-token=").count(), 2);
+    let tokens = harness.store.snapshot().tokens().unwrap();
+    let foreign = tokens.iter().filter(|token| token.assistant != Some(bot));
+    let mut tried = 0;
+    for token in foreign {
+        let target = format!("/console/tokens/{}", token.id);
+        assert_eq!(get(&harness, &target, &cookie).status, 404);
+        for action in ["narrow", "revoke"] {
+            let refused = post(&harness, &format!("{target}/{action}"), &headers, "scopes=read");
+            assert_eq!(refused.status, 404, "{action}");
+        }
+        tried += 1;
+    }
+    assert!(tried >= 2, "the user's own and another user's");
+    assert_eq!(harness.store.snapshot().tokens().unwrap(), tokens);
+    // A form of another site, and a session without the scope.
+    let foreign = format!("Origin: https://evil.example\r\nCookie: {cookie}\r\n");
+    assert_eq!(post(&harness, "/console/tokens", &foreign, &body).status, 403);
+    let reader = sign_in(&harness, &harness.token);
+    let headers = format!("{OWN}Cookie: {reader}\r\n");
+    for target in ["/console/tokens".to_owned(), format!("/console/tokens/{}/revoke", own.id)] {
+        assert_eq!(post(&harness, &target, &headers, &body).status, 403, "{target}");
+    }
 }
 
 #[test]

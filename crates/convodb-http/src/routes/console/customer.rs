@@ -71,7 +71,7 @@ fn read(
     let (snapshot, user) = (&auth.snapshot, auth.user);
     let request = ListRequest { filter, page_size: Some(PageSize::MAX), ..ListRequest::default() };
     let first = snapshot.list(user, &request)?;
-    service.metrics().record_page(first.cost());
+    service.metrics().record_page(&first);
     let mut totals = CustomerTotals::default();
     let mut cost = CostSum::default();
     let mut add = |page: &convodb::Page| {
@@ -90,7 +90,7 @@ fn read(
     let (mut added, mut cursor) = (add(&first), first.next_cursor().copied());
     while let Some(at) = cursor.filter(|_| added < MAX_ADDED as u64) {
         let page = snapshot.list(user, &ListRequest { cursor: Some(at), ..request.clone() })?;
-        service.metrics().record_page(page.cost());
+        service.metrics().record_page(&page);
         (added, cursor) = (add(&page), page.next_cursor().copied());
     }
     totals.cost_nanos = cost.nanos();

@@ -5,13 +5,15 @@ use std::time::Instant;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use convodb::{ChangesSince, ListRequest, Order, Page, PageCost, PageSize, Snapshot, UserId};
+use convodb::{
+    ChangesSince, Count, ListRequest, Order, Page, PageCost, PageSize, Snapshot, UserId,
+};
 use convodb_console::{ListScreen, Query, Row, Screen};
 use convodb_json::AssistantNames;
 
 use crate::error::Result;
-use crate::extract::auth::{AuthRead, Read};
-use crate::extract::params::{self, ListParams};
+use crate::extract::auth::{AuthRead, Read as ReadScope};
+use crate::extract::params::{self, ListParams, Total};
 use crate::extract::query_string::{PlusSign, QueryString, UnknownFields};
 use crate::extract::session::{SessionRead, see_other};
 use crate::response::html;
@@ -20,36 +22,42 @@ use crate::routes::console::visit::{Visit, choices, field_messages, has_blanks, 
 use crate::routes::conversations;
 use crate::state::Service;
 
+/// The filters that may have several values.
+const SEVERAL: [&str; 2] = ["type", "assistant_id"];
+
 /// The page size of the screen, unless the URL has one.
 pub(super) const PAGE_SIZE: u64 = 25;
 
 /// `GET /console/conversations`.
 pub(super) async fn list(
     State(service): State<Service>,
-    SessionRead(auth): SessionRead<Read>,
+    SessionRead(auth): SessionRead<ReadScope>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response> {
     let mut visit = Visit::new(Screen::Conversations);
     let query = list_query(query_of(&uri));
-    if has_blanks(query_of(&uri)) {
+    if has_blanks(query_of(&uri)) || has_repeats(query_of(&uri)) {
         let base = service.base_url().base_path();
         return Ok(see_other(&format!("{base}/console/conversations{}", query.suffix())));
     }
     visit.api = Some(format!("{}{}", conversations::LIST, query.suffix()));
-    let read = read(&auth, query_of(&uri));
-    let (request, page, errors) = match read {
-        Ok((request, page)) => (request, Some(page), Vec::new()),
-        Err(error) => (ListRequest::default(), None, field_messages(error)?),
+    let read = read(&service, &auth, query_of(&uri)).await;
+    let (request, page, total, errors) = match read {
+        Ok(Read { request, page, total }) => (request, Some(page), total, Vec::new()),
+        Err(error) => (ListRequest::default(), None, None, field_messages(error)?),
     };
     let tokens = page.as_ref().map_or_else(PageTokens::default, |page| {
-        service.metrics().record_page(page.cost());
+        service.metrics().record_page(page);
         PageTokens::of(page, &auth.snapshot)
     });
     let rows =
         page.as_ref().map_or(Ok(Vec::new()), |page| rows(page, auth.user, &auth.snapshot))?;
     let read_at = Instant::now();
-    let cost = page.as_ref().map(|page| (page.cost(), PageCost::bound(page.page_size())));
+    let cost = page.as_ref().map(|page| {
+        let cost = page.cost();
+        (cost, PageCost::bound_of_ranges(page.page_size(), cost.ranges))
+    });
     // On a later page, and at the beginning of an ascending list, nothing new appears.
     let is_ascending = request.order == Some(Order::Ascending);
     let is_live = !is_ascending && request.cursor.is_none() && errors.is_empty();
@@ -64,6 +72,7 @@ pub(super) async fn list(
             true => Some(live_after(&auth)?),
             false => None,
         },
+        total,
         next: tokens.next,
         prev: tokens.prev,
         assistants: choices(&auth)?,
@@ -80,19 +89,35 @@ fn page_size(query: &Query) -> Result<PageSize> {
 }
 
 /// The cursor of the change feed behind the snapshot of a page.
-fn live_after(auth: &AuthRead<Read>) -> Result<String> {
+fn live_after(auth: &AuthRead<ReadScope>) -> Result<String> {
     let now = auth.snapshot.changes_since(auth.user, ChangesSince::Now, PageSize::MIN)?;
     Ok(auth.snapshot.seal_change_cursor(&now.next_cursor))
 }
 
-/// Reads the page of a query, as the API does.
+/// What a query asks for.
+struct Read {
+    request: ListRequest,
+    page: Page,
+    total: Option<Count>,
+}
+
+/// Reads the page of a query, and the number of conversations of its list if the query asks for it,
+/// as the API does.
 ///
 /// # Errors
 /// As the API.
-fn read(auth: &AuthRead<Read>, query: &str) -> Result<(ListRequest, Page)> {
-    let request = list_request(query, auth.user, &auth.snapshot)?;
-    let page = auth.snapshot.list(auth.user, &request)?;
-    Ok((request, page))
+async fn read(service: &Service, auth: &AuthRead<ReadScope>, query: &str) -> Result<Read> {
+    let (user, snapshot) = (auth.user, &auth.snapshot);
+    let params = params::list(query, user, snapshot, UnknownFields::OnlyFilters)?;
+    let request = with_page_size(params.request)?;
+    let total = match params.total {
+        Total::LeftOut => None,
+        Total::Included | Total::Only => {
+            Some(conversations::count(service, snapshot, user, &request).await?)
+        }
+    };
+    let page = snapshot.list(user, &request)?;
+    Ok(Read { request, page, total })
 }
 
 /// Parses the list of a screen's URL, whose other parameters are ignored.
@@ -102,6 +127,11 @@ fn read(auth: &AuthRead<Read>, query: &str) -> Result<(ListRequest, Page)> {
 pub(super) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ListRequest> {
     let ListParams { request, .. } =
         params::list(query, user, snapshot, UnknownFields::OnlyFilters)?;
+    with_page_size(request)
+}
+
+/// The same request with the page size of the screen, unless it or its cursor has one.
+fn with_page_size(request: ListRequest) -> Result<ListRequest> {
     let needs_size = request.page_size.is_none() && request.cursor.is_none();
     let page_size = if needs_size { Some(PageSize::new(PAGE_SIZE)?) } else { request.page_size };
     Ok(ListRequest { page_size, ..request })
@@ -110,14 +140,25 @@ pub(super) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Re
 /// The parameters of a list, decoded as the API decodes them, for links and forms.
 pub(super) fn list_query(query: &str) -> Query {
     let mut parsed = QueryString::new(query);
-    Query::new(params::LIST.map(|name| {
+    let names = params::LIST.into_iter().chain(["include"]);
+    Query::new(names.map(|name| {
         let plus = match name {
             "customer_phone" | "whatsapp_sender_phone" => PlusSign::Leading,
             _ => PlusSign::Space,
         };
-        let value = parsed.take(name, plus, |text| Ok(text.to_owned()));
-        (name, value.unwrap_or_default())
+        let value = if SEVERAL.contains(&name) {
+            parsed.take_several(name, usize::MAX, |text| Ok(text.to_owned())).join(",")
+        } else {
+            parsed.take(name, plus, |text| Ok(text.to_owned())).unwrap_or_default()
+        };
+        (name, value)
     }))
+}
+
+/// Whether a form has sent the values of a filter one by one, which links separate by commas.
+fn has_repeats(query: &str) -> bool {
+    let times = |name| query.split('&').filter(|pair| pair.split('=').next() == Some(name)).count();
+    SEVERAL.into_iter().any(|name| times(name) > 1)
 }
 
 /// The rows of a page.

@@ -5,9 +5,11 @@
 
 mod conversation;
 mod customer;
+mod health;
 mod list;
 mod live;
 mod session;
+mod tokens;
 mod visit;
 mod volumes;
 
@@ -45,6 +47,12 @@ pub(super) fn router(service: &Service) -> Router<Service> {
         .route("/console/volumes", get(volumes::volumes))
         .route("/console/volumes.csv", get(volumes::csv))
         .route("/console/statement", get(volumes::statement))
+        .route("/console/health", get(health::health))
+        .route("/console/tokens", get(tokens::list).post(tokens::create))
+        .route("/console/tokens/new", get(tokens::form))
+        .route("/console/tokens/{id}", get(tokens::read))
+        .route("/console/tokens/{id}/narrow", post(tokens::narrow))
+        .route("/console/tokens/{id}/revoke", post(tokens::revoke))
         .route("/console/live", get(live::live))
         .route("/console/assets/{name}", get(asset))
         .route("/console/{*path}", get(async || ApiError::of(StatusCode::NOT_FOUND)))

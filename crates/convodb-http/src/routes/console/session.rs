@@ -6,7 +6,7 @@ use axum::extract::State;
 use axum::http::header::{ORIGIN, SET_COOKIE};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
-use convodb::{Scope, Timestamp};
+use convodb::{Scope, Scopes, Timestamp};
 use convodb_console::{SignInScreen, text};
 
 use crate::body::RequestBody;
@@ -47,14 +47,25 @@ pub(super) async fn sign_in(
     service.record_token_use(&access, now);
     let end = Timestamp::from_millis(now.millis() + SESSION_SECONDS * 1000)?;
     let base = service.base_url().base_path();
-    let first = if access.scopes.contains(Scope::Read) { "conversations" } else { "volumes" };
     let target = Some(next).filter(|next| is_own_path(next));
-    let target = target.unwrap_or_else(|| format!("/console/{first}"));
+    let target = target.unwrap_or_else(|| first_screen(access.scopes).to_owned());
     let mut response = see_other(&format!("{base}{target}"));
     let cookie = service.session_key().seal(access.token, end);
     let cookie = set_cookie(&cookie, base, is_https(&service, &headers));
     response.headers_mut().insert(SET_COOKIE, cookie);
     Ok(response)
+}
+
+/// The first screen that a token with these scopes may open.
+fn first_screen(scopes: Scopes) -> &'static str {
+    let screens = [
+        (Scope::Read, "/console/conversations"),
+        (Scope::Stats, "/console/volumes"),
+        (Scope::Health, "/console/health"),
+        (Scope::Tokens, "/console/tokens"),
+    ];
+    let first = screens.into_iter().find(|(scope, _)| scopes.contains(*scope));
+    first.map_or("/console/conversations", |(_, path)| path)
 }
 
 /// `POST /console/sign-out`: ends the session in this browser.

@@ -52,6 +52,8 @@ impl Visit {
                 read: scopes.contains(Scope::Read),
                 write: scopes.contains(Scope::Write),
                 stats: scopes.contains(Scope::Stats),
+                tokens: scopes.contains(Scope::Tokens),
+                health: scopes.contains(Scope::Health),
             },
             curl,
             took: self.began.elapsed(),
