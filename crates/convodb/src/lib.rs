@@ -116,6 +116,9 @@ mod metrics;
 mod model;
 mod options;
 mod query;
+mod rules;
+#[doc(hidden)]
+pub mod seam;
 mod snapshot;
 mod store;
 mod tables;

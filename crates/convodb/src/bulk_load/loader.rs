@@ -9,8 +9,8 @@ use crate::error::{Error, Result};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::message::Message;
+use crate::rules::check_messages;
 use crate::store::Store;
-use crate::transaction::check_messages;
 
 /// A bulk load, created by [`Store::bulk_load`]: loads any number of conversations as one write.
 ///

@@ -23,6 +23,7 @@ use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::model::quota::Quota;
 use crate::model::timestamp::Timestamp;
+use crate::rules::position_after;
 use crate::tables::counters::CounterDeltas;
 use crate::tables::quotas::{self, LoadedUsage, UsageChange};
 use crate::tables::schema::{
@@ -198,7 +199,7 @@ impl BulkWriter<'_> {
         let user = first.user;
         let same_user = self.last.filter(|last| last.user == user);
         if let Some(last) = same_user.filter(|last| last.position >= first.position) {
-            return Ok(RowKey::new(user, conversations::position_after(last.position)?));
+            return Ok(RowKey::new(user, position_after(last.position)?));
         }
         if same_user.is_none() {
             // An erasure may have begun since the rows were staged.

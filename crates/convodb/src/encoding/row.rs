@@ -23,12 +23,12 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use crate::encoding::key::RowKey;
-use crate::encoding::record::{Body, Damage, instant, seal, sealed_len};
+use crate::encoding::record::{Body, Damage, instant, open, seal, sealed_len};
 use crate::model::channel::Channel;
 use crate::model::contact::Contact;
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::cost::Cost;
-use crate::model::id::{AssistantId, ConversationId};
+use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::position::Position;
 use crate::model::text::{ExternalIdentifier, Name, Phone};
 use crate::model::timestamp::Timestamp;
@@ -347,6 +347,23 @@ impl RowBuffer {
         self.rows.push((row, start..self.texts.len()));
     }
 
+    /// Appends a conversation that another store returned.
+    ///
+    /// # Errors
+    /// What no record of a conversation may have.
+    pub(crate) fn push_conversation(
+        &mut self,
+        position: Position,
+        conversation: &ConversationRef<'_>,
+    ) -> Result<(), Damage> {
+        let (mut record, counted) = (Vec::new(), conversation.message_count);
+        let key = RowKey::new(UserId::new(0), position);
+        encode_conversation(key, conversation, counted, &mut record);
+        let (row, texts) = Row::decode(open(&key, &record)?, position)?;
+        self.push(row, texts);
+        Ok(())
+    }
+
     pub(crate) fn reverse(&mut self) {
         self.rows.reverse();
     }
@@ -371,8 +388,7 @@ impl RowBuffer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoding::record::{open, rekey};
-    use crate::model::id::UserId;
+    use crate::encoding::record::rekey;
     use proptest::prelude::*;
 
     fn key() -> RowKey {

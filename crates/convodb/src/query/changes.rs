@@ -114,45 +114,89 @@ pub(crate) fn read(
     restriction: Option<AssistantId>,
 ) -> Result<Changes> {
     let tables = &state.tables;
-    let last = tables.sequences.last_change(user)?;
-    let start = match since {
-        ChangesSince::Beginning => 0,
-        ChangesSince::Now => last,
-        ChangesSince::Cursor(cursor) if cursor.user != user => return Err(Error::InvalidCursor),
-        ChangesSince::Cursor(cursor) if !state.contains(cursor.version) => {
-            return Err(Error::ChangesExpired);
-        }
-        ChangesSince::Cursor(cursor) => cursor.number,
+    let start = FeedStart {
+        last: tables.sequences.last_change(user)?,
+        last_trimmed: tables.sequences.last_trimmed(user)?,
+        version: state.version(),
     };
-    if start < tables.sequences.last_trimmed(user)? || start > last {
-        return Err(Error::ChangesExpired);
-    }
-    let mut end = start;
+    let number = start.number(user, since, |version| state.contains(version))?;
+    let mut end = number;
     let mut records = Vec::new();
-    for entry in tables.change_feed.after(user, start)?.take(size.get()) {
+    for entry in tables.change_feed.after(user, number)?.take(size.get()) {
         let (number, change) = entry?;
         end = number;
         records.push(change);
     }
-    let changes = coalesce(tables, &records, restriction)?;
-    let next_cursor = ChangeCursor { user, number: end, version: state.version() };
-    let next_cursor = match since {
-        // Without changes the token stays the same, as long as its epoch lasts.
-        ChangesSince::Cursor(cursor)
-            if cursor.number == end && cursor.version.epoch == next_cursor.version.epoch =>
-        {
-            cursor
+    let changes = coalesce(&records, restriction, |change| present(tables, change))?;
+    Ok(start.part(user, since, end, changes))
+}
+
+/// What the reading of a user's feed begins with.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FeedStart {
+    /// The number of the user's newest change.
+    pub(crate) last: u64,
+    /// The number of the newest change that was trimmed.
+    pub(crate) last_trimmed: u64,
+    /// The version in which the feed is read.
+    pub(crate) version: StoreVersion,
+}
+
+impl FeedStart {
+    /// The number after which the part begins.
+    ///
+    /// # Errors
+    /// As [`read`].
+    pub(crate) fn number(
+        &self,
+        user: UserId,
+        since: ChangesSince,
+        contains: impl FnOnce(StoreVersion) -> bool,
+    ) -> Result<u64> {
+        let start = match since {
+            ChangesSince::Beginning => 0,
+            ChangesSince::Now => self.last,
+            ChangesSince::Cursor(cursor) if cursor.user != user => {
+                return Err(Error::InvalidCursor);
+            }
+            ChangesSince::Cursor(cursor) if !contains(cursor.version) => {
+                return Err(Error::ChangesExpired);
+            }
+            ChangesSince::Cursor(cursor) => cursor.number,
+        };
+        if start < self.last_trimmed || start > self.last {
+            return Err(Error::ChangesExpired);
         }
-        _ => next_cursor,
-    };
-    Ok(Changes { changes, next_cursor, has_more: end < last })
+        Ok(start)
+    }
+
+    /// The part of the feed that ends with change number `end`.
+    pub(crate) fn part(
+        &self,
+        user: UserId,
+        since: ChangesSince,
+        end: u64,
+        changes: Vec<Change>,
+    ) -> Changes {
+        let next_cursor = match since {
+            // Without changes the token stays the same, as long as its epoch lasts.
+            ChangesSince::Cursor(cursor)
+                if cursor.number == end && cursor.version.epoch == self.version.epoch =>
+            {
+                cursor
+            }
+            _ => ChangeCursor { user, number: end, version: self.version },
+        };
+        Changes { changes, next_cursor, has_more: end < self.last }
+    }
 }
 
 /// Coalesces change records into one change for each conversation, in the order of its last record.
-fn coalesce(
-    tables: &Tables,
+/// `present` reads the conversation of a record; `None` if it does not exist any more.
+pub(crate) fn coalesce(
     records: &[change_feed::ChangeRecord],
     restriction: Option<AssistantId>,
+    mut present: impl FnMut(&change_feed::ChangeRecord) -> Result<Option<Conversation>>,
 ) -> Result<Vec<Change>> {
     let reaches = |assistant| restriction.is_none_or(|only| only == assistant);
     // Of an unrestricted feed, every deletion counts: older versions did not record the assistant.
@@ -178,8 +222,7 @@ fn coalesce(
             // With another assistant now, but it may have left this one before.
             Some(None) | None => {}
         }
-        let conversation =
-            present(tables, change)?.filter(|conversation| reaches(conversation.assistant));
+        let conversation = present(change)?.filter(|conversation| reaches(conversation.assistant));
         let kind = match (leaves(change), &conversation) {
             // It was created again with the same id, or came back to the assistant.
             (true, Some(_)) => ChangeKind::Updated,
@@ -213,6 +256,11 @@ fn present(tables: &Tables, change: &change_feed::ChangeRecord) -> Result<Option
 }
 
 impl ChangeCursor {
+    /// The number of the last change before the cursor; 0 at the beginning.
+    pub(crate) const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Seals the cursor into a token. About 0.3 us.
     pub(crate) fn seal(&self, sealer: &Sealer) -> String {
         let mut payload = Payload::default();

@@ -187,14 +187,8 @@ pub(crate) fn read(
     filter: &Filter,
     resolved: &ResolvedRequest,
 ) -> Result<Page> {
-    let ResolvedRequest { ref list, page_size, direction, .. } = *resolved;
-    let mut page = Page {
-        rows: RowBuffer::default(),
-        page_size,
-        next: None,
-        prev: None,
-        cost: PageCost::default(),
-    };
+    let ResolvedRequest { ref list, page_size, .. } = *resolved;
+    let mut page = Page::empty(page_size);
     let Some(shape) = plan(list.shape(), list.kinds) else {
         return Ok(page);
     };
@@ -218,16 +212,12 @@ pub(crate) fn read(
         (edges, Ends::default())
     };
     debug_assert!(shape != Shape::EMPTY || page.cost.rows == 0);
-    page.cost.entries = edges.entries;
-    if direction == Direction::Prev {
-        page.rows.reverse();
-    }
-    page.set_cursors(user, resolved, edges, ends);
+    page.finish(user, resolved, edges, ends);
     Ok(page)
 }
 
 impl ResolvedRequest {
-    fn range(&self) -> ScanRange {
+    pub(crate) fn range(&self) -> ScanRange {
         ScanRange {
             span: self.list.positions(),
             gap: self.gap,
@@ -250,9 +240,9 @@ struct Union<'a> {
 
 /// The numbers of the ranges of a union that have the first and the last row of a page.
 #[derive(Clone, Copy, Debug, Default)]
-struct Ends {
-    first: u8,
-    last: u8,
+pub(crate) struct Ends {
+    pub(crate) first: u8,
+    pub(crate) last: u8,
 }
 
 impl<'a> Union<'a> {
@@ -337,6 +327,35 @@ impl Page {
         })?;
         (self.cost.rows, self.cost.cached) = (fetch.rows_read, fetch.rows_cached);
         Ok((edges, Ends { first: first.unwrap_or_default(), last }))
+    }
+
+    /// A page without rows, and without cursors.
+    pub(crate) fn empty(page_size: PageSize) -> Self {
+        let (rows, cost) = (RowBuffer::default(), PageCost::default());
+        Self { rows, page_size, next: None, prev: None, cost }
+    }
+
+    /// The page of rows that another store read in scan order, from `ranges` ranges.
+    pub(crate) fn of_rows(
+        user: UserId,
+        resolved: &ResolvedRequest,
+        rows: RowBuffer,
+        ranges: usize,
+        (edges, ends): (ScanEdges, Ends),
+    ) -> Self {
+        let cost = PageCost { ranges, ..PageCost::default() };
+        let mut page = Self { rows, cost, ..Self::empty(resolved.page_size) };
+        page.finish(user, resolved, edges, ends);
+        page
+    }
+
+    /// Brings the rows into the order of the list and sets the cursors.
+    fn finish(&mut self, user: UserId, resolved: &ResolvedRequest, edges: ScanEdges, ends: Ends) {
+        self.cost.entries = edges.entries;
+        if resolved.direction == Direction::Prev {
+            self.rows.reverse();
+        }
+        self.set_cursors(user, resolved, edges, ends);
     }
 
     /// Sets the cursors: a side has one if and only if the scan found entries of the list there.

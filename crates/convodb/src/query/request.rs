@@ -3,7 +3,7 @@
 use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::error::{Error, Result};
 use crate::model::choice::ChannelKinds;
-use crate::model::id::UserId;
+use crate::model::id::{AssistantId, UserId};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 use crate::query::cursor::PageCursor;
@@ -100,6 +100,17 @@ impl ListRequest {
     #[must_use]
     pub fn cursor(self, cursor: PageCursor) -> Self {
         Self { cursor: Some(cursor), ..self }
+    }
+
+    /// The request with one assistant added to its filter; one that nothing matches if the filter
+    /// contradicts that.
+    pub(crate) fn restricted_to(&self, only: AssistantId) -> Self {
+        let mut request = self.clone();
+        if request.filter.passing_assistants().is_some_and(|requested| !requested.contains(&only)) {
+            (request.cursor, request.created_to) = (None, Some(Timestamp::MIN));
+        }
+        request.filter = Filter { assistant: Some(only), ..request.filter };
+        request
     }
 
     /// The list that the request describes, without its cursor.

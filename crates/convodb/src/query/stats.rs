@@ -92,8 +92,15 @@ impl StatsRequest {
         }
     }
 
+    /// The request with one assistant added; one that nothing matches if it names another one.
+    pub(crate) fn restricted_to(&self, only: AssistantId) -> Self {
+        let contradicts = self.assistant.is_some_and(|requested| requested != only);
+        let to = if contradicts { Day::new(0) } else { self.to };
+        Self { assistant: Some(only), to, ..self.clone() }
+    }
+
     /// The filter of the conversations that count, without the days.
-    fn filter(&self) -> Filter {
+    pub(crate) fn filter(&self) -> Filter {
         Filter {
             kind: self.kind,
             assistant: self.assistant,
@@ -249,7 +256,7 @@ pub(crate) fn total(
 
 /// Counters of one granularity in a range of days that is not empty.
 #[derive(Clone, Copy)]
-struct Span {
+pub(crate) struct Span {
     granularity: Granularity,
     from: Day,
     /// The day after the last day.
@@ -260,11 +267,16 @@ impl Span {
     fn new(granularity: Granularity, from: Day, to: Day) -> Option<Self> {
         (from < to).then_some(Self { granularity, from, to })
     }
+
+    /// The first and the last time bucket.
+    pub(crate) fn buckets(self) -> (TimeBucket, TimeBucket) {
+        (self.granularity.of(self.from), self.granularity.of(Day::new(self.to.get() - 1)))
+    }
 }
 
 /// The spans to add up, in the order of their days. Each conversation is counted in exactly one of
 /// them.
-fn spans(request: &StatsRequest) -> [Option<Span>; 3] {
+pub(crate) fn spans(request: &StatsRequest) -> [Option<Span>; 3] {
     // No timestamp is on a later day.
     let end = request.to.min(Day::new(Timestamp::MAX.day().get() + 1));
     let from = request.from;
@@ -313,10 +325,10 @@ impl<'a, P: FnMut(StatsProgress) -> ControlFlow<()>> Scan<'a, P> {
 
     /// Adds the counters of a span. Seeks over those of other assistants than the requested ones:
     /// of each day or month, at most one is read for each requested assistant, and one more.
-    fn add(&mut self, Span { granularity, from, to }: Span) -> Result<ControlFlow<()>> {
+    fn add(&mut self, span: Span) -> Result<ControlFlow<()>> {
         let (tables, user) = (self.tables, self.user);
-        let start = CounterKey::first(user, granularity.of(from));
-        let last = CounterKey::last(user, granularity.of(Day::new(to.get() - 1)));
+        let (first, last) = span.buckets();
+        let (start, last) = (CounterKey::first(user, first), CounterKey::last(user, last));
         let mut next = self.next_requested(start);
         while let Some(first) = next.take() {
             // The lookup counts as an entry.
@@ -369,7 +381,7 @@ impl<'a, P: FnMut(StatsProgress) -> ControlFlow<()>> Scan<'a, P> {
 /// Counters arrive in the order of their time buckets, so the sums of a period are complete when
 /// the next one begins. Within a bucket they arrive in the order of assistants: a sum is mostly
 /// beside the previous one, and no map is needed.
-struct GroupSums<'a> {
+pub(crate) struct GroupSums<'a> {
     request: &'a StatsRequest,
     /// The types that count.
     kinds: ChannelKinds,
@@ -391,7 +403,7 @@ struct GroupSums<'a> {
 type KindSums = [CounterV1; ChannelKind::ALL.len()];
 
 impl<'a> GroupSums<'a> {
-    const fn new(request: &'a StatsRequest, kinds: ChannelKinds) -> Self {
+    pub(crate) const fn new(request: &'a StatsRequest, kinds: ChannelKinds) -> Self {
         Self {
             request,
             kinds,
@@ -406,7 +418,7 @@ impl<'a> GroupSums<'a> {
     }
 
     /// Adds a counter to its group and to the total, unless it is of another type than requested.
-    fn add(&mut self, key: CounterKey, counter: &CounterV1) -> Result<()> {
+    pub(crate) fn add(&mut self, key: CounterKey, counter: &CounterV1) -> Result<()> {
         let damaged = |what| COUNTERS.corrupted(what);
         let kind = kind_of_number(key.kind);
         let kind = kind.ok_or_else(|| damaged("a counter has no known type"))?;
@@ -467,7 +479,7 @@ impl<'a> GroupSums<'a> {
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Stats> {
+    pub(crate) fn finish(mut self) -> Result<Stats> {
         self.finish_period()?;
         Ok(Stats { rows: self.rows, total: Volume::of(&self.total)? })
     }

@@ -13,12 +13,10 @@ use crate::error::Result;
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
-use crate::model::timestamp::{Day, Timestamp};
 use crate::model::version::StoreVersion;
 use crate::query::changes::{self, ChangeCursor, Changes, ChangesSince};
 use crate::query::count::{self, Count};
 use crate::query::cursor::PageCursor;
-use crate::query::filter::Filter;
 use crate::query::list_spec::Direction;
 use crate::query::message_iter::MessageIter;
 use crate::query::page::{self, Page};
@@ -97,12 +95,7 @@ impl Snapshot {
     /// contradicts the restriction.
     fn restrict<'r>(&self, request: &'r ListRequest) -> Cow<'r, ListRequest> {
         let Some(only) = self.restriction else { return Cow::Borrowed(request) };
-        let mut request = request.clone();
-        if request.filter.passing_assistants().is_some_and(|requested| !requested.contains(&only)) {
-            (request.cursor, request.created_to) = (None, Some(Timestamp::MIN));
-        }
-        request.filter = Filter { assistant: Some(only), ..request.filter };
-        Cow::Owned(request)
+        Cow::Owned(request.restricted_to(only))
     }
 
     pub(crate) fn state(&self) -> &CommittedState {
@@ -419,13 +412,7 @@ impl Snapshot {
         let Some(only) = self.restriction else {
             return stats::read(&self.state.tables, user, request, proceed);
         };
-        let mut request = request.clone();
-        let contradicts = request.assistant.is_some_and(|requested| requested != only);
-        request.assistant = Some(only);
-        if contradicts {
-            request.to = Day::new(0);
-        }
-        stats::read(&self.state.tables, user, &request, proceed)
+        stats::read(&self.state.tables, user, &request.restricted_to(only), proceed)
     }
 
     // ---- change feed ---------------------------------------------------------------------------

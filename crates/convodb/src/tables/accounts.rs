@@ -316,6 +316,11 @@ pub(crate) struct TokenRecord {
 }
 
 impl TokenRecord {
+    /// The SHA-256 of the token.
+    pub(crate) const fn digest(&self) -> [u8; 32] {
+        self.key.0
+    }
+
     /// What the token allows; `None` if it has expired at `now`.
     pub(crate) fn access(&self, now: Timestamp) -> Option<Access> {
         let Token { id, user, scopes, assistant, expires_at, last_used_at, .. } = self.token;

@@ -8,6 +8,7 @@ use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{ConversationId, UserId};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
+use crate::rules::position_after;
 use crate::tables::schema::{CONVERSATION_IDS, CONVERSATIONS, Conversations};
 
 impl Conversations {
@@ -113,16 +114,4 @@ pub(crate) fn decode_row(key: RowKey, record: &[u8]) -> Result<(Row, &str)> {
 /// Verifies the checksum of a record and returns its body.
 pub(crate) fn verify(key: RowKey, record: &[u8]) -> Result<Body<'_>> {
     record::open(&key, record).map_err(damaged)
-}
-
-/// The position after `taken`, within the same millisecond.
-pub(crate) fn position_after(taken: Position) -> Result<Position> {
-    let next = taken.next();
-    if next.created_at() != taken.created_at() {
-        return Err(Error::Invalid {
-            field: "created_at",
-            reason: "must not be shared by more than 4194304 conversations of one user",
-        });
-    }
-    Ok(next)
 }

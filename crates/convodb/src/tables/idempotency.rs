@@ -90,7 +90,8 @@ pub(crate) fn record_len(response: &[u8]) -> usize {
     sealed_len(32 + size_of::<u64>() + response.len() + 8)
 }
 
-fn decode(key: UuidKey, record: &[u8]) -> Result<IdempotencyV1<'_>> {
+/// Decodes the record of a response. Verifies its checksum.
+pub(crate) fn decode(key: UuidKey, record: &[u8]) -> Result<IdempotencyV1<'_>> {
     decode_small(&key, record).map_err(|what| IDEMPOTENCY.corrupted(what))
 }
 

@@ -134,7 +134,11 @@ pub(crate) fn check_format(read: &ReadTransaction) -> Result<u32> {
 
 /// The secrets of the store.
 pub(crate) fn secrets(read: &ReadTransaction) -> Result<StoredSecrets> {
-    let meta = read.open_table(TABLE).map_err(from_redb)?;
+    secrets_in(&open(read)?)
+}
+
+/// The secrets in a `meta` table.
+pub(crate) fn secrets_in(meta: &Meta) -> Result<StoredSecrets> {
     let secret = |name: &[u8]| -> Result<Option<Secret>> {
         let Some(stored) = meta.get(name).map_err(from_redb)? else {
             return Ok(None);

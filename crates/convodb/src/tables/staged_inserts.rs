@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::model::id::{ConversationId, UserId};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
-use crate::tables::conversations::position_after;
+use crate::rules::position_after;
 use crate::tables::schema::{STAGED_INSERTS, StagedInserts};
 
 impl StagedInserts {

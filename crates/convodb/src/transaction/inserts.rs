@@ -11,9 +11,10 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::position::Position;
+use crate::rules::check_messages;
 use crate::tables::quotas::{self, UsageChange, conversation_bytes, message_bytes};
 use crate::tables::staged_inserts::RunningInsert;
-use crate::transaction::{Transaction, check_messages};
+use crate::transaction::Transaction;
 
 /// How far an insert in parts is: see [`Transaction::insert_part`]. While it exists, what is stored
 /// is not removed as abandoned.

@@ -13,21 +13,17 @@ use crate::encoding::index_term::{Fingerprinter, Fingerprints};
 use crate::encoding::key::RowKey;
 use crate::encoding::row::{Row, StoredMessages};
 use crate::error::{Error, Result};
-use crate::model::change::ChangeKind;
 use crate::model::conversation::{Conversation, ConversationRef};
-use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::text::IdempotencyKey;
 use crate::model::timestamp::Timestamp;
 use crate::options::WriteRules;
+use crate::rules::{self, RowChange};
 use crate::tables::Tables;
 use crate::tables::change_feed::ChangeRecord;
 use crate::tables::idempotency;
 use crate::tables::quotas::{self, UsageChange, conversation_bytes};
-
-/// Surplus changes are trimmed in batches of this size.
-const TRIM_BATCH: u64 = 1024;
 
 /// A write in progress. It reads what earlier writes stored, those of its own group included.
 ///
@@ -139,15 +135,7 @@ impl<'txn> Transaction<'txn> {
             self.tables.indexes.apply(key, old.as_ref(), new.as_ref())?;
         }
         self.tables.counters.apply(key, old, new)?;
-        let (kind, id, left) = match (old, new) {
-            (None, Some(new)) => (ChangeKind::Created, new.id, None),
-            (Some(old), Some(new)) => {
-                let left = (old.assistant != new.assistant).then_some(old.assistant);
-                (ChangeKind::Updated, new.id, left)
-            }
-            (Some(old), None) => (ChangeKind::Deleted, old.id, Some(old.assistant)),
-            (None, None) => return Ok(()),
-        };
+        let Some(RowChange { kind, id, left }) = RowChange::of(old, new) else { return Ok(()) };
         let Tables { change_feed, sequences, .. } = &mut *self.tables;
         let number = change_feed.append(sequences, ChangeRecord { kind, id, row: key, left })?;
         self.trim_changes(key.user, number)
@@ -155,12 +143,10 @@ impl<'txn> Transaction<'txn> {
 
     /// Trims surplus changes of the user after change `number` was appended.
     fn trim_changes(&mut self, user: UserId, number: u64) -> Result<()> {
-        let surplus = number.saturating_sub(self.rules.retained_changes);
-        if surplus > 0 && number.is_multiple_of(TRIM_BATCH) {
-            // Twice a batch, so that a feed that a bulk load has filled shrinks too.
-            let limit = usize::try_from(2 * TRIM_BATCH).unwrap_or(usize::MAX);
+        let retained = self.rules.retained_changes;
+        if let Some((until, limit)) = rules::surplus_changes(number, retained) {
             let Tables { change_feed, sequences, .. } = &mut *self.tables;
-            change_feed.trim(sequences, user, surplus, limit)?;
+            change_feed.trim(sequences, user, until, limit)?;
         }
         Ok(())
     }
@@ -248,15 +234,7 @@ impl<'txn> Transaction<'txn> {
     ) -> Result<Conversation> {
         let (key, old, stored) = self.require(user, id)?;
         self.check_open(user)?;
-        let mut new = old.clone();
-        change(&mut new)?;
-        if new == old {
-            return Ok(new);
-        }
-        if new.updated_at == old.updated_at {
-            new.updated_at = now.max(old.updated_at);
-        }
-        check_update(&old, &new)?;
+        let Some(new) = rules::changed(&old, now, change)? else { return Ok(old) };
         if new.assistant != old.assistant {
             self.check_assistant(user, new.assistant)?;
         }
@@ -264,7 +242,7 @@ impl<'txn> Transaction<'txn> {
             StoredMessages::Exactly(stored) => stored,
             StoredMessages::AtMost(_) => self.tables.messages.last_number(key, stored)?,
         };
-        check_count(new.message_count, now_stored as usize)?;
+        rules::check_count(new.message_count, now_stored as usize)?;
         self.count_changed(user, (&old, stored), (&new, now_stored), 0)?;
         self.put_changed(key, &old, &new, now_stored)?;
         Ok(new)
@@ -352,17 +330,8 @@ impl<'txn> Transaction<'txn> {
     ) -> Result<u32> {
         let (key, old, stored) = self.require(user, id)?;
         self.check_open(user)?;
-        let invalid = |field, reason| Error::Invalid { field, reason };
-        let full = "must not exceed 4,294,967,295";
-        let too_costly = "must keep the total cost within its range";
-        let mut new = old.clone();
-        new.message_count =
-            old.message_count.checked_add(1).ok_or(invalid("message_count", full))?;
-        new.total_cost =
-            old.total_cost.checked_add(message.cost()).ok_or(invalid("cost", too_costly))?;
-        new.updated_at = old.updated_at.max(message.created_at());
-        let last = self.tables.messages.last_number(key, stored)?;
-        let number = last.checked_add(1).ok_or(invalid("messages", full))?;
+        let new = rules::appended(&old, message)?;
+        let number = rules::next_message(self.tables.messages.last_number(key, stored)?)?;
         let added = quotas::message_bytes(message);
         self.count_changed(user, (&old, stored), (&new, number), added)?;
         self.tables.messages.put(key, number, message, &mut self.record);
@@ -445,42 +414,6 @@ impl<'txn> Transaction<'txn> {
         self.tables.conversations.put(key, &new, stored, &mut self.record);
         self.apply(key, Some(&old), Some(&new))
     }
-}
-
-/// A conversation cannot have more messages than it counts; it may count more than are passed.
-pub(crate) fn check_messages(conversation: &Conversation, messages: &[Message]) -> Result<()> {
-    check_count(conversation.message_count, messages.len())
-}
-
-fn check_count(counted: u32, stored: usize) -> Result<()> {
-    if stored > counted as usize {
-        return Err(Error::Invalid {
-            field: "message_count",
-            reason: "must not be less than the number of messages there are",
-        });
-    }
-    Ok(())
-}
-
-/// The rules of an update that its own fields decide.
-fn check_update(old: &Conversation, new: &Conversation) -> Result<()> {
-    let invalid = |field, reason| Err(Error::Invalid { field, reason });
-    if new.id != old.id {
-        return invalid("id", "must not change");
-    }
-    if new.created_at != old.created_at {
-        return invalid("created_at", "must not change");
-    }
-    if new.channel.kind() != old.channel.kind() {
-        return invalid("type", "must not change");
-    }
-    if new.total_cost < Cost::ZERO && new.total_cost != old.total_cost {
-        return invalid("total_cost", "must not be negative");
-    }
-    if new.updated_at < new.created_at && new.updated_at != old.updated_at {
-        return invalid("updated_at", "must not be before created_at");
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,0 +1,131 @@
+//! The secrets of a store and what depends on them: cursors and fingerprints.
+
+use std::fmt;
+
+use crate::encoding::index_term::{Field, Fingerprinter};
+use crate::encoding::key;
+use crate::encoding::token::Sealer;
+use crate::error::Result;
+use crate::model::channel::{Channel, ChannelKind};
+use crate::model::id::{AssistantId, UserId};
+use crate::query::changes::ChangeCursor;
+use crate::query::cursor::PageCursor;
+use crate::tables::accounts::digest;
+
+/// The secrets of a store. The `Debug` output omits them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secrets {
+    /// The key of all fingerprints.
+    pub fingerprints: [u8; 32],
+    /// The keys that seal cursors, oldest first; the last one seals. At least one.
+    pub cursors: Vec<[u8; 32]>,
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secrets").finish_non_exhaustive()
+    }
+}
+
+/// Seals cursors and computes fingerprints with the secrets of a store.
+pub struct Keys {
+    pub(super) fingerprinter: Fingerprinter,
+    sealer: Sealer,
+}
+
+/// The terms of a row, one for each field that a list can be filtered by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The number of the type: see [`kind_number`].
+    pub kind: u8,
+    /// The fingerprint of the assistant's id.
+    pub assistant: u64,
+    /// The fingerprint of the sender's phone.
+    pub sender: Option<u64>,
+    /// The fingerprint of the customer's phone.
+    pub customer: Option<u64>,
+    /// The fingerprint of the external identifier.
+    pub external: Option<u64>,
+}
+
+impl Keys {
+    /// The keys of these secrets.
+    #[must_use]
+    pub fn new(secrets: Secrets) -> Self {
+        let Secrets { fingerprints, cursors } = secrets;
+        Self { fingerprinter: Fingerprinter::new(fingerprints), sealer: Sealer::new(cursors) }
+    }
+
+    /// As [`Snapshot::seal_cursor`](crate::Snapshot::seal_cursor).
+    #[must_use]
+    pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
+        cursor.seal(&self.sealer)
+    }
+
+    /// As [`Snapshot::open_cursor`](crate::Snapshot::open_cursor).
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor).
+    pub fn open_cursor(&self, user: UserId, token: &str) -> Result<PageCursor> {
+        PageCursor::open(token, user, &self.sealer, &self.fingerprinter)
+    }
+
+    /// As [`Snapshot::seal_change_cursor`](crate::Snapshot::seal_change_cursor).
+    #[must_use]
+    pub fn seal_change_cursor(&self, cursor: &ChangeCursor) -> String {
+        cursor.seal(&self.sealer)
+    }
+
+    /// As [`Snapshot::open_change_cursor`](crate::Snapshot::open_change_cursor).
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`](crate::Error::InvalidCursor) or
+    /// [`Error::ChangesExpired`](crate::Error::ChangesExpired).
+    pub fn open_change_cursor(&self, user: UserId, token: &str) -> Result<ChangeCursor> {
+        ChangeCursor::open(token, user, &self.sealer)
+    }
+
+    /// The fingerprint of an assistant's id. About 80 ns.
+    #[must_use]
+    pub fn assistant(&self, id: AssistantId) -> u64 {
+        self.fingerprinter.assistant(id).bits()
+    }
+
+    /// The terms of a row. One to three hashes, about 80 ns each.
+    #[must_use]
+    pub fn terms<S: AsRef<str>>(&self, assistant: AssistantId, channel: &Channel<S>) -> Terms {
+        let row = self.fingerprinter.row(assistant, channel);
+        let bits = |field| row.get(field).map(crate::encoding::index_term::Fingerprint::bits);
+        Terms {
+            kind: kind_number(channel.kind()),
+            assistant: bits(Field::Assistant).unwrap_or_default(),
+            sender: bits(Field::Sender),
+            customer: bits(Field::Customer),
+            external: bits(Field::External),
+        }
+    }
+}
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keys").finish_non_exhaustive()
+    }
+}
+
+/// The number of a type as it is stored: 0 test, 1 widget, 2 whatsapp, 3 api.
+#[must_use]
+pub const fn kind_number(kind: ChannelKind) -> u8 {
+    key::kind_number(kind)
+}
+
+/// The type with this number.
+#[must_use]
+pub fn channel_kind(number: u8) -> Option<ChannelKind> {
+    key::kind_of_number(u32::from(number))
+}
+
+/// The SHA-256 of an access token, which is stored in its place.
+#[must_use]
+pub fn token_digest(token: &str) -> [u8; 32] {
+    digest(token).0
+}

@@ -1,0 +1,26 @@
+//! What a store in another database shares with this one: hidden, and without promises of
+//! compatibility.
+//!
+//! The other store has tables of its own. From here it takes what must be the same in both, so that
+//! cursors of one continue in the other: secrets, the plan and the assembly of a page, the rules of
+//! the change feed, the ranges and sums of statistics, and the content of a store to copy.
+
+mod contents;
+mod feed;
+mod keys;
+mod list;
+mod statistics;
+
+pub use contents::{Contents, Quota, Response, StoredConversation, StoredToken};
+pub use feed::{FeedPart, FeedRecord, History, change_number};
+pub use keys::{Keys, Secrets, Terms, channel_kind, kind_number, token_digest};
+pub use list::{ListPlan, PageRows, RangeTerms, created_at};
+pub use statistics::{Counter, StatsPlan};
+
+use crate::error::Error;
+
+/// An error for stored data that no store has written.
+#[must_use]
+pub const fn corrupted(table: &'static str, what: &'static str) -> Error {
+    Error::Corrupted { table, what }
+}
