@@ -5,6 +5,7 @@
 //! users from each other by construction.
 
 use std::fmt::Debug;
+use std::hash::{Hash, Hasher};
 
 use uuid::Uuid;
 
@@ -35,10 +36,20 @@ pub(crate) struct RowKey {
 }
 
 /// A key by UUID: `user u32 | uuid`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct UuidKey {
     pub(crate) user: UserId,
     pub(crate) uuid: Uuid,
+}
+
+impl Hash for UuidKey {
+    /// Hashes all bytes at once, which takes half as long as field by field.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let mut bytes = [0; 4 + 16];
+        bytes[..4].copy_from_slice(&self.user.get().to_ne_bytes());
+        bytes[4..].copy_from_slice(self.uuid.as_bytes());
+        state.write(&bytes);
+    }
 }
 
 /// A key by number: `user u32 | number u32`.

@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use crate::error::{Error, Result};
 
 pub(crate) const MILLIS_PER_DAY: u64 = 86_400_000;
+const SECONDS_PER_DAY: u64 = MILLIS_PER_DAY / 1000;
 const EPOCH: Date = Date::constant(1970, 1, 1);
 
 /// An instant in UTC: milliseconds since 1970-01-01T00:00:00Z, at most [`Timestamp::MAX`].
@@ -139,25 +140,29 @@ impl Timestamp {
     /// The date and the time to the second, separated by `separator`.
     #[inline]
     fn ascii_seconds(self, separator: u8) -> [u8; 19] {
-        let at = TimeZone::UTC.to_datetime(self.into());
-        let year = at.year().unsigned_abs();
-        let pair = |number: i8| two_digits(number.unsigned_abs());
-        let [y1, y2] = two_digits((year / 100).to_le_bytes()[0]);
-        let [y3, y4] = two_digits((year % 100).to_le_bytes()[0]);
-        let ([m1, m2], [d1, d2]) = (pair(at.month()), pair(at.day()));
-        let ([h1, h2], [i1, i2], [s1, s2]) =
-            (pair(at.hour()), pair(at.minute()), pair(at.second()));
-        let date = [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2];
-        let mut text = [0; 19];
-        text[..10].copy_from_slice(&date);
-        text[10..].copy_from_slice(&[separator, h1, h2, b':', i1, i2, b':', s1, s2]);
+        let seconds = self.0 / 1000;
+        let [year, month, day] = civil(seconds / SECONDS_PER_DAY);
+        let second = seconds % SECONDS_PER_DAY;
+        let mut text = *b"0000-00-00 00:00:00";
+        text[10] = separator;
+        for (at, number) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, second / 3600),
+            (14, second / 60 % 60),
+            (17, second % 60),
+        ] {
+            text[at..at + 2].copy_from_slice(&two_digits(number));
+        }
         text
     }
 
     fn ascii_rfc3339(self) -> [u8; 24] {
         let millis = self.0 % 1000;
-        let [_, hundreds] = two_digits((millis / 100).to_le_bytes()[0]);
-        let [tens, ones] = two_digits((millis % 100).to_le_bytes()[0]);
+        let [_, hundreds] = two_digits(millis / 100);
+        let [tens, ones] = two_digits(millis % 100);
         let mut text = [0; 24];
         text[..19].copy_from_slice(&self.ascii_seconds(b'T'));
         text[19..].copy_from_slice(&[b'.', hundreds, tens, ones, b'Z']);
@@ -165,11 +170,41 @@ impl Timestamp {
     }
 }
 
+/// The year, month and day of the month of a day since 1970-01-01, of at most 2^29 days: "Euclidean
+/// affine functions and their application to calendar algorithms" (Neri and Schneider, 2022).
+#[inline]
+const fn civil(days: u64) -> [u64; 3] {
+    // Quarters of days since 0000-03-01: a year that begins in March ends with its leap day.
+    let quarters = 4 * (days + 719_468) + 3;
+    let (century, in_century) = (quarters / 146_097, quarters % 146_097 / 4);
+    // The high half is the quotient by 1461 quarters of days, a year; the low half the remainder.
+    let product = 2_939_745 * (4 * in_century + 3);
+    let (year, in_year) = (product >> 32, (product & 0xffff_ffff) / 2_939_745 / 4);
+    // The same for months, by 2^16.
+    let months = 2_141 * in_year + 197_913;
+    let (month, day) = (months >> 16, (months & 0xffff) / 2_141);
+    // January and February are months of the next year.
+    let is_next = in_year >= 306;
+    let (next, month) = if is_next { (1, month - 12) } else { (0, month) };
+    [100 * century + year + next, month, day + 1]
+}
+
 /// A number below 100 in two digits.
 #[inline]
-const fn two_digits(number: u8) -> [u8; 2] {
-    [b'0' + number / 10, b'0' + number % 10]
+fn two_digits(number: u64) -> [u8; 2] {
+    PAIRS[number.to_le_bytes()[0] as usize & (PAIRS.len() - 1)]
 }
+
+/// The numbers below 100 in two digits. Longer, a power of two, so that no index is out of bounds.
+static PAIRS: [[u8; 2]; 128] = {
+    let mut pairs = [[b'0'; 2]; 128];
+    let mut number = 0_u8;
+    while number < 100 {
+        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
+        number += 1;
+    }
+    pairs
+};
 
 fn out_of_range() -> Error {
     Error::Invalid { field: "timestamp", reason: "must lie between 1970-01-01 and 2109-05-15" }
