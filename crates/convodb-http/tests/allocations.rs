@@ -17,7 +17,7 @@ use uuid::Uuid;
 const ASSISTANTS: usize = 5;
 /// The body, which is allocated once at its full size, and a token.
 const BODY_AND_TOKEN: u64 = 2;
-/// The names of assistants, their fields and their positions, with capacity for eight.
+/// The names of assistants, their fields and their positions, with capacity for sixteen.
 const NAMES: u64 = 3;
 
 fn filled() -> (Store, UserId) {

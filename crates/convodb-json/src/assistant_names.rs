@@ -8,7 +8,7 @@ use crate::json;
 
 /// Initial capacities: the assistants of a typical page, the bytes of a typical name, and those of
 /// both fields of an assistant.
-const TYPICAL_ASSISTANTS: usize = 8;
+const TYPICAL_ASSISTANTS: usize = 16;
 const TYPICAL_NAME_BYTES: usize = 24;
 const TYPICAL_FIELDS_BYTES: usize = 110;
 

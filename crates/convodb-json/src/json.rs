@@ -4,7 +4,6 @@
 
 use convodb::{Cost, CostSum, Timestamp};
 use uuid::Uuid;
-use uuid::fmt::Hyphenated;
 
 /// Appends text without escaping it: punctuation, keys, stored JSON.
 #[inline]
@@ -30,7 +29,7 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
 
 /// Whether a text contains a byte that JSON escapes in a string.
 #[inline]
-fn needs_escapes(text: &[u8]) -> bool {
+pub(crate) fn needs_escapes(text: &[u8]) -> bool {
     let (words, rest) = text.as_chunks::<8>();
     let any = words.iter().fold(0, |any, word| any | escaped_bytes(*word));
     match text.last_chunk() {
@@ -90,9 +89,33 @@ pub fn boolean(out: &mut Vec<u8>, value: bool) {
 /// Appends a UUID as a string, in lower case.
 #[inline]
 pub fn uuid(out: &mut Vec<u8>, uuid: Uuid) {
-    let mut text = [b'"'; 2 + Hyphenated::LENGTH];
-    uuid.hyphenated().encode_lower(&mut text[1..=Hyphenated::LENGTH]);
+    let (high, low) = uuid.as_u64_pair();
+    let [a, b, c, d] = [high >> 32, high & LOW, low >> 32, low & LOW].map(hex);
+    let mut text = *b"\"00000000-0000-0000-0000-000000000000\"";
+    text[1..9].copy_from_slice(&a);
+    text[10..14].copy_from_slice(&b[..4]);
+    text[15..19].copy_from_slice(&b[4..]);
+    text[20..24].copy_from_slice(&c[..4]);
+    text[25..29].copy_from_slice(&c[4..]);
+    text[29..37].copy_from_slice(&d);
     out.extend_from_slice(&text);
+}
+
+/// The lower half of a word.
+const LOW: u64 = 0xffff_ffff;
+
+/// The eight hexadecimal digits of a number below 2^32, computed as one word.
+#[inline]
+const fn hex(digits: u64) -> [u8; 8] {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    // Spread the digits, one a byte.
+    let digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
+    let digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
+    let digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    // Six more than a digit from ten on carries into the upper half of its byte.
+    let letters = (digits + 6 * ONES) >> 4 & ONES;
+    const TO_LETTER: u64 = (b'a' - b'0' - 10) as u64;
+    (digits + b'0' as u64 * ONES + letters * TO_LETTER).to_be_bytes()
 }
 
 /// Appends a time as a string, in UTC, to the second: `2025-01-25 10:15:00`.
@@ -199,9 +222,19 @@ mod tests {
         }
         let beyond = CostSum::from_nanos(i128::from(i64::MAX) * 1_000_000_000);
         assert_eq!(written(|out| cost_sum(out, beyond)), "9223372036854775807.0");
-        assert_eq!(
-            written(|out| uuid(out, Uuid::from_u128(0xAB))),
-            "\"00000000-0000-0000-0000-0000000000ab\""
-        );
+    }
+
+    /// Each byte at each place.
+    #[test]
+    fn a_uuid_is_written_as_its_crate_writes_it() {
+        for byte in 0..=255_u8 {
+            for place in 0..16 {
+                let mut bytes =
+                    std::array::from_fn(|at| byte.wrapping_mul(31).wrapping_add(at as u8));
+                bytes[place] = byte;
+                let id = Uuid::from_bytes(bytes);
+                assert_eq!(written(|out| uuid(out, id)), format!("\"{id}\""));
+            }
+        }
     }
 }

@@ -203,10 +203,23 @@ fn write_time(out: &mut Vec<u8>, at: Timestamp, times: TimeFormat) {
 
 #[inline]
 fn write_contact(out: &mut Vec<u8>, contact: &Contact<&str>) {
+    let name = contact.name.map(convodb::Name::get);
+    let phone = contact.phone.map(convodb::Phone::get);
+    // Almost all contacts: the quotation marks are part of what is between the texts.
+    if let (Some(name), Some(phone)) = (name, phone)
+        && !json::needs_escapes(name.as_bytes())
+        && !json::needs_escapes(phone.as_bytes())
+    {
+        json::raw(out, "{\"name\":\"");
+        json::raw(out, name);
+        json::raw(out, "\",\"phone\":\"");
+        json::raw(out, phone);
+        return json::raw(out, "\"}");
+    }
     json::raw(out, "{\"name\":");
-    json::string_or_null(out, contact.name.map(convodb::Name::get));
+    json::string_or_null(out, name);
     json::raw(out, ",\"phone\":");
-    json::string_or_null(out, contact.phone.map(convodb::Phone::get));
+    json::string_or_null(out, phone);
     out.push(b'}');
 }
 
@@ -262,6 +275,14 @@ mod tests {
                 customer: Contact::default(),
             }),
             r#""type":"whatsapp","variables":null,"message_count":8,"total_cost":0.0032,"ai_enabled":true,"created_at":"2025-01-25 10:15:00","updated_at":"2025-01-25 10:28:45","whatsapp_sender":{"name":null,"phone":null},"customer":{"name":null,"phone":null}"#,
+        );
+        let named = |name: &str| Contact { name: name.parse().ok(), phone: None };
+        check(
+            &conversation(Channel::Whatsapp {
+                sender: named("a"),
+                customer: Contact { phone: "+\"1\"".parse().ok(), ..named("b\\c") },
+            }),
+            r#""type":"whatsapp","variables":null,"message_count":8,"total_cost":0.0032,"ai_enabled":true,"created_at":"2025-01-25 10:15:00","updated_at":"2025-01-25 10:28:45","whatsapp_sender":{"name":"a","phone":null},"customer":{"name":"b\\c","phone":"+\"1\""}"#,
         );
         check(
             &conversation(Channel::Api { external_identifier: None }),
