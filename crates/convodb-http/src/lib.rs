@@ -199,7 +199,7 @@ async fn serve_routes(
 ///
 /// The fallbacks of the routes are replaced. Their metrics are not exposed.
 pub fn with_middleware(routes: Router) -> Router {
-    routes::with_middleware(routes, Metrics::new(None), None)
+    routes::with_middleware(routes, Metrics::new(None))
 }
 
 /// Returns the OpenAPI 3.1 document of the server as JSON, as in `/openapi.json`.

@@ -139,7 +139,16 @@ impl Authority {
 /// 401 without access, 403 without the scope.
 fn check(access: Option<Access>, scope: Scope) -> Result<Access> {
     let access = access.ok_or_else(ApiError::unauthenticated)?;
-    if access.scopes.contains(scope) { Ok(access) } else { Err(ApiError::missing_scope(scope)) }
+    check_scope(&access, scope)?;
+    Ok(access)
+}
+
+/// Checks that a valid token has the scope.
+///
+/// # Errors
+/// 403 if it does not.
+pub(crate) fn check_scope(access: &Access, scope: Scope) -> Result<()> {
+    if access.scopes.contains(scope) { Ok(()) } else { Err(ApiError::missing_scope(scope)) }
 }
 
 fn restricted(snapshot: Snapshot, access: &Access) -> Snapshot {
@@ -162,9 +171,9 @@ pub(crate) struct AuthRead<S> {
 }
 
 impl<S> AuthRead<S> {
-    /// Returns the only assistant that the token reaches, if it is limited to one.
-    pub(crate) const fn restriction(&self) -> Option<AssistantId> {
-        self.authority.access.assistant
+    /// Returns what the token allows.
+    pub(crate) const fn access(&self) -> &Access {
+        &self.authority.access
     }
 }
 
@@ -177,10 +186,34 @@ impl<S: RequiredScope> FromRequestParts<Service> for AuthRead<S> {
     /// lookup.
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
-        let (snapshot, now) = (service.store().snapshot(), now()?);
-        let access = snapshot.authenticate(token, now)?.ok_or_else(ApiError::unauthenticated)?;
+        let found = match parts.extensions.remove::<FoundToken>() {
+            Some(found) => found,
+            None => FoundToken::find(service, token)?,
+        };
+        let FoundToken { snapshot, access, now } = found;
         let found = Authenticated { snapshot, access, now, rate_key: token, session_end: None };
         Self::of_access(parts, service, found)
+    }
+}
+
+/// A valid token, and the snapshot that it was found in. A request extension, until the extractor
+/// takes it, where [`cached_get`](super::cached_get) has found it before.
+#[derive(Clone)]
+pub(crate) struct FoundToken {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) access: Access,
+    pub(crate) now: Timestamp,
+}
+
+impl FoundToken {
+    /// Finds a token. One B-tree lookup.
+    ///
+    /// # Errors
+    /// 401 if it belongs to no user or has expired; a fault of the store.
+    pub(crate) fn find(service: &Service, token: &str) -> Result<Self> {
+        let (snapshot, now) = (service.store().snapshot(), now()?);
+        let access = snapshot.authenticate(token, now)?.ok_or_else(ApiError::unauthenticated)?;
+        Ok(Self { snapshot, access, now })
     }
 }
 
@@ -343,7 +376,7 @@ impl<S: RequiredScope> AuthWrite<S> {
 
 /// Returns the token of the only `Authorization: Bearer` header. The scheme is case-insensitive
 /// (RFC 9110).
-fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next()?.to_str().ok()?, values.next()) else {
         return None;

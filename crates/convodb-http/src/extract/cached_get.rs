@@ -5,160 +5,260 @@
 //! version of the user's data determine the response. Both make its entity tag. A client that has
 //! the response gets 304, and one whose request came before the kept response; neither reads a row.
 //!
-//! The token was authenticated before, in the same snapshot, and the rate limit was checked.
+//! [`KnownResponses`] answers a request that came before, ahead of everything that only another
+//! response needs. It looks the token up first, and admits the request as a route does: rate limit,
+//! scope, share of memory. [`respond`] answers all others.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, Ready, ready};
+use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
+use axum::body::{Body, Bytes, HttpBody as _};
 use axum::extract::Request;
-use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, ETAG, VARY};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::Response;
-use convodb::{StoreVersion, UserId};
-use futures_util::stream;
+use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, ETAG, HOST, VARY};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use convodb::{Access, Scope, Snapshot, StoreVersion, UserId};
+use futures_util::future::{Either, MapOk};
+use futures_util::{TryFutureExt as _, stream};
+use http_body_util::Either as EitherBody;
+use tower_layer::Layer;
+use tower_service::Service as TowerService;
 
 use crate::error::{ApiError, Result};
-use crate::extract::auth::AuthRead;
-use crate::response::cache::KeptResponse;
+use crate::extract::auth::{AuthRead, FoundToken, RequiredScope, bearer_token, check_scope};
+use crate::extract::strictness::PREFER;
+use crate::middleware::caller::{self, ConnectionOwner, whole};
+use crate::middleware::rate_limit::StatusSlot;
+use crate::response::base_url::is_forwarded;
+use crate::response::cache::{KeptResponse, Known};
 use crate::response::compression::compressed;
 use crate::response::etag::{ETag, matches_any};
 use crate::state::Service;
 
-/// Responds to an authenticated `GET`: with the response that is known, or with the one that `make`
-/// returns. `details` are what it depends on besides its target and `Accept-Encoding`: the URL of its
-/// links, how it is validated.
+/// The layer of [`KnownResponses`].
+#[derive(Clone)]
+pub(crate) struct KnownResponsesLayer(pub(crate) Service);
+
+impl<S> Layer<S> for KnownResponsesLayer {
+    type Service = KnownResponses<S>;
+
+    fn layer(&self, inner: S) -> KnownResponses<S> {
+        KnownResponses { inner, service: self.0.clone() }
+    }
+}
+
+/// Answers requests whose response is known. Passes on all others, with what was found out of them.
+#[derive(Clone)]
+pub(crate) struct KnownResponses<S> {
+    inner: S,
+    service: Service,
+}
+
+/// A response that is known, or the one of the inner service.
+type EitherResponse<B> = Response<EitherBody<Body, B>>;
+
+impl<S, B> TowerService<Request> for KnownResponses<S>
+where
+    S: TowerService<Request, Response = Response<B>, Error = Infallible>,
+{
+    type Response = EitherResponse<B>;
+    type Error = Infallible;
+    type Future = Either<
+        Ready<std::result::Result<EitherResponse<B>, Infallible>>,
+        MapOk<S::Future, fn(Response<B>) -> EitherResponse<B>>,
+    >;
+
+    fn poll_ready(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<std::result::Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        if let Some(known) = look_up(&self.service, &mut request) {
+            return Either::Left(ready(Ok(known.map(EitherBody::Left))));
+        }
+        let inner: fn(Response<B>) -> _ = |response| response.map(EitherBody::Right);
+        Either::Right(self.inner.call(request).map_ok(inner))
+    }
+}
+
+/// Returns the response to a request if it is known. Otherwise leaves the request's token and its
+/// description for the route, which reports whatever is wrong with the request.
+fn look_up(service: &Service, request: &mut Request) -> Option<Response> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return None;
+    }
+    let headers = request.headers();
+    let token = bearer_token(headers)?;
+    let found = FoundToken::find(service, token).ok()?;
+    let described = Description::of(service, &found.access, &found.snapshot, request);
+    let known = service
+        .responses()
+        .get(described.user, &described.request, described.version)
+        .and_then(|known| match known.etag.find_in(headers) {
+            Some(tag) => Some((known, Some(tag))),
+            None if known.response.is_some() => Some((known, None)),
+            None => None,
+        });
+    let Some((known, tag)) = known else {
+        request.extensions_mut().insert(found);
+        request.extensions_mut().insert(described);
+        return None;
+    };
+    let slot = service.has_rate_limit().then(StatusSlot::default);
+    let connection = request.extensions().get::<ConnectionOwner>();
+    let answered = caller::admit(service.bytes(), connection, described.user)
+        .and_then(|()| service.check_rate(token, slot.as_ref()))
+        .and_then(|()| {
+            service.record_token_use(&found.access, found.now);
+            check_scope(&found.access, known.scope)
+        })
+        .and_then(|()| match tag {
+            Some(tag) => Ok(not_modified(tag)),
+            None => kept_response(service, described.user, &known, headers),
+        });
+    let mut response = answered.unwrap_or_else(ApiError::into_response);
+    if let Some(slot) = slot {
+        slot.add_to(response.headers_mut());
+    }
+    Some(response)
+}
+
+/// Returns a response that is kept, or 304 if the client wants none if there is any.
+///
+/// # Errors
+/// 503 if its body is beyond the user's share of bytes.
+fn kept_response(
+    service: &Service,
+    user: UserId,
+    known: &Known,
+    headers: &HeaderMap,
+) -> Result<Response> {
+    service.metrics().record_kept_response();
+    match &known.response {
+        Some(kept) if !matches_any(headers) => {
+            Ok(kept.response(caller::hold(service.bytes(), user, kept.body())?))
+        }
+        _ => Ok(not_modified(known.etag.strong().clone())),
+    }
+}
+
+/// Responds to an authenticated `GET` whose response is not known: with the one that `make` returns,
+/// or with 304 if the client has it.
 ///
 /// # Errors
 /// Those of `make`; 500 if the body of its response fails.
 pub(crate) async fn respond<S, F>(
     service: &Service,
     auth: AuthRead<S>,
-    request: Request,
-    details: &[&str],
+    mut request: Request,
     make: impl FnOnce(AuthRead<S>, Request) -> F,
 ) -> Result<Response>
 where
+    S: RequiredScope,
     F: Future<Output = Result<Response>>,
 {
-    match CachedGet::look_up(service, &auth, &request, details) {
-        Lookup::Known(response) => Ok(response),
-        Lookup::New(get) => get.complete(make(auth, request).await?).await,
+    let described = request.extensions_mut().remove::<Description>();
+    let described = described
+        .unwrap_or_else(|| Description::of(service, auth.access(), &auth.snapshot, &request));
+    let etag = ETag::new(&described.request, described.version);
+    let headers = request.headers();
+    if let Some(tag) = etag.find_in(headers) {
+        return Ok(not_modified(tag));
+    }
+    let matches_any = matches_any(headers);
+    let codings = headers.get_all(ACCEPT_ENCODING).iter().cloned().collect();
+    let get = CachedGet { service, described, etag, codings };
+    let response = get.complete(make(auth, request).await?, S::SCOPE).await?;
+    match response.headers().get(ETAG).filter(|_| matches_any) {
+        Some(tag) => Ok(not_modified(tag.clone())),
+        None => Ok(response),
     }
 }
 
 /// A `GET` whose response is not known yet.
-struct CachedGet {
-    service: Service,
-    user: UserId,
-    /// Everything of the request that the response depends on.
-    request: Vec<u8>,
-    version: StoreVersion,
+struct CachedGet<'s> {
+    service: &'s Service,
+    described: Description,
     etag: ETag,
     /// The values of `Accept-Encoding`.
     codings: Vec<HeaderValue>,
-    /// Whether the client wants no response if there is any.
-    matches_any: bool,
 }
 
-/// Whether the response to a `GET` is known.
-enum Lookup {
-    /// The response: 304, or one that was sent before.
-    Known(Response),
-    /// The handler must make the response, which [`CachedGet::complete`] gets.
-    New(CachedGet),
-}
-
-impl CachedGet {
-    /// Looks up an authenticated request.
-    fn look_up<S>(
-        service: &Service,
-        auth: &AuthRead<S>,
-        request: &Request,
-        details: &[&str],
-    ) -> Lookup {
-        let (user, version) = (auth.user, auth.snapshot.version_of(auth.user));
-        let headers = request.headers();
-        let described = describe(auth, request, details);
-        let known = service.responses().get(user, &described, version);
-        let (etag, kept) = match known {
-            Some(known) => (known.etag, known.response),
-            None => (ETag::new(&described, version), None),
-        };
-        if let Some(tag) = etag.find_in(headers) {
-            return Lookup::Known(not_modified(tag));
-        }
-        let matches_any = matches_any(headers);
-        if let Some(kept) = kept {
-            service.metrics().record_kept_response();
-            return Lookup::Known(match matches_any {
-                true => not_modified(etag.strong().clone()),
-                false => kept.response(),
-            });
-        }
-        Lookup::New(Self {
-            service: service.clone(),
-            user,
-            request: described,
-            version,
-            etag,
-            codings: headers.get_all(ACCEPT_ENCODING).iter().cloned().collect(),
-            matches_any,
-        })
-    }
-
+impl CachedGet<'_> {
     /// Completes a response with status 200: compresses it if the client accepts that, adds its
-    /// entity tag, and keeps it if the request came before.
+    /// entity tag, and keeps it if the request came before. `scope` is the one that it requires.
     ///
     /// # Errors
     /// 500 if the body fails.
-    async fn complete(self, mut response: Response) -> Result<Response> {
+    async fn complete(self, mut response: Response, scope: Scope) -> Result<Response> {
         let is_streamed = response.body().size_hint().exact().is_none();
         if is_streamed {
             // The pauses between its chunks, too, decide the bytes of a compressed stream.
             add_headers(response.headers_mut(), self.etag.weak());
-            return Ok(self.unless_any_matches(response));
+            return Ok(response);
         }
         if !self.codings.is_empty() {
-            response = compressed(response, &self.codings).await?;
+            response = compressed(response, self.codings, self.service.long_reads()).await?;
         }
         add_headers(response.headers_mut(), self.etag.strong().clone());
         let (head, body) = response.into_parts();
-        let body = to_bytes(body, usize::MAX).await;
+        let size = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+        let body = whole(body, size.unwrap_or(usize::MAX)).await;
         let body = body.map_err(|error| ApiError::fault(error.to_string()))?;
         let keep = || KeptResponse::new(&head.headers, &body);
-        let responses = self.service.responses();
-        responses.put(self.user, &self.request, self.version, self.etag.clone(), keep);
-        Ok(self.unless_any_matches(Response::from_parts(head, Body::from(body))))
+        let Description { user, request, version } = self.described;
+        self.service.responses().put(user, &request, version, (self.etag, scope), keep);
+        Ok(Response::from_parts(head, Body::from(body)))
     }
+}
 
-    /// Returns the response, or 304 if the client wants none.
-    fn unless_any_matches(&self, response: Response) -> Response {
-        match response.headers().get(ETAG).filter(|_| self.matches_any) {
-            Some(tag) => not_modified(tag.clone()),
-            None => response,
+/// Everything that the response to a `GET` depends on. A request extension.
+#[derive(Clone)]
+struct Description {
+    user: UserId,
+    version: StoreVersion,
+    /// Everything of the request that the response depends on.
+    request: Vec<u8>,
+}
+
+impl Description {
+    /// Describes a request with a valid token. Neither a target nor a header contains a line feed,
+    /// so different requests have different descriptions.
+    fn of(service: &Service, access: &Access, snapshot: &Snapshot, request: &Request) -> Self {
+        let headers = request.headers();
+        let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+        let mut out = Vec::with_capacity(TYPICAL_DESCRIPTION_BYTES);
+        out.extend(access.user.get().to_be_bytes());
+        if let Some(only) = access.assistant {
+            out.extend(only.uuid().into_bytes());
         }
+        out.push(b'\n');
+        out.extend_from_slice(target.as_bytes());
+        let mut add = |mark: u8, name: &HeaderName| {
+            for value in headers.get_all(name) {
+                out.extend([b'\n', mark]);
+                out.extend_from_slice(value.as_bytes());
+            }
+        };
+        add(b'c', &ACCEPT_ENCODING);
+        add(b'p', &PREFER);
+        // The URL in the response.
+        if service.base_url().configured().is_empty() {
+            add(b'h', &HOST);
+            if is_forwarded(headers) {
+                out.extend(b"\nf");
+            }
+        }
+        Self { user: access.user, version: snapshot.version_of(access.user), request: out }
     }
 }
 
-/// Returns everything of a request that its response depends on. Neither a target nor a header
-/// contains a line feed, so different requests have different descriptions.
-fn describe<S>(auth: &AuthRead<S>, request: &Request, details: &[&str]) -> Vec<u8> {
-    let target = request.uri().path_and_query().map_or("", |target| target.as_str());
-    let mut out = Vec::with_capacity(256);
-    out.extend(auth.user.get().to_be_bytes());
-    if let Some(only) = auth.restriction() {
-        out.extend(only.uuid().into_bytes());
-    }
-    out.push(b'\n');
-    let codings = request.headers().get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes);
-    let details = details.iter().map(|detail| detail.as_bytes());
-    for part in [target.as_bytes()].into_iter().chain(details).chain(codings) {
-        out.extend_from_slice(part);
-        out.push(b'\n');
-    }
-    out
-}
+/// Typical bytes of a description.
+const TYPICAL_DESCRIPTION_BYTES: usize = 256;
 
 /// Returns 304 with the headers that 200 would have, as RFC 9110 (section 15.4.5) requires.
 fn not_modified(tag: HeaderValue) -> Response {
@@ -166,9 +266,14 @@ fn not_modified(tag: HeaderValue) -> Response {
     let none = stream::empty::<std::result::Result<Bytes, Infallible>>();
     let mut response = Response::new(Body::from_stream(none));
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    add_headers(response.headers_mut(), tag);
+    let headers = response.headers_mut();
+    headers.reserve(NOT_MODIFIED_HEADERS);
+    add_headers(headers, tag);
     response
 }
+
+/// The headers of a 304, with those that the envelope adds.
+const NOT_MODIFIED_HEADERS: usize = 5;
 
 fn add_headers(headers: &mut HeaderMap, tag: HeaderValue) {
     headers.insert(ETAG, tag);

@@ -13,7 +13,8 @@ use axum::response::Response;
 use crate::extract::query_string::UnknownFields;
 use crate::state::Service;
 
-const PREFER: HeaderName = HeaderName::from_static("prefer");
+/// The header of a preference.
+pub(crate) const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 const STRICT: &str = "handling=strict";
 
@@ -38,11 +39,6 @@ impl FromRequestParts<Service> for Strictness {
 }
 
 impl Strictness {
-    /// Returns the preference that the client has, or an empty text.
-    pub(crate) const fn preference(&self) -> &'static str {
-        if self.is_preferred { STRICT } else { "" }
-    }
-
     /// Adds the header that confirms an applied preference.
     pub(crate) fn confirm(&self, mut response: Response) -> Response {
         if self.is_preferred {

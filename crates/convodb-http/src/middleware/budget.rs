@@ -4,7 +4,7 @@
 //! budget, two can take a third each, and the next user always finds some of it free. The
 //! first thing that a user takes may be all that is free.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use convodb::UserId;
@@ -21,7 +21,7 @@ pub(crate) struct Budget {
 struct Held {
     by_all: usize,
     /// Each user who holds anything.
-    by_users: HashMap<UserId, HeldByUser>,
+    by_users: BTreeMap<UserId, HeldByUser>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,15 +4,21 @@
 //! finish a request or do not read a response cannot exhaust the memory, and one user cannot take
 //! all of it. A response releases its bytes when the last of them was handed to the system.
 
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, to_bytes};
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use axum::extract::Request;
 use axum::response::{IntoResponse, Response};
 use convodb::UserId;
-use http_body::Body as _;
+use http_body::{Body as _, Frame};
+use http_body_util::BodyExt as _;
+use tower_layer::Layer;
+use tower_service::Service;
 
 use crate::error::{ApiError, Result};
 use crate::middleware::budget::{Budget, Share};
@@ -58,13 +64,7 @@ impl Caller {
     pub(crate) fn authenticated(&self, user: UserId) -> Result<()> {
         // A request has only one token, so a second user would be the same.
         let _ = self.0.user.set(user);
-        if let Some(connection) = &self.0.connection {
-            connection.set_known();
-        }
-        if !self.0.bytes.has_room(user, MIN_ROOM_BYTES) {
-            return Err(ApiError::busy());
-        }
-        Ok(())
+        admit(&self.0.bytes, self.0.connection.as_ref(), user)
     }
 
     /// Takes bytes of the user's share until the response begins.
@@ -98,11 +98,8 @@ impl Caller {
     /// # Errors
     /// As [`Caller::hold`].
     pub(crate) fn holding(&self, chunk: Vec<u8>) -> Result<Bytes> {
-        if chunk.len() < MIN_COUNTED_BYTES {
-            return Ok(chunk.into());
-        }
-        let share = self.take(chunk.len())?;
-        Ok(Bytes::from_owner(HeldBytes { bytes: chunk.into(), _share: share }))
+        let user = *self.0.user.get().ok_or_else(ApiError::busy)?;
+        hold(&self.0.bytes, user, chunk.into())
     }
 
     /// Counts the bytes of a response, or replaces it with 503. A streamed one counts for itself.
@@ -118,7 +115,7 @@ impl Caller {
             return ApiError::busy().into_response();
         };
         let (parts, body) = response.into_parts();
-        match to_bytes(body, size).await {
+        match whole(body, size).await {
             Ok(bytes) => {
                 let held = HeldBytes { bytes, _share: share };
                 Response::from_parts(parts, Body::from(Bytes::from_owner(held)))
@@ -126,6 +123,51 @@ impl Caller {
             Err(error) => ApiError::fault(error.to_string()).into_response(),
         }
     }
+}
+
+/// Returns all bytes of a body of at most `size` bytes. Most bodies are a single chunk.
+///
+/// # Errors
+/// Fails if the body does.
+pub(crate) async fn whole(mut body: Body, size: usize) -> std::result::Result<Bytes, axum::Error> {
+    let first = match body.frame().await.transpose()?.map(Frame::into_data) {
+        Some(Ok(data)) if body.is_end_stream() => return Ok(data),
+        Some(Ok(data)) => data,
+        // Trailers, which nothing follows.
+        Some(Err(_)) | None => return Ok(Bytes::new()),
+    };
+    let mut bytes = Vec::with_capacity(size.max(first.len()));
+    bytes.extend_from_slice(&first);
+    bytes.extend_from_slice(&to_bytes(body, size.saturating_sub(first.len())).await?);
+    Ok(bytes.into())
+}
+
+/// Records that a connection sent a valid token of the user.
+///
+/// # Errors
+/// 503 if the user's share of bytes is used up: before a page is read and written in vain.
+pub(crate) fn admit(
+    bytes: &Budget,
+    connection: Option<&ConnectionOwner>,
+    user: UserId,
+) -> Result<()> {
+    if let Some(connection) = connection {
+        connection.set_known();
+    }
+    if bytes.has_room(user, MIN_ROOM_BYTES) { Ok(()) } else { Err(ApiError::busy()) }
+}
+
+/// Returns a whole body, or a chunk of one, that takes its bytes of the user's share until the last
+/// of them was handed to the system.
+///
+/// # Errors
+/// 503 if they are beyond the user's share.
+pub(crate) fn hold(budget: &Arc<Budget>, user: UserId, bytes: Bytes) -> Result<Bytes> {
+    if bytes.len() < MIN_COUNTED_BYTES {
+        return Ok(bytes);
+    }
+    let share = budget.try_take(user, bytes.len()).ok_or_else(ApiError::busy)?;
+    Ok(Bytes::from_owner(HeldBytes { bytes, _share: share }))
 }
 
 /// Bytes that hold their share as long as any slice of them exists.
@@ -140,16 +182,47 @@ impl AsRef<[u8]> for HeldBytes {
     }
 }
 
-/// Middleware of routes with a store: identifies the caller and counts the bytes of bodies.
-pub(crate) async fn hold_bytes(
-    State(bytes): State<Arc<Budget>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let connection = request.extensions().get::<ConnectionOwner>().cloned();
-    let (user, held) = (OnceLock::new(), Mutex::default());
-    let caller = Caller(Arc::new(Inner { bytes, connection, user, held }));
-    request.extensions_mut().insert(caller.clone());
-    let response = next.run(request).await;
-    caller.hold_response(response).await
+/// The layer of routes with a store: identifies the caller and counts the bytes of bodies.
+#[derive(Clone)]
+pub(crate) struct CallerLayer(pub(crate) Arc<Budget>);
+
+impl<S> Layer<S> for CallerLayer {
+    type Service = WithCaller<S>;
+
+    fn layer(&self, inner: S) -> WithCaller<S> {
+        WithCaller { inner, bytes: self.0.clone() }
+    }
+}
+
+/// A service whose requests have a [`Caller`].
+#[derive(Clone)]
+pub(crate) struct WithCaller<S> {
+    inner: S,
+    bytes: Arc<Budget>,
+}
+
+impl<S> Service<Request> for WithCaller<S>
+where
+    S: Service<Request, Response = Response, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let connection = request.extensions().get::<ConnectionOwner>().cloned();
+        let (bytes, user, held) = (self.bytes.clone(), OnceLock::new(), Mutex::default());
+        let caller = Caller(Arc::new(Inner { bytes, connection, user, held }));
+        request.extensions_mut().insert(caller.clone());
+        let running = self.inner.call(request);
+        Box::pin(async move {
+            let Ok(response) = running.await;
+            Ok(caller.hold_response(response).await)
+        })
+    }
 }

@@ -1,20 +1,29 @@
 //! Envelope: the outermost middleware, which every request and response passes.
 //!
 //! It checks the size of the URL and the headers, sets the request id, `Cache-Control` and
-//! `X-Content-Type-Options`, writes
-//! the body of an error, records metrics and writes the access log. The log contains the pattern of
+//! `X-Content-Type-Options`, answers a panic with 500, writes the body of an error, records metrics
+//! and writes the access log. The log contains the pattern of
 //! the route, never the path, the query, a header or another text that a client chooses.
 
 use std::any::Any;
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::extract::{MatchedPath, Request, State};
+use axum::BoxError;
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{MatchedPath, Request};
 use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use tower_layer::Layer;
+use tower_service::Service;
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
@@ -38,45 +47,110 @@ pub(crate) struct RequestId(pub(crate) HeaderValue);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IsWritten;
 
+/// The layer of the envelope.
+#[derive(Clone)]
+pub(crate) struct EnvelopeLayer(pub(crate) Metrics);
+
+impl<S> Layer<S> for EnvelopeLayer {
+    type Service = Envelope<S>;
+
+    fn layer(&self, inner: S) -> Envelope<S> {
+        Envelope { inner, metrics: self.0.clone() }
+    }
+}
+
 /// Runs a request through its route, and completes the response.
-pub(crate) async fn envelope(
-    State(metrics): State<Metrics>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let began = Instant::now();
-    let id = request_id(request.headers());
-    let dialect = Dialect::of(request.uri().path());
-    let method = method_name(request.method());
-    let route = request.extensions().get::<MatchedPath>().cloned();
+///
+/// A service, not a function for `axum::middleware::from_fn`, which clones and boxes all that is
+/// below it for each request.
+#[derive(Clone)]
+pub(crate) struct Envelope<S> {
+    inner: S,
+    metrics: Metrics,
+}
 
-    request.extensions_mut().insert(RequestId(id.clone()));
-    accept_identity(request.headers_mut());
-    let mut response = match size_error(&request) {
-        Some(status) => ApiError::of(status).into_response(),
-        None => next.run(request).await,
-    };
-    let error = response.extensions_mut().remove::<ApiError>();
-    let is_written = response.extensions_mut().remove::<IsWritten>().is_some();
-    if let Some(error) = error.as_ref().filter(|_| !is_written) {
-        response = error.response(dialect, std::mem::take(response.headers_mut()));
-    }
-    response.headers_mut().insert(REQUEST_ID, id.clone());
-    let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
-    let nosniff = HeaderValue::from_static("nosniff");
-    response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+impl<S, B> Service<Request> for Envelope<S>
+where
+    S: Service<Request, Response = Response<B>, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response, Infallible>> + Send>>;
 
-    let route = route.as_ref().map(|route| without_slash(route.as_str()));
-    let id = id.to_str().unwrap_or_default();
-    let took = began.elapsed();
-    metrics.record_response(method, route, response.status(), took);
-    let (status, micros) = (response.status().as_u16(), micros(took));
-    if let Some(cause) = error.as_ref().and_then(ApiError::cause) {
-        tracing::error!(id, status, route, cause, "request failed");
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
     }
-    tracing::debug!(target: ACCESS, id, method, route, status, micros, "request answered");
-    response
+
+    fn call(&mut self, mut request: Request) -> Self::Future {
+        let answer = Answer::begin(&mut request, &self.metrics);
+        let inner = &mut self.inner;
+        let running = match size_error(&request) {
+            Some(status) => Err(ApiError::of(status)),
+            None => catch_unwind(AssertUnwindSafe(|| inner.call(request))).map_err(panicked),
+        };
+        Box::pin(async move {
+            let response = match running {
+                Ok(running) => AssertUnwindSafe(running).catch_unwind().await.map_err(panicked),
+                Err(error) => Err(error),
+            };
+            Ok(answer.complete(match response {
+                Ok(Ok(response)) => response.map(Body::new),
+                Err(error) => error.into_response(),
+            }))
+        })
+    }
+}
+
+/// What is needed of a request to complete its response.
+struct Answer {
+    began: Instant,
+    id: HeaderValue,
+    dialect: Dialect,
+    method: &'static str,
+    route: Option<MatchedPath>,
+    metrics: Metrics,
+}
+
+impl Answer {
+    fn begin(request: &mut Request, metrics: &Metrics) -> Self {
+        let began = Instant::now();
+        let id = request_id(request.headers());
+        let dialect = Dialect::of(request.uri().path());
+        let method = method_name(request.method());
+        let route = request.extensions().get::<MatchedPath>().cloned();
+        request.extensions_mut().insert(RequestId(id.clone()));
+        accept_identity(request.headers_mut());
+        Self { began, id, dialect, method, route, metrics: metrics.clone() }
+    }
+
+    /// Writes the body of an error, adds the headers of every response, and records it.
+    fn complete(self, mut response: Response) -> Response {
+        let Self { began, id, dialect, method, route, metrics } = self;
+        let error = response.extensions_mut().remove::<ApiError>();
+        let is_written = response.extensions_mut().remove::<IsWritten>().is_some();
+        if let Some(error) = error.as_ref().filter(|_| !is_written) {
+            response = error.response(dialect, std::mem::take(response.headers_mut()));
+        }
+        response.headers_mut().insert(REQUEST_ID, id.clone());
+        let no_store = HeaderValue::from_static("no-store");
+        response.headers_mut().entry(CACHE_CONTROL).or_insert(no_store);
+        let nosniff = HeaderValue::from_static("nosniff");
+        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+
+        let route = route.as_ref().map(|route| without_slash(route.as_str()));
+        let id = id.to_str().unwrap_or_default();
+        let took = began.elapsed();
+        metrics.record_response(method, route, response.status(), took);
+        let (status, micros) = (response.status().as_u16(), micros(took));
+        if let Some(cause) = error.as_ref().and_then(ApiError::cause) {
+            tracing::error!(id, status, route, cause, "request failed");
+        }
+        tracing::debug!(target: ACCESS, id, method, route, status, micros, "request answered");
+        response
+    }
 }
 
 /// Returns a path without a slash at its end, which every route may have.
@@ -90,8 +164,8 @@ fn micros(took: Duration) -> u64 {
 }
 
 /// Converts a panic of a handler into a 500. The panic hook has already logged its message.
-pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
-    ApiError::fault("handler panicked").into_response()
+fn panicked(_: Box<dyn Any + Send>) -> ApiError {
+    ApiError::fault("handler panicked")
 }
 
 /// Returns the client's request id if it is short and safe to log; otherwise a new one.

@@ -3,8 +3,9 @@
 //! A label is the pattern of a route, a method or a status: never a path or any other text that a
 //! client chooses, which would create a time series for each.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
@@ -23,10 +24,14 @@ use crate::response::cache::ResponseCache;
 
 /// The metrics of one server. Cheap to clone; clones share their counters.
 #[derive(Clone)]
-pub(crate) struct Metrics {
-    registry: Arc<Registry>,
+pub(crate) struct Metrics(Arc<Inner>);
+
+struct Inner {
+    registry: Registry,
     requests: Family<Request, Counter>,
     latency: Family<Route, RequestTimes>,
+    /// The metrics of responses by route, found without the labels, which own their texts.
+    by_route: RwLock<HashMap<String, Vec<OfResponses>>>,
     pages: Counter,
     page_bounds: Counter,
     entries_read: Counter,
@@ -34,6 +39,14 @@ pub(crate) struct Metrics {
     rows_cached: Counter,
     kept_responses: Counter,
     connections: Gauge,
+}
+
+/// The metrics of responses of one route to one method with one status.
+struct OfResponses {
+    method: &'static str,
+    status: StatusCode,
+    count: Counter,
+    latency: RequestTimes,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -65,10 +78,11 @@ impl Metrics {
     /// Creates metrics, with those of the store, of the bytes of bodies and of the kept responses if
     /// given.
     pub(crate) fn new(store: Option<(&Store, &Arc<Budget>, &Arc<ResponseCache>)>) -> Self {
-        let mut metrics = Self {
-            registry: Arc::default(),
+        let mut metrics = Inner {
+            registry: Registry::with_prefix("convodb"),
             requests: Family::default(),
             latency: Family::default(),
+            by_route: RwLock::default(),
             pages: Counter::default(),
             page_bounds: Counter::default(),
             entries_read: Counter::default(),
@@ -77,7 +91,7 @@ impl Metrics {
             kept_responses: Counter::default(),
             connections: Gauge::default(),
         };
-        let mut registry = Registry::with_prefix("convodb");
+        let registry = &mut metrics.registry;
         let requests = "Responses, by method, route and status";
         registry.register("http_requests", requests, metrics.requests.clone());
         let latency = "Time from the headers of a request to the headers of its response";
@@ -104,8 +118,7 @@ impl Metrics {
             registry.register_collector(Box::new(StoreMetrics { store, bytes, responses }));
         }
         registry.register("connections", "Open connections", metrics.connections.clone());
-        metrics.registry = Arc::new(registry);
-        metrics
+        Self(Arc::new(metrics))
     }
 
     /// Counts a response. `route` is `None` for a request that matches no route.
@@ -116,50 +129,64 @@ impl Metrics {
         status: StatusCode,
         took: Duration,
     ) {
-        let route = route.unwrap_or("none").to_owned();
-        self.latency.get_or_create(&Route { method, route: route.clone() }).0.record(took);
-        self.requests.get_or_create(&Request { method, route, status: status.as_u16() }).inc();
+        let route = route.unwrap_or("none");
+        let record = |of: &OfResponses| {
+            of.latency.0.record(took);
+            of.count.inc();
+        };
+        let is_same = |of: &&OfResponses| (of.method, of.status) == (method, status);
+        let known = self.0.by_route.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(of) = known.get(route).and_then(|all| all.iter().find(is_same)) {
+            return record(of);
+        }
+        drop(known);
+        let mut known = self.0.by_route.write().unwrap_or_else(PoisonError::into_inner);
+        let all = known.entry(route.to_owned()).or_default();
+        // Meanwhile another thread may have added the same one, which shares its counters.
+        let of = self.0.of_responses(method, route, status);
+        record(&of);
+        all.push(of);
     }
 
     /// Counts a page that was read, with its cost.
     pub(crate) fn record_page(&self, page: &Page) {
         let cost = page.cost();
-        self.pages.inc();
-        self.page_bounds.inc_by(PageCost::bound_of_ranges(page.page_size(), cost.ranges) as u64);
-        self.entries_read.inc_by(cost.entries as u64);
-        self.rows_read.inc_by(cost.rows as u64);
-        self.rows_cached.inc_by(cost.cached as u64);
+        self.0.pages.inc();
+        self.0.page_bounds.inc_by(PageCost::bound_of_ranges(page.page_size(), cost.ranges) as u64);
+        self.0.entries_read.inc_by(cost.entries as u64);
+        self.0.rows_read.inc_by(cost.rows as u64);
+        self.0.rows_cached.inc_by(cost.cached as u64);
     }
 
     /// Counts a response that was kept and is sent again.
     pub(crate) fn record_kept_response(&self) {
-        self.kept_responses.inc();
+        self.0.kept_responses.inc();
     }
 
     /// The times of the successful and failed GET requests of a route.
     pub(crate) fn times_of(&self, route: &str) -> Histogram {
         let route = Route { method: method_name(&Method::GET), route: route.to_owned() };
-        self.latency.get(&route).map_or_else(Histogram::default, |times| times.0.read())
+        self.0.latency.get(&route).map_or_else(Histogram::default, |times| times.0.read())
     }
 
     /// The pages that were read.
     pub(crate) fn pages(&self) -> PagesRead {
         PagesRead {
-            pages: self.pages.get(),
-            reads: self.entries_read.get() + self.rows_read.get(),
-            bound: self.page_bounds.get(),
+            pages: self.0.pages.get(),
+            reads: self.0.entries_read.get() + self.0.rows_read.get(),
+            bound: self.0.page_bounds.get(),
         }
     }
 
     /// The open connections.
     pub(crate) fn connections(&self) -> u64 {
-        self.connections.get().try_into().unwrap_or(0)
+        self.0.connections.get().try_into().unwrap_or(0)
     }
 
     /// Counts a connection as open until the returned guard is dropped.
     pub(crate) fn connection(&self) -> OpenConnection {
-        self.connections.inc();
-        OpenConnection(self.connections.clone())
+        self.0.connections.inc();
+        OpenConnection(self.0.connections.clone())
     }
 
     /// Returns all metrics as text.
@@ -168,8 +195,18 @@ impl Metrics {
     /// Fails if formatting fails.
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        encode(&mut text, &self.0.registry)?;
         Ok(text)
+    }
+}
+
+impl Inner {
+    fn of_responses(&self, method: &'static str, route: &str, status: StatusCode) -> OfResponses {
+        let by_route = Route { method, route: route.to_owned() };
+        let by_status = Request { method, route: route.to_owned(), status: status.as_u16() };
+        let latency = self.latency.get_or_create(&by_route).clone();
+        let count = self.requests.get_or_create(&by_status).clone();
+        OfResponses { method, status, count, latency }
     }
 }
 

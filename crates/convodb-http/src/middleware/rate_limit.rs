@@ -164,6 +164,13 @@ impl StatusSlot {
         // A request has only one token, so a second status would be the same.
         let _ = self.0.set(status);
     }
+
+    /// Adds the status, if there is one, to the headers of the response.
+    pub(crate) fn add_to(&self, headers: &mut HeaderMap) {
+        if let Some(status) = self.0.get() {
+            status.add_to(headers);
+        }
+    }
 }
 
 /// Middleware of servers with a rate limit: adds the status of the token to the response headers.
@@ -171,9 +178,7 @@ pub(crate) async fn add_headers(mut request: Request, next: Next) -> Response {
     let slot = StatusSlot::default();
     request.extensions_mut().insert(slot.clone());
     let mut response = next.run(request).await;
-    if let Some(status) = slot.0.get() {
-        status.add_to(response.headers_mut());
-    }
+    slot.add_to(response.headers_mut());
     response
 }
 

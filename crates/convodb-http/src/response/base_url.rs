@@ -68,7 +68,7 @@ impl BaseUrl {
         if let Some(public) = &self.public {
             return [public, path].concat();
         }
-        if FORWARDING.iter().any(|name| headers.contains_key(name)) {
+        if is_forwarded(headers) {
             self.forwarded.call_once(|| {
                 tracing::warn!(
                     "a proxy forwards requests, but there is no public URL: links in responses \
@@ -95,6 +95,11 @@ impl BaseUrl {
             Err(_) => name.eq_ignore_ascii_case("localhost"),
         }
     }
+}
+
+/// Whether a proxy forwards the request.
+pub(crate) fn is_forwarded(headers: &HeaderMap) -> bool {
+    FORWARDING.iter().any(|name| headers.contains_key(name))
 }
 
 /// Returns the URL at which a program on this machine reaches a server that listens on `address`.

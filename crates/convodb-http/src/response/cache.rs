@@ -12,9 +12,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
-use convodb::{StoreVersion, UserId};
+use convodb::{Scope, StoreVersion, UserId};
 use lru::LruCache;
 
 use crate::response::etag::ETag;
@@ -26,12 +27,10 @@ const ENTRY_BYTES: usize = 320;
 const HEADER_BYTES: usize = 64;
 /// Of the whole memory, a single response may take this part.
 const MAX_PART: usize = 16;
-/// The most headers that the envelope and middleware add to a response.
-const MORE_HEADERS: usize = 10;
 
 /// A response that can be sent more than once.
 pub(crate) struct KeptResponse {
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: HeaderMap,
     body: Bytes,
 }
 
@@ -40,21 +39,25 @@ impl KeptResponse {
     pub(crate) fn new(headers: &HeaderMap, body: &[u8]) -> Self {
         // A copy, because a body may be a small part of its allocation.
         let body = Bytes::copy_from_slice(body);
-        let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+        let mut headers = headers.clone();
+        headers.insert(CONTENT_LENGTH, body.len().into());
         Self { headers, body }
     }
 
-    /// Returns the response. Copies no byte of the body.
-    pub(crate) fn response(&self) -> Response {
-        let mut response = Response::new(Body::from(self.body.clone()));
-        let headers = response.headers_mut();
-        headers.reserve(self.headers.len() + MORE_HEADERS);
-        headers.extend(self.headers.iter().cloned());
+    /// Returns the body. Copies no byte.
+    pub(crate) fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    /// Returns the response with its body.
+    pub(crate) fn response(&self, body: Bytes) -> Response {
+        let mut response = Response::new(Body::from(body));
+        *response.headers_mut() = self.headers.clone();
         response
     }
 
     fn bytes(&self) -> usize {
-        let values: usize = self.headers.iter().map(|(_, value)| value.len()).sum();
+        let values: usize = self.headers.values().map(HeaderValue::len).sum();
         self.body.len() + values + self.headers.len() * HEADER_BYTES
     }
 }
@@ -63,6 +66,8 @@ impl KeptResponse {
 #[derive(Clone)]
 pub(crate) struct Known {
     pub(crate) etag: ETag,
+    /// The scope that the request requires.
+    pub(crate) scope: Scope,
     /// The response, if it is kept.
     pub(crate) response: Option<Arc<KeptResponse>>,
 }
@@ -125,7 +130,7 @@ impl ResponseCache {
         user: UserId,
         request: &[u8],
         version: StoreVersion,
-        etag: ETag,
+        (etag, scope): (ETag, Scope),
         response: impl FnOnce() -> KeptResponse,
     ) {
         if self.capacity == 0 {
@@ -137,7 +142,7 @@ impl ResponseCache {
             of_user.is_some_and(|of_user| of_user.entries.contains(request))
         };
         let response = is_repeated.then(|| Arc::new(response()));
-        let entry = Entry { version, known: Known { etag, response } };
+        let entry = Entry { version, known: Known { etag, scope, response } };
         if entry.bytes(request) <= self.capacity / MAX_PART {
             self.lock().put(user, request, entry, self.capacity);
         }
@@ -200,7 +205,7 @@ impl fmt::Debug for ResponseCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::StatusCode;
+    use axum::http::{HeaderName, StatusCode};
     use convodb::{Store, Timestamp};
 
     /// Two versions of a store.
@@ -219,7 +224,7 @@ mod tests {
     fn put(cache: &ResponseCache, user: UserId, request: &str, at: StoreVersion, n: usize) -> bool {
         let request = request.as_bytes();
         let mut is_kept = false;
-        cache.put(user, request, at, ETag::new(request, at), || {
+        cache.put(user, request, at, (ETag::new(request, at), Scope::Read), || {
             is_kept = true;
             KeptResponse::new(&HeaderMap::new(), &vec![7; n])
         });
@@ -307,8 +312,10 @@ mod tests {
     #[test]
     fn a_kept_response_has_its_headers() {
         let name = HeaderName::from_static("x-a");
-        let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("1"))]);
-        let response = KeptResponse::new(&headers, b"body").response();
+        let mut headers = HeaderMap::from_iter([(name, HeaderValue::from_static("1"))]);
+        let kept = KeptResponse::new(&headers, b"body");
+        let response = kept.response(kept.body());
+        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("4"));
         assert_eq!((response.status(), response.headers()), (StatusCode::OK, &headers));
     }
 }

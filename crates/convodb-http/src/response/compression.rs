@@ -4,16 +4,18 @@ use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::http::header::ACCEPT_ENCODING;
 use axum::http::{Extensions, HeaderMap, HeaderValue, Request, StatusCode, Version};
 use axum::response::Response;
+use tokio::runtime::Handle;
 use tower_http::CompressionLevel;
 use tower_http::compression::predicate::{Predicate, SizeAbove};
 use tower_http::compression::{Compression, CompressionLayer};
 use tower_service::Service;
 
 use crate::error::{ApiError, Result};
+use crate::run_blocking::LongReads;
 
 /// Bodies of at most this many bytes are not compressed: they fit into one packet.
 const MIN_BYTES: u64 = 1024;
@@ -27,15 +29,35 @@ pub(crate) fn layer() -> CompressionLayer<impl Predicate> {
     CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(predicate())
 }
 
+/// Larger bodies are compressed on a blocking thread: that takes longer than the hand-over, and than
+/// reading the page.
+const MAX_IN_LINE_BYTES: u64 = 16 * 1024;
+
 /// Returns a response with its whole body, in the form that [`layer`] sends to a client whose
-/// `Accept-Encoding` has these values.
+/// `Accept-Encoding` has these values. A large one is compressed in the turn of `long_reads`.
 ///
 /// # Errors
 /// 500 if the body fails.
-pub(crate) async fn compressed(response: Response, codings: &[HeaderValue]) -> Result<Response> {
+pub(crate) async fn compressed(
+    response: Response,
+    codings: Vec<HeaderValue>,
+    long_reads: &LongReads,
+) -> Result<Response> {
+    if response.body().size_hint().lower() <= MAX_IN_LINE_BYTES {
+        return compress(response, codings).await;
+    }
+    let runtime = Handle::current();
+    long_reads.run(move || runtime.block_on(compress(response, codings))).await
+}
+
+/// Compresses a response with its whole body.
+///
+/// # Errors
+/// 500 if the body fails.
+async fn compress(response: Response, codings: Vec<HeaderValue>) -> Result<Response> {
     let mut request = Request::new(());
     for coding in codings {
-        request.headers_mut().append(ACCEPT_ENCODING, coding.clone());
+        request.headers_mut().append(ACCEPT_ENCODING, coding);
     }
     let compression = Compression::new(Existing(Some(response)));
     let mut compression = compression.quality(CompressionLevel::Fastest).compress_when(predicate());

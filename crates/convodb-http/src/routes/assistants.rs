@@ -29,7 +29,7 @@ pub(crate) async fn list(
 ) -> Result<Response> {
     let url = service.base_url().of(request.headers(), LIST);
     let url = &url;
-    respond(&service, auth, request, &[url], |auth, request| async move {
+    respond(&service, auth, request, |auth, request| async move {
         let AuthRead { user, snapshot, .. } = auth;
         let params = params::numbered_page(request.uri().query().unwrap_or_default())?;
         let total = snapshot.assistant_count(user)?;
@@ -51,7 +51,7 @@ pub(crate) async fn list_all(
     auth: AuthRead<Read>,
     request: Request,
 ) -> Result<Response> {
-    respond(&service, auth, request, &[], |auth, _| async move {
+    respond(&service, auth, request, |auth, _| async move {
         let AuthRead { user, snapshot, .. } = auth;
         run_blocking(move || {
             if snapshot.assistant_count(user)? > MAX_UNPAGED {

@@ -59,7 +59,7 @@ pub(crate) async fn read(
     request: Request,
 ) -> Result<Response> {
     let service = &service;
-    respond(service, auth, request, &[], |auth, request| async move {
+    respond(service, auth, request, |auth, request| async move {
         let AuthRead { user, snapshot, authority, .. } = auth;
         let id = path.conversation()?;
         let params = params::history(request.uri().query().unwrap_or_default())?;

@@ -24,9 +24,8 @@ pub(crate) async fn list(
     request: Request,
 ) -> Result<Response> {
     let url = service.base_url().of(request.headers(), LIST);
-    let details = [url.as_str(), strictness.preference()];
     let (service, url) = (&service, &url);
-    respond(service, auth, request, &details, |auth, request| async move {
+    respond(service, auth, request, |auth, request| async move {
         let AuthRead { user, snapshot, .. } = auth;
         let query = request.uri().query().unwrap_or_default();
         let params = params::list(query, user, &snapshot, strictness.unknown_fields)?;

@@ -15,17 +15,24 @@ mod probes;
 mod stats;
 mod user;
 
-use axum::Router;
+use std::convert::Infallible;
+
+use axum::body::{Bytes, HttpBody};
+use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{MethodRouter, get, patch, post};
-use tower_http::catch_panic::CatchPanicLayer;
+use axum::response::Response;
+use axum::routing::{MethodRouter, Route, get, patch, post};
+use axum::{BoxError, Router};
 use tower_http::cors::CorsLayer;
+use tower_layer::Layer;
+use tower_service::Service as TowerService;
 
 use crate::error::ApiError;
-use crate::middleware::caller::hold_bytes;
+use crate::extract::cached_get::KnownResponsesLayer;
+use crate::middleware::caller::CallerLayer;
 use crate::middleware::cors;
-use crate::middleware::envelope::{envelope, panicked};
+use crate::middleware::envelope::EnvelopeLayer;
 use crate::middleware::metrics::Metrics;
 use crate::middleware::rate_limit;
 use crate::response::compression;
@@ -69,14 +76,14 @@ fn finish(mut router: Router<Service>, service: Service) -> Router {
     if service.has_console() {
         router = router.merge(console::router(&service));
     }
-    let cors = cors::layer(service.cors_origins());
-    let metrics = service.metrics().clone();
-    let hold_bytes = middleware::from_fn_with_state(service.bytes().clone(), hold_bytes);
-    router = router.layer(hold_bytes);
+    router = router.layer(CallerLayer(service.bytes().clone()));
     if service.has_rate_limit() {
         router = router.layer(middleware::from_fn(rate_limit::add_headers));
     }
-    with_middleware(router.with_state(service), metrics, cors)
+    let cors = cors::layer(service.cors_origins());
+    let metrics = service.metrics().clone();
+    let inner = (KnownResponsesLayer(service.clone()), compression::layer());
+    with_layers(router.with_state(service), metrics, cors, inner)
 }
 
 fn routes() -> Routes {
@@ -111,18 +118,32 @@ fn api_routes() -> Routes {
         .route("/docs/page.js", get(docs::script))
 }
 
-/// Adds the middleware of every response. The layer that is added last is the outermost.
-pub(crate) fn with_middleware(routes: Router, metrics: Metrics, cors: Option<CorsLayer>) -> Router {
+/// Adds the middleware of every response.
+pub(crate) fn with_middleware(routes: Router, metrics: Metrics) -> Router {
+    with_layers(routes, metrics, None, compression::layer())
+}
+
+/// Adds the middleware of every response around `inner`. All layers are added at once, the outermost
+/// first: axum clones and boxes what is below a layer that is added by itself, for each request.
+fn with_layers<L, B>(routes: Router, metrics: Metrics, cors: Option<CorsLayer>, inner: L) -> Router
+where
+    L: Layer<Route> + Clone + Send + Sync + 'static,
+    L::Service: TowerService<Request, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    <L::Service as TowerService<Request>>::Future: Send + 'static,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let routes = routes
         .fallback(async || ApiError::of(StatusCode::NOT_FOUND))
-        .method_not_allowed_fallback(async || ApiError::of(StatusCode::METHOD_NOT_ALLOWED))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(compression::layer());
-    let routes = match cors {
-        Some(cors) => routes.layer(cors),
-        None => routes,
-    };
-    routes.layer(middleware::from_fn_with_state(metrics, envelope))
+        .method_not_allowed_fallback(async || ApiError::of(StatusCode::METHOD_NOT_ALLOWED));
+    match cors {
+        Some(cors) => routes.layer(inner).layer((EnvelopeLayer(metrics), cors)),
+        None => routes.layer((EnvelopeLayer(metrics), inner)),
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +195,6 @@ mod tests {
         let routes = with_middleware(
             Router::new().route("/api/conversations/{id}", get(bug)),
             Metrics::new(None),
-            None,
         );
         let request = Request::get("/api/conversations/1").body(Body::empty()).unwrap();
         let Ok(response) = TowerToHyperService::new(routes).call(request).await;

@@ -27,7 +27,7 @@ pub(crate) async fn stats(
     request: Request,
 ) -> Result<Response> {
     let service = &service;
-    respond(service, auth, request, &[], |auth, request| async move {
+    respond(service, auth, request, |auth, request| async move {
         let AuthRead { user, snapshot, .. } = auth;
         let query = request.uri().query().unwrap_or_default();
         let params = params::stats(query, user, &snapshot)?;

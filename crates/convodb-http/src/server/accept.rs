@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use axum::Router;
 use axum::http::header::CONNECTION;
 use axum::http::{HeaderValue, Request};
-use axum::{Router, middleware};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
@@ -49,7 +49,6 @@ pub(crate) async fn run(
     metrics: &Metrics,
     shutdown: impl Future<Output = ()>,
 ) {
-    let router = router.layer(middleware::from_fn(framing::check));
     let max_connections = limits.max_connections.max(1);
     let permits = Arc::new(Semaphore::new(max_connections as usize));
     let connections = Connections::new(limits.max_connections_per_address);
@@ -126,9 +125,13 @@ async fn serve(
     let last = LastRequest::new(&limits);
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(owner.clone());
-        let (answer, is_last) = (router.call(request), last.is_reached());
+        let answer = framing::is_unambiguous(&request).then(|| router.call(request));
+        let is_last = last.is_reached();
         async move {
-            let mut response = answer.await?;
+            let mut response = match answer {
+                Some(answer) => answer.await?,
+                None => framing::refusal(),
+            };
             if is_last {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }

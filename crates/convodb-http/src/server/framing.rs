@@ -3,31 +3,31 @@
 //! The HTTP parser accepts a bare line feed as the end of a line, several codings in
 //! `Transfer-Encoding`, and requests without a host. A proxy in front may read them otherwise, and
 //! then a request can hide in another one. [`StrictLines`] sees the bytes before the parser does,
-//! [`check`] the request after it.
+//! [`is_unambiguous`] the request after it.
 
-use std::io;
+use std::io::{self, BufRead as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
-use axum::extract::Request;
 use axum::http::header::{CONNECTION, HOST, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Version};
-use axum::middleware::Next;
+use axum::http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use axum::response::Response;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::response::base_url::host;
 
-/// Answers a bare 400, and closes the connection, unless the request has exactly one valid host
-/// (HTTP/1.0 needs none) and no coding of its body but `chunked`.
-pub(crate) async fn check(request: Request, next: Next) -> Response {
+/// Whether a request has exactly one valid host (HTTP/1.0 needs none) and no coding of its body but
+/// `chunked`.
+pub(super) fn is_unambiguous<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     let has_host = host(headers).is_some();
     let needs_none = request.version() == Version::HTTP_10 && !headers.contains_key(HOST);
-    if (has_host || needs_none) && has_plain_coding(headers) {
-        return next.run(request).await;
-    }
+    (has_host || needs_none) && has_plain_coding(headers)
+}
+
+/// Returns the answer to any other request: a bare 400 that closes the connection.
+pub(super) fn refusal() -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::BAD_REQUEST;
     let headers = response.headers_mut();
@@ -149,7 +149,7 @@ impl Scanner {
     /// Scans the next bytes, and replaces a bare line feed.
     fn scan(&mut self, bytes: &mut [u8]) {
         let mut at = 0;
-        while let Some(byte) = bytes.get_mut(at) {
+        while at < bytes.len() {
             match self.state {
                 State::Refused => return,
                 State::Body(left) | State::Chunk(left) => {
@@ -166,29 +166,52 @@ impl Scanner {
                 }
                 State::Head | State::ChunkSize | State::Trailer => {}
             }
-            match *byte {
-                b'\n' if self.after_return => self.end_line(),
-                b'\n' => {
-                    *byte = 0;
-                    self.state = State::Refused;
-                }
-                other => {
-                    if self.line.len() < MAX_KEPT_BYTES {
-                        self.line.push(other);
-                    } else {
-                        self.is_cut = true;
-                    }
-                    self.after_return = other == b'\r';
-                }
-            }
-            at += 1;
+            at += self.scan_line(&mut bytes[at..]);
         }
     }
 
+    /// Scans to the end of the line, or of the bytes, and returns their number.
+    fn scan_line(&mut self, bytes: &mut [u8]) -> usize {
+        let (mut rest, all) = (&*bytes, bytes.len());
+        // A search by words, which cannot fail in memory.
+        let scanned = rest.skip_until(b'\n').unwrap_or(all);
+        let (line, end) = match bytes[..scanned].split_last_mut() {
+            Some((end, line)) if *end == b'\n' => (&*line, end),
+            _ => {
+                self.keep(&bytes[..scanned]);
+                return scanned;
+            }
+        };
+        let after_return = line.last().map_or(self.after_return, |last| *last == b'\r');
+        if !after_return {
+            *end = 0;
+            self.state = State::Refused;
+        } else if self.line.is_empty() {
+            let kept = &line[..line.len().min(MAX_KEPT_BYTES)];
+            self.is_cut = kept.len() < line.len();
+            self.end_line(kept);
+        } else {
+            self.keep(line);
+            let mut kept = std::mem::take(&mut self.line);
+            self.end_line(&kept);
+            // The buffer is used again.
+            kept.clear();
+            self.line = kept;
+        }
+        scanned
+    }
+
+    /// Keeps a part of a line, whose rest is in the next bytes.
+    fn keep(&mut self, part: &[u8]) {
+        let left = MAX_KEPT_BYTES - self.line.len();
+        self.line.extend_from_slice(&part[..part.len().min(left)]);
+        self.is_cut |= part.len() > left;
+        self.after_return = part.last().map_or(self.after_return, |last| *last == b'\r');
+    }
+
     /// Handles a line, which ends with a carriage return unless it is cut.
-    fn end_line(&mut self) {
-        let line = std::mem::take(&mut self.line);
-        let text = line.strip_suffix(b"\r").unwrap_or(&line);
+    fn end_line(&mut self, line: &[u8]) {
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
         match self.state {
             State::Head if text.is_empty() && self.begun => {
                 self.begun = false;
@@ -215,13 +238,10 @@ impl Scanner {
             State::Trailer if text.is_empty() => self.state = State::Head,
             State::Trailer | State::Body(_) | State::Chunk(_) | State::Refused => {}
         }
-        // The buffer is used again.
-        self.line = line;
-        self.line.clear();
         (self.is_cut, self.after_return) = (false, false);
     }
 
-    /// Notes a header that announces the body. One that the parser or [`check`] refuses
+    /// Notes a header that announces the body. One that the parser or [`is_unambiguous`] refuses
     /// ends the scan.
     fn header(&mut self, line: &[u8]) {
         let Some(colon) = line.iter().position(|byte| *byte == b':') else { return };

@@ -224,6 +224,66 @@ fn the_token_is_checked_before_the_tag() {
     }
 }
 
+/// A kept response and a 304 are requests like any other: they count, and have all headers.
+#[test]
+fn known_responses_count_against_the_rate_limit_and_have_all_headers() {
+    let rate_limit = Some("4/h".parse().unwrap());
+    let cors_origins = vec!["https://app.example.com".parse().unwrap()];
+    let config = Config { rate_limit, cors_origins, ..Config::default() };
+    let harness = Harness::of(Store::in_memory().unwrap(), config);
+    let get = |headers: &str| {
+        let headers = format!("Origin: https://app.example.com\r\n{headers}");
+        harness.request("GET", LIST, &harness.token, &headers)
+    };
+    let (first, second) = (get(""), get(""));
+    let kept = get("");
+    assert_eq!(harness.metric("convodb_responses_kept_total"), 1);
+    assert_eq!((kept.status, &kept.body), (200, &second.body));
+    let unchanged = get(&format!("If-None-Match: {}\r\n", first.header("etag")));
+    assert_eq!(unchanged.status, 304);
+    let exceeded = get("");
+    assert_eq!(exceeded.status, 429);
+    assert_eq!(exceeded.header("content-type"), "application/json");
+    for (left, response) in
+        ["3", "2", "1", "0", "0"].iter().zip([&first, &second, &kept, &unchanged, &exceeded])
+    {
+        assert_eq!(response.header("x-ratelimit-remaining"), *left);
+        assert_eq!(response.header("access-control-allow-origin"), "https://app.example.com");
+        assert_eq!(response.header("x-content-type-options"), "nosniff");
+        assert_eq!(response.header("x-request-id").len(), 32);
+    }
+    let by_route =
+        r#"convodb_http_requests_total{method="GET",route="/api/user/conversations",status="#;
+    for (status, count) in [("200", 3), ("304", 1), ("429", 1)] {
+        assert_eq!(harness.metric(&format!("{by_route}\"{status}\"}}")), count);
+    }
+}
+
+/// Large bodies are compressed on another thread.
+#[test]
+fn a_large_page_is_the_same_when_it_is_compressed() {
+    let harness = Harness::new();
+    let variables = format!("{{\"text\":\"{}\"}}", "0123456789".repeat(50));
+    for row in 1..=60 {
+        let variables = Some(convodb::Variables::new(variables.clone()).unwrap());
+        let row = Conversation { variables, ..conversation(row) };
+        harness.store.insert(harness.user, row, Vec::new()).unwrap();
+    }
+    let get = |headers: &str| {
+        harness.request("GET", &format!("{LIST}?per_page=100"), &harness.token, headers)
+    };
+    let plain = get("");
+    assert!(plain.body.len() > 32 * 1024);
+    // The third one comes from the cache.
+    for _ in 0..3 {
+        let packed = get("Accept-Encoding: gzip\r\n");
+        assert_eq!((packed.status, packed.header("content-encoding")), (200, "gzip"));
+        let mut body = Vec::new();
+        flate2::read::GzDecoder::new(&packed.body[..]).read_to_end(&mut body).unwrap();
+        assert_eq!(body, plain.body);
+    }
+}
+
 /// A streamed history may be compressed differently each time, so its tag is weak.
 #[test]
 fn a_streamed_history_has_a_weak_tag() {
