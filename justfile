@@ -53,6 +53,10 @@ bench-cold:
 bench-http-compare:
     cargo bench -p convodb-benches --bench http_compare
 
+# Measure creates over HTTP beside checkpoints and an import, against PocketBase and PostgreSQL (needs Debian's packages).
+bench-http-writes:
+    cargo bench -p convodb-benches --bench http_writes
+
 # Test the server against its OpenAPI document; `just schemathesis 20000` before a release (needs python3 and PyPI).
 schemathesis examples="500":
     .ci/schemathesis {{examples}}

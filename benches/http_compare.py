@@ -102,8 +102,8 @@ def pocketbase(source, directory):
         fields = [{"name": c, "type": "number" if c in NUMBERS else "text"}
                   for c in COLUMNS if c != "id"]
         indexes = [index(fields, "conversations") for fields in FILTERS.values()]
-        collection = {"name": "conversations", "type": "base", "listRule": "", "fields": fields,
-                      "indexes": indexes}
+        collection = {"name": "conversations", "type": "base", "listRule": "", "createRule": "",
+                      "fields": fields, "indexes": indexes}
         post(f"{base}/api/collections", collection, token)
     finally:
         server.terminate()

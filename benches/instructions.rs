@@ -13,15 +13,17 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use axum::body::Body;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::routing::get;
 use convodb::{ListRequest, PageSize, Snapshot, Store, Timestamp, UserId};
 use convodb_bench::dataset::Dataset;
 use convodb_benches::server_process::LIST;
 use convodb_benches::{lists, page_starts, store_of};
-use convodb_http::{Config, PageTokens, router, write_page};
+use convodb_http::{Config, PageTokens, router, with_middleware, write_page};
 use convodb_json::AssistantNames;
 use http_body_util::BodyExt;
-use hyper::header::{AUTHORIZATION, ETAG, HOST, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, HeaderValue, IF_NONE_MATCH};
 use hyper::service::Service as _;
 use hyper::{Request, StatusCode};
 use hyper_util::service::TowerToHyperService;
@@ -53,7 +55,7 @@ struct Baseline {
 }
 
 /// The paths that run below [`counted`], and the number of runs.
-const READS: [(&str, u64); 14] = [
+const READS: [(&str, u64); 15] = [
     ("page of 15: unfiltered, deep", 64),
     ("page of 100: unfiltered, deep", 16),
     ("page of 15: type, deep", 64),
@@ -68,6 +70,7 @@ const READS: [(&str, u64); 14] = [
     ("request of 15: new", 64),
     ("request of 15: repeated", 64),
     ("request of 15: unchanged", 64),
+    ("constant body, with the same middleware", 64),
 ];
 
 fn main() -> ExitCode {
@@ -164,6 +167,9 @@ fn child(path: &str, rounds: &str) -> Outcome<()> {
     if path.starts_with("request") {
         return send_requests(path, rounds, &store, users[0]);
     }
+    if path.starts_with("constant") {
+        return request_constant(rounds);
+    }
     let (snapshot, user) = (store.snapshot(), users[0]);
     let size = PageSize::new(if path.contains("100") { 100 } else { 15 })?;
     let requests = requests(path, &snapshot, user, size)?;
@@ -235,6 +241,31 @@ fn send_requests(path: &str, rounds: usize, store: &Store, user: UserId) -> Outc
         }
     }
     Ok(())
+}
+
+/// Requests a constant body of the size of a page from a route with the middleware of the server: what
+/// a request costs before anything is read.
+fn request_constant(rounds: usize) -> Outcome<()> {
+    const BYTES: usize = 7_000;
+    let body = Bytes::from(vec![b' '; BYTES]);
+    let handler = async move || ([(CONTENT_TYPE, "application/json")], body.clone());
+    let routes = with_middleware(Router::new().route("/constant", get(handler)));
+    let routes = TowerToHyperService::new(routes);
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let send = || {
+        let request = Request::get("/constant").header(HOST, "127.0.0.1:8080");
+        runtime.block_on(async {
+            let Ok(response) = routes.call(request.body(Body::empty())?).await;
+            Outcome::Ok(response.into_body().collect().await?.to_bytes().len())
+        })
+    };
+    send()?;
+    let mut sent = Vec::with_capacity(rounds);
+    counted(&mut || (0..rounds).for_each(|_| sent.push(send())));
+    match sent.into_iter().collect::<Outcome<Vec<_>>>()?.iter().all(|bytes| *bytes == BYTES) {
+        true => Ok(()),
+        false => Err("a constant body of another size".into()),
+    }
 }
 
 /// The pages that a path reads in turn.

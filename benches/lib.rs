@@ -1,8 +1,9 @@
 //! Shared parts of the benches: stores of a given size, the measured lists and their page starts,
-//! server subprocesses, and an HTTP load generator.
+//! server subprocesses, other servers, and an HTTP load generator.
 
 pub mod load_generator;
 pub mod measurement;
+pub mod other_servers;
 pub mod server_process;
 
 use std::path::{Path, PathBuf};

@@ -8,11 +8,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use convodb_bench::latency::Latencies;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper::header::{AUTHORIZATION, HOST, HeaderValue, IF_NONE_MATCH};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue, IF_NONE_MATCH};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::LocalSet;
@@ -47,6 +47,8 @@ pub enum Requests {
     Unique,
     /// Each request has this entity tag, and is answered with 304.
     IfNoneMatch(HeaderValue),
+    /// Each request posts the JSON body of its number.
+    Posted(fn(u64) -> String),
 }
 
 /// The outcome of a load.
@@ -110,7 +112,11 @@ async fn run_connection(
         };
         let target = numbered.as_ref().unwrap_or(target);
         let sent = Instant::now();
-        bytes += get(&mut sender, &load, target).await?.into_body().len() as u64;
+        let body = match load.requests {
+            Requests::Posted(body) => body((request * load.connections + number) as u64),
+            _ => String::new(),
+        };
+        bytes += send(&mut sender, &load, target, body).await?.into_body().len() as u64;
         latency.record(sent.elapsed())?;
         if began.elapsed() >= load.duration {
             break;
@@ -120,13 +126,17 @@ async fn run_connection(
 }
 
 /// Sends one request and returns the response.
-async fn get(
-    sender: &mut SendRequest<Empty<Bytes>>,
+async fn send(
+    sender: &mut SendRequest<Full<Bytes>>,
     load: &Load,
     target: &str,
+    body: String,
 ) -> Outcome<Response<Bytes>> {
     let mut expected = StatusCode::OK;
     let mut request = Request::get(target).header(HOST, load.address.to_string());
+    if !body.is_empty() {
+        request = request.method(Method::POST).header(CONTENT_TYPE, "application/json");
+    }
     if let Some(token) = &load.token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
     }
@@ -135,7 +145,7 @@ async fn get(
         expected = StatusCode::NOT_MODIFIED;
     }
     sender.ready().await?;
-    let (head, body) = sender.send_request(request.body(Empty::new())?).await?.into_parts();
+    let (head, body) = sender.send_request(request.body(Full::from(body))?).await?.into_parts();
     let body = body.collect().await?.to_bytes();
     if head.status != expected {
         let text = String::from_utf8_lossy(&body);
@@ -152,7 +162,7 @@ pub async fn fetch(load: &Load, target: &str) -> Outcome<Response<Bytes>> {
     let stream = TcpStream::connect(load.address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let response = get(&mut sender, load, target).await;
+    let response = send(&mut sender, load, target, String::new()).await;
     connection.abort();
     response
 }
