@@ -149,7 +149,7 @@ impl<'q> QueryString<'q> {
     /// field if its name looks like one.
     pub(crate) fn check_names(&mut self, known: &[&str], unknown: UnknownFields) {
         for (name, _) in &self.pairs {
-            let name = percent_decode_str(name).decode_utf8_lossy();
+            let name = decode_name(name);
             let is_refused = match unknown {
                 UnknownFields::Refused => true,
                 UnknownFields::OnlyFilters => is_like_filter(&name, known),
@@ -216,10 +216,18 @@ fn is_name(name: &str, field: &str) -> bool {
 /// Returns whether the encoded `name` is that of a field with several values: the field's own name,
 /// which empty or numbered brackets may follow.
 fn is_list_name(name: &str, field: &str) -> bool {
-    let name = percent_decode_str(name).decode_utf8_lossy();
+    let name = decode_name(name);
     let Some(rest) = name.strip_prefix(field) else { return false };
     let index = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     rest.is_empty() || index.is_some_and(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Decodes the name of a field. Almost no client encodes one.
+fn decode_name(name: &str) -> Cow<'_, str> {
+    match name.contains('%') {
+        true => percent_decode_str(name).decode_utf8_lossy(),
+        false => Cow::Borrowed(name),
+    }
 }
 
 /// Whether a client may believe that an unknown field filters: `ai_enabled`, or `order[]`.
