@@ -61,6 +61,10 @@ bench-http-writes:
 schemathesis examples="500":
     .ci/schemathesis {{examples}}
 
+# Test a store on PostgreSQL, on a server that the script starts (Debian's package if there is none).
+postgres:
+    .ci/postgres
+
 # Run clients that were written elsewhere against the server (needs python3, node, PyPI, npm and Debian's packages).
 clients:
     .ci/clients

@@ -78,6 +78,17 @@ pub const LAYERS: &[LayeredCrate] = &[
         ],
     },
     LayeredCrate {
+        folder: "crates/convodb-postgres",
+        layers: &[
+            &["error", "schema", "shape"],
+            &["values"],
+            &["page_statement", "rows"],
+            &["plan_check"],
+            &["connection", "import", "verify"],
+            &["cluster"],
+        ],
+    },
+    LayeredCrate {
         folder: "crates/convodb-http",
         layers: &[
             &["least_rate", "limits", "log_writer", "process_key", "run_blocking"],

@@ -81,6 +81,10 @@ enum Verb {
     #[command(alias = "retain")]
     Prune(prune::Args),
     Bench(bench::Args),
+    /// Create, fill and verify a store on PostgreSQL
+    #[cfg(feature = "postgres")]
+    #[command(subcommand)]
+    Cluster(commands::cluster::Command),
     /// Print the OpenAPI 3.1 description of the server's API
     Openapi,
 }
@@ -122,6 +126,8 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Erase(args) => success(erase::run(&args, &mut out)),
         Verb::Prune(args) => success(prune::run(&args, &mut out)),
         Verb::Bench(args) => success(bench::run(&args, &mut out)),
+        #[cfg(feature = "postgres")]
+        Verb::Cluster(command) => commands::cluster::run(command, &mut out),
         Verb::Openapi => success(writeln!(out, "{}", convodb_http::openapi()).map_err(Into::into)),
     }?;
     match out.flush() {

@@ -7,6 +7,8 @@ pub(crate) mod backup;
 pub(crate) mod bench;
 mod bench_table;
 pub(crate) mod changes;
+#[cfg(feature = "postgres")]
+pub(crate) mod cluster;
 pub(crate) mod compact;
 pub(crate) mod delete;
 pub(crate) mod erase;

@@ -131,8 +131,9 @@ impl<'r> ListPlan<'r> {
     /// The rows of the page, none so far.
     pub fn rows<'p>(&'p self, keys: &'p Keys) -> PageRows<'p> {
         let fingerprinter = &keys.fingerprinter;
-        let recheck =
-            |(range, _): &(Fingerprints, _)| Recheck::new(*range, &self.request.filter, fingerprinter);
+        let recheck = |(range, _): &(Fingerprints, _)| {
+            Recheck::new(*range, &self.request.filter, fingerprinter)
+        };
         PageRows {
             user: self.user,
             resolved: &self.resolved,

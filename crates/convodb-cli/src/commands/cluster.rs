@@ -1,0 +1,215 @@
+//! `convodb cluster`: creates, fills and verifies a store on PostgreSQL.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use convodb_postgres::{Cluster, ClusterOptions, ImportReport, VerifyReport};
+use serde::Serialize;
+
+use crate::args::{DbFlag, JsonFlag};
+use crate::console::{grouped, say};
+use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
+
+/// The verbs of `convodb cluster`.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// Create an empty store in a schema of the database
+    ///
+    /// Creates the schema if it does not exist. Everything happens in one transaction.
+    #[command(
+        after_help = "Example: convodb cluster init --pg-url postgresql://convodb@db1/convodb"
+    )]
+    Init(InitArgs),
+    /// Copy the store of a file into an empty schema of the database
+    ///
+    /// Copies users, access tokens, assistants, conversations, messages, counters, change feeds and
+    /// idempotency records, with the secrets and positions that they have: tokens and cursors of
+    /// clients stay valid. Everything happens in one transaction. No server may have the file open.
+    #[command(after_help = "Example: convodb cluster import --db chats.convodb \
+                      --pg-url postgresql://convodb@db1/convodb")]
+    Import(ImportArgs),
+    /// Read the whole store in the database and check that its tables agree
+    ///
+    /// The exit status is 1 if anything is inconsistent.
+    #[command(
+        after_help = "Example: convodb cluster verify --pg-url postgresql://convodb@db1/convodb"
+    )]
+    Verify(VerifyArgs),
+}
+
+/// `--pg-url` and `--pg-schema`: a store in a database.
+#[derive(Debug, clap::Args)]
+pub(crate) struct DatabaseFlags {
+    /// Database, as libpq names it: postgresql://USER:PASSWORD@HOST/DATABASE
+    ///
+    /// Several hosts are tried in order. The connection is not encrypted. In the environment variable
+    /// the password is not visible to other users of the machine.
+    #[arg(long, env = "CONVODB_PG_URL", hide_env_values = true, value_name = "URL")]
+    pg_url: String,
+    /// Schema of the database that contains the store
+    #[arg(
+        long,
+        env = "CONVODB_PG_SCHEMA",
+        value_name = "NAME",
+        default_value = ClusterOptions::DEFAULT_SCHEMA
+    )]
+    pg_schema: String,
+}
+
+impl DatabaseFlags {
+    fn options(&self) -> Result<ClusterOptions> {
+        Ok(ClusterOptions::new(&self.pg_url)?.schema(&self.pg_schema)?.connections(1)?)
+    }
+}
+
+/// The flags of `convodb cluster init`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct InitArgs {
+    #[command(flatten)]
+    database: DatabaseFlags,
+}
+
+/// The flags of `convodb cluster import`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ImportArgs {
+    #[command(flatten)]
+    db: DbFlag,
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// The flags of `convodb cluster verify`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// What was imported, as JSON.
+#[derive(Serialize)]
+struct ImportLine {
+    users: u64,
+    tokens: u64,
+    assistants: u64,
+    conversations: u64,
+    messages: u64,
+    changes: u64,
+    idempotency_records: u64,
+    seconds: f64,
+}
+
+/// What was read and found, as JSON.
+#[derive(Serialize)]
+struct VerifyLine<'f> {
+    users: u64,
+    conversations: u64,
+    messages: u64,
+    changes: u64,
+    faults: Vec<FindingLine<'f>>,
+}
+
+#[derive(Serialize)]
+struct FindingLine<'f> {
+    table: &'static str,
+    what: &'f str,
+    user: u32,
+}
+
+/// Runs a verb of `convodb cluster`.
+pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<ExitCode> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(1).enable_all().build();
+    let runtime = runtime.context("cannot start the runtime")?;
+    match command {
+        Command::Init(args) => {
+            runtime.block_on(Cluster::create(&args.database.options()?))?;
+            say(format_args!("created a store in schema {}", args.database.pg_schema));
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Import(args) => {
+            let options = args.database.options()?;
+            let started = Instant::now();
+            let served = WhileServed::Copy("convodb cluster import");
+            let store = existing(&args.db.db, LARGE_CACHE_BYTES, served)?;
+            let progress = |at: convodb_postgres::ImportProgress| {
+                say(format_args!("{}: {} rows", at.table, grouped(at.rows)));
+            };
+            let report = runtime.block_on(Cluster::import(&options, &store, progress))?;
+            store.close()?;
+            print_import(&report, started.elapsed().as_secs_f64(), &args.json, out)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Verify(args) => {
+            let found = runtime.block_on(Cluster::verify(&args.database.options()?))?;
+            print_findings(&found, &args.json, out)?;
+            Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+    }
+}
+
+fn print_import(
+    report: &ImportReport,
+    seconds: f64,
+    json: &JsonFlag,
+    out: &mut dyn Write,
+) -> Result<()> {
+    if json.json {
+        let line = ImportLine {
+            users: report.users,
+            tokens: report.tokens,
+            assistants: report.assistants,
+            conversations: report.conversations,
+            messages: report.messages,
+            changes: report.changes,
+            idempotency_records: report.responses,
+            seconds,
+        };
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+    }
+    say(format_args!(
+        "imported {} conversations with {} messages of {} users ({seconds:.1} s)",
+        grouped(report.conversations),
+        grouped(report.messages),
+        grouped(report.users)
+    ));
+    Ok(())
+}
+
+fn print_findings(found: &VerifyReport, json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
+    if json.json {
+        let faults = found.findings.iter().map(|finding| {
+            let user = finding.user.get();
+            FindingLine { table: finding.table, what: &finding.what, user }
+        });
+        let line = VerifyLine {
+            users: found.users,
+            conversations: found.conversations,
+            messages: found.messages,
+            changes: found.changes,
+            faults: faults.collect(),
+        };
+        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+        return Ok(());
+    }
+    let counts = [
+        ("users", found.users),
+        ("conversations", found.conversations),
+        ("messages", found.messages),
+        ("changes", found.changes),
+        ("findings", found.findings.len() as u64),
+    ];
+    for (what, count) in counts {
+        writeln!(out, "{what:<14}{:>14}", grouped(count))?;
+    }
+    for finding in &found.findings {
+        let user = finding.user.get();
+        writeln!(out, "finding: {}: {} (user {user})", finding.table, finding.what)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,477 @@
+//! The handle of a store on PostgreSQL: open, create and read.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use convodb::seam::{
+    self, Contents, Counter, FeedPart, FeedRecord, History, Keys, ListPlan, Secrets, StatsPlan,
+};
+use convodb::{
+    AssistantId, ChangeCursor, ChangeKind, Changes, ChangesSince, Conversation, ConversationId,
+    ListRequest, Message, Page, PageCursor, PageSize, Stats, StatsRequest, Store, UserId,
+};
+use deadpool_postgres::Pool;
+use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use crate::connection::ClusterOptions;
+use crate::error::{Error, Result, corrupted};
+use crate::import::{self, ImportProgress, ImportReport};
+use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, owner};
+use crate::plan_check;
+use crate::rows::{self, Columns};
+use crate::schema::{FORMAT, INDEXES, TABLES};
+use crate::values::{position, quoted};
+use crate::verify::{self, VerifyReport};
+
+/// A store of conversations in a PostgreSQL database. Cheap to clone; clones share a pool of
+/// connections.
+///
+/// It is read as an embedded store is: the same lists, cursors, changes and statistics, and a cursor
+/// of an embedded store that was [imported](Self::import) continues here. Each call reads one
+/// committed state; two calls may read two.
+///
+/// Every method that reads may fail with [`Error::Postgres`] or [`Error::Unavailable`], and with
+/// [`convodb::Error::Corrupted`] for rows that no store has written.
+#[derive(Clone)]
+pub struct Cluster {
+    pool: Pool,
+    state: Arc<State>,
+    /// The only assistant that reads reach.
+    restriction: Option<AssistantId>,
+}
+
+/// What does not change while a store is open.
+struct State {
+    keys: Keys,
+    history: History,
+}
+
+/// What PostgreSQL did for a page: see [`Cluster::explain`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageExplanation {
+    /// The number of entries of conversations that were read.
+    pub entries: u64,
+    /// The number of index ranges that the list is a union of; 0 if no conversation can match.
+    pub ranges: usize,
+}
+
+/// Opening and creating.
+impl Cluster {
+    /// Opens a store.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`]; [`Error::NewerFormat`]; [`Error::Unavailable`] with the step that is
+    /// wrong if the database would not read lists by their indexes; or a fault of the database.
+    pub async fn open(options: &ClusterOptions) -> Result<Self> {
+        let client = options.connect().await?;
+        check_format(&client, options.schema_name()).await?;
+        let row =
+            client.query_one("select history, fingerprints, cursor_keys from store", &[]).await?;
+        let mut columns = Columns::new(&row, 0, "store");
+        let history = History::decode(columns.next()?);
+        let history = history.ok_or_else(|| corrupted("store", "the history is damaged"))?;
+        let secret = |bytes: &[u8]| -> Result<[u8; 32]> {
+            bytes.try_into().map_err(|_| corrupted("store", "a secret is not 32 bytes"))
+        };
+        let fingerprints = secret(columns.next()?)?;
+        let cursors: Vec<&[u8]> = columns.next()?;
+        let cursors = cursors.into_iter().map(secret).collect::<Result<Vec<_>>>()?;
+        if cursors.is_empty() {
+            return Err(corrupted("store", "a secret is missing"));
+        }
+        let keys = Keys::new(Secrets { fingerprints, cursors });
+        let state = Arc::new(State { keys, history });
+        let cluster = Self { pool: options.pool()?, state, restriction: None };
+        // The first connection shows whether the database is fit.
+        drop(cluster.pool.get().await?);
+        Ok(cluster)
+    }
+
+    /// Creates an empty store with new secrets, in one transaction.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`] if the schema contains tables of these names; or a fault of the database.
+    pub async fn create(options: &ClusterOptions) -> Result<()> {
+        let random = || -> Result<[u8; 32]> {
+            let mut secret = [0; 32];
+            let filled = getrandom::fill(&mut secret);
+            filled.map_err(|error| Error::Unavailable(format!("no random numbers: {error}")))?;
+            Ok(secret)
+        };
+        let secrets = Secrets { fingerprints: random()?, cursors: vec![random()?] };
+        let history = History::new(epoch()?);
+        let mut client = options.connect().await?;
+        let transaction = client.transaction().await?;
+        create_tables(&transaction, options.schema_name()).await?;
+        transaction.batch_execute(INDEXES).await?;
+        import::put_store(&transaction, &secrets, &history, 0, (None, None)).await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Copies an embedded store into the database, in one transaction: all users with their
+    /// assistants, tokens, conversations, messages, counters, change feeds, idempotency records and
+    /// quotas, with the secrets, positions and numbers that they have. So tokens, cursors and
+    /// idempotency keys of clients stay valid.
+    ///
+    /// Copies a snapshot: what is written to `store` during or after the import is not copied. Reads
+    /// the store on the calling task.
+    ///
+    /// # Errors
+    /// [`Error::NotEmpty`]; [`Error::UnfinishedInserts`]; [`Error::TooLarge`]; a fault of the store;
+    /// or a fault of the database. Nothing is created then.
+    pub async fn import(
+        options: &ClusterOptions,
+        store: &Store,
+        progress: impl FnMut(ImportProgress) + Send,
+    ) -> Result<ImportReport> {
+        let snapshot = store.snapshot();
+        let contents = Contents::new(&snapshot);
+        if contents.has_unfinished_inserts()? {
+            return Err(Error::UnfinishedInserts);
+        }
+        let mut client = options.connect().await?;
+        let transaction = client.transaction().await?;
+        create_tables(&transaction, options.schema_name()).await?;
+        let mut history = contents.history();
+        history.begin(epoch()?);
+        let report = import::copy(&transaction, contents, &history, progress).await?;
+        transaction.batch_execute(INDEXES).await?;
+        transaction.commit().await?;
+        client.batch_execute("analyze").await?;
+        Ok(report)
+    }
+
+    /// Audits the store, as of one moment: rows against their fingerprints, message counts, counters
+    /// and quotas, and the change feeds for gaps. Reads every row.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`], or a fault of the database. Damage is a finding of the report.
+    pub async fn verify(options: &ClusterOptions) -> Result<VerifyReport> {
+        let cluster = Self::open(options).await?;
+        let mut client = options.connect().await?;
+        verify::verify(&mut client, &cluster.state.keys).await
+    }
+
+    /// The same store, restricted to one assistant, as [`convodb::Snapshot::restricted_to`].
+    #[must_use]
+    pub fn restricted_to(self, assistant: AssistantId) -> Self {
+        Self { restriction: Some(assistant), ..self }
+    }
+}
+
+/// Cursors.
+impl Cluster {
+    /// As [`convodb::Snapshot::seal_cursor`]: the token is valid in the embedded store that was
+    /// imported, too.
+    #[must_use]
+    pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
+        self.state.keys.seal_cursor(cursor)
+    }
+
+    /// As [`convodb::Snapshot::open_cursor`], also for tokens of the embedded store that was
+    /// imported.
+    ///
+    /// # Errors
+    /// [`convodb::Error::InvalidCursor`].
+    pub fn open_cursor(&self, user: UserId, token: &str) -> Result<PageCursor> {
+        Ok(self.state.keys.open_cursor(user, token)?)
+    }
+
+    /// As [`convodb::Snapshot::seal_change_cursor`].
+    #[must_use]
+    pub fn seal_change_cursor(&self, cursor: &ChangeCursor) -> String {
+        self.state.keys.seal_change_cursor(cursor)
+    }
+
+    /// As [`convodb::Snapshot::open_change_cursor`], also for tokens of the embedded store that was
+    /// imported.
+    ///
+    /// # Errors
+    /// [`convodb::Error::InvalidCursor`] or [`convodb::Error::ChangesExpired`].
+    pub fn open_change_cursor(&self, user: UserId, token: &str) -> Result<ChangeCursor> {
+        Ok(self.state.keys.open_change_cursor(user, token)?)
+    }
+}
+
+/// Reading.
+impl Cluster {
+    /// One page of the user's conversations, as [`convodb::Snapshot::list`]. One statement, which
+    /// reads page size + 1 entries and one behind the cursor, at any depth; of a list with several
+    /// types or assistants, as many for each of its ranges.
+    ///
+    /// # Errors
+    /// Those of misuse of [`convodb::Snapshot::list`].
+    pub async fn list(&self, user: UserId, request: &ListRequest) -> Result<Page> {
+        let plan = self.state.keys.plan(user, request, self.restriction)?;
+        let mut rows = plan.rows(&self.state.keys);
+        let Some(statement) = PageStatement::of(&plan)? else {
+            return Ok(rows.into_page(false, false, 0));
+        };
+        let sql = statement.sql();
+        let client = self.pool.get().await?;
+        let prepared = client.prepare_cached(&sql.text).await?;
+        let (mut gap, mut behind, mut entries) = (plan.gap(), None, 0);
+        loop {
+            let wanted = plan.page_size() - rows.len();
+            let values = sql.values(user, &plan, gap, wanted + 1)?;
+            let values: Vec<_> = values.iter().map(crate::values::Value::as_sql).collect();
+            let found = client.query(&prepared, &values).await?;
+            let is_behind = found.first().is_some_and(|row| matches!(row.try_get(0), Ok(true)));
+            let is_behind = *behind.get_or_insert(is_behind);
+            let mut page = decode_page(&found, &plan)?;
+            entries += page.len() + usize::from(is_behind);
+            let continues = page.len() > wanted;
+            page.truncate(wanted);
+            for (range, position, conversation) in &page {
+                rows.push(*range, *position, &conversation.borrowed())?;
+                gap = if plan.is_ascending() { position.saturating_add(1) } else { *position };
+            }
+            // Only if rows of another list have the same fingerprints does a page need more.
+            if !continues || rows.len() == plan.page_size() {
+                return Ok(rows.into_page(is_behind, continues, entries));
+            }
+        }
+    }
+
+    /// Executes the statement of a page and counts what it reads, by `EXPLAIN ANALYZE`.
+    ///
+    /// # Errors
+    /// As [`Cluster::list`].
+    pub async fn explain(&self, user: UserId, request: &ListRequest) -> Result<PageExplanation> {
+        let plan = self.state.keys.plan(user, request, self.restriction)?;
+        let ranges = plan.ranges().len();
+        let Some(statement) = PageStatement::of(&plan)? else {
+            return Ok(PageExplanation { entries: 0, ranges });
+        };
+        let sql = statement.sql();
+        let values = sql.values(user, &plan, plan.gap(), plan.page_size() + 1)?;
+        let values: Vec<String> = values.iter().map(crate::values::Value::literal).collect();
+        let options = "analyze, timing off, costs off";
+        let script = plan_check::explained(&sql.text, &values.join(", "), options);
+        let client = self.pool.get().await?;
+        let plans = plan_check::plans(&client, &script).await?;
+        let entries = plans.iter().map(plan_check::entries_read).sum();
+        Ok(PageExplanation { entries, ranges })
+    }
+
+    /// The user's conversation `id`, as [`convodb::Snapshot::conversation`]. One statement.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn conversation(
+        &self,
+        user: UserId,
+        id: ConversationId,
+    ) -> Result<Option<Conversation>> {
+        let sql = format!(
+            "select {COLUMNS} from conversation c {ASSISTANT} where c.owner = $1 and c.id = $2"
+        );
+        let client = self.pool.get().await?;
+        let prepared = client.prepare_cached(&sql).await?;
+        let Some(row) = client.query_opt(&prepared, &[&owner(user)?, &id.uuid()]).await? else {
+            return Ok(None);
+        };
+        let found = rows::conversation(&row, 0)?.map(|(_, conversation)| conversation);
+        Ok(found.filter(|conversation| self.reaches(conversation.assistant)))
+    }
+
+    /// The messages of the user's conversation `id`, as [`convodb::Snapshot::messages`]. One
+    /// statement; loads all messages into memory.
+    ///
+    /// # Errors
+    /// [`convodb::Error::Corrupted`] if there are not as many as were stored; or a fault of the
+    /// database.
+    pub async fn messages(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
+        let sql = format!(
+            "select a.id, c.stored, m.number, m.role, m.content, m.calls, m.cost, m.created_ms \
+             from conversation c {ASSISTANT} left join lateral (select * from message \
+             where owner = $1 and pos = c.pos order by owner, pos, number) m on true \
+             where c.owner = $1 and c.id = $2 order by m.number"
+        );
+        let client = self.pool.get().await?;
+        let prepared = client.prepare_cached(&sql).await?;
+        let found = client.query(&prepared, &[&owner(user)?, &id.uuid()]).await?;
+        let Some(first) = found.first() else { return Ok(None) };
+        let mut columns = Columns::new(first, 0, "conversation");
+        let assistant: Option<Uuid> = columns.next()?;
+        if !assistant.is_some_and(|id| self.reaches(AssistantId::new(id))) {
+            return Ok(None);
+        }
+        let stored = columns.unsigned()?;
+        let mut messages = Vec::with_capacity(found.len());
+        for row in &found {
+            let Some((number, message)) = rows::message(row, 2)? else { continue };
+            messages.push(message);
+            if number != messages.len() as u64 {
+                return Err(corrupted("message", "a message is missing"));
+            }
+        }
+        if messages.len() as u64 != stored {
+            let what = "a conversation has not as many messages as were stored";
+            return Err(corrupted("message", what));
+        }
+        Ok(Some(messages))
+    }
+
+    /// A part of the user's change feed, as [`convodb::Snapshot::changes_since`]. One statement,
+    /// which reads the change records and the conversation of each.
+    ///
+    /// # Errors
+    /// [`convodb::Error::InvalidCursor`]; [`convodb::Error::ChangesExpired`], also for a cursor that
+    /// the imported store issued after the import; or a fault of the database.
+    pub async fn changes_since(
+        &self,
+        user: UserId,
+        since: ChangesSince,
+        size: PageSize,
+    ) -> Result<Changes> {
+        // The newest change is known only afterwards, so the start is checked afterwards.
+        let after = match since {
+            ChangesSince::Beginning => 0,
+            ChangesSince::Now => u64::MAX,
+            ChangesSince::Cursor(cursor) => seam::change_number(&cursor),
+        };
+        let after = i64::try_from(after).unwrap_or(i64::MAX);
+        let limit = i64::try_from(size.get()).unwrap_or(i64::MAX);
+        let sql = format!(
+            "select h.feed, h.trimmed, x.number, x.kind, x.id, x.pos, x.left_assistant, {COLUMNS} \
+             from head h left join lateral (select * from change where owner = $1 and number > $2 \
+             order by owner, number limit $3) x on true left join lateral (select * \
+             from conversation where owner = $1 and id = x.id limit 1) c on true {ASSISTANT} \
+             where h.owner = $1 order by x.number"
+        );
+        let client = self.pool.get().await?;
+        let prepared = client.prepare_cached(&sql).await?;
+        let found = client.query(&prepared, &[&owner(user)?, &after, &limit]).await?;
+        let mut numbers = (0, 0);
+        let (mut records, mut present) = (Vec::new(), HashMap::new());
+        for row in &found {
+            let mut columns = Columns::new(row, 0, "head");
+            numbers = (columns.unsigned()?, columns.unsigned()?);
+            let Some(record) = decode_change(row)? else { continue };
+            if let Some((_, conversation)) = rows::conversation(row, 7)? {
+                present.insert(record.id, conversation);
+            }
+            records.push(record);
+        }
+        let part = FeedPart::begin(user, since, numbers, &self.state.history)?;
+        let first = part.after();
+        if (first + 1..).zip(&records).any(|(number, record)| record.number != number) {
+            return Err(corrupted("change", "a change is missing"));
+        }
+        let present = |id| Ok(present.get(&id).cloned());
+        Ok(part.read(&records, self.restriction, present)?)
+    }
+
+    /// Volumes and costs, as [`convodb::Snapshot::stats`]. One statement, which reads the counters
+    /// of the requested days or months.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn stats(&self, user: UserId, request: &StatsRequest) -> Result<Stats> {
+        let plan = StatsPlan::new(request, self.restriction);
+        let (first, last): (Vec<i64>, Vec<i64>) =
+            plan.ranges().map(|(first, last)| (i64::from(first), i64::from(last))).unzip();
+        let assistants = plan.assistants();
+        let only = if assistants.is_some() { "and assistant = any ($4)" } else { "" };
+        let sql = format!(
+            "select t.span, t.assistant, t.kind, t.conversations, t.messages, t.cost::text \
+             from unnest($2::bigint[], $3::bigint[]) with ordinality as r (first, last, n) \
+             cross join lateral (select * from total where owner = $1 \
+             and span between r.first and r.last {only} order by owner, span, assistant, kind) t \
+             order by r.n, t.span, t.assistant, t.kind"
+        );
+        let client = self.pool.get().await?;
+        let prepared = client.prepare_cached(&sql).await?;
+        let owner = owner(user)?;
+        let found = match &assistants {
+            Some(ids) => client.query(&prepared, &[&owner, &first, &last, ids]).await?,
+            None => client.query(&prepared, &[&owner, &first, &last]).await?,
+        };
+        let counters = found.iter().map(rows::counter).collect::<Result<Vec<Counter>>>()?;
+        Ok(plan.sum(counters)?)
+    }
+
+    fn reaches(&self, assistant: AssistantId) -> bool {
+        self.restriction.is_none_or(|only| only == assistant)
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster").field("pool", &self.pool.status()).finish_non_exhaustive()
+    }
+}
+
+/// The rows of a page statement in the order of the scan: the number of the range, the position and
+/// the conversation. An outer join may have returned them in another order.
+fn decode_page(
+    found: &[tokio_postgres::Row],
+    plan: &ListPlan<'_>,
+) -> Result<Vec<(usize, u64, Conversation)>> {
+    let mut page = Vec::with_capacity(found.len());
+    for row in found {
+        debug_assert_eq!(row.len(), 2 + COLUMN_COUNT);
+        let Some((position, conversation)) = rows::conversation(row, 2)? else { continue };
+        let range = Columns::new(row, 1, "conversation").unsigned()?;
+        page.push((usize::try_from(range).unwrap_or(usize::MAX), position, conversation));
+    }
+    page.sort_by_key(|(_, position, _)| *position);
+    if !plan.is_ascending() {
+        page.reverse();
+    }
+    Ok(page)
+}
+
+/// The change of a row of the feed statement; `None` if there is none.
+fn decode_change(row: &tokio_postgres::Row) -> Result<Option<FeedRecord>> {
+    let mut columns = Columns::new(row, 2, "change");
+    let Some(number) = columns.next::<Option<i64>>()? else { return Ok(None) };
+    let number = u64::try_from(number).map_err(|_| corrupted("change", "a number is negative"))?;
+    let kind = match columns.next::<i16>()? {
+        1 => ChangeKind::Created,
+        2 => ChangeKind::Updated,
+        3 => ChangeKind::Deleted,
+        _ => return Err(corrupted("change", "a change has an unknown kind")),
+    };
+    let id = ConversationId::new(columns.next()?);
+    let position = position(columns.next()?);
+    let left: Option<Uuid> = columns.next()?;
+    Ok(Some(FeedRecord { number, kind, id, position, left: left.map(AssistantId::new) }))
+}
+
+/// Creates the schema, if it does not exist, and all tables in it.
+async fn create_tables(client: &tokio_postgres::Transaction<'_>, schema: &str) -> Result<()> {
+    client.batch_execute(&format!("create schema if not exists {}", quoted(schema))).await?;
+    client.batch_execute(TABLES).await.map_err(|error| match error.code() {
+        Some(&SqlState::DUPLICATE_TABLE) => Error::NotEmpty(schema.to_owned()),
+        _ => error.into(),
+    })
+}
+
+/// Checks that the schema contains a store whose format this version knows.
+async fn check_format(client: &Client, schema: &str) -> Result<()> {
+    let missing = |error: tokio_postgres::Error| match error.code() {
+        Some(&(SqlState::UNDEFINED_TABLE | SqlState::INVALID_SCHEMA_NAME)) => {
+            Error::NoStore(schema.to_owned())
+        }
+        _ => error.into(),
+    };
+    let row = client.query_opt("select format from store", &[]).await.map_err(missing)?;
+    let row = row.ok_or_else(|| Error::NoStore(schema.to_owned()))?;
+    match Columns::new(&row, 0, "store").next()? {
+        FORMAT => Ok(()),
+        found if found > FORMAT => Err(Error::NewerFormat { found, supported: FORMAT }),
+        _ => Err(corrupted("store", "the format is unknown")),
+    }
+}
+
+/// A random number of an epoch.
+fn epoch() -> Result<u64> {
+    let number = getrandom::u64();
+    number.map_err(|error| Error::Unavailable(format!("no random numbers: {error}")))
+}

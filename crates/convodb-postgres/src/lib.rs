@@ -1,0 +1,48 @@
+//! A convodb store in a PostgreSQL database: the same lists, cursors, changes and statistics as in an
+//! embedded store, for those that outgrow one machine.
+//!
+//! An embedded store is [imported](Cluster::import) with its secrets, positions and numbers, so each
+//! cursor and each access token that a client has stays valid. A page is one statement that reads one
+//! index range, at any depth and with any filters: the plan does not depend on statistics, and each
+//! new connection [refuses to serve](Error::SlowPlan) if the database would read anything else.
+//!
+//! This version reads; it does not write to the database yet, apart from creating and importing a
+//! store.
+//!
+//! ```no_run
+//! use convodb::{Filter, ListRequest, Store, UserId};
+//! use convodb_postgres::{Cluster, ClusterOptions};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let options = ClusterOptions::new("postgresql://convodb@localhost/convodb")?;
+//! let store = Store::open("conversations.convodb")?;
+//! let report = Cluster::import(&options, &store, |_| {}).await?;
+//! println!("{} conversations", report.conversations);
+//!
+//! let cluster = Cluster::open(&options).await?;
+//! let filter = Filter::new().customer_phone("+4915112345678")?;
+//! let page = cluster.list(UserId::new(1), &ListRequest::new().filter(filter)).await?;
+//! for conversation in page.conversations() {
+//!     println!("{}", conversation.id);
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod cluster;
+mod connection;
+mod error;
+mod import;
+mod page_statement;
+mod plan_check;
+mod rows;
+mod schema;
+mod shape;
+mod values;
+mod verify;
+
+pub use crate::cluster::{Cluster, PageExplanation};
+pub use crate::connection::ClusterOptions;
+pub use crate::error::{Error, Result};
+pub use crate::import::{ImportProgress, ImportReport};
+pub use crate::verify::{Finding, VerifyReport};
