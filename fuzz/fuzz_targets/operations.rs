@@ -97,8 +97,8 @@ fn up_to<T>(
 }
 
 fn list_query(u: &mut Unstructured<'_>) -> Result<ListQuery> {
-    let bits: u8 = u.arbitrary()?;
-    let has = |bit: u8| bits & 1 << bit != 0;
+    let bits: u16 = u.arbitrary()?;
+    let has = |bit: u16| bits & 1 << bit != 0;
     let filter = Filter {
         kind: if has(0) { Some(*u.choose(&ChannelKind::ALL)?) } else { None },
         assistant: if has(1) { Some(assistant(u)?) } else { None },
@@ -107,6 +107,8 @@ fn list_query(u: &mut Unstructured<'_>) -> Result<ListQuery> {
         sender_phone: if has(2) { text(u)?.parse().ok() } else { None },
         customer_phone: if has(3) { text(u)?.parse().ok() } else { None },
         external_identifier: if has(4) { text(u)?.parse().ok() } else { None },
+        // No index answers the three above together with an AI that is off.
+        ai_off: has(8) && ![2, 3, 4].into_iter().any(has),
     };
     let order = if has(5) { Order::Ascending } else { Order::Descending };
     let created_from = if has(6) { Some(at(u)?) } else { None };

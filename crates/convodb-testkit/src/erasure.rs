@@ -17,8 +17,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use convodb::{
-    AssistantId, Channel, Contact, Conversation, ConversationId, Filter, ListRequest, Message,
-    Retention, Role, Store, StoreOptions, Timestamp, UserId, Variables, compact,
+    AssistantId, Channel, Contact, Conversation, ConversationId, Filter, IndexFamilies,
+    ListRequest, Message, Retention, Role, Store, StoreOptions, Timestamp, UserId, Variables,
+    compact,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -74,6 +75,7 @@ fn run(seed: u64) -> Result<Outcome, String> {
     let options = StoreOptions::new()
         .memtable_bytes(1 << random.random_range(10..20))
         .fast_recovery(random.random())
+        .indexes(IndexFamilies::ALL)
         .cache_bytes(8 << 20);
     let open = || Store::open_with(&path, &options).map_err(text);
     let mark = format!("{:020}", random.random_range(10_u64.pow(18)..10_u64.pow(19)));

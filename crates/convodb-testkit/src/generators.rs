@@ -98,7 +98,7 @@ pub fn message() -> impl Strategy<Value = Message> {
     )
 }
 
-/// One of the 32 combinations of filters, with values from the same pools as conversations. Some
+/// One of the 36 combinations of filters that an index answers, with values from the same pools as conversations. Some
 /// have several types or assistants.
 pub fn filter() -> impl Strategy<Value = Filter> {
     let kinds = prop::sample::subsequence(ChannelKind::ALL.to_vec(), 1..=4);
@@ -111,15 +111,17 @@ pub fn filter() -> impl Strategy<Value = Filter> {
         prop::option::weighted(0.3, phone()),
         prop::option::weighted(0.2, identifier()),
     );
-    (single, several).prop_map(
-        |((kind, assistant, sender, customer, identifier), (kinds, assistants))| Filter {
+    (single, several, prop::bool::weighted(0.25)).prop_map(
+        |((kind, assistant, sender, customer, identifier), (kinds, assistants), ai_off)| Filter {
             kind: kind.filter(|_| kinds.is_none() || assistant.is_none()),
             assistant: assistant.filter(|_| assistants.is_none() || kind.is_none()),
             kinds: kinds.and_then(|kinds| ChannelKinds::new(kinds).ok()),
             assistants: assistants.and_then(|ids| AssistantIds::new(ids).ok()),
-            sender_phone: sender.and_then(|phone| phone.parse().ok()),
-            customer_phone: customer.and_then(|phone| phone.parse().ok()),
-            external_identifier: identifier.and_then(|text| text.parse().ok()),
+            // No index answers these together with an AI that is off.
+            sender_phone: sender.filter(|_| !ai_off).and_then(|phone| phone.parse().ok()),
+            customer_phone: customer.filter(|_| !ai_off).and_then(|phone| phone.parse().ok()),
+            external_identifier: identifier.filter(|_| !ai_off).and_then(|text| text.parse().ok()),
+            ai_off,
         },
     )
 }

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use crate::generators::assistants;
 use crate::oracle::{Oracle, assistant_bytes};
 use convodb::{
-    Channel, Conversation, ConversationId, CostSum, Day, Error, Message, Period, StatsRequest,
-    Store, Timestamp, UserId, Volume,
+    Channel, Conversation, ConversationId, CostSum, Day, Error, IndexFamilies, Message, Period,
+    StatsRequest, Store, Timestamp, UserId, Volume,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -40,9 +40,11 @@ impl Harness {
         Self { store, oracle: Oracle::default(), users }
     }
 
-    /// Creates a harness around a store in memory.
+    /// Creates a harness around a store in memory, with all optional indexes.
     pub fn in_memory() -> Self {
-        Self::new(Store::in_memory().unwrap())
+        let store = Store::in_memory().unwrap();
+        store.add_indexes(IndexFamilies::ALL).unwrap();
+        Self::new(store)
     }
 
     /// Inserts these conversations for the first user. Both sides reject ids that repeat.

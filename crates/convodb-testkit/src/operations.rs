@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use convodb::{
     Assistant, AssistantId, BulkOptions, Channel, Conversation, ConversationId, Day, Error,
-    ListRequest, Message, PageSize, Snapshot, Stats, StatsRequest, Store, StoreOptions,
-    StoreVersion, Timestamp, UserId,
+    IndexFamilies, ListRequest, Message, PageSize, Snapshot, Stats, StatsRequest, Store,
+    StoreOptions, StoreVersion, Timestamp, UserId,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -48,6 +48,8 @@ pub enum Operation {
     ReplaceToken(bool),
     /// Rotates the key of the cursor tokens.
     RotateCursorKey,
+    /// Drops all optional indexes, makes a write, and builds them again.
+    RebuildIndexes(bool, Conversation),
     /// Reads the first page of a list, and leaves the walk open while later operations change it.
     BeginWalk(bool, ListQuery, usize),
     /// Reads the next page of the open walk, or the previous one, with the last page size or
@@ -84,6 +86,7 @@ pub fn operation() -> impl Strategy<Value = Operation> {
             .prop_map(|(u, a, n)| Operation::RenameAssistant(u, a, n)),
         1 => user().prop_map(Operation::ReplaceToken),
         1 => Just(Operation::RotateCursorKey),
+        1 => (user(), conversation()).prop_map(|(u, c)| Operation::RebuildIndexes(u, c)),
         2 => (user(), list_query(), size.clone())
             .prop_map(|(u, q, n)| Operation::BeginWalk(u, q, n)),
         6 => (any::<bool>(), prop::option::weighted(0.2, size))
@@ -199,6 +202,11 @@ impl OperationRunner {
             Operation::RenameAssistant(user, id, number) => self.rename(user, id, number),
             Operation::ReplaceToken(user) => self.replace_token(user),
             Operation::RotateCursorKey => harness.store.rotate_cursor_key().unwrap(),
+            Operation::RebuildIndexes(user, conversation) => {
+                harness.store.drop_indexes(IndexFamilies::ALL).unwrap();
+                harness.insert(user_of(user), conversation);
+                harness.store.add_indexes(IndexFamilies::ALL).unwrap();
+            }
             Operation::BeginWalk(user, query, size) => {
                 self.walk = Some(LiveWalk::begin(harness, user_of(user), query, size));
             }
@@ -335,6 +343,7 @@ fn number_of(id: AssistantId) -> usize {
 
 fn open(path: &Path, memtable_limit: usize) -> Store {
     let options = StoreOptions::new().memtable_bytes(memtable_limit).cache_bytes(16 << 20);
+    let options = options.indexes(IndexFamilies::ALL);
     Store::open_with(path, &options).unwrap()
 }
 

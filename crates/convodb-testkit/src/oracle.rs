@@ -200,6 +200,7 @@ impl ListQuery {
             sender_phone,
             customer_phone,
             external_identifier,
+            ai_off,
         } = &self.filter;
         kind.is_none_or(|kind| kind == row.channel.kind())
             && assistant.is_none_or(|assistant| assistant == row.assistant)
@@ -212,6 +213,7 @@ impl ListQuery {
             && external_identifier
                 .as_ref()
                 .is_none_or(|e| row.channel.external_identifier() == Some(e.as_str()))
+            && !(*ai_off && row.ai_enabled)
             && self.created_from.is_none_or(|from| row.created_at >= from)
             && self.created_to.is_none_or(|to| row.created_at < to)
     }

@@ -85,6 +85,22 @@ pub enum Error {
         /// How much the write would add.
         added: u64,
     },
+    /// The list needs an optional index that this store does not have, or that is being dropped.
+    /// Add it: [`Store::add_indexes`](crate::Store::add_indexes).
+    #[error(
+        "index {index} does not exist in this store; add it with `convodb indexes add {index}` or \
+         `convodb serve --indexes {index}`"
+    )]
+    IndexAbsent {
+        /// The name of its [`IndexFamily`](crate::IndexFamily).
+        index: &'static str,
+    },
+    /// The list needs an optional index that is being built. Retry when it is ready.
+    #[error("index {index} is being built; retry when it is ready")]
+    IndexBuilding {
+        /// The name of its [`IndexFamily`](crate::IndexFamily).
+        index: &'static str,
+    },
     /// A write was started from inside a write, which would deadlock.
     #[error("write started inside a write; use the transaction that the closure received")]
     NestedWrite,
@@ -223,12 +239,19 @@ impl Error {
     }
 
     /// Whether the same call may succeed later without anybody changing it: a full queue, a fault
-    /// that the store recovers from by itself, an invalidated snapshot (take a new one). False for
+    /// that the store recovers from by itself, an invalidated snapshot (take a new one), an index that
+    /// is being built. False for
     /// [`Error::CommitUnknown`]: a retry could execute the write twice, unless it is
     /// [idempotent](crate::Transaction::idempotent).
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, Error::QueueFull | Error::WriteAborted { .. } | Error::SnapshotInvalidated)
+        matches!(
+            self,
+            Error::QueueFull
+                | Error::WriteAborted { .. }
+                | Error::SnapshotInvalidated
+                | Error::IndexBuilding { .. }
+        )
     }
 
     /// The error as the source of [`Error::WriteAborted`] or [`Error::CommitUnknown`].
@@ -238,6 +261,14 @@ impl Error {
             | Error::WriteAborted { source }
             | Error::CommitUnknown { source } => source,
             error => Arc::new(io::Error::other(error)),
+        }
+    }
+
+    /// The error of a write that failed before it started: nothing of it is stored.
+    pub(crate) fn before_start(self) -> Self {
+        match self {
+            Error::CommitUnknown { source } => Error::WriteAborted { source },
+            error => error,
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::io::system::SystemVfs;
 use crate::io::vfs::Vfs;
+use crate::model::index_family::IndexFamilies;
 use crate::model::quota::Quota;
 
 /// When a write is acknowledged.
@@ -45,6 +46,7 @@ pub struct StoreOptions {
     background_checkpoints: bool,
     retained_changes: u64,
     quota: Quota,
+    indexes: IndexFamilies,
     vfs: Arc<dyn Vfs>,
 }
 
@@ -63,6 +65,7 @@ impl Default for StoreOptions {
             background_checkpoints: true,
             retained_changes: 1 << 20,
             quota: Quota::default(),
+            indexes: IndexFamilies::NONE,
             vfs: Arc::new(SystemVfs),
         }
     }
@@ -163,8 +166,9 @@ impl StoreOptions {
     }
 
     /// Whether a checkpoint runs on a thread of its own, beside new writes. Default: on. Off, the
-    /// writer thread does it between two groups, which makes the order of I/O deterministic, for
-    /// tests on a simulated disk.
+    /// writer thread does it between two groups, and unfinished builds of indexes go on only when
+    /// [`Store::continue_indexes`](crate::Store::continue_indexes) is called, which makes the order
+    /// of I/O deterministic, for tests on a simulated disk.
     #[must_use]
     pub fn background_checkpoints(self, background_checkpoints: bool) -> Self {
         Self { background_checkpoints, ..self }
@@ -186,6 +190,28 @@ impl StoreOptions {
     #[must_use]
     pub fn quota(self, quota: Quota) -> Self {
         Self { quota, ..self }
+    }
+
+    /// The optional indexes that the store has, in addition to those that it has already. Default:
+    /// none. A new store has them at once. To a store with conversations they are added
+    /// while it is open, on a thread of its own that leaves time for writes, as by
+    /// [`Store::add_indexes`](crate::Store::add_indexes); a build that a crash or
+    /// [`Store::close`](crate::Store::close) interrupted goes on at the next opening. Until an index
+    /// is ready, lists that need it fail with
+    /// [`Error::IndexBuilding`](crate::Error::IndexBuilding). A store that is opened for reading
+    /// only keeps what it has.
+    ///
+    /// ```
+    /// use convodb::{IndexFamilies, IndexFamily, IndexState, Store, StoreOptions};
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("store.convodb");
+    /// let store = Store::open_with(&path, &StoreOptions::new().indexes(IndexFamilies::ALL))?;
+    /// assert_eq!(store.snapshot().index_state(IndexFamily::AiOff), IndexState::Ready);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn indexes(self, indexes: IndexFamilies) -> Self {
+        Self { indexes, ..self }
     }
 
     /// The file system that the store's files are on. Default: the operating system's. For tests on
@@ -224,6 +250,10 @@ impl StoreOptions {
 
     pub(crate) const fn is_read_only(&self) -> bool {
         self.read_only
+    }
+
+    pub(crate) const fn index_families(&self) -> IndexFamilies {
+        self.indexes
     }
 
     pub(crate) const fn file_system(&self) -> &Arc<dyn Vfs> {

@@ -59,13 +59,14 @@ impl RawStore {
         store
     }
 
-    /// A store with three rows. The last one has two messages.
+    /// A store with three rows. The AI of the second one is off, the last one has two messages.
     pub(crate) fn with_rows() -> Self {
         let store = Self::new();
         let user = store.user;
         store.transact(|transaction| {
             for number in 1..=3 {
-                transaction.insert(user, whatsapp_row(number, "+2"), Vec::new())?;
+                let row = Conversation { ai_enabled: number != 2, ..whatsapp_row(number, "+2") };
+                transaction.insert(user, row, Vec::new())?;
             }
             for _ in 0..2 {
                 let message = Message::new(Role::User, "hi".to_owned(), Timestamp::MIN)?;

@@ -1,6 +1,6 @@
 //! Golden stores: files that released versions wrote are opened, upgraded, and read back unchanged.
 
-use convodb_testkit::golden::{CURSOR_AT, Golden, USER, V1, V2};
+use convodb_testkit::golden::{CURSOR_AT, Golden, USER, V1, V2, V3, V3_EARLY};
 
 use crate::command::Place;
 
@@ -8,7 +8,7 @@ use crate::command::Place;
 fn place(golden: &Golden) -> Place {
     let place = Place::empty();
     place.write("store.convodb", golden.database().unwrap());
-    place.write(&format!("store.convodb{}", golden.wal_suffix), golden.wal);
+    place.write(&format!("store.convodb{}", golden.wal_suffix), golden.wal().unwrap());
     place
 }
 
@@ -61,4 +61,24 @@ fn a_store_of_format_2_is_unchanged() {
 #[test]
 fn cursors_and_tokens_of_format_2_still_work() {
     check_cursor_and_token(&V2);
+}
+
+#[test]
+fn an_early_store_of_format_3_is_unchanged() {
+    check_content(&V3_EARLY);
+}
+
+#[test]
+fn cursors_and_tokens_of_an_early_store_of_format_3_still_work() {
+    check_cursor_and_token(&V3_EARLY);
+}
+
+#[test]
+fn a_store_of_format_3_is_unchanged() {
+    check_content(&V3);
+}
+
+#[test]
+fn cursors_and_tokens_of_format_3_still_work() {
+    check_cursor_and_token(&V3);
 }

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use convodb::{
-    ChangesSince, Conversation, CostSum, Day, Error, Filter, ListRequest, PageSize, Snapshot,
-    StatsRequest, Volume,
+    ChangesSince, ChannelKind, Conversation, CostSum, Day, Error, Filter, IndexFamily, IndexState,
+    ListRequest, PageSize, Snapshot, StatsRequest, Volume,
 };
 
 use crate::oracle::{ListQuery, Oracle, assistant_bytes};
@@ -156,9 +156,22 @@ fn check_usage(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
     Ok(())
 }
 
-/// Compares the list of one customer, in pages of two rows.
+/// Compares filtered lists, in pages of two rows.
 fn check_pages(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
-    let filter = Filter { customer_phone: "+491".parse().ok(), ..Filter::default() };
+    let customer = Filter { customer_phone: "+491".parse().ok(), ..Filter::default() };
+    check_list(snapshot, oracle, &customer)?;
+    let ai_off = Filter::new().ai_off();
+    if snapshot.index_state(IndexFamily::AiOff) == IndexState::Ready {
+        check_list(snapshot, oracle, &ai_off)?;
+        return check_list(snapshot, oracle, &ai_off.kind(ChannelKind::Whatsapp));
+    }
+    match snapshot.list(user(0), &ListRequest::new().filter(ai_off)) {
+        Err(Error::IndexAbsent { .. } | Error::IndexBuilding { .. }) => Ok(()),
+        other => Err(CheckError::Mismatch(format!("an index that is not ready lists {other:?}"))),
+    }
+}
+
+fn check_list(snapshot: &Snapshot, oracle: &Oracle, filter: &Filter) -> Result<(), CheckError> {
     for number in 0..USERS.len() {
         let request = ListRequest {
             filter: filter.clone(),

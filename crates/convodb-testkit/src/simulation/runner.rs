@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use convodb::{
-    Channel, Conversation, ConversationId, Durability, Error, Store, StoreOptions, StoreState,
-    Timestamp,
+    Channel, Conversation, ConversationId, Durability, Error, IndexFamilies, Store, StoreOptions,
+    StoreState, Timestamp,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -41,7 +41,8 @@ pub(super) fn open_at(
     Store::open_with(path, &options.background_checkpoints(disk.background_checkpoints()))
 }
 
-/// Random options with small caches and memtables, so that few rows fill them.
+/// Random options with small caches and memtables, so that few rows fill them, and all optional
+/// indexes.
 pub(super) fn random_options(random: &mut ChaCha8Rng, durability: Durability) -> StoreOptions {
     StoreOptions::new()
         .cache_bytes([64 << 10, 1 << 20][random.random_range(0..2)])
@@ -49,6 +50,7 @@ pub(super) fn random_options(random: &mut ChaCha8Rng, durability: Durability) ->
         .memtable_bytes([0, 1_000, 6_000, 1 << 20][random.random_range(0..4)])
         .fast_recovery(random.random_bool(0.7))
         .durability(durability)
+        .indexes(IndexFamilies::ALL)
 }
 
 /// Waits until the store accepts writes.

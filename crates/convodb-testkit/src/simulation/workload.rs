@@ -3,8 +3,8 @@
 //! Ids and timestamps come from small ranges, so operations often touch the same conversations.
 
 use convodb::{
-    AssistantId, BulkOptions, Channel, Contact, Conversation, ConversationId, Cost, Error, Message,
-    Result, Role, Store, Timestamp, UserId,
+    AssistantId, BulkOptions, Channel, Contact, Conversation, ConversationId, Cost, Error,
+    IndexFamilies, IndexFamily, IndexState, Message, Result, Role, Store, Timestamp, UserId,
 };
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
@@ -29,6 +29,8 @@ pub(super) enum Step {
     BulkLoad(UserId, Vec<(Conversation, Vec<Message>)>),
     /// Rotates the key of the cursor tokens.
     RotateCursorKey,
+    /// Drops the optional indexes if they are ready, or else builds them.
+    ToggleIndexes,
     /// Closes and opens the store.
     Restart,
 }
@@ -38,7 +40,7 @@ pub(super) enum Step {
 pub(super) enum WriteOperation {
     /// Inserts a conversation with messages.
     Insert(UserId, Conversation, Vec<Message>),
-    /// Sets channel and assistant of a conversation.
+    /// Sets channel, assistant and whether the AI is on.
     Update(UserId, ConversationId, Channel, AssistantId),
     /// Appends a message.
     Append(UserId, ConversationId, Message),
@@ -69,7 +71,8 @@ fn step(random: &mut ChaCha8Rng) -> Step {
             let rows = (0..random.random_range(0..8)).map(|_| row(random)).collect();
             Step::BulkLoad(user(random.random_range(0..2)), rows)
         }
-        90..93 => Step::RotateCursorKey,
+        90..92 => Step::RotateCursorKey,
+        92 => Step::ToggleIndexes,
         _ => Step::Restart,
     }
 }
@@ -135,6 +138,8 @@ fn row(random: &mut ChaCha8Rng) -> (Conversation, Vec<Message>) {
         message_count: u32::try_from(messages.len()).unwrap_or(0),
         ..Conversation::new(id(random), assistant(random), channel(random), time(random))
     };
+    let ai_enabled = !conversation.id.uuid().as_u128().is_multiple_of(3);
+    let conversation = Conversation { ai_enabled, ..conversation };
     (conversation, messages)
 }
 
@@ -144,6 +149,7 @@ fn update(row: &mut Conversation, channel: &Channel, assistant: AssistantId) {
         row.channel = channel.clone();
     }
     row.assistant = assistant;
+    row.ai_enabled = assistant != assistants()[0];
 }
 
 impl WriteOperation {
@@ -199,7 +205,11 @@ impl Step {
                     oracle.insert(*user, row.clone(), messages.clone());
                 }
             }
-            Step::SetUp | Step::AbortedWrite(_) | Step::RotateCursorKey | Step::Restart => {}
+            Step::SetUp
+            | Step::AbortedWrite(_)
+            | Step::RotateCursorKey
+            | Step::ToggleIndexes
+            | Step::Restart => {}
         }
     }
 
@@ -239,6 +249,14 @@ impl Step {
                 loader.finish().map(drop)
             }
             Step::RotateCursorKey => store.rotate_cursor_key(),
+            Step::ToggleIndexes => {
+                let snapshot = store.snapshot();
+                let is_ready = |one| snapshot.index_state(one) == IndexState::Ready;
+                match IndexFamily::ALL.into_iter().all(is_ready) {
+                    true => store.drop_indexes(IndexFamilies::ALL),
+                    false => store.add_indexes(IndexFamilies::ALL),
+                }
+            }
             Step::Restart => Ok(()),
         }
     }

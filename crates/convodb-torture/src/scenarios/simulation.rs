@@ -167,7 +167,7 @@ pub(super) const UPGRADE: Scenario = Scenario {
     row: 9,
     promise: "A store of an older format is upgraded with unchanged contents, even if the power \
               goes off meanwhile.",
-    trial: "one to three power cuts while a store of format 1 is opened",
+    trial: "one to three power cuts while a store of an earlier format is opened",
     trials: Trials { smoke: 10, ci: 1_000, release: 10_000 },
     parallelism: Parallelism::PerCore,
     run: |trial| simulate(trial, upgrade_power_cut),
@@ -178,7 +178,7 @@ pub(super) const UPGRADE_LOST_SYNC: Scenario = Scenario {
     row: 9,
     promise: "After a disk dropped syncs while a store of an older format is opened, the store has \
               one of its earlier states, or reports the damage.",
-    trial: "dropped syncs from some change on while a store of format 1 is opened, a power cut",
+    trial: "dropped syncs from some change on while an older store is opened, a power cut",
     trials: Trials { smoke: 10, ci: 1_000, release: 10_000 },
     parallelism: Parallelism::PerCore,
     run: |trial| simulate(trial, upgrade_lost_sync),
@@ -189,7 +189,7 @@ pub(super) const UPGRADE_FAULTS: Scenario = Scenario {
     row: 9,
     promise: "Whichever call of the disk fails while a store of an older format is opened, the \
               store is unchanged once the disk works.",
-    trial: "a store of format 1, opened with one kind of fault at each call in turn",
+    trial: "a store of an earlier format, opened with one kind of fault at each call in turn",
     trials: Trials { smoke: 1, ci: 10, release: 100 },
     parallelism: Parallelism::PerCore,
     run: |trial| simulate(trial, upgrade_io_faults),

@@ -164,7 +164,9 @@ impl BulkWriter<'_> {
         let id = UuidKey { user: key.user, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         self.entries.ids.push(id, |bytes| bytes.extend(position))?;
-        let fingerprints = self.state.fingerprinter().row(row.assistant, &row.channel);
+        let fingerprinter = self.state.fingerprinter();
+        let fingerprints = fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+        let fingerprints = self.state.tables.families.kept(fingerprints);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
             self.entries.indexes[leading as usize].push(entry, |_| {})?;
         }

@@ -17,6 +17,7 @@
 
 use crate::model::channel::{Channel, ChannelKind};
 use crate::model::id::AssistantId;
+use crate::model::index_family::IndexFamily;
 
 const HASH_BITS: u32 = 40;
 
@@ -31,11 +32,19 @@ pub(crate) enum Field {
     Sender = 2,
     Customer = 3,
     External = 4,
+    /// Only rows whose AI is off have it, and it has one value.
+    AiOff = 5,
 }
 
 impl Field {
-    pub(crate) const ALL: [Field; 5] =
-        [Field::Kind, Field::Assistant, Field::Sender, Field::Customer, Field::External];
+    pub(crate) const ALL: [Field; 6] = [
+        Field::Kind,
+        Field::Assistant,
+        Field::Sender,
+        Field::Customer,
+        Field::External,
+        Field::AiOff,
+    ];
 
     /// The field's name in the documented API.
     pub(crate) const fn name(self) -> &'static str {
@@ -45,6 +54,17 @@ impl Field {
             Field::Sender => "whatsapp_sender_phone",
             Field::Customer => "customer_phone",
             Field::External => "external_identifier",
+            Field::AiOff => "ai_enabled",
+        }
+    }
+
+    /// The optional family that the entries led by the field belong to.
+    pub(crate) const fn family(self) -> Option<IndexFamily> {
+        match self {
+            Field::AiOff => Some(IndexFamily::AiOff),
+            Field::Kind | Field::Assistant | Field::Sender | Field::Customer | Field::External => {
+                None
+            }
         }
     }
 
@@ -157,6 +177,13 @@ impl Fingerprints {
         self.values[field as usize] = value;
     }
 
+    /// The same without one field.
+    pub(crate) const fn without(self, field: Field) -> Self {
+        let mut values = self.values;
+        values[field as usize] = Fingerprint(0);
+        Self { shape: self.shape.without(field), values }
+    }
+
     /// The term of `shape` with its leading field, or `None` for the empty shape. All fields of
     /// `shape` must have fingerprints.
     pub(crate) fn term(&self, shape: Shape) -> Option<(Field, Term)> {
@@ -180,16 +207,23 @@ impl Fingerprints {
 pub(crate) struct Fingerprinter {
     secret: [u8; 32],
     kinds: [Fingerprint; ChannelKind::ALL.len()],
+    ai_off: Fingerprint,
 }
 
 impl Fingerprinter {
     pub(crate) fn new(secret: [u8; 32]) -> Self {
         let kinds = ChannelKind::ALL.map(|kind| hash(&secret, Field::Kind, kind.as_str()));
-        Self { secret, kinds }
+        let ai_off = hash(&secret, Field::AiOff, "");
+        Self { secret, kinds, ai_off }
     }
 
     pub(crate) const fn kind(&self, kind: ChannelKind) -> Fingerprint {
         self.kinds[kind as usize]
+    }
+
+    /// The fingerprint of the one value of [`Field::AiOff`].
+    pub(crate) const fn ai_off(&self) -> Fingerprint {
+        self.ai_off
     }
 
     pub(crate) fn assistant(&self, id: AssistantId) -> Fingerprint {
@@ -202,13 +236,17 @@ impl Fingerprinter {
     }
 
     /// The fingerprints of all fields that a row has. One to three hashes, about 80 ns
-    /// each; those of the types are precomputed.
+    /// each; those of the types and of an AI that is off are precomputed.
     pub(crate) fn row<S: AsRef<str>>(
         &self,
         assistant: AssistantId,
         channel: &Channel<S>,
+        ai_enabled: bool,
     ) -> Fingerprints {
         let mut row = Fingerprints::default();
+        if !ai_enabled {
+            row.set(Field::AiOff, self.ai_off);
+        }
         row.set(Field::Kind, self.kind(channel.kind()));
         row.set(Field::Assistant, self.assistant(assistant));
         for (field, value) in [
@@ -284,6 +322,6 @@ mod tests {
     fn the_highest_field_leads() {
         assert_eq!(Shape::EMPTY.leading(), None);
         assert_eq!(Shape::of(&[Field::Kind, Field::Assistant]).leading(), Some(Field::Assistant));
-        assert_eq!(Shape::from_bits(0xff).leading(), Some(Field::External));
+        assert_eq!(Shape::from_bits(0xff).leading(), Some(Field::AiOff));
     }
 }

@@ -12,7 +12,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::engine::checkpoint::CheckpointBackoff;
 use crate::engine::store_file::StoreLocation;
@@ -28,6 +28,11 @@ const TABLE_BYTES: u64 = 8;
 /// Free space is checked again after the memtables have grown by this many bytes.
 const CHECK_INTERVAL_BYTES: usize = 256 << 10;
 
+/// The interval at which the committer tries whether refused writes are accepted again.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// The size of the group that such an attempt stands for, at most.
+const PROBE_BYTES: usize = 256 << 10;
+
 /// Which way a group takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WritePath {
@@ -35,6 +40,35 @@ pub(crate) enum WritePath {
     Wal,
     /// Straight into the tables, together with the memtables.
     WriteThrough,
+}
+
+/// A group that was refused because of the disk.
+pub(crate) struct Refusal {
+    pub(crate) group: PendingWrites,
+    /// When to try whether such a group is accepted again.
+    pub(crate) probe_at: Instant,
+}
+
+impl Refusal {
+    /// The refusal of a group at `now`.
+    pub(crate) fn of(group: PendingWrites, now: Instant) -> Self {
+        Self { group, probe_at: now + PROBE_INTERVAL }
+    }
+
+    /// The size of the group with which to try again.
+    pub(crate) fn probe(&self) -> PendingWrites {
+        PendingWrites { bytes: self.group.bytes.min(PROBE_BYTES), ..self.group }
+    }
+
+    /// Records that the group would be refused still.
+    pub(crate) fn postpone(&mut self, now: Instant) {
+        self.probe_at = now + PROBE_INTERVAL;
+    }
+}
+
+/// Whether a write was refused because the disk is full.
+pub(crate) fn is_refused_by_a_full_disk(error: &Error) -> bool {
+    matches!(error, Error::WriteAborted { .. }) && error.is_storage_full()
 }
 
 /// Remembers up to which size of the memtables the disk has space.
@@ -164,6 +198,7 @@ mod tests {
     use super::*;
     use crate::engine::checkpoint::FailureHistory;
     use crate::io::memory::MemoryVfs;
+    use crate::model::index_family::IndexFamilies;
 
     fn group(bytes: usize, removals: usize) -> PendingWrites {
         PendingWrites { changes: 1, removals, bytes }
@@ -177,6 +212,7 @@ mod tests {
             cache_bytes: 0,
             check: false,
             without_wal: false,
+            indexes: IndexFamilies::NONE,
         }
     }
 

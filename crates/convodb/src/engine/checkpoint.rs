@@ -141,7 +141,7 @@ impl CheckpointScheduler {
         // Groups replayed from the WAL have no time: they are as old as this recovery.
         let since = self.since.unwrap_or(now);
         let due = if full { now } else { since + MAX_AGE };
-        let due = self.backoff.retry_at.map_or(due, |retry| retry.max(due));
+        let due = self.backoff.not_before(due);
         if due <= now { NextAction::Start } else { NextAction::Wait(Some(due)) }
     }
 
@@ -213,6 +213,11 @@ impl CheckpointBackoff {
     /// Records a commit of the tables that failed.
     pub(crate) const fn failed(&mut self) {
         self.failed = true;
+    }
+
+    /// `due`, or when the tables may be written again.
+    pub(crate) fn not_before(&self, due: Instant) -> Instant {
+        self.retry_at.map_or(due, |retry| retry.max(due))
     }
 
     /// Whether the disk must report enough space before a checkpoint starts.

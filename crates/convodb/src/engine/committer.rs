@@ -12,14 +12,17 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use redb::{Database, ReadableDatabase, WriteTransaction};
 
-use crate::engine::admission::{DiskSpaceGuard, WritePath, route};
+use crate::engine::admission::{
+    DiskSpaceGuard, Refusal, WritePath, is_refused_by_a_full_disk, route,
+};
 use crate::engine::checkpoint::{
     Checkpoint, CheckpointBackoff, CheckpointScheduler, FailureHistory, NextAction,
 };
+use crate::engine::index_steps::IndexSteps;
 use crate::engine::published::{ChangedUsers, Published};
 use crate::engine::recovery::Recovered;
 use crate::engine::redb_commit::{commit_with, flush};
@@ -33,16 +36,12 @@ use crate::kv::table::PendingWrites;
 use crate::metrics::LatencyHistogram;
 use crate::options::{CommitMode, Durability};
 use crate::tables::epochs::Epochs;
+use crate::tables::index_build;
 use crate::tables::state::CommittedState;
 use crate::tables::{Tables, meta};
 use crate::transaction::Transaction;
 use crate::wal::WalPosition;
 use crate::wal::writer::{AppendError, Wal};
-
-/// The interval at which the committer tries whether refused writes are accepted again.
-const PROBE_INTERVAL: Duration = Duration::from_millis(500);
-/// The size of the group that such an attempt stands for, at most.
-const PROBE_BYTES: usize = 256 << 10;
 
 /// Commits groups to the files of one recovery.
 pub(crate) struct Committer {
@@ -61,6 +60,7 @@ pub(crate) struct Committer {
     space: DiskSpaceGuard,
     /// The last group that was refused because of the disk, if none was accepted since.
     refusal: Option<Refusal>,
+    index_steps: IndexSteps,
 }
 
 /// What the group that an epoch begins with needs the WAL for.
@@ -70,13 +70,6 @@ enum WalUse {
     Append,
     /// Nothing: it goes into the tables, so a disk without space for a WAL does not refuse it.
     None,
-}
-
-/// A group that was refused because of the disk.
-struct Refusal {
-    group: PendingWrites,
-    /// When to try whether such a group is accepted again.
-    probe_at: Instant,
 }
 
 impl Committer {
@@ -107,6 +100,7 @@ impl Committer {
             scheduler: CheckpointScheduler::new(mode.memtable_bytes, replayed_bytes),
             space: DiskSpaceGuard::default(),
             refusal: None,
+            index_steps: IndexSteps::default(),
         };
         committer.space.renew(location);
         if mode.durability == Durability::Deferred {
@@ -125,7 +119,7 @@ impl Committer {
         // On a full disk, groups are refused until the memtables are flushed.
         let group = PendingWrites { changes: 1, removals: 0, bytes: 1 };
         if self.scheduler.backoff.refuses(self.scheduler.not_in_tables(), group.bytes) {
-            self.refusal = Some(Refusal { group, probe_at: now + PROBE_INTERVAL });
+            self.refusal = Some(Refusal::of(group, now));
             self.fault_signal.refuse_writes(true);
         }
     }
@@ -211,7 +205,7 @@ impl Committer {
         if self.refusal.is_none() {
             tracing::warn!(%error, "writes are refused until the disk accepts them");
         }
-        self.refusal = Some(Refusal { group, probe_at: now + PROBE_INTERVAL });
+        self.refusal = Some(Refusal::of(group, now));
         self.fault_signal.refuse_writes(true);
     }
 
@@ -224,8 +218,7 @@ impl Committer {
 
     /// Tries whether a group like the refused one is accepted, with an empty group.
     fn probe(&mut self, now: Instant) {
-        let Some(Refusal { mut group, .. }) = self.refusal else { return };
-        group.bytes = group.bytes.min(PROBE_BYTES);
+        let Some(group) = self.refusal.as_ref().map(Refusal::probe) else { return };
         let accepted = match self.route(now, group) {
             Err(_) => false,
             Ok(WritePath::WriteThrough) => self.flush_with_group().is_ok(),
@@ -241,7 +234,7 @@ impl Committer {
         if accepted {
             self.accept();
         } else if let Some(refusal) = &mut self.refusal {
-            refusal.probe_at = now + PROBE_INTERVAL;
+            refusal.postpone(now);
         }
     }
 
@@ -303,7 +296,7 @@ impl Committer {
         match adopted {
             Ok(state) => self.published.replace(state),
             // The group that the epoch begins with is not stored.
-            Err(error) => return Err(not_started(self.fault(error))),
+            Err(error) => return Err(self.fault(error).before_start()),
         }
         Ok(())
     }
@@ -406,7 +399,7 @@ impl Committer {
         &mut self,
         work: impl FnOnce(&WriteTransaction, &CommittedState) -> Result<T>,
     ) -> Result<T> {
-        self.flush_memtables().map_err(not_started)?;
+        self.flush_memtables().map_err(Error::before_start)?;
         // It is a group too: if the tables lose it, later groups must not be replayed without it.
         self.guard.check()?;
         self.begin_epoch()?;
@@ -470,7 +463,15 @@ impl Committer {
             NextAction::Start | NextAction::Finish => Some(now),
         };
         let probe = self.refusal.as_ref().map(|refusal| refusal.probe_at);
-        checkpoint.into_iter().chain(probe).min()
+        let step = self.index_step_due(now);
+        checkpoint.into_iter().chain(probe).chain(step).min()
+    }
+
+    /// When the next step of an unfinished index is due.
+    fn index_step_due(&self, now: Instant) -> Option<Instant> {
+        let runs = self.mode.background_checkpoints;
+        let due = self.index_steps.due(now, &self.tables.families).filter(|_| runs)?;
+        Some(self.scheduler.backoff.not_before(due))
     }
 
     fn next_action(&self, now: Instant) -> NextAction {
@@ -489,7 +490,16 @@ impl Committer {
         if self.refusal.as_ref().is_some_and(|refusal| refusal.probe_at <= now) {
             self.probe(now);
         }
-        if self.fault_signal.is_reported() || self.next_action(now) != NextAction::Start {
+        if self.fault_signal.is_reported() {
+            return;
+        }
+        if self.index_step_due(now).is_some_and(|due| due <= now) {
+            let stepped = self.write_through(|write, state| {
+                index_build::step(write, &state.tables, state.fingerprinter())
+            });
+            return self.index_steps.took(now, stepped, &mut self.scheduler.backoff);
+        }
+        if self.next_action(now) != NextAction::Start {
             return;
         }
         let bytes = self.scheduler.unflushed();
@@ -582,22 +592,11 @@ impl Committer {
     }
 }
 
-fn is_refused_by_a_full_disk(error: &Error) -> bool {
-    matches!(error, Error::WriteAborted { .. }) && error.is_storage_full()
-}
-
-/// The error of a write that failed before it started: nothing of it is stored.
-fn not_started(error: Error) -> Error {
-    match error {
-        Error::CommitUnknown { source } => Error::WriteAborted { source },
-        error => error,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::io::memory::MemoryVfs;
+    use crate::model::index_family::IndexFamilies;
     use crate::model::text::Name;
     use crate::model::timestamp::Timestamp;
     use crate::options::StoreOptions;
@@ -609,6 +608,7 @@ mod tests {
             cache_bytes: 1 << 20,
             check: false,
             without_wal: false,
+            indexes: IndexFamilies::NONE,
         }
     }
 

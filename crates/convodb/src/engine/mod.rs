@@ -4,6 +4,7 @@ pub(crate) mod admission;
 pub(crate) mod checkpoint;
 pub(crate) mod committer;
 pub(crate) mod fair_queue;
+pub(crate) mod index_steps;
 pub(crate) mod new_name;
 pub(crate) mod open_files;
 pub(crate) mod published;

@@ -141,6 +141,7 @@ mod tests {
 
     use super::*;
     use crate::io::system::SystemVfs;
+    use crate::model::index_family::IndexFamilies;
     use crate::options::StoreOptions;
 
     fn location(directory: &tempfile::TempDir) -> StoreLocation {
@@ -151,6 +152,7 @@ mod tests {
             cache_bytes: 1 << 20,
             check: false,
             without_wal: false,
+            indexes: IndexFamilies::NONE,
         }
     }
 

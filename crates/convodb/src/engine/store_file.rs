@@ -16,10 +16,13 @@ use crate::io::overlay::OverlayFile;
 use crate::io::redb_backend::{ForceClose, MonitoredBackend};
 use crate::io::vfs::{Access, Vfs};
 use crate::kv::catch_panic::catch_redb_panic;
-use crate::tables::{meta, schema};
+use crate::model::index_family::IndexFamilies;
+use crate::tables::{families, meta};
 use crate::wal;
 use crate::wal::reader::WalFiles;
 
+/// The first format whose WAL is bound to its tables.
+const FIRST_CHAINED_FORMAT: u32 = 3;
 /// The page cache of a check before opening, in bytes.
 const CHECK_CACHE_BYTES: usize = 1 << 20;
 
@@ -33,6 +36,8 @@ pub(crate) struct StoreLocation {
     pub(crate) check: bool,
     /// Whether the store opens without its WAL, and gives up what only that contains.
     pub(crate) without_wal: bool,
+    /// The optional indexes of a store that is created.
+    pub(crate) indexes: IndexFamilies,
 }
 
 /// An open file of a store.
@@ -102,12 +107,13 @@ fn builder(cache_bytes: usize) -> Builder {
     builder
 }
 
-/// Creates all tables of an empty database, with fresh secrets.
-pub(crate) fn initialize(database: &Database, vfs: &dyn Vfs) -> Result<()> {
+/// Creates all tables of an empty database, with fresh secrets and these optional indexes.
+pub(crate) fn initialize(database: &Database, vfs: &dyn Vfs, indexes: IndexFamilies) -> Result<()> {
     let (fingerprints, cursors) = (meta::fresh_secret(vfs)?, meta::fresh_secret(vfs)?);
     let epoch = meta::fresh_number(vfs)?;
     let write = database.begin_write().map_err(from_redb)?;
     meta::initialize(&write, fingerprints, cursors, epoch)?;
+    families::put_ready(&write, indexes)?;
     write.commit().map_err(from_redb)
 }
 
@@ -120,7 +126,7 @@ fn create(location: &StoreLocation) -> Result<()> {
     let (atomic_file, file) = AtomicFile::beside(&**vfs, path)?;
     let backend = MonitoredBackend::new(file, FaultSignal::detached())?;
     let database = Database::builder().create_with_backend(backend).map_err(from_redb)?;
-    initialize(&database, &**vfs)?;
+    initialize(&database, &**vfs, location.indexes)?;
     database.close().map_err(from_redb)?;
     match atomic_file.link_new() {
         Err(Error::FileExists(_)) => {}
@@ -132,7 +138,7 @@ fn create(location: &StoreLocation) -> Result<()> {
 /// Checks that the file is a store of a supported format with the WAL that it needs, with every page
 /// if the location says so, and changes nothing: a file that was not closed cleanly is repaired in memory.
 fn check_unchanged(location: &StoreLocation) -> Result<()> {
-    let StoreLocation { vfs, path, cache_bytes, check, without_wal } = location;
+    let StoreLocation { vfs, path, cache_bytes, check, without_wal, .. } = location;
     // It is not written, but only a writable file can be locked exclusively.
     let file = vfs.open(path, Access::Write)?;
     if file.size()? == 0 {
@@ -146,7 +152,7 @@ fn check_unchanged(location: &StoreLocation) -> Result<()> {
         builder.set_check_integrity_on_open(*check);
         let database = builder.create_with_backend(backend).map_err(from_redb)?;
         read_before_drop(&database, |read| {
-            if meta::check_format(read)? == schema::FORMAT && !without_wal {
+            if meta::check_format(read)? >= FIRST_CHAINED_FORMAT && !without_wal {
                 let seed = meta::secrets(read)?.wal_seed();
                 WalFiles { vfs: &**vfs, store: path, seed }.check(meta::wal_position(read)?)?;
             }
@@ -167,11 +173,12 @@ pub(crate) fn read_before_drop<T>(
     catch_redb_panic(|| read(&database.begin_read().map_err(from_redb)?))
 }
 
-/// An empty database in memory, without WAL or writer, for tests of single layers.
+/// An empty database in memory with all optional indexes, without WAL or writer, for tests of single
+/// layers.
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) fn in_memory(cache_bytes: usize) -> Result<Database> {
     let backend = redb::backends::InMemoryBackend::new();
     let database = builder(cache_bytes).create_with_backend(backend).map_err(from_redb)?;
-    initialize(&database, &crate::io::system::SystemVfs)?;
+    initialize(&database, &crate::io::system::SystemVfs, IndexFamilies::ALL)?;
     Ok(database)
 }

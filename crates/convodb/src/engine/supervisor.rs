@@ -358,6 +358,7 @@ fn open_for_reading(
 mod tests {
     use super::*;
     use crate::io::memory::MemoryVfs;
+    use crate::model::index_family::IndexFamilies;
     use crate::options::StoreOptions;
 
     fn open(now: Instant) -> Supervisor {
@@ -368,6 +369,7 @@ mod tests {
             cache_bytes: 1 << 20,
             check: false,
             without_wal: false,
+            indexes: IndexFamilies::NONE,
         };
         Supervisor::open(location, StoreOptions::default().commit_mode(), now).unwrap()
     }

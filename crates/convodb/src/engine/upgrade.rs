@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use redb::{Database, ReadTransaction, ReadableDatabase};
+use redb::{Database, ReadTransaction, ReadableDatabase, TableHandle};
 
 use crate::encoding::key::{FixedKey, MessageKey, UuidKey};
 use crate::engine::redb_commit::begin_two_phase;
@@ -20,10 +20,12 @@ use crate::tables::epochs::Epochs;
 use crate::tables::meta;
 use crate::tables::quotas::CountedUsage;
 use crate::tables::schema;
+use crate::wal::reader::WalFiles;
 use crate::wal::{WalPosition, format_1};
 
-/// Upgrades the store at `location` to the current format. Reads all conversations and messages, and
-/// all counters of a store of format 1: some seconds for a million conversations.
+/// Upgrades the store at `location` to the current format. Reads all conversations and messages of a
+/// store that does not know what its users store, and all counters of a store of format 1: some
+/// seconds for a million conversations.
 pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<()> {
     let found = meta::check_format(&database.begin_read().map_err(from_redb)?)?;
     if found == schema::FORMAT {
@@ -33,9 +35,9 @@ pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<(
     match found {
         1 => {
             to_format_2(database, location)?;
-            to_format_3(database, location)?;
+            to_format_4(database, location, 2)?;
         }
-        2 => to_format_3(database, location)?,
+        2 | 3 => to_format_4(database, location, found)?,
         _ => return Err(Error::NotAStore(format!("unknown format {found}"))),
     }
     tracing::info!(format = schema::FORMAT, "upgraded the file format");
@@ -52,7 +54,8 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
 
     let read = database.begin_read().map_err(from_redb)?;
     let mut tables = Tables::open(&read, 0)?;
-    let seqno = replay_log(&read, location, |record| tables.replay_format_1(record))?;
+    let lacking: Vec<&str> = schema::lacking(1).collect();
+    let seqno = replay_log(&read, location, |record| tables.replay_without(&lacking, record))?;
     tables.end_checkpoint(&read)?;
     let mut deltas = CounterDeltas::default();
     let mut users = BTreeSet::new();
@@ -78,27 +81,55 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     write.commit().map_err(from_redb)
 }
 
-/// Format 3 adds the epochs and the chain of the WAL, and what each user's data takes. The tables
-/// receive the WAL of the older format, which is then removed. Reads all conversations and messages.
-fn to_format_3(database: &Database, location: &StoreLocation) -> Result<()> {
+/// Format 3 added the epochs and the chain of the WAL, and what each user's data takes; some stores
+/// of format 3 lack the latter and staged inserts. Format 4 adds optional indexes. The tables receive
+/// the WAL of the older format, which is then removed. Reads all conversations and messages of a
+/// store without usage of its users.
+fn to_format_4(database: &Database, location: &StoreLocation, found: u32) -> Result<()> {
+    let lacking = lacking_tables(&database.begin_read().map_err(from_redb)?, found)?;
+    let lacking: Vec<&str> = lacking.iter().map(String::as_str).collect();
     let write = begin_two_phase(database)?;
+    meta::put_lacking(&write, &lacking)?;
     schema::create_missing(&write)?;
     write.commit().map_err(from_redb)?;
 
     let vfs = &*location.vfs;
     let read = database.begin_read().map_err(from_redb)?;
     let mut tables = Tables::open(&read, 0)?;
-    let seqno = replay_log(&read, location, |record| tables.replay_format_2(record))?;
+    let apply = |record: &[u8]| tables.replay_without(&lacking, record);
+    let seqno = match found {
+        3 => replay_chained_log(&read, location, apply)?,
+        _ => replay_log(&read, location, apply)?,
+    };
     tables.end_checkpoint(&read)?;
-    for (user, usage) in counted_usage(&tables)?.all() {
-        tables.quotas.put_usage(user, usage)?;
+    if lacking.contains(&schema::QUOTAS.name) {
+        for (user, usage) in counted_usage(&tables)?.all() {
+            tables.quotas.put_usage(user, usage)?;
+        }
     }
     let write = begin_two_phase(database)?;
     tables.flush(&write)?;
     meta::put_wal_position(&write, WalPosition { seqno, chain: None })?;
-    meta::put_epochs(&write, &Epochs::new(meta::fresh_number(vfs)?))?;
-    meta::put_format(&write, 3)?;
+    if found < 3 {
+        meta::put_epochs(&write, &Epochs::new(meta::fresh_number(vfs)?))?;
+    }
+    meta::remove_lacking(&write)?;
+    meta::put_format(&write, 4)?;
     write.commit().map_err(from_redb)
+}
+
+/// The tables that a store of format `found`, and therefore its WAL, lacked before its upgrade began.
+fn lacking_tables(read: &ReadTransaction, found: u32) -> Result<Vec<String>> {
+    if found < 3 {
+        return Ok(schema::lacking(found).map(str::to_owned).collect());
+    }
+    if let Some(recorded) = meta::lacking(read)? {
+        return Ok(recorded);
+    }
+    let tables = read.list_tables().map_err(from_redb)?;
+    let present: BTreeSet<String> = tables.map(|table| table.name().to_owned()).collect();
+    let lacking = schema::lacking(2).filter(|name| !present.contains(*name));
+    Ok(lacking.map(str::to_owned).collect())
 }
 
 /// What the data of all users takes.
@@ -121,7 +152,7 @@ fn counted_usage(tables: &Tables) -> Result<CountedUsage> {
     Ok(counted)
 }
 
-/// Passes the groups that the tables of an older format lack to `apply`, and returns the sequence
+/// Passes the groups that the tables of format 1 or 2 lack to `apply`, and returns the sequence
 /// number of the last one. Recovery removes the log when the tables have the current format.
 fn replay_log(
     read: &ReadTransaction,
@@ -131,6 +162,21 @@ fn replay_log(
     let seed = meta::secrets(read)?.wal_seed();
     let flushed = meta::wal_position(read)?.seqno;
     format_1::replay(&*location.vfs, &location.path, seed, flushed, apply)
+}
+
+/// [`replay_log`] of a store of format 3, unless it gives up its WAL.
+fn replay_chained_log(
+    read: &ReadTransaction,
+    location: &StoreLocation,
+    apply: impl FnMut(&[u8]) -> Option<()>,
+) -> Result<u64> {
+    let flushed = meta::wal_position(read)?;
+    if location.without_wal {
+        return Ok(flushed.seqno);
+    }
+    let seed = meta::secrets(read)?.wal_seed();
+    let files = WalFiles { vfs: &*location.vfs, store: &location.path, seed };
+    files.replay(flushed, apply).map(|position| position.seqno)
 }
 
 /// Records one change as trimmed, so that a reader that starts at the beginning learns that it has

@@ -125,7 +125,7 @@ pub(crate) fn copy(
     builder.set_cache_size(CACHE_BYTES);
     let mut database = builder.create_with_backend(backend).map_err(from_redb)?;
     let write = database.begin_write().map_err(from_redb)?;
-    let mut set_hash = SetHash::new(state.fingerprinter());
+    let mut set_hash = SetHash::new(state.fingerprinter(), &state.tables.families);
     let mut message_count = MessageCount::new(&state.tables)?;
     let mut done: u64 = 0;
     state.tables.copy(&write, |table, key, value| {

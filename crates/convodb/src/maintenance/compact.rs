@@ -24,7 +24,8 @@ pub struct CompactReport {
     pub bytes_after: u64,
 }
 
-/// Compacts the store at `path`, which must not be open. Finishes erasures that were interrupted
+/// Compacts the store at `path`, which must not be open. Finishes builds and drops of indexes
+/// ([`Store::add_indexes`]) and erasures that were interrupted
 /// ([`Snapshot::unfinished_erasures`](crate::Snapshot::unfinished_erasures)): deletes what they have
 /// not deleted yet, and no byte of it remains.
 ///
@@ -62,6 +63,7 @@ pub fn compact_with(
     let store = Store::open_with(path, &StoreOptions::new().row_cache_bytes(0).vfs(vfs.clone()))?;
     let usage = store.usage()?;
     store.continue_erasures()?;
+    store.continue_indexes()?;
     store.flush()?;
     let file = &store.location().path;
     // If `path` is a link, it stays one.

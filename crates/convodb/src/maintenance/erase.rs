@@ -320,7 +320,8 @@ impl Store {
         let snapshot = self.snapshot();
         let fingerprinter = snapshot.state().fingerprinter();
         let is_marked = move |row: &Conversation, fingerprinter: &Fingerprinter| {
-            erasure_marks::matches(&fields, &fingerprinter.row(row.assistant, &row.channel))
+            let row = fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+            erasure_marks::matches(&fields, &row)
         };
         let mut rows = snapshot.conversations(user, &ListRequest::default());
         loop {

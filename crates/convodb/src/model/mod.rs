@@ -8,6 +8,7 @@ pub(crate) mod contact;
 pub(crate) mod conversation;
 pub(crate) mod cost;
 pub(crate) mod id;
+pub(crate) mod index_family;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod position;

@@ -56,7 +56,8 @@ pub(crate) fn read(
     list: &ListSpec,
 ) -> Result<Count> {
     let positions = list.positions();
-    let Some(shape) = plan(list.shape(), list.kinds).filter(|_| !positions.is_empty()) else {
+    let shape = plan(list.shape(), list.kinds, &tables.families)?;
+    let Some(shape) = shape.filter(|_| !positions.is_empty()) else {
         return Ok(Count::NONE);
     };
     let mut counting =

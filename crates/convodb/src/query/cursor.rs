@@ -24,7 +24,7 @@
 //!         | fingerprint u64 of assistant, sender, customer, external: those with one value
 //!         | of a union: behind u8 | types u8 | number of assistants u8 | fingerprint u64 of each
 //! flags = direction 1 bit | order 1 | shape 5 | type 2 | has created_from 1 | has created_to 1
-//!         | is union 1
+//!         | is union 1 | AI is off 1
 //! ```
 //!
 //! A union is a list with several types or assistants. `behind` is the number of the range that had
@@ -101,7 +101,7 @@ pub struct PageCursor {
     pub(crate) behind: u8,
 }
 
-/// The fields whose fingerprints the payload contains. The type is in the flags.
+/// The fields whose fingerprints the payload contains. The others are in the flags.
 const FINGERPRINTED: [Field; 4] =
     [Field::Assistant, Field::Sender, Field::Customer, Field::External];
 
@@ -133,11 +133,12 @@ impl PageCursor {
         let is_union = self.list.shape() != shape || !assistants.is_empty();
         let flags = u16::from(self.direction == Direction::Prev)
             | u16::from(order == Order::Ascending) << 1
-            | u16::from(shape.bits()) << 2
+            | u16::from(shape.without(Field::AiOff).bits()) << 2
             | u16::from(kinds.single().map_or(0, kind_number)) << 7
             | u16::from(created_from.is_some()) << 9
             | u16::from(created_to.is_some()) << 10
-            | u16::from(is_union) << 11;
+            | u16::from(is_union) << 11
+            | u16::from(shape.has(Field::AiOff)) << 12;
         payload.put(&flags.to_be_bytes());
         payload.put(&[self.page_size.byte()]);
         payload.put(&self.gap.bits().to_be_bytes());
@@ -170,10 +171,14 @@ impl PageCursor {
         let [page_size] = reader.take()?;
         let gap = Position::from_bits(reader.u64()?);
         let shape = Shape::from_bits((flags >> 2 & 0x1f) as u8);
+        let ai_off = flags >> 12 & 1 == 1;
         let created_from = if flags >> 9 & 1 == 1 { Some(reader.millis()?) } else { None };
         let created_to = if flags >> 10 & 1 == 1 { Some(reader.millis()?) } else { None };
         let mut filter = Fingerprints::default();
         let mut kinds = ChannelKinds::ALL;
+        if ai_off {
+            filter.set(Field::AiOff, fingerprinter.ai_off());
+        }
         if shape.has(Field::Kind) {
             let decoded = kind_of_number(u32::from(flags >> 7 & 3))?;
             filter.set(Field::Kind, fingerprinter.kind(decoded));
@@ -301,6 +306,12 @@ mod tests {
                 longest = longest.max(token.len());
                 let opened = PageCursor::open(&token, cursor.user, &sealer, &fingerprinter);
                 assert_eq!(opened.unwrap(), cursor);
+                let mut ai_off = cursor;
+                ai_off.list.filter.set(Field::AiOff, fingerprinter.ai_off());
+                let token = ai_off.seal(&sealer);
+                longest = longest.max(token.len());
+                let opened = PageCursor::open(&token, cursor.user, &sealer, &fingerprinter);
+                assert_eq!(opened.unwrap(), ai_off);
             }
         }
         assert_eq!(longest, 304, "as the documentation says");

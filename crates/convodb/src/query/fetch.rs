@@ -68,7 +68,7 @@ impl<'t> Fetch<'t> {
         direction: ScanDirection,
     ) -> Self {
         let access = match leading {
-            Field::Kind | Field::Assistant | Field::Sender => Access::Undecided,
+            Field::Kind | Field::Assistant | Field::Sender | Field::AiOff => Access::Undecided,
             Field::Customer | Field::External => Access::Lookup,
         };
         let (rows, cached) = (&tables.conversations.rows, tables.cached_rows());

@@ -1,4 +1,4 @@
-//! The filter of a list: up to five exact matches, combined with "and". Type and assistant may have
+//! The filter of a list: up to six exact matches, combined with "and". Type and assistant may have
 //! several values each, combined with "or".
 
 use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints};
@@ -9,7 +9,7 @@ use crate::model::conversation::Conversation;
 use crate::model::id::AssistantId;
 use crate::model::text::{ExternalIdentifier, Phone};
 
-/// Exact matches on any combination of five fields. A conversation passes if it matches every
+/// Exact matches on any combination of five fields, and whether the AI is off. A conversation passes if it matches every
 /// field that is set; texts match byte for byte. The default passes all conversations.
 ///
 /// A filter with several types or assistants selects the union of the lists that have one of each:
@@ -50,6 +50,10 @@ pub struct Filter {
     pub customer_phone: Option<Phone>,
     /// The API's `external_identifier`: only API conversations have one.
     pub external_identifier: Option<ExternalIdentifier>,
+    /// The API's `ai_enabled=false`: only conversations whose AI is off. Needs the index family
+    /// [`IndexFamily::AiOff`](crate::IndexFamily::AiOff), and cannot be combined with phones and
+    /// external identifiers.
+    pub ai_off: bool,
 }
 
 impl Filter {
@@ -129,6 +133,32 @@ impl Filter {
         Ok(Self { external_identifier: Some(validated(Field::External, identifier)?), ..self })
     }
 
+    /// Passes only conversations whose AI is off: those that wait for a person. Needs the index
+    /// family [`IndexFamily::AiOff`](crate::IndexFamily::AiOff). Type and assistant, of one or
+    /// several values, can be combined with it; phones and the external identifier cannot.
+    ///
+    /// ```
+    /// use convodb::*;
+    /// # use std::sync::Arc;
+    /// let options = StoreOptions::new().indexes(IndexFamilies::ALL);
+    /// # let directory = tempfile::tempdir()?;
+    /// # let path = directory.path().join("store.convodb");
+    /// let store = Store::open_with(&path, &options)?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
+    /// let mut row = Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
+    /// row.ai_enabled = false;
+    /// store.insert(user, row, Vec::new())?;
+    /// let waiting = ListRequest::new().filter(Filter::new().ai_off());
+    /// assert_eq!(store.snapshot().list(user, &waiting)?.len(), 1);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn ai_off(self) -> Self {
+        Self { ai_off: true, ..self }
+    }
+
     /// Whether a conversation matches every field that is set.
     pub(crate) fn matches(&self, row: &Conversation) -> bool {
         let channel = &row.channel;
@@ -140,6 +170,7 @@ impl Filter {
             && matches(Field::Sender, channel.sender_phone())
             && matches(Field::Customer, channel.customer_phone())
             && matches(Field::External, channel.external_identifier())
+            && !(self.ai_off && row.ai_enabled)
     }
 
     /// The value of a text field, if it is set.
@@ -148,7 +179,7 @@ impl Filter {
             Field::Sender => self.sender_phone.as_ref().map(Phone::as_str),
             Field::Customer => self.customer_phone.as_ref().map(Phone::as_str),
             Field::External => self.external_identifier.as_ref().map(ExternalIdentifier::as_str),
-            Field::Kind | Field::Assistant => None,
+            Field::Kind | Field::Assistant | Field::AiOff => None,
         }
     }
 
@@ -204,6 +235,9 @@ impl Filter {
         let mut fingerprints = Fingerprints::default();
         if let Some(kind) = self.passing_kinds().single() {
             fingerprints.set(Field::Kind, fingerprinter.kind(kind));
+        }
+        if self.ai_off {
+            fingerprints.set(Field::AiOff, fingerprinter.ai_off());
         }
         if let Some(assistant) = self.passing_assistant() {
             fingerprints.set(Field::Assistant, fingerprinter.assistant(assistant));

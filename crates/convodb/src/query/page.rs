@@ -189,7 +189,7 @@ pub(crate) fn read(
 ) -> Result<Page> {
     let ResolvedRequest { ref list, page_size, .. } = *resolved;
     let mut page = Page::empty(page_size);
-    let Some(shape) = plan(list.shape(), list.kinds) else {
+    let Some(shape) = plan(list.shape(), list.kinds, &tables.families)? else {
         return Ok(page);
     };
     page.rows.reserve(page_size.get());

@@ -2,13 +2,17 @@
 //!
 //! There are no statistics and no optimizer, and every plan has the same cost bound; a filter with
 //! several values of a field has one range for each combination of values. A phone
-//! implies WhatsApp and an external identifier implies the API. So of the 32 combinations,
+//! implies WhatsApp and an external identifier implies the API. So of the 32 combinations of the
+//! documented filters,
 //! contradictory ones are empty without a read, and redundant ones drop the type. Twelve shapes
-//! remain: the table of rows and the eleven shapes that the index tables contain.
+//! remain: the table of rows and eleven shapes that the index tables contain. An AI that is off
+//! adds four, alone and with type and assistant; other combinations with it have no index.
 
 use crate::encoding::index_term::{Field, Shape};
+use crate::error::{Error, Result};
 use crate::model::channel::ChannelKind;
 use crate::model::choice::ChannelKinds;
+use crate::tables::families::Families;
 
 /// The plan of a combination of filter fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +23,8 @@ enum Route {
     List(Shape),
     /// The list of this shape if this type is requested; otherwise no conversation can match.
     ListIf(ChannelKind, Shape),
+    /// No index answers it.
+    Unsupported,
 }
 
 /// The route of each combination, indexed by the bits of its shape.
@@ -34,6 +40,9 @@ const ROUTES: [Route; Shape::COUNT] = {
 
 const fn route(requested: Shape) -> Route {
     let phone = requested.has(Field::Sender) || requested.has(Field::Customer);
+    if requested.has(Field::AiOff) && (phone || requested.has(Field::External)) {
+        return Route::Unsupported;
+    }
     let implied = match (requested.has(Field::External), phone) {
         (true, true) => return Route::Never,
         (true, false) => ChannelKind::Api,
@@ -48,14 +57,29 @@ const fn route(requested: Shape) -> Route {
 }
 
 /// The shape whose ranges answer a filter with the fields `requested` that passes `kinds`; `None` if
-/// no conversation can match.
-pub(crate) fn plan(requested: Shape, kinds: ChannelKinds) -> Option<Shape> {
-    match ROUTES[requested.bits() as usize] {
+/// no conversation can match. The store has the optional indexes `families`.
+///
+/// # Errors
+/// [`Error::Invalid`] if no index answers this combination of fields; [`Error::IndexAbsent`] or
+/// [`Error::IndexBuilding`] if the store does not have the index that does.
+pub(crate) fn plan(
+    requested: Shape,
+    kinds: ChannelKinds,
+    families: &Families,
+) -> Result<Option<Shape>> {
+    if let Some(family) = requested.leading().and_then(Field::family) {
+        families.require(family)?;
+    }
+    Ok(match ROUTES[requested.bits() as usize] {
+        Route::Unsupported => {
+            let reason = "cannot be combined with phones or an external identifier";
+            return Err(Error::Invalid { field: Field::AiOff.name(), reason });
+        }
         _ if kinds == ChannelKinds::NONE => None,
         Route::Never => None,
         Route::List(shape) => Some(shape),
         Route::ListIf(implied, shape) => kinds.contains(implied).then_some(shape),
-    }
+    })
 }
 
 #[cfg(test)]
@@ -65,10 +89,11 @@ mod tests {
 
     #[test]
     fn every_combination_is_one_range_or_empty() {
-        let (mut lists, mut guarded, mut never) = (0, 0, 0);
+        let (mut lists, mut guarded, mut never, mut unsupported) = (0, 0, 0, 0);
         for route in ROUTES {
             match route {
                 Route::Never => never += 1,
+                Route::Unsupported => unsupported += 1,
                 Route::List(shape) => {
                     assert!(shape == Shape::EMPTY || LATTICE.contains(&shape), "{shape:?}");
                     lists += 1;
@@ -79,13 +104,15 @@ mod tests {
                 }
             }
         }
-        assert_eq!((lists, guarded, never), (12, 8, 12));
+        assert_eq!((lists, guarded, never), (12 + 4, 8, 12));
+        assert_eq!(unsupported, 32 - 4);
     }
 
     #[track_caller]
     fn check(fields: &[Field], kind: Option<ChannelKind>, expected: Option<&[Field]>) {
         let kinds = kind.map_or(ChannelKinds::ALL, ChannelKinds::from);
-        assert_eq!(plan(Shape::of(fields), kinds), expected.map(Shape::of));
+        let planned = plan(Shape::of(fields), kinds, &Families::default());
+        assert_eq!(planned.unwrap(), expected.map(Shape::of));
     }
 
     #[test]
@@ -93,7 +120,8 @@ mod tests {
         use ChannelKind::{Api, Whatsapp, Widget};
         use Field::{Customer, External, Kind};
         let kinds = ChannelKinds::new([Whatsapp, Widget]).unwrap();
-        let planned = |fields: &[Field], kinds| plan(Shape::of(fields), kinds);
+        let planned =
+            |fields: &[Field], kinds| plan(Shape::of(fields), kinds, &Families::default()).unwrap();
         assert_eq!(planned(&[Kind], kinds), Some(Shape::of(&[Kind])));
         assert_eq!(planned(&[Kind, Customer], kinds), Some(Shape::of(&[Customer])));
         assert_eq!(planned(&[Kind, External], kinds), None);

@@ -40,12 +40,16 @@ impl<'a> Recheck<'a> {
 
     /// Whether the row matches all fields of the filter.
     pub(crate) fn matches(&mut self, row: &ConversationRef<'_>) -> bool {
-        self.has_kind(row) && self.has_assistant(row) && self.has_texts(row)
+        self.has_kind(row) && self.has_ai(row) && self.has_assistant(row) && self.has_texts(row)
     }
 
     fn has_kind(&self, row: &ConversationRef<'_>) -> bool {
         let expected = self.fingerprints.get(Field::Kind);
         expected.is_none_or(|expected| expected == self.fingerprinter.kind(row.channel.kind()))
+    }
+
+    fn has_ai(&self, row: &ConversationRef<'_>) -> bool {
+        self.fingerprints.get(Field::AiOff).is_none() || !row.ai_enabled
     }
 
     fn has_assistant(&mut self, row: &ConversationRef<'_>) -> bool {
@@ -149,6 +153,7 @@ mod tests {
             (Filter { assistant: Some(bot(2)), ..Filter::default() }, false),
             (Filter { sender_phone: Some("+1".parse().unwrap()), ..Filter::default() }, true),
             (Filter { customer_phone: Some("+1".parse().unwrap()), ..Filter::default() }, false),
+            (Filter { ai_off: true, ..Filter::default() }, false),
         ];
         for (filter, expected) in filters {
             let fingerprints = filter.fingerprints(&fingerprinter);

@@ -179,7 +179,9 @@ impl ListRequest {
                     (assistant.is_some() || assistants.is_some())
                         && (differs || requested.assistants != continued.assistants || none_passes)
                 }
-                Field::Sender | Field::Customer | Field::External => given.is_some() && differs,
+                Field::Sender | Field::Customer | Field::External | Field::AiOff => {
+                    given.is_some() && differs
+                }
             };
             if conflicts {
                 return conflict(field.name());

@@ -94,7 +94,7 @@ impl Keys {
     /// The terms of a row. One to three hashes, about 80 ns each.
     #[must_use]
     pub fn terms<S: AsRef<str>>(&self, assistant: AssistantId, channel: &Channel<S>) -> Terms {
-        let row = self.fingerprinter.row(assistant, channel);
+        let row = self.fingerprinter.row(assistant, channel, true);
         let bits = |field| row.get(field).map(crate::encoding::index_term::Fingerprint::bits);
         Terms {
             kind: kind_number(channel.kind()),

@@ -19,6 +19,7 @@ use crate::query::request::{ListRequest, ResolvedRequest};
 use crate::query::scan::{ScanEdges, ScanRange};
 use crate::seam::corrupted;
 use crate::seam::keys::Keys;
+use crate::tables::families::Families;
 
 /// The ranges that a list request reads, and in which direction.
 #[derive(Debug)]
@@ -64,7 +65,9 @@ impl Keys {
         };
         let resolved = request.resolve(user, &self.fingerprinter)?;
         let (list, scan) = (&resolved.list, resolved.range());
-        let shape = plan(list.shape(), list.kinds).filter(|_| !scan.span.is_empty());
+        // Another store has none of the optional indexes.
+        let shape = plan(list.shape(), list.kinds, &Families::default())?;
+        let shape = shape.filter(|_| !scan.span.is_empty());
         let ranges = shape.map_or_else(Vec::new, |shape| list.ranges(shape, &self.fingerprinter));
         let ranges = ranges.into_iter().map(|range| {
             let terms = self.range_terms(shape.unwrap_or_default(), &range);

@@ -1,6 +1,7 @@
 //! The store handle: open, close, write, accounts and metrics.
 
 mod accounts;
+mod indexes;
 
 use std::fmt;
 use std::io;
@@ -31,6 +32,7 @@ use crate::options::{CommitMode, StoreOptions};
 use crate::snapshot::Snapshot;
 use crate::tables::epochs::Epochs;
 use crate::tables::erasure_marks;
+use crate::tables::families::FamilyState;
 use crate::tables::meta;
 use crate::tables::state::CommittedState;
 use crate::transaction::Transaction;
@@ -106,6 +108,7 @@ impl Store {
             cache_bytes: options.page_cache_bytes(),
             check: options.checks_on_open(),
             without_wal: options.gives_up_wal(),
+            indexes: options.index_families(),
         };
         let (read_only, mode) = (options.is_read_only(), options.commit_mode());
         let supervisor = match read_only {
@@ -125,7 +128,15 @@ impl Store {
         }
         let queue = WriteQueue::start(supervisor, options.queue_capacity())?;
         let open = OpenFile::register(&location);
-        Ok(Self { inner: Arc::new(Inner { published, queue, location, mode, _open: open }) })
+        let store =
+            Self { inner: Arc::new(Inner { published, queue, location, mode, _open: open }) };
+        // Without them, the store serves everything else.
+        if !read_only
+            && let Err(error) = store.change_families(options.index_families(), FamilyState::added)
+        {
+            tracing::warn!(%error, "cannot add the indexes that were asked for");
+        }
+        Ok(store)
     }
 
     /// Opens a new store in memory, for tests: the same engine, without a disk.

@@ -1,6 +1,6 @@
 //! Secondary indexes: which entries a row has, and the one way they change.
 //!
-//! The fields of a filter, without implied ones, form one of eleven shapes, or the empty shape,
+//! The fields of a filter, without implied ones, form one of fifteen shapes, or the empty shape,
 //! which the table of rows serves. The index table of its leading field has the entries of a shape:
 //!
 //! | table | shapes | T type, A assistant |
@@ -9,20 +9,23 @@
 //! | `index_assistant` | A, TA | E external identifier |
 //! | `index_sender` | S, SA | |
 //! | `index_customer` | C, CA, CS, CSA | |
-//! | `index_external` | E, EA | |
+//! | `index_external` | E, EA | O AI off |
+//! | `index_ai_off` | O, OT, OA, OTA | |
 //!
 //! A row has an entry for each shape whose fields it has: 3 (test, widget), 5 (api with an
-//! identifier) or 9 (whatsapp with both phones). So the list of any filter is one range.
+//! identifier) or 9 (whatsapp with both phones). So the list of any filter is one range. A row whose
+//! AI is off has 4 more, in a store with that index family.
 
 use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints, Shape};
 use crate::encoding::key::{IndexKey, RowKey};
 use crate::error::Result;
 use crate::model::id::{AssistantId, UserId};
+use crate::model::index_family::IndexFamily;
 use crate::model::position::Position;
 use crate::tables::schema::{IndexTable, Indexes};
 
 /// The shapes that have entries.
-pub(crate) const LATTICE: [Shape; 11] = [
+pub(crate) const LATTICE: [Shape; 15] = [
     Shape::of(&[Field::Kind]),
     Shape::of(&[Field::Assistant]),
     Shape::of(&[Field::Assistant, Field::Kind]),
@@ -34,6 +37,10 @@ pub(crate) const LATTICE: [Shape; 11] = [
     Shape::of(&[Field::Customer, Field::Sender, Field::Assistant]),
     Shape::of(&[Field::External]),
     Shape::of(&[Field::External, Field::Assistant]),
+    Shape::of(&[Field::AiOff]),
+    Shape::of(&[Field::AiOff, Field::Kind]),
+    Shape::of(&[Field::AiOff, Field::Assistant]),
+    Shape::of(&[Field::AiOff, Field::Assistant, Field::Kind]),
 ];
 
 /// The entries of the row `key`, each with its leading field.
@@ -56,6 +63,7 @@ impl Indexes {
             Field::Sender => &self.sender,
             Field::Customer => &self.customer,
             Field::External => &self.external,
+            Field::AiOff => &self.ai_off,
         }
     }
 
@@ -67,6 +75,7 @@ impl Indexes {
             Field::Sender => &mut self.sender,
             Field::Customer => &mut self.customer,
             Field::External => &mut self.external,
+            Field::AiOff => &mut self.ai_off,
         }
     }
 
@@ -92,6 +101,12 @@ impl Indexes {
             }
         }
         Ok(())
+    }
+
+    /// An upper bound of the number of entries of an optional family.
+    pub(crate) fn estimate_of(&self, family: IndexFamily) -> Result<u64> {
+        let fields = Field::ALL.into_iter().filter(|field| field.family() == Some(family));
+        fields.map(|leading| self.get(leading).estimate()).sum()
     }
 
     /// Whether the user's assistant has a conversation. One B-tree lookup.
@@ -133,13 +148,14 @@ mod tests {
 
     #[test]
     fn a_row_has_the_entries_of_its_fields() {
-        use Field::{Assistant, Customer, External, Kind, Sender};
+        use Field::{AiOff, Assistant, Customer, External, Kind, Sender};
         let count = |fields: &[Field]| entries(key(), &row(fields)).count();
         assert_eq!(count(&[Kind, Assistant]), 3);
         assert_eq!(count(&[Kind, Assistant, External]), 5);
         assert_eq!(count(&[Kind, Assistant, Sender]), 5);
         assert_eq!(count(&[Kind, Assistant, Customer]), 5);
         assert_eq!(count(&[Kind, Assistant, Sender, Customer]), 9);
+        assert_eq!(count(&[Kind, Assistant, AiOff]), 7);
     }
 
     #[test]

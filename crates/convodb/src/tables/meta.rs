@@ -9,6 +9,8 @@
 //! | `epochs` | the history of the store ([`Epochs`]) |
 //! | `log` | u64, big-endian: the last sequence number that the tables contain |
 //! | `log.chain` | link and anchor of the WAL ([`Chain`]), each u64, big-endian; missing in a closed store |
+//! | `index.` and a name | the state of an optional index: see [`crate::tables::families`] |
+//! | `upgrade.lacking` | which tables a store of format 3 lacked before its upgrade began; else missing |
 //! | `erasure.` and bytes | an unfinished erasure: see [`crate::tables::erasure_marks`] |
 
 use redb::{
@@ -31,6 +33,7 @@ const FINGERPRINTS_NAME: &[u8] = b"secret.fingerprints";
 const EPOCHS_NAME: &[u8] = b"epochs";
 const SEQNO_NAME: &[u8] = b"log";
 const CHAIN_NAME: &[u8] = b"log.chain";
+const LACKING_NAME: &[u8] = b"upgrade.lacking";
 
 /// A secret of one database.
 pub(crate) type Secret = [u8; 32];
@@ -81,6 +84,25 @@ fn put(write: &WriteTransaction, name: &[u8], value: &[u8]) -> Result<()> {
 /// Writes the format.
 pub(crate) fn put_format(write: &WriteTransaction, format: u32) -> Result<()> {
     put(write, FORMAT_NAME, &format.to_be_bytes())
+}
+
+/// Records which tables a store lacks, by their names, before an upgrade creates them: its WAL lacks
+/// them, too.
+pub(crate) fn put_lacking(write: &WriteTransaction, names: &[&str]) -> Result<()> {
+    put(write, LACKING_NAME, names.join(",").as_bytes())
+}
+
+/// The names of the tables that [`put_lacking`] has recorded; `None` if it has not.
+pub(crate) fn lacking(read: &ReadTransaction) -> Result<Option<Vec<String>>> {
+    let stored = open(read)?.get(LACKING_NAME).map_err(from_redb)?;
+    let names = stored.map(|names| String::from_utf8_lossy(names.value()).into_owned());
+    Ok(names.map(|names| names.split(',').map(str::to_owned).collect()))
+}
+
+/// Removes what [`put_lacking`] has recorded.
+pub(crate) fn remove_lacking(write: &WriteTransaction) -> Result<()> {
+    write.open_table(TABLE).map_err(from_redb)?.remove(LACKING_NAME).map_err(from_redb)?;
+    Ok(())
 }
 
 /// Writes the history of the store.

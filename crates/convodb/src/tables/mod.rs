@@ -10,7 +10,9 @@ pub(crate) mod conversations;
 pub(crate) mod counters;
 pub(crate) mod epochs;
 pub(crate) mod erasure_marks;
+pub(crate) mod families;
 pub(crate) mod idempotency;
+pub(crate) mod index_build;
 pub(crate) mod indexes;
 pub(crate) mod messages;
 pub(crate) mod meta;
@@ -33,6 +35,7 @@ use crate::metrics::MetricsRegistry;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
+use crate::tables::families::Families;
 use crate::tables::name_cache::AssistantNameCache;
 use crate::tables::schema::{
     Accounts, ChangeFeed, Conversations, Counters, Idempotency, Indexes, Messages, Quotas,
@@ -40,11 +43,6 @@ use crate::tables::schema::{
 };
 use crate::tables::staged_inserts::RunningInserts;
 use crate::tables::user_versions::UserVersions;
-
-/// The number of tables that format 1 has: the first ones.
-const TABLES_OF_FORMAT_1: usize = 15;
-/// The number of tables that format 2 has: the first ones.
-const TABLES_OF_FORMAT_2: usize = 18;
 
 /// Every table of one committed state, and the caches of readers.
 #[derive(Clone)]
@@ -59,6 +57,8 @@ pub(crate) struct Tables {
     pub(crate) idempotency: Idempotency,
     pub(crate) staged: StagedInserts,
     pub(crate) quotas: Quotas,
+    /// Which of the optional indexes there are.
+    pub(crate) families: Families,
     running_inserts: Arc<RunningInserts>,
     assistant_names: Arc<AssistantNameCache>,
     row_cache: Arc<RowCache>,
@@ -82,6 +82,7 @@ impl Tables {
             idempotency: Idempotency::open(read)?,
             staged: StagedInserts::open(read)?,
             quotas: Quotas::open(read)?,
+            families: Families::open(read)?,
             running_inserts: Arc::default(),
             assistant_names: Arc::default(),
             row_cache: Arc::new(RowCache::new(row_cache_bytes)),
@@ -223,27 +224,17 @@ impl Tables {
 
     /// Adds a WAL record to the changes that [`Tables::end_checkpoint`] makes visible; `None` if
     /// [`Tables::encode`] did not write `bytes`.
-    pub(crate) fn replay(&mut self, mut bytes: &[u8]) -> Option<()> {
-        self.all_mut().try_for_each(|table| table.replay_puts(&mut bytes))?;
+    pub(crate) fn replay(&mut self, bytes: &[u8]) -> Option<()> {
+        self.replay_without(&[], bytes)
+    }
+
+    /// [`Tables::replay`] for a record of a store without the tables of these names.
+    pub(crate) fn replay_without(&mut self, lacking: &[&str], mut bytes: &[u8]) -> Option<()> {
+        let has = |table: &&mut dyn AnyTable| !lacking.contains(&table.name());
+        self.all_mut().filter(has).try_for_each(|table| table.replay_puts(&mut bytes))?;
         if !bytes.is_empty() {
-            self.all_mut().try_for_each(|table| table.replay_removals(&mut bytes))?;
+            self.all_mut().filter(has).try_for_each(|table| table.replay_removals(&mut bytes))?;
         }
-        bytes.is_empty().then_some(())
-    }
-
-    /// [`Tables::replay`] for a record of format 1, which has puts alone.
-    pub(crate) fn replay_format_1(&mut self, bytes: &[u8]) -> Option<()> {
-        self.replay_puts(TABLES_OF_FORMAT_1, bytes)
-    }
-
-    /// [`Tables::replay`] for a record of format 2, which has puts alone.
-    pub(crate) fn replay_format_2(&mut self, bytes: &[u8]) -> Option<()> {
-        self.replay_puts(TABLES_OF_FORMAT_2, bytes)
-    }
-
-    fn replay_puts(&mut self, tables: usize, mut bytes: &[u8]) -> Option<()> {
-        let mut tables = self.all_mut().take(tables);
-        tables.try_for_each(|table| table.replay_puts(&mut bytes))?;
         bytes.is_empty().then_some(())
     }
 
@@ -265,6 +256,7 @@ impl Tables {
 
     pub(crate) fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()> {
         self.generation += 1;
+        self.families = Families::open(read)?;
         for key in self.conversations.rows.memtable_keys() {
             self.row_cache.change(key, self.generation);
         }
@@ -384,10 +376,18 @@ mod tests {
             "tokens.v1",
             "sequences.v1",
         ];
-        assert_eq!(names[..TABLES_OF_FORMAT_1], format_1);
-        let format_2 = ["changes.v1", "change_marks.v1", "answers.v1"];
-        assert_eq!(names[TABLES_OF_FORMAT_1..TABLES_OF_FORMAT_2], format_2);
-        assert_eq!(names[TABLES_OF_FORMAT_2..], ["staged.v1", "quotas.v1"]);
+        let of_format = |format: u32| -> Vec<&str> {
+            let lacking: Vec<&str> = schema::lacking(format).collect();
+            names.iter().copied().filter(|name| !lacking.contains(name)).collect()
+        };
+        assert_eq!(of_format(1), format_1);
+        let format_2 = [&format_1[..], &["changes.v1", "change_marks.v1", "answers.v1"]].concat();
+        assert_eq!(of_format(2), format_2);
+        assert_eq!(of_format(3), [&format_2[..], &["staged.v1", "quotas.v1"]].concat());
+        assert_eq!(of_format(schema::FORMAT), names);
+        let added: Vec<&str> =
+            names.iter().copied().filter(|name| !of_format(3).contains(name)).collect();
+        assert_eq!(added, ["index_ai_off.v1"]);
         assert!(tables.all_mut().map(|table| table.name()).eq(names));
     }
 

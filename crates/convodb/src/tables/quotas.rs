@@ -120,10 +120,10 @@ impl Quotas {
         self.put(user, QuotaV1 { bytes, ..stored })
     }
 
-    /// Puts the usage of a user without limits.
+    /// Puts the usage of a user, whose limits stay.
     pub(crate) fn put_usage(&mut self, user: UserId, usage: StorageUsage) -> Result<()> {
         let StorageUsage { conversations, bytes } = usage;
-        self.put(user, QuotaV1 { conversations, bytes, ..QuotaV1::default() })
+        self.put(user, QuotaV1 { conversations, bytes, ..self.read(user)? })
     }
 
     fn read(&self, user: UserId) -> Result<QuotaV1> {

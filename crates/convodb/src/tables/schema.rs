@@ -5,7 +5,7 @@
 //!
 //! Names on disk are part of the format and never change. Two differ from today's words:
 //! `totals.v1` contains the counters, and `answers.v1` the idempotency records. The order of the
-//! tables is part of the format of the WAL; format 1 ends after `sequences.v1`.
+//! tables is part of the format of the WAL; earlier formats lack some of them ([`lacking`]).
 
 use redb::{ReadTransaction, WriteTransaction};
 
@@ -18,7 +18,7 @@ use crate::kv::table::{AnyTable, Table, TableSpec};
 use crate::model::id::UserId;
 
 /// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 3;
+pub(crate) const FORMAT: u32 = 4;
 
 /// A value of bytes.
 pub(crate) type Bytes = &'static [u8];
@@ -99,6 +99,8 @@ tables! {
         customer: IndexKey => (), INDEX_CUSTOMER = TableSpec::plain("index_customer.v1");
         /// Shapes led by the external identifier.
         external: IndexKey => (), INDEX_EXTERNAL = TableSpec::plain("index_external.v1");
+        /// Shapes led by an AI that is off; empty without the family `ai-off`.
+        ai_off: IndexKey => (), INDEX_AI_OFF = TableSpec::plain("index_ai_off.v1");
     }
 
     /// The messages of each conversation, clustered by conversation. Numbers start at 1 and have no
@@ -164,9 +166,24 @@ tables! {
     }
 }
 
+/// The tables that each format added to those of the one before.
+///
+/// Stores of format 3 exist without `staged.v1` and `quotas.v1`, or without the former.
+const ADDED: [(u32, &[&str]); 3] = [
+    (2, &[CHANGES.name, CHANGE_MARKS.name, IDEMPOTENCY.name]),
+    (3, &[STAGED_INSERTS.name, QUOTAS.name]),
+    (4, &[INDEX_AI_OFF.name]),
+];
+
+/// The names of the tables that a store of this format lacks.
+pub(crate) fn lacking(format: u32) -> impl Iterator<Item = &'static str> {
+    let later = ADDED.into_iter().filter(move |(since, _)| *since > format);
+    later.flat_map(|(_, names)| names.iter().copied())
+}
+
 /// The specs of the index tables, by the number of their leading field.
 const INDEXES: [TableSpec<IndexKey, ()>; Field::ALL.len()] =
-    [INDEX_TYPE, INDEX_ASSISTANT, INDEX_SENDER, INDEX_CUSTOMER, INDEX_EXTERNAL];
+    [INDEX_TYPE, INDEX_ASSISTANT, INDEX_SENDER, INDEX_CUSTOMER, INDEX_EXTERNAL, INDEX_AI_OFF];
 
 /// The spec of the index table of a leading field.
 pub(crate) const fn index(leading: Field) -> TableSpec<IndexKey, ()> {

@@ -128,7 +128,8 @@ impl<'txn> Transaction<'txn> {
         new: Option<&ConversationRef<'_>>,
     ) -> Result<()> {
         let same_entries = matches!((old, new), (Some(old), Some(new))
-            if old.assistant == new.assistant && old.channel == new.channel);
+            if old.assistant == new.assistant && old.channel == new.channel
+                && old.ai_enabled == new.ai_enabled);
         if !same_entries {
             let old = old.map(|row| self.fingerprints(row));
             let new = new.map(|row| self.fingerprints(row));
@@ -175,7 +176,8 @@ impl<'txn> Transaction<'txn> {
     }
 
     fn fingerprints(&self, row: &ConversationRef<'_>) -> Fingerprints {
-        self.fingerprinter.row(row.assistant, &row.channel)
+        let all = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+        self.tables.families.kept(all)
     }
 
     // ---- conversations -------------------------------------------------------------------------

@@ -64,7 +64,8 @@ impl Explainer<'_> {
         row: &ConversationRef<'_>,
     ) -> Result<()> {
         let index = self.tables.indexes.get(leading);
-        let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
+        let fingerprints = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+        let fingerprints = self.tables.families.expected(key, fingerprints);
         for (_, entry) in indexes::entries(key, &fingerprints).filter(|(of, _)| *of == leading) {
             if index.get(entry)?.is_none() {
                 let table = schema::index(leading).name;
@@ -95,12 +96,16 @@ impl Explainer<'_> {
         let table = schema::index(leading).name;
         for entry in self.tables.indexes.get(leading).iter()? {
             let (key, _) = entry?;
+            if !self.tables.families.covers_entry(leading, key) {
+                continue;
+            }
             let row_key = RowKey::new(key.user, key.position);
             let Some(row) = self.row(row_key)? else {
                 self.report.add_finding(table, "an entry leads to no row", key.user);
                 continue;
             };
-            let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
+            let fingerprints = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+            let fingerprints = self.tables.families.expected(row_key, fingerprints);
             let belongs = indexes::entries(row_key, &fingerprints).any(|own| own == (leading, key));
             if !belongs {
                 self.report.add_finding(table, "an entry does not match its row", key.user);

@@ -115,7 +115,8 @@ pub(crate) fn verify(
         },
     )?;
     let mut report = VerifyReport::default();
-    let (mut set_hash, mut usage) = (SetHash::new(fingerprinter), CountedUsage::default());
+    let (mut set_hash, mut usage) =
+        (SetHash::new(fingerprinter, &tables.families), CountedUsage::default());
     for part in found {
         report.add(part.report);
         set_hash.merge(&part.set_hash);
@@ -131,13 +132,13 @@ pub(crate) fn verify(
 
 fn verify_part<'a>(
     part: &Part,
-    tables: &Tables,
+    tables: &'a Tables,
     fingerprinter: &'a Fingerprinter,
     ticker: &mut Ticker<'_>,
 ) -> Result<Found<'a>> {
     let mut found = Found {
         report: VerifyReport::default(),
-        set_hash: SetHash::new(fingerprinter),
+        set_hash: SetHash::new(fingerprinter, &tables.families),
         usage: CountedUsage::default(),
     };
     let Found { report, set_hash, usage } = &mut found;

@@ -11,9 +11,10 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::encoding::index_term::{Field, Fingerprinter};
-use crate::encoding::key::{FixedKey, RowKey, UuidKey};
+use crate::encoding::key::{FixedKey, IndexKey, RowKey, UuidKey};
 use crate::error::{Error, Result};
 use crate::model::conversation::ConversationRef;
+use crate::tables::families::Families;
 use crate::tables::schema::{self, CONVERSATION_IDS, CONVERSATIONS};
 use crate::tables::{conversations, indexes};
 
@@ -52,6 +53,7 @@ impl SummedTable {
 /// The sums of the ids and index entries of one state.
 pub(crate) struct SetHash<'a> {
     fingerprinter: &'a Fingerprinter,
+    families: &'a Families,
     /// The sums of what the rows require.
     expected: [u64; SUMMED],
     /// The sums of what is stored.
@@ -61,9 +63,9 @@ pub(crate) struct SetHash<'a> {
 }
 
 impl<'a> SetHash<'a> {
-    pub(crate) const fn new(fingerprinter: &'a Fingerprinter) -> Self {
+    pub(crate) const fn new(fingerprinter: &'a Fingerprinter, families: &'a Families) -> Self {
         let (expected, stored) = ([0; SUMMED], [0; SUMMED]);
-        Self { fingerprinter, expected, stored, distrusted: [false; SUMMED] }
+        Self { fingerprinter, families, expected, stored, distrusted: [false; SUMMED] }
     }
 
     /// Adds an entry of any table.
@@ -80,8 +82,13 @@ impl<'a> SetHash<'a> {
         Ok(())
     }
 
-    /// Adds a stored entry.
+    /// Adds a stored entry, unless its index family is not complete up to its row.
     pub(crate) fn store(&mut self, table: SummedTable, key: &[u8], value: &[u8]) {
+        if let SummedTable::Index(leading) = table
+            && !self.families.covers_entry(leading, IndexKey::decode(key))
+        {
+            return;
+        }
         add(&mut self.stored[table.number()], key, value);
     }
 
@@ -95,7 +102,8 @@ impl<'a> SetHash<'a> {
         let id = UuidKey { user: key.user, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         add(&mut self.expected[0], id.encode().as_ref(), &position);
-        let fingerprints = self.fingerprinter.row(row.assistant, &row.channel);
+        let fingerprints = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+        let fingerprints = self.families.expected(key, fingerprints);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
             let number = SummedTable::Index(leading).number();
             add(&mut self.expected[number], entry.encode().as_ref(), &[]);
@@ -151,7 +159,8 @@ mod tests {
     fn check(store: &RawStore, change: impl FnOnce(&mut Tables)) -> Result<()> {
         let mut tables = store.tables();
         change(&mut tables);
-        let mut set_hash = SetHash::new(&store.fingerprinter);
+        let families = tables.families;
+        let mut set_hash = SetHash::new(&store.fingerprinter, &families);
         let other = RawStore::new();
         other.write(|write| {
             tables.copy(write, |table, key, value| set_hash.add(table, key, value))

@@ -24,7 +24,7 @@ fn check(plant: impl FnOnce(&WriteTransaction), table: &str, what: &str) {
     let store = RawStore::with_rows();
     let clean = store.verify();
     assert!(clean.is_clean(), "{:?}", clean.findings);
-    assert_eq!((clean.conversations, clean.messages, clean.entries), (3, 2, 27));
+    assert_eq!((clean.conversations, clean.messages, clean.entries), (3, 2, 31));
     store.write(plant);
     let report = store.verify();
     let found =
@@ -172,7 +172,7 @@ fn swapped_records_are_found() {
 
 #[test]
 fn missing_entries_of_every_index_are_found() {
-    for leading in [Field::Kind, Field::Assistant, Field::Sender, Field::Customer] {
+    for leading in [Field::Kind, Field::Assistant, Field::Sender, Field::Customer, Field::AiOff] {
         let lose_entry = move |write: &WriteTransaction| {
             let mut index = schema::index(leading).open_for_write(write).unwrap();
             let key = index.iter().unwrap().next().unwrap().unwrap().0.value();

@@ -11,6 +11,7 @@ mod erase;
 mod erased_bytes;
 mod file;
 mod history;
+mod indexes;
 mod inserts;
 mod page_cost;
 mod pagination;

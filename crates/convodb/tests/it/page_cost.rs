@@ -5,8 +5,8 @@
 use std::sync::mpsc::channel;
 
 use convodb::{
-    BulkOptions, Channel, ChannelKind, Contact, Conversation, Error, Filter, ListRequest, Order,
-    PageCost, PageSize, Snapshot, Store, Transaction, UserId,
+    BulkOptions, Channel, ChannelKind, Contact, Conversation, Error, Filter, IndexFamilies,
+    ListRequest, Order, PageCost, PageSize, Snapshot, Store, Transaction, UserId,
 };
 use convodb_testkit::dataset::{self, Dataset};
 use convodb_testkit::generators::assistants;
@@ -29,6 +29,11 @@ fn combinations() -> Vec<Filter> {
                     .then(|| Dataset::external_identifier(1).parse().unwrap()),
                 ..Filter::default()
             });
+        }
+    }
+    for kind in [None, Some(ChannelKind::Whatsapp)] {
+        for assistant in [None, Some(Dataset::assistant(0, 0))] {
+            all.push(Filter { kind, assistant, ai_off: true, ..Filter::default() });
         }
     }
     all
@@ -61,6 +66,7 @@ fn worst(store: &Store, user: UserId, filter: &Filter, size: PageSize) -> PageCo
 fn lines_27_28_no_page_reads_more_than_the_bound() {
     let store = Store::in_memory().unwrap();
     let (users, _) = dataset::load(&store, 1, 20_000, |_| {}).unwrap();
+    store.add_indexes(IndexFamilies::ALL).unwrap();
     for size in [1, 15, 100].map(|size| PageSize::new(size).unwrap()) {
         for filter in combinations() {
             for user in [users[0], users[3], users[999]] {

@@ -93,7 +93,7 @@ fn thread_workload(trial: &mut Trial, thread: usize) -> Vec<Step> {
                 }
             }
             Step::BulkLoad(_, rows) => rows.iter_mut().for_each(|(row, _)| shift_row(row)),
-            Step::SetUp | Step::RotateCursorKey | Step::Restart => {}
+            Step::SetUp | Step::ToggleIndexes | Step::RotateCursorKey | Step::Restart => {}
         }
     }
     steps

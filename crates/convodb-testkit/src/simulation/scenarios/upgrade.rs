@@ -1,7 +1,8 @@
 //! Format upgrade under failures: power cuts, I/O faults and lost syncs during open.
 //!
-//! The golden store of format 1, with its WAL, is opened by this version. Whatever part of the new
-//! format was written before the failure, the next open finds a store with unchanged contents.
+//! The golden stores of earlier formats, with their WALs, are opened by this version; the seed
+//! selects one of them. Whatever part of the new format was written before the failure, the next open
+//! finds a store with unchanged contents.
 //!
 //! The expected contents come from an undisturbed open, whose rows are compared with the list that
 //! the old version wrote. A test of the command compares every byte of that list.
@@ -11,15 +12,15 @@ use std::sync::LazyLock;
 
 use convodb::vfs::Vfs;
 use convodb::{
-    ChangeKind, ChangesSince, Conversation, CostSum, Day, Durability, Error, ListRequest, Message,
-    PageSize, Role, Scopes, Snapshot, Stats, StatsRequest, Store, StoreOptions, Timestamp, UserId,
-    Volume,
+    ChangeKind, ChangesSince, Conversation, CostSum, Day, Durability, Error, Filter, IndexFamilies,
+    ListRequest, Message, PageSize, Role, Scopes, Snapshot, Stats, StatsRequest, Store,
+    StoreOptions, Timestamp, UserId, Volume,
 };
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
 
 use super::Counts;
-use crate::golden::{CURSOR_AT, USER, V1};
+use crate::golden::{CURSOR_AT, Golden, USER};
 use crate::simulation::checker::CheckError;
 use crate::simulation::disk::SimulatedDisk;
 use crate::simulation::fault::{InjectedFault, Schedule};
@@ -36,7 +37,9 @@ struct Contents {
 
 /// The expected contents, and the number of changes that an undisturbed upgrade makes.
 struct Expected {
+    golden: Golden,
     database: Vec<u8>,
+    wal: Vec<u8>,
     contents: Contents,
     /// The contents before each of the writes that are only in the WAL.
     earlier: Vec<Contents>,
@@ -48,20 +51,33 @@ struct Expected {
     changes_closed: u64,
 }
 
-static EXPECTED: LazyLock<Result<Expected, String>> =
-    LazyLock::new(|| expected().map_err(|error| format!("undisturbed upgrade: {error}")));
+static EXPECTED: LazyLock<Result<Vec<Expected>, String>> = LazyLock::new(|| {
+    let all = Golden::ALL.iter().map(|golden| {
+        let failed = |error| format!("undisturbed upgrade of format {}: {error}", golden.format);
+        expected(*golden).map_err(failed)
+    });
+    all.collect()
+});
 
-/// Cuts the power one to three times while the store of format 1 is opened. Afterwards it has the
+/// The golden store that a seed selects, and a seed for the rest of the trial.
+fn selected(seed: u64) -> Result<(&'static Expected, u64), String> {
+    let all = EXPECTED.as_ref().map_err(Clone::clone)?;
+    let count = all.len() as u64;
+    let number = usize::try_from(seed % count).unwrap_or_default();
+    Ok((&all[number], seed / count))
+}
+
+/// Cuts the power one to three times while a store of an earlier format is opened. Afterwards it has the
 /// current format, with unchanged rows, messages, statistics, cursors and tokens, and accepts
 /// writes.
 ///
 /// # Errors
 /// A violation.
 pub fn upgrade_power_cut(seed: u64) -> Result<Counts, String> {
-    let expected = EXPECTED.as_ref().map_err(Clone::clone)?;
+    let (expected, _) = selected(seed)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let options = random_options(&mut random, Durability::Immediate);
-    let mut disk = disk(&expected.database, V1.wal, random.random()).map_err(text)?;
+    let mut disk = disk(expected, &expected.wal, random.random()).map_err(text)?;
     let mut counts = Counts::new();
     for _ in 0..random.random_range(1..=3) {
         disk.power_off_at(random.random_range(0..expected.changes));
@@ -77,35 +93,36 @@ pub fn upgrade_power_cut(seed: u64) -> Result<Counts, String> {
         drop(opened);
         disk = next;
     }
-    let checked = check(&disk, &options, &expected.contents);
+    let checked = check(&disk, &options, expected);
     checked.map_err(|error| violation(seed, &options, &disk, &error))?;
     *counts.entry("rows").or_default() += expected.contents.rows.len() as u64;
     Ok(counts)
 }
 
-/// From some change on, while the store of format 1 is opened, the disk drops syncs; then the power
+/// From some change on, while a store of an earlier format is opened, the disk drops syncs; then the power
 /// is cut, at the latest after one more write and close. A store with `check_on_open` has one of
 /// its earlier states, or reports the damage.
 ///
 /// # Errors
 /// A violation.
 pub fn upgrade_lost_sync(seed: u64) -> Result<Counts, String> {
-    let expected = EXPECTED.as_ref().map_err(Clone::clone)?;
+    let (expected, _) = selected(seed)?;
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let options = random_options(&mut random, Durability::Immediate).check_on_open(true);
-    let disk = disk(&expected.database, V1.wal, random.random()).map_err(text)?;
+    let disk = disk(expected, &expected.wal, random.random()).map_err(text)?;
     let dropped_from = random.random_range(0..expected.changes);
     disk.drop_syncs_from(dropped_from);
     disk.power_off_at(random.random_range(dropped_from..=expected.changes_closed));
     let used = open(&disk, &options).map_err(text).and_then(|store| {
-        check_new_features(&store, &expected.contents)?;
+        check_new_features(&store, expected.golden, &expected.contents)?;
         store.close().map_err(text)
     });
     if let (Err(why), false) = (used, disk.is_off()) {
         return Err(violation(seed, &options, &disk, &why));
     }
     let next = disk.power_cut();
-    let seen = match open(&next, &options).map(|store| contents(&store.snapshot())) {
+    let seen = match open(&next, &options).map(|store| contents(&store.snapshot(), expected.golden))
+    {
         Err(_) => "damage reported by open",
         Ok(Err(CheckError::Reported(_) | CheckError::SnapshotInvalidated)) => {
             "damage reported by verify"
@@ -122,7 +139,7 @@ pub fn upgrade_lost_sync(seed: u64) -> Result<Counts, String> {
     Ok(Counts::from([(seen, 1)]))
 }
 
-/// Opens the store of format 1 again and again, with one fault at the n-th call for every n, until
+/// Opens a store of an earlier format again and again, with one fault at the n-th call for every n, until
 /// the open ends before the fault occurs. The seed selects the kind of fault, and whether it lasts
 /// until the open returns. The open succeeds or fails; then the store is unchanged and accepts
 /// writes.
@@ -130,8 +147,8 @@ pub fn upgrade_lost_sync(seed: u64) -> Result<Counts, String> {
 /// # Errors
 /// A violation.
 pub fn upgrade_io_faults(seed: u64) -> Result<Counts, String> {
-    let expected = EXPECTED.as_ref().map_err(Clone::clone)?;
-    let number = usize::try_from(seed).unwrap_or(0);
+    let (expected, number) = selected(seed)?;
+    let number = usize::try_from(number).unwrap_or(0);
     let fault = InjectedFault::ALL[number % InjectedFault::ALL.len()];
     let lasts = (number / InjectedFault::ALL.len()) % 2 == 1;
     let mut counts = Counts::new();
@@ -143,7 +160,7 @@ pub fn upgrade_io_faults(seed: u64) -> Result<Counts, String> {
             true => Schedule::lasting(fault, skipped_calls),
             false => Schedule::once(fault, skipped_calls),
         };
-        let disk = disk(&expected.database, V1.wal, disk_seed).map_err(text)?;
+        let disk = disk(expected, &expected.wal, disk_seed).map_err(text)?;
         disk.inject(schedule.clone());
         let opened = open(&disk, &options);
         let occurred = disk.clear_faults();
@@ -151,12 +168,14 @@ pub fn upgrade_io_faults(seed: u64) -> Result<Counts, String> {
             Err(error) if !occurred => Err(format!("open failed on a working disk: {error}")),
             Err(_) => Ok("failed opens"),
             Ok(store) => await_open(&store)
-                .and_then(|()| check_contents(&store.snapshot(), &expected.contents))
+                .and_then(|()| {
+                    check_contents(&store.snapshot(), expected.golden, &expected.contents)
+                })
                 .map(|()| "successful opens"),
         };
         let checked = checked.and_then(|seen| {
             *counts.entry(seen).or_default() += 1;
-            check(&disk, &options, &expected.contents)
+            check(&disk, &options, expected)
         });
         checked
             .map_err(|error| violation(seed, &options, &disk, &format!("{schedule:?}: {error}")))?;
@@ -173,19 +192,20 @@ fn violation(seed: u64, options: &StoreOptions, disk: &SimulatedDisk, why: &str)
 
 /// Checks that the store of a disk opens, is unchanged and accepts writes, and that the upgrade and
 /// the write are durable.
-fn check(disk: &SimulatedDisk, options: &StoreOptions, expected: &Contents) -> Result<(), String> {
+fn check(disk: &SimulatedDisk, options: &StoreOptions, expected: &Expected) -> Result<(), String> {
+    let Expected { golden, contents, .. } = expected;
     let store = open(disk, options).map_err(|error| format!("open failed: {error}"))?;
-    check_contents(&store.snapshot(), expected)?;
-    let after = check_new_features(&store, expected)?;
+    check_contents(&store.snapshot(), *golden, contents)?;
+    let after = check_new_features(&store, *golden, contents)?;
     let last = disk.worst_power_cut();
     drop(store);
     let store =
         open(&last, options).map_err(|error| format!("open failed after a power cut: {error}"))?;
-    check_contents(&store.snapshot(), &after)
+    check_contents(&store.snapshot(), *golden, &after)
 }
 
-fn check_contents(snapshot: &Snapshot, expected: &Contents) -> Result<(), String> {
-    let found = contents(snapshot)?;
+fn check_contents(snapshot: &Snapshot, golden: Golden, expected: &Contents) -> Result<(), String> {
+    let found = contents(snapshot, golden)?;
     match found == *expected {
         true => Ok(()),
         false => Err(format!("found {found:#?}\nexpected {expected:#?}")),
@@ -196,10 +216,19 @@ fn text(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
-/// Creates a disk with the golden store.
-fn disk(database: &[u8], wal: &[u8], seed: u64) -> std::io::Result<SimulatedDisk> {
+/// Creates a disk with a golden store and this WAL.
+fn disk(expected: &Expected, wal: &[u8], seed: u64) -> std::io::Result<SimulatedDisk> {
+    files(&expected.database, expected.golden.wal_suffix, wal, seed)
+}
+
+fn files(
+    database: &[u8],
+    wal_suffix: &str,
+    wal: &[u8],
+    seed: u64,
+) -> std::io::Result<SimulatedDisk> {
     let disk = SimulatedDisk::new(seed);
-    for (suffix, bytes) in [("", database), (V1.wal_suffix, wal)] {
+    for (suffix, bytes) in [("", database), (wal_suffix, wal)] {
         let file = disk.create(Path::new(&format!("{PATH}{suffix}")))?;
         file.write_at(0, bytes)?;
         file.sync()?;
@@ -208,53 +237,59 @@ fn disk(database: &[u8], wal: &[u8], seed: u64) -> std::io::Result<SimulatedDisk
     Ok(disk)
 }
 
-fn expected() -> Result<Expected, String> {
-    let database = V1.database().map_err(text)?;
-    let earlier = wal_prefixes(V1.wal).map(|wal| {
-        let store =
-            open(&disk(&database, wal, 0).map_err(text)?, &default_options()).map_err(text)?;
-        Ok(contents(&store.snapshot())?)
+fn expected(golden: Golden) -> Result<Expected, String> {
+    let database = golden.database().map_err(text)?;
+    let wal = golden.wal().map_err(text)?;
+    let new_disk = |wal: &[u8]| files(&database, golden.wal_suffix, wal, 0).map_err(text);
+    let earlier = wal_prefixes(golden.format, &wal).map(|wal| {
+        let store = open(&new_disk(&wal)?, &default_options()).map_err(text)?;
+        Ok(contents(&store.snapshot(), golden)?)
     });
     let earlier = earlier.collect::<Result<_, String>>()?;
-    let disk = disk(&database, V1.wal, 0).map_err(text)?;
+    let disk = new_disk(&wal)?;
     let before = disk.changes();
     let store = open(&disk, &default_options()).map_err(text)?;
     let changes = disk.changes() - before;
-    let contents = contents(&store.snapshot())?;
-    let after = check_new_features(&store, &contents)?;
+    let contents = contents(&store.snapshot(), golden)?;
+    let after = check_new_features(&store, golden, &contents)?;
     store.close().map_err(text)?;
     let changes_closed = disk.changes() - before;
-    let listed: Vec<(String, u64)> = V1
-        .list
-        .lines()
-        .map(|line| {
-            let row: serde_json::Value = serde_json::from_str(line).map_err(text)?;
-            let id = row["id"].as_str().unwrap_or_default().to_owned();
-            Ok((id, row["message_count"].as_u64().unwrap_or_default()))
-        })
-        .collect::<Result<_, String>>()?;
+    check_list(golden, &contents)?;
+    Ok(Expected { golden, database, wal, contents, earlier, after, changes, changes_closed })
+}
+
+/// The rows are those that the version that wrote the store listed.
+fn check_list(golden: Golden, contents: &Contents) -> Result<(), String> {
+    let listed = golden.list.lines().map(|line| {
+        let row: serde_json::Value = serde_json::from_str(line).map_err(text)?;
+        let id = row["id"].as_str().unwrap_or_default().to_owned();
+        Ok((id, row["message_count"].as_u64().unwrap_or_default()))
+    });
+    let listed: Vec<(String, u64)> = listed.collect::<Result<_, String>>()?;
     let rows = contents.rows.iter();
     let found: Vec<(String, u64)> =
         rows.map(|row| (row.id.to_string(), u64::from(row.message_count))).collect();
-    if listed.is_empty() || found != listed {
-        return Err(format!("found {found:?}, expected {listed:?}"));
+    match listed.is_empty() || found != listed {
+        true => Err(format!("found {found:?}, expected {listed:?}")),
+        false => Ok(()),
     }
-    Ok(Expected { database, contents, earlier, after, changes, changes_closed })
 }
 
 fn default_options() -> StoreOptions {
     random_options(&mut ChaCha8Rng::seed_from_u64(0), Durability::Immediate)
 }
 
-/// The prefixes of the WAL before each of its records. The layout is in `docs/file-format.md`.
-fn wal_prefixes(wal: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const SEGMENT_HEADER: usize = 28;
-    const RECORD_HEADER: usize = 20;
-    let mut at = SEGMENT_HEADER;
+/// The WAL without each of its records and those after it. The layout is in `docs/file-format.md`.
+fn wal_prefixes(format: u32, wal: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    let (segment_header, record_header) = if format < 3 { (28, 20) } else { (44, 28) };
+    let mut at = segment_header;
     std::iter::from_fn(move || {
-        let prefix = wal.get(..at)?;
-        let length = wal[at..].first_chunk().map(|length| u32::from_le_bytes(*length))?;
-        at += RECORD_HEADER + usize::try_from(length).unwrap_or(usize::MAX / 2);
+        let length = wal.get(at..)?.first_chunk().map(|length| u32::from_le_bytes(*length));
+        // Unused space of a segment is zeros.
+        let length = length.filter(|length| *length > 0)?;
+        let mut prefix = wal[..at].to_vec();
+        prefix.resize(wal.len(), 0);
+        at += record_header + usize::try_from(length).unwrap_or(usize::MAX / 2);
         Some(prefix)
     })
 }
@@ -263,12 +298,12 @@ fn wal_prefixes(wal: &[u8]) -> impl Iterator<Item = &[u8]> {
 ///
 /// # Errors
 /// `verify` or a read fails, or a token, a cursor or the statistics are wrong.
-fn contents(snapshot: &Snapshot) -> Result<Contents, CheckError> {
+fn contents(snapshot: &Snapshot, golden: Golden) -> Result<Contents, CheckError> {
     let verified = snapshot.verify()?;
     if !verified.is_clean() {
         return Err(CheckError::Reported(format!("verify found {:?}", verified.findings)));
     }
-    let access = snapshot.authenticate(V1.token, Timestamp::MIN)?;
+    let access = snapshot.authenticate(golden.token, Timestamp::MIN)?;
     let access = access.ok_or_else(|| mismatch("the access token is unknown"))?;
     if access.scopes != Scopes::DATA || access.assistant.is_some() {
         return Err(mismatch("the access token does not allow everything"));
@@ -285,7 +320,7 @@ fn contents(snapshot: &Snapshot) -> Result<Contents, CheckError> {
         messages.ok_or_else(|| mismatch("a conversation has no messages"))
     });
     let messages = messages.collect::<Result<_, CheckError>>()?;
-    let cursor = snapshot.open_cursor(user, V1.cursor)?;
+    let cursor = snapshot.open_cursor(user, golden.cursor)?;
     let page = snapshot.list(user, &ListRequest::at(cursor))?;
     if !page.conversations().map(|row| row.owned()).eq(rows
         .iter()
@@ -315,12 +350,17 @@ fn mismatch(why: &str) -> CheckError {
     CheckError::Mismatch(why.to_owned())
 }
 
-/// Checks the change feed, which format 1 does not have: changes before the upgrade are unknown,
-/// and a new message is one change. Returns the contents afterwards.
-fn check_new_features(store: &Store, before: &Contents) -> Result<Contents, String> {
+/// Checks the change feed, which format 1 does not have: changes before its upgrade are unknown; and
+/// a new message is one change. Adds all optional indexes, which only format 4 has. Returns the
+/// contents afterwards.
+fn check_new_features(
+    store: &Store,
+    golden: Golden,
+    before: &Contents,
+) -> Result<Contents, String> {
     let (user, size) = (before.user, PageSize::default());
     let first = store.snapshot().changes_since(user, ChangesSince::Beginning, size);
-    if !matches!(first, Err(Error::ChangesExpired)) {
+    if golden.format == 1 && !matches!(first, Err(Error::ChangesExpired)) {
         return Err(format!("change feed begins with {first:?}"));
     }
     let now =
@@ -334,5 +374,15 @@ fn check_new_features(store: &Store, before: &Contents) -> Result<Contents, Stri
     if changes != [(ChangeKind::Updated, id)] {
         return Err(format!("change feed has {changes:?}"));
     }
-    Ok(contents(&snapshot)?)
+    store.add_indexes(IndexFamilies::ALL).map_err(text)?;
+    let waiting = ListRequest::new().filter(Filter::new().ai_off());
+    let snapshot = store.snapshot();
+    let listed = snapshot.conversations(user, &waiting);
+    let listed: Vec<Conversation> = listed.collect::<Result<_, _>>().map_err(text)?;
+    let after = contents(&snapshot, golden)?;
+    let off: Vec<Conversation> = after.rows.iter().filter(|row| !row.ai_enabled).cloned().collect();
+    match !listed.is_empty() && listed == off {
+        true => Ok(after),
+        false => Err(format!("the new index lists {listed:?}, expected {off:?}")),
+    }
 }
