@@ -114,6 +114,9 @@ pub(crate) struct FilterFlags {
     /// Only conversations with this external identifier
     #[arg(long, env = "CONVODB_EXTERNAL_IDENTIFIER", value_name = "TEXT")]
     pub(crate) external_identifier: Option<ExternalIdentifier>,
+    /// Only conversations whose AI is off; needs the index ai-off (`convodb indexes add ai-off`)
+    #[arg(long, env = "CONVODB_AI_OFF", value_parser = BoolishValueParser::new())]
+    pub(crate) ai_off: bool,
     /// Only conversations created at this time or later: a date (UTC) or RFC 3339
     #[arg(long, env = "CONVODB_FROM", value_name = "TIME")]
     pub(crate) from: Option<Timestamp>,

@@ -22,8 +22,8 @@ use clap::{Parser, Subcommand};
 
 use crate::args::UsageError;
 use crate::commands::{
-    assistant, backup, bench, changes, compact, delete, erase, export, import, list, prune, report,
-    restore, show, token, usage, user, verify,
+    assistant, backup, bench, changes, compact, delete, erase, export, import, indexes, list,
+    prune, report, restore, show, token, usage, user, verify,
 };
 use crate::console::{Stdout, say};
 
@@ -70,6 +70,9 @@ enum Verb {
     /// Create, list, rename and delete assistants
     #[command(subcommand)]
     Assistant(assistant::Command),
+    /// List, add and drop optional indexes
+    #[command(subcommand)]
+    Indexes(indexes::Command),
     Verify(verify::Args),
     Backup(backup::Args),
     Restore(restore::Args),
@@ -118,6 +121,7 @@ fn run(verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::User(command) => success(user::run(command, &mut out)),
         Verb::Token(command) => success(token::run(command, &mut out)),
         Verb::Assistant(command) => success(assistant::run(command, &mut out)),
+        Verb::Indexes(command) => success(indexes::run(command, &mut out)),
         Verb::Verify(args) => verify::run(&args, &mut out),
         Verb::Backup(args) => success(backup::run(&args, &mut out)),
         Verb::Restore(args) => restore::run(&args, &mut out),

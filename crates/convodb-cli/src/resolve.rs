@@ -70,6 +70,7 @@ pub(crate) fn filter(snapshot: &Snapshot, user: UserId, flags: &FilterFlags) -> 
         sender_phone: phone("--sender-phone", flags.sender_phone.as_deref())?,
         customer_phone: phone("--customer-phone", flags.customer_phone.as_deref())?,
         external_identifier: flags.external_identifier.clone(),
+        ai_off: flags.ai_off,
         ..Filter::default()
     })
 }

@@ -338,6 +338,18 @@ impl From<Error> for ApiError {
             Error::TokenNotFound | Error::UserNotFound | Error::UserClosed => {
                 Self::unauthenticated()
             }
+            // Not 501 or 503: a retry does not help, and the server works.
+            Error::IndexAbsent { index } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                format!(
+                    "This list needs the index {index}, which this store does not have. Start the \
+                     server with --indexes {index}."
+                ),
+            ),
+            Error::IndexBuilding { index } => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("The index {index} of this list is being built. Retry later."),
+            ),
             // A write that may be stored never says that it is not.
             Error::CommitUnknown { .. } => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -451,6 +463,18 @@ mod tests {
         let gone = format!(r#"{{"message":"{gone}"}}"#);
         check(&from(Error::ChangesExpired), Dialect::Plain, 410, &gone);
         check(&from(Error::QueueFull), Dialect::Plain, 503, unavailable);
+        check(
+            &from(Error::IndexAbsent { index: "ai-off" }),
+            Dialect::Plain,
+            422,
+            r#"{"message":"This list needs the index ai-off, which this store does not have. Start the server with --indexes ai-off."}"#,
+        );
+        check(
+            &from(Error::IndexBuilding { index: "ai-off" }),
+            Dialect::Plain,
+            503,
+            r#"{"message":"The index ai-off of this list is being built. Retry later."}"#,
+        );
         check(&from(Error::Closed), Dialect::Plain, 503, unavailable);
         check(&from(Error::ReadOnly), Dialect::Plain, 503, unavailable);
         check(&from(Error::SnapshotInvalidated), Dialect::Plain, 503, unavailable);

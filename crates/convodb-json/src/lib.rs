@@ -34,6 +34,7 @@ pub mod json;
 mod long_item;
 mod message;
 mod parse;
+mod selection;
 mod time;
 mod write;
 
@@ -46,6 +47,8 @@ pub use crate::export_lines::{ExportLines, Messages};
 pub use crate::long_item::LongItem;
 pub use crate::message::MessageFields;
 pub use crate::parse::{Item, ItemError};
+pub use crate::selection::{ItemFields, write_selected_item};
 pub use crate::write::{
     TimeFormat, write_fields, write_history_message, write_item, write_line, write_named_item,
+    write_preview,
 };

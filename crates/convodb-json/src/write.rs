@@ -2,7 +2,7 @@
 //!
 //! About 0.2 us an item. Nothing is allocated except when the buffer grows.
 
-use convodb::{Channel, Contact, ConversationRef, Message, Result, Timestamp};
+use convodb::{Channel, Contact, ConversationRef, Excerpt, Message, Preview, Result, Timestamp};
 
 use crate::assistant_names::{AssistantNames, write_assistant};
 use crate::json;
@@ -131,6 +131,24 @@ pub fn write_history_message(out: &mut Vec<u8>, message: &Message) {
     out.push(b'}');
 }
 
+/// Appends a preview as the value of an item's field `preview`: an object, or null for a conversation
+/// without stored messages.
+pub fn write_preview(out: &mut Vec<u8>, preview: Option<&Preview>) {
+    let Some(Preview { first, last }) = preview else { return json::raw(out, "null") };
+    for (name, Excerpt { role, text, created_at }) in [("{\"first\":", first), (",\"last\":", last)]
+    {
+        json::raw(out, name);
+        json::raw(out, "{\"role\":\"");
+        json::raw(out, role.as_str());
+        json::raw(out, "\",\"content\":");
+        json::string(out, text);
+        json::raw(out, ",\"created_at\":");
+        json::time(out, *created_at);
+        out.push(b'}');
+    }
+    out.push(b'}');
+}
+
 /// Appends the fields that exports and histories share: role, content and function calls.
 fn write_role_and_content(out: &mut Vec<u8>, message: &Message) {
     json::raw(out, "\"role\":\"");
@@ -194,7 +212,7 @@ fn write_rest(out: &mut Vec<u8>, row: &ConversationRef<'_>, times: TimeFormat) {
 }
 
 #[inline]
-fn write_time(out: &mut Vec<u8>, at: Timestamp, times: TimeFormat) {
+pub(crate) fn write_time(out: &mut Vec<u8>, at: Timestamp, times: TimeFormat) {
     match times {
         TimeFormat::Seconds => json::time(out, at),
         TimeFormat::Millis => json::exact_time(out, at),
@@ -202,7 +220,7 @@ fn write_time(out: &mut Vec<u8>, at: Timestamp, times: TimeFormat) {
 }
 
 #[inline]
-fn write_contact(out: &mut Vec<u8>, contact: &Contact<&str>) {
+pub(crate) fn write_contact(out: &mut Vec<u8>, contact: &Contact<&str>) {
     let name = contact.name.map(convodb::Name::get);
     let phone = contact.phone.map(convodb::Phone::get);
     // Almost all contacts: the quotation marks are part of what is between the texts.

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, anyhow};
 use clap::builder::BoolishValueParser;
 use convodb::{
     Channel, Contact, ConversationRef, Count, Error, ListRequest, Name, Page, PageSize, Phone,
-    Snapshot, UserId,
+    Preview, Snapshot, UserId,
 };
-use convodb_json::{AssistantNames, write_item};
+use convodb_json::{AssistantNames, write_item, write_preview};
 
 use crate::args::{DbFlag, FilterFlags, JsonFlag, OrderWord, UsageError, UserFlag};
 use crate::console::say;
@@ -47,9 +47,12 @@ pub(crate) struct Args {
         long,
         env = "CONVODB_COUNT",
         value_parser = BoolishValueParser::new(),
-        conflicts_with_all = ["all", "per_page", "order"]
+        conflicts_with_all = ["all", "per_page", "order", "preview"]
     )]
     count: bool,
+    /// Print the beginnings of the first and last message, too; the table shows the last
+    #[arg(long, env = "CONVODB_PREVIEW", value_parser = BoolishValueParser::new())]
+    preview: bool,
     /// Print all pages
     #[arg(long, env = "CONVODB_ALL", value_parser = BoolishValueParser::new())]
     all: bool,
@@ -57,6 +60,7 @@ pub(crate) struct Args {
     json: JsonFlag,
 }
 
+const PREVIEW: Column = Column { title: "LAST MESSAGE", align: Align::Left, fit: Fit::Cut };
 const COLUMNS: [Column; 8] = [
     Column { title: "ID", align: Align::Left, fit: Fit::Whole },
     Column { title: "CREATED", align: Align::Left, fit: Fit::Drop(1) },
@@ -153,6 +157,8 @@ fn print_cursors(snapshot: &Snapshot, page: &Page) {
 struct Printer {
     names: AssistantNames,
     format: Format,
+    /// The snapshot and the user to read previews of.
+    previewed: Option<(Snapshot, UserId)>,
 }
 
 enum Format {
@@ -165,25 +171,50 @@ impl Printer {
     fn new(args: &Args, snapshot: Snapshot, user: UserId) -> Self {
         let format = match args.json.json {
             true => Format::Json(Vec::new()),
-            false => Format::Table(TextTable::new(&COLUMNS)),
+            false => {
+                let preview = args.preview.then_some(PREVIEW);
+                let columns: Vec<Column> = COLUMNS.into_iter().chain(preview).collect();
+                Format::Table(TextTable::new(&columns))
+            }
         };
-        Self { names: AssistantNames::new(snapshot, user), format }
+        let previewed = args.preview.then(|| (snapshot.clone(), user));
+        Self { names: AssistantNames::new(snapshot, user), format, previewed }
+    }
+
+    fn previews(&self, page: &Page) -> Result<Vec<Option<Preview>>> {
+        let read = self.previewed.as_ref().map(|(snapshot, user)| snapshot.previews(*user, page));
+        Ok(read.transpose()?.unwrap_or_default())
     }
 
     fn print(&mut self, page: &Page, out: &mut dyn Write) -> Result<()> {
-        let Self { names, format } = self;
+        let previews = self.previews(page)?;
+        let mut previews = previews.iter();
+        let Self { names, format, .. } = self;
         match format {
             Format::Json(line) => {
                 for row in page.conversations() {
                     line.clear();
                     write_item(line, &row, names.name(row.assistant)?);
+                    if let Some(preview) = previews.next() {
+                        // The object continues.
+                        line.pop();
+                        line.extend(b",\"preview\":");
+                        write_preview(line, preview.as_ref());
+                        line.push(b'}');
+                    }
                     line.push(b'\n');
                     out.write_all(line).context("cannot print the list")?;
                 }
             }
             Format::Table(table) => {
-                let rows =
-                    page.conversations().map(|row| Ok(cells(&row, names.name(row.assistant)?)));
+                let rows = page.conversations().map(|row| {
+                    let mut cells = cells(&row, names.name(row.assistant)?);
+                    let last = |preview: &Preview| preview.last.text.replace('\n', " ");
+                    cells.extend(
+                        previews.next().map(|one| one.as_ref().map_or(String::new(), last)),
+                    );
+                    Ok(cells)
+                });
                 let rows = rows.collect::<Result<Vec<_>>>()?;
                 table.write(out, &rows).context("cannot print the list")?;
             }

@@ -14,6 +14,7 @@ pub(crate) mod delete;
 pub(crate) mod erase;
 pub(crate) mod export;
 pub(crate) mod import;
+pub(crate) mod indexes;
 pub(crate) mod list;
 pub(crate) mod prune;
 pub(crate) mod report;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
-use convodb::Day;
+use convodb::{Day, IndexFamilies};
 use convodb_http::{CorsOrigin, PublicUrl, RateLimit};
 
 use crate::args::ByteSize;
@@ -62,6 +62,11 @@ pub(crate) struct Args {
     /// quota` sets another number: bytes, or with KiB, MiB, GiB [default: unlimited]
     #[arg(long, env = "CONVODB_MAX_BYTES_PER_USER", value_name = "SIZE")]
     pub(crate) max_bytes_per_user: Option<ByteSize>,
+    /// Optional indexes to add to the store, separated by commas: ai-off (for lists with
+    /// ai_enabled=false); they are built while the store is served. None is dropped: see `convodb
+    /// indexes` [default: none, and all with --demo]
+    #[arg(long, env = "CONVODB_INDEXES", value_name = "INDEXES")]
+    pub(crate) indexes: Option<IndexFamilies>,
     /// Serve no console at /console, only the API
     #[arg(long, env = "CONVODB_NO_CONSOLE", value_parser = BoolishValueParser::new())]
     pub(crate) no_console: bool,

@@ -20,7 +20,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use convodb::{Quota, Scopes, Store, StoreOptions, TokenOptions, UserId};
+use convodb::{IndexFamilies, Quota, Scopes, Store, StoreOptions, TokenOptions, UserId};
 use convodb_http::{Config, Limits, LogWriter, local_url};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -205,7 +205,9 @@ fn open(args: &Args) -> Result<(Store, Option<TempDir>)> {
         conversations: args.max_conversations_per_user,
         bytes: args.max_bytes_per_user.map(|bytes| bytes.0 as u64),
     };
-    let options = StoreOptions::new().cache_bytes(args.cache_bytes.0).quota(quota);
+    let default = if args.demo { IndexFamilies::ALL } else { IndexFamilies::NONE };
+    let indexes = args.indexes.unwrap_or(default);
+    let options = StoreOptions::new().cache_bytes(args.cache_bytes.0).quota(quota).indexes(indexes);
     match &args.db {
         Some(path) => Ok((served(path, &options, args.demo)?, None)),
         None => {

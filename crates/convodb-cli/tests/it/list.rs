@@ -124,3 +124,18 @@ fn a_closed_pipe_is_not_a_failure() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn previews_are_printed_beside_their_conversations() {
+    let place = filled();
+    let list = |flags: &[&str]| place.run(LIST.iter().chain(flags)).succeeded();
+    let line = list(&["--preview", "--json", "--type", "api"]);
+    let [_, _, api, _] = items();
+    let preview = ",\"preview\":{\"first\":{\"role\":\"user\",\"content\":\"Hello?\",\
+                   \"created_at\":\"2025-01-25 10:15:00\"},\"last\":{\"role\":\"assistant\",\
+                   \"content\":\"Hi!\",\"created_at\":\"2025-01-25 10:16:00\"}}}\n";
+    assert_eq!(line, format!("{}{preview}", &api[..api.len() - 1]));
+    let table = list(&["--preview"]);
+    assert!(table.contains("LAST MESSAGE") && table.contains("Hi!"), "{table}");
+    place.run(LIST.iter().chain(&["--preview", "--count"])).failed(2);
+}

@@ -9,6 +9,7 @@ mod documents;
 mod golden;
 mod import;
 mod import_api;
+mod indexes;
 mod list;
 mod maintenance;
 mod refused_writes;

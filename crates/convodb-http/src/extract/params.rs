@@ -16,17 +16,21 @@ use convodb_json::csv::{CsvOptions, Formulas};
 use crate::error::{FieldError, Result};
 use crate::extract::export_format::ExportFormat;
 use crate::extract::query_string::{PlusSign, QueryString, UnknownFields};
+use crate::response::columns::{Columns, FIELDS};
 use crate::response::history_page::{HistoryCursor, HistoryParams};
 use crate::response::numbered_page::PageParams;
 use crate::response::statistics::{self, StatsParams};
 
+const AI_ENABLED: &str = "ai_enabled";
+
 /// The parameters of a page and of an export.
-pub(crate) const LIST: [&str; 10] = [
+pub(crate) const LIST: [&str; 11] = [
     "type",
     ASSISTANT,
     "customer_phone",
     "whatsapp_sender_phone",
     "external_identifier",
+    AI_ENABLED,
     "per_page",
     "cursor",
     "created_from",
@@ -39,6 +43,7 @@ pub(crate) const LIST: [&str; 10] = [
 pub(crate) struct ListParams {
     pub(crate) request: ListRequest,
     pub(crate) total: Total,
+    pub(crate) columns: Columns,
 }
 
 /// Whether a response has the number of conversations of the list.
@@ -63,7 +68,7 @@ pub(crate) fn list(
     unknown: UnknownFields,
 ) -> Result<ListParams> {
     let mut query = QueryString::new(query);
-    let mut total = Total::LeftOut;
+    let (mut total, mut columns) = (Total::LeftOut, Columns::default());
     let request = list_request(&mut query, user, snapshot, |query| {
         let included = word(query, "include", "total");
         let only = word(query, "count", "only");
@@ -72,11 +77,12 @@ pub(crate) fn list(
             (true, false) => Total::Included,
             (false, false) => Total::LeftOut,
         };
-        let known: Vec<&str> = LIST.into_iter().chain(["include", "count"]).collect();
+        columns = query.take_list(FIELDS, Columns::parse).unwrap_or_default();
+        let known: Vec<&str> = LIST.into_iter().chain(["include", "count", FIELDS]).collect();
         query.check_names(&known, unknown);
     })?;
     query.finish()?;
-    Ok(ListParams { request, total })
+    Ok(ListParams { request, total, columns })
 }
 
 /// Parses a list; `check_names` rejects unknown parameters.
@@ -93,6 +99,7 @@ fn list_request(
     let external_identifier = query.take("external_identifier", PlusSign::Space, |text| {
         rule_checked("external_identifier", text.parse::<ExternalIdentifier>())
     });
+    let ai_off = query.take(AI_ENABLED, PlusSign::Space, ai_off) == Some(true);
     let page_size = page_size(query);
     let cursor = query.take("cursor", PlusSign::Space, |token| {
         choice("cursor", snapshot.open_cursor(user, token))
@@ -108,6 +115,7 @@ fn list_request(
         sender_phone,
         customer_phone,
         external_identifier,
+        ai_off,
         ..Filter::default()
     };
     Ok(ListRequest { filter, created_from, created_to, order, page_size, cursor })
@@ -312,6 +320,14 @@ fn word(query: &mut QueryString<'_>, field: &'static str, only: &'static str) ->
         if text == only { Ok(()) } else { Err(FieldError::none_of(field, &[only])) }
     });
     valid.is_some()
+}
+
+/// Parses `ai_enabled`, of which there is an index of conversations whose AI is off alone.
+fn ai_off(text: &str) -> Result<bool, FieldError> {
+    match switch(AI_ENABLED, text)? {
+        false => Ok(true),
+        true => Err(FieldError::breaks(AI_ENABLED, "must be false, or left out for all")),
+    }
 }
 
 /// Parses a switch: `1`, `0`, `true` or `false`.

@@ -37,8 +37,7 @@ pub(crate) enum UnknownFields {
 }
 
 /// Names of fields and parameters of this API that are no parameters of a list.
-const FILTERS_ELSEWHERE: [&str; 11] = [
-    "ai_enabled",
+const FILTERS_ELSEWHERE: [&str; 10] = [
     "assistant_name",
     "created_at",
     "customer",
@@ -230,7 +229,7 @@ fn decode_name(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a client may believe that an unknown field filters: `ai_enabled`, or `order[]`.
+/// Whether a client may believe that an unknown field filters: `updated_at`, or `order[]`.
 fn is_like_filter(name: &str, known: &[&str]) -> bool {
     let base = name.split_once('[').map(|(base, _)| base);
     FILTERS_ELSEWHERE.contains(&base.unwrap_or(name))

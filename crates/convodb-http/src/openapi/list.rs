@@ -11,6 +11,7 @@ use crate::openapi::builders::{
 use crate::openapi::endpoint::{Endpoint, Example};
 use crate::openapi::parts::{ASSISTANT, CONVERSATION_TYPE};
 use crate::openapi::{CONVERSATIONS, examples};
+use crate::response::columns::Columns;
 
 const PATH: &str = "/api/user/conversations";
 
@@ -34,15 +35,22 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
          be repeated beside it; a different value is refused with 422. Another `per_page` beside a \
          cursor takes precedence. A cursor never expires, and is valid for one user of one \
          store.\n\nUnknown parameters are ignored, except those that a client may believe to be \
-         filters, as `ai_enabled` or `order[]`; with `Prefer: handling=strict` all are refused with \
+         filters, as `updated_from` or `order[]`; with `Prefer: handling=strict` all are refused with \
          422. An empty parameter counts as absent, and one that occurs twice is refused, except \
-         `type` and `assistant_id`.",
+         `type`, `assistant_id` and `fields`.",
+    );
+    let fields = format!(
+        "Extension. The fields of each conversation, separated by commas, of {}; blank for all but \
+         `preview`, which alone is added to all. An item has them in this order. Repeat it beside \
+         a cursor, as the links of `Link` do",
+        Columns::known().join(", ")
     );
     let list = filters(list)
         .per_page()
         .query("cursor", text("The `next_cursor` or `prev_cursor` of a page", 0..=512), "")
         .query("include", pattern(INCLUDE, "^(total)?$"), "")
         .query("count", pattern(COUNT, "^(only)?$"), "")
+        .query("fields", text(&fields, 0..=255), "")
         .prefers_strictness()
         .cached()
         .returns("A page", named("ConversationPage"), Example::only(example()))
@@ -57,6 +65,9 @@ pub(super) fn filters(endpoint: Endpoint) -> Endpoint {
                     beginning is a plus sign, percent-encoded or not";
     let identifier = "The client's own identifier, which only conversations of type `api` have; \
                       compared byte for byte; blank for any";
+    let ai_enabled = "Extension. `false`: only conversations whose AI is off; blank for all. Needs the \
+                      index `ai-off` of the store (422 without it, 503 while it is being built); \
+                      cannot be combined with phones and `external_identifier`";
     let order = "Extension. `desc`: newest first; `asc`: oldest first. The default is `desc`, and \
                  `asc` for an export";
     let from = "Extension. Only conversations created at this time or later";
@@ -68,6 +79,7 @@ pub(super) fn filters(endpoint: Endpoint) -> Endpoint {
         .query("customer_phone", text_of(Phone::MAX_BYTES, customer), examples::CUSTOMER)
         .query("whatsapp_sender_phone", text_of(Phone::MAX_BYTES, sender), examples::SENDER)
         .query("external_identifier", text(identifier, 0..=ExternalIdentifier::MAX_BYTES), "")
+        .query("ai_enabled", pattern(ai_enabled, "^(false|0)?$"), "")
         .query("created_from", time_input(from), "2025-01-01")
         .query("created_to", time_input(to), "2025-01-31 23:59:59")
         .query("order", enumeration(order, ["desc", "asc"]), "desc")

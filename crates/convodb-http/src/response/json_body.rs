@@ -11,8 +11,9 @@ use convodb::{
 use convodb_json::{AssistantNames, TimeFormat, json, write_fields, write_item};
 
 use crate::error::{ApiError, Result};
+use crate::response::columns::Columns;
 use crate::response::history_page::HistoryPage;
-use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_page};
+use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_columns};
 use crate::response::statistics::{StatsParams, group_names};
 
 /// The bytes of a link in addition to its URL, to reserve a buffer; the token of a list without
@@ -28,11 +29,12 @@ pub(crate) fn ok(body: impl Into<Body>) -> Response {
     response
 }
 
-/// Returns a page of the list at `url`, and the number of the list's conversations if it was
-/// counted. `snapshot` is the one that the page was read from.
+/// Returns a page of the list at `url`, with these columns of each item, and the number of the
+/// list's conversations if it was counted. `snapshot` is the one that the page was read from.
 pub(crate) fn list(
     url: &str,
     page: &Page,
+    columns: Columns,
     count: Option<Count>,
     user: UserId,
     snapshot: &Snapshot,
@@ -40,7 +42,9 @@ pub(crate) fn list(
     let tokens = PageTokens::of(page, snapshot);
     let mut names = AssistantNames::new(snapshot.clone(), user);
     let mut body = Vec::new();
-    write_page(&mut body, url, page, &tokens, &mut names).map_err(stored_assistant)?;
+    let previews = if columns.preview { snapshot.previews(user, page)? } else { Vec::new() };
+    write_columns(&mut body, url, page, &tokens, &mut names, columns, &previews)
+        .map_err(stored_assistant)?;
     if let Some(count) = count {
         // The object continues.
         body.pop();
@@ -49,7 +53,7 @@ pub(crate) fn list(
         body.push(b'}');
     }
     let mut response = ok(body);
-    if let Some(link) = link(url, page.page_size().get(), &tokens) {
+    if let Some(link) = link(url, page.page_size().get(), columns, &tokens) {
         response.headers_mut().insert(LINK, link);
     }
     Ok(response)
@@ -262,7 +266,7 @@ pub(crate) fn stored_assistant(error: Error) -> ApiError {
 
 /// Returns the `Link` header (RFC 8288). The cursor contains the filters, sealed, so no URL exposes
 /// a phone number.
-fn link(url: &str, per_page: usize, tokens: &PageTokens) -> Option<HeaderValue> {
+fn link(url: &str, per_page: usize, columns: Columns, tokens: &PageTokens) -> Option<HeaderValue> {
     let mut links = Vec::with_capacity(2 * (url.len() + TYPICAL_LINK_BYTES));
     for (cursor, rel) in [(&tokens.next, ">; rel=\"next\""), (&tokens.prev, ">; rel=\"prev\"")] {
         if let Some(cursor) = cursor {
@@ -271,6 +275,10 @@ fn link(url: &str, per_page: usize, tokens: &PageTokens) -> Option<HeaderValue> 
             json::raw(&mut links, url);
             json::raw(&mut links, "?per_page=");
             json::integer(&mut links, per_page as u64);
+            if columns != Columns::default() {
+                json::raw(&mut links, "&fields=");
+                json::raw(&mut links, &columns.names().join(","));
+            }
             json::raw(&mut links, "&cursor=");
             json::raw(&mut links, cursor);
             json::raw(&mut links, rel);

@@ -3,6 +3,7 @@
 
 pub(crate) mod base_url;
 pub(crate) mod cache;
+pub(crate) mod columns;
 pub(crate) mod compression;
 pub(crate) mod etag;
 pub(crate) mod history;

@@ -3,8 +3,10 @@
 //! About 0.2 us a row, plus one B-tree lookup for each assistant on the page. Nothing is allocated
 //! per row except when a buffer grows.
 
-use convodb::{Page, PageCursor, Result, Snapshot};
-use convodb_json::{AssistantNames, json, write_named_item};
+use convodb::{ConversationRef, Page, PageCursor, Preview, Result, Snapshot};
+use convodb_json::{AssistantNames, json, write_named_item, write_preview, write_selected_item};
+
+use crate::response::columns::Columns;
 
 /// The bytes of a typical item, to reserve a buffer.
 pub(crate) const TYPICAL_ITEM_BYTES: usize = 512;
@@ -62,13 +64,53 @@ pub fn write_page(
     tokens: &PageTokens,
     names: &mut AssistantNames,
 ) -> Result<()> {
+    write_items(out, url, page, tokens, |out, row| write_named_item(out, row, names))
+}
+
+/// [`write_page`] with some columns of each item. `previews` has one for each item if they are a
+/// column.
+pub(crate) fn write_columns(
+    out: &mut Vec<u8>,
+    url: &str,
+    page: &Page,
+    tokens: &PageTokens,
+    names: &mut AssistantNames,
+    columns: Columns,
+    previews: &[Option<Preview>],
+) -> Result<()> {
+    let mut previews = previews.iter();
+    write_items(out, url, page, tokens, |out, row| {
+        match columns.fields {
+            None => write_named_item(out, row, names)?,
+            Some(fields) => write_selected_item(out, row, names, fields)?,
+        }
+        if let Some(preview) = previews.next() {
+            // The object continues.
+            out.pop();
+            let is_first = out.last() == Some(&b'{');
+            json::raw(out, if is_first { "\"preview\":" } else { ",\"preview\":" });
+            write_preview(out, preview.as_ref());
+            out.push(b'}');
+        }
+        Ok(())
+    })
+}
+
+#[inline]
+fn write_items(
+    out: &mut Vec<u8>,
+    url: &str,
+    page: &Page,
+    tokens: &PageTokens,
+    mut write: impl FnMut(&mut Vec<u8>, &ConversationRef<'_>) -> Result<()>,
+) -> Result<()> {
     out.reserve(TYPICAL_ITEM_BYTES * (page.len() + 1));
     json::raw(out, "{\"data\":[");
     for (at, row) in page.conversations().enumerate() {
         if at > 0 {
             out.push(b',');
         }
-        write_named_item(out, &row, names)?;
+        write(out, &row)?;
     }
     json::raw(out, "],\"path\":");
     json::string(out, url);

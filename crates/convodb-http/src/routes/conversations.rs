@@ -29,7 +29,7 @@ pub(crate) async fn list(
         let AuthRead { user, snapshot, .. } = auth;
         let query = request.uri().query().unwrap_or_default();
         let params = params::list(query, user, &snapshot, strictness.unknown_fields)?;
-        let ListParams { request: list, total } = params;
+        let ListParams { request: list, total, columns } = params;
         let counted = match total {
             Total::LeftOut => None,
             Total::Included | Total::Only => Some(count(service, &snapshot, user, &list).await?),
@@ -40,7 +40,7 @@ pub(crate) async fn list(
         }
         let page = snapshot.list(user, &list)?;
         service.metrics().record_page(&page);
-        Ok(strictness.confirm(json_body::list(url, &page, counted, user, &snapshot)?))
+        Ok(strictness.confirm(json_body::list(url, &page, columns, counted, user, &snapshot)?))
     })
     .await
 }

@@ -2,7 +2,7 @@
 
 use crate::client::Response;
 use crate::harness::{Harness, LIST, api, bot, conversation, whatsapp};
-use convodb::{AssistantId, Channel, Conversation, Variables};
+use convodb::{AssistantId, Channel, Conversation, IndexFamilies, Variables};
 use uuid::Uuid;
 
 /// Asserts the rows of a page, and whether it has a next and a previous page.
@@ -172,4 +172,98 @@ fn link_headers_match_the_cursors() {
     check(&second, &[4, 3, 2], true, true);
     check(&harness.list(&target(&second, "next").unwrap()), &[1], false, true);
     check(&harness.list(&target(&second, "prev").unwrap()), &[7, 6, 5], true, false);
+}
+
+/// The filter needs an optional index: without it, the answer says so.
+#[test]
+fn conversations_whose_ai_is_off_are_listed_by_their_index() {
+    let harness = Harness::new();
+    harness.insert(1..=6, &Channel::Widget);
+    harness.insert(7..=8, &whatsapp("+1", "+2"));
+    for row in [2, 4, 7] {
+        let path = format!("/api/automate/conversations/{}/disable-ai", conversation(row).id);
+        assert_eq!(harness.send("POST", &path, "").status, 200);
+    }
+    let absent = harness.list("ai_enabled=false");
+    assert_eq!(absent.status, 422);
+    assert!(absent.text().contains("--indexes ai-off"), "{}", absent.text());
+    harness.store.add_indexes(IndexFamilies::ALL).unwrap();
+    let first = harness.list("ai_enabled=false&per_page=2");
+    check(&first, &[7, 4], true, false);
+    let second = follow(&harness, &first, "next_cursor");
+    check(&second, &[2], false, true);
+    check(&follow(&harness, &second, "prev_cursor"), &[7, 4], true, false);
+    check(&harness.list("ai_enabled=0&type=widget"), &[4, 2], false, false);
+    check(
+        &harness.list("ai_enabled=false&type=widget,whatsapp&order=asc"),
+        &[2, 4, 7],
+        false,
+        false,
+    );
+    check(
+        &harness.list(&format!("ai_enabled=false&assistant_id={}", bot())),
+        &[7, 4, 2],
+        false,
+        false,
+    );
+    let total = harness.list("ai_enabled=false&count=only").json();
+    assert_eq!(total["total"]["conversations"], 3);
+    let included = harness.list("ai_enabled=false&per_page=1&include=total").json();
+    assert_eq!(included["total"]["exact"], true);
+    let rule = "The ai enabled field must be false, or left out for all.";
+    harness.refused("ai_enabled=true", "ai_enabled", rule);
+    let rule = "The ai enabled field cannot be combined with phones or an external identifier.";
+    harness.refused("ai_enabled=false&customer_phone=%2B2", "ai_enabled", rule);
+    let plain = harness.list("per_page=2").cursor("next_cursor").unwrap();
+    assert_eq!(harness.list(&format!("ai_enabled=false&cursor={plain}")).status, 422);
+}
+
+#[test]
+fn fields_choose_what_each_item_has() {
+    let harness = Harness::new();
+    harness.insert(1..=2, &Channel::Widget);
+    harness.insert(3..=3, &whatsapp("+1", "+2"));
+    let page = harness.list("fields=customer,id&per_page=2");
+    let id = |row| conversation(row).id;
+    let expected = format!(
+        r#"{{"data":[{{"id":"{}","customer":{{"name":null,"phone":"+2"}}}},{{"id":"{}"}}],"#,
+        id(3),
+        id(2)
+    );
+    assert!(page.text().starts_with(&expected), "{}", page.text());
+    let link = page.header("link").to_owned();
+    let next = link.split_once('<').unwrap().1.split_once('>').unwrap().0;
+    assert!(next.contains("&fields=id,customer&cursor="), "{next}");
+    let query = next.split_once('?').unwrap().1;
+    assert!(harness.list(query).text().contains(&format!(r#"[{{"id":"{}"}}]"#, id(1))));
+    let repeated = harness.list("fields=type&fields=message_count&per_page=1");
+    assert!(repeated.text().contains(r#"[{"type":"whatsapp","message_count":0}]"#));
+    assert_eq!(harness.list("fields=").text(), harness.list("").text());
+    harness.send(
+        "POST",
+        &format!("/api/conversations/{}/messages", id(3)),
+        r#"{"role":"user","message":"Hello?","created_at":"2025-01-25 10:20:00"}"#,
+    );
+    let preview = r#""preview":{"first":{"role":"user","content":"Hello?","created_at":"2025-01-25 10:20:00"},"last":{"role":"user","content":"Hello?","created_at":"2025-01-25 10:20:00"}}"#;
+    let page = harness.list("fields=preview&per_page=2");
+    assert!(
+        page.text().contains(&format!(r#""customer":{{"name":null,"phone":"+2"}},{preview}}}"#)),
+        "{}",
+        page.text()
+    );
+    assert!(page.text().contains(r#","preview":null}],"#), "{}", page.text());
+    assert!(page.header("link").contains("&fields=preview&cursor="));
+    let alone = harness.list("fields=preview,id&type=whatsapp");
+    assert!(
+        alone.text().contains(&format!(r#"[{{"id":"{}",{preview}}}]"#, id(3))),
+        "{}",
+        alone.text()
+    );
+    let all = convodb_json::ItemFields::names().join(",");
+    let whole = harness.list(&format!("fields={all}")).json();
+    assert_eq!(whole["data"], harness.list("").json()["data"]);
+    let refused = harness.list("fields=id,phone");
+    assert_eq!(refused.status, 422);
+    let message = refused.json()["errors"]["fields"][0].as_str().unwrap().to_owned();
+    assert!(message.contains("It must be one of id, assistant_id, "), "{message}");
 }

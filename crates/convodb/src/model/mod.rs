@@ -12,6 +12,7 @@ pub(crate) mod index_family;
 pub(crate) mod json;
 pub(crate) mod message;
 pub(crate) mod position;
+pub(crate) mod preview;
 pub(crate) mod quota;
 #[cfg(feature = "serde")]
 pub(crate) mod serialize;

@@ -1,6 +1,7 @@
 //! Snapshot: the read API, over one committed state.
 
 mod accounts;
+mod previews;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -9,6 +9,7 @@ use crate::encoding::record;
 use crate::encoding::row::StoredMessages;
 use crate::error::Result;
 use crate::model::message::Message;
+use crate::model::preview::{Excerpt, Preview};
 use crate::tables::schema::{MESSAGES, Messages};
 
 impl Messages {
@@ -60,6 +61,20 @@ impl Messages {
     /// [`Messages::last_number`] without its check.
     pub(crate) fn last_found(&self, row: RowKey) -> Result<u32> {
         Ok(self.table.last(all(row))?.map_or(0, |(key, _)| key.number))
+    }
+
+    /// The beginnings of the first and the last message of a row; `None` if it has none. Two B-tree
+    /// lookups, or one if there is at most one message.
+    pub(crate) fn preview(&self, row: RowKey) -> Result<Option<Preview>> {
+        let Some((key, record)) = self.table.last(all(row))? else { return Ok(None) };
+        let last = Excerpt::of(&decode(key, record.value())?);
+        if key.number == 1 {
+            return Ok(Some(Preview { first: last.clone(), last }));
+        }
+        let first = MessageKey::new(row, 1);
+        let record = self.table.get(first)?;
+        let record = record.ok_or(MESSAGES.corrupted("a message is missing"))?;
+        Ok(Some(Preview { first: Excerpt::of(&decode(first, record.value())?), last }))
     }
 
     /// Puts `message` as number `number` of the row. `record` is a buffer.

@@ -1,0 +1,120 @@
+//! `convodb indexes`: list, add and drop the optional indexes of a store.
+
+use std::io::Write;
+use std::time::Instant;
+
+use anyhow::Result;
+use clap::Subcommand;
+use convodb::{IndexFamilies, IndexFamily, Snapshot};
+use serde::Serialize;
+
+use crate::args::{DbFlag, JsonFlag};
+use crate::console::{entries_bar, say};
+use crate::io::text_table::{Align, Column, Fit, TextTable};
+use crate::open_store::{LARGE_CACHE_BYTES, SMALL_CACHE_BYTES, WhileServed, existing, read_only};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List all optional indexes and whether the store has them
+    List {
+        #[command(flatten)]
+        db: DbFlag,
+        #[command(flatten)]
+        json: JsonFlag,
+    },
+    /// Add indexes; if this is interrupted, it goes on when the store is opened
+    ///
+    /// A server adds them while it runs: `convodb serve --indexes`.
+    Add {
+        #[command(flatten)]
+        db: DbFlag,
+        #[command(flatten)]
+        json: JsonFlag,
+        /// Names of the indexes, separated by commas
+        #[arg(value_name = "INDEXES")]
+        indexes: IndexFamilies,
+    },
+    /// Drop indexes: no list uses them any more, and writes become cheaper
+    Drop {
+        #[command(flatten)]
+        db: DbFlag,
+        #[command(flatten)]
+        json: JsonFlag,
+        /// Names of the indexes, separated by commas
+        #[arg(value_name = "INDEXES")]
+        indexes: IndexFamilies,
+    },
+}
+
+/// An index as JSON.
+#[derive(Serialize)]
+struct Line {
+    index: &'static str,
+    state: &'static str,
+}
+
+const COLUMNS: [Column; 2] = [
+    Column { title: "INDEX", align: Align::Left, fit: Fit::Whole },
+    Column { title: "STATE", align: Align::Left, fit: Fit::Whole },
+];
+
+/// Lists, adds or drops indexes.
+pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
+    let served = WhileServed::ServerFlag("--indexes");
+    let started = Instant::now();
+    match command {
+        Command::List { db: DbFlag { db }, json } => {
+            let store = read_only(&db, served)?;
+            print(&store.snapshot(), &json, out)?;
+            Ok(store.close()?)
+        }
+        Command::Add { db: DbFlag { db }, json, indexes } => {
+            let store = existing(&db, LARGE_CACHE_BYTES, served)?;
+            let (bar, progress) = entries_bar();
+            let added = store.add_indexes_with_progress(indexes, progress);
+            bar.finish_and_clear();
+            added?;
+            print_changed(&store.snapshot(), &json, out)?;
+            store.close()?;
+            say(format_args!("added {indexes} ({:.1} s)", started.elapsed().as_secs_f64()));
+            Ok(())
+        }
+        Command::Drop { db: DbFlag { db }, json, indexes } => {
+            let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
+            let (bar, progress) = entries_bar();
+            let dropped = store.drop_indexes_with_progress(indexes, progress);
+            bar.finish_and_clear();
+            dropped?;
+            print_changed(&store.snapshot(), &json, out)?;
+            store.close()?;
+            say(format_args!("dropped {indexes} ({:.1} s)", started.elapsed().as_secs_f64()));
+            Ok(())
+        }
+    }
+}
+
+fn lines(snapshot: &Snapshot) -> Vec<Line> {
+    let all = IndexFamily::ALL.into_iter();
+    let line = |index: IndexFamily| Line {
+        index: index.as_str(),
+        state: snapshot.index_state(index).as_str(),
+    };
+    all.map(line).collect()
+}
+
+/// Prints the state of all indexes after a change, for programs.
+fn print_changed(snapshot: &Snapshot, json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
+    if json.json { print(snapshot, json, out) } else { Ok(()) }
+}
+
+fn print(snapshot: &Snapshot, json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
+    if json.json {
+        for line in lines(snapshot) {
+            writeln!(out, "{}", serde_json::to_string(&line)?)?;
+        }
+        return Ok(());
+    }
+    let cells = |line: &Line| vec![line.index.to_owned(), line.state.to_owned()];
+    let rows: Vec<Vec<String>> = lines(snapshot).iter().map(cells).collect();
+    Ok(TextTable::new(&COLUMNS).write(out, &rows)?)
+}
