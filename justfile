@@ -77,6 +77,10 @@ integrations:
 instructions *options:
     cargo bench -p convodb-benches --bench instructions -- {{options}}
 
+# Measure what each optional index costs, in bytes and instructions (needs valgrind).
+index-families:
+    cargo bench -p convodb-benches --bench index_families
+
 # Run torture scenarios: `just torture list`, `just torture model --scale release`, `just torture all`.
 torture name *options:
     cargo build --release --locked -p convodb-cli -p convodb-torture
