@@ -26,7 +26,6 @@ const CACHE_BYTES: usize = 2 << 30;
 pub(crate) enum EngineKind {
     Convodb,
     ConvodbBorrowed,
-    ConvodbUncached,
     Memory,
     Lmdb,
     SqliteComposite,
@@ -36,10 +35,9 @@ pub(crate) enum EngineKind {
 }
 
 impl EngineKind {
-    pub(crate) const ALL: [EngineKind; 9] = [
+    pub(crate) const ALL: [EngineKind; 8] = [
         EngineKind::Convodb,
         EngineKind::ConvodbBorrowed,
-        EngineKind::ConvodbUncached,
         EngineKind::Memory,
         EngineKind::Lmdb,
         EngineKind::SqliteComposite,
@@ -52,7 +50,6 @@ impl EngineKind {
         match self {
             EngineKind::Convodb => "convodb",
             EngineKind::ConvodbBorrowed => "convodb-borrowed",
-            EngineKind::ConvodbUncached => "convodb-uncached",
             EngineKind::Memory => "memory",
             EngineKind::Lmdb => "lmdb",
             EngineKind::SqliteComposite => "sqlite-composite",
@@ -66,7 +63,6 @@ impl EngineKind {
     const fn format(self) -> Option<Format> {
         match self {
             EngineKind::Convodb | EngineKind::ConvodbBorrowed => Some(Format::Convodb),
-            EngineKind::ConvodbUncached => Some(Format::ConvodbUncached),
             EngineKind::Memory => None,
             EngineKind::Lmdb => Some(Format::Lmdb),
             EngineKind::SqliteComposite => Some(Format::SqliteComposite),
@@ -152,10 +148,6 @@ fn open_store(
             *shared = Some(store.clone());
             let rows = if kind == EngineKind::Convodb { Rows::Owned } else { Rows::Borrowed };
             (convodb_version(), Box::new(Convodb::new(store, rows)))
-        }
-        EngineKind::ConvodbUncached => {
-            let store = convodb::open_uncached(path, CACHE_BYTES)?;
-            (convodb_version(), Box::new(Convodb::new(store, Rows::Owned)))
         }
         EngineKind::Lmdb => {
             let (env, tables) = lmdb::open(path)?;

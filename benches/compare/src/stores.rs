@@ -16,8 +16,6 @@ use crate::engines::{convodb, lmdb, postgres};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Format {
     Convodb,
-    /// A copy of `Convodb`, opened without a row cache.
-    ConvodbUncached,
     SqliteComposite,
     /// A copy of `SqliteComposite`, for a connection with an exclusive lock.
     SqliteExclusive,
@@ -30,7 +28,6 @@ impl Format {
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Format::Convodb => "convodb",
-            Format::ConvodbUncached => "convodb-uncached",
             Format::SqliteComposite => "sqlite-composite",
             Format::SqliteExclusive => "sqlite-exclusive",
             Format::SqliteSingle => "sqlite-single",
@@ -67,10 +64,6 @@ impl Stores {
         remove(&unfinished)?;
         match format {
             Format::Convodb => convodb::load(&unfinished, self.rows)?,
-            Format::ConvodbUncached => {
-                let cached = self.path(Format::Convodb, progress)?;
-                std::fs::copy(cached, &unfinished)?;
-            }
             Format::SqliteComposite => {
                 sqlite::load(&unfinished, self.sorted()?, Indexes::Composite)?;
             }

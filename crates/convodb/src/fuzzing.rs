@@ -309,7 +309,7 @@ impl EmptyTables {
     /// Fails if the store cannot be created.
     pub fn new() -> Result<Self> {
         let database = store_file::in_memory(1 << 20)?;
-        Ok(Self(Tables::open(&database.begin_read().map_err(from_redb)?, 0)?))
+        Ok(Self(Tables::open(&database.begin_read().map_err(from_redb)?)?))
     }
 
     /// Replays the WAL of the store at `store` into a copy of the tables and returns the

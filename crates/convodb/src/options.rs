@@ -35,7 +35,6 @@ pub enum Durability {
 #[derive(Clone)]
 pub struct StoreOptions {
     cache_bytes: usize,
-    row_cache_bytes: usize,
     queue_depth: usize,
     durability: Durability,
     memtable_bytes: usize,
@@ -54,7 +53,6 @@ impl Default for StoreOptions {
     fn default() -> Self {
         Self {
             cache_bytes: 1 << 30,
-            row_cache_bytes: 128 << 20,
             queue_depth: 1024,
             durability: Durability::default(),
             memtable_bytes: 16 << 20,
@@ -82,13 +80,6 @@ impl StoreOptions {
     #[must_use]
     pub fn cache_bytes(self, cache_bytes: usize) -> Self {
         Self { cache_bytes, ..self }
-    }
-
-    /// Memory for rows that pages read repeatedly, in bytes, allocated as it is used. Default: 128
-    /// MiB, for about 400,000 rows. 0 disables the row cache.
-    #[must_use]
-    pub fn row_cache_bytes(self, row_cache_bytes: usize) -> Self {
-        Self { row_cache_bytes, ..self }
     }
 
     /// Capacity of the write queue, at least 1. Default: 1024 writes. A write beyond it fails with
@@ -225,7 +216,6 @@ impl StoreOptions {
         CommitMode {
             durability: self.durability,
             memtable_bytes: self.memtable_bytes,
-            row_cache_bytes: self.row_cache_bytes,
             fast_recovery: self.fast_recovery,
             background_checkpoints: self.background_checkpoints,
             rules: WriteRules { retained_changes: self.retained_changes, quota: self.quota },
@@ -265,7 +255,6 @@ impl fmt::Debug for StoreOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StoreOptions")
             .field("cache_bytes", &self.cache_bytes)
-            .field("row_cache_bytes", &self.row_cache_bytes)
             .field("queue_depth", &self.queue_depth)
             .field("durability", &self.durability)
             .field("memtable_bytes", &self.memtable_bytes)
@@ -278,7 +267,6 @@ impl fmt::Debug for StoreOptions {
 pub(crate) struct CommitMode {
     pub(crate) durability: Durability,
     pub(crate) memtable_bytes: usize,
-    pub(crate) row_cache_bytes: usize,
     pub(crate) fast_recovery: bool,
     pub(crate) background_checkpoints: bool,
     pub(crate) rules: WriteRules,

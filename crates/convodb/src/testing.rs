@@ -99,7 +99,7 @@ impl RawStore {
     }
 
     pub(crate) fn tables(&self) -> Tables {
-        Tables::open(&self.read(), 0).unwrap()
+        Tables::open(&self.read()).unwrap()
     }
 
     /// Verifies the store, by one thread and by several: their reports must be equal.

@@ -34,15 +34,9 @@ struct Requests {
     prev: Vec<ListRequest>,
 }
 
-/// Opens a store with this page cache and the default row cache.
+/// Opens a store with this page cache.
 pub(crate) fn open(path: &Path, cache_bytes: usize) -> Result<Store> {
     Ok(Store::open_with(path, &StoreOptions::new().cache_bytes(cache_bytes))?)
-}
-
-/// Opens a store with this page cache and no row cache: every row costs a B-tree lookup.
-pub(crate) fn open_uncached(path: &Path, cache_bytes: usize) -> Result<Store> {
-    let options = StoreOptions::new().cache_bytes(cache_bytes).row_cache_bytes(0);
-    Ok(Store::open_with(path, &options)?)
 }
 
 /// Creates the users and their assistants, numbered as in the dataset.

@@ -59,7 +59,7 @@ fn by_list(pages: &PagesResult, theme: Theme) -> String {
     let shown: Vec<(&str, &str)> = engines(pages)
         .into_iter()
         .filter(|(engine, _)| {
-            !matches!(*engine, "convodb-borrowed" | "convodb-uncached" | "sqlite-exclusive")
+            !matches!(*engine, "convodb-borrowed" | "sqlite-exclusive")
         })
         .collect();
     let lists = lists(pages);

@@ -7,10 +7,9 @@ use crate::suites::open::{OpenResult, OpeningResult};
 use crate::suites::writes::{WriteResult, WritesResult};
 
 /// The engines in the order of tables and charts, with their labels.
-pub(crate) const ENGINES: [(&str, &str); 9] = [
+pub(crate) const ENGINES: [(&str, &str); 8] = [
     ("convodb", "convodb"),
     ("convodb-borrowed", "convodb, borrowed rows"),
-    ("convodb-uncached", "convodb, no row cache"),
     ("memory", "no engine"),
     ("lmdb", "LMDB"),
     ("sqlite-composite", "SQLite"),
@@ -151,8 +150,7 @@ fn stores_table(pages: &PagesResult) -> String {
         .engines
         .iter()
         .filter(|engine| {
-            engine.store_bytes > 0
-                && !matches!(engine.engine.as_str(), "convodb-borrowed" | "convodb-uncached")
+            engine.store_bytes > 0 && engine.engine != "convodb-borrowed"
         })
         .map(|engine| {
             let label = ENGINES.iter().find(|(name, _)| *name == engine.engine);

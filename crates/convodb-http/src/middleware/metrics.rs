@@ -36,7 +36,6 @@ struct Inner {
     page_bounds: Counter,
     entries_read: Counter,
     rows_read: Counter,
-    rows_cached: Counter,
     kept_responses: Counter,
     connections: Gauge,
 }
@@ -87,7 +86,6 @@ impl Metrics {
             page_bounds: Counter::default(),
             entries_read: Counter::default(),
             rows_read: Counter::default(),
-            rows_cached: Counter::default(),
             kept_responses: Counter::default(),
             connections: Gauge::default(),
         };
@@ -109,8 +107,6 @@ impl Metrics {
         registry.register("page_entries_read", entries, metrics.entries_read.clone());
         let rows = "Rows looked up for index entries";
         registry.register("page_rows_read", rows, metrics.rows_read.clone());
-        let cached = "Rows for index entries that the row cache had";
-        registry.register("page_rows_cached", cached, metrics.rows_cached.clone());
         let kept = "Responses that were sent from the cache of responses";
         registry.register("responses_kept", kept, metrics.kept_responses.clone());
         if let Some((store, bytes, responses)) = store {
@@ -155,7 +151,6 @@ impl Metrics {
         self.0.page_bounds.inc_by(PageCost::bound_of_ranges(page.page_size(), cost.ranges) as u64);
         self.0.entries_read.inc_by(cost.entries as u64);
         self.0.rows_read.inc_by(cost.rows as u64);
-        self.0.rows_cached.inc_by(cost.cached as u64);
     }
 
     /// Counts a response that was kept and is sent again.

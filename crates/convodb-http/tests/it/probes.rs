@@ -146,14 +146,6 @@ fn store_metrics_follow_the_work_of_the_store() {
         assert!(Instant::now() < until, "no checkpoint happened");
     }
     assert!(seen);
-    // After the checkpoint, reading a page again caches its rows.
-    for request in 0.. {
-        if of("convodb_page_rows_cached_total") > 0.0 {
-            break;
-        }
-        harness.list(&format!("type=widget&request={request}"));
-        assert!(Instant::now() < until, "no row was cached");
-    }
 }
 
 #[test]

@@ -46,7 +46,6 @@ pub(super) fn open_at(
 pub(super) fn random_options(random: &mut ChaCha8Rng, durability: Durability) -> StoreOptions {
     StoreOptions::new()
         .cache_bytes([64 << 10, 1 << 20][random.random_range(0..2)])
-        .row_cache_bytes([0, 1 << 16][random.random_range(0..2)])
         .memtable_bytes([0, 1_000, 6_000, 1 << 20][random.random_range(0..4)])
         .fast_recovery(random.random_bool(0.7))
         .durability(durability)

@@ -63,7 +63,7 @@ struct Moment {
 
 fn options() -> StoreOptions {
     // Small memtables: a checkpoint after some writes.
-    StoreOptions::new().cache_bytes(1 << 20).row_cache_bytes(0).memtable_bytes(6_000)
+    StoreOptions::new().cache_bytes(1 << 20).memtable_bytes(6_000)
 }
 
 impl History {

@@ -614,7 +614,7 @@ mod tests {
 
     fn open(location: &StoreLocation) -> (Committer, Arc<Published>) {
         let signal = FaultSignal::detached();
-        let recovered = Recovered::open_or_create(location, &signal, 0).unwrap();
+        let recovered = Recovered::open_or_create(location, &signal).unwrap();
         let mode = StoreOptions::default().commit_mode();
         let publish = |state| Arc::new(Published::new(state));
         let committer = Committer::new(recovered, location, mode, signal, publish).unwrap();

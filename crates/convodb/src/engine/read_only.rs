@@ -54,7 +54,7 @@ impl ReadOnlyFiles {
             check_current_format(&overlay, fault_signal)?;
         }
         let recovered = match published {
-            None => Recovered::open_or_create(&overlay, fault_signal, mode.row_cache_bytes),
+            None => Recovered::open_or_create(&overlay, fault_signal),
             Some(seen) => Recovered::reopen(&overlay, fault_signal, mode, seen),
         }?;
         let Recovered { file, state, .. } = recovered;

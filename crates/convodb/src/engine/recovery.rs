@@ -36,7 +36,6 @@ impl Recovered {
     pub(crate) fn open_or_create(
         location: &StoreLocation,
         fault_signal: &Arc<FaultSignal>,
-        row_cache_bytes: usize,
     ) -> Result<Self> {
         store_file::create_if_missing(location)?;
         let file = store_file::open(location, fault_signal)?;
@@ -45,7 +44,7 @@ impl Recovered {
             if location.without_wal { give_up_wal(&file.database, location) } else { Ok(()) }
         })?;
         let (wal, tables, replayed_bytes, state) = read_before_drop(&file.database, |read| {
-            let tables = Tables::open(read, row_cache_bytes)?;
+            let tables = Tables::open(read)?;
             let (wal, tables, replayed_bytes) = replay(location, &file, read, tables)?;
             let seqno = wal.position().seqno;
             let state = CommittedState::open_ended(read, tables.clone(), seqno)?;
@@ -71,7 +70,7 @@ impl Recovered {
                 let why = "a different store has replaced the file";
                 return Err(Error::NotAStore(why.to_owned()));
             }
-            let tables = Tables::open(read, mode.row_cache_bytes)?;
+            let tables = Tables::open(read)?;
             let tables = tables.counted_by(published.tables.metrics().clone());
             let (wal, tables, replayed_bytes) = replay(location, &file, read, tables)?;
             let seqno = wal.position().seqno;
@@ -157,7 +156,7 @@ mod tests {
     }
 
     fn mode() -> CommitMode {
-        StoreOptions::new().row_cache_bytes(0).commit_mode()
+        StoreOptions::new().commit_mode()
     }
 
     /// A snapshot is still alive, and redb panicked before it released the file.
@@ -166,7 +165,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (location, fault_signal) = (location(&directory), FaultSignal::detached());
         let Recovered { file, state, .. } =
-            Recovered::open_or_create(&location, &fault_signal, 0).unwrap();
+            Recovered::open_or_create(&location, &fault_signal).unwrap();
         let StoreFile { database, force_close, .. } = file;
         std::mem::forget(database);
         let reopen = || Recovered::reopen(&location, &fault_signal, mode(), &state);
@@ -182,7 +181,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (location, fault_signal) = (location(&directory), FaultSignal::detached());
         let Recovered { file, state, .. } =
-            Recovered::open_or_create(&location, &fault_signal, 0).unwrap();
+            Recovered::open_or_create(&location, &fault_signal).unwrap();
         file.database.close().unwrap();
         let elsewhere = directory.path().join("elsewhere");
         fs::rename(&location.path, &elsewhere).unwrap();
@@ -190,7 +189,7 @@ mod tests {
         let missing = reopen(&state).err().unwrap();
         assert_eq!(missing.io_kind(), std::io::ErrorKind::NotFound);
         assert!(!location.path.exists(), "an empty store must not be created");
-        let other = Recovered::open_or_create(&location, &fault_signal, 0).unwrap();
+        let other = Recovered::open_or_create(&location, &fault_signal).unwrap();
         other.file.database.close().unwrap();
         let other = reopen(&state).err().unwrap();
         assert!(matches!(other, Error::NotAStore(_)), "{other:?}");
@@ -206,7 +205,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let refused = |path: &std::path::Path| {
             let location = StoreLocation { path: path.to_owned(), ..location(&directory) };
-            let opened = Recovered::open_or_create(&location, &FaultSignal::detached(), 0);
+            let opened = Recovered::open_or_create(&location, &FaultSignal::detached());
             opened.err().unwrap().to_string()
         };
         let empty = directory.path().join("empty");

@@ -91,7 +91,7 @@ impl Supervisor {
         let fault_state = FaultState::new();
         let signal = fault_state.signal();
         let opened = catch_redb_panic(|| {
-            let recovered = Recovered::open_or_create(&location, &signal, mode.row_cache_bytes)?;
+            let recovered = Recovered::open_or_create(&location, &signal)?;
             let publish = |state| Arc::new(Published::new(state));
             Committer::new(recovered, &location, mode, signal.clone(), publish)
         });

@@ -53,7 +53,7 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     write.commit().map_err(from_redb)?;
 
     let read = database.begin_read().map_err(from_redb)?;
-    let mut tables = Tables::open(&read, 0)?;
+    let mut tables = Tables::open(&read)?;
     let lacking: Vec<&str> = schema::lacking(1).collect();
     let seqno = replay_log(&read, location, |record| tables.replay_without(&lacking, record))?;
     tables.end_checkpoint(&read)?;
@@ -95,7 +95,7 @@ fn to_format_4(database: &Database, location: &StoreLocation, found: u32) -> Res
 
     let vfs = &*location.vfs;
     let read = database.begin_read().map_err(from_redb)?;
-    let mut tables = Tables::open(&read, 0)?;
+    let mut tables = Tables::open(&read)?;
     let apply = |record: &[u8]| tables.replay_without(&lacking, record);
     let seqno = match found {
         3 => replay_chained_log(&read, location, apply)?,

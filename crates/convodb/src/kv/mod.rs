@@ -1,7 +1,7 @@
 //! Key-value layer: ordered tables, each a redb table with a memtable above it.
 //!
-//! Also the tools that read and fill tables: merge cursors, bulk insertion, external sorting and
-//! the row cache. This layer does not know what keys and values mean.
+//! Also the tools that read and fill tables: merge cursors, bulk insertion and external sorting.
+//! This layer does not know what keys and values mean.
 
 pub(crate) mod bulk_insert;
 pub(crate) mod catch_panic;
@@ -11,7 +11,6 @@ pub(crate) mod gap;
 pub(crate) mod memtable;
 pub(crate) mod persistent_map;
 pub(crate) mod redb_key;
-pub(crate) mod row_cache;
 pub(crate) mod table;
 #[cfg(test)]
 mod table_tests;

@@ -60,7 +60,7 @@ pub fn compact_with(
     mut options: MaintenanceOptions<'_>,
 ) -> Result<CompactReport> {
     let vfs = options.file_system();
-    let store = Store::open_with(path, &StoreOptions::new().row_cache_bytes(0).vfs(vfs.clone()))?;
+    let store = Store::open_with(path, &StoreOptions::new().vfs(vfs.clone()))?;
     let usage = store.usage()?;
     store.continue_erasures()?;
     store.continue_indexes()?;

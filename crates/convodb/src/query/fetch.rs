@@ -1,4 +1,4 @@
-//! Row fetch: reads the rows of index entries, from the row cache or from the table.
+//! Row fetch: reads the rows of index entries.
 //!
 //! Reading a row by its key costs a B-tree lookup. If the rows of a page are close together in the
 //! table, a few cursor steps from one to the next are cheaper. Rows of one customer or one external
@@ -11,18 +11,16 @@ use std::cmp::Ordering;
 
 use crate::encoding::index_term::Field;
 use crate::encoding::key::RowKey;
-use crate::encoding::record::Body;
 use crate::encoding::row::{Row, RowBuffer};
 use crate::error::Result;
 use crate::kv::cursor::MergeCursor;
 use crate::kv::gap::{Gap, ScanDirection};
-use crate::kv::row_cache::CachedRows;
 use crate::kv::value::ValueRef;
 use crate::model::id::UserId;
 use crate::model::position::Position;
 use crate::query::recheck::Recheck;
 use crate::tables::Tables;
-use crate::tables::conversations::{damaged, decode_row, verify};
+use crate::tables::conversations::{damaged, decode_row};
 use crate::tables::schema::BytesTable;
 
 /// Maximum number of cursor steps to the next row before a B-tree lookup. Measured on a million
@@ -35,17 +33,11 @@ type Record<'t> = ValueRef<'t, &'static [u8]>;
 /// Reads rows by position. Positions must arrive in scan order.
 pub(crate) struct Fetch<'t> {
     rows: &'t BytesTable<RowKey>,
-    cached: CachedRows<'t>,
-    /// Whether this page uses the row cache; unknown before its first row that is not in the
-    /// memtable.
-    use_cache: Option<bool>,
     user: UserId,
     direction: ScanDirection,
     access: Access<'t>,
     /// Number of rows read, including those that the cursor stepped over.
     pub(crate) rows_read: usize,
-    /// Number of these rows that were in the cache.
-    pub(crate) rows_cached: usize,
 }
 
 /// How rows are read from the table.
@@ -71,24 +63,14 @@ impl<'t> Fetch<'t> {
             Field::Kind | Field::Assistant | Field::Sender | Field::AiOff => Access::Undecided,
             Field::Customer | Field::External => Access::Lookup,
         };
-        let (rows, cached) = (&tables.conversations.rows, tables.cached_rows());
-        Self {
-            rows,
-            cached,
-            use_cache: None,
-            user,
-            direction,
-            access,
-            rows_read: 0,
-            rows_cached: 0,
-        }
+        Self { rows: &tables.conversations.rows, user, direction, access, rows_read: 0 }
     }
 
     /// Calls `visit` with the row at `position` and its texts, and returns its result.
     pub(crate) fn row<T>(
         &mut self,
         position: Position,
-        mut visit: impl FnMut(&Row, &str) -> T,
+        visit: impl FnOnce(&Row, &str) -> T,
     ) -> Result<T> {
         let key = RowKey::new(self.user, position);
         if let Some(written) = self.rows.in_memtable(key) {
@@ -97,25 +79,8 @@ impl<'t> Fetch<'t> {
             let (row, texts) = decode_row(key, record)?;
             return Ok(visit(&row, texts));
         }
-        if self.use_cache != Some(false) {
-            let decoded = |body: Body<'_>| {
-                let (row, texts) = Row::decode(body, position).map_err(damaged)?;
-                Ok(visit(&row, texts))
-            };
-            if let Some(cached) = self.cached.get(key, decoded) {
-                self.use_cache = Some(true);
-                self.rows_read += 1;
-                self.rows_cached += 1;
-                return cached;
-            }
-            self.use_cache.get_or_insert_with(|| self.cached.miss(key));
-        }
         let record = self.read(position)?;
-        let body = verify(key, record.value())?;
-        if self.use_cache == Some(true) {
-            self.cached.insert(key, body);
-        }
-        let (row, texts) = Row::decode(body, position).map_err(damaged)?;
+        let (row, texts) = decode_row(key, record.value())?;
         Ok(visit(&row, texts))
     }
 

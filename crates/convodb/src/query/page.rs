@@ -84,8 +84,6 @@ pub struct PageCost {
     /// Rows read for index entries, including rows that were stepped over; 0 if the list has no
     /// filter.
     pub rows: usize,
-    /// Number of these rows that came from the row cache.
-    pub cached: usize,
 }
 
 impl PageCost {
@@ -300,7 +298,7 @@ impl Page {
         let edges = scan::scan(index, list, range, limit, |position, ()| {
             fetch.matching(position, &mut recheck, rows)
         })?;
-        (self.cost.rows, self.cost.cached) = (fetch.rows_read, fetch.rows_cached);
+        self.cost.rows = fetch.rows_read;
         Ok(edges)
     }
 
@@ -325,7 +323,7 @@ impl Page {
             }
             Ok(matches)
         })?;
-        (self.cost.rows, self.cost.cached) = (fetch.rows_read, fetch.rows_cached);
+        self.cost.rows = fetch.rows_read;
         Ok((edges, Ends { first: first.unwrap_or_default(), last }))
     }
 

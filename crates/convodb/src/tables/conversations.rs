@@ -1,7 +1,7 @@
 //! Conversations: rows clustered by user and position, and their lookup by id.
 
 use crate::encoding::key::{RowKey, UuidKey};
-use crate::encoding::record::{self, Body, Damage};
+use crate::encoding::record::{self, Damage};
 use crate::encoding::row::{self, Row};
 use crate::error::{Error, Result};
 use crate::model::conversation::{Conversation, ConversationRef};
@@ -107,11 +107,6 @@ pub(crate) fn decode(key: RowKey, record: &[u8]) -> Result<ConversationRef<'_>> 
 
 /// Decodes the record of a row into the row and its texts. Verifies its checksum.
 pub(crate) fn decode_row(key: RowKey, record: &[u8]) -> Result<(Row, &str)> {
-    let body = verify(key, record)?;
+    let body = record::open(&key, record).map_err(damaged)?;
     Row::decode(body, key.position).map_err(damaged)
-}
-
-/// Verifies the checksum of a record and returns its body.
-pub(crate) fn verify(key: RowKey, record: &[u8]) -> Result<Body<'_>> {
-    record::open(&key, record).map_err(damaged)
 }

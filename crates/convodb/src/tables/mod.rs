@@ -29,7 +29,6 @@ use std::sync::Arc;
 use redb::{ReadTransaction, WriteTransaction};
 
 use crate::error::Result;
-use crate::kv::row_cache::{CachedRows, RowCache};
 use crate::kv::table::{AnyTable, Extent, PendingWrites};
 use crate::metrics::MetricsRegistry;
 use crate::model::id::{AssistantId, UserId};
@@ -61,16 +60,13 @@ pub(crate) struct Tables {
     pub(crate) families: Families,
     running_inserts: Arc<RunningInserts>,
     assistant_names: Arc<AssistantNameCache>,
-    row_cache: Arc<RowCache>,
     metrics: Arc<MetricsRegistry>,
     user_versions: UserVersions,
-    /// The number of checkpoints since the store was opened.
-    generation: u64,
 }
 
 impl Tables {
-    /// Opens all tables as of `read`, with a row cache of at most `row_cache_bytes`.
-    pub(crate) fn open(read: &ReadTransaction, row_cache_bytes: usize) -> Result<Self> {
+    /// Opens all tables as of `read`.
+    pub(crate) fn open(read: &ReadTransaction) -> Result<Self> {
         Ok(Self {
             conversations: Conversations::open(read)?,
             indexes: Indexes::open(read)?,
@@ -85,10 +81,8 @@ impl Tables {
             families: Families::open(read)?,
             running_inserts: Arc::default(),
             assistant_names: Arc::default(),
-            row_cache: Arc::new(RowCache::new(row_cache_bytes)),
             metrics: Arc::default(),
             user_versions: UserVersions::default(),
-            generation: 0,
         })
     }
 
@@ -115,11 +109,6 @@ impl Tables {
     /// Whether the user has any conversation, or one that is being inserted. Two B-tree lookups.
     pub(crate) fn any_position(&self, user: UserId) -> Result<bool> {
         Ok(self.conversations.any(user)? || self.staged.any(user)?)
-    }
-
-    /// Cached rows of this state. A row in the memtable is newer.
-    pub(crate) fn cached_rows(&self) -> CachedRows<'_> {
-        self.row_cache.at(self.generation)
     }
 
     /// Appends the name of the user's assistant to `out`, and returns whether the assistant exists.
@@ -255,11 +244,7 @@ impl Tables {
     }
 
     pub(crate) fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()> {
-        self.generation += 1;
         self.families = Families::open(read)?;
-        for key in self.conversations.rows.memtable_keys() {
-            self.row_cache.change(key, self.generation);
-        }
         self.all_mut().try_for_each(|table| table.end_checkpoint(read))
     }
 
