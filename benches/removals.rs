@@ -102,20 +102,33 @@ fn percentile(times: &mut [Duration], percent: usize) -> Duration {
 
 /// Measures writes in turns, and prints how long each kind takes compared with an insert.
 fn writes(bench: &mut Bench, out: &mut impl Write) -> Result<()> {
-    writeln!(out, "| durable write | p50 | p99 | p50 / insert |\n|---|---|---|---|")?;
+    writeln!(
+        out,
+        "| durable write | p50 | p99 | p50 / insert | bytes a row |\n|---|---|---|---|---|"
+    )?;
     for (count, turns) in TURNS {
         let mut times = [const { Vec::new() }; 3];
+        let mut bytes = [0; 3];
+        let mut before = bench.store.metrics().committed_bytes;
         for _ in 0..turns {
-            times[0].push(bench.insert(count)?);
-            times[1].push(bench.delete(count)?);
-            times[2].push(bench.change(count)?);
+            for (kind, (times, bytes)) in times.iter_mut().zip(&mut bytes).enumerate() {
+                times.push(match kind {
+                    0 => bench.insert(count)?,
+                    1 => bench.delete(count)?,
+                    _ => bench.change(count)?,
+                });
+                let committed = bench.store.metrics().committed_bytes;
+                *bytes += committed - before;
+                before = committed;
+            }
         }
         let insert = percentile(&mut times[0], 50).as_secs_f64();
-        for (name, times) in ["insert", "delete", "change of the assistant"].iter().zip(&mut times)
-        {
+        let names = ["insert", "delete", "change of the assistant"];
+        for ((name, times), bytes) in names.iter().zip(&mut times).zip(bytes) {
             let (p50, p99) = (percentile(times, 50), percentile(times, 99));
             let ratio = p50.as_secs_f64() / insert;
-            writeln!(out, "| {name} of {count} | {p50:.2?} | {p99:.2?} | {ratio:.2} |")?;
+            let bytes = bytes / (count * turns) as u64;
+            writeln!(out, "| {name} of {count} | {p50:.2?} | {p99:.2?} | {ratio:.2} | {bytes} |")?;
         }
     }
     Ok(())

@@ -301,13 +301,18 @@ pub(crate) fn encode_small<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> 
 /// Encodes a small record of version 2.
 pub(crate) fn encode_small_v2<K: FixedKey>(key: &K, value: impl Encode) -> Vec<u8> {
     let mut record = Vec::with_capacity(128);
-    seal_version(V2, key, &mut record, |record| encode(value, record));
+    append_small_v2(key, value, &mut record);
     record
 }
 
 /// Appends a small record.
 pub(crate) fn append_small<K: FixedKey>(key: &K, value: impl Encode, record: &mut Vec<u8>) {
     seal(key, record, |record| encode(value, record));
+}
+
+/// Appends a small record of version 2.
+pub(crate) fn append_small_v2<K: FixedKey>(key: &K, value: impl Encode, record: &mut Vec<u8>) {
+    seal_version(V2, key, record, |record| encode(value, record));
 }
 
 /// Verifies and decodes a small record of `key`, borrowing from it.

@@ -439,7 +439,7 @@ impl Committer {
             let read = self.database.begin_read().map_err(from_redb)?;
             self.tables.end_checkpoint(&read)?;
             // A group in progress is not visible: its own commit publishes both.
-            let idle = self.tables.pending().changes == 0;
+            let idle = self.tables.group_changes() == 0;
             let (tables, before) = (&self.tables, self.published.load_full());
             idle.then(|| CommittedState::open_after(&read, tables.clone(), self.seqno(), &before))
                 .transpose()

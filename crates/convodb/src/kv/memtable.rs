@@ -54,6 +54,11 @@ pub(crate) struct Undo<K, V> {
 }
 
 impl<K, V> Undo<K, V> {
+    /// Whether the change replaced an entry of the memtable.
+    pub(crate) const fn replaced(&self) -> bool {
+        self.entry.is_some()
+    }
+
     /// Whether the change changed nothing, if it was a removal.
     pub(crate) const fn is_empty(&self) -> bool {
         self.entry.is_none() && self.hidden.is_none()

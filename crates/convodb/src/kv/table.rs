@@ -90,6 +90,8 @@ struct Journal<K: FixedKey, V: TableValue> {
     /// What was committed since a checkpoint began to flush the memtable, or replayed from the WAL.
     /// The next memtable is made of it.
     since: Option<Committed<K, V::Owned>>,
+    /// Memory for the next record.
+    buffer: Vec<u8>,
 }
 
 struct Change<K: FixedKey, V: TableValue> {
@@ -126,7 +128,7 @@ impl<K: Ord + Copy, T: Clone> Committed<K, T> {
 
 impl<K: FixedKey, V: TableValue> Default for Journal<K, V> {
     fn default() -> Self {
-        Self { changes: Vec::new(), savepoint_at: 0, since: None }
+        Self { changes: Vec::new(), savepoint_at: 0, since: None, buffer: Vec::new() }
     }
 }
 
@@ -255,6 +257,22 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
     }
 }
 
+impl<K: FixedKey> Table<K, &'static [u8]> {
+    /// An empty buffer for a record, whose memory is reused if it is passed to
+    /// [`Table::put_buffer`].
+    pub(crate) fn take_buffer(&mut self) -> Vec<u8> {
+        let mut buffer = std::mem::take(&mut self.journal.buffer);
+        buffer.clear();
+        buffer
+    }
+
+    /// Puts a record that was written into [`Table::take_buffer`].
+    pub(crate) fn put_buffer(&mut self, key: K, record: Vec<u8>) {
+        self.put(key, &record);
+        self.journal.buffer = record;
+    }
+}
+
 type Entry<'t, K, V> = Option<(K, ValueRef<'t, V>)>;
 
 fn validated<K, V: TableValue>(entry: Entry<'_, K, V>) -> Result<Entry<'_, K, V>> {
@@ -281,7 +299,9 @@ pub(crate) trait AnyTable {
     /// Appends the users at the beginning of the keys that the group has changed, for a table of
     /// such keys. A user may be appended more than once.
     fn changed_users(&self, users: &mut Vec<UserId>);
-    /// Appends the group's puts in the encoding of the WAL.
+    /// Whether the group removes an entry.
+    fn removes(&self) -> bool;
+    /// Appends the group's puts in the encoding of the WAL: the last one of each key.
     fn encode_puts(&self, out: &mut Vec<u8>);
     /// Appends the keys that the group leaves removed.
     fn encode_removals(&self, out: &mut Vec<u8>);
@@ -384,6 +404,10 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
         }
     }
 
+    fn removes(&self) -> bool {
+        self.journal.changes.iter().any(|change| change.after.is_none())
+    }
+
     fn changed_users(&self, users: &mut Vec<UserId>) {
         for key in self.changed_keys() {
             let user = user_at_start(key.encode().as_ref());
@@ -394,12 +418,17 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn encode_puts(&self, out: &mut Vec<u8>) {
-        let puts = || {
-            let changes = self.journal.changes.iter();
-            changes.filter_map(|change| Some((change.undo.key, change.after.as_ref()?)))
-        };
-        encode_count(puts().count(), out);
-        for (key, value) in puts() {
+        let changes = self.journal.changes.iter();
+        let puts = changes.filter_map(|change| Some((change.undo.key, change.after.as_ref()?)));
+        let mut puts: Vec<(K, &V::Owned)> = puts.collect();
+        // Writes of one group change the same counters: the last of them replaces the others.
+        if self.journal.changes.iter().any(|change| change.undo.replaced()) {
+            puts.sort_by_key(|(key, _)| *key);
+            puts.reverse();
+            puts.dedup_by_key(|(key, _)| *key);
+        }
+        encode_count(puts.len(), out);
+        for (key, value) in puts {
             out.extend_from_slice(key.encode().as_ref());
             V::encode(value, out);
         }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::encoding::key::{ChangeKey, NumberKey, RowKey};
 use crate::encoding::record::{
-    self, Body, ChangeV1, ChangeV2, Damage, append_small, encode_small, encode_small_v2,
+    self, Body, ChangeV1, ChangeV2, Damage, append_small, append_small_v2,
 };
 use crate::error::Result;
 use crate::model::change::ChangeKind;
@@ -91,14 +91,15 @@ impl ChangeFeed {
         let user = change.row.user;
         let number = sequences.last_change(user)? + 1;
         let key = ChangeKey { user, number };
-        let record = match change.left {
-            None => encode_small(&key, change.stored()),
+        let mut record = self.changes.take_buffer();
+        match change.left {
+            None => append_small(&key, change.stored(), &mut record),
             Some(left) => {
                 let left = left.uuid().into_bytes();
-                encode_small_v2(&key, ChangeV2 { change: change.stored(), left })
+                append_small_v2(&key, ChangeV2 { change: change.stored(), left }, &mut record);
             }
-        };
-        self.changes.put(key, &record);
+        }
+        self.changes.put_buffer(key, record);
         sequences.put_last_change(user, number);
         Ok(number)
     }

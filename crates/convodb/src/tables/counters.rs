@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::encoding::key::{CounterKey, RowKey, kind_number};
-use crate::encoding::record::{CounterV1, decode_small, encode_small};
+use crate::encoding::record::{CounterV1, append_small, decode_small, encode_small};
 use crate::encoding::time_bucket::Granularity;
 use crate::error::{Error, Result};
 use crate::model::conversation::ConversationRef;
@@ -114,7 +114,9 @@ impl Counters {
         if counter == CounterV1::default() {
             self.table.remove(key)?;
         } else if counter != stored {
-            self.table.put(key, &encode_small(&key, counter));
+            let mut record = self.table.take_buffer();
+            append_small(&key, counter, &mut record);
+            self.table.put_buffer(key, record);
         }
         Ok(())
     }

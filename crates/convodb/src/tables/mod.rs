@@ -199,14 +199,14 @@ impl Tables {
 
     /// Whether the group removes access tokens.
     pub(crate) fn revokes_tokens(&self) -> bool {
-        self.accounts.tokens.pending().removals > 0
+        self.accounts.tokens.removes()
     }
 
     /// Appends the group to a WAL record: the puts of each table, then, if anything is removed, the
     /// removed keys of each table.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         self.all().for_each(|table| table.encode_puts(out));
-        if self.pending().removals > 0 {
+        if self.all().any(AnyTable::removes) {
             self.all().for_each(|table| table.encode_removals(out));
         }
     }
@@ -233,7 +233,7 @@ impl Tables {
         self.of_users().for_each(|table| table.changed_users(&mut users));
         // A write of one user changes some fifteen tables, and counts once.
         self.user_versions.change(distinct(users), seqno);
-        if self.accounts.assistants.pending().changes > 0 {
+        if self.accounts.assistants.changes() > 0 {
             self.assistant_names = Arc::default();
         }
         self.all_mut().for_each(AnyTable::commit);

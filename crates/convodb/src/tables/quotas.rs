@@ -7,7 +7,9 @@
 use std::collections::BTreeMap;
 
 use crate::encoding::key::{FixedKey, MessageKey, RowKey, UuidKey};
-use crate::encoding::record::{QuotaV1, decode_small, encode_small, message_record_len};
+use crate::encoding::record::{
+    QuotaV1, append_small, decode_small, encode_small, message_record_len,
+};
 use crate::encoding::row::{self, StoredMessages};
 use crate::error::{Error, Result};
 use crate::model::conversation::ConversationRef;
@@ -135,7 +137,9 @@ impl Quotas {
         if quota == QuotaV1::default() {
             return self.table.remove(user);
         }
-        self.table.put(user, &encode_small(&user, quota));
+        let mut record = self.table.take_buffer();
+        append_small(&user, quota, &mut record);
+        self.table.put_buffer(user, record);
         Ok(())
     }
 }
