@@ -1,10 +1,13 @@
 //! Bulk writer: writes the staged conversations into every table in key order.
 //!
 //! Rows, messages and changes are written in list order while the staging is read. Their ids and
-//! index entries are sorted meanwhile and written last.
+//! index entries are sorted meanwhile and written last, on all processors.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::num::NonZero;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 
 use redb::{Table, WriteTransaction};
 
@@ -18,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::kv::bulk_insert::bulk_insert;
 use crate::kv::catch_panic::call_user_code;
 use crate::kv::external_sort::ExternalSorter;
+use crate::kv::parallel;
 use crate::kv::redb_key::RedbKey;
 use crate::model::id::UserId;
 use crate::model::position::Position;
@@ -34,6 +38,8 @@ use crate::tables::{change_feed, conversations, indexes, sequences};
 
 /// The size of a chunk of records in bytes. Each chunk writes rows, then messages, then changes.
 const CHUNK_BYTES: usize = 8 << 20;
+/// The number of rows from which on several threads write the entries.
+const PARALLEL_FROM: u64 = 10_000;
 
 /// The result of a bulk load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -61,6 +67,59 @@ impl Entries {
         Self {
             ids: ExternalSorter::new(budget, directory),
             indexes: Field::ALL.map(|_| ExternalSorter::new(budget, directory)),
+        }
+    }
+
+    /// Writes the entries of `arrivals` rows. redb takes tables of one transaction from several
+    /// threads, so each processor sorts and writes one at a time.
+    fn write(
+        self,
+        write: &WriteTransaction,
+        arrivals: u64,
+        progress: &mut impl FnMut(u64, u64),
+    ) -> Result<()> {
+        let indexes = Field::ALL.into_iter().zip(self.indexes);
+        let indexes = indexes.map(|(leading, entries)| TableEntries::Index(leading, entries));
+        let tables: Vec<_> = std::iter::once(TableEntries::Ids(self.ids))
+            .chain(indexes)
+            .map(|entries| Mutex::new(Some(entries)))
+            .collect();
+        let threads = match arrivals {
+            0..PARALLEL_FROM => 1,
+            _ => thread::available_parallelism().map_or(1, NonZero::get),
+        };
+        let mut written = 0;
+        let write_table = |table: &Mutex<Option<TableEntries>>, tick: &mut dyn FnMut(u64)| {
+            let entries = table.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let done = entries.map_or(Ok(()), |entries| entries.write(write));
+            tick(1);
+            done
+        };
+        parallel::run(&tables, threads, write_table, |ticks| {
+            written += ticks;
+            progress(arrivals + arrivals * written / tables.len() as u64, arrivals * 2);
+        })?;
+        Ok(())
+    }
+}
+
+/// The entries of one table.
+enum TableEntries {
+    Ids(ExternalSorter<UuidKey>),
+    Index(Field, ExternalSorter<IndexKey>),
+}
+
+impl TableEntries {
+    fn write(self, write: &WriteTransaction) -> Result<()> {
+        match self {
+            TableEntries::Ids(ids) => {
+                let mut table = CONVERSATION_IDS.open_for_write(write)?;
+                bulk_insert(&mut table, ids.sorted()?, Vec::as_slice)
+            }
+            TableEntries::Index(leading, entries) => {
+                let mut table = schema::index(leading).open_for_write(write)?;
+                bulk_insert(&mut table, entries.sorted()?, |_| ())
+            }
         }
     }
 }
@@ -117,13 +176,7 @@ pub(crate) fn load(
     bulk_insert(&mut QUOTAS.open_for_write(write)?, usage, Vec::as_slice)?;
     let counters = counters.on_top_of(&state.tables.counters);
     bulk_insert(&mut COUNTERS.open_for_write(write)?, counters, Vec::as_slice)?;
-    let ids = entries.ids.sorted()?;
-    bulk_insert(&mut CONVERSATION_IDS.open_for_write(write)?, ids, Vec::as_slice)?;
-    for (number, (leading, entries)) in (1..).zip(Field::ALL.into_iter().zip(entries.indexes)) {
-        progress(arrivals + arrivals * number / (1 + Field::ALL.len() as u64), total);
-        let mut table = schema::index(leading).open_for_write(write)?;
-        bulk_insert(&mut table, entries.sorted()?, |_| ())?;
-    }
+    entries.write(write, arrivals, &mut progress)?;
     progress(total, total);
     Ok(report)
 }

@@ -9,6 +9,7 @@ pub(crate) mod cursor;
 pub(crate) mod external_sort;
 pub(crate) mod gap;
 pub(crate) mod memtable;
+pub(crate) mod parallel;
 pub(crate) mod persistent_map;
 pub(crate) mod redb_key;
 pub(crate) mod table;

@@ -13,7 +13,6 @@ pub(crate) mod change_feed;
 mod entries;
 mod explain;
 pub(crate) mod message_count;
-mod parallel;
 mod quotas;
 pub(crate) mod report;
 mod rows;
@@ -29,6 +28,7 @@ use std::thread::available_parallelism;
 
 use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::error::Result;
+use crate::kv::parallel;
 use crate::model::id::UserId;
 use crate::snapshot::Snapshot;
 use crate::tables::Tables;

@@ -13,7 +13,7 @@ use crate::error::Result;
 ///
 /// # Errors
 /// An error of a task; tasks that have not begun are then left out. Or the system has no thread.
-pub(super) fn run<T: Sync, R: Send>(
+pub(crate) fn run<T: Sync, R: Send>(
     tasks: &[T],
     threads: usize,
     work: impl Fn(&T, &mut dyn FnMut(u64)) -> Result<R> + Sync,
@@ -46,7 +46,7 @@ pub(super) fn run<T: Sync, R: Send>(
         let mut workers = Vec::new();
         for _ in 0..threads.min(tasks.len()) {
             let (worker, sender) = (&worker, sender.clone());
-            let builder = thread::Builder::new().name("convodb-verify".to_owned());
+            let builder = thread::Builder::new().name("convodb-worker".to_owned());
             workers.push(builder.spawn_scoped(scope, move || worker(sender))?);
         }
         drop(sender);
