@@ -26,6 +26,7 @@ fn requests(from: Day) -> Vec<(&'static str, StatsRequest)> {
         ("by month and assistant", StatsRequest { by_assistant: true, ..by(Some(Period::Month)) }),
         ("one assistant", StatsRequest { assistant: one, ..year.clone() }),
         ("one assistant, by day", StatsRequest { assistant: one, ..by(Some(Period::Day)) }),
+        ("by week and assistant", StatsRequest { by_assistant: true, ..by(Some(Period::Week)) }),
         ("by day and assistant", StatsRequest { by_assistant: true, ..by(Some(Period::Day)) }),
     ]
 }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use redb::ReadableDatabase;
 
+use crate::encoding::counter::CounterBody;
 use crate::encoding::index_term::Fingerprinter;
 use crate::encoding::key::{
     ArrivalKey, ChangeKey, CounterKey, DigestKey, FixedKey, IdArrivalKey, IndexKey, MessageKey,
     NumberKey, RowKey, UuidKey,
 };
-use crate::encoding::record::{self, AccountV1, Body, ChangeV1, CounterV1, IdempotencyV1};
+use crate::encoding::record::{self, AccountV1, Body, ChangeV1, IdempotencyV1};
 use crate::encoding::row;
 use crate::encoding::token::Sealer;
 use crate::engine::store_file;
@@ -162,10 +163,10 @@ pub fn record_codecs() -> [RecordCodec; 8] {
         },
         RecordCodec {
             name: "counter",
-            seal: seal::<CounterKey>,
+            seal: seal_v2::<CounterKey>,
             decode: |key, record| {
                 let key = CounterKey::decode(key);
-                record::decode_small::<CounterKey, CounterV1>(&key, record).map(drop)
+                CounterBody::open(&key, record)?.cells().try_for_each(|cell| cell.map(drop))
             },
         },
         RecordCodec {

@@ -75,7 +75,8 @@ pub(crate) struct MessageKey {
     pub(crate) number: u32,
 }
 
-/// The key of a counter: `user u32 | time bucket u32 | assistant uuid | kind u32`.
+/// The key of a record of counters: `user u32 | time bucket u32 | assistant uuid | kind u32`. The kind
+/// is 0; in formats 1 to 3 it is the number of the type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CounterKey {
     pub(crate) user: UserId,

@@ -6,10 +6,12 @@
 //! | version u8 | body | checksum u64, little-endian |
 //! ```
 //!
-//! Access tokens and changes have records of version 2, too; all others are of version 1.
+//! Access tokens and changes have records of version 2, too, and counters have them alone; all others
+//! are of version 1.
 //!
-//! The body of a conversation is a flat layout (`encoding/row.rs`). All other bodies are bincode 2
-//! with fixed-width little-endian integers.
+//! The body of a conversation is a flat layout (`encoding/row.rs`), and that of counters has integers
+//! of variable length (`encoding/counter.rs`). All other bodies are bincode 2 with fixed-width
+//! little-endian integers.
 //!
 //! The checksum is xxh3-64 of version and body, exclusive-or xxh3-64 of the key. Every read
 //! verifies it, because redb does not verify the checksums of its pages when it reads. It includes
@@ -26,7 +28,7 @@ use crate::model::timestamp::Timestamp;
 
 /// The first version, which every kind of record has.
 pub(crate) const V1: u8 = 1;
-/// The second version, of some access tokens and changes.
+/// The second version, of counters and of some access tokens and changes.
 pub(crate) const V2: u8 = 2;
 const CHECKSUM_BYTES: usize = 8;
 const CONFIG: bincode::config::Configuration<
@@ -132,6 +134,10 @@ impl<'a> Body<'a> {
         Self(bytes)
     }
 
+    pub(crate) const fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
     /// The version, 1 or 2.
     pub(crate) fn version(self) -> u8 {
         self.0.first().copied().unwrap_or_default()
@@ -234,10 +240,10 @@ pub(crate) struct TokenV2<'a> {
     pub(crate) last_used_at: Option<u64>,
 }
 
-// ---- counters -----------------------------------------------------------------------------------
+// ---- counters of formats 1 to 3 -----------------------------------------------------------------
 
-/// The body of a counter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+/// The body of a counter of formats 1 to 3. Later ones are in `encoding/counter.rs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub(crate) struct CounterV1 {
     pub(crate) conversations: i64,
     pub(crate) messages: i64,

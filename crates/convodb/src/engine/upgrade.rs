@@ -12,20 +12,19 @@ use crate::encoding::key::{FixedKey, MessageKey, UuidKey};
 use crate::engine::redb_commit::begin_two_phase;
 use crate::engine::store_file::StoreLocation;
 use crate::error::{Error, Result, from_redb};
-use crate::kv::bulk_insert::bulk_insert;
 use crate::model::id::UserId;
 use crate::tables::Tables;
-use crate::tables::counters::{self, CounterDeltas};
 use crate::tables::epochs::Epochs;
 use crate::tables::meta;
+use crate::tables::old_counters;
 use crate::tables::quotas::CountedUsage;
 use crate::tables::schema;
 use crate::wal::reader::WalFiles;
 use crate::wal::{WalPosition, format_1};
 
-/// Upgrades the store at `location` to the current format. Reads all conversations and messages of a
-/// store that does not know what its users store, and all counters of a store of format 1: some
-/// seconds for a million conversations.
+/// Upgrades the store at `location` to the current format. Reads all counters, and all conversations
+/// and messages of a store that does not know what its users store: some seconds for a million
+/// conversations.
 pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<()> {
     let found = meta::check_format(&database.begin_read().map_err(from_redb)?)?;
     if found == schema::FORMAT {
@@ -57,34 +56,21 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
     let lacking: Vec<&str> = schema::lacking(1).collect();
     let seqno = replay_log(&read, location, |record| tables.replay_without(&lacking, record))?;
     tables.end_checkpoint(&read)?;
-    let mut deltas = CounterDeltas::default();
-    let mut users = BTreeSet::new();
-    for entry in tables.counters.table.iter()? {
-        let (key, record) = entry?;
-        let count = counters::decode(key, record.value())?;
-        let what = "a counter of format 1 does not span a day";
-        let rollups = counters::rollups(key);
-        for key in rollups.ok_or(schema::COUNTERS.corrupted(what))? {
-            deltas.count(key, &count)?;
-        }
-        users.insert(key.user);
-    }
-    for user in users {
+    for user in old_counters::add_rollups(&mut tables.counters)? {
         trim_unknown_past(&mut tables, user);
     }
     let write = begin_two_phase(database)?;
     tables.flush(&write)?;
-    let deltas = deltas.on_top_of(&tables.counters);
-    bulk_insert(&mut schema::COUNTERS.open_for_write(&write)?, deltas, Vec::as_slice)?;
     meta::put_wal_position(&write, WalPosition { seqno, chain: None })?;
     meta::put_format(&write, 2)?;
     write.commit().map_err(from_redb)
 }
 
 /// Format 3 added the epochs and the chain of the WAL, and what each user's data takes; some stores
-/// of format 3 lack the latter and staged inserts. Format 4 adds optional indexes. The tables receive
-/// the WAL of the older format, which is then removed. Reads all conversations and messages of a
-/// store without usage of its users.
+/// of format 3 lack the latter and staged inserts. Format 4 adds optional indexes, and has the
+/// counters of all types, and of all days of a week, in one record. The tables receive the WAL of
+/// the older format, which is then removed. Reads all counters, and all conversations and messages
+/// of a store without usage of its users.
 fn to_format_4(database: &Database, location: &StoreLocation, found: u32) -> Result<()> {
     let lacking = lacking_tables(&database.begin_read().map_err(from_redb)?, found)?;
     let lacking: Vec<&str> = lacking.iter().map(String::as_str).collect();
@@ -107,6 +93,7 @@ fn to_format_4(database: &Database, location: &StoreLocation, found: u32) -> Res
             tables.quotas.put_usage(user, usage)?;
         }
     }
+    old_counters::convert(&mut tables.counters)?;
     let write = begin_two_phase(database)?;
     tables.flush(&write)?;
     meta::put_wal_position(&write, WalPosition { seqno, chain: None })?;

@@ -243,18 +243,17 @@ impl<'s> Contents<'s> {
     ) -> Result<impl Iterator<Item = Result<Counter>> + use<'s>> {
         let bucket = crate::encoding::time_bucket::TimeBucket::from_bits;
         let all = CounterKey::first(user, bucket(0))..=CounterKey::last(user, bucket(u32::MAX));
-        Ok(self.0.tables.counters.table.range(all)?.map(|entry| {
-            let (key, record) = entry?;
-            let counter = counters::decode(key, record.value())?;
-            let kind = u8::try_from(key.kind);
-            Ok(Counter {
-                bucket: key.bucket.bits(),
-                assistant: key.assistant,
-                kind: kind.map_err(|_| COUNTERS.corrupted("a counter has no known type"))?,
-                conversations: counter.conversations,
-                messages: counter.messages,
-                cost_nanos: counter.cost_nanos,
-            })
+        Ok(self.0.tables.counters.table.range(all)?.flat_map(|entry| {
+            let counters = entry.and_then(|(key, record)| {
+                let cells = counters::open(&key, record.value())?.cells();
+                let counters = cells.map(|cell| cell.map(|(cell, c)| Counter::at(key, cell, &c)));
+                let counters: std::result::Result<Vec<_>, _> = counters.collect();
+                counters.map_err(|what| COUNTERS.corrupted(what))
+            });
+            match counters {
+                Ok(counters) => counters.into_iter().map(Ok).collect(),
+                Err(error) => vec![Err(error)],
+            }
         }))
     }
 

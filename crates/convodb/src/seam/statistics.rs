@@ -4,15 +4,16 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
-use crate::encoding::key::{CounterKey, RowKey, kind_number};
-use crate::encoding::record::CounterV1;
+use crate::encoding::counter::{self, Cell};
+use crate::encoding::key::{CounterKey, RowKey};
 use crate::encoding::time_bucket::TimeBucket;
 use crate::error::Result;
 use crate::model::conversation::ConversationRef;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::position::Position;
-use crate::query::stats::{GroupSums, Stats, StatsRequest, spans};
-use crate::tables::counters::keys;
+use crate::query::stats::{GroupSums, Span, Stats, StatsRequest, spans};
+use crate::tables::counters::places;
+use crate::tables::schema::COUNTERS;
 
 /// A counter of conversations, messages and costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +22,7 @@ pub struct Counter {
     pub bucket: u32,
     /// The assistant; nil in a counter of all assistants.
     pub assistant: Uuid,
-    /// The number of the type.
+    /// The number of the type, plus 4 for each day after the first of the bucket.
     pub kind: u8,
     /// The number of conversations.
     pub conversations: i64,
@@ -35,16 +36,20 @@ impl Counter {
     /// The counters that count a conversation, each with what it adds.
     #[must_use]
     pub fn of(conversation: &ConversationRef<'_>) -> [Self; 3] {
-        let added = CounterV1::of(conversation);
+        let added = counter::Counter::of(conversation);
         let row = RowKey::new(UserId::new(0), Position::from_bits(0));
-        keys(row, conversation).map(|key| Self {
+        places(row, conversation).map(|(key, cell)| Self::at(key, cell, &added))
+    }
+
+    pub(super) fn at(key: CounterKey, cell: Cell, counter: &counter::Counter) -> Self {
+        Self {
             bucket: key.bucket.bits(),
             assistant: key.assistant,
-            kind: kind_number(conversation.channel.kind()),
-            conversations: added.conversations,
-            messages: added.messages,
-            cost_nanos: added.cost_nanos,
-        })
+            kind: cell.number(),
+            conversations: counter.conversations,
+            messages: counter.messages,
+            cost_nanos: counter.cost_nanos,
+        }
     }
 }
 
@@ -89,12 +94,25 @@ impl<'r> StatsPlan<'r> {
     /// [`Error::Corrupted`](crate::Error::Corrupted) for counters that cannot be.
     pub fn sum(&self, counters: impl IntoIterator<Item = Counter>) -> Result<Stats> {
         let mut sums = GroupSums::new(&self.request, self.request.filter().passing_kinds());
+        let spans = spans(&self.request);
+        let mut record = None;
         for counter in counters {
             let Counter { bucket, assistant, kind, conversations, messages, cost_nanos } = counter;
             let bucket = TimeBucket::from_bits(bucket);
-            let key = CounterKey { user: UserId::new(0), bucket, assistant, kind: kind.into() };
-            sums.add(key, &CounterV1 { conversations, messages, cost_nanos })?;
+            let cell = Cell::from_number(kind);
+            let cell = cell.ok_or_else(|| COUNTERS.corrupted("a counter has no known type"))?;
+            let in_span = |span: &&Span| {
+                let (first, last) = span.buckets();
+                (first..=last).contains(&bucket) && span.has(bucket, cell)
+            };
+            // A week at the end of the range has counters of days outside of it.
+            let Some(span) = spans.iter().flatten().find(in_span) else { continue };
+            if record.replace((bucket, assistant)) != Some((bucket, assistant)) {
+                let key = CounterKey { user: UserId::new(0), bucket, assistant, kind: 0 };
+                sums.begin_record(*span, key)?;
+            }
+            sums.add(cell, &counter::Counter { conversations, messages, cost_nanos })?;
         }
-        sums.finish()
+        sums.into_stats()
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod indexes;
 pub(crate) mod messages;
 pub(crate) mod meta;
 pub(crate) mod name_cache;
+pub(crate) mod old_counters;
 pub(crate) mod quotas;
 pub(crate) mod schema;
 pub(crate) mod sequences;

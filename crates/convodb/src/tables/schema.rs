@@ -112,7 +112,7 @@ tables! {
 
     /// Counters of conversations, messages and costs by time, assistant and type.
     Counters {
-        /// `user u32, time bucket u32, assistant uuid, type u32` -> record of a counter.
+        /// `user u32, time bucket u32, assistant uuid, 0 u32` -> record of counters.
         table: CounterKey => Bytes, COUNTERS = TableSpec::records("totals.v1");
     }
 

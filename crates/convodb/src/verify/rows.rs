@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::iter::Peekable;
 use std::ops::RangeInclusive;
 
-use crate::encoding::key::{CounterKey, FixedKey, MessageKey, RowKey};
-use crate::encoding::record::CounterV1;
+use crate::encoding::counter::Counter;
+use crate::encoding::key::{FixedKey, MessageKey, RowKey};
 use crate::encoding::row::StoredMessages;
 use crate::error::Result;
 use crate::kv::value::ValueRef;
@@ -17,6 +17,7 @@ use crate::model::conversation::ConversationRef;
 use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, UserId};
 use crate::tables::Tables;
+use crate::tables::counters::CounterPlace;
 use crate::tables::quotas::CountedUsage;
 use crate::tables::schema::{Bytes, CONVERSATIONS, COUNTERS, MESSAGES};
 use crate::tables::{conversations, counters, messages};
@@ -41,7 +42,7 @@ struct Verifier<'a, 'f> {
     /// Whether assistants of the current user exist.
     assistants: BTreeMap<AssistantId, bool>,
     /// The counters of all rows of the current user so far.
-    counted: BTreeMap<CounterKey, CounterV1>,
+    counted: BTreeMap<CounterPlace, Counter>,
     /// The users whose counters are not checked yet.
     unchecked: RangeInclusive<UserId>,
 }
@@ -138,9 +139,9 @@ impl<'a> Verifier<'a, '_> {
             self.report.add_finding(MESSAGES.name, what, user);
         }
         self.set_hash.expect(key, row);
-        for counted in counters::keys(key, row) {
+        for counted in counters::places(key, row) {
             let counter = self.counted.entry(counted).or_default();
-            if counter.add(&CounterV1::of(row), 1).is_none() {
+            if counter.add(&Counter::of(row)).is_none() {
                 self.report.add_finding(COUNTERS.name, "a sum leaves its range", user);
             }
         }
@@ -227,19 +228,31 @@ impl<'a> Verifier<'a, '_> {
         self.unchecked = UserId::new(last.get().saturating_add(1))..=*self.unchecked.end();
         for entry in self.tables.counters.table.range(keys_of(&users))? {
             let (key, record) = entry?;
-            self.report.counters += 1;
             let mut finding = |what| self.report.add_finding(COUNTERS.name, what, key.user);
-            match (counters::decode(key, record.value()), self.counted.remove(&key)) {
-                (Err(_), _) => finding("a record is damaged"),
-                (Ok(_), None) => finding("a counter has no rows"),
-                (Ok(stored), Some(counted)) if stored != counted => finding("a counter is wrong"),
-                (Ok(_), Some(_)) => {}
+            let mut counters = 0;
+            match counters::open(&key, record.value()) {
+                Err(_) => finding("a record is damaged"),
+                Ok(body) => {
+                    for counter in body.cells() {
+                        counters += 1;
+                        let Ok((cell, stored)) = counter else {
+                            finding("a record is damaged");
+                            break;
+                        };
+                        match self.counted.remove(&(key, cell)) {
+                            None => finding("a counter has no rows"),
+                            Some(counted) if stored != counted => finding("a counter is wrong"),
+                            Some(_) => {}
+                        }
+                    }
+                }
             }
             if self.tables.counters.table.get(key)?.is_none() {
                 finding("a counter is not found by its key");
             }
+            self.report.counters += counters;
         }
-        for key in std::mem::take(&mut self.counted).into_keys() {
+        for (key, _) in std::mem::take(&mut self.counted).into_keys() {
             self.report.add_finding(COUNTERS.name, "a counter is missing", key.user);
         }
         Ok(())

@@ -3,12 +3,14 @@
 use redb::{ReadableTable, Table, WriteTransaction};
 use uuid::Uuid;
 
+use crate::encoding::counter::{Cell, Counter};
 use crate::encoding::index_term::{Field, Term};
-use crate::encoding::key::{DigestKey, FixedKey, IndexKey, UuidKey};
-use crate::encoding::record::{AccountV1, CounterV1, QuotaV1, decode_small, encode_small};
+use crate::encoding::key::{CounterKey, DigestKey, FixedKey, IndexKey, UuidKey};
+use crate::encoding::record::{self, AccountV1, QuotaV1, decode_small, encode_small};
 use crate::encoding::row::encode_conversation;
 use crate::kv::redb_key::RedbKey;
 use crate::kv::table::TableSpec;
+use crate::model::channel::ChannelKind;
 use crate::model::conversation::Conversation;
 use crate::model::cost::Cost;
 use crate::model::id::UserId;
@@ -253,20 +255,41 @@ fn wrong_missing_and_extra_counters_are_found() {
     let miscount = |write: &WriteTransaction| {
         let mut counters = schema::COUNTERS.open_for_write(write).unwrap();
         let (key, record) = all(&counters).remove(0);
-        let mut total = counters::decode(key, &record).unwrap();
-        total.cost_nanos += 1;
-        counters.insert(key, encode_small(&key, total).as_slice()).unwrap();
+        let body = counters::open(&key, &record).unwrap();
+        let (cell, _) = body.cells().next().unwrap().unwrap();
+        let (one, mut changed) = (Counter { cost_nanos: 1, ..Counter::default() }, Vec::new());
+        body.append_changed(&key, cell, &one, &mut changed).unwrap();
+        counters.insert(key, changed.as_slice()).unwrap();
     };
     check(miscount, "totals.v1", "a counter is wrong");
     check(lose(schema::COUNTERS), "totals.v1", "a counter is missing");
     let extra = |write: &WriteTransaction| {
         let mut counters = schema::COUNTERS.open_for_write(write).unwrap();
-        let (mut key, _) = all(&counters).remove(0);
-        key.kind = 0;
-        let one = CounterV1 { conversations: 1, ..CounterV1::default() };
-        counters.insert(key, encode_small(&key, one).as_slice()).unwrap();
+        let (key, record) = all(&counters).remove(0);
+        let body = counters::open(&key, &record).unwrap();
+        let (one, mut changed) = (Counter { conversations: 1, ..Counter::default() }, Vec::new());
+        let unused = Cell::new(6, ChannelKind::Test);
+        body.append_changed(&key, unused, &one, &mut changed).unwrap();
+        counters.insert(key, changed.as_slice()).unwrap();
     };
     check(extra, "totals.v1", "a counter has no rows");
+    let extra_record = |write: &WriteTransaction| {
+        let mut counters = schema::COUNTERS.open_for_write(write).unwrap();
+        let (key, record) = all(&counters).remove(0);
+        let other = CounterKey { assistant: Uuid::max(), ..key };
+        let mut moved = Vec::new();
+        record::rekey(&record, &key, &other, &mut moved);
+        counters.insert(other, moved.as_slice()).unwrap();
+    };
+    check(extra_record, "totals.v1", "a counter has no rows");
+    let damaged = |write: &WriteTransaction| {
+        let mut counters = schema::COUNTERS.open_for_write(write).unwrap();
+        let (key, _) = all(&counters).remove(0);
+        let mut damaged = Vec::new();
+        record::seal_version(record::V2, &key, &mut damaged, |body| body.push(0));
+        counters.insert(key, damaged.as_slice()).unwrap();
+    };
+    check(damaged, "totals.v1", "a record is damaged");
 }
 
 /// Changes a row together with its counters, but without the checks of an update.

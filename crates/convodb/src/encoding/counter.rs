@@ -1,0 +1,346 @@
+//! Counters: the body of a record with the counters of one time bucket.
+//!
+//! ```text
+//! for each cell, in ascending order: cell u8 | conversations | messages | cost in nano-dollars
+//! cell = 4 * days since the bucket's first day + number of the type
+//! ```
+//!
+//! The three counts are signed integers of variable length: zigzag, then 7 bits in each byte, the
+//! lowest first; the top bit says that more follow. Most counters take 6 to 10 bytes. A change
+//! rewrites one cell and copies the others as they are.
+
+use crate::encoding::key::{CounterKey, kind_number, kind_of_number};
+use crate::encoding::record::{Damage, V2, open_any, seal_version};
+use crate::model::channel::ChannelKind;
+
+/// Conversations, their messages and their cost. Also a change of such a counter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counter {
+    pub(crate) conversations: i64,
+    pub(crate) messages: i64,
+    pub(crate) cost_nanos: i128,
+}
+
+/// The place of a counter in its record: a type, and a day of the bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Cell(u8);
+
+const KINDS: u8 = 4;
+/// A week has the most days.
+const CELLS: u8 = 7 * KINDS;
+/// An `i128` has 18 groups of 7 bits and 2 bits more.
+const MAX_BYTES: u32 = 19;
+
+impl Cell {
+    /// The cell of a type on the day that is this many days after the bucket's first, 6 at most.
+    pub(crate) fn new(day: u8, kind: ChannelKind) -> Self {
+        Self(day.min(CELLS / KINDS - 1) * KINDS + kind_number(kind))
+    }
+
+    /// The cell of this number; `None` if no cell has it.
+    pub(crate) fn from_number(number: u8) -> Option<Self> {
+        (number < CELLS).then_some(Self(number))
+    }
+
+    pub(crate) const fn number(self) -> u8 {
+        self.0
+    }
+
+    /// Days from the bucket's first one, 6 at most.
+    pub(crate) const fn day(self) -> u8 {
+        self.0 / KINDS
+    }
+
+    /// The type; `None` for a cell that no type has.
+    pub(crate) fn kind(self) -> Option<ChannelKind> {
+        kind_of_number(u32::from(self.0 % KINDS))
+    }
+}
+
+impl Counter {
+    /// Adds another counter; `None` if the sum leaves the range.
+    pub(crate) fn add(&mut self, other: &Counter) -> Option<()> {
+        self.conversations = self.conversations.checked_add(other.conversations)?;
+        self.messages = self.messages.checked_add(other.messages)?;
+        self.cost_nanos = self.cost_nanos.checked_add(other.cost_nanos)?;
+        Some(())
+    }
+
+    /// The opposite change; `None` if it leaves the range.
+    pub(crate) fn negated(&self) -> Option<Self> {
+        Some(Self {
+            conversations: self.conversations.checked_neg()?,
+            messages: self.messages.checked_neg()?,
+            cost_nanos: self.cost_nanos.checked_neg()?,
+        })
+    }
+}
+
+/// The verified body of a record of counters.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CounterBody<'a>(&'a [u8]);
+
+impl<'a> CounterBody<'a> {
+    /// The body of a record that does not exist.
+    pub(crate) const EMPTY: CounterBody<'static> = CounterBody(&[]);
+
+    /// Verifies the checksum and the version of a record.
+    pub(crate) fn open(key: &CounterKey, record: &'a [u8]) -> Result<Self, Damage> {
+        let body = open_any(key, record)?;
+        match body.bytes().split_first() {
+            Some((&V2, cells)) if !cells.is_empty() => Ok(Self(cells)),
+            Some((&V2, _)) => Err("a record has no counter"),
+            _ => Err("a record has an unknown version"),
+        }
+    }
+
+    /// The counters in ascending order of their cells. Ends after the first error.
+    pub(crate) const fn cells(self) -> Cells<'a> {
+        Cells { rest: self.0, before: None }
+    }
+
+    /// Appends a record of `key` in which the counter of `cell` is changed by `change`. Appends none
+    /// if no counter is left, as counters that become zero are left out.
+    pub(crate) fn append_changed(
+        self,
+        key: &CounterKey,
+        cell: Cell,
+        change: &Counter,
+        record: &mut Vec<u8>,
+    ) -> Result<(), Damage> {
+        let mut cells = self.cells();
+        let (mut before, mut after) = (0, 0);
+        let mut counter = Counter::default();
+        while let Some(found) = cells.next().transpose()? {
+            let end = self.0.len() - cells.rest.len();
+            if found.0 < cell {
+                (before, after) = (end, end);
+                continue;
+            }
+            if found.0 == cell {
+                (counter, after) = (found.1, end);
+            }
+            break;
+        }
+        counter.add(change).ok_or("a counter leaves its range")?;
+        let is_zero = counter == Counter::default();
+        if is_zero && before == 0 && after == self.0.len() {
+            return Ok(());
+        }
+        seal_version(V2, key, record, |record| {
+            record.extend_from_slice(&self.0[..before]);
+            if !is_zero {
+                append_cell(cell, &counter, record);
+            }
+            record.extend_from_slice(&self.0[after..]);
+        });
+        Ok(())
+    }
+}
+
+/// Appends a record of counters, whose cells must ascend.
+pub(crate) fn append_counters<'c>(
+    key: &CounterKey,
+    cells: impl IntoIterator<Item = (Cell, &'c Counter)>,
+    record: &mut Vec<u8>,
+) {
+    seal_version(V2, key, record, |record| {
+        cells.into_iter().for_each(|(cell, counter)| append_cell(cell, counter, record));
+    });
+}
+
+fn append_cell(cell: Cell, counter: &Counter, record: &mut Vec<u8>) {
+    record.push(cell.0);
+    append_integer(i128::from(counter.conversations), record);
+    append_integer(i128::from(counter.messages), record);
+    append_integer(counter.cost_nanos, record);
+}
+
+/// Appends a signed integer of variable length.
+fn append_integer(value: i128, record: &mut Vec<u8>) {
+    let mut bits = (value.cast_unsigned() << 1) ^ (value >> 127).cast_unsigned();
+    while bits >= 0x80 {
+        record.push(bits.to_le_bytes()[0] | 0x80);
+        bits >>= 7;
+    }
+    record.push(bits.to_le_bytes()[0]);
+}
+
+/// An iterator over the counters of a record.
+pub(crate) struct Cells<'a> {
+    rest: &'a [u8],
+    before: Option<Cell>,
+}
+
+impl Cells<'_> {
+    fn decode(&mut self, cell: u8) -> Result<(Cell, Counter), Damage> {
+        let cell = Cell(cell);
+        if cell.0 >= CELLS || self.before.is_some_and(|before| cell <= before) {
+            return Err("counters are out of order");
+        }
+        self.before = Some(cell);
+        let counter = Counter {
+            conversations: self.count()?,
+            messages: self.count()?,
+            cost_nanos: self.integer()?,
+        };
+        Ok((cell, counter))
+    }
+
+    fn count(&mut self) -> Result<i64, Damage> {
+        i64::try_from(self.integer()?).map_err(|_| "a counter is out of range")
+    }
+
+    fn integer(&mut self) -> Result<i128, Damage> {
+        // Nearly all integers have few bytes: those of 9 or fewer are decoded in 64 bits.
+        let (mut bits, mut at) = (0_u64, 0);
+        while at < 9 {
+            let byte = *self.rest.get(at).ok_or(TOO_SHORT)?;
+            bits |= u64::from(byte & 0x7f) << (7 * at);
+            at += 1;
+            if byte < 0x80 {
+                self.rest = &self.rest[at..];
+                return Ok(i128::from((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed()));
+            }
+        }
+        self.long_integer()
+    }
+
+    #[cold]
+    fn long_integer(&mut self) -> Result<i128, Damage> {
+        let mut bits = 0_u128;
+        for at in 0..MAX_BYTES {
+            let (byte, rest) = self.rest.split_first().ok_or(TOO_SHORT)?;
+            self.rest = rest;
+            let group = u128::from(byte & 0x7f);
+            bits |= group << (7 * at);
+            if group << (7 * at) >> (7 * at) != group {
+                break;
+            }
+            if *byte < 0x80 {
+                return Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
+            }
+        }
+        Err("a counter is out of range")
+    }
+}
+
+const TOO_SHORT: Damage = "a record is too short";
+
+impl Iterator for Cells<'_> {
+    type Item = Result<(Cell, Counter), Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (cell, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        let decoded = self.decode(*cell);
+        if decoded.is_err() {
+            self.rest = &[];
+        }
+        Some(decoded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::time_bucket::Granularity;
+    use crate::model::id::UserId;
+    use crate::model::timestamp::Day;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn key() -> CounterKey {
+        CounterKey::first(UserId::new(7), Granularity::Week.of(Day::new(20_000)))
+    }
+
+    fn counter(conversations: i64, messages: i64, cost_nanos: i128) -> Counter {
+        Counter { conversations, messages, cost_nanos }
+    }
+
+    fn decoded(record: &[u8]) -> Result<BTreeMap<u8, Counter>, Damage> {
+        let cells = CounterBody::open(&key(), record)?.cells();
+        cells.map(|cell| cell.map(|(cell, counter)| (cell.0, counter))).collect()
+    }
+
+    /// The bytes are on disk: a change of them is a change of the format.
+    #[test]
+    fn the_bytes_are_frozen() {
+        let cells = [
+            (Cell::new(0, ChannelKind::Widget), counter(1, 2, -1)),
+            (Cell::new(6, ChannelKind::Api), counter(64, 0, 150)),
+        ];
+        let mut record = Vec::new();
+        append_counters(&key(), cells.iter().map(|(cell, counter)| (*cell, counter)), &mut record);
+        assert_eq!(record[..record.len() - 8], [2, 1, 2, 4, 1, 27, 0x80, 1, 0, 0xac, 2]);
+    }
+
+    #[test]
+    fn the_whole_range_decodes_as_it_was_encoded() {
+        for cost in [0, 1, -1, 63, 64, -64, -65, i128::from(i64::MAX), i128::MAX, i128::MIN] {
+            for count in [0, 1, -1, i64::MAX, i64::MIN] {
+                let mut record = Vec::new();
+                let counter = counter(count, count, cost);
+                append_counters(&key(), [(Cell(3), &counter)], &mut record);
+                assert_eq!(decoded(&record), Ok(BTreeMap::from([(3, counter)])));
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_bodies_are_refused() {
+        #[track_caller]
+        fn check(body: &[u8], expected: Damage) {
+            let mut record = Vec::new();
+            seal_version(V2, &key(), &mut record, |record| record.extend_from_slice(body));
+            assert_eq!(decoded(&record), Err(expected));
+        }
+        check(&[], "a record has no counter");
+        check(&[1, 2, 4], TOO_SHORT);
+        check(&[1, 2, 4, 0x80], TOO_SHORT);
+        check(&[CELLS, 2, 4, 0], "counters are out of order");
+        check(&[3, 2, 4, 0, 3, 2, 4, 0], "counters are out of order");
+        check(&[&[3, 2, 4][..], &[0xff; 20]].concat(), "a counter is out of range");
+        check(&[&[3][..], &[0x80; 9], &[2, 4, 0]].concat(), "a counter is out of range");
+    }
+
+    proptest! {
+        /// Changes of cells, one after the other, are those of a map, and the record is the one that
+        /// has the same cells from the beginning.
+        #[test]
+        fn changes_of_cells_are_those_of_a_map(
+            changes in prop::collection::vec((0..CELLS, -2_i64..3, -2_i64..3, -300_i128..300), 1..40),
+        ) {
+            let mut model: BTreeMap<u8, Counter> = BTreeMap::new();
+            let mut record = Vec::new();
+            for (cell, conversations, messages, cost) in changes {
+                let change = counter(conversations, messages, cost);
+                let body = match record.is_empty() {
+                    true => CounterBody::EMPTY,
+                    false => CounterBody::open(&key(), &record).unwrap(),
+                };
+                let mut changed = Vec::new();
+                body.append_changed(&key(), Cell(cell), &change, &mut changed).unwrap();
+                record = changed;
+                model.entry(cell).or_default().add(&change).unwrap();
+                model.retain(|_, counter| *counter != Counter::default());
+                let mut expected = Vec::new();
+                if !model.is_empty() {
+                    let cells = model.iter().map(|(cell, counter)| (Cell(*cell), counter));
+                    append_counters(&key(), cells, &mut expected);
+                }
+                prop_assert_eq!(&record, &expected);
+            }
+        }
+
+        #[test]
+        fn decoding_never_panics(body in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut record = Vec::new();
+            seal_version(V2, &key(), &mut record, |record| record.extend_from_slice(&body));
+            let _ = decoded(&record);
+            if let Ok(body) = CounterBody::open(&key(), &record) {
+                let _ = body.append_changed(&key(), Cell(5), &counter(1, 1, 1), &mut Vec::new());
+            }
+        }
+    }
+}
