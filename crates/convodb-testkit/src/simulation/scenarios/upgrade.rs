@@ -260,12 +260,7 @@ fn expected(golden: Golden) -> Result<Expected, String> {
 
 /// The rows are those that the version that wrote the store listed.
 fn check_list(golden: Golden, contents: &Contents) -> Result<(), String> {
-    let listed = golden.list.lines().map(|line| {
-        let row: serde_json::Value = serde_json::from_str(line).map_err(text)?;
-        let id = row["id"].as_str().unwrap_or_default().to_owned();
-        Ok((id, row["message_count"].as_u64().unwrap_or_default()))
-    });
-    let listed: Vec<(String, u64)> = listed.collect::<Result<_, String>>()?;
+    let listed = listed(golden)?;
     let rows = contents.rows.iter();
     let found: Vec<(String, u64)> =
         rows.map(|row| (row.id.to_string(), u64::from(row.message_count))).collect();
@@ -273,6 +268,16 @@ fn check_list(golden: Golden, contents: &Contents) -> Result<(), String> {
         true => Err(format!("found {found:?}, expected {listed:?}")),
         false => Ok(()),
     }
+}
+
+/// The ids and numbers of messages that the version that wrote the store listed.
+fn listed(golden: Golden) -> Result<Vec<(String, u64)>, String> {
+    let lines = golden.list.lines().map(|line| {
+        let row: serde_json::Value = serde_json::from_str(line).map_err(text)?;
+        let id = row["id"].as_str().unwrap_or_default().to_owned();
+        Ok((id, row["message_count"].as_u64().unwrap_or_default()))
+    });
+    lines.collect()
 }
 
 fn default_options() -> StoreOptions {
@@ -322,11 +327,11 @@ fn contents(snapshot: &Snapshot, golden: Golden) -> Result<Contents, CheckError>
     let messages = messages.collect::<Result<_, CheckError>>()?;
     let cursor = snapshot.open_cursor(user, golden.cursor)?;
     let page = snapshot.list(user, &ListRequest::at(cursor))?;
-    if !page.conversations().map(|row| row.owned()).eq(rows
-        .iter()
-        .skip(CURSOR_AT)
-        .take(page.len())
-        .cloned())
+    let next =
+        listed(golden).map_err(CheckError::Mismatch)?.into_iter().nth(CURSOR_AT).map(|(id, _)| id);
+    let after_cursor = rows.iter().skip_while(|row| Some(row.id.to_string()) != next);
+    if page.is_empty()
+        || !page.conversations().map(|row| row.owned()).eq(after_cursor.take(page.len()).cloned())
     {
         return Err(mismatch("the cursor continues at another row"));
     }
