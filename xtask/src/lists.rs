@@ -63,7 +63,7 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["assistant_names", "channel", "time"],
             &["message"],
             &["write", "csv"],
-            &["export_lines"],
+            &["export_lines", "selection"],
             &["parse"],
             &["apply", "long_item"],
         ],

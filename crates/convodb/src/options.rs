@@ -187,7 +187,7 @@ impl StoreOptions {
     /// none. A new store has them at once. To a store with conversations they are added
     /// while it is open, on a thread of its own that leaves time for writes, as by
     /// [`Store::add_indexes`](crate::Store::add_indexes); a build that a crash or
-    /// [`Store::close`](crate::Store::close) interrupted goes on at the next opening. Until an index
+    /// [`Store::close`](crate::Store::close) interrupted continues at the next opening. Until an index
     /// is ready, lists that need it fail with
     /// [`Error::IndexBuilding`](crate::Error::IndexBuilding). A store that is opened for reading
     /// only keeps what it has.

@@ -22,7 +22,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         json: JsonFlag,
     },
-    /// Add indexes; if this is interrupted, it goes on when the store is opened
+    /// Add indexes; if this is interrupted, it continues when the store is opened
     ///
     /// A server adds them while it runs: `convodb serve --indexes`.
     Add {

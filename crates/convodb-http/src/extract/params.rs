@@ -322,7 +322,7 @@ fn word(query: &mut QueryString<'_>, field: &'static str, only: &'static str) ->
     valid.is_some()
 }
 
-/// Parses `ai_enabled`, of which there is an index of conversations whose AI is off alone.
+/// Parses `ai_enabled`. The index has only conversations whose AI is off.
 fn ai_off(text: &str) -> Result<bool, FieldError> {
     match switch(AI_ENABLED, text)? {
         false => Ok(true),

@@ -1,6 +1,9 @@
 //! Columns: which parts of each conversation a page has.
 
-use convodb_json::ItemFields;
+use convodb::{ConversationRef, Preview};
+use convodb_json::{
+    AssistantNames, ItemFields, json, write_named_item, write_preview, write_selected_item,
+};
 
 use crate::error::FieldError;
 
@@ -34,6 +37,29 @@ impl Columns {
             columns.fields = Some(fields.ok_or_else(unknown)?);
         }
         Ok(columns)
+    }
+
+    /// Appends the item of a row with these columns. `preview` is that of the row, if it was read.
+    pub(crate) fn write_item(
+        self,
+        out: &mut Vec<u8>,
+        row: &ConversationRef<'_>,
+        names: &mut AssistantNames,
+        preview: Option<&Option<Preview>>,
+    ) -> convodb::Result<()> {
+        match self.fields {
+            None => write_named_item(out, row, names)?,
+            Some(fields) => write_selected_item(out, row, names, fields)?,
+        }
+        if let Some(preview) = preview {
+            // The object continues.
+            out.pop();
+            let is_first = out.last() == Some(&b'{');
+            json::raw(out, if is_first { "\"preview\":" } else { ",\"preview\":" });
+            write_preview(out, preview.as_ref());
+            out.push(b'}');
+        }
+        Ok(())
     }
 
     /// All names.

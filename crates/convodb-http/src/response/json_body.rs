@@ -13,7 +13,7 @@ use convodb_json::{AssistantNames, TimeFormat, json, write_fields, write_item};
 use crate::error::{ApiError, Result};
 use crate::response::columns::Columns;
 use crate::response::history_page::HistoryPage;
-use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_columns};
+use crate::response::page::{PageTokens, TYPICAL_ITEM_BYTES, write_items};
 use crate::response::statistics::{StatsParams, group_names};
 
 /// The bytes of a link in addition to its URL, to reserve a buffer; the token of a list without
@@ -43,8 +43,11 @@ pub(crate) fn list(
     let mut names = AssistantNames::new(snapshot.clone(), user);
     let mut body = Vec::new();
     let previews = if columns.preview { snapshot.previews(user, page)? } else { Vec::new() };
-    write_columns(&mut body, url, page, &tokens, &mut names, columns, &previews)
-        .map_err(stored_assistant)?;
+    let mut previews = previews.iter();
+    let written = write_items(&mut body, url, page, &tokens, |out, row| {
+        columns.write_item(out, row, &mut names, previews.next())
+    });
+    written.map_err(stored_assistant)?;
     if let Some(count) = count {
         // The object continues.
         body.pop();

@@ -3,10 +3,8 @@
 //! About 0.2 us a row, plus one B-tree lookup for each assistant on the page. Nothing is allocated
 //! per row except when a buffer grows.
 
-use convodb::{ConversationRef, Page, PageCursor, Preview, Result, Snapshot};
-use convodb_json::{AssistantNames, json, write_named_item, write_preview, write_selected_item};
-
-use crate::response::columns::Columns;
+use convodb::{ConversationRef, Page, PageCursor, Result, Snapshot};
+use convodb_json::{AssistantNames, json, write_named_item};
 
 /// The bytes of a typical item, to reserve a buffer.
 pub(crate) const TYPICAL_ITEM_BYTES: usize = 512;
@@ -67,37 +65,9 @@ pub fn write_page(
     write_items(out, url, page, tokens, |out, row| write_named_item(out, row, names))
 }
 
-/// [`write_page`] with some columns of each item. `previews` has one for each item if they are a
-/// column.
-pub(crate) fn write_columns(
-    out: &mut Vec<u8>,
-    url: &str,
-    page: &Page,
-    tokens: &PageTokens,
-    names: &mut AssistantNames,
-    columns: Columns,
-    previews: &[Option<Preview>],
-) -> Result<()> {
-    let mut previews = previews.iter();
-    write_items(out, url, page, tokens, |out, row| {
-        match columns.fields {
-            None => write_named_item(out, row, names)?,
-            Some(fields) => write_selected_item(out, row, names, fields)?,
-        }
-        if let Some(preview) = previews.next() {
-            // The object continues.
-            out.pop();
-            let is_first = out.last() == Some(&b'{');
-            json::raw(out, if is_first { "\"preview\":" } else { ",\"preview\":" });
-            write_preview(out, preview.as_ref());
-            out.push(b'}');
-        }
-        Ok(())
-    })
-}
-
+/// [`write_page`], whose items `write` appends.
 #[inline]
-fn write_items(
+pub(crate) fn write_items(
     out: &mut Vec<u8>,
     url: &str,
     page: &Page,

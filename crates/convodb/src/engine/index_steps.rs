@@ -15,7 +15,7 @@ const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// When to take the next step. Reads no clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum IndexSteps {
-    /// As soon as there is an unfinished index.
+    /// Now, if an index is unfinished.
     #[default]
     Due,
     At(Instant),

@@ -28,7 +28,7 @@ impl Store {
     ///
     /// From the first write on, every other write keeps the new indexes up. The conversations from
     /// before are read in steps of at most 4096, or about 1 MiB, with other writes between them. If
-    /// this ends early, by an error, a crash or [`Store::close`], the build goes on when the store is
+    /// this ends early, by an error, a crash or [`Store::close`], the build continues when the store is
     /// opened, or by [`Store::continue_indexes`]. About ten seconds for a million conversations.
     ///
     /// ```
@@ -64,7 +64,7 @@ impl Store {
 
     /// Drops optional indexes. The first write switches them off: no list uses them any more, and no
     /// write keeps them up. Then their entries are removed in steps of at most 8192, with other
-    /// writes between them; an interrupted removal goes on as a build does.
+    /// writes between them; an interrupted removal continues as a build does.
     ///
     /// # Errors
     /// As [`Store::write`].

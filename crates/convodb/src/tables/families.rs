@@ -3,12 +3,12 @@
 //! ```text
 //! name  | "index." | name of the family
 //! value | state u8: 1 building, 2 ready, 3 dropping, 4 dropping, then building
-//!       | of one that is being built: next row, user u32, position u64
+//!       | while building: next row, user u32, position u64
 //! ```
 //!
 //! Big-endian. An absent family has no entry. While a family is built, writes keep it up as if it
 //! were ready, and it has the entries of all rows before the next one. The state and the entries of
-//! older rows change in the same transaction, so building goes on after a crash where it was.
+//! older rows change in the same transaction, so building continues after a crash where it was.
 
 use redb::{ReadTransaction, TableError, WriteTransaction};
 
@@ -39,7 +39,7 @@ pub(crate) enum FamilyState {
 }
 
 impl FamilyState {
-    /// The state of a family of which nothing is built.
+    /// The state of a family before its first step.
     pub(crate) fn begin() -> Self {
         Self::Building(RowKey::decode(&[]))
     }
@@ -151,7 +151,7 @@ impl Families {
         leading.family().is_none_or(|family| self.covers(family, row))
     }
 
-    /// The fingerprints of a row of which it must have entries.
+    /// The fingerprints that the entries of a row must have.
     pub(crate) fn expected(&self, key: RowKey, row: Fingerprints) -> Fingerprints {
         let must_have = |family| self.is_kept(family) && self.covers(family, key);
         restricted(row, must_have)
@@ -170,7 +170,7 @@ impl Families {
         }
     }
 
-    /// The fingerprints of a row of which the store keeps entries.
+    /// The fingerprints of a row that the store keeps entries for.
     pub(crate) fn kept(&self, row: Fingerprints) -> Fingerprints {
         restricted(row, |family| self.is_kept(family))
     }

@@ -1,7 +1,7 @@
 //! Builds and removes index families, in steps of bounded size beside other writes.
 //!
 //! A step runs while the memtables are empty. It reads rows and writes their entries, and where it
-//! stopped, in one transaction, so a build goes on after a crash where it was. Rows that change
+//! stopped, in one transaction, so a build continues after a crash where it was. Rows that change
 //! meanwhile get their entries from the write that changes them; a row that a step reads again
 //! has the same entries.
 

@@ -37,7 +37,7 @@ fn user(store: &Store) -> UserId {
     user
 }
 
-/// A user with this many conversations, of which each fourth has its AI off.
+/// A user with this many conversations. The AI of each fourth is off.
 fn load(store: &Store, rows: u64) -> UserId {
     let user = user(store);
     let mut load = store.bulk_load(BulkOptions::default());
@@ -173,10 +173,10 @@ fn an_index_is_built_beside_writers() {
     check_list(&store.snapshot(), user);
 }
 
-/// After each step, a copy of the files as a crash would leave them goes on at its opening, by
+/// After each step, a copy of the files as a crash would leave them continues at its opening, by
 /// itself.
 #[test]
-fn an_interrupted_build_goes_on_at_the_next_opening() {
+fn an_interrupted_build_continues_at_the_next_opening() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store.convodb");
     let options = StoreOptions::new().background_checkpoints(false);
@@ -190,7 +190,7 @@ fn an_interrupted_build_goes_on_at_the_next_opening() {
         let store = Store::open(&copy).unwrap();
         let since = Instant::now();
         while store.snapshot().index_state(IndexFamily::AiOff) != IndexState::Ready {
-            assert!(since.elapsed() < Duration::from_secs(60), "the build does not go on");
+            assert!(since.elapsed() < Duration::from_secs(60), "the build does not continue");
             thread::park_timeout(Duration::from_millis(5));
         }
         check_list(&store.snapshot(), user);
@@ -241,7 +241,7 @@ fn copies_have_the_indexes_of_their_store() {
     }
 }
 
-/// A drop that was interrupted after its first write goes on, and a build that was asked for
+/// A drop that was interrupted after its first write continues, and a build that was asked for
 /// meanwhile begins anew.
 #[test]
 fn an_index_can_be_dropped_and_built_again_at_any_point() {
