@@ -74,7 +74,7 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["assets", "chart", "format", "query", "text"],
             &["frame", "markup"],
             &["list", "session"],
-            &["conversation", "customer", "volumes"],
+            &["conversation", "customer", "health", "tokens", "volumes"],
         ],
     },
     LayeredCrate {

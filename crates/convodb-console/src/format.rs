@@ -76,7 +76,7 @@ pub(crate) fn exact_usd(nanos: i128) -> String {
     format!("{sign}{}", amount(nanos.unsigned_abs(), 9))
 }
 
-/// `$1,234.50` from a number of units of the last of so many decimals; at least two are kept.
+/// `$1,234.50` from a number of units of the last decimal; at least two decimals are kept.
 fn amount(units: u128, decimals: u32) -> String {
     let scale = 10_u128.pow(decimals);
     let whole = count(u64::try_from(units / scale).unwrap_or(u64::MAX));

@@ -119,7 +119,12 @@ fn tokens_are_listed_with_their_options_and_revoked_by_each_way() {
     wrong(&["--id", "0123456789abcdef", "--all"], 2, "cannot be used with");
     wrong(&["--user", "bob"], 1, "user not found");
     let scopes = ["token", "create", "--db", "s.convodb", "--user", "acme", "--scopes", "admin"];
-    assert!(place.run(scopes).failed(2).contains("read, write, import, export and stats"));
+    assert!(
+        place
+            .run(scopes)
+            .failed(2)
+            .contains("read, write, import, export, stats, tokens and health")
+    );
     let past =
         ["token", "create", "--db", "s.convodb", "--user", "acme", "--expires", "2020-01-01"];
     assert!(place.run(past).failed(1).contains("expires_at must be later"));

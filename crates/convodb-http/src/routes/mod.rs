@@ -38,8 +38,6 @@ use crate::middleware::rate_limit;
 use crate::response::compression;
 use crate::state::Service;
 
-const METRICS: &str = "/metrics";
-
 /// A router and its paths. axum's router does not list them, and a test compares them with the
 /// OpenAPI document.
 #[derive(Default)]
@@ -68,7 +66,7 @@ pub(crate) fn router(service: Service) -> Router {
 
 /// Returns the metrics of a service, for a listener of their own.
 pub(crate) fn metrics_router(service: Service) -> Router {
-    let router = Router::new().route(METRICS, get(probes::metrics));
+    let router = Router::new().route(probes::METRICS, get(probes::metrics));
     finish(router, service.without_console())
 }
 
@@ -87,7 +85,7 @@ fn finish(mut router: Router<Service>, service: Service) -> Router {
 }
 
 fn routes() -> Routes {
-    api_routes().route(METRICS, get(probes::metrics))
+    api_routes().route(probes::METRICS, get(probes::metrics))
 }
 
 fn api_routes() -> Routes {

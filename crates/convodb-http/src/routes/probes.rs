@@ -12,6 +12,9 @@ use crate::error::{ApiError, Result};
 use crate::response::json_body;
 use crate::state::Service;
 
+/// The path of the metrics.
+pub(crate) const METRICS: &str = "/metrics";
+
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The older text format of Prometheus.
 const PLAIN_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";

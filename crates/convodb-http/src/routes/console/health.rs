@@ -13,7 +13,7 @@ use crate::extract::session::SessionRead;
 use crate::middleware::metrics::PagesRead;
 use crate::response::html;
 use crate::routes::console::visit::Visit;
-use crate::routes::{METRICS, conversations};
+use crate::routes::{conversations, probes};
 use crate::state::Service;
 
 /// The route of the list screen, as the metrics name it.
@@ -26,7 +26,7 @@ pub(super) async fn health(
     headers: HeaderMap,
 ) -> Result<Response> {
     let mut visit = Visit::new(Screen::Health);
-    visit.api = service.has_metrics().then(|| METRICS.to_owned());
+    visit.api = service.has_metrics().then(|| probes::METRICS.to_owned());
     let (metrics, store) = (service.metrics(), service.store());
     let PagesRead { pages, reads, bound } = metrics.pages();
     let health = Health {
