@@ -337,7 +337,7 @@ impl Measured {
         Ok(Self { name, rates: Vec::new(), latency: Latencies::new()? })
     }
 
-    fn add(&mut self, round: LoadResult) -> Outcome<()> {
+    fn add(&mut self, round: &LoadResult) -> Outcome<()> {
         self.rates.push(round.rate);
         Ok(self.latency.add(&round.latency)?)
     }
@@ -378,14 +378,14 @@ async fn compare() -> Outcome<()> {
     let mut lines = 0;
     let rounds = setting("CONVODB_BENCH_ROUNDS", 3);
     for _ in 0..rounds {
-        all[0].add(run_load(&load(&convodb)).await?)?;
-        all[1].add(run_load(&load(&blocking)).await?)?;
+        all[0].add(&run_load(&load(&convodb)).await?)?;
+        all[1].add(&run_load(&load(&blocking)).await?)?;
         let import = Import::start(convodb.address, convodb.token.clone());
-        all[2].add(run_load(&load(&convodb)).await?)?;
+        all[2].add(&run_load(&load(&convodb)).await?)?;
         lines += import.finish()?;
-        all[3].add(run_load(&records).await?)?;
+        all[3].add(&run_load(&records).await?)?;
         if let Some(postgres) = &postgres {
-            all[4].add(postgres.insert(seconds)?)?;
+            all[4].add(&postgres.insert(seconds)?)?;
         }
     }
     let mut out = std::io::stdout().lock();
