@@ -1,7 +1,7 @@
 //! Creating, opening and verifying: what is refused, and what an audit finds.
 
 use convodb::{
-    AssistantId, Channel, Conversation, ConversationId, ListRequest, Message, Role, Store,
+    AssistantId, Channel, Conversation, ConversationId, Filter, ListRequest, Message, Role, Store,
     Timestamp, Transaction, UserId,
 };
 use convodb_postgres::{Cluster, Error};
@@ -125,4 +125,24 @@ async fn an_import_copies_everything_or_nothing() {
     let refused = Cluster::import(&options, &store, |_| {}).await;
     assert!(matches!(refused, Err(Error::UnfinishedInserts)), "{refused:?}");
     assert!(matches!(Cluster::open(&options).await, Err(Error::NoStore(_))));
+}
+
+/// Rows of other lists with the same fingerprint are read over and never returned.
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test]
+async fn rows_with_an_equal_fingerprint_are_not_of_the_list() {
+    let (store, user) = store();
+    let (_, cluster) = imported("equal_fingerprints", &store).await;
+    let oldest = "select customer_fp from conversation order by pos limit 1";
+    execute("equal_fingerprints", &format!("update conversation set customer_fp = ({oldest})"))
+        .await;
+    let request = ListRequest::new().filter(Filter::new().customer_phone("+20").unwrap());
+    for size in [1, 2, 9, 10] {
+        let request = request.clone().page_size(size).unwrap();
+        let page = cluster.list(user, &request).await.unwrap();
+        let expected = store.snapshot().list(user, &request).unwrap();
+        assert!(page.conversations().eq(expected.conversations()), "pages of {size}");
+        assert_eq!((page.len(), page.next_cursor(), page.prev_cursor()), (1, None, None));
+        assert!((10..20).contains(&page.cost().entries), "{:?}", page.cost());
+    }
 }
