@@ -9,7 +9,8 @@ pub mod server_process;
 use std::path::{Path, PathBuf};
 
 use convodb::{
-    ChannelKind, ExternalIdentifier, Filter, ListRequest, PageSize, Result, Snapshot, Store, UserId,
+    ChannelKind, ExternalIdentifier, Filter, ListRequest, PageSize, Result, Snapshot, Sort, Store,
+    UserId,
 };
 use convodb_bench::dataset::{self, Dataset};
 use convodb_bench::lists::List;
@@ -110,7 +111,12 @@ pub fn page_starts(
     filter: &Filter,
     page_size: PageSize,
 ) -> anyhow::Result<PageStarts> {
-    let list = List { name: String::new(), combinations: 0, filter: filter.clone() };
+    let list = List {
+        name: String::new(),
+        combinations: 0,
+        filter: filter.clone(),
+        sort: Sort::CreatedAt,
+    };
     let mut starts = ListPlaces::find(snapshot, user, &list, MAX_PLACES)?.spread;
     starts.retain(|start| start.rows_before.is_multiple_of(PageSize::MAX.get() as u64));
     let every = starts.len().div_ceil(MAX_STARTS).max(1);

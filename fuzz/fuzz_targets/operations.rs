@@ -6,9 +6,9 @@
 use arbitrary::{Arbitrary, Result, Unstructured};
 use convodb::{
     AssistantIds, Channel, ChannelKind, ChannelKinds, Contact, Conversation, ConversationId,
-    Filter, Message, Order, Role, Timestamp,
+    Filter, Message, Order, Role, Sort, Timestamp,
 };
-use convodb_testkit::generators::assistants;
+use convodb_testkit::generators::{assistants, has_activity_list};
 use convodb_testkit::operations::{Operation, OperationRunner};
 use convodb_testkit::oracle::ListQuery;
 use libfuzzer_sys::fuzz_target;
@@ -111,9 +111,11 @@ fn list_query(u: &mut Unstructured<'_>) -> Result<ListQuery> {
         ai_off: has(8) && ![2, 3, 4].into_iter().any(has),
     };
     let order = if has(5) { Order::Ascending } else { Order::Descending };
-    let created_from = if has(6) { Some(at(u)?) } else { None };
-    let created_to = if has(7) { Some(at(u)?) } else { None };
-    Ok(ListQuery { filter, created_from, created_to, order })
+    let from = if has(6) { Some(at(u)?) } else { None };
+    let to = if has(7) { Some(at(u)?) } else { None };
+    let by_activity = u.arbitrary()? && has_activity_list(&filter);
+    let sort = if by_activity { Sort::LastActivity } else { Sort::CreatedAt };
+    Ok(ListQuery { filter, sort, from, to, order })
 }
 
 fuzz_target!(|sequence: Sequence| {

@@ -1,16 +1,16 @@
 //! Lists to measure and the queries for their pages.
 //!
-//! A list has the positions of its rows, newest first, so that a query can name a page start in the
-//! form that each engine needs: a position, an offset, or the number of pages before it.
+//! A list has the sort keys of its rows, newest first, so that a query can name a page start in the
+//! form that each engine needs: a key, an offset, or the number of pages before it.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use convodb::ChannelKind;
+use convodb::{ChannelKind, Sort};
 use convodb_bench::dataset::Dataset;
 pub(crate) use convodb_bench::engine::FoundPage as Page;
 use convodb_bench::filter::ListFilter;
-use convodb_bench::sql::Start;
+use convodb_bench::sql::{Key, Start};
 use convodb_bench::starts;
 
 use crate::dataset::{ADVERSARY, BIGGEST, MIDDLE, adversary_assistant};
@@ -26,8 +26,9 @@ pub(crate) struct List {
     pub(crate) name: &'static str,
     pub(crate) user: u32,
     pub(crate) filter: ListFilter,
-    /// The positions of its rows, newest first.
-    pub(crate) positions: Arc<[u64]>,
+    pub(crate) sort: Sort,
+    /// The sort keys of its rows, newest first.
+    pub(crate) keys: Arc<[Key]>,
     /// The distance between two page starts in rows, 1 to 100.
     pub(crate) stride: usize,
 }
@@ -37,12 +38,12 @@ pub(crate) struct List {
 pub(crate) enum PageStart {
     /// The first page.
     First,
-    /// The page after the row at this position.
-    After(u64),
-    /// The page before the row at this position.
-    Before(u64),
-    /// The page after this many rows: by `OFFSET` in SQL, else after the position.
-    Offset { rows: usize, after: u64 },
+    /// The page after the row with this key.
+    After(Key),
+    /// The page before the row with this key.
+    Before(Key),
+    /// The page after this many rows: by `OFFSET` in SQL, else after the key.
+    Offset { rows: usize, after: Key },
 }
 
 impl PageStart {
@@ -50,8 +51,8 @@ impl PageStart {
     pub(crate) const fn in_sql(self) -> Start {
         match self {
             PageStart::First => Start::First,
-            PageStart::After(position) => Start::After(position),
-            PageStart::Before(position) => Start::Before(position),
+            PageStart::After(key) => Start::After(key),
+            PageStart::Before(key) => Start::Before(key),
             PageStart::Offset { rows, .. } => Start::Offset(rows as u64),
         }
     }
@@ -104,22 +105,24 @@ impl Depth {
 pub(crate) fn lists(reference: &Reference, users: &[u32]) -> Result<Vec<List>> {
     let mut lists = Vec::new();
     for user in users {
-        for (name, filter) in filters_of(reference, *user)? {
-            let positions: Arc<[u64]> = reference.positions(*user, &filter)?.into();
-            let stride = (positions.len() / MAX_STARTS).clamp(1, 100);
+        for (name, filter, sort) in lists_of(reference, *user)? {
+            let found = reference.list(*user, &filter, sort)?;
+            let keys: Arc<[Key]> = found.into_iter().map(|(key, _)| key).collect();
+            let stride = (keys.len() / MAX_STARTS).clamp(1, 100);
             let number = lists.len();
-            lists.push(List { number, name, user: *user, filter, positions, stride });
+            lists.push(List { number, name, user: *user, filter, sort, keys, stride });
         }
     }
     Ok(lists)
 }
 
-fn filters_of(reference: &Reference, user: u32) -> Result<Vec<(&'static str, ListFilter)>> {
+fn lists_of(reference: &Reference, user: u32) -> Result<Vec<(&'static str, ListFilter, Sort)>> {
     let all = ListFilter::default;
     if user == ADVERSARY {
         let assistant = Some(adversary_assistant(0));
         let kind = Some(ChannelKind::Whatsapp);
-        return Ok(vec![("empty: assistant + type", ListFilter { assistant, kind, ..all() })]);
+        let filter = ListFilter { assistant, kind, ..all() };
+        return Ok(vec![("empty: assistant + type", filter, Sort::CreatedAt)]);
     }
     let rank = user as usize - 1;
     let kind = Some(ChannelKind::Whatsapp);
@@ -135,18 +138,34 @@ fn filters_of(reference: &Reference, user: u32) -> Result<Vec<(&'static str, Lis
         customer: customer.clone(),
         external: None,
     };
-    Ok(vec![
+    let of_kind = ListFilter { kind, ..all() };
+    let of_assistant = ListFilter { assistant, ..all() };
+    let of_sender = ListFilter { sender: sender.clone(), ..all() };
+    let of_customer = ListFilter { customer: customer.clone(), ..all() };
+    let of_both = ListFilter { kind, assistant, ..all() };
+    let by_activity = [
+        ("unfiltered, by last activity", all()),
+        ("type, by last activity", of_kind.clone()),
+        ("assistant, by last activity", of_assistant.clone()),
+        ("sender, by last activity", of_sender.clone()),
+        ("customer, by last activity", of_customer.clone()),
+        ("type + assistant, by last activity", of_both.clone()),
+    ];
+    let by_creation = [
         ("unfiltered", all()),
-        ("type", ListFilter { kind, ..all() }),
-        ("assistant", ListFilter { assistant, ..all() }),
-        ("sender", ListFilter { sender: sender.clone(), ..all() }),
-        ("customer", ListFilter { customer: customer.clone(), ..all() }),
+        ("type", of_kind),
+        ("assistant", of_assistant),
+        ("sender", of_sender),
+        ("customer", of_customer),
         ("external", ListFilter { external, ..all() }),
-        ("type + assistant", ListFilter { kind, assistant, ..all() }),
+        ("type + assistant", of_both),
         ("type + sender", ListFilter { kind, sender, ..all() }),
         ("assistant + customer", ListFilter { assistant, customer, ..all() }),
         ("type + assistant + sender + customer", all_four),
-    ])
+    ];
+    let by_creation = by_creation.map(|(name, filter)| (name, filter, Sort::CreatedAt));
+    let by_activity = by_activity.map(|(name, filter)| (name, filter, Sort::LastActivity));
+    Ok(by_creation.into_iter().chain(by_activity).collect())
 }
 
 /// The name of a measured user in result files.
@@ -162,16 +181,16 @@ impl List {
     /// The queries for the pages at a depth, in no particular order. Empty if the list is too short
     /// for a full page there.
     pub(crate) fn queries(&self, depth: Depth, page_size: usize) -> Vec<PageQuery<'_>> {
-        let (rows, stride) = (self.positions.len(), self.stride);
+        let (rows, stride) = (self.keys.len(), self.stride);
         let query = |start, strides| PageQuery { list: self, start, strides, page_size };
-        let after = |strides: usize| PageStart::After(self.positions[strides * stride - 1]);
+        let after = |strides: usize| PageStart::After(self.keys[strides * stride - 1]);
         // Full pages only, so that all starts cost the same.
         let deepest = rows.saturating_sub(page_size + 1) / stride;
         match depth {
             Depth::First => vec![query(PageStart::First, 0)],
             Depth::Random => scattered(1, deepest).map(|at| query(after(at), at)).collect(),
             Depth::Back => scattered(page_size / stride + 1, deepest)
-                .map(|at| query(PageStart::Before(self.positions[at * stride]), at))
+                .map(|at| query(PageStart::Before(self.keys[at * stride]), at))
                 .collect(),
             Depth::End if rows >= 2_000 => {
                 let at = (rows / 1000 * 999 / stride).min(deepest);
@@ -185,7 +204,7 @@ impl List {
                 let at = (skipped / stride).clamp(1, deepest);
                 let rows = at * stride;
                 let start = match depth {
-                    Depth::Offset(_) => PageStart::Offset { rows, after: self.positions[rows - 1] },
+                    Depth::Offset(_) => PageStart::Offset { rows, after: self.keys[rows - 1] },
                     _ => after(at),
                 };
                 vec![query(start, at)]

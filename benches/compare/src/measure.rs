@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use convodb_bench::latency::Latencies;
+use convodb_bench::sql::Key;
 use indicatif::ProgressBar;
 
 use crate::engine_kind::OpenEngine;
@@ -129,22 +130,22 @@ pub(crate) fn check(comparison: &mut Comparison, progress: &ProgressBar) -> Resu
 /// Checks the first engine's page against the reference list.
 fn expect_positions(page: &Page, query: &PageQuery<'_>) -> Result<()> {
     use crate::list::PageStart;
-    let positions = &query.list.positions;
-    let at = |position: u64| positions.partition_point(|other| *other > position);
+    let keys = &query.list.keys;
+    let at = |key: Key| keys.partition_point(|other| *other > key);
     let (start, end) = match query.start {
         PageStart::First => (0, query.page_size),
-        PageStart::After(position) | PageStart::Offset { after: position, .. } => {
-            (at(position) + 1, at(position) + 1 + query.page_size)
+        PageStart::After(key) | PageStart::Offset { after: key, .. } => {
+            (at(key) + 1, at(key) + 1 + query.page_size)
         }
-        PageStart::Before(position) => (at(position).saturating_sub(query.page_size), at(position)),
+        PageStart::Before(key) => (at(key).saturating_sub(query.page_size), at(key)),
     };
-    let end = end.min(positions.len());
-    let times = positions[start..end].iter().map(|position| position >> 22);
+    let end = end.min(keys.len());
+    let times = keys[start..end].iter().map(|key| key.position >> 22);
     let name = query.list.name;
     ensure!(page.rows.iter().map(|row| row.created_at).eq(times), "wrong rows in a page of {name}");
     let more = match query.start {
         PageStart::Before(_) => start > 0,
-        _ => end < positions.len(),
+        _ => end < keys.len(),
     };
     ensure!(page.more == more, "wrong end of a page of {name}");
     Ok(())
@@ -293,6 +294,6 @@ fn measurement(
         p50_ns: timing.latencies.summary().p50_ns,
         p99_ns: timing.latencies.summary().p99_ns,
         pages: timing.latencies.len(),
-        rows_in_list: list.positions.len(),
+        rows_in_list: list.keys.len(),
     }
 }

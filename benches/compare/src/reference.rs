@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, Result};
+use convodb::Sort;
 use convodb_bench::filter::ListFilter;
 use convodb_bench::row::Row;
+use convodb_bench::sql::Key;
 
 use crate::dataset::{all_rows, record};
 
@@ -66,22 +68,24 @@ impl Reference {
         }))
     }
 
-    /// The positions of a list, newest first.
-    pub(crate) fn positions(&self, user: u32, filter: &ListFilter) -> Result<Vec<u64>> {
-        let rows = self.rows_of(user)?;
-        let indexes = self.indexes(user, filter)?;
-        Ok(indexes.into_iter().rev().map(|at| rows.positions[at as usize]).collect())
-    }
-
-    /// The indexes of the rows of a list, oldest first.
-    pub(crate) fn indexes(&self, user: u32, filter: &ListFilter) -> Result<Vec<u32>> {
-        let mut indexes = Vec::new();
+    /// The sort key of each row of a list with its index among the user's rows, newest first.
+    pub(crate) fn list(
+        &self,
+        user: u32,
+        filter: &ListFilter,
+        sort: Sort,
+    ) -> Result<Vec<(Key, u32)>> {
+        let positions = &self.rows_of(user)?.positions;
+        let mut list = Vec::new();
         for (number, row) in self.rows(user)? {
-            if filter.matches(&row?) {
-                indexes.push(u32::try_from(number)?);
+            let row = row?;
+            if filter.matches(&row) {
+                let key = Key::of(sort, row.updated_at, positions[number]);
+                list.push((key, u32::try_from(number)?));
             }
         }
-        Ok(indexes)
+        list.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(list)
     }
 
     /// The most common value of a text field in the user's rows; on a tie, the smallest.

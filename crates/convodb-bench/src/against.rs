@@ -14,7 +14,7 @@ use crate::filter::ListFilter;
 use crate::lists::List;
 use crate::result::EngineFigures;
 use crate::row::{Row, next_position};
-use crate::sql::{ListStatements, Start};
+use crate::sql::{Key, ListStatements, Start};
 use crate::sqlite::{self, Indexes, Locking, SqlPage};
 
 /// SQLite's page cache, as big as convodb's.
@@ -41,7 +41,7 @@ pub struct Sqlite {
     skip: Skip,
     /// The lists that were prepared, by the address of the measured list.
     lists: Vec<(*const List, ListStatements)>,
-    positions: HashMap<ConversationId, u64>,
+    keys: HashMap<ConversationId, Key>,
     // The last connection removes the copy.
     _directory: Rc<TempDir>,
 }
@@ -113,21 +113,21 @@ impl Sqlite {
     fn open(path: &Path, skip: Skip, directory: Rc<TempDir>) -> Result<Self> {
         let connection = sqlite::open(path, CACHE_BYTES, Locking::Shared)?;
         sqlite::plan_once(&connection)?;
-        let (lists, positions) = (Vec::new(), HashMap::new());
-        Ok(Self { connection, skip, lists, positions, _directory: directory })
+        let (lists, keys) = (Vec::new(), HashMap::new());
+        Ok(Self { connection, skip, lists, keys, _directory: directory })
     }
 
     /// The page as SQLite reads it. Everything that it needs was prepared.
     fn sql_page<'a>(&'a self, query: &PageQuery<'_>) -> Result<SqlPage<'a>> {
         let list = self.lists.iter().find(|(of, _)| std::ptr::eq(*of, query.list));
         let (_, list) = list.context("the list was not prepared")?;
-        let position = |id| self.positions.get(&id).copied().context("a place was not prepared");
+        let key = |id| self.keys.get(&id).copied().context("a place was not prepared");
         let start = match (query.place, self.skip) {
             (Place::First, Skip::Key) => Start::First,
             (Place::First, Skip::Offset) => Start::Offset(0),
-            (Place::After(start), Skip::Key) => Start::After(position(start.row_before)?),
+            (Place::After(start), Skip::Key) => Start::After(key(start.row_before)?),
             (Place::After(start), Skip::Offset) => Start::Offset(start.rows_before),
-            (Place::Before(start), _) => Start::Before(position(start.row_after)?),
+            (Place::Before(start), _) => Start::Before(key(start.row_after)?),
         };
         Ok(SqlPage { user: query.user.get(), list, start, page_size: query.page_size.get() })
     }
@@ -152,19 +152,20 @@ impl Engine for Sqlite {
     fn prepare(&mut self, query: &PageQuery<'_>) -> Result<()> {
         if !self.lists.iter().any(|(of, _)| std::ptr::eq(*of, query.list)) {
             let filter = ListFilter::from(&query.list.filter).without_implied_kind();
-            self.lists.push((query.list, ListStatements::new(filter)));
+            self.lists.push((query.list, ListStatements::new(filter, query.list.sort)));
         }
         let id = match (query.place, self.skip) {
             (Place::First, _) | (Place::After(_), Skip::Offset) => return Ok(()),
             (Place::After(start), Skip::Key) => start.row_before,
             (Place::Before(start), _) => start.row_after,
         };
-        let sql = "SELECT position FROM conversations WHERE user_id = ?1 AND id = ?2";
+        let sql = "SELECT updated_at, position FROM conversations WHERE user_id = ?1 AND id = ?2";
         let (user, uuid) = (query.user.get(), id.uuid());
         let mut statement = self.connection.prepare_cached(sql)?;
-        let position: i64 =
-            statement.query_one(params![user, uuid.as_bytes()], |row| row.get(0))?;
-        self.positions.insert(id, u64::try_from(position)?);
+        let (updated_at, position): (i64, i64) = statement
+            .query_one(params![user, uuid.as_bytes()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (updated_at, position) = (u64::try_from(updated_at)?, u64::try_from(position)?);
+        self.keys.insert(id, Key { updated_at, position });
         Ok(())
     }
 

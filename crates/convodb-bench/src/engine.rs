@@ -38,10 +38,7 @@ impl PageQuery<'_> {
     #[must_use]
     pub fn request(&self) -> ListRequest {
         match self.place {
-            Place::First => ListRequest {
-                page_size: Some(self.page_size),
-                ..ListRequest::new().filter(self.list.filter.clone())
-            },
+            Place::First => ListRequest { page_size: Some(self.page_size), ..self.list.request() },
             Place::After(start) => starts::forward(start, self.page_size),
             Place::Before(start) => starts::backward(start, self.page_size),
         }

@@ -67,6 +67,10 @@ pub const SHAPES: [&[Field]; 11] = [
     &[Assistant, External],
 ];
 
+/// The sets of fields that have an index by last activity, as in convodb.
+pub const ACTIVITY_SHAPES: [&[Field]; 6] =
+    [&[], &[Kind], &[Assistant], &[Kind, Assistant], &[Sender], &[Customer]];
+
 /// Exact matches; `None` matches every row.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ListFilter {

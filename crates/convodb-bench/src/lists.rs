@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use convodb::{
-    ChannelKind, Conversation, Day, Filter, ListRequest, Snapshot, StatsRequest, UserId,
+    ChannelKind, Conversation, Day, Filter, IndexFamily, IndexState, ListRequest, Snapshot, Sort,
+    StatsRequest, UserId,
 };
 
 /// The newest conversations of a user from which the values of the filters are taken.
@@ -28,6 +29,16 @@ pub struct List {
     pub combinations: u32,
     /// The filter.
     pub filter: Filter,
+    /// The time that sorts it.
+    pub sort: Sort,
+}
+
+impl List {
+    /// The request for its first page.
+    #[must_use]
+    pub fn request(&self) -> ListRequest {
+        ListRequest::new().filter(self.filter.clone()).sort(self.sort)
+    }
 }
 
 /// The user's number, the number of their conversations and that of their assistants.
@@ -44,6 +55,7 @@ pub struct UserSize {
 /// The fields of a filter; the bit of a field is its index.
 const FIELDS: [&str; 5] = ["type", "assistant", "sender", "customer", "external identifier"];
 const KIND: u32 = 1;
+const ASSISTANT: u32 = 1 << 1;
 const SENDER: u32 = 1 << 2;
 const CUSTOMER: u32 = 1 << 3;
 const EXTERNAL: u32 = 1 << 4;
@@ -164,12 +176,32 @@ pub fn lists(snapshot: &Snapshot, user: UserId) -> Result<Vec<List>> {
         let Some(filter) = most_frequent(bits, &rows) else { continue };
         // The same list with the type that its text implies.
         let combinations = if bits & (SENDER | CUSTOMER | EXTERNAL) != 0 { 2 } else { 1 };
-        lists.push(List { name: name(bits), combinations, filter });
+        lists.push(List { name: name(bits), combinations, filter, sort: Sort::CreatedAt });
     }
     // What is asked most, and has the fewest fields, first.
     lists.sort_by_key(|list| list.name.matches('+').count());
     lists.extend(nothing_in_common(snapshot, user, &rows)?);
     Ok(lists)
+}
+
+/// The lists by last activity of a user: for each combination of fields that has one, the list with
+/// the same values as in [`lists`]; none if the store lacks their index.
+///
+/// # Errors
+/// An error of the store.
+pub fn activity_lists(snapshot: &Snapshot, user: UserId) -> Result<Vec<List>> {
+    if snapshot.index_state(IndexFamily::LastActivity) != IndexState::Ready {
+        return Ok(Vec::new());
+    }
+    let rows = sample(snapshot, user)?;
+    let combinations = [0, KIND, ASSISTANT, SENDER, CUSTOMER, KIND | ASSISTANT].into_iter();
+    let lists = combinations.filter_map(|bits| {
+        let filter = most_frequent(bits, &rows)?;
+        let combinations = if bits & (SENDER | CUSTOMER) != 0 { 2 } else { 1 };
+        let name = format!("{}, by last activity", name(bits));
+        Some(List { name, combinations, filter, sort: Sort::LastActivity })
+    });
+    Ok(lists.collect())
 }
 
 /// All 32 combinations of filters by name, with values as in [`lists`]; a contradiction takes its
@@ -189,7 +221,12 @@ pub fn combinations(snapshot: &Snapshot, user: UserId) -> Result<Vec<List>> {
         } else {
             most_frequent(bits, &rows)
         };
-        lists.extend(filter.map(|filter| List { name: name(bits), combinations: 1, filter }));
+        lists.extend(filter.map(|filter| List {
+            name: name(bits),
+            combinations: 1,
+            filter,
+            sort: Sort::CreatedAt,
+        }));
     }
     Ok(lists)
 }
@@ -210,7 +247,7 @@ fn nothing_in_common(
             let request = ListRequest::new().filter(filter.clone());
             if snapshot.list(user, &request)?.is_empty() {
                 let name = "assistant + customer, disjoint".to_owned();
-                return Ok(Some(List { name, combinations: 0, filter }));
+                return Ok(Some(List { name, combinations: 0, filter, sort: Sort::CreatedAt }));
             }
         }
     }
@@ -221,11 +258,12 @@ fn nothing_in_common(
 mod tests {
     use super::*;
     use crate::dataset;
-    use convodb::Store;
+    use convodb::{IndexFamilies, Store};
 
     #[test]
     fn the_lists_of_a_user_are_the_different_combinations_of_filters() -> Result<()> {
         let store = Store::in_memory()?;
+        store.add_indexes(IndexFamilies::ALL)?;
         dataset::load(&store, 7, 3_000, |_| {})?;
         let snapshot = store.snapshot();
         let users = users_by_size(&snapshot)?;
@@ -252,6 +290,13 @@ mod tests {
         assert!(lists.iter().all(|list| rows(list) > 0));
         // The other twelve of the 32 contradict themselves.
         assert_eq!(lists.iter().map(|list| list.combinations).sum::<u32>(), 20);
+
+        let by_activity = activity_lists(&snapshot, user)?;
+        assert_eq!(by_activity.len(), 6);
+        for list in &by_activity {
+            let page = snapshot.list(user, &list.request())?;
+            assert!(page.changes_cursor().is_some() && !page.is_empty(), "{}", list.name);
+        }
 
         let all = combinations(&snapshot, user)?;
         assert_eq!(all.len(), 32);

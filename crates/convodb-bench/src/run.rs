@@ -8,7 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use convodb::{PageCost, PageSize, Snapshot, Store, StoreOptions, Timestamp, UserId};
+use convodb::{
+    IndexFamilies, IndexFamily, PageCost, PageSize, Snapshot, Store, StoreOptions, Timestamp,
+    UserId,
+};
 use tempfile::TempDir;
 
 use crate::dataset;
@@ -206,7 +209,8 @@ fn generate(
     rows: u64,
     progress: &mut dyn FnMut(Stage),
 ) -> Result<(Vec<UserId>, Duration)> {
-    let store = Store::open(path)?;
+    let indexes = IndexFamilies::NONE.with(IndexFamily::LastActivity);
+    let store = Store::open_with(path, &StoreOptions::new().indexes(indexes))?;
     let shared = Arc::new(LoadProgress::default());
     let of_writer = shared.clone();
     let writing = move |done, total| {
@@ -247,7 +251,8 @@ fn find_lists(
 ) -> Result<Vec<MeasuredList>> {
     let mut measured = Vec::new();
     for size in users {
-        let lists = lists::lists(snapshot, size.user)?;
+        let mut lists = lists::lists(snapshot, size.user)?;
+        lists.extend(lists::activity_lists(snapshot, size.user)?);
         let total = lists.len() as u64;
         for (done, list) in (0..).zip(lists) {
             progress(Stage { what: "finding page starts", done, total });

@@ -13,6 +13,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use convodb::Sort;
 use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags, Rows};
 use uuid::Uuid;
@@ -245,8 +246,11 @@ fn bind<'s>(statement: &'s mut CachedStatement<'_>, page: SqlPage<'_>) -> Result
             None => {}
         }
     }
-    if let Start::After(position) | Start::Before(position) = page.start {
-        statement.raw_bind_parameter(next(), i64::try_from(position)?)?;
+    if let Start::After(key) | Start::Before(key) = page.start {
+        if page.list.sort == Sort::LastActivity {
+            statement.raw_bind_parameter(next(), i64::try_from(key.updated_at)?)?;
+        }
+        statement.raw_bind_parameter(next(), i64::try_from(key.position)?)?;
     }
     statement.raw_bind_parameter(next(), i64::try_from(page.page_size + 1)?)?;
     if let Start::Offset(rows) = page.start {

@@ -52,8 +52,7 @@ impl ListPlaces {
         let mut at_end = VecDeque::new();
         let mut next_decade = 100;
         let mut before: Option<(ConversationId, PageCursor)> = None;
-        let request = ListRequest::new().filter(list.filter.clone());
-        for page in snapshot.pages(user, request.page_size(STEP)?) {
+        for page in snapshot.pages(user, list.request().page_size(STEP)?) {
             let page = page?;
             let mut rows = page.conversations();
             let (first, last) = (rows.next().map(|row| row.id), rows.next_back().map(|row| row.id));

@@ -12,7 +12,9 @@ use std::str::FromStr;
 
 use clap::builder::{BoolishValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use convodb::{AssistantRef, ChannelKind, ExternalIdentifier, Name, Order, Timestamp};
+use convodb::{
+    AssistantRef, ChannelKind, ExternalIdentifier, ListRequest, Name, Order, Sort, Timestamp,
+};
 
 /// `--db`: the file of a store.
 #[derive(Debug, Args)]
@@ -124,6 +126,58 @@ pub(crate) struct FilterFlags {
     /// it names
     #[arg(long, env = "CONVODB_TO", value_name = "TIME", value_parser = Timestamp::parse_end)]
     pub(crate) to: Option<Timestamp>,
+    /// Time that sorts the list; last-activity needs the index of that name (`convodb indexes add
+    /// last-activity`) [default: created-at]
+    #[arg(long, env = "CONVODB_SORT")]
+    pub(crate) sort: Option<SortWord>,
+    /// With --sort last-activity, only conversations whose last message or change was at this time
+    /// or later: a date (UTC) or RFC 3339
+    #[arg(long, env = "CONVODB_ACTIVE_FROM", value_name = "TIME")]
+    pub(crate) active_from: Option<Timestamp>,
+    /// With --sort last-activity, only conversations whose last message or change was at this time
+    /// or earlier, including all of the day or second that it names
+    #[arg(
+        long,
+        env = "CONVODB_ACTIVE_TO",
+        value_name = "TIME",
+        value_parser = Timestamp::parse_end
+    )]
+    pub(crate) active_to: Option<Timestamp>,
+}
+
+impl FilterFlags {
+    /// A list with these bounds, sorted like this, without a filter.
+    pub(crate) fn unfiltered(&self) -> ListRequest {
+        ListRequest {
+            created_from: self.from,
+            created_to: self.to,
+            sort: self.sort.map(Into::into),
+            active_from: self.active_from,
+            active_to: self.active_to,
+            ..ListRequest::default()
+        }
+    }
+}
+
+/// The two times that sort a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SortWord {
+    /// Time of creation
+    #[value(alias = "created_at")]
+    CreatedAt,
+    /// Time of the newest message or of a later change: without filter, or by type, assistant, both,
+    /// sender or customer
+    #[value(alias = "last_activity")]
+    LastActivity,
+}
+
+impl From<SortWord> for Sort {
+    fn from(word: SortWord) -> Self {
+        match word {
+            SortWord::CreatedAt => Sort::CreatedAt,
+            SortWord::LastActivity => Sort::LastActivity,
+        }
+    }
 }
 
 /// The two orders, by the words of the API.

@@ -4,7 +4,7 @@
 
 use convodb::{
     AssistantId, AssistantIds, Channel, ChannelKind, ChannelKinds, Contact, Conversation,
-    ConversationId, Cost, Filter, Message, Order, Role, Timestamp, Variables,
+    ConversationId, Cost, Filter, Message, Order, Role, Sort, Timestamp, Variables,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -126,11 +126,25 @@ pub fn filter() -> impl Strategy<Value = Filter> {
     )
 }
 
-/// A list query: a filter, an optional time range, and an order.
+/// Whether there are lists by last activity with this filter.
+#[must_use]
+pub const fn has_activity_list(filter: &Filter) -> bool {
+    let phones = filter.sender_phone.is_some() as u8 + filter.customer_phone.is_some() as u8;
+    let has_assistant = filter.assistant.is_some() || filter.assistants.is_some();
+    filter.external_identifier.is_none()
+        && !filter.ai_off
+        && (phones == 0 || phones == 1 && !has_assistant)
+}
+
+/// A list query: a filter, a sort that has such lists, an optional time range, and an order.
 pub fn list_query() -> impl Strategy<Value = ListQuery> {
     let order = prop::sample::select(vec![Order::Descending, Order::Ascending]);
     let bound = || prop::option::weighted(0.2, timestamp());
-    (filter(), bound(), bound(), order).prop_map(|(filter, created_from, created_to, order)| {
-        ListQuery { filter, created_from, created_to, order }
-    })
+    (filter(), any::<bool>(), bound(), bound(), order).prop_map(
+        |(filter, by_activity, from, to, order)| {
+            let by_activity = by_activity && has_activity_list(&filter);
+            let sort = if by_activity { Sort::LastActivity } else { Sort::CreatedAt };
+            ListQuery { filter, sort, from, to, order }
+        },
+    )
 }

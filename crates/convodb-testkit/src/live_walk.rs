@@ -5,20 +5,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use convodb::{Conversation, ListRequest, Order, Page, PageSize, Timestamp, UserId};
+use convodb::{
+    ChangeCursor, Conversation, ListRequest, Order, Page, PageSize, Sort, Timestamp, UserId,
+};
 
 use crate::harness::Harness;
-use crate::oracle::ListQuery;
+use crate::oracle::{ListPlace, ListQuery};
 use crate::page_walk::{first_page_request, page_conversations};
 
-/// A boundary between rows: rows at or above this time and position, and rows below.
-type Gap = (Timestamp, u64);
+/// A boundary between rows: rows at or above this place, and rows below.
+type Gap = ListPlace;
 
 /// A list that is read page by page through the tokens of its cursors.
 pub struct LiveWalk {
     user: UserId,
     query: ListQuery,
     size: usize,
+    /// What all pages have in common, if the list is by last activity.
+    changes: Option<ChangeCursor>,
+    /// Of an ascending list by last activity, the newest activity when the walk began: it goes no
+    /// further.
+    ceiling: Option<Timestamp>,
     /// Token of the last page's next cursor, and the gap that it names.
     next: Option<(String, Gap)>,
     /// Token of the last page's previous cursor, and the gap that it names.
@@ -43,10 +50,15 @@ struct Expected<'a> {
 impl LiveWalk {
     /// Reads the first page.
     pub fn begin(harness: &Harness, user: UserId, query: ListQuery, size: usize) -> Self {
-        let mut walk = Self { user, query, size, next: None, prev: None };
-        let request = first_page_request(&walk.query, size);
+        let request = first_page_request(&query, size);
         let page = harness.store.snapshot().list(user, &request).unwrap();
-        let list = harness.oracle.positions(user, &walk.query);
+        let list = harness.oracle.places(user, &query);
+        let is_limited = (query.sort, query.order) == (Sort::LastActivity, Order::Ascending);
+        let newest = list.last().map(|(place, _)| place.activity);
+        let ceiling = newest.filter(|_| is_limited);
+        let changes = page.changes_cursor().copied();
+        assert_eq!(changes.is_some(), query.sort == Sort::LastActivity);
+        let mut walk = Self { user, query, size, changes, ceiling, next: None, prev: None };
         let end = size.min(list.len());
         let after = end < list.len();
         let expected = Expected { rows: &list[..end], before: false, after, gap: None };
@@ -80,7 +92,8 @@ impl LiveWalk {
     }
 
     fn sides(&self, harness: &Harness, gap: Gap) -> Sides {
-        let list = harness.oracle.positions(self.user, &self.query);
+        let mut list = harness.oracle.places(self.user, &self.query);
+        list.retain(|(place, _)| self.ceiling.is_none_or(|ceiling| place.activity <= ceiling));
         let ascending = self.query.order == Order::Ascending;
         let (before, after) =
             list.into_iter().partition(|(position, _)| (*position < gap) == ascending);
@@ -92,13 +105,14 @@ impl LiveWalk {
         let Expected { rows, before, after, gap } = *expected;
         let conversations: Vec<Conversation> = rows.iter().map(|(_, row)| row.clone()).collect();
         assert_eq!(page_conversations(page), conversations, "a page of {:?}", self.query);
+        assert_eq!(page.changes_cursor(), self.changes.as_ref(), "of the walk's beginning");
         assert_eq!(
             (page.prev_cursor().is_some(), page.next_cursor().is_some()),
             (before, after),
             "its cursors"
         );
         let ascending = self.query.order == Order::Ascending;
-        let above = |(at, position): Gap| (at, position + 1);
+        let above = |place: Gap| Gap { position: place.position + 1, ..place };
         let first = rows.first().map(|(position, _)| *position);
         let last = rows.last().map(|(position, _)| *position);
         let front = first.map(|first| if ascending { first } else { above(first) }).or(gap);

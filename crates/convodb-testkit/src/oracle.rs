@@ -5,7 +5,7 @@
 
 use convodb::{
     Channel, Conversation, ConversationId, ExternalIdentifier, Filter, Message, Name, Order, Phone,
-    StorageUsage, Timestamp, UserId,
+    Sort, StorageUsage, Timestamp, UserId,
 };
 
 /// The conversations of all users, in order of arrival.
@@ -105,32 +105,35 @@ impl Oracle {
         StorageUsage { conversations: own().count() as u64, bytes: bytes.sum::<usize>() as u64 }
     }
 
-    /// All matches of a query in its order: by creation time, ties by order of arrival.
+    /// All matches of a query in its order: by the time that it is sorted by, then by creation time,
+    /// ties by order of arrival.
     #[must_use]
     pub fn list(&self, user: UserId, query: &ListQuery) -> Vec<Conversation> {
         self.sorted(user, query).into_iter().map(|row| row.conversation.clone()).collect()
     }
 
-    /// All matches of a query, each with its creation time and its position within that time.
+    /// All matches of a query, each with its place in the list.
     #[must_use]
-    pub fn positions(
-        &self,
-        user: UserId,
-        query: &ListQuery,
-    ) -> Vec<((Timestamp, u64), Conversation)> {
-        let position = |row: &OracleRow| (row.conversation.created_at, row.position);
+    pub fn places(&self, user: UserId, query: &ListQuery) -> Vec<(ListPlace, Conversation)> {
+        let place = |row: &OracleRow| ListPlace {
+            activity: query.activity(&row.conversation),
+            created_at: row.conversation.created_at,
+            position: row.position,
+        };
         let rows = self.sorted(user, query).into_iter();
-        rows.map(|row| (position(row), row.conversation.clone())).collect()
+        rows.map(|row| (place(row), row.conversation.clone())).collect()
     }
 
     fn sorted(&self, user: UserId, query: &ListQuery) -> Vec<&OracleRow> {
         let mut list: Vec<&OracleRow> = self
             .rows
             .iter()
-            .filter(|row| row.user == user && query.matches(&row.conversation))
+            .filter(|row| row.user == user && query.passes(&row.conversation))
             .collect();
         // A stable sort leaves ties in order of arrival.
-        list.sort_by_key(|row| row.conversation.created_at);
+        list.sort_by_key(|OracleRow { conversation, .. }| {
+            (query.activity(conversation), conversation.created_at)
+        });
         if query.order == Order::Descending {
             list.reverse();
         }
@@ -177,21 +180,52 @@ pub fn assistant_bytes(name: &str) -> u64 {
     (key + SEALED + 8 + name.len() + number + at) as u64
 }
 
-/// A list query: filter, time range and order.
+/// A place in a list, in ascending order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListPlace {
+    /// The last activity; always the same in a list by creation.
+    pub activity: Timestamp,
+    /// The time of creation.
+    pub created_at: Timestamp,
+    /// The position among the user's rows of the same time of creation.
+    pub position: u64,
+}
+
+/// A list query: filter, sort, time range and order.
 #[derive(Clone, Debug, Default)]
 pub struct ListQuery {
     /// Exact matches.
     pub filter: Filter,
-    /// Earliest creation time, inclusive.
-    pub created_from: Option<Timestamp>,
-    /// Latest creation time, exclusive.
-    pub created_to: Option<Timestamp>,
-    /// Sort order by creation time.
+    /// The time that the list is sorted by.
+    pub sort: Sort,
+    /// Earliest time that the list is sorted by, inclusive.
+    pub from: Option<Timestamp>,
+    /// Latest time that the list is sorted by, exclusive.
+    pub to: Option<Timestamp>,
+    /// Sort order.
     pub order: Order,
 }
 
 impl ListQuery {
-    fn matches(&self, row: &Conversation) -> bool {
+    /// What sorts a row before its time of creation.
+    fn activity(&self, row: &Conversation) -> Timestamp {
+        match self.sort {
+            Sort::CreatedAt => Timestamp::MIN,
+            Sort::LastActivity => row.updated_at,
+        }
+    }
+
+    /// The time of a row that the list is sorted by.
+    fn time(&self, row: &Conversation) -> Timestamp {
+        match self.sort {
+            Sort::CreatedAt => row.created_at,
+            Sort::LastActivity => row.updated_at,
+        }
+    }
+
+    /// Whether a conversation is in the list.
+    #[must_use]
+    pub fn passes(&self, row: &Conversation) -> bool {
         let Filter {
             kind,
             assistant,
@@ -214,7 +248,7 @@ impl ListQuery {
                 .as_ref()
                 .is_none_or(|e| row.channel.external_identifier() == Some(e.as_str()))
             && !(*ai_off && row.ai_enabled)
-            && self.created_from.is_none_or(|from| row.created_at >= from)
-            && self.created_to.is_none_or(|to| row.created_at < to)
+            && self.from.is_none_or(|from| self.time(row) >= from)
+            && self.to.is_none_or(|to| self.time(row) < to)
     }
 }

@@ -5,17 +5,25 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use crate::oracle::ListQuery;
-use convodb::{Conversation, Count, ListRequest, Page, PageSize, Snapshot, UserId};
+use convodb::{Conversation, Count, ListRequest, Page, PageSize, Snapshot, Sort, UserId};
 
 /// The request for the first page of a query's list.
 pub fn first_page_request(query: &ListQuery, page_size: usize) -> ListRequest {
     ListRequest {
         filter: query.filter.clone(),
-        created_from: query.created_from,
-        created_to: query.created_to,
+        sort: Some(query.sort),
         order: Some(query.order),
         page_size: Some(PageSize::new(page_size as u64).unwrap()),
-        cursor: None,
+        ..bounds(query)
+    }
+}
+
+/// A request with the bounds of a query.
+fn bounds(query: &ListQuery) -> ListRequest {
+    let none = ListRequest::default();
+    match query.sort {
+        Sort::CreatedAt => ListRequest { created_from: query.from, created_to: query.to, ..none },
+        Sort::LastActivity => ListRequest { active_from: query.from, active_to: query.to, ..none },
     }
 }
 
@@ -40,6 +48,8 @@ pub fn check_page(page: &Page, list: &[Conversation], start: usize, end: usize) 
     );
     assert_eq!(page.prev_cursor().is_some(), start > 0, "prev before {start} of {}", list.len());
     let work = page.cost();
+    let by_activity = page.changes_cursor().is_some();
+    assert!(!by_activity || work.rows <= work.entries, "a lookup for each entry: {work:?}");
     let bound = convodb::PageCost::bound_of_ranges(page.page_size(), work.ranges);
     assert!(work.entries + work.rows <= bound, "{work:?} exceeds the bound of {bound}");
 }

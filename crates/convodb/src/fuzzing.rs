@@ -12,8 +12,8 @@ use redb::ReadableDatabase;
 use crate::encoding::counter::CounterBody;
 use crate::encoding::index_term::Fingerprinter;
 use crate::encoding::key::{
-    ArrivalKey, ChangeKey, CounterKey, DigestKey, FixedKey, IdArrivalKey, IndexKey, MessageKey,
-    NumberKey, RowKey, UuidKey,
+    ActivityKey, ArrivalKey, ChangeKey, CounterKey, DigestKey, FixedKey, IdArrivalKey, IndexKey,
+    MessageKey, NumberKey, RowKey, UuidKey,
 };
 use crate::encoding::record::{self, AccountV1, Body, ChangeV1, IdempotencyV1};
 use crate::encoding::row;
@@ -109,13 +109,14 @@ impl KeyCodec {
 
 /// The codecs of all key types.
 #[must_use]
-pub fn key_codecs() -> [KeyCodec; 11] {
+pub fn key_codecs() -> [KeyCodec; 12] {
     [
         KeyCodec::of::<UserId>(),
         KeyCodec::of::<RowKey>(),
         KeyCodec::of::<UuidKey>(),
         KeyCodec::of::<NumberKey>(),
         KeyCodec::of::<IndexKey>(),
+        KeyCodec::of::<ActivityKey>(),
         KeyCodec::of::<MessageKey>(),
         KeyCodec::of::<CounterKey>(),
         KeyCodec::of::<ChangeKey>(),

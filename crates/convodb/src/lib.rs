@@ -168,7 +168,7 @@ pub use crate::query::changes::{Change, ChangeCursor, Changes, ChangesSince};
 pub use crate::query::count::Count;
 pub use crate::query::cursor::PageCursor;
 pub use crate::query::filter::Filter;
-pub use crate::query::list_spec::Order;
+pub use crate::query::list_spec::{Order, Sort};
 pub use crate::query::message_iter::MessageIter;
 pub use crate::query::page::{Page, PageCost};
 pub use crate::query::page_size::PageSize;

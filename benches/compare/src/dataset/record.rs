@@ -6,11 +6,13 @@
 //! ```text
 //! row key    user u32 | position u64                 big-endian
 //! entry key  user u32 | term u64 | position u64      big-endian
+//! by activity  user u32 | term u64 | time u48 | position u64
 //! record     version u8 | body | checksum u64         as in docs/file-format.md
 //! ```
 
 use anyhow::{Context, Result, bail, ensure};
 use convodb_bench::row::{Row, created_at_millis, kind_number, kind_of};
+use convodb_bench::sql::Key;
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -37,7 +39,17 @@ pub(crate) fn entry_key(user: u32, term: u64, position: u64) -> [u8; 20] {
     key
 }
 
-/// The position at the end of either key.
+/// The key of an entry of the index by last activity.
+pub(crate) fn activity_key(user: u32, term: u64, key: Key) -> [u8; 26] {
+    let mut bytes = [0; 26];
+    bytes[..4].copy_from_slice(&user.to_be_bytes());
+    bytes[4..12].copy_from_slice(&term.to_be_bytes());
+    bytes[12..18].copy_from_slice(&key.updated_at.to_be_bytes()[2..]);
+    bytes[18..].copy_from_slice(&key.position.to_be_bytes());
+    bytes
+}
+
+/// The position at the end of each of these keys.
 pub(crate) fn position_of(key: &[u8]) -> u64 {
     key.last_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }

@@ -4,7 +4,10 @@ use std::hint::black_box;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use convodb::{BulkOptions, ListRequest, PageSize, Store, StoreOptions, Timestamp, UserId};
+use convodb::{
+    BulkOptions, IndexFamilies, IndexFamily, ListRequest, PageSize, Store, StoreOptions, Timestamp,
+    UserId,
+};
 use convodb_bench::row::Row;
 
 use crate::dataset::{ADVERSARY, all_rows, assistants};
@@ -59,7 +62,8 @@ pub(crate) fn create_users(store: &Store) -> Result<()> {
 
 /// Loads the dataset into an empty store.
 pub(crate) fn load(path: &Path, rows: u64) -> Result<()> {
-    let store = Store::open(path)?;
+    let indexes = IndexFamilies::NONE.with(IndexFamily::LastActivity);
+    let store = Store::open_with(path, &StoreOptions::new().indexes(indexes))?;
     create_users(&store)?;
     let mut loader = store.bulk_load(BulkOptions::default());
     for placed in all_rows(rows) {
@@ -79,6 +83,7 @@ impl Convodb {
         let size = PageSize::new(list.stride as u64)?;
         let first = ListRequest {
             filter: list.filter.to_convodb()?,
+            sort: Some(list.sort),
             page_size: Some(size),
             ..ListRequest::default()
         };

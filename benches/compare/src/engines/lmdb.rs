@@ -1,6 +1,6 @@
 //! LMDB engine, with convodb's layout and read strategy.
 //!
-//! Rows are clustered by user and position; five index databases have the same keys as convodb's
+//! Rows are clustered by user and position; six index databases have the same keys as convodb's
 //! indexes; another database maps ids to positions. A page is one range of index entries. Its rows
 //! are read by a few steps of a cursor if they are close together, else by a lookup each.
 
@@ -8,13 +8,15 @@ use std::ops::Bound::{Excluded, Included};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use convodb_bench::filter::{Field, ListFilter, SHAPES, value_of};
+use convodb::Sort;
+use convodb_bench::filter::{ACTIVITY_SHAPES, Field, ListFilter, SHAPES, value_of};
 use convodb_bench::row::Row;
+use convodb_bench::sql::Key;
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, EnvOpenOptions, PutFlags, RoRange, RoRevRange, RoTxn, WithTls};
 
 use crate::dataset::SortedRows;
-use crate::dataset::record::{decode, entry_key, position_of, row_key};
+use crate::dataset::record::{activity_key, decode, entry_key, position_of, row_key};
 use crate::engines::Engine;
 use crate::list::{List, Page, PageQuery, PageStart};
 use crate::term::term;
@@ -23,7 +25,7 @@ use crate::term::term;
 const MAX_STRIDE: usize = 8;
 /// Size of the memory map: larger than any measured store. The file is only as big as its pages.
 const MAP_BYTES: usize = 1 << 36;
-const NAMES: [&str; 3] = ["conversations", "conversation_ids", "messages"];
+const NAMES: [&str; 4] = ["conversations", "conversation_ids", "messages", "index_activity"];
 const ENTRY_NAMES: [&str; Field::ALL.len()] =
     ["index_type", "index_assistant", "index_sender", "index_customer", "index_external"];
 
@@ -36,7 +38,13 @@ type DescendingRange<'t> = RoRevRange<'t, Bytes, Bytes>;
 pub(crate) struct Lmdb {
     env: Env<WithTls>,
     tables: Tables,
-    lists: Vec<(ListFilter, Vec<Field>)>,
+    lists: Vec<Prepared>,
+}
+
+struct Prepared {
+    filter: ListFilter,
+    fields: Vec<Field>,
+    sort: Sort,
 }
 
 /// The databases of a store.
@@ -47,6 +55,8 @@ pub(crate) struct Tables {
     pub(crate) messages: Table,
     /// Index entries by the leading field; values are empty.
     pub(crate) entries: [Table; Field::ALL.len()],
+    /// Index entries by last activity; values are empty.
+    pub(crate) activity: Table,
 }
 
 /// Opens the store in a directory; creates it if missing.
@@ -54,21 +64,21 @@ pub(crate) struct Tables {
 pub(crate) fn open(path: &Path) -> Result<(Env<WithTls>, Tables)> {
     std::fs::create_dir_all(path)?;
     let mut options = EnvOpenOptions::new();
-    options.map_size(MAP_BYTES).max_dbs(8);
+    options.map_size(MAP_BYTES).max_dbs(9);
     // SAFETY: only this program uses the directory, and it opens each store once at a time.
     let env = unsafe { options.open(path)? };
     let write = env.write_txn()?;
     let opened = env.create_databases_and_commit(write, |opener, write| {
         let mut open = |name| opener.create_database::<Bytes, Bytes>(write, Some(name));
-        let [rows, ids, messages] = NAMES;
-        let first = [open(rows)?, open(ids)?, open(messages)?];
+        let [rows, ids, messages, activity] = NAMES;
+        let first = [open(rows)?, open(ids)?, open(messages)?, open(activity)?];
         let [a, b, c, d, e] = ENTRY_NAMES;
         let entries = [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?];
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((first, entries)))
     })?;
-    let ([rows, ids, messages], entries) =
+    let ([rows, ids, messages, activity], entries) =
         opened.commit().context("cannot create the databases")?;
-    Ok((env, Tables { rows, ids, messages, entries }))
+    Ok((env, Tables { rows, ids, messages, entries, activity }))
 }
 
 /// Loads the dataset in one transaction; appends to every database in key order.
@@ -77,6 +87,7 @@ pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
     let mut write = env.write_txn()?;
     let mut ids = Vec::new();
     let mut entries: [Vec<[u8; 20]>; Field::ALL.len()] = Default::default();
+    let mut activity = Vec::new();
     for (user, position, record) in sorted.records() {
         let key = row_key(user, position);
         tables.rows.put_with_flags(&mut write, PutFlags::APPEND, &key, record)?;
@@ -85,6 +96,7 @@ pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
         for (field, key) in entries_of(user, position, &row) {
             entries[field as usize].push(key);
         }
+        activity.extend(activity_entries(user, position, &row));
     }
     ids.sort_unstable();
     for (key, position) in ids {
@@ -96,6 +108,10 @@ pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
         for key in keys {
             table.put_with_flags(&mut write, PutFlags::APPEND, &key, &[])?;
         }
+    }
+    activity.sort_unstable();
+    for key in activity {
+        tables.activity.put_with_flags(&mut write, PutFlags::APPEND, &key, &[])?;
     }
     write.commit()?;
     env.force_sync()?;
@@ -122,6 +138,20 @@ pub(crate) fn entries_of(
     })
 }
 
+/// The entries of a row in the index by last activity.
+pub(crate) fn activity_entries(
+    user: u32,
+    position: u64,
+    row: &Row,
+) -> impl Iterator<Item = [u8; 26]> {
+    let key = Key { updated_at: row.updated_at, position };
+    ACTIVITY_SHAPES.iter().filter_map(move |shape| {
+        let has_all = shape.iter().all(|field| value_of(row, *field).is_some());
+        let term = term(shape, |field| value_of(row, field)).map_or(0, |(_, term)| term);
+        has_all.then(|| activity_key(user, term, key))
+    })
+}
+
 impl Lmdb {
     pub(crate) const fn new(env: Env<WithTls>, tables: Tables) -> Self {
         Self { env, tables, lists: Vec::new() }
@@ -135,28 +165,28 @@ enum EntryScan<'t> {
 }
 
 impl<'t> EntryScan<'t> {
-    /// Opens a scan from a page start over the keys that `key` encodes for positions.
+    /// Opens a scan from a page start over the keys that `key` encodes for sort keys.
     fn open<const N: usize>(
         table: &Table,
         read: &'t RoTxn<'_>,
         start: PageStart,
-        key: impl Fn(u64) -> [u8; N],
+        key: impl Fn(Key) -> [u8; N],
     ) -> Result<Self> {
         // The bounds borrow the keys, which live until the end of this function.
-        let (oldest, newest) = (key(0), key(u64::MAX));
+        let (oldest, newest) = (key(Key::MIN), key(Key::MAX));
         let (oldest, newest) = (oldest.as_slice(), newest.as_slice());
         Ok(match start {
             PageStart::First => {
                 EntryScan::Descending(table.rev_range(read, &(Included(oldest), Included(newest)))?)
             }
-            PageStart::After(position) | PageStart::Offset { after: position, .. } => {
-                let end = key(position);
+            PageStart::After(after) | PageStart::Offset { after, .. } => {
+                let end = key(after);
                 EntryScan::Descending(
                     table.rev_range(read, &(Included(oldest), Excluded(end.as_slice())))?,
                 )
             }
-            PageStart::Before(position) => {
-                let start = key(position + 1);
+            PageStart::Before(before) => {
+                let start = key(before.next());
                 EntryScan::Ascending(
                     table.range(read, &(Included(start.as_slice()), Included(newest)))?,
                 )
@@ -193,16 +223,16 @@ impl<'t> RowFetch<'t> {
     fn record(&mut self, position: u64) -> Result<&'t [u8]> {
         if matches!(self.access, Access::Undecided) {
             // Begin the scan at the row itself.
+            let at = |position| Key { updated_at: 0, position };
             let start = match self.start {
-                PageStart::Before(_) => PageStart::Before(position - 1),
+                PageStart::Before(_) => PageStart::Before(at(position - 1)),
                 PageStart::First | PageStart::After(_) | PageStart::Offset { .. } => {
-                    PageStart::After(position + 1)
+                    PageStart::After(at(position + 1))
                 }
             };
-            self.access =
-                Access::Scan(EntryScan::open(self.table, self.read, start, |position| {
-                    row_key(self.user, position)
-                })?);
+            self.access = Access::Scan(EntryScan::open(self.table, self.read, start, |key| {
+                row_key(self.user, key.position)
+            })?);
         }
         let key = row_key(self.user, position);
         if let Access::Scan(scan) = &mut self.access {
@@ -233,28 +263,36 @@ impl Engine for Lmdb {
             .iter()
             .map(|list| {
                 let filter = list.filter.without_implied_kind();
-                let fields = filter.fields();
-                (filter, fields)
+                Prepared { fields: filter.fields(), filter, sort: list.sort }
             })
             .collect();
         Ok(())
     }
 
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
-        let (filter, fields) = self.lists.get(query.list.number).context("list not prepared")?;
+        let prepared = self.lists.get(query.list.number).context("list not prepared")?;
+        let Prepared { filter, fields, sort } = prepared;
         let (user, tables) = (query.list.user, &self.tables);
         let read = self.env.read_txn()?;
         let mut rows = Vec::with_capacity(query.page_size);
         let mut more = false;
         let term = term(fields, |field| filter.value(field));
-        let (mut scan, mut fetch) = match term {
-            None => {
-                (EntryScan::open(&tables.rows, &read, query.start, |at| row_key(user, at))?, None)
+        let (mut scan, mut fetch) = match (sort, term) {
+            (Sort::LastActivity, term) => {
+                let term = term.map_or(0, |(_, term)| term);
+                let key = |key| activity_key(user, term, key);
+                let scan = EntryScan::open(&tables.activity, &read, query.start, key)?;
+                let (table, read, start) = (&tables.rows, &read, query.start);
+                (scan, Some(RowFetch { table, read, user, start, access: Access::Get }))
             }
-            Some((leading, term)) => {
+            (Sort::CreatedAt, None) => {
+                let key = |key: Key| row_key(user, key.position);
+                (EntryScan::open(&tables.rows, &read, query.start, key)?, None)
+            }
+            (Sort::CreatedAt, Some((leading, term))) => {
                 let table = &tables.entries[leading as usize];
-                let scan =
-                    EntryScan::open(table, &read, query.start, |at| entry_key(user, term, at))?;
+                let key = |key: Key| entry_key(user, term, key.position);
+                let scan = EntryScan::open(table, &read, query.start, key)?;
                 let access = match leading {
                     Field::Kind | Field::Assistant | Field::Sender => Access::Undecided,
                     Field::Customer | Field::External => Access::Get,

@@ -1,10 +1,11 @@
-//! In-memory engine ("no engine"): sorted positions in vectors, rows found by index.
+//! In-memory engine ("no engine"): sorted keys in vectors, rows found by index.
 //!
 //! It is the lower bound of a page's cost: no tree, no file, no transaction.
 
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use convodb_bench::sql::Key;
 
 use crate::dataset::record;
 use crate::engines::Engine;
@@ -17,9 +18,9 @@ pub(crate) struct Memory {
     lists: Vec<Sequence>,
 }
 
-/// One list: its positions, oldest first, and the indexes of their rows.
+/// One list: its sort keys, oldest first, and the indexes of their rows.
 struct Sequence {
-    positions: Vec<u64>,
+    keys: Vec<Key>,
     indexes: Vec<u32>,
 }
 
@@ -33,31 +34,29 @@ impl Engine for Memory {
     fn prepare(&mut self, lists: &[List]) -> Result<()> {
         self.lists.clear();
         for list in lists {
-            let indexes = self.reference.indexes(list.user, &list.filter)?;
-            let positions = list.positions.iter().rev().copied().collect();
-            self.lists.push(Sequence { positions, indexes });
+            let found = self.reference.list(list.user, &list.filter, list.sort)?;
+            let (keys, indexes) = found.into_iter().rev().unzip();
+            self.lists.push(Sequence { keys, indexes });
         }
         Ok(())
     }
 
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
-        let Sequence { positions, indexes } =
+        let Sequence { keys, indexes } =
             self.lists.get(query.list.number).context("list not prepared")?;
         let reference = self.reference.rows_of(query.list.user)?;
         let (user, page_size) = (query.list.user, query.page_size);
         let read =
-            |at: usize| record::decode(user, positions[at], reference.record(indexes[at] as usize));
-        let below = |position: u64| positions.partition_point(|other| *other < position);
+            |at: usize| record::decode(user, keys[at].position, reference.record(indexes[at] as usize));
+        let below = |key: Key| keys.partition_point(|other| *other < key);
         let end = match query.start {
-            PageStart::First => positions.len(),
-            PageStart::After(position) | PageStart::Offset { after: position, .. } => {
-                below(position)
-            }
-            PageStart::Before(position) => {
-                let start = below(position) + 1;
-                let end = (start + page_size).min(positions.len());
+            PageStart::First => keys.len(),
+            PageStart::After(key) | PageStart::Offset { after: key, .. } => below(key),
+            PageStart::Before(key) => {
+                let start = below(key) + 1;
+                let end = (start + page_size).min(keys.len());
                 let rows = (start..end).rev().map(read).collect::<Result<_>>()?;
-                return Ok(Page { rows, more: end < positions.len() });
+                return Ok(Page { rows, more: end < keys.len() });
             }
         };
         let start = end.saturating_sub(page_size);

@@ -6,9 +6,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use convodb::Sort;
 use convodb_bench::filter::{Field, ListFilter, Value};
 use convodb_bench::row::{Row, created_at_millis, kind_number, kind_of};
-use convodb_bench::sql::{self, Statements};
+use convodb_bench::sql::{self, Key, Statements};
 use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, Statement};
@@ -34,6 +35,7 @@ pub(crate) struct Postgres {
 
 struct Prepared {
     filter: ListFilter,
+    sort: Sort,
     fields: Vec<Field>,
     first: Statement,
     after: Statement,
@@ -123,9 +125,10 @@ impl Engine for Postgres {
         for list in lists {
             let filter = list.filter.without_implied_kind();
             let fields = filter.fields();
-            let statements = Statements::new(&fields);
+            let statements = Statements::new(&fields, list.sort);
             self.lists.push(Prepared {
                 filter,
+                sort: list.sort,
                 fields,
                 first: self.client.prepare(&statements.first)?,
                 after: self.client.prepare(&statements.after)?,
@@ -141,12 +144,14 @@ impl Engine for Postgres {
         let user = i32::try_from(query.list.user)?;
         let limit = i64::try_from(query.page_size + 1)?;
         let kind = list.filter.kind.map(|kind| i16::from(kind_number(kind)));
-        let (statement, bound) = match query.start {
-            PageStart::First => (&list.first, 0),
-            PageStart::After(position) => (&list.after, i64::try_from(position)?),
-            PageStart::Before(position) => (&list.before, i64::try_from(position)?),
-            PageStart::Offset { rows, .. } => (&list.offset, i64::try_from(rows)?),
+        let (statement, key, offset) = match query.start {
+            PageStart::First => (&list.first, Key::MIN, 0),
+            PageStart::After(key) => (&list.after, key, 0),
+            PageStart::Before(key) => (&list.before, key, 0),
+            PageStart::Offset { rows, .. } => (&list.offset, Key::MIN, rows),
         };
+        let (time, position) = (i64::try_from(key.updated_at)?, i64::try_from(key.position)?);
+        let offset = i64::try_from(offset)?;
         let matched: Vec<Value<'_>> =
             list.fields.iter().filter_map(|field| list.filter.value(*field)).collect();
         let mut values: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(8);
@@ -160,12 +165,15 @@ impl Engine for Postgres {
                 Value::Text(text) => values.push(text),
             }
         }
-        match query.start {
-            PageStart::First => values.push(&limit),
-            PageStart::After(_) | PageStart::Before(_) => {
-                values.extend::<[&(dyn ToSql + Sync); 2]>([&bound, &limit]);
+        if let PageStart::After(_) | PageStart::Before(_) = query.start {
+            if list.sort == Sort::LastActivity {
+                values.push(&time);
             }
-            PageStart::Offset { .. } => values.extend::<[&(dyn ToSql + Sync); 2]>([&limit, &bound]),
+            values.push(&position);
+        }
+        values.push(&limit);
+        if let PageStart::Offset { .. } = query.start {
+            values.push(&offset);
         }
         let found = self.client.query(statement, &values)?;
         let more = found.len() > query.page_size;

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::dataset::record::{self, position_of, row_key};
-use crate::engines::lmdb::{self, Table, Tables, entries_of, id_key};
+use crate::engines::lmdb::{self, Table, Tables, activity_entries, entries_of, id_key};
 use crate::writers::{NewRow, Writer};
 
 /// A store open for writes.
@@ -64,9 +64,10 @@ fn message_record(key: &[u8], content: &str, at: u64) -> Vec<u8> {
 
 impl Writer for LmdbWriter {
     fn insert(&self, rows: &[NewRow]) -> Result<()> {
-        let Tables { rows: table, ids, entries, .. } = &self.tables;
+        let Tables { rows: table, ids, entries, activity, .. } = &self.tables;
         let mut write = self.env.write_txn()?;
         let mut new_entries = Vec::with_capacity(rows.len() * 8);
+        let mut new_activity = Vec::with_capacity(rows.len() * 6);
         let mut record = Vec::new();
         for NewRow { user, row, .. } in rows {
             let position = free_position(table, &write, *user, row.created_at)?;
@@ -82,17 +83,22 @@ impl Writer for LmdbWriter {
             ids.put_with_flags(&mut write, flags, &id, &position.to_be_bytes())?;
             table.put(&mut write, &row_key(*user, position), &record)?;
             new_entries.extend(entries_of(*user, position, row));
+            new_activity.extend(activity_entries(*user, position, row));
         }
         // Insert in key order, as convodb does, so that entries of one leaf cost one visit.
         new_entries.sort_unstable();
         for (field, key) in new_entries {
             entries[field as usize].put(&mut write, &key, &[])?;
         }
+        new_activity.sort_unstable();
+        for key in new_activity {
+            activity.put(&mut write, &key, &[])?;
+        }
         Ok(write.commit()?)
     }
 
     fn append(&self, user: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
-        let Tables { rows, ids, messages, .. } = &self.tables;
+        let Tables { rows, ids, messages, activity, .. } = &self.tables;
         let mut write = self.env.write_txn()?;
         let mut id_key = [0; 20];
         id_key[..4].copy_from_slice(&user.to_be_bytes());
@@ -102,7 +108,15 @@ impl Writer for LmdbWriter {
         let stored = rows.get(&write, &key)?.context("no row at the position of the id")?;
         let mut row = record::decode(user, position, stored)?;
         row.message_count += 1;
-        row.updated_at = row.updated_at.max(at);
+        if at > row.updated_at {
+            for entry in activity_entries(user, position, &row) {
+                activity.delete(&mut write, &entry)?;
+            }
+            row.updated_at = at;
+            for entry in activity_entries(user, position, &row) {
+                activity.put(&mut write, &entry, &[])?;
+            }
+        }
         let (first, last) = (message_key(user, position, 0), message_key(user, position, u32::MAX));
         let number = last_key(messages, &write, &first, &last)?
             .and_then(|key| key.last_chunk())

@@ -15,6 +15,7 @@ use convodb_json::{ExportLines, Messages};
 use indicatif::ProgressBar;
 
 use crate::args::{DbFlag, FilterFlags, OrderWord, UsageError, UserFlag};
+use crate::commands::list;
 use crate::console::{counted, progress_style, say};
 use crate::io::output::{Output, uncompressed_name};
 #[cfg(feature = "parquet")]
@@ -98,11 +99,10 @@ pub(crate) fn run(args: &Args, out: &mut (dyn Write + Send)) -> Result<()> {
     let user = resolve::user(&snapshot, &args.user.user, db)?;
     let request = ListRequest {
         filter: resolve::filter(&snapshot, user, &args.filters)?,
-        created_from: args.filters.from,
-        created_to: args.filters.to,
         order: Some(args.order.into()),
-        ..ListRequest::default()
+        ..args.filters.unfiltered()
     };
+    snapshot.check_request(user, &request).map_err(list::explain)?;
     let messages = if args.messages { Messages::Included } else { Messages::LeftOut };
     let source = Source { snapshot, user, request, messages };
 

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::builder::BoolishValueParser;
 use convodb::{
     Channel, Contact, ConversationRef, Count, Error, ListRequest, Name, Page, PageSize, Phone,
-    Preview, Snapshot, UserId,
+    Preview, Snapshot, Timestamp, UserId,
 };
 use convodb_json::{AssistantNames, write_item, write_preview};
 
@@ -61,16 +61,22 @@ pub(crate) struct Args {
 }
 
 const PREVIEW: Column = Column { title: "LAST MESSAGE", align: Align::Left, fit: Fit::Cut };
-const COLUMNS: [Column; 8] = [
-    Column { title: "ID", align: Align::Left, fit: Fit::Whole },
-    Column { title: "CREATED", align: Align::Left, fit: Fit::Drop(1) },
-    Column { title: "TYPE", align: Align::Left, fit: Fit::Drop(2) },
-    Column { title: "WITH", align: Align::Left, fit: Fit::Cut },
-    Column { title: "ASSISTANT", align: Align::Left, fit: Fit::Drop(5) },
-    Column { title: "MESSAGES", align: Align::Right, fit: Fit::Drop(4) },
-    Column { title: "COST", align: Align::Right, fit: Fit::Drop(3) },
-    Column { title: "AI", align: Align::Left, fit: Fit::Drop(6) },
-];
+/// The columns of the table; `time` is the title of the time that sorts the list.
+const fn columns(time: &'static str) -> [Column; 8] {
+    [
+        Column { title: "ID", align: Align::Left, fit: Fit::Whole },
+        Column { title: time, align: Align::Left, fit: Fit::Drop(1) },
+        Column { title: "TYPE", align: Align::Left, fit: Fit::Drop(2) },
+        Column { title: "WITH", align: Align::Left, fit: Fit::Cut },
+        Column { title: "ASSISTANT", align: Align::Left, fit: Fit::Drop(5) },
+        Column { title: "MESSAGES", align: Align::Right, fit: Fit::Drop(4) },
+        Column { title: "COST", align: Align::Right, fit: Fit::Drop(3) },
+        Column { title: "AI", align: Align::Left, fit: Fit::Drop(6) },
+    ]
+}
+
+const BY_CREATION: [Column; 8] = columns("CREATED");
+const BY_ACTIVITY: [Column; 8] = columns("ACTIVE");
 
 /// Prints one page, or all pages from there.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
@@ -106,11 +112,10 @@ fn request(args: &Args, snapshot: &Snapshot, user: UserId) -> Result<ListRequest
     let whole_pages = args.all.then_some(PageSize::MAX);
     Ok(ListRequest {
         filter: resolve::filter(snapshot, user, &args.filters)?,
-        created_from: args.filters.from,
-        created_to: args.filters.to,
         order: args.order.map(Into::into),
         page_size: args.per_page.or(whole_pages),
         cursor: cursor.transpose().map_err(explain)?,
+        ..args.filters.unfiltered()
     })
 }
 
@@ -129,7 +134,7 @@ fn write_count(count: Count, json: bool, out: &mut dyn Write) -> Result<()> {
 }
 
 /// A cursor of another list is a wrong command line; everything else is a failure of the store.
-fn explain(error: Error) -> anyhow::Error {
+pub(crate) fn explain(error: Error) -> anyhow::Error {
     match error {
         Error::InvalidCursor => anyhow!(UsageError(format!(
             "--cursor: {error}; use one that a page of the same user and store printed"
@@ -137,6 +142,15 @@ fn explain(error: Error) -> anyhow::Error {
         Error::CursorConflict { .. } => {
             anyhow!(UsageError(format!("{error}; leave it out, the cursor includes it")))
         }
+        Error::Invalid { field: "sort", reason } => anyhow!(UsageError(format!("--sort {reason}"))),
+        Error::Invalid { field: "created_from" | "created_to", .. } => anyhow!(UsageError(
+            "--from and --to: leave them out with --sort last-activity; use --active-from and \
+             --active-to"
+                .to_owned()
+        )),
+        Error::Invalid { field: "active_from" | "active_to", .. } => anyhow!(UsageError(
+            "--active-from and --active-to: add --sort last-activity".to_owned()
+        )),
         error => anyhow!(error).context("cannot read the list"),
     }
 }
@@ -162,7 +176,8 @@ struct Printer {
 }
 
 enum Format {
-    Table(TextTable),
+    /// From the first page on.
+    Table(Option<TextTable>),
     /// With the buffer of a line.
     Json(Vec<u8>),
 }
@@ -171,11 +186,7 @@ impl Printer {
     fn new(args: &Args, snapshot: Snapshot, user: UserId) -> Self {
         let format = match args.json.json {
             true => Format::Json(Vec::new()),
-            false => {
-                let preview = args.preview.then_some(PREVIEW);
-                let columns: Vec<Column> = COLUMNS.into_iter().chain(preview).collect();
-                Format::Table(TextTable::new(&columns))
-            }
+            false => Format::Table(None),
         };
         let previewed = args.preview.then(|| (snapshot.clone(), user));
         Self { names: AssistantNames::new(snapshot, user), format, previewed }
@@ -207,8 +218,16 @@ impl Printer {
                 }
             }
             Format::Table(table) => {
+                // Only a list by last activity has one.
+                let by_activity = page.changes_cursor().is_some();
+                let table = table.get_or_insert_with(|| {
+                    let columns = if by_activity { BY_ACTIVITY } else { BY_CREATION };
+                    let preview = previewed.then_some(PREVIEW);
+                    TextTable::new(&columns.into_iter().chain(preview).collect::<Vec<_>>())
+                });
                 let rows = page.conversations().map(|row| {
-                    let mut cells = cells(&row, names.name(row.assistant)?);
+                    let time = if by_activity { row.updated_at } else { row.created_at };
+                    let mut cells = cells(&row, time, names.name(row.assistant)?);
                     let last = |preview: &Preview| preview.last.text.replace('\n', " ");
                     cells.extend(
                         previews.next().map(|one| one.as_ref().map_or(String::new(), last)),
@@ -223,11 +242,11 @@ impl Printer {
     }
 }
 
-/// The texts of a row, in the order of [`COLUMNS`].
-fn cells(row: &ConversationRef<'_>, assistant_name: &str) -> Vec<String> {
+/// The texts of a row, in the order of the [`columns`].
+fn cells(row: &ConversationRef<'_>, time: Timestamp, assistant_name: &str) -> Vec<String> {
     vec![
         row.id.to_string(),
-        row.created_at.to_string(),
+        time.to_string(),
         row.channel.kind().to_string(),
         with(&row.channel),
         assistant_name.to_owned(),

@@ -23,7 +23,12 @@ fn indexes_are_listed_added_and_dropped() {
     let place = filled();
     let indexes =
         |args: &[&str]| place.run(["indexes"].iter().chain(args).chain(&["--db", "s.convodb"]));
-    let json = |state: &str| format!("{{\"index\":\"ai-off\",\"state\":\"{state}\"}}\n");
+    let json = |state: &str| {
+        format!(
+            "{{\"index\":\"ai-off\",\"state\":\"{state}\"}}\n\
+             {{\"index\":\"last-activity\",\"state\":\"absent\"}}\n"
+        )
+    };
     assert_eq!(indexes(&["list", "--json"]).succeeded(), json("absent"));
     assert_eq!(indexes(&["add", "ai-off", "--json"]).succeeded(), json("ready"));
     assert!(indexes(&["list"]).succeeded().contains("ready"));

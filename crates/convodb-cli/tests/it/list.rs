@@ -40,6 +40,52 @@ fn filters_narrow_the_list() {
 }
 
 #[test]
+fn lists_and_exports_are_sorted_by_last_activity() {
+    let place = Place::with_user();
+    let active = |text: &str| text.replace("\"2025-01-21 10:28:45\"", "\"2025-01-29 10:28:45\"");
+    let lines = active(str::from_utf8(&file()).unwrap());
+    let import = ["import", "--db", "s.convodb", "--user", "acme", "-"];
+    place.run_with(import, lines.as_bytes()).succeeded();
+    let absent = place.run(LIST.iter().chain(&["--sort", "last-activity"])).failed(1);
+    assert!(absent.contains("convodb indexes add last-activity"), "{absent}");
+    place.run(["indexes", "add", "last-activity", "--db", "s.convodb"]).succeeded();
+    let [test, widget, api, whatsapp] = items().map(|item| active(&item));
+    let sort = ["--sort", "last-activity"];
+    let list = |flags: &[&str]| place.run(LIST.iter().chain(&sort).chain(flags));
+    let check = |flags: &[&str], expected: &[&String]| {
+        let expected: String = expected.iter().map(|item| format!("{item}\n")).collect();
+        let json = flags.iter().copied().chain(["--json"]).collect::<Vec<_>>();
+        assert_eq!(list(&json).succeeded(), expected, "{flags:?}");
+    };
+    check(&[], &[&test, &whatsapp, &api, &widget]);
+    check(&["--order", "asc", "--type", "test,api"], &[&api, &test]);
+    check(&["--active-from", "2025-01-23", "--active-to", "2025-01-24"], &[&whatsapp, &api]);
+    assert_eq!(list(&["--active-from", "2025-01-24", "--count"]).succeeded(), "2\n");
+    let table = list(&[]).succeeded();
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].contains("  ACTIVE "), "{table}");
+    assert!(lines[1].contains("  2025-01-29 10:28:45  test"), "{table}");
+
+    for (flags, named) in [
+        (["--external-identifier", "crm-1"], "--sort can be last_activity without filter"),
+        (["--from", "2025-01-01"], "--from and --to: leave them out"),
+    ] {
+        let error = list(&flags).failed(2);
+        assert!(error.contains(named), "{error}");
+    }
+    let error = place.run(LIST.iter().chain(&["--active-to", "2025-01-01"])).failed(2);
+    assert!(error.contains("add --sort last-activity"), "{error}");
+
+    let export = ["export", "--db", "s.convodb", "--user", "acme"];
+    let exported = place.run(export.iter().chain(&sort)).succeeded();
+    let ids: Vec<&str> = exported.lines().map(|line| &line[..46]).collect();
+    let expected = [&widget, &api, &whatsapp, &test];
+    assert_eq!(ids, expected.map(|item| &item[..46]), "least recently active first");
+    let refused = export.iter().chain(&sort).chain(&["--external-identifier", "x"]);
+    assert!(place.run(refused).failed(2).contains("--sort can be"));
+}
+
+#[test]
 fn a_count_is_printed_instead_of_a_page() {
     let place = filled();
     let count =

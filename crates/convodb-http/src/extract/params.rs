@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use convodb::{
     AssistantIds, AssistantRef, ChangesSince, ChannelKind, ChannelKinds, Day, Error,
-    ExternalIdentifier, Filter, ListRequest, Order, PageSize, Phone, Snapshot, StatsRequest,
+    ExternalIdentifier, Filter, ListRequest, Order, PageSize, Phone, Snapshot, Sort, StatsRequest,
     Timestamp, UserId,
 };
 use convodb_json::Messages;
@@ -24,7 +24,7 @@ use crate::response::statistics::{self, StatsParams};
 const AI_ENABLED: &str = "ai_enabled";
 
 /// The parameters of a page and of an export.
-pub(crate) const LIST: [&str; 11] = [
+pub(crate) const LIST: [&str; 14] = [
     "type",
     ASSISTANT,
     "customer_phone",
@@ -35,6 +35,9 @@ pub(crate) const LIST: [&str; 11] = [
     "cursor",
     "created_from",
     "created_to",
+    "sort",
+    "active_from",
+    "active_to",
     "order",
 ];
 
@@ -106,6 +109,11 @@ fn list_request(
     });
     let created_from = time(query, "created_from", str::parse);
     let created_to = time(query, "created_to", Timestamp::parse_end);
+    let sort = query.take("sort", PlusSign::Space, |text| {
+        text.parse().map_err(|_| FieldError::none_of("sort", &Sort::ALL.map(Sort::as_str)))
+    });
+    let active_from = time(query, "active_from", str::parse);
+    let active_to = time(query, "active_to", Timestamp::parse_end);
     let order = query.take("order", PlusSign::Space, order);
     check_names(query);
     let assistants = resolve(query, &assistants, user, snapshot)?;
@@ -118,7 +126,17 @@ fn list_request(
         ai_off,
         ..Filter::default()
     };
-    Ok(ListRequest { filter, created_from, created_to, order, page_size, cursor })
+    Ok(ListRequest {
+        filter,
+        created_from,
+        created_to,
+        sort,
+        active_from,
+        active_to,
+        order,
+        page_size,
+        cursor,
+    })
 }
 
 /// Parses the parameters of a page of a history; `None` if the whole history is requested.
@@ -304,6 +322,8 @@ pub(crate) fn export(
         query.check_names(&known, UnknownFields::Refused);
     })?;
     query.finish()?;
+    // Once the export has begun, an error can only abort it.
+    snapshot.check_request(user, &request)?;
     // An import in ascending order preserves the order of conversations of the same millisecond.
     let order = request.order.or(Some(Order::Ascending));
     let formulas = if csv_safe { Formulas::Defused } else { Formulas::Kept };

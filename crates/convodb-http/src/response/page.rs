@@ -16,6 +16,9 @@ pub struct PageTokens {
     pub next: Option<String>,
     /// The cursor of the previous page; `None` at the beginning of the list.
     pub prev: Option<String>,
+    /// The cursor of the change feed at the beginning of the walk; `None` if the list is sorted by the
+    /// time of creation.
+    pub changes: Option<String>,
 }
 
 impl PageTokens {
@@ -23,7 +26,11 @@ impl PageTokens {
     #[must_use]
     pub fn of(page: &Page, snapshot: &Snapshot) -> Self {
         let seal = |cursor: &PageCursor| snapshot.seal_cursor(cursor);
-        Self { next: page.next_cursor().map(seal), prev: page.prev_cursor().map(seal) }
+        Self {
+            next: page.next_cursor().map(seal),
+            prev: page.prev_cursor().map(seal),
+            changes: page.changes_cursor().map(|cursor| snapshot.seal_change_cursor(cursor)),
+        }
     }
 }
 
@@ -90,6 +97,10 @@ pub(crate) fn write_items(
     json::string_or_null(out, tokens.next.as_deref());
     json::raw(out, ",\"prev_cursor\":");
     json::string_or_null(out, tokens.prev.as_deref());
+    if let Some(changes) = &tokens.changes {
+        json::raw(out, ",\"changes_cursor\":");
+        json::string(out, changes);
+    }
     out.push(b'}');
     Ok(())
 }

@@ -15,6 +15,7 @@ mod events;
 mod harness;
 mod idempotency;
 mod in_process;
+mod last_activity;
 mod limits;
 mod list;
 mod malformed_requests;

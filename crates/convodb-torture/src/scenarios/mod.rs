@@ -1,5 +1,6 @@
 //! Scenarios of `convodb-torture`, one file each; those on the simulated disk share one.
 
+mod activity;
 mod authority;
 mod damage;
 mod erasure;
@@ -43,6 +44,7 @@ pub(crate) const ALL: &[Scenario] = &[
     simulation::UPGRADE_LOST_SYNC,
     simulation::UPGRADE_FAULTS,
     walks::WALKS,
+    activity::ACTIVITY,
     isolation::ISOLATION,
     tamper::TAMPER,
     damage::DAMAGE,

@@ -14,7 +14,7 @@ use redb::{Table, WriteTransaction};
 use crate::bulk_load::staging::{BulkOptions, Staging, duplicates, take_record};
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{
-    ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
+    ActivityKey, ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
 };
 use crate::encoding::record::{self, Damage};
 use crate::error::{Error, Result};
@@ -24,17 +24,20 @@ use crate::kv::external_sort::ExternalSorter;
 use crate::kv::parallel;
 use crate::kv::redb_key::RedbKey;
 use crate::model::id::UserId;
+use crate::model::index_family::IndexFamily;
 use crate::model::position::Position;
 use crate::model::quota::Quota;
 use crate::model::timestamp::Timestamp;
 use crate::rules::position_after;
+use crate::tables::activity_index::Activity;
 use crate::tables::counters::CounterDeltas;
 use crate::tables::quotas::{self, LoadedUsage, UsageChange};
 use crate::tables::schema::{
-    self, CHANGES, CONVERSATION_IDS, CONVERSATIONS, COUNTERS, MESSAGES, QUOTAS, SEQUENCES,
+    self, CHANGES, CONVERSATION_IDS, CONVERSATIONS, COUNTERS, INDEX_ACTIVITY, MESSAGES, QUOTAS,
+    SEQUENCES,
 };
 use crate::tables::state::CommittedState;
-use crate::tables::{change_feed, conversations, indexes, sequences};
+use crate::tables::{activity_index, change_feed, conversations, indexes, sequences};
 
 /// The size of a chunk of records in bytes. Each chunk writes rows, then messages, then changes.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -59,6 +62,7 @@ pub struct BulkLoadReport {
 struct Entries {
     ids: ExternalSorter<UuidKey>,
     indexes: [ExternalSorter<IndexKey>; Field::ALL.len()],
+    activity: ExternalSorter<ActivityKey>,
 }
 
 impl Entries {
@@ -67,6 +71,7 @@ impl Entries {
         Self {
             ids: ExternalSorter::new(budget, directory),
             indexes: Field::ALL.map(|_| ExternalSorter::new(budget, directory)),
+            activity: ExternalSorter::new(budget, directory),
         }
     }
 
@@ -82,6 +87,7 @@ impl Entries {
         let indexes = indexes.map(|(leading, entries)| TableEntries::Index(leading, entries));
         let tables: Vec<_> = std::iter::once(TableEntries::Ids(self.ids))
             .chain(indexes)
+            .chain([TableEntries::Activity(self.activity)])
             .map(|entries| Mutex::new(Some(entries)))
             .collect();
         let threads = match arrivals {
@@ -107,6 +113,7 @@ impl Entries {
 enum TableEntries {
     Ids(ExternalSorter<UuidKey>),
     Index(Field, ExternalSorter<IndexKey>),
+    Activity(ExternalSorter<ActivityKey>),
 }
 
 impl TableEntries {
@@ -118,6 +125,10 @@ impl TableEntries {
             }
             TableEntries::Index(leading, entries) => {
                 let mut table = schema::index(leading).open_for_write(write)?;
+                bulk_insert(&mut table, entries.sorted()?, |_| ())
+            }
+            TableEntries::Activity(entries) => {
+                let mut table = INDEX_ACTIVITY.open_for_write(write)?;
                 bulk_insert(&mut table, entries.sorted()?, |_| ())
             }
         }
@@ -222,6 +233,12 @@ impl BulkWriter<'_> {
         let fingerprints = self.state.tables.families.kept(fingerprints);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
             self.entries.indexes[leading as usize].push(entry, |_| {})?;
+        }
+        let activity = Activity { fingerprints: &fingerprints, at: row.updated_at };
+        if self.state.tables.families.is_kept(IndexFamily::LastActivity) {
+            for entry in activity_index::entries(key, activity) {
+                self.entries.activity.push(entry, |_| {})?;
+            }
         }
         self.counters.add(key, &row)?;
         let bytes = quotas::bytes(RowKey::WIDTH + record.len());

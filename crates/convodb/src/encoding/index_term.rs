@@ -133,6 +133,9 @@ impl Shape {
 pub(crate) struct Term(u64);
 
 impl Term {
+    /// The term of the empty shape: of a list without filter.
+    pub(crate) const OF_ALL: Term = Term(0);
+
     pub(crate) const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
@@ -199,6 +202,12 @@ impl Fingerprints {
         let hash = xxhash_rust::xxh3::xxh3_64(&hashed[..end]);
         let family = self.values[leading as usize].0 >> HASH_BITS;
         Some((leading, Term((family << HASH_BITS) | (hash & ((1 << HASH_BITS) - 1)))))
+    }
+
+    /// The term of the list of `shape`, which may be empty. All fields of `shape` must have
+    /// fingerprints.
+    pub(crate) fn list_term(&self, shape: Shape) -> Term {
+        self.term(shape).map_or(Term::OF_ALL, |(_, term)| term)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::encoding::index_term::Term;
 use crate::encoding::time_bucket::TimeBucket;
 use crate::model::channel::ChannelKind;
 use crate::model::id::UserId;
-use crate::model::position::Position;
+use crate::model::position::{Position, SortKey};
 use crate::model::timestamp::Timestamp;
 
 /// A key of a fixed width. `decode` is the inverse of `encode` and never panics.
@@ -65,6 +65,16 @@ pub(crate) struct IndexKey {
     pub(crate) user: UserId,
     pub(crate) term: Term,
     pub(crate) position: Position,
+}
+
+/// The key of an entry of the index by last activity: `user u32 | term u64 | time of the last
+/// activity u48, milliseconds | position u64`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ActivityKey {
+    pub(crate) user: UserId,
+    pub(crate) term: Term,
+    /// Has an activity of at most 48 bits.
+    pub(crate) at: SortKey,
 }
 
 /// The key of a message: `user u32 | position of the conversation u64 | number u32`.
@@ -129,6 +139,13 @@ impl FixedKey for UserId {
 impl RowKey {
     pub(crate) const fn new(user: UserId, position: Position) -> Self {
         Self { user, position }
+    }
+}
+
+impl ActivityKey {
+    /// The key of the row of the entry.
+    pub(crate) const fn row(&self) -> RowKey {
+        RowKey { user: self.user, position: self.at.position() }
     }
 }
 
@@ -269,6 +286,32 @@ impl FixedKey for IndexKey {
             user: user_at_start(bytes),
             term: Term::from_bits(u64::from_be_bytes(part(bytes, 4))),
             position: position_at(bytes, 12),
+        }
+    }
+}
+
+impl FixedKey for ActivityKey {
+    type Bytes = [u8; 26];
+    const WIDTH: usize = 26;
+    const NAME: &'static str = "convodb::ActivityKey";
+
+    fn encode(&self) -> [u8; 26] {
+        let [_, _, activity @ ..] = self.at.activity().to_be_bytes();
+        Parts::new()
+            .user(self.user)
+            .put(self.term.bits().to_be_bytes())
+            .put(activity)
+            .put(self.at.position().bits().to_be_bytes())
+            .bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        let mut activity = [0; 8];
+        activity[2..].copy_from_slice(&part::<6>(bytes, 12));
+        Self {
+            user: user_at_start(bytes),
+            term: Term::from_bits(u64::from_be_bytes(part(bytes, 4))),
+            at: SortKey::of_activity(u64::from_be_bytes(activity), position_at(bytes, 18)),
         }
     }
 }
@@ -425,6 +468,10 @@ mod tests {
             let index = |v: &[u64; 4]| IndexKey {
                 user: user(v), term: Term::from_bits(v[2]), position: position(v) };
             check(index(&a), index(&b));
+            let activity = |v: &[u64; 4]| ActivityKey {
+                user: user(v), term: Term::from_bits(v[2]),
+                at: SortKey::of_activity(v[3] >> 16, position(v)) };
+            check(activity(&a), activity(&b));
             let id = |v: &[u64; 4]| UuidKey { user: user(v), uuid: uuid(v) };
             check(id(&a), id(&b));
             let count = |v: &[u64; 4]| NumberKey { user: user(v), number: narrow(v[1]) };
@@ -449,6 +496,7 @@ mod tests {
             RowKey::decode(&bytes);
             UuidKey::decode(&bytes);
             IndexKey::decode(&bytes);
+            ActivityKey::decode(&bytes);
             CounterKey::decode(&bytes);
             DigestKey::decode(&bytes);
         }

@@ -247,8 +247,8 @@ impl Row {
         Ok((row, texts))
     }
 
-    pub(crate) const fn position(&self) -> Position {
-        self.position
+    pub(crate) const fn updated_at(&self) -> Timestamp {
+        self.updated_at
     }
 
     pub(crate) const fn id(&self) -> ConversationId {
@@ -379,9 +379,11 @@ impl RowBuffer {
         self.rows.iter().map(|(row, texts)| row.conversation(&self.texts[texts.clone()]))
     }
 
-    /// The positions of the rows, in order.
-    pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = Position> {
-        self.rows.iter().map(|(row, _)| row.position())
+    /// The last change and the position of each row, in order.
+    pub(crate) fn times_and_positions(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = (Timestamp, Position)> {
+        self.rows.iter().map(|(row, _)| (row.updated_at, row.position))
     }
 }
 

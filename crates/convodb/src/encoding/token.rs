@@ -8,8 +8,9 @@
 //! and payload, so that a client can neither change a token nor use that of another user or
 //! endpoint. The cipher is an exclusive-or with keyed BLAKE3 output for the seal, which serves as a
 //! synthetic initialisation vector (SIV, RFC 5297). Equal payloads therefore have equal tokens, and
-//! nothing else can be read from one. At most 73 bytes, 98 characters, and of a list with several
-//! types or assistants at most 228 bytes, 304 characters. About 0.3 us to seal or to open.
+//! nothing else can be read from one. At most 73 bytes, 98 characters; of a list with several types
+//! or assistants at most 228 bytes, 304 characters; and 36 bytes, 48 characters, more of a list by
+//! last activity. About 0.3 us to seal or to open.
 
 use data_encoding::BASE64URL_NOPAD;
 
@@ -20,8 +21,8 @@ use crate::model::timestamp::Timestamp;
 const VERSION: u8 = 1;
 const SEAL_BYTES: usize = 16;
 const HEADER_BYTES: usize = 2 + SEAL_BYTES;
-/// That of a list with three phones and identifiers and the most assistants.
-const MAX_PAYLOAD_BYTES: usize = 2 + 1 + 8 + 2 * 6 + 3 * 8 + 3 + 8 * AssistantIds::MAX;
+/// That of a list by last activity with three phones and identifiers and the most assistants.
+const MAX_PAYLOAD_BYTES: usize = 2 + 1 + 8 + 2 * 6 + 3 * 8 + 3 + 8 * AssistantIds::MAX + 36;
 /// The longest name of an endpoint.
 const MAX_ENDPOINT_BYTES: usize = 16;
 /// The most bytes that a seal authenticates.
@@ -45,7 +46,7 @@ impl Sealer {
         Self { keys }
     }
 
-    /// Returns the token of the payload: at most 304 characters of `[A-Za-z0-9_-]`.
+    /// Returns the token of the payload: at most 352 characters of `[A-Za-z0-9_-]`.
     pub(crate) fn seal(&self, endpoint: Endpoint, user: UserId, mut payload: Payload) -> String {
         let number = self.keys.len();
         let Some(key) = self.keys.last() else { unreachable!("a store has a cursor key") };
@@ -174,9 +175,14 @@ impl Reader<'_> {
         self.take().map(u64::from_be_bytes)
     }
 
+    /// Reads an integer of 6 bytes, big-endian.
+    pub(crate) fn u48(&mut self) -> Option<u64> {
+        let [a, b, c, d, e, f] = self.take::<6>()?;
+        Some(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
+    }
+
     /// Reads a timestamp of 6 bytes, big-endian milliseconds.
     pub(crate) fn millis(&mut self) -> Option<Timestamp> {
-        let [a, b, c, d, e, f] = self.take::<6>()?;
-        Timestamp::from_millis(u64::from_be_bytes([0, 0, a, b, c, d, e, f])).ok()
+        Timestamp::from_millis(self.u48()?).ok()
     }
 }

@@ -24,17 +24,22 @@ pub enum IndexFamily {
     /// [`Filter::ai_off`](crate::Filter::ai_off). Only these conversations have entries, two to
     /// four each.
     AiOff,
+    /// Lists by last activity, without filter and by type, assistant, both, sender or customer:
+    /// [`Sort::LastActivity`](crate::Sort::LastActivity). A conversation has four to six entries,
+    /// which each message and each change moves.
+    LastActivity,
 }
 
 impl IndexFamily {
     /// All families.
-    pub const ALL: [IndexFamily; 1] = [IndexFamily::AiOff];
+    pub const ALL: [IndexFamily; 2] = [IndexFamily::AiOff, IndexFamily::LastActivity];
 
-    /// The name in settings and in the file: `ai-off`.
+    /// The name in settings and in the file: `ai-off` or `last-activity`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             IndexFamily::AiOff => "ai-off",
+            IndexFamily::LastActivity => "last-activity",
         }
     }
 
@@ -53,10 +58,10 @@ impl FromStr for IndexFamily {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        IndexFamily::ALL
-            .into_iter()
-            .find(|family| family.as_str() == text)
-            .ok_or(Error::Invalid { field: "indexes", reason: "must be none or ai-off" })
+        IndexFamily::ALL.into_iter().find(|family| family.as_str() == text).ok_or(Error::Invalid {
+            field: "indexes",
+            reason: "must be none, ai-off or last-activity",
+        })
     }
 }
 
@@ -64,7 +69,7 @@ impl FromStr for IndexFamily {
 ///
 /// ```
 /// use convodb::{IndexFamilies, IndexFamily};
-/// let all = "ai-off".parse::<IndexFamilies>()?;
+/// let all = "ai-off,last-activity".parse::<IndexFamilies>()?;
 /// assert!(all.contains(IndexFamily::AiOff));
 /// assert_eq!("none".parse::<IndexFamilies>()?, IndexFamilies::NONE);
 /// assert_eq!(IndexFamilies::NONE.to_string(), "none");

@@ -1,4 +1,4 @@
-//! The position of a conversation in the list of its user: the sort key of every list.
+//! The position of a conversation in the list of its user, and the sort key of every list.
 
 use crate::model::timestamp::Timestamp;
 
@@ -45,6 +45,41 @@ impl Position {
     /// The next position.
     pub(crate) const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
+    }
+}
+
+/// The sort key of a list: the time of the last activity, then the position. A position is unique
+/// for each user, so a sort key is unique in each list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SortKey {
+    /// Milliseconds; 0 in a list by creation, which the position alone sorts.
+    activity: u64,
+    position: Position,
+}
+
+impl SortKey {
+    /// The key of a list by creation.
+    pub(crate) const fn of_position(position: Position) -> Self {
+        Self { activity: 0, position }
+    }
+
+    /// The key of a list by last activity, with the time of that activity in milliseconds.
+    pub(crate) const fn of_activity(activity: u64, position: Position) -> Self {
+        Self { activity, position }
+    }
+
+    /// The time of the last activity in milliseconds; 0 in a list by creation.
+    pub(crate) const fn activity(self) -> u64 {
+        self.activity
+    }
+
+    pub(crate) const fn position(self) -> Position {
+        self.position
+    }
+
+    /// The next key. No key is between the two.
+    pub(crate) const fn next(self) -> Self {
+        Self { position: self.position.next(), ..self }
     }
 }
 

@@ -261,12 +261,30 @@ impl ChangeCursor {
         self.number
     }
 
-    /// Seals the cursor into a token. About 0.3 us.
-    pub(crate) fn seal(&self, sealer: &Sealer) -> String {
-        let mut payload = Payload::default();
+    /// The cursor after the user's newest change in `state`; the same for all states in which the
+    /// user's data is the same. One B-tree lookup.
+    pub(crate) fn now(state: &CommittedState, user: UserId) -> Result<Self> {
+        let number = state.tables.sequences.last_change(user)?;
+        Ok(Self { user, number, version: state.user_version(user) })
+    }
+
+    /// Appends the cursor, without its user, to the payload of a token.
+    pub(crate) fn write(&self, payload: &mut Payload) {
         for number in [self.number, self.version.epoch, self.version.commit] {
             payload.put(&number.to_be_bytes());
         }
+    }
+
+    /// Reads what [`ChangeCursor::write`] wrote; `None` if it is cut off.
+    pub(crate) fn read(reader: &mut Reader<'_>, user: UserId) -> Option<Self> {
+        let (number, epoch, commit) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        Some(Self { user, number, version: StoreVersion { epoch, commit } })
+    }
+
+    /// Seals the cursor into a token. About 0.3 us.
+    pub(crate) fn seal(&self, sealer: &Sealer) -> String {
+        let mut payload = Payload::default();
+        self.write(&mut payload);
         sealer.seal(ENDPOINT, self.user, payload)
     }
 
@@ -277,14 +295,11 @@ impl ChangeCursor {
     /// [`Error::InvalidCursor`] for any other text.
     pub(crate) fn open(token: &str, user: UserId, sealer: &Sealer) -> Result<Self> {
         let payload = sealer.open(ENDPOINT, user, token).ok_or(Error::InvalidCursor)?;
-        let mut reader = Reader(payload.bytes());
-        let mut next = || reader.take().map(u64::from_be_bytes);
-        match (next(), next(), next()) {
-            (Some(_), None, None) => Err(Error::ChangesExpired),
-            (Some(number), Some(epoch), Some(commit)) if reader.0.is_empty() => {
-                Ok(Self { user, number, version: StoreVersion { epoch, commit } })
-            }
-            _ => Err(Error::InvalidCursor),
+        if payload.bytes().len() == size_of::<u64>() {
+            return Err(Error::ChangesExpired);
         }
+        let mut reader = Reader(payload.bytes());
+        let cursor = Self::read(&mut reader, user).filter(|_| reader.0.is_empty());
+        cursor.ok_or(Error::InvalidCursor)
     }
 }

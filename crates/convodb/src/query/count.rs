@@ -5,22 +5,25 @@
 //! counters: the entries of their ranges are counted. All steps over entries together end after
 //! [`Count::MAX_SCANNED`]; the count is then a lower bound. So a count of any list is bounded.
 //!
+//! A list by last activity without bounds of time has as many conversations as the list by creation,
+//! and is counted like that. With bounds of time it has no counters.
+//!
 //! Like the answer to "is there another page?", the entries of an index range are counted by their
 //! term alone, without reading rows.
 
 use crate::encoding::index_term::{Field, Fingerprint, Fingerprinter, Fingerprints, Shape};
-use crate::encoding::key::{IndexKey, RowKey};
+use crate::encoding::key::{ActivityKey, IndexKey, RowKey};
 use crate::error::Result;
 use crate::kv::gap::ScanDirection;
 use crate::kv::table::Table;
 use crate::kv::value::TableValue;
 use crate::model::choice::AssistantIds;
 use crate::model::id::{AssistantId, UserId};
-use crate::model::position::Position;
+use crate::model::position::{Position, SortKey};
 use crate::model::timestamp::{Day, Timestamp};
 use crate::query::fetch::Fetch;
 use crate::query::filter::Filter;
-use crate::query::list_spec::ListSpec;
+use crate::query::list_spec::{ListSpec, Sort};
 use crate::query::plan::plan;
 use crate::query::scan::{self, ListKey, ScanRange};
 use crate::query::stats::{self, StatsRequest};
@@ -55,21 +58,35 @@ pub(crate) fn read(
     filter: &Filter,
     list: &ListSpec,
 ) -> Result<Count> {
-    let positions = list.positions();
-    let shape = plan(list.shape(), list.kinds, &tables.families)?;
-    let Some(shape) = shape.filter(|_| !positions.is_empty()) else {
+    let bounds = list.sort_keys();
+    let Some(shape) = plan(list, &tables.families)?.filter(|_| !bounds.is_empty()) else {
         return Ok(Count::NONE);
     };
-    let mut counting =
-        Counting { tables, user, fingerprinter, list, shape, scanned: 0, count: Count::NONE };
-    let has_counters = shape.is_subset_of(Shape::of(&[Field::Kind, Field::Assistant]));
-    match whole_days(list).filter(|_| has_counters) {
-        None => counting.scan(positions.start, positions.end)?,
+    let (bounds, list) = match (list.from, list.to) {
+        (None, None) => {
+            let list = ListSpec { sort: Sort::CreatedAt, ..*list };
+            (list.sort_keys(), list)
+        }
+        _ => (bounds, *list),
+    };
+    let mut counting = Counting {
+        tables,
+        user,
+        fingerprinter,
+        list: &list,
+        shape,
+        scanned: 0,
+        count: Count::NONE,
+    };
+    let has_counters = list.sort == Sort::CreatedAt
+        && shape.is_subset_of(Shape::of(&[Field::Kind, Field::Assistant]));
+    match whole_days(&list).filter(|_| has_counters) {
+        None => counting.scan(bounds.start, bounds.end)?,
         Some((from, to)) => {
-            let [first, last] = [from, to].map(first_position);
-            counting.scan(positions.start, first)?;
+            let [first, last] = [from, to].map(|day| SortKey::of_position(first_position(day)));
+            counting.scan(bounds.start, first)?;
             counting.add_counters(filter, from, to)?;
-            counting.scan(last, positions.end)?;
+            counting.scan(last, bounds.end)?;
         }
     }
     Ok(counting.count)
@@ -82,8 +99,8 @@ fn whole_days(list: &ListSpec) -> Option<(Day, Day)> {
         let day = at.day();
         if day.start().is_ok_and(|start| start == at) { day } else { Day::new(day.get() + 1) }
     };
-    let from = list.created_from.map_or(Day::new(0), next_start);
-    let to = list.created_to.map_or(Day::new(Timestamp::MAX.day().get() + 1), Timestamp::day);
+    let from = list.from.map_or(Day::new(0), next_start);
+    let to = list.to.map_or(Day::new(Timestamp::MAX.day().get() + 1), Timestamp::day);
     (from < to).then_some((from, to))
 }
 
@@ -106,22 +123,30 @@ struct Counting<'a> {
 }
 
 impl Counting<'_> {
-    /// Counts the entries between two positions, up to the limit: at most two more for each range.
-    fn scan(&mut self, start: Position, end: Position) -> Result<()> {
+    /// Counts the entries between two sort keys, up to the limit: at most two more for each range.
+    fn scan(&mut self, start: SortKey, end: SortKey) -> Result<()> {
         let range = ScanRange {
             span: start..end.max(start),
             gap: start,
             direction: ScanDirection::Ascending,
             look_before: false,
         };
+        let tables = self.tables;
+        if self.list.sort == Sort::LastActivity {
+            for fingerprints in self.list.ranges(self.shape, self.fingerprinter) {
+                let list = ActivityKey::of_list(self.user, fingerprints.list_term(self.shape));
+                self.scan_range(&tables.activity.table, list, &range)?;
+            }
+            return Ok(());
+        }
         if self.shape == Shape::EMPTY {
-            let list = RowKey::new(self.user, start);
-            return self.scan_range(&self.tables.conversations.rows, list, &range);
+            let list = RowKey::new(self.user, start.position());
+            return self.scan_range(&tables.conversations.rows, list, &range);
         }
         for fingerprints in self.list.ranges(self.shape, self.fingerprinter) {
             if let Some((leading, term)) = fingerprints.term(self.shape) {
                 let list = IndexKey::of_list(self.user, term);
-                self.scan_range(self.tables.indexes.get(leading), list, &range)?;
+                self.scan_range(tables.indexes.get(leading), list, &range)?;
             }
         }
         Ok(())
@@ -185,21 +210,21 @@ impl Counting<'_> {
         let Some((leading, term)) = fingerprints.term(fingerprints.shape()) else {
             return Ok(None);
         };
+        let first = SortKey::of_position(first_position(Day::new(0)));
         let range = ScanRange {
-            span: first_position(Day::new(0))..first_position(Day::new(u32::MAX)),
-            gap: first_position(Day::new(0)),
+            span: first..SortKey::of_position(first_position(Day::new(u32::MAX))),
+            gap: first,
             direction: ScanDirection::Ascending,
             look_before: false,
         };
         let list = IndexKey::of_list(self.user, term);
         let mut fetch = Fetch::new(self.tables, self.user, leading, range.direction);
         let mut found = None;
-        let edges =
-            scan::scan(self.tables.indexes.get(leading), list, &range, 1, |position, ()| {
-                let id = fetch.row(position, |row, texts| row.conversation(texts).assistant)?;
-                found = Some(id).filter(|id| self.fingerprinter.assistant(*id) == fingerprint);
-                Ok(found.is_some())
-            })?;
+        let edges = scan::scan(self.tables.indexes.get(leading), list, &range, 1, |key, ()| {
+            let id = fetch.row(key.position(), |row, texts| row.conversation(texts).assistant)?;
+            found = Some(id).filter(|id| self.fingerprinter.assistant(*id) == fingerprint);
+            Ok(found.is_some())
+        })?;
         self.count.entries_read += (edges.entries + fetch.rows_read) as u64;
         Ok(found)
     }

@@ -19,17 +19,23 @@
 //!   client can neither read nor change it.
 //!
 //! ```text
-//! payload = flags u16 | page size u8 | gap u64
-//!         | created_from u48, created_to u48: those that are set
+//! payload = flags u16 | page size u8 | position of the gap u64
+//!         | from u48, to u48: the bounds that are set
 //!         | fingerprint u64 of assistant, sender, customer, external: those with one value
 //!         | of a union: behind u8 | types u8 | number of assistants u8 | fingerprint u64 of each
-//! flags = direction 1 bit | order 1 | shape 5 | type 2 | has created_from 1 | has created_to 1
-//!         | is union 1 | AI is off 1
+//!         | by last activity: activity of the gap u48 | change cursor 3 u64 | ceiling u48 if set
+//! flags = direction 1 bit | order 1 | shape 5 | type 2 | has from 1 | has to 1 | is union 1
+//!         | AI is off 1 | is by last activity 1 | has ceiling 1
 //! ```
 //!
 //! A union is a list with several types or assistants. `behind` is the number of the range that had
 //! the row behind the gap, a hint that saves reads. `types` has a bit for each type; the number of
 //! assistants is 0 if there are not several.
+//!
+//! A list by last activity reorders while it is read. Its cursors carry what all pages of one walk
+//! share: the cursor of the change feed at the beginning, and in ascending order the ceiling, the
+//! newest activity at that time. Rows that move beyond it are left to the feed, so that the walk
+//! ends and does not read them again.
 //!
 //! All integers are big-endian. `encoding/token.rs` describes the token around the payload.
 
@@ -39,8 +45,10 @@ use crate::encoding::token::{Endpoint, Payload, Reader, Sealer};
 use crate::error::{Error, Result};
 use crate::model::choice::ChannelKinds;
 use crate::model::id::UserId;
-use crate::model::position::Position;
-use crate::query::list_spec::{Direction, FingerprintSet, ListSpec, Order};
+use crate::model::position::{Position, SortKey};
+use crate::model::timestamp::Timestamp;
+use crate::query::changes::ChangeCursor;
+use crate::query::list_spec::{Direction, FingerprintSet, ListSpec, Order, Sort};
 use crate::query::page_size::PageSize;
 
 /// Separates these tokens from those of other endpoints, which refuse them.
@@ -48,20 +56,21 @@ const ENDPOINT: Endpoint = Endpoint(b"conversations");
 
 /// A position between two conversations of a list, where the list continues in one direction.
 ///
-/// A cursor contains the user, the list (filter, bounds and order), the page size, the direction
-/// and the position. A [`Page`](crate::Page) returns cursors. A [`Snapshot`](crate::Snapshot) seals
+/// A cursor contains the user, the list (filter, sort, bounds and order), the page size, the
+/// direction and the position; of a list by last activity also where its change feed was when the
+/// walk began. A [`Page`](crate::Page) returns cursors. A [`Snapshot`](crate::Snapshot) seals
 /// them into tokens for clients and opens those. A cursor never expires and grants no access: each
 /// request reads only its own user's conversations.
 ///
-/// Conversations inserted or deleted elsewhere in the list do not affect a cursor. One exception:
-/// after the last conversation of a millisecond is deleted, the next one inserted with the same
+/// Conversations inserted, deleted or moved elsewhere in the list do not affect a cursor. One
+/// exception: after the last conversation of a millisecond is deleted, the next one inserted with the same
 /// `created_at` takes its position. If a cursor is at that position, the new conversation may be
 /// listed on either side of it.
 ///
 /// A request that continues at a cursor is checked before anything is read:
 /// [`Error::InvalidCursor`] if the cursor belongs to another user, then [`Error::CursorConflict`]
-/// with the first field that differs from the cursor's list, in this order: filter fields,
-/// `created_from`, `created_to`, order.
+/// with the first field that differs from the cursor's list, in this order: filter fields, sort,
+/// bounds, order.
 ///
 /// ```
 /// # use convodb::*;
@@ -95,10 +104,22 @@ pub struct PageCursor {
     pub(crate) list: ListSpec,
     pub(crate) page_size: PageSize,
     pub(crate) direction: Direction,
-    pub(crate) gap: Position,
+    pub(crate) gap: SortKey,
     /// Of a union, the number of the range that had the row behind the gap: where to look first for
     /// a row there. Any number is right.
     pub(crate) behind: u8,
+    /// Present if and only if the list is sorted by last activity.
+    pub(crate) walk: Option<Walk>,
+}
+
+/// What all pages of a walk through a list by last activity share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Walk {
+    /// The user's change feed when the walk began.
+    pub(crate) changes: ChangeCursor,
+    /// In ascending order, the newest activity of the list when the walk began, if it had any: the
+    /// walk ends there.
+    pub(crate) ceiling: Option<Timestamp>,
 }
 
 /// The fields whose fingerprints the payload contains. The others are in the flags.
@@ -128,23 +149,25 @@ impl PageCursor {
     }
 
     fn write(&self, payload: &mut Payload) {
-        let ListSpec { kinds, filter, assistants, created_from, created_to, order } = self.list;
+        let ListSpec { kinds, filter, assistants, sort: _, from, to, order } = self.list;
+        let ceiling = self.walk.and_then(|walk| walk.ceiling);
         let shape = filter.shape();
         let is_union = self.list.shape() != shape || !assistants.is_empty();
         let flags = u16::from(self.direction == Direction::Prev)
             | u16::from(order == Order::Ascending) << 1
             | u16::from(shape.without(Field::AiOff).bits()) << 2
             | u16::from(kinds.single().map_or(0, kind_number)) << 7
-            | u16::from(created_from.is_some()) << 9
-            | u16::from(created_to.is_some()) << 10
+            | u16::from(from.is_some()) << 9
+            | u16::from(to.is_some()) << 10
             | u16::from(is_union) << 11
-            | u16::from(shape.has(Field::AiOff)) << 12;
+            | u16::from(shape.has(Field::AiOff)) << 12
+            | u16::from(self.walk.is_some()) << 13
+            | u16::from(ceiling.is_some()) << 14;
         payload.put(&flags.to_be_bytes());
         payload.put(&[self.page_size.byte()]);
-        payload.put(&self.gap.bits().to_be_bytes());
-        for bound in [created_from, created_to].into_iter().flatten() {
-            let [_, _, millis @ ..] = bound.millis().to_be_bytes();
-            payload.put(&millis);
+        payload.put(&self.gap.position().bits().to_be_bytes());
+        for bound in [from, to].into_iter().flatten() {
+            put_millis(payload, bound.millis());
         }
         for field in FINGERPRINTED {
             if let Some(fingerprint) = filter.get(field) {
@@ -158,6 +181,13 @@ impl PageCursor {
                 payload.put(&fingerprint.bits().to_be_bytes());
             }
         }
+        if let Some(walk) = self.walk {
+            put_millis(payload, self.gap.activity());
+            walk.changes.write(payload);
+        }
+        if let Some(ceiling) = ceiling {
+            put_millis(payload, ceiling.millis());
+        }
     }
 
     /// Decodes a payload; `None` if it is malformed. Does not trust its origin.
@@ -169,11 +199,11 @@ impl PageCursor {
         let mut reader = Reader(payload);
         let flags = u16::from_be_bytes(reader.take()?);
         let [page_size] = reader.take()?;
-        let gap = Position::from_bits(reader.u64()?);
+        let position = Position::from_bits(reader.u64()?);
         let shape = Shape::from_bits((flags >> 2 & 0x1f) as u8);
         let ai_off = flags >> 12 & 1 == 1;
-        let created_from = if flags >> 9 & 1 == 1 { Some(reader.millis()?) } else { None };
-        let created_to = if flags >> 10 & 1 == 1 { Some(reader.millis()?) } else { None };
+        let from = if flags >> 9 & 1 == 1 { Some(reader.millis()?) } else { None };
+        let to = if flags >> 10 & 1 == 1 { Some(reader.millis()?) } else { None };
         let mut filter = Fingerprints::default();
         let mut kinds = ChannelKinds::ALL;
         if ai_off {
@@ -204,23 +234,37 @@ impl PageCursor {
             (behind, kinds) = (number, types);
         }
         let order = if flags >> 1 & 1 == 1 { Order::Ascending } else { Order::Descending };
-        reader.0.is_empty().then_some(())?;
+        let (mut sort, mut gap, mut walk) = (Sort::CreatedAt, SortKey::of_position(position), None);
+        let has_ceiling = flags >> 14 & 1 == 1;
+        if flags >> 13 & 1 == 1 {
+            gap = SortKey::of_activity(reader.u48()?, position);
+            let changes = ChangeCursor::read(&mut reader, user)?;
+            let ceiling = if has_ceiling { Some(reader.millis()?) } else { None };
+            (sort, walk) = (Sort::LastActivity, Some(Walk { changes, ceiling }));
+        }
+        (reader.0.is_empty() && (walk.is_some() || !has_ceiling)).then_some(())?;
         Some(PageCursor {
             user,
-            list: ListSpec { kinds, filter, assistants, created_from, created_to, order },
+            list: ListSpec { kinds, filter, assistants, sort, from, to, order },
             page_size: PageSize::new(u64::from(page_size)).ok()?,
             direction: if flags & 1 == 1 { Direction::Prev } else { Direction::Next },
             gap,
             behind,
+            walk,
         })
     }
+}
+
+/// Appends a time of 6 bytes.
+fn put_millis(payload: &mut Payload, millis: u64) {
+    let [_, _, millis @ ..] = millis.to_be_bytes();
+    payload.put(&millis);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::channel::ChannelKind;
-    use crate::model::timestamp::Timestamp;
     use crate::query::filter::Filter;
     use data_encoding::BASE64URL_NOPAD;
     use proptest::prelude::*;
@@ -250,14 +294,32 @@ mod tests {
                 kinds: filter.passing_kinds(),
                 filter: filter.fingerprints(&fingerprinter()),
                 assistants: FingerprintSet::default(),
-                created_from: has(5).then_some(Timestamp::MIN),
-                created_to: has(6).then_some(Timestamp::MAX),
+                sort: Sort::CreatedAt,
+                from: has(5).then_some(Timestamp::MIN),
+                to: has(6).then_some(Timestamp::MAX),
                 order: if has(7) { Order::Ascending } else { Order::Descending },
             },
             page_size: PageSize::MAX,
             direction: Direction::Prev,
-            gap: Position::first_at(Timestamp::from_millis(1_737_800_000_123).unwrap()),
+            gap: SortKey::of_position(position()),
             behind: 0,
+            walk: None,
+        }
+    }
+
+    fn position() -> Position {
+        Position::first_at(Timestamp::from_millis(1_737_800_000_123).unwrap())
+    }
+
+    /// The cursor of the same list by last activity.
+    fn by_activity(cursor: PageCursor, ceiling: Option<Timestamp>) -> PageCursor {
+        let mut reader = Reader(&[7; 24]);
+        let changes = ChangeCursor::read(&mut reader, cursor.user).unwrap();
+        PageCursor {
+            list: ListSpec { sort: Sort::LastActivity, ..cursor.list },
+            gap: SortKey::of_activity((1 << 48) - 1, position()),
+            walk: Some(Walk { changes, ceiling }),
+            ..cursor
         }
     }
 
@@ -320,6 +382,45 @@ mod tests {
             union(0b1100, 2, 0).seal(&sealer),
             "AQKq3johLdzcdvvIjZe2Kcck83WRxZJ3K-FFez1aZdm6R0iTxRL-myImn_9DWd9I"
         );
+    }
+
+    #[test]
+    fn every_cursor_by_last_activity_round_trips_through_its_token() {
+        let (sealer, fingerprinter) = (sealer(), fingerprinter());
+        let check = |cursor: PageCursor| {
+            let token = cursor.seal(&sealer);
+            let opened = PageCursor::open(&token, cursor.user, &sealer, &fingerprinter);
+            assert_eq!(opened.unwrap(), cursor);
+            token.len()
+        };
+        for ceiling in [None, Some(Timestamp::MAX)] {
+            for fields in 0..=u8::MAX {
+                check(by_activity(cursor(fields), ceiling));
+            }
+        }
+        let longest = by_activity(union(0b1100, 20, 0b1110_0000), Some(Timestamp::MIN));
+        assert_eq!(check(longest), 320, "as the documentation says");
+        // Clients store tokens, so a change of these bytes requires a new version.
+        let mut payload = Payload::default();
+        by_activity(cursor(0), Some(Timestamp::MAX)).write(&mut payload);
+        let hex: String = payload.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let (start, feed, end) =
+            ("60016465273ce89ec00000ffffffffffff", "07".repeat(24), "03fffffffffe");
+        assert_eq!(hex, format!("{start}{feed}{end}"));
+    }
+
+    #[test]
+    fn a_ceiling_without_a_walk_and_a_walk_that_is_cut_off_are_refused() {
+        let read = |flags: u16, rest: usize| {
+            let mut payload = flags.to_be_bytes().to_vec();
+            payload.push(15);
+            payload.resize(payload.len() + 8 + rest, 0);
+            PageCursor::read(&payload, UserId::new(5), &fingerprinter()).is_some()
+        };
+        let (walk, ceiling) = (1 << 13, 1 << 14);
+        assert!(read(0, 0) && read(walk, 6 + 24) && read(walk | ceiling, 6 + 24 + 6));
+        assert!(!read(ceiling, 0) && !read(ceiling, 6), "a ceiling alone");
+        assert!(!read(walk, 6 + 23) && !read(walk, 6 + 25) && !read(walk | ceiling, 6 + 24));
     }
 
     #[test]

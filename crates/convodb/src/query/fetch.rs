@@ -17,11 +17,11 @@ use crate::kv::cursor::MergeCursor;
 use crate::kv::gap::{Gap, ScanDirection};
 use crate::kv::value::ValueRef;
 use crate::model::id::UserId;
-use crate::model::position::Position;
+use crate::model::position::{Position, SortKey};
 use crate::query::recheck::Recheck;
 use crate::tables::Tables;
 use crate::tables::conversations::{damaged, decode_row};
-use crate::tables::schema::BytesTable;
+use crate::tables::schema::{BytesTable, INDEX_ACTIVITY};
 
 /// Maximum number of cursor steps to the next row before a B-tree lookup. Measured on a million
 /// rows, 8 makes a list of every second row 20-25% faster and a sparse list at most 5% slower; 16
@@ -30,12 +30,14 @@ pub(crate) const MAX_STRIDE: usize = 8;
 
 type Record<'t> = ValueRef<'t, &'static [u8]>;
 
-/// Reads rows by position. Positions must arrive in scan order.
+/// Reads rows by position.
 pub(crate) struct Fetch<'t> {
     rows: &'t BytesTable<RowKey>,
     user: UserId,
     direction: ScanDirection,
     access: Access<'t>,
+    /// Whether the entries are sorted by last activity.
+    by_activity: bool,
     /// Number of rows read, including those that the cursor stepped over.
     pub(crate) rows_read: usize,
 }
@@ -52,7 +54,7 @@ enum Access<'t> {
 }
 
 impl<'t> Fetch<'t> {
-    /// Reads rows of the index whose leading field is `leading`.
+    /// Reads rows of the index whose leading field is `leading`. Positions must arrive in scan order.
     pub(crate) fn new(
         tables: &'t Tables,
         user: UserId,
@@ -63,7 +65,30 @@ impl<'t> Fetch<'t> {
             Field::Kind | Field::Assistant | Field::Sender | Field::AiOff => Access::Undecided,
             Field::Customer | Field::External => Access::Lookup,
         };
-        Self { rows: &tables.conversations.rows, user, direction, access, rows_read: 0 }
+        Self::with_access(tables, user, access, direction)
+    }
+
+    /// Reads rows of the index by last activity: by lookups, because its order is not that of the
+    /// rows.
+    pub(crate) fn by_activity(tables: &'t Tables, user: UserId, direction: ScanDirection) -> Self {
+        let fetch = Self::with_access(tables, user, Access::Lookup, direction);
+        Self { by_activity: true, ..fetch }
+    }
+
+    fn with_access(
+        tables: &'t Tables,
+        user: UserId,
+        access: Access<'t>,
+        direction: ScanDirection,
+    ) -> Self {
+        Self {
+            rows: &tables.conversations.rows,
+            user,
+            direction,
+            access,
+            by_activity: false,
+            rows_read: 0,
+        }
     }
 
     /// Calls `visit` with the row at `position` and its texts, and returns its result.
@@ -84,20 +109,30 @@ impl<'t> Fetch<'t> {
         Ok(visit(&row, texts))
     }
 
-    /// Copies the row at `position` to `rows` if it passes `recheck`, and returns whether it does.
+    /// Copies the row of the entry `key` to `rows` if it passes `recheck`, and returns whether it
+    /// does.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`](crate::Error::Corrupted) also if the entry is sorted by another time than
+    /// the row's.
     pub(crate) fn matching(
         &mut self,
-        position: Position,
+        key: SortKey,
         recheck: &mut Recheck<'_>,
         rows: &mut RowBuffer,
     ) -> Result<bool> {
-        self.row(position, |row, texts| {
+        let by_activity = self.by_activity;
+        self.row(key.position(), |row, texts| {
+            if by_activity && row.updated_at().millis() != key.activity() {
+                let what = "an entry is sorted by another time than that of its row";
+                return Err(INDEX_ACTIVITY.corrupted(what));
+            }
             let matches = recheck.matches(&row.conversation(texts));
             if matches {
                 rows.push(*row, texts);
             }
-            matches
-        })
+            Ok(matches)
+        })?
     }
 
     /// Reads the record at `position` from the table.

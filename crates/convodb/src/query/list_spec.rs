@@ -1,4 +1,4 @@
-//! List specification: which rows belong to a list, between which positions and in which order.
+//! List specification: which rows belong to a list, between which bounds and in which order.
 
 use std::fmt;
 use std::ops::Range;
@@ -8,11 +8,12 @@ use crate::encoding::index_term::{Field, Fingerprint, Fingerprinter, Fingerprint
 use crate::error::{Error, Result};
 use crate::kv::gap::ScanDirection;
 use crate::model::choice::{AssistantIds, ChannelKinds};
-use crate::model::position::Position;
+use crate::model::position::{Position, SortKey};
 use crate::model::timestamp::Timestamp;
 
-/// The order of a list, by time of creation. Ascending, conversations of one millisecond are in
-/// the order in which they were inserted; descending, in the reverse order.
+/// The order of a list, by the time that [`Sort`] names. Ascending, conversations of one
+/// millisecond are in the order in which they were created and inserted; descending, in the reverse
+/// order.
 ///
 /// A user has at most 4,194,304 positions in each millisecond. If the last one is taken, inserting
 /// another conversation with that `created_at` fails with
@@ -68,6 +69,74 @@ impl FromStr for Order {
             .into_iter()
             .find(|order| order.as_str() == text)
             .ok_or(Error::Invalid { field: "order", reason: "must be one of asc, desc" })
+    }
+}
+
+/// The time that sorts a list.
+///
+/// The time of creation never changes, so a list that is sorted by it never reorders.
+///
+/// The *last activity* of a conversation is its
+/// [`updated_at`](crate::Conversation::updated_at): the time of its newest message, or of a later
+/// change of it: who answers, the contacts, the variables, or whether the assistant is enabled. Every
+/// activity moves a conversation, also while a client reads the list page by page. A conversation that
+/// moves to a part that was read already is then missing from the pages. Each page has a cursor of
+/// the change feed, [`Page::changes_cursor`](crate::Page::changes_cursor), of the moment when its
+/// walk began: what moved, appeared or disappeared since is in the changes after it.
+///
+/// ```
+/// use convodb::{Filter, ChannelKind, ListRequest, Sort};
+/// let open = ListRequest::new().filter(Filter::new().kind(ChannelKind::Widget));
+/// let active_this_year = open.sort(Sort::LastActivity).active_from("2025-01-01".parse()?);
+/// # Ok::<(), convodb::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Sort {
+    /// The time of creation, as in the documented API. For every filter.
+    #[default]
+    CreatedAt,
+    /// The time of the last activity, in a store with the index family
+    /// [`IndexFamily::LastActivity`](crate::IndexFamily::LastActivity). Without filter, or filtered by type, by assistant, by both, by
+    /// the sender's phone or by the customer's phone.
+    LastActivity,
+}
+
+impl Sort {
+    /// Both sorts.
+    pub const ALL: [Sort; 2] = [Sort::CreatedAt, Sort::LastActivity];
+
+    /// The sort's name in the API: `created_at` or `last_activity`.
+    ///
+    /// ```
+    /// use convodb::Sort;
+    /// assert_eq!("last_activity".parse::<Sort>()?, Sort::LastActivity);
+    /// assert_eq!(Sort::default().to_string(), "created_at");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Sort::CreatedAt => "created_at",
+            Sort::LastActivity => "last_activity",
+        }
+    }
+}
+
+impl fmt::Display for Sort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Sort {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let reason = "must be one of created_at, last_activity";
+        let found = Sort::ALL.into_iter().find(|sort| sort.as_str() == text);
+        found.ok_or(Error::Invalid { field: "sort", reason })
     }
 }
 
@@ -138,8 +207,11 @@ pub(crate) struct ListSpec {
     pub(crate) filter: Fingerprints,
     /// The assistants, if the list has several.
     pub(crate) assistants: FingerprintSet,
-    pub(crate) created_from: Option<Timestamp>,
-    pub(crate) created_to: Option<Timestamp>,
+    pub(crate) sort: Sort,
+    /// The earliest time that `sort` names, inclusive.
+    pub(crate) from: Option<Timestamp>,
+    /// The end of the times that `sort` names, exclusive.
+    pub(crate) to: Option<Timestamp>,
     pub(crate) order: Order,
 }
 
@@ -182,44 +254,62 @@ impl ListSpec {
         ranges
     }
 
-    /// The positions within the bounds: from the first one of `created_from` to before the first
-    /// one of `created_to`.
-    pub(crate) fn positions(&self) -> Range<Position> {
-        let all = Position::from_bits(0)..Position::last_at(Timestamp::MAX).next();
-        let start = self.created_from.map_or(all.start, Position::first_at);
-        let end = self.created_to.map_or(all.end, Position::first_at);
+    /// The sort keys within the bounds: from the first one of `from` to before the first one of `to`.
+    pub(crate) fn sort_keys(&self) -> Range<SortKey> {
+        let first_at = |at: Timestamp| match self.sort {
+            Sort::CreatedAt => SortKey::of_position(Position::first_at(at)),
+            Sort::LastActivity => SortKey::of_activity(at.millis(), Position::from_bits(0)),
+        };
+        let start = first_at(self.from.unwrap_or(Timestamp::MIN));
+        let end = self.to.map_or_else(|| self.end_of(Timestamp::MAX), first_at);
         start..end.max(start)
     }
 
+    /// The first sort key after those of the millisecond `at`.
+    pub(crate) const fn end_of(&self, at: Timestamp) -> SortKey {
+        match self.sort {
+            Sort::CreatedAt => SortKey::of_position(Position::last_at(at).next()),
+            Sort::LastActivity => SortKey::of_activity(at.millis() + 1, Position::from_bits(0)),
+        }
+    }
+
+    /// The sort key of a row.
+    pub(crate) const fn sort_key(&self, updated_at: Timestamp, position: Position) -> SortKey {
+        match self.sort {
+            Sort::CreatedAt => SortKey::of_position(position),
+            Sort::LastActivity => SortKey::of_activity(updated_at.millis(), position),
+        }
+    }
+
     /// The gap before the first row in the order of the list.
-    pub(crate) fn front(&self) -> Position {
+    pub(crate) fn front(&self) -> SortKey {
         match self.order {
-            Order::Descending => self.positions().end,
-            Order::Ascending => self.positions().start,
+            Order::Descending => self.sort_keys().end,
+            Order::Ascending => self.sort_keys().start,
         }
     }
 
     /// The gap after the last row in the order of the list.
-    pub(crate) fn back(&self) -> Position {
+    pub(crate) fn back(&self) -> SortKey {
         match self.order {
-            Order::Descending => self.positions().start,
-            Order::Ascending => self.positions().end,
+            Order::Descending => self.sort_keys().start,
+            Order::Ascending => self.sort_keys().end,
         }
     }
 
-    /// The gap directly before the row at `position` in the order of the list.
-    pub(crate) const fn gap_before(&self, position: Position) -> Position {
+    /// The gap directly before the row at `key` in the order of the list.
+    pub(crate) const fn gap_before(&self, key: SortKey) -> SortKey {
         match self.order {
-            Order::Descending => position.next(),
-            Order::Ascending => position,
+            Order::Descending => key.next(),
+            Order::Ascending => key,
         }
     }
 
-    /// The gap directly after the row at `position` in the order of the list.
-    pub(crate) const fn gap_after(&self, position: Position) -> Position {
+    /// The gap directly after the row at `key` in the order of the list.
+    pub(crate) const fn gap_after(&self, key: SortKey) -> SortKey {
         match self.order {
-            Order::Descending => position,
-            Order::Ascending => position.next(),
+            Order::Descending => key,
+            Order::Ascending => key.next(),
         }
     }
 }

@@ -10,22 +10,25 @@
 
 use std::fmt;
 
-use crate::encoding::index_term::{Field, Fingerprinter, Shape};
-use crate::encoding::key::{IndexKey, RowKey};
+use crate::encoding::index_term::{Fingerprinter, Fingerprints, Shape};
+use crate::encoding::key::{ActivityKey, IndexKey, RowKey};
 use crate::encoding::row::RowBuffer;
 use crate::error::Result;
+use crate::kv::table::Table;
 use crate::model::conversation::ConversationRef;
 use crate::model::id::UserId;
-use crate::model::position::Position;
-use crate::query::cursor::PageCursor;
+use crate::model::position::SortKey;
+use crate::model::timestamp::Timestamp;
+use crate::query::changes::ChangeCursor;
+use crate::query::cursor::{PageCursor, Walk};
 use crate::query::fetch::{self, Fetch};
 use crate::query::filter::Filter;
-use crate::query::list_spec::{Direction, ListSpec};
+use crate::query::list_spec::{Direction, ListSpec, Order, Sort};
 use crate::query::page_size::PageSize;
 use crate::query::plan::plan;
 use crate::query::recheck::Recheck;
 use crate::query::request::ResolvedRequest;
-use crate::query::scan::{self, ScanEdges, ScanRange};
+use crate::query::scan::{self, ListKey, ScanEdges, ScanRange};
 use crate::tables::Tables;
 use crate::tables::conversations::decode_row;
 
@@ -57,6 +60,8 @@ pub struct Page {
     page_size: PageSize,
     next: Option<PageCursor>,
     prev: Option<PageCursor>,
+    list: ListSpec,
+    walk: Option<Walk>,
     cost: PageCost,
 }
 
@@ -160,15 +165,66 @@ impl Page {
         self.prev.as_ref()
     }
 
+    /// Where the user's change feed was when the walk of this page began; `None` if and only if the
+    /// list is sorted by the time of creation.
+    ///
+    /// A list by last activity reorders while it is read. A conversation that is active after its
+    /// walk began may be missing from the pages or be on two of them, but it is in the changes after
+    /// this cursor. So collect the pages by id, one conversation for each, then apply the changes from
+    /// here on, in order, with [`Snapshot::changes_since`](crate::Snapshot::changes_since). The
+    /// result has each conversation once, in its last state. The changes are those of all conversations of the user:
+    /// with a filter, drop those that do not pass it.
+    ///
+    /// All pages of a walk return the same cursor, which their own cursors carry.
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # use std::collections::BTreeMap;
+    /// # let store = Store::in_memory()?;
+    /// # store.add_indexes(IndexFamilies::ALL)?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
+    /// # for _ in 0..3 {
+    /// #     let id = ConversationId::generate(at);
+    /// #     store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
+    /// # }
+    /// let mut copy = BTreeMap::new();
+    /// let mut request = ListRequest::new().sort(Sort::LastActivity).page_size(2)?;
+    /// let since = loop {
+    ///     let page = store.snapshot().list(user, &request)?;
+    ///     copy.extend(page.conversations().map(|row| (row.id, row.owned())));
+    ///     match page.next_cursor() {
+    ///         Some(next) => request = ListRequest::at(*next),
+    ///         None => break *page.changes_cursor().expect("the list is by last activity"),
+    ///     }
+    /// };
+    /// let size = PageSize::MAX;
+    /// let changes = store.snapshot().changes_since(user, ChangesSince::Cursor(since), size)?;
+    /// for change in changes.changes {
+    ///     match change.conversation {
+    ///         Some(conversation) => copy.insert(change.id, conversation),
+    ///         None => copy.remove(&change.id),
+    ///     };
+    /// }
+    /// assert_eq!(copy.len(), 3);
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn changes_cursor(&self) -> Option<&ChangeCursor> {
+        self.walk.as_ref().map(|walk| &walk.changes)
+    }
+
     /// The cost of reading the page.
     #[must_use]
     pub const fn cost(&self) -> PageCost {
         self.cost
     }
 
-    /// The positions of the rows, in the order of the list.
-    pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = Position> {
-        self.rows.positions()
+    /// The sort keys of the rows, in the order of the list.
+    pub(crate) fn sort_keys(&self) -> impl DoubleEndedIterator<Item = SortKey> {
+        let rows = self.rows.times_and_positions();
+        rows.map(|(updated_at, position)| self.list.sort_key(updated_at, position))
     }
 }
 
@@ -176,6 +232,7 @@ impl Page {
 /// only fingerprints; `filter` has the values of the fields that the caller passed.
 ///
 /// # Errors
+/// [`Error::Invalid`](crate::Error::Invalid) if the list has no index that is sorted as it is;
 /// [`Error::Corrupted`](crate::Error::Corrupted) at the first damaged record in scan order, or
 /// another fault of the store.
 pub(crate) fn read(
@@ -185,39 +242,44 @@ pub(crate) fn read(
     filter: &Filter,
     resolved: &ResolvedRequest,
 ) -> Result<Page> {
-    let ResolvedRequest { ref list, page_size, .. } = *resolved;
-    let mut page = Page::empty(page_size);
-    let Some(shape) = plan(list.shape(), list.kinds, &tables.families)? else {
+    let ResolvedRequest { list, page_size, .. } = *resolved;
+    let mut page = Page::empty(resolved);
+    let Some(shape) = plan(&list, &tables.families)? else {
         return Ok(page);
     };
     page.rows.reserve(page_size.get());
 
-    let range = resolved.range();
-    let (edges, ends) = if list.is_union(shape) {
-        let union = Union::new(user, list, shape, filter, fingerprinter);
-        page.cost.ranges = union.keys.len();
-        page.fill_from_union(tables, union, &range, resolved.behind)?
-    } else {
-        page.cost.ranges = 1;
-        let edges = match list.filter.term(shape) {
-            None => page.fill_from_rows(tables, user, &range)?,
-            Some((leading, term)) => {
-                let key = IndexKey::of_list(user, term);
-                let recheck = Recheck::new(list.filter, filter, fingerprinter);
-                page.fill_from_index(tables, leading, key, &range, recheck)?
-            }
-        };
-        (edges, Ends::default())
+    let source = Source { list: &list, shape, filter, fingerprinter };
+    let direction = list.order.scan_direction(resolved.direction);
+    let found = match (list.sort, shape.leading()) {
+        (Sort::CreatedAt, None) => {
+            page.cost.ranges = 1;
+            Found::of(page.fill_from_rows(tables, user, &resolved.range())?)
+        }
+        (Sort::CreatedAt, Some(leading)) => {
+            let fetch = Fetch::new(tables, user, leading, direction);
+            let key = |range: &Fingerprints| IndexKey::of_list(user, range.list_term(shape));
+            page.fill_from_index(tables.indexes.get(leading), fetch, key, source, resolved)?
+        }
+        (Sort::LastActivity, _) => {
+            let fetch = Fetch::by_activity(tables, user, direction);
+            let key = |range: &Fingerprints| ActivityKey::of_list(user, range.list_term(shape));
+            page.fill_from_index(&tables.activity.table, fetch, key, source, resolved)?
+        }
     };
-    debug_assert!(shape != Shape::EMPTY || page.cost.rows == 0);
-    page.finish(user, resolved, edges, ends);
+    debug_assert!(shape != Shape::EMPTY || list.sort != Sort::CreatedAt || page.cost.rows == 0);
+    page.finish(user, resolved, found);
     Ok(page)
 }
 
 impl ResolvedRequest {
     pub(crate) fn range(&self) -> ScanRange {
+        let mut span = self.list.sort_keys();
+        if let Some(ceiling) = self.walk.and_then(|walk| walk.ceiling) {
+            span.end = span.end.min(self.list.end_of(ceiling)).max(span.start);
+        }
         ScanRange {
-            span: self.list.positions(),
+            span,
             gap: self.gap,
             direction: self.list.order.scan_direction(self.direction),
             look_before: !self.at_front,
@@ -225,43 +287,28 @@ impl ResolvedRequest {
     }
 }
 
-/// A list that is a union of several ranges of one index.
-struct Union<'a> {
-    user: UserId,
-    leading: Field,
-    /// A key of each range.
-    keys: Vec<IndexKey>,
-    /// The check of the rows of each range. Even if two ranges had the same term, each row would
-    /// pass one check.
-    rechecks: Vec<Recheck<'a>>,
+/// What determines the ranges of a list in an index, and the checks of their rows.
+#[derive(Clone, Copy)]
+struct Source<'a> {
+    list: &'a ListSpec,
+    shape: Shape,
+    filter: &'a Filter,
+    fingerprinter: &'a Fingerprinter,
 }
 
-/// The numbers of the ranges of a union that have the first and the last row of a page.
+/// What lies around the rows of a page, in scan order.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ends {
+pub(crate) struct Found {
+    pub(crate) edges: ScanEdges,
+    /// The numbers of the ranges that have the first and the last row.
     pub(crate) first: u8,
     pub(crate) last: u8,
 }
 
-impl<'a> Union<'a> {
-    fn new(
-        user: UserId,
-        list: &ListSpec,
-        shape: Shape,
-        filter: &'a Filter,
-        fingerprinter: &'a Fingerprinter,
-    ) -> Self {
-        let ranges = list.ranges(shape, fingerprinter);
-        let mut leading = Field::Kind;
-        let (mut keys, mut rechecks) = (Vec::with_capacity(ranges.len()), Vec::new());
-        for range in ranges {
-            if let Some((field, term)) = range.term(shape) {
-                leading = field;
-                keys.push(IndexKey::of_list(user, term));
-                rechecks.push(Recheck::new(range, filter, fingerprinter));
-            }
-        }
-        Self { user, leading, keys, rechecks }
+impl Found {
+    /// What a scan of one range found.
+    const fn of(edges: ScanEdges) -> Self {
+        Self { edges, first: 0, last: 0 }
     }
 }
 
@@ -273,64 +320,101 @@ impl Page {
         user: UserId,
         range: &ScanRange,
     ) -> Result<ScanEdges> {
-        let list = RowKey::new(user, range.gap);
+        let list = RowKey::new(user, range.gap.position());
         let rows = &mut self.rows;
         let limit = self.page_size.get();
-        scan::scan(&tables.conversations.rows, list, range, limit, |position, record| {
-            let (row, texts) = decode_row(RowKey::new(user, position), record)?;
+        scan::scan(&tables.conversations.rows, list, range, limit, |key, record| {
+            let (row, texts) = decode_row(RowKey::new(user, key.position()), record)?;
             rows.push(row, texts);
             Ok(true)
         })
     }
 
-    /// Reads a filtered list: a range of an index, and the row of each entry.
-    fn fill_from_index(
+    /// Reads a list from an index: its only range, or several, merged. `key` is a key of a range.
+    fn fill_from_index<K: ListKey>(
         &mut self,
-        tables: &Tables,
-        leading: Field,
-        list: IndexKey,
-        range: &ScanRange,
-        mut recheck: Recheck<'_>,
-    ) -> Result<ScanEdges> {
-        let (rows, limit) = (&mut self.rows, self.page_size.get());
-        let mut fetch = Fetch::new(tables, list.user, leading, range.direction);
-        let index = tables.indexes.get(leading);
-        let edges = scan::scan(index, list, range, limit, |position, ()| {
-            fetch.matching(position, &mut recheck, rows)
-        })?;
-        self.cost.rows = fetch.rows_read;
-        Ok(edges)
+        index: &Table<K, ()>,
+        fetch: Fetch<'_>,
+        key: impl Fn(&Fingerprints) -> K,
+        source: Source<'_>,
+        resolved: &ResolvedRequest,
+    ) -> Result<Found> {
+        let Source { list, shape, filter, fingerprinter } = source;
+        let recheck = |range: &Fingerprints| Recheck::new(*range, filter, fingerprinter);
+        if list.is_union(shape) {
+            let ranges = list.ranges(shape, fingerprinter);
+            let keys: Vec<K> = ranges.iter().map(key).collect();
+            // Even if two ranges had the same term, each row would pass one check.
+            let mut rechecks: Vec<Recheck<'_>> = ranges.iter().map(recheck).collect();
+            self.fill_from_ranges(index, fetch, &keys, &mut rechecks, resolved)
+        } else {
+            let mut rechecks = [recheck(&list.filter)];
+            self.fill_from_ranges(index, fetch, &[key(&list.filter)], &mut rechecks, resolved)
+        }
     }
 
-    /// Reads a union of lists: several ranges of an index, merged, and the row of each entry.
-    fn fill_from_union(
+    /// Reads ranges of an index, and the row of each entry.
+    fn fill_from_ranges<K: ListKey>(
         &mut self,
-        tables: &Tables,
-        union: Union<'_>,
-        range: &ScanRange,
-        behind: u8,
-    ) -> Result<(ScanEdges, Ends)> {
-        let Union { user, leading, keys, mut rechecks } = union;
-        let (rows, limit) = (&mut self.rows, self.page_size.get());
-        let mut fetch = Fetch::new(tables, user, leading, range.direction);
-        let index = tables.indexes.get(leading);
-        let (mut first, mut last) = (None, 0);
-        let edges = scan::merge(index, &keys, behind.into(), range, limit, |at, position, ()| {
-            let matches = fetch.matching(position, &mut rechecks[at], rows)?;
-            if matches {
-                last = u8::try_from(at).unwrap_or_default();
-                first = first.or(Some(last));
-            }
-            Ok(matches)
-        })?;
+        index: &Table<K, ()>,
+        mut fetch: Fetch<'_>,
+        keys: &[K],
+        rechecks: &mut [Recheck<'_>],
+        resolved: &ResolvedRequest,
+    ) -> Result<Found> {
+        let read = self.set_ceiling(index, keys, resolved)?;
+        let (rows, limit, range) = (&mut self.rows, self.page_size.get(), resolved.range());
+        let mut found = if let ([list], [recheck]) = (keys, &mut *rechecks) {
+            Found::of(scan::scan(index, *list, &range, limit, |key, ()| {
+                fetch.matching(key, recheck, rows)
+            })?)
+        } else {
+            let (mut first, mut last) = (None, 0);
+            let behind = usize::from(resolved.behind);
+            let edges = scan::merge(index, keys, behind, &range, limit, |at, key, ()| {
+                let matches = fetch.matching(key, &mut rechecks[at], rows)?;
+                if matches {
+                    last = u8::try_from(at).unwrap_or_default();
+                    first = first.or(Some(last));
+                }
+                Ok(matches)
+            })?;
+            Found { edges, first: first.unwrap_or_default(), last }
+        };
+        found.edges.entries += read;
+        self.cost.ranges = keys.len();
         self.cost.rows = fetch.rows_read;
-        Ok((edges, Ends { first: first.unwrap_or_default(), last }))
+        Ok(found)
+    }
+
+    /// Sets the ceiling of a walk that begins with this page, if it goes up, and returns the number
+    /// of entries read. One B-tree lookup for each range.
+    fn set_ceiling<K: ListKey>(
+        &mut self,
+        index: &Table<K, ()>,
+        lists: &[K],
+        resolved: &ResolvedRequest,
+    ) -> Result<usize> {
+        let Some(walk) = &mut self.walk else { return Ok(0) };
+        if !resolved.at_front || resolved.list.order != Order::Ascending {
+            return Ok(0);
+        }
+        let (span, mut read, mut newest) = (resolved.list.sort_keys(), 0, None);
+        for list in lists {
+            let (last, entries) = scan::last(index, *list, &span)?;
+            newest = newest.max(last);
+            read += entries;
+        }
+        walk.ceiling =
+            newest.map(|key| Timestamp::from_millis(key.activity()).unwrap_or(Timestamp::MAX));
+        Ok(read)
     }
 
     /// A page without rows, and without cursors.
-    pub(crate) fn empty(page_size: PageSize) -> Self {
+    pub(crate) fn empty(resolved: &ResolvedRequest) -> Self {
+        let ResolvedRequest { list, page_size, walk, .. } = *resolved;
         let (rows, cost) = (RowBuffer::default(), PageCost::default());
-        Self { rows, page_size, next: None, prev: None, cost }
+        Self { rows, page_size, next: None, prev: None, list, walk, cost }
     }
 
     /// The page of rows that another store read in scan order, from `ranges` ranges.
@@ -339,46 +423,45 @@ impl Page {
         resolved: &ResolvedRequest,
         rows: RowBuffer,
         ranges: usize,
-        (edges, ends): (ScanEdges, Ends),
+        found: Found,
     ) -> Self {
         let cost = PageCost { ranges, ..PageCost::default() };
-        let mut page = Self { rows, cost, ..Self::empty(resolved.page_size) };
-        page.finish(user, resolved, edges, ends);
+        let mut page = Self { rows, cost, ..Self::empty(resolved) };
+        page.finish(user, resolved, found);
         page
     }
 
     /// Brings the rows into the order of the list and sets the cursors.
-    fn finish(&mut self, user: UserId, resolved: &ResolvedRequest, edges: ScanEdges, ends: Ends) {
-        self.cost.entries = edges.entries;
+    fn finish(&mut self, user: UserId, resolved: &ResolvedRequest, found: Found) {
+        self.cost.entries = found.edges.entries;
         if resolved.direction == Direction::Prev {
             self.rows.reverse();
         }
-        self.set_cursors(user, resolved, edges, ends);
+        self.set_cursors(user, resolved, found);
     }
 
     /// Sets the cursors: a side has one if and only if the scan found entries of the list there.
-    /// `ends` are in scan order.
-    fn set_cursors(
-        &mut self,
-        user: UserId,
-        resolved: &ResolvedRequest,
-        edges: ScanEdges,
-        ends: Ends,
-    ) {
+    fn set_cursors(&mut self, user: UserId, resolved: &ResolvedRequest, found: Found) {
         let ResolvedRequest { list, direction, gap, .. } = *resolved;
-        let (before, after, ends) = match direction {
-            Direction::Next => (edges.before, edges.after, ends),
-            Direction::Prev => {
-                (edges.after, edges.before, Ends { first: ends.last, last: ends.first })
-            }
+        let Found { edges, .. } = found;
+        let (before, after, first_range, last_range) = match direction {
+            Direction::Next => (edges.before, edges.after, found.first, found.last),
+            Direction::Prev => (edges.after, edges.before, found.last, found.first),
         };
-        let first = self.positions().next().map_or(gap, |first| list.gap_before(first));
-        let last = self.positions().next_back().map_or(gap, |last| list.gap_after(last));
-        let page_size = self.page_size;
-        let cursor =
-            |direction, gap, behind| PageCursor { user, list, page_size, direction, gap, behind };
-        self.next = after.then(|| cursor(Direction::Next, last, ends.last));
-        self.prev = before.then(|| cursor(Direction::Prev, first, ends.first));
+        let first = self.sort_keys().next().map_or(gap, |first| list.gap_before(first));
+        let last = self.sort_keys().next_back().map_or(gap, |last| list.gap_after(last));
+        let (page_size, walk) = (self.page_size, self.walk);
+        let cursor = |direction, gap, behind| PageCursor {
+            user,
+            list,
+            page_size,
+            direction,
+            gap,
+            behind,
+            walk,
+        };
+        self.next = after.then(|| cursor(Direction::Next, last, last_range));
+        self.prev = before.then(|| cursor(Direction::Prev, first, first_range));
     }
 }
 

@@ -161,11 +161,11 @@ fn a_page_reports_its_length_cursors_and_cost() {
     let first = list(&store, &first_page(1)).unwrap();
     assert!(first.prev_cursor().is_none());
     let second = list(&store, &ListRequest::at(*first.next_cursor().unwrap())).unwrap();
-    assert_eq!(second.positions().next(), all.positions().nth(1));
+    assert_eq!(second.sort_keys().next(), all.sort_keys().nth(1));
     // The entry before the page, its own, and the one after.
     assert_eq!((second.cost().entries, second.cost().rows), (3, 1));
     let back = list(&store, &ListRequest::at(*second.prev_cursor().unwrap())).unwrap();
-    assert_eq!(back.positions().next(), first.positions().next());
+    assert_eq!(back.sort_keys().next(), first.sort_keys().next());
     let debug = format!("{second:?}");
     assert!(debug.contains("len: 1") && debug.contains("entries: 3"), "{debug}");
 

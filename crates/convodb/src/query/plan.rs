@@ -12,6 +12,9 @@ use crate::encoding::index_term::{Field, Shape};
 use crate::error::{Error, Result};
 use crate::model::channel::ChannelKind;
 use crate::model::choice::ChannelKinds;
+use crate::model::index_family::IndexFamily;
+use crate::query::list_spec::{ListSpec, Sort};
+use crate::tables::activity_index;
 use crate::tables::families::Families;
 
 /// The plan of a combination of filter fields.
@@ -56,17 +59,34 @@ const fn route(requested: Shape) -> Route {
     }
 }
 
+/// The shape whose ranges answer a list; `None` if no conversation can match. The store has the
+/// optional indexes `families`.
+///
+/// # Errors
+/// [`Error::Invalid`] if no index answers this combination of fields, or none is sorted as the list
+/// is; [`Error::IndexAbsent`] or [`Error::IndexBuilding`] if the store does not have the index that
+/// does.
+pub(crate) fn plan(list: &ListSpec, families: &Families) -> Result<Option<Shape>> {
+    let shape = shape_of(list.shape(), list.kinds, families)?;
+    if list.sort == Sort::LastActivity {
+        if shape.as_ref().is_some_and(|shape| !activity_index::SHAPES.contains(shape)) {
+            return Err(Error::Invalid { field: "sort", reason: NO_INDEX });
+        }
+        families.require(IndexFamily::LastActivity)?;
+    }
+    Ok(shape)
+}
+
+const NO_INDEX: &str = "can be last_activity without filter, or with type, assistant_id, both of \
+     them, whatsapp_sender_phone or customer_phone, and no other combination";
+
 /// The shape whose ranges answer a filter with the fields `requested` that passes `kinds`; `None` if
 /// no conversation can match. The store has the optional indexes `families`.
 ///
 /// # Errors
 /// [`Error::Invalid`] if no index answers this combination of fields; [`Error::IndexAbsent`] or
 /// [`Error::IndexBuilding`] if the store does not have the index that does.
-pub(crate) fn plan(
-    requested: Shape,
-    kinds: ChannelKinds,
-    families: &Families,
-) -> Result<Option<Shape>> {
+fn shape_of(requested: Shape, kinds: ChannelKinds, families: &Families) -> Result<Option<Shape>> {
     if let Some(family) = requested.leading().and_then(Field::family) {
         families.require(family)?;
     }
@@ -111,7 +131,7 @@ mod tests {
     #[track_caller]
     fn check(fields: &[Field], kind: Option<ChannelKind>, expected: Option<&[Field]>) {
         let kinds = kind.map_or(ChannelKinds::ALL, ChannelKinds::from);
-        let planned = plan(Shape::of(fields), kinds, &Families::default());
+        let planned = shape_of(Shape::of(fields), kinds, &Families::default());
         assert_eq!(planned.unwrap(), expected.map(Shape::of));
     }
 
@@ -120,8 +140,9 @@ mod tests {
         use ChannelKind::{Api, Whatsapp, Widget};
         use Field::{Customer, External, Kind};
         let kinds = ChannelKinds::new([Whatsapp, Widget]).unwrap();
-        let planned =
-            |fields: &[Field], kinds| plan(Shape::of(fields), kinds, &Families::default()).unwrap();
+        let planned = |fields: &[Field], kinds| {
+            shape_of(Shape::of(fields), kinds, &Families::default()).unwrap()
+        };
         assert_eq!(planned(&[Kind], kinds), Some(Shape::of(&[Kind])));
         assert_eq!(planned(&[Kind, Customer], kinds), Some(Shape::of(&[Customer])));
         assert_eq!(planned(&[Kind, External], kinds), None);

@@ -2,19 +2,20 @@
 
 use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::error::{Error, Result};
+use crate::model::channel::ChannelKind;
 use crate::model::choice::ChannelKinds;
 use crate::model::id::{AssistantId, UserId};
-use crate::model::position::Position;
+use crate::model::position::SortKey;
 use crate::model::timestamp::Timestamp;
-use crate::query::cursor::PageCursor;
+use crate::query::cursor::{PageCursor, Walk};
 use crate::query::filter::Filter;
-use crate::query::list_spec::{Direction, FingerprintSet, ListSpec, Order};
+use crate::query::list_spec::{Direction, FingerprintSet, ListSpec, Order, Sort};
 use crate::query::page_size::PageSize;
 
 /// A request for one page of a list. The default is the first page of all conversations: 15 of
 /// them, newest first.
 ///
-/// A cursor contains the filter, the bounds, the order and the page size, so a request with a
+/// A cursor contains the filter, the sort, the bounds, the order and the page size, so a request with a
 /// cursor can omit them. Values beside a cursor must be equal to those of the cursor, except the
 /// page size, which replaces that of the cursor.
 ///
@@ -39,10 +40,16 @@ use crate::query::page_size::PageSize;
 pub struct ListRequest {
     /// The filter; the default passes all conversations.
     pub filter: Filter,
-    /// The earliest creation time, inclusive.
+    /// The earliest creation time, inclusive; only with [`Sort::CreatedAt`].
     pub created_from: Option<Timestamp>,
-    /// The end of the creation times, exclusive.
+    /// The end of the creation times, exclusive; only with [`Sort::CreatedAt`].
     pub created_to: Option<Timestamp>,
+    /// The time that sorts the list; the time of creation by default.
+    pub sort: Option<Sort>,
+    /// The earliest last activity, inclusive; only with [`Sort::LastActivity`].
+    pub active_from: Option<Timestamp>,
+    /// The end of the last activities, exclusive; only with [`Sort::LastActivity`].
+    pub active_to: Option<Timestamp>,
     /// The order; newest first by default.
     pub order: Option<Order>,
     /// The maximum number of conversations of the page; 15 by default.
@@ -82,6 +89,24 @@ impl ListRequest {
         Self { created_to: Some(to), ..self }
     }
 
+    /// Lists by this time.
+    #[must_use]
+    pub fn sort(self, sort: Sort) -> Self {
+        Self { sort: Some(sort), ..self }
+    }
+
+    /// Lists only conversations whose last activity was at this instant or later.
+    #[must_use]
+    pub fn active_from(self, from: Timestamp) -> Self {
+        Self { active_from: Some(from), ..self }
+    }
+
+    /// Lists only conversations whose last activity was before this instant.
+    #[must_use]
+    pub fn active_to(self, to: Timestamp) -> Self {
+        Self { active_to: Some(to), ..self }
+    }
+
     /// Lists in this order.
     #[must_use]
     pub fn order(self, order: Order) -> Self {
@@ -107,27 +132,52 @@ impl ListRequest {
     pub(crate) fn restricted_to(&self, only: AssistantId) -> Self {
         let mut request = self.clone();
         if request.filter.passing_assistants().is_some_and(|requested| !requested.contains(&only)) {
-            (request.cursor, request.created_to) = (None, Some(Timestamp::MIN));
+            // No type: nothing matches.
+            let continued = request.cursor.take().map(|cursor| cursor.list.sort);
+            request.sort = request.sort.or(continued);
+            request.filter.kind = Some(ChannelKind::Test);
+            request.filter.kinds = Some(ChannelKinds::from(ChannelKind::Api));
         }
         request.filter = Filter { assistant: Some(only), ..request.filter };
         request
     }
 
-    /// The list that the request describes, without its cursor.
-    pub(crate) fn list(&self, fingerprinter: &Fingerprinter) -> ListSpec {
+    /// The list that the request describes, whatever page of it.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if it has bounds of a time that does not sort the list.
+    pub(crate) fn list(&self, fingerprinter: &Fingerprinter) -> Result<ListSpec> {
+        let continued = self.cursor.map(|cursor| cursor.list.sort);
+        let sort = self.sort.or(continued).unwrap_or_default();
+        let (from, to) = self.bounds_of(sort)?;
         let several = self.filter.passing_assistants().filter(|ids| ids.len() != 1);
         let contradiction = several.is_some_and(<[_]>::is_empty);
         let several = several.into_iter().flatten().map(|id| fingerprinter.assistant(*id));
         let Some(assistants) = FingerprintSet::new(several) else {
             unreachable!("a filter has at most 20 assistants")
         };
-        ListSpec {
+        Ok(ListSpec {
             kinds: if contradiction { ChannelKinds::NONE } else { self.filter.passing_kinds() },
             filter: self.filter.fingerprints(fingerprinter),
             assistants,
-            created_from: self.created_from,
-            created_to: self.created_to,
+            sort,
+            from,
+            to,
             order: self.order.unwrap_or_default(),
+        })
+    }
+
+    /// The bounds of a list that is sorted by `sort`.
+    fn bounds_of(&self, sort: Sort) -> Result<(Option<Timestamp>, Option<Timestamp>)> {
+        let created = [("created_from", self.created_from), ("created_to", self.created_to)];
+        let active = [("active_from", self.active_from), ("active_to", self.active_to)];
+        let ([from, to], others, reason) = match sort {
+            Sort::CreatedAt => (created, active, "must be left out unless sort is last_activity"),
+            Sort::LastActivity => (active, created, "must be left out if sort is last_activity"),
+        };
+        match others.into_iter().find(|(_, bound)| bound.is_some()) {
+            Some((field, _)) => Err(Error::Invalid { field, reason }),
+            None => Ok((from.1, to.1)),
         }
     }
 
@@ -137,7 +187,10 @@ impl ListRequest {
         user: UserId,
         fingerprinter: &Fingerprinter,
     ) -> Result<ResolvedRequest> {
-        let requested = self.list(fingerprinter);
+        if self.cursor.is_some_and(|cursor| cursor.user != user) {
+            return Err(Error::InvalidCursor);
+        }
+        let requested = self.list(fingerprinter)?;
         let Some(cursor) = self.cursor else {
             return Ok(ResolvedRequest {
                 list: requested,
@@ -146,11 +199,9 @@ impl ListRequest {
                 gap: requested.front(),
                 at_front: true,
                 behind: 0,
+                walk: None,
             });
         };
-        if cursor.user != user {
-            return Err(Error::InvalidCursor);
-        }
         self.check_cursor_conflicts(&requested, &cursor.list)?;
         Ok(ResolvedRequest {
             list: cursor.list,
@@ -159,6 +210,7 @@ impl ListRequest {
             gap: cursor.gap,
             at_front: false,
             behind: cursor.behind,
+            walk: cursor.walk,
         })
     }
 
@@ -187,11 +239,18 @@ impl ListRequest {
                 return conflict(field.name());
             }
         }
-        if self.created_from.is_some() && self.created_from != continued.created_from {
-            return conflict("created_from");
+        if requested.sort != continued.sort {
+            return conflict("sort");
         }
-        if self.created_to.is_some() && self.created_to != continued.created_to {
-            return conflict("created_to");
+        let [from, to] = match continued.sort {
+            Sort::CreatedAt => ["created_from", "created_to"],
+            Sort::LastActivity => ["active_from", "active_to"],
+        };
+        if requested.from.is_some() && requested.from != continued.from {
+            return conflict(from);
+        }
+        if requested.to.is_some() && requested.to != continued.to {
+            return conflict(to);
         }
         if self.order.is_some_and(|order| order != continued.order) {
             return conflict("order");
@@ -206,9 +265,12 @@ pub(crate) struct ResolvedRequest {
     pub(crate) list: ListSpec,
     pub(crate) page_size: PageSize,
     pub(crate) direction: Direction,
-    pub(crate) gap: Position,
+    pub(crate) gap: SortKey,
     /// The gap is the beginning of the list, so no row precedes it and none needs to be looked up.
     pub(crate) at_front: bool,
     /// See [`PageCursor::behind`].
     pub(crate) behind: u8,
+    /// The walk that the page is part of, if the list is sorted by last activity; `None` if the page
+    /// begins one.
+    pub(crate) walk: Option<Walk>,
 }

@@ -6,7 +6,7 @@ use crate::encoding::index_term::Fingerprinter;
 use crate::error::Result;
 use crate::model::conversation::Conversation;
 use crate::model::id::UserId;
-use crate::model::position::Position;
+use crate::model::position::SortKey;
 use crate::query::filter::Filter;
 use crate::query::list_spec::{Direction, ListSpec};
 use crate::query::page;
@@ -24,7 +24,7 @@ pub(crate) struct RowIter {
     list: ListSpec,
     /// The gap after the conversations read from the front, and the gap before those read from the
     /// back.
-    gaps: (Position, Position),
+    gaps: (SortKey, SortKey),
     /// Whether the list may have conversations between the two gaps.
     unread: bool,
     front: VecDeque<Conversation>,
@@ -86,26 +86,27 @@ impl RowIter {
             gap,
             at_front: true,
             behind: 0,
+            walk: None,
         };
         let page = page::read(tables, fingerprinter, self.user, &self.filter, &resolved)?;
-        // The gaps in ascending order of position, for both orders of the list.
+        // The gaps in ascending order of sort keys, for both orders of the list.
         let (low, high) = (self.gaps.0.min(self.gaps.1), self.gaps.0.max(self.gaps.1));
         let fresh: VecDeque<Conversation> = page
-            .positions()
+            .sort_keys()
             .zip(page.conversations())
-            .filter(|(position, _)| (low..high).contains(position))
+            .filter(|(key, _)| (low..high).contains(key))
             .map(|(_, row)| row.owned())
             .collect();
         let met = fresh.len() < page.len();
         match direction {
             Direction::Next => {
                 self.unread = page.next_cursor().is_some() && !met;
-                self.gaps.0 = page.positions().last().map_or(gap, |last| self.list.gap_after(last));
+                self.gaps.0 = page.sort_keys().last().map_or(gap, |last| self.list.gap_after(last));
                 self.front = fresh;
             }
             Direction::Prev => {
                 self.unread = page.prev_cursor().is_some() && !met;
-                self.gaps.1 = page.positions().next().map_or(gap, |p| self.list.gap_before(p));
+                self.gaps.1 = page.sort_keys().next().map_or(gap, |key| self.list.gap_before(key));
                 self.back = fresh;
             }
         }

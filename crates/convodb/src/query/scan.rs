@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use crate::encoding::index_term::Term;
-use crate::encoding::key::{FixedKey, IndexKey, RowKey};
+use crate::encoding::key::{ActivityKey, FixedKey, IndexKey, RowKey};
 use crate::error::Result;
 use crate::kv::catch_panic::catch_read_fault;
 use crate::kv::cursor::MergeCursor;
@@ -18,32 +18,42 @@ use crate::kv::gap::{Gap, ScanDirection};
 use crate::kv::table::Table;
 use crate::kv::value::{TableValue, ValueRef};
 use crate::model::id::UserId;
-use crate::model::position::Position;
+use crate::model::position::{Position, SortKey};
 
-/// A key that ends in a position: all keys with the same prefix form one list.
+/// A key that ends in a sort key: all keys with the same prefix form one list.
 pub(crate) trait ListKey: FixedKey {
-    /// The key of the same list at another position.
-    fn at(self, position: Position) -> Self;
-    fn position(self) -> Position;
+    /// The key of the same list at another sort key.
+    fn at(self, at: SortKey) -> Self;
+    fn sort_key(self) -> SortKey;
 }
 
 impl ListKey for RowKey {
-    fn at(self, position: Position) -> Self {
-        Self { position, ..self }
+    fn at(self, at: SortKey) -> Self {
+        Self { position: at.position(), ..self }
     }
 
-    fn position(self) -> Position {
-        self.position
+    fn sort_key(self) -> SortKey {
+        SortKey::of_position(self.position)
     }
 }
 
 impl ListKey for IndexKey {
-    fn at(self, position: Position) -> Self {
-        Self { position, ..self }
+    fn at(self, at: SortKey) -> Self {
+        Self { position: at.position(), ..self }
     }
 
-    fn position(self) -> Position {
-        self.position
+    fn sort_key(self) -> SortKey {
+        SortKey::of_position(self.position)
+    }
+}
+
+impl ListKey for ActivityKey {
+    fn at(self, at: SortKey) -> Self {
+        Self { at, ..self }
+    }
+
+    fn sort_key(self) -> SortKey {
+        self.at
     }
 }
 
@@ -54,13 +64,20 @@ impl IndexKey {
     }
 }
 
+impl ActivityKey {
+    /// A key of the list of `term`, with an arbitrary sort key.
+    pub(crate) const fn of_list(user: UserId, term: Term) -> Self {
+        Self { user, term, at: SortKey::of_activity(0, Position::from_bits(0)) }
+    }
+}
+
 /// The range and direction of a scan.
 #[derive(Clone, Debug)]
 pub(crate) struct ScanRange {
-    /// The positions within the bounds of the list.
-    pub(crate) span: Range<Position>,
+    /// The sort keys within the bounds of the list.
+    pub(crate) span: Range<SortKey>,
     /// The boundary where the scan begins.
-    pub(crate) gap: Position,
+    pub(crate) gap: SortKey,
     pub(crate) direction: ScanDirection,
     /// Whether to look for an entry behind the gap. False if none can be there.
     pub(crate) look_before: bool,
@@ -79,10 +96,10 @@ pub(crate) struct ScanEdges {
 
 impl ScanRange {
     /// Whether an entry belongs to the list, within the bounds. `list` is a key of the list, with an
-    /// arbitrary position.
+    /// arbitrary sort key.
     fn has<K: ListKey>(&self, list: K, key: K) -> bool {
         let start = self.span.start;
-        key.at(start) == list.at(start) && self.span.contains(&key.position())
+        key.at(start) == list.at(start) && self.span.contains(&key.sort_key())
     }
 
     /// A cursor over the table, at the gap in the list.
@@ -98,13 +115,13 @@ impl ScanRange {
 
 /// Visits the entries of a list from the gap on, until `visit` has accepted `limit` of them or the
 /// list ends. `visit` returns whether it accepts the entry. `list` is a key of the list, with an
-/// arbitrary position.
+/// arbitrary sort key.
 pub(crate) fn scan<K: ListKey, V: TableValue>(
     table: &Table<K, V>,
     list: K,
     range: &ScanRange,
     limit: usize,
-    mut visit: impl FnMut(Position, V::SelfType<'_>) -> Result<bool>,
+    mut visit: impl FnMut(SortKey, V::SelfType<'_>) -> Result<bool>,
 ) -> Result<ScanEdges> {
     let mut edges = ScanEdges::default();
     if range.span.is_empty() {
@@ -127,10 +144,35 @@ pub(crate) fn scan<K: ListKey, V: TableValue>(
                 edges.after = true;
                 break;
             }
-            accepted += usize::from(visit(key.position(), value.value())?);
+            accepted += usize::from(visit(key.sort_key(), value.value())?);
         }
         edges.entries += cursor.hidden_read();
         Ok(edges)
+    })
+}
+
+/// The last key of a list within `span`, and the number of entries read: at most one, after at most
+/// one hidden entry. One B-tree lookup.
+pub(crate) fn last<K: ListKey, V: TableValue>(
+    table: &Table<K, V>,
+    list: K,
+    span: &Range<SortKey>,
+) -> Result<(Option<SortKey>, usize)> {
+    let range = ScanRange {
+        span: span.clone(),
+        gap: span.end,
+        direction: ScanDirection::Descending,
+        look_before: false,
+    };
+    if range.span.is_empty() {
+        return Ok((None, 0));
+    }
+    catch_read_fault(|| {
+        let mut cursor = range.open(table, list)?;
+        let entry = cursor.step()?;
+        let entries = usize::from(entry.is_some()) + cursor.hidden_read();
+        let own = entry.filter(|(key, _)| range.has(list, *key));
+        Ok((own.map(|(key, _)| key.sort_key()), entries))
     })
 }
 
@@ -139,7 +181,7 @@ struct Head<'t, K: FixedKey, V: TableValue> {
     list: K,
     cursor: MergeCursor<'t, K, V>,
     /// The next entry; `None` at the end of the list.
-    next: Option<(Position, ValueRef<'t, V>)>,
+    next: Option<(SortKey, ValueRef<'t, V>)>,
 }
 
 impl<K: ListKey, V: TableValue> Head<'_, K, V> {
@@ -148,13 +190,13 @@ impl<K: ListKey, V: TableValue> Head<'_, K, V> {
         let entry = self.cursor.step()?;
         edges.entries += usize::from(entry.is_some());
         let entry = entry.filter(|(key, _)| range.has(self.list, *key));
-        self.next = entry.map(|(key, value)| (key.position(), value));
+        self.next = entry.map(|(key, value)| (key.sort_key(), value));
         Ok(())
     }
 }
 
-/// Visits the entries of several lists from the gap on, as one list in the order of their
-/// positions, until `visit` has accepted `limit` of them or all lists end. `visit` also takes the
+/// Visits the entries of several lists from the gap on, as one list in the order of their sort
+/// keys, until `visit` has accepted `limit` of them or all lists end. `visit` also takes the
 /// number of the list. The look behind the gap begins with the list number `behind` and ends with
 /// the first list that has an entry there.
 ///
@@ -166,7 +208,7 @@ pub(crate) fn merge<K: ListKey, V: TableValue>(
     behind: usize,
     range: &ScanRange,
     limit: usize,
-    mut visit: impl FnMut(usize, Position, V::SelfType<'_>) -> Result<bool>,
+    mut visit: impl FnMut(usize, SortKey, V::SelfType<'_>) -> Result<bool>,
 ) -> Result<ScanEdges> {
     let mut edges = ScanEdges::default();
     if range.span.is_empty() {
@@ -193,14 +235,14 @@ pub(crate) fn merge<K: ListKey, V: TableValue>(
             head.advance(range, &mut edges)?;
         }
         let mut accepted = 0;
-        while let Some((at, position)) = nearest(&heads, range.direction) {
+        while let Some((at, key)) = nearest(&heads, range.direction) {
             if accepted == limit {
                 edges.after = true;
                 break;
             }
             let head = &mut heads[at];
             if let Some((_, value)) = head.next.take() {
-                accepted += usize::from(visit(at, position, value.value())?);
+                accepted += usize::from(visit(at, key, value.value())?);
             }
             // Once the page is full, the next entry of any list shows that the union continues.
             if accepted < limit || heads.iter().all(|head| head.next.is_none()) {
@@ -212,11 +254,11 @@ pub(crate) fn merge<K: ListKey, V: TableValue>(
     })
 }
 
-/// The list whose next entry is the first in scan order, and the position of that entry.
+/// The list whose next entry is the first in scan order, and the sort key of that entry.
 fn nearest<K: FixedKey, V: TableValue>(
     heads: &[Head<'_, K, V>],
     direction: ScanDirection,
-) -> Option<(usize, Position)> {
+) -> Option<(usize, SortKey)> {
     let next = |(at, head): (usize, &Head<'_, K, V>)| Some((at, head.next.as_ref()?.0));
     heads.iter().enumerate().filter_map(next).min_by(|a, b| direction.order(&a.1, &b.1))
 }

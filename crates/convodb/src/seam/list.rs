@@ -5,14 +5,15 @@ use std::borrow::Cow;
 use crate::encoding::index_term::{Field, Fingerprint, Fingerprints, Shape};
 use crate::encoding::key::kind_number;
 use crate::encoding::row::RowBuffer;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kv::gap::ScanDirection;
 use crate::model::channel::ChannelKind;
 use crate::model::conversation::ConversationRef;
 use crate::model::id::{AssistantId, UserId};
-use crate::model::position::Position;
+use crate::model::position::{Position, SortKey};
 use crate::model::timestamp::Timestamp;
-use crate::query::page::{Ends, Page};
+use crate::query::list_spec::Sort;
+use crate::query::page::{Found, Page};
 use crate::query::plan::plan;
 use crate::query::recheck::Recheck;
 use crate::query::request::{ListRequest, ResolvedRequest};
@@ -52,7 +53,9 @@ impl Keys {
     /// by [`Snapshot::restricted_to`](crate::Snapshot::restricted_to). Reads nothing.
     ///
     /// # Errors
-    /// Those of misuse of [`Snapshot::list`](crate::Snapshot::list).
+    /// Those of misuse of [`Snapshot::list`](crate::Snapshot::list);
+    /// [`Error::Invalid`](crate::Error::Invalid) for a list by last activity, which needs an index
+    /// that moves.
     pub fn plan<'r>(
         &self,
         user: UserId,
@@ -65,9 +68,12 @@ impl Keys {
         };
         let resolved = request.resolve(user, &self.fingerprinter)?;
         let (list, scan) = (&resolved.list, resolved.range());
+        if list.sort != Sort::CreatedAt {
+            let reason = "must be created_at: this store has no index by last activity";
+            return Err(Error::Invalid { field: "sort", reason });
+        }
         // Another store has none of the optional indexes.
-        let shape = plan(list.shape(), list.kinds, &Families::default())?;
-        let shape = shape.filter(|_| !scan.span.is_empty());
+        let shape = plan(list, &Families::default())?.filter(|_| !scan.span.is_empty());
         let ranges = shape.map_or_else(Vec::new, |shape| list.ranges(shape, &self.fingerprinter));
         let ranges = ranges.into_iter().map(|range| {
             let terms = self.range_terms(shape.unwrap_or_default(), &range);
@@ -122,13 +128,13 @@ impl<'r> ListPlan<'r> {
     /// those at this position and later, and in descending order those at earlier ones.
     #[must_use]
     pub fn gap(&self) -> u64 {
-        self.scan.gap.clamp(self.scan.span.start, self.scan.span.end).bits()
+        self.scan.gap.clamp(self.scan.span.start, self.scan.span.end).position().bits()
     }
 
     /// The positions of the list: from the first number to before the second.
     #[must_use]
     pub const fn span(&self) -> (u64, u64) {
-        (self.scan.span.start.bits(), self.scan.span.end.bits())
+        (self.scan.span.start.position().bits(), self.scan.span.end.position().bits())
     }
 
     /// The rows of the page, none so far.
@@ -144,7 +150,7 @@ impl<'r> ListPlan<'r> {
             rechecks: self.ranges.iter().map(recheck).collect(),
             rows: RowBuffer::default(),
             last: None,
-            ends: None,
+            found: None,
         }
     }
 }
@@ -162,9 +168,9 @@ pub struct PageRows<'p> {
     scan: &'p ScanRange,
     rechecks: Vec<Recheck<'p>>,
     rows: RowBuffer,
-    /// The position of the row that was passed last.
-    last: Option<Position>,
-    ends: Option<Ends>,
+    /// The sort key of the row that was passed last.
+    last: Option<SortKey>,
+    found: Option<Found>,
 }
 
 impl PageRows<'_> {
@@ -194,11 +200,12 @@ impl PageRows<'_> {
     ) -> Result<bool> {
         let damaged = |what| corrupted("conversation", what);
         let position = Position::from_bits(position);
-        let is_after = |last: &Position| self.scan.direction.order(last, &position).is_lt();
-        if !self.scan.span.contains(&position) || !self.last.as_ref().is_none_or(is_after) {
+        let key = SortKey::of_position(position);
+        let is_after = |last: &SortKey| self.scan.direction.order(last, &key).is_lt();
+        if !self.scan.span.contains(&key) || !self.last.as_ref().is_none_or(is_after) {
             return Err(damaged("a row is not at its place in the list"));
         }
-        self.last = Some(position);
+        self.last = Some(key);
         let recheck = self.rechecks.get_mut(range);
         let recheck = recheck.ok_or_else(|| damaged("a row is of no range of the list"))?;
         if !recheck.matches(conversation) {
@@ -206,8 +213,8 @@ impl PageRows<'_> {
         }
         self.rows.push_conversation(position, conversation).map_err(damaged)?;
         let range = u8::try_from(range).unwrap_or_default();
-        let first = self.ends.map_or(range, |ends| ends.first);
-        self.ends = Some(Ends { first, last: range });
+        let first = self.found.map_or(range, |found| found.first);
+        self.found = Some(Found { first, last: range, ..Found::default() });
         Ok(true)
     }
 
@@ -216,8 +223,8 @@ impl PageRows<'_> {
     #[must_use]
     pub fn into_page(self, before: bool, after: bool, entries: usize) -> Page {
         let edges = ScanEdges { before, after, entries };
-        let (ranges, ends) = (self.rechecks.len(), self.ends.unwrap_or_default());
-        Page::of_rows(self.user, self.resolved, self.rows, ranges, (edges, ends))
+        let found = Found { edges, ..self.found.unwrap_or_default() };
+        Page::of_rows(self.user, self.resolved, self.rows, self.rechecks.len(), found)
     }
 }
 

@@ -17,11 +17,12 @@ use crate::model::message::Message;
 use crate::model::version::StoreVersion;
 use crate::query::changes::{self, ChangeCursor, Changes, ChangesSince};
 use crate::query::count::{self, Count};
-use crate::query::cursor::PageCursor;
-use crate::query::list_spec::Direction;
+use crate::query::cursor::{PageCursor, Walk};
+use crate::query::list_spec::{Direction, Sort};
 use crate::query::message_iter::MessageIter;
 use crate::query::page::{self, Page};
 use crate::query::page_size::PageSize;
+use crate::query::plan::plan;
 use crate::query::request::ListRequest;
 use crate::query::row_iter::RowIter;
 use crate::query::stats::{self, Stats, StatsProgress, StatsRequest};
@@ -183,13 +184,43 @@ impl Snapshot {
     ///
     /// # Errors
     /// In this order: [`Error::InvalidCursor`](crate::Error::InvalidCursor) if the cursor belongs
-    /// to another user; [`Error::CursorConflict`](crate::Error::CursorConflict) if a filter, bound
-    /// or order in the request differs from that of its cursor; or a fault of the store.
+    /// to another user; [`Error::Invalid`](crate::Error::Invalid) if the request has a bound of a time
+    /// that does not sort the list; [`Error::CursorConflict`](crate::Error::CursorConflict) if a
+    /// filter, sort, bound or order in the request differs from that of its cursor;
+    /// [`Error::Invalid`](crate::Error::Invalid) if the list by last activity has no index for the
+    /// filter (see [`Sort`]); [`Error::IndexAbsent`](crate::Error::IndexAbsent) or
+    /// [`Error::IndexBuilding`](crate::Error::IndexBuilding) if the store lacks the index; or a fault of the store.
     pub fn list(&self, user: UserId, request: &ListRequest) -> Result<Page> {
         let fingerprinter = self.state.fingerprinter();
         let request = self.restrict(request);
-        let resolved = request.resolve(user, fingerprinter)?;
+        let mut resolved = request.resolve(user, fingerprinter)?;
+        if resolved.list.sort == Sort::LastActivity && resolved.walk.is_none() {
+            let changes = ChangeCursor::now(&self.state, user)?;
+            resolved.walk = Some(Walk { changes, ceiling: None });
+        }
         page::read(&self.state.tables, fingerprinter, user, &request.filter, &resolved)
+    }
+
+    /// Checks a request as [`Snapshot::list`] does, without reading from the store. For callers of
+    /// [`Snapshot::conversations`] that have to answer an invalid request before its first
+    /// conversation.
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let user = UserId::new(1);
+    /// let by_identifier = Filter::new().external_identifier("crm-1")?;
+    /// let request = ListRequest::new().filter(by_identifier).sort(Sort::LastActivity);
+    /// let refused = store.snapshot().check_request(user, &request);
+    /// assert!(matches!(refused, Err(Error::Invalid { field: "sort", .. })));
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Snapshot::list`], except faults of the store.
+    pub fn check_request(&self, user: UserId, request: &ListRequest) -> Result<()> {
+        let list = self.restrict(request).resolve(user, self.state.fingerprinter())?.list;
+        plan(&list).map(|_| ())
     }
 
     /// The number of conversations of a list. Ignores the page size and order of the request, and the
@@ -198,7 +229,8 @@ impl Snapshot {
     /// Lists that are filtered by type and assistant alone are counted by counters of days and
     /// months; only in the days that the bounds cut, conversations are counted one by one. So are
     /// those of all other lists. After [`Count::MAX_SCANNED`] of them the counting ends, and the
-    /// result is a lower bound ([`Count::is_exact`]).
+    /// result is a lower bound ([`Count::is_exact`]). A list by last activity is counted like the list
+    /// by creation with the same filter; with bounds of time, one by one.
     ///
     /// Costs at most that many steps, and two for each index range of the list, in each of the days
     /// that the bounds cut. Counters: at most four for each day with conversations, or, with
@@ -230,7 +262,7 @@ impl Snapshot {
     /// All conversations of a list, from either end. Ignores the page size and cursor of the
     /// request. Reads pages of 100 on demand.
     ///
-    /// An item is a conversation or a fault of the store, after which the iterator ends.
+    /// An item is a conversation, or an error of [`Snapshot::list`], after which the iterator ends.
     ///
     /// ```
     /// # use convodb::*;
@@ -251,8 +283,15 @@ impl Snapshot {
         request: &ListRequest,
     ) -> impl DoubleEndedIterator<Item = Result<Conversation>> + use<> {
         let request = self.restrict(request);
-        let list = request.list(self.state.fingerprinter());
-        Rows { snapshot: self.clone(), iter: RowIter::new(user, request.filter.clone(), list) }
+        let rows = request.list(self.state.fingerprinter()).map(|list| Rows {
+            snapshot: self.clone(),
+            iter: RowIter::new(user, request.filter.clone(), list),
+        });
+        let (error, rows) = match rows {
+            Ok(rows) => (None, Some(rows)),
+            Err(error) => (Some(Err(error)), None),
+        };
+        error.into_iter().chain(rows.into_iter().flatten())
     }
 
     /// The pages of a list, from the request's cursor or the start to the end. [`ListRequest`] has
@@ -278,7 +317,8 @@ impl Snapshot {
     }
 
     /// Seals a cursor into a token for a client: at most 98 characters of `[A-Za-z0-9_-]`,
-    /// or 304 of a list with several types or assistants, encrypted and authenticated. It never expires. About 0.3 us. [`PageCursor`] has an example.
+    /// or 304 of a list with several types or assistants, and 48 more of a list by last activity,
+    /// encrypted and authenticated. It never expires. About 0.3 us. [`PageCursor`] has an example.
     #[must_use]
     pub fn seal_cursor(&self, cursor: &PageCursor) -> String {
         cursor.seal(self.state.sealer())

@@ -142,7 +142,7 @@ impl Snapshot {
         for (family, state) in tables.families.unfinished() {
             total += match state {
                 FamilyState::Building(_) => tables.conversations.rows.estimate()?,
-                _ => tables.indexes.estimate_of(family)?,
+                _ => tables.estimate_of(family)?,
             };
         }
         Ok(total)

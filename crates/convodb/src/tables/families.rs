@@ -137,7 +137,7 @@ impl Families {
 
     /// Whether the entries of a row in the family are known: all or none of those that the row
     /// requires.
-    fn covers(&self, family: IndexFamily, row: RowKey) -> bool {
+    pub(crate) fn covers(&self, family: IndexFamily, row: RowKey) -> bool {
         match self.get(family) {
             FamilyState::Absent | FamilyState::Ready => true,
             FamilyState::Building(next) => row < next,
@@ -151,10 +151,14 @@ impl Families {
         leading.family().is_none_or(|family| self.covers(family, row))
     }
 
+    /// Whether a row must have entries of the family.
+    pub(crate) fn must_have(&self, family: IndexFamily, row: RowKey) -> bool {
+        self.is_kept(family) && self.covers(family, row)
+    }
+
     /// The fingerprints that the entries of a row must have.
     pub(crate) fn expected(&self, key: RowKey, row: Fingerprints) -> Fingerprints {
-        let must_have = |family| self.is_kept(family) && self.covers(family, key);
-        restricted(row, must_have)
+        restricted(row, |family| self.must_have(family, key))
     }
 
     /// Fails unless the family answers.

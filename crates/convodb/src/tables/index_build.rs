@@ -8,13 +8,16 @@
 use redb::WriteTransaction;
 
 use crate::encoding::index_term::{Field, Fingerprinter};
-use crate::encoding::key::{IndexKey, RowKey};
+use crate::encoding::key::{ActivityKey, FixedKey, IndexKey, RowKey};
 use crate::error::{Error, Result, from_redb};
 use crate::kv::bulk_insert::bulk_insert;
+use crate::kv::table::TableSpec;
 use crate::model::id::UserId;
 use crate::model::index_family::IndexFamily;
 use crate::model::position::Position;
+use crate::tables::activity_index::{self, Activity};
 use crate::tables::families::{self, FamilyState};
+use crate::tables::schema::INDEX_ACTIVITY;
 use crate::tables::{Tables, conversations, indexes, schema};
 
 /// The most rows that a step reads.
@@ -62,6 +65,7 @@ pub(crate) fn step(
 struct Batch {
     rows: u64,
     entries: Vec<(Field, IndexKey)>,
+    activity: Vec<ActivityKey>,
     after: FamilyState,
 }
 
@@ -74,8 +78,9 @@ impl Batch {
         next: RowKey,
     ) -> Result<Self> {
         let last = RowKey::new(UserId::new(u32::MAX), Position::from_bits(u64::MAX));
-        let (mut batch, mut bytes) =
-            (Self { rows: 0, entries: Vec::new(), after: FamilyState::Ready }, 0);
+        let (entries, activity) = (Vec::new(), Vec::new());
+        let mut batch = Self { rows: 0, entries, activity, after: FamilyState::Ready };
+        let mut bytes = 0;
         for entry in tables.conversations.rows.range(next..=last)? {
             let (key, record) = entry?;
             if batch.rows == MAX_ROWS as u64 || bytes >= MAX_BYTES {
@@ -86,10 +91,15 @@ impl Batch {
             let fingerprints = fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
             let own = indexes::entries(key, &fingerprints);
             batch.entries.extend(own.filter(|(leading, _)| leading.family() == Some(family)));
+            if family == IndexFamily::LastActivity {
+                let activity = Activity { fingerprints: &fingerprints, at: row.updated_at };
+                batch.activity.extend(activity_index::entries(key, activity));
+            }
             batch.rows += 1;
             bytes += record.value().len();
         }
         batch.entries.sort_unstable();
+        batch.activity.sort_unstable();
         Ok(batch)
     }
 
@@ -98,6 +108,10 @@ impl Batch {
             let Some((leading, _)) = of_table.first() else { continue };
             let entries = of_table.iter().map(|(_, key)| Ok((*key, ())));
             bulk_insert(&mut schema::index(*leading).open_for_write(write)?, entries, |_| ())?;
+        }
+        if !self.activity.is_empty() {
+            let entries = self.activity.iter().map(|key| Ok((*key, ())));
+            bulk_insert(&mut INDEX_ACTIVITY.open_for_write(write)?, entries, |_| ())?;
         }
         families::put(write, family, self.after)?;
         Ok(Step::Done(self.rows))
@@ -108,16 +122,29 @@ impl Batch {
 fn remove(write: &WriteTransaction, family: IndexFamily, rebuild: bool) -> Result<Step> {
     let mut removed = 0;
     for leading in Field::ALL.into_iter().filter(|field| field.family() == Some(family)) {
-        let mut table = schema::index(leading).open_for_write(write)?;
-        while removed < MAX_REMOVED {
-            let Some(first) = table.pop_first().map_err(from_redb)? else { break };
-            drop(first);
-            removed += 1;
-        }
+        remove_from(write, schema::index(leading), &mut removed)?;
+    }
+    if family == IndexFamily::LastActivity {
+        remove_from(write, INDEX_ACTIVITY, &mut removed)?;
     }
     if removed < MAX_REMOVED {
         let after = if rebuild { FamilyState::begin() } else { FamilyState::Absent };
         families::put(write, family, after)?;
     }
     Ok(Step::Done(removed as u64))
+}
+
+/// Removes the first entries of a table, up to [`MAX_REMOVED`] in all.
+fn remove_from<K: FixedKey>(
+    write: &WriteTransaction,
+    spec: TableSpec<K, ()>,
+    removed: &mut usize,
+) -> Result<()> {
+    let mut table = spec.open_for_write(write)?;
+    while *removed < MAX_REMOVED {
+        let Some(first) = table.pop_first().map_err(from_redb)? else { break };
+        drop(first);
+        *removed += 1;
+    }
+    Ok(())
 }

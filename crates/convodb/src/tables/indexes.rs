@@ -20,7 +20,6 @@ use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints, Shape};
 use crate::encoding::key::{IndexKey, RowKey};
 use crate::error::Result;
 use crate::model::id::{AssistantId, UserId};
-use crate::model::index_family::IndexFamily;
 use crate::model::position::Position;
 use crate::tables::schema::{IndexTable, Indexes};
 
@@ -101,12 +100,6 @@ impl Indexes {
             }
         }
         Ok(())
-    }
-
-    /// An upper bound of the number of entries of an optional family.
-    pub(crate) fn estimate_of(&self, family: IndexFamily) -> Result<u64> {
-        let fields = Field::ALL.into_iter().filter(|field| field.family() == Some(family));
-        fields.map(|leading| self.get(leading).estimate()).sum()
     }
 
     /// Whether the user's assistant has a conversation. One B-tree lookup.

@@ -5,6 +5,7 @@
 //! changes its own copy and publishes a clone with each commit; clones share all entries.
 
 pub(crate) mod accounts;
+pub(crate) mod activity_index;
 pub(crate) mod change_feed;
 pub(crate) mod conversations;
 pub(crate) mod counters;
@@ -33,13 +34,14 @@ use crate::error::Result;
 use crate::kv::table::{AnyTable, Extent, PendingWrites};
 use crate::metrics::MetricsRegistry;
 use crate::model::id::{AssistantId, UserId};
+use crate::model::index_family::IndexFamily;
 use crate::model::position::Position;
 use crate::model::timestamp::Timestamp;
 use crate::tables::families::Families;
 use crate::tables::name_cache::AssistantNameCache;
 use crate::tables::schema::{
-    Accounts, ChangeFeed, Conversations, Counters, Idempotency, Indexes, Messages, Quotas,
-    Sequences, StagedInserts,
+    Accounts, ActivityIndex, ChangeFeed, Conversations, Counters, Idempotency, Indexes, Messages,
+    Quotas, Sequences, StagedInserts,
 };
 use crate::tables::staged_inserts::RunningInserts;
 use crate::tables::user_versions::UserVersions;
@@ -57,6 +59,7 @@ pub(crate) struct Tables {
     pub(crate) idempotency: Idempotency,
     pub(crate) staged: StagedInserts,
     pub(crate) quotas: Quotas,
+    pub(crate) activity: ActivityIndex,
     /// Which of the optional indexes there are.
     pub(crate) families: Families,
     running_inserts: Arc<RunningInserts>,
@@ -79,6 +82,7 @@ impl Tables {
             idempotency: Idempotency::open(read)?,
             staged: StagedInserts::open(read)?,
             quotas: Quotas::open(read)?,
+            activity: ActivityIndex::open(read)?,
             families: Families::open(read)?,
             running_inserts: Arc::default(),
             assistant_names: Arc::default(),
@@ -123,13 +127,23 @@ impl Tables {
         self.accounts.assistant_name(&self.assistant_names, user, id, out)
     }
 
+    /// An upper bound of the number of entries of an optional family.
+    pub(crate) fn estimate_of(&self, family: IndexFamily) -> Result<u64> {
+        match family {
+            IndexFamily::LastActivity => self.activity.table.estimate(),
+            IndexFamily::AiOff => self.indexes.ai_off.estimate(),
+        }
+    }
+
     /// Each table, in the order of the WAL, which is part of the format.
     fn all(&self) -> impl Iterator<Item = &dyn AnyTable> {
         let conversations = self.conversations.all().into_iter().chain(self.indexes.all());
         let conversations = conversations.chain(self.messages.all()).chain(self.counters.all());
         let accounts = self.accounts.all().into_iter().chain(self.sequences.all());
         let feed = self.change_feed.all().into_iter().chain(self.idempotency.all());
-        conversations.chain(accounts).chain(feed).chain(self.staged.all()).chain(self.quotas.all())
+        let rest = self.staged.all().into_iter().chain(self.quotas.all());
+        let rest = rest.chain(self.activity.all());
+        conversations.chain(accounts).chain(feed).chain(rest)
     }
 
     /// [`Tables::all`] for writing.
@@ -139,11 +153,9 @@ impl Tables {
             conversations.chain(self.messages.all_mut()).chain(self.counters.all_mut());
         let accounts = self.accounts.all_mut().into_iter().chain(self.sequences.all_mut());
         let feed = self.change_feed.all_mut().into_iter().chain(self.idempotency.all_mut());
-        conversations
-            .chain(accounts)
-            .chain(feed)
-            .chain(self.staged.all_mut())
-            .chain(self.quotas.all_mut())
+        let rest = self.staged.all_mut().into_iter().chain(self.quotas.all_mut());
+        let rest = rest.chain(self.activity.all_mut());
+        conversations.chain(accounts).chain(feed).chain(rest)
     }
 }
 
@@ -287,6 +299,7 @@ impl Tables {
         let accounts = &self.accounts;
         let accounts: [&dyn AnyTable; 3] =
             [&accounts.users, &accounts.assistants, &accounts.assistant_numbers];
+        let derived = derived.chain(self.activity.all());
         rows.chain(derived).chain(feed).chain(self.quotas.all()).chain(accounts)
     }
 
@@ -295,6 +308,7 @@ impl Tables {
         let rows = self.conversations.all_mut().into_iter().chain(self.indexes.all_mut());
         let derived = self.messages.all_mut().into_iter().chain(self.counters.all_mut());
         let feed = self.change_feed.all_mut().into_iter().chain(self.idempotency.all_mut());
+        let derived = derived.chain(self.activity.all_mut());
         rows.chain(derived).chain(feed).chain(self.staged.all_mut())
     }
 
@@ -373,7 +387,7 @@ mod tests {
         assert_eq!(of_format(schema::FORMAT), names);
         let added: Vec<&str> =
             names.iter().copied().filter(|name| !of_format(3).contains(name)).collect();
-        assert_eq!(added, ["index_ai_off.v1"]);
+        assert_eq!(added, ["index_ai_off.v1", "index_activity.v1"]);
         assert!(tables.all_mut().map(|table| table.name()).eq(names));
     }
 

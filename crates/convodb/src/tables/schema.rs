@@ -11,7 +11,7 @@ use redb::{ReadTransaction, WriteTransaction};
 
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{
-    ChangeKey, CounterKey, DigestKey, IndexKey, MessageKey, NumberKey, RowKey, UuidKey,
+    ActivityKey, ChangeKey, CounterKey, DigestKey, IndexKey, MessageKey, NumberKey, RowKey, UuidKey,
 };
 use crate::error::Result;
 use crate::kv::table::{AnyTable, Table, TableSpec};
@@ -164,6 +164,13 @@ tables! {
         /// `user u32` -> record of a quota.
         table: UserId => Bytes, QUOTAS = TableSpec::records("quotas.v1");
     }
+
+    /// The index of conversations by last activity; empty without the family `last-activity`. A write moves the entries of a conversation
+    /// whose last activity it changes.
+    ActivityIndex {
+        /// `user u32, term u64, last activity u48, position u64`; there are no values.
+        table: ActivityKey => (), INDEX_ACTIVITY = TableSpec::plain("index_activity.v1");
+    }
 }
 
 /// The tables that each format added to those of the one before.
@@ -172,7 +179,7 @@ tables! {
 const ADDED: [(u32, &[&str]); 3] = [
     (2, &[CHANGES.name, CHANGE_MARKS.name, IDEMPOTENCY.name]),
     (3, &[STAGED_INSERTS.name, QUOTAS.name]),
-    (4, &[INDEX_AI_OFF.name]),
+    (4, &[INDEX_AI_OFF.name, INDEX_ACTIVITY.name]),
 ];
 
 /// The names of the tables that a store of this format lacks.

@@ -1,8 +1,8 @@
 //! Verification of ids and index entries: one pass over each table, for its set hash.
 
-use crate::encoding::index_term::Field;
 use crate::encoding::key::FixedKey;
 use crate::error::Result;
+use crate::kv::table::Table;
 use crate::tables::Tables;
 use crate::verify::report::{Ticker, VerifyReport};
 use crate::verify::set_hash::{SetHash, SummedTable};
@@ -27,14 +27,13 @@ pub(super) fn verify_ids(
 }
 
 /// Adds all entries of an index, and looks each of them up.
-pub(super) fn verify_index(
-    leading: Field,
-    tables: &Tables,
+pub(super) fn verify_index<K: FixedKey>(
+    index: &Table<K, ()>,
+    table: SummedTable,
     report: &mut VerifyReport,
     set_hash: &mut SetHash<'_>,
     ticker: &mut Ticker<'_>,
 ) -> Result<()> {
-    let (index, table) = (tables.indexes.get(leading), SummedTable::Index(leading));
     for entry in index.iter()? {
         let (key, _) = entry?;
         ticker.tick();

@@ -5,7 +5,9 @@ use crate::encoding::index_term::{Field, Fingerprinter};
 use crate::encoding::key::RowKey;
 use crate::error::Result;
 use crate::model::conversation::{Conversation, ConversationRef};
-use crate::tables::schema::{self, CONVERSATION_IDS};
+use crate::model::index_family::IndexFamily;
+use crate::tables::activity_index::{self, Activity};
+use crate::tables::schema::{self, CONVERSATION_IDS, INDEX_ACTIVITY};
 use crate::tables::{Tables, conversations, indexes};
 use crate::verify::report::VerifyReport;
 use crate::verify::set_hash::SummedTable;
@@ -26,11 +28,13 @@ pub(super) fn explain(
         match table {
             SummedTable::Ids => explainer.check_id_of(key, &row)?,
             SummedTable::Index(leading) => explainer.check_entries_of(leading, key, &row)?,
+            SummedTable::Activity => explainer.check_activity_of(key, &row)?,
         }
     }
     match table {
         SummedTable::Ids => explainer.check_ids()?,
         SummedTable::Index(leading) => explainer.check_index(leading)?,
+        SummedTable::Activity => explainer.check_activity()?,
     }
     if explainer.report.finding_count == before {
         let what = "entries differ from what the rows require";
@@ -75,6 +79,22 @@ impl Explainer<'_> {
         Ok(())
     }
 
+    /// The entries of a row in the index by last activity exist.
+    fn check_activity_of(&mut self, key: RowKey, row: &ConversationRef<'_>) -> Result<()> {
+        if !self.tables.families.must_have(IndexFamily::LastActivity, key) {
+            return Ok(());
+        }
+        let fingerprints = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+        let activity = Activity { fingerprints: &fingerprints, at: row.updated_at };
+        for entry in activity_index::entries(key, activity) {
+            if self.tables.activity.table.get(entry)?.is_none() {
+                let what = "a row's entry is missing";
+                self.report.add_finding(INDEX_ACTIVITY.name, what, key.user);
+            }
+        }
+        Ok(())
+    }
+
     /// Each id leads to a row with this id.
     fn check_ids(&mut self) -> Result<()> {
         for entry in self.tables.conversations.ids.iter()? {
@@ -109,6 +129,29 @@ impl Explainer<'_> {
             let belongs = indexes::entries(row_key, &fingerprints).any(|own| own == (leading, key));
             if !belongs {
                 self.report.add_finding(table, "an entry does not match its row", key.user);
+            }
+        }
+        Ok(())
+    }
+
+    /// Each entry of the index by last activity is one of its row.
+    fn check_activity(&mut self) -> Result<()> {
+        for entry in self.tables.activity.table.iter()? {
+            let (key, _) = entry?;
+            let row_key = key.row();
+            if !self.tables.families.covers(IndexFamily::LastActivity, row_key) {
+                continue;
+            }
+            let Some(row) = self.row(row_key)? else {
+                let what = "an entry leads to no row";
+                self.report.add_finding(INDEX_ACTIVITY.name, what, key.user);
+                continue;
+            };
+            let fingerprints = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+            let activity = Activity { fingerprints: &fingerprints, at: row.updated_at };
+            if !activity_index::entries(row_key, activity).any(|own| own == key) {
+                let what = "an entry does not match its row";
+                self.report.add_finding(INDEX_ACTIVITY.name, what, key.user);
             }
         }
         Ok(())

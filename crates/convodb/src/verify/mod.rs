@@ -146,7 +146,13 @@ fn verify_part<'a>(
         Part::Rows(users) => rows::verify(tables, users, report, set_hash, usage, ticker)?,
         Part::Entries(SummedTable::Ids) => entries::verify_ids(tables, set_hash, ticker)?,
         Part::Entries(SummedTable::Index(leading)) => {
-            entries::verify_index(*leading, tables, report, set_hash, ticker)?;
+            let index = tables.indexes.get(*leading);
+            let table = SummedTable::Index(*leading);
+            entries::verify_index(index, table, report, set_hash, ticker)?;
+        }
+        Part::Entries(SummedTable::Activity) => {
+            let (index, table) = (&tables.activity.table, SummedTable::Activity);
+            entries::verify_index(index, table, report, set_hash, ticker)?;
         }
         Part::Changes(users) => change_feed::verify(tables, users, report, ticker)?,
         Part::Idempotency => change_feed::verify_idempotency(tables, report, usage, ticker)?,
@@ -172,6 +178,7 @@ fn parts(tables: &Tables) -> Result<Vec<Part>> {
 fn count(tables: &Tables) -> Result<u64> {
     let conversations = &tables.conversations;
     let mut count = conversations.rows.estimate()? + conversations.ids.estimate()?;
+    count += tables.activity.table.estimate()?;
     count += tables.messages.table.estimate()?;
     count += tables.change_feed.changes.estimate()? + tables.idempotency.table.estimate()?;
     for leading in Field::ALL {

@@ -11,27 +11,30 @@
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::encoding::index_term::{Field, Fingerprinter};
-use crate::encoding::key::{FixedKey, IndexKey, RowKey, UuidKey};
+use crate::encoding::key::{ActivityKey, FixedKey, IndexKey, RowKey, UuidKey};
 use crate::error::{Error, Result};
 use crate::model::conversation::ConversationRef;
+use crate::model::index_family::IndexFamily;
+use crate::tables::activity_index::{self, Activity};
 use crate::tables::families::Families;
-use crate::tables::schema::{self, CONVERSATION_IDS, CONVERSATIONS};
+use crate::tables::schema::{self, CONVERSATION_IDS, CONVERSATIONS, INDEX_ACTIVITY};
 use crate::tables::{conversations, indexes};
 
-/// The number of tables with a sum: the ids first, then each index.
-const SUMMED: usize = 1 + Field::ALL.len();
+/// The number of tables with a sum: the ids first, then each index, then that by last activity.
+const SUMMED: usize = 2 + Field::ALL.len();
 
 /// A table with a sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SummedTable {
     Ids,
     Index(Field),
+    Activity,
 }
 
 impl SummedTable {
     /// All of them, in the order of the sums.
     pub(crate) fn all() -> impl Iterator<Item = Self> {
-        [Self::Ids].into_iter().chain(Field::ALL.map(Self::Index))
+        [Self::Ids].into_iter().chain(Field::ALL.map(Self::Index)).chain([Self::Activity])
     }
 
     /// The table's name on disk.
@@ -39,6 +42,7 @@ impl SummedTable {
         match self {
             Self::Ids => CONVERSATION_IDS.name,
             Self::Index(leading) => schema::index(leading).name,
+            Self::Activity => INDEX_ACTIVITY.name,
         }
     }
 
@@ -46,6 +50,7 @@ impl SummedTable {
         match self {
             Self::Ids => 0,
             Self::Index(leading) => 1 + leading as usize,
+            Self::Activity => 1 + Field::ALL.len(),
         }
     }
 }
@@ -84,9 +89,17 @@ impl<'a> SetHash<'a> {
 
     /// Adds a stored entry, unless its index family is not complete up to its row.
     pub(crate) fn store(&mut self, table: SummedTable, key: &[u8], value: &[u8]) {
-        if let SummedTable::Index(leading) = table
-            && !self.families.covers_entry(leading, IndexKey::decode(key))
-        {
+        let is_covered = match table {
+            SummedTable::Ids => true,
+            SummedTable::Index(leading) => {
+                self.families.covers_entry(leading, IndexKey::decode(key))
+            }
+            SummedTable::Activity => {
+                let row = ActivityKey::decode(key).row();
+                self.families.covers(IndexFamily::LastActivity, row)
+            }
+        };
+        if !is_covered {
             return;
         }
         add(&mut self.stored[table.number()], key, value);
@@ -106,6 +119,14 @@ impl<'a> SetHash<'a> {
         let fingerprints = self.families.expected(key, fingerprints);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
             let number = SummedTable::Index(leading).number();
+            add(&mut self.expected[number], entry.encode().as_ref(), &[]);
+        }
+        if !self.families.must_have(IndexFamily::LastActivity, key) {
+            return;
+        }
+        let activity = Activity { fingerprints: &fingerprints, at: row.updated_at };
+        for entry in activity_index::entries(key, activity) {
+            let number = SummedTable::Activity.number();
             add(&mut self.expected[number], entry.encode().as_ref(), &[]);
         }
     }

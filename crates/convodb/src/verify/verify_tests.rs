@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use crate::encoding::counter::{Cell, Counter};
 use crate::encoding::index_term::{Field, Term};
-use crate::encoding::key::{CounterKey, DigestKey, FixedKey, IndexKey, UuidKey};
+use crate::encoding::key::{ActivityKey, CounterKey, DigestKey, FixedKey, IndexKey, UuidKey};
 use crate::encoding::record::{self, AccountV1, QuotaV1, decode_small, encode_small};
 use crate::encoding::row::encode_conversation;
 use crate::kv::redb_key::RedbKey;
@@ -14,7 +14,9 @@ use crate::model::channel::ChannelKind;
 use crate::model::conversation::Conversation;
 use crate::model::cost::Cost;
 use crate::model::id::UserId;
+use crate::model::position::SortKey;
 use crate::model::timestamp::Timestamp;
+use crate::tables::activity_index::Activity;
 use crate::tables::schema::{self, Bytes};
 use crate::tables::{conversations, counters};
 use crate::testing::{RawStore, id};
@@ -26,7 +28,7 @@ fn check(plant: impl FnOnce(&WriteTransaction), table: &str, what: &str) {
     let store = RawStore::with_rows();
     let clean = store.verify();
     assert!(clean.is_clean(), "{:?}", clean.findings);
-    assert_eq!((clean.conversations, clean.messages, clean.entries), (3, 2, 31));
+    assert_eq!((clean.conversations, clean.messages, clean.entries), (3, 2, 49));
     store.write(plant);
     let report = store.verify();
     let found =
@@ -202,6 +204,29 @@ fn entries_without_a_matching_row_are_found() {
 }
 
 #[test]
+fn wrong_entries_of_the_index_by_last_activity_are_found() {
+    let change = |change: fn(ActivityKey) -> Option<ActivityKey>| {
+        move |write: &WriteTransaction| {
+            let mut index = schema::INDEX_ACTIVITY.open_for_write(write).unwrap();
+            let key = index.iter().unwrap().next().unwrap().unwrap().0.value();
+            index.remove(key).unwrap();
+            if let Some(other) = change(key) {
+                index.insert(other, ()).unwrap();
+            }
+        }
+    };
+    let table = "index_activity.v1";
+    check(change(|_| None), table, "a row's entry is missing");
+    let of_no_row = |key: ActivityKey| Some(ActivityKey { at: key.at.next(), ..key });
+    check(change(of_no_row), table, "an entry leads to no row");
+    let of_another_time = |key: ActivityKey| {
+        let at = SortKey::of_activity(key.at.activity() + 1, key.at.position());
+        Some(ActivityKey { at, ..key })
+    };
+    check(change(of_another_time), table, "an entry does not match its row");
+}
+
+#[test]
 fn missing_rows_ids_messages_and_accounts_are_found() {
     check(lose(schema::CONVERSATION_IDS), "conversation_ids.v1", "a row's id does not lead to it");
     check(lose(schema::CONVERSATIONS), "conversation_ids.v1", "an id leads to no row with this id");
@@ -304,6 +329,9 @@ fn check_warning(change: impl FnOnce(&mut Conversation), what: &'static str) {
     let (old, new) = (old.borrowed(), new.borrowed());
     tables.conversations.put(key, &new, new.message_count, &mut Vec::new());
     tables.counters.apply(key, Some(&old), Some(&new)).unwrap();
+    let fingerprints = store.fingerprinter.row(new.assistant, &new.channel, new.ai_enabled);
+    let activity = |at| Some(Activity { fingerprints: &fingerprints, at });
+    tables.activity.apply(key, activity(old.updated_at), activity(new.updated_at)).unwrap();
     store.write(|write| tables.flush(write).unwrap());
 
     let report = store.verify();

@@ -13,6 +13,7 @@ mod file;
 mod history;
 mod indexes;
 mod inserts;
+mod last_activity;
 mod page_cost;
 mod pagination;
 mod quotas;

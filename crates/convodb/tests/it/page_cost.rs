@@ -105,7 +105,7 @@ fn one_filter_per_table() -> [Filter; 7] {
 }
 
 /// A harness whose conversations 0 to `count` are stored in the tables: no memtable has any.
-fn stored(count: u64) -> Harness {
+pub(crate) fn stored(count: u64) -> Harness {
     let mut harness = Harness::in_memory();
     let mut loader = harness.store.bulk_load(BulkOptions::default());
     for number in 0..count {
@@ -118,7 +118,7 @@ fn stored(count: u64) -> Harness {
 }
 
 /// Runs a write, and returns what readers see at its commit, before any checkpoint.
-fn snapshot_of(
+pub(crate) fn snapshot_of(
     store: &Store,
     write: impl FnOnce(&mut Transaction<'_>) -> Result<(), Error> + Send + 'static,
 ) -> Snapshot {

@@ -349,9 +349,10 @@ fn line_16_a_cursor_contains_its_query_and_rejects_another() {
         (Some(plain_conversation(20).created_at), Some(plain_conversation(190).created_at));
     let query = ListQuery {
         filter: whatsapp.clone(),
-        created_from: bounds.0,
-        created_to: bounds.1,
+        from: bounds.0,
+        to: bounds.1,
         order: Order::Ascending,
+        ..any_list()
     };
     let first = snapshot.list(user, &first_page_request(&query, 4)).unwrap();
     let cursor = *first.next_cursor().unwrap();
