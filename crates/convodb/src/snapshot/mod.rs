@@ -220,7 +220,7 @@ impl Snapshot {
     /// As [`Snapshot::list`], except faults of the store.
     pub fn check_request(&self, user: UserId, request: &ListRequest) -> Result<()> {
         let list = self.restrict(request).resolve(user, self.state.fingerprinter())?.list;
-        plan(&list).map(|_| ())
+        plan(&list, &self.state.tables.families).map(|_| ())
     }
 
     /// The number of conversations of a list. Ignores the page size and order of the request, and the
