@@ -1,6 +1,6 @@
 //! Schema components: the named schemas of request and response bodies.
 
-use convodb::{ChannelKind, Excerpt, ExternalIdentifier, Message, Name, Phone, Role, Variables};
+use convodb::{ChannelKind, ExternalIdentifier, Message, Name, Phone, Role, Variables};
 use utoipa::openapi::extensions::Extensions;
 use utoipa::openapi::schema::SchemaType;
 use utoipa::openapi::{ArrayBuilder, Object, OneOfBuilder, Type};
@@ -102,30 +102,7 @@ fn conversation() -> Vec<Field> {
         required("updated_at", time("Time of the last change")),
         optional("whatsapp_sender", named("Contact")),
         optional("customer", named("Contact")),
-        optional("preview", or_null(preview())),
     ]
-}
-
-fn preview() -> Object {
-    let description = "The beginnings of its first and last stored message; only in a list with \
-                       `fields=preview`, null without stored messages";
-    let excerpt = |description| {
-        object(
-            description,
-            [
-                required("role", named(ROLE)),
-                required("content", text("Its first characters", 0..=Excerpt::MAX_CHARACTERS)),
-                required("created_at", time("Time of the message")),
-            ],
-        )
-    };
-    object(
-        description,
-        [
-            required("first", excerpt("The first stored message")),
-            required("last", excerpt("The last stored message")),
-        ],
-    )
 }
 
 fn contact() -> Object {
