@@ -229,8 +229,11 @@ mod tests {
     fn a_uuid_is_written_as_its_crate_writes_it() {
         for byte in 0..=255_u8 {
             for place in 0..16 {
-                let mut bytes =
-                    std::array::from_fn(|at| byte.wrapping_mul(31).wrapping_add(at as u8));
+                let mut next = byte.wrapping_mul(31);
+                let mut bytes = [(); 16].map(|()| {
+                    next = next.wrapping_add(1);
+                    next
+                });
                 bytes[place] = byte;
                 let id = Uuid::from_bytes(bytes);
                 assert_eq!(written(|out| uuid(out, id)), format!("\"{id}\""));

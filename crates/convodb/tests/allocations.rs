@@ -14,6 +14,8 @@ use convodb_testkit::dataset::{self, Dataset};
 /// The buffer of the rows, their offsets, and the path of a B-tree cursor, twice: for the lookup
 /// behind the gap and for the scan.
 const SCAN: u64 = 4;
+/// The path of the B-tree cursor that steps through the rows of an index.
+const STEPS: u64 = 2;
 /// A filter value whose fingerprint alone is in the cursor: it is read from the first matching row.
 const LEARNT_VALUE: u64 = 1;
 
@@ -72,11 +74,11 @@ fn allocations_do_not_depend_on_the_page_size() {
     let external_identifier = Dataset::external_identifier(1).parse().ok();
 
     check(all(), 100, SCAN, SCAN);
-    check(Filter { kind, ..all() }, 100, SCAN, SCAN);
-    check(Filter { assistant, ..all() }, 100, SCAN, SCAN);
-    check(Filter { kind, assistant, ..all() }, 100, SCAN, SCAN);
-    let learnt = SCAN + LEARNT_VALUE;
-    check(Filter { sender_phone, ..all() }, 100, SCAN, learnt);
+    let steps = SCAN + STEPS;
+    check(Filter { kind, ..all() }, 100, steps, steps);
+    check(Filter { assistant, ..all() }, 100, steps, steps);
+    check(Filter { kind, assistant, ..all() }, 100, steps, steps);
+    check(Filter { sender_phone, ..all() }, 100, steps, steps + LEARNT_VALUE);
     let learnt = SCAN + LEARNT_VALUE;
     check(Filter { customer_phone: customer_phone(), ..all() }, 100, SCAN, learnt);
     check(Filter { external_identifier, ..all() }, 2, SCAN, learnt);

@@ -200,7 +200,7 @@ impl Printer {
     fn print(&mut self, page: &Page, out: &mut dyn Write) -> Result<()> {
         let previews = self.previews(page)?;
         let mut previews = previews.iter();
-        let Self { names, format, .. } = self;
+        let Self { names, format, previewed } = self;
         match format {
             Format::Json(line) => {
                 for row in page.conversations() {
@@ -222,7 +222,7 @@ impl Printer {
                 let by_activity = page.changes_cursor().is_some();
                 let table = table.get_or_insert_with(|| {
                     let columns = if by_activity { BY_ACTIVITY } else { BY_CREATION };
-                    let preview = previewed.then_some(PREVIEW);
+                    let preview = previewed.is_some().then_some(PREVIEW);
                     TextTable::new(&columns.into_iter().chain(preview).collect::<Vec<_>>())
                 });
                 let rows = page.conversations().map(|row| {

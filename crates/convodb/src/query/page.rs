@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::kv::table::Table;
 use crate::model::conversation::ConversationRef;
 use crate::model::id::UserId;
-use crate::model::position::{Position, SortKey};
+use crate::model::position::SortKey;
 use crate::model::timestamp::Timestamp;
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::{PageCursor, Walk};
@@ -219,11 +219,6 @@ impl Page {
     #[must_use]
     pub const fn cost(&self) -> PageCost {
         self.cost
-    }
-
-    /// The positions of the rows, in the order of the list.
-    pub(crate) fn positions(&self) -> impl DoubleEndedIterator<Item = Position> {
-        self.rows.times_and_positions().map(|(_, position)| position)
     }
 
     /// The sort keys of the rows, in the order of the list.

@@ -1,7 +1,7 @@
 //! Statistics: volumes and costs over days, by type and assistant, from counters.
 //!
 //! Results are exact and read no conversation. Each request reads the coarsest counters that answer
-//! it, of which one record has all types, and all days of a week:
+//! it. One record has the counters of all types, and of all days of a week:
 //!
 //! | request | reads |
 //! |---|---|
@@ -483,8 +483,8 @@ impl<'a> GroupSums<'a> {
         let first = self.period_of(start.max(span.from));
         let complete = self.open.partition_point(|period| period.start < first);
         self.finish(complete)?;
-        for day in 0..DAYS_OF_WEEK {
-            let days = if span.granularity == Granularity::Week { day as u32 } else { 0 };
+        for (day, days) in (0..DAYS_OF_WEEK).zip(0..) {
+            let days = if span.granularity == Granularity::Week { days } else { 0 };
             let period = self.period_of(Day::new(start.get() + days).max(span.from));
             let at = self.open.partition_point(|open| open.start < period);
             if self.open.get(at).is_none_or(|open| open.start != period) {

@@ -3,6 +3,7 @@
 use crate::encoding::key::RowKey;
 use crate::error::Result;
 use crate::model::id::UserId;
+use crate::model::position::SortKey;
 use crate::model::preview::Preview;
 use crate::query::page::Page;
 use crate::snapshot::Snapshot;
@@ -37,7 +38,7 @@ impl Snapshot {
     /// A fault of the store.
     pub fn previews(&self, user: UserId, page: &Page) -> Result<Vec<Option<Preview>>> {
         let messages = &self.state().tables.messages;
-        let rows = page.positions().zip(page.conversations());
+        let rows = page.sort_keys().map(SortKey::position).zip(page.conversations());
         let previews = rows.map(|(position, row)| match self.reaches(row.assistant) {
             true => messages.preview(RowKey::new(user, position)),
             false => Ok(None),
