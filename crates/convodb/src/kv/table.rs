@@ -170,12 +170,6 @@ impl<K: FixedKey, V: TableValue> Table<K, V> {
         self.journal.changes.iter().map(|change| change.undo.key)
     }
 
-    /// The keys of the memtable's entries.
-    #[cfg(test)]
-    pub(crate) fn memtable_keys(&self) -> impl Iterator<Item = K> {
-        self.memtable.entries().iter().map(|(key, _)| *key)
-    }
-
     /// Opens a merge cursor at a gap. The caller wraps its use in `catch_read_fault`. One B-tree
     /// lookup.
     pub(crate) fn cursor(
