@@ -139,7 +139,7 @@ fn record_body(number: u64) -> String {
 
 // ---- an import beside the creates ----------------------------------------------------------------
 
-/// An import that goes on, request after request, until it is stopped.
+/// An import that repeats requests until it is stopped.
 struct Import {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Result<u64, String>>,
