@@ -46,8 +46,9 @@ impl Engine for Memory {
             self.lists.get(query.list.number).context("list not prepared")?;
         let reference = self.reference.rows_of(query.list.user)?;
         let (user, page_size) = (query.list.user, query.page_size);
-        let read =
-            |at: usize| record::decode(user, keys[at].position, reference.record(indexes[at] as usize));
+        let read = |at: usize| {
+            record::decode(user, keys[at].position, reference.record(indexes[at] as usize))
+        };
         let below = |key: Key| keys.partition_point(|other| *other < key);
         let end = match query.start {
             PageStart::First => keys.len(),

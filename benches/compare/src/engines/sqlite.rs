@@ -39,7 +39,8 @@ impl Engine for Sqlite {
             Indexes::Composite => list.filter.without_implied_kind(),
             Indexes::Single => list.filter.clone(),
         };
-        self.lists = lists.iter().map(|list| ListStatements::new(filter(list), list.sort)).collect();
+        self.lists =
+            lists.iter().map(|list| ListStatements::new(filter(list), list.sort)).collect();
         Ok(())
     }
 

@@ -58,9 +58,7 @@ fn micros(found: &Measurement) -> f64 {
 fn by_list(pages: &PagesResult, theme: Theme) -> String {
     let shown: Vec<(&str, &str)> = engines(pages)
         .into_iter()
-        .filter(|(engine, _)| {
-            !matches!(*engine, "convodb-borrowed" | "sqlite-exclusive")
-        })
+        .filter(|(engine, _)| !matches!(*engine, "convodb-borrowed" | "sqlite-exclusive"))
         .collect();
     let lists = lists(pages);
     let names: Vec<String> = lists.iter().map(|(_, list)| (*list).to_owned()).collect();

@@ -149,9 +149,7 @@ fn stores_table(pages: &PagesResult) -> String {
     let lines: Vec<Vec<String>> = pages
         .engines
         .iter()
-        .filter(|engine| {
-            engine.store_bytes > 0 && engine.engine != "convodb-borrowed"
-        })
+        .filter(|engine| engine.store_bytes > 0 && engine.engine != "convodb-borrowed")
         .map(|engine| {
             let label = ENGINES.iter().find(|(name, _)| *name == engine.engine);
             let rows = crate::dataset::total_rows(engine.rows).max(1);
