@@ -234,7 +234,8 @@ fn too_long_and_non_utf8_values_answer_422() {
 fn filters_that_are_not_there_answer_422() {
     let harness = Harness::new();
     let known = "type, assistant_id, customer_phone, whatsapp_sender_phone, external_identifier, \
-                 ai_enabled, per_page, cursor, created_from, created_to, order, include, count, fields";
+                 ai_enabled, per_page, cursor, created_from, created_to, sort, active_from, \
+                 active_to, order, include, count, fields";
     for name in
         ["updated_at", "updated_from", "from", "type[a]", "customer_phone[0]", "customer[phone]"]
     {
