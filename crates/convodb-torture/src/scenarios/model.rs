@@ -3,7 +3,7 @@
 //! Three trials in four have files, in shared memory where the system has it, and can restart. A
 //! failing list of operations is shrunk to a short one.
 
-use convodb::Snapshot;
+use convodb::{Snapshot, Sort};
 use convodb_http::{PageTokens, write_page};
 use convodb_json::{AssistantNames, write_item};
 use convodb_testkit::generators::list_query;
@@ -115,9 +115,13 @@ fn check_bodies(runner: &OperationRunner, snapshot: &Snapshot, query: &ListQuery
             None => "null".to_owned(),
         };
         let (next, prev) = (quoted(&tokens.next), quoted(&tokens.prev));
+        let changes = match query.sort {
+            Sort::CreatedAt => String::new(),
+            Sort::LastActivity => format!(",\"changes_cursor\":{}", quoted(&tokens.changes)),
+        };
         let rest = format!(
             "],\"path\":\"http://test/list\",\"per_page\":{size},\"next_cursor\":{next},\
-             \"prev_cursor\":{prev}}}"
+             \"prev_cursor\":{prev}{changes}}}"
         );
         expected.extend_from_slice(rest.as_bytes());
         assert!(body == expected, "found {}\nexpected {}", lossy(&body), lossy(&expected));
