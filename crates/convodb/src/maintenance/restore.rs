@@ -65,6 +65,8 @@ pub fn restore_with(
     let (atomic_file, copy) = AtomicFile::beside(&*vfs, target)?;
     let source = vfs.open(backup, Access::Read)?;
     let found = read_hashed(&*source, |offset, chunk| copy.write_all_at(offset, chunk))?;
+    // A store recovers from a failed sync of its own changes, but not if that loses the copy's.
+    copy.sync()?;
     drop((source, copy));
     if expected.is_some_and(|expected| expected != found) {
         return Err(Error::Corrupted { table: "backup", what: "checksum mismatch" });
