@@ -7,11 +7,12 @@
 
 use std::error::Error;
 use std::io::Write;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use convodb::{IndexFamilies, IndexFamily, Store, StoreOptions, Timestamp, UserId};
 use convodb_bench::dataset::{self, Dataset};
 use convodb_bench::run::SEED;
+use convodb_benches::callgrind::{INSERT_FUNCTION, instructions};
 
 /// Environment variable with the families of a child process.
 const FAMILIES: &str = "CONVODB_PRICE_OF";
@@ -19,8 +20,6 @@ const FAMILIES: &str = "CONVODB_PRICE_OF";
 const ROWS: u64 = 100_000;
 /// The rows that are inserted one after the other.
 const INSERTS: usize = 1_000;
-/// The function whose instructions are counted.
-const INSERT_FUNCTION: &str = "convodb::transaction::Transaction::insert*";
 /// The rank of the user whose rows are inserted.
 const USER: usize = 3;
 
@@ -84,7 +83,9 @@ impl Price {
         let inserts = INSERTS as f64;
         Ok(Self {
             row: bytes_a_row(families)?,
-            instructions: instructions(families)? as f64 / inserts,
+            instructions: instructions(INSERT_FUNCTION, &[(FAMILIES, &families.to_string())])?
+                as f64
+                / inserts,
             written: insert(families)? as f64 / inserts,
         })
     }
@@ -97,21 +98,6 @@ fn bytes_a_row(families: IndexFamilies) -> Outcome<f64> {
     dataset::load(&store, SEED, ROWS, |_| {})?;
     store.close()?;
     Ok(std::fs::metadata(&path)?.len() as f64 / ROWS as f64)
-}
-
-/// The instructions of all inserts of a child process.
-fn instructions(families: IndexFamilies) -> Outcome<u64> {
-    let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    command.arg(format!("--toggle-collect={INSERT_FUNCTION}"));
-    command.arg(std::env::current_exe()?).env(FAMILIES, families.to_string());
-    let output = command.output()?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let collected = stderr.lines().find_map(|line| line.split_once("Collected :"));
-    match collected.map(|(_, count)| count.trim().parse()) {
-        Some(Ok(count)) if output.status.success() && count > 0 => Ok(count),
-        _ => Err(format!("{families}: {stderr}").into()),
-    }
 }
 
 /// Inserts rows one after the other, each durable, and returns the bytes that they wrote.

@@ -11,13 +11,14 @@ use std::error::Error;
 use std::hint::black_box;
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::routing::get;
 use convodb::{ListRequest, PageSize, Snapshot, Store, Timestamp, UserId};
 use convodb_bench::dataset::Dataset;
+use convodb_benches::callgrind::{INSERT_FUNCTION, instructions};
 use convodb_benches::server_process::LIST;
 use convodb_benches::{lists, page_starts, store_of};
 use convodb_http::{Config, PageTokens, router, with_middleware, write_page};
@@ -39,9 +40,6 @@ const ROWS: u64 = 20_000;
 const INSERT: &str = "insert, in groups of 100";
 const GROUP: usize = 100;
 const GROUPS: usize = 10;
-/// The function whose instructions are counted for inserts. Commits and checkpoints are not counted,
-/// because their number depends on time.
-const INSERT_FUNCTION: &str = "convodb::transaction::Transaction::insert*";
 /// The rank of the user whose rows are inserted.
 const USER: usize = 3;
 
@@ -123,30 +121,12 @@ fn parent(save: bool) -> Outcome<bool> {
 
 /// The instructions per run of a path.
 fn count(name: &str) -> Outcome<u64> {
+    let of = |function, rounds: u64| {
+        instructions(function, &[(PATH, name), (ROUNDS, &rounds.to_string())])
+    };
     match READS.iter().find(|(read, _)| *read == name) {
-        Some((_, runs)) => Ok(callgrind(name, *runs, Some("*counted*"))? / runs),
-        None => {
-            let inserted = (GROUPS * GROUP) as u64;
-            match callgrind(name, GROUPS as u64, Some(INSERT_FUNCTION))? {
-                0 => Err(format!("{name}: {INSERT_FUNCTION} was not called").into()),
-                count => Ok(count / inserted),
-            }
-        }
-    }
-}
-
-/// Runs a path `rounds` times in a child under callgrind and returns the collected count.
-fn callgrind(name: &str, rounds: u64, toggle: Option<&str>) -> Outcome<u64> {
-    let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
-    command.args(toggle.map(|function| format!("--toggle-collect={function}")));
-    command.arg(std::env::current_exe()?).env(PATH, name).env(ROUNDS, rounds.to_string());
-    let output = command.output()?;
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let collected = stderr.lines().find_map(|line| line.split_once("Collected :"));
-    match collected {
-        Some((_, count)) if output.status.success() => Ok(count.trim().parse()?),
-        _ => Err(format!("{name}: {stderr}").into()),
+        Some((_, runs)) => Ok(of("*counted*", *runs)? / runs),
+        None => Ok(of(INSERT_FUNCTION, GROUPS as u64)? / (GROUPS * GROUP) as u64),
     }
 }
 

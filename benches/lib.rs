@@ -1,6 +1,7 @@
-//! Shared parts of the benches: stores of a given size, the measured lists and their page starts,
+//! Shared parts of the benches: instruction counts, stores of a given size, the measured lists and their page starts,
 //! server subprocesses, other servers, and an HTTP load generator.
 
+pub mod callgrind;
 pub mod load_generator;
 pub mod measurement;
 pub mod other_servers;

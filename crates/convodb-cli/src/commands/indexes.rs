@@ -1,11 +1,12 @@
 //! `convodb indexes`: list, add and drop the optional indexes of a store.
 
+use std::fmt;
 use std::io::Write;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Subcommand;
-use convodb::{IndexFamilies, IndexFamily, Snapshot};
+use convodb::{IndexFamilies, IndexFamily, Snapshot, Store};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
@@ -74,10 +75,7 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
             let added = store.add_indexes_with_progress(indexes, progress);
             bar.finish_and_clear();
             added?;
-            print_changed(&store.snapshot(), &json, out)?;
-            store.close()?;
-            say(format_args!("added {indexes} ({:.1} s)", started.elapsed().as_secs_f64()));
-            Ok(())
+            finish(store, &json, out, format_args!("added {indexes}"), started)
         }
         Command::Drop { db: DbFlag { db }, json, indexes } => {
             let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
@@ -85,12 +83,25 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
             let dropped = store.drop_indexes_with_progress(indexes, progress);
             bar.finish_and_clear();
             dropped?;
-            print_changed(&store.snapshot(), &json, out)?;
-            store.close()?;
-            say(format_args!("dropped {indexes} ({:.1} s)", started.elapsed().as_secs_f64()));
-            Ok(())
+            finish(store, &json, out, format_args!("dropped {indexes}"), started)
         }
     }
+}
+
+/// Prints the states of all indexes for programs, closes the store, and says what was done.
+fn finish(
+    store: Store,
+    json: &JsonFlag,
+    out: &mut dyn Write,
+    done: fmt::Arguments<'_>,
+    started: Instant,
+) -> Result<()> {
+    if json.json {
+        print(&store.snapshot(), json, out)?;
+    }
+    store.close()?;
+    say(format_args!("{done} ({:.1} s)", started.elapsed().as_secs_f64()));
+    Ok(())
 }
 
 fn lines(snapshot: &Snapshot) -> Vec<Line> {
@@ -100,11 +111,6 @@ fn lines(snapshot: &Snapshot) -> Vec<Line> {
         state: snapshot.index_state(index).as_str(),
     };
     all.map(line).collect()
-}
-
-/// Prints the state of all indexes after a change, for programs.
-fn print_changed(snapshot: &Snapshot, json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
-    if json.json { print(snapshot, json, out) } else { Ok(()) }
 }
 
 fn print(snapshot: &Snapshot, json: &JsonFlag, out: &mut dyn Write) -> Result<()> {

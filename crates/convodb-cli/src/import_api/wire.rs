@@ -5,27 +5,10 @@
 use std::collections::BTreeMap;
 
 use convodb::{AssistantId, ConversationId, Name, Timestamp};
-use convodb_json::{Item, ItemError};
+use convodb_json::{Item, ItemError, ItemFields};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
-
-/// Fields of an item that the server may repeat, as of a later moment, in the response with its
-/// history.
-const FIELDS: [&str; 12] = [
-    "assistant_id",
-    "assistant_name",
-    "variables",
-    "external_identifier",
-    "message_count",
-    "total_cost",
-    "ai_enabled",
-    "created_at",
-    "updated_at",
-    "whatsapp_sender",
-    "customer",
-    "type",
-];
 
 /// Why a response does not follow the API.
 pub(crate) type Malformed = &'static str;
@@ -109,9 +92,10 @@ impl ListItem {
             return Ok((self.text.clone().into_bytes(), Item::parse(self.text.as_bytes())));
         };
         let same = response.get("id").map(|id| id.get()) == line.get("id").map(|id| id.get());
-        for field in FIELDS.into_iter().filter(|_| same) {
-            if let Some(value) = response.get(field) {
-                line.insert(field.to_owned(), *value);
+        // The server may repeat fields of the item, as of a later moment, beside its history.
+        for field in ItemFields::names().iter().filter(|_| same) {
+            if let Some(value) = response.get(*field) {
+                line.insert((*field).to_owned(), *value);
             }
         }
         let count = line.get("message_count").and_then(|count| count.get().parse::<u64>().ok());

@@ -15,16 +15,16 @@ use convodb::{
     Sort, Store, Timestamp, UserId,
 };
 use convodb_testkit::generators::assistants;
+use convodb_testkit::harness::plain_id;
 use convodb_testkit::oracle::ListQuery;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use uuid::Uuid;
 
 use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation, ensure};
 
 pub(super) const ACTIVITY: Scenario = Scenario {
     name: "activity",
-    row: 30,
+    row: 31,
     promise: "A walk by last activity among concurrent writers, and the changes since the cursor that \
               its pages name, give each conversation once, in its last state, and no other.",
     trial: "walks in both orders beside two writers of 200 writes each",
@@ -57,10 +57,6 @@ struct Copied {
     since: ChangeCursor,
 }
 
-fn id(number: u64) -> ConversationId {
-    ConversationId::new(Uuid::from_u128(u128::from(number)))
-}
-
 fn row(number: u64, millis: u64) -> Result<Conversation, Violation> {
     let contact = |phone: &str| Contact { name: None, phone: phone.parse().ok() };
     let channel = match number % 4 {
@@ -69,7 +65,7 @@ fn row(number: u64, millis: u64) -> Result<Conversation, Violation> {
         _ => Channel::Whatsapp { sender: contact("+1"), customer: contact("+2") },
     };
     let assistant = assistants()[usize::try_from(number % 3)?];
-    Ok(Conversation::new(id(number), assistant, channel, Timestamp::from_millis(millis)?))
+    Ok(Conversation::new(plain_id(number), assistant, channel, Timestamp::from_millis(millis)?))
 }
 
 fn run(trial: &mut Trial) -> Result<(), Violation> {
@@ -123,7 +119,7 @@ fn write(shared: &Shared, number: u64, mut random: ChaCha8Rng) -> Result<(), Vio
         }
         let now = clock.fetch_add(1, Ordering::Relaxed);
         let at = Timestamp::from_millis(now)?;
-        let any = id(random.random_range(0..ROWS));
+        let any = plain_id(random.random_range(0..ROWS));
         match random.random_range(0..10) {
             0..5 => {
                 store.append_message(user, any, Message::new(Role::User, "hi", at)?)?;
@@ -141,7 +137,7 @@ fn write(shared: &Shared, number: u64, mut random: ChaCha8Rng) -> Result<(), Vio
             }
             7 if !own.is_empty() => {
                 let at = random.random_range(0..own.len());
-                store.delete(user, id(own.swap_remove(at)))?;
+                store.delete(user, plain_id(own.swap_remove(at)))?;
             }
             _ => {
                 last_id += 1;

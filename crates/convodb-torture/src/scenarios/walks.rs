@@ -14,9 +14,9 @@ use convodb::{
     Message, Order, Page, PageCursor, PageSize, Role, Snapshot, Store, Timestamp, UserId,
 };
 use convodb_testkit::generators::assistants;
+use convodb_testkit::harness::plain_id;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
-use uuid::Uuid;
 
 use crate::scenario::{Parallelism, Scenario, Trial, Trials, Violation, ensure};
 
@@ -52,10 +52,6 @@ struct Shared {
     done: AtomicBool,
 }
 
-fn id(number: u64) -> ConversationId {
-    ConversationId::new(Uuid::from_u128(u128::from(number)))
-}
-
 fn phone(text: &str) -> Contact {
     Contact { name: None, phone: text.parse().ok() }
 }
@@ -67,7 +63,7 @@ fn steady_channel() -> Channel {
 
 fn row(number: u64, channel: Channel, millis: u64) -> Result<Conversation, Violation> {
     let at = Timestamp::from_millis(millis)?;
-    Ok(Conversation::new(id(number), assistants()[0], channel, at))
+    Ok(Conversation::new(plain_id(number), assistants()[0], channel, at))
 }
 
 /// The assistants between which rows move. All other rows have another assistant.
@@ -141,14 +137,14 @@ fn write(shared: &Shared, number: u64, mut random: ChaCha8Rng) -> Result<(), Vio
                 let stopped_at = anchor.load(Ordering::Relaxed);
                 let found = passing.iter().position(|own| *own == stopped_at);
                 let place = found.unwrap_or(random.random_range(0..passing.len()));
-                store.delete(user, id(passing.swap_remove(place)))?;
+                store.delete(user, plain_id(passing.swap_remove(place)))?;
             }
             6 => {
                 last_id += BATCH;
                 insert_batch(store, user, last_id)?;
             }
             7 => {
-                let steady = id(random.random_range(0..STEADY));
+                let steady = plain_id(random.random_range(0..STEADY));
                 let at = Timestamp::from_millis(BASE_MILLIS)?;
                 store.append_message(user, steady, Message::new(Role::User, "hi", at)?)?;
                 store.update(user, steady, Timestamp::MIN, |row| {
@@ -159,7 +155,7 @@ fn write(shared: &Shared, number: u64, mut random: ChaCha8Rng) -> Result<(), Vio
             _ => {
                 store.update(
                     user,
-                    id(random.random_range(STEADY..STEADY + MOVING)),
+                    plain_id(random.random_range(STEADY..STEADY + MOVING)),
                     Timestamp::MIN,
                     |row| {
                         let [first, second] = moving_assistants();
@@ -239,7 +235,7 @@ fn follow(
         check_lists(&snapshot, shared.user)?;
         let Some(cursor) = onward(&page) else {
             for number in 0..matching {
-                ensure(seen.contains(&id(number)), || {
+                ensure(seen.contains(&plain_id(number)), || {
                     format!("row {number} matched the whole time and was skipped: {request:?}")
                 })?;
             }
@@ -268,7 +264,7 @@ fn check_lists(snapshot: &Snapshot, user: UserId) -> Result<(), Violation> {
     let mut moving = of_assistant(first)?;
     moving.extend(of_assistant(second)?);
     moving.sort_unstable();
-    let expected: Vec<ConversationId> = (STEADY..STEADY + MOVING).map(id).collect();
+    let expected: Vec<ConversationId> = (STEADY..STEADY + MOVING).map(plain_id).collect();
     ensure(moving == expected, || format!("the two lists together have {moving:?}"))?;
     let batch = Filter { external_identifier: "batch".parse().ok(), ..Filter::default() };
     let batched = ids(batch)?.len() as u64;

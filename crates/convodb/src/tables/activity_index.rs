@@ -13,6 +13,7 @@ use crate::encoding::key::{ActivityKey, RowKey};
 use crate::error::Result;
 use crate::model::position::SortKey;
 use crate::model::timestamp::Timestamp;
+use crate::tables::indexes::only_first;
 use crate::tables::schema::ActivityIndex;
 
 /// The shapes that have entries.
@@ -51,15 +52,11 @@ impl ActivityIndex {
         old: Option<Activity<'_>>,
         new: Option<Activity<'_>>,
     ) -> Result<()> {
-        let all = |row: Option<Activity<'_>>| -> Vec<ActivityKey> {
-            row.into_iter().flat_map(|row| entries(key, row)).collect()
-        };
-        let (old, new) = (all(old), all(new));
-        for entry in old.iter().filter(|entry| !new.contains(entry)) {
-            self.table.remove(*entry)?;
+        for entry in only_first(old, new, |row| entries(key, row)) {
+            self.table.remove(entry)?;
         }
-        for entry in new.iter().filter(|entry| !old.contains(entry)) {
-            self.table.put(*entry, ());
+        for entry in only_first(new, old, |row| entries(key, row)) {
+            self.table.put(entry, ());
         }
         Ok(())
     }

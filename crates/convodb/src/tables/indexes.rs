@@ -53,6 +53,19 @@ pub(crate) fn entries(
     })
 }
 
+/// The entries that the first state of a row has and the second lacks. Allocates nothing: a row has a
+/// few entries, which are derived again for each comparison.
+pub(crate) fn only_first<R: Copy, I: Iterator<Item: PartialEq>>(
+    first: Option<R>,
+    second: Option<R>,
+    entries: impl Fn(R) -> I,
+) -> impl Iterator<Item = I::Item> {
+    let of_first = first.map(&entries);
+    of_first.into_iter().flatten().filter(move |entry| {
+        second.is_none_or(|second| !entries(second).any(|other| other == *entry))
+    })
+}
+
 impl Indexes {
     /// The index table of a leading field.
     pub(crate) const fn get(&self, leading: Field) -> &IndexTable {
@@ -86,18 +99,11 @@ impl Indexes {
         old: Option<&Fingerprints>,
         new: Option<&Fingerprints>,
     ) -> Result<()> {
-        let has = |row: Option<&Fingerprints>, entry: &(Field, IndexKey)| {
-            row.is_some_and(|row| entries(key, row).any(|other| other == *entry))
-        };
-        for (leading, entry) in old.into_iter().flat_map(|row| entries(key, row)) {
-            if !has(new, &(leading, entry)) {
-                self.get_mut(leading).remove(entry)?;
-            }
+        for (leading, entry) in only_first(old, new, |row| entries(key, row)) {
+            self.get_mut(leading).remove(entry)?;
         }
-        for (leading, entry) in new.into_iter().flat_map(|row| entries(key, row)) {
-            if !has(old, &(leading, entry)) {
-                self.get_mut(leading).put(entry, ());
-            }
+        for (leading, entry) in only_first(new, old, |row| entries(key, row)) {
+            self.get_mut(leading).put(entry, ());
         }
         Ok(())
     }
