@@ -104,9 +104,11 @@ deny:
     cargo deny --manifest-path fuzz/Cargo.toml --config deny.toml check
 
 # Takes half an hour and 10 GB of disk space. Includes PostgreSQL 15 if it is installed.
-# Compare convodb with SQLite, LMDB, PostgreSQL and no engine: pages, sizes, writes, opening.
+# Compare convodb with SQLite, LMDB, PostgreSQL and no engine: pages, counts, readers, sizes, writes, opening.
 compare rows="1000000":
     cd benches/compare && cargo run --release --locked -- pages --rows {{rows}}
+    cd benches/compare && cargo run --release --locked -- counts --rows {{rows}}
+    cd benches/compare && cargo run --release --locked -- readers --rows {{rows}}
     cd benches/compare && cargo run --release --locked -- scale
     cd benches/compare && cargo run --release --locked -- writes --rows {{rows}}
     cd benches/compare && cargo run --release --locked -- open

@@ -63,6 +63,27 @@ pub(crate) enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Measure how long it takes to count the rows of each list.
+    Counts {
+        /// Number of rows in each store.
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: u64,
+        /// Engines to measure, separated by commas [default: one of each kind that is installed].
+        #[arg(long, value_delimiter = ',')]
+        engines: Vec<EngineKind>,
+        /// Result file [default: results/counts-ROWS.json].
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+    /// Measure pages of convodb and LMDB that 1, 2 and 16 threads read at once.
+    Readers {
+        /// Number of rows in each store.
+        #[arg(long, default_value_t = 1_000_000)]
+        rows: u64,
+        /// Result file [default: results/readers-ROWS.json].
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// Measure the time from open to the first page, after a clean stop and after a kill.
     Open {
         /// Numbers of rows of the stores, separated by commas.

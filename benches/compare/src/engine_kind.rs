@@ -59,6 +59,20 @@ impl EngineKind {
         }
     }
 
+    /// Whether it counts in another way than the others: not for other rows or another lock.
+    pub(crate) const fn has_own_count(self) -> bool {
+        match self {
+            EngineKind::Convodb
+            | EngineKind::Memory
+            | EngineKind::Lmdb
+            | EngineKind::SqliteComposite
+            | EngineKind::Postgres => true,
+            EngineKind::ConvodbBorrowed
+            | EngineKind::SqliteExclusive
+            | EngineKind::SqliteSingle => false,
+        }
+    }
+
     /// The format of its store, or `None` for an engine without a store.
     const fn format(self) -> Option<Format> {
         match self {

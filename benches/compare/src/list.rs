@@ -131,13 +131,8 @@ fn lists_of(reference: &Reference, user: u32) -> Result<Vec<(&'static str, ListF
     let customer = Some(Dataset::customer_phone(rank, 0));
     let external = reference.most_common(user, |row| row.external_identifier.as_deref())?;
     let external = Some(external.context("the user has no external identifier")?);
-    let all_four = ListFilter {
-        kind,
-        assistant,
-        sender: sender.clone(),
-        customer: customer.clone(),
-        external: None,
-    };
+    let all_four =
+        ListFilter { kind, assistant, sender: sender.clone(), customer: customer.clone(), ..all() };
     let of_kind = ListFilter { kind, ..all() };
     let of_assistant = ListFilter { assistant, ..all() };
     let of_sender = ListFilter { sender: sender.clone(), ..all() };
@@ -151,6 +146,15 @@ fn lists_of(reference: &Reference, user: u32) -> Result<Vec<(&'static str, ListF
         ("customer, by last activity", of_customer.clone()),
         ("type + assistant, by last activity", of_both.clone()),
     ];
+    let kinds = vec![ChannelKind::Whatsapp, ChannelKind::Api];
+    let assistants = (0..5).map(|number| Dataset::assistant(rank, number).uuid()).collect();
+    let extended = [
+        ("AI off", ListFilter { ai_off: true, ..all() }),
+        ("AI off + type", ListFilter { ai_off: true, kind, ..all() }),
+        ("AI off + assistant", ListFilter { ai_off: true, assistant, ..all() }),
+        ("two types", ListFilter { kinds, ..all() }),
+        ("five assistants", ListFilter { assistants, ..all() }),
+    ];
     let by_creation = [
         ("unfiltered", all()),
         ("type", of_kind),
@@ -163,9 +167,10 @@ fn lists_of(reference: &Reference, user: u32) -> Result<Vec<(&'static str, ListF
         ("assistant + customer", ListFilter { assistant, customer, ..all() }),
         ("type + assistant + sender + customer", all_four),
     ];
+    let by_creation = by_creation.into_iter().chain(extended);
     let by_creation = by_creation.map(|(name, filter)| (name, filter, Sort::CreatedAt));
     let by_activity = by_activity.map(|(name, filter)| (name, filter, Sort::LastActivity));
-    Ok(by_creation.into_iter().chain(by_activity).collect())
+    Ok(by_creation.chain(by_activity).collect())
 }
 
 /// The name of a measured user in result files.

@@ -25,7 +25,7 @@ use crate::engine_kind::EngineKind;
 use crate::engines::postgres_server;
 use crate::measure::Effort;
 use crate::suites::pages::{ALL_USERS, BIGGEST_USER, Suite};
-use crate::suites::{bulk_load, open, pages, writes};
+use crate::suites::{bulk_load, counts, open, pages, readers, writes};
 
 fn main() -> Result<()> {
     let Arguments { stores, command } = Arguments::parse();
@@ -54,6 +54,16 @@ fn main() -> Result<()> {
             }
             let json = json.unwrap_or_else(|| format!("results/writes-{rows}.json").into());
             writes::run(rows, &engines, &stores, &json)
+        }
+        Command::Counts { rows, engines, json } => {
+            let mut engines = selected_engines(engines);
+            engines.retain(|kind| kind.has_own_count());
+            let json = json.unwrap_or_else(|| format!("results/counts-{rows}.json").into());
+            counts::run(rows, &engines, &stores, &json)
+        }
+        Command::Readers { rows, json } => {
+            let json = json.unwrap_or_else(|| format!("results/readers-{rows}.json").into());
+            readers::run(rows, &stores, &json)
         }
         Command::Open { rows, json } => open::run(&rows, &stores, &json),
         Command::Report { results, out } => report::run(&results, &out),

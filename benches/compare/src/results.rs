@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -82,6 +83,12 @@ pub(crate) fn table(head: &[String], lines: &[Vec<String>]) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     table.to_string()
+}
+
+/// Prints a table.
+pub(crate) fn print(head: &[&str], lines: &[Vec<String>]) -> Result<()> {
+    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    Ok(writeln!(std::io::stdout().lock(), "{}\n", table(&head, lines))?)
 }
 
 impl PagesResult {

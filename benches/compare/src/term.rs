@@ -29,6 +29,7 @@ fn fingerprint(field: Field, value: Value<'_>) -> u64 {
         Value::Kind(kind) => xxh3_64(&[kind]),
         Value::Assistant(id) => xxh3_64(id.as_bytes()),
         Value::Text(text) => xxh3_64(text.as_bytes()),
+        Value::AiOff => xxh3_64(&[]),
     };
     hash ^ (field as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

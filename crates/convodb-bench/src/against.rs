@@ -152,7 +152,8 @@ impl Engine for Sqlite {
     fn prepare(&mut self, query: &PageQuery<'_>) -> Result<()> {
         if !self.lists.iter().any(|(of, _)| std::ptr::eq(*of, query.list)) {
             let filter = ListFilter::from(&query.list.filter).without_implied_kind();
-            self.lists.push((query.list, ListStatements::new(filter, query.list.sort)));
+            self.lists
+                .push((query.list, ListStatements::new(&filter, query.list.sort).for_sqlite()));
         }
         let id = match (query.place, self.skip) {
             (Place::First, _) | (Place::After(_), Skip::Offset) => return Ok(()),

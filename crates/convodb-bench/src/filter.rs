@@ -1,7 +1,7 @@
 //! The filter of a list for other engines than convodb: SQL columns and values, and a predicate over
 //! one row.
 
-use convodb::{AssistantId, ChannelKind, Filter};
+use convodb::{AssistantId, AssistantIds, ChannelKind, ChannelKinds, Filter};
 use uuid::Uuid;
 
 use crate::row::{Row, kind_number};
@@ -19,6 +19,8 @@ pub enum Field {
     Customer,
     /// The external identifier.
     External,
+    /// That the AI is off.
+    AiOff,
 }
 
 /// The value of a field.
@@ -30,13 +32,15 @@ pub enum Value<'a> {
     Assistant(Uuid),
     /// A phone or an identifier.
     Text(&'a str),
+    /// That the AI is off: a constant, which is no parameter of a statement.
+    AiOff,
 }
 
-use Field::{Assistant, Customer, External, Kind, Sender};
+use Field::{AiOff, Assistant, Customer, External, Kind, Sender};
 
 impl Field {
     /// All fields, in the order of a filter's values in a statement.
-    pub const ALL: [Field; 5] = [Kind, Assistant, Sender, Customer, External];
+    pub const ALL: [Field; 6] = [Kind, Assistant, Sender, Customer, External, AiOff];
 
     /// The SQL column.
     #[must_use]
@@ -47,13 +51,14 @@ impl Field {
             Sender => "sender_phone",
             Customer => "customer_phone",
             External => "external_identifier",
+            AiOff => "ai_enabled",
         }
     }
 }
 
-/// The sets of fields that have an index, as in convodb. With these 11 indexes each of the 32
-/// combinations of filters is one range.
-pub const SHAPES: [&[Field]; 11] = [
+/// The sets of fields that have an index, as in convodb. With the first 11 indexes each of the 32
+/// combinations of filters is one range; the last four list the conversations whose AI is off.
+pub const SHAPES: [&[Field]; 15] = [
     &[Kind],
     &[Assistant],
     &[Kind, Assistant],
@@ -65,6 +70,10 @@ pub const SHAPES: [&[Field]; 11] = [
     &[Assistant, Sender, Customer],
     &[External],
     &[Assistant, External],
+    &[AiOff],
+    &[Kind, AiOff],
+    &[Assistant, AiOff],
+    &[Kind, Assistant, AiOff],
 ];
 
 /// The sets of fields that have an index by last activity, as in convodb.
@@ -84,6 +93,12 @@ pub struct ListFilter {
     pub customer: Option<String>,
     /// The external identifier.
     pub external: Option<String>,
+    /// Only conversations whose AI is off.
+    pub ai_off: bool,
+    /// Any of these types, if there are any; then `kind` is `None`.
+    pub kinds: Vec<ChannelKind>,
+    /// Any of these assistants, if there are any; then `assistant` is `None`.
+    pub assistants: Vec<Uuid>,
 }
 
 impl From<&Filter> for ListFilter {
@@ -94,6 +109,13 @@ impl From<&Filter> for ListFilter {
             sender: filter.sender_phone.as_ref().map(|phone| phone.as_str().to_owned()),
             customer: filter.customer_phone.as_ref().map(|phone| phone.as_str().to_owned()),
             external: filter.external_identifier.as_ref().map(|id| id.as_str().to_owned()),
+            ai_off: filter.ai_off,
+            kinds: filter.kinds.iter().flat_map(|kinds| kinds.iter()).collect(),
+            assistants: filter
+                .assistants
+                .iter()
+                .flat_map(|ids| ids.as_slice().iter().map(|id| id.uuid()))
+                .collect(),
         }
     }
 }
@@ -108,7 +130,25 @@ impl ListFilter {
             Sender => self.sender.as_deref().map(Value::Text),
             Customer => self.customer.as_deref().map(Value::Text),
             External => self.external.as_deref().map(Value::Text),
+            AiOff => self.ai_off.then_some(Value::AiOff),
         }
+    }
+
+    /// The filters of one value for each field whose lists together are this one, with no row in
+    /// two of them.
+    #[must_use]
+    pub fn ranges(&self) -> Vec<Self> {
+        let kinds = any_or(&self.kinds, self.kind);
+        let assistants = any_or(&self.assistants, self.assistant);
+        let with = |kind, assistant| Self {
+            kind,
+            assistant,
+            kinds: Vec::new(),
+            assistants: Vec::new(),
+            ..self.clone()
+        };
+        let of_kind = |kind| assistants.iter().map(move |assistant| with(kind, *assistant));
+        kinds.iter().flat_map(|kind| of_kind(*kind)).collect()
     }
 
     /// The fields that are filtered by.
@@ -138,6 +178,9 @@ impl ListFilter {
             && (self.sender.is_none() || self.sender == row.sender_phone)
             && (self.customer.is_none() || self.customer == row.customer_phone)
             && (self.external.is_none() || self.external == row.external_identifier)
+            && !(self.ai_off && row.ai_enabled)
+            && (self.kinds.is_empty() || self.kinds.contains(&row.kind))
+            && (self.assistants.is_empty() || self.assistants.contains(&row.assistant))
     }
 
     /// The same filter for convodb.
@@ -151,9 +194,20 @@ impl ListFilter {
             sender_phone: self.sender.as_deref().map(str::parse).transpose()?,
             customer_phone: self.customer.as_deref().map(str::parse).transpose()?,
             external_identifier: self.external.as_deref().map(str::parse).transpose()?,
-            ..Filter::default()
+            ai_off: self.ai_off,
+            kinds: (!self.kinds.is_empty())
+                .then(|| ChannelKinds::new(self.kinds.iter().copied()))
+                .transpose()?,
+            assistants: (!self.assistants.is_empty())
+                .then(|| AssistantIds::new(self.assistants.iter().copied().map(AssistantId::new)))
+                .transpose()?,
         })
     }
+}
+
+/// Each of several values, or the one value or none.
+fn any_or<T: Copy>(several: &[T], one: Option<T>) -> Vec<Option<T>> {
+    if several.is_empty() { vec![one] } else { several.iter().copied().map(Some).collect() }
 }
 
 /// The value of a field of a row.
@@ -165,5 +219,6 @@ pub fn value_of(row: &Row, field: Field) -> Option<Value<'_>> {
         Sender => row.sender_phone.as_deref().map(Value::Text),
         Customer => row.customer_phone.as_deref().map(Value::Text),
         External => row.external_identifier.as_deref().map(Value::Text),
+        AiOff => (!row.ai_enabled).then_some(Value::AiOff),
     }
 }

@@ -1,12 +1,14 @@
 //! SQL statements and indexes shared by SQLite and PostgreSQL.
 //!
-//! Pagination is by key (`position < $n`, `(updated_at, position) < ($n, $m)`). Only the statement that measures `OFFSET` skips rows.
+//! Pagination is by key (`position < $n`, `(updated_at, position) < ($n, $m)`). Only the statement that
+//! measures `OFFSET` skips rows. A list of several values is a union of one statement for each, which
+//! all end at the page's limit: an index cannot serve `IN` in the order of the list.
 
 use std::fmt::Write;
 
 use convodb::Sort;
 
-use crate::filter::{ACTIVITY_SHAPES, Field, ListFilter, SHAPES};
+use crate::filter::{ACTIVITY_SHAPES, Field, ListFilter, SHAPES, Value};
 
 /// The columns of a page, in the order in which both engines read them.
 pub const COLUMNS: &str = "position, id, assistant, kind, sender_name, sender_phone, \
@@ -45,7 +47,7 @@ impl Key {
 }
 
 /// The statements of one list, one per kind of page start. Their parameters are, in this order: the
-/// user, the values of the filter, the sort key if the page has one (in a list by last activity the
+/// user, the values of each of the list's ranges, the sort key if the page has one (in a list by last activity the
 /// last change and the position, else the position), the limit, the offset if any.
 #[derive(Clone, Debug)]
 pub struct Statements {
@@ -57,6 +59,9 @@ pub struct Statements {
     pub before: String,
     /// The page after a number of rows.
     pub offset: String,
+    /// The number of rows between two positions, the first included. Its parameters are the user, the
+    /// values and the positions.
+    pub count: String,
 }
 
 /// Where a page starts.
@@ -73,14 +78,16 @@ pub enum Start {
 }
 
 impl Statements {
-    /// The statements for a filter on these fields, newest first by this time.
+    /// The statements for this number of ranges of these fields, newest first by this time.
     #[must_use]
-    pub fn new(fields: &[Field], sort: Sort) -> Self {
+    pub fn new(fields: &[Field], ranges: usize, sort: Sort) -> Self {
+        let select = |bound, order, offset| select(fields, ranges, sort, bound, order, offset);
         Self {
-            first: select(fields, sort, "", "DESC", ""),
-            after: select(fields, sort, "<", "DESC", ""),
-            before: select(fields, sort, ">", "ASC", ""),
-            offset: select(fields, sort, "", "DESC", "OFFSET"),
+            first: select("", "DESC", false),
+            after: select("<", "DESC", false),
+            before: select(">", "ASC", false),
+            offset: select("", "DESC", true),
+            count: count(fields, ranges),
         }
     }
 
@@ -96,35 +103,80 @@ impl Statements {
     }
 }
 
-fn select(fields: &[Field], sort: Sort, bound: &str, order: &str, offset: &str) -> String {
-    let mut sql = format!("SELECT {COLUMNS} FROM conversations WHERE user_id = $1");
+/// The condition of each range, and the number of the last parameter in them.
+fn conditions(fields: &[Field], ranges: usize) -> (Vec<String>, usize) {
     let mut number = 1;
-    let mut next = || {
-        number += 1;
-        number
+    let mut conditions = Vec::with_capacity(ranges);
+    for _ in 0..ranges {
+        let mut matches = String::from("user_id = $1");
+        for field in fields {
+            if *field == Field::AiOff {
+                let _ = write!(matches, " AND NOT {}", field.column());
+            } else {
+                number += 1;
+                let _ = write!(matches, " AND {} = ${number}", field.column());
+            }
+        }
+        conditions.push(matches);
+    }
+    (conditions, number)
+}
+
+fn count(fields: &[Field], ranges: usize) -> String {
+    let (wheres, number) = conditions(fields, ranges);
+    let (start, end) = (number + 1, number + 2);
+    let one = |matches: &String| {
+        format!(
+            "(SELECT count(*) FROM conversations WHERE {matches} \
+             AND position >= ${start} AND position < ${end})"
+        )
     };
-    for field in fields {
-        let _ = write!(sql, " AND {} = ${}", field.column(), next());
-    }
-    match sort {
-        _ if bound.is_empty() => {}
-        Sort::CreatedAt => {
-            let _ = write!(sql, " AND position {bound} ${}", next());
-        }
+    format!("SELECT {}", wheres.iter().map(one).collect::<Vec<_>>().join(" + "))
+}
+
+fn select(
+    fields: &[Field],
+    ranges: usize,
+    sort: Sort,
+    bound: &str,
+    order: &str,
+    offset: bool,
+) -> String {
+    let (wheres, mut next) = conditions(fields, ranges);
+    let mut next = || {
+        next += 1;
+        next
+    };
+    let bound = match sort {
+        _ if bound.is_empty() => String::new(),
+        Sort::CreatedAt => format!(" AND position {bound} ${}", next()),
         Sort::LastActivity => {
-            let (time, position) = (next(), next());
-            let _ = write!(sql, " AND (updated_at, position) {bound} (${time}, ${position})");
+            format!(" AND (updated_at, position) {bound} (${}, ${})", next(), next())
         }
-    }
+    };
     let sorted = match sort {
         Sort::CreatedAt => format!("position {order}"),
         Sort::LastActivity => format!("updated_at {order}, position {order}"),
     };
-    let _ = write!(sql, " ORDER BY {sorted} LIMIT ${}", next());
-    if !offset.is_empty() {
-        let _ = write!(sql, " OFFSET ${}", next());
+    let limit = next();
+    let skipped = if offset { format!(" OFFSET ${}", next()) } else { String::new() };
+    let one = |matches: &String, end: &str| {
+        format!(
+            "SELECT {COLUMNS} FROM conversations WHERE {matches}{bound} ORDER BY {sorted} LIMIT {end}"
+        )
+    };
+    if let [matches] = &wheres[..] {
+        return one(matches, &format!("${limit}{skipped}"));
     }
-    sql
+    let enough = match offset {
+        true => format!("CAST(${limit} AS bigint) + CAST(${} AS bigint)", limit + 1),
+        false => format!("${limit}"),
+    };
+    let parts = wheres.iter().enumerate().map(|(number, matches)| {
+        format!("SELECT * FROM ({}) AS range_{number}", one(matches, &enough))
+    });
+    let parts = parts.collect::<Vec<_>>().join(" UNION ALL ");
+    format!("{parts} ORDER BY {sorted} LIMIT ${limit}{skipped}")
 }
 
 /// The composite indexes that serve every list: one for each of convodb's shapes, with the user
@@ -139,17 +191,22 @@ pub fn composite_indexes() -> Vec<String> {
 }
 
 fn index(prefix: &str, shape: &[Field], sort_key: &str) -> String {
-    let columns: Vec<&str> = shape.iter().rev().map(|field| field.column()).collect();
-    let present: Vec<String> = shape
-        .iter()
-        .filter(|field| !matches!(field, Field::Kind | Field::Assistant))
-        .map(|field| format!("{} IS NOT NULL", field.column()))
+    let fields = || shape.iter().rev();
+    let columns: Vec<&str> =
+        fields().filter(|field| **field != Field::AiOff).map(|field| field.column()).collect();
+    let partial: Vec<String> = fields()
+        .filter_map(|field| match field {
+            Field::Kind | Field::Assistant => None,
+            Field::AiOff => Some(format!("NOT {}", field.column())),
+            _ => Some(format!("{} IS NOT NULL", field.column())),
+        })
         .collect();
-    let partial = match present.is_empty() {
+    let partial = match partial.is_empty() {
         true => String::new(),
-        false => format!(" WHERE {}", present.join(" AND ")),
+        false => format!(" WHERE {}", partial.join(" AND ")),
     };
-    let name = [&[prefix], &columns[..]].concat().join("_");
+    let names: Vec<&str> = fields().map(|field| field.column()).collect();
+    let name = [&[prefix], &names[..]].concat().join("_");
     let columns = [&["user_id"], &columns[..], &[sort_key]].concat().join(", ");
     format!("CREATE INDEX {name} ON conversations ({columns}){partial}")
 }
@@ -164,13 +221,12 @@ pub fn single_indexes() -> Vec<String> {
         .collect()
 }
 
-/// A filter with its statements, prepared once for all pages of a list.
+/// A list with its statements, prepared once for all its pages.
 #[derive(Clone, Debug)]
 pub struct ListStatements {
-    /// The filter. With composite indexes it lacks an implied type, so that one index is enough.
-    pub filter: ListFilter,
-    /// Its fields.
-    pub fields: Vec<Field>,
+    /// The filters of its ranges, which have the same fields. With composite indexes they lack an
+    /// implied type, so that one index is enough.
+    pub ranges: Vec<ListFilter>,
     /// The time that sorts the list.
     pub sort: Sort,
     /// Its statements.
@@ -180,9 +236,27 @@ pub struct ListStatements {
 impl ListStatements {
     /// The statements for a filter and a sort.
     #[must_use]
-    pub fn new(filter: ListFilter, sort: Sort) -> Self {
-        let fields = filter.fields();
-        let statements = Statements::new(&fields, sort);
-        Self { filter, fields, sort, statements }
+    pub fn new(filter: &ListFilter, sort: Sort) -> Self {
+        let ranges = filter.ranges();
+        let fields = ranges.first().map(ListFilter::fields).unwrap_or_default();
+        let statements = Statements::new(&fields, ranges.len(), sort);
+        Self { ranges, sort, statements }
+    }
+
+    /// The list with statements for SQLite, which numbers a parameter by `?1`, not by `$1`.
+    #[must_use]
+    pub fn for_sqlite(self) -> Self {
+        let numbered = |statement: String| statement.replace('$', "?");
+        let Statements { first, after, before, offset, count } = self.statements;
+        let [first, after, before] = [first, after, before].map(numbered);
+        let [offset, count] = [offset, count].map(numbered);
+        Self { statements: Statements { first, after, before, offset, count }, ..self }
+    }
+
+    /// The values of all ranges that are parameters, in the order of the parameters.
+    pub fn values(&self) -> impl Iterator<Item = Value<'_>> {
+        let values =
+            |range| Field::ALL.iter().filter_map(move |field| ListFilter::value(range, *field));
+        self.ranges.iter().flat_map(values).filter(|value| *value != Value::AiOff)
     }
 }

@@ -10,9 +10,10 @@
 //! All use WAL mode, map the whole file, have a cache for more than is read, and prepare statements
 //! once. Each page is one statement and so its own read transaction.
 
+use std::ops::Range;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use convodb::Sort;
 use rusqlite::config::DbConfig;
 use rusqlite::{CachedStatement, Connection, OpenFlags, Rows};
@@ -229,23 +230,53 @@ pub fn visit(connection: &Connection, page: SqlPage<'_>) -> Result<usize> {
     Ok(rows)
 }
 
-fn bind<'s>(statement: &'s mut CachedStatement<'_>, page: SqlPage<'_>) -> Result<Rows<'s>> {
-    statement.raw_bind_parameter(1, page.user)?;
+/// Counts the rows of a list between two positions.
+///
+/// # Errors
+/// An error of SQLite.
+pub fn count(
+    connection: &Connection,
+    user: u32,
+    list: &ListStatements,
+    positions: &Range<u64>,
+) -> Result<u64> {
+    let mut statement = connection.prepare_cached(&list.statements.count)?;
+    let number = bind_list(&mut statement, user, list)?;
+    statement.raw_bind_parameter(number + 1, i64::try_from(positions.start)?)?;
+    statement.raw_bind_parameter(number + 2, i64::try_from(positions.end)?)?;
+    let mut found = statement.raw_query();
+    let row = found.next()?.context("a count without a row")?;
+    Ok(u64::try_from(row.get::<_, i64>(0)?)?)
+}
+
+/// Binds the user and the values of a list, and returns the number of the last parameter.
+fn bind_list(
+    statement: &mut CachedStatement<'_>,
+    user: u32,
+    list: &ListStatements,
+) -> Result<usize> {
+    statement.raw_bind_parameter(1, user)?;
     let mut number = 1;
+    for value in list.values() {
+        number += 1;
+        match value {
+            Value::Kind(kind) => statement.raw_bind_parameter(number, kind)?,
+            Value::Assistant(id) => {
+                statement.raw_bind_parameter(number, id.as_bytes().as_slice())?;
+            }
+            Value::Text(text) => statement.raw_bind_parameter(number, text)?,
+            Value::AiOff => number -= 1,
+        }
+    }
+    Ok(number)
+}
+
+fn bind<'s>(statement: &'s mut CachedStatement<'_>, page: SqlPage<'_>) -> Result<Rows<'s>> {
+    let mut number = bind_list(statement, page.user, page.list)?;
     let mut next = || {
         number += 1;
         number
     };
-    for field in &page.list.fields {
-        match page.list.filter.value(*field) {
-            Some(Value::Kind(kind)) => statement.raw_bind_parameter(next(), kind)?,
-            Some(Value::Assistant(id)) => {
-                statement.raw_bind_parameter(next(), id.as_bytes().as_slice())?;
-            }
-            Some(Value::Text(text)) => statement.raw_bind_parameter(next(), text)?,
-            None => {}
-        }
-    }
     if let Start::After(key) | Start::Before(key) = page.start {
         if page.list.sort == Sort::LastActivity {
             statement.raw_bind_parameter(next(), i64::try_from(key.updated_at)?)?;

@@ -24,6 +24,7 @@ pub(crate) enum Rows {
 }
 
 /// A convodb store and its prepared requests.
+#[derive(Clone)]
 pub(crate) struct Convodb {
     store: Store,
     rows: Rows,
@@ -31,6 +32,7 @@ pub(crate) struct Convodb {
 }
 
 /// The requests for one list: its first page, and the pages after and before each page start.
+#[derive(Clone)]
 struct Requests {
     first: ListRequest,
     next: Vec<ListRequest>,
@@ -62,7 +64,7 @@ pub(crate) fn create_users(store: &Store) -> Result<()> {
 
 /// Loads the dataset into an empty store.
 pub(crate) fn load(path: &Path, rows: u64) -> Result<()> {
-    let indexes = IndexFamilies::NONE.with(IndexFamily::LastActivity);
+    let indexes = IndexFamilies::NONE.with(IndexFamily::LastActivity).with(IndexFamily::AiOff);
     let store = Store::open_with(path, &StoreOptions::new().indexes(indexes))?;
     create_users(&store)?;
     let mut loader = store.bulk_load(BulkOptions::default());
@@ -126,6 +128,22 @@ impl Engine for Convodb {
         };
         let more = beyond.is_some();
         Ok(Page { rows: page.conversations().map(|row| Row::from(&row)).collect(), more })
+    }
+
+    fn count(&mut self, list: &List, created: Option<(u64, u64)>) -> Result<u64> {
+        let first = &self.lists.get(list.number).context("list not prepared")?.first;
+        let mut request = first.clone();
+        if let Some((from, to)) = created {
+            request.created_from = Some(Timestamp::from_millis(from)?);
+            request.created_to = Some(Timestamp::from_millis(to)?);
+        }
+        let count = self.store.snapshot().count(UserId::new(list.user), &request)?;
+        ensure!(count.is_exact, "the count of {} is not exact", list.name);
+        Ok(count.conversations)
+    }
+
+    fn fork(&self) -> Option<Box<dyn Engine + Send>> {
+        Some(Box::new(self.clone()))
     }
 
     fn visit(&mut self, query: &PageQuery<'_>) -> Result<usize> {

@@ -14,10 +14,11 @@ use convodb_bench::row::Row;
 use convodb_bench::sql::Key;
 use heed::types::Bytes;
 use heed::{CommitOrAbort, Env, EnvOpenOptions, PutFlags, RoRange, RoRevRange, RoTxn, WithTls};
+use uuid::Uuid;
 
 use crate::dataset::SortedRows;
 use crate::dataset::record::{activity_key, decode, entry_key, position_of, row_key};
-use crate::engines::Engine;
+use crate::engines::{Engine, positions};
 use crate::list::{List, Page, PageQuery, PageStart};
 use crate::term::term;
 
@@ -26,8 +27,17 @@ const MAX_STRIDE: usize = 8;
 /// Size of the memory map: larger than any measured store. The file is only as big as its pages.
 const MAP_BYTES: usize = 1 << 36;
 const NAMES: [&str; 4] = ["conversations", "conversation_ids", "messages", "index_activity"];
-const ENTRY_NAMES: [&str; Field::ALL.len()] =
-    ["index_type", "index_assistant", "index_sender", "index_customer", "index_external"];
+const ENTRY_NAMES: [&str; Field::ALL.len()] = [
+    "index_type",
+    "index_assistant",
+    "index_sender",
+    "index_customer",
+    "index_external",
+    "index_ai_off",
+];
+
+/// The length of what entry keys begin with.
+const USER_AND_TERM_BYTES: usize = 12;
 
 /// A database with byte keys and byte values.
 pub(crate) type Table = heed::Database<'static, Bytes, Bytes>;
@@ -35,16 +45,19 @@ type AscendingRange<'t> = RoRange<'t, Bytes, Bytes>;
 type DescendingRange<'t> = RoRevRange<'t, Bytes, Bytes>;
 
 /// An LMDB environment and its prepared lists.
+#[derive(Clone)]
 pub(crate) struct Lmdb {
     env: Env<WithTls>,
     tables: Tables,
     lists: Vec<Prepared>,
 }
 
+#[derive(Clone)]
 struct Prepared {
     filter: ListFilter,
-    fields: Vec<Field>,
     sort: Sort,
+    /// The leading field of the list's ranges and the term of each; empty for all conversations.
+    terms: Vec<(Field, u64)>,
 }
 
 /// The databases of a store.
@@ -64,7 +77,7 @@ pub(crate) struct Tables {
 pub(crate) fn open(path: &Path) -> Result<(Env<WithTls>, Tables)> {
     std::fs::create_dir_all(path)?;
     let mut options = EnvOpenOptions::new();
-    options.map_size(MAP_BYTES).max_dbs(9);
+    options.map_size(MAP_BYTES).max_dbs(10);
     // SAFETY: only this program uses the directory, and it opens each store once at a time.
     let env = unsafe { options.open(path)? };
     let write = env.write_txn()?;
@@ -72,8 +85,8 @@ pub(crate) fn open(path: &Path) -> Result<(Env<WithTls>, Tables)> {
         let mut open = |name| opener.create_database::<Bytes, Bytes>(write, Some(name));
         let [rows, ids, messages, activity] = NAMES;
         let first = [open(rows)?, open(ids)?, open(messages)?, open(activity)?];
-        let [a, b, c, d, e] = ENTRY_NAMES;
-        let entries = [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?];
+        let [a, b, c, d, e, f] = ENTRY_NAMES;
+        let entries = [open(a)?, open(b)?, open(c)?, open(d)?, open(e)?, open(f)?];
         Ok::<_, heed::Error>(CommitOrAbort::<_, ()>::Commit((first, entries)))
     })?;
     let ([rows, ids, messages, activity], entries) =
@@ -92,7 +105,7 @@ pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
         let key = row_key(user, position);
         tables.rows.put_with_flags(&mut write, PutFlags::APPEND, &key, record)?;
         let row = decode(user, position, record)?;
-        ids.push((id_key(user, &row), position));
+        ids.push((id_key(user, row.id), position));
         for (field, key) in entries_of(user, position, &row) {
             entries[field as usize].push(key);
         }
@@ -119,10 +132,10 @@ pub(crate) fn load(path: &Path, sorted: &SortedRows) -> Result<()> {
 }
 
 /// The key that maps an id to a position.
-pub(crate) fn id_key(user: u32, row: &Row) -> [u8; 20] {
+pub(crate) fn id_key(user: u32, id: Uuid) -> [u8; 20] {
     let mut key = [0; 20];
     key[..4].copy_from_slice(&user.to_be_bytes());
-    key[4..].copy_from_slice(row.id.as_bytes());
+    key[4..].copy_from_slice(id.as_bytes());
     key
 }
 
@@ -202,6 +215,37 @@ impl<'t> EntryScan<'t> {
     }
 }
 
+/// The entries of several scans of one table in the order of their sort keys, which end the keys.
+struct Merge<'t> {
+    scans: Vec<EntryScan<'t>>,
+    /// The next entry of each scan.
+    heads: Vec<Option<(&'t [u8], &'t [u8])>>,
+}
+
+impl<'t> Merge<'t> {
+    fn new(mut scans: Vec<EntryScan<'t>>) -> Result<Self> {
+        let heads = match scans.len() {
+            1 => Vec::new(),
+            _ => scans.iter_mut().map(EntryScan::next).collect::<Result<_>>()?,
+        };
+        Ok(Self { scans, heads })
+    }
+
+    fn next(&mut self) -> Result<Option<(&'t [u8], &'t [u8])>> {
+        if let [scan] = &mut self.scans[..] {
+            return scan.next();
+        }
+        let sort_key = |at: &usize| self.heads[*at].map(|(key, _)| &key[USER_AND_TERM_BYTES..]);
+        let present = (0..self.heads.len()).filter(|at| self.heads[*at].is_some());
+        let next = match self.scans.first() {
+            Some(EntryScan::Ascending(_)) => present.min_by_key(sort_key),
+            _ => present.max_by_key(sort_key),
+        };
+        let Some(at) = next else { return Ok(None) };
+        Ok(std::mem::replace(&mut self.heads[at], self.scans[at].next()?))
+    }
+}
+
 /// Reads rows by positions that arrive in the order of a scan.
 struct RowFetch<'t> {
     table: &'t Table,
@@ -263,44 +307,81 @@ impl Engine for Lmdb {
             .iter()
             .map(|list| {
                 let filter = list.filter.without_implied_kind();
-                Prepared { fields: filter.fields(), filter, sort: list.sort }
+                let of_range =
+                    |range: &ListFilter| term(&range.fields(), |field| range.value(field));
+                let terms = filter.ranges().iter().filter_map(of_range).collect();
+                Prepared { filter, sort: list.sort, terms }
             })
             .collect();
         Ok(())
     }
 
+    fn count(&mut self, list: &List, created: Option<(u64, u64)>) -> Result<u64> {
+        let terms = &self.lists.get(list.number).context("list not prepared")?.terms;
+        let (user, tables, range) = (list.user, &self.tables, positions(created));
+        let read = self.env.read_txn()?;
+        let count = |table: &Table, key: &dyn Fn(u64) -> Vec<u8>| -> Result<u64> {
+            let (first, end) = (key(range.start), key(range.end));
+            let range = (Included(first.as_slice()), Excluded(end.as_slice()));
+            let mut count = 0;
+            for entry in table.range(&read, &range)? {
+                entry?;
+                count += 1;
+            }
+            Ok(count)
+        };
+        if terms.is_empty() {
+            return count(&tables.rows, &|position| row_key(user, position).to_vec());
+        }
+        let of_range = |(leading, term): &(Field, u64)| {
+            let key = |position| entry_key(user, *term, position).to_vec();
+            count(&tables.entries[*leading as usize], &key)
+        };
+        terms.iter().map(of_range).sum()
+    }
+
+    fn fork(&self) -> Option<Box<dyn Engine + Send>> {
+        Some(Box::new(self.clone()))
+    }
+
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
         let prepared = self.lists.get(query.list.number).context("list not prepared")?;
-        let Prepared { filter, fields, sort } = prepared;
+        let Prepared { filter, sort, terms } = prepared;
         let (user, tables) = (query.list.user, &self.tables);
         let read = self.env.read_txn()?;
         let mut rows = Vec::with_capacity(query.page_size);
         let mut more = false;
-        let term = term(fields, |field| filter.value(field));
-        let (mut scan, mut fetch) = match (sort, term) {
-            (Sort::LastActivity, term) => {
-                let term = term.map_or(0, |(_, term)| term);
-                let key = |key| activity_key(user, term, key);
-                let scan = EntryScan::open(&tables.activity, &read, query.start, key)?;
-                let (table, read, start) = (&tables.rows, &read, query.start);
-                (scan, Some(RowFetch { table, read, user, start, access: Access::Get }))
+        let (table, start) = (&tables.rows, query.start);
+        let fetch = |access| Some(RowFetch { table, read: &read, user, start, access });
+        let (scans, mut fetch) = match (sort, terms.first()) {
+            (Sort::LastActivity, leading) => {
+                let all = leading.is_none().then_some(0);
+                let terms = terms.iter().map(|(_, term)| *term).chain(all);
+                let scan = |term| {
+                    let key = |key| activity_key(user, term, key);
+                    EntryScan::open(&tables.activity, &read, start, key)
+                };
+                (terms.map(scan).collect::<Result<Vec<_>>>()?, fetch(Access::Get))
             }
             (Sort::CreatedAt, None) => {
                 let key = |key: Key| row_key(user, key.position);
-                (EntryScan::open(&tables.rows, &read, query.start, key)?, None)
+                (vec![EntryScan::open(table, &read, start, key)?], None)
             }
-            (Sort::CreatedAt, Some((leading, term))) => {
-                let table = &tables.entries[leading as usize];
-                let key = |key: Key| entry_key(user, term, key.position);
-                let scan = EntryScan::open(table, &read, query.start, key)?;
+            (Sort::CreatedAt, Some((leading, _))) => {
+                let scan = |(leading, term): &(Field, u64)| {
+                    let key = |key: Key| entry_key(user, *term, key.position);
+                    EntryScan::open(&tables.entries[*leading as usize], &read, start, key)
+                };
                 let access = match leading {
-                    Field::Kind | Field::Assistant | Field::Sender => Access::Undecided,
+                    Field::Kind | Field::Assistant | Field::Sender | Field::AiOff => {
+                        Access::Undecided
+                    }
                     Field::Customer | Field::External => Access::Get,
                 };
-                let (table, read) = (&tables.rows, &read);
-                (scan, Some(RowFetch { table, read, user, start: query.start, access }))
+                (terms.iter().map(scan).collect::<Result<Vec<_>>>()?, fetch(access))
             }
         };
+        let mut scan = Merge::new(scans)?;
         while let Some((key, value)) = scan.next()? {
             if rows.len() == query.page_size {
                 more = true;

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use convodb_bench::sql::Key;
 
 use crate::dataset::record;
-use crate::engines::Engine;
+use crate::engines::{Engine, positions};
 use crate::list::{List, Page, PageQuery, PageStart};
 use crate::reference::Reference;
 
@@ -39,6 +39,13 @@ impl Engine for Memory {
             self.lists.push(Sequence { keys, indexes });
         }
         Ok(())
+    }
+
+    fn count(&mut self, list: &List, created: Option<(u64, u64)>) -> Result<u64> {
+        let keys = &self.lists.get(list.number).context("list not prepared")?.keys;
+        let range = positions(created);
+        let below = |end: u64| keys.partition_point(|key| key.position < end);
+        Ok((below(range.end) - below(range.start)) as u64)
     }
 
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {

@@ -7,17 +7,18 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use convodb::Sort;
-use convodb_bench::filter::{Field, ListFilter, Value};
+use convodb_bench::filter::Value;
 use convodb_bench::row::{Row, created_at_millis, kind_number, kind_of};
-use convodb_bench::sql::{self, Key, Statements};
+use convodb_bench::sql::{self, Key, ListStatements};
 use postgres::binary_copy::BinaryCopyInWriter;
 use postgres::types::{ToSql, Type};
 use postgres::{Client, Statement};
+use uuid::Uuid;
 
 use crate::dataset::SortedRows;
 use crate::dataset::record::decode;
-use crate::engines::Engine;
 use crate::engines::postgres_server::{self, Server};
+use crate::engines::{Engine, positions};
 use crate::list::{List, Page, PageQuery, PageStart};
 
 const SCHEMA: &str = "CREATE TABLE conversations (user_id int4 NOT NULL, position int8 NOT NULL, \
@@ -34,13 +35,12 @@ pub(crate) struct Postgres {
 }
 
 struct Prepared {
-    filter: ListFilter,
-    sort: Sort,
-    fields: Vec<Field>,
+    list: ListStatements,
     first: Statement,
     after: Statement,
     before: Statement,
     offset: Statement,
+    count: Statement,
 }
 
 /// Loads the dataset into a new cluster.
@@ -123,50 +123,51 @@ impl Engine for Postgres {
     fn prepare(&mut self, lists: &[List]) -> Result<()> {
         self.lists.clear();
         for list in lists {
-            let filter = list.filter.without_implied_kind();
-            let fields = filter.fields();
-            let statements = Statements::new(&fields, list.sort);
+            let list = ListStatements::new(&list.filter.without_implied_kind(), list.sort);
+            let statements = &list.statements;
             self.lists.push(Prepared {
-                filter,
-                sort: list.sort,
-                fields,
                 first: self.client.prepare(&statements.first)?,
                 after: self.client.prepare(&statements.after)?,
                 before: self.client.prepare(&statements.before)?,
                 offset: self.client.prepare(&statements.offset)?,
+                count: self.client.prepare(&statements.count)?,
+                list,
             });
         }
         Ok(())
     }
 
+    fn count(&mut self, list: &List, created: Option<(u64, u64)>) -> Result<u64> {
+        let prepared = self.lists.get(list.number).context("list not prepared")?;
+        let user = i32::try_from(list.user)?;
+        let range = positions(created);
+        let (start, end) = (i64::try_from(range.start)?, i64::try_from(range.end)?);
+        let matched: Vec<Parameter<'_>> = prepared.list.values().filter_map(parameter).collect();
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&user];
+        values.extend(matched.iter().map(Parameter::value));
+        values.extend([&start as &(dyn ToSql + Sync), &end]);
+        let count: i64 = self.client.query_one(&prepared.count, &values)?.try_get(0)?;
+        Ok(u64::try_from(count)?)
+    }
+
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {
-        let list = self.lists.get(query.list.number).context("list not prepared")?;
+        let prepared = self.lists.get(query.list.number).context("list not prepared")?;
         let user = i32::try_from(query.list.user)?;
         let limit = i64::try_from(query.page_size + 1)?;
-        let kind = list.filter.kind.map(|kind| i16::from(kind_number(kind)));
         let (statement, key, offset) = match query.start {
-            PageStart::First => (&list.first, Key::MIN, 0),
-            PageStart::After(key) => (&list.after, key, 0),
-            PageStart::Before(key) => (&list.before, key, 0),
-            PageStart::Offset { rows, .. } => (&list.offset, Key::MIN, rows),
+            PageStart::First => (&prepared.first, Key::MIN, 0),
+            PageStart::After(key) => (&prepared.after, key, 0),
+            PageStart::Before(key) => (&prepared.before, key, 0),
+            PageStart::Offset { rows, .. } => (&prepared.offset, Key::MIN, rows),
         };
         let (time, position) = (i64::try_from(key.updated_at)?, i64::try_from(key.position)?);
         let offset = i64::try_from(offset)?;
-        let matched: Vec<Value<'_>> =
-            list.fields.iter().filter_map(|field| list.filter.value(*field)).collect();
+        let matched: Vec<Parameter<'_>> = prepared.list.values().filter_map(parameter).collect();
         let mut values: Vec<&(dyn ToSql + Sync)> = Vec::with_capacity(8);
         values.push(&user);
-        for value in &matched {
-            match value {
-                Value::Kind(_) => {
-                    values.extend(kind.as_ref().map(|kind| kind as &(dyn ToSql + Sync)));
-                }
-                Value::Assistant(id) => values.push(id),
-                Value::Text(text) => values.push(text),
-            }
-        }
+        values.extend(matched.iter().map(Parameter::value));
         if let PageStart::After(_) | PageStart::Before(_) = query.start {
-            if list.sort == Sort::LastActivity {
+            if prepared.list.sort == Sort::LastActivity {
                 values.push(&time);
             }
             values.push(&position);
@@ -183,6 +184,32 @@ impl Engine for Postgres {
             rows.reverse();
         }
         Ok(Page { rows, more })
+    }
+}
+
+/// A value as a parameter of a statement.
+enum Parameter<'a> {
+    Kind(i16),
+    Assistant(Uuid),
+    Text(&'a str),
+}
+
+impl Parameter<'_> {
+    fn value(&self) -> &(dyn ToSql + Sync) {
+        match self {
+            Parameter::Kind(kind) => kind,
+            Parameter::Assistant(id) => id,
+            Parameter::Text(text) => text,
+        }
+    }
+}
+
+const fn parameter(value: Value<'_>) -> Option<Parameter<'_>> {
+    match value {
+        Value::Kind(kind) => Some(Parameter::Kind(kind as i16)),
+        Value::Assistant(id) => Some(Parameter::Assistant(id)),
+        Value::Text(text) => Some(Parameter::Text(text)),
+        Value::AiOff => None,
     }
 }
 

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 
 use crate::dataset::SortedRows;
 use crate::dataset::record::decode;
-use crate::engines::Engine;
+use crate::engines::{Engine, positions};
 use crate::list::{List, Page, PageQuery};
 
 /// A connection and its prepared lists.
@@ -39,9 +39,16 @@ impl Engine for Sqlite {
             Indexes::Composite => list.filter.without_implied_kind(),
             Indexes::Single => list.filter.clone(),
         };
-        self.lists =
-            lists.iter().map(|list| ListStatements::new(filter(list), list.sort)).collect();
+        self.lists = lists
+            .iter()
+            .map(|list| ListStatements::new(&filter(list), list.sort).for_sqlite())
+            .collect();
         Ok(())
+    }
+
+    fn count(&mut self, list: &List, created: Option<(u64, u64)>) -> Result<u64> {
+        let prepared = self.lists.get(list.number).context("list not prepared")?;
+        sqlite::count(&self.connection, list.user, prepared, &positions(created))
     }
 
     fn page(&mut self, query: &PageQuery<'_>) -> Result<Page> {

@@ -12,7 +12,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::results::PagesResult;
+use crate::suites::counts::CountsResult;
 use crate::suites::open::OpenResult;
+use crate::suites::readers::ReadersResult;
 use crate::suites::writes::WritesResult;
 
 /// The results of all files of a directory. Of several files of a suite, the one with the biggest
@@ -23,6 +25,8 @@ pub(crate) struct Results {
     pub(crate) scale: Option<PagesResult>,
     pub(crate) writes: Option<WritesResult>,
     pub(crate) open: Option<OpenResult>,
+    pub(crate) counts: Option<CountsResult>,
+    pub(crate) readers: Option<ReadersResult>,
 }
 
 impl Results {
@@ -56,6 +60,18 @@ impl Results {
                 let found: WritesResult = serde_json::from_value(any)?;
                 if self.writes.as_ref().is_none_or(|writes| writes.rows < found.rows) {
                     self.writes = Some(found);
+                }
+            }
+            Some("counts") => {
+                let found: CountsResult = serde_json::from_value(any)?;
+                if self.counts.as_ref().is_none_or(|counts| counts.rows < found.rows) {
+                    self.counts = Some(found);
+                }
+            }
+            Some("readers") => {
+                let found: ReadersResult = serde_json::from_value(any)?;
+                if self.readers.as_ref().is_none_or(|readers| readers.rows < found.rows) {
+                    self.readers = Some(found);
                 }
             }
             Some("open") => self.open = Some(serde_json::from_value(any)?),

@@ -3,7 +3,9 @@
 use crate::report::Results;
 use crate::results::{Measurement, PagesResult, micros, table};
 use crate::suites::bulk_load::Load;
+use crate::suites::counts::{CountsResult, ListCounts};
 use crate::suites::open::{OpenResult, OpeningResult};
+use crate::suites::readers::{self, Readers, ReadersResult};
 use crate::suites::writes::{WriteResult, WritesResult};
 
 /// The engines in the order of tables and charts, with their labels.
@@ -29,6 +31,12 @@ pub(crate) fn all(results: &Results) -> Vec<(&'static str, String)> {
     }
     if let Some(writes) = &results.writes {
         blocks.push(("writes", writes_block(writes)));
+    }
+    if let Some(counts) = &results.counts {
+        blocks.push(("counts", counts_block(counts)));
+    }
+    if let Some(readers) = &results.readers {
+        blocks.push(("readers", readers_block(readers)));
     }
     if let Some(open) = &results.open {
         blocks.push(("open", open_block(open)));
@@ -245,4 +253,23 @@ fn open_block(found: &OpenResult) -> String {
     let head = ["rows", "writer", "fast recovery", "open us", "first page us"].map(str::to_owned);
     let lines: Vec<Vec<String>> = found.openings.iter().map(OpeningResult::line).collect();
     table(&head, &lines)
+}
+
+fn counts_block(found: &CountsResult) -> String {
+    let engines = found.counts.first().map(|list| &list.engines[..]).unwrap_or_default();
+    let label = |engine: &str| {
+        let label = ENGINES.iter().find(|(name, _)| *name == engine);
+        label.map_or(engine, |(_, label)| label).to_owned()
+    };
+    let head: Vec<String> = std::iter::once("list (rows counted)".to_owned())
+        .chain(engines.iter().map(|(engine, ..)| label(engine)))
+        .collect();
+    let lines: Vec<Vec<String>> = found.counts.iter().map(ListCounts::line).collect();
+    format!("Stores of {} rows; p50 / p99 in microseconds.\n\n{}", found.rows, table(&head, &lines))
+}
+
+fn readers_block(found: &ReadersResult) -> String {
+    let lines: Vec<Vec<String>> = found.readers.iter().map(Readers::line).collect();
+    let head = readers::HEAD.map(str::to_owned);
+    format!("Stores of {} rows.\n\n{}", found.rows, table(&head, &lines))
 }

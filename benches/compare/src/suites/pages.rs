@@ -36,13 +36,8 @@ pub(crate) fn run(suite: &Suite<'_>) -> Result<()> {
     let progress = progress_bar()?;
     let mut comparisons = Vec::new();
     for rows in suite.sizes {
-        progress.set_length(total_rows(*rows));
-        progress.set_message(format!("collecting the lists of {rows} rows"));
-        let collected = Reference::collect(*rows, suite.users, |done| progress.set_position(done));
-        let reference = Arc::new(collected?);
-        let lists = list::lists(&reference, suite.users)?;
-        let engines = open_all(suite.engines, suite.stores, *rows, &reference, &progress)?;
-        comparisons.push(Comparison { engines, lists });
+        let Suite { users, engines, stores, .. } = suite;
+        comparisons.push(open_comparison(*rows, users, engines, stores, &progress)?);
     }
     measure::prepare(&mut comparisons, &progress)?;
     for comparison in &mut comparisons {
@@ -77,6 +72,23 @@ pub(crate) fn run(suite: &Suite<'_>) -> Result<()> {
         writeln!(out, "{engine} {version}: {rows} rows, {bytes} bytes per row")?;
     }
     Ok(())
+}
+
+/// Collects the users' lists and opens the engines on stores of one size.
+pub(crate) fn open_comparison(
+    rows: u64,
+    users: &[u32],
+    engines: &[EngineKind],
+    stores: &Path,
+    progress: &ProgressBar,
+) -> Result<Comparison> {
+    progress.set_length(total_rows(rows));
+    progress.set_message(format!("collecting the lists of {rows} rows"));
+    let collected = Reference::collect(rows, users, |done| progress.set_position(done));
+    let reference = Arc::new(collected?);
+    let lists = list::lists(&reference, users)?;
+    let engines = open_all(engines, stores, rows, &reference, progress)?;
+    Ok(Comparison { engines, lists })
 }
 
 /// A progress bar with a message and the elapsed time.

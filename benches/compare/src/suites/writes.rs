@@ -1,4 +1,5 @@
-//! Write suite: durable inserts one by one, from 64 threads and in batches, and appended messages.
+//! Write suite: durable inserts one by one, from 64 threads and in batches, appended messages, and
+//! deletes and changes of an indexed field one by one and in batches.
 //!
 //! The engines take turns; each writes into a copy of a filled store. Then each loads an empty
 //! store in bulk, in its own process so that its memory can be measured.
@@ -7,12 +8,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
+use convodb_bench::dataset::Dataset;
 use convodb_bench::latency::Latencies;
+use convodb_bench::starts::scattered;
 use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::dataset::{SEED, all_rows};
+use crate::dataset::{BIGGEST, PlacedRow, SEED, all_rows};
 use crate::results::{self, micros};
 use crate::stores::{self, Format, Stores};
 use crate::suites::bulk_load::{self, Load};
@@ -68,32 +71,51 @@ struct Workload {
     /// Transactions of each thread per round.
     writes: usize,
     rounds: usize,
-    messages: bool,
+    operation: Operation,
 }
 
-const WORKLOADS: [Workload; 6] = [
-    work("insert", 1, 1, 50, 6),
-    work("insert, 64 at once", THREADS, 1, 20, 3),
-    work("batch of 100", 1, 100, 5, 6),
-    work("batch of 10,000", 1, 10_000, 1, 3),
-    Workload { messages: true, ..work("message", 1, 1, 50, 6) },
-    Workload { messages: true, ..work("message, 64 at once", THREADS, 1, 20, 3) },
+/// What each transaction of a workload does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operation {
+    Insert,
+    Append,
+    Delete,
+    /// Gives conversations to another assistant.
+    Reassign,
+}
+
+use Operation::{Append, Delete, Insert, Reassign};
+
+const WORKLOADS: [Workload; 10] = [
+    work(Insert, "insert", 1, 1, 50, 6),
+    work(Insert, "insert, 64 at once", THREADS, 1, 20, 3),
+    work(Insert, "batch of 100", 1, 100, 5, 6),
+    work(Insert, "batch of 10,000", 1, 10_000, 1, 3),
+    work(Append, "message", 1, 1, 50, 6),
+    work(Append, "message, 64 at once", THREADS, 1, 20, 3),
+    work(Delete, "delete", 1, 1, 50, 6),
+    work(Delete, "delete 100", 1, 100, 5, 6),
+    work(Reassign, "change of the assistant", 1, 1, 50, 6),
+    work(Reassign, "100 changes of the assistant", 1, 100, 5, 6),
 ];
 
 const fn work(
+    operation: Operation,
     name: &'static str,
     threads: usize,
     rows_each: usize,
     writes: usize,
     rounds: usize,
 ) -> Workload {
-    Workload { name, threads, rows_each, writes, rounds, messages: false }
+    Workload { name, threads, rows_each, writes, rounds, operation }
 }
 
 /// One transaction to run.
 enum Job {
     Insert(Vec<NewRow>),
     Append { user: u32, id: Uuid, at: u64 },
+    Delete(Vec<Uuid>),
+    Reassign(Vec<Uuid>),
 }
 
 impl Job {
@@ -101,8 +123,25 @@ impl Job {
         match self {
             Job::Insert(rows) => writer.insert(rows),
             Job::Append { user, id, at } => writer.append(*user, *id, MESSAGE, *at),
+            Job::Delete(ids) => writer.delete(BIGGEST, ids),
+            Job::Reassign(ids) => writer.reassign(BIGGEST, ids, target_assistant()),
         }
     }
+}
+
+/// The assistant that gets the conversations of `Reassign`.
+fn target_assistant() -> Uuid {
+    Dataset::assistant(0, Dataset::assistants(0) - 1).uuid()
+}
+
+/// The biggest user's stored conversations of other assistants, each once, in no order of age.
+fn stored_ids(rows: u64) -> impl Iterator<Item = Uuid> {
+    let stored = |placed: &PlacedRow| {
+        placed.user == BIGGEST && placed.conversation.assistant.uuid() != target_assistant()
+    };
+    let ids: Vec<Uuid> =
+        all_rows(rows).filter(stored).map(|placed| placed.conversation.id.uuid()).collect();
+    scattered(ids.len()).map(move |at| ids[at])
 }
 
 /// The latencies of one engine for one workload.
@@ -127,10 +166,11 @@ pub(crate) fn run(rows: u64, kinds: &[WriterKind], directory: &Path, json: &Path
     }
     stores.release_rows();
     let mut found = Vec::new();
+    let mut stored = stored_ids(rows);
     for (number, work) in (0..).zip(&WORKLOADS) {
         // A separate seed for each workload, so that no id exists already.
         let seed = SEED + 1_000 + number * 100;
-        found.extend(measure(work, rows, seed, &writers, &progress)?);
+        found.extend(measure(work, rows, seed, &mut stored, &writers, &progress)?);
     }
     drop(writers);
     stores::remove(&copies)?;
@@ -159,6 +199,7 @@ fn measure(
     work: &Workload,
     rows: u64,
     seed: u64,
+    stored: &mut impl Iterator<Item = Uuid>,
     writers: &[(WriterKind, Box<dyn Writer>)],
     progress: &ProgressBar,
 ) -> Result<Vec<WriteResult>> {
@@ -170,7 +211,7 @@ fn measure(
         times.push(WorkloadTimes { latencies: Latencies::new()?, wall: Duration::ZERO });
     }
     for round in 0..work.rounds {
-        let shares = jobs_of_round(work, rows, seed + round as u64);
+        let shares = jobs_of_round(work, rows, seed + round as u64, stored);
         for ((_, writer), times) in writers.iter().zip(&mut times) {
             let began = Instant::now();
             for time in run_concurrently(writer.as_ref(), &shares)? {
@@ -198,22 +239,29 @@ fn measure(
 }
 
 /// The jobs of one round, by thread.
-fn jobs_of_round(work: &Workload, rows: u64, seed: u64) -> Vec<Vec<Job>> {
+fn jobs_of_round(
+    work: &Workload,
+    rows: u64,
+    seed: u64,
+    stored: &mut impl Iterator<Item = Uuid>,
+) -> Vec<Vec<Job>> {
     let mut new_rows = new_rows(seed, rows);
     // A few hot conversations of many users get all messages.
     let hot: Vec<(u32, Uuid)> = all_rows(rows)
         .take(THREADS)
         .map(|placed| (placed.user, placed.conversation.id.uuid()))
         .collect();
-    let job = |thread: usize, number: usize, new_rows: &mut dyn Iterator<Item = NewRow>| {
-        if !work.messages {
-            return Job::Insert(new_rows.take(work.rows_each).collect());
+    let mut job = |thread: usize, number: usize| match work.operation {
+        Insert => Job::Insert(new_rows.by_ref().take(work.rows_each).collect()),
+        Append => {
+            let (user, id) = hot[(thread + number) % hot.len()];
+            Job::Append { user, id, at: 1_740_000_000_000 + number as u64 * 1000 }
         }
-        let (user, id) = hot[(thread + number) % hot.len()];
-        Job::Append { user, id, at: 1_740_000_000_000 + number as u64 * 1000 }
+        Delete => Job::Delete(stored.take(work.rows_each).collect()),
+        Reassign => Job::Reassign(stored.take(work.rows_each).collect()),
     };
     (0..work.threads)
-        .map(|thread| (0..work.writes).map(|number| job(thread, number, &mut new_rows)).collect())
+        .map(|thread| (0..work.writes).map(|number| job(thread, number)).collect())
         .collect()
 }
 
@@ -245,13 +293,8 @@ fn run_concurrently(writer: &dyn Writer, shares: &[Vec<Job>]) -> Result<Vec<Dura
 }
 
 fn print(found: &WritesResult) -> Result<()> {
-    use std::io::Write as _;
-    let text = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
-    let head = text(&["write", "engine", "p50 us", "p99 us", "rows/s"]);
     let lines: Vec<Vec<String>> = found.writes.iter().map(WriteResult::line).collect();
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}\n", results::table(&head, &lines))?;
-    let head = text(&["bulk load", "rows/s", "peak MiB", "bytes/row"]);
+    results::print(&["write", "engine", "p50 us", "p99 us", "rows/s"], &lines)?;
     let lines: Vec<Vec<String>> = found.loads.iter().map(Load::line).collect();
-    Ok(writeln!(out, "{}", results::table(&head, &lines))?)
+    results::print(&["bulk load", "rows/s", "peak MiB", "bytes/row"], &lines)
 }

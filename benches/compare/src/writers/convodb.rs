@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use ::convodb::{ConversationId, Message, Role, Store, StoreOptions, Timestamp, UserId};
+use ::convodb::{
+    AssistantId, ConversationId, Message, Role, Store, StoreOptions, Timestamp, UserId,
+};
 use anyhow::Result;
 use uuid::Uuid;
 
@@ -32,5 +34,26 @@ impl Writer for Store {
         let message = Message::new(Role::User, content.to_owned(), Timestamp::from_millis(at)?)?;
         self.append_message(UserId::new(user), ConversationId::new(id), message)?;
         Ok(())
+    }
+
+    fn delete(&self, user: u32, ids: &[Uuid]) -> Result<()> {
+        let (user, ids) = (UserId::new(user), ids.to_vec());
+        Ok(self.write(move |transaction| {
+            ids.iter().try_for_each(|id| transaction.delete(user, ConversationId::new(*id)))
+        })?)
+    }
+
+    fn reassign(&self, user: u32, ids: &[Uuid], assistant: Uuid) -> Result<()> {
+        let (user, ids, assistant) = (UserId::new(user), ids.to_vec(), AssistantId::new(assistant));
+        Ok(self.write(move |transaction| {
+            ids.iter().try_for_each(|id| {
+                let change = |conversation: &mut ::convodb::Conversation| {
+                    conversation.assistant = assistant;
+                    Ok(())
+                };
+                let id = ConversationId::new(*id);
+                transaction.update(user, id, Timestamp::MIN, change).map(drop)
+            })
+        })?)
     }
 }

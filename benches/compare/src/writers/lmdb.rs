@@ -4,8 +4,9 @@ use std::ops::Bound::Included;
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use convodb_bench::row::created_at_millis;
-use heed::{Env, PutFlags, RwTxn, WithTls};
+use convodb_bench::filter::Field;
+use convodb_bench::row::{Row, created_at_millis};
+use heed::{Env, PutFlags, RoTxn, RwTxn, WithTls};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -37,6 +38,64 @@ fn last_key<'t>(
     Ok(range.next().transpose()?.map(|(key, _)| key))
 }
 
+/// The position of a user's conversation and its row.
+fn find(tables: &Tables, read: &RoTxn<'_>, user: u32, id: Uuid) -> Result<(u64, Row)> {
+    let position = tables.ids.get(read, &id_key(user, id))?.context("conversation not found")?;
+    let position = position_of(position);
+    let stored = tables.rows.get(read, &row_key(user, position))?;
+    let stored = stored.context("no row at the position of the id")?;
+    Ok((position, record::decode(user, position, stored)?))
+}
+
+/// Sorted changes of index entries: in key order, as convodb makes them, entries of one leaf cost
+/// one visit.
+#[derive(Default)]
+struct Entries {
+    by_creation: Vec<(Field, [u8; 20])>,
+    by_activity: Vec<[u8; 26]>,
+}
+
+impl Entries {
+    fn add(&mut self, user: u32, position: u64, row: &Row) {
+        self.by_creation.extend(entries_of(user, position, row));
+        self.by_activity.extend(activity_entries(user, position, row));
+    }
+
+    /// Adds the entries of a row that it has not with other values.
+    fn add_changed(&mut self, user: u32, position: u64, row: &Row, other: &Row) {
+        let kept: Vec<_> = entries_of(user, position, other).collect();
+        let changed = entries_of(user, position, row).filter(|entry| !kept.contains(entry));
+        self.by_creation.extend(changed);
+        let kept: Vec<_> = activity_entries(user, position, other).collect();
+        let changed = activity_entries(user, position, row).filter(|entry| !kept.contains(entry));
+        self.by_activity.extend(changed);
+    }
+
+    fn put(mut self, tables: &Tables, write: &mut RwTxn<'_>) -> Result<()> {
+        self.by_creation.sort_unstable();
+        for (field, key) in self.by_creation {
+            tables.entries[field as usize].put(write, &key, &[])?;
+        }
+        self.by_activity.sort_unstable();
+        for key in self.by_activity {
+            tables.activity.put(write, &key, &[])?;
+        }
+        Ok(())
+    }
+
+    fn delete(mut self, tables: &Tables, write: &mut RwTxn<'_>) -> Result<()> {
+        self.by_creation.sort_unstable();
+        for (field, key) in self.by_creation {
+            tables.entries[field as usize].delete(write, &key)?;
+        }
+        self.by_activity.sort_unstable();
+        for key in self.by_activity {
+            tables.activity.delete(write, &key)?;
+        }
+        Ok(())
+    }
+}
+
 /// The first free position of a user in a millisecond.
 fn free_position(rows: &Table, write: &RwTxn<'_>, user: u32, millis: u64) -> Result<u64> {
     let first = millis << 22;
@@ -64,10 +123,9 @@ fn message_record(key: &[u8], content: &str, at: u64) -> Vec<u8> {
 
 impl Writer for LmdbWriter {
     fn insert(&self, rows: &[NewRow]) -> Result<()> {
-        let Tables { rows: table, ids, entries, activity, .. } = &self.tables;
+        let Tables { rows: table, ids, .. } = &self.tables;
         let mut write = self.env.write_txn()?;
-        let mut new_entries = Vec::with_capacity(rows.len() * 8);
-        let mut new_activity = Vec::with_capacity(rows.len() * 6);
+        let mut entries = Entries::default();
         let mut record = Vec::new();
         for NewRow { user, row, .. } in rows {
             let position = free_position(table, &write, *user, row.created_at)?;
@@ -77,36 +135,21 @@ impl Writer for LmdbWriter {
             );
             record.clear();
             record::encode(*user, position, row, &mut record)?;
-            let id = id_key(*user, row);
+            let id = id_key(*user, row.id);
             // Fails if the id exists.
             let flags = PutFlags::NO_OVERWRITE;
             ids.put_with_flags(&mut write, flags, &id, &position.to_be_bytes())?;
             table.put(&mut write, &row_key(*user, position), &record)?;
-            new_entries.extend(entries_of(*user, position, row));
-            new_activity.extend(activity_entries(*user, position, row));
+            entries.add(*user, position, row);
         }
-        // Insert in key order, as convodb does, so that entries of one leaf cost one visit.
-        new_entries.sort_unstable();
-        for (field, key) in new_entries {
-            entries[field as usize].put(&mut write, &key, &[])?;
-        }
-        new_activity.sort_unstable();
-        for key in new_activity {
-            activity.put(&mut write, &key, &[])?;
-        }
+        entries.put(&self.tables, &mut write)?;
         Ok(write.commit()?)
     }
 
     fn append(&self, user: u32, id: Uuid, content: &str, at: u64) -> Result<()> {
-        let Tables { rows, ids, messages, activity, .. } = &self.tables;
+        let Tables { rows, messages, activity, .. } = &self.tables;
         let mut write = self.env.write_txn()?;
-        let mut id_key = [0; 20];
-        id_key[..4].copy_from_slice(&user.to_be_bytes());
-        id_key[4..].copy_from_slice(id.as_bytes());
-        let position = position_of(ids.get(&write, &id_key)?.context("conversation not found")?);
-        let key = row_key(user, position);
-        let stored = rows.get(&write, &key)?.context("no row at the position of the id")?;
-        let mut row = record::decode(user, position, stored)?;
+        let (position, mut row) = find(&self.tables, &write, user, id)?;
         row.message_count += 1;
         if at > row.updated_at {
             for entry in activity_entries(user, position, &row) {
@@ -125,7 +168,52 @@ impl Writer for LmdbWriter {
         messages.put(&mut write, &message, &message_record(&message, content, at))?;
         let mut record = Vec::new();
         record::encode(user, position, &row, &mut record)?;
-        rows.put(&mut write, &key, &record)?;
+        rows.put(&mut write, &row_key(user, position), &record)?;
+        Ok(write.commit()?)
+    }
+
+    fn delete(&self, user: u32, ids: &[Uuid]) -> Result<()> {
+        let mut write = self.env.write_txn()?;
+        let mut entries = Entries::default();
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            let (position, row) = find(&self.tables, &write, user, *id)?;
+            entries.add(user, position, &row);
+            found.push((position, *id));
+        }
+        found.sort_unstable();
+        for (position, id) in found {
+            self.tables.rows.delete(&mut write, &row_key(user, position))?;
+            self.tables.ids.delete(&mut write, &id_key(user, id))?;
+            let (first, last) =
+                (message_key(user, position, 0), message_key(user, position, u32::MAX));
+            let range = (Included(first.as_slice()), Included(last.as_slice()));
+            self.tables.messages.delete_range(&mut write, &range)?;
+        }
+        entries.delete(&self.tables, &mut write)?;
+        Ok(write.commit()?)
+    }
+
+    fn reassign(&self, user: u32, ids: &[Uuid], assistant: Uuid) -> Result<()> {
+        let mut write = self.env.write_txn()?;
+        let (mut old, mut new) = (Entries::default(), Entries::default());
+        let mut changed = Vec::with_capacity(ids.len());
+        for id in ids {
+            let (position, before) = find(&self.tables, &write, user, *id)?;
+            let row = Row { assistant, ..before.clone() };
+            old.add_changed(user, position, &before, &row);
+            new.add_changed(user, position, &row, &before);
+            changed.push((position, row));
+        }
+        changed.sort_unstable_by_key(|(position, _)| *position);
+        let mut record = Vec::new();
+        for (position, row) in changed {
+            record.clear();
+            record::encode(user, position, &row, &mut record)?;
+            self.tables.rows.put(&mut write, &row_key(user, position), &record)?;
+        }
+        old.delete(&self.tables, &mut write)?;
+        new.put(&self.tables, &mut write)?;
         Ok(write.commit()?)
     }
 }

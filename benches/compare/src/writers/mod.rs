@@ -87,6 +87,14 @@ pub(crate) trait Writer: Send + Sync {
     /// Appends a message to the user's conversation `id`, increments the message count, and returns
     /// once both are durable. `at` is in milliseconds since 1970.
     fn append(&self, user: u32, id: Uuid, content: &str, at: u64) -> Result<()>;
+
+    /// Deletes the user's conversations with their messages and index entries in one transaction,
+    /// and returns once it is durable.
+    fn delete(&self, user: u32, ids: &[Uuid]) -> Result<()>;
+
+    /// Gives the user's conversations to another assistant in one transaction, which moves their
+    /// index entries, and returns once it is durable.
+    fn reassign(&self, user: u32, ids: &[Uuid], assistant: Uuid) -> Result<()>;
 }
 
 /// Opens a store for writes.

@@ -84,4 +84,38 @@ impl Writer for SqliteWriter {
             .execute(params![user, found, content, i64::try_from(at)?])?;
         Ok(transaction.commit()?)
     }
+
+    fn delete(&self, user: u32, ids: &[Uuid]) -> Result<()> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction()?;
+        {
+            let mut row = transaction.prepare_cached(
+                "DELETE FROM conversations WHERE user_id = ?1 AND id = ?2 RETURNING position",
+            )?;
+            let mut messages = transaction
+                .prepare_cached("DELETE FROM messages WHERE user_id = ?1 AND position = ?2")?;
+            for id in ids {
+                let position: i64 =
+                    row.query_one(params![user, id.as_bytes()], |row| row.get(0))?;
+                messages.execute(params![user, position])?;
+            }
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn reassign(&self, user: u32, ids: &[Uuid], assistant: Uuid) -> Result<()> {
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let transaction = connection.transaction()?;
+        {
+            let mut statement = transaction.prepare_cached(
+                "UPDATE conversations SET assistant = ?3 WHERE user_id = ?1 AND id = ?2",
+            )?;
+            for id in ids {
+                let changed =
+                    statement.execute(params![user, id.as_bytes(), assistant.as_bytes()])?;
+                ensure!(changed == 1, "conversation not found");
+            }
+        }
+        Ok(transaction.commit()?)
+    }
 }
