@@ -57,6 +57,10 @@ bench-http-compare:
 bench-http-writes:
     cargo bench -p convodb-benches --bench http_writes
 
+# Measure deletes and changes of an indexed field over HTTP, beside creates (needs taskset).
+bench-http-changes rows="1000000":
+    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench http_changes
+
 # Test the server against its OpenAPI document; `just schemathesis 20000` before a release (needs python3 and PyPI).
 schemathesis examples="500":
     .ci/schemathesis {{examples}}

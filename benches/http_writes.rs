@@ -13,6 +13,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -22,7 +23,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
-use axum::routing::post;
+use axum::routing;
 use convodb::{ConversationId, Store, Timestamp};
 use convodb_bench::dataset::Dataset;
 use convodb_bench::latency::Latencies;
@@ -30,9 +31,12 @@ use convodb_benches::file_of;
 use convodb_benches::load_generator::{Load, LoadResult, Outcome, Requests, fetch, run_load};
 use convodb_benches::other_servers::{OtherServer, OtherServers, ROWS, run};
 use convodb_benches::server_process::{
-    CLIENT_CORE, SERVER_CORE, ServerProcess, announce, pin_to_client_core, role, shutdown_signal,
+    CLIENT_CORE, SERVER_CORE, ServerProcess, pin_to_client_core, role, serve_copy,
+    serve_until_closed, shutdown_signal,
 };
-use convodb_http::{Config, Limits, runtime, serve, serve_router, with_middleware};
+use convodb_benches::setting;
+use convodb_benches::write_requests::{CREATE, create_body, post};
+use convodb_http::{Limits, serve_router, with_middleware};
 use convodb_json::{Item, write_line};
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
@@ -45,7 +49,6 @@ use tokio::runtime::Builder;
 use tokio::task::spawn_blocking;
 
 const CONNECTIONS: usize = 64;
-const CREATE: &str = "/api/conversations";
 const IMPORT: &str = "/api/user/conversations/import";
 const RECORDS: &str = "/api/collections/conversations/records";
 /// Lines of one request of the import.
@@ -54,41 +57,21 @@ const LINES: usize = 2_000;
 const POSTGRES: &str = "/usr/lib/postgresql/15/bin";
 const POSTGRES_PORT: u16 = 18_093;
 
-/// The number in an environment variable.
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
-
 fn main() -> Outcome<()> {
     match role().as_deref() {
-        Some("convodb") => serve_copy(false),
-        Some(_) => serve_copy(true),
+        Some("convodb") => serve_copy(ROWS, serve_until_closed),
+        Some(_) => serve_copy(ROWS, serve_blocking),
         None => Builder::new_current_thread().enable_all().build()?.block_on(compare()),
     }
 }
 
 // ---- the servers of convodb ---------------------------------------------------------------------
 
-/// Serves a copy of the store, as `convodb serve` does or with a thread for each waiting write.
-fn serve_copy(blocking: bool) -> Outcome<()> {
-    let copy = tempfile::tempdir_in(target())?;
-    let path = copy.path().join("store.convodb");
-    std::fs::copy(file_of(ROWS)?, &path)?;
-    let store = Store::open(&path)?;
-    let user = store.snapshot().users()?.first().ok_or("a store without users")?.id;
-    let token = store.create_token(user, Timestamp::MIN)?;
-    runtime()?.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        announce(listener.local_addr()?, &token, &[])?;
-        if blocking {
-            let routes = Router::new().route(CREATE, post(create_blocking)).with_state(store);
-            let routes = with_middleware(routes);
-            serve_router(routes, listener, Limits::default(), shutdown_signal()).await;
-        } else {
-            serve(store, listener, Config::default(), shutdown_signal()).await?;
-        }
-        Ok(())
-    })
+/// Serves creates with a thread for each waiting write.
+async fn serve_blocking(store: Store, listener: TcpListener) -> Outcome<()> {
+    let routes = Router::new().route(CREATE, routing::post(create_blocking)).with_state(store);
+    serve_router(with_middleware(routes), listener, Limits::default(), shutdown_signal()).await;
+    Ok(())
 }
 
 /// Creates a conversation on a blocking thread, which waits for the commit.
@@ -109,19 +92,6 @@ async fn create_blocking(
         }
         _ => Err(StatusCode::INTERNAL_SERVER_ERROR),
     }
-}
-
-/// A new WhatsApp conversation of the biggest user.
-fn create_body(number: u64) -> String {
-    let now = Timestamp::now();
-    let (id, at) = (ConversationId::generate(now), now.to_rfc3339());
-    let place = usize::try_from(number % 100_000).unwrap_or_default();
-    let assistant = Dataset::assistant(0, place % Dataset::assistants(0));
-    let (line, sender) = (place % 20, Dataset::sender_phone(0, place % 20));
-    let customer = Dataset::customer_phone(0, place);
-    format!(
-        r#"{{"id":"{id}","assistant_id":"{assistant}","type":"whatsapp","created_at":"{at}","variables":{{"plan":"tier-1","order":{place},"language":"en"}},"whatsapp_sender":{{"name":"Line {line}","phone":"{sender}"}},"customer":{{"name":"Customer {place}","phone":"{customer}"}}}}"#
-    )
 }
 
 /// The same as a record of PocketBase, which gives it an id.
@@ -360,16 +330,15 @@ async fn compare() -> Outcome<()> {
     let load = |server: &ServerProcess| Load {
         address: server.address,
         token: Some(server.token.clone()),
-        targets: vec![CREATE.to_owned()],
+        targets: Vec::new(),
         connections: CONNECTIONS,
         duration: Duration::from_secs(seconds),
-        requests: Requests::Posted(create_body),
+        requests: Requests::Writes(Rc::new(|number| post(CREATE, create_body(number)))),
     };
     let records = Load {
         address: pocketbase.address,
         token: None,
-        targets: vec![RECORDS.to_owned()],
-        requests: Requests::Posted(record_body),
+        requests: Requests::Writes(Rc::new(|number| post(RECORDS, record_body(number)))),
         ..load(&convodb)
     };
     let names = ["convodb", "convodb, a thread for each", "convodb beside an import"];

@@ -6,6 +6,7 @@ pub mod load_generator;
 pub mod measurement;
 pub mod other_servers;
 pub mod server_process;
+pub mod write_requests;
 
 use std::path::{Path, PathBuf};
 
@@ -23,6 +24,12 @@ use convodb_bench::starts::{self, ListPlaces, scattered};
 const MAX_STARTS: usize = 512;
 /// The most places to choose the starts from: those where pages of the largest size meet.
 const MAX_PLACES: usize = 1 << 16;
+
+/// The number in an environment variable.
+#[must_use]
+pub fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
 
 /// The file of the store of `rows` rows below `target/`. The first call creates it.
 ///

@@ -21,13 +21,13 @@ use tokio::task::LocalSet;
 pub type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 /// The requests to send.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Load {
     /// The address of the server.
     pub address: SocketAddr,
     /// The bearer token, if the server requires one.
     pub token: Option<String>,
-    /// Paths with query strings, requested in a cycle; at least one.
+    /// Paths with query strings, requested in a cycle; at least one, or none for writes.
     pub targets: Vec<String>,
     /// Concurrent connections.
     pub connections: usize,
@@ -37,8 +37,18 @@ pub struct Load {
     pub requests: Requests,
 }
 
-/// Whether the requests of a load repeat each other.
-#[derive(Clone, Debug, Default)]
+/// A request without its token.
+pub struct AnyRequest {
+    /// Its method.
+    pub method: Method,
+    /// The path with the query string.
+    pub target: String,
+    /// The JSON body; empty for none.
+    pub body: String,
+}
+
+/// What the requests of a load are.
+#[derive(Clone, Default)]
 pub enum Requests {
     /// Each target is requested as it is, again and again.
     #[default]
@@ -47,8 +57,8 @@ pub enum Requests {
     Unique,
     /// Each request has this entity tag, and is answered with 304.
     IfNoneMatch(HeaderValue),
-    /// Each request posts the JSON body of its number.
-    Posted(fn(u64) -> String),
+    /// Each request is the write of its number.
+    Writes(Rc<dyn Fn(u64) -> AnyRequest>),
 }
 
 /// The outcome of a load.
@@ -105,18 +115,15 @@ async fn run_connection(
     tokio::task::spawn_local(connection);
     let (mut latency, mut bytes) = (Latencies::new()?, 0);
     let start = number * load.targets.len() / load.connections.max(1);
-    for (request, target) in load.targets.iter().cycle().skip(start).enumerate() {
-        let numbered = match load.requests {
-            Requests::Unique => Some(format!("{target}&request={number}-{request}")),
-            _ => None,
+    for request in 0.. {
+        let target = || &load.targets[(start + request) % load.targets.len()];
+        let request = match &load.requests {
+            Requests::Repeated | Requests::IfNoneMatch(_) => get(target().clone()),
+            Requests::Unique => get(format!("{}&request={number}-{request}", target())),
+            Requests::Writes(write) => write((request * load.connections + number) as u64),
         };
-        let target = numbered.as_ref().unwrap_or(target);
         let sent = Instant::now();
-        let body = match load.requests {
-            Requests::Posted(body) => body((request * load.connections + number) as u64),
-            _ => String::new(),
-        };
-        bytes += send(&mut sender, &load, target, body).await?.into_body().len() as u64;
+        bytes += send(&mut sender, &load, request).await?.into_body().len() as u64;
         latency.record(sent.elapsed())?;
         if began.elapsed() >= load.duration {
             break;
@@ -125,17 +132,22 @@ async fn run_connection(
     Ok((latency, bytes))
 }
 
+/// A request that reads a target.
+const fn get(target: String) -> AnyRequest {
+    AnyRequest { method: Method::GET, target, body: String::new() }
+}
+
 /// Sends one request and returns the response.
 async fn send(
     sender: &mut SendRequest<Full<Bytes>>,
     load: &Load,
-    target: &str,
-    body: String,
+    AnyRequest { method, target, body }: AnyRequest,
 ) -> Outcome<Response<Bytes>> {
     let mut expected = StatusCode::OK;
-    let mut request = Request::get(target).header(HOST, load.address.to_string());
+    let mut request =
+        Request::builder().method(method).uri(&target).header(HOST, load.address.to_string());
     if !body.is_empty() {
-        request = request.method(Method::POST).header(CONTENT_TYPE, "application/json");
+        request = request.header(CONTENT_TYPE, "application/json");
     }
     if let Some(token) = &load.token {
         request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -162,7 +174,7 @@ pub async fn fetch(load: &Load, target: &str) -> Outcome<Response<Bytes>> {
     let stream = TcpStream::connect(load.address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let response = send(&mut sender, load, target, String::new()).await;
+    let response = send(&mut sender, load, get(target.to_owned())).await;
     connection.abort();
     response
 }

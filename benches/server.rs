@@ -23,6 +23,7 @@ use convodb_benches::measurement::{Measurement, Rounds, report};
 use convodb_benches::server_process::{
     ListTargets, ServerProcess, announce, pin_to_client_core, role, serve_store, shutdown_signal,
 };
+use convodb_benches::setting;
 use convodb_http::{Limits, runtime, serve_router, with_middleware};
 use hyper::body::Bytes;
 use tokio::net::TcpListener;
@@ -31,11 +32,6 @@ use tokio::runtime::Builder;
 const CONNECTIONS: usize = 16;
 /// Larger than the body of any page.
 const MAX_BODY_BYTES: usize = 1 << 20;
-
-/// A number from the environment.
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
 
 fn main() -> Outcome<()> {
     match role().as_deref() {

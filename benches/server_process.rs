@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use crate::load_generator::Outcome;
-use crate::{lists, page_starts, store_of};
+use crate::{file_of, lists, page_starts, store_of};
 
 /// Environment variable with the role of a child.
 const ROLE: &str = "CONVODB_BENCH_SERVES";
@@ -170,9 +170,39 @@ pub fn serve_store(rows: u64) -> Outcome<()> {
         let (token, lists) = list_targets(&store, users[0])?;
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         announce(listener.local_addr()?, &token, &lists)?;
-        serve(store, listener, Config::default(), shutdown_signal()).await?;
-        Ok(())
+        serve_until_closed(store, listener).await
     })
+}
+
+/// Announces a server on a copy of the store of `rows` rows, for its biggest user, and runs it;
+/// called in a child.
+///
+/// # Errors
+/// As [`serve_store`], and those of `run`.
+pub fn serve_copy(
+    rows: u64,
+    run: impl AsyncFnOnce(Store, TcpListener) -> Outcome<()>,
+) -> Outcome<()> {
+    let original = file_of(rows)?;
+    let copy = tempfile::tempdir_in(original.parent().ok_or("a file without a directory")?)?;
+    let path = copy.path().join("store.convodb");
+    std::fs::copy(&original, &path)?;
+    let store = Store::open(&path)?;
+    let user = store.snapshot().users()?.first().ok_or("a store without users")?.id;
+    let token = store.create_token(user, Timestamp::MIN)?;
+    runtime()?.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        announce(listener.local_addr()?, &token, &[])?;
+        run(store, listener).await
+    })
+}
+
+/// Serves a store as `convodb serve` does, until the parent closes the standard input.
+///
+/// # Errors
+/// Fails on an error of the store.
+pub async fn serve_until_closed(store: Store, listener: TcpListener) -> Outcome<()> {
+    Ok(serve(store, listener, Config::default(), shutdown_signal()).await?)
 }
 
 /// A token for a user, and the targets of all their lists with pages of 15 and of 100 rows.
