@@ -30,31 +30,46 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
 /// Whether a text contains a byte that JSON escapes in a string.
 #[inline]
 pub(crate) fn needs_escapes(text: &[u8]) -> bool {
-    let (words, rest) = text.as_chunks::<8>();
-    let any = words.iter().fold(0, |any, word| any | escaped_bytes(*word));
-    match text.last_chunk() {
-        // The last word again, with the bytes after the whole words.
-        Some(last) => any | escaped_bytes(*last) != 0,
-        None => rest
-            .iter()
-            .fold(false, |any, byte| any | (*byte < b' ') | (*byte == b'"') | (*byte == b'\\')),
-    }
+    any_word(text, escaped_bytes)
+}
+
+/// Whether `find` sets the highest bit of any byte of a text, given eight bytes at a time. Spaces
+/// pad a shorter text.
+#[inline]
+fn any_word(text: &[u8], find: impl Fn(u64) -> u64) -> bool {
+    let (words, rest) = text.as_chunks();
+    let any = words.iter().fold(0, |any, word| any | find(u64::from_le_bytes(*word)));
+    // The last word again, with the bytes after the whole words.
+    let last = text.last_chunk().copied().unwrap_or_else(|| {
+        let mut padded = [b' '; 8];
+        padded.iter_mut().zip(rest).for_each(|(place, byte)| *place = *byte);
+        padded
+    });
+    (any | find(u64::from_le_bytes(last))) & each(0x80) != 0
+}
+
+/// A word of eight times the same byte.
+#[inline]
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
 /// A word whose highest bits say whether any of eight bytes is a control character, a quotation mark
 /// or a backslash: a byte that is less than another one borrows in the subtraction of the words. The
-/// first of several such bytes is exact, so the result is 0 exactly if there is none.
+/// first of several such bytes is exact, so none of the bits is set exactly if there is none.
+///
+/// With its second bit inverted, a quotation mark comes right after the control characters.
 #[inline]
-const fn escaped_bytes(word: [u8; 8]) -> u64 {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH_BITS: u64 = u64::from_ne_bytes([0x80; 8]);
-    let word = u64::from_le_bytes(word);
-    let quote = word ^ u64::from_ne_bytes([b'"'; 8]);
-    let backslash = word ^ u64::from_ne_bytes([b'\\'; 8]);
-    let control = word.wrapping_sub(u64::from_ne_bytes([b' '; 8])) & !word;
-    let quote = quote.wrapping_sub(ONES) & !quote;
-    let backslash = backslash.wrapping_sub(ONES) & !backslash;
-    (control | quote | backslash) & HIGH_BITS
+const fn escaped_bytes(word: u64) -> u64 {
+    let control_or_quote = (word ^ each(b'"' ^ b' ')).wrapping_sub(each(b' ' + 1));
+    let backslash = (word ^ each(b'\\')).wrapping_sub(each(1));
+    (control_or_quote | backslash) & !word
+}
+
+/// The same for control characters alone.
+#[inline]
+const fn control_bytes(word: u64) -> u64 {
+    word.wrapping_sub(each(b' ')) & !word
 }
 
 /// Appends a string, or `null`.
@@ -89,41 +104,33 @@ pub fn boolean(out: &mut Vec<u8>, value: bool) {
 /// Appends a UUID as a string, in lower case.
 #[inline]
 pub fn uuid(out: &mut Vec<u8>, uuid: Uuid) {
-    let (high, low) = uuid.as_u64_pair();
-    let [a, b, c, d] = [high >> 32, high & LOW, low >> 32, low & LOW].map(hex);
+    /// Where the digits of each byte are.
+    const PLACES: [usize; 16] = [1, 3, 5, 7, 10, 12, 15, 17, 20, 22, 25, 27, 29, 31, 33, 35];
     let mut text = *b"\"00000000-0000-0000-0000-000000000000\"";
-    text[1..9].copy_from_slice(&a);
-    text[10..14].copy_from_slice(&b[..4]);
-    text[15..19].copy_from_slice(&b[4..]);
-    text[20..24].copy_from_slice(&c[..4]);
-    text[25..29].copy_from_slice(&c[4..]);
-    text[29..37].copy_from_slice(&d);
+    for (place, byte) in PLACES.into_iter().zip(uuid.into_bytes()) {
+        text[place..place + 2].copy_from_slice(&HEX[usize::from(byte)]);
+    }
     out.extend_from_slice(&text);
 }
 
-/// The lower half of a word.
-const LOW: u64 = 0xffff_ffff;
-
-/// The eight hexadecimal digits of a number below 2^32, computed as one word.
-#[inline]
-const fn hex(digits: u64) -> [u8; 8] {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    // Spread the digits, one a byte.
-    let digits = (digits | digits << 16) & 0x0000_ffff_0000_ffff;
-    let digits = (digits | digits << 8) & 0x00ff_00ff_00ff_00ff;
-    let digits = (digits | digits << 4) & 0x0f0f_0f0f_0f0f_0f0f;
-    // Six more than a digit from ten on carries into the upper half of its byte.
-    let letters = (digits + 6 * ONES) >> 4 & ONES;
-    const TO_LETTER: u64 = (b'a' - b'0' - 10) as u64;
-    (digits + b'0' as u64 * ONES + letters * TO_LETTER).to_be_bytes()
-}
+/// The hexadecimal digits of each byte.
+static HEX: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < hex.len() {
+        hex[byte] = [DIGITS[byte / 16], DIGITS[byte % 16]];
+        byte += 1;
+    }
+    hex
+};
 
 /// Appends a time as a string, in UTC, to the second: `2025-01-25 10:15:00`.
 #[inline]
 pub fn time(out: &mut Vec<u8>, at: Timestamp) {
-    out.push(b'"');
-    at.write_to(out);
-    out.push(b'"');
+    let mut text = *b"\"0000-00-00 00:00:00\"";
+    text[1..20].copy_from_slice(&at.to_ascii());
+    out.extend_from_slice(&text);
 }
 
 /// Appends a time as an RFC 3339 string, to the millisecond, which is lossless.
@@ -139,9 +146,11 @@ pub fn exact_time(out: &mut Vec<u8>, at: Timestamp) {
 pub fn one_line(out: &mut Vec<u8>, json: &str) {
     let start = out.len();
     raw(out, json);
-    for byte in &mut out[start..] {
-        if matches!(byte, b'\n' | b'\r') {
-            *byte = b' ';
+    if any_word(json.as_bytes(), control_bytes) {
+        for byte in &mut out[start..] {
+            if matches!(byte, b'\n' | b'\r') {
+                *byte = b' ';
+            }
         }
     }
 }

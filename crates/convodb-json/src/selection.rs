@@ -4,7 +4,7 @@ use convodb::{Channel, ConversationRef, Result};
 
 use crate::assistant_names::AssistantNames;
 use crate::json;
-use crate::write::{TimeFormat, write_contact, write_time};
+use crate::write::write_contact;
 
 /// The names of the fields of an item, in the order in which an item has them.
 const NAMES: [&str; 13] = [
@@ -116,8 +116,8 @@ fn write_value(
         ("message_count", _) => json::integer(out, row.message_count.into()),
         ("total_cost", _) => json::cost(out, row.total_cost),
         ("ai_enabled", _) => json::raw(out, if row.ai_enabled { "true" } else { "false" }),
-        ("created_at", _) => write_time(out, row.created_at, TimeFormat::Seconds),
-        ("updated_at", _) => write_time(out, row.updated_at, TimeFormat::Seconds),
+        ("created_at", _) => json::time(out, row.created_at),
+        ("updated_at", _) => json::time(out, row.updated_at),
         ("whatsapp_sender", Channel::Whatsapp { sender, .. }) => write_contact(out, sender),
         ("customer", Channel::Whatsapp { customer, .. }) => write_contact(out, customer),
         (_, channel) => json::string_or_null(out, channel.external_identifier()),

@@ -68,11 +68,14 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
 
     /// The next entry in the cursor's direction.
     pub(crate) fn step(&mut self) -> Result<Option<Entry<'t, K, V>>> {
+        let Some((key, value)) = self.written else {
+            // The usual case. An entry is large, so it is returned where it was read.
+            return if self.stored.is_some() { Ok(self.stored.take()) } else { self.step_stored() };
+        };
         let stored = match self.stored.take() {
             Some(stored) => Some(stored),
             None => self.step_stored()?,
         };
-        let Some((key, value)) = self.written else { return Ok(stored) };
         match stored.as_ref().map(|(other, _)| self.direction.order(other, key)) {
             Some(Ordering::Less) => return Ok(stored),
             Some(Ordering::Greater) => self.stored = stored,
@@ -110,10 +113,15 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
     fn step_stored(&mut self) -> Result<Option<Entry<'t, K, V>>> {
         loop {
             let entry = match self.direction {
-                ScanDirection::Ascending => self.cursor.next().map_err(from_redb)?,
-                ScanDirection::Descending => self.cursor.prev().map_err(from_redb)?,
+                ScanDirection::Ascending => self.cursor.next(),
+                ScanDirection::Descending => self.cursor.prev(),
             };
-            let Some((key, value)) = entry else { return Ok(None) };
+            // Without `?` and `map_err`, each of which would copy the entry.
+            let (key, value) = match entry {
+                Ok(Some(entry)) => entry,
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(from_redb(error)),
+            };
             let key = key.value();
             if !self.reached.is_before(&key, self.direction) {
                 return Err(Error::Corrupted { table: "redb", what: "keys are out of order" });

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
+use crate::model::digits::two_digits;
 
 const NANOS_PER_DOLLAR: u64 = 1_000_000_000;
 const DECIMALS: u8 = 9;
@@ -68,8 +69,33 @@ impl Cost {
     /// ```
     #[inline]
     pub fn write_to(self, out: &mut Vec<u8>) {
+        if let Some((text, len)) = self.ascii_of_small() {
+            // Of a constant length, which is faster to copy.
+            out.extend_from_slice(&text);
+            return out.truncate(out.len() - (text.len() - len));
+        }
         let (text, part) = self.ascii();
         out.extend_from_slice(&text[part]);
+    }
+
+    /// The decimal of an amount between zero and a dollar that has no more than four decimals, as
+    /// almost all costs: all four decimals, and the length without the zeros at their end.
+    #[inline]
+    fn ascii_of_small(self) -> Option<([u8; 6], usize)> {
+        const UNIT: u64 = NANOS_PER_DOLLAR / 10_000;
+        let nanos = u64::try_from(self.0).ok()?;
+        if !(1..NANOS_PER_DOLLAR).contains(&nanos) || nanos % UNIT != 0 {
+            return None;
+        }
+        let units = nanos / UNIT;
+        let ([a, b], [c, d]) = (two_digits(units / 100), two_digits(units % 100));
+        let len = match [b, c, d] {
+            [b'0', b'0', b'0'] => 3,
+            [_, b'0', b'0'] => 4,
+            [_, _, b'0'] => 5,
+            _ => 6,
+        };
+        Some(([b'0', b'.', a, b, c, d], len))
     }
 
     /// The shortest decimal: a part of the returned bytes, and which one.
@@ -80,12 +106,7 @@ impl Cost {
         let mut text = [b'.'; MAX_CHARS];
         let (mut start, mut end) = (POINT, POINT);
         if nanos > 0 {
-            // Most costs have no more than four decimals.
-            let (mut rest, decimals) = match nanos % 100_000 {
-                0 => (nanos / 100_000, 4),
-                _ => (nanos, usize::from(DECIMALS)),
-            };
-            let text = &mut text[..=POINT + decimals];
+            let mut rest = nanos;
             for digit in text[POINT + 1..].iter_mut().rev() {
                 *digit = last_digit(rest);
                 rest /= 10;

@@ -7,6 +7,7 @@ pub(crate) mod choice;
 pub(crate) mod contact;
 pub(crate) mod conversation;
 pub(crate) mod cost;
+mod digits;
 pub(crate) mod id;
 pub(crate) mod index_family;
 pub(crate) mod json;

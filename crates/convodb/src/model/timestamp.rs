@@ -9,6 +9,7 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 
 use crate::error::{Error, Result};
+use crate::model::digits::two_digits;
 
 pub(crate) const MILLIS_PER_DAY: u64 = 86_400_000;
 const SECONDS_PER_DAY: u64 = MILLIS_PER_DAY / 1000;
@@ -109,11 +110,18 @@ impl Timestamp {
         Day(u32::try_from(self.0 / MILLIS_PER_DAY).unwrap_or(u32::MAX))
     }
 
-    /// Appends the text that `Display` prints, as ASCII: `2025-01-25 14:30:00`. About 10 ns,
-    /// several times faster than `write!`.
+    /// The text that `Display` prints, as ASCII: `2025-01-25 14:30:00`. About 10 ns, several times
+    /// faster than `write!`.
+    ///
+    /// ```
+    /// let at = convodb::Timestamp::from_millis(1_250)?;
+    /// assert_eq!(&at.to_ascii(), b"1970-01-01 00:00:01");
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
     #[inline]
-    pub fn write_to(self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.ascii_seconds(b' '));
+    #[must_use]
+    pub fn to_ascii(self) -> [u8; 19] {
+        self.ascii_seconds(b' ')
     }
 
     /// Appends RFC 3339 in UTC with milliseconds, as ASCII: `2025-01-25T14:30:00.250Z`. About
@@ -188,23 +196,6 @@ const fn civil(days: u64) -> [u64; 3] {
     let (next, month) = if is_next { (1, month - 12) } else { (0, month) };
     [100 * century + year + next, month, day + 1]
 }
-
-/// A number below 100 in two digits.
-#[inline]
-fn two_digits(number: u64) -> [u8; 2] {
-    PAIRS[number.to_le_bytes()[0] as usize & (PAIRS.len() - 1)]
-}
-
-/// The numbers below 100 in two digits. Longer, a power of two, so that no index is out of bounds.
-static PAIRS: [[u8; 2]; 128] = {
-    let mut pairs = [[b'0'; 2]; 128];
-    let mut number = 0_u8;
-    while number < 100 {
-        pairs[number as usize] = [b'0' + number / 10, b'0' + number % 10];
-        number += 1;
-    }
-    pairs
-};
 
 fn out_of_range() -> Error {
     Error::Invalid { field: "timestamp", reason: "must lie between 1970-01-01 and 2109-05-15" }

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::sync::{PoisonError, RwLock};
 
+use foldhash::quality::RandomState;
+
 use crate::encoding::key::UuidKey;
 
 /// The most names in a cache. A full cache is emptied.
@@ -13,7 +15,8 @@ const CAPACITY: usize = 16 * 1024;
 /// The names of assistants that were read, by user and id.
 #[derive(Default)]
 pub(crate) struct AssistantNameCache {
-    names: RwLock<HashMap<UuidKey, Box<str>>>,
+    /// Hashed with a random state of the process, several times faster than by SipHash.
+    names: RwLock<HashMap<UuidKey, Box<str>, RandomState>>,
 }
 
 impl AssistantNameCache {
