@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 use crate::encoding::key::RowKey;
 use crate::encoding::record::{Body, Damage, instant, open, seal, sealed_len};
-use crate::model::channel::Channel;
+use crate::model::channel::{Channel, ChannelKind};
 use crate::model::contact::Contact;
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::cost::Cost;
@@ -255,6 +255,23 @@ impl Row {
         ConversationId::new(self.id)
     }
 
+    pub(crate) const fn assistant(&self) -> AssistantId {
+        AssistantId::new(self.assistant)
+    }
+
+    pub(crate) const fn kind(&self) -> ChannelKind {
+        match self.channel {
+            TEST => ChannelKind::Test,
+            WIDGET => ChannelKind::Widget,
+            WHATSAPP => ChannelKind::Whatsapp,
+            _ => ChannelKind::Api,
+        }
+    }
+
+    pub(crate) const fn ai_enabled(&self) -> bool {
+        self.bits & AI_ENABLED != 0
+    }
+
     /// How many of its messages are stored.
     pub(crate) fn stored_messages(&self) -> StoredMessages {
         let at_most = StoredMessages::AtMost(self.message_count);
@@ -277,13 +294,13 @@ impl Row {
         };
         let variables = (self.bits & VARIABLES != 0).then_some(texts.texts);
         Conversation {
-            id: ConversationId::new(self.id),
-            assistant: AssistantId::new(self.assistant),
+            id: self.id(),
+            assistant: self.assistant(),
             channel,
             variables: variables.map(Variables::from_stored),
             message_count: self.message_count,
             total_cost: self.total_cost,
-            ai_enabled: self.bits & AI_ENABLED != 0,
+            ai_enabled: self.ai_enabled(),
             created_at: self.position.created_at(),
             updated_at: self.updated_at,
         }

@@ -14,7 +14,7 @@
 use std::cmp::Ordering;
 use std::ops::Bound;
 
-use redb::{ReadOnlyTable, ReadableTable};
+use redb::{AccessGuard, ReadOnlyTable, ReadableTable, StorageError};
 
 use crate::encoding::key::FixedKey;
 use crate::error::{Error, Result, from_redb};
@@ -24,6 +24,7 @@ use crate::kv::redb_key::RedbKey;
 use crate::kv::value::{TableValue, ValueRef};
 
 type Entry<'t, K, V> = (K, ValueRef<'t, V>);
+type Stored<'t, K, V> = (AccessGuard<'t, RedbKey<K>>, AccessGuard<'t, V>);
 
 /// Iterates over stored and memtable entries as one ordered sequence. An entry of the memtable
 /// replaces the stored entry of its key, and hidden stored entries are passed.
@@ -85,6 +86,27 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
         Ok(Some((*key, ValueRef::Memtable(value))))
     }
 
+    /// Passes the next entry in the cursor's direction to `visit`, and returns the result; `None` at the
+    /// end. Unlike [`MergeCursor::step`], never moves the entry, which is large.
+    pub(crate) fn visit_next<T>(
+        &mut self,
+        visit: impl FnOnce(K, V::SelfType<'_>) -> Result<T>,
+    ) -> Result<Option<T>> {
+        if self.written.is_some() || self.stored.is_some() {
+            return self.step()?.map(|(key, value)| visit(key, value.value())).transpose();
+        }
+        loop {
+            let entry = self.step_redb();
+            let Ok(Some((key, value))) = &entry else {
+                return entry.map(|_| None).map_err(from_redb);
+            };
+            let key = key.value();
+            if self.reach(key)? {
+                return visit(key, value.value()).map(Some);
+            }
+        }
+    }
+
     /// The number of hidden entries that the cursor has read. Each may have cost a lookup.
     pub(crate) const fn hidden_read(&self) -> usize {
         self.hidden_read
@@ -112,30 +134,41 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
     /// The next stored entry that is not hidden.
     fn step_stored(&mut self) -> Result<Option<Entry<'t, K, V>>> {
         loop {
-            let entry = match self.direction {
-                ScanDirection::Ascending => self.cursor.next(),
-                ScanDirection::Descending => self.cursor.prev(),
-            };
             // Without `?` and `map_err`, each of which would copy the entry.
-            let (key, value) = match entry {
+            let (key, value) = match self.step_redb() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => return Ok(None),
                 Err(error) => return Err(from_redb(error)),
             };
             let key = key.value();
-            if !self.reached.is_before(&key, self.direction) {
-                return Err(Error::Corrupted { table: "redb", what: "keys are out of order" });
-            }
-            self.reached = Gap::beyond(key, self.direction);
-            let Some(far) = self.end_of_run(&key) else {
+            if self.reach(key)? {
                 return Ok(Some((key, ValueRef::Stored(value))));
-            };
-            self.hidden_read += 1;
-            if far != key {
-                self.reached = Gap::beyond(far, self.direction);
-                self.cursor = open(self.table, self.reached)?;
             }
         }
+    }
+
+    /// The next stored entry, hidden or not.
+    fn step_redb(&mut self) -> std::result::Result<Option<Stored<'t, K, V>>, StorageError> {
+        match self.direction {
+            ScanDirection::Ascending => self.cursor.next(),
+            ScanDirection::Descending => self.cursor.prev(),
+        }
+    }
+
+    /// Records that the redb cursor has read the entry of a key, and returns whether it is visible. If
+    /// it is hidden, passes the rest of its run.
+    fn reach(&mut self, key: K) -> Result<bool> {
+        if !self.reached.is_before(&key, self.direction) {
+            return Err(Error::Corrupted { table: "redb", what: "keys are out of order" });
+        }
+        self.reached = Gap::beyond(key, self.direction);
+        let Some(far) = self.end_of_run(&key) else { return Ok(true) };
+        self.hidden_read += 1;
+        if far != key {
+            self.reached = Gap::beyond(far, self.direction);
+            self.cursor = open(self.table, self.reached)?;
+        }
+        Ok(false)
     }
 
     /// The far end of the run that hides a stored key; `None` if the key is visible.

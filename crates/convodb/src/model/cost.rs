@@ -284,6 +284,21 @@ mod tests {
         }
     }
 
+    fn written(cost: Cost) -> String {
+        let mut out = b"USD ".to_vec();
+        cost.write_to(&mut out);
+        String::from_utf8(out.split_off(4)).unwrap()
+    }
+
+    /// From below zero to above a dollar.
+    #[test]
+    fn amounts_of_four_decimals_are_written_as_they_print() {
+        for units in -10_001..=10_001 {
+            let cost = Cost::from_nanos(units * 100_000);
+            assert_eq!(written(cost), cost.to_string());
+        }
+    }
+
     #[test]
     fn every_amount_prints_as_the_shortest_decimal() {
         let mut all: Vec<i64> = vec![0, 1, 10, 999_999_999, 1_000_000_000, 1_000_000_001];
@@ -294,6 +309,7 @@ mod tests {
             let text = cost.to_string();
             assert_eq!(text.parse::<Cost>().unwrap(), cost, "{text}");
             assert!(!text.contains('.') || !text.ends_with(['0', '.']), "{text} can be shorter");
+            assert_eq!(written(cost), text);
         }
         let beyond = CostSum::from_nanos(-(i128::from(i64::MAX) + 2) * 10);
         assert_eq!(beyond.to_string(), "-92233720368.54775809");

@@ -127,7 +127,7 @@ impl<'t> Fetch<'t> {
                 let what = "an entry is sorted by another time than that of its row";
                 return Err(INDEX_ACTIVITY.corrupted(what));
             }
-            let matches = recheck.matches(&row.conversation(texts));
+            let matches = recheck.matches_row(row, texts);
             if matches {
                 rows.push(*row, texts);
             }

@@ -6,6 +6,8 @@
 use std::borrow::Cow;
 
 use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints};
+use crate::encoding::row::Row;
+use crate::model::channel::{Channel, ChannelKind};
 use crate::model::conversation::ConversationRef;
 use crate::model::id::AssistantId;
 use crate::query::filter::Filter;
@@ -38,36 +40,47 @@ impl<'a> Recheck<'a> {
         Self { fingerprints, fingerprinter, assistant, texts }
     }
 
-    /// Whether the row matches all fields of the filter.
+    /// Whether the conversation matches all fields of the filter.
     pub(crate) fn matches(&mut self, row: &ConversationRef<'_>) -> bool {
-        self.has_kind(row) && self.has_ai(row) && self.has_assistant(row) && self.has_texts(row)
+        self.has_kind(row.channel.kind())
+            && self.has_ai(row.ai_enabled)
+            && self.has_assistant(row.assistant)
+            && self.has_texts(&row.channel)
     }
 
-    fn has_kind(&self, row: &ConversationRef<'_>) -> bool {
+    /// The same for a row and its texts, which are split only if the filter has a text.
+    pub(crate) fn matches_row(&mut self, row: &Row, texts: &str) -> bool {
+        let has_text = TEXT_FIELDS.iter().any(|field| self.fingerprints.get(*field).is_some());
+        self.has_kind(row.kind())
+            && self.has_ai(row.ai_enabled())
+            && self.has_assistant(row.assistant())
+            && (!has_text || self.has_texts(&row.conversation(texts).channel))
+    }
+
+    fn has_kind(&self, kind: ChannelKind) -> bool {
         let expected = self.fingerprints.get(Field::Kind);
-        expected.is_none_or(|expected| expected == self.fingerprinter.kind(row.channel.kind()))
+        expected.is_none_or(|expected| expected == self.fingerprinter.kind(kind))
     }
 
-    fn has_ai(&self, row: &ConversationRef<'_>) -> bool {
-        self.fingerprints.get(Field::AiOff).is_none() || !row.ai_enabled
+    fn has_ai(&self, ai_enabled: bool) -> bool {
+        self.fingerprints.get(Field::AiOff).is_none() || !ai_enabled
     }
 
-    fn has_assistant(&mut self, row: &ConversationRef<'_>) -> bool {
+    fn has_assistant(&mut self, assistant: AssistantId) -> bool {
         let Some(expected) = self.fingerprints.get(Field::Assistant) else {
             return true;
         };
         match self.assistant {
-            Some(known) => known == row.assistant,
-            None if self.fingerprinter.assistant(row.assistant) == expected => {
-                self.assistant = Some(row.assistant);
+            Some(known) => known == assistant,
+            None if self.fingerprinter.assistant(assistant) == expected => {
+                self.assistant = Some(assistant);
                 true
             }
             None => false,
         }
     }
 
-    fn has_texts(&mut self, row: &ConversationRef<'_>) -> bool {
-        let channel = &row.channel;
+    fn has_texts(&mut self, channel: &Channel<&str>) -> bool {
         let values =
             [channel.sender_phone(), channel.customer_phone(), channel.external_identifier()];
         for ((field, known), value) in TEXT_FIELDS.into_iter().zip(&mut self.texts).zip(values) {
@@ -92,10 +105,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::model::channel::{Channel, ChannelKind};
+    use crate::encoding::key::RowKey;
+    use crate::encoding::record::open;
+    use crate::encoding::row::encode_conversation;
     use crate::model::contact::Contact;
     use crate::model::conversation::Conversation;
-    use crate::model::id::ConversationId;
+    use crate::model::id::{ConversationId, UserId};
+    use crate::model::position::Position;
     use crate::model::timestamp::Timestamp;
 
     fn bot(number: u128) -> AssistantId {
@@ -107,6 +123,18 @@ mod tests {
         let customer = customer.map_or_else(Contact::default, contact);
         let channel = Channel::Whatsapp { sender: contact(sender), customer };
         Conversation::new(ConversationId::new(Uuid::nil()), assistant, channel, Timestamp::MIN)
+    }
+
+    /// Checks a conversation both as it is and as a row.
+    #[track_caller]
+    fn matches(recheck: &mut Recheck<'_>, conversation: &Conversation) -> bool {
+        let key = RowKey::new(UserId::new(1), Position::first_at(conversation.created_at));
+        let mut record = Vec::new();
+        encode_conversation(key, &conversation.borrowed(), 0, &mut record);
+        let (row, texts) = Row::decode(open(&key, &record).unwrap(), key.position).unwrap();
+        let matches = recheck.matches_row(&row, texts);
+        assert_eq!(recheck.matches(&conversation.borrowed()), matches, "{conversation:?}");
+        matches
     }
 
     /// A row that differs in one field never matches: with known values or only fingerprints, as
@@ -135,9 +163,9 @@ mod tests {
             let mut recheck = Recheck::new(fingerprints, filter, &fingerprinter);
             for _ in 0..2 {
                 for other in &others {
-                    assert!(!recheck.matches(&other.borrowed()), "{other:?}");
+                    assert!(!matches(&mut recheck, other), "{other:?}");
                 }
-                assert!(recheck.matches(&right.borrowed()));
+                assert!(matches(&mut recheck, &right));
             }
         }
     }
@@ -158,7 +186,7 @@ mod tests {
         for (filter, expected) in filters {
             let fingerprints = filter.fingerprints(&fingerprinter);
             let matches = |known: &Filter| {
-                Recheck::new(fingerprints, known, &fingerprinter).matches(&row.borrowed())
+                matches(&mut Recheck::new(fingerprints, known, &fingerprinter), &row)
             };
             assert_eq!(
                 [matches(&filter), matches(&Filter::default())],

@@ -135,17 +135,17 @@ pub(crate) fn scan<K: ListKey, V: TableValue>(
             edges.before = before.is_some_and(|key| range.has(list, key));
         }
         let mut accepted = 0;
-        while let Some((key, value)) = cursor.step()? {
+        let mut visit_next = |key: K, value: V::SelfType<'_>| -> Result<bool> {
             edges.entries += 1;
-            if !range.has(list, key) {
-                break;
+            let is_of_list = range.has(list, key);
+            if !is_of_list || accepted == limit {
+                edges.after = is_of_list;
+                return Ok(false);
             }
-            if accepted == limit {
-                edges.after = true;
-                break;
-            }
-            accepted += usize::from(visit(key.sort_key(), value.value())?);
-        }
+            accepted += usize::from(visit(key.sort_key(), value)?);
+            Ok(true)
+        };
+        while cursor.visit_next(&mut visit_next)? == Some(true) {}
         edges.entries += cursor.hidden_read();
         Ok(edges)
     })
