@@ -55,8 +55,8 @@ const OTHER: &str = "query";
 
 /// A query string, parsed field by field, with the errors so far.
 pub(crate) struct QueryString<'q> {
-    /// The names and values, both encoded.
-    pairs: Vec<(&'q str, &'q str)>,
+    /// The names, and the values, which are encoded.
+    pairs: Vec<(Cow<'q, str>, &'q str)>,
     /// The fields that may have several values, so that their names may have brackets.
     several: Vec<&'static str>,
     errors: Vec<FieldError>,
@@ -66,8 +66,11 @@ impl<'q> QueryString<'q> {
     /// Wraps a query string without its question mark.
     pub(crate) fn new(query: &'q str) -> Self {
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.map(|pair| pair.split_once('=').unwrap_or((pair, ""))).collect();
-        Self { pairs, several: Vec::new(), errors: Vec::new() }
+        let pairs = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode_name(name), value)
+        });
+        Self { pairs: pairs.collect(), several: Vec::new(), errors: Vec::new() }
     }
 
     /// Returns the value of a field, parsed by `parse`; `None` if it is absent, blank or invalid.
@@ -148,20 +151,19 @@ impl<'q> QueryString<'q> {
     /// field if its name looks like one.
     pub(crate) fn check_names(&mut self, known: &[&str], unknown: UnknownFields) {
         for (name, _) in &self.pairs {
-            let name = decode_name(name);
             let is_refused = match unknown {
                 UnknownFields::Refused => true,
-                UnknownFields::OnlyFilters => is_like_filter(&name, known),
+                UnknownFields::OnlyFilters => is_like_filter(name, known),
             };
-            let is_list = self.several.iter().any(|field| is_list_name(&name, field));
-            if !is_refused || name.is_empty() || is_list || known.contains(&&*name) {
+            let is_list = self.several.iter().any(|field| is_list_name(name, field));
+            if !is_refused || name.is_empty() || is_list || known.contains(&&**name) {
                 continue;
             }
-            let name = if is_printable_name(&name) { name.into_owned() } else { OTHER.to_owned() };
-            if !self.errors.iter().any(|error| error.is_of(&name)) {
+            let name = if is_printable_name(name) { name } else { OTHER };
+            if !self.errors.iter().any(|error| error.is_of(name)) {
                 let known = known.join(", ");
                 let rule = format!("is not a parameter here; the parameters are {known}");
-                self.errors.push(FieldError::breaks(name, &rule));
+                self.errors.push(FieldError::breaks(name.to_owned(), &rule));
             }
         }
     }
@@ -183,7 +185,7 @@ impl<'q> QueryString<'q> {
 
     /// The encoded values of a field.
     fn values(&self, field: &str) -> impl Iterator<Item = &'q str> {
-        self.pairs.iter().filter(move |(name, _)| is_name(name, field)).map(|(_, value)| *value)
+        self.pairs.iter().filter(move |(name, _)| name == field).map(|(_, value)| *value)
     }
 
     fn text(&self, field: &str, plus: PlusSign) -> Result<Option<Cow<'q, str>>, &'static str> {
@@ -206,22 +208,16 @@ impl<'q> QueryString<'q> {
     }
 }
 
-/// Returns whether the encoded `name` is the field's. No field name needs encoding, but a client
-/// may encode it all the same.
-fn is_name(name: &str, field: &str) -> bool {
-    name == field || (name.contains('%') && percent_decode_str(name).eq(field.bytes()))
-}
-
-/// Returns whether the encoded `name` is that of a field with several values: the field's own name,
-/// which empty or numbered brackets may follow.
+/// Returns whether `name` is that of a field with several values: the field's own name, which empty
+/// or numbered brackets may follow.
 fn is_list_name(name: &str, field: &str) -> bool {
-    let name = decode_name(name);
     let Some(rest) = name.strip_prefix(field) else { return false };
     let index = rest.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     rest.is_empty() || index.is_some_and(|index| index.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// Decodes the name of a field. Almost no client encodes one.
+/// Decodes the name of a field. No name of a field needs encoding, but a client may encode it all the
+/// same.
 fn decode_name(name: &str) -> Cow<'_, str> {
     match name.contains('%') {
         true => percent_decode_str(name).decode_utf8_lossy(),
