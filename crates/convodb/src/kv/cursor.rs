@@ -134,7 +134,7 @@ impl<'t, K: FixedKey, V: TableValue> MergeCursor<'t, K, V> {
     /// The next stored entry that is not hidden.
     fn step_stored(&mut self) -> Result<Option<Entry<'t, K, V>>> {
         loop {
-            // Without `?` and `map_err`, each of which would copy the entry.
+            // Without `?` and `map_err`, because each would copy the entry.
             let (key, value) = match self.step_redb() {
                 Ok(Some(entry)) => entry,
                 Ok(None) => return Ok(None),
