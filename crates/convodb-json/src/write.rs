@@ -2,7 +2,7 @@
 //!
 //! About 0.2 us an item. Nothing is allocated except when the buffer grows.
 
-use convodb::{Channel, Contact, ConversationRef, Excerpt, Message, Preview, Result};
+use convodb::{Channel, Contact, ConversationRef, Excerpt, Message, Preview, PreviewRef, Result};
 
 use crate::assistant_names::{AssistantNames, write_assistant};
 use crate::json;
@@ -133,7 +133,7 @@ pub fn write_history_message(out: &mut Vec<u8>, message: &Message) {
 
 /// Appends a preview as the value of an item's field `preview`: an object, or null for a conversation
 /// without stored messages.
-pub fn write_preview(out: &mut Vec<u8>, preview: Option<&Preview>) {
+pub fn write_preview(out: &mut Vec<u8>, preview: Option<PreviewRef<'_>>) {
     let Some(Preview { first, last }) = preview else { return json::raw(out, "null") };
     for (name, Excerpt { role, text, created_at }) in [("{\"first\":", first), (",\"last\":", last)]
     {
@@ -143,7 +143,7 @@ pub fn write_preview(out: &mut Vec<u8>, preview: Option<&Preview>) {
         json::raw(out, "\",\"content\":");
         json::string(out, text);
         json::raw(out, ",\"created_at\":");
-        json::time(out, *created_at);
+        json::time(out, created_at);
         out.push(b'}');
     }
     out.push(b'}');

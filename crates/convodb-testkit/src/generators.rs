@@ -88,11 +88,13 @@ pub fn conversation() -> impl Strategy<Value = Conversation> {
 
 /// A message of up to 20 characters.
 pub fn message() -> impl Strategy<Value = Message> {
-    (prop::sample::select(Role::ALL.to_vec()), ".{0,20}", 0..1_000_i64, timestamp()).prop_map(
+    // Some are longer than a preview.
+    let content = prop_oneof![8 => ".{0,20}", 1 => ".{135,150}"];
+    (prop::sample::select(Role::ALL.to_vec()), content, 0..1_000_i64, timestamp()).prop_map(
         |(role, content, nanos, at)| {
             let message = Message::new(role, content, at);
             message
-                .unwrap_or_else(|_| unreachable!("20 characters are not too long"))
+                .unwrap_or_else(|_| unreachable!("150 characters are not too long"))
                 .with_cost(Cost::from_nanos(nanos))
         },
     )

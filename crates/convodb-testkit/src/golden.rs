@@ -75,9 +75,20 @@ pub const V3: Golden = Golden {
     token: "cvdb_rm5tk5mpaHRwDHw35VUGiz8c-tPAqUHe_iLi0SK1SxI",
 };
 
+/// A store of format 4 with the optional indexes `ai-off`, `last-activity` and `previews`.
+pub const V4: Golden = Golden {
+    format: 4,
+    compressed: include_bytes!("../golden/v4/store.convodb.gz"),
+    wal_suffix: "-log.00000000000000000022",
+    compressed_wal: include_bytes!("../golden/v4/wal.gz"),
+    list: include_str!("../golden/v4/list.jsonl"),
+    cursor: "AQFOxd0vji9JFwtDO9_qB8YlDvCwiSmPsXugoIU",
+    token: "cvdb_rm5tk5mpaHRwDHw35VUGiz8c-tPAqUHe_iLi0SK1SxI",
+};
+
 impl Golden {
     /// All golden stores.
-    pub const ALL: [Golden; 4] = [V1, V2, V3_EARLY, V3];
+    pub const ALL: [Golden; 5] = [V1, V2, V3_EARLY, V3, V4];
 
     /// Decompresses its database file.
     ///

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use crate::generators::assistants;
 use crate::oracle::{Oracle, assistant_bytes};
+use crate::page_walk::check_previews;
 use convodb::{
     Channel, Conversation, ConversationId, CostSum, Day, Error, IndexFamilies, Message, Period,
     StatsRequest, Store, Timestamp, UserId, Volume,
@@ -132,6 +133,7 @@ impl Harness {
             count += 1;
         }
         for user in self.users {
+            check_previews(&snapshot, &self.oracle, user);
             let mut expected = self.oracle.usage(user);
             for assistant in snapshot.assistants(user, 0, 100).unwrap() {
                 expected.bytes += assistant_bytes(assistant.name.as_str());

@@ -4,8 +4,8 @@
 //! correct by inspection.
 
 use convodb::{
-    Channel, Conversation, ConversationId, ExternalIdentifier, Filter, Message, Name, Order, Phone,
-    Sort, StorageUsage, Timestamp, UserId,
+    Channel, Conversation, ConversationId, Excerpt, ExternalIdentifier, Filter, Message, Name,
+    Order, Phone, Preview, Sort, StorageUsage, Timestamp, UserId,
 };
 
 /// The conversations of all users, in order of arrival.
@@ -87,6 +87,19 @@ impl Oracle {
         let mut rows = self.rows.iter();
         let found = rows.find(|row| row.user == user && row.conversation.id == id)?;
         Some(&found.messages)
+    }
+
+    /// The beginnings of the first and the last message of the user's conversation with this id;
+    /// `None` without messages.
+    #[must_use]
+    pub fn preview(&self, user: UserId, id: ConversationId) -> Option<Preview> {
+        let messages = self.messages(user, id)?;
+        let excerpt = |message: &Message| Excerpt {
+            role: message.role(),
+            text: message.content().chars().take(140).collect(),
+            created_at: message.created_at(),
+        };
+        Some(Preview { first: excerpt(messages.first()?), last: excerpt(messages.last()?) })
     }
 
     /// All conversations with their users, in order of arrival.

@@ -4,8 +4,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use crate::oracle::ListQuery;
-use convodb::{Conversation, Count, ListRequest, Page, PageSize, Snapshot, Sort, UserId};
+use crate::oracle::{ListQuery, Oracle};
+use convodb::{
+    Conversation, Count, IndexFamily, IndexState, ListRequest, Page, PageSize, Snapshot, Sort,
+    UserId,
+};
 
 /// The request for the first page of a query's list.
 pub fn first_page_request(query: &ListQuery, page_size: usize) -> ListRequest {
@@ -52,6 +55,25 @@ pub fn check_page(page: &Page, list: &[Conversation], start: usize, end: usize) 
     assert!(!by_activity || work.rows <= work.entries, "a lookup for each entry: {work:?}");
     let bound = convodb::PageCost::bound_of_ranges(page.page_size(), work.ranges);
     assert!(work.entries + work.rows <= bound, "{work:?} exceeds the bound of {bound}");
+}
+
+/// Checks the previews of all conversations of a user, and that rows with previews spare the messages.
+///
+/// # Panics
+/// One of these does not hold.
+#[track_caller]
+pub fn check_previews(snapshot: &Snapshot, oracle: &Oracle, user: UserId) {
+    let are_kept = snapshot.index_state(IndexFamily::Previews) == IndexState::Ready;
+    for page in snapshot.pages(user, ListRequest::new().previews()) {
+        let page = page.unwrap();
+        assert_eq!(page.previews().len(), page.len());
+        for (row, preview) in page.conversations().zip(page.previews()) {
+            let preview = preview.map(|preview| preview.owned());
+            assert_eq!(preview, oracle.preview(user, row.id), "{}", row.id);
+        }
+        let messages = page.cost().messages;
+        assert!(messages <= if are_kept { 0 } else { 2 * page.len() }, "{messages} messages read");
+    }
 }
 
 #[track_caller]

@@ -158,6 +158,13 @@ pub enum Error {
         /// The newest format that this version reads.
         supported: u32,
     },
+    /// A newer version gave the store an optional index that this one does not know, and would not
+    /// keep up. The file was not touched.
+    #[error("the store has the index {index}, which this version does not know; use a newer one")]
+    UnknownIndex {
+        /// The name of the index.
+        index: String,
+    },
     /// The WAL beside the file is not the one that the file needs: it is missing, cut short, or that
     /// of another store or of another copy of this store. Without it, acknowledged writes would be
     /// lost, so the store was not opened, and no file was touched. Put the right log files back, or

@@ -16,8 +16,8 @@ use crate::encoding::key::{
     MessageKey, NumberKey, RowKey, UuidKey,
 };
 use crate::encoding::record::{self, AccountV1, Body, ChangeV1, IdempotencyV1};
-use crate::encoding::row;
 use crate::encoding::token::Sealer;
+use crate::encoding::{preview, row};
 use crate::engine::store_file;
 use crate::error::{Result, from_redb};
 use crate::io::fault::FaultSignal;
@@ -142,11 +142,16 @@ pub struct RecordCodec {
 
 /// The codecs of all kinds of records.
 #[must_use]
-pub fn record_codecs() -> [RecordCodec; 8] {
+pub fn record_codecs() -> [RecordCodec; 9] {
     [
         RecordCodec {
             name: "conversation",
             seal: seal::<RowKey>,
+            decode: |key, record| decode_conversation(key, record).map(drop),
+        },
+        RecordCodec {
+            name: "preview",
+            seal: seal_preview,
             decode: |key, record| decode_conversation(key, record).map(drop),
         },
         RecordCodec {
@@ -219,14 +224,25 @@ fn seal_v2<K: FixedKey>(key: &[u8], body: &[u8]) -> Vec<u8> {
     record
 }
 
-/// Decodes the record of a conversation.
+/// A record of a row whose preview is `contents`.
+fn seal_preview(key: &[u8], contents: &[u8]) -> Vec<u8> {
+    let mut record = seal::<RowKey>(key, &[]);
+    let contents = &contents[..contents.len().min(4096)];
+    record::append_appendix(&RowKey::decode(key), &mut record, |out| out.extend(contents));
+    record
+}
+
+/// Decodes the record of a conversation, and its preview.
 ///
 /// # Errors
 /// Fails if the record is damaged.
 pub fn decode_conversation(key: &[u8], record: &[u8]) -> std::result::Result<Conversation, Damage> {
     let key = RowKey::decode(key);
-    let conversation = record::open(&key, record)?.conversation(key.position)?;
-    Ok(conversation.owned())
+    let (body, appendix) = record::open_extended(&key, record)?;
+    if let Some(appendix) = appendix {
+        preview::decode(key, appendix)?;
+    }
+    Ok(body.conversation(key.position)?.owned())
 }
 
 /// Encodes a conversation. Its creation time must be that of the key's position.

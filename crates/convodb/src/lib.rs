@@ -153,7 +153,7 @@ pub use crate::model::cost::{Cost, CostSum};
 pub use crate::model::id::{AssistantId, ConversationId, UserId};
 pub use crate::model::index_family::{IndexFamilies, IndexFamily, IndexState};
 pub use crate::model::message::{Message, Role};
-pub use crate::model::preview::{Excerpt, Preview};
+pub use crate::model::preview::{Excerpt, Preview, PreviewRef};
 pub use crate::model::quota::{Quota, QuotaLimit, StorageUsage, UserQuota};
 pub use crate::model::text::{ExternalIdentifier, IdempotencyKey, Name, Phone};
 pub use crate::model::timestamp::{Day, Timestamp};

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, anyhow};
 use clap::builder::BoolishValueParser;
 use convodb::{
     Channel, Contact, ConversationRef, Count, Error, ListRequest, Name, Page, PageSize, Phone,
-    Preview, Snapshot, Timestamp, UserId,
+    PreviewRef, Snapshot, Timestamp, UserId,
 };
 use convodb_json::{AssistantNames, write_item, write_preview};
 
@@ -115,6 +115,7 @@ fn request(args: &Args, snapshot: &Snapshot, user: UserId) -> Result<ListRequest
         order: args.order.map(Into::into),
         page_size: args.per_page.or(whole_pages),
         cursor: cursor.transpose().map_err(explain)?,
+        previews: args.preview,
         ..args.filters.unfiltered()
     })
 }
@@ -171,8 +172,8 @@ fn print_cursors(snapshot: &Snapshot, page: &Page) {
 struct Printer {
     names: AssistantNames,
     format: Format,
-    /// The snapshot and the user to read previews of.
-    previewed: Option<(Snapshot, UserId)>,
+    /// Whether the pages have previews.
+    previews: bool,
 }
 
 enum Format {
@@ -188,19 +189,12 @@ impl Printer {
             true => Format::Json(Vec::new()),
             false => Format::Table(None),
         };
-        let previewed = args.preview.then(|| (snapshot.clone(), user));
-        Self { names: AssistantNames::new(snapshot, user), format, previewed }
-    }
-
-    fn previews(&self, page: &Page) -> Result<Vec<Option<Preview>>> {
-        let read = self.previewed.as_ref().map(|(snapshot, user)| snapshot.previews(*user, page));
-        Ok(read.transpose()?.unwrap_or_default())
+        Self { names: AssistantNames::new(snapshot, user), format, previews: args.preview }
     }
 
     fn print(&mut self, page: &Page, out: &mut dyn Write) -> Result<()> {
-        let previews = self.previews(page)?;
-        let mut previews = previews.iter();
-        let Self { names, format, previewed } = self;
+        let mut previews = page.previews();
+        let Self { names, format, previews: has_previews } = self;
         match format {
             Format::Json(line) => {
                 for row in page.conversations() {
@@ -210,7 +204,7 @@ impl Printer {
                         // The object continues.
                         line.pop();
                         line.extend(b",\"preview\":");
-                        write_preview(line, preview.as_ref());
+                        write_preview(line, preview);
                         line.push(b'}');
                     }
                     line.push(b'\n');
@@ -222,16 +216,14 @@ impl Printer {
                 let by_activity = page.changes_cursor().is_some();
                 let table = table.get_or_insert_with(|| {
                     let columns = if by_activity { BY_ACTIVITY } else { BY_CREATION };
-                    let preview = previewed.is_some().then_some(PREVIEW);
+                    let preview = has_previews.then_some(PREVIEW);
                     TextTable::new(&columns.into_iter().chain(preview).collect::<Vec<_>>())
                 });
                 let rows = page.conversations().map(|row| {
                     let time = if by_activity { row.updated_at } else { row.created_at };
                     let mut cells = cells(&row, time, names.name(row.assistant)?);
-                    let last = |preview: &Preview| preview.last.text.replace('\n', " ");
-                    cells.extend(
-                        previews.next().map(|one| one.as_ref().map_or(String::new(), last)),
-                    );
+                    let last = |preview: PreviewRef<'_>| preview.last.text.replace('\n', " ");
+                    cells.extend(previews.next().map(|one| one.map_or(String::new(), last)));
                     Ok(cells)
                 });
                 let rows = rows.collect::<Result<Vec<_>>>()?;

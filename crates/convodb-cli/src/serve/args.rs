@@ -63,7 +63,8 @@ pub(crate) struct Args {
     #[arg(long, env = "CONVODB_MAX_BYTES_PER_USER", value_name = "SIZE")]
     pub(crate) max_bytes_per_user: Option<ByteSize>,
     /// Optional indexes to add to the store, separated by commas: ai-off (for lists with
-    /// ai_enabled=false), last-activity (for sort=last_activity); they are built while the store is served. None is dropped: see `convodb
+    /// ai_enabled=false), last-activity (for sort=last_activity), previews (for fields=preview without
+    /// reading messages); they are built while the store is served. None is dropped: see `convodb
     /// indexes` [default: none, and all with --demo]
     #[arg(long, env = "CONVODB_INDEXES", value_name = "INDEXES")]
     pub(crate) indexes: Option<IndexFamilies>,

@@ -1,6 +1,6 @@
 //! Golden stores: files that released versions wrote are opened, upgraded, and read back unchanged.
 
-use convodb_testkit::golden::{CURSOR_AT, Golden, USER, V1, V2, V3, V3_EARLY};
+use convodb_testkit::golden::{CURSOR_AT, Golden, USER, V1, V2, V3, V3_EARLY, V4};
 
 use crate::command::Place;
 
@@ -87,4 +87,14 @@ fn a_store_of_format_3_is_unchanged() {
 #[test]
 fn cursors_and_tokens_of_format_3_still_work() {
     check_cursor_and_token(&V3);
+}
+
+#[test]
+fn a_store_of_format_4_is_unchanged() {
+    check_content(&V4);
+}
+
+#[test]
+fn cursors_and_tokens_of_format_4_still_work() {
+    check_cursor_and_token(&V4);
 }

@@ -85,6 +85,7 @@ pub(crate) fn list(
         query.check_names(&known, unknown);
     })?;
     query.finish()?;
+    let request = ListRequest { previews: columns.preview, ..request };
     Ok(ListParams { request, total, columns })
 }
 
@@ -136,6 +137,7 @@ fn list_request(
         order,
         page_size,
         cursor,
+        previews: false,
     })
 }
 

@@ -1,6 +1,6 @@
 //! Columns: which parts of each conversation a page has.
 
-use convodb::{ConversationRef, Preview};
+use convodb::{ConversationRef, PreviewRef};
 use convodb_json::{
     AssistantNames, ItemFields, json, write_named_item, write_preview, write_selected_item,
 };
@@ -45,7 +45,7 @@ impl Columns {
         out: &mut Vec<u8>,
         row: &ConversationRef<'_>,
         names: &mut AssistantNames,
-        preview: Option<&Option<Preview>>,
+        preview: Option<Option<PreviewRef<'_>>>,
     ) -> convodb::Result<()> {
         match self.fields {
             None => write_named_item(out, row, names)?,
@@ -56,7 +56,7 @@ impl Columns {
             out.pop();
             let is_first = out.last() == Some(&b'{');
             json::raw(out, if is_first { "\"preview\":" } else { ",\"preview\":" });
-            write_preview(out, preview.as_ref());
+            write_preview(out, preview);
             out.push(b'}');
         }
         Ok(())

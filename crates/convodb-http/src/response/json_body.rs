@@ -42,8 +42,7 @@ pub(crate) fn list(
     let tokens = PageTokens::of(page, snapshot);
     let mut names = AssistantNames::new(snapshot.clone(), user);
     let mut body = Vec::new();
-    let previews = if columns.preview { snapshot.previews(user, page)? } else { Vec::new() };
-    let mut previews = previews.iter();
+    let mut previews = page.previews();
     let written = write_items(&mut body, url, page, &tokens, |out, row| {
         columns.write_item(out, row, &mut names, previews.next())
     });

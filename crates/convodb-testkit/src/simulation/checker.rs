@@ -94,6 +94,7 @@ pub(super) fn check_state(
     };
     check_stats(snapshot, oracle)?;
     check_usage(snapshot, oracle)?;
+    check_previews(snapshot, oracle)?;
     check_pages(snapshot, oracle)?;
     check_feed(snapshot, oracle)?;
     Ok(number)
@@ -151,6 +152,23 @@ fn check_usage(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
         let usage = snapshot.storage_usage(user)?;
         if usage != expected {
             return Err(CheckError::Mismatch(format!("usage is {usage:?}, not {expected:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// Compares the previews of all rows, whether rows keep them or not.
+fn check_previews(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
+    for number in 0..USERS.len() {
+        let user = user(number);
+        for page in snapshot.pages(user, ListRequest::new().previews()) {
+            let page = page?;
+            for (row, preview) in page.conversations().zip(page.previews()) {
+                let preview = preview.map(|preview| preview.owned());
+                if preview != oracle.preview(user, row.id) {
+                    return Err(CheckError::Mismatch(format!("preview is {preview:?}")));
+                }
+            }
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use crate::encoding::index_term::Field;
 use crate::encoding::key::{
     ActivityKey, ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
 };
+use crate::encoding::preview;
 use crate::encoding::record::{self, Damage};
 use crate::error::{Error, Result};
 use crate::kv::bulk_insert::bulk_insert;
@@ -26,6 +27,7 @@ use crate::kv::redb_key::RedbKey;
 use crate::model::id::UserId;
 use crate::model::index_family::IndexFamily;
 use crate::model::position::Position;
+use crate::model::preview::PreviewRef;
 use crate::model::quota::Quota;
 use crate::model::timestamp::Timestamp;
 use crate::rules::position_after;
@@ -37,7 +39,7 @@ use crate::tables::schema::{
     SEQUENCES,
 };
 use crate::tables::state::CommittedState;
-use crate::tables::{activity_index, change_feed, conversations, indexes, sequences};
+use crate::tables::{activity_index, change_feed, conversations, indexes, messages, sequences};
 
 /// The size of a chunk of records in bytes. Each chunk writes rows, then messages, then changes.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -244,7 +246,7 @@ impl BulkWriter<'_> {
         let bytes = quotas::bytes(RowKey::WIDTH + record.len());
         self.count_usage(key.user, UsageChange { conversations: 1, bytes })?;
 
-        self.rows.push(key, |bytes| record::rekey(record, &first, &key, bytes));
+        self.push_row(first, key, record, bundle)?;
         let change = ChangeKey { user: key.user, number: self.next_change(key.user)? };
         self.changes.push(change, |bytes| change_feed::append_created(change, key, row.id, bytes));
         self.report.inserted += 1;
@@ -262,6 +264,32 @@ impl BulkWriter<'_> {
         {
             self.write_chunks(write)?;
         }
+        Ok(())
+    }
+
+    /// Adds a row, which was staged as `first` with these messages.
+    fn push_row(
+        &mut self,
+        first: RowKey,
+        key: RowKey,
+        staged: &[u8],
+        mut messages: &[u8],
+    ) -> Result<()> {
+        if !self.state.tables.families.is_kept(IndexFamily::Previews) {
+            self.rows.push(key, |bytes| record::rekey(staged, &first, &key, bytes));
+            return Ok(());
+        }
+        let records = std::iter::from_fn(|| take_record(&mut messages));
+        let mut records = (1..).map(|number| MessageKey::new(first, number)).zip(records);
+        let ends = records.next().into_iter().chain(records.last());
+        let ends = ends.map(|(key, record)| messages::decode(key, record));
+        let ends = ends.collect::<Result<Vec<_>>>()?;
+        let mut record = Vec::new();
+        record::rekey(staged, &first, &key, &mut record);
+        if let Some(preview) = PreviewRef::of(&ends) {
+            preview::append(key, Some(&preview), &mut record);
+        }
+        self.rows.push(key, |bytes| bytes.extend(record));
         Ok(())
     }
 

@@ -3,9 +3,10 @@
 //! The only file that uses bincode.
 //!
 //! ```text
-//! | version u8 | body | checksum u64, little-endian |
+//! | version u8 | body | checksum u64, little-endian | appendix, of version 3 |
 //! ```
 //!
+//! Version 3 is version 1 with an [`Appendix`], which only rows have.
 //! Access tokens and changes have records of version 2, too, and counters have them alone; all others
 //! are of version 1.
 //!
@@ -30,6 +31,8 @@ use crate::model::timestamp::Timestamp;
 pub(crate) const V1: u8 = 1;
 /// The second version, of counters and of some access tokens and changes.
 pub(crate) const V2: u8 = 2;
+/// The version of a record with an [`Appendix`], whose body is one of version 1.
+const V3: u8 = 3;
 const CHECKSUM_BYTES: usize = 8;
 const CONFIG: bincode::config::Configuration<
     bincode::config::LittleEndian,
@@ -61,6 +64,81 @@ pub(crate) fn seal_version<K: FixedKey>(
     write(record);
     let checksum = checksum(key, &record[start..]);
     record.extend_from_slice(&checksum.to_le_bytes());
+}
+
+/// What follows a record for those who ask for it, with a checksum of its own: reading the record
+/// does not read it.
+///
+/// ```text
+/// record of version 3 | contents | checksum u64 | length of the contents u16
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Appendix<'a> {
+    /// Contents and checksum.
+    sealed: &'a [u8],
+}
+
+impl<'a> Appendix<'a> {
+    /// Verifies the appendix of a record of `key`, and returns its contents.
+    pub(crate) fn open<K: FixedKey>(self, key: &K) -> Result<&'a [u8], Damage> {
+        let (contents, stored) =
+            self.sealed.split_last_chunk::<CHECKSUM_BYTES>().ok_or("an appendix is too short")?;
+        match checksum(key, contents) == u64::from_le_bytes(*stored) {
+            true => Ok(contents),
+            false => Err("an appendix's checksum does not match"),
+        }
+    }
+}
+
+/// Adds an appendix, whose contents `write` appends, to the record of `key` that is `record`. The
+/// contents must have less than 64 KiB.
+pub(crate) fn append_appendix<K: FixedKey>(
+    key: &K,
+    record: &mut Vec<u8>,
+    write: impl FnOnce(&mut Vec<u8>),
+) {
+    set_version(V3, key, record);
+    let start = record.len();
+    write(record);
+    let contents = &record[start..];
+    let length = u16::try_from(contents.len());
+    let length = length.unwrap_or_else(|_| unreachable!("an appendix has less than 64 KiB"));
+    let checksum = checksum(key, contents);
+    record.extend(checksum.to_le_bytes());
+    record.extend(length.to_le_bytes());
+}
+
+/// Copies a verified record of `key` without its appendix.
+pub(crate) fn without_appendix<K: FixedKey>(key: &K, record: &[u8]) -> Vec<u8> {
+    let mut own = own(record).to_owned();
+    set_version(V1, key, &mut own);
+    own
+}
+
+/// The record without its appendix. Everything else is unverified.
+pub(crate) fn own(record: &[u8]) -> &[u8] {
+    split(record).map_or(record, |(own, _)| own)
+}
+
+/// Splits the appendix off a record.
+fn split(record: &[u8]) -> Result<(&[u8], Option<Appendix<'_>>), Damage> {
+    if record.first() != Some(&V3) {
+        return Ok((record, None));
+    }
+    let too_short = "a record is too short for its appendix";
+    let (rest, length) = record.split_last_chunk().ok_or(too_short)?;
+    let sealed = usize::from(u16::from_le_bytes(*length)) + CHECKSUM_BYTES;
+    let (own, sealed) = rest.split_at(rest.len().checked_sub(sealed).ok_or(too_short)?);
+    Ok((own, Some(Appendix { sealed })))
+}
+
+fn set_version<K: FixedKey>(version: u8, key: &K, record: &mut [u8]) {
+    if let Some(first) = record.first_mut() {
+        *first = version;
+    }
+    if let Some((sealed, stored)) = record.split_last_chunk_mut::<CHECKSUM_BYTES>() {
+        *stored = checksum(key, sealed).to_le_bytes();
+    }
 }
 
 fn encode(body: impl Encode, record: &mut Vec<u8>) {
@@ -97,15 +175,41 @@ pub(crate) fn open<'a, K: FixedKey>(key: &K, record: &'a [u8]) -> Result<Body<'a
     }
 }
 
-/// Verifies a record of `key`, of any version, and returns its version and body.
+/// Verifies a record of `key`, of version 1 or 2, and returns its version and body.
 pub(crate) fn open_any<'a, K: FixedKey>(key: &K, record: &'a [u8]) -> Result<Body<'a>, Damage> {
+    match verified(key, record)? {
+        body if matches!(body.version(), V1 | V2) => Ok(body),
+        _ => Err("a record has an unknown version"),
+    }
+}
+
+/// Verifies a record of `key` that may have an appendix, which stays unverified, and returns both.
+pub(crate) fn open_extended<'a, K: FixedKey>(
+    key: &K,
+    record: &'a [u8],
+) -> Result<(Body<'a>, Option<Appendix<'a>>), Damage> {
+    let (own, appendix) = split(record)?;
+    match verified(key, own)? {
+        body if matches!(body.version(), V1 | V3) => Ok((body, appendix)),
+        _ => Err("a record has an unknown version"),
+    }
+}
+
+/// Verifies the checksums of a record of `key`, of any version, and of its appendix.
+pub(crate) fn check<K: FixedKey>(key: &K, record: &[u8]) -> Result<(), Damage> {
+    let (own, appendix) = split(record)?;
+    verified(key, own)?;
+    appendix.map_or(Ok(()), |appendix| appendix.open(key).map(drop))
+}
+
+fn verified<'a, K: FixedKey>(key: &K, record: &'a [u8]) -> Result<Body<'a>, Damage> {
     let (sealed, stored) =
         record.split_last_chunk::<CHECKSUM_BYTES>().ok_or("a record is too short")?;
     if checksum(key, sealed) != u64::from_le_bytes(*stored) {
         return Err("a record's checksum does not match");
     }
     match sealed.split_first() {
-        Some((&(V1 | V2), _)) => Ok(Body(sealed)),
+        Some((&(V1 | V2 | V3), _)) => Ok(Body(sealed)),
         Some(_) => Err("a record has an unknown version"),
         None => Err("a record is too short"),
     }
@@ -138,7 +242,7 @@ impl<'a> Body<'a> {
         self.0
     }
 
-    /// The version, 1 or 2.
+    /// The version, 1 to 3.
     pub(crate) fn version(self) -> u8 {
         self.0.first().copied().unwrap_or_default()
     }
@@ -156,15 +260,8 @@ impl<'a> Body<'a> {
     /// Decodes a message.
     pub(crate) fn message(self) -> Result<Message, Damage> {
         let MessageV1 { role, content, function_calls, cost, created_at } = self.decode()?;
-        let role = match role {
-            0 => Role::User,
-            1 => Role::Assistant,
-            2 => Role::System,
-            3 => Role::Tool,
-            _ => return Err("a message has an unknown role"),
-        };
         Ok(Message::from_stored(
-            role,
+            decode_role(role)?,
             content.to_owned(),
             function_calls.map(str::to_owned),
             Cost::from_nanos(cost),
@@ -188,15 +285,29 @@ struct MessageV1<'a> {
     created_at: u64,
 }
 
+pub(super) const fn encode_role(role: Role) -> u8 {
+    match role {
+        Role::User => 0,
+        Role::Assistant => 1,
+        Role::System => 2,
+        Role::Tool => 3,
+    }
+}
+
+pub(super) const fn decode_role(number: u8) -> Result<Role, Damage> {
+    match number {
+        0 => Ok(Role::User),
+        1 => Ok(Role::Assistant),
+        2 => Ok(Role::System),
+        3 => Ok(Role::Tool),
+        _ => Err("a message has an unknown role"),
+    }
+}
+
 /// Appends the record of a message to `record`.
 pub(crate) fn encode_message(key: MessageKey, message: &Message, record: &mut Vec<u8>) {
     let body = MessageV1 {
-        role: match message.role() {
-            Role::User => 0,
-            Role::Assistant => 1,
-            Role::System => 2,
-            Role::Tool => 3,
-        },
+        role: encode_role(message.role()),
         content: message.content(),
         function_calls: message.function_calls(),
         cost: message.cost().nanos(),

@@ -16,6 +16,8 @@
 //! A record of an earlier format has neither mark: see [`StoredMessages`]. The body omits the
 //! creation time, because the position in the key contains it.
 //!
+//! In a store that keeps previews, the record has an appendix (`encoding/preview.rs`).
+//!
 //! Decoding validates the texts as UTF-8 in one pass and splits them; it copies nothing.
 
 use std::ops::Range;
@@ -30,6 +32,7 @@ use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::position::Position;
+use crate::model::preview::{Preview, PreviewRef};
 use crate::model::text::{ExternalIdentifier, Name, Phone};
 use crate::model::timestamp::Timestamp;
 use crate::model::variables::Variables;
@@ -143,7 +146,7 @@ pub(crate) fn encode_conversation(
     });
 }
 
-/// The length of the record of a conversation with `stored` stored messages.
+/// The length of the record of a conversation with `stored` stored messages, without a preview.
 pub(crate) fn record_len(conversation: &ConversationRef<'_>, stored: StoredMessages) -> usize {
     let is_complete = stored.allows(conversation.message_count);
     let number = if is_complete { 0 } else { size_of::<u32>() };
@@ -349,6 +352,8 @@ impl<'a> Texts<'a, '_> {
 pub(crate) struct RowBuffer {
     texts: String,
     rows: Vec<(Row, Range<usize>)>,
+    /// The previews of the rows, if they are read, too; `None` for a row without messages.
+    previews: Vec<Option<Preview<Range<usize>>>>,
 }
 
 impl RowBuffer {
@@ -362,6 +367,19 @@ impl RowBuffer {
         let start = self.texts.len();
         self.texts.push_str(texts);
         self.rows.push((row, start..self.texts.len()));
+    }
+
+    /// Adds the preview of the last row.
+    pub(crate) fn push_preview(&mut self, preview: Option<&PreviewRef<'_>>) {
+        let texts = &mut self.texts;
+        let placed = preview.map(|preview| {
+            preview.with_texts(|text| {
+                let start = texts.len();
+                texts.push_str(text);
+                start..texts.len()
+            })
+        });
+        self.previews.push(placed);
     }
 
     /// Appends a conversation that another store returned.
@@ -383,6 +401,7 @@ impl RowBuffer {
 
     pub(crate) fn reverse(&mut self) {
         self.rows.reverse();
+        self.previews.reverse();
     }
 
     pub(crate) const fn len(&self) -> usize {
@@ -394,6 +413,14 @@ impl RowBuffer {
         &self,
     ) -> impl DoubleEndedIterator<Item = ConversationRef<'_>> + ExactSizeIterator {
         self.rows.iter().map(|(row, texts)| row.conversation(&self.texts[texts.clone()]))
+    }
+
+    /// The previews of the conversations, in order; none if they were not read.
+    pub(crate) fn previews(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = Option<PreviewRef<'_>>> + ExactSizeIterator {
+        let text = |range: &Range<usize>| &self.texts[range.clone()];
+        self.previews.iter().map(move |placed| Some(placed.as_ref()?.with_texts(text)))
     }
 
     /// The last change and the position of each row, in order.

@@ -70,8 +70,8 @@ pub(crate) fn create_if_missing(location: &StoreLocation) -> Result<()> {
 /// unchecked, so the caller has to catch panics of redb.
 ///
 /// # Errors
-/// [`Error::NotAStore`], [`Error::NewerFormat`] and [`Error::WalMismatch`], which leave the file
-/// untouched; [`Error::InUse`]; or an I/O error.
+/// [`Error::NotAStore`], [`Error::NewerFormat`], [`Error::UnknownIndex`] and [`Error::WalMismatch`],
+/// which leave the file untouched; [`Error::InUse`]; or an I/O error.
 pub(crate) fn open(location: &StoreLocation, fault_signal: &Arc<FaultSignal>) -> Result<StoreFile> {
     let in_use = |error| match error {
         Error::InUse { this_process, .. } => {
@@ -156,7 +156,7 @@ fn check_unchanged(location: &StoreLocation) -> Result<()> {
                 let seed = meta::secrets(read)?.wal_seed();
                 WalFiles { vfs: &**vfs, store: path, seed }.check(meta::wal_position(read)?)?;
             }
-            Ok(())
+            families::check_known(read)
         })
     });
     force_close.close();

@@ -337,7 +337,7 @@ pub(crate) trait AnyTable {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Removed {
     pub(crate) entries: usize,
-    /// Bytes of their keys and values.
+    /// Bytes of their keys and values, without the appendices of records.
     pub(crate) bytes: u64,
 }
 
@@ -534,7 +534,7 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
                 let bytes = V::as_bytes(&value);
                 if self.spec.checksummed {
                     let corrupted = |what| self.spec.corrupted(what);
-                    record::open_any(&key, bytes.as_ref()).map_err(corrupted)?;
+                    record::check(&key, bytes.as_ref()).map_err(corrupted)?;
                 }
                 seen(key.encode().as_ref(), bytes.as_ref())?;
             }
@@ -553,7 +553,11 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
         let gap = Gap::Before(K::decode(&first));
         let entries = self.entries(gap)?.map(|entry| {
             let (key, stored) = entry?;
-            Ok((key, V::as_bytes(&stored.value()).as_ref().len()))
+            let value = stored.value();
+            let bytes = V::as_bytes(&value);
+            let bytes = bytes.as_ref();
+            let own = if self.spec.checksummed { record::own(bytes) } else { bytes };
+            Ok((key, own.len()))
         });
         let is_owned = |entry: &Result<(K, usize)>| match entry {
             Ok((key, _)) => key.encode().as_ref().starts_with(&number),

@@ -28,18 +28,25 @@ pub enum IndexFamily {
     /// [`Sort::LastActivity`](crate::Sort::LastActivity). A conversation has four to six entries,
     /// which each message and each change moves.
     LastActivity,
+    /// Previews kept in the rows: a page that asks for them
+    /// ([`ListRequest::previews`](crate::ListRequest::previews)) reads no message. Without the family
+    /// it reads the first and the last one of each conversation. Each conversation that has messages
+    /// takes up to 1.2 KiB more, and is written whole with each message.
+    Previews,
 }
 
 impl IndexFamily {
     /// All families.
-    pub const ALL: [IndexFamily; 2] = [IndexFamily::AiOff, IndexFamily::LastActivity];
+    pub const ALL: [IndexFamily; 3] =
+        [IndexFamily::AiOff, IndexFamily::LastActivity, IndexFamily::Previews];
 
-    /// The name in settings and in the file: `ai-off` or `last-activity`.
+    /// The name in settings and in the file: `ai-off`, `last-activity` or `previews`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             IndexFamily::AiOff => "ai-off",
             IndexFamily::LastActivity => "last-activity",
+            IndexFamily::Previews => "previews",
         }
     }
 
@@ -60,7 +67,7 @@ impl FromStr for IndexFamily {
     fn from_str(text: &str) -> Result<Self> {
         IndexFamily::ALL.into_iter().find(|family| family.as_str() == text).ok_or(Error::Invalid {
             field: "indexes",
-            reason: "must be none, ai-off or last-activity",
+            reason: "must be none, ai-off, last-activity or previews",
         })
     }
 }

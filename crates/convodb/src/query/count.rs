@@ -221,7 +221,7 @@ impl Counting<'_> {
         let mut fetch = Fetch::new(self.tables, self.user, leading, range.direction);
         let mut found = None;
         let edges = scan::scan(self.tables.indexes.get(leading), list, &range, 1, |key, ()| {
-            let id = fetch.row(key.position(), |row, texts| row.conversation(texts).assistant)?;
+            let id = fetch.row(key.position(), |stored| stored.conversation().assistant)?;
             found = Some(id).filter(|id| self.fingerprinter.assistant(*id) == fingerprint);
             Ok(found.is_some())
         })?;

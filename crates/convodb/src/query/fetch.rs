@@ -11,16 +11,16 @@ use std::cmp::Ordering;
 
 use crate::encoding::index_term::Field;
 use crate::encoding::key::RowKey;
-use crate::encoding::row::{Row, RowBuffer};
 use crate::error::Result;
 use crate::kv::cursor::MergeCursor;
 use crate::kv::gap::{Gap, ScanDirection};
 use crate::kv::value::ValueRef;
 use crate::model::id::UserId;
 use crate::model::position::{Position, SortKey};
+use crate::query::page_buffer::PageBuffer;
 use crate::query::recheck::Recheck;
 use crate::tables::Tables;
-use crate::tables::conversations::{damaged, decode_row};
+use crate::tables::conversations::{StoredRow, damaged};
 use crate::tables::schema::{BytesTable, INDEX_ACTIVITY};
 
 /// Maximum number of cursor steps to the next row before a B-tree lookup. Measured on a million
@@ -91,22 +91,20 @@ impl<'t> Fetch<'t> {
         }
     }
 
-    /// Calls `visit` with the row at `position` and its texts, and returns its result.
+    /// Calls `visit` with the row at `position`, and returns its result.
     pub(crate) fn row<T>(
         &mut self,
         position: Position,
-        visit: impl FnOnce(&Row, &str) -> T,
+        visit: impl FnOnce(&StoredRow<'_>) -> T,
     ) -> Result<T> {
         let key = RowKey::new(self.user, position);
         if let Some(written) = self.rows.in_memtable(key) {
             self.rows_read += 1;
             let record = written.ok_or_else(|| damaged("an index entry leads to no row"))?;
-            let (row, texts) = decode_row(key, record)?;
-            return Ok(visit(&row, texts));
+            return StoredRow::decode(key, record).map(|stored| visit(&stored));
         }
         let record = self.read(position)?;
-        let (row, texts) = decode_row(key, record.value())?;
-        Ok(visit(&row, texts))
+        StoredRow::decode(key, record.value()).map(|stored| visit(&stored))
     }
 
     /// Copies the row of the entry `key` to `rows` if it passes `recheck`, and returns whether it
@@ -119,17 +117,18 @@ impl<'t> Fetch<'t> {
         &mut self,
         key: SortKey,
         recheck: &mut Recheck<'_>,
-        rows: &mut RowBuffer,
+        rows: &mut PageBuffer<'_>,
     ) -> Result<bool> {
         let by_activity = self.by_activity;
-        self.row(key.position(), |row, texts| {
+        self.row(key.position(), |stored| {
+            let (row, texts) = stored.parts();
             if by_activity && row.updated_at().millis() != key.activity() {
                 let what = "an entry is sorted by another time than that of its row";
                 return Err(INDEX_ACTIVITY.corrupted(what));
             }
             let matches = recheck.matches_row(row, texts);
             if matches {
-                rows.push(*row, texts);
+                rows.push(stored)?;
             }
             Ok(matches)
         })?

@@ -12,6 +12,7 @@ pub(crate) mod filter;
 pub(crate) mod list_spec;
 pub(crate) mod message_iter;
 pub(crate) mod page;
+pub(crate) mod page_buffer;
 pub(crate) mod page_size;
 pub(crate) mod plan;
 pub(crate) mod recheck;

@@ -18,19 +18,21 @@ use crate::kv::table::Table;
 use crate::model::conversation::ConversationRef;
 use crate::model::id::UserId;
 use crate::model::position::SortKey;
+use crate::model::preview::PreviewRef;
 use crate::model::timestamp::Timestamp;
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::{PageCursor, Walk};
 use crate::query::fetch::{self, Fetch};
 use crate::query::filter::Filter;
 use crate::query::list_spec::{Direction, ListSpec, Order, Sort};
+use crate::query::page_buffer::PageBuffer;
 use crate::query::page_size::PageSize;
 use crate::query::plan::plan;
 use crate::query::recheck::Recheck;
 use crate::query::request::ResolvedRequest;
 use crate::query::scan::{self, ListKey, ScanEdges, ScanRange};
 use crate::tables::Tables;
-use crate::tables::conversations::decode_row;
+use crate::tables::conversations::StoredRow;
 
 /// One page of a list, in the order of the list, read from one committed state.
 ///
@@ -89,6 +91,9 @@ pub struct PageCost {
     /// Rows read for index entries, including rows that were stepped over; 0 if the list has no
     /// filter.
     pub rows: usize,
+    /// Messages read for previews, at most two for each conversation of the page; 0 without previews,
+    /// or with the index `previews`. They are not part of the bounds.
+    pub messages: usize,
 }
 
 impl PageCost {
@@ -133,6 +138,14 @@ impl Page {
         &self,
     ) -> impl DoubleEndedIterator<Item = ConversationRef<'_>> + ExactSizeIterator {
         self.rows.iter()
+    }
+
+    /// The previews of the conversations, in the same order, `None` for one without stored messages.
+    /// No items at all unless [`ListRequest::previews`](crate::ListRequest::previews) asks for them.
+    pub fn previews(
+        &self,
+    ) -> impl DoubleEndedIterator<Item = Option<PreviewRef<'_>>> + ExactSizeIterator {
+        self.rows.previews()
     }
 
     /// The number of conversations.
@@ -247,29 +260,49 @@ pub(crate) fn read(
     let Some(shape) = plan(&list, &tables.families)? else {
         return Ok(page);
     };
-    page.rows.reserve(page_size.get());
+    let mut buffer = PageBuffer::new(tables, page_size.get(), resolved.previews);
 
     let source = Source { list: &list, shape, filter, fingerprinter };
     let direction = list.order.scan_direction(resolved.direction);
     let found = match (list.sort, shape.leading()) {
         (Sort::CreatedAt, None) => {
             page.cost.ranges = 1;
-            Found::of(page.fill_from_rows(tables, user, &resolved.range())?)
+            let limit = page_size.get();
+            Found::of(fill_from_rows(tables, user, &resolved.range(), limit, &mut buffer)?)
         }
         (Sort::CreatedAt, Some(leading)) => {
             let fetch = Fetch::new(tables, user, leading, direction);
             let key = |range: &Fingerprints| IndexKey::of_list(user, range.list_term(shape));
-            page.fill_from_index(tables.indexes.get(leading), fetch, key, source, resolved)?
+            let index = tables.indexes.get(leading);
+            page.fill_from_index(index, fetch, key, source, resolved, &mut buffer)?
         }
         (Sort::LastActivity, _) => {
             let fetch = Fetch::by_activity(tables, user, direction);
             let key = |range: &Fingerprints| ActivityKey::of_list(user, range.list_term(shape));
-            page.fill_from_index(&tables.activity.table, fetch, key, source, resolved)?
+            let index = &tables.activity.table;
+            page.fill_from_index(index, fetch, key, source, resolved, &mut buffer)?
         }
     };
     debug_assert!(shape != Shape::EMPTY || list.sort != Sort::CreatedAt || page.cost.rows == 0);
+    page.cost.messages = buffer.messages_read;
+    page.rows = buffer.rows;
     page.finish(user, resolved, found);
     Ok(page)
+}
+
+/// Reads a list without filter: a range of the table of rows.
+fn fill_from_rows(
+    tables: &Tables,
+    user: UserId,
+    range: &ScanRange,
+    limit: usize,
+    rows: &mut PageBuffer<'_>,
+) -> Result<ScanEdges> {
+    let list = RowKey::new(user, range.gap.position());
+    scan::scan(&tables.conversations.rows, list, range, limit, |key, record| {
+        rows.push(&StoredRow::decode(RowKey::new(user, key.position()), record)?)?;
+        Ok(true)
+    })
 }
 
 impl ResolvedRequest {
@@ -313,23 +346,6 @@ impl Found {
 }
 
 impl Page {
-    /// Reads a list without filter: a range of the table of rows.
-    fn fill_from_rows(
-        &mut self,
-        tables: &Tables,
-        user: UserId,
-        range: &ScanRange,
-    ) -> Result<ScanEdges> {
-        let list = RowKey::new(user, range.gap.position());
-        let rows = &mut self.rows;
-        let limit = self.page_size.get();
-        scan::scan(&tables.conversations.rows, list, range, limit, |key, record| {
-            let (row, texts) = decode_row(RowKey::new(user, key.position()), record)?;
-            rows.push(row, texts);
-            Ok(true)
-        })
-    }
-
     /// Reads a list from an index: its only range, or several, merged. `key` is a key of a range.
     fn fill_from_index<K: ListKey>(
         &mut self,
@@ -338,6 +354,7 @@ impl Page {
         key: impl Fn(&Fingerprints) -> K,
         source: Source<'_>,
         resolved: &ResolvedRequest,
+        rows: &mut PageBuffer<'_>,
     ) -> Result<Found> {
         let Source { list, shape, filter, fingerprinter } = source;
         let recheck = |range: &Fingerprints| Recheck::new(*range, filter, fingerprinter);
@@ -346,10 +363,11 @@ impl Page {
             let keys: Vec<K> = ranges.iter().map(key).collect();
             // Even if two ranges had the same term, each row would pass one check.
             let mut rechecks: Vec<Recheck<'_>> = ranges.iter().map(recheck).collect();
-            self.fill_from_ranges(index, fetch, &keys, &mut rechecks, resolved)
+            self.fill_from_ranges(index, fetch, &keys, &mut rechecks, resolved, rows)
         } else {
             let mut rechecks = [recheck(&list.filter)];
-            self.fill_from_ranges(index, fetch, &[key(&list.filter)], &mut rechecks, resolved)
+            let keys = [key(&list.filter)];
+            self.fill_from_ranges(index, fetch, &keys, &mut rechecks, resolved, rows)
         }
     }
 
@@ -361,9 +379,10 @@ impl Page {
         keys: &[K],
         rechecks: &mut [Recheck<'_>],
         resolved: &ResolvedRequest,
+        rows: &mut PageBuffer<'_>,
     ) -> Result<Found> {
         let read = self.set_ceiling(index, keys, resolved)?;
-        let (rows, limit, range) = (&mut self.rows, self.page_size.get(), resolved.range());
+        let (limit, range) = (self.page_size.get(), resolved.range());
         let mut found = if let ([list], [recheck]) = (keys, &mut *rechecks) {
             Found::of(scan::scan(index, *list, &range, limit, |key, ()| {
                 fetch.matching(key, recheck, rows)

@@ -56,6 +56,9 @@ pub struct ListRequest {
     pub page_size: Option<PageSize>,
     /// The position to continue from; the beginning of the list by default.
     pub cursor: Option<PageCursor>,
+    /// Whether the page has the beginnings of the first and last message of each conversation. No
+    /// part of the cursor.
+    pub previews: bool,
 }
 
 impl ListRequest {
@@ -125,6 +128,33 @@ impl ListRequest {
     #[must_use]
     pub fn cursor(self, cursor: PageCursor) -> Self {
         Self { cursor: Some(cursor), ..self }
+    }
+
+    /// Reads the beginnings of the first and last message of each conversation, too. With the index
+    /// `previews` ([`IndexFamily::Previews`](crate::IndexFamily::Previews)) this costs no lookup;
+    /// without it one or two B-tree lookups for each conversation with messages, which are read
+    /// whole to verify them.
+    ///
+    /// ```
+    /// # use convodb::*;
+    /// # let store = Store::in_memory()?;
+    /// # let at: Timestamp = "2025-01-25".parse()?;
+    /// # let user = store.create_user("Acme", at)?.id;
+    /// # let bot = store.create_assistant(user, AssistantId::generate(at), "Bot")?.id;
+    /// # let id = ConversationId::generate(at);
+    /// # store.insert(user, Conversation::new(id, bot, Channel::Widget, at), Vec::new())?;
+    /// store.append_message(user, id, Message::new(Role::User, "Hello?", at)?)?;
+    /// store.append_message(user, id, Message::new(Role::Assistant, "Hi!", at)?)?;
+    /// let page = store.snapshot().list(user, &ListRequest::new().previews())?;
+    /// for (row, preview) in page.conversations().zip(page.previews()) {
+    ///     let preview = preview.expect("it has messages");
+    ///     assert_eq!((preview.first.text, preview.last.text), ("Hello?", "Hi!"));
+    /// }
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn previews(self) -> Self {
+        Self { previews: true, ..self }
     }
 
     /// The request with one assistant added to its filter; one that nothing matches if the filter
@@ -200,6 +230,7 @@ impl ListRequest {
                 at_front: true,
                 behind: 0,
                 walk: None,
+                previews: self.previews,
             });
         };
         self.check_cursor_conflicts(&requested, &cursor.list)?;
@@ -211,6 +242,7 @@ impl ListRequest {
             at_front: false,
             behind: cursor.behind,
             walk: cursor.walk,
+            previews: self.previews,
         })
     }
 
@@ -273,4 +305,5 @@ pub(crate) struct ResolvedRequest {
     /// The walk that the page is part of, if the list is sorted by last activity; `None` if the page
     /// begins one.
     pub(crate) walk: Option<Walk>,
+    pub(crate) previews: bool,
 }

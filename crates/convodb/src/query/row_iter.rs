@@ -87,6 +87,7 @@ impl RowIter {
             at_front: true,
             behind: 0,
             walk: None,
+            previews: false,
         };
         let page = page::read(tables, fingerprinter, self.user, &self.filter, &resolved)?;
         // The gaps in ascending order of sort keys, for both orders of the list.

@@ -18,10 +18,11 @@ use crate::seam::feed::{FeedRecord, History};
 use crate::seam::keys::Secrets;
 use crate::seam::statistics::Counter;
 use crate::snapshot::Snapshot;
+use crate::tables::conversations::StoredRow;
 use crate::tables::schema::{CHANGE_MARKS, COUNTERS, IDEMPOTENCY};
 use crate::tables::sequences::decode_number;
 use crate::tables::state::CommittedState;
-use crate::tables::{change_feed, conversations, counters, idempotency, messages, meta, quotas};
+use crate::tables::{change_feed, counters, idempotency, messages, meta, quotas};
 
 /// The content of a store as of a snapshot.
 #[derive(Clone, Copy)]
@@ -205,12 +206,12 @@ impl<'s> Contents<'s> {
             ..=RowKey::new(user, Position::from_bits(u64::MAX));
         Ok(tables.conversations.rows.range(all)?.map(move |entry| {
             let (key, record) = entry?;
-            let (row, texts) = conversations::decode_row(key, record.value())?;
+            let row = StoredRow::decode(key, record.value())?;
             let stored = match row.stored_messages() {
                 StoredMessages::Exactly(stored) => stored,
                 stored @ StoredMessages::AtMost(_) => tables.messages.last_number(key, stored)?,
             };
-            let conversation = row.conversation(texts).owned();
+            let conversation = row.conversation().owned();
             Ok(StoredConversation { position: key.position.bits(), conversation, stored })
         }))
     }

@@ -55,7 +55,7 @@ impl Keys {
     /// # Errors
     /// Those of misuse of [`Snapshot::list`](crate::Snapshot::list);
     /// [`Error::Invalid`](crate::Error::Invalid) for a list by last activity, which needs an index
-    /// that moves.
+    /// that moves, and for previews.
     pub fn plan<'r>(
         &self,
         user: UserId,
@@ -71,6 +71,10 @@ impl Keys {
         if list.sort != Sort::CreatedAt {
             let reason = "must be created_at: this store has no index by last activity";
             return Err(Error::Invalid { field: "sort", reason });
+        }
+        if request.previews {
+            let reason = "must be left out: this store reads no previews";
+            return Err(Error::Invalid { field: "preview", reason });
         }
         // Another store has none of the optional indexes.
         let shape = plan(list, &Families::default())?.filter(|_| !scan.span.is_empty());

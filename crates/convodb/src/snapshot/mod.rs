@@ -1,7 +1,6 @@
 //! Snapshot: the read API, over one committed state.
 
 mod accounts;
-mod previews;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -406,9 +405,9 @@ impl Snapshot {
     /// The key of the user's conversation `id`, and how many of its messages are stored; `None` if
     /// reads do not reach it.
     fn row_of(&self, user: UserId, id: ConversationId) -> Result<Option<(RowKey, StoredMessages)>> {
-        let found = self.state.tables.conversations.read(user, id, |row, texts| {
-            let is_reached = self.reaches(row.conversation(texts).assistant);
-            is_reached.then(|| row.stored_messages())
+        let found = self.state.tables.conversations.read(user, id, |stored| {
+            let is_reached = self.reaches(stored.conversation().assistant);
+            is_reached.then(|| stored.stored_messages())
         })?;
         Ok(found.and_then(|(row, stored)| Some((row, stored?))))
     }

@@ -1,15 +1,78 @@
 //! Conversations: rows clustered by user and position, and their lookup by id.
 
 use crate::encoding::key::{RowKey, UuidKey};
-use crate::encoding::record::{self, Damage};
-use crate::encoding::row::{self, Row};
+use crate::encoding::preview;
+use crate::encoding::record::{self, Appendix, Damage};
+use crate::encoding::row::{self, Row, StoredMessages};
 use crate::error::{Error, Result};
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{ConversationId, UserId};
 use crate::model::position::Position;
+use crate::model::preview::PreviewRef;
 use crate::model::timestamp::Timestamp;
 use crate::rules::position_after;
 use crate::tables::schema::{CONVERSATION_IDS, CONVERSATIONS, Conversations};
+
+/// A verified and decoded row. Its preview, if it has one, is neither until it is read.
+pub(crate) struct StoredRow<'a> {
+    key: RowKey,
+    row: Row,
+    texts: &'a str,
+    appendix: Option<Appendix<'a>>,
+}
+
+/// The preview of a row, as far as the row knows it.
+pub(crate) enum KeptPreview<'a> {
+    /// `None` if no messages are stored.
+    Known(Option<PreviewRef<'a>>),
+    /// The messages have to be read.
+    Unknown,
+}
+
+impl<'a> StoredRow<'a> {
+    /// Decodes the record of a row. Verifies its checksum.
+    pub(crate) fn decode(key: RowKey, record: &'a [u8]) -> Result<Self> {
+        let (body, appendix) = record::open_extended(&key, record).map_err(damaged)?;
+        let (row, texts) = Row::decode(body, key.position).map_err(damaged)?;
+        Ok(Self { key, row, texts, appendix })
+    }
+
+    pub(crate) const fn key(&self) -> RowKey {
+        self.key
+    }
+
+    /// The row and its texts.
+    pub(crate) const fn parts(&self) -> (&Row, &'a str) {
+        (&self.row, self.texts)
+    }
+
+    pub(crate) fn conversation(&self) -> ConversationRef<'a> {
+        self.row.conversation(self.texts)
+    }
+
+    /// How many of its messages are stored.
+    pub(crate) fn stored_messages(&self) -> StoredMessages {
+        self.row.stored_messages()
+    }
+
+    /// Whether the row has a preview of its own, also if that is of no messages.
+    pub(crate) const fn keeps_preview(&self) -> bool {
+        self.appendix.is_some()
+    }
+
+    /// The preview. Verifies its checksum.
+    pub(crate) fn preview(&self) -> Result<KeptPreview<'a>> {
+        match self.appendix {
+            Some(appendix) => {
+                preview::decode(self.key, appendix).map(KeptPreview::Known).map_err(damaged)
+            }
+            None if self.stored_messages() == StoredMessages::Exactly(0) => {
+                Ok(KeptPreview::Known(None))
+            }
+            None => Ok(KeptPreview::Unknown),
+        }
+    }
+}
 
 impl Conversations {
     /// The position that the id table has for the user's conversation `id`. One B-tree lookup.
@@ -25,16 +88,16 @@ impl Conversations {
         &self,
         user: UserId,
         id: ConversationId,
-        read: impl FnOnce(&Row, &str) -> T,
+        read: impl FnOnce(&StoredRow<'_>) -> T,
     ) -> Result<Option<(RowKey, T)>> {
         let Some(position) = self.position(user, id)? else { return Ok(None) };
         let key = RowKey::new(user, position);
         let found = self.rows.get(key)?.ok_or_else(|| damaged("an id leads to no row"))?;
-        let (row, texts) = decode_row(key, found.value())?;
-        if row.id() != id {
+        let stored = StoredRow::decode(key, found.value())?;
+        if stored.row.id() != id {
             return Err(damaged("an id leads to the row of another conversation"));
         }
-        Ok(Some((key, read(&row, texts))))
+        Ok(Some((key, read(&stored))))
     }
 
     /// The user's conversation `id` and its key. Two B-tree lookups.
@@ -43,7 +106,7 @@ impl Conversations {
         user: UserId,
         id: ConversationId,
     ) -> Result<Option<(RowKey, Conversation)>> {
-        self.read(user, id, |row, texts| row.conversation(texts).owned())
+        self.read(user, id, |stored| stored.conversation().owned())
     }
 
     /// Whether the user has any conversation. One B-tree lookup.
@@ -62,16 +125,21 @@ impl Conversations {
         }
     }
 
-    /// Puts the record of a new or changed row with `stored` stored messages. `record` is a buffer.
+    /// Puts the record of a new or changed row with `stored` stored messages, and the preview that it
+    /// keeps. `record` is a buffer.
     pub(crate) fn put(
         &mut self,
         key: RowKey,
         conversation: &ConversationRef<'_>,
         stored: u32,
+        preview: Option<&PreviewRef<'_>>,
         record: &mut Vec<u8>,
     ) {
         record.clear();
         row::encode_conversation(key, conversation, stored, record);
+        if preview.is_some() {
+            preview::append(key, preview, record);
+        }
         self.rows.put(key, record);
     }
 
@@ -102,11 +170,5 @@ pub(crate) fn decode_position(stored: &[u8]) -> Result<Position> {
 
 /// Decodes the record of a row. Verifies its checksum.
 pub(crate) fn decode(key: RowKey, record: &[u8]) -> Result<ConversationRef<'_>> {
-    record::open(&key, record).and_then(|body| body.conversation(key.position)).map_err(damaged)
-}
-
-/// Decodes the record of a row into the row and its texts. Verifies its checksum.
-pub(crate) fn decode_row(key: RowKey, record: &[u8]) -> Result<(Row, &str)> {
-    let body = record::open(&key, record).map_err(damaged)?;
-    Row::decode(body, key.position).map_err(damaged)
+    StoredRow::decode(key, record).map(|stored| stored.conversation())
 }

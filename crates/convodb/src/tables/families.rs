@@ -3,12 +3,14 @@
 //! ```text
 //! name  | "index." | name of the family
 //! value | state u8: 1 building, 2 ready, 3 dropping, 4 dropping, then building
-//!       | while building: next row, user u32, position u64
+//!       | while building, or dropping what rows contain: next row, user u32, position u64
 //! ```
 //!
 //! Big-endian. An absent family has no entry. While a family is built, writes keep it up as if it
 //! were ready, and it has the entries of all rows before the next one. The state and the entries of
 //! older rows change in the same transaction, so building continues after a crash where it was.
+//!
+//! A version keeps up only the families that it knows, so it refuses a store with another one.
 
 use redb::{ReadTransaction, TableError, WriteTransaction};
 
@@ -33,6 +35,8 @@ pub(crate) enum FamilyState {
     Building(RowKey),
     Ready,
     Dropping {
+        /// Rows before this key have nothing of the family any more.
+        next: RowKey,
         /// Whether it is built anew afterwards.
         rebuild: bool,
     },
@@ -41,23 +45,29 @@ pub(crate) enum FamilyState {
 impl FamilyState {
     /// The state of a family before its first step.
     pub(crate) fn begin() -> Self {
-        Self::Building(RowKey::decode(&[]))
+        Self::Building(first_row())
+    }
+
+    /// The state after everything of the family was removed.
+    pub(crate) fn removed(rebuild: bool) -> Self {
+        if rebuild { Self::begin() } else { Self::Absent }
     }
 
     /// The state after the family was asked for.
     pub(crate) fn added(self) -> Self {
         match self {
             Self::Absent => Self::begin(),
-            Self::Dropping { .. } => Self::Dropping { rebuild: true },
+            Self::Dropping { next, .. } => Self::Dropping { next, rebuild: true },
             Self::Building(_) | Self::Ready => self,
         }
     }
 
     /// The state after the family was given up.
-    pub(crate) const fn dropped(self) -> Self {
+    pub(crate) fn dropped(self) -> Self {
         match self {
             Self::Absent => Self::Absent,
-            _ => Self::Dropping { rebuild: false },
+            Self::Dropping { next, .. } => Self::Dropping { next, rebuild: false },
+            Self::Building(_) | Self::Ready => Self::Dropping { next: first_row(), rebuild: false },
         }
     }
 
@@ -76,22 +86,37 @@ impl FamilyState {
             Self::Absent => None,
             Self::Building(next) => Some([&[BUILDING][..], next.encode().as_ref()].concat()),
             Self::Ready => Some(vec![READY]),
-            Self::Dropping { rebuild: false } => Some(vec![DROPPING]),
-            Self::Dropping { rebuild: true } => Some(vec![REPLACING]),
+            Self::Dropping { next, rebuild } => {
+                let state = if rebuild { REPLACING } else { DROPPING };
+                Some(match next == first_row() {
+                    true => vec![state],
+                    false => [&[state][..], next.encode().as_ref()].concat(),
+                })
+            }
         }
     }
 
     fn decode(value: &[u8]) -> Option<Self> {
-        match value.split_first()? {
-            (&BUILDING, next) if next.len() == RowKey::WIDTH => {
-                Some(Self::Building(RowKey::decode(next)))
-            }
-            (&READY, []) => Some(Self::Ready),
-            (&DROPPING, []) => Some(Self::Dropping { rebuild: false }),
-            (&REPLACING, []) => Some(Self::Dropping { rebuild: true }),
+        let (state, next) = value.split_first()?;
+        let place = match next.len() {
+            0 => None,
+            RowKey::WIDTH => Some(RowKey::decode(next)),
+            _ => return None,
+        };
+        let dropping = |rebuild| Self::Dropping { next: place.unwrap_or_else(first_row), rebuild };
+        match (*state, place) {
+            (BUILDING, Some(next)) => Some(Self::Building(next)),
+            (READY, None) => Some(Self::Ready),
+            (DROPPING, _) => Some(dropping(false)),
+            (REPLACING, _) => Some(dropping(true)),
             _ => None,
         }
     }
+}
+
+/// A key before those of all rows.
+fn first_row() -> RowKey {
+    RowKey::decode(&[])
 }
 
 /// The state of every family, as of one commit.
@@ -188,6 +213,22 @@ fn restricted(row: Fingerprints, has: impl Fn(IndexFamily) -> bool) -> Fingerpri
     })
 }
 
+/// Fails if the file has a family that this version does not know.
+///
+/// # Errors
+/// [`Error::UnknownIndex`].
+pub(crate) fn check_known(read: &ReadTransaction) -> Result<()> {
+    let meta = meta::open(read)?;
+    for entry in meta.range(PREFIX.as_bytes()..).map_err(from_redb)? {
+        let (name, _) = entry.map_err(from_redb)?;
+        let Some(index) = name.value().strip_prefix(PREFIX.as_bytes()) else { break };
+        if !IndexFamily::ALL.into_iter().any(|family| family.as_str().as_bytes() == index) {
+            return Err(Error::UnknownIndex { index: String::from_utf8_lossy(index).into_owned() });
+        }
+    }
+    Ok(())
+}
+
 fn name(family: IndexFamily) -> String {
     format!("{PREFIX}{family}")
 }
@@ -220,8 +261,10 @@ mod tests {
         let next = RowKey::new(UserId::new(7), Position::from_bits(u64::MAX));
         for state in [
             FamilyState::Building(next),
-            FamilyState::Dropping { rebuild: false },
-            FamilyState::Dropping { rebuild: true },
+            FamilyState::Ready.dropped(),
+            FamilyState::Ready.dropped().added(),
+            FamilyState::Dropping { next, rebuild: false },
+            FamilyState::Dropping { next, rebuild: true },
             FamilyState::Ready,
             FamilyState::Absent,
             FamilyState::begin(),
@@ -232,9 +275,25 @@ mod tests {
     }
 
     #[test]
+    fn a_family_of_a_newer_version_is_refused() {
+        let store = RawStore::new();
+        let put = |name: &[u8]| {
+            store.write(|write| {
+                write.open_table(meta::TABLE).unwrap().insert(name, &[READY][..]).unwrap();
+            });
+        };
+        put(b"indexes");
+        check_known(&store.read()).unwrap();
+        put(b"index.tomorrow");
+        let refused = check_known(&store.read());
+        assert!(matches!(&refused, Err(Error::UnknownIndex { index }) if index == "tomorrow"));
+    }
+
+    #[test]
     fn damaged_states_are_refused() {
         let building = FamilyState::begin().encode().unwrap();
-        for wrong in [&[][..], &[0], &[5], &[READY, 0], &[BUILDING], &building[..12]] {
+        let dropping = [&[DROPPING][..], &building[1..12]].concat();
+        for wrong in [&[][..], &[0], &[5], &[READY, 0], &[BUILDING], &building[..12], &dropping] {
             assert_eq!(FamilyState::decode(wrong), None, "{wrong:?}");
         }
         assert_eq!(FamilyState::decode(&[&building[..], &[0]].concat()), None);

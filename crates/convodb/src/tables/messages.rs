@@ -9,7 +9,6 @@ use crate::encoding::record;
 use crate::encoding::row::StoredMessages;
 use crate::error::Result;
 use crate::model::message::Message;
-use crate::model::preview::{Excerpt, Preview};
 use crate::tables::schema::{MESSAGES, Messages};
 
 impl Messages {
@@ -63,18 +62,18 @@ impl Messages {
         Ok(self.table.last(all(row))?.map_or(0, |(key, _)| key.number))
     }
 
-    /// The beginnings of the first and the last message of a row; `None` if it has none. Two B-tree
-    /// lookups, or one if there is at most one message.
-    pub(crate) fn preview(&self, row: RowKey) -> Result<Option<Preview>> {
-        let Some((key, record)) = self.table.last(all(row))? else { return Ok(None) };
-        let last = Excerpt::of(&decode(key, record.value())?);
+    /// The first and the last message of a row; none if it has none, and one if that is both. Two
+    /// B-tree lookups, or one if there is at most one message.
+    pub(crate) fn ends(&self, row: RowKey) -> Result<Vec<Message>> {
+        let Some((key, record)) = self.table.last(all(row))? else { return Ok(Vec::new()) };
+        let last = decode(key, record.value())?;
         if key.number == 1 {
-            return Ok(Some(Preview { first: last.clone(), last }));
+            return Ok(vec![last]);
         }
         let first = MessageKey::new(row, 1);
         let record = self.table.get(first)?;
         let record = record.ok_or(MESSAGES.corrupted("a message is missing"))?;
-        Ok(Some(Preview { first: Excerpt::of(&decode(first, record.value())?), last }))
+        Ok(vec![decode(first, record.value())?, last])
     }
 
     /// Puts `message` as number `number` of the row. `record` is a buffer.

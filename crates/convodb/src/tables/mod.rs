@@ -127,11 +127,12 @@ impl Tables {
         self.accounts.assistant_name(&self.assistant_names, user, id, out)
     }
 
-    /// An upper bound of the number of entries of an optional family.
+    /// An upper bound of the number of entries or rows that an optional family has.
     pub(crate) fn estimate_of(&self, family: IndexFamily) -> Result<u64> {
         match family {
             IndexFamily::LastActivity => self.activity.table.estimate(),
             IndexFamily::AiOff => self.indexes.ai_off.estimate(),
+            IndexFamily::Previews => self.conversations.rows.estimate(),
         }
     }
 

@@ -11,6 +11,7 @@ use crate::model::conversation::Conversation;
 use crate::model::id::{ConversationId, UserId};
 use crate::model::message::Message;
 use crate::model::position::Position;
+use crate::model::preview::PreviewRef;
 use crate::rules::check_messages;
 use crate::tables::quotas::{self, UsageChange, conversation_bytes, message_bytes};
 use crate::tables::staged_inserts::RunningInsert;
@@ -156,8 +157,10 @@ impl Transaction<'_> {
         let bytes = new_bytes(conversation, messages.len(), rest);
         self.count_usage(key.user, UsageChange { conversations: 1, bytes })?;
         let new = conversation.borrowed();
+        let preview = if self.keeps_previews() { PreviewRef::of(messages) } else { None };
+        let (stored, record) = (number(messages.len()), &mut self.record);
         let conversations = &mut self.tables.conversations;
-        conversations.put(key, &new, number(messages.len()), &mut self.record);
+        conversations.put(key, &new, stored, preview.as_ref(), record);
         conversations.put_id(key, conversation.id);
         self.put_messages(key, rest, staged);
         self.apply(key, None, Some(&new))

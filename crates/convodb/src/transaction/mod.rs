@@ -11,12 +11,13 @@ use std::sync::atomic::Ordering;
 
 use crate::encoding::index_term::{Fingerprinter, Fingerprints};
 use crate::encoding::key::RowKey;
-use crate::encoding::row::{Row, StoredMessages};
+use crate::encoding::row::StoredMessages;
 use crate::error::{Error, Result};
 use crate::model::conversation::{Conversation, ConversationRef};
 use crate::model::id::{AssistantId, ConversationId, UserId};
 use crate::model::index_family::IndexFamily;
 use crate::model::message::Message;
+use crate::model::preview::{Excerpt, Preview, PreviewRef};
 use crate::model::text::IdempotencyKey;
 use crate::model::timestamp::Timestamp;
 use crate::options::WriteRules;
@@ -24,6 +25,7 @@ use crate::rules::{self, RowChange};
 use crate::tables::Tables;
 use crate::tables::activity_index::Activity;
 use crate::tables::change_feed::ChangeRecord;
+use crate::tables::conversations::{KeptPreview, StoredRow};
 use crate::tables::idempotency;
 use crate::tables::quotas::{self, UsageChange, conversation_bytes};
 
@@ -65,6 +67,16 @@ pub struct Transaction<'txn> {
     restriction: Option<AssistantId>,
     /// Buffer for records.
     record: Vec<u8>,
+}
+
+/// A stored row that a write reads, and may change.
+struct Found {
+    key: RowKey,
+    conversation: Conversation,
+    stored: StoredMessages,
+    /// The preview that the row keeps, in a store that keeps previews. A row with messages has none
+    /// until the build of the index family reaches it.
+    preview: Option<Preview>,
 }
 
 impl<'txn> Transaction<'txn> {
@@ -219,7 +231,7 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// A fault of the store.
     pub fn conversation(&self, user: UserId, id: ConversationId) -> Result<Option<Conversation>> {
-        Ok(self.find(user, id)?.map(|(_, conversation, _)| conversation))
+        Ok(self.find(user, id)?.map(|found| found.conversation))
     }
 
     /// Inserts a conversation with its messages so far. In ascending order, it is listed after all
@@ -267,7 +279,7 @@ impl<'txn> Transaction<'txn> {
         now: Timestamp,
         change: impl FnOnce(&mut Conversation) -> Result<()>,
     ) -> Result<Conversation> {
-        let (key, old, stored) = self.require(user, id)?;
+        let Found { key, conversation: old, stored, preview } = self.require(user, id)?;
         self.check_open(user)?;
         let Some(new) = rules::changed(&old, now, change)? else { return Ok(old) };
         if new.assistant != old.assistant {
@@ -279,7 +291,8 @@ impl<'txn> Transaction<'txn> {
         };
         rules::check_count(new.message_count, now_stored as usize)?;
         self.count_changed(user, (&old, stored), (&new, now_stored), 0)?;
-        self.put_changed(key, &old, &new, now_stored)?;
+        let preview = preview.as_ref().map(Preview::borrowed);
+        self.put_changed(key, &old, &new, now_stored, preview)?;
         Ok(new)
     }
 
@@ -290,8 +303,8 @@ impl<'txn> Transaction<'txn> {
     /// # Errors
     /// [`Error::ConversationNotFound`], or a fault of the store.
     pub fn delete(&mut self, user: UserId, id: ConversationId) -> Result<()> {
-        let (key, old, stored) = self.require(user, id)?;
-        let old = old.borrowed();
+        let Found { key, conversation, stored, .. } = self.require(user, id)?;
+        let old = conversation.borrowed();
         self.tables.conversations.remove(key, id)?;
         let messages = self.tables.messages.remove_all(key)?;
         let bytes = -(conversation_bytes(&old, stored) + quotas::bytes(messages));
@@ -332,7 +345,7 @@ impl<'txn> Transaction<'txn> {
         id: ConversationId,
         budget: &mut usize,
     ) -> Result<bool> {
-        let (key, conversation, stored) = self.require(user, id)?;
+        let Found { key, conversation, stored, preview } = self.require(user, id)?;
         let messages = self.tables.messages.last_found(key)?;
         let most = u32::try_from(*budget).unwrap_or(u32::MAX);
         let kept = messages.saturating_sub(most);
@@ -340,9 +353,15 @@ impl<'txn> Transaction<'txn> {
             let removed = quotas::bytes(self.tables.messages.truncate(key, kept)?);
             let row = &conversation;
             self.count_changed(user, (row, stored), (row, kept), -removed)?;
-            // The row must know how many there are, and is otherwise unchanged.
+            // The row must know which messages there are, and is otherwise unchanged.
             let unchanged = conversation.borrowed();
-            self.tables.conversations.put(key, &unchanged, kept, &mut self.record);
+            let ends = match preview {
+                Some(_) => self.tables.messages.ends(key)?,
+                None => Vec::new(),
+            };
+            let preview = PreviewRef::of(&ends);
+            let conversations = &mut self.tables.conversations;
+            conversations.put(key, &unchanged, kept, preview.as_ref(), &mut self.record);
             *budget = 0;
             return Ok(false);
         }
@@ -364,14 +383,20 @@ impl<'txn> Transaction<'txn> {
         id: ConversationId,
         message: &Message,
     ) -> Result<u32> {
-        let (key, old, stored) = self.require(user, id)?;
+        let Found { key, conversation: old, stored, preview } = self.require(user, id)?;
         self.check_open(user)?;
         let new = rules::appended(&old, message)?;
         let number = rules::next_message(self.tables.messages.last_number(key, stored)?)?;
         let added = quotas::message_bytes(message);
         self.count_changed(user, (&old, stored), (&new, number), added)?;
         self.tables.messages.put(key, number, message, &mut self.record);
-        self.put_changed(key, &old, &new, number)?;
+        let last = Excerpt::of(message);
+        let preview = match &preview {
+            Some(preview) => Some(Preview { first: preview.borrowed().first, last }),
+            None if number == 1 && self.keeps_previews() => Some(Preview { first: last, last }),
+            None => None,
+        };
+        self.put_changed(key, &old, &new, number, preview)?;
         Ok(new.message_count)
     }
 
@@ -403,26 +428,35 @@ impl<'txn> Transaction<'txn> {
         Ok(response)
     }
 
-    /// The user's conversation `id` with its key, and how many of its messages are stored; `None`
-    /// if this write does not reach it.
-    fn find(
-        &self,
-        user: UserId,
-        id: ConversationId,
-    ) -> Result<Option<(RowKey, Conversation, StoredMessages)>> {
-        let read =
-            |row: &Row, texts: &str| (row.conversation(texts).owned(), row.stored_messages());
+    /// The user's conversation `id`; `None` if this write does not reach it.
+    fn find(&self, user: UserId, id: ConversationId) -> Result<Option<Found>> {
+        let read = |row: &StoredRow<'_>| {
+            let preview = match self.keeps_previews() {
+                true => row.preview()?,
+                false => KeptPreview::Unknown,
+            };
+            Ok::<_, Error>(Found {
+                key: row.key(),
+                conversation: row.conversation().owned(),
+                stored: row.stored_messages(),
+                preview: match preview {
+                    KeptPreview::Known(preview) => preview.as_ref().map(Preview::owned),
+                    KeptPreview::Unknown => None,
+                },
+            })
+        };
         let found = self.tables.conversations.read(user, id, read)?;
-        let found = found.map(|(key, (conversation, stored))| (key, conversation, stored));
-        Ok(found.filter(|(_, conversation, _)| self.reaches(conversation.assistant)))
+        let found = found.map(|(_, found)| found).transpose()?;
+        Ok(found.filter(|found| self.reaches(found.conversation.assistant)))
     }
 
-    fn require(
-        &self,
-        user: UserId,
-        id: ConversationId,
-    ) -> Result<(RowKey, Conversation, StoredMessages)> {
+    fn require(&self, user: UserId, id: ConversationId) -> Result<Found> {
         self.find(user, id)?.ok_or(Error::ConversationNotFound)
+    }
+
+    /// Whether rows keep previews.
+    fn keeps_previews(&self) -> bool {
+        self.tables.families.is_kept(IndexFamily::Previews)
     }
 
     /// Counts that a row changes and how many bytes its messages take in addition.
@@ -438,16 +472,18 @@ impl<'txn> Transaction<'txn> {
         self.count_usage(user, UsageChange::of_bytes(after - before + messages))
     }
 
-    /// Puts a changed row with `stored` stored messages.
+    /// Puts a changed row with `stored` stored messages and the preview that it keeps.
     fn put_changed(
         &mut self,
         key: RowKey,
         old: &Conversation,
         new: &Conversation,
         stored: u32,
+        preview: Option<PreviewRef<'_>>,
     ) -> Result<()> {
         let (old, new) = (old.borrowed(), new.borrowed());
-        self.tables.conversations.put(key, &new, stored, &mut self.record);
+        let conversations = &mut self.tables.conversations;
+        conversations.put(key, &new, stored, preview.as_ref(), &mut self.record);
         self.apply(key, Some(&old), Some(&new))
     }
 }

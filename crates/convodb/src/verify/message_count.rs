@@ -10,7 +10,7 @@ use crate::encoding::key::{MessageKey, RowKey};
 use crate::encoding::row::StoredMessages;
 use crate::error::{Error, Result};
 use crate::tables::Tables;
-use crate::tables::conversations::decode_row;
+use crate::tables::conversations::StoredRow;
 use crate::tables::schema::MESSAGES;
 
 type Rows<'t> = Box<dyn Iterator<Item = Result<(RowKey, StoredMessages)>> + 't>;
@@ -28,7 +28,7 @@ impl<'t> MessageCount<'t> {
     pub(crate) fn new(tables: &'t Tables) -> Result<Self> {
         let rows = tables.conversations.rows.iter()?.map(|entry| {
             let (key, record) = entry?;
-            Ok((key, decode_row(key, record.value())?.0.stored_messages()))
+            Ok((key, StoredRow::decode(key, record.value())?.stored_messages()))
         });
         let rows: Rows<'t> = Box::new(rows);
         let staged = tables.staged.keys()?.into_iter().collect();
@@ -127,8 +127,7 @@ mod tests {
             Error::Corrupted { table: "messages.v1", what } => what,
             other => panic!("{other:?}"),
         };
-        let read =
-            tables.conversations.read(store.user, id(number), |row, _| row.stored_messages());
+        let read = tables.conversations.read(store.user, id(number), |row| row.stored_messages());
         let (key, stored) = read.unwrap().unwrap();
         let read: Result<Vec<Message>> = tables.messages.of_row(key, stored).unwrap().collect();
         let mut count = MessageCount::new(&tables).unwrap();

@@ -1,7 +1,7 @@
 //! Verification of rows, and in step with them of messages and counters.
 //!
-//! Each row decodes, is found by a lookup, and has its user, its assistant, its messages and its
-//! share of the counters; each message and counter has its rows. Rows also determine which ids and
+//! Each row decodes, is found by a lookup, and has its user, its assistant, its messages, their
+//! preview and its share of the counters; each message and counter has its rows. Rows also determine which ids and
 //! index entries must exist ([`SetHash`]). Memory: the counters and assistants of one user.
 
 use std::collections::BTreeMap;
@@ -10,17 +10,22 @@ use std::ops::RangeInclusive;
 
 use crate::encoding::counter::Counter;
 use crate::encoding::key::{FixedKey, MessageKey, RowKey};
-use crate::encoding::row::StoredMessages;
+use crate::encoding::record;
 use crate::error::Result;
 use crate::kv::value::ValueRef;
 use crate::model::conversation::ConversationRef;
 use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, UserId};
+use crate::model::index_family::IndexFamily;
+use crate::model::message::Message;
+use crate::model::preview::{Excerpt, Preview};
 use crate::tables::Tables;
+use crate::tables::conversations::{KeptPreview, StoredRow};
 use crate::tables::counters::CounterPlace;
+use crate::tables::families::FamilyState;
 use crate::tables::quotas::CountedUsage;
 use crate::tables::schema::{Bytes, CONVERSATIONS, COUNTERS, MESSAGES};
-use crate::tables::{conversations, counters, messages};
+use crate::tables::{counters, messages};
 use crate::verify::report::{Ticker, VerifyReport};
 use crate::verify::set_hash::SetHash;
 use crate::verify::user_ranges::keys_of;
@@ -45,6 +50,17 @@ struct Verifier<'a, 'f> {
     counted: BTreeMap<CounterPlace, Counter>,
     /// The users whose counters are not checked yet.
     unchecked: RangeInclusive<UserId>,
+}
+
+/// The messages of a row.
+#[derive(Default)]
+struct FoundMessages {
+    /// The number of the last one; 0 without any.
+    last_number: u32,
+    /// The beginning of the first one, if it decodes.
+    first: Option<Excerpt>,
+    /// The last one, if it decodes.
+    last: Option<Message>,
 }
 
 /// Verifies rows, messages and counters of some users.
@@ -83,7 +99,7 @@ pub(super) fn verify(
 impl<'a> Verifier<'a, '_> {
     fn check_row(&mut self, key: RowKey, record: &[u8], ticker: &mut Ticker<'_>) -> Result<()> {
         self.report.conversations += 1;
-        self.usage.add_conversation(key.user, record.len());
+        self.usage.add_conversation(key.user, record::own(record).len());
         if self.user != Some(key.user) {
             self.begin_user(key.user)?;
         }
@@ -91,10 +107,11 @@ impl<'a> Verifier<'a, '_> {
             self.row_finding("a row is not found by its key", key.user);
         }
         self.check_messages_before(Some(key), ticker)?;
-        let last = self.check_messages_of(key, ticker)?;
-        match conversations::decode_row(key, record) {
-            Ok((row, texts)) => {
-                self.check_decoded(key, &row.conversation(texts), row.stored_messages(), last)?;
+        let messages = self.check_messages_of(key, ticker)?;
+        match StoredRow::decode(key, record) {
+            Ok(row) => {
+                self.check_preview(&row, &messages);
+                self.check_decoded(&row, messages.last_number)?;
             }
             Err(_) => self.row_finding("a record is damaged", key.user),
         }
@@ -113,13 +130,8 @@ impl<'a> Verifier<'a, '_> {
     }
 
     /// The assistant exists; the messages are counted and as many as were stored.
-    fn check_decoded(
-        &mut self,
-        key: RowKey,
-        row: &ConversationRef<'_>,
-        stored: StoredMessages,
-        last_message: u32,
-    ) -> Result<()> {
+    fn check_decoded(&mut self, stored: &StoredRow<'_>, last_message: u32) -> Result<()> {
+        let (key, row) = (stored.key(), &stored.conversation());
         let user = key.user;
         let exists = match self.assistants.get(&row.assistant) {
             Some(exists) => *exists,
@@ -134,7 +146,7 @@ impl<'a> Verifier<'a, '_> {
         }
         if last_message > row.message_count {
             self.row_finding("a row counts too few messages", user);
-        } else if !stored.allows(last_message) {
+        } else if !stored.stored_messages().allows(last_message) {
             let what = "a row has not as many messages as were stored";
             self.report.add_finding(MESSAGES.name, what, user);
         }
@@ -179,15 +191,50 @@ impl<'a> Verifier<'a, '_> {
         Ok(())
     }
 
-    /// Checks the messages of a row, and returns the number of the last one; 0 if there is none.
-    fn check_messages_of(&mut self, row: RowKey, ticker: &mut Ticker<'_>) -> Result<u32> {
-        let mut last = 0;
+    /// Checks the messages of a row.
+    fn check_messages_of(&mut self, row: RowKey, ticker: &mut Ticker<'_>) -> Result<FoundMessages> {
+        let mut found = FoundMessages::default();
         while let Some(message) = self.next_message(|key| key.row() == row) {
             let (key, record) = message?;
-            last = key.number;
-            self.check_message(key, record.value(), ticker)?;
+            let message = self.check_message(key, record.value(), ticker)?;
+            if found.last_number == 0 {
+                found.first = message.as_ref().map(|message| Excerpt::of(message).owned());
+            }
+            (found.last_number, found.last) = (key.number, message);
         }
-        Ok(last)
+        Ok(found)
+    }
+
+    /// The preview that a row keeps is that of its messages, and it keeps one if it must.
+    fn check_preview(&mut self, row: &StoredRow<'_>, messages: &FoundMessages) {
+        let (key, families) = (row.key(), &self.tables.families);
+        let finding = match row.preview() {
+            Err(_) => Some("a record is damaged"),
+            Ok(KeptPreview::Unknown) => {
+                let is_missing = families.must_have(IndexFamily::Previews, key);
+                is_missing.then_some("a row's preview is missing")
+            }
+            Ok(KeptPreview::Known(_))
+                if row.keeps_preview()
+                    && families.get(IndexFamily::Previews) == FamilyState::Absent =>
+            {
+                Some("a row keeps a preview, which the store does not")
+            }
+            Ok(KeptPreview::Known(preview)) => {
+                let is_right = match (&messages.first, &messages.last) {
+                    (Some(first), Some(last)) => {
+                        let own = Preview { first: first.borrowed(), last: Excerpt::of(last) };
+                        preview.is_some_and(|preview| preview == own)
+                    }
+                    // Damaged messages are findings of their own.
+                    _ => preview.is_none() || messages.last_number > 0,
+                };
+                (!is_right).then_some("a row's preview differs from its messages")
+            }
+        };
+        if let Some(what) = finding {
+            self.row_finding(what, key.user);
+        }
     }
 
     /// The next message if it passes, or the error of reading it.
@@ -198,18 +245,20 @@ impl<'a> Verifier<'a, '_> {
         self.messages.next_if(|message| message.as_ref().map_or(true, |(key, _)| passes(*key)))
     }
 
-    /// A message decodes and is found by a lookup, and is the next of its row.
+    /// A message decodes and is found by a lookup, and is the next of its row. Returns it if it
+    /// decodes.
     fn check_message(
         &mut self,
         key: MessageKey,
         record: &[u8],
         ticker: &mut Ticker<'_>,
-    ) -> Result<()> {
+    ) -> Result<Option<Message>> {
         ticker.tick();
         self.report.messages += 1;
         self.usage.add(key.user, MessageKey::WIDTH, record.len());
         let mut finding = |what| self.report.add_finding(MESSAGES.name, what, key.user);
-        if messages::decode(key, record).is_err() {
+        let message = messages::decode(key, record).ok();
+        if message.is_none() {
             finding("a record is damaged");
         }
         if self.tables.messages.table.get(key)?.is_none() {
@@ -219,7 +268,7 @@ impl<'a> Verifier<'a, '_> {
         if key.number != before.map_or(1, |before| before.number.wrapping_add(1)) {
             finding("a message is missing");
         }
-        Ok(())
+        Ok(message)
     }
 
     /// The stored counters of the unchecked users up to `last` equal those counted from their rows.

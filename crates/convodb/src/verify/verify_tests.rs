@@ -5,7 +5,10 @@ use uuid::Uuid;
 
 use crate::encoding::counter::{Cell, Counter};
 use crate::encoding::index_term::{Field, Term};
-use crate::encoding::key::{ActivityKey, CounterKey, DigestKey, FixedKey, IndexKey, UuidKey};
+use crate::encoding::key::{
+    ActivityKey, CounterKey, DigestKey, FixedKey, IndexKey, RowKey, UuidKey,
+};
+use crate::encoding::preview;
 use crate::encoding::record::{self, AccountV1, QuotaV1, decode_small, encode_small};
 use crate::encoding::row::encode_conversation;
 use crate::kv::redb_key::RedbKey;
@@ -14,9 +17,13 @@ use crate::model::channel::ChannelKind;
 use crate::model::conversation::Conversation;
 use crate::model::cost::Cost;
 use crate::model::id::UserId;
+use crate::model::index_family::IndexFamily;
+use crate::model::message::{Message, Role};
 use crate::model::position::SortKey;
+use crate::model::preview::PreviewRef;
 use crate::model::timestamp::Timestamp;
 use crate::tables::activity_index::Activity;
+use crate::tables::families::{self, FamilyState};
 use crate::tables::schema::{self, Bytes};
 use crate::tables::{conversations, counters};
 use crate::testing::{RawStore, id};
@@ -227,6 +234,44 @@ fn wrong_entries_of_the_index_by_last_activity_are_found() {
 }
 
 #[test]
+fn wrong_previews_are_found() {
+    let change = |change: fn(RowKey, Vec<u8>) -> Vec<u8>| {
+        move |write: &WriteTransaction| {
+            let mut rows = schema::CONVERSATIONS.open_for_write(write).unwrap();
+            let (key, record) = all(&rows).pop().unwrap();
+            rows.insert(key, change(key, record).as_slice()).unwrap();
+        }
+    };
+    let table = "conversations.v1";
+    let without = |key: RowKey, record: Vec<u8>| record::without_appendix(&key, &record);
+    check(change(without), table, "a row's preview is missing");
+    let of_no_messages = |key: RowKey, record: Vec<u8>| {
+        let mut record = record::without_appendix(&key, &record);
+        preview::append(key, None, &mut record);
+        record
+    };
+    let differs = "a row's preview differs from its messages";
+    check(change(of_no_messages), table, differs);
+    let of_another = |key: RowKey, record: Vec<u8>| {
+        let mut record = record::without_appendix(&key, &record);
+        let one = Message::new(Role::User, "ho", Timestamp::MIN).unwrap();
+        preview::append(key, PreviewRef::of(&[one]).as_ref(), &mut record);
+        record
+    };
+    check(change(of_another), table, differs);
+    let damaged = |_: RowKey, mut record: Vec<u8>| {
+        let last_text = record.len() - 11;
+        record[last_text] ^= 1;
+        record
+    };
+    check(change(damaged), table, "a record is damaged");
+    let not_kept = |write: &WriteTransaction| {
+        families::put(write, IndexFamily::Previews, FamilyState::Absent).unwrap();
+    };
+    check(not_kept, table, "a row keeps a preview, which the store does not");
+}
+
+#[test]
 fn missing_rows_ids_messages_and_accounts_are_found() {
     check(lose(schema::CONVERSATION_IDS), "conversation_ids.v1", "a row's id does not lead to it");
     check(lose(schema::CONVERSATIONS), "conversation_ids.v1", "an id leads to no row with this id");
@@ -327,7 +372,7 @@ fn check_warning(change: impl FnOnce(&mut Conversation), what: &'static str) {
     let mut new = old.clone();
     change(&mut new);
     let (old, new) = (old.borrowed(), new.borrowed());
-    tables.conversations.put(key, &new, new.message_count, &mut Vec::new());
+    tables.conversations.put(key, &new, new.message_count, None, &mut Vec::new());
     tables.counters.apply(key, Some(&old), Some(&new)).unwrap();
     let fingerprints = store.fingerprinter.row(new.assistant, &new.channel, new.ai_enabled);
     let activity = |at| Some(Activity { fingerprints: &fingerprints, at });

@@ -16,6 +16,7 @@ mod inserts;
 mod last_activity;
 mod page_cost;
 mod pagination;
+mod previews;
 mod quotas;
 mod random_operations;
 mod simulation;

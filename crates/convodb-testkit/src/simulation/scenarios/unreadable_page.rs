@@ -148,7 +148,8 @@ fn insert(of: usize, number: u32, length: usize) -> WriteOperation {
     let created = Timestamp::from_millis(1_737_800_000_000 + u64::from(number));
     let created = created.unwrap_or(Timestamp::MIN);
     let new = Conversation::new(id(of, number), assistants()[0], Channel::Widget, created);
-    let message = message(&format!("{}{}", marker(of, number), "m".repeat(length)));
+    // Beyond what the row keeps as a preview.
+    let message = message(&format!("{}{}", "m".repeat(length), marker(of, number)));
     WriteOperation::Insert(user(of), Conversation { message_count: 1, ..new }, vec![message])
 }
 

@@ -13,7 +13,7 @@ use std::sync::LazyLock;
 use convodb::vfs::Vfs;
 use convodb::{
     ChangeKind, ChangesSince, Conversation, CostSum, Day, Durability, Error, Filter, IndexFamilies,
-    ListRequest, Message, PageSize, Role, Scopes, Snapshot, Stats, StatsRequest, Store,
+    ListRequest, Message, PageSize, PreviewRef, Role, Scopes, Snapshot, Stats, StatsRequest, Store,
     StoreOptions, Timestamp, UserId, Volume,
 };
 use rand::rngs::ChaCha8Rng;
@@ -324,7 +324,15 @@ fn contents(snapshot: &Snapshot, golden: Golden) -> Result<Contents, CheckError>
         let messages = snapshot.messages(user, row.id)?;
         messages.ok_or_else(|| mismatch("a conversation has no messages"))
     });
-    let messages = messages.collect::<Result<_, CheckError>>()?;
+    let messages: Vec<Vec<Message>> = messages.collect::<Result<_, CheckError>>()?;
+    let mut messages_of_rows = messages.iter();
+    for page in snapshot.pages(user, ListRequest::new().previews()) {
+        for preview in page?.previews() {
+            if preview != messages_of_rows.next().and_then(|messages| PreviewRef::of(messages)) {
+                return Err(mismatch("a preview is not that of the messages"));
+            }
+        }
+    }
     let cursor = snapshot.open_cursor(user, golden.cursor)?;
     let page = snapshot.list(user, &ListRequest::at(cursor))?;
     let next =
