@@ -262,7 +262,7 @@ pub(crate) fn read(
     };
     let mut buffer = PageBuffer::new(tables, page_size.get(), resolved.previews);
 
-    let source = Source { list: &list, shape, filter, fingerprinter };
+    let source = Source { resolved, shape, filter, fingerprinter };
     let direction = list.order.scan_direction(resolved.direction);
     let found = match (list.sort, shape.leading()) {
         (Sort::CreatedAt, None) => {
@@ -274,13 +274,13 @@ pub(crate) fn read(
             let fetch = Fetch::new(tables, user, leading, direction);
             let key = |range: &Fingerprints| IndexKey::of_list(user, range.list_term(shape));
             let index = tables.indexes.get(leading);
-            page.fill_from_index(index, fetch, key, source, resolved, &mut buffer)?
+            page.fill_from_index(index, fetch, key, source, &mut buffer)?
         }
         (Sort::LastActivity, _) => {
             let fetch = Fetch::by_activity(tables, user, direction);
             let key = |range: &Fingerprints| ActivityKey::of_list(user, range.list_term(shape));
             let index = &tables.activity.table;
-            page.fill_from_index(index, fetch, key, source, resolved, &mut buffer)?
+            page.fill_from_index(index, fetch, key, source, &mut buffer)?
         }
     };
     debug_assert!(shape != Shape::EMPTY || list.sort != Sort::CreatedAt || page.cost.rows == 0);
@@ -323,10 +323,16 @@ impl ResolvedRequest {
 /// What determines the ranges of a list in an index, and the checks of their rows.
 #[derive(Clone, Copy)]
 struct Source<'a> {
-    list: &'a ListSpec,
+    resolved: &'a ResolvedRequest,
     shape: Shape,
     filter: &'a Filter,
     fingerprinter: &'a Fingerprinter,
+}
+
+/// Ranges of an index, each with the check of its rows.
+struct Ranges<'r, 'f, K> {
+    keys: &'r [K],
+    rechecks: &'r mut [Recheck<'f>],
 }
 
 /// What lies around the rows of a page, in scan order.
@@ -353,21 +359,22 @@ impl Page {
         fetch: Fetch<'_>,
         key: impl Fn(&Fingerprints) -> K,
         source: Source<'_>,
-        resolved: &ResolvedRequest,
         rows: &mut PageBuffer<'_>,
     ) -> Result<Found> {
-        let Source { list, shape, filter, fingerprinter } = source;
+        let Source { resolved, shape, filter, fingerprinter } = source;
+        let list = &resolved.list;
         let recheck = |range: &Fingerprints| Recheck::new(*range, filter, fingerprinter);
         if list.is_union(shape) {
             let ranges = list.ranges(shape, fingerprinter);
             let keys: Vec<K> = ranges.iter().map(key).collect();
             // Even if two ranges had the same term, each row would pass one check.
             let mut rechecks: Vec<Recheck<'_>> = ranges.iter().map(recheck).collect();
-            self.fill_from_ranges(index, fetch, &keys, &mut rechecks, resolved, rows)
+            let ranges = Ranges { keys: &keys, rechecks: &mut rechecks };
+            self.fill_from_ranges(index, fetch, ranges, resolved, rows)
         } else {
             let mut rechecks = [recheck(&list.filter)];
-            let keys = [key(&list.filter)];
-            self.fill_from_ranges(index, fetch, &keys, &mut rechecks, resolved, rows)
+            let ranges = Ranges { keys: &[key(&list.filter)], rechecks: &mut rechecks };
+            self.fill_from_ranges(index, fetch, ranges, resolved, rows)
         }
     }
 
@@ -376,11 +383,11 @@ impl Page {
         &mut self,
         index: &Table<K, ()>,
         mut fetch: Fetch<'_>,
-        keys: &[K],
-        rechecks: &mut [Recheck<'_>],
+        ranges: Ranges<'_, '_, K>,
         resolved: &ResolvedRequest,
         rows: &mut PageBuffer<'_>,
     ) -> Result<Found> {
+        let Ranges { keys, rechecks } = ranges;
         let read = self.set_ceiling(index, keys, resolved)?;
         let (limit, range) = (self.page_size.get(), resolved.range());
         let mut found = if let ([list], [recheck]) = (keys, &mut *rechecks) {
