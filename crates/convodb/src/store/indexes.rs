@@ -63,8 +63,9 @@ impl Store {
     }
 
     /// Drops optional indexes. The first write switches them off: no list uses them any more, and no
-    /// write keeps them up. Then their entries are removed in steps of at most 8192, with other
-    /// writes between them; an interrupted removal continues as a build does.
+    /// write keeps them up. Then their entries are removed in steps of at most 8192, and previews by
+    /// writing rows in steps as a build does, with other writes between them; an interrupted removal
+    /// continues as a build does.
     ///
     /// # Errors
     /// As [`Store::write`].

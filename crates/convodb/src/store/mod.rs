@@ -75,8 +75,8 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::InUse`] if this or another process has the file open; [`Error::NotAStore`],
-    /// [`Error::NewerFormat`] and [`Error::WalMismatch`], which leave the files untouched;
-    /// [`Error::Corrupted`]; or an I/O error.
+    /// [`Error::NewerFormat`], [`Error::UnknownIndex`] and [`Error::WalMismatch`], which leave the files
+    /// untouched; [`Error::Corrupted`]; or an I/O error.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, &StoreOptions::default())
     }

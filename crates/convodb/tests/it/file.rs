@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use convodb::{ConversationId, Durability, Error, Store, StoreOptions, StoreState};
+use convodb::{ConversationId, Durability, Error, IndexFamilies, Store, StoreOptions, StoreState};
 use redb::{Database, TableDefinition};
 
 use crate::{TestUser, count};
@@ -83,6 +83,24 @@ fn a_newer_format_is_rejected_and_the_file_is_unchanged() {
     write.commit().unwrap();
     database.close().unwrap();
     check_rejected(&path, |error| matches!(error, Error::NewerFormat { found: 5, supported: 4 }));
+}
+
+/// An older version would not keep it up.
+#[test]
+fn an_unknown_index_is_rejected_and_the_file_is_unchanged() {
+    let (_directory, path) = store_path();
+    Store::open_with(&path, &StoreOptions::new().indexes(IndexFamilies::ALL))
+        .and_then(Store::close)
+        .unwrap();
+    let database = Database::open(&path).unwrap();
+    let write = database.begin_write().unwrap();
+    write.open_table(META).unwrap().insert(b"index.future".as_slice(), [2].as_slice()).unwrap();
+    write.commit().unwrap();
+    database.close().unwrap();
+    check_rejected(
+        &path,
+        |error| matches!(error, Error::UnknownIndex { index } if index == "future"),
+    );
 }
 
 #[test]
