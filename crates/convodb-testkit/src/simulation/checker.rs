@@ -1,7 +1,7 @@
 //! State checker: compares everything that a store returns with the oracle.
 //!
-//! It compares conversations, messages, statistics, a filtered list page by page and the change
-//! feed, and runs `verify`.
+//! It compares conversations, messages, statistics, filtered lists page by page, their counts and
+//! the change feed, and runs `verify`.
 
 use std::collections::BTreeMap;
 
@@ -178,6 +178,8 @@ fn check_previews(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError
 fn check_pages(snapshot: &Snapshot, oracle: &Oracle) -> Result<(), CheckError> {
     let customer = Filter { customer_phone: "+491".parse().ok(), ..Filter::default() };
     check_list(snapshot, oracle, &customer)?;
+    let sender = Filter { sender_phone: "+491".parse().ok(), ..Filter::default() };
+    check_list(snapshot, oracle, &sender)?;
     let ai_off = Filter::new().ai_off();
     if snapshot.index_state(IndexFamily::AiOff) == IndexState::Ready {
         check_list(snapshot, oracle, &ai_off)?;
@@ -203,6 +205,11 @@ fn check_list(snapshot: &Snapshot, oracle: &Oracle, filter: &Filter) -> Result<(
         let query = ListQuery { filter: filter.clone(), ..ListQuery::default() };
         if rows != oracle.list(user(number), &query) {
             return Err(CheckError::Mismatch("a filtered list differs from the oracle".into()));
+        }
+        let count = snapshot.count(user(number), &ListRequest::new().filter(filter.clone()))?;
+        if (count.conversations, count.is_exact) != (rows.len() as u64, true) {
+            let len = rows.len();
+            return Err(CheckError::Mismatch(format!("a list of {len} has the count {count:?}")));
         }
     }
     Ok(())

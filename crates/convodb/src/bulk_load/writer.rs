@@ -11,6 +11,7 @@ use std::thread;
 
 use redb::{Table, WriteTransaction};
 
+use crate::bulk_load::list_counting::ListCounting;
 use crate::bulk_load::staging::{BulkOptions, Staging, duplicates, take_record};
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{
@@ -33,13 +34,16 @@ use crate::model::timestamp::Timestamp;
 use crate::rules::position_after;
 use crate::tables::activity_index::Activity;
 use crate::tables::counters::CounterDeltas;
+use crate::tables::list_counters::ListCounts;
 use crate::tables::quotas::{self, LoadedUsage, UsageChange};
 use crate::tables::schema::{
-    self, CHANGES, CONVERSATION_IDS, CONVERSATIONS, COUNTERS, INDEX_ACTIVITY, MESSAGES, QUOTAS,
-    SEQUENCES,
+    self, CHANGES, CONVERSATION_IDS, CONVERSATIONS, COUNTERS, INDEX_ACTIVITY, LIST_COUNTERS,
+    MESSAGES, QUOTAS, SEQUENCES,
 };
 use crate::tables::state::CommittedState;
-use crate::tables::{activity_index, change_feed, conversations, indexes, messages, sequences};
+use crate::tables::{
+    Tables, activity_index, change_feed, conversations, indexes, list_counters, messages, sequences,
+};
 
 /// The size of a chunk of records in bytes. Each chunk writes rows, then messages, then changes.
 const CHUNK_BYTES: usize = 8 << 20;
@@ -77,14 +81,16 @@ impl Entries {
         }
     }
 
-    /// Writes the entries of `arrivals` rows. redb takes tables of one transaction from several
-    /// threads, so each processor sorts and writes one at a time.
+    /// Writes the entries of `arrivals` rows, and returns the counters of those lists that have
+    /// counters only if they are long. redb takes tables of one transaction from several threads, so
+    /// each processor sorts and writes one at a time.
     fn write(
         self,
         write: &WriteTransaction,
+        tables_before: &Tables,
         arrivals: u64,
         progress: &mut impl FnMut(u64, u64),
-    ) -> Result<()> {
+    ) -> Result<ListCounts> {
         let indexes = Field::ALL.into_iter().zip(self.indexes);
         let indexes = indexes.map(|(leading, entries)| TableEntries::Index(leading, entries));
         let tables: Vec<_> = std::iter::once(TableEntries::Ids(self.ids))
@@ -99,15 +105,17 @@ impl Entries {
         let mut written = 0;
         let write_table = |table: &Mutex<Option<TableEntries>>, tick: &mut dyn FnMut(u64)| {
             let entries = table.lock().unwrap_or_else(PoisonError::into_inner).take();
-            let done = entries.map_or(Ok(()), |entries| entries.write(write));
+            let done = entries.map(|entries| entries.write(write, tables_before)).transpose();
             tick(1);
             done
         };
-        parallel::run(&tables, threads, write_table, |ticks| {
+        let counts = parallel::run(&tables, threads, write_table, |ticks| {
             written += ticks;
             progress(arrivals + arrivals * written / tables.len() as u64, arrivals * 2);
         })?;
-        Ok(())
+        let mut all = ListCounts::default();
+        counts.into_iter().flatten().for_each(|counts| all.merge(counts));
+        Ok(all)
     }
 }
 
@@ -119,21 +127,29 @@ enum TableEntries {
 }
 
 impl TableEntries {
-    fn write(self, write: &WriteTransaction) -> Result<()> {
+    fn write(self, write: &WriteTransaction, tables_before: &Tables) -> Result<ListCounts> {
         match self {
             TableEntries::Ids(ids) => {
                 let mut table = CONVERSATION_IDS.open_for_write(write)?;
-                bulk_insert(&mut table, ids.sorted()?, Vec::as_slice)
+                bulk_insert(&mut table, ids.sorted()?, Vec::as_slice)?;
             }
             TableEntries::Index(leading, entries) => {
                 let mut table = schema::index(leading).open_for_write(write)?;
-                bulk_insert(&mut table, entries.sorted()?, |_| ())
+                let mut lists = ListCounting::new(tables_before, leading);
+                let entries = entries.sorted()?.map(|entry| {
+                    let (key, value) = entry?;
+                    lists.add(key)?;
+                    Ok((key, value))
+                });
+                bulk_insert(&mut table, entries, |_| ())?;
+                return lists.finish();
             }
             TableEntries::Activity(entries) => {
                 let mut table = INDEX_ACTIVITY.open_for_write(write)?;
-                bulk_insert(&mut table, entries.sorted()?, |_| ())
+                bulk_insert(&mut table, entries.sorted()?, |_| ())?;
             }
         }
+        Ok(ListCounts::default())
     }
 }
 
@@ -155,6 +171,7 @@ pub(crate) fn load(
         user_is_new: false,
         entries: Entries::new(&options),
         counters: CounterDeltas::default(),
+        list_counts: ListCounts::default(),
         quota,
         usage: LoadedUsage::default(),
         rows: Chunk::default(),
@@ -178,7 +195,7 @@ pub(crate) fn load(
     writer.report.present -= repeated;
     writer.report.repeated = repeated;
     writer.write_chunks(write)?;
-    let BulkWriter { report, entries, counters, usage, last_changes, .. } = writer;
+    let BulkWriter { report, entries, counters, mut list_counts, usage, last_changes, .. } = writer;
     // Close each table before opening the next: if redb panics over a damaged page, only one open
     // table is dropped.
     let numbers = last_changes
@@ -189,7 +206,9 @@ pub(crate) fn load(
     bulk_insert(&mut QUOTAS.open_for_write(write)?, usage, Vec::as_slice)?;
     let counters = counters.on_top_of(&state.tables.counters);
     bulk_insert(&mut COUNTERS.open_for_write(write)?, counters, Vec::as_slice)?;
-    entries.write(write, arrivals, &mut progress)?;
+    list_counts.merge(entries.write(write, &state.tables, arrivals, &mut progress)?);
+    let list_counts = list_counts.on_top_of(&state.tables.list_counters);
+    bulk_insert(&mut LIST_COUNTERS.open_for_write(write)?, list_counts, Vec::as_slice)?;
     progress(total, total);
     Ok(report)
 }
@@ -206,6 +225,8 @@ struct BulkWriter<'a> {
     user_is_new: bool,
     entries: Entries,
     counters: CounterDeltas,
+    /// The counters of those lists of the rows that have counters from the first row on.
+    list_counts: ListCounts,
     /// The quota of users without one of their own.
     quota: Quota,
     usage: LoadedUsage,
@@ -231,8 +252,13 @@ impl BulkWriter<'_> {
         let position = key.position.bits().to_be_bytes();
         self.entries.ids.push(id, |bytes| bytes.extend(position))?;
         let fingerprinter = self.state.fingerprinter();
-        let fingerprints = fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
-        let fingerprints = self.state.tables.families.kept(fingerprints);
+        let all = fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+        if self.state.tables.families.counted_before().is_some_and(|before| key < before) {
+            for list in list_counters::lists(&all).filter(|list| !list.may_be_short()) {
+                self.list_counts.add(key.user, list.term, key.position, row.channel.kind());
+            }
+        }
+        let fingerprints = self.state.tables.families.kept(all);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
             self.entries.indexes[leading as usize].push(entry, |_| {})?;
         }

@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
+use std::ops::RangeInclusive;
 
 use uuid::Uuid;
 
@@ -95,6 +96,15 @@ pub(crate) struct CounterKey {
     pub(crate) kind: u32,
 }
 
+/// The key of a record of counters of a list: `user u32 | term u64 | month u32`. The month is a time
+/// bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ListCounterKey {
+    pub(crate) user: UserId,
+    pub(crate) term: Term,
+    pub(crate) month: TimeBucket,
+}
+
 /// The key of a change in the change feed: `user u32 | number u64`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct ChangeKey {
@@ -139,6 +149,14 @@ impl FixedKey for UserId {
 impl RowKey {
     pub(crate) const fn new(user: UserId, position: Position) -> Self {
         Self { user, position }
+    }
+}
+
+impl IndexKey {
+    /// All entries of a list.
+    pub(crate) const fn all_of(user: UserId, term: Term) -> RangeInclusive<Self> {
+        let first = Self { user, term, position: Position::from_bits(0) };
+        RangeInclusive::new(first, Self { position: Position::from_bits(u64::MAX), ..first })
     }
 }
 
@@ -362,6 +380,28 @@ impl FixedKey for CounterKey {
     }
 }
 
+impl FixedKey for ListCounterKey {
+    type Bytes = [u8; 16];
+    const WIDTH: usize = 16;
+    const NAME: &'static str = "convodb::ListCounterKey";
+
+    fn encode(&self) -> [u8; 16] {
+        Parts::new()
+            .user(self.user)
+            .put(self.term.bits().to_be_bytes())
+            .put(self.month.bits().to_be_bytes())
+            .bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Self {
+        Self {
+            user: user_at_start(bytes),
+            term: Term::from_bits(u64::from_be_bytes(part(bytes, 4))),
+            month: TimeBucket::from_bits(u32_at(bytes, 12)),
+        }
+    }
+}
+
 impl FixedKey for ChangeKey {
     type Bytes = [u8; 12];
     const WIDTH: usize = 12;
@@ -480,6 +520,10 @@ mod tests {
                 user: user(v), bucket: TimeBucket::from_bits(narrow(v[3])), assistant: uuid(v),
                 kind: narrow(v[1]) };
             check(total(&a), total(&b));
+            let list = |v: &[u64; 4]| ListCounterKey {
+                user: user(v), term: Term::from_bits(v[1]),
+                month: TimeBucket::from_bits(narrow(v[2])) };
+            check(list(&a), list(&b));
             let change = |v: &[u64; 4]| ChangeKey { user: user(v), number: v[1] };
             check(change(&a), change(&b));
             // A key contains only times within the range of `Timestamp`.

@@ -33,20 +33,30 @@ pub enum IndexFamily {
     /// it reads the first and the last one of each conversation. Each conversation that has messages
     /// takes up to 1.2 KiB more, and is written whole with each message.
     Previews,
+    /// Exact totals of lists by sender, customer, external identifier or an AI that is off, at a
+    /// bounded cost: [`Snapshot::count`](crate::Snapshot::count). Lists by sender or with an AI that
+    /// is off have a record of counters for each month; the others have one from 256 conversations
+    /// on. A new conversation changes up to eight records.
+    Counters,
 }
 
 impl IndexFamily {
     /// All families.
-    pub const ALL: [IndexFamily; 3] =
-        [IndexFamily::AiOff, IndexFamily::LastActivity, IndexFamily::Previews];
+    pub const ALL: [IndexFamily; 4] = [
+        IndexFamily::AiOff,
+        IndexFamily::LastActivity,
+        IndexFamily::Previews,
+        IndexFamily::Counters,
+    ];
 
-    /// The name in settings and in the file: `ai-off`, `last-activity` or `previews`.
+    /// The name in settings and in the file: `ai-off`, `last-activity`, `previews` or `counters`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             IndexFamily::AiOff => "ai-off",
             IndexFamily::LastActivity => "last-activity",
             IndexFamily::Previews => "previews",
+            IndexFamily::Counters => "counters",
         }
     }
 
@@ -67,7 +77,7 @@ impl FromStr for IndexFamily {
     fn from_str(text: &str) -> Result<Self> {
         IndexFamily::ALL.into_iter().find(|family| family.as_str() == text).ok_or(Error::Invalid {
             field: "indexes",
-            reason: "must be none, ai-off, last-activity or previews",
+            reason: "must be none, ai-off, last-activity, previews or counters",
         })
     }
 }
@@ -76,7 +86,7 @@ impl FromStr for IndexFamily {
 ///
 /// ```
 /// use convodb::{IndexFamilies, IndexFamily};
-/// let all = "ai-off,last-activity".parse::<IndexFamilies>()?;
+/// let all = "ai-off,last-activity,counters".parse::<IndexFamilies>()?;
 /// assert!(all.contains(IndexFamily::AiOff));
 /// assert_eq!("none".parse::<IndexFamilies>()?, IndexFamilies::NONE);
 /// assert_eq!(IndexFamilies::NONE.to_string(), "none");

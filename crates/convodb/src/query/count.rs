@@ -1,15 +1,18 @@
 //! Count: the number of conversations of a list, from counters and from the ranges of indexes.
 //!
 //! Lists by type and assistant have counters by day and month. Their count adds up counters of whole
-//! days, and steps over the entries of the days that the bounds of time cut. Other lists have no
-//! counters: the entries of their ranges are counted. All steps over entries together end after
-//! [`Count::MAX_SCANNED`]; the count is then a lower bound. So a count of any list is bounded.
+//! days, and steps over the entries of the days that the bounds of time cut. So do other lists in a
+//! store with the index family `counters`, unless they are short. Otherwise the entries of their
+//! ranges are counted. All steps over entries together end after [`Count::MAX_SCANNED`]; the count is
+//! then a lower bound. So a count of any list is bounded.
 //!
 //! A list by last activity without bounds of time has as many conversations as the list by creation,
 //! and is counted like that. With bounds of time it has no counters.
 //!
 //! Like the answer to "is there another page?", the entries of an index range are counted by their
 //! term alone, without reading rows.
+
+use std::ops::Range;
 
 use crate::encoding::index_term::{Field, Fingerprint, Fingerprinter, Fingerprints, Shape};
 use crate::encoding::key::{ActivityKey, IndexKey, RowKey};
@@ -19,15 +22,17 @@ use crate::kv::table::Table;
 use crate::kv::value::TableValue;
 use crate::model::choice::AssistantIds;
 use crate::model::id::{AssistantId, UserId};
+use crate::model::index_family::IndexFamily;
 use crate::model::position::{Position, SortKey};
 use crate::model::timestamp::{Day, Timestamp};
 use crate::query::fetch::Fetch;
 use crate::query::filter::Filter;
-use crate::query::list_spec::{ListSpec, Sort};
+use crate::query::list_spec::{FingerprintSet, ListSpec, Sort};
 use crate::query::plan::plan;
 use crate::query::scan::{self, ListKey, ScanRange};
 use crate::query::stats::{self, StatsRequest};
 use crate::tables::Tables;
+use crate::tables::list_counters::CountedList;
 
 /// The number of conversations of a list, read from one committed state. See
 /// [`Snapshot::count`](crate::Snapshot::count).
@@ -78,30 +83,29 @@ pub(crate) fn read(
         scanned: 0,
         count: Count::NONE,
     };
-    let has_counters = list.sort == Sort::CreatedAt
-        && shape.is_subset_of(Shape::of(&[Field::Kind, Field::Assistant]));
-    match whole_days(&list).filter(|_| has_counters) {
-        None => counting.scan(bounds.start, bounds.end)?,
-        Some((from, to)) => {
-            let [first, last] = [from, to].map(|day| SortKey::of_position(first_position(day)));
-            counting.scan(bounds.start, first)?;
-            counting.add_counters(filter, from, to)?;
-            counting.scan(last, bounds.end)?;
+    let ranges = list.ranges(shape, fingerprinter);
+    let days = whole_days(&list).filter(|_| list.sort == Sort::CreatedAt);
+    let has_list_counters = tables.families.require(IndexFamily::Counters).is_ok();
+    match days {
+        Some(days) if shape.is_subset_of(Shape::of(&[Field::Kind, Field::Assistant])) => {
+            counting.add_counters(filter, &days)?;
+            counting.scan_around(&ranges, &bounds, &days)?;
         }
+        Some(days) if has_list_counters => counting.add_list_counters(&bounds, &days)?,
+        _ => counting.scan(&ranges, bounds)?,
     }
     Ok(counting.count)
 }
 
-/// The whole days between the bounds of a list, from the first to before the second; `None` if
-/// there are none.
-fn whole_days(list: &ListSpec) -> Option<(Day, Day)> {
+/// The whole days between the bounds of a list; `None` if there are none.
+fn whole_days(list: &ListSpec) -> Option<Range<Day>> {
     let next_start = |at: Timestamp| {
         let day = at.day();
         if day.start().is_ok_and(|start| start == at) { day } else { Day::new(day.get() + 1) }
     };
     let from = list.from.map_or(Day::new(0), next_start);
     let to = list.to.map_or(Day::new(Timestamp::MAX.day().get() + 1), Timestamp::day);
-    (from < to).then_some((from, to))
+    (from < to).then_some(from..to)
 }
 
 /// The first position of a day; behind all positions for a day that no timestamp is on.
@@ -123,17 +127,27 @@ struct Counting<'a> {
 }
 
 impl Counting<'_> {
-    /// Counts the entries between two sort keys, up to the limit: at most two more for each range.
-    fn scan(&mut self, start: SortKey, end: SortKey) -> Result<()> {
-        let range = ScanRange {
-            span: start..end.max(start),
-            gap: start,
-            direction: ScanDirection::Ascending,
-            look_before: false,
-        };
+    /// Counts the entries of some ranges before and after whole days.
+    fn scan_around(
+        &mut self,
+        ranges: &[Fingerprints],
+        bounds: &Range<SortKey>,
+        days: &Range<Day>,
+    ) -> Result<()> {
+        let start_of = |day| SortKey::of_position(first_position(day));
+        self.scan(ranges, bounds.start..start_of(days.start))?;
+        self.scan(ranges, start_of(days.end)..bounds.end)
+    }
+
+    /// Counts the entries of some ranges between two sort keys, up to the limit: at most two more for
+    /// each range.
+    fn scan(&mut self, ranges: &[Fingerprints], span: Range<SortKey>) -> Result<()> {
+        let start = span.start;
+        let range =
+            ScanRange { span, gap: start, direction: ScanDirection::Ascending, look_before: false };
         let tables = self.tables;
         if self.list.sort == Sort::LastActivity {
-            for fingerprints in self.list.ranges(self.shape, self.fingerprinter) {
+            for fingerprints in ranges {
                 let list = ActivityKey::of_list(self.user, fingerprints.list_term(self.shape));
                 self.scan_range(&tables.activity.table, list, &range)?;
             }
@@ -143,7 +157,7 @@ impl Counting<'_> {
             let list = RowKey::new(self.user, start.position());
             return self.scan_range(&tables.conversations.rows, list, &range);
         }
-        for fingerprints in self.list.ranges(self.shape, self.fingerprinter) {
+        for fingerprints in ranges {
             if let Some((leading, term)) = fingerprints.term(self.shape) {
                 let list = IndexKey::of_list(self.user, term);
                 self.scan_range(tables.indexes.get(leading), list, &range)?;
@@ -171,8 +185,36 @@ impl Counting<'_> {
         Ok(())
     }
 
-    /// Adds the counters of the days from `from` to before `to`.
-    fn add_counters(&mut self, filter: &Filter, from: Day, to: Day) -> Result<()> {
+    /// Adds the counters of lists, with the entries around them, or the entries of short lists.
+    fn add_list_counters(&mut self, bounds: &Range<SortKey>, days: &Range<Day>) -> Result<()> {
+        let (shape, list, tables) = (self.shape, self.list, self.tables);
+        // The records of a list have all types.
+        let whole = shape.without(Field::Kind);
+        for fingerprints in list.ranges(whole, self.fingerprinter) {
+            let Some(counted) = CountedList::of(whole, &fingerprints) else { continue };
+            let counters = &tables.list_counters;
+            let (conversations, records) =
+                counters.sum(self.user, counted.term, days.clone(), list.kinds)?;
+            self.count.conversations += conversations;
+            // The lookup counts as an entry.
+            self.count.entries_read += 1 + records;
+            let one =
+                ListSpec { assistants: FingerprintSet::default(), filter: fingerprints, ..*list };
+            let ranges = one.ranges(shape, self.fingerprinter);
+            if records == 0 && counted.may_be_short() {
+                self.count.entries_read += 1;
+                if !counters.has(self.user, counted.term)? {
+                    self.scan(&ranges, bounds.clone())?;
+                    continue;
+                }
+            }
+            self.scan_around(&ranges, bounds, days)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the counters of whole days.
+    fn add_counters(&mut self, filter: &Filter, days: &Range<Day>) -> Result<()> {
         let ids = match filter.passing_assistants() {
             Some(ids) => Some(ids.to_vec()),
             None if self.shape.has(Field::Assistant) => Some(self.find_assistants()?),
@@ -184,7 +226,7 @@ impl Counting<'_> {
         let request = StatsRequest {
             kinds: Some(self.list.kinds),
             assistants: ids.map(AssistantIds::new).transpose()?,
-            ..StatsRequest::new(from, to)
+            ..StatsRequest::new(days.start, days.end)
         };
         let (volume, entries) = stats::total(self.tables, self.user, &request)?;
         self.count.conversations += volume.conversations;

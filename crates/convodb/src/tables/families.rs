@@ -17,7 +17,9 @@ use redb::{ReadTransaction, TableError, WriteTransaction};
 use crate::encoding::index_term::{Field, Fingerprints};
 use crate::encoding::key::{FixedKey, IndexKey, RowKey};
 use crate::error::{Error, Result, from_redb};
+use crate::model::id::UserId;
 use crate::model::index_family::{IndexFamilies, IndexFamily, IndexState};
+use crate::model::position::Position;
 use crate::tables::meta;
 
 const PREFIX: &str = "index.";
@@ -160,6 +162,19 @@ impl Families {
         matches!(self.get(family), FamilyState::Building(_) | FamilyState::Ready)
     }
 
+    /// The key before which writes keep up what the rows add to the family `counters`: `None` if
+    /// none do.
+    pub(crate) fn counted_before(&self) -> Option<RowKey> {
+        match self.get(IndexFamily::Counters) {
+            FamilyState::Building(next) => Some(next),
+            // No timestamp has this position.
+            FamilyState::Ready => {
+                Some(RowKey::new(UserId::new(u32::MAX), Position::from_bits(u64::MAX)))
+            }
+            FamilyState::Absent | FamilyState::Dropping { .. } => None,
+        }
+    }
+
     /// Whether the entries of a row in the family are known: all or none of those that the row
     /// requires.
     pub(crate) fn covers(&self, family: IndexFamily, row: RowKey) -> bool {
@@ -251,8 +266,6 @@ pub(crate) fn put_ready(write: &WriteTransaction, families: IndexFamilies) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::id::UserId;
-    use crate::model::position::Position;
     use crate::testing::RawStore;
 
     #[test]

@@ -3,7 +3,8 @@
 //! A step runs while the memtables are empty. It reads rows and writes their entries, and where it
 //! stopped, in one transaction, so a build continues after a crash where it was. Rows that change
 //! meanwhile get their entries from the write that changes them; a row that a step reads again
-//! has the same entries. Previews are part of the rows, so their steps write rows instead.
+//! has the same entries. Counters count a row once: by the step that reads it, or by a write after
+//! that step. Previews are part of the rows, so their steps write rows instead.
 
 use std::ops::RangeInclusive;
 
@@ -14,7 +15,8 @@ use crate::encoding::key::{ActivityKey, FixedKey, IndexKey, RowKey};
 use crate::encoding::{preview, record};
 use crate::error::{Error, Result, from_redb};
 use crate::kv::bulk_insert::bulk_insert;
-use crate::kv::table::TableSpec;
+use crate::kv::table::{AnyTable, TableSpec};
+use crate::kv::value::TableValue;
 use crate::model::id::UserId;
 use crate::model::index_family::IndexFamily;
 use crate::model::position::Position;
@@ -22,7 +24,8 @@ use crate::model::preview::PreviewRef;
 use crate::tables::activity_index::{self, Activity};
 use crate::tables::conversations::{KeptPreview, StoredRow};
 use crate::tables::families::{self, FamilyState};
-use crate::tables::schema::{CONVERSATIONS, INDEX_ACTIVITY};
+use crate::tables::list_counters::CountedRow;
+use crate::tables::schema::{CONVERSATIONS, INDEX_ACTIVITY, LIST_COUNTERS, ListCounters};
 use crate::tables::{Tables, conversations, indexes, schema};
 
 /// The most rows that a step reads.
@@ -87,6 +90,8 @@ struct Batch {
     rows: u64,
     entries: Vec<(Field, IndexKey)>,
     activity: Vec<ActivityKey>,
+    /// The counters of lists with those of the rows, of the family `counters`.
+    counters: Option<ListCounters>,
     after: FamilyState,
 }
 
@@ -99,7 +104,8 @@ impl Batch {
         next: RowKey,
     ) -> Result<Self> {
         let (entries, activity) = (Vec::new(), Vec::new());
-        let mut batch = Self { rows: 0, entries, activity, after: FamilyState::Ready };
+        let counters = (family == IndexFamily::Counters).then(|| tables.list_counters.clone());
+        let mut batch = Self { rows: 0, entries, activity, counters, after: FamilyState::Ready };
         let mut bytes = 0;
         for entry in tables.conversations.rows.range(rows_from(next))? {
             let (key, record) = entry?;
@@ -114,6 +120,11 @@ impl Batch {
             if family == IndexFamily::LastActivity {
                 let activity = Activity { fingerprints: &fingerprints, at: row.updated_at };
                 batch.activity.extend(activity_index::entries(key, activity));
+            }
+            if let Some(counters) = &mut batch.counters {
+                let before = RowKey::new(key.user, key.position.next());
+                let row = CountedRow { key, kind: row.channel.kind(), before };
+                counters.apply(&tables.indexes, row, None, Some(&fingerprints))?;
             }
             batch.rows += 1;
             bytes += record.value().len();
@@ -132,6 +143,9 @@ impl Batch {
         if !self.activity.is_empty() {
             let entries = self.activity.iter().map(|key| Ok((*key, ())));
             bulk_insert(&mut INDEX_ACTIVITY.open_for_write(write)?, entries, |_| ())?;
+        }
+        if let Some(counters) = &self.counters {
+            counters.table.flush(write)?;
         }
         families::put(write, family, self.after)?;
         Ok(Step::Done(self.rows))
@@ -213,6 +227,9 @@ fn remove(write: &WriteTransaction, family: IndexFamily, rebuild: bool) -> Resul
     if family == IndexFamily::LastActivity {
         remove_from(write, INDEX_ACTIVITY, &mut removed)?;
     }
+    if family == IndexFamily::Counters {
+        remove_from(write, LIST_COUNTERS, &mut removed)?;
+    }
     if removed < MAX_REMOVED {
         families::put(write, family, FamilyState::removed(rebuild))?;
     }
@@ -220,9 +237,9 @@ fn remove(write: &WriteTransaction, family: IndexFamily, rebuild: bool) -> Resul
 }
 
 /// Removes the first entries of a table, up to [`MAX_REMOVED`] in all.
-fn remove_from<K: FixedKey>(
+fn remove_from<K: FixedKey, V: TableValue>(
     write: &WriteTransaction,
-    spec: TableSpec<K, ()>,
+    spec: TableSpec<K, V>,
     removed: &mut usize,
 ) -> Result<()> {
     let mut table = spec.open_for_write(write)?;

@@ -16,11 +16,10 @@
 //! identifier) or 9 (whatsapp with both phones). So the list of any filter is one range. A row whose
 //! AI is off has 4 more, in a store with that index family.
 
-use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints, Shape};
+use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints, Shape, Term};
 use crate::encoding::key::{IndexKey, RowKey};
 use crate::error::Result;
 use crate::model::id::{AssistantId, UserId};
-use crate::model::position::Position;
 use crate::tables::schema::{IndexTable, Indexes};
 
 /// The shapes that have entries.
@@ -120,8 +119,20 @@ impl Indexes {
         let Some((leading, term)) = fingerprints.term(fingerprints.shape()) else {
             return Ok(false);
         };
-        let entry = |position| IndexKey { user, term, position: Position::from_bits(position) };
-        Ok(self.get(leading).last(entry(0)..=entry(u64::MAX))?.is_some())
+        Ok(self.get(leading).last(IndexKey::all_of(user, term))?.is_some())
+    }
+
+    /// The number of entries of a list, or `limit` if it has more. One B-tree lookup, then a step for
+    /// each entry.
+    pub(crate) fn len_up_to(
+        &self,
+        leading: Field,
+        user: UserId,
+        term: Term,
+        limit: usize,
+    ) -> Result<usize> {
+        let entries = self.get(leading).range(IndexKey::all_of(user, term))?;
+        entries.take(limit).try_fold(0, |len, entry| entry.map(|_| len + 1))
     }
 }
 
@@ -130,6 +141,7 @@ mod tests {
     use super::*;
     use crate::encoding::index_term::Fingerprint;
     use crate::kv::table::PendingWrites;
+    use crate::model::position::Position;
     use crate::tables::Tables;
     use crate::testing::RawStore;
 

@@ -15,6 +15,7 @@ pub(crate) mod families;
 pub(crate) mod idempotency;
 pub(crate) mod index_build;
 pub(crate) mod indexes;
+pub(crate) mod list_counters;
 pub(crate) mod messages;
 pub(crate) mod meta;
 pub(crate) mod name_cache;
@@ -40,8 +41,8 @@ use crate::model::timestamp::Timestamp;
 use crate::tables::families::Families;
 use crate::tables::name_cache::AssistantNameCache;
 use crate::tables::schema::{
-    Accounts, ActivityIndex, ChangeFeed, Conversations, Counters, Idempotency, Indexes, Messages,
-    Quotas, Sequences, StagedInserts,
+    Accounts, ActivityIndex, ChangeFeed, Conversations, Counters, Idempotency, Indexes,
+    ListCounters, Messages, Quotas, Sequences, StagedInserts,
 };
 use crate::tables::staged_inserts::RunningInserts;
 use crate::tables::user_versions::UserVersions;
@@ -60,6 +61,7 @@ pub(crate) struct Tables {
     pub(crate) staged: StagedInserts,
     pub(crate) quotas: Quotas,
     pub(crate) activity: ActivityIndex,
+    pub(crate) list_counters: ListCounters,
     /// Which of the optional indexes there are.
     pub(crate) families: Families,
     running_inserts: Arc<RunningInserts>,
@@ -83,6 +85,7 @@ impl Tables {
             staged: StagedInserts::open(read)?,
             quotas: Quotas::open(read)?,
             activity: ActivityIndex::open(read)?,
+            list_counters: ListCounters::open(read)?,
             families: Families::open(read)?,
             running_inserts: Arc::default(),
             assistant_names: Arc::default(),
@@ -133,6 +136,7 @@ impl Tables {
             IndexFamily::LastActivity => self.activity.table.estimate(),
             IndexFamily::AiOff => self.indexes.ai_off.estimate(),
             IndexFamily::Previews => self.conversations.rows.estimate(),
+            IndexFamily::Counters => self.list_counters.table.estimate(),
         }
     }
 
@@ -143,7 +147,7 @@ impl Tables {
         let accounts = self.accounts.all().into_iter().chain(self.sequences.all());
         let feed = self.change_feed.all().into_iter().chain(self.idempotency.all());
         let rest = self.staged.all().into_iter().chain(self.quotas.all());
-        let rest = rest.chain(self.activity.all());
+        let rest = rest.chain(self.activity.all()).chain(self.list_counters.all());
         conversations.chain(accounts).chain(feed).chain(rest)
     }
 
@@ -155,7 +159,7 @@ impl Tables {
         let accounts = self.accounts.all_mut().into_iter().chain(self.sequences.all_mut());
         let feed = self.change_feed.all_mut().into_iter().chain(self.idempotency.all_mut());
         let rest = self.staged.all_mut().into_iter().chain(self.quotas.all_mut());
-        let rest = rest.chain(self.activity.all_mut());
+        let rest = rest.chain(self.activity.all_mut()).chain(self.list_counters.all_mut());
         conversations.chain(accounts).chain(feed).chain(rest)
     }
 }
@@ -300,7 +304,7 @@ impl Tables {
         let accounts = &self.accounts;
         let accounts: [&dyn AnyTable; 3] =
             [&accounts.users, &accounts.assistants, &accounts.assistant_numbers];
-        let derived = derived.chain(self.activity.all());
+        let derived = derived.chain(self.activity.all()).chain(self.list_counters.all());
         rows.chain(derived).chain(feed).chain(self.quotas.all()).chain(accounts)
     }
 
@@ -309,7 +313,7 @@ impl Tables {
         let rows = self.conversations.all_mut().into_iter().chain(self.indexes.all_mut());
         let derived = self.messages.all_mut().into_iter().chain(self.counters.all_mut());
         let feed = self.change_feed.all_mut().into_iter().chain(self.idempotency.all_mut());
-        let derived = derived.chain(self.activity.all_mut());
+        let derived = derived.chain(self.activity.all_mut()).chain(self.list_counters.all_mut());
         rows.chain(derived).chain(feed).chain(self.staged.all_mut())
     }
 
@@ -388,7 +392,7 @@ mod tests {
         assert_eq!(of_format(schema::FORMAT), names);
         let added: Vec<&str> =
             names.iter().copied().filter(|name| !of_format(3).contains(name)).collect();
-        assert_eq!(added, ["index_ai_off.v1", "index_activity.v1"]);
+        assert_eq!(added, ["index_ai_off.v1", "index_activity.v1", "list_counters.v1"]);
         assert!(tables.all_mut().map(|table| table.name()).eq(names));
     }
 

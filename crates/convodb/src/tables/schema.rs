@@ -11,7 +11,8 @@ use redb::{ReadTransaction, WriteTransaction};
 
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{
-    ActivityKey, ChangeKey, CounterKey, DigestKey, IndexKey, MessageKey, NumberKey, RowKey, UuidKey,
+    ActivityKey, ChangeKey, CounterKey, DigestKey, IndexKey, ListCounterKey, MessageKey, NumberKey,
+    RowKey, UuidKey,
 };
 use crate::error::Result;
 use crate::kv::table::{AnyTable, Table, TableSpec};
@@ -171,6 +172,13 @@ tables! {
         /// `user u32, term u64, last activity u48, position u64`; there are no values.
         table: ActivityKey => (), INDEX_ACTIVITY = TableSpec::plain("index_activity.v1");
     }
+
+    /// Counters of lists by phone, identifier or an AI that is off; empty without the family
+    /// `counters`.
+    ListCounters {
+        /// `user u32, term u64, month u32` -> record of counters of a list.
+        table: ListCounterKey => Bytes, LIST_COUNTERS = TableSpec::records("list_counters.v1");
+    }
 }
 
 /// The tables that each format added to those of the one before.
@@ -179,7 +187,7 @@ tables! {
 const ADDED: [(u32, &[&str]); 3] = [
     (2, &[CHANGES.name, CHANGE_MARKS.name, IDEMPOTENCY.name]),
     (3, &[STAGED_INSERTS.name, QUOTAS.name]),
-    (4, &[INDEX_AI_OFF.name, INDEX_ACTIVITY.name]),
+    (4, &[INDEX_AI_OFF.name, INDEX_ACTIVITY.name, LIST_COUNTERS.name]),
 ];
 
 /// The names of the tables that a store of this format lacks.

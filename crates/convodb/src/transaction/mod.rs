@@ -9,7 +9,7 @@ pub(crate) mod inserts;
 
 use std::sync::atomic::Ordering;
 
-use crate::encoding::index_term::{Fingerprinter, Fingerprints};
+use crate::encoding::index_term::Fingerprinter;
 use crate::encoding::key::RowKey;
 use crate::encoding::row::StoredMessages;
 use crate::error::{Error, Result};
@@ -27,6 +27,7 @@ use crate::tables::activity_index::Activity;
 use crate::tables::change_feed::ChangeRecord;
 use crate::tables::conversations::{KeptPreview, StoredRow};
 use crate::tables::idempotency;
+use crate::tables::list_counters::CountedRow;
 use crate::tables::quotas::{self, UsageChange, conversation_bytes};
 
 /// A write in progress. It reads what earlier writes stored, those of its own group included.
@@ -170,8 +171,11 @@ impl<'txn> Transaction<'txn> {
         if same_terms && (same_time || !has_activity) {
             return Ok(());
         }
-        let with_fingerprints =
-            |row: &ConversationRef<'_>| (self.fingerprints(row), row.updated_at);
+        let with_fingerprints = |row: &ConversationRef<'_>| {
+            let all = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+            (all, row.updated_at)
+        };
+        let kind = old.or(new).map(|row| row.channel.kind());
         let new = new.map(with_fingerprints);
         let old = match (old, &new) {
             (Some(old), Some((same, _))) if same_terms => Some((*same, old.updated_at)),
@@ -179,7 +183,13 @@ impl<'txn> Transaction<'txn> {
         };
         if !same_terms {
             let [old, new] = [&old, &new].map(|row| row.as_ref().map(|(row, _)| row));
-            self.tables.indexes.apply(key, old, new)?;
+            let Tables { families, indexes, list_counters, .. } = &mut *self.tables;
+            let [old_kept, new_kept] = [old, new].map(|row| row.map(|row| families.kept(*row)));
+            indexes.apply(key, old_kept.as_ref(), new_kept.as_ref())?;
+            let counted_before = families.counted_before().filter(|before| key < *before);
+            if let (Some(kind), Some(before)) = (kind, counted_before) {
+                list_counters.apply(indexes, CountedRow { key, kind, before }, old, new)?;
+            }
         }
         let [old, new] = [&old, &new]
             .map(|row| row.as_ref().map(|(fingerprints, at)| Activity { fingerprints, at: *at }));
@@ -217,11 +227,6 @@ impl<'txn> Transaction<'txn> {
         if matches!(counted, Err(Error::QuotaExceeded { .. })) {
             self.tables.metrics().quota_refusals.fetch_add(1, Ordering::Relaxed);
         }
-    }
-
-    fn fingerprints(&self, row: &ConversationRef<'_>) -> Fingerprints {
-        let all = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
-        self.tables.families.kept(all)
     }
 
     // ---- conversations -------------------------------------------------------------------------

@@ -12,6 +12,7 @@ pub(crate) mod accounts;
 pub(crate) mod change_feed;
 mod entries;
 mod explain;
+mod list_counters;
 pub(crate) mod message_count;
 mod quotas;
 pub(crate) mod report;
@@ -178,7 +179,7 @@ fn parts(tables: &Tables) -> Result<Vec<Part>> {
 fn count(tables: &Tables) -> Result<u64> {
     let conversations = &tables.conversations;
     let mut count = conversations.rows.estimate()? + conversations.ids.estimate()?;
-    count += tables.activity.table.estimate()?;
+    count += tables.activity.table.estimate()? + tables.list_counters.table.estimate()?;
     count += tables.messages.table.estimate()?;
     count += tables.change_feed.changes.estimate()? + tables.idempotency.table.estimate()?;
     for leading in Field::ALL {

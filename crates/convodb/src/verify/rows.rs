@@ -26,6 +26,7 @@ use crate::tables::families::FamilyState;
 use crate::tables::quotas::CountedUsage;
 use crate::tables::schema::{Bytes, CONVERSATIONS, COUNTERS, MESSAGES};
 use crate::tables::{counters, messages};
+use crate::verify::list_counters::CountedLists;
 use crate::verify::report::{Ticker, VerifyReport};
 use crate::verify::set_hash::SetHash;
 use crate::verify::user_ranges::keys_of;
@@ -48,6 +49,7 @@ struct Verifier<'a, 'f> {
     assistants: BTreeMap<AssistantId, bool>,
     /// The counters of all rows of the current user so far.
     counted: BTreeMap<CounterPlace, Counter>,
+    lists: CountedLists,
     /// The users whose counters are not checked yet.
     unchecked: RangeInclusive<UserId>,
 }
@@ -83,6 +85,7 @@ pub(super) fn verify(
         user: None,
         assistants: BTreeMap::new(),
         counted: BTreeMap::new(),
+        lists: CountedLists::default(),
         unchecked: users.clone(),
     };
     for entry in tables.conversations.rows.range(keys_of(users))? {
@@ -91,7 +94,7 @@ pub(super) fn verify(
         verifier.check_row(key, record.value(), ticker)?;
     }
     verifier.check_messages_before(None, ticker)?;
-    verifier.check_counters_through(*users.end())?;
+    verifier.check_counters_through(*users.end(), ticker)?;
     ticker.flush();
     Ok(())
 }
@@ -101,7 +104,7 @@ impl<'a> Verifier<'a, '_> {
         self.report.conversations += 1;
         self.usage.add_conversation(key.user, record::own(record).len());
         if self.user != Some(key.user) {
-            self.begin_user(key.user)?;
+            self.begin_user(key.user, ticker)?;
         }
         if self.tables.conversations.rows.get(key)?.is_none() {
             self.row_finding("a row is not found by its key", key.user);
@@ -118,11 +121,12 @@ impl<'a> Verifier<'a, '_> {
         Ok(())
     }
 
-    fn begin_user(&mut self, user: UserId) -> Result<()> {
+    fn begin_user(&mut self, user: UserId, ticker: &mut Ticker<'_>) -> Result<()> {
         if let Some(before) = self.user.replace(user) {
-            self.check_counters_through(before)?;
+            self.check_counters_through(before, ticker)?;
         }
         self.assistants.clear();
+        self.lists.begin_user(self.tables, user)?;
         if !self.tables.accounts.has_user(user)? {
             self.row_finding("a row's user does not exist", user);
         }
@@ -150,7 +154,8 @@ impl<'a> Verifier<'a, '_> {
             let what = "a row has not as many messages as were stored";
             self.report.add_finding(MESSAGES.name, what, user);
         }
-        self.set_hash.expect(key, row);
+        let fingerprints = self.set_hash.expect(key, row);
+        self.lists.add(self.tables, key, row, &fingerprints);
         for counted in counters::places(key, row) {
             let counter = self.counted.entry(counted).or_default();
             if counter.add(&Counter::of(row)).is_none() {
@@ -272,7 +277,7 @@ impl<'a> Verifier<'a, '_> {
     }
 
     /// The stored counters of the unchecked users up to `last` equal those counted from their rows.
-    fn check_counters_through(&mut self, last: UserId) -> Result<()> {
+    fn check_counters_through(&mut self, last: UserId, ticker: &mut Ticker<'_>) -> Result<()> {
         let users = *self.unchecked.start()..=last;
         self.unchecked = UserId::new(last.get().saturating_add(1))..=*self.unchecked.end();
         for entry in self.tables.counters.table.range(keys_of(&users))? {
@@ -304,7 +309,7 @@ impl<'a> Verifier<'a, '_> {
         for (key, _) in std::mem::take(&mut self.counted).into_keys() {
             self.report.add_finding(COUNTERS.name, "a counter is missing", key.user);
         }
-        Ok(())
+        self.lists.check(self.tables, &users, self.report, ticker)
     }
 
     fn row_finding(&mut self, what: &'static str, user: UserId) {

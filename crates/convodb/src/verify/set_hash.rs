@@ -10,7 +10,7 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::encoding::index_term::{Field, Fingerprinter};
+use crate::encoding::index_term::{Field, Fingerprinter, Fingerprints};
 use crate::encoding::key::{ActivityKey, FixedKey, IndexKey, RowKey, UuidKey};
 use crate::error::{Error, Result};
 use crate::model::conversation::ConversationRef;
@@ -80,7 +80,7 @@ impl<'a> SetHash<'a> {
     pub(crate) fn add(&mut self, table: &'static str, key: &[u8], value: &[u8]) -> Result<()> {
         if table == CONVERSATIONS.name {
             let key = RowKey::decode(key);
-            self.expect(key, &conversations::decode(key, value)?);
+            let _ = self.expect(key, &conversations::decode(key, value)?);
         } else if let Some(summed) = SummedTable::all().find(|summed| summed.name() == table) {
             self.store(summed, key, value);
         }
@@ -110,25 +110,25 @@ impl<'a> SetHash<'a> {
         self.distrusted[table.number()] = true;
     }
 
-    /// Adds what a row requires.
-    pub(crate) fn expect(&mut self, key: RowKey, row: &ConversationRef<'_>) {
+    /// Adds what a row requires, and returns the fingerprints of its fields.
+    pub(crate) fn expect(&mut self, key: RowKey, row: &ConversationRef<'_>) -> Fingerprints {
         let id = UuidKey { user: key.user, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
         add(&mut self.expected[0], id.encode().as_ref(), &position);
-        let fingerprints = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
-        let fingerprints = self.families.expected(key, fingerprints);
+        let all = self.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+        let fingerprints = self.families.expected(key, all);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
             let number = SummedTable::Index(leading).number();
             add(&mut self.expected[number], entry.encode().as_ref(), &[]);
         }
-        if !self.families.must_have(IndexFamily::LastActivity, key) {
-            return;
+        if self.families.must_have(IndexFamily::LastActivity, key) {
+            let activity = Activity { fingerprints: &fingerprints, at: row.updated_at };
+            for entry in activity_index::entries(key, activity) {
+                let number = SummedTable::Activity.number();
+                add(&mut self.expected[number], entry.encode().as_ref(), &[]);
+            }
         }
-        let activity = Activity { fingerprints: &fingerprints, at: row.updated_at };
-        for entry in activity_index::entries(key, activity) {
-            let number = SummedTable::Activity.number();
-            add(&mut self.expected[number], entry.encode().as_ref(), &[]);
-        }
+        all
     }
 
     /// Adds the sums of another part of the same state.

@@ -6,8 +6,9 @@ use uuid::Uuid;
 use crate::encoding::counter::{Cell, Counter};
 use crate::encoding::index_term::{Field, Term};
 use crate::encoding::key::{
-    ActivityKey, CounterKey, DigestKey, FixedKey, IndexKey, RowKey, UuidKey,
+    ActivityKey, CounterKey, DigestKey, FixedKey, IndexKey, ListCounterKey, RowKey, UuidKey,
 };
+use crate::encoding::list_counter::{Change, ListCounterBody};
 use crate::encoding::preview;
 use crate::encoding::record::{self, AccountV1, QuotaV1, decode_small, encode_small};
 use crate::encoding::row::encode_conversation;
@@ -394,4 +395,39 @@ fn an_update_before_the_creation_is_a_warning() {
 #[test]
 fn a_negative_cost_is_a_warning() {
     check_warning(|row| row.total_cost = Cost::from_nanos(-1), "total_cost is negative");
+}
+
+#[test]
+fn wrong_missing_and_extra_counters_of_lists_are_found() {
+    let table = "list_counters.v1";
+    let miscount = |write: &WriteTransaction| {
+        let mut counters = schema::LIST_COUNTERS.open_for_write(write).unwrap();
+        let (key, record) = all(&counters).remove(0);
+        let body = ListCounterBody::open(&key, &record).unwrap();
+        let (cell, _) = body.cells().next().unwrap().unwrap();
+        let mut changed = Vec::new();
+        body.append_changed(&key, cell, Change::Add, &mut changed).unwrap();
+        counters.insert(key, changed.as_slice()).unwrap();
+    };
+    check(miscount, table, "a counter is wrong");
+    check(lose(schema::LIST_COUNTERS), table, "a counter is missing");
+    check(damage(schema::LIST_COUNTERS), table, "a record is damaged");
+    let move_to = |other: fn(ListCounterKey) -> ListCounterKey| {
+        move |write: &WriteTransaction| {
+            let mut counters = schema::LIST_COUNTERS.open_for_write(write).unwrap();
+            let (key, record) = all(&counters).remove(0);
+            let mut moved = Vec::new();
+            record::rekey(&record, &key, &other(key), &mut moved);
+            counters.insert(other(key), moved.as_slice()).unwrap();
+        }
+    };
+    let of_another_month = move_to(|key| ListCounterKey { month: key.month.following(), ..key });
+    check(of_another_month, table, "a counter has no rows");
+    let of_another_list = move_to(|key| {
+        let term = Term::from_bits(key.term.bits() ^ 1);
+        ListCounterKey { term, ..key }
+    });
+    check(of_another_list, table, "a counter has no rows");
+    let of_another_user = move_to(|key| ListCounterKey { user: UserId::new(99), ..key });
+    check(of_another_user, table, "a counter has no rows");
 }

@@ -1,0 +1,290 @@
+//! Counters of lists: the body of a record with the conversations of one list and month.
+//!
+//! ```text
+//! for each cell, in ascending order: cell u8 | conversations
+//! cell = 4 * days since the first of the month + number of the type
+//! ```
+//!
+//! The number of conversations is at least 1, in 7 bits of each byte, the lowest first; the top bit
+//! says that more follow. Most cells take 2 bytes. A change rewrites one cell and copies the others
+//! as they are.
+
+use crate::encoding::key::{ListCounterKey, kind_number, kind_of_number};
+use crate::encoding::record::{self, Damage, seal};
+use crate::encoding::time_bucket::Granularity;
+use crate::model::channel::ChannelKind;
+use crate::model::timestamp::Day;
+
+/// The place of a counter in its record: a day of the month, and a type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct MonthCell(u8);
+
+const KINDS: u8 = 4;
+const CELLS: u8 = 31 * KINDS;
+/// A `u64` has 9 groups of 7 bits and 1 bit more.
+const MAX_BYTES: u32 = 10;
+
+impl MonthCell {
+    /// The cell of a day and a type.
+    pub(crate) fn new(day: Day, kind: ChannelKind) -> Self {
+        let first = Granularity::Month.of(day).start();
+        let days = u8::try_from(day.get().saturating_sub(first.get())).unwrap_or(u8::MAX);
+        Self(days.min(CELLS / KINDS - 1) * KINDS + kind_number(kind))
+    }
+
+    /// Days from the first of the month, 30 at most.
+    pub(crate) const fn day(self) -> u8 {
+        self.0 / KINDS
+    }
+
+    /// The type; `None` for a cell that no type has.
+    pub(crate) fn kind(self) -> Option<ChannelKind> {
+        kind_of_number(u32::from(self.0 % KINDS))
+    }
+}
+
+/// A change of a counter by one conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    Add,
+    Remove,
+}
+
+/// The verified body of a record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ListCounterBody<'a>(&'a [u8]);
+
+impl<'a> ListCounterBody<'a> {
+    /// The body of a record that does not exist.
+    pub(crate) const EMPTY: ListCounterBody<'static> = ListCounterBody(&[]);
+
+    /// Verifies the checksum and the version of a record.
+    pub(crate) fn open(key: &ListCounterKey, record: &'a [u8]) -> Result<Self, Damage> {
+        match record::open(key, record)?.bytes() {
+            [_, cells @ ..] if !cells.is_empty() => Ok(Self(cells)),
+            _ => Err("a record has no counter"),
+        }
+    }
+
+    /// The counters in ascending order of their cells. Ends after the first error.
+    pub(crate) const fn cells(self) -> MonthCells<'a> {
+        MonthCells { rest: self.0, before: None }
+    }
+
+    /// Appends a record of `key` in which the counter of `cell` is changed. Appends none if no
+    /// counter is left, as counters that become zero are left out.
+    pub(crate) fn append_changed(
+        self,
+        key: &ListCounterKey,
+        cell: MonthCell,
+        change: Change,
+        record: &mut Vec<u8>,
+    ) -> Result<(), Damage> {
+        let mut cells = self.cells();
+        let (mut before, mut after, mut counted) = (0, 0, 0_u64);
+        while let Some((found, count)) = cells.next().transpose()? {
+            let end = self.0.len() - cells.rest.len();
+            if found < cell {
+                (before, after) = (end, end);
+                continue;
+            }
+            if found == cell {
+                (counted, after) = (count, end);
+            }
+            break;
+        }
+        let changed = match change {
+            Change::Add => counted.checked_add(1),
+            Change::Remove => counted.checked_sub(1),
+        };
+        let changed = changed.ok_or("a counter leaves its range")?;
+        if changed == 0 && before == 0 && after == self.0.len() {
+            return Ok(());
+        }
+        seal(key, record, |record| {
+            record.extend_from_slice(&self.0[..before]);
+            if changed > 0 {
+                append_cell(cell, changed, record);
+            }
+            record.extend_from_slice(&self.0[after..]);
+        });
+        Ok(())
+    }
+}
+
+/// Appends a record of counters, whose cells must ascend.
+pub(crate) fn append_counters(
+    key: &ListCounterKey,
+    cells: impl IntoIterator<Item = (MonthCell, u64)>,
+    record: &mut Vec<u8>,
+) {
+    seal(key, record, |record| {
+        cells.into_iter().for_each(|(cell, count)| append_cell(cell, count, record));
+    });
+}
+
+fn append_cell(cell: MonthCell, count: u64, record: &mut Vec<u8>) {
+    record.push(cell.0);
+    let mut bits = count;
+    while bits >= 0x80 {
+        record.push(bits.to_le_bytes()[0] | 0x80);
+        bits >>= 7;
+    }
+    record.push(bits.to_le_bytes()[0]);
+}
+
+/// An iterator over the counters of a record.
+pub(crate) struct MonthCells<'a> {
+    rest: &'a [u8],
+    before: Option<MonthCell>,
+}
+
+impl MonthCells<'_> {
+    fn decode(&mut self, cell: u8) -> Result<(MonthCell, u64), Damage> {
+        let cell = MonthCell(cell);
+        if cell.0 >= CELLS || self.before.is_some_and(|before| cell <= before) {
+            return Err("counters are out of order");
+        }
+        self.before = Some(cell);
+        let mut count = 0_u64;
+        for at in 0..MAX_BYTES {
+            let (byte, rest) = self.rest.split_first().ok_or("a record is too short")?;
+            self.rest = rest;
+            let group = u64::from(byte & 0x7f);
+            count |= group << (7 * at);
+            if group << (7 * at) >> (7 * at) != group {
+                break;
+            }
+            if *byte < 0x80 {
+                return if count > 0 { Ok((cell, count)) } else { Err("a counter is zero") };
+            }
+        }
+        Err("a counter is out of range")
+    }
+}
+
+impl Iterator for MonthCells<'_> {
+    type Item = Result<(MonthCell, u64), Damage>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (cell, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        let decoded = self.decode(*cell);
+        if decoded.is_err() {
+            self.rest = &[];
+        }
+        Some(decoded)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::encoding::index_term::Term;
+    use crate::model::id::UserId;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    fn key() -> ListCounterKey {
+        let month = Granularity::Month.of(Day::new(20_000));
+        ListCounterKey { user: UserId::new(7), term: Term::from_bits(77), month }
+    }
+
+    fn decoded(record: &[u8]) -> Result<BTreeMap<u8, u64>, Damage> {
+        let cells = ListCounterBody::open(&key(), record)?.cells();
+        cells.map(|cell| cell.map(|(cell, count)| (cell.0, count))).collect()
+    }
+
+    /// The bytes are on disk: a change of them is a change of the format.
+    #[test]
+    fn the_bytes_are_frozen() {
+        let day = |text: &str| text.parse::<Day>().unwrap();
+        let cells = [
+            (MonthCell::new(day("2024-10-01"), ChannelKind::Widget), 1),
+            (MonthCell::new(day("2024-10-31"), ChannelKind::Api), 150),
+        ];
+        let mut record = Vec::new();
+        append_counters(&key(), cells, &mut record);
+        assert_eq!(record[..record.len() - 8], [1, 1, 1, 123, 0x96, 1]);
+        assert_eq!(cells.map(|(cell, _)| cell.day()), [0, 30]);
+        assert_eq!(cells[1].0.kind(), Some(ChannelKind::Api));
+    }
+
+    #[test]
+    fn the_whole_range_decodes_as_it_was_encoded() {
+        for count in [1, 0x7f, 0x80, u64::from(u32::MAX), u64::MAX] {
+            let mut record = Vec::new();
+            append_counters(&key(), [(MonthCell(3), count)], &mut record);
+            assert_eq!(decoded(&record), Ok(BTreeMap::from([(3, count)])));
+        }
+    }
+
+    #[test]
+    fn damaged_bodies_are_refused() {
+        #[track_caller]
+        fn check(body: &[u8], expected: Damage) {
+            let mut record = Vec::new();
+            seal(&key(), &mut record, |record| record.extend_from_slice(body));
+            assert_eq!(decoded(&record), Err(expected));
+        }
+        check(&[], "a record has no counter");
+        check(&[1], "a record is too short");
+        check(&[1, 0x80], "a record is too short");
+        check(&[1, 0], "a counter is zero");
+        check(&[CELLS, 2], "counters are out of order");
+        check(&[3, 2, 3, 2], "counters are out of order");
+        check(&[&[3][..], &[0xff; 10]].concat(), "a counter is out of range");
+        check(&[&[3][..], &[0x80; 10], &[1]].concat(), "a counter is out of range");
+    }
+
+    #[test]
+    fn a_counter_does_not_become_negative() {
+        let changed = |body: ListCounterBody<'_>| {
+            body.append_changed(&key(), MonthCell(4), Change::Remove, &mut Vec::new())
+        };
+        assert_eq!(changed(ListCounterBody::EMPTY), Err("a counter leaves its range"));
+        assert_eq!(changed(ListCounterBody(&[3, 1])), Err("a counter leaves its range"));
+        assert_eq!(changed(ListCounterBody(&[4, 1])), Ok(()));
+    }
+
+    proptest! {
+        /// Changes of cells, one after the other, are those of a map, and the record is the one that
+        /// has the same cells from the beginning.
+        #[test]
+        fn changes_of_cells_are_those_of_a_map(
+            changes in prop::collection::vec((0..CELLS, any::<bool>()), 1..60),
+        ) {
+            let mut model: BTreeMap<u8, u64> = BTreeMap::new();
+            let mut record = Vec::new();
+            for (cell, adds) in changes {
+                let counted = model.get(&cell).copied().unwrap_or(0);
+                let change = if adds || counted == 0 { Change::Add } else { Change::Remove };
+                let body = match record.is_empty() {
+                    true => ListCounterBody::EMPTY,
+                    false => ListCounterBody::open(&key(), &record).unwrap(),
+                };
+                let mut changed = Vec::new();
+                body.append_changed(&key(), MonthCell(cell), change, &mut changed).unwrap();
+                record = changed;
+                model.insert(cell, if change == Change::Add { counted + 1 } else { counted - 1 });
+                model.retain(|_, count| *count > 0);
+                let mut expected = Vec::new();
+                if !model.is_empty() {
+                    let cells = model.iter().map(|(cell, count)| (MonthCell(*cell), *count));
+                    append_counters(&key(), cells, &mut expected);
+                }
+                prop_assert_eq!(&record, &expected);
+            }
+        }
+
+        #[test]
+        fn decoding_never_panics(body in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut record = Vec::new();
+            seal(&key(), &mut record, |record| record.extend_from_slice(&body));
+            let _ = decoded(&record);
+            if let Ok(body) = ListCounterBody::open(&key(), &record) {
+                let _ = body.append_changed(&key(), MonthCell(5), Change::Add, &mut Vec::new());
+            }
+        }
+    }
+}
