@@ -13,8 +13,9 @@ use crate::encoding::counter::CounterBody;
 use crate::encoding::index_term::Fingerprinter;
 use crate::encoding::key::{
     ActivityKey, ArrivalKey, ChangeKey, CounterKey, DigestKey, FixedKey, IdArrivalKey, IndexKey,
-    MessageKey, NumberKey, RowKey, UuidKey,
+    ListCounterKey, MessageKey, NumberKey, RowKey, UuidKey,
 };
+use crate::encoding::list_counter::ListCounterBody;
 use crate::encoding::record::{self, AccountV1, Body, ChangeV1, IdempotencyV1};
 use crate::encoding::token::Sealer;
 use crate::encoding::{preview, row};
@@ -109,7 +110,7 @@ impl KeyCodec {
 
 /// The codecs of all key types.
 #[must_use]
-pub fn key_codecs() -> [KeyCodec; 12] {
+pub fn key_codecs() -> [KeyCodec; 13] {
     [
         KeyCodec::of::<UserId>(),
         KeyCodec::of::<RowKey>(),
@@ -119,6 +120,7 @@ pub fn key_codecs() -> [KeyCodec; 12] {
         KeyCodec::of::<ActivityKey>(),
         KeyCodec::of::<MessageKey>(),
         KeyCodec::of::<CounterKey>(),
+        KeyCodec::of::<ListCounterKey>(),
         KeyCodec::of::<ChangeKey>(),
         KeyCodec::of::<ArrivalKey>(),
         KeyCodec::of::<IdArrivalKey>(),
@@ -173,6 +175,14 @@ pub fn record_codecs() -> [RecordCodec; 9] {
             decode: |key, record| {
                 let key = CounterKey::decode(key);
                 CounterBody::open(&key, record)?.cells().try_for_each(|cell| cell.map(drop))
+            },
+        },
+        RecordCodec {
+            name: "counter of a list",
+            seal: seal::<ListCounterKey>,
+            decode: |key, record| {
+                let key = ListCounterKey::decode(key);
+                ListCounterBody::open(&key, record)?.cells().try_for_each(|cell| cell.map(drop))
             },
         },
         RecordCodec {

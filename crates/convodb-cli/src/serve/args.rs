@@ -64,7 +64,8 @@ pub(crate) struct Args {
     pub(crate) max_bytes_per_user: Option<ByteSize>,
     /// Optional indexes to add to the store, separated by commas: ai-off (for lists with
     /// ai_enabled=false), last-activity (for sort=last_activity), previews (for fields=preview without
-    /// reading messages); they are built while the store is served. None is dropped: see `convodb
+    /// reading messages), counters (for exact totals of lists by phone, identifier and
+    /// ai_enabled=false); they are built while the store is served. None is dropped: see `convodb
     /// indexes` [default: none, and all with --demo]
     #[arg(long, env = "CONVODB_INDEXES", value_name = "INDEXES")]
     pub(crate) indexes: Option<IndexFamilies>,

@@ -27,7 +27,8 @@ fn indexes_are_listed_added_and_dropped() {
         format!(
             "{{\"index\":\"ai-off\",\"state\":\"{state}\"}}\n\
              {{\"index\":\"last-activity\",\"state\":\"absent\"}}\n\
-             {{\"index\":\"previews\",\"state\":\"absent\"}}\n"
+             {{\"index\":\"previews\",\"state\":\"absent\"}}\n\
+             {{\"index\":\"counters\",\"state\":\"absent\"}}\n"
         )
     };
     assert_eq!(indexes(&["list", "--json"]).succeeded(), json("absent"));

@@ -131,8 +131,8 @@ pub(super) fn page() -> SchemaRef {
 /// The number of conversations of a list.
 pub(super) fn total() -> SchemaRef {
     let exact = format!(
-        "False if the list has more than `conversations`: those of lists by phone or identifier, \
-         of lists with `active_from` or `active_to`, and of the days that `created_from` and \
+        "False if the list has more than `conversations`: those of lists by phone, identifier or \
+         `ai_enabled=false` in a store without the index `counters`, of lists with `active_from` or `active_to`, and of the days that `created_from` and \
          `created_to` cut, are counted up to {} in all",
         Count::MAX_SCANNED
     );

@@ -227,14 +227,18 @@ impl Snapshot {
     ///
     /// Lists that are filtered by type and assistant alone are counted by counters of days and
     /// months; only in the days that the bounds cut, conversations are counted one by one. So are
-    /// those of all other lists. After [`Count::MAX_SCANNED`] of them the counting ends, and the
+    /// all other lists in a store with [`IndexFamily::Counters`](crate::IndexFamily::Counters), unless
+    /// they are by customer or external identifier and short. Otherwise all conversations of the list
+    /// are counted one by one. After [`Count::MAX_SCANNED`] of them the counting ends, and the
     /// result is a lower bound ([`Count::is_exact`]). A list by last activity is counted like the list
     /// by creation with the same filter; with bounds of time, one by one.
     ///
-    /// Costs at most that many steps, and two for each index range of the list, in each of the days
-    /// that the bounds cut. Counters: at most four for each day with conversations, or, with
-    /// assistants, six for each of them and each month with conversations and each day of the months
-    /// that the bounds cut.
+    /// Costs at most that many steps, each after at most one removed entry, and two for each index
+    /// range of the list, in each of the days that the bounds cut. Counters: at most four for each day
+    /// with conversations, or, with assistants, six for each of them and each month with conversations
+    /// and each day of the months that the bounds cut; of other lists, two lookups for each range and a
+    /// record for each month with conversations. A list is short with fewer than 256 conversations; with
+    /// 1,000, it is counted one by one with a probability of 10^-10.
     ///
     /// ```
     /// # use convodb::*;

@@ -115,18 +115,8 @@ impl ListCounters {
         old: Option<&Fingerprints>,
         new: Option<&Fingerprints>,
     ) -> Result<()> {
-        for list in only_first(old, new, lists) {
-            self.remove(row, list)?;
-        }
-        let mut short = None;
-        for list in only_first(new, old, lists) {
-            // The other lists of a leading field are parts of the one of that field alone.
-            let is_part_of_short = short == Some(list.leading);
-            if !is_part_of_short && !self.add(indexes, row, list)? && list.is_whole() {
-                short = Some(list.leading);
-            }
-        }
-        Ok(())
+        change_each(only_first(old, new, lists), |list| self.remove(row, list))?;
+        change_each(only_first(new, old, lists), |list| self.add(indexes, row, list))
     }
 
     /// Adds a row to a list, and returns whether the list has counters.
@@ -148,20 +138,21 @@ impl ListCounters {
         Ok(true)
     }
 
-    /// Removes a row from a list. Without counters, it has no record to change.
-    fn remove(&mut self, row: CountedRow, list: CountedList) -> Result<()> {
+    /// Removes a row from a list, and returns whether the list has counters: without them, it has no
+    /// record to change.
+    fn remove(&mut self, row: CountedRow, list: CountedList) -> Result<bool> {
         let (key, cell) = place(row.key.user, list.term, row.key.position, row.kind);
         let mut changed = self.table.take_buffer();
-        let Some(stored) = self.table.get(key)? else { return Ok(()) };
+        let Some(stored) = self.table.get(key)? else { return Ok(false) };
         let body = open(&key, stored.value())?;
         let appended = body.append_changed(&key, cell, Change::Remove, &mut changed);
         appended.map_err(|what| LIST_COUNTERS.corrupted(what))?;
         drop(stored);
-        if changed.is_empty() {
-            return self.table.remove(key);
+        match changed.is_empty() {
+            true => self.table.remove(key)?,
+            false => self.table.put_buffer(key, changed),
         }
-        self.table.put_buffer(key, changed);
-        Ok(())
+        Ok(true)
     }
 
     /// Writes the counters of a list without counters if this insert looks at it and finds it long.
@@ -222,6 +213,22 @@ impl ListCounters {
         }
         Ok((conversations, records))
     }
+}
+
+/// Changes lists, each if it has counters, which `change` returns.
+fn change_each(
+    lists: impl Iterator<Item = CountedList>,
+    mut change: impl FnMut(CountedList) -> Result<bool>,
+) -> Result<()> {
+    let mut short = None;
+    for list in lists {
+        // The other lists of a leading field are parts of the one of that field alone.
+        let is_part_of_short = short == Some(list.leading);
+        if !is_part_of_short && !change(list)? && list.is_whole() {
+            short = Some(list.leading);
+        }
+    }
+    Ok(())
 }
 
 /// Whether an insert at a position looks how long a list is. The term depends on a secret, so no

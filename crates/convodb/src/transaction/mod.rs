@@ -241,7 +241,9 @@ impl<'txn> Transaction<'txn> {
 
     /// Inserts a conversation with its messages so far. In ascending order, it is listed after all
     /// conversations of the same millisecond. Six B-tree lookups, and writes of the row, its id, each
-    /// message, seven to fifteen index entries, three counters, the user's usage and a change.
+    /// message, seven to fifteen index entries, three counters, the user's usage and a change. With
+    /// [`IndexFamily::Counters`], a lookup and a write more for each of up to eight lists, and a lookup
+    /// of the customer or identifier.
     ///
     /// [`Conversation::message_count`] and [`Conversation::total_cost`] are stored as passed: a
     /// conversation may have more messages than are known here.
