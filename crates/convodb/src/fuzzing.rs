@@ -180,10 +180,7 @@ pub fn record_codecs() -> [RecordCodec; 9] {
         RecordCodec {
             name: "counter of a list",
             seal: seal::<ListCounterKey>,
-            decode: |key, record| {
-                let key = ListCounterKey::decode(key);
-                ListCounterBody::open(&key, record)?.cells().try_for_each(|cell| cell.map(drop))
-            },
+            decode: decode_list_counter,
         },
         RecordCodec {
             name: "change",
@@ -240,6 +237,11 @@ fn seal_preview(key: &[u8], contents: &[u8]) -> Vec<u8> {
     let contents = &contents[..contents.len().min(4096)];
     record::append_appendix(&RowKey::decode(key), &mut record, |out| out.extend(contents));
     record
+}
+
+fn decode_list_counter(key: &[u8], record: &[u8]) -> std::result::Result<(), Damage> {
+    let body = ListCounterBody::open(&ListCounterKey::decode(key), record)?;
+    body.cells().try_for_each(|cell| cell.map(drop))
 }
 
 /// Decodes the record of a conversation, and its preview.
