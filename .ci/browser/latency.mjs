@@ -1,6 +1,7 @@
 // Time from a write to its event at a subscriber, by server-sent events: of convodb, and of PocketBase by turns if
-// its URL and the token of a superuser are given. Prints percentiles in milliseconds; asserts that each change
-// arrives once, in order. Arguments: URL and token of convodb, [URL and token of PocketBase], number of writes.
+// its URL and the token of a superuser are given. Prints percentiles in milliseconds, of writes after a pause and of
+// writes back to back; asserts that each change arrives once, in order. Arguments: URL and token of convodb, [URL and
+// token of PocketBase], number of writes.
 import assert from "node:assert/strict";
 
 const args = process.argv.slice(2);
@@ -74,28 +75,36 @@ async function pocketbase() {
 }
 
 const servers = [await convodb(), ...(otherUrl ? [await pocketbase()] : [])];
-const times = servers.map(() => ({ answered: [], event: [], after: [] }));
-for (let turn = 0; turn < count + 20; turn++) {
-  for (const [at, server] of servers.entries()) {
-    const began = performance.now();
-    const event = server.event();
-    const written = await server.write();
-    const answered = performance.now();
-    const { at: arrived, id } = await event;
-    assert.equal(id, written);
-    if (turn < 20) continue;
-    times[at].answered.push(answered - began);
-    times[at].event.push(arrived - began);
-    times[at].after.push(Math.max(0, arrived - answered));
-  }
-}
 const percentiles = (values) => {
   const sorted = values.toSorted((a, b) => a - b);
   return [0.5, 0.99].map((share) => sorted[Math.floor(share * (sorted.length - 1))].toFixed(2)).join(" / ");
 };
-for (const [at, server] of servers.entries()) {
-  const { answered, event, after } = times[at];
-  console.log(`${server.name}, ms p50 / p99 of ${count}: write ${percentiles(answered)}, ` +
-    `write to event ${percentiles(event)}, commit to event ${percentiles(after)}`);
+
+/** Writes by turns, each after a pause or at once after the event of the one before. */
+async function measure(name, pause) {
+  const times = servers.map(() => ({ answered: [], event: [], after: [] }));
+  for (let turn = 0; turn < count + 20; turn++) {
+    for (const [at, server] of servers.entries()) {
+      if (pause) await new Promise((resolve) => setTimeout(resolve, pause));
+      const began = performance.now();
+      const event = server.event();
+      const written = await server.write();
+      const answered = performance.now();
+      const { at: arrived, id } = await event;
+      assert.equal(id, written);
+      if (turn < 20) continue;
+      times[at].answered.push(answered - began);
+      times[at].event.push(arrived - began);
+      times[at].after.push(Math.max(0, arrived - answered));
+    }
+  }
+  for (const [at, server] of servers.entries()) {
+    const { answered, event, after } = times[at];
+    console.log(`${server.name}, ${name}, ms p50 / p99 of ${count}: write ${percentiles(answered)}, ` +
+      `write to event ${percentiles(event)}, response to event ${percentiles(after)}`);
+  }
 }
+
+await measure("after a pause", 25);
+await measure("back to back", 0);
 process.exit(0);

@@ -83,6 +83,12 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// What the user of this share holds of the budget, this share included.
+    pub(crate) fn held_by_user(&self) -> usize {
+        let held = self.budget.lock();
+        held.by_users.get(&self.user).map_or(0, |by_user| by_user.amount)
+    }
+
     /// Takes an amount in addition. Returns whether the user may; if not, the share is unchanged.
     pub(crate) fn try_grow(&mut self, amount: usize) -> bool {
         let mut held = self.budget.lock();
@@ -137,6 +143,7 @@ mod tests {
         assert_eq!(first.len(), 48);
         let second = take_all(&budget, 2);
         assert_eq!(second.len(), 24);
+        assert_eq!((first[0].held_by_user(), second[0].held_by_user()), (48, 24));
         let third = take_all(&budget, 3);
         assert_eq!(third.len(), 12);
         assert!(budget.try_take(UserId::new(4), 1).is_some(), "some is free for the next user");

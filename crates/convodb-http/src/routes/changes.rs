@@ -30,7 +30,8 @@ pub(crate) async fn changes(
     if accept == EventStream::Wanted {
         let params =
             params::change_events(query, last_event_id(request.headers())?, user, &snapshot)?;
-        let follower = Follower::new(&service, authority, user, params.since, params.size);
+        let place = Some(service.event_stream_permit(user)?);
+        let follower = Follower::new(&service, authority, user, params.since, params.size, place);
         return events::stream(&service, follower, caller, move |part, snapshot| {
             json_body::changes_bytes(part, params.size, user, snapshot)
         });
@@ -55,8 +56,8 @@ async fn poll(
 ) -> Result<Response> {
     let deadline = Instant::now() + wait;
     drop(snapshot);
-    let _permit = if wait.is_zero() { None } else { Some(service.poll_permit(user)?) };
-    let mut follower = Follower::new(service, authority, user, since, size);
+    let place = if wait.is_zero() { None } else { Some(service.poll_permit(user)?) };
+    let mut follower = Follower::new(service, authority, user, since, size, place);
     loop {
         let is_shutting_down = follower.is_shutting_down();
         let (part, snapshot) = follower.read()?;

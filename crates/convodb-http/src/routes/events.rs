@@ -18,7 +18,6 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::error::{ApiError, Dialect, Result};
-use crate::middleware::budget::Share;
 use crate::middleware::caller::Caller;
 use crate::response::compression::IsCompressed;
 use crate::response::json_body;
@@ -37,7 +36,7 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 /// from a part and its snapshot.
 ///
 /// # Errors
-/// As [`Follower::read`]; 503 beyond the user's share of event streams or of bytes.
+/// As [`Follower::read`]; 503 beyond the user's share of bytes.
 pub(super) fn stream<W>(
     service: &Service,
     follower: Follower,
@@ -47,10 +46,9 @@ pub(super) fn stream<W>(
 where
     W: Fn(&Changes, &Snapshot) -> Result<Vec<u8>> + Send + Sync + 'static,
 {
-    let _permit = service.event_stream_permit(follower.user)?;
     let heartbeat = service.limits().event_heartbeat;
     let (state, sent_at) = (State::Begins, Instant::now());
-    let mut events = Events { follower, caller, write, heartbeat, sent_at, state, _permit };
+    let mut events = Events { follower, caller, write, heartbeat, sent_at, state };
     let first = [Bytes::from_static(RETRY), events.read()?.unwrap_or_default()];
     let first = stream::iter(first).map(Ok::<_, Infallible>);
     let rest = stream::unfold(events, Events::next);
@@ -70,7 +68,6 @@ struct Events<W> {
     /// When the last event or heartbeat was sent.
     sent_at: Instant,
     state: State,
-    _permit: Share,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -42,7 +42,8 @@ pub(super) async fn live(
     let after = query.take("after", PlusSign::Space, |text| Ok(text.to_owned()));
     let last = last_event_id(&headers)?.or(after.as_deref());
     let params = params::change_events("cursor=now", last, user, &snapshot)?;
-    let follower = Follower::new(&service, authority, user, params.since, params.size);
+    let place = Some(service.event_stream_permit(user)?);
+    let follower = Follower::new(&service, authority, user, params.since, params.size, place);
     events::stream(&service, follower, caller, move |part, snapshot| {
         write(part, snapshot, user, &request)
     })
