@@ -58,6 +58,10 @@ const phone = encodeURIComponent(whatsapp.customer.phone);
 const screens = {
   conversations: "/console/conversations",
   filtered: "/console/conversations?type=whatsapp,api&per_page=15&include=total",
+  activity: "/console/conversations?sort=last_activity&include=total",
+  "ai-off": "/console/conversations?ai_enabled=false&type=whatsapp,api",
+  sorts: "/console/conversations?sort=last_activity",
+  unsorted: "/console/conversations?sort=last_activity&external_identifier=x",
   empty: "/console/conversations?customer_phone=0",
   wrong: "/console/conversations?type=fax",
   conversation: `/console/conversations/${called.id}?per_page=15`,
@@ -86,6 +90,7 @@ async function open(page, name, path) {
     await page.getByRole("heading", { name: "Token created" }).waitFor();
   }
   if (name === "chips") await page.locator("summary", { hasText: "Type" }).click();
+  if (name === "sorts") await page.locator(".chip.view summary").click();
 }
 
 async function checkAxe(page, name) {
@@ -201,12 +206,25 @@ async function keyboard(page) {
   assert.ok(!page.url().includes("type="), "blank fields are left out");
   await page.goBack();
   assert.deepEqual(await ids(page), rows);
+  await page.getByRole("link", { name: "AI off", exact: true }).focus();
+  await page.keyboard.press("Enter");
+  await page.waitForURL(/ai_enabled=false/);
+  await page.goBack();
+  // A time shows UTC on hover, and opens its row like any other place of it.
+  const time = page.locator("tr[data-id] time").nth(2);
+  assert.match(await time.getAttribute("title"), /^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC$/);
+  for (const place of [time, page.locator("tr[data-id] .preview").nth(2)]) {
+    await place.click({ force: true });
+    await page.waitForURL(`**/conversations/${rows[2]}*`);
+    await page.goBack();
+  }
+  assert.deepEqual(await ids(page), rows);
   await page.reload();
   assert.deepEqual(await ids(page), rows);
 }
 
 /** The writes whose way to the screen is measured. */
-const LIVE = 100;
+const LIVE = 99;
 
 async function live(page) {
   await page.goto(`${base}/console/conversations?type=widget`);
@@ -228,7 +246,27 @@ async function live(page) {
   const newest = (await listed("type=widget&per_page=25")).data.map((row) => row.id);
   assert.deepEqual(await ids(page), newest);
   const [half, most] = [0.5, 0.99].map((share) => delays[Math.floor(share * (LIVE - 1))].toFixed(1));
+  await newActivity(page);
   console.log(`live: from the response of a write to the page, p50 ${half} ms, p99 ${most} ms of ${LIVE}`);
+}
+
+/** In a list by last activity, a conversation counts once, however often it is active. */
+async function newActivity(page) {
+  await page.goto(`${base}/console/conversations?sort=last_activity&per_page=15`);
+  const rows = await ids(page);
+  const oldest = rows.at(-1);
+  const badge = page.locator("[data-live]");
+  for (const row of [oldest, oldest, rows[7]]) {
+    const before = await badge.textContent();
+    await api(`/api/conversations/${row}/messages`, { method: "POST", body: JSON.stringify({ message: "Hello again" }) });
+    const count = row === oldest ? 1 : 2;
+    if (before !== `${count} with new activity`) await page.getByText(`${count} with new activity`).waitFor();
+  }
+  assert.deepEqual(await ids(page), rows, "nothing moved");
+  await badge.click();
+  await page.waitForURL(/sort=last_activity/);
+  assert.deepEqual((await ids(page)).slice(0, 2), [rows[7], oldest]);
+  assert.equal(await page.locator("tr .preview").first().locator(".line").last().textContent(), "Hello again");
 }
 
 async function withoutScripts() {
@@ -242,7 +280,20 @@ async function withoutScripts() {
   await page.waitForURL(/type=whatsapp,api/);
   await page.getByRole("link", { name: "Remove this filter: Type" }).click();
   await page.waitForURL((url) => !url.search.includes("type="));
-  await walk(page, "type=whatsapp");
+  await page.getByRole("link", { name: "AI off", exact: true }).click();
+  await page.waitForURL(/ai_enabled=false/);
+  await page.locator("summary", { hasText: "Newest first" }).click();
+  await page.getByLabel("Order").selectOption("asc");
+  await page.locator(".chip.view").getByRole("button", { name: "Apply" }).click();
+  await page.waitForURL(/ai_enabled=false&.*order=asc/);
+  await page.getByRole("link", { name: "Remove this filter: AI off" }).click();
+  await page.waitForURL((url) => !url.search.includes("ai_enabled="));
+  await page.goto(`${base}/console/conversations?created_from=2020-01-01`);
+  await page.locator("summary", { hasText: "Newest first" }).click();
+  await page.getByLabel("Sort by").selectOption("last_activity");
+  await page.locator(".chip.view").getByRole("button", { name: "Apply" }).click();
+  await page.waitForURL((url) => url.search === "?per_page=25&sort=last_activity");
+  await walk(page, "sort=last_activity");
   await page.goto(`${base}/console/conversations/${called.id}`);
   const label = (await page.getByRole("button", { name: "Turn off" }).count()) ? "off" : "on";
   await page.getByRole("button", { name: `Turn ${label}` }).click();
@@ -294,7 +345,7 @@ async function bytes(page) {
   console.log(`bytes (with gzip): ${sizes.join(", ")}`);
 }
 
-/** The server's CPU time for a page of the list against that of its JSON, by turns; no request is answered from memory. */
+/** The server's CPU time for a page of the list against that of its JSON with previews, by turns; no request is answered from memory. */
 async function renderingCost(page) {
   const cookie = (await page.context().cookies()).map(({ name, value }) => `${name}=${value}`).join("; ");
   const cpu = () => readdirSync(`/proc/${server}/task`)
@@ -302,7 +353,7 @@ async function renderingCost(page) {
   const load = async (path, headers, round) => {
     const began = cpu();
     for (let number = 0; number < 300; number++) {
-      const response = await fetch(`${base}${path}?type=whatsapp&per_page=25&n=${round}-${number}`, { headers });
+      const response = await fetch(`${base}${path}&type=whatsapp&per_page=25&n=${round}-${number}`, { headers });
       assert.equal(response.status, 200);
       await response.arrayBuffer();
     }
@@ -310,8 +361,8 @@ async function renderingCost(page) {
   };
   const ratios = [];
   for (let round = 0; round < 11; round++) {
-    const json = await load("/api/user/conversations", { Authorization: `Bearer ${token}`, "Accept-Encoding": "identity" }, round);
-    const html = await load("/console/conversations", { Cookie: cookie, "Accept-Encoding": "identity" }, round);
+    const json = await load("/api/user/conversations?fields=preview", { Authorization: `Bearer ${token}`, "Accept-Encoding": "identity" }, round);
+    const html = await load("/console/conversations?order=desc", { Cookie: cookie, "Accept-Encoding": "identity" }, round);
     ratios.push(html / json);
   }
   ratios.sort((a, b) => a - b);
@@ -347,6 +398,8 @@ try {
   const cursorUrl = page.url();
   rows += await walk(page, "type=whatsapp&order=asc");
   rows += await walk(page, "type=widget,api");
+  rows += await walk(page, "sort=last_activity");
+  rows += await walk(page, "ai_enabled=false&type=whatsapp");
   console.log(`walk: ${rows} rows, both ways`);
   await bytes(page);
   if (checks === "all") {

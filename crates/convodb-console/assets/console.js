@@ -8,10 +8,13 @@ const one = (selector) => document.querySelector(selector);
 
 /** Times in the viewer's zone; the title keeps UTC. */
 function localTimes() {
-  const long = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+  const day = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+  const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
   for (const time of all("time[datetime]")) {
     const at = new Date(time.getAttribute("datetime") ?? "");
-    if (!Number.isNaN(at.valueOf())) time.textContent = long.format(at);
+    if (Number.isNaN(at.valueOf())) continue;
+    // A narrow column breaks between the day and the time, and nowhere else.
+    time.textContent = `${day.format(at).replaceAll(" ", "\u00a0")} ${clock.format(at)}`;
   }
 }
 
@@ -69,6 +72,16 @@ function moveRow(step) {
   link?.scrollIntoView({ block: "nearest" });
 }
 
+/** Opens a row by its times, too, which lie above its link so that UTC is shown on hover. */
+function rowTimes() {
+  document.addEventListener("click", (event) => {
+    const time = event.target instanceof Element ? event.target.closest(".list time") : null;
+    /** @type {HTMLAnchorElement | null | undefined} */
+    const link = time?.closest("tr")?.querySelector(".whom a");
+    link?.click();
+  });
+}
+
 /** Follows the link of this relation, if the page has it. @param {string} rel */
 function follow(rel) {
   one(`main a[rel=${rel}]`)?.click();
@@ -117,7 +130,6 @@ function live() {
   const url = link?.dataset.url;
   const offline = one("[data-offline]");
   if (!link || !url) return;
-  let count = 0;
   let last = "";
   /** @type {EventSource | null} */
   let source = null;
@@ -135,15 +147,12 @@ function live() {
     };
     source.onmessage = (event) => {
       last = event.lastEventId;
-      /** @type {{ new: number, updated: string[], deleted: string[] }} */
+      /** @type {{ new: string, updated: string[], deleted: string[] }} */
       const changes = JSON.parse(event.data);
       mark(changes.updated, "changed");
       mark(changes.deleted, "gone");
-      count += changes.new;
-      if (count > 0) {
-        link.textContent = `${count} ${link.dataset.word}`;
-        link.hidden = false;
-      }
+      link.textContent = `${changes.new} ${link.dataset.word}`;
+      link.hidden = !changes.new;
     };
     source.addEventListener("end", () => source?.close());
   };
@@ -158,5 +167,6 @@ function live() {
 localTimes();
 copying();
 panels();
+rowTimes();
 keyboard();
 live();

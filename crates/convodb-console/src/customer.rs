@@ -54,6 +54,12 @@ impl CustomerScreen {
         }
     }
 
+    /// The rows are sorted by the time of creation.
+    #[allow(clippy::unused_self, reason = "the template of the rows asks each screen")]
+    const fn is_by_activity(&self) -> bool {
+        false
+    }
+
     fn list(&self) -> Query {
         Query::new([("customer_phone", self.phone.clone())])
     }

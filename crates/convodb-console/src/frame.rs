@@ -70,9 +70,9 @@ impl Frame {
         self.screen == screen
     }
 
-    /// `0.4 ms`
+    /// `0.42 ms`
     pub(crate) fn took(&self) -> String {
-        format!("{:.1} ms", self.took.as_secs_f64() * 1000.0)
+        format!("{:.2} ms", self.took.as_secs_f64() * 1000.0)
     }
 
     /// What the page read: `26 of at most 260 entries read`.

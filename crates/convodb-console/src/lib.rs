@@ -24,7 +24,7 @@ pub use crate::conversation::{ConversationScreen, MessagePart, Neighbours};
 pub use crate::customer::{CustomerScreen, CustomerTotals};
 pub use crate::frame::{Abilities, Frame, Screen};
 pub use crate::health::{Health, HealthScreen};
-pub use crate::list::{AssistantChoice, FieldMessage, ListScreen, Row};
+pub use crate::list::{AssistantChoice, FieldMessage, ListScreen, LiveStart, Row};
 pub use crate::markup::kind_name;
 pub use crate::query::Query;
 pub use crate::session::{ErrorScreen, SignInScreen};

@@ -1,24 +1,36 @@
 //! List screen: a page of conversations with its filters, and the links to its neighbours.
 
 use askama::Template;
-use convodb::{Channel, ChannelKind, ConversationRef, Count};
+use convodb::{
+    Channel, ChannelKind, ConversationRef, Count, Excerpt, IndexFamilies, IndexFamily, Preview,
+    Sort,
+};
 
 use crate::format::{Time, count, usd};
 use crate::frame::{Frame, Screen};
-use crate::markup::kind_name;
+use crate::markup::{kind_name, role_name};
 use crate::query::Query;
 use crate::text;
 
 /// The parameters that filter the list, as opposed to its order, page size and cursor.
-pub(crate) const FILTERS: [&str; 7] = [
+pub(crate) const FILTERS: [&str; 10] = [
     "type",
     "assistant_id",
     "customer_phone",
     "whatsapp_sender_phone",
     "external_identifier",
-    "created_from",
-    "created_to",
+    AI_ENABLED,
+    CREATED[0],
+    CREATED[1],
+    ACTIVE[0],
+    ACTIVE[1],
 ];
+
+const AI_ENABLED: &str = "ai_enabled";
+/// The bounds of a list that is sorted by the time of creation.
+const CREATED: [&str; 2] = ["created_from", "created_to"];
+/// The bounds of a list that is sorted by last activity.
+const ACTIVE: [&str; 2] = ["active_from", "active_to"];
 
 /// A conversation of a list.
 #[derive(Clone, Debug)]
@@ -34,12 +46,22 @@ pub struct Row {
     pub(crate) cost: String,
     pub(crate) ai_enabled: bool,
     pub(crate) created: Time,
+    pub(crate) updated: Time,
+    /// The first and the last message; one line if they are the same, none without messages.
+    pub(crate) preview: Vec<PreviewLine>,
+}
+
+/// The beginning of a message, and its author.
+#[derive(Clone, Debug)]
+pub(crate) struct PreviewLine {
+    pub(crate) author: &'static str,
+    pub(crate) text: String,
 }
 
 impl Row {
-    /// A row from a conversation and the name of its assistant.
+    /// A row from a conversation, the name of its assistant and the beginnings of its messages.
     #[must_use]
-    pub fn new(row: &ConversationRef<'_>, assistant: &str) -> Self {
+    pub fn new(row: &ConversationRef<'_>, assistant: &str, preview: Option<&Preview>) -> Self {
         let id = row.id.to_string();
         let (title, detail) = participant(&row.channel);
         Self {
@@ -52,12 +74,36 @@ impl Row {
             cost: usd(row.total_cost.nanos().into()),
             ai_enabled: row.ai_enabled,
             created: Time::of(row.created_at),
+            updated: Time::of(row.updated_at),
+            preview: preview.map_or_else(Vec::new, preview_lines),
         }
+    }
+
+    /// The same rows with the decimal points of their costs below each other: a cost with fewer
+    /// decimals is followed by spaces as wide as digits.
+    #[must_use]
+    pub fn with_aligned_costs(mut rows: Vec<Self>) -> Vec<Self> {
+        let decimals = |cost: &str| cost.rsplit_once('.').map_or(0, |(_, decimals)| decimals.len());
+        let most = rows.iter().map(|row| decimals(&row.cost)).max().unwrap_or_default();
+        for row in &mut rows {
+            let missing = most - decimals(&row.cost);
+            row.cost.extend(std::iter::repeat_n('\u{2007}', missing));
+        }
+        rows
     }
 
     pub(crate) fn kind_name(&self) -> &'static str {
         kind_name(self.kind)
     }
+}
+
+fn preview_lines(Preview { first, last }: &Preview) -> Vec<PreviewLine> {
+    let both = [Some(first), (last != first).then_some(last)];
+    let line = |message: &Excerpt| PreviewLine {
+        author: role_name(message.role),
+        text: message.text.clone(),
+    };
+    both.into_iter().flatten().map(line).collect()
 }
 
 /// The name of whom a conversation is about, and a second text that identifies it.
@@ -120,8 +166,19 @@ pub struct ListScreen {
     pub assistants: Vec<AssistantChoice>,
     /// What is wrong with the parameters.
     pub errors: Vec<FieldMessage>,
-    /// The cursor of the change feed behind this page, if new conversations appear at its top.
-    pub live_after: Option<String>,
+    /// The optional indexes by which the store can answer.
+    pub indexes: IndexFamilies,
+    /// Where live updates begin, if new conversations appear at the top of this page.
+    pub live: Option<LiveStart>,
+}
+
+/// Where the live updates of a page begin.
+#[derive(Clone, Debug)]
+pub struct LiveStart {
+    /// The cursor of the change feed behind the page.
+    pub after: String,
+    /// The first row of the page, in the form of the live stream's URL; blank without rows.
+    pub first: String,
 }
 
 /// A filter of the form.
@@ -168,8 +225,59 @@ impl ListScreen {
         self.chip(label, &[name])
     }
 
-    fn created_chip(&self) -> Chip {
-        self.chip(text::CREATED, &["created_from", "created_to"])
+    /// The chip of the time that sorts the list.
+    fn dates_chip(&self) -> Chip {
+        if self.is_by_activity() {
+            self.chip(text::LAST_ACTIVITY, &ACTIVE)
+        } else {
+            self.chip(text::CREATED, &CREATED)
+        }
+    }
+
+    /// The parameters of that chip, with their labels.
+    fn bounds(&self) -> [(&'static str, &'static str); 2] {
+        let [from, to] = if self.is_by_activity() { ACTIVE } else { CREATED };
+        [(text::FROM, from), (text::TO, to)]
+    }
+
+    /// Whether the list can have only conversations whose AI is off, or is such a list.
+    fn has_ai_chip(&self) -> bool {
+        self.indexes.contains(IndexFamily::AiOff) || self.is_ai_off()
+    }
+
+    fn is_ai_off(&self) -> bool {
+        !self.query.get(AI_ENABLED).is_empty()
+    }
+
+    /// The link that adds the filter for conversations whose AI is off, or removes it.
+    fn toggle_ai_url(&self) -> String {
+        let value = if self.is_ai_off() { "" } else { "false" };
+        let query = self.query.with(AI_ENABLED, value).without(&["cursor"]);
+        self.frame.url(&format!("/conversations{}", query.suffix()))
+    }
+
+    /// Whether the list can be sorted by last activity, or is so.
+    fn has_sort(&self) -> bool {
+        self.indexes.contains(IndexFamily::LastActivity) || self.is_by_activity()
+    }
+
+    fn is_by_activity(&self) -> bool {
+        self.query.get("sort") == Sort::LastActivity.as_str()
+    }
+
+    /// The order in words.
+    fn order(&self) -> &'static str {
+        match (self.is_by_activity(), self.is_ascending()) {
+            (false, false) => text::NEWEST_FIRST,
+            (false, true) => text::OLDEST_FIRST,
+            (true, false) => text::LAST_ACTIVE_FIRST,
+            (true, true) => text::FIRST_ACTIVE_FIRST,
+        }
+    }
+
+    /// What the number of live updates counts.
+    fn live_word(&self) -> &'static str {
+        if self.is_by_activity() { text::ACTIVE_ONES } else { text::NEW_ONES }
     }
 
     /// The link without a chip's filter, from the start of the list.
@@ -228,14 +336,21 @@ impl ListScreen {
     }
 
     fn live_url(&self) -> Option<String> {
-        let query =
-            self.query.without(&["cursor", "order"]).with("after", self.live_after.as_ref()?);
+        let LiveStart { after, first } = self.live.as_ref()?;
+        let query = self.query.without(&["cursor", "order"]);
+        let query = query.with("first", first).with("after", after);
         Some(self.frame.url(&format!("/live{}", query.suffix())))
     }
 
-    /// The errors that no chip shows.
-    fn other_errors(&self) -> impl Iterator<Item = &FieldMessage> {
-        self.errors.iter().filter(|error| !FILTERS.contains(&error.field.as_str()))
+    /// An error in the words of the screen.
+    fn explained<'e>(&self, error: &'e FieldMessage) -> &'e str {
+        let is_of_filters = error.field == "sort" && self.is_by_activity();
+        if is_of_filters { text::NO_SORT } else { &error.message }
+    }
+
+    fn by_creation_url(&self) -> String {
+        let query = self.query.without(&["sort", "cursor"]).without(&ACTIVE);
+        self.frame.url(&format!("/conversations{}", query.suffix()))
     }
 
     fn page_sizes(&self) -> [usize; 4] {

@@ -7,6 +7,7 @@ mod caching;
 mod changes;
 mod client;
 mod console;
+mod console_list;
 mod conversation;
 mod cursors;
 mod disk_fault;

@@ -6,9 +6,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use convodb::{
-    ChangesSince, Count, ListRequest, Order, Page, PageCost, PageSize, Snapshot, UserId,
+    ChangesSince, ConversationRef, Count, IndexFamilies, IndexFamily, IndexState, ListRequest,
+    Order, Page, PageCost, PageSize, Preview, Snapshot, Sort, UserId,
 };
-use convodb_console::{ListScreen, Query, Row, Screen};
+use convodb_console::{ListScreen, LiveStart, Query, Row, Screen};
 use convodb_json::AssistantNames;
 
 use crate::error::Result;
@@ -17,7 +18,9 @@ use crate::extract::params::{self, ListParams, Total};
 use crate::extract::query_string::{PlusSign, QueryString, UnknownFields};
 use crate::extract::session::{SessionRead, see_other};
 use crate::response::html;
+use crate::response::json_body::stored_assistant;
 use crate::response::page::PageTokens;
+use crate::routes::console::live::FirstRow;
 use crate::routes::console::visit::{Visit, choices, field_messages, has_blanks, query_of};
 use crate::routes::conversations;
 use crate::state::Service;
@@ -36,12 +39,13 @@ pub(super) async fn list(
     uri: Uri,
 ) -> Result<Response> {
     let mut visit = Visit::new(Screen::Conversations);
-    let query = list_query(query_of(&uri));
-    if has_blanks(query_of(&uri)) || has_repeats(query_of(&uri)) {
+    let asked = list_query(query_of(&uri));
+    let query = with_bounds_of_its_sort(&asked);
+    if has_blanks(query_of(&uri)) || has_repeats(query_of(&uri)) || query != asked {
         let base = service.base_url().base_path();
         return Ok(see_other(&format!("{base}/console/conversations{}", query.suffix())));
     }
-    visit.api = Some(format!("{}{}", conversations::LIST, query.suffix()));
+    visit.api = Some(format!("{}{}", conversations::LIST, api_query(&query).suffix()));
     let read = read(&service, &auth, query_of(&uri)).await;
     let (request, page, total, errors) = match read {
         Ok(Read { request, page, total }) => (request, Some(page), total, Vec::new()),
@@ -60,7 +64,7 @@ pub(super) async fn list(
     });
     // On a later page, and at the beginning of an ascending list, nothing new appears.
     let is_ascending = request.order == Some(Order::Ascending);
-    let is_live = !is_ascending && request.cursor.is_none() && errors.is_empty();
+    let is_live = !is_ascending && request.cursor.is_none();
     let screen = ListScreen {
         frame: visit.frame(&service, &headers, &auth, cost)?,
         rows,
@@ -68,10 +72,13 @@ pub(super) async fn list(
             Some(page) => page.page_size().get(),
             None => page_size(&query)?.get(),
         },
-        live_after: match is_live {
-            true => Some(live_after(&auth)?),
-            false => None,
+        live: match &page {
+            Some(page) if is_live => {
+                Some(live_start(&auth, page, request.sort.unwrap_or_default())?)
+            }
+            _ => None,
         },
+        indexes: ready_indexes(&auth.snapshot),
         total,
         next: tokens.next,
         prev: tokens.prev,
@@ -88,10 +95,37 @@ fn page_size(query: &Query) -> Result<PageSize> {
     asked.map_or_else(|| Ok(PageSize::new(PAGE_SIZE)?), Ok)
 }
 
-/// The cursor of the change feed behind the snapshot of a page.
-fn live_after(auth: &AuthRead<ReadScope>) -> Result<String> {
+/// Where the live updates of a page begin: behind its snapshot, and above its first row.
+fn live_start(auth: &AuthRead<ReadScope>, page: &Page, sort: Sort) -> Result<LiveStart> {
     let now = auth.snapshot.changes_since(auth.user, ChangesSince::Now, PageSize::MIN)?;
-    Ok(auth.snapshot.seal_change_cursor(&now.next_cursor))
+    Ok(LiveStart {
+        after: auth.snapshot.seal_change_cursor(&now.next_cursor),
+        first: FirstRow::of(page, sort).map_or(String::new(), |first| first.to_string()),
+    })
+}
+
+/// The optional indexes that answer.
+fn ready_indexes(snapshot: &Snapshot) -> IndexFamilies {
+    let is_ready = |family: &IndexFamily| snapshot.index_state(*family) == IndexState::Ready;
+    IndexFamilies::ALL.iter().filter(is_ready).collect()
+}
+
+/// The query without the bounds of the time that does not sort its list: a form sends them along
+/// when it changes the sort.
+fn with_bounds_of_its_sort(query: &Query) -> Query {
+    query.without(match query.get("sort") == Sort::LastActivity.as_str() {
+        true => &["created_from", "created_to"],
+        false => &["active_from", "active_to"],
+    })
+}
+
+/// The parameters by which the API returns what the screen shows.
+fn api_query(query: &Query) -> Query {
+    let query = query.with("fields", "preview");
+    match query.has_any(&["per_page", "cursor"]) {
+        true => query,
+        false => query.with("per_page", &PAGE_SIZE.to_string()),
+    }
 }
 
 /// What a query asks for.
@@ -161,14 +195,14 @@ fn has_repeats(query: &str) -> bool {
     SEVERAL.into_iter().any(|name| times(name) > 1)
 }
 
-/// The rows of a page.
+/// The rows of a page, with the beginnings of their messages.
 pub(super) fn rows(page: &Page, user: UserId, snapshot: &Snapshot) -> Result<Vec<Row>> {
     let mut names = AssistantNames::new(snapshot.clone(), user);
-    let row = |row: convodb::ConversationRef<'_>| {
-        Ok(Row::new(
-            &row,
-            names.name(row.assistant).map_err(crate::response::json_body::stored_assistant)?,
-        ))
+    let previews = snapshot.previews(user, page)?;
+    let row = |(row, preview): (ConversationRef<'_>, &Option<Preview>)| {
+        let name = names.name(row.assistant).map_err(stored_assistant)?;
+        Ok(Row::new(&row, name, preview.as_ref()))
     };
-    page.conversations().map(row).collect()
+    let rows = page.conversations().zip(&previews).map(row).collect::<Result<_>>()?;
+    Ok(Row::with_aligned_costs(rows))
 }

@@ -1,15 +1,18 @@
 //! Live stream of the console: how many conversations of a list are new, and which rows changed.
 
-use std::collections::HashSet;
+use std::fmt;
 
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use convodb::{ChangeKind, Changes, ConversationId, ListRequest, PageSize, Snapshot, UserId};
+use convodb::{
+    ChangeKind, Changes, ConversationId, ConversationRef, ListRequest, Page, PageSize, Sort,
+    Timestamp,
+};
 use convodb_json::json;
 
-use crate::error::Result;
+use crate::error::{FieldError, Result};
 use crate::extract::auth::{AuthRead, Read};
 use crate::extract::event_stream::last_event_id;
 use crate::extract::params;
@@ -24,10 +27,10 @@ use crate::state::Service;
 
 /// `GET /console/live`: events for a screen that shows the first page of a list.
 ///
-/// The URL has the cursor behind the page (`after`), and `Last-Event-ID` wins over it. An event has
-/// the number of conversations that the list has got at its beginning, and the ids of
-/// all that changed or were deleted. The stream ends with the session, at the next event or
-/// heartbeat.
+/// The URL has the cursor behind the page (`after`), and `Last-Event-ID` wins over it; and the row
+/// that was the first one of the page (`first`), without which the page had none. An event has the
+/// number of conversations that the list has above that row, and the ids of all that
+/// changed or were deleted. The stream ends with the session, at the next event or heartbeat.
 pub(super) async fn live(
     State(service): State<Service>,
     SessionRead(auth): SessionRead<Read>,
@@ -40,47 +43,89 @@ pub(super) async fn live(
     let request = ListRequest { page_size: Some(PageSize::MAX), cursor: None, ..request };
     let mut query = QueryString::new(query_of(&uri));
     let after = query.take("after", PlusSign::Space, |text| Ok(text.to_owned()));
+    let first = query.take("first", PlusSign::Space, |text| {
+        FirstRow::parse(text).ok_or_else(|| FieldError::invalid_choice("first"))
+    });
+    query.finish()?;
     let last = last_event_id(&headers)?.or(after.as_deref());
     let params = params::change_events("cursor=now", last, user, &snapshot)?;
     let place = Some(service.event_stream_permit(user)?);
     let follower = Follower::new(&service, authority, user, params.since, params.size, place);
     events::stream(&service, follower, caller, move |part, snapshot| {
-        write(part, snapshot, user, &request)
+        let page = snapshot.list(user, &request)?;
+        Ok(write(part, &page, new_rows(&page, first, request.sort.unwrap_or_default())))
     })
 }
 
-/// Returns the data of an event. The list itself decides which conversations belong to it.
-fn write(
-    part: &Changes,
-    snapshot: &Snapshot,
-    user: UserId,
-    request: &ListRequest,
-) -> Result<Vec<u8>> {
-    let ids = |kind: ChangeKind| {
-        part.changes.iter().filter(move |change| change.kind == kind).map(|change| change.id)
-    };
-    let created: HashSet<ConversationId> = ids(ChangeKind::Created).collect();
-    let new = match created.is_empty() {
-        true => 0,
-        false => {
-            let page = snapshot.list(user, request)?;
-            page.conversations().filter(|row| created.contains(&row.id)).count()
-        }
-    };
+/// The row that was the first one of a page: `1737800001000-` and its id. The number is the time
+/// that sorts the list, in milliseconds, which an activity of the row may have changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FirstRow {
+    at: Timestamp,
+    id: ConversationId,
+}
+
+impl FirstRow {
+    /// The first row of a page; `None` if the page has none.
+    pub(super) fn of(page: &Page, sort: Sort) -> Option<Self> {
+        page.conversations().next().map(|row| Self { at: time(&row, sort), id: row.id })
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (millis, id) = text.split_once('-')?;
+        let at = Timestamp::from_millis(millis.parse().ok()?).ok()?;
+        Some(Self { at, id: id.parse().ok()? })
+    }
+}
+
+impl fmt::Display for FirstRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.at.millis(), self.id)
+    }
+}
+
+/// The time that sorts a list.
+const fn time(row: &ConversationRef<'_>, sort: Sort) -> Timestamp {
+    match sort {
+        Sort::CreatedAt => row.created_at,
+        Sort::LastActivity => row.updated_at,
+    }
+}
+
+/// The number of rows of a list's first page above the row that was its first one. If that row is
+/// gone, those that are later than it was.
+fn new_rows(page: &Page, first: Option<FirstRow>, sort: Sort) -> usize {
+    let Some(first) = first else { return page.len() };
+    let is_first = |row: ConversationRef<'_>| row.id == first.id && time(&row, sort) == first.at;
+    page.conversations().position(is_first).unwrap_or_else(|| {
+        page.conversations().take_while(|row| time(row, sort) > first.at).count()
+    })
+}
+
+/// Returns the data of an event. The number is a text: blank without new rows, and with a plus sign
+/// if they fill the page.
+fn write(part: &Changes, page: &Page, new: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
-    json::raw(&mut out, "{\"new\":");
-    json::integer(&mut out, new as u64);
+    json::raw(&mut out, "{\"new\":\"");
+    if new > 0 {
+        json::integer(&mut out, new as u64);
+    }
+    if new == page.page_size().get() {
+        out.push(b'+');
+    }
+    out.push(b'"');
     for (name, kind) in
         [(",\"updated\":[", ChangeKind::Updated), ("],\"deleted\":[", ChangeKind::Deleted)]
     {
         json::raw(&mut out, name);
-        for (at, id) in ids(kind).enumerate() {
+        let ids = part.changes.iter().filter(|change| change.kind == kind).map(|change| change.id);
+        for (at, id) in ids.enumerate() {
             json::raw(&mut out, if at == 0 { "" } else { "," });
             json::uuid(&mut out, id.uuid());
         }
     }
     json::raw(&mut out, "]}");
-    Ok(out)
+    out
 }
 
 #[cfg(test)]
