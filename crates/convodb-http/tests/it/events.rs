@@ -189,7 +189,7 @@ fn events_follow_the_feed() {
 fn a_client_that_loses_every_connection_misses_and_repeats_nothing() {
     const ROWS: u8 = 60;
     let harness = Harness::new();
-    let mut created = Vec::new();
+    let (mut created, mut deleted) = (Vec::new(), Vec::new());
     let mut copy = BTreeMap::new();
     let begin = Stream::of(&harness, "cursor=now&per_page=3").next().unwrap();
     let mut last = begin.id().to_owned();
@@ -215,8 +215,10 @@ fn a_client_that_loses_every_connection_misses_and_repeats_nothing() {
             for ((kind, row), change) in
                 event.changes().into_iter().zip(event.data["data"].as_array().unwrap())
             {
-                if kind == "created" {
-                    created.push(row);
+                match kind.as_str() {
+                    "created" => created.push(row),
+                    "deleted" => deleted.push(row),
+                    _ => panic!("nothing was updated: {row}"),
                 }
                 copy.insert(row, change["conversation"].clone());
             }
@@ -225,10 +227,11 @@ fn a_client_that_loses_every_connection_misses_and_repeats_nothing() {
             }
         }
     });
-    let deleted = |row: &u8| row % 3 == 1 && *row < ROWS;
+    assert_eq!(deleted, (1..=ROWS).step_by(3).collect::<Vec<_>>(), "once each, in order");
+    let is_deleted = |row: &u8| deleted.contains(row);
     let remaining: Vec<u8> =
-        created.iter().copied().filter(|row| !deleted(row) && *row < 255).collect();
-    assert_eq!(remaining, (1..=ROWS).filter(|row| !deleted(row)).collect::<Vec<_>>());
+        created.iter().copied().filter(|row| !is_deleted(row) && *row < 255).collect();
+    assert_eq!(remaining, (1..=ROWS).filter(|row| !is_deleted(row)).collect::<Vec<_>>());
     assert!(created.is_sorted_by(|a, b| a < b), "once each: {created:?}");
     copy.retain(|_, conversation| !conversation.is_null());
     let newest_first: Vec<Value> = copy.into_values().rev().collect();
