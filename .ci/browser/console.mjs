@@ -283,7 +283,7 @@ async function withoutScripts() {
   await page.getByRole("link", { name: "AI off", exact: true }).click();
   await page.waitForURL(/ai_enabled=false/);
   await page.locator("summary", { hasText: "Newest first" }).click();
-  await page.getByLabel("Order").selectOption("asc");
+  await page.getByLabel("Order", { exact: true }).selectOption("asc");
   await page.locator(".chip.view").getByRole("button", { name: "Apply" }).click();
   await page.waitForURL(/ai_enabled=false&.*order=asc/);
   await page.getByRole("link", { name: "Remove this filter: AI off" }).click();

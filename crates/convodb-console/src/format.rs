@@ -67,22 +67,28 @@ pub(crate) fn usd(nanos: i128) -> String {
     let decimals: u32 = if nanos >= unit || nanos == 0 { 2 } else { 6 };
     let step = 10_u128.pow(9 - decimals);
     let rounded = nanos.saturating_add(step / 2) / step;
-    format!("{sign}{}", amount(rounded, decimals))
+    format!("{sign}{}", amount(rounded, decimals, 2))
 }
 
-/// An amount in USD from billionths, with every decimal, at least two.
-pub(crate) fn exact_usd(nanos: i128) -> String {
+/// An amount in USD from billionths, with every decimal, at least `decimals`.
+pub(crate) fn exact_usd(nanos: i128, decimals: usize) -> String {
     let sign = if nanos < 0 { "-" } else { "" };
-    format!("{sign}{}", amount(nanos.unsigned_abs(), 9))
+    format!("{sign}{}", amount(nanos.unsigned_abs(), 9, decimals))
 }
 
-/// `$1,234.50` from a number of units of the last decimal; at least two decimals are kept.
-fn amount(units: u128, decimals: u32) -> String {
+/// The number of decimals that show all of these amounts of billionths exactly, at least two.
+pub(crate) fn exact_decimals(amounts: impl Iterator<Item = i128>) -> usize {
+    let needed = |nanos: i128| (2..9).find(|decimals| nanos % 10_i128.pow(9 - decimals) == 0);
+    amounts.map(|nanos| needed(nanos).unwrap_or(9)).max().unwrap_or(2) as usize
+}
+
+/// `$1,234.50` from a number of units of the last decimal; at least `kept` decimals are kept.
+fn amount(units: u128, decimals: u32, kept: usize) -> String {
     let scale = 10_u128.pow(decimals);
     let whole = count(u64::try_from(units / scale).unwrap_or(u64::MAX));
     let width = decimals as usize;
     let fraction = format!("{:0width$}", units % scale);
-    let kept = fraction.trim_end_matches('0').len().max(2);
+    let kept = fraction.trim_end_matches('0').len().max(kept);
     format!("${whole}.{}", &fraction[..kept])
 }
 
@@ -91,8 +97,6 @@ pub(crate) struct Numbers {
     pub(crate) conversations: String,
     pub(crate) messages: String,
     pub(crate) cost: String,
-    /// Every decimal, for a statement.
-    pub(crate) exact_cost: String,
 }
 
 /// The sums of a volume as text.
@@ -101,7 +105,6 @@ pub(crate) fn numbers(volume: &Volume) -> Numbers {
         conversations: count(volume.conversations),
         messages: count(volume.messages),
         cost: usd(volume.cost.nanos()),
-        exact_cost: exact_usd(volume.cost.nanos()),
     }
 }
 
@@ -136,7 +139,13 @@ mod tests {
             (1_234_567_890_123, "$1,234.567890123"),
             (-1, "-$0.000000001"),
         ] {
-            assert_eq!(exact_usd(nanos), text);
+            assert_eq!(exact_usd(nanos, 2), text);
+        }
+        assert_eq!(exact_usd(1_682_000_000, 5), "$1.68200");
+        for (amounts, decimals) in
+            [(&[][..], 2), (&[7_300_000_000, 0], 2), (&[7_300_000_000, -1_040_000], 5), (&[1], 9)]
+        {
+            assert_eq!(exact_decimals(amounts.iter().copied()), decimals, "{amounts:?}");
         }
     }
 

@@ -4,7 +4,7 @@ use askama::Template;
 use convodb::{ChannelKind, Day, Period, Volume};
 
 use crate::chart::{self, Bar, GridLine};
-use crate::format::{change, count, usd};
+use crate::format::{change, count, exact_decimals, usd};
 use crate::frame::{Frame, Screen};
 use crate::list::{AssistantChoice, FieldMessage};
 use crate::markup::kind_name;
@@ -340,6 +340,12 @@ pub struct StatementScreen {
 impl StatementScreen {
     fn parts(&self) -> [(&'static str, &[(String, Volume)]); 2] {
         [(text::ASSISTANT, &self.by_assistant), (text::TYPE, &self.by_type)]
+    }
+
+    /// The decimals of every cost, so that they stand below each other.
+    fn decimals(&self) -> usize {
+        let rows = self.by_assistant.iter().chain(&self.by_type);
+        exact_decimals(rows.map(|(_, volume)| volume.cost.nanos()))
     }
 }
 
