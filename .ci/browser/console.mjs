@@ -269,6 +269,23 @@ async function newActivity(page) {
   assert.equal(await page.locator("tr .preview").first().locator(".line").last().textContent(), "Hello again");
 }
 
+/** A page that takes a while says so, and what it said is gone when one comes back to it. */
+async function slowPage(page) {
+  await page.goto(`${base}/console/conversations`);
+  let answer;
+  await page.route("**/console/customers", async (route) => {
+    await new Promise((resolve) => { answer = resolve; });
+    await route.continue();
+  });
+  await page.getByRole("link", { name: "Customer", exact: true }).click({ noWaitAfter: true });
+  await page.locator("[data-loading]").waitFor();
+  answer();
+  await page.getByRole("heading", { name: "Find a customer" }).waitFor();
+  await page.unroute("**/console/customers");
+  await page.goBack();
+  await page.locator("[data-loading]").waitFor({ state: "hidden" });
+}
+
 async function withoutScripts() {
   const made = await context({ javaScriptEnabled: false });
   const page = await made.newPage();
@@ -405,6 +422,7 @@ try {
   if (checks === "all") {
     await keyboard(page);
     await live(page);
+    await slowPage(page);
     await withoutScripts();
     await tokens(page);
     await renderingCost(page);

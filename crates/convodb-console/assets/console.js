@@ -72,6 +72,20 @@ function moveRow(step) {
   link?.scrollIntoView({ block: "nearest" });
 }
 
+/** Says that the next page is on its way, once it has taken a while. */
+function loading() {
+  const status = one("[data-loading]");
+  let timer = 0;
+  addEventListener("beforeunload", () => {
+    timer = setTimeout(() => { if (status) status.hidden = false; }, 400);
+  });
+  // A page that the browser kept is shown again as it was left.
+  addEventListener("pageshow", () => {
+    clearTimeout(timer);
+    if (status) status.hidden = true;
+  });
+}
+
 /** Opens a row by its times, too, which lie above its link so that UTC is shown on hover. */
 function rowTimes() {
   document.addEventListener("click", (event) => {
@@ -167,6 +181,7 @@ function live() {
 localTimes();
 copying();
 panels();
+loading();
 rowTimes();
 keyboard();
 live();

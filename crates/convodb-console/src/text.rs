@@ -9,7 +9,6 @@ macro_rules! texts {
 texts! {
     PRODUCT = "convodb";
     CONVERSATIONS = "Conversations";
-    CONVERSATION = "Conversation";
     CUSTOMER = "Customer";
     VOLUMES = "Volumes and costs";
     STATEMENT = "Billing statement";
@@ -53,7 +52,6 @@ texts! {
     MESSAGES = "Messages";
     FIRST_AND_LAST = "First and last message";
     COST = "Cost";
-    AI = "AI";
     AI_ON = "On";
     AI_OFF = "Off";
     UPDATED = "Updated";
@@ -85,7 +83,7 @@ texts! {
     COPIED = "Copied";
     ENTRIES_READ = "entries read";
     OFFLINE = "The server cannot be reached. What you see may be out of date.";
-    LOADING = "Loading";
+    LOADING = "Loading…";
 
     BACK = "Back to the list";
     PREVIOUS_ONE = "Previous conversation";
