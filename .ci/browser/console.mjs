@@ -269,21 +269,15 @@ async function newActivity(page) {
   assert.equal(await page.locator("tr .preview").first().locator(".line").last().textContent(), "Hello again");
 }
 
-/** A page that takes a while says so, and what it said is gone when one comes back to it. */
+/** A page that is being left says so after a while, and no longer once it is shown again. */
 async function slowPage(page) {
   await page.goto(`${base}/console/conversations`);
-  let answer;
-  await page.route("**/console/customers", async (route) => {
-    await new Promise((resolve) => { answer = resolve; });
-    await route.continue();
-  });
-  await page.getByRole("link", { name: "Customer", exact: true }).click({ noWaitAfter: true });
-  await page.locator("[data-loading]").waitFor();
-  answer();
-  await page.getByRole("heading", { name: "Find a customer" }).waitFor();
-  await page.unroute("**/console/customers");
-  await page.goBack();
-  await page.locator("[data-loading]").waitFor({ state: "hidden" });
+  const status = page.locator("[data-loading]");
+  const dispatch = (name) => page.evaluate((type) => dispatchEvent(new Event(type)), name);
+  await dispatch("beforeunload");
+  await status.waitFor();
+  await dispatch("pageshow");
+  await status.waitFor({ state: "hidden" });
 }
 
 async function withoutScripts() {

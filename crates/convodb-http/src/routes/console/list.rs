@@ -20,7 +20,7 @@ use crate::extract::session::{SessionRead, see_other};
 use crate::response::html;
 use crate::response::json_body::stored_assistant;
 use crate::response::page::PageTokens;
-use crate::routes::console::live::FirstRow;
+use crate::routes::console::first_row::FirstRow;
 use crate::routes::console::visit::{Visit, choices, field_messages, has_blanks, query_of};
 use crate::routes::conversations;
 use crate::state::Service;

@@ -1,15 +1,10 @@
 //! Live stream of the console: how many conversations of a list are new, and which rows changed.
 
-use std::fmt;
-
 use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use convodb::{
-    ChangeKind, Changes, ConversationId, ConversationRef, ListRequest, Page, PageSize, Sort,
-    Timestamp,
-};
+use convodb::{ChangeKind, Changes, ListRequest, Page, PageSize};
 use convodb_json::json;
 
 use crate::error::{FieldError, Result};
@@ -19,6 +14,7 @@ use crate::extract::params;
 use crate::extract::query_string::{PlusSign, QueryString};
 use crate::extract::session::SessionRead;
 use crate::middleware::caller::Caller;
+use crate::routes::console::first_row::{FirstRow, new_rows};
 use crate::routes::console::list::list_request;
 use crate::routes::console::visit::query_of;
 use crate::routes::events;
@@ -54,51 +50,6 @@ pub(super) async fn live(
     events::stream(&service, follower, caller, move |part, snapshot| {
         let page = snapshot.list(user, &request)?;
         Ok(write(part, &page, new_rows(&page, first, request.sort.unwrap_or_default())))
-    })
-}
-
-/// The row that was the first one of a page: `1737800001000-` and its id. The number is the time
-/// that sorts the list, in milliseconds, which an activity of the row may have changed since.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FirstRow {
-    at: Timestamp,
-    id: ConversationId,
-}
-
-impl FirstRow {
-    /// The first row of a page; `None` if the page has none.
-    pub(super) fn of(page: &Page, sort: Sort) -> Option<Self> {
-        page.conversations().next().map(|row| Self { at: time(&row, sort), id: row.id })
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (millis, id) = text.split_once('-')?;
-        let at = Timestamp::from_millis(millis.parse().ok()?).ok()?;
-        Some(Self { at, id: id.parse().ok()? })
-    }
-}
-
-impl fmt::Display for FirstRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.at.millis(), self.id)
-    }
-}
-
-/// The time that sorts a list.
-const fn time(row: &ConversationRef<'_>, sort: Sort) -> Timestamp {
-    match sort {
-        Sort::CreatedAt => row.created_at,
-        Sort::LastActivity => row.updated_at,
-    }
-}
-
-/// The number of rows of a list's first page above the row that was its first one. If that row is
-/// gone, those that are later than it was.
-fn new_rows(page: &Page, first: Option<FirstRow>, sort: Sort) -> usize {
-    let Some(first) = first else { return page.len() };
-    let is_first = |row: ConversationRef<'_>| row.id == first.id && time(&row, sort) == first.at;
-    page.conversations().position(is_first).unwrap_or_else(|| {
-        page.conversations().take_while(|row| time(row, sort) > first.at).count()
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod conversation;
 mod customer;
+mod first_row;
 mod health;
 mod list;
 mod live;
