@@ -393,7 +393,10 @@ async function otherUser(url) {
 
 /** The token is revoked while the page is open: the next request asks to sign in, and leads back. */
 async function revoked(page) {
+  // A stream that is requested with the revoked token would be led to the form, which is no stream.
+  const stream = page.waitForResponse((response) => response.url().includes("/console/live"));
   await page.goto(base + screens.filtered);
+  await stream;
   execFileSync("sh", ["-c", revoke]);
   await page.locator("a[rel=next]").click();
   await page.getByRole("heading", { name: "Sign in" }).waitFor();
