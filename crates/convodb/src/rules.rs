@@ -17,17 +17,20 @@ const TRIM_BATCH: u64 = 1024;
 
 /// What the change feed records of a change of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RowChange {
-    pub(crate) kind: ChangeKind,
-    pub(crate) id: ConversationId,
+pub struct RowChange {
+    /// What happened.
+    pub kind: ChangeKind,
+    /// The conversation.
+    pub id: ConversationId,
     /// The assistant that the conversation left, by its deletion or for another assistant.
-    pub(crate) left: Option<AssistantId>,
+    pub left: Option<AssistantId>,
 }
 
 impl RowChange {
     /// The change of a row from `old` to `new`: an insert is (none, new), an update (old, new), a
     /// delete (old, none). `None` if there is no row.
-    pub(crate) fn of(
+    #[must_use]
+    pub fn of(
         old: Option<&ConversationRef<'_>>,
         new: Option<&ConversationRef<'_>>,
     ) -> Option<Self> {
@@ -44,13 +47,19 @@ impl RowChange {
     }
 }
 
-/// A conversation cannot have more messages than it counts; it may count more than are passed.
-pub(crate) fn check_messages(conversation: &Conversation, messages: &[Message]) -> Result<()> {
+/// Checks that a conversation counts at least the messages that it has; it may count more.
+///
+/// # Errors
+/// [`Error::Invalid`] if it has more.
+pub fn check_messages(conversation: &Conversation, messages: &[Message]) -> Result<()> {
     check_count(conversation.message_count, messages.len())
 }
 
-/// The same for numbers of messages.
-pub(crate) fn check_count(counted: u32, stored: usize) -> Result<()> {
+/// [`check_messages`] for numbers of messages.
+///
+/// # Errors
+/// [`Error::Invalid`] if more are stored than counted.
+pub fn check_count(counted: u32, stored: usize) -> Result<()> {
     if stored > counted as usize {
         return Err(Error::Invalid {
             field: "message_count",
@@ -67,7 +76,7 @@ pub(crate) fn check_count(counted: u32, stored: usize) -> Result<()> {
 /// # Errors
 /// The error of `change`; [`Error::Invalid`] if it changed a fixed field, made `total_cost` negative
 /// or set `updated_at` before `created_at`.
-pub(crate) fn changed(
+pub fn changed(
     old: &Conversation,
     now: Timestamp,
     change: impl FnOnce(&mut Conversation) -> Result<()>,
@@ -109,7 +118,7 @@ fn check_update(old: &Conversation, new: &Conversation) -> Result<()> {
 ///
 /// # Errors
 /// [`Error::Invalid`] if the message count or the total cost leaves its range.
-pub(crate) fn appended(old: &Conversation, message: &Message) -> Result<Conversation> {
+pub fn appended(old: &Conversation, message: &Message) -> Result<Conversation> {
     let invalid = |field, reason| Error::Invalid { field, reason };
     let too_costly = "must keep the total cost within its range";
     let mut new = old.clone();
@@ -124,7 +133,10 @@ pub(crate) fn appended(old: &Conversation, message: &Message) -> Result<Conversa
 const FULL: &str = "must not exceed 4,294,967,295";
 
 /// The number of the message after message number `last`, or after none if it is 0.
-pub(crate) fn next_message(last: u32) -> Result<u32> {
+///
+/// # Errors
+/// [`Error::Invalid`] if there is none.
+pub fn next_message(last: u32) -> Result<u32> {
     last.checked_add(1).ok_or(Error::Invalid { field: "messages", reason: FULL })
 }
 
@@ -143,7 +155,8 @@ pub(crate) fn position_after(taken: Position) -> Result<Position> {
 /// Which changes of a feed to trim after change `number` was appended, if `retained` of them remain
 /// at least: those up to the first number of the result, and at most the second. `None` for most
 /// numbers, because changes are trimmed in batches.
-pub(crate) fn surplus_changes(number: u64, retained: u64) -> Option<(u64, usize)> {
+#[must_use]
+pub fn surplus_changes(number: u64, retained: u64) -> Option<(u64, usize)> {
     let surplus = number.saturating_sub(retained);
     (surplus > 0 && number.is_multiple_of(TRIM_BATCH)).then(|| {
         // Twice a batch, so that a feed that a bulk load has filled shrinks too.

@@ -318,10 +318,15 @@ pub(crate) fn encode_message(key: MessageKey, message: &Message, record: &mut Ve
 
 /// The length of the record of a message.
 pub(crate) fn message_record_len(message: &Message) -> usize {
-    let text = |text: &str| size_of::<u64>() + text.len();
-    let calls = 1 + message.function_calls().map_or(0, text);
+    message_record_len_of(message.content().len(), message.function_calls().map(str::len))
+}
+
+/// The length of the record of a message whose content and function calls have these lengths.
+pub(crate) fn message_record_len_of(content: usize, calls: Option<usize>) -> usize {
+    let text = |length: usize| size_of::<u64>() + length;
+    let calls = 1 + calls.map_or(0, text);
     // Role, content, function calls, cost and time.
-    sealed_len(1 + text(message.content()) + calls + 8 + 8)
+    sealed_len(1 + text(content) + calls + 8 + 8)
 }
 
 // ---- accounts ----------------------------------------------------------------------------------

@@ -3,19 +3,26 @@
 //!
 //! The other store has tables of its own. From here it takes what must be the same in both, so that
 //! cursors of one continue in the other: secrets, the plan and the assembly of a page, the rules of
-//! the change feed, the ranges and sums of statistics, and the content of a store to copy.
+//! writes and of the change feed, the ranges and sums of statistics, and the content of a store to
+//! copy.
 
 mod contents;
 mod feed;
 mod keys;
 mod list;
 mod statistics;
+mod writes;
 
 pub use contents::{Contents, Quota, Response, StoredConversation, StoredToken};
 pub use feed::{FeedPart, FeedRecord, History, change_number};
 pub use keys::{Keys, Secrets, Terms, channel_kind, kind_number, token_digest};
 pub use list::{ListPlan, PageRows, RangeTerms, created_at};
 pub use statistics::{Counter, StatsPlan};
+pub use writes::{
+    RowChange, appended, assistant_bytes, changed, check_count, check_messages, conversation_bytes,
+    idempotency_key, message_bytes, messages_bytes, next_message, position_after, positions_at,
+    response_bytes, surplus_changes,
+};
 
 use crate::error::Error;
 

@@ -146,7 +146,10 @@ impl Quotas {
 
 impl QuotaV1 {
     /// This record after a change.
-    fn counted(self, change: UsageChange, default: Quota) -> Result<Self> {
+    ///
+    /// # Errors
+    /// As [`Quotas::count`].
+    pub(crate) fn counted(self, change: UsageChange, default: Quota) -> Result<Self> {
         let UsageChange { conversations, bytes } = change;
         let limit = limits(self).over(default);
         Ok(Self {
