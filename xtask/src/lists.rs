@@ -83,9 +83,11 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["error", "schema", "shape"],
             &["values"],
             &["page_statement", "rows"],
-            &["plan_check"],
+            &["conversation_row", "plan_check"],
             &["connection", "import", "verify"],
+            &["writes"],
             &["cluster"],
+            &["cluster_writes"],
         ],
     },
     LayeredCrate {

@@ -25,11 +25,12 @@ use crate::rows::{self, Columns};
 use crate::schema::{FORMAT, INDEXES, TABLES};
 use crate::values::{position, quoted};
 use crate::verify::{self, VerifyReport};
+use crate::writes::lane::Lanes;
 
 /// A store of conversations in a PostgreSQL database. Cheap to clone; clones share a pool of
 /// connections.
 ///
-/// It is read as an embedded store is: the same lists, cursors, changes and statistics, and a cursor
+/// It is read and written as an embedded store is: the same lists, cursors, changes and statistics, and a cursor
 /// of an embedded store that was [imported](Self::import) continues here. Each call reads one
 /// committed state; two calls may read two.
 ///
@@ -37,15 +38,16 @@ use crate::verify::{self, VerifyReport};
 /// [`convodb::Error::Corrupted`] for rows that no store has written.
 #[derive(Clone)]
 pub struct Cluster {
-    pool: Pool,
+    pub(crate) pool: Pool,
     state: Arc<State>,
-    /// The only assistant that reads reach.
-    restriction: Option<AssistantId>,
+    pub(crate) lanes: Arc<Lanes>,
+    /// The only assistant that reads and writes reach.
+    pub(crate) restriction: Option<AssistantId>,
 }
 
 /// What does not change while a store is open.
 struct State {
-    keys: Keys,
+    keys: Arc<Keys>,
     history: History,
 }
 
@@ -82,9 +84,10 @@ impl Cluster {
         if cursors.is_empty() {
             return Err(corrupted("store", "a secret is missing"));
         }
-        let keys = Keys::new(Secrets { fingerprints, cursors });
+        let keys = Arc::new(Keys::new(Secrets { fingerprints, cursors }));
+        let lanes = Arc::new(Lanes::new(options, keys.clone()));
         let state = Arc::new(State { keys, history });
-        let cluster = Self { pool: options.pool()?, state, restriction: None };
+        let cluster = Self { pool: options.pool()?, state, lanes, restriction: None };
         // The first connection shows whether the database is fit.
         drop(cluster.pool.get().await?);
         Ok(cluster)
@@ -432,12 +435,10 @@ fn decode_change(row: &tokio_postgres::Row) -> Result<Option<FeedRecord>> {
     let mut columns = Columns::new(row, 2, "change");
     let Some(number) = columns.next::<Option<i64>>()? else { return Ok(None) };
     let number = u64::try_from(number).map_err(|_| corrupted("change", "a number is negative"))?;
-    let kind = match columns.next::<i16>()? {
-        1 => ChangeKind::Created,
-        2 => ChangeKind::Updated,
-        3 => ChangeKind::Deleted,
-        _ => return Err(corrupted("change", "a change has an unknown kind")),
-    };
+    let kind: i16 = columns.next()?;
+    let kinds = [ChangeKind::Created, ChangeKind::Updated, ChangeKind::Deleted];
+    let kind = kinds.into_iter().find(|known| rows::change_number(*known) == kind);
+    let kind = kind.ok_or_else(|| corrupted("change", "a change has an unknown kind"))?;
     let id = ConversationId::new(columns.next()?);
     let position = position(columns.next()?);
     let left: Option<Uuid> = columns.next()?;

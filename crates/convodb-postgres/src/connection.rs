@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
+use convodb::Quota;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, PoolError, RecyclingMethod,
 };
@@ -26,9 +28,13 @@ use crate::values::quoted;
 /// ```
 #[derive(Clone)]
 pub struct ClusterOptions {
-    config: Config,
-    schema: Arc<str>,
+    pub(crate) config: Config,
+    pub(crate) schema: Arc<str>,
     connections: usize,
+    pub(crate) write_connections: usize,
+    pub(crate) write_timeout: Duration,
+    pub(crate) retained_changes: u64,
+    pub(crate) quota: Quota,
 }
 
 impl ClusterOptions {
@@ -36,6 +42,10 @@ impl ClusterOptions {
     pub const DEFAULT_SCHEMA: &'static str = "convodb";
     /// The number of connections if none is chosen.
     pub const DEFAULT_CONNECTIONS: usize = 16;
+    /// The time for a write if none is chosen.
+    pub const DEFAULT_WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+    /// The number of changes that the feed of each user retains if none is chosen.
+    pub const DEFAULT_RETAINED_CHANGES: u64 = 1 << 20;
 
     /// The database with this URL, as libpq reads it: `postgresql://user:password@host/database`, or
     /// `host=... user=... dbname=...`. Several hosts are tried in order; one that is read-only, a
@@ -53,8 +63,15 @@ impl ClusterOptions {
         if config.get_application_name().is_none() {
             config.application_name("convodb");
         }
-        let (schema, connections) = (Self::DEFAULT_SCHEMA.into(), Self::DEFAULT_CONNECTIONS);
-        Ok(Self { config, schema, connections })
+        Ok(Self {
+            config,
+            schema: Self::DEFAULT_SCHEMA.into(),
+            connections: Self::DEFAULT_CONNECTIONS,
+            write_connections: Self::DEFAULT_CONNECTIONS,
+            write_timeout: Self::DEFAULT_WRITE_TIMEOUT,
+            retained_changes: Self::DEFAULT_RETAINED_CHANGES,
+            quota: Quota::default(),
+        })
     }
 
     /// Keeps the store in this schema of the database; one schema contains one store.
@@ -74,11 +91,36 @@ impl ClusterOptions {
     /// # Errors
     /// [`Error::Option`] for 0.
     pub fn connections(self, connections: usize) -> Result<Self> {
-        if connections == 0 {
-            let reason = "must be at least 1".to_owned();
-            return Err(Error::Option { field: "connections", reason });
-        }
-        Ok(Self { connections, ..self })
+        Ok(Self { connections: at_least_one("connections", connections)?, ..self })
+    }
+
+    /// Opens at most this number of connections for writing, at least 1: each commits the waiting
+    /// writes of one user at a time.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for 0.
+    pub fn write_connections(self, connections: usize) -> Result<Self> {
+        let write_connections = at_least_one("write connections", connections)?;
+        Ok(Self { write_connections, ..self })
+    }
+
+    /// The time for a write, from the call to the commit. Within it a write is repeated after a
+    /// failover; after it the write fails with [`Error::TimedOut`] or [`Error::InDoubt`].
+    #[must_use]
+    pub fn write_timeout(self, write_timeout: Duration) -> Self {
+        Self { write_timeout, ..self }
+    }
+
+    /// As [`convodb::StoreOptions::retained_changes`].
+    #[must_use]
+    pub fn retained_changes(self, retained_changes: u64) -> Self {
+        Self { retained_changes: retained_changes.max(1), ..self }
+    }
+
+    /// As [`convodb::StoreOptions::quota`].
+    #[must_use]
+    pub fn quota(self, quota: Quota) -> Self {
+        Self { quota, ..self }
     }
 
     pub(crate) fn schema_name(&self) -> &str {
@@ -137,12 +179,17 @@ impl From<PoolError> for Error {
     }
 }
 
+fn at_least_one(field: &'static str, number: usize) -> Result<usize> {
+    let reason = || "must be at least 1".to_owned();
+    (number > 0).then_some(number).ok_or_else(|| Error::Option { field, reason: reason() })
+}
+
 /// Prepares a session for pages, and checks their plans.
 async fn prepare(client: &Client, schema: &str) -> Result<()> {
     client.batch_execute(&format!("{}{SETTINGS}", search_path(schema))).await?;
     plan_check::check(client).await
 }
 
-fn search_path(schema: &str) -> String {
+pub(crate) fn search_path(schema: &str) -> String {
     format!("set search_path = {};", quoted(schema))
 }

@@ -50,6 +50,19 @@ pub enum Error {
         /// The step of the plan that reads something else.
         found: String,
     },
+    /// A write was not done in time. Nothing was written, so it can be repeated.
+    #[error("the write was not done in time; nothing was written")]
+    TimedOut,
+    /// The connection failed while a write was committed, and it was not known in time whether it is. A
+    /// write with an idempotency key can be repeated; of another one, read first what is stored.
+    #[error("the connection failed during the commit; the write may be stored or not")]
+    InDoubt,
+    /// Too many writes are waiting. Nothing was written.
+    #[error("too many writes are waiting; repeat the write later")]
+    Overloaded,
+    /// A change of a conversation panicked in the same group of writes. Nothing was written.
+    #[error("the write was abandoned, because a change in its group panicked")]
+    Abandoned,
     /// The embedded store to import has messages of a conversation that is not inserted yet.
     #[error("the store has unfinished inserts; open it for writing once, which removes them")]
     UnfinishedInserts,

@@ -7,17 +7,18 @@ use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::Arc;
 
-use convodb::seam::{Contents, History, Keys, Secrets, StoredConversation, Terms};
-use convodb::{ChangeKind, Channel, Contact, Timestamp, User};
+use convodb::seam::{Contents, History, Keys, Secrets};
+use convodb::{Timestamp, User};
 use tokio_postgres::Transaction;
 use tokio_postgres::binary_copy::BinaryCopyInWriter;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
+use crate::conversation_row::ConversationRow;
 use crate::error::{Error, Result};
-use crate::rows::role_number;
+use crate::rows::{change_number, role_number};
 use crate::schema::FORMAT;
-use crate::values::{Numeric, stored_position};
+use crate::values::{Numeric, millis, stored_position};
 
 /// What an import copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -333,11 +334,7 @@ impl<P: FnMut(ImportProgress) + Send> Import<'_, '_, P> {
             let owner = owner(user)?;
             Ok(contents.changes(user.id)?.map(move |change| {
                 let change = change?;
-                let kind: i16 = match change.kind {
-                    ChangeKind::Created => 1,
-                    ChangeKind::Updated => 2,
-                    ChangeKind::Deleted => 3,
-                };
+                let kind = change_number(change.kind);
                 let left: Option<Uuid> = change.left.map(|id| id.uuid());
                 let position = stored_position(change.position);
                 let number = number(change.number, "a change's number")?;
@@ -396,105 +393,6 @@ impl<P: FnMut(ImportProgress) + Send> Import<'_, '_, P> {
     }
 }
 
-/// A conversation as a row.
-struct ConversationRow {
-    owner: i32,
-    position: i64,
-    id: Uuid,
-    kind: i16,
-    assistant: i32,
-    /// Of the sender's phone, the customer's phone and the external identifier.
-    fingerprints: [Option<i64>; 3],
-    message_count: i64,
-    stored: i64,
-    cost: i64,
-    ai_enabled: bool,
-    updated: i64,
-    /// The names and phones of sender and customer, the external identifier, the variables.
-    texts: [Option<Vec<u8>>; 6],
-}
-
-impl ConversationRow {
-    const COLUMNS: [(&'static str, Type); 19] = [
-        ("owner", Type::INT4),
-        ("pos", Type::INT8),
-        ("id", Type::UUID),
-        ("kind", Type::INT2),
-        ("assistant", Type::INT4),
-        ("sender_fp", Type::INT8),
-        ("customer_fp", Type::INT8),
-        ("external_fp", Type::INT8),
-        ("message_count", Type::INT8),
-        ("stored", Type::INT8),
-        ("cost", Type::INT8),
-        ("ai", Type::BOOL),
-        ("updated_ms", Type::INT8),
-        ("sender_name", Type::BYTEA),
-        ("sender_phone", Type::BYTEA),
-        ("customer_name", Type::BYTEA),
-        ("customer_phone", Type::BYTEA),
-        ("external", Type::BYTEA),
-        ("variables", Type::BYTEA),
-    ];
-
-    fn new(owner: i32, assistant: i32, row: StoredConversation, keys: &Keys) -> Self {
-        let StoredConversation { position, conversation, stored } = row;
-        let Terms { kind, sender, customer, external, .. } =
-            keys.terms(conversation.assistant, &conversation.channel);
-        let bytes = |text: &str| text.as_bytes().to_vec();
-        let contact = |contact: &Contact| {
-            let name = contact.name.as_ref().map(|name| bytes(name.as_str()));
-            [name, contact.phone.as_ref().map(|phone| bytes(phone.as_str()))]
-        };
-        let [[sender_name, sender_phone], [customer_name, customer_phone], [identifier, _]] =
-            match &conversation.channel {
-                Channel::Test | Channel::Widget => Default::default(),
-                Channel::Whatsapp { sender, customer } => {
-                    [contact(sender), contact(customer), [None, None]]
-                }
-                Channel::Api { external_identifier } => {
-                    let identifier = external_identifier.as_ref();
-                    let identifier = identifier.map(|identifier| bytes(identifier.as_str()));
-                    [[None, None], [None, None], [identifier, None]]
-                }
-            };
-        let variables = conversation.variables.as_ref().map(|json| bytes(json.as_str()));
-        Self {
-            owner,
-            position: stored_position(position),
-            id: conversation.id.uuid(),
-            kind: i16::from(kind),
-            assistant,
-            fingerprints: [sender, customer, external].map(|bits| bits.map(u64::cast_signed)),
-            message_count: i64::from(conversation.message_count),
-            stored: i64::from(stored),
-            cost: conversation.total_cost.nanos(),
-            ai_enabled: conversation.ai_enabled,
-            updated: millis(conversation.updated_at),
-            texts: [
-                sender_name,
-                sender_phone,
-                customer_name,
-                customer_phone,
-                identifier,
-                variables,
-            ],
-        }
-    }
-
-    /// The values of [`Self::COLUMNS`].
-    fn values(&self) -> Vec<&(dyn ToSql + Sync)> {
-        let mut values: Vec<&(dyn ToSql + Sync)> =
-            vec![&self.owner, &self.position, &self.id, &self.kind, &self.assistant];
-        values.extend(self.fingerprints.iter().map(|bits| bits as &(dyn ToSql + Sync)));
-        let plain: [&(dyn ToSql + Sync); 5] =
-            [&self.message_count, &self.stored, &self.cost, &self.ai_enabled, &self.updated];
-        values.extend(plain);
-        values.extend(self.texts.iter().map(|text| text as &(dyn ToSql + Sync)));
-        values
-    }
-}
-
 /// The rows of each user, one user after the other. After an error no row follows.
 fn of_each<'u, T, I>(
     users: &'u [User],
@@ -523,9 +421,4 @@ fn assistant_number(number: u32) -> Result<i32> {
 
 fn number(number: u64, what: &'static str) -> Result<i64> {
     i64::try_from(number).map_err(|_| Error::TooLarge(what))
-}
-
-/// A time in milliseconds since 1970-01-01. No time is beyond `bigint`.
-fn millis(at: Timestamp) -> i64 {
-    i64::try_from(at.millis()).unwrap_or(i64::MAX)
 }

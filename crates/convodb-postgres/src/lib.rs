@@ -6,8 +6,9 @@
 //! index range, at any depth and with any filters: the plan does not depend on statistics, and each
 //! new connection [refuses to serve](Error::SlowPlan) if the database would read anything else.
 //!
-//! This version reads; it does not write to the database yet, apart from creating and importing a
-//! store.
+//! [Writes](Cluster::write) follow the rules of an embedded store. Those of one user that wait are
+//! committed together, in two round trips, and number the user's changes without holes. A connection
+//! that fails during a commit leaves no doubt that is not resolved or [reported](Error::InDoubt).
 //!
 //! ```no_run
 //! use convodb::{Filter, ListRequest, Store, UserId};
@@ -30,7 +31,9 @@
 //! ```
 
 mod cluster;
+mod cluster_writes;
 mod connection;
+mod conversation_row;
 mod error;
 mod import;
 mod page_statement;
@@ -40,9 +43,12 @@ mod schema;
 mod shape;
 mod values;
 mod verify;
+mod writes;
 
 pub use crate::cluster::{Cluster, PageExplanation};
 pub use crate::connection::ClusterOptions;
 pub use crate::error::{Error, Result};
 pub use crate::import::{ImportProgress, ImportReport};
 pub use crate::verify::{Finding, VerifyReport};
+pub use crate::writes::metrics::WriteMetrics;
+pub use crate::writes::request::{ConversationChange, Idempotent, Write, WriteResponse, Written};

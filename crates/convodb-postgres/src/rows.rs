@@ -2,7 +2,7 @@
 
 use convodb::seam::{Counter, channel_kind, created_at};
 use convodb::{
-    AssistantId, Channel, ChannelKind, Contact, Conversation, ConversationId, Cost,
+    AssistantId, ChangeKind, Channel, ChannelKind, Contact, Conversation, ConversationId, Cost,
     ExternalIdentifier, Message, Name, Phone, Role, Timestamp, Variables,
 };
 use tokio_postgres::Row;
@@ -106,6 +106,15 @@ fn channel(columns: &mut Columns<'_>, kind: ChannelKind) -> Result<Channel> {
         }
         ChannelKind::Api if is_empty => Ok(Channel::Api { external_identifier }),
         _ => Err(corrupted(CONVERSATION, "a row has a text that its channel does not have")),
+    }
+}
+
+/// The number of a kind of change as it is stored.
+pub(crate) const fn change_number(kind: ChangeKind) -> i16 {
+    match kind {
+        ChangeKind::Created => 1,
+        ChangeKind::Updated => 2,
+        ChangeKind::Deleted => 3,
     }
 }
 

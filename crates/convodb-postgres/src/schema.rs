@@ -5,6 +5,7 @@
 //! - Lists are read by fingerprints, which cursors contain, never by texts. So a cursor of an
 //!   embedded store continues here.
 //! - Texts of clients are `bytea`: `text` cannot contain U+0000, which a stored text may.
+//! - `origin` is the random number of the group of writes that wrote a row last; an import has none.
 //! - No triggers, sequences, foreign keys, or code in the database.
 
 /// The format that this version writes and reads.
@@ -22,7 +23,7 @@ create table token (digest bytea primary key, owner integer not null, name bytea
   last_used_ms bigint);
 create table head (owner integer primary key, feed bigint not null, trimmed bigint not null,
   assistants integer not null, conversations bigint not null, bytes bigint not null,
-  max_conversations bigint, max_bytes bigint) with (fillfactor = 50);
+  max_conversations bigint, max_bytes bigint, origin bigint) with (fillfactor = 50);
 create table assistant (owner integer not null, number integer not null, id uuid not null,
   fp bigint not null, name bytea not null, primary key (owner, number), unique (owner, id),
   unique (owner, fp));
@@ -39,7 +40,8 @@ create table total (owner integer not null, span bigint not null, assistant uuid
   kind smallint not null, conversations bigint not null, messages bigint not null,
   cost numeric(39, 0) not null, primary key (owner, span, assistant, kind)) with (fillfactor = 50);
 create table change (owner integer not null, number bigint not null, kind smallint not null,
-  id uuid not null, pos bigint not null, left_assistant uuid, primary key (owner, number));
+  id uuid not null, pos bigint not null, left_assistant uuid, origin bigint,
+  primary key (owner, number));
 create table change_mark (owner integer not null, hour bigint not null, number bigint not null,
   primary key (owner, hour));
 create table answer (owner integer not null, key uuid not null, request bytea not null,

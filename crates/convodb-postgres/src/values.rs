@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::fmt::Write as _;
 
 use bytes::BytesMut;
+use convodb::Timestamp;
 use tokio_postgres::types::{IsNull, ToSql, Type, to_sql_checked};
 
 const SIGN: u64 = 1 << 63;
@@ -17,6 +18,14 @@ pub(crate) const fn stored_position(position: u64) -> i64 {
 pub(crate) const fn position(stored: i64) -> u64 {
     stored.cast_unsigned() ^ SIGN
 }
+
+/// A time in milliseconds since 1970-01-01. No time is beyond `bigint`.
+pub(crate) fn millis(at: Timestamp) -> i64 {
+    i64::try_from(at.millis()).unwrap_or(i64::MAX)
+}
+
+/// A parameter of a statement of a write.
+pub(crate) type SqlValue = Box<dyn ToSql + Send + Sync>;
 
 /// A parameter of a page statement.
 #[derive(Clone, Debug)]

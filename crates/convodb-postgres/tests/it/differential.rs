@@ -40,7 +40,7 @@ fn sealed(
 
 /// What was compared.
 #[derive(Debug, Default)]
-struct Compared {
+pub(crate) struct Compared {
     pages: usize,
     rows: usize,
     tokens: usize,
@@ -93,6 +93,48 @@ fn combinations() -> Vec<Filter> {
             })
         })
         .collect()
+}
+
+/// Compares all reads of two stores that were written in the same way: each list in both orders, the
+/// change feed in parts, statistics, and each conversation with its messages.
+pub(crate) async fn compare_reads(
+    snapshot: &Snapshot,
+    cluster: &Cluster,
+    users: [UserId; 2],
+) -> Compared {
+    let mut compared = Compared::default();
+    for user in users {
+        for (filter, order) in
+            combinations().into_iter().flat_map(|f| Order::ALL.map(|o| (f.clone(), o)))
+        {
+            let request = ListRequest::new().filter(filter).order(order).page_size(4).unwrap();
+            walk(snapshot, cluster, user, request, &mut compared).await;
+        }
+        let (mut expected, mut found) = (ChangesSince::Beginning, ChangesSince::Beginning);
+        loop {
+            let size = PageSize::new(20).unwrap();
+            let here = snapshot.changes_since(user, expected, size).unwrap();
+            let there = cluster.changes_since(user, found, size).await.unwrap();
+            assert_eq!((&there.changes, there.has_more), (&here.changes, here.has_more));
+            expected = ChangesSince::Cursor(here.next_cursor);
+            found = ChangesSince::Cursor(there.next_cursor);
+            if !here.has_more {
+                break;
+            }
+        }
+        for period in [None, Some(Period::Day), Some(Period::Week), Some(Period::Month)] {
+            let days = StatsRequest::new(Day::new(0), Day::new(u32::MAX));
+            let request = StatsRequest { by_kind: true, by_assistant: true, period, ..days };
+            let expected = snapshot.stats(user, &request).unwrap();
+            assert_eq!(cluster.stats(user, &request).await.unwrap(), expected);
+        }
+        for number in 0..60 {
+            let id = ConversationId::new(uuid::Uuid::from_u128(number));
+            let expected = snapshot.messages(user, id).unwrap();
+            assert_eq!(cluster.messages(user, id).await.unwrap(), expected);
+        }
+    }
+    compared
 }
 
 #[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]

@@ -8,6 +8,7 @@
 mod damage;
 mod differential;
 mod plans;
+mod writes;
 
 use convodb::Store;
 use convodb_postgres::{Cluster, ClusterOptions};

@@ -1,0 +1,11 @@
+//! Writing: the lanes of users, and the groups of writes that they commit.
+
+mod changes;
+mod commit;
+mod connection;
+mod group;
+pub(crate) mod lane;
+mod lookups;
+pub(crate) mod metrics;
+pub(crate) mod request;
+mod statements;
