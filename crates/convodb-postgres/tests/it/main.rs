@@ -7,6 +7,7 @@
 
 mod damage;
 mod differential;
+mod faults;
 mod plans;
 mod writes;
 
