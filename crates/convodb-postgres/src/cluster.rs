@@ -6,14 +6,17 @@ use std::sync::Arc;
 
 use convodb::seam::{
     self, Contents, Counter, FeedPart, FeedRecord, History, Keys, ListPlan, Secrets, StatsPlan,
+    StoredAccess,
 };
 use convodb::{
-    AssistantId, ChangeCursor, ChangeKind, Changes, ChangesSince, Conversation, ConversationId,
-    ListRequest, Message, Page, PageCursor, PageSize, Stats, StatsRequest, Store, UserId,
+    Access, AssistantId, ChangeCursor, ChangeKind, Changes, ChangesSince, Conversation,
+    ConversationId, ListRequest, Message, Page, PageCursor, PageSize, Stats, StatsRequest, Store,
+    Timestamp, UserId,
 };
-use deadpool_postgres::Pool;
-use tokio_postgres::Client;
+use deadpool_postgres::{Object, Pool};
 use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::connection::ClusterOptions;
@@ -261,6 +264,29 @@ impl Cluster {
         Ok(PageExplanation { entries, ranges })
     }
 
+    /// What an access token allows at the time `now`, as [`convodb::Snapshot::authenticate`]. One
+    /// statement.
+    ///
+    /// # Errors
+    /// A fault of the database.
+    pub async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Option<Access>> {
+        let digest = seam::token_digest(token);
+        let sql = "select owner, scopes, assistant, expires_ms, last_used_ms from token \
+                   where digest = $1";
+        let client = self.pool.get().await?;
+        let prepared = client.prepare_cached(sql).await?;
+        let found = client.query_opt(&prepared, &[&digest.as_slice()]).await?;
+        let Some(row) = found else { return Ok(None) };
+        let mut columns = Columns::new(&row, 0, "token");
+        let out_of_range = |_| corrupted("token", "a number is out of range");
+        let user = u32::try_from(columns.next::<i32>()?).map(UserId::new).map_err(out_of_range)?;
+        let scopes = u8::try_from(columns.next::<i16>()?).map_err(out_of_range)?;
+        let assistant = columns.next::<Option<Uuid>>()?.map(AssistantId::new);
+        let (expires_at, last_used_at) = (columns.optional_time()?, columns.optional_time()?);
+        let stored = StoredAccess { digest, user, scopes, assistant, expires_at, last_used_at };
+        Ok(stored.access(now)?)
+    }
+
     /// The user's conversation `id`, as [`convodb::Snapshot::conversation`]. One statement.
     ///
     /// # Errors
@@ -270,16 +296,10 @@ impl Cluster {
         user: UserId,
         id: ConversationId,
     ) -> Result<Option<Conversation>> {
-        let sql = format!(
-            "select {COLUMNS} from conversation c {ASSISTANT} where c.owner = $1 and c.id = $2"
-        );
         let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(&sql).await?;
-        let Some(row) = client.query_opt(&prepared, &[&owner(user)?, &id.uuid()]).await? else {
-            return Ok(None);
-        };
-        let found = rows::conversation(&row, 0)?.map(|(_, conversation)| conversation);
-        Ok(found.filter(|conversation| self.reaches(conversation.assistant)))
+        let prepared = client.prepare_cached(&conversation_sql()).await?;
+        let found = client.query_opt(&prepared, &[&owner(user)?, &id.uuid()]).await?;
+        self.decode_conversation(found.as_ref())
     }
 
     /// The messages of the user's conversation `id`, as [`convodb::Snapshot::messages`]. One
@@ -289,35 +309,42 @@ impl Cluster {
     /// [`convodb::Error::Corrupted`] if there are not as many as were stored; or a fault of the
     /// database.
     pub async fn messages(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
-        let sql = format!(
-            "select a.id, c.stored, m.number, m.role, m.content, m.calls, m.cost, m.created_ms \
-             from conversation c {ASSISTANT} left join lateral (select * from message \
-             where owner = $1 and pos = c.pos order by owner, pos, number) m on true \
-             where c.owner = $1 and c.id = $2 order by m.number"
-        );
         let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(&sql).await?;
+        let prepared = client.prepare_cached(&messages_sql()).await?;
         let found = client.query(&prepared, &[&owner(user)?, &id.uuid()]).await?;
-        let Some(first) = found.first() else { return Ok(None) };
-        let mut columns = Columns::new(first, 0, "conversation");
-        let assistant: Option<Uuid> = columns.next()?;
-        if !assistant.is_some_and(|id| self.reaches(AssistantId::new(id))) {
-            return Ok(None);
+        self.decode_messages(&found)
+    }
+
+    /// The user's conversation `id` with its messages, both as of one moment. Two statements in one
+    /// round trip; loads all messages into memory.
+    ///
+    /// # Errors
+    /// As [`Cluster::messages`].
+    pub async fn conversation_with_messages(
+        &self,
+        user: UserId,
+        id: ConversationId,
+    ) -> Result<Option<(Conversation, Vec<Message>)>> {
+        let begin = "begin isolation level repeatable read, read only";
+        let client = self.pool.get().await?;
+        let row = client.prepare_cached(&conversation_sql()).await?;
+        let messages = client.prepare_cached(&messages_sql()).await?;
+        let values: [&(dyn ToSql + Sync); 2] = [&owner(user)?, &id.uuid()];
+        // All are sent at once, in this order, so that the transaction ends even if this call does not.
+        let (begun, row, messages, ended) = tokio::join!(
+            biased;
+            client.batch_execute(begin),
+            client.query_opt(&row, &values),
+            client.query(&messages, &values),
+            client.batch_execute("commit"),
+        );
+        if begun.and(ended).is_err() {
+            // It may be within a transaction.
+            drop(Object::take(client));
         }
-        let stored = columns.unsigned()?;
-        let mut messages = Vec::with_capacity(found.len());
-        for row in &found {
-            let Some((number, message)) = rows::message(row, 2)? else { continue };
-            messages.push(message);
-            if number != messages.len() as u64 {
-                return Err(corrupted("message", "a message is missing"));
-            }
-        }
-        if messages.len() as u64 != stored {
-            let what = "a conversation has not as many messages as were stored";
-            return Err(corrupted("message", what));
-        }
-        Ok(Some(messages))
+        let conversation = self.decode_conversation(row?.as_ref())?;
+        let messages = self.decode_messages(&messages?)?;
+        Ok(conversation.zip(messages))
     }
 
     /// A part of the user's change feed, as [`convodb::Snapshot::changes_since`]. One statement,
@@ -399,6 +426,35 @@ impl Cluster {
         Ok(plan.sum(counters)?)
     }
 
+    fn decode_conversation(&self, row: Option<&Row>) -> Result<Option<Conversation>> {
+        let Some(row) = row else { return Ok(None) };
+        let found = rows::conversation(row, 0)?.map(|(_, conversation)| conversation);
+        Ok(found.filter(|conversation| self.reaches(conversation.assistant)))
+    }
+
+    fn decode_messages(&self, found: &[Row]) -> Result<Option<Vec<Message>>> {
+        let Some(first) = found.first() else { return Ok(None) };
+        let mut columns = Columns::new(first, 0, "conversation");
+        let assistant: Option<Uuid> = columns.next()?;
+        if !assistant.is_some_and(|id| self.reaches(AssistantId::new(id))) {
+            return Ok(None);
+        }
+        let stored = columns.unsigned()?;
+        let mut messages = Vec::with_capacity(found.len());
+        for row in found {
+            let Some((number, message)) = rows::message(row, 2)? else { continue };
+            messages.push(message);
+            if number != messages.len() as u64 {
+                return Err(corrupted("message", "a message is missing"));
+            }
+        }
+        if messages.len() as u64 != stored {
+            let what = "a conversation has not as many messages as were stored";
+            return Err(corrupted("message", what));
+        }
+        Ok(Some(messages))
+    }
+
     fn reaches(&self, assistant: AssistantId) -> bool {
         self.restriction.is_none_or(|only| only == assistant)
     }
@@ -410,12 +466,24 @@ impl fmt::Debug for Cluster {
     }
 }
 
+/// The statement that reads a conversation.
+fn conversation_sql() -> String {
+    format!("select {COLUMNS} from conversation c {ASSISTANT} where c.owner = $1 and c.id = $2")
+}
+
+/// The statement that reads the messages of a conversation, and how many there are.
+fn messages_sql() -> String {
+    format!(
+        "select a.id, c.stored, m.number, m.role, m.content, m.calls, m.cost, m.created_ms \
+         from conversation c {ASSISTANT} left join lateral (select * from message \
+         where owner = $1 and pos = c.pos order by owner, pos, number) m on true \
+         where c.owner = $1 and c.id = $2 order by m.number"
+    )
+}
+
 /// The rows of a page statement in the order of the scan: the number of the range, the position and
 /// the conversation. An outer join may have returned them in another order.
-fn decode_page(
-    found: &[tokio_postgres::Row],
-    plan: &ListPlan<'_>,
-) -> Result<Vec<(usize, u64, Conversation)>> {
+fn decode_page(found: &[Row], plan: &ListPlan<'_>) -> Result<Vec<(usize, u64, Conversation)>> {
     let mut page = Vec::with_capacity(found.len());
     for row in found {
         debug_assert_eq!(row.len(), 2 + COLUMN_COUNT);
@@ -431,7 +499,7 @@ fn decode_page(
 }
 
 /// The change of a row of the feed statement; `None` if there is none.
-fn decode_change(row: &tokio_postgres::Row) -> Result<Option<FeedRecord>> {
+fn decode_change(row: &Row) -> Result<Option<FeedRecord>> {
     let mut columns = Columns::new(row, 2, "change");
     let Some(number) = columns.next::<Option<i64>>()? else { return Ok(None) };
     let number = u64::try_from(number).map_err(|_| corrupted("change", "a number is negative"))?;

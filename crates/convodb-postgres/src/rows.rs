@@ -50,6 +50,13 @@ impl<'r> Columns<'r> {
         Timestamp::from_millis(millis).map_err(out_of_range)
     }
 
+    /// The next column, a time that may be missing.
+    pub(crate) fn optional_time(&mut self) -> Result<Option<Timestamp>> {
+        let Some(millis) = self.next::<Option<i64>>()? else { return Ok(None) };
+        let time = u64::try_from(millis).ok().and_then(|ms| Timestamp::from_millis(ms).ok());
+        time.map(Some).ok_or_else(|| corrupted(self.table, "a time is out of range"))
+    }
+
     /// The next column, a text that may be missing.
     pub(crate) fn text<T>(&mut self, parse: impl FnOnce(String) -> Option<T>) -> Result<Option<T>> {
         let Some(bytes) = self.next::<Option<&[u8]>>()? else { return Ok(None) };

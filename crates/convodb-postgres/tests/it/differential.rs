@@ -2,8 +2,8 @@
 
 use convodb::{
     AssistantId, ChangesSince, Channel, ChannelKind, Conversation, ConversationId, Day, Error,
-    Filter, ListRequest, Message, Order, Page, PageSize, Period, Role, Snapshot, Sort,
-    StatsRequest, Store, Timestamp, UserId,
+    Filter, ListRequest, Message, Order, Page, PageSize, Period, Role, Scopes, Snapshot, Sort,
+    StatsRequest, Store, Timestamp, TokenOptions, UserId,
 };
 use convodb_postgres::Cluster;
 use convodb_testkit::generators::{assistants, list_query};
@@ -130,8 +130,9 @@ pub(crate) async fn compare_reads(
         }
         for number in 0..60 {
             let id = ConversationId::new(uuid::Uuid::from_u128(number));
-            let expected = snapshot.messages(user, id).unwrap();
-            assert_eq!(cluster.messages(user, id).await.unwrap(), expected);
+            let messages = snapshot.messages(user, id).unwrap();
+            let expected = snapshot.conversation(user, id).unwrap().zip(messages);
+            assert_eq!(cluster.conversation_with_messages(user, id).await.unwrap(), expected);
         }
     }
     compared
@@ -205,6 +206,8 @@ async fn conversations_and_messages_are_the_same() {
             let expected = snapshot.messages(user, id).unwrap();
             messages += expected.iter().flatten().count();
             assert_eq!(cluster.messages(user, id).await.unwrap(), expected);
+            let both = snapshot.conversation(user, id).unwrap().zip(expected);
+            assert_eq!(cluster.conversation_with_messages(user, id).await.unwrap(), both);
             let expected = restricted.messages(user, id).unwrap();
             assert_eq!(reached.messages(user, id).await.unwrap(), expected);
             let expected = restricted.conversation(user, id).unwrap();
@@ -305,4 +308,34 @@ async fn a_change_cursor_from_after_the_import_is_refused() {
     let after = cluster.open_change_cursor(user, &cursor(&store)).unwrap();
     let refused = cluster.changes_since(user, ChangesSince::Cursor(after), size).await;
     assert!(matches!(refused, Err(convodb_postgres::Error::Store(Error::ChangesExpired))));
+}
+
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test]
+async fn a_token_allows_the_same() {
+    let at = |millis| Timestamp::from_millis(millis).unwrap();
+    let store = Store::in_memory().unwrap();
+    let user = store.create_user("Acme", at(0)).unwrap().id;
+    let bot = store.create_assistant(user, assistants()[0], "Bot").unwrap().id;
+    let everything = TokenOptions { scopes: Scopes::ALL, ..TokenOptions::default() };
+    let limited = TokenOptions {
+        scopes: "read,stats".parse().unwrap(),
+        assistant: Some(bot),
+        expires_at: Some(at(2_000)),
+        ..TokenOptions::default()
+    };
+    let create = |options| store.create_token_with(user, at(1_000), options).unwrap();
+    let tokens = [create(everything), create(limited)];
+    let (_, cluster) = imported("differential_tokens", &store).await;
+    let snapshot = store.snapshot();
+    let texts = tokens.iter().map(|token| token.token.as_str());
+    for text in texts.chain(["cvdb_unknown", ""]) {
+        for now in [at(1_000), at(1_999), at(2_000)] {
+            let expected = snapshot.authenticate(text, now).unwrap();
+            assert_eq!(cluster.authenticate(text, now).await.unwrap(), expected);
+        }
+    }
+    let found = cluster.authenticate(&tokens[1].token, at(1_999)).await.unwrap().unwrap();
+    assert_eq!((found.user, found.token, found.assistant), (user, tokens[1].id, Some(bot)));
+    assert_eq!(cluster.authenticate(&tokens[1].token, at(2_000)).await.unwrap(), None);
 }

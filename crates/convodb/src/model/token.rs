@@ -321,6 +321,13 @@ pub struct Access {
     pub last_used_at: Option<Timestamp>,
 }
 
+impl Access {
+    /// This access, if its token expires after `now` or never.
+    pub(crate) fn valid_at(self, now: Timestamp, expires_at: Option<Timestamp>) -> Option<Self> {
+        expires_at.is_none_or(|expires_at| now < expires_at).then_some(self)
+    }
+}
+
 /// The first characters of a token, which tell it from others without revealing it: `cvdb_` and 4
 /// of its 43 random characters.
 #[derive(Clone, PartialEq, Eq)]

@@ -3,14 +3,17 @@
 use std::fmt;
 
 use crate::encoding::index_term::{Field, Fingerprinter};
-use crate::encoding::key;
+use crate::encoding::key::{self, DigestKey};
 use crate::encoding::token::Sealer;
 use crate::error::Result;
 use crate::model::channel::{Channel, ChannelKind};
 use crate::model::id::{AssistantId, UserId};
+use crate::model::timestamp::Timestamp;
+use crate::model::token::{Access, Scopes};
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::PageCursor;
-use crate::tables::accounts::digest;
+use crate::seam::corrupted;
+use crate::tables::accounts::{digest, token_id};
 
 /// The secrets of a store. The `Debug` output omits them.
 #[derive(Clone, PartialEq, Eq)]
@@ -109,6 +112,38 @@ impl Keys {
 impl fmt::Debug for Keys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Keys").finish_non_exhaustive()
+    }
+}
+
+/// What is stored of an access token that a client may use.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredAccess {
+    /// The SHA-256 of the token.
+    pub digest: [u8; 32],
+    /// The user.
+    pub user: UserId,
+    /// The scopes, one bit each.
+    pub scopes: u8,
+    /// The only assistant that the token reaches.
+    pub assistant: Option<AssistantId>,
+    /// The time from which on it is refused.
+    pub expires_at: Option<Timestamp>,
+    /// The last recorded use.
+    pub last_used_at: Option<Timestamp>,
+}
+
+impl StoredAccess {
+    /// What the token allows; `None` if it has expired at `now`.
+    ///
+    /// # Errors
+    /// [`Error::Corrupted`](crate::Error::Corrupted) if the scopes cannot be.
+    pub fn access(self, now: Timestamp) -> Result<Option<Access>> {
+        let Self { digest, user, scopes, assistant, expires_at, last_used_at } = self;
+        let scopes = Scopes::from_bits(scopes);
+        let scopes = scopes.ok_or_else(|| corrupted("token", "a token has unknown scopes"))?;
+        let token = token_id(DigestKey(digest));
+        let access = Access { token, user, scopes, assistant, last_used_at };
+        Ok(access.valid_at(now, expires_at))
     }
 }
 

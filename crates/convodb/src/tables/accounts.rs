@@ -324,13 +324,13 @@ impl TokenRecord {
     /// What the token allows; `None` if it has expired at `now`.
     pub(crate) fn access(&self, now: Timestamp) -> Option<Access> {
         let Token { id, user, scopes, assistant, expires_at, last_used_at, .. } = self.token;
-        let valid = expires_at.is_none_or(|expires_at| now < expires_at);
-        valid.then_some(Access { token: id, user, scopes, assistant, last_used_at })
+        let access = Access { token: id, user, scopes, assistant, last_used_at };
+        access.valid_at(now, expires_at)
     }
 }
 
 /// The public id of a token: the first bytes of its hash.
-fn token_id(key: DigestKey) -> TokenId {
+pub(crate) fn token_id(key: DigestKey) -> TokenId {
     let DigestKey([a, b, c, d, e, f, g, h, ..]) = key;
     TokenId::new([a, b, c, d, e, f, g, h])
 }
