@@ -32,6 +32,9 @@ use crate::writes::statements::{Command, Sql};
 
 /// How often a group that conflicts with another transaction runs again.
 const MAX_CONFLICTS: u32 = 5;
+/// The time for a flight. A server that does not answer longer may be gone, and another one may be
+/// there; if it is only slow, what it does is in doubt and is waited for.
+const FLIGHT: Duration = Duration::from_secs(5);
 /// The longest pause before another attempt.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
@@ -95,6 +98,7 @@ impl GroupContext<'_> {
                 }
                 Err(Fault::Unavailable(error)) => {
                     WriteCounters::add(&self.counters.lost_connections);
+                    self.connections.discard_idle();
                     tracing::warn!(%error, "a group of writes lost its connection");
                 }
                 Err(Fault::InDoubt(doubt)) => match self.resolve(user, &doubt, deadline).await {
@@ -126,11 +130,13 @@ impl GroupContext<'_> {
         deadline: Instant,
     ) -> Result<Replies, Fault> {
         let late = |_| Fault::Unavailable(Error::TimedOut);
-        let lease = timeout_at(deadline, self.connections.acquire()).await.map_err(late)?;
+        let lease =
+            timeout_at(end_of_flight(deadline), self.connections.acquire()).await.map_err(late)?;
         let lease = lease.map_err(Fault::unwritten)?;
         let mut lookups = Lookups::of(user, writes.iter().copied());
         let commands = lookups.commands(user).map_err(Fault::Refused)?;
-        let found = timeout_at(deadline, lease.flight(&commands)).await.map_err(late)?;
+        let found =
+            timeout_at(end_of_flight(deadline), lease.flight(&commands)).await.map_err(late)?;
         let found = found.into_iter().collect::<Result<Vec<_>, _>>();
         let found = found.map_err(|error| Fault::unwritten(error.into()))?;
         let mut state = decode_state(&commands, &found, &lookups).map_err(Fault::Refused)?;
@@ -143,7 +149,9 @@ impl GroupContext<'_> {
             // Changes have chosen assistants that no write names.
             lookups.assistants = unknown;
             let command = look_up_assistants(user, &lookups.assistants).map_err(Fault::Refused)?;
-            let found = timeout_at(deadline, lease.flight(&[command])).await.map_err(late)?;
+            let found = timeout_at(end_of_flight(deadline), lease.flight(&[command]))
+                .await
+                .map_err(late)?;
             for rows in found {
                 let rows = rows.map_err(|error| Fault::unwritten(error.into()))?;
                 let decoded = decode_assistants(&rows, &lookups.assistants, &mut state);
@@ -152,7 +160,9 @@ impl GroupContext<'_> {
         };
         if group.is_empty() {
             // What failed or was repeated is answered by what was read.
-            let ended = timeout_at(deadline, lease.flight(&[Command::bare(Sql::Rollback)])).await;
+            let ended =
+                timeout_at(end_of_flight(deadline), lease.flight(&[Command::bare(Sql::Rollback)]))
+                    .await;
             if ended.is_ok_and(|ended| ended.iter().all(Result::is_ok)) {
                 lease.give_back();
             }
@@ -165,7 +175,7 @@ impl GroupContext<'_> {
         let commands = commands.map_err(Fault::Refused)?;
         lease.take_warning();
         let doubt = |replies| Fault::InDoubt(Box::new(Doubt { heads, origin, replies }));
-        match timeout_at(deadline, lease.flight(&commands)).await {
+        match timeout_at(end_of_flight(deadline), lease.flight(&commands)).await {
             Err(_) => Err(doubt(replies)),
             Ok(results) => match ending(results) {
                 Ending::Committed if !lease.take_warning() => {
@@ -183,9 +193,9 @@ impl GroupContext<'_> {
     /// is confirmed by the standbys that the server waits for.
     async fn resolve(&self, user: UserId, doubt: &Doubt, deadline: Instant) -> Resolution {
         for attempts in 0.. {
-            match timeout_at(deadline, self.look_up(user, doubt)).await {
+            match timeout_at(end_of_flight(deadline), self.look_up(user, doubt)).await {
                 Ok(Some(resolution)) => return resolution,
-                Ok(None) if pause(attempts, deadline).await.is_ok() => {}
+                Ok(None) | Err(_) if pause(attempts, deadline).await.is_ok() => {}
                 Ok(None) | Err(_) => break,
             }
         }
@@ -311,6 +321,11 @@ fn run(
     if unknown.is_empty() { Ok(replies) } else { Err(unknown) }
 }
 
+/// When a flight that begins now has to be answered.
+fn end_of_flight(deadline: Instant) -> Instant {
+    deadline.min(Instant::now() + FLIGHT)
+}
+
 /// Waits before another attempt: longer each time, and not as long as others. Fails if `deadline`
 /// passes before.
 async fn pause(attempts: u32, deadline: Instant) -> Result<(), ()> {
@@ -330,4 +345,42 @@ fn random() -> Result<i64, Fault> {
         Fault::Refused(Error::Unavailable(format!("no random numbers: {error}")))
     })?;
     Ok(number.cast_signed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(last_change: u64, origin: i64) -> Head {
+        Head { last_change, origin: Some(origin), ..Head::default() }
+    }
+
+    /// What a group of origin 7, which found origin 1, learns from the head and the first change.
+    #[track_caller]
+    fn check(changes: u64, found: Head, change: Option<i64>, expected: Resolution) {
+        let heads = (head(10, 1), head(10 + changes, 7));
+        let doubt = Doubt { heads, origin: 7, replies: Vec::new() };
+        assert_eq!(doubt.resolution(&found, change.map(Some)), expected);
+    }
+
+    #[test]
+    fn a_group_with_changes_is_found_by_its_first_change() {
+        use Resolution::{Landed, NotWritten, Unknown};
+        check(2, head(12, 7), Some(7), Landed);
+        check(2, head(10, 1), None, NotWritten);
+        // Other groups have followed.
+        check(2, head(15, 9), Some(7), Landed);
+        check(2, head(15, 9), Some(9), NotWritten);
+        check(2, head(10, 9), None, NotWritten);
+        // The change is trimmed, or the database was put back.
+        check(2, head(5_000, 9), None, Unknown);
+        check(2, head(4, 9), None, Unknown);
+    }
+
+    #[test]
+    fn a_group_without_changes_is_known_until_another_follows() {
+        check(0, head(10, 7), None, Resolution::Landed);
+        check(0, head(10, 1), None, Resolution::NotWritten);
+        check(0, head(12, 9), Some(9), Resolution::Unknown);
+    }
 }

@@ -53,6 +53,11 @@ impl WriteConnections {
         };
         Ok(Lease { connections: self, connection, _permit: permit })
     }
+
+    /// Closes the idle connections: one failed, and the others may be to the same server.
+    pub(crate) fn discard_idle(&self) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 /// A connection in use. Dropping it closes the connection.
