@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use convodb::seam::{
     self, Contents, Counter, FeedPart, FeedRecord, History, Keys, ListPlan, Secrets, StatsPlan,
-    StoredAccess,
 };
 use convodb::{
     Access, AssistantId, ChangeCursor, ChangeKind, Changes, ChangesSince, Conversation,
@@ -24,11 +23,12 @@ use crate::error::{Error, Result, corrupted};
 use crate::import::{self, ImportProgress, ImportReport};
 use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, owner};
 use crate::plan_check;
-use crate::rows::{self, Columns};
+use crate::rows::{self, ACCESS_COLUMNS, Columns};
 use crate::schema::{FORMAT, INDEXES, TABLES};
 use crate::values::{position, quoted};
 use crate::verify::{self, VerifyReport};
 use crate::writes::lane::Lanes;
+use crate::writes::request::WriteAuthority;
 
 /// A store of conversations in a PostgreSQL database. Cheap to clone; clones share a pool of
 /// connections.
@@ -46,6 +46,8 @@ pub struct Cluster {
     pub(crate) lanes: Arc<Lanes>,
     /// The only assistant that reads and writes reach.
     pub(crate) restriction: Option<AssistantId>,
+    /// What each write checks first.
+    pub(crate) authority: Option<WriteAuthority>,
 }
 
 /// What does not change while a store is open.
@@ -90,7 +92,8 @@ impl Cluster {
         let keys = Arc::new(Keys::new(Secrets { fingerprints, cursors }));
         let lanes = Arc::new(Lanes::new(options, keys.clone()));
         let state = Arc::new(State { keys, history });
-        let cluster = Self { pool: options.pool()?, state, lanes, restriction: None };
+        let cluster =
+            Self { pool: options.pool()?, state, lanes, restriction: None, authority: None };
         // The first connection shows whether the database is fit.
         drop(cluster.pool.get().await?);
         Ok(cluster)
@@ -271,20 +274,12 @@ impl Cluster {
     /// A fault of the database.
     pub async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Option<Access>> {
         let digest = seam::token_digest(token);
-        let sql = "select owner, scopes, assistant, expires_ms, last_used_ms from token \
-                   where digest = $1";
+        let sql = format!("select {ACCESS_COLUMNS} from token where digest = $1");
         let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(sql).await?;
+        let prepared = client.prepare_cached(&sql).await?;
         let found = client.query_opt(&prepared, &[&digest.as_slice()]).await?;
         let Some(row) = found else { return Ok(None) };
-        let mut columns = Columns::new(&row, 0, "token");
-        let out_of_range = |_| corrupted("token", "a number is out of range");
-        let user = u32::try_from(columns.next::<i32>()?).map(UserId::new).map_err(out_of_range)?;
-        let scopes = u8::try_from(columns.next::<i16>()?).map_err(out_of_range)?;
-        let assistant = columns.next::<Option<Uuid>>()?.map(AssistantId::new);
-        let (expires_at, last_used_at) = (columns.optional_time()?, columns.optional_time()?);
-        let stored = StoredAccess { digest, user, scopes, assistant, expires_at, last_used_at };
-        Ok(stored.access(now)?)
+        Ok(rows::stored_access(&row)?.access(now)?)
     }
 
     /// The user's conversation `id`, as [`convodb::Snapshot::conversation`]. One statement.

@@ -5,7 +5,7 @@ use convodb::UserId;
 use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::writes::metrics::WriteMetrics;
-use crate::writes::request::{Idempotent, Reply, Write, WriteRequest, Written};
+use crate::writes::request::{Idempotent, Reply, Write, WriteAuthority, WriteRequest, Written};
 
 /// Writing. A write waits in the lane of its user, whose task commits all that wait, up to 256, in
 /// one transaction of two round trips: so call these from many tasks. The calls need a Tokio runtime.
@@ -18,7 +18,9 @@ impl Cluster {
     /// Does a write of the user's data, and returns when it is committed.
     ///
     /// # Errors
-    /// Those of the method of [`convodb::Transaction`] that does the same, and of a fault.
+    /// Those of the method of [`convodb::Transaction`] that does the same, and of a fault. By an
+    /// [authority](Self::authorized_by): [`convodb::Error::TokenNotFound`] and
+    /// [`Error::ScopeMissing`](crate::Error::ScopeMissing).
     pub async fn write(&self, user: UserId, write: Write) -> Result<Written> {
         match self.submit(user, write, None).await? {
             Reply::Written(written) => Ok(written),
@@ -44,6 +46,15 @@ impl Cluster {
         }
     }
 
+    /// The same store, whose writes are by an access token: each is refused if the token is revoked,
+    /// has expired or lacks the scope when the write is done, and reaches no more than the token
+    /// does then.
+    #[must_use]
+    pub fn authorized_by(mut self, authority: WriteAuthority) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
     /// What the writes of this store and its clones have met since it was opened.
     #[must_use]
     pub fn write_metrics(&self) -> WriteMetrics {
@@ -51,7 +62,8 @@ impl Cluster {
     }
 
     async fn submit(&self, user: UserId, write: Write, once: Option<Idempotent>) -> Result<Reply> {
-        let request = WriteRequest { write, idempotent: once, restriction: self.restriction };
+        let Self { restriction, authority, .. } = *self;
+        let request = WriteRequest { write, idempotent: once, restriction, authority };
         self.lanes.write(user, request).await
     }
 }

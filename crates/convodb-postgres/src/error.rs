@@ -50,6 +50,9 @@ pub enum Error {
         /// The step of the plan that reads something else.
         found: String,
     },
+    /// The access token of a write does not have the scope.
+    #[error("the access token does not have the scope {0}")]
+    ScopeMissing(convodb::Scope),
     /// A write was not done in time. Nothing was written, so it can be repeated.
     #[error("the write was not done in time; nothing was written")]
     TimedOut,

@@ -51,4 +51,6 @@ pub use crate::error::{Error, Result};
 pub use crate::import::{ImportProgress, ImportReport};
 pub use crate::verify::{Finding, VerifyReport};
 pub use crate::writes::metrics::WriteMetrics;
-pub use crate::writes::request::{ConversationChange, Idempotent, Write, WriteResponse, Written};
+pub use crate::writes::request::{
+    ConversationChange, Idempotent, Write, WriteAuthority, WriteResponse, Written,
+};

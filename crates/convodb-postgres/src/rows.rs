@@ -1,9 +1,9 @@
 //! Rows of the database as values of the model. What no store has written is corrupted data.
 
-use convodb::seam::{Counter, channel_kind, created_at};
+use convodb::seam::{Counter, StoredAccess, channel_kind, created_at};
 use convodb::{
     AssistantId, ChangeKind, Channel, ChannelKind, Contact, Conversation, ConversationId, Cost,
-    ExternalIdentifier, Message, Name, Phone, Role, Timestamp, Variables,
+    ExternalIdentifier, Message, Name, Phone, Role, Timestamp, UserId, Variables,
 };
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
@@ -114,6 +114,27 @@ fn channel(columns: &mut Columns<'_>, kind: ChannelKind) -> Result<Channel> {
         ChannelKind::Api if is_empty => Ok(Channel::Api { external_identifier }),
         _ => Err(corrupted(CONVERSATION, "a row has a text that its channel does not have")),
     }
+}
+
+/// The columns of an access token that [`stored_access`] decodes.
+pub(crate) const ACCESS_COLUMNS: &str =
+    "digest, owner, scopes, assistant, expires_ms, last_used_ms";
+
+/// What is stored of an access token, of the columns [`ACCESS_COLUMNS`].
+pub(crate) fn stored_access(row: &Row) -> Result<StoredAccess> {
+    let mut columns = Columns::new(row, 0, "token");
+    let damaged = || corrupted("token", "a number is out of range");
+    let digest = columns.next::<&[u8]>()?.try_into().map_err(|_| damaged())?;
+    let user = u32::try_from(columns.next::<i32>()?).map_err(|_| damaged())?;
+    let scopes = u8::try_from(columns.next::<i16>()?).map_err(|_| damaged())?;
+    Ok(StoredAccess {
+        digest,
+        user: UserId::new(user),
+        scopes,
+        assistant: columns.next::<Option<Uuid>>()?.map(AssistantId::new),
+        expires_at: columns.optional_time()?,
+        last_used_at: columns.optional_time()?,
+    })
 }
 
 /// The number of a kind of change as it is stored.

@@ -311,7 +311,7 @@ fn run(
     for write in writes {
         replies.push(match group.run(write) {
             Ok(reply) => Ok(reply),
-            Err(Refusal::Failed(error)) => Err(error.into()),
+            Err(Refusal::Failed(error)) => Err(error),
             Err(Refusal::Unknown(id)) => {
                 unknown.insert(id.uuid());
                 continue;

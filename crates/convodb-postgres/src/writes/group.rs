@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use convodb::seam::{
-    self, Counter, FeedRecord, Keys, Quota, Response, RowChange, StoredConversation,
+    self, Counter, FeedRecord, Keys, Quota, Response, RowChange, StoredAccess, StoredConversation,
 };
 use convodb::{
     Assistant, AssistantId, Conversation, ConversationId, Error, Message, Name, Timestamp, UserId,
@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use crate::conversation_row::ConversationRow;
 use crate::error::Result as ClusterResult;
-use crate::writes::request::{ConversationChange, Idempotent, Reply, Write, WriteRequest, Written};
+use crate::writes::request::{
+    ConversationChange, Idempotent, Reply, Write, WriteAuthority, WriteRequest, Written,
+};
 
 /// What every write observes.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +40,8 @@ pub(crate) struct UserState {
     /// The last taken positions of milliseconds, by the first position of each: one more than the
     /// group deletes.
     pub(crate) taken: HashMap<u64, BTreeSet<u64>>,
+    /// The access tokens that authorize writes.
+    pub(crate) tokens: Vec<StoredAccess>,
     /// The requests and responses of idempotency keys.
     pub(crate) responses: HashMap<Uuid, ([u8; 32], Vec<u8>)>,
 }
@@ -107,14 +111,14 @@ pub(crate) struct GroupChanges {
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// It fails.
-    Failed(Error),
+    Failed(crate::Error),
     /// It needs an assistant that was not looked up.
     Unknown(AssistantId),
 }
 
 impl From<Error> for Refusal {
     fn from(error: Error) -> Self {
-        Self::Failed(error)
+        Self::Failed(error.into())
     }
 }
 
@@ -189,7 +193,8 @@ impl<'k> WriteGroup<'k> {
 
     /// Runs a write.
     pub(crate) fn run(&mut self, request: &WriteRequest) -> Result<Reply> {
-        let WriteRequest { write, idempotent, restriction } = request;
+        let WriteRequest { write, idempotent, .. } = request;
+        let restriction = &self.restriction(request)?;
         let Some(Idempotent { key, request, now, response }) = idempotent else {
             let (effect, written) = self.effect(write, *restriction)?;
             self.state.head.quota = self.counted(self.state.head.quota, effect.usage)?;
@@ -214,6 +219,27 @@ impl<'k> WriteGroup<'k> {
         let (request, at) = (*request, *now);
         self.responses.push(Response { key, request, response: response.clone(), at });
         Ok(Reply::Response(response))
+    }
+
+    /// The only assistant that a write reaches: by its handle, or by its token as it is now.
+    fn restriction(&self, request: &WriteRequest) -> Result<Option<AssistantId>> {
+        let Some(WriteAuthority { token, scope, now }) = request.authority else {
+            return Ok(request.restriction);
+        };
+        let (first, last) = seam::token_digests(token);
+        let mut stored = self.state.tokens.iter();
+        let stored = stored.find(|stored| (first..=last).contains(&stored.digest));
+        let access = stored.map(|stored| stored.access(now)).transpose()?.flatten();
+        let access =
+            access.filter(|access| access.user == self.user).ok_or(Error::TokenNotFound)?;
+        if !access.scopes.contains(scope) {
+            return Err(Refusal::Failed(crate::Error::ScopeMissing(scope)));
+        }
+        match (request.restriction, access.assistant) {
+            // Limited meanwhile to another assistant than its handle is.
+            (Some(handle), Some(token)) if handle != token => Err(Error::TokenNotFound.into()),
+            (handle, token) => Ok(handle.or(token)),
+        }
     }
 
     fn counted(&self, quota: Quota, (conversations, bytes): (i64, i64)) -> Result<Quota> {
@@ -363,7 +389,7 @@ impl<'k> WriteGroup<'k> {
 
     fn require(&self, id: ConversationId, only: Option<AssistantId>) -> Result<&Row> {
         let row = self.row(id).filter(|row| reaches(only, row.row.conversation.assistant));
-        row.ok_or(Refusal::Failed(Error::ConversationNotFound))
+        row.ok_or_else(|| Error::ConversationNotFound.into())
     }
 
     fn assistant(&self, id: AssistantId) -> Result<Option<&StoredAssistant>> {
@@ -380,7 +406,7 @@ impl<'k> WriteGroup<'k> {
     }
 
     fn require_user(&self) -> Result<()> {
-        self.state.is_closed.map(drop).ok_or(Refusal::Failed(Error::UserNotFound))
+        self.state.is_closed.map(drop).ok_or_else(|| Error::UserNotFound.into())
     }
 
     fn check_open(&self) -> Result<()> {

@@ -25,13 +25,15 @@ pub(crate) struct Lookups {
     /// The milliseconds of new conversations, by their first and last positions.
     times: BTreeSet<(u64, u64)>,
     keys: BTreeSet<Uuid>,
+    /// The access tokens, by the first and last digests of their ids.
+    tokens: BTreeSet<([u8; 32], [u8; 32])>,
 }
 
 impl Lookups {
     /// What these writes name.
     pub(crate) fn of<'w>(user: UserId, writes: impl Iterator<Item = &'w WriteRequest>) -> Self {
         let mut lookups = Self::default();
-        for WriteRequest { write, idempotent, .. } in writes {
+        for WriteRequest { write, idempotent, authority, .. } in writes {
             match write {
                 Write::Insert { conversation, .. } => {
                     lookups.conversations.insert(conversation.id.uuid());
@@ -53,6 +55,8 @@ impl Lookups {
             }
             let key = idempotent.as_ref().map(|once| seam::idempotency_key(user, &once.key));
             lookups.keys.extend(key);
+            let token = authority.map(|authority| seam::token_digests(authority.token));
+            lookups.tokens.extend(token);
         }
         lookups
     }
@@ -74,6 +78,14 @@ impl Lookups {
         for (sql, ids) in sets.into_iter().filter(|(_, ids)| !ids.is_empty()) {
             let ids: Vec<Uuid> = ids.iter().copied().collect();
             commands.push(Command::new(sql, vec![value(owner), value(ids)]));
+        }
+        if !self.tokens.is_empty() {
+            let tokens: Vec<_> = self.tokens.iter().copied().collect();
+            let (first, last) = (
+                column(&tokens, |(first, _)| first.to_vec()),
+                column(&tokens, |(_, last)| last.to_vec()),
+            );
+            commands.push(Command::new(Sql::Tokens, vec![first, last]));
         }
         if !self.times.is_empty() {
             let times: Vec<(u64, u64)> = self.times.iter().copied().collect();
@@ -121,6 +133,12 @@ pub(crate) fn decode_state(
             Sql::Account => {
                 let closed = rows.first().map(|row| Columns::new(row, 0, "account").next());
                 state.is_closed = closed.transpose()?;
+            }
+            Sql::Tokens => {
+                for row in rows {
+                    let stored = rows::stored_access(row)?;
+                    state.tokens.push(stored);
+                }
             }
             Sql::Rows => {
                 for row in rows {

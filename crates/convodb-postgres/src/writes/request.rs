@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use convodb::seam::{conversation_bytes, message_bytes};
 use convodb::{
-    Assistant, AssistantId, Conversation, ConversationId, IdempotencyKey, Message, Name, Timestamp,
+    Assistant, AssistantId, Conversation, ConversationId, IdempotencyKey, Message, Name, Scope,
+    Timestamp, TokenId,
 };
 
 /// A change of a conversation: see [`Write::Change`].
@@ -159,6 +160,17 @@ impl fmt::Debug for Idempotent {
     }
 }
 
+/// The access token that a write is done with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WriteAuthority {
+    /// The token.
+    pub token: TokenId,
+    /// The scope that it needs.
+    pub scope: Scope,
+    /// The current time, by which the token may have expired.
+    pub now: Timestamp,
+}
+
 /// A write as it waits: of whom, and how it is done.
 #[derive(Clone, Debug)]
 pub(crate) struct WriteRequest {
@@ -166,6 +178,7 @@ pub(crate) struct WriteRequest {
     pub(crate) idempotent: Option<Idempotent>,
     /// The only assistant that the write reaches.
     pub(crate) restriction: Option<AssistantId>,
+    pub(crate) authority: Option<WriteAuthority>,
 }
 
 /// The result of a [`WriteRequest`].

@@ -7,6 +7,7 @@ use tokio_postgres::types::ToSql;
 use crate::conversation_row::ConversationRow;
 use crate::error::{Error, Result};
 use crate::page_statement::{ASSISTANT, COLUMNS};
+use crate::rows::ACCESS_COLUMNS;
 use crate::values::SqlValue;
 
 /// A statement of a group.
@@ -17,6 +18,7 @@ pub(crate) enum Sql {
     /// committed` each later statement sees what was committed before the lock was obtained.
     LockHead,
     Account,
+    Tokens,
     Rows,
     MessageBytes,
     Assistants,
@@ -44,7 +46,7 @@ pub(crate) enum Sql {
 }
 
 /// The text of each statement. Words in braces stand for lists of columns.
-const TEXTS: [(Sql, &str); 26] = [
+const TEXTS: [(Sql, &str); 27] = [
     (Sql::Begin, "begin isolation level read committed, read write"),
     (
         Sql::LockHead,
@@ -52,6 +54,12 @@ const TEXTS: [(Sql, &str); 26] = [
          max_conversations, max_bytes, origin from head where owner = $1 for no key update",
     ),
     (Sql::Account, "select closed from account where id = $1"),
+    (
+        Sql::Tokens,
+        "select t.* from unnest($1::bytea[], $2::bytea[]) w (first, last) \
+         cross join lateral (select {ACCESS_COLUMNS} from token where digest >= w.first \
+         and digest <= w.last order by digest limit 1) t",
+    ),
     (
         Sql::Rows,
         "select {COLUMNS}, c.stored, c.assistant from unnest($2::uuid[]) w (id) \
@@ -162,6 +170,7 @@ impl Sql {
             let arrays = row_columns(|_, ty, number| format!("${number}::{ty}[]"));
             let assignments = row_columns(|name, _, _| format!("{name} = w.{name}"));
             let text = text.replace("{COLUMNS}", COLUMNS).replace("{ASSISTANT}", ASSISTANT);
+            let text = text.replace("{ACCESS_COLUMNS}", ACCESS_COLUMNS);
             let text = text.replace("{NAMES}", &names).replace("{ARRAYS}", &arrays);
             (sql, text.replace("{ASSIGNMENTS}", &assignments))
         })

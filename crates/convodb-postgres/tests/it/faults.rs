@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::{connect, empty_schema, execute, url};
 
-/// The writers, each of which waits for one write after the other.
+/// The writers. Each waits for one write after the other.
 const WRITERS: u128 = 16;
 
 fn at(millis: u64) -> Timestamp {

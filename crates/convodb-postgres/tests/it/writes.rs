@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use convodb::{
     AssistantId, Channel, Conversation, ConversationId, Cost, Error, IdempotencyKey, Message,
-    QuotaLimit, Store, StoreOptions, Timestamp, Transaction, UserId, UserQuota,
+    QuotaLimit, Scope, Store, StoreOptions, Timestamp, TokenOptions, Transaction, UserId,
+    UserQuota,
 };
-use convodb_postgres::{Cluster, ClusterOptions, Idempotent, Write, Written};
+use convodb_postgres::{Cluster, ClusterOptions, Idempotent, Write, WriteAuthority, Written};
 use convodb_testkit::generators::{
     assistant, assistants, channel, conversation, conversation_id, message, timestamp,
 };
@@ -18,7 +19,7 @@ use proptest::test_runner::TestRunner;
 use uuid::Uuid;
 
 use crate::differential::compare_reads;
-use crate::{connect, empty_schema};
+use crate::{connect, empty_schema, execute};
 
 /// A write with how it is done: of the first or the second user, restricted or not, with or without an
 /// idempotency key.
@@ -343,7 +344,7 @@ async fn writes_of_a_missing_or_closed_user_are_refused() {
         assert!(expected.is_err());
         assert_eq!(in_cluster(&cluster, call).await, expected);
     }
-    crate::execute("writes_users", "update account set closed = true where id = 1").await;
+    execute("writes_users", "update account set closed = true where id = 1").await;
     let mut refused = Vec::new();
     for call in calls(users[0]) {
         refused.push(in_cluster(&cluster, call).await.map_err(|error| error == "UserClosed"));
@@ -389,4 +390,37 @@ async fn more_than_a_thousand_waiting_writes_of_a_user_are_refused() {
         |written: &Result<_, _>| matches!(written, Err(convodb_postgres::Error::Overloaded));
     assert_eq!(all.iter().filter(|written| refused(written)).count(), 1_100 - 1_024);
     assert_eq!(all.iter().filter(|written| written.is_ok()).count(), 1_024);
+}
+
+/// A write by an access token that was revoked, limited or has expired before the write is done.
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test]
+async fn a_write_checks_its_token_in_its_transaction() {
+    let Harness { store, users, .. } = Harness::in_memory();
+    let scopes = "read,write".parse().unwrap();
+    let expires_at = Some(at(1_000));
+    let options = TokenOptions { scopes, expires_at, ..TokenOptions::default() };
+    let token = store.create_token_with(users[0], at(0), options).unwrap().id;
+    let options = empty_schema("writes_tokens").await;
+    let cluster = opened("writes_tokens", &store, options).await;
+    let insert = |number| Write::Insert { conversation: row(number), messages: Vec::new() };
+    let write = async |scope, now, number| {
+        let authorized = cluster.clone().authorized_by(WriteAuthority { token, scope, now });
+        authorized.write(users[0], insert(number)).await.map_err(|error| error.to_string())
+    };
+    let refused = |error: convodb_postgres::Error| Err(error.to_string());
+    let unknown = || refused(Error::TokenNotFound.into());
+    assert_eq!(write(Scope::Write, at(999), 1).await, Ok(Written::Inserted));
+    let missing = convodb_postgres::Error::ScopeMissing(Scope::Import);
+    assert_eq!(write(Scope::Import, at(999), 2).await, refused(missing));
+    assert_eq!(write(Scope::Write, at(1_000), 2).await, unknown());
+    let foreign = WriteAuthority { token, scope: Scope::Write, now: at(0) };
+    let foreign = cluster.clone().authorized_by(foreign).write(users[1], insert(2)).await;
+    assert!(matches!(foreign, Err(convodb_postgres::Error::Store(Error::TokenNotFound))));
+    let other = assistants()[1].uuid();
+    execute("writes_tokens", &format!("update token set assistant = '{other}'")).await;
+    let beyond = refused(Error::AssistantNotFound.into());
+    assert_eq!(write(Scope::Write, at(0), 2).await, beyond, "the conversation is of another one");
+    execute("writes_tokens", "delete from token").await;
+    assert_eq!(write(Scope::Write, at(0), 2).await, unknown());
 }

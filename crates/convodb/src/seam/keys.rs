@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::model::channel::{Channel, ChannelKind};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::timestamp::Timestamp;
-use crate::model::token::{Access, Scopes};
+use crate::model::token::{Access, Scopes, TokenId};
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::PageCursor;
 use crate::seam::corrupted;
@@ -145,6 +145,17 @@ impl StoredAccess {
         let access = Access { token, user, scopes, assistant, last_used_at };
         Ok(access.valid_at(now, expires_at))
     }
+}
+
+/// The first and the last digest of tokens with this id.
+#[must_use]
+pub fn token_digests(token: TokenId) -> ([u8; 32], [u8; 32]) {
+    let of = |rest: u8| {
+        let mut digest = [rest; 32];
+        digest.iter_mut().zip(token.bytes()).for_each(|(to, byte)| *to = byte);
+        digest
+    };
+    (of(0), of(u8::MAX))
 }
 
 /// The number of a type as it is stored: 0 test, 1 widget, 2 whatsapp, 3 api.

@@ -15,7 +15,9 @@ mod writes;
 
 pub use contents::{Contents, Quota, Response, StoredConversation, StoredToken};
 pub use feed::{FeedPart, FeedRecord, History, change_number};
-pub use keys::{Keys, Secrets, StoredAccess, Terms, channel_kind, kind_number, token_digest};
+pub use keys::{
+    Keys, Secrets, StoredAccess, Terms, channel_kind, kind_number, token_digest, token_digests,
+};
 pub use list::{ListPlan, PageRows, RangeTerms, created_at};
 pub use statistics::{Counter, StatsPlan};
 pub use writes::{
