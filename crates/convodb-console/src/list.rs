@@ -3,7 +3,7 @@
 use askama::Template;
 use convodb::{
     Channel, ChannelKind, ConversationRef, Count, Excerpt, IndexFamilies, IndexFamily, Preview,
-    Sort,
+    PreviewRef, Sort,
 };
 
 use crate::format::{Time, count, usd};
@@ -61,7 +61,11 @@ pub(crate) struct PreviewLine {
 impl Row {
     /// A row from a conversation, the name of its assistant and the beginnings of its messages.
     #[must_use]
-    pub fn new(row: &ConversationRef<'_>, assistant: &str, preview: Option<&Preview>) -> Self {
+    pub fn new(
+        row: &ConversationRef<'_>,
+        assistant: &str,
+        preview: Option<PreviewRef<'_>>,
+    ) -> Self {
         let id = row.id.to_string();
         let (title, detail) = participant(&row.channel);
         Self {
@@ -97,11 +101,11 @@ impl Row {
     }
 }
 
-fn preview_lines(Preview { first, last }: &Preview) -> Vec<PreviewLine> {
+fn preview_lines(Preview { first, last }: PreviewRef<'_>) -> Vec<PreviewLine> {
     let both = [Some(first), (last != first).then_some(last)];
-    let line = |message: &Excerpt| PreviewLine {
+    let line = |message: Excerpt<&str>| PreviewLine {
         author: role_name(message.role),
-        text: message.text.clone(),
+        text: message.text.to_owned(),
     };
     both.into_iter().flatten().map(line).collect()
 }

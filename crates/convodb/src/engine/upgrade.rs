@@ -34,9 +34,9 @@ pub(crate) fn upgrade(database: &Database, location: &StoreLocation) -> Result<(
     match found {
         1 => {
             to_format_2(database, location)?;
-            to_format_4(database, location, 2)?;
+            to_format_5(database, location, 2)?;
         }
-        2 | 3 => to_format_4(database, location, found)?,
+        2..=4 => to_format_5(database, location, found)?,
         _ => return Err(Error::NotAStore(format!("unknown format {found}"))),
     }
     tracing::info!(format = schema::FORMAT, "upgraded the file format");
@@ -68,10 +68,10 @@ fn to_format_2(database: &Database, location: &StoreLocation) -> Result<()> {
 
 /// Format 3 added the epochs and the chain of the WAL, and what each user's data takes; some stores
 /// of format 3 lack the latter and staged inserts. Format 4 adds optional indexes, and has the
-/// counters of all types, and of all days of a week, in one record. The tables receive the WAL of
-/// the older format, which is then removed. Reads all counters, and all conversations and messages
-/// of a store without usage of its users.
-fn to_format_4(database: &Database, location: &StoreLocation, found: u32) -> Result<()> {
+/// counters of all types, and of all days of a week, in one record. Format 5 adds counters of lists.
+/// The tables receive the WAL of the older format, which is then removed. Reads all counters of a
+/// store of format 2 or 3, and all conversations and messages of a store without usage of its users.
+fn to_format_5(database: &Database, location: &StoreLocation, found: u32) -> Result<()> {
     let lacking = lacking_tables(&database.begin_read().map_err(from_redb)?, found)?;
     let lacking: Vec<&str> = lacking.iter().map(String::as_str).collect();
     let write = begin_two_phase(database)?;
@@ -84,7 +84,7 @@ fn to_format_4(database: &Database, location: &StoreLocation, found: u32) -> Res
     let mut tables = Tables::open(&read)?;
     let apply = |record: &[u8]| tables.replay_without(&lacking, record);
     let seqno = match found {
-        3 => replay_chained_log(&read, location, apply)?,
+        3.. => replay_chained_log(&read, location, apply)?,
         _ => replay_log(&read, location, apply)?,
     };
     tables.end_checkpoint(&read)?;
@@ -93,7 +93,9 @@ fn to_format_4(database: &Database, location: &StoreLocation, found: u32) -> Res
             tables.quotas.put_usage(user, usage)?;
         }
     }
-    old_counters::convert(&mut tables.counters)?;
+    if found < 4 {
+        old_counters::convert(&mut tables.counters)?;
+    }
     let write = begin_two_phase(database)?;
     tables.flush(&write)?;
     meta::put_wal_position(&write, WalPosition { seqno, chain: None })?;
@@ -101,7 +103,7 @@ fn to_format_4(database: &Database, location: &StoreLocation, found: u32) -> Res
         meta::put_epochs(&write, &Epochs::new(meta::fresh_number(vfs)?))?;
     }
     meta::remove_lacking(&write)?;
-    meta::put_format(&write, 4)?;
+    meta::put_format(&write, 5)?;
     write.commit().map_err(from_redb)
 }
 
@@ -151,7 +153,7 @@ fn replay_log(
     format_1::replay(&*location.vfs, &location.path, seed, flushed, apply)
 }
 
-/// [`replay_log`] of a store of format 3, unless it gives up its WAL.
+/// [`replay_log`] of a store of format 3 or 4, unless it gives up its WAL.
 fn replay_chained_log(
     read: &ReadTransaction,
     location: &StoreLocation,

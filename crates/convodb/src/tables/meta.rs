@@ -10,7 +10,7 @@
 //! | `log` | u64, big-endian: the last sequence number that the tables contain |
 //! | `log.chain` | link and anchor of the WAL ([`Chain`]), each u64, big-endian; missing in a closed store |
 //! | `index.` and a name | the state of an optional index: see [`crate::tables::families`] |
-//! | `upgrade.lacking` | which tables a store of format 3 lacked before its upgrade began; else missing |
+//! | `upgrade.lacking` | which tables a store of format 3 or 4 lacked before its upgrade began; else missing |
 //! | `erasure.` and bytes | an unfinished erasure: see [`crate::tables::erasure_marks`] |
 
 use redb::{

@@ -19,7 +19,7 @@ use crate::kv::table::{AnyTable, Table, TableSpec};
 use crate::model::id::UserId;
 
 /// The format that this version writes, and the newest that it reads.
-pub(crate) const FORMAT: u32 = 4;
+pub(crate) const FORMAT: u32 = 5;
 
 /// A value of bytes.
 pub(crate) type Bytes = &'static [u8];
@@ -184,10 +184,11 @@ tables! {
 /// The tables that each format added to those of the one before.
 ///
 /// Stores of format 3 exist without `staged.v1` and `quotas.v1`, or without the former.
-const ADDED: [(u32, &[&str]); 3] = [
+const ADDED: [(u32, &[&str]); 4] = [
     (2, &[CHANGES.name, CHANGE_MARKS.name, IDEMPOTENCY.name]),
     (3, &[STAGED_INSERTS.name, QUOTAS.name]),
-    (4, &[INDEX_AI_OFF.name, INDEX_ACTIVITY.name, LIST_COUNTERS.name]),
+    (4, &[INDEX_AI_OFF.name, INDEX_ACTIVITY.name]),
+    (5, &[LIST_COUNTERS.name]),
 ];
 
 /// The names of the tables that a store of this format lacks.

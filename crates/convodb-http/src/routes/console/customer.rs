@@ -50,9 +50,12 @@ pub(super) async fn customer(
         let api = Query::new([("customer_phone", phone.as_str().to_owned())]);
         visit.api = Some(format!("{}{}", conversations::LIST, api.suffix()));
         let filter = Filter { customer_phone: Some(phone), ..Filter::default() };
-        let (page, totals) = read(&service, &auth, filter)?;
+        let totals = add_up(&service, &auth, filter.clone())?;
+        let page_size = Some(PageSize::new(list::PAGE_SIZE)?);
+        let shown = ListRequest { filter, page_size, previews: true, ..ListRequest::default() };
+        let page = auth.snapshot.list(auth.user, &shown)?;
+        service.metrics().record_page(&page);
         screen.rows = list::rows(&page, auth.user, &auth.snapshot)?;
-        screen.rows.truncate(usize::try_from(list::PAGE_SIZE).unwrap_or(usize::MAX));
         screen.has_more = totals.conversations > screen.rows.len() as u64;
         screen.totals = totals;
         cost = Some((page.cost(), PageCost::bound(page.page_size())));
@@ -62,12 +65,12 @@ pub(super) async fn customer(
     html::page(&screen, visit.began, read_at)
 }
 
-/// Reads the newest conversations and adds them up. Returns the first page.
-fn read(
+/// Reads the newest conversations and adds them up.
+fn add_up(
     service: &Service,
     auth: &AuthRead<Read>,
     filter: Filter,
-) -> Result<(convodb::Page, CustomerTotals), ApiError> {
+) -> Result<CustomerTotals, ApiError> {
     let (snapshot, user) = (&auth.snapshot, auth.user);
     let request = ListRequest { filter, page_size: Some(PageSize::MAX), ..ListRequest::default() };
     let first = snapshot.list(user, &request)?;
@@ -101,5 +104,5 @@ fn read(
         let oldest = snapshot.list(user, &ListRequest { order, page_size, ..request })?;
         totals.first = oldest.conversations().next().map(|row| row.created_at);
     }
-    Ok((first, totals))
+    Ok(totals)
 }

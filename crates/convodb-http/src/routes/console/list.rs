@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use convodb::{
     ChangesSince, ConversationRef, Count, IndexFamilies, IndexFamily, IndexState, ListRequest,
-    Order, Page, PageCost, PageSize, Preview, Snapshot, Sort, UserId,
+    Order, Page, PageCost, PageSize, PreviewRef, Snapshot, Sort, UserId,
 };
 use convodb_console::{ListScreen, LiveStart, Query, Row, Screen};
 use convodb_json::AssistantNames;
@@ -143,7 +143,7 @@ struct Read {
 async fn read(service: &Service, auth: &AuthRead<ReadScope>, query: &str) -> Result<Read> {
     let (user, snapshot) = (auth.user, &auth.snapshot);
     let params = params::list(query, user, snapshot, UnknownFields::OnlyFilters)?;
-    let request = with_page_size(params.request)?;
+    let request = ListRequest { previews: true, ..with_page_size(params.request)? };
     let total = match params.total {
         Total::LeftOut => None,
         Total::Included | Total::Only => {
@@ -195,14 +195,13 @@ fn has_repeats(query: &str) -> bool {
     SEVERAL.into_iter().any(|name| times(name) > 1)
 }
 
-/// The rows of a page, with the beginnings of their messages.
+/// The rows of a page that was read with previews.
 pub(super) fn rows(page: &Page, user: UserId, snapshot: &Snapshot) -> Result<Vec<Row>> {
     let mut names = AssistantNames::new(snapshot.clone(), user);
-    let previews = snapshot.previews(user, page)?;
-    let row = |(row, preview): (ConversationRef<'_>, &Option<Preview>)| {
+    let row = |(row, preview): (ConversationRef<'_>, Option<PreviewRef<'_>>)| {
         let name = names.name(row.assistant).map_err(stored_assistant)?;
-        Ok(Row::new(&row, name, preview.as_ref()))
+        Ok(Row::new(&row, name, preview))
     };
-    let rows = page.conversations().zip(&previews).map(row).collect::<Result<_>>()?;
+    let rows = page.conversations().zip(page.previews()).map(row).collect::<Result<_>>()?;
     Ok(Row::with_aligned_costs(rows))
 }

@@ -364,7 +364,7 @@ fn mismatch(why: &str) -> CheckError {
 }
 
 /// Checks the change feed, which format 1 does not have: changes before its upgrade are unknown; and
-/// a new message is one change. Adds all optional indexes, which only format 4 has. Returns the
+/// a new message is one change. Adds all optional indexes, which formats from 4 on have. Returns the
 /// contents afterwards.
 fn check_new_features(
     store: &Store,
