@@ -86,9 +86,20 @@ pub const V4: Golden = Golden {
     token: "cvdb_rm5tk5mpaHRwDHw35VUGiz8c-tPAqUHe_iLi0SK1SxI",
 };
 
+/// A store of format 5 with all optional indexes.
+pub const V5: Golden = Golden {
+    format: 5,
+    compressed: include_bytes!("../golden/v5/store.convodb.gz"),
+    wal_suffix: "-log.00000000000000000031",
+    compressed_wal: include_bytes!("../golden/v5/wal.gz"),
+    list: include_str!("../golden/v5/list.jsonl"),
+    cursor: "AQFOxd0vji9JFwtDO9_qB8YlDvCwiSmPsXugoIU",
+    token: "cvdb_rm5tk5mpaHRwDHw35VUGiz8c-tPAqUHe_iLi0SK1SxI",
+};
+
 impl Golden {
     /// All golden stores.
-    pub const ALL: [Golden; 5] = [V1, V2, V3_EARLY, V3, V4];
+    pub const ALL: [Golden; 6] = [V1, V2, V3_EARLY, V3, V4, V5];
 
     /// Decompresses its database file.
     ///

@@ -158,6 +158,18 @@ pub enum Error {
         /// The newest format that this version reads.
         supported: u32,
     },
+    /// The file was written by an older version, and an opening for reading only cannot upgrade it.
+    /// It was not touched.
+    #[error(
+        "file format {found} must be upgraded to format {supported} before it can be read only: open \
+         the store once for writing"
+    )]
+    OlderFormat {
+        /// The format of the file.
+        found: u32,
+        /// The format of this version.
+        supported: u32,
+    },
     /// A newer version gave the store an optional index that this one does not know, and would not
     /// keep up. The file was not touched.
     #[error("the store has the index {index}, which this version does not know; use a newer one")]

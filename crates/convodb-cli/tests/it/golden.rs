@@ -1,6 +1,6 @@
 //! Golden stores: files that released versions wrote are opened, upgraded, and read back unchanged.
 
-use convodb_testkit::golden::{CURSOR_AT, Golden, USER, V1, V2, V3, V3_EARLY, V4};
+use convodb_testkit::golden::{CURSOR_AT, Golden, USER, V1, V2, V3, V3_EARLY, V4, V5};
 
 use crate::command::Place;
 
@@ -97,4 +97,23 @@ fn a_store_of_format_4_is_unchanged() {
 #[test]
 fn cursors_and_tokens_of_format_4_still_work() {
     check_cursor_and_token(&V4);
+}
+
+#[test]
+fn a_store_of_format_5_is_unchanged() {
+    check_content(&V5);
+}
+
+#[test]
+fn cursors_and_tokens_of_format_5_still_work() {
+    check_cursor_and_token(&V5);
+}
+
+#[test]
+fn a_command_that_only_reads_says_how_an_older_format_is_upgraded() {
+    let place = place(&V4);
+    let refused = place.run(["indexes", "list", "--db", "store.convodb"]).failed(1);
+    assert!(refused.contains("format 4 must be upgraded to format 5"), "{refused}");
+    place.run(["list", "--db", "store.convodb", "--user", USER]).succeeded();
+    place.run(["indexes", "list", "--db", "store.convodb"]).succeeded();
 }

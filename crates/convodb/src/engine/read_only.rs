@@ -86,7 +86,7 @@ fn check_current_format(overlay: &StoreLocation, fault_signal: &Arc<FaultSignal>
     let file = store_file::open(overlay, fault_signal)?;
     match meta::check_format(&file.database.begin_read().map_err(from_redb)?)? {
         schema::FORMAT => Ok(()),
-        found => Err(Error::NotAStore(format!("format {found} needs an upgrade"))),
+        found => Err(Error::OlderFormat { found, supported: schema::FORMAT }),
     }
 }
 

@@ -78,11 +78,11 @@ fn a_newer_format_is_rejected_and_the_file_is_unchanged() {
     Store::open(&path).unwrap().close().unwrap();
     let database = Database::open(&path).unwrap();
     let write = database.begin_write().unwrap();
-    let newer = 5_u32.to_be_bytes();
+    let newer = 6_u32.to_be_bytes();
     write.open_table(META).unwrap().insert(b"format".as_slice(), newer.as_slice()).unwrap();
     write.commit().unwrap();
     database.close().unwrap();
-    check_rejected(&path, |error| matches!(error, Error::NewerFormat { found: 5, supported: 4 }));
+    check_rejected(&path, |error| matches!(error, Error::NewerFormat { found: 6, supported: 5 }));
 }
 
 /// An older version would not keep it up.
