@@ -121,6 +121,7 @@ pub(crate) fn own(record: &[u8]) -> &[u8] {
 }
 
 /// Splits the appendix off a record.
+#[inline]
 fn split(record: &[u8]) -> Result<(&[u8], Option<Appendix<'_>>), Damage> {
     if record.first() != Some(&V3) {
         return Ok((record, None));
@@ -184,6 +185,7 @@ pub(crate) fn open_any<'a, K: FixedKey>(key: &K, record: &'a [u8]) -> Result<Bod
 }
 
 /// Verifies a record of `key` that may have an appendix, which stays unverified, and returns both.
+#[inline]
 pub(crate) fn open_extended<'a, K: FixedKey>(
     key: &K,
     record: &'a [u8],
@@ -202,6 +204,7 @@ pub(crate) fn check<K: FixedKey>(key: &K, record: &[u8]) -> Result<(), Damage> {
     appendix.map_or(Ok(()), |appendix| appendix.open(key).map(drop))
 }
 
+#[inline]
 fn verified<'a, K: FixedKey>(key: &K, record: &'a [u8]) -> Result<Body<'a>, Damage> {
     let (sealed, stored) =
         record.split_last_chunk::<CHECKSUM_BYTES>().ok_or("a record is too short")?;

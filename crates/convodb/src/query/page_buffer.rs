@@ -26,10 +26,17 @@ impl<'t> PageBuffer<'t> {
     }
 
     /// Copies a row. A preview costs at most two B-tree lookups, or none if the row keeps it.
+    #[inline]
     pub(crate) fn push(&mut self, stored: &StoredRow<'_>) -> Result<()> {
         let (row, texts) = stored.parts();
         self.rows.push(*row, texts);
-        let Some(messages) = self.messages else { return Ok(()) };
+        match self.messages {
+            Some(messages) => self.push_preview(stored, messages),
+            None => Ok(()),
+        }
+    }
+
+    fn push_preview(&mut self, stored: &StoredRow<'_>, messages: &Messages) -> Result<()> {
         match stored.preview()? {
             KeptPreview::Known(preview) => self.rows.push_preview(preview.as_ref()),
             KeptPreview::Unknown => {

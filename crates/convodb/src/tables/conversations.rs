@@ -31,6 +31,7 @@ pub(crate) enum KeptPreview<'a> {
 
 impl<'a> StoredRow<'a> {
     /// Decodes the record of a row. Verifies its checksum.
+    #[inline]
     pub(crate) fn decode(key: RowKey, record: &'a [u8]) -> Result<Self> {
         let (body, appendix) = record::open_extended(&key, record).map_err(damaged)?;
         let (row, texts) = Row::decode(body, key.position).map_err(damaged)?;
