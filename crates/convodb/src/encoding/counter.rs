@@ -10,6 +10,7 @@
 //! rewrites one cell and copies the others as they are.
 
 use crate::encoding::key::{CounterKey, kind_number, kind_of_number};
+use crate::encoding::leb128;
 use crate::encoding::record::{Damage, V2, open_any, seal_version};
 use crate::model::channel::ChannelKind;
 
@@ -28,8 +29,6 @@ pub(crate) struct Cell(u8);
 const KINDS: u8 = 4;
 /// A week has the most days.
 const CELLS: u8 = 7 * KINDS;
-/// An `i128` has 18 groups of 7 bits and 2 bits more.
-const MAX_BYTES: u32 = 19;
 
 impl Cell {
     /// The cell of a type on the day that is this many days after the bucket's first, 6 at most.
@@ -156,14 +155,9 @@ fn append_cell(cell: Cell, counter: &Counter, record: &mut Vec<u8>) {
     append_integer(counter.cost_nanos, record);
 }
 
-/// Appends a signed integer of variable length.
+/// Appends a signed integer: zigzag, so that small negative ones are short.
 fn append_integer(value: i128, record: &mut Vec<u8>) {
-    let mut bits = (value.cast_unsigned() << 1) ^ (value >> 127).cast_unsigned();
-    while bits >= 0x80 {
-        record.push(bits.to_le_bytes()[0] | 0x80);
-        bits >>= 7;
-    }
-    record.push(bits.to_le_bytes()[0]);
+    leb128::append((value.cast_unsigned() << 1) ^ (value >> 127).cast_unsigned(), record);
 }
 
 /// An iterator over the counters of a record.
@@ -192,40 +186,10 @@ impl Cells<'_> {
     }
 
     fn integer(&mut self) -> Result<i128, Damage> {
-        // Nearly all integers have few bytes: those of 9 or fewer are decoded in 64 bits.
-        let (mut bits, mut at) = (0_u64, 0);
-        while at < 9 {
-            let byte = *self.rest.get(at).ok_or(TOO_SHORT)?;
-            bits |= u64::from(byte & 0x7f) << (7 * at);
-            at += 1;
-            if byte < 0x80 {
-                self.rest = &self.rest[at..];
-                return Ok(i128::from((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed()));
-            }
-        }
-        self.long_integer()
-    }
-
-    #[cold]
-    fn long_integer(&mut self) -> Result<i128, Damage> {
-        let mut bits = 0_u128;
-        for at in 0..MAX_BYTES {
-            let (byte, rest) = self.rest.split_first().ok_or(TOO_SHORT)?;
-            self.rest = rest;
-            let group = u128::from(byte & 0x7f);
-            bits |= group << (7 * at);
-            if group << (7 * at) >> (7 * at) != group {
-                break;
-            }
-            if *byte < 0x80 {
-                return Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed());
-            }
-        }
-        Err("a counter is out of range")
+        let bits = leb128::take(&mut self.rest)?;
+        Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
     }
 }
-
-const TOO_SHORT: Damage = "a record is too short";
 
 impl Iterator for Cells<'_> {
     type Item = Result<(Cell, Counter), Damage>;
@@ -296,8 +260,8 @@ mod tests {
             assert_eq!(decoded(&record), Err(expected));
         }
         check(&[], "a record has no counter");
-        check(&[1, 2, 4], TOO_SHORT);
-        check(&[1, 2, 4, 0x80], TOO_SHORT);
+        check(&[1, 2, 4], "a record is too short");
+        check(&[1, 2, 4, 0x80], "a record is too short");
         check(&[CELLS, 2, 4, 0], "counters are out of order");
         check(&[3, 2, 4, 0, 3, 2, 4, 0], "counters are out of order");
         check(&[&[3, 2, 4][..], &[0xff; 20]].concat(), "a counter is out of range");

@@ -10,6 +10,7 @@
 //! as they are.
 
 use crate::encoding::key::{ListCounterKey, kind_number, kind_of_number};
+use crate::encoding::leb128;
 use crate::encoding::record::{self, Damage, seal};
 use crate::encoding::time_bucket::Granularity;
 use crate::model::channel::ChannelKind;
@@ -21,8 +22,6 @@ pub(crate) struct MonthCell(u8);
 
 const KINDS: u8 = 4;
 const CELLS: u8 = 31 * KINDS;
-/// A `u64` has 9 groups of 7 bits and 1 bit more.
-const MAX_BYTES: u32 = 10;
 
 impl MonthCell {
     /// The cell of a day and a type.
@@ -125,12 +124,7 @@ pub(crate) fn append_counters(
 
 fn append_cell(cell: MonthCell, count: u64, record: &mut Vec<u8>) {
     record.push(cell.0);
-    let mut bits = count;
-    while bits >= 0x80 {
-        record.push(bits.to_le_bytes()[0] | 0x80);
-        bits >>= 7;
-    }
-    record.push(bits.to_le_bytes()[0]);
+    leb128::append(u128::from(count), record);
 }
 
 /// An iterator over the counters of a record.
@@ -146,20 +140,11 @@ impl MonthCells<'_> {
             return Err("counters are out of order");
         }
         self.before = Some(cell);
-        let mut count = 0_u64;
-        for at in 0..MAX_BYTES {
-            let (byte, rest) = self.rest.split_first().ok_or("a record is too short")?;
-            self.rest = rest;
-            let group = u64::from(byte & 0x7f);
-            count |= group << (7 * at);
-            if group << (7 * at) >> (7 * at) != group {
-                break;
-            }
-            if *byte < 0x80 {
-                return if count > 0 { Ok((cell, count)) } else { Err("a counter is zero") };
-            }
+        let count = u64::try_from(leb128::take(&mut self.rest)?);
+        match count.map_err(|_| "a counter is out of range")? {
+            0 => Err("a counter is zero"),
+            count => Ok((cell, count)),
         }
-        Err("a counter is out of range")
     }
 }
 
@@ -233,7 +218,7 @@ mod tests {
         check(&[1, 0], "a counter is zero");
         check(&[CELLS, 2], "counters are out of order");
         check(&[3, 2, 3, 2], "counters are out of order");
-        check(&[&[3][..], &[0xff; 10]].concat(), "a counter is out of range");
+        check(&[&[3][..], &[0xff; 10], &[1]].concat(), "a counter is out of range");
         check(&[&[3][..], &[0x80; 10], &[1]].concat(), "a counter is out of range");
     }
 

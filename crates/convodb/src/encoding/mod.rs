@@ -5,6 +5,7 @@
 pub(crate) mod counter;
 pub(crate) mod index_term;
 pub(crate) mod key;
+pub(crate) mod leb128;
 pub(crate) mod list_counter;
 pub(crate) mod preview;
 pub(crate) mod record;
