@@ -111,11 +111,11 @@ deny:
 # Compare convodb with SQLite, LMDB, PostgreSQL and no engine: pages, counts, readers, sizes, writes, opening.
 compare rows="1000000":
     cd benches/compare && cargo run --release --locked -- pages --rows {{rows}}
-    cd benches/compare && cargo run --release --locked -- counts --rows {{rows}}
     cd benches/compare && cargo run --release --locked -- readers --rows {{rows}}
     cd benches/compare && cargo run --release --locked -- scale
     cd benches/compare && cargo run --release --locked -- writes --rows {{rows}}
     cd benches/compare && cargo run --release --locked -- open
+    cd benches/compare && cargo run --release --locked -- counts --rows {{rows}}
 
 # Write the results of `compare` into docs/benchmarks.md and docs/charts.
 bench-report:

@@ -144,7 +144,7 @@ pub struct RecordCodec {
 
 /// The codecs of all kinds of records.
 #[must_use]
-pub fn record_codecs() -> [RecordCodec; 9] {
+pub fn record_codecs() -> [RecordCodec; 10] {
     [
         RecordCodec {
             name: "conversation",
@@ -169,14 +169,7 @@ pub fn record_codecs() -> [RecordCodec; 9] {
                 record::decode_small::<UserId, AccountV1<'_>>(&key, record).map(drop)
             },
         },
-        RecordCodec {
-            name: "counter",
-            seal: seal_v2::<CounterKey>,
-            decode: |key, record| {
-                let key = CounterKey::decode(key);
-                CounterBody::open(&key, record)?.cells().try_for_each(|cell| cell.map(drop))
-            },
-        },
+        RecordCodec { name: "counter", seal: seal_v2::<CounterKey>, decode: decode_counter },
         RecordCodec {
             name: "counter of a list",
             seal: seal::<ListCounterKey>,
@@ -198,23 +191,8 @@ pub fn record_codecs() -> [RecordCodec; 9] {
                 record::decode_small::<UserId, IdempotencyV1<'_>>(&key, record).map(drop)
             },
         },
-        RecordCodec {
-            name: "token",
-            seal: seal_v2::<DigestKey>,
-            decode: |key, record| {
-                let key = DigestKey::decode(key);
-                let body = record::open_any(&key, record)?;
-                accounts::decode_token_body(key, body).map(drop)
-            },
-        },
-        RecordCodec {
-            name: "departure",
-            seal: seal_v2::<ChangeKey>,
-            decode: |key, record| {
-                let body = record::open_any(&ChangeKey::decode(key), record)?;
-                change_feed::decode_body(body).map(drop)
-            },
-        },
+        RecordCodec { name: "token", seal: seal_v2::<DigestKey>, decode: decode_token },
+        RecordCodec { name: "departure", seal: seal_v2::<ChangeKey>, decode: decode_departure },
     ]
 }
 
@@ -237,6 +215,20 @@ fn seal_preview(key: &[u8], contents: &[u8]) -> Vec<u8> {
     let contents = &contents[..contents.len().min(4096)];
     record::append_appendix(&RowKey::decode(key), &mut record, |out| out.extend(contents));
     record
+}
+
+fn decode_counter(key: &[u8], record: &[u8]) -> std::result::Result<(), Damage> {
+    let body = CounterBody::open(&CounterKey::decode(key), record)?;
+    body.cells().try_for_each(|cell| cell.map(drop))
+}
+
+fn decode_token(key: &[u8], record: &[u8]) -> std::result::Result<(), Damage> {
+    let key = DigestKey::decode(key);
+    accounts::decode_token_body(key, record::open_any(&key, record)?).map(drop)
+}
+
+fn decode_departure(key: &[u8], record: &[u8]) -> std::result::Result<(), Damage> {
+    change_feed::decode_body(record::open_any(&ChangeKey::decode(key), record)?).map(drop)
 }
 
 fn decode_list_counter(key: &[u8], record: &[u8]) -> std::result::Result<(), Damage> {

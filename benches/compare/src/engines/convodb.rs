@@ -75,6 +75,13 @@ pub(crate) fn load(path: &Path, rows: u64) -> Result<()> {
     Ok(store.close()?)
 }
 
+/// Adds the counters that make the totals of all lists exact; only the suite `counts` needs them.
+pub(crate) fn add_counters(path: &Path) -> Result<()> {
+    let store = Store::open(path)?;
+    store.add_indexes(IndexFamilies::NONE.with(IndexFamily::Counters))?;
+    Ok(store.close()?)
+}
+
 impl Convodb {
     pub(crate) const fn new(store: Store, rows: Rows) -> Self {
         Self { store, rows, lists: Vec::new() }

@@ -3,16 +3,18 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ::convodb::Sort;
 use anyhow::{Result, ensure};
-use convodb::Sort;
 use convodb_bench::latency::Latencies;
 use convodb_bench::row::created_at_millis;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{BIGGEST, SEED};
 use crate::engine_kind::EngineKind;
+use crate::engines::convodb;
 use crate::list::List;
 use crate::results::{self, micros};
+use crate::stores::{Format, Stores};
 use crate::suites::pages::{open_comparison, progress_bar};
 
 const ROUNDS: usize = 20;
@@ -56,6 +58,8 @@ impl ListCounts {
 /// Counts round by round, the engines in turn, and reports. All engines must find the same numbers.
 pub(crate) fn run(rows: u64, kinds: &[EngineKind], directory: &Path, json: &Path) -> Result<()> {
     let progress = progress_bar()?;
+    let store = Stores::new(directory, rows)?.path(Format::Convodb, &progress)?;
+    convodb::add_counters(&store)?;
     let mut comparison = open_comparison(rows, &[BIGGEST], kinds, directory, &progress)?;
     for engine in &mut comparison.engines {
         engine.reader.prepare(&comparison.lists)?;
