@@ -116,13 +116,21 @@ impl ListCounters {
         new: Option<&Fingerprints>,
     ) -> Result<()> {
         change_each(only_first(old, new, lists), |list| self.remove(row, list))?;
-        change_each(only_first(new, old, lists), |list| self.add(indexes, row, list))
+        let Some(new) = new else { return Ok(()) };
+        change_each(only_first(Some(new), old, lists), |list| self.add(indexes, row, new, list))
     }
 
-    /// Adds a row to a list, and returns whether the list has counters.
-    fn add(&mut self, indexes: &Indexes, row: CountedRow, list: CountedList) -> Result<bool> {
+    /// Adds a row with these fingerprints to one of its lists, and returns whether the list has
+    /// counters.
+    fn add(
+        &mut self,
+        indexes: &Indexes,
+        row: CountedRow,
+        fingerprints: &Fingerprints,
+        list: CountedList,
+    ) -> Result<bool> {
         if list.may_be_short() && !self.has(row.key.user, list.term)? {
-            return self.start(indexes, row, list);
+            return self.start(indexes, row, fingerprints, list);
         }
         let (key, cell) = place(row.key.user, list.term, row.key.position, row.kind);
         let mut changed = self.table.take_buffer();
@@ -157,11 +165,26 @@ impl ListCounters {
 
     /// Writes the counters of a list without counters if this insert looks at it and finds it long.
     /// Returns whether the list has counters now.
-    fn start(&mut self, indexes: &Indexes, row: CountedRow, list: CountedList) -> Result<bool> {
+    ///
+    /// A part of a list has counters only if that list has: a write passes over the parts of a list
+    /// without counters.
+    fn start(
+        &mut self,
+        indexes: &Indexes,
+        row: CountedRow,
+        fingerprints: &Fingerprints,
+        list: CountedList,
+    ) -> Result<bool> {
         if !is_sampled(list.term, row.key.position) {
             return Ok(false);
         }
         let user = row.key.user;
+        if !list.is_whole()
+            && let Some((_, whole)) = fingerprints.term(Shape::of(&[list.leading]))
+            && !self.has(user, whole)?
+        {
+            return Ok(false);
+        }
         if indexes.len_up_to(list.leading, user, list.term, LONG)? < LONG {
             return Ok(false);
         }
@@ -332,12 +355,13 @@ mod tests {
     use super::*;
     use crate::kv::table::AnyTable;
     use crate::model::conversation::Conversation;
+    use crate::model::id::AssistantId;
     use crate::model::index_family::IndexFamily;
     use crate::model::timestamp::Timestamp;
     use crate::options::WriteRules;
     use crate::tables::Tables;
     use crate::tables::families::{self, FamilyState};
-    use crate::testing::{RawStore, id, whatsapp_row};
+    use crate::testing::{RawStore, assistant, id, whatsapp_row};
     use crate::transaction::Transaction;
 
     fn customer(store: &RawStore, phone: &str) -> CountedList {
@@ -382,6 +406,47 @@ mod tests {
         // The mean is 31 inserts, and the chance of 200 in all trials 10^-20.
         let late: u64 = inserts.iter().map(|inserts| inserts - LONG as u64).sum();
         assert!(late < 200 * trials, "{inserts:?}");
+    }
+
+    /// Rows that join a long list by customer and assistant, one by one, do not give it counters while
+    /// the list by customer has none: the next insert would not change them.
+    #[test]
+    fn a_part_of_a_list_has_no_counters_alone() {
+        let store = RawStore::new();
+        let (user, mut tables) = (store.user, store.tables());
+        let (one, other) = (assistant(), AssistantId::new(uuid::Uuid::from_u128(1)));
+        write(&store, &mut tables, |write| write.create_assistant(user, other, "Other").map(drop));
+        let rows = 1..=LONG as u64;
+        // One insert in 32 that makes the list long gives it counters.
+        let of_customer = (2..100).map(|number| format!("+{number}")).find(|phone| {
+            write(&store, &mut tables, |write| {
+                let mut rows = rows.clone().map(|number| whatsapp_row(number, phone));
+                rows.try_for_each(|row| write.insert(user, row, Vec::new()))
+            });
+            let list = customer(&store, phone);
+            let is_counted = tables.list_counters.has(user, list.term).unwrap();
+            if is_counted {
+                write(&store, &mut tables, |write| {
+                    rows.clone().try_for_each(|number| write.delete(user, id(number)))
+                });
+            }
+            !is_counted
+        });
+        let phone = of_customer.unwrap();
+        for (number, assistant) in rows.flat_map(|number| [(number, other), (number, one)]) {
+            write(&store, &mut tables, |write| {
+                let change = |row: &mut Conversation| {
+                    row.assistant = assistant;
+                    Ok(())
+                };
+                write.update(user, id(number), Timestamp::MIN, change).map(drop)
+            });
+        }
+        let part = Shape::of(&[Field::Customer, Field::Assistant]);
+        let row = whatsapp_row(1, &phone);
+        let fingerprints = store.fingerprinter.row(one, &row.channel, true);
+        let part = CountedList::of(part, &fingerprints).unwrap();
+        assert!(!tables.list_counters.has(user, part.term).unwrap());
     }
 
     /// Counters vanish with the last row that they count, wherever it was removed.
