@@ -158,16 +158,16 @@ pub enum Error {
         /// The newest format that this version reads.
         supported: u32,
     },
-    /// The file was written by an older version, and an opening for reading only cannot upgrade it.
-    /// It was not touched.
+    /// The file was written by an older version, and a store that is opened for reading only is not
+    /// upgraded. The file was not touched. Open it for writing once.
     #[error(
-        "file format {found} must be upgraded to format {supported} before it can be read only: open \
-         the store once for writing"
+        "file format {found} is older than {supported}, and opening for reading only does not \
+         upgrade it; open the store for writing once, for example with `convodb verify`"
     )]
     OlderFormat {
         /// The format of the file.
         found: u32,
-        /// The format of this version.
+        /// The format after the upgrade.
         supported: u32,
     },
     /// A newer version gave the store an optional index that this one does not know, and would not

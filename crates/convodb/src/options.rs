@@ -134,7 +134,7 @@ impl StoreOptions {
     /// Whether the store is opened for reading only. Default: off. No byte of its files changes, and
     /// no file appears beside them: what only the WAL contains is replayed in memory. Writes fail
     /// with [`Error::ReadOnly`](crate::Error::ReadOnly). The file must exist and have the current
-    /// format.
+    /// format ([`Error::OlderFormat`](crate::Error::OlderFormat)).
     ///
     /// Any number of processes can have one file open for reading; none while one has it open for
     /// writing ([`Error::InUse`](crate::Error::InUse)). A store that is opened for writing meanwhile

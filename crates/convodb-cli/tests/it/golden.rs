@@ -113,7 +113,7 @@ fn cursors_and_tokens_of_format_5_still_work() {
 fn a_command_that_only_reads_says_how_an_older_format_is_upgraded() {
     let place = place(&V4);
     let refused = place.run(["indexes", "list", "--db", "store.convodb"]).failed(1);
-    assert!(refused.contains("format 4 must be upgraded to format 5"), "{refused}");
+    assert!(refused.contains("file format 4 is older than 5"), "{refused}");
     place.run(["list", "--db", "store.convodb", "--user", USER]).succeeded();
     place.run(["indexes", "list", "--db", "store.convodb"]).succeeded();
 }

@@ -72,17 +72,32 @@ fn closing_a_store_flushes_deferred_writes() {
     assert_eq!(count(&Store::open(&path).unwrap(), acme.user), 1);
 }
 
-#[test]
-fn a_newer_format_is_rejected_and_the_file_is_unchanged() {
-    let (_directory, path) = store_path();
+/// A new store whose file names another format.
+fn store_of_format(format: u32) -> (tempfile::TempDir, PathBuf) {
+    let (directory, path) = store_path();
     Store::open(&path).unwrap().close().unwrap();
     let database = Database::open(&path).unwrap();
     let write = database.begin_write().unwrap();
-    let newer = 6_u32.to_be_bytes();
-    write.open_table(META).unwrap().insert(b"format".as_slice(), newer.as_slice()).unwrap();
+    let format = format.to_be_bytes();
+    write.open_table(META).unwrap().insert(b"format".as_slice(), format.as_slice()).unwrap();
     write.commit().unwrap();
     database.close().unwrap();
+    (directory, path)
+}
+
+#[test]
+fn a_newer_format_is_rejected_and_the_file_is_unchanged() {
+    let (_directory, path) = store_of_format(6);
     check_rejected(&path, |error| matches!(error, Error::NewerFormat { found: 6, supported: 5 }));
+}
+
+#[test]
+fn an_older_format_is_not_upgraded_for_reading_only() {
+    let (directory, path) = store_of_format(4);
+    let before = files(directory.path());
+    let error = Store::open_with(&path, &StoreOptions::new().read_only(true)).unwrap_err();
+    assert!(matches!(error, Error::OlderFormat { found: 4, supported: 5 }), "{error}");
+    assert!(files(directory.path()) == before, "a file was changed");
 }
 
 /// An older version would not keep it up.
