@@ -67,11 +67,17 @@ const fn route(requested: Shape) -> Route {
 /// is; [`Error::IndexAbsent`] or [`Error::IndexBuilding`] if the store does not have the index that
 /// does.
 pub(crate) fn plan(list: &ListSpec, families: &Families) -> Result<Option<Shape>> {
-    let shape = shape_of(list.shape(), list.kinds, families)?;
-    if list.sort == Sort::LastActivity {
-        if shape.as_ref().is_some_and(|shape| !activity_index::SHAPES.contains(shape)) {
-            return Err(Error::Invalid { field: "sort", reason: NO_INDEX });
-        }
+    let requested = list.shape();
+    let shape = shape_of(requested, list.kinds)?;
+    let by_activity = list.sort == Sort::LastActivity;
+    if by_activity && shape.as_ref().is_some_and(|shape| !activity_index::SHAPES.contains(shape)) {
+        return Err(Error::Invalid { field: "sort", reason: NO_INDEX });
+    }
+    // No family makes a combination possible that was refused.
+    if let Some(family) = requested.leading().and_then(Field::family) {
+        families.require(family)?;
+    }
+    if by_activity {
         families.require(IndexFamily::LastActivity)?;
     }
     Ok(shape)
@@ -81,15 +87,11 @@ const NO_INDEX: &str = "can be last_activity without filter, or with type, assis
      them, whatsapp_sender_phone or customer_phone, and no other combination";
 
 /// The shape whose ranges answer a filter with the fields `requested` that passes `kinds`; `None` if
-/// no conversation can match. The store has the optional indexes `families`.
+/// no conversation can match.
 ///
 /// # Errors
-/// [`Error::Invalid`] if no index answers this combination of fields; [`Error::IndexAbsent`] or
-/// [`Error::IndexBuilding`] if the store does not have the index that does.
-fn shape_of(requested: Shape, kinds: ChannelKinds, families: &Families) -> Result<Option<Shape>> {
-    if let Some(family) = requested.leading().and_then(Field::family) {
-        families.require(family)?;
-    }
+/// [`Error::Invalid`] if no index answers this combination of fields.
+fn shape_of(requested: Shape, kinds: ChannelKinds) -> Result<Option<Shape>> {
     Ok(match ROUTES[requested.bits() as usize] {
         Route::Unsupported => {
             let reason = "cannot be combined with phones or an external identifier";
@@ -105,6 +107,8 @@ fn shape_of(requested: Shape, kinds: ChannelKinds, families: &Families) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::encoding::index_term::{Fingerprint, Fingerprints};
+    use crate::query::list_spec::{FingerprintSet, Order};
     use crate::tables::indexes::LATTICE;
 
     #[test]
@@ -131,8 +135,38 @@ mod tests {
     #[track_caller]
     fn check(fields: &[Field], kind: Option<ChannelKind>, expected: Option<&[Field]>) {
         let kinds = kind.map_or(ChannelKinds::ALL, ChannelKinds::from);
-        let planned = shape_of(Shape::of(fields), kinds, &Families::default());
+        let planned = shape_of(Shape::of(fields), kinds);
         assert_eq!(planned.unwrap(), expected.map(Shape::of));
+    }
+
+    /// Adding an index would not help.
+    #[test]
+    fn what_no_index_answers_is_refused_whichever_the_store_has() {
+        let plan = |fields: &[Field], sort| {
+            let mut filter = Fingerprints::default();
+            fields.iter().for_each(|field| filter.set(*field, Fingerprint::from_bits(1)));
+            let list = ListSpec {
+                kinds: ChannelKinds::ALL,
+                filter,
+                assistants: FingerprintSet::default(),
+                sort,
+                from: None,
+                to: None,
+                order: Order::default(),
+            };
+            plan(&list, &Families::default())
+        };
+        let refused = |planned| match planned {
+            Err(Error::Invalid { field, .. }) => field,
+            other => panic!("{other:?}"),
+        };
+        let absent = |planned| matches!(planned, Err(Error::IndexAbsent { .. }));
+        use Field::{AiOff, Customer, External};
+        assert_eq!(refused(plan(&[AiOff, Customer], Sort::CreatedAt)), "ai_enabled");
+        assert_eq!(refused(plan(&[AiOff, External], Sort::LastActivity)), "ai_enabled");
+        assert_eq!(refused(plan(&[AiOff], Sort::LastActivity)), "sort");
+        assert!(absent(plan(&[AiOff], Sort::CreatedAt)));
+        assert!(absent(plan(&[Customer], Sort::LastActivity)));
     }
 
     #[test]
@@ -140,9 +174,7 @@ mod tests {
         use ChannelKind::{Api, Whatsapp, Widget};
         use Field::{Customer, External, Kind};
         let kinds = ChannelKinds::new([Whatsapp, Widget]).unwrap();
-        let planned = |fields: &[Field], kinds| {
-            shape_of(Shape::of(fields), kinds, &Families::default()).unwrap()
-        };
+        let planned = |fields: &[Field], kinds| shape_of(Shape::of(fields), kinds).unwrap();
         assert_eq!(planned(&[Kind], kinds), Some(Shape::of(&[Kind])));
         assert_eq!(planned(&[Kind, Customer], kinds), Some(Shape::of(&[Customer])));
         assert_eq!(planned(&[Kind, External], kinds), None);
