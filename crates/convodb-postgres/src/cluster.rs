@@ -9,10 +9,10 @@ use convodb::seam::{
 };
 use convodb::{
     Access, AssistantId, ChangeCursor, ChangeKind, Changes, ChangesSince, Conversation,
-    ConversationId, ListRequest, Message, Page, PageCursor, PageSize, Stats, StatsRequest, Store,
-    Timestamp, UserId,
+    ConversationId, ListRequest, Message, Page, PageCursor, PageSize, Quota, Stats, StatsRequest,
+    Store, Timestamp, UserId,
 };
-use deadpool_postgres::{Object, Pool};
+use deadpool_postgres::{GenericClient, Object, Pool};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
@@ -398,6 +398,17 @@ impl Cluster {
     /// # Errors
     /// A fault of the database.
     pub async fn stats(&self, user: UserId, request: &StatsRequest) -> Result<Stats> {
+        let client = self.pool.get().await?;
+        self.sum_counters(&client, user, request).await
+    }
+
+    /// Adds up the counters of a request, within a transaction or without one.
+    pub(crate) async fn sum_counters(
+        &self,
+        client: &impl GenericClient,
+        user: UserId,
+        request: &StatsRequest,
+    ) -> Result<Stats> {
         let plan = StatsPlan::new(request, self.restriction);
         let (first, last): (Vec<i64>, Vec<i64>) =
             plan.ranges().map(|(first, last)| (i64::from(first), i64::from(last))).unzip();
@@ -410,7 +421,6 @@ impl Cluster {
              and span between r.first and r.last {only} order by owner, span, assistant, kind) t \
              order by r.n, t.span, t.assistant, t.kind"
         );
-        let client = self.pool.get().await?;
         let prepared = client.prepare_cached(&sql).await?;
         let owner = owner(user)?;
         let found = match &assistants {
@@ -419,6 +429,16 @@ impl Cluster {
         };
         let counters = found.iter().map(rows::counter).collect::<Result<Vec<Counter>>>()?;
         Ok(plan.sum(counters)?)
+    }
+
+    /// The limits of users who have no own ones.
+    pub(crate) fn default_quota(&self) -> Quota {
+        self.lanes.default_quota()
+    }
+
+    /// The secrets of the store.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.state.keys
     }
 
     fn decode_conversation(&self, row: Option<&Row>) -> Result<Option<Conversation>> {

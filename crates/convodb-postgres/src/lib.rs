@@ -30,10 +30,13 @@
 //! # }
 //! ```
 
+mod accounts;
 mod cluster;
 mod cluster_writes;
 mod connection;
 mod conversation_row;
+mod count;
+mod erasure;
 mod error;
 mod import;
 mod page_statement;
@@ -45,6 +48,7 @@ mod values;
 mod verify;
 mod writes;
 
+pub use crate::accounts::UserAccount;
 pub use crate::cluster::{Cluster, PageExplanation};
 pub use crate::connection::ClusterOptions;
 pub use crate::error::{Error, Result};

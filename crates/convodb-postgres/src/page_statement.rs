@@ -107,6 +107,19 @@ impl PageStatement {
         sql
     }
 
+    /// The text of the statement that counts the rows from the gap to the end, up to the limit.
+    pub(crate) fn count_sql(self) -> Sql {
+        let mut sql = Sql { text: String::new(), parameters: vec![Parameter::Owner] };
+        let range = self.range(&mut sql, true);
+        let limit = sql.parameter(Parameter::Limit);
+        let mut rows = format!("({range} limit {limit}) r");
+        if self.is_union {
+            rows = format!("{} cross join lateral {rows}", self.ranges(&mut sql));
+        }
+        sql.text = format!("select count(*) from (select 1 from {rows} limit {limit}) n");
+        sql
+    }
+
     /// The rows from the gap on.
     fn rows(self, sql: &mut Sql) -> String {
         let range = self.range(sql, self.is_ascending);
@@ -216,7 +229,18 @@ impl Sql {
         gap: u64,
         limit: usize,
     ) -> Result<Vec<Value>> {
-        let (start, end) = plan.span();
+        self.values_within(user, plan, gap, plan.span(), limit)
+    }
+
+    /// [`Self::values`] for a part of the positions of the plan.
+    pub(crate) fn values_within(
+        &self,
+        user: UserId,
+        plan: &ListPlan<'_>,
+        gap: u64,
+        (start, end): (u64, u64),
+        limit: usize,
+    ) -> Result<Vec<Value>> {
         let value = |parameter: &Parameter| {
             Ok(match parameter {
                 Parameter::Owner => Value::Int4(owner(user)?),

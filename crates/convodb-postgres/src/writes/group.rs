@@ -252,12 +252,13 @@ impl<'k> WriteGroup<'k> {
             Write::Insert { conversation, messages } => self.insert(conversation, messages, only),
             Write::Change { id, now, change } => self.change(*id, *now, change, only),
             Write::Append { id, message } => self.append(*id, message, only),
-            Write::Delete { id } => {
-                let old = self.require(*id, only)?.clone();
-                let usage = (-1, -(row_bytes(&old) + old.message_bytes));
-                let (id, old) = (*id, Some(old));
-                let row = RowEffect { id, old, new: None, messages: Vec::new() };
-                Ok((row.counting(usage), Written::Deleted))
+            Write::Delete { id } => Ok(Self::deleted(self.require(*id, only)?)),
+            Write::DeleteMatching { id, filter } => {
+                let old = self.require(*id, only)?;
+                if !seam::filter_matches(filter, &old.row.conversation) {
+                    return Err(Error::ConversationNotFound.into());
+                }
+                Ok(Self::deleted(old))
             }
             Write::CreateAssistant { id, name } => self.create_assistant(*id, name, only),
             Write::RenameAssistant { id, name } => {
@@ -279,6 +280,14 @@ impl<'k> WriteGroup<'k> {
                 Ok((Effect { usage, change }, Written::AssistantDeleted))
             }
         }
+    }
+
+    /// The effect of the deletion of a row.
+    fn deleted(old: &Row) -> (Effect, Written) {
+        let usage = (-1, -(row_bytes(old) + old.message_bytes));
+        let (id, old) = (old.row.conversation.id, Some(old.clone()));
+        let row = RowEffect { id, old, new: None, messages: Vec::new() };
+        (row.counting(usage), Written::Deleted)
     }
 
     fn change(

@@ -65,6 +65,10 @@ impl Lanes {
         }
     }
 
+    pub(crate) const fn default_quota(&self) -> convodb::Quota {
+        self.rules.quota
+    }
+
     pub(crate) fn metrics(&self) -> WriteMetrics {
         self.counters.read()
     }

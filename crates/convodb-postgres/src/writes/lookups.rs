@@ -43,7 +43,7 @@ impl Lookups {
                 Write::Change { id, .. } | Write::Append { id, .. } => {
                     lookups.conversations.insert(id.uuid());
                 }
-                Write::Delete { id } => {
+                Write::Delete { id } | Write::DeleteMatching { id, .. } => {
                     lookups.conversations.insert(id.uuid());
                     lookups.deleted.insert(id.uuid());
                 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use convodb::seam::{conversation_bytes, message_bytes};
 use convodb::{
-    Assistant, AssistantId, Conversation, ConversationId, IdempotencyKey, Message, Name, Scope,
-    Timestamp, TokenId,
+    Assistant, AssistantId, Conversation, ConversationId, Filter, IdempotencyKey, Message, Name,
+    Scope, Timestamp, TokenId,
 };
 
 /// A change of a conversation: see [`Write::Change`].
@@ -65,6 +65,14 @@ pub enum Write {
         /// The conversation.
         id: ConversationId,
     },
+    /// Deletes a conversation with its messages, if it has every field that the filter sets when the
+    /// write is done; else fails as if it did not exist.
+    DeleteMatching {
+        /// The conversation.
+        id: ConversationId,
+        /// The filter.
+        filter: Filter,
+    },
     /// Creates an assistant, as [`convodb::Transaction::create_assistant`].
     CreateAssistant {
         /// The assistant.
@@ -99,6 +107,7 @@ impl Write {
             Self::Append { message, .. } => message_bytes(message),
             Self::Change { .. }
             | Self::Delete { .. }
+            | Self::DeleteMatching { .. }
             | Self::CreateAssistant { .. }
             | Self::RenameAssistant { .. }
             | Self::DeleteAssistant { .. } => 0,
@@ -114,6 +123,7 @@ impl fmt::Debug for Write {
             Self::Change { .. } => "Change",
             Self::Append { .. } => "Append",
             Self::Delete { .. } => "Delete",
+            Self::DeleteMatching { .. } => "DeleteMatching",
             Self::CreateAssistant { .. } => "CreateAssistant",
             Self::RenameAssistant { .. } => "RenameAssistant",
             Self::DeleteAssistant { .. } => "DeleteAssistant",

@@ -1,9 +1,9 @@
 //! Differential tests: one history in both stores, and every read compared.
 
 use convodb::{
-    AssistantId, ChangesSince, Channel, ChannelKind, Conversation, ConversationId, Day, Error,
-    Filter, ListRequest, Message, Order, Page, PageSize, Period, Role, Scopes, Snapshot, Sort,
-    StatsRequest, Store, Timestamp, TokenOptions, UserId,
+    AssistantId, ChangesSince, Channel, ChannelKind, Contact, Conversation, ConversationId, Count,
+    Day, Error, Filter, ListRequest, Message, Order, Page, PageSize, Period, Role, Scopes,
+    Snapshot, Sort, StatsRequest, Store, Timestamp, TokenOptions, UserId,
 };
 use convodb_postgres::Cluster;
 use convodb_testkit::generators::{assistants, list_query};
@@ -44,6 +44,7 @@ pub(crate) struct Compared {
     pages: usize,
     rows: usize,
     tokens: usize,
+    counts: usize,
 }
 
 /// Reads a list from both stores to its end and back, each page by the token of the other store's
@@ -55,8 +56,17 @@ async fn walk(
     mut request: ListRequest,
     compared: &mut Compared,
 ) {
-    let mut forward = true;
+    let (mut forward, mut pages) = (true, 0);
     loop {
+        // Of the list as it was requested, and as a cursor describes it.
+        if pages < 2 {
+            let expected = snapshot.count(user, &request).unwrap();
+            let found = cluster.count(user, &request).await.unwrap();
+            let number = |count: Count| (count.conversations, count.is_exact);
+            assert_eq!(number(found), number(expected), "{request:?}");
+            compared.counts += 1;
+        }
+        pages += 1;
         let here = snapshot.list(user, &request).unwrap();
         let there = cluster.list(user, &request).await.unwrap();
         let (expected, tokens) = sealed(&here, |cursor| snapshot.seal_cursor(cursor));
@@ -186,6 +196,7 @@ async fn every_list_has_the_same_pages_and_tokens() {
     }
     println!("{compared:?}");
     assert!(compared.pages > 9_000 && compared.rows > 12_000, "{compared:?}");
+    assert!(compared.counts > 4_000, "{compared:?}");
 }
 
 #[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
@@ -277,6 +288,60 @@ async fn the_change_feed_is_the_same_from_every_place() {
         assert!(part.changes.is_empty() && !part.has_more);
         let foreign = cluster.changes_since(users[usize::from(user == users[0])], end, size).await;
         assert!(matches!(foreign, Err(convodb_postgres::Error::Store(Error::InvalidCursor))));
+    }
+}
+
+/// Lists that are longer than conversations are counted one by one.
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test]
+async fn a_long_list_is_counted_up_to_the_same_limit() {
+    let at = |millis| Timestamp::from_millis(1_737_763_200_000 + millis).unwrap();
+    let store = Store::in_memory().unwrap();
+    let user = store.create_user("Acme", at(0)).unwrap().id;
+    let bots = assistants();
+    for id in &bots {
+        store.create_assistant(user, *id, "Bot").unwrap();
+    }
+    let phone = "+14155559876";
+    let long = Count::MAX_SCANNED + 5;
+    let of = bots.clone();
+    store
+        .write(move |transaction| {
+            for number in 0..long {
+                let id = ConversationId::new(uuid::Uuid::from_u128(number.into()));
+                let customer = Contact { phone: Some(phone.parse()?), ..Contact::default() };
+                let channel = Channel::Whatsapp { sender: Contact::default(), customer };
+                let bot = of[usize::from(number % 3 == 0)];
+                let row = Conversation::new(id, bot, channel, at(1 + number));
+                transaction.insert(user, row, Vec::new())?;
+            }
+            Ok::<_, Error>(())
+        })
+        .unwrap();
+    let (_, cluster) = imported("differential_counts", &store).await;
+    let snapshot = store.snapshot();
+    let by_phone = Filter::new().customer_phone(phone).unwrap();
+    let both = by_phone.clone().assistants(bots[..2].iter().copied()).unwrap();
+    let of_bot = Filter::new().assistant(bots[0]);
+    let all = ListRequest::new();
+    let requests = [
+        (all.clone(), Some(long)),
+        (all.clone().filter(of_bot), Some(long - long.div_ceil(3))),
+        (all.clone().filter(by_phone.clone()), None),
+        (all.clone().filter(both), None),
+        (all.clone().filter(by_phone).created_from(at(6)), Some(long - 5)),
+        // A day that the bounds cut has no counters.
+        (all.clone().created_from(at(1)), None),
+        (all.clone().created_from(at(6)), Some(long - 5)),
+        (all.created_to(at(5)), Some(4)),
+    ];
+    for (request, exact) in requests {
+        let expected = snapshot.count(user, &request).unwrap();
+        let found = cluster.count(user, &request).await.unwrap();
+        let is_expected = (expected.conversations, expected.is_exact);
+        assert_eq!((found.conversations, found.is_exact), is_expected, "{request:?}");
+        let number = exact.map_or((Count::MAX_SCANNED, false), |number| (number, true));
+        assert_eq!(is_expected, number, "{request:?}");
     }
 }
 

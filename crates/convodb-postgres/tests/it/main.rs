@@ -5,8 +5,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod accounts;
 mod damage;
 mod differential;
+mod erasure;
 mod faults;
 mod plans;
 mod writes;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use convodb::seam::filter_matches;
 use convodb::{
-    AssistantId, Channel, Conversation, ConversationId, Cost, Error, IdempotencyKey, Message,
-    QuotaLimit, Scope, Store, StoreOptions, Timestamp, TokenOptions, Transaction, UserId,
+    AssistantId, Channel, Conversation, ConversationId, Cost, Error, Filter, IdempotencyKey,
+    Message, QuotaLimit, Scope, Store, StoreOptions, Timestamp, TokenOptions, Transaction, UserId,
     UserQuota,
 };
 use convodb_postgres::{Cluster, ClusterOptions, Idempotent, Write, WriteAuthority, Written};
@@ -64,6 +65,9 @@ fn write() -> impl Strategy<Value = Write> {
             Write::Change { id, now, change: Arc::new(change) }
         }),
         3 => conversation_id().prop_map(|id| Write::Delete { id }),
+        1 => (conversation_id(), assistant()).prop_map(|(id, assistant)| {
+            Write::DeleteMatching { id, filter: Filter::new().assistant(assistant) }
+        }),
         1 => (any_assistant.clone(), name.clone())
             .prop_map(|(id, name)| Write::CreateAssistant { id, name }),
         1 => (any_assistant.clone(), name)
@@ -103,6 +107,14 @@ fn run(transaction: &mut Transaction<'_>, user: UserId, write: Write) -> Result<
             Written::Appended(transaction.append_message(user, id, &message)?)
         }
         Write::Delete { id } => {
+            transaction.delete(user, id)?;
+            Written::Deleted
+        }
+        Write::DeleteMatching { id, filter } => {
+            let row = transaction.conversation(user, id)?;
+            if row.is_none_or(|row| !filter_matches(&filter, &row)) {
+                return Err(Error::ConversationNotFound);
+            }
             transaction.delete(user, id)?;
             Written::Deleted
         }
@@ -156,7 +168,8 @@ async fn in_cluster(cluster: &Cluster, call: Call) -> Outcome {
 }
 
 /// The tables that a write changes, with the columns that both stores have.
-const TABLES: [(&str, &str); 7] = [
+const TABLES: [(&str, &str); 8] = [
+    ("account", "id, name, created_ms, closed"),
     (
         "head",
         "owner, feed, trimmed, assistants, conversations, bytes, max_conversations, max_bytes",
@@ -176,7 +189,7 @@ const TABLES: [(&str, &str); 7] = [
 
 /// Compares each row of each table with those that an import of the embedded store creates. Returns
 /// the number of rows.
-async fn compare_tables(schema: &str, store: &Store) -> i64 {
+pub(crate) async fn compare_tables(schema: &str, store: &Store) -> i64 {
     let imported = format!("{schema}_expected");
     let options = empty_schema(&imported).await;
     Cluster::import(&options, store, |_| {}).await.unwrap();
@@ -199,7 +212,7 @@ async fn compare_tables(schema: &str, store: &Store) -> i64 {
 }
 
 /// A cluster that was imported from the store.
-async fn opened(schema: &str, store: &Store, options: ClusterOptions) -> Cluster {
+pub(crate) async fn opened(schema: &str, store: &Store, options: ClusterOptions) -> Cluster {
     drop(empty_schema(schema).await);
     Cluster::import(&options, store, |_| {}).await.unwrap();
     Cluster::open(&options).await.unwrap()
@@ -207,7 +220,7 @@ async fn opened(schema: &str, store: &Store, options: ClusterOptions) -> Cluster
 
 /// Runs the same writes in both stores, those of the cluster many at a time, and compares all results.
 /// Returns how many failed.
-async fn run_history(
+pub(crate) async fn run_history(
     runner: &mut TestRunner,
     (store, users): (&Store, [UserId; 2]),
     cluster: &Cluster,

@@ -65,6 +65,26 @@ impl fmt::Display for RetentionDoubt {
     }
 }
 
+/// Whether the clock leapt against the last pass.
+pub(crate) fn clock_doubt(last: Option<Timestamp>, now: Timestamp) -> Option<RetentionDoubt> {
+    let last = last?;
+    let ahead = now.millis().saturating_sub(last.millis());
+    let back = last.millis().saturating_sub(now.millis());
+    let leapt = ahead > MAX_GAP_MILLIS || back > MAX_BACK_MILLIS;
+    leapt.then_some(RetentionDoubt::ClockLeapt { last, now })
+}
+
+/// Whether what a pass would delete is compared with what exists: the last pass deleted up to a much
+/// earlier time than `before`.
+pub(crate) fn needs_comparison(last: Option<Timestamp>, before: Timestamp) -> bool {
+    last.is_none_or(|last| before.millis() > last.millis().saturating_add(MAX_ADVANCE_MILLIS))
+}
+
+/// Whether `expired` conversations are most of them all.
+pub(crate) const fn is_most(expired: u64, of: u64) -> bool {
+    expired > FEW && expired > of / 2
+}
+
 impl Snapshot {
     /// Whether a retention pass at the time `now`, which deletes the conversations of `users` that
     /// were created before `before`, if any, is doubtful: the clock leapt against the last pass, or
@@ -97,17 +117,9 @@ impl Snapshot {
         before: Option<Timestamp>,
     ) -> Result<Option<RetentionDoubt>> {
         let sequences = &self.state().tables.sequences;
-        if let Some(last) = sequences.last_retention()? {
-            let ahead = now.millis().saturating_sub(last.millis());
-            let back = last.millis().saturating_sub(now.millis());
-            if ahead > MAX_GAP_MILLIS || back > MAX_BACK_MILLIS {
-                return Ok(Some(RetentionDoubt::ClockLeapt { last, now }));
-            }
-        }
-        let Some(before) = before else { return Ok(None) };
-        if let Some(last) = sequences.last_retention_limit()?
-            && before.millis() <= last.millis().saturating_add(MAX_ADVANCE_MILLIS)
-        {
+        let doubt = clock_doubt(sequences.last_retention()?, now);
+        let Some(before) = before.filter(|_| doubt.is_none()) else { return Ok(doubt) };
+        if !needs_comparison(sequences.last_retention_limit()?, before) {
             return Ok(None);
         }
         self.doubt_deletion(users, before)
@@ -120,7 +132,6 @@ impl Snapshot {
         before: Timestamp,
     ) -> Result<Option<RetentionDoubt>> {
         let (mut all_expired, mut all) = (0, 0);
-        let is_most = |expired: u64, of: u64| expired > FEW && expired > of / 2;
         for user in users.iter().copied() {
             let (expired, of) = self.count_expired(user, before)?;
             if is_most(expired, of) {

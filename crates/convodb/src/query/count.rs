@@ -98,7 +98,7 @@ pub(crate) fn read(
 }
 
 /// The whole days between the bounds of a list; `None` if there are none.
-fn whole_days(list: &ListSpec) -> Option<Range<Day>> {
+pub(crate) fn whole_days(list: &ListSpec) -> Option<Range<Day>> {
     let next_start = |at: Timestamp| {
         let day = at.day();
         if day.start().is_ok_and(|start| start == at) { day } else { Day::new(day.get() + 1) }
@@ -109,7 +109,7 @@ fn whole_days(list: &ListSpec) -> Option<Range<Day>> {
 }
 
 /// The first position of a day; behind all positions for a day that no timestamp is on.
-fn first_position(day: Day) -> Position {
+pub(crate) fn first_position(day: Day) -> Position {
     day.start().map_or_else(|_| Position::last_at(Timestamp::MAX).next(), Position::first_at)
 }
 

@@ -9,11 +9,11 @@ use crate::error::Result;
 use crate::model::channel::{Channel, ChannelKind};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::timestamp::Timestamp;
-use crate::model::token::{Access, Scopes, TokenId};
+use crate::model::token::{Access, Scopes, TokenId, TokenText};
 use crate::query::changes::ChangeCursor;
 use crate::query::cursor::PageCursor;
 use crate::seam::corrupted;
-use crate::tables::accounts::{digest, token_id};
+use crate::tables::accounts::{self, digest};
 
 /// The secrets of a store. The `Debug` output omits them.
 #[derive(Clone, PartialEq, Eq)]
@@ -141,10 +141,34 @@ impl StoredAccess {
         let Self { digest, user, scopes, assistant, expires_at, last_used_at } = self;
         let scopes = Scopes::from_bits(scopes);
         let scopes = scopes.ok_or_else(|| corrupted("token", "a token has unknown scopes"))?;
-        let token = token_id(DigestKey(digest));
+        let token = token_id(digest);
         let access = Access { token, user, scopes, assistant, last_used_at };
         Ok(access.valid_at(now, expires_at))
     }
+}
+
+/// The text of a new access token with these random bytes.
+#[must_use]
+pub fn token_text(secret: &[u8; 32]) -> String {
+    TokenText::new(secret).into_string()
+}
+
+/// The public id of the token with this SHA-256.
+#[must_use]
+pub fn token_id(digest: [u8; 32]) -> TokenId {
+    accounts::token_id(DigestKey(digest))
+}
+
+/// The scopes of a token as they are stored, one bit each.
+#[must_use]
+pub const fn scope_bits(scopes: Scopes) -> u8 {
+    scopes.bits()
+}
+
+/// The scopes with these bits; `None` if there are none, or unknown ones.
+#[must_use]
+pub const fn scopes_of_bits(bits: u8) -> Option<Scopes> {
+    Scopes::from_bits(bits)
 }
 
 /// The first and the last digest of tokens with this id.

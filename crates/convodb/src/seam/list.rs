@@ -12,7 +12,7 @@ use crate::model::conversation::ConversationRef;
 use crate::model::id::{AssistantId, UserId};
 use crate::model::position::{Position, SortKey};
 use crate::model::timestamp::Timestamp;
-use crate::query::list_spec::Sort;
+use crate::query::list_spec::{ListSpec, Sort};
 use crate::query::page::{Found, Page};
 use crate::query::plan::plan;
 use crate::query::recheck::Recheck;
@@ -139,6 +139,10 @@ impl<'r> ListPlan<'r> {
     #[must_use]
     pub const fn span(&self) -> (u64, u64) {
         (self.scan.span.start.position().bits(), self.scan.span.end.position().bits())
+    }
+
+    pub(super) const fn list(&self) -> &ListSpec {
+        &self.resolved.list
     }
 
     /// The rows of the page, none so far.

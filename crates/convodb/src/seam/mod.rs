@@ -7,18 +7,22 @@
 //! copy.
 
 mod contents;
+mod count;
 mod feed;
 mod keys;
 mod list;
+mod retention;
 mod statistics;
 mod writes;
 
 pub use contents::{Contents, Quota, Response, StoredConversation, StoredToken};
 pub use feed::{FeedPart, FeedRecord, History, change_number};
 pub use keys::{
-    Keys, Secrets, StoredAccess, Terms, channel_kind, kind_number, token_digest, token_digests,
+    Keys, Secrets, StoredAccess, Terms, channel_kind, kind_number, scope_bits, scopes_of_bits,
+    token_digest, token_digests, token_id, token_text,
 };
 pub use list::{ListPlan, PageRows, RangeTerms, created_at};
+pub use retention::{clock_doubt, filter_matches, is_most, needs_comparison};
 pub use statistics::{Counter, StatsPlan};
 pub use writes::{
     RowChange, appended, assistant_bytes, changed, check_count, check_messages, conversation_bytes,
