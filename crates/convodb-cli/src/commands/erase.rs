@@ -67,7 +67,7 @@ pub(crate) struct Args {
 
 /// A finished erasure as JSON; also the server's response, without `compacted`.
 #[derive(Debug, Serialize, Deserialize)]
-struct Line {
+pub(crate) struct Line {
     conversations: u64,
     assistants: u64,
     tokens: u64,
@@ -76,9 +76,18 @@ struct Line {
     compacted: bool,
 }
 
+impl Line {
+    /// What an erasure in this process erased.
+    pub(crate) const fn of(erased: EraseReport, compacted: bool) -> Self {
+        let EraseReport { conversations, assistants, tokens } = erased;
+        Self { conversations, assistants, tokens, compacted }
+    }
+}
+
 /// Erases what the flags name, after confirmation.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    let filter = filter(args)?;
+    let (phone, identifier) = (args.customer_phone.as_deref(), args.external_identifier.as_deref());
+    let filter = customer_filter(phone, identifier)?;
     let line = match args.target.target()? {
         Target::Server(socket) => in_server(args, socket)?,
         Target::File(db) => in_process(args, db, &filter)?,
@@ -110,8 +119,7 @@ fn in_process(args: &Args, db: &Path, filter: &Filter) -> Result<Line> {
             store.close()?;
             say(format_args!("{not_found:#}; finishing the interrupted erasure"));
             compact(db)?;
-            let (conversations, assistants, tokens) = (0, 0, 0);
-            return Ok(Line { conversations, assistants, tokens, compacted: true });
+            return Ok(Line::of(EraseReport::default(), true));
         }
         Err(error) => return Err(error),
     };
@@ -140,8 +148,7 @@ fn in_process(args: &Args, db: &Path, filter: &Filter) -> Result<Line> {
     if !args.no_compact {
         compact(db)?;
     }
-    let EraseReport { conversations, assistants, tokens } = erased;
-    Ok(Line { conversations, assistants, tokens, compacted: !args.no_compact })
+    Ok(Line::of(erased, !args.no_compact))
 }
 
 /// Whether an erasure of a user was interrupted, and this command is to finish one.
@@ -151,11 +158,11 @@ fn is_interrupted(snapshot: &Snapshot, args: &Args) -> Result<bool> {
     Ok(any && args.everything && !args.no_compact)
 }
 
-fn filter(args: &Args) -> Result<Filter> {
-    let identifier = args.external_identifier.as_deref();
+/// The filter of a customer's conversations.
+pub(crate) fn customer_filter(phone: Option<&str>, identifier: Option<&str>) -> Result<Filter> {
     let identifier = identifier.map(str::parse::<ExternalIdentifier>).transpose();
     Ok(Filter {
-        customer_phone: resolve::phone("--customer-phone", args.customer_phone.as_deref())?,
+        customer_phone: resolve::phone("--customer-phone", phone)?,
         external_identifier: identifier
             .map_err(|error| anyhow!(UsageError(format!("--external-identifier: {error}"))))?,
         ..Filter::default()

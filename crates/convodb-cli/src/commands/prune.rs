@@ -4,7 +4,7 @@ use std::io::Write;
 use std::ops::ControlFlow;
 
 use anyhow::{Context, Result, bail};
-use convodb::{Day, Name};
+use convodb::{Day, Name, Timestamp};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
@@ -76,7 +76,17 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
             .context("cannot delete conversations; run the command again to continue")?;
     }
     store.close()?;
-    if args.json.json {
+    print(conversations, before, &args.json, out)
+}
+
+/// Prints how many conversations created before a time were deleted.
+pub(crate) fn print(
+    conversations: u64,
+    before: Timestamp,
+    json: &JsonFlag,
+    out: &mut dyn Write,
+) -> Result<()> {
+    if json.json {
         let line = Line { conversations, created_before: before.to_rfc3339() };
         writeln!(out, "{}", serde_json::to_string(&line)?)?;
     }

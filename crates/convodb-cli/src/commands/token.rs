@@ -44,21 +44,28 @@ pub(crate) struct CreateArgs {
     #[command(flatten)]
     target: StoreOrServer,
     #[command(flatten)]
-    user: UserFlag,
+    token: NewTokenFlags,
+}
+
+/// The user and the options of a new token.
+#[derive(Debug, clap::Args)]
+pub(crate) struct NewTokenFlags {
+    #[command(flatten)]
+    pub(crate) user: UserFlag,
     /// Name for people, shown in the list of tokens
     #[arg(long, env = "CONVODB_TOKEN_NAME", value_name = "NAME")]
-    name: Option<Name>,
+    pub(crate) name: Option<Name>,
     /// What the token allows: a list of read, write, import, export, stats, tokens and health
     /// [default: read,write,import,export,stats]
     #[arg(long, env = "CONVODB_TOKEN_SCOPES", value_name = "SCOPES")]
-    scopes: Option<Scopes>,
+    pub(crate) scopes: Option<Scopes>,
     /// The only assistant whose conversations the token reaches: its id, or its number in
     /// `convodb assistant list` [default: all]
     #[arg(long, env = "CONVODB_TOKEN_ASSISTANT", value_name = "ID")]
-    assistant: Option<AssistantRef>,
+    pub(crate) assistant: Option<AssistantRef>,
     /// Time from which on the token is refused: a date (UTC) or RFC 3339 [default: never]
     #[arg(long, env = "CONVODB_TOKEN_EXPIRES", value_name = "TIME")]
-    expires: Option<Timestamp>,
+    pub(crate) expires: Option<Timestamp>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -99,17 +106,22 @@ pub(crate) struct NarrowArgs {
 }
 
 #[derive(Debug, clap::Args)]
-#[command(
-    override_usage = "convodb token revoke --db <FILE> <TOKEN>\n       \
+#[command(override_usage = "convodb token revoke --db <FILE> <TOKEN>\n       \
                       convodb token revoke --db <FILE> --id <ID>\n       \
                       convodb token revoke --db <FILE> --prefix <PREFIX>\n       \
                       convodb token revoke --db <FILE> --user <USER>\n       \
-                      convodb token revoke --db <FILE> --all [--yes]",
-    group = clap::ArgGroup::new("which").required(true),
-)]
+                      convodb token revoke --db <FILE> --all [--yes]")]
 pub(crate) struct RevokeArgs {
     #[command(flatten)]
     target: StoreOrServer,
+    #[command(flatten)]
+    tokens: RevokedFlags,
+}
+
+/// Which tokens to revoke.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("which").required(true))]
+pub(crate) struct RevokedFlags {
     /// The token, or - to read it from standard input and not leave it in the shell's history
     #[arg(group = "which")]
     token: Option<String>,
@@ -142,26 +154,30 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
 
 fn create(args: &CreateArgs, out: &mut dyn Write) -> Result<()> {
     let served = "convodb token create --admin-socket SOCKET --user USER";
+    let NewTokenFlags { user: UserFlag { user }, name, scopes, assistant, expires } = &args.token;
     let operation = CreateToken {
-        user: args.user.user.as_str().to_owned(),
-        name: args.name.as_ref().map(|name| name.as_str().to_owned()),
-        scopes: args.scopes.map(|scopes| scopes.to_string()),
-        assistant: args.assistant.map(|assistant| assistant.to_string()),
-        expires_at: args.expires.map(Timestamp::to_rfc3339),
+        user: user.as_str().to_owned(),
+        name: name.as_ref().map(|name| name.as_str().to_owned()),
+        scopes: scopes.map(|scopes| scopes.to_string()),
+        assistant: assistant.map(|assistant| assistant.to_string()),
+        expires_at: expires.map(Timestamp::to_rfc3339),
     };
     let created = accounts::run(&args.target, MissingStore::Fails, served, operation)
-        .with_context(|| format!("cannot create a token of the user {}", args.user.user))?;
+        .with_context(|| format!("cannot create a token of the user {user}"))?;
     // A token that nobody has seen must not stay valid.
     if let Err(error) = writeln!(out, "{}", created.token).and_then(|()| out.flush()) {
         let operation = RevokeTokens { id: Some(created.id), ..RevokeTokens::default() };
         accounts::run(&args.target, MissingStore::Fails, served, operation)?;
         bail!("cannot print the token, which was revoked: {error}");
     }
-    say(format_args!(
-        "created the token {}; save it now: only its hash is stored, so it cannot be shown again",
-        created.id
-    ));
+    say_created(&created.id);
     Ok(())
+}
+
+pub(crate) fn say_created(id: &str) {
+    say(format_args!(
+        "created the token {id}; save it now: only its hash is stored, so it cannot be shown again"
+    ));
 }
 
 fn narrow(args: &NarrowArgs, out: &mut dyn Write) -> Result<()> {
@@ -184,7 +200,7 @@ fn list(args: &ListArgs, out: &mut dyn Write) -> Result<()> {
     print(&tokens, &args.json, out)
 }
 
-fn print(tokens: &[TokenLine], json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn print(tokens: &[TokenLine], json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
     if json.json {
         for token in tokens {
             writeln!(out, "{}", serde_json::to_string(token)?)?;
@@ -224,27 +240,38 @@ fn cells(token: &TokenLine) -> Vec<String> {
 
 fn revoke(args: &RevokeArgs) -> Result<()> {
     let served = "convodb token revoke --admin-socket SOCKET ...";
-    // Not by the parser, whose message would repeat the value: it may be a whole token.
-    let prefix = args.prefix.as_deref().map(str::parse::<TokenPrefix>).transpose();
-    let prefix = prefix.map_err(|error| UsageError(format!("--prefix: {error}")))?;
-    let token = match args.token.as_deref() {
-        Some("-") => Some(read_token(&mut io::stdin().lock())?),
-        token => token.map(str::to_owned),
-    };
-    if args.all && !args.yes && !confirm("revokes all tokens of all users", "all")? {
-        bail!("not confirmed; nothing was revoked");
-    }
-    let operation = RevokeTokens {
-        token,
-        id: args.id.map(|id| id.to_string()),
-        prefix: prefix.map(|prefix| prefix.as_str().to_owned()),
-        user: args.user.as_ref().map(|user| user.as_str().to_owned()),
-        all: args.all,
-    };
+    let operation = args.tokens.operation()?;
     let revoked = accounts::run(&args.target, MissingStore::Fails, served, operation)
         .context("cannot revoke")?;
-    say(format_args!("revoked {}", counted(revoked.tokens, "token")));
+    say_revoked(revoked.tokens);
     Ok(())
+}
+
+pub(crate) fn say_revoked(tokens: u64) {
+    say(format_args!("revoked {}", counted(tokens, "token")));
+}
+
+impl RevokedFlags {
+    /// The revocation that the flags describe, after confirmation of one of all tokens.
+    pub(crate) fn operation(&self) -> Result<RevokeTokens> {
+        // Not by the parser, whose message would repeat the value: it may be a whole token.
+        let prefix = self.prefix.as_deref().map(str::parse::<TokenPrefix>).transpose();
+        let prefix = prefix.map_err(|error| UsageError(format!("--prefix: {error}")))?;
+        let token = match self.token.as_deref() {
+            Some("-") => Some(read_token(&mut io::stdin().lock())?),
+            token => token.map(str::to_owned),
+        };
+        if self.all && !self.yes && !confirm("revokes all tokens of all users", "all")? {
+            bail!("not confirmed; nothing was revoked");
+        }
+        Ok(RevokeTokens {
+            token,
+            id: self.id.map(|id| id.to_string()),
+            prefix: prefix.map(|prefix| prefix.as_str().to_owned()),
+            user: self.user.as_ref().map(|user| user.as_str().to_owned()),
+            all: self.all,
+        })
+    }
 }
 
 /// Reads the first line of the input, without surrounding white space.

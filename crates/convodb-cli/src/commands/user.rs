@@ -122,7 +122,7 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
     }
 }
 
-fn print(users: &[UserLine], json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn print(users: &[UserLine], json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
     if json.json {
         for user in users {
             writeln!(out, "{}", serde_json::to_string(user)?)?;

@@ -406,7 +406,9 @@ impl UserLine {
 }
 
 impl TokenLine {
-    fn new(token: Token, user: User) -> Self {
+    /// The token of this user.
+    #[must_use]
+    pub fn new(token: Token, user: User) -> Self {
         let time = |at: Option<Timestamp>| at.map(|at| at.to_string());
         Self {
             id: token.id.to_string(),

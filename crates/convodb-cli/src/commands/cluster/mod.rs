@@ -1,10 +1,16 @@
-//! `convodb cluster`: creates, fills and verifies a store on PostgreSQL.
+//! `convodb cluster`: creates, fills, administers and verifies a store on PostgreSQL.
+
+mod erase;
+mod prune;
+mod token;
+mod user;
 
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use convodb::{Name, UserId};
 use convodb_postgres::{Cluster, ClusterOptions, ImportReport, VerifyReport};
 use serde::Serialize;
 
@@ -37,6 +43,14 @@ pub(crate) enum Command {
         after_help = "Example: convodb cluster verify --pg-url postgresql://convodb@db1/convodb"
     )]
     Verify(VerifyArgs),
+    /// Create, list, rename and remove users of the store in the database
+    #[command(subcommand)]
+    User(user::Command),
+    /// Create, list and revoke access tokens of the store in the database
+    #[command(subcommand)]
+    Token(token::Command),
+    Prune(prune::Args),
+    Erase(erase::Args),
 }
 
 /// `--pg-url` and `--pg-schema`: a store in a database.
@@ -61,6 +75,11 @@ pub(crate) struct DatabaseFlags {
 impl DatabaseFlags {
     fn options(&self) -> Result<ClusterOptions> {
         Ok(ClusterOptions::new(&self.pg_url)?.schema(&self.pg_schema)?.connections(1)?)
+    }
+
+    /// The store, opened for reading and writing.
+    async fn open(&self) -> Result<Cluster> {
+        Ok(Cluster::open(&self.options()?.write_connections(1)?).await?)
     }
 }
 
@@ -150,7 +169,20 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<ExitCode> {
             print_findings(&found, &args.json, out)?;
             Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::User(command) => success(runtime.block_on(user::run(command, out))),
+        Command::Token(command) => success(runtime.block_on(token::run(command, out))),
+        Command::Prune(args) => success(runtime.block_on(prune::run(&args, out))),
+        Command::Erase(args) => success(runtime.block_on(erase::run(&args, out))),
     }
+}
+
+fn success(done: Result<()>) -> Result<ExitCode> {
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// The user with this name, or else with this number.
+async fn find_user(cluster: &Cluster, named: &Name) -> Result<UserId> {
+    cluster.find_user(named).await.with_context(|| format!("cannot find the user {named}"))
 }
 
 fn print_import(
