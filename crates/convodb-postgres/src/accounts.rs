@@ -233,9 +233,7 @@ fn duplicate_or_in_doubt(error: tokio_postgres::Error) -> Error {
 
 fn decode_account(row: &Row, default: Quota) -> Result<UserAccount> {
     let mut columns = Columns::new(row, 0, "account");
-    let id = decode_user_id(&mut columns)?;
-    let name = decode_name(&mut columns, "account")?;
-    let user = User { id, name, created_at: columns.time()?, closed: columns.next()? };
+    let user = decode_user(&mut columns)?;
     let usage = StorageUsage { conversations: columns.unsigned()?, bytes: columns.unsigned()? };
     let mut limit = |default| -> Result<Option<u64>> {
         Ok(match columns.next::<Option<i64>>()?.map(i64::cast_unsigned) {
@@ -248,17 +246,26 @@ fn decode_account(row: &Row, default: Quota) -> Result<UserAccount> {
     Ok(UserAccount { user, usage, quota: Quota { conversations, bytes } })
 }
 
-fn decode_user_id(columns: &mut Columns<'_>) -> Result<UserId> {
+/// The user of the columns `id, name, created_ms, closed`.
+pub(crate) fn decode_user(columns: &mut Columns<'_>) -> Result<User> {
+    let id = decode_user_id(columns)?;
+    let name = decode_name(columns, "account")?;
+    Ok(User { id, name, created_at: columns.time()?, closed: columns.next()? })
+}
+
+/// A user's number.
+pub(crate) fn decode_user_id(columns: &mut Columns<'_>) -> Result<UserId> {
     let id = u32::try_from(columns.next::<i32>()?);
     Ok(UserId::new(id.map_err(|_| corrupted("account", "a number is negative"))?))
 }
 
-fn decode_name(columns: &mut Columns<'_>, table: &'static str) -> Result<Name> {
+pub(crate) fn decode_name(columns: &mut Columns<'_>, table: &'static str) -> Result<Name> {
     let name = columns.text(|text| Name::new(text).ok())?;
     name.ok_or_else(|| corrupted(table, "a name is missing"))
 }
 
-fn decode_token(row: &Row) -> Result<Token> {
+/// The token of the columns [`ACCESS_COLUMNS`] and `name, prefix, created_ms`.
+pub(crate) fn decode_token(row: &Row) -> Result<Token> {
     let access = stored_access(row)?;
     let scopes = seam::scopes_of_bits(access.scopes);
     let mut columns = Columns::new(row, 6, "token");

@@ -52,6 +52,7 @@ pub struct Cluster {
 
 /// What does not change while a store is open.
 struct State {
+    secrets: Secrets,
     keys: Arc<Keys>,
     history: History,
 }
@@ -89,9 +90,10 @@ impl Cluster {
         if cursors.is_empty() {
             return Err(corrupted("store", "a secret is missing"));
         }
-        let keys = Arc::new(Keys::new(Secrets { fingerprints, cursors }));
+        let secrets = Secrets { fingerprints, cursors };
+        let keys = Arc::new(Keys::new(secrets.clone()));
         let lanes = Arc::new(Lanes::new(options, keys.clone()));
-        let state = Arc::new(State { keys, history });
+        let state = Arc::new(State { secrets, keys, history });
         let cluster =
             Self { pool: options.pool()?, state, lanes, restriction: None, authority: None };
         // The first connection shows whether the database is fit.
@@ -377,7 +379,7 @@ impl Cluster {
         for row in &found {
             let mut columns = Columns::new(row, 0, "head");
             numbers = (columns.unsigned()?, columns.unsigned()?);
-            let Some(record) = decode_change(row)? else { continue };
+            let Some(record) = decode_change(row, 2)? else { continue };
             if let Some((_, conversation)) = rows::conversation(row, 7)? {
                 present.insert(record.id, conversation);
             }
@@ -436,7 +438,14 @@ impl Cluster {
         self.lanes.default_quota()
     }
 
-    /// The secrets of the store.
+    pub(crate) fn secrets(&self) -> &Secrets {
+        &self.state.secrets
+    }
+
+    pub(crate) fn history(&self) -> &History {
+        &self.state.history
+    }
+
     pub(crate) fn keys(&self) -> &Keys {
         &self.state.keys
     }
@@ -513,9 +522,10 @@ fn decode_page(found: &[Row], plan: &ListPlan<'_>) -> Result<Vec<(usize, u64, Co
     Ok(page)
 }
 
-/// The change of a row of the feed statement; `None` if there is none.
-fn decode_change(row: &Row) -> Result<Option<FeedRecord>> {
-    let mut columns = Columns::new(row, 2, "change");
+/// The change of the columns `number, kind, id, pos, left_assistant` from number `at` on; `None` if an
+/// outer join found none.
+pub(crate) fn decode_change(row: &Row, at: usize) -> Result<Option<FeedRecord>> {
+    let mut columns = Columns::new(row, at, "change");
     let Some(number) = columns.next::<Option<i64>>()? else { return Ok(None) };
     let number = u64::try_from(number).map_err(|_| corrupted("change", "a number is negative"))?;
     let kind: i16 = columns.next()?;

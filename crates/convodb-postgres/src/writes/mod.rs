@@ -5,7 +5,7 @@ mod commit;
 mod connection;
 mod group;
 pub(crate) mod lane;
-mod lookups;
+pub(crate) mod lookups;
 pub(crate) mod metrics;
 pub(crate) mod request;
 mod statements;

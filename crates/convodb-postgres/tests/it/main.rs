@@ -9,6 +9,7 @@ mod accounts;
 mod damage;
 mod differential;
 mod erasure;
+mod export;
 mod faults;
 mod plans;
 mod writes;

@@ -14,9 +14,11 @@ use crate::io::fault::FaultSignal;
 use crate::io::file_guard::FileGuard;
 use crate::io::overlay::OverlayFile;
 use crate::io::redb_backend::{ForceClose, MonitoredBackend};
-use crate::io::vfs::{Access, Vfs};
+use crate::io::vfs::{Access, Vfs, VfsFile};
 use crate::kv::catch_panic::catch_redb_panic;
 use crate::model::index_family::IndexFamilies;
+use crate::tables::epochs::Epochs;
+use crate::tables::meta::StoredSecrets;
 use crate::tables::{families, meta};
 use crate::wal;
 use crate::wal::reader::WalFiles;
@@ -109,12 +111,28 @@ fn builder(cache_bytes: usize) -> Builder {
 
 /// Creates all tables of an empty database, with fresh secrets and these optional indexes.
 pub(crate) fn initialize(database: &Database, vfs: &dyn Vfs, indexes: IndexFamilies) -> Result<()> {
-    let (fingerprints, cursors) = (meta::fresh_secret(vfs)?, meta::fresh_secret(vfs)?);
-    let epoch = meta::fresh_number(vfs)?;
+    let (fingerprints, cursors) = (meta::fresh_secret(vfs)?, vec![meta::fresh_secret(vfs)?]);
+    let epochs = Epochs::new(meta::fresh_number(vfs)?);
     let write = database.begin_write().map_err(from_redb)?;
-    meta::initialize(&write, fingerprints, cursors, epoch)?;
+    meta::initialize(&write, &StoredSecrets { fingerprints, cursors }, &epochs, 0)?;
     families::put_ready(&write, indexes)?;
     write.commit().map_err(from_redb)
+}
+
+/// Creates an empty store in an empty file that continues another one: with its secrets and its
+/// history, whose last commit is `seqno`.
+pub(crate) fn create_continued(
+    file: Box<dyn VfsFile>,
+    secrets: &StoredSecrets,
+    epochs: &Epochs,
+    seqno: u64,
+) -> Result<()> {
+    let backend = MonitoredBackend::new(file, FaultSignal::detached())?;
+    let database = Database::builder().create_with_backend(backend).map_err(from_redb)?;
+    let write = database.begin_write().map_err(from_redb)?;
+    meta::initialize(&write, secrets, epochs, seqno)?;
+    write.commit().map_err(from_redb)?;
+    database.close().map_err(from_redb)
 }
 
 /// Creates a complete store beside the path and links it to its name in one step. If another

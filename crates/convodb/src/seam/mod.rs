@@ -11,6 +11,7 @@ mod count;
 mod feed;
 mod keys;
 mod list;
+mod loader;
 mod retention;
 mod statistics;
 mod writes;
@@ -22,6 +23,7 @@ pub use keys::{
     token_digest, token_digests, token_id, token_text,
 };
 pub use list::{ListPlan, PageRows, RangeTerms, created_at};
+pub use loader::{StoreLoader, StoredItem};
 pub use retention::{clock_doubt, filter_matches, is_most, needs_comparison};
 pub use statistics::{Counter, StatsPlan};
 pub use writes::{

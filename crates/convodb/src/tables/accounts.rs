@@ -254,7 +254,8 @@ impl Accounts {
         token.id
     }
 
-    fn put_token(&mut self, key: DigestKey, token: &Token) {
+    /// Puts a token by its hash.
+    pub(crate) fn put_token(&mut self, key: DigestKey, token: &Token) {
         let record = TokenV2 {
             user: token.user.get(),
             created_at: token.created_at.millis(),

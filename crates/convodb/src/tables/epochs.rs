@@ -49,6 +49,12 @@ impl Epochs {
         self.0.last().is_some_and(|epoch| epoch.last == OPEN)
     }
 
+    /// The last commit of all epochs that have ended; 0 if none has.
+    pub(crate) fn last_ended(&self) -> u64 {
+        let ended = self.0.iter().map(|epoch| epoch.last).filter(|last| *last != OPEN);
+        ended.max().unwrap_or(0)
+    }
+
     /// Ends the last epoch with this commit, unless it has ended.
     pub(crate) fn end(&mut self, commit: u64) {
         if let Some(epoch) = self.0.last_mut() {

@@ -57,22 +57,23 @@ impl StoredSecrets {
     }
 }
 
-/// Creates every table, so that a reader finds them all, and writes the metadata of a new store.
+/// Creates every table, so that a reader finds them all, and writes the metadata of a new store,
+/// whose first commit follows the one with the number `seqno`.
 pub(crate) fn initialize(
     write: &WriteTransaction,
-    fingerprints: Secret,
-    cursors: Secret,
-    epoch: u64,
+    secrets: &StoredSecrets,
+    epochs: &Epochs,
+    seqno: u64,
 ) -> Result<()> {
     schema::create_missing(write)?;
     let mut meta = write.open_table(TABLE).map_err(from_redb)?;
     meta.insert(MAGIC_NAME, MAGIC).map_err(from_redb)?;
-    meta.insert(FINGERPRINTS_NAME, fingerprints.as_slice()).map_err(from_redb)?;
+    meta.insert(FINGERPRINTS_NAME, secrets.fingerprints.as_slice()).map_err(from_redb)?;
     drop(meta);
     put_format(write, schema::FORMAT)?;
-    put_epochs(write, &Epochs::new(epoch))?;
-    put_wal_position(write, WalPosition { seqno: 0, chain: None })?;
-    put_cursor_key(write, cursors)
+    put_epochs(write, epochs)?;
+    put_wal_position(write, WalPosition { seqno, chain: None })?;
+    secrets.cursors.iter().try_for_each(|key| put_cursor_key(write, *key))
 }
 
 fn put(write: &WriteTransaction, name: &[u8], value: &[u8]) -> Result<()> {

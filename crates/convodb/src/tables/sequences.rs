@@ -45,8 +45,12 @@ impl Sequences {
             field: "user",
             reason: "must be one of the first 4294967295",
         })?;
-        self.put(USERS, next);
+        self.put_last_user(next);
         Ok(UserId::new(user))
+    }
+
+    pub(crate) fn put_last_user(&mut self, number: u64) {
+        self.put(USERS, number);
     }
 
     /// The number of the user's newest change; 0 before the first.

@@ -152,7 +152,7 @@ impl<'txn> Transaction<'txn> {
 
     /// Changes the index entries of a row from `old` to `new`. Computes fingerprints only if entries
     /// change.
-    fn apply_to_indexes(
+    pub(crate) fn apply_to_indexes(
         &mut self,
         key: RowKey,
         old: Option<&ConversationRef<'_>>,

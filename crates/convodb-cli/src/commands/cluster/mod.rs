@@ -6,12 +6,13 @@ mod token;
 mod user;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
 use convodb::{Name, UserId};
-use convodb_postgres::{Cluster, ClusterOptions, ImportReport, VerifyReport};
+use convodb_postgres::{Cluster, ClusterOptions, ExportProgress, ImportProgress, VerifyReport};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
@@ -36,6 +37,14 @@ pub(crate) enum Command {
     #[command(after_help = "Example: convodb cluster import --db chats.convodb \
                       --pg-url postgresql://convodb@db1/convodb")]
     Import(ImportArgs),
+    /// Copy the store in the database into a new file, to serve it from there again
+    ///
+    /// The inverse of `import`: tokens, cursors and idempotency keys of clients stay valid. Stop the
+    /// programs that write to the database first; what they write afterwards is not copied. The file
+    /// is audited before it gets its name. It has no optional indexes.
+    #[command(after_help = "Example: convodb cluster export --db new.convodb \
+                      --pg-url postgresql://convodb@db1/convodb")]
+    Export(ExportArgs),
     /// Read the whole store in the database and check that its tables agree
     ///
     /// The exit status is 1 if anything is inconsistent.
@@ -101,6 +110,18 @@ pub(crate) struct ImportArgs {
     json: JsonFlag,
 }
 
+/// The flags of `convodb cluster export`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ExportArgs {
+    /// File to create
+    #[arg(long, env = "CONVODB_DB", value_name = "FILE")]
+    db: PathBuf,
+    #[command(flatten)]
+    database: DatabaseFlags,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
 /// The flags of `convodb cluster verify`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct VerifyArgs {
@@ -110,9 +131,9 @@ pub(crate) struct VerifyArgs {
     json: JsonFlag,
 }
 
-/// What was imported, as JSON.
+/// What was copied, as JSON.
 #[derive(Serialize)]
-struct ImportLine {
+struct CopyLine {
     users: u64,
     tokens: u64,
     assistants: u64,
@@ -156,13 +177,42 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<ExitCode> {
             let started = Instant::now();
             let served = WhileServed::Copy("convodb cluster import");
             let store = existing(&args.db.db, LARGE_CACHE_BYTES, served)?;
-            let progress = |at: convodb_postgres::ImportProgress| {
+            let progress = |at: ImportProgress| {
                 say(format_args!("{}: {} rows", at.table, grouped(at.rows)));
             };
             let report = runtime.block_on(Cluster::import(&options, &store, progress))?;
             store.close()?;
-            print_import(&report, started.elapsed().as_secs_f64(), &args.json, out)?;
-            Ok(ExitCode::SUCCESS)
+            let line = CopyLine {
+                users: report.users,
+                tokens: report.tokens,
+                assistants: report.assistants,
+                conversations: report.conversations,
+                messages: report.messages,
+                changes: report.changes,
+                idempotency_records: report.responses,
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            success(print_copy("imported", &line, &args.json, out))
+        }
+        Command::Export(args) => {
+            let started = Instant::now();
+            let progress = |at: ExportProgress| {
+                say(format_args!("{}: {} rows", at.table, grouped(at.rows)));
+            };
+            let options = args.database.options()?;
+            let report = runtime.block_on(Cluster::export(&options, &args.db, progress));
+            let report = report.context("cannot export; no file was created")?;
+            let line = CopyLine {
+                users: report.users,
+                tokens: report.tokens,
+                assistants: report.assistants,
+                conversations: report.conversations,
+                messages: report.messages,
+                changes: report.changes,
+                idempotency_records: report.responses,
+                seconds: started.elapsed().as_secs_f64(),
+            };
+            success(print_copy("exported", &line, &args.json, out))
         }
         Command::Verify(args) => {
             let found = runtime.block_on(Cluster::verify(&args.database.options()?))?;
@@ -185,30 +235,17 @@ async fn find_user(cluster: &Cluster, named: &Name) -> Result<UserId> {
     cluster.find_user(named).await.with_context(|| format!("cannot find the user {named}"))
 }
 
-fn print_import(
-    report: &ImportReport,
-    seconds: f64,
-    json: &JsonFlag,
-    out: &mut dyn Write,
-) -> Result<()> {
+/// Prints what was copied, as `word` says.
+fn print_copy(word: &str, line: &CopyLine, json: &JsonFlag, out: &mut dyn Write) -> Result<()> {
     if json.json {
-        let line = ImportLine {
-            users: report.users,
-            tokens: report.tokens,
-            assistants: report.assistants,
-            conversations: report.conversations,
-            messages: report.messages,
-            changes: report.changes,
-            idempotency_records: report.responses,
-            seconds,
-        };
-        writeln!(out, "{}", serde_json::to_string(&line)?)?;
+        writeln!(out, "{}", serde_json::to_string(line)?)?;
     }
     say(format_args!(
-        "imported {} conversations with {} messages of {} users ({seconds:.1} s)",
-        grouped(report.conversations),
-        grouped(report.messages),
-        grouped(report.users)
+        "{word} {} conversations with {} messages of {} users ({:.1} s)",
+        grouped(line.conversations),
+        grouped(line.messages),
+        grouped(line.users),
+        line.seconds
     ));
     Ok(())
 }
