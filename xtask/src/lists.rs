@@ -87,7 +87,8 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["connection", "import", "verify"],
             &["writes"],
             &["cluster"],
-            &["cluster_writes"],
+            &["accounts", "cluster_writes", "count"],
+            &["erasure", "export"],
         ],
     },
     LayeredCrate {

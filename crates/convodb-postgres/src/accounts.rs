@@ -130,7 +130,7 @@ impl Cluster {
         let mut client = self.pool.get().await?;
         let transaction = client.transaction().await?;
         let owner = owner(user)?;
-        // Whoever closes the user waits for the token, and revokes it.
+        // A transaction that closes the user waits for the token, and revokes it.
         let sql = "select closed from account where id = $1 for share";
         let found = transaction.query_opt(sql, &[&owner]).await?;
         let found = found.ok_or(convodb::Error::UserNotFound)?;

@@ -69,7 +69,7 @@ pub enum Error {
     /// The embedded store to import has messages of a conversation that is not inserted yet.
     #[error("the store has unfinished inserts; open it for writing once, which removes them")]
     UnfinishedInserts,
-    /// The rows to export do not agree with each other: `convodb cluster verify` tells more.
+    /// The rows to export do not agree with each other: `convodb cluster verify` reports more.
     #[error("the rows in the database do not agree: {0}")]
     Inconsistent(String),
     /// The embedded store has a number that the tables cannot contain.

@@ -7,7 +7,7 @@ use clap::ArgGroup;
 use convodb::{EraseReport, ListRequest, Name};
 
 use crate::args::{JsonFlag, UserOfDeletionFlag};
-use crate::commands::cluster::{DatabaseFlags, find_user};
+use crate::commands::cluster::database::{DatabaseFlags, find_user};
 use crate::commands::erase::{Line, customer_filter};
 use crate::console::{confirm, counted, say};
 

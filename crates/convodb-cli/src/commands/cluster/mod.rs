@@ -1,5 +1,6 @@
 //! `convodb cluster`: creates, fills, administers and verifies a store on PostgreSQL.
 
+mod database;
 mod erase;
 mod prune;
 mod token;
@@ -11,11 +12,11 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use convodb::{Name, UserId};
-use convodb_postgres::{Cluster, ClusterOptions, ExportProgress, ImportProgress, VerifyReport};
+use convodb_postgres::{Cluster, ExportProgress, ImportProgress, VerifyReport};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
+use crate::commands::cluster::database::DatabaseFlags;
 use crate::console::{grouped, say};
 use crate::open_store::{LARGE_CACHE_BYTES, WhileServed, existing};
 
@@ -60,36 +61,6 @@ pub(crate) enum Command {
     Token(token::Command),
     Prune(prune::Args),
     Erase(erase::Args),
-}
-
-/// `--pg-url` and `--pg-schema`: a store in a database.
-#[derive(Debug, clap::Args)]
-pub(crate) struct DatabaseFlags {
-    /// Database, as libpq names it: postgresql://USER:PASSWORD@HOST/DATABASE
-    ///
-    /// Several hosts are tried in order. The connection is not encrypted. In the environment variable
-    /// the password is not visible to other users of the machine.
-    #[arg(long, env = "CONVODB_PG_URL", hide_env_values = true, value_name = "URL")]
-    pg_url: String,
-    /// Schema of the database that contains the store
-    #[arg(
-        long,
-        env = "CONVODB_PG_SCHEMA",
-        value_name = "NAME",
-        default_value = ClusterOptions::DEFAULT_SCHEMA
-    )]
-    pg_schema: String,
-}
-
-impl DatabaseFlags {
-    fn options(&self) -> Result<ClusterOptions> {
-        Ok(ClusterOptions::new(&self.pg_url)?.schema(&self.pg_schema)?.connections(1)?)
-    }
-
-    /// The store, opened for reading and writing.
-    async fn open(&self) -> Result<Cluster> {
-        Ok(Cluster::open(&self.options()?.write_connections(1)?).await?)
-    }
 }
 
 /// The flags of `convodb cluster init`.
@@ -228,11 +199,6 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<ExitCode> {
 
 fn success(done: Result<()>) -> Result<ExitCode> {
     done.map(|()| ExitCode::SUCCESS)
-}
-
-/// The user with this name, or else with this number.
-async fn find_user(cluster: &Cluster, named: &Name) -> Result<UserId> {
-    cluster.find_user(named).await.with_context(|| format!("cannot find the user {named}"))
 }
 
 /// Prints what was copied, as `word` says.

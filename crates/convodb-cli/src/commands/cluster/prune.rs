@@ -6,7 +6,7 @@ use anyhow::{Context, Result, bail};
 use convodb::{Day, ListRequest, Name};
 
 use crate::args::JsonFlag;
-use crate::commands::cluster::{DatabaseFlags, find_user};
+use crate::commands::cluster::database::{DatabaseFlags, find_user};
 use crate::commands::prune::print;
 use crate::console::now;
 use crate::serve::retention::{CONFIRM, cutoff, is_confirmed};

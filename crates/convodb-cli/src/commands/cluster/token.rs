@@ -10,7 +10,7 @@ use convodb_http::accounts::{RevokeTokens, TokenLine};
 use convodb_postgres::Cluster;
 
 use crate::args::JsonFlag;
-use crate::commands::cluster::{DatabaseFlags, find_user};
+use crate::commands::cluster::database::{DatabaseFlags, find_user};
 use crate::commands::token::{NewTokenFlags, RevokedFlags, print, say_created, say_revoked};
 use crate::console::now;
 

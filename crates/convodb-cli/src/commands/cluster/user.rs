@@ -9,7 +9,8 @@ use convodb_http::accounts::UserLine;
 use convodb_postgres::UserAccount;
 
 use crate::args::{JsonFlag, UserOfDeletionFlag};
-use crate::commands::cluster::{DatabaseFlags, erase, find_user};
+use crate::commands::cluster::database::{DatabaseFlags, find_user};
+use crate::commands::cluster::erase;
 use crate::commands::user::print;
 use crate::console::{now, say};
 
