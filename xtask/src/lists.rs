@@ -88,7 +88,7 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["writes"],
             &["cluster"],
             &["accounts", "cluster_writes", "count"],
-            &["erasure", "export"],
+            &["erasure", "expiry", "export"],
         ],
     },
     LayeredCrate {

@@ -38,6 +38,7 @@ mod conversation_row;
 mod count;
 mod erasure;
 mod error;
+mod expiry;
 mod export;
 mod import;
 mod page_statement;

@@ -1,7 +1,8 @@
 //! Deletion of many conversations, retention and erasure: the same calls on both stores.
 
 use convodb::{
-    ChangesSince, Error, Filter, ListRequest, PageSize, RetentionDoubt, Store, Timestamp, UserId,
+    ChangesSince, Error, Filter, ListRequest, PageSize, Retention, RetentionDoubt, Store,
+    Timestamp, UserId,
 };
 use convodb_postgres::{Cluster, ClusterOptions, Write};
 use convodb_testkit::generators::assistants;
@@ -132,4 +133,42 @@ async fn a_retention_pass_is_doubted_as_in_an_embedded_store() {
         }
     }
     assert!(leapt > 0 && most > 0, "{leapt} {most}");
+}
+
+/// Passes an hour or a month apart, and with a clock that is put back.
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test]
+async fn changes_and_idempotency_records_expire_as_in_an_embedded_store() {
+    let schema = "erasure_expiry";
+    let (store, users, cluster, options) = both(schema).await;
+    let mut runner = TestRunner::deterministic();
+    let at = |hours: u64| Timestamp::from_millis(1_737_800_000_000 + hours * 3_600_000).unwrap();
+    let (mut changes, mut idempotency) = (0, 0);
+    for hours in [0, 1, 2, 48, 24, 24 * 30 + 1, 24 * 31 + 2, 24 * 70] {
+        let found = cluster.expire(at(hours), Retention::default()).await.unwrap();
+        assert_eq!(found, store.expire(at(hours), Retention::default()).unwrap(), "{hours}");
+        compare_tables(schema, &store).await;
+        assert!(is_clean(&options).await);
+        changes += found.changes;
+        idempotency += found.idempotency;
+        run_history(&mut runner, (&store, users), &cluster, 60).await;
+    }
+    assert!(changes > 100 && idempotency > 10, "{changes} {idempotency}");
+}
+
+/// More than one transaction removes.
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test]
+async fn more_changes_than_a_batch_expire() {
+    let schema = "erasure_batches";
+    let (store, users, cluster, options) = both(schema).await;
+    run_history(&mut TestRunner::deterministic(), (&store, [users[0]; 2]), &cluster, 4_000).await;
+    let at = |days: u64| Timestamp::from_millis(1_737_800_000_000 + days * 86_400_000).unwrap();
+    for days in [0, 40] {
+        let found = cluster.expire(at(days), Retention::default()).await.unwrap();
+        assert_eq!(found, store.expire(at(days), Retention::default()).unwrap());
+        assert_eq!(found.changes > 1_000, days == 40, "{found:?}");
+    }
+    compare_tables(schema, &store).await;
+    assert!(is_clean(&options).await);
 }

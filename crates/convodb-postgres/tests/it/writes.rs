@@ -168,7 +168,8 @@ async fn in_cluster(cluster: &Cluster, call: Call) -> Outcome {
 }
 
 /// The tables that a write changes, with the columns that both stores have.
-const TABLES: [(&str, &str); 8] = [
+const TABLES: [(&str, &str); 9] = [
+    ("change_mark", "owner, hour, number"),
     ("account", "id, name, created_ms, closed"),
     (
         "head",

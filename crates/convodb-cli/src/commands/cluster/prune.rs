@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
-use convodb::{Day, ListRequest, Name};
+use convodb::{Day, ListRequest, Name, Retention};
 
 use crate::args::JsonFlag;
 use crate::commands::cluster::database::{DatabaseFlags, find_user};
@@ -14,7 +14,8 @@ use crate::serve::retention::{CONFIRM, cutoff, is_confirmed};
 /// Delete conversations created more than a number of days ago from the store in the database
 ///
 /// Deletes the oldest first, in transactions of bounded size; other clients read and write
-/// meanwhile. Refuses what `convodb prune` refuses.
+/// meanwhile. Also removes changes of the feed that are older than 30 days and idempotency records
+/// that are older than a day, as a server does with a file. Refuses what `convodb prune` refuses.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example: convodb cluster prune --pg-url postgresql://convodb@db1/convodb \
                         --keep 365")]
@@ -59,5 +60,7 @@ pub(crate) async fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         conversations +=
             deleted.context("cannot delete conversations; run the command again to continue")?;
     }
+    let expired = cluster.expire(now, Retention::default()).await;
+    expired.context("cannot remove old changes; run the command again to continue")?;
     print(conversations, before, &args.json, out)
 }
