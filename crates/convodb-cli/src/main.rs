@@ -232,15 +232,38 @@ mod tests {
         ("serve", "confirm-retention"),
     ];
 
+    /// Those of `convodb cluster`.
+    #[cfg(feature = "postgres")]
+    const OF_CLUSTER_WITHOUT_VARIABLE: &[(&str, &str)] = &[
+        ("cluster token revoke", "id"),
+        ("cluster token revoke", "prefix"),
+        ("cluster token revoke", "user"),
+        ("cluster token revoke", "all"),
+        ("cluster token revoke", "yes"),
+        ("cluster user remove", "user"),
+        ("cluster user remove", "yes"),
+        ("cluster erase", "user"),
+        ("cluster erase", "customer-phone"),
+        ("cluster erase", "external-identifier"),
+        ("cluster erase", "everything"),
+        ("cluster erase", "yes"),
+        ("cluster prune", "keep"),
+        ("cluster prune", "user"),
+        ("cluster prune", "confirm-retention"),
+    ];
+    #[cfg(not(feature = "postgres"))]
+    const OF_CLUSTER_WITHOUT_VARIABLE: &[(&str, &str)] = &[];
+
     #[test]
     fn each_flag_has_help_and_a_variable_unless_it_chooses_what_is_deleted() {
         let mut without: Vec<(String, String)> = Vec::new();
         for (verb, flag) in flags() {
             let long = flag.get_long().unwrap().to_owned();
             assert!(flag.get_help().is_some(), "{verb} --{long} has no help");
-            let deletes = ["delete", "erase", "prune", "revoke"];
+            let deletes = ["delete", "erase", "prune", "remove", "revoke"];
             let deletes = verb.split(' ').any(|word| deletes.contains(&word));
-            let names_the_place = ["db", "admin-socket", "json"].contains(&long.as_str());
+            let place = ["db", "admin-socket", "pg-url", "pg-schema", "json"];
+            let names_the_place = place.contains(&long.as_str());
             match flag.get_env() {
                 None => without.push((verb, long)),
                 Some(variable) => {
@@ -250,7 +273,8 @@ mod tests {
                 }
             }
         }
-        let expected = WITHOUT_VARIABLE.into_iter();
+        let of_cluster = OF_CLUSTER_WITHOUT_VARIABLE.iter().copied();
+        let expected = WITHOUT_VARIABLE.into_iter().chain(of_cluster);
         let mut expected: Vec<_> =
             expected.map(|(verb, flag)| (verb.to_owned(), flag.to_owned())).collect();
         without.sort();
@@ -269,6 +293,8 @@ mod tests {
             };
             let word = |text: &str| text.replace('-', "_").to_uppercase();
             let long = word(flag.get_long().unwrap());
+            // The verbs of `cluster` share the variables of those for a file.
+            let verb = verb.strip_prefix("cluster ").unwrap_or(&verb);
             let verb = word(verb.split(' ').next().unwrap());
             let names = [format!("CONVODB_{long}"), format!("CONVODB_{verb}_{long}")];
             assert!(names.contains(&variable), "{variable} of {verb} --{long}");
