@@ -82,7 +82,7 @@ async fn measure(rows: u64) -> Outcome<()> {
             kind("delete", Rc::new(move |_| delete(deleted())))?,
             kind("change of the assistant", Rc::new(move |_| reassign(changed(), TARGET)))?,
         ];
-        for _ in 0..setting("CONVODB_BENCH_ROUNDS", 6) {
+        for _ in 0..setting("CONVODB_BENCH_ROUNDS", 3) {
             for kind in &mut kinds {
                 let load = Load {
                     address: server.address,
