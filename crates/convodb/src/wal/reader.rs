@@ -296,6 +296,23 @@ mod tests {
         assert!(matches!(read, Err(Error::WalMismatch { .. })), "{read:?}");
     }
 
+    /// A checkpoint after recovery for which there was no space for a new segment: its position in
+    /// the tables still names a segment that the log must contain.
+    #[test]
+    fn a_recovered_log_keeps_its_segments_until_it_has_a_new_one() {
+        let fixture = fixture();
+        let mut wal = wal(&fixture.store);
+        wal.continue_after(*fixture.positions.last().unwrap());
+        let flushed = wal.after_unlogged();
+        wal.remove_segments(flushed.seqno).unwrap();
+        assert_eq!(fixture.lengths(flushed).unwrap().len(), 0);
+        wal.continue_after(flushed);
+        wal.rotate().unwrap();
+        wal.remove_segments(flushed.seqno).unwrap();
+        assert_eq!(fixture.lengths(wal.position()).unwrap().len(), 0);
+        assert_eq!(segments(&SystemVfs, &fixture.store).unwrap().len(), 1);
+    }
+
     #[test]
     fn groups_are_replayed_in_order_from_any_position() {
         let fixture = fixture();
