@@ -80,7 +80,7 @@ pub const LAYERS: &[LayeredCrate] = &[
     LayeredCrate {
         folder: "crates/convodb-postgres",
         layers: &[
-            &["error", "schema", "shape"],
+            &["copying", "error", "schema", "shape"],
             &["values"],
             &["page_statement", "rows"],
             &["conversation_row", "plan_check"],

@@ -19,8 +19,9 @@ use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
 use crate::connection::ClusterOptions;
+use crate::copying::{CopyProgress, CopyReport};
 use crate::error::{Error, Result, corrupted};
-use crate::import::{self, ImportProgress, ImportReport};
+use crate::import;
 use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, owner};
 use crate::plan_check;
 use crate::rows::{self, ACCESS_COLUMNS, Columns};
@@ -137,8 +138,8 @@ impl Cluster {
     pub async fn import(
         options: &ClusterOptions,
         store: &Store,
-        progress: impl FnMut(ImportProgress) + Send,
-    ) -> Result<ImportReport> {
+        progress: impl FnMut(CopyProgress) + Send,
+    ) -> Result<CopyReport> {
         let snapshot = store.snapshot();
         let contents = Contents::new(&snapshot);
         if contents.has_unfinished_inserts()? {

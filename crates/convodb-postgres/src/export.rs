@@ -18,45 +18,15 @@ use uuid::Uuid;
 use crate::accounts::{decode_name, decode_token, decode_user, decode_user_id};
 use crate::cluster::{Cluster, decode_change};
 use crate::connection::ClusterOptions;
+use crate::copying::{CopyProgress, CopyReport, ROWS_PER_CALL};
 use crate::error::{Error, Result, corrupted};
 use crate::page_statement::COLUMNS;
 use crate::rows::{self, ACCESS_COLUMNS, Columns};
 use crate::values::position;
 use crate::writes::lookups::decode_head;
 
-/// What an export copied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ExportReport {
-    /// The number of users.
-    pub users: u64,
-    /// The number of access tokens.
-    pub tokens: u64,
-    /// The number of assistants.
-    pub assistants: u64,
-    /// The number of conversations.
-    pub conversations: u64,
-    /// The number of messages.
-    pub messages: u64,
-    /// The number of changes in the feeds of all users.
-    pub changes: u64,
-    /// The number of responses to writes with idempotency keys.
-    pub responses: u64,
-}
-
-/// How far an export is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ExportProgress {
-    /// The table that is copied.
-    pub table: &'static str,
-    /// The number of its rows that are copied.
-    pub rows: u64,
-}
-
 /// Rows of one write of the new store.
 const BATCH: usize = 1_000;
-/// Rows between two calls of `progress`.
-const ROWS_PER_CALL: u64 = 10_000;
 
 impl Cluster {
     /// Copies the store into a new embedded store at `target`, as of one moment: all that an
@@ -72,8 +42,8 @@ impl Cluster {
     pub async fn export(
         options: &ClusterOptions,
         target: &Path,
-        progress: impl FnMut(ExportProgress) + Send,
-    ) -> Result<ExportReport> {
+        progress: impl FnMut(CopyProgress) + Send,
+    ) -> Result<CopyReport> {
         let cluster = Self::open(options).await?;
         let mut client = options.connect().await?;
         let transaction =
@@ -85,7 +55,7 @@ impl Cluster {
         let loader = StoreLoader::create(target, secrets, cluster.history(), last_change)?;
         let mut export = Export { transaction: &transaction, loader: &loader, progress };
         export.store().await?;
-        let report = ExportReport {
+        let report = CopyReport {
             users: export.users().await?,
             tokens: export.tokens().await?,
             assistants: export.assistants().await?,
@@ -111,7 +81,7 @@ struct Export<'t, P> {
     progress: P,
 }
 
-impl<P: FnMut(ExportProgress) + Send> Export<'_, P> {
+impl<P: FnMut(CopyProgress) + Send> Export<'_, P> {
     /// Copies the rows of a query, and returns their number.
     async fn copy(
         &mut self,
@@ -132,7 +102,7 @@ impl<P: FnMut(ExportProgress) + Send> Export<'_, P> {
                 copied += items.len() as u64;
                 self.loader.load(std::mem::take(&mut items))?;
                 if is_last || copied % ROWS_PER_CALL == 0 {
-                    (self.progress)(ExportProgress { table, rows: copied });
+                    (self.progress)(CopyProgress { table, rows: copied });
                 }
             }
             if is_last {

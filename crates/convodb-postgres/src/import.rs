@@ -15,55 +15,24 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use crate::conversation_row::ConversationRow;
+use crate::copying::{CopyProgress, CopyReport, ROWS_PER_CALL};
 use crate::error::{Error, Result};
 use crate::rows::{change_number, role_number};
 use crate::schema::FORMAT;
 use crate::values::{Numeric, millis, stored_position};
-
-/// What an import copied.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ImportReport {
-    /// The number of users.
-    pub users: u64,
-    /// The number of access tokens.
-    pub tokens: u64,
-    /// The number of assistants.
-    pub assistants: u64,
-    /// The number of conversations.
-    pub conversations: u64,
-    /// The number of messages.
-    pub messages: u64,
-    /// The number of changes in the feeds of all users.
-    pub changes: u64,
-    /// The number of responses to writes with idempotency keys.
-    pub responses: u64,
-}
-
-/// How far an import is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ImportProgress {
-    /// The table that is copied.
-    pub table: &'static str,
-    /// The number of its rows that are copied.
-    pub rows: u64,
-}
-
-/// Rows between two calls of `progress`.
-const ROWS_PER_CALL: u64 = 10_000;
 
 /// Copies the content of a store into empty tables.
 pub(crate) async fn copy(
     transaction: &Transaction<'_>,
     contents: Contents<'_>,
     history: &History,
-    progress: impl FnMut(ImportProgress) + Send,
-) -> Result<ImportReport> {
+    progress: impl FnMut(CopyProgress) + Send,
+) -> Result<CopyReport> {
     let secrets = contents.secrets()?;
     let users = contents.users()?;
     let keys = Arc::new(Keys::new(secrets.clone()));
     let mut import = Import { transaction, contents, keys, users, progress };
-    let report = ImportReport {
+    let report = CopyReport {
         users: import.accounts().await?,
         tokens: import.tokens().await?,
         assistants: import.assistants().await?,
@@ -107,7 +76,7 @@ struct Import<'t, 's, P> {
     progress: P,
 }
 
-impl<P: FnMut(ImportProgress) + Send> Import<'_, '_, P> {
+impl<P: FnMut(CopyProgress) + Send> Import<'_, '_, P> {
     /// Copies rows into a table, with these columns and types.
     async fn copy<T>(
         &mut self,
@@ -126,11 +95,11 @@ impl<P: FnMut(ImportProgress) + Send> Import<'_, '_, P> {
             writer.as_mut().write(&values(&row?)).await?;
             copied += 1;
             if copied % ROWS_PER_CALL == 0 {
-                (self.progress)(ImportProgress { table, rows: copied });
+                (self.progress)(CopyProgress { table, rows: copied });
             }
         }
         writer.as_mut().finish().await?;
-        (self.progress)(ImportProgress { table, rows: copied });
+        (self.progress)(CopyProgress { table, rows: copied });
         Ok(copied)
     }
 

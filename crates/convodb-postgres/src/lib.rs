@@ -35,6 +35,7 @@ mod cluster;
 mod cluster_writes;
 mod connection;
 mod conversation_row;
+mod copying;
 mod count;
 mod erasure;
 mod error;
@@ -53,9 +54,8 @@ mod writes;
 pub use crate::accounts::UserAccount;
 pub use crate::cluster::{Cluster, PageExplanation};
 pub use crate::connection::ClusterOptions;
+pub use crate::copying::{CopyProgress, CopyReport};
 pub use crate::error::{Error, Result};
-pub use crate::export::{ExportProgress, ExportReport};
-pub use crate::import::{ImportProgress, ImportReport};
 pub use crate::verify::{Finding, VerifyReport};
 pub use crate::writes::metrics::WriteMetrics;
 pub use crate::writes::request::{

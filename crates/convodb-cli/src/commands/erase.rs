@@ -46,23 +46,30 @@ pub(crate) struct Args {
     target: StoreOrServer,
     #[command(flatten)]
     user: UserOfDeletionFlag,
-    /// Erase all conversations with this customer's phone number
-    #[arg(long, value_name = "PHONE", group = "what")]
-    customer_phone: Option<String>,
-    /// Erase all conversations with this external identifier
-    #[arg(long, value_name = "TEXT", group = "what")]
-    external_identifier: Option<String>,
-    /// Erase the user with all conversations, assistants and tokens
-    #[arg(long, group = "what")]
-    everything: bool,
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    what: EraseFlags,
     /// Do not compact; the bytes remain in the file until `convodb compact` is run
     #[arg(long)]
     no_compact: bool,
     #[command(flatten)]
     json: JsonFlag,
+}
+
+/// What to erase: one of the group `what`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct EraseFlags {
+    /// Erase all conversations with this customer's phone number
+    #[arg(long, value_name = "PHONE", group = "what")]
+    pub(crate) customer_phone: Option<String>,
+    /// Erase all conversations with this external identifier
+    #[arg(long, value_name = "TEXT", group = "what")]
+    pub(crate) external_identifier: Option<String>,
+    /// Erase the user with all conversations, assistants and tokens
+    #[arg(long, group = "what")]
+    pub(crate) everything: bool,
+    /// Do not ask for confirmation
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// A finished erasure as JSON; also the server's response, without `compacted`.
@@ -86,7 +93,8 @@ impl Line {
 
 /// Erases what the flags name, after confirmation.
 pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
-    let (phone, identifier) = (args.customer_phone.as_deref(), args.external_identifier.as_deref());
+    let (phone, identifier) =
+        (args.what.customer_phone.as_deref(), args.what.external_identifier.as_deref());
     let filter = customer_filter(phone, identifier)?;
     let line = match args.target.target()? {
         Target::Server(socket) => in_server(args, socket)?,
@@ -99,9 +107,9 @@ fn in_server(args: &Args, socket: &Path) -> Result<Line> {
     require_confirmation(args, &args.user.user, None)?;
     let body = serde_json::json!({
         "user": args.user.user.as_str(),
-        "customer_phone": args.customer_phone,
-        "external_identifier": args.external_identifier,
-        "everything": args.everything,
+        "customer_phone": args.what.customer_phone,
+        "external_identifier": args.what.external_identifier,
+        "everything": args.what.everything,
     });
     let response = admin_client::request(socket, "POST", "/admin/erase", &body.to_string())?;
     serde_json::from_str(&response).context("cannot parse the server's response to the erasure")
@@ -127,14 +135,14 @@ fn in_process(args: &Args, db: &Path, filter: &Filter) -> Result<Line> {
     let count = count(&snapshot, user, &request)?;
     let name = snapshot.user(user)?.map_or_else(|| args.user.user.clone(), |user| user.name);
     drop(snapshot);
-    if count == 0 && !args.everything {
+    if count == 0 && !args.what.everything {
         say("no conversation matches");
     } else {
         require_confirmation(args, &name, Some(count))?;
     }
     let (bar, progress) = bar(count);
     let now = now()?;
-    let erased = if args.everything {
+    let erased = if args.what.everything {
         store.erase_user_with_progress(user, now, progress)
     } else {
         store
@@ -155,7 +163,7 @@ fn in_process(args: &Args, db: &Path, filter: &Filter) -> Result<Line> {
 fn is_interrupted(snapshot: &Snapshot, args: &Args) -> Result<bool> {
     let unfinished = snapshot.unfinished_erasures().context("cannot read the store")?;
     let any = unfinished.iter().any(|erasure| erasure.scope == ErasureScope::User);
-    Ok(any && args.everything && !args.no_compact)
+    Ok(any && args.what.everything && !args.no_compact)
 }
 
 /// The filter of a customer's conversations.
@@ -182,15 +190,15 @@ fn count(snapshot: &Snapshot, user: UserId, request: &ListRequest) -> Result<u64
 fn require_confirmation(args: &Args, user: &Name, count: Option<u64>) -> Result<()> {
     let conversations = match count {
         Some(count) => counted(count, "conversation"),
-        None if args.everything => "all conversations".to_owned(),
+        None if args.what.everything => "all conversations".to_owned(),
         None => "the matching conversations".to_owned(),
     };
-    let action = if args.everything {
+    let action = if args.what.everything {
         format!("erases the user {user} with {conversations}, all assistants and tokens, for good")
     } else {
         format!("erases {conversations} of {user}, for good")
     };
-    if args.yes || confirm(&action, user.as_str())? {
+    if args.what.yes || confirm(&action, user.as_str())? {
         return Ok(());
     }
     bail!("not confirmed; nothing was erased")
@@ -209,7 +217,7 @@ fn print(args: &Args, line: &Line, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "{}", serde_json::to_string(line)?)?;
     }
     let mut what = counted(line.conversations, "conversation");
-    if args.everything {
+    if args.what.everything {
         let assistants = counted(line.assistants, "assistant");
         let tokens = counted(line.tokens, "token");
         what = format!("{what}, {assistants}, {tokens} and the user {}", args.user.user);

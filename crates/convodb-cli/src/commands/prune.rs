@@ -26,19 +26,26 @@ use crate::serve::retention::{CONFIRM, cutoff, delete_before, is_confirmed};
 pub(crate) struct Args {
     #[command(flatten)]
     db: DbFlag,
+    #[command(flatten)]
+    what: PruneFlags,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// What to delete.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PruneFlags {
     /// Retention period in days, from the creation of a conversation
     #[arg(long, value_name = "DAYS",
           value_parser = clap::value_parser!(u32).range(1..))]
-    keep: u32,
+    pub(crate) keep: u32,
     /// Only conversations of this user, by name or number [default: all users]
     #[arg(long, value_name = "USER")]
-    user: Option<Name>,
+    pub(crate) user: Option<Name>,
     /// Confirm what is refused because the clock leapt or because most conversations would be
     /// deleted: today's date
     #[arg(long, value_name = "DATE")]
-    confirm_retention: Option<Day>,
-    #[command(flatten)]
-    json: JsonFlag,
+    pub(crate) confirm_retention: Option<Day>,
 }
 
 /// What was deleted, as JSON.
@@ -54,21 +61,21 @@ pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let served = WhileServed::ServerFlag("--keep DAYS");
     let store = existing(db, LARGE_CACHE_BYTES, served)?;
     let snapshot = store.snapshot();
-    let users = match &args.user {
+    let users = match &args.what.user {
         Some(name) => vec![resolve::user(&snapshot, name, db)?],
         None => snapshot.users()?.into_iter().map(|user| user.id).collect(),
     };
     let now = now()?;
-    let before = cutoff(now, args.keep);
+    let before = cutoff(now, args.what.keep);
     let doubt = snapshot.doubt_retention(&users, now, Some(before));
     drop(snapshot);
     if let Some(doubt) = doubt.context("cannot read the store")?
-        && !is_confirmed(args.confirm_retention, now)
+        && !is_confirmed(args.what.confirm_retention, now)
     {
         bail!("nothing was deleted: {doubt}; {CONFIRM}");
     }
     // A pass over one user says nothing about the others.
-    let of_all = args.user.is_none().then_some(before);
+    let of_all = args.what.user.is_none().then_some(before);
     store.begin_retention(now, of_all).context("cannot write to the store")?;
     let mut conversations = 0;
     for user in users {

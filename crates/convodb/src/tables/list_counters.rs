@@ -115,7 +115,7 @@ impl ListCounters {
         old: Option<&Fingerprints>,
         new: Option<&Fingerprints>,
     ) -> Result<()> {
-        change_each(only_first(old, new, lists), |list| self.remove(row, list))?;
+        change_each(only_first(old, new, lists), |list| self.change(row, list, Change::Remove))?;
         let Some(new) = new else { return Ok(()) };
         change_each(only_first(Some(new), old, lists), |list| self.add(indexes, row, new, list))
     }
@@ -132,28 +132,21 @@ impl ListCounters {
         if list.may_be_short() && !self.has(row.key.user, list.term)? {
             return self.start(indexes, row, fingerprints, list);
         }
+        self.change(row, list, Change::Add)
+    }
+
+    /// Adds a row to the counters of a list or removes it, and returns whether the list has counters:
+    /// without them, it has no record to remove the row from.
+    fn change(&mut self, row: CountedRow, list: CountedList, change: Change) -> Result<bool> {
         let (key, cell) = place(row.key.user, list.term, row.key.position, row.kind);
         let mut changed = self.table.take_buffer();
         let stored = self.table.get(key)?;
-        let body = match &stored {
-            Some(record) => open(&key, record.value())?,
-            None => ListCounterBody::EMPTY,
+        let body = match (&stored, change) {
+            (Some(record), _) => open(&key, record.value())?,
+            (None, Change::Add) => ListCounterBody::EMPTY,
+            (None, Change::Remove) => return Ok(false),
         };
-        let appended = body.append_changed(&key, cell, Change::Add, &mut changed);
-        appended.map_err(|what| LIST_COUNTERS.corrupted(what))?;
-        drop(stored);
-        self.table.put_buffer(key, changed);
-        Ok(true)
-    }
-
-    /// Removes a row from a list, and returns whether the list has counters: without them, it has no
-    /// record to change.
-    fn remove(&mut self, row: CountedRow, list: CountedList) -> Result<bool> {
-        let (key, cell) = place(row.key.user, list.term, row.key.position, row.kind);
-        let mut changed = self.table.take_buffer();
-        let Some(stored) = self.table.get(key)? else { return Ok(false) };
-        let body = open(&key, stored.value())?;
-        let appended = body.append_changed(&key, cell, Change::Remove, &mut changed);
+        let appended = body.append_changed(&key, cell, change, &mut changed);
         appended.map_err(|what| LIST_COUNTERS.corrupted(what))?;
         drop(stored);
         match changed.is_empty() {

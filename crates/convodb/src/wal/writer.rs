@@ -168,8 +168,8 @@ impl Wal {
     /// except the last one. Replay ignores a segment that could not be removed, and the next
     /// checkpoint removes it.
     ///
-    /// After recovery, until a segment is created, none is removed: the tables have recorded that
-    /// the log must contain them.
+    /// After recovery or a failed append, until a segment is created, none is removed: the tables
+    /// have recorded that the log must contain them.
     pub(crate) fn remove_segments(&self, seqno: u64) -> Result<()> {
         let live = self.segment.as_ref().map(|segment| segment.first);
         if live.is_none() && self.position.chain.is_some() {

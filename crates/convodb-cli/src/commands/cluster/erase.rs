@@ -8,7 +8,7 @@ use convodb::{EraseReport, ListRequest, Name};
 
 use crate::args::{JsonFlag, UserOfDeletionFlag};
 use crate::commands::cluster::database::{DatabaseFlags, find_user};
-use crate::commands::erase::{Line, customer_filter};
+use crate::commands::erase::{EraseFlags, Line, customer_filter};
 use crate::console::{confirm, counted, say};
 
 /// Erase a customer's conversations, or a user with all data, from the store in the database
@@ -23,18 +23,8 @@ pub(crate) struct Args {
     database: DatabaseFlags,
     #[command(flatten)]
     user: UserOfDeletionFlag,
-    /// Erase all conversations with this customer's phone number
-    #[arg(long, value_name = "PHONE", group = "what")]
-    customer_phone: Option<String>,
-    /// Erase all conversations with this external identifier
-    #[arg(long, value_name = "TEXT", group = "what")]
-    external_identifier: Option<String>,
-    /// Erase the user with all conversations, assistants and tokens
-    #[arg(long, group = "what")]
-    everything: bool,
-    /// Do not ask for confirmation
-    #[arg(long)]
-    yes: bool,
+    #[command(flatten)]
+    what: EraseFlags,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -42,10 +32,11 @@ pub(crate) struct Args {
 /// Erases what the flags name, after confirmation.
 pub(crate) async fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let named = &args.user.user;
-    if args.everything {
-        return user(&args.database, named, args.yes, &args.json, out).await;
+    if args.what.everything {
+        return user(&args.database, named, args.what.yes, &args.json, out).await;
     }
-    let (phone, identifier) = (args.customer_phone.as_deref(), args.external_identifier.as_deref());
+    let (phone, identifier) =
+        (args.what.customer_phone.as_deref(), args.what.external_identifier.as_deref());
     let request = ListRequest::new().filter(customer_filter(phone, identifier)?);
     let cluster = args.database.open().await?;
     let user = find_user(&cluster, named).await?;
@@ -55,7 +46,7 @@ pub(crate) async fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
         "erases {least}{} of {named}, for good",
         counted(count.conversations, "conversation")
     );
-    if !args.yes && !confirm(&action, named.as_str())? {
+    if !args.what.yes && !confirm(&action, named.as_str())? {
         bail!("not confirmed; nothing was erased");
     }
     let conversations = cluster.delete_all(user, &request).await;

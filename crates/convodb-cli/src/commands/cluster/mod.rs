@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use convodb_postgres::{Cluster, ExportProgress, ImportProgress, VerifyReport};
+use convodb_postgres::{Cluster, CopyProgress, CopyReport, VerifyReport};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
@@ -115,6 +115,26 @@ struct CopyLine {
     seconds: f64,
 }
 
+impl CopyLine {
+    fn new(report: &CopyReport, started: Instant) -> Self {
+        Self {
+            users: report.users,
+            tokens: report.tokens,
+            assistants: report.assistants,
+            conversations: report.conversations,
+            messages: report.messages,
+            changes: report.changes,
+            idempotency_records: report.responses,
+            seconds: started.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+/// Shows how far a copy is.
+fn show(at: CopyProgress) {
+    say(format_args!("{}: {} rows", at.table, grouped(at.rows)));
+}
+
 /// What was read and found, as JSON.
 #[derive(Serialize)]
 struct VerifyLine<'f> {
@@ -148,41 +168,17 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<ExitCode> {
             let started = Instant::now();
             let served = WhileServed::Copy("convodb cluster import");
             let store = existing(&args.db.db, LARGE_CACHE_BYTES, served)?;
-            let progress = |at: ImportProgress| {
-                say(format_args!("{}: {} rows", at.table, grouped(at.rows)));
-            };
-            let report = runtime.block_on(Cluster::import(&options, &store, progress))?;
+            let report = runtime.block_on(Cluster::import(&options, &store, show))?;
             store.close()?;
-            let line = CopyLine {
-                users: report.users,
-                tokens: report.tokens,
-                assistants: report.assistants,
-                conversations: report.conversations,
-                messages: report.messages,
-                changes: report.changes,
-                idempotency_records: report.responses,
-                seconds: started.elapsed().as_secs_f64(),
-            };
+            let line = CopyLine::new(&report, started);
             success(print_copy("imported", &line, &args.json, out))
         }
         Command::Export(args) => {
             let started = Instant::now();
-            let progress = |at: ExportProgress| {
-                say(format_args!("{}: {} rows", at.table, grouped(at.rows)));
-            };
             let options = args.database.options()?;
-            let report = runtime.block_on(Cluster::export(&options, &args.db, progress));
+            let report = runtime.block_on(Cluster::export(&options, &args.db, show));
             let report = report.context("cannot export; no file was created")?;
-            let line = CopyLine {
-                users: report.users,
-                tokens: report.tokens,
-                assistants: report.assistants,
-                conversations: report.conversations,
-                messages: report.messages,
-                changes: report.changes,
-                idempotency_records: report.responses,
-                seconds: started.elapsed().as_secs_f64(),
-            };
+            let line = CopyLine::new(&report, started);
             success(print_copy("exported", &line, &args.json, out))
         }
         Command::Verify(args) => {

@@ -3,11 +3,11 @@
 use std::io::Write;
 
 use anyhow::{Context, Result, bail};
-use convodb::{Day, ListRequest, Name, Retention};
+use convodb::{ListRequest, Retention};
 
 use crate::args::JsonFlag;
 use crate::commands::cluster::database::{DatabaseFlags, find_user};
-use crate::commands::prune::print;
+use crate::commands::prune::{PruneFlags, print};
 use crate::console::now;
 use crate::serve::retention::{CONFIRM, cutoff, is_confirmed};
 
@@ -22,17 +22,8 @@ use crate::serve::retention::{CONFIRM, cutoff, is_confirmed};
 pub(crate) struct Args {
     #[command(flatten)]
     database: DatabaseFlags,
-    /// Retention period in days, from the creation of a conversation
-    #[arg(long, value_name = "DAYS",
-          value_parser = clap::value_parser!(u32).range(1..))]
-    keep: u32,
-    /// Only conversations of this user, by name or number [default: all users]
-    #[arg(long, value_name = "USER")]
-    user: Option<Name>,
-    /// Confirm what is refused because the clock leapt or because most conversations would be
-    /// deleted: today's date
-    #[arg(long, value_name = "DATE")]
-    confirm_retention: Option<Day>,
+    #[command(flatten)]
+    what: PruneFlags,
     #[command(flatten)]
     json: JsonFlag,
 }
@@ -40,19 +31,19 @@ pub(crate) struct Args {
 /// Deletes expired conversations.
 pub(crate) async fn run(args: &Args, out: &mut dyn Write) -> Result<()> {
     let cluster = args.database.open().await?;
-    let users = match &args.user {
+    let users = match &args.what.user {
         Some(name) => vec![find_user(&cluster, name).await?],
         None => cluster.users().await?.into_iter().map(|account| account.user.id).collect(),
     };
     let now = now()?;
-    let before = cutoff(now, args.keep);
+    let before = cutoff(now, args.what.keep);
     if let Some(doubt) = cluster.doubt_retention(&users, now, Some(before)).await?
-        && !is_confirmed(args.confirm_retention, now)
+        && !is_confirmed(args.what.confirm_retention, now)
     {
         bail!("nothing was deleted: {doubt}; {CONFIRM}");
     }
     // A pass over one user says nothing about the others.
-    cluster.begin_retention(now, args.user.is_none().then_some(before)).await?;
+    cluster.begin_retention(now, args.what.user.is_none().then_some(before)).await?;
     let expired = ListRequest { created_to: Some(before), ..ListRequest::default() };
     let mut conversations = 0;
     for user in users {

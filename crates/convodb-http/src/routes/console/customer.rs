@@ -20,7 +20,7 @@ use crate::routes::conversations;
 use crate::state::Service;
 
 /// The most conversations that are added up: there are no counters of a phone.
-const MAX_ADDED: usize = 1000;
+const MAX_ADDED: u64 = 1000;
 
 /// `GET /console/customers?phone=...`.
 pub(super) async fn customer(
@@ -50,11 +50,7 @@ pub(super) async fn customer(
         let api = Query::new([("customer_phone", phone.as_str().to_owned())]);
         visit.api = Some(format!("{}{}", conversations::LIST, api.suffix()));
         let filter = Filter { customer_phone: Some(phone), ..Filter::default() };
-        let totals = add_up(&service, &auth, filter.clone())?;
-        let page_size = Some(PageSize::new(list::PAGE_SIZE)?);
-        let shown = ListRequest { filter, page_size, previews: true, ..ListRequest::default() };
-        let page = auth.snapshot.list(auth.user, &shown)?;
-        service.metrics().record_page(&page);
+        let (page, totals) = read(&service, &auth, filter)?;
         screen.rows = list::rows(&page, auth.user, &auth.snapshot)?;
         screen.has_more = totals.conversations > screen.rows.len() as u64;
         screen.totals = totals;
@@ -65,15 +61,17 @@ pub(super) async fn customer(
     html::page(&screen, visit.began, read_at)
 }
 
-/// Reads the newest conversations and adds them up.
-fn add_up(
+/// Reads the newest conversations and adds them up. Returns the page that is shown, with previews.
+fn read(
     service: &Service,
     auth: &AuthRead<Read>,
     filter: Filter,
-) -> Result<CustomerTotals, ApiError> {
+) -> Result<(convodb::Page, CustomerTotals), ApiError> {
     let (snapshot, user) = (&auth.snapshot, auth.user);
-    let request = ListRequest { filter, page_size: Some(PageSize::MAX), ..ListRequest::default() };
-    let first = snapshot.list(user, &request)?;
+    let request = ListRequest { filter, ..ListRequest::default() };
+    let page_size = Some(PageSize::new(list::PAGE_SIZE)?);
+    let shown = ListRequest { page_size, previews: true, ..request.clone() };
+    let first = snapshot.list(user, &shown)?;
     service.metrics().record_page(&first);
     let mut totals = CustomerTotals::default();
     let mut cost = CostSum::default();
@@ -91,8 +89,10 @@ fn add_up(
         totals.conversations
     };
     let (mut added, mut cursor) = (add(&first), first.next_cursor().copied());
-    while let Some(at) = cursor.filter(|_| added < MAX_ADDED as u64) {
-        let page = snapshot.list(user, &ListRequest { cursor: Some(at), ..request.clone() })?;
+    while let Some(at) = cursor.filter(|_| added < MAX_ADDED) {
+        let page_size = Some(PageSize::new((MAX_ADDED - added).min(PageSize::MAX.get() as u64))?);
+        let next = ListRequest { cursor: Some(at), page_size, ..request.clone() };
+        let page = snapshot.list(user, &next)?;
         service.metrics().record_page(&page);
         (added, cursor) = (add(&page), page.next_cursor().copied());
     }
@@ -104,5 +104,5 @@ fn add_up(
         let oldest = snapshot.list(user, &ListRequest { order, page_size, ..request })?;
         totals.first = oldest.conversations().next().map(|row| row.created_at);
     }
-    Ok(totals)
+    Ok((first, totals))
 }
