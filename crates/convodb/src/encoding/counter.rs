@@ -9,6 +9,7 @@
 //! lowest first; the top bit says that more follow. Most counters take 6 to 10 bytes. A change
 //! rewrites one cell and copies the others as they are.
 
+use crate::encoding::cells::{self, CellValue, Cells, ChangedCells, Place};
 use crate::encoding::key::{CounterKey, kind_number, kind_of_number};
 use crate::encoding::leb128;
 use crate::encoding::record::{Damage, V2, open_any, seal_version};
@@ -36,15 +37,6 @@ impl Cell {
         Self(day.min(CELLS / KINDS - 1) * KINDS + kind_number(kind))
     }
 
-    /// The cell of this number; `None` if no cell has it.
-    pub(crate) fn from_number(number: u8) -> Option<Self> {
-        (number < CELLS).then_some(Self(number))
-    }
-
-    pub(crate) const fn number(self) -> u8 {
-        self.0
-    }
-
     /// Days from the bucket's first one, 6 at most.
     pub(crate) const fn day(self) -> u8 {
         self.0 / KINDS
@@ -53,6 +45,16 @@ impl Cell {
     /// The type; `None` for a cell that no type has.
     pub(crate) fn kind(self) -> Option<ChannelKind> {
         kind_of_number(u32::from(self.0 % KINDS))
+    }
+}
+
+impl Place for Cell {
+    fn from_number(number: u8) -> Option<Self> {
+        (number < CELLS).then_some(Self(number))
+    }
+
+    fn number(self) -> u8 {
+        self.0
     }
 }
 
@@ -94,8 +96,8 @@ impl<'a> CounterBody<'a> {
     }
 
     /// The counters in ascending order of their cells. Ends after the first error.
-    pub(crate) const fn cells(self) -> Cells<'a> {
-        Cells { rest: self.0, before: None }
+    pub(crate) const fn cells(self) -> Cells<'a, Counter> {
+        Cells::new(self.0)
     }
 
     /// Appends a record of `key` in which the counter of `cell` is changed by `change`. Appends none
@@ -107,32 +109,11 @@ impl<'a> CounterBody<'a> {
         change: &Counter,
         record: &mut Vec<u8>,
     ) -> Result<(), Damage> {
-        let mut cells = self.cells();
-        let (mut before, mut after) = (0, 0);
-        let mut counter = Counter::default();
-        while let Some(found) = cells.next().transpose()? {
-            let end = self.0.len() - cells.rest.len();
-            if found.0 < cell {
-                (before, after) = (end, end);
-                continue;
-            }
-            if found.0 == cell {
-                (counter, after) = (found.1, end);
-            }
-            break;
+        let add = |mut counter: Counter| counter.add(change).map(|()| counter);
+        let cells = ChangedCells::new(self.0, cell, add)?;
+        if !cells.is_empty() {
+            seal_version(V2, key, record, |record| cells.append(record));
         }
-        counter.add(change).ok_or("a counter leaves its range")?;
-        let is_zero = counter == Counter::default();
-        if is_zero && before == 0 && after == self.0.len() {
-            return Ok(());
-        }
-        seal_version(V2, key, record, |record| {
-            record.extend_from_slice(&self.0[..before]);
-            if !is_zero {
-                append_cell(cell, &counter, record);
-            }
-            record.extend_from_slice(&self.0[after..]);
-        });
         Ok(())
     }
 }
@@ -140,19 +121,30 @@ impl<'a> CounterBody<'a> {
 /// Appends a record of counters, whose cells must ascend.
 pub(crate) fn append_counters<'c>(
     key: &CounterKey,
-    cells: impl IntoIterator<Item = (Cell, &'c Counter)>,
+    counters: impl IntoIterator<Item = (Cell, &'c Counter)>,
     record: &mut Vec<u8>,
 ) {
     seal_version(V2, key, record, |record| {
-        cells.into_iter().for_each(|(cell, counter)| append_cell(cell, counter, record));
+        counters.into_iter().for_each(|(cell, counter)| cells::append(cell, counter, record));
     });
 }
 
-fn append_cell(cell: Cell, counter: &Counter, record: &mut Vec<u8>) {
-    record.push(cell.0);
-    append_integer(i128::from(counter.conversations), record);
-    append_integer(i128::from(counter.messages), record);
-    append_integer(counter.cost_nanos, record);
+impl CellValue for Counter {
+    type Place = Cell;
+
+    fn take(rest: &mut &[u8]) -> Result<Self, Damage> {
+        Ok(Counter {
+            conversations: take_count(rest)?,
+            messages: take_count(rest)?,
+            cost_nanos: take_integer(rest)?,
+        })
+    }
+
+    fn append(&self, record: &mut Vec<u8>) {
+        append_integer(i128::from(self.conversations), record);
+        append_integer(i128::from(self.messages), record);
+        append_integer(self.cost_nanos, record);
+    }
 }
 
 /// Appends a signed integer: zigzag, so that small negative ones are short.
@@ -160,49 +152,13 @@ fn append_integer(value: i128, record: &mut Vec<u8>) {
     leb128::append((value.cast_unsigned() << 1) ^ (value >> 127).cast_unsigned(), record);
 }
 
-/// An iterator over the counters of a record.
-pub(crate) struct Cells<'a> {
-    rest: &'a [u8],
-    before: Option<Cell>,
+fn take_integer(rest: &mut &[u8]) -> Result<i128, Damage> {
+    let bits = leb128::take(rest)?;
+    Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
 }
 
-impl Cells<'_> {
-    fn decode(&mut self, cell: u8) -> Result<(Cell, Counter), Damage> {
-        let cell = Cell(cell);
-        if cell.0 >= CELLS || self.before.is_some_and(|before| cell <= before) {
-            return Err("counters are out of order");
-        }
-        self.before = Some(cell);
-        let counter = Counter {
-            conversations: self.count()?,
-            messages: self.count()?,
-            cost_nanos: self.integer()?,
-        };
-        Ok((cell, counter))
-    }
-
-    fn count(&mut self) -> Result<i64, Damage> {
-        i64::try_from(self.integer()?).map_err(|_| "a counter is out of range")
-    }
-
-    fn integer(&mut self) -> Result<i128, Damage> {
-        let bits = leb128::take(&mut self.rest)?;
-        Ok((bits >> 1).cast_signed() ^ -(bits & 1).cast_signed())
-    }
-}
-
-impl Iterator for Cells<'_> {
-    type Item = Result<(Cell, Counter), Damage>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (cell, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        let decoded = self.decode(*cell);
-        if decoded.is_err() {
-            self.rest = &[];
-        }
-        Some(decoded)
-    }
+fn take_count(rest: &mut &[u8]) -> Result<i64, Damage> {
+    i64::try_from(take_integer(rest)?).map_err(|_| "a counter is out of range")
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 //! says that more follow. Most cells take 2 bytes. A change rewrites one cell and copies the others
 //! as they are.
 
+use crate::encoding::cells::{self, CellValue, Cells, ChangedCells, Place};
 use crate::encoding::key::{ListCounterKey, kind_number, kind_of_number};
 use crate::encoding::leb128;
 use crate::encoding::record::{self, Damage, seal};
@@ -42,6 +43,35 @@ impl MonthCell {
     }
 }
 
+impl Place for MonthCell {
+    fn from_number(number: u8) -> Option<Self> {
+        (number < CELLS).then_some(Self(number))
+    }
+
+    fn number(self) -> u8 {
+        self.0
+    }
+}
+
+/// The number of conversations of a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct MonthCount(u64);
+
+impl CellValue for MonthCount {
+    type Place = MonthCell;
+
+    fn take(rest: &mut &[u8]) -> Result<Self, Damage> {
+        match u64::try_from(leb128::take(rest)?).map_err(|_| "a counter is out of range")? {
+            0 => Err("a counter is zero"),
+            count => Ok(Self(count)),
+        }
+    }
+
+    fn append(&self, record: &mut Vec<u8>) {
+        leb128::append(u128::from(self.0), record);
+    }
+}
+
 /// A change of a counter by one conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -66,8 +96,8 @@ impl<'a> ListCounterBody<'a> {
     }
 
     /// The counters in ascending order of their cells. Ends after the first error.
-    pub(crate) const fn cells(self) -> MonthCells<'a> {
-        MonthCells { rest: self.0, before: None }
+    pub(crate) fn cells(self) -> impl Iterator<Item = Result<(MonthCell, u64), Damage>> + 'a {
+        Cells::<MonthCount>::new(self.0).map(|cell| cell.map(|(cell, count)| (cell, count.0)))
     }
 
     /// Appends a record of `key` in which the counter of `cell` is changed. Appends none if no
@@ -79,34 +109,14 @@ impl<'a> ListCounterBody<'a> {
         change: Change,
         record: &mut Vec<u8>,
     ) -> Result<(), Damage> {
-        let mut cells = self.cells();
-        let (mut before, mut after, mut counted) = (0, 0, 0_u64);
-        while let Some((found, count)) = cells.next().transpose()? {
-            let end = self.0.len() - cells.rest.len();
-            if found < cell {
-                (before, after) = (end, end);
-                continue;
-            }
-            if found == cell {
-                (counted, after) = (count, end);
-            }
-            break;
-        }
-        let changed = match change {
-            Change::Add => counted.checked_add(1),
-            Change::Remove => counted.checked_sub(1),
+        let by_one = |MonthCount(count)| match change {
+            Change::Add => count.checked_add(1).map(MonthCount),
+            Change::Remove => count.checked_sub(1).map(MonthCount),
         };
-        let changed = changed.ok_or("a counter leaves its range")?;
-        if changed == 0 && before == 0 && after == self.0.len() {
-            return Ok(());
+        let cells = ChangedCells::new(self.0, cell, by_one)?;
+        if !cells.is_empty() {
+            seal(key, record, |record| cells.append(record));
         }
-        seal(key, record, |record| {
-            record.extend_from_slice(&self.0[..before]);
-            if changed > 0 {
-                append_cell(cell, changed, record);
-            }
-            record.extend_from_slice(&self.0[after..]);
-        });
         Ok(())
     }
 }
@@ -114,52 +124,13 @@ impl<'a> ListCounterBody<'a> {
 /// Appends a record of counters, whose cells must ascend.
 pub(crate) fn append_counters(
     key: &ListCounterKey,
-    cells: impl IntoIterator<Item = (MonthCell, u64)>,
+    counters: impl IntoIterator<Item = (MonthCell, u64)>,
     record: &mut Vec<u8>,
 ) {
     seal(key, record, |record| {
-        cells.into_iter().for_each(|(cell, count)| append_cell(cell, count, record));
+        let append = |(cell, count)| cells::append(cell, &MonthCount(count), record);
+        counters.into_iter().for_each(append);
     });
-}
-
-fn append_cell(cell: MonthCell, count: u64, record: &mut Vec<u8>) {
-    record.push(cell.0);
-    leb128::append(u128::from(count), record);
-}
-
-/// An iterator over the counters of a record.
-pub(crate) struct MonthCells<'a> {
-    rest: &'a [u8],
-    before: Option<MonthCell>,
-}
-
-impl MonthCells<'_> {
-    fn decode(&mut self, cell: u8) -> Result<(MonthCell, u64), Damage> {
-        let cell = MonthCell(cell);
-        if cell.0 >= CELLS || self.before.is_some_and(|before| cell <= before) {
-            return Err("counters are out of order");
-        }
-        self.before = Some(cell);
-        let count = u64::try_from(leb128::take(&mut self.rest)?);
-        match count.map_err(|_| "a counter is out of range")? {
-            0 => Err("a counter is zero"),
-            count => Ok((cell, count)),
-        }
-    }
-}
-
-impl Iterator for MonthCells<'_> {
-    type Item = Result<(MonthCell, u64), Damage>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (cell, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        let decoded = self.decode(*cell);
-        if decoded.is_err() {
-            self.rest = &[];
-        }
-        Some(decoded)
-    }
 }
 
 #[cfg(test)]

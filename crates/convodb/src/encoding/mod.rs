@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a table.
 
+pub(crate) mod cells;
 pub(crate) mod counter;
 pub(crate) mod index_term;
 pub(crate) mod key;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use uuid::Uuid;
 
+use crate::encoding::cells::Place;
 use crate::encoding::counter::{self, Cell};
 use crate::encoding::key::{CounterKey, RowKey};
 use crate::encoding::time_bucket::TimeBucket;
