@@ -8,6 +8,7 @@ mod changes;
 mod client;
 mod console;
 mod console_list;
+mod console_tokens;
 mod conversation;
 mod cursors;
 mod disk_fault;
