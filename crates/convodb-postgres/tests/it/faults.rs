@@ -10,6 +10,7 @@ use convodb::{
     ListRequest, Message, PageSize, Role, Store, Timestamp, UserId,
 };
 use convodb_postgres::{Cluster, ClusterOptions, Error, Write, Written};
+use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
 use crate::{connect, empty_schema, execute, url};
@@ -120,6 +121,17 @@ async fn all(cluster: &Cluster, user: UserId) -> Vec<u128> {
     found
 }
 
+/// The number that a query returns.
+async fn number(client: &Client, sql: &str) -> i64 {
+    client.query_one(sql, &[]).await.unwrap().get(0)
+}
+
+/// What a test waits for, which must happen within a minute.
+async fn within<T>(what: &str, wait: impl Future<Output = T>) -> T {
+    let waited = tokio::time::timeout(Duration::from_secs(60), wait).await;
+    waited.unwrap_or_else(|_| panic!("after 60 s: {what}"))
+}
+
 /// Connections of 16 writers are terminated while a follower reads the feed: in the middle of a commit,
 /// between the flights of a group, or anywhere.
 #[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
@@ -149,14 +161,17 @@ async fn terminated_connections_lose_and_repeat_nothing() {
              where application_name = 'faults_terminated' and {state}"
         );
         let mut tries = 0;
-        while killer.query_one(&sql, &[]).await.unwrap().get::<_, i64>(0) == 0 && tries < 500 {
+        while number(&killer, &sql).await == 0 && tries < 500 {
             tries += 1;
         }
-        // The writers write again before the next.
         let seen = follower.changes;
-        while follower.changes < seen + 20 {
-            since = follow(&reader, user, since, &mut follower).await;
-        }
+        since = within("the writers write again", async {
+            while follower.changes < seen + 20 {
+                since = follow(&reader, user, since, &mut follower).await;
+            }
+            since
+        })
+        .await;
     }
     stop.store(true, Ordering::Relaxed);
     let mut acknowledged = Vec::new();
@@ -197,6 +212,22 @@ async fn a_commit_without_its_standby_is_not_acknowledged() {
         operator.batch_execute("select pg_reload_conf()").await.unwrap();
     };
     standbys("'nobody'").await;
+    // The server reads its settings some time after it is told to. From then on, commits wait.
+    let probe = connect().await;
+    probe.batch_execute("set synchronous_commit = on").await.unwrap();
+    let probed = probe.cancel_token();
+    let commits = tokio::spawn(async move {
+        loop {
+            probe.execute("select pg_logical_emit_message(true, 'probe', '')", &[]).await.unwrap();
+        }
+    });
+    let waits = "select count(*) from pg_stat_activity where wait_event = 'SyncRep'";
+    within("a commit waits for its standby", async {
+        while number(&operator, waits).await == 0 {}
+    })
+    .await;
+    commits.abort();
+    probed.cancel_query(NoTls).await.unwrap();
     let write = {
         let cluster = cluster.clone();
         tokio::spawn(async move { cluster.write(user, insert(2)).await })
@@ -204,11 +235,13 @@ async fn a_commit_without_its_standby_is_not_acknowledged() {
     // The commit, and then the transactions that would confirm it, are cut short.
     let cancel = "select count(pg_cancel_backend(pid)) from pg_stat_activity \
                   where application_name = 'faults_standby' and wait_event = 'SyncRep'";
-    let mut cancelled = 0;
-    while cancelled < 3 {
-        cancelled += operator.query_one(cancel, &[]).await.unwrap().get::<_, i64>(0);
-        tokio::task::yield_now().await;
-    }
+    within("three waits are cut short", async {
+        let mut cancelled = 0;
+        while cancelled < 3 {
+            cancelled += number(&operator, cancel).await;
+        }
+    })
+    .await;
     assert!(!write.is_finished(), "it is acknowledged without a standby");
     let reader = ClusterOptions::new(&crate::url()).unwrap().schema("faults_standby").unwrap();
     let reader = Cluster::open(&reader).await.unwrap();
