@@ -6,7 +6,8 @@
 //! * [`generators`] and [`dataset`] create the input: small and colliding, or large and realistic.
 //! * [`simulation`] runs the engine on a disk in memory that loses power, fails, or drops syncs.
 //! * [`golden`] contains stores that released versions wrote; [`erasure`] searches files for erased
-//!   bytes; [`slow_clients`] measures a server under idle and slow clients.
+//!   bytes; [`slow_clients`] measures a server under idle and slow clients; [`wait`] bounds what tests
+//!   wait for.
 
 pub mod erasure;
 pub mod generators;
@@ -19,5 +20,6 @@ pub mod oracle;
 pub mod page_walk;
 pub mod simulation;
 pub mod slow_clients;
+pub mod wait;
 
 pub use convodb_bench::dataset;

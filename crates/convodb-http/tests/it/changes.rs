@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use convodb::{Channel, Retention, Timestamp};
 use convodb_http::{Config, Limits};
+use convodb_testkit::wait;
 use serde_json::{Value, json};
 
 use crate::client::Response;
@@ -120,6 +121,7 @@ fn shutdown_ends_waiting_requests() {
                  Authorization: Bearer {token}\r\n\r\n"
             );
             let mut stream = std::net::TcpStream::connect(address).unwrap();
+            stream.set_read_timeout(Some(wait::LIMIT)).unwrap();
             std::io::Write::write_all(&mut stream, head.as_bytes()).unwrap();
             asked.wait();
             let mut response = String::new();
@@ -129,8 +131,9 @@ fn shutdown_ends_waiting_requests() {
     };
     asked.wait();
     // Before the server has seen the request, a shutdown would refuse it.
-    let in_flight = |metrics: &str| metrics.contains("convodb_connections 2");
-    while !in_flight(harness.request("GET", "/metrics", "", "").text()) {}
+    wait::until("the server has the request", || {
+        harness.request("GET", "/metrics", "", "").text().contains("convodb_connections 2")
+    });
     drop(harness);
     let response = waiting.join().unwrap();
     assert!(response.is_empty() || response.contains(r#""data":[]"#), "{response}");

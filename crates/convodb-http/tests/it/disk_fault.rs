@@ -2,11 +2,11 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use convodb::{Store, StoreOptions};
 use convodb_http::Config;
 use convodb_testkit::simulation::{InjectedFault, Schedule, SimulatedDisk};
+use convodb_testkit::wait;
 
 use crate::harness::{Harness, Server};
 
@@ -26,10 +26,7 @@ fn harness() -> (SimulatedDisk, Harness) {
 /// Repeats a request until its response has this status.
 #[track_caller]
 fn until<T: Copy + PartialEq>(expected: T, mut request: impl FnMut() -> T) {
-    let since = Instant::now();
-    while request() != expected {
-        assert!(since.elapsed() < Duration::from_secs(20), "the store has not recovered");
-    }
+    wait::until("the store recovers", || request() == expected);
 }
 
 #[test]

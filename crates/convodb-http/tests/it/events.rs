@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use convodb::{Channel, Conversation, Retention, Store, Timestamp, Variables};
 use convodb_http::{Config, Limits};
+use convodb_testkit::wait;
 use serde_json::{Value, json};
 
 use crate::harness::{Harness, LIST, conversation};
@@ -323,10 +324,9 @@ fn streams_are_bounded_per_user_and_in_total() {
     let other = open(&harness.other_token);
     assert_eq!(other.status(), 200);
     drop(first);
-    let until = Instant::now() + LONG;
-    while open(&harness.token).status() != 200 {
-        assert!(Instant::now() < until, "a closed connection gives its place back");
-    }
+    wait::until("a closed connection gives its place back", || {
+        open(&harness.token).status() == 200
+    });
     let poll = harness.request("GET", &format!("{FEED}?cursor=now"), &harness.token, "");
     assert_eq!(poll.status, 200, "polls have their own places");
 }
@@ -348,14 +348,11 @@ fn a_client_that_does_not_read_is_closed_and_can_continue() {
     let variables: Variables = format!(r#"{{"text":"{text}"}}"#).parse().unwrap();
     let large = |row| Conversation { variables: Some(variables.clone()), ..conversation(row) };
     let mut held = 0;
-    let until = Instant::now() + LONG;
     for row in 1..=ROWS {
         harness.store.insert(harness.user, large(row), Vec::new()).unwrap();
         held = held.max(bodies_bytes(&harness));
     }
-    while bodies_bytes(&harness) > 0 {
-        assert!(Instant::now() < until, "the connection is never closed");
-    }
+    wait::until("the connection is closed", || bodies_bytes(&harness) == 0);
     // What hyper's buffer, at most 400 KiB, and the event that follows hold.
     assert!(held <= 600_000, "{held} bytes for a client that does not read");
     let mut rows: Vec<u8> = Vec::new();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use convodb::{Channel, Conversation, Message, Role, Store, StoreOptions, Timestamp, Variables};
 use convodb_http::{Config, Limits};
+use convodb_testkit::wait;
 
 use crate::harness::{Harness, LIST, Server, bot, conversation};
 
@@ -44,11 +45,7 @@ fn others(server: &Server) -> u32 {
 /// Waits until the server counts this many other connections.
 #[track_caller]
 fn await_others(server: &Server, count: u32) {
-    let until = Instant::now() + LONG;
-    while others(server) != count {
-        assert!(Instant::now() < until, "still {} connections", others(server));
-        thread::yield_now();
-    }
+    wait::until(&format!("{count} other connections"), || others(server) == count);
 }
 
 #[test]
@@ -155,10 +152,9 @@ fn transfers_are_limited_per_user() {
         "the first export has ended"
     );
     drop(first);
-    let until = Instant::now() + LONG;
-    while harness.request("GET", &export, &harness.token, "").status != 200 {
-        assert!(Instant::now() < until, "a disconnected client still occupies its transfer");
-    }
+    wait::until("a disconnected client gives its transfer back", || {
+        harness.request("GET", &export, &harness.token, "").status == 200
+    });
 }
 
 #[test]
@@ -308,16 +304,11 @@ fn unread_responses_hold_a_share_of_the_bytes() {
 /// Waits until the server holds this many bytes of bodies.
 #[track_caller]
 fn await_bodies(server: &Server, bytes: usize) {
-    let until = Instant::now() + LONG;
     let expected = format!("convodb_bodies_bytes {bytes}");
-    loop {
+    wait::until(&expected, || {
         let metrics = server.request("GET", "/metrics", "");
-        if metrics.text().lines().any(|line| line == expected) {
-            return;
-        }
-        assert!(Instant::now() < until, "never {expected}");
-        thread::yield_now();
-    }
+        metrics.text().lines().any(|line| line == expected)
+    });
 }
 
 #[test]
@@ -390,11 +381,7 @@ fn waiting_writes_are_bounded_and_complete() {
     entered.recv().unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(create);
-        let until = Instant::now() + LONG;
-        while harness.store.metrics().writes_waiting < 2 {
-            assert!(Instant::now() < until, "the write is not queued");
-            thread::yield_now();
-        }
+        wait::until("the write is queued", || harness.store.metrics().writes_waiting == 2);
         assert_eq!(create(), 503);
         release.send(()).unwrap();
         assert_eq!(waiting.join().unwrap(), 200);

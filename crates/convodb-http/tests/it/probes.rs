@@ -2,10 +2,10 @@
 
 use std::sync::mpsc::channel;
 use std::thread;
-use std::time::{Duration, Instant};
 
 use convodb::{Channel, Store, StoreOptions, Timestamp};
 use convodb_http::Config;
+use convodb_testkit::wait;
 
 use crate::client::Response;
 use crate::harness::{Harness, LIST, conversation};
@@ -138,13 +138,11 @@ fn store_metrics_follow_the_work_of_the_store() {
     assert_eq!(of("convodb_writes_waiting"), 0.0);
     // The last write stays in the WAL and the memtable until a checkpoint, one second later.
     harness.insert([2], &Channel::Widget);
-    let until = Instant::now() + Duration::from_secs(20);
     let mut seen = false;
-    let is_written = || of("convodb_checkpoint_seconds_count") > checkpoints;
-    while of("convodb_tail_bytes") > 0.0 || !is_written() {
+    wait::until("a checkpoint happens", || {
         seen |= of("convodb_log_bytes") > 0.0;
-        assert!(Instant::now() < until, "no checkpoint happened");
-    }
+        of("convodb_tail_bytes") == 0.0 && of("convodb_checkpoint_seconds_count") > checkpoints
+    });
     assert!(seen);
 }
 

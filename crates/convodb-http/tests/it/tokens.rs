@@ -9,6 +9,7 @@ use convodb::{
     AssistantId, Channel, Conversation, ConversationId, Message, Role, Scope, Store, Timestamp,
     TokenNarrowing, TokenOptions, TokenSelector,
 };
+use convodb_testkit::wait;
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -478,9 +479,7 @@ fn an_import_stops_when_its_authority_ends() {
         let stored = |store: &Store| {
             store.snapshot().conversations(harness.user, &convodb::ListRequest::default()).count()
         };
-        while stored(&harness.store) < 1024 {
-            std::thread::yield_now();
-        }
+        wait::until("a batch is stored", || stored(&harness.store) >= 1024);
         end(how, &harness);
         stream.write_all(lines(1100, 1101).as_bytes()).unwrap();
         let mut response = [0; 12];
@@ -510,9 +509,9 @@ fn a_long_poll_stops_when_its_authority_ends() {
         );
         stream.write_all(head.as_bytes()).unwrap();
         // The connection of the request, and that of this one.
-        while !harness.server.request("GET", "/metrics", "").text().contains("connections 2") {
-            std::thread::yield_now();
-        }
+        wait::until("the server has the request", || {
+            harness.server.request("GET", "/metrics", "").text().contains("connections 2")
+        });
         end(how, &harness);
         let mut response = String::new();
         stream.read_to_string(&mut response).unwrap();

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use convodb::{ConversationId, Durability, Error, IndexFamilies, Store, StoreOptions, StoreState};
+use convodb_testkit::wait;
 use redb::{Database, TableDefinition};
 
 use crate::{TestUser, count};
@@ -206,11 +207,9 @@ fn write_until_refused(store: &Store, acme: &TestUser) -> Vec<ConversationId> {
 
 /// Waits until a write is accepted again, and checks that all that was acknowledged is there.
 fn check_recovered(store: &Store, acme: &TestUser, acknowledged: &[ConversationId]) {
-    let since = Instant::now();
-    while store.insert(acme.user, acme.conversation(), Vec::new()).is_err() {
-        assert!(since.elapsed() < Duration::from_secs(20), "the store has not recovered");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait::until("the store recovers", || {
+        store.insert(acme.user, acme.conversation(), Vec::new()).is_ok()
+    });
     for id in acknowledged {
         assert!(store.snapshot().conversation(acme.user, *id).unwrap().is_some());
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use convodb::{
     BulkOptions, Channel, ChannelKind, Conversation, ConversationId, Error, Filter, IndexFamilies,
@@ -12,6 +11,7 @@ use convodb::{
 };
 use convodb_testkit::generators::assistants;
 use convodb_testkit::harness::copy_crashed_files;
+use convodb_testkit::wait;
 use uuid::Uuid;
 
 const ALL: IndexFamilies = IndexFamilies::ALL;
@@ -188,11 +188,9 @@ fn an_interrupted_build_continues_at_the_next_opening() {
     assert!(copies.len() > 2);
     for copy in copies {
         let store = Store::open(&copy).unwrap();
-        let since = Instant::now();
-        while store.snapshot().index_state(IndexFamily::AiOff) != IndexState::Ready {
-            assert!(since.elapsed() < Duration::from_secs(60), "the build does not continue");
-            thread::park_timeout(Duration::from_millis(5));
-        }
+        wait::until("the build continues", || {
+            store.snapshot().index_state(IndexFamily::AiOff) == IndexState::Ready
+        });
         check_list(&store.snapshot(), user);
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use convodb::{
     BulkOptions, Channel, ChannelKind, Contact, Conversation, ConversationId, Error, Filter,
@@ -13,6 +12,7 @@ use convodb::{
 };
 use convodb_testkit::generators::assistants;
 use convodb_testkit::harness::copy_crashed_files;
+use convodb_testkit::wait;
 use uuid::Uuid;
 
 const PREVIEWS: IndexFamilies = IndexFamilies::NONE.with(IndexFamily::Previews);
@@ -261,11 +261,9 @@ fn an_interrupted_build_or_drop_continues_at_the_next_opening() {
     assert!(built.len() > 2 && dropped.len() > 2);
     let continued = |copy: &std::path::Path, state: IndexState| {
         let store = Store::open(copy).unwrap();
-        let since = Instant::now();
-        while store.snapshot().index_state(IndexFamily::Previews) != state {
-            assert!(since.elapsed() < Duration::from_secs(60), "the step does not continue");
-            thread::park_timeout(Duration::from_millis(5));
-        }
+        wait::until("the step continues", || {
+            store.snapshot().index_state(IndexFamily::Previews) == state
+        });
         store
     };
     for copy in built {
