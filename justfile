@@ -61,6 +61,10 @@ bench-http-writes:
 bench-http-changes rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench http_changes
 
+# Simulate 10^6 to 10^10 conversations: `just capacity --set cores=16`; `just capacity --write` renews docs/capacity.md.
+capacity *options:
+    cargo run --release --locked -p convodb-capacity -- {{options}}
+
 # Test the server against its OpenAPI document; `just schemathesis 20000` before a release (needs python3 and PyPI).
 schemathesis examples="500":
     .ci/schemathesis {{examples}}
