@@ -23,32 +23,32 @@ pub fn all(report: &Report) -> Vec<(String, String)> {
     charts.into_iter().flatten().collect()
 }
 
-/// Write latencies at the peak by size: a line for each deployment and quantile.
+/// One latency of a simulated plan, in milliseconds.
+type Quantile = fn(&Simulated) -> f64;
+
+/// Latencies at the peak by size: a line for each deployment and quantile.
 fn latency(report: &Report, look: Look) -> String {
-    let line = |deployment: Deployment, name: &str, paint, dashed, of: fn(&Simulated) -> f64| {
+    let line = |deployment: Deployment, name: &str, paint: Paint, of: Quantile| {
         let points = report.sizes.iter().filter(|size| size.plan.deployment == deployment);
         let points = points.filter_map(|size| {
             Some((size.plan.demand.conversations, of(size.simulated.as_ref()?) * 1e3))
         });
-        Series { name: name.to_owned(), paint, dashed, points: points.collect() }
+        let name = format!("{}: {name}", deployment.name());
+        Series { dashed: name.ends_with("p50"), name, paint, points: points.collect() }
     };
-    let p99 = |simulated: &Simulated| simulated.writes.p99_ms;
-    let p50 = |simulated: &Simulated| simulated.writes.p50_ms;
-    let page = |simulated: &Simulated| simulated.pages.p99_ms;
-    let lines: [(Deployment, &str, Paint, bool, fn(&Simulated) -> f64); 7] = [
-        (Deployment::Sharded, "shards: write p99", ORANGE, false, p99),
-        (Deployment::Sharded, "shards: write p50", ORANGE, true, p50),
-        (Deployment::Sharded, "shards: page p99", SAND, false, page),
-        (Deployment::OnePrimary, "one primary: write p99", GREEN, false, p99),
-        (Deployment::OnePrimary, "one primary: write p50", GREEN, true, p50),
-        (Deployment::File, "file: write p99", BLUE, false, p99),
-        (Deployment::File, "file: page p99", SKY, false, page),
+    let p50: Quantile = |simulated| simulated.writes.p50_ms;
+    let p99: Quantile = |simulated| simulated.writes.p99_ms;
+    let page: Quantile = |simulated| simulated.pages.p99_ms;
+    let mut drawn = vec![
+        line(Deployment::Sharded, "write p99", ORANGE, p99),
+        line(Deployment::Sharded, "write p50", ORANGE, p50),
+        line(Deployment::Sharded, "page p99", SAND, page),
+        line(Deployment::OnePrimary, "write p99", GREEN, p99),
+        line(Deployment::OnePrimary, "write p50", GREEN, p50),
+        line(Deployment::File, "write p99", BLUE, p99),
+        line(Deployment::File, "page p99", SKY, page),
     ];
-    let drawn: Vec<Series> = lines
-        .into_iter()
-        .map(|(deployment, name, paint, dashed, of)| line(deployment, name, paint, dashed, of))
-        .filter(|series| !series.points.is_empty())
-        .collect();
+    drawn.retain(|series| !series.points.is_empty());
     let heading = Heading {
         title: "Latency at the peak, by conversations",
         subtitle: "Simulated. A line ends where the deployment no longer fits",

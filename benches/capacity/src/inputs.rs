@@ -236,8 +236,8 @@ impl Inputs {
         }
     }
 
-    /// A lane as it was measured, on one machine: a group of n writes takes a + b n, of which the
-    /// processor's part is what 16 lanes leave no core free with.
+    /// A lane as it was measured, on one machine. A group of n writes takes a + b n. Sixteen lanes
+    /// leave no core idle, so their rate is the processor's part.
     #[must_use]
     pub fn measured_lane(&self) -> Service {
         let lone = 1.0 / self.lane_rate;

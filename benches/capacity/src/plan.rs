@@ -231,8 +231,7 @@ fn coordinators(inputs: &Inputs, demand: &Demand) -> usize {
     whole((busy / (inputs.cores * inputs.utilisation)).ceil()).max(1)
 }
 
-/// HTTP servers: two at least, by processor time, and by connections for writes of which the groups
-/// use half.
+/// HTTP servers, two at least: by processor time, and so that groups use half of the connections.
 fn servers(inputs: &Inputs, deployment: Deployment, demand: &Demand) -> usize {
     if deployment == Deployment::File {
         return 0;

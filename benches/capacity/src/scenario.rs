@@ -152,7 +152,8 @@ pub struct LargestUser {
     pub deployment: Deployment,
     /// Conversations that fill its disk.
     pub by_disk: f64,
-    /// Writes a second of the lane at the greatest rate with a p99 of at most 250 ms, and of which one in a thousand fails at most.
+    /// The greatest rate of its lane in writes a second: p99 is at most 250 ms, and at most one write
+    /// of a thousand fails.
     pub lane_writes: f64,
     /// Their mean group.
     pub group: f64,
