@@ -253,7 +253,7 @@ impl Report {
                     millis(found.p50_ms),
                     millis(measured.p99_ms),
                     millis(found.p99_ms),
-                    format!("{:.1}", measured.group),
+                    measured.group.map_or_else(String::new, |group| format!("{group:.1}")),
                     format!("{:.1}", found.group),
                 ],
             );
@@ -389,6 +389,18 @@ mod tests {
         for (name, block) in report.blocks() {
             let cells: Vec<usize> = block.lines().map(|line| line.matches('|').count()).collect();
             assert!(cells.len() > 2 && cells.iter().all(|of| *of == cells[0]), "{name}\n{block}");
+        }
+    }
+
+    #[test]
+    fn the_document_has_the_present_inputs_and_checks() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/capacity.md");
+        let document = std::fs::read_to_string(path).expect("docs/capacity.md");
+        for (name, block) in Report::new(&Inputs::default(), &[1e6], 1).blocks() {
+            if ["inputs", "largest", "measured"].contains(&name) {
+                let renewed = replace(&document, name, &block).expect("block");
+                assert!(renewed == document, "block `{name}`: run `just capacity --write`");
+            }
         }
     }
 
