@@ -72,8 +72,13 @@ impl CountedList {
     }
 
     /// Whether no other field than the leading one determines the list.
-    fn is_whole(self) -> bool {
+    pub(crate) fn is_whole(self) -> bool {
         self.shape == Shape::of(&[self.leading])
+    }
+
+    /// Whether the list is a part of `whole`, the list of a leading field alone of the same row.
+    pub(crate) fn is_part_of(self, whole: Option<Self>) -> bool {
+        whole.is_some_and(|whole| whole.leading == self.leading && whole.term != self.term)
     }
 }
 
@@ -238,10 +243,8 @@ fn change_each(
 ) -> Result<()> {
     let mut short = None;
     for list in lists {
-        // The other lists of a leading field are parts of the one of that field alone.
-        let is_part_of_short = short == Some(list.leading);
-        if !is_part_of_short && !change(list)? && list.is_whole() {
-            short = Some(list.leading);
+        if !list.is_part_of(short) && !change(list)? && list.is_whole() {
+            short = Some(list);
         }
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! Verification of the counters of lists: those of each list that has counters equal the rows.
+//! Verification of the counters of lists: those of each list that has counters equal the rows, and a
+//! part of a list has counters only if that list has, because writes change no others.
 //!
 //! Memory: the counters of one user.
 
@@ -23,6 +24,8 @@ pub(super) struct CountedLists {
     /// The lists that have counters.
     stored: BTreeSet<Term>,
     required: ListCounts,
+    /// The lists that have counters and are parts of lists that have none.
+    orphans: BTreeSet<(UserId, Term)>,
 }
 
 impl CountedLists {
@@ -51,9 +54,16 @@ impl CountedLists {
         if !tables.families.must_have(IndexFamily::Counters, key) {
             return;
         }
+        let mut short = None;
         for list in list_counters::lists(fingerprints) {
-            if !list.may_be_short() || self.stored.contains(&list.term) {
+            let has_counters = !list.may_be_short() || self.stored.contains(&list.term);
+            if has_counters {
                 self.required.add(key.user, list.term, key.position, row.channel.kind());
+                if list.is_part_of(short) {
+                    self.orphans.insert((key.user, list.term));
+                }
+            } else if list.is_whole() {
+                short = Some(list);
             }
         }
     }
@@ -68,6 +78,7 @@ impl CountedLists {
         ticker: &mut Ticker<'_>,
     ) -> Result<()> {
         let mut required = std::mem::take(&mut self.required);
+        let orphans = std::mem::take(&mut self.orphans);
         if tables.families.get(IndexFamily::Counters).public() == IndexState::Dropping {
             return Ok(());
         }
@@ -86,6 +97,10 @@ impl CountedLists {
             if table.get(key)?.is_none() {
                 finding("a counter is not found by its key");
             }
+        }
+        for (user, _) in orphans {
+            let what = "a part of a list has counters, but the list has none";
+            report.add_finding(LIST_COUNTERS.name, what, user);
         }
         for key in required.keys() {
             report.add_finding(LIST_COUNTERS.name, "a counter is missing", key.user);

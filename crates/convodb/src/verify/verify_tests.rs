@@ -4,14 +4,15 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use uuid::Uuid;
 
 use crate::encoding::counter::{Cell, Counter};
-use crate::encoding::index_term::{Field, Term};
+use crate::encoding::index_term::{Field, Shape, Term};
 use crate::encoding::key::{
     ActivityKey, CounterKey, DigestKey, FixedKey, IndexKey, ListCounterKey, RowKey, UuidKey,
 };
-use crate::encoding::list_counter::{Change, ListCounterBody};
+use crate::encoding::list_counter::{Change, ListCounterBody, MonthCell, append_counters};
 use crate::encoding::preview;
 use crate::encoding::record::{self, AccountV1, QuotaV1, decode_small, encode_small};
 use crate::encoding::row::encode_conversation;
+use crate::encoding::time_bucket::Granularity;
 use crate::kv::redb_key::RedbKey;
 use crate::kv::table::TableSpec;
 use crate::model::channel::ChannelKind;
@@ -430,4 +431,31 @@ fn wrong_missing_and_extra_counters_of_lists_are_found() {
     check(of_another_list, table, "a counter has no rows");
     let of_another_user = move_to(|key| ListCounterKey { user: UserId::new(99), ..key });
     check(of_another_user, table, "a counter has no rows");
+}
+
+/// Counters of a part of a list alone equal its rows, but the next write would not change them.
+#[test]
+fn counters_of_a_part_of_a_list_without_counters_are_found() {
+    let store = RawStore::with_rows();
+    let (key, row) = store.tables().conversations.get(store.user, id(1)).unwrap().unwrap();
+    let fingerprints = store.fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
+    let plant = |shape: &[Field]| {
+        let (_, term) = fingerprints.term(Shape::of(shape)).unwrap();
+        let day = row.created_at.day();
+        let key = ListCounterKey { user: key.user, term, month: Granularity::Month.of(day) };
+        let cell = MonthCell::new(day, row.channel.kind());
+        let mut record = Vec::new();
+        append_counters(&key, [(cell, 3)], &mut record);
+        store.write(|write| {
+            let mut counters = schema::LIST_COUNTERS.open_for_write(write).unwrap();
+            counters.insert(key, record.as_slice()).unwrap();
+        });
+        store.verify()
+    };
+    let report = plant(&[Field::Customer, Field::Assistant]);
+    let what = "a part of a list has counters, but the list has none";
+    let finding = Finding { table: "list_counters.v1", what, user: store.user };
+    assert_eq!((report.findings, report.finding_count), (vec![finding], 1));
+    let repaired = plant(&[Field::Customer]);
+    assert!(repaired.is_clean(), "{:?}", repaired.findings);
 }
