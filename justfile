@@ -89,6 +89,10 @@ instructions *options:
 index-families:
     cargo bench -p convodb-benches --bench index_families
 
+# Measure the worst page and count of each list among deletes, changes and moves, in entries and rows.
+list-bounds rows="2000":
+    cargo run --release -p convodb-testkit --example list_bounds -- {{rows}}
+
 # Run torture scenarios: `just torture list`, `just torture model --scale release`, `just torture all`.
 torture name *options:
     cargo build --release --locked -p convodb-cli -p convodb-torture

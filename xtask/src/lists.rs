@@ -125,7 +125,7 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["erasure", "golden", "http_client", "oracle"],
             &["generators", "page_walk", "slow_clients"],
             &["harness"],
-            &["live_walk"],
+            &["list_bounds", "live_walk"],
             &["operations"],
             &["simulation"],
         ],

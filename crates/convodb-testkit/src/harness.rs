@@ -7,13 +7,15 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use crate::generators::assistants;
 use crate::oracle::{Oracle, assistant_bytes};
 use crate::page_walk::check_previews;
 use convodb::{
     Channel, Conversation, ConversationId, CostSum, Day, Error, IndexFamilies, Message, Period,
-    StatsRequest, Store, Timestamp, UserId, Volume,
+    Snapshot, StatsRequest, Store, Timestamp, Transaction, UserId, Volume,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -219,6 +221,22 @@ pub fn cases(count: u32) -> ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::default()
     }
+}
+
+/// Runs a write, and returns what readers see at its commit, before any checkpoint.
+///
+/// # Panics
+/// The write fails.
+pub fn snapshot_at_commit(
+    store: &Store,
+    write: impl FnOnce(&mut Transaction<'_>) -> Result<(), Error> + Send + 'static,
+) -> Snapshot {
+    let (send, receive) = channel();
+    let reader = store.clone();
+    let listener = store.on_commit(move || send.send(reader.snapshot()).unwrap());
+    store.write(write).unwrap();
+    drop(listener);
+    receive.recv_timeout(Duration::from_secs(60)).expect("a listener is called at a commit")
 }
 
 /// Copies the files of an open, idle store as a crash would leave them, and returns the path of the

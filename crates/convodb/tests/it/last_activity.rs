@@ -10,7 +10,7 @@ use convodb::{
 use convodb_testkit::generators::{
     assistants, channel, conversation, conversation_id, filter, has_activity_list, message,
 };
-use convodb_testkit::harness::{Harness, cases, plain_conversation, plain_id};
+use convodb_testkit::harness::{Harness, cases, plain_conversation, plain_id, snapshot_at_commit};
 use convodb_testkit::oracle::ListQuery;
 use convodb_testkit::page_walk::{check_walk, first_page_request, page_conversations};
 use proptest::prelude::*;
@@ -241,7 +241,7 @@ fn the_bound_holds_among_any_moves() {
             for number in &deleted {
                 assert!(harness.oracle.delete(user, plain_id(*number)));
             }
-            let snapshot = crate::page_cost::snapshot_of(&harness.store, move |write| {
+            let snapshot = snapshot_at_commit(&harness.store, move |write| {
                 for (number, message) in &moves {
                     write.append_message(user, plain_id(*number), message)?;
                 }

@@ -14,6 +14,7 @@ mod history;
 mod indexes;
 mod inserts;
 mod last_activity;
+mod list_bounds;
 mod list_counters;
 mod page_cost;
 mod pagination;

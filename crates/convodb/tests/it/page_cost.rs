@@ -2,15 +2,13 @@
 //!
 //! The counts are the same on every machine.
 
-use std::sync::mpsc::channel;
-
 use convodb::{
-    BulkOptions, Channel, ChannelKind, Contact, Conversation, Error, Filter, IndexFamilies,
-    ListRequest, Order, PageCost, PageSize, Snapshot, Store, Transaction, UserId,
+    BulkOptions, Channel, ChannelKind, Contact, Conversation, Filter, IndexFamilies, ListRequest,
+    Order, PageCost, PageSize, Store, UserId,
 };
 use convodb_testkit::dataset::{self, Dataset};
 use convodb_testkit::generators::assistants;
-use convodb_testkit::harness::{Harness, plain_conversation, plain_id};
+use convodb_testkit::harness::{Harness, plain_conversation, plain_id, snapshot_at_commit};
 use convodb_testkit::oracle::ListQuery;
 use convodb_testkit::page_walk::{check_page, check_walk, first_page_request};
 
@@ -117,19 +115,6 @@ pub(crate) fn stored(count: u64) -> Harness {
     harness
 }
 
-/// Runs a write, and returns what readers see at its commit, before any checkpoint.
-pub(crate) fn snapshot_of(
-    store: &Store,
-    write: impl FnOnce(&mut Transaction<'_>) -> Result<(), Error> + Send + 'static,
-) -> Snapshot {
-    let (send, receive) = channel();
-    let reader = store.clone();
-    let listener = store.on_commit(move || send.send(reader.snapshot()).unwrap());
-    store.write(write).unwrap();
-    drop(listener);
-    receive.recv().unwrap()
-}
-
 /// Whatever is removed and not yet flushed, each list is exact, both ways, and each page keeps its
 /// bound. A page reads at most one removed entry for each entry.
 #[test]
@@ -158,7 +143,7 @@ fn line_27_the_bound_holds_among_any_removals() {
             for number in &again {
                 harness.oracle.insert(user, of_common_lists(*number), Vec::new());
             }
-            let snapshot = snapshot_of(&harness.store, move |write| {
+            let snapshot = snapshot_at_commit(&harness.store, move |write| {
                 deleted.iter().try_for_each(|number| write.delete(user, plain_id(*number)))?;
                 again
                     .iter()
@@ -189,7 +174,7 @@ fn line_27_a_long_run_of_removals_costs_one_entry() {
     const ROWS: u64 = 10_040;
     let harness = stored(ROWS);
     let user = harness.users[0];
-    let snapshot = snapshot_of(&harness.store, move |write| {
+    let snapshot = snapshot_at_commit(&harness.store, move |write| {
         (20..ROWS - 20).try_for_each(|number| write.delete(user, plain_id(number)))
     });
     for order in [Order::Ascending, Order::Descending] {
