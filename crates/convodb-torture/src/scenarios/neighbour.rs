@@ -26,8 +26,8 @@ pub(super) const NEIGHBOUR: Scenario = Scenario {
     row: 26,
     promise: "Whatever one user or strangers do, no request of another user within its share is \
               refused, and memory and threads of the server are bounded.",
-    trial: "Each load for 2 s on 100 connections, or for a minute on 400; the neighbour's p50 and \
-            p99 beside it",
+    trial: "Each load for 2 s on 4 to 400 connections, or for a minute on 16 to 1,600; the \
+            neighbour's p50 and p99 beside it",
     // No smoke trials: the loads take seconds. The tests of the server have each limit.
     trials: Trials { smoke: 0, ci: 1, release: 10 },
     parallelism: Parallelism::Single,
