@@ -31,8 +31,8 @@ pub(crate) enum UnknownFields {
     /// All.
     Refused,
     /// Those that a client may believe to be filters, because they are known elsewhere in this API
-    /// ([`FILTERS_ELSEWHERE`]), or because they are known here without brackets. The others are
-    /// ignored, as in the reference API.
+    /// ([`FILTERS_ELSEWHERE`]), or because they are known here without brackets or in another
+    /// spelling: `assistantId`, `Per-Page`. The others are ignored, as in the reference API.
     OnlyFilters,
 }
 
@@ -225,11 +225,20 @@ fn decode_name(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a client may believe that an unknown field filters: `updated_at`, or `order[]`.
+/// Whether a client may believe that an unknown field filters: `updated_at`, `order[]`, or
+/// `assistantId`.
 fn is_like_filter(name: &str, known: &[&str]) -> bool {
-    let base = name.split_once('[').map(|(base, _)| base);
-    FILTERS_ELSEWHERE.contains(&base.unwrap_or(name))
-        || base.is_some_and(|base| known.contains(&base))
+    let base = name.split_once('[').map_or(name, |(base, _)| base);
+    FILTERS_ELSEWHERE.contains(&base) || known.iter().any(|known| is_same_word(base, known))
+}
+
+/// Whether two names differ at most in case and in punctuation between their letters.
+fn is_same_word(name: &str, other: &str) -> bool {
+    let letters = |name: &'_ str| {
+        let bytes = name.bytes().filter(|byte| !b"_-. ".contains(byte));
+        bytes.map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
+    };
+    letters(name) == letters(other)
 }
 
 /// Whether a name can be in an error: a short word, unlike a phone number or a token.

@@ -35,7 +35,7 @@ pub(super) fn endpoints() -> Vec<Endpoint> {
          be repeated beside it; a different value is refused with 422. Another `per_page` beside a \
          cursor takes precedence. A cursor never expires, and is valid for one user of one \
          store.\n\nUnknown parameters are ignored, except those that a client may believe to be \
-         filters, as `updated_from` or `order[]`; with `Prefer: handling=strict` all are refused with \
+         filters, as `updated_from`, `order[]` or `assistantId`; with `Prefer: handling=strict` all are refused with \
          422. An empty parameter counts as absent, and one that occurs twice is refused, except \
          `type`, `assistant_id` and `fields`.\n\nBy last activity, a list reorders while it is read: a \
          conversation that is active meanwhile may be missing from the pages, or be on two of them. \

@@ -210,8 +210,10 @@ fn conversations_whose_ai_is_off_are_listed_by_their_index() {
     assert_eq!(total["total"]["conversations"], 3);
     let included = harness.list("ai_enabled=false&per_page=1&include=total").json();
     assert_eq!(included["total"]["exact"], true);
-    let rule = "The ai enabled field must be false, or left out for all.";
-    harness.refused("ai_enabled=true", "ai_enabled", rule);
+    let rule = "The ai enabled field must be false or 0, or left out for all.";
+    for wrong in ["true", "1", "no", "False", "false,0"] {
+        harness.refused(&format!("ai_enabled={wrong}"), "ai_enabled", rule);
+    }
     let rule = "The ai enabled field cannot be combined with phones or an external identifier.";
     harness.refused("ai_enabled=false&customer_phone=%2B2", "ai_enabled", rule);
     let plain = harness.list("per_page=2").cursor("next_cursor").unwrap();

@@ -236,9 +236,19 @@ fn filters_that_are_not_there_answer_422() {
     let known = "type, assistant_id, customer_phone, whatsapp_sender_phone, external_identifier, \
                  ai_enabled, per_page, cursor, created_from, created_to, sort, active_from, \
                  active_to, order, include, count, fields";
-    for name in
-        ["updated_at", "updated_from", "from", "type[a]", "customer_phone[0]", "customer[phone]"]
-    {
+    for name in [
+        "updated_at",
+        "updated_from",
+        "from",
+        "type[a]",
+        "customer_phone[0]",
+        "customer[phone]",
+        "Type",
+        "assistantId",
+        "per-page",
+        "PerPage",
+        "AI_Enabled",
+    ] {
         let rule = format!("is not a parameter here; the parameters are {known}");
         let message = |name: &str| format!("The {} field {rule}.", name.replace('_', " "));
         // A name with a digit could be a phone number.
