@@ -1,12 +1,11 @@
 //! `convodb indexes`: list, add and drop the optional indexes of a store.
 
-use std::fmt;
 use std::io::Write;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::Subcommand;
-use convodb::{IndexFamilies, IndexFamily, Snapshot, Store};
+use convodb::{IndexFamilies, IndexFamily, IndexState, Snapshot, Store};
 use serde::Serialize;
 
 use crate::args::{DbFlag, JsonFlag};
@@ -32,7 +31,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         json: JsonFlag,
         /// Names of the indexes, separated by commas
-        #[arg(value_name = "INDEXES")]
+        #[arg(value_name = "INDEXES", value_parser = named)]
         indexes: IndexFamilies,
     },
     /// Drop indexes: no list uses them any more, and writes become cheaper
@@ -42,9 +41,18 @@ pub(crate) enum Command {
         #[command(flatten)]
         json: JsonFlag,
         /// Names of the indexes, separated by commas
-        #[arg(value_name = "INDEXES")]
+        #[arg(value_name = "INDEXES", value_parser = named)]
         indexes: IndexFamilies,
     },
+}
+
+/// Parses the names of at least one index.
+fn named(text: &str) -> Result<IndexFamilies, String> {
+    let named = text.parse::<IndexFamilies>().ok().filter(|families| !families.is_empty());
+    named.ok_or_else(|| {
+        let names = IndexFamily::ALL.map(IndexFamily::as_str).join(", ");
+        format!("must be one or more of {names}, separated by commas")
+    })
 }
 
 /// An index as JSON.
@@ -71,20 +79,39 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
         }
         Command::Add { db: DbFlag { db }, json, indexes } => {
             let store = existing(&db, LARGE_CACHE_BYTES, served)?;
+            let there = in_state(&store, indexes, IndexState::Ready);
             let (bar, progress) = entries_bar();
             let added = store.add_indexes_with_progress(indexes, progress);
             bar.finish_and_clear();
             added?;
-            finish(store, &json, out, format_args!("added {indexes}"), started)
+            let done = done("added", indexes, there, "already there");
+            finish(store, &json, out, &done, started)
         }
         Command::Drop { db: DbFlag { db }, json, indexes } => {
             let store = existing(&db, SMALL_CACHE_BYTES, WhileServed::Stop)?;
+            let absent = in_state(&store, indexes, IndexState::Absent);
             let (bar, progress) = entries_bar();
             let dropped = store.drop_indexes_with_progress(indexes, progress);
             bar.finish_and_clear();
             dropped?;
-            finish(store, &json, out, format_args!("dropped {indexes}"), started)
+            finish(store, &json, out, &done("dropped", indexes, absent, "not there"), started)
         }
+    }
+}
+
+/// Those of some indexes that have a state.
+fn in_state(store: &Store, indexes: IndexFamilies, state: IndexState) -> IndexFamilies {
+    let snapshot = store.snapshot();
+    indexes.iter().filter(|index| snapshot.index_state(*index) == state).collect()
+}
+
+/// Says which of some indexes were changed, and which were left as they are, and why.
+fn done(verb: &str, indexes: IndexFamilies, left: IndexFamilies, why: &str) -> String {
+    let changed: IndexFamilies = indexes.iter().filter(|index| !left.contains(*index)).collect();
+    match (changed.is_empty(), left.is_empty()) {
+        (_, true) => format!("{verb} {changed}"),
+        (true, false) => format!("{left}: {why}"),
+        (false, false) => format!("{verb} {changed}; {left}: {why}"),
     }
 }
 
@@ -93,7 +120,7 @@ fn finish(
     store: Store,
     json: &JsonFlag,
     out: &mut dyn Write,
-    done: fmt::Arguments<'_>,
+    done: &str,
     started: Instant,
 ) -> Result<()> {
     if json.json {

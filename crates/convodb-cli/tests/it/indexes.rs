@@ -34,10 +34,33 @@ fn indexes_are_listed_added_and_dropped() {
     assert_eq!(indexes(&["list", "--json"]).succeeded(), json("absent"));
     assert_eq!(indexes(&["add", "ai-off", "--json"]).succeeded(), json("ready"));
     assert!(indexes(&["list"]).succeeded().contains("ready"));
-    assert_eq!(indexes(&["add", "ai-off"]).succeeded(), "");
+    let again = indexes(&["add", "ai-off,ai-off"]);
+    assert!(again.err.contains("ai-off: already there"), "{again:?}");
+    assert_eq!(again.succeeded(), "");
     place.run(["verify", "--db", "s.convodb"]).succeeded();
     assert_eq!(indexes(&["drop", "ai-off", "--json"]).succeeded(), json("absent"));
-    indexes(&["add", "unknown"]).failed(2);
+    let absent = indexes(&["drop", "ai-off"]);
+    assert!(absent.err.contains("ai-off: not there"), "{absent:?}");
+    absent.succeeded();
+    let both = indexes(&["add", "counters,ai-off"]);
+    assert!(both.err.contains("added ai-off,counters"), "{both:?}");
+    both.succeeded();
+    let some = indexes(&["drop", "previews,ai-off"]);
+    assert!(some.err.contains("dropped ai-off; previews: not there"), "{some:?}");
+    some.succeeded();
+}
+
+/// Adding or dropping nothing is a mistake, which no success must hide.
+#[test]
+fn at_least_one_index_must_be_named() {
+    let place = filled();
+    for verb in ["add", "drop"] {
+        for names in ["none", "", "unknown", "ai-off,", "none,ai-off", "AI-OFF"] {
+            let refused = place.run(["indexes", verb, names, "--db", "s.convodb"]).failed(2);
+            let rule = "must be one or more of ai-off, last-activity, previews, counters";
+            assert!(refused.contains(rule), "{verb} {names}: {refused}");
+        }
+    }
 }
 
 #[test]
