@@ -5,10 +5,15 @@ use std::error::Error;
 use std::fs;
 
 use convodb_client::apis::configuration::Configuration;
-use convodb_client::apis::{conversations_api as api, user_and_assistants_api};
+use convodb_client::apis::conversations_api::{
+    self as api, AppendMessageParams, ChangeConversationParams, CreateConversationParams,
+    DeleteConversationParams, ListConversationsParams, ReadConversationParams,
+    ReadStatisticsParams,
+};
+use convodb_client::apis::user_and_assistants_api::{self, ListAssistantsParams};
 use convodb_client::models::{
-    AssistantRef, Conversation, ConversationChange, ConversationPage, ConversationType,
-    GivenContact, Grouping, MessageContent, NewConversation, NewMessage, Role,
+    AssistantRef, Conversation, ConversationChange, ConversationType, GivenContact, Grouping,
+    MessageContent, NewConversation, NewMessage, Role,
 };
 use serde_json::Value;
 
@@ -43,51 +48,42 @@ fn values(conversations: &[Conversation]) -> Vec<Value> {
     conversations.iter().map(|item| serde_json::to_value(item).unwrap()).collect()
 }
 
-/// Reads a page of the list.
-fn page(
-    configuration: &Configuration,
-    kinds: Option<Vec<ConversationType>>,
-    phone: Option<&str>,
-    size: Option<i32>,
-    cursor: Option<String>,
-) -> Result<ConversationPage> {
-    let cursor = cursor.as_deref();
-    let page = api::list_conversations(
-        configuration,
-        kinds,
-        None,
-        phone,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        None,
-        size,
-        cursor,
-        None,
-        None,
-        None,
-        None,
-        None,
-    )?;
-    Ok(page)
-}
+/// The list without any parameter, for those that a request names. The generated struct has no default.
+const EVERYTHING: ListConversationsParams = ListConversationsParams {
+    r#type: None,
+    assistant_id: None,
+    customer_phone: None,
+    whatsapp_sender_phone: None,
+    external_identifier: None,
+    ai_enabled: None,
+    created_from: None,
+    created_to: None,
+    sort: None,
+    active_from: None,
+    active_to: None,
+    order: None,
+    per_page: None,
+    cursor: None,
+    include: None,
+    count: None,
+    fields: None,
+    prefer: None,
+    if_none_match: None,
+};
 
 /// Reads the whole list by its cursors, forward to the end and back to the beginning.
 fn walk(configuration: &Configuration) -> Result<(Vec<Conversation>, Vec<Conversation>)> {
-    let mut current = page(configuration, None, None, Some(40), None)?;
+    let page = |params| api::list_conversations(configuration, params);
+    let at = |cursor| ListConversationsParams { cursor, ..EVERYTHING };
+    let mut current = page(ListConversationsParams { per_page: Some(40), ..EVERYTHING })?;
     let mut forward = current.data.clone();
     while current.next_cursor.is_some() {
-        current = page(configuration, None, None, None, current.next_cursor)?;
+        current = page(at(current.next_cursor))?;
         forward.extend(current.data.clone());
     }
     let mut back = current.data;
     while current.prev_cursor.is_some() {
-        current = page(configuration, None, None, None, current.prev_cursor)?;
+        current = page(at(current.prev_cursor))?;
         back.splice(0..0, current.data);
     }
     Ok((forward, back))
@@ -95,12 +91,22 @@ fn walk(configuration: &Configuration) -> Result<(Vec<Conversation>, Vec<Convers
 
 /// Reads the list by a phone, and statistics.
 fn read(configuration: &Configuration, all: &[Conversation]) -> Result<()> {
-    let kinds = Some(vec![ConversationType::Whatsapp]);
-    let found = page(configuration, kinds, Some("+14155550049"), None, None)?;
+    let by_phone = ListConversationsParams {
+        r#type: Some(vec![ConversationType::Whatsapp]),
+        customer_phone: Some("+14155550049".to_owned()),
+        ..EVERYTHING
+    };
+    let found = api::list_conversations(configuration, by_phone)?;
     assert_eq!(found.data[0].message_count, 4);
-    let groups = Some(vec![Grouping::Month, Grouping::Type]);
-    let from = Some("2025-01-01".parse()?);
-    let statistics = api::read_statistics(configuration, from, None, groups, None, None, None)?;
+    let of_types = ReadStatisticsParams {
+        from: Some("2025-01-01".parse()?),
+        to: None,
+        group_by: Some(vec![Grouping::Month, Grouping::Type]),
+        r#type: None,
+        assistant_id: None,
+        if_none_match: None,
+    };
+    let statistics = api::read_statistics(configuration, of_types)?;
     let sum: f64 = all.iter().map(|item| item.total_cost).sum();
     assert!((statistics.total.total_cost - sum).abs() < 1e-9);
     Ok(())
@@ -108,7 +114,8 @@ fn read(configuration: &Configuration, all: &[Conversation]) -> Result<()> {
 
 /// Creates a conversation, appends a message, changes it, reads it and deletes it.
 fn write(configuration: &Configuration) -> Result<()> {
-    let assistants = user_and_assistants_api::list_assistants(configuration, None, None, None)?;
+    let first = ListAssistantsParams { page: None, per_page: None, if_none_match: None };
+    let assistants = user_and_assistants_api::list_assistants(configuration, first)?;
     let assistant = assistants.data.first().ok_or("no assistant")?;
     let text = |text: &str| Some(Some(text.to_owned()));
     let customer = GivenContact { name: text("Jo"), phone: text("+14155559876") };
@@ -117,7 +124,11 @@ fn write(configuration: &Configuration) -> Result<()> {
         customer: Some(Some(Box::new(customer))),
         ..NewConversation::new(AssistantRef::String(assistant.uuid.to_string()))
     };
-    let created = api::create_conversation(configuration, new, Some("generated-rust"))?;
+    let create = CreateConversationParams {
+        new_conversation: new,
+        idempotency_key: Some("generated-rust".to_owned()),
+    };
+    let created = api::create_conversation(configuration, create)?;
     let uuid = created.conversation_id.to_string();
     let message = NewMessage {
         role: Some(Some(Role::Assistant)),
@@ -125,20 +136,30 @@ fn write(configuration: &Configuration) -> Result<()> {
         cost: Some(Some(0.0008)),
         ..NewMessage::new()
     };
-    let appended = api::append_message(configuration, &uuid, message, None)?;
+    let append =
+        AppendMessageParams { uuid: uuid.clone(), new_message: message, idempotency_key: None };
+    let appended = api::append_message(configuration, append)?;
     assert_eq!(appended.message_count, 1);
     let name = GivenContact { name: text("Joanna"), phone: None };
     let change =
         ConversationChange { customer: Some(Some(Box::new(name))), ..ConversationChange::new() };
-    let changed = api::change_conversation(configuration, &uuid, change)?;
+    let change = ChangeConversationParams { uuid: uuid.clone(), conversation_change: change };
+    let changed = api::change_conversation(configuration, change)?;
     let customer = changed.customer.ok_or("no customer")?;
     assert_eq!(customer.name.as_deref(), Some("Joanna"));
     assert_eq!(customer.phone.as_deref(), Some("+14155559876"));
-    let conversation = api::read_conversation(configuration, &uuid, None, None, None)?;
+    let whole = || ReadConversationParams {
+        uuid: uuid.clone(),
+        per_page: None,
+        cursor: None,
+        if_none_match: None,
+    };
+    let conversation = api::read_conversation(configuration, whole())?;
     assert_eq!(conversation.history[0].content, "One moment.");
     assert_eq!(conversation.total_cost, 0.0008);
-    api::delete_conversation(configuration, &uuid)?;
-    match api::read_conversation(configuration, &uuid, None, None, None) {
+    let delete = DeleteConversationParams { uuid: uuid.clone() };
+    api::delete_conversation(configuration, delete)?;
+    match api::read_conversation(configuration, whole()) {
         Err(convodb_client::apis::Error::ResponseError(error)) => assert_eq!(error.status, 404),
         other => return Err(format!("a deleted conversation can be read: {other:?}").into()),
     }
