@@ -28,7 +28,7 @@ use crate::kv::redb_key::RedbKey;
 use crate::model::id::UserId;
 use crate::model::index_family::IndexFamily;
 use crate::model::position::Position;
-use crate::model::preview::PreviewRef;
+use crate::model::preview::{Excerpt, Preview};
 use crate::model::quota::Quota;
 use crate::model::timestamp::Timestamp;
 use crate::rules::position_after;
@@ -175,6 +175,7 @@ pub(crate) fn load(
         quota,
         usage: LoadedUsage::default(),
         rows: Chunk::default(),
+        record: Vec::new(),
         messages: Chunk::default(),
         changes: Chunk::default(),
         last_changes: BTreeMap::new(),
@@ -231,6 +232,8 @@ struct BulkWriter<'a> {
     quota: Quota,
     usage: LoadedUsage,
     rows: Chunk<RowKey>,
+    /// A buffer for the record of a row with its preview.
+    record: Vec<u8>,
     messages: Chunk<MessageKey>,
     changes: Chunk<ChangeKey>,
     /// The number of each user's last change.
@@ -307,15 +310,17 @@ impl BulkWriter<'_> {
         }
         let records = std::iter::from_fn(|| take_record(&mut messages));
         let mut records = (1..).map(|number| MessageKey::new(first, number)).zip(records);
-        let ends = records.next().into_iter().chain(records.last());
-        let ends = ends.map(|(key, record)| messages::decode(key, record));
-        let ends = ends.collect::<Result<Vec<_>>>()?;
-        let mut record = Vec::new();
-        record::rekey(staged, &first, &key, &mut record);
-        if let Some(preview) = PreviewRef::of(&ends) {
-            preview::append(key, Some(&preview), &mut record);
+        let decoded = |(key, record)| messages::decode(key, record);
+        let first_message = records.next().map(decoded).transpose()?;
+        let last_message = records.last().map(decoded).transpose()?;
+        self.record.clear();
+        record::rekey(staged, &first, &key, &mut self.record);
+        if let Some(first) = &first_message {
+            let last = last_message.as_ref().unwrap_or(first);
+            let preview = Preview { first: Excerpt::of(first), last: Excerpt::of(last) };
+            preview::append(key, Some(&preview), &mut self.record);
         }
-        self.rows.push(key, |bytes| bytes.extend(record));
+        self.rows.push(key, |bytes| bytes.extend_from_slice(&self.record));
         Ok(())
     }
 
