@@ -38,7 +38,7 @@ pub(crate) enum Command {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: convodb token create --db chats.convodb --user acme --name reports \
-                  --scopes read,stats --expires 2026-01-01"
+                  --scopes read,stats --expires 2030-01-01"
 )]
 pub(crate) struct CreateArgs {
     #[command(flatten)]
