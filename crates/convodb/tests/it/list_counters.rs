@@ -10,6 +10,7 @@ use convodb::{
 };
 use convodb_testkit::generators::assistants;
 use convodb_testkit::harness::copy_crashed_files;
+use convodb_testkit::list_bounds::count_bound;
 use convodb_testkit::oracle::ListQuery;
 use rand::rngs::ChaCha8Rng;
 use rand::{RngExt, SeedableRng};
@@ -147,28 +148,10 @@ fn check_counts<'r>(
             let in_cut_days = list.filter(|row| cut.contains(&Some(row.created_at.day())));
             let is_long = expected > short;
             let steps = if is_long { in_cut_days.count() as u64 } else { expected };
-            // Each step may meet a run of removed entries.
-            let bound = 2 * steps + counters_bound(&filter);
+            let assistants = filter.assistants.as_ref().map_or(1, |ids| ids.as_slice().len());
+            let bound = count_bound(&filter, DAYS, assistants as u64, steps);
             assert!(count.entries_read <= bound, "{count:?} above {bound} for {filter:?}");
         }
-    }
-}
-
-/// The most counters, lookups and ends of ranges that a count reads.
-fn counters_bound(filter: &Filter) -> u64 {
-    let assistants = filter.assistants.as_ref().map_or(1, |ids| ids.as_slice().len() as u64);
-    let months = DAYS / 28 + 2;
-    let ends = 2 * 2;
-    let has_contact = filter.sender_phone.is_some()
-        || filter.customer_phone.is_some()
-        || filter.external_identifier.is_some();
-    if has_contact || filter.ai_off {
-        return assistants * (2 + months + ends);
-    }
-    // Counters by type and assistant: those of a day without assistant; weeks and months with it.
-    match filter.assistant.is_some() || filter.assistants.is_some() {
-        false => 2 + DAYS + ends,
-        true => assistants * (6 * (months + 2 * 6) + ends) + months + 2 * 6,
     }
 }
 
