@@ -83,12 +83,14 @@ pub(crate) fn write_items(
 ) -> Result<()> {
     out.reserve(TYPICAL_ITEM_BYTES * (page.len() + 1));
     json::raw(out, "{\"data\":[");
-    for (at, row) in page.conversations().enumerate() {
-        if at > 0 {
+    let mut is_first = true;
+    // The iterator passes each row on where it builds it; returned by `next`, it would be copied.
+    page.conversations().try_for_each(|row| {
+        if !std::mem::replace(&mut is_first, false) {
             out.push(b',');
         }
-        write(out, &row)?;
-    }
+        write(out, &row)
+    })?;
     json::raw(out, "],\"path\":");
     json::string(out, url);
     json::raw(out, ",\"per_page\":");

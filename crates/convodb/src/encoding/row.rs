@@ -190,6 +190,7 @@ pub(crate) struct Row {
 impl Row {
     /// Decodes the body of the row at `position`. Returns the row and its texts, whose lengths
     /// match.
+    #[inline]
     pub(crate) fn decode(body: Body<'_>, position: Position) -> Result<(Self, &str), Damage> {
         let (fixed, rest) =
             body.fields().split_first_chunk::<FIXED>().ok_or("a record is too short")?;
@@ -281,7 +282,9 @@ impl Row {
         self.stored_messages.map_or(at_most, StoredMessages::Exactly)
     }
 
-    /// The conversation, with the texts that [`Row::decode`] returned.
+    /// The conversation, with the texts that [`Row::decode`] returned. Inlined, because it is large and
+    /// is then built where it is used.
+    #[inline]
     pub(crate) fn conversation<'a>(&self, texts: &'a str) -> ConversationRef<'a> {
         let mut texts = Texts { texts, lengths: &self.lengths };
         let channel = match self.channel {
@@ -331,6 +334,7 @@ struct Texts<'a, 'l> {
 }
 
 impl<'a> Texts<'a, '_> {
+    #[inline]
     fn contact(&mut self) -> Contact<&'a str> {
         Contact {
             name: self.next().map(Name::from_stored),
@@ -339,6 +343,7 @@ impl<'a> Texts<'a, '_> {
     }
 
     /// Reads the next short text; `None` if the row does not have it.
+    #[inline]
     fn next(&mut self) -> Option<&'a str> {
         let (length, lengths) = self.lengths.split_first()?;
         let (text, texts) = self.texts.split_at(usize::from(*length));
