@@ -44,12 +44,11 @@ pub(crate) struct UuidKey {
 }
 
 impl Hash for UuidKey {
-    /// Hashes all bytes at once, which takes half as long as field by field.
+    /// Hashes two integers, which takes half as long as 20 bytes at once.
+    #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
-        let mut bytes = [0; 4 + 16];
-        bytes[..4].copy_from_slice(&self.user.get().to_ne_bytes());
-        bytes[4..].copy_from_slice(self.uuid.as_bytes());
-        state.write(&bytes);
+        state.write_u128(u128::from_ne_bytes(*self.uuid.as_bytes()));
+        state.write_u32(self.user.get());
     }
 }
 
