@@ -378,10 +378,17 @@ impl<S: RequiredScope> AuthWrite<S> {
 /// (RFC 9110).
 pub(crate) fn bearer_token(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
-    let (value, None) = (values.next()?.to_str().ok()?, values.next()) else {
+    let (value, None) = (values.next()?, values.next()) else {
         return None;
     };
-    let (scheme, token) = value.split_once(' ')?;
+    // As almost all clients write it: no search for the parts.
+    if let Some(token) = value.as_bytes().strip_prefix(b"Bearer ")
+        && (1..=MAX_TOKEN_BYTES).contains(&token.len())
+        && token.iter().fold(true, |all, byte| all & byte.is_ascii_graphic())
+    {
+        return str::from_utf8(token).ok();
+    }
+    let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     let token = token.trim_matches(' ');
     let fits = !token.is_empty() && token.len() <= MAX_TOKEN_BYTES && !token.contains(' ');
     (scheme.eq_ignore_ascii_case("Bearer") && fits).then_some(token)

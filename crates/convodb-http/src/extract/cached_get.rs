@@ -11,6 +11,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
+use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody as _};
@@ -31,7 +32,7 @@ use crate::extract::strictness::PREFER;
 use crate::middleware::caller::{self, ConnectionOwner, whole};
 use crate::middleware::rate_limit::StatusSlot;
 use crate::response::base_url::is_forwarded;
-use crate::response::cache::{KeptResponse, Known};
+use crate::response::cache::{ENVELOPE_HEADERS, KeptResponse, Known};
 use crate::response::compression::compressed;
 use crate::response::etag::{ETag, matches_any};
 use crate::state::Service;
@@ -266,14 +267,17 @@ fn not_modified(tag: HeaderValue) -> Response {
     let none = stream::empty::<std::result::Result<Bytes, Infallible>>();
     let mut response = Response::new(Body::from_stream(none));
     *response.status_mut() = StatusCode::NOT_MODIFIED;
+    // Cloned with its capacity, which takes half as long as to fill one.
+    static HEADERS: LazyLock<HeaderMap> = LazyLock::new(|| {
+        let mut headers = HeaderMap::with_capacity(3 + ENVELOPE_HEADERS);
+        add_headers(&mut headers, HeaderValue::from_static("\"\""));
+        headers
+    });
     let headers = response.headers_mut();
-    headers.reserve(NOT_MODIFIED_HEADERS);
-    add_headers(headers, tag);
+    headers.clone_from(&HEADERS);
+    headers.insert(ETAG, tag);
     response
 }
-
-/// The headers of a 304, with those that the envelope adds.
-const NOT_MODIFIED_HEADERS: usize = 5;
 
 fn add_headers(headers: &mut HeaderMap, tag: HeaderValue) {
     headers.insert(ETAG, tag);

@@ -25,6 +25,8 @@ use crate::response::etag::ETag;
 const ENTRY_BYTES: usize = 320;
 /// The bytes of a kept header, roughly.
 const HEADER_BYTES: usize = 64;
+/// The most headers that the envelope and the rate limit add to a response.
+pub(crate) const ENVELOPE_HEADERS: usize = 8;
 /// Of the whole memory, a single response may take this part.
 const MAX_PART: usize = 16;
 
@@ -39,9 +41,11 @@ impl KeptResponse {
     pub(crate) fn new(headers: &HeaderMap, body: &[u8]) -> Self {
         // A copy, because a body may be a small part of its allocation.
         let body = Bytes::copy_from_slice(body);
-        let mut headers = headers.clone();
-        headers.insert(CONTENT_LENGTH, body.len().into());
-        Self { headers, body }
+        // A clone has the same capacity: the headers that the envelope adds fit into it.
+        let mut kept = HeaderMap::with_capacity(headers.len() + 1 + ENVELOPE_HEADERS);
+        kept.extend(headers.clone());
+        kept.insert(CONTENT_LENGTH, body.len().into());
+        Self { headers: kept, body }
     }
 
     /// Returns the body. Copies no byte.
