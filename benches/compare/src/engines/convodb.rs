@@ -2,11 +2,12 @@
 
 use std::hint::black_box;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use convodb::{
-    BulkOptions, IndexFamilies, IndexFamily, ListRequest, PageSize, Store, StoreOptions, Timestamp,
-    UserId,
+    BulkOptions, IndexFamilies, IndexFamily, ListRequest, PageCursor, PageSize, Store, StoreOptions,
+    Timestamp, UserId,
 };
 use convodb_bench::row::Row;
 
@@ -23,20 +24,20 @@ pub(crate) enum Rows {
     Borrowed,
 }
 
-/// A convodb store and its prepared requests.
+/// A convodb store and its prepared requests, which forks share.
 #[derive(Clone)]
 pub(crate) struct Convodb {
     store: Store,
     rows: Rows,
-    lists: Vec<Requests>,
+    lists: Arc<[Requests]>,
 }
 
-/// The requests for one list: its first page, and the pages after and before each page start.
-#[derive(Clone)]
+/// The request for the first page of a list, and the cursors of the pages after and before each page
+/// start.
 struct Requests {
     first: ListRequest,
-    next: Vec<ListRequest>,
-    prev: Vec<ListRequest>,
+    next: Vec<PageCursor>,
+    prev: Vec<PageCursor>,
 }
 
 /// Opens a store with this page cache.
@@ -83,8 +84,8 @@ pub(crate) fn add_counters(path: &Path) -> Result<()> {
 }
 
 impl Convodb {
-    pub(crate) const fn new(store: Store, rows: Rows) -> Self {
-        Self { store, rows, lists: Vec::new() }
+    pub(crate) fn new(store: Store, rows: Rows) -> Self {
+        Self { store, rows, lists: Arc::default() }
     }
 
     /// Reads a list once and collects the cursors at its page starts.
@@ -100,24 +101,27 @@ impl Convodb {
         let pages = self.store.snapshot().pages(UserId::new(list.user), first.clone());
         for page in pages {
             let page = page?;
-            next.extend(page.next_cursor().copied().map(ListRequest::at));
-            prev.extend(page.prev_cursor().copied().map(ListRequest::at));
+            next.extend(page.next_cursor().copied());
+            prev.extend(page.prev_cursor().copied());
         }
         Ok(Requests { first, next, prev })
     }
 
-    fn read(&mut self, query: &PageQuery<'_>) -> Result<convodb::Page> {
-        let requests = self.lists.get_mut(query.list.number).context("list not prepared")?;
+    fn read(&self, query: &PageQuery<'_>) -> Result<convodb::Page> {
+        let requests = self.lists.get(query.list.number).context("list not prepared")?;
+        let cursor = |cursors: &[PageCursor]| cursors.get(query.strides - 1).copied();
         let request = match query.start {
-            PageStart::First => Some(&mut requests.first),
+            PageStart::First => Some(requests.first.clone()),
             PageStart::After(_) | PageStart::Offset { .. } => {
-                requests.next.get_mut(query.strides - 1)
+                cursor(&requests.next).map(ListRequest::at)
             }
-            PageStart::Before(_) => requests.prev.get_mut(query.strides - 1),
+            PageStart::Before(_) => cursor(&requests.prev).map(ListRequest::at),
         };
-        let request = request.context("no cursor at this page start")?;
-        request.page_size = Some(PageSize::new(query.page_size as u64)?);
-        Ok(self.store.snapshot().list(UserId::new(query.list.user), request)?)
+        let request = ListRequest {
+            page_size: Some(PageSize::new(query.page_size as u64)?),
+            ..request.context("no cursor at this page start")?
+        };
+        Ok(self.store.snapshot().list(UserId::new(query.list.user), &request)?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reader suite: pages all over the biggest user's lists, read by several threads at once.
 
 use std::path::Path;
+use std::sync::Barrier;
 use std::thread::{ScopedJoinHandle, scope};
 use std::time::{Duration, Instant};
 
@@ -77,9 +78,9 @@ pub(crate) fn run(rows: u64, directory: &Path, json: &Path) -> Result<()> {
                 let engine = &comparison.engines[at];
                 progress.set_message(format!("{threads} threads of {}", engine.kind.as_str()));
                 let (latencies, wall) = &mut times[at];
-                let began = Instant::now();
-                latencies.add(&read(engine.reader.as_ref(), &comparison.lists, threads)?)?;
-                *wall += began.elapsed();
+                let turn = read(engine.reader.as_ref(), &comparison.lists, threads)?;
+                latencies.add(&turn.latencies)?;
+                *wall += turn.wall;
                 progress.inc(1);
             }
         }
@@ -108,43 +109,62 @@ pub(crate) fn run(rows: u64, directory: &Path, json: &Path) -> Result<()> {
     results::print(&HEAD, &lines)
 }
 
-/// Reads pages for one turn with this number of threads.
-fn read(engine: &dyn Engine, lists: &[List], threads: usize) -> Result<Latencies> {
+/// What all threads read in one turn, and the time from their common start to the end of the last.
+struct Turn {
+    latencies: Latencies,
+    wall: Duration,
+}
+
+/// Reads pages for one turn with this number of threads. The clock starts when all of them are
+/// prepared.
+fn read(engine: &dyn Engine, lists: &[List], threads: usize) -> Result<Turn> {
     let mut readers = Vec::new();
     for _ in 0..threads {
         readers.push(engine.fork().context("an engine without a second reader")?);
     }
+    let start = Barrier::new(threads);
     scope(|scope| {
         let read = |(number, mut reader): (usize, Box<dyn Engine + Send>)| {
-            scope.spawn(move || read_alone(reader.as_mut(), lists, number))
+            let start = &start;
+            scope.spawn(move || read_alone(reader.as_mut(), lists, number, start))
         };
         let running: Vec<ScopedJoinHandle<'_, _>> =
             readers.into_iter().enumerate().map(read).collect();
-        let mut latencies = Latencies::new()?;
+        let mut whole = Turn { latencies: Latencies::new()?, wall: Duration::ZERO };
         for reader in running {
-            let found = reader.join().map_err(|_| anyhow!("a reader thread panicked"))?;
-            latencies.add(&found?)?;
+            let Turn { latencies, wall } =
+                reader.join().map_err(|_| anyhow!("a reader thread panicked"))??;
+            whole.latencies.add(&latencies)?;
+            whole.wall = whole.wall.max(wall);
         }
-        Ok(latencies)
+        Ok(whole)
     })
 }
 
 /// Reads pages of all lists in turn; each thread begins elsewhere.
-fn read_alone(reader: &mut dyn Engine, lists: &[List], number: usize) -> Result<Latencies> {
-    let mut latencies = Latencies::new()?;
+fn read_alone(
+    reader: &mut dyn Engine,
+    lists: &[List],
+    number: usize,
+    start: &Barrier,
+) -> Result<Turn> {
+    let latencies = Latencies::new();
     let queries: Vec<Vec<PageQuery<'_>>> =
         lists.iter().map(|list| list.queries(Depth::Random, PAGE_SIZE)).collect();
     let queries: Vec<_> = queries.iter().filter(|queries| !queries.is_empty()).collect();
-    let until = Instant::now() + TURN;
+    // Every thread arrives, whatever failed, so that none waits for another in vain.
+    start.wait();
+    let mut latencies = latencies?;
+    let start = Instant::now();
     for turn in (number * 97).. {
         for queries in &queries {
             let began = Instant::now();
             reader.visit(&queries[turn % queries.len()])?;
             latencies.record(began.elapsed())?;
         }
-        if Instant::now() > until {
+        if start.elapsed() > TURN {
             break;
         }
     }
-    Ok(latencies)
+    Ok(Turn { latencies, wall: start.elapsed() })
 }
