@@ -46,6 +46,50 @@ impl<K: FixedKey> redb::Key for RedbKey<K> {
     }
 }
 
+/// A key with the address of its bytes in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Located<K> {
+    pub(crate) key: K,
+    pub(crate) address: usize,
+}
+
+/// Reads the keys of a table of [`RedbKey`] as [`Located`] ones.
+#[derive(Debug)]
+pub(crate) struct LocatedKey<K>(PhantomData<K>);
+
+impl<K: FixedKey> redb::Value for LocatedKey<K> {
+    type SelfType<'a> = Located<K>;
+    type AsBytes<'a> = K::Bytes;
+
+    fn fixed_width() -> Option<usize> {
+        Some(K::WIDTH)
+    }
+
+    fn from_bytes<'a>(data: &'a [u8]) -> Located<K>
+    where
+        Self: 'a,
+    {
+        Located { key: K::decode(data), address: data.as_ptr().addr() }
+    }
+
+    fn as_bytes<'a, 'b: 'a>(value: &'a Located<K>) -> K::Bytes
+    where
+        Self: 'b,
+    {
+        value.key.encode()
+    }
+
+    fn type_name() -> TypeName {
+        RedbKey::<K>::type_name()
+    }
+}
+
+impl<K: FixedKey> redb::Key for LocatedKey<K> {
+    fn compare(left: &[u8], right: &[u8]) -> Ordering {
+        compare_words(left, right)
+    }
+}
+
 /// Compares two byte strings of equal length in words of eight bytes, then of four.
 #[inline]
 pub(crate) fn compare_words(mut left: &[u8], mut right: &[u8]) -> Ordering {

@@ -7,63 +7,22 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use redb::{
-    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, TableDefinition,
-    WriteTransaction,
+    ReadOnlyTable, ReadTransaction, ReadableTable, ReadableTableMetadata, WriteTransaction,
 };
 
 use crate::encoding::key::{FixedKey, user_at_start};
 use crate::encoding::record;
-use crate::error::{Error, Result, from_redb};
+use crate::error::{Result, from_redb};
 use crate::kv::bulk_insert::bulk_insert;
 use crate::kv::catch_panic::catch_read_fault;
 use crate::kv::cursor::{MergeCursor, neighbours};
 use crate::kv::gap::{Gap, ScanDirection};
 use crate::kv::memtable::{Memtable, Neighbours, Undo};
 use crate::kv::persistent_map::PersistentMap;
-use crate::kv::redb_key::RedbKey;
+use crate::kv::redb_key::{LocatedKey, RedbKey};
+use crate::kv::table_spec::TableSpec;
 use crate::kv::value::{Slot, TableValue, ValueRef};
 use crate::model::id::UserId;
-
-/// The declaration of a table: its name on disk, its types, and whether its values are records.
-pub(crate) struct TableSpec<K: FixedKey, V: TableValue> {
-    pub(crate) name: &'static str,
-    /// Whether its values are records, each with a checksum.
-    checksummed: bool,
-    definition: TableDefinition<'static, RedbKey<K>, V>,
-}
-
-impl<K: FixedKey, V: TableValue> TableSpec<K, V> {
-    /// A table whose values are records.
-    pub(crate) const fn records(name: &'static str) -> Self {
-        Self { name, checksummed: true, definition: TableDefinition::new(name) }
-    }
-
-    /// A table whose values have no checksum.
-    pub(crate) const fn plain(name: &'static str) -> Self {
-        Self { name, checksummed: false, definition: TableDefinition::new(name) }
-    }
-
-    /// Opens the redb table for writing. Creates it if it does not exist.
-    pub(crate) fn open_for_write<'txn>(
-        &self,
-        write: &'txn WriteTransaction,
-    ) -> Result<redb::Table<'txn, RedbKey<K>, V>> {
-        write.open_table(self.definition).map_err(from_redb)
-    }
-
-    /// [`Error::Corrupted`] for an entry of this table.
-    pub(crate) const fn corrupted(&self, what: &'static str) -> Error {
-        Error::Corrupted { table: self.name, what }
-    }
-}
-
-impl<K: FixedKey, V: TableValue> Clone for TableSpec<K, V> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K: FixedKey, V: TableValue> Copy for TableSpec<K, V> {}
 
 /// One table as of one commit: entries stored in redb, and above them the changes of a memtable.
 ///
@@ -77,6 +36,8 @@ impl<K: FixedKey, V: TableValue> Copy for TableSpec<K, V> {}
 pub(crate) struct Table<K: FixedKey, V: TableValue> {
     spec: TableSpec<K, V>,
     stored: Arc<ReadOnlyTable<RedbKey<K>, V>>,
+    /// The same, for [`Table::audit`].
+    located: Arc<ReadOnlyTable<LocatedKey<K>, V>>,
     memtable: Memtable<K, V::Owned>,
     journal: Journal<K, V>,
 }
@@ -137,6 +98,7 @@ impl<K: FixedKey, V: TableValue> Clone for Table<K, V> {
         Self {
             spec: self.spec,
             stored: self.stored.clone(),
+            located: self.located.clone(),
             memtable: self.memtable.clone(),
             journal: Journal::default(),
         }
@@ -145,8 +107,13 @@ impl<K: FixedKey, V: TableValue> Clone for Table<K, V> {
 
 impl<K: FixedKey, V: TableValue> Table<K, V> {
     pub(crate) fn open(read: &ReadTransaction, spec: TableSpec<K, V>) -> Result<Self> {
-        let stored = Arc::new(read.open_table(spec.definition).map_err(from_redb)?);
-        Ok(Self { spec, stored, memtable: Memtable::default(), journal: Journal::default() })
+        let (stored, located) = spec.open(read)?;
+        let (memtable, journal) = (Memtable::default(), Journal::default());
+        Ok(Self { spec, stored, located, memtable, journal })
+    }
+
+    pub(super) fn located(&self) -> &ReadOnlyTable<LocatedKey<K>, V> {
+        &self.located
     }
 
     /// The value of a key. One B-tree lookup unless the memtable has or hides it.
@@ -476,7 +443,7 @@ impl<K: FixedKey, V: TableValue> AnyTable for Table<K, V> {
     }
 
     fn end_checkpoint(&mut self, read: &ReadTransaction) -> Result<()> {
-        self.stored = Arc::new(read.open_table(self.spec.definition).map_err(from_redb)?);
+        (self.stored, self.located) = self.spec.open(read)?;
         let Committed { put, removed } = self.journal.since.take().unwrap_or_default();
         self.memtable = Memtable::new(put);
         for (key, ()) in removed.iter() {

@@ -13,7 +13,7 @@ use crate::encoding::record::{
     self, AccountV1, Body, Damage, TokenV2, decode_small, encode_small, encode_small_v2,
 };
 use crate::error::Result;
-use crate::kv::table::TableSpec;
+use crate::kv::table_spec::TableSpec;
 use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
 use crate::model::text::Name;

@@ -15,7 +15,8 @@ use crate::encoding::key::{
     RowKey, UuidKey,
 };
 use crate::error::Result;
-use crate::kv::table::{AnyTable, Table, TableSpec};
+use crate::kv::table::{AnyTable, Table};
+use crate::kv::table_spec::TableSpec;
 use crate::model::id::UserId;
 
 /// The format that this version writes, and the newest that it reads.

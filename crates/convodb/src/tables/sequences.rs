@@ -3,7 +3,7 @@
 
 use crate::encoding::key::NumberKey;
 use crate::error::{Error, Result};
-use crate::kv::table::TableSpec;
+use crate::kv::table_spec::TableSpec;
 use crate::model::id::UserId;
 use crate::model::timestamp::Timestamp;
 use crate::tables::schema::{Bytes, SEQUENCES, Sequences};

@@ -501,7 +501,7 @@ mod tests {
 
     use crate::encoding::key::FixedKey;
     use crate::error::Error;
-    use crate::kv::table::TableSpec;
+    use crate::kv::table_spec::TableSpec;
     use crate::model::message::{Message, Role};
     use crate::model::timestamp::Timestamp;
     use crate::tables::schema::{self, Bytes};

@@ -2,23 +2,24 @@
 
 use crate::encoding::key::FixedKey;
 use crate::error::Result;
+use crate::kv::audit::AuditedEntry;
 use crate::kv::table::Table;
 use crate::tables::Tables;
 use crate::verify::report::{Ticker, VerifyReport};
 use crate::verify::set_hash::{SetHash, SummedTable};
 
-/// Adds all ids, and looks each of them up.
+/// Adds all ids, and looks up those of which that is not known to succeed.
 pub(super) fn verify_ids(
     tables: &Tables,
     set_hash: &mut SetHash<'_>,
     ticker: &mut Ticker<'_>,
 ) -> Result<()> {
     let ids = &tables.conversations.ids;
-    for entry in ids.iter()? {
-        let (key, position) = entry?;
+    for entry in ids.audit()? {
+        let AuditedEntry { key, value, needs_lookup } = entry?;
         ticker.tick();
-        set_hash.store(SummedTable::Ids, key.encode().as_ref(), position.value());
-        if ids.get(key)?.is_none() {
+        set_hash.store(SummedTable::Ids, key.encode().as_ref(), value.value());
+        if needs_lookup && ids.get(key)?.is_none() {
             set_hash.distrust(SummedTable::Ids);
         }
     }
@@ -26,7 +27,7 @@ pub(super) fn verify_ids(
     Ok(())
 }
 
-/// Adds all entries of an index, and looks each of them up.
+/// Adds all entries of an index, and looks up those of which that is not known to succeed.
 pub(super) fn verify_index<K: FixedKey>(
     index: &Table<K, ()>,
     table: SummedTable,
@@ -34,12 +35,12 @@ pub(super) fn verify_index<K: FixedKey>(
     set_hash: &mut SetHash<'_>,
     ticker: &mut Ticker<'_>,
 ) -> Result<()> {
-    for entry in index.iter()? {
-        let (key, _) = entry?;
+    for entry in index.audit()? {
+        let AuditedEntry { key, needs_lookup, .. } = entry?;
         ticker.tick();
         report.entries += 1;
         set_hash.store(table, key.encode().as_ref(), &[]);
-        if index.get(key)?.is_none() {
+        if needs_lookup && index.get(key)?.is_none() {
             set_hash.distrust(table);
         }
     }

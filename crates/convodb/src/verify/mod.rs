@@ -1,7 +1,8 @@
 //! Verification: a full check of a store, and set hashes that compare tables in one pass.
 //!
-//! Every table is read once, in the order of its keys, and each of its entries is looked up next to
-//! the entry before. Rows, messages and counters are read in step. Ids and index entries have no
+//! Every table is read once, in the order of its keys, and the first and last entry of each leaf are
+//! looked up, which confirms those between ([`crate::kv::audit`]). Rows, messages and counters are
+//! read in step. Ids and index entries have no
 //! checksum; what the rows require of them and what is stored are hashed and summed
 //! ([`set_hash`]). Only a table whose sums differ is compared entry by entry ([`explain`]), which
 //! takes a lookup at a random place for each.

@@ -12,7 +12,7 @@ use crate::encoding::counter::Counter;
 use crate::encoding::key::{FixedKey, MessageKey, RowKey};
 use crate::encoding::record;
 use crate::error::Result;
-use crate::kv::value::ValueRef;
+use crate::kv::audit::AuditedEntry;
 use crate::model::conversation::ConversationRef;
 use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, UserId};
@@ -31,7 +31,8 @@ use crate::verify::report::{Ticker, VerifyReport};
 use crate::verify::set_hash::SetHash;
 use crate::verify::user_ranges::keys_of;
 
-type MessageEntries<'a> = Box<dyn Iterator<Item = Result<(MessageKey, ValueRef<'a, Bytes>)>> + 'a>;
+type MessageEntry<'a> = AuditedEntry<'a, MessageKey, Bytes>;
+type MessageEntries<'a> = Box<dyn Iterator<Item = Result<MessageEntry<'a>>> + 'a>;
 
 /// The verification of the rows of some users.
 struct Verifier<'a, 'f> {
@@ -74,7 +75,7 @@ pub(super) fn verify(
     usage: &mut CountedUsage,
     ticker: &mut Ticker<'_>,
 ) -> Result<()> {
-    let messages: MessageEntries<'_> = Box::new(tables.messages.table.range(keys_of(users))?);
+    let messages: MessageEntries<'_> = tables.messages.table.audit_range(keys_of(users))?;
     let mut verifier = Verifier {
         tables,
         report,
@@ -88,10 +89,9 @@ pub(super) fn verify(
         lists: CountedLists::default(),
         unchecked: users.clone(),
     };
-    for entry in tables.conversations.rows.range(keys_of(users))? {
-        let (key, record) = entry?;
+    for entry in tables.conversations.rows.audit_range(keys_of(users))? {
         ticker.tick();
-        verifier.check_row(key, record.value(), ticker)?;
+        verifier.check_row(&entry?, ticker)?;
     }
     verifier.check_messages_before(None, ticker)?;
     verifier.check_counters_through(*users.end(), ticker)?;
@@ -100,13 +100,18 @@ pub(super) fn verify(
 }
 
 impl<'a> Verifier<'a, '_> {
-    fn check_row(&mut self, key: RowKey, record: &[u8], ticker: &mut Ticker<'_>) -> Result<()> {
+    fn check_row(
+        &mut self,
+        entry: &AuditedEntry<'_, RowKey, Bytes>,
+        ticker: &mut Ticker<'_>,
+    ) -> Result<()> {
+        let (key, record) = (entry.key, entry.value.value());
         self.report.conversations += 1;
         self.usage.add_conversation(key.user, record::own(record).len());
         if self.user != Some(key.user) {
             self.begin_user(key.user, ticker)?;
         }
-        if self.tables.conversations.rows.get(key)?.is_none() {
+        if entry.needs_lookup && self.tables.conversations.rows.get(key)?.is_none() {
             self.row_finding("a row is not found by its key", key.user);
         }
         self.check_messages_before(Some(key), ticker)?;
@@ -186,12 +191,13 @@ impl<'a> Verifier<'a, '_> {
     ) -> Result<()> {
         let mut orphaned = None;
         while let Some(message) = self.next_message(|key| row.is_none_or(|row| key.row() < row)) {
-            let (key, record) = message?;
+            let message = message?;
+            let key = message.key;
             let is_first = orphaned.replace(key.row()) != Some(key.row());
             if is_first && self.tables.staged.table.get(key.row())?.is_none() {
                 self.report.add_finding(MESSAGES.name, "a message has no row", key.user);
             }
-            self.check_message(key, record.value(), ticker)?;
+            self.check_message(&message, ticker)?;
         }
         Ok(())
     }
@@ -200,8 +206,9 @@ impl<'a> Verifier<'a, '_> {
     fn check_messages_of(&mut self, row: RowKey, ticker: &mut Ticker<'_>) -> Result<FoundMessages> {
         let mut found = FoundMessages::default();
         while let Some(message) = self.next_message(|key| key.row() == row) {
-            let (key, record) = message?;
-            let message = self.check_message(key, record.value(), ticker)?;
+            let entry = message?;
+            let key = entry.key;
+            let message = self.check_message(&entry, ticker)?;
             if found.last_number == 0 {
                 found.first = message.as_ref().map(|message| Excerpt::of(message).owned());
             }
@@ -246,18 +253,18 @@ impl<'a> Verifier<'a, '_> {
     fn next_message(
         &mut self,
         passes: impl Fn(MessageKey) -> bool,
-    ) -> Option<Result<(MessageKey, ValueRef<'a, Bytes>)>> {
-        self.messages.next_if(|message| message.as_ref().map_or(true, |(key, _)| passes(*key)))
+    ) -> Option<Result<MessageEntry<'a>>> {
+        self.messages.next_if(|message| message.as_ref().map_or(true, |entry| passes(entry.key)))
     }
 
     /// A message decodes and is found by a lookup, and is the next of its row. Returns it if it
     /// decodes.
     fn check_message(
         &mut self,
-        key: MessageKey,
-        record: &[u8],
+        entry: &MessageEntry<'_>,
         ticker: &mut Ticker<'_>,
     ) -> Result<Option<Message>> {
+        let (key, record) = (entry.key, entry.value.value());
         ticker.tick();
         self.report.messages += 1;
         self.usage.add(key.user, MessageKey::WIDTH, record.len());
@@ -266,7 +273,7 @@ impl<'a> Verifier<'a, '_> {
         if message.is_none() {
             finding("a record is damaged");
         }
-        if self.tables.messages.table.get(key)?.is_none() {
+        if entry.needs_lookup && self.tables.messages.table.get(key)?.is_none() {
             finding("a message is not found by its key");
         }
         let before = self.last_message.replace(key).filter(|before| before.row() == key.row());
@@ -280,8 +287,8 @@ impl<'a> Verifier<'a, '_> {
     fn check_counters_through(&mut self, last: UserId, ticker: &mut Ticker<'_>) -> Result<()> {
         let users = *self.unchecked.start()..=last;
         self.unchecked = UserId::new(last.get().saturating_add(1))..=*self.unchecked.end();
-        for entry in self.tables.counters.table.range(keys_of(&users))? {
-            let (key, record) = entry?;
+        for entry in self.tables.counters.table.audit_range(keys_of(&users))? {
+            let AuditedEntry { key, value: record, needs_lookup } = entry?;
             let mut finding = |what| self.report.add_finding(COUNTERS.name, what, key.user);
             let mut counters = 0;
             match counters::open(&key, record.value()) {
@@ -301,7 +308,7 @@ impl<'a> Verifier<'a, '_> {
                     }
                 }
             }
-            if self.tables.counters.table.get(key)?.is_none() {
+            if needs_lookup && self.tables.counters.table.get(key)?.is_none() {
                 finding("a counter is not found by its key");
             }
             self.report.counters += counters;

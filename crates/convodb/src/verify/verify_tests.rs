@@ -14,7 +14,7 @@ use crate::encoding::record::{self, AccountV1, QuotaV1, decode_small, encode_sma
 use crate::encoding::row::encode_conversation;
 use crate::encoding::time_bucket::Granularity;
 use crate::kv::redb_key::RedbKey;
-use crate::kv::table::TableSpec;
+use crate::kv::table_spec::TableSpec;
 use crate::model::channel::ChannelKind;
 use crate::model::conversation::Conversation;
 use crate::model::cost::Cost;
