@@ -3,8 +3,13 @@
 //! Everything is sorted first, so that every table is written once, in key order, to full leaves.
 //! What exceeds the memory budget is sorted on disk.
 
+use std::collections::HashSet;
+
+use foldhash::quality::RandomState;
+
 use crate::bulk_load::staging::{BulkOptions, Staging};
 use crate::bulk_load::writer::{BulkLoadReport, load};
+use crate::encoding::key::UuidKey;
 use crate::error::{Error, Result};
 use crate::model::conversation::Conversation;
 use crate::model::id::{AssistantId, UserId};
@@ -40,17 +45,21 @@ use crate::store::Store;
 /// ```
 pub struct BulkLoader {
     store: Store,
-    /// The assistant of the last conversation, which is known to exist.
-    known_assistant: Option<(UserId, AssistantId)>,
+    /// Assistants that are known to exist, of users that are not closed.
+    known_assistants: HashSet<UuidKey, RandomState>,
     staging: Staging,
 }
+
+/// The most assistants that are remembered, in a few megabytes. A full set is emptied.
+const KNOWN_ASSISTANTS: usize = 64 * 1024;
 
 impl Store {
     /// Begins a bulk load, which is many times faster than single inserts and leaves a smaller
     /// file. [`BulkLoader`] has an example.
     #[must_use]
     pub fn bulk_load(&self, options: BulkOptions) -> BulkLoader {
-        BulkLoader { store: self.clone(), known_assistant: None, staging: Staging::new(options) }
+        let (known_assistants, staging) = (HashSet::default(), Staging::new(options));
+        BulkLoader { store: self.clone(), known_assistants, staging }
     }
 }
 
@@ -80,7 +89,7 @@ impl BulkLoader {
     /// # Errors
     /// [`Error::Invalid`] if the millisecond of a `created_at` is full (4,194,304 conversations of
     /// one user); [`Error::QuotaExceeded`]; [`Error::UserNotFound`] or [`Error::UserClosed`] if a user was erased meanwhile;
-    /// or as [`Store::write`]. Nothing is stored then.
+    /// [`Error::AssistantNotFound`] if an assistant was deleted meanwhile; or as [`Store::write`]. Nothing is stored then.
     pub fn finish(self) -> Result<BulkLoadReport> {
         self.finish_with_progress(|_, _| {})
     }
@@ -99,7 +108,8 @@ impl BulkLoader {
     }
 
     fn require_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {
-        if self.known_assistant == Some((user, id)) {
+        let key = UuidKey { user, uuid: id.uuid() };
+        if self.known_assistants.contains(&key) {
             return Ok(());
         }
         let snapshot = self.store.snapshot();
@@ -110,7 +120,10 @@ impl BulkLoader {
         if snapshot.user(user)?.is_some_and(|user| user.closed) {
             return Err(Error::UserClosed);
         }
-        self.known_assistant = Some((user, id));
+        if self.known_assistants.len() >= KNOWN_ASSISTANTS {
+            self.known_assistants.clear();
+        }
+        self.known_assistants.insert(key);
         Ok(())
     }
 }

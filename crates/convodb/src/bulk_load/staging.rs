@@ -42,9 +42,9 @@ pub(crate) struct Staging {
     pub(crate) options: BulkOptions,
     pub(crate) arrivals: u64,
     /// Bundles of a conversation and its messages, sorted into list order.
-    pub(crate) rows: ExternalSorter<ArrivalKey>,
+    pub(crate) rows: ExternalSorter<ArrivalKey, Vec<u8>>,
     /// The ids of the conversations, to find duplicates.
-    pub(crate) ids: ExternalSorter<IdArrivalKey>,
+    pub(crate) ids: ExternalSorter<IdArrivalKey, ()>,
 }
 
 impl Staging {
@@ -67,10 +67,10 @@ impl Staging {
         let arrival = self.arrivals;
         self.arrivals += 1;
         let id = UuidKey { user, uuid: conversation.id.uuid() };
-        self.ids.push(IdArrivalKey { id, arrival }, |_| {})?;
+        self.ids.push(IdArrivalKey { id, arrival }, ())?;
         let created_at = conversation.created_at;
         let first = RowKey::new(user, Position::first_at(created_at));
-        self.rows.push(ArrivalKey { user, created_at, arrival }, |bundle| {
+        self.rows.push_with(ArrivalKey { user, created_at, arrival }, |bundle| {
             put_record(bundle, |bytes| {
                 let stored = u32::try_from(messages.len()).unwrap_or(u32::MAX);
                 row::encode_conversation(first, &conversation.borrowed(), stored, bytes);
@@ -86,7 +86,7 @@ impl Staging {
 /// Returns the arrivals with an id that the store or an earlier arrival has, and the number of
 /// those that repeat an earlier arrival.
 pub(crate) fn duplicates(
-    ids: ExternalSorter<IdArrivalKey>,
+    ids: ExternalSorter<IdArrivalKey, ()>,
     arrivals: u64,
     stored: &BytesTable<UuidKey>,
 ) -> Result<(ArrivalSet, u64)> {

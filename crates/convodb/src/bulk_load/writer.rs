@@ -1,18 +1,20 @@
 //! Bulk writer: writes the staged conversations into every table in key order.
 //!
-//! Rows, messages and changes are written in list order while the staging is read. Their ids and
-//! index entries are sorted meanwhile and written last, on all processors.
+//! One thread reads the staging in list order, assigns positions and encodes rows, messages and
+//! changes; another writes them. Their ids and index entries are sorted meanwhile and written last,
+//! on all processors.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
-use std::sync::{Mutex, PoisonError};
+use std::panic::resume_unwind;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 use redb::{Table, WriteTransaction};
 
 use crate::bulk_load::list_counting::ListCounting;
-use crate::bulk_load::staging::{BulkOptions, Staging, duplicates, take_record};
+use crate::bulk_load::staging::{ArrivalSet, BulkOptions, Staging, duplicates, take_record};
 use crate::encoding::index_term::Field;
 use crate::encoding::key::{
     ActivityKey, ArrivalKey, ChangeKey, FixedKey, IndexKey, MessageKey, RowKey, UuidKey,
@@ -22,10 +24,10 @@ use crate::encoding::record::{self, Damage};
 use crate::error::{Error, Result};
 use crate::kv::bulk_insert::bulk_insert;
 use crate::kv::catch_panic::call_user_code;
-use crate::kv::external_sort::ExternalSorter;
+use crate::kv::external_sort::{ExternalSorter, SortedEntries};
 use crate::kv::parallel;
 use crate::kv::redb_key::RedbKey;
-use crate::model::id::UserId;
+use crate::model::id::{AssistantId, UserId};
 use crate::model::index_family::IndexFamily;
 use crate::model::position::Position;
 use crate::model::preview::{Excerpt, Preview};
@@ -45,9 +47,10 @@ use crate::tables::{
     Tables, activity_index, change_feed, conversations, indexes, list_counters, messages, sequences,
 };
 
-/// The size of a chunk of records in bytes. Each chunk writes rows, then messages, then changes.
-const CHUNK_BYTES: usize = 8 << 20;
-/// The number of rows from which on several threads write the entries.
+/// The size of a batch of records in bytes. At most three are in memory: one is encoded, one waits,
+/// one is written.
+const BATCH_BYTES: usize = 4 << 20;
+/// The number of rows from which on several threads work.
 const PARALLEL_FROM: u64 = 10_000;
 
 /// The result of a bulk load.
@@ -66,9 +69,9 @@ pub struct BulkLoadReport {
 
 /// Sorts the entries of the tables that are not in list order.
 struct Entries {
-    ids: ExternalSorter<UuidKey>,
-    indexes: [ExternalSorter<IndexKey>; Field::ALL.len()],
-    activity: ExternalSorter<ActivityKey>,
+    ids: ExternalSorter<UuidKey, [u8; 8]>,
+    indexes: [ExternalSorter<IndexKey, ()>; Field::ALL.len()],
+    activity: ExternalSorter<ActivityKey, ()>,
 }
 
 impl Entries {
@@ -121,9 +124,9 @@ impl Entries {
 
 /// The entries of one table.
 enum TableEntries {
-    Ids(ExternalSorter<UuidKey>),
-    Index(Field, ExternalSorter<IndexKey>),
-    Activity(ExternalSorter<ActivityKey>),
+    Ids(ExternalSorter<UuidKey, [u8; 8]>),
+    Index(Field, ExternalSorter<IndexKey, ()>),
+    Activity(ExternalSorter<ActivityKey, ()>),
 }
 
 impl TableEntries {
@@ -131,7 +134,7 @@ impl TableEntries {
         match self {
             TableEntries::Ids(ids) => {
                 let mut table = CONVERSATION_IDS.open_for_write(write)?;
-                bulk_insert(&mut table, ids.sorted()?, Vec::as_slice)?;
+                bulk_insert(&mut table, ids.sorted()?, |position| position.as_slice())?;
             }
             TableEntries::Index(leading, entries) => {
                 let mut table = schema::index(leading).open_for_write(write)?;
@@ -164,39 +167,40 @@ pub(crate) fn load(
     let mut progress = |done, total| call_user_code(|| progress(done, total));
     let Staging { options, arrivals, rows, ids } = staging;
     let (duplicates, repeated) = duplicates(ids, arrivals, &state.tables.conversations.ids)?;
-    let mut writer = BulkWriter {
+    let encoder = Encoder {
         state,
         report: BulkLoadReport::default(),
         last: None,
         user_is_new: false,
+        assistants: BTreeSet::new(),
         entries: Entries::new(&options),
         counters: CounterDeltas::default(),
         list_counts: ListCounts::default(),
         quota,
         usage: LoadedUsage::default(),
-        rows: Chunk::default(),
         record: Vec::new(),
-        messages: Chunk::default(),
-        changes: Chunk::default(),
+        batch: Batch::default(),
         last_changes: BTreeMap::new(),
     };
     // Ids and index entries take about as long as rows, messages and changes.
     let total = arrivals * 2;
-    for (done, entry) in (0..).zip(rows.sorted()?) {
-        let (key, bundle) = entry?;
-        if duplicates.contains(key.arrival) {
-            writer.report.present += 1;
-        } else {
-            writer.add(write, key, &bundle)?;
-        }
-        if done % 4096 == 0 {
-            progress(done, total);
-        }
-    }
-    writer.report.present -= repeated;
-    writer.report.repeated = repeated;
-    writer.write_chunks(write)?;
-    let BulkWriter { report, entries, counters, mut list_counts, usage, last_changes, .. } = writer;
+    let mut write_batch = |batch: &mut Batch| -> Result<()> {
+        batch.write(write)?;
+        progress(batch.arrivals, total);
+        Ok(())
+    };
+    let rows = rows.sorted()?;
+    let encoder = match arrivals {
+        0..PARALLEL_FROM => encoder.encode_all(rows, &duplicates, |mut batch| {
+            write_batch(&mut batch)?;
+            Ok(batch)
+        })?,
+        _ => encode_beside(encoder, rows, &duplicates, write_batch)?,
+    };
+    let Encoder { mut report, entries, counters, mut list_counts, usage, last_changes, .. } =
+        encoder;
+    report.present -= repeated;
+    report.repeated = repeated;
     // Close each table before opening the next: if redb panics over a damaged page, only one open
     // table is dropped.
     let numbers = last_changes
@@ -214,8 +218,45 @@ pub(crate) fn load(
     Ok(report)
 }
 
-/// Assigns positions and change numbers, and writes rows, messages and changes.
-struct BulkWriter<'a> {
+/// Encodes all rows on a thread of its own, while the calling thread writes the batches.
+///
+/// # Errors
+/// The error of a write, of which the encoder then learns at its next batch; or of the encoder; or
+/// the system has no thread.
+fn encode_beside<'a>(
+    encoder: Encoder<'a>,
+    rows: SortedEntries<ArrivalKey, Vec<u8>>,
+    duplicates: &ArrivalSet,
+    mut write_batch: impl FnMut(&mut Batch) -> Result<()>,
+) -> Result<Encoder<'a>> {
+    thread::scope(|scope| {
+        let (encoded, batches) = mpsc::sync_channel(1);
+        let (emptied, empty) = mpsc::channel();
+        let builder = thread::Builder::new().name("convodb-worker".to_owned());
+        let encoding = builder.spawn_scoped(scope, move || {
+            encoder.encode_all(rows, duplicates, |batch| {
+                // The receiver is gone only after an error of the writer, which is the one to return.
+                encoded.send(batch).map_err(|_| Error::Closed)?;
+                Ok(empty.try_recv().unwrap_or_default())
+            })
+        })?;
+        let mut written = Ok(());
+        for mut batch in &batches {
+            written = write_batch(&mut batch);
+            if written.is_err() {
+                break;
+            }
+            let _ = emptied.send(batch);
+        }
+        drop(batches);
+        let encoder = encoding.join().unwrap_or_else(|panic| resume_unwind(panic));
+        written.and(encoder)
+    })
+}
+
+/// Assigns positions and change numbers, encodes rows, messages and changes, and collects all
+/// entries.
+struct Encoder<'a> {
     /// The state before the load.
     state: &'a CommittedState,
     report: BulkLoadReport,
@@ -224,6 +265,8 @@ struct BulkWriter<'a> {
     /// Whether the user of the last row had no rows before the load, so that all positions are
     /// free.
     user_is_new: bool,
+    /// Assistants of the last row's user that exist.
+    assistants: BTreeSet<AssistantId>,
     entries: Entries,
     counters: CounterDeltas,
     /// The counters of those lists of the rows that have counters from the first row on.
@@ -231,18 +274,43 @@ struct BulkWriter<'a> {
     /// The quota of users without one of their own.
     quota: Quota,
     usage: LoadedUsage,
-    rows: Chunk<RowKey>,
     /// A buffer for the record of a row with its preview.
     record: Vec<u8>,
-    messages: Chunk<MessageKey>,
-    changes: Chunk<ChangeKey>,
+    /// Records that are not written yet.
+    batch: Batch,
     /// The number of each user's last change.
     last_changes: BTreeMap<UserId, u64>,
 }
 
-impl BulkWriter<'_> {
+impl Encoder<'_> {
+    /// Adds all rows that are no duplicates. Passes each full batch to `emit`, which returns an empty
+    /// one.
+    fn encode_all(
+        mut self,
+        rows: SortedEntries<ArrivalKey, Vec<u8>>,
+        duplicates: &ArrivalSet,
+        mut emit: impl FnMut(Batch) -> Result<Batch>,
+    ) -> Result<Self> {
+        for entry in rows {
+            let (key, bundle) = entry?;
+            self.batch.arrivals += 1;
+            if duplicates.contains(key.arrival) {
+                self.report.present += 1;
+            } else {
+                self.add(key, &bundle)?;
+            }
+            if self.batch.bytes() > BATCH_BYTES {
+                let arrivals = self.batch.arrivals;
+                self.batch = emit(std::mem::take(&mut self.batch))?;
+                self.batch.arrivals = arrivals;
+            }
+        }
+        self.batch = emit(std::mem::take(&mut self.batch))?;
+        Ok(self)
+    }
+
     /// Adds the next row in list order with everything that belongs to it.
-    fn add(&mut self, write: &WriteTransaction, arrival: ArrivalKey, bundle: &[u8]) -> Result<()> {
+    fn add(&mut self, arrival: ArrivalKey, bundle: &[u8]) -> Result<()> {
         let first = RowKey::new(arrival.user, Position::first_at(arrival.created_at));
         let key = self.assign_position(first, arrival.created_at)?;
         self.last = Some(key);
@@ -250,10 +318,11 @@ impl BulkWriter<'_> {
         let record = take_record(&mut bundle).ok_or(TRUNCATED).map_err(conversations::damaged)?;
         let body = record::open(&first, record).map_err(conversations::damaged)?;
         let row = body.conversation(key.position).map_err(conversations::damaged)?;
+        self.require_assistant(key.user, row.assistant)?;
 
         let id = UuidKey { user: key.user, uuid: row.id.uuid() };
         let position = key.position.bits().to_be_bytes();
-        self.entries.ids.push(id, |bytes| bytes.extend(position))?;
+        self.entries.ids.push(id, position)?;
         let fingerprinter = self.state.fingerprinter();
         let all = fingerprinter.row(row.assistant, &row.channel, row.ai_enabled);
         if self.state.tables.families.counted_before().is_some_and(|before| key < before) {
@@ -263,12 +332,12 @@ impl BulkWriter<'_> {
         }
         let fingerprints = self.state.tables.families.kept(all);
         for (leading, entry) in indexes::entries(key, &fingerprints) {
-            self.entries.indexes[leading as usize].push(entry, |_| {})?;
+            self.entries.indexes[leading as usize].push(entry, ())?;
         }
         let activity = Activity { fingerprints: &fingerprints, at: row.updated_at };
         if self.state.tables.families.is_kept(IndexFamily::LastActivity) {
             for entry in activity_index::entries(key, activity) {
-                self.entries.activity.push(entry, |_| {})?;
+                self.entries.activity.push(entry, ())?;
             }
         }
         self.counters.add(key, &row)?;
@@ -277,23 +346,19 @@ impl BulkWriter<'_> {
 
         self.push_row(first, key, record, bundle)?;
         let change = ChangeKey { user: key.user, number: self.next_change(key.user)? };
-        self.changes.push(change, |bytes| change_feed::append_created(change, key, row.id, bytes));
+        self.batch
+            .changes
+            .push(change, |bytes| change_feed::append_created(change, key, row.id, bytes));
         self.report.inserted += 1;
         let mut messages_bytes = 0;
         for number in 1.. {
             let Some(record) = take_record(&mut bundle) else { break };
             let (from, to) = (MessageKey::new(first, number), MessageKey::new(key, number));
             messages_bytes += MessageKey::WIDTH + record.len();
-            self.messages.push(to, |bytes| record::rekey(record, &from, &to, bytes));
+            self.batch.messages.push(to, |bytes| record::rekey(record, &from, &to, bytes));
             self.report.messages += 1;
         }
-        self.count_usage(key.user, UsageChange::of_bytes(quotas::bytes(messages_bytes)))?;
-        if self.rows.bytes.len() + self.messages.bytes.len() + self.changes.bytes.len()
-            > CHUNK_BYTES
-        {
-            self.write_chunks(write)?;
-        }
-        Ok(())
+        self.count_usage(key.user, UsageChange::of_bytes(quotas::bytes(messages_bytes)))
     }
 
     /// Adds a row, which was staged as `first` with these messages.
@@ -305,7 +370,7 @@ impl BulkWriter<'_> {
         mut messages: &[u8],
     ) -> Result<()> {
         if !self.state.tables.families.is_kept(IndexFamily::Previews) {
-            self.rows.push(key, |bytes| record::rekey(staged, &first, &key, bytes));
+            self.batch.rows.push(key, |bytes| record::rekey(staged, &first, &key, bytes));
             return Ok(());
         }
         let records = std::iter::from_fn(|| take_record(&mut messages));
@@ -320,7 +385,7 @@ impl BulkWriter<'_> {
             let preview = Preview { first: Excerpt::of(first), last: Excerpt::of(last) };
             preview::append(key, Some(&preview), &mut self.record);
         }
-        self.rows.push(key, |bytes| bytes.extend_from_slice(&self.record));
+        self.batch.rows.push(key, |bytes| bytes.extend_from_slice(&self.record));
         Ok(())
     }
 
@@ -341,11 +406,24 @@ impl BulkWriter<'_> {
                 return Err(Error::UserClosed);
             }
             self.user_is_new = !self.state.tables.any_position(user)?;
+            self.assistants.clear();
         }
         if self.user_is_new {
             return Ok(first);
         }
         Ok(RowKey::new(user, self.state.tables.free_position(user, created_at)?))
+    }
+
+    /// An assistant may have been deleted since the rows were staged. A B-tree lookup for each one.
+    fn require_assistant(&mut self, user: UserId, id: AssistantId) -> Result<()> {
+        if self.assistants.contains(&id) {
+            return Ok(());
+        }
+        if !self.state.tables.accounts.has_assistant(user, id)? {
+            return Err(Error::AssistantNotFound);
+        }
+        self.assistants.insert(id);
+        Ok(())
     }
 
     fn count_usage(&mut self, user: UserId, change: UsageChange) -> Result<()> {
@@ -361,15 +439,32 @@ impl BulkWriter<'_> {
         *last += 1;
         Ok(*last)
     }
+}
 
-    fn write_chunks(&mut self, write: &WriteTransaction) -> Result<()> {
+const TRUNCATED: Damage = "a staged row is truncated";
+
+/// Records of rows that follow each other in list order.
+#[derive(Default)]
+struct Batch {
+    /// The number of arrivals up to the end of this batch.
+    arrivals: u64,
+    rows: Chunk<RowKey>,
+    messages: Chunk<MessageKey>,
+    changes: Chunk<ChangeKey>,
+}
+
+impl Batch {
+    const fn bytes(&self) -> usize {
+        self.rows.bytes.len() + self.messages.bytes.len() + self.changes.bytes.len()
+    }
+
+    /// Inserts the records into their tables and clears the batch.
+    fn write(&mut self, write: &WriteTransaction) -> Result<()> {
         self.rows.write(&mut CONVERSATIONS.open_for_write(write)?)?;
         self.messages.write(&mut MESSAGES.open_for_write(write)?)?;
         self.changes.write(&mut CHANGES.open_for_write(write)?)
     }
 }
-
-const TRUNCATED: Damage = "a staged row is truncated";
 
 /// Records in key order, in one buffer.
 struct Chunk<K> {

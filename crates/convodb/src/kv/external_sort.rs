@@ -4,11 +4,13 @@
 //! At the end the runs and the rest of the buffer are merged. The sort is stable: entries of equal
 //! keys stay in the order of insertion.
 //!
-//! A run is a sequence of entries `key | length u32, little-endian | value`. The file is unlinked
-//! as soon as it is open if the system allows that, otherwise when the sorter is dropped.
+//! A run is a sequence of entries `key | value`, where bytes of any length are preceded by `length
+//! u32, little-endian`. The file is unlinked as soon as it is open if the system allows that,
+//! otherwise when the sorter is dropped.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
@@ -18,14 +20,82 @@ use crate::encoding::key::FixedKey;
 use crate::error::{Error, Result};
 use crate::io::system::create_private;
 
-/// Memory of a buffered entry in addition to its value, in bytes.
-const ENTRY_BYTES: usize = 48;
 /// Read and write buffer of a run, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
+/// A value that is sorted along with its key.
+pub(crate) trait SortedValue: Sized {
+    /// What a buffered entry has of the value.
+    type Slot: Copy;
+
+    /// The value of a buffered entry.
+    fn load(slot: Self::Slot, values: &[u8]) -> Self;
+    /// Writes the value of a buffered entry into a run, and returns its length there.
+    fn spill(slot: Self::Slot, values: &[u8], run: &mut impl Write) -> io::Result<u64>;
+    /// Reads the next value of a run.
+    fn read(run: &mut Run, file: &mut File) -> Result<Self>;
+}
+
+/// Nothing: the keys alone are sorted.
+impl SortedValue for () {
+    type Slot = ();
+
+    fn load((): (), _: &[u8]) {}
+
+    fn spill((): (), _: &[u8], _: &mut impl Write) -> io::Result<u64> {
+        Ok(0)
+    }
+
+    fn read(_: &mut Run, _: &mut File) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A number, encoded.
+impl SortedValue for [u8; 8] {
+    type Slot = Self;
+
+    fn load(slot: Self, _: &[u8]) -> Self {
+        slot
+    }
+
+    fn spill(slot: Self, _: &[u8], run: &mut impl Write) -> io::Result<u64> {
+        run.write_all(&slot)?;
+        Ok(slot.len() as u64)
+    }
+
+    fn read(run: &mut Run, file: &mut File) -> Result<Self> {
+        Ok(run.take(file, size_of::<Self>())?.try_into().unwrap_or_default())
+    }
+}
+
+/// Bytes of any length, which all entries keep in one buffer.
+impl SortedValue for Vec<u8> {
+    /// Start and end in the buffer.
+    type Slot = (usize, usize);
+
+    fn load((start, end): (usize, usize), values: &[u8]) -> Self {
+        values[start..end].to_vec()
+    }
+
+    fn spill((start, end): (usize, usize), values: &[u8], run: &mut impl Write) -> io::Result<u64> {
+        let length = u32::try_from(end - start).map_err(io::Error::other)?;
+        run.write_all(&length.to_le_bytes())?;
+        run.write_all(&values[start..end])?;
+        Ok(size_of::<u32>() as u64 + u64::from(length))
+    }
+
+    fn read(run: &mut Run, file: &mut File) -> Result<Self> {
+        let length = run.take(file, size_of::<u32>())?.try_into().unwrap_or([0; 4]);
+        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+        run.take(file, length).map(<[u8]>::to_vec)
+    }
+}
+
 /// Collects entries and sorts them by key, on disk if they exceed a memory budget.
-pub(crate) struct ExternalSorter<K> {
-    entries: Vec<(K, Range<usize>)>,
+pub(crate) struct ExternalSorter<K, V: SortedValue> {
+    entries: Vec<(K, V::Slot)>,
+    /// What the slots of the entries refer to.
     values: Vec<u8>,
     budget_bytes: usize,
     directory: PathBuf,
@@ -42,7 +112,29 @@ struct Spill {
     runs: Vec<Range<u64>>,
 }
 
-impl<K: FixedKey + Ord> ExternalSorter<K> {
+impl<K: FixedKey + Ord> ExternalSorter<K, Vec<u8>> {
+    /// Adds an entry; `write` appends its value to a buffer.
+    ///
+    /// # Errors
+    /// Fails if a run cannot be written, and on every call after that.
+    pub(crate) fn push_with(&mut self, key: K, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        let start = self.values.len();
+        write(&mut self.values);
+        self.add(key, (start, self.values.len()))
+    }
+}
+
+impl<K: FixedKey + Ord, V: SortedValue<Slot = V>> ExternalSorter<K, V> {
+    /// Adds an entry.
+    ///
+    /// # Errors
+    /// Fails if a run cannot be written, and on every call after that.
+    pub(crate) fn push(&mut self, key: K, value: V) -> Result<()> {
+        self.add(key, value)
+    }
+}
+
+impl<K: FixedKey + Ord, V: SortedValue> ExternalSorter<K, V> {
     /// A sorter that buffers about `budget_bytes` in memory and spills the rest to a file in
     /// `directory`.
     pub(crate) fn new(budget_bytes: usize, directory: &Path) -> Self {
@@ -56,16 +148,11 @@ impl<K: FixedKey + Ord> ExternalSorter<K> {
         }
     }
 
-    /// Adds an entry; `write` appends its value to a buffer.
-    ///
-    /// # Errors
-    /// Fails if a run cannot be written, and on every call after that.
-    pub(crate) fn push(&mut self, key: K, write: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+    fn add(&mut self, key: K, slot: V::Slot) -> Result<()> {
         self.check()?;
-        let start = self.values.len();
-        write(&mut self.values);
-        self.entries.push((key, start..self.values.len()));
-        if self.values.len() + self.entries.len() * ENTRY_BYTES > self.budget_bytes {
+        self.entries.push((key, slot));
+        let entry_bytes = size_of::<(K, V::Slot)>();
+        if self.values.len() + self.entries.len() * entry_bytes > self.budget_bytes {
             self.spill()?;
         }
         Ok(())
@@ -91,13 +178,9 @@ impl<K: FixedKey + Ord> ExternalSorter<K> {
         let start = spill.runs.last().map_or(0, |run| run.end);
         let mut end = start;
         let mut file = BufWriter::with_capacity(READ_BYTES, &mut spill.file);
-        for (key, value) in self.entries.drain(..) {
-            let value = &self.values[value];
-            let length = u32::try_from(value.len()).map_err(io::Error::other)?;
+        for (key, slot) in self.entries.drain(..) {
             file.write_all(key.encode().as_ref())?;
-            file.write_all(&length.to_le_bytes())?;
-            file.write_all(value)?;
-            end += (K::WIDTH + size_of::<u32>()) as u64 + u64::from(length);
+            end += K::WIDTH as u64 + V::spill(slot, &self.values, &mut file)?;
         }
         file.flush()?;
         drop(file);
@@ -108,7 +191,7 @@ impl<K: FixedKey + Ord> ExternalSorter<K> {
     }
 
     /// The entries in ascending key order.
-    pub(crate) fn sorted(mut self) -> Result<SortedEntries<K>> {
+    pub(crate) fn sorted(mut self) -> Result<SortedEntries<K, V>> {
         self.check()?;
         self.entries.sort_by_key(|(key, _)| *key);
         let mut runs: Vec<Run> = match &self.spill {
@@ -148,7 +231,7 @@ impl Drop for Spill {
 }
 
 /// The read position in a run.
-struct Run {
+pub(crate) struct Run {
     /// The part of the file that is not in the buffer yet.
     rest: Range<u64>,
     buffer: Vec<u8>,
@@ -188,18 +271,11 @@ impl Run {
         }
         self.take(file, K::WIDTH).map(|bytes| Some(K::decode(bytes)))
     }
-
-    /// The value of the entry whose key was just read.
-    fn value(&mut self, file: &mut File) -> Result<Vec<u8>> {
-        let length = self.take(file, size_of::<u32>())?.try_into().unwrap_or([0; 4]);
-        let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
-        self.take(file, length).map(<[u8]>::to_vec)
-    }
 }
 
 /// Iterator over the entries of an [`ExternalSorter`] in ascending key order.
-pub(crate) struct SortedEntries<K> {
-    sorter: ExternalSorter<K>,
+pub(crate) struct SortedEntries<K, V: SortedValue> {
+    sorter: ExternalSorter<K, V>,
     /// Number of entries of the in-memory buffer already returned.
     taken: usize,
     runs: Vec<Run>,
@@ -207,28 +283,36 @@ pub(crate) struct SortedEntries<K> {
     heads: BinaryHeap<Reverse<(K, usize)>>,
 }
 
-impl<K: FixedKey + Ord> SortedEntries<K> {
-    fn entry(&mut self) -> Result<Option<(K, Vec<u8>)>> {
-        let Some(Reverse((key, number))) = self.heads.pop() else { return Ok(None) };
+impl<K: FixedKey + Ord, V: SortedValue> SortedEntries<K, V> {
+    fn entry(&mut self) -> Result<Option<(K, V)>> {
+        // Runs hardly overlap if what is sorted comes in an order that is nearly right. Then the next
+        // key of the run stays at the top, which replacing costs two comparisons.
+        let Some(mut head) = self.heads.peek_mut() else { return Ok(None) };
+        let Reverse((key, number)) = *head;
         let (value, following) = match (self.runs.get_mut(number), &mut self.sorter.spill) {
             (Some(run), Some(spill)) => {
-                let value = run.value(&mut spill.file)?;
+                let value = V::read(run, &mut spill.file)?;
                 (value, run.key::<K>(&mut spill.file)?)
             }
             _ => {
-                let (_, value) = &self.sorter.entries[self.taken];
-                let value = self.sorter.values[value.clone()].to_vec();
+                let (_, slot) = self.sorter.entries[self.taken];
+                let value = V::load(slot, &self.sorter.values);
                 self.taken += 1;
                 (value, self.sorter.entries.get(self.taken).map(|(key, _)| *key))
             }
         };
-        self.heads.extend(following.map(|key| Reverse((key, number))));
+        match following {
+            Some(following) => *head = Reverse((following, number)),
+            None => {
+                PeekMut::pop(head);
+            }
+        }
         Ok(Some((key, value)))
     }
 }
 
-impl<K: FixedKey + Ord> Iterator for SortedEntries<K> {
-    type Item = Result<(K, Vec<u8>)>;
+impl<K: FixedKey + Ord, V: SortedValue> Iterator for SortedEntries<K, V> {
+    type Item = Result<(K, V)>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.entry().transpose()
@@ -249,8 +333,8 @@ mod tests {
     #[test]
     fn a_failed_run_fails_all_later_calls() {
         let mut sorter = ExternalSorter::new(1, Path::new("/no/such/directory"));
-        assert!(sorter.push(key(1), |_| {}).is_err());
-        assert!(sorter.push(key(2), |_| {}).is_err());
+        assert!(sorter.push(key(1), ()).is_err());
+        assert!(sorter.push(key(2), ()).is_err());
         assert!(sorter.sorted().is_err());
     }
 
@@ -260,7 +344,7 @@ mod tests {
         let mut sorter = ExternalSorter::new(1, directory.path());
         for number in [2, 1] {
             let value = vec![u8::try_from(number).unwrap(); READ_BYTES * 3 + 1];
-            sorter.push(key(number * 3), |bytes| bytes.extend(value)).unwrap();
+            sorter.push_with(key(number * 3), |bytes| bytes.extend(value)).unwrap();
         }
         let lengths: Vec<(u32, usize)> = sorter
             .sorted()
@@ -285,14 +369,25 @@ mod tests {
             budget in prop_oneof![Just(1), 100..5_000_usize, Just(1 << 20)],
         ) {
             let mut sorter = ExternalSorter::new(budget, &std::env::temp_dir());
-            for (number, value) in &entries {
-                sorter.push(key(*number), |bytes| bytes.extend(value)).unwrap();
+            let mut keys = ExternalSorter::new(budget, &std::env::temp_dir());
+            let mut numbers = ExternalSorter::new(budget, &std::env::temp_dir());
+            for (index, (number, value)) in (0_u64..).zip(&entries) {
+                sorter.push_with(key(*number), |bytes| bytes.extend(value)).unwrap();
+                keys.push(key(*number), ()).unwrap();
+                numbers.push(key(*number), index.to_be_bytes()).unwrap();
             }
             let mut expected: Vec<(NumberKey, Vec<u8>)> =
-                entries.into_iter().map(|(number, value)| (key(number), value)).collect();
+                entries.iter().map(|(number, value)| (key(*number), value.clone())).collect();
+            let order = (0_u64..).zip(&entries);
+            let mut order: Vec<_> = order.map(|(at, (number, _))| (key(*number), at.to_be_bytes())).collect();
             expected.sort_by_key(|(key, _)| *key);
+            order.sort_by_key(|(key, _)| *key);
             let sorted: Vec<_> = sorter.sorted().unwrap().map(|entry| entry.unwrap()).collect();
+            let keys: Vec<_> = keys.sorted().unwrap().map(|entry| entry.unwrap().0).collect();
+            prop_assert!(keys.iter().eq(expected.iter().map(|(key, _)| key)));
             prop_assert_eq!(sorted, expected);
+            let numbers: Vec<_> = numbers.sorted().unwrap().map(|entry| entry.unwrap()).collect();
+            prop_assert_eq!(numbers, order);
         }
     }
 }

@@ -174,6 +174,57 @@ fn a_bulk_load_overwrites_no_occupied_position() {
     assert_eq!(store.snapshot().conversation(acme.user, existing.id).unwrap(), Some(existing));
 }
 
+#[test]
+fn a_load_stores_nothing_if_an_assistant_was_deleted_meanwhile() {
+    let store = Store::in_memory().unwrap();
+    let acme = TestUser::of(&store);
+    let other = AssistantId::generate(Timestamp::MIN);
+    store.create_assistant(acme.user, other, "Other").unwrap();
+    let mut loader = store.bulk_load(BulkOptions::default());
+    loader.push(acme.user, &acme.conversation(), &[]).unwrap();
+    let row = Conversation { assistant: other, ..acme.conversation() };
+    loader.push(acme.user, &row, &[]).unwrap();
+    store.delete_assistant(acme.user, other).unwrap();
+    assert!(matches!(loader.finish(), Err(Error::AssistantNotFound)));
+    assert_eq!(count(&store, acme.user), 0);
+    assert!(store.snapshot().verify().unwrap().is_clean());
+}
+
+/// So many rows are encoded beside the writing thread. They do not fit into the memory for sorting.
+#[test]
+fn a_large_load_is_complete_and_one_that_panics_leaves_nothing() {
+    const ROWS: u64 = 12_000;
+    let store = Store::in_memory().unwrap();
+    let acme = TestUser::of(&store);
+    let load = || {
+        let mut loader =
+            store.bulk_load(BulkOptions { budget_bytes: 1 << 20, ..BulkOptions::default() });
+        for _ in 0..ROWS {
+            let row = Conversation { message_count: 1, ..acme.conversation() };
+            let message = Message::new(Role::User, "x".repeat(400), Timestamp::MIN).unwrap();
+            loader.push(acme.user, &row, &[message]).unwrap();
+        }
+        loader
+    };
+    let loader = load();
+    let finish = || loader.finish_with_progress(|_, _| panic!("a bug of the caller"));
+    let message = catch_unwind(AssertUnwindSafe(finish)).unwrap_err();
+    assert_eq!(message.downcast_ref::<&str>(), Some(&"a bug of the caller"));
+    assert_eq!(count(&store, acme.user), 0);
+
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let progress = seen.clone();
+    let report = load()
+        .finish_with_progress(move |done, total| progress.lock().unwrap().push((done, total)))
+        .unwrap();
+    assert_eq!((report.inserted, report.messages), (ROWS, ROWS));
+    let seen = seen.lock().unwrap();
+    assert!(seen.is_sorted() && seen.last() == Some(&(2 * ROWS, 2 * ROWS)), "{seen:?}");
+    let report = store.snapshot().verify().unwrap();
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!((report.conversations, report.messages), (ROWS, ROWS));
+}
+
 /// The pages that the load allocated are freed, so the file opens without a repair.
 #[test]
 fn a_file_needs_no_repair_after_a_panic_in_a_bulk_load() {
