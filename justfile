@@ -37,6 +37,10 @@ stats rows="1000000":
 removals rows="1000000":
     CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench removals
 
+# Measure verification, backup and compaction by turns, the bytes of files, and those that single writes write.
+upkeep rows="1000000":
+    CONVODB_BENCH_ROWS={{rows}} cargo bench -p convodb-benches --bench upkeep
+
 # Measure the way from stored rows to a response body.
 bench-body:
     cargo bench -p convodb-benches --bench body
