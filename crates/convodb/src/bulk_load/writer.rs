@@ -221,7 +221,7 @@ pub(crate) fn load(
 /// Encodes all rows on a thread of its own, while the calling thread writes the batches.
 ///
 /// # Errors
-/// The error of a write, of which the encoder then learns at its next batch; or of the encoder; or
+/// The error of a write, which ends the encoder at its next batch; that of the encoder; or
 /// the system has no thread.
 fn encode_beside<'a>(
     encoder: Encoder<'a>,

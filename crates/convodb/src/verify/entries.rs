@@ -8,7 +8,7 @@ use crate::tables::Tables;
 use crate::verify::report::{Ticker, VerifyReport};
 use crate::verify::set_hash::{SetHash, SummedTable};
 
-/// Adds all ids, and looks up those of which that is not known to succeed.
+/// Adds all ids, and looks up those that a lookup might miss.
 pub(super) fn verify_ids(
     tables: &Tables,
     set_hash: &mut SetHash<'_>,
@@ -27,7 +27,7 @@ pub(super) fn verify_ids(
     Ok(())
 }
 
-/// Adds all entries of an index, and looks up those of which that is not known to succeed.
+/// Adds all entries of an index, and looks up those that a lookup might miss.
 pub(super) fn verify_index<K: FixedKey>(
     index: &Table<K, ()>,
     table: SummedTable,

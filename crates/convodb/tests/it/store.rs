@@ -190,7 +190,7 @@ fn a_load_stores_nothing_if_an_assistant_was_deleted_meanwhile() {
     assert!(store.snapshot().verify().unwrap().is_clean());
 }
 
-/// So many rows are encoded beside the writing thread. They do not fit into the memory for sorting.
+/// A load of this size encodes beside the thread that writes, and sorts on disk.
 #[test]
 fn a_large_load_is_complete_and_one_that_panics_leaves_nothing() {
     const ROWS: u64 = 12_000;
