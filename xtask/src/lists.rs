@@ -69,6 +69,10 @@ pub const LAYERS: &[LayeredCrate] = &[
         ],
     },
     LayeredCrate {
+        folder: "crates/convodb-service",
+        layers: &[&["error", "news", "write"], &["remote"], &["view"], &["source"]],
+    },
+    LayeredCrate {
         folder: "crates/convodb-console",
         layers: &[
             &["assets", "chart", "format", "query", "text"],
@@ -84,11 +88,12 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["values"],
             &["page_statement", "rows"],
             &["conversation_row", "plan_check"],
-            &["connection", "import", "verify"],
+            &["connection", "import", "news", "verify"],
             &["writes"],
             &["cluster"],
             &["accounts", "cluster_writes", "count"],
-            &["erasure", "expiry", "export"],
+            &["erasure", "expiry", "export", "requests"],
+            &["remote"],
         ],
     },
     LayeredCrate {

@@ -46,6 +46,34 @@ struct ExceededQuota {
     used: u64,
 }
 
+/// What a server whose store is on another database does not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotServed {
+    Console,
+    Export,
+    Import,
+}
+
+impl NotServed {
+    /// The message for the client: what is missing, and what to use instead.
+    const fn message(self) -> &'static str {
+        match self {
+            Self::Console => {
+                "A server with its store on PostgreSQL has no console. Use the API, or `convodb \
+                 cluster`."
+            }
+            Self::Export => {
+                "A server with its store on PostgreSQL serves no exports. Read the list by pages, or \
+                 use `convodb cluster export`."
+            }
+            Self::Import => {
+                "A server with its store on PostgreSQL serves no imports. Create each conversation \
+                 with POST /api/conversations, or use `convodb cluster import`."
+            }
+        }
+    }
+}
+
 /// The error of one field of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct FieldError {
@@ -186,6 +214,21 @@ impl ApiError {
     /// 503: a limit of concurrency is reached.
     pub(crate) fn busy() -> Self {
         Self::of(StatusCode::SERVICE_UNAVAILABLE)
+    }
+
+    /// 501: the store of this server is on another database, which does not have this.
+    pub(crate) fn not_served(what: NotServed) -> Self {
+        Self::new(StatusCode::NOT_IMPLEMENTED, what.message())
+    }
+
+    /// 500: a write may be stored or not. Never says that it is not.
+    fn in_doubt(cause: String) -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "It is not known whether the request was executed. Read the result, or retry with the \
+             same Idempotency-Key.",
+        )
+        .with_cause(cause)
     }
 
     /// 503: the store is read-only.
@@ -350,13 +393,7 @@ impl From<Error> for ApiError {
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("The index {index} of this list is being built. Retry later."),
             ),
-            // A write that may be stored never says that it is not.
-            Error::CommitUnknown { .. } => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "It is not known whether the request was executed. Read the result, or retry with \
-                 the same Idempotency-Key.",
-            )
-            .with_cause(error.to_string()),
+            Error::CommitUnknown { .. } => Self::in_doubt(error.to_string()),
             error if error.is_storage_full() => {
                 Self::of(StatusCode::INSUFFICIENT_STORAGE).with_cause(error.to_string())
             }
@@ -369,6 +406,19 @@ impl From<Error> for ApiError {
                 Self::of(StatusCode::SERVICE_UNAVAILABLE).with_cause(error.to_string())
             }
             // An unreadable page stays unreadable: a retry does not help.
+            error => Self::fault(error.to_string()),
+        }
+    }
+}
+
+impl From<convodb_service::Error> for ApiError {
+    fn from(error: convodb_service::Error) -> Self {
+        use convodb_service::Error;
+        match error {
+            Error::Store(error) => error.into(),
+            Error::ScopeMissing(scope) => Self::missing_scope(scope),
+            Error::InDoubt => Self::in_doubt(error.to_string()),
+            Error::Unavailable(_) => Self::busy().with_cause(error.to_string()),
             error => Self::fault(error.to_string()),
         }
     }

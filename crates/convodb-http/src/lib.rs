@@ -1,6 +1,7 @@
 //! HTTP server compatible with the "List Conversations" API of Autocalls (the same at Famulor).
 //!
-//! It serves a [`convodb`] store, and clients of that API work by changing the base URL. A Bearer
+//! It serves a [`convodb`] store, or one on another database
+//! ([`Source`](convodb_service::Source)), and clients of that API work by changing the base URL. A Bearer
 //! token selects the user whose conversations, messages, assistants, imports and exports a request
 //! reads and writes. `/healthz`, `/readyz`, `/metrics`, `/docs` and `/openapi.json` need no token.
 //!
@@ -45,7 +46,7 @@ use std::num::NonZero;
 use std::{io, thread};
 
 use axum::Router;
-use convodb::Store;
+use convodb_service::Source;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 
@@ -92,16 +93,16 @@ pub struct Config {
 }
 
 impl Config {
-    fn service(&self, store: Store, base_url: BaseUrl) -> Service {
-        let service = Service::new(store, base_url, self.limits, self.rate_limit);
+    fn service(&self, source: Source, base_url: BaseUrl) -> Service {
+        let service = Service::new(source, base_url, self.limits, self.rate_limit);
         let service = service.with_options(self.strict_parameters, self.cors_origins.clone());
         if self.no_console { service.without_console() } else { service }
     }
 
     /// The service of a server on `listener`.
-    fn serving(&self, store: Store, listener: &TcpListener) -> io::Result<Service> {
+    fn serving(&self, source: Source, listener: &TcpListener) -> io::Result<Service> {
         let base_url = BaseUrl::new(self.public_url.as_ref());
-        Ok(self.service(store, base_url.listening_on(listener.local_addr()?)))
+        Ok(self.service(source, base_url.listening_on(listener.local_addr()?)))
     }
 }
 
@@ -123,16 +124,16 @@ pub fn runtime() -> io::Result<Runtime> {
     Builder::new_multi_thread().worker_threads(threads).enable_all().build()
 }
 
-/// Returns the routes of a store with their middleware: error bodies, limits on URL, headers and
+/// Returns the routes of a source, such as a [`Store`](convodb::Store), with their middleware: error bodies, limits on URL, headers and
 /// bodies, request ids, compression and metrics.
 ///
 /// Timeouts for request headers and for clients that do not read are up to the server around them;
 /// [`serve`] has them.
-pub fn router(store: Store, config: &Config) -> Router {
-    routes::router(config.service(store, BaseUrl::new(config.public_url.as_ref())))
+pub fn router(source: impl Into<Source>, config: &Config) -> Router {
+    routes::router(config.service(source.into(), BaseUrl::new(config.public_url.as_ref())))
 }
 
-/// Serves a store on `listener` until `shutdown` resolves.
+/// Serves a source, such as a [`Store`](convodb::Store), on `listener` until `shutdown` resolves.
 ///
 /// It then accepts no new connection, finishes the requests in flight within
 /// [`Limits::shutdown_timeout`], and returns. A URL may have 8 KiB; the headers 16 KiB, at most 100
@@ -141,12 +142,12 @@ pub fn router(store: Store, config: &Config) -> Router {
 /// # Errors
 /// Fails if the listener has no local address.
 pub async fn serve(
-    store: Store,
+    source: impl Into<Source>,
     listener: TcpListener,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let service = config.serving(store, &listener)?;
+    let service = config.serving(source.into(), &listener)?;
     serve_routes(routes::router(service.clone()), service, listener, shutdown).await;
     Ok(())
 }
@@ -157,13 +158,13 @@ pub async fn serve(
 /// # Errors
 /// Fails if the listener has no local address.
 pub async fn serve_with_metrics(
-    store: Store,
+    source: impl Into<Source>,
     listener: TcpListener,
     metrics_listener: TcpListener,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> io::Result<()> {
-    let service = config.serving(store, &listener)?;
+    let service = config.serving(source.into(), &listener)?;
     let limits = *service.limits();
     let mut shutting_down = service.shutdown_receiver();
     let routes = routes::router(service.clone().without_metrics());

@@ -4,10 +4,11 @@ use std::sync::{Arc, OnceLock};
 
 use axum::body::Bytes;
 use convodb::{Access, Store, Timestamp, UserId};
+use convodb_service::{Source, View};
 use convodb_tokio::AsyncStore;
 use tokio::sync::watch;
 
-use crate::error::{ApiError, Result};
+use crate::error::{ApiError, NotServed, Result};
 use crate::limits::Limits;
 use crate::middleware::budget::{Budget, Share};
 use crate::middleware::cors::CorsOrigin;
@@ -24,7 +25,7 @@ use crate::run_blocking::LongReads;
 /// Handlers reach the store through the extractors of [`auth`](crate::extract::auth).
 #[derive(Clone, Debug)]
 pub(crate) struct Service {
-    store: AsyncStore,
+    source: Source,
     strict_parameters: bool,
     has_console: bool,
     has_metrics: bool,
@@ -55,7 +56,7 @@ struct Shared {
 
 impl Service {
     pub(crate) fn new(
-        store: Store,
+        source: Source,
         base_url: BaseUrl,
         limits: Limits,
         rate_limit: Option<RateLimit>,
@@ -65,7 +66,7 @@ impl Service {
         let shared = Shared {
             base_url,
             limits,
-            metrics: Metrics::new(Some((&store, &bytes, &responses))),
+            metrics: Metrics::new(Some((&source, &bytes, &responses))),
             rate_limiter: rate_limit.map(RateLimiter::new),
             shutdown: watch::Sender::new(false),
             bytes,
@@ -86,12 +87,12 @@ impl Service {
             session_key: SessionKey::generate(),
             compressed_document: OnceLock::new(),
         };
-        let store = AsyncStore::from(store);
+        let has_console = source.embedded().is_some();
         let cors_origins = Arc::default();
         Self {
-            store,
+            source,
             strict_parameters: false,
-            has_console: true,
+            has_console,
             has_metrics: true,
             cors_origins,
             shared: Arc::new(shared),
@@ -112,7 +113,7 @@ impl Service {
         Self { has_console: false, ..self }
     }
 
-    /// Whether the server has a console.
+    /// Whether the server has a console. It reads snapshots, so only an embedded store has it.
     pub(crate) const fn has_console(&self) -> bool {
         self.has_console
     }
@@ -147,14 +148,30 @@ impl Service {
         self.strict_parameters
     }
 
-    /// Returns the store, for the extractors and the readiness probe.
-    pub(crate) fn store(&self) -> &Store {
-        self.store.store()
+    /// Returns the source, for the extractors and the readiness probe.
+    pub(crate) const fn source(&self) -> &Source {
+        &self.source
     }
 
-    /// Returns the store whose writes and commits are awaited.
-    pub(crate) const fn async_store(&self) -> &AsyncStore {
-        &self.store
+    /// Returns a view of what is committed now.
+    pub(crate) fn view(&self) -> View {
+        self.source.view()
+    }
+
+    /// Returns the store, for what only an embedded one has.
+    ///
+    /// # Errors
+    /// 501 for a store on another database.
+    pub(crate) fn store(&self) -> Result<&Store> {
+        self.async_store().map(AsyncStore::store)
+    }
+
+    /// Returns the store whose writes are awaited, in the same way.
+    ///
+    /// # Errors
+    /// As [`Service::store`].
+    pub(crate) fn async_store(&self) -> Result<&AsyncStore> {
+        self.source.embedded().ok_or_else(|| ApiError::not_served(NotServed::Console))
     }
 
     pub(crate) fn base_url(&self) -> &BaseUrl {
@@ -201,7 +218,9 @@ impl Service {
 
     /// Records the use of a token, if none was recorded within an hour. Waits for nothing.
     pub(crate) fn record_token_use(&self, access: &Access, now: Timestamp) {
-        self.shared.token_uses.record(self.store.store(), access, now);
+        if let Some(store) = self.source.embedded() {
+            self.shared.token_uses.record(store.store(), access, now);
+        }
     }
 
     /// Returns the budget of bytes of bodies.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use convodb::{AssistantId, Error, Result, Snapshot, UserId};
+use convodb::{AssistantId, Error, Name, Result, Snapshot, UserId};
 
 use crate::json;
 
@@ -12,11 +12,12 @@ const TYPICAL_ASSISTANTS: usize = 16;
 const TYPICAL_NAME_BYTES: usize = 24;
 const TYPICAL_FIELDS_BYTES: usize = 110;
 
-/// The names of a user's assistants as of one snapshot. Create one for each page or export.
+/// The names of a user's assistants as of one snapshot, or names that were read before. Create one for
+/// each page or export.
 #[derive(Debug)]
 pub struct AssistantNames {
-    snapshot: Snapshot,
-    user: UserId,
+    /// Where the others are read.
+    rest: Option<(Snapshot, UserId)>,
     /// The names read so far, concatenated.
     names: String,
     /// The fields of the assistants as JSON, concatenated.
@@ -39,7 +40,29 @@ impl AssistantNames {
     pub fn new(snapshot: Snapshot, user: UserId) -> Self {
         let names = String::with_capacity(TYPICAL_ASSISTANTS * TYPICAL_NAME_BYTES);
         let known = Vec::with_capacity(TYPICAL_ASSISTANTS);
-        Self { snapshot, user, names, fields: Vec::new(), known }
+        Self { rest: Some((snapshot, user)), names, fields: Vec::new(), known }
+    }
+
+    /// Returns a cache of these names, which reads no others.
+    ///
+    /// ```
+    /// use convodb::{AssistantId, Name, Timestamp};
+    /// use convodb_json::AssistantNames;
+    /// let (one, other) = (AssistantId::generate(Timestamp::MIN), AssistantId::generate(Timestamp::MIN));
+    /// let mut names = AssistantNames::known([(one, Name::new("Bot")?)]);
+    /// assert_eq!(names.name(one)?, "Bot");
+    /// assert!(names.name(other).is_err());
+    /// # Ok::<(), convodb::Error>(())
+    /// ```
+    #[must_use]
+    pub fn known(read: impl IntoIterator<Item = (AssistantId, Name)>) -> Self {
+        let (mut names, mut known) = (String::new(), Vec::new());
+        for (id, name) in read {
+            let start = names.len();
+            names.push_str(name.as_str());
+            known.push(Known { id, name: start..names.len(), fields: 0..0 });
+        }
+        Self { rest: None, names, fields: Vec::new(), known }
     }
 
     /// Returns the current name of the assistant. One B-tree lookup for the first call with an id.
@@ -84,7 +107,11 @@ impl AssistantNames {
 
     fn read(&mut self, id: AssistantId) -> Result<usize> {
         let start = self.names.len();
-        if !self.snapshot.assistant_name(self.user, id, &mut self.names)? {
+        let found = match &self.rest {
+            Some((snapshot, user)) => snapshot.assistant_name(*user, id, &mut self.names)?,
+            None => false,
+        };
+        if !found {
             return Err(Error::AssistantNotFound);
         }
         self.known.push(Known { id, name: start..self.names.len(), fields: 0..0 });

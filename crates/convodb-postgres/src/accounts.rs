@@ -15,7 +15,7 @@ use tokio_postgres::types::ToSql;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result, corrupted};
 use crate::page_statement::owner;
-use crate::rows::{ACCESS_COLUMNS, Columns, stored_access};
+use crate::rows::{ACCESS_COLUMNS, Columns, decode_name, stored_access};
 use crate::values::millis;
 
 /// A user with what the user's data takes and may take.
@@ -31,6 +31,10 @@ pub struct UserAccount {
     pub quota: Quota,
 }
 
+/// The statement that reads users.
+pub(crate) const ACCOUNTS: &str = "select a.id, a.name, a.created_ms, a.closed, h.conversations, \
+     h.bytes, h.max_conversations, h.max_bytes from account a join head h on h.owner = a.id";
+
 /// Users and access tokens. Changes may also fail with a fault of the database, which leaves nothing
 /// written, or with [`Error::InDoubt`]. They are not repeated.
 impl Cluster {
@@ -39,11 +43,9 @@ impl Cluster {
     /// # Errors
     /// A fault of the database.
     pub async fn users(&self) -> Result<Vec<UserAccount>> {
-        let sql = "select a.id, a.name, a.created_ms, a.closed, h.conversations, h.bytes, \
-                   h.max_conversations, h.max_bytes from account a join head h on h.owner = a.id \
-                   order by a.id";
+        let sql = format!("{ACCOUNTS} order by a.id");
         let client = self.pool.get().await?;
-        let found = client.query(sql, &[]).await?;
+        let found = client.query(&sql, &[]).await?;
         found.iter().map(|row| decode_account(row, self.default_quota())).collect()
     }
 
@@ -74,11 +76,7 @@ impl Cluster {
         let client = self.pool.get().await?;
         let found = client.query_opt(sql, &[&owner(user)?, &id, &number]).await?;
         let found = found.ok_or(convodb::Error::AssistantNotFound)?;
-        let mut columns = Columns::new(&found, 0, "assistant");
-        let id = AssistantId::new(columns.next()?);
-        let number = u32::try_from(columns.next::<i32>()?);
-        let number = number.map_err(|_| corrupted("assistant", "a number is negative"))?;
-        Ok(Assistant { id, number, name: decode_name(&mut columns, "assistant")? })
+        decode_assistant(&found)
     }
 
     /// Creates a user, as [`convodb::Transaction::create_user`]. One statement.
@@ -231,7 +229,7 @@ fn duplicate_or_in_doubt(error: tokio_postgres::Error) -> Error {
     }
 }
 
-fn decode_account(row: &Row, default: Quota) -> Result<UserAccount> {
+pub(crate) fn decode_account(row: &Row, default: Quota) -> Result<UserAccount> {
     let mut columns = Columns::new(row, 0, "account");
     let user = decode_user(&mut columns)?;
     let usage = StorageUsage { conversations: columns.unsigned()?, bytes: columns.unsigned()? };
@@ -246,10 +244,19 @@ fn decode_account(row: &Row, default: Quota) -> Result<UserAccount> {
     Ok(UserAccount { user, usage, quota: Quota { conversations, bytes } })
 }
 
+/// The assistant of the columns `id, number, name`.
+pub(crate) fn decode_assistant(row: &Row) -> Result<Assistant> {
+    let mut columns = Columns::new(row, 0, "assistant");
+    let id = AssistantId::new(columns.next()?);
+    let number = u32::try_from(columns.next::<i32>()?);
+    let number = number.map_err(|_| corrupted("assistant", "a number is negative"))?;
+    Ok(Assistant { id, number, name: decode_name(&mut columns)? })
+}
+
 /// The user of the columns `id, name, created_ms, closed`.
 pub(crate) fn decode_user(columns: &mut Columns<'_>) -> Result<User> {
     let id = decode_user_id(columns)?;
-    let name = decode_name(columns, "account")?;
+    let name = decode_name(columns)?;
     Ok(User { id, name, created_at: columns.time()?, closed: columns.next()? })
 }
 
@@ -257,11 +264,6 @@ pub(crate) fn decode_user(columns: &mut Columns<'_>) -> Result<User> {
 pub(crate) fn decode_user_id(columns: &mut Columns<'_>) -> Result<UserId> {
     let id = u32::try_from(columns.next::<i32>()?);
     Ok(UserId::new(id.map_err(|_| corrupted("account", "a number is negative"))?))
-}
-
-pub(crate) fn decode_name(columns: &mut Columns<'_>, table: &'static str) -> Result<Name> {
-    let name = columns.text(|text| Name::new(text).ok())?;
-    name.ok_or_else(|| corrupted(table, "a name is missing"))
 }
 
 /// The token of the columns [`ACCESS_COLUMNS`] and `name, prefix, created_ms`.

@@ -9,9 +9,10 @@ use convodb::seam::{
 };
 use convodb::{
     Access, AssistantId, ChangeCursor, ChangeKind, Changes, ChangesSince, Conversation,
-    ConversationId, ListRequest, Message, Page, PageCursor, PageSize, Quota, Stats, StatsRequest,
-    Store, Timestamp, UserId,
+    ConversationId, ListRequest, Message, Name, Page, PageCursor, PageSize, Quota, Stats,
+    StatsRequest, Store, Timestamp, UserId,
 };
+use convodb_service::WriteAuthority;
 use deadpool_postgres::{GenericClient, Object, Pool};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -22,14 +23,14 @@ use crate::connection::ClusterOptions;
 use crate::copying::{CopyProgress, CopyReport};
 use crate::error::{Error, Result, corrupted};
 use crate::import;
+use crate::news::NewsPoller;
 use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, owner};
 use crate::plan_check;
-use crate::rows::{self, ACCESS_COLUMNS, Columns};
+use crate::rows::{self, ACCESS_COLUMNS, Columns, decode_name};
 use crate::schema::{FORMAT, INDEXES, TABLES};
 use crate::values::{position, quoted};
 use crate::verify::{self, VerifyReport};
 use crate::writes::lane::Lanes;
-use crate::writes::request::WriteAuthority;
 
 /// A store of conversations in a PostgreSQL database. Cheap to clone; clones share a pool of
 /// connections.
@@ -45,6 +46,7 @@ pub struct Cluster {
     pub(crate) pool: Pool,
     state: Arc<State>,
     pub(crate) lanes: Arc<Lanes>,
+    pub(crate) news: Arc<NewsPoller>,
     /// The only assistant that reads and writes reach.
     pub(crate) restriction: Option<AssistantId>,
     /// What each write checks first.
@@ -95,8 +97,8 @@ impl Cluster {
         let keys = Arc::new(Keys::new(secrets.clone()));
         let lanes = Arc::new(Lanes::new(options, keys.clone()));
         let state = Arc::new(State { secrets, keys, history });
-        let cluster =
-            Self { pool: options.pool()?, state, lanes, restriction: None, authority: None };
+        let (pool, news) = (options.pool()?, Arc::default());
+        let cluster = Self { pool, state, lanes, news, restriction: None, authority: None };
         // The first connection shows whether the database is fit.
         drop(cluster.pool.get().await?);
         Ok(cluster)
@@ -218,10 +220,24 @@ impl Cluster {
     /// # Errors
     /// Those of misuse of [`convodb::Snapshot::list`].
     pub async fn list(&self, user: UserId, request: &ListRequest) -> Result<Page> {
+        Ok(self.list_with_names(user, request).await?.0)
+    }
+
+    /// [`Cluster::list`] with the current name of each assistant of a row, each once. The same
+    /// statement.
+    ///
+    /// # Errors
+    /// As [`Cluster::list`].
+    pub async fn list_with_names(
+        &self,
+        user: UserId,
+        request: &ListRequest,
+    ) -> Result<(Page, Vec<(AssistantId, Name)>)> {
         let plan = self.state.keys.plan(user, request, self.restriction)?;
         let mut rows = plan.rows(&self.state.keys);
+        let mut names = Vec::new();
         let Some(statement) = PageStatement::of(&plan)? else {
-            return Ok(rows.into_page(false, false, 0));
+            return Ok((rows.into_page(false, false, 0), names));
         };
         let sql = statement.sql();
         let client = self.pool.get().await?;
@@ -235,6 +251,7 @@ impl Cluster {
             let is_behind = found.first().is_some_and(|row| matches!(row.try_get(0), Ok(true)));
             let is_behind = *behind.get_or_insert(is_behind);
             let mut page = decode_page(&found, &plan)?;
+            add_names(&found, &mut names)?;
             entries += page.len() + usize::from(is_behind);
             let continues = page.len() > wanted;
             page.truncate(wanted);
@@ -244,7 +261,7 @@ impl Cluster {
             }
             // Only if rows of another list have the same fingerprints does a page need more.
             if !continues || rows.len() == plan.page_size() {
-                return Ok(rows.into_page(is_behind, continues, entries));
+                return Ok((rows.into_page(is_behind, continues, entries), names));
             }
         }
     }
@@ -480,7 +497,7 @@ impl Cluster {
         Ok(Some(messages))
     }
 
-    fn reaches(&self, assistant: AssistantId) -> bool {
+    pub(crate) fn reaches(&self, assistant: AssistantId) -> bool {
         self.restriction.is_none_or(|only| only == assistant)
     }
 }
@@ -511,7 +528,7 @@ fn messages_sql() -> String {
 fn decode_page(found: &[Row], plan: &ListPlan<'_>) -> Result<Vec<(usize, u64, Conversation)>> {
     let mut page = Vec::with_capacity(found.len());
     for row in found {
-        debug_assert_eq!(row.len(), 2 + COLUMN_COUNT);
+        debug_assert_eq!(row.len(), 2 + COLUMN_COUNT + 1);
         let Some((position, conversation)) = rows::conversation(row, 2)? else { continue };
         let range = Columns::new(row, 1, "conversation").unsigned()?;
         page.push((usize::try_from(range).unwrap_or(usize::MAX), position, conversation));
@@ -521,6 +538,19 @@ fn decode_page(found: &[Row], plan: &ListPlan<'_>) -> Result<Vec<(usize, u64, Co
         page.reverse();
     }
     Ok(page)
+}
+
+/// Adds the names of the assistants of a page statement's rows that are not there yet.
+fn add_names(found: &[Row], names: &mut Vec<(AssistantId, Name)>) -> Result<()> {
+    for row in found {
+        let id: Option<Uuid> = Columns::new(row, 4, "conversation").next()?;
+        let Some(id) = id.map(AssistantId::new) else { continue };
+        if names.iter().all(|(known, _)| *known != id) {
+            let name = decode_name(&mut Columns::new(row, 2 + COLUMN_COUNT, "assistant"))?;
+            names.push((id, name));
+        }
+    }
+    Ok(())
 }
 
 /// The change of the columns `number, kind, id, pos, left_assistant` from number `at` on; `None` if an

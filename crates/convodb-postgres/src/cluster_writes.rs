@@ -1,11 +1,12 @@
 //! Writing to a store on PostgreSQL.
 
 use convodb::UserId;
+use convodb_service::{Idempotent, Write, WriteAuthority, Written};
 
 use crate::cluster::Cluster;
 use crate::error::Result;
 use crate::writes::metrics::WriteMetrics;
-use crate::writes::request::{Idempotent, Reply, Write, WriteAuthority, WriteRequest, Written};
+use crate::writes::request::{Reply, WriteRequest};
 
 /// Writing. A write waits in the lane of its user, whose task commits all that wait, up to 256, in
 /// one transaction of two round trips: so call these from many tasks. The calls need a Tokio runtime.

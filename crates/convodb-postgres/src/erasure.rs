@@ -5,6 +5,7 @@
 
 use convodb::seam;
 use convodb::{EraseReport, ListRequest, Order, PageSize, RetentionDoubt, Timestamp, UserId};
+use convodb_service::Write;
 use futures_util::future::join_all;
 
 use crate::accounts::in_doubt;
@@ -12,7 +13,6 @@ use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::page_statement::owner;
 use crate::rows::Columns;
-use crate::writes::request::Write;
 
 /// The most rows of other tables that one transaction deletes.
 const BATCH: i64 = 10_000;

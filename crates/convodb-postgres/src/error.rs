@@ -77,6 +77,23 @@ pub enum Error {
     TooLarge(&'static str),
 }
 
+impl Error {
+    /// Whether the connection was lost or refused, or the server has no place for another one: the same
+    /// request may succeed on another connection.
+    pub(crate) fn is_lost_connection(&self) -> bool {
+        let Self::Postgres(error) = self else { return false };
+        // Classes: connection exception, insufficient resources, operator intervention.
+        let is_passing =
+            |code: &str| ["08", "53", "57P"].iter().any(|class| code.starts_with(class));
+        error.code().map_or(error.is_closed() || is_io(error), |code| is_passing(code.code()))
+    }
+}
+
+/// Whether an error of the driver is one of its connection.
+fn is_io(error: &tokio_postgres::Error) -> bool {
+    error.source().is_some_and(|cause| cause.is::<std::io::Error>())
+}
+
 /// The result of a method of a [`Cluster`](crate::Cluster).
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -15,13 +15,13 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{IsolationLevel, Row, Transaction};
 use uuid::Uuid;
 
-use crate::accounts::{decode_name, decode_token, decode_user, decode_user_id};
+use crate::accounts::{decode_token, decode_user, decode_user_id};
 use crate::cluster::{Cluster, decode_change};
 use crate::connection::ClusterOptions;
 use crate::copying::{CopyProgress, CopyReport, ROWS_PER_CALL};
 use crate::error::{Error, Result, corrupted};
 use crate::page_statement::COLUMNS;
-use crate::rows::{self, ACCESS_COLUMNS, Columns};
+use crate::rows::{self, ACCESS_COLUMNS, Columns, decode_name};
 use crate::values::position;
 use crate::writes::lookups::decode_head;
 
@@ -150,7 +150,7 @@ impl<P: FnMut(CopyProgress) + Send> Export<'_, P> {
             let user = decode_user_id(&mut columns)?;
             let id = AssistantId::new(columns.next()?);
             let number = decode_number(&mut columns)?;
-            let name = decode_name(&mut columns, "assistant")?;
+            let name = decode_name(&mut columns)?;
             Ok(StoredItem::Assistant(user, Assistant { id, number, name }))
         })
         .await

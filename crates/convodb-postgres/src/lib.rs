@@ -42,8 +42,11 @@ mod error;
 mod expiry;
 mod export;
 mod import;
+mod news;
 mod page_statement;
 mod plan_check;
+mod remote;
+mod requests;
 mod rows;
 mod schema;
 mod shape;
@@ -58,6 +61,6 @@ pub use crate::copying::{CopyProgress, CopyReport};
 pub use crate::error::{Error, Result};
 pub use crate::verify::{Finding, VerifyReport};
 pub use crate::writes::metrics::WriteMetrics;
-pub use crate::writes::request::{
+pub use convodb_service::{
     ConversationChange, Idempotent, Write, WriteAuthority, WriteResponse, Written,
 };

@@ -24,7 +24,7 @@ pub(crate) const COLUMNS: &str = "c.pos, c.id, a.id, c.kind, c.message_count, c.
 pub(crate) const COLUMN_COUNT: usize = 14;
 
 /// Joins the assistant of a conversation `c`, which its row has by number.
-pub(crate) const ASSISTANT: &str = "left join lateral (select id from assistant \
+pub(crate) const ASSISTANT: &str = "left join lateral (select id, name from assistant \
      where (owner, number) >= ($1, c.assistant) and (owner, number) <= ($1, c.assistant) \
      order by owner, number limit 1) a on true";
 
@@ -101,7 +101,7 @@ impl PageStatement {
         let text = &mut sql.text;
         let _ = write!(
             text,
-            "select b.behind, c.range_number, {COLUMNS} from (select {behind} as behind) b \
+            "select b.behind, c.range_number, {COLUMNS}, a.name from (select {behind} as behind) b \
              left join ({rows}) c on true {ASSISTANT}"
         );
         sql

@@ -116,6 +116,12 @@ fn channel(columns: &mut Columns<'_>, kind: ChannelKind) -> Result<Channel> {
     }
 }
 
+/// The next column, a name.
+pub(crate) fn decode_name(columns: &mut Columns<'_>) -> Result<Name> {
+    let (table, name) = (columns.table, columns.text(|text| Name::new(text).ok())?);
+    name.ok_or_else(|| corrupted(table, "a name is missing"))
+}
+
 /// The columns of an access token that [`stored_access`] decodes.
 pub(crate) const ACCESS_COLUMNS: &str =
     "digest, owner, scopes, assistant, expires_ms, last_used_ms";

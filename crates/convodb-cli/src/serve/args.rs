@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::ValueEnum;
 use clap::builder::BoolishValueParser;
-use convodb::{Day, IndexFamilies};
+use convodb::{Day, IndexFamilies, Quota};
 use convodb_http::{CorsOrigin, PublicUrl, RateLimit};
 
 use crate::args::ByteSize;
@@ -21,13 +21,21 @@ use crate::args::ByteSize;
 #[derive(Debug, clap::Args)]
 #[command(
     override_usage = "convodb serve --db <FILE> [OPTIONS]\n       \
-                      convodb serve --demo [--db <FILE>] [OPTIONS]",
+                      convodb serve --demo [--db <FILE>] [OPTIONS]\n       \
+                      convodb serve --pg-url <URL> [OPTIONS]",
     after_help = "Examples:\n  convodb serve --demo\n  convodb serve --config /etc/convodb/convodb.toml"
 )]
 pub(crate) struct Args {
     /// File of the store
     #[arg(long, env = "CONVODB_DB", value_name = "FILE")]
     pub(crate) db: Option<PathBuf>,
+    /// PostgreSQL database of the store, in place of a file, as libpq names it:
+    /// postgresql://USER:PASSWORD@HOST/DATABASE; needs a binary with the feature postgres
+    #[arg(long, env = "CONVODB_PG_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) pg_url: Option<String>,
+    /// Schema of the PostgreSQL database that contains the store
+    #[arg(long, env = "CONVODB_PG_SCHEMA", value_name = "NAME", default_value = "convodb")]
+    pub(crate) pg_schema: String,
     /// Address and port to listen on; port 0 chooses a free one
     #[arg(long, env = "CONVODB_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
@@ -180,6 +188,16 @@ pub(crate) struct Args {
     /// Check the settings, print them with their origin, and exit
     #[arg(long, env = "CONVODB_CHECK_CONFIG", value_parser = BoolishValueParser::new())]
     pub(crate) check_config: bool,
+}
+
+impl Args {
+    /// The quota of each user who has no own one.
+    pub(crate) fn quota(&self) -> Quota {
+        Quota {
+            conversations: self.max_conversations_per_user,
+            bytes: self.max_bytes_per_user.map(|bytes| bytes.0 as u64),
+        }
+    }
 }
 
 /// The format of the log.

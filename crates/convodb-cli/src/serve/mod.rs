@@ -8,6 +8,8 @@
 mod admin_socket;
 mod args;
 mod closing;
+#[cfg(feature = "postgres")]
+mod cluster;
 mod demo;
 mod descriptors;
 mod log_filter;
@@ -20,8 +22,9 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use convodb::{IndexFamilies, Quota, Scopes, Store, StoreOptions, TokenOptions, UserId};
+use convodb::{IndexFamilies, Scopes, Store, StoreOptions, TokenOptions, UserId};
 use convodb_http::{Config, Limits, LogWriter, local_url};
+use convodb_service::Source;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tracing_subscriber::layer::SubscriberExt;
@@ -85,15 +88,29 @@ fn serve_logged(args: &Args) -> Result<()> {
     #[cfg(unix)]
     runtime.block_on(async { ignore_hangups() }).context("cannot install signal handlers")?;
 
-    let (store, temporary) = open(args)?;
+    #[cfg(feature = "postgres")]
+    let cluster = match &args.pg_url {
+        Some(url) => Some(runtime.block_on(cluster::open(url, args))?),
+        None => None,
+    };
+    #[cfg(not(feature = "postgres"))]
+    let cluster: Option<Source> = None;
+    let (source, opened) = match cluster {
+        Some(cluster) => (cluster, None),
+        None => {
+            let (store, temporary) = open(args)?;
+            (Source::from(store.clone()), Some((store, temporary)))
+        }
+    };
+    let store = opened.as_ref().map(|(store, _)| store);
     let base = local_url(address);
-    if args.demo {
-        let user = demo::ensure(&store, now()?)?;
-        introduce(&store, user, &base, !args.no_console)?;
+    if let Some(store) = store.filter(|_| args.demo) {
+        let user = demo::ensure(store, now()?)?;
+        introduce(store, user, &base, !args.no_console)?;
     }
     let background_tasks = {
         let _entered = runtime.enter();
-        background_tasks(&store, args)?
+        background_tasks(store, args)?
     };
     let public = args.public_url.as_ref().map(|url| format!(", public as {url}"));
     let public = public.unwrap_or_default();
@@ -116,15 +133,16 @@ fn serve_logged(args: &Args) -> Result<()> {
     systemd::notify_ready();
     let served = runtime.block_on(async {
         tokio::select! {
-            served = serve(store.clone(), listener, metrics, config, signals) => served,
+            served = serve(source, listener, metrics, config, signals) => served,
             () = background_tasks => Ok(()),
         }
     });
     runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
-    let closed = close_within(store, CLOSE_TIMEOUT);
+    let (store, temporary) = opened.unzip();
+    let closed = store.map(|store| close_within(store, CLOSE_TIMEOUT)).transpose();
     served.context("the server failed")?;
     closed?;
-    if let Some(directory) = temporary {
+    if let Some(directory) = temporary.flatten() {
         directory.close().context("cannot remove the temporary store")?;
     }
     say("stopped");
@@ -155,8 +173,12 @@ fn limits(args: &Args) -> Limits {
     }
 }
 
-/// Tasks that run beside the server and never end: admin requests, retention, systemd heartbeats.
-fn background_tasks(store: &Store, args: &Args) -> Result<impl Future<Output = ()> + use<>> {
+/// Tasks that run beside the server and never end: admin requests and retention of an embedded store,
+/// systemd heartbeats.
+fn background_tasks(
+    store: Option<&Store>,
+    args: &Args,
+) -> Result<impl Future<Output = ()> + use<>> {
     #[cfg(unix)]
     let admin = args.admin_socket.as_deref().map(AdminSocket::bind).transpose()?;
     #[cfg(not(unix))]
@@ -166,7 +188,7 @@ fn background_tasks(store: &Store, args: &Args) -> Result<impl Future<Output = (
     if let Some(directory) = args.backup_dir.as_deref().filter(|directory| !directory.is_dir()) {
         bail!("--backup-dir: no directory {}; create it first", directory.display());
     }
-    let (store, backups) = (store.clone(), args.backup_dir.clone());
+    let (store, backups) = (store.cloned(), args.backup_dir.clone());
     let policy = Policy {
         conversations: args.keep,
         changes: args.keep_changes,
@@ -174,6 +196,10 @@ fn background_tasks(store: &Store, args: &Args) -> Result<impl Future<Output = (
     };
     Ok(async move {
         let heartbeats = systemd::send_heartbeats(store.clone());
+        let Some(store) = store else {
+            heartbeats.await;
+            return pending().await;
+        };
         let retention = retention::run(store.clone(), policy);
         let admin = async {
             #[cfg(unix)]
@@ -201,13 +227,10 @@ fn start_log(filter: &str, format: LogFormat, log: &LogWriter) -> Result<()> {
 
 /// Opens the store, or creates the demo's in its file or in a temporary directory.
 fn open(args: &Args) -> Result<(Store, Option<TempDir>)> {
-    let quota = Quota {
-        conversations: args.max_conversations_per_user,
-        bytes: args.max_bytes_per_user.map(|bytes| bytes.0 as u64),
-    };
     let default = if args.demo { IndexFamilies::ALL } else { IndexFamilies::NONE };
     let indexes = args.indexes.unwrap_or(default);
-    let options = StoreOptions::new().cache_bytes(args.cache_bytes.0).quota(quota).indexes(indexes);
+    let options =
+        StoreOptions::new().cache_bytes(args.cache_bytes.0).quota(args.quota()).indexes(indexes);
     match &args.db {
         Some(path) => Ok((served(path, &options, args.demo)?, None)),
         None => {
@@ -258,7 +281,7 @@ fn introduce(store: &Store, user: UserId, base: &str, has_console: bool) -> Resu
 
 /// Serves until the first signal, and then finishes the requests in flight or stops at the second.
 async fn serve(
-    store: Store,
+    source: Source,
     listener: TcpListener,
     metrics: Option<TcpListener>,
     config: Config,
@@ -275,9 +298,9 @@ async fn serve(
     };
     let serve = async {
         match metrics {
-            None => convodb_http::serve(store, listener, config, graceful_stop).await,
+            None => convodb_http::serve(source, listener, config, graceful_stop).await,
             Some(metrics) => {
-                convodb_http::serve_with_metrics(store, listener, metrics, config, graceful_stop)
+                convodb_http::serve_with_metrics(source, listener, metrics, config, graceful_stop)
                     .await
             }
         }

@@ -179,6 +179,10 @@ fn list(all: &ArgMatches, origin: impl Fn(&Arg) -> String) -> String {
         };
         // Writing to a string cannot fail.
         let _ = match value {
+            // A password may be in it.
+            Some(_) if arg.is_hide_env_values_set() => {
+                writeln!(listing, "# {name} is set, and not shown  # {}", origin(&arg))
+            }
             Some(value) => writeln!(listing, "{name} = {value}  # {}", origin(&arg)),
             None => writeln!(listing, "# {name} is not set"),
         };
@@ -222,10 +226,41 @@ pub(crate) fn check_served(args: &Args) -> Result<()> {
             "--backup-dir needs --admin-socket, which receives the requests for backups".to_owned()
         ));
     }
-    if args.db.is_none() && !args.demo {
-        bail!(UsageError("--db FILE is required without --demo".to_owned()));
+    check_store(args)
+}
+
+/// Fails unless the settings name one store, and only what it has.
+fn check_store(args: &Args) -> Result<()> {
+    if args.pg_url.is_none() {
+        if args.db.is_none() && !args.demo {
+            bail!(UsageError("--db FILE or --pg-url URL is required without --demo".to_owned()));
+        }
+        return Ok(());
     }
-    Ok(())
+    if !cfg!(feature = "postgres") {
+        let needs = "--pg-url: this binary has no PostgreSQL; build it with --features postgres";
+        bail!(UsageError(needs.to_owned()));
+    }
+    let refused = [
+        ("--db", args.db.is_some(), "give one of both: they name two stores"),
+        ("--demo", args.demo, "a demo is served from a file"),
+        ("--indexes", args.indexes.is_some(), "the tables in PostgreSQL have no optional indexes"),
+        (
+            "--admin-socket",
+            args.admin_socket.is_some(),
+            "use `convodb cluster user`, `token`, `erase`",
+        ),
+        ("--keep", args.keep.is_some(), "run `convodb cluster prune --keep DAYS` every day"),
+        (
+            "--confirm-retention",
+            args.confirm_retention.is_some(),
+            "it is a flag of `convodb cluster prune` there",
+        ),
+    ];
+    match refused.iter().find(|(_, is_set, _)| *is_set) {
+        Some((flag, _, why)) => bail!(UsageError(format!("{flag} with --pg-url: {why}"))),
+        None => Ok(()),
+    }
 }
 
 /// Fails unless `address` is a host and a port. The name of a host is not looked up.

@@ -207,7 +207,12 @@ fn a_store_with_users_is_not_used_for_a_demo() {
     let place = Place::with_user();
     let args = ["serve", "--demo", "--db", "s.convodb", "--listen", "127.0.0.1:0"];
     assert!(place.run(args).failed(1).contains("leave out --demo"));
-    assert!(place.run(["serve"]).failed(2).contains("--db FILE is required without --demo"));
+    assert!(
+        place
+            .run(["serve"])
+            .failed(2)
+            .contains("--db FILE or --pg-url URL is required without --demo")
+    );
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::body::object::{FieldErrors, parse_object};
 use crate::error::Result;
 
 /// An update of a conversation.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ConversationPatch {
     /// The new assistant.
     pub(crate) assistant: Option<AssistantRef>,
@@ -27,7 +27,7 @@ pub(crate) struct ConversationPatch {
     customer: ContactPatch,
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct ContactPatch {
     name: Patch<Name>,
     phone: Patch<Phone>,

@@ -19,9 +19,10 @@ use axum::http::request::Parts;
 use convodb::{
     Access, AssistantId, Error, Scope, Scopes, Snapshot, Timestamp, TokenId, Transaction, UserId,
 };
+use convodb_service::{Idempotent, Source, View, Write as StoreWrite, WriteAuthority, Written};
 
 use crate::clock::now;
-use crate::error::{ApiError, Result};
+use crate::error::{ApiError, NotServed, Result};
 use crate::middleware::budget::Share;
 use crate::middleware::caller::Caller;
 use crate::middleware::rate_limit::StatusSlot;
@@ -83,34 +84,36 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    /// Checks that the token is still valid, and returns a new snapshot, restricted to the token's
-    /// assistant. One B-tree lookup.
+    /// Checks that the token is still valid, and returns a new view, restricted to the token's
+    /// assistant. One B-tree lookup, or one statement.
     ///
     /// # Errors
     /// 401 if the token was revoked or has expired, the user was erased, or the session has ended;
     /// 403 if the token has lost the scope.
-    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
-        let snapshot = self.service.store().snapshot();
-        let access = self.access_in(&snapshot)?;
-        Ok(restricted(snapshot, &access))
+    pub(crate) async fn view(&self) -> Result<View> {
+        let (view, now) = (self.service.view(), self.valid_now()?);
+        let access = check(view.access(self.access.token, now).await?, self.scope)?;
+        Ok(restricted(view, &access))
     }
 
-    /// Returns what the token allows now.
-    fn access_in(&self, snapshot: &Snapshot) -> Result<Access> {
+    /// Returns the time, if the session has not ended then.
+    fn valid_now(&self) -> Result<Timestamp> {
         let now = now()?;
         if self.session_end.is_some_and(|end| end <= now) {
             return Err(ApiError::unauthenticated());
         }
-        check(snapshot.access(self.access.token, now)?, self.scope)
+        Ok(now)
     }
 
     /// Checks that the token is still valid and reaches as much as when the request began, for work
     /// that continues with what it read then.
     ///
     /// # Errors
-    /// As [`Authority::snapshot`]; 401 if the token was limited to an assistant meanwhile.
+    /// As [`Authority::view`]; 401 if the token was limited to an assistant meanwhile; 501 for a store
+    /// on another database, which has no such work.
     pub(crate) fn check(&self) -> Result<()> {
-        let access = self.access_in(&self.service.store().snapshot())?;
+        let (snapshot, now) = (self.service.store()?.snapshot(), self.valid_now()?);
+        let access = check(snapshot.access(self.access.token, now)?, self.scope)?;
         if access.assistant == self.access.assistant {
             return Ok(());
         }
@@ -151,26 +154,27 @@ pub(crate) fn check_scope(access: &Access, scope: Scope) -> Result<()> {
     if access.scopes.contains(scope) { Ok(()) } else { Err(ApiError::missing_scope(scope)) }
 }
 
-fn restricted(snapshot: Snapshot, access: &Access) -> Snapshot {
+fn restricted(view: View, access: &Access) -> View {
     match access.assistant {
-        Some(assistant) => snapshot.restricted_to(assistant),
-        None => snapshot,
+        Some(assistant) => view.restricted_to(assistant),
+        None => view,
     }
 }
 
-/// An authenticated user with read access, and the snapshot that the request is answered from.
+/// An authenticated user with read access, and the view that the request is answered from: `V` is
+/// [`View`], or a snapshot where only an embedded store is read.
 ///
-/// The snapshot is read on the runtime thread that runs the request: see
+/// A snapshot is read on the runtime thread that runs the request: see
 /// [`runtime`](crate::runtime).
-pub(crate) struct AuthRead<S> {
+pub(crate) struct AuthRead<S, V = View> {
     pub(crate) user: UserId,
-    pub(crate) snapshot: Snapshot,
-    /// For work that lasts longer than the snapshot.
+    pub(crate) view: V,
+    /// For work that lasts longer than the view.
     pub(crate) authority: Authority,
     pub(crate) scope: PhantomData<S>,
 }
 
-impl<S> AuthRead<S> {
+impl<S, V> AuthRead<S, V> {
     /// Returns what the token allows.
     pub(crate) const fn access(&self) -> &Access {
         &self.authority.access
@@ -188,38 +192,46 @@ impl<S: RequiredScope> FromRequestParts<Service> for AuthRead<S> {
         let token = bearer_token(&parts.headers).ok_or_else(ApiError::unauthenticated)?;
         let found = match parts.extensions.remove::<FoundToken>() {
             Some(found) => found,
-            None => FoundToken::find(service, token)?,
+            None => FoundToken::find(service, token).await?,
         };
-        let FoundToken { snapshot, access, now } = found;
-        let found = Authenticated { snapshot, access, now, rate_key: token, session_end: None };
+        let FoundToken { view, access, now } = found;
+        let found = Authenticated { view, access, now, rate_key: token, session_end: None };
         Self::of_access(parts, service, found)
     }
 }
 
-/// A valid token, and the snapshot that it was found in. A request extension, until the extractor
+/// A valid token, and the view that it was found in. A request extension, until the extractor
 /// takes it, where [`cached_get`](super::cached_get) has found it before.
 #[derive(Clone)]
 pub(crate) struct FoundToken {
-    pub(crate) snapshot: Snapshot,
+    pub(crate) view: View,
     pub(crate) access: Access,
     pub(crate) now: Timestamp,
 }
 
 impl FoundToken {
-    /// Finds a token. One B-tree lookup.
+    /// Finds a token. One B-tree lookup, or one statement.
     ///
     /// # Errors
     /// 401 if it belongs to no user or has expired; a fault of the store.
-    pub(crate) fn find(service: &Service, token: &str) -> Result<Self> {
-        let (snapshot, now) = (service.store().snapshot(), now()?);
-        let access = snapshot.authenticate(token, now)?.ok_or_else(ApiError::unauthenticated)?;
-        Ok(Self { snapshot, access, now })
+    pub(crate) async fn find(service: &Service, token: &str) -> Result<Self> {
+        let (view, now) = (service.view(), now()?);
+        let access = view.authenticate(token, now).await?;
+        Ok(Self { view, access: access.ok_or_else(ApiError::unauthenticated)?, now })
+    }
+
+    /// Finds a token in a snapshot of an embedded store; `None` if the store is another one, the token
+    /// is not valid or the store cannot be read.
+    pub(crate) fn find_embedded(service: &Service, token: &str) -> Option<Self> {
+        let (view, now) = (service.view(), now().ok()?);
+        let access = view.snapshot()?.authenticate(token, now).ok()??;
+        Some(Self { view, access, now })
     }
 }
 
-/// A token that was found, by its text or by a session, in a snapshot.
+/// A token that was found, by its text or by a session, in a view.
 pub(crate) struct Authenticated<'t> {
-    pub(crate) snapshot: Snapshot,
+    pub(crate) view: View,
     pub(crate) access: Access,
     pub(crate) now: Timestamp,
     /// What the rate limit counts by.
@@ -238,22 +250,36 @@ impl<S: RequiredScope> AuthRead<S> {
         service: &Service,
         found: Authenticated<'_>,
     ) -> Result<Self> {
-        let Authenticated { snapshot, access, now, rate_key, session_end } = found;
+        let Authenticated { view, access, now, rate_key, session_end } = found;
         if let Some(caller) = parts.extensions.get::<Caller>() {
             caller.authenticated(access.user)?;
         }
         service.check_rate(rate_key, parts.extensions.get::<StatusSlot>())?;
         service.record_token_use(&access, now);
         let access = check(Some(access), S::SCOPE)?;
-        let snapshot = restricted(snapshot, &access);
+        let view = restricted(view, &access);
         let authority =
             Authority { service: service.clone(), access, scope: S::SCOPE, session_end };
-        Ok(Self { user: access.user, snapshot, authority, scope: PhantomData })
+        Ok(Self { user: access.user, view, authority, scope: PhantomData })
     }
 }
 
-impl<S: RequiredScope> From<AuthRead<S>> for AuthWrite<S> {
-    fn from(AuthRead { authority, scope, .. }: AuthRead<S>) -> Self {
+impl<S> AuthRead<S> {
+    /// The same access, to a snapshot of an embedded store.
+    ///
+    /// # Errors
+    /// 501 for a store on another database.
+    pub(crate) fn of_snapshot(self) -> Result<AuthRead<S, Snapshot>> {
+        let Self { user, view, authority, scope } = self;
+        match view {
+            View::Embedded(view) => Ok(AuthRead { user, view, authority, scope }),
+            View::Remote(_) => Err(ApiError::not_served(NotServed::Console)),
+        }
+    }
+}
+
+impl<S: RequiredScope, V> From<AuthRead<S, V>> for AuthWrite<S> {
+    fn from(AuthRead { authority, scope, .. }: AuthRead<S, V>) -> Self {
         Self { authority, scope }
     }
 }
@@ -292,27 +318,27 @@ impl<S: RequiredScope> AuthWrite<S> {
         &self.authority
     }
 
-    /// Returns read access with a new snapshot.
+    /// Returns read access with a new view.
     ///
     /// # Errors
-    /// As [`Authority::snapshot`].
-    pub(crate) fn read(&self) -> Result<AuthRead<S>> {
-        let (user, snapshot) = (self.user(), self.snapshot()?);
-        Ok(AuthRead { user, snapshot, authority: self.authority.clone(), scope: PhantomData })
+    /// As [`Authority::view`].
+    pub(crate) async fn read(&self) -> Result<AuthRead<S>> {
+        let (user, view) = (self.user(), self.view().await?);
+        Ok(AuthRead { user, view, authority: self.authority.clone(), scope: PhantomData })
     }
 
-    /// Returns a new snapshot, for lookups that a write depends on.
+    /// Returns a new view, for lookups that a write depends on.
     ///
     /// # Errors
-    /// As [`Authority::snapshot`].
-    pub(crate) fn snapshot(&self) -> Result<Snapshot> {
-        self.authority.snapshot()
+    /// As [`Authority::view`].
+    pub(crate) async fn view(&self) -> Result<View> {
+        self.authority.view().await
     }
 
     /// Checks that the token is still valid.
     ///
     /// # Errors
-    /// As [`Authority::snapshot`].
+    /// As [`Authority::check`].
     pub(crate) fn check(&self) -> Result<()> {
         self.authority.check()
     }
@@ -325,31 +351,78 @@ impl<S: RequiredScope> AuthWrite<S> {
         self.authority.service.transfer_permit(self.user())
     }
 
-    /// Runs a write and returns its result once it is durable. No thread waits meanwhile.
+    /// Does a write and returns its result once it is durable. No thread waits meanwhile.
     ///
-    /// If the future is dropped, a write that is already queued still runs.
+    /// If the future is dropped, a write that is already queued is still done.
     ///
     /// # Errors
-    /// 401 if the token is not valid any more when the write runs; 503 if too many writes of the
-    /// user wait; the error of `work`; or the error of the commit.
-    pub(crate) async fn write<T: Send + 'static>(
+    /// 401 if the token is not valid any more when the write is done, and 403 if it has lost the scope;
+    /// 503 if too many writes of the user wait; the error of the write or of the commit.
+    pub(crate) async fn write(&self, write: StoreWrite) -> Result<Written> {
+        let user = self.user();
+        match self.authority.service.source() {
+            Source::Embedded(_) => {
+                self.transact(move |transaction| write.run(transaction, user)).await
+            }
+            Source::Remote(remote) => {
+                let _permit = self.authority.service.write_permit(user)?;
+                Ok(remote.write(user, self.write_authority()?, write).await?)
+            }
+        }
+    }
+
+    /// Does a write once for an idempotency key: a retry returns the response of the first run.
+    ///
+    /// # Errors
+    /// As [`AuthWrite::write`]; 422 if the key was used by another request.
+    pub(crate) async fn write_once(&self, once: Idempotent, write: StoreWrite) -> Result<Vec<u8>> {
+        let user = self.user();
+        match self.authority.service.source() {
+            Source::Embedded(_) => {
+                let Idempotent { key, request, now, response } = once;
+                self.transact(move |transaction| {
+                    transaction.idempotent(user, &key, request, now, |transaction| {
+                        Ok(response(&write.run(transaction, user)?))
+                    })
+                })
+                .await
+            }
+            Source::Remote(remote) => {
+                let _permit = self.authority.service.write_permit(user)?;
+                Ok(remote.write_once(user, self.write_authority()?, once, write).await?)
+            }
+        }
+    }
+
+    fn write_authority(&self) -> Result<WriteAuthority> {
+        let Authority { access, scope, .. } = &self.authority;
+        Ok(WriteAuthority { token: access.token, scope: *scope, now: now()? })
+    }
+
+    /// Runs a write of an embedded store and returns its result once it is durable, as
+    /// [`AuthWrite::write`].
+    ///
+    /// # Errors
+    /// As [`AuthWrite::write`], with the error of `work`; 501 for a store on another database.
+    pub(crate) async fn transact<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
     ) -> Result<T> {
-        Ok(self.try_write(work).await??)
+        Ok(self.try_transact(work).await??)
     }
 
-    /// As [`AuthWrite::write`], with the error of the engine apart.
+    /// As [`AuthWrite::transact`], with the error of the engine apart.
     ///
     /// # Errors
     /// 503 if too many writes of the user wait; 403 if the token has lost the scope when the write
-    /// runs.
-    pub(crate) async fn try_write<T: Send + 'static>(
+    /// runs; 501 for a store on another database.
+    pub(crate) async fn try_transact<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<T> + Send + 'static,
     ) -> Result<convodb::Result<T>> {
         let (user, Authority { service, access, scope, .. }) =
             (self.user(), self.authority.clone());
+        let store = service.async_store()?;
         // This future holds the permit until the commit is durable. If the client disconnects, the
         // future is dropped, and the queued write holds the permit until it runs.
         let permit = Arc::new(service.write_permit(access.user)?);
@@ -366,7 +439,7 @@ impl<S: RequiredScope> AuthWrite<S> {
             }
             work(transaction).map(Some)
         };
-        match service.async_store().write_for(user, work).await {
+        match store.write_for(user, work).await {
             Ok(None) => Err(ApiError::missing_scope(scope)),
             Ok(Some(done)) => Ok(Ok(done)),
             Err(error) => Ok(Err(error)),

@@ -14,12 +14,13 @@ use std::future::{Future, Ready, ready};
 use std::sync::LazyLock;
 use std::task::{Context, Poll};
 
-use axum::body::{Body, Bytes, HttpBody as _};
+use axum::body::{Body, Bytes, HttpBody as _, to_bytes};
 use axum::extract::Request;
 use axum::http::header::{ACCEPT_ENCODING, CACHE_CONTROL, ETAG, HOST, VARY};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
-use convodb::{Access, Scope, Snapshot, StoreVersion, UserId};
+use convodb::{Access, Scope, StoreVersion, UserId};
+use convodb_service::View;
 use futures_util::future::{Either, MapOk};
 use futures_util::{TryFutureExt as _, stream};
 use http_body_util::Either as EitherBody;
@@ -94,8 +95,9 @@ fn look_up(service: &Service, request: &mut Request) -> Option<Response> {
     }
     let headers = request.headers();
     let token = bearer_token(headers)?;
-    let found = FoundToken::find(service, token).ok()?;
-    let described = Description::of(service, &found.access, &found.snapshot, request);
+    let found = FoundToken::find_embedded(service, token)?;
+    let version = found.view.snapshot()?.version_of(found.access.user);
+    let described = Description::of(service, &found.access, version, request);
     let known = service
         .responses()
         .get(described.user, &described.request, described.version)
@@ -162,9 +164,14 @@ where
     S: RequiredScope,
     F: Future<Output = Result<Response>>,
 {
+    let View::Embedded(snapshot) = &auth.view else {
+        return respond_tagged(service, auth, request, make).await;
+    };
     let described = request.extensions_mut().remove::<Description>();
-    let described = described
-        .unwrap_or_else(|| Description::of(service, auth.access(), &auth.snapshot, &request));
+    let described = described.unwrap_or_else(|| {
+        let version = snapshot.version_of(auth.user);
+        Description::of(service, auth.access(), version, &request)
+    });
     let etag = ETag::new(&described.request, described.version);
     let headers = request.headers();
     if let Some(tag) = etag.find_in(headers) {
@@ -178,6 +185,41 @@ where
         Some(tag) => Ok(not_modified(tag.clone())),
         None => Ok(response),
     }
+}
+
+/// [`respond`] for a store on another database, whose versions are not known: the entity tag is one of
+/// the bytes of the body, so the response is always made.
+///
+/// # Errors
+/// As [`respond`].
+async fn respond_tagged<S, F>(
+    service: &Service,
+    auth: AuthRead<S>,
+    request: Request,
+    make: impl FnOnce(AuthRead<S>, Request) -> F,
+) -> Result<Response>
+where
+    S: RequiredScope,
+    F: Future<Output = Result<Response>>,
+{
+    let headers = request.headers().clone();
+    let codings: Vec<HeaderValue> = headers.get_all(ACCEPT_ENCODING).iter().cloned().collect();
+    let mut response = make(auth, request).await?;
+    if !codings.is_empty() {
+        response = compressed(response, codings, service.long_reads()).await?;
+    }
+    let (mut head, body) = response.into_parts();
+    let body = to_bytes(body, usize::MAX).await;
+    let body = body.map_err(|error| ApiError::fault(error.to_string()))?;
+    let etag = ETag::of_body(&body);
+    if let Some(tag) = etag.find_in(&headers) {
+        return Ok(not_modified(tag));
+    }
+    if matches_any(&headers) {
+        return Ok(not_modified(etag.strong().clone()));
+    }
+    add_headers(&mut head.headers, etag.strong().clone());
+    Ok(Response::from_parts(head, Body::from(body)))
 }
 
 /// A `GET` whose response is not known yet.
@@ -229,7 +271,7 @@ struct Description {
 impl Description {
     /// Describes a request with a valid token. Neither a target nor a header contains a line feed,
     /// so different requests have different descriptions.
-    fn of(service: &Service, access: &Access, snapshot: &Snapshot, request: &Request) -> Self {
+    fn of(service: &Service, access: &Access, version: StoreVersion, request: &Request) -> Self {
         let headers = request.headers();
         let target = request.uri().path_and_query().map_or("", |target| target.as_str());
         let mut out = Vec::with_capacity(TYPICAL_DESCRIPTION_BYTES);
@@ -254,7 +296,7 @@ impl Description {
                 out.extend(b"\nf");
             }
         }
-        Self { user: access.user, version: snapshot.version_of(access.user), request: out }
+        Self { user: access.user, version, request: out }
     }
 }
 

@@ -1,10 +1,14 @@
 //! Idempotency: the `Idempotency-Key` header, by which a retried request is applied only once.
 
+use std::sync::Arc;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use convodb::{AssistantId, IdempotencyKey, Timestamp, Transaction, UserId};
+use convodb::{AssistantId, IdempotencyKey, Timestamp};
+use convodb_service::{Idempotent, Write as StoreWrite, Written};
 
 use crate::error::{ApiError, FieldError, Result};
+use crate::extract::auth::{AuthWrite, RequiredScope};
 use crate::middleware::envelope::without_slash;
 use crate::state::Service;
 
@@ -68,26 +72,29 @@ pub(crate) struct IdempotentRequest {
 }
 
 impl IdempotentRequest {
-    /// Runs `work` in the transaction and stores the bytes it returns under the key. If the key was
+    /// Does a write, and stores the bytes that `response` returns for it under the key. If the key was
     /// used by this request before, returns the stored bytes instead.
     ///
     /// # Errors
-    /// [`convodb::Error::IdempotencyConflict`] if the key was used by another request; the error of
-    /// `work`.
-    pub(crate) fn run(
+    /// As [`AuthWrite::write_once`].
+    pub(crate) async fn write<S: RequiredScope>(
         self,
-        transaction: &mut Transaction<'_>,
-        user: UserId,
-        work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<Vec<u8>>,
-    ) -> convodb::Result<Vec<u8>> {
-        match self.key {
-            Some(key) => transaction.idempotent(user, &key, self.digest, self.now, work),
-            None => work(transaction),
+        auth: &AuthWrite<S>,
+        write: StoreWrite,
+        response: impl Fn(&Written) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Result<Vec<u8>> {
+        let Self { key, digest: request, now } = self;
+        match key {
+            Some(key) => {
+                let response = Arc::new(response);
+                auth.write_once(Idempotent { key, request, now, response }, write).await
+            }
+            None => Ok(response(&auth.write(write).await?)),
         }
     }
 }
 
-/// Converts the bytes of [`IdempotentRequest::run`] into the `N` bytes that its `work` returned.
+/// Converts the bytes of [`IdempotentRequest::write`] into the `N` bytes that its `response` returned.
 ///
 /// # Errors
 /// 500 if the stored bytes have another length.

@@ -12,6 +12,7 @@ use convodb::{
 };
 use convodb_json::Messages;
 use convodb_json::csv::{CsvOptions, Formulas};
+use convodb_service::View;
 
 use crate::error::{FieldError, Result};
 use crate::extract::export_format::ExportFormat;
@@ -64,15 +65,15 @@ pub(crate) enum Total {
 /// # Errors
 /// 422 with every invalid parameter, in the documented order, and then the unknown ones. Fails if
 /// the store cannot be read.
-pub(crate) fn list(
+pub(crate) async fn list(
     query: &str,
     user: UserId,
-    snapshot: &Snapshot,
+    view: &View,
     unknown: UnknownFields,
 ) -> Result<ListParams> {
     let mut query = QueryString::new(query);
     let (mut total, mut columns) = (Total::LeftOut, Columns::default());
-    let request = list_request(&mut query, user, snapshot, |query| {
+    let request = list_request(&mut query, user, view, |query| {
         let included = word(query, "include", "total");
         let only = word(query, "count", "only");
         total = match (included, only) {
@@ -83,17 +84,18 @@ pub(crate) fn list(
         columns = query.take_list(FIELDS, Columns::parse).unwrap_or_default();
         let known: Vec<&str> = LIST.into_iter().chain(["include", "count", FIELDS]).collect();
         query.check_names(&known, unknown);
-    })?;
+    })
+    .await?;
     query.finish()?;
     let request = ListRequest { previews: columns.preview, ..request };
     Ok(ListParams { request, total, columns })
 }
 
 /// Parses a list; `check_names` rejects unknown parameters.
-fn list_request(
+async fn list_request(
     query: &mut QueryString<'_>,
     user: UserId,
-    snapshot: &Snapshot,
+    view: &View,
     check_names: impl FnOnce(&mut QueryString<'_>),
 ) -> Result<ListRequest> {
     let kinds = kinds(query);
@@ -105,9 +107,8 @@ fn list_request(
     });
     let ai_off = query.take(AI_ENABLED, PlusSign::Space, ai_off) == Some(true);
     let page_size = page_size(query);
-    let cursor = query.take("cursor", PlusSign::Space, |token| {
-        choice("cursor", snapshot.open_cursor(user, token))
-    });
+    let cursor = query
+        .take("cursor", PlusSign::Space, |token| choice("cursor", view.open_cursor(user, token)));
     let created_from = time(query, "created_from", str::parse);
     let created_to = time(query, "created_to", Timestamp::parse_end);
     let sort = query.take("sort", PlusSign::Space, |text| {
@@ -117,7 +118,7 @@ fn list_request(
     let active_to = time(query, "active_to", Timestamp::parse_end);
     let order = query.take("order", PlusSign::Space, order);
     check_names(query);
-    let assistants = resolve(query, &assistants, user, snapshot)?;
+    let assistants = resolve(query, &assistants, user, view).await?;
     let filter = Filter {
         kinds,
         assistants,
@@ -190,9 +191,9 @@ const MAX_WAIT_SECONDS: u64 = 60;
 ///
 /// # Errors
 /// 422 with every invalid parameter.
-pub(crate) fn changes(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ChangesParams> {
+pub(crate) fn changes(query: &str, user: UserId, view: &View) -> Result<ChangesParams> {
     let mut query = QueryString::new(query);
-    let since = query.take("cursor", PlusSign::Space, |text| since(text, user, snapshot));
+    let since = query.take("cursor", PlusSign::Space, |text| since(text, user, view));
     let size = page_size(&mut query);
     let wait = query.take("wait", PlusSign::Space, |text| {
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
@@ -225,12 +226,12 @@ pub(crate) fn change_events(
     query: &str,
     last_event_id: Option<&str>,
     user: UserId,
-    snapshot: &Snapshot,
+    view: &View,
 ) -> Result<ChangeEventsParams> {
     let mut query = QueryString::new(query);
-    let since = query.take("cursor", PlusSign::Space, |text| since(text, user, snapshot));
+    let since = query.take("cursor", PlusSign::Space, |text| since(text, user, view));
     let last = last_event_id.and_then(|token| {
-        let cursor = choice("Last-Event-ID", snapshot.open_change_cursor(user, token));
+        let cursor = choice("Last-Event-ID", view.open_change_cursor(user, token));
         cursor.map_err(|error| query.reject(error)).ok()
     });
     let size = page_size(&mut query);
@@ -243,12 +244,10 @@ pub(crate) fn change_events(
 }
 
 /// Parses the beginning of a part of the change feed.
-fn since(text: &str, user: UserId, snapshot: &Snapshot) -> Result<ChangesSince, FieldError> {
+fn since(text: &str, user: UserId, view: &View) -> Result<ChangesSince, FieldError> {
     match text {
         "now" => Ok(ChangesSince::Now),
-        token => {
-            choice("cursor", snapshot.open_change_cursor(user, token)).map(ChangesSince::Cursor)
-        }
+        token => choice("cursor", view.open_change_cursor(user, token)).map(ChangesSince::Cursor),
     }
 }
 
@@ -256,7 +255,7 @@ fn since(text: &str, user: UserId, snapshot: &Snapshot) -> Result<ChangesSince, 
 ///
 /// # Errors
 /// 422 with every invalid parameter. Fails if the store cannot be read.
-pub(crate) fn stats(query: &str, user: UserId, snapshot: &Snapshot) -> Result<StatsParams> {
+pub(crate) async fn stats(query: &str, user: UserId, view: &View) -> Result<StatsParams> {
     let mut query = QueryString::new(query);
     let mut request = StatsRequest::new(Day::new(0), Day::new(u32::MAX));
     let from = day(&mut query, "from");
@@ -274,7 +273,7 @@ pub(crate) fn stats(query: &str, user: UserId, snapshot: &Snapshot) -> Result<St
     let assistants = assistant_refs(&mut query);
     let known = ["from", "to", "group_by", "type", ASSISTANT];
     query.check_names(&known, UnknownFields::Refused);
-    request.assistants = resolve(&mut query, &assistants, user, snapshot)?;
+    request.assistants = resolve(&mut query, &assistants, user, view).await?;
     query.finish()?;
     request.from = from.unwrap_or(request.from);
     request.to = to.map_or(request.to, |last| Day::new(last.get() + 1));
@@ -295,7 +294,7 @@ pub(crate) struct ExportParams {
 /// # Errors
 /// As [`list`], and 422 for a cursor, because an export is of a whole list, and for an option of
 /// the other format.
-pub(crate) fn export(
+pub(crate) async fn export(
     query_string: &str,
     user: UserId,
     snapshot: &Snapshot,
@@ -318,11 +317,12 @@ pub(crate) fn export(
     query.take("cursor", PlusSign::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
     query.finish()?;
     let mut query = QueryString::new(query_string);
-    let request = list_request(&mut query, user, snapshot, |query| {
+    let request = list_request(&mut query, user, &snapshot.clone().into(), |query| {
         let known: Vec<&str> =
             LIST.into_iter().chain(["messages", "csv_safe", "csv_bom"]).collect();
         query.check_names(&known, UnknownFields::Refused);
-    })?;
+    })
+    .await?;
     query.finish()?;
     // Once the export has begun, an error can only abort it.
     snapshot.check_request(user, &request)?;
@@ -394,18 +394,18 @@ fn assistant_refs(query: &mut QueryString<'_>) -> Vec<AssistantRef> {
 
 /// Looks up the assistants if everything else is valid. An assistant of another user is rejected
 /// exactly like one that does not exist, and like a text that names none.
-fn resolve(
+async fn resolve(
     query: &mut QueryString<'_>,
     assistants: &[AssistantRef],
     user: UserId,
-    snapshot: &Snapshot,
+    view: &View,
 ) -> Result<Option<AssistantIds>> {
     if query.has_errors() {
         return Ok(None);
     }
     let mut ids = Vec::with_capacity(assistants.len());
     for (number, assistant) in (1..).zip(assistants) {
-        match snapshot.resolve_assistant(user, *assistant)? {
+        match view.resolve_assistant(user, *assistant).await? {
             Some(found) => ids.push(found.id),
             None if assistants.len() == 1 => query.reject(FieldError::invalid_choice(ASSISTANT)),
             None => {

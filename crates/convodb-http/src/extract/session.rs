@@ -5,6 +5,7 @@ use axum::http::header::{COOKIE, LOCATION, ORIGIN, REFRESH};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use convodb::Snapshot;
 use convodb_console::Query;
 
 use crate::clock::now;
@@ -20,7 +21,10 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const COOKIE_NAMES: [&str; 2] = ["__Secure-convodb_console", "convodb_console"];
 
 /// A person who is signed in, with a token that has the scope.
-pub(crate) struct SessionRead<S>(pub(crate) AuthRead<S>);
+pub(crate) struct SessionRead<S>(pub(crate) SessionAuth<S>);
+
+/// Read access to a snapshot of an embedded store, which alone has a console.
+pub(crate) type SessionAuth<S> = AuthRead<S, Snapshot>;
 
 impl<S: RequiredScope> FromRequestParts<Service> for SessionRead<S> {
     type Rejection = Response;
@@ -28,7 +32,7 @@ impl<S: RequiredScope> FromRequestParts<Service> for SessionRead<S> {
     /// Leads to the form for signing in without a valid session. Otherwise fails as [`AuthRead`].
     async fn from_request_parts(parts: &mut Parts, service: &Service) -> Result<Self, Response> {
         let now = now().map_err(ApiError::into_response)?;
-        let snapshot = service.store().snapshot();
+        let snapshot = service.store().map_err(ApiError::into_response)?.snapshot();
         let session = cookie(&parts.headers)
             .and_then(|cookie| service.session_key().open(cookie, now))
             .map(|(token, end)| snapshot.access(token, now).map(|access| access.zip(Some(end))));
@@ -40,9 +44,12 @@ impl<S: RequiredScope> FromRequestParts<Service> for SessionRead<S> {
             return Err(sign_in_first(parts, service.base_url().base_path()));
         };
         let rate_key = access.token.to_string();
-        let found =
-            Authenticated { snapshot, access, now, rate_key: &rate_key, session_end: Some(end) };
-        AuthRead::of_access(parts, service, found).map(Self).map_err(ApiError::into_response)
+        let (view, session_end) = (snapshot.into(), Some(end));
+        let found = Authenticated { view, access, now, rate_key: &rate_key, session_end };
+        AuthRead::of_access(parts, service, found)
+            .and_then(AuthRead::of_snapshot)
+            .map(Self)
+            .map_err(ApiError::into_response)
     }
 }
 

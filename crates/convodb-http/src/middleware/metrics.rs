@@ -9,7 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::{Method, StatusCode};
-use convodb::{Histogram, LatencyHistogram, Page, PageCost, Store};
+use convodb::{Histogram, LatencyHistogram, Page, PageCost};
+use convodb_service::Source;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -76,7 +77,7 @@ pub(crate) fn method_name(method: &Method) -> &'static str {
 impl Metrics {
     /// Creates metrics, with those of the store, of the bytes of bodies and of the kept responses if
     /// given.
-    pub(crate) fn new(store: Option<(&Store, &Arc<Budget>, &Arc<ResponseCache>)>) -> Self {
+    pub(crate) fn new(source: Option<(&Source, &Arc<Budget>, &Arc<ResponseCache>)>) -> Self {
         let mut metrics = Inner {
             registry: Registry::with_prefix("convodb"),
             requests: Family::default(),
@@ -109,9 +110,9 @@ impl Metrics {
         registry.register("page_rows_read", rows, metrics.rows_read.clone());
         let kept = "Responses that were sent from the cache of responses";
         registry.register("responses_kept", kept, metrics.kept_responses.clone());
-        if let Some((store, bytes, responses)) = store {
-            let (store, bytes, responses) = (store.clone(), bytes.clone(), responses.clone());
-            registry.register_collector(Box::new(StoreMetrics { store, bytes, responses }));
+        if let Some((source, bytes, responses)) = source {
+            let (source, bytes, responses) = (source.clone(), bytes.clone(), responses.clone());
+            registry.register_collector(Box::new(StoreMetrics { source, bytes, responses }));
         }
         registry.register("connections", "Open connections", metrics.connections.clone());
         Self(Arc::new(metrics))

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use convodb::{Histogram, Metrics, Store, Usage};
+use convodb::{Histogram, Metrics, Usage};
+use convodb_service::{Remote, RemoteCounter, Source};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
@@ -18,7 +19,7 @@ use crate::response::cache::ResponseCache;
 /// A collector of the metrics of a store, of the bodies in memory and of the cache of responses.
 #[derive(Debug)]
 pub(crate) struct StoreMetrics {
-    pub(crate) store: Store,
+    pub(crate) source: Source,
     pub(crate) bytes: Arc<Budget>,
     pub(crate) responses: Arc<ResponseCache>,
 }
@@ -34,9 +35,13 @@ impl Collector for StoreMetrics {
         let help = "Lines of the log dropped because its reader was too slow";
         let dropped = ConstCounter::new(LogWriter::dropped());
         one(&mut encoder, "log_lines_dropped", help, None, &dropped)?;
-        encode(&self.store.metrics(), &mut encoder)?;
+        let store = match &self.source {
+            Source::Embedded(store) => store.store(),
+            Source::Remote(remote) => return encode_remote(&**remote, &mut encoder),
+        };
+        encode(&store.metrics(), &mut encoder)?;
         // Without the sizes of its files the store's other metrics are still useful.
-        match self.store.usage() {
+        match store.usage() {
             Ok(usage) => encode_usage(&usage, &mut encoder),
             Err(error) => {
                 tracing::warn!(cause = %error, "metrics incomplete: cannot read file sizes");
@@ -44,6 +49,12 @@ impl Collector for StoreMetrics {
             }
         }
     }
+}
+
+fn encode_remote(remote: &dyn Remote, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    remote.counters().into_iter().try_for_each(|RemoteCounter { name, help, count }| {
+        one(encoder, name, help, None, &ConstCounter::new(count))
+    })
 }
 
 fn encode(counters: &Metrics, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {

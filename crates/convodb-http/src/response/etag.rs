@@ -26,7 +26,16 @@ impl ETag {
         let mut hasher = blake3::Hasher::new_keyed(&KEY);
         hasher.update(&version.to_bytes());
         hasher.update(request);
-        let hash = hasher.finalize();
+        Self::of_hash(&hasher.finalize())
+    }
+
+    /// Returns the tag of a response with this body. All servers have the same tag of the same body.
+    pub(crate) fn of_body(body: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("convodb entity tag of a response body");
+        Self::of_hash(&hasher.update(body).finalize())
+    }
+
+    fn of_hash(hash: &blake3::Hash) -> Self {
         let id = hash.as_bytes().first_chunk().map_or(Uuid::nil(), |id| Uuid::from_bytes(*id));
         let mut text = [b'"'; 2 + Simple::LENGTH];
         id.simple().encode_lower(&mut text[1..=Simple::LENGTH]);

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use axum::body::{Body, Bytes};
 use axum::response::Response;
-use convodb::MessageIter;
+use convodb::{Message, MessageIter};
 use convodb_json::{json, write_history_message};
 use futures_util::{StreamExt as _, stream};
 
@@ -24,6 +24,9 @@ use crate::run_blocking::LongReads;
 const CHUNK_BYTES: usize = 64 * 1024;
 /// The bytes in memory for a streamed history: a chunk and what is read ahead, with long messages.
 pub(crate) const STREAMED_BYTES: usize = 512 * 1024;
+
+/// The beginning of the body.
+const START: &str = "{\"status\":true,\"history\":[";
 
 /// A history in progress.
 pub(crate) struct History<P, C> {
@@ -43,6 +46,21 @@ enum State {
     Start,
     Messages,
     End,
+}
+
+/// Returns a history that is in memory as a whole: the body with these messages, and what follows them.
+pub(crate) fn whole<'m>(messages: impl Iterator<Item = &'m Message>, mut end: Vec<u8>) -> Response {
+    let mut body = Vec::new();
+    json::raw(&mut body, START);
+    for (at, message) in messages.enumerate() {
+        if at > 0 {
+            body.push(b',');
+        }
+        write_history_message(&mut body, message);
+    }
+    body.push(b']');
+    body.append(&mut end);
+    json_body::ok(body)
 }
 
 impl<P: Send + 'static, C: Fn() -> Result<()> + Send + 'static> History<P, C> {
@@ -102,7 +120,7 @@ impl<P: Send + 'static, C: Fn() -> Result<()> + Send + 'static> History<P, C> {
     fn next_chunk(&mut self) -> convodb::Result<Vec<u8>> {
         let mut chunk = Vec::new();
         if self.state == State::Start {
-            json::raw(&mut chunk, "{\"status\":true,\"history\":[");
+            json::raw(&mut chunk, START);
         }
         while chunk.len() < CHUNK_BYTES {
             let Some(message) = self.messages.next().transpose()? else {

@@ -6,9 +6,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use convodb::{
     Assistant, AssistantId, Changes, Conversation, ConversationId, Count, Error, Name, Page,
-    PageSize, Snapshot, Stats, UserId, Volume,
+    PageSize, Stats, Volume,
 };
 use convodb_json::{AssistantNames, TimeFormat, json, write_fields, write_item};
+use convodb_service::View;
 
 use crate::error::{ApiError, Result};
 use crate::response::columns::Columns;
@@ -30,21 +31,21 @@ pub(crate) fn ok(body: impl Into<Body>) -> Response {
 }
 
 /// Returns a page of the list at `url`, with these columns of each item, and the number of the
-/// list's conversations if it was counted. `snapshot` is the one that the page was read from.
+/// list's conversations if it was counted. `view` is the one that the page was read from, and `names`
+/// are those of its assistants.
 pub(crate) fn list(
     url: &str,
     page: &Page,
     columns: Columns,
     count: Option<Count>,
-    user: UserId,
-    snapshot: &Snapshot,
+    names: &mut AssistantNames,
+    view: &View,
 ) -> Result<Response> {
-    let tokens = PageTokens::of(page, snapshot);
-    let mut names = AssistantNames::new(snapshot.clone(), user);
+    let tokens = PageTokens::of_view(page, view);
     let mut body = Vec::new();
     let mut previews = page.previews();
     let written = write_items(&mut body, url, page, &tokens, |out, row| {
-        columns.write_item(out, row, &mut names, previews.next())
+        columns.write_item(out, row, names, previews.next())
     });
     written.map_err(stored_assistant)?;
     if let Some(count) = count {
@@ -82,17 +83,15 @@ fn total(out: &mut Vec<u8>, count: Count) {
 }
 
 /// Returns what follows the history of a conversation: its fields, and the cursors of a page of the
-/// history. `snapshot` is the one that it was read from.
+/// history. `names` has the name of its assistant.
 pub(crate) fn after_history(
     conversation: &Conversation,
     page: Option<&HistoryPage>,
-    user: UserId,
-    snapshot: &Snapshot,
+    names: &mut AssistantNames,
 ) -> Result<Vec<u8>> {
     let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES);
-    let mut names = AssistantNames::new(snapshot.clone(), user);
     out.push(b',');
-    let name = name(&mut names, conversation.assistant)?;
+    let name = name(names, conversation.assistant)?;
     write_fields(&mut out, &conversation.borrowed(), name, TimeFormat::Seconds);
     if let Some(page) = page {
         json::raw(&mut out, ",\"per_page\":");
@@ -124,24 +123,14 @@ pub(crate) fn created_conversation(id: ConversationId) -> Response {
     ok(out)
 }
 
-/// Returns a page of the change feed. `snapshot` is the one that the page was read from.
+/// Returns the body of a page of the change feed. `view` is the one that the page was read from, and
+/// `names` are those of its assistants.
 pub(crate) fn changes(
     page: &Changes,
     size: PageSize,
-    user: UserId,
-    snapshot: &Snapshot,
-) -> Result<Response> {
-    changes_bytes(page, size, user, snapshot).map(ok)
-}
-
-/// Returns the body of a page of the change feed.
-pub(crate) fn changes_bytes(
-    page: &Changes,
-    size: PageSize,
-    user: UserId,
-    snapshot: &Snapshot,
+    names: &mut AssistantNames,
+    view: &View,
 ) -> Result<Vec<u8>> {
-    let mut names = AssistantNames::new(snapshot.clone(), user);
     let mut out = Vec::with_capacity(TYPICAL_ITEM_BYTES * (page.changes.len() + 1));
     json::raw(&mut out, "{\"data\":[");
     for (at, change) in page.changes.iter().enumerate() {
@@ -151,7 +140,7 @@ pub(crate) fn changes_bytes(
         json::uuid(&mut out, change.id.uuid());
         json::raw(&mut out, ",\"conversation\":");
         match &change.conversation {
-            Some(row) => write_item(&mut out, &row.borrowed(), name(&mut names, row.assistant)?),
+            Some(row) => write_item(&mut out, &row.borrowed(), name(names, row.assistant)?),
             None => json::raw(&mut out, "null"),
         }
         out.push(b'}');
@@ -159,21 +148,19 @@ pub(crate) fn changes_bytes(
     json::raw(&mut out, "],\"per_page\":");
     json::integer(&mut out, size.get() as u64);
     json::raw(&mut out, ",\"next_cursor\":");
-    json::string(&mut out, &snapshot.seal_change_cursor(&page.next_cursor));
+    json::string(&mut out, &view.seal_change_cursor(&page.next_cursor));
     json::raw(&mut out, ",\"has_more\":");
     json::boolean(&mut out, page.has_more);
     out.push(b'}');
     Ok(out)
 }
 
-/// Returns statistics. `snapshot` is the one that they were read from.
+/// Returns statistics. `names` are those of their assistants.
 pub(crate) fn stats(
     params: &StatsParams,
     stats: &Stats,
-    user: UserId,
-    snapshot: &Snapshot,
+    names: &mut AssistantNames,
 ) -> Result<Response> {
-    let mut names = AssistantNames::new(snapshot.clone(), user);
     let mut out = Vec::with_capacity(128 * (stats.rows.len() + 2));
     for (key, day) in [("{\"from\":", params.from), (",\"to\":", params.to)] {
         json::raw(&mut out, key);
@@ -201,7 +188,7 @@ pub(crate) fn stats(
             json::raw(&mut out, "\"assistant_id\":");
             json::uuid(&mut out, assistant.uuid());
             json::raw(&mut out, ",\"assistant_name\":");
-            json::string(&mut out, name(&mut names, assistant)?);
+            json::string(&mut out, name(names, assistant)?);
             out.push(b',');
         }
         write_volume(&mut out, &row.volume);

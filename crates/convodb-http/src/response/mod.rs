@@ -10,6 +10,7 @@ pub(crate) mod history;
 pub(crate) mod history_page;
 pub(crate) mod html;
 pub(crate) mod json_body;
+pub(crate) mod names;
 pub(crate) mod numbered_page;
 pub(crate) mod page;
 pub(crate) mod statistics;

@@ -5,6 +5,7 @@
 
 use convodb::{ConversationRef, Page, PageCursor, Result, Snapshot};
 use convodb_json::{AssistantNames, json, write_named_item};
+use convodb_service::View;
 
 /// The bytes of a typical item, to reserve a buffer.
 pub(crate) const TYPICAL_ITEM_BYTES: usize = 512;
@@ -30,6 +31,16 @@ impl PageTokens {
             next: page.next_cursor().map(seal),
             prev: page.prev_cursor().map(seal),
             changes: page.changes_cursor().map(|cursor| snapshot.seal_change_cursor(cursor)),
+        }
+    }
+
+    /// Seals the cursors of a page of a view.
+    pub(crate) fn of_view(page: &Page, view: &View) -> Self {
+        let seal = |cursor: &PageCursor| view.seal_cursor(cursor);
+        Self {
+            next: page.next_cursor().map(seal),
+            prev: page.prev_cursor().map(seal),
+            changes: page.changes_cursor().map(|cursor| view.seal_change_cursor(cursor)),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
-use convodb::{AssistantId, Error};
+use convodb::{Assistant, AssistantId, UserId};
+use convodb_service::{View, Write as StoreWrite, Written};
 
 use crate::body::{NewAssistant, RequestBody};
 use crate::clock::now;
@@ -12,7 +13,7 @@ use crate::extract::cached_get::respond;
 use crate::extract::params;
 use crate::extract::path::PathId;
 use crate::response::json_body;
-use crate::response::numbered_page::{self, NumberedPage};
+use crate::response::numbered_page::{self, NumberedPage, PageParams};
 use crate::run_blocking::run_blocking;
 use crate::state::Service;
 
@@ -30,13 +31,9 @@ pub(crate) async fn list(
     let url = service.base_url().of(request.headers(), LIST);
     let url = &url;
     respond(&service, auth, request, |auth, request| async move {
-        let AuthRead { user, snapshot, .. } = auth;
+        let AuthRead { user, view, .. } = auth;
         let params = params::numbered_page(request.uri().query().unwrap_or_default())?;
-        let total = snapshot.assistant_count(user)?;
-        let assistants = match params.offset() {
-            Some(offset) => snapshot.assistants(user, offset, params.per_page.get())?,
-            None => Vec::new(),
-        };
+        let (total, assistants) = read(&view, user, params).await?;
         let page = NumberedPage { params, total, len: assistants.len() };
         Ok(numbered_page::response(url, page, |out| {
             json_body::write_assistants(out, &assistants);
@@ -52,21 +49,55 @@ pub(crate) async fn list_all(
     request: Request,
 ) -> Result<Response> {
     respond(&service, auth, request, |auth, _| async move {
-        let AuthRead { user, snapshot, .. } = auth;
-        run_blocking(move || {
-            if snapshot.assistant_count(user)? > MAX_UNPAGED {
-                let rule = format!("must be read by pages from {LIST}: there are more than 10,000");
-                return Err(ApiError::invalid(vec![FieldError::breaks("assistants", &rule)]));
-            }
-            let assistants = snapshot.assistants(user, 0, MAX_UNPAGED as usize)?;
-            let mut out = b"[".to_vec();
-            json_body::write_assistants(&mut out, &assistants);
-            out.push(b']');
-            Ok::<_, ApiError>(json_body::ok(out))
+        let AuthRead { user, view, .. } = auth;
+        let snapshot = match view {
+            View::Embedded(snapshot) => snapshot,
+            View::Remote(view) => return unpaged(&view.assistants(user).await?),
+        };
+        run_blocking(move || match snapshot.assistant_count(user)? {
+            0..=MAX_UNPAGED => unpaged(&snapshot.assistants(user, 0, MAX_UNPAGED as usize)?),
+            _ => Err(too_many()),
         })
         .await
     })
     .await
+}
+
+/// Returns the number of assistants, and those of a page.
+async fn read(view: &View, user: UserId, params: PageParams) -> Result<(u32, Vec<Assistant>)> {
+    let per_page = params.per_page.get();
+    match view {
+        View::Embedded(snapshot) => {
+            let total = snapshot.assistant_count(user)?;
+            let page = params.offset().map(|offset| snapshot.assistants(user, offset, per_page));
+            Ok((total, page.transpose()?.unwrap_or_default()))
+        }
+        View::Remote(view) => {
+            let all = view.assistants(user).await?;
+            let total = u32::try_from(all.len()).unwrap_or(u32::MAX);
+            let skipped = params.offset().map_or(usize::MAX, |offset| offset as usize);
+            Ok((total, all.into_iter().skip(skipped).take(per_page).collect()))
+        }
+    }
+}
+
+/// Returns all assistants.
+///
+/// # Errors
+/// 422 if there are too many for one response.
+fn unpaged(assistants: &[Assistant]) -> Result<Response> {
+    if assistants.len() > MAX_UNPAGED as usize {
+        return Err(too_many());
+    }
+    let mut out = b"[".to_vec();
+    json_body::write_assistants(&mut out, assistants);
+    out.push(b']');
+    Ok(json_body::ok(out))
+}
+
+fn too_many() -> ApiError {
+    let rule = format!("must be read by pages from {LIST}: there are more than 10,000");
+    ApiError::invalid(vec![FieldError::breaks("assistants", &rule)])
 }
 
 /// `POST /api/user/assistants`.
@@ -76,9 +107,7 @@ pub(crate) async fn create(auth: AuthWrite<Write>, body: RequestBody) -> Result<
     }
     let NewAssistant { id, name } = NewAssistant::parse(&body.json().await?)?;
     let id = id.unwrap_or(AssistantId::generate(now()?));
-    let user = auth.user();
-    let created = auth.write(move |transaction| transaction.create_assistant(user, id, name));
-    Ok(json_body::assistant(&created.await?))
+    assistant(&auth.write(StoreWrite::CreateAssistant { id, name }).await?)
 }
 
 /// `PATCH /api/user/assistants/{uuid}`: rename. Every list shows the new name at once.
@@ -87,11 +116,17 @@ pub(crate) async fn rename(
     path: PathId<AssistantId>,
     body: RequestBody,
 ) -> Result<Response> {
-    let (user, id) = (auth.user(), path.assistant()?);
+    let id = path.assistant()?;
     let name = NewAssistant::parse(&body.json().await?)?.name;
-    let renamed = auth.write(move |transaction| {
-        transaction.rename_assistant(user, id, name)?;
-        transaction.assistant(user, id)?.ok_or(Error::AssistantNotFound)
-    });
-    Ok(json_body::assistant(&renamed.await?))
+    assistant(&auth.write(StoreWrite::RenameAssistant { id, name }).await?)
+}
+
+/// Returns the assistant that was created or renamed.
+fn assistant(written: &Written) -> Result<Response> {
+    match written {
+        Written::AssistantCreated(assistant) | Written::AssistantRenamed(assistant) => {
+            Ok(json_body::assistant(assistant))
+        }
+        _ => Err(ApiError::fault("a write of an assistant has another result")),
+    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use convodb::{ChangesSince, PageSize, Snapshot, UserId};
+use convodb::{ChangesSince, PageSize, UserId};
 use tokio::time::Instant;
 
 use crate::error::Result;
@@ -13,7 +13,7 @@ use crate::extract::auth::{AuthRead, Authority, Read};
 use crate::extract::event_stream::{EventStream, last_event_id};
 use crate::extract::params;
 use crate::middleware::caller::Caller;
-use crate::response::json_body;
+use crate::response::{json_body, names};
 use crate::routes::events;
 use crate::routes::feed::Follower;
 use crate::state::Service;
@@ -21,23 +21,24 @@ use crate::state::Service;
 /// `GET /api/user/conversations/changes`: a part of the feed, or a stream of them as events.
 pub(crate) async fn changes(
     State(service): State<Service>,
-    AuthRead { user, snapshot, authority, .. }: AuthRead<Read>,
+    AuthRead { user, view, authority, .. }: AuthRead<Read>,
     Extension(caller): Extension<Caller>,
     accept: EventStream,
     request: Request,
 ) -> Result<Response> {
     let query = request.uri().query().unwrap_or_default();
     if accept == EventStream::Wanted {
-        let params =
-            params::change_events(query, last_event_id(request.headers())?, user, &snapshot)?;
+        let params = params::change_events(query, last_event_id(request.headers())?, user, &view)?;
         let place = Some(service.event_stream_permit(user)?);
         let follower = Follower::new(&service, authority, user, params.since, params.size, place);
-        return events::stream(&service, follower, caller, move |part, snapshot| {
-            json_body::changes_bytes(part, params.size, user, snapshot)
-        });
+        let write = move |part: &_, view: &_, names: &mut _| {
+            json_body::changes(part, params.size, names, view)
+        };
+        return events::stream(&service, follower, caller, write).await;
     }
-    let params::ChangesParams { since, size, wait } = params::changes(query, user, &snapshot)?;
-    poll(&service, authority, snapshot, Poll { user, since, size, wait }).await
+    let params::ChangesParams { since, size, wait } = params::changes(query, user, &view)?;
+    drop(view);
+    poll(&service, authority, Poll { user, since, size, wait }).await
 }
 
 struct Poll {
@@ -51,21 +52,20 @@ struct Poll {
 async fn poll(
     service: &Service,
     authority: Authority,
-    snapshot: Snapshot,
     Poll { user, since, size, wait }: Poll,
 ) -> Result<Response> {
     let deadline = Instant::now() + wait;
-    drop(snapshot);
     let place = if wait.is_zero() { None } else { Some(service.poll_permit(user)?) };
     let mut follower = Follower::new(service, authority, user, since, size, place);
     loop {
         let is_shutting_down = follower.is_shutting_down();
-        let (part, snapshot) = follower.read()?;
+        let (part, view) = follower.read().await?;
         let has_changes = !part.changes.is_empty() || part.has_more;
         if has_changes || is_shutting_down || Instant::now() >= deadline {
-            return json_body::changes(&part, size, user, &snapshot);
+            let mut names = names::names_of_changes(&view, user, &part).await?;
+            return json_body::changes(&part, size, &mut names, &view).map(json_body::ok);
         }
-        drop(snapshot);
+        drop(view);
         follower.changed(deadline).await;
     }
 }

@@ -1,5 +1,6 @@
 //! A single conversation: create, read, update, delete, and enable or disable its assistant.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Extension;
@@ -7,22 +8,24 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use convodb::{
     AssistantId, AssistantRef, Conversation, ConversationId, Error, MAX_DELETED_MESSAGES, Name,
-    Snapshot, Transaction, UserId,
+    Transaction, UserId,
 };
+use convodb_json::AssistantNames;
+use convodb_service::{Source, View, Write as StoreWrite, Written};
 use uuid::Uuid;
 
 use crate::body::{ConversationPatch, NewConversation, RequestBody};
 use crate::clock::now;
-use crate::error::Result;
+use crate::error::{ApiError, Result};
 use crate::extract::auth::{AuthRead, AuthWrite, Read, Write};
 use crate::extract::cached_get::respond;
 use crate::extract::idempotency::{Idempotency, stored_bytes};
 use crate::extract::params;
 use crate::extract::path::PathId;
 use crate::middleware::caller::Caller;
-use crate::response::history::{History, STREAMED_BYTES};
-use crate::response::history_page::HistoryPage;
-use crate::response::json_body;
+use crate::response::history::{self, History, STREAMED_BYTES};
+use crate::response::history_page::{HistoryPage, HistoryParams};
+use crate::response::{json_body, names};
 use crate::state::Service;
 
 /// `POST /api/conversations`.
@@ -34,18 +37,11 @@ pub(crate) async fn create(
     let (body, now) = (body.json().await?, now()?);
     let new = NewConversation::parse(&body, now)?;
     let request = idempotency.with_body(&body, now, auth.restriction());
-    let user = auth.user();
-    let assistant = resolve(new.assistant, &auth.snapshot()?, user)?;
+    let assistant = resolve(new.assistant, &auth.view().await?, auth.user()).await?;
     let conversation = new.into_conversation(assistant);
-    let id = auth
-        .write(move |transaction| {
-            request.run(transaction, user, |transaction| {
-                let id = conversation.id.uuid().into_bytes().to_vec();
-                transaction.insert(user, conversation, Vec::new())?;
-                Ok(id)
-            })
-        })
-        .await?;
+    let id = conversation.id.uuid().into_bytes();
+    let insert = StoreWrite::Insert { conversation, messages: Vec::new() };
+    let id = request.write(&auth, insert, move |_| id.to_vec()).await?;
     let id = ConversationId::new(Uuid::from_bytes(stored_bytes(id)?));
     Ok(json_body::created_conversation(id))
 }
@@ -60,20 +56,44 @@ pub(crate) async fn read(
 ) -> Result<Response> {
     let service = &service;
     respond(service, auth, request, |auth, request| async move {
-        let AuthRead { user, snapshot, authority, .. } = auth;
+        let AuthRead { user, view, authority, .. } = auth;
         let id = path.conversation()?;
         let params = params::history(request.uri().query().unwrap_or_default())?;
+        let snapshot = match &view {
+            View::Embedded(snapshot) => snapshot,
+            View::Remote(_) => return read_whole(&view, user, id, params).await,
+        };
         let found = snapshot.conversation(user, id)?.zip(snapshot.message_iter(user, id)?);
         let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
         let page = params.map(|params| HistoryPage::of(params, messages.stored()));
         let (skipped, len) = page.map_or((0, messages.stored()), |page| (page.skipped, page.len));
-        let end = json_body::after_history(&conversation, page.as_ref(), user, &snapshot)?;
+        let mut names = AssistantNames::new(snapshot.clone(), user);
+        let end = json_body::after_history(&conversation, page.as_ref(), &mut names)?;
         let messages = messages.from(skipped).take(len as usize);
         let deadline = Instant::now() + service.limits().export_timeout;
         let history = History::new(messages, end, deadline, move || authority.check());
         history.response(service.long_reads(), || caller.take(STREAMED_BYTES))
     })
     .await
+}
+
+/// Reads a conversation whose messages are read at once, or a page of them.
+async fn read_whole(
+    view: &View,
+    user: UserId,
+    id: ConversationId,
+    params: Option<HistoryParams>,
+) -> Result<Response> {
+    let View::Remote(remote) = view else { return Err(Error::ConversationNotFound.into()) };
+    let found = remote.history(user, id).await?;
+    let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
+    let stored = u32::try_from(messages.len()).unwrap_or(u32::MAX);
+    let page = params.map(|params| HistoryPage::of(params, stored));
+    let (skipped, len) = page.map_or((0, stored), |page| (page.skipped, page.len));
+    let shown = messages.iter().skip(skipped as usize).take(len as usize);
+    let mut names = names::names(view, user, [conversation.assistant].into_iter()).await?;
+    let end = json_body::after_history(&conversation, page.as_ref(), &mut names)?;
+    Ok(history::whole(shown, end))
 }
 
 /// `PATCH /api/conversations/{uuid}`.
@@ -88,8 +108,10 @@ pub(crate) async fn update(
     Ok(json_body::updated_conversation(&conversation, &name))
 }
 
-/// `DELETE /api/conversations/{uuid}`, with its messages; in several writes if it has very many.
+/// `DELETE /api/conversations/{uuid}`, with its messages; in several writes of an embedded store if it
+/// has very many.
 pub(crate) async fn delete(
+    State(service): State<Service>,
     auth: AuthWrite<Write>,
     path: PathId<ConversationId>,
 ) -> Result<Response> {
@@ -97,7 +119,10 @@ pub(crate) async fn delete(
     let delete_part = move |transaction: &mut Transaction<'_>| {
         transaction.delete_within(user, id, &mut { MAX_DELETED_MESSAGES })
     };
-    while !auth.write(delete_part).await? {}
+    match service.source() {
+        Source::Embedded(_) => while !auth.transact(delete_part).await? {},
+        Source::Remote(_) => drop(auth.write(StoreWrite::Delete { id }).await?),
+    }
     Ok(json_body::ok(r#"{"status":true}"#))
 }
 
@@ -135,21 +160,27 @@ pub(super) async fn apply(
     patch: ConversationPatch,
 ) -> Result<(Conversation, Name)> {
     let (user, now) = (auth.user(), now()?);
-    let assistant =
-        patch.assistant.map(|named| resolve(named, &auth.snapshot()?, user)).transpose()?;
-    auth.write(move |transaction| {
-        let updated = transaction
-            .update(user, id, now, |conversation| patch.apply(assistant, conversation))?;
-        let assistant = transaction.assistant(user, updated.assistant)?;
-        Ok((updated, assistant.ok_or(Error::AssistantNotFound)?.name))
-    })
-    .await
+    let assistant = match patch.assistant {
+        Some(named) => Some(resolve(named, &auth.view().await?, user).await?),
+        None => None,
+    };
+    let change = Arc::new(move |row: &mut Conversation| patch.clone().apply(assistant, row));
+    match auth.write(StoreWrite::Change { id, now, change }).await? {
+        Written::Changed(updated, Some(name)) => Ok((updated, name)),
+        Written::Changed(updated, None) => {
+            let assistant = AssistantRef::Id(updated.assistant);
+            let found = auth.view().await?.resolve_assistant(user, assistant).await?;
+            Ok((updated, found.ok_or(Error::AssistantNotFound)?.name))
+        }
+        _ => Err(ApiError::fault("a change has another result")),
+    }
 }
 
 /// Returns the id of the assistant that a body names.
 ///
 /// # Errors
 /// 404 if the user has no such assistant.
-fn resolve(assistant: AssistantRef, snapshot: &Snapshot, user: UserId) -> Result<AssistantId> {
-    Ok(snapshot.resolve_assistant(user, assistant)?.ok_or(Error::AssistantNotFound)?.id)
+async fn resolve(assistant: AssistantRef, view: &View, user: UserId) -> Result<AssistantId> {
+    let found = view.resolve_assistant(user, assistant).await?;
+    Ok(found.ok_or(Error::AssistantNotFound)?.id)
 }

@@ -12,15 +12,16 @@ use axum::body::{Body, Bytes};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
-use convodb::{Changes, Snapshot};
-use convodb_json::json;
+use convodb::Changes;
+use convodb_json::{AssistantNames, json};
+use convodb_service::View;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use crate::error::{ApiError, Dialect, Result};
 use crate::middleware::caller::Caller;
 use crate::response::compression::IsCompressed;
-use crate::response::json_body;
+use crate::response::{json_body, names};
 use crate::routes::feed::Follower;
 use crate::state::Service;
 
@@ -31,25 +32,36 @@ const HEARTBEAT: &[u8] = b":\n\n";
 /// Makes nginx pass on each event at once.
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
+/// Returns the data of an event.
+pub(super) trait WriteEvent:
+    Fn(&Changes, &View, &mut AssistantNames) -> Result<Vec<u8>> + Send + Sync + 'static
+{
+}
+
+impl<W> WriteEvent for W where
+    W: Fn(&Changes, &View, &mut AssistantNames) -> Result<Vec<u8>> + Send + Sync + 'static
+{
+}
+
 /// Returns the events of a follower's feed: one for each part that has changes, and one at the
 /// beginning in any case, so that the client has a cursor. `write` returns the data of an event
-/// from a part and its snapshot.
+/// from a part, its view and the names of its assistants.
 ///
 /// # Errors
 /// As [`Follower::read`]; 503 beyond the user's share of bytes.
-pub(super) fn stream<W>(
+pub(super) async fn stream<W>(
     service: &Service,
     follower: Follower,
     caller: Caller,
     write: W,
 ) -> Result<Response>
 where
-    W: Fn(&Changes, &Snapshot) -> Result<Vec<u8>> + Send + Sync + 'static,
+    W: WriteEvent,
 {
     let heartbeat = service.limits().event_heartbeat;
     let (state, sent_at) = (State::Begins, Instant::now());
     let mut events = Events { follower, caller, write, heartbeat, sent_at, state };
-    let first = [Bytes::from_static(RETRY), events.read()?.unwrap_or_default()];
+    let first = [Bytes::from_static(RETRY), events.read().await?.unwrap_or_default()];
     let first = stream::iter(first).map(Ok::<_, Infallible>);
     let rest = stream::unfold(events, Events::next);
     let mut response = json_body::ok(Body::from_stream(first.chain(rest)));
@@ -81,7 +93,7 @@ enum State {
     Ended,
 }
 
-impl<W: Fn(&Changes, &Snapshot) -> Result<Vec<u8>>> Events<W> {
+impl<W: WriteEvent> Events<W> {
     /// Waits for the next event or the next heartbeat; `None` at the end.
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
         while self.state != State::Ended {
@@ -91,7 +103,7 @@ impl<W: Fn(&Changes, &Snapshot) -> Result<Vec<u8>>> Events<W> {
             if self.follower.is_shutting_down() {
                 break;
             }
-            let event = match self.read() {
+            let event = match self.read().await {
                 Ok(event) => event,
                 Err(error) => {
                     self.state = State::Ended;
@@ -108,17 +120,18 @@ impl<W: Fn(&Changes, &Snapshot) -> Result<Vec<u8>>> Events<W> {
     }
 
     /// Reads the next part, and returns its event if it has one.
-    fn read(&mut self) -> Result<Option<Bytes>> {
-        let (part, snapshot) = self.follower.read()?;
+    async fn read(&mut self) -> Result<Option<Bytes>> {
+        let (part, view) = self.follower.read().await?;
         let begins = self.state == State::Begins;
         self.state = if part.has_more { State::HasMore } else { State::Waiting };
         if part.changes.is_empty() && !begins {
             return Ok(None);
         }
-        let data = (self.write)(&part, &snapshot)?;
+        let mut names = names::names_of_changes(&view, self.follower.user(), &part).await?;
+        let data = (self.write)(&part, &view, &mut names)?;
         let mut event = Vec::with_capacity(data.len() + 160);
         json::raw(&mut event, "id: ");
-        json::raw(&mut event, &snapshot.seal_change_cursor(&part.next_cursor));
+        json::raw(&mut event, &view.seal_change_cursor(&part.next_cursor));
         json::raw(&mut event, "\ndata: ");
         // Line breaks of JSON are between its values alone, where a space means the same.
         let without_breaks = |byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };

@@ -16,9 +16,10 @@ use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
 use convodb_json::ExportLines;
 use convodb_json::csv::ExportCsv;
+use convodb_service::View;
 use futures_util::stream;
 
-use crate::error::Result;
+use crate::error::{ApiError, NotServed, Result};
 use crate::extract::auth::{AuthRead, Authority, Export};
 use crate::extract::export_format::ExportFormat;
 use crate::extract::params::{self, ExportParams};
@@ -32,12 +33,16 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// `GET /api/user/conversations/export`.
 pub(crate) async fn export(
     State(service): State<Service>,
-    AuthRead { user, snapshot, authority, .. }: AuthRead<Export>,
+    AuthRead { user, view, authority, .. }: AuthRead<Export>,
     format: ExportFormat,
     uri: Uri,
 ) -> Result<Response> {
     let query = uri.query().unwrap_or_default();
-    let ExportParams { request, messages, csv } = params::export(query, user, &snapshot, format)?;
+    let View::Embedded(snapshot) = view else {
+        return Err(ApiError::not_served(NotServed::Export));
+    };
+    let params = params::export(query, user, &snapshot, format).await?;
+    let ExportParams { request, messages, csv } = params;
     let rows = match format {
         ExportFormat::Lines => Rows::Lines(ExportLines::new(snapshot, user, &request, messages)),
         ExportFormat::Csv => Rows::Csv(ExportCsv::new(snapshot, user, &request, csv)),

@@ -8,8 +8,8 @@
 
 use std::time::Duration;
 
-use convodb::{Changes, ChangesSince, PageSize, Snapshot, UserId};
-use convodb_tokio::Commits;
+use convodb::{Changes, ChangesSince, PageSize, UserId};
+use convodb_service::{News, View};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
@@ -28,7 +28,7 @@ pub(super) struct Follower {
     user: UserId,
     since: ChangesSince,
     size: PageSize,
-    commits: Commits,
+    news: News,
     shutdown: watch::Receiver<bool>,
     /// The place among those that wait; none if it does not wait.
     place: Option<Share>,
@@ -36,6 +36,11 @@ pub(super) struct Follower {
 }
 
 impl Follower {
+    /// Returns the user whose feed it is.
+    pub(super) const fn user(&self) -> UserId {
+        self.user
+    }
+
     /// A follower from `since` on, in parts of at most `size` changes. One that waits has a `place`.
     pub(super) fn new(
         service: &Service,
@@ -45,10 +50,10 @@ impl Follower {
         size: PageSize,
         place: Option<Share>,
     ) -> Self {
-        // Subscribed before the first snapshot, so that no commit after it is missed.
-        let commits = service.async_store().commits_of(user);
+        // Subscribed before the first read, so that no commit after it is missed.
+        let news = service.source().news_of(user);
         let (shutdown, last_read) = (service.shutdown_receiver(), Instant::now());
-        Self { authority, user, since, size, commits, shutdown, place, last_read }
+        Self { authority, user, since, size, news, shutdown, place, last_read }
     }
 
     /// Whether the server is shutting down.
@@ -56,23 +61,23 @@ impl Follower {
         *self.shutdown.borrow()
     }
 
-    /// Checks the token, reads the next part and moves behind it. Returns it with its snapshot.
+    /// Checks the token, reads the next part and moves behind it. Returns it with its view.
     ///
     /// # Errors
-    /// As [`Authority::snapshot`]; 410 if the changes after the position are no longer retained.
-    pub(super) fn read(&mut self) -> Result<(Changes, Snapshot)> {
+    /// As [`Authority::view`]; 410 if the changes after the position are no longer retained.
+    pub(super) async fn read(&mut self) -> Result<(Changes, View)> {
         self.last_read = Instant::now();
-        let snapshot = self.authority.snapshot()?;
-        let part = snapshot.changes_since(self.user, self.since, self.size)?;
+        let view = self.authority.view().await?;
+        let part = view.changes_since(self.user, self.since, self.size).await?;
         self.since = ChangesSince::Cursor(part.next_cursor);
-        Ok((part, snapshot))
+        Ok((part, view))
     }
 
     /// Waits for a commit that changes the user's conversations, for the shutdown of the server, or
     /// for `deadline`, and at least until the time of the next read.
     pub(super) async fn changed(&mut self, deadline: Instant) {
         tokio::select! {
-            _ = self.commits.changed() => {}
+            () = self.news.changed() => {}
             _ = self.shutdown.changed() => {}
             () = sleep_until(deadline) => {}
         }

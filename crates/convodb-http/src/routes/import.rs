@@ -6,16 +6,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::State;
 use axum::response::Response;
 use convodb::{Error, InsertProgress, MAX_INSERTED_BYTES, Transaction, UserId};
 use convodb_json::{ImportCounts, Item, Outcome, PartApplied, insert_part_if_new, json};
 use tokio::time::sleep;
 
 use crate::body::{Content, Line, RequestBody};
-use crate::error::{ApiError, Result};
+use crate::error::{ApiError, NotServed, Result};
 use crate::extract::auth::{AuthWrite, Import};
 use crate::response::json_body;
 use crate::run_blocking::run_blocking;
+use crate::state::Service;
 
 /// How long a batch waits before it is queued again after the write queue was full.
 const QUEUE_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -27,7 +29,14 @@ const MAX_LISTED_LINES: usize = 20;
 /// `POST /api/user/conversations/import`.
 ///
 /// Each batch is durable before the next one is read, and stays if a later one fails.
-pub(crate) async fn import(auth: AuthWrite<Import>, body: RequestBody) -> Result<Response> {
+pub(crate) async fn import(
+    State(service): State<Service>,
+    auth: AuthWrite<Import>,
+    body: RequestBody,
+) -> Result<Response> {
+    if service.source().embedded().is_none() {
+        return Err(ApiError::not_served(NotServed::Import));
+    }
     let _permit = auth.transfer_permit()?;
     let mut lines = body.lines()?;
     let mut report = ImportReport::default();
@@ -48,7 +57,7 @@ async fn write(auth: &AuthWrite<Import>, batch: Batch) -> Result<ImportReport> {
     let (mut next, mut attempts) = (Some(BatchProgress::default()), 0);
     while let Some(from) = next.clone() {
         let batch = batch.clone();
-        match auth.try_write(move |transaction| batch.apply(user, transaction, from)).await? {
+        match auth.try_transact(move |transaction| batch.apply(user, transaction, from)).await? {
             Err(Error::QueueFull) if attempts < MAX_QUEUE_ATTEMPTS => {
                 attempts += 1;
                 sleep(QUEUE_RETRY_DELAY).await;

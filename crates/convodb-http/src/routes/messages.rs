@@ -2,6 +2,7 @@
 
 use axum::response::Response;
 use convodb::ConversationId;
+use convodb_service::{Write as StoreWrite, Written};
 
 use crate::body::{RequestBody, parse_message};
 use crate::clock::now;
@@ -25,15 +26,11 @@ pub(crate) async fn append(
     let (body, now) = (body.json().await?, now()?);
     let message = parse_message(&body, now)?;
     let request = idempotency.with_body(&body, now, auth.restriction());
-    let user = auth.user();
-    let count = auth
-        .write(move |transaction| {
-            request.run(transaction, user, |transaction| {
-                let count = transaction.append_message(user, id, &message)?;
-                Ok(count.to_be_bytes().to_vec())
-            })
-        })
-        .await?;
+    let count = |written: &Written| match written {
+        Written::Appended(count) => count.to_be_bytes().to_vec(),
+        _ => Vec::new(),
+    };
+    let count = request.write(&auth, StoreWrite::Append { id, message }, count).await?;
     let count = u32::from_be_bytes(stored_bytes(count)?);
     Ok(json_body::ok(format!(
         r#"{{"status":true,"message":"","function_calls":[],"message_count":{count}}}"#

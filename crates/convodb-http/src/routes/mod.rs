@@ -73,6 +73,8 @@ pub(crate) fn metrics_router(service: Service) -> Router {
 fn finish(mut router: Router<Service>, service: Service) -> Router {
     if service.has_console() {
         router = router.merge(console::router(&service));
+    } else if service.source().embedded().is_none() {
+        router = router.merge(console::absent());
     }
     router = router.layer(CallerLayer(service.bytes().clone()));
     if service.has_rate_limit() {
@@ -169,8 +171,12 @@ mod tests {
         let served: BTreeSet<&str> = all.iter().copied().filter(|path| !is_asset(path)).collect();
         assert_eq!(served, documented.keys().map(String::as_str).collect());
 
-        let service =
-            Service::new(Store::in_memory().unwrap(), BaseUrl::new(None), Limits::default(), None);
+        let service = Service::new(
+            Store::in_memory().unwrap().into(),
+            BaseUrl::new(None),
+            Limits::default(),
+            None,
+        );
         let routes = TowerToHyperService::new(router(service));
         for (path, operations) in documented {
             let path = path.replace("{uuid}", "7c9e6679-7425-40de-944b-e07fc1f90ae7");

@@ -7,6 +7,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE, VARY};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::Response;
 use convodb::StoreState;
+use convodb_service::Source;
 
 use crate::error::{ApiError, Result};
 use crate::response::json_body;
@@ -24,12 +25,20 @@ pub(crate) async fn alive() -> Response {
     json_body::ok(r#"{"status":"ok"}"#)
 }
 
-/// `GET /readyz`: the store is open and accepts writes. Reads no disk.
+/// `GET /readyz`: the store is open and accepts writes. Reads no disk of an embedded store; asks any
+/// other database.
 ///
 /// # Errors
 /// 503, with the message `read-only` if reads are served.
 pub(crate) async fn ready(State(service): State<Service>) -> Result<Response> {
-    match service.store().state() {
+    let store = match service.source() {
+        Source::Embedded(store) => store.store(),
+        Source::Remote(remote) => {
+            remote.ready().await?;
+            return Ok(json_body::ok(r#"{"status":"ok"}"#));
+        }
+    };
+    match store.state() {
         StoreState::Open => Ok(json_body::ok(r#"{"status":"ok"}"#)),
         StoreState::ReadOnly => Err(ApiError::read_only()),
         _ => Err(ApiError::busy()),

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use convodb::{Snapshot, Stats, StatsRequest, UserId};
+use convodb_service::View;
 
 use crate::error::{ApiError, FieldError, Result};
 use crate::extract::auth::{AuthRead, Stats as StatsScope};
 use crate::extract::cached_get::respond;
 use crate::extract::params;
-use crate::response::json_body;
+use crate::response::{json_body, names};
 use crate::state::Service;
 
 /// The most groups of one response.
@@ -28,26 +29,31 @@ pub(crate) async fn stats(
 ) -> Result<Response> {
     let service = &service;
     respond(service, auth, request, |auth, request| async move {
-        let AuthRead { user, snapshot, .. } = auth;
+        let AuthRead { user, view, .. } = auth;
         let query = request.uri().query().unwrap_or_default();
-        let params = params::stats(query, user, &snapshot)?;
-        let stats = read(service, user, &snapshot, &params.request).await?;
-        json_body::stats(&params, &stats, user, &snapshot)
+        let params = params::stats(query, user, &view).await?;
+        let stats = read(service, user, &view, &params.request).await?;
+        let mut names = names::names_of_stats(&view, user, &stats).await?;
+        json_body::stats(&params, &stats, &mut names)
     })
     .await
 }
 
-/// Reads statistics on a blocking thread. Stops if the future is dropped.
+/// Reads statistics on a blocking thread, or on the database. Stops if the future is dropped.
 ///
 /// # Errors
 /// 422 for more than [`MAX_GROUPS`] groups; 503 beyond the user's share of statistics.
 pub(super) async fn read(
     service: &Service,
     user: UserId,
-    snapshot: &Snapshot,
+    view: &View,
     request: &StatsRequest,
 ) -> Result<Stats> {
     let permit = service.statistics_permit(user)?;
+    let snapshot = match view {
+        View::Embedded(snapshot) => snapshot,
+        View::Remote(view) => return few_groups(view.stats(user, request).await?),
+    };
     // Dropped with this future.
     let waiting = Arc::new(());
     let (reader, request, still_waiting) =
@@ -78,9 +84,16 @@ fn read_awaited(
             ControlFlow::Break(())
         }
     })?;
-    stats.filter(|stats| stats.rows.len() <= MAX_GROUPS).ok_or_else(|| {
-        let rule =
-            "must not ask for more than 10000 groups; shorten from..to, or group more coarsely";
-        ApiError::invalid(vec![FieldError::breaks("group_by", rule)])
-    })
+    stats.map_or_else(|| Err(too_many_groups()), few_groups)
+}
+
+/// # Errors
+/// 422 for more than [`MAX_GROUPS`] groups.
+fn few_groups(stats: Stats) -> Result<Stats> {
+    if stats.rows.len() <= MAX_GROUPS { Ok(stats) } else { Err(too_many_groups()) }
+}
+
+fn too_many_groups() -> ApiError {
+    let rule = "must not ask for more than 10000 groups; shorten from..to, or group more coarsely";
+    ApiError::invalid(vec![FieldError::breaks("group_by", rule)])
 }

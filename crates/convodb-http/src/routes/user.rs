@@ -2,8 +2,9 @@
 
 use axum::extract::State;
 use axum::response::Response;
-use convodb::{Error, StorageUsage, User};
+use convodb::{Error, StorageUsage, User, UserId};
 use convodb_json::json;
+use convodb_service::{Account, View};
 
 use crate::error::Result;
 use crate::extract::auth::{AuthRead, Read};
@@ -16,9 +17,10 @@ use crate::state::Service;
 /// data takes.
 pub(crate) async fn me(
     State(service): State<Service>,
-    AuthRead { user, snapshot, authority, .. }: AuthRead<Read>,
+    AuthRead { user, view, authority, .. }: AuthRead<Read>,
 ) -> Result<Response> {
-    let User { id, name, created_at, .. } = snapshot.user(user)?.ok_or(Error::UserNotFound)?;
+    let Account { user, usage, quota } = read(&service, &view, user).await?;
+    let User { id, name, created_at, .. } = user;
     let mut out = Vec::with_capacity(128);
     json::raw(&mut out, "{\"id\":");
     json::integer(&mut out, id.get().into());
@@ -27,8 +29,7 @@ pub(crate) async fn me(
     json::raw(&mut out, ",\"created_at\":");
     json::time(&mut out, created_at);
     if authority.restriction().is_none() {
-        let StorageUsage { conversations, bytes } = snapshot.storage_usage(user)?;
-        let quota = snapshot.quota(user)?.over(service.store().default_quota());
+        let StorageUsage { conversations, bytes } = usage;
         for (key, value) in [
             (",\"conversations\":", Some(conversations)),
             (",\"bytes\":", Some(bytes)),
@@ -44,4 +45,17 @@ pub(crate) async fn me(
     }
     out.push(b'}');
     Ok(json_body::ok(out))
+}
+
+/// Reads the user with what the data takes and may take.
+async fn read(service: &Service, view: &View, user: UserId) -> Result<Account> {
+    let account = match view {
+        View::Embedded(snapshot) => {
+            let (usage, quota) = (snapshot.storage_usage(user)?, snapshot.quota(user)?);
+            let quota = quota.over(service.store()?.default_quota());
+            snapshot.user(user)?.map(|user| Account { user, usage, quota })
+        }
+        View::Remote(view) => view.account(user).await?,
+    };
+    Ok(account.ok_or(Error::UserNotFound)?)
 }

@@ -12,13 +12,12 @@ use convodb::seam::{
 use convodb::{
     Assistant, AssistantId, Conversation, ConversationId, Error, Message, Name, Timestamp, UserId,
 };
+use convodb_service::{ConversationChange, Idempotent, Write, WriteAuthority, Written};
 use uuid::Uuid;
 
 use crate::conversation_row::ConversationRow;
 use crate::error::Result as ClusterResult;
-use crate::writes::request::{
-    ConversationChange, Idempotent, Reply, Write, WriteAuthority, WriteRequest, Written,
-};
+use crate::writes::request::{Reply, WriteRequest};
 
 /// What every write observes.
 #[derive(Clone, Copy, Debug)]
@@ -266,8 +265,9 @@ impl<'k> WriteGroup<'k> {
                 self.check_open()?;
                 let new = Assistant { name: name.clone(), ..old.clone() };
                 let usage = (0, seam::assistant_bytes(&new) - seam::assistant_bytes(old));
+                let written = Written::AssistantRenamed(new.clone());
                 let change = EffectChange::Assistant(new, AssistantChange::Renamed);
-                Ok((Effect { usage, change }, Written::AssistantRenamed))
+                Ok((Effect { usage, change }, written))
             }
             Write::DeleteAssistant { id } => {
                 let old = self.require_reached(*id, only)?.clone();
@@ -301,7 +301,7 @@ impl<'k> WriteGroup<'k> {
         self.check_open()?;
         let changed = seam::changed(&old.row.conversation, now, |row| change(row))?;
         let Some(conversation) = changed else {
-            let written = Written::Changed(old.row.conversation.clone());
+            let written = Written::Changed(old.row.conversation.clone(), None);
             return Ok((Effect { usage: (0, 0), change: EffectChange::Nothing }, written));
         };
         let mut new = old.clone();
@@ -310,7 +310,7 @@ impl<'k> WriteGroup<'k> {
         }
         seam::check_count(conversation.message_count, old.row.stored as usize)?;
         new.row.conversation = conversation.clone();
-        Ok((Self::replaced(old, new, Vec::new()), Written::Changed(conversation)))
+        Ok((Self::replaced(old, new, Vec::new()), Written::Changed(conversation, None)))
     }
 
     fn append(

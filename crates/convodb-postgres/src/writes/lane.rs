@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use convodb::UserId;
 use convodb::seam::Keys;
+use convodb_service::Write;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::writes::commit::GroupContext;
 use crate::writes::connection::WriteConnections;
 use crate::writes::group::WriteRules;
 use crate::writes::metrics::{WriteCounters, WriteMetrics};
-use crate::writes::request::{Reply, Write, WriteRequest};
+use crate::writes::request::{Reply, WriteRequest};
 
 /// The most writes of a group.
 const MAX_GROUP: usize = 256;

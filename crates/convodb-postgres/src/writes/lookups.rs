@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use convodb::seam::{self, Quota, StoredConversation};
 use convodb::{Assistant, AssistantId, ConversationId, Name, UserId};
+use convodb_service::Write;
 use tokio_postgres::Row as SqlRow;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use crate::page_statement::{COLUMN_COUNT, owner};
 use crate::rows::{self, Columns};
 use crate::values::{position, stored_position};
 use crate::writes::group::{Head, Row, RowState, StoredAssistant, UserState};
-use crate::writes::request::{Write, WriteRequest};
+use crate::writes::request::WriteRequest;
 use crate::writes::statements::{Command, Sql, bigint, column, value};
 
 /// What a group reads.

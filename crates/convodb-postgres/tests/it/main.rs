@@ -11,6 +11,7 @@ mod differential;
 mod erasure;
 mod export;
 mod faults;
+mod http;
 mod plans;
 mod writes;
 

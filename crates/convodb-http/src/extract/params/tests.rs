@@ -3,6 +3,7 @@
 use super::*;
 use crate::error::ApiError;
 use convodb::{AssistantId, Store};
+use futures_util::FutureExt as _;
 
 struct Fixture {
     store: Store,
@@ -27,8 +28,9 @@ fn uuid(digit: char) -> String {
 
 impl Fixture {
     fn parse(&self, query: &str) -> Result<ListRequest> {
-        let params = list(query, self.user, &self.store.snapshot(), UnknownFields::OnlyFilters)?;
-        Ok(params.request)
+        let view = self.store.snapshot().into();
+        let params = list(query, self.user, &view, UnknownFields::OnlyFilters);
+        params.now_or_never().unwrap().map(|params| params.request)
     }
 }
 
@@ -97,8 +99,9 @@ fn parameters_become_a_list_request() {
 fn a_total_is_included_or_alone() {
     let fixture = fixture();
     let total = |query: &str| {
-        let snapshot = fixture.store.snapshot();
-        list(query, fixture.user, &snapshot, UnknownFields::Refused).map(|params| params.total)
+        let view = fixture.store.snapshot().into();
+        let params = list(query, fixture.user, &view, UnknownFields::Refused);
+        params.now_or_never().unwrap().map(|params| params.total)
     };
     assert_eq!(total("type=api&include=&count="), Ok(Total::LeftOut));
     assert_eq!(total("type=api&include=total"), Ok(Total::Included));

@@ -11,11 +11,11 @@ use convodb_json::AssistantNames;
 
 use crate::body::{ConversationPatch, RequestBody};
 use crate::error::{ApiError, FieldError, Result};
-use crate::extract::auth::{AuthRead, AuthWrite, Read, Write};
+use crate::extract::auth::{AuthWrite, Read, Write};
 use crate::extract::params;
 use crate::extract::path::PathId;
 use crate::extract::query_string::{PlusSign, QueryString};
-use crate::extract::session::{SessionRead, see_other};
+use crate::extract::session::{SessionAuth, SessionRead, see_other};
 use crate::response::history_page::{HistoryCursor, HistoryPage, HistoryParams};
 use crate::response::{html, json_body};
 use crate::routes::console::list::{list_query, list_request};
@@ -38,7 +38,7 @@ pub(super) async fn read(
     let mut visit = Visit::new(Screen::Conversations);
     let id = path.conversation()?;
     visit.api = Some(format!("/api/conversations/{id}"));
-    let (snapshot, user) = (&auth.snapshot, auth.user);
+    let (snapshot, user) = (&auth.view, auth.user);
     let found = snapshot.conversation(user, id)?.zip(snapshot.message_iter(user, id)?);
     let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
     let part = part(messages, query_of(&uri))?;
@@ -46,7 +46,7 @@ pub(super) async fn read(
     let assistant = names.name(conversation.assistant).map_err(json_body::stored_assistant)?;
     let list = list_query(query_of(&uri));
     // A list that cannot be read any more, as with a deleted assistant, has no neighbours.
-    let neighbours = match list_request(query_of(&uri), user, snapshot) {
+    let neighbours = match list_request(query_of(&uri), user, snapshot).await {
         Ok(request) => neighbours(&auth, &request, id)?,
         Err(_) => Neighbours::default(),
     };
@@ -114,11 +114,11 @@ fn part(messages: MessageIter, query: &str) -> Result<MessagePart> {
 /// Finds the conversations beside one in a list: on its page, or at the ends of the pages beside
 /// it. Reads at most two pages.
 fn neighbours(
-    auth: &AuthRead<Read>,
+    auth: &SessionAuth<Read>,
     request: &ListRequest,
     id: ConversationId,
 ) -> Result<Neighbours> {
-    let (snapshot, user) = (&auth.snapshot, auth.user);
+    let (snapshot, user) = (&auth.view, auth.user);
     let page = snapshot.list(user, request)?;
     let ids: Vec<ConversationId> = page.conversations().map(|row| row.id).collect();
     let Some(at) = ids.iter().position(|other| *other == id) else {

@@ -9,10 +9,10 @@ use convodb::{Channel, CostSum, Filter, ListRequest, Order, PageCost, PageSize};
 use convodb_console::{CustomerScreen, CustomerTotals, Query, Screen};
 
 use crate::error::{ApiError, Result};
-use crate::extract::auth::{AuthRead, Read};
+use crate::extract::auth::Read;
 use crate::extract::params;
 use crate::extract::query_string::QueryString;
-use crate::extract::session::SessionRead;
+use crate::extract::session::{SessionAuth, SessionRead};
 use crate::response::html;
 use crate::routes::console::list;
 use crate::routes::console::visit::{Visit, field_messages, query_of};
@@ -51,7 +51,7 @@ pub(super) async fn customer(
         visit.api = Some(format!("{}{}", conversations::LIST, api.suffix()));
         let filter = Filter { customer_phone: Some(phone), ..Filter::default() };
         let (page, totals) = read(&service, &auth, filter)?;
-        screen.rows = list::rows(&page, auth.user, &auth.snapshot)?;
+        screen.rows = list::rows(&page, auth.user, &auth.view)?;
         screen.has_more = totals.conversations > screen.rows.len() as u64;
         screen.totals = totals;
         cost = Some((page.cost(), PageCost::bound(page.page_size())));
@@ -64,10 +64,10 @@ pub(super) async fn customer(
 /// Reads the newest conversations and adds them up. Returns the page that is shown, with previews.
 fn read(
     service: &Service,
-    auth: &AuthRead<Read>,
+    auth: &SessionAuth<Read>,
     filter: Filter,
 ) -> Result<(convodb::Page, CustomerTotals), ApiError> {
-    let (snapshot, user) = (&auth.snapshot, auth.user);
+    let (snapshot, user) = (&auth.view, auth.user);
     let request = ListRequest { filter, ..ListRequest::default() };
     let page_size = Some(PageSize::new(list::PAGE_SIZE)?);
     let shown = ListRequest { page_size, previews: true, ..request.clone() };

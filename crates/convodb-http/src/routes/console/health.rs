@@ -27,7 +27,7 @@ pub(super) async fn health(
 ) -> Result<Response> {
     let mut visit = Visit::new(Screen::Health);
     visit.api = service.has_metrics().then(|| probes::METRICS.to_owned());
-    let (metrics, store) = (service.metrics(), service.store());
+    let (metrics, store) = (service.metrics(), service.store()?);
     let PagesRead { pages, reads, bound } = metrics.pages();
     let health = Health {
         state: store.state(),

@@ -11,12 +11,13 @@ use convodb::{
 };
 use convodb_console::{ListScreen, LiveStart, Query, Row, Screen};
 use convodb_json::AssistantNames;
+use convodb_service::View;
 
 use crate::error::Result;
-use crate::extract::auth::{AuthRead, Read as ReadScope};
+use crate::extract::auth::Read as ReadScope;
 use crate::extract::params::{self, ListParams, Total};
 use crate::extract::query_string::{PlusSign, QueryString, UnknownFields};
-use crate::extract::session::{SessionRead, see_other};
+use crate::extract::session::{SessionAuth, SessionRead, see_other};
 use crate::response::html;
 use crate::response::json_body::stored_assistant;
 use crate::response::page::PageTokens;
@@ -53,10 +54,9 @@ pub(super) async fn list(
     };
     let tokens = page.as_ref().map_or_else(PageTokens::default, |page| {
         service.metrics().record_page(page);
-        PageTokens::of(page, &auth.snapshot)
+        PageTokens::of(page, &auth.view)
     });
-    let rows =
-        page.as_ref().map_or(Ok(Vec::new()), |page| rows(page, auth.user, &auth.snapshot))?;
+    let rows = page.as_ref().map_or(Ok(Vec::new()), |page| rows(page, auth.user, &auth.view))?;
     let read_at = Instant::now();
     let cost = page.as_ref().map(|page| {
         let cost = page.cost();
@@ -78,7 +78,7 @@ pub(super) async fn list(
             }
             _ => None,
         },
-        indexes: ready_indexes(&auth.snapshot),
+        indexes: ready_indexes(&auth.view),
         total,
         next: tokens.next,
         prev: tokens.prev,
@@ -96,10 +96,10 @@ fn page_size(query: &Query) -> Result<PageSize> {
 }
 
 /// Where the live updates of a page begin: behind its snapshot, and above its first row.
-fn live_start(auth: &AuthRead<ReadScope>, page: &Page, sort: Sort) -> Result<LiveStart> {
-    let now = auth.snapshot.changes_since(auth.user, ChangesSince::Now, PageSize::MIN)?;
+fn live_start(auth: &SessionAuth<ReadScope>, page: &Page, sort: Sort) -> Result<LiveStart> {
+    let now = auth.view.changes_since(auth.user, ChangesSince::Now, PageSize::MIN)?;
     Ok(LiveStart {
-        after: auth.snapshot.seal_change_cursor(&now.next_cursor),
+        after: auth.view.seal_change_cursor(&now.next_cursor),
         first: FirstRow::of(page, sort).map_or(String::new(), |first| first.to_string()),
     })
 }
@@ -140,14 +140,15 @@ struct Read {
 ///
 /// # Errors
 /// As the API.
-async fn read(service: &Service, auth: &AuthRead<ReadScope>, query: &str) -> Result<Read> {
-    let (user, snapshot) = (auth.user, &auth.snapshot);
-    let params = params::list(query, user, snapshot, UnknownFields::OnlyFilters)?;
+async fn read(service: &Service, auth: &SessionAuth<ReadScope>, query: &str) -> Result<Read> {
+    let (user, snapshot) = (auth.user, &auth.view);
+    let view = View::from(snapshot.clone());
+    let params = params::list(query, user, &view, UnknownFields::OnlyFilters).await?;
     let request = ListRequest { previews: true, ..with_page_size(params.request)? };
     let total = match params.total {
         Total::LeftOut => None,
         Total::Included | Total::Only => {
-            Some(conversations::count(service, snapshot, user, &request).await?)
+            Some(conversations::count(service, &view, user, &request).await?)
         }
     };
     let page = snapshot.list(user, &request)?;
@@ -158,9 +159,14 @@ async fn read(service: &Service, auth: &AuthRead<ReadScope>, query: &str) -> Res
 ///
 /// # Errors
 /// As [`params::list`].
-pub(super) fn list_request(query: &str, user: UserId, snapshot: &Snapshot) -> Result<ListRequest> {
+pub(super) async fn list_request(
+    query: &str,
+    user: UserId,
+    snapshot: &Snapshot,
+) -> Result<ListRequest> {
+    let view = snapshot.clone().into();
     let ListParams { request, .. } =
-        params::list(query, user, snapshot, UnknownFields::OnlyFilters)?;
+        params::list(query, user, &view, UnknownFields::OnlyFilters).await?;
     with_page_size(request)
 }
 

@@ -5,9 +5,10 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use convodb::{ChangeKind, Changes, ListRequest, Page, PageSize};
-use convodb_json::json;
+use convodb_json::{AssistantNames, json};
+use convodb_service::View;
 
-use crate::error::{FieldError, Result};
+use crate::error::{ApiError, FieldError, NotServed, Result};
 use crate::extract::auth::{AuthRead, Read};
 use crate::extract::event_stream::last_event_id;
 use crate::extract::params;
@@ -34,8 +35,9 @@ pub(super) async fn live(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response> {
-    let AuthRead { user, snapshot, authority, .. } = auth;
-    let request = list_request(query_of(&uri), user, &snapshot)?;
+    let AuthRead { user, view: snapshot, authority, .. } = auth;
+    let request = list_request(query_of(&uri), user, &snapshot).await?;
+    let view = View::from(snapshot);
     let request = ListRequest { page_size: Some(PageSize::MAX), cursor: None, ..request };
     let mut query = QueryString::new(query_of(&uri));
     let after = query.take("after", PlusSign::Space, |text| Ok(text.to_owned()));
@@ -44,18 +46,21 @@ pub(super) async fn live(
     });
     query.finish()?;
     let last = last_event_id(&headers)?.or(after.as_deref());
-    let params = params::change_events("cursor=now", last, user, &snapshot)?;
+    let params = params::change_events("cursor=now", last, user, &view)?;
+    drop(view);
     let place = Some(service.event_stream_permit(user)?);
     let follower = Follower::new(&service, authority, user, params.since, params.size, place);
-    events::stream(&service, follower, caller, move |part, snapshot| {
+    let write = move |part: &Changes, view: &View, _: &mut AssistantNames| {
+        let snapshot = view.snapshot().ok_or_else(|| ApiError::not_served(NotServed::Console))?;
         let page = snapshot.list(user, &request)?;
-        Ok(write(part, &page, new_rows(&page, first, request.sort.unwrap_or_default())))
-    })
+        Ok(event(part, &page, new_rows(&page, first, request.sort.unwrap_or_default())))
+    };
+    events::stream(&service, follower, caller, write).await
 }
 
 /// Returns the data of an event. The number is a text: blank without new rows, and with a plus sign
 /// if they fill the page.
-fn write(part: &Changes, page: &Page, new: usize) -> Vec<u8> {
+fn event(part: &Changes, page: &Page, new: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(64);
     json::raw(&mut out, "{\"new\":\"");
     if new > 0 {
@@ -102,7 +107,7 @@ mod tests {
         let token = store.create_token(user, Timestamp::MIN).unwrap();
         let access = store.snapshot().authenticate(&token, Timestamp::MIN).unwrap().unwrap();
         let limits = Limits { event_heartbeat: Duration::from_millis(20), ..Limits::default() };
-        let service = Service::new(store, BaseUrl::new(None), limits, None);
+        let service = Service::new(store.into(), BaseUrl::new(None), limits, None);
         let end = Timestamp::from_millis(now().unwrap().millis() + 1000).unwrap();
         let cookie = service.session_key().seal(access.token, end);
         let routes = TowerToHyperService::new(router(service));

@@ -25,7 +25,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use convodb_console::ErrorScreen;
 
-use crate::error::{ApiError, Result};
+use crate::error::{ApiError, NotServed, Result};
 use crate::extract::session::{check_same_origin, see_other};
 use crate::middleware::envelope::{IsWritten, RequestId};
 use crate::response::{html, json_body};
@@ -58,6 +58,15 @@ pub(super) fn router(service: &Service) -> Router<Service> {
         .route("/console/assets/{name}", get(asset))
         .route("/console/{*path}", get(async || ApiError::of(StatusCode::NOT_FOUND)))
         .layer(from_fn_with_state(service.clone(), guard))
+}
+
+/// Returns the routes of the console of a server whose store is on another database: it has none.
+pub(super) fn absent() -> Router<Service> {
+    let refuse = get(async || ApiError::not_served(NotServed::Console));
+    Router::new()
+        .route(CONSOLE, refuse.clone())
+        .route("/console/", refuse.clone())
+        .route("/console/{*path}", refuse)
 }
 
 /// Middleware: refuses forms of other sites, and shows errors as pages.

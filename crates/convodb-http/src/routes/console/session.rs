@@ -37,7 +37,7 @@ pub(super) async fn sign_in(
     let form = body.form().await?;
     let (token, next) = (field(&form, "token"), field(&form, "next"));
     let now = now()?;
-    let snapshot = service.store().snapshot();
+    let snapshot = service.store()?.snapshot();
     let Some(access) = snapshot.authenticate(token.trim(), now)? else {
         let mut response = show(&service, next, text::TOKEN_REFUSED, true)?;
         *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;

@@ -20,10 +20,10 @@ use convodb_console::{
 use crate::body::RequestBody;
 use crate::clock::now;
 use crate::error::{ApiError, FieldError, Result};
-use crate::extract::auth::{AuthRead, AuthWrite, Tokens};
+use crate::extract::auth::{AuthWrite, Tokens};
 use crate::extract::path::PathId;
 use crate::extract::query_string::{PlusSign, QueryString};
-use crate::extract::session::{SessionRead, see_other};
+use crate::extract::session::{SessionAuth, SessionRead, see_other};
 use crate::response::html;
 use crate::routes::console::visit::{Visit, choices, field_messages};
 use crate::state::Service;
@@ -69,13 +69,15 @@ pub(super) async fn create(
     let created = match entered.options() {
         Ok(options) => {
             let (creator, now) = (auth.authority().token(), now()?);
-            let text = service.store().draw_token()?;
-            auth.write(move |transaction| transaction.create_token_by(creator, text, now, options))
-                .await
+            let text = service.store()?.draw_token()?;
+            auth.transact(move |transaction| {
+                transaction.create_token_by(creator, text, now, options)
+            })
+            .await
         }
         Err(error) => Err(error),
     };
-    let read = auth.read()?;
+    let read = auth.read().await?.of_snapshot()?;
     match created {
         Ok(created) => {
             let frame = visit.frame(&service, &headers, &read, None)?;
@@ -131,7 +133,7 @@ pub(super) async fn narrow(
         }
         Err(error) => {
             let errors = field_messages(error)?;
-            let read = auth.read()?;
+            let read = auth.read().await?.of_snapshot()?;
             let page = show(&service, &visit, &headers, &read, id, Some((entered, errors))).await?;
             Ok(refused(page))
         }
@@ -158,14 +160,14 @@ pub(super) async fn revoke(
 ///
 /// # Errors
 /// 404 if it is none of the account, or reaches beyond the assistant that the session is limited
-/// to; or as [`AuthWrite::write`].
+/// to; or as [`AuthWrite::transact`].
 async fn change(
     auth: &AuthWrite<Tokens>,
     id: TokenId,
     work: impl FnOnce(&mut Transaction<'_>) -> convodb::Result<()> + Send + 'static,
 ) -> Result<()> {
     let user = auth.user();
-    let done = auth.write(move |transaction| match transaction.token(user, id)? {
+    let done = auth.transact(move |transaction| match transaction.token(user, id)? {
         Some(_) => work(transaction).map(Some),
         None => Ok(None),
     });
@@ -177,7 +179,7 @@ async fn show(
     service: &Service,
     visit: &Visit,
     headers: &HeaderMap,
-    auth: &AuthRead<Tokens>,
+    auth: &SessionAuth<Tokens>,
     id: TokenId,
     refused: Option<(Entered, Vec<FieldMessage>)>,
 ) -> Result<Response> {
@@ -201,9 +203,9 @@ fn refused(mut page: Response) -> Response {
 }
 
 /// The tokens of the account, read on a blocking thread: a step for each token of the server.
-async fn all(service: &Service, auth: &AuthRead<Tokens>) -> Result<Vec<Token>> {
+async fn all(service: &Service, auth: &SessionAuth<Tokens>) -> Result<Vec<Token>> {
     let permit = service.statistics_permit(auth.user)?;
-    let (snapshot, user) = (auth.snapshot.clone(), auth.user);
+    let (snapshot, user) = (auth.view.clone(), auth.user);
     let read = service.long_reads().run(move || {
         let _permit = permit;
         snapshot.tokens_of(user)
@@ -211,10 +213,10 @@ async fn all(service: &Service, auth: &AuthRead<Tokens>) -> Result<Vec<Token>> {
     Ok(read.await?)
 }
 
-fn row(auth: &AuthRead<Tokens>, token: &Token) -> Result<TokenRow> {
+fn row(auth: &SessionAuth<Tokens>, token: &Token) -> Result<TokenRow> {
     let mut assistant = String::new();
     if let Some(id) = token.assistant
-        && !auth.snapshot.assistant_name(auth.user, id, &mut assistant)?
+        && !auth.view.assistant_name(auth.user, id, &mut assistant)?
     {
         assistant = id.to_string();
     }
@@ -298,7 +300,7 @@ impl Entered {
     /// The form with these values.
     fn form(
         self,
-        auth: &AuthRead<Tokens>,
+        auth: &SessionAuth<Tokens>,
         offered: Scopes,
         errors: Vec<FieldMessage>,
     ) -> Result<TokenForm> {

@@ -7,7 +7,7 @@ use convodb::{Error, PageCost, Scope};
 use convodb_console::{Abilities, AssistantChoice, FieldMessage, Frame, Screen};
 
 use crate::error::{ApiError, Result};
-use crate::extract::auth::AuthRead;
+use crate::extract::session::SessionAuth;
 use crate::state::Service;
 
 /// The most assistants that a filter offers.
@@ -34,10 +34,10 @@ impl Visit {
         &self,
         service: &Service,
         headers: &HeaderMap,
-        auth: &AuthRead<S>,
+        auth: &SessionAuth<S>,
         cost: Option<(PageCost, usize)>,
     ) -> Result<Frame> {
-        let user = auth.snapshot.user(auth.user)?.ok_or(Error::UserNotFound)?;
+        let user = auth.view.user(auth.user)?.ok_or(Error::UserNotFound)?;
         let scopes = auth.authority.scopes();
         let curl = self.api.as_ref().map(|api| {
             let url = service.base_url().of(headers, api);
@@ -63,8 +63,8 @@ impl Visit {
 }
 
 /// The assistants that filters offer.
-pub(super) fn choices<S>(auth: &AuthRead<S>) -> Result<Vec<AssistantChoice>> {
-    let assistants = auth.snapshot.assistants(auth.user, 0, MAX_CHOICES)?;
+pub(super) fn choices<S>(auth: &SessionAuth<S>) -> Result<Vec<AssistantChoice>> {
+    let assistants = auth.view.assistants(auth.user, 0, MAX_CHOICES)?;
     let choice = |assistant: convodb::Assistant| AssistantChoice {
         id: assistant.id.to_string(),
         name: assistant.name.into_string(),

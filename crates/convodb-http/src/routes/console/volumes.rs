@@ -14,10 +14,10 @@ use convodb_json::AssistantNames;
 
 use crate::clock::now;
 use crate::error::Result;
-use crate::extract::auth::{AuthRead, Stats as StatsScope};
+use crate::extract::auth::Stats as StatsScope;
 use crate::extract::params;
 use crate::extract::query_string::{PlusSign, QueryString};
-use crate::extract::session::{SessionRead, see_other};
+use crate::extract::session::{SessionAuth, SessionRead, see_other};
 use crate::response::{html, json_body};
 use crate::routes::console::visit::{Visit, choices, field_messages, has_blanks, query_of};
 use crate::routes::stats;
@@ -77,7 +77,7 @@ pub(super) async fn volumes(
         let base = service.base_url().base_path();
         return Ok(see_other(&format!("{base}/console/volumes{}", choice.query.suffix())));
     }
-    let (from, to, errors) = match days(&auth, &choice.query) {
+    let (from, to, errors) = match days(&auth, &choice.query).await {
         Ok((from, to)) => (from, to, Vec::new()),
         Err(error) => {
             let (from, to) = default_days(&auth)?;
@@ -111,13 +111,13 @@ pub(super) async fn volumes(
 /// Reads the groups of a period, and the sums of it and of the one before.
 async fn read(
     service: &Service,
-    auth: &AuthRead<StatsScope>,
+    auth: &SessionAuth<StatsScope>,
     choice: &Choice,
     (from, to): (Day, Day),
 ) -> Result<(Vec<Group>, Comparison)> {
     let api = choice.api((&from.to_string(), &to.to_string()), &choice.group_by());
     let stats = statistics(service, auth, &api).await?;
-    let mut names = AssistantNames::new(auth.snapshot.clone(), auth.user);
+    let mut names = AssistantNames::new(auth.view.clone(), auth.user);
     let groups = stats.rows.iter().map(|row| group(row, &mut names)).collect::<Result<_>>()?;
     let length = to.get() - from.get() + 1;
     let before = match from.checked_sub(length) {
@@ -132,10 +132,15 @@ async fn read(
 }
 
 /// Reads statistics by the parameters of the API.
-async fn statistics(service: &Service, auth: &AuthRead<StatsScope>, api: &Query) -> Result<Stats> {
+async fn statistics(
+    service: &Service,
+    auth: &SessionAuth<StatsScope>,
+    api: &Query,
+) -> Result<Stats> {
     let suffix = api.suffix();
-    let params = params::stats(suffix.trim_start_matches('?'), auth.user, &auth.snapshot)?;
-    stats::read(service, auth.user, &auth.snapshot, &params.request).await
+    let view = auth.view.clone().into();
+    let params = params::stats(suffix.trim_start_matches('?'), auth.user, &view).await?;
+    stats::read(service, auth.user, &view, &params.request).await
 }
 
 fn group(row: &StatsRow, names: &mut AssistantNames) -> Result<Group> {
@@ -158,7 +163,7 @@ pub(super) async fn csv(
     uri: Uri,
 ) -> Result<Response> {
     let choice = Choice::of(query_of(&uri));
-    let days = days(&auth, &choice.query)?;
+    let days = days(&auth, &choice.query).await?;
     let (groups, _) = read(&service, &auth, &choice, days).await?;
     let mut out = format!("period,{},conversations,messages,total_cost\r\n", choice.split.as_str());
     for Group { period, name, volume, .. } in groups {
@@ -195,12 +200,12 @@ pub(super) async fn statement(
 ) -> Result<Response> {
     let visit = Visit::new(Screen::Volumes);
     let choice = Choice::of(query_of(&uri));
-    let (from, to) = days(&auth, &choice.query)?;
+    let (from, to) = days(&auth, &choice.query).await?;
     let days = (from.to_string(), to.to_string());
     let parts = async |group_by: &str| -> Result<(Vec<(String, Volume)>, Volume)> {
         let api = choice.api((&days.0, &days.1), group_by);
         let stats = statistics(&service, &auth, &api).await?;
-        let mut names = AssistantNames::new(auth.snapshot.clone(), auth.user);
+        let mut names = AssistantNames::new(auth.view.clone(), auth.user);
         let part = |row: &StatsRow| Ok((group(row, &mut names)?.name, row.volume));
         Ok((stats.rows.iter().map(part).collect::<Result<_>>()?, stats.total))
     };
@@ -216,10 +221,11 @@ pub(super) async fn statement(
 ///
 /// # Errors
 /// 422 for invalid days, as the API.
-fn days(auth: &AuthRead<StatsScope>, query: &Query) -> Result<(Day, Day)> {
+async fn days(auth: &SessionAuth<StatsScope>, query: &Query) -> Result<(Day, Day)> {
     let (given_from, given_to) = (query.get("from"), query.get("to"));
     let api = Query::new([("from", given_from.to_owned()), ("to", given_to.to_owned())]).suffix();
-    let params = params::stats(api.trim_start_matches('?'), auth.user, &auth.snapshot)?;
+    let params =
+        params::stats(api.trim_start_matches('?'), auth.user, &auth.view.clone().into()).await?;
     let (default_from, default_to) = match (params.from, params.to) {
         (Some(_), Some(_)) => (Day::new(0), Day::new(0)),
         _ => default_days(auth)?,
@@ -233,9 +239,9 @@ fn days(auth: &AuthRead<StatsScope>, query: &Query) -> Result<(Day, Day)> {
 }
 
 /// The last days with conversations: up to the newest one, or to today.
-fn default_days(auth: &AuthRead<StatsScope>) -> Result<(Day, Day)> {
+fn default_days(auth: &SessionAuth<StatsScope>) -> Result<(Day, Day)> {
     let newest = ListRequest { page_size: Some(PageSize::MIN), ..ListRequest::default() };
-    let page = auth.snapshot.list(auth.user, &newest)?;
+    let page = auth.view.list(auth.user, &newest)?;
     let newest = page.conversations().next().map(|row| row.created_at.day());
     let to = match newest {
         Some(day) => day,

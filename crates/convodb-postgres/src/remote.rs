@@ -1,0 +1,273 @@
+//! The store as the source of a server.
+//!
+//! A read that loses its connection is repeated once, and all of it ends after ten seconds. A write
+//! has the time and the repetitions of its lane.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use convodb::{
+    Access, Assistant, AssistantId, AssistantRef, ChangeCursor, Changes, ChangesSince,
+    Conversation, ConversationId, Count, ListRequest, Message, Name, PageCursor, PageSize, Stats,
+    StatsRequest, Timestamp, TokenId, UserId,
+};
+use convodb_service::{
+    Account, BoxFuture, Idempotent, Listed, Remote, RemoteCounter, Source, Write, WriteAuthority,
+    Written,
+};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::accounts::UserAccount;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+
+/// The time of a read with its repetition.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time of a readiness probe.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl From<Cluster> for Source {
+    fn from(cluster: Cluster) -> Self {
+        Self::Remote(Arc::new(cluster))
+    }
+}
+
+impl Cluster {
+    fn reaching(&self, restriction: Option<AssistantId>) -> Self {
+        let mut cluster = self.clone();
+        cluster.restriction = restriction;
+        cluster
+    }
+}
+
+impl Remote for Cluster {
+    fn seal_cursor(&self, cursor: &PageCursor) -> String {
+        self.keys().seal_cursor(cursor)
+    }
+
+    fn open_cursor(&self, user: UserId, token: &str) -> convodb::Result<PageCursor> {
+        self.keys().open_cursor(user, token)
+    }
+
+    fn seal_change_cursor(&self, cursor: &ChangeCursor) -> String {
+        self.keys().seal_change_cursor(cursor)
+    }
+
+    fn open_change_cursor(&self, user: UserId, token: &str) -> convodb::Result<ChangeCursor> {
+        self.keys().open_change_cursor(user, token)
+    }
+
+    fn authenticate<'a>(&'a self, token: &'a str, now: Timestamp) -> BoxFuture<'a, Option<Access>> {
+        Box::pin(read(move || self.authenticate(token, now)))
+    }
+
+    fn access(&self, token: TokenId, now: Timestamp) -> BoxFuture<'_, Option<Access>> {
+        Box::pin(read(move || self.access(token, now)))
+    }
+
+    fn list<'a>(
+        &'a self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        request: &'a ListRequest,
+    ) -> BoxFuture<'a, Listed> {
+        let cluster = self.reaching(restriction);
+        Box::pin(async move {
+            let (page, names) = read(|| cluster.list_with_names(user, request)).await?;
+            Ok(Listed { page, names })
+        })
+    }
+
+    fn count<'a>(
+        &'a self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        request: &'a ListRequest,
+    ) -> BoxFuture<'a, Count> {
+        let cluster = self.reaching(restriction);
+        Box::pin(async move { read(|| cluster.count(user, request)).await })
+    }
+
+    fn history(
+        &self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        id: ConversationId,
+    ) -> BoxFuture<'_, Option<(Conversation, Vec<Message>)>> {
+        let cluster = self.reaching(restriction);
+        Box::pin(async move { read(|| cluster.conversation_with_messages(user, id)).await })
+    }
+
+    fn changes_since(
+        &self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        since: ChangesSince,
+        size: PageSize,
+    ) -> BoxFuture<'_, Changes> {
+        let cluster = self.reaching(restriction);
+        Box::pin(async move { read(|| cluster.changes_since(user, since, size)).await })
+    }
+
+    fn stats<'a>(
+        &'a self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        request: &'a StatsRequest,
+    ) -> BoxFuture<'a, Stats> {
+        let cluster = self.reaching(restriction);
+        Box::pin(async move { read(|| cluster.stats(user, request)).await })
+    }
+
+    fn resolve_assistant(
+        &self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        assistant: AssistantRef,
+    ) -> BoxFuture<'_, Option<Assistant>> {
+        let cluster = self.reaching(restriction);
+        Box::pin(async move { read(|| cluster.resolve_assistant(user, assistant)).await })
+    }
+
+    fn assistants(
+        &self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+    ) -> BoxFuture<'_, Vec<Assistant>> {
+        let cluster = self.reaching(restriction);
+        Box::pin(async move { read(|| cluster.assistants(user)).await })
+    }
+
+    fn assistant_names(
+        &self,
+        user: UserId,
+        ids: Vec<AssistantId>,
+    ) -> BoxFuture<'_, Vec<(AssistantId, Name)>> {
+        Box::pin(async move { read(|| self.assistant_names(user, &ids)).await })
+    }
+
+    fn account(&self, user: UserId) -> BoxFuture<'_, Option<Account>> {
+        Box::pin(async move {
+            let found = read(|| self.account(user)).await?;
+            Ok(found.map(|UserAccount { user, usage, quota }| Account { user, usage, quota }))
+        })
+    }
+
+    fn write(&self, user: UserId, by: WriteAuthority, write: Write) -> BoxFuture<'_, Written> {
+        let cluster = self.clone().authorized_by(by);
+        Box::pin(async move {
+            let written = cluster.write(user, write).await?;
+            cluster.news.wake(user);
+            Ok(written)
+        })
+    }
+
+    fn write_once(
+        &self,
+        user: UserId,
+        by: WriteAuthority,
+        once: Idempotent,
+        write: Write,
+    ) -> BoxFuture<'_, Vec<u8>> {
+        let cluster = self.clone().authorized_by(by);
+        Box::pin(async move {
+            let response = cluster.write_once(user, once, write).await?;
+            cluster.news.wake(user);
+            Ok(response)
+        })
+    }
+
+    fn news_of(&self, user: UserId) -> watch::Receiver<u64> {
+        self.news.subscribe(&self.pool, user)
+    }
+
+    fn ready(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let done = timeout(PROBE_TIMEOUT, self.check_ready()).await;
+            Ok(done.map_err(|_| no_answer(PROBE_TIMEOUT))??)
+        })
+    }
+
+    fn counters(&self) -> Vec<RemoteCounter> {
+        let metrics = self.write_metrics();
+        let counter = |name, help, count| RemoteCounter { name, help, count };
+        vec![
+            counter("database_writes", "Writes that were answered", metrics.writes),
+            counter(
+                "database_groups",
+                "Transactions that were committed, each of one or more writes",
+                metrics.groups,
+            ),
+            counter(
+                "database_conflicts",
+                "Transactions that ran again because of another one",
+                metrics.conflicts,
+            ),
+            counter(
+                "database_lost_connections",
+                "Transactions that lost their connection before the commit was sent",
+                metrics.lost_connections,
+            ),
+            counter(
+                "database_doubts_landed",
+                "Commits in doubt that turned out to be done",
+                metrics.doubts_landed,
+            ),
+            counter(
+                "database_doubts_not_written",
+                "Commits in doubt that turned out not to be done and were repeated",
+                metrics.doubts_not_written,
+            ),
+            counter(
+                "database_doubts_unknown",
+                "Commits in doubt that remained so",
+                metrics.doubts_unknown,
+            ),
+        ]
+    }
+}
+
+/// Reads, once more if the connection was lost, within the time of a read.
+async fn read<T, F>(call: impl Fn() -> F) -> convodb_service::Result<T>
+where
+    F: Future<Output = Result<T>>,
+{
+    let attempts = async {
+        match call().await {
+            Err(error) if error.is_lost_connection() => call().await,
+            done => done,
+        }
+    };
+    let done = timeout(READ_TIMEOUT, attempts).await;
+    Ok(done.map_err(|_| no_answer(READ_TIMEOUT))??)
+}
+
+fn no_answer(limit: Duration) -> convodb_service::Error {
+    let seconds = limit.as_secs();
+    convodb_service::Error::Unavailable(format!("no answer within {seconds} s"))
+}
+
+impl From<Error> for convodb_service::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            // It names an option of a file that the tables do not have.
+            Error::Store(convodb::Error::IndexAbsent { index: "ai-off" }) => {
+                let reason = "must be left out: this store has no index of it";
+                convodb::Error::Invalid { field: "ai_enabled", reason }.into()
+            }
+            Error::Store(error) => error.into(),
+            Error::ScopeMissing(scope) => Self::ScopeMissing(scope),
+            Error::InDoubt => Self::InDoubt,
+            Error::TimedOut
+            | Error::Overloaded
+            | Error::Abandoned
+            | Error::Unavailable(_)
+            | Error::SlowPlan { .. } => Self::Unavailable(error.to_string()),
+            Error::Postgres(_) if error.is_lost_connection() => {
+                Self::Unavailable(error.to_string())
+            }
+            error => Self::Fault(error.to_string()),
+        }
+    }
+}

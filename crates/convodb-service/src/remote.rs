@@ -1,0 +1,168 @@
+//! The trait of a store on another database.
+
+use std::fmt;
+use std::pin::Pin;
+
+use convodb::{
+    Access, Assistant, AssistantId, AssistantRef, ChangeCursor, Changes, ChangesSince,
+    Conversation, ConversationId, Count, ListRequest, Message, Name, Page, PageCursor, PageSize,
+    Quota, Stats, StatsRequest, StorageUsage, Timestamp, TokenId, User, UserId,
+};
+use tokio::sync::watch;
+
+use crate::error::Result;
+use crate::write::{Idempotent, Write, WriteAuthority, Written};
+
+/// A boxed future of a [`Result`].
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+
+/// A page with the names of the assistants of its rows.
+#[derive(Debug)]
+pub struct Listed {
+    /// The page.
+    pub page: Page,
+    /// The current name of each assistant of a row, each once.
+    pub names: Vec<(AssistantId, Name)>,
+}
+
+/// A user with what the user's data takes and may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The user.
+    pub user: User,
+    /// What the user's data takes.
+    pub usage: StorageUsage,
+    /// What it may take, the defaults of the store included.
+    pub quota: Quota,
+}
+
+/// A counter of a remote store, for the metrics of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RemoteCounter {
+    /// The name, in lower case with underscores, without a unit and a prefix.
+    pub name: &'static str,
+    /// One sentence without a full stop.
+    pub help: &'static str,
+    /// The count since the store was opened.
+    pub count: u64,
+}
+
+/// A store on another database, as a server needs it.
+///
+/// The methods have the meaning of those of [`Snapshot`](convodb::Snapshot) and
+/// [`Transaction`](convodb::Transaction) that have the same names, and fail with the same errors of
+/// misuse. `restriction` is the only assistant that a read reaches. A read is one committed state; two
+/// reads may be two. A future that is dropped may leave its work done or not done, and nothing else.
+pub trait Remote: fmt::Debug + Send + Sync + 'static {
+    /// Seals the cursor of a page. Reads nothing.
+    fn seal_cursor(&self, cursor: &PageCursor) -> String;
+
+    /// Opens the token of a page cursor. Reads nothing.
+    ///
+    /// # Errors
+    /// [`convodb::Error::InvalidCursor`].
+    fn open_cursor(&self, user: UserId, token: &str) -> convodb::Result<PageCursor>;
+
+    /// Seals a cursor of the change feed. Reads nothing.
+    fn seal_change_cursor(&self, cursor: &ChangeCursor) -> String;
+
+    /// Opens the token of a cursor of the change feed. Reads nothing.
+    ///
+    /// # Errors
+    /// [`convodb::Error::InvalidCursor`] or [`convodb::Error::ChangesExpired`].
+    fn open_change_cursor(&self, user: UserId, token: &str) -> convodb::Result<ChangeCursor>;
+
+    /// What an access token allows; `None` if it does not exist or has expired.
+    fn authenticate<'a>(&'a self, token: &'a str, now: Timestamp) -> BoxFuture<'a, Option<Access>>;
+
+    /// What the access token with this id allows, in the same way.
+    fn access(&self, token: TokenId, now: Timestamp) -> BoxFuture<'_, Option<Access>>;
+
+    /// A page of a list, with the names of the assistants of its rows.
+    fn list<'a>(
+        &'a self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        request: &'a ListRequest,
+    ) -> BoxFuture<'a, Listed>;
+
+    /// The number of conversations of a list.
+    fn count<'a>(
+        &'a self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        request: &'a ListRequest,
+    ) -> BoxFuture<'a, Count>;
+
+    /// A conversation with its messages, both as of one moment.
+    fn history(
+        &self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        id: ConversationId,
+    ) -> BoxFuture<'_, Option<(Conversation, Vec<Message>)>>;
+
+    /// A part of the change feed.
+    fn changes_since(
+        &self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        since: ChangesSince,
+        size: PageSize,
+    ) -> BoxFuture<'_, Changes>;
+
+    /// Volumes and costs.
+    fn stats<'a>(
+        &'a self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        request: &'a StatsRequest,
+    ) -> BoxFuture<'a, Stats>;
+
+    /// The assistant with this id or number; `None` if the user has none, or it is not reached.
+    fn resolve_assistant(
+        &self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        assistant: AssistantRef,
+    ) -> BoxFuture<'_, Option<Assistant>>;
+
+    /// All assistants that are reached, by number.
+    fn assistants(
+        &self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+    ) -> BoxFuture<'_, Vec<Assistant>>;
+
+    /// The names of those of the user's assistants `ids` that exist.
+    fn assistant_names(
+        &self,
+        user: UserId,
+        ids: Vec<AssistantId>,
+    ) -> BoxFuture<'_, Vec<(AssistantId, Name)>>;
+
+    /// The user with what the data takes and may take; `None` if there is no such user.
+    fn account(&self, user: UserId) -> BoxFuture<'_, Option<Account>>;
+
+    /// Does a write by the authority of an access token, and returns when it is committed.
+    fn write(&self, user: UserId, by: WriteAuthority, write: Write) -> BoxFuture<'_, Written>;
+
+    /// Does a write once for an idempotency key, and returns the response of the first run.
+    fn write_once(
+        &self,
+        user: UserId,
+        by: WriteAuthority,
+        once: Idempotent,
+        write: Write,
+    ) -> BoxFuture<'_, Vec<u8>>;
+
+    /// The number of the user's last change, as often as it is seen to grow from now on. The first
+    /// value may be lower.
+    fn news_of(&self, user: UserId) -> watch::Receiver<u64>;
+
+    /// Checks that the store can be read and written, in a second or two.
+    fn ready(&self) -> BoxFuture<'_, ()>;
+
+    /// What the store counted since it was opened. Reads nothing.
+    fn counters(&self) -> Vec<RemoteCounter>;
+}
