@@ -11,6 +11,8 @@ mod console;
 mod import_api;
 mod io;
 mod open_store;
+#[cfg(feature = "postgres")]
+mod postgres_flags;
 mod resolve;
 mod serve;
 

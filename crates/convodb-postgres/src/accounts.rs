@@ -214,17 +214,23 @@ impl Cluster {
 }
 
 /// The error of a statement that commits: without an answer, it may be done.
-pub(crate) fn in_doubt(error: tokio_postgres::Error) -> Error {
-    match error.code() {
+pub(crate) fn in_doubt(error: Error) -> Error {
+    match &error {
         // Shutdowns end a connection, whatever it was doing.
-        Some(code) if !code.code().starts_with("57P") => error.into(),
+        Error::Postgres(cause) if cause.code().is_some_and(|code| !is_shutdown(code)) => error,
         _ => Error::InDoubt,
     }
 }
 
-fn duplicate_or_in_doubt(error: tokio_postgres::Error) -> Error {
-    match error.code() {
-        Some(&SqlState::UNIQUE_VIOLATION) => convodb::Error::DuplicateUser.into(),
+fn is_shutdown(code: &SqlState) -> bool {
+    code.code().starts_with("57P")
+}
+
+fn duplicate_or_in_doubt(error: Error) -> Error {
+    match &error {
+        Error::Postgres(cause) if cause.code() == Some(&SqlState::UNIQUE_VIOLATION) => {
+            convodb::Error::DuplicateUser.into()
+        }
         _ => in_doubt(error),
     }
 }

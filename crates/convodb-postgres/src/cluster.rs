@@ -13,19 +13,20 @@ use convodb::{
     StatsRequest, Store, Timestamp, UserId,
 };
 use convodb_service::WriteAuthority;
-use deadpool_postgres::{GenericClient, Object, Pool};
+use tokio::time::timeout;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row};
 use uuid::Uuid;
 
-use crate::connection::ClusterOptions;
+use crate::connection::{ClusterOptions, Connector};
 use crate::copying::{CopyProgress, CopyReport};
 use crate::error::{Error, Result, corrupted};
 use crate::import;
 use crate::news::NewsPoller;
 use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, owner};
 use crate::plan_check;
+use crate::pool::{Readers, SessionPool, Statements};
 use crate::rows::{self, ACCESS_COLUMNS, Columns, decode_name};
 use crate::schema::{FORMAT, INDEXES, TABLES};
 use crate::values::{position, quoted};
@@ -39,11 +40,14 @@ use crate::writes::lane::Lanes;
 /// of an embedded store that was [imported](Self::import) continues here. Each call reads one
 /// committed state; two calls may read two.
 ///
-/// Every method that reads may fail with [`Error::Postgres`] or [`Error::Unavailable`], and with
-/// [`convodb::Error::Corrupted`] for rows that no store has written.
+/// Every method that reads may fail with [`Error::Postgres`], [`Error::Unavailable`] or
+/// [`Error::ReadTimedOut`], and with [`convodb::Error::Corrupted`] for rows that no store has written.
+/// A read whose connection fails runs once more on another one, within its time.
 #[derive(Clone)]
 pub struct Cluster {
-    pub(crate) pool: Pool,
+    pub(crate) pool: Arc<SessionPool>,
+    /// Connections to standbys.
+    replica: Option<Arc<SessionPool>>,
     state: Arc<State>,
     pub(crate) lanes: Arc<Lanes>,
     pub(crate) news: Arc<NewsPoller>,
@@ -77,10 +81,18 @@ impl Cluster {
     /// [`Error::NoStore`]; [`Error::NewerFormat`]; [`Error::Unavailable`] with the step that is
     /// wrong if the database would not read lists by their indexes; or a fault of the database.
     pub async fn open(options: &ClusterOptions) -> Result<Self> {
-        let client = options.connect().await?;
-        check_format(&client, options.schema_name()).await?;
-        let row =
-            client.query_one("select history, fingerprints, cursor_keys from store", &[]).await?;
+        let checked = timeout(options.read_timeout, async {
+            let client = options.connect().await?;
+            check_format(&client, options.schema_name()).await
+        });
+        checked.await.map_err(|_| Error::ReadTimedOut)??;
+        let connector = options.connector()?;
+        let pool = Arc::new(SessionPool::new(options, connector.clone()));
+        // The first connection shows whether the database is fit.
+        let session = pool.get().await?;
+        let sql = "select history, fingerprints, cursor_keys from store";
+        let row = session.query_one(sql, &[]).await?;
+        drop(session);
         let mut columns = Columns::new(&row, 0, "store");
         let history = History::decode(columns.next()?);
         let history = history.ok_or_else(|| corrupted("store", "the history is damaged"))?;
@@ -95,13 +107,12 @@ impl Cluster {
         }
         let secrets = Secrets { fingerprints, cursors };
         let keys = Arc::new(Keys::new(secrets.clone()));
-        let lanes = Arc::new(Lanes::new(options, keys.clone()));
+        let replica = options.replica.as_ref().map(Connector::new).transpose()?;
+        let replica = replica.map(|connector| Arc::new(SessionPool::new(options, connector)));
+        let lanes = Arc::new(Lanes::new(options, connector, keys.clone()));
         let state = Arc::new(State { secrets, keys, history });
-        let (pool, news) = (options.pool()?, Arc::default());
-        let cluster = Self { pool, state, lanes, news, restriction: None, authority: None };
-        // The first connection shows whether the database is fit.
-        drop(cluster.pool.get().await?);
-        Ok(cluster)
+        let news = Arc::default();
+        Ok(Self { pool, replica, state, lanes, news, restriction: None, authority: None })
     }
 
     /// Creates an empty store with new secrets, in one transaction.
@@ -240,14 +251,12 @@ impl Cluster {
             return Ok((rows.into_page(false, false, 0), names));
         };
         let sql = statement.sql();
-        let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(&sql.text).await?;
         let (mut gap, mut behind, mut entries) = (plan.gap(), None, 0);
         loop {
             let wanted = plan.page_size() - rows.len();
             let values = sql.values(user, &plan, gap, wanted + 1)?;
             let values: Vec<_> = values.iter().map(crate::values::Value::as_sql).collect();
-            let found = client.query(&prepared, &values).await?;
+            let found = self.readers(user).rows(&sql.text, &values).await?;
             let is_behind = found.first().is_some_and(|row| matches!(row.try_get(0), Ok(true)));
             let is_behind = *behind.get_or_insert(is_behind);
             let mut page = decode_page(&found, &plan)?;
@@ -281,8 +290,8 @@ impl Cluster {
         let values: Vec<String> = values.iter().map(crate::values::Value::literal).collect();
         let options = "analyze, timing off, costs off";
         let script = plan_check::explained(&sql.text, &values.join(", "), options);
-        let client = self.pool.get().await?;
-        let plans = plan_check::plans(&client, &script).await?;
+        let session = self.pool.get().await?;
+        let plans = session.run(|client| plan_check::plans(client, &script)).await?;
         let entries = plans.iter().map(plan_check::entries_read).sum();
         Ok(PageExplanation { entries, ranges })
     }
@@ -295,11 +304,9 @@ impl Cluster {
     pub async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Option<Access>> {
         let digest = seam::token_digest(token);
         let sql = format!("select {ACCESS_COLUMNS} from token where digest = $1");
-        let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(&sql).await?;
-        let found = client.query_opt(&prepared, &[&digest.as_slice()]).await?;
-        let Some(row) = found else { return Ok(None) };
-        Ok(rows::stored_access(&row)?.access(now)?)
+        let found = self.pool.rows(&sql, &[&digest.as_slice()]).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        Ok(rows::stored_access(row)?.access(now)?)
     }
 
     /// The user's conversation `id`, as [`convodb::Snapshot::conversation`]. One statement.
@@ -311,10 +318,9 @@ impl Cluster {
         user: UserId,
         id: ConversationId,
     ) -> Result<Option<Conversation>> {
-        let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(&conversation_sql()).await?;
-        let found = client.query_opt(&prepared, &[&owner(user)?, &id.uuid()]).await?;
-        self.decode_conversation(found.as_ref())
+        let found =
+            self.readers(user).rows(&conversation_sql(), &[&owner(user)?, &id.uuid()]).await?;
+        self.decode_conversation(found.first())
     }
 
     /// The messages of the user's conversation `id`, as [`convodb::Snapshot::messages`]. One
@@ -324,9 +330,7 @@ impl Cluster {
     /// [`convodb::Error::Corrupted`] if there are not as many as were stored; or a fault of the
     /// database.
     pub async fn messages(&self, user: UserId, id: ConversationId) -> Result<Option<Vec<Message>>> {
-        let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(&messages_sql()).await?;
-        let found = client.query(&prepared, &[&owner(user)?, &id.uuid()]).await?;
+        let found = self.readers(user).rows(&messages_sql(), &[&owner(user)?, &id.uuid()]).await?;
         self.decode_messages(&found)
     }
 
@@ -341,9 +345,9 @@ impl Cluster {
         id: ConversationId,
     ) -> Result<Option<(Conversation, Vec<Message>)>> {
         let begin = "begin isolation level repeatable read, read only";
-        let client = self.pool.get().await?;
-        let row = client.prepare_cached(&conversation_sql()).await?;
-        let messages = client.prepare_cached(&messages_sql()).await?;
+        let client = self.readers(user).get().await?;
+        let row = client.prepare(&conversation_sql()).await?;
+        let messages = client.prepare(&messages_sql()).await?;
         let values: [&(dyn ToSql + Sync); 2] = [&owner(user)?, &id.uuid()];
         // All are sent at once, in this order, so that the transaction ends even if this call does not.
         let (begun, row, messages, ended) = tokio::join!(
@@ -355,7 +359,7 @@ impl Cluster {
         );
         if begun.and(ended).is_err() {
             // It may be within a transaction.
-            drop(Object::take(client));
+            client.discard();
         }
         let conversation = self.decode_conversation(row?.as_ref())?;
         let messages = self.decode_messages(&messages?)?;
@@ -389,9 +393,7 @@ impl Cluster {
              from conversation where owner = $1 and id = x.id limit 1) c on true {ASSISTANT} \
              where h.owner = $1 order by x.number"
         );
-        let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(&sql).await?;
-        let found = client.query(&prepared, &[&owner(user)?, &after, &limit]).await?;
+        let found = self.pool.rows(&sql, &[&owner(user)?, &after, &limit]).await?;
         let mut numbers = (0, 0);
         let (mut records, mut present) = (Vec::new(), HashMap::new());
         for row in &found {
@@ -418,14 +420,13 @@ impl Cluster {
     /// # Errors
     /// A fault of the database.
     pub async fn stats(&self, user: UserId, request: &StatsRequest) -> Result<Stats> {
-        let client = self.pool.get().await?;
-        self.sum_counters(&client, user, request).await
+        self.sum_counters(&self.readers(user), user, request).await
     }
 
     /// Adds up the counters of a request, within a transaction or without one.
     pub(crate) async fn sum_counters(
         &self,
-        client: &impl GenericClient,
+        statements: &impl Statements,
         user: UserId,
         request: &StatsRequest,
     ) -> Result<Stats> {
@@ -441,14 +442,24 @@ impl Cluster {
              and span between r.first and r.last {only} order by owner, span, assistant, kind) t \
              order by r.n, t.span, t.assistant, t.kind"
         );
-        let prepared = client.prepare_cached(&sql).await?;
         let owner = owner(user)?;
         let found = match &assistants {
-            Some(ids) => client.query(&prepared, &[&owner, &first, &last, ids]).await?,
-            None => client.query(&prepared, &[&owner, &first, &last]).await?,
+            Some(ids) => statements.rows(&sql, &[&owner, &first, &last, ids]).await?,
+            None => statements.rows(&sql, &[&owner, &first, &last]).await?,
         };
         let counters = found.iter().map(rows::counter).collect::<Result<Vec<Counter>>>()?;
         Ok(plan.sum(counters)?)
+    }
+
+    /// The same store without standbys: for what must not miss what was written last.
+    pub(crate) fn of_primary(&self) -> Self {
+        Self { replica: None, ..self.clone() }
+    }
+
+    /// The connections that the user's data is read with, except tokens and changes.
+    pub(crate) fn readers(&self, user: UserId) -> Readers<'_> {
+        let replica = self.replica.as_deref().filter(|_| !self.lanes.has_written_lately(user));
+        Readers { replica, primary: &self.pool }
     }
 
     /// The limits of users who have no own ones.
@@ -504,7 +515,7 @@ impl Cluster {
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Cluster").field("pool", &self.pool.status()).finish_non_exhaustive()
+        f.debug_struct("Cluster").field("restriction", &self.restriction).finish_non_exhaustive()
     }
 }
 

@@ -6,13 +6,12 @@
 
 use convodb::seam::ListPlan;
 use convodb::{AssistantId, AssistantIds, Count, ListRequest, StatsRequest, UserId};
-use deadpool_postgres::Transaction;
-use tokio_postgres::IsolationLevel;
 use uuid::Uuid;
 
 use crate::cluster::Cluster;
-use crate::error::Result;
+use crate::error::{Result, corrupted};
 use crate::page_statement::{PageStatement, owner};
+use crate::pool::{SessionTransaction, Statements};
 use crate::rows::Columns;
 use crate::values::Value;
 
@@ -30,10 +29,8 @@ impl Cluster {
         let plan = self.keys().plan(user, request, self.restriction)?;
         let mut count = Count { is_exact: true, ..Count::default() };
         let Some(statement) = PageStatement::of(&plan)? else { return Ok(count) };
-        let mut client = self.pool.get().await?;
-        let transaction =
-            client.build_transaction().isolation_level(IsolationLevel::RepeatableRead);
-        let transaction = transaction.read_only(true).start().await?;
+        let mut client = self.readers(user).get().await?;
+        let transaction = client.read_only_transaction().await?;
         let mut spans = vec![plan.span()];
         if let Some(days) = plan.counted_days() {
             count.conversations = self.count_days(&transaction, user, &plan, days).await?;
@@ -44,11 +41,12 @@ impl Cluster {
         for span in spans {
             let left = usize::try_from(Count::MAX_SCANNED - count.entries_read);
             let left = left.unwrap_or(usize::MAX);
-            let prepared = transaction.prepare_cached(&sql.text).await?;
             let values = sql.values_within(user, &plan, span.0, span, left + 1)?;
             let values: Vec<_> = values.iter().map(Value::as_sql).collect();
-            let row = transaction.query_one(&prepared, &values).await?;
-            let found = Columns::new(&row, 0, "conversation").unsigned()?;
+            let rows = transaction.rows(&sql.text, &values).await?;
+            let row =
+                rows.first().ok_or_else(|| corrupted("conversation", "a count is missing"))?;
+            let found = Columns::new(row, 0, "conversation").unsigned()?;
             let counted = found.min(left as u64);
             count.conversations += counted;
             count.entries_read += counted;
@@ -61,7 +59,7 @@ impl Cluster {
     /// The number of conversations of whole days, by counters.
     async fn count_days(
         &self,
-        transaction: &Transaction<'_>,
+        transaction: &SessionTransaction<'_>,
         user: UserId,
         plan: &ListPlan<'_>,
         (first, last): (convodb::Day, convodb::Day),

@@ -33,9 +33,10 @@ impl Cluster {
             cursor: None,
             ..request.clone()
         };
+        let primary = self.of_primary();
         let mut deleted = 0;
         loop {
-            let page = self.list(user, &request).await?;
+            let page = primary.list(user, &request).await?;
             let ids: Vec<_> = page.conversations().map(|row| row.id).collect();
             if ids.is_empty() {
                 return Ok(deleted);
@@ -106,10 +107,11 @@ impl Cluster {
     /// Repeats a deletion of an owner's rows, of at most a batch, until it deletes none. Returns the
     /// number of rows.
     async fn in_batches(&self, sql: &str, owner: i32) -> Result<u64> {
-        let client = self.pool.get().await?;
+        let mut client = self.pool.get().await?;
         let prepared = client.prepare(sql).await?;
         let mut all = 0;
         loop {
+            client.renew();
             match client.execute(&prepared, &[&owner, &BATCH]).await.map_err(in_doubt)? {
                 0 => return Ok(all),
                 deleted => all += deleted,
@@ -143,9 +145,10 @@ impl Cluster {
             return Ok(None);
         }
         let (mut all_expired, mut all) = (0, 0);
+        let primary = self.of_primary();
         for &user in users {
-            let expired = self.count_before(user, before).await?;
-            let of = self.count(user, &ListRequest::default()).await?.conversations;
+            let expired = primary.count_before(user, before).await?;
+            let of = primary.count(user, &ListRequest::default()).await?.conversations;
             if seam::is_most(expired, of) {
                 return Ok(Some(RetentionDoubt::DeletesMost { user: Some(user), expired, of }));
             }

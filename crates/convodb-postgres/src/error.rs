@@ -3,6 +3,8 @@
 use std::error::Error as _;
 use std::sync::Arc;
 
+use tokio_postgres::error::SqlState;
+
 /// What a method of a [`Cluster`](crate::Cluster) fails with.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -53,6 +55,10 @@ pub enum Error {
     /// The access token of a write does not have the scope.
     #[error("the access token does not have the scope {0}")]
     ScopeMissing(convodb::Scope),
+    /// The database did not answer a read in time: see
+    /// [`ClusterOptions::read_timeout`](crate::ClusterOptions::read_timeout). It can be repeated.
+    #[error("PostgreSQL did not answer in time; repeat the read later")]
+    ReadTimedOut,
     /// A write was not done in time. Nothing was written, so it can be repeated.
     #[error("the write was not done in time; nothing was written")]
     TimedOut,
@@ -77,15 +83,18 @@ pub enum Error {
     TooLarge(&'static str),
 }
 
+/// The result of a method of a [`Cluster`](crate::Cluster).
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 impl Error {
-    /// Whether the connection was lost or refused, or the server has no place for another one: the same
-    /// request may succeed on another connection.
-    pub(crate) fn is_lost_connection(&self) -> bool {
-        let Self::Postgres(error) = self else { return false };
-        // Classes: connection exception, insufficient resources, operator intervention.
-        let is_passing =
-            |code: &str| ["08", "53", "57P"].iter().any(|class| code.starts_with(class));
-        error.code().map_or(error.is_closed() || is_io(error), |code| is_passing(code.code()))
+    /// Whether the connection failed, or the server does not do and another may.
+    pub(crate) fn is_of_connection(&self) -> bool {
+        match self {
+            Self::Postgres(error) => {
+                error.code().map_or(error.is_closed() || is_io(error), is_of_connection)
+            }
+            _ => false,
+        }
     }
 }
 
@@ -93,9 +102,6 @@ impl Error {
 fn is_io(error: &tokio_postgres::Error) -> bool {
     error.source().is_some_and(|cause| cause.is::<std::io::Error>())
 }
-
-/// The result of a method of a [`Cluster`](crate::Cluster).
-pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl From<tokio_postgres::Error> for Error {
     fn from(error: tokio_postgres::Error) -> Self {
@@ -112,6 +118,20 @@ pub(crate) fn chain(error: &tokio_postgres::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Whether the code says that this connection or this server does not do, but another may.
+pub(crate) fn is_of_connection(code: &SqlState) -> bool {
+    code.code().starts_with("08")
+        || [
+            SqlState::READ_ONLY_SQL_TRANSACTION,
+            SqlState::ADMIN_SHUTDOWN,
+            SqlState::CRASH_SHUTDOWN,
+            SqlState::CANNOT_CONNECT_NOW,
+            SqlState::TOO_MANY_CONNECTIONS,
+            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
+        ]
+        .contains(code)
 }
 
 /// [`convodb::Error::Corrupted`] for a row of a table.

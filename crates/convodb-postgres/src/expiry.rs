@@ -80,6 +80,7 @@ impl Cluster {
         let mut client = self.pool.get().await?;
         let mut trimmed = 0;
         loop {
+            client.renew();
             let transaction = client.transaction().await?;
             transaction.query_opt(LOCK_HEAD, &[&owner]).await?;
             let found = transaction.query_opt(head, &[&owner, &hour, &BATCH]).await?;
@@ -101,6 +102,7 @@ impl Cluster {
         let mut client = self.pool.get().await?;
         let mut all = 0;
         loop {
+            client.renew();
             let transaction = client.transaction().await?;
             transaction.query_opt(LOCK_HEAD, &[&owner]).await?;
             let row = transaction.query_one(sql, &[&owner, &millis(before), &BATCH]).await?;

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use convodb::UserId;
-use deadpool_postgres::Pool;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::error::Result;
+use crate::pool::{SessionPool, Statements as _};
 use crate::rows::Columns;
 
 /// The time between two reads.
@@ -34,7 +34,11 @@ struct Waiting {
 
 impl NewsPoller {
     /// A receiver of the number of the user's last change, which is read from now on, and is 0 before.
-    pub(crate) fn subscribe(self: &Arc<Self>, pool: &Pool, user: UserId) -> watch::Receiver<u64> {
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        pool: &Arc<SessionPool>,
+        user: UserId,
+    ) -> watch::Receiver<u64> {
         let mut waiting = self.waiting();
         let sender = waiting.last_changes.entry(user).or_insert_with(|| watch::Sender::new(0));
         let receiver = sender.subscribe();
@@ -81,7 +85,7 @@ impl NewsPoller {
 }
 
 /// Reads until nobody waits.
-async fn poll(news: Arc<NewsPoller>, pool: Pool) {
+async fn poll(news: Arc<NewsPoller>, pool: Arc<SessionPool>) {
     loop {
         sleep(INTERVAL).await;
         let users = news.users();
@@ -95,11 +99,9 @@ async fn poll(news: Arc<NewsPoller>, pool: Pool) {
     }
 }
 
-async fn read(news: &NewsPoller, pool: &Pool, users: &[i32]) -> Result<()> {
-    let client = pool.get().await?;
+async fn read(news: &NewsPoller, pool: &SessionPool, users: &[i32]) -> Result<()> {
     let sql = "select owner, feed from head where owner = any ($1)";
-    let prepared = client.prepare_cached(sql).await?;
-    for row in client.query(&prepared, &[&users]).await? {
+    for row in pool.rows(sql, &[&users]).await? {
         let mut columns = Columns::new(&row, 0, "head");
         let user: i32 = columns.next()?;
         news.advance(UserId::new(user.cast_unsigned()), columns.unsigned()?);

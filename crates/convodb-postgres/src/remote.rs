@@ -1,7 +1,6 @@
 //! The store as the source of a server.
 //!
-//! A read that loses its connection is repeated once, and all of it ends after ten seconds. A write
-//! has the time and the repetitions of its lane.
+//! A read has the time and the repetition of its session, a write those of its lane.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,10 +19,8 @@ use tokio::time::timeout;
 
 use crate::accounts::UserAccount;
 use crate::cluster::Cluster;
-use crate::error::{Error, Result};
+use crate::error::Error;
 
-/// The time of a read with its repetition.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time of a readiness probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -59,11 +56,11 @@ impl Remote for Cluster {
     }
 
     fn authenticate<'a>(&'a self, token: &'a str, now: Timestamp) -> BoxFuture<'a, Option<Access>> {
-        Box::pin(read(move || self.authenticate(token, now)))
+        Box::pin(async move { Ok(self.authenticate(token, now).await?) })
     }
 
     fn access(&self, token: TokenId, now: Timestamp) -> BoxFuture<'_, Option<Access>> {
-        Box::pin(read(move || self.access(token, now)))
+        Box::pin(async move { Ok(self.access(token, now).await?) })
     }
 
     fn list<'a>(
@@ -74,7 +71,7 @@ impl Remote for Cluster {
     ) -> BoxFuture<'a, Listed> {
         let cluster = self.reaching(restriction);
         Box::pin(async move {
-            let (page, names) = read(|| cluster.list_with_names(user, request)).await?;
+            let (page, names) = cluster.list_with_names(user, request).await?;
             Ok(Listed { page, names })
         })
     }
@@ -86,7 +83,7 @@ impl Remote for Cluster {
         request: &'a ListRequest,
     ) -> BoxFuture<'a, Count> {
         let cluster = self.reaching(restriction);
-        Box::pin(async move { read(|| cluster.count(user, request)).await })
+        Box::pin(async move { Ok(cluster.count(user, request).await?) })
     }
 
     fn history(
@@ -96,7 +93,7 @@ impl Remote for Cluster {
         id: ConversationId,
     ) -> BoxFuture<'_, Option<(Conversation, Vec<Message>)>> {
         let cluster = self.reaching(restriction);
-        Box::pin(async move { read(|| cluster.conversation_with_messages(user, id)).await })
+        Box::pin(async move { Ok(cluster.conversation_with_messages(user, id).await?) })
     }
 
     fn changes_since(
@@ -107,7 +104,7 @@ impl Remote for Cluster {
         size: PageSize,
     ) -> BoxFuture<'_, Changes> {
         let cluster = self.reaching(restriction);
-        Box::pin(async move { read(|| cluster.changes_since(user, since, size)).await })
+        Box::pin(async move { Ok(cluster.changes_since(user, since, size).await?) })
     }
 
     fn stats<'a>(
@@ -117,7 +114,7 @@ impl Remote for Cluster {
         request: &'a StatsRequest,
     ) -> BoxFuture<'a, Stats> {
         let cluster = self.reaching(restriction);
-        Box::pin(async move { read(|| cluster.stats(user, request)).await })
+        Box::pin(async move { Ok(cluster.stats(user, request).await?) })
     }
 
     fn resolve_assistant(
@@ -127,7 +124,7 @@ impl Remote for Cluster {
         assistant: AssistantRef,
     ) -> BoxFuture<'_, Option<Assistant>> {
         let cluster = self.reaching(restriction);
-        Box::pin(async move { read(|| cluster.resolve_assistant(user, assistant)).await })
+        Box::pin(async move { Ok(cluster.resolve_assistant(user, assistant).await?) })
     }
 
     fn assistants(
@@ -136,7 +133,7 @@ impl Remote for Cluster {
         restriction: Option<AssistantId>,
     ) -> BoxFuture<'_, Vec<Assistant>> {
         let cluster = self.reaching(restriction);
-        Box::pin(async move { read(|| cluster.assistants(user)).await })
+        Box::pin(async move { Ok(cluster.assistants(user).await?) })
     }
 
     fn assistant_names(
@@ -144,12 +141,12 @@ impl Remote for Cluster {
         user: UserId,
         ids: Vec<AssistantId>,
     ) -> BoxFuture<'_, Vec<(AssistantId, Name)>> {
-        Box::pin(async move { read(|| self.assistant_names(user, &ids)).await })
+        Box::pin(async move { Ok(self.assistant_names(user, &ids).await?) })
     }
 
     fn account(&self, user: UserId) -> BoxFuture<'_, Option<Account>> {
         Box::pin(async move {
-            let found = read(|| self.account(user)).await?;
+            let found = self.account(user).await?;
             Ok(found.map(|UserAccount { user, usage, quota }| Account { user, usage, quota }))
         })
     }
@@ -185,7 +182,11 @@ impl Remote for Cluster {
     fn ready(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             let done = timeout(PROBE_TIMEOUT, self.check_ready()).await;
-            Ok(done.map_err(|_| no_answer(PROBE_TIMEOUT))??)
+            let no_answer = |_| {
+                let seconds = PROBE_TIMEOUT.as_secs();
+                convodb_service::Error::Unavailable(format!("no answer within {seconds} s"))
+            };
+            Ok(done.map_err(no_answer)??)
         })
     }
 
@@ -228,26 +229,6 @@ impl Remote for Cluster {
     }
 }
 
-/// Reads, once more if the connection was lost, within the time of a read.
-async fn read<T, F>(call: impl Fn() -> F) -> convodb_service::Result<T>
-where
-    F: Future<Output = Result<T>>,
-{
-    let attempts = async {
-        match call().await {
-            Err(error) if error.is_lost_connection() => call().await,
-            done => done,
-        }
-    };
-    let done = timeout(READ_TIMEOUT, attempts).await;
-    Ok(done.map_err(|_| no_answer(READ_TIMEOUT))??)
-}
-
-fn no_answer(limit: Duration) -> convodb_service::Error {
-    let seconds = limit.as_secs();
-    convodb_service::Error::Unavailable(format!("no answer within {seconds} s"))
-}
-
 impl From<Error> for convodb_service::Error {
     fn from(error: Error) -> Self {
         match error {
@@ -260,13 +241,12 @@ impl From<Error> for convodb_service::Error {
             Error::ScopeMissing(scope) => Self::ScopeMissing(scope),
             Error::InDoubt => Self::InDoubt,
             Error::TimedOut
+            | Error::ReadTimedOut
             | Error::Overloaded
             | Error::Abandoned
             | Error::Unavailable(_)
             | Error::SlowPlan { .. } => Self::Unavailable(error.to_string()),
-            Error::Postgres(_) if error.is_lost_connection() => {
-                Self::Unavailable(error.to_string())
-            }
+            Error::Postgres(_) if error.is_of_connection() => Self::Unavailable(error.to_string()),
             error => Self::Fault(error.to_string()),
         }
     }

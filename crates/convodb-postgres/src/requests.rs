@@ -10,6 +10,7 @@ use crate::accounts::{ACCOUNTS, UserAccount, decode_account, decode_assistant};
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::page_statement::owner;
+use crate::pool::Statements as _;
 use crate::rows::{ACCESS_COLUMNS, Columns, decode_name, stored_access};
 
 /// Requests of a server. One statement each.
@@ -21,11 +22,9 @@ impl Cluster {
     pub async fn access(&self, token: TokenId, now: Timestamp) -> Result<Option<Access>> {
         let (first, last) = seam::token_digests(token);
         let sql = format!("select {ACCESS_COLUMNS} from token where digest between $1 and $2");
-        let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(&sql).await?;
-        let found = client.query_opt(&prepared, &[&first.as_slice(), &last.as_slice()]).await?;
-        let Some(row) = found else { return Ok(None) };
-        Ok(stored_access(&row)?.access(now)?)
+        let found = self.pool.rows(&sql, &[&first.as_slice(), &last.as_slice()]).await?;
+        let Some(row) = found.first() else { return Ok(None) };
+        Ok(stored_access(row)?.access(now)?)
     }
 
     /// The user's assistant that a client refers to, as [`convodb::Snapshot::resolve_assistant`].
@@ -50,9 +49,7 @@ impl Cluster {
     /// A fault of the database.
     pub async fn assistants(&self, user: UserId) -> Result<Vec<Assistant>> {
         let sql = "select id, number, name from assistant where owner = $1 order by owner, number";
-        let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(sql).await?;
-        let found = client.query(&prepared, &[&owner(user)?]).await?;
+        let found = self.pool.rows(sql, &[&owner(user)?]).await?;
         let mut assistants = found.iter().map(decode_assistant).collect::<Result<Vec<_>>>()?;
         assistants.retain(|assistant| self.reaches(assistant.id));
         Ok(assistants)
@@ -69,9 +66,7 @@ impl Cluster {
     ) -> Result<Vec<(AssistantId, Name)>> {
         let ids: Vec<Uuid> = ids.iter().map(|id| id.uuid()).collect();
         let sql = "select id, name from assistant where owner = $1 and id = any ($2)";
-        let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(sql).await?;
-        let found = client.query(&prepared, &[&owner(user)?, &ids]).await?;
+        let found = self.pool.rows(sql, &[&owner(user)?, &ids]).await?;
         let name = |row: &Row| -> Result<_> {
             let mut columns = Columns::new(row, 0, "assistant");
             Ok((AssistantId::new(columns.next()?), decode_name(&mut columns)?))
@@ -85,10 +80,8 @@ impl Cluster {
     /// A fault of the database.
     pub async fn account(&self, user: UserId) -> Result<Option<UserAccount>> {
         let sql = format!("{ACCOUNTS} where a.id = $1");
-        let client = self.pool.get().await?;
-        let prepared = client.prepare_cached(&sql).await?;
-        let found = client.query_opt(&prepared, &[&owner(user)?]).await?;
-        found.map(|row| decode_account(&row, self.default_quota())).transpose()
+        let found = self.pool.rows(&sql, &[&owner(user)?]).await?;
+        found.first().map(|row| decode_account(row, self.default_quota())).transpose()
     }
 
     /// Checks that the database answers and accepts writes.

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, is_of_connection};
 use crate::rows::Columns;
 use crate::writes::changes::commit_commands;
 use crate::writes::connection::WriteConnections;
@@ -285,20 +285,6 @@ fn ending(results: Vec<Result<Vec<Row>, tokio_postgres::Error>>) -> Ending {
 
 fn is_conflict(code: &SqlState) -> bool {
     [SqlState::T_R_SERIALIZATION_FAILURE, SqlState::T_R_DEADLOCK_DETECTED].contains(code)
-}
-
-/// Whether the code says that this connection or this server does not do, but another may.
-fn is_of_connection(code: &SqlState) -> bool {
-    code.code().starts_with("08")
-        || [
-            SqlState::READ_ONLY_SQL_TRANSACTION,
-            SqlState::ADMIN_SHUTDOWN,
-            SqlState::CRASH_SHUTDOWN,
-            SqlState::CANNOT_CONNECT_NOW,
-            SqlState::TOO_MANY_CONNECTIONS,
-            SqlState::IDLE_IN_TRANSACTION_SESSION_TIMEOUT,
-        ]
-        .contains(code)
 }
 
 /// Runs the writes in order; fails with the assistants that have to be looked up first.

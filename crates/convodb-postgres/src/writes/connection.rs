@@ -13,9 +13,9 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio_postgres::error::Severity;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Row, Statement};
+use tokio_postgres::{AsyncMessage, Client, Row, Statement};
 
-use crate::connection::{ClusterOptions, search_path};
+use crate::connection::{ClusterOptions, Connector, search_path};
 use crate::error::{Error, Result, chain};
 use crate::plan_check::SETTINGS;
 use crate::writes::statements::{Command, Sql};
@@ -25,17 +25,16 @@ const ABANDONED: &str = "set idle_in_transaction_session_timeout = '10s';";
 
 /// The connections for writes.
 pub(crate) struct WriteConnections {
-    config: Config,
+    connector: Arc<Connector>,
     schema: Arc<str>,
     permits: Semaphore,
     idle: Mutex<Vec<WriteConnection>>,
 }
 
 impl WriteConnections {
-    pub(crate) fn new(options: &ClusterOptions) -> Self {
+    pub(crate) fn new(options: &ClusterOptions, connector: Arc<Connector>) -> Self {
         let permits = Semaphore::new(options.write_connections.min(Semaphore::MAX_PERMITS));
-        let (config, schema) = (options.config.clone(), options.schema.clone());
-        Self { config, schema, permits, idle: Mutex::default() }
+        Self { connector, schema: options.schema.clone(), permits, idle: Mutex::default() }
     }
 
     /// An idle connection or a new one, when fewer than the maximum are in use.
@@ -49,7 +48,7 @@ impl WriteConnections {
         }
         let connection = match connection {
             Some(connection) => connection,
-            None => WriteConnection::open(&self.config, &self.schema).await?,
+            None => WriteConnection::open(&self.connector, &self.schema).await?,
         };
         Ok(Lease { connections: self, connection, _permit: permit })
     }
@@ -97,8 +96,8 @@ struct WriteConnection {
 }
 
 impl WriteConnection {
-    async fn open(config: &Config, schema: &str) -> Result<Self> {
-        let (client, mut connection) = config.connect(NoTls).await?;
+    async fn open(connector: &Connector, schema: &str) -> Result<Self> {
+        let (client, mut connection) = connector.connect().await?;
         let is_warned = Arc::new(AtomicBool::new(false));
         let warned = is_warned.clone();
         let driver = tokio::spawn(async move {

@@ -15,7 +15,7 @@ use convodb_service::Write;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 use tokio::time::Instant;
 
-use crate::connection::ClusterOptions;
+use crate::connection::{ClusterOptions, Connector};
 use crate::error::{Error, Result};
 use crate::writes::commit::GroupContext;
 use crate::writes::connection::WriteConnections;
@@ -31,6 +31,8 @@ const MAX_GROUP_BYTES: usize = 1 << 20;
 const MAX_WAITING: usize = 4 * MAX_GROUP;
 /// The most bytes of writes of all users that wait or run.
 const MAX_BYTES: usize = 64 << 20;
+/// The number of users with a last write at which those of long ago are forgotten.
+const MAX_LAST_WRITES: usize = 4096;
 
 /// The lanes of all users.
 pub(crate) struct Lanes {
@@ -42,6 +44,8 @@ pub(crate) struct Lanes {
     queues: Mutex<HashMap<UserId, VecDeque<Waiting>>>,
     memory: Arc<Semaphore>,
     counters: WriteCounters,
+    /// When users have written last, if some reads are of a standby.
+    last_writes: Option<Mutex<HashMap<UserId, Instant>>>,
 }
 
 struct Waiting {
@@ -53,17 +57,38 @@ struct Waiting {
 }
 
 impl Lanes {
-    pub(crate) fn new(options: &ClusterOptions, keys: Arc<Keys>) -> Self {
+    pub(crate) fn new(
+        options: &ClusterOptions,
+        connector: Arc<Connector>,
+        keys: Arc<Keys>,
+    ) -> Self {
         let ClusterOptions { retained_changes, quota, write_timeout, .. } = *options;
         Self {
             keys,
-            connections: WriteConnections::new(options),
+            connections: WriteConnections::new(options, connector),
             rules: WriteRules { retained_changes, quota },
             timeout: write_timeout,
             queues: Mutex::default(),
             memory: Arc::new(Semaphore::new(MAX_BYTES)),
             counters: WriteCounters::default(),
+            last_writes: options.replica.is_some().then(Mutex::default),
         }
+    }
+
+    /// Whether the user has written so lately that a standby may not know it.
+    pub(crate) fn has_written_lately(&self, user: UserId) -> bool {
+        let Some(last) = &self.last_writes else { return false };
+        let last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.get(&user).is_some_and(|at| at.elapsed() < ClusterOptions::OWN_WRITES)
+    }
+
+    fn note_write(&self, user: UserId) {
+        let Some(last) = &self.last_writes else { return };
+        let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.len() >= MAX_LAST_WRITES {
+            last.retain(|_, at| at.elapsed() < ClusterOptions::OWN_WRITES);
+        }
+        last.insert(user, Instant::now());
     }
 
     pub(crate) const fn default_quota(&self) -> convodb::Quota {
@@ -116,6 +141,7 @@ impl Lanes {
             let deadline = group.iter().map(|waiting| waiting.deadline).min();
             let deadline = deadline.unwrap_or_else(Instant::now);
             let replies = context.commit(user, &writes, deadline).await;
+            self.note_write(user);
             for (waiting, reply) in group.into_iter().zip(replies) {
                 WriteCounters::add(&self.counters.writes);
                 // A caller that does not wait any more gets no reply.

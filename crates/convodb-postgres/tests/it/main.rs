@@ -11,8 +11,13 @@ mod differential;
 mod erasure;
 mod export;
 mod faults;
+mod frozen;
+mod health;
 mod http;
 mod plans;
+mod replica;
+#[cfg(feature = "tls")]
+mod tls;
 mod writes;
 
 use convodb::Store;

@@ -4,33 +4,37 @@ use anyhow::{Context, Result};
 use convodb::{Name, UserId};
 use convodb_postgres::{Cluster, ClusterOptions};
 
-/// `--pg-url` and `--pg-schema`: a store in a database.
+use crate::postgres_flags::PostgresFlags;
+
+/// `--pg-url` and the flags of the connection: a store in a database.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DatabaseFlags {
-    /// Database, as libpq names it: postgresql://USER:PASSWORD@HOST/DATABASE
+    /// Database, as libpq names it: postgresql://USER:PASSWORD@HOST1,HOST2/DATABASE
     ///
-    /// Several hosts are tried in order. The connection is not encrypted. In the environment variable
-    /// the password is not visible to other users of the machine.
-    #[arg(long, env = "CONVODB_PG_URL", hide_env_values = true, value_name = "URL")]
-    pg_url: String,
-    /// Schema of the database that contains the store
+    /// Several hosts are tried in order, and the one that accepts writes is used. connect_timeout is
+    /// the time for each host in seconds, 2 if it is not set. sslmode is disable, prefer, require or
+    /// verify-full with the certificates of the file sslrootcert. In the environment variable the
+    /// password is not visible to other users of the machine.
     #[arg(
         long,
-        env = "CONVODB_PG_SCHEMA",
-        value_name = "NAME",
-        default_value = ClusterOptions::DEFAULT_SCHEMA
+        env = "CONVODB_PG_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "PostgreSQL"
     )]
-    pub(super) pg_schema: String,
+    pg_url: String,
+    #[command(flatten)]
+    pub(super) connection: PostgresFlags,
 }
 
 impl DatabaseFlags {
     pub(super) fn options(&self) -> Result<ClusterOptions> {
-        Ok(ClusterOptions::new(&self.pg_url)?.schema(&self.pg_schema)?.connections(1)?)
+        self.connection.options(&self.pg_url)
     }
 
     /// The store, opened for reading and writing.
     pub(super) async fn open(&self) -> Result<Cluster> {
-        Ok(Cluster::open(&self.options()?.write_connections(1)?).await?)
+        Ok(Cluster::open(&self.options()?).await?)
     }
 }
 

@@ -1,7 +1,8 @@
-//! `convodb cluster`: creates, fills, administers and verifies a store on PostgreSQL.
+//! `convodb cluster`: creates, fills, administers, verifies and observes a store on PostgreSQL.
 
 mod database;
 mod erase;
+mod health;
 mod prune;
 mod token;
 mod user;
@@ -53,6 +54,7 @@ pub(crate) enum Command {
         after_help = "Example: convodb cluster verify --pg-url postgresql://convodb@db1/convodb"
     )]
     Verify(VerifyArgs),
+    Health(health::Args),
     /// Create, list, rename and remove users of the store in the database
     #[command(subcommand)]
     User(user::Command),
@@ -160,7 +162,7 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<ExitCode> {
     match command {
         Command::Init(args) => {
             runtime.block_on(Cluster::create(&args.database.options()?))?;
-            say(format_args!("created a store in schema {}", args.database.pg_schema));
+            say(format_args!("created a store in schema {}", args.database.connection.pg_schema));
             Ok(ExitCode::SUCCESS)
         }
         Command::Import(args) => {
@@ -186,6 +188,7 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<ExitCode> {
             print_findings(&found, &args.json, out)?;
             Ok(if found.is_clean() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
+        Command::Health(args) => runtime.block_on(health::run(&args, out)),
         Command::User(command) => success(runtime.block_on(user::run(command, out))),
         Command::Token(command) => success(runtime.block_on(token::run(command, out))),
         Command::Prune(args) => success(runtime.block_on(prune::run(&args, out))),
