@@ -77,6 +77,10 @@ schemathesis examples="500":
 postgres:
     .ci/postgres
 
+# Run three nodes of etcd, Patroni and PostgreSQL under faults, as root: `just cluster --json`.
+cluster *options:
+    .ci/cluster {{options}}
+
 # Run clients that were written elsewhere against the server (needs python3, node, PyPI, npm and Debian's packages).
 clients:
     .ci/clients

@@ -2,6 +2,8 @@
 
 mod activity;
 mod authority;
+#[cfg(feature = "postgres")]
+mod cluster;
 mod damage;
 mod erasure;
 mod filters;
@@ -59,6 +61,8 @@ pub(crate) const ALL: &[Scenario] = &[
     erasure::ERASURE,
     separated::SEPARATED,
     separated::RESTORED,
+    #[cfg(feature = "postgres")]
+    cluster::CLUSTER,
 ];
 
 /// Runs the task of a subprocess that a scenario started.
