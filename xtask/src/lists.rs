@@ -85,13 +85,14 @@ pub const LAYERS: &[LayeredCrate] = &[
         folder: "crates/convodb-postgres",
         layers: &[
             &["copying", "error", "schema", "shape"],
-            &["values"],
+            &["tls", "values"],
             &["page_statement", "rows"],
             &["conversation_row", "plan_check"],
-            &["connection", "import", "news", "verify"],
-            &["writes"],
+            &["connection", "import", "verify"],
+            &["pool", "writes"],
+            &["news"],
             &["cluster"],
-            &["accounts", "cluster_writes", "count"],
+            &["accounts", "cluster_writes", "count", "health"],
             &["erasure", "expiry", "export", "requests"],
             &["remote"],
         ],
@@ -113,7 +114,7 @@ pub const LAYERS: &[LayeredCrate] = &[
     LayeredCrate {
         folder: "crates/convodb-cli",
         layers: &[
-            &["args"],
+            &["args", "postgres_flags"],
             &["console"],
             &["admin_client"],
             &["open_store"],

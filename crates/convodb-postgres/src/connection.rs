@@ -208,7 +208,7 @@ impl fmt::Debug for ClusterOptions {
 /// The driver's half of a connection.
 pub(crate) type Driver = tokio_postgres::Connection<Socket, TlsStream>;
 
-/// The hosts of a database, of which one accepts writes.
+/// The hosts of a database. One of them accepts writes.
 pub(crate) struct Connector {
     hosts: Vec<SingleHost>,
     /// The time for each host: to accept the connection, to authenticate and to say what it is.

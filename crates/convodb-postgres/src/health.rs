@@ -16,8 +16,8 @@ pub struct ClusterHealth {
     pub durability: ClusterDurability,
     /// The standbys that are connected to the primary.
     pub standbys: Vec<Standby>,
-    /// The step of a plan that reads a list by anything but its index, and of which list: see
-    /// [`Error::SlowPlan`]. New connections are refused as long as there is one.
+    /// The list that a plan reads by anything but its index, with the step: see [`Error::SlowPlan`].
+    /// New connections are refused until it is repaired.
     pub slow_plan: Option<String>,
 }
 
@@ -76,8 +76,8 @@ impl ClusterHealth {
 }
 
 impl Cluster {
-    /// The state of the database now. Three round trips to the primary, the last of which explains
-    /// every page statement (some milliseconds of its CPU); so ask at most every few seconds.
+    /// The state of the database now. Three round trips to the primary. The last explains every
+    /// page statement (some milliseconds of its CPU); so ask at most every few seconds.
     ///
     /// # Errors
     /// [`Error::ReadTimedOut`], [`Error::Unavailable`] or a fault of the database: writes fail, too.

@@ -114,7 +114,7 @@ impl Nodes {
         (0..NODES).filter(|node| Some(*node) != old).find(|node| is_leader(*node))
     }
 
-    /// The leader, as soon as there is one.
+    /// The leader, once a node is one.
     pub(super) fn leader(&self) -> Result<usize, Violation> {
         await_that("a node to be the leader", HEALING, PATRONI, || Self::current_leader(None))
     }
