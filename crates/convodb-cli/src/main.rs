@@ -264,8 +264,19 @@ mod tests {
             assert!(flag.get_help().is_some(), "{verb} --{long} has no help");
             let deletes = ["delete", "erase", "prune", "remove", "revoke"];
             let deletes = verb.split(' ').any(|word| deletes.contains(&word));
-            let place = ["db", "admin-socket", "pg-url", "pg-schema", "json"];
-            let names_the_place = place.contains(&long.as_str());
+            let place = ["db", "admin-socket", "json"];
+            // Those of a connection choose the database, and nothing in it.
+            let connection = [
+                "pg-url",
+                "pg-schema",
+                "pg-read-url",
+                "pg-connections",
+                "pg-write-connections",
+                "pg-read-timeout",
+                "pg-write-timeout",
+            ];
+            let names_the_place =
+                place.contains(&long.as_str()) || connection.contains(&long.as_str());
             match flag.get_env() {
                 None => without.push((verb, long)),
                 Some(variable) => {
