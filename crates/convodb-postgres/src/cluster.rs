@@ -27,7 +27,7 @@ use crate::news::NewsPoller;
 use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, owner};
 use crate::plan_check;
 use crate::pool::{Readers, SessionPool, Statements};
-use crate::rows::{self, ACCESS_COLUMNS, Columns, decode_name};
+use crate::rows::{self, ACCESS_COLUMNS, Columns};
 use crate::schema::{FORMAT, INDEXES, TABLES};
 use crate::values::{position, quoted};
 use crate::verify::{self, VerifyReport};
@@ -260,7 +260,7 @@ impl Cluster {
             let is_behind = found.first().is_some_and(|row| matches!(row.try_get(0), Ok(true)));
             let is_behind = *behind.get_or_insert(is_behind);
             let mut page = decode_page(&found, &plan)?;
-            add_names(&found, &mut names)?;
+            rows::add_names(&found, &mut names)?;
             entries += page.len() + usize::from(is_behind);
             let continues = page.len() > wanted;
             page.truncate(wanted);
@@ -549,19 +549,6 @@ fn decode_page(found: &[Row], plan: &ListPlan<'_>) -> Result<Vec<(usize, u64, Co
         page.reverse();
     }
     Ok(page)
-}
-
-/// Adds the names of the assistants of a page statement's rows that are not there yet.
-fn add_names(found: &[Row], names: &mut Vec<(AssistantId, Name)>) -> Result<()> {
-    for row in found {
-        let id: Option<Uuid> = Columns::new(row, 4, "conversation").next()?;
-        let Some(id) = id.map(AssistantId::new) else { continue };
-        if names.iter().all(|(known, _)| *known != id) {
-            let name = decode_name(&mut Columns::new(row, 2 + COLUMN_COUNT, "assistant"))?;
-            names.push((id, name));
-        }
-    }
-    Ok(())
 }
 
 /// The change of the columns `number, kind, id, pos, left_assistant` from number `at` on; `None` if an

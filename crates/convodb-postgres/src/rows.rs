@@ -10,6 +10,7 @@ use tokio_postgres::types::FromSql;
 use uuid::Uuid;
 
 use crate::error::{Result, corrupted};
+use crate::page_statement::COLUMN_COUNT;
 use crate::values::position;
 
 /// The table of conversations, as errors name it.
@@ -120,6 +121,19 @@ fn channel(columns: &mut Columns<'_>, kind: ChannelKind) -> Result<Channel> {
 pub(crate) fn decode_name(columns: &mut Columns<'_>) -> Result<Name> {
     let (table, name) = (columns.table, columns.text(|text| Name::new(text).ok())?);
     name.ok_or_else(|| corrupted(table, "a name is missing"))
+}
+
+/// Adds the names of the assistants of a page statement's rows that are not there yet.
+pub(crate) fn add_names(found: &[Row], names: &mut Vec<(AssistantId, Name)>) -> Result<()> {
+    for row in found {
+        let id: Option<Uuid> = Columns::new(row, 4, "conversation").next()?;
+        let Some(id) = id.map(AssistantId::new) else { continue };
+        if names.iter().all(|(known, _)| *known != id) {
+            let name = decode_name(&mut Columns::new(row, 2 + COLUMN_COUNT, "assistant"))?;
+            names.push((id, name));
+        }
+    }
+    Ok(())
 }
 
 /// The columns of an access token that [`stored_access`] decodes.

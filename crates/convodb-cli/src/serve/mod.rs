@@ -27,6 +27,7 @@ use convodb_http::{Config, Limits, LogWriter, local_url};
 use convodb_service::Source;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt, registry};
@@ -88,20 +89,7 @@ fn serve_logged(args: &Args) -> Result<()> {
     #[cfg(unix)]
     runtime.block_on(async { ignore_hangups() }).context("cannot install signal handlers")?;
 
-    #[cfg(feature = "postgres")]
-    let cluster = match &args.pg_url {
-        Some(url) => Some(runtime.block_on(cluster::open(url, args))?),
-        None => None,
-    };
-    #[cfg(not(feature = "postgres"))]
-    let cluster: Option<Source> = None;
-    let (source, opened) = match cluster {
-        Some(cluster) => (cluster, None),
-        None => {
-            let (store, temporary) = open(args)?;
-            (Source::from(store.clone()), Some((store, temporary)))
-        }
-    };
+    let (source, opened) = open_source(args, &runtime)?;
     let store = opened.as_ref().map(|(store, _)| store);
     let base = local_url(address);
     if let Some(store) = store.filter(|_| args.demo) {
@@ -147,6 +135,20 @@ fn serve_logged(args: &Args) -> Result<()> {
     }
     say("stopped");
     Ok(())
+}
+
+/// An embedded store with the directory of a temporary one.
+type Opened = (Store, Option<TempDir>);
+
+/// Opens what is served: the store in the database that is named, or an embedded one.
+#[cfg_attr(not(feature = "postgres"), expect(unused_variables, reason = "nothing is awaited"))]
+fn open_source(args: &Args, runtime: &Runtime) -> Result<(Source, Option<Opened>)> {
+    #[cfg(feature = "postgres")]
+    if let Some(url) = &args.pg_url {
+        return Ok((runtime.block_on(cluster::open(url, args))?, None));
+    }
+    let (store, temporary) = open(args)?;
+    Ok((store.clone().into(), Some((store, temporary))))
 }
 
 /// The limits that flags set; the others have their defaults.

@@ -14,6 +14,10 @@ impl Random {
         self.0 ^= self.0 << 17;
         self.0 % bound
     }
+
+    fn one_of<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[usize::try_from(self.below(choices.len() as u64)).unwrap()]
+    }
 }
 
 fn id(number: u64) -> String {
@@ -25,7 +29,7 @@ const IDENTIFIERS: [&str; 2] = ["order 7", "order 8"];
 
 /// The body of a new conversation.
 fn conversation(random: &mut Random, number: u64) -> String {
-    let assistant = ASSISTANTS[random.below(2) as usize];
+    let assistant = random.one_of(&ASSISTANTS);
     // Several have the same second.
     let second = number / 3 % 60;
     let head = format!(
@@ -33,7 +37,7 @@ fn conversation(random: &mut Random, number: u64) -> String {
          \"created_at\":\"2025-01-25 10:15:{second:02}\"",
         id(number)
     );
-    let phone = |random: &mut Random| PHONES[random.below(3) as usize];
+    let phone = |random: &mut Random| random.one_of(&PHONES);
     match random.below(4) {
         0 => format!("{head}}}"),
         1 => format!("{head},\"type\":\"test\",\"variables\":{{\"n\":{number}}}}}"),
@@ -45,7 +49,7 @@ fn conversation(random: &mut Random, number: u64) -> String {
             )
         }
         _ => {
-            let identifier = IDENTIFIERS[random.below(2) as usize];
+            let identifier = random.one_of(&IDENTIFIERS);
             format!("{head},\"type\":\"api\",\"external_identifier\":\"{identifier}\"}}")
         }
     }
@@ -76,7 +80,7 @@ fn write(both: &Both, writes: u64) {
                 both.same(&format!("PATCH /api/user/assistants/{}", ASSISTANTS[1]), &body);
             }
             8 => {
-                let assistant = ASSISTANTS[random.below(2) as usize];
+                let assistant = random.one_of(&ASSISTANTS);
                 let body = format!("{{\"assistant_id\":\"{assistant}\",\"ai_enabled\":false}}");
                 both.same(&format!("PATCH /api/conversations/{target}"), &body);
             }
