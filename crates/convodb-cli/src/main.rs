@@ -11,7 +11,6 @@ mod console;
 mod import_api;
 mod io;
 mod open_store;
-#[cfg(feature = "postgres")]
 mod postgres_flags;
 mod resolve;
 mod serve;
@@ -55,7 +54,7 @@ Try it: convodb serve --demo";
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Import(import::Args),
     Export(export::Args),
     List(list::Args),

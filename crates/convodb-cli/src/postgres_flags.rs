@@ -1,9 +1,5 @@
-//! The flags of a connection to PostgreSQL, for each command that opens a store there.
-
-use std::time::Duration;
-
-use anyhow::Result;
-use convodb_postgres::ClusterOptions;
+//! The flags of a connection to PostgreSQL, for each command that opens a store there. `serve` has them
+//! in every build, so that a settings file is valid for all.
 
 /// `--pg-schema` and what bounds connections and calls. The URL is the command's own flag: some need
 /// it, for others it is a choice.
@@ -11,13 +7,8 @@ use convodb_postgres::ClusterOptions;
 #[command(next_help_heading = "PostgreSQL")]
 pub(crate) struct PostgresFlags {
     /// Schema of the database that contains the store
-    #[arg(
-        long,
-        env = "CONVODB_PG_SCHEMA",
-        value_name = "NAME",
-        default_value = ClusterOptions::DEFAULT_SCHEMA
-    )]
-    pub(crate) pg_schema: String,
+    #[arg(long, env = "CONVODB_PG_SCHEMA", value_name = "NAME", default_value = "convodb")]
+    pg_schema: String,
     /// Standby to read lists, conversations, messages and statistics from, which may lag; a user's own
     /// writes of the last 2 s are read from the primary
     #[arg(long, env = "CONVODB_PG_READ_URL", hide_env_values = true, value_name = "URL")]
@@ -40,9 +31,14 @@ pub(crate) struct PostgresFlags {
     pg_write_timeout: u64,
 }
 
+#[cfg(feature = "postgres")]
 impl PostgresFlags {
     /// The options of the store in the database with this URL.
-    pub(crate) fn options(&self, url: &str) -> Result<ClusterOptions> {
+    pub(crate) fn options(&self, url: &str) -> anyhow::Result<convodb_postgres::ClusterOptions> {
+        use std::time::Duration;
+
+        use convodb_postgres::ClusterOptions;
+
         let options = ClusterOptions::new(url)?;
         let options = match &self.pg_read_url {
             Some(url) => options.read_url(url)?,

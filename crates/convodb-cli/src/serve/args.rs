@@ -8,6 +8,7 @@ use convodb::{Day, IndexFamilies, Quota};
 use convodb_http::{CorsOrigin, PublicUrl, RateLimit};
 
 use crate::args::ByteSize;
+use crate::postgres_flags::PostgresFlags;
 
 /// Serve a store over HTTP until Ctrl-C or SIGTERM
 ///
@@ -31,11 +32,14 @@ pub(crate) struct Args {
     pub(crate) db: Option<PathBuf>,
     /// PostgreSQL database of the store, in place of a file, as libpq names it:
     /// postgresql://USER:PASSWORD@HOST/DATABASE; needs a binary with the feature postgres
-    #[arg(long, env = "CONVODB_PG_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(
+        long,
+        env = "CONVODB_PG_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        help_heading = "PostgreSQL"
+    )]
     pub(crate) pg_url: Option<String>,
-    /// Schema of the PostgreSQL database that contains the store
-    #[arg(long, env = "CONVODB_PG_SCHEMA", value_name = "NAME", default_value = "convodb")]
-    pub(crate) pg_schema: String,
     /// Address and port to listen on; port 0 chooses a free one
     #[arg(long, env = "CONVODB_LISTEN", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
@@ -188,6 +192,8 @@ pub(crate) struct Args {
     /// Check the settings, print them with their origin, and exit
     #[arg(long, env = "CONVODB_CHECK_CONFIG", value_parser = BoolishValueParser::new())]
     pub(crate) check_config: bool,
+    #[command(flatten)]
+    pub(crate) postgres: PostgresFlags,
 }
 
 impl Args {
