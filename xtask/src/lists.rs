@@ -128,7 +128,7 @@ pub const LAYERS: &[LayeredCrate] = &[
     LayeredCrate {
         folder: "crates/convodb-testkit",
         layers: &[
-            &["erasure", "golden", "http_client", "oracle"],
+            &["erasure", "golden", "http_client", "oracle", "wait"],
             &["generators", "page_walk", "slow_clients"],
             &["harness"],
             &["list_bounds", "live_walk"],

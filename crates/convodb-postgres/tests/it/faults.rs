@@ -212,7 +212,7 @@ async fn a_commit_without_its_standby_is_not_acknowledged() {
         operator.batch_execute("select pg_reload_conf()").await.unwrap();
     };
     standbys("'nobody'").await;
-    // The server reads its settings some time after it is told to. From then on, commits wait.
+    // The server reads its settings some time after the request. From then on, commits wait.
     let probe = connect().await;
     probe.batch_execute("set synchronous_commit = on").await.unwrap();
     let probed = probe.cancel_token();
