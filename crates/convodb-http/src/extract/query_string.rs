@@ -234,11 +234,11 @@ fn is_like_filter(name: &str, known: &[&str]) -> bool {
 
 /// Whether two names differ at most in case and in punctuation between their letters.
 fn is_same_word(name: &str, other: &str) -> bool {
-    let letters = |name: &'_ str| {
-        let bytes = name.bytes().filter(|byte| !b"_-. ".contains(byte));
-        bytes.map(|byte| byte.to_ascii_lowercase()).collect::<Vec<_>>()
-    };
-    letters(name) == letters(other)
+    letters(name).eq(letters(other))
+}
+
+fn letters(name: &str) -> impl Iterator<Item = u8> {
+    name.bytes().filter(|byte| !b"_-. ".contains(byte)).map(|byte| byte.to_ascii_lowercase())
 }
 
 /// Whether a name can be in an error: a short word, unlike a phone number or a token.
