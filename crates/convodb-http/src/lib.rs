@@ -1,7 +1,7 @@
 //! HTTP server compatible with the "List Conversations" API of Autocalls (the same at Famulor).
 //!
 //! It serves a [`convodb`] store, or one on another database
-//! ([`Source`](convodb_service::Source)), and clients of that API work by changing the base URL. A Bearer
+//! ([`Source`]), and clients of that API work by changing the base URL. A Bearer
 //! token selects the user whose conversations, messages, assistants, imports and exports a request
 //! reads and writes. `/healthz`, `/readyz`, `/metrics`, `/docs` and `/openapi.json` need no token.
 //!
