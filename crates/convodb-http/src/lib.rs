@@ -1,9 +1,9 @@
 //! HTTP server compatible with the "List Conversations" API of Autocalls (the same at Famulor).
 //!
-//! It serves a [`convodb`] store, or one on another database
-//! ([`Source`]), and clients of that API work by changing the base URL. A Bearer
-//! token selects the user whose conversations, messages, assistants, imports and exports a request
-//! reads and writes. `/healthz`, `/readyz`, `/metrics`, `/docs` and `/openapi.json` need no token.
+//! It serves a [`convodb`] store, or one on another database ([`Source`]), and clients of that API work
+//! by changing the base URL. A Bearer token selects the user whose conversations, messages, assistants,
+//! imports and exports a request reads and writes. `/healthz`, `/readyz`, `/metrics`, `/docs` and
+//! `/openapi.json` need no token.
 //!
 //! [`serve`] runs the whole server on a listener; [`runtime`] builds the tokio runtime that suits
 //! it. For a server of your own, [`router`] returns the routes, [`write_page`] writes the body of a
