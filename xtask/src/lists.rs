@@ -35,7 +35,7 @@ pub const LAYERS: &[LayeredCrate] = &[
     LayeredCrate {
         folder: "crates/convodb-bench",
         layers: &[
-            &["chart", "dataset", "latency", "row", "system"],
+            &["chart", "dataset", "document_block", "latency", "row", "system"],
             &["filter", "lists"],
             &["sql", "starts"],
             &["engine"],

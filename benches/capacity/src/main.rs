@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use convodb_bench::document_block;
 use convodb_capacity::charts;
 use convodb_capacity::inputs::Inputs;
-use convodb_capacity::report::{Report, replace};
+use convodb_capacity::report::Report;
 
 const DOCUMENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
 /// The most conversations: the model keeps every user in memory.
@@ -85,7 +86,7 @@ fn write(report: &Report, directory: &Path) -> Result<()> {
     let mut document =
         std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
     for (name, block) in report.blocks() {
-        document = replace(&document, name, &block)?;
+        document = document_block::replace(&document, name, &block)?;
     }
     std::fs::write(&path, document).with_context(|| format!("writing {}", path.display()))?;
     for (name, svg) in charts::all(report) {

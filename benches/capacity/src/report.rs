@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context, Result};
 use serde::Serialize;
 
 use crate::inputs::{Deployment, Input, Inputs};
@@ -350,20 +349,10 @@ fn millis(value: f64) -> String {
     }
 }
 
-/// Replaces the content between the lines `<!-- begin NAME -->` and `<!-- end NAME -->`.
-///
-/// # Errors
-/// The document has no such block.
-pub fn replace(document: &str, name: &str, inside: &str) -> Result<String> {
-    let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->"));
-    let missing = || format!("the document has no block `{name}`");
-    let (before, rest) = document.split_once(&begin).with_context(missing)?;
-    let (_, after) = rest.split_once(&end).with_context(missing)?;
-    Ok(format!("{before}{begin}\n{}\n\n{end}{after}", inside.trim()))
-}
-
 #[cfg(test)]
 mod tests {
+    use convodb_bench::document_block;
+
     use super::*;
 
     #[test]
@@ -373,14 +362,6 @@ mod tests {
         assert_eq!([percent(0.032), percent(14.851), percent(0.0001)], ["3.2%", "1485%", "0.010%"]);
         assert_eq!([millis(1.5), millis(20_000.0)], ["1.50 ms", "20.0 s"]);
         assert_eq!([bytes(26e12), bytes(3e6)], ["26.0 TB", "3 MB"]);
-    }
-
-    #[test]
-    fn a_block_is_replaced_and_a_missing_one_is_named() {
-        let document = "a\n<!-- begin x -->\nold\n<!-- end x -->\nb\n";
-        let once = replace(document, "x", "new").expect("block");
-        assert_eq!(once, "a\n<!-- begin x -->\n\nnew\n\n<!-- end x -->\nb\n");
-        assert!(replace(document, "y", "").expect_err("none").to_string().contains("`y`"));
     }
 
     #[test]
@@ -398,7 +379,7 @@ mod tests {
         let document = std::fs::read_to_string(path).expect("docs/capacity.md");
         for (name, block) in Report::new(&Inputs::default(), &[1e6], 1).blocks() {
             if ["inputs", "largest", "measured"].contains(&name) {
-                let renewed = replace(&document, name, &block).expect("block");
+                let renewed = document_block::replace(&document, name, &block).expect("block");
                 assert!(renewed == document, "block `{name}`: run `just capacity --write`");
             }
         }

@@ -6,7 +6,7 @@
 //! * [`engine`] is what reads pages; [`pages`], [`cold`], [`readers`], [`counts`] and [`writes`]
 //!   measure.
 //! * [`run`] does all of it and returns a [`result::BenchResult`], which [`html`] makes a page of.
-//! * [`chart`] draws charts as SVG.
+//! * [`chart`] draws charts as SVG, and [`document_block`] puts tables into a document.
 
 #[cfg(feature = "sqlite")]
 pub mod against;
@@ -14,6 +14,7 @@ pub mod chart;
 pub mod cold;
 pub mod counts;
 pub mod dataset;
+pub mod document_block;
 pub mod engine;
 #[cfg(feature = "sqlite")]
 pub mod filter;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use convodb::{
-    BulkOptions, IndexFamilies, IndexFamily, ListRequest, PageCursor, PageSize, Store, StoreOptions,
-    Timestamp, UserId,
+    BulkOptions, IndexFamilies, IndexFamily, ListRequest, PageCursor, PageSize, Store,
+    StoreOptions, Timestamp, UserId,
 };
 use convodb_bench::row::Row;
 

@@ -1,7 +1,6 @@
 //! Report: turns result files into tables in the marked blocks of `benchmarks.md` and into charts,
 //! each in a light and a dark theme.
 
-mod blocks;
 mod charts;
 mod tables;
 
@@ -10,6 +9,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use convodb_bench::document_block;
 
 use crate::results::PagesResult;
 use crate::suites::counts::CountsResult;
@@ -89,7 +89,7 @@ pub(crate) fn run(directory: &Path, out: &Path) -> Result<()> {
     let mut text = fs::read_to_string(&path)
         .with_context(|| format!("cannot read the document {}", path.display()))?;
     for (name, block) in tables::all(&results) {
-        text = blocks::replace(&text, name, &block)?;
+        text = document_block::replace(&text, name, &block)?;
         writeln!(stdout, "{}: block {name}", path.display())?;
     }
     fs::write(&path, text)?;

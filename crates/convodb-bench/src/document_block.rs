@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 ///
 /// # Errors
 /// Fails if the document has no such block.
-pub(crate) fn replace(document: &str, name: &str, inside: &str) -> Result<String> {
+pub fn replace(document: &str, name: &str, inside: &str) -> Result<String> {
     let (begin, end) = (format!("<!-- begin {name} -->\n"), format!("<!-- end {name} -->"));
     let missing = || format!("block {name} not found in the document");
     let (before, rest) = document.split_once(&begin).with_context(missing)?;
