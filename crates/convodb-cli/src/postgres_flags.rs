@@ -8,7 +8,7 @@
 pub(crate) struct PostgresFlags {
     /// Schema of the database that contains the store
     #[arg(long, env = "CONVODB_PG_SCHEMA", value_name = "NAME", default_value = "convodb")]
-    pg_schema: String,
+    pub(crate) pg_schema: String,
     /// Standby to read lists, conversations, messages and statistics from, which may lag; a user's own
     /// writes of the last 2 s are read from the primary
     #[arg(long, env = "CONVODB_PG_READ_URL", hide_env_values = true, value_name = "URL")]
