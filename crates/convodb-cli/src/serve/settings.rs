@@ -334,7 +334,7 @@ mod tests {
     fn an_invalid_setting_is_reported_with_its_line() {
         check_file(
             "db = 1\n\nlistne = \"x\"",
-            Err("3: unknown setting listne; the settings are db, listen"),
+            Err("3: unknown setting listne; the settings are db, pg-url, listen"),
         );
         check_file("config = \"x\"", Err("1: unknown setting config"));
         check_file(
