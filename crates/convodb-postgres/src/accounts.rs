@@ -15,6 +15,7 @@ use tokio_postgres::types::ToSql;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result, corrupted};
 use crate::page_statement::owner;
+use crate::pool::Statements as _;
 use crate::rows::{ACCESS_COLUMNS, Columns, decode_name, stored_access};
 use crate::values::millis;
 
@@ -44,8 +45,7 @@ impl Cluster {
     /// A fault of the database.
     pub async fn users(&self) -> Result<Vec<UserAccount>> {
         let sql = format!("{ACCOUNTS} order by a.id");
-        let client = self.pool.get().await?;
-        let found = client.query(&sql, &[]).await?;
+        let found = self.pool.rows(&sql, &[]).await?;
         found.iter().map(|row| decode_account(row, self.default_quota())).collect()
     }
 
@@ -56,10 +56,9 @@ impl Cluster {
     pub async fn find_user(&self, named: &Name) -> Result<UserId> {
         let number: Option<i32> = named.as_str().parse().ok();
         let sql = "select id from account where name = $1 or id = $2 order by name <> $1 limit 1";
-        let client = self.pool.get().await?;
-        let found = client.query_opt(sql, &[&named.as_str().as_bytes(), &number]).await?;
-        let found = found.ok_or(convodb::Error::UserNotFound)?;
-        decode_user_id(&mut Columns::new(&found, 0, "account"))
+        let found = self.pool.rows(sql, &[&named.as_str().as_bytes(), &number]).await?;
+        let found = found.first().ok_or(convodb::Error::UserNotFound)?;
+        decode_user_id(&mut Columns::new(found, 0, "account"))
     }
 
     /// The user's assistant with this id or number. One statement.
@@ -73,10 +72,8 @@ impl Cluster {
         };
         let sql = "select id, number, name from assistant \
                    where owner = $1 and (id = $2 or number = $3)";
-        let client = self.pool.get().await?;
-        let found = client.query_opt(sql, &[&owner(user)?, &id, &number]).await?;
-        let found = found.ok_or(convodb::Error::AssistantNotFound)?;
-        decode_assistant(&found)
+        let found = self.pool.rows(sql, &[&owner(user)?, &id, &number]).await?;
+        decode_assistant(found.first().ok_or(convodb::Error::AssistantNotFound)?)
     }
 
     /// Creates a user, as [`convodb::Transaction::create_user`]. One statement.
@@ -171,8 +168,7 @@ impl Cluster {
     pub async fn tokens(&self) -> Result<Vec<Token>> {
         let sql =
             format!("select {ACCESS_COLUMNS}, name, prefix, created_ms from token order by digest");
-        let client = self.pool.get().await?;
-        client.query(&sql, &[]).await?.iter().map(decode_token).collect()
+        self.pool.rows(&sql, &[]).await?.iter().map(decode_token).collect()
     }
 
     /// Revokes an access token, as [`convodb::Transaction::revoke_token`]. One statement.

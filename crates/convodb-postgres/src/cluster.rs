@@ -26,7 +26,7 @@ use crate::import;
 use crate::news::NewsPoller;
 use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, owner};
 use crate::plan_check;
-use crate::pool::{Readers, SessionPool, Statements};
+use crate::pool::{Readers, Session, SessionPool, Statements};
 use crate::rows::{self, ACCESS_COLUMNS, Columns};
 use crate::schema::{FORMAT, INDEXES, TABLES};
 use crate::values::{position, quoted};
@@ -344,8 +344,16 @@ impl Cluster {
         user: UserId,
         id: ConversationId,
     ) -> Result<Option<(Conversation, Vec<Message>)>> {
+        self.readers(user).read(|session| self.history_in(session, user, id)).await
+    }
+
+    async fn history_in(
+        &self,
+        client: Session<'_>,
+        user: UserId,
+        id: ConversationId,
+    ) -> Result<Option<(Conversation, Vec<Message>)>> {
         let begin = "begin isolation level repeatable read, read only";
-        let client = self.readers(user).get().await?;
         let row = client.prepare(&conversation_sql()).await?;
         let messages = client.prepare(&messages_sql()).await?;
         let values: [&(dyn ToSql + Sync); 2] = [&owner(user)?, &id.uuid()];

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::cluster::Cluster;
 use crate::error::{Result, corrupted};
 use crate::page_statement::{PageStatement, owner};
-use crate::pool::{SessionTransaction, Statements};
+use crate::pool::{Session, SessionTransaction, Statements};
 use crate::rows::Columns;
 use crate::values::Value;
 
@@ -27,13 +27,25 @@ impl Cluster {
     /// As [`Cluster::list`].
     pub async fn count(&self, user: UserId, request: &ListRequest) -> Result<Count> {
         let plan = self.keys().plan(user, request, self.restriction)?;
+        let Some(statement) = PageStatement::of(&plan)? else {
+            return Ok(Count { is_exact: true, ..Count::default() });
+        };
+        let readers = self.readers(user);
+        readers.read(|session| self.count_in(session, user, &plan, &statement)).await
+    }
+
+    async fn count_in(
+        &self,
+        mut session: Session<'_>,
+        user: UserId,
+        plan: &ListPlan<'_>,
+        statement: &PageStatement,
+    ) -> Result<Count> {
         let mut count = Count { is_exact: true, ..Count::default() };
-        let Some(statement) = PageStatement::of(&plan)? else { return Ok(count) };
-        let mut client = self.readers(user).get().await?;
-        let transaction = client.read_only_transaction().await?;
+        let transaction = session.read_only_transaction().await?;
         let mut spans = vec![plan.span()];
         if let Some(days) = plan.counted_days() {
-            count.conversations = self.count_days(&transaction, user, &plan, days).await?;
+            count.conversations = self.count_days(&transaction, user, plan, days).await?;
             spans = plan.spans_around(days).to_vec();
         }
         spans.retain(|(start, end)| start < end);
@@ -41,7 +53,7 @@ impl Cluster {
         for span in spans {
             let left = usize::try_from(Count::MAX_SCANNED - count.entries_read);
             let left = left.unwrap_or(usize::MAX);
-            let values = sql.values_within(user, &plan, span.0, span, left + 1)?;
+            let values = sql.values_within(user, plan, span.0, span, left + 1)?;
             let values: Vec<_> = values.iter().map(Value::as_sql).collect();
             let rows = transaction.rows(&sql.text, &values).await?;
             let row =

@@ -75,6 +75,23 @@ impl SessionPool {
         })
     }
 
+    /// Runs what reads, and once more on another connection if its connection fails. Both within one
+    /// read timeout.
+    pub(crate) async fn read<'p, T, F: Future<Output = Result<T>>>(
+        &'p self,
+        call: impl Fn(Session<'p>) -> F,
+    ) -> Result<T> {
+        let deadline = Instant::now() + self.timeout;
+        match call(self.get_until(deadline).await?).await {
+            Err(error) if error.is_of_connection() => {
+                tracing::warn!(%error, "a read lost its connection");
+                self.discard_idle();
+                call(self.get_until(deadline).await?).await
+            }
+            done => done,
+        }
+    }
+
     /// An idle connection, or a new one with the settings of a session and checked plans.
     async fn connection(&self) -> Result<Connection> {
         while let Some(idle) = self.take_idle() {
@@ -139,27 +156,24 @@ pub(crate) struct Readers<'p> {
 }
 
 impl<'p> Readers<'p> {
-    /// A session of the standby, or else of the primary.
-    pub(crate) async fn get(&self) -> Result<Session<'p>> {
+    /// [`SessionPool::read`] on the standby, or else on the primary.
+    pub(crate) async fn read<T, F: Future<Output = Result<T>>>(
+        &self,
+        call: impl Fn(Session<'p>) -> F,
+    ) -> Result<T> {
         if let Some(replica) = self.replica {
-            match replica.get().await {
+            match replica.read(&call).await {
                 Err(error) if is_of_replica(&error) => warn_of_replica(&error),
                 done => return done,
             }
         }
-        self.primary.get().await
+        self.primary.read(&call).await
     }
 }
 
 impl Statements for Readers<'_> {
     async fn rows(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
-        if let Some(replica) = self.replica {
-            match replica.rows(sql, values).await {
-                Err(error) if is_of_replica(&error) => warn_of_replica(&error),
-                done => return done,
-            }
-        }
-        self.primary.rows(sql, values).await
+        self.read(|session| async move { session.rows(sql, values).await }).await
     }
 }
 
@@ -174,20 +188,8 @@ fn warn_of_replica(error: &Error) {
 }
 
 impl Statements for SessionPool {
-    /// Runs a statement that reads, and once more on another connection if its connection fails. Both
-    /// within one read timeout.
     async fn rows(&self, sql: &str, values: &Values<'_>) -> Result<Vec<Row>> {
-        let deadline = Instant::now() + self.timeout;
-        let session = self.get_until(deadline).await?;
-        match session.rows(sql, values).await {
-            Err(error) if error.is_of_connection() => {
-                tracing::warn!(%error, "a read lost its connection");
-                drop(session);
-                self.discard_idle();
-                self.get_until(deadline).await?.rows(sql, values).await
-            }
-            done => done,
-        }
+        self.read(|session| async move { session.rows(sql, values).await }).await
     }
 }
 

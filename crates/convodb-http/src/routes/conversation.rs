@@ -11,7 +11,7 @@ use convodb::{
     Transaction, UserId,
 };
 use convodb_json::AssistantNames;
-use convodb_service::{Source, View, Write as StoreWrite, Written};
+use convodb_service::{RemoteView, Source, View, Write as StoreWrite, Written};
 use uuid::Uuid;
 
 use crate::body::{ConversationPatch, NewConversation, RequestBody};
@@ -25,7 +25,7 @@ use crate::extract::path::PathId;
 use crate::middleware::caller::Caller;
 use crate::response::history::{self, History, STREAMED_BYTES};
 use crate::response::history_page::{HistoryPage, HistoryParams};
-use crate::response::{json_body, names};
+use crate::response::json_body;
 use crate::state::Service;
 
 /// `POST /api/conversations`.
@@ -61,7 +61,7 @@ pub(crate) async fn read(
         let params = params::history(request.uri().query().unwrap_or_default())?;
         let snapshot = match &view {
             View::Embedded(snapshot) => snapshot,
-            View::Remote(_) => return read_whole(&view, user, id, params).await,
+            View::Remote(remote) => return read_whole(remote, user, id, params).await,
         };
         let found = snapshot.conversation(user, id)?.zip(snapshot.message_iter(user, id)?);
         let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
@@ -79,19 +79,19 @@ pub(crate) async fn read(
 
 /// Reads a conversation whose messages are read at once, or a page of them.
 async fn read_whole(
-    view: &View,
+    remote: &RemoteView,
     user: UserId,
     id: ConversationId,
     params: Option<HistoryParams>,
 ) -> Result<Response> {
-    let View::Remote(remote) = view else { return Err(Error::ConversationNotFound.into()) };
     let found = remote.history(user, id).await?;
     let (conversation, messages) = found.ok_or(Error::ConversationNotFound)?;
     let stored = u32::try_from(messages.len()).unwrap_or(u32::MAX);
     let page = params.map(|params| HistoryPage::of(params, stored));
     let (skipped, len) = page.map_or((0, stored), |page| (page.skipped, page.len));
     let shown = messages.iter().skip(skipped as usize).take(len as usize);
-    let mut names = names::names(view, user, [conversation.assistant].into_iter()).await?;
+    let read = remote.assistant_names(user, vec![conversation.assistant]).await?;
+    let mut names = AssistantNames::known(read);
     let end = json_body::after_history(&conversation, page.as_ref(), &mut names)?;
     Ok(history::whole(shown, end))
 }

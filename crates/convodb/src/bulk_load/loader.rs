@@ -88,8 +88,9 @@ impl BulkLoader {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the millisecond of a `created_at` is full (4,194,304 conversations of
-    /// one user); [`Error::QuotaExceeded`]; [`Error::UserNotFound`] or [`Error::UserClosed`] if a user was erased meanwhile;
-    /// [`Error::AssistantNotFound`] if an assistant was deleted meanwhile; or as [`Store::write`]. Nothing is stored then.
+    /// one user); [`Error::QuotaExceeded`]; [`Error::UserNotFound`] or [`Error::UserClosed`] if a
+    /// user was erased meanwhile; [`Error::AssistantNotFound`] if an assistant was deleted
+    /// meanwhile; or as [`Store::write`]. Nothing is stored then.
     pub fn finish(self) -> Result<BulkLoadReport> {
         self.finish_with_progress(|_, _| {})
     }
