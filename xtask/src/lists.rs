@@ -92,7 +92,7 @@ pub const LAYERS: &[LayeredCrate] = &[
             &["pool", "writes"],
             &["news"],
             &["cluster"],
-            &["accounts", "cluster_writes", "count", "health"],
+            &["accounts", "cluster_writes", "count", "explain", "health"],
             &["erasure", "expiry", "export", "requests"],
             &["remote"],
         ],

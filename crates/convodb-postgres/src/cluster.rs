@@ -25,7 +25,6 @@ use crate::error::{Error, Result, corrupted};
 use crate::import;
 use crate::news::NewsPoller;
 use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, owner};
-use crate::plan_check;
 use crate::pool::{Readers, Session, SessionPool, Statements};
 use crate::rows::{self, ACCESS_COLUMNS, Columns};
 use crate::schema::{FORMAT, INDEXES, TABLES};
@@ -62,15 +61,6 @@ struct State {
     secrets: Secrets,
     keys: Arc<Keys>,
     history: History,
-}
-
-/// What PostgreSQL did for a page: see [`Cluster::explain`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PageExplanation {
-    /// The number of entries of conversations that were read.
-    pub entries: u64,
-    /// The number of index ranges that the list is a union of; 0 if no conversation can match.
-    pub ranges: usize,
 }
 
 /// Opening and creating.
@@ -273,27 +263,6 @@ impl Cluster {
                 return Ok((rows.into_page(is_behind, continues, entries), names));
             }
         }
-    }
-
-    /// Executes the statement of a page and counts what it reads, by `EXPLAIN ANALYZE`.
-    ///
-    /// # Errors
-    /// As [`Cluster::list`].
-    pub async fn explain(&self, user: UserId, request: &ListRequest) -> Result<PageExplanation> {
-        let plan = self.state.keys.plan(user, request, self.restriction)?;
-        let ranges = plan.ranges().len();
-        let Some(statement) = PageStatement::of(&plan)? else {
-            return Ok(PageExplanation { entries: 0, ranges });
-        };
-        let sql = statement.sql();
-        let values = sql.values(user, &plan, plan.gap(), plan.page_size() + 1)?;
-        let values: Vec<String> = values.iter().map(crate::values::Value::literal).collect();
-        let options = "analyze, timing off, costs off";
-        let script = plan_check::explained(&sql.text, &values.join(", "), options);
-        let session = self.pool.get().await?;
-        let plans = session.run(|client| plan_check::plans(client, &script)).await?;
-        let entries = plans.iter().map(plan_check::entries_read).sum();
-        Ok(PageExplanation { entries, ranges })
     }
 
     /// What an access token allows at the time `now`, as [`convodb::Snapshot::authenticate`]. One
