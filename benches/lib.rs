@@ -18,6 +18,11 @@ use convodb_bench::dataset::{self, Dataset};
 use convodb_bench::lists::List;
 use convodb_bench::run::SEED;
 use convodb_bench::starts::{self, ListPlaces, scattered};
+use mimalloc::MiMalloc;
+
+/// That of the command, so that what is measured is what it does.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The most page starts of a list that a bench cycles through, so that it does not read one hot
 /// page.

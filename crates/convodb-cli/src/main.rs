@@ -20,6 +20,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
+use mimalloc::MiMalloc;
 
 use crate::args::UsageError;
 use crate::commands::{
@@ -27,6 +28,11 @@ use crate::commands::{
     prune, report, restore, show, token, usage, user, verify,
 };
 use crate::console::{Stdout, say};
+
+/// A tenth fewer instructions for a request than with the allocator of glibc, which also keeps what
+/// each thread has freed.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// The exit status of a wrong command line, the same as clap's.
 const WRONG_USAGE: u8 = 2;
