@@ -64,6 +64,45 @@ pub struct CsvOptions {
     pub byte_order_mark: bool,
 }
 
+/// Writes a CSV export of rows that the caller reads: the header, then records.
+///
+/// ```
+/// use convodb::{Channel, Conversation, ConversationId, Timestamp};
+/// use convodb_json::csv::{CsvOptions, CsvWriter};
+/// let at: Timestamp = "2025-01-25".parse()?;
+/// let bot = "a1b2c3d4-5678-40ab-8def-1234567890ab".parse()?;
+/// let row = Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
+/// let (writer, mut out) = (CsvWriter::new(CsvOptions::default()), Vec::new());
+/// writer.header(&mut out);
+/// writer.record(&mut out, &row.borrowed(), "Support");
+/// assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 2);
+/// # Ok::<(), convodb::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct CsvWriter(CsvOptions);
+
+impl CsvWriter {
+    /// A writer of CSV in this form.
+    #[must_use]
+    pub const fn new(options: CsvOptions) -> Self {
+        Self(options)
+    }
+
+    /// Appends what precedes the first record.
+    pub fn header(self, out: &mut Vec<u8>) {
+        if self.0.byte_order_mark {
+            out.extend_from_slice(BYTE_ORDER_MARK);
+        }
+        out.extend_from_slice(COLUMNS.join(",").as_bytes());
+        out.push(b'\n');
+    }
+
+    /// Appends the record of a conversation.
+    pub fn record(self, out: &mut Vec<u8>, row: &ConversationRef<'_>, assistant_name: &str) {
+        write_record(out, &fields(row, assistant_name, self.0.formulas));
+    }
+}
+
 /// The records of a list as CSV, after a header. A missing value is an empty field.
 ///
 /// In memory is one page of rows.
@@ -83,9 +122,8 @@ pub struct CsvOptions {
 pub struct ExportCsv {
     rows: Box<dyn Iterator<Item = Result<Conversation>> + Send>,
     names: AssistantNames,
-    formulas: Formulas,
-    /// What precedes the first record, until it is written.
-    header: Option<Vec<u8>>,
+    writer: CsvWriter,
+    has_header: bool,
     written: u64,
 }
 
@@ -101,17 +139,11 @@ impl ExportCsv {
         request: &ListRequest,
         options: CsvOptions,
     ) -> Self {
-        let mut header = Vec::new();
-        if options.byte_order_mark {
-            header.extend_from_slice(BYTE_ORDER_MARK);
-        }
-        header.extend_from_slice(COLUMNS.join(",").as_bytes());
-        header.push(b'\n');
         Self {
             rows: Box::new(snapshot.conversations(user, request)),
             names: AssistantNames::new(snapshot, user),
-            formulas: options.formulas,
-            header: Some(header),
+            writer: CsvWriter::new(options),
+            has_header: false,
             written: 0,
         }
     }
@@ -122,13 +154,13 @@ impl ExportCsv {
     /// # Errors
     /// Fails if the store cannot be read. `out` may then end with an incomplete export.
     pub fn fill(&mut self, out: &mut Vec<u8>, bytes: usize) -> Result<bool> {
-        if let Some(mut header) = self.header.take() {
-            out.append(&mut header);
+        if !std::mem::replace(&mut self.has_header, true) {
+            self.writer.header(out);
         }
         while out.len() < bytes {
             let Some(row) = self.rows.next().transpose()? else { return Ok(false) };
             let name = self.names.name(row.assistant)?;
-            write_record(out, &fields(&row.borrowed(), name, self.formulas));
+            self.writer.record(out, &row.borrowed(), name);
             self.written += 1;
         }
         Ok(true)

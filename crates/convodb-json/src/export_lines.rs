@@ -1,8 +1,11 @@
 //! Export: the conversations of a list as JSON lines, from one snapshot, in bounded memory.
 //!
-//! The HTTP export and the command line both write these lines.
+//! The HTTP export and the command line both write these lines. [`LineWriter`] writes them for rows and
+//! messages that the caller reads, from another store than an embedded one.
 
-use convodb::{Conversation, ListRequest, MessageIter, Result, Snapshot, UserId};
+use convodb::{
+    Conversation, ConversationRef, ListRequest, Message, MessageIter, Result, Snapshot, UserId,
+};
 
 use crate::assistant_names::AssistantNames;
 use crate::write::{LINE_MESSAGES, begin_line, write_line_message};
@@ -16,6 +19,74 @@ pub enum Messages {
     LeftOut,
 }
 
+/// Writes lines of an export: for each conversation its beginning, its messages if they are included,
+/// and its end.
+///
+/// ```
+/// use convodb::{Channel, Conversation, ConversationId, Message, Role, Timestamp};
+/// use convodb_json::{LineWriter, Messages, write_line};
+/// let at: Timestamp = "2025-01-25T10:15:00.250Z".parse()?;
+/// let bot = "a1b2c3d4-5678-40ab-8def-1234567890ab".parse()?;
+/// let row = Conversation::new(ConversationId::generate(at), bot, Channel::Widget, at);
+/// let message = Message::new(Role::User, "Hello!", at)?;
+///
+/// let (mut writer, mut out) = (LineWriter::new(Messages::Included), Vec::new());
+/// writer.begin(&mut out, &row.borrowed(), "Support");
+/// writer.message(&mut out, &message);
+/// writer.end(&mut out);
+///
+/// let mut line = Vec::new();
+/// write_line(&mut line, &row.borrowed(), "Support", Some(&[message]));
+/// assert_eq!(out, [line.as_slice(), b"\n"].concat());
+/// # Ok::<(), convodb::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct LineWriter {
+    messages: Messages,
+    /// Whether the current line has a message; `None` between two lines.
+    line: Option<bool>,
+}
+
+impl LineWriter {
+    /// A writer of lines with or without messages.
+    #[must_use]
+    pub const fn new(messages: Messages) -> Self {
+        Self { messages, line: None }
+    }
+
+    /// Appends the beginning of the next line, after the end of the one before.
+    pub fn begin(&mut self, out: &mut Vec<u8>, row: &ConversationRef<'_>, assistant_name: &str) {
+        self.end(out);
+        begin_line(out, row, assistant_name);
+        if self.messages == Messages::Included {
+            out.extend_from_slice(LINE_MESSAGES.as_bytes());
+        }
+        self.line = Some(false);
+    }
+
+    /// Appends the next message of the current line; nothing if lines have no messages.
+    pub fn message(&mut self, out: &mut Vec<u8>, message: &Message) {
+        let (Messages::Included, Some(has_message)) = (self.messages, &mut self.line) else {
+            return;
+        };
+        if std::mem::replace(has_message, true) {
+            out.push(b',');
+        }
+        write_line_message(out, message);
+    }
+
+    /// Appends the end of the current line; nothing between two lines.
+    pub fn end(&mut self, out: &mut Vec<u8>) {
+        if self.line.take().is_some() {
+            let end: &[u8] = match self.messages {
+                Messages::Included => b"]}\n",
+                Messages::LeftOut => b"}\n",
+            };
+            out.extend_from_slice(end);
+        }
+    }
+}
+
 /// The lines of a list, in the order of the list.
 ///
 /// In memory are one page of rows and what [`MessageIter`] reads ahead.
@@ -25,10 +96,9 @@ pub struct ExportLines {
     snapshot: Snapshot,
     user: UserId,
     messages: Messages,
+    writer: LineWriter,
     /// The messages that the current line has yet to get.
     line: Option<MessageIter>,
-    /// Whether the current line has a message already.
-    has_message: bool,
 }
 
 /// What [`ExportLines::step`] has appended.
@@ -72,7 +142,15 @@ impl ExportLines {
         messages: Messages,
     ) -> Self {
         let names = AssistantNames::new(snapshot.clone(), user);
-        Self { rows, names, snapshot, user, messages, line: None, has_message: false }
+        Self {
+            rows,
+            names,
+            snapshot,
+            user,
+            messages,
+            writer: LineWriter::new(messages),
+            line: None,
+        }
     }
 
     /// Appends the next line to `out`, with its line break. Returns `false` at the end of the list.
@@ -120,27 +198,23 @@ impl ExportLines {
     fn step(&mut self, out: &mut Vec<u8>) -> Result<Step> {
         if let Some(messages) = &mut self.line {
             if let Some(message) = messages.next().transpose()? {
-                if std::mem::replace(&mut self.has_message, true) {
-                    out.push(b',');
-                }
-                write_line_message(out, &message);
+                self.writer.message(out, &message);
                 return Ok(Step::Part);
             }
-            (self.line, self.has_message) = (None, false);
-            out.extend_from_slice(b"]}\n");
+            self.line = None;
+            self.writer.end(out);
             return Ok(Step::Line);
         }
         let Some(row) = self.rows.next().transpose()? else { return Ok(Step::Nothing) };
-        begin_line(out, &row.borrowed(), self.names.name(row.assistant)?);
         self.line = match self.messages {
             Messages::Included => self.snapshot.message_iter(self.user, row.id)?,
             Messages::LeftOut => None,
         };
+        self.writer.begin(out, &row.borrowed(), self.names.name(row.assistant)?);
         if self.line.is_some() {
-            out.extend_from_slice(LINE_MESSAGES.as_bytes());
             return Ok(Step::Part);
         }
-        out.extend_from_slice(b"}\n");
+        self.writer.end(out);
         Ok(Step::Line)
     }
 }

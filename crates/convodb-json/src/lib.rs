@@ -43,7 +43,7 @@ pub use crate::apply::{
     insert_if_new, insert_or_update, insert_part_if_new,
 };
 pub use crate::assistant_names::AssistantNames;
-pub use crate::export_lines::{ExportLines, Messages};
+pub use crate::export_lines::{ExportLines, LineWriter, Messages};
 pub use crate::long_item::LongItem;
 pub use crate::message::MessageFields;
 pub use crate::parse::{Item, ItemError};
