@@ -5,8 +5,9 @@
 
 use convodb::seam;
 use convodb::{
-    Assistant, AssistantId, AssistantRef, Name, NewToken, Quota, StorageUsage, Timestamp, Token,
-    TokenOptions, TokenPrefix, TokenSelector, User, UserId,
+    Assistant, AssistantId, AssistantRef, Name, NewToken, Quota, QuotaLimit, StorageUsage,
+    Timestamp, Token, TokenId, TokenNarrowing, TokenOptions, TokenPrefix, TokenSelector, User,
+    UserId,
 };
 use tokio_postgres::Row;
 use tokio_postgres::error::SqlState;
@@ -107,6 +108,43 @@ impl Cluster {
         }
     }
 
+    /// Sets limits of a user, as [`convodb::Transaction::set_quota`]; one that is `None` stays as it
+    /// is. The next group of writes of the user, of any server, observes them. Two statements.
+    ///
+    /// # Errors
+    /// Those of misuse of [`convodb::Transaction::set_quota`].
+    pub async fn set_quota(
+        &self,
+        user: UserId,
+        conversations: Option<QuotaLimit>,
+        bytes: Option<QuotaLimit>,
+    ) -> Result<()> {
+        let owner = owner(user)?;
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        // A transaction that closes the user waits.
+        let sql = "select closed from account where id = $1 for share";
+        let found = transaction.query_opt(sql, &[&owner]).await?;
+        let found = found.ok_or(convodb::Error::UserNotFound)?;
+        if Columns::new(&found, 0, "account").next()? {
+            return Err(convodb::Error::UserClosed.into());
+        }
+        seam::check_limits([conversations, bytes].into_iter().flatten())?;
+        let sql = "update head set \
+                   max_conversations = case when $2 then $3 else max_conversations end, \
+                   max_bytes = case when $4 then $5 else max_bytes end where owner = $1";
+        let stored = |limit: Option<QuotaLimit>| limit.and_then(stored_limit);
+        let values: [&(dyn ToSql + Sync); 5] = [
+            &owner,
+            &conversations.is_some(),
+            &stored(conversations),
+            &bytes.is_some(),
+            &stored(bytes),
+        ];
+        transaction.execute(sql, &values).await?;
+        transaction.commit().await.map_err(in_doubt)
+    }
+
     /// Creates an access token, as [`convodb::Store::create_token_with`]. Three statements.
     ///
     /// # Errors
@@ -171,6 +209,41 @@ impl Cluster {
         self.pool.rows(&sql, &[]).await?.iter().map(decode_token).collect()
     }
 
+    /// Narrows an access token, and returns it, as [`convodb::Transaction::narrow_token`]. What is read
+    /// or written afterwards, by any server, is allowed no more than what remains. Three statements.
+    ///
+    /// # Errors
+    /// Those of misuse of [`convodb::Transaction::narrow_token`].
+    pub async fn narrow_token(&self, id: TokenId, narrowing: TokenNarrowing) -> Result<Token> {
+        let (first, last) = seam::token_digests(id);
+        let mut client = self.pool.get().await?;
+        let transaction = client.transaction().await?;
+        let sql = format!(
+            "select {ACCESS_COLUMNS}, name, prefix, created_ms from token \
+             where digest between $1 and $2 for update"
+        );
+        let found = transaction.query_opt(&sql, &[&first.as_slice(), &last.as_slice()]).await?;
+        let found = found.ok_or(convodb::Error::TokenNotFound)?;
+        let (stored, before) = (stored_access(&found)?, decode_token(&found)?);
+        let mut has_assistant = false;
+        if let Some(assistant) = narrowing.assistant {
+            let sql = "select from assistant where owner = $1 and id = $2";
+            let values: [&(dyn ToSql + Sync); 2] = [&owner(before.user)?, &assistant.uuid()];
+            has_assistant = transaction.query_opt(sql, &values).await?.is_some();
+        }
+        let token = seam::narrowed(&before, narrowing, |_| Ok(has_assistant))?;
+        let sql = "update token set scopes = $2, assistant = $3, expires_ms = $4 where digest = $1";
+        let values: [&(dyn ToSql + Sync); 4] = [
+            &stored.digest.as_slice(),
+            &i16::from(seam::scope_bits(token.scopes)),
+            &token.assistant.map(|id| id.uuid()),
+            &token.expires_at.map(millis),
+        ];
+        transaction.execute(sql, &values).await?;
+        transaction.commit().await.map_err(in_doubt)?;
+        Ok(token)
+    }
+
     /// Revokes an access token, as [`convodb::Transaction::revoke_token`]. One statement.
     ///
     /// # Errors
@@ -206,6 +279,15 @@ impl Cluster {
     async fn delete_tokens(&self, condition: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64> {
         let sql = format!("delete from token where {condition}");
         self.pool.get().await?.execute(&sql, values).await.map_err(in_doubt)
+    }
+}
+
+/// A limit of a user as it is stored.
+fn stored_limit(limit: QuotaLimit) -> Option<i64> {
+    match limit {
+        QuotaLimit::Default => None,
+        QuotaLimit::Unlimited => Some(u64::MAX.cast_signed()),
+        QuotaLimit::AtMost(limit) => Some(limit.cast_signed()),
     }
 }
 

@@ -10,7 +10,9 @@ use crate::model::cost::Cost;
 use crate::model::id::{AssistantId, ConversationId};
 use crate::model::message::Message;
 use crate::model::position::Position;
+use crate::model::quota::QuotaLimit;
 use crate::model::timestamp::Timestamp;
+use crate::model::token::{Token, TokenNarrowing};
 
 /// Surplus changes are trimmed in batches of this size.
 const TRIM_BATCH: u64 = 1024;
@@ -162,6 +164,54 @@ pub fn surplus_changes(number: u64, retained: u64) -> Option<(u64, usize)> {
         // Twice a batch, so that a feed that a bulk load has filled shrinks too.
         (surplus, usize::try_from(2 * TRIM_BATCH).unwrap_or(usize::MAX))
     })
+}
+
+/// Checks the limits of a user.
+///
+/// # Errors
+/// [`Error::Invalid`] if one is 2^64 - 1.
+pub fn check_limits(limits: impl IntoIterator<Item = QuotaLimit>) -> Result<()> {
+    if limits.into_iter().any(|limit| limit == QuotaLimit::AtMost(u64::MAX)) {
+        let reason = "must be less than 18446744073709551615; no limit is a value of its own";
+        return Err(Error::Invalid { field: "quota", reason });
+    }
+    Ok(())
+}
+
+/// A token after it was narrowed; `has_assistant` tells whether its user has an assistant.
+///
+/// # Errors
+/// [`Error::Invalid`] if the token would gain something; [`Error::AssistantNotFound`]; or the error of
+/// `has_assistant`.
+pub fn narrowed(
+    token: &Token,
+    narrowing: TokenNarrowing,
+    has_assistant: impl FnOnce(AssistantId) -> Result<bool>,
+) -> Result<Token> {
+    let invalid = |field, reason| Err(Error::Invalid { field, reason });
+    let mut token = token.clone();
+    if let Some(scopes) = narrowing.scopes {
+        if !scopes.is_subset(token.scopes) {
+            return invalid("scopes", "must be some of those that the token has");
+        }
+        token.scopes = scopes;
+    }
+    if let Some(assistant) = narrowing.assistant {
+        if token.assistant.is_some_and(|only| only != assistant) {
+            return invalid("assistant", "must be the one that the token is limited to");
+        }
+        if !has_assistant(assistant)? {
+            return Err(Error::AssistantNotFound);
+        }
+        token.assistant = Some(assistant);
+    }
+    if let Some(expires_at) = narrowing.expires_at {
+        if token.expires_at.is_some_and(|before| before < expires_at) {
+            return invalid("expires_at", "must not be later than the token expires already");
+        }
+        token.expires_at = Some(expires_at);
+    }
+    Ok(token)
 }
 
 #[cfg(test)]

@@ -82,27 +82,34 @@ pub(crate) struct ListArgs {
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: convodb token narrow --db chats.convodb --id 0123456789abcdef --scopes \
-                  read,stats",
-    group = clap::ArgGroup::new("what").required(true).multiple(true),
+                  read,stats"
 )]
 pub(crate) struct NarrowArgs {
     #[command(flatten)]
     target: StoreOrServer,
+    #[command(flatten)]
+    narrowing: NarrowingFlags,
+    #[command(flatten)]
+    json: JsonFlag,
+}
+
+/// A token, and what narrows it.
+#[derive(Debug, clap::Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).multiple(true))]
+pub(crate) struct NarrowingFlags {
     /// The token with this public id, which the list of tokens shows
     #[arg(long, value_name = "ID")]
-    id: TokenId,
+    pub(crate) id: TokenId,
     /// The scopes that remain: some of those that the token has
     #[arg(long, value_name = "SCOPES", group = "what")]
-    scopes: Option<Scopes>,
+    pub(crate) scopes: Option<Scopes>,
     /// The only assistant that the token still reaches: its id, or its number in
     /// `convodb assistant list`
     #[arg(long, value_name = "ID", group = "what")]
-    assistant: Option<AssistantRef>,
+    pub(crate) assistant: Option<AssistantRef>,
     /// Time from which on the token is refused, not later than before: a date (UTC) or RFC 3339
     #[arg(long, value_name = "TIME", group = "what")]
-    expires: Option<Timestamp>,
-    #[command(flatten)]
-    json: JsonFlag,
+    pub(crate) expires: Option<Timestamp>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -182,14 +189,15 @@ pub(crate) fn say_created(id: &str) {
 
 fn narrow(args: &NarrowArgs, out: &mut dyn Write) -> Result<()> {
     let served = "convodb token narrow --admin-socket SOCKET --id ID ...";
+    let NarrowingFlags { id, scopes, assistant, expires } = &args.narrowing;
     let operation = NarrowToken {
-        id: args.id.to_string(),
-        scopes: args.scopes.map(|scopes| scopes.to_string()),
-        assistant: args.assistant.map(|assistant| assistant.to_string()),
-        expires_at: args.expires.map(Timestamp::to_rfc3339),
+        id: id.to_string(),
+        scopes: scopes.map(|scopes| scopes.to_string()),
+        assistant: assistant.map(|assistant| assistant.to_string()),
+        expires_at: expires.map(Timestamp::to_rfc3339),
     };
     let token = accounts::run(&args.target, MissingStore::Fails, served, operation)
-        .with_context(|| format!("cannot narrow the token {}", args.id))?;
+        .with_context(|| format!("cannot narrow the token {id}"))?;
     print(&[token], &args.json, out)
 }
 

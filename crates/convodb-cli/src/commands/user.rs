@@ -1,11 +1,12 @@
 //! `convodb user`: create, list and rename users, and set their quotas.
 
+use std::fmt;
 use std::io::Write;
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
 use clap::Subcommand;
-use convodb::Name;
+use convodb::{Name, QuotaLimit};
 use convodb_http::accounts::{CreateUser, ListUsers, RenameUser, SetQuota, UserLine};
 
 use crate::accounts::{self, MissingStore};
@@ -43,13 +44,8 @@ pub(crate) enum Command {
         target: StoreOrServer,
         /// Name or number of the user
         user: Name,
-        /// Maximum conversations: a number, `unlimited`, or `default` for that of the server
-        #[arg(long, value_name = "N")]
-        max_conversations: Option<Limit>,
-        /// Maximum bytes: bytes, or with KiB, MiB, GiB; `unlimited`, or `default` for that of the
-        /// server
-        #[arg(long, value_name = "SIZE")]
-        max_bytes: Option<Limit>,
+        #[command(flatten)]
+        limits: LimitFlags,
         #[command(flatten)]
         json: JsonFlag,
     },
@@ -62,19 +58,48 @@ pub(crate) enum Command {
     },
 }
 
-/// A limit of a quota, as the admin API takes it.
-#[derive(Clone, Debug)]
-pub(crate) struct Limit(String);
+/// The limits to set.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub(crate) struct LimitFlags {
+    /// Maximum conversations: a number, `unlimited`, or `default` for that of the server
+    #[arg(long, value_name = "N")]
+    pub(crate) max_conversations: Option<Limit>,
+    /// Maximum bytes: bytes, or with KiB, MiB, GiB; `unlimited`, or `default` for that of the
+    /// server
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_bytes: Option<Limit>,
+}
+
+/// A limit of a quota.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) QuotaLimit);
 
 impl FromStr for Limit {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if matches!(text, "unlimited" | "default" | "0") {
-            return Ok(Self(text.to_owned()));
+        Ok(Self(match text {
+            "unlimited" => QuotaLimit::Unlimited,
+            "default" => QuotaLimit::Default,
+            "0" => QuotaLimit::AtMost(0),
+            size => {
+                let error = "must be a number, or one with KiB, MiB or GiB; `unlimited`, or \
+                             `default`";
+                let ByteSize(bytes) = size.parse().map_err(|_| error)?;
+                QuotaLimit::AtMost(bytes)
+            }
+        }))
+    }
+}
+
+/// As the admin API takes it.
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            QuotaLimit::Unlimited => f.write_str("unlimited"),
+            QuotaLimit::Default => f.write_str("default"),
+            QuotaLimit::AtMost(limit) => limit.fmt(f),
         }
-        let error = "must be a number, or one with KiB, MiB or GiB; `unlimited`, or `default`";
-        text.parse().map(|ByteSize(bytes)| Self(bytes.to_string())).map_err(|_| error)
     }
 }
 
@@ -103,12 +128,12 @@ pub(crate) fn run(command: Command, out: &mut dyn Write) -> Result<()> {
             say(format_args!("renamed the user {user} to {name}"));
             Ok(())
         }
-        Command::Quota { target, user, max_conversations, max_bytes, json } => {
+        Command::Quota { target, user, limits, json } => {
             let served = "convodb user quota --admin-socket SOCKET USER";
             let operation = SetQuota {
                 user: user.as_str().to_owned(),
-                max_conversations: max_conversations.map(|Limit(limit)| limit),
-                max_bytes: max_bytes.map(|Limit(limit)| limit),
+                max_conversations: limits.max_conversations.map(|limit| limit.to_string()),
+                max_bytes: limits.max_bytes.map(|limit| limit.to_string()),
             };
             let user = accounts::run(&target, MissingStore::Fails, served, operation)
                 .with_context(|| format!("cannot set the quota of the user {user}"))?;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use convodb::{
-    AssistantId, AssistantRef, Error, Name, QuotaLimit, Store, Timestamp, TokenOptions,
-    TokenPrefix, TokenSelector, UserId, UserQuota,
+    AssistantId, AssistantRef, Error, Name, QuotaLimit, Scope, Store, Timestamp, TokenNarrowing,
+    TokenOptions, TokenPrefix, TokenSelector, UserId, UserQuota,
 };
 use convodb_postgres::{Cluster, UserAccount};
 use convodb_testkit::generators::assistants;
@@ -166,4 +166,90 @@ async fn tokens_are_created_listed_and_revoked_as_in_an_embedded_store() {
     execute(schema, "update account set closed = true").await;
     let refused = outcome(cluster.create_token(users[0], at(0), limited).await);
     assert_eq!(refused, Err("UserClosed".to_owned()));
+}
+
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test]
+async fn quotas_are_set_as_in_an_embedded_store() {
+    use QuotaLimit::{AtMost, Default, Unlimited};
+    let schema = "accounts_quotas";
+    let (store, users, cluster) = both(schema).await;
+    for (user, conversations, bytes) in [
+        (users[0], Some(AtMost(3)), None),
+        (users[0], None, Some(AtMost(u64::MAX - 1))),
+        (users[1], Some(Unlimited), Some(AtMost(0))),
+        (users[0], Some(AtMost(u64::MAX)), None),
+        (users[0], None, Some(AtMost(u64::MAX))),
+        (users[0], None, None),
+        (users[1], Some(Default), Some(Unlimited)),
+        (UserId::new(77), Some(AtMost(3)), None),
+    ] {
+        let embedded = store.write(move |transaction| {
+            let own = transaction.quota(user)?;
+            let conversations = conversations.unwrap_or(own.conversations);
+            transaction
+                .set_quota(user, UserQuota { conversations, bytes: bytes.unwrap_or(own.bytes) })
+        });
+        let found = outcome(cluster.set_quota(user, conversations, bytes).await);
+        assert_eq!(found, expected(embedded), "{conversations:?} {bytes:?}");
+        compare_tables(schema, &store).await;
+    }
+    let quota = cluster.account(users[0]).await.unwrap().unwrap().quota;
+    assert_eq!((quota.conversations, quota.bytes), (Some(3), Some(u64::MAX - 1)));
+    execute(schema, "update account set closed = true").await;
+    let refused = outcome(cluster.set_quota(users[0], Some(Unlimited), None).await);
+    assert_eq!(refused, Err("UserClosed".to_owned()));
+}
+
+/// The same narrowings of a token that was created alike in both stores.
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+#[tokio::test]
+async fn a_token_is_narrowed_as_in_an_embedded_store() {
+    let Harness { store, users, .. } = Harness::in_memory();
+    let [one, two] = [assistants()[0], assistants()[1]];
+    let user = users[0];
+    let options =
+        TokenOptions { scopes: "read,write,stats".parse().unwrap(), ..TokenOptions::default() };
+    // The import copies it.
+    let created = store.create_token_with(user, at(0), options).unwrap();
+    let schema = "accounts_narrowing";
+    let cluster = opened(schema, &store, empty_schema(schema).await).await;
+    let scopes = |text: &str| Some(text.parse().unwrap());
+    let none = TokenNarrowing::default();
+    for narrowing in [
+        none,
+        TokenNarrowing { scopes: scopes("read,export"), ..none },
+        TokenNarrowing { scopes: scopes("read,write"), ..none },
+        TokenNarrowing { assistant: Some(AssistantId::new(uuid::Uuid::from_u128(99))), ..none },
+        TokenNarrowing { expires_at: Some(at(900)), ..none },
+        TokenNarrowing { expires_at: Some(at(901)), ..none },
+        TokenNarrowing { assistant: Some(one), expires_at: Some(at(800)), ..none },
+        TokenNarrowing { assistant: Some(two), ..none },
+        // Of several, the first fault decides, and nothing is changed.
+        TokenNarrowing {
+            scopes: scopes("read"),
+            assistant: Some(two),
+            expires_at: Some(at(9_000)),
+        },
+        TokenNarrowing {
+            scopes: scopes("read"),
+            assistant: Some(one),
+            expires_at: Some(at(9_000)),
+        },
+        TokenNarrowing { scopes: scopes("read"), assistant: Some(one), expires_at: Some(at(700)) },
+    ] {
+        let found = outcome(cluster.narrow_token(created.id, narrowing).await);
+        assert_eq!(found, expected(store.narrow_token(created.id, narrowing)), "{narrowing:?}");
+        for now in [699, 700, 799, 800, 899, 900].map(at) {
+            let found = cluster.authenticate(&created.token, now).await.unwrap();
+            assert_eq!(found, store.snapshot().authenticate(&created.token, now).unwrap());
+        }
+        let tokens = cluster.tokens().await.unwrap();
+        assert_eq!(tokens, store.snapshot().tokens().unwrap());
+    }
+    let access = cluster.access(created.id, at(0)).await.unwrap().unwrap();
+    assert_eq!((access.scopes, access.assistant), (Scope::Read.into(), Some(one)));
+    cluster.revoke_token(&created.token).await.unwrap();
+    let revoked = outcome(cluster.narrow_token(created.id, none).await);
+    assert_eq!(revoked, Err("TokenNotFound".to_owned()));
 }

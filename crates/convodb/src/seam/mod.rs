@@ -27,9 +27,9 @@ pub use loader::{StoreLoader, StoredItem};
 pub use retention::{clock_doubt, filter_matches, is_most, needs_comparison};
 pub use statistics::{Counter, StatsPlan};
 pub use writes::{
-    RowChange, appended, assistant_bytes, changed, check_count, check_messages, conversation_bytes,
-    idempotency_key, message_bytes, messages_bytes, next_message, position_after, positions_at,
-    response_bytes, surplus_changes,
+    RowChange, appended, assistant_bytes, changed, check_count, check_limits, check_messages,
+    conversation_bytes, idempotency_key, message_bytes, messages_bytes, narrowed, next_message,
+    position_after, positions_at, response_bytes, surplus_changes,
 };
 
 use crate::error::Error;

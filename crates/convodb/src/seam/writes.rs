@@ -21,7 +21,8 @@ use crate::tables::quotas::UsageChange;
 use crate::tables::{idempotency, quotas};
 
 pub use crate::rules::{
-    RowChange, appended, changed, check_count, check_messages, next_message, surplus_changes,
+    RowChange, appended, changed, check_count, check_limits, check_messages, narrowed,
+    next_message, surplus_changes,
 };
 
 /// The first and the last position of the conversations that were created at a time.

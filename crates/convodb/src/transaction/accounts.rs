@@ -3,12 +3,13 @@
 use crate::error::{Error, Result};
 use crate::model::account::{Assistant, User};
 use crate::model::id::{AssistantId, UserId};
-use crate::model::quota::{QuotaLimit, UserQuota};
+use crate::model::quota::UserQuota;
 use crate::model::text::Name;
 use crate::model::timestamp::Timestamp;
 use crate::model::token::{
     Access, NewToken, Token, TokenId, TokenNarrowing, TokenOptions, TokenSelector, TokenText,
 };
+use crate::rules::{check_limits, narrowed};
 use crate::tables::Tables;
 use crate::tables::accounts::assistant_record_len;
 use crate::tables::quotas::{UsageChange, small_record_bytes};
@@ -167,10 +168,7 @@ impl Transaction<'_> {
     /// a fault of the store.
     pub fn set_quota(&mut self, user: UserId, quota: UserQuota) -> Result<()> {
         self.require_open_user(user)?;
-        if [quota.conversations, quota.bytes].contains(&QuotaLimit::AtMost(u64::MAX)) {
-            let reason = "must be less than 18446744073709551615; no limit is a value of its own";
-            return Err(Error::Invalid { field: "quota", reason });
-        }
+        check_limits([quota.conversations, quota.bytes])?;
         self.tables.quotas.put_limits(user, quota)
     }
 
@@ -268,30 +266,10 @@ impl Transaction<'_> {
     /// [`Error::TokenNotFound`]; [`Error::AssistantNotFound`]; [`Error::Invalid`] if the token would
     /// gain something; or a fault of the store.
     pub fn narrow_token(&mut self, id: TokenId, narrowing: TokenNarrowing) -> Result<Token> {
-        let invalid = |field, reason| Err(Error::Invalid { field, reason });
         let found = self.tables.accounts.token_by_id(id)?.ok_or(Error::TokenNotFound)?;
-        let mut token = found.token.clone();
-        if let Some(scopes) = narrowing.scopes {
-            if !scopes.is_subset(token.scopes) {
-                return invalid("scopes", "must be some of those that the token has");
-            }
-            token.scopes = scopes;
-        }
-        if let Some(assistant) = narrowing.assistant {
-            if token.assistant.is_some_and(|only| only != assistant) {
-                return invalid("assistant", "must be the one that the token is limited to");
-            }
-            if !self.tables.accounts.has_assistant(token.user, assistant)? {
-                return Err(Error::AssistantNotFound);
-            }
-            token.assistant = Some(assistant);
-        }
-        if let Some(expires_at) = narrowing.expires_at {
-            if token.expires_at.is_some_and(|before| before < expires_at) {
-                return invalid("expires_at", "must not be later than the token expires already");
-            }
-            token.expires_at = Some(expires_at);
-        }
+        let user = found.token.user;
+        let has_assistant = |assistant| self.tables.accounts.has_assistant(user, assistant);
+        let token = narrowed(&found.token, narrowing, has_assistant)?;
         if token != found.token {
             self.tables.accounts.replace_token(&found, &token);
         }

@@ -55,10 +55,10 @@ pub(crate) enum Command {
     )]
     Verify(VerifyArgs),
     Health(health::Args),
-    /// Create, list, rename and remove users of the store in the database
+    /// Create, list, rename and remove users of the store in the database, and set their quotas
     #[command(subcommand)]
     User(user::Command),
-    /// Create, list and revoke access tokens of the store in the database
+    /// Create, list, narrow and revoke access tokens of the store in the database
     #[command(subcommand)]
     Token(token::Command),
     Prune(prune::Args),
