@@ -50,8 +50,6 @@ struct ExceededQuota {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotServed {
     Console,
-    Export,
-    Import,
 }
 
 impl NotServed {
@@ -61,14 +59,6 @@ impl NotServed {
             Self::Console => {
                 "A server with its store on PostgreSQL has no console. Use the API, or `convodb \
                  cluster`."
-            }
-            Self::Export => {
-                "A server with its store on PostgreSQL serves no exports. Read the list by pages, or \
-                 use `convodb cluster export`."
-            }
-            Self::Import => {
-                "A server with its store on PostgreSQL serves no imports. Create each conversation \
-                 with POST /api/conversations, or use `convodb cluster import`."
             }
         }
     }

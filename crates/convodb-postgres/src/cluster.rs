@@ -28,6 +28,7 @@ use crate::page_statement::{ASSISTANT, COLUMN_COUNT, COLUMNS, PageStatement, own
 use crate::pool::{Readers, Session, SessionPool, Statements};
 use crate::rows::{self, ACCESS_COLUMNS, Columns};
 use crate::schema::{FORMAT, INDEXES, TABLES};
+use crate::snapshot_connection::SnapshotConnector;
 use crate::values::{position, quoted};
 use crate::verify::{self, VerifyReport};
 use crate::writes::lane::Lanes;
@@ -61,6 +62,7 @@ struct State {
     secrets: Secrets,
     keys: Arc<Keys>,
     history: History,
+    snapshots: SnapshotConnector,
 }
 
 /// Opening and creating.
@@ -99,8 +101,9 @@ impl Cluster {
         let keys = Arc::new(Keys::new(secrets.clone()));
         let replica = options.replica.as_ref().map(Connector::new).transpose()?;
         let replica = replica.map(|connector| Arc::new(SessionPool::new(options, connector)));
+        let snapshots = SnapshotConnector::new(options, connector.clone());
         let lanes = Arc::new(Lanes::new(options, connector, keys.clone()));
-        let state = Arc::new(State { secrets, keys, history });
+        let state = Arc::new(State { secrets, keys, history, snapshots });
         let news = Arc::default();
         Ok(Self { pool, replica, state, lanes, news, restriction: None, authority: None })
     }
@@ -456,6 +459,15 @@ impl Cluster {
         &self.state.keys
     }
 
+    pub(crate) fn shared_keys(&self) -> Arc<Keys> {
+        self.state.keys.clone()
+    }
+
+    /// What opens connections of their own.
+    pub(crate) fn snapshots(&self) -> &SnapshotConnector {
+        &self.state.snapshots
+    }
+
     fn decode_conversation(&self, row: Option<&Row>) -> Result<Option<Conversation>> {
         let Some(row) = row else { return Ok(None) };
         let found = rows::conversation(row, 0)?.map(|(_, conversation)| conversation);
@@ -513,7 +525,10 @@ fn messages_sql() -> String {
 
 /// The rows of a page statement in the order of the scan: the number of the range, the position and
 /// the conversation. An outer join may have returned them in another order.
-fn decode_page(found: &[Row], plan: &ListPlan<'_>) -> Result<Vec<(usize, u64, Conversation)>> {
+pub(crate) fn decode_page(
+    found: &[Row],
+    plan: &ListPlan<'_>,
+) -> Result<Vec<(usize, u64, Conversation)>> {
     let mut page = Vec::with_capacity(found.len());
     for row in found {
         debug_assert_eq!(row.len(), 2 + COLUMN_COUNT + 1);

@@ -44,6 +44,7 @@ mod explain;
 mod export;
 mod health;
 mod import;
+mod list_export;
 mod news;
 mod page_statement;
 mod plan_check;
@@ -53,6 +54,7 @@ mod requests;
 mod rows;
 mod schema;
 mod shape;
+mod snapshot_connection;
 mod tls;
 mod values;
 mod verify;
@@ -65,8 +67,10 @@ pub use crate::copying::{CopyProgress, CopyReport};
 pub use crate::error::{Error, Result};
 pub use crate::explain::PageExplanation;
 pub use crate::health::{ClusterDurability, ClusterHealth, Standby};
+pub use crate::list_export::ListExport;
 pub use crate::verify::{Finding, VerifyReport};
 pub use crate::writes::metrics::WriteMetrics;
+pub use convodb_json::Messages;
 pub use convodb_service::{
-    ConversationChange, Idempotent, Write, WriteAuthority, WriteResponse, Written,
+    ConversationChange, ExportItem, Idempotent, Write, WriteAuthority, WriteResponse, Written,
 };

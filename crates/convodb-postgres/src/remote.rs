@@ -3,16 +3,17 @@
 //! A read has the time and the repetition of its session, a write those of its lane.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use convodb::{
     Access, Assistant, AssistantId, AssistantRef, ChangeCursor, Changes, ChangesSince,
     Conversation, ConversationId, Count, ListRequest, Message, Name, PageCursor, PageSize, Stats,
     StatsRequest, Timestamp, TokenId, UserId,
 };
+use convodb_json::Messages;
 use convodb_service::{
-    Account, BoxFuture, Idempotent, Listed, Remote, RemoteCounter, Source, Write, WriteAuthority,
-    Written,
+    Account, BoxFuture, ExportItem, Idempotent, ListReader, Listed, Remote, RemoteCounter, Source,
+    Write, WriteAuthority, Written,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -20,6 +21,7 @@ use tokio::time::timeout;
 use crate::accounts::UserAccount;
 use crate::cluster::Cluster;
 use crate::error::Error;
+use crate::list_export::ListExport;
 
 /// The time of a readiness probe.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -73,6 +75,21 @@ impl Remote for Cluster {
         Box::pin(async move {
             let (page, names) = cluster.list_with_names(user, request).await?;
             Ok(Listed { page, names })
+        })
+    }
+
+    fn export<'a>(
+        &'a self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        request: &'a ListRequest,
+        messages: Messages,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Box<dyn ListReader>> {
+        let cluster = self.reaching(restriction);
+        Box::pin(async move {
+            let export = cluster.export_list(user, request, messages, deadline.into()).await?;
+            Ok(Box::new(export) as Box<dyn ListReader>)
         })
     }
 
@@ -229,6 +246,12 @@ impl Remote for Cluster {
     }
 }
 
+impl ListReader for ListExport {
+    fn next(&mut self) -> BoxFuture<'_, Option<Vec<ExportItem>>> {
+        Box::pin(async move { Ok(ListExport::next(self).await?) })
+    }
+}
+
 impl From<Error> for convodb_service::Error {
     fn from(error: Error) -> Self {
         match error {
@@ -240,9 +263,9 @@ impl From<Error> for convodb_service::Error {
             Error::Store(error) => error.into(),
             Error::ScopeMissing(scope) => Self::ScopeMissing(scope),
             Error::InDoubt => Self::InDoubt,
+            Error::Overloaded => convodb::Error::QueueFull.into(),
             Error::TimedOut
             | Error::ReadTimedOut
-            | Error::Overloaded
             | Error::Abandoned
             | Error::Unavailable(_)
             | Error::SlowPlan { .. } => Self::Unavailable(error.to_string()),

@@ -16,7 +16,9 @@ mod write;
 
 pub use crate::error::{Error, Result};
 pub use crate::news::News;
-pub use crate::remote::{Account, BoxFuture, Listed, Remote, RemoteCounter};
+pub use crate::remote::{
+    Account, BoxFuture, ExportItem, ListReader, Listed, Remote, RemoteCounter,
+};
 pub use crate::source::Source;
 pub use crate::view::{RemoteView, View};
 pub use crate::write::{

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::time::Instant;
 
 use convodb::{
     Access, Assistant, AssistantId, AssistantRef, ChangeCursor, Changes, ChangesSince,
     Conversation, ConversationId, Count, ListRequest, Message, Name, Page, PageCursor, PageSize,
     Quota, Stats, StatsRequest, StorageUsage, Timestamp, TokenId, User, UserId,
 };
+use convodb_json::Messages;
 use tokio::sync::watch;
 
 use crate::error::Result;
@@ -23,6 +25,23 @@ pub struct Listed {
     pub page: Page,
     /// The current name of each assistant of a row, each once.
     pub names: Vec<(AssistantId, Name)>,
+}
+
+/// A piece of an export, in the order of its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExportItem {
+    /// The next conversation of the list, and the name of its assistant.
+    Conversation(Box<Conversation>, Name),
+    /// The next message of that conversation, if messages are exported.
+    Message(Message),
+}
+
+/// Reads a whole list as of one moment, piece by piece. Dropping it ends the export.
+pub trait ListReader: fmt::Debug + Send {
+    /// The next items, at least one; `None` at the end. They are bounded in number and bytes, however
+    /// long the list and its conversations are. After an error, or if the future is dropped, nothing
+    /// more can be read.
+    fn next(&mut self) -> BoxFuture<'_, Option<Vec<ExportItem>>>;
 }
 
 /// A user with what the user's data takes and may take.
@@ -85,6 +104,19 @@ pub trait Remote: fmt::Debug + Send + Sync + 'static {
         restriction: Option<AssistantId>,
         request: &'a ListRequest,
     ) -> BoxFuture<'a, Listed>;
+
+    /// Begins to read a whole list, all as of the moment of this call, with its messages or without
+    /// them. The page size and the cursor of the request are ignored; without an order it is
+    /// descending. What the export holds in the database is released at `deadline`, whether or not it
+    /// is read to its end.
+    fn export<'a>(
+        &'a self,
+        user: UserId,
+        restriction: Option<AssistantId>,
+        request: &'a ListRequest,
+        messages: Messages,
+        deadline: Instant,
+    ) -> BoxFuture<'a, Box<dyn ListReader>>;
 
     /// The number of conversations of a list.
     fn count<'a>(

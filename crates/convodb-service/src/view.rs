@@ -1,15 +1,17 @@
 //! A view of a source: a snapshot, or a remote store with the restriction of a token.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use convodb::{
     Access, Assistant, AssistantId, AssistantRef, ChangeCursor, Changes, ChangesSince,
     Conversation, ConversationId, Count, ListRequest, Message, Name, PageCursor, PageSize,
     Snapshot, Stats, StatsRequest, Timestamp, TokenId, UserId,
 };
+use convodb_json::Messages;
 
 use crate::error::Result;
-use crate::remote::{Account, Listed, Remote};
+use crate::remote::{Account, ListReader, Listed, Remote};
 
 /// What a request reads.
 #[derive(Clone, Debug)]
@@ -163,6 +165,20 @@ impl RemoteView {
     /// Those of misuse of [`Snapshot::list`].
     pub async fn list(&self, user: UserId, request: &ListRequest) -> Result<Listed> {
         self.remote.list(user, self.restriction, request).await
+    }
+
+    /// Begins to read a whole list as of this moment: see [`Remote::export`].
+    ///
+    /// # Errors
+    /// Those of misuse of [`Snapshot::list`].
+    pub async fn export(
+        &self,
+        user: UserId,
+        request: &ListRequest,
+        messages: Messages,
+        deadline: Instant,
+    ) -> Result<Box<dyn ListReader>> {
+        self.remote.export(user, self.restriction, request, messages, deadline).await
     }
 
     /// As [`Snapshot::count`].

@@ -8,6 +8,7 @@ use convodb::{
     Assistant, AssistantId, Conversation, ConversationId, Error, Filter, IdempotencyKey, Message,
     Name, Scope, Timestamp, TokenId, Transaction, UserId,
 };
+use convodb_json::{Applied, Item, insert_if_new};
 
 /// A change of a conversation: see [`Write::Change`].
 pub type ConversationChange = Arc<dyn Fn(&mut Conversation) -> convodb::Result<()> + Send + Sync>;
@@ -73,6 +74,13 @@ pub enum Write {
         /// The filter.
         filter: Filter,
     },
+    /// Inserts the conversations of these items that the user does not have, each as
+    /// [`insert_if_new`]. An item that breaks a rule is rejected; the others are inserted. It cannot be
+    /// done once for an idempotency key: to repeat it changes nothing.
+    Import {
+        /// The items.
+        items: Arc<[Item]>,
+    },
     /// Creates an assistant, as [`convodb::Transaction::create_assistant`].
     CreateAssistant {
         /// The assistant.
@@ -126,6 +134,10 @@ impl Write {
                 transaction.delete(user, id)?;
                 Ok(Written::Deleted)
             }
+            Self::Import { items } => {
+                let applied = items.iter().map(|item| insert_if_new(transaction, user, item));
+                Ok(Written::Imported(applied.collect::<convodb::Result<_>>()?))
+            }
             Self::CreateAssistant { id, name } => {
                 Ok(Written::AssistantCreated(transaction.create_assistant(user, id, name)?))
             }
@@ -145,10 +157,16 @@ impl Write {
     #[must_use]
     pub fn size(&self) -> usize {
         const FIXED: usize = 512;
+        let inserted = |conversation: &Conversation, messages: &[Message]| {
+            let row = conversation_bytes(&conversation.borrowed(), 0);
+            messages.iter().map(message_bytes).fold(row, i64::saturating_add)
+        };
         let bytes = match self {
-            Self::Insert { conversation, messages } => {
-                let row = conversation_bytes(&conversation.borrowed(), 0);
-                messages.iter().map(message_bytes).fold(row, i64::saturating_add)
+            Self::Insert { conversation, messages } => inserted(conversation, messages),
+            Self::Import { items } => {
+                let sizes = items.iter().map(|item| inserted(&item.conversation, &item.messages));
+                let fixed = i64::try_from(FIXED * items.len()).unwrap_or(i64::MAX);
+                sizes.fold(fixed, i64::saturating_add)
             }
             Self::Append { message, .. } => message_bytes(message),
             Self::Change { .. }
@@ -170,6 +188,7 @@ impl fmt::Debug for Write {
             Self::Append { .. } => "Append",
             Self::Delete { .. } => "Delete",
             Self::DeleteMatching { .. } => "DeleteMatching",
+            Self::Import { .. } => "Import",
             Self::CreateAssistant { .. } => "CreateAssistant",
             Self::RenameAssistant { .. } => "RenameAssistant",
             Self::DeleteAssistant { .. } => "DeleteAssistant",
@@ -190,6 +209,8 @@ pub enum Written {
     Appended(u32),
     /// The conversation is deleted.
     Deleted,
+    /// What became of each item, in their order.
+    Imported(Vec<Applied>),
     /// The new assistant.
     AssistantCreated(Assistant),
     /// The assistant with the new name.
@@ -232,6 +253,7 @@ pub struct WriteAuthority {
 mod tests {
     use super::*;
     use convodb::{Channel, ListRequest, Role, Store};
+    use convodb_json::Outcome;
 
     #[test]
     fn a_write_does_in_an_embedded_store_what_it_names() {
@@ -261,6 +283,22 @@ mod tests {
         let renamed = run(Write::RenameAssistant { id: bot, name: name("Robot") }).unwrap();
         assert!(matches!(renamed, Written::AssistantRenamed(bot) if bot.name.as_str() == "Robot"));
         assert!(run(Write::DeleteAssistant { id: bot }).is_err(), "it has a conversation");
+
+        let line = format!(
+            "{{\"id\":\"{}\",\"assistant_id\":\"{}\",\"type\":\"widget\"",
+            id.uuid(),
+            bot.uuid()
+        );
+        let new = line.replace(&id.uuid().to_string(), "00000000-0000-4000-8000-000000000001");
+        let lines = [line, new].map(|line| format!("{line},\"created_at\":\"2025-01-25\"}}"));
+        let items = lines.map(|line| Item::parse(line.as_bytes()).unwrap()).into();
+        let Written::Imported(applied) = run(Write::Import { items }).unwrap() else {
+            panic!("an import has another result");
+        };
+        let outcomes: Vec<Outcome> = applied.iter().map(|applied| applied.outcome).collect();
+        assert_eq!(outcomes, [Outcome::AlreadyPresent, Outcome::Inserted { messages: 0 }]);
+        let imported = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+        assert_eq!(run(Write::Delete { id: imported }).unwrap(), Written::Deleted);
 
         let other = Filter::new().external_identifier("7").unwrap();
         let not_matching = run(Write::DeleteMatching { id, filter: other });

@@ -120,7 +120,10 @@ impl Lines {
     /// share of bytes; 400 if the body ends early or cannot be decompressed; 413 if it decompresses
     /// to far too much. The lines of this batch are then lost; those of earlier batches were
     /// complete.
-    pub(crate) async fn batch(&mut self, check: impl Fn() -> Result<()>) -> Result<Vec<Line>> {
+    pub(crate) async fn batch<C: Future<Output = Result<()>>>(
+        &mut self,
+        check: impl Fn() -> C,
+    ) -> Result<Vec<Line>> {
         let mut batch = Vec::new();
         let mut bytes = 0;
         while batch.len() < BATCH_LINES && bytes < BATCH_BYTES {
@@ -131,7 +134,10 @@ impl Lines {
         Ok(batch)
     }
 
-    async fn next(&mut self, check: &impl Fn() -> Result<()>) -> Result<Option<Line>> {
+    async fn next<C: Future<Output = Result<()>>>(
+        &mut self,
+        check: &impl Fn() -> C,
+    ) -> Result<Option<Line>> {
         loop {
             if let Some(line) = self.take_line() {
                 self.take_turn(BYTES_PER_LINE).await;
@@ -147,7 +153,10 @@ impl Lines {
     }
 
     /// Decompresses a step of the current chunk into the buffer, or reads the next chunk.
-    async fn fill_buffer(&mut self, check: &impl Fn() -> Result<()>) -> Result<()> {
+    async fn fill_buffer<C: Future<Output = Result<()>>>(
+        &mut self,
+        check: &impl Fn() -> C,
+    ) -> Result<()> {
         self.buffer.drain(..self.start);
         self.searched -= self.start;
         self.start = 0;
@@ -160,7 +169,7 @@ impl Lines {
         if consumed > 0 || produced > 0 {
             return Ok(());
         }
-        check()?;
+        check().await?;
         match next_chunk_within(&mut self.body, &mut self.rate).await? {
             Some(chunk) => self.compressed = chunk,
             None => {
@@ -252,6 +261,7 @@ mod tests {
     use super::*;
     use crate::error::ApiError;
     use futures_util::stream;
+    use std::future::ready;
     use std::time::Duration;
 
     const MAX: usize = 8;
@@ -273,7 +283,7 @@ mod tests {
         let mut lines = Lines::new(body, plain(), &limits(MAX), None);
         let mut all = Vec::new();
         loop {
-            let batch = lines.batch(|| Ok(())).await.unwrap();
+            let batch = lines.batch(|| ready(Ok(()))).await.unwrap();
             if batch.is_empty() {
                 return all;
             }
@@ -327,7 +337,7 @@ mod tests {
             let mut lines = Lines::new(body, plain(), &limits(64), None);
             let mut found = Vec::new();
             loop {
-                let batch = lines.batch(|| Ok(())).await.unwrap();
+                let batch = lines.batch(|| ready(Ok(()))).await.unwrap();
                 if batch.is_empty() {
                     break;
                 }
@@ -348,14 +358,14 @@ mod tests {
     async fn a_batch_is_bounded_by_lines_and_bytes() {
         let body = Body::from("x\n".repeat(BATCH_LINES + 1));
         let mut lines = Lines::new(body, plain(), &limits(MAX), None);
-        assert_eq!(lines.batch(|| Ok(())).await.unwrap().len(), BATCH_LINES);
-        assert_eq!(lines.batch(|| Ok(())).await.unwrap().len(), 1);
-        assert!(lines.batch(|| Ok(())).await.unwrap().is_empty());
+        assert_eq!(lines.batch(|| ready(Ok(()))).await.unwrap().len(), BATCH_LINES);
+        assert_eq!(lines.batch(|| ready(Ok(()))).await.unwrap().len(), 1);
+        assert!(lines.batch(|| ready(Ok(()))).await.unwrap().is_empty());
 
         let long = "x".repeat(BATCH_BYTES / 2 + 1);
         let body = Body::from(format!("{long}\n{long}\n{long}\n"));
         let mut lines = Lines::new(body, plain(), &limits(BATCH_BYTES), None);
-        assert_eq!(lines.batch(|| Ok(())).await.unwrap().len(), 2);
+        assert_eq!(lines.batch(|| ready(Ok(()))).await.unwrap().len(), 2);
     }
 
     #[tokio::test(start_paused = true)]
@@ -363,6 +373,6 @@ mod tests {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let mut lines = Lines::new(body, plain(), &limits(MAX), None);
         let timeout = ApiError::of(axum::http::StatusCode::REQUEST_TIMEOUT);
-        assert_eq!(lines.batch(|| Ok(())).await.err(), Some(timeout));
+        assert_eq!(lines.batch(|| ready(Ok(()))).await.err(), Some(timeout));
     }
 }

@@ -110,10 +110,25 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::view`]; 401 if the token was limited to an assistant meanwhile; 501 for a store
-    /// on another database, which has no such work.
+    /// on another database, of which [`Authority::recheck`] does the same.
     pub(crate) fn check(&self) -> Result<()> {
         let (snapshot, now) = (self.service.store()?.snapshot(), self.valid_now()?);
         let access = check(snapshot.access(self.access.token, now)?, self.scope)?;
+        self.reaches_as_much(&access)
+    }
+
+    /// [`Authority::check`] of any store. One B-tree lookup, or one statement.
+    ///
+    /// # Errors
+    /// As [`Authority::check`], without 501.
+    pub(crate) async fn recheck(&self) -> Result<()> {
+        let (view, now) = (self.service.view(), self.valid_now()?);
+        let access = check(view.access(self.access.token, now).await?, self.scope)?;
+        self.reaches_as_much(&access)
+    }
+
+    /// Checks that a token reaches as much as when the request began.
+    fn reaches_as_much(&self, access: &Access) -> Result<()> {
         if access.assistant == self.access.assistant {
             return Ok(());
         }
@@ -338,9 +353,9 @@ impl<S: RequiredScope> AuthWrite<S> {
     /// Checks that the token is still valid.
     ///
     /// # Errors
-    /// As [`Authority::check`].
-    pub(crate) fn check(&self) -> Result<()> {
-        self.authority.check()
+    /// As [`Authority::recheck`].
+    pub(crate) async fn recheck(&self) -> Result<()> {
+        self.authority.recheck().await
     }
 
     /// Returns a permit for an import, valid until it is dropped.
@@ -359,16 +374,34 @@ impl<S: RequiredScope> AuthWrite<S> {
     /// 401 if the token is not valid any more when the write is done, and 403 if it has lost the scope;
     /// 503 if too many writes of the user wait; the error of the write or of the commit.
     pub(crate) async fn write(&self, write: StoreWrite) -> Result<Written> {
+        Ok(self.try_write(write).await??)
+    }
+
+    /// As [`AuthWrite::write`], with the error of the store apart.
+    ///
+    /// # Errors
+    /// 503 if too many writes of the user wait; 403 if the token of an embedded store has lost the
+    /// scope when the write is done.
+    pub(crate) async fn try_write(
+        &self,
+        write: StoreWrite,
+    ) -> Result<convodb_service::Result<Written>> {
         let user = self.user();
         match self.authority.service.source() {
             Source::Embedded(_) => {
-                self.transact(move |transaction| write.run(transaction, user)).await
+                let written = self.try_transact(move |transaction| write.run(transaction, user));
+                Ok(written.await?.map_err(Into::into))
             }
             Source::Remote(remote) => {
                 let _permit = self.authority.service.write_permit(user)?;
-                Ok(remote.write(user, self.write_authority()?, write).await?)
+                Ok(remote.write(user, self.write_authority()?, write).await)
             }
         }
+    }
+
+    /// Whether the store is in this process.
+    pub(crate) fn is_embedded(&self) -> bool {
+        self.authority.service.source().embedded().is_some()
     }
 
     /// Does a write once for an idempotency key: a retry returns the response of the first run.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use convodb::{
     AssistantIds, AssistantRef, ChangesSince, ChannelKind, ChannelKinds, Day, Error,
-    ExternalIdentifier, Filter, ListRequest, Order, PageSize, Phone, Snapshot, Sort, StatsRequest,
-    Timestamp, UserId,
+    ExternalIdentifier, Filter, ListRequest, Order, PageSize, Phone, Sort, StatsRequest, Timestamp,
+    UserId,
 };
 use convodb_json::Messages;
 use convodb_json::csv::{CsvOptions, Formulas};
@@ -297,7 +297,7 @@ pub(crate) struct ExportParams {
 pub(crate) async fn export(
     query_string: &str,
     user: UserId,
-    snapshot: &Snapshot,
+    view: &View,
     format: ExportFormat,
 ) -> Result<ExportParams> {
     let mut query = QueryString::new(query_string);
@@ -317,15 +317,17 @@ pub(crate) async fn export(
     query.take("cursor", PlusSign::Space, |_| Err::<(), _>(FieldError::breaks("cursor", rule)));
     query.finish()?;
     let mut query = QueryString::new(query_string);
-    let request = list_request(&mut query, user, &snapshot.clone().into(), |query| {
+    let request = list_request(&mut query, user, view, |query| {
         let known: Vec<&str> =
             LIST.into_iter().chain(["messages", "csv_safe", "csv_bom"]).collect();
         query.check_names(&known, UnknownFields::Refused);
     })
     .await?;
     query.finish()?;
-    // Once the export has begun, an error can only abort it.
-    snapshot.check_request(user, &request)?;
+    // Once the export has begun, an error can only abort it. Another store checks it as it begins.
+    if let Some(snapshot) = view.snapshot() {
+        snapshot.check_request(user, &request)?;
+    }
     // An import in ascending order preserves the order of conversations of the same millisecond.
     let order = request.order.or(Some(Order::Ascending));
     let formulas = if csv_safe { Formulas::Defused } else { Formulas::Kept };

@@ -7,7 +7,7 @@ use convodb::{Error, Scope};
 use serde_json::Value;
 use utoipa::openapi::{ContentBuilder, Response, ResponseBuilder};
 
-use crate::error::{ApiError, Dialect, FieldError, NotServed};
+use crate::error::{ApiError, Dialect, FieldError};
 use crate::openapi::builders::{
     SchemaRef, boolean, integer, list, named, object, optional, required, string,
 };
@@ -30,7 +30,6 @@ pub(super) enum ErrorResponse {
     RateLimited,
     HeadersTooLarge,
     ServerError,
-    NotServed,
     Unavailable,
     DiskFull,
 }
@@ -105,7 +104,6 @@ impl ErrorResponse {
                 ApiError::of(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE)
             }
             ErrorResponse::ServerError => ApiError::fault("an example"),
-            ErrorResponse::NotServed => ApiError::not_served(NotServed::Export),
             ErrorResponse::Unavailable => ApiError::busy(),
             ErrorResponse::DiskFull => ApiError::of(StatusCode::INSUFFICIENT_STORAGE),
         }
@@ -156,10 +154,6 @@ impl ErrorResponse {
             ErrorResponse::ServerError => {
                 "Internal error. The server logs the cause under the request id. If a write was in \
                  progress when the disk failed, it may or may not have been stored"
-            }
-            ErrorResponse::NotServed => {
-                "The store of this server is on PostgreSQL, which does not serve this operation; the \
-                 message says what to use instead"
             }
             ErrorResponse::Unavailable => {
                 "Too many concurrent writes, imports or exports, or the store is closed or is \

@@ -94,7 +94,6 @@ fn import() -> Endpoint {
     .body(body.build())
     .writes()
     .scope(Scope::Import)
-    .fails_with(ErrorResponse::NotServed)
     .returns("The result of the import", named("ImportReport"), Example::only(response))
 }
 
@@ -129,7 +128,6 @@ fn export() -> Endpoint {
         .query("messages", switch(messages), "1")
         .query("csv_safe", switch(safe), "0")
         .query("csv_bom", switch(mark), "0")
-        .fails_with(ErrorResponse::NotServed)
         .fails_with(ErrorResponse::Unavailable)
         .returns_response(headers::with(
             response.content(LINES, content).content(CSV, csv),

@@ -2,22 +2,24 @@
 //!
 //! A conversation whose id the user already has is left unchanged, so an interrupted import can be
 //! repeated. A line that cannot be imported is reported; the lines around it are imported.
+//!
+//! An embedded store writes a batch in transactions of bounded size, so that other writes get their turn
+//! within a long conversation. Another store writes a batch at once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::response::Response;
 use convodb::{Error, InsertProgress, MAX_INSERTED_BYTES, Transaction, UserId};
-use convodb_json::{ImportCounts, Item, Outcome, PartApplied, insert_part_if_new, json};
+use convodb_json::{Applied, ImportCounts, Item, Outcome, PartApplied, insert_part_if_new, json};
+use convodb_service::{Write, Written};
 use tokio::time::sleep;
 
 use crate::body::{Content, Line, RequestBody};
-use crate::error::{ApiError, NotServed, Result};
+use crate::error::{ApiError, Result};
 use crate::extract::auth::{AuthWrite, Import};
 use crate::response::json_body;
 use crate::run_blocking::run_blocking;
-use crate::state::Service;
 
 /// How long a batch waits before it is queued again after the write queue was full.
 const QUEUE_RETRY_DELAY: Duration = Duration::from_millis(50);
@@ -29,29 +31,53 @@ const MAX_LISTED_LINES: usize = 20;
 /// `POST /api/user/conversations/import`.
 ///
 /// Each batch is durable before the next one is read, and stays if a later one fails.
-pub(crate) async fn import(
-    State(service): State<Service>,
-    auth: AuthWrite<Import>,
-    body: RequestBody,
-) -> Result<Response> {
-    if service.source().embedded().is_none() {
-        return Err(ApiError::not_served(NotServed::Import));
-    }
+pub(crate) async fn import(auth: AuthWrite<Import>, body: RequestBody) -> Result<Response> {
     let _permit = auth.transfer_permit()?;
     let mut lines = body.lines()?;
     let mut report = ImportReport::default();
     loop {
-        let batch = lines.batch(|| auth.check()).await?;
+        let batch = lines.batch(|| auth.recheck()).await?;
         if batch.is_empty() {
             return Ok(json_body::ok(report.to_json()));
         }
         let batch = run_blocking(move || Ok::<_, ApiError>(Batch::parse(batch))).await?;
-        report.add(write(&auth, batch).await?);
+        let written = match auth.is_embedded() {
+            true => write_in_parts(&auth, batch).await?,
+            false => write_at_once(&auth, batch).await?,
+        };
+        report.add(written);
     }
 }
 
+/// Writes a batch in one write, and retries while the write queue is full.
+async fn write_at_once(auth: &AuthWrite<Import>, batch: Batch) -> Result<ImportReport> {
+    let Batch { items, mut report } = batch;
+    let (numbers, items): (Vec<u64>, Vec<Item>) = items.into_iter().unzip();
+    let (items, mut attempts): (Arc<[Item]>, u32) = (items.into(), 0);
+    while !items.is_empty() {
+        match auth.try_write(Write::Import { items: items.clone() }).await? {
+            Err(convodb_service::Error::Store(Error::QueueFull))
+                if attempts < MAX_QUEUE_ATTEMPTS =>
+            {
+                attempts += 1;
+                sleep(QUEUE_RETRY_DELAY).await;
+            }
+            written => {
+                let Written::Imported(applied) = written? else {
+                    return Err(ApiError::fault("an import has another result"));
+                };
+                for (number, applied) in numbers.into_iter().zip(applied) {
+                    report.record(number, applied);
+                }
+                break;
+            }
+        }
+    }
+    Ok(report.first_lines())
+}
+
 /// Writes a batch in writes of bounded size, and retries while the write queue is full.
-async fn write(auth: &AuthWrite<Import>, batch: Batch) -> Result<ImportReport> {
+async fn write_in_parts(auth: &AuthWrite<Import>, batch: Batch) -> Result<ImportReport> {
     let mut report = batch.report.clone();
     let (user, batch) = (auth.user(), Arc::new(batch));
     let (mut next, mut attempts) = (Some(BatchProgress::default()), 0);
@@ -70,9 +96,7 @@ async fn write(auth: &AuthWrite<Import>, batch: Batch) -> Result<ImportReport> {
             }
         }
     }
-    report.rejected.sort_unstable_by_key(|line| line.number);
-    report.rejected.truncate(MAX_LISTED_LINES);
-    Ok(report)
+    Ok(report.first_lines())
 }
 
 /// Where the next write of a batch continues.
@@ -111,6 +135,21 @@ impl ImportReport {
 
     fn reject(&mut self, number: u64, reason: String) {
         self.rejected.push(RejectedLine { number, reason });
+    }
+
+    /// Adds what became of a line.
+    fn record(&mut self, number: u64, applied: Applied) {
+        self.counts.record(&applied);
+        if let Outcome::Rejected(rejection) = applied.outcome {
+            self.reject(number, rejection.to_string());
+        }
+    }
+
+    /// The same report with the first rejected lines alone, in their order.
+    fn first_lines(mut self) -> Self {
+        self.rejected.sort_unstable_by_key(|line| line.number);
+        self.rejected.truncate(MAX_LISTED_LINES);
+        self
     }
 
     /// Returns the body of the response.
@@ -192,10 +231,7 @@ impl Batch {
             match insert_part_if_new(transaction, user, item, progress, &mut budget)? {
                 PartApplied::Whole(mut applied) => {
                     applied.assistant_created |= std::mem::take(&mut assistant_created);
-                    report.counts.record(&applied);
-                    if let Outcome::Rejected(rejection) = applied.outcome {
-                        report.reject(*number, rejection.to_string());
-                    }
+                    report.record(*number, applied);
                 }
                 PartApplied::Part { progress, assistant_created: created } => {
                     let assistant_created = assistant_created || created;

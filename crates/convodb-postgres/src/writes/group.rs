@@ -121,7 +121,7 @@ impl From<Error> for Refusal {
     }
 }
 
-type Result<T, E = Refusal> = std::result::Result<T, E>;
+pub(super) type Result<T, E = Refusal> = std::result::Result<T, E>;
 
 /// A group of writes while it runs.
 pub(crate) struct WriteGroup<'k> {
@@ -146,7 +146,7 @@ enum AssistantChange {
 }
 
 /// What a write does, when nothing can fail any more.
-struct Effect {
+pub(super) struct Effect {
     /// Conversations and bytes that it adds.
     usage: (i64, i64),
     change: EffectChange,
@@ -195,9 +195,10 @@ impl<'k> WriteGroup<'k> {
         let WriteRequest { write, idempotent, .. } = request;
         let restriction = &self.restriction(request)?;
         let Some(Idempotent { key, request, now, response }) = idempotent else {
-            let (effect, written) = self.effect(write, *restriction)?;
-            self.state.head.quota = self.counted(self.state.head.quota, effect.usage)?;
-            self.apply(effect.change);
+            let written = match write {
+                Write::Import { items } => self.import(items, *restriction)?,
+                write => self.perform(self.effect(write, *restriction)?)?,
+            };
             return Ok(Reply::Written(written));
         };
         let key = seam::idempotency_key(self.user, key);
@@ -241,6 +242,13 @@ impl<'k> WriteGroup<'k> {
         }
     }
 
+    /// Counts what a write adds, and changes the state.
+    pub(super) fn perform(&mut self, (effect, written): (Effect, Written)) -> Result<Written> {
+        self.state.head.quota = self.counted(self.state.head.quota, effect.usage)?;
+        self.apply(effect.change);
+        Ok(written)
+    }
+
     fn counted(&self, quota: Quota, (conversations, bytes): (i64, i64)) -> Result<Quota> {
         Ok(quota.counted(conversations, bytes, self.rules.quota)?)
     }
@@ -258,6 +266,10 @@ impl<'k> WriteGroup<'k> {
                     return Err(Error::ConversationNotFound.into());
                 }
                 Ok(Self::deleted(old))
+            }
+            Write::Import { .. } => {
+                let reason = "must be left out of an import, which can be repeated";
+                Err(Error::Invalid { field: "Idempotency-Key", reason }.into())
             }
             Write::CreateAssistant { id, name } => self.create_assistant(*id, name, only),
             Write::RenameAssistant { id, name } => {
@@ -329,7 +341,7 @@ impl<'k> WriteGroup<'k> {
         Ok((Self::replaced(old, new, vec![message.clone()]), written))
     }
 
-    fn create_assistant(
+    pub(super) fn create_assistant(
         &self,
         id: AssistantId,
         name: &Name,
@@ -357,7 +369,7 @@ impl<'k> WriteGroup<'k> {
         Ok((Effect { usage, change }, Written::AssistantCreated(assistant)))
     }
 
-    fn insert(
+    pub(super) fn insert(
         &self,
         conversation: &Conversation,
         messages: &[Message],
@@ -392,7 +404,7 @@ impl<'k> WriteGroup<'k> {
         RowEffect { id, old, new, messages }.counting(usage)
     }
 
-    fn row(&self, id: ConversationId) -> Option<&Row> {
+    pub(super) fn row(&self, id: ConversationId) -> Option<&Row> {
         self.state.rows.get(&id).and_then(|state| state.now.as_ref())
     }
 
@@ -401,7 +413,7 @@ impl<'k> WriteGroup<'k> {
         row.ok_or_else(|| Error::ConversationNotFound.into())
     }
 
-    fn assistant(&self, id: AssistantId) -> Result<Option<&StoredAssistant>> {
+    pub(super) fn assistant(&self, id: AssistantId) -> Result<Option<&StoredAssistant>> {
         let found = self.state.assistants.get(&id).ok_or(Refusal::Unknown(id))?;
         Ok(found.as_ref())
     }
@@ -480,7 +492,7 @@ impl<'k> WriteGroup<'k> {
         let (conversations, messages, cost_nanos) = (0, 0, 0);
         let zero = Counter { conversations, messages, cost_nanos, ..*counter };
         let sum = self.counters.entry(key).or_insert(zero);
-        // A group has at most 256 terms of 32 and 64 bits.
+        // A group has some thousand terms of 32 and 64 bits.
         sum.conversations += i64::from(sign) * counter.conversations;
         sum.messages += i64::from(sign) * counter.messages;
         sum.cost_nanos += i128::from(sign) * counter.cost_nanos;
@@ -505,6 +517,10 @@ impl<'k> WriteGroup<'k> {
     /// Whether the group changes nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.assistants.is_empty() && self.responses.is_empty()
+    }
+
+    pub(super) const fn user(&self) -> UserId {
+        self.user
     }
 
     /// The head before the group, and the one after it.
@@ -557,7 +573,7 @@ impl<'k> WriteGroup<'k> {
     }
 }
 
-fn reaches(only: Option<AssistantId>, assistant: AssistantId) -> bool {
+pub(super) fn reaches(only: Option<AssistantId>, assistant: AssistantId) -> bool {
     only.is_none_or(|only| only == assistant)
 }
 

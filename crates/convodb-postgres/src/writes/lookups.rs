@@ -48,6 +48,13 @@ impl Lookups {
                     lookups.conversations.insert(id.uuid());
                     lookups.deleted.insert(id.uuid());
                 }
+                Write::Import { items } => {
+                    for convodb_json::Item { conversation, .. } in items.iter() {
+                        lookups.conversations.insert(conversation.id.uuid());
+                        lookups.assistants.insert(conversation.assistant.uuid());
+                        lookups.times.insert(seam::positions_at(conversation.created_at));
+                    }
+                }
                 Write::CreateAssistant { id, .. }
                 | Write::RenameAssistant { id, .. }
                 | Write::DeleteAssistant { id } => {

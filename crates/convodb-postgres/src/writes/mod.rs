@@ -4,6 +4,7 @@ mod changes;
 mod commit;
 mod connection;
 mod group;
+mod group_import;
 pub(crate) mod lane;
 pub(crate) mod lookups;
 pub(crate) mod metrics;

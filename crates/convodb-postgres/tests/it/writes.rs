@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use convodb::{
     AssistantId, Channel, Conversation, ConversationId, Cost, Error, Filter, IdempotencyKey,
-    Message, QuotaLimit, Scope, Store, StoreOptions, Timestamp, TokenOptions, Transaction, UserId,
-    UserQuota,
+    Message, Name, QuotaLimit, Scope, Store, StoreOptions, Timestamp, TokenOptions, Transaction,
+    UserId, UserQuota,
 };
+use convodb_json::Item;
 use convodb_postgres::{Cluster, ClusterOptions, Idempotent, Write, WriteAuthority, Written};
 use convodb_testkit::generators::{
     assistant, assistants, channel, conversation, conversation_id, message, timestamp,
@@ -35,15 +36,21 @@ struct Call {
 type Outcome = Result<(Option<Written>, Option<Vec<u8>>), String>;
 
 fn write() -> impl Strategy<Value = Write> {
-    let messages = prop::collection::vec(message(), 0..4);
+    let messages = || prop::collection::vec(message(), 0..4);
     // Two assistants more, which come and go.
     let any_assistant = (1..=5_u128).prop_map(|number| AssistantId::new(Uuid::from_u128(number)));
     let name = prop::sample::select(vec!["Bot", "Support", "A much longer name", "\u{1F600}"])
-        .prop_map(|name| name.parse().unwrap());
+        .prop_map(|name| name.parse::<Name>().unwrap());
+    let of = prop_oneof![2 => assistant(), 1 => any_assistant.clone()];
+    let item = (conversation(), of, prop::option::of(name.clone()), messages());
+    let item = item.prop_map(|(conversation, assistant, assistant_name, messages)| {
+        let conversation = Conversation { assistant, ..conversation };
+        Item { conversation, assistant_name, messages }
+    });
     let (changes, fails) = (prop::bool::weighted(0.9), prop::bool::weighted(0.2));
     let change = (changes, channel(), assistant(), 0..9_u32, any::<bool>(), fails);
     prop_oneof![
-        8 => (conversation(), messages)
+        8 => (conversation(), messages())
             .prop_map(|(conversation, messages)| Write::Insert { conversation, messages }),
         6 => (conversation_id(), message()).prop_map(|(id, message)| Write::Append { id, message }),
         6 => (conversation_id(), timestamp(), change).prop_map(|(id, now, change)| {
@@ -67,6 +74,8 @@ fn write() -> impl Strategy<Value = Write> {
         1 => (conversation_id(), assistant()).prop_map(|(id, assistant)| {
             Write::DeleteMatching { id, filter: Filter::new().assistant(assistant) }
         }),
+        2 => prop::collection::vec(item, 0..6)
+            .prop_map(|items| Write::Import { items: items.into() }),
         1 => (any_assistant.clone(), name.clone())
             .prop_map(|(id, name)| Write::CreateAssistant { id, name }),
         1 => (any_assistant.clone(), name)
@@ -88,8 +97,12 @@ fn once() -> impl Strategy<Value = Idempotent> {
 fn call(users: [UserId; 2]) -> impl Strategy<Value = Call> {
     let user = prop::sample::select(users.to_vec());
     let only = prop::option::weighted(0.1, assistant());
-    (user, only, prop::option::weighted(0.2, once()), write())
-        .prop_map(|(user, only, once, write)| Call { user, only, once, write })
+    (user, only, prop::option::weighted(0.2, once()), write()).prop_map(
+        |(user, only, once, write)| {
+            let once = once.filter(|_| !matches!(write, Write::Import { .. }));
+            Call { user, only, once, write }
+        },
+    )
 }
 
 /// The same write within a transaction of an embedded store, which reads more than the result of

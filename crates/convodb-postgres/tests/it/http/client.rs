@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use convodb::{Scope, Scopes, Store, Timestamp, TokenOptions};
-use convodb_http::{Config, serve};
+use convodb_http::{Config, Limits, serve};
 use convodb_postgres::{Cluster, ClusterOptions};
 use convodb_service::Source;
 use tokio::net::TcpListener;
@@ -206,10 +206,19 @@ impl Drop for Both {
 
 /// A server on a free port, as long as the runtime lasts.
 fn serving(runtime: &Runtime, source: impl Into<Source>) -> SocketAddr {
+    serving_with(runtime, source, Limits::default())
+}
+
+/// [`serving`] with these limits.
+pub(crate) fn serving_with(
+    runtime: &Runtime,
+    source: impl Into<Source>,
+    limits: Limits,
+) -> SocketAddr {
     let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
     let address = listener.local_addr().unwrap();
     let public_url = Some("https://store.example".parse().unwrap());
-    let config = Config { public_url, ..Config::default() };
+    let config = Config { public_url, limits, ..Config::default() };
     runtime.spawn(serve(source.into(), listener, config, std::future::pending()));
     address
 }

@@ -4,4 +4,5 @@
 mod client;
 mod history;
 mod requests;
+mod transfer;
 mod waiting;

@@ -1,5 +1,7 @@
 //! Single requests to both servers: errors, authority, idempotency, and what the database lacks.
 
+use convodb::{Scope, Scopes, Timestamp, Token, TokenNarrowing, UserId};
+
 use crate::http::client::{ASSISTANTS, Both, on_empty_schema};
 
 const ID: &str = "c0000000-0000-4000-8000-000000000001";
@@ -92,6 +94,40 @@ fn a_token_allows_the_same_on_both_stores() {
     assert_eq!(both.same_as(&both.reader, list, "", "").status, 401);
 }
 
+/// The next request of a narrowed token is refused what it lost, on every server.
+#[test]
+#[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
+fn a_narrowed_token_allows_less_at_once_on_both_stores() {
+    let both = Both::new("http_narrowed");
+    for (id, assistant) in [(ID, 0), ("c0000000-0000-4000-8000-000000000002", 1)] {
+        both.same("POST /api/conversations", &new(id, ASSISTANTS[assistant]));
+    }
+    let tokens = both.store.snapshot().tokens().unwrap();
+    let is_whole = |token: &&Token| {
+        token.user == UserId::new(1) && token.assistant.is_none() && token.scopes == Scopes::DATA
+    };
+    let id = tokens.iter().find(is_whole).unwrap().id;
+    let narrow = |narrowing: TokenNarrowing| {
+        both.store.narrow_token(id, narrowing).unwrap();
+        both.runtime.block_on(both.cluster.narrow_token(id, narrowing)).unwrap();
+    };
+    let list = "GET /api/user/conversations";
+    let items = |body: &str| body.matches("{\"id\":").count();
+    assert_eq!(items(&both.same(list, "").body), 2);
+    let assistant = Some(ASSISTANTS[0].parse().unwrap());
+    narrow(TokenNarrowing { assistant, ..TokenNarrowing::default() });
+    assert_eq!(items(&both.same(list, "").body), 1);
+    let foreign = "c0000000-0000-4000-8000-000000000003";
+    assert_eq!(both.same("POST /api/conversations", &new(foreign, ASSISTANTS[1])).status, 404);
+    narrow(TokenNarrowing { scopes: Some(Scope::Read.into()), ..TokenNarrowing::default() });
+    assert_eq!(both.same("POST /api/conversations", &new(foreign, ASSISTANTS[0])).status, 403);
+    assert_eq!(both.same("GET /api/user/conversations/export", "").status, 403);
+    assert_eq!(items(&both.same(list, "").body), 1);
+    let past = TokenNarrowing { expires_at: Some(Timestamp::MIN), ..TokenNarrowing::default() };
+    narrow(past);
+    assert_eq!(both.same(list, "").status, 401);
+}
+
 #[test]
 #[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
 fn a_repeated_request_is_done_once_on_both_stores() {
@@ -142,8 +178,6 @@ fn an_unchanged_response_is_not_sent_again() {
 fn what_the_database_lacks_is_refused_with_what_to_use() {
     let both = Both::new("http_lacking");
     for (status, request, hint) in [
-        (501, "GET /api/user/conversations/export", "convodb cluster export"),
-        (501, "POST /api/user/conversations/import", "convodb cluster import"),
         (501, "GET /console", "has no console"),
         (501, "GET /console/conversations", "has no console"),
         (
@@ -155,6 +189,16 @@ fn what_the_database_lacks_is_refused_with_what_to_use() {
             422,
             "GET /api/user/conversations?sort=last_activity",
             "The sort field must be created_at",
+        ),
+        (
+            422,
+            "GET /api/user/conversations/export?sort=last_activity",
+            "The sort field must be created_at",
+        ),
+        (
+            422,
+            "GET /api/user/conversations/export?ai_enabled=false",
+            "The ai enabled field must be left out",
         ),
         (
             422,
