@@ -44,8 +44,8 @@ impl Cluster {
     /// [`convodb::Snapshot::conversations`] returns, each with all its messages or without them.
     ///
     /// Uses a connection of its own, to the primary, in one transaction. It is closed when the export
-    /// ends or is dropped, and at `deadline`, whoever waits for whom: see [`ListExport::next`]. So
-    /// bound the number of exports that run at once.
+    /// ends or is dropped, and at `deadline`, whether or not anything is read: see
+    /// [`ListExport::next`]. So bound the number of exports that run at once.
     ///
     /// # Errors
     /// Those of misuse of [`convodb::Snapshot::list`], or a fault of the database.

@@ -1,9 +1,9 @@
 //! Connections of their own for long reads: one transaction that reads one committed state, until a
 //! deadline.
 //!
-//! Not of the pool, whose connections serve pages. At the deadline the connection is closed, whoever
-//! waits for whom: so a client that reads slowly cannot hold the snapshot longer, which would keep
-//! autovacuum from removing old versions.
+//! Not of the pool, whose connections serve pages. At the deadline the connection is closed,
+//! whether or not anything is read from it: a client that reads slowly cannot hold the snapshot longer,
+//! which would keep autovacuum from removing old versions.
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -178,7 +178,7 @@ pub fn check_limits(limits: impl IntoIterator<Item = QuotaLimit>) -> Result<()> 
     Ok(())
 }
 
-/// A token after it was narrowed; `has_assistant` tells whether its user has an assistant.
+/// A token after it was narrowed; `has_assistant` returns whether its user has an assistant.
 ///
 /// # Errors
 /// [`Error::Invalid`] if the token would gain something; [`Error::AssistantNotFound`]; or the error of

@@ -86,7 +86,7 @@ impl FromStr for Limit {
                 let error = "must be a number, or one with KiB, MiB or GiB; `unlimited`, or \
                              `default`";
                 let ByteSize(bytes) = size.parse().map_err(|_| error)?;
-                QuotaLimit::AtMost(bytes)
+                QuotaLimit::AtMost(bytes as u64)
             }
         }))
     }

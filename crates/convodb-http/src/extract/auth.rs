@@ -110,7 +110,7 @@ impl Authority {
     ///
     /// # Errors
     /// As [`Authority::view`]; 401 if the token was limited to an assistant meanwhile; 501 for a store
-    /// on another database, of which [`Authority::recheck`] does the same.
+    /// on another database: see [`Authority::recheck`].
     pub(crate) fn check(&self) -> Result<()> {
         let (snapshot, now) = (self.service.store()?.snapshot(), self.valid_now()?);
         let access = check(snapshot.access(self.access.token, now)?, self.scope)?;

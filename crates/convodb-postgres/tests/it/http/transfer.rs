@@ -40,13 +40,11 @@ fn line(number: usize) -> String {
         id(number),
         number / 300 % 60,
         number / 5 % 60,
-        number % 3 != 0
+        !number.is_multiple_of(3)
     );
     match number % 4 {
         0 => line.push_str(",\"type\":\"widget\""),
-        1 => {
-            line.push_str(",\"type\":\"test\",\"variables\":{\"n\": 1.10,\"x\":\"\\u0000, \\\"\"}")
-        }
+        1 => line += ",\"type\":\"test\",\"variables\":{\"n\": 1.10,\"x\":\"\\u0000, \\\"\"}",
         2 => {
             let phone = number % 3;
             write!(
@@ -466,7 +464,7 @@ fn the_snapshot_of_an_export_ends_at_its_timeout() {
 
 #[test]
 #[cfg_attr(not(feature = "server-tests"), ignore = "needs PostgreSQL: run .ci/postgres")]
-fn an_import_whose_connections_are_terminated_is_complete_and_told_so() {
+fn an_import_whose_connections_are_terminated_is_complete() {
     let (schema, name) = ("http_import_killed", "import_killed");
     let both = Both::new(schema);
     let (cluster, address) = both.server_named(schema, name, Limits::default());
